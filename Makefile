@@ -1,0 +1,22 @@
+# The commands the README names. Each sets up what is missing on a Debian or Ubuntu machine.
+
+.PHONY: demo test bench soak lint setup
+
+demo: setup        ## every known event type, signed, through the real front, into one topic per family
+	cargo run --release --locked --quiet -- demo
+
+test: setup        ## everything: unit, property, contract, real broker, crash and fault tests
+	tests/run.sh
+
+soak: setup        ## the crash and power tests, ten times as long
+	FANBRIDGE_SOAK=1 tests/run.sh spool faults
+
+bench: setup       ## throughput and latency beside their physical limits, in one run
+	benches/run.sh
+
+lint:
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+setup:
+	@tests/servers/install.sh build

@@ -1,0 +1,94 @@
+//! A plain file with group commit: one writer, one write and one fdatasync for all that wait.
+
+use bytes::Bytes;
+use serde::Serialize;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+
+/// How many appends may wait; more hold up their senders.
+const WAITING_MAX: usize = 1024;
+/// How many appends share one fdatasync at most.
+const GROUP_MAX: usize = 512;
+
+/// Bytes, and whom to tell that they are durable.
+type Waiting = (Bytes, oneshot::Sender<()>);
+
+/// Hands bytes to the writer.
+#[derive(Clone)]
+pub struct Append(mpsc::Sender<Waiting>);
+
+impl Append {
+    /// Returns once the bytes are on stable storage; `None` if the writer has failed.
+    pub async fn append(&self, bytes: Bytes) -> Option<()> {
+        let (durable, answer) = oneshot::channel();
+        self.0.send((bytes, durable)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+/// Opens the file and starts its writer.
+///
+/// # Errors
+/// When the file cannot be created.
+pub fn open(path: &Path) -> std::io::Result<Append> {
+    let mut file = File::create(path)?;
+    let (sender, mut receiver) = mpsc::channel::<Waiting>(WAITING_MAX);
+    std::thread::spawn(move || {
+        let mut group = Vec::with_capacity(GROUP_MAX);
+        let mut buffer = Vec::new();
+        while receiver.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
+            buffer.clear();
+            for (bytes, _) in &group {
+                buffer.extend_from_slice(bytes);
+            }
+            // On failure the waiting are dropped unanswered, and so is everyone after them.
+            if file.write_all(&buffer).and_then(|()| file.sync_data()).is_err() {
+                return;
+            }
+            for (_, durable) in group.drain(..) {
+                // The one who waited may have gone; the bytes are kept all the same.
+                let _ = durable.send(());
+            }
+        }
+    });
+    Ok(Append(sender))
+}
+
+/// What driving the file found.
+#[derive(Serialize)]
+pub struct Appended {
+    accepted: u64,
+    seconds: f64,
+    accepted_per_second: f64,
+}
+
+/// Appends from so many tasks for so long.
+///
+/// # Errors
+/// When the writer fails.
+pub async fn drive(append: Append, tasks: usize, bytes: usize, time: Duration) -> anyhow::Result<Appended> {
+    let body = Bytes::from(vec![b'x'; bytes]);
+    let started = Instant::now();
+    let running: Vec<_> = (0..tasks)
+        .map(|_| {
+            let (append, body) = (append.clone(), body.clone());
+            tokio::spawn(async move {
+                let mut appended = 0_u64;
+                while started.elapsed() < time {
+                    append.append(body.clone()).await?;
+                    appended += 1;
+                }
+                Some(appended)
+            })
+        })
+        .collect();
+    let mut accepted = 0;
+    for task in running {
+        accepted += task.await?.ok_or_else(|| anyhow::anyhow!("the file could not be written"))?;
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    Ok(Appended { accepted, seconds, accepted_per_second: accepted as f64 / seconds })
+}

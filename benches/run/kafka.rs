@@ -1,0 +1,214 @@
+//! From the webhook into Kafka, and the drain of a backlog, beside librdkafka by itself.
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::stage::{Load, Stage};
+use crate::subject::{NOWHERE, Running, TOPIC, start_bridge};
+use crate::verdict::{Limit, Target};
+use crate::{Plan, median, plain_table};
+
+const CONNECTIONS: usize = 64;
+const BODY_BYTES: usize = 1024;
+/// How often it is asked how far the sink is.
+const LOOK: Duration = Duration::from_millis(20);
+const DELIVERED_MAX: Duration = Duration::from_secs(300);
+
+/// What was found; one entry per round.
+#[derive(Debug, Serialize)]
+pub struct Kafka {
+    events: u64,
+    producer: Vec<Produced>,
+    end_to_end: Vec<Sample>,
+    drain: Vec<Sample>,
+    bridge_peak_mib: f64,
+}
+
+/// What the `produce` floor prints.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Produced {
+    delivered_per_second: f64,
+    cpu_us_per_event: f64,
+}
+
+/// The bridge's part.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Sample {
+    per_second: f64,
+    cpu_us_per_event: f64,
+}
+
+/// Measures producer, drain and end to end in turn.
+///
+/// # Errors
+/// When the cluster is not there, or not everything arrives in time.
+pub fn measure(stage: &Stage, plan: &Plan, brokers: &str) -> anyhow::Result<Kafka> {
+    let mut kafka = Kafka {
+        events: plan.kafka_events,
+        producer: Vec::new(),
+        end_to_end: Vec::new(),
+        drain: Vec::new(),
+        bridge_peak_mib: 0.0,
+    };
+    let topic = Topic::make(stage, brokers)?;
+    produce(stage, plan, brokers)?;
+    for round in 1..=plan.rounds {
+        eprintln!("kafka: round {round} of {}", plan.rounds);
+        kafka.producer.push(produce(stage, plan, brokers)?);
+        let drained = kafka.drain(stage, brokers)?;
+        kafka.drain.push(drained);
+        let end_to_end = kafka.end_to_end(stage, brokers)?;
+        kafka.end_to_end.push(end_to_end);
+    }
+    drop(topic);
+    Ok(kafka)
+}
+
+/// The topic of this bench; deleted when dropped.
+struct Topic<'a> {
+    stage: &'a Stage,
+    brokers: &'a str,
+}
+
+impl<'a> Topic<'a> {
+    fn make(stage: &'a Stage, brokers: &'a str) -> anyhow::Result<Self> {
+        let _: String = stage.run_floor("topic", &["make", "--brokers", brokers, "--topic", TOPIC])?;
+        Ok(Self { stage, brokers })
+    }
+}
+
+impl Drop for Topic<'_> {
+    fn drop(&mut self) {
+        let arguments = ["delete", "--brokers", self.brokers, "--topic", TOPIC];
+        if let Err(error) = self.stage.run_floor::<String>("topic", &arguments) {
+            eprintln!("the topic {TOPIC} is left behind: {error}");
+        }
+    }
+}
+
+/// The floor: the same records without anything before them.
+fn produce(stage: &Stage, plan: &Plan, brokers: &str) -> anyhow::Result<Produced> {
+    let (count, bytes) = (plan.kafka_events.to_string(), BODY_BYTES.to_string());
+    stage.run_floor(
+        "produce",
+        &["--brokers", brokers, "--topic", TOPIC, "--count", &count, "--body-bytes", &bytes],
+    )
+}
+
+impl Kafka {
+    /// Takes events in while there is no broker, then starts over the same spool with one.
+    fn drain(&mut self, stage: &Stage, brokers: &str) -> anyhow::Result<Sample> {
+        let dir = stage.new_dir()?;
+        let filling = start_bridge(stage, dir.path(), NOWHERE)?;
+        self.fill(stage, &filling)?;
+        filling.child.stop()?;
+
+        let draining = start_bridge(stage, dir.path(), brokers)?;
+        // The clock starts with the first delivery: connecting is not draining.
+        let (before, _) = await_delivered(&draining, 1)?;
+        let started = Instant::now();
+        let (_, ended) = await_delivered(&draining, self.events)?;
+        let sample = Sample {
+            per_second: (self.events - before) as f64 / (ended - started).as_secs_f64(),
+            cpu_us_per_event: draining.child.cpu_seconds()? * 1e6 / self.events as f64,
+        };
+        self.settle(draining)?;
+        Ok(sample)
+    }
+
+    /// Takes events in and delivers them at the same time, until the sink has the last one.
+    fn end_to_end(&mut self, stage: &Stage, brokers: &str) -> anyhow::Result<Sample> {
+        let dir = stage.new_dir()?;
+        let bridge = start_bridge(stage, dir.path(), brokers)?;
+        let (started, cpu) = (Instant::now(), bridge.child.cpu_seconds()?);
+        self.fill(stage, &bridge)?;
+        let (_, ended) = await_delivered(&bridge, self.events)?;
+        let sample = Sample {
+            per_second: self.events as f64 / (ended - started).as_secs_f64(),
+            cpu_us_per_event: (bridge.child.cpu_seconds()? - cpu) * 1e6 / self.events as f64,
+        };
+        self.settle(bridge)?;
+        Ok(sample)
+    }
+
+    fn fill(&self, stage: &Stage, bridge: &Running) -> anyhow::Result<()> {
+        let load = Load {
+            to: &bridge.to,
+            connections: CONNECTIONS,
+            body_bytes: BODY_BYTES,
+            seconds: 600.0,
+            rate: None,
+            count: Some(self.events),
+        };
+        stage.load(&load).map(drop)
+    }
+
+    fn settle(&mut self, bridge: Running) -> anyhow::Result<()> {
+        self.bridge_peak_mib = self.bridge_peak_mib.max(bridge.child.resident_mib()?.peak);
+        bridge.child.stop()
+    }
+
+    fn share_percent(&self) -> f64 {
+        let rounds = self.drain.iter().zip(&self.producer);
+        median(rounds.map(|(drain, floor)| 100.0 * drain.per_second / floor.delivered_per_second))
+    }
+
+    /// What the bridge has to reach here.
+    pub fn targets(&self) -> Vec<Target> {
+        let cpu = median(self.end_to_end.iter().map(|sample| sample.cpu_us_per_event));
+        vec![
+            Target::new("drain: share of the bare producer", self.share_percent(), Limit::AtLeast(80.0), "%"),
+            Target::new("webhook to Kafka: CPU", cpu, Limit::AtMost(25.0), "us/event"),
+            Target::new(
+                "webhook to Kafka: resident memory at its highest",
+                self.bridge_peak_mib,
+                Limit::AtMost(64.0),
+                "MiB",
+            ),
+        ]
+    }
+}
+
+/// Waits until the sink has `events`; how many it had then, and when that was.
+fn await_delivered(bridge: &Running, events: u64) -> anyhow::Result<(u64, Instant)> {
+    let started = Instant::now();
+    loop {
+        let delivered = bridge.delivered().context("cannot see what was delivered")?;
+        if delivered >= events {
+            return Ok((delivered, Instant::now()));
+        }
+        anyhow::ensure!(
+            started.elapsed() < DELIVERED_MAX,
+            "{delivered} of {events} events delivered after {DELIVERED_MAX:?}"
+        );
+        std::thread::sleep(LOOK);
+    }
+}
+
+impl fmt::Display for Kafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "INTO KAFKA, {} events of {BODY_BYTES} B; the broker shares the machine", self.events)?;
+        let mut table = plain_table(&["", "events/s", "CPU us/event"]);
+        let producer = (
+            median(self.producer.iter().map(|produced| produced.delivered_per_second)),
+            median(self.producer.iter().map(|produced| produced.cpu_us_per_event)),
+        );
+        let middle = |samples: &[Sample]| {
+            (
+                median(samples.iter().map(|sample| sample.per_second)),
+                median(samples.iter().map(|sample| sample.cpu_us_per_event)),
+            )
+        };
+        let rows = [
+            ("librdkafka by itself", producer),
+            ("fanbridge drains a backlog", middle(&self.drain)),
+            ("fanbridge, webhook to Kafka", middle(&self.end_to_end)),
+        ];
+        for (name, (rate, cpu)) in rows {
+            table.add_row([name.to_owned(), format!("{rate:.0}"), format!("{cpu:.1}")]);
+        }
+        write!(f, "{table}\n\nfanbridge's resident memory at its highest: {:.0} MiB", self.bridge_peak_mib)
+    }
+}

@@ -1,0 +1,142 @@
+//! Where the bench plays: the binaries it starts and the directory it writes to.
+
+use anyhow::Context;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::report::LoadReport;
+
+/// What every child is given to sign and verify with.
+const SECRET: &str = "a signing secret that only the bench knows";
+
+/// The binaries of one build, and a directory that goes away with this value.
+pub struct Stage {
+    examples: PathBuf,
+    dir: tempfile::TempDir,
+}
+
+impl Stage {
+    /// Finds the binaries beside this one.
+    ///
+    /// # Errors
+    /// When one of them has not been built.
+    pub fn set() -> anyhow::Result<Self> {
+        let own = std::env::current_exe()?;
+        let examples = own.parent().context("an executable is in a directory")?.to_path_buf();
+        let build = examples.parent().and_then(Path::parent).context("not in a build directory")?;
+        let dir = tempfile::Builder::new().prefix("bench-").tempdir_in(build)?;
+        let stage = Self { examples, dir };
+        for program in [stage.bridge(), stage.examples.join("floor"), stage.examples.join("load")] {
+            anyhow::ensure!(
+                program.exists(),
+                "{} is not built: run cargo build --release --bins --examples",
+                program.display()
+            );
+        }
+        Ok(stage)
+    }
+
+    /// The directory of this run, on the disk that the build is on.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Where results stay.
+    pub fn build_dir(&self) -> &Path {
+        self.dir.path().parent().unwrap_or(self.dir.path())
+    }
+
+    /// A new empty directory for one subject.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new_dir(&self) -> anyhow::Result<tempfile::TempDir> {
+        Ok(tempfile::tempdir_in(self.dir())?)
+    }
+
+    /// The bridge itself.
+    pub fn bridge_command(&self) -> Command {
+        with_secret(Command::new(self.bridge()))
+    }
+
+    /// One of the floors.
+    pub fn floor_command(&self, floor: &str) -> Command {
+        let mut command = with_secret(Command::new(self.examples.join("floor")));
+        command.arg(floor).stdout(Stdio::piped());
+        command
+    }
+
+    /// Runs a floor that ends by itself, and reads the line of JSON it prints.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn run_floor<T: serde::de::DeserializeOwned>(
+        &self,
+        floor: &str,
+        arguments: &[&str],
+    ) -> anyhow::Result<T> {
+        last_line_of(self.floor_command(floor).args(arguments))
+    }
+
+    /// Runs the load.
+    ///
+    /// # Errors
+    /// When it fails, or when not every request was accepted: then the rate means nothing.
+    pub fn load(&self, load: &Load<'_>) -> anyhow::Result<LoadReport> {
+        let mut command = with_secret(Command::new(self.examples.join("load")));
+        command.args(["--to", load.to, "--connections", &load.connections.to_string()]);
+        command.args(["--body-bytes", &load.body_bytes.to_string(), "--seconds", &load.seconds.to_string()]);
+        if let Some(rate) = load.rate {
+            command.args(["--rate", &rate.to_string()]);
+        }
+        if let Some(count) = load.count {
+            command.args(["--count", &count.to_string()]);
+        }
+        let report: LoadReport = last_line_of(&mut command)?;
+        let refused: u64 = report.statuses.values().sum::<u64>() - report.accepted;
+        anyhow::ensure!(
+            refused + report.errors == 0,
+            "{} connections with {} bytes: {} requests without an answer, the others were answered {:?}",
+            load.connections,
+            load.body_bytes,
+            report.errors,
+            report.statuses
+        );
+        Ok(report)
+    }
+
+    fn bridge(&self) -> PathBuf {
+        self.examples.with_file_name("fanbridge")
+    }
+}
+
+/// What to load with.
+#[derive(Clone, Copy, Debug)]
+pub struct Load<'a> {
+    /// The URL of a webhook.
+    pub to: &'a str,
+    /// Connections.
+    pub connections: usize,
+    /// Bytes of each body.
+    pub body_bytes: usize,
+    /// At most how long.
+    pub seconds: f64,
+    /// Requests per second of an open loop.
+    pub rate: Option<f64>,
+    /// At most how many.
+    pub count: Option<u64>,
+}
+
+fn with_secret(mut command: Command) -> Command {
+    command.env("BENCH_SECRET", SECRET);
+    command
+}
+
+fn last_line_of<T: serde::de::DeserializeOwned>(command: &mut Command) -> anyhow::Result<T> {
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    let name = command.get_program().display().to_string();
+    anyhow::ensure!(output.status.success(), "{name} failed: {}", output.status);
+    let text = String::from_utf8(output.stdout)?;
+    let line = text.lines().last().with_context(|| format!("{name} printed nothing"))?;
+    Ok(serde_json::from_str(line)?)
+}

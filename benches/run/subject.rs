@@ -1,0 +1,137 @@
+//! What is measured: the bridge, or one of the floors that answer HTTP.
+
+use anyhow::Context;
+use serde::Serialize;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::child::Child;
+use crate::stage::Stage;
+
+/// Where the bridge sends what the load makes: a topic that nobody else uses.
+pub const TOPIC: &str = "fanbridge-bench.video.session";
+/// A broker that does not exist: nobody listens on port 1.
+pub const NOWHERE: &str = "127.0.0.1:1";
+const READY_MAX: Duration = Duration::from_secs(30);
+
+/// Who answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Subject {
+    /// The floor that verifies and answers.
+    Verify,
+    /// The floor that also appends to a plain file and syncs it.
+    Keep,
+    /// The bridge, with a sink whose broker does not exist.
+    Bridge,
+}
+
+/// A subject that is up.
+pub struct Running {
+    /// The process.
+    pub child: Child,
+    /// The webhook's URL.
+    pub to: String,
+    admin: Option<SocketAddr>,
+}
+
+impl Subject {
+    /// All, in the order they are printed.
+    pub const ALL: [Self; 3] = [Self::Verify, Self::Keep, Self::Bridge];
+
+    /// Starts it with its files in `dir` and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start(self, stage: &Stage, dir: &Path) -> anyhow::Result<Running> {
+        let mut command = match self {
+            Self::Bridge => return start_bridge(stage, dir, NOWHERE),
+            Self::Verify => stage.floor_command("verify"),
+            Self::Keep => {
+                let mut command = stage.floor_command("keep");
+                command.arg("--file").arg(dir.join("plain"));
+                command
+            }
+        };
+        let mut child = Child::start(&mut command)?;
+        let address = child.first_line()?;
+        Ok(Running { child, to: format!("http://{address}/in/bench"), admin: None })
+    }
+}
+
+/// Starts the bridge over the spool in `dir`, with one Kafka sink, and waits until it is ready.
+///
+/// # Errors
+/// When it does not come up.
+pub fn start_bridge(stage: &Stage, dir: &Path, brokers: &str) -> anyhow::Result<Running> {
+    let (http, admin) = (free_address()?, free_address()?);
+    let config = dir.join("fanbridge.yaml");
+    std::fs::write(&config, configuration(dir, http, admin, brokers))?;
+    let mut command = stage.bridge_command();
+    command.arg("run").arg("--config").arg(&config).stdout(Stdio::null());
+    command.stderr(std::fs::File::options().create(true).append(true).open(dir.join("log"))?);
+    let child = Child::start(&mut command)?;
+    let mut running = Running { child, to: format!("http://{http}/in/bench"), admin: Some(admin) };
+    running.await_ready().with_context(|| {
+        let log = std::fs::read_to_string(dir.join("log")).unwrap_or_default();
+        format!("the bridge did not become ready; it said:\n{log}")
+    })?;
+    Ok(running)
+}
+
+/// The bridge as a user would run it: everything that is not said stays at its default.
+fn configuration(dir: &Path, http: SocketAddr, admin: SocketAddr, brokers: &str) -> String {
+    format!(
+        r#"http: {{ listen: "{http}" }}
+admin: {{ listen: "{admin}" }}
+spool: {{ dir: "{dir}/spool" }}
+sources:
+  bench: {{ provider: stream, secrets: ["env:BENCH_SECRET"] }}
+sinks:
+  lake: {{ kafka: {{ brokers: "{brokers}" }}, topic: "fanbridge-bench.{{family}}" }}
+"#,
+        dir = dir.display()
+    )
+}
+
+impl Running {
+    /// Records that its sink has for good.
+    ///
+    /// # Errors
+    /// When the metrics cannot be read.
+    pub fn delivered(&self) -> anyhow::Result<u64> {
+        let metrics = get(self.admin.context("a floor has no metrics")?, "/metrics")?;
+        let values = metrics.lines().filter(|line| line.starts_with("fanbridge_delivered_total{"));
+        Ok(values.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum::<f64>() as u64)
+    }
+
+    fn await_ready(&mut self) -> anyhow::Result<()> {
+        let admin = self.admin.context("a floor has no health")?;
+        let started = Instant::now();
+        while get(admin, "/readyz").is_err() {
+            anyhow::ensure!(self.child.running(), "the process ended");
+            anyhow::ensure!(started.elapsed() < READY_MAX, "not ready after {READY_MAX:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+}
+
+/// An address that was free a moment ago.
+fn free_address() -> std::io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+/// The body of a 200.
+fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no answer")?;
+    anyhow::ensure!(head.starts_with("HTTP/1.1 200 "), "{path}: {}", head.lines().next().unwrap_or_default());
+    Ok(body.into())
+}

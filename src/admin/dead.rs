@@ -1,0 +1,228 @@
+//! The dead letters over HTTP: list, show, export, redrive, drop.
+//!
+//! A change names what it changes, and says what it did. Lists and exports come in pages: go on
+//! with `after`, the last number seen.
+
+use std::collections::BTreeSet;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::{AdminState, Problem};
+use crate::dead_letter::{self, Choice, Document, Redriven};
+use crate::spool::state::{DeadFilter, DeadLetterInfo};
+
+/// Letters on a page, and in a change, at most.
+pub(super) const LETTERS_MAX: usize = 1_000;
+/// Letters on a page if nothing else is asked for.
+const LETTERS_DEFAULT: usize = 100;
+/// Where an export goes on.
+const NEXT_HEADER: &str = "x-fanbridge-next";
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ListQuery {
+    sink: Option<String>,
+    quarantined: bool,
+    reason: Option<String>,
+    #[serde(rename = "type")]
+    event_type: Option<String>,
+    after: u64,
+    limit: Option<usize>,
+}
+
+impl ListQuery {
+    fn limit(&self) -> usize {
+        self.limit.unwrap_or(LETTERS_DEFAULT).clamp(1, LETTERS_MAX)
+    }
+
+    fn into_filter(self) -> DeadFilter {
+        let Self { sink, quarantined, reason, event_type, .. } = self;
+        DeadFilter { sink, quarantined, reason, event_type }
+    }
+}
+
+pub(super) async fn list(
+    State(admin): State<AdminState>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Json<Vec<DeadLetterInfo>>, Problem> {
+    let Query(query) = query.map_err(|e| bad_request(e.body_text()))?;
+    let (after, limit) = (query.after, query.limit());
+    let filter = query.into_filter();
+    admin.ask(move |state| state.dead_letters(&filter, after, limit)).await.map(Json)
+}
+
+pub(super) async fn show(
+    State(admin): State<AdminState>,
+    id: Result<Path<u64>, PathRejection>,
+) -> Result<Json<Document>, Problem> {
+    let Path(id) = id.map_err(|_| bad_request("a dead letter has a number"))?;
+    let document = admin.ask(move |state| dead_letter::show(state, id)).await?;
+    document
+        .map(Json)
+        .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, format!("there is no dead letter {id}")))
+}
+
+pub(super) async fn export(
+    State(admin): State<AdminState>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(query) = query.map_err(|e| bad_request(e.body_text()))?;
+    let (after, limit) = (query.after, query.limit());
+    let filter = query.into_filter();
+    let page = admin.ask(move |state| dead_letter::export(state, &filter, after, limit)).await?;
+    let mut response = ([(CONTENT_TYPE, "application/x-ndjson")], page.lines).into_response();
+    if let Some(next) = page.next {
+        response.headers_mut().insert(NEXT_HEADER, next.into());
+    }
+    Ok(response)
+}
+
+/// The body of `POST /api/dead/redrive`: either `ids` or `filter`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RedriveRequest {
+    /// These letters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ids: Option<Vec<u64>>,
+    /// The letters that this takes; `{}` takes all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<DeadFilter>,
+    /// With a filter: only letters behind this number.
+    pub after: u64,
+    /// With a filter: only letters up to this number, so that going on page by page comes to an
+    /// end when letters die again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub through: Option<u64>,
+    /// With a filter: how many at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// Only count.
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum RedriveAnswer {
+    Counted { dry_run: bool, count: u64, through: u64 },
+    Done(Redriven),
+}
+
+pub(super) async fn redrive(
+    State(admin): State<AdminState>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<RedriveAnswer>, Problem> {
+    let request: RedriveRequest = parse(body)?;
+    let dry_run = request.dry_run;
+    let choice = chosen(request)?;
+    if dry_run {
+        return count(&admin, choice).await.map(Json);
+    }
+    let redrive = admin.opened()?.redrive.clone();
+    // A task of its own: a client that hangs up must not leave letters both in the spool and dead.
+    let run = tokio::spawn(async move { redrive.run(choice).await });
+    let report = match run.await {
+        Ok(report) => report?,
+        Err(_) => return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the redrive ended early")),
+    };
+    tracing::info!(
+        redriven = report.redriven,
+        kept = report.kept.len(),
+        last = report.last,
+        "dead letters redriven"
+    );
+    Ok(Json(RedriveAnswer::Done(report)))
+}
+
+async fn count(admin: &AdminState, choice: Choice) -> Result<RedriveAnswer, Problem> {
+    let (count, through) = match choice {
+        Choice::Ids(ids) => {
+            admin
+                .ask(move |state| {
+                    let mut found = (0, 0);
+                    for id in ids {
+                        let next = state.dead_letters(&DeadFilter::default(), id.saturating_sub(1), 1)?;
+                        if next.first().is_some_and(|letter| letter.id == id) {
+                            found = (found.0 + 1, id.max(found.1));
+                        }
+                    }
+                    Ok(found)
+                })
+                .await?
+        }
+        Choice::Matching { filter, .. } => admin.ask(move |state| state.count_dead_letters(&filter)).await?,
+    };
+    Ok(RedriveAnswer::Counted { dry_run: true, count, through })
+}
+
+fn chosen(request: RedriveRequest) -> Result<Choice, Problem> {
+    match request {
+        RedriveRequest { ids: Some(ids), filter: None, .. } => Ok(Choice::Ids(distinct(ids)?)),
+        RedriveRequest { ids: None, filter: Some(filter), after, through, limit, .. } => {
+            Ok(Choice::Matching {
+                filter,
+                after,
+                through: through.unwrap_or(u64::MAX),
+                limit: limit.unwrap_or(LETTERS_MAX).clamp(1, LETTERS_MAX),
+            })
+        }
+        _ => Err(bad_request("expected either ids or filter; an empty filter takes all")),
+    }
+}
+
+/// The body of `POST /api/dead/drop`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DropRequest {
+    /// These letters.
+    pub ids: Vec<u64>,
+    /// How many they are, said once more: what is dropped is gone.
+    pub confirm: usize,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Dropped {
+    dropped: u64,
+}
+
+pub(super) async fn drop(
+    State(admin): State<AdminState>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Dropped>, Problem> {
+    let DropRequest { ids, confirm } = parse(body)?;
+    let ids = distinct(ids)?;
+    if confirm != ids.len() {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            format!("{} dead letters are named, and {confirm} confirmed: nothing was dropped", ids.len()),
+        ));
+    }
+    let dropped = admin.ask(move |state| state.remove_dead_letters(&ids)).await?;
+    tracing::info!(dropped, "dead letters dropped");
+    Ok(Json(Dropped { dropped }))
+}
+
+fn distinct(ids: Vec<u64>) -> Result<Vec<u64>, Problem> {
+    let ids: BTreeSet<u64> = ids.into_iter().collect();
+    match ids.len() {
+        0 => Err(bad_request("ids names no dead letter")),
+        1..=LETTERS_MAX => Ok(ids.into_iter().collect()),
+        more => Err(bad_request(format!("ids names {more} dead letters, expected at most {LETTERS_MAX}"))),
+    }
+}
+
+fn parse<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, Problem> {
+    let body = body.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
+    serde_json::from_slice(&body).map_err(|error| bad_request(error.to_string()))
+}
+
+fn bad_request(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, detail)
+}

@@ -1,0 +1,148 @@
+//! Who may ask: the rules that every request to the private listener meets first.
+//!
+//! Against a web page in the operator's browser: only known hosts (DNS rebinding), a header on
+//! every change that no form can send (request forgery), no CORS, and headers that let nothing be
+//! framed, sniffed or kept. Against everyone else: the bearer token, without which a listener that
+//! is not on loopback answers nothing. Only the probes are exempt; they tell no more than yes or no
+//! and a fixed word.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::request::Parts;
+use http::uri::Authority;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::Problem;
+
+/// Must be `1` on every change: a page of another origin cannot send it unasked.
+pub const REQUEST_HEADER: HeaderName = HeaderName::from_static("x-fanbridge-request");
+
+const PROBES: [&str; 3] = ["/livez", "/readyz", "/startupz"];
+
+const ANSWER_HEADERS: [(&str, &str); 6] = [
+    (
+        "content-security-policy",
+        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("cache-control", "no-store"),
+];
+
+/// Who may ask.
+pub struct Access {
+    listen: IpAddr,
+    /// The SHA-256 of the token: all tokens have one length, and a comparison tells nothing.
+    token: Option<[u8; 32]>,
+}
+
+impl Access {
+    /// The rules for a listener at `listen`, with a token if one is configured.
+    pub fn new(listen: SocketAddr, token: Option<&SecretString>) -> Self {
+        let token = token.map(|token| Sha256::digest(token.expose_secret()).into());
+        Self { listen: listen.ip(), token }
+    }
+
+    /// Why a request is not granted (pure).
+    fn refusal(&self, request: &Parts) -> Option<Problem> {
+        if PROBES.contains(&request.uri.path()) {
+            return None;
+        }
+        let refuse = |status, detail: &'static str| Some(Problem::new(status, detail));
+        if !self.knows_host(request) {
+            return refuse(
+                StatusCode::MISDIRECTED_REQUEST,
+                "unknown host: ask for localhost or for the address that admin.listen names",
+            );
+        }
+        if self.token.is_none() && !self.listen.is_loopback() {
+            return refuse(
+                StatusCode::FORBIDDEN,
+                "admin.token is not set, and admin.listen is not on loopback",
+            );
+        }
+        if !self.knows_token(&request.headers) {
+            return refuse(StatusCode::UNAUTHORIZED, "a bearer token is required: see admin.token");
+        }
+        if matches!(request.method, Method::GET | Method::HEAD) {
+            return None;
+        }
+        if only(&request.headers, &REQUEST_HEADER).is_none_or(|value| value != "1") {
+            return refuse(StatusCode::FORBIDDEN, "changes need the header X-Fanbridge-Request: 1");
+        }
+        if !is_json(&request.headers) {
+            return refuse(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "changes need the content type application/json",
+            );
+        }
+        None
+    }
+
+    /// A page that rebinds a name of its own to this address still sends that name. So names are
+    /// known by heart, but any port and, on a listener for all addresses, any address will do.
+    fn knows_host(&self, request: &Parts) -> bool {
+        let known = |authority: &str| {
+            let Some(authority) = authority.parse::<Authority>().ok().filter(|a| !a.as_str().contains('@'))
+            else {
+                return false;
+            };
+            let host = authority.host();
+            let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+            match bare.parse::<IpAddr>() {
+                Ok(address) => {
+                    address.is_loopback() || address == self.listen || self.listen.is_unspecified()
+                }
+                Err(_) => host.eq_ignore_ascii_case("localhost"),
+            }
+        };
+        let named = only(&request.headers, &HOST).and_then(|host| host.to_str().ok()).is_some_and(known);
+        named && request.uri.authority().is_none_or(|authority| known(authority.as_str()))
+    }
+
+    fn knows_token(&self, headers: &HeaderMap) -> bool {
+        let Some(expected) = &self.token else {
+            return true;
+        };
+        let offered = only(headers, &AUTHORIZATION).and_then(|value| {
+            let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len())?;
+            scheme.eq_ignore_ascii_case(b"Bearer ").then(|| Sha256::digest(token))
+        });
+        offered.is_some_and(|offered| offered.as_slice().ct_eq(expected).into())
+    }
+}
+
+/// The middleware: refuses, or lets through, and dresses the answer.
+pub(super) async fn guard(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let mut response = match access.refusal(&parts) {
+        Some(problem) => problem.into_response(),
+        None => next.run(Request::from_parts(parts, body)).await,
+    };
+    for (name, value) in ANSWER_HEADERS {
+        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// The header's value, if it is there exactly once: two are an attempt to be read two ways.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    only(headers, &CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
+        value.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+    })
+}

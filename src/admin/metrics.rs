@@ -1,0 +1,35 @@
+//! The metrics, for Prometheus. What nobody counts as it happens is looked up here.
+
+use axum::extract::State;
+use axum::response::IntoResponse;
+use http::header::CONTENT_TYPE;
+
+use super::{AdminState, Problem};
+use crate::spool::state::DeadCount;
+use crate::telemetry::{METRICS_CONTENT_TYPE, Metrics, SinkReason};
+
+pub(super) async fn metrics(State(admin): State<AdminState>) -> Result<impl IntoResponse, Problem> {
+    if admin.opened.get().is_some() {
+        let kept = admin.ask(|state| Ok((state.dead_letter_counts()?, state.file_bytes()?))).await;
+        // A state that fails is no reason to hide every other number.
+        if let Ok((counts, bytes)) = kept {
+            note_dead_letters(&admin.metrics, counts);
+            admin.metrics.state_bytes.set(gauge(bytes));
+        }
+    }
+    Ok(([(CONTENT_TYPE, METRICS_CONTENT_TYPE)], admin.metrics.render()))
+}
+
+fn note_dead_letters(metrics: &Metrics, counts: Vec<DeadCount>) {
+    metrics.dead_letters_bytes.set(gauge(counts.iter().map(|count| count.bytes).sum()));
+    // What is no longer there must not stay at its last number.
+    metrics.dead_letters_kept.clear();
+    for DeadCount { sink, reason, count, .. } in counts {
+        let sink = sink.unwrap_or_else(|| "quarantine".into());
+        metrics.dead_letters_kept.get_or_create(&SinkReason { sink, reason }).set(gauge(count));
+    }
+}
+
+fn gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

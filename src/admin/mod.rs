@@ -1,0 +1,134 @@
+//! The private listener's routes: probes, metrics, and the JSON API of the bridge.
+//!
+//! ```text
+//! request ─▶ guard: host, token, forgery ─▶ route ─▶ state, spool, health (read)
+//!                                                └─▶ redrive, drop (the only changes)
+//! ```
+//!
+//! Answers are JSON, failures are problem documents. Bodies of events leave only through the
+//! explicit `/api/dead/{id}` and `/api/dead/export`. It opens no socket and knows no sink.
+
+mod dead;
+mod guard;
+mod metrics;
+mod probes;
+mod problem;
+mod status;
+mod summary;
+mod types;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+use http::StatusCode;
+
+use crate::dead_letter::{Readmit, Redrive};
+use crate::health::Health;
+use crate::spool::Spool;
+use crate::spool::state::{State, StateError};
+use crate::telemetry::Metrics;
+
+pub use dead::{DropRequest, RedriveRequest};
+pub use guard::{Access, REQUEST_HEADER};
+pub use problem::Problem;
+pub use summary::{SinkSummary, SourceSummary, Summary};
+
+/// A request's body: room for the numbers of 1,000 dead letters, many times over.
+const BODY_BYTES_MAX: usize = 256 << 10;
+
+/// What the routes look at. Clones share it.
+#[derive(Clone)]
+pub struct AdminState {
+    /// Every metric.
+    pub metrics: Arc<Metrics>,
+    /// The process's condition.
+    pub health: Arc<Health>,
+    /// What the configuration says, without secrets.
+    pub summary: Arc<Summary>,
+    /// Who may ask.
+    pub access: Arc<Access>,
+    /// When the process started.
+    pub started: Instant,
+    opened: Arc<OnceLock<Opened>>,
+}
+
+struct Opened {
+    state: State,
+    spool: Spool,
+    redrive: Redrive,
+    note: Note,
+}
+
+/// Writes down what was noted in memory about the types seen.
+pub type Note = Arc<dyn Fn(&State) -> Result<(), StateError> + Send + Sync>;
+
+impl AdminState {
+    /// What can be looked at while the spool recovers.
+    pub fn new(metrics: Arc<Metrics>, health: Arc<Health>, summary: Summary, access: Access) -> Self {
+        Self {
+            metrics,
+            health,
+            summary: Arc::new(summary),
+            access: Arc::new(access),
+            started: Instant::now(),
+            opened: Arc::default(),
+        }
+    }
+
+    /// Adds the spool and the state, once they are open; only the first call counts.
+    pub fn open(&self, state: State, spool: Spool, readmit: Readmit, note: Note) {
+        let sinks = self.summary.sinks.iter().map(|sink| sink.name.clone());
+        let redrive = Redrive::new(state.clone(), spool.clone(), sinks, readmit);
+        let _ = self.opened.set(Opened { state, spool, redrive, note });
+    }
+
+    fn opened(&self) -> Result<&Opened, Problem> {
+        let recovering = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the spool is being recovered");
+        self.opened.get().ok_or(recovering)
+    }
+
+    /// Writes down what was noted in memory, so that an answer is not behind.
+    async fn note(&self) -> Result<(), Problem> {
+        let note = Arc::clone(&self.opened()?.note);
+        self.ask(move |state| note(state)).await
+    }
+
+    /// Asks the state, off the runtime's threads.
+    async fn ask<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&State) -> Result<T, StateError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let state = self.opened()?.state.clone();
+        match tokio::task::spawn_blocking(move || f(&state)).await {
+            Ok(answer) => answer.map_err(Problem::from),
+            Err(_) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the state could not be asked")),
+        }
+    }
+}
+
+/// The routes of the private listener.
+pub fn router(admin: AdminState) -> Router {
+    Router::new()
+        .route("/livez", get(probes::livez))
+        .route("/readyz", get(probes::readyz))
+        .route("/startupz", get(probes::startupz))
+        .route("/metrics", get(metrics::metrics))
+        .route("/api/status", get(status::status))
+        .route("/api/types", get(types::types))
+        .route("/api/dead", get(dead::list))
+        .route("/api/dead/{id}", get(dead::show))
+        .route("/api/dead/export", get(dead::export))
+        .route("/api/dead/redrive", post(dead::redrive))
+        .route("/api/dead/drop", post(dead::drop))
+        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the path is right, the method is not")
+        })
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn_with_state(Arc::clone(&admin.access), guard::guard))
+        .with_state(admin)
+}

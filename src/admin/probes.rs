@@ -1,0 +1,50 @@
+//! What an orchestrator asks: alive, ready, started?
+//!
+//! Alive looks at the process alone, because restarting it repairs no dependency. Ready means that
+//! an event can be stored; a sink in trouble does not make the bridge unready, since storing for it
+//! is what the spool is there for.
+
+use std::time::Instant;
+
+use axum::extract::State;
+use http::StatusCode;
+
+use super::{AdminState, Problem};
+
+const OK: &str = "ok\n";
+
+/// Every loop goes round.
+pub(super) async fn livez(State(admin): State<AdminState>) -> Result<&'static str, Problem> {
+    match admin.health.hung(Instant::now()) {
+        None => Ok(OK),
+        Some(name) => Err(unavailable(format!("no sign of life from {name}"))),
+    }
+}
+
+/// A delivery can be stored.
+pub(super) async fn readyz(State(admin): State<AdminState>) -> Result<&'static str, Problem> {
+    match unready(&admin) {
+        None => Ok(OK),
+        Some(reason) => Err(unavailable(reason)),
+    }
+}
+
+/// Recovery is over.
+pub(super) async fn startupz(State(admin): State<AdminState>) -> Result<&'static str, Problem> {
+    if admin.health.is_started() { Ok(OK) } else { Err(unavailable("the spool is being recovered".into())) }
+}
+
+/// Why no delivery can be stored now.
+pub(super) fn unready(admin: &AdminState) -> Option<String> {
+    match admin.opened.get() {
+        _ if admin.health.is_stopping() => Some("the bridge is shutting down".into()),
+        Some(opened) if admin.health.is_started() => {
+            opened.spool.accepting().err().map(|reason| format!("the spool cannot store: {reason}"))
+        }
+        _ => Some("the spool is being recovered".into()),
+    }
+}
+
+fn unavailable(detail: String) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+}

@@ -1,0 +1,103 @@
+//! The bridge at a glance.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+
+use super::{AdminState, Problem, SourceSummary, probes};
+use crate::spool::Usage;
+use crate::spool::state::DeadCount;
+
+/// The answer of `GET /api/status`.
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    version: &'static str,
+    uptime_seconds: u64,
+    /// Of the configuration.
+    fingerprint: String,
+    ready: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unready_because: Option<String>,
+    sources: Vec<SourceSummary>,
+    sinks: Vec<SinkState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spool: Option<SpoolState>,
+    dead_letters: Vec<DeadCount>,
+}
+
+#[derive(Debug, Serialize)]
+struct SinkState {
+    name: String,
+    kind: &'static str,
+    topic: String,
+    cursor: u64,
+    lag_events: u64,
+    oldest_pending_seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    degraded_because: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct SpoolState {
+    bytes: u64,
+    other_bytes: u64,
+    bytes_max: u64,
+    free_bytes: u64,
+    segments: usize,
+    first: u64,
+    head: u64,
+    duplicate_keys: usize,
+}
+
+impl From<Usage> for SpoolState {
+    fn from(usage: Usage) -> Self {
+        Self {
+            bytes: usage.bytes,
+            other_bytes: usage.other_bytes,
+            bytes_max: usage.bytes_max,
+            free_bytes: usage.free_bytes,
+            segments: usage.segments,
+            first: usage.first.0,
+            head: usage.head.0,
+            duplicate_keys: usage.window_events,
+        }
+    }
+}
+
+pub(super) async fn status(State(admin): State<AdminState>) -> Result<Json<Status>, Problem> {
+    let unready_because = probes::unready(&admin);
+    let (spool, dead_letters) = match admin.opened.get() {
+        Some(opened) => {
+            (Some(opened.spool.usage().into()), admin.ask(|state| state.dead_letter_counts()).await?)
+        }
+        None => (None, Vec::new()),
+    };
+    Ok(Json(Status {
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_seconds: admin.started.elapsed().as_secs(),
+        fingerprint: admin.summary.fingerprint.clone(),
+        ready: unready_because.is_none(),
+        unready_because,
+        sources: admin.summary.sources.clone(),
+        sinks: sinks(&admin),
+        spool,
+        dead_letters,
+    }))
+}
+
+fn sinks(admin: &AdminState) -> Vec<SinkState> {
+    let running = admin.health.sinks();
+    let state = |sink: &super::SinkSummary| {
+        let status = running.iter().find(|status| status.name() == sink.name);
+        SinkState {
+            name: sink.name.clone(),
+            kind: sink.kind,
+            topic: sink.topic.clone(),
+            cursor: status.map_or(0, |status| status.cursor().0),
+            lag_events: status.map_or(0, |status| status.lag_records()),
+            oldest_pending_seconds: status.map_or(0.0, |status| status.oldest_pending_seconds()),
+            degraded_because: status.and_then(|status| status.trouble()),
+        }
+    };
+    admin.summary.sinks.iter().map(state).collect()
+}

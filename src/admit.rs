@@ -1,0 +1,82 @@
+//! The heart: what becomes of an authentic delivery.
+//!
+//! [`admit`] consumes a [`Verified`] delivery and decides: accept, filter or quarantine. It never
+//! refuses, because the sender of an authentic delivery can do nothing about its content. Pure: the
+//! same delivery gets the same verdict today and on the day it is sent again.
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+
+use crate::event::{Event, Filtered, Quarantined, Verdict, Verified};
+use crate::provider::{Definition, digest_id, normalise};
+use crate::selection::Selection;
+
+/// A source as admission sees it.
+#[derive(Clone, Debug)]
+pub struct SourceView {
+    definition: Arc<Definition>,
+    intake: ByteString,
+    event_source: ByteString,
+}
+
+impl SourceView {
+    /// The source of this name, whose events carry this CloudEvents `source`: `/{provider}/{app}`.
+    pub fn new(definition: Arc<Definition>, intake: ByteString, event_source: ByteString) -> Self {
+        Self { definition, intake, event_source }
+    }
+
+    /// How the source's provider signs and what its bodies look like.
+    pub fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    /// The source's name.
+    pub fn intake(&self) -> &ByteString {
+        &self.intake
+    }
+}
+
+/// Decides what becomes of an authentic delivery.
+pub fn admit(source: &SourceView, verified: Verified, selection: &Selection) -> Verdict {
+    let facts = match normalise(&source.definition, &verified) {
+        Ok(facts) => facts,
+        Err(unusable) => {
+            return Verdict::Quarantine(Quarantined {
+                id: digest_id(&verified.body),
+                source: source.event_source.clone(),
+                provider: source.definition.provider.clone(),
+                intake: source.intake.clone(),
+                reason: ByteString::from_static(unusable.word),
+                detail: unusable.detail.into(),
+                arrived: verified.arrived,
+                body: verified.body,
+            });
+        }
+    };
+    if !selection.takes(&facts.event_type) {
+        return Verdict::Filter(Filtered {
+            id: facts.id,
+            event_type: facts.event_type,
+            family: facts.family,
+        });
+    }
+    Verdict::Accept(Event {
+        id: facts.id,
+        source: source.event_source.clone(),
+        event_type: facts.event_type,
+        provider: source.definition.provider.clone(),
+        family: facts.family,
+        intake: source.intake.clone(),
+        subject: facts.key.clone(),
+        key: facts.key,
+        time: facts.time,
+        arrived: verified.arrived,
+        extensions: verified.extensions,
+        only_sink: None,
+        body: facts.body,
+    })
+}
+
+#[cfg(test)]
+mod tests;

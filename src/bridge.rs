@@ -1,0 +1,372 @@
+//! Wires sources → spool → dispatchers, starts them in order and stops them in order.
+//!
+//! Start: state and log are opened and recovered, dispatchers begin at their cursors, and only
+//! then is anything listened to. Stop: no new connections, requests in flight are answered, the log
+//! is closed behind them, dispatchers wait for what is in flight and commit. Nothing that was
+//! acknowledged depends on the stop being orderly.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, Access, AdminState, Summary};
+use crate::admit::{SourceView, admit};
+use crate::config::{Config, Output, SinkConfig, SourceConfig, SpoolConfig};
+use crate::dead_letter::Readmit;
+use crate::dispatch::settlement::{Share, shares};
+use crate::dispatch::{DispatchError, Dispatcher, Reader, quarantine};
+use crate::event::{Position, Verdict, Verified};
+use crate::health::Health;
+use crate::sink::Sink;
+use crate::sink::file::FileSink;
+use crate::sink::kafka::KafkaSink;
+use crate::source::http::{HttpLimits, serve};
+use crate::source::tls::{Tls, TlsError};
+use crate::source::types_seen::TypesSeen;
+use crate::source::{Intake, SourceIntake, webhook};
+use crate::spool::disk::RealDisk;
+use crate::spool::state::{self, Progress, State, StateError};
+use crate::spool::{Recovery, Spool, SpoolError};
+use crate::telemetry::Metrics;
+
+/// How often what was noted in memory (types seen, the state file's size) is written down.
+const NOTE_EVERY: Duration = Duration::from_secs(2);
+
+/// How long to wait for another process to give the spool up: as in a rolling update, where the
+/// old one is still stopping.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+
+/// Why the bridge could not start, or stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum BridgeError {
+    /// The log cannot be opened.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The state cannot be opened or kept.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A listener cannot be bound.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The certificate or key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A sink cannot be made from its configuration.
+    #[error("sink `{name}` cannot be made")]
+    Sink {
+        /// Its name.
+        name: String,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A dispatcher ended.
+    #[error(transparent)]
+    Dispatch(#[from] DispatchError),
+    /// The disk failed; nothing of the log is trusted until it was recovered.
+    #[error("the spool failed: {0}; nothing is acknowledged any more, restart to recover what is durable")]
+    SpoolFailed(String),
+}
+
+/// A running bridge.
+pub struct Bridge {
+    http: SocketAddr,
+    admin: SocketAddr,
+    recovery: Recovery,
+    health: Arc<Health>,
+    spool: Spool,
+    front: Task,
+    readers: JoinSet<Result<(), DispatchError>>,
+    readers_stop: CancellationToken,
+    notes: Task,
+    admin_task: Task,
+}
+
+/// A task and the way to end it.
+struct Task {
+    stop: CancellationToken,
+    handle: JoinHandle<()>,
+}
+
+impl Task {
+    fn spawn<F: Future<Output = ()> + Send + 'static>(task: impl FnOnce(CancellationToken) -> F) -> Self {
+        let stop = CancellationToken::new();
+        Self { handle: tokio::spawn(task(stop.clone())), stop }
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        if let Err(ended) = self.handle.await
+            && ended.is_panic()
+        {
+            std::panic::resume_unwind(ended.into_panic());
+        }
+    }
+}
+
+impl Bridge {
+    /// Starts everything. When this returns, deliveries are taken.
+    ///
+    /// # Errors
+    /// When a part cannot start. Nothing is left running.
+    pub async fn start(config: Config) -> Result<Self, BridgeError> {
+        let metrics = Arc::new(Metrics::new());
+        let health = Arc::new(Health::default());
+        let limits = HttpLimits::new(&config.http, config.shutdown_grace);
+        // Bound first: an address in use is found before a long recovery, not after it.
+        let http = bind(config.http.listen).await?;
+        let admin = bind(config.admin.listen).await?;
+        let addresses = (address(&http, config.http.listen), address(&admin, config.admin.listen));
+        let tls = config.http.tls.as_ref().map(Tls::load).transpose()?;
+
+        // The admin listener answers while the log is recovered, which may take a while.
+        let access = Access::new(config.admin.listen, config.admin.token.as_ref());
+        let admin_state = AdminState::new(metrics.clone(), health.clone(), summary(&config), access);
+        let admin_task =
+            Task::spawn(|stop| serve(admin, None, limits, admin::router(admin_state.clone()), stop));
+
+        let (spool, state, recovery) = open(config.spool.clone(), Arc::clone(&metrics)).await?;
+        let sinks = config.sinks.iter().map(make_sink).collect::<Result<Vec<_>, _>>()?;
+        let readers_stop = CancellationToken::new();
+        let readers = start_readers(&config, sinks, &spool, &state, &metrics, &health, &readers_stop)?;
+
+        let types = Arc::new(TypesSeen::default());
+        let noted = Arc::clone(&types);
+        let note_types = Arc::new(move |state: &State| write_down(&noted, state));
+        admin_state.open(state.clone(), spool.clone(), readmit(&config), note_types);
+        let intake = Intake::new(spool.clone(), config.selection, types.clone());
+        let sources = config.sources.into_iter().map(|source| SourceIntake::new(source, &metrics)).collect();
+        let router = webhook::router(&intake, sources, &config.http, &metrics);
+        let front = Task::spawn(|stop| serve(http, tls, limits, router, stop));
+        health.start();
+        Ok(Self {
+            http: addresses.0,
+            admin: addresses.1,
+            recovery,
+            front,
+            admin_task,
+            notes: Task::spawn(|stop| note(types, spool.clone(), state, stop)),
+            readers,
+            readers_stop,
+            health,
+            spool,
+        })
+    }
+
+    /// Where deliveries are taken.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Where the admin listener is.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// What was found in the log at start.
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// The condition of the bridge, as the admin listener sees it.
+    pub fn health(&self) -> &Arc<Health> {
+        &self.health
+    }
+
+    /// Runs until told to stop or until a part fails that nothing can go on without, then stops
+    /// in order within the grace.
+    ///
+    /// # Errors
+    /// What failed.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), BridgeError> {
+        let ended = tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            reason = self.spool.failed() => Err(BridgeError::SpoolFailed(reason)),
+            Some(ended) = self.readers.join_next() => Err(reader_error(ended)),
+        };
+        let stopped = self.stop().await;
+        ended.and(stopped)
+    }
+
+    async fn stop(mut self) -> Result<(), BridgeError> {
+        tracing::info!("stopping: no new deliveries");
+        self.health.stop();
+        self.front.end().await;
+        self.spool.close().await;
+        self.readers_stop.cancel();
+        let mut first = Ok(());
+        while let Some(ended) = self.readers.join_next().await {
+            if !matches!(ended, Ok(Ok(()))) && first.is_ok() {
+                first = Err(reader_error(ended));
+            }
+        }
+        self.notes.end().await;
+        self.admin_task.end().await;
+        tracing::info!(head = self.spool.head().0, "stopped");
+        first
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, BridgeError> {
+    TcpListener::bind(address).await.map_err(|source| BridgeError::Listen { address, source })
+}
+
+/// The address that a listener really has: port 0 asks the system for one.
+fn address(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(asked)
+}
+
+/// Opens and recovers log and state. The log's lock comes first: it guards the state file, too.
+async fn open(config: SpoolConfig, metrics: Arc<Metrics>) -> Result<(Spool, State, Recovery), BridgeError> {
+    let opening = tokio::task::spawn_blocking(move || {
+        let disk = Arc::new(RealDisk::waiting(LOCK_WAIT));
+        let (spool, recovery) = Spool::open(&config.dir, disk, (&config).into(), metrics)?;
+        let state = State::open(&config.dir.join(state::FILE_NAME))?;
+        for (_, cursor) in state.cursors()? {
+            spool.resume_after(cursor);
+        }
+        spool.set_other_bytes(state.file_bytes()?);
+        Ok::<_, BridgeError>((spool, state, recovery))
+    });
+    opening.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}
+
+/// The configuration as far as the admin listener shows it.
+fn summary(config: &Config) -> Summary {
+    let definitions: Vec<_> = config.sources.iter().map(|source| Arc::clone(&source.definition)).collect();
+    let catalogued = move |provider: &str, event_type: &str| {
+        let theirs = definitions.iter().filter(|definition| *definition.provider == *provider);
+        theirs.into_iter().any(|definition| definition.catalogue.find(event_type).is_some())
+    };
+    Summary::new(config, Box::new(catalogued))
+}
+
+/// Decides about quarantined deliveries again, by the definitions and the selection of now.
+fn readmit(config: &Config) -> Readmit {
+    let view = |source: &SourceConfig| {
+        SourceView::new(Arc::clone(&source.definition), source.name.clone(), source.event_source())
+    };
+    let views: Vec<_> = config.sources.iter().map(view).collect();
+    let selection = config.selection.clone();
+    Arc::new(move |quarantined| {
+        let Some(view) = views.iter().find(|view| *view.intake() == quarantined.intake) else {
+            return Verdict::Quarantine(quarantined.clone());
+        };
+        let verified = Verified {
+            body: quarantined.body.clone(),
+            signed_id: None,
+            stated_type: None,
+            secret: 0,
+            skew_seconds: None,
+            extensions: Vec::new(),
+            arrived: quarantined.arrived,
+        };
+        admit(view, verified, &selection)
+    })
+}
+
+fn make_sink(config: &SinkConfig) -> Result<Arc<dyn Sink>, BridgeError> {
+    let made: Result<Arc<dyn Sink>, Box<dyn std::error::Error + Send + Sync>> = match &config.output {
+        Output::Kafka(kafka) => match KafkaSink::new(&config.name, kafka) {
+            Ok(sink) => Ok(Arc::new(sink)),
+            Err(error) => Err(error.into()),
+        },
+        Output::File(file) => match FileSink::new(file) {
+            Ok(sink) => Ok(Arc::new(sink)),
+            Err(error) => Err(error.into()),
+        },
+    };
+    made.map_err(|source| BridgeError::Sink { name: config.name.clone(), source })
+}
+
+/// Starts a dispatcher per sink, and the one that keeps quarantined deliveries.
+fn start_readers(
+    config: &Config,
+    sinks: Vec<Arc<dyn Sink>>,
+    spool: &Spool,
+    state: &State,
+    metrics: &Metrics,
+    health: &Health,
+    stop: &CancellationToken,
+) -> Result<JoinSet<Result<(), DispatchError>>, BridgeError> {
+    // Without any cursor the state is new. If the log is not, the state was lost: nothing may be
+    // passed over then.
+    let is_new = state.cursors()?.is_empty();
+    let names = config.sinks.iter().map(|sink| sink.name.as_str()).chain([quarantine::CURSOR]);
+    let cursors = names.map(|name| cursor(name, is_new, spool, state)).collect::<Result<Vec<_>, _>>()?;
+    let mut shares = shares(spool, &cursors).into_iter();
+    let mut share = || -> Share { shares.next().unwrap_or_else(|| unreachable!("one share per cursor")) };
+
+    let mut readers = JoinSet::new();
+    for ((sink_config, sink), cursor) in config.sinks.iter().zip(sinks).zip(&cursors) {
+        let status = health.add_sink(&sink_config.name);
+        let reader = Reader { cursor: *cursor, share: share(), spool: spool.clone(), state: state.clone() };
+        let dispatcher = Dispatcher::new(sink_config, sink, reader, metrics, status);
+        readers.spawn(dispatcher.run(stop.clone(), config.shutdown_grace));
+    }
+    let cursor = cursors.last().copied().unwrap_or_default();
+    readers.spawn(quarantine::keep(cursor, share(), spool.clone(), state.clone(), stop.clone()));
+    Ok(readers)
+}
+
+/// Where a reader goes on: behind its committed cursor. A sink added later begins with the next
+/// event; with a new state every reader begins with the oldest.
+fn cursor(name: &str, is_new: bool, spool: &Spool, state: &State) -> Result<Position, StateError> {
+    let (oldest, newest) = (Position(spool.first().0.saturating_sub(1)), spool.head());
+    let Some(cursor) = state.cursor(name)? else {
+        let cursor = if is_new || name == quarantine::CURSOR { oldest } else { newest };
+        state.commit(&[Progress { sink: name.to_owned(), cursor, dead: Vec::new() }])?;
+        return Ok(cursor);
+    };
+    if cursor < oldest {
+        tracing::error!(
+            sink = name,
+            cursor = cursor.0,
+            oldest = oldest.0,
+            "records behind this sink's cursor are gone"
+        );
+    }
+    // A cursor ahead of the log means that the log was removed: begin with what is there.
+    Ok(cursor.min(newest))
+}
+
+/// Writes down now and then what is noted in memory.
+async fn note(types: Arc<TypesSeen>, spool: Spool, state: State, stop: CancellationToken) {
+    loop {
+        let stopped = tokio::time::timeout(NOTE_EVERY, stop.cancelled()).await.is_ok();
+        let (types, spool, state) = (Arc::clone(&types), spool.clone(), state.clone());
+        let noting = tokio::task::spawn_blocking(move || {
+            write_down(&types, &state)?;
+            spool.set_other_bytes(state.file_bytes()?);
+            Ok::<_, StateError>(())
+        });
+        if let Ok(Err(error)) = noting.await {
+            tracing::error!(%error, "cannot note the types seen");
+        }
+        if stopped {
+            return;
+        }
+    }
+}
+
+/// Moves what is noted of the types seen from memory to the state.
+fn write_down(types: &TypesSeen, state: &State) -> Result<(), StateError> {
+    let rows = types.drain().into_rows();
+    if rows.is_empty() { Ok(()) } else { state.record_types(&rows) }
+}
+
+fn reader_error(ended: Result<Result<(), DispatchError>, tokio::task::JoinError>) -> BridgeError {
+    match ended {
+        Ok(Err(error)) => error.into(),
+        Ok(Ok(())) => BridgeError::SpoolFailed("a dispatcher ended before it was told to".to_owned()),
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}

@@ -1,0 +1,127 @@
+//! The running bridge's admin API, for the verbs that ask it or change something.
+//!
+//! Knows the API's conventions: the header that changes need, and problem documents, whose detail
+//! becomes the failure. What is asked, and what the answer means, is the verb's business.
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::client::{Answer, Client, Endpoint};
+use super::{Exit, Failure};
+use crate::admin::REQUEST_HEADER;
+use crate::config::AdminConfig;
+use crate::telemetry::Shown;
+
+/// A connection to the admin listener.
+pub struct AdminClient(Client);
+
+impl AdminClient {
+    /// Connects to the bridge with this configuration, on this machine.
+    ///
+    /// # Errors
+    /// When nobody listens there.
+    pub async fn connect(config: &AdminConfig) -> Result<Self, Failure> {
+        Client::connect(&Endpoint::admin(config)).await.map(Self)
+    }
+
+    /// Asks for a document; `None` if there is none at that path.
+    ///
+    /// # Errors
+    /// When the bridge does not answer, or refuses.
+    pub async fn get(&mut self, path: &str) -> Result<Option<Bytes>, Failure> {
+        let answer = self.0.get(path).await?;
+        if answer.status == StatusCode::NOT_FOUND { Ok(None) } else { granted(answer).map(Some) }
+    }
+
+    /// Asks for a JSON document.
+    ///
+    /// # Errors
+    /// When the bridge does not answer, refuses, or answers something else.
+    pub async fn get_json<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, Failure> {
+        let answer = self.0.get(path).await?;
+        read(&granted(answer)?)
+    }
+
+    /// Asks for a change.
+    ///
+    /// # Errors
+    /// When the bridge does not answer, refuses, or answers something else.
+    pub async fn post_json<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        change: &(impl Serialize + Sync),
+    ) -> Result<T, Failure> {
+        let headers = HeaderMap::from_iter([
+            (REQUEST_HEADER, HeaderValue::from_static("1")),
+            (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        ]);
+        let body =
+            serde_json::to_vec(change).map_err(|error| Failure::io("cannot write the request", &error))?;
+        let answer = self.0.post(path, headers, body.into()).await?;
+        read(&granted(answer)?)
+    }
+}
+
+/// A path with a query; pairs without a value are left out.
+pub fn path_with(path: &str, pairs: &[(&str, Option<&str>)]) -> String {
+    let mut text = path.to_owned();
+    let given = pairs.iter().filter_map(|(name, value)| value.map(|value| (name, value)));
+    for (at, (name, value)) in given.enumerate() {
+        text.push(if at == 0 { '?' } else { '&' });
+        text.push_str(name);
+        text.push('=');
+        for byte in value.bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(byte.into()),
+                _ => text.push_str(&format!("%{byte:02X}")),
+            }
+        }
+    }
+    text
+}
+
+fn granted(answer: Answer) -> Result<Bytes, Failure> {
+    if answer.status.is_success() {
+        return Ok(answer.body);
+    }
+    let exit = match answer.status {
+        StatusCode::SERVICE_UNAVAILABLE => Exit::Temporary,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::Config,
+        _ => Exit::Failed,
+    };
+    let problem = serde_json::from_slice::<serde_json::Value>(&answer.body).unwrap_or_default();
+    let detail = problem.get("detail").and_then(|detail| detail.as_str()).unwrap_or("no reason given");
+    Err(Failure::new(exit, format!("the bridge answered {}: {}", answer.status, Shown(detail))))
+}
+
+fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Failure> {
+    serde_json::from_slice(body).map_err(|error| Failure::io("cannot read the bridge's answer", &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_keeps_every_value_in_its_place() {
+        let path =
+            path_with("/api/dead", &[("sink", Some("a&b=c d/é")), ("reason", None), ("limit", Some("5"))]);
+        assert_eq!(path, "/api/dead?sink=a%26b%3Dc%20d%2F%C3%A9&limit=5");
+        assert_eq!(path_with("/api/dead", &[("sink", None)]), "/api/dead");
+    }
+
+    #[test]
+    fn a_refusal_tells_the_problems_detail_and_cannot_steer_the_terminal() {
+        let answer =
+            |status, body: &'static str| Answer { status, body: Bytes::from_static(body.as_bytes()) };
+        let failure =
+            granted(answer(StatusCode::UNAUTHORIZED, r#"{"detail":"token\u001b[2J"}"#)).expect_err("401");
+        assert_eq!(failure.exit, Exit::Config);
+        assert_eq!(failure.to_string(), r"the bridge answered 401 Unauthorized: token\u{1b}[2J");
+        let failure = granted(answer(StatusCode::BAD_GATEWAY, "<html>")).expect_err("502");
+        assert!(failure.to_string().ends_with("no reason given"), "{failure}");
+    }
+}

@@ -1,0 +1,113 @@
+//! `fanbridge check`: everything that is wrong with a configuration, before anything is started.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::output::{Format, print};
+use super::{ConfigArgs, Exit, Failure, colour_on, find, read};
+use crate::config::{Config, Output, Problem, Report, schema};
+use crate::selection::Selection;
+
+/// Arguments of `check`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration, as an alternative to --config
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// How to print problems
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Print the JSON Schema of the configuration instead
+    #[arg(long)]
+    schema: bool,
+}
+
+/// Checks a configuration and says what it would do, or what is wrong.
+///
+/// # Errors
+/// Exit code 78 if it cannot be used, 74 if it cannot be read.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    if args.schema {
+        return print(&format!("{:#}\n", schema()));
+    }
+    let named = ConfigArgs { config: args.file.clone().or_else(|| args.config.config.clone()) };
+    let path = find(&named).ok_or_else(|| {
+        let advice = "name a FILE, or begin with `fanbridge init > fanbridge.yaml`";
+        Failure::new(Exit::Config, format!("no fanbridge.yaml here: {advice}"))
+    })?;
+    match read(&path)? {
+        Ok(loaded) => {
+            show(&loaded.warnings, args.format)?;
+            match args.format {
+                Format::Table => print(&summary(&path.to_string_lossy(), &loaded.config)),
+                Format::Json | Format::Ndjson => Ok(()),
+            }
+        }
+        Err(report) => {
+            show(&report, args.format)?;
+            Err(Failure::new(Exit::Config, ""))
+        }
+    }
+}
+
+/// Prints problems: they are this verb's data.
+fn show(report: &Report, format: Format) -> Result<(), Failure> {
+    let problems = report.to_json();
+    match format {
+        Format::Json => print(&format!("{problems:#}\n")),
+        Format::Ndjson => {
+            let lines = problems.as_array().into_iter().flatten().map(|problem| format!("{problem}\n"));
+            print(&lines.collect::<String>())
+        }
+        Format::Table if report.problems().is_empty() => Ok(()),
+        Format::Table => {
+            let errors = report.problems().iter().filter(|problem| Problem::is_error(problem)).count();
+            let warnings = report.problems().len() - errors;
+            print(&format!("{}\n\n", report.render(colour_on(&io::stdout()))))?;
+            eprintln!("{}, {}", counted(errors, "error"), counted(warnings, "warning"));
+            Ok(())
+        }
+    }
+}
+
+/// What the configuration would do.
+fn summary(origin: &str, config: &Config) -> String {
+    let mut text = format!("OK {origin}, configuration {}\n", config.fingerprint);
+    let scheme = if config.http.tls.is_some() { "https" } else { "http" };
+    for source in &config.sources {
+        text.push_str(&format!(
+            "source {}: {}, app {}, {}, POST {scheme}://{}/in/{}\n",
+            source.name,
+            source.definition.provider,
+            source.app,
+            counted(source.secrets.len(), "secret"),
+            config.http.listen,
+            source.name
+        ));
+    }
+    text.push_str(&format!("select {}\n", selected(&config.selection)));
+    for sink in &config.sinks {
+        let to = match &sink.output {
+            Output::Kafka(kafka) => format!("kafka {}", kafka.brokers),
+            Output::File(file) => format!("files in {}", file.dir.display()),
+        };
+        let topics = counted(config.topics(sink).len(), "topic");
+        let selection = selected(&sink.selection);
+        text.push_str(&format!("sink {}: {to}, select {selection}, {topics} `{}`\n", sink.name, sink.topic));
+    }
+    text
+}
+
+fn selected(selection: &Selection) -> String {
+    match selection {
+        Selection::All => "all".into(),
+        Selection::Only(types) => counted(types.len(), "listed type"),
+    }
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}

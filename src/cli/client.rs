@@ -1,0 +1,237 @@
+//! One kept-alive HTTP connection to a running bridge, for the verbs that talk to it.
+//!
+//! TLS is spoken to `https` addresses only, and trusts nothing but the certificates it is given:
+//! there is no way to switch verification off.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use super::{Exit, Failure};
+use crate::config::{AdminConfig, HttpConfig};
+
+/// How long the bridge may take to accept a connection or to answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The largest answer that is read.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// Where to connect, and how.
+#[derive(Debug)]
+pub struct Endpoint {
+    host: String,
+    port: u16,
+    /// PEM file with the certificates to trust; none: no TLS.
+    trust: Option<PathBuf>,
+    token: Option<SecretString>,
+}
+
+impl Endpoint {
+    /// The public listener of the bridge with this configuration, on this machine.
+    pub fn http(config: &HttpConfig, ca: Option<&Path>) -> Self {
+        let trust = config.tls.as_ref().map(|tls| ca.unwrap_or(&tls.certificate).to_owned());
+        Self {
+            host: reachable(config.listen).ip().to_string(),
+            port: config.listen.port(),
+            trust,
+            token: None,
+        }
+    }
+
+    /// The private listener of the bridge with this configuration, on this machine.
+    pub fn admin(config: &AdminConfig) -> Self {
+        let host = reachable(config.listen).ip().to_string();
+        Self { host, port: config.listen.port(), trust: None, token: config.token.clone() }
+    }
+
+    /// An address, with the path that it names.
+    ///
+    /// # Errors
+    /// When it is not `http://…`, or `https://…` without certificates to trust.
+    pub fn url(url: &str, ca: Option<&Path>) -> Result<(Self, String), Failure> {
+        let wrong = |why: &str| Failure::new(Exit::Usage, format!("`{url}` {why}"));
+        let uri: Uri = url.parse().map_err(|_| wrong("is not a URL"))?;
+        let host = uri.host().ok_or_else(|| wrong("lacks a host"))?.trim_matches(['[', ']']).to_owned();
+        let (default_port, trust) = match (uri.scheme_str(), ca) {
+            (Some("http"), _) => (80, None),
+            (Some("https"), Some(ca)) => (443, Some(ca.to_owned())),
+            (Some("https"), None) => return Err(wrong("needs --ca FILE with the certificates to trust")),
+            _ => return Err(wrong("must begin with http:// or https://")),
+        };
+        let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        Ok((Self { host, port: uri.port_u16().unwrap_or(default_port), trust, token: None }, path))
+    }
+}
+
+/// Where a listener can be reached from this machine.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    match listen {
+        SocketAddr::V4(address) if address.ip().is_unspecified() => ([127, 0, 0, 1], address.port()).into(),
+        SocketAddr::V6(address) if address.ip().is_unspecified() => {
+            ([0, 0, 0, 0, 0, 0, 0, 1_u16], address.port()).into()
+        }
+        address => address,
+    }
+}
+
+/// What the bridge answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Client {
+    sender: SendRequest<Full<Bytes>>,
+    host: HeaderValue,
+    token: Option<SecretString>,
+}
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When nobody listens there, or the other side cannot be trusted.
+    pub async fn connect(endpoint: &Endpoint) -> Result<Self, Failure> {
+        let Endpoint { host, port, trust, token } = endpoint;
+        let failed = |error: &dyn std::error::Error| {
+            Failure::io(format_args!("cannot connect to {host} port {port}"), error)
+        };
+        let stream = within(TcpStream::connect((host.as_str(), *port))).await?.map_err(|error| {
+            let advice = "is the bridge running? `fanbridge run` starts it";
+            Failure::new(Exit::Io, format!("cannot connect to {host} port {port}: {error} ({advice})"))
+        })?;
+        // Small requests one after the other: waiting to fill a packet would cost 40 ms each.
+        stream.set_nodelay(true).map_err(|error| failed(&error))?;
+        let sender = match trust {
+            None => Self::speak(stream).await,
+            Some(trust) => {
+                let name = ServerName::try_from(host.clone())
+                    .map_err(|_| Failure::new(Exit::Usage, format!("`{host}` is not a host name")))?;
+                let connector = tokio_rustls::TlsConnector::from(Arc::new(trusting(trust)?));
+                let stream =
+                    within(connector.connect(name, stream)).await?.map_err(|error| failed(&error))?;
+                Self::speak(stream).await
+            }
+        };
+        let authority =
+            if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        Ok(Self {
+            sender: sender.map_err(|error| failed(&error))?,
+            host: HeaderValue::from_str(&authority).map_err(|error| failed(&error))?,
+            token: token.clone(),
+        })
+    }
+
+    async fn speak<S>(stream: S) -> Result<SendRequest<Full<Bytes>>, hyper::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+        // It ends with the sender; what goes wrong on it is reported by the request that is under way.
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+
+    /// Whether the other side has closed the connection.
+    pub fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Asks for a document.
+    ///
+    /// # Errors
+    /// When the connection breaks or the answer does not come in time.
+    pub async fn get(&mut self, path: &str) -> Result<Answer, Failure> {
+        self.request(Method::GET, path, HeaderMap::new(), Bytes::new()).await
+    }
+
+    /// Sends a document.
+    ///
+    /// # Errors
+    /// When the connection breaks or the answer does not come in time.
+    pub async fn post(&mut self, path: &str, headers: HeaderMap, body: Bytes) -> Result<Answer, Failure> {
+        self.request(Method::POST, path, headers, body).await
+    }
+
+    async fn request(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Answer, Failure> {
+        let failed = |error: &dyn std::error::Error| Failure::io(format_args!("no answer to {path}"), error);
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = path.parse().map_err(|error: http::uri::InvalidUri| failed(&error))?;
+        *request.headers_mut() = headers;
+        request.headers_mut().insert(header::HOST, self.host.clone());
+        if let Some(token) = &self.token {
+            let bearer = format!("Bearer {}", token.expose_secret());
+            let mut value = HeaderValue::from_str(&bearer).map_err(|error| failed(&error))?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(header::AUTHORIZATION, value);
+        }
+        let answer = async {
+            self.sender.ready().await.map_err(|error| failed(&error))?;
+            let response = self.sender.send_request(request).await.map_err(|error| failed(&error))?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+            Ok(Answer { status, body: body.map_err(|error| failed(&*error))?.to_bytes() })
+        };
+        within(answer).await?
+    }
+}
+
+async fn within<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    tokio::time::timeout(TIMEOUT, work)
+        .await
+        .map_err(|_| Failure::new(Exit::Temporary, format!("no answer within {} s", TIMEOUT.as_secs())))
+}
+
+/// A client that trusts the certificates in a PEM file and no others.
+fn trusting(file: &Path) -> Result<rustls::ClientConfig, Failure> {
+    let unusable = |error: &dyn std::error::Error| {
+        Failure::io(format_args!("cannot use {} as certificates to trust", file.display()), error)
+    };
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| unusable(&error))? {
+        let certificate = certificate.map_err(|error| unusable(&error))?;
+        roots.add(certificate).map_err(|error| unusable(&error))?;
+    }
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let versions =
+        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    Ok(versions.map_err(|error| unusable(&error))?.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Runs a verb's network work to its end.
+///
+/// # Errors
+/// Those of the work; or when the machine gives no event loop.
+pub fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::io("cannot begin network work", &error))?
+        .block_on(work)
+}

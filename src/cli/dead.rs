@@ -1,0 +1,358 @@
+//! `fanbridge dead`: the dead letters of a running bridge, or of the spool that a stopped one left.
+//!
+//! A running bridge is asked through its admin API. If none runs, list, show and export read its
+//! state file, under the file's lock; changes need the bridge, because a redriven event goes through
+//! its spool. Whatever changes something says what it would change, and needs `--yes`.
+
+mod letters;
+
+use std::io::{self, IsTerminal};
+
+use indicatif::ProgressBar;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::client::block_on;
+use super::output::{Format, Rows, print};
+use super::{ConfigArgs, Exit, Failure, configuration};
+use crate::admin::{DropRequest, RedriveRequest};
+use crate::spool::state::{DeadFilter, DeadLetterInfo};
+use crate::telemetry::steers_terminal;
+use letters::Letters;
+
+/// Letters that one request redrives: few enough to be done well within the client's patience.
+const REDRIVE_PAGE: usize = 200;
+/// Letters that one request exports.
+const EXPORT_PAGE: usize = 100;
+
+/// Arguments of `dead`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// List dead letters, oldest first
+    List(ListArgs),
+    /// Print one dead letter with its body, as JSON
+    Show(ShowArgs),
+    /// Deliver dead letters again
+    Redrive(RedriveArgs),
+    /// Print dead letters with their bodies, as JSON Lines
+    Export(ExportArgs),
+    /// Remove dead letters for good
+    Drop(DropArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct ListArgs {
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Begin behind this number
+    #[arg(long, value_name = "ID", default_value_t = 0)]
+    after: u64,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    limit: u64,
+    /// How to print the list
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct ShowArgs {
+    /// Its number
+    id: u64,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct RedriveArgs {
+    /// This one; may be given more than once
+    #[arg(long = "id", value_name = "ID", conflicts_with_all = ["sink", "quarantined", "reason", "event_type", "all"])]
+    ids: Vec<u64>,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// All of them
+    #[arg(long, conflicts_with_all = ["sink", "quarantined", "reason", "event_type"])]
+    all: bool,
+    /// Only say how many
+    #[arg(long)]
+    dry_run: bool,
+    /// Do it
+    #[arg(long, conflicts_with = "dry_run")]
+    yes: bool,
+    /// How to print those that stay
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct ExportArgs {
+    #[command(flatten)]
+    filter: FilterArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct DropArgs {
+    /// Their numbers
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<u64>,
+    /// Only say how many
+    #[arg(long)]
+    dry_run: bool,
+    /// Do it: what is dropped is gone
+    #[arg(long, conflicts_with = "dry_run")]
+    yes: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct FilterArgs {
+    /// Only this sink's
+    #[arg(long, value_name = "NAME")]
+    sink: Option<String>,
+    /// Only those that never became an event, and so have no sink
+    #[arg(long, conflicts_with = "sink")]
+    quarantined: bool,
+    /// Only those with this reason
+    #[arg(long, value_name = "WORD")]
+    reason: Option<String>,
+    /// Only events of this type
+    #[arg(long = "type", value_name = "TYPE")]
+    event_type: Option<String>,
+}
+
+impl FilterArgs {
+    fn filter(&self) -> DeadFilter {
+        DeadFilter {
+            sink: self.sink.clone(),
+            quarantined: self.quarantined,
+            reason: self.reason.clone(),
+            event_type: self.event_type.clone(),
+        }
+    }
+}
+
+/// Does what the verb says.
+///
+/// # Errors
+/// Exit code 1 if letters stay that were to be redriven or there is no such letter, 2 without
+/// `--yes`, 74 if neither bridge nor state can be read, 75 if a change needs a running bridge.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    block_on(async {
+        match &args.verb {
+            Verb::List(args) => list(args).await,
+            Verb::Show(args) => show(args).await,
+            Verb::Redrive(args) => redrive(args).await,
+            Verb::Export(args) => export(args).await,
+            Verb::Drop(args) => drop(args).await,
+        }
+    })
+}
+
+async fn list(args: &ListArgs) -> Result<(), Failure> {
+    let mut letters = Letters::reach(&configuration(&args.config)?).await?;
+    let page = letters.list(&args.filter.filter(), args.after, args.limit).await?;
+    rows(&page).print(args.format)?;
+    if let Some(last) = page.last().filter(|_| page.len() as u64 == args.limit) {
+        eprintln!("there may be more: --after {}", last.id);
+    }
+    Ok(())
+}
+
+fn rows(page: &[DeadLetterInfo]) -> Rows {
+    let mut rows = Rows::new(&[
+        "id",
+        "sink",
+        "reason",
+        "event_type",
+        "event_id",
+        "attempts",
+        "last",
+        "body_bytes",
+        "detail",
+    ]);
+    for letter in page {
+        rows.add(serde_json::to_value(letter).unwrap_or_default());
+    }
+    rows
+}
+
+async fn show(args: &ShowArgs) -> Result<(), Failure> {
+    let mut letters = Letters::reach(&configuration(&args.config)?).await?;
+    match letters.show(args.id).await? {
+        Some(document) => print(&format!("{}\n", shown(document))),
+        None => Err(Failure::new(Exit::Failed, format!("there is no dead letter {}", args.id))),
+    }
+}
+
+async fn export(args: &ExportArgs) -> Result<(), Failure> {
+    let mut letters = Letters::reach(&configuration(&args.config)?).await?;
+    let filter = args.filter.filter();
+    let mut after = 0;
+    while let Some((lines, last)) = letters.export(&filter, after, EXPORT_PAGE).await? {
+        print(&shown(lines))?;
+        after = last;
+    }
+    Ok(())
+}
+
+/// How many letters a redrive would take, as the admin API tells.
+#[derive(Debug, Deserialize)]
+struct Counted {
+    count: u64,
+    through: u64,
+}
+
+/// What became of a redrive's page, as the admin API tells.
+#[derive(Debug, Deserialize)]
+struct Page {
+    redriven: u64,
+    kept: Vec<serde_json::Value>,
+    stopped: Option<String>,
+    last: Option<u64>,
+}
+
+async fn redrive(args: &RedriveArgs) -> Result<(), Failure> {
+    let filter = args.filter.filter();
+    let mut request = RedriveRequest { dry_run: true, ..RedriveRequest::default() };
+    if !args.ids.is_empty() {
+        request.ids = Some(args.ids.clone());
+    } else if args.all || filter != DeadFilter::default() {
+        request.filter = Some(filter);
+    } else {
+        let which = "say which: --id, --sink, --quarantined, --reason, --type or --all";
+        return Err(Failure::new(Exit::Usage, which));
+    }
+    let mut bridge = Letters::reach(&configuration(&args.config)?).await?.running()?;
+    let Counted { count, through } = bridge.post_json("/api/dead/redrive", &request).await?;
+    if !confirmed("redriven", count, args.dry_run, args.yes)? {
+        return Ok(());
+    }
+
+    request.dry_run = false;
+    // What dies again meanwhile is not redriven once more.
+    request.through = request.filter.as_ref().map(|_| through);
+    request.limit = request.filter.as_ref().map(|_| REDRIVE_PAGE);
+    let bar = ProgressBar::new(count);
+    let (mut redriven, mut kept) = (0, Vec::new());
+    let stopped = loop {
+        let page: Page = bridge.post_json("/api/dead/redrive", &request).await?;
+        redriven += page.redriven;
+        kept.extend(page.kept);
+        bar.set_position(redriven + kept.len() as u64);
+        match page.last {
+            Some(last) if request.filter.is_some() && page.stopped.is_none() => request.after = last,
+            _ => break page.stopped,
+        }
+    };
+    bar.finish_and_clear();
+    report(redriven, kept, stopped, args.format)
+}
+
+fn report(
+    redriven: u64,
+    kept: Vec<serde_json::Value>,
+    stopped: Option<String>,
+    format: Format,
+) -> Result<(), Failure> {
+    eprintln!("redriven {redriven}, kept {}", kept.len());
+    let clean = kept.is_empty();
+    if !clean {
+        let mut rows = Rows::new(&["id", "reason", "detail"]);
+        kept.into_iter().for_each(|row| rows.add(row));
+        rows.print(format)?;
+    }
+    match stopped {
+        Some(why) => {
+            Err(Failure::new(Exit::Temporary, format!("stopped early: {why}; the rest is as it was")))
+        }
+        None if clean => Ok(()),
+        None => Err(Failure::new(Exit::Failed, "some dead letters stay what they are")),
+    }
+}
+
+async fn drop(args: &DropArgs) -> Result<(), Failure> {
+    let mut bridge = Letters::reach(&configuration(&args.config)?).await?.running()?;
+    let mut ids = args.ids.clone();
+    ids.sort_unstable();
+    ids.dedup();
+    let count = RedriveRequest { ids: Some(ids.clone()), dry_run: true, ..RedriveRequest::default() };
+    let Counted { count, .. } = bridge.post_json("/api/dead/redrive", &count).await?;
+    if !confirmed("dropped", count, args.dry_run, args.yes)? {
+        return Ok(());
+    }
+    let confirm = ids.len();
+    let done: serde_json::Value = bridge.post_json("/api/dead/drop", &DropRequest { ids, confirm }).await?;
+    eprintln!("dropped {}", done.get("dropped").unwrap_or(&json!(0)));
+    Ok(())
+}
+
+/// Says how many letters it is about, and whether to go on.
+fn confirmed(done: &str, count: u64, dry_run: bool, yes: bool) -> Result<bool, Failure> {
+    let letters = if count == 1 { "dead letter" } else { "dead letters" };
+    if count == 0 {
+        eprintln!("no such dead letter");
+    } else if dry_run {
+        eprintln!("{count} {letters} would be {done}");
+    } else if !yes {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("{count} {letters} would be {done}: say --yes to do it"),
+        ));
+    }
+    Ok(yes && count > 0)
+}
+
+/// JSON that a terminal does not obey. The same JSON: what could steer it is only in strings, where
+/// it may be escaped. Left as it is when it goes to a file or a pipe.
+fn shown(json: String) -> String {
+    if !io::stdout().is_terminal() {
+        return json;
+    }
+    escaped(&json)
+}
+
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if steers_terminal(c) && !matches!(c, '\\' | '\n' | '\r' | '\t') {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_on_a_terminal_says_the_same_and_steers_nothing() {
+        let value = json!({ "a\u{202e}b": "\u{9b}2J\u{7f} \u{e0041} é \\ \" \u{2028}" });
+        let text = escaped(&value.to_string());
+        assert!(!text.chars().any(|c| steers_terminal(c) && c != '\\'), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).expect("JSON"), value);
+    }
+
+    #[test]
+    fn a_change_needs_yes_and_something_to_change() {
+        assert!(confirmed("dropped", 2, false, true).expect("confirmed"));
+        assert!(!confirmed("dropped", 2, true, false).expect("a dry run"));
+        assert!(!confirmed("dropped", 0, false, true).expect("nothing to do"));
+        assert_eq!(confirmed("dropped", 2, false, false).expect_err("not confirmed").exit, Exit::Usage);
+    }
+}

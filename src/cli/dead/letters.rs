@@ -1,0 +1,131 @@
+//! Where the dead letters are: with a running bridge, or in the file that a stopped one left.
+
+use super::super::admin_client::{AdminClient, path_with};
+use super::super::{Exit, Failure};
+use crate::config::Config;
+use crate::dead_letter;
+use crate::spool::state::{DeadFilter, DeadLetterInfo, FILE_NAME, State, StateError};
+
+/// The dead letters, wherever they are.
+pub enum Letters {
+    /// With a running bridge.
+    Running(AdminClient),
+    /// In the state file; no bridge runs while this holds it.
+    Stopped(State),
+}
+
+impl Letters {
+    /// Asks the running bridge, else opens the state file.
+    pub async fn reach(config: &Config) -> Result<Self, Failure> {
+        let silent = match AdminClient::connect(&config.admin).await {
+            Ok(bridge) => return Ok(Self::Running(bridge)),
+            Err(failure) => failure,
+        };
+        // This process does nothing else: the disk may block it.
+        match State::open_existing(&config.spool.dir.join(FILE_NAME)) {
+            Ok(state) => Ok(Self::Stopped(state)),
+            // The bridge runs after all, and only its admin listener is out of reach.
+            Err(StateError::Locked(_)) => Err(silent),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    /// The running bridge, for a change.
+    pub fn running(self) -> Result<AdminClient, Failure> {
+        match self {
+            Self::Running(bridge) => Ok(bridge),
+            Self::Stopped(_) => Err(Failure::new(
+                Exit::Temporary,
+                "the bridge is not running, and only it can change its dead letters: `fanbridge run` starts it",
+            )),
+        }
+    }
+
+    /// A page of the list.
+    pub async fn list(
+        &mut self,
+        filter: &DeadFilter,
+        after: u64,
+        limit: u64,
+    ) -> Result<Vec<DeadLetterInfo>, Failure> {
+        match self {
+            Self::Running(bridge) => bridge.get_json(&query("/api/dead", filter, after, limit)).await,
+            Self::Stopped(state) => {
+                let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+                state.dead_letters(filter, after, limit).map_err(|error| failed(&error))
+            }
+        }
+    }
+
+    /// One letter with its body, as JSON on one line.
+    pub async fn show(&mut self, id: u64) -> Result<Option<String>, Failure> {
+        match self {
+            Self::Running(bridge) => {
+                let document = bridge.get(&format!("/api/dead/{id}")).await?;
+                Ok(document.map(|document| String::from_utf8_lossy(&document).into_owned()))
+            }
+            Self::Stopped(state) => {
+                let document = dead_letter::show(state, id).map_err(|error| failed(&error))?;
+                document
+                    .map(|document| serde_json::to_string(&document))
+                    .transpose()
+                    .map_err(|error| Failure::io("cannot write the dead letter", &error))
+            }
+        }
+    }
+
+    /// A page of letters with their bodies as JSON Lines, and the last one's number; `None` behind
+    /// the end.
+    pub async fn export(
+        &mut self,
+        filter: &DeadFilter,
+        after: u64,
+        limit: usize,
+    ) -> Result<Option<(String, u64)>, Failure> {
+        let lines = match self {
+            Self::Running(bridge) => {
+                let lines = bridge.get(&query("/api/dead/export", filter, after, limit as u64)).await?;
+                String::from_utf8_lossy(&lines.unwrap_or_default()).into_owned()
+            }
+            Self::Stopped(state) => {
+                let page =
+                    dead_letter::export(state, filter, after, limit).map_err(|error| failed(&error))?;
+                String::from_utf8_lossy(&page.lines).into_owned()
+            }
+        };
+        #[derive(serde::Deserialize)]
+        struct Numbered {
+            id: u64,
+        }
+        let Some(line) = lines.lines().next_back() else {
+            return Ok(None);
+        };
+        let last: Numbered =
+            serde_json::from_str(line).map_err(|error| Failure::io("cannot read the export", &error))?;
+        Ok(Some((lines, last.id)))
+    }
+}
+
+fn query(path: &str, filter: &DeadFilter, after: u64, limit: u64) -> String {
+    let (after, limit) = (after.to_string(), limit.to_string());
+    let pairs = [
+        ("sink", filter.sink.as_deref()),
+        ("quarantined", filter.quarantined.then_some("true")),
+        ("reason", filter.reason.as_deref()),
+        ("type", filter.event_type.as_deref()),
+        ("after", Some(after.as_str())),
+        ("limit", Some(limit.as_str())),
+    ];
+    path_with(path, &pairs)
+}
+
+fn failed(error: &StateError) -> Failure {
+    let exit = match error {
+        StateError::Locked(_) => Exit::Temporary,
+        StateError::Newer { .. }
+        | StateError::Missing(_)
+        | StateError::Damaged { .. }
+        | StateError::Io { .. } => Exit::Io,
+    };
+    Failure::new(exit, error.to_string())
+}

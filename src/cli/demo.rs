@@ -1,0 +1,357 @@
+//! `fanbridge demo`: every known event type, signed, through the real front, into files.
+//!
+//! Starts the bridge on the embedded default (the same binary, spool and code path as in
+//! production; only the sink is a local stand-in), plays the providers, and then counts what came
+//! out. Every number it prints was read back from the answers and the topic files, and it fails if
+//! one of them is not what it must be.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, bail, ensure};
+use http::HeaderMap;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::client::{Client, Endpoint};
+use super::output::{Format, Rows};
+use super::run::failure;
+use super::{Exit, Failure};
+use crate::bridge::{Bridge, BridgeError};
+use crate::config::{Config, FileConfig, Output, SinkConfig, SourceConfig};
+use crate::event::Timestamp;
+use crate::provider::{self, Definition, SigningSecret, TypeInfo};
+use crate::routing::TopicTemplate;
+use crate::selection::Selection;
+
+/// The type that no catalogue has.
+const INVENTED: &str = "call.teleported";
+/// How long the sinks may take for what the front took in.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// `fanbridge demo` takes no arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs the demo.
+///
+/// # Errors
+/// When the bridge cannot start, or any count is not what it must be.
+pub fn run(_args: &Args) -> Result<(), Failure> {
+    let runtime =
+        tokio::runtime::Runtime::new().map_err(|error| Failure::io("cannot begin to run", &error))?;
+    runtime.block_on(demonstrate()).map_err(|error| match error.downcast::<BridgeError>() {
+        Ok(error) => failure(error),
+        Err(error) => Failure::new(Exit::Failed, format!("{error:#}")),
+    })
+}
+
+async fn demonstrate() -> anyhow::Result<()> {
+    let embedded = Config::embedded_default()?;
+    let mut config = embedded.config;
+    // Ports that are free: a bridge may be running on the usual ones.
+    config.http.listen.set_port(0);
+    config.admin.listen.set_port(0);
+    let data = config.spool.dir.clone();
+    let all =
+        config.sinks.first().map(|sink| sink.name.clone()).context("the embedded default has a sink")?;
+    config.sinks.push(explicit_sink(&data));
+    // The providers know the same secrets; the bridge does not give its own away.
+    let players = Config::embedded_default()?.config.sources.into_iter();
+    let players: Vec<Player> = players.map(Player::new).collect::<anyhow::Result<_>>()?;
+
+    let bridge = Bridge::start(config).await?;
+    let (endpoint, _) = Endpoint::url(&format!("http://{}/", bridge.http_address()), None)?;
+    let mut front = Client::connect(&endpoint).await?;
+    eprintln!(
+        "fanbridge {}   spool {}   sinks {all}, explicit → {}",
+        env!("CARGO_PKG_VERSION"),
+        data.display(),
+        data.join("topics").display()
+    );
+    eprintln!("admin: http://{}/readyz and /metrics while this runs", bridge.admin_address());
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(bridge.run(stop.clone()));
+
+    let played = play(&mut front, &players).await;
+    let delivered = match &played {
+        Ok(played) => deliveries(&data, played).await,
+        Err(_) => Ok(Delivered::default()),
+    };
+    stop.cancel();
+    running.await.context("the bridge panicked")??;
+    let (played, delivered) = (played?, delivered?);
+    print_topics(&delivered)?;
+    conclude(&played, &delivered, &data)
+}
+
+/// A second sink with an explicit list of every catalogued type: a type invented today is not on it.
+fn explicit_sink(data: &Path) -> SinkConfig {
+    let types = provider::builtin().iter().flat_map(|definition| definition.catalogue.types());
+    SinkConfig {
+        name: "explicit".into(),
+        topic: TopicTemplate::parse(TopicTemplate::DEFAULT)
+            .unwrap_or_else(|_| unreachable!("the default parses")),
+        selection: Selection::Only(types.map(|info| info.name.to_string()).collect()),
+        output: Output::File(FileConfig { dir: data.join("explicit"), rotate_bytes: 64 << 20 }),
+    }
+}
+
+/// A provider played by us: its definition and the secret it shares with the bridge.
+struct Player {
+    source: String,
+    definition: Arc<Definition>,
+    secret: SigningSecret,
+}
+
+impl Player {
+    fn new(source: SourceConfig) -> anyhow::Result<Self> {
+        let secret = source.secrets.into_iter().next();
+        let secret = secret.with_context(|| format!("source `{}` has no secret", source.name))?;
+        Ok(Self { source: source.name.to_string(), definition: source.definition, secret })
+    }
+
+    /// The types that this provider sends to webhooks, and those it only sends to clients.
+    fn types(&self) -> (Vec<&TypeInfo>, usize) {
+        let (sent, not): (Vec<_>, Vec<_>) = self.definition.catalogue.types().partition(|info| info.webhook);
+        (sent, not.len())
+    }
+
+    /// Signs a body and sends it.
+    async fn send(&self, front: &mut Client, body: Vec<u8>, id: &str) -> anyhow::Result<Answered> {
+        let now = Timestamp::from(SystemTime::now());
+        let headers = provider::sign(&self.definition, &self.secret, &body, now, id);
+        self.post(front, headers, body).await
+    }
+
+    async fn post(&self, front: &mut Client, headers: HeaderMap, body: Vec<u8>) -> anyhow::Result<Answered> {
+        let answer = front.post(&format!("/in/{}", self.source), headers, body.into()).await?;
+        let json: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let text = |key: &str| json.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+        Ok(Answered { status: answer.status.as_u16(), verdict: text("verdict"), id: text("id") })
+    }
+}
+
+/// How the front answered a delivery.
+struct Answered {
+    status: u16,
+    /// Empty if it was refused.
+    verdict: String,
+    id: String,
+}
+
+/// What was sent, and how it was answered.
+#[derive(Default)]
+struct Played {
+    /// Ids of accepted events of catalogued types, with their type.
+    accepted: BTreeMap<String, String>,
+    invented: Option<String>,
+    duplicates: usize,
+    quarantined: usize,
+    refused: usize,
+    websocket_only: usize,
+    ack: Vec<Duration>,
+}
+
+/// Sends every type, then the five deliveries that each mean something else.
+async fn play(front: &mut Client, players: &[Player]) -> anyhow::Result<Played> {
+    let mut played = Played::default();
+    let total: usize = players.iter().map(|player| player.types().0.len()).sum();
+    eprintln!("sending {total} signed events: every known type that a webhook carries");
+    let progress = progress_bar(total);
+    // The number makes entities and ids, so that a second run is not a run of duplicates.
+    let mut number = Timestamp::from(SystemTime::now()).unix_seconds().unsigned_abs() * 1000;
+    let mut retry = None;
+    for player in players {
+        let (sent, websocket_only) = player.types();
+        played.websocket_only += websocket_only;
+        for info in sent {
+            number += 1;
+            let now = Timestamp::from(SystemTime::now());
+            let body = provider::sample(&player.definition, &info.name, now, number)
+                .context("a catalogued type has a sample")?;
+            let began = Instant::now();
+            let answer = player.send(front, body.clone(), &number.to_string()).await?;
+            played.ack.push(began.elapsed());
+            ensure!(
+                answer.verdict == "accepted",
+                "{} was answered {} {}, expected 200 accepted",
+                info.name,
+                answer.status,
+                answer.verdict
+            );
+            played.accepted.insert(answer.id, info.name.to_string());
+            retry = Some((player, body, number.to_string()));
+            progress.inc(1);
+        }
+    }
+    progress.finish();
+
+    let (player, body, id) = retry.context("at least one type was sent")?;
+    played.duplicates += usize::from(player.send(front, body, &id).await?.verdict == "duplicate");
+    let stream = players
+        .iter()
+        .find(|player| &*player.definition.provider == "stream")
+        .context("stream is built in")?;
+    let event = |kind: &str| {
+        format!(r#"{{"type":"{kind}","created_at":{number}000000000,"call_cid":"default:demo"}}"#)
+            .into_bytes()
+    };
+    let invented = stream.send(front, event(INVENTED), "").await?;
+    played.invented = (invented.verdict == "accepted").then_some(invented.id);
+    let unusable = format!(r#"{{"type":"call.created","type":"call.ended","n":{number}}}"#).into_bytes();
+    played.quarantined += usize::from(stream.send(front, unusable, "").await?.verdict == "quarantined");
+    let forged = provider::sign(&stream.definition, &stream.secret, b"{}", Timestamp(0), "");
+    played.refused += usize::from(stream.post(front, forged, event("call.created")).await?.status == 401);
+    Ok(played)
+}
+
+fn progress_bar(total: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template(" {bar:32} {pos}/{len}  {per_sec}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    // Draws on a terminal only.
+    ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr()).with_style(style)
+}
+
+/// One line of a topic file, as far as the demo counts it.
+#[derive(Deserialize)]
+struct Line {
+    id: String,
+    family: String,
+    partitionkey: Option<String>,
+}
+
+/// What came out of both sinks, by event id.
+#[derive(Default)]
+struct Delivered {
+    all: BTreeMap<String, (String, Line)>,
+    explicit: BTreeSet<String>,
+    doubles: usize,
+}
+
+/// Reads the topic files until everything that was accepted is there, or time is up.
+async fn deliveries(data: &Path, played: &Played) -> anyhow::Result<Delivered> {
+    let deadline = Instant::now() + DELIVERY_TIMEOUT;
+    loop {
+        let delivered = read_topics(data, played)?;
+        let complete =
+            delivered.all.len() > played.accepted.len() && delivered.explicit.len() >= played.accepted.len();
+        if complete || Instant::now() > deadline {
+            return Ok(delivered);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn read_topics(data: &Path, played: &Played) -> anyhow::Result<Delivered> {
+    let ours = |id: &str| played.accepted.contains_key(id) || played.invented.as_deref() == Some(id);
+    let mut delivered = Delivered::default();
+    for (topic, line) in lines(&data.join("topics"))? {
+        if ours(&line.id) {
+            delivered.doubles += usize::from(delivered.all.insert(line.id.clone(), (topic, line)).is_some());
+        }
+    }
+    let explicit = lines(&data.join("explicit"))?.into_iter().map(|(_, line)| line.id);
+    delivered.explicit = explicit.filter(|id| ours(id)).collect();
+    Ok(delivered)
+}
+
+/// Every whole line below a directory of topics, with its topic.
+fn lines(dir: &Path) -> anyhow::Result<Vec<(String, Line)>> {
+    let mut lines = Vec::new();
+    for topic in entries(dir)? {
+        let name = topic.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        for file in
+            entries(&topic)?.into_iter().filter(|file| file.extension().is_some_and(|end| end == "jsonl"))
+        {
+            let text = fs::read_to_string(&file)?;
+            // The last line may still be being written.
+            for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+                lines.push((
+                    name.clone(),
+                    serde_json::from_str(line).with_context(|| file.display().to_string())?,
+                ));
+            }
+        }
+    }
+    Ok(lines)
+}
+
+fn entries(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    match fs::read_dir(dir) {
+        Ok(entries) => Ok(entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The table family → topic → events → keys.
+fn print_topics(delivered: &Delivered) -> anyhow::Result<()> {
+    let mut rows: BTreeMap<(&str, &str), (usize, BTreeSet<&str>)> = BTreeMap::new();
+    for (topic, line) in delivered.all.values() {
+        let row = rows.entry((&line.family, topic)).or_default();
+        row.0 += 1;
+        row.1.extend(line.partitionkey.as_deref());
+    }
+    let mut table = Rows::new(&["family", "topic", "events", "keys"]);
+    for ((family, topic), (events, keys)) in rows {
+        table.add(json!({ "family": family, "topic": topic, "events": events, "keys": keys.len() }));
+    }
+    table.print(Format::Table)?;
+    Ok(())
+}
+
+/// Says what happened and where to look, and fails if a count is not what it must be.
+fn conclude(played: &Played, delivered: &Delivered, data: &Path) -> anyhow::Result<()> {
+    let types: BTreeSet<&String> = played.accepted.values().collect();
+    let invented = played.invented.as_deref().unwrap_or_default();
+    println!(
+        "accepted {}   duplicate {}   quarantined {}   refused {}   median ack {:.1} ms",
+        played.accepted.len() + usize::from(played.invented.is_some()),
+        played.duplicates,
+        played.quarantined,
+        played.refused,
+        median_millis(&played.ack),
+    );
+    println!(
+        "{} more types are sent to WebSocket clients only: no webhook carries them",
+        played.websocket_only
+    );
+    println!(
+        "a type invented just now ({INVENTED}): {} under select: all, {} by an explicit list",
+        if delivered.all.contains_key(invented) { "delivered" } else { "MISSING" },
+        if delivered.explicit.contains(invented) { "LET IN" } else { "kept out" },
+    );
+    println!("look: {}   next: fanbridge init > fanbridge.yaml", data.join("topics").display());
+
+    let checks = [
+        ("every type was sent once", types.len() == played.accepted.len()),
+        (
+            "every accepted event came out of the sink without a list",
+            delivered.all.len() == played.accepted.len() + 1,
+        ),
+        ("none came out twice", delivered.doubles == 0),
+        ("every catalogued type passed the explicit list", delivered.explicit.len() == played.accepted.len()),
+        ("the invented type was delivered under select: all", delivered.all.contains_key(invented)),
+        ("the explicit list kept the invented type out", !delivered.explicit.contains(invented)),
+        ("the retried delivery was a duplicate", played.duplicates == 1),
+        ("the unusable delivery was quarantined", played.quarantined == 1),
+        ("the forged delivery was refused", played.refused == 1),
+    ];
+    let broken: Vec<_> = checks.iter().filter(|(_, held)| !held).map(|(what, _)| *what).collect();
+    if !broken.is_empty() {
+        bail!("not true: {}", broken.join("; "));
+    }
+    Ok(())
+}
+
+fn median_millis(durations: &[Duration]) -> f64 {
+    let mut sorted = durations.to_vec();
+    sorted.sort_unstable();
+    sorted.get(sorted.len() / 2).map_or(0.0, |median| median.as_secs_f64() * 1e3)
+}

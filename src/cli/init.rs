@@ -1,0 +1,102 @@
+//! `fanbridge init`: a commented configuration to begin with.
+
+use super::output::print;
+use super::{Exit, Failure};
+use crate::config::did_you_mean;
+use crate::provider;
+
+/// Arguments of `init`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Providers to take events from
+    #[arg(long, value_delimiter = ',', default_value = "stream,fastpix")]
+    provider: Vec<String>,
+    /// Where events go
+    #[arg(long, value_enum, default_value_t)]
+    sink: Kind,
+}
+
+/// A kind of sink.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// JSON Lines on the local disk
+    #[default]
+    File,
+    /// A Kafka cluster
+    Kafka,
+}
+
+/// Prints a configuration that `check` accepts as soon as the variables it names are set.
+///
+/// # Errors
+/// Exit code 2 if a provider is not built in.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let names: Vec<&str> = args.provider.iter().map(String::as_str).collect();
+    if let Some(name) = names.iter().find(|name| provider::builtin_named(name).is_none()) {
+        let known: Vec<&str> = provider::builtin().iter().map(|definition| &*definition.provider).collect();
+        let meant = did_you_mean(name, known.iter().copied());
+        let message = format!("unknown provider `{name}`{meant} (built in: {})", known.join(", "));
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    print(&text(&names, args.sink))?;
+    let variables: Vec<String> = names.iter().map(|name| variable(name)).collect();
+    eprintln!("next: set {}, then: fanbridge check && fanbridge run", variables.join(" and "));
+    Ok(())
+}
+
+/// The configuration's text.
+pub fn text(providers: &[&str], sink: Kind) -> String {
+    let sources: String = providers.iter().map(|name| source(name)).collect();
+    let sink = match sink {
+        Kind::File => FILE_SINK,
+        Kind::Kafka => KAFKA_SINK,
+    };
+    format!(
+        "{HEAD}\nsources: # while a secret is being replaced, list the old one as well\n{sources}\n{SELECT}\nsinks:\n{sink}"
+    )
+}
+
+const HEAD: &str = "\
+# fanbridge: signed webhooks in, one durable log, one topic per event family out.
+# Check this file with `fanbridge check`, use it with `fanbridge run`.
+http: { listen: 0.0.0.0:8080 }    # where providers deliver; put TLS in front, or add `tls`
+admin: { listen: 127.0.0.1:9090 } # health, metrics and the admin API: for operators only
+
+spool:
+  dir: fanbridge-data             # one process owns it; choose a disk that lasts
+  bytes_max: 20 GiB               # at the bound deliveries are answered 503, none is dropped
+  retain: 24h                     # kept after delivery, for replay
+";
+
+const SELECT: &str = "\
+# `all` also takes types that do not exist yet; a list takes exactly what is on it:
+# `fanbridge types --yaml` prints the names to paste.
+select: all
+";
+
+const FILE_SINK: &str = "  \
+  local:
+    file: { dir: fanbridge-data/topics } # <dir>/<topic>/*.jsonl, one CloudEvent a line
+    topic: \"{provider}.{family}\"         # `fanbridge topics` lists what this comes to
+";
+
+const KAFKA_SINK: &str = "  \
+  lake:
+    kafka:
+      brokers: env:KAFKA_BROKERS         # host:port,host:port
+      # tls: {}
+      # sasl: { username: env:KAFKA_USER, password: env:KAFKA_PASSWORD }
+    topic: \"{provider}.{family}\"         # `fanbridge topics` lists what this comes to
+";
+
+fn source(provider: &str) -> String {
+    format!(
+        "  {provider}: # POST /in/{provider}\n    provider: {provider}\n    secrets: [env:{}]\n",
+        variable(provider)
+    )
+}
+
+/// The variable that holds a provider's secret.
+fn variable(provider: &str) -> String {
+    format!("{}_SECRET", provider.to_uppercase().replace('-', "_"))
+}

@@ -1,0 +1,122 @@
+//! `fanbridge run`: the bridge itself, until it is told to stop.
+//!
+//! SIGTERM or SIGINT stops it in order; the second one at once, which loses nothing acknowledged,
+//! because nothing acknowledged is only in memory.
+
+use std::error::Error;
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{ConfigArgs, Exit, Failure, configuration_to_run};
+use crate::bridge::{Bridge, BridgeError};
+use crate::config::Config;
+use crate::spool::SpoolError;
+use crate::spool::disk::survive_file_size_limit;
+use crate::telemetry::init_logging;
+
+/// What a shell reports for a process that SIGTERM ended.
+const EXIT_TERMINATED: i32 = 128 + 15;
+
+/// Arguments of `fanbridge run`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// Runs the bridge until it is told to stop.
+///
+/// # Errors
+/// Exit code 78 when the configuration cannot be used, 75 when another process has the spool, 74
+/// when the disk or a listener failed.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let config = configuration_to_run(&args.config)?;
+    init_logging().map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::io("cannot begin to run", &error))?;
+    runtime.block_on(until_stopped(config))
+}
+
+async fn until_stopped(config: Config) -> Result<(), Failure> {
+    let signals = Signals::new().map_err(|error| Failure::io("cannot listen to signals", &error))?;
+    let stop = CancellationToken::new();
+    let fingerprint = config.fingerprint.clone();
+    tokio::spawn(signals.watch(stop.clone()));
+    // A signal during a long recovery ends the process: nothing has been taken in yet.
+    let bridge = tokio::select! {
+        bridge = Bridge::start(config) => bridge.map_err(failure)?,
+        () = stop.cancelled() => return Ok(()),
+    };
+    let recovery = bridge.recovery();
+    tracing::info!(
+        http = %bridge.http_address(),
+        admin = %bridge.admin_address(),
+        configuration = fingerprint,
+        records = recovery.records,
+        recovery_seconds = recovery.seconds,
+        "ready: deliveries are taken"
+    );
+    bridge.run(stop).await.map_err(failure)
+}
+
+/// The signals a bridge answers to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        // A file that may grow no more is then an error of the write, not the process's end.
+        survive_file_size_limit()?;
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Cancels `stop` at the first signal and ends the process at the second.
+    async fn watch(mut self, stop: CancellationToken) {
+        self.next().await;
+        stop.cancel();
+        self.next().await;
+        tracing::warn!("second signal: ending at once");
+        std::process::exit(EXIT_TERMINATED);
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// The exit code that tells a supervisor what to do, with the whole chain of causes.
+pub(super) fn failure(error: BridgeError) -> Failure {
+    let exit = match &error {
+        BridgeError::Spool(SpoolError::Locked(_)) => Exit::Temporary,
+        BridgeError::Spool(SpoolError::NewerFormat { .. })
+        | BridgeError::Tls(_)
+        | BridgeError::Sink { .. } => Exit::Config,
+        BridgeError::Spool(SpoolError::Io { .. })
+        | BridgeError::State(_)
+        | BridgeError::Listen { .. }
+        | BridgeError::Dispatch(_)
+        | BridgeError::SpoolFailed(_) => Exit::Io,
+    };
+    Failure::new(exit, chain(&error))
+}
+
+/// An error and everything that led to it.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,290 @@
+//! `fanbridge send`: play the provider. Signs a sample with the source's real secret and sends it
+//! through the front door, so what is tried out is what happens in production.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
+use serde_json::{Value, json};
+use tokio::time::MissedTickBehavior;
+
+use super::client::{Answer, Client, Endpoint, block_on};
+use super::output::{Format, Rows};
+use super::{ConfigArgs, Exit, Failure, configuration};
+use crate::config::{Config, SourceConfig, did_you_mean};
+use crate::event::Timestamp;
+use crate::provider::{SigningSecret, event_headers, sample, sign};
+
+/// Above this many events a summary is printed instead of one line each.
+const LINES_MAX: u64 = 20;
+
+/// Arguments of `send`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The source to send to, by its name in the configuration
+    source: String,
+    /// The event type, by the name on the wire or the one in the provider's documents
+    #[arg(value_name = "TYPE")]
+    event_type: String,
+    /// Set a value in the body, such as `call.id=abc`; JSON is taken as JSON
+    #[arg(long = "set", value_name = "PATH=VALUE", value_parser = assignment)]
+    assignments: Vec<Assignment>,
+    /// Send this body instead of a sample; without --set its bytes stay as they are
+    #[arg(long, value_name = "FILE")]
+    body: Option<PathBuf>,
+    /// How many events to send
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    count: u64,
+    /// Events per second; as fast as they are answered unless stated
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rate: Option<u32>,
+    /// Send to this address instead of the configured listener
+    #[arg(long)]
+    url: Option<String>,
+    /// PEM file with the certificates to trust, for https
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// How to print what the bridge answered
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// A place in the body and what to put there.
+#[derive(Clone, Debug)]
+struct Assignment {
+    path: Vec<String>,
+    value: Value,
+}
+
+fn assignment(text: &str) -> Result<Assignment, String> {
+    let (path, value) = text.split_once('=').ok_or("expected PATH=VALUE, such as `call.id=abc`")?;
+    if path.split('.').any(str::is_empty) {
+        return Err(format!("`{path}` is no path, expected names with dots between them"));
+    }
+    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+    Ok(Assignment { path: path.split('.').map(Into::into).collect(), value })
+}
+
+/// Sends, and prints what the bridge answered.
+///
+/// # Errors
+/// Exit code 1 if an event was refused, 2 for an unknown source or type, 74 if nobody answers.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let config = configuration(&args.config)?;
+    let letters = Letters::new(args, &config)?;
+    let (endpoint, path) = match &args.url {
+        Some(url) => Endpoint::url(url, args.ca.as_deref())?,
+        None => (Endpoint::http(&config.http, args.ca.as_deref()), format!("/in/{}", args.source)),
+    };
+    let tally = block_on(send_all(args, &letters, &endpoint, &path))?;
+    tally.print(args)
+}
+
+async fn send_all(
+    args: &Args,
+    letters: &Letters<'_>,
+    endpoint: &Endpoint,
+    path: &str,
+) -> Result<Tally, Failure> {
+    let mut client = Client::connect(endpoint).await?;
+    let mut pace = args.rate.map(|rate| tokio::time::interval(Duration::from_secs(1) / rate));
+    if let Some(pace) = &mut pace {
+        pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    }
+    let mut tally = Tally::default();
+    for _ in 0..args.count {
+        if let Some(pace) = &mut pace {
+            pace.tick().await;
+        }
+        let now = Timestamp::from(SystemTime::now());
+        let (headers, body) = letters.write(now)?;
+        let answer = client.post(path, headers, body).await?;
+        tally.add(&letters.event_type, &answer);
+        // A refused connection is closed by the other side; the next event opens a new one.
+        if client.is_closed() && tally.sent < args.count {
+            client = Client::connect(endpoint).await?;
+        }
+    }
+    Ok(tally)
+}
+
+/// Makes what the provider would send.
+struct Letters<'a> {
+    source: &'a SourceConfig,
+    secret: Option<&'a SigningSecret>,
+    event_type: String,
+    /// The body to send every time, if it is not a sample.
+    fixed: Option<Bytes>,
+    assignments: &'a [Assignment],
+}
+
+impl<'a> Letters<'a> {
+    fn new(args: &'a Args, config: &'a Config) -> Result<Self, Failure> {
+        let source = config.sources.iter().find(|source| source.name == *args.source).ok_or_else(|| {
+            let names: Vec<&str> = config.sources.iter().map(|source| &*source.name).collect();
+            let meant = did_you_mean(&args.source, names.iter().copied());
+            let message =
+                format!("unknown source `{}`{meant} (configured: {})", args.source, names.join(", "));
+            Failure::new(Exit::Usage, message)
+        })?;
+        let now = Timestamp::from(SystemTime::now());
+        let secret = source.secrets.iter().find(|secret| secret.is_live(now));
+        if secret.is_none() && source.definition.is_verified() {
+            return Err(Failure::new(
+                Exit::Config,
+                format!("source `{}` has no secret that is live now", source.name),
+            ));
+        }
+        let fixed = args.body.as_ref().map(|path| {
+            std::fs::read(path)
+                .map(Bytes::from)
+                .map_err(|error| Failure::io(format_args!("cannot read {}", path.display()), &error))
+        });
+        let fixed = fixed.transpose()?;
+        let event_type = Self::wire_name(source, &args.event_type, fixed.is_some())?;
+        Ok(Self { source, secret, event_type, fixed, assignments: &args.assignments })
+    }
+
+    /// The name on the wire. A body that is given need not be of a catalogued type.
+    fn wire_name(source: &SourceConfig, name: &str, given: bool) -> Result<String, Failure> {
+        let catalogue = &source.definition.catalogue;
+        let info = catalogue.find(name).or_else(|| catalogue.find_alias(name));
+        match info {
+            Some(info) => Ok(info.name.to_string()),
+            None if given => Ok(name.into()),
+            None => {
+                let meant = did_you_mean(name, catalogue.types().map(|info| &*info.name));
+                let advice = "`fanbridge types` lists them; --body FILE sends any other";
+                let provider = &source.definition.provider;
+                let message =
+                    format!("no sample for `{name}`: `{provider}` has no such event type{meant} ({advice})");
+                Err(Failure::new(Exit::Usage, message))
+            }
+        }
+    }
+
+    /// One delivery: its headers and body.
+    fn write(&self, now: Timestamp) -> Result<(HeaderMap, Bytes), Failure> {
+        let definition = &self.source.definition;
+        // The clock numbers the samples: each is an event of its own, also in the next run.
+        let number = now.0.unsigned_abs();
+        let body = match &self.fixed {
+            Some(body) => body.clone(),
+            None => sample(definition, &self.event_type, now, number).unwrap_or_default().into(),
+        };
+        let body = self.assign(body)?;
+        let mut headers = event_headers(definition, &self.event_type);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(secret) = self.secret {
+            headers.extend(sign(definition, secret, &body, now, &format!("msg_{number}")));
+        }
+        Ok((headers, body))
+    }
+
+    fn assign(&self, body: Bytes) -> Result<Bytes, Failure> {
+        if self.assignments.is_empty() {
+            return Ok(body);
+        }
+        let mut document: Value = serde_json::from_slice(&body)
+            .map_err(|error| Failure::new(Exit::Usage, format!("--set needs a JSON body: {error}")))?;
+        for Assignment { path, value } in self.assignments {
+            *place(&mut document, path)? = value.clone();
+        }
+        Ok(document.to_string().into())
+    }
+}
+
+/// A place in a document; objects on the way to it are made.
+fn place<'d>(document: &'d mut Value, path: &[String]) -> Result<&'d mut Value, Failure> {
+    path.iter().try_fold(document, |value, step| {
+        let index: Option<usize> = step.parse().ok();
+        match value {
+            Value::Array(values) => index.and_then(|index| values.get_mut(index)),
+            Value::Object(members) => {
+                Some(members.entry(step).or_insert(Value::Object(serde_json::Map::new())))
+            }
+            _ => None,
+        }
+        .ok_or_else(|| {
+            Failure::new(Exit::Usage, format!("--set: there is nothing to set at `{}`", path.join(".")))
+        })
+    })
+}
+
+/// What the bridge answered.
+#[derive(Debug, Default)]
+struct Tally {
+    sent: u64,
+    refused: u64,
+    verdicts: std::collections::BTreeMap<String, u64>,
+    lines: Vec<Value>,
+}
+
+impl Tally {
+    fn add(&mut self, event_type: &str, answer: &Answer) {
+        let said: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+        self.sent += 1;
+        self.refused += u64::from(!answer.status.is_success());
+        let word = said.get("verdict").and_then(Value::as_str);
+        let verdict = word.map_or_else(|| format!("answered {}", answer.status.as_u16()), Into::into);
+        if self.sent <= LINES_MAX {
+            let id = said.get("id").or_else(|| said.get("detail")).or_else(|| said.get("title"));
+            self.lines.push(json!({
+                "type": event_type, "status": answer.status.as_u16(), "verdict": verdict, "id": id,
+            }));
+        }
+        *self.verdicts.entry(verdict).or_default() += 1;
+    }
+
+    fn print(self, args: &Args) -> Result<(), Failure> {
+        let mut rows = if self.sent <= LINES_MAX {
+            Rows::new(&["type", "status", "verdict", "id"])
+        } else {
+            Rows::new(&["verdict", "events"])
+        };
+        if self.sent <= LINES_MAX {
+            self.lines.into_iter().for_each(|line| rows.add(line));
+        } else {
+            let counts =
+                self.verdicts.iter().map(|(verdict, events)| json!({ "verdict": verdict, "events": events }));
+            counts.for_each(|count| rows.add(count));
+        }
+        rows.print(args.format)?;
+        match self.refused {
+            0 => Ok(()),
+            refused => {
+                Err(Failure::new(Exit::Failed, format!("{refused} of {} events were refused", self.sent)))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_set_where_its_path_says() {
+        let mut document = json!({ "call": { "id": "a" }, "members": [{ "id": "b" }] });
+        for text in ["call.id=c", "call.custom.deep=5", "members.0.id=\"7\"", "new=text"] {
+            let Assignment { path, value } = assignment(text).expect("an assignment");
+            *place(&mut document, &path).expect("a place") = value;
+        }
+        let expected = json!({
+            "call": { "id": "c", "custom": { "deep": 5 } }, "members": [{ "id": "7" }], "new": "text",
+        });
+        assert_eq!(document, expected);
+    }
+
+    #[test]
+    fn a_path_that_leads_nowhere_is_refused() {
+        assert!(
+            assignment("no-value").is_err() && assignment("a..b=1").is_err() && assignment("=1").is_err()
+        );
+        assert!(place(&mut json!({ "a": 1 }), &["a".into(), "b".into()]).is_err());
+        assert!(place(&mut json!({ "a": [] }), &["a".into(), "0".into()]).is_err());
+    }
+}

@@ -1,0 +1,81 @@
+//! `fanbridge spool`: looks after a stopped bridge's log. Reads and prints; what is found, and what it
+//! means, is the spool's business.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Subcommand;
+
+use super::run::failure;
+use super::{Exit, Failure};
+use crate::spool::disk::RealDisk;
+use crate::spool::verify::{Report, SegmentReport, verify};
+
+/// Looks after the log on disk.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Read a stopped spool whole and report damage: exit code 0 clean, 1 damaged, 75 in use.
+    Verify(VerifyArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct VerifyArgs {
+    /// The spool's directory
+    dir: PathBuf,
+    /// How long to wait for a bridge that is still shutting down
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    wait_seconds: u64,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// Exit code 1 if there is damage, 75 if a bridge has the spool, 78 if a later release wrote it, 74
+/// if it cannot be read.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let Verb::Verify(VerifyArgs { dir, wait_seconds }) = &args.verb;
+    let disk = RealDisk::waiting(Duration::from_secs(*wait_seconds));
+    let report = verify(dir, &disk).map_err(|error| failure(error.into()))?;
+    // A reader that has seen enough, such as `head`, may close the pipe.
+    let _ = print(&report, &mut io::stdout().lock());
+    if report.is_clean() { Ok(()) } else { Err(Failure::new(Exit::Failed, "")) }
+}
+
+fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    for segment in &report.segments {
+        print_segment(segment, out)?;
+    }
+    for missing in &report.missing {
+        writeln!(out, "missing: positions {} to {}", missing.start(), missing.end())?;
+    }
+    let verdict = if report.is_clean() { "clean" } else { "damaged" };
+    let (segments, records, bytes) = (report.segments.len(), report.records(), report.bytes());
+    writeln!(out, "{verdict}: {segments} segments, {records} records, {bytes} bytes")
+}
+
+fn print_segment(segment: &SegmentReport, out: &mut impl Write) -> io::Result<()> {
+    let SegmentReport { path, positions, records, bytes, damaged, torn_tail, repeated } = segment;
+    let name = path.file_name().unwrap_or_default().display();
+    match positions {
+        Some(span) => write!(out, "{name}: positions {} to {}", span.start(), span.end())?,
+        None => write!(out, "{name}: no positions")?,
+    }
+    writeln!(out, ", {records} records, {bytes} bytes")?;
+    for range in damaged {
+        writeln!(out, "  damaged: bytes {} to {}", range.start, range.end)?;
+    }
+    if let Some(range) = torn_tail {
+        writeln!(out, "  torn tail: bytes {} to {}, cut off at the next start", range.start, range.end)?;
+    }
+    if *repeated > 0 {
+        writeln!(out, "  repeated: {repeated} records at positions that other records have")?;
+    }
+    Ok(())
+}

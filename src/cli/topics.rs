@@ -1,0 +1,245 @@
+//! `fanbridge topics`: every topic the configuration can produce, which of them exist, and making
+//! the others.
+//!
+//! The bridge itself never creates a topic: what a broker would choose for it is seldom what its
+//! owner wants.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::client::block_on;
+use super::output::{Format, Rows};
+use super::{ConfigArgs, Exit, Failure, configuration};
+use crate::config::{Config, KafkaConfig, Output, SinkConfig};
+use crate::sink::kafka::{KafkaAdmin, KafkaAdminError, TopicShape};
+
+/// How long a cluster may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Arguments of `topics`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Show every topic the configuration can produce, and whether it exists
+    Plan(Plan),
+    /// Create the topics that are missing
+    Apply {
+        #[command(flatten)]
+        plan: Plan,
+        /// How many partitions a new topic gets; the broker's default if left out
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+        partitions: Option<u16>,
+        /// How many replicas a new topic gets; the broker's default if left out
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+        replication: Option<u16>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Plan {
+    /// Only the topics of this sink
+    #[arg(long)]
+    sink: Option<String>,
+    /// How to print the list
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// What a new topic gets.
+#[derive(Clone, Copy)]
+struct NewTopics {
+    partitions: Option<u16>,
+    replication: Option<u16>,
+}
+
+/// A topic in the list.
+#[derive(Debug)]
+struct Line {
+    sink: String,
+    topic: String,
+    families: BTreeSet<String>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Exists(TopicShape),
+    Missing,
+    Created,
+    Failed(String),
+    /// A file sink makes its directories by itself.
+    Directory,
+}
+
+/// Lists topics, or creates the missing ones.
+///
+/// # Errors
+/// Exit code 1 if topics are missing (`plan`) or could not be created (`apply`), 75 if a cluster
+/// does not answer, 78 if the configuration cannot be used.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let (plan, new) = match &args.verb {
+        Verb::Plan(plan) => (plan, None),
+        Verb::Apply { plan, partitions, replication } => {
+            (plan, Some(NewTopics { partitions: *partitions, replication: *replication }))
+        }
+    };
+    let config = configuration(&plan.config)?;
+    let mut lines = Vec::new();
+    for sink in sinks(&config, plan.sink.as_deref())? {
+        lines.extend(look(&config, sink, new)?);
+    }
+    rows(&lines).print(plan.format)?;
+    verdict(&lines)
+}
+
+fn sinks<'c>(config: &'c Config, only: Option<&str>) -> Result<Vec<&'c SinkConfig>, Failure> {
+    let sinks: Vec<_> =
+        config.sinks.iter().filter(|sink| only.is_none_or(|name| sink.name == name)).collect();
+    match only {
+        Some(name) if sinks.is_empty() => {
+            Err(Failure::new(Exit::Usage, format!("no sink is called `{name}`")))
+        }
+        _ => Ok(sinks),
+    }
+}
+
+/// The sink's topics as they are, after the missing ones were created if that is asked for.
+fn look(config: &Config, sink: &SinkConfig, new: Option<NewTopics>) -> Result<Vec<Line>, Failure> {
+    let states = match &sink.output {
+        Output::File(_) => BTreeMap::new(),
+        Output::Kafka(kafka) => states(kafka, &names(config, sink), new)?,
+    };
+    let lines = config.topics(sink).into_iter().map(|topic| {
+        let state = states.get(&topic.name).map_or(State::Directory, |found| match found {
+            Ok(Some(shape)) => State::Exists(*shape),
+            Ok(None) if new.is_some() => State::Created,
+            Ok(None) => State::Missing,
+            Err(problem) => State::Failed(problem.clone()),
+        });
+        let families = topic.from.into_iter().map(|(_, family, _)| family).collect();
+        Line { sink: sink.name.clone(), topic: topic.name, families, state }
+    });
+    Ok(lines.collect())
+}
+
+fn names(config: &Config, sink: &SinkConfig) -> Vec<String> {
+    config.topics(sink).into_iter().map(|topic| topic.name).collect()
+}
+
+/// What is known of each topic: its shape if it existed, nothing if it was missing, or why it
+/// could not be created.
+fn states(
+    kafka: &KafkaConfig,
+    names: &[String],
+    new: Option<NewTopics>,
+) -> Result<BTreeMap<String, Result<Option<TopicShape>, String>>, Failure> {
+    let admin = KafkaAdmin::new(kafka, TIMEOUT)?;
+    let existing = admin.topics()?;
+    let mut states: BTreeMap<_, _> =
+        names.iter().map(|name| (name.clone(), Ok(existing.get(name).copied()))).collect();
+    let missing: Vec<&str> =
+        names.iter().filter(|name| !existing.contains_key(*name)).map(String::as_str).collect();
+    if let Some(NewTopics { partitions, replication }) = new
+        && !missing.is_empty()
+    {
+        let created = block_on(async { Ok(admin.create(&missing, partitions, replication).await?) })?;
+        for (name, problem) in created {
+            if let Some(problem) = problem {
+                states.insert(name, Err(problem));
+            }
+        }
+    }
+    Ok(states)
+}
+
+impl From<KafkaAdminError> for Failure {
+    fn from(error: KafkaAdminError) -> Self {
+        let exit = match error {
+            KafkaAdminError::Sink(_) => Exit::Config,
+            KafkaAdminError::Cluster { .. } => Exit::Temporary,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
+fn rows(lines: &[Line]) -> Rows {
+    let mut rows = Rows::new(&["sink", "topic", "state", "partitions", "replication", "families"]);
+    for Line { sink, topic, families, state } in lines {
+        let shape = match state {
+            State::Exists(shape) => Some(shape),
+            _ => None,
+        };
+        let (word, problem) = match state {
+            State::Exists(_) => ("exists", None),
+            State::Missing => ("missing", None),
+            State::Created => ("created", None),
+            State::Failed(problem) => ("failed", Some(problem)),
+            State::Directory => ("directory", None),
+        };
+        rows.add(json!({
+            "sink": sink, "topic": topic, "state": word, "problem": problem, "families": families,
+            "partitions": shape.map(|shape| shape.partitions), "replication": shape.map(|shape| shape.replication),
+        }));
+    }
+    rows
+}
+
+/// Whether every topic is there now, and what to do if not.
+fn verdict(lines: &[Line]) -> Result<(), Failure> {
+    let missing = lines.iter().filter(|line| matches!(line.state, State::Missing)).count();
+    let failures: Vec<_> = lines
+        .iter()
+        .filter_map(|line| match &line.state {
+            State::Failed(problem) => Some(format!("`{}`: {problem}", line.topic)),
+            _ => None,
+        })
+        .collect();
+    if !failures.is_empty() {
+        Err(Failure::new(Exit::Failed, format!("could not create {}", failures.join("; "))))
+    } else if missing > 0 {
+        let advice = "create what is missing with `fanbridge topics apply`";
+        Err(Failure::new(Exit::Failed, format!("topics missing: {missing}; {advice}")))
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(state: State) -> Line {
+        Line { sink: "lake".into(), topic: "t".into(), families: BTreeSet::from(["video".into()]), state }
+    }
+
+    #[test]
+    fn a_list_with_a_missing_or_refused_topic_fails_and_a_complete_one_does_not() {
+        let exists = || line(State::Exists(TopicShape { partitions: 3, replication: 1 }));
+        assert!(verdict(&[exists(), line(State::Created), line(State::Directory)]).is_ok());
+        let missing = verdict(&[exists(), line(State::Missing)]).expect_err("one is missing");
+        assert_eq!(
+            missing.to_string(),
+            "topics missing: 1; create what is missing with `fanbridge topics apply`"
+        );
+        let refused = verdict(&[line(State::Failed("PolicyViolation".into()))]).expect_err("one was refused");
+        assert_eq!(refused.to_string(), "could not create `t`: PolicyViolation");
+        assert_eq!(refused.exit, Exit::Failed);
+    }
+
+    #[test]
+    fn a_row_shows_a_topics_state_and_shape() {
+        let rows =
+            rows(&[line(State::Exists(TopicShape { partitions: 3, replication: 2 })), line(State::Missing)]);
+        let table = rows.render(Format::Table);
+        assert!(table.contains("exists") && table.contains("missing") && table.contains("video"), "{table}");
+    }
+}

@@ -1,0 +1,165 @@
+//! What the bridge uses without a configuration: loopback, two sources, one file sink.
+//!
+//! The text beside this file goes through the same [`load`] as any other. Its secrets come from
+//! the variables it names or, where these are not set, are made up once and kept beside the spool,
+//! readable by their owner only, so that what was signed before a restart still holds after it.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+use super::load::{Loaded, Outside, load};
+use super::{Config, Output, Report};
+
+/// The configuration's text.
+pub const TEXT: &str = include_str!("embedded.yaml");
+
+/// The directory that the text names.
+const DATA_DIR: &str = "fanbridge-data";
+
+/// The made-up secrets: variable, file, and how the provider writes a secret.
+const SECRETS: [(&str, &str, Writing); 2] = [
+    ("FANBRIDGE_STREAM_SECRET", "stream", |bytes| hex::encode(bytes)),
+    ("FANBRIDGE_FASTPIX_SECRET", "fastpix", |bytes| BASE64_STANDARD.encode(bytes)),
+];
+
+type Writing = fn(&[u8]) -> String;
+
+/// The embedded configuration, ready for use.
+#[derive(Debug)]
+pub struct Embedded {
+    /// The configuration.
+    pub config: Config,
+    /// What to tell the person who started the bridge: where secrets are, and what to do next.
+    pub notice: String,
+}
+
+/// Why the embedded configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum EmbeddedError {
+    /// The secrets could not be kept.
+    #[error("cannot keep a secret in {path}: {source}")]
+    Secrets {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A variable or a file holds something that is no secret.
+    #[error("{0}")]
+    Config(#[from] Report),
+}
+
+impl Config {
+    /// The embedded configuration, with its data in `fanbridge-data` of the working directory.
+    ///
+    /// # Errors
+    /// When its secrets can neither be read nor be kept.
+    pub fn embedded_default() -> Result<Embedded, EmbeddedError> {
+        embedded(Path::new(DATA_DIR), &|name| std::env::var(name).ok())
+    }
+}
+
+/// The embedded configuration with its data in `dir`.
+///
+/// # Errors
+/// When its secrets can neither be read nor be kept.
+pub fn embedded(dir: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Embedded, EmbeddedError> {
+    let mut secrets = Vec::new();
+    let mut notice =
+        String::from("no configuration: using the embedded one, which only this machine can reach\n");
+    for (variable, name, write) in SECRETS {
+        let (secret, kept) = match env(variable) {
+            Some(secret) => (secret, format!("in ${variable}")),
+            None => {
+                let path = dir.join("secrets").join(name);
+                let secret = kept_secret(&path, write)
+                    .map_err(|source| EmbeddedError::Secrets { path: path.clone(), source })?;
+                (secret, format!("kept in {}", path.display()))
+            }
+        };
+        notice.push_str(&format!("  POST /in/{name}: signed with the secret {kept}\n"));
+        secrets.push((variable, secret));
+    }
+    notice.push_str("next: fanbridge send stream call.created · fanbridge init > fanbridge.yaml");
+    let known =
+        |name: &str| secrets.iter().find(|(variable, _)| *variable == name).map(|(_, secret)| secret.clone());
+    let outside = Outside { env: &known, read: &|_| Err(io::ErrorKind::NotFound.into()) };
+    let Loaded { mut config, .. } = load("the embedded configuration", TEXT, &outside)?;
+    config.spool.dir = dir.into();
+    for sink in &mut config.sinks {
+        if let Output::File(file) = &mut sink.output {
+            file.dir = dir.join("topics");
+        }
+    }
+    Ok(Embedded { config, notice })
+}
+
+/// The secret in a file, which is made at the first call.
+///
+/// It is written beside the file and then linked to its name: nobody ever reads half a secret, and
+/// of two processes that start at once both use the first one's.
+fn kept_secret(path: &Path, write: Writing) -> io::Result<String> {
+    if let Some(dir) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    }
+    if !path.exists() {
+        let draft = path.with_extension(std::process::id().to_string());
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        file.write_all(write(&random_bytes()?).as_bytes())?;
+        file.sync_all()?;
+        let linked = fs::hard_link(&draft, path);
+        fs::remove_file(&draft)?;
+        linked.or_else(
+            |error| if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) },
+        )?;
+    }
+    fs::read_to_string(path).map(|secret| secret.trim_end().to_owned())
+}
+
+/// As many random bytes as the signature's digest has.
+fn random_bytes() -> io::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn made_up_secrets_survive_a_restart_and_only_their_owner_reads_them() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fingerprints = || -> Vec<String> {
+            let config = embedded(dir.path(), &|_| None).expect("usable").config;
+            config.sources.iter().map(|source| source.secrets[0].fingerprint().to_owned()).collect()
+        };
+        assert_eq!(fingerprints(), fingerprints());
+        let mode = fs::metadata(dir.path().join("secrets/stream")).expect("kept").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_secret_from_the_environment_is_used_and_not_kept() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let env = |_: &str| Some("MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_owned());
+        let embedded = embedded(dir.path(), &env).expect("usable");
+        assert!(!dir.path().join("secrets").exists());
+        assert!(!format!("{embedded:?}").contains("MDEyMzQ1"));
+        assert!(embedded.notice.contains("$FANBRIDGE_STREAM_SECRET"));
+    }
+
+    #[test]
+    fn without_a_configuration_nobody_else_can_reach_the_bridge() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let config = embedded(dir.path(), &|_| None).expect("usable").config;
+        assert!(config.http.listen.ip().is_loopback() && config.admin.listen.ip().is_loopback());
+    }
+}

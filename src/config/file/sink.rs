@@ -1,0 +1,120 @@
+//! Sinks as written.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::super::text::{Reference, Setting, Size};
+use super::{ByName, SelectFile};
+use crate::routing::TopicTemplate;
+
+/// One way out: exactly one of `kafka` and `file`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SinkFile {
+    /// A Kafka cluster.
+    pub kafka: Option<KafkaFile>,
+    /// JSON Lines on the local disk, one directory per topic.
+    pub file: Option<OutputFile>,
+    /// The topic, made of text, `{provider}`, `{family}` and `{source}`.
+    pub topic: String,
+    /// Narrows the bridge's selection for this sink.
+    pub select: SelectFile,
+}
+
+impl Default for SinkFile {
+    fn default() -> Self {
+        let topic = TopicTemplate::DEFAULT.into();
+        Self { kafka: None, file: None, topic, select: SelectFile::default() }
+    }
+}
+
+/// A Kafka cluster and how to reach it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KafkaFile {
+    /// `host:port,host:port,…`
+    #[schemars(required)]
+    pub brokers: Option<Setting>,
+    /// One JSON document per record instead of attributes as headers beside the body.
+    #[serde(default)]
+    pub structured: bool,
+    /// Speak TLS to the brokers.
+    pub tls: Option<KafkaTlsFile>,
+    /// Authenticate to the brokers.
+    pub sasl: Option<SaslFile>,
+    /// Any other librdkafka property.
+    #[serde(default)]
+    pub properties: ByName<Setting>,
+}
+
+/// TLS to the brokers. `tls: {}` trusts the system's certificate authorities.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct KafkaTlsFile {
+    /// PEM file with the certificate authorities to trust.
+    pub ca: Option<String>,
+    /// PEM file with the client's certificate.
+    pub certificate: Option<String>,
+    /// PEM file with the client's private key.
+    pub key: Option<String>,
+    /// The private key's password.
+    pub key_password: Option<Reference>,
+}
+
+/// SASL with a user's name and password.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SaslFile {
+    /// How the password is proved.
+    #[serde(default)]
+    pub mechanism: Mechanism,
+    /// The user's name.
+    #[schemars(required)]
+    pub username: Option<Setting>,
+    /// The user's password.
+    #[schemars(required)]
+    pub password: Option<Reference>,
+}
+
+/// A SASL mechanism.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum Mechanism {
+    /// The password itself, so only over TLS.
+    #[serde(rename = "PLAIN")]
+    Plain,
+    /// Challenge and response over SHA-256.
+    #[serde(rename = "SCRAM-SHA-256")]
+    ScramSha256,
+    /// Challenge and response over SHA-512.
+    #[default]
+    #[serde(rename = "SCRAM-SHA-512")]
+    ScramSha512,
+}
+
+impl Mechanism {
+    /// Its registered name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha512 => "SCRAM-SHA-512",
+        }
+    }
+}
+
+/// A directory of JSON Lines files.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct OutputFile {
+    /// The directory.
+    pub dir: String,
+    /// The size at which a file is closed and a new one begun.
+    pub rotate_bytes: Size,
+}
+
+impl Default for OutputFile {
+    fn default() -> Self {
+        Self { dir: "fanbridge-data/topics".into(), rotate_bytes: Size(128 << 20) }
+    }
+}

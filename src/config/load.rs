@@ -1,0 +1,325 @@
+//! Text → [`Config`], or everything that is wrong with it.
+//!
+//! The steps: YAML → tree (a syntax error stops here), tree → checked shape, shape → meaning. Each
+//! reports what it finds and goes on with what can be used, so one run shows all problems. Nothing
+//! is bound, written or connected, and no global is touched: environment and files are asked for
+//! through [`Outside`].
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path as FilePath;
+
+use secrecy::SecretString;
+use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
+
+use super::file::{ConfigFile, HttpFile, LimitsFile, SpoolFile};
+use super::place::{Path, Places};
+use super::report::{Problem, Report, Severity};
+use super::shape;
+use super::sinks::Around;
+use super::text::{Reference, Setting, Size};
+use super::{AdminConfig, Config, HttpConfig, SpoolConfig, TlsConfig, tree};
+
+/// What a configuration may ask of the world around it.
+pub struct Outside<'o> {
+    /// An environment variable, if it is set.
+    pub env: &'o dyn Fn(&str) -> Option<String>,
+    /// A file's content.
+    pub read: &'o dyn Fn(&FilePath) -> io::Result<Vec<u8>>,
+}
+
+/// A configuration that can be used.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What is probably not meant.
+    pub warnings: Report,
+}
+
+/// Reads a configuration. `origin` names the text in messages, usually its file.
+///
+/// # Errors
+/// All problems at once, warnings among them, in the order of their places.
+pub fn load(origin: &str, text: &str, outside: &Outside<'_>) -> Result<Loaded, Report> {
+    let mut report = Report::new(origin, text);
+    let tree = match tree::parse(text) {
+        Ok(tree) => tree,
+        Err(error) => {
+            report.add(Problem {
+                severity: Severity::Error,
+                title: "this is not YAML that can be read".into(),
+                label: error.message,
+                notes: Vec::new(),
+                span: error.span,
+                path: String::new(),
+            });
+            return Err(report);
+        }
+    };
+    let (json, places) = shape::check(&tree, &schema(), &mut report);
+    let mut check = Check { report, places, outside };
+    let config = check.config(json, text);
+    match config {
+        Some(config) if !check.report.has_errors() => Ok(Loaded { config, warnings: check.report }),
+        _ => Err(check.report),
+    }
+}
+
+/// The JSON Schema of the file.
+pub fn schema() -> Json {
+    schemars::schema_for!(ConfigFile).into()
+}
+
+/// The first 12 hex digits of the text's SHA-256: which configuration an event was taken in under.
+pub fn fingerprint(text: &str) -> String {
+    hex::encode(&Sha256::digest(text)[..6])
+}
+
+/// The checks of meaning. Those of sources, selections and sinks are in the files of these names.
+pub(super) struct Check<'c> {
+    pub(super) report: Report,
+    pub(super) places: Places,
+    pub(super) outside: &'c Outside<'c>,
+}
+
+impl Check<'_> {
+    fn config(&mut self, mut json: Json, text: &str) -> Option<Config> {
+        let providers = json.as_object_mut().and_then(|top| top.remove("providers"));
+        let file: ConfigFile = match serde_json::from_value(json) {
+            Ok(file) => file,
+            // The shape has reported what is missing; should it not, nobody must be left guessing.
+            Err(error) => {
+                if !self.report.has_errors() {
+                    self.error(&Path::default(), "unusable configuration", error.to_string());
+                }
+                return None;
+            }
+        };
+        let top = Path::default();
+        let definitions = self.definitions(providers.unwrap_or_default());
+        let sources = self.sources(&file, &definitions);
+        let known = self.known_types(&file, &sources, &definitions);
+        let selection = self.selection(&file.select, &top.key("select"), &known);
+        let around = Around { selection: &selection, sources: &sources, known: &known };
+        let sinks = self.sinks(&file, &around);
+        Some(Config {
+            http: self.http(&file.http, &file.limits),
+            admin: self.admin(&file),
+            spool: self.spool(&file.spool, &file.limits),
+            sources,
+            selection,
+            sinks,
+            shutdown_grace: std::time::Duration::from_secs(file.shutdown_grace_seconds.0),
+            fingerprint: fingerprint(text),
+        })
+    }
+
+    fn http(&mut self, file: &HttpFile, limits: &LimitsFile) -> HttpConfig {
+        let at = Path::default().key("limits");
+        self.at_least(&at.key("body_bytes_max"), limits.body_bytes_max, Size(1 << 10));
+        self.at_least(&at.key("inflated_bytes_max"), limits.inflated_bytes_max, limits.body_bytes_max);
+        self.at_least(&at.key("in_flight_bytes_max"), limits.in_flight_bytes_max, limits.inflated_bytes_max);
+        for (key, period) in [
+            ("header_timeout", limits.header_timeout),
+            ("body_timeout", limits.body_timeout),
+            ("idle_timeout", limits.idle_timeout),
+            ("ack_timeout", limits.ack_timeout),
+        ] {
+            if period.0.is_zero() {
+                self.error(
+                    &at.key(key),
+                    "a time of nothing",
+                    format!("with `{key}: 0s` nothing would be in time"),
+                );
+            }
+        }
+        HttpConfig {
+            listen: file.listen.0,
+            tls: self.tls(file),
+            body_bytes_max: in_memory(limits.body_bytes_max),
+            inflated_bytes_max: in_memory(limits.inflated_bytes_max),
+            inflate_ratio_max: limits.inflate_ratio_max,
+            header_timeout: limits.header_timeout.0,
+            body_timeout: limits.body_timeout.0,
+            body_bytes_per_second_min: in_memory(limits.body_bytes_per_second_min),
+            idle_timeout: limits.idle_timeout.0,
+            ack_timeout: limits.ack_timeout.0,
+            connections_max: limits.connections_max,
+            connections_per_address_max: limits.connections_per_address_max,
+            in_flight_bytes_max: in_memory(limits.in_flight_bytes_max),
+        }
+    }
+
+    fn tls(&mut self, file: &HttpFile) -> Option<TlsConfig> {
+        let tls = file.tls.as_ref()?;
+        let at = Path::default().key("http").key("tls");
+        let certificate = self.readable(tls.certificate.as_deref()?, &at.key("certificate"));
+        let key = self.readable(tls.key.as_deref()?, &at.key("key"));
+        Some(TlsConfig { certificate: certificate?, key: key? })
+    }
+
+    /// The path of a file that can be read; `file:` in front of it does no harm.
+    pub(super) fn readable(&mut self, path: &str, at: &Path) -> Option<std::path::PathBuf> {
+        let path = FilePath::new(path.strip_prefix("file:").unwrap_or(path));
+        match (self.outside.read)(path) {
+            Ok(content) if content.is_empty() => {
+                self.error(at, "empty file", format!("{} holds nothing", path.display()));
+                None
+            }
+            Ok(_) => Some(path.into()),
+            Err(error) => {
+                self.error(at, "unreadable file", format!("cannot read {}: {error}", path.display()));
+                None
+            }
+        }
+    }
+
+    fn admin(&mut self, file: &ConfigFile) -> AdminConfig {
+        let at = Path::default().key("admin");
+        let listen = file.admin.listen.0;
+        let token = file.admin.token.as_ref().and_then(|token| self.secret(token, &at.key("token")));
+        if file.admin.token.is_none() && !listen.ip().is_loopback() && !self.places.has(&at.key("token")) {
+            self.error(
+                &at.key("listen"),
+                "an admin listener without a token",
+                "beyond loopback, anybody who reaches this port could read and redrive events".into(),
+            )
+            .notes
+            .push("add `token: env:NAME` under `admin`, or listen on 127.0.0.1".into());
+        }
+        if collide(listen, file.http.listen.0) {
+            let public = file.http.listen.0;
+            let label = format!("`http` listens on {public}; the private listener needs a port of its own");
+            self.error(&at.key("listen"), "one address for two listeners", label);
+        }
+        if let Some(token) = &token {
+            let length = secrecy::ExposeSecret::expose_secret(token).len();
+            if length < TOKEN_BYTES_MIN {
+                let label = format!("the token has {length} bytes, expected at least {TOKEN_BYTES_MIN}");
+                self.error(&at.key("token"), "a token that can be guessed", label);
+            }
+        }
+        AdminConfig { listen, token }
+    }
+
+    fn spool(&mut self, file: &SpoolFile, limits: &LimitsFile) -> SpoolConfig {
+        let at = Path::default().key("spool");
+        if file.dir.is_empty() {
+            self.error(&at.key("dir"), "no directory", "expected the path of a directory".into());
+        }
+        // A record carries the inflated body and its attributes; a segment must hold at least one.
+        let record = Size(limits.inflated_bytes_max.0.saturating_add(1 << 20));
+        self.at_least(&at.key("segment_bytes"), file.segment_bytes, record);
+        // Only whole segments are given back, so a spool needs room for a few.
+        self.at_least(&at.key("bytes_max"), file.bytes_max, Size(file.segment_bytes.0.saturating_mul(4)));
+        SpoolConfig {
+            dir: file.dir.clone().into(),
+            bytes_max: file.bytes_max.0,
+            free_bytes_min: file.free_bytes_min.0,
+            retain: file.retain.0,
+            segment_bytes: file.segment_bytes.0,
+            duplicates_window: file.duplicates.window.0,
+            duplicates_events_max: file.duplicates.events_max,
+        }
+    }
+
+    /// Reports a size below what the others demand.
+    pub(super) fn at_least(&mut self, at: &Path, size: Size, least: Size) {
+        if size < least {
+            self.error(at, "too small a size", format!("expected at least {least} for `{at}`, found {size}"));
+        }
+    }
+
+    /// A secret from where it is kept.
+    pub(super) fn secret(&mut self, reference: &Reference, at: &Path) -> Option<SecretString> {
+        match self.fetch(reference) {
+            Ok(text) => Some(text.into()),
+            Err(label) => {
+                self.error(at, "a reference that leads nowhere", label);
+                None
+            }
+        }
+    }
+
+    /// A setting, written out or from where it is kept.
+    pub(super) fn setting(&mut self, setting: &Setting, at: &Path) -> Option<SecretString> {
+        match setting {
+            Setting::Text(text) => Some(text.clone().into()),
+            Setting::Kept(reference) => self.secret(reference, at),
+        }
+    }
+
+    fn fetch(&self, reference: &Reference) -> Result<String, String> {
+        let text = match reference {
+            Reference::Env(name) => {
+                (self.outside.env)(name).ok_or_else(|| format!("environment variable `{name}` is not set"))?
+            }
+            Reference::File(path) => {
+                let content = (self.outside.read)(path)
+                    .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+                String::from_utf8(content).map_err(|_| format!("{} is not UTF-8 text", path.display()))?
+            }
+        };
+        // Editors and `echo` end a file with a line break that is no part of the secret.
+        let text =
+            text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+        match text.trim().is_empty() {
+            true => Err(format!("{reference} is empty")),
+            false => Ok(text.into()),
+        }
+    }
+
+    /// Reports an error at the value of `at`.
+    pub(super) fn error(&mut self, at: &Path, title: &str, label: String) -> &mut Problem {
+        let span = self.places.value(at);
+        self.add(Severity::Error, span, at, title, label)
+    }
+
+    /// Reports an error at the key of `at`.
+    pub(super) fn error_at_key(&mut self, at: &Path, title: &str, label: String) -> &mut Problem {
+        let span = self.places.key(at);
+        self.add(Severity::Error, span, at, title, label)
+    }
+
+    /// Reports a warning at the value of `at`.
+    pub(super) fn warning(&mut self, at: &Path, title: &str, label: String) -> &mut Problem {
+        let span = self.places.value(at);
+        self.add(Severity::Warning, span, at, title, label)
+    }
+
+    fn add(
+        &mut self,
+        severity: Severity,
+        span: std::ops::Range<usize>,
+        at: &Path,
+        title: &str,
+        label: String,
+    ) -> &mut Problem {
+        let path = at.to_string();
+        self.report.add(Problem { severity, title: title.into(), label, notes: Vec::new(), span, path })
+    }
+
+    /// Reports a name that is not `[a-z0-9-]{1,63}`: it becomes part of paths, files and labels.
+    pub(super) fn check_name(&mut self, at: &Path, name: &str) {
+        let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if !(1..=63).contains(&name.len()) || !name.chars().all(fine) {
+            let label = "expected 1 to 63 of a-z, 0-9 and `-`".into();
+            self.error_at_key(at, &format!("`{}` cannot be a name", name.escape_debug()), label);
+        }
+    }
+}
+
+/// The fewest bytes of an admin token: 128 bits.
+const TOKEN_BYTES_MIN: usize = 16;
+
+/// Whether two listeners cannot both be bound: the unspecified address takes the port of all.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let overlap = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    overlap && one.port() == other.port() && one.port() != 0
+}
+
+fn in_memory(size: Size) -> usize {
+    usize::try_from(size.0).unwrap_or(usize::MAX)
+}

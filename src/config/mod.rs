@@ -1,0 +1,188 @@
+//! The configuration as used: every value checked, every secret read, every topic resolvable.
+//!
+//! [`load()`] makes it from text, in three steps: `tree` reads YAML and remembers where everything
+//! stands, `shape` checks keys and forms against the types of [`mod@file`], and the checks of meaning
+//! (`load`, `sources`, `select`, `sinks`) turn what is left into a [`Config`]. All problems of all
+//! steps are in one [`Report`]. Nothing here opens, binds or writes anything.
+
+pub mod embedded;
+pub mod file;
+mod load;
+mod nearest;
+mod place;
+mod report;
+mod select;
+mod shape;
+mod sinks;
+mod sources;
+mod text;
+mod topics;
+mod tree;
+
+pub use load::{Loaded, Outside, fingerprint, load, schema};
+pub use nearest::{did_you_mean, nearest};
+pub use report::{Problem, Report, Severity};
+pub use topics::Topic;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytestring::ByteString;
+use secrecy::SecretString;
+
+use crate::provider::{Definition, SigningSecret};
+use crate::routing::TopicTemplate;
+use crate::selection::Selection;
+
+/// Everything the bridge needs to run.
+#[derive(Debug)]
+pub struct Config {
+    /// The public listener.
+    pub http: HttpConfig,
+    /// The private listener.
+    pub admin: AdminConfig,
+    /// The log on disk.
+    pub spool: SpoolConfig,
+    /// Where events come from.
+    pub sources: Vec<SourceConfig>,
+    /// Which event types pass at all.
+    pub selection: Selection,
+    /// Where events go.
+    pub sinks: Vec<SinkConfig>,
+    /// How long a shutdown may take before it is cut short.
+    pub shutdown_grace: Duration,
+    /// The first 12 hex digits of the SHA-256 of the configuration's text.
+    pub fingerprint: String,
+}
+
+/// The public listener and its limits.
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Certificate chain and key (PEM), if TLS is spoken.
+    pub tls: Option<TlsConfig>,
+    /// The largest body on the wire.
+    pub body_bytes_max: usize,
+    /// The largest body after inflating.
+    pub inflated_bytes_max: usize,
+    /// The largest inflated-to-wire ratio, for bodies that inflate beyond 64 KiB.
+    pub inflate_ratio_max: usize,
+    /// How long a request's headers may take.
+    pub header_timeout: Duration,
+    /// How long a request's body may take.
+    pub body_timeout: Duration,
+    /// The slowest rate at which a body may arrive, measured after its first second.
+    pub body_bytes_per_second_min: usize,
+    /// How long an idle connection is kept.
+    pub idle_timeout: Duration,
+    /// How long a delivery may wait for the disk before it is answered 503.
+    pub ack_timeout: Duration,
+    /// Open connections in all.
+    pub connections_max: usize,
+    /// Open connections from one address.
+    pub connections_per_address_max: usize,
+    /// Bytes of bodies in memory at once; beyond it deliveries are answered 503.
+    pub in_flight_bytes_max: usize,
+}
+
+/// A server's certificate and key.
+#[derive(Clone, Debug)]
+pub struct TlsConfig {
+    /// PEM file with the certificate chain, the server's own first.
+    pub certificate: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
+}
+
+/// The private listener: health, metrics, the admin API.
+#[derive(Clone, Debug)]
+pub struct AdminConfig {
+    /// Where to listen; loopback by default.
+    pub listen: SocketAddr,
+    /// Required as a bearer token when set; must be set when `listen` is not loopback.
+    pub token: Option<SecretString>,
+}
+
+/// The log on disk and its bounds.
+#[derive(Clone, Debug)]
+pub struct SpoolConfig {
+    /// The directory; one process owns it.
+    pub dir: PathBuf,
+    /// Bytes the spool may use; at the bound deliveries are answered 503.
+    pub bytes_max: u64,
+    /// Bytes to leave free on the file system.
+    pub free_bytes_min: u64,
+    /// How long delivered events are kept for replay. Gives way when space runs short.
+    pub retain: Duration,
+    /// The size at which a segment is closed and a new one begun.
+    pub segment_bytes: u64,
+    /// How long a delivery is recognised as a duplicate.
+    pub duplicates_window: Duration,
+    /// How many events the duplicate window remembers.
+    pub duplicates_events_max: usize,
+}
+
+/// One way in.
+#[derive(Debug)]
+pub struct SourceConfig {
+    /// Its name: the path is `/in/{name}`, the CloudEvents extension is `intake`.
+    pub name: ByteString,
+    /// How its provider signs and what its bodies look like.
+    pub definition: Arc<Definition>,
+    /// Sources with the same provider and app share identity and duplicate window.
+    pub app: ByteString,
+    /// The live signing secrets; may be empty only for a provider that probes before it tells one.
+    pub secrets: Vec<SigningSecret>,
+}
+
+impl SourceConfig {
+    /// CloudEvents `source`: `/{provider}/{app}`.
+    pub fn event_source(&self) -> ByteString {
+        format!("/{}/{}", self.definition.provider, self.app).into()
+    }
+}
+
+/// One way out.
+#[derive(Clone, Debug)]
+pub struct SinkConfig {
+    /// Its name, by which its cursor and dead letters are kept.
+    pub name: String,
+    /// Family → topic.
+    pub topic: TopicTemplate,
+    /// Narrows the bridge's selection for this sink.
+    pub selection: Selection,
+    /// What it is.
+    pub output: Output,
+}
+
+/// The kinds of sink.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// A Kafka cluster.
+    Kafka(KafkaConfig),
+    /// JSON Lines on the local disk.
+    File(FileConfig),
+}
+
+/// A Kafka cluster and how to reach it.
+#[derive(Clone, Debug)]
+pub struct KafkaConfig {
+    /// `host:port,host:port,…`
+    pub brokers: String,
+    /// Any librdkafka property, checked by librdkafka at start. Values may be secrets.
+    pub properties: Vec<(String, SecretString)>,
+    /// Structured mode (one JSON document) instead of binary mode (attributes as headers).
+    pub structured: bool,
+}
+
+/// A directory of JSON Lines files, one directory per topic.
+#[derive(Clone, Debug)]
+pub struct FileConfig {
+    /// The directory.
+    pub dir: PathBuf,
+    /// The size at which a file is closed and a new one begun.
+    pub rotate_bytes: u64,
+}

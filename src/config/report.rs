@@ -1,0 +1,251 @@
+//! Everything that is wrong with a configuration, each problem with its place, for people and
+//! for programs.
+//!
+//! The text that is shown around a problem passes through [`mask`], so a secret that was pasted
+//! where a reference belongs never reaches a terminal, a log or a build's output.
+
+use std::fmt;
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+/// Whether a problem keeps the configuration from being used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// It does.
+    Error,
+    /// It does not, but it is hardly what was meant.
+    Warning,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Whether it keeps the configuration from being used.
+    pub severity: Severity,
+    /// What kind of problem it is.
+    pub title: String,
+    /// What was found here and what was expected.
+    pub label: String,
+    /// What to do, or what else to know.
+    pub notes: Vec<String>,
+    /// The bytes it is about.
+    pub span: Range<usize>,
+    /// The key it is about, such as `sources.stream.provider`.
+    pub path: String,
+}
+
+impl Problem {
+    /// Whether it keeps the configuration from being used.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+}
+
+/// All problems of one text.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Report {
+    origin: String,
+    text: String,
+    problems: Vec<Problem>,
+}
+
+impl Report {
+    /// No problem yet. `origin` names the text, usually its file.
+    pub fn new(origin: &str, text: &str) -> Self {
+        Self { origin: origin.into(), text: mask(text), problems: Vec::new() }
+    }
+
+    /// Adds a problem. A span of several lines is cut to its first.
+    pub fn add(&mut self, mut problem: Problem) -> &mut Problem {
+        let start = self.text.floor_char_boundary(problem.span.start);
+        let line_end = self.text[start..].find('\n').map_or(self.text.len(), |length| start + length);
+        let end = self.text.floor_char_boundary(problem.span.end);
+        problem.span = start..end.clamp(start, line_end);
+        let at = self.problems.partition_point(|other| other.span.start <= start);
+        self.problems.insert(at, problem);
+        &mut self.problems[at]
+    }
+
+    /// The problems in the order of their places.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// Whether anything keeps the configuration from being used.
+    pub fn has_errors(&self) -> bool {
+        self.problems.iter().any(Problem::is_error)
+    }
+
+    /// Line and column of a problem, both counted from 1, the column in characters.
+    pub fn position(&self, problem: &Problem) -> (usize, usize) {
+        self.position_of(problem.span.start)
+    }
+
+    /// Line and column of a byte of the text, counted likewise.
+    pub(super) fn position_of(&self, offset: usize) -> (usize, usize) {
+        let before = &self.text[..offset];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    }
+
+    /// The problems for people: kind, `file:line:column`, the marked line, what to do.
+    pub fn render(&self, colour: bool) -> String {
+        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+        let groups: Vec<String> =
+            self.problems.iter().map(|problem| renderer.render(&[self.group(problem)])).collect();
+        groups.join("\n\n")
+    }
+
+    fn group<'a>(&'a self, problem: &'a Problem) -> Group<'a> {
+        let level = match problem.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        // A place without a width, such as the end of a line, is marked by one character.
+        let end = self.text.ceil_char_boundary(problem.span.end.max(problem.span.start + 1));
+        let mark = AnnotationKind::Primary.span(problem.span.start..end).label(&problem.label);
+        let snippet = Snippet::source(&self.text).path(&self.origin).fold(true).annotation(mark);
+        let group = level.primary_title(&problem.title).element(snippet);
+        group.elements(problem.notes.iter().map(|note| Level::NOTE.no_name().message(note)))
+    }
+
+    /// The problems for programs.
+    pub fn to_json(&self) -> serde_json::Value {
+        let problem = |problem: &Problem| {
+            let (line, column) = self.position(problem);
+            serde_json::json!({
+                "severity": problem.severity, "file": self.origin, "line": line, "column": column,
+                "path": problem.path, "title": problem.title, "label": problem.label, "notes": problem.notes,
+            })
+        };
+        self.problems.iter().map(problem).collect()
+    }
+}
+
+impl fmt::Debug for Report {
+    /// The rendered form: what it holds of the text is masked.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Report {}
+
+/// Words in a key behind which a secret is expected.
+const SENSITIVE: [&str; 6] = ["secret", "password", "passwd", "token", "credential", ".pem"];
+
+/// Words behind such a key that are part of the form and no secret.
+const HARMLESS: [&str; 6] = ["env:", "file:", "secret:", "secrets:", "not_before:", "not_after:"];
+
+/// What stands for a character of 1, 2, 3 and 4 bytes, so that no place moves.
+const FILLERS: [char; 4] = ['*', '·', '•', '🞄'];
+
+/// Replaces whatever stands where a secret is expected, character by character.
+///
+/// Works on lines and needs no valid YAML, because a text that cannot be parsed is shown as well.
+/// Everything behind a sensitive key is masked, on its line and on the lines that belong to it;
+/// it masks too much rather than too little.
+fn mask(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    let mut sensitive_indent = None;
+    for line in text.split_inclusive('\n') {
+        let body = line.trim_start_matches([' ', '-', '?']);
+        let indent = line.len() - line.trim_start_matches(' ').len();
+        let belongs = sensitive_indent.is_some_and(|outer| {
+            indent > outer
+                || (indent == outer && line[indent..].starts_with(['-', ']', '}']))
+                || body.trim().is_empty()
+        });
+        if belongs {
+            mask_words(line, &mut masked);
+            continue;
+        }
+        let lower = line.to_ascii_lowercase();
+        let key_end = SENSITIVE
+            .iter()
+            .filter_map(|word| lower.find(word))
+            .min()
+            .and_then(|at| line[at..].find(':').map(|colon| at + colon + 1));
+        sensitive_indent = key_end.map(|_| indent);
+        let (shown, hidden) = line.split_at(key_end.unwrap_or(line.len()));
+        masked.push_str(shown);
+        mask_words(hidden, &mut masked);
+    }
+    masked
+}
+
+fn mask_words(text: &str, masked: &mut String) {
+    const BETWEEN: [char; 10] = [' ', '\t', '\r', '\n', ',', '[', ']', '{', '}', '#'];
+    for piece in text.split_inclusive(BETWEEN) {
+        let word = piece.trim_end_matches(BETWEEN);
+        let bare = word.trim_start_matches(['"', '\'']);
+        if bare == "-" || HARMLESS.iter().any(|harmless| bare.starts_with(harmless)) {
+            masked.push_str(piece);
+        } else {
+            masked.extend(word.chars().map(|c| FILLERS[c.len_utf8() - 1]));
+            masked.push_str(&piece[word.len()..]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_rendered_with_its_place_and_advice() {
+        let mut report = Report::new("fanbridge.yaml", "select:\n  - call.ringg\n");
+        report.add(Problem {
+            severity: Severity::Error,
+            title: "unknown event type".into(),
+            label: "did you mean `call.ring`?".into(),
+            notes: vec!["see `fanbridge types`".into()],
+            span: 12..22,
+            path: "select[0]".into(),
+        });
+        let rendered = report.to_string();
+        assert!(rendered.contains("--> fanbridge.yaml:2:5"), "{rendered}");
+        assert!(
+            rendered.contains("2 |   - call.ringg\n  |     ^^^^^^^^^^ did you mean `call.ring`?"),
+            "{rendered}"
+        );
+        assert!(rendered.contains("= see `fanbridge types`"), "{rendered}");
+    }
+
+    #[test]
+    fn what_stands_where_a_secret_belongs_is_never_shown() {
+        let shapes = [
+            "secrets: [CANARY, env:A]",
+            "secrets:\n  - CANARY\n  - \"CANARY\"\n",
+            "secrets:\n- CANARY\nselect: all\n",
+            "secrets: [\n  CANARY,\n  ]\n",
+            "a: { secret: CANARY, b: c }",
+            "sasl.password: CANARY # CANARY",
+            "TOKEN : CANARY",
+            "secrets: |\n  CANARY\n\n  CANARY\n",
+            "secrets: [\"CANARY",
+            "secrets: [é€𝄞CANARY] # é",
+        ];
+        for text in shapes {
+            let masked = mask(text);
+            assert!(!masked.contains("CANARY"), "{masked}");
+            let places = |text: &str| text.char_indices().map(|(place, _)| place).collect::<Vec<_>>();
+            assert_eq!(places(&masked), places(text), "places must stay where they are");
+        }
+    }
+
+    #[test]
+    fn references_and_everything_else_stay_readable() {
+        let text = "secrets: [env:A, \"file:/b\", { secret: env:C, not_before: 2026-01-01 }]\nselect: all\n";
+        let shown = "secrets: [env:A, \"file:/b\", { secret: env:C, not_before: ********** }]\nselect: all\n";
+        assert_eq!(mask(text), shown);
+    }
+}

@@ -1,0 +1,133 @@
+//! The checks of selections: every listed name is one that a provider here sends.
+//!
+//! A list is a contract: what is on it passes, what is not stays out. A misspelt name would keep
+//! a wanted type out without a word, so a name that no source can bring is an error.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::SourceConfig;
+use super::file::{ConfigFile, SelectFile};
+use super::load::Check;
+use super::nearest::nearest;
+use super::place::Path;
+use super::sources::Definitions;
+use crate::provider::Definition;
+use crate::selection::Selection;
+
+/// The event types that the configured sources can bring.
+#[derive(Debug, Default)]
+pub(super) struct KnownTypes {
+    /// Names on the wire.
+    sent: BTreeSet<String>,
+    /// Names that only reach clients' connections.
+    websocket_only: BTreeSet<String>,
+    /// Names in the providers' documents → names on the wire.
+    aliases: BTreeMap<String, String>,
+    /// A source's provider has no catalogue, or could not be read: any name may come.
+    open: bool,
+}
+
+impl KnownTypes {
+    fn add(&mut self, definition: &Definition) {
+        self.open |= is_open(definition);
+        for info in definition.catalogue.types() {
+            let names = if info.webhook { &mut self.sent } else { &mut self.websocket_only };
+            names.insert(info.name.to_string());
+            if let Some(alias) = &info.alias {
+                self.aliases.insert(alias.to_string(), info.name.to_string());
+            }
+        }
+    }
+}
+
+/// Whether any type may come from a provider, because it has no catalogue.
+fn is_open(definition: &Definition) -> bool {
+    definition.catalogue.types().len() == 0
+}
+
+impl Check<'_> {
+    /// What the sources of a file can bring.
+    pub(super) fn known_types(
+        &mut self,
+        file: &ConfigFile,
+        sources: &[SourceConfig],
+        definitions: &Definitions,
+    ) -> KnownTypes {
+        let custom = file.sources.values().flat_map(|source| &source.custom_types);
+        let mut known = KnownTypes { sent: custom.cloned().collect(), ..KnownTypes::default() };
+        sources.iter().for_each(|source| known.add(&source.definition));
+        if sources.len() < file.sources.len() || sources.is_empty() {
+            // A source that could not be read may bring what any provider sends.
+            definitions
+                .values()
+                .filter(|definition| !is_open(definition))
+                .for_each(|definition| known.add(definition));
+            let mut providers = file.sources.values().filter_map(|source| source.provider.as_deref());
+            let own = |name| self.places.has(&Path::default().key("providers").key(name));
+            known.open |= providers.any(|name| !definitions.contains_key(name) && own(name));
+        }
+        known.websocket_only.retain(|name| !known.sent.contains(name));
+        known
+    }
+
+    /// A selection with every alias replaced by the name on the wire.
+    pub(super) fn selection(&mut self, file: &SelectFile, at: &Path, known: &KnownTypes) -> Selection {
+        let SelectFile::Only(names) = file else { return Selection::All };
+        if names.is_empty() && !self.places.has_inside(at) {
+            let label = "an empty list takes nothing; expected event types, or `select: all`".into();
+            self.error_at_key(at, "a selection of nothing", label);
+        }
+        let mut types = BTreeSet::new();
+        for (index, name) in names.iter().enumerate() {
+            let at = at.index(index);
+            let wire = known.aliases.get(name).unwrap_or(name);
+            self.check_listed(name, wire, &at, known);
+            if !types.insert(wire.clone()) {
+                self.warning(&at, "an event type twice", format!("`{wire}` is already on the list"));
+            }
+        }
+        Selection::Only(types)
+    }
+
+    fn check_listed(&mut self, name: &str, wire: &str, at: &Path, known: &KnownTypes) {
+        if known.websocket_only.contains(wire) {
+            let label = format!("`{wire}` would never arrive: it is WebSocket only");
+            self.error(at, "an event type that is not sent to webhooks", label);
+        } else if !known.sent.contains(wire) && !known.open {
+            let names = known.sent.iter().chain(known.aliases.keys()).map(String::as_str);
+            let meant =
+                nearest(name, names).map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"));
+            let label = format!("no provider here sends it{meant}");
+            let advice = if name == "all" {
+                "to take every event, write `select: all` without a list"
+            } else if name.contains(['*', '?']) {
+                "a list has no patterns, they would let new types in: `fanbridge types --family FAMILY --yaml` prints the names to paste"
+            } else if meant.is_empty() {
+                "`fanbridge types` lists what there is; name types of your own under the source's `custom_types`"
+            } else {
+                ""
+            };
+            let problem = self.error(at, "unknown event type in an explicit selection", label);
+            problem.notes.extend(Some(advice.to_owned()).filter(|advice| !advice.is_empty()));
+        }
+    }
+
+    /// Warns of what a sink lists beyond the bridge's own selection: it cannot reach the sink.
+    pub(super) fn check_within(
+        &mut self,
+        sink: &SelectFile,
+        at: &Path,
+        bridge: &Selection,
+        known: &KnownTypes,
+    ) {
+        let SelectFile::Only(names) = sink else { return };
+        for (index, name) in names.iter().enumerate() {
+            let wire = known.aliases.get(name).unwrap_or(name);
+            if !bridge.takes(wire) {
+                let label =
+                    format!("`{wire}` never reaches this sink: the bridge's own `select` keeps it out");
+                self.warning(&at.index(index), "a sink that asks for more than the bridge takes", label);
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The checks of providers and sources: definitions compile, names hold, secrets can be read.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use secrecy::ExposeSecret;
+use serde_json::Value as Json;
+
+use super::SourceConfig;
+use super::file::{ConfigFile, SecretFile, SourceFile};
+use super::load::Check;
+use super::nearest::did_you_mean;
+use super::place::Path;
+use super::text::Reference;
+use crate::event::Timestamp;
+use crate::provider::{self, Definition, DefinitionFile, SigningSecret};
+
+/// Providers by name, the built-in ones among them.
+pub(super) type Definitions = BTreeMap<String, Arc<Definition>>;
+
+impl Check<'_> {
+    /// Compiles the file's own providers beside the built-in ones.
+    pub(super) fn definitions(&mut self, providers: Json) -> Definitions {
+        let mut definitions: Definitions = provider::builtin()
+            .iter()
+            .map(|definition| (definition.provider.to_string(), Arc::clone(definition)))
+            .collect();
+        let Json::Object(providers) = providers else { return definitions };
+        for (name, json) in providers {
+            let at = Path::default().key("providers").key(&name);
+            self.check_name(&at, &name);
+            if definitions.contains_key(&name) {
+                let label = "this would replace a built-in provider; choose another name".into();
+                self.error_at_key(&at, &format!("the provider `{name}` exists"), label);
+                continue;
+            }
+            if let Some(definition) = self.compile(&name, json, &at) {
+                definitions.insert(name, Arc::new(definition));
+            }
+        }
+        definitions
+    }
+
+    fn compile(&mut self, name: &str, json: Json, at: &Path) -> Option<Definition> {
+        let file: DefinitionFile = match serde_json::from_value(json) {
+            Ok(file) => file,
+            // The shape has reported why. Should it not, the reader's own words are better than none.
+            Err(error) => {
+                if !self.report.has_errors() {
+                    self.error_at_key(at, "unusable provider definition", error.to_string());
+                }
+                return None;
+            }
+        };
+        match Definition::compile(name, file) {
+            Ok(definition) => Some(definition),
+            Err(problems) => {
+                for problem in problems {
+                    let place = problem.path.iter().fold(at.clone(), |path, step| self.step(&path, step));
+                    self.error(&place, "a provider definition that cannot work", problem.message);
+                }
+                None
+            }
+        }
+    }
+
+    /// One step of a problem's path: a key, or the number of a list's element.
+    fn step(&self, path: &Path, step: &str) -> Path {
+        let element = step.parse().ok().map(|index| path.index(index)).filter(|path| self.places.has(path));
+        element.unwrap_or_else(|| path.key(step))
+    }
+
+    pub(super) fn sources(&mut self, file: &ConfigFile, definitions: &Definitions) -> Vec<SourceConfig> {
+        let at = Path::default().key("sources");
+        if file.sources.is_empty() && !self.places.has_inside(&at) {
+            let label = "expected at least one under `sources`".into();
+            self.error_at_key(&at, "no source: nothing could come in", label)
+                .notes
+                .push("`fanbridge init` prints a configuration to begin with".into());
+        }
+        file.sources
+            .iter()
+            .filter_map(|(name, source)| self.source(name, source, &at.key(name), definitions))
+            .collect()
+    }
+
+    fn source(
+        &mut self,
+        name: &str,
+        file: &SourceFile,
+        at: &Path,
+        definitions: &Definitions,
+    ) -> Option<SourceConfig> {
+        self.check_name(at, name);
+        self.check_name(&at.key("app"), &file.app);
+        let provider = file.provider.as_deref()?;
+        let Some(definition) = definitions.get(provider) else {
+            self.report_unknown(provider, at, definitions);
+            self.fetch_secrets(file, &at.key("secrets"));
+            return None;
+        };
+        let secrets = self.secrets(file, &at.key("secrets"), definition);
+        Some(SourceConfig {
+            name: name.into(),
+            definition: Arc::clone(definition),
+            app: file.app.as_str().into(),
+            secrets,
+        })
+    }
+
+    fn report_unknown(&mut self, provider: &str, at: &Path, definitions: &Definitions) {
+        // One of the file's own providers that did not compile has been reported already.
+        if self.places.has(&Path::default().key("providers").key(provider)) {
+            return;
+        }
+        let names: Vec<&str> = definitions.keys().map(String::as_str).collect();
+        let meant = did_you_mean(provider, names.iter().copied());
+        let label = format!("neither built in nor under `providers`{meant}");
+        let note = format!("known here: {}", names.join(", "));
+        self.error(&at.key("provider"), &format!("unknown provider `{provider}`"), label).notes.push(note);
+    }
+
+    /// Reports secrets that are not where they should be, whatever they should look like.
+    fn fetch_secrets(&mut self, file: &SourceFile, at: &Path) {
+        for (index, secret) in file.secrets.iter().enumerate() {
+            let at = at.index(index);
+            match secret {
+                SecretFile::Always(reference) => self.secret(reference, &at),
+                SecretFile::Dated(dated) => {
+                    dated.secret.as_ref().and_then(|reference| self.secret(reference, &at.key("secret")))
+                }
+            };
+        }
+    }
+
+    fn secrets(&mut self, file: &SourceFile, at: &Path, definition: &Definition) -> Vec<SigningSecret> {
+        if file.secrets.is_empty() && !self.places.has_inside(at) {
+            self.report_no_secrets(at, definition);
+        } else if !definition.is_verified() {
+            let label = format!("`{}` verifies nothing, so these are never used", definition.provider);
+            self.warning(at, "secrets without a signature", label);
+        }
+        let mut fingerprints = HashSet::new();
+        let mut secrets = Vec::new();
+        for (index, secret) in file.secrets.iter().enumerate() {
+            let at = at.index(index);
+            let Some(secret) = self.signing_secret(secret, &at, definition) else { continue };
+            if !fingerprints.insert(secret.fingerprint().to_owned()) {
+                self.warning(&at, "one secret twice", "this is the same secret as one before it".into());
+            }
+            secrets.push(secret);
+        }
+        secrets
+    }
+
+    fn report_no_secrets(&mut self, at: &Path, definition: &Definition) {
+        let provider = &definition.provider;
+        if definition.probes() && definition.is_verified() {
+            let label = "only the provider's probe will be answered until a secret is added".into();
+            self.warning(at, "a source without secrets", label);
+        } else if definition.is_verified() {
+            let label = format!("`{provider}` signs its deliveries; expected `secrets: [env:NAME]`");
+            self.error(at, "a source without secrets", label);
+        }
+    }
+
+    fn signing_secret(
+        &mut self,
+        file: &SecretFile,
+        at: &Path,
+        definition: &Definition,
+    ) -> Option<SigningSecret> {
+        let (reference, at_reference, not_before, not_after) = match file {
+            SecretFile::Always(reference) => (reference, at.clone(), None, None),
+            SecretFile::Dated(dated) => (
+                dated.secret.as_ref()?,
+                at.key("secret"),
+                self.moment(dated.not_before.as_deref(), &at.key("not_before")),
+                self.moment(dated.not_after.as_deref(), &at.key("not_after")),
+            ),
+        };
+        let text = self.secret(reference, &at_reference)?;
+        let kept = kept_in(reference);
+        match SigningSecret::parse(text.expose_secret(), definition, not_before, not_after) {
+            Ok(secret) => {
+                if secret.is_short() {
+                    let label = format!("the secret in {kept} has fewer than 24 bytes");
+                    self.warning(&at_reference, "a short secret", label);
+                }
+                Some(secret)
+            }
+            Err(problem) => {
+                self.error(&at_reference, "a secret that cannot be used", format!("in {kept}: {problem}"));
+                None
+            }
+        }
+    }
+
+    fn moment(&mut self, text: Option<&str>, at: &Path) -> Option<Timestamp> {
+        let text = text?;
+        let moment = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339);
+        let nanos = moment.ok().and_then(|moment| i64::try_from(moment.unix_timestamp_nanos()).ok());
+        if nanos.is_none() {
+            let label = "expected a moment such as `2026-11-21T06:40:00Z`".into();
+            self.error(at, "not a moment", label);
+        }
+        nanos.map(Timestamp)
+    }
+}
+
+/// Where a secret is kept, in words.
+fn kept_in(reference: &Reference) -> String {
+    match reference {
+        Reference::Env(name) => format!("environment variable `{name}`"),
+        Reference::File(path) => path.display().to_string(),
+    }
+}

@@ -1,0 +1,313 @@
+//! The small written forms of a configuration: sizes, periods, addresses, references to secrets.
+//!
+//! Each is a type that reads from text and writes itself back in the same form, so the schema
+//! shows defaults as a person would write them. A [`Reference`] names where a value is kept and
+//! never holds the value itself.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A number of bytes: `20 GiB`, `512 KiB`, `1048576`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub u64);
+
+/// A period of time: `24h`, `30s`, `500ms`, `1h 30m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Period(pub Duration);
+
+/// An IP address and port to listen on: `127.0.0.1:8080`, `[::]:8080`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address(pub SocketAddr);
+
+/// Where a secret is kept: `env:NAME` or `file:PATH`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// An environment variable.
+    Env(String),
+    /// A file; a line break at its end does not count.
+    File(PathBuf),
+}
+
+/// A value that is no secret by itself, written out or kept elsewhere as a [`Reference`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// The value itself.
+    Text(String),
+    /// Where the value is kept.
+    Kept(Reference),
+}
+
+const SIZE_UNITS: [(&str, u64); 10] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("TB", 1_000_000_000_000),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("KB", 1_000),
+    ("kB", 1_000),
+    ("B", 1),
+];
+
+const PERIOD_UNITS_MS: [(&str, u64); 5] =
+    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (number, unit) = split_number(text.trim());
+        let count: u64 = number.parse().map_err(|_| expected::<Self>(text))?;
+        let factor = match unit.trim() {
+            "" => 1,
+            unit => {
+                SIZE_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(|| expected::<Self>(text))?.1
+            }
+        };
+        count.checked_mul(factor).map(Self).ok_or_else(|| format!("`{text}` is more than 64 bits of bytes"))
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let binary =
+            SIZE_UNITS[..4].iter().find(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor));
+        match binary {
+            Some((unit, factor)) => write!(f, "{} {unit}", self.0 / factor),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+impl FromStr for Period {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || expected::<Self>(text);
+        let mut rest = text.trim();
+        let mut total_ms = 0_u64;
+        if rest.is_empty() {
+            return Err(wrong());
+        }
+        while !rest.is_empty() {
+            let (number, tail) = split_number(rest);
+            let tail = tail.trim_start();
+            let unit_end = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
+            let (unit, after) = tail.split_at(unit_end);
+            let factor = PERIOD_UNITS_MS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?.1;
+            let count: u64 = number.parse().map_err(|_| wrong())?;
+            total_ms = count
+                .checked_mul(factor)
+                .and_then(|part| total_ms.checked_add(part))
+                .ok_or_else(|| format!("`{text}` is too long a time"))?;
+            rest = after.trim_start();
+        }
+        Ok(Self(Duration::from_millis(total_ms)))
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total_ms = self.0.as_millis();
+        // Days are left to people: `24h` is how the length of a retention is written.
+        let unit = PERIOD_UNITS_MS[1..]
+            .iter()
+            .find(|(_, ms)| total_ms > 0 && total_ms.is_multiple_of(u128::from(*ms)));
+        match unit {
+            Some((unit, ms)) => write!(f, "{}{unit}", total_ms / u128::from(*ms)),
+            None => write!(f, "0s"),
+        }
+    }
+}
+
+fn split_number(text: &str) -> (&str, &str) {
+    text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|_| expected::<Self>(text))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Reference {
+    type Err = String;
+
+    /// Never repeats the text: it may be the secret itself, pasted by mistake.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(name) = text.strip_prefix("env:") {
+            let portable = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            return match name.chars().all(portable) && name.starts_with(|c: char| !c.is_ascii_digit()) {
+                true => Ok(Self::Env(name.into())),
+                false => Err("an environment variable's name has letters, digits and `_`".into()),
+            };
+        }
+        match text.strip_prefix("file:") {
+            Some("") => Err("`file:` lacks the file's path".into()),
+            Some(path) => Ok(Self::File(path.into())),
+            None => Err("a secret is written `env:NAME` or `file:PATH`, never as itself".into()),
+        }
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env(name) => write!(f, "env:{name}"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+        }
+    }
+}
+
+impl FromStr for Setting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "" => Err("an empty value".into()),
+            kept if kept.starts_with("env:") || kept.starts_with("file:") => kept.parse().map(Self::Kept),
+            text => Ok(Self::Text(text.into())),
+        }
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Kept(reference) => reference.fmt(f),
+        }
+    }
+}
+
+/// A form of text and how it is explained to people.
+trait Form {
+    const EXPECTED: &'static str;
+}
+
+macro_rules! forms {
+    ($($form:ident $format:literal $types:tt $expected:literal)+) => {$(
+        impl Form for $form {
+            const EXPECTED: &'static str = $expected;
+        }
+
+        impl serde::Serialize for $form {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $form {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = Cow::<'_, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+
+        impl schemars::JsonSchema for $form {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($form).into()
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": $types, "format": $format })
+            }
+        }
+    )+
+
+    /// What is wrong with `text` as `format`, if the schema names one of the forms above.
+    pub fn form_problem(format: &str, text: &str) -> Option<String> {
+        match format {
+            $($format => text.parse::<$form>().err(),)+
+            _ => None,
+        }
+    }
+
+    /// How a form is explained to people.
+    pub fn form_expected(format: &str) -> Option<&'static str> {
+        match format {
+            $($format => Some($expected),)+
+            _ => None,
+        }
+    }};
+}
+
+forms! {
+    Size "size" ["string", "integer"] "a size such as `20 GiB`"
+    Period "period" "string" "a time such as `24h` or `500ms`"
+    Address "address" "string" "an IP address and port such as `127.0.0.1:8080`"
+    Reference "reference" "string" "a secret as `env:NAME` or `file:PATH`"
+    Setting "setting" ["string", "number", "boolean"] "text, `env:NAME` or `file:PATH`"
+}
+
+fn expected<F: Form>(text: &str) -> String {
+    format!("expected {}, found `{}`", F::EXPECTED, text.escape_debug())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn sizes_and_periods_read_as_people_write_them() {
+        for (text, bytes) in [("20 GiB", 20 << 30), ("512KiB", 512 << 10), ("7", 7), ("3 MB", 3_000_000)] {
+            assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
+        }
+        for (text, ms) in
+            [("24h", 86_400_000), ("500ms", 500), ("1h 30m", 5_400_000), ("2d", 172_800_000), ("0s", 0)]
+        {
+            assert_eq!(text.parse(), Ok(Period(Duration::from_millis(ms))), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_person_would_stumble_over_is_refused() {
+        for text in ["", "GiB", "-1", "1.5 GiB", "20 gib", "20 GiB GiB", "99999999999 TiB"] {
+            assert!(text.parse::<Size>().is_err(), "{text:?}");
+        }
+        for text in ["", "24", "h", "24 hours", "-1s", "1s2", "99999999999999999999d", "999999999999999d"] {
+            assert!(text.parse::<Period>().is_err(), "{text:?}");
+        }
+        for text in ["localhost:80", "127.0.0.1", ":8080", "0.0.0.0:99999"] {
+            assert!(text.parse::<Address>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_back_reads_the_same() {
+        for bytes in [0, 1, 1023, 1024, 1 << 20, 20 << 30, 1 << 40, 1_000_000, u64::MAX] {
+            assert_eq!(Size(bytes).to_string().parse(), Ok(Size(bytes)));
+        }
+        for ms in [0, 1, 999, 1000, 60_000, 90_000, 86_400_000] {
+            let period = Period(Duration::from_millis(ms));
+            assert_eq!(period.to_string().parse(), Ok(period));
+        }
+        assert_eq!(Period(Duration::from_secs(86_400)).to_string(), "24h");
+    }
+
+    #[test]
+    fn a_secret_pasted_as_itself_is_refused_without_being_repeated() {
+        for text in ["hunter2-canary", "env:hunter2-canary", "file:", "env:", "ENV:hunter2"] {
+            let problem = text.parse::<Reference>().unwrap_err();
+            assert!(!problem.contains("hunter2"), "{problem}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Every topic that a configuration can produce, before the first event does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Config, SinkConfig, SourceConfig};
+use crate::routing::TopicTemplate;
+use crate::selection::Selection;
+
+/// A topic and what leads to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    /// Its name.
+    pub name: String,
+    /// The provider, family and source of events that go there, each once, in order.
+    pub from: Vec<(String, String, String)>,
+}
+
+impl Config {
+    /// The topics of a sink, in order of their names.
+    pub fn topics(&self, sink: &SinkConfig) -> Vec<Topic> {
+        topics(&self.sources, &self.selection, &sink.selection, &sink.topic)
+    }
+}
+
+/// The topics that events of these sources go to, in order of their names.
+///
+/// Under `all` these are the topics of every family, that of unclassified types among them,
+/// because types may come that no catalogue knows; under a list those of the listed types.
+pub(super) fn topics(
+    sources: &[SourceConfig],
+    bridge: &Selection,
+    sink: &Selection,
+    template: &TopicTemplate,
+) -> Vec<Topic> {
+    let listed = listed(bridge, sink);
+    let mut topics: BTreeMap<String, Vec<(String, String, String)>> = BTreeMap::new();
+    for source in sources {
+        let catalogue = &source.definition.catalogue;
+        let families: BTreeSet<String> = match &listed {
+            None => catalogue.families().map(ToString::to_string).collect(),
+            Some(types) => types
+                .iter()
+                .filter(|name| can_bring(source, sources, name))
+                .map(|name| catalogue.family_of(name).to_string())
+                .collect(),
+        };
+        for family in families {
+            let provider = &source.definition.provider;
+            let name = template.render(provider, &family, &source.name);
+            topics.entry(name).or_default().push((provider.to_string(), family, source.name.to_string()));
+        }
+    }
+    topics.into_iter().map(|(name, from)| Topic { name, from }).collect()
+}
+
+/// The types that pass both selections, unless both take all.
+fn listed<'s>(bridge: &'s Selection, sink: &'s Selection) -> Option<Vec<&'s str>> {
+    let types = match (sink, bridge) {
+        (Selection::Only(types), _) | (Selection::All, Selection::Only(types)) => types,
+        (Selection::All, Selection::All) => return None,
+    };
+    let both = |name: &&str| bridge.takes(name) && sink.takes(name);
+    Some(types.iter().map(String::as_str).filter(both).collect())
+}
+
+/// Whether a type may come through this source: it is catalogued there, or nowhere.
+fn can_bring(source: &SourceConfig, sources: &[SourceConfig], name: &str) -> bool {
+    let catalogued = |source: &SourceConfig| source.definition.catalogue.find(name).is_some();
+    catalogued(source) || !sources.iter().any(catalogued)
+}

@@ -1,0 +1,252 @@
+//! Dead letters: kept because they cannot be delivered; looked at, exported, redriven.
+//!
+//! What a sink refused goes back into the spool for that sink alone; what was quarantined at the
+//! front is admitted again by today's definitions. A letter is removed only once what became of it
+//! is durable, so a crash on the way redrives it twice rather than never; consumers tell by the
+//! event's id. Nothing here reads a payload unless it is asked for that letter.
+
+mod document;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use crate::event::{Entry, Event, Quarantined, Timestamp, Verdict};
+use crate::spool::state::{DeadFilter, DeadLetterInfo, Reassessment, State, StateError};
+use crate::spool::{AppendError, Spool, codec};
+
+pub use document::{Document, Export, export, show};
+
+/// Decides about a quarantined delivery by today's definitions and selection.
+pub type Readmit = Arc<dyn Fn(&Quarantined) -> Verdict + Send + Sync>;
+
+/// Set to `1` on a redriven event.
+pub const REDRIVEN_EXTENSION: &str = "redriven";
+
+/// Letters that go back into the spool before their removal is made durable. A crash redrives at
+/// most so many twice.
+const REDRIVE_BATCH: usize = 64;
+
+/// Which dead letters to redrive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// These.
+    Ids(Vec<u64>),
+    /// Those that a filter takes, behind the number `after` and up to `through`: letters that die
+    /// again meanwhile have greater numbers, and would be redriven for ever.
+    Matching {
+        /// Which.
+        filter: DeadFilter,
+        /// Not these and before.
+        after: u64,
+        /// The last.
+        through: u64,
+        /// How many at once.
+        limit: usize,
+    },
+}
+
+/// What became of a redrive.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Redriven {
+    /// How many are in the spool again, and no longer dead letters.
+    pub redriven: u64,
+    /// Those that stay, with the reason.
+    pub kept: Vec<Kept>,
+    /// Why it ended early, if it did: what is not mentioned above is as it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
+    /// The last number that was looked at; `None` if there was nothing left to look at.
+    pub last: Option<u64>,
+}
+
+/// A dead letter that stays one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// Its number.
+    pub id: u64,
+    /// A short, bounded word.
+    pub reason: String,
+    /// Why, for people.
+    pub detail: String,
+}
+
+/// Puts dead letters back into the spool, one redrive at a time.
+#[derive(Clone)]
+pub struct Redrive {
+    state: State,
+    spool: Spool,
+    sinks: Arc<[String]>,
+    readmit: Readmit,
+    /// Two at once would append the same letter twice.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Redrive {
+    /// Redrives from `state` into `spool`, for the sinks that are configured now.
+    pub fn new(
+        state: State,
+        spool: Spool,
+        sinks: impl IntoIterator<Item = String>,
+        readmit: Readmit,
+    ) -> Self {
+        Self { state, spool, sinks: sinks.into_iter().collect(), readmit, turn: Arc::default() }
+    }
+
+    /// Redrives the chosen letters, in ascending order.
+    ///
+    /// Not to be dropped half-way: letters would be in the spool and stay dead letters. Run it in
+    /// a task of its own.
+    ///
+    /// # Errors
+    /// When the state fails. A spool that cannot store is reported in the result.
+    pub async fn run(&self, choice: Choice) -> Result<Redriven, StateError> {
+        let _turn = self.turn.lock().await;
+        let ids = self.resolve(choice).await?;
+        let mut report = Redriven { last: ids.last().copied(), ..Redriven::default() };
+        for batch in ids.chunks(REDRIVE_BATCH) {
+            self.run_batch(batch, &mut report).await?;
+            if report.stopped.is_some() {
+                break;
+            }
+        }
+        Ok(report)
+    }
+
+    async fn resolve(&self, choice: Choice) -> Result<Vec<u64>, StateError> {
+        match choice {
+            Choice::Ids(mut ids) => {
+                ids.sort_unstable();
+                ids.dedup();
+                Ok(ids)
+            }
+            Choice::Matching { filter, after, through, limit } => {
+                let letters = self.blocking(move |state| state.dead_letters(&filter, after, limit)).await?;
+                Ok(letters.iter().map(|letter| letter.id).take_while(|&id| id <= through).collect())
+            }
+        }
+    }
+
+    async fn run_batch(&self, ids: &[u64], report: &mut Redriven) -> Result<(), StateError> {
+        let mut appended = Vec::new();
+        let mut kept = Vec::new();
+        let mut failed = Ok(());
+        for &id in ids {
+            match self.put_back(id).await {
+                Ok(Fate::Appended) => appended.push(id),
+                Ok(Fate::Stays { reason, detail }) => kept.push(Kept { id, reason, detail }),
+                Ok(Fate::Gone) => {}
+                Ok(Fate::Stopped(why)) => {
+                    report.stopped = Some(why);
+                    break;
+                }
+                Err(error) => {
+                    failed = Err(error);
+                    break;
+                }
+            }
+        }
+        report.redriven += appended.len() as u64;
+        report.kept.extend(kept.iter().cloned());
+        // Also when the batch ended early: what is in the spool must not stay a dead letter.
+        self.record(appended, kept).await.and(failed)
+    }
+
+    async fn put_back(&self, id: u64) -> Result<Fate, StateError> {
+        let (letter, payload) = match self.blocking(move |state| state.dead_letter(id)).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(Fate::Gone),
+            // One letter that cannot be read must not stand in the way of the others.
+            Err(StateError::Damaged { found, .. }) => return Ok(Fate::stays("damaged", found)),
+            Err(error) => return Err(error),
+        };
+        let event = match codec::decode(payload) {
+            Ok(entry) => match decide(&letter, entry, &self.sinks, &*self.readmit) {
+                Ok(event) => event,
+                Err(stays) => return Ok(stays),
+            },
+            Err(error) => return Ok(Fate::stays("undecodable", error.to_string())),
+        };
+        Ok(match self.spool.append(Entry::Event(event), None).await {
+            Ok(_) => Fate::Appended,
+            Err(error @ AppendError::TooLarge) => Fate::stays("too_large", error.to_string()),
+            Err(error) => Fate::Stopped(error.to_string()),
+        })
+    }
+
+    /// Makes what became of a batch durable. What it removes is already durable in the spool.
+    async fn record(&self, appended: Vec<u64>, kept: Vec<Kept>) -> Result<(), StateError> {
+        let at = Timestamp::from(SystemTime::now());
+        self.blocking(move |state| {
+            if !appended.is_empty() {
+                state.remove_dead_letters(&appended)?;
+            }
+            if !kept.is_empty() {
+                let again = |Kept { id, reason, detail }| Reassessment { id, reason, detail, at };
+                state.reassess_dead_letters(&kept.into_iter().map(again).collect::<Vec<_>>())?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn blocking<T: Send + 'static>(&self, f: impl FnOnce(&State) -> T + Send + 'static) -> T {
+        let state = self.state.clone();
+        match tokio::task::spawn_blocking(move || f(&state)).await {
+            Ok(value) => value,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+/// What became of one letter.
+enum Fate {
+    /// It is in the spool.
+    Appended,
+    /// It stays a dead letter, for this reason.
+    Stays { reason: String, detail: String },
+    /// It is no dead letter any more.
+    Gone,
+    /// The spool cannot store now: this one and those behind it are as they were.
+    Stopped(String),
+}
+
+impl Fate {
+    fn stays(reason: &str, detail: String) -> Self {
+        Self::Stays { reason: reason.to_owned(), detail }
+    }
+}
+
+/// The event to put back into the spool, or why the letter stays (pure).
+fn decide(
+    letter: &DeadLetterInfo,
+    entry: Entry,
+    sinks: &[String],
+    readmit: &dyn Fn(&Quarantined) -> Verdict,
+) -> Result<Event, Fate> {
+    match (entry, &letter.sink) {
+        (Entry::Event(_), Some(sink)) if !sinks.contains(sink) => {
+            // Nobody would read it, and it would be gone.
+            Err(Fate::stays("unknown_sink", format!("sink `{sink}` is not configured")))
+        }
+        (Entry::Event(event), sink) => {
+            let only_sink = sink.as_deref().map(Into::into);
+            Ok(marked(Event { only_sink, ..event }))
+        }
+        (Entry::Quarantined(delivery), _) => match readmit(&delivery) {
+            Verdict::Accept(event) => Ok(marked(event)),
+            Verdict::Filter(filtered) => {
+                let detail = format!("event type `{}` is usable now, and not selected", filtered.event_type);
+                Err(Fate::stays("not_selected", detail))
+            }
+            Verdict::Quarantine(again) => Err(Fate::stays(&again.reason, again.detail.to_string())),
+        },
+    }
+}
+
+fn marked(mut event: Event) -> Event {
+    event.extensions.retain(|(name, _)| name != REDRIVEN_EXTENSION);
+    event.extensions.push((REDRIVEN_EXTENSION.into(), "1".into()));
+    event
+}

@@ -1,0 +1,176 @@
+//! A dead letter as a document: all that is known of it, with its body.
+//!
+//! The only way in which a payload leaves the bridge other than through a sink.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::event::{Entry, Event, EventTime, Quarantined};
+use crate::spool::codec;
+use crate::spool::state::{DeadFilter, DeadLetterInfo, State, StateError};
+
+/// An export's page ends behind the letter with which it reaches this size.
+const PAGE_BYTES_MAX: usize = 8 << 20;
+
+/// A dead letter with its attributes and its body.
+#[derive(Debug, Serialize)]
+pub struct Document {
+    /// What is listed of it.
+    #[serde(flatten)]
+    pub info: DeadLetterInfo,
+    /// The provider's name.
+    pub provider: String,
+    /// The name of the source that took it in.
+    pub intake: String,
+    /// The event family; none if it was quarantined.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub family: Option<String>,
+    /// The partition key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// CloudEvents `subject`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// CloudEvents `time`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
+    /// CloudEvents `recordedtime`.
+    pub recorded_time: String,
+    /// More attributes by extension name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub extensions: BTreeMap<String, String>,
+    /// The body, byte for byte, if it is JSON on one line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<Box<RawValue>>,
+    /// The body in base64, if it is anything else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_base64: Option<String>,
+    /// Why there is no body, if it is damaged on disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<String>,
+}
+
+/// Some dead letters as JSON Lines.
+#[derive(Debug, Default)]
+pub struct Export {
+    /// One [`Document`] a line.
+    pub lines: Vec<u8>,
+    /// Where to go on, if there may be more.
+    pub next: Option<u64>,
+}
+
+/// A dead letter with its body. Blocks on the disk.
+///
+/// # Errors
+/// When the state fails or the payload is damaged.
+pub fn show(state: &State, id: u64) -> Result<Option<Document>, StateError> {
+    let Some((info, payload)) = state.dead_letter(id)? else {
+        return Ok(None);
+    };
+    Ok(Some(match codec::decode(payload.clone()) {
+        Ok(Entry::Event(event)) => Document::of_event(info, event),
+        Ok(Entry::Quarantined(delivery)) => Document::of_quarantined(info, delivery),
+        // A later release's layout, or a stranger's: all of it is better than nothing.
+        Err(_) => Document::of_unknown(info, &payload),
+    }))
+}
+
+/// A page of dead letters with their bodies, behind the number `after`. Blocks on the disk.
+///
+/// # Errors
+/// When the state fails. A damaged payload is reported in its document.
+pub fn export(state: &State, filter: &DeadFilter, after: u64, limit: usize) -> Result<Export, StateError> {
+    let letters = state.dead_letters(filter, after, limit)?;
+    let mut page = Export { next: letters.last().map(|letter| letter.id), ..Export::default() };
+    for letter in letters {
+        let document = match show(state, letter.id) {
+            Ok(Some(document)) => document,
+            Ok(None) => continue,
+            // An export may be a rescue: one damaged body must not hide the others.
+            Err(StateError::Damaged { found, .. }) => {
+                Document { damaged: Some(found), ..Document::bare(letter) }
+            }
+            Err(error) => return Err(error),
+        };
+        serde_json::to_writer(&mut page.lines, &document).expect("a document has only text for keys");
+        page.lines.push(b'\n');
+        if page.lines.len() >= PAGE_BYTES_MAX {
+            page.next = Some(document.info.id);
+            break;
+        }
+    }
+    Ok(page)
+}
+
+impl Document {
+    fn of_event(info: DeadLetterInfo, event: Event) -> Self {
+        let (data, data_base64) = body(&event.body);
+        let extensions = event.extensions.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        Self {
+            info,
+            provider: event.provider.to_string(),
+            intake: event.intake.to_string(),
+            family: Some(event.family.to_string()),
+            key: event.key.map(|key| key.to_string()),
+            subject: event.subject.map(|subject| subject.to_string()),
+            time: Some(match event.time {
+                EventTime::Stated(text) => text.to_string(),
+                EventTime::Inferred(moment) => moment.to_rfc3339(),
+            }),
+            recorded_time: event.arrived.to_rfc3339(),
+            extensions: extensions.collect(),
+            data,
+            data_base64,
+            damaged: None,
+        }
+    }
+
+    fn of_quarantined(info: DeadLetterInfo, delivery: Quarantined) -> Self {
+        let (data, data_base64) = body(&delivery.body);
+        Self {
+            provider: delivery.provider.to_string(),
+            intake: delivery.intake.to_string(),
+            recorded_time: delivery.arrived.to_rfc3339(),
+            data,
+            data_base64,
+            ..Self::bare(info)
+        }
+    }
+
+    fn of_unknown(info: DeadLetterInfo, payload: &Bytes) -> Self {
+        Self { data_base64: Some(STANDARD.encode(payload)), ..Self::bare(info) }
+    }
+
+    fn bare(info: DeadLetterInfo) -> Self {
+        Self {
+            recorded_time: info.first.to_rfc3339(),
+            info,
+            provider: String::new(),
+            intake: String::new(),
+            family: None,
+            key: None,
+            subject: None,
+            time: None,
+            extensions: BTreeMap::new(),
+            data: None,
+            data_base64: None,
+            damaged: None,
+        }
+    }
+}
+
+/// Verbatim if it is JSON on one line, so that JSON Lines stay lines; else in base64.
+fn body(body: &Bytes) -> (Option<Box<RawValue>>, Option<String>) {
+    let text = std::str::from_utf8(body).ok().filter(|text| !text.contains(['\n', '\r']));
+    // Parsing would drop the white space around the value, and so the signature would not match.
+    let exact = text.filter(|text| text.trim_ascii().len() == text.len());
+    match exact.and_then(|text| RawValue::from_string(text.to_owned()).ok()) {
+        Some(json) => (Some(json), None),
+        None => (None, Some(STANDARD.encode(body))),
+    }
+}

@@ -1,0 +1,398 @@
+//! The loop behind the spool, one per sink: read → route → publish until settled → commit.
+//!
+//! A dispatcher reads at its own pace from its own cursor and knows nothing of other sinks. It
+//! keeps a few publications in flight; what the sink accepts or refuses for good is settled, and
+//! the cursor is committed behind the settled prefix, together with the dead letters it passes.
+//! It never gives up on a record and never reorders a topic's records around one that was put off
+//! (the rules are in [`window`]).
+
+mod gauges;
+pub mod quarantine;
+mod routes;
+pub mod settlement;
+pub mod window;
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::SinkConfig;
+use crate::event::{Entry, Event, Outcome, Position, Reason, Record, Timestamp};
+use crate::health::SinkStatus;
+use crate::selection::Selection;
+use crate::sink::{Publication, Sink};
+use crate::spool::state::{NewDeadLetter, Progress, State, StateError};
+use crate::spool::{Batch, ReadError, Spool};
+use crate::telemetry::Metrics;
+use gauges::Gauges;
+use routes::Routes;
+use settlement::Share;
+use window::{Bounds, Entrance, Window};
+
+/// Records published beyond the committed cursor, which bounds the duplicates after a crash; and
+/// the memory that unsettled records may hold.
+pub const BOUNDS: Bounds = Bounds { records_max: 8192, bytes_max: 16 << 20 };
+/// Records handed to the sink in one call, which is also what probes a topic that was in trouble.
+const BATCH_RECORDS_MAX: usize = 1024;
+/// Bytes read from the spool at once.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Publications in flight: enough to keep the sink busy while outcomes travel back.
+const PUBLICATIONS_MAX: usize = 4;
+/// How long a settled record may wait for its commit. A commit costs one fsync; at this pace the
+/// window never fills because of it below 80,000 records a second.
+const COMMIT_EVERY: Duration = Duration::from_millis(50);
+/// How long a stopping dispatcher waits for a sink that settles nothing.
+const STALL_AT_STOP: Duration = Duration::from_secs(3);
+/// How often lag and age are reported.
+const REPORT_EVERY: Duration = Duration::from_millis(500);
+
+/// Why a dispatcher stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum DispatchError {
+    /// The log cannot be read.
+    #[error("sink `{sink}` cannot read the spool")]
+    Read {
+        /// The sink's name.
+        sink: String,
+        /// What happened.
+        source: ReadError,
+    },
+    /// The cursor cannot be kept.
+    #[error("sink `{sink}` cannot keep its cursor")]
+    Commit {
+        /// The sink's name.
+        sink: String,
+        /// What happened.
+        source: StateError,
+    },
+}
+
+/// Everything one sink's dispatcher works with.
+pub struct Dispatcher {
+    name: String,
+    spool: Spool,
+    state: State,
+    sink: Arc<dyn Sink>,
+    selection: Selection,
+    routes: Routes,
+    gauges: Gauges,
+    share: Share,
+    window: Window,
+    publications: VecDeque<InFlight>,
+    /// The number of the last publication handed to the sink, and of the last one resolved.
+    published: u64,
+    resolved: u64,
+    dead: Vec<NewDeadLetter>,
+    /// The log was closed, and all of it read.
+    exhausted: bool,
+    /// Positions up to here may have been published before a restart.
+    suspect: Position,
+    started: Instant,
+}
+
+/// Where a reader of the log stands.
+pub struct Reader {
+    /// Its committed cursor.
+    pub cursor: Position,
+    /// Its part in the settlement.
+    pub share: Share,
+    /// The log.
+    pub spool: Spool,
+    /// Where its cursor is kept.
+    pub state: State,
+}
+
+/// A batch at the sink, not yet resolved.
+struct InFlight {
+    records: Vec<Arc<Record>>,
+    publication: Publication,
+}
+
+type Reading = Pin<Box<dyn Future<Output = Result<Batch, ReadError>> + Send>>;
+type Committing = tokio::task::JoinHandle<Result<Position, StateError>>;
+
+impl Dispatcher {
+    /// A dispatcher that continues where the reader stands.
+    pub fn new(
+        config: &SinkConfig,
+        sink: Arc<dyn Sink>,
+        reader: Reader,
+        metrics: &Metrics,
+        status: Arc<SinkStatus>,
+    ) -> Self {
+        let Reader { cursor, share, spool, state } = reader;
+        let may_be_out = Position(cursor.0 + BOUNDS.records_max as u64);
+        Self {
+            name: config.name.clone(),
+            sink,
+            state,
+            share,
+            selection: config.selection.clone(),
+            routes: Routes::new(config, metrics),
+            gauges: Gauges::new(&config.name, metrics, status),
+            window: Window::new(cursor, BOUNDS),
+            publications: VecDeque::with_capacity(PUBLICATIONS_MAX),
+            published: 0,
+            resolved: 0,
+            dead: Vec::new(),
+            exhausted: false,
+            suspect: spool.head().min(may_be_out),
+            started: Instant::now(),
+            spool,
+        }
+    }
+
+    /// Runs until stopped; then, once the log is closed, delivers what is left for at most `grace`,
+    /// or until the sink stalls, and commits.
+    ///
+    /// # Errors
+    /// When the log cannot be read or the cursor not be kept. The sink's own trouble never ends
+    /// a dispatcher.
+    pub async fn run(mut self, stop: CancellationToken, grace: Duration) -> Result<(), DispatchError> {
+        let mut reading: Option<Reading> = None;
+        let mut committing: Option<Committing> = None;
+        let mut last_commit = Instant::now();
+        let mut report = tokio::time::interval(REPORT_EVERY);
+        let mut end: Option<End> = None;
+        loop {
+            if reading.is_none() {
+                reading = self.read();
+            }
+            if committing.is_none() && self.commit_is_due(last_commit) {
+                committing = Some(self.commit());
+                last_commit = Instant::now();
+            }
+            if end.is_some() && self.exhausted && self.window.is_settled() && committing.is_none() {
+                return self.finish().await;
+            }
+            let retry_at = self.window.next_retry(self.resolved).map(|at| self.started + at);
+            tokio::select! {
+                outcomes = resolved(&mut self.publications), if !self.publications.is_empty() => {
+                    self.resolve(&outcomes);
+                    end.iter_mut().for_each(End::put_off);
+                }
+                batch = async { reading.as_mut().expect("guarded").await }, if reading.is_some() => {
+                    reading = None;
+                    match batch {
+                        Ok(batch) => self.take_in(batch),
+                        Err(ReadError::Stopped) => self.exhausted = true,
+                        Err(source) => return Err(DispatchError::Read { sink: self.name.clone(), source }),
+                    }
+                }
+                done = async { committing.as_mut().expect("guarded").await }, if committing.is_some() => {
+                    committing = None;
+                    self.committed(done)?;
+                }
+                () = sleep_until(retry_at), if retry_at.is_some() => self.publish_due(),
+                () = tokio::time::sleep_until(last_commit + COMMIT_EVERY), if committing.is_none() && self.has_to_commit() => {}
+                _ = report.tick() => self.gauges.report(&self.window, self.spool.head()),
+                () = stop.cancelled(), if end.is_none() => end = Some(End::within(grace)),
+                () = sleep_until(end.as_ref().map(End::at)), if end.is_some() => return self.finish().await,
+            }
+        }
+    }
+
+    /// Begins to read what follows, if there is room for it.
+    fn read(&self) -> Option<Reading> {
+        let records_max = self.window.room().min(BATCH_RECORDS_MAX);
+        if self.exhausted || records_max == 0 || self.publications.len() >= PUBLICATIONS_MAX {
+            return None;
+        }
+        let spool = self.spool.clone();
+        let after = self.window.read();
+        Some(Box::pin(async move { spool.read(after, records_max, BATCH_BYTES_MAX).await }))
+    }
+
+    /// Routes a batch and publishes what this sink takes of it.
+    fn take_in(&mut self, batch: Batch) {
+        let read_bytes: usize = batch.entries.iter().map(|(_, entry)| entry.body().len()).sum();
+        let mut records = Vec::with_capacity(batch.entries.len());
+        let mut taken_bytes = 0;
+        for (position, entry) in batch.entries {
+            if let Some(event) = self.takes(entry) {
+                taken_bytes += event.body.len();
+                records.push(Record { position, topic: self.routes.topic(&event), event });
+            }
+        }
+        // Records share the memory of the chunk they were read in: few of many would pin it all.
+        let sparse = taken_bytes < read_bytes / 2;
+        let mut open = Vec::with_capacity(records.len());
+        for mut record in records {
+            if sparse {
+                record.event = record.event.detached();
+            }
+            if record.position <= self.suspect {
+                self.gauges.possible_duplicates.inc();
+            }
+            let record = Arc::new(record);
+            if self.window.enter(&record) == Entrance::Open {
+                open.push(record);
+            }
+        }
+        self.window.read_through(batch.through);
+        self.publish(open);
+    }
+
+    /// The event, if it is for this sink.
+    fn takes(&self, entry: Entry) -> Option<Event> {
+        match entry {
+            Entry::Quarantined(_) => None,
+            Entry::Event(event) => match &event.only_sink {
+                Some(sink) => (**sink == *self.name).then_some(event),
+                None => self.selection.takes(&event.event_type).then_some(event),
+            },
+        }
+    }
+
+    fn publish(&mut self, records: Vec<Arc<Record>>) {
+        if records.is_empty() {
+            return;
+        }
+        self.published += 1;
+        let publication = self.sink.publish(records.clone());
+        self.publications.push_back(InFlight { records, publication });
+    }
+
+    /// Publishes what was put off and is due.
+    fn publish_due(&mut self) {
+        let records = self.window.due(self.started.elapsed(), self.resolved, BATCH_RECORDS_MAX);
+        self.window.published_again(&records, self.published + 1);
+        self.publish(records);
+    }
+
+    /// Settles, puts off or buries each record of the oldest publication.
+    fn resolve(&mut self, outcomes: &[Outcome]) {
+        let Some(InFlight { records, .. }) = self.publications.pop_front() else { return };
+        assert_eq!(records.len(), outcomes.len(), "a sink reports one outcome per record");
+        self.resolved += 1;
+        let wall = Timestamp::from(SystemTime::now());
+        let now = self.started.elapsed();
+        for (record, outcome) in records.iter().zip(outcomes) {
+            match outcome {
+                Outcome::Accepted => {
+                    self.window.settle(record.position);
+                    self.routes.delivered(record, wall);
+                }
+                Outcome::Retry(reason) => {
+                    self.window.put_off(record, reason, now, self.published);
+                    self.gauges.put_off(reason);
+                }
+                Outcome::Rejected(reason) => {
+                    self.bury(record, reason, wall);
+                    self.window.settle(record.position);
+                }
+            }
+        }
+        self.gauges.trouble(&self.window);
+    }
+
+    /// Keeps a record that the sink refused for good, for the commit that passes it.
+    fn bury(&mut self, record: &Record, reason: &Reason, now: Timestamp) {
+        self.gauges.dead_letter(&record.event.id, reason);
+        self.dead.push(NewDeadLetter {
+            sink: Some(self.name.clone()),
+            reason: reason.word.to_owned(),
+            detail: reason.detail.clone(),
+            attempts: self.window.attempts(record.position),
+            first: record.event.arrived,
+            last: now,
+            position: record.position,
+            topic: Some(record.topic.to_string()),
+            entry: Entry::Event(record.event.detached()),
+        });
+    }
+
+    fn has_to_commit(&self) -> bool {
+        self.window.cursor() > self.window.committed()
+    }
+
+    fn commit_is_due(&self, last_commit: Instant) -> bool {
+        self.has_to_commit()
+            && (last_commit.elapsed() >= COMMIT_EVERY || self.window.room() < BOUNDS.records_max / 2)
+    }
+
+    /// Begins to commit the cursor, with the dead letters it passes.
+    fn commit(&mut self) -> Committing {
+        let cursor = self.window.cursor();
+        let dead = self.dead.iter().filter(|letter| letter.position <= cursor).cloned().collect();
+        let progress = Progress { sink: self.name.clone(), cursor, dead };
+        let state = self.state.clone();
+        tokio::task::spawn_blocking(move || state.commit(&[progress]).map(|()| cursor))
+    }
+
+    fn committed(
+        &mut self,
+        done: Result<Result<Position, StateError>, tokio::task::JoinError>,
+    ) -> Result<(), DispatchError> {
+        let cursor = done
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+            .map_err(|source| DispatchError::Commit { sink: self.name.clone(), source })?;
+        self.window.commit(cursor);
+        self.dead.retain(|letter| letter.position > cursor);
+        self.share.commit(cursor);
+        Ok(())
+    }
+
+    /// The last commit before the end. What is still in flight may arrive, and will be published
+    /// again at the next start.
+    async fn finish(mut self) -> Result<(), DispatchError> {
+        self.sink.flush(Duration::ZERO).await;
+        if self.has_to_commit() {
+            let done = self.commit().await;
+            self.committed(done)?;
+        }
+        self.gauges.report(&self.window, self.spool.head());
+        tracing::info!(
+            sink = self.name,
+            cursor = self.window.committed().0,
+            unsettled = self.window.unsettled(),
+            "dispatcher stopped"
+        );
+        Ok(())
+    }
+}
+
+/// When a stopping dispatcher gives up on what is left.
+struct End {
+    deadline: Instant,
+    stall: Instant,
+}
+
+impl End {
+    fn within(grace: Duration) -> Self {
+        let now = Instant::now();
+        Self { deadline: now + grace, stall: now + STALL_AT_STOP }
+    }
+
+    /// The sink has answered: it does not stall.
+    fn put_off(&mut self) {
+        self.stall = Instant::now() + STALL_AT_STOP;
+    }
+
+    fn at(&self) -> Instant {
+        self.deadline.min(self.stall)
+    }
+}
+
+/// Waits for the oldest publication; the younger ones go on by themselves meanwhile.
+async fn resolved(publications: &mut VecDeque<InFlight>) -> Vec<Outcome> {
+    match publications.front_mut() {
+        Some(oldest) => (&mut oldest.publication).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

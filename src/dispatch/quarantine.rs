@@ -1,0 +1,95 @@
+//! Moves quarantined deliveries from the log to the dead letters.
+//!
+//! They travel through the log so that they are durable before their answer, share the group's
+//! fsync and the duplicate window, and need no database transaction on the way in. Here they are
+//! copied out, in one transaction with the cursor that passes them. Accepted events pass by.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::DispatchError;
+use super::settlement::Share;
+use crate::event::{Entry, Position, Quarantined, Timestamp};
+use crate::spool::state::{NewDeadLetter, Progress, State, StateError};
+use crate::spool::{ReadError, Spool};
+
+/// The name under which the cursor is kept; no sink can have it, since sinks have no parentheses.
+pub const CURSOR: &str = "(quarantine)";
+const BATCH_RECORDS_MAX: usize = 4096;
+const BATCH_BYTES_MAX: usize = 1 << 20;
+/// How often the cursor is committed when it only passed accepted events: a restart reads those
+/// again, which costs time and nothing else.
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
+
+/// Runs until stopped.
+///
+/// # Errors
+/// When the log cannot be read or the dead letters not be kept.
+pub async fn keep(
+    cursor: Position,
+    share: Share,
+    spool: Spool,
+    state: State,
+    stop: CancellationToken,
+) -> Result<(), DispatchError> {
+    let committing = |source| DispatchError::Commit { sink: CURSOR.to_owned(), source };
+    let (mut cursor, mut committed) = (cursor, cursor);
+    let mut last_commit = Instant::now();
+    // The log was closed, and all of it read.
+    let mut exhausted = false;
+    loop {
+        let mut dead = Vec::new();
+        tokio::select! {
+            () = stop.cancelled() => {
+                return commit(&state, cursor, dead).await.map_err(committing);
+            }
+            () = tokio::time::sleep_until(last_commit + COMMIT_EVERY), if cursor > committed => {}
+            batch = spool.read(cursor, BATCH_RECORDS_MAX, BATCH_BYTES_MAX), if !exhausted => {
+                let batch = match batch {
+                    Ok(batch) => batch,
+                    Err(ReadError::Stopped) => {
+                        exhausted = true;
+                        continue;
+                    }
+                    Err(source) => return Err(DispatchError::Read { sink: CURSOR.to_owned(), source }),
+                };
+                cursor = batch.through;
+                let now = Timestamp::from(SystemTime::now());
+                dead.extend(batch.entries.iter().filter_map(|(position, entry)| match entry {
+                    Entry::Event(_) => None,
+                    Entry::Quarantined(quarantined) => Some(buried(*position, quarantined, now)),
+                }));
+            }
+        }
+        if !dead.is_empty() || last_commit.elapsed() >= COMMIT_EVERY {
+            commit(&state, cursor, dead).await.map_err(committing)?;
+            share.commit(cursor);
+            committed = cursor;
+            last_commit = Instant::now();
+        }
+    }
+}
+
+fn buried(position: Position, quarantined: &Quarantined, now: Timestamp) -> NewDeadLetter {
+    NewDeadLetter {
+        sink: None,
+        reason: quarantined.reason.to_string(),
+        detail: quarantined.detail.to_string(),
+        attempts: 1,
+        first: quarantined.arrived,
+        last: now,
+        position,
+        topic: None,
+        entry: Entry::Quarantined(quarantined.clone()),
+    }
+}
+
+async fn commit(state: &State, cursor: Position, dead: Vec<NewDeadLetter>) -> Result<(), StateError> {
+    let state = state.clone();
+    let progress = Progress { sink: CURSOR.to_owned(), cursor, dead };
+    tokio::task::spawn_blocking(move || state.commit(&[progress]))
+        .await
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}

@@ -1,0 +1,68 @@
+//! A sink's topics and their counters, looked up once per family instead of once per event.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::histogram::Histogram;
+
+use crate::config::SinkConfig;
+use crate::event::{Event, Record, Timestamp};
+use crate::routing::TopicTemplate;
+use crate::telemetry::{Metrics, Sink, SinkFamily};
+
+/// Event → topic, and what was delivered per family.
+pub struct Routes {
+    template: TopicTemplate,
+    sink: String,
+    topics: HashMap<String, Arc<str>>,
+    /// The look-up key under construction; kept so that a look-up allocates nothing.
+    place: String,
+    delivered: HashMap<String, Counter>,
+    families: prometheus_client::metrics::family::Family<SinkFamily, Counter>,
+    duration: Histogram,
+}
+
+impl Routes {
+    /// The routes of one sink. Both maps stay as small as the catalogue: families and names come
+    /// from definitions and configuration, never from the wire.
+    pub fn new(config: &SinkConfig, metrics: &Metrics) -> Self {
+        Self {
+            template: config.topic.clone(),
+            sink: config.name.clone(),
+            topics: HashMap::new(),
+            place: String::new(),
+            delivered: HashMap::new(),
+            families: metrics.delivered.clone(),
+            duration: metrics.delivery_duration.get_or_create(&Sink { sink: config.name.clone() }).clone(),
+        }
+    }
+
+    /// The topic of an event.
+    pub fn topic(&mut self, event: &Event) -> Arc<str> {
+        self.place.clear();
+        for part in [&event.provider, &event.family, &event.intake] {
+            self.place.push_str(part);
+            self.place.push('\0');
+        }
+        if let Some(topic) = self.topics.get(&self.place) {
+            return Arc::clone(topic);
+        }
+        let topic: Arc<str> = self.template.render(&event.provider, &event.family, &event.intake).into();
+        self.topics.insert(self.place.clone(), Arc::clone(&topic));
+        topic
+    }
+
+    /// Counts a record that the sink has for good, and how long it took since it arrived.
+    pub fn delivered(&mut self, record: &Record, now: Timestamp) {
+        let family = &*record.event.family;
+        if !self.delivered.contains_key(family) {
+            let labels = SinkFamily { sink: self.sink.clone(), family: family.to_owned() };
+            self.delivered.insert(family.to_owned(), self.families.get_or_create(&labels).clone());
+        }
+        if let Some(counter) = self.delivered.get(family) {
+            counter.inc();
+        }
+        self.duration.observe(now.seconds_since(record.event.arrived));
+    }
+}

@@ -1,0 +1,260 @@
+//! The loop over a real spool and state, with a sink that follows a script.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::settlement::shares;
+use super::*;
+use crate::config::{FileConfig, Output};
+use crate::event::tests::event;
+use crate::routing::TopicTemplate;
+use crate::spool::disk::RealDisk;
+use crate::spool::state::DeadFilter;
+use crate::spool::{Appended, SpoolOptions};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What a sink answers: by record and by how often it was offered before.
+type Script = dyn Fn(&Record, u32) -> Outcome + Send + Sync;
+
+/// Keeps what it accepted, in order, and follows a script about what that is.
+struct Scripted {
+    script: Box<Script>,
+    offered: Mutex<BTreeMap<Position, u32>>,
+    accepted: Mutex<Vec<(Arc<str>, Position)>>,
+    held: Mutex<BTreeMap<Arc<str>, Position>>,
+    accepted_count: AtomicU64,
+}
+
+impl Scripted {
+    fn new(script: impl Fn(&Record, u32) -> Outcome + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self {
+            script: Box::new(script),
+            offered: Mutex::default(),
+            accepted: Mutex::default(),
+            held: Mutex::default(),
+            accepted_count: AtomicU64::new(0),
+        })
+    }
+
+    fn accepted(&self, topic: &str) -> Vec<u64> {
+        let accepted = self.accepted.lock().expect("no panic");
+        accepted.iter().filter(|(to, _)| **to == *topic).map(|(_, position)| position.0).collect()
+    }
+
+    fn offers(&self, position: u64) -> u32 {
+        self.offered.lock().expect("no panic").get(&Position(position)).copied().unwrap_or(0)
+    }
+}
+
+impl Sink for Scripted {
+    /// As the contract has it: once a record was put off, nothing later of its topic is accepted
+    /// before that record is offered again.
+    fn publish(&self, batch: Vec<Arc<Record>>) -> Publication {
+        let mut offered = self.offered.lock().expect("no panic");
+        let mut accepted = self.accepted.lock().expect("no panic");
+        let mut held = self.held.lock().expect("no panic");
+        let outcomes = batch.iter().map(|record| {
+            let before = offered.entry(record.position).or_default();
+            let waits = held.get(&record.topic).is_some_and(|first| *first < record.position);
+            let outcome = if waits { Outcome::Retry(trouble()) } else { (self.script)(record, *before) };
+            *before += 1;
+            match &outcome {
+                Outcome::Retry(_) if waits => {}
+                Outcome::Retry(_) => drop(held.insert(Arc::clone(&record.topic), record.position)),
+                Outcome::Accepted | Outcome::Rejected(_) => drop(held.remove(&record.topic)),
+            }
+            if outcome == Outcome::Accepted {
+                accepted.push((Arc::clone(&record.topic), record.position));
+                self.accepted_count.fetch_add(1, Ordering::Relaxed);
+            }
+            outcome
+        });
+        let outcomes: Vec<_> = outcomes.collect();
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            outcomes
+        })
+    }
+
+    fn flush(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+fn trouble() -> Reason {
+    Reason { word: "unknown_topic", detail: "it is not there".into() }
+}
+
+/// A spool and a state in a directory of their own.
+struct Bench {
+    spool: Spool,
+    state: State,
+    _dir: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let options = SpoolOptions {
+            bytes_max: 1 << 30,
+            free_bytes_min: 0,
+            segment_bytes: 64 << 10,
+            retain: Duration::ZERO,
+            window: Duration::ZERO,
+            window_events_max: 1000,
+            tail_bytes_max: 64 << 10,
+        };
+        let (spool, _) =
+            Spool::open(dir.path(), Arc::new(RealDisk::default()), options, Arc::default()).expect("a spool");
+        let state = State::open(&dir.path().join("state.redb")).expect("a state");
+        Self { spool, state, _dir: dir }
+    }
+
+    async fn append(&self, event: Event) -> Position {
+        match self.spool.append(Entry::Event(event), None).await.expect("room") {
+            Appended::Stored(position) => position,
+            Appended::Duplicate => unreachable!("no key was given"),
+        }
+    }
+
+    fn dispatcher(&self, sink: Arc<Scripted>, selection: Selection) -> Dispatcher {
+        let config = SinkConfig {
+            name: "lake".into(),
+            topic: TopicTemplate::parse("{family}").expect("a template"),
+            selection,
+            output: Output::File(FileConfig { dir: "unused".into(), rotate_bytes: 1 }),
+        };
+        let cursor = self.state.cursor("lake").expect("readable").unwrap_or_default();
+        let share = shares(&self.spool, &[cursor]).remove(0);
+        let reader = Reader { cursor, share, spool: self.spool.clone(), state: self.state.clone() };
+        Dispatcher::new(&config, sink, reader, &Metrics::new(), Arc::default())
+    }
+
+    /// Runs a dispatcher until its committed cursor has passed everything, then stops it.
+    async fn drain(&self, sink: &Arc<Scripted>, selection: Selection) {
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(self.dispatcher(Arc::clone(sink), selection).run(stop.clone(), LIMIT));
+        let head = self.spool.head();
+        tokio::time::timeout(LIMIT, async {
+            while self.state.cursor("lake").expect("readable").unwrap_or_default() < head {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
+        .expect("the sink catches up in time");
+        stop.cancel();
+        running.await.expect("no panic").expect("no error");
+    }
+}
+
+fn of_family(family: &'static str) -> Event {
+    Event { family: family.into(), ..event("k") }
+}
+
+#[tokio::test]
+async fn everything_arrives_once_and_in_order_and_the_cursor_is_kept() {
+    let bench = Bench::new();
+    for n in 0..3000 {
+        bench.append(of_family(if n % 3 == 0 { "a" } else { "b" })).await;
+    }
+    let sink = Scripted::new(|_, _| Outcome::Accepted);
+    bench.drain(&sink, Selection::All).await;
+    assert_eq!(sink.accepted("a"), (1..=3000).step_by(3).collect::<Vec<_>>());
+    assert_eq!(sink.accepted_count.load(Ordering::Relaxed), 3000);
+
+    bench.append(of_family("a")).await;
+    let again = Scripted::new(|_, _| Outcome::Accepted);
+    bench.drain(&again, Selection::All).await;
+    assert_eq!(again.accepted("a"), [3001], "a restart goes on behind the cursor");
+}
+
+#[tokio::test]
+async fn a_topic_in_trouble_keeps_its_order_and_lets_the_others_go_on() {
+    let bench = Bench::new();
+    for n in 0..500 {
+        bench.append(of_family(if n % 2 == 0 { "sick" } else { "well" })).await;
+    }
+    let sink = Scripted::new(|record, offered| match (&*record.topic, offered) {
+        ("sick", 0..3) => Outcome::Retry(trouble()),
+        _ => Outcome::Accepted,
+    });
+    bench.drain(&sink, Selection::All).await;
+    assert_eq!(sink.accepted("sick"), (1..=500).step_by(2).collect::<Vec<_>>());
+    assert_eq!(sink.accepted("well"), (2..=500).step_by(2).collect::<Vec<_>>());
+    assert!(sink.offers(1) > 3, "the first of the sick was offered until it was taken");
+    assert_eq!(sink.offers(2), 1, "the well were offered once");
+}
+
+#[tokio::test]
+async fn a_refused_record_is_a_dead_letter_once_and_its_neighbours_arrive() {
+    let bench = Bench::new();
+    for _ in 0..10 {
+        bench.append(of_family("a")).await;
+    }
+    let too_large = || Reason { word: "too_large", detail: "9 bytes, at most 8".into() };
+    let sink = Scripted::new(move |record, _| match record.position.0 {
+        4 => Outcome::Rejected(too_large()),
+        _ => Outcome::Accepted,
+    });
+    bench.drain(&sink, Selection::All).await;
+    assert_eq!(sink.accepted("a"), [1, 2, 3, 5, 6, 7, 8, 9, 10]);
+    let dead = bench.state.dead_letters(&DeadFilter::default(), 0, 10).expect("readable");
+    let [letter] = &dead[..] else { panic!("one dead letter, found {}", dead.len()) };
+    assert_eq!(
+        (letter.position, letter.reason.as_str(), letter.sink.as_deref()),
+        (Position(4), "too_large", Some("lake"))
+    );
+}
+
+#[tokio::test]
+async fn what_a_sink_does_not_select_never_reaches_it_and_the_cursor_passes_it() {
+    let bench = Bench::new();
+    bench.append(event("k")).await;
+    bench.append(Event { event_type: "call.ended".into(), ..of_family("a") }).await;
+    bench
+        .append(Event { only_sink: Some("other".into()), event_type: "call.ended".into(), ..of_family("a") })
+        .await;
+    let for_us = Event { only_sink: Some("lake".into()), ..of_family("a") };
+    bench.append(for_us).await;
+    let sink = Scripted::new(|_, _| Outcome::Accepted);
+    bench.drain(&sink, Selection::Only(["call.ended".to_owned()].into())).await;
+    assert_eq!(sink.accepted("a"), [2, 4], "the selected one, and the one redriven to this very sink");
+}
+
+#[tokio::test]
+async fn whatever_the_sink_answers_nothing_is_lost_and_no_topic_is_reordered() {
+    for seed in 0..20_u64 {
+        let bench = Bench::new();
+        for n in 0..400_u64 {
+            let family = ["a", "b", "c", "d"][(hash(n, seed) % 4) as usize];
+            bench.append(of_family(family)).await;
+        }
+        // Trouble comes and goes by topic and attempt; some records are refused for good.
+        let sink = Scripted::new(move |record, offered| {
+            match hash(record.position.0, seed ^ u64::from(offered)) % 10 {
+                0 => Outcome::Rejected(trouble()),
+                1..4 if offered < 4 => Outcome::Retry(trouble()),
+                _ => Outcome::Accepted,
+            }
+        });
+        bench.drain(&sink, Selection::All).await;
+        let dead = bench.state.dead_letters(&DeadFilter::default(), 0, 1000).expect("readable").len();
+        assert_eq!(sink.accepted_count.load(Ordering::Relaxed) as usize + dead, 400, "seed {seed}");
+        for topic in ["a", "b", "c", "d"] {
+            assert!(
+                sink.accepted(topic).is_sorted(),
+                "seed {seed}, topic {topic}: {:?}",
+                sink.accepted(topic)
+            );
+        }
+    }
+}
+
+/// A number that looks random and is the same in every run.
+fn hash(n: u64, seed: u64) -> u64 {
+    let mixed =
+        (n ^ seed.rotate_left(32)).wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (mixed ^ (mixed >> 31)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 33
+}

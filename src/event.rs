@@ -1,0 +1,297 @@
+//! The nouns every stage shares: what arrives, what it becomes, what leaves.
+//!
+//! One type per stage; each step consumes the one before:
+//! [`Delivery`] → [`Verified`] → [`Verdict`] → (spool) [`Position`] → [`Record`] → [`Outcome`].
+//! Nothing here does I/O or reads a clock. Text that was cut out of a body is a [`ByteString`]
+//! that shares the body's allocation, so an event costs no copy of what it carries.
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use http::HeaderMap;
+
+/// A moment: nanoseconds since the Unix epoch, UTC. Signed, so that it lasts from 1677 to 2262.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// The moment as whole seconds since the Unix epoch, rounded down.
+    pub fn unix_seconds(self) -> i64 {
+        self.0.div_euclid(1_000_000_000)
+    }
+
+    /// Seconds from an earlier moment to this one; 0 if the clock went back in between.
+    pub fn seconds_since(self, earlier: Self) -> f64 {
+        self.0.saturating_sub(earlier.0).max(0) as f64 / 1e9
+    }
+
+    /// The moment as RFC 3339 text in UTC, with as many fractional digits as it needs.
+    pub fn to_rfc3339(self) -> String {
+        time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0))
+            .ok()
+            .and_then(|moment| moment.format(&time::format_description::well_known::Rfc3339).ok())
+            .unwrap_or_else(|| unreachable!("64-bit nanoseconds lie within the years 1677 and 2262"))
+    }
+}
+
+impl From<std::time::SystemTime> for Timestamp {
+    /// Moments outside the representable range are clamped to its ends.
+    fn from(moment: std::time::SystemTime) -> Self {
+        match moment.duration_since(std::time::UNIX_EPOCH) {
+            Ok(after) => Self(i64::try_from(after.as_nanos()).unwrap_or(i64::MAX)),
+            Err(before) => Self(i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |nanos| -nanos)),
+        }
+    }
+}
+
+/// One attempt of a provider to hand us something, as it arrived: nothing in it is trusted yet.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The request's headers.
+    pub headers: HeaderMap,
+    /// The body as received; possibly compressed.
+    pub body: Bytes,
+    /// When the delivery arrived.
+    pub arrived: Timestamp,
+}
+
+/// A delivery whose signature held. Only [`crate::provider`] makes one of a webhook.
+#[derive(Debug)]
+pub struct Verified {
+    /// The signed bytes (after transport decoding where the provider signs plain bytes).
+    pub body: Bytes,
+    /// An id that the signature covers (Standard Webhooks: `webhook-id`), if the scheme has one.
+    pub signed_id: Option<ByteString>,
+    /// The event type as stated in a header, for providers that do not put it into the body.
+    pub stated_type: Option<ByteString>,
+    /// Which of the source's secrets matched, counted from 0; for the metric by key.
+    pub secret: usize,
+    /// The sender's clock less ours, if the signature covers a timestamp.
+    pub skew_seconds: Option<i64>,
+    /// Attributes that travel along without being signed, by CloudEvents extension name
+    /// (`webhookid`, `traceparent`, …), taken from the headers the definition names.
+    pub extensions: Vec<(ByteString, ByteString)>,
+    /// When the delivery arrived.
+    pub arrived: Timestamp,
+}
+
+/// What admission decides about an authentic delivery.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Selected: goes to the spool, and from there to every sink that wants it.
+    Accept(Event),
+    /// Authentic, usable, not selected: counted by type, answered as a success.
+    Filter(Filtered),
+    /// Authentic but unusable: goes to the spool, and from there to the dead letters.
+    Quarantine(Quarantined),
+}
+
+/// What is remembered of an event that the selection keeps out.
+#[derive(Clone, Debug)]
+pub struct Filtered {
+    /// The event's identity, as it would have been published.
+    pub id: ByteString,
+    /// The provider's name for the type, verbatim.
+    pub event_type: ByteString,
+    /// The family the type belongs to.
+    pub family: ByteString,
+}
+
+/// When the event happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventTime {
+    /// The provider's own event time, as RFC 3339.
+    Stated(ByteString),
+    /// The provider stated none that can be read: the arrival time stands in (`timeinferred`).
+    Inferred(Timestamp),
+}
+
+/// A CloudEvent, ready to be spooled: attributes beside the body, which stays as it was signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// CloudEvents `id`: the same for one provider event across retries, channels and replays.
+    pub id: ByteString,
+    /// CloudEvents `source`: `/{provider}/{app}`.
+    pub source: ByteString,
+    /// CloudEvents `type`: the provider's name, verbatim, case kept.
+    pub event_type: ByteString,
+    /// The provider's name.
+    pub provider: ByteString,
+    /// The event family: what topics are made of.
+    pub family: ByteString,
+    /// The name of the source that took the event in.
+    pub intake: ByteString,
+    /// The partition key: orders the events of one entity. `None` if the event names no entity.
+    pub key: Option<ByteString>,
+    /// CloudEvents `subject`: the entity the event is about.
+    pub subject: Option<ByteString>,
+    /// CloudEvents `time`.
+    pub time: EventTime,
+    /// CloudEvents `recordedtime`: when the delivery arrived.
+    pub arrived: Timestamp,
+    /// More attributes by extension name (`webhookid`, `traceparent`, `redriven`, …).
+    pub extensions: Vec<(ByteString, ByteString)>,
+    /// Set on a redriven or replayed event: the one sink it is meant for.
+    pub only_sink: Option<ByteString>,
+    /// The signed body, byte for byte, less the fields that the definition redacts.
+    pub body: Bytes,
+}
+
+impl Event {
+    /// The same event in memory of its own. Attributes and body are cut out of larger buffers and
+    /// keep those alive: whoever keeps few of many events for long detaches them first.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        let own = |text: &ByteString| ByteString::from(&**text);
+        Self {
+            id: own(&self.id),
+            source: own(&self.source),
+            event_type: own(&self.event_type),
+            provider: own(&self.provider),
+            family: own(&self.family),
+            intake: own(&self.intake),
+            key: self.key.as_ref().map(own),
+            subject: self.subject.as_ref().map(own),
+            time: match &self.time {
+                EventTime::Stated(text) => EventTime::Stated(own(text)),
+                EventTime::Inferred(moment) => EventTime::Inferred(*moment),
+            },
+            arrived: self.arrived,
+            extensions: self.extensions.iter().map(|(name, value)| (own(name), own(value))).collect(),
+            only_sink: self.only_sink.as_ref().map(own),
+            body: Bytes::copy_from_slice(&self.body),
+        }
+    }
+}
+
+/// An authentic delivery that cannot become an event, with the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined {
+    /// `sha256-` and the digest of the body.
+    pub id: ByteString,
+    /// CloudEvents `source` as for an event.
+    pub source: ByteString,
+    /// The provider's name.
+    pub provider: ByteString,
+    /// The name of the source that took the delivery in.
+    pub intake: ByteString,
+    /// A short, bounded word for metrics and grouping (`json`, `not_object`, `duplicate_key`, …).
+    pub reason: ByteString,
+    /// What was wrong and where, for people. Holds no part of the body.
+    pub detail: ByteString,
+    /// When the delivery arrived.
+    pub arrived: Timestamp,
+    /// The body as signed.
+    pub body: Bytes,
+}
+
+/// What the spool keeps: an event for the sinks, or a delivery for the dead letters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// An accepted event.
+    Event(Event),
+    /// A quarantined delivery.
+    Quarantined(Quarantined),
+}
+
+impl Entry {
+    /// The bytes that arrived.
+    pub fn body(&self) -> &Bytes {
+        match self {
+            Self::Event(event) => &event.body,
+            Self::Quarantined(quarantined) => &quarantined.body,
+        }
+    }
+}
+
+/// Where a record stands in the spool: its number in accept order, counted from 1 (0 is before
+/// the first). Travels as the CloudEvents extension `sequence`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(pub u64);
+
+impl Position {
+    /// The position after this one.
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl std::fmt::Display for Position {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An event on its way out: where it goes, and where it came from in the spool.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Where the event stands in the spool.
+    pub position: Position,
+    /// The topic's full name (Kafka), ARN (SNS) or directory name (file).
+    pub topic: std::sync::Arc<str>,
+    /// What to publish.
+    pub event: Event,
+}
+
+/// What became of one record at a sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The sink has it for good: settle.
+    Accepted,
+    /// Not now; the sink or the topic is in trouble: keep it, back off, publish it again.
+    Retry(Reason),
+    /// Never: this very record is refused. It becomes a dead letter.
+    Rejected(Reason),
+}
+
+/// Why a record was not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// A short, bounded word for metrics and grouping (`too_large`, `unknown_topic`, …).
+    pub word: &'static str,
+    /// What happened, for people. Holds no part of a body and no secret.
+    pub detail: String,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// An event with every attribute set, about the entity `key`.
+    pub(crate) fn event(key: &'static str) -> Event {
+        Event {
+            id: "sha256-00".into(),
+            source: "/stream/default".into(),
+            event_type: "call.created".into(),
+            provider: "stream".into(),
+            family: "video.call-lifecycle".into(),
+            intake: "stream-video".into(),
+            key: Some(key.into()),
+            subject: Some(key.into()),
+            time: EventTime::Stated("2026-05-08T09:12:28.8Z".into()),
+            arrived: Timestamp(1_778_198_400_000_000_000),
+            extensions: vec![("webhookid".into(), "w".into())],
+            only_sink: None,
+            body: Bytes::from_static(b"{}"),
+        }
+    }
+
+    #[test]
+    fn a_detached_event_equals_its_original() {
+        let original = event("default:abc");
+        assert_eq!(original.detached(), original);
+    }
+
+    #[test]
+    fn a_moment_is_written_in_utc_with_the_digits_it_needs() {
+        assert_eq!(Timestamp(0).to_rfc3339(), "1970-01-01T00:00:00Z");
+        assert_eq!(Timestamp(1_778_198_400_000_000_001).to_rfc3339(), "2026-05-08T00:00:00.000000001Z");
+        assert_eq!(Timestamp(-1).to_rfc3339(), "1969-12-31T23:59:59.999999999Z");
+        assert_eq!(Timestamp(i64::MAX).to_rfc3339(), "2262-04-11T23:47:16.854775807Z");
+    }
+
+    #[test]
+    fn time_never_runs_backwards_between_two_moments() {
+        assert_eq!(Timestamp(2_500_000_000).seconds_since(Timestamp(1_000_000_000)), 1.5);
+        assert_eq!(Timestamp(0).seconds_since(Timestamp(1)), 0.0);
+    }
+}

@@ -1,0 +1,189 @@
+//! Transport encodings: the received bytes become the signed ones.
+//!
+//! gzip is recognised by its first bytes, whatever the header says, because proxies inflate bodies
+//! and leave the header, or strip the header and leave the body; JSON can begin with neither. This
+//! happens before the signature is checked, so it is bounded in size and in ratio. A plain body
+//! passes without a copy.
+
+use std::io::Read;
+
+use bytes::Bytes;
+use flate2::bufread::MultiGzDecoder;
+use http::{HeaderMap, header::CONTENT_ENCODING};
+
+use super::Refusal;
+
+/// How gzip begins.
+const GZIP_MAGIC: [u8; 2] = [0x1F, 0x8B];
+/// Bodies that inflate to no more than this are not held to the ratio: short ones compress well.
+const RATIO_FREE_BYTES: usize = 64 * 1024;
+/// How much is inflated at a time.
+const STEP_BYTES: usize = 16 * 1024;
+
+/// Bounds on what a body may become.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimits {
+    /// The largest body after inflating, and the largest plain one.
+    pub inflated_bytes_max: usize,
+    /// The largest inflated-to-wire ratio, for bodies that inflate beyond 64 KiB.
+    pub inflate_ratio_max: usize,
+}
+
+/// What the headers allow a body to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// Plain, or gzip where it begins like gzip.
+    Detect,
+    /// Plain, however it begins.
+    Plain,
+}
+
+/// Reads the content encoding. Only gzip (where the provider compresses) and none are spoken.
+pub(super) fn encoding(headers: &HeaderMap, gzip: bool) -> Result<Encoding, Refusal> {
+    let mut named = headers.get_all(CONTENT_ENCODING).iter();
+    let name = named.next().map_or(&b"identity"[..], |value| value.as_bytes().trim_ascii());
+    let plain = name.is_empty() || name.eq_ignore_ascii_case(b"identity");
+    let known = plain || (gzip && name.eq_ignore_ascii_case(b"gzip"));
+    match (known && named.next().is_none(), gzip) {
+        (false, _) => Err(Refusal::UnsupportedEncoding),
+        (true, true) => Ok(Encoding::Detect),
+        (true, false) => Ok(Encoding::Plain),
+    }
+}
+
+/// The signed bytes.
+///
+/// # Errors
+/// [`Refusal::TooLarge`] beyond the limits, [`Refusal::Undecodable`] for broken gzip, also when
+/// anything stands behind it.
+pub(super) fn decode(body: Bytes, encoding: Encoding, limits: &BodyLimits) -> Result<Bytes, Refusal> {
+    if encoding == Encoding::Detect && body.starts_with(&GZIP_MAGIC) {
+        return inflate(&body, limits);
+    }
+    if body.len() > limits.inflated_bytes_max { Err(Refusal::TooLarge) } else { Ok(body) }
+}
+
+fn inflate(body: &[u8], limits: &BodyLimits) -> Result<Bytes, Refusal> {
+    let ratio_bytes_max = body.len().saturating_mul(limits.inflate_ratio_max).max(RATIO_FREE_BYTES);
+    let bytes_max = limits.inflated_bytes_max.min(ratio_bytes_max);
+    // The decoder goes on to the next member until the input ends, and fails on anything else.
+    let mut decoder = MultiGzDecoder::new(body);
+    let mut inflated = Vec::with_capacity(STEP_BYTES.min(bytes_max));
+    // One byte beyond the bound tells a body at the bound from one that goes on.
+    let bound = (bytes_max as u64).saturating_add(1);
+    decoder
+        .by_ref()
+        .take(bound)
+        .read_to_end(&mut inflated)
+        .map_err(|_| Refusal::Undecodable("bad_encoding"))?;
+    if inflated.len() > bytes_max { Err(Refusal::TooLarge) } else { Ok(inflated.into()) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{Compression, write::GzEncoder};
+    use http::HeaderValue;
+
+    use super::*;
+
+    const LIMITS: BodyLimits = BodyLimits { inflated_bytes_max: 5 << 20, inflate_ratio_max: 100 };
+    const BROKEN: Refusal = Refusal::Undecodable("bad_encoding");
+
+    fn gzip(plain: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(plain).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn decoded(body: impl Into<Bytes>) -> Result<Bytes, Refusal> {
+        decode(body.into(), Encoding::Detect, &LIMITS)
+    }
+
+    fn named(values: &[&'static str]) -> Result<Encoding, Refusal> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(CONTENT_ENCODING, HeaderValue::from_static(value));
+        }
+        encoding(&headers, true)
+    }
+
+    #[test]
+    fn a_plain_body_passes_without_a_copy() {
+        let body = Bytes::from_static(b"{}");
+        assert_eq!(decoded(body.clone()).unwrap().as_ptr(), body.as_ptr());
+    }
+
+    #[test]
+    fn a_gzip_body_is_inflated_whatever_the_header_says() {
+        assert_eq!(decoded(gzip(b"{\"a\":1}")).unwrap(), "{\"a\":1}");
+    }
+
+    #[test]
+    fn a_provider_that_never_compresses_gets_its_bytes_as_they_are() {
+        let body = Bytes::from(gzip(b"{}"));
+        assert_eq!(decode(body.clone(), Encoding::Plain, &LIMITS).unwrap(), body);
+    }
+
+    #[test]
+    fn two_members_are_one_body() {
+        let body = [gzip(b"{\"a\":"), gzip(b"1}")].concat();
+        assert_eq!(decoded(body).unwrap(), "{\"a\":1}");
+    }
+
+    #[test]
+    fn gzip_that_is_broken_anywhere_is_undecodable() {
+        let whole = gzip(b"{\"type\":\"message.new\"}");
+        for len in 2..whole.len() {
+            assert_eq!(decoded(whole[..len].to_vec()), Err(BROKEN), "cut at {len}");
+        }
+        for garbage in [&b"x"[..], b"\0", b"\x1f\x8b", b"{}"] {
+            assert_eq!(decoded([&whole, garbage].concat()), Err(BROKEN), "followed by {garbage:?}");
+        }
+        assert_eq!(decoded(&b"\x1f\x8bnot gzip at all"[..]), Err(BROKEN));
+        let mut flipped = whole.clone();
+        let last = flipped.len() - 8;
+        flipped[last] ^= 1;
+        assert_eq!(decoded(flipped), Err(BROKEN), "wrong checksum");
+    }
+
+    #[test]
+    fn a_bomb_stops_at_the_ratio_and_at_the_size() {
+        let zeros = vec![b' '; 6 << 20];
+        assert_eq!(decoded(gzip(&zeros)), Err(Refusal::TooLarge), "ratio");
+        let loose = BodyLimits { inflate_ratio_max: 100_000, ..LIMITS };
+        assert_eq!(decode(gzip(&zeros).into(), Encoding::Detect, &loose), Err(Refusal::TooLarge), "size");
+        assert_eq!(decoded(gzip(&zeros[..64 * 1024])).map(|body| body.len()), Ok(64 * 1024));
+        assert_eq!(decoded(gzip(&zeros[..64 * 1024 + 1])), Err(Refusal::TooLarge), "beyond the free part");
+    }
+
+    #[test]
+    fn a_body_at_its_bound_passes_and_one_byte_more_does_not() {
+        let limits = BodyLimits { inflated_bytes_max: 10, inflate_ratio_max: 100 };
+        let size = |body: Vec<u8>| decode(body.into(), Encoding::Detect, &limits).map(|body| body.len());
+        assert_eq!(size(vec![b' '; 10]), Ok(10));
+        assert_eq!(size(vec![b' '; 11]), Err(Refusal::TooLarge));
+        assert_eq!(size(gzip(&[b' '; 10])), Ok(10));
+        assert_eq!(size(gzip(&[b' '; 11])), Err(Refusal::TooLarge));
+    }
+
+    #[test]
+    fn content_encodings_other_than_gzip_and_none_are_unsupported() {
+        for known in [&[][..], &["gzip"], &["GZIP"], &["identity"], &[""]] {
+            assert_eq!(named(known), Ok(Encoding::Detect), "{known:?}");
+        }
+        for unknown in [
+            &["br"][..],
+            &["zstd"],
+            &["deflate"],
+            &["gzip, br"],
+            &["gzip", "gzip"],
+            &["identity;q=0"],
+            &["x-gzip"],
+        ] {
+            assert_eq!(named(unknown), Err(Refusal::UnsupportedEncoding), "{unknown:?}");
+        }
+    }
+}

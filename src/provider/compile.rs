@@ -1,0 +1,318 @@
+//! From a definition as written to one as used: pointers become a trie, headers become names,
+//! templates become parts, types become a catalogue.
+//!
+//! Whatever the form alone cannot rule out is checked here, and every problem is reported at once,
+//! with its place in the file. What compiles cannot fail later.
+
+mod scheme;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bytestring::ByteString;
+use http::HeaderName;
+
+use super::catalogue::{Catalogue, Family, TypeInfo, UNCLASSIFIED};
+use super::definition::{
+    BodyEncodingFile, ChannelFile, DefinitionFile, EventFile, FamilyFile, ProbeFile, TimeUnitFile, TypeFile,
+};
+use super::normalise::{NAME_BYTES_MAX, is_name};
+use super::pointer::{Pointers, Slot, steps};
+use super::scheme::Scheme;
+
+/// Attribute names that the bridge sets itself.
+const RESERVED: [&str; 18] = [
+    "data",
+    "database64",
+    "datacontenttype",
+    "dataschema",
+    "family",
+    "id",
+    "intake",
+    "partitionkey",
+    "provider",
+    "recordedtime",
+    "redriven",
+    "replayid",
+    "sequence",
+    "source",
+    "specversion",
+    "subject",
+    "time",
+    "timeinferred",
+];
+
+/// A provider: how it signs, what its bodies look like, and which event types it has.
+#[derive(Debug)]
+pub struct Definition {
+    /// Its name.
+    pub provider: ByteString,
+    /// Its event families and types.
+    pub catalogue: Catalogue,
+    pub(super) signature: Scheme,
+    /// Whether bodies may be compressed.
+    pub(super) gzip: bool,
+    pub(super) probe: bool,
+    pub(super) pointers: Pointers,
+    /// The header that states the event type, if the body does not.
+    pub(super) type_header: Option<HeaderName>,
+    /// Where the type is, or with `type_header` its detail.
+    pub(super) type_slots: Vec<Slot>,
+    pub(super) id_slots: Vec<Slot>,
+    pub(super) time_slots: Vec<Slot>,
+    pub(super) time_unit: TimeUnitFile,
+    pub(super) extensions: Vec<(ByteString, HeaderName)>,
+}
+
+/// Something in a definition that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefinitionProblem {
+    /// The keys that lead to it, from the definition's root.
+    pub path: Vec<String>,
+    /// What is wrong, and what was expected.
+    pub message: String,
+}
+
+impl fmt::Display for DefinitionProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted = |step: &String| match step.contains(['.', '/', ' ']) || step.is_empty() {
+            true => format!("{step:?}"),
+            false => step.clone(),
+        };
+        let path: Vec<String> = self.path.iter().map(quoted).collect();
+        write!(f, "{}: {}", path.join("."), self.message)
+    }
+}
+
+impl std::error::Error for DefinitionProblem {}
+
+impl Definition {
+    /// Checks a definition and makes it ready for use.
+    ///
+    /// # Errors
+    /// Every problem at once, each with its place.
+    pub fn compile(name: &str, file: DefinitionFile) -> Result<Self, Vec<DefinitionProblem>> {
+        let mut compiler = Compiler { pointers: Pointers::new(), problems: Vec::new() };
+        let definition = compiler.definition(name, file);
+        if compiler.problems.is_empty() {
+            Ok(Self { pointers: compiler.pointers, ..definition })
+        } else {
+            Err(compiler.problems)
+        }
+    }
+
+    /// Whether deliveries are verified at all.
+    pub fn is_verified(&self) -> bool {
+        self.signature.hmac.is_some()
+    }
+
+    /// Whether the provider probes an endpoint before it tells the secret: only then can a source
+    /// begin without one.
+    pub fn probes(&self) -> bool {
+        self.probe
+    }
+
+    /// The pointers whose values are redacted.
+    pub fn redactions(&self) -> &[String] {
+        self.pointers.redactions()
+    }
+}
+
+/// What has been found so far.
+struct Compiler {
+    pointers: Pointers,
+    problems: Vec<DefinitionProblem>,
+}
+
+impl Compiler {
+    fn definition(&mut self, name: &str, file: DefinitionFile) -> Definition {
+        if !is_label(name) {
+            self.problem(&[], format!("`{name}` is no provider name, expected a-z, 0-9, `-`, `_` and `.`"));
+        }
+        let signature = self.signature(&file.signature);
+        let extensions = self.extensions(&file.extensions);
+        let (type_header, type_slots) = self.event_type(&file.event);
+        let id_slots = self.slots(&file.event.id, &["event", "id"]);
+        let time_slots = self.slots(&file.event.time, &["event", "time"]);
+        let everywhere = self.redactions(&file.redact, &["redact"]);
+        let catalogue = self.catalogue(&file, everywhere);
+        self.no_redacted_attribute(&file);
+        Definition {
+            provider: name.into(),
+            catalogue,
+            signature,
+            gzip: file.body.encodings.contains(&BodyEncodingFile::Gzip),
+            probe: file.probe == ProbeFile::Empty,
+            pointers: Pointers::new(),
+            type_header,
+            type_slots,
+            id_slots,
+            time_slots,
+            time_unit: file.event.time_unit,
+            extensions,
+        }
+    }
+
+    fn extensions(&mut self, file: &BTreeMap<String, String>) -> Vec<(ByteString, HeaderName)> {
+        let mut extensions = Vec::new();
+        for (name, header) in file {
+            let path = &["extensions", name.as_str()];
+            let plain = name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+            if !plain || !(1..=20).contains(&name.len()) {
+                self.problem(path, "not an extension name, expected 1 to 20 of a-z and 0-9");
+            } else if RESERVED.contains(&name.as_str()) || name == "type" {
+                self.problem(path, "an attribute that the bridge sets itself, expected another name");
+            } else if let Some(header) = self.header(Some(header), path) {
+                extensions.push((name.as_str().into(), header));
+            }
+        }
+        extensions
+    }
+
+    fn event_type(&mut self, file: &EventFile) -> (Option<HeaderName>, Vec<Slot>) {
+        let file = &file.event_type;
+        let header = self.header(file.header.as_deref(), &["event", "type", "header"]);
+        if file.pointers.is_empty() == file.header.is_none() {
+            self.problem(&["event", "type"], "expected either `pointers` or `header`");
+        }
+        if file.join.is_some() && file.header.is_none() {
+            self.problem(&["event", "type", "join"], "has no meaning here, expected only with `header`");
+        }
+        let mut slots = self.slots(&file.pointers, &["event", "type", "pointers"]);
+        slots.extend(self.slots(file.join.as_slice(), &["event", "type", "join"]));
+        (header, slots)
+    }
+
+    fn catalogue(&mut self, file: &DefinitionFile, everywhere: u64) -> Catalogue {
+        let common = self.slots(&file.event.key, &["event", "key"]);
+        let mut types: Vec<TypeInfo> = Vec::new();
+        let mut families = Vec::new();
+        for (name, family) in &file.families {
+            if !is_label(name) || name == UNCLASSIFIED {
+                let message =
+                    format!("not a family, expected a-z, 0-9, `-`, `_` and `.`, not `{UNCLASSIFIED}`");
+                self.problem(&["families", name], message);
+            }
+            let mut key_slots = self.slots(&family.key, &["families", name, "key"]);
+            append(&mut key_slots, &common);
+            families.push(Family { name: name.as_str().into(), key_slots, redactions: everywhere });
+            let of_family = families.last().expect("just added");
+            for (type_name, file) in &family.types {
+                if let Some(twin) = types.iter().find(|other| other.name == **type_name) {
+                    let message = format!("belongs to family `{}` already, expected one family", twin.family);
+                    self.problem(&["families", name, "types", type_name], message);
+                }
+                let info = self.type_info(of_family, family, type_name, file);
+                types.push(info);
+            }
+        }
+        let rest = UNCLASSIFIED.into();
+        families.push(Family { name: rest, key_slots: common, redactions: everywhere });
+        Catalogue::new(types, families)
+    }
+
+    fn type_info(&mut self, of: &Family, family: &FamilyFile, name: &str, file: &TypeFile) -> TypeInfo {
+        let path = ["families", &of.name, "types", name];
+        let at = |last| [path[0], path[1], path[2], path[3], last];
+        if !is_name(name) {
+            let message =
+                format!("not an event type, expected 1 to {NAME_BYTES_MAX} printable ASCII characters");
+            self.problem(&path, message);
+        }
+        let channels = file.channels.as_ref().unwrap_or(&family.channels);
+        if channels.is_empty() {
+            self.problem(&at("channels"), "empty, expected `webhook`, `websocket` or both");
+        }
+        let mut key_slots = self.slots(&file.key, &at("key"));
+        append(&mut key_slots, &of.key_slots);
+        let redactions = of.redactions | self.redactions(&file.redact, &at("redact"));
+        TypeInfo {
+            name: name.into(),
+            family: of.name.clone(),
+            webhook: channels.contains(&ChannelFile::Webhook),
+            websocket: channels.contains(&ChannelFile::Websocket),
+            alias: file.alias.as_deref().map(Into::into),
+            key: key_slots.iter().map(|slot| self.pointers.text(*slot).into()).collect(),
+            key_slots,
+            redactions,
+        }
+    }
+
+    /// What is redacted must not leave as an attribute.
+    fn no_redacted_attribute(&mut self, file: &DefinitionFile) {
+        let redacted: Vec<Vec<String>> =
+            self.pointers.redactions().iter().filter_map(|pointer| steps(pointer).ok()).collect();
+        let attributes = [("id", &file.event.id), ("time", &file.event.time), ("key", &file.event.key)];
+        let mut places: Vec<(Vec<&str>, &String)> = attributes
+            .into_iter()
+            .flat_map(|(name, pointers)| pointers.iter().map(move |pointer| (vec!["event", name], pointer)))
+            .collect();
+        for (name, family) in &file.families {
+            places.extend(family.key.iter().map(|pointer| (vec!["families", name, "key"], pointer)));
+            for (type_name, info) in &family.types {
+                let path = || vec!["families", name, "types", type_name, "key"];
+                places.extend(info.key.iter().map(|pointer| (path(), pointer)));
+            }
+        }
+        for (path, pointer) in places {
+            let Ok(steps) = steps(pointer) else { continue };
+            if redacted.iter().any(|redacted| steps.starts_with(redacted)) {
+                self.problem(&path, format!("`{pointer}` is redacted, expected a value that may be seen"));
+            }
+        }
+    }
+
+    fn slots(&mut self, pointers: &[String], path: &[&str]) -> Vec<Slot> {
+        let mut slots = Vec::new();
+        for pointer in pointers {
+            match self.pointers.slot(pointer) {
+                Ok(slot) => append(&mut slots, &[slot]),
+                Err(message) => self.problem(path, message),
+            }
+        }
+        slots
+    }
+
+    fn redactions(&mut self, pointers: &[String], path: &[&str]) -> u64 {
+        let mut redactions = 0;
+        for pointer in pointers {
+            match self.pointers.redaction(pointer) {
+                Ok(number) => redactions |= 1 << number,
+                Err(message) => self.problem(path, message),
+            }
+        }
+        redactions
+    }
+
+    fn header(&mut self, name: Option<&str>, path: &[&str]) -> Option<HeaderName> {
+        let name = name?;
+        let header = HeaderName::from_bytes(name.as_bytes());
+        if header.is_err() {
+            self.problem(path, format!("`{name}` is not a header name"));
+        }
+        header.ok()
+    }
+
+    fn problem(&mut self, path: &[&str], message: impl Into<String>) {
+        let path = path.iter().map(|step| (*step).to_owned()).collect();
+        self.problems.push(DefinitionProblem { path, message: message.into() });
+    }
+}
+
+/// Adds those slots that are not there yet.
+fn append(slots: &mut Vec<Slot>, more: &[Slot]) {
+    for slot in more {
+        if !slots.contains(slot) {
+            slots.push(*slot);
+        }
+    }
+}
+
+/// Whether a text can name a provider or a family: it becomes part of topics and paths.
+fn is_label(text: &str) -> bool {
+    let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b"-_.".contains(&c);
+    (1..=100).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with('.')
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! The signature part of a definition: what contradicts itself, or could be read two ways, is a
+//! problem before the first delivery arrives.
+
+use super::Compiler;
+use crate::provider::definition::{FormFile, SchemeFile, SignatureFile, TimestampFile};
+use crate::provider::scheme::{
+    Algorithm, Form, HmacScheme, Part, Scheme, SecretForm, TimestampPlace, TimestampRule,
+};
+
+impl Compiler {
+    pub(super) fn signature(&mut self, file: &SignatureFile) -> Scheme {
+        let secret = SecretForm { encoding: file.secret_encoding, prefix: file.secret_prefix.clone() };
+        let algorithm = match file.scheme {
+            SchemeFile::HmacSha1 => Some(Algorithm::Sha1),
+            SchemeFile::HmacSha256 => Some(Algorithm::Sha256),
+            SchemeFile::HmacSha512 => Some(Algorithm::Sha512),
+            SchemeFile::None => None,
+        };
+        if algorithm.is_none() != file.insecure_no_verification {
+            let message = match algorithm {
+                None => "must be true with `scheme: none`: anybody can then send events",
+                Some(_) => "contradicts the scheme, expected only with `scheme: none`",
+            };
+            self.problem(&["signature", "insecure_no_verification"], message);
+        }
+        Scheme { hmac: algorithm.and_then(|algorithm| self.hmac(algorithm, file)), secret }
+    }
+
+    fn hmac(&mut self, algorithm: Algorithm, file: &SignatureFile) -> Option<HmacScheme> {
+        let header = self.header(file.header.as_deref(), &["signature", "header"]);
+        if file.header.is_none() {
+            self.problem(&["signature", "header"], "missing, expected the header that carries the signature");
+        }
+        let form = self.form(file);
+        let id_header = self.header(file.id_header.as_deref(), &["signature", "id_header"]);
+        let timestamp = file.timestamp.as_ref().and_then(|stamp| self.timestamp(stamp, file.form));
+        let signed = self.template(file);
+        Some(HmacScheme {
+            algorithm,
+            header: header?,
+            form: form?,
+            encoding: file.encoding,
+            signed,
+            id_header,
+            timestamp,
+        })
+    }
+
+    fn form(&mut self, file: &SignatureFile) -> Option<Form> {
+        let single = file.form == FormFile::Single;
+        if !single && file.prefix.is_some() {
+            self.problem(&["signature", "prefix"], "has no meaning here, expected only with `form: single`");
+        }
+        match (&file.version, single) {
+            (None, true) => Some(Form::Single { prefix: file.prefix.clone().unwrap_or_default() }),
+            (Some(version), false) if is_token(version) => {
+                let version = version.clone();
+                Some(match file.form {
+                    FormFile::Fields => Form::Fields { version },
+                    _ => Form::Versions { version },
+                })
+            }
+            (Some(_), true) => {
+                self.problem(
+                    &["signature", "version"],
+                    "has no meaning with `form: single`, expected `form: versions` or `form: fields`",
+                );
+                None
+            }
+            (_, false) => {
+                self.problem(&["signature", "version"], "expected the name of a signature, such as `v1`");
+                None
+            }
+        }
+    }
+
+    fn timestamp(&mut self, file: &TimestampFile, form: FormFile) -> Option<TimestampRule> {
+        let place = match (&file.header, &file.field) {
+            (Some(name), None) => {
+                TimestampPlace::Header(self.header(Some(name), &["signature", "timestamp", "header"])?)
+            }
+            (None, Some(name)) if form == FormFile::Fields && is_token(name) => {
+                TimestampPlace::Field(name.clone())
+            }
+            (None, Some(_)) => {
+                let message = "expected the name of a field of the signature header, with `form: fields`";
+                self.problem(&["signature", "timestamp", "field"], message);
+                return None;
+            }
+            _ => {
+                self.problem(&["signature", "timestamp"], "expected either `header` or `field`");
+                return None;
+            }
+        };
+        Some(TimestampRule { place, tolerance_seconds: file.tolerance_seconds })
+    }
+
+    /// The signed text. What a header states must be in it, and what is in it must be stated.
+    fn template(&mut self, file: &SignatureFile) -> Vec<Part> {
+        let path = &["signature", "signed"];
+        let parts = match parts(file.signed.as_deref().unwrap_or("{body}")) {
+            Ok(parts) => parts,
+            Err(message) => {
+                self.problem(path, message);
+                return Vec::new();
+            }
+        };
+        let wanted = [
+            (Part::Body, true, "{body}", "the body"),
+            (Part::Id, file.id_header.is_some(), "{id}", "`id_header`"),
+            (Part::Timestamp, file.timestamp.is_some(), "{timestamp}", "`timestamp`"),
+        ];
+        for (part, stated, place, whence) in wanted {
+            match (parts.iter().filter(|other| **other == part).count(), stated) {
+                (1, true) | (0, false) => {}
+                (0, true) => {
+                    self.problem(path, format!("lacks `{place}`, expected it once, as {whence} is stated"));
+                }
+                (_, false) => self.problem(path, format!("has `{place}`, but {whence} is not stated")),
+                (_, true) => self.problem(path, format!("has `{place}` more than once")),
+            }
+        }
+        let adjoining = parts.windows(2).any(|pair| !pair.iter().any(|part| matches!(part, Part::Text(_))));
+        let body_last = parts.last() == Some(&Part::Body) || !parts.contains(&Part::Body);
+        if adjoining || !body_last {
+            let message = "is ambiguous, expected text between two places and `{body}` as the last";
+            self.problem(path, message);
+        }
+        parts
+    }
+}
+
+/// The parts of a signed text.
+fn parts(template: &str) -> Result<Vec<Part>, String> {
+    let mut parts = Vec::new();
+    let mut rest = template;
+    while let Some(start) = rest.find(['{', '}']) {
+        let place = rest[start..].split_inclusive('}').next().unwrap_or_default();
+        if start > 0 {
+            parts.push(Part::Text(rest[..start].into()));
+        }
+        parts.push(match place {
+            "{id}" => Part::Id,
+            "{timestamp}" => Part::Timestamp,
+            "{body}" => Part::Body,
+            other => {
+                return Err(format!(
+                    "`{other}` is unknown, expected `{{id}}`, `{{timestamp}}` or `{{body}}`"
+                ));
+            }
+        });
+        rest = &rest[start + place.len()..];
+    }
+    if !rest.is_empty() {
+        parts.push(Part::Text(rest.into()));
+    }
+    Ok(parts)
+}
+
+/// Whether a text can name an entry of a signature header.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
+}

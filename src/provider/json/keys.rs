@@ -1,0 +1,49 @@
+//! The keys of one object, to notice one that comes again, at a cost that no sender can drive up.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+/// The keys of an object, to notice one that comes again. The first few cost no allocation; more
+/// go into a set whose hash no sender can foresee.
+pub(super) struct Keys<'a> {
+    /// The first eight bytes of each key and its length: keys with different marks differ.
+    marks: [u64; Keys::FEW],
+    few: [&'a [u8]; Keys::FEW],
+    len: usize,
+    many: Option<HashSet<Cow<'a, [u8]>>>,
+}
+
+impl<'a> Keys<'a> {
+    const FEW: usize = 32;
+
+    pub fn new() -> Self {
+        Self { marks: [0; Self::FEW], few: [&[]; Self::FEW], len: 0, many: None }
+    }
+
+    /// Adds a key; false if it was there.
+    pub fn insert(&mut self, key: Cow<'a, [u8]>) -> bool {
+        match (&mut self.many, key) {
+            (None, Cow::Borrowed(key)) if self.len < Self::FEW => self.insert_few(key),
+            (Some(many), key) => many.insert(key),
+            (many @ None, key) => {
+                let few = self.few[..self.len].iter().map(|key| Cow::Borrowed(*key));
+                many.insert(few.collect()).insert(key)
+            }
+        }
+    }
+
+    fn insert_few(&mut self, key: &'a [u8]) -> bool {
+        let mut head = [0; 8];
+        let shown = key.len().min(8);
+        head[..shown].copy_from_slice(&key[..shown]);
+        let mark = u64::from_le_bytes(head) ^ (key.len() as u64).rotate_right(8);
+        let known = self.marks[..self.len].contains(&mark)
+            && (0..self.len).any(|n| self.marks[n] == mark && self.few[n] == key);
+        if !known {
+            self.marks[self.len] = mark;
+            self.few[self.len] = key;
+            self.len += 1;
+        }
+        !known
+    }
+}

@@ -1,0 +1,229 @@
+//! What an authentic body says: type, id, time and key, whatever the provider calls them.
+//!
+//! The facts are cut out of the one strict pass of [`super::json`] and share the body's memory
+//! where nothing was escaped. The body itself is untouched, but for the values that the definition
+//! redacts, whose bytes are replaced. Nothing is guessed: a value of the wrong kind is as good as
+//! none.
+
+use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::compile::Definition;
+use super::definition::TimeUnitFile;
+use super::json::{Captures, Span, scan, unescape};
+use super::pointer::Slot;
+use crate::event::{EventTime, Timestamp, Verified};
+
+/// The longest event type, id or header value that is taken.
+pub(super) const NAME_BYTES_MAX: usize = 255;
+/// The longest partition key that is taken.
+const KEY_BYTES_MAX: usize = 1024;
+/// What stands in the place of a redacted value.
+const REDACTED: &[u8] = b"\"[redacted]\"";
+
+/// What a body says.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub event_type: ByteString,
+    pub family: ByteString,
+    pub id: ByteString,
+    pub time: EventTime,
+    pub key: Option<ByteString>,
+    /// The body, less what is redacted.
+    pub body: Bytes,
+}
+
+/// Why a body cannot become an event.
+#[derive(Debug)]
+pub(crate) struct Unusable {
+    /// A short, bounded word.
+    pub word: &'static str,
+    /// What was wrong and where. Holds no part of the body.
+    pub detail: String,
+}
+
+/// Reads an authentic body.
+pub(crate) fn normalise(definition: &Definition, verified: &Verified) -> Result<Facts, Unusable> {
+    let captures = scan(&verified.body, &definition.pointers)
+        .map_err(|defect| Unusable { word: defect.flaw.word(), detail: defect.to_string() })?;
+    let read = Reading { definition, body: &verified.body, captures };
+    let event_type = read.event_type(verified.stated_type.as_ref())?;
+    let class = definition.catalogue.class(&event_type);
+    Ok(Facts {
+        id: read.id(verified.signed_id.as_ref(), &event_type),
+        time: read.time(verified.arrived),
+        key: class.key_slots.iter().find_map(|slot| read.key(*slot)),
+        body: read.redacted(class.redactions),
+        family: class.family.clone(),
+        event_type,
+    })
+}
+
+/// Whether an authentic body is the provider's way to ask for a 2xx: nothing, or JSON that has
+/// neither id nor type.
+pub(super) fn is_signed_probe(definition: &Definition, body: &[u8]) -> bool {
+    let bare = |captures: Captures| {
+        let mut identity = definition.type_slots.iter().chain(&definition.id_slots);
+        identity.all(|slot| captures.span(*slot).is_none())
+    };
+    body.trim_ascii().is_empty() || scan(body, &definition.pointers).is_ok_and(bare)
+}
+
+/// The id of content that carries none.
+pub(crate) fn digest_id(body: &[u8]) -> ByteString {
+    format!("sha256-{}", hex::encode(Sha256::digest(body))).into()
+}
+
+/// The same, where the type stands beside the body: providers send one body under several types.
+fn digest_id_beside(event_type: &str, body: &[u8]) -> ByteString {
+    let digest = Sha256::new().chain_update(event_type).chain_update(b"\n").chain_update(body).finalize();
+    format!("sha256-{}", hex::encode(digest)).into()
+}
+
+/// Whether a text can be an event's type or id: 1 to 255 visible ASCII characters. Case, dots,
+/// hyphens and any other punctuation are the provider's business.
+pub(super) fn is_name(text: &str) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_graphic())
+}
+
+/// A scanned body.
+struct Reading<'a> {
+    definition: &'a Definition,
+    body: &'a Bytes,
+    captures: Captures,
+}
+
+impl Reading<'_> {
+    fn event_type(&self, stated: Option<&ByteString>) -> Result<ByteString, Unusable> {
+        let definition = self.definition;
+        let Some(header) = &definition.type_header else {
+            let usable = |slot: &Slot| self.string(*slot, NAME_BYTES_MAX).filter(|text| is_name(text));
+            let found = definition.type_slots.iter().find_map(usable);
+            return found.ok_or_else(|| {
+                let places = definition.type_slots.iter().map(|slot| definition.pointers.text(*slot));
+                unusable_type(&places.collect::<Vec<_>>().join(", "))
+            });
+        };
+        let stated = stated.filter(|text| is_name(text));
+        let detail = definition.type_slots.iter().find_map(|slot| self.string(*slot, NAME_BYTES_MAX));
+        let joined = match (stated, detail) {
+            (Some(stated), Some(detail)) => Some(ByteString::from(format!("{stated}.{detail}"))),
+            (stated, _) => stated.cloned(),
+        };
+        joined.filter(|text| is_name(text)).ok_or_else(|| unusable_type(header.as_str()))
+    }
+
+    /// The signed id, the id in the body, or a digest.
+    fn id(&self, signed: Option<&ByteString>, event_type: &str) -> ByteString {
+        let stated = || {
+            let text = |slot: &Slot| self.string(*slot, NAME_BYTES_MAX).or_else(|| self.integer(*slot));
+            self.definition.id_slots.iter().find_map(|slot| text(slot).filter(|id| is_name(id)))
+        };
+        let signed = signed.filter(|id| is_name(id)).cloned();
+        signed.or_else(stated).unwrap_or_else(|| match self.definition.type_header {
+            Some(_) => digest_id_beside(event_type, self.body),
+            None => digest_id(self.body),
+        })
+    }
+
+    fn time(&self, arrived: Timestamp) -> EventTime {
+        let unit = self.definition.time_unit;
+        let stated = |slot: &Slot| match self.string(*slot, NAME_BYTES_MAX) {
+            Some(text) => is_rfc3339(&text).then_some(text),
+            None => moment(&self.integer(*slot)?, unit),
+        };
+        let stated = self.definition.time_slots.iter().find_map(stated);
+        stated.map_or(EventTime::Inferred(arrived), EventTime::Stated)
+    }
+
+    /// A key: a text without control characters, or an integer just as it is written.
+    fn key(&self, slot: Slot) -> Option<ByteString> {
+        let text = self.string(slot, KEY_BYTES_MAX).or_else(|| self.integer(slot))?;
+        let usable = (1..=KEY_BYTES_MAX).contains(&text.len()) && !text.contains(char::is_control);
+        usable.then_some(text)
+    }
+
+    /// A slot's string; `None` if it is none, or has more than so many bytes.
+    fn string(&self, slot: Slot, bytes_max: usize) -> Option<ByteString> {
+        let span = self.captures.span(slot)?;
+        let inside = span.start + 1..span.end - 1;
+        if self.body[span.start] != b'"' {
+            return None;
+        }
+        if self.body[inside.clone()].contains(&b'\\') {
+            // No escape is longer than six times what it stands for.
+            let short = inside.len() <= bytes_max * 6;
+            return short
+                .then(|| unescape(&self.body[inside]))
+                .filter(|text| text.len() <= bytes_max)
+                .map(Into::into);
+        }
+        if inside.len() > bytes_max {
+            return None;
+        }
+        ByteString::try_from(self.body.slice(inside)).ok()
+    }
+
+    /// The text of a slot's number, if it is written without fraction and exponent.
+    fn integer(&self, slot: Slot) -> Option<ByteString> {
+        let span = self.captures.span(slot)?;
+        let text = &self.body[span.clone()];
+        let digits = text.strip_prefix(b"-").unwrap_or(text);
+        digits.iter().all(u8::is_ascii_digit).then(|| ByteString::try_from(self.body.slice(span)).ok())?
+    }
+
+    /// The body without what these redactions name. New bytes only if there is any of it.
+    fn redacted(&self, redactions: u64) -> Bytes {
+        let applies = |(number, _): &&(u8, Span)| redactions & (1 << number) != 0;
+        let present = |span: &Span| &self.body[span.clone()] != b"null";
+        let found = self.captures.redactions.iter().filter(applies).map(|(_, span)| span.clone());
+        let mut spans: Vec<Span> = found.filter(present).collect();
+        if spans.is_empty() {
+            return self.body.clone();
+        }
+        // The outer one of nested spans comes first, and the inner one is then behind the copy.
+        spans.sort_unstable_by_key(|span| (span.start, std::cmp::Reverse(span.end)));
+        let mut body = BytesMut::with_capacity(self.body.len() + spans.len() * REDACTED.len());
+        let mut copied = 0;
+        for span in spans.into_iter().filter(|span| span.start < span.end) {
+            if span.start >= copied {
+                body.extend_from_slice(&self.body[copied..span.start]);
+                body.extend_from_slice(REDACTED);
+                copied = span.end;
+            }
+        }
+        body.extend_from_slice(&self.body[copied..]);
+        body.freeze()
+    }
+}
+
+fn unusable_type(place: &str) -> Unusable {
+    let expected = format!("expected text of 1 to {NAME_BYTES_MAX} visible ASCII characters");
+    Unusable { word: "type", detail: format!("no usable event type at {place}, {expected}") }
+}
+
+/// Whether a text is an RFC 3339 moment with at most nine fractional digits, in upper case.
+fn is_rfc3339(text: &str) -> bool {
+    let fraction = text.get(19..).and_then(|rest| rest.strip_prefix('.'));
+    let digits = fraction.map_or(0, |rest| rest.bytes().take_while(u8::is_ascii_digit).count());
+    let upper = text.as_bytes().get(10) == Some(&b'T') && !text.ends_with('z');
+    upper && digits <= 9 && OffsetDateTime::parse(text, &Rfc3339).is_ok()
+}
+
+/// An integer as a moment in RFC 3339, if it lies within the years that 64 bits of nanoseconds
+/// span.
+fn moment(integer: &str, unit: TimeUnitFile) -> Option<ByteString> {
+    let nanos_per_unit = match unit {
+        TimeUnitFile::Nanoseconds => 1,
+        TimeUnitFile::Milliseconds => 1_000_000,
+        TimeUnitFile::Seconds => 1_000_000_000,
+    };
+    let nanos = integer.parse::<i64>().ok()?.checked_mul(nanos_per_unit)?;
+    Some(Timestamp(nanos).to_rfc3339().into())
+}
+
+#[cfg(test)]
+mod tests;

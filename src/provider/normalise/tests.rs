@@ -1,0 +1,273 @@
+//! Which type, id, time, key and body come out of what a provider sends.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::provider::{DefinitionFile, builtin_named};
+
+const NOW: Timestamp = Timestamp(1_778_198_400_000_000_000);
+
+fn authentic(body: &str) -> Verified {
+    Verified {
+        body: Bytes::copy_from_slice(body.as_bytes()),
+        signed_id: None,
+        stated_type: None,
+        secret: 0,
+        skew_seconds: None,
+        extensions: Vec::new(),
+        arrived: NOW,
+    }
+}
+
+fn facts(provider: &str, body: &str) -> Facts {
+    normalise(&builtin_named(provider).unwrap(), &authentic(body)).unwrap()
+}
+
+fn unusable(body: &str) -> &'static str {
+    normalise(&builtin_named("stream").unwrap(), &authentic(body)).unwrap_err().word
+}
+
+fn of_event(event: &str) -> Definition {
+    let text = format!("signature: {{ scheme: hmac-sha256, header: x }}\nevent: {{ {event} }}");
+    Definition::compile("acme", serde_saphyr::from_str::<DefinitionFile>(&text).unwrap()).unwrap()
+}
+
+#[test]
+fn a_type_is_taken_as_it_is_spelled() {
+    for spelled in [
+        "video.mediaAI.named-entities.ready",
+        "video.media.mp4Support.ready",
+        "*",
+        "call.*",
+        "orders/create",
+        "totally.made.up",
+        "x",
+        &"x".repeat(255),
+    ] {
+        assert_eq!(facts("stream", &format!(r#"{{"type":"{spelled}"}}"#)).event_type, spelled);
+    }
+    assert_eq!(facts("stream", r#"{"\u0074ype":"call\u002ering"}"#).event_type, "call.ring");
+}
+
+#[test]
+fn a_type_that_is_no_name_is_unusable() {
+    for value in [
+        r#""""#,
+        "1",
+        "null",
+        "true",
+        "{}",
+        "[]",
+        r#"["call.ring"]"#,
+        r#""call ring""#,
+        r#"" call.ring""#,
+        r#""call\nring""#,
+        r#""call\u0000""#,
+        r#""call.ring😀""#,
+        r#""cäll""#,
+        r#""\u007f""#,
+        &format!("{:?}", "x".repeat(256)),
+        &format!("{:?}", "x".repeat(10_000)),
+        &format!("\"{}\"", "\\u0078".repeat(256)),
+    ] {
+        assert_eq!(unusable(&format!(r#"{{"type":{value}}}"#)), "type", "{value}");
+    }
+    for body in ["{}", r#"{"Type":"call.ring"}"#, r#"{"data":{"type":"call.ring"}}"#] {
+        assert_eq!(unusable(body), "type", "{body}");
+    }
+}
+
+#[test]
+fn a_body_that_is_unusable_says_where_and_shows_nothing() {
+    let stream = builtin_named("stream").unwrap();
+    let detail = |body: &str| normalise(&stream, &authentic(body)).unwrap_err().detail;
+    assert_eq!(detail(r#"{"key":"value" x"#), "invalid JSON at byte 15");
+    assert_eq!(
+        detail(r#"{"type":7}"#),
+        "no usable event type at /type, expected text of 1 to 255 visible ASCII characters"
+    );
+    for (body, word) in
+        [("null", "not_object"), (r#"{"type":"a","type":"a"}"#, "duplicate_key"), ("", "empty")]
+    {
+        assert_eq!(unusable(body), word);
+    }
+}
+
+#[test]
+fn a_type_may_be_stated_in_a_header_with_its_detail_in_the_body() {
+    let definition = of_event("type: { header: x-event, join: /action }");
+    let event_type = |stated: Option<&str>, body: &str| {
+        let verified = Verified { stated_type: stated.map(Into::into), ..authentic(body) };
+        normalise(&definition, &verified).map(|facts| facts.event_type.to_string()).map_err(|why| why.word)
+    };
+    assert_eq!(event_type(Some("push"), "{}").as_deref(), Ok("push"));
+    assert_eq!(event_type(Some("issues"), r#"{"action":"opened"}"#).as_deref(), Ok("issues.opened"));
+    assert_eq!(event_type(Some("issues"), r#"{"action":null}"#).as_deref(), Ok("issues"));
+    assert_eq!(event_type(Some("issues"), r#"{"action":"a b"}"#), Err("type"));
+    assert_eq!(event_type(None, r#"{"action":"opened"}"#), Err("type"));
+}
+
+#[test]
+fn identity_is_the_signed_id_or_the_id_in_the_body_or_the_digest() {
+    let body = r#"{"type":"message.new","created_at":1778198400000000000}"#;
+    assert_eq!(facts("stream", body).id, digest_id(body.as_bytes()));
+    assert_eq!(facts("stream", r#"{"type":"a","id":"mine"}"#).id, digest_id(br#"{"type":"a","id":"mine"}"#));
+    assert_eq!(facts("fastpix", r#"{"type":"a","id":"134b9d7b"}"#).id, "134b9d7b");
+    assert_eq!(facts("fastpix", r#"{"type":"a","id":42}"#).id, "42");
+
+    let standard = builtin_named("standard-webhooks").unwrap();
+    let signed = |id: &str| Verified { signed_id: Some(id.into()), ..authentic(body) };
+    assert_eq!(normalise(&standard, &signed("msg_1")).unwrap().id, "msg_1");
+    assert_eq!(normalise(&standard, &signed("msg 1")).unwrap().id, digest_id(body.as_bytes()));
+}
+
+#[test]
+fn one_body_under_two_stated_types_is_two_events() {
+    let definition = of_event("type: { header: x-topic }");
+    let id = |topic: &str| {
+        let verified = Verified { stated_type: Some(topic.into()), ..authentic(r#"{"id":1}"#) };
+        normalise(&definition, &verified).unwrap().id
+    };
+    assert_eq!(id("orders/create"), id("orders/create"));
+    assert_ne!(id("orders/create"), id("orders/updated"));
+}
+
+#[test]
+fn an_id_that_is_no_name_gives_way_to_the_digest() {
+    for id in [r#""""#, "null", "1.5", "{}", r#""a b""#, r#""\r\n""#, &format!("{:?}", "x".repeat(256))] {
+        let body = format!(r#"{{"type":"a","id":{id}}}"#);
+        assert_eq!(facts("fastpix", &body).id, digest_id(body.as_bytes()), "{id}");
+    }
+}
+
+#[test]
+fn identity_is_taken_before_redaction() {
+    let body = |key: &str| format!(r#"{{"type":"video.live_stream.idle","data":{{"streamKey":"{key}"}}}}"#);
+    let (one, other) = (facts("fastpix", &body("one")), facts("fastpix", &body("other")));
+    assert_eq!(one.body, other.body);
+    assert_ne!(one.id, other.id);
+    assert_eq!(one.id, digest_id(body("one").as_bytes()));
+}
+
+#[test]
+fn a_moment_is_kept_as_it_is_written() {
+    for moment in [
+        "2025-05-19T10:32:05.653992466Z",
+        "2025-05-19T10:32:05.9Z",
+        "2025-05-19T10:32:05Z",
+        "2019-04-24T10:51:28.142291+02:00",
+        "0001-01-01T00:00:00Z",
+        "9999-12-31T23:59:59Z",
+    ] {
+        let facts = facts("stream", &format!(r#"{{"type":"a","created_at":"{moment}"}}"#));
+        assert_eq!(facts.time, EventTime::Stated(moment.into()));
+    }
+}
+
+#[test]
+fn integer_nanoseconds_are_a_moment_to_the_last_digit() {
+    for (nanos, moment) in [
+        ("1778198400000000000", "2026-05-08T00:00:00Z"),
+        ("1778198400123456789", "2026-05-08T00:00:00.123456789Z"),
+        ("0", "1970-01-01T00:00:00Z"),
+        ("-1", "1969-12-31T23:59:59.999999999Z"),
+        ("9223372036854775807", "2262-04-11T23:47:16.854775807Z"),
+    ] {
+        let facts = facts("stream", &format!(r#"{{"type":"a","created_at":{nanos}}}"#));
+        assert_eq!(facts.time, EventTime::Stated(moment.into()));
+    }
+    let seconds = of_event("type: { pointers: [/type] }, time: [/created], time_unit: seconds");
+    let facts = normalise(&seconds, &authentic(r#"{"type":"a","created":1778198400}"#)).unwrap();
+    assert_eq!(facts.time, EventTime::Stated("2026-05-08T00:00:00Z".into()));
+}
+
+#[test]
+fn a_time_that_cannot_be_read_is_the_arrival() {
+    for time in [
+        r#""yesterday""#,
+        r#""2025-05-19""#,
+        r#""0001-01-01""#,
+        r#""2025-05-19T10:32:05""#,
+        r#""2025-02-30T00:00:00Z""#,
+        r#""2025-05-19T10:32:05.1234567890Z""#,
+        r#""2025-05-19 10:32:05Z""#,
+        r#""2025-05-19t10:32:05z""#,
+        "1.5e18",
+        "9223372036854775808",
+        "null",
+        "{}",
+        r#""""#,
+        r#""é025-05-19T10:32:05.1Z""#,
+    ] {
+        let facts = facts("stream", &format!(r#"{{"type":"a","created_at":{time}}}"#));
+        assert_eq!(facts.time, EventTime::Inferred(NOW), "{time}");
+    }
+    assert_eq!(facts("stream", r#"{"type":"a"}"#).time, EventTime::Inferred(NOW));
+}
+
+#[test]
+fn the_key_is_the_first_place_that_holds_one() {
+    for (body, key) in [
+        (r#"{"type":"call.ring","fid":"f","call_cid":"c"}"#, Some("c")),
+        (r#"{"type":"call.ring","fid":"f"}"#, Some("f")),
+        (r#"{"type":"feeds.bookmark.added","fid":"f","user":{"id":"u"}}"#, Some("u")),
+        (r#"{"type":"flag.updated","Message":{"cid":"m"},"User":{"id":"u"}}"#, Some("m")),
+        (r#"{"type":"flag.updated","User":{"id":"u"}}"#, Some("u")),
+        (r#"{"type":"call.recording_paused","user":{"id":"u"},"call_cid":"c"}"#, Some("c")),
+        (r#"{"type":"totally.made.up","user":{"id":"u"},"object":{"id":"o"}}"#, Some("u")),
+        (r#"{"type":"call.ring","call_cid":12345678901234567890123}"#, Some("12345678901234567890123")),
+        (r#"{"type":"call.ring","call_cid":"a\u002fb"}"#, Some("a/b")),
+        (r#"{"type":"call.ring"}"#, None),
+    ] {
+        assert_eq!(facts("stream", body).key.as_deref(), key, "{body}");
+    }
+}
+
+#[test]
+fn a_value_that_is_no_key_gives_way_to_the_next() {
+    let huge = format!("{:?}", "x".repeat(1 << 20));
+    let long = format!("{:?}", "x".repeat(1025));
+    for value in [r#""""#, "null", "{}", r#"["c"]"#, "1.5", "true", r#""a\nb""#, r#""\u009f""#, &long, &huge]
+    {
+        let body = format!(r#"{{"type":"call.ring","call_cid":{value},"cid":"next"}}"#);
+        assert_eq!(facts("stream", &body).key.as_deref(), Some("next"));
+    }
+    let most = "x".repeat(1024);
+    assert_eq!(facts("stream", &format!(r#"{{"type":"a","call_cid":"{most}"}}"#)).key.unwrap(), most);
+}
+
+#[test]
+fn facts_share_the_memory_of_the_body() {
+    let verified = authentic(r#"{"type":"call.ring","call_cid":"default:1"}"#);
+    let facts = normalise(&builtin_named("stream").unwrap(), &verified).unwrap();
+    let within = |text: &ByteString| verified.body.as_ptr_range().contains(&text.as_bytes().as_ptr());
+    assert!(within(&facts.event_type) && within(&facts.key.unwrap()));
+    assert_eq!(facts.body.as_ptr(), verified.body.as_ptr());
+}
+
+#[test]
+fn redaction_replaces_the_values_and_nothing_else() {
+    let body = r#"{ "type":"video.live_stream.active", "data":{"streamKey" : "k\"1", "srtSecret":{"a":[1]},
+        "srtPlaybackResponse":{"srtPlaybackSecret":"s","other":"stays"},"url":"stays","number":1.50,
+        "simulcastResponses":[{"streamKey":"k2","url":"rtmp://x"},{"streamKey":null},{}]},"streamKey":"stays"}"#;
+    let redacted = r#"{ "type":"video.live_stream.active", "data":{"streamKey" : "[redacted]", "srtSecret":"[redacted]",
+        "srtPlaybackResponse":{"srtPlaybackSecret":"[redacted]","other":"stays"},"url":"stays","number":1.50,
+        "simulcastResponses":[{"streamKey":"[redacted]","url":"rtmp://x"},{"streamKey":null},{}]},"streamKey":"stays"}"#;
+    assert_eq!(facts("fastpix", body).body, redacted);
+}
+
+#[test]
+fn a_type_may_redact_more_than_its_provider() {
+    let body = |event_type: &str| format!(r#"{{"type":"{event_type}","data":{{"url":"https://signed"}}}}"#);
+    assert!(facts("fastpix", &body("video.media.upload")).body.ends_with(br#"{"url":"[redacted]"}}"#));
+    assert_eq!(facts("fastpix", &body("video.media.ready")).body, body("video.media.ready"));
+}
+
+#[test]
+fn a_redaction_inside_a_redaction_is_one() {
+    let text = "signature: { scheme: hmac-sha256, header: x }\nevent: { type: { pointers: [/type] } }\n\
+                redact: [/a/b, /a, /a/c/*]";
+    let definition = Definition::compile("acme", serde_saphyr::from_str(text).unwrap()).unwrap();
+    let body = r#"{"type":"x","a":{"b":1,"c":[2,3]},"d":4}"#;
+    let facts = normalise(&definition, &authentic(body)).unwrap();
+    assert_eq!(facts.body, r#"{"type":"x","a":"[redacted]","d":4}"#);
+}

@@ -1,0 +1,127 @@
+//! Sample events: plausible bodies of any catalogued type, for trying things out.
+//!
+//! A sample holds what the definition looks for (type, id, time, key) and some content around it.
+//! The same number gives the same entity and id, a different one different ones; nothing is random.
+
+use http::{HeaderMap, HeaderValue};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use super::compile::Definition;
+use super::definition::TimeUnitFile;
+use super::pointer::steps;
+use crate::event::Timestamp;
+
+/// How many entities the samples are about: enough to see order kept within each.
+const ENTITIES: u64 = 20;
+
+/// The body of the `n`th sample event of a type; `None` if the type is not in the catalogue.
+pub fn sample(definition: &Definition, event_type: &str, now: Timestamp, n: u64) -> Option<Vec<u8>> {
+    let info = definition.catalogue.find(event_type)?;
+    let mut body = content(definition, event_type, now, n);
+    let pointers = &definition.pointers;
+    let first = |slots: &[u8]| slots.first().map(|slot| pointers.text(*slot).to_owned());
+    if let Some(key) = info.key.first() {
+        put(&mut body, key, json!(entity(key, n)));
+    }
+    if let Some(place) = first(&definition.id_slots) {
+        put(&mut body, &place, json!(uuid(&[event_type, "id"], n)));
+    }
+    if let Some(place) = first(&definition.time_slots) {
+        put(&mut body, &place, time(definition.time_unit, now));
+    }
+    if let Some(place) = first(&definition.type_slots) {
+        let value = match &definition.type_header {
+            Some(_) => detail(event_type),
+            None => Some(event_type),
+        };
+        value.into_iter().for_each(|value| put(&mut body, &place, json!(value)));
+    }
+    serde_json::to_vec(&Value::Object(body)).ok()
+}
+
+/// The headers that state the event type, for a provider that does not put it into the body.
+pub fn event_headers(definition: &Definition, event_type: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let stated = match (detail(event_type), definition.type_slots.is_empty()) {
+        (Some(detail), false) => &event_type[..event_type.len() - detail.len() - 1],
+        _ => event_type,
+    };
+    if let (Some(name), Ok(value)) = (&definition.type_header, HeaderValue::from_str(stated)) {
+        headers.insert(name, value);
+    }
+    headers
+}
+
+/// The part of a type behind its first dot, where a header states the part before it.
+fn detail(event_type: &str) -> Option<&str> {
+    event_type.split_once('.').map(|(_, detail)| detail)
+}
+
+/// What surrounds the facts: an actor, and something that looks like the type's object.
+fn content(definition: &Definition, event_type: &str, now: Timestamp, n: u64) -> Map<String, Value> {
+    let object = event_type.split(['.', '/']).next().unwrap_or_default();
+    let content = json!({
+        "sample": true,
+        "provider": *definition.provider,
+        "number": n,
+        "data": {
+            "kind": object,
+            "title": format!("Sample no. {n}: café “blå”"),
+            "status": "ready",
+            "duration_ms": 1_000 + n % 60_000,
+            "starts_at": now.to_rfc3339(),
+            "settings": { "audio": { "bitrate": 64_000 }, "video": { "width": 1280, "height": 720 } },
+            "members": [
+                { "id": "amina", "role": "host" },
+                { "id": "joris", "role": "guest" },
+            ],
+        },
+    });
+    match content {
+        Value::Object(content) => content,
+        _ => Map::new(),
+    }
+}
+
+/// An entity's name for a key, in the shape that the key's name suggests.
+fn entity(pointer: &str, n: u64) -> String {
+    let number = n % ENTITIES;
+    match pointer.rsplit('/').next().unwrap_or_default() {
+        "call_cid" => format!("default:standup-{number}"),
+        "cid" => format!("messaging:general-{number}"),
+        "fid" => format!("user:member-{number}"),
+        _ => uuid(&[pointer], number),
+    }
+}
+
+fn time(unit: TimeUnitFile, now: Timestamp) -> Value {
+    match unit {
+        TimeUnitFile::Nanoseconds => json!(now.to_rfc3339()),
+        TimeUnitFile::Milliseconds => json!(now.0.div_euclid(1_000_000)),
+        TimeUnitFile::Seconds => json!(now.unix_seconds()),
+    }
+}
+
+/// Puts a value where a pointer leads, with the objects on the way.
+fn put(body: &mut Map<String, Value>, pointer: &str, value: Value) {
+    let Ok(mut steps) = steps(pointer) else { return };
+    let Some(last) = steps.pop() else { return };
+    let mut object = body;
+    for step in steps {
+        let inner = object.entry(step).or_insert_with(|| json!({}));
+        if !inner.is_object() {
+            *inner = json!({});
+        }
+        let Value::Object(inner) = inner else { return };
+        object = inner;
+    }
+    object.insert(last, value);
+}
+
+/// An id in the shape of a UUID, the same for the same input.
+fn uuid(parts: &[&str], n: u64) -> String {
+    let digest = Sha256::digest(format!("{}#{n}", parts.join("#")));
+    let hex = hex::encode(&digest[..16]);
+    format!("{}-{}-4{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..])
+}

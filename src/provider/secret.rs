@@ -1,0 +1,246 @@
+//! Signing secrets: read strictly, kept out of sight, live for a while.
+//!
+//! A secret that is too short, a placeholder or written in the wrong encoding is refused before
+//! the bridge starts: each of them would otherwise look like a working check. The bytes are wiped
+//! when they are dropped and have no way into a log; people see a fingerprint.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use secrecy::{ExposeSecret, SecretSlice};
+use sha2::{Digest, Sha256};
+
+use super::compile::Definition;
+use super::definition::SecretEncodingFile;
+use crate::event::Timestamp;
+
+/// The fewest bytes that a secret may have: 128 bits.
+const BYTES_MIN: usize = 16;
+/// The fewest bytes that a secret should have, by Standard Webhooks.
+const BYTES_ADVISED: usize = 24;
+/// What people write where a secret should be; compared in lower case without punctuation.
+const PLACEHOLDERS: [&str; 14] = [
+    "apisecret",
+    "changeit",
+    "changeme",
+    "example",
+    "insertsecrethere",
+    "mysecret",
+    "password",
+    "placeholder",
+    "replaceme",
+    "secret",
+    "signingsecret",
+    "webhooksecret",
+    "yoursecret",
+    "yourapisecret",
+];
+
+/// A key that deliveries are signed with.
+pub struct SigningSecret {
+    key: SecretSlice<u8>,
+    not_before: Option<Timestamp>,
+    not_after: Option<Timestamp>,
+    fingerprint: String,
+}
+
+/// Why a secret cannot be used. Holds no part of it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SecretProblem {
+    /// Nothing at all.
+    #[error("empty secret, expected the provider's signing secret")]
+    Empty,
+    /// A word that only stands for a secret.
+    #[error("the secret is a placeholder, expected the provider's signing secret")]
+    Placeholder,
+    /// Not in the encoding that the provider's definition names.
+    #[error("the secret is not valid {0}, expected it as the provider shows it")]
+    Encoding(&'static str),
+    /// Too short to be safe.
+    #[error("the secret has {0} bytes, expected at least {BYTES_MIN}")]
+    Short(usize),
+    /// Never live.
+    #[error("the secret ends before it begins, expected `not_before` earlier than `not_after`")]
+    Window,
+}
+
+impl SigningSecret {
+    /// Reads a secret as the provider's definition says it is written.
+    ///
+    /// It is live from `not_before` to `not_after`, both inclusive; without a bound for ever.
+    ///
+    /// # Errors
+    /// When it is empty, a placeholder, not canonically encoded, shorter than 16 bytes, or never
+    /// live.
+    pub fn parse(
+        text: &str,
+        definition: &Definition,
+        not_before: Option<Timestamp>,
+        not_after: Option<Timestamp>,
+    ) -> Result<Self, SecretProblem> {
+        let form = &definition.signature.secret;
+        let text = form.prefix.as_deref().and_then(|prefix| text.strip_prefix(prefix)).unwrap_or(text);
+        if text.trim().is_empty() {
+            return Err(SecretProblem::Empty);
+        }
+        if is_placeholder(text) {
+            return Err(SecretProblem::Placeholder);
+        }
+        let key = match form.encoding {
+            SecretEncodingFile::Utf8 => text.as_bytes().to_vec(),
+            // The engine refuses spare bits that are set: they would be a second spelling.
+            SecretEncodingFile::Base64 => {
+                BASE64_STANDARD.decode(text).map_err(|_| SecretProblem::Encoding("base64"))?
+            }
+            SecretEncodingFile::Hex => hex::decode(text).map_err(|_| SecretProblem::Encoding("hex"))?,
+        };
+        if key.len() < BYTES_MIN {
+            return Err(SecretProblem::Short(key.len()));
+        }
+        if matches!((not_before, not_after), (Some(start), Some(end)) if start > end) {
+            return Err(SecretProblem::Window);
+        }
+        Ok(Self { not_before, not_after, ..Self::from_key(key) })
+    }
+
+    /// A secret of these very bytes, live for ever.
+    pub(super) fn from_key(key: Vec<u8>) -> Self {
+        let fingerprint = hex::encode(&Sha256::digest(&key)[..3]);
+        Self { key: key.into(), not_before: None, not_after: None, fingerprint }
+    }
+
+    /// Whether the secret counts at this moment.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.not_before.is_none_or(|start| start <= now) && self.not_after.is_none_or(|end| now <= end)
+    }
+
+    /// Whether the secret is shorter than the 24 bytes that Standard Webhooks asks for: a warning.
+    pub fn is_short(&self) -> bool {
+        self.key().len() < BYTES_ADVISED
+    }
+
+    /// The first six hex digits of the secret's SHA-256: enough to tell secrets apart.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// The bytes themselves.
+    pub(super) fn key(&self) -> &[u8] {
+        self.key.expose_secret()
+    }
+}
+
+impl fmt::Display for SigningSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "***(sha256:{})", self.fingerprint)
+    }
+}
+
+impl fmt::Debug for SigningSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Whether a text only stands for a secret: a stock phrase, a template, one letter repeated.
+fn is_placeholder(text: &str) -> bool {
+    let plain: String = text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+    let first = plain.chars().next();
+    let repeated = plain.chars().all(|c| Some(c) == first);
+    let template = (text.starts_with('<') && text.ends_with('>')) || text.starts_with("${");
+    let spelled = |words: &str| PLACEHOLDERS.contains(&words);
+    repeated || template || spelled(&plain) || spelled(plain.trim_end_matches("here"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::builtin_named;
+    use super::*;
+
+    fn parse(provider: &str, text: &str) -> Result<SigningSecret, SecretProblem> {
+        let definition = builtin_named(provider).expect("built in");
+        SigningSecret::parse(text, &definition, None, None)
+    }
+
+    #[test]
+    fn a_secret_shows_a_fingerprint_and_nothing_of_itself() {
+        let secret = parse("stream", "test_secret_do_not_use_in_production").expect("long enough");
+        let shown = format!("{secret} {secret:?}");
+        assert_eq!(secret.fingerprint().len(), 6);
+        assert_eq!(shown, format!("***(sha256:{0}) ***(sha256:{0})", secret.fingerprint()));
+    }
+
+    #[test]
+    fn a_placeholder_is_no_secret() {
+        for text in [
+            "changeme",
+            "CHANGE_ME",
+            "your-secret",
+            "your-secret-here",
+            "xxxxxxxxxxxxxxxxxxxxxxxx",
+            "<your api secret goes here>",
+            "${STREAM_SECRET_VALUE}",
+            "----------------",
+            "0000000000000000",
+        ] {
+            assert_eq!(parse("stream", text).err(), Some(SecretProblem::Placeholder), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_empty_secret_is_refused_with_or_without_its_prefix() {
+        for text in ["", "  ", "\n"] {
+            assert_eq!(parse("stream", text).err(), Some(SecretProblem::Empty));
+        }
+        assert_eq!(parse("standard-webhooks", "whsec_").err(), Some(SecretProblem::Empty));
+    }
+
+    #[test]
+    fn a_secret_is_measured_after_decoding() {
+        assert_eq!(parse("stream", "fifteen-bytes-x").err(), Some(SecretProblem::Short(15)));
+        assert_eq!(parse("fastpix", "ZGVtby1zZWNyZXQ=").err(), Some(SecretProblem::Short(11)));
+        let sixteen = parse("stream", "sixteen-bytes-xy").expect("at the bound");
+        assert!(sixteen.is_short());
+        let advised = parse("stream", "twenty-four-bytes-abcdef").expect("above the bound");
+        assert!(!advised.is_short());
+    }
+
+    #[test]
+    fn a_base64_secret_has_one_spelling_only() {
+        let text = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        let with = parse("standard-webhooks", text).expect("canonical");
+        let without = parse("standard-webhooks", &text[6..]).expect("the prefix is optional");
+        assert_eq!(with.fingerprint(), without.fingerprint());
+        for wrong in [
+            "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS",
+            "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n",
+            "c2l4dGVlbi1ieXRlcy14eQ",
+            "c2l4dGVlbi1ieXRlcy14eR==",
+            "c2l4_GVlbi1ieXRlcy14eQ==",
+        ] {
+            assert_eq!(
+                parse("standard-webhooks", wrong).err(),
+                Some(SecretProblem::Encoding("base64")),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_secret_is_live_between_its_bounds() {
+        let definition = builtin_named("stream").expect("built in");
+        let live = |start, end| {
+            SigningSecret::parse(
+                "sixteen-bytes-xy",
+                &definition,
+                Some(Timestamp(start)),
+                Some(Timestamp(end)),
+            )
+        };
+        let secret = live(10, 20).expect("in order");
+        let moments = [9, 10, 20, 21].map(|now| secret.is_live(Timestamp(now)));
+        assert_eq!(moments, [false, true, true, false]);
+        assert_eq!(live(20, 10).err(), Some(SecretProblem::Window));
+    }
+}

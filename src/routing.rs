@@ -1,0 +1,135 @@
+//! Which topic an event goes to: a sink's template over provider, family and source (pure).
+
+use std::fmt;
+
+/// A topic name with places for `{provider}`, `{family}` and `{source}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicTemplate {
+    text: String,
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Provider,
+    Family,
+    Source,
+}
+
+/// A template that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// A place that does not exist.
+    #[error("unknown place `{{{0}}}`: a topic is made of {{provider}}, {{family}} and {{source}}")]
+    UnknownPlace(String),
+    /// A brace without its partner.
+    #[error("unbalanced brace at byte {0}: places are written {{family}}")]
+    Unbalanced(usize),
+    /// Nothing at all.
+    #[error("a topic cannot be empty")]
+    Empty,
+}
+
+impl TopicTemplate {
+    /// The default, which makes a family a topic.
+    pub const DEFAULT: &str = "{provider}.{family}";
+
+    /// Reads a template.
+    ///
+    /// # Errors
+    /// When it is empty, names an unknown place or has an unbalanced brace.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        if text.is_empty() {
+            return Err(TemplateError::Empty);
+        }
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some(start) = rest.find(['{', '}']) {
+            let offset = text.len() - rest.len() + start;
+            let (before, tail) = rest.split_at(start);
+            if !before.is_empty() {
+                parts.push(Part::Text(before.into()));
+            }
+            let inner = tail.strip_prefix('{').ok_or(TemplateError::Unbalanced(offset))?;
+            let (place, after) = inner.split_once('}').ok_or(TemplateError::Unbalanced(offset))?;
+            parts.push(match place {
+                "provider" => Part::Provider,
+                "family" => Part::Family,
+                "source" => Part::Source,
+                other => return Err(TemplateError::UnknownPlace(other.into())),
+            });
+            rest = after;
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Text(rest.into()));
+        }
+        Ok(Self { text: text.into(), parts })
+    }
+
+    /// The topic for these three; `source` is the name of the source that took the event in.
+    pub fn render(&self, provider: &str, family: &str, source: &str) -> String {
+        self.parts.iter().fold(String::new(), |mut topic, part| {
+            topic.push_str(match part {
+                Part::Text(text) => text,
+                Part::Provider => provider,
+                Part::Family => family,
+                Part::Source => source,
+            });
+            topic
+        })
+    }
+}
+
+impl fmt::Display for TopicTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Why a name is not a Kafka topic.
+///
+/// The broker's own rule is `[a-zA-Z0-9._-]{1,249}`, not `.` or `..`; names that begin with `__`
+/// are the cluster's.
+pub fn kafka_topic_problem(topic: &str) -> Option<String> {
+    let stray = topic.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')));
+    if topic.is_empty() || topic.len() > 249 {
+        Some(format!("a Kafka topic has 1 to 249 characters, this has {}", topic.len()))
+    } else if let Some(stray) = stray {
+        Some(format!("{stray:?} is not allowed in a Kafka topic: use a-z, A-Z, 0-9, `.`, `_` and `-`"))
+    } else if topic == "." || topic == ".." {
+        Some("`.` and `..` are not Kafka topics".into())
+    } else if topic.starts_with("__") {
+        Some("topics that begin with `__` belong to the Kafka cluster itself".into())
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_template_makes_a_family_a_topic() {
+        let template = TopicTemplate::parse(TopicTemplate::DEFAULT).expect("the default parses");
+        assert_eq!(template.render("stream", "video.recording", "any"), "stream.video.recording");
+    }
+
+    #[test]
+    fn a_template_that_cannot_be_used_says_why() {
+        assert_eq!(TopicTemplate::parse(""), Err(TemplateError::Empty));
+        assert_eq!(TopicTemplate::parse("a{type}"), Err(TemplateError::UnknownPlace("type".into())));
+        assert_eq!(TopicTemplate::parse("a}b"), Err(TemplateError::Unbalanced(1)));
+        assert_eq!(TopicTemplate::parse("ab{c"), Err(TemplateError::Unbalanced(2)));
+        assert_eq!(TopicTemplate::parse("{{family}}"), Err(TemplateError::UnknownPlace("{family".into())));
+    }
+
+    #[test]
+    fn names_a_broker_would_refuse_or_reserve_are_problems() {
+        assert_eq!(kafka_topic_problem("stream.video-recording_1"), None);
+        for bad in ["", ".", "..", "__consumer_offsets", "a/b", "a b", "é", &"a".repeat(250)] {
+            assert!(kafka_topic_problem(bad).is_some(), "{bad:?} should be refused");
+        }
+    }
+}

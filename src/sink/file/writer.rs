@@ -1,0 +1,137 @@
+//! The thread that writes: takes what waits, appends it topic by topic, makes it durable, reports.
+
+use std::collections::HashMap;
+use std::io::{Error, ErrorKind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use super::Work;
+use super::topic_file::TopicFile;
+use crate::config::FileConfig;
+use crate::event::{Outcome, Record};
+use crate::routing::kafka_topic_problem;
+use crate::sink::envelope;
+use crate::sink::in_flight::{BatchNumber, InFlight, held, rejected, retry};
+
+/// Bodies that are written together, before their fdatasync. Bounds the buffers and the wait of
+/// the first.
+const GROUP_BYTES_MAX: usize = 4 << 20;
+/// Files that are kept open. Topics come from a configuration, which may name more.
+const FILES_OPEN_MAX: usize = 64;
+
+pub(super) struct Writer {
+    dir: PathBuf,
+    rotate_bytes: u64,
+    in_flight: Arc<InFlight>,
+    files: HashMap<Arc<str>, OpenFile>,
+    /// Counts the groups written, to tell which file was used last.
+    group: u64,
+}
+
+struct OpenFile {
+    file: TopicFile,
+    last_group: u64,
+}
+
+/// The lines of one topic in a group, and the records that wait for them.
+#[derive(Default)]
+struct Lines {
+    text: Vec<u8>,
+    waiting: Vec<(BatchNumber, usize)>,
+}
+
+impl Writer {
+    pub fn new(config: &FileConfig, in_flight: Arc<InFlight>) -> Self {
+        let (dir, rotate_bytes) = (config.dir.clone(), config.rotate_bytes);
+        Self { dir, rotate_bytes, in_flight, files: HashMap::new(), group: 0 }
+    }
+
+    /// Writes until the sink is dropped.
+    pub fn run(mut self, work: &Receiver<Work>) {
+        while let Ok(first) = work.recv() {
+            let bytes =
+                |work: &Work| work.records.iter().map(|record| record.event.body.len()).sum::<usize>();
+            let mut group_bytes = bytes(&first);
+            let mut group = vec![first];
+            while group_bytes < GROUP_BYTES_MAX
+                && let Ok(next) = work.try_recv()
+            {
+                group_bytes += bytes(&next);
+                group.push(next);
+            }
+            self.write(group);
+        }
+    }
+
+    fn write(&mut self, group: Vec<Work>) {
+        self.group += 1;
+        let mut topics: HashMap<Arc<str>, Lines> = HashMap::new();
+        for work in &group {
+            for (index, record) in work.records.iter().enumerate() {
+                let refused = refusal(record, self.in_flight.is_held(work.number, index));
+                if let Some(outcome) = refused {
+                    self.in_flight.settle(work.number, index, outcome);
+                    continue;
+                }
+                let lines = topics.entry(Arc::clone(&record.topic)).or_default();
+                envelope::structured_line(record, &mut lines.text);
+                lines.waiting.push((work.number, index));
+            }
+        }
+        for (topic, lines) in topics {
+            let appended = self.append(&topic, &lines.text);
+            for (number, index) in lines.waiting {
+                let outcome = appended.as_ref().map_or_else(outcome_of, |()| Outcome::Accepted);
+                self.in_flight.settle(number, index, outcome);
+            }
+        }
+        for work in group {
+            self.in_flight.seal(work.number);
+        }
+    }
+
+    fn append(&mut self, topic: &Arc<str>, text: &[u8]) -> std::io::Result<()> {
+        if !self.files.contains_key(topic) {
+            self.make_room();
+            let file = TopicFile::open(self.dir.join(&**topic))?;
+            self.files.insert(Arc::clone(topic), OpenFile { file, last_group: self.group });
+        }
+        let open = self.files.get_mut(topic).expect("it was opened above");
+        open.last_group = self.group;
+        let appended = open.file.append(text, self.rotate_bytes);
+        if appended.is_err() && !open.file.is_distrusted() {
+            self.files.remove(topic);
+        }
+        appended
+    }
+
+    /// Closes the file that was not used for the longest time, if there are too many.
+    fn make_room(&mut self) {
+        if self.files.len() < FILES_OPEN_MAX {
+            return;
+        }
+        let oldest =
+            self.files.iter().min_by_key(|(_, open)| open.last_group).map(|(topic, _)| Arc::clone(topic));
+        if let Some(topic) = oldest {
+            self.files.remove(&topic);
+        }
+    }
+}
+
+/// Why a record is not written, if it is not. A topic that is no plain name could leave the
+/// directory; the configuration lets none through, and neither does this.
+fn refusal(record: &Record, is_held: bool) -> Option<Outcome> {
+    match kafka_topic_problem(&record.topic) {
+        Some(problem) => Some(rejected("invalid_topic", problem)),
+        None => is_held.then(held),
+    }
+}
+
+fn outcome_of(error: &Error) -> Outcome {
+    let word = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => "disk_full",
+        _ => "io",
+    };
+    retry(word, error.to_string())
+}

@@ -1,0 +1,302 @@
+//! What a sink has been handed and not yet reported: the bookkeeping every sink shares.
+//!
+//! A batch is opened before its first record can have a fate, settled record by record (from any
+//! thread, without an allocation), and taken by the dispatcher as one list of outcomes.
+//!
+//! Invariant: while the dispatcher does not know yet that a record has to be published again,
+//! nothing behind it in its lane (same topic, same key) is sent. Once it knows, the order of what
+//! it sends is its own. What had already left by then cannot be called back: within a batch such a
+//! successor is reported as [`Outcome::Retry`] too, so that the lane ends in the right order at the
+//! price of a duplicate. Only lanes are held, and the lowest position of a lane never is, so a
+//! dispatcher that never pauses still gets everything through.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytestring::ByteString;
+use tokio::sync::Notify;
+
+use crate::event::{Outcome, Position, Reason, Record};
+
+/// Names an open batch. Numbers are used again, but never while the batch has unsettled records.
+pub(super) type BatchNumber = usize;
+
+/// All batches of one sink that are not settled or not taken.
+#[derive(Default)]
+pub(super) struct InFlight {
+    board: Mutex<Board>,
+    batch_settled: Notify,
+}
+
+#[derive(Default)]
+struct Board {
+    batches: Vec<Option<Batch>>,
+    free: Vec<BatchNumber>,
+    /// How many batches have ever been opened.
+    opened: u64,
+    /// How many batches have unsettled records.
+    unsettled: usize,
+    /// Records to publish again that the dispatcher does not know of yet.
+    untold: HashMap<Lane, BTreeSet<Position>>,
+    /// Records that it was told of while batches were waiting that were handed over before.
+    told: HashMap<Lane, Vec<Told>>,
+}
+
+/// What keeps its order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Lane {
+    topic: Arc<str>,
+    key: ByteString,
+}
+
+struct Told {
+    position: Position,
+    /// How many batches had been opened by then: these must not pass the record.
+    opened: u64,
+}
+
+struct Batch {
+    /// Its place in the order of all batches, counted from 1.
+    opened: u64,
+    places: Vec<Place>,
+    outcomes: Vec<Outcome>,
+    /// Records without a fate, and one more until the batch is sealed.
+    unsettled: usize,
+    waker: Option<Waker>,
+    abandoned: bool,
+}
+
+/// A record's place in the order. One without a key has no lane, and no order to keep.
+struct Place {
+    position: Position,
+    lane: Option<Lane>,
+}
+
+impl InFlight {
+    /// Opens a batch and returns the dispatcher's claim to its outcomes.
+    pub(super) fn open(self: &Arc<Self>, records: &[Arc<Record>]) -> (BatchNumber, Claim) {
+        let place = |record: &Arc<Record>| Place {
+            position: record.position,
+            lane: record.event.key.clone().map(|key| Lane { topic: Arc::clone(&record.topic), key }),
+        };
+        let places: Vec<_> = records.iter().map(place).collect();
+        let mut board = self.board();
+        board.opened += 1;
+        let batch = Batch {
+            opened: board.opened,
+            outcomes: vec![Outcome::Accepted; places.len()],
+            unsettled: places.len() + 1,
+            places,
+            waker: None,
+            abandoned: false,
+        };
+        board.unsettled += 1;
+        let number = board.insert(batch);
+        (number, Claim { in_flight: Arc::clone(self), number: Some(number) })
+    }
+
+    /// Whether this record must not be sent, because one before it in its lane goes again.
+    pub(super) fn is_held(&self, number: BatchNumber, index: usize) -> bool {
+        self.board().is_held(number, index)
+    }
+
+    /// Notes the fate of one record. Exactly once per record.
+    pub(super) fn settle(&self, number: BatchNumber, index: usize, outcome: Outcome) {
+        let mut board = self.board();
+        let goes_again = matches!(outcome, Outcome::Retry(_));
+        let batch = board.batch(number);
+        batch.outcomes[index] = outcome;
+        if goes_again && !batch.abandoned {
+            let Place { position, lane } = &batch.places[index];
+            if let (position, Some(lane)) = (*position, lane.clone()) {
+                board.untold.entry(lane).or_default().insert(position);
+            }
+        }
+        self.count_down(&mut board, number);
+    }
+
+    /// Says that every record of the batch is settled or on its way to be. Exactly once per batch.
+    pub(super) fn seal(&self, number: BatchNumber) {
+        self.count_down(&mut self.board(), number);
+    }
+
+    /// Waits until every record has its fate, or the deadline has passed.
+    pub(super) async fn settled(&self, deadline: Duration) {
+        let all_settled = async {
+            loop {
+                let mut changed = std::pin::pin!(self.batch_settled.notified());
+                changed.as_mut().enable();
+                if self.board().unsettled == 0 {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        // A missed deadline is no error: what is unsettled stays in the spool.
+        let _ = tokio::time::timeout(deadline, all_settled).await;
+    }
+
+    fn count_down(&self, board: &mut Board, number: BatchNumber) {
+        let batch = board.batch(number);
+        batch.unsettled -= 1;
+        if batch.unsettled > 0 {
+            return;
+        }
+        if let Some(waker) = batch.waker.take() {
+            waker.wake();
+        }
+        if batch.abandoned {
+            board.remove(number);
+        }
+        board.unsettled -= 1;
+        self.batch_settled.notify_waiters();
+    }
+
+    /// No code runs under this lock that could leave the board half changed.
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Board {
+    fn batch(&mut self, number: BatchNumber) -> &mut Batch {
+        self.batches[number].as_mut().expect("a batch stays until it is settled and taken")
+    }
+
+    fn insert(&mut self, batch: Batch) -> BatchNumber {
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.batches.push(None);
+            self.batches.len() - 1
+        });
+        self.batches[number] = Some(batch);
+        number
+    }
+
+    fn remove(&mut self, number: BatchNumber) -> Batch {
+        self.free.push(number);
+        self.batches[number].take().expect("a batch is removed once")
+    }
+
+    fn is_held(&self, number: BatchNumber, index: usize) -> bool {
+        if self.untold.is_empty() && self.told.is_empty() {
+            return false;
+        }
+        let batch = self.batches[number].as_ref().expect("a batch stays until it is settled and taken");
+        let Place { position, lane: Some(lane) } = &batch.places[index] else { return false };
+        let before = |first: &Position| first < position;
+        let untold = self.untold.get(lane).and_then(BTreeSet::first).is_some_and(before);
+        let late = |told: &Told| told.opened >= batch.opened && before(&told.position);
+        untold || self.told.get(lane).is_some_and(|told| told.iter().any(late))
+    }
+
+    /// Notes that the dispatcher knows the outcomes of this batch now.
+    fn tell(&mut self, number: BatchNumber) {
+        let batch = self.batches[number].as_ref().expect("a batch stays until it is settled and taken");
+        let goes_again = |outcome: &Outcome| matches!(outcome, Outcome::Retry(_));
+        if self.told.is_empty() && !batch.outcomes.iter().any(goes_again) {
+            return;
+        }
+        let oldest =
+            self.batches.iter().flatten().filter(|batch| batch.unsettled > 0).map(|batch| batch.opened).min();
+        for (place, outcome) in batch.places.iter().zip(&batch.outcomes) {
+            let (Outcome::Retry(_), Some(lane)) = (outcome, &place.lane) else { continue };
+            if let Some(untold) = self.untold.get_mut(lane) {
+                untold.remove(&place.position);
+                if untold.is_empty() {
+                    self.untold.remove(lane);
+                }
+            }
+            if oldest.is_some() {
+                let told = Told { position: place.position, opened: self.opened };
+                self.told.entry(lane.clone()).or_default().push(told);
+            }
+        }
+        self.told.retain(|_, told| {
+            told.retain(|told| oldest.is_some_and(|oldest| told.opened >= oldest));
+            !told.is_empty()
+        });
+    }
+}
+
+/// The dispatcher's claim to a batch's outcomes. Dropping it lets the records go on.
+pub(super) struct Claim {
+    in_flight: Arc<InFlight>,
+    number: Option<BatchNumber>,
+}
+
+impl Future for Claim {
+    type Output = Vec<Outcome>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Vec<Outcome>> {
+        let number = self.number.expect("a claim is not polled after it was met");
+        let taken = {
+            let mut board = self.in_flight.board();
+            let batch = board.batch(number);
+            if batch.unsettled > 0 {
+                batch.waker = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            board.tell(number);
+            board.remove(number)
+        };
+        self.number = None;
+        let Batch { mut outcomes, places, .. } = taken;
+        keep_lanes_in_order(&places, &mut outcomes);
+        Poll::Ready(outcomes)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let Some(number) = self.number else { return };
+        let mut board = self.in_flight.board();
+        board.tell(number);
+        if board.batch(number).unsettled == 0 {
+            board.remove(number);
+        } else {
+            board.batch(number).abandoned = true;
+        }
+    }
+}
+
+/// Turns an accepted record behind one of its lane that goes again into one that goes again.
+fn keep_lanes_in_order(places: &[Place], outcomes: &mut [Outcome]) {
+    if !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Retry(_))) {
+        return;
+    }
+    let mut again = HashSet::new();
+    for (place, outcome) in places.iter().zip(outcomes) {
+        let Some(lane) = &place.lane else { continue };
+        match outcome {
+            Outcome::Retry(_) => {
+                again.insert(lane);
+            }
+            Outcome::Accepted if again.contains(lane) => {
+                *outcome = retry("overtook", "arrived before an earlier record of its key that goes again");
+            }
+            Outcome::Accepted | Outcome::Rejected(_) => {}
+        }
+    }
+}
+
+/// [`Outcome::Retry`] with this reason.
+pub(super) fn retry(word: &'static str, detail: impl Into<String>) -> Outcome {
+    Outcome::Retry(Reason { word, detail: detail.into() })
+}
+
+/// [`Outcome::Rejected`] with this reason.
+pub(super) fn rejected(word: &'static str, detail: impl Into<String>) -> Outcome {
+    Outcome::Rejected(Reason { word, detail: detail.into() })
+}
+
+/// The outcome of a record that is not sent because an earlier one of its lane goes again.
+pub(super) fn held() -> Outcome {
+    retry("held", "an earlier record of its key goes first")
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,160 @@
+use super::*;
+use crate::event::{Event, EventTime, Timestamp};
+
+/// A record with nothing in it but a topic and a key.
+pub(in crate::sink) fn record(topic: &str, key: Option<&str>) -> Arc<Record> {
+    Arc::new(Record {
+        position: Position(1),
+        topic: topic.into(),
+        event: Event {
+            id: "id".into(),
+            source: "/stream/default".into(),
+            event_type: "call.ring".into(),
+            provider: "stream".into(),
+            family: "video".into(),
+            intake: "stream-video".into(),
+            key: key.map(Into::into),
+            subject: None,
+            time: EventTime::Inferred(Timestamp(0)),
+            arrived: Timestamp(0),
+            extensions: Vec::new(),
+            only_sink: None,
+            body: bytes::Bytes::from_static(b"{}"),
+        },
+    })
+}
+
+/// Records of one topic with these positions and keys.
+fn records(places: &[(u64, &str)]) -> Vec<Arc<Record>> {
+    let place = |(position, key): &(u64, &str)| {
+        let event = record("t", Some(key)).event.clone();
+        Arc::new(Record { position: Position(*position), topic: "t".into(), event })
+    };
+    places.iter().map(place).collect()
+}
+
+fn again() -> Outcome {
+    retry("unknown_topic", "")
+}
+
+/// Opens, settles and seals a batch.
+fn settled(in_flight: &Arc<InFlight>, places: &[(u64, &str)], outcomes: Vec<Outcome>) -> Claim {
+    let (number, claim) = in_flight.open(&records(places));
+    for (index, outcome) in outcomes.into_iter().enumerate() {
+        in_flight.settle(number, index, outcome);
+    }
+    in_flight.seal(number);
+    claim
+}
+
+/// Which positions of a batch that is handed over now are held.
+fn held_of(in_flight: &Arc<InFlight>, places: &[(u64, &str)]) -> Vec<u64> {
+    let (number, claim) = in_flight.open(&records(places));
+    let held = (0..places.len()).filter(|index| in_flight.is_held(number, *index));
+    let held = held.map(|index| places[index].0).collect();
+    (0..places.len()).for_each(|index| in_flight.settle(number, index, Outcome::Accepted));
+    in_flight.seal(number);
+    drop(claim);
+    held
+}
+
+fn poll_once(claim: Pin<&mut Claim>) -> Poll<Vec<Outcome>> {
+    claim.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[tokio::test]
+async fn outcomes_stand_in_the_batchs_order_whatever_the_order_of_reports() {
+    let in_flight = Arc::new(InFlight::default());
+    let (number, claim) = in_flight.open(&records(&[(1, "a"), (2, "b"), (3, "c")]));
+    in_flight.settle(number, 2, rejected("too_large", ""));
+    in_flight.seal(number);
+    in_flight.settle(number, 0, Outcome::Accepted);
+    in_flight.settle(number, 1, again());
+    assert_eq!(claim.await, [Outcome::Accepted, again(), rejected("too_large", "")]);
+}
+
+#[tokio::test]
+async fn a_batch_is_not_reported_before_its_last_record_and_its_seal() {
+    let in_flight = Arc::new(InFlight::default());
+    let (number, claim) = in_flight.open(&records(&[(1, "a")]));
+    let mut claim = std::pin::pin!(claim);
+    assert!(poll_once(claim.as_mut()).is_pending());
+    in_flight.settle(number, 0, Outcome::Accepted);
+    assert!(poll_once(claim.as_mut()).is_pending());
+    in_flight.seal(number);
+    assert!(poll_once(claim.as_mut()).is_ready());
+}
+
+#[tokio::test]
+async fn an_accepted_record_behind_one_of_its_key_that_goes_again_goes_again_too() {
+    let in_flight = Arc::new(InFlight::default());
+    let places = [(1, "a"), (2, "b"), (3, "a"), (4, "b"), (5, "a")];
+    let accepted = Outcome::Accepted;
+    let reported = vec![accepted.clone(), accepted.clone(), again(), accepted.clone(), accepted.clone()];
+    let outcomes = settled(&in_flight, &places, reported).await;
+    assert_eq!(outcomes[..4], [accepted.clone(), accepted.clone(), again(), accepted]);
+    assert!(matches!(&outcomes[4], Outcome::Retry(reason) if reason.word == "overtook"), "{outcomes:?}");
+}
+
+#[tokio::test]
+async fn only_the_lane_behind_a_record_that_goes_again_is_held_and_only_until_it_is_known() {
+    let in_flight = Arc::new(InFlight::default());
+    let claim = settled(&in_flight, &[(5, "a")], vec![again()]);
+    assert_eq!(held_of(&in_flight, &[(4, "a"), (5, "a"), (6, "a"), (7, "b")]), [6]);
+    claim.await;
+    assert!(held_of(&in_flight, &[(6, "a")]).is_empty());
+}
+
+#[tokio::test]
+async fn a_dispatcher_that_never_pauses_gets_the_lowest_record_of_a_lane_through() {
+    let in_flight = Arc::new(InFlight::default());
+    let first = settled(&in_flight, &[(1, "a")], vec![again()]);
+    let second = settled(&in_flight, &[(2, "a")], vec![held()]);
+    first.await;
+    assert_eq!(held_of(&in_flight, &[(1, "a"), (3, "a")]), [3]);
+    let third = settled(&in_flight, &[(3, "a")], vec![held()]);
+    second.await;
+    assert_eq!(held_of(&in_flight, &[(2, "a"), (4, "a")]), [4]);
+    drop(third);
+    assert!(held_of(&in_flight, &[(3, "a"), (4, "a")]).is_empty());
+}
+
+#[tokio::test]
+async fn a_batch_handed_over_before_the_dispatcher_knew_stays_held_after_it_does() {
+    let in_flight = Arc::new(InFlight::default());
+    let failed = settled(&in_flight, &[(1, "a")], vec![again()]);
+    let (waiting, _claim) = in_flight.open(&records(&[(2, "a")]));
+    failed.await;
+    assert!(in_flight.is_held(waiting, 0));
+    assert!(held_of(&in_flight, &[(2, "a")]).is_empty());
+    in_flight.settle(waiting, 0, held());
+    in_flight.seal(waiting);
+    settled(&in_flight, &[(9, "z")], vec![again()]).await;
+    assert!(in_flight.board().told.is_empty(), "what is told is forgotten with the batches it was for");
+}
+
+#[tokio::test]
+async fn waiting_ends_with_the_last_report_or_with_the_deadline() {
+    let in_flight = Arc::new(InFlight::default());
+    in_flight.settled(Duration::from_secs(3600)).await;
+    let (number, _claim) = in_flight.open(&records(&[(1, "a")]));
+    let report = async {
+        in_flight.settle(number, 0, Outcome::Accepted);
+        in_flight.seal(number);
+    };
+    tokio::join!(in_flight.settled(Duration::from_secs(3600)), report);
+    let (unreported, _claim) = in_flight.open(&records(&[(2, "a")]));
+    in_flight.settled(Duration::from_millis(1)).await;
+    assert_eq!(in_flight.board().batch(unreported).unsettled, 2);
+}
+
+#[tokio::test]
+async fn an_abandoned_batch_holds_nothing_and_makes_room_once_it_is_reported() {
+    let in_flight = Arc::new(InFlight::default());
+    let (number, claim) = in_flight.open(&records(&[(1, "a")]));
+    drop(claim);
+    in_flight.settle(number, 0, again());
+    in_flight.seal(number);
+    assert!(held_of(&in_flight, &[(2, "a")]).is_empty());
+    assert_eq!(in_flight.open(&records(&[(3, "a")])).0, number);
+}

@@ -1,0 +1,193 @@
+//! Kafka, at least once and in order per key: idempotent, all replicas, no local give-up.
+//!
+//! Records travel in company, in librdkafka's batches. A topic with a refused batch has its
+//! records travel alone for a while, so that the refusal finds the one record it is about.
+//!
+//! Invariant: [`Outcome::Accepted`] means that all in-sync replicas have the record. What cannot be
+//! avoided: after a lost answer or a fatal producer error a record may be in the log twice, and a
+//! record that had already left behind one that then fails may be in the log before it; both are
+//! published again, so that the last copies of a key stand in order.
+
+mod admin;
+mod apart;
+mod context;
+mod line;
+mod oauth;
+mod outcome;
+mod settings;
+
+use std::collections::HashSet;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+pub use self::admin::{KafkaAdmin, KafkaAdminError, TopicShape};
+use self::apart::Apart;
+use self::context::{LineContext, LogLimit, place};
+use self::line::{Line, LineProducer};
+use self::settings::Settings;
+pub use self::settings::UnusableProperty;
+use super::in_flight::{InFlight, held};
+use super::{Publication, Sink};
+use crate::config::KafkaConfig;
+use crate::event::{Outcome, Record};
+
+/// A Kafka cluster as a sink.
+pub struct KafkaSink {
+    /// Held while a batch is handed over: this is what keeps calls in order.
+    lines: Mutex<Lines>,
+    in_flight: Arc<InFlight>,
+}
+
+/// Why the sink cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum KafkaSinkError {
+    /// The configuration has to change.
+    #[error(transparent)]
+    Property(#[from] UnusableProperty),
+    /// librdkafka could not start: properties that do not go together, a missing file.
+    #[error("kafka producer: {0}")]
+    Client(String),
+}
+
+struct Lines {
+    settings: Settings,
+    sink: Arc<str>,
+    structured: bool,
+    in_flight: Arc<InFlight>,
+    apart: Arc<Apart>,
+    company: Line,
+    /// Started when a topic is first set apart.
+    alone: Option<Line>,
+}
+
+impl KafkaSink {
+    /// Checks the properties and starts the producer; connects in the background.
+    ///
+    /// # Errors
+    /// When a property is refused or unknown, or librdkafka cannot start with them.
+    pub fn new(name: &str, config: &KafkaConfig) -> Result<Self, KafkaSinkError> {
+        let settings = Settings::new(config)?;
+        let in_flight = Arc::new(InFlight::default());
+        let apart = Arc::new(Apart::default());
+        let sink: Arc<str> = name.into();
+        let new_context = new_context(&settings, &sink, &in_flight, &apart, false);
+        let company =
+            Line::start(settings.company(), config.structured, new_context).map_err(cannot_start)?;
+        let lines = Lines {
+            settings,
+            sink,
+            structured: config.structured,
+            in_flight: Arc::clone(&in_flight),
+            apart,
+            company,
+            alone: None,
+        };
+        Ok(Self { lines: Mutex::new(lines), in_flight })
+    }
+}
+
+impl Sink for KafkaSink {
+    fn publish(&self, batch: Vec<Arc<Record>>) -> Publication {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let (number, claim) = self.in_flight.open(&batch);
+        let mut way = lines.way();
+        let mut queue_full = false;
+        for (index, record) in batch.iter().enumerate() {
+            let refused = if queue_full {
+                Some(outcome::judge(RDKafkaErrorCode::QueueFull).outcome(RDKafkaErrorCode::QueueFull, false))
+            } else if self.in_flight.is_held(number, index) {
+                Some(held())
+            } else {
+                let sent = way.send(record, place(number, index));
+                queue_full = sent == Err(RDKafkaErrorCode::QueueFull);
+                sent.err().map(|code| way.outcome_of(code, record))
+            };
+            if let Some(outcome) = refused {
+                self.in_flight.settle(number, index, outcome);
+            }
+        }
+        drop(lines);
+        self.in_flight.seal(number);
+        Box::pin(claim)
+    }
+
+    fn flush(&self, deadline: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.in_flight.settled(deadline))
+    }
+}
+
+/// The two lines as one batch uses them.
+struct Way {
+    company: LineProducer,
+    alone: Option<LineProducer>,
+    apart: HashSet<Arc<str>>,
+}
+
+impl Lines {
+    fn way(&mut self) -> Way {
+        let apart = self.apart.now(|| self.alone.as_ref().is_none_or(Line::is_idle));
+        if !apart.is_empty() && self.alone.is_none() {
+            let new_context = new_context(&self.settings, &self.sink, &self.in_flight, &self.apart, true);
+            match Line::start(self.settings.alone(), self.structured, new_context) {
+                Ok(line) => self.alone = Some(line),
+                Err(error) => tracing::error!(sink = &*self.sink, "kafka: {}", cannot_start(error)),
+            }
+        }
+        Way {
+            company: self.company.producer(),
+            alone: self.alone.as_ref().filter(|_| !apart.is_empty()).map(Line::producer),
+            apart,
+        }
+    }
+}
+
+impl Way {
+    fn line(&mut self, record: &Record) -> &mut LineProducer {
+        match &mut self.alone {
+            Some(alone) if self.apart.contains(&record.topic) => alone,
+            _ => &mut self.company,
+        }
+    }
+
+    fn send(&mut self, record: &Record, place: usize) -> Result<(), RDKafkaErrorCode> {
+        self.line(record).send(record, place)
+    }
+
+    /// What an error means that librdkafka answered a record with at once. It saw no other record
+    /// then, so a refusal is about this one.
+    fn outcome_of(&mut self, code: RDKafkaErrorCode, record: &Record) -> Outcome {
+        match outcome::judge(code) {
+            judgement @ outcome::Judgement::Refused(_) => judgement.outcome(code, true),
+            _ => self.line(record).context().outcome_of(code, &record.topic),
+        }
+    }
+}
+
+fn new_context(
+    settings: &Settings,
+    sink: &Arc<str>,
+    in_flight: &Arc<InFlight>,
+    apart: &Arc<Apart>,
+    alone: bool,
+) -> impl Fn() -> LineContext + Send + Sync + use<> {
+    let (token_file, sink) = (settings.token_file.clone(), Arc::clone(sink));
+    let (in_flight, apart) = (Arc::clone(in_flight), Arc::clone(apart));
+    move || LineContext {
+        sink: Arc::clone(&sink),
+        alone,
+        in_flight: Arc::clone(&in_flight),
+        apart: Arc::clone(&apart),
+        token_file: token_file.clone(),
+        log_limit: LogLimit::default(),
+    }
+}
+
+fn cannot_start(error: KafkaError) -> KafkaSinkError {
+    match error {
+        KafkaError::ClientCreation(reason) => KafkaSinkError::Client(reason),
+        other => KafkaSinkError::Client(other.to_string()),
+    }
+}

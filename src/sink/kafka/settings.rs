@@ -1,0 +1,254 @@
+//! How the producer is set up: our defaults, the user's librdkafka properties over them, and the
+//! few that are not the user's to change because the guarantees rest on them.
+//!
+//! Unknown properties and values that librdkafka does not take are found here, before anything is
+//! connected. No message of this module holds a value: any of them may be a secret.
+
+use std::path::PathBuf;
+
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::KafkaError;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::config::KafkaConfig;
+
+/// A Kafka property that cannot be used, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("kafka property `{property}`: {problem}")]
+pub struct UnusableProperty {
+    /// The property's name.
+    pub property: String,
+    /// What is wrong with it, and what to do instead.
+    pub problem: String,
+}
+
+/// Our own property: a file whose content is the OAuth bearer token, read again when it expires.
+const TOKEN_FILE: &str = "sasl.oauthbearer.token.file";
+
+/// The defaults, in librdkafka's words. The user's properties win over these.
+const DEFAULTS: &[(&str, &str)] = &[
+    ("client.id", "fanbridge"),
+    // Keys land in the partitions where Java clients would put them.
+    ("partitioner", "murmur2_random"),
+    // Hold the dispatcher's whole window (16,384 records, 32 MiB of bodies) with their headers, so
+    // that the queue is never the bound. librdkafka counts a record until its report is read.
+    ("queue.buffering.max.messages", "65536"),
+    ("queue.buffering.max.kbytes", "131072"),
+    // The topic's own limit decides whether a record is too large, not a second one here. What
+    // travels together stays below the brokers' default of 1 MiB a batch.
+    ("message.max.bytes", "16777216"),
+    ("batch.size", "1000000"),
+    // Measured at saturation, one is as fast as five (a busy broker makes batches by itself), and a
+    // single record is there in 2 ms instead of 6. Compressed, events need half the broker's disk
+    // and are 1.5 to 3 times as fast; zstd costs more of the bridge's processor than it saves.
+    ("linger.ms", "1"),
+    ("compression.type", "lz4"),
+    // A broker that is back is used within a second (the defaults wait for up to ten).
+    ("reconnect.backoff.ms", "50"),
+    ("reconnect.backoff.max.ms", "1000"),
+    ("retry.backoff.ms", "50"),
+    ("retry.backoff.max.ms", "500"),
+    ("socket.connection.setup.timeout.ms", "10000"),
+    ("socket.keepalive.enable", "true"),
+    // A topic that is missing is reported within seconds, and seen soon after it is created.
+    ("topic.metadata.propagation.max.ms", "1000"),
+    ("topic.metadata.refresh.interval.ms", "60000"),
+    ("statistics.interval.ms", "15000"),
+];
+
+/// What the guarantees rest on: set last, and refused when the user sets them.
+const FIXED: &[(&str, &str)] = &[
+    ("enable.idempotence", "true"),
+    ("acks", "all"),
+    // The spool is the buffer: a local time-out would report records that may still be written.
+    ("message.timeout.ms", "0"),
+];
+
+/// Properties that are refused, with what to do instead.
+const GUARDED: &[(&str, &str)] = &[
+    ("bootstrap.servers", "leave it out and set `brokers`"),
+    ("metadata.broker.list", "leave it out and set `brokers`"),
+    (
+        "enable.idempotence",
+        "leave it out: it is always true, else retries would write records twice and out of order",
+    ),
+    ("acks", ACKS),
+    ("request.required.acks", ACKS),
+    ("message.timeout.ms", TIMEOUT),
+    ("delivery.timeout.ms", TIMEOUT),
+    ("enable.gapless.guarantee", "leave it out: it is always on where it keeps records in order"),
+    ("transactional.id", "leave it out: records are published at least once, without transactions"),
+    ("delivery.report.only.error", "leave it out: a record leaves the spool only on its delivery report"),
+    ("enable.sasl.oauthbearer.unsecure.jwt", "leave it out and set `sasl.oauthbearer.token.file`"),
+    ("test.mock.num.brokers", "leave it out: it would publish to nowhere"),
+];
+
+const ACKS: &str =
+    "leave it out: it is always `all`, else an acknowledged record could be lost with one broker";
+const TIMEOUT: &str =
+    "leave it out: it is always 0 (without end), because the spool keeps what a broker does not take";
+
+/// A checked set of producer properties.
+#[derive(Clone)]
+pub(super) struct Settings {
+    client: ClientConfig,
+    /// Where the OAuth bearer token is read from, if that is how the brokers are told who we are.
+    pub token_file: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Checks the user's properties and lays them over the defaults.
+    pub fn new(config: &KafkaConfig) -> Result<Self, UnusableProperty> {
+        let mut client = ClientConfig::new();
+        client.set_log_level(RDKafkaLogLevel::Info);
+        for (property, value) in DEFAULTS {
+            client.set(*property, *value);
+        }
+        let mut token_file = None;
+        for (property, value) in &config.properties {
+            refuse_guarded(property)?;
+            if property == TOKEN_FILE {
+                token_file = Some(PathBuf::from(value.expose_secret()));
+            } else {
+                set_in_place_of_aliases(&mut client, property, value);
+            }
+        }
+        client.set("bootstrap.servers", &config.brokers);
+        for (property, value) in FIXED {
+            client.set(*property, *value);
+        }
+        if client.get("debug").is_some() {
+            client.set_log_level(RDKafkaLogLevel::Debug);
+        }
+        client.create_native_config().map_err(without_value)?;
+        let settings = Self { client, token_file };
+        settings.check_token_file()?;
+        Ok(settings)
+    }
+
+    /// For records that travel in company. A refused batch stops this producer: nothing that was
+    /// behind it may overtake it.
+    pub fn company(&self) -> ClientConfig {
+        let mut client = self.client.clone();
+        client.set("enable.gapless.guarantee", "true");
+        client
+    }
+
+    /// For records that travel one by one, so that a refusal names the very record.
+    pub fn alone(&self) -> ClientConfig {
+        let mut client = self.client.clone();
+        client.set("batch.num.messages", "1");
+        client.set("linger.ms", "0");
+        client.remove("queue.buffering.max.ms");
+        client
+    }
+
+    /// For questions about the cluster.
+    pub fn admin(&self) -> ClientConfig {
+        self.client.clone()
+    }
+
+    fn check_token_file(&self) -> Result<(), UnusableProperty> {
+        let mechanism = self.client.get("sasl.mechanism").or(self.client.get("sasl.mechanisms"));
+        let unset = mechanism.is_some_and(|mechanism| mechanism.eq_ignore_ascii_case("OAUTHBEARER"))
+            && self.client.get("sasl.oauthbearer.method").is_none_or(|method| method == "default");
+        if unset && self.token_file.is_none() {
+            return Err(UnusableProperty {
+                property: TOKEN_FILE.into(),
+                problem: "missing: OAUTHBEARER needs the path of a file that holds the token".into(),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn refuse_guarded(property: &str) -> Result<(), UnusableProperty> {
+    match GUARDED.iter().find(|(guarded, _)| *guarded == property) {
+        Some((_, instruction)) => {
+            Err(UnusableProperty { property: property.into(), problem: (*instruction).into() })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Some properties have two names; librdkafka takes the one it reads last, which must be the
+/// user's.
+fn set_in_place_of_aliases(client: &mut ClientConfig, property: &str, value: &SecretString) {
+    const ALIASES: &[(&str, &str)] =
+        &[("queue.buffering.max.ms", "linger.ms"), ("compression.codec", "compression.type")];
+    for (alias, name) in ALIASES {
+        if property == *alias {
+            client.remove(name);
+        }
+    }
+    client.set(property, value.expose_secret());
+}
+
+/// librdkafka repeats the value in what it says about it, so that is taken out.
+fn without_value(error: KafkaError) -> UnusableProperty {
+    match error {
+        KafkaError::ClientConfig(_, problem, property, value) => {
+            let problem = if value.is_empty() { problem } else { problem.replace(&value, "***") };
+            UnusableProperty { property, problem }
+        }
+        other => UnusableProperty { property: "?".into(), problem: other.to_string() },
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn settings(properties: &[(&str, &str)]) -> Result<Settings, UnusableProperty> {
+        Settings::new(&KafkaConfig {
+            brokers: "127.0.0.1:1".into(),
+            properties: properties.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            structured: false,
+        })
+    }
+
+    fn problem(properties: &[(&str, &str)]) -> String {
+        settings(properties).err().map_or_else(String::new, |problem| problem.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_properties_that_librdkafka_knows() {
+        assert_eq!(problem(&[]), "");
+    }
+
+    #[test]
+    fn what_the_guarantees_rest_on_cannot_be_changed_under_any_of_its_names() {
+        for (guarded, _) in GUARDED {
+            let said = problem(&[(guarded, "1")]);
+            assert!(said.starts_with(&format!("kafka property `{guarded}`: leave it out")), "{said}");
+        }
+        let client = settings(&[]).unwrap().company();
+        for (property, value) in FIXED {
+            assert_eq!(client.get(property), Some(*value));
+        }
+    }
+
+    #[test]
+    fn a_users_property_wins_over_a_default_also_under_its_other_name() {
+        let client =
+            settings(&[("queue.buffering.max.ms", "77"), ("compression.codec", "zstd")]).unwrap().company();
+        let native = client.create_native_config().unwrap();
+        assert_eq!(native.get("linger.ms").unwrap(), "77");
+        assert_eq!(native.get("compression.type").unwrap(), "zstd");
+    }
+
+    #[test]
+    fn an_unknown_property_and_an_impossible_value_are_named_without_the_value() {
+        assert!(problem(&[("sasl.pasword", "hunter2")]).contains("`sasl.pasword`"));
+        let said = problem(&[("security.protocol", "hunter2")]);
+        assert!(said.contains("`security.protocol`") && !said.contains("hunter2"), "{said}");
+    }
+
+    #[test]
+    fn oauthbearer_without_a_token_file_is_refused() {
+        assert!(problem(&[("sasl.mechanism", "OAUTHBEARER")]).contains("path of a file"));
+        let file = [("sasl.mechanism", "OAUTHBEARER"), ("sasl.oauthbearer.token.file", "/run/token")];
+        assert_eq!(settings(&file).unwrap().token_file, Some("/run/token".into()));
+    }
+}

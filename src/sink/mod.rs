@@ -1,0 +1,37 @@
+//! Where records go. Each sink publishes and reports; the dispatcher decides what follows.
+
+pub mod envelope;
+pub mod file;
+mod in_flight;
+pub mod kafka;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::event::{Outcome, Record};
+
+/// The fate of a published batch: one outcome per record, in the batch's order.
+pub type Publication = Pin<Box<dyn Future<Output = Vec<Outcome>> + Send>>;
+
+/// Reasons to publish a record again that tell of no trouble with its topic: it only stood behind
+/// another record, or in one batch with it.
+pub const PASSING: [&str; 4] = ["held", "refused_in_company", "overtook", "producer_fatal"];
+
+/// Reasons after which the record may have arrived all the same.
+pub const PERHAPS_PUBLISHED: [&str; 3] = ["overtook", "producer_fatal", "timed_out"];
+
+/// Takes records out of the bridge.
+pub trait Sink: Send + Sync + 'static {
+    /// Hands a batch to the sink, in order, before it returns; the future reports each record's
+    /// fate, in the order given, when all are known.
+    ///
+    /// The dispatcher calls this again before an earlier future has resolved, to keep the pipe
+    /// full; a sink keeps the order of calls per lane (same topic, same key). Once a record reports
+    /// [`Outcome::Retry`], a sink accepts nothing later of its topic, as far as it can still help
+    /// it, before that record is handed over again. Dropping the future withdraws nothing: the records may still arrive.
+    fn publish(&self, batch: Vec<Arc<Record>>) -> Publication;
+
+    /// Waits until everything handed over has been reported, or the deadline has passed.
+    fn flush(&self, deadline: std::time::Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}

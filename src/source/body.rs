@@ -1,0 +1,259 @@
+//! Takes a request's body in, within bounds of size, time and memory.
+//!
+//! A body that states its length is judged by it before a byte is read. All bodies in memory
+//! together are bounded: each holds its bytes' share of one budget until it is answered, and gets
+//! it as the bytes arrive, because a length that is only stated must not keep others out. A body
+//! in one piece, as nearly all are, is not copied. What the bytes mean is no matter here.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::Body;
+use http_body_util::BodyExt;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
+
+/// How long a body may take before its rate matters.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What one body may cost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyBounds {
+    /// The largest body.
+    pub bytes_max: usize,
+    /// The longest time from the head to the last byte.
+    pub timeout: Duration,
+    /// The slowest rate, measured after the first second; 0 for any.
+    pub bytes_per_second_min: usize,
+}
+
+/// The memory that all bodies share.
+#[derive(Debug)]
+pub(super) struct Memory(Semaphore);
+
+/// A body's share of the memory; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Share<'a> {
+    memory: &'a Memory,
+    permit: Option<SemaphorePermit<'a>>,
+}
+
+/// Why a body was not taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyError {
+    /// Larger than allowed.
+    TooLarge,
+    /// Arrives too slowly.
+    TooSlow,
+    /// No memory for it now.
+    NoMemory,
+    /// The peer went away, or its chunks make no sense.
+    Broken,
+}
+
+impl Memory {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self(Semaphore::new(bytes_max.min(Semaphore::MAX_PERMITS)))
+    }
+
+    fn share(&self) -> Share<'_> {
+        Share { memory: self, permit: None }
+    }
+}
+
+impl<'a> Share<'a> {
+    /// Grows the share to this many bytes in all; one that is larger already stays.
+    ///
+    /// # Errors
+    /// [`BodyError::NoMemory`] when the other bodies leave no room.
+    pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), BodyError> {
+        let held = self.permit.as_ref().map_or(0, SemaphorePermit::num_permits);
+        let Some(more) = bytes.checked_sub(held).filter(|more| *more > 0) else { return Ok(()) };
+        let more = u32::try_from(more).map_err(|_| BodyError::TooLarge)?;
+        let more: SemaphorePermit<'a> =
+            self.memory.0.try_acquire_many(more).map_err(|_| BodyError::NoMemory)?;
+        match &mut self.permit {
+            Some(permit) => permit.merge(more),
+            none => *none = Some(more),
+        }
+        Ok(())
+    }
+}
+
+/// Reads a body to its end; with it comes its share of the memory.
+///
+/// # Errors
+/// As soon as a bound is passed; what remains of the body is then unread.
+pub(super) async fn read<'a, B: Body<Data = Bytes>>(
+    body: B,
+    bounds: &BodyBounds,
+    memory: &'a Memory,
+) -> Result<(Bytes, Share<'a>), BodyError> {
+    let mut body = pin!(body);
+    let mut share = memory.share();
+    // Without a stated length this is only what must come at least.
+    let stated = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if stated > bounds.bytes_max {
+        return Err(BodyError::TooLarge);
+    }
+
+    let start = Instant::now();
+    let mut pieces = Pieces::new(stated);
+    while !body.is_end_stream() {
+        let deadline = start + bounds.time_for(pieces.len());
+        let frame = match timeout_at(deadline, body.frame()).await {
+            Err(_) => return Err(BodyError::TooSlow),
+            Ok(None) => break,
+            Ok(Some(Err(_))) => return Err(BodyError::Broken),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        // Trailers say nothing that anyone here wants to know.
+        if let Ok(piece) = frame.into_data() {
+            if piece.len() > bounds.bytes_max - pieces.len() {
+                return Err(BodyError::TooLarge);
+            }
+            share.grow_to(pieces.len() + piece.len())?;
+            pieces.push(piece);
+        }
+    }
+    Ok((pieces.join(), share))
+}
+
+impl BodyBounds {
+    /// The time by which more than this many bytes must have arrived: every byte buys time for
+    /// the next ones, up to the whole timeout.
+    fn time_for(&self, bytes: usize) -> Duration {
+        match self.bytes_per_second_min {
+            0 => self.timeout,
+            rate => self.timeout.min(GRACE + Duration::from_secs_f64(bytes as f64 / rate as f64)),
+        }
+    }
+}
+
+/// A body as it comes in: the first piece as it is; a second one starts the copying.
+enum Pieces {
+    One { piece: Bytes, stated: usize },
+    Many(BytesMut),
+}
+
+impl Pieces {
+    fn new(stated: usize) -> Self {
+        Self::One { piece: Bytes::new(), stated }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::One { piece, .. } => piece.len(),
+            Self::Many(buffer) => buffer.len(),
+        }
+    }
+
+    fn push(&mut self, next: Bytes) {
+        match self {
+            Self::One { piece, .. } if piece.is_empty() => *piece = next,
+            Self::One { piece, stated } => {
+                let mut buffer = BytesMut::with_capacity((*stated).max(piece.len() + next.len()));
+                buffer.extend_from_slice(piece);
+                buffer.extend_from_slice(&next);
+                *self = Self::Many(buffer);
+            }
+            Self::Many(buffer) => buffer.extend_from_slice(&next),
+        }
+    }
+
+    fn join(self) -> Bytes {
+        match self {
+            Self::One { piece, .. } => piece,
+            Self::Many(buffer) => buffer.freeze(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body::Frame;
+    use http_body_util::Full;
+    use std::collections::VecDeque;
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    const BOUNDS: BodyBounds =
+        BodyBounds { bytes_max: 8, timeout: Duration::from_secs(10), bytes_per_second_min: 2 };
+
+    /// A body of no stated length: its pieces, then its end or silence.
+    struct Chunks {
+        pieces: VecDeque<Bytes>,
+        stalls: bool,
+    }
+
+    fn chunks(pieces: &[&'static str]) -> Chunks {
+        Chunks { pieces: pieces.iter().copied().map(Bytes::from).collect(), stalls: false }
+    }
+
+    impl Body for Chunks {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            match self.pieces.pop_front() {
+                None if self.stalls => Poll::Pending,
+                piece => Poll::Ready(piece.map(|piece| Ok(Frame::data(piece)))),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_in_one_piece_is_not_copied() {
+        let bytes = Bytes::from(vec![7; 8]);
+        let memory = Memory::new(8);
+        let (read, _share) = read(Full::new(bytes.clone()), &BOUNDS, &memory).await.expect("within bounds");
+        assert_eq!(read.as_ptr(), bytes.as_ptr());
+    }
+
+    #[tokio::test]
+    async fn a_body_in_pieces_is_joined_up_to_the_bound() {
+        let memory = Memory::new(100);
+        let (joined, _share) =
+            read(chunks(&["abc", "", "de", "fgh"]), &BOUNDS, &memory).await.expect("8 bytes");
+        assert_eq!(joined, "abcdefgh");
+        assert_eq!(read(chunks(&["abc", "defghi"]), &BOUNDS, &memory).await.err(), Some(BodyError::TooLarge));
+    }
+
+    #[tokio::test]
+    async fn bodies_share_the_memory_and_give_it_back() {
+        let memory = Memory::new(10);
+        let (_, share) = read(Full::new(Bytes::from("12345678")), &BOUNDS, &memory).await.expect("fits");
+        let stated = read(Full::new(Bytes::from("123")), &BOUNDS, &memory).await;
+        assert_eq!(stated.err(), Some(BodyError::NoMemory));
+        let unstated = read(chunks(&["1", "2", "3"]), &BOUNDS, &memory).await;
+        assert_eq!(unstated.err(), Some(BodyError::NoMemory));
+        drop(share);
+        let (_, mut share) = read(chunks(&["1", "2", "3"]), &BOUNDS, &memory).await.expect("fits again");
+        assert_eq!(share.grow_to(10), Ok(()));
+        assert_eq!(share.grow_to(11), Err(BodyError::NoMemory));
+        drop(share);
+        assert_eq!(memory.0.available_permits(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stalls_is_given_the_time_its_bytes_have_bought() {
+        let memory = Memory::new(100);
+        let start = Instant::now();
+        let stalled = Chunks { stalls: true, ..chunks(&["abc", "d"]) };
+        assert_eq!(read(stalled, &BOUNDS, &memory).await.err(), Some(BodyError::TooSlow));
+        assert_eq!(start.elapsed().as_secs(), 3, "the first second and two for four bytes");
+        assert_eq!(memory.0.available_permits(), 100);
+    }
+
+    #[test]
+    fn no_body_takes_longer_than_the_timeout() {
+        assert_eq!(BOUNDS.time_for(1_000_000), BOUNDS.timeout);
+        assert_eq!(BodyBounds { bytes_per_second_min: 0, ..BOUNDS }.time_for(0), BOUNDS.timeout);
+    }
+}

@@ -1,0 +1,310 @@
+//! A listener: accepts connections, bounds what each may cost, and hands requests to a service.
+//!
+//! HTTP/1 only, with our own accept loop, because the ready-made one also speaks HTTP/2 without
+//! being asked and bounds neither connections nor time. Generic over the service, so the public
+//! and the private listener are the same code. Invariants: a request that was begun is answered
+//! before a graceful end, and a panic in one request is that request's 500. It knows nothing of
+//! paths, sources or deliveries.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::TRANSFER_ENCODING;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use super::problem::{closing, problem};
+use super::tls::Tls;
+use super::wire::{Exchange, Patience, Wire};
+use crate::config::HttpConfig;
+
+/// Bytes of a request's head; beyond it, or beyond the parser's own 100 headers, the answer is 431.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+/// The pause after the system refused a connection for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What connections may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpLimits {
+    /// How long a request's head (and a TLS handshake) may take.
+    pub header_timeout: Duration,
+    /// How long an idle connection is kept, and how long a peer may take to read an answer.
+    pub idle_timeout: Duration,
+    /// Open connections in all; more wait in the system's backlog.
+    pub connections_max: usize,
+    /// Open connections from one address (IPv6: from one /64); more are closed at once.
+    pub connections_per_address_max: usize,
+    /// How long requests in flight may take to end once the listener is told to stop.
+    pub drain_timeout: Duration,
+}
+
+impl HttpLimits {
+    /// The configured limits.
+    pub fn new(config: &HttpConfig, drain_timeout: Duration) -> Self {
+        Self {
+            header_timeout: config.header_timeout,
+            idle_timeout: config.idle_timeout,
+            connections_max: config.connections_max,
+            connections_per_address_max: config.connections_per_address_max,
+            drain_timeout,
+        }
+    }
+}
+
+/// Serves connections until told to stop, then ends them in order: no new ones, idle ones are
+/// closed, requests in flight are answered; what has not ended by the drain timeout is cut.
+///
+/// `service` is cloned for every request and must always be ready, as an axum `Router` is.
+pub async fn serve<S, B>(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    limits: HttpLimits,
+    service: S,
+    stop: CancellationToken,
+) where
+    S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: http_body::Body<Data = Bytes> + From<Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let connections = TaskTracker::new();
+    let cut = CancellationToken::new();
+    let slots = Arc::new(Semaphore::new(limits.connections_max));
+    let addresses = Addresses::new(limits.connections_per_address_max);
+    let tls = tls.map(Arc::new);
+    while let Some(accepted) = stop.run_until_cancelled(accept(&listener, &slots)).await {
+        let Some(place) = addresses.take(accepted.address) else { continue };
+        let connection =
+            Connection { limits, service: service.clone(), stop: stop.child_token(), cut: cut.clone() };
+        let tls = tls.clone();
+        connections.spawn(async move {
+            connection.run(accepted.stream, tls.as_deref()).await;
+            drop((accepted.slot, place));
+        });
+    }
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(limits.drain_timeout, connections.wait()).await.is_err() {
+        tracing::warn!(connections = connections.len(), "cutting connections that did not end in time");
+        cut.cancel();
+        connections.wait().await;
+    }
+}
+
+struct Accepted {
+    stream: TcpStream,
+    address: IpAddr,
+    slot: OwnedSemaphorePermit,
+}
+
+/// The next connection, once there is a slot for it.
+async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Accepted {
+    let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+    let mut refused = false;
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => return Accepted { stream, address: peer.ip(), slot },
+            // The peer is gone already; the listener is fine.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            // Most likely no descriptors are left: trying again at once would only spin.
+            Err(error) => {
+                if !std::mem::replace(&mut refused, true) {
+                    tracing::error!(%error, "cannot accept connections, trying again");
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+struct Connection<S> {
+    limits: HttpLimits,
+    service: S,
+    stop: CancellationToken,
+    cut: CancellationToken,
+}
+
+impl<S, B> Connection<S>
+where
+    S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: http_body::Body<Data = Bytes> + From<Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    async fn run(self, stream: TcpStream, tls: Option<&Tls>) {
+        // An answer is one small write: waiting for more to send with it only costs time. A peer
+        // that is gone already shows at the first read.
+        let _ = stream.set_nodelay(true);
+        let Some(tls) = tls else { return self.converse(stream).await };
+        let handshake = tokio::time::timeout(self.limits.header_timeout, tls.acceptor().accept(stream));
+        match self.stop.run_until_cancelled(handshake).await {
+            Some(Ok(Ok(stream))) => self.converse(stream).await,
+            Some(Ok(Err(error))) => tracing::debug!(%error, "tls handshake failed"),
+            Some(Err(_)) | None => {}
+        }
+    }
+
+    /// Answers requests until the peer or the bridge has had enough.
+    async fn converse<IO: AsyncRead + AsyncWrite + Unpin>(self, io: IO) {
+        let Self { limits, service, stop, cut } = self;
+        let patience = Patience { head: limits.header_timeout, idle: limits.idle_timeout };
+        let (wire, exchange) = Wire::new(io, patience);
+        let service = service_fn(move |request| answer(service.clone(), exchange.clone(), request));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(None) // `Wire` has it: this one would also cut idle connections.
+            .half_close(true) // Who only ends its own side still waits for the answer.
+            .writev(false) // Answers are small: one copy is cheaper than two slices.
+            .max_buf_size(HEAD_BYTES_MAX)
+            .max_header_size(HEAD_BYTES_MAX)
+            .serve_connection(TokioIo::new(wire), service);
+        let mut connection = pin!(connection);
+        let ended = tokio::select! {
+            biased;
+            ended = connection.as_mut() => ended,
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    ended = connection => ended,
+                    () = cut.cancelled() => Ok(()),
+                }
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "connection ended early");
+        }
+    }
+}
+
+/// Answers one request, whatever happens in the service.
+async fn answer<S, B>(
+    service: S,
+    exchange: Exchange,
+    request: Request<Incoming>,
+) -> Result<Response<B>, Infallible>
+where
+    S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    B: From<Bytes>,
+{
+    let chunked = request.headers().contains_key(TRANSFER_ENCODING);
+    let response = if exchange.begin(chunked).is_err() {
+        tracing::debug!("refused a request whose length is stated in two ways");
+        closing(problem(StatusCode::BAD_REQUEST, "the length of the body is stated in two ways"))
+    } else {
+        match catch_panic(service.oneshot(request)).await {
+            // The framing is followed up to a chunked request and not beyond it.
+            Ok(Ok(response)) if chunked => closing(response),
+            Ok(Ok(response)) => response,
+            Err(Panicked) => closing(problem(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here")),
+        }
+    };
+    exchange.end();
+    Ok(response)
+}
+
+/// A future panicked. The panic hook has reported it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Panicked;
+
+/// Contains a panic: what the future owned is dropped, the connection lives on.
+pub(super) async fn catch_panic<F: Future>(future: F) -> Result<F::Output, Panicked> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+        Err(_) => Poll::Ready(Err(Panicked)),
+    })
+    .await
+}
+
+/// Open connections by address.
+#[derive(Clone)]
+struct Addresses {
+    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    each_max: usize,
+}
+
+/// One address's connection; counted until dropped.
+struct Place {
+    addresses: Addresses,
+    address: IpAddr,
+}
+
+impl Addresses {
+    fn new(each_max: usize) -> Self {
+        Self { open: Arc::default(), each_max }
+    }
+
+    /// A place for one more connection from this address, if it has any left.
+    fn take(&self, address: IpAddr) -> Option<Place> {
+        let address = network(address);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(address).or_default();
+        if *count >= self.each_max {
+            return None;
+        }
+        *count += 1;
+        Some(Place { addresses: self.clone(), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.addresses.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// What one peer controls at least: an IPv4 address or an IPv6 /64.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_only_so_many_places_and_gets_them_back() {
+        let addresses = Addresses::new(1);
+        let (one, same, other) = ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1");
+        let place = addresses.take(one.parse().expect("an address"));
+        assert!(place.is_some());
+        assert!(addresses.take(same.parse().expect("an address")).is_none(), "the same /64");
+        assert!(addresses.take(other.parse().expect("an address")).is_some(), "another /64");
+        drop(place);
+        assert!(addresses.take(same.parse().expect("an address")).is_some());
+        assert!(addresses.open.lock().expect("not poisoned").is_empty(), "nothing is left behind");
+    }
+
+    #[test]
+    fn an_ipv4_address_in_ipv6_clothes_is_the_same_address() {
+        let (plain, mapped) = ("192.0.2.1", "::ffff:192.0.2.1");
+        assert_eq!(network(plain.parse().expect("an address")), network(mapped.parse().expect("an address")));
+    }
+}

@@ -1,0 +1,227 @@
+//! Where events come in: the way every source takes from a verified delivery to a durable answer.
+//!
+//! A source brings deliveries in and verifies them; [`Intake::receive`] admits and appends.
+//! Invariant: an [`Answer`] exists only for what is on stable storage, or was filtered by the
+//! selection, so whoever holds one may acknowledge. Sources know nothing of sinks.
+
+mod body;
+mod framing;
+pub mod http;
+pub mod problem;
+mod tally;
+pub mod tls;
+pub mod types_seen;
+pub mod webhook;
+mod wire;
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::Semaphore;
+
+use self::tally::SourceTally;
+use self::types_seen::TypesSeen;
+use crate::admit::{SourceView, admit};
+use crate::config::SourceConfig;
+use crate::event::{Entry, Event, Filtered, Quarantined, Timestamp, Verdict, Verified};
+use crate::provider::{Definition, SigningSecret};
+use crate::selection::Selection;
+use crate::spool::{AppendError, Appended, DuplicateKey, Spool};
+use crate::telemetry::Metrics;
+
+/// Bodies beyond this are hashed, inflated and parsed off the runtime. At about a gigabyte a
+/// second this is some 100 µs, the longest that other connections should wait for one.
+const QUICK_BYTES_MAX: usize = 64 << 10;
+
+/// Takes verified deliveries in, for every source.
+#[derive(Clone)]
+pub struct Intake {
+    spool: Spool,
+    selection: Arc<Selection>,
+    types: Arc<TypesSeen>,
+    /// Bounds how many large bodies are worked on at once, and with it the memory they inflate to.
+    heavy: Arc<Semaphore>,
+}
+
+/// One source as its deliveries need it.
+#[derive(Debug)]
+pub struct SourceIntake {
+    name: ByteString,
+    definition: Arc<Definition>,
+    secrets: Vec<SigningSecret>,
+    view: SourceView,
+    tally: SourceTally,
+}
+
+/// What became of a delivery. It may be acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// What became of it.
+    pub verdict: AnswerVerdict,
+    /// The id of the event.
+    pub id: ByteString,
+}
+
+/// What became of an authentic delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerVerdict {
+    /// The event is durable.
+    Accepted,
+    /// The selection keeps its type out.
+    Filtered,
+    /// The event was durable already.
+    Duplicate,
+    /// It cannot become an event; it is durable for the dead letters.
+    Quarantined,
+}
+
+impl AnswerVerdict {
+    /// All of them, in the order of their values.
+    pub const ALL: [Self; 4] = [Self::Accepted, Self::Filtered, Self::Duplicate, Self::Quarantined];
+
+    /// The word for answers, metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Filtered => "filtered",
+            Self::Duplicate => "duplicate",
+            Self::Quarantined => "quarantined",
+        }
+    }
+}
+
+/// The delivery is not durable and must not be acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// It may be sent again later.
+    #[error("cannot store now: {0}")]
+    Later(&'static str),
+    /// It can never be stored.
+    #[error("the event is too large for the spool")]
+    TooLarge,
+}
+
+impl From<AppendError> for Unavailable {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::TooLarge => Self::TooLarge,
+            AppendError::Full { reason } => Self::Later(reason),
+            AppendError::Failed => Self::Later("spool_failed"),
+        }
+    }
+}
+
+impl SourceIntake {
+    /// Prepares a configured source.
+    pub fn new(config: SourceConfig, metrics: &Metrics) -> Self {
+        let view = SourceView::new(config.definition.clone(), config.name.clone(), config.event_source());
+        let tally = SourceTally::new(&config.name, config.secrets.len(), metrics);
+        Self { name: config.name, definition: config.definition, secrets: config.secrets, view, tally }
+    }
+
+    /// The source's name.
+    pub fn name(&self) -> &ByteString {
+        &self.name
+    }
+}
+
+impl Intake {
+    /// The way into this spool, for the types that this selection takes.
+    pub fn new(spool: Spool, selection: Selection, types: Arc<TypesSeen>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { spool, selection: Arc::new(selection), types, heavy: Arc::new(Semaphore::new(cores)) }
+    }
+
+    /// Whether a delivery could be stored now; asked before its body is read.
+    ///
+    /// # Errors
+    /// [`Unavailable::Later`] when not.
+    pub fn accepting(&self) -> Result<(), Unavailable> {
+        self.spool.accepting().map_err(Unavailable::Later)
+    }
+
+    /// Admits a delivery and, unless it is filtered, makes it durable.
+    ///
+    /// Dropping the future does not undo an append that was begun: the event may be stored, and
+    /// the provider's next attempt is then a duplicate.
+    ///
+    /// # Errors
+    /// When the delivery is not durable. It must then not be acknowledged.
+    pub async fn receive(&self, source: &SourceIntake, verified: Verified) -> Result<Answer, Unavailable> {
+        let (size, arrived) = (verified.body.len(), verified.arrived);
+        let verdict = self.work(size, || admit(&source.view, verified, &self.selection)).await;
+        match verdict {
+            Verdict::Accept(event) => self.accept(source, event).await,
+            Verdict::Filter(filtered) => Ok(self.filter(source, filtered, arrived)),
+            Verdict::Quarantine(quarantined) => self.quarantine(source, quarantined).await,
+        }
+    }
+
+    async fn accept(&self, source: &SourceIntake, event: Event) -> Result<Answer, Unavailable> {
+        // Cheap: these share the allocations of the event.
+        let (id, family, event_type) = (event.id.clone(), event.family.clone(), event.event_type.clone());
+        let (keyless, arrived) = (event.key.is_none(), event.arrived);
+        let unsigned = event.extensions.iter().find(|(name, _)| name == "webhookid");
+        let unsigned = unsigned.map(|(_, value)| value.clone());
+        let key = DuplicateKey::of(&event.source, &id);
+
+        let verdict = match self.spool.append(Entry::Event(event), Some(key)).await? {
+            Appended::Stored(_) => AnswerVerdict::Accepted,
+            Appended::Duplicate => AnswerVerdict::Duplicate,
+        };
+        if verdict == AnswerVerdict::Accepted {
+            if keyless {
+                source.tally.keyless();
+            }
+            if let Some(unsigned) = unsigned {
+                source.tally.unsigned_id(&unsigned, &id);
+            }
+        }
+        self.note(source, &family, &event_type, verdict, arrived);
+        Ok(Answer { verdict, id })
+    }
+
+    fn filter(&self, source: &SourceIntake, filtered: Filtered, arrived: Timestamp) -> Answer {
+        let verdict = AnswerVerdict::Filtered;
+        self.note(source, &filtered.family, &filtered.event_type, verdict, arrived);
+        Answer { verdict, id: filtered.id }
+    }
+
+    async fn quarantine(&self, source: &SourceIntake, delivery: Quarantined) -> Result<Answer, Unavailable> {
+        let id = delivery.id.clone();
+        let key = DuplicateKey::of(&delivery.source, &id);
+        let verdict = match self.spool.append(Entry::Quarantined(delivery), Some(key)).await? {
+            Appended::Stored(_) => AnswerVerdict::Quarantined,
+            Appended::Duplicate => AnswerVerdict::Duplicate,
+        };
+        source.tally.event(&ByteString::from_static("none"), verdict);
+        Ok(Answer { verdict, id })
+    }
+
+    fn note(
+        &self,
+        source: &SourceIntake,
+        family: &ByteString,
+        event_type: &str,
+        verdict: AnswerVerdict,
+        arrived: Timestamp,
+    ) {
+        source.tally.event(family, verdict);
+        self.types.seen(&source.definition.provider, event_type, verdict, arrived);
+    }
+
+    /// Does work on a body of this size. Heavy work leaves the runtime's thread to the other
+    /// connections; it stays in this task, so it can borrow, and a thread is made for it only then.
+    async fn work<T>(&self, bytes: usize, work: impl FnOnce() -> T) -> T {
+        if bytes <= QUICK_BYTES_MAX {
+            return work();
+        }
+        let _turn = self.heavy.acquire().await.expect("the semaphore is never closed");
+        match Handle::current().runtime_flavor() {
+            RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+            // There is no other thread to hand the connections to.
+            _ => work(),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! A source's metrics, with every handle looked up beforehand.
+//!
+//! Looking one up by its labels costs a lock and an allocation for each label, which is too much
+//! for every delivery. Families are few and come from the catalogue, so theirs are looked up when
+//! they are first seen and kept.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytestring::ByteString;
+use http::StatusCode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+
+use super::AnswerVerdict;
+use crate::telemetry::{
+    FloatGauge, Metrics, Source, SourceCode, SourceFamilyVerdict, SourceReason, SourceSecret,
+};
+
+/// The status codes a source answers with.
+const CODES: [StatusCode; 10] = [
+    StatusCode::OK,
+    StatusCode::BAD_REQUEST,
+    StatusCode::UNAUTHORIZED,
+    StatusCode::FORBIDDEN,
+    StatusCode::METHOD_NOT_ALLOWED,
+    StatusCode::REQUEST_TIMEOUT,
+    StatusCode::PAYLOAD_TOO_LARGE,
+    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    StatusCode::INTERNAL_SERVER_ERROR,
+    StatusCode::SERVICE_UNAVAILABLE,
+];
+
+/// Unsigned ids that are remembered, to notice their reuse.
+const IDS_REMEMBERED: usize = 1024;
+
+/// What is counted about one source.
+#[derive(Debug)]
+pub(super) struct SourceTally {
+    name: String,
+    answers: [Counter; CODES.len()],
+    ack_duration: Histogram,
+    secrets_used: Vec<Counter>,
+    refused: Family<SourceReason, Counter>,
+    events: Family<SourceFamilyVerdict, Counter>,
+    families: RwLock<HashMap<ByteString, [Counter; AnswerVerdict::ALL.len()]>>,
+    clock_skew: FloatGauge,
+    keyless: Counter,
+    id_reuse: Counter,
+    ids: Mutex<UnsignedIds>,
+}
+
+impl SourceTally {
+    pub(super) fn new(name: &str, secrets: usize, metrics: &Metrics) -> Self {
+        let source = || Source { source: name.into() };
+        let answers = CODES.map(|code| {
+            let labels = SourceCode { source: name.into(), code: code.as_str().into() };
+            metrics.requests.get_or_create_owned(&labels)
+        });
+        let secrets_used = (0..secrets).map(|secret| {
+            let labels = SourceSecret { source: name.into(), secret: secret.to_string() };
+            metrics.secret_used.get_or_create_owned(&labels)
+        });
+        Self {
+            name: name.into(),
+            answers,
+            ack_duration: metrics.ack_duration.get_or_create_owned(&source()),
+            secrets_used: secrets_used.collect(),
+            refused: metrics.refused.clone(),
+            events: metrics.events.clone(),
+            families: RwLock::default(),
+            clock_skew: metrics.clock_skew.get_or_create_owned(&source()),
+            keyless: metrics.keyless.get_or_create_owned(&source()),
+            id_reuse: metrics.id_reuse.get_or_create_owned(&source()),
+            ids: Mutex::new(UnsignedIds::new()),
+        }
+    }
+
+    /// A request was answered with this status.
+    pub(super) fn answered(&self, code: StatusCode) {
+        debug_assert!(CODES.contains(&code), "{code} is not counted");
+        if let Some(index) = CODES.iter().position(|known| *known == code) {
+            self.answers[index].inc();
+        }
+    }
+
+    /// A delivery was answered with a verdict after this long.
+    pub(super) fn acknowledged(&self, after: Duration) {
+        self.ack_duration.observe(after.as_secs_f64());
+    }
+
+    /// A delivery was refused before admission; `reason` is from a fixed list.
+    pub(super) fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&SourceReason { source: self.name.clone(), reason: reason.into() }).inc();
+    }
+
+    /// This secret, counted from 0, verified a delivery.
+    pub(super) fn secret_used(&self, secret: usize) {
+        if let Some(counter) = self.secrets_used.get(secret) {
+            counter.inc();
+        }
+    }
+
+    /// A signed timestamp was this far from our clock.
+    pub(super) fn skewed(&self, seconds: i64) {
+        self.clock_skew.set(seconds as f64);
+    }
+
+    /// An event of this family has its verdict.
+    pub(super) fn event(&self, family: &ByteString, verdict: AnswerVerdict) {
+        let families = self.families.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counters) = families.get(family) {
+            counters[verdict as usize].inc();
+            return;
+        }
+        drop(families);
+        let counters = AnswerVerdict::ALL.map(|verdict| {
+            self.events.get_or_create_owned(&SourceFamilyVerdict {
+                source: self.name.clone(),
+                family: family.to_string(),
+                verdict: verdict.as_str().into(),
+            })
+        });
+        counters[verdict as usize].inc();
+        let mut families = self.families.write().unwrap_or_else(PoisonError::into_inner);
+        families.insert(ByteString::from(&**family), counters);
+    }
+
+    /// An event without a partition key was accepted.
+    pub(super) fn keyless(&self) {
+        self.keyless.inc();
+    }
+
+    /// An event was accepted whose delivery carried this id, which nobody signed.
+    pub(super) fn unsigned_id(&self, unsigned: &str, event: &str) {
+        if self.ids.lock().unwrap_or_else(PoisonError::into_inner).reused(unsigned, event) {
+            self.id_reuse.inc();
+        }
+    }
+}
+
+/// Unsigned ids of late and the event each stood for, as hashes; one that falls into the place of
+/// another replaces it.
+#[derive(Debug)]
+struct UnsignedIds {
+    hash: RandomState,
+    places: Vec<(u64, u64)>,
+}
+
+impl UnsignedIds {
+    fn new() -> Self {
+        Self { hash: RandomState::new(), places: vec![(0, 0); IDS_REMEMBERED] }
+    }
+
+    /// Whether the id stood for another event before; from now on it stands for this one.
+    fn reused(&mut self, unsigned: &str, event: &str) -> bool {
+        let (unsigned, event) = (self.hash.hash_one(unsigned), self.hash.hash_one(event));
+        let place = &mut self.places[unsigned as usize % IDS_REMEMBERED];
+        let before = std::mem::replace(place, (unsigned, event));
+        before.0 == unsigned && before.1 != event
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unsigned_id_that_stands_for_another_event_is_noticed() {
+        let mut ids = UnsignedIds::new();
+        assert!(!ids.reused("delivery", "event"));
+        assert!(!ids.reused("delivery", "event"), "a retry");
+        assert!(ids.reused("delivery", "other"));
+    }
+
+    #[test]
+    fn what_is_counted_shows_in_the_metrics() {
+        let metrics = Metrics::new();
+        let tally = SourceTally::new("front", 2, &metrics);
+        tally.answered(StatusCode::OK);
+        tally.refused("missing");
+        tally.secret_used(1);
+        tally.secret_used(7);
+        for _ in 0..2 {
+            tally.event(&"video.call".into(), AnswerVerdict::Filtered);
+        }
+        let text = metrics.render();
+        for line in [
+            r#"fanbridge_requests_total{source="front",code="200"} 1"#,
+            r#"fanbridge_refused_total{source="front",reason="missing"} 1"#,
+            r#"fanbridge_signature_secret_used_total{source="front",secret="1"} 1"#,
+            r#"fanbridge_events_total{source="front",family="video.call",verdict="filtered"} 2"#,
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! TLS for a listener: certificate and key from PEM files, read again when they change.
+//!
+//! TLS 1.2 and 1.3, HTTP/1.1 only. The cryptography is passed in explicitly, so that nothing
+//! depends on what another part of the process installed. A certificate that was replaced by one
+//! that cannot be used leaves the old one in service.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
+use rustls::{ServerConfig, crypto::aws_lc_rs};
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::TlsConfig;
+
+/// How often at most the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// A server's identity that follows its files.
+pub struct Tls {
+    files: TlsConfig,
+    look_every: Duration,
+    current: Mutex<Current>,
+}
+
+struct Current {
+    acceptor: TlsAcceptor,
+    changed: Changed,
+    looked: Instant,
+}
+
+/// When certificate and key were last changed.
+type Changed = (SystemTime, SystemTime);
+
+/// A certificate or key that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("cannot read `{file}`")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("`{file}` is no PEM {expected}")]
+    NotPem {
+        /// The file.
+        file: String,
+        /// What was expected in it.
+        expected: &'static str,
+        /// Why it is not.
+        #[source]
+        source: pem::Error,
+    },
+    /// The two do not go together.
+    #[error("certificate and key cannot be used")]
+    Unusable(#[from] rustls::Error),
+}
+
+impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// When they cannot be read or used.
+    pub fn load(files: &TlsConfig) -> Result<Self, TlsError> {
+        Self::load_and_look_every(files, LOOK_EVERY)
+    }
+
+    fn load_and_look_every(files: &TlsConfig, look_every: Duration) -> Result<Self, TlsError> {
+        let changed = changed(files)?;
+        let current = Current { acceptor: read(files)?, changed, looked: Instant::now() };
+        Ok(Self { files: files.clone(), look_every, current: Mutex::new(current) })
+    }
+
+    /// For the next handshake: with the files as they are now, give or take ten seconds.
+    ///
+    /// Reading two small files now and then is not worth another thread.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.looked.elapsed() >= self.look_every {
+            current.looked = Instant::now();
+            if let Err(error) = current.follow(&self.files) {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(%error, cause, "keeping the old certificate");
+            }
+        }
+        current.acceptor.clone()
+    }
+}
+
+impl Current {
+    fn follow(&mut self, files: &TlsConfig) -> Result<(), TlsError> {
+        let changed = changed(files)?;
+        if changed != self.changed {
+            self.acceptor = read(files)?;
+            // Only now: files that were read half written are looked at again.
+            self.changed = changed;
+            tracing::info!(certificate = %files.certificate.display(), "certificate read again");
+        }
+        Ok(())
+    }
+}
+
+fn changed(files: &TlsConfig) -> Result<Changed, TlsError> {
+    let of = |file: &Path| {
+        let modified = std::fs::metadata(file).and_then(|metadata| metadata.modified());
+        modified.map_err(|source| TlsError::Unreadable { file: file.display().to_string(), source })
+    };
+    Ok((of(&files.certificate)?, of(&files.key)?))
+}
+
+fn read(files: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
+    let problem = |file: &Path, expected| {
+        let file = file.display().to_string();
+        move |error| match error {
+            pem::Error::Io(source) => TlsError::Unreadable { file, source },
+            source => TlsError::NotPem { file, expected, source },
+        }
+    };
+    let chain = CertificateDer::pem_file_iter(&files.certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(problem(&files.certificate, "certificate chain"))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(problem(&files.key, "private key"))?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+    use std::fs::File;
+
+    fn write_identity(files: &TlsConfig, age: Duration) {
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(["localhost".into()]).expect("a certificate");
+        for (file, text) in [(&files.certificate, cert.pem()), (&files.key, signing_key.serialize_pem())] {
+            std::fs::write(file, text).expect("written");
+            make_older(file, age);
+        }
+    }
+
+    /// Tells times of change apart on file systems that keep them coarsely.
+    fn make_older(file: &Path, age: Duration) {
+        let file = File::options().write(true).open(file).expect("there");
+        file.set_modified(SystemTime::now() - age).expect("set");
+    }
+
+    /// Which configuration the next handshake gets.
+    fn in_service(tls: &Tls) -> *const ServerConfig {
+        Arc::as_ptr(tls.acceptor().config())
+    }
+
+    #[test]
+    fn a_replaced_certificate_is_taken_and_one_of_no_use_is_not() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let files = TlsConfig { certificate: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
+        write_identity(&files, Duration::from_secs(60));
+        let tls = Tls::load_and_look_every(&files, Duration::ZERO).expect("a good identity");
+        let first = in_service(&tls);
+        assert_eq!(in_service(&tls), first, "nothing changed");
+
+        std::fs::write(&files.certificate, "half a certif").expect("written");
+        make_older(&files.certificate, Duration::from_secs(50));
+        assert_eq!(in_service(&tls), first, "the old one stays in service");
+        std::fs::remove_file(&files.key).expect("removed");
+        assert_eq!(in_service(&tls), first, "and stays");
+
+        write_identity(&files, Duration::from_secs(40));
+        let second = in_service(&tls);
+        assert_ne!(second, first, "the new one is taken");
+        assert_eq!(in_service(&tls), second);
+    }
+
+    #[test]
+    fn the_files_are_not_looked_at_for_every_handshake() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let files = TlsConfig { certificate: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
+        write_identity(&files, Duration::from_secs(60));
+        let tls = Tls::load(&files).expect("a good identity");
+        let first = in_service(&tls);
+        write_identity(&files, Duration::from_secs(40));
+        assert_eq!(in_service(&tls), first);
+    }
+}

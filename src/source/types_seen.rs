@@ -1,0 +1,148 @@
+//! Which event types have come by, with what became of them, until someone writes it down.
+//!
+//! Sources note every type here, known or not, so that nothing is left out unseen; whoever owns
+//! the state on disk drains it now and then. Bounded, because types come from the wire: what
+//! finds no room is counted. Noting is a short critical section and does no I/O.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytestring::ByteString;
+
+use super::AnswerVerdict;
+use crate::event::Timestamp;
+use crate::spool::state::TypeSeen;
+
+/// Types that are remembered between two drains.
+const TYPES_MAX: usize = 4096;
+
+/// Event types since the last drain.
+#[derive(Debug, Default)]
+pub struct TypesSeen(Mutex<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    types: HashMap<ByteString, HashMap<ByteString, Sightings>>,
+    count: usize,
+    overflow: u64,
+}
+
+/// How often a type came, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sightings {
+    /// When it came first since the last drain.
+    pub first: Timestamp,
+    /// When it came last.
+    pub last: Timestamp,
+    /// Events accepted.
+    pub accepted: u64,
+    /// Events that the selection kept out.
+    pub filtered: u64,
+    /// Deliveries of events that were accepted before.
+    pub duplicates: u64,
+}
+
+/// What was noted between two drains.
+#[derive(Debug, Default)]
+pub struct Drained {
+    /// Provider, type and what became of its events.
+    pub types: Vec<(ByteString, ByteString, Sightings)>,
+    /// Events of types that found no room.
+    pub overflow: u64,
+}
+
+impl Drained {
+    /// One row for each provider, type and verdict, as they are kept.
+    pub fn into_rows(self) -> Vec<TypeSeen> {
+        let rows = self.types.into_iter().flat_map(|(provider, event_type, sightings)| {
+            let Sightings { first, last, accepted, filtered, duplicates } = sightings;
+            let counts = [
+                (AnswerVerdict::Accepted, accepted),
+                (AnswerVerdict::Filtered, filtered),
+                (AnswerVerdict::Duplicate, duplicates),
+            ];
+            counts.into_iter().filter(|(_, count)| *count > 0).map(move |(verdict, count)| TypeSeen {
+                provider: provider.to_string(),
+                event_type: event_type.to_string(),
+                verdict: verdict.as_str().to_owned(),
+                count,
+                first,
+                last,
+            })
+        });
+        rows.collect()
+    }
+}
+
+impl TypesSeen {
+    /// Notes one event.
+    pub fn seen(&self, provider: &str, event_type: &str, verdict: AnswerVerdict, when: Timestamp) {
+        let mut seen = self.lock();
+        if let Some(sightings) = seen.types.get_mut(provider).and_then(|types| types.get_mut(event_type)) {
+            sightings.add(verdict, when);
+        } else if seen.count < TYPES_MAX {
+            let mut sightings =
+                Sightings { first: when, last: when, accepted: 0, filtered: 0, duplicates: 0 };
+            sightings.add(verdict, when);
+            // Copied, because the text at hand is part of a body and would keep all of it alive.
+            seen.types.entry(provider.into()).or_default().insert(event_type.into(), sightings);
+            seen.count += 1;
+        } else {
+            seen.overflow += 1;
+        }
+    }
+
+    /// Everything since the last drain.
+    pub fn drain(&self) -> Drained {
+        let seen = std::mem::take(&mut *self.lock());
+        let types = seen.types.into_iter().flat_map(|(provider, types)| {
+            types.into_iter().map(move |(event_type, sightings)| (provider.clone(), event_type, sightings))
+        });
+        Drained { types: types.collect(), overflow: seen.overflow }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sightings {
+    fn add(&mut self, verdict: AnswerVerdict, when: Timestamp) {
+        self.last = self.last.max(when);
+        match verdict {
+            AnswerVerdict::Accepted => self.accepted += 1,
+            AnswerVerdict::Filtered => self.filtered += 1,
+            AnswerVerdict::Duplicate => self.duplicates += 1,
+            // What is quarantined has no type that could be trusted.
+            AnswerVerdict::Quarantined => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drain_takes_what_was_noted_and_leaves_nothing() {
+        let types = TypesSeen::default();
+        types.seen("stream", "call.ring", AnswerVerdict::Accepted, Timestamp(1));
+        types.seen("stream", "call.ring", AnswerVerdict::Filtered, Timestamp(2));
+        let drained = types.drain();
+        let sightings =
+            Sightings { first: Timestamp(1), last: Timestamp(2), accepted: 1, filtered: 1, duplicates: 0 };
+        assert_eq!(drained.types, [("stream".into(), "call.ring".into(), sightings)]);
+        assert!(types.drain().types.is_empty());
+    }
+
+    #[test]
+    fn a_flood_of_invented_types_is_counted_and_takes_no_more_room() {
+        let types = TypesSeen::default();
+        for n in 0..TYPES_MAX + 7 {
+            types.seen("stream", &format!("made.up.{n}"), AnswerVerdict::Accepted, Timestamp(1));
+        }
+        types.seen("stream", "made.up.0", AnswerVerdict::Accepted, Timestamp(2));
+        let drained = types.drain();
+        assert_eq!((drained.types.len(), drained.overflow), (TYPES_MAX, 7));
+    }
+}

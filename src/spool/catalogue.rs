@@ -1,0 +1,152 @@
+//! Which segments there are, what they hold, and what may go.
+//!
+//! The picture of the directory in memory: enough to find a position on disk in one look (a sparse
+//! index, one point every 64 KiB), to account for bytes, and to name the next segment that may be
+//! pruned. It does no I/O. Every segment but the newest is closed and never written again; the
+//! newest is never pruned, because its name tells how far the positions have got.
+
+use std::collections::VecDeque;
+
+use super::clock::Steady;
+use super::frame::Seed;
+use super::segment::HEADER_BYTES;
+use crate::event::Position;
+
+/// Bytes between two points of the index: what a reader scans past at most, and 16 bytes of memory.
+const INDEX_EVERY_BYTES: u64 = 64 * 1024;
+
+/// One segment.
+#[derive(Clone, Debug)]
+pub(super) struct Segment {
+    /// The first position it may hold; its file's name.
+    pub(super) base: Position,
+    /// The last position it accounts for; the one before `base` while it is empty.
+    pub(super) last: Position,
+    /// Checks its frames. `None` if the header is lost and nothing in it can be read.
+    pub(super) seed: Option<Seed>,
+    /// Bytes of the file that are durable.
+    pub(super) len: u64,
+    /// Whole records in it.
+    pub(super) records: u64,
+    /// When its newest record came.
+    pub(super) newest: Steady,
+    index: Vec<(Position, u64)>,
+}
+
+impl Segment {
+    /// A segment with a header and no record.
+    pub(super) fn new(base: Position, seed: Option<Seed>, created: Steady) -> Self {
+        Self {
+            base,
+            last: before(base),
+            seed,
+            len: HEADER_BYTES,
+            records: 0,
+            newest: created,
+            index: Vec::new(),
+        }
+    }
+
+    /// Whether it holds no record and no damage that may have been one.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len <= HEADER_BYTES
+    }
+
+    /// The position of its first whole record.
+    pub(super) fn first_record(&self) -> Option<Position> {
+        self.index.first().map(|&(position, _)| position)
+    }
+
+    /// Notes a record at this offset, for the index and the count.
+    pub(super) fn note(&mut self, position: Position, offset: u64) {
+        self.last = position;
+        self.records += 1;
+        let due = self.index.last().is_none_or(|&(_, indexed)| offset >= indexed + INDEX_EVERY_BYTES);
+        if due {
+            self.index.push((position, offset));
+        }
+    }
+
+    /// An offset at or before the record at this position, where a frame begins.
+    pub(super) fn offset_before(&self, position: Position) -> u64 {
+        let behind = self.index.partition_point(|&(indexed, _)| indexed <= position);
+        behind.checked_sub(1).map_or(HEADER_BYTES, |at| self.index[at].1)
+    }
+}
+
+/// The position before this one.
+pub(super) fn before(position: Position) -> Position {
+    Position(position.0.saturating_sub(1))
+}
+
+/// The segments, oldest first, by rising positions.
+#[derive(Debug, Default)]
+pub(super) struct Catalogue {
+    segments: VecDeque<Segment>,
+    bytes: u64,
+}
+
+impl Catalogue {
+    /// Adds a segment behind all others.
+    pub(super) fn push(&mut self, segment: Segment) {
+        self.bytes += segment.len;
+        self.segments.push_back(segment);
+    }
+
+    /// Changes the newest segment, and keeps the sum of bytes right.
+    pub(super) fn grow_newest(&mut self, grow: impl FnOnce(&mut Segment)) {
+        if let Some(segment) = self.segments.back_mut() {
+            let before = segment.len;
+            grow(segment);
+            self.bytes = self.bytes - before + segment.len;
+        }
+    }
+
+    /// Takes the oldest segment out.
+    pub(super) fn pop_oldest(&mut self) -> Option<Segment> {
+        let segment = self.segments.pop_front()?;
+        self.bytes -= segment.len;
+        Some(segment)
+    }
+
+    /// Puts back what [`Catalogue::pop_oldest`] took out.
+    pub(super) fn restore_oldest(&mut self, segment: Segment) {
+        self.bytes += segment.len;
+        self.segments.push_front(segment);
+    }
+
+    /// The oldest segment, if it is not the newest and every position before the next one is settled,
+    /// those of damaged records included: a reader has been told of them.
+    pub(super) fn prunable(&self, settled: Position) -> Option<&Segment> {
+        let next = self.segments.get(1)?;
+        self.segments.front().filter(|_| before(next.base) <= settled)
+    }
+
+    /// Bytes of all segments.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// How many segments there are.
+    pub(super) fn len(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// The oldest segment.
+    pub(super) fn oldest(&self) -> Option<&Segment> {
+        self.segments.front()
+    }
+
+    /// The newest segment.
+    pub(super) fn newest(&self) -> Option<&Segment> {
+        self.segments.back()
+    }
+
+    /// The oldest segment that accounts for a position behind `after`, and the position behind all
+    /// that it accounts for: where the next segment begins, or `None` if it is the newest.
+    pub(super) fn behind(&self, after: Position) -> Option<(&Segment, Option<Position>)> {
+        let at = self.segments.partition_point(|segment| segment.last <= after);
+        let segment = self.segments.get(at)?;
+        Some((segment, self.segments.get(at + 1).map(|next| next.base)))
+    }
+}

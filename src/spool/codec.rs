@@ -1,0 +1,351 @@
+//! What a spooled entry looks like in bytes.
+//!
+//! The one place that knows the layout, for the log and for the dead letters alike. Decoding is
+//! zero-copy: every text and the body are slices that share the input's allocation. The first
+//! byte is the layout's version; a version is never changed, only followed by a new one, together with
+//! a new segment format, so that an older release refuses the log instead of skipping records. Integrity
+//! is the business of whoever stores the bytes: what decodes here may still be damaged, so nothing
+//! is trusted, and every length is checked before it is used.
+
+use bytes::{Buf, BufMut, Bytes};
+use bytestring::ByteString;
+
+use crate::event::{Entry, Event, EventTime, Quarantined, Timestamp};
+
+const VERSION: u8 = 1;
+
+const EVENT: u8 = 0;
+const QUARANTINED: u8 = 1;
+
+const ABSENT: u8 = 0;
+const PRESENT: u8 = 1;
+
+const STATED: u8 = 0;
+const INFERRED: u8 = 1;
+
+/// Why bytes are not an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// A later release wrote the bytes: keep them, and do not treat them as damage.
+    #[error("entry has layout version {0}, expected at most {VERSION}")]
+    Newer(u8),
+    /// No release wrote the bytes like this.
+    #[error("entry is malformed: {0}")]
+    Malformed(&'static str),
+}
+
+/// Appends the entry's bytes to `out`.
+pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
+    out.put_u8(VERSION);
+    match entry {
+        Entry::Event(event) => {
+            out.put_u8(EVENT);
+            encode_event(event, out);
+        }
+        Entry::Quarantined(quarantined) => {
+            out.put_u8(QUARANTINED);
+            encode_quarantined(quarantined, out);
+        }
+    }
+}
+
+/// Reads the entry that `input` holds from its first byte to its last.
+pub fn decode(input: Bytes) -> Result<Entry, CodecError> {
+    let mut reader = Reader(input);
+    match reader.byte()? {
+        VERSION => {}
+        newer if newer > VERSION => return Err(CodecError::Newer(newer)),
+        _ => return Err(CodecError::Malformed("unknown version")),
+    }
+    let entry = match reader.byte()? {
+        EVENT => Entry::Event(decode_event(&mut reader)?),
+        QUARANTINED => Entry::Quarantined(decode_quarantined(&mut reader)?),
+        _ => return Err(CodecError::Malformed("unknown kind")),
+    };
+    if reader.0.is_empty() { Ok(entry) } else { Err(CodecError::Malformed("bytes behind the end")) }
+}
+
+fn encode_event(event: &Event, out: &mut Vec<u8>) {
+    let Event {
+        id,
+        source,
+        event_type,
+        provider,
+        family,
+        intake,
+        key,
+        subject,
+        time,
+        arrived,
+        extensions,
+        only_sink,
+        body,
+    } = event;
+    out.put_i64_le(arrived.0);
+    for text in [id, source, event_type, provider, family, intake] {
+        put_bytes(text.as_bytes(), out);
+    }
+    for optional in [key, subject, only_sink] {
+        put_optional(optional.as_ref(), out);
+    }
+    match time {
+        EventTime::Stated(text) => {
+            out.put_u8(STATED);
+            put_bytes(text.as_bytes(), out);
+        }
+        EventTime::Inferred(moment) => {
+            out.put_u8(INFERRED);
+            out.put_i64_le(moment.0);
+        }
+    }
+    put_length(extensions.len(), out);
+    for (name, value) in extensions {
+        put_bytes(name.as_bytes(), out);
+        put_bytes(value.as_bytes(), out);
+    }
+    put_bytes(body, out);
+}
+
+fn decode_event(reader: &mut Reader) -> Result<Event, CodecError> {
+    let arrived = Timestamp(reader.i64()?);
+    let [id, source, event_type, provider, family, intake] = reader.texts()?;
+    let key = reader.optional_text()?;
+    let subject = reader.optional_text()?;
+    let only_sink = reader.optional_text()?;
+    let time = match reader.byte()? {
+        STATED => EventTime::Stated(reader.text()?),
+        INFERRED => EventTime::Inferred(Timestamp(reader.i64()?)),
+        _ => return Err(CodecError::Malformed("unknown kind of time")),
+    };
+    let extensions = reader.extensions()?;
+    let body = reader.bytes()?;
+    Ok(Event {
+        id,
+        source,
+        event_type,
+        provider,
+        family,
+        intake,
+        key,
+        subject,
+        time,
+        arrived,
+        extensions,
+        only_sink,
+        body,
+    })
+}
+
+fn encode_quarantined(quarantined: &Quarantined, out: &mut Vec<u8>) {
+    let Quarantined { id, source, provider, intake, reason, detail, arrived, body } = quarantined;
+    out.put_i64_le(arrived.0);
+    for text in [id, source, provider, intake, reason, detail] {
+        put_bytes(text.as_bytes(), out);
+    }
+    put_bytes(body, out);
+}
+
+fn decode_quarantined(reader: &mut Reader) -> Result<Quarantined, CodecError> {
+    let arrived = Timestamp(reader.i64()?);
+    let [id, source, provider, intake, reason, detail] = reader.texts()?;
+    let body = reader.bytes()?;
+    Ok(Quarantined { id, source, provider, intake, reason, detail, arrived, body })
+}
+
+/// A length in base 128, least significant digit first, the high bit set on all but the last.
+fn put_length(length: usize, out: &mut Vec<u8>) {
+    let mut rest = length as u64;
+    while rest >= 0x80 {
+        out.put_u8((rest & 0x7f) as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.put_u8(rest as u8);
+}
+
+fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    put_length(bytes.len(), out);
+    out.put_slice(bytes);
+}
+
+fn put_optional(text: Option<&ByteString>, out: &mut Vec<u8>) {
+    match text {
+        None => out.put_u8(ABSENT),
+        Some(text) => {
+            out.put_u8(PRESENT);
+            put_bytes(text.as_bytes(), out);
+        }
+    }
+}
+
+/// What is left of the input.
+struct Reader(Bytes);
+
+impl Reader {
+    fn byte(&mut self) -> Result<u8, CodecError> {
+        self.0.try_get_u8().map_err(|_| CodecError::Malformed("ends early"))
+    }
+
+    fn i64(&mut self) -> Result<i64, CodecError> {
+        self.0.try_get_i64_le().map_err(|_| CodecError::Malformed("ends early"))
+    }
+
+    fn length(&mut self) -> Result<usize, CodecError> {
+        let mut length = 0_u64;
+        for shift in (0..63).step_by(7) {
+            let byte = self.byte()?;
+            length |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return usize::try_from(length).map_err(|_| CodecError::Malformed("length out of range"));
+            }
+        }
+        Err(CodecError::Malformed("length out of range"))
+    }
+
+    fn bytes(&mut self) -> Result<Bytes, CodecError> {
+        let length = self.length()?;
+        if length > self.0.len() {
+            return Err(CodecError::Malformed("length beyond the end"));
+        }
+        Ok(self.0.split_to(length))
+    }
+
+    fn text(&mut self) -> Result<ByteString, CodecError> {
+        ByteString::try_from(self.bytes()?).map_err(|_| CodecError::Malformed("text is not UTF-8"))
+    }
+
+    fn texts<const N: usize>(&mut self) -> Result<[ByteString; N], CodecError> {
+        let mut texts = [const { ByteString::from_static("") }; N];
+        for text in &mut texts {
+            *text = self.text()?;
+        }
+        Ok(texts)
+    }
+
+    fn optional_text(&mut self) -> Result<Option<ByteString>, CodecError> {
+        match self.byte()? {
+            ABSENT => Ok(None),
+            PRESENT => self.text().map(Some),
+            _ => Err(CodecError::Malformed("unknown presence")),
+        }
+    }
+
+    fn extensions(&mut self) -> Result<Vec<(ByteString, ByteString)>, CodecError> {
+        let count = self.length()?;
+        // Each pair takes at least its two lengths, so a damaged count cannot reserve the memory.
+        if count > self.0.len() / 2 {
+            return Err(CodecError::Malformed("more extensions than bytes"));
+        }
+        (0..count).map(|_| Ok((self.text()?, self.text()?))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text() -> impl Strategy<Value = ByteString> {
+        proptest::string::string_regex("[a-zé✓]{0,300}").unwrap().prop_map(ByteString::from)
+    }
+
+    fn body() -> impl Strategy<Value = Bytes> {
+        proptest::collection::vec(any::<u8>(), 0..600).prop_map(Bytes::from)
+    }
+
+    fn time() -> impl Strategy<Value = EventTime> {
+        prop_oneof![
+            text().prop_map(EventTime::Stated),
+            any::<i64>().prop_map(|nanos| EventTime::Inferred(Timestamp(nanos))),
+        ]
+    }
+
+    prop_compose! {
+        fn event()(
+            texts in proptest::array::uniform6(text()),
+            optional in proptest::array::uniform3(proptest::option::of(text())),
+            time in time(),
+            arrived in any::<i64>(),
+            extensions in proptest::collection::vec((text(), text()), 0..5),
+            body in body(),
+        ) -> Entry {
+            let [id, source, event_type, provider, family, intake] = texts;
+            let [key, subject, only_sink] = optional;
+            let arrived = Timestamp(arrived);
+            Entry::Event(Event {
+                id, source, event_type, provider, family, intake, key, subject, time, arrived,
+                extensions, only_sink, body,
+            })
+        }
+    }
+
+    prop_compose! {
+        fn quarantined()(
+            texts in proptest::array::uniform6(text()),
+            arrived in any::<i64>(),
+            body in body(),
+        ) -> Entry {
+            let [id, source, provider, intake, reason, detail] = texts;
+            let arrived = Timestamp(arrived);
+            Entry::Quarantined(Quarantined { id, source, provider, intake, reason, detail, arrived, body })
+        }
+    }
+
+    fn entry() -> impl Strategy<Value = Entry> {
+        prop_oneof![event(), quarantined()]
+    }
+
+    fn encoded(entry: &Entry) -> Bytes {
+        let mut out = Vec::new();
+        encode(entry, &mut out);
+        Bytes::from(out)
+    }
+
+    proptest! {
+        #[test]
+        fn an_encoded_entry_decodes_to_itself(entry in entry()) {
+            prop_assert_eq!(decode(encoded(&entry)), Ok(entry));
+        }
+
+        #[test]
+        fn an_entry_cut_short_is_malformed(entry in entry(), cut in any::<proptest::sample::Index>()) {
+            let bytes = encoded(&entry);
+            let kept = cut.index(bytes.len());
+            prop_assert!(matches!(decode(bytes.slice(..kept)), Err(CodecError::Malformed(_))));
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in body()) {
+            let mut input = vec![VERSION];
+            input.extend_from_slice(&bytes);
+            let _ = decode(Bytes::from(input));
+        }
+    }
+
+    #[test]
+    fn a_decoded_body_shares_the_inputs_allocation() {
+        let quarantined = Quarantined {
+            id: "sha256-00".into(),
+            source: "/stream/default".into(),
+            provider: "stream".into(),
+            intake: "video".into(),
+            reason: "json".into(),
+            detail: "expected a value at byte 1".into(),
+            arrived: Timestamp(1),
+            body: Bytes::from_static(b"{"),
+        };
+        let input = encoded(&Entry::Quarantined(quarantined));
+        let Entry::Quarantined(decoded) = decode(input.clone()).unwrap() else {
+            panic!("a quarantined delivery stays one");
+        };
+        assert!(input.as_ptr_range().contains(&decoded.body.as_ptr()));
+        assert!(input.as_ptr_range().contains(&decoded.detail.as_bytes().as_ptr()));
+    }
+
+    #[test]
+    fn an_entry_of_a_later_release_is_told_apart_from_damage() {
+        assert_eq!(decode(Bytes::from_static(&[VERSION + 1, 0])), Err(CodecError::Newer(VERSION + 1)));
+        assert_eq!(decode(Bytes::from_static(&[0, 0])), Err(CodecError::Malformed("unknown version")));
+    }
+}

@@ -1,0 +1,310 @@
+//! The group-commit step: many appends, one write, one fdatasync, then all the answers.
+//!
+//! A plain struct that a thread calls; it reads no clock and starts nothing, so a simulated disk can
+//! drive it call by call (only the time an fdatasync takes is measured). Nothing is answered before its bytes are durable. A group is stored or
+//! refused as one where the disk is concerned. When there is no room it cuts back to the durable
+//! length and carries on later; when the disk cannot be trusted (a failed fsync, a failed cut) it
+//! never writes again. It keeps no queue and decides nothing about when groups form.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::catalogue::Segment;
+use super::clock::{Moment, Steady};
+use super::disk::{DiskFile, is_full, write_all_at};
+use super::frame::{self, FRAME_HEADER_BYTES, Seed};
+use super::segment::{self, HEADER_BYTES, Header};
+use super::shared::{Gate, Reader};
+use super::tail::Block;
+use super::window::{Sighting, Window};
+use super::{AppendError, Appended, DuplicateKey, RECORD_BYTES_MAX};
+use crate::event::{Entry, Position};
+
+mod room;
+
+/// How long appends are refused after the disk said that it is full, before it is asked again.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
+
+/// The answer to an append.
+pub type Answer = Result<Appended, AppendError>;
+
+/// One waiting append.
+#[derive(Debug)]
+pub struct Append {
+    /// What to store.
+    pub entry: Entry,
+    /// Recognises later copies, if they are to be.
+    pub duplicate: Option<DuplicateKey>,
+    /// Where the answer goes. Nobody need be there any more.
+    pub answer: oneshot::Sender<Answer>,
+}
+
+/// Writes groups of appends. There is one per spool.
+pub struct Committer {
+    shared: Arc<Reader>,
+    window: Window,
+    active: Option<Active>,
+    /// A file without records that has the next segment's name.
+    leftover: bool,
+    /// When the free space was last looked at.
+    free_sampled: Option<Steady>,
+    /// The disk said that it is full, so until when to refuse, and why.
+    retry: Option<(Steady, Gate)>,
+    failed: bool,
+}
+
+/// The segment that is being written.
+struct Active {
+    file: Box<dyn DiskFile>,
+    seed: Seed,
+    /// Bytes that are durable: where the next group goes, and where a failed one is cut off.
+    durable_len: u64,
+}
+
+/// A group on its way to the disk.
+struct Staged {
+    bytes: Vec<u8>,
+    first: Position,
+    /// Where each record begins in `bytes`; its position is `first` and its place in here.
+    offsets: Vec<usize>,
+    answers: Vec<(oneshot::Sender<Answer>, Appended)>,
+}
+
+/// Why nothing gets to the disk.
+enum Trouble {
+    /// There is no room: refuse, and go on when there is.
+    Full(Gate),
+    /// The disk cannot be trusted any more.
+    Broken(String),
+}
+
+impl Committer {
+    pub(super) fn new(shared: Arc<Reader>, window: Window, leftover: bool) -> Self {
+        Self { shared, window, active: None, leftover, free_sampled: None, retry: None, failed: false }
+    }
+
+    /// Stores a group and answers all of it. Empties `group`.
+    pub fn commit(&mut self, group: &mut Vec<Append>, now: Moment) {
+        self.window.expire(now.steady);
+        self.answer_known(group);
+        if !group.is_empty() {
+            self.store(group, now);
+            self.refresh_gate(now);
+        }
+    }
+
+    /// Answers what the window knows to be durable; the rest stays.
+    fn answer_known(&self, group: &mut Vec<Append>) {
+        let known = |append: &mut Append| {
+            let durable = |key| self.window.sighting(key) == Sighting::Durable;
+            !self.failed && append.duplicate.is_some_and(durable)
+        };
+        for append in group.extract_if(.., known) {
+            reply(append.answer, Ok(Appended::Duplicate));
+        }
+    }
+
+    fn store(&mut self, group: &mut Vec<Append>, now: Moment) {
+        let seed = match self.segment(now) {
+            Ok(seed) => seed,
+            Err(trouble) => {
+                let refusal = self.meet(trouble, now);
+                return group.drain(..).for_each(|append| reply(append.answer, Err(refusal)));
+            }
+        };
+        let staged = self.stage(group, seed, now);
+        if staged.answers.is_empty() {
+            return;
+        }
+        match self.write(&staged.bytes, now) {
+            Ok(()) => self.publish(staged, now),
+            Err(trouble) => {
+                self.window.roll_back();
+                let refusal = self.meet(trouble, now);
+                staged.answers.into_iter().for_each(|(answer, _)| reply(answer, Err(refusal)));
+            }
+        }
+    }
+
+    /// The seed of the segment to write to; begins one if need be.
+    fn segment(&mut self, now: Moment) -> Result<Seed, Trouble> {
+        let segment_bytes = self.shared.options.segment_bytes;
+        match &self.active {
+            _ if self.failed => Err(Trouble::Broken("the spool has failed before".into())),
+            Some(active) if active.durable_len < segment_bytes => Ok(active.seed),
+            _ => self.begin_segment(now),
+        }
+    }
+
+    /// Makes the next segment, durable with its directory entry before anything is written to it.
+    fn begin_segment(&mut self, now: Moment) -> Result<Seed, Trouble> {
+        self.active = None;
+        let base = self.shared.view().next;
+        let id = RandomState::new().build_hasher().finish();
+        let header = Header { id, base, created: now.wall };
+        let (disk, dir) = (Arc::clone(&self.shared.disk), self.shared.dir.clone());
+        let file = loop {
+            match segment::create(&*disk, &dir, &header, self.leftover) {
+                Ok(file) => break file,
+                Err(error) if is_full(&error) => {
+                    self.leftover = true;
+                    if !self.prune_oldest() {
+                        return Err(Trouble::Full(self.why_full(now)));
+                    }
+                }
+                Err(error) => return Err(Trouble::Broken(format!("cannot make a segment: {error}"))),
+            }
+        };
+        file.sync_all()
+            .and_then(|()| disk.sync_dir(&dir))
+            .map_err(|error| Trouble::Broken(format!("cannot make a new segment durable: {error}")))?;
+        let seed = header.seed();
+        self.shared.view().catalogue.push(Segment::new(base, Some(seed), now.steady));
+        self.active = Some(Active { file, seed, durable_len: HEADER_BYTES });
+        self.leftover = false;
+        Ok(seed)
+    }
+
+    /// Encodes what is new and fits, and sets aside the copies of what is in this very group.
+    fn stage(&mut self, group: &mut Vec<Append>, seed: Seed, now: Moment) -> Staged {
+        let capacity = group.iter().map(|append| weight(&append.entry)).sum();
+        let mut staged = Staged {
+            bytes: Vec::with_capacity(capacity),
+            first: self.shared.view().next,
+            offsets: Vec::with_capacity(group.len()),
+            answers: Vec::with_capacity(group.len()),
+        };
+        let mut room = self.room();
+        for Append { entry, duplicate, answer } in group.drain(..) {
+            if duplicate.is_some_and(|key| self.window.sighting(key) == Sighting::Staged) {
+                staged.answers.push((answer, Appended::Duplicate));
+                continue;
+            }
+            let start = staged.bytes.len();
+            let position = Position(staged.first.0 + staged.offsets.len() as u64);
+            let frame_len = frame::encode(&entry, position, duplicate, seed, &mut staged.bytes);
+            let refusal = if frame_len > FRAME_HEADER_BYTES + RECORD_BYTES_MAX {
+                Some(AppendError::TooLarge)
+            } else if staged.bytes.len() as u64 > room {
+                let gate = self.make_room(staged.bytes.len() as u64, now);
+                room = self.room();
+                gate.err().map(|gate| AppendError::Full { reason: gate.reason() })
+            } else {
+                None
+            };
+            if let Some(refusal) = refusal {
+                staged.bytes.truncate(start);
+                reply(answer, Err(refusal));
+                continue;
+            }
+            staged.offsets.push(start);
+            staged.answers.push((answer, Appended::Stored(position)));
+            duplicate.into_iter().for_each(|key| self.window.stage(key));
+        }
+        staged
+    }
+
+    /// Writes the bytes behind what is durable, and makes them durable.
+    fn write(&mut self, bytes: &[u8], now: Moment) -> Result<(), Trouble> {
+        loop {
+            let Some(active) = self.active.as_mut().filter(|_| !self.failed) else {
+                return Err(Trouble::Broken("the spool failed while the group was staged".into()));
+            };
+            let Err(error) = write_all_at(&*active.file, bytes, active.durable_len) else {
+                let begun = Instant::now();
+                let synced = active.file.sync_data();
+                self.shared.metrics.spool_fsync.observe(begun.elapsed().as_secs_f64());
+                active.durable_len += if synced.is_ok() { bytes.len() as u64 } else { 0 };
+                return synced
+                    .map_err(|error| Trouble::Broken(format!("cannot make events durable: {error}")));
+            };
+            if !is_full(&error) {
+                return Err(Trouble::Broken(format!("cannot write to a segment: {error}")));
+            }
+            // Durably: were the cut lost to a power cut, refused records could come back at positions
+            // that the next segment has given to others.
+            let cut = active.file.truncate(active.durable_len).and_then(|()| active.file.sync_data());
+            if let Err(error) = cut {
+                return Err(Trouble::Broken(format!("cannot take a failed write back: {error}")));
+            }
+            if error.kind() == io::ErrorKind::FileTooLarge && active.durable_len > HEADER_BYTES {
+                // This file may grow no more, but another may.
+                self.active = None;
+                return Err(Trouble::Full(Gate::DiskFull));
+            }
+            if !self.prune_oldest() {
+                return Err(Trouble::Full(self.why_full(now)));
+            }
+        }
+    }
+
+    /// The group is durable: lets readers see it and remembers its keys, then answers.
+    fn publish(&mut self, staged: Staged, now: Moment) {
+        let Staged { bytes, first, offsets, answers } = staged;
+        let written = bytes.len() as u64;
+        let last = Position(first.0 + offsets.len() as u64 - 1);
+        self.window.commit(now.steady);
+        {
+            let mut view = self.shared.view();
+            view.catalogue.grow_newest(|segment| {
+                for (position, &offset) in (first.0..).zip(&offsets) {
+                    segment.note(Position(position), segment.len + offset as u64);
+                }
+                segment.len += written;
+                segment.newest = now.steady;
+            });
+            view.tail.push(Block { first, last, bytes: Bytes::from(bytes) });
+            view.next = last.next();
+        }
+        self.spend_free(written);
+        self.shared.head.send_replace(last);
+        answers.into_iter().for_each(|(answer, appended)| reply(answer, Ok(appended)));
+    }
+
+    /// Does what the trouble asks for, and says how the appends are refused.
+    fn meet(&mut self, trouble: Trouble, now: Moment) -> AppendError {
+        match trouble {
+            Trouble::Full(gate) => {
+                self.retry = Some((now.steady.plus(RETRY_AFTER), gate));
+                self.shared.set_gate(gate);
+                AppendError::Full { reason: gate.reason() }
+            }
+            Trouble::Broken(reason) => {
+                self.fail(&reason);
+                AppendError::Failed
+            }
+        }
+    }
+
+    /// Writes no more. What was not made durable is cut off as well as may be, so that the next
+    /// start does not take the page cache's word for what is on the disk.
+    fn fail(&mut self, reason: &str) {
+        self.failed = true;
+        if let Some(active) = self.active.take() {
+            let cut = active.file.truncate(active.durable_len);
+            if let Err(error) = cut {
+                tracing::error!(%error, "cannot cut a segment back to what is durable");
+            }
+        }
+        self.shared.fail(reason);
+    }
+}
+
+/// About how many bytes an entry becomes, for grouping and for setting memory aside.
+pub(super) fn weight(entry: &Entry) -> usize {
+    let body = match entry {
+        Entry::Event(event) => &event.body,
+        Entry::Quarantined(quarantined) => &quarantined.body,
+    };
+    body.len() + 512
+}
+
+fn reply(to: oneshot::Sender<Answer>, answer: Answer) {
+    // Whoever asked may have gone; what was decided stands all the same.
+    let _ = to.send(answer);
+}

@@ -1,0 +1,169 @@
+//! Bounds: how much may still be written, what gives way first, and when the gate is shut.
+//!
+//! Two bounds hold: bytes of the spool, and bytes free on the file system. Settled segments are kept
+//! for replay only while there is room; they give way, oldest first, before anything is refused. A
+//! record that is not settled never does. The gate shuts one group before the bound, so that what is
+//! already on its way in still fits, and opens by itself.
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::{Committer, Trouble};
+use crate::spool::clock::{Moment, Steady};
+use crate::spool::segment;
+use crate::spool::shared::Gate;
+use crate::spool::writer::GROUP_BYTES_MAX;
+
+/// How long a look at the free space holds good.
+const FREE_SAMPLE_EVERY: Duration = Duration::from_millis(100);
+
+impl Committer {
+    /// Does what is due without anybody asking: prunes what retention is past, and looks whether
+    /// the gate can be opened.
+    pub fn tick(&mut self, now: Moment) {
+        if self.failed {
+            return;
+        }
+        self.window.expire(now.steady);
+        while self.oldest_is_past_retention(now.steady) && self.prune_oldest() {}
+        self.refresh_gate(now);
+    }
+
+    fn oldest_is_past_retention(&self, now: Steady) -> bool {
+        let options = &self.shared.options;
+        let horizon = now.minus(options.retain.max(options.window));
+        let view = self.shared.view();
+        view.catalogue.prunable(self.shared.settled()).is_some_and(|segment| segment.newest < horizon)
+    }
+
+    /// Takes the oldest segment off the disk, if it is settled. Its cursors are durable already;
+    /// one directory sync per file keeps the order of disappearance, so a power cut leaves no hole.
+    pub(super) fn prune_oldest(&mut self) -> bool {
+        if self.failed {
+            return false;
+        }
+        let pruned = {
+            let mut view = self.shared.view();
+            let settled = self.shared.settled();
+            view.catalogue.prunable(settled).is_some().then(|| view.catalogue.pop_oldest()).flatten()
+        };
+        let Some(segment) = pruned else { return false };
+        let path = segment::path(&self.shared.dir, segment.base);
+        match self.shared.disk.remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, path = %path.display(), "cannot remove a segment that is past");
+                self.shared.view().catalogue.restore_oldest(segment);
+                return false;
+            }
+            _ => {}
+        }
+        if let Err(error) = self.shared.disk.sync_dir(&self.shared.dir) {
+            self.fail(&format!("cannot make a removal durable: {error}"));
+        }
+        self.free_sampled = None;
+        !self.failed
+    }
+
+    /// Bytes that may still be written.
+    pub(super) fn room(&self) -> u64 {
+        self.room_by_bytes_max().min(self.room_by_free_bytes())
+    }
+
+    fn room_by_bytes_max(&self) -> u64 {
+        let used = self.shared.view().catalogue.bytes() + self.shared.other_bytes.load(Ordering::Relaxed);
+        self.shared.options.bytes_max.saturating_sub(used)
+    }
+
+    fn room_by_free_bytes(&self) -> u64 {
+        self.shared.free_bytes.load(Ordering::Relaxed).saturating_sub(self.shared.options.free_bytes_min)
+    }
+
+    /// Makes room for that many bytes, if settled segments can, or says what stands in the way.
+    pub(super) fn make_room(&mut self, bytes: u64, now: Moment) -> Result<(), Gate> {
+        loop {
+            self.sample_free(now.steady);
+            let gate = if bytes > self.room_by_bytes_max() {
+                Gate::BytesMax
+            } else if bytes > self.room_by_free_bytes() {
+                Gate::FreeBytes
+            } else {
+                return Ok(());
+            };
+            if !self.prune_oldest() {
+                return Err(gate);
+            }
+        }
+    }
+
+    /// Opens or shuts the gate, as there is room for another group or not.
+    pub(super) fn refresh_gate(&mut self, now: Moment) {
+        if self.failed {
+            return;
+        }
+        let gate = match self.retry {
+            Some((until, gate)) if now.steady < until => gate,
+            _ => {
+                self.retry = None;
+                self.room_for_a_group(now).err().unwrap_or(Gate::Open)
+            }
+        };
+        let bytes = self.shared.view().catalogue.bytes();
+        self.shared.metrics.spool_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.shared.window_events.store(self.window.len(), Ordering::Relaxed);
+        self.shared.set_gate(gate);
+    }
+
+    fn room_for_a_group(&mut self, now: Moment) -> Result<(), Gate> {
+        let bytes = (GROUP_BYTES_MAX as u64).min(self.shared.options.bytes_max / 8);
+        let short = self.make_room(bytes, now);
+        if short.is_ok() || !self.newest_is_settled() {
+            return short;
+        }
+        // All that is left is settled but in the newest segment, which may not go before another
+        // one is there to tell how far the positions have got.
+        match self.begin_segment(now) {
+            Ok(_) => self.make_room(bytes, now),
+            Err(Trouble::Full(gate)) => Err(gate),
+            Err(Trouble::Broken(reason)) => {
+                self.fail(&reason);
+                Err(Gate::Failed)
+            }
+        }
+    }
+
+    fn newest_is_settled(&self) -> bool {
+        let settled = self.shared.settled();
+        let view = self.shared.view();
+        view.catalogue.newest().is_some_and(|newest| !newest.is_empty() && newest.last <= settled)
+    }
+
+    /// Which kind of full the disk is.
+    pub(super) fn why_full(&mut self, now: Moment) -> Gate {
+        match self.shared.disk.free(&self.shared.dir) {
+            Ok(free) if free.inodes == Some(0) => Gate::Inodes,
+            _ => {
+                self.free_sampled = None;
+                self.sample_free(now.steady);
+                Gate::DiskFull
+            }
+        }
+    }
+
+    fn sample_free(&mut self, now: Steady) {
+        if self.free_sampled.is_some_and(|at| now < at.plus(FREE_SAMPLE_EVERY)) {
+            return;
+        }
+        match self.shared.disk.free(&self.shared.dir) {
+            Ok(free) => self.shared.free_bytes.store(free.bytes, Ordering::Relaxed),
+            Err(error) => tracing::warn!(%error, "cannot tell the free space of the spool's file system"),
+        }
+        self.free_sampled = Some(now);
+    }
+
+    /// Counts bytes off the free space until the next look at it.
+    pub(super) fn spend_free(&self, bytes: u64) {
+        let free = self.shared.free_bytes.load(Ordering::Relaxed);
+        self.shared.free_bytes.store(free.saturating_sub(bytes), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,268 @@
+//! The file-system seam: all that the log asks of a disk, and nothing more.
+//!
+//! The log is written against [`Disk`], so that a simulated disk can cut the power at every call,
+//! tear sectors and run out of space. [`RealDisk`] is the only place that touches `std::fs` for the
+//! log. Behind the seam nothing is retried or decided: a call is one system call as far as possible,
+//! and its error goes up as it is. The loops over short writes and reads stand in front of it.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// A file system, as far as the log needs one.
+pub trait Disk: Send + Sync + 'static {
+    /// Makes the directory and its missing ancestors, and makes the new entries durable.
+    fn create_dirs(&self, dir: &Path) -> io::Result<()>;
+    /// Makes a file that must not exist yet, open for reading and writing.
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// Opens an existing file for reading and writing.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// Opens an existing file for reading only.
+    fn open_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// The names of the files in a directory, in no order; names that are not UTF-8 are left out.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+    /// Takes a file's entry out of its directory. Durable after [`Disk::sync_dir`].
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes the directory's entries durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// What the file system that holds the directory has left for this process.
+    fn free(&self, dir: &Path) -> io::Result<Free>;
+    /// Takes the exclusive lock on a file, which is made if it is missing. `None` if another
+    /// process holds it. The lock lasts until the returned value is dropped or the process ends.
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>>;
+}
+
+/// An open file. Reads and writes name their offset, so that a file can be shared.
+pub trait DiskFile: Send + Sync {
+    /// Writes some of the bytes at the offset and says how many: fewer than asked is normal.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+    /// Reads some bytes from the offset and says how many: 0 only at the end of the file.
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Makes the data, and the length needed to read it, durable (fdatasync).
+    fn sync_data(&self) -> io::Result<()>;
+    /// Makes data and all metadata durable (fsync).
+    fn sync_all(&self) -> io::Result<()>;
+    /// Sets the file's length.
+    fn truncate(&self, len: u64) -> io::Result<()>;
+    /// The file's length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Whether the file holds nothing.
+    fn is_empty(&self) -> io::Result<bool> {
+        self.len().map(|len| len == 0)
+    }
+}
+
+/// Holds a directory for one process, for as long as it lives.
+pub trait DiskLock: Send + Sync {}
+
+/// What a file system has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Free {
+    /// Bytes that this process may still allocate.
+    pub bytes: u64,
+    /// Files that may still be made; `None` where the file system has no such bound.
+    pub inodes: Option<u64>,
+}
+
+/// The disk of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealDisk {
+    lock_wait: Duration,
+}
+
+/// How often a held lock is tried again; there is no way to wait for one with a deadline.
+const LOCK_RETRY: Duration = Duration::from_millis(50);
+
+impl RealDisk {
+    /// A disk that waits this long for a lock that another process holds, as in a rolling update
+    /// where the old process is still shutting down. The default does not wait.
+    pub fn waiting(lock_wait: Duration) -> Self {
+        Self { lock_wait }
+    }
+}
+
+impl Disk for RealDisk {
+    fn create_dirs(&self, dir: &Path) -> io::Result<()> {
+        let missing: Vec<&Path> =
+            dir.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+        fs::create_dir_all(dir)?;
+        for made in missing {
+            self.sync_dir(parent(made))?;
+        }
+        Ok(())
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        open(OpenOptions::new().read(true).write(true).create_new(true), path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        open(OpenOptions::new().read(true).write(true), path)
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        open(OpenOptions::new().read(true), path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let names = fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
+        names.filter_map(io::Result::transpose).collect()
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+
+    fn free(&self, dir: &Path) -> io::Result<Free> {
+        let stat = rustix::fs::statvfs(dir)?;
+        Ok(Free {
+            bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+            // File systems without a fixed table of inodes (btrfs) say that they have none at all.
+            inodes: (stat.f_files > 0).then_some(stat.f_favail),
+        })
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let deadline = Instant::now() + self.lock_wait;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(Box::new(FileLock { _file: file }))),
+                Err(TryLockError::Error(error)) => return Err(error),
+                Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return Ok(None),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_RETRY),
+            }
+        }
+    }
+}
+
+fn open(options: &OpenOptions, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+    Ok(Box::new(RealFile(options.open(path)?)))
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.0.write_at(bytes, offset)
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(bytes, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+}
+
+/// The kernel drops the lock with the last handle of the open file.
+struct FileLock {
+    _file: File,
+}
+
+impl DiskLock for FileLock {}
+
+/// Whether a failed write means that there is no room, rather than that the disk is broken:
+/// no space, a quota, a bound on the size of files, or a write that takes nothing.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull, WriteZero};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge | WriteZero)
+}
+
+/// Writes all the bytes at the offset, however short the single writes are.
+pub(super) fn write_all_at(file: &dyn DiskFile, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write_at(bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                bytes = &bytes[written..];
+                offset += written as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of one page: the unit in which a bad stretch of a disk is given up.
+const PAGE_BYTES: usize = 4096;
+
+/// Fills the buffer from the offset and says how many bytes there were before the end of the file.
+///
+/// A page that the disk cannot read (EIO) is left zero: no frame verifies there, so the damage is
+/// found and counted like any other, and one bad sector does not take the rest along.
+pub(super) fn read_full_at(file: &dyn DiskFile, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+    match read_until_end(file, bytes, offset) {
+        Err(error) if is_unreadable(&error) => {}
+        result => return result,
+    }
+    let mut total = 0;
+    for page in bytes.chunks_mut(PAGE_BYTES) {
+        let wanted = page.len();
+        let read = match read_until_end(file, page, offset + total as u64) {
+            Err(error) if is_unreadable(&error) => {
+                page.fill(0);
+                wanted
+            }
+            result => result?,
+        };
+        total += read;
+        if read < wanted {
+            break;
+        }
+    }
+    Ok(total)
+}
+
+fn is_unreadable(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+}
+
+fn read_until_end(file: &dyn DiskFile, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match file.read_at(&mut bytes[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Keeps a write beyond RLIMIT_FSIZE an error that can be answered (EFBIG) instead of a signal that
+/// kills the process. Call once, inside the tokio runtime, before the first append.
+pub fn survive_file_size_limit() -> io::Result<()> {
+    // The number of SIGXFSZ on every Linux but MIPS and PA-RISC. The process keeps it caught after
+    // the returned stream is dropped.
+    const SIGXFSZ: i32 = 25;
+    tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(SIGXFSZ)).map(drop)
+}

@@ -1,0 +1,197 @@
+//! The spool as the rest of the bridge sees it: open, append, read, settle, close.
+//!
+//! A cheap handle. Appending and reading are async and never block a worker thread on the disk:
+//! writing is one thread's business, and a read from disk goes to the blocking pool. The handle
+//! decides nothing; see the committer for what an answer promises.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::clock::{Clock, Moment};
+use super::committer::{Append, Committer};
+use super::disk::Disk;
+use super::recovery::{self, Recovered, failed};
+use super::shared::{Gate, Life, Reader, View};
+use super::tail::Tail;
+use super::window::Window;
+use super::writer::{Message, QUEUE_MAX, Writer};
+use super::{
+    AppendError, Appended, Batch, DuplicateKey, ReadError, Recovery, SpoolError, SpoolOptions, Usage,
+};
+use crate::event::{Entry, Position};
+use crate::telemetry::Metrics;
+
+/// A handle on the log; all of one spool's handles are alike.
+///
+/// The directory is held until the last handle is dropped.
+#[derive(Clone)]
+pub struct Spool {
+    reader: Arc<Reader>,
+    queue: mpsc::Sender<Message>,
+    /// Ends when the writer has.
+    writing: watch::Receiver<()>,
+}
+
+impl Spool {
+    /// Opens the spool in a directory, which is made if it is missing, and recovers what is in it.
+    ///
+    /// Blocks while it reads every retained segment, and for as long as the disk was told to wait for
+    /// the lock. Next, tell it every cursor with [`Spool::resume_after`] and [`Spool::settle`].
+    pub fn open(
+        dir: &Path,
+        disk: Arc<dyn Disk>,
+        options: SpoolOptions,
+        metrics: Arc<Metrics>,
+    ) -> Result<(Self, Recovery), SpoolError> {
+        let clock = Clock::start();
+        let (committer, reader, recovery) = Committer::open(dir, disk, options, metrics, clock.now())?;
+        let (queue, receiver) = mpsc::channel(QUEUE_MAX);
+        let (ends_with_the_writer, writing) = watch::channel(());
+        let writer = Writer { committer, queue: receiver, shared: Arc::clone(&reader), clock };
+        let run = move || {
+            writer.run();
+            drop(ends_with_the_writer);
+        };
+        std::thread::Builder::new()
+            .name("spool-writer".into())
+            .spawn(run)
+            .map_err(failed("start the writer for", dir))?;
+        Ok((Self { reader, queue, writing }, recovery))
+    }
+
+    /// Stores the entry, and returns when it is on stable storage, or finds that a copy of it is.
+    ///
+    /// Dropping the future withdraws nothing that has been queued.
+    pub async fn append(
+        &self,
+        entry: Entry,
+        duplicate: Option<DuplicateKey>,
+    ) -> Result<Appended, AppendError> {
+        if self.reader.gate() >= Gate::Closing {
+            return Err(self.stopped());
+        }
+        let (answer, answered) = oneshot::channel();
+        let append = Append { entry, duplicate, answer };
+        if self.queue.send(Message::Append(append)).await.is_err() {
+            return Err(self.stopped());
+        }
+        answered.await.unwrap_or_else(|_| Err(self.stopped()))
+    }
+
+    fn stopped(&self) -> AppendError {
+        match &*self.reader.life.borrow() {
+            Life::Failed(_) => AppendError::Failed,
+            Life::Running | Life::Closed => AppendError::Full { reason: Gate::Closing.reason() },
+        }
+    }
+
+    /// Whether an append has a chance, or why it has none. Cheap: ask before a body is read.
+    pub fn accepting(&self) -> Result<(), &'static str> {
+        match self.reader.gate() {
+            Gate::Open => Ok(()),
+            shut => Err(shut.reason()),
+        }
+    }
+
+    /// The newest durable position.
+    pub fn head(&self) -> Position {
+        self.reader.head()
+    }
+
+    /// The oldest position that is kept; the next one to be given while nothing is.
+    pub fn first(&self) -> Position {
+        self.reader.first()
+    }
+
+    /// The records behind `after`, in order: at most `records_max`, and about `bytes_max` of encoded
+    /// bytes, but at least one. Waits until something durable is behind `after`. Positions that
+    /// cannot be read are passed over and counted in the batch, so a batch may be empty of entries.
+    pub async fn read(
+        &self,
+        after: Position,
+        records_max: usize,
+        bytes_max: usize,
+    ) -> Result<Batch, ReadError> {
+        self.reader.read(after, records_max, bytes_max).await
+    }
+
+    /// Tells that every cursor is durably at or past this position: whole segments up to it may go
+    /// once the retention is past, or when space runs short. Before the first call none may.
+    pub fn settle(&self, through: Position) {
+        self.reader.settle(through);
+    }
+
+    /// Tells how far a cursor had got. Call it for every cursor after opening and before the first
+    /// append: if the newest segments were lost, their positions must not be given to other events,
+    /// which that cursor would then pass over.
+    pub fn resume_after(&self, cursor: Position) {
+        self.reader.resume_after(cursor);
+    }
+
+    /// Tells how many bytes the owner's other files in the directory take; they count as the spool's.
+    pub fn set_other_bytes(&self, bytes: u64) {
+        self.reader.set_other_bytes(bytes);
+    }
+
+    /// What the spool takes up.
+    pub fn usage(&self) -> Usage {
+        self.reader.usage()
+    }
+
+    /// Resolves when the disk can no longer be trusted, with the reason; never before, and never
+    /// after an orderly close. Exit with code 74.
+    pub async fn failed(&self) -> String {
+        let mut life = self.reader.life.subscribe();
+        loop {
+            if let Life::Failed(reason) = &*life.borrow_and_update() {
+                return reason.to_string();
+            }
+            if life.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Takes nothing more, answers what was queued, and stops the writer. Reading goes on as far as
+    /// there is something to read.
+    pub async fn close(&self) {
+        self.reader.set_gate(Gate::Closing);
+        // An error means that the writer has already stopped.
+        let _ = self.queue.send(Message::Close).await;
+        let mut writing = self.writing.clone();
+        while writing.changed().await.is_ok() {}
+    }
+}
+
+impl Committer {
+    /// Opens a spool without a thread: the caller commits, ticks and tells the time. What
+    /// [`Spool::open`] is made of, and what a simulation drives.
+    pub fn open(
+        dir: &Path,
+        disk: Arc<dyn Disk>,
+        options: SpoolOptions,
+        metrics: Arc<Metrics>,
+        now: Moment,
+    ) -> Result<(Self, Arc<Reader>, Recovery), SpoolError> {
+        let begun = Instant::now();
+        disk.create_dirs(dir).map_err(failed("make", dir))?;
+        let lock = recovery::lock(&*disk, dir)?;
+        let window = Window::new(options.window, options.window_events_max);
+        let recovered = recovery::recover(&*disk, dir, window, now)?;
+        let Recovered { catalogue, window, next, leftover, mut report } = recovered;
+        report.seconds = begun.elapsed().as_secs_f64();
+        let lost: u64 = report.missing.iter().map(|range| range.end() - range.start() + 1).sum();
+        metrics.spool_corrupt.inc_by(lost.max(report.damaged.len() as u64));
+        metrics.spool_torn.inc_by(report.torn_tails);
+        metrics.spool_limit.set(i64::try_from(options.bytes_max).unwrap_or(i64::MAX));
+
+        let view = View { catalogue, tail: Tail::new(options.tail_bytes_max), next };
+        let reader = Arc::new(Reader::new(disk, dir.to_owned(), options, metrics, view, lock));
+        let mut committer = Self::new(Arc::clone(&reader), window, leftover);
+        committer.tick(now);
+        Ok((committer, reader, report))
+    }
+}

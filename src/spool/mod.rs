@@ -1,0 +1,218 @@
+//! The spool: a durable, bounded log between sources and sinks.
+//!
+//! A source appends and may say yes when the answer comes: the record is then on stable storage.
+//! A dispatcher reads on from its own cursor and settles. Nobody else touches the directory.
+//!
+//! ```text
+//! Spool::append ─▶ writer (one thread) ─▶ committer: window? encode, write, fdatasync ─▶ answers
+//!                                            │ durable
+//!                                            ▼
+//! Spool::read ◀── tail (memory) or segments (disk, over the sparse index of the catalogue)
+//! ```
+//!
+//! Invariants: nothing is answered before it is durable; nothing is trusted after a failed fsync;
+//! disk and memory are bounded, and at the bound appends are refused, never records dropped; damage
+//! is contained and counted, never silent. It knows no cursors: their owner tells what is settled.
+
+pub mod clock;
+pub mod codec;
+pub mod disk;
+pub mod verify;
+
+mod catalogue;
+mod committer;
+mod frame;
+mod log;
+mod read;
+mod recovery;
+mod segment;
+mod shared;
+pub mod state;
+mod survey;
+mod tail;
+mod window;
+mod writer;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use crate::config::SpoolConfig;
+use crate::event::{Entry, Position};
+
+pub use committer::{Append, Committer};
+pub use log::Spool;
+pub use recovery::{Damage, Recovery};
+pub use shared::Reader;
+
+/// The longest entry, in encoded bytes: far beyond any body that a source lets in.
+pub const RECORD_BYTES_MAX: usize = 64 << 20;
+
+/// The bounds of a spool.
+#[derive(Clone, Debug)]
+pub struct SpoolOptions {
+    /// Bytes that segments and the owner's other files may take together.
+    pub bytes_max: u64,
+    /// Bytes to leave free on the file system.
+    pub free_bytes_min: u64,
+    /// The length at which a segment is closed and a new one begun.
+    pub segment_bytes: u64,
+    /// How long settled records are kept for replay. They give way when space runs short. Not kept
+    /// shorter than `window`, which is rebuilt from them at start.
+    pub retain: Duration,
+    /// How long a duplicate is recognised.
+    pub window: Duration,
+    /// How many keys the duplicate window remembers.
+    pub window_events_max: usize,
+    /// Bytes of the newest records to keep in memory for readers.
+    pub tail_bytes_max: usize,
+}
+
+impl From<&SpoolConfig> for SpoolOptions {
+    fn from(config: &SpoolConfig) -> Self {
+        Self {
+            bytes_max: config.bytes_max,
+            free_bytes_min: config.free_bytes_min,
+            // Of few large segments none is ever wholly settled, and nothing can give way.
+            segment_bytes: config.segment_bytes.min(config.bytes_max / 8),
+            retain: config.retain,
+            window: config.duplicates_window,
+            window_events_max: config.duplicates_events_max,
+            tail_bytes_max: 8 << 20,
+        }
+    }
+}
+
+/// What makes two deliveries the same event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DuplicateKey(pub [u8; 16]);
+
+impl DuplicateKey {
+    /// The key of the event with this CloudEvents `source` and `id`.
+    pub fn of(source: &str, id: &str) -> Self {
+        // The length in front keeps ("a", "bc") and ("ab", "c") apart.
+        let digest = Sha256::new()
+            .chain_update((source.len() as u64).to_le_bytes())
+            .chain_update(source)
+            .chain_update(id)
+            .finalize();
+        let mut key = [0; 16];
+        key.copy_from_slice(&digest[..16]);
+        Self(key)
+    }
+}
+
+/// What became of an append. Either way the event is on stable storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// It is the record at this position.
+    Stored(Position),
+    /// An earlier copy, within the duplicate window, is.
+    Duplicate,
+}
+
+/// Why an append was refused. Nothing is stored, and nothing remembered of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// It will never fit: refuse it for good.
+    #[error("entry is longer than {RECORD_BYTES_MAX} bytes")]
+    TooLarge,
+    /// Not now: ask for it again later.
+    #[error("spool cannot store: {reason}")]
+    Full {
+        /// A short, bounded word for metrics and people.
+        reason: &'static str,
+    },
+    /// The disk can no longer be trusted, or the writer has ended: stop.
+    #[error("spool has failed")]
+    Failed,
+}
+
+/// Records that a reader asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Records in order, by position.
+    pub entries: Vec<(Position, Entry)>,
+    /// How far the reader has got: read on behind this. Never before the last entry.
+    pub through: Position,
+    /// Positions behind `after` and up to `through` that have no entry here, because they are
+    /// damaged, lost or pruned.
+    pub damaged: u64,
+}
+
+/// Why nothing can be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The spool was closed or has failed, and all that is durable has been read: stop.
+    #[error("spool has stopped")]
+    Stopped,
+    /// Reading failed for want of something other than good sectors: try again.
+    #[error("cannot read segment {path}")]
+    Io {
+        /// The segment's file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Why a spool cannot be opened. Its directory is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// Another process has it: exit code 75, try again when that one has ended.
+    #[error("spool directory {0} is in use by another process, expected to be its only user")]
+    Locked(PathBuf),
+    /// A later release wrote it: use that one.
+    #[error("segment {path} has format {found}, expected at most {newest}", newest = segment::FORMAT_VERSION)]
+    NewerFormat {
+        /// The segment's file.
+        path: PathBuf,
+        /// The format it is in.
+        found: u32,
+    },
+    /// The disk failed: exit code 74.
+    #[error("cannot {what} {path}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// With which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// What a spool takes up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of all segments.
+    pub bytes: u64,
+    /// Bytes of the owner's other files.
+    pub other_bytes: u64,
+    /// Bytes that both may take together.
+    pub bytes_max: u64,
+    /// Segment files.
+    pub segments: usize,
+    /// The oldest position that is kept.
+    pub first: Position,
+    /// The newest durable position.
+    pub head: Position,
+    /// Bytes the file system had left when the writer last looked.
+    pub free_bytes: u64,
+    /// Keys in the duplicate window.
+    pub window_events: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duplicate_key_keeps_source_and_id_apart() {
+        assert_eq!(DuplicateKey::of("/stream/default", "a"), DuplicateKey::of("/stream/default", "a"));
+        assert_ne!(DuplicateKey::of("/stream/default", "a"), DuplicateKey::of("/stream/default", "b"));
+        assert_ne!(DuplicateKey::of("a", "bc"), DuplicateKey::of("ab", "c"));
+        assert_ne!(DuplicateKey::of("", "abc"), DuplicateKey::of("abc", ""));
+    }
+}

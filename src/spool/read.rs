@@ -1,0 +1,202 @@
+//! Reading: from memory at the tail, from disk behind it, never the backlog at once.
+//!
+//! One call looks the position up under the view's lock and reads without it. Whatever stands between
+//! `after` and where the reader has got is either an entry or counted as damaged, so a reader can
+//! neither stall at damage nor pass it unnoticed. Only durable bytes are ever read.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::catalogue::before;
+use super::frame::Seed;
+use super::segment::{self, Found, Scanner};
+use super::shared::{Life, Reader};
+use super::tail::Block;
+use super::{Batch, ReadError, codec};
+use crate::event::Position;
+
+/// Bytes read from disk at once.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// Where the records behind a position are.
+enum Place {
+    Memory(Vec<Block>),
+    Disk(Stretch),
+    /// Nowhere: there is none up to this position.
+    Gone(Position),
+}
+
+/// A stretch of a segment file.
+struct Stretch {
+    base: Position,
+    path: PathBuf,
+    seed: Seed,
+    offset: u64,
+    end: u64,
+    /// How far a reader has got that has read it to its end.
+    through: Position,
+}
+
+/// What a batch may still take in.
+struct Limits {
+    records: usize,
+    bytes: usize,
+}
+
+impl Reader {
+    /// The records behind `after`, up to the limits but at least one; waits until there is one, or
+    /// one is known to be missing.
+    pub(super) async fn read(
+        self: &Arc<Self>,
+        after: Position,
+        records_max: usize,
+        bytes_max: usize,
+    ) -> Result<Batch, ReadError> {
+        self.wait_behind(after).await?;
+        let limits = Limits { records: records_max.max(1), bytes: bytes_max };
+        match self.place(after, bytes_max) {
+            Place::Memory(blocks) => Ok(read_memory(&blocks, after, limits)),
+            Place::Gone(through) => Ok(Batch::of(Vec::new(), after, through)),
+            Place::Disk(stretch) => {
+                let reader = Arc::clone(self);
+                let read = move || reader.read_disk(&stretch, after, limits);
+                // The task is never aborted; it can only end early with the runtime or by a panic.
+                tokio::task::spawn_blocking(read).await.unwrap_or(Err(ReadError::Stopped))
+            }
+        }
+    }
+
+    /// As the spool's read, for where there is no runtime: `None` instead of waiting.
+    pub fn read_now(
+        &self,
+        after: Position,
+        records_max: usize,
+        bytes_max: usize,
+    ) -> Result<Option<Batch>, ReadError> {
+        if self.head() <= after {
+            return Ok(None);
+        }
+        let limits = Limits { records: records_max.max(1), bytes: bytes_max };
+        match self.place(after, bytes_max) {
+            Place::Memory(blocks) => Ok(Some(read_memory(&blocks, after, limits))),
+            Place::Gone(through) => Ok(Some(Batch::of(Vec::new(), after, through))),
+            Place::Disk(stretch) => self.read_disk(&stretch, after, limits).map(Some),
+        }
+    }
+
+    async fn wait_behind(&self, after: Position) -> Result<(), ReadError> {
+        let mut head = self.head.subscribe();
+        let mut life = self.life.subscribe();
+        tokio::select! {
+            biased;
+            Ok(_) = head.wait_for(|head| *head > after) => Ok(()),
+            _ = life.wait_for(|life| *life != Life::Running) => Err(ReadError::Stopped),
+        }
+    }
+
+    fn place(&self, after: Position, bytes_max: usize) -> Place {
+        let view = self.view();
+        let blocks = view.tail.behind(after, bytes_max);
+        if !blocks.is_empty() {
+            return Place::Memory(blocks);
+        }
+        let Some((segment, next_base)) = view.catalogue.behind(after) else {
+            return Place::Gone(Position(view.next.0 - 1));
+        };
+        let through = next_base.map_or(segment.last, before);
+        match segment.seed {
+            None => Place::Gone(through),
+            Some(seed) => Place::Disk(Stretch {
+                base: segment.base,
+                path: segment::path(&self.dir, segment.base),
+                seed,
+                offset: segment.offset_before(after.next()),
+                end: segment.len,
+                through,
+            }),
+        }
+    }
+
+    fn read_disk(&self, stretch: &Stretch, after: Position, mut limits: Limits) -> Result<Batch, ReadError> {
+        limits.bytes = limits.bytes.min(CHUNK_BYTES);
+        let batch = match self.disk.open_read(&stretch.path) {
+            Ok(file) => scan(&*file, stretch, after, limits),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(self.without(stretch, after)),
+            Err(error) => Err(error),
+        };
+        let batch = batch.map_err(|source| ReadError::Io { path: stretch.path.clone(), source })?;
+        // What stood before the segment was pruned, or was counted as missing at start.
+        let elsewhere = before(stretch.base).0.saturating_sub(after.0);
+        self.metrics.spool_corrupt.inc_by(batch.damaged.saturating_sub(elsewhere));
+        Ok(batch)
+    }
+
+    /// The file is gone: pruned since the look-up, in which case only what was pruned is passed over,
+    /// or taken away under us, in which case all of it is lost.
+    fn without(&self, stretch: &Stretch, after: Position) -> Batch {
+        let first = self.first();
+        let through = if first > stretch.base { Position(first.0 - 1) } else { stretch.through };
+        Batch::of(Vec::new(), after, through.max(after.next()))
+    }
+}
+
+fn read_memory(blocks: &[Block], after: Position, mut limits: Limits) -> Batch {
+    let mut entries = Vec::with_capacity(limits.records.min(1024));
+    let mut through = after;
+    for (header, payload) in blocks.iter().flat_map(Block::frames) {
+        if header.position <= after {
+            continue;
+        }
+        if !limits.admit(payload.len(), entries.is_empty()) {
+            break;
+        }
+        through = header.position;
+        entries.extend(codec::decode(payload).ok().map(|entry| (header.position, entry)));
+    }
+    Batch::of(entries, after, through)
+}
+
+fn scan(
+    file: &dyn super::disk::DiskFile,
+    stretch: &Stretch,
+    after: Position,
+    mut limits: Limits,
+) -> io::Result<Batch> {
+    let mut entries = Vec::new();
+    let mut through = after;
+    let chunk_bytes = limits.bytes.clamp(64 * 1024, CHUNK_BYTES);
+    let mut scanner = Scanner::new(file, stretch.seed, stretch.offset..stretch.end, chunk_bytes);
+    while let Some(found) = scanner.next()? {
+        let Found::Frame(frame) = found else { continue };
+        // Only the segment's own positions, and rising: so order holds whatever is on disk.
+        if frame.header.position <= through || frame.header.position > stretch.through {
+            continue;
+        }
+        if !limits.admit(frame.payload.len(), entries.is_empty()) {
+            return Ok(Batch::of(entries, after, through));
+        }
+        through = frame.header.position;
+        entries.extend(codec::decode(frame.payload).ok().map(|entry| (frame.header.position, entry)));
+    }
+    Ok(Batch::of(entries, after, through.max(stretch.through)))
+}
+
+impl Limits {
+    /// Whether one more record fits. The first always does.
+    fn admit(&mut self, bytes: usize, first: bool) -> bool {
+        if !first && (self.records == 0 || self.bytes < bytes) {
+            return false;
+        }
+        self.records = self.records.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+        true
+    }
+}
+
+impl Batch {
+    fn of(entries: Vec<(Position, crate::event::Entry)>, after: Position, through: Position) -> Self {
+        let damaged = through.0.saturating_sub(after.0).saturating_sub(entries.len() as u64);
+        Self { entries, through, damaged }
+    }
+}

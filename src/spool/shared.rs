@@ -1,0 +1,200 @@
+//! What the writer and the readers of a spool share.
+//!
+//! The writer changes, the readers look: the picture of the directory and the tail under one short
+//! lock that is never held across I/O or an await, the rest in atomics and watches. The directory's
+//! lock lives here, so it is held while anybody can still write or read.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::catalogue::Catalogue;
+use super::disk::{Disk, DiskLock};
+use super::tail::Tail;
+use super::{SpoolOptions, Usage};
+use crate::event::Position;
+use crate::telemetry::Metrics;
+
+/// Whether appends are taken, and if not, why. From [`Gate::Closing`] on it is for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum Gate {
+    Open,
+    BytesMax,
+    FreeBytes,
+    DiskFull,
+    Inodes,
+    Closing,
+    Failed,
+}
+
+impl Gate {
+    const ALL: [Self; 7] = [
+        Self::Open,
+        Self::BytesMax,
+        Self::FreeBytes,
+        Self::DiskFull,
+        Self::Inodes,
+        Self::Closing,
+        Self::Failed,
+    ];
+
+    /// The reason in a short word.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::BytesMax => "spool_full",
+            Self::FreeBytes => "disk_low",
+            Self::DiskFull => "disk_full",
+            Self::Inodes => "no_inodes",
+            Self::Closing => "shutting_down",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// How a spool ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    Running,
+    Closed,
+    Failed(Arc<str>),
+}
+
+/// What is durable, and where it is found.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) catalogue: Catalogue,
+    pub(super) tail: Tail,
+    /// The position that the next record gets.
+    pub(super) next: Position,
+}
+
+/// The reading side of a spool that has been opened, and what it shares with the writing side.
+/// [`super::Spool`] is built on it; by itself it is what tests drive without a thread.
+pub struct Reader {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) dir: PathBuf,
+    pub(super) options: SpoolOptions,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) head: watch::Sender<Position>,
+    pub(super) life: watch::Sender<Life>,
+    pub(super) settled: AtomicU64,
+    pub(super) other_bytes: AtomicU64,
+    pub(super) free_bytes: AtomicU64,
+    pub(super) window_events: AtomicUsize,
+    view: Mutex<View>,
+    gate: AtomicU8,
+    _lock: Box<dyn DiskLock>,
+}
+
+impl Reader {
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        options: SpoolOptions,
+        metrics: Arc<Metrics>,
+        view: View,
+        lock: Box<dyn DiskLock>,
+    ) -> Self {
+        let head = Position(view.next.0 - 1);
+        Self {
+            disk,
+            dir,
+            options,
+            metrics,
+            head: watch::Sender::new(head),
+            life: watch::Sender::new(Life::Running),
+            settled: AtomicU64::new(0),
+            other_bytes: AtomicU64::new(0),
+            free_bytes: AtomicU64::new(u64::MAX),
+            window_events: AtomicUsize::new(0),
+            view: Mutex::new(view),
+            gate: AtomicU8::new(Gate::Open as u8),
+            _lock: lock,
+        }
+    }
+
+    /// The view, for a moment. A panic elsewhere cannot leave it half changed.
+    pub(super) fn view(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn gate(&self) -> Gate {
+        Gate::ALL[usize::from(self.gate.load(Ordering::Relaxed)) % Gate::ALL.len()]
+    }
+
+    /// Opens or closes the gate; one that is closed for good stays closed.
+    pub(super) fn set_gate(&self, gate: Gate) {
+        let for_good = |gate: u8| gate >= Gate::Closing as u8;
+        // The update only declines to change what is closed for good.
+        let _ = self.gate.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
+            (!for_good(held) || gate == Gate::Failed).then_some(gate as u8)
+        });
+    }
+
+    /// Stops everything: no append is taken again. The first reason stays.
+    pub(super) fn fail(&self, reason: &str) {
+        self.set_gate(Gate::Failed);
+        self.life.send_if_modified(|life| {
+            let running = *life == Life::Running;
+            if running {
+                tracing::error!(reason, "the spool has failed and takes no more events");
+                *life = Life::Failed(reason.into());
+            }
+            running
+        });
+    }
+
+    /// Every cursor is durably at or past this position.
+    pub fn settle(&self, through: Position) {
+        self.settled.fetch_max(through.0, Ordering::Relaxed);
+    }
+
+    /// How many bytes the owner's other files in the directory take; they count as the spool's.
+    pub fn set_other_bytes(&self, bytes: u64) {
+        self.other_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn settled(&self) -> Position {
+        Position(self.settled.load(Ordering::Relaxed))
+    }
+
+    /// Never gives a position up to this one again.
+    pub fn resume_after(&self, cursor: Position) {
+        let mut view = self.view();
+        if view.next <= cursor {
+            tracing::warn!(head = view.next.0 - 1, cursor = cursor.0, "records before a cursor are missing");
+            view.next = cursor.next();
+            self.head.send_replace(cursor);
+        }
+    }
+
+    /// The newest durable position.
+    pub fn head(&self) -> Position {
+        *self.head.borrow()
+    }
+
+    /// The oldest position that is kept; the next one to be given while nothing is.
+    pub fn first(&self) -> Position {
+        let view = self.view();
+        view.catalogue.oldest().map_or(view.next, |segment| segment.base)
+    }
+
+    /// What the spool takes up.
+    pub fn usage(&self) -> Usage {
+        let view = self.view();
+        Usage {
+            bytes: view.catalogue.bytes(),
+            other_bytes: self.other_bytes.load(Ordering::Relaxed),
+            bytes_max: self.options.bytes_max,
+            segments: view.catalogue.len(),
+            first: view.catalogue.oldest().map_or(view.next, |segment| segment.base),
+            head: Position(view.next.0 - 1),
+            free_bytes: self.free_bytes.load(Ordering::Relaxed),
+            window_events: self.window_events.load(Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The dead letters' tables: info, payload, where each came from, and running totals.
+//!
+//! Info and payload are apart, so that a listing reads no payloads. Every change of a letter
+//! changes its total in the same transaction, so counting never walks the table.
+
+use bytes::Bytes;
+use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
+
+use super::row::{DeadCount, DeadFilter, DeadLetterInfo, NewDeadLetter, Reassessment};
+use super::{META, State, StateError, corrupted};
+use crate::spool::codec;
+
+/// Number → [`DeadLetterInfo`] as JSON.
+const INFO: TableDefinition<u64, &[u8]> = TableDefinition::new("dead_letters");
+/// Number → the entry, encoded, behind its checksum: what is redriven is what was signed.
+const PAYLOAD: TableDefinition<u64, (u32, &[u8])> = TableDefinition::new("dead_letter_payloads");
+/// Sink and position → number: what makes a repeated commit harmless.
+const ORIGIN: TableDefinition<Origin, u64> = TableDefinition::new("dead_letter_origins");
+/// Sink and reason → how many, and the bytes of their payloads.
+const TOTALS: TableDefinition<(Option<&str>, &str), (u64, u64)> = TableDefinition::new("dead_letter_totals");
+type Origin = (Option<&'static str>, u64);
+type Totals<'txn> = Table<'txn, (Option<&'static str>, &'static str), (u64, u64)>;
+
+impl State {
+    /// Dead letters that the filter takes, less their payloads, in ascending order behind the
+    /// number `after`, at most `limit` of them.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn dead_letters(
+        &self,
+        filter: &DeadFilter,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<DeadLetterInfo>, StateError> {
+        self.read(|read| {
+            let mut letters = Vec::new();
+            for row in read.open_table(INFO)?.range(after.saturating_add(1)..)? {
+                if letters.len() >= limit {
+                    break;
+                }
+                let (id, info) = row?;
+                let letter = parse(id.value(), info.value())?;
+                if filter.takes(&letter) {
+                    letters.push(letter);
+                }
+            }
+            Ok(letters)
+        })
+    }
+
+    /// How many dead letters the filter takes, and the greatest number among them. Walks them all.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn count_dead_letters(&self, filter: &DeadFilter) -> Result<(u64, u64), StateError> {
+        self.read(|read| {
+            let (mut count, mut through) = (0, 0);
+            for row in read.open_table(INFO)?.iter()? {
+                let (id, info) = row?;
+                if filter.takes(&parse(id.value(), info.value())?) {
+                    (count, through) = (count + 1, id.value());
+                }
+            }
+            Ok((count, through))
+        })
+    }
+
+    /// A dead letter with its payload, the encoded entry.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn dead_letter(&self, id: u64) -> Result<Option<(DeadLetterInfo, Bytes)>, StateError> {
+        self.read(|read| {
+            let Some(info) = read.open_table(INFO)?.get(id)? else {
+                return Ok(None);
+            };
+            let row = read.open_table(PAYLOAD)?.get(id)?;
+            let row = row.ok_or_else(|| corrupted(format!("dead letter {id} has no payload")))?;
+            let (checksum, payload) = row.value();
+            if checksum != crc32c::crc32c(payload) {
+                return Err(corrupted(format!(
+                    "the payload of dead letter {id} does not match its checksum"
+                )));
+            }
+            let payload = Bytes::copy_from_slice(payload);
+            Ok(Some((parse(id, info.value())?, payload)))
+        })
+    }
+
+    /// Removes dead letters for good and says how many of them there were.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn remove_dead_letters(&self, ids: &[u64]) -> Result<u64, StateError> {
+        let removed = self.write(|write| {
+            let mut info = write.open_table(INFO)?;
+            let mut payloads = write.open_table(PAYLOAD)?;
+            let mut origins = write.open_table(ORIGIN)?;
+            let mut totals = write.open_table(TOTALS)?;
+            let mut removed = 0;
+            for &id in ids {
+                let Some(letter) = info.remove(id)?.map(|row| parse(id, row.value())).transpose()? else {
+                    continue;
+                };
+                let bytes = payloads.remove(id)?.map_or(0, |payload| payload.value().1.len() as u64);
+                origins.remove((letter.sink.as_deref(), letter.position.0))?;
+                take_off(&mut totals, letter.sink.as_deref(), &letter.reason, bytes)?;
+                removed += 1;
+            }
+            Ok(removed)
+        })?;
+        self.reclaim()?;
+        Ok(removed)
+    }
+
+    /// Gives dead letters that were tried again, and stay, the reason they stay for.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn reassess_dead_letters(&self, outcomes: &[Reassessment]) -> Result<(), StateError> {
+        self.write(|write| {
+            let mut info = write.open_table(INFO)?;
+            let payloads = write.open_table(PAYLOAD)?;
+            let mut totals = write.open_table(TOTALS)?;
+            for Reassessment { id, reason, detail, at } in outcomes {
+                let Some(mut letter) = info.get(id)?.map(|row| parse(*id, row.value())).transpose()? else {
+                    continue;
+                };
+                let bytes = payloads.get(id)?.map_or(0, |payload| payload.value().1.len() as u64);
+                take_off(&mut totals, letter.sink.as_deref(), &letter.reason, bytes)?;
+                add_up(&mut totals, letter.sink.as_deref(), reason, bytes)?;
+                letter.reason.clone_from(reason);
+                letter.detail.clone_from(detail);
+                letter.attempts = letter.attempts.saturating_add(1);
+                letter.last = *at;
+                info.insert(id, render(&letter)?.as_slice())?;
+            }
+            Ok(())
+        })
+    }
+
+    /// How many dead letters there are, by sink and reason. Does not walk them.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn dead_letter_counts(&self) -> Result<Vec<DeadCount>, StateError> {
+        self.read(|read| {
+            let mut counts = Vec::new();
+            for row in read.open_table(TOTALS)?.iter()? {
+                let (key, total) = row?;
+                let (sink, reason) = key.value();
+                let (count, bytes) = total.value();
+                counts.push(DeadCount {
+                    sink: sink.map(str::to_owned),
+                    reason: reason.to_owned(),
+                    count,
+                    bytes,
+                });
+            }
+            Ok(counts)
+        })
+    }
+}
+
+pub(super) fn create_tables(write: &WriteTransaction) -> Result<(), redb::Error> {
+    write.open_table(INFO)?;
+    write.open_table(PAYLOAD)?;
+    write.open_table(ORIGIN)?;
+    write.open_table(TOTALS)?;
+    Ok(())
+}
+
+/// Adds dead letters that are not there yet.
+pub(super) fn bury<'a>(
+    write: &WriteTransaction,
+    letters: impl Iterator<Item = &'a NewDeadLetter>,
+) -> Result<(), redb::Error> {
+    let mut meta = write.open_table(META)?;
+    let mut info = write.open_table(INFO)?;
+    let mut payloads = write.open_table(PAYLOAD)?;
+    let mut origins = write.open_table(ORIGIN)?;
+    let mut totals = write.open_table(TOTALS)?;
+    let mut id = meta.get("last_dead_letter")?.map_or(0, |last| last.value());
+    let mut payload = Vec::new();
+    for letter in letters {
+        let origin = (letter.sink.as_deref(), letter.position.0);
+        if origins.get(origin)?.is_some() {
+            continue;
+        }
+        id += 1;
+        payload.clear();
+        codec::encode(&letter.entry, &mut payload);
+        info.insert(id, render(&letter.info(id))?.as_slice())?;
+        payloads.insert(id, (crc32c::crc32c(&payload), payload.as_slice()))?;
+        origins.insert(origin, id)?;
+        add_up(&mut totals, letter.sink.as_deref(), &letter.reason, payload.len() as u64)?;
+    }
+    meta.insert("last_dead_letter", id)?;
+    Ok(())
+}
+
+fn add_up(totals: &mut Totals<'_>, sink: Option<&str>, reason: &str, bytes: u64) -> Result<(), redb::Error> {
+    let (count, sum) = totals.get((sink, reason))?.map_or((0, 0), |total| total.value());
+    totals.insert((sink, reason), (count + 1, sum.saturating_add(bytes)))?;
+    Ok(())
+}
+
+fn take_off(
+    totals: &mut Totals<'_>,
+    sink: Option<&str>,
+    reason: &str,
+    bytes: u64,
+) -> Result<(), redb::Error> {
+    let (count, sum) = totals.get((sink, reason))?.map_or((0, 0), |total| total.value());
+    if count > 1 {
+        totals.insert((sink, reason), (count - 1, sum.saturating_sub(bytes)))?;
+    } else {
+        totals.remove((sink, reason))?;
+    }
+    Ok(())
+}
+
+fn parse(id: u64, row: &[u8]) -> Result<DeadLetterInfo, redb::Error> {
+    let letter = serde_json::from_slice(row).map_err(|e| corrupted(format!("dead letter {id}: {e}")))?;
+    Ok(DeadLetterInfo { id, ..letter })
+}
+
+fn render(letter: &DeadLetterInfo) -> Result<Vec<u8>, redb::Error> {
+    serde_json::to_vec(letter).map_err(|e| corrupted(format!("dead letter {}: {e}", letter.id)))
+}

@@ -1,0 +1,214 @@
+//! What the state keeps, as its callers and the admin API see it.
+//!
+//! Rows are JSON inside the file: an older release skips what it does not know, and a person with
+//! the file and no fanbridge can still read them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Entry, Position, Timestamp};
+
+/// How far a sink has got, and what it could not deliver on the way.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// The sink's name.
+    pub sink: String,
+    /// The end of its settled prefix: this position and everything before it.
+    pub cursor: Position,
+    /// What is behind the cursor and was not delivered.
+    pub dead: Vec<NewDeadLetter>,
+}
+
+/// An entry that cannot be delivered.
+#[derive(Clone, Debug)]
+pub struct NewDeadLetter {
+    /// The sink that refused it; `None` if it was quarantined at the front.
+    pub sink: Option<String>,
+    /// A short, bounded word.
+    pub reason: String,
+    /// What happened, for people. Holds no part of the body.
+    pub detail: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it was first tried.
+    pub first: Timestamp,
+    /// When it was last tried.
+    pub last: Timestamp,
+    /// Where it stands in the spool.
+    pub position: Position,
+    /// The topic it was meant for.
+    pub topic: Option<String>,
+    /// The entry itself.
+    pub entry: Entry,
+}
+
+/// A dead letter, less its payload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetterInfo {
+    /// Its number: ascending, never used again.
+    #[serde(default)]
+    pub id: u64,
+    /// The sink that refused it; `None` if it was quarantined at the front.
+    pub sink: Option<String>,
+    /// A short, bounded word.
+    pub reason: String,
+    /// What happened, for people.
+    pub detail: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it was first tried.
+    #[serde(with = "rfc3339")]
+    pub first: Timestamp,
+    /// When it was last tried.
+    #[serde(with = "rfc3339")]
+    pub last: Timestamp,
+    /// Where it stood in the spool.
+    #[serde(with = "position")]
+    pub position: Position,
+    /// The topic it was meant for.
+    pub topic: Option<String>,
+    /// CloudEvents `id`.
+    pub event_id: String,
+    /// CloudEvents `type`; `None` if none could be read.
+    pub event_type: Option<String>,
+    /// CloudEvents `source`.
+    pub source: String,
+    /// The body's size in bytes.
+    pub body_bytes: u64,
+}
+
+impl NewDeadLetter {
+    pub(super) fn info(&self, id: u64) -> DeadLetterInfo {
+        let (event_id, event_type, source, body) = match &self.entry {
+            Entry::Event(event) => {
+                (&event.id, Some(event.event_type.to_string()), &event.source, &event.body)
+            }
+            Entry::Quarantined(delivery) => (&delivery.id, None, &delivery.source, &delivery.body),
+        };
+        DeadLetterInfo {
+            id,
+            sink: self.sink.clone(),
+            reason: self.reason.clone(),
+            detail: self.detail.clone(),
+            attempts: self.attempts,
+            first: self.first,
+            last: self.last,
+            position: self.position,
+            topic: self.topic.clone(),
+            event_id: event_id.to_string(),
+            event_type,
+            source: source.to_string(),
+            body_bytes: body.len() as u64,
+        }
+    }
+}
+
+/// A new reason for a dead letter that stays one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reassessment {
+    /// Which one.
+    pub id: u64,
+    /// A short, bounded word.
+    pub reason: String,
+    /// What happened, for people.
+    pub detail: String,
+    /// When it was tried again.
+    pub at: Timestamp,
+}
+
+/// Which dead letters; the default is all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeadFilter {
+    /// Only this sink's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sink: Option<String>,
+    /// Only those quarantined at the front, which have no sink.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub quarantined: bool,
+    /// Only those with this reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Only events of this type.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub event_type: Option<String>,
+}
+
+impl DeadFilter {
+    /// Whether the filter lets a dead letter through.
+    pub fn takes(&self, letter: &DeadLetterInfo) -> bool {
+        fn is(wanted: Option<&String>, found: Option<&String>) -> bool {
+            wanted.is_none_or(|wanted| found == Some(wanted))
+        }
+        is(self.sink.as_ref(), letter.sink.as_ref())
+            && (!self.quarantined || letter.sink.is_none())
+            && is(self.reason.as_ref(), Some(&letter.reason))
+            && is(self.event_type.as_ref(), letter.event_type.as_ref())
+    }
+}
+
+/// How many dead letters there are of one sink and reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadCount {
+    /// The sink; `None` for those quarantined at the front.
+    pub sink: Option<String>,
+    /// The reason.
+    pub reason: String,
+    /// How many.
+    pub count: u64,
+    /// The bytes that their payloads take.
+    pub bytes: u64,
+}
+
+/// An event type that arrived, with what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TypeSeen {
+    /// The provider.
+    pub provider: String,
+    /// The type, as the provider names it.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// `accepted`, `filtered`, `duplicate` or `quarantined`.
+    pub verdict: String,
+    /// How often.
+    pub count: u64,
+    /// When for the first time.
+    #[serde(with = "rfc3339")]
+    pub first: Timestamp,
+    /// When for the last time.
+    #[serde(with = "rfc3339")]
+    pub last: Timestamp,
+}
+
+/// Moments as RFC 3339 text, to the nanosecond.
+mod rfc3339 {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+    use time::OffsetDateTime;
+    use time::format_description::well_known::Rfc3339;
+
+    use crate::event::Timestamp;
+
+    pub fn serialize<S: Serializer>(moment: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&moment.to_rfc3339())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let moment = OffsetDateTime::parse(&text, &Rfc3339).map_err(de::Error::custom)?;
+        i64::try_from(moment.unix_timestamp_nanos()).map(Timestamp).map_err(de::Error::custom)
+    }
+}
+
+/// Positions as numbers.
+mod position {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::event::Position;
+
+    pub fn serialize<S: Serializer>(position: &Position, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(position.0)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Position, D::Error> {
+        u64::deserialize(deserializer).map(Position)
+    }
+}

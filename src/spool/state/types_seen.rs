@@ -1,0 +1,85 @@
+//! The event types that arrived, with counts by verdict.
+//!
+//! Names come from the wire, so their number and length are bounded: what is beyond is counted
+//! under [`OTHER_TYPE`], not forgotten.
+
+use redb::{ReadableTable, TableDefinition, WriteTransaction};
+
+use super::row::TypeSeen;
+use super::{META, State, StateError};
+use crate::event::Timestamp;
+
+/// Distinct types to remember, over all providers.
+pub const TYPE_NAMES_MAX: u64 = 10_000;
+/// The longest name to remember; the longest that a provider documents has 52 bytes.
+pub const TYPE_NAME_BYTES_MAX: usize = 256;
+/// Stands for all types beyond the bounds.
+pub const OTHER_TYPE: &str = "other";
+
+/// Provider, type and verdict → count, and when for the first and the last time.
+const TYPES: TableDefinition<(&str, &str, &str), (u64, i64, i64)> = TableDefinition::new("types_seen");
+
+impl State {
+    /// Adds what was seen since the last time to what is known.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn record_types(&self, seen: &[TypeSeen]) -> Result<(), StateError> {
+        self.write(|write| {
+            let mut meta = write.open_table(META)?;
+            let mut types = write.open_table(TYPES)?;
+            let mut names = meta.get("type_names")?.map_or(0, |names| names.value());
+            for TypeSeen { provider, event_type, verdict, count, first, last } in seen {
+                let provider = provider.as_str();
+                let mut name = event_type.as_str();
+                let from = (provider, name, "");
+                let known = types
+                    .range(from..)?
+                    .next()
+                    .transpose()?
+                    .is_some_and(|(key, _)| (key.value().0, key.value().1) == (provider, name));
+                if !known && (names >= TYPE_NAMES_MAX || name.len() > TYPE_NAME_BYTES_MAX) {
+                    name = OTHER_TYPE;
+                } else if !known {
+                    names += 1;
+                }
+                let key = (provider, name, verdict.as_str());
+                let (so_far, oldest, newest) =
+                    types.get(key)?.map_or((0, i64::MAX, i64::MIN), |row| row.value());
+                types
+                    .insert(key, (so_far.saturating_add(*count), oldest.min(first.0), newest.max(last.0)))?;
+            }
+            meta.insert("type_names", names)?;
+            Ok(())
+        })
+    }
+
+    /// All types seen, by provider, type and verdict.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn types_seen(&self) -> Result<Vec<TypeSeen>, StateError> {
+        self.read(|read| {
+            let mut seen = Vec::new();
+            for row in read.open_table(TYPES)?.iter()? {
+                let (key, value) = row?;
+                let (provider, event_type, verdict) = key.value();
+                let (count, first, last) = value.value();
+                seen.push(TypeSeen {
+                    provider: provider.to_owned(),
+                    event_type: event_type.to_owned(),
+                    verdict: verdict.to_owned(),
+                    count,
+                    first: Timestamp(first),
+                    last: Timestamp(last),
+                });
+            }
+            Ok(seen)
+        })
+    }
+}
+
+pub(super) fn create_tables(write: &WriteTransaction) -> Result<(), redb::Error> {
+    write.open_table(TYPES)?;
+    Ok(())
+}

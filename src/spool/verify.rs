@@ -1,0 +1,86 @@
+//! Looks a stopped spool over and says what is in it, segment by segment.
+//!
+//! Reads every byte and changes none, beyond taking the directory's lock, so that nobody writes
+//! meanwhile. It finds exactly what a start would find, because it is the same survey. It repairs
+//! nothing: a start does what can be done.
+
+use std::ops::{Range, RangeInclusive};
+use std::path::{Path, PathBuf};
+
+use super::SpoolError;
+use super::clock::Moment;
+use super::disk::Disk;
+use super::recovery::lock;
+use super::segment;
+use super::survey::{Surveyed, survey};
+
+/// What is in a spool's directory.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The segments, oldest first.
+    pub segments: Vec<SegmentReport>,
+    /// Positions that are gone, between records that are there.
+    pub missing: Vec<RangeInclusive<u64>>,
+}
+
+/// What is in one segment.
+#[derive(Clone, Debug)]
+pub struct SegmentReport {
+    /// Its file.
+    pub path: PathBuf,
+    /// Its first and last record's positions; `None` if it has no whole record.
+    pub positions: Option<RangeInclusive<u64>>,
+    /// Whole records.
+    pub records: u64,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Bytes that hold no record and should, as offsets in the file.
+    pub damaged: Vec<Range<u64>>,
+    /// Bytes of a record that was being written when the process or the power ended; the next start
+    /// cuts them off. Only the newest segment can have them.
+    pub torn_tail: Option<Range<u64>>,
+    /// Whole records at positions that records elsewhere have; those are the ones that count.
+    pub repeated: u64,
+}
+
+impl Report {
+    /// Whether every record that was ever promised, and not pruned since, is there. A torn tail does
+    /// not count: nothing in it was promised.
+    pub fn is_clean(&self) -> bool {
+        let clean = |segment: &SegmentReport| segment.damaged.is_empty() && segment.repeated == 0;
+        self.missing.is_empty() && self.segments.iter().all(clean)
+    }
+
+    /// Whole records in all.
+    pub fn records(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.records).sum()
+    }
+
+    /// Bytes of all segment files.
+    pub fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+}
+
+/// Looks over the spool in a directory that no process has open.
+pub fn verify(dir: &Path, disk: &dyn Disk) -> Result<Report, SpoolError> {
+    let _lock = lock(disk, dir)?;
+    let survey = survey(disk, dir, Moment::default(), &mut |_, _| {})?;
+    let segments = survey.segments.into_iter().map(|surveyed| SegmentReport::of(dir, surveyed)).collect();
+    Ok(Report { segments, missing: survey.missing })
+}
+
+impl SegmentReport {
+    fn of(dir: &Path, surveyed: Surveyed) -> Self {
+        let Surveyed { segment, file_bytes, damage, tail, repeated } = surveyed;
+        Self {
+            path: segment::path(dir, segment.base),
+            positions: segment.first_record().map(|first| first.0..=segment.last.0),
+            records: segment.records,
+            bytes: file_bytes,
+            damaged: damage,
+            torn_tail: tail,
+            repeated,
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The duplicate window: which keys were seen of late, in memory.
+//!
+//! Keys stand in arrival order in one ring; a table of 32-bit ring numbers finds them by a randomly
+//! keyed hash, so nobody can prepare colliding ids. Together about 24 bytes a key. The window is
+//! bounded in keys and in time; time is kept per bucket, not per key, so a key lives for the window
+//! and at most one 128th of it longer. Keys staged for a group that then fails are taken back.
+//! Nothing here is durable: the log is scanned to build the window anew.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use hashbrown::HashTable;
+
+use super::DuplicateKey;
+use super::clock::Steady;
+
+/// Stretches of time in one window: a key outlives the window by at most one of them.
+const BUCKETS: u32 = 128;
+
+/// Room set aside at once, so that growing never stalls a group; about 90 MB, mapped only when used.
+const PREALLOCATED_KEYS_MAX: usize = 1 << 22;
+
+/// What the window knows of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sighting {
+    /// Not within the window.
+    New,
+    /// Its first copy is durable.
+    Durable,
+    /// Its first copy is in the group that is being written.
+    Staged,
+}
+
+pub(super) struct Window {
+    span: Duration,
+    bucket_span: Duration,
+    keys_max: usize,
+    /// The keys, oldest first; the one in front has the number `front`.
+    ring: VecDeque<DuplicateKey>,
+    front: u32,
+    /// The numbers of the ring's keys. A number wraps, which is no harm: at most 2^32 keys are held.
+    numbers: HashTable<u32>,
+    hasher: RandomState,
+    /// How many keys of the ring's front came in each stretch of time, oldest first.
+    buckets: VecDeque<Bucket>,
+    /// How many keys at the ring's back await their group's fate.
+    staged: usize,
+}
+
+struct Bucket {
+    /// When its first key came.
+    begun: Steady,
+    keys: usize,
+}
+
+impl Window {
+    /// An empty window that remembers keys for `span`, and never more than `keys_max` of them.
+    pub(super) fn new(span: Duration, keys_max: usize) -> Self {
+        let keys_max = keys_max.min(u32::MAX as usize / 2);
+        Self {
+            span,
+            bucket_span: span / BUCKETS,
+            keys_max,
+            ring: VecDeque::with_capacity(keys_max.min(PREALLOCATED_KEYS_MAX)),
+            front: 0,
+            numbers: HashTable::with_capacity(keys_max.min(PREALLOCATED_KEYS_MAX)),
+            hasher: RandomState::new(),
+            buckets: VecDeque::new(),
+            staged: 0,
+        }
+    }
+
+    /// How many keys are remembered.
+    pub(super) fn len(&self) -> usize {
+        self.ring.len()
+    }
+
+    /// What is known of the key.
+    pub(super) fn sighting(&self, key: DuplicateKey) -> Sighting {
+        let found = self.numbers.find(self.hasher.hash_one(key), |&number| self.key(number) == key);
+        match found.map(|&number| self.index(number)) {
+            None => Sighting::New,
+            Some(index) if index >= self.ring.len() - self.staged => Sighting::Staged,
+            Some(_) => Sighting::Durable,
+        }
+    }
+
+    /// Remembers a key that is new, until [`Window::commit`] or [`Window::roll_back`] decides.
+    pub(super) fn stage(&mut self, key: DuplicateKey) {
+        let number = self.front.wrapping_add(self.ring.len() as u32);
+        self.ring.push_back(key);
+        let Self { ring, front, hasher, .. } = self;
+        self.numbers.insert_unique(hasher.hash_one(key), number, |&number| {
+            hasher.hash_one(ring[number.wrapping_sub(*front) as usize])
+        });
+        self.staged += 1;
+    }
+
+    /// The staged keys are durable: they count from this moment, and the oldest make room for them.
+    /// Moments must not go backwards; one that does counts as the latest before it.
+    pub(super) fn commit(&mut self, at: Steady) {
+        let keys = std::mem::take(&mut self.staged);
+        if keys > 0 {
+            match self.buckets.back_mut() {
+                Some(bucket) if at <= bucket.begun.plus(self.bucket_span) => bucket.keys += keys,
+                _ => self.buckets.push_back(Bucket { begun: at, keys }),
+            }
+        }
+        while self.ring.len() > self.keys_max {
+            self.forget_oldest();
+        }
+    }
+
+    /// The staged keys' group failed: their next copy is again the first.
+    pub(super) fn roll_back(&mut self) {
+        for _ in 0..std::mem::take(&mut self.staged) {
+            let number = self.front.wrapping_add(self.ring.len() as u32 - 1);
+            self.take_out_of_table(number);
+            self.ring.pop_back();
+        }
+    }
+
+    /// Forgets what the window is past at this moment. Not while keys are staged.
+    pub(super) fn expire(&mut self, now: Steady) {
+        let horizon = now.minus(self.span).minus(self.bucket_span);
+        while let Some(bucket) = self.buckets.front()
+            && bucket.begun < horizon
+        {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        self.take_out_of_table(self.front);
+        self.ring.pop_front();
+        self.front = self.front.wrapping_add(1);
+        if let Some(bucket) = self.buckets.front_mut() {
+            bucket.keys -= 1;
+            if bucket.keys == 0 {
+                self.buckets.pop_front();
+            }
+        }
+    }
+
+    fn take_out_of_table(&mut self, number: u32) {
+        let hash = self.hasher.hash_one(self.key(number));
+        if let Ok(entry) = self.numbers.find_entry(hash, |&other| other == number) {
+            entry.remove();
+        }
+    }
+
+    fn key(&self, number: u32) -> DuplicateKey {
+        self.ring[self.index(number)]
+    }
+
+    fn index(&self, number: u32) -> usize {
+        number.wrapping_sub(self.front) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPAN: Duration = Duration::from_secs(128);
+
+    fn key(number: u64) -> DuplicateKey {
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&number.to_le_bytes());
+        DuplicateKey(key)
+    }
+
+    fn at(seconds: u64) -> Steady {
+        Steady::default().plus(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_key_is_staged_until_its_group_is_durable() {
+        let mut window = Window::new(SPAN, 10);
+        assert_eq!(window.sighting(key(1)), Sighting::New);
+        window.stage(key(1));
+        assert_eq!(window.sighting(key(1)), Sighting::Staged);
+        window.commit(at(0));
+        assert_eq!(window.sighting(key(1)), Sighting::Durable);
+    }
+
+    #[test]
+    fn a_failed_groups_keys_are_new_again_and_earlier_ones_stay() {
+        let mut window = Window::new(SPAN, 10);
+        window.stage(key(1));
+        window.commit(at(0));
+        window.stage(key(2));
+        window.stage(key(3));
+        window.roll_back();
+        assert_eq!(window.sighting(key(1)), Sighting::Durable);
+        assert_eq!(window.sighting(key(2)), Sighting::New);
+        assert_eq!(window.sighting(key(3)), Sighting::New);
+        window.stage(key(3));
+        window.commit(at(1));
+        assert_eq!(window.sighting(key(3)), Sighting::Durable);
+        assert_eq!(window.len(), 2);
+    }
+
+    #[test]
+    fn a_full_window_forgets_the_oldest_key_first() {
+        let mut window = Window::new(SPAN, 3);
+        for number in 0..10 {
+            window.stage(key(number));
+            window.commit(at(number));
+            assert!(window.len() <= 3);
+        }
+        assert_eq!(window.sighting(key(6)), Sighting::New);
+        for number in 7..10 {
+            assert_eq!(window.sighting(key(number)), Sighting::Durable);
+        }
+    }
+
+    #[test]
+    fn a_key_lives_for_the_window_and_hardly_longer() {
+        let mut window = Window::new(SPAN, 1000);
+        window.stage(key(1));
+        window.commit(at(10));
+        window.expire(at(10 + 128));
+        assert_eq!(window.sighting(key(1)), Sighting::Durable);
+        window.expire(at(10 + 130));
+        assert_eq!(window.sighting(key(1)), Sighting::New);
+        assert_eq!(window.len(), 0);
+    }
+
+    #[test]
+    fn a_long_life_of_keys_coming_and_going_keeps_table_and_ring_in_step() {
+        let mut window = Window::new(SPAN, 50);
+        window.front = u32::MAX - 500;
+        for number in 0..5_000 {
+            window.stage(key(number));
+            if number % 7 == 0 {
+                window.roll_back();
+            } else {
+                window.commit(at(number / 3));
+            }
+            window.expire(at(number / 3));
+            assert_eq!(window.numbers.len(), window.ring.len());
+            assert_eq!(window.buckets.iter().map(|bucket| bucket.keys).sum::<usize>(), window.ring.len());
+        }
+        assert_eq!(window.sighting(key(4_999)), Sighting::Durable);
+        assert_eq!(window.sighting(key(4_901)), Sighting::New);
+    }
+}

@@ -1,0 +1,146 @@
+//! The log: where it goes, what it looks like, and how text from outside is made fit for it.
+//!
+//! Events are key-value fields on stderr: one readable line on a terminal, one JSON object a line
+//! elsewhere. Bodies, secrets and signature headers are never fields. Everything else that came
+//! over the wire is wrapped in [`Shown`] first, because a terminal obeys what it is shown.
+
+use std::fmt::{self, Write as _};
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+/// The environment variable with the filter, as in `info,fanbridge::dispatch=debug`.
+const FILTER_VARIABLE: &str = "FANBRIDGE_LOG";
+/// What is logged if nobody asks for anything else. librdkafka reports every reconnect as `error`.
+const FILTER_DEFAULT: &str = "info,librdkafka=warn";
+
+/// A log that cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter is not one.
+    #[error(
+        "{FILTER_VARIABLE} is not a log filter ({0}), expected a level, or `target=level` pairs with commas"
+    )]
+    Filter(String),
+    /// The process has a log already.
+    #[error("the log is set up already")]
+    Twice,
+}
+
+/// Sends this process's log to stderr: for people on a terminal (without colours if `NO_COLOR` is
+/// set), else as JSON. `FANBRIDGE_LOG` selects what is logged; `info` is the default.
+///
+/// # Errors
+/// When the filter cannot be read, or the log was set up before.
+pub fn init_logging() -> Result<(), LogError> {
+    let filter = filter(std::env::var(FILTER_VARIABLE).ok().as_deref())?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let set = if std::io::stderr().is_terminal() {
+        let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        log.compact().with_ansi(colours).try_init()
+    } else {
+        log.json().flatten_event(true).with_current_span(false).try_init()
+    };
+    set.map_err(|_| LogError::Twice)
+}
+
+fn filter(text: Option<&str>) -> Result<EnvFilter, LogError> {
+    let text = text.filter(|text| !text.trim().is_empty()).unwrap_or(FILTER_DEFAULT);
+    EnvFilter::try_new(text).map_err(|error| LogError::Filter(error.to_string()))
+}
+
+/// The most characters that a text from outside gets.
+pub const SHOWN_CHARS_MAX: usize = 256;
+
+/// Text from outside, safe to show on a terminal or in a log.
+///
+/// What could steer a terminal, break a line or reorder it (C0 and C1 controls, so also ANSI
+/// sequences; U+2028 and U+2029; bidirectional controls) is escaped as Rust would, and so is the
+/// backslash, so that no text can pretend to be escaped. At most [`SHOWN_CHARS_MAX`] characters
+/// come out, an escape whole or not at all; `…` stands for the rest.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a>(pub &'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = |c: char| if steers_terminal(c) { c.escape_default().len() } else { 1 };
+        // One pass to see whether all of it fits decides whether room for the `…` is needed.
+        let fits = self.0.chars().map(width).take(SHOWN_CHARS_MAX + 1).sum::<usize>() <= SHOWN_CHARS_MAX;
+        let mut room = if fits { SHOWN_CHARS_MAX } else { SHOWN_CHARS_MAX - 1 };
+        for c in self.0.chars() {
+            let Some(left) = room.checked_sub(width(c)) else { break };
+            room = left;
+            if steers_terminal(c) { write!(f, "{}", c.escape_default())? } else { f.write_char(c)? }
+        }
+        if fits { Ok(()) } else { f.write_char('…') }
+    }
+}
+
+/// Whether a character can drive a terminal, break a line or reorder it, or starts an escape of
+/// [`Shown`].
+pub fn steers_terminal(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\\'
+            | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+            | '\u{2028}' | '\u{2029}' | '\u{feff}'
+            // Tags: invisible, and able to carry text.
+            | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn plain_text_of_any_script_is_shown_as_it_is() {
+        for text in ["", "call.ring", "größe ✓ 通話", "a\u{301}", &"x".repeat(SHOWN_CHARS_MAX)] {
+            assert_eq!(Shown(text).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_steers_a_terminal_is_escaped() {
+        assert_eq!(Shown("a\r\nb").to_string(), r"a\r\nb");
+        assert_eq!(Shown("\u{1b}[31mred").to_string(), r"\u{1b}[31mred");
+        assert_eq!(Shown("\u{9b}31m").to_string(), r"\u{9b}31m");
+        assert_eq!(Shown("\u{202e}gnp.exe\u{2028}").to_string(), r"\u{202e}gnp.exe\u{2028}");
+        assert_eq!(Shown(r"\u{1b}").to_string(), r"\\u{1b}");
+    }
+
+    #[test]
+    fn long_text_is_clipped_and_says_so() {
+        let shown = Shown(&"é".repeat(SHOWN_CHARS_MAX + 1)).to_string();
+        assert_eq!(shown.chars().count(), SHOWN_CHARS_MAX);
+        assert!(shown.ends_with("é…"));
+    }
+
+    #[test]
+    fn a_filter_that_is_none_is_refused_and_an_empty_one_is_the_default() {
+        assert!(matches!(filter(Some("fanbridge=loud")), Err(LogError::Filter(_))));
+        assert!(filter(Some("warn,fanbridge::dispatch=trace")).is_ok());
+        assert_eq!(filter(Some(" ")).map(|f| f.to_string()).ok(), filter(None).map(|f| f.to_string()).ok());
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_shown_steers_a_terminal_or_is_too_long(
+            text in proptest::collection::vec(
+                prop_oneof![any::<char>(), (0_u32..0xa0).prop_map(|c| char::from_u32(c).unwrap_or(' ')),
+                    (0x2000_u32..0x2070).prop_map(|c| char::from_u32(c).unwrap_or(' '))],
+                0..400,
+            ).prop_map(String::from_iter)
+        ) {
+            let shown = Shown(&text).to_string();
+            prop_assert!(shown.chars().count() <= SHOWN_CHARS_MAX);
+            prop_assert!(!shown.chars().any(|c| c != '\\' && steers_terminal(c)));
+            // Unescaping gives back what was shown of the text: nothing is ambiguous.
+            let whole: String = text
+                .chars()
+                .map(|c| if steers_terminal(c) { c.escape_default().to_string() } else { c.to_string() })
+                .collect();
+            prop_assert!(shown == whole || whole.starts_with(shown.trim_end_matches('…')));
+        }
+    }
+}

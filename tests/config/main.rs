@@ -1,0 +1,71 @@
+//! The configuration from outside: texts in, configurations or problems out.
+
+mod all_at_once;
+mod messages;
+mod secrets;
+mod selection;
+mod shipped;
+mod verbs;
+
+use std::io;
+use std::path::Path;
+
+use fanbridge::config::{Loaded, Outside, Problem, Report, load};
+
+/// Reads a text in a world where the variables that tests name are set and `/pem` can be read.
+fn read(text: &str) -> Result<Loaded, Report> {
+    let read = |path: &Path| match path.to_str() {
+        Some("/pem") => Ok(b"certificate or key".to_vec()),
+        Some("/secret") => Ok(b"kept-in-a-file-and-long-enough\n".to_vec()),
+        Some("/empty") => Ok(Vec::new()),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    };
+    load("fanbridge.yaml", text, &Outside { env: &variable, read: &read })
+}
+
+fn variable(name: &str) -> Option<String> {
+    let value = match name {
+        "SECRET" => "0123456789abcdef0123456789abcdef",
+        "OTHER_SECRET" => "fedcba9876543210fedcba9876543210",
+        "FASTPIX" => "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+        "SHORT" => "0123456789abcdef",
+        "TOO_SHORT" => "0123456789",
+        "PLACEHOLDER" => "changeme",
+        "TOKEN" => "token-canary-token-canary",
+        "BROKERS" => "a:9092,b:9092",
+        "EMPTY" => "",
+        _ => return None,
+    };
+    Some(value.into())
+}
+
+/// The problems of a text, errors and warnings.
+fn problems(text: &str) -> Report {
+    match read(text) {
+        Ok(loaded) => loaded.warnings,
+        Err(report) => report,
+    }
+}
+
+/// A source that needs no more words.
+const SOURCE: &str = "sources: { a: { provider: stream, secrets: [env:SECRET] } }\n";
+
+/// A source and a sink: valid, without a warning.
+const VALID: &str =
+    "sources: { a: { provider: stream, secrets: [env:SECRET] } }\nsinks: { b: { file: {} } }\n";
+
+/// Reads a text in which the place of the one expected problem is marked as `‹…›`.
+#[track_caller]
+fn expect(marked: &str, title: &str, label: &str) {
+    let start = marked.find('‹').expect("a marked place");
+    let length = marked[start..].find('›').expect("the mark's end") - '‹'.len_utf8();
+    let text = marked.replace(['‹', '›'], "");
+    let report = problems(&text);
+    let found = |problem: &&Problem| problem.span == (start..start + length) && problem.title == title;
+    let problem =
+        report.problems().iter().find(found).unwrap_or_else(|| panic!("no `{title}` there:\n{report}"));
+    assert_eq!(problem.label, label, "{report}");
+    let before = &text[..start];
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    assert_eq!(report.position(problem), (before.matches('\n').count() + 1, column));
+}

@@ -1,0 +1,363 @@
+//! Each kind of mistake, where it is marked and what is said about it.
+
+use super::{SOURCE, VALID, expect, problems, read};
+
+#[test]
+fn a_valid_text_has_no_problems() {
+    let loaded = read(VALID).expect("valid");
+    assert!(loaded.warnings.problems().is_empty(), "{}", loaded.warnings);
+}
+
+#[test]
+fn text_that_is_no_yaml_is_marked_where_it_ends_to_be() {
+    let report = problems("sources:\n  a: [\n");
+    assert_eq!(report.problems().len(), 1);
+    assert_eq!(report.problems()[0].title, "this is not YAML that can be read");
+}
+
+#[test]
+fn unknown_keys_are_marked_with_the_nearest_name() {
+    expect("‹spol›: {}\n", "unknown key `spol`", "did you mean `spool`?");
+    expect("http: { ‹listn›: x }\n", "unknown key `listn`", "did you mean `listen`?");
+    expect("sources:\n  a:\n    ‹provder›: stream\n", "unknown key `provder`", "did you mean `provider`?");
+    expect(
+        "sinks: { a: { kafka: { tls: { ‹cert›: x } } } }\n",
+        "unknown key `cert`",
+        "known here: ca, certificate, key, key_password",
+    );
+    expect(
+        "sources: { a: { ‹sqs›: { queue_url: x } } }\n",
+        "unknown key `sqs`",
+        "known here: app, custom_types, provider, secrets",
+    );
+}
+
+#[test]
+fn a_nested_unknown_key_of_a_providers_definition_is_found_as_well() {
+    expect(
+        "providers: { p: { signature: { scheme: hmac-sha256, ‹heder›: X } } }\n",
+        "unknown key `heder`",
+        "did you mean `header`?",
+    );
+}
+
+#[test]
+fn duplicate_names_are_marked_at_the_second() {
+    let text = "sources:\n  a: { provider: stream, secrets: [env:SECRET] }\n  ‹a›: { provider: fastpix }\n";
+    expect(text, "duplicate key", "`a` was already given");
+    expect("sinks:\n  b: { file: {} }\n  ‹b›: { file: {} }\n", "duplicate key", "`b` was already given");
+}
+
+#[test]
+fn wrong_forms_say_what_was_expected() {
+    expect(
+        "http: { listen: ‹localhost:80› }\n",
+        "invalid value for `http.listen`",
+        "expected an IP address and port such as `127.0.0.1:8080`, found `localhost:80`",
+    );
+    expect(
+        "spool: { bytes_max: ‹20 gigs› }\n",
+        "invalid value for `spool.bytes_max`",
+        "expected a size such as `20 GiB`, found `20 gigs`",
+    );
+    expect(
+        "spool: { retain: ‹24› }\n",
+        "invalid value for `spool.retain`",
+        "expected a time such as `24h` or `500ms`, found `24`",
+    );
+    expect("‹http›: [1]\n", "invalid value for `http`", "expected a mapping, found a list");
+    expect(
+        "sinks: { a: { kafka: { structured: ‹yes› } } }\n",
+        "invalid value for `sinks.a.kafka.structured`",
+        "expected `true` or `false`, found `yes`",
+    );
+    expect(
+        "shutdown_grace_seconds: ‹0›\n",
+        "invalid value for `shutdown_grace_seconds`",
+        "expected 1 to 3600, found 0",
+    );
+    expect(
+        "limits: { connections_max: ‹many› }\n",
+        "invalid value for `limits.connections_max`",
+        "expected a whole number, found `many`",
+    );
+    expect("select: ‹alll›\n", "unknown value", "did you mean `all`?");
+    expect("select: ‹call.created›\n", "unknown value", "expected `all` or a list");
+}
+
+#[test]
+fn nothing_comes_in_without_a_source() {
+    expect("‹sources›: {}\n", "no source: nothing could come in", "expected at least one under `sources`");
+    assert_eq!(problems("").problems()[0].title, "no source: nothing could come in");
+}
+
+#[test]
+fn names_are_checked_because_they_become_paths_and_labels() {
+    let label = "expected 1 to 63 of a-z, 0-9 and `-`";
+    expect("sources: { ‹Stream_1›: { provider: stream } }\n", "`Stream_1` cannot be a name", label);
+    expect("sinks: { ‹a/b›: { file: {} } }\n", "`a/b` cannot be a name", label);
+    let long = "a".repeat(64);
+    expect(
+        &format!("sinks: {{ ‹{long}›: {{ file: {{}} }} }}\n"),
+        &format!("`{long}` cannot be a name"),
+        label,
+    );
+}
+
+#[test]
+fn unknown_providers_are_marked_with_the_nearest_name() {
+    expect(
+        "sources: { a: { provider: ‹streem› } }\n",
+        "unknown provider `streem`",
+        "neither built in nor under `providers`; did you mean `stream`?",
+    );
+}
+
+#[test]
+fn a_provider_of_ones_own_cannot_replace_a_built_in_one() {
+    expect(
+        "providers: { ‹stream›: {} }\n",
+        "the provider `stream` exists",
+        "this would replace a built-in provider; choose another name",
+    );
+}
+
+#[test]
+fn an_event_type_that_nobody_sends_is_an_error_with_the_nearest_name() {
+    expect(
+        &format!("{SOURCE}select:\n  - \"call.created\"\n  - ‹\"call.sesion_ended\"›\n"),
+        "unknown event type in an explicit selection",
+        "no provider here sends it; did you mean \"call.session_ended\"?",
+    );
+    // Another provider's type does not come from this one.
+    expect(
+        &format!("{SOURCE}select: [‹video.media.ready›]\n"),
+        "unknown event type in an explicit selection",
+        "no provider here sends it",
+    );
+    expect(
+        &format!("{SOURCE}select: [‹call.*›]\n"),
+        "unknown event type in an explicit selection",
+        "no provider here sends it",
+    );
+}
+
+#[test]
+fn a_websocket_only_type_would_never_arrive() {
+    expect(
+        &format!("{SOURCE}select: [‹connection.ok›]\n"),
+        "an event type that is not sent to webhooks",
+        "`connection.ok` would never arrive: it is WebSocket only",
+    );
+}
+
+#[test]
+fn an_empty_selection_is_not_everything_and_not_nothing() {
+    expect(
+        &format!("{SOURCE}‹select›: []\n"),
+        "a selection of nothing",
+        "an empty list takes nothing; expected event types, or `select: all`",
+    );
+}
+
+#[test]
+fn a_sink_cannot_widen_what_the_bridge_takes() {
+    expect(
+        &format!(
+            "{SOURCE}select: [call.created]\nsinks: {{ b: {{ file: {{}}, select: [call.created, ‹call.ended›] }} }}\n"
+        ),
+        "a sink that asks for more than the bridge takes",
+        "`call.ended` never reaches this sink: the bridge's own `select` keeps it out",
+    );
+}
+
+#[test]
+fn topics_that_cannot_exist_are_found_before_the_first_event() {
+    expect(
+        &format!("{SOURCE}sinks: {{ b: {{ file: {{}}, topic: ‹\"{{type}}\"› }} }}\n"),
+        "a topic template that cannot be used",
+        "unknown place `{type}`: a topic is made of {provider}, {family} and {source}",
+    );
+    expect(
+        &format!(
+            "{SOURCE}select: [call.created]\nsinks: {{ b: {{ file: {{}}, topic: ‹\"a/{{family}}\"› }} }}\n"
+        ),
+        "a topic that cannot exist",
+        "`a/video.call-lifecycle`: '/' is not allowed in a Kafka topic: use a-z, A-Z, 0-9, `.`, `_` and `-`",
+    );
+    expect(
+        &format!("{SOURCE}sinks: {{ b: {{ file: {{}}, topic: ‹..› }} }}\n"),
+        "a topic that cannot exist",
+        "`..`: `.` and `..` are not Kafka topics",
+    );
+}
+
+#[test]
+fn a_sink_is_of_one_kind() {
+    expect(
+        &format!("{SOURCE}sinks: {{ ‹b›: {{}} }}\n"),
+        "a sink of no kind",
+        "expected `kafka` or `file` under it",
+    );
+    expect(
+        &format!("{SOURCE}sinks: {{ ‹b›: {{ file: {{}}, kafka: {{ brokers: \"a:1\" }} }} }}\n"),
+        "a sink of two kinds",
+        "`kafka` and `file` are two sinks; give each a name of its own",
+    );
+    expect(
+        &format!("{SOURCE}sinks: {{ b: {{ ‹kafka›: {{}} }} }}\n"),
+        "missing key `brokers`",
+        "`sinks.b.kafka` needs `brokers`",
+    );
+}
+
+#[test]
+fn properties_that_would_break_a_guarantee_cannot_be_set() {
+    let kafka = |property: &str| {
+        format!(
+            "{SOURCE}sinks: {{ b: {{ kafka: {{ brokers: env:BROKERS, properties: {{ {property} }} }} }} }}\n"
+        )
+    };
+    expect(
+        &kafka("‹acks›: 0"),
+        "`acks` cannot be set",
+        "it is always `all`: a record is only settled when every in-sync replica has it",
+    );
+    expect(
+        &kafka("‹message.timeout.ms›: 5000"),
+        "`message.timeout.ms` cannot be set",
+        "it is always 0: the spool keeps what a broker does not take yet",
+    );
+    expect(
+        &kafka("enable.ssl.certificate.verification: ‹false›"),
+        "brokers are not verified",
+        "anybody on the way can then pose as the broker",
+    );
+}
+
+#[test]
+fn brokers_are_hosts_with_ports() {
+    expect(
+        &format!("{SOURCE}sinks: {{ b: {{ kafka: {{ brokers: ‹kafka.example› }} }} }}\n"),
+        "not a list of brokers",
+        "expected `host:port,host:port,…`",
+    );
+}
+
+#[test]
+fn an_admin_listener_that_others_reach_needs_a_token() {
+    expect(
+        &format!("{SOURCE}admin: {{ listen: ‹0.0.0.0:9090› }}\n"),
+        "an admin listener without a token",
+        "beyond loopback, anybody who reaches this port could read and redrive events",
+    );
+    expect(
+        &format!("{SOURCE}admin: {{ token: ‹env:TOO_SHORT› }}\n"),
+        "a token that can be guessed",
+        "the token has 10 bytes, expected at least 16",
+    );
+    assert!(read(&format!("{VALID}admin: {{ listen: \"0.0.0.0:9090\", token: env:TOKEN }}\n")).is_ok());
+}
+
+#[test]
+fn listeners_do_not_share_an_address() {
+    expect(
+        &format!("{SOURCE}admin: {{ listen: ‹127.0.0.1:8080› }}\n"),
+        "one address for two listeners",
+        "`http` listens on 127.0.0.1:8080; the private listener needs a port of its own",
+    );
+    expect(
+        &format!("{SOURCE}http: {{ listen: \"0.0.0.0:9000\" }}\nadmin: {{ listen: ‹127.0.0.1:9000› }}\n"),
+        "one address for two listeners",
+        "`http` listens on 0.0.0.0:9000; the private listener needs a port of its own",
+    );
+}
+
+#[test]
+fn files_for_tls_must_be_there() {
+    expect(
+        &format!("{SOURCE}http: {{ tls: {{ certificate: /pem, key: ‹/missing› }} }}\n"),
+        "unreadable file",
+        "cannot read /missing: entity not found",
+    );
+    expect(
+        &format!("{SOURCE}http: {{ tls: {{ certificate: ‹/empty›, key: file:/pem }} }}\n"),
+        "empty file",
+        "/empty holds nothing",
+    );
+    assert!(read(&format!("{VALID}http: {{ tls: {{ certificate: file:/pem, key: /pem }} }}\n")).is_ok());
+}
+
+#[test]
+fn sizes_that_contradict_each_other_are_found() {
+    expect(
+        &format!("{SOURCE}spool: {{ bytes_max: ‹1 MiB› }}\n"),
+        "too small a size",
+        "expected at least 256 MiB for `spool.bytes_max`, found 1 MiB",
+    );
+    expect(
+        &format!("{SOURCE}limits: {{ body_bytes_max: ‹10› }}\n"),
+        "too small a size",
+        "expected at least 1 KiB for `limits.body_bytes_max`, found 10",
+    );
+    expect(
+        &format!("{SOURCE}limits: {{ inflated_bytes_max: 64 MiB }}\nspool: {{ segment_bytes: ‹32 MiB› }}\n"),
+        "too small a size",
+        "expected at least 65 MiB for `spool.segment_bytes`, found 32 MiB",
+    );
+    expect(
+        &format!("{SOURCE}limits: {{ ack_timeout: ‹0s› }}\n"),
+        "a time of nothing",
+        "with `ack_timeout: 0s` nothing would be in time",
+    );
+}
+
+#[test]
+fn a_definition_that_cannot_work_is_marked_in_its_place() {
+    let report = problems(
+        "providers: { p: { signature: { scheme: none }, event: { type: { pointers: [kind] } } } }\n",
+    );
+    let title = "a provider definition that cannot work";
+    assert!(
+        report.problems().iter().any(|problem| problem.title == title && problem.span.len() < 30),
+        "{report}"
+    );
+}
+
+#[test]
+fn without_a_sink_events_go_to_files_and_a_warning_says_so() {
+    let loaded = read(SOURCE).expect("valid");
+    assert_eq!(loaded.config.sinks[0].name, "local");
+    assert_eq!(loaded.warnings.problems()[0].title, "no sink is configured");
+}
+
+#[test]
+fn two_that_write_never_share_a_directory() {
+    let title = "one directory for two";
+    expect(
+        &format!("{SOURCE}sinks: {{ a: {{ file: {{ dir: x }} }}, b: {{ file: {{ dir: ‹x› }} }} }}\n"),
+        title,
+        "sink `a` already writes to x",
+    );
+    expect(
+        &format!("{SOURCE}sinks: {{ a: {{ file: {{ dir: ‹fanbridge-data› }} }} }}\n"),
+        title,
+        "the spool already writes to fanbridge-data",
+    );
+}
+
+#[test]
+fn a_key_with_nothing_behind_it_is_a_default_or_an_error_but_never_silence() {
+    assert!(read(&format!("{VALID}http:\nspool: {{ retain: }}\n")).is_ok());
+    let kafka = "kafka: { brokers: env:BROKERS, properties: { ‹linger.ms›: } }";
+    expect(
+        &format!("{SOURCE}sinks: {{ b: {{ {kafka} }} }}\n"),
+        "invalid value for `sinks.b.kafka.properties.linger.ms`",
+        "expected text, `env:NAME` or `file:PATH`, found nothing",
+    );
+    expect(
+        "sources: { a: { ‹provider›: } }\n",
+        "invalid value for `sources.a.provider`",
+        "expected text, found nothing",
+    );
+}

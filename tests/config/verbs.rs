@@ -1,0 +1,190 @@
+//! The binary itself: exit codes, what goes to stdout and what to stderr.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::process::{Command, Output};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use fanbridge::event::Timestamp;
+use fanbridge::provider::{SigningSecret, builtin_named, sign};
+use tempfile::TempDir;
+
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+        }
+    }
+}
+
+fn fanbridge(dir: &TempDir, words: &[&str], variables: &[(&str, &str)]) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fanbridge"));
+    command.current_dir(dir.path()).env_clear().envs(variables.iter().copied()).args(words);
+    command.output().expect("the binary runs").into()
+}
+
+fn directory() -> TempDir {
+    tempfile::tempdir().expect("a directory")
+}
+
+const VARIABLES: [(&str, &str); 3] = [
+    ("STREAM_SECRET", "0123456789abcdef0123456789abcdef"),
+    ("FASTPIX_SECRET", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="),
+    ("KAFKA_BROKERS", "a.example:9092"),
+];
+
+#[test]
+fn what_init_prints_is_accepted_by_check_once_its_variables_are_set() {
+    for sink in ["file", "kafka"] {
+        let dir = directory();
+        let init = fanbridge(&dir, &["init", "--sink", sink], &[]);
+        assert_eq!(init.code, Some(0));
+        assert!((20..=32).contains(&init.stdout.lines().count()), "{}", init.stdout);
+        fs::write(dir.path().join("fanbridge.yaml"), &init.stdout).expect("written");
+
+        let without = fanbridge(&dir, &["check"], &[]);
+        assert_eq!(without.code, Some(78), "{}", without.stdout);
+        assert!(
+            without.stdout.contains("environment variable `STREAM_SECRET` is not set"),
+            "{}",
+            without.stdout
+        );
+
+        let check = fanbridge(&dir, &["check"], &VARIABLES);
+        assert_eq!((check.code, check.stderr.as_str()), (Some(0), ""), "{}", check.stdout);
+        assert!(check.stdout.starts_with("OK fanbridge.yaml"), "{}", check.stdout);
+    }
+}
+
+#[test]
+fn check_exits_78_and_names_file_line_and_column() {
+    let dir = directory();
+    fs::write(dir.path().join("my.yaml"), "sources: {}\nspol: {}\n").expect("written");
+    let check = fanbridge(&dir, &["check", "my.yaml"], &[]);
+    assert_eq!(check.code, Some(78));
+    assert!(check.stdout.contains("--> my.yaml:2:1"), "{}", check.stdout);
+    assert!(!check.stdout.contains('\u{1b}'), "no colour when it is not a terminal");
+    assert_eq!(check.stderr, "2 errors, 1 warning\n");
+
+    let check = fanbridge(&dir, &["check", "my.yaml", "--format", "json"], &[]);
+    assert_eq!((check.code, check.stderr.as_str()), (Some(78), ""));
+    let problems: serde_json::Value = serde_json::from_str(&check.stdout).expect("JSON");
+    assert_eq!(problems.as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn a_file_that_is_not_there_and_a_verb_that_does_not_exist_have_their_own_codes() {
+    let dir = directory();
+    assert_eq!(fanbridge(&dir, &["check", "missing.yaml"], &[]).code, Some(74));
+    assert_eq!(fanbridge(&dir, &["check"], &[]).code, Some(78));
+    assert_eq!(fanbridge(&dir, &["chekc"], &[]).code, Some(2));
+    assert_eq!(fanbridge(&dir, &["init", "--provider", "streem"], &[]).code, Some(2));
+    assert_eq!(fanbridge(&dir, &["types", "--family", "vidoe"], &[]).code, Some(2));
+}
+
+#[test]
+fn types_can_be_pasted_into_a_selection() {
+    let dir = directory();
+    let names = fanbridge(&dir, &["types", "--provider", "stream", "--yaml"], &[]);
+    let init = fanbridge(&dir, &["init", "--provider", "stream"], &[]);
+    let text = init.stdout.replace("select: all\n", &names.stdout);
+    assert_ne!(text, init.stdout);
+    fs::write(dir.path().join("fanbridge.yaml"), text).expect("written");
+    let check = fanbridge(&dir, &["check"], &VARIABLES);
+    assert_eq!((check.code, check.stderr.as_str()), (Some(0), ""), "{}", check.stdout);
+}
+
+#[test]
+fn send_says_what_to_do_when_it_cannot() {
+    let dir = directory();
+    let init = fanbridge(&dir, &["init"], &[]);
+    let text = init.stdout.replace("0.0.0.0:8080", "127.0.0.1:1");
+    fs::write(dir.path().join("fanbridge.yaml"), text).expect("written");
+    let source = fanbridge(&dir, &["send", "sream", "call.created"], &VARIABLES);
+    assert_eq!(source.code, Some(2));
+    assert!(source.stderr.contains("did you mean `stream`?"), "{}", source.stderr);
+    let event = fanbridge(&dir, &["send", "stream", "call.creatd"], &VARIABLES);
+    assert_eq!(event.code, Some(2));
+    assert!(event.stderr.contains("did you mean `call.created`?"), "{}", event.stderr);
+    let nobody = fanbridge(&dir, &["send", "stream", "call.created"], &VARIABLES);
+    assert_eq!(nobody.code, Some(74));
+    assert!(nobody.stderr.contains("is the bridge running?"), "{}", nobody.stderr);
+    assert!(!nobody.stderr.contains("0123456789abcdef"));
+}
+
+/// Answers `count` requests on one connection like the bridge would; returns heads and bodies.
+fn bridge(listener: TcpListener, count: usize) -> JoinHandle<Vec<(String, Vec<u8>)>> {
+    std::thread::spawn(move || {
+        let (stream, _) = listener.accept().expect("a connection");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+        let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
+        let mut stream = stream;
+        let mut requests = Vec::new();
+        while requests.len() < count {
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") {
+                assert_ne!(reader.read_line(&mut head).expect("a line"), 0, "the connection ended early");
+            }
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            let mut body = vec![0; length.and_then(|text| text.parse().ok()).expect("a length")];
+            reader.read_exact(&mut body).expect("the body");
+            requests.push((head, body));
+            let answer = r#"{"verdict":"accepted","id":"sha256-abc"}"#;
+            let length = answer.len();
+            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{answer}").expect("answered");
+        }
+        requests
+    })
+}
+
+#[test]
+fn send_signs_as_the_provider_would_and_keeps_its_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let bridge = bridge(listener, 3);
+    let dir = directory();
+    let init = fanbridge(&dir, &["init"], &[]);
+    fs::write(dir.path().join("fanbridge.yaml"), init.stdout.replace("0.0.0.0:8080", &address))
+        .expect("written");
+    let words = [
+        "send",
+        "stream",
+        "ActivityAddedEvent",
+        "--count",
+        "3",
+        "--set",
+        "custom.colour=red",
+        "--format",
+        "ndjson",
+    ];
+    let sent = fanbridge(&dir, &words, &VARIABLES);
+    assert_eq!(sent.code, Some(0), "{}", sent.stderr);
+    assert_eq!(sent.stdout.lines().count(), 3);
+    assert!(sent.stdout.contains(r#""verdict":"accepted""#), "{}", sent.stdout);
+
+    let definition = builtin_named("stream").expect("built in");
+    let secret = SigningSecret::parse(VARIABLES[0].1, &definition, None, None).expect("a secret");
+    let mut bodies = HashSet::new();
+    for (head, body) in bridge.join().expect("three requests") {
+        assert!(head.starts_with("POST /in/stream HTTP/1.1\r\n"), "{head}");
+        let signature = head.lines().find_map(|line| line.strip_prefix("x-signature: ")).expect("signed");
+        let expected = sign(&definition, &secret, &body, Timestamp(0), "");
+        assert_eq!(signature, expected["x-signature"].to_str().expect("text"));
+        let json: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!(json["type"], "feeds.activity.added");
+        assert_eq!(json["custom"]["colour"], "red");
+        bodies.insert(body);
+    }
+    assert_eq!(bodies.len(), 3, "each is an event of its own");
+}

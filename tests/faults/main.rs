@@ -1,0 +1,21 @@
+//! Faults from outside, against the real binary: killed, stopped, traced, starved of disk, cut off
+//! from its broker. After each the oracle compares what was promised with what arrived.
+//!
+//! `cargo test --test faults` is a quick version without a broker. `make test` runs all of it,
+//! `FANBRIDGE_SOAK=1` the long version.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod broker;
+mod crash;
+mod disk;
+mod duplicates;
+mod every_type;
+mod fsync;
+mod memory;
+mod selection;
+mod shutdown;
+mod trace;

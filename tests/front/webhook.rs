@@ -1,0 +1,119 @@
+//! What becomes of deliveries, and what is counted.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use fanbridge::selection::Selection;
+
+use crate::support::{Front, delivery, delivery_with, event};
+
+#[tokio::test]
+async fn an_event_is_accepted_once_and_then_a_duplicate() {
+    let front = Front::start().await;
+    let mut peer = front.connect().await;
+    let first = peer.ask(delivery(&event(200))).await;
+    assert_eq!((first.status, first.header("content-type")), (200, Some("application/json")));
+    let answer: serde_json::Value = serde_json::from_str(&first.body).unwrap();
+    assert_eq!(answer["verdict"], "accepted");
+    assert!(answer["id"].as_str().unwrap().starts_with("sha256-"));
+
+    let second = peer.ask(delivery(&event(200))).await;
+    let retried: serde_json::Value = serde_json::from_str(&second.body).unwrap();
+    assert_eq!((&retried["verdict"], &retried["id"]), (&"duplicate".into(), &answer["id"]));
+    front.assert_metric(r#"fanbridge_requests_total{source="stream",code="200"}"#, "2");
+    front.assert_metric(r#"fanbridge_signature_secret_used_total{source="stream",secret="0"}"#, "2");
+    front.assert_metric(r#"fanbridge_ack_duration_seconds_count{source="stream"}"#, "2");
+    let drained = front.types.drain().types;
+    let [(provider, event_type, sightings)] = &drained[..] else { panic!("one type, not {drained:?}") };
+    assert_eq!((&**provider, &**event_type), ("stream", "call.session_started"));
+    assert_eq!((sightings.accepted, sightings.duplicates, sightings.filtered), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn a_type_that_is_not_selected_is_answered_as_a_success() {
+    let selection = Selection::Only(BTreeSet::from(["call.ring".to_owned()]));
+    let front = Front::start_with(|setting| setting.selection = selection).await;
+    let reply = front.connect().await.ask(delivery(&event(200))).await;
+    assert_eq!(reply.status, 200);
+    assert!(reply.body.starts_with(r#"{"verdict":"filtered","id":"#), "{}", reply.body);
+    assert_eq!(front.types.drain().types[0].2.filtered, 1);
+}
+
+#[tokio::test]
+async fn an_authentic_body_of_no_use_is_quarantined_and_answered_as_a_success() {
+    let front = Front::start().await;
+    let mut peer = front.connect().await;
+    for (body, verdict) in [("not json", "quarantined"), ("not json", "duplicate"), ("[]", "quarantined")] {
+        let reply = peer.ask(delivery(body)).await;
+        assert_eq!(reply.status, 200);
+        assert!(reply.body.contains(verdict), "{}", reply.body);
+    }
+}
+
+#[tokio::test]
+async fn an_unsigned_id_with_another_body_is_another_event_and_is_counted() {
+    let front = Front::start().await;
+    let mut peer = front.connect().await;
+    for size in [200, 201, 201] {
+        let reply = peer.ask(delivery_with("X-Webhook-Id: one-and-the-same\r\n", &event(size))).await;
+        assert_eq!(reply.status, 200);
+    }
+    front.assert_metric(r#"fanbridge_id_reuse_total{source="stream"}"#, "1");
+}
+
+#[tokio::test]
+async fn a_full_spool_turns_deliveries_away_before_their_bodies() {
+    let front = Front::start_with(|setting| setting.spool_full = true).await;
+    let mut peer = front.connect().await;
+    let request = delivery_with("Expect: 100-continue\r\n", &event(200));
+    let reply = peer.ask(&request[..request.len() - 200]).await;
+    assert_eq!((reply.status, reply.closing()), (503, true));
+    assert!(reply.header("retry-after").unwrap().parse::<u32>().unwrap() > 0);
+    front.assert_metric(r#"fanbridge_requests_total{source="stream",code="503"}"#, "1");
+}
+
+#[tokio::test]
+async fn a_delivery_that_waits_too_long_for_the_disk_is_to_be_sent_again() {
+    let front = Front::start_with(|setting| {
+        setting.fsync = Duration::from_millis(500);
+        setting.http.ack_timeout = Duration::from_millis(50);
+    })
+    .await;
+    let reply = front.connect().await.ask(delivery(&event(200))).await;
+    assert_eq!(reply.status, 503);
+    assert!(reply.header("retry-after").is_some());
+    front.assert_metric(r#"fanbridge_refused_total{source="stream",reason="ack_timeout"}"#, "1");
+}
+
+#[tokio::test]
+async fn bodies_beyond_the_memory_for_all_are_to_be_sent_again() {
+    let front = Front::start_with(|setting| setting.http.in_flight_bytes_max = 3000).await;
+    let mut first = front.connect().await;
+    let request = delivery(&event(2000));
+    let (most, last) = request.split_at(request.len() - 1);
+    first.send(most).await;
+
+    let refused = async {
+        loop {
+            let reply = front.connect().await.ask(delivery(&event(1002))).await;
+            // Until the front has read what the first one sent, there is room.
+            if reply.status != 200 {
+                break reply;
+            }
+        }
+    };
+    let refused = tokio::time::timeout(Duration::from_secs(10), refused).await.expect("no room in time");
+    assert_eq!((refused.status, refused.closing()), (503, true));
+    front.assert_metric(r#"fanbridge_refused_total{source="stream",reason="in_flight_bytes"}"#, "1");
+    assert_eq!(first.ask(last).await.status, 200);
+    assert_eq!(front.connect().await.ask(delivery(&event(1002))).await.status, 200, "room again");
+}
+
+#[tokio::test]
+async fn a_length_that_is_only_stated_keeps_nobody_out() {
+    let front = Front::start_with(|setting| setting.http.in_flight_bytes_max = 3000).await;
+    let mut promising = front.connect().await;
+    let request = delivery_with("Expect: 100-continue\r\n", &event(3000));
+    assert_eq!(promising.ask(&request[..request.len() - 3000]).await.status, 100);
+    assert_eq!(front.connect().await.ask(delivery(&event(2000))).await.status, 200);
+}

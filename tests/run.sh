@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Runs the whole test suite, or the parts named as arguments, and says how long each part took.
+#
+# Parts: lint, unit, tidy, config, front, spool, state, sinks, faults. A Kafka broker of its own is
+# set up unless KAFKA_BROKERS names one that runs. Here a test that finds no server fails; a plain
+# `cargo test` skips it and says so.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+all_parts=(lint unit tidy config front spool state sinks faults)
+parts=("$@")
+[ ${#parts[@]} -gt 0 ] || parts=("${all_parts[@]}")
+
+summary=()
+passed=0
+failed=0
+log=$(mktemp)
+finish() {
+    [ -z "${own_broker:-}" ] || tests/servers/kafka.sh stop >/dev/null 2>&1
+    rm -f "$log"
+}
+trap finish EXIT
+
+# part NAME COMMAND…: runs it, shows its output, and notes its time and its count of tests.
+part() {
+    local name=$1 began=$SECONDS status
+    shift
+    printf '\n== %s: %s\n' "$name" "$*"
+    "$@" 2>&1 | tee "$log"
+    status=${PIPESTATUS[0]}
+    local good bad
+    good=$(sed -n 's/^test result: .* \([0-9]*\) passed.*/\1/p' "$log" | awk "{ sum += \$1 } END { print sum }")
+    bad=$(sed -n 's/^test result: .* \([0-9]*\) failed.*/\1/p' "$log" | awk "{ sum += \$1 } END { print sum }")
+    [ "$status" -eq 0 ] || [ "${bad:-0}" -gt 0 ] || bad=1
+    passed=$((passed + ${good:-0}))
+    failed=$((failed + ${bad:-0}))
+    summary+=("$(printf '%-10s %5s s   %4s passed   %s' "$name" $((SECONDS - began)) "${good:--}" \
+        "$([ "$status" -eq 0 ] && echo ok || echo FAILED)")")
+    return "$status"
+}
+
+wants() { [[ " ${parts[*]} " == *" $1 "* ]]; }
+
+part setup tests/servers/install.sh all || exit 1
+if wants sinks || wants faults; then
+    if [ -z "${KAFKA_BROKERS:-}" ]; then
+        part broker tests/servers/kafka.sh start || exit 1
+        KAFKA_BROKERS=$(tests/servers/kafka.sh address)
+        own_broker=yes
+    fi
+    export KAFKA_BROKERS
+fi
+export FANBRIDGE_TEST_SERVERS=required
+
+part build cargo test --locked --no-run || exit 1
+wants lint && part lint make lint
+wants unit && part unit cargo test --locked --lib --bins
+for name in tidy config front spool state sinks faults; do
+    wants "$name" && part "$name" cargo test --locked --test "$name" -- --nocapture
+done
+
+printf '\n%s\n' "what ran, and how long it took ($(nproc) cores):"
+printf '  %s\n' "${summary[@]}"
+printf '  %-10s %5s s\n\n' total "$SECONDS"
+printf '%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]

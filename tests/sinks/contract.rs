@@ -1,0 +1,137 @@
+//! What every sink promises, whatever it writes to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use fanbridge::event::{EventTime, Outcome, Record, Timestamp};
+use fanbridge::sink::Sink;
+
+use crate::seen::{Reader, Seen, publish_until_settled, record};
+
+/// A topic that exists, is empty, and is used by one test.
+pub type Topic<'a> = &'a str;
+
+pub async fn a_keys_records_keep_their_order_across_pipelined_batches(
+    sink: &dyn Sink,
+    reader: &dyn Reader,
+    topic: Topic<'_>,
+) {
+    const BATCHES: u64 = 40;
+    const BATCH: u64 = 50;
+    let key = |position: u64| format!("key-{}", position % 7);
+    let claims: Vec<_> = (0..BATCHES)
+        .map(|batch| {
+            let positions = batch * BATCH..(batch + 1) * BATCH;
+            sink.publish(positions.map(|position| record(topic, position, Some(&key(position)))).collect())
+        })
+        .collect();
+    for claim in claims {
+        assert_eq!(claim.await, vec![Outcome::Accepted; BATCH as usize]);
+    }
+    let seen = reader.read(topic, (BATCHES * BATCH) as usize);
+    let mut by_key: BTreeMap<_, Vec<u64>> = BTreeMap::new();
+    for one in &seen {
+        by_key.entry(one.key.clone()).or_default().push(one.sequence());
+    }
+    assert_eq!(seen.len() as u64, BATCHES * BATCH);
+    for (key, sequences) in by_key {
+        assert!(sequences.is_sorted(), "{key:?}: {sequences:?}");
+    }
+    assert_eq!(seen.iter().map(Seen::sequence).collect::<BTreeSet<_>>().len() as u64, BATCHES * BATCH);
+}
+
+pub async fn a_body_and_its_attributes_arrive_as_they_left(
+    sink: &dyn Sink,
+    reader: &dyn Reader,
+    topic: Topic<'_>,
+) {
+    let mut sent = record(topic, 18_446_744_073_709_551_615, Some("schlüssel:1"));
+    let body = r#" {"n":12345678901234567890123,"d":0.1000000000000000055511151231257827,"e":1e400,"z":-0,
+        "u":"\u0000\ud83d\ude00 ü","k":{"k":[ ]}} "#;
+    let event = &mut Arc::make_mut(&mut sent).event;
+    event.body = body.into();
+    event.event_type = "call.\"ring\"\u{2028}<script>".into();
+    event.time = EventTime::Inferred(Timestamp(1_763_709_600_123_000_000));
+    assert_eq!(sink.publish(vec![sent]).await, [Outcome::Accepted]);
+    let seen = reader.read(topic, 1).remove(0);
+    assert_eq!(seen.body, body);
+    assert_eq!(seen.key.as_deref(), Some("schlüssel:1"));
+    let expected = [
+        ("family", "video"),
+        ("id", "id-18446744073709551615"),
+        ("intake", "stream-video"),
+        ("partitionkey", "schlüssel:1"),
+        ("provider", "stream"),
+        ("recordedtime", "2025-11-21T07:20:00Z"),
+        ("sequence", "18446744073709551615"),
+        ("source", "/stream/default"),
+        ("specversion", "1.0"),
+        ("subject", "schlüssel:1"),
+        ("time", "2025-11-21T07:20:00.123Z"),
+        ("timeinferred", "true"),
+        ("type", "call.\"ring\"\u{2028}<script>"),
+        ("webhookid", "w-1"),
+    ];
+    for (name, value) in expected {
+        assert_eq!(seen.attributes.get(name).map(String::as_str), Some(value), "{name}");
+    }
+    assert_eq!(seen.attributes.len(), expected.len() + 1, "{:?}", seen.attributes);
+}
+
+pub async fn a_record_without_a_key_stays_without(sink: &dyn Sink, reader: &dyn Reader, topic: Topic<'_>) {
+    assert_eq!(sink.publish(vec![record(topic, 1, None)]).await, [Outcome::Accepted]);
+    let seen = reader.read(topic, 1).remove(0);
+    assert_eq!(seen.key, None);
+    assert!(!seen.attributes.contains_key("partitionkey"));
+}
+
+pub async fn a_refused_record_is_rejected_and_its_neighbours_are_accepted(
+    sink: &dyn Sink,
+    reader: &dyn Reader,
+    topic: Topic<'_>,
+    refused: Arc<Record>,
+    word: &str,
+) {
+    let mut batch: Vec<_> = (0..9).map(|position| record(topic, position, Some("key"))).collect();
+    batch.insert(4, refused);
+    let (outcomes, _) = publish_until_settled(sink, batch).await;
+    for (index, outcome) in outcomes.iter().enumerate() {
+        match outcome {
+            Outcome::Rejected(reason) => assert_eq!((index, reason.word), (4, word), "{reason:?}"),
+            outcome => assert_eq!((index != 4, outcome), (true, &Outcome::Accepted)),
+        }
+    }
+    let mut last_first: Vec<u64> = Vec::new();
+    for sequence in reader.read(topic, 9).iter().map(Seen::sequence) {
+        // What goes again may repeat the end, so only each record's first copy is looked at.
+        if !last_first.contains(&sequence) {
+            last_first.push(sequence);
+        }
+    }
+    assert_eq!(last_first, (0..9).collect::<Vec<_>>());
+}
+
+pub async fn a_flush_waits_until_everything_is_reported(sink: &dyn Sink, topic: Topic<'_>) {
+    let mut claims: Vec<_> =
+        (0..20).map(|batch| sink.publish(vec![record(topic, batch, Some("key")); 10])).collect();
+    let started = Instant::now();
+    sink.flush(Duration::from_secs(30)).await;
+    assert!(started.elapsed() < Duration::from_secs(30), "the deadline passed");
+    for claim in &mut claims {
+        let reported = claim.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(reported.is_ready());
+    }
+}
+
+pub async fn an_empty_batch_has_no_outcomes(sink: &dyn Sink) {
+    assert_eq!(sink.publish(Vec::new()).await, []);
+}
+
+pub async fn a_dropped_claim_withdraws_nothing(sink: &dyn Sink, reader: &dyn Reader, topic: Topic<'_>) {
+    drop(sink.publish(vec![record(topic, 1, Some("key"))]));
+    assert_eq!(sink.publish(vec![record(topic, 2, Some("key"))]).await, [Outcome::Accepted]);
+    let sequences: Vec<_> = reader.read(topic, 2).iter().map(Seen::sequence).collect();
+    assert_eq!(sequences, [1, 2]);
+}

@@ -1,0 +1,98 @@
+//! The file sink against the contract, and across a restart.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use fanbridge::config::FileConfig;
+use fanbridge::event::Outcome;
+use fanbridge::sink::Sink;
+use fanbridge::sink::file::FileSink;
+use serde_json::value::RawValue;
+
+use crate::contract;
+use crate::seen::{Reader, Seen, record};
+
+struct Files(PathBuf);
+
+impl Reader for Files {
+    fn read(&self, topic: &str, count: usize) -> Vec<Seen> {
+        let mut files: Vec<_> =
+            std::fs::read_dir(self.0.join(topic)).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        let text: String = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+        let seen: Vec<_> = text.lines().map(parse).collect();
+        assert!(seen.len() >= count, "{} of {count}", seen.len());
+        seen
+    }
+}
+
+fn parse(line: &str) -> Seen {
+    let mut members: BTreeMap<String, Box<RawValue>> = serde_json::from_str(line).unwrap();
+    let body = match (members.remove("data"), members.remove("data_base64")) {
+        (Some(data), None) => data.get().to_owned().into(),
+        (None, Some(bytes)) => {
+            STANDARD.decode(serde_json::from_str::<String>(bytes.get()).unwrap()).unwrap().into()
+        }
+        both => panic!("exactly one of data and data_base64: {both:?}"),
+    };
+    let text = |raw: &RawValue| serde_json::from_str(raw.get()).unwrap_or_else(|_| raw.get().to_owned());
+    let attributes: BTreeMap<String, String> =
+        members.iter().map(|(name, raw)| (name.clone(), text(raw))).collect();
+    Seen { key: attributes.get("partitionkey").cloned(), attributes, body }
+}
+
+fn sink(dir: &Path) -> (FileSink, Files) {
+    let config = FileConfig { dir: dir.join("topics"), rotate_bytes: 64 * 1024 };
+    (FileSink::new(&config).unwrap(), Files(config.dir))
+}
+
+#[tokio::test]
+async fn the_file_sink_keeps_the_contract() {
+    let dir = tempfile::tempdir().unwrap();
+    let (sink, files) = sink(dir.path());
+    contract::an_empty_batch_has_no_outcomes(&sink).await;
+    contract::a_keys_records_keep_their_order_across_pipelined_batches(&sink, &files, "order").await;
+    contract::a_body_and_its_attributes_arrive_as_they_left(&sink, &files, "bytes").await;
+    contract::a_record_without_a_key_stays_without(&sink, &files, "keyless").await;
+    let refused = record("../out", 99, Some("key"));
+    contract::a_refused_record_is_rejected_and_its_neighbours_are_accepted(
+        &sink,
+        &files,
+        "refused",
+        refused,
+        "invalid_topic",
+    )
+    .await;
+    contract::a_flush_waits_until_everything_is_reported(&sink, "flush").await;
+    contract::a_dropped_claim_withdraws_nothing(&sink, &files, "dropped").await;
+}
+
+#[tokio::test]
+async fn files_are_rotated_by_size_and_read_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let (sink, files) = sink(dir.path());
+    for position in 0..400 {
+        assert_eq!(sink.publish(vec![record("t", position, Some("key"))]).await, [Outcome::Accepted]);
+    }
+    assert!(std::fs::read_dir(dir.path().join("topics/t")).unwrap().count() > 2);
+    let sequences: Vec<_> = files.read("t", 400).iter().map(Seen::sequence).collect();
+    assert_eq!(sequences, (0..400).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_line_that_a_crash_left_unfinished_is_cut_off_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, files) = sink(dir.path());
+    assert_eq!(first.publish(vec![record("t", 1, Some("key"))]).await, [Outcome::Accepted]);
+    drop(first);
+    let path = dir.path().join("topics/t/00000001.jsonl");
+    let mut text = std::fs::read_to_string(&path).unwrap();
+    text.push_str(r#"{"specversion":"1.0","id":"id-2","#);
+    std::fs::write(&path, text).unwrap();
+    let (second, _) = sink(dir.path());
+    assert_eq!(second.publish(vec![record("t", 2, Some("key"))]).await, [Outcome::Accepted]);
+    let sequences: Vec<_> = files.read("t", 2).iter().map(Seen::sequence).collect();
+    assert_eq!(sequences, [1, 2]);
+}

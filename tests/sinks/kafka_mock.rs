@@ -1,0 +1,168 @@
+//! The Kafka sink against librdkafka's mock cluster, which can fail in ways a real broker seldom
+//! does. It checks no sequence numbers and no sizes, so it is no witness for loss or order.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fanbridge::event::{Outcome, Record};
+use fanbridge::sink::Sink;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+use crate::contract;
+use crate::kafka_setup::{Consuming, sink};
+use crate::seen::{Reader, Seen, large_record, publish_until_settled, record};
+
+type Cluster = MockCluster<'static, DefaultProducerContext>;
+
+fn cluster(topics: &[&str]) -> (Cluster, String) {
+    let cluster = MockCluster::new(1).unwrap();
+    for topic in topics {
+        cluster.create_topic(topic, 3, 1).unwrap();
+    }
+    let brokers = cluster.bootstrap_servers();
+    (cluster, brokers)
+}
+
+fn batch(topic: &str, positions: std::ops::Range<u64>) -> Vec<Arc<Record>> {
+    positions.map(|position| record(topic, position, Some("key"))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kafka_sink_keeps_the_contract_on_a_mock_cluster() {
+    let (_cluster, brokers) = cluster(&["order", "bytes", "keyless", "refused", "flush", "dropped"]);
+    let sink = sink(&brokers, &[]);
+    let reader = Consuming { brokers };
+    contract::an_empty_batch_has_no_outcomes(&sink).await;
+    contract::a_keys_records_keep_their_order_across_pipelined_batches(&sink, &reader, "order").await;
+    contract::a_body_and_its_attributes_arrive_as_they_left(&sink, &reader, "bytes").await;
+    contract::a_record_without_a_key_stays_without(&sink, &reader, "keyless").await;
+    let refused = large_record("refused", 99, "key", 20 << 20);
+    contract::a_refused_record_is_rejected_and_its_neighbours_are_accepted(
+        &sink,
+        &reader,
+        "refused",
+        refused,
+        "too_large",
+    )
+    .await;
+    contract::a_flush_waits_until_everything_is_reported(&sink, "flush").await;
+    contract::a_dropped_claim_withdraws_nothing(&sink, &reader, "dropped").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_structured_sink_writes_one_document_with_the_body_verbatim() {
+    let (_cluster, brokers) = cluster(&["t"]);
+    let config =
+        fanbridge::config::KafkaConfig { brokers: brokers.clone(), properties: Vec::new(), structured: true };
+    let sink = fanbridge::sink::kafka::KafkaSink::new("lake", &config).unwrap();
+    let sent = record("t", 1, Some("key"));
+    let body = sent.event.body.clone();
+    assert_eq!(sink.publish(vec![sent]).await, [Outcome::Accepted]);
+    let seen = Consuming { brokers }.read("t", 1).remove(0);
+    assert_eq!(seen.attributes["content-type"], "application/cloudevents+json; charset=UTF-8");
+    assert_eq!(seen.attributes.len(), 1);
+    let tail = [br#""data":"#.as_slice(), &body, b"}"].concat();
+    assert!(seen.body.ends_with(&tail), "{:?}", seen.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_accepts_nothing_and_ends_within_two_seconds_of_the_broker() {
+    let (cluster, brokers) = cluster(&["t"]);
+    let sink = sink(&brokers, &[]);
+    assert_eq!(sink.publish(batch("t", 0..1)).await, [Outcome::Accepted]);
+    cluster.broker_down(1).unwrap();
+    let mut claim = sink.publish(batch("t", 1..4));
+    let early = tokio::time::timeout(Duration::from_secs(3), &mut claim).await;
+    assert!(early.is_err(), "reported during the outage: {early:?}");
+    cluster.broker_up(1).unwrap();
+    let up = Instant::now();
+    assert_eq!(claim.await, vec![Outcome::Accepted; 3]);
+    assert!(up.elapsed() < Duration::from_secs(2), "{:?}", up.elapsed());
+    let sequences: Vec<_> = Consuming { brokers }.read("t", 4).iter().map(Seen::sequence).collect();
+    assert_eq!(sequences, [0, 1, 2, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fatal_producer_error_replaces_the_producer_within_a_second() {
+    let (cluster, brokers) = cluster(&["t"]);
+    let sink = sink(&brokers, &[]);
+    assert_eq!(sink.publish(batch("t", 0..1)).await, [Outcome::Accepted]);
+    // Not caused by a lost answer, so librdkafka cannot vouch for the sequence any more.
+    let errors = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER];
+    cluster.request_errors(RDKafkaApiKey::Produce, &errors);
+    let failed = Instant::now();
+    let outcomes = sink.publish(batch("t", 1..4)).await;
+    for outcome in &outcomes {
+        assert!(matches!(outcome, Outcome::Retry(reason) if reason.word == "producer_fatal"), "{outcome:?}");
+    }
+    let (outcomes, _) = publish_until_settled(&sink, batch("t", 1..4)).await;
+    assert_eq!(outcomes, vec![Outcome::Accepted; 3]);
+    assert!(failed.elapsed() < Duration::from_secs(1), "{:?}", failed.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_is_refused_goes_again_one_by_one_and_nothing_is_rejected_for_another() {
+    let (cluster, brokers) = cluster(&["t"]);
+    let sink = sink(&brokers, &[]);
+    assert_eq!(sink.publish(batch("t", 0..1)).await, [Outcome::Accepted]);
+    cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+    let (outcomes, reasons) = publish_until_settled(&sink, batch("t", 1..11)).await;
+    assert_eq!(outcomes, vec![Outcome::Accepted; 10]);
+    assert!(reasons.iter().any(|reason| reason.word == "refused_in_company"), "{reasons:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_may_not_be_written_is_kept_and_resumes_alone() {
+    let (cluster, brokers) = cluster(&["t", "other"]);
+    let sink = sink(&brokers, &[]);
+    cluster.topic_error("t", RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED).unwrap();
+    let outcomes = sink.publish([batch("t", 0..2), batch("other", 0..2)].concat()).await;
+    for outcome in &outcomes[..2] {
+        assert!(matches!(outcome, Outcome::Retry(reason) if reason.word == "topic_forbidden"), "{outcome:?}");
+    }
+    assert_eq!(outcomes[2..], [Outcome::Accepted, Outcome::Accepted]);
+    cluster.topic_error("t", RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
+    let restored = Instant::now();
+    let (outcomes, _) = publish_until_settled(&sink, batch("t", 0..2)).await;
+    assert_eq!(outcomes, vec![Outcome::Accepted; 2]);
+    assert!(restored.elapsed() < Duration::from_secs(2), "{:?}", restored.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_may_be_seen_but_not_written_resumes_alone_too() {
+    let (cluster, brokers) = cluster(&["t"]);
+    let sink = sink(&brokers, &[]);
+    assert_eq!(sink.publish(batch("t", 0..1)).await, [Outcome::Accepted]);
+    let forbidden = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    for _ in 0..4 {
+        cluster.request_errors(RDKafkaApiKey::Produce, &[forbidden]);
+        let outcomes = sink.publish(batch("t", 1..2)).await;
+        assert!(
+            matches!(&outcomes[0], Outcome::Retry(reason) if reason.word == "topic_forbidden"),
+            "{outcomes:?}"
+        );
+    }
+    cluster.clear_request_errors(RDKafkaApiKey::Produce);
+    let restored = Instant::now();
+    let (outcomes, _) = publish_until_settled(&sink, batch("t", 1..3)).await;
+    assert_eq!(outcomes, vec![Outcome::Accepted; 2]);
+    assert!(restored.elapsed() < Duration::from_secs(2), "{:?}", restored.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_puts_off_the_rest_of_the_batch_and_keeps_its_order() {
+    let (_cluster, brokers) = cluster(&["t"]);
+    let sink = sink(&brokers, &[("queue.buffering.max.messages", "10")]);
+    let outcomes = sink.publish(batch("t", 0..30)).await;
+    let accepted = outcomes.iter().take_while(|outcome| **outcome == Outcome::Accepted).count();
+    assert_eq!(accepted, 10, "{outcomes:?}");
+    for outcome in &outcomes[accepted..] {
+        assert!(matches!(outcome, Outcome::Retry(reason) if reason.word == "queue_full"), "{outcome:?}");
+    }
+    let (outcomes, _) = publish_until_settled(&sink, batch("t", 10..30)).await;
+    assert_eq!(outcomes, vec![Outcome::Accepted; 20]);
+    let sequences: Vec<_> = Consuming { brokers }.read("t", 30).iter().map(Seen::sequence).collect();
+    assert_eq!(sequences, (0..30).collect::<Vec<_>>());
+}

@@ -1,0 +1,315 @@
+//! The Kafka sink against a real broker (`KAFKA_BROKERS`), which checks what the mock does not:
+//! sequence numbers, sizes, topics that go and come back.
+//!
+//! Tests that stop or freeze the broker need it to be the one of `tests/servers/kafka.sh`, and run
+//! while no other test is looking.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fanbridge::event::{Outcome, Record};
+use fanbridge::sink::{Publication, Sink};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use tokio::sync::RwLock;
+
+use crate::contract;
+use crate::kafka_setup::{Consuming, sink};
+use crate::seen::{Reader, Seen, large_record, publish_until_settled, record};
+
+/// Shared by tests that need the broker as it is, exclusive for those that disturb it.
+static BROKER: RwLock<()> = RwLock::const_new(());
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/kafka.sh");
+
+/// The broker's address; says so if there is none.
+fn brokers(test: &str) -> Option<String> {
+    let brokers = std::env::var("KAFKA_BROKERS").ok().filter(|brokers| !brokers.is_empty());
+    if brokers.is_none() {
+        println!("skipped, KAFKA_BROKERS is not set: {test}");
+    }
+    brokers
+}
+
+/// The broker's address if the script can stop it; says so if not.
+fn controlled_brokers(test: &str) -> Option<String> {
+    let brokers = brokers(test)?;
+    let address = Command::new(SCRIPT).arg("address").output().unwrap().stdout;
+    let controlled = String::from_utf8_lossy(&address).trim() == brokers;
+    if !controlled {
+        println!("skipped, {brokers} is not the broker of tests/servers/kafka.sh: {test}");
+    }
+    controlled.then_some(brokers)
+}
+
+fn control(verb: &[&str]) {
+    assert!(Command::new(SCRIPT).args(verb).status().unwrap().success(), "kafka.sh {verb:?}");
+}
+
+struct Cluster {
+    admin: AdminClient<DefaultClientContext>,
+    prefix: String,
+}
+
+impl Cluster {
+    fn new(brokers: &str, test: &str) -> Self {
+        let admin = ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
+        let moment = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis();
+        Self { admin, prefix: format!("{test}-{moment}-") }
+    }
+
+    fn name(&self, topic: &str) -> String {
+        format!("{}{topic}", self.prefix)
+    }
+
+    async fn create(&self, topic: &str, settings: &[(&str, &str)]) -> String {
+        let name = self.name(topic);
+        let mut new = NewTopic::new(&name, 3, TopicReplication::Fixed(1));
+        for (setting, value) in settings {
+            new = new.set(setting, value);
+        }
+        let created = self.admin.create_topics([&new], &AdminOptions::new()).await.unwrap();
+        assert!(created[0].is_ok(), "{created:?}");
+        name
+    }
+
+    async fn delete(&self, topic: &str) {
+        let deleted = self.admin.delete_topics(&[topic], &AdminOptions::new()).await.unwrap();
+        assert!(deleted[0].is_ok(), "{deleted:?}");
+    }
+}
+
+fn batch(topic: &str, positions: std::ops::Range<u64>) -> Vec<Arc<Record>> {
+    positions.map(|position| record(topic, position, Some("key"))).collect()
+}
+
+fn sequences(reader: &Consuming, topic: &str, count: usize) -> Vec<u64> {
+    reader.read(topic, count).iter().map(Seen::sequence).collect()
+}
+
+async fn assert_unreported(claim: &mut Publication, wait: Duration) {
+    let early = tokio::time::timeout(wait, claim).await;
+    assert!(early.is_err(), "reported during the outage: {early:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kafka_sink_keeps_the_contract_on_a_real_broker() {
+    let Some(brokers) = brokers("the contract on a real broker") else { return };
+    let _calm = BROKER.read().await;
+    let cluster = Cluster::new(&brokers, "contract");
+    let (sink, reader) = (sink(&brokers, &[]), Consuming { brokers });
+    let topic = cluster.create("order", &[]).await;
+    contract::a_keys_records_keep_their_order_across_pipelined_batches(&sink, &reader, &topic).await;
+    let topic = cluster.create("bytes", &[]).await;
+    contract::a_body_and_its_attributes_arrive_as_they_left(&sink, &reader, &topic).await;
+    let topic = cluster.create("keyless", &[]).await;
+    contract::a_record_without_a_key_stays_without(&sink, &reader, &topic).await;
+    let topic = cluster.create("flush", &[]).await;
+    contract::a_flush_waits_until_everything_is_reported(&sink, &topic).await;
+    let topic = cluster.create("dropped", &[]).await;
+    contract::a_dropped_claim_withdraws_nothing(&sink, &reader, &topic).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_too_large_for_its_topic_is_rejected_and_its_neighbours_are_accepted() {
+    let Some(brokers) = brokers("a record too large for its topic") else { return };
+    let _calm = BROKER.read().await;
+    let cluster = Cluster::new(&brokers, "too-large");
+    let (sink, reader) = (sink(&brokers, &[]), Consuming { brokers });
+    let topic = cluster.create("t", &[("max.message.bytes", "20000")]).await;
+    let refused = large_record(&topic, 99, "key", 100_000);
+    contract::a_refused_record_is_rejected_and_its_neighbours_are_accepted(
+        &sink,
+        &reader,
+        &topic,
+        refused,
+        "too_large",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_too_large_for_its_topic_loses_no_record_and_no_order() {
+    let Some(brokers) = brokers("a batch too large for its topic") else { return };
+    let _calm = BROKER.read().await;
+    let cluster = Cluster::new(&brokers, "company");
+    let (sink, reader) = (sink(&brokers, &[]), Consuming { brokers });
+    let topic = cluster.create("t", &[("max.message.bytes", "20000")]).await;
+    let batch: Vec<_> = (0..30).map(|position| large_record(&topic, position, "key", 9_000)).collect();
+    let (outcomes, reasons) = publish_until_settled(&sink, batch).await;
+    assert_eq!(outcomes, vec![Outcome::Accepted; 30]);
+    assert!(reasons.iter().any(|reason| reason.word == "refused_in_company"), "{reasons:?}");
+    assert_eq!(sequences(&reader, &topic, 30), (0..30).collect::<Vec<_>>());
+}
+
+/// Four batches are on their way at once, as a dispatcher keeps them, and travel in small sets:
+/// some sets hold a record that the topic does not take, with good sets of their keys behind them.
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_in_a_full_pipeline_break_no_keys_order() {
+    let Some(brokers) = brokers("refusals in a full pipeline") else { return };
+    let _calm = BROKER.read().await;
+    let cluster = Cluster::new(&brokers, "pipeline");
+    let (sink, reader) = (sink(&brokers, &[("batch.num.messages", "5")]), Consuming { brokers });
+    let topic = cluster.create("t", &[("max.message.bytes", "50000")]).await;
+    let make = |position: u64| match position % 100 {
+        50 => large_record(&topic, position, "key-1", 200_000),
+        _ => large_record(&topic, position, &format!("key-{}", position % 5), 500),
+    };
+    let mut pending: BTreeMap<u64, Arc<Record>> =
+        (0..1000).map(|position| (position, make(position))).collect();
+    let mut in_flight = VecDeque::new();
+    let mut rejected = BTreeSet::new();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !pending.is_empty() || !in_flight.is_empty() {
+        assert!(Instant::now() < deadline, "{} records are not settled", pending.len());
+        while in_flight.len() < 4 && !pending.is_empty() {
+            let batch: Vec<_> =
+                std::iter::from_fn(|| pending.pop_first()).take(50).map(|(_, next)| next).collect();
+            in_flight.push_back((batch.clone(), sink.publish(batch)));
+        }
+        let (batch, claim) = in_flight.pop_front().unwrap();
+        for (record, outcome) in batch.into_iter().zip(claim.await) {
+            match outcome {
+                Outcome::Accepted => {}
+                Outcome::Rejected(reason) => drop(rejected.insert((record.position.0, reason.word))),
+                Outcome::Retry(_) => drop(pending.insert(record.position.0, record)),
+            }
+        }
+    }
+    assert_eq!(rejected, (0..10).map(|n| (n * 100 + 50, "too_large")).collect());
+    let seen = reader.read(&topic, 990);
+    println!("990 records and {} copies", seen.len() - 990);
+    let mut last_by_key = BTreeMap::new();
+    let mut known = BTreeSet::new();
+    for one in seen.iter().filter(|one| known.insert(one.sequence())) {
+        let last = last_by_key.insert(one.key.clone(), one.sequence());
+        assert!(last < Some(one.sequence()), "{:?}: {} after {last:?}", one.key, one.sequence());
+    }
+    assert_eq!(known.len(), 990);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_without_the_key_that_a_compacted_topic_needs_is_rejected_alone() {
+    let Some(brokers) = brokers("a compacted topic") else { return };
+    let _calm = BROKER.read().await;
+    let cluster = Cluster::new(&brokers, "compacted");
+    let (sink, reader) = (sink(&brokers, &[]), Consuming { brokers });
+    let topic = cluster.create("t", &[("cleanup.policy", "compact")]).await;
+    let refused = record(&topic, 99, None);
+    contract::a_refused_record_is_rejected_and_its_neighbours_are_accepted(
+        &sink,
+        &reader,
+        &topic,
+        refused,
+        "invalid_record",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_topic_holds_its_records_and_heals_within_two_seconds_of_its_creation() {
+    let Some(brokers) = brokers("a missing topic") else { return };
+    let _calm = BROKER.read().await;
+    let cluster = Cluster::new(&brokers, "missing");
+    let (sink, reader) = (sink(&brokers, &[]), Consuming { brokers });
+    let other = cluster.create("other", &[]).await;
+    let topic = cluster.name("t");
+    let outcomes = sink.publish([batch(&topic, 0..2), batch(&other, 0..2)].concat()).await;
+    for outcome in &outcomes[..2] {
+        assert!(matches!(outcome, Outcome::Retry(reason) if reason.word == "unknown_topic"), "{outcome:?}");
+    }
+    assert_eq!(outcomes[2..], [Outcome::Accepted, Outcome::Accepted]);
+    cluster.create("t", &[]).await;
+    let created = Instant::now();
+    let (outcomes, _) = publish_until_settled(&sink, batch(&topic, 0..2)).await;
+    println!("a created topic was used after {:?}", created.elapsed());
+    assert_eq!(outcomes, vec![Outcome::Accepted; 2]);
+    assert!(created.elapsed() < Duration::from_secs(2), "{:?}", created.elapsed());
+    assert_eq!(sequences(&reader, &topic, 2), [0, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_deleted_and_created_again_gets_everything_that_was_accepted_since() {
+    let Some(brokers) = brokers("a deleted topic") else { return };
+    let _calm = BROKER.read().await;
+    let cluster = Cluster::new(&brokers, "deleted");
+    let (sink, reader) = (sink(&brokers, &[]), Consuming { brokers });
+    let topic = cluster.create("t", &[]).await;
+    assert_eq!(sink.publish(batch(&topic, 0..10)).await, vec![Outcome::Accepted; 10]);
+    cluster.delete(&topic).await;
+    let outcomes = sink.publish(batch(&topic, 10..20)).await;
+    for outcome in &outcomes {
+        assert!(matches!(outcome, Outcome::Retry(_)), "{outcome:?}");
+    }
+    cluster.create("t", &[]).await;
+    let created = Instant::now();
+    let (outcomes, _) = publish_until_settled(&sink, batch(&topic, 10..20)).await;
+    println!("a topic created again was used after {:?}", created.elapsed());
+    assert_eq!(outcomes, vec![Outcome::Accepted; 10]);
+    assert!(created.elapsed() < Duration::from_secs(2), "{:?}", created.elapsed());
+    assert_eq!(sequences(&reader, &topic, 10), (10..20).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_broker_gets_every_record_once_and_in_order() {
+    let Some(brokers) = controlled_brokers("a restarted broker") else { return };
+    let _alone = BROKER.write().await;
+    let cluster = Cluster::new(&brokers, "restarted");
+    let (sink, reader) = (sink(&brokers, &[]), Consuming { brokers });
+    let topic = cluster.create("t", &[]).await;
+    let mut claims = vec![sink.publish(batch(&topic, 0..500))];
+    control(&["kill"]);
+    let mut during = sink.publish(batch(&topic, 500..1000));
+    assert_unreported(&mut during, Duration::from_secs(1)).await;
+    claims.push(during);
+    let port = reader.brokers.rsplit(':').next().unwrap().to_owned();
+    control(&["start", &port]);
+    let up = Instant::now();
+    for claim in claims {
+        assert_eq!(claim.await, vec![Outcome::Accepted; 500]);
+    }
+    println!("a restarted broker had everything after {:?}", up.elapsed());
+    assert!(up.elapsed() < Duration::from_secs(2), "{:?}", up.elapsed());
+    assert_eq!(sequences(&reader, &topic, 1000), (0..1000).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_broker_accepts_nothing_and_gets_everything_once_it_thaws() {
+    let Some(brokers) = controlled_brokers("a frozen broker") else { return };
+    let _alone = BROKER.write().await;
+    let cluster = Cluster::new(&brokers, "frozen");
+    let (sink, reader) = (sink(&brokers, &[]), Consuming { brokers });
+    let topic = cluster.create("t", &[]).await;
+    assert_eq!(sink.publish(batch(&topic, 0..1)).await, [Outcome::Accepted]);
+    control(&["freeze"]);
+    let mut claim = sink.publish(batch(&topic, 1..500));
+    assert_unreported(&mut claim, Duration::from_secs(2)).await;
+    control(&["thaw"]);
+    let thawed = Instant::now();
+    assert_eq!(claim.await, vec![Outcome::Accepted; 499]);
+    println!("a thawed broker had everything after {:?}", thawed.elapsed());
+    assert!(thawed.elapsed() < Duration::from_secs(2), "{:?}", thawed.elapsed());
+    assert_eq!(sequences(&reader, &topic, 500), (0..500).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_client_reads_the_same_key_headers_and_body() {
+    let Some(brokers) = brokers("reading with kcat") else { return };
+    let _calm = BROKER.read().await;
+    let cluster = Cluster::new(&brokers, "kcat");
+    let sink = sink(&brokers, &[]);
+    let topic = cluster.create("t", &[]).await;
+    assert_eq!(sink.publish(vec![record(&topic, 7, Some("call:1"))]).await, [Outcome::Accepted]);
+    let arguments = ["-C", "-b", &brokers, "-t", &topic, "-o", "beginning", "-e", "-q", "-f", "%k|%h|%s"];
+    let read = Command::new("kcat").args(arguments).output().unwrap();
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+    assert_eq!(
+        String::from_utf8(read.stdout).unwrap(),
+        "call:1|content-type=application/json,ce_specversion=1.0,ce_id=id-7,ce_source=/stream/default,\
+         ce_type=call.ring,ce_subject=call:1,ce_time=2025-11-21T07:20:00.123456789Z,ce_partitionkey=call:1,\
+         ce_family=video,ce_provider=stream,ce_intake=stream-video,ce_recordedtime=2025-11-21T07:20:00Z,\
+         ce_sequence=00000000000000000007,ce_webhookid=w-1|{\"type\":\"call.ring\", \"n\":7}"
+    );
+}

@@ -1,0 +1,89 @@
+//! Records to publish, what a reader finds of them, and a dispatcher's patience in between.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fanbridge::event::{Event, EventTime, Outcome, Position, Reason, Record, Timestamp};
+use fanbridge::sink::Sink;
+
+/// A published record as a reader finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub key: Option<String>,
+    /// CloudEvents attributes by name, and `content-type`.
+    pub attributes: BTreeMap<String, String>,
+    pub body: Bytes,
+}
+
+impl Seen {
+    pub fn sequence(&self) -> u64 {
+        self.attributes["sequence"].parse().unwrap()
+    }
+}
+
+/// Reads a topic from its beginning.
+pub trait Reader {
+    /// All records of the topic, once there are at least `count`; panics if that takes too long.
+    fn read(&self, topic: &str, count: usize) -> Vec<Seen>;
+}
+
+/// A record whose body names its position.
+pub fn record(topic: &str, position: u64, key: Option<&str>) -> Arc<Record> {
+    Arc::new(Record {
+        position: Position(position),
+        topic: topic.into(),
+        event: Event {
+            id: format!("id-{position}").into(),
+            source: "/stream/default".into(),
+            event_type: "call.ring".into(),
+            provider: "stream".into(),
+            family: "video".into(),
+            intake: "stream-video".into(),
+            key: key.map(Into::into),
+            subject: key.map(Into::into),
+            time: EventTime::Stated("2025-11-21T07:20:00.123456789Z".into()),
+            arrived: Timestamp(1_763_709_600_000_000_000),
+            extensions: vec![("webhookid".into(), "w-1".into())],
+            only_sink: None,
+            body: format!(r#"{{"type":"call.ring", "n":{position}}}"#).into(),
+        },
+    })
+}
+
+/// A record whose body is JSON of this many bytes, of the kind that no codec makes much smaller.
+pub fn large_record(topic: &str, position: u64, key: &str, bytes: usize) -> Arc<Record> {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut state = 1_u64;
+    let noise = (0..bytes - 8).map(|_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(DIGITS[(state >> 58) as usize])
+    });
+    let mut record = record(topic, position, Some(key));
+    Arc::make_mut(&mut record).event.body = format!(r#"{{"x":"{}"}}"#, noise.collect::<String>()).into();
+    record
+}
+
+/// Publishes as a dispatcher does: what goes again is published again, in order, until every
+/// record is accepted or rejected. Returns the last outcomes and every reason to go again.
+pub async fn publish_until_settled(sink: &dyn Sink, batch: Vec<Arc<Record>>) -> (Vec<Outcome>, Vec<Reason>) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut settled: Vec<Option<Outcome>> = vec![None; batch.len()];
+    let mut reasons = Vec::new();
+    while settled.iter().any(Option::is_none) {
+        assert!(Instant::now() < deadline, "not settled: {reasons:?}");
+        let open: Vec<usize> = (0..batch.len()).filter(|index| settled[*index].is_none()).collect();
+        let outcomes = sink.publish(open.iter().map(|index| batch[*index].clone()).collect()).await;
+        assert_eq!(outcomes.len(), open.len());
+        for (index, outcome) in open.into_iter().zip(outcomes) {
+            match outcome {
+                Outcome::Retry(reason) => reasons.push(reason),
+                outcome => settled[index] = Some(outcome),
+            }
+        }
+        // A dispatcher backs off; without that, a held topic would be asked for in a busy loop.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    (settled.into_iter().flatten().collect(), reasons)
+}

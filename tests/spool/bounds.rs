@@ -1,0 +1,237 @@
+//! Bounds hold, give way in the right order, and open again by themselves.
+
+use fanbridge::event::Position;
+use fanbridge::spool::{AppendError, Appended, SpoolOptions};
+
+use crate::sim::{Call, Dice, EFBIG, ENOSPC, EROFS, Fate};
+use crate::world::{World, options};
+
+fn full(reason: &'static str) -> Result<Appended, AppendError> {
+    Err(AppendError::Full { reason })
+}
+
+fn is_stored(answers: &[Result<Appended, AppendError>]) -> bool {
+    answers.iter().all(|answer| matches!(answer, Ok(Appended::Stored(_))))
+}
+
+#[test]
+fn a_spool_at_its_bound_refuses_and_takes_again_when_records_are_settled() {
+    let mut world = World::open_new(SpoolOptions { bytes_max: 30_000, ..options() });
+    let mut refused = false;
+    for _ in 0..200 {
+        let answers = world.append(1);
+        refused |= answers == [full("spool_full")];
+        assert!(refused || is_stored(&answers));
+        assert!(world.disk.used() <= 30_000 + 1024, "the bound holds");
+    }
+    assert!(refused);
+    assert!(world.reader().first() == Position(1), "nothing unsettled gave way");
+    world.check();
+
+    let head = world.reader().head().0;
+    world.settle(head);
+    world.tick();
+    assert!(is_stored(&world.append(1)), "what is settled gives way, even in the newest segment");
+    world.check();
+}
+
+#[test]
+fn bytes_of_other_files_count_as_the_spools() {
+    let mut world = World::open_new(SpoolOptions { bytes_max: 30_000, ..options() });
+    world.reader().set_other_bytes(29_500);
+    assert_eq!(world.append(1), [full("spool_full")]);
+    world.reader().set_other_bytes(0);
+    assert!(is_stored(&world.append(1)));
+}
+
+#[test]
+fn settled_records_give_way_before_anything_is_refused() {
+    let mut world = World::open_new(SpoolOptions { bytes_max: 30_000, ..options() });
+    for _ in 0..400 {
+        assert!(is_stored(&world.append(2)));
+        let head = world.reader().head().0;
+        world.settle(head);
+        assert!(world.disk.used() <= 30_000);
+    }
+    assert!(world.reader().first() > Position(1));
+    world.check();
+}
+
+#[test]
+fn retention_keeps_settled_records_and_then_lets_whole_segments_go() {
+    let mut world = World::open_new(options());
+    while world.disk.segments().len() < 4 {
+        world.append(3);
+    }
+    let head = world.reader().head().0;
+    world.settle(head);
+    world.second += 90;
+    world.tick();
+    assert_eq!(world.reader().first(), Position(1), "kept for replay and for the window");
+    world.second += 20;
+    world.tick();
+    assert_eq!(world.disk.segments().len(), 1, "the newest stays, for its name");
+    world.check();
+    world.open().unwrap();
+    assert_eq!(world.reader().head().0, head, "positions go on after a restart");
+}
+
+#[test]
+fn low_free_space_refuses_before_the_disk_is_full() {
+    let mut world = World::open_new(SpoolOptions { free_bytes_min: 5_000, ..options() });
+    world.disk.set_capacity(Some(20_000));
+    world.second += 1;
+    let mut answers = Vec::new();
+    while world.disk.used() < 14_000 {
+        answers.extend(world.append(1));
+        world.second += 1;
+    }
+    assert!(is_stored(&answers));
+    for _ in 0..10 {
+        answers.extend(world.append(1));
+        world.second += 1;
+    }
+    assert_eq!(answers.last(), Some(&full("disk_low")));
+    assert!(world.disk.used() <= 15_000, "what is to be left free is left free");
+    world.disk.set_capacity(Some(60_000));
+    world.second += 1;
+    assert!(is_stored(&world.append(1)));
+    world.check();
+}
+
+#[test]
+fn a_full_disk_refuses_the_group_whole_and_resumes_by_itself() {
+    let mut world = World::open_new(options());
+    world.append(2);
+    let used = world.disk.used();
+    world.disk.set_capacity(Some(used + 300));
+    let refused = world.append(5);
+    assert!(refused.iter().all(|answer| *answer == full("disk_full")), "{refused:?}");
+    assert_eq!(world.disk.used(), used, "what was written of it is taken back");
+    world.disk.set_capacity(None);
+    world.second += 1;
+    world.tick();
+    assert!(is_stored(&world.append_numbers(&[2, 3])), "the refused events are not taken for duplicates");
+    world.check();
+    world.open().unwrap();
+    world.check();
+}
+
+#[test]
+fn a_disk_that_is_full_from_the_start_does_not_keep_the_spool_from_opening() {
+    let mut world = World::open_new(options());
+    while world.disk.segments().len() < 2 {
+        world.append(3);
+    }
+    let used = world.disk.used();
+    world.disk.set_capacity(Some(used));
+    world.open().expect("the backlog can be read from a full disk");
+    assert_eq!(world.append(1), [full("disk_full")]);
+    assert_eq!(world.read_all().0.len(), world.promised.len());
+    world.disk.set_capacity(None);
+    world.second += 1;
+    assert!(is_stored(&world.append(1)));
+    world.check();
+}
+
+#[test]
+fn no_inodes_left_is_named_and_passes() {
+    let mut world = World::open_new(options());
+    world.disk.set_free_inodes(Some(0));
+    assert_eq!(world.append(1), [full("no_inodes")]);
+    world.disk.set_free_inodes(Some(9));
+    world.second += 1;
+    assert!(is_stored(&world.append(1)));
+}
+
+#[test]
+fn a_file_that_may_grow_no_more_is_followed_by_another() {
+    let mut world = World::open_new(options());
+    world.append(2);
+    world.disk.plan(Call::Write, &[EFBIG]);
+    assert_eq!(world.append(1), [full("disk_full")]);
+    world.second += 1;
+    assert!(is_stored(&world.append(1)));
+    assert_eq!(world.disk.segments().len(), 2);
+    world.check();
+}
+
+#[test]
+fn a_refused_group_never_comes_back_in_place_of_a_promised_one() {
+    for seed in 0..200 {
+        let mut world = World::open_new(options());
+        world.append(2);
+        world.disk.write_short();
+        // Some records of the group are written whole before the file may grow no more.
+        let passes = [0; 14];
+        world.disk.plan(Call::Write, &[&passes[..], &[EFBIG]].concat());
+        assert_eq!(world.append(6)[0], full("disk_full"));
+        world.second += 1;
+        assert!(is_stored(&world.append(3)), "they are stored in a segment of their own");
+        world.crash_and_recover(Fate::Mixed, &mut Dice::new(seed));
+    }
+}
+
+#[test]
+fn a_disk_gone_read_only_stops_the_spool() {
+    let mut world = World::open_new(options());
+    world.append(1);
+    world.disk.plan(Call::Write, &[EROFS]);
+    assert_eq!(world.append(1), [Err(AppendError::Failed)]);
+    assert_eq!(world.append(1), [Err(AppendError::Failed)]);
+    world.check_reads();
+}
+
+#[test]
+fn a_failed_write_that_cannot_be_taken_back_stops_the_spool() {
+    let mut world = World::open_new(options());
+    world.append(1);
+    world.disk.plan(Call::Write, &[ENOSPC]);
+    world.disk.plan(Call::Truncate, &[EROFS]);
+    assert_eq!(world.append(1), [Err(AppendError::Failed)]);
+    world.disk.kill();
+    world.open().unwrap();
+    world.check();
+}
+
+#[test]
+fn short_writes_are_carried_on_to_the_end() {
+    let mut world = World::open_new(options());
+    world.disk.write_short();
+    for _ in 0..20 {
+        assert!(is_stored(&world.append(4)));
+    }
+    world.check();
+    world.open().unwrap();
+    world.check();
+}
+
+#[test]
+fn two_copies_in_one_group_become_one_record_and_both_are_answered() {
+    let mut world = World::open_new(options());
+    let answers = world.append_numbers(&[7, 7, 8, 7]);
+    assert_eq!(
+        answers,
+        [
+            Ok(Appended::Stored(Position(1))),
+            Ok(Appended::Duplicate),
+            Ok(Appended::Stored(Position(2))),
+            Ok(Appended::Duplicate)
+        ]
+    );
+    world.check();
+}
+
+#[test]
+fn a_copy_of_an_event_whose_group_failed_is_not_called_a_duplicate() {
+    let mut world = World::open_new(options());
+    let used = {
+        world.append(1);
+        world.disk.used()
+    };
+    world.disk.set_capacity(Some(used));
+    assert_eq!(world.append_numbers(&[50, 50]), [full("disk_full"), full("disk_full")]);
+    world.disk.set_capacity(None);
+    world.second += 1;
+    assert!(is_stored(&world.append_numbers(&[50])));
+}

@@ -1,0 +1,277 @@
+//! The spool as the bridge uses it: many tasks, a thread, a real directory.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Parser;
+use fanbridge::cli::Exit;
+use fanbridge::cli::spool::{Args, run};
+use fanbridge::event::{Entry, Position};
+use fanbridge::spool::disk::RealDisk;
+use fanbridge::spool::verify::verify;
+use fanbridge::spool::{AppendError, Appended, RECORD_BYTES_MAX, ReadError, Spool, SpoolError, SpoolOptions};
+use fanbridge::telemetry::Metrics;
+use tokio::task::JoinSet;
+
+use crate::sim::{Call, EIO, SimDisk};
+use crate::world::{entry, key, number_of, options};
+
+fn open(dir: &Path, options: SpoolOptions) -> Result<Spool, SpoolError> {
+    let disk = Arc::new(RealDisk::default());
+    Spool::open(dir, disk, options, Arc::new(Metrics::new())).map(|(spool, _)| spool)
+}
+
+fn open_simulated(disk: &SimDisk) -> Spool {
+    let disk = Arc::new(disk.clone());
+    Spool::open(Path::new("/spool"), disk, options(), Arc::new(Metrics::new())).unwrap().0
+}
+
+fn roomy() -> SpoolOptions {
+    SpoolOptions { bytes_max: 1 << 30, segment_bytes: 64 * 1024, window_events_max: 10_000, ..options() }
+}
+
+async fn read_all(spool: &Spool) -> Vec<(Position, Entry)> {
+    let mut entries = Vec::new();
+    let mut after = Position(0);
+    while after < spool.head() {
+        let batch = spool.read(after, 100, 100_000).await.unwrap();
+        assert_eq!(batch.damaged, 0);
+        after = batch.through;
+        entries.extend(batch.entries);
+    }
+    entries
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_tasks_appends_are_all_there_once_and_in_order_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("made/by/the/spool");
+    let spool = open(&path, roomy()).unwrap();
+    let mut tasks = JoinSet::new();
+    for task in 0..64_u64 {
+        let spool = spool.clone();
+        tasks.spawn(async move {
+            let mut stored = Vec::new();
+            for number in task * 100..task * 100 + 30 {
+                match spool.append(entry(number, 0), Some(key(number))).await {
+                    Ok(Appended::Stored(position)) => stored.push((position, number)),
+                    other => panic!("append {number} was answered {other:?}"),
+                }
+            }
+            stored
+        });
+    }
+    let mut promised: Vec<(Position, u64)> = tasks.join_all().await.concat();
+    assert!(promised.chunks(30).all(|task| task.is_sorted()), "one task's appends keep their order");
+    promised.sort_unstable();
+    spool.close().await;
+    drop(spool);
+
+    let spool = open(&path, SpoolOptions { tail_bytes_max: 0, ..roomy() }).unwrap();
+    assert!(spool.usage().segments > 5);
+    let found: Vec<_> = read_all(&spool).await;
+    let numbers: Vec<_> = found.iter().map(|(position, entry)| (*position, number_of(entry))).collect();
+    assert_eq!(numbers, promised);
+    assert!(found.iter().all(|(_, found)| *found == entry(number_of(found), 0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn racing_copies_become_one_record_and_every_answer_waits_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path(), roomy()).unwrap();
+    for number in 0..20 {
+        let mut copies = JoinSet::new();
+        for _ in 0..16 {
+            let spool = spool.clone();
+            copies.spawn(async move {
+                let answer = spool.append(entry(number, 0), Some(key(number))).await;
+                (answer, spool.head())
+            });
+        }
+        let answers = copies.join_all().await;
+        let stored = answers.iter().filter(|(answer, _)| matches!(answer, Ok(Appended::Stored(_)))).count();
+        let known = answers.iter().filter(|(answer, _)| *answer == Ok(Appended::Duplicate)).count();
+        assert_eq!((stored, known), (1, 15));
+        assert!(answers.iter().all(|(_, head)| head.0 == number + 1), "no answer came before the record");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_waits_for_the_next_record_and_gets_it_from_memory() {
+    let disk = SimDisk::default();
+    let spool = open_simulated(&disk);
+    let waiting = tokio::spawn({
+        let spool = spool.clone();
+        async move { spool.read(Position(0), 10, 10_000).await }
+    });
+    // Any read of the disk from now on would fail.
+    disk.plan(Call::Read, &[5; 100]);
+    spool.append(entry(1, 0), None).await.unwrap();
+    let batch = waiting.await.unwrap().unwrap();
+    assert_eq!((batch.entries.len(), batch.through, batch.damaged), (1, Position(1), 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_answers_what_was_queued_and_refuses_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path(), roomy()).unwrap();
+    let mut appends = JoinSet::new();
+    for number in 0..500 {
+        let spool = spool.clone();
+        appends.spawn(async move { spool.append(entry(number, 0), Some(key(number))).await });
+    }
+    spool.append(entry(1_000, 0), None).await.unwrap();
+    spool.close().await;
+    let answers = appends.join_all().await;
+    let stored = answers.iter().filter(|answer| matches!(answer, Ok(Appended::Stored(_)))).count();
+    let refused = answers
+        .iter()
+        .filter(|answer| **answer == Err(AppendError::Full { reason: "shutting_down" }))
+        .count();
+    assert_eq!(stored + refused, 500, "every append was answered");
+    assert_eq!(spool.accepting(), Err("shutting_down"));
+    assert_eq!(read_all(&spool).await.len(), stored + 1);
+    let end = spool.head();
+    assert!(matches!(spool.read(end, 1, 1).await, Err(ReadError::Stopped)));
+    drop(spool);
+    assert_eq!(open(dir.path(), roomy()).unwrap().head(), end);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_sync_is_told_to_whoever_waits_for_it() {
+    let disk = SimDisk::default();
+    let spool = open_simulated(&disk);
+    spool.append(entry(1, 0), None).await.unwrap();
+    disk.plan(Call::Sync, &[EIO]);
+    assert_eq!(spool.append(entry(2, 0), None).await, Err(AppendError::Failed));
+    assert!(spool.failed().await.starts_with("cannot make events durable"));
+    assert_eq!(spool.accepting(), Err("failed"));
+    assert_eq!(spool.append(entry(3, 0), None).await, Err(AppendError::Failed));
+    spool.close().await;
+    assert_eq!(spool.append(entry(4, 0), None).await, Err(AppendError::Failed), "failed stays failed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_shuts_the_gate_until_there_is_room() {
+    let disk = SimDisk::default();
+    let spool = open_simulated(&disk);
+    spool.append(entry(1, 0), None).await.unwrap();
+    disk.set_capacity(Some(disk.used()));
+    assert_eq!(spool.append(entry(2, 0), None).await, Err(AppendError::Full { reason: "disk_full" }));
+    assert!(spool.accepting().is_err());
+    disk.set_capacity(None);
+    let opened = async {
+        while spool.accepting().is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), opened).await.expect("the gate opens without an append");
+    spool.append(entry(3, 0), None).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_can_never_fit_is_told_apart_and_a_large_one_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path(), SpoolOptions { tail_bytes_max: 0, ..roomy() }).unwrap();
+    let with_body = |bytes: usize| match entry(1, 0) {
+        Entry::Event(event) => {
+            Entry::Event(fanbridge::event::Event { body: Bytes::from(vec![7; bytes]), ..event })
+        }
+        other => other,
+    };
+    assert_eq!(spool.append(with_body(RECORD_BYTES_MAX), None).await, Err(AppendError::TooLarge));
+    spool.append(with_body(3 << 20), None).await.unwrap();
+    spool.append(entry(2, 0), None).await.unwrap();
+    let batch = spool.read(Position(0), 10, 1).await.unwrap();
+    assert_eq!(batch.entries, [(Position(1), with_body(3 << 20))]);
+    assert_eq!(read_all(&spool).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_process_is_refused_or_waits_for_the_first_as_it_was_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = open(dir.path(), roomy()).unwrap();
+    assert!(matches!(open(dir.path(), roomy()), Err(SpoolError::Locked(path)) if path == dir.path()));
+
+    let waiting = tokio::task::spawn_blocking({
+        let dir = dir.path().to_owned();
+        move || {
+            let disk = Arc::new(RealDisk::waiting(Duration::from_secs(20)));
+            Spool::open(&dir, disk, roomy(), Arc::new(Metrics::new())).map(|_| ())
+        }
+    });
+    first.close().await;
+    drop(first);
+    waiting.await.unwrap().expect("the second has the directory once the first is gone");
+}
+
+/// Set in the process that a test starts under a limit.
+const LIMITED: &str = "FANBRIDGE_TEST_FILE_SIZE_IS_LIMITED";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_on_the_size_of_files_refuses_and_goes_on_in_another_file() {
+    if std::env::var_os(LIMITED).is_none() {
+        let this = "handle::a_limit_on_the_size_of_files_refuses_and_goes_on_in_another_file";
+        let limited = tokio::process::Command::new("sh")
+            .args(["-c", "ulimit -f 64 && exec \"$0\" --exact \"$1\""])
+            .arg(std::env::current_exe().unwrap())
+            .arg(this)
+            .env(LIMITED, "1")
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .status();
+        assert!(limited.await.unwrap().success(), "no signal ends the process");
+        return;
+    }
+    fanbridge::spool::disk::survive_file_size_limit().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path(), SpoolOptions { segment_bytes: 1 << 20, ..roomy() }).unwrap();
+    let mut stored = 0;
+    let mut refused = 0;
+    for number in 0..400 {
+        match spool.append(entry(number, 0), Some(key(number))).await {
+            Ok(_) => stored += 1,
+            Err(error) => {
+                assert_eq!(error, AppendError::Full { reason: "disk_full" });
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused >= 2 && spool.usage().segments > refused, "{refused} files were full");
+    assert_eq!(read_all(&spool).await.len(), stored);
+}
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    spool: Args,
+}
+
+fn exit_of_verify(dir: &Path) -> Result<(), Exit> {
+    let arguments = ["spool", "verify", dir.to_str().unwrap()];
+    run(&Cli::parse_from(arguments).spool).map_err(|failure| failure.exit)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_exits_by_what_it_finds() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path(), roomy()).unwrap();
+    for number in 0..3 {
+        spool.append(entry(number, 0), None).await.unwrap();
+    }
+    assert_eq!(exit_of_verify(dir.path()), Err(Exit::Temporary));
+    spool.close().await;
+    drop(spool);
+    assert_eq!(exit_of_verify(dir.path()), Ok(()));
+
+    let report = verify(dir.path(), &RealDisk::default()).unwrap();
+    assert_eq!(report.segments[0].positions, Some(1..=3));
+    let path = &report.segments[0].path;
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[1024] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+    assert_eq!(exit_of_verify(dir.path()), Err(Exit::Failed));
+    assert_eq!(exit_of_verify(&dir.path().join("nowhere")), Err(Exit::Io));
+}

@@ -1,0 +1,11 @@
+//! The spool under power cuts, full disks, broken disks and flipped bits.
+
+#![allow(clippy::unwrap_used)]
+
+mod bounds;
+mod damage;
+mod handle;
+mod model;
+mod power;
+mod sim;
+mod world;

@@ -1,0 +1,379 @@
+//! The admin listener's routes and the rules that every request meets first.
+
+use axum::body::Body;
+use bytes::Bytes;
+use fanbridge::admin::router;
+use fanbridge::event::{Entry, Timestamp};
+use fanbridge::spool::state::TypeSeen;
+use http::{Request, Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::{
+    BODY, Bench, event, get, json as parsed, letter, never, nothing_to_note, post, quarantined, refused,
+    send, unusable,
+};
+
+fn header<'a>(response: &'a Response<Bytes>, name: &str) -> Option<&'a str> {
+    response.headers().get(name).map(|value| value.to_str().unwrap())
+}
+
+fn assert_problem(response: &Response<Bytes>, status: StatusCode) {
+    assert_eq!(response.status(), status, "{:?}", response.body());
+    assert_eq!(header(response, "content-type"), Some("application/problem+json"));
+    let document = parsed(response);
+    assert_eq!(document["status"], status.as_u16());
+    assert!(document["detail"].as_str().is_some_and(|detail| !detail.is_empty()));
+}
+
+async fn status_of(bench_listen: &str, token: Option<&str>, request: Request<Body>) -> StatusCode {
+    let bench = Bench::new();
+    send(&bench.router_at(bench_listen, token), request).await.status()
+}
+
+fn with_host(host: &str) -> Request<Body> {
+    Request::get("/api/status").header("host", host).body(Body::empty()).unwrap()
+}
+
+#[tokio::test]
+async fn a_page_that_rebinds_its_name_is_not_answered() {
+    let bench = Bench::new();
+    let router = bench.router();
+    for host in ["evil.example", "localhost.evil.example:9090", "10.0.0.1:9090", "", "a b", "user@localhost"]
+    {
+        assert_problem(&send(&router, with_host(host)).await, StatusCode::MISDIRECTED_REQUEST);
+    }
+    for host in ["localhost", "LOCALHOST:9090", "127.0.0.1:9090", "[::1]:9090", "127.0.0.1:18080"] {
+        assert_eq!(send(&router, with_host(host)).await.status(), StatusCode::OK, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_one_clear_host_is_not_answered() {
+    let bench = Bench::new();
+    let none = Request::get("/api/status").body(Body::empty()).unwrap();
+    assert_problem(&send(&bench.router(), none).await, StatusCode::MISDIRECTED_REQUEST);
+    let two = Request::get("/api/status").header("host", "localhost").header("host", "evil.example");
+    let response = send(&bench.router(), two.body(Body::empty()).unwrap()).await;
+    assert_problem(&response, StatusCode::MISDIRECTED_REQUEST);
+    let absolute = Request::get("http://evil.example/api/status").header("host", "localhost");
+    let response = send(&bench.router(), absolute.body(Body::empty()).unwrap()).await;
+    assert_problem(&response, StatusCode::MISDIRECTED_REQUEST);
+}
+
+#[tokio::test]
+async fn a_listener_for_all_addresses_answers_to_any_address_and_no_name() {
+    let asked = |host: &str| {
+        let request =
+            Request::get("/api/status").header("host", host).header("authorization", "Bearer s3cret");
+        request.body(Body::empty()).unwrap()
+    };
+    assert_eq!(status_of("0.0.0.0:9090", Some("s3cret"), asked("10.1.2.3:9090")).await, StatusCode::OK);
+    let named = status_of("0.0.0.0:9090", Some("s3cret"), asked("evil.example:9090")).await;
+    assert_eq!(named, StatusCode::MISDIRECTED_REQUEST);
+    let other = status_of("10.1.2.3:9090", Some("s3cret"), asked("10.1.2.4:9090")).await;
+    assert_eq!(other, StatusCode::MISDIRECTED_REQUEST);
+}
+
+#[tokio::test]
+async fn without_the_right_token_nothing_but_the_probes_is_answered() {
+    let bench = Bench::new();
+    let router = bench.router_at("127.0.0.1:9090", Some("s3cret"));
+    let asked = |path: &str, authorization: Option<&str>| {
+        let mut request = get(path);
+        if let Some(value) = authorization {
+            request.headers_mut().insert("authorization", value.parse().unwrap());
+        }
+        request
+    };
+    let wrong =
+        [None, Some("s3cret"), Some("Bearer"), Some("Bearer "), Some("Bearer s3cret2"), Some("Bearer s3cre")];
+    let wrong =
+        wrong.into_iter().chain([Some("Basic s3cret"), Some("Bearer  s3cret"), Some("Bearer S3CRET")]);
+    for authorization in wrong {
+        for path in ["/api/status", "/metrics", "/api/dead", "/api/dead/1", "/nothing"] {
+            let response = send(&router, asked(path, authorization)).await;
+            assert_problem(&response, StatusCode::UNAUTHORIZED);
+            assert_eq!(header(&response, "www-authenticate"), Some("Bearer"));
+        }
+    }
+    for authorization in ["Bearer s3cret", "bearer s3cret"] {
+        assert_eq!(send(&router, asked("/api/status", Some(authorization))).await.status(), StatusCode::OK);
+    }
+    assert_eq!(send(&router, asked("/livez", None)).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn two_tokens_are_as_good_as_none() {
+    let mut request = get("/api/status");
+    request.headers_mut().append("authorization", "Bearer s3cret".parse().unwrap());
+    request.headers_mut().append("authorization", "Bearer other".parse().unwrap());
+    assert_eq!(status_of("127.0.0.1:9090", Some("s3cret"), request).await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_listener_off_loopback_without_a_token_answers_the_probes_alone() {
+    let request = |path: &str| Request::get(path).header("host", "10.1.2.3").body(Body::empty()).unwrap();
+    assert_eq!(status_of("10.1.2.3:9090", None, request("/api/status")).await, StatusCode::FORBIDDEN);
+    assert_eq!(status_of("10.1.2.3:9090", None, request("/metrics")).await, StatusCode::FORBIDDEN);
+    assert_eq!(status_of("10.1.2.3:9090", None, request("/readyz")).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_change_that_a_web_page_could_send_changes_nothing() {
+    let bench = Bench::new();
+    bench.bury(vec![refused("lake", 1)]);
+    let router = bench.router();
+    let body = json!({ "ids": [1], "confirm": 1 });
+
+    let mut forged = post("/api/dead/drop", &body);
+    forged.headers_mut().remove("x-fanbridge-request");
+    assert_problem(&send(&router, forged).await, StatusCode::FORBIDDEN);
+    let mut form = post("/api/dead/drop", &body);
+    form.headers_mut().insert("content-type", "text/plain".parse().unwrap());
+    assert_problem(&send(&router, form).await, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let mut preflight = Request::options("/api/dead/drop").header("host", "localhost");
+    preflight = preflight.header("origin", "https://evil.example");
+    let response = send(&router, preflight.body(Body::empty()).unwrap()).await;
+    assert_problem(&response, StatusCode::FORBIDDEN);
+    assert_eq!(header(&response, "access-control-allow-origin"), None);
+
+    assert_eq!(bench.ids(), [1]);
+}
+
+#[tokio::test]
+async fn every_answer_forbids_framing_sniffing_and_keeping() {
+    let bench = Bench::new();
+    let router = bench.router();
+    for request in [get("/livez"), get("/api/status"), get("/nothing"), with_host("evil.example")] {
+        let response = send(&router, request).await;
+        assert!(header(&response, "content-security-policy").unwrap().starts_with("default-src 'none'"));
+        assert_eq!(header(&response, "x-content-type-options"), Some("nosniff"));
+        assert_eq!(header(&response, "x-frame-options"), Some("DENY"));
+        assert_eq!(header(&response, "cache-control"), Some("no-store"));
+        assert_eq!(header(&response, "access-control-allow-origin"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_makes_no_sense_is_answered_with_a_problem() {
+    let bench = Bench::new();
+    let router = bench.router();
+    assert_problem(&send(&router, get("/nothing")).await, StatusCode::NOT_FOUND);
+    assert_problem(&send(&router, get("/api/dead/7")).await, StatusCode::NOT_FOUND);
+    assert_problem(&send(&router, get("/api/dead/seven")).await, StatusCode::BAD_REQUEST);
+    assert_problem(&send(&router, get("/api/dead?limit=many")).await, StatusCode::BAD_REQUEST);
+    assert_problem(&send(&router, get("/api/dead?sinks=lake")).await, StatusCode::BAD_REQUEST);
+    let response = send(&router, get("/api/dead/redrive")).await;
+    assert_problem(&response, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(header(&response, "allow"), Some("POST"));
+    for body in [json!({}), json!({ "ids": [] }), json!({ "ids": [1], "filter": {} }), json!({ "idz": [1] })]
+    {
+        assert_problem(&send(&router, post("/api/dead/redrive", &body)).await, StatusCode::BAD_REQUEST);
+    }
+    let ids: Vec<u64> = (1..=1001).collect();
+    let response = send(&router, post("/api/dead/redrive", &json!({ "ids": ids }))).await;
+    assert_problem(&response, StatusCode::BAD_REQUEST);
+    let huge = json!({ "ids": [1], "confirm": 1, "x": "x".repeat(300 << 10) });
+    assert_problem(&send(&router, post("/api/dead/drop", &huge)).await, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn readiness_follows_the_spool_and_liveness_does_not() {
+    let bench = Bench::new();
+    let router = bench.router();
+    assert_eq!(send(&router, get("/readyz")).await.status(), StatusCode::OK);
+
+    bench.spool.close().await;
+
+    let response = send(&router, get("/readyz")).await;
+    assert_problem(&response, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(header(&response, "retry-after"), Some("5"));
+    assert_eq!(send(&router, get("/livez")).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_bridge_that_recovers_is_alive_and_neither_started_nor_ready() {
+    let bench = Bench::new();
+    let recovering = Bench::new();
+    let health = std::sync::Arc::new(fanbridge::health::Health::default());
+    let admin = {
+        let mut admin = recovering.admin("127.0.0.1:9090", None);
+        admin.health = std::sync::Arc::clone(&health);
+        admin
+    };
+    let router = router(admin.clone());
+    assert_eq!(send(&router, get("/livez")).await.status(), StatusCode::OK);
+    for path in ["/startupz", "/readyz", "/api/dead", "/api/types"] {
+        assert_problem(&send(&router, get(path)).await, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    assert_eq!(parsed(&send(&router, get("/api/status")).await)["ready"], false);
+    assert_eq!(send(&router, get("/metrics")).await.status(), StatusCode::OK);
+
+    admin.open(bench.state.clone(), bench.spool.clone(), never(), nothing_to_note());
+    health.start();
+
+    for path in ["/startupz", "/readyz", "/api/dead", "/api/types"] {
+        assert_eq!(send(&router, get(path)).await.status(), StatusCode::OK, "{path}");
+    }
+    health.stop();
+    assert_problem(&send(&router, get("/readyz")).await, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn metrics_tell_the_dead_letters_that_are_kept_and_forget_those_that_are_not() {
+    let bench = Bench::new();
+    bench.bury(vec![refused("lake", 1), refused("lake", 2), unusable(3)]);
+    let router = bench.router();
+
+    let response = send(&router, get("/metrics")).await;
+    let expected = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert_eq!(header(&response, "content-type"), Some(expected));
+    let text = String::from_utf8_lossy(response.body()).into_owned();
+    assert!(text.contains(r#"fanbridge_dead_letters_kept{sink="lake",reason="too_large"} 2"#), "{text}");
+    assert!(text.contains(r#"fanbridge_dead_letters_kept{sink="quarantine",reason="json"} 1"#), "{text}");
+
+    bench.state.remove_dead_letters(&[1, 2, 3]).unwrap();
+    let text = String::from_utf8_lossy(send(&router, get("/metrics")).await.body()).into_owned();
+    assert!(!text.contains("fanbridge_dead_letters_kept{"), "{text}");
+    assert!(text.contains("fanbridge_dead_letters_kept_bytes 0"), "{text}");
+}
+
+#[tokio::test]
+async fn the_status_tells_what_is_wrong_with_a_sink() {
+    let bench = Bench::new();
+    bench.health.add_sink("lake").degraded("unknown topic stream.video".into());
+    bench.bury(vec![refused("lake", 1)]);
+
+    let status = parsed(&send(&bench.router(), get("/api/status")).await);
+
+    assert_eq!(status["fingerprint"], "0123456789ab");
+    assert_eq!(status["ready"], true);
+    assert_eq!(status["sinks"][0]["degraded_because"], "unknown topic stream.video");
+    assert_eq!(status["sinks"][1].get("degraded_because"), None);
+    assert_eq!(status["dead_letters"][0]["count"], 1);
+    assert_eq!(status["sources"][0]["name"], "stream-video");
+    assert!(status["spool"]["bytes_max"].as_u64().is_some());
+}
+
+#[tokio::test]
+async fn types_tell_which_are_new_and_who_selects_them() {
+    let bench = Bench::new();
+    let seen = |event_type: &str, verdict: &str| TypeSeen {
+        provider: "stream".into(),
+        event_type: event_type.into(),
+        verdict: verdict.into(),
+        count: 2,
+        first: Timestamp(0),
+        last: Timestamp(1),
+    };
+    bench.state.record_types(&[seen("call.ring", "accepted"), seen("call.teleported", "accepted")]).unwrap();
+
+    let types = parsed(&send(&bench.router(), get("/api/types")).await);
+
+    assert_eq!((&types[0]["type"], &types[0]["new"]), (&json!("call.teleported"), &json!(true)));
+    assert_eq!((&types[1]["type"], &types[1]["new"]), (&json!("call.ring"), &json!(false)));
+    assert_eq!(types[1]["selected_by"], json!(["lake", "billing"]));
+    assert_eq!(types[1]["accepted"], 2);
+}
+
+#[tokio::test]
+async fn a_list_holds_no_body_and_a_single_letter_holds_it_verbatim() {
+    let bench = Bench::new();
+    let hostile = "call\r\n\u{1b}[31m<script>\u{202e}";
+    bench.bury(vec![letter(Some("lake"), 1, "invalid", Entry::Event(event("evt-1", hostile)))]);
+    let router = bench.router();
+
+    let list = send(&router, get("/api/dead?sink=lake")).await;
+    assert_eq!(parsed(&list)[0]["event_type"], hostile);
+    assert!(!String::from_utf8_lossy(list.body()).contains("1.10"));
+
+    let shown = send(&router, get("/api/dead/1")).await;
+    let text = String::from_utf8_lossy(shown.body()).into_owned();
+    assert!(text.contains(&format!(r#""data":{BODY}"#)), "{text}");
+    let document: Value = parsed(&shown);
+    assert_eq!(
+        (&document["key"], &document["extensions"]["webhookid"]),
+        (&json!("default:abc"), &json!("w-1"))
+    );
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_one_line_of_json_is_shown_in_base64() {
+    let bench = Bench::new();
+    let bodies: [&[u8]; 4] = [b"{\"a\":\n1}", b"\xff", b" {}", b""];
+    let letters = bodies.iter().zip(1..);
+    bench.bury(
+        letters.map(|(body, n)| letter(None, n, "json", Entry::Quarantined(quarantined(body)))).collect(),
+    );
+    let router = bench.router();
+
+    let export = send(&router, get("/api/dead/export")).await;
+
+    assert_eq!(header(&export, "content-type"), Some("application/x-ndjson"));
+    let lines: Vec<Value> = export.body().lines();
+    let encoded: Vec<_> = lines.iter().map(|line| line["data_base64"].as_str().unwrap()).collect();
+    assert_eq!(encoded, ["eyJhIjoKMX0=", "/w==", "IHt9", ""]);
+    assert!(lines.iter().all(|line| line.get("data").is_none()));
+}
+
+trait Lines {
+    fn lines(&self) -> Vec<Value>;
+}
+
+impl Lines for Bytes {
+    fn lines(&self) -> Vec<Value> {
+        std::str::from_utf8(self).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+#[tokio::test]
+async fn an_export_goes_on_where_its_last_page_ended() {
+    let bench = Bench::new();
+    bench.bury((1..=5).map(|n| refused("lake", n)).collect());
+    let router = bench.router();
+    let mut found = Vec::new();
+    let mut next = Some("0".to_owned());
+    while let Some(after) = next {
+        let page = send(&router, get(&format!("/api/dead/export?limit=2&after={after}"))).await;
+        found.extend(page.body().lines().iter().map(|line| line["id"].as_u64().unwrap()));
+        next = header(&page, "x-fanbridge-next").map(str::to_owned);
+    }
+    assert_eq!(found, [1, 2, 3, 4, 5]);
+}
+
+#[tokio::test]
+async fn a_dry_run_counts_and_a_redrive_redrives() {
+    let bench = Bench::new();
+    bench.bury(vec![refused("lake", 1), refused("billing", 2), unusable(3)]);
+    let router = bench.router();
+    let filter = json!({ "sink": "lake" });
+
+    let counted =
+        send(&router, post("/api/dead/redrive", &json!({ "filter": filter, "dry_run": true }))).await;
+    assert_eq!(parsed(&counted), json!({ "dry_run": true, "count": 1, "through": 1 }));
+    assert_eq!(bench.ids(), [1, 2, 3]);
+
+    let done = parsed(&send(&router, post("/api/dead/redrive", &json!({ "filter": filter }))).await);
+    assert_eq!((&done["redriven"], &done["last"]), (&json!(1), &json!(1)));
+    let done = parsed(&send(&router, post("/api/dead/redrive", &json!({ "ids": [2, 3] }))).await);
+    assert_eq!((&done["redriven"], &done["kept"][0]["id"]), (&json!(1), &json!(3)));
+    assert_eq!(bench.ids(), [3]);
+    assert_eq!(bench.spooled().await.len(), 2);
+}
+
+#[tokio::test]
+async fn dropping_needs_the_count_said_twice() {
+    let bench = Bench::new();
+    bench.bury(vec![refused("lake", 1), refused("lake", 2)]);
+    let router = bench.router();
+
+    let wrong = send(&router, post("/api/dead/drop", &json!({ "ids": [1, 1], "confirm": 2 }))).await;
+    assert_problem(&wrong, StatusCode::CONFLICT);
+    let silent = send(&router, post("/api/dead/drop", &json!({ "ids": [1] }))).await;
+    assert_problem(&silent, StatusCode::BAD_REQUEST);
+    assert_eq!(bench.ids(), [1, 2]);
+
+    let done = send(&router, post("/api/dead/drop", &json!({ "ids": [1, 7], "confirm": 2 }))).await;
+    assert_eq!(parsed(&done), json!({ "dropped": 1 }));
+    assert_eq!(bench.ids(), [2]);
+}

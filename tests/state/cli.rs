@@ -1,0 +1,154 @@
+//! `fanbridge dead` as a person runs it: against a running bridge's admin listener, and against the
+//! file that a stopped one left.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use fanbridge::event::Entry;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::process::Command;
+
+use crate::support::{BODY, Bench, event, letter, refused, unusable};
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// A configuration that names the bench's spool and this admin port.
+fn configured(bench: &Bench, port: u16) -> PathBuf {
+    let dir = bench.dir.path();
+    let text = format!(
+        "admin: {{ listen: \"127.0.0.1:{port}\", token: env:ADMIN_TOKEN }}\n\
+         spool: {{ dir: \"{dir}\" }}\n\
+         sources:\n  stream-video: {{ provider: stream, secrets: [env:STREAM_SECRET] }}\n\
+         sinks:\n  lake: {{ file: {{ dir: \"{dir}/topics\" }} }}\n",
+        dir = dir.display()
+    );
+    let path = dir.join("fanbridge.yaml");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+async fn dead(config: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_fanbridge"))
+        .arg("dead")
+        .args(args)
+        .arg("--config")
+        .arg(config)
+        .env("ADMIN_TOKEN", TOKEN)
+        .env("STREAM_SECRET", "a-secret-of-the-tests-that-is-long-enough")
+        .output()
+        .await
+        .unwrap()
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    let text = std::str::from_utf8(&output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The bench's routes behind a real listener; its port.
+async fn served(bench: &Bench) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = bench.router_at(&address.to_string(), Some(TOKEN));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address.port()
+}
+
+/// A port that nobody listens on.
+async fn unused_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_bridge_lists_shows_exports_redrives_and_drops() {
+    let bench = Bench::new();
+    bench.bury(vec![refused("lake", 1), refused("lake", 2), unusable(3), refused("billing", 4)]);
+    let config = configured(&bench, served(&bench).await);
+
+    let listed =
+        dead(&config, &["list", "--sink", "lake", "--reason", "too_large", "--format", "ndjson"]).await;
+    assert!(listed.status.success(), "{}", said(&listed));
+    assert_eq!(lines(&listed).iter().map(|letter| letter["id"].clone()).collect::<Vec<_>>(), [1, 2]);
+
+    let shown = dead(&config, &["show", "1"]).await;
+    assert!(String::from_utf8_lossy(&shown.stdout).contains(&format!(r#""data":{BODY}"#)));
+    let missing = dead(&config, &["show", "99"]).await;
+    assert_eq!(missing.status.code(), Some(1), "{}", said(&missing));
+
+    let exported = dead(&config, &["export"]).await;
+    assert_eq!(lines(&exported).len(), 4);
+
+    let unsure = dead(&config, &["redrive", "--sink", "lake"]).await;
+    assert_eq!(unsure.status.code(), Some(2), "{}", said(&unsure));
+    let vague = dead(&config, &["redrive", "--yes"]).await;
+    assert_eq!(vague.status.code(), Some(2), "{}", said(&vague));
+    let counted = dead(&config, &["redrive", "--sink", "lake", "--dry-run"]).await;
+    assert!(said(&counted).contains("2 dead letters would be redriven"), "{}", said(&counted));
+    assert_eq!(bench.ids(), [1, 2, 3, 4]);
+
+    let done = dead(&config, &["redrive", "--sink", "lake", "--yes"]).await;
+    assert!(done.status.success() && said(&done).contains("redriven 2, kept 0"), "{}", said(&done));
+    let kept = dead(&config, &["redrive", "--id", "3", "--yes", "--format", "ndjson"]).await;
+    assert_eq!((kept.status.code(), &lines(&kept)[0]["reason"]), (Some(1), &Value::from("json")));
+
+    let dropped = dead(&config, &["drop", "3", "4", "--yes"]).await;
+    assert!(said(&dropped).contains("dropped 2"), "{}", said(&dropped));
+    assert_eq!(bench.ids(), [0_u64; 0]);
+    assert_eq!(bench.spooled().await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redrive_of_everything_goes_through_all_pages_once() {
+    let bench = Bench::new();
+    bench.bury((1..=450).map(|n| refused("lake", n)).collect());
+    let config = configured(&bench, served(&bench).await);
+
+    let done = dead(&config, &["redrive", "--all", "--yes"]).await;
+
+    assert!(done.status.success() && said(&done).contains("redriven 450, kept 0"), "{}", said(&done));
+    assert_eq!(bench.spooled().await.len(), 450);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_bridges_letters_can_be_read_and_not_changed() {
+    let bench = Bench::new();
+    bench.bury(vec![refused("lake", 1), unusable(2)]);
+    let config = configured(&bench, unused_port().await);
+
+    // While another process holds the file, it is not opened.
+    let busy = dead(&config, &["list"]).await;
+    assert_eq!(busy.status.code(), Some(74), "{}", said(&busy));
+
+    let Bench { dir, state, spool, .. } = bench;
+    spool.close().await;
+    drop((state, spool));
+    let listed = dead(&config, &["list", "--format", "ndjson"]).await;
+    assert_eq!(lines(&listed).len(), 2, "{}", said(&listed));
+    let exported = dead(&config, &["export", "--quarantined"]).await;
+    assert_eq!(lines(&exported)[0]["data_base64"], "ew==");
+    for change in [&["redrive", "--all", "--yes"][..], &["drop", "1", "--yes"]] {
+        let refused = dead(&config, change).await;
+        assert_eq!(refused.status.code(), Some(75), "{}", said(&refused));
+        assert!(said(&refused).contains("not running"), "{}", said(&refused));
+    }
+    drop(dir);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_hostile_names_does_not_steer_the_terminal() {
+    let bench = Bench::new();
+    let hostile = event("a\r\n\u{1b}]0;owned\u{7}", "call\u{1b}[2J\u{202e}\u{9b}31m");
+    bench.bury(vec![letter(Some("lake"), 1, "invalid", Entry::Event(hostile))]);
+    let config = configured(&bench, served(&bench).await);
+
+    let listed = dead(&config, &["list"]).await;
+
+    let table = String::from_utf8(listed.stdout.clone()).unwrap();
+    assert!(table.contains(r"\u{1b}[2J"), "{table}");
+    assert!(!table.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}'), "{table:?}");
+}

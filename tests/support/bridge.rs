@@ -1,0 +1,267 @@
+//! The real binary as a child process: started, awaited, signalled, killed, questioned.
+//!
+//! A [`Home`] is what outlives a crash: the directory with configuration and spool, and the
+//! ports. A [`Bridge`] is one life of the process in it; dropping it kills the process.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::client::Client;
+use super::{await_until, signing};
+
+/// How long a start may take: a debug build on a busy machine, replaying its spool.
+const START_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Where a bridge lives, across its lives.
+pub struct Home {
+    dir: tempfile::TempDir,
+    /// The public listener's port.
+    pub http: u16,
+    /// The private listener's port.
+    pub admin: u16,
+}
+
+impl Home {
+    /// A directory on the real disk and two free ports.
+    pub fn new() -> Self {
+        let dir = tempfile::Builder::new().prefix("fanbridge-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
+        Self {
+            dir: dir.expect("the build directory takes a directory"),
+            http: free_port(),
+            admin: free_port(),
+        }
+    }
+
+    /// A path in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes a configuration: listeners, the spool in `spool/`, a source for each provider, and
+    /// what the test adds. `spool` holds more keys of the spool's section, in flow style.
+    pub fn configure(&self, spool: &str, rest: &str) {
+        let spool_dir = self.path("spool");
+        let (http, admin, spool_dir) = (self.http, self.admin, spool_dir.display());
+        let text = format!(
+            "http: {{ listen: 127.0.0.1:{http} }}\n\
+             admin: {{ listen: 127.0.0.1:{admin} }}\n\
+             spool: {{ dir: {spool_dir}, free_bytes_min: 0, {spool} }}\n\
+             sources:\n\
+             \x20 stream-video: {{ provider: stream, secrets: [env:STREAM_SECRET] }}\n\
+             \x20 fastpix: {{ provider: fastpix, secrets: [env:FASTPIX_SECRET] }}\n\
+             {rest}"
+        );
+        fs::write(self.path("fanbridge.yaml"), text).expect("the home takes a file");
+    }
+
+    /// Configures the sink that needs nothing: files under `topics/`.
+    pub fn configure_files(&self) {
+        self.configure(
+            "",
+            &format!("sinks:\n  local: {{ file: {{ dir: {} }} }}\n", self.path("topics").display()),
+        );
+    }
+
+    /// Starts the bridge and waits until it is ready.
+    pub fn start(&self) -> Bridge {
+        self.start_under(&[])
+    }
+
+    /// The same, under a command that becomes the bridge in the end (`strace -D …`, `unshare …`).
+    pub fn start_under(&self, wrapper: &[&str]) -> Bridge {
+        let mut bridge = self.spawn_under(wrapper);
+        bridge.await_ready();
+        bridge
+    }
+
+    /// Starts the bridge without waiting.
+    pub fn spawn_under(&self, wrapper: &[&str]) -> Bridge {
+        let config = self.path("fanbridge.yaml");
+        let config = config.to_str().expect("the home's path is UTF-8");
+        let line = [wrapper, &[env!("CARGO_BIN_EXE_fanbridge"), "run", "--config", config]].concat();
+        let mut command = self.command(line[0]);
+        let log =
+            File::options().create(true).append(true).open(self.path("log")).expect("the home takes a log");
+        command.args(&line[1..]).stdout(log.try_clone().expect("a file handle")).stderr(log);
+        let child = command.spawn().unwrap_or_else(|error| panic!("{} does not start: {error}", line[0]));
+        Bridge { child, log: self.path("log"), http: self.http, admin: self.admin }
+    }
+
+    /// Runs another verb against this home's configuration; what it wrote to stdout.
+    pub fn run_verb(&self, arguments: &[&str]) -> String {
+        let config = self.path("fanbridge.yaml");
+        let mut command = self.command(env!("CARGO_BIN_EXE_fanbridge"));
+        let output = command.args(arguments).arg("--config").arg(config).output().expect("the binary runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?} ended with {}: {errors}", output.status);
+        String::from_utf8(output.stdout).expect("a verb's output is text")
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null())
+            .env("STREAM_SECRET", signing::STREAM_SECRET)
+            .env("FASTPIX_SECRET", signing::FASTPIX_SECRET);
+        command
+    }
+}
+
+/// One life of the bridge.
+pub struct Bridge {
+    child: Child,
+    log: PathBuf,
+    http: u16,
+    admin: u16,
+}
+
+impl Bridge {
+    /// Waits until `/readyz` says 200.
+    pub fn await_ready(&mut self) {
+        let mut client = Client::new(self.admin).with_timeout(Duration::from_secs(2));
+        await_until("the bridge is ready", START_DEADLINE, || {
+            if let Some(status) = self.child.try_wait().expect("the child can be asked") {
+                panic!(
+                    "the bridge ended with {status} instead of getting ready; its log ends:\n{}",
+                    self.log_tail()
+                );
+            }
+            client.get("/readyz").ok().filter(|answer| answer.status == 200)
+        });
+    }
+
+    /// A client of the public listener.
+    pub fn client(&self) -> Client {
+        Client::new(self.http)
+    }
+
+    /// A client of the private listener.
+    pub fn admin(&self) -> Client {
+        Client::new(self.admin)
+    }
+
+    /// The sum of a metric over its series whose labels contain all of `labels`; 0 without any.
+    ///
+    /// `name` is the name as exposed, such as `fanbridge_events_total`; a label is `verdict="x"`.
+    pub fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let answer = self.admin().get("/metrics").expect("a running bridge shows its metrics");
+        sum_of_series(&answer.text(), name, labels)
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The memory the process holds now, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a running process");
+        let line =
+            status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel counts memory");
+        let kibibytes = line.trim().trim_end_matches(" kB");
+        kibibytes.parse::<u64>().expect("a number of kB") * 1024
+    }
+
+    /// A path as the bridge sees it, also inside its own mount namespace.
+    pub fn path_inside(&self, path: &Path) -> PathBuf {
+        Path::new(&format!("/proc/{}/root", self.pid()))
+            .join(path.strip_prefix("/").expect("an absolute path"))
+    }
+
+    /// Ends the process as a power-cut would: at once, in the middle of whatever it does.
+    pub fn kill(mut self) {
+        self.child.kill().expect("the bridge can be killed");
+        self.child.wait().expect("a killed child can be waited for");
+    }
+
+    /// Asks the process to end.
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Sends any signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, signal).expect("the bridge can be signalled");
+    }
+
+    /// Waits for the end of the process.
+    pub fn await_exit(&mut self, deadline: Duration) -> ExitStatus {
+        await_until("the bridge ends", deadline, || self.child.try_wait().expect("the child can be asked"))
+    }
+
+    /// Terminates and waits; how long that took.
+    pub fn stop(mut self) -> Duration {
+        let start = Instant::now();
+        self.terminate();
+        let status = self.await_exit(Duration::from_secs(60));
+        assert!(status.success(), "the bridge ended with {status}; its log ends:\n{}", self.log_tail());
+        start.elapsed()
+    }
+
+    /// Everything that all lives in this home have logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The last lines of the log.
+    pub fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        // Fails only when the process has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the bridge's log ends:\n{}", self.log_tail());
+        }
+    }
+}
+
+/// A port that nobody listens on. Below the range from which the kernel takes ports for outgoing
+/// connections, so that none takes it while the bridge is dead.
+pub fn free_port() -> u16 {
+    const FIRST: u16 = 20_000;
+    const COUNT: u16 = 12_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = (std::process::id() % u32::from(COUNT)) as u16;
+    (0..COUNT)
+        .map(|_| FIRST + (start + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT)
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("one port of twelve thousand is free")
+}
+
+fn sum_of_series(text: &str, name: &str, labels: &[&str]) -> f64 {
+    let series = text.lines().filter_map(|line| line.rsplit_once(' ')).filter(|(series, _)| {
+        let (series_name, series_labels) = series.split_once('{').unwrap_or((series, ""));
+        series_name == name && labels.iter().all(|label| series_labels.contains(label))
+    });
+    series.map(|(_, value)| value.parse::<f64>().expect("a metric's value is a number")).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_summed_over_the_series_that_match() {
+        let text =
+            "# TYPE a counter\na_total{x=\"1\",y=\"2\"} 3\na_total{x=\"1\",y=\"3\"} 4\na_total_b 9\nb 0.5\n";
+        assert_eq!(sum_of_series(text, "a_total", &["x=\"1\""]), 7.0);
+        assert_eq!(sum_of_series(text, "a_total", &["x=\"1\"", "y=\"3\""]), 4.0);
+        assert_eq!(sum_of_series(text, "b", &[]), 0.5);
+        assert_eq!(sum_of_series(text, "c", &[]), 0.0);
+    }
+}

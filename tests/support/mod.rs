@@ -1,0 +1,69 @@
+//! What the integration tests share: the real binary as a child process, a provider that sends
+//! to it, an oracle that remembers what it was promised, and readers of what came out.
+//!
+//! Everything runs outside the bridge's process and speaks to it as the world does: HTTP, files,
+//! Kafka, signals. Nothing here uses the library, so a fault in it cannot hide itself.
+
+// Each test binary compiles its own copy and uses its own part of it.
+#![allow(dead_code, clippy::unwrap_used)]
+
+pub mod bridge;
+pub mod client;
+pub mod dice;
+pub mod inject;
+pub mod load;
+pub mod oracle;
+pub mod readers;
+pub mod servers;
+pub mod signing;
+pub mod turns;
+
+use std::time::{Duration, Instant};
+
+/// Asks again and again, a few milliseconds apart, until the answer is there.
+///
+/// # Panics
+/// When the deadline passes first; `what` says what was awaited.
+pub fn await_until<T>(what: &str, deadline: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(start.elapsed() < deadline, "waited {deadline:?} in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// How thorough a run is: `cargo test` is quick, `make test` is full, `make soak` is long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// A developer's inner loop.
+    Quick,
+    /// What the README's promises rest on.
+    Full,
+    /// Hours, for what only time shows.
+    Soak,
+}
+
+impl Tier {
+    /// Full when skips are failures (`FANBRIDGE_TEST_SERVERS=required`), soak by `FANBRIDGE_SOAK=1`.
+    pub fn of_this_run() -> Self {
+        if std::env::var("FANBRIDGE_SOAK").is_ok_and(|value| value == "1") {
+            Self::Soak
+        } else if servers::required() {
+            Self::Full
+        } else {
+            Self::Quick
+        }
+    }
+
+    /// One number for each tier.
+    pub fn pick<T>(self, quick: T, full: T, soak: T) -> T {
+        match self {
+            Self::Quick => quick,
+            Self::Full => full,
+            Self::Soak => soak,
+        }
+    }
+}

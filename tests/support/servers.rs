@@ -1,0 +1,140 @@
+//! The real servers that some tests need, and an honest word when there are none.
+//!
+//! `make test` starts a broker and sets `FANBRIDGE_TEST_SERVERS=required`: from then on whatever
+//! is missing is a failure. A plain `cargo test` says what it skipped and why.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::types::RDKafkaErrorCode;
+
+use crate::support::await_until;
+
+/// Whether a missing server or tool is a failure.
+pub fn required() -> bool {
+    std::env::var("FANBRIDGE_TEST_SERVERS").is_ok_and(|value| value == "required")
+}
+
+/// Says that a test did not happen.
+///
+/// # Panics
+/// When nothing may be skipped.
+#[track_caller]
+pub fn skip(what: &str, reason: &str) {
+    assert!(!required(), "{what} cannot be tested: {reason}");
+    println!("SKIPPED {what}: {reason}");
+}
+
+/// The shared broker, for tests that leave it as they found it.
+pub fn kafka(what: &str) -> Option<String> {
+    let brokers = std::env::var("KAFKA_BROKERS").ok().filter(|brokers| !brokers.is_empty());
+    if brokers.is_none() {
+        skip(what, "KAFKA_BROKERS names no broker; `make test` starts one");
+    }
+    brokers
+}
+
+/// A broker of a test's own, to be stopped and frozen without hurting others.
+pub struct Broker {
+    dir: tempfile::TempDir,
+    /// Where it listens, across restarts.
+    pub address: String,
+}
+
+impl Broker {
+    /// Starts one, if this run has brokers at all.
+    pub fn start(what: &str) -> Option<Self> {
+        kafka(what)?;
+        let dir = tempfile::Builder::new().prefix("broker-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
+        let mut broker =
+            Self { dir: dir.expect("the build directory takes a directory"), address: String::new() };
+        let port = super::bridge::free_port();
+        broker.script(&["start", &port.to_string()]);
+        broker.address = format!("127.0.0.1:{port}");
+        Some(broker)
+    }
+
+    /// Shuts it down in order; its data stays.
+    pub fn stop(&self) {
+        self.script(&["stop"]);
+    }
+
+    /// Starts it again where it was; returns once it answers.
+    pub fn start_again(&self) {
+        let port = self.address.rsplit(':').next().expect("an address has a port");
+        self.script(&["start", port]);
+    }
+
+    /// Lets it keep its connections and answer nothing.
+    pub fn freeze(&self) {
+        self.script(&["freeze"]);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.script(&["thaw"]);
+    }
+
+    /// Makes a topic of three partitions.
+    pub fn create_topic(&self, name: &str, properties: &[(&str, &str)]) {
+        create_topic(&self.address, name, properties);
+    }
+
+    /// Deletes a topic and all that is in it.
+    pub fn delete_topic(&self, name: &str) {
+        let outcome = block_on(admin(&self.address).delete_topics(&[name], &AdminOptions::new()));
+        outcome.expect("the broker answers").pop().expect("one outcome").expect("the topic is deleted");
+        await_until("the broker forgets the topic", Duration::from_secs(10), || {
+            let metadata = admin(&self.address).inner().fetch_metadata(None, Duration::from_secs(5)).ok()?;
+            metadata.topics().iter().all(|topic| topic.name() != name).then_some(())
+        });
+    }
+
+    fn script(&self, arguments: &[&str]) {
+        let root = env!("CARGO_MANIFEST_DIR");
+        let libs =
+            std::env::var("KAFKA_LIBS_DIR").unwrap_or_else(|_| format!("{root}/.test-servers/kafka/libs"));
+        let status = Command::new(format!("{root}/tests/servers/kafka.sh"))
+            .args(arguments)
+            .env("TEST_SERVERS_DIR", self.dir.path())
+            .env("KAFKA_LIBS_DIR", libs)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()
+            .expect("the broker's script runs");
+        assert!(status.success(), "kafka.sh {arguments:?} ended with {status}");
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let quietly = std::panic::AssertUnwindSafe(|| self.script(&["kill"]));
+        if std::panic::catch_unwind(quietly).is_err() {
+            eprintln!("the broker at {} may still be running", self.address);
+        }
+    }
+}
+
+/// Makes a topic of three partitions, unless it exists.
+pub fn create_topic(brokers: &str, name: &str, properties: &[(&str, &str)]) {
+    let mut topic = NewTopic::new(name, 3, TopicReplication::Fixed(1));
+    for (key, value) in properties {
+        topic = topic.set(key, value);
+    }
+    let outcome = block_on(admin(brokers).create_topics([&topic], &AdminOptions::new()));
+    match outcome.expect("the broker answers").pop().expect("one outcome") {
+        Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+        Err((_, error)) => panic!("topic {name}: {error}"),
+    }
+}
+
+fn admin(brokers: &str) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", brokers).create().expect("a client can be made")
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
+}

@@ -1,0 +1,185 @@
+//! The rules of the house, kept by a test: who may use what, how long a file may get, which words
+//! and leftovers have no place, and that the README's claims name tests that exist.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Code lines (blank lines, comments and tests apart) at which a file holds two nouns.
+const CODE_LINES_MAX: usize = 330;
+
+/// A crate or module, and the only places under `src/` that may name it.
+const ONLY_IN: &[(&str, &[&str])] = &[
+    ("axum", &["source/webhook.rs", "source/sns.rs", "source/http.rs", "source/answer.rs", "admin/"]),
+    ("rdkafka", &["sink/kafka"]),
+    ("aws_sdk_sqs", &["source/sqs.rs"]),
+    ("aws_sdk_sns", &["sink/sns.rs", "source/sns.rs"]),
+    ("redb", &["spool/state"]),
+];
+
+/// Modules that decide: no I/O, no clock, no runtime, no log.
+const PURE: &[&str] =
+    &["event.rs", "provider/", "selection.rs", "routing.rs", "admit.rs", "dispatch/window.rs"];
+const IMPURE: &[&str] =
+    &["tokio", "tracing", "std::fs", "std::net", "std::thread", "Instant::now", "SystemTime::now"];
+
+#[test]
+fn each_dependency_stays_where_it_belongs() {
+    let mut strays = Vec::new();
+    for (path, code) in sources() {
+        for (name, homes) in ONLY_IN {
+            if !homes.iter().any(|home| path.starts_with(home)) && names(&code, name) {
+                strays.push(format!("src/{path} names {name}, which belongs to {homes:?}"));
+            }
+        }
+        if PURE.iter().any(|pure| path.starts_with(pure)) {
+            for name in IMPURE.iter().filter(|name| names(&code, name)) {
+                strays.push(format!("src/{path} decides, and so may not name {name}"));
+            }
+        }
+    }
+    assert!(strays.is_empty(), "{strays:#?}");
+}
+
+#[test]
+fn the_log_reaches_the_disk_through_its_seam_only() {
+    let strays: Vec<_> = sources()
+        .into_iter()
+        .filter(|(path, code)| {
+            path.starts_with("spool/")
+                && path != "spool/disk.rs"
+                && !path.contains("state")
+                && names(code, "std::fs")
+        })
+        .map(|(path, _)| path)
+        .collect();
+    assert!(strays.is_empty(), "std::fs in the spool belongs to disk.rs: {strays:?}");
+}
+
+#[test]
+fn sources_and_sinks_do_not_know_each_other() {
+    let strays: Vec<_> = sources()
+        .into_iter()
+        .filter(|(path, code)| {
+            (path.starts_with("source/") && names(code, "crate::sink"))
+                || (path.starts_with("sink/") && names(code, "crate::source"))
+        })
+        .map(|(path, _)| path)
+        .collect();
+    assert!(strays.is_empty(), "{strays:?}");
+}
+
+#[test]
+fn no_file_holds_two_nouns() {
+    let long: Vec<_> = sources()
+        .into_iter()
+        .map(|(path, code)| (code.lines().filter(|line| is_code(line)).count(), path))
+        .filter(|(lines, _)| *lines > CODE_LINES_MAX)
+        .collect();
+    assert!(long.is_empty(), "split these by noun: {long:?}");
+}
+
+#[test]
+fn nothing_unfinished_and_no_empty_word_is_left() {
+    let leftovers = ["todo!(", "unimplemented!(", "dbg!(", "#[ignore", "FIXME", "XXX"];
+    let words = ["Manager", "Processor", "Helper", "Util"];
+    let mut found = Vec::new();
+    for (path, text) in rust_files("src").into_iter().chain(rust_files("tests")).chain(rust_files("benches"))
+    {
+        if path.ends_with("tidy.rs") {
+            continue;
+        }
+        found.extend(
+            leftovers.iter().filter(|mark| text.contains(**mark)).map(|mark| format!("{path}: {mark}")),
+        );
+        for line in text
+            .lines()
+            .filter(|line| line.contains("struct ") || line.contains("trait ") || line.contains("mod "))
+        {
+            found.extend(
+                words.iter().filter(|word| line.contains(**word)).map(|word| format!("{path}: {word}")),
+            );
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn every_test_the_readme_names_exists() {
+    let readme = read(Path::new("README.md"));
+    let table = readme.split("## Guarantees").nth(1).expect("the README has a section Guarantees");
+    let table = table.split("\n## ").next().expect("a split has a first part");
+    let all: String = ["src", "tests"].iter().flat_map(|dir| rust_files(dir)).map(|(_, text)| text).collect();
+    let named: Vec<&str> = table
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|word| {
+            word.matches('_').count() >= 3
+                && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit())
+        })
+        .collect();
+    assert!(named.len() >= 10, "the guarantees name their tests, found {named:?}");
+    let missing: Vec<_> = named.iter().filter(|name| !all.contains(&format!("fn {name}"))).collect();
+    assert!(missing.is_empty(), "named in the README but not there: {missing:?}");
+}
+
+/// Whether code names a path, as a path and not as a part of a longer word.
+fn names(code: &str, name: &str) -> bool {
+    code.match_indices(name).any(|(at, _)| {
+        let before = code[..at].chars().next_back();
+        let after = code[at + name.len()..].chars().next();
+        let part_of_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+        !part_of_word(before)
+            && !part_of_word(after)
+            && (name.contains("::") || after == Some(':') || after == Some(';'))
+    })
+}
+
+fn is_code(line: &str) -> bool {
+    let line = line.trim();
+    !line.is_empty() && !line.starts_with("//")
+}
+
+/// The code of every file under `src/`, without comments and without the tests at its end.
+fn sources() -> Vec<(String, String)> {
+    rust_files("src")
+        .into_iter()
+        .filter(|(path, _)| !path.ends_with("tests.rs"))
+        .map(|(path, text)| {
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let code = code.lines().filter(|line| is_code(line)).collect::<Vec<_>>().join("\n");
+            (path, code)
+        })
+        .collect()
+}
+
+/// Every Rust file under a directory, by its path below it.
+fn rust_files(dir: &str) -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
+    let mut files = Vec::new();
+    walk(&root, &mut files);
+    files.sort();
+    files
+        .into_iter()
+        .map(|file| {
+            let below = file.strip_prefix(&root).expect("found below it").to_string_lossy().into_owned();
+            (below, read(&file))
+        })
+        .collect()
+}
+
+fn walk(dir: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).into_iter().flatten() {
+        let path = entry.expect("a readable directory").path();
+        if path.is_dir() {
+            walk(&path, files);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+fn read(path: &Path) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}

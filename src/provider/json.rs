@@ -19,6 +19,9 @@ use super::pointer::{NodeId, POINTERS_MAX, Pointers, ROOT, STEPS_MAX, Slot};
 
 /// How deep objects and arrays may nest.
 const DEPTH_MAX: u32 = 64;
+/// How many keys of the top level, and how many values to redact, are remembered. A small body can
+/// inflate to millions of either, each of which costs more memory than it has bytes.
+const COUNT_MAX: usize = 10_000;
 
 /// Why a body cannot be used, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +60,9 @@ pub enum Flaw {
     /// Nested too deeply.
     #[error("nested deeper than {DEPTH_MAX} levels")]
     Depth,
+    /// More than can be remembered.
+    #[error("more than {COUNT_MAX} keys at top level, or values to redact")]
+    TooMany,
 }
 
 impl Flaw {
@@ -71,6 +77,7 @@ impl Flaw {
             Self::DuplicateKey => "duplicate_key",
             Self::CaseCollision => "case_collision",
             Self::Depth => "depth",
+            Self::TooMany => "too_many",
         }
     }
 }
@@ -180,7 +187,7 @@ impl<'a> Scanner<'a> {
                 }
                 _ => {
                     self.cursor.scalar()?;
-                    self.capture(node, start);
+                    self.capture(node, start)?;
                 }
             }
             match self.close_and_advance()? {
@@ -205,7 +212,7 @@ impl<'a> Scanner<'a> {
                     self.cursor.at += 1;
                     return Ok(Some(self.element()));
                 }
-                (Some(b'}'), 1) | (Some(b']'), 0) => self.close(),
+                (Some(b'}'), 1) | (Some(b']'), 0) => self.close()?,
                 _ => return self.cursor.fail(Flaw::Json),
             }
         }
@@ -229,15 +236,16 @@ impl<'a> Scanner<'a> {
     }
 
     /// Leaves the innermost container, whose closing bracket is next.
-    fn close(&mut self) {
+    fn close(&mut self) -> Result<(), Defect> {
         self.cursor.at += 1;
         if self.on_path() {
             self.path_len -= 1;
             let Frame { node, start, .. } = self.path[self.path_len];
-            self.capture(Some(node), start);
+            self.capture(Some(node), start)?;
         }
         self.depth -= 1;
         self.objects >>= 1;
+        Ok(())
     }
 
     /// Whether the innermost container is on the path of a place.
@@ -271,8 +279,8 @@ impl<'a> Scanner<'a> {
     fn name(&mut self, name: Cow<'a, [u8]>) -> Result<Option<NodeId>, Flaw> {
         let frame = &mut self.path[self.path_len - 1];
         let member = self.pointers.member(frame.node, &name);
-        if self.depth == 1 && !self.keys.insert(name) {
-            return Err(Flaw::DuplicateKey);
+        if self.depth == 1 {
+            self.keys.insert(name)?;
         }
         let Some(member) = member else { return Ok(None) };
         if frame.names & member.fold != 0 {
@@ -296,15 +304,19 @@ impl<'a> Scanner<'a> {
 
     /// Remembers a value that ends here, if it is wanted.
     #[inline]
-    fn capture(&mut self, node: Option<NodeId>, start: usize) {
-        let Some(node) = node else { return };
+    fn capture(&mut self, node: Option<NodeId>, start: usize) -> Result<(), Defect> {
+        let Some(node) = node else { return Ok(()) };
         let (slot, redaction) = self.pointers.wanted(node);
         if let Some(slot) = slot {
             self.found.slots[usize::from(slot)] = (start, self.cursor.at);
         }
         if let Some(redaction) = redaction {
+            if self.found.redactions.len() == COUNT_MAX {
+                return self.cursor.fail(Flaw::TooMany);
+            }
             self.found.redactions.push((redaction, start..self.cursor.at));
         }
+        Ok(())
     }
 }
 

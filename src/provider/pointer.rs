@@ -121,6 +121,11 @@ impl Pointers {
 
     /// What a key means in the object at `node`; `None` if no place goes by it in any case.
     pub fn member(&self, node: NodeId, key: &[u8]) -> Option<Member> {
+        if !key.is_ascii()
+            && let Some(plain) = without_lookalikes(key)
+        {
+            return self.member(node, plain.as_bytes()).map(|member| Member { node: None, own: 0, ..member });
+        }
         let node = &self.nodes[usize::from(node)];
         if node.shapes & shape(key) == 0 {
             return None;
@@ -192,6 +197,13 @@ fn unescape(step: &str) -> Option<String> {
         });
     }
     Some(text)
+}
+
+/// A key with ASCII letters for the two others that Unicode takes for the same in either case, if
+/// it has any: consumers in Go, for one, match `uſer` with `user`.
+fn without_lookalikes(key: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(key).ok().filter(|text| text.contains(['\u{17f}', '\u{212a}']))?;
+    Some(text.replace('\u{17f}', "s").replace('\u{212a}', "k"))
 }
 
 /// A bit that depends on a name's length and first letter, but not on its case.

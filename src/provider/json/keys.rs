@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use super::{COUNT_MAX, Flaw};
+
 /// The keys of an object, to notice one that comes again. The first few cost no allocation; more
 /// go into a set whose hash no sender can foresee.
 pub(super) struct Keys<'a> {
@@ -20,16 +22,25 @@ impl<'a> Keys<'a> {
         Self { marks: [0; Self::FEW], few: [&[]; Self::FEW], len: 0, many: None }
     }
 
-    /// Adds a key; false if it was there.
-    pub fn insert(&mut self, key: Cow<'a, [u8]>) -> bool {
-        match (&mut self.many, key) {
+    /// Adds a key.
+    ///
+    /// # Errors
+    /// [`Flaw::DuplicateKey`] if it was there, [`Flaw::TooMany`] if there is no room for it.
+    pub fn insert(&mut self, key: Cow<'a, [u8]>) -> Result<(), Flaw> {
+        let is_new = match (&mut self.many, key) {
             (None, Cow::Borrowed(key)) if self.len < Self::FEW => self.insert_few(key),
-            (Some(many), key) => many.insert(key),
+            (Some(many), key) => {
+                if many.len() == COUNT_MAX {
+                    return Err(Flaw::TooMany);
+                }
+                many.insert(key)
+            }
             (many @ None, key) => {
                 let few = self.few[..self.len].iter().map(|key| Cow::Borrowed(*key));
                 many.insert(few.collect()).insert(key)
             }
-        }
+        };
+        if is_new { Ok(()) } else { Err(Flaw::DuplicateKey) }
     }
 
     fn insert_few(&mut self, key: &'a [u8]) -> bool {

@@ -180,10 +180,19 @@ fn a_key_beside_itself_in_another_case_is_refused_where_it_matters() {
         r#"{"user":{"id":1,"ID":2}}"#,
         r#"{"Message":{"CID":1,"cid":2}}"#,
         r#"{"Message":1,"message":2}"#,
+        // The long s and the sign for kelvin, which Unicode folds to s and k.
+        r#"{"user":{"id":1},"u\u017fer":{"id":2}}"#,
+        r#"{"uſer":1,"user":2}"#,
+        r#"{"data":{"Keys":1,"\u212aeys":2}}"#,
     ] {
         assert_eq!(flaw(body), Some(Flaw::CaseCollision), "{body}");
     }
-    for body in [r#"{"Type":"b"}"#, r#"{"other":1,"Other":2}"#, r#"{"user":{"x":1,"X":2}}"#] {
+    for body in [
+        r#"{"Type":"b"}"#,
+        r#"{"other":1,"Other":2}"#,
+        r#"{"user":{"x":1,"X":2}}"#,
+        r#"{"uſer":1,"usér":2,"üser":3}"#,
+    ] {
         assert_eq!(flaw(body), None, "{body}");
     }
 }
@@ -209,6 +218,20 @@ fn numbers_of_any_size_pass_untouched() {
     for number in ["1778198400000000000", "12345678901234567890123", "1e400", "-0", "-0.0E-0", "0"] {
         assert_eq!(found(&format!(r#"{{"type":{number}}}"#), "/type"), Some(number));
     }
+}
+
+#[test]
+fn more_keys_or_redactions_than_are_remembered_are_refused() {
+    let keys = |count: usize| {
+        let members: Vec<_> = (0..count).map(|n| format!(r#""k{n}":{n}"#)).collect();
+        format!("{{{}}}", members.join(","))
+    };
+    assert_eq!(flaw(keys(COUNT_MAX)), None);
+    assert_eq!(flaw(keys(COUNT_MAX + 1)), Some(Flaw::TooMany));
+    assert_eq!(flaw(format!(r#"{{"other":{}}}"#, keys(COUNT_MAX + 1))), None, "only the top level's");
+    let secrets = |count| format!(r#"{{"data":{{"keys":[{}]}}}}"#, vec![r#"{"secret":1}"#; count].join(","));
+    assert_eq!(flaw(secrets(COUNT_MAX)), None);
+    assert_eq!(flaw(secrets(COUNT_MAX + 1)), Some(Flaw::TooMany));
 }
 
 /// JSON of all kinds, with keys that the places go by among others.

@@ -109,8 +109,10 @@ fn kept_secret(path: &Path, write: Writing) -> io::Result<String> {
     }
     if !path.exists() {
         let draft = path.with_extension(std::process::id().to_string());
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        // Left by a process of the same number that died here, if it exists at all. Made anew, so
+        // that it is nobody else's file or link.
+        let _ = fs::remove_file(&draft);
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
         file.write_all(write(&random_bytes()?).as_bytes())?;
         file.sync_all()?;
         let linked = fs::hard_link(&draft, path);

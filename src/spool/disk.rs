@@ -7,15 +7,16 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A file system, as far as the log needs one.
 pub trait Disk: Send + Sync + 'static {
-    /// Makes the directory and its missing ancestors, and makes the new entries durable.
+    /// Makes the directory and its missing ancestors, for this user alone, and makes the new entries
+    /// durable.
     fn create_dirs(&self, dir: &Path) -> io::Result<()>;
-    /// Makes a file that must not exist yet, open for reading and writing.
+    /// Makes a file that must not exist yet, for this user alone, open for reading and writing.
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// Opens an existing file for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
@@ -87,7 +88,7 @@ impl Disk for RealDisk {
     fn create_dirs(&self, dir: &Path) -> io::Result<()> {
         let missing: Vec<&Path> =
             dir.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
-        fs::create_dir_all(dir)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         for made in missing {
             self.sync_dir(parent(made))?;
         }
@@ -95,7 +96,7 @@ impl Disk for RealDisk {
     }
 
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        open(OpenOptions::new().read(true).write(true).create_new(true), path)
+        open(OpenOptions::new().read(true).write(true).create_new(true).mode(0o600), path)
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -129,7 +130,8 @@ impl Disk for RealDisk {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         let deadline = Instant::now() + self.lock_wait;
         loop {
             match file.try_lock() {

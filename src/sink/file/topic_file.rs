@@ -1,8 +1,9 @@
 //! One topic's newest file: opened at its last whole line, grown by whole lines, followed by the
 //! next number when it is large enough or can no longer be trusted.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Result, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 pub(super) struct TopicFile {
@@ -27,7 +28,7 @@ impl TopicFile {
 
     fn open_number(dir: PathBuf, number: u64) -> Result<Self> {
         let path = dir.join(format!("{number:08}.jsonl"));
-        let mut file = OpenOptions::new().create(true).append(true).read(true).open(&path)?;
+        let mut file = OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(&path)?;
         // The name must last as long as the lines.
         File::open(&dir)?.sync_all()?;
         let len = end_of_last_line(&mut file)?;
@@ -65,7 +66,8 @@ impl TopicFile {
     }
 }
 
-/// Makes a directory and its missing ancestors, so that they are there after a power cut too.
+/// Makes a directory and its missing ancestors, so that they are there after a power cut too. What
+/// is made, is for this user alone: events hold what their people would not show to others.
 pub(super) fn make_durable_dir(dir: &Path) -> Result<()> {
     if dir.is_dir() {
         return Ok(());
@@ -76,7 +78,7 @@ pub(super) fn make_durable_dir(dir: &Path) -> Result<()> {
         None => return std::fs::create_dir(dir),
     };
     make_durable_dir(parent)?;
-    std::fs::create_dir(dir)?;
+    DirBuilder::new().mode(0o700).create(dir)?;
     File::open(parent)?.sync_all()
 }
 

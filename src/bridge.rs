@@ -18,8 +18,8 @@ use crate::admit::{SourceView, admit};
 use crate::config::{Config, Output, SinkConfig, SourceConfig, SpoolConfig};
 use crate::dead_letter::Readmit;
 use crate::dispatch::settlement::{Share, shares};
-use crate::dispatch::{DispatchError, Dispatcher, Reader, quarantine};
-use crate::event::{Position, Verdict, Verified};
+use crate::dispatch::{DispatchError, Dispatcher, Reader, quarantine, resume};
+use crate::event::{Verdict, Verified};
 use crate::health::Health;
 use crate::sink::Sink;
 use crate::sink::file::FileSink;
@@ -29,7 +29,7 @@ use crate::source::tls::{Tls, TlsError};
 use crate::source::types_seen::TypesSeen;
 use crate::source::{Intake, SourceIntake, webhook};
 use crate::spool::disk::RealDisk;
-use crate::spool::state::{self, Progress, State, StateError};
+use crate::spool::state::{self, State, StateError};
 use crate::spool::{Recovery, Spool, SpoolError};
 use crate::telemetry::Metrics;
 
@@ -297,11 +297,8 @@ fn start_readers(
     health: &Health,
     stop: &CancellationToken,
 ) -> Result<JoinSet<Result<(), DispatchError>>, BridgeError> {
-    // Without any cursor the state is new. If the log is not, the state was lost: nothing may be
-    // passed over then.
-    let is_new = state.cursors()?.is_empty();
     let names = config.sinks.iter().map(|sink| sink.name.as_str()).chain([quarantine::CURSOR]);
-    let cursors = names.map(|name| cursor(name, is_new, spool, state)).collect::<Result<Vec<_>, _>>()?;
+    let cursors = resume::cursors(&names.collect::<Vec<_>>(), spool, state)?;
     let mut shares = shares(spool, &cursors).into_iter();
     let mut share = || -> Share { shares.next().unwrap_or_else(|| unreachable!("one share per cursor")) };
 
@@ -315,27 +312,6 @@ fn start_readers(
     let cursor = cursors.last().copied().unwrap_or_default();
     readers.spawn(quarantine::keep(cursor, share(), spool.clone(), state.clone(), stop.clone()));
     Ok(readers)
-}
-
-/// Where a reader goes on: behind its committed cursor. A sink added later begins with the next
-/// event; with a new state every reader begins with the oldest.
-fn cursor(name: &str, is_new: bool, spool: &Spool, state: &State) -> Result<Position, StateError> {
-    let (oldest, newest) = (Position(spool.first().0.saturating_sub(1)), spool.head());
-    let Some(cursor) = state.cursor(name)? else {
-        let cursor = if is_new || name == quarantine::CURSOR { oldest } else { newest };
-        state.commit(&[Progress { sink: name.to_owned(), cursor, dead: Vec::new() }])?;
-        return Ok(cursor);
-    };
-    if cursor < oldest {
-        tracing::error!(
-            sink = name,
-            cursor = cursor.0,
-            oldest = oldest.0,
-            "records behind this sink's cursor are gone"
-        );
-    }
-    // A cursor ahead of the log means that the log was removed: begin with what is there.
-    Ok(cursor.min(newest))
 }
 
 /// Writes down now and then what is noted in memory.

@@ -8,6 +8,7 @@
 
 mod gauges;
 pub mod quarantine;
+pub mod resume;
 mod routes;
 pub mod settlement;
 pub mod window;

@@ -304,9 +304,8 @@ fn start_readers(
 
     let mut readers = JoinSet::new();
     for ((sink_config, sink), cursor) in config.sinks.iter().zip(sinks).zip(&cursors) {
-        let status = health.add_sink(&sink_config.name);
         let reader = Reader { cursor: *cursor, share: share(), spool: spool.clone(), state: state.clone() };
-        let dispatcher = Dispatcher::new(sink_config, sink, reader, metrics, status);
+        let dispatcher = Dispatcher::new(sink_config, sink, reader, metrics, health);
         readers.spawn(dispatcher.run(stop.clone(), config.shutdown_grace));
     }
     let cursor = cursors.last().copied().unwrap_or_default();

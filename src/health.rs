@@ -2,7 +2,7 @@
 //! listener. Holds no rule: whether a condition is good enough is decided where it is read.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::event::Position;
@@ -13,7 +13,7 @@ pub struct Health {
     started: AtomicBool,
     stopping: AtomicBool,
     sinks: Mutex<Vec<Arc<SinkStatus>>>,
-    hearts: Mutex<Vec<Arc<Heart>>>,
+    hearts: Mutex<Vec<Weak<Heart>>>,
 }
 
 impl Health {
@@ -50,17 +50,22 @@ impl Health {
     }
 
     /// Adds a loop that must go round at least every `patience`, also while it waits for something:
-    /// the process is taken for hung, and killed, if it does not.
+    /// the process is taken for hung, and killed, if it does not. Its end is the drop of the heart.
     pub fn add_heart(&self, name: &str, patience: Duration) -> Arc<Heart> {
         let (origin, last_millis) = (Instant::now(), AtomicU64::new(0));
         let heart = Arc::new(Heart { name: name.to_owned(), patience, origin, last_millis });
-        held(&self.hearts).push(Arc::clone(&heart));
+        held(&self.hearts).push(Arc::downgrade(&heart));
         heart
     }
 
     /// The name of a loop that has stopped going round, if there is one.
     pub fn hung(&self, now: Instant) -> Option<String> {
-        held(&self.hearts).iter().find(|heart| heart.is_silent(now)).map(|heart| heart.name.clone())
+        let hearts = held(&self.hearts);
+        hearts
+            .iter()
+            .filter_map(Weak::upgrade)
+            .find(|heart| heart.is_silent(now))
+            .map(|heart| heart.name.clone())
     }
 }
 
@@ -162,6 +167,13 @@ mod tests {
         assert_eq!(health.hung(later), Some("dispatch lake".into()));
         heart.last_millis.store(45_000, Ordering::Relaxed);
         assert_eq!(health.hung(later), None);
+    }
+
+    #[test]
+    fn a_loop_that_has_ended_is_not_taken_for_hung() {
+        let health = Health::default();
+        drop(health.add_heart("dispatch lake", Duration::from_secs(30)));
+        assert_eq!(health.hung(Instant::now() + Duration::from_secs(60)), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Every label is bounded: source and sink names come from the configuration, families from the
 //! catalogue, reasons and verdicts from fixed lists; never an id, never a type from the wire.
 
+mod limit;
 mod log;
 
 use std::sync::atomic::AtomicU64;
@@ -15,6 +16,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+pub use limit::LogLimit;
 pub use log::{LogError, SHOWN_CHARS_MAX, Shown, init_logging, steers_terminal};
 
 /// The `Content-Type` of [`Metrics::render`].

@@ -1,7 +1,7 @@
 //! What a dispatcher tells the outside: metrics, the sink's state, one log line per change of it.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytestring::ByteString;
 use prometheus_client::metrics::counter::Counter;
@@ -12,20 +12,26 @@ use super::window::Window;
 use crate::event::{Position, Reason, Timestamp};
 use crate::health::SinkStatus;
 use crate::sink::{PASSING, PERHAPS_PUBLISHED};
-use crate::telemetry::{FloatGauge, Metrics, Shown, Sink, SinkReason};
+use crate::telemetry::{FloatGauge, LogLimit, Metrics, Shown, Sink, SinkReason};
+
+/// How long a sink may give no answer before it counts as degraded: more than a healthy one ever
+/// takes, less than the time in which somebody starts to wonder.
+pub const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// One sink's metrics and state.
 pub struct Gauges {
     name: String,
     lag: Gauge,
     oldest_pending: FloatGauge,
+    in_flight: Gauge,
     degraded: Gauge,
     retries: Family<SinkReason, Counter>,
     dead_letters: Family<SinkReason, Counter>,
     /// Records published that may have been published before.
     pub possible_duplicates: Counter,
     status: Arc<SinkStatus>,
-    in_trouble: bool,
+    in_trouble: Option<Instant>,
+    log_limit: LogLimit,
 }
 
 impl Gauges {
@@ -36,12 +42,14 @@ impl Gauges {
             name: name.to_owned(),
             lag: metrics.sink_lag.get_or_create(&sink).clone(),
             oldest_pending: metrics.sink_oldest_pending.get_or_create(&sink).clone(),
+            in_flight: metrics.sink_in_flight.get_or_create(&sink).clone(),
             degraded: metrics.sink_degraded.get_or_create(&sink).clone(),
             retries: metrics.sink_retries.clone(),
             dead_letters: metrics.dead_letters.clone(),
             possible_duplicates: metrics.possible_duplicates.get_or_create(&sink).clone(),
             status,
-            in_trouble: false,
+            in_trouble: None,
+            log_limit: LogLimit::default(),
         }
     }
 
@@ -53,47 +61,77 @@ impl Gauges {
         }
     }
 
-    /// Counts and logs a record that became a dead letter.
+    /// Counts a record that became a dead letter; logs it, unless there are many.
     pub fn dead_letter(&self, id: &ByteString, reason: &Reason) {
         self.dead_letters.get_or_create(&self.labels(reason)).inc();
+        let Some(unsaid) = self.log_limit.admit(reason.word) else { return };
         tracing::warn!(
             sink = self.name,
             id = %Shown(id),
             reason = reason.word,
             detail = %Shown(&reason.detail),
-            "record refused by the sink, kept as a dead letter"
+            unsaid,
+            "record refused by the sink, kept as a dead letter (`fanbridge dead list`)"
         );
     }
 
-    /// Follows the sink into trouble and out of it; each change is one log line.
-    pub fn trouble(&mut self, window: &Window) {
-        match window.held().find(|(_, reason)| !PASSING.contains(&reason.word)) {
-            Some((topic, reason)) => {
-                let text = format!("{} on {topic}: {}", reason.word, reason.detail);
-                if !self.in_trouble {
-                    tracing::warn!(sink = self.name, topic, reason = reason.word, detail = %Shown(&reason.detail), "sink degraded: its records are kept and tried again");
-                }
-                self.in_trouble = true;
-                self.status.degraded(text);
+    /// Follows the sink into trouble and out of it; each change is one log line. A sink is in
+    /// trouble when a topic is held, and when it has given no answer for long: `silence` is how
+    /// long, and `complaint` what it says itself.
+    pub fn trouble(
+        &mut self,
+        window: &Window,
+        silence: Duration,
+        complaint: impl FnOnce() -> Option<String>,
+    ) {
+        let held = window.held().filter(|(_, reason)| !PASSING.contains(&reason.word));
+        // Of several the same one every time, so that what is shown stays.
+        let held = held.min_by_key(|(topic, _)| *topic);
+        let found = match held {
+            Some((topic, reason)) => Some((reason.word, format!("{topic}: {}", reason.detail))),
+            None if silence >= SILENCE_MAX => {
+                let unknown = || format!("nothing confirmed for {} s", silence.as_secs());
+                Some(("no_answer", complaint().unwrap_or_else(unknown)))
             }
-            None if self.in_trouble => {
-                self.in_trouble = false;
-                self.status.healthy();
-                tracing::info!(sink = self.name, "sink healthy again");
-            }
-            None => {}
+            None => None,
+        };
+        match found {
+            Some((word, detail)) => self.degraded(word, &detail),
+            None => self.healthy(),
         }
-        self.degraded.set(i64::from(self.in_trouble));
     }
 
-    /// Reports how far the sink is behind the newest record, in records and in time.
-    pub fn report(&self, window: &Window, head: Position) {
+    fn degraded(&mut self, word: &str, detail: &str) {
+        if self.in_trouble.is_none() {
+            self.in_trouble = Some(Instant::now());
+            self.degraded.set(1);
+            tracing::warn!(
+                sink = self.name,
+                reason = word,
+                detail = %Shown(detail),
+                "sink degraded: its records are kept and tried again"
+            );
+        }
+        self.status.degraded(format!("{word}: {detail}"));
+    }
+
+    fn healthy(&mut self) {
+        let Some(since) = self.in_trouble.take() else { return };
+        self.degraded.set(0);
+        self.status.healthy();
+        tracing::info!(sink = self.name, degraded_seconds = since.elapsed().as_secs(), "sink healthy again");
+    }
+
+    /// Reports how far the sink is behind the newest record, in records and in time, and how many
+    /// records it has been handed and not reported on.
+    pub fn report(&self, window: &Window, head: Position, in_flight: usize) {
         let lag = head.0.saturating_sub(window.cursor().0);
         let age = window
             .oldest_pending()
             .map_or(0.0, |arrived| Timestamp::from(SystemTime::now()).seconds_since(arrived));
         self.lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
         self.oldest_pending.set(age);
+        self.in_flight.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
         self.status.progress(window.cursor(), lag, age);
     }
 

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::SinkConfig;
 use crate::event::{Entry, Event, Outcome, Position, Reason, Record, Timestamp};
-use crate::health::SinkStatus;
+use crate::health::{Health, Heart};
 use crate::selection::Selection;
 use crate::sink::{Publication, Sink};
 use crate::spool::state::{NewDeadLetter, Progress, State, StateError};
@@ -49,8 +49,11 @@ const PUBLICATIONS_MAX: usize = 4;
 const COMMIT_EVERY: Duration = Duration::from_millis(50);
 /// How long a stopping dispatcher waits for a sink that settles nothing.
 const STALL_AT_STOP: Duration = Duration::from_secs(3);
-/// How often lag and age are reported.
+/// How often lag and age are reported, and the loop gives a sign of life.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
+/// How long the loop may give none before the process is taken for hung: nothing it waits for,
+/// neither sink nor disk, keeps it from going round.
+const HUNG_AFTER: Duration = Duration::from_secs(60);
 
 /// Why a dispatcher stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -82,12 +85,15 @@ pub struct Dispatcher {
     selection: Selection,
     routes: Routes,
     gauges: Gauges,
+    heart: Arc<Heart>,
     share: Share,
     window: Window,
     publications: VecDeque<InFlight>,
     /// The number of the last publication handed to the sink, and of the last one resolved.
     published: u64,
     resolved: u64,
+    /// When the sink last reported on a publication.
+    answered: Instant,
     dead: Vec<NewDeadLetter>,
     /// The log was closed, and all of it read.
     exhausted: bool,
@@ -112,6 +118,7 @@ pub struct Reader {
 struct InFlight {
     records: Vec<Arc<Record>>,
     publication: Publication,
+    since: Instant,
 }
 
 type Reading = Pin<Box<dyn Future<Output = Result<Batch, ReadError>> + Send>>;
@@ -124,7 +131,7 @@ impl Dispatcher {
         sink: Arc<dyn Sink>,
         reader: Reader,
         metrics: &Metrics,
-        status: Arc<SinkStatus>,
+        health: &Health,
     ) -> Self {
         let Reader { cursor, share, spool, state } = reader;
         let may_be_out = Position(cursor.0 + BOUNDS.records_max as u64);
@@ -135,11 +142,13 @@ impl Dispatcher {
             share,
             selection: config.selection.clone(),
             routes: Routes::new(config, metrics),
-            gauges: Gauges::new(&config.name, metrics, status),
+            gauges: Gauges::new(&config.name, metrics, health.add_sink(&config.name)),
+            heart: health.add_heart(&format!("the dispatcher of {}", config.name), HUNG_AFTER),
             window: Window::new(cursor, BOUNDS),
             publications: VecDeque::with_capacity(PUBLICATIONS_MAX),
             published: 0,
             resolved: 0,
+            answered: Instant::now(),
             dead: Vec::new(),
             exhausted: false,
             suspect: spool.head().min(may_be_out),
@@ -191,7 +200,7 @@ impl Dispatcher {
                 }
                 () = sleep_until(retry_at), if retry_at.is_some() => self.publish_due(),
                 () = tokio::time::sleep_until(last_commit + COMMIT_EVERY), if committing.is_none() && self.has_to_commit() => {}
-                _ = report.tick() => self.gauges.report(&self.window, self.spool.head()),
+                _ = report.tick() => self.report(),
                 () = stop.cancelled(), if end.is_none() => end = Some(End::within(grace)),
                 () = sleep_until(end.as_ref().map(End::at)), if end.is_some() => return self.finish().await,
             }
@@ -256,7 +265,7 @@ impl Dispatcher {
         }
         self.published += 1;
         let publication = self.sink.publish(records.clone());
-        self.publications.push_back(InFlight { records, publication });
+        self.publications.push_back(InFlight { records, publication, since: Instant::now() });
     }
 
     /// Publishes what was put off and is due.
@@ -269,6 +278,7 @@ impl Dispatcher {
     /// Settles, puts off or buries each record of the oldest publication.
     fn resolve(&mut self, outcomes: &[Outcome]) {
         let Some(InFlight { records, .. }) = self.publications.pop_front() else { return };
+        self.answered = Instant::now();
         assert_eq!(records.len(), outcomes.len(), "a sink reports one outcome per record");
         self.resolved += 1;
         let wall = Timestamp::from(SystemTime::now());
@@ -289,7 +299,22 @@ impl Dispatcher {
                 }
             }
         }
-        self.gauges.trouble(&self.window);
+        self.note_trouble();
+    }
+
+    /// Also without an outcome a sink gets into trouble, by giving none, and out of it, by having
+    /// nothing left to try again.
+    fn report(&mut self) {
+        self.heart.beat();
+        self.note_trouble();
+        let in_flight = self.publications.iter().map(|out| out.records.len()).sum();
+        self.gauges.report(&self.window, self.spool.head(), in_flight);
+    }
+
+    fn note_trouble(&mut self) {
+        let oldest = self.publications.front();
+        let silence = oldest.map_or(Duration::ZERO, |oldest| oldest.since.max(self.answered).elapsed());
+        self.gauges.trouble(&self.window, silence, || self.sink.complaint());
     }
 
     /// Keeps a record that the sink refused for good, for the commit that passes it.
@@ -347,11 +372,13 @@ impl Dispatcher {
             let done = self.commit().await;
             self.committed(done)?;
         }
-        self.gauges.report(&self.window, self.spool.head());
+        self.report();
+        let (cursor, head) = (self.window.committed().0, self.spool.head().0);
+        // What is left is no loss, but worth knowing before the volume is thrown away.
         tracing::info!(
             sink = self.name,
-            cursor = self.window.committed().0,
-            unsettled = self.window.unsettled(),
+            cursor,
+            left_in_spool = head.saturating_sub(cursor),
             "dispatcher stopped"
         );
         Ok(())

@@ -91,6 +91,8 @@ fn trouble() -> Reason {
 struct Bench {
     spool: Spool,
     state: State,
+    metrics: Metrics,
+    health: Health,
     _dir: tempfile::TempDir,
 }
 
@@ -109,7 +111,7 @@ impl Bench {
         let (spool, _) =
             Spool::open(dir.path(), Arc::new(RealDisk::default()), options, Arc::default()).expect("a spool");
         let state = State::open(&dir.path().join("state.redb")).expect("a state");
-        Self { spool, state, _dir: dir }
+        Self { spool, state, metrics: Metrics::new(), health: Health::default(), _dir: dir }
     }
 
     async fn append(&self, event: Event) -> Position {
@@ -119,7 +121,7 @@ impl Bench {
         }
     }
 
-    fn dispatcher(&self, sink: Arc<Scripted>, selection: Selection) -> Dispatcher {
+    fn dispatcher(&self, sink: Arc<dyn Sink>, selection: Selection) -> Dispatcher {
         let config = SinkConfig {
             name: "lake".into(),
             topic: TopicTemplate::parse("{family}").expect("a template"),
@@ -129,13 +131,13 @@ impl Bench {
         let cursor = self.state.cursor("lake").expect("readable").unwrap_or_default();
         let share = shares(&self.spool, &[cursor]).remove(0);
         let reader = Reader { cursor, share, spool: self.spool.clone(), state: self.state.clone() };
-        Dispatcher::new(&config, sink, reader, &Metrics::new(), Arc::default())
+        Dispatcher::new(&config, sink, reader, &self.metrics, &self.health)
     }
 
     /// Runs a dispatcher until its committed cursor has passed everything, then stops it.
     async fn drain(&self, sink: &Arc<Scripted>, selection: Selection) {
         let stop = CancellationToken::new();
-        let running = tokio::spawn(self.dispatcher(Arc::clone(sink), selection).run(stop.clone(), LIMIT));
+        let running = tokio::spawn(self.dispatcher(sink.clone(), selection).run(stop.clone(), LIMIT));
         let head = self.spool.head();
         tokio::time::timeout(LIMIT, async {
             while self.state.cursor("lake").expect("readable").unwrap_or_default() < head {
@@ -185,6 +187,63 @@ async fn a_topic_in_trouble_keeps_its_order_and_lets_the_others_go_on() {
     assert_eq!(sink.accepted("well"), (2..=500).step_by(2).collect::<Vec<_>>());
     assert!(sink.offers(1) > 3, "the first of the sick was offered until it was taken");
     assert_eq!(sink.offers(2), 1, "the well were offered once");
+}
+
+/// Takes records and never reports on them.
+struct Mute;
+
+impl Sink for Mute {
+    fn publish(&self, _: Vec<Arc<Record>>) -> Publication {
+        Box::pin(std::future::pending())
+    }
+
+    fn flush(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn complaint(&self) -> Option<String> {
+        Some("connection refused".into())
+    }
+}
+
+#[tokio::test]
+async fn a_sink_that_gives_no_answer_is_degraded_and_says_why() {
+    let bench = Bench::new();
+    bench.append(of_family("a")).await;
+    let mut dispatcher = bench.dispatcher(Arc::new(Mute), Selection::All);
+    let batch = bench.spool.read(Position(0), 1, BATCH_BYTES_MAX).await.expect("readable");
+    dispatcher.take_in(batch);
+    dispatcher.report();
+    assert_eq!(bench.health.sinks()[0].trouble(), None, "it has had no time yet");
+    let long_ago = Instant::now() - gauges::SILENCE_MAX;
+    (dispatcher.answered, dispatcher.publications[0].since) = (long_ago, long_ago);
+    dispatcher.report();
+    assert_eq!(bench.health.sinks()[0].trouble(), Some("no_answer: connection refused".into()));
+    let text = bench.metrics.render();
+    for line in [r#"sink_degraded{sink="lake"} 1"#, r#"sink_in_flight{sink="lake"} 1"#] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_sink_that_has_caught_up_is_healthy_again() {
+    let bench = Bench::new();
+    bench.append(of_family("sick")).await;
+    let sink =
+        Scripted::new(|_, offered| if offered < 2 { Outcome::Retry(trouble()) } else { Outcome::Accepted });
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(bench.dispatcher(sink.clone(), Selection::All).run(stop.clone(), LIMIT));
+    let status = &bench.health.sinks()[0];
+    let awaited = async |degraded: bool| {
+        while status.trouble().is_some() != degraded {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, awaited(true)).await.expect("the trouble is noted");
+    tokio::time::timeout(LIMIT, awaited(false)).await.expect("nothing is left to be tried again");
+    assert_eq!(sink.accepted("sick"), [1]);
+    stop.cancel();
+    running.await.expect("no panic").expect("no error");
 }
 
 #[tokio::test]

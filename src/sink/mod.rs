@@ -34,4 +34,9 @@ pub trait Sink: Send + Sync + 'static {
 
     /// Waits until everything handed over has been reported, or the deadline has passed.
     fn flush(&self, deadline: std::time::Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+
+    /// What it complains about now, for people: asked when it has given no answer for a while.
+    fn complaint(&self) -> Option<String> {
+        None
+    }
 }

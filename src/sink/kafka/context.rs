@@ -3,11 +3,9 @@
 //! All of it runs on the line's own thread, so a report costs a lock and no allocation. Log lines
 //! are limited per kind: a broker that flaps must not fill a disk.
 
-use std::collections::HashMap;
 use std::error::Error;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use rdkafka::Message;
 use rdkafka::client::{ClientContext, OAuthToken};
@@ -17,12 +15,11 @@ use rdkafka::producer::{DeliveryResult, ProducerContext};
 use serde::Deserialize;
 
 use super::apart::Apart;
+use super::complaint::Complaint;
 use super::{oauth, outcome};
 use crate::event::Outcome;
 use crate::sink::in_flight::{BatchNumber, InFlight};
-
-/// The shortest time between two log lines of one kind.
-const LOG_INTERVAL: Duration = Duration::from_secs(10);
+use crate::telemetry::{LogLimit, Shown};
 
 const _: () = assert!(usize::BITS == 64, "a batch number and an index share a pointer");
 const INDEX_BITS: u32 = 24;
@@ -39,6 +36,7 @@ pub(super) struct LineContext {
     pub alone: bool,
     pub in_flight: Arc<InFlight>,
     pub apart: Arc<Apart>,
+    pub complaint: Arc<Complaint>,
     pub token_file: Option<PathBuf>,
     pub log_limit: LogLimit,
 }
@@ -73,8 +71,12 @@ impl ClientContext for LineContext {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn log(&self, level: Level, kind: &str, line: &str) {
+        // A property that this sink sets itself, so nothing that anybody could change.
+        if line.contains("enable.gapless.guarantee is experimental") {
+            return;
+        }
         let Some(unsaid) = self.log_limit.admit(kind) else { return };
-        let sink = &*self.sink;
+        let (sink, line) = (&*self.sink, Shown(line));
         match level {
             Level::Emerg | Level::Alert | Level::Critical | Level::Error => {
                 tracing::error!(sink, kind, unsaid, "kafka: {line}");
@@ -99,9 +101,10 @@ impl ClientContext for LineContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // Each of these also comes as a log line with more detail, bar the ones that end a producer.
-        let Some(unsaid) = self.log_limit.admit("ERROR") else { return };
-        tracing::warn!(sink = &*self.sink, unsaid, "kafka: {error}: {reason}");
+        // Each of these also comes as a log line, bar the ones that end a producer, and many times
+        // a second: kept for whoever asks why the sink gives no answer.
+        tracing::debug!(sink = &*self.sink, "kafka: {error}: {reason}");
+        self.complaint.note(error.rdkafka_error_code(), reason);
     }
 
     fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
@@ -120,47 +123,4 @@ struct Numbers {
     msg_size: u64,
     txmsgs: u64,
     tx: u64,
-}
-
-/// Lets one line of a kind through per interval and counts the others.
-#[derive(Default)]
-pub(super) struct LogLimit {
-    /// By kind, which librdkafka has a few dozen of: when the last line was let through, and how
-    /// many were not since.
-    kinds: Mutex<HashMap<String, (Instant, u64)>>,
-}
-
-impl LogLimit {
-    /// Whether a line of this kind is due, and how many were left out before it.
-    fn admit(&self, kind: &str) -> Option<u64> {
-        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        match kinds.get_mut(kind) {
-            Some((said, unsaid)) if now.duration_since(*said) < LOG_INTERVAL => {
-                *unsaid += 1;
-                None
-            }
-            Some(entry) => Some(std::mem::replace(entry, (now, 0)).1),
-            None => {
-                kinds.insert(kind.to_owned(), (now, 0));
-                Some(0)
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_kind_of_line_that_repeats_is_said_once_and_counted() {
-        let limit = LogLimit::default();
-        assert_eq!(limit.admit("FAIL"), Some(0));
-        assert_eq!(limit.admit("FAIL"), None);
-        assert_eq!(limit.admit("GETPID"), Some(0));
-        limit.kinds.lock().unwrap().get_mut("FAIL").unwrap().0 -= LOG_INTERVAL;
-        assert_eq!(limit.admit("FAIL"), Some(1));
-    }
 }

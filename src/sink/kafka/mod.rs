@@ -10,6 +10,7 @@
 
 mod admin;
 mod apart;
+mod complaint;
 mod context;
 mod line;
 mod oauth;
@@ -25,7 +26,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 pub use self::admin::{KafkaAdmin, KafkaAdminError, TopicShape};
 use self::apart::Apart;
-use self::context::{LineContext, LogLimit, place};
+use self::complaint::Complaint;
+use self::context::{LineContext, place};
 use self::line::{Line, LineProducer};
 use self::settings::Settings;
 pub use self::settings::UnusableProperty;
@@ -33,12 +35,14 @@ use super::in_flight::{InFlight, held};
 use super::{Publication, Sink};
 use crate::config::KafkaConfig;
 use crate::event::{Outcome, Record};
+use crate::telemetry::LogLimit;
 
 /// A Kafka cluster as a sink.
 pub struct KafkaSink {
     /// Held while a batch is handed over: this is what keeps calls in order.
     lines: Mutex<Lines>,
     in_flight: Arc<InFlight>,
+    complaint: Arc<Complaint>,
 }
 
 /// Why the sink cannot be made.
@@ -58,6 +62,7 @@ struct Lines {
     structured: bool,
     in_flight: Arc<InFlight>,
     apart: Arc<Apart>,
+    complaint: Arc<Complaint>,
     company: Line,
     /// Started when a topic is first set apart.
     alone: Option<Line>,
@@ -72,8 +77,9 @@ impl KafkaSink {
         let settings = Settings::new(config)?;
         let in_flight = Arc::new(InFlight::default());
         let apart = Arc::new(Apart::default());
+        let complaint = Arc::new(Complaint::default());
         let sink: Arc<str> = name.into();
-        let new_context = new_context(&settings, &sink, &in_flight, &apart, false);
+        let new_context = new_context(&settings, &sink, &in_flight, &apart, &complaint, false);
         let company =
             Line::start(settings.company(), config.structured, new_context).map_err(cannot_start)?;
         let lines = Lines {
@@ -82,10 +88,11 @@ impl KafkaSink {
             structured: config.structured,
             in_flight: Arc::clone(&in_flight),
             apart,
+            complaint: Arc::clone(&complaint),
             company,
             alone: None,
         };
-        Ok(Self { lines: Mutex::new(lines), in_flight })
+        Ok(Self { lines: Mutex::new(lines), in_flight, complaint })
     }
 }
 
@@ -117,6 +124,10 @@ impl Sink for KafkaSink {
     fn flush(&self, deadline: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(self.in_flight.settled(deadline))
     }
+
+    fn complaint(&self) -> Option<String> {
+        self.complaint.last()
+    }
 }
 
 /// The two lines as one batch uses them.
@@ -130,7 +141,8 @@ impl Lines {
     fn way(&mut self) -> Way {
         let apart = self.apart.now(|| self.alone.as_ref().is_none_or(Line::is_idle));
         if !apart.is_empty() && self.alone.is_none() {
-            let new_context = new_context(&self.settings, &self.sink, &self.in_flight, &self.apart, true);
+            let new_context =
+                new_context(&self.settings, &self.sink, &self.in_flight, &self.apart, &self.complaint, true);
             match Line::start(self.settings.alone(), self.structured, new_context) {
                 Ok(line) => self.alone = Some(line),
                 Err(error) => tracing::error!(sink = &*self.sink, "kafka: {}", cannot_start(error)),
@@ -171,15 +183,17 @@ fn new_context(
     sink: &Arc<str>,
     in_flight: &Arc<InFlight>,
     apart: &Arc<Apart>,
+    complaint: &Arc<Complaint>,
     alone: bool,
 ) -> impl Fn() -> LineContext + Send + Sync + use<> {
     let (token_file, sink) = (settings.token_file.clone(), Arc::clone(sink));
-    let (in_flight, apart) = (Arc::clone(in_flight), Arc::clone(apart));
+    let (in_flight, apart, complaint) = (Arc::clone(in_flight), Arc::clone(apart), Arc::clone(complaint));
     move || LineContext {
         sink: Arc::clone(&sink),
         alone,
         in_flight: Arc::clone(&in_flight),
         apart: Arc::clone(&apart),
+        complaint: Arc::clone(&complaint),
         token_file: token_file.clone(),
         log_limit: LogLimit::default(),
     }

@@ -1,0 +1,51 @@
+//! Keeps a line that repeats from filling the log: what everybody uses who logs by event.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The shortest time between two log lines of one kind.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Lets one line of a kind through per minute and counts the others.
+#[derive(Debug, Default)]
+pub struct LogLimit {
+    /// By kind, of which there are a few dozen: when the last line was let through, and how many
+    /// were not since.
+    kinds: Mutex<HashMap<String, (Instant, u64)>>,
+}
+
+impl LogLimit {
+    /// Whether a line of this kind, which is from a bounded set, is due; and how many were left out
+    /// before it.
+    pub fn admit(&self, kind: &str) -> Option<u64> {
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        match kinds.get_mut(kind) {
+            Some((said, unsaid)) if now.duration_since(*said) < LOG_INTERVAL => {
+                *unsaid += 1;
+                None
+            }
+            Some(entry) => Some(std::mem::replace(entry, (now, 0)).1),
+            None => {
+                kinds.insert(kind.to_owned(), (now, 0));
+                Some(0)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_of_line_that_repeats_is_said_once_and_counted() {
+        let limit = LogLimit::default();
+        assert_eq!(limit.admit("FAIL"), Some(0));
+        assert_eq!(limit.admit("FAIL"), None);
+        assert_eq!(limit.admit("GETPID"), Some(0));
+        limit.kinds.lock().expect("not poisoned").get_mut("FAIL").expect("known").0 -= LOG_INTERVAL;
+        assert_eq!(limit.admit("FAIL"), Some(1));
+    }
+}

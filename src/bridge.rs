@@ -133,6 +133,7 @@ impl Bridge {
         let admin_task =
             Task::spawn(|stop| serve(admin, None, limits, admin::router(admin_state.clone()), stop));
 
+        tracing::info!(dir = %config.spool.dir.display(), "recovering the spool");
         let (spool, state, recovery) = open(config.spool.clone(), Arc::clone(&metrics)).await?;
         let sinks = config.sinks.iter().map(make_sink).collect::<Result<Vec<_>, _>>()?;
         let readers_stop = CancellationToken::new();

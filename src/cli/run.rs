@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::io;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,9 @@ use crate::telemetry::init_logging;
 
 /// What a shell reports for a process that SIGTERM ended.
 const EXIT_TERMINATED: i32 = 128 + 15;
+
+/// How long to wait at the end for what still reads or writes.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(1);
 
 /// Arguments of `fanbridge run`.
 #[derive(Debug, clap::Args)]
@@ -38,7 +42,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::io("cannot begin to run", &error))?;
-    runtime.block_on(until_stopped(config))
+    let ended = runtime.block_on(until_stopped(config));
+    // A recovery that was given up may still be reading for minutes, and nobody waits for it; what
+    // else is on its way to the disk gets the time it needs.
+    runtime.shutdown_timeout(GIVEN_UP_AFTER);
+    ended
 }
 
 async fn until_stopped(config: Config) -> Result<(), Failure> {
@@ -49,7 +57,10 @@ async fn until_stopped(config: Config) -> Result<(), Failure> {
     // A signal during a long recovery ends the process: nothing has been taken in yet.
     let bridge = tokio::select! {
         bridge = Bridge::start(config) => bridge.map_err(failure)?,
-        () = stop.cancelled() => return Ok(()),
+        () = stop.cancelled() => {
+            tracing::info!("stopped before the spool was recovered");
+            return Ok(());
+        }
     };
     let recovery = bridge.recovery();
     tracing::info!(

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Subcommand;
 
 use super::run::failure;
-use super::{Exit, Failure};
+use super::{ConfigArgs, Exit, Failure, configuration};
 use crate::spool::disk::RealDisk;
 use crate::spool::verify::{Report, SegmentReport, verify};
 
@@ -27,8 +27,10 @@ enum Verb {
 
 #[derive(Debug, clap::Args)]
 struct VerifyArgs {
-    /// The spool's directory
-    dir: PathBuf,
+    /// The spool's directory; the configured one if left out
+    dir: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// How long to wait for a bridge that is still shutting down
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     wait_seconds: u64,
@@ -40,9 +42,13 @@ struct VerifyArgs {
 /// Exit code 1 if there is damage, 75 if a bridge has the spool, 78 if a later release wrote it, 74
 /// if it cannot be read.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let Verb::Verify(VerifyArgs { dir, wait_seconds }) = &args.verb;
+    let Verb::Verify(VerifyArgs { dir, config, wait_seconds }) = &args.verb;
+    let dir = match dir {
+        Some(dir) => dir.clone(),
+        None => configuration(config)?.spool.dir,
+    };
     let disk = RealDisk::waiting(Duration::from_secs(*wait_seconds));
-    let report = verify(dir, &disk).map_err(|error| failure(error.into()))?;
+    let report = verify(&dir, &disk).map_err(|error| failure(error.into()))?;
     // A reader that has seen enough, such as `head`, may close the pipe.
     let _ = print(&report, &mut io::stdout().lock());
     if report.is_clean() { Ok(()) } else { Err(Failure::new(Exit::Failed, "")) }

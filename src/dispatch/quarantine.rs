@@ -14,6 +14,7 @@ use super::settlement::Share;
 use crate::event::{Entry, Position, Quarantined, Timestamp};
 use crate::spool::state::{NewDeadLetter, Progress, State, StateError};
 use crate::spool::{ReadError, Spool};
+use crate::telemetry::{LogLimit, Shown};
 
 /// The name under which the cursor is kept; no sink can have it, since sinks have no parentheses.
 pub const CURSOR: &str = "(quarantine)";
@@ -39,6 +40,7 @@ pub async fn keep(
     let mut last_commit = Instant::now();
     // The log was closed, and all of it read.
     let mut exhausted = false;
+    let log_limit = LogLimit::default();
     loop {
         let mut dead = Vec::new();
         tokio::select! {
@@ -59,7 +61,10 @@ pub async fn keep(
                 let now = Timestamp::from(SystemTime::now());
                 dead.extend(batch.entries.iter().filter_map(|(position, entry)| match entry {
                     Entry::Event(_) => None,
-                    Entry::Quarantined(quarantined) => Some(buried(*position, quarantined, now)),
+                    Entry::Quarantined(quarantined) => {
+                        tell(quarantined, &log_limit);
+                        Some(buried(*position, quarantined, now))
+                    }
                 }));
             }
         }
@@ -69,6 +74,15 @@ pub async fn keep(
             committed = cursor;
             last_commit = Instant::now();
         }
+    }
+}
+
+/// One line a minute for each source and reason.
+fn tell(quarantined: &Quarantined, log_limit: &LogLimit) {
+    let (source, reason) = (&*quarantined.intake, &*quarantined.reason);
+    if let Some(unsaid) = log_limit.admit(&format!("{source} {reason}")) {
+        let detail = Shown(&quarantined.detail);
+        tracing::warn!(source, reason, %detail, unsaid, "a delivery cannot be used, kept as a dead letter (`fanbridge dead list`)");
     }
 }
 

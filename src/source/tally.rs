@@ -18,7 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use super::AnswerVerdict;
 use crate::telemetry::{
-    FloatGauge, Metrics, Source, SourceCode, SourceFamilyVerdict, SourceReason, SourceSecret,
+    FloatGauge, LogLimit, Metrics, Source, SourceCode, SourceFamilyVerdict, SourceReason, SourceSecret,
 };
 
 /// The status codes a source answers with.
@@ -51,6 +51,7 @@ pub(super) struct SourceTally {
     clock_skew: FloatGauge,
     keyless: Counter,
     id_reuse: Counter,
+    log_limit: LogLimit,
     ids: Mutex<UnsignedIds>,
 }
 
@@ -76,6 +77,7 @@ impl SourceTally {
             clock_skew: metrics.clock_skew.get_or_create_owned(&source()),
             keyless: metrics.keyless.get_or_create_owned(&source()),
             id_reuse: metrics.id_reuse.get_or_create_owned(&source()),
+            log_limit: LogLimit::default(),
             ids: Mutex::new(UnsignedIds::new()),
         }
     }
@@ -93,9 +95,13 @@ impl SourceTally {
         self.ack_duration.observe(after.as_secs_f64());
     }
 
-    /// A delivery was refused before admission; `reason` is from a fixed list.
+    /// A delivery was refused before admission; `reason` is from a fixed list. Whoever sends can
+    /// cause this, so the log has it once a minute for each reason.
     pub(super) fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&SourceReason { source: self.name.clone(), reason: reason.into() }).inc();
+        if let Some(unsaid) = self.log_limit.admit(reason) {
+            tracing::warn!(source = self.name, reason, unsaid, "delivery refused");
+        }
     }
 
     /// This secret, counted from 0, verified a delivery.

@@ -15,7 +15,7 @@ use super::disk::{Disk, DiskLock};
 use super::tail::Tail;
 use super::{SpoolOptions, Usage};
 use crate::event::Position;
-use crate::telemetry::Metrics;
+use crate::telemetry::{LogLimit, Metrics};
 
 /// Whether appends are taken, and if not, why. From [`Gate::Closing`] on it is for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,6 +87,7 @@ pub struct Reader {
     pub(super) window_events: AtomicUsize,
     view: Mutex<View>,
     gate: AtomicU8,
+    log_limit: LogLimit,
     _lock: Box<dyn DiskLock>,
 }
 
@@ -113,6 +114,7 @@ impl Reader {
             window_events: AtomicUsize::new(0),
             view: Mutex::new(view),
             gate: AtomicU8::new(Gate::Open as u8),
+            log_limit: LogLimit::default(),
             _lock: lock,
         }
     }
@@ -129,10 +131,33 @@ impl Reader {
     /// Opens or closes the gate; one that is closed for good stays closed.
     pub(super) fn set_gate(&self, gate: Gate) {
         let for_good = |gate: u8| gate >= Gate::Closing as u8;
-        // The update only declines to change what is closed for good.
-        let _ = self.gate.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
+        let before = self.gate.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
             (!for_good(held) || gate == Gate::Failed).then_some(gate as u8)
         });
+        // An error is no failure: what is closed for good was not changed.
+        if before.is_ok_and(|before| before != gate as u8) {
+            self.tell_gate(gate);
+        }
+    }
+
+    /// One line for each change of the gate. Near a bound it may open and shut with every segment
+    /// that is let go, so the same reason is given once a minute.
+    fn tell_gate(&self, gate: Gate) {
+        let Some(unsaid) = self.log_limit.admit(gate.reason()) else { return };
+        match gate {
+            Gate::Open => tracing::info!(unsaid, "the spool takes events again"),
+            Gate::BytesMax | Gate::FreeBytes | Gate::DiskFull | Gate::Inodes => tracing::error!(
+                reason = gate.reason(),
+                bytes = self.view().catalogue.bytes(),
+                bytes_max = self.options.bytes_max,
+                free_bytes = self.free_bytes.load(Ordering::Relaxed),
+                free_bytes_min = self.options.free_bytes_min,
+                unsaid,
+                "the spool takes no events: deliveries are answered 503 until there is room"
+            ),
+            // Whoever closes it for good says so.
+            Gate::Closing | Gate::Failed => {}
+        }
     }
 
     /// Stops everything: no append is taken again. The first reason stays.

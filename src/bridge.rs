@@ -1,9 +1,9 @@
 //! Wires sources → spool → dispatchers, starts them in order and stops them in order.
 //!
-//! Start: state and log are opened and recovered, dispatchers begin at their cursors, and only
-//! then is anything listened to. Stop: no new connections, requests in flight are answered, the log
-//! is closed behind them, dispatchers wait for what is in flight and commit. Nothing that was
-//! acknowledged depends on the stop being orderly.
+//! Start: both addresses are bound, log and state are opened and recovered, dispatchers begin at
+//! their cursors, and only then is a delivery taken. Stop, all of it within the grace: no new
+//! connections, requests in flight are answered, the log is closed behind them, dispatchers deliver
+//! what is left and commit. Nothing that was acknowledged depends on the stop being orderly.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::admin::{self, Access, AdminState, Summary};
 use crate::admit::{SourceView, admit};
 use crate::config::{Config, Output, SinkConfig, SourceConfig, SpoolConfig};
 use crate::dead_letter::Readmit;
-use crate::dispatch::settlement::{Share, shares};
+use crate::dispatch::settlement::shares;
 use crate::dispatch::{DispatchError, Dispatcher, Reader, quarantine, resume};
 use crate::event::{Verdict, Verified};
 use crate::health::Health;
@@ -84,26 +85,35 @@ pub struct Bridge {
     health: Arc<Health>,
     spool: Spool,
     front: Task,
-    readers: JoinSet<Result<(), DispatchError>>,
-    readers_stop: CancellationToken,
+    readers: Readers,
     notes: Task,
     admin_task: Task,
+    grace: Duration,
 }
 
-/// A task and the way to end it.
-struct Task {
+/// The tasks that read the log: a dispatcher for each sink, and the keeper of what is quarantined.
+struct Readers {
+    tasks: JoinSet<Result<(), DispatchError>>,
+    /// Deliver what is left, then end.
     stop: CancellationToken,
+    /// End now.
+    cut: CancellationToken,
+}
+
+/// A task and the way to end it. One that is dropped is told to end, too.
+struct Task {
+    stop: DropGuard,
     handle: JoinHandle<()>,
 }
 
 impl Task {
     fn spawn<F: Future<Output = ()> + Send + 'static>(task: impl FnOnce(CancellationToken) -> F) -> Self {
         let stop = CancellationToken::new();
-        Self { handle: tokio::spawn(task(stop.clone())), stop }
+        Self { handle: tokio::spawn(task(stop.clone())), stop: stop.drop_guard() }
     }
 
     async fn end(self) {
-        self.stop.cancel();
+        drop(self.stop);
         if let Err(ended) = self.handle.await
             && ended.is_panic()
         {
@@ -136,8 +146,7 @@ impl Bridge {
         tracing::info!(dir = %config.spool.dir.display(), "recovering the spool");
         let (spool, state, recovery) = open(config.spool.clone(), Arc::clone(&metrics)).await?;
         let sinks = config.sinks.iter().map(make_sink).collect::<Result<Vec<_>, _>>()?;
-        let readers_stop = CancellationToken::new();
-        let readers = start_readers(&config, sinks, &spool, &state, &metrics, &health, &readers_stop)?;
+        let readers = Readers::start(&config, sinks, &spool, &state, &metrics, &health)?;
 
         let types = Arc::new(TypesSeen::default());
         let noted = Arc::clone(&types);
@@ -156,9 +165,9 @@ impl Bridge {
             admin_task,
             notes: Task::spawn(|stop| note(types, spool.clone(), state, stop)),
             readers,
-            readers_stop,
             health,
             spool,
+            grace: config.shutdown_grace,
         })
     }
 
@@ -191,28 +200,65 @@ impl Bridge {
         let ended = tokio::select! {
             () = stop.cancelled() => Ok(()),
             reason = self.spool.failed() => Err(BridgeError::SpoolFailed(reason)),
-            Some(ended) = self.readers.join_next() => Err(reader_error(ended)),
+            Some(ended) = self.readers.tasks.join_next() => Err(reader_error(ended)),
         };
         let stopped = self.stop().await;
         ended.and(stopped)
     }
 
-    async fn stop(mut self) -> Result<(), BridgeError> {
+    async fn stop(self) -> Result<(), BridgeError> {
         tracing::info!("stopping: no new deliveries");
+        let deadline = Instant::now() + self.grace;
         self.health.stop();
         self.front.end().await;
         self.spool.close().await;
-        self.readers_stop.cancel();
-        let mut first = Ok(());
-        while let Some(ended) = self.readers.join_next().await {
-            if !matches!(ended, Ok(Ok(()))) && first.is_ok() {
-                first = Err(reader_error(ended));
-            }
-        }
+        let ended = self.readers.end(deadline).await;
         self.notes.end().await;
         self.admin_task.end().await;
         tracing::info!(head = self.spool.head().0, "stopped");
-        first
+        ended
+    }
+}
+
+impl Readers {
+    fn start(
+        config: &Config,
+        sinks: Vec<Arc<dyn Sink>>,
+        spool: &Spool,
+        state: &State,
+        metrics: &Metrics,
+        health: &Health,
+    ) -> Result<Self, BridgeError> {
+        let names = config.sinks.iter().map(|sink| sink.name.as_str()).chain([quarantine::CURSOR]);
+        let cursors = resume::cursors(&names.collect::<Vec<_>>(), spool, state)?;
+        let reader = |share| Reader { share, spool: spool.clone(), state: state.clone() };
+        let mut readers: Vec<_> = shares(spool, &cursors).into_iter().map(reader).collect();
+        let last = readers.pop().unwrap_or_else(|| unreachable!("the quarantine has a cursor"));
+
+        let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
+        let mut tasks = JoinSet::new();
+        for ((sink_config, sink), reader) in config.sinks.iter().zip(sinks).zip(readers) {
+            let dispatcher = Dispatcher::new(sink_config, sink, reader, metrics, health);
+            tasks.spawn(dispatcher.run(stop.clone(), cut.clone()));
+        }
+        tasks.spawn(quarantine::keep(last, stop.clone()));
+        Ok(Self { tasks, stop, cut })
+    }
+
+    /// Lets them end by themselves until the deadline, then cuts them short.
+    async fn end(mut self, deadline: Instant) -> Result<(), BridgeError> {
+        self.stop.cancel();
+        let mut first = Ok(());
+        loop {
+            tokio::select! {
+                ended = self.tasks.join_next() => match ended {
+                    None => return first,
+                    Some(Ok(Ok(()))) => {}
+                    Some(ended) => first = first.and(Err(reader_error(ended))),
+                },
+                () = sleep_until(deadline), if !self.cut.is_cancelled() => self.cut.cancel(),
+            }
+        }
     }
 }
 
@@ -286,32 +332,6 @@ fn make_sink(config: &SinkConfig) -> Result<Arc<dyn Sink>, BridgeError> {
         },
     };
     made.map_err(|source| BridgeError::Sink { name: config.name.clone(), source })
-}
-
-/// Starts a dispatcher per sink, and the one that keeps quarantined deliveries.
-fn start_readers(
-    config: &Config,
-    sinks: Vec<Arc<dyn Sink>>,
-    spool: &Spool,
-    state: &State,
-    metrics: &Metrics,
-    health: &Health,
-    stop: &CancellationToken,
-) -> Result<JoinSet<Result<(), DispatchError>>, BridgeError> {
-    let names = config.sinks.iter().map(|sink| sink.name.as_str()).chain([quarantine::CURSOR]);
-    let cursors = resume::cursors(&names.collect::<Vec<_>>(), spool, state)?;
-    let mut shares = shares(spool, &cursors).into_iter();
-    let mut share = || -> Share { shares.next().unwrap_or_else(|| unreachable!("one share per cursor")) };
-
-    let mut readers = JoinSet::new();
-    for ((sink_config, sink), cursor) in config.sinks.iter().zip(sinks).zip(&cursors) {
-        let reader = Reader { cursor: *cursor, share: share(), spool: spool.clone(), state: state.clone() };
-        let dispatcher = Dispatcher::new(sink_config, sink, reader, metrics, health);
-        readers.spawn(dispatcher.run(stop.clone(), config.shutdown_grace));
-    }
-    let cursor = cursors.last().copied().unwrap_or_default();
-    readers.spawn(quarantine::keep(cursor, share(), spool.clone(), state.clone(), stop.clone()));
-    Ok(readers)
 }
 
 /// Writes down now and then what is noted in memory.

@@ -97,16 +97,29 @@ pub struct Dispatcher {
     dead: Vec<NewDeadLetter>,
     /// The log was closed, and all of it read.
     exhausted: bool,
-    /// Positions up to here may have been published before a restart.
-    suspect: Position,
+    suspects: Suspects,
     started: Instant,
+}
+
+/// The records that may have been published before a restart: as many as a window holds, of those
+/// that were in the log by then.
+struct Suspects {
+    left: usize,
+    through: Position,
+}
+
+impl Suspects {
+    /// Whether the next record that this sink takes is one of them.
+    fn take(&mut self, position: Position) -> bool {
+        let is_one = self.left > 0 && position <= self.through;
+        self.left -= usize::from(is_one);
+        is_one
+    }
 }
 
 /// Where a reader of the log stands.
 pub struct Reader {
-    /// Its committed cursor.
-    pub cursor: Position,
-    /// Its part in the settlement.
+    /// Its part in the settlement, with its committed cursor.
     pub share: Share,
     /// The log.
     pub spool: Spool,
@@ -133,42 +146,42 @@ impl Dispatcher {
         metrics: &Metrics,
         health: &Health,
     ) -> Self {
-        let Reader { cursor, share, spool, state } = reader;
-        let may_be_out = Position(cursor.0 + BOUNDS.records_max as u64);
+        let Reader { share, spool, state } = reader;
         Self {
             name: config.name.clone(),
             sink,
             state,
-            share,
             selection: config.selection.clone(),
             routes: Routes::new(config, metrics),
             gauges: Gauges::new(&config.name, metrics, health.add_sink(&config.name)),
             heart: health.add_heart(&format!("the dispatcher of {}", config.name), HUNG_AFTER),
-            window: Window::new(cursor, BOUNDS),
+            window: Window::new(share.cursor(), BOUNDS),
+            share,
             publications: VecDeque::with_capacity(PUBLICATIONS_MAX),
             published: 0,
             resolved: 0,
             answered: Instant::now(),
             dead: Vec::new(),
             exhausted: false,
-            suspect: spool.head().min(may_be_out),
+            suspects: Suspects { left: BOUNDS.records_max, through: spool.head() },
             started: Instant::now(),
             spool,
         }
     }
 
-    /// Runs until stopped; then, once the log is closed, delivers what is left for at most `grace`,
-    /// or until the sink stalls, and commits.
+    /// Runs until stopped; then, once the log is closed, delivers what is left, until it is cut short
+    /// or the sink stalls, and commits.
     ///
     /// # Errors
     /// When the log cannot be read or the cursor not be kept. The sink's own trouble never ends
     /// a dispatcher.
-    pub async fn run(mut self, stop: CancellationToken, grace: Duration) -> Result<(), DispatchError> {
+    pub async fn run(mut self, stop: CancellationToken, cut: CancellationToken) -> Result<(), DispatchError> {
         let mut reading: Option<Reading> = None;
         let mut committing: Option<Committing> = None;
         let mut last_commit = Instant::now();
         let mut report = tokio::time::interval(REPORT_EVERY);
-        let mut end: Option<End> = None;
+        // When a stopping dispatcher gives up on its sink.
+        let mut stalled_at: Option<Instant> = None;
         loop {
             if reading.is_none() {
                 reading = self.read();
@@ -177,14 +190,15 @@ impl Dispatcher {
                 committing = Some(self.commit());
                 last_commit = Instant::now();
             }
-            if end.is_some() && self.exhausted && self.window.is_settled() && committing.is_none() {
-                return self.finish().await;
+            if stalled_at.is_some() && self.exhausted && self.window.is_settled() {
+                return self.finish(committing).await;
             }
             let retry_at = self.window.next_retry(self.resolved).map(|at| self.started + at);
             tokio::select! {
                 outcomes = resolved(&mut self.publications), if !self.publications.is_empty() => {
-                    self.resolve(&outcomes);
-                    end.iter_mut().for_each(End::put_off);
+                    if self.resolve(&outcomes) > 0 {
+                        stalled_at = stalled_at.map(|_| Instant::now() + STALL_AT_STOP);
+                    }
                 }
                 batch = async { reading.as_mut().expect("guarded").await }, if reading.is_some() => {
                     reading = None;
@@ -201,8 +215,9 @@ impl Dispatcher {
                 () = sleep_until(retry_at), if retry_at.is_some() => self.publish_due(),
                 () = tokio::time::sleep_until(last_commit + COMMIT_EVERY), if committing.is_none() && self.has_to_commit() => {}
                 _ = report.tick() => self.report(),
-                () = stop.cancelled(), if end.is_none() => end = Some(End::within(grace)),
-                () = sleep_until(end.as_ref().map(End::at)), if end.is_some() => return self.finish().await,
+                () = stop.cancelled(), if stalled_at.is_none() => stalled_at = Some(Instant::now() + STALL_AT_STOP),
+                () = sleep_until(stalled_at), if stalled_at.is_some() => return self.finish(committing).await,
+                () = cut.cancelled() => return self.finish(committing).await,
             }
         }
     }
@@ -236,7 +251,7 @@ impl Dispatcher {
             if sparse {
                 record.event = record.event.detached();
             }
-            if record.position <= self.suspect {
+            if self.suspects.take(record.position) {
                 self.gauges.possible_duplicates.inc();
             }
             let record = Arc::new(record);
@@ -275,9 +290,9 @@ impl Dispatcher {
         self.publish(records);
     }
 
-    /// Settles, puts off or buries each record of the oldest publication.
-    fn resolve(&mut self, outcomes: &[Outcome]) {
-        let Some(InFlight { records, .. }) = self.publications.pop_front() else { return };
+    /// Settles, puts off or buries each record of the oldest publication. Returns how many are settled.
+    fn resolve(&mut self, outcomes: &[Outcome]) -> usize {
+        let Some(InFlight { records, .. }) = self.publications.pop_front() else { return 0 };
         self.answered = Instant::now();
         assert_eq!(records.len(), outcomes.len(), "a sink reports one outcome per record");
         self.resolved += 1;
@@ -300,6 +315,7 @@ impl Dispatcher {
             }
         }
         self.note_trouble();
+        outcomes.iter().filter(|outcome| !matches!(outcome, Outcome::Retry(_))).count()
     }
 
     /// Also without an outcome a sink gets into trouble, by giving none, and out of it, by having
@@ -364,10 +380,13 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// The last commit before the end. What is still in flight may arrive, and will be published
+    /// The last commits before the end. What is still in flight may arrive, and will be published
     /// again at the next start.
-    async fn finish(mut self) -> Result<(), DispatchError> {
-        self.sink.flush(Duration::ZERO).await;
+    async fn finish(mut self, committing: Option<Committing>) -> Result<(), DispatchError> {
+        if let Some(committing) = committing {
+            // Of two commits at once the older one might be the last, and move the cursor back.
+            self.committed(committing.await)?;
+        }
         if self.has_to_commit() {
             let done = self.commit().await;
             self.committed(done)?;
@@ -382,28 +401,6 @@ impl Dispatcher {
             "dispatcher stopped"
         );
         Ok(())
-    }
-}
-
-/// When a stopping dispatcher gives up on what is left.
-struct End {
-    deadline: Instant,
-    stall: Instant,
-}
-
-impl End {
-    fn within(grace: Duration) -> Self {
-        let now = Instant::now();
-        Self { deadline: now + grace, stall: now + STALL_AT_STOP }
-    }
-
-    /// The sink has answered: it does not stall.
-    fn put_off(&mut self) {
-        self.stall = Instant::now() + STALL_AT_STOP;
-    }
-
-    fn at(&self) -> Instant {
-        self.deadline.min(self.stall)
     }
 }
 

@@ -9,11 +9,10 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::DispatchError;
-use super::settlement::Share;
+use super::{DispatchError, Reader};
 use crate::event::{Entry, Position, Quarantined, Timestamp};
+use crate::spool::ReadError;
 use crate::spool::state::{NewDeadLetter, Progress, State, StateError};
-use crate::spool::{ReadError, Spool};
 use crate::telemetry::{LogLimit, Shown};
 
 /// The name under which the cursor is kept; no sink can have it, since sinks have no parentheses.
@@ -28,15 +27,10 @@ const COMMIT_EVERY: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// When the log cannot be read or the dead letters not be kept.
-pub async fn keep(
-    cursor: Position,
-    share: Share,
-    spool: Spool,
-    state: State,
-    stop: CancellationToken,
-) -> Result<(), DispatchError> {
+pub async fn keep(reader: Reader, stop: CancellationToken) -> Result<(), DispatchError> {
+    let Reader { share, spool, state } = reader;
     let committing = |source| DispatchError::Commit { sink: CURSOR.to_owned(), source };
-    let (mut cursor, mut committed) = (cursor, cursor);
+    let mut cursor = share.cursor();
     let mut last_commit = Instant::now();
     // The log was closed, and all of it read.
     let mut exhausted = false;
@@ -47,7 +41,7 @@ pub async fn keep(
             () = stop.cancelled() => {
                 return commit(&state, cursor, dead).await.map_err(committing);
             }
-            () = tokio::time::sleep_until(last_commit + COMMIT_EVERY), if cursor > committed => {}
+            () = tokio::time::sleep_until(last_commit + COMMIT_EVERY), if cursor > share.cursor() => {}
             batch = spool.read(cursor, BATCH_RECORDS_MAX, BATCH_BYTES_MAX), if !exhausted => {
                 let batch = match batch {
                     Ok(batch) => batch,
@@ -71,7 +65,6 @@ pub async fn keep(
         if !dead.is_empty() || last_commit.elapsed() >= COMMIT_EVERY {
             commit(&state, cursor, dead).await.map_err(committing)?;
             share.commit(cursor);
-            committed = cursor;
             last_commit = Instant::now();
         }
     }

@@ -1,6 +1,6 @@
 //! How far all readers of the spool have durably got: what is behind the last of them may go.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::event::Position;
 use crate::spool::Spool;
@@ -22,15 +22,23 @@ pub fn shares(spool: &Spool, committed: &[Position]) -> Vec<Share> {
 }
 
 impl Share {
+    /// The cursor of this reader that is known to be durable.
+    pub fn cursor(&self) -> Position {
+        self.all()[self.index]
+    }
+
     /// Notes that this reader's cursor is durable up to here, and settles what all have passed.
     pub fn commit(&self, cursor: Position) {
         let slowest = {
-            let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = self.all();
             all[self.index] = cursor;
             all.iter().min().copied()
         };
         if let Some(slowest) = slowest {
             self.spool.settle(slowest);
         }
+    }
+    fn all(&self) -> MutexGuard<'_, Vec<Position>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

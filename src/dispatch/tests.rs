@@ -77,10 +77,6 @@ impl Sink for Scripted {
             outcomes
         })
     }
-
-    fn flush(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(std::future::ready(()))
-    }
 }
 
 fn trouble() -> Reason {
@@ -128,26 +124,42 @@ impl Bench {
             selection,
             output: Output::File(FileConfig { dir: "unused".into(), rotate_bytes: 1 }),
         };
-        let cursor = self.state.cursor("lake").expect("readable").unwrap_or_default();
-        let share = shares(&self.spool, &[cursor]).remove(0);
-        let reader = Reader { cursor, share, spool: self.spool.clone(), state: self.state.clone() };
+        let share = shares(&self.spool, &[self.cursor()]).remove(0);
+        let reader = Reader { share, spool: self.spool.clone(), state: self.state.clone() };
         Dispatcher::new(&config, sink, reader, &self.metrics, &self.health)
+    }
+
+    /// Ten events, and a sink that takes those up to this position and puts the others off.
+    async fn stuck_behind(&self, last: u64) -> Arc<Scripted> {
+        for _ in 0..10 {
+            self.append(of_family("a")).await;
+        }
+        Scripted::new(move |record, _| match record.position.0 <= last {
+            true => Outcome::Accepted,
+            false => Outcome::Retry(trouble()),
+        })
     }
 
     /// Runs a dispatcher until its committed cursor has passed everything, then stops it.
     async fn drain(&self, sink: &Arc<Scripted>, selection: Selection) {
-        let stop = CancellationToken::new();
-        let running = tokio::spawn(self.dispatcher(sink.clone(), selection).run(stop.clone(), LIMIT));
+        let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
+        let dispatcher = self.dispatcher(sink.clone(), selection);
+        let running = tokio::spawn(dispatcher.run(stop.clone(), cut.clone()));
         let head = self.spool.head();
         tokio::time::timeout(LIMIT, async {
-            while self.state.cursor("lake").expect("readable").unwrap_or_default() < head {
+            while self.cursor() < head {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         })
         .await
         .expect("the sink catches up in time");
         stop.cancel();
+        cut.cancel();
         running.await.expect("no panic").expect("no error");
+    }
+
+    fn cursor(&self) -> Position {
+        self.state.cursor("lake").expect("readable").unwrap_or_default()
     }
 }
 
@@ -197,10 +209,6 @@ impl Sink for Mute {
         Box::pin(std::future::pending())
     }
 
-    fn flush(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(std::future::ready(()))
-    }
-
     fn complaint(&self) -> Option<String> {
         Some("connection refused".into())
     }
@@ -231,8 +239,8 @@ async fn a_sink_that_has_caught_up_is_healthy_again() {
     bench.append(of_family("sick")).await;
     let sink =
         Scripted::new(|_, offered| if offered < 2 { Outcome::Retry(trouble()) } else { Outcome::Accepted });
-    let stop = CancellationToken::new();
-    let running = tokio::spawn(bench.dispatcher(sink.clone(), Selection::All).run(stop.clone(), LIMIT));
+    let (stop, never) = (CancellationToken::new(), CancellationToken::new());
+    let running = tokio::spawn(bench.dispatcher(sink.clone(), Selection::All).run(stop.clone(), never));
     let status = &bench.health.sinks()[0];
     let awaited = async |degraded: bool| {
         while status.trouble().is_some() != degraded {
@@ -280,6 +288,41 @@ async fn what_a_sink_does_not_select_never_reaches_it_and_the_cursor_passes_it()
     let sink = Scripted::new(|_, _| Outcome::Accepted);
     bench.drain(&sink, Selection::Only(["call.ended".to_owned()].into())).await;
     assert_eq!(sink.accepted("a"), [2, 4], "the selected one, and the one redriven to this very sink");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopping_dispatcher_gives_up_on_a_sink_that_only_puts_off_and_keeps_what_was_settled() {
+    let bench = Bench::new();
+    let sink = bench.stuck_behind(5).await;
+    let (stop, never) = (CancellationToken::new(), CancellationToken::new());
+    stop.cancel();
+    let begun = Instant::now();
+    bench.dispatcher(sink.clone(), Selection::All).run(stop, never).await.expect("no error");
+    assert!(sink.offers(6) > 1, "it was tried again before it was given up");
+    assert!(begun.elapsed() < 2 * STALL_AT_STOP, "ended after {:?}", begun.elapsed());
+    assert_eq!(bench.cursor(), Position(5));
+}
+
+#[tokio::test]
+async fn a_dispatcher_that_is_cut_short_keeps_what_was_settled() {
+    let bench = Bench::new();
+    let sink = bench.stuck_behind(5).await;
+    let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
+    let running = tokio::spawn(bench.dispatcher(sink.clone(), Selection::All).run(stop, cut.clone()));
+    while sink.offers(6) < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    cut.cancel();
+    running.await.expect("no panic").expect("no error");
+    assert_eq!(bench.cursor(), Position(5));
+}
+
+#[test]
+fn a_restart_suspects_as_many_records_as_a_window_holds_however_far_apart_they_are() {
+    let mut suspects = Suspects { left: 2, through: Position(1_000_000) };
+    assert!(!suspects.take(Position(1_000_001)), "it came after the restart");
+    assert!(suspects.take(Position(7)) && suspects.take(Position(900_000)));
+    assert!(!suspects.take(Position(900_001)), "a window holds two");
 }
 
 #[tokio::test]

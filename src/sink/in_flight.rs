@@ -15,10 +15,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use bytestring::ByteString;
-use tokio::sync::Notify;
 
 use crate::event::{Outcome, Position, Reason, Record};
 
@@ -29,7 +27,6 @@ pub(super) type BatchNumber = usize;
 #[derive(Default)]
 pub(super) struct InFlight {
     board: Mutex<Board>,
-    batch_settled: Notify,
 }
 
 #[derive(Default)]
@@ -38,8 +35,6 @@ struct Board {
     free: Vec<BatchNumber>,
     /// How many batches have ever been opened.
     opened: u64,
-    /// How many batches have unsettled records.
-    unsettled: usize,
     /// Records to publish again that the dispatcher does not know of yet.
     untold: HashMap<Lane, BTreeSet<Position>>,
     /// Records that it was told of while batches were waiting that were handed over before.
@@ -94,7 +89,6 @@ impl InFlight {
             waker: None,
             abandoned: false,
         };
-        board.unsettled += 1;
         let number = board.insert(batch);
         (number, Claim { in_flight: Arc::clone(self), number: Some(number) })
     }
@@ -124,22 +118,6 @@ impl InFlight {
         self.count_down(&mut self.board(), number);
     }
 
-    /// Waits until every record has its fate, or the deadline has passed.
-    pub(super) async fn settled(&self, deadline: Duration) {
-        let all_settled = async {
-            loop {
-                let mut changed = std::pin::pin!(self.batch_settled.notified());
-                changed.as_mut().enable();
-                if self.board().unsettled == 0 {
-                    return;
-                }
-                changed.await;
-            }
-        };
-        // A missed deadline is no error: what is unsettled stays in the spool.
-        let _ = tokio::time::timeout(deadline, all_settled).await;
-    }
-
     fn count_down(&self, board: &mut Board, number: BatchNumber) {
         let batch = board.batch(number);
         batch.unsettled -= 1;
@@ -152,8 +130,6 @@ impl InFlight {
         if batch.abandoned {
             board.remove(number);
         }
-        board.unsettled -= 1;
-        self.batch_settled.notify_waiters();
     }
 
     /// No code runs under this lock that could leave the board half changed.

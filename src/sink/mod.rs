@@ -29,11 +29,9 @@ pub trait Sink: Send + Sync + 'static {
     /// The dispatcher calls this again before an earlier future has resolved, to keep the pipe
     /// full; a sink keeps the order of calls per lane (same topic, same key). Once a record reports
     /// [`Outcome::Retry`], a sink accepts nothing later of its topic, as far as it can still help
-    /// it, before that record is handed over again. Dropping the future withdraws nothing: the records may still arrive.
+    /// it, before that record is handed over again. Dropping the future withdraws nothing: the
+    /// records may still arrive.
     fn publish(&self, batch: Vec<Arc<Record>>) -> Publication;
-
-    /// Waits until everything handed over has been reported, or the deadline has passed.
-    fn flush(&self, deadline: std::time::Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 
     /// What it complains about now, for people: asked when it has given no answer for a while.
     fn complaint(&self) -> Option<String> {

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::task::{Context, Waker};
-use std::time::{Duration, Instant};
 
 use fanbridge::event::{EventTime, Outcome, Record, Timestamp};
 use fanbridge::sink::Sink;
@@ -111,18 +109,6 @@ pub async fn a_refused_record_is_rejected_and_its_neighbours_are_accepted(
         }
     }
     assert_eq!(last_first, (0..9).collect::<Vec<_>>());
-}
-
-pub async fn a_flush_waits_until_everything_is_reported(sink: &dyn Sink, topic: Topic<'_>) {
-    let mut claims: Vec<_> =
-        (0..20).map(|batch| sink.publish(vec![record(topic, batch, Some("key")); 10])).collect();
-    let started = Instant::now();
-    sink.flush(Duration::from_secs(30)).await;
-    assert!(started.elapsed() < Duration::from_secs(30), "the deadline passed");
-    for claim in &mut claims {
-        let reported = claim.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        assert!(reported.is_ready());
-    }
 }
 
 pub async fn an_empty_batch_has_no_outcomes(sink: &dyn Sink) {

@@ -65,7 +65,6 @@ async fn the_file_sink_keeps_the_contract() {
         "invalid_topic",
     )
     .await;
-    contract::a_flush_waits_until_everything_is_reported(&sink, "flush").await;
     contract::a_dropped_claim_withdraws_nothing(&sink, &files, "dropped").await;
 }
 

@@ -47,7 +47,6 @@ async fn the_kafka_sink_keeps_the_contract_on_a_mock_cluster() {
         "too_large",
     )
     .await;
-    contract::a_flush_waits_until_everything_is_reported(&sink, "flush").await;
     contract::a_dropped_claim_withdraws_nothing(&sink, &reader, "dropped").await;
 }
 

@@ -106,8 +106,6 @@ async fn the_kafka_sink_keeps_the_contract_on_a_real_broker() {
     contract::a_body_and_its_attributes_arrive_as_they_left(&sink, &reader, &topic).await;
     let topic = cluster.create("keyless", &[]).await;
     contract::a_record_without_a_key_stays_without(&sink, &reader, &topic).await;
-    let topic = cluster.create("flush", &[]).await;
-    contract::a_flush_waits_until_everything_is_reported(&sink, &topic).await;
     let topic = cluster.create("dropped", &[]).await;
     contract::a_dropped_claim_withdraws_nothing(&sink, &reader, &topic).await;
 }

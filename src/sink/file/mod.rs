@@ -9,10 +9,8 @@ mod topic_file;
 mod writer;
 
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use self::writer::Writer;
 use super::in_flight::{BatchNumber, InFlight, retry};
@@ -81,10 +79,6 @@ impl Sink for FileSink {
             self.in_flight.seal(number);
         }
         Box::pin(claim)
-    }
-
-    fn flush(&self, deadline: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(self.in_flight.settled(deadline))
     }
 }
 

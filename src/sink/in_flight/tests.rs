@@ -134,21 +134,6 @@ async fn a_batch_handed_over_before_the_dispatcher_knew_stays_held_after_it_does
 }
 
 #[tokio::test]
-async fn waiting_ends_with_the_last_report_or_with_the_deadline() {
-    let in_flight = Arc::new(InFlight::default());
-    in_flight.settled(Duration::from_secs(3600)).await;
-    let (number, _claim) = in_flight.open(&records(&[(1, "a")]));
-    let report = async {
-        in_flight.settle(number, 0, Outcome::Accepted);
-        in_flight.seal(number);
-    };
-    tokio::join!(in_flight.settled(Duration::from_secs(3600)), report);
-    let (unreported, _claim) = in_flight.open(&records(&[(2, "a")]));
-    in_flight.settled(Duration::from_millis(1)).await;
-    assert_eq!(in_flight.board().batch(unreported).unsettled, 2);
-}
-
-#[tokio::test]
 async fn an_abandoned_batch_holds_nothing_and_makes_room_once_it_is_reported() {
     let in_flight = Arc::new(InFlight::default());
     let (number, claim) = in_flight.open(&records(&[(1, "a")]));

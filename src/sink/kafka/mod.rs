@@ -18,9 +18,7 @@ mod outcome;
 mod settings;
 
 use std::collections::HashSet;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
@@ -119,10 +117,6 @@ impl Sink for KafkaSink {
         drop(lines);
         self.in_flight.seal(number);
         Box::pin(claim)
-    }
-
-    fn flush(&self, deadline: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(self.in_flight.settled(deadline))
     }
 
     fn complaint(&self) -> Option<String> {

@@ -9,6 +9,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bad_inputs;
 mod broker;
 mod crash;
 mod disk;

@@ -142,6 +142,11 @@ impl Bridge {
         Client::new(self.http)
     }
 
+    /// The public listener's port.
+    pub fn http_port(&self) -> u16 {
+        self.http
+    }
+
     /// A client of the private listener.
     pub fn admin(&self) -> Client {
         Client::new(self.admin)

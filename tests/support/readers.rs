@@ -20,15 +20,37 @@ use super::signing::sha256;
 /// When a finished line is not a structured CloudEvent.
 pub fn files(dir: &Path) -> Vec<Arrival> {
     let mut arrivals = Vec::new();
+    each_line(dir, |topic, line| arrivals.push(structured(topic, line)));
+    arrivals
+}
+
+/// The same in the same order, as whole documents: for attributes that an arrival does not have.
+///
+/// # Panics
+/// When a finished line is not JSON.
+pub fn file_events(dir: &Path) -> Vec<serde_json::Value> {
+    let mut events = Vec::new();
+    each_line(dir, |_, line| {
+        // Only the attributes: the data may hold numbers that this parser does not take.
+        let attributes: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(line).expect("JSON");
+        let attributes = attributes.into_iter().filter(|(name, _)| !name.starts_with("data"));
+        let value =
+            |raw: Box<RawValue>| -> serde_json::Value { serde_json::from_str(raw.get()).expect("JSON") };
+        events.push(attributes.map(|(name, raw)| (name, value(raw))).collect());
+    });
+    events
+}
+
+/// Calls `each` with the topic and bytes of every finished line.
+fn each_line(dir: &Path, mut each: impl FnMut(&str, &[u8])) {
     for topic in entries(dir) {
         for file in entries(&topic).into_iter().filter(|path| path.extension().is_some_and(|e| e == "jsonl"))
         {
             let text = fs::read(&file).expect("a topic's file can be read");
             let topic = topic.file_name().expect("a topic has a name").to_string_lossy();
-            arrivals.extend(finished_lines(&text).map(|line| structured(&topic, line)));
+            finished_lines(&text).for_each(|line| each(&topic, line));
         }
     }
-    arrivals
 }
 
 /// The entries of a directory by name; none if there is no directory yet.

@@ -13,13 +13,26 @@ pub const FASTPIX_SECRET: &str = "ZmFzdHBpeC1zaWduaW5nLXNlY3JldC0wMDAwMDAwMDE=";
 
 /// Stream's `X-Signature`: hex of HMAC-SHA256 over the plain body.
 pub fn stream(body: &[u8]) -> String {
-    hex::encode(mac(STREAM_SECRET.as_bytes(), body))
+    stream_with(STREAM_SECRET, body)
 }
 
 /// FastPix's `FastPix-Signature`: base64 of HMAC-SHA256 over the body, keyed with the decoded secret.
 pub fn fastpix(body: &[u8]) -> String {
     let key = STANDARD.decode(FASTPIX_SECRET).expect("the test secret is base64");
     STANDARD.encode(mac(&key, body))
+}
+
+/// Standard Webhooks' `webhook-signature`: base64 of HMAC-SHA256 over id, timestamp and body, keyed
+/// with the decoded secret, which here is FastPix's.
+pub fn standard_webhooks(id: &str, timestamp: &str, body: &[u8]) -> String {
+    let key = STANDARD.decode(FASTPIX_SECRET).expect("the test secret is base64");
+    let signed = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body].concat();
+    format!("v1,{}", STANDARD.encode(mac(&key, &signed)))
+}
+
+/// Stream's signature with another secret.
+pub fn stream_with(secret: &str, body: &[u8]) -> String {
+    hex::encode(mac(secret.as_bytes(), body))
 }
 
 /// The id of an event whose provider signs none: the digest of the signed body.

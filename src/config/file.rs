@@ -120,7 +120,7 @@ pub struct LimitsFile {
     pub body_timeout: Period,
     /// The slowest rate at which a body may arrive, in bytes per second after its first second.
     pub body_bytes_per_second_min: Size,
-    /// How long an idle connection is kept.
+    /// How long an idle connection is kept whose last request was granted.
     pub idle_timeout: Period,
     /// How long a delivery may wait for the disk before it is answered 503.
     pub ack_timeout: Period,

@@ -215,7 +215,7 @@ where
             Err(Panicked) => closing(problem(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here")),
         }
     };
-    exchange.end();
+    exchange.end(response.status().is_success());
     Ok(response)
 }
 

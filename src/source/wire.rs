@@ -29,7 +29,8 @@ const LINGER_BYTES_MAX: usize = 8 << 20;
 pub(super) struct Patience {
     /// For a head, from its first byte (the first head: from the connection's beginning).
     pub head: Duration,
-    /// Between two requests, and for taking an answer.
+    /// Between two requests, if the one before was granted, and for taking an answer. Whoever is
+    /// refused has as long as for a head: strangers should not hold places that others wait for.
     pub idle: Duration,
 }
 
@@ -45,6 +46,8 @@ struct Seen {
     requests: u64,
     /// A request is being answered.
     answering: bool,
+    /// The last request was granted.
+    granted: bool,
 }
 
 /// The service and the watcher differ about where a request begins or ends, or the request is
@@ -56,7 +59,7 @@ impl Exchange {
     fn new() -> Self {
         let since = Instant::now();
         let framing = Framing::default();
-        Self(Arc::new(Mutex::new(Seen { framing, since, requests: 0, answering: false })))
+        Self(Arc::new(Mutex::new(Seen { framing, since, requests: 0, answering: false, granted: false })))
     }
 
     /// Notes that a request's head was parsed. `chunked`: it carries a `Transfer-Encoding`.
@@ -76,10 +79,11 @@ impl Exchange {
         if plain { Ok(()) } else { Err(Ambiguous) }
     }
 
-    /// Notes that the request's answer is on its way.
-    pub(super) fn end(&self) {
+    /// Notes that the request's answer is on its way, and whether it grants what was asked.
+    pub(super) fn end(&self, granted: bool) {
         let mut seen = self.seen();
         seen.answering = false;
+        seen.granted = granted;
         seen.since = Instant::now();
     }
 
@@ -101,7 +105,7 @@ impl Seen {
     fn deadline(&self, patience: Patience) -> Option<Instant> {
         match self.framing.stage() {
             _ if self.answering => None,
-            Stage::Rest if self.framing.heads() > 0 => Some(self.since + patience.idle),
+            Stage::Rest if self.granted => Some(self.since + patience.idle),
             Stage::Rest | Stage::Head(_) => Some(self.since + patience.head),
             Stage::Body(_) | Stage::Unfollowed => None,
         }

@@ -106,6 +106,21 @@ async fn an_idle_connection_outlives_the_head_timeout_but_not_the_idle_timeout()
 }
 
 #[tokio::test]
+async fn a_stranger_holds_a_connection_no_longer_than_a_head_may_take() {
+    let front = Front::start_with(|setting| {
+        setting.http.header_timeout = SHORT;
+        setting.http.idle_timeout = Duration::from_secs(60);
+    })
+    .await;
+    let mut peer = front.connect().await;
+    assert_eq!(peer.ask(delivery(&event(200))).await.status, 200);
+    assert_eq!(peer.ask("GET /in/stream HTTP/1.1\r\n\r\n").await.status, 405);
+    let start = Instant::now();
+    peer.assert_closed().await;
+    assert!(start.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
 async fn a_body_that_never_ends_is_a_timeout() {
     let front = Front::start_with(|setting| setting.http.body_timeout = SHORT).await;
     let mut peer = front.connect().await;

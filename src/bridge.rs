@@ -25,6 +25,7 @@ use crate::health::Health;
 use crate::sink::Sink;
 use crate::sink::file::FileSink;
 use crate::sink::kafka::KafkaSink;
+use crate::source::connections::Connections;
 use crate::source::http::{HttpLimits, serve};
 use crate::source::tls::{Tls, TlsError};
 use crate::source::types_seen::TypesSeen;
@@ -140,8 +141,10 @@ impl Bridge {
         // The admin listener answers while the log is recovered, which may take a while.
         let access = Access::new(config.admin.listen, config.admin.token.as_ref());
         let admin_state = AdminState::new(metrics.clone(), health.clone(), summary(&config), access);
-        let admin_task =
-            Task::spawn(|stop| serve(admin, None, limits, admin::router(admin_state.clone()), stop));
+        let connections = Connections::new("admin", &metrics);
+        let admin_task = Task::spawn(|stop| {
+            serve(admin, None, limits, connections, admin::router(admin_state.clone()), stop)
+        });
 
         tracing::info!(dir = %config.spool.dir.display(), "recovering the spool");
         let (spool, state, recovery) = open(config.spool.clone(), Arc::clone(&metrics)).await?;
@@ -155,7 +158,8 @@ impl Bridge {
         let intake = Intake::new(spool.clone(), config.selection, types.clone());
         let sources = config.sources.into_iter().map(|source| SourceIntake::new(source, &metrics)).collect();
         let router = webhook::router(&intake, sources, &config.http, &metrics);
-        let front = Task::spawn(|stop| serve(http, tls, limits, router, stop));
+        let connections = Connections::new("http", &metrics);
+        let front = Task::spawn(|stop| serve(http, tls, limits, connections, router, stop));
         health.start();
         Ok(Self {
             http: addresses.0,

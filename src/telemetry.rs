@@ -42,6 +42,8 @@ labels! {
     SourceFamilyVerdict { source, family, verdict }
     SourceReason { source, reason }
     SourceSecret { source, secret }
+    Listener { listener }
+    ListenerReason { listener, reason }
     Source { source }
     SinkFamily { sink, family }
     SinkReason { sink, reason }
@@ -53,6 +55,10 @@ labels! {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// Open connections.
+    pub connections: Family<Listener, Gauge>,
+    /// Connections that ended before a source saw a request, by reason.
+    pub connections_refused: Family<ListenerReason, Counter>,
     /// HTTP answers by status code.
     pub requests: Family<SourceCode, Counter>,
     /// Deliveries by verdict: `accepted`, `filtered`, `duplicate`, `quarantined`.
@@ -112,6 +118,8 @@ impl Metrics {
         let fast = || Histogram::new(exponential_buckets(0.000_05, 2.0, 18));
         let slow = || Histogram::new(exponential_buckets(0.001, 2.0, 20));
         let metrics = Self {
+            connections: Family::default(),
+            connections_refused: Family::default(),
             requests: Family::default(),
             events: Family::default(),
             refused: Family::default(),
@@ -156,6 +164,9 @@ impl Metrics {
     }
 
     fn register_front(&self, r: &mut Registry) {
+        r.register("connections", "Open connections", self.connections.clone());
+        let refused = "Connections closed before a source saw a request, by reason";
+        r.register("connections_refused", refused, self.connections_refused.clone());
         r.register("requests", "HTTP answers by status code", self.requests.clone());
         r.register("events", "Deliveries by verdict", self.events.clone());
         r.register("refused", "Deliveries refused, by reason", self.refused.clone());

@@ -4,7 +4,7 @@
 //! because nothing acknowledged is only in memory.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -46,7 +46,16 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     // A recovery that was given up may still be reading for minutes, and nobody waits for it; what
     // else is on its way to the disk gets the time it needs.
     runtime.shutdown_timeout(GIVEN_UP_AFTER);
-    ended
+    ended.map_err(logged)
+}
+
+/// Where the log is read by machines, the line that tells why it ends is one of theirs.
+fn logged(failure: Failure) -> Failure {
+    if io::stderr().is_terminal() {
+        return failure;
+    }
+    tracing::error!(exit_code = failure.exit as i32, "{failure}");
+    Failure::new(failure.exit, "")
 }
 
 async fn until_stopped(config: Config) -> Result<(), Failure> {

@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::connections::Connections;
 use super::problem::{closing, problem};
 use super::tls::Tls;
 use super::wire::{Exchange, Patience, Wire};
@@ -76,6 +77,7 @@ pub async fn serve<S, B>(
     listener: TcpListener,
     tls: Option<Tls>,
     limits: HttpLimits,
+    tally: Arc<Connections>,
     service: S,
     stop: CancellationToken,
 ) where
@@ -89,14 +91,18 @@ pub async fn serve<S, B>(
     let slots = Arc::new(Semaphore::new(limits.connections_max));
     let addresses = Addresses::new(limits.connections_per_address_max);
     let tls = tls.map(Arc::new);
-    while let Some(accepted) = stop.run_until_cancelled(accept(&listener, &slots)).await {
-        let Some(place) = addresses.take(accepted.address) else { continue };
-        let connection =
-            Connection { limits, service: service.clone(), stop: stop.child_token(), cut: cut.clone() };
+    while let Some(accepted) = stop.run_until_cancelled(accept(&listener, &slots, &tally)).await {
+        let Some(place) = addresses.take(accepted.address) else {
+            tally.address_is_full();
+            continue;
+        };
+        let open = tally.open();
+        let (tally, service) = (tally.clone(), service.clone());
+        let connection = Connection { limits, tally, service, stop: stop.child_token(), cut: cut.clone() };
         let tls = tls.clone();
         connections.spawn(async move {
             connection.run(accepted.stream, tls.as_deref()).await;
-            drop((accepted.slot, place));
+            drop((accepted.slot, place, open));
         });
     }
     drop(listener);
@@ -115,7 +121,10 @@ struct Accepted {
 }
 
 /// The next connection, once there is a slot for it.
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Accepted {
+async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>, tally: &Connections) -> Accepted {
+    if slots.available_permits() == 0 {
+        tally.all_taken();
+    }
     let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
     let mut refused = false;
     loop {
@@ -136,6 +145,7 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Accepted {
 
 struct Connection<S> {
     limits: HttpLimits,
+    tally: Arc<Connections>,
     service: S,
     stop: CancellationToken,
     cut: CancellationToken,
@@ -156,17 +166,18 @@ where
         let handshake = tokio::time::timeout(self.limits.header_timeout, tls.acceptor().accept(stream));
         match self.stop.run_until_cancelled(handshake).await {
             Some(Ok(Ok(stream))) => self.converse(stream).await,
-            Some(Ok(Err(error))) => tracing::debug!(%error, "tls handshake failed"),
+            Some(Ok(Err(error))) => self.tally.handshake_failed(&error),
             Some(Err(_)) | None => {}
         }
     }
 
     /// Answers requests until the peer or the bridge has had enough.
     async fn converse<IO: AsyncRead + AsyncWrite + Unpin>(self, io: IO) {
-        let Self { limits, service, stop, cut } = self;
+        let Self { limits, tally, service, stop, cut } = self;
+        let tally = &*tally;
         let patience = Patience { head: limits.header_timeout, idle: limits.idle_timeout };
         let (wire, exchange) = Wire::new(io, patience);
-        let service = service_fn(move |request| answer(service.clone(), exchange.clone(), request));
+        let service = service_fn(move |request| answer(service.clone(), exchange.clone(), tally, request));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(None) // `Wire` has it: this one would also cut idle connections.
@@ -188,7 +199,7 @@ where
             }
         };
         if let Err(error) = ended {
-            tracing::debug!(%error, "connection ended early");
+            tally.broke(&error);
         }
     }
 }
@@ -197,6 +208,7 @@ where
 async fn answer<S, B>(
     service: S,
     exchange: Exchange,
+    tally: &Connections,
     request: Request<Incoming>,
 ) -> Result<Response<B>, Infallible>
 where
@@ -205,7 +217,7 @@ where
 {
     let chunked = request.headers().contains_key(TRANSFER_ENCODING);
     let response = if exchange.begin(chunked).is_err() {
-        tracing::debug!("refused a request whose length is stated in two ways");
+        tally.ambiguous_length();
         closing(problem(StatusCode::BAD_REQUEST, "the length of the body is stated in two ways"))
     } else {
         match catch_panic(service.oneshot(request)).await {

@@ -5,6 +5,7 @@
 //! selection, so whoever holds one may acknowledge. Sources know nothing of sinks.
 
 mod body;
+pub mod connections;
 mod framing;
 pub mod http;
 pub mod problem;

@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -15,7 +16,7 @@ use super::disk::{Disk, DiskLock};
 use super::tail::Tail;
 use super::{SpoolOptions, Usage};
 use crate::event::Position;
-use crate::telemetry::{LogLimit, Metrics};
+use crate::telemetry::Metrics;
 
 /// Whether appends are taken, and if not, why. From [`Gate::Closing`] on it is for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +56,36 @@ impl Gate {
     }
 }
 
+/// How long the gate has to stay open to be told as open again. Close to a bound it opens and shuts
+/// with every group.
+const OPEN_TOLD_AFTER: Duration = Duration::from_secs(5);
+
+/// What the log says of the gate: one line when it shuts, one when it has been open for a while.
+#[derive(Debug, Default)]
+struct GateLog {
+    told_shut: bool,
+    open_since: Option<Instant>,
+}
+
+impl GateLog {
+    /// What is to be told, if anything is. For good it is closed by others, and they say so.
+    fn news(&mut self, gate: Gate, now: Instant) -> Option<Gate> {
+        match gate {
+            Gate::Closing | Gate::Failed => None,
+            Gate::Open if !self.told_shut => None,
+            Gate::Open => {
+                let since = *self.open_since.get_or_insert(now);
+                self.told_shut = now.duration_since(since) < OPEN_TOLD_AFTER;
+                (!self.told_shut).then_some(gate)
+            }
+            shut => {
+                self.open_since = None;
+                (!std::mem::replace(&mut self.told_shut, true)).then_some(shut)
+            }
+        }
+    }
+}
+
 /// How a spool ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Life {
@@ -87,7 +118,7 @@ pub struct Reader {
     pub(super) window_events: AtomicUsize,
     view: Mutex<View>,
     gate: AtomicU8,
-    log_limit: LogLimit,
+    gate_log: Mutex<GateLog>,
     _lock: Box<dyn DiskLock>,
 }
 
@@ -114,7 +145,7 @@ impl Reader {
             window_events: AtomicUsize::new(0),
             view: Mutex::new(view),
             gate: AtomicU8::new(Gate::Open as u8),
-            log_limit: LogLimit::default(),
+            gate_log: Mutex::default(),
             _lock: lock,
         }
     }
@@ -131,32 +162,26 @@ impl Reader {
     /// Opens or closes the gate; one that is closed for good stays closed.
     pub(super) fn set_gate(&self, gate: Gate) {
         let for_good = |gate: u8| gate >= Gate::Closing as u8;
-        let before = self.gate.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
+        // An error is no failure: what is closed for good was not changed.
+        let _ = self.gate.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
             (!for_good(held) || gate == Gate::Failed).then_some(gate as u8)
         });
-        // An error is no failure: what is closed for good was not changed.
-        if before.is_ok_and(|before| before != gate as u8) {
-            self.tell_gate(gate);
-        }
+        self.tell_gate(gate);
     }
 
-    /// One line for each change of the gate. Near a bound it may open and shut with every segment
-    /// that is let go, so the same reason is given once a minute.
     fn tell_gate(&self, gate: Gate) {
-        let Some(unsaid) = self.log_limit.admit(gate.reason()) else { return };
-        match gate {
-            Gate::Open => tracing::info!(unsaid, "the spool takes events again"),
-            Gate::BytesMax | Gate::FreeBytes | Gate::DiskFull | Gate::Inodes => tracing::error!(
-                reason = gate.reason(),
+        let news = self.gate_log.lock().unwrap_or_else(PoisonError::into_inner).news(gate, Instant::now());
+        match news {
+            Some(Gate::Open) => tracing::info!("the spool takes events again"),
+            Some(shut) => tracing::error!(
+                reason = shut.reason(),
                 bytes = self.view().catalogue.bytes(),
                 bytes_max = self.options.bytes_max,
                 free_bytes = self.free_bytes.load(Ordering::Relaxed),
                 free_bytes_min = self.options.free_bytes_min,
-                unsaid,
                 "the spool takes no events: deliveries are answered 503 until there is room"
             ),
-            // Whoever closes it for good says so.
-            Gate::Closing | Gate::Failed => {}
+            None => {}
         }
     }
 
@@ -221,5 +246,23 @@ impl Reader {
             free_bytes: self.free_bytes.load(Ordering::Relaxed),
             window_events: self.window_events.load(Ordering::Relaxed),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_that_opens_and_shuts_is_told_shut_once_and_open_once_it_stays_so() {
+        let mut log = GateLog::default();
+        let at = |seconds| Instant::now() + Duration::from_secs(seconds);
+        assert_eq!(log.news(Gate::Open, at(0)), None);
+        assert_eq!(log.news(Gate::DiskFull, at(1)), Some(Gate::DiskFull));
+        assert_eq!(log.news(Gate::Open, at(2)), None, "it may shut again");
+        assert_eq!(log.news(Gate::DiskFull, at(4)), None);
+        assert_eq!(log.news(Gate::Open, at(10)), None);
+        assert_eq!(log.news(Gate::Open, at(16)), Some(Gate::Open));
+        assert_eq!(log.news(Gate::Open, at(17)), None);
     }
 }

@@ -1,5 +1,7 @@
 //! SIGTERM: in order, in time, and without breaking a promise.
 
+use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::bridge::Home;
@@ -98,6 +100,25 @@ fn a_second_sigterm_ends_the_bridge_at_once_and_loses_nothing() {
     bridge.stop();
     assert_eq!(ledger.acknowledged(), 50);
     assert!(ledger.missing(ids(&arrivals)).is_empty());
+}
+
+#[test]
+fn a_bridge_terminated_while_it_recovers_does_not_wait_for_the_end_of_it() {
+    let _turn = turns::in_company();
+    let home = Home::new();
+    home.configure_files();
+    // A segment that takes for ever to be read.
+    let spool = home.path("spool");
+    fs::create_dir(&spool).expect("the home takes a directory");
+    let made = Command::new("mkfifo").arg(spool.join(format!("{:020}.log", 1))).status();
+    assert!(made.expect("mkfifo runs").success());
+    let mut bridge = home.spawn_under(&[]);
+    await_until("the bridge recovers", Duration::from_secs(10), || {
+        bridge.log_tail().contains("recovering the spool").then_some(())
+    });
+    bridge.terminate();
+    let status = bridge.await_exit(Duration::from_secs(10));
+    assert_eq!(status.code(), Some(0), "the log ends:\n{}", bridge.log_tail());
 }
 
 #[test]

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::get;
+use fanbridge::source::connections::Connections;
 use fanbridge::source::http::{HttpLimits, serve};
+use fanbridge::telemetry::Metrics;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -196,6 +198,22 @@ async fn connections_beyond_the_limit_of_an_address_are_closed() {
 }
 
 #[tokio::test]
+async fn a_connection_that_no_source_ever_sees_is_counted() {
+    let front = Front::start_with(|setting| setting.http.connections_per_address_max = 1).await;
+    let mut stranger = front.connect().await;
+    assert_eq!(stranger.ask("no HTTP at all\r\n\r\n").await.status, 400);
+    stranger.assert_closed().await;
+    let mut first = front.connect().await;
+    assert_eq!(first.ask(delivery(&event(200))).await.status, 200);
+    front.connect().await.assert_closed().await;
+    for reason in ["not_http", "address_full"] {
+        let series = format!(r#"fanbridge_connections_refused_total{{listener="http",reason="{reason}"}}"#);
+        front.assert_metric(&series, "1");
+    }
+    front.assert_metric(r#"fanbridge_connections{listener="http"}"#, "1");
+}
+
+#[tokio::test]
 async fn a_peer_that_ends_its_own_side_still_gets_its_answer() {
     let front = Front::start_with(|setting| setting.fsync = SHORT).await;
     let mut peer = front.connect().await;
@@ -267,7 +285,8 @@ async fn a_panic_in_one_request_is_that_requests_error_and_nobody_elses() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let limits = HttpLimits::new(&Setting::default().http, SHORT);
-    let served = tokio::spawn(serve(listener, None, limits, router, CancellationToken::new()));
+    let connections = Connections::new("http", &Metrics::new());
+    let served = tokio::spawn(serve(listener, None, limits, connections, router, CancellationToken::new()));
 
     let mut unlucky = Peer::new(TcpStream::connect(address).await.unwrap());
     let mut other = Peer::new(TcpStream::connect(address).await.unwrap());

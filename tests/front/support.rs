@@ -10,6 +10,7 @@ use bytes::Bytes;
 use fanbridge::config::{HttpConfig, SourceConfig, TlsConfig};
 use fanbridge::provider::{SigningSecret, builtin_named};
 use fanbridge::selection::Selection;
+use fanbridge::source::connections::Connections;
 use fanbridge::source::http::{HttpLimits, serve};
 use fanbridge::source::tls::Tls;
 use fanbridge::source::types_seen::TypesSeen;
@@ -102,8 +103,9 @@ impl Front {
         let address = listener.local_addr().unwrap();
         let tls = setting.http.tls.as_ref().map(|files: &TlsConfig| Tls::load(files).unwrap());
         let limits = HttpLimits::new(&setting.http, setting.drain_timeout);
+        let connections = Connections::new("http", &metrics);
         let stop = CancellationToken::new();
-        let served = tokio::spawn(serve(listener, tls, limits, router, stop.clone()));
+        let served = tokio::spawn(serve(listener, tls, limits, connections, router, stop.clone()));
         Self { address, stop, served, metrics, types, _dir: dir }
     }
 

@@ -2,11 +2,10 @@
 //!
 //! They travel through the log so that they are durable before their answer, share the group's
 //! fsync and the duplicate window, and need no database transaction on the way in. Here they are
-//! copied out, in one transaction with the cursor that passes them. Accepted events pass by.
+//! copied out, in one transaction with the cursor that passes them. Accepted events pass by unread.
 
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{DispatchError, Reader};
@@ -19,9 +18,9 @@ use crate::telemetry::{LogLimit, Shown};
 pub const CURSOR: &str = "(quarantine)";
 const BATCH_RECORDS_MAX: usize = 4096;
 const BATCH_BYTES_MAX: usize = 1 << 20;
-/// How often the cursor is committed when it only passed accepted events: a restart reads those
+/// How often the cursor passes accepted events when there is nothing else: a restart reads those
 /// again, which costs time and nothing else.
-const COMMIT_EVERY: Duration = Duration::from_secs(1);
+const PASS_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs until stopped.
 ///
@@ -31,18 +30,23 @@ pub async fn keep(reader: Reader, stop: CancellationToken) -> Result<(), Dispatc
     let Reader { share, spool, state } = reader;
     let committing = |source| DispatchError::Commit { sink: CURSOR.to_owned(), source };
     let mut cursor = share.cursor();
-    let mut last_commit = Instant::now();
+    let mut pass = tokio::time::interval(PASS_EVERY);
     // The log was closed, and all of it read.
     let mut exhausted = false;
     let log_limit = LogLimit::default();
     loop {
         let mut dead = Vec::new();
+        let mut passing = false;
         tokio::select! {
             () = stop.cancelled() => {
+                let cursor = spool.pass_events(cursor);
                 return commit(&state, cursor, dead).await.map_err(committing);
             }
-            () = tokio::time::sleep_until(last_commit + COMMIT_EVERY), if cursor > share.cursor() => {}
-            batch = spool.read(cursor, BATCH_RECORDS_MAX, BATCH_BYTES_MAX), if !exhausted => {
+            _ = pass.tick() => {
+                cursor = spool.pass_events(cursor);
+                passing = true;
+            }
+            batch = spool.read_quarantined(cursor, BATCH_RECORDS_MAX, BATCH_BYTES_MAX), if !exhausted => {
                 let batch = match batch {
                     Ok(batch) => batch,
                     Err(ReadError::Stopped) => {
@@ -62,10 +66,9 @@ pub async fn keep(reader: Reader, stop: CancellationToken) -> Result<(), Dispatc
                 }));
             }
         }
-        if !dead.is_empty() || last_commit.elapsed() >= COMMIT_EVERY {
+        if !dead.is_empty() || (passing && cursor > share.cursor()) {
             commit(&state, cursor, dead).await.map_err(committing)?;
             share.commit(cursor);
-            last_commit = Instant::now();
         }
     }
 }

@@ -49,6 +49,11 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
     }
 }
 
+/// Whether these are the bytes of an event, as far as their first two tell.
+pub(super) fn is_event(input: &[u8]) -> bool {
+    input.starts_with(&[VERSION, EVENT])
+}
+
 /// Reads the entry that `input` holds from its first byte to its last.
 pub fn decode(input: Bytes) -> Result<Entry, CodecError> {
     let mut reader = Reader(input);

@@ -72,6 +72,8 @@ struct Staged {
     first: Position,
     /// Where each record begins in `bytes`; its position is `first` and its place in here.
     offsets: Vec<usize>,
+    /// The newest that is a quarantined delivery.
+    quarantined: Option<Position>,
     answers: Vec<(oneshot::Sender<Answer>, Appended)>,
 }
 
@@ -177,6 +179,7 @@ impl Committer {
             bytes: Vec::with_capacity(capacity),
             first: self.shared.view().next,
             offsets: Vec::with_capacity(group.len()),
+            quarantined: None,
             answers: Vec::with_capacity(group.len()),
         };
         let mut room = self.room();
@@ -203,6 +206,9 @@ impl Committer {
                 continue;
             }
             staged.offsets.push(start);
+            if let Entry::Quarantined(_) = entry {
+                staged.quarantined = Some(position);
+            }
             staged.answers.push((answer, Appended::Stored(position)));
             duplicate.into_iter().for_each(|key| self.window.stage(key));
         }
@@ -245,7 +251,7 @@ impl Committer {
 
     /// The group is durable: lets readers see it and remembers its keys, then answers.
     fn publish(&mut self, staged: Staged, now: Moment) {
-        let Staged { bytes, first, offsets, answers } = staged;
+        let Staged { bytes, first, offsets, quarantined, answers } = staged;
         let written = bytes.len() as u64;
         let last = Position(first.0 + offsets.len() as u64 - 1);
         self.window.commit(now.steady);
@@ -262,6 +268,9 @@ impl Committer {
             view.next = last.next();
         }
         self.spend_free(written);
+        if let Some(quarantined) = quarantined {
+            self.shared.quarantined.send_replace(quarantined);
+        }
         self.shared.head.send_replace(last);
         answers.into_iter().for_each(|(answer, appended)| reply(answer, Ok(appended)));
     }

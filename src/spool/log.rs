@@ -118,6 +118,22 @@ impl Spool {
         self.reader.read(after, records_max, bytes_max).await
     }
 
+    /// As [`Spool::read`], for who is after quarantined deliveries alone: waits for the next of them,
+    /// and passes over events without decoding them.
+    pub async fn read_quarantined(
+        &self,
+        after: Position,
+        records_max: usize,
+        bytes_max: usize,
+    ) -> Result<Batch, ReadError> {
+        self.reader.read_quarantined(after, records_max, bytes_max).await
+    }
+
+    /// How far that reader gets without reading: to the head while it has nothing to wait for.
+    pub fn pass_events(&self, after: Position) -> Position {
+        self.reader.pass_events(after)
+    }
+
     /// Tells that every cursor is durably at or past this position: whole segments up to it may go
     /// once the retention is past, or when space runs short. Before the first call none may.
     pub fn settle(&self, through: Position) {

@@ -8,13 +8,16 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use tokio::sync::watch;
+
 use super::catalogue::before;
 use super::frame::Seed;
 use super::segment::{self, Found, Scanner};
 use super::shared::{Life, Reader};
 use super::tail::Block;
 use super::{Batch, ReadError, codec};
-use crate::event::Position;
+use crate::event::{Entry, Position};
 
 /// Bytes read from disk at once.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -38,10 +41,26 @@ struct Stretch {
     through: Position,
 }
 
+/// What a reader is after.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    All,
+    Quarantined,
+}
+
 /// What a batch may still take in.
 struct Limits {
     records: usize,
     bytes: usize,
+    wanted: Wanted,
+}
+
+/// A batch in the making.
+struct Gathering {
+    entries: Vec<(Position, Entry)>,
+    /// Records that were there and not wanted.
+    passed: u64,
+    wanted: Wanted,
 }
 
 impl Reader {
@@ -53,11 +72,27 @@ impl Reader {
         records_max: usize,
         bytes_max: usize,
     ) -> Result<Batch, ReadError> {
-        self.wait_behind(after).await?;
-        let limits = Limits { records: records_max.max(1), bytes: bytes_max };
-        match self.place(after, bytes_max) {
+        self.wait_behind(&self.head, after).await?;
+        let limits = Limits { records: records_max.max(1), bytes: bytes_max, wanted: Wanted::All };
+        self.read_behind(after, limits).await
+    }
+
+    /// The same for quarantined deliveries alone: waits until there may be one.
+    pub(super) async fn read_quarantined(
+        self: &Arc<Self>,
+        after: Position,
+        records_max: usize,
+        bytes_max: usize,
+    ) -> Result<Batch, ReadError> {
+        self.wait_behind(&self.quarantined, after).await?;
+        let limits = Limits { records: records_max.max(1), bytes: bytes_max, wanted: Wanted::Quarantined };
+        self.read_behind(after, limits).await
+    }
+
+    async fn read_behind(self: &Arc<Self>, after: Position, limits: Limits) -> Result<Batch, ReadError> {
+        match self.place(after, limits.bytes) {
             Place::Memory(blocks) => Ok(read_memory(&blocks, after, limits)),
-            Place::Gone(through) => Ok(Batch::of(Vec::new(), after, through)),
+            Place::Gone(through) => Ok(nothing(after, through)),
             Place::Disk(stretch) => {
                 let reader = Arc::clone(self);
                 let read = move || reader.read_disk(&stretch, after, limits);
@@ -77,20 +112,21 @@ impl Reader {
         if self.head() <= after {
             return Ok(None);
         }
-        let limits = Limits { records: records_max.max(1), bytes: bytes_max };
+        let limits = Limits { records: records_max.max(1), bytes: bytes_max, wanted: Wanted::All };
         match self.place(after, bytes_max) {
             Place::Memory(blocks) => Ok(Some(read_memory(&blocks, after, limits))),
-            Place::Gone(through) => Ok(Some(Batch::of(Vec::new(), after, through))),
+            Place::Gone(through) => Ok(Some(nothing(after, through))),
             Place::Disk(stretch) => self.read_disk(&stretch, after, limits).map(Some),
         }
     }
 
-    async fn wait_behind(&self, after: Position) -> Result<(), ReadError> {
-        let mut head = self.head.subscribe();
+    /// Waits until the newest position of some kind is behind `after`.
+    async fn wait_behind(&self, newest: &watch::Sender<Position>, after: Position) -> Result<(), ReadError> {
+        let mut newest = newest.subscribe();
         let mut life = self.life.subscribe();
         tokio::select! {
             biased;
-            Ok(_) = head.wait_for(|head| *head > after) => Ok(()),
+            Ok(_) = newest.wait_for(|newest| *newest > after) => Ok(()),
             _ = life.wait_for(|life| *life != Life::Running) => Err(ReadError::Stopped),
         }
     }
@@ -137,24 +173,29 @@ impl Reader {
     fn without(&self, stretch: &Stretch, after: Position) -> Batch {
         let first = self.first();
         let through = if first > stretch.base { Position(first.0 - 1) } else { stretch.through };
-        Batch::of(Vec::new(), after, through.max(after.next()))
+        nothing(after, through.max(after.next()))
     }
 }
 
+/// The batch of a reader that finds nothing up to here.
+fn nothing(after: Position, through: Position) -> Batch {
+    Gathering::new(Wanted::All).end(after, through)
+}
+
 fn read_memory(blocks: &[Block], after: Position, mut limits: Limits) -> Batch {
-    let mut entries = Vec::with_capacity(limits.records.min(1024));
+    let mut gathering = Gathering::new(limits.wanted);
     let mut through = after;
     for (header, payload) in blocks.iter().flat_map(Block::frames) {
         if header.position <= after {
             continue;
         }
-        if !limits.admit(payload.len(), entries.is_empty()) {
+        if !limits.admit(payload.len(), through == after) {
             break;
         }
         through = header.position;
-        entries.extend(codec::decode(payload).ok().map(|entry| (header.position, entry)));
+        gathering.take(through, payload);
     }
-    Batch::of(entries, after, through)
+    gathering.end(after, through)
 }
 
 fn scan(
@@ -163,7 +204,7 @@ fn scan(
     after: Position,
     mut limits: Limits,
 ) -> io::Result<Batch> {
-    let mut entries = Vec::new();
+    let mut gathering = Gathering::new(limits.wanted);
     let mut through = after;
     let chunk_bytes = limits.bytes.clamp(64 * 1024, CHUNK_BYTES);
     let mut scanner = Scanner::new(file, stretch.seed, stretch.offset..stretch.end, chunk_bytes);
@@ -173,13 +214,13 @@ fn scan(
         if frame.header.position <= through || frame.header.position > stretch.through {
             continue;
         }
-        if !limits.admit(frame.payload.len(), entries.is_empty()) {
-            return Ok(Batch::of(entries, after, through));
+        if !limits.admit(frame.payload.len(), through == after) {
+            return Ok(gathering.end(after, through));
         }
         through = frame.header.position;
-        entries.extend(codec::decode(frame.payload).ok().map(|entry| (frame.header.position, entry)));
+        gathering.take(through, frame.payload);
     }
-    Ok(Batch::of(entries, after, through.max(stretch.through)))
+    Ok(gathering.end(after, through.max(stretch.through)))
 }
 
 impl Limits {
@@ -194,9 +235,23 @@ impl Limits {
     }
 }
 
-impl Batch {
-    fn of(entries: Vec<(Position, crate::event::Entry)>, after: Position, through: Position) -> Self {
-        let damaged = through.0.saturating_sub(after.0).saturating_sub(entries.len() as u64);
-        Self { entries, through, damaged }
+impl Gathering {
+    fn new(wanted: Wanted) -> Self {
+        Self { entries: Vec::new(), passed: 0, wanted }
+    }
+
+    fn take(&mut self, position: Position, payload: Bytes) {
+        if self.wanted == Wanted::Quarantined && codec::is_event(&payload) {
+            self.passed += 1;
+        } else {
+            self.entries.extend(codec::decode(payload).ok().map(|entry| (position, entry)));
+        }
+    }
+
+    /// The batch of a reader that stood at `after` and has got through to here.
+    fn end(self, after: Position, through: Position) -> Batch {
+        let found = self.entries.len() as u64 + self.passed;
+        let damaged = through.0.saturating_sub(after.0).saturating_sub(found);
+        Batch { entries: self.entries, through, damaged }
     }
 }

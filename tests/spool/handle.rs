@@ -98,6 +98,37 @@ async fn racing_copies_become_one_record_and_every_answer_waits_for_it() {
     }
 }
 
+/// The numbers of all quarantined deliveries, as a reader finds them that wants no others.
+async fn read_quarantined(spool: &Spool) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    let mut after = Position(0);
+    while spool.pass_events(after) < spool.head() {
+        let batch = spool.read_quarantined(after, 7, 100_000).await.unwrap();
+        assert_eq!(batch.damaged, 0, "an event that is passed over is not damage");
+        assert!(batch.through > after);
+        after = batch.through;
+        numbers.extend(batch.entries.iter().map(|(_, entry)| number_of(entry)));
+    }
+    numbers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_quarantined_deliveries_gets_those_alone_from_memory_and_from_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path(), SpoolOptions { tail_bytes_max: 1 << 20, ..roomy() }).unwrap();
+    for number in 0..98 {
+        spool.append(entry(number, 0), None).await.unwrap();
+    }
+    let quarantined: Vec<u64> =
+        (0..98).filter(|number| matches!(entry(*number, 0), Entry::Quarantined(_))).collect();
+    assert_eq!(read_quarantined(&spool).await, quarantined);
+    spool.close().await;
+    drop(spool);
+
+    let spool = open(dir.path(), SpoolOptions { tail_bytes_max: 0, ..roomy() }).unwrap();
+    assert_eq!(read_quarantined(&spool).await, quarantined);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_waits_for_the_next_record_and_gets_it_from_memory() {
     let disk = SimDisk::default();

@@ -49,6 +49,7 @@ pub fn admit(source: &SourceView, verified: Verified, selection: &Selection) -> 
                 intake: source.intake.clone(),
                 reason: ByteString::from_static(unusable.word),
                 detail: unusable.detail.into(),
+                stated: verified.stated,
                 arrived: verified.arrived,
                 body: verified.body,
             });
@@ -72,7 +73,7 @@ pub fn admit(source: &SourceView, verified: Verified, selection: &Selection) -> 
         key: facts.key,
         time: facts.time,
         arrived: verified.arrived,
-        extensions: verified.extensions,
+        extensions: verified.stated.extensions,
         only_sink: None,
         body: facts.body,
     })

@@ -313,11 +313,9 @@ fn readmit(config: &Config) -> Readmit {
         };
         let verified = Verified {
             body: quarantined.body.clone(),
-            signed_id: None,
-            stated_type: None,
+            stated: quarantined.stated.clone(),
             secret: 0,
             skew_seconds: None,
-            extensions: Vec::new(),
             arrived: quarantined.arrived,
         };
         admit(view, verified, &selection)

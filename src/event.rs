@@ -59,19 +59,26 @@ pub struct Delivery {
 pub struct Verified {
     /// The signed bytes (after transport decoding where the provider signs plain bytes).
     pub body: Bytes,
-    /// An id that the signature covers (Standard Webhooks: `webhook-id`), if the scheme has one.
-    pub signed_id: Option<ByteString>,
-    /// The event type as stated in a header, for providers that do not put it into the body.
-    pub stated_type: Option<ByteString>,
+    /// What its headers say.
+    pub stated: Stated,
     /// Which of the source's secrets matched, counted from 0; for the metric by key.
     pub secret: usize,
     /// The sender's clock less ours, if the signature covers a timestamp.
     pub skew_seconds: Option<i64>,
+    /// When the delivery arrived.
+    pub arrived: Timestamp,
+}
+
+/// What the headers of an authentic delivery say beside its body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stated {
+    /// An id that the signature covers (Standard Webhooks: `webhook-id`), if the scheme has one.
+    pub signed_id: Option<ByteString>,
+    /// The event type, for providers that do not put it into the body.
+    pub event_type: Option<ByteString>,
     /// Attributes that travel along without being signed, by CloudEvents extension name
     /// (`webhookid`, `traceparent`, …), taken from the headers the definition names.
     pub extensions: Vec<(ByteString, ByteString)>,
-    /// When the delivery arrived.
-    pub arrived: Timestamp,
 }
 
 /// What admission decides about an authentic delivery.
@@ -178,6 +185,8 @@ pub struct Quarantined {
     pub reason: ByteString,
     /// What was wrong and where, for people. Holds no part of the body.
     pub detail: ByteString,
+    /// What the delivery's headers said, which a later admission needs: see [`Verified`].
+    pub stated: Stated,
     /// When the delivery arrived.
     pub arrived: Timestamp,
     /// The body as signed.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::{EventTime, Timestamp};
+use crate::event::{EventTime, Stated, Timestamp};
 use crate::provider::{builtin, builtin_named, sample};
 
 const NOW: Timestamp = Timestamp(1_778_198_400_000_000_000);
@@ -19,11 +19,9 @@ fn source(provider: &str) -> SourceView {
 fn authentic(body: impl Into<Bytes>) -> Verified {
     Verified {
         body: body.into(),
-        signed_id: None,
-        stated_type: None,
+        stated: Stated { extensions: vec![("webhookid".into(), "w1".into())], ..Stated::default() },
         secret: 0,
         skew_seconds: None,
-        extensions: vec![("webhookid".into(), "w1".into())],
         arrived: NOW,
     }
 }
@@ -119,6 +117,16 @@ fn an_authentic_body_that_is_unusable_is_kept_as_it_is() {
 }
 
 #[test]
+fn a_quarantined_delivery_keeps_what_its_headers_said() {
+    let stated =
+        Stated { signed_id: Some("msg_1".into()), event_type: Some("push".into()), ..Stated::default() };
+    let verified = Verified { stated: stated.clone(), ..authentic("{not json") };
+    let verdict = admit(&source("github"), verified, &Selection::All);
+    let Verdict::Quarantine(quarantined) = verdict else { panic!("{verdict:?}") };
+    assert_eq!(quarantined.stated, stated);
+}
+
+#[test]
 fn every_catalogued_type_has_samples_that_are_accepted_and_distinct() {
     for definition in builtin() {
         let source = source(&definition.provider);
@@ -126,8 +134,9 @@ fn every_catalogued_type_has_samples_that_are_accepted_and_distinct() {
             let event = |n| {
                 let body = sample(definition, &info.name, NOW, n).unwrap();
                 let stated = crate::provider::event_headers(definition, &info.name);
-                let stated_type = stated.values().next().map(|value| value.to_str().unwrap().into());
-                match admit(&source, Verified { stated_type, ..authentic(body) }, &Selection::All) {
+                let event_type = stated.values().next().map(|value| value.to_str().unwrap().into());
+                let stated = Stated { event_type, ..Stated::default() };
+                match admit(&source, Verified { stated, ..authentic(body) }, &Selection::All) {
                     Verdict::Accept(event) => event,
                     other => panic!("{}: {other:?}", info.name),
                 }

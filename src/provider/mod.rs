@@ -38,7 +38,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use http::HeaderMap;
 
-use crate::event::{Delivery, Verified};
+use crate::event::{Delivery, Stated, Verified};
 
 /// What an acceptable delivery is.
 #[derive(Debug)]
@@ -108,11 +108,13 @@ pub fn verify(
     }
     Ok(Receipt::Verified(Verified {
         body,
-        signed_id: proof.signed_id,
-        stated_type: definition.type_header.as_ref().and_then(|name| single(&delivery.headers, name)),
+        stated: Stated {
+            signed_id: proof.signed_id,
+            event_type: definition.type_header.as_ref().and_then(|name| single(&delivery.headers, name)),
+            extensions: extensions(definition, &delivery.headers),
+        },
         secret: proof.secret,
         skew_seconds: proof.skew_seconds,
-        extensions: extensions(definition, &delivery.headers),
         arrived: delivery.arrived,
     }))
 }

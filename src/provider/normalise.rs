@@ -50,10 +50,10 @@ pub(crate) fn normalise(definition: &Definition, verified: &Verified) -> Result<
     let captures = scan(&verified.body, &definition.pointers)
         .map_err(|defect| Unusable { word: defect.flaw.word(), detail: defect.to_string() })?;
     let read = Reading { definition, body: &verified.body, captures };
-    let event_type = read.event_type(verified.stated_type.as_ref())?;
+    let event_type = read.event_type(verified.stated.event_type.as_ref())?;
     let class = definition.catalogue.class(&event_type);
     Ok(Facts {
-        id: read.id(verified.signed_id.as_ref(), &event_type),
+        id: read.id(verified.stated.signed_id.as_ref(), &event_type),
         time: read.time(verified.arrived),
         key: class.key_slots.iter().find_map(|slot| read.key(*slot)),
         body: read.redacted(class.redactions),

@@ -71,7 +71,7 @@ fn the_known_signatures_of_stream_hold() {
         let body = format!(r#"{{"type":"{kind}","created_at":1778198400000000000}}"#);
         let verified = verified(stream(&[("x-signature", signature)], &body));
         assert_eq!(verified.body, body);
-        assert_eq!((verified.signed_id, verified.skew_seconds), (None, None));
+        assert_eq!((verified.stated.signed_id, verified.skew_seconds), (None, None));
     }
     let body = r#"{"type":"message.new","message":{"text":"the quick brown fox"}}"#;
     let signature = "a91edf26f024e0efad88b0e2561e4841fa6f8c85f98ecb85dcd12e58563c2218";
@@ -92,7 +92,7 @@ fn the_published_signature_of_github_holds() {
     let headers = [("x-hub-signature-256", signature), ("x-github-event", "ping")];
     let secret: &[u8] = b"It's a Secret to Everybody";
     let verified = verified(check("github", &[secret], deliver(&headers, "Hello, World!")));
-    assert_eq!(verified.stated_type.as_deref(), Some("ping"));
+    assert_eq!(verified.stated.event_type.as_deref(), Some("ping"));
     let bare = [("x-hub-signature-256", &signature[7..])];
     assert_eq!(
         unauthenticated(check("github", &[secret], deliver(&bare, "Hello, World!"))),
@@ -269,10 +269,10 @@ fn headers_that_the_definition_names_travel_along() {
         ("traceparent", "twice"),
         ("traceparent", "twice"),
     ];
-    let extensions = verified(stream(&headers, STREAM_BODY)).extensions;
+    let extensions = verified(stream(&headers, STREAM_BODY)).stated.extensions;
     assert_eq!(extensions, [("webhookattempt".into(), "2".into()), ("webhookid".into(), "123e4567".into())]);
     let long = [("x-signature", STREAM_SIGNATURE), ("x-webhook-id", &"x".repeat(256))];
-    assert_eq!(verified(stream(&long, STREAM_BODY)).extensions, []);
+    assert_eq!(verified(stream(&long, STREAM_BODY)).stated.extensions, []);
 }
 
 #[test]

@@ -10,7 +10,7 @@
 use bytes::{Buf, BufMut, Bytes};
 use bytestring::ByteString;
 
-use crate::event::{Entry, Event, EventTime, Quarantined, Timestamp};
+use crate::event::{Entry, Event, EventTime, Quarantined, Stated, Timestamp};
 
 const VERSION: u8 = 1;
 
@@ -103,11 +103,7 @@ fn encode_event(event: &Event, out: &mut Vec<u8>) {
             out.put_i64_le(moment.0);
         }
     }
-    put_length(extensions.len(), out);
-    for (name, value) in extensions {
-        put_bytes(name.as_bytes(), out);
-        put_bytes(value.as_bytes(), out);
-    }
+    put_extensions(extensions, out);
     put_bytes(body, out);
 }
 
@@ -142,19 +138,29 @@ fn decode_event(reader: &mut Reader) -> Result<Event, CodecError> {
 }
 
 fn encode_quarantined(quarantined: &Quarantined, out: &mut Vec<u8>) {
-    let Quarantined { id, source, provider, intake, reason, detail, arrived, body } = quarantined;
+    let Quarantined { id, source, provider, intake, reason, detail, stated, arrived, body } = quarantined;
+    let Stated { signed_id, event_type, extensions } = stated;
     out.put_i64_le(arrived.0);
     for text in [id, source, provider, intake, reason, detail] {
         put_bytes(text.as_bytes(), out);
     }
+    for optional in [signed_id, event_type] {
+        put_optional(optional.as_ref(), out);
+    }
+    put_extensions(extensions, out);
     put_bytes(body, out);
 }
 
 fn decode_quarantined(reader: &mut Reader) -> Result<Quarantined, CodecError> {
     let arrived = Timestamp(reader.i64()?);
     let [id, source, provider, intake, reason, detail] = reader.texts()?;
+    let stated = Stated {
+        signed_id: reader.optional_text()?,
+        event_type: reader.optional_text()?,
+        extensions: reader.extensions()?,
+    };
     let body = reader.bytes()?;
-    Ok(Quarantined { id, source, provider, intake, reason, detail, arrived, body })
+    Ok(Quarantined { id, source, provider, intake, reason, detail, stated, arrived, body })
 }
 
 /// A length in base 128, least significant digit first, the high bit set on all but the last.
@@ -179,6 +185,14 @@ fn put_optional(text: Option<&ByteString>, out: &mut Vec<u8>) {
             out.put_u8(PRESENT);
             put_bytes(text.as_bytes(), out);
         }
+    }
+}
+
+fn put_extensions(extensions: &[(ByteString, ByteString)], out: &mut Vec<u8>) {
+    put_length(extensions.len(), out);
+    for (name, value) in extensions {
+        put_bytes(name.as_bytes(), out);
+        put_bytes(value.as_bytes(), out);
     }
 }
 
@@ -288,12 +302,16 @@ mod tests {
     prop_compose! {
         fn quarantined()(
             texts in proptest::array::uniform6(text()),
+            optional in proptest::array::uniform2(proptest::option::of(text())),
+            extensions in proptest::collection::vec((text(), text()), 0..5),
             arrived in any::<i64>(),
             body in body(),
         ) -> Entry {
             let [id, source, provider, intake, reason, detail] = texts;
+            let [signed_id, event_type] = optional;
+            let stated = Stated { signed_id, event_type, extensions };
             let arrived = Timestamp(arrived);
-            Entry::Quarantined(Quarantined { id, source, provider, intake, reason, detail, arrived, body })
+            Entry::Quarantined(Quarantined { id, source, provider, intake, reason, detail, stated, arrived, body })
         }
     }
 
@@ -337,6 +355,7 @@ mod tests {
             intake: "video".into(),
             reason: "json".into(),
             detail: "expected a value at byte 1".into(),
+            stated: Stated::default(),
             arrived: Timestamp(1),
             body: Bytes::from_static(b"{"),
         };

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::event::Stated;
 use crate::provider::{DefinitionFile, builtin_named};
 
 const NOW: Timestamp = Timestamp(1_778_198_400_000_000_000);
@@ -9,11 +10,9 @@ const NOW: Timestamp = Timestamp(1_778_198_400_000_000_000);
 fn authentic(body: &str) -> Verified {
     Verified {
         body: Bytes::copy_from_slice(body.as_bytes()),
-        signed_id: None,
-        stated_type: None,
+        stated: Stated::default(),
         secret: 0,
         skew_seconds: None,
-        extensions: Vec::new(),
         arrived: NOW,
     }
 }
@@ -96,7 +95,8 @@ fn a_body_that_is_unusable_says_where_and_shows_nothing() {
 fn a_type_may_be_stated_in_a_header_with_its_detail_in_the_body() {
     let definition = of_event("type: { header: x-event, join: /action }");
     let event_type = |stated: Option<&str>, body: &str| {
-        let verified = Verified { stated_type: stated.map(Into::into), ..authentic(body) };
+        let stated = Stated { event_type: stated.map(Into::into), ..Stated::default() };
+        let verified = Verified { stated, ..authentic(body) };
         normalise(&definition, &verified).map(|facts| facts.event_type.to_string()).map_err(|why| why.word)
     };
     assert_eq!(event_type(Some("push"), "{}").as_deref(), Ok("push"));
@@ -115,7 +115,8 @@ fn identity_is_the_signed_id_or_the_id_in_the_body_or_the_digest() {
     assert_eq!(facts("fastpix", r#"{"type":"a","id":42}"#).id, "42");
 
     let standard = builtin_named("standard-webhooks").unwrap();
-    let signed = |id: &str| Verified { signed_id: Some(id.into()), ..authentic(body) };
+    let stated = |id: &str| Stated { signed_id: Some(id.into()), ..Stated::default() };
+    let signed = |id: &str| Verified { stated: stated(id), ..authentic(body) };
     assert_eq!(normalise(&standard, &signed("msg_1")).unwrap().id, "msg_1");
     assert_eq!(normalise(&standard, &signed("msg 1")).unwrap().id, digest_id(body.as_bytes()));
 }
@@ -124,7 +125,8 @@ fn identity_is_the_signed_id_or_the_id_in_the_body_or_the_digest() {
 fn one_body_under_two_stated_types_is_two_events() {
     let definition = of_event("type: { header: x-topic }");
     let id = |topic: &str| {
-        let verified = Verified { stated_type: Some(topic.into()), ..authentic(r#"{"id":1}"#) };
+        let stated = Stated { event_type: Some(topic.into()), ..Stated::default() };
+        let verified = Verified { stated, ..authentic(r#"{"id":1}"#) };
         normalise(&definition, &verified).unwrap().id
     };
     assert_eq!(id("orders/create"), id("orders/create"));

@@ -82,7 +82,7 @@ fn what_sign_makes_verify_believes_in_every_form() {
         let definition = definition(signature);
         let verified = check(&definition, signed(&definition, "msg_1", 0), BODY);
         let verified = verified.unwrap_or_else(|word| panic!("{signature}: {word}"));
-        assert_eq!(verified.signed_id.is_some(), signature.contains("id_header"));
+        assert_eq!(verified.stated.signed_id.is_some(), signature.contains("id_header"));
         assert_eq!(verified.skew_seconds.is_some(), signature.contains("timestamp"));
         let touched = check(&definition, signed(&definition, "msg_1", 0), "{}");
         assert_eq!(touched.unwrap_err(), "wrong_signature", "{signature}");
@@ -102,7 +102,7 @@ fn the_published_example_of_standard_webhooks_holds() {
 #[test]
 fn a_signed_id_and_the_skew_are_told() {
     let verified = check(&standard(), signed(&standard(), "msg_1", -7), BODY).unwrap();
-    assert_eq!(verified.signed_id.as_deref(), Some("msg_1"));
+    assert_eq!(verified.stated.signed_id.as_deref(), Some("msg_1"));
     assert_eq!(verified.skew_seconds, Some(-7));
 }
 

@@ -13,25 +13,10 @@ use super::topics::topics;
 use super::{FileConfig, KafkaConfig, Output, SinkConfig, SourceConfig};
 use crate::routing::{TopicTemplate, kafka_topic_problem};
 use crate::selection::Selection;
+use crate::sink::kafka;
 
 /// The sink that is used when none is configured.
 const DEFAULT_SINK: &str = "local";
-
-/// Properties that are decided here, and what to do instead of setting them.
-const DECIDED: [(&str, &str); 9] = [
-    ("bootstrap.servers", "write them as `brokers`"),
-    ("metadata.broker.list", "write them as `brokers`"),
-    ("enable.idempotence", "it is always on: without it a retry could reorder or repeat records"),
-    ("acks", "it is always `all`: a record is only settled when every in-sync replica has it"),
-    (
-        "request.required.acks",
-        "it is always `all`: a record is only settled when every in-sync replica has it",
-    ),
-    ("message.timeout.ms", "it is always 0: the spool keeps what a broker does not take yet"),
-    ("delivery.timeout.ms", "it is always 0: the spool keeps what a broker does not take yet"),
-    ("max.in.flight.requests.per.connection", "idempotence decides it"),
-    ("transactional.id", "transactions are not used"),
-];
 
 /// Properties that hold a secret, and so are references.
 const SECRET_PROPERTIES: [&str; 7] = [
@@ -114,7 +99,11 @@ impl Check<'_> {
         self.properties(&file.properties, &mut properties, &at.key("properties"));
         let brokers = self.brokers(file.brokers.as_ref()?, &at.key("brokers"))?;
         let properties = properties.into_iter().collect();
-        Some(KafkaConfig { brokers, properties, structured: file.structured })
+        let config = KafkaConfig { brokers, properties, structured: file.structured };
+        if let Err(unusable) = kafka::check(&config) {
+            self.error_at_key(at, "a Kafka sink that cannot work", unusable.to_string());
+        }
+        Some(config)
     }
 
     fn brokers(&mut self, setting: &Setting, at: &Path) -> Option<String> {
@@ -196,8 +185,8 @@ impl Check<'_> {
     ) {
         for (name, setting) in file {
             let at = at.key(name);
-            if let Some((_, instead)) = DECIDED.iter().find(|(decided, _)| decided == name) {
-                self.error_at_key(&at, &format!("`{name}` cannot be set"), (*instead).into());
+            if let Some(instead) = kafka::decided(name) {
+                self.error_at_key(&at, &format!("`{name}` cannot be set"), instead.into());
             } else if properties.contains_key(name) {
                 let label = "`tls` and `sasl` above already say so".into();
                 self.error_at_key(&at, &format!("`{name}` twice"), label);
@@ -205,6 +194,10 @@ impl Check<'_> {
                 let label = "a secret is written `env:NAME` or `file:PATH`, never as itself".into();
                 self.error(&at, &format!("`{name}` in the clear"), label);
             } else if let Some(value) = self.setting(setting, &at) {
+                if let Err(unusable) = kafka::check_property(name, &value) {
+                    self.error_at_key(&at, &format!("`{name}` cannot be used"), unusable.problem);
+                    continue;
+                }
                 if name == "enable.ssl.certificate.verification" && setting.to_string() != "true" {
                     let label = "anybody on the way can then pose as the broker".into();
                     self.warning(&at, "brokers are not verified", label);

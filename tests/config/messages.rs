@@ -236,6 +236,32 @@ fn properties_that_would_break_a_guarantee_cannot_be_set() {
 }
 
 #[test]
+fn properties_that_librdkafka_would_refuse_are_found_without_a_start_and_without_their_value() {
+    let kafka = |property: &str| {
+        format!(
+            "{SOURCE}sinks: {{ b: {{ kafka: {{ brokers: env:BROKERS, properties: {{ {property} }} }} }} }}\n"
+        )
+    };
+    expect(
+        &kafka("‹linger.msec›: 5"),
+        "`linger.msec` cannot be used",
+        "No such configuration property: \"linger.msec\"",
+    );
+    expect(
+        &kafka("‹security.protocol›: hunter2"),
+        "`security.protocol` cannot be used",
+        "Invalid value \"***\" for configuration property \"security.protocol\"",
+    );
+    expect(
+        &format!(
+            "{SOURCE}sinks: {{ b: {{ ‹kafka›: {{ brokers: env:BROKERS, tls: {{}}, sasl: {{ mechanism: OAUTHBEARER }} }} }} }}\n"
+        ),
+        "a Kafka sink that cannot work",
+        "kafka property `sasl.oauthbearer.token.file`: missing: OAUTHBEARER needs the path of a file that holds the token",
+    );
+}
+
+#[test]
 fn brokers_are_hosts_with_ports() {
     expect(
         &format!("{SOURCE}sinks: {{ b: {{ kafka: {{ brokers: ‹kafka.example› }} }} }}\n"),

@@ -30,8 +30,8 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("client.id", "fanbridge"),
     // Keys land in the partitions where Java clients would put them.
     ("partitioner", "murmur2_random"),
-    // Hold the dispatcher's whole window (thousands of records, 16 MiB of bodies) with their headers, so
-    // that the queue is never the bound. librdkafka counts a record until its report is read.
+    // Hold the dispatcher's whole window many times over, with the records' headers, so that the queue
+    // is never the bound. librdkafka counts a record until its report is read.
     ("queue.buffering.max.messages", "65536"),
     ("queue.buffering.max.kbytes", "131072"),
     // The topic's own limit decides whether a record is too large, not a second one here. What
@@ -66,29 +66,53 @@ const FIXED: &[(&str, &str)] = &[
     ("message.timeout.ms", "0"),
 ];
 
-/// Properties that are refused, with what to do instead.
-const GUARDED: &[(&str, &str)] = &[
-    ("bootstrap.servers", "leave it out and set `brokers`"),
-    ("metadata.broker.list", "leave it out and set `brokers`"),
-    (
-        "enable.idempotence",
-        "leave it out: it is always true, else retries would write records twice and out of order",
-    ),
+/// Properties that are refused, and what to do instead of setting them.
+const DECIDED: &[(&str, &str)] = &[
+    ("bootstrap.servers", BROKERS),
+    ("metadata.broker.list", BROKERS),
+    ("enable.idempotence", "it is always on: without it a retry could reorder or repeat records"),
     ("acks", ACKS),
     ("request.required.acks", ACKS),
     ("message.timeout.ms", TIMEOUT),
     ("delivery.timeout.ms", TIMEOUT),
-    ("enable.gapless.guarantee", "leave it out: it is always on where it keeps records in order"),
-    ("transactional.id", "leave it out: records are published at least once, without transactions"),
-    ("delivery.report.only.error", "leave it out: a record leaves the spool only on its delivery report"),
-    ("enable.sasl.oauthbearer.unsecure.jwt", "leave it out and set `sasl.oauthbearer.token.file`"),
-    ("test.mock.num.brokers", "leave it out: it would publish to nowhere"),
+    ("max.in.flight", "idempotence decides it"),
+    ("max.in.flight.requests.per.connection", "idempotence decides it"),
+    ("enable.gapless.guarantee", "it is always on where it keeps records in order"),
+    ("transactional.id", "transactions are not used: records are published at least once"),
+    ("delivery.report.only.error", "a record leaves the spool only on its delivery report"),
+    ("enable.sasl.oauthbearer.unsecure.jwt", "set `sasl.oauthbearer.token.file` instead"),
+    ("test.mock.num.brokers", "it would publish to nowhere"),
 ];
 
-const ACKS: &str =
-    "leave it out: it is always `all`, else an acknowledged record could be lost with one broker";
-const TIMEOUT: &str =
-    "leave it out: it is always 0 (without end), because the spool keeps what a broker does not take";
+const BROKERS: &str = "write them as `brokers`";
+const ACKS: &str = "it is always `all`: a record is only settled when every in-sync replica has it";
+const TIMEOUT: &str = "it is always 0: the spool keeps what a broker does not take yet";
+
+/// Why a property is not the user's to set, if it is not.
+pub fn decided(property: &str) -> Option<&'static str> {
+    DECIDED.iter().find(|(decided, _)| *decided == property).map(|(_, instead)| *instead)
+}
+
+/// Checks one property by itself, as librdkafka would. Connects to nothing.
+///
+/// # Errors
+/// When librdkafka does not know it, or does not take the value.
+pub fn check_property(property: &str, value: &SecretString) -> Result<(), UnusableProperty> {
+    if property == TOKEN_FILE {
+        return Ok(());
+    }
+    let mut alone = ClientConfig::new();
+    alone.set(property, value.expose_secret());
+    alone.create_native_config().map(drop).map_err(without_value)
+}
+
+/// Checks all properties of a sink together. Connects to nothing.
+///
+/// # Errors
+/// When one is refused or missing; only the first that is.
+pub fn check(config: &KafkaConfig) -> Result<(), UnusableProperty> {
+    Settings::new(config).map(drop)
+}
 
 /// A checked set of producer properties.
 #[derive(Clone)]
@@ -108,7 +132,9 @@ impl Settings {
         }
         let mut token_file = None;
         for (property, value) in &config.properties {
-            refuse_guarded(property)?;
+            if let Some(instead) = decided(property) {
+                return Err(UnusableProperty { property: property.clone(), problem: instead.into() });
+            }
             if property == TOKEN_FILE {
                 token_file = Some(PathBuf::from(value.expose_secret()));
             } else {
@@ -164,15 +190,6 @@ impl Settings {
     }
 }
 
-fn refuse_guarded(property: &str) -> Result<(), UnusableProperty> {
-    match GUARDED.iter().find(|(guarded, _)| *guarded == property) {
-        Some((_, instruction)) => {
-            Err(UnusableProperty { property: property.into(), problem: (*instruction).into() })
-        }
-        None => Ok(()),
-    }
-}
-
 /// Some properties have two names; librdkafka takes the one it reads last, which must be the
 /// user's.
 fn set_in_place_of_aliases(client: &mut ClientConfig, property: &str, value: &SecretString) {
@@ -221,9 +238,11 @@ mod tests {
 
     #[test]
     fn what_the_guarantees_rest_on_cannot_be_changed_under_any_of_its_names() {
-        for (guarded, _) in GUARDED {
-            let said = problem(&[(guarded, "1")]);
-            assert!(said.starts_with(&format!("kafka property `{guarded}`: leave it out")), "{said}");
+        for (decided, instead) in DECIDED {
+            assert_eq!(problem(&[(decided, "1")]), format!("kafka property `{decided}`: {instead}"));
+        }
+        for (property, _) in FIXED {
+            assert!(decided(property).is_some(), "{property} is set last, so a user's value would be lost");
         }
         let client = settings(&[]).unwrap().company();
         for (property, value) in FIXED {

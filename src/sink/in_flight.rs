@@ -5,9 +5,9 @@
 //!
 //! Invariant: while the dispatcher does not know yet that a record has to be published again,
 //! nothing behind it in its lane (same topic, same key) is sent. Once it knows, the order of what
-//! it sends is its own. What had already left by then cannot be called back: within a batch such a
-//! successor is reported as [`Outcome::Retry`] too, so that the lane ends in the right order at the
-//! price of a duplicate. Only lanes are held, and the lowest position of a lane never is, so a
+//! it sends is its own. What had already left by then cannot be called back: such a successor is
+//! reported as [`Outcome::Retry`] too, in the same batch or a later one, so that the lane ends in the
+//! right order at the price of a duplicate. Only lanes are held, and the lowest position of a lane never is, so a
 //! dispatcher that never pauses still gets everything through.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -37,7 +37,7 @@ struct Board {
     opened: u64,
     /// Records to publish again that the dispatcher does not know of yet.
     untold: HashMap<Lane, BTreeSet<Position>>,
-    /// Records that it was told of while batches were waiting that were handed over before.
+    /// Records that it was told of while it waited for batches that were handed over before.
     told: HashMap<Lane, Vec<Told>>,
 }
 
@@ -169,6 +169,32 @@ impl Board {
         untold || self.told.get(lane).is_some_and(|told| told.iter().any(late))
     }
 
+    /// Turns an accepted record behind one of its lane that goes again into one that goes again.
+    fn keep_lanes_in_order(&mut self, number: BatchNumber) {
+        let Self { batches, told, .. } = self;
+        let batch = batches[number].as_mut().expect("a batch stays until it is settled and taken");
+        if told.is_empty() && !batch.outcomes.iter().any(|outcome| matches!(outcome, Outcome::Retry(_))) {
+            return;
+        }
+        let mut again = HashSet::new();
+        for (place, outcome) in batch.places.iter().zip(&mut batch.outcomes) {
+            let Some(lane) = &place.lane else { continue };
+            let late = |told: &Told| told.opened >= batch.opened && told.position < place.position;
+            match outcome {
+                Outcome::Retry(_) => {
+                    again.insert(lane);
+                }
+                Outcome::Accepted
+                    if again.contains(lane) || told.get(lane).is_some_and(|told| told.iter().any(late)) =>
+                {
+                    *outcome =
+                        retry("overtook", "arrived before an earlier record of its key that goes again");
+                }
+                Outcome::Accepted | Outcome::Rejected(_) => {}
+            }
+        }
+    }
+
     /// Notes that the dispatcher knows the outcomes of this batch now.
     fn tell(&mut self, number: BatchNumber) {
         let batch = self.batches[number].as_ref().expect("a batch stays until it is settled and taken");
@@ -176,8 +202,8 @@ impl Board {
         if self.told.is_empty() && !batch.outcomes.iter().any(goes_again) {
             return;
         }
-        let oldest =
-            self.batches.iter().flatten().filter(|batch| batch.unsettled > 0).map(|batch| batch.opened).min();
+        let others = self.batches.iter().flatten().filter(|other| other.opened != batch.opened);
+        let oldest = others.map(|other| other.opened).min();
         for (place, outcome) in batch.places.iter().zip(&batch.outcomes) {
             let (Outcome::Retry(_), Some(lane)) = (outcome, &place.lane) else { continue };
             if let Some(untold) = self.untold.get_mut(lane) {
@@ -216,13 +242,12 @@ impl Future for Claim {
                 batch.waker = Some(cx.waker().clone());
                 return Poll::Pending;
             }
+            board.keep_lanes_in_order(number);
             board.tell(number);
             board.remove(number)
         };
         self.number = None;
-        let Batch { mut outcomes, places, .. } = taken;
-        keep_lanes_in_order(&places, &mut outcomes);
-        Poll::Ready(outcomes)
+        Poll::Ready(taken.outcomes)
     }
 }
 
@@ -235,26 +260,6 @@ impl Drop for Claim {
             board.remove(number);
         } else {
             board.batch(number).abandoned = true;
-        }
-    }
-}
-
-/// Turns an accepted record behind one of its lane that goes again into one that goes again.
-fn keep_lanes_in_order(places: &[Place], outcomes: &mut [Outcome]) {
-    if !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Retry(_))) {
-        return;
-    }
-    let mut again = HashSet::new();
-    for (place, outcome) in places.iter().zip(outcomes) {
-        let Some(lane) = &place.lane else { continue };
-        match outcome {
-            Outcome::Retry(_) => {
-                again.insert(lane);
-            }
-            Outcome::Accepted if again.contains(lane) => {
-                *outcome = retry("overtook", "arrived before an earlier record of its key that goes again");
-            }
-            Outcome::Accepted | Outcome::Rejected(_) => {}
         }
     }
 }

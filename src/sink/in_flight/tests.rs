@@ -97,6 +97,21 @@ async fn an_accepted_record_behind_one_of_its_key_that_goes_again_goes_again_too
 }
 
 #[tokio::test]
+async fn a_record_that_overtook_one_of_an_earlier_batch_goes_again_too() {
+    let in_flight = Arc::new(InFlight::default());
+    let (first, earlier) = in_flight.open(&records(&[(1, "a")]));
+    let later = settled(&in_flight, &[(2, "a"), (3, "b")], vec![Outcome::Accepted, Outcome::Accepted]);
+    in_flight.settle(first, 0, again());
+    in_flight.seal(first);
+    assert_eq!(earlier.await, [again()]);
+    let outcomes = later.await;
+    assert!(matches!(&outcomes[0], Outcome::Retry(reason) if reason.word == "overtook"), "{outcomes:?}");
+    assert_eq!(outcomes[1], Outcome::Accepted, "another lane");
+    let published_again = settled(&in_flight, &[(1, "a"), (2, "a")], vec![Outcome::Accepted; 2]);
+    assert_eq!(published_again.await, [Outcome::Accepted, Outcome::Accepted]);
+}
+
+#[tokio::test]
 async fn only_the_lane_behind_a_record_that_goes_again_is_held_and_only_until_it_is_known() {
     let in_flight = Arc::new(InFlight::default());
     let claim = settled(&in_flight, &[(5, "a")], vec![again()]);
@@ -123,12 +138,13 @@ async fn a_dispatcher_that_never_pauses_gets_the_lowest_record_of_a_lane_through
 async fn a_batch_handed_over_before_the_dispatcher_knew_stays_held_after_it_does() {
     let in_flight = Arc::new(InFlight::default());
     let failed = settled(&in_flight, &[(1, "a")], vec![again()]);
-    let (waiting, _claim) = in_flight.open(&records(&[(2, "a")]));
+    let (waiting, claim) = in_flight.open(&records(&[(2, "a")]));
     failed.await;
     assert!(in_flight.is_held(waiting, 0));
     assert!(held_of(&in_flight, &[(2, "a")]).is_empty());
     in_flight.settle(waiting, 0, held());
     in_flight.seal(waiting);
+    claim.await;
     settled(&in_flight, &[(9, "z")], vec![again()]).await;
     assert!(in_flight.board().told.is_empty(), "what is told is forgotten with the batches it was for");
 }

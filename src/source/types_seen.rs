@@ -11,7 +11,7 @@ use bytestring::ByteString;
 
 use super::AnswerVerdict;
 use crate::event::Timestamp;
-use crate::spool::state::TypeSeen;
+use crate::spool::state::{OTHER_TYPE, TypeSeen};
 
 /// Types that are remembered between two drains.
 const TYPES_MAX: usize = 4096;
@@ -24,7 +24,8 @@ pub struct TypesSeen(Mutex<Seen>);
 struct Seen {
     types: HashMap<ByteString, HashMap<ByteString, Sightings>>,
     count: usize,
-    overflow: u64,
+    /// Types that found no room, by provider.
+    others: HashMap<ByteString, Sightings>,
 }
 
 /// How often a type came, and when.
@@ -47,14 +48,15 @@ pub struct Sightings {
 pub struct Drained {
     /// Provider, type and what became of its events.
     pub types: Vec<(ByteString, ByteString, Sightings)>,
-    /// Events of types that found no room.
-    pub overflow: u64,
+    /// The same of the types that found no room, by provider.
+    pub others: Vec<(ByteString, Sightings)>,
 }
 
 impl Drained {
     /// One row for each provider, type and verdict, as they are kept.
     pub fn into_rows(self) -> Vec<TypeSeen> {
-        let rows = self.types.into_iter().flat_map(|(provider, event_type, sightings)| {
+        let others = self.others.into_iter().map(|(provider, seen)| (provider, OTHER_TYPE.into(), seen));
+        let rows = self.types.into_iter().chain(others).flat_map(|(provider, event_type, sightings)| {
             let Sightings { first, last, accepted, filtered, duplicates } = sightings;
             let counts = [
                 (AnswerVerdict::Accepted, accepted),
@@ -81,14 +83,14 @@ impl TypesSeen {
         if let Some(sightings) = seen.types.get_mut(provider).and_then(|types| types.get_mut(event_type)) {
             sightings.add(verdict, when);
         } else if seen.count < TYPES_MAX {
-            let mut sightings =
-                Sightings { first: when, last: when, accepted: 0, filtered: 0, duplicates: 0 };
+            let mut sightings = Sightings::begun(when);
             sightings.add(verdict, when);
             // Copied, because the text at hand is part of a body and would keep all of it alive.
             seen.types.entry(provider.into()).or_default().insert(event_type.into(), sightings);
             seen.count += 1;
         } else {
-            seen.overflow += 1;
+            let others = seen.others.entry(provider.into());
+            others.or_insert_with(|| Sightings::begun(when)).add(verdict, when);
         }
     }
 
@@ -98,7 +100,7 @@ impl TypesSeen {
         let types = seen.types.into_iter().flat_map(|(provider, types)| {
             types.into_iter().map(move |(event_type, sightings)| (provider.clone(), event_type, sightings))
         });
-        Drained { types: types.collect(), overflow: seen.overflow }
+        Drained { types: types.collect(), others: seen.others.into_iter().collect() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
@@ -107,6 +109,10 @@ impl TypesSeen {
 }
 
 impl Sightings {
+    fn begun(first: Timestamp) -> Self {
+        Self { first, last: first, accepted: 0, filtered: 0, duplicates: 0 }
+    }
+
     fn add(&mut self, verdict: AnswerVerdict, when: Timestamp) {
         self.last = self.last.max(when);
         match verdict {
@@ -143,6 +149,9 @@ mod tests {
         }
         types.seen("stream", "made.up.0", AnswerVerdict::Accepted, Timestamp(2));
         let drained = types.drain();
-        assert_eq!((drained.types.len(), drained.overflow), (TYPES_MAX, 7));
+        assert_eq!(drained.types.len(), TYPES_MAX);
+        let rows = drained.into_rows();
+        let other = rows.iter().find(|row| row.event_type == OTHER_TYPE).expect("what found no room is kept");
+        assert_eq!((&*other.provider, &*other.verdict, other.count), ("stream", "accepted", 7));
     }
 }

@@ -100,9 +100,14 @@ impl Failure {
 
     /// A failure of I/O, with what was being done.
     pub fn io(doing: impl std::fmt::Display, error: &dyn std::error::Error) -> Self {
-        let causes = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
-        Self::new(Exit::Io, format!("{doing}: {}", causes.collect::<Vec<_>>().join(": ")))
+        Self::new(Exit::Io, format!("{doing}: {}", chain(error)))
     }
+}
+
+/// An error and everything that led to it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 impl From<EmbeddedError> for Failure {

@@ -3,14 +3,13 @@
 //! SIGTERM or SIGINT stops it in order; the second one at once, which loses nothing acknowledged,
 //! because nothing acknowledged is only in memory.
 
-use std::error::Error;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{ConfigArgs, Exit, Failure, configuration_to_run};
+use super::{ConfigArgs, Exit, Failure, chain, configuration_to_run};
 use crate::bridge::{Bridge, BridgeError};
 use crate::config::Config;
 use crate::spool::SpoolError;
@@ -127,16 +126,4 @@ pub(super) fn failure(error: BridgeError) -> Failure {
         | BridgeError::SpoolFailed(_) => Exit::Io,
     };
     Failure::new(exit, chain(&error))
-}
-
-/// An error and everything that led to it.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -9,10 +9,8 @@ const CODE_LINES_MAX: usize = 330;
 
 /// A crate or module, and the only places under `src/` that may name it.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("axum", &["source/webhook.rs", "source/sns.rs", "source/http.rs", "source/answer.rs", "admin/"]),
+    ("axum", &["source/webhook.rs", "source/http.rs", "admin/"]),
     ("rdkafka", &["sink/kafka"]),
-    ("aws_sdk_sqs", &["source/sqs.rs"]),
-    ("aws_sdk_sns", &["sink/sns.rs", "source/sns.rs"]),
     ("redb", &["spool/state"]),
 ];
 

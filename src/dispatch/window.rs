@@ -90,11 +90,6 @@ impl Window {
         self.bounds.records_max.saturating_sub(self.slots.len())
     }
 
-    /// How many bytes may be read now.
-    pub fn room_bytes(&self) -> usize {
-        self.bounds.bytes_max.saturating_sub(self.bytes)
-    }
-
     /// Takes in the next record to publish. Positions ascend.
     pub fn enter(&mut self, record: &Arc<Record>) -> Entrance {
         debug_assert!(record.position > self.read, "records enter in spool order");

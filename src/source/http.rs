@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -220,7 +220,7 @@ where
         tally.ambiguous_length();
         closing(problem(StatusCode::BAD_REQUEST, "the length of the body is stated in two ways"))
     } else {
-        match catch_panic(service.oneshot(request)).await {
+        match catch_panic(pin!(service.oneshot(request))).await {
             // The framing is followed up to a chunked request and not beyond it.
             Ok(Ok(response)) if chunked => closing(response),
             Ok(Ok(response)) => response,
@@ -235,9 +235,9 @@ where
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Panicked;
 
-/// Contains a panic: what the future owned is dropped, the connection lives on.
-pub(super) async fn catch_panic<F: Future>(future: F) -> Result<F::Output, Panicked> {
-    let mut future = pin!(future);
+/// Contains a panic: what the future owned is dropped with it, the connection lives on. Borrows the
+/// future, because one that is passed on by value takes its room twice.
+pub(super) async fn catch_panic<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Panicked> {
     std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),

@@ -6,6 +6,7 @@
 //! contain. The content type is not judged, because providers vary; the reason for a 401 goes to
 //! the metrics and not to the caller.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -110,7 +111,7 @@ enum Refused {
 impl Webhook {
     async fn answer(&self, request: Request) -> Response<Body> {
         let started = Instant::now();
-        let received = catch_panic(self.receive(request)).await;
+        let received = catch_panic(pin!(self.receive(request))).await;
         let response = match received.unwrap_or(Err(Refused::Panicked)) {
             Ok(received) => {
                 self.source.tally.acknowledged(started.elapsed());

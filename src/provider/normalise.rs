@@ -74,13 +74,22 @@ pub(super) fn is_signed_probe(definition: &Definition, body: &[u8]) -> bool {
 
 /// The id of content that carries none.
 pub(crate) fn digest_id(body: &[u8]) -> ByteString {
-    format!("sha256-{}", hex::encode(Sha256::digest(body))).into()
+    id_of(&Sha256::digest(body))
 }
 
 /// The same, where the type stands beside the body: providers send one body under several types.
 fn digest_id_beside(event_type: &str, body: &[u8]) -> ByteString {
     let digest = Sha256::new().chain_update(event_type).chain_update(b"\n").chain_update(body).finalize();
-    format!("sha256-{}", hex::encode(digest)).into()
+    id_of(&digest)
+}
+
+/// `sha256-` and the digest, written in place: every event without an id of its own comes by here.
+fn id_of(digest: &[u8]) -> ByteString {
+    let mut text = b"sha256-".to_vec();
+    let prefix_len = text.len();
+    text.resize(prefix_len + 2 * digest.len(), 0);
+    hex::encode_to_slice(digest, &mut text[prefix_len..]).expect("there is room for two digits a byte");
+    ByteString::try_from(text).expect("hexadecimal digits are ASCII")
 }
 
 /// Whether a text can be an event's type or id: 1 to 255 visible ASCII characters. Case, dots,

@@ -9,7 +9,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use fanbridge::event::{Delivery, Timestamp};
 use fanbridge::provider::{BodyLimits, Definition, Receipt, SigningSecret, builtin_named, verify};
+use fanbridge::source::connections::Connections;
 use fanbridge::source::http::{HttpLimits, serve};
+use fanbridge::telemetry::Metrics;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -46,7 +48,8 @@ pub async fn run(listen: SocketAddr, secret: &str, append: Option<Append>) -> an
     let router = Router::new().route("/in/bench", post(receive)).with_state(front);
     let listener = TcpListener::bind(listen).await?;
     println!("{}", listener.local_addr()?);
-    serve(listener, None, HTTP, router, CancellationToken::new()).await;
+    let connections = Connections::new("http", &Metrics::new());
+    serve(listener, None, HTTP, connections, router, CancellationToken::new()).await;
     Ok(())
 }
 

@@ -103,7 +103,7 @@ impl ClientContext for LineContext {
     fn error(&self, error: KafkaError, reason: &str) {
         // Each of these also comes as a log line, bar the ones that end a producer, and many times
         // a second: kept for whoever asks why the sink gives no answer.
-        tracing::debug!(sink = &*self.sink, "kafka: {error}: {reason}");
+        tracing::debug!(sink = &*self.sink, "kafka: {error}: {}", Shown(reason));
         self.complaint.note(error.rdkafka_error_code(), reason);
     }
 

@@ -167,6 +167,7 @@ impl Committer {
             .map_err(|error| Trouble::Broken(format!("cannot make a new segment durable: {error}")))?;
         let seed = header.seed();
         self.shared.view().catalogue.push(Segment::new(base, Some(seed), now.steady));
+        self.spend_free(HEADER_BYTES);
         self.active = Some(Active { file, seed, durable_len: HEADER_BYTES });
         self.leftover = false;
         Ok(seed)

@@ -82,7 +82,7 @@ fn low_free_space_refuses_before_the_disk_is_full() {
     world.disk.set_capacity(Some(20_000));
     world.second += 1;
     let mut answers = Vec::new();
-    while world.disk.used() < 14_000 {
+    while world.disk.used() < 12_000 {
         answers.extend(world.append(1));
         world.second += 1;
     }

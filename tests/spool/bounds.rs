@@ -87,11 +87,12 @@ fn low_free_space_refuses_before_the_disk_is_full() {
         world.second += 1;
     }
     assert!(is_stored(&answers));
-    for _ in 0..10 {
+    for _ in 0..20 {
         answers.extend(world.append(1));
         world.second += 1;
     }
-    assert_eq!(answers.last(), Some(&full("disk_low")));
+    // A short record may still fit where a long one does not.
+    assert!(answers.contains(&full("disk_low")));
     assert!(world.disk.used() <= 15_000, "what is to be left free is left free");
     world.disk.set_capacity(Some(60_000));
     world.second += 1;

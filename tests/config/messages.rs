@@ -254,7 +254,7 @@ fn properties_that_librdkafka_would_refuse_are_found_without_a_start_and_without
     );
     expect(
         &format!(
-            "{SOURCE}sinks: {{ b: {{ ‹kafka›: {{ brokers: env:BROKERS, tls: {{}}, sasl: {{ mechanism: OAUTHBEARER }} }} }} }}\n"
+            "{SOURCE}sinks: {{ b: {{ ‹kafka›: {{ brokers: env:BROKERS, properties: {{ sasl.mechanisms: OAUTHBEARER }} }} }} }}\n"
         ),
         "a Kafka sink that cannot work",
         "kafka property `sasl.oauthbearer.token.file`: missing: OAUTHBEARER needs the path of a file that holds the token",

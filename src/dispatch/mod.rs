@@ -49,6 +49,8 @@ const PUBLICATIONS_MAX: usize = 4;
 const COMMIT_EVERY: Duration = Duration::from_millis(50);
 /// How long a stopping dispatcher waits for a sink that settles nothing.
 const STALL_AT_STOP: Duration = Duration::from_secs(3);
+/// The pause after a read that failed for want of descriptors or memory.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How often lag and age are reported, and the loop gives a sign of life.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
 /// How long the loop may give none before the process is taken for hung: nothing it waits for,
@@ -58,14 +60,6 @@ const HUNG_AFTER: Duration = Duration::from_secs(60);
 /// Why a dispatcher stopped by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum DispatchError {
-    /// The log cannot be read.
-    #[error("sink `{sink}` cannot read the spool")]
-    Read {
-        /// The sink's name.
-        sink: String,
-        /// What happened.
-        source: ReadError,
-    },
     /// The cursor cannot be kept.
     #[error("sink `{sink}` cannot keep its cursor")]
     Commit {
@@ -173,8 +167,7 @@ impl Dispatcher {
     /// or the sink stalls, and commits.
     ///
     /// # Errors
-    /// When the log cannot be read or the cursor not be kept. The sink's own trouble never ends
-    /// a dispatcher.
+    /// When the cursor cannot be kept. The sink's own trouble never ends a dispatcher.
     pub async fn run(mut self, stop: CancellationToken, cut: CancellationToken) -> Result<(), DispatchError> {
         let mut reading: Option<Reading> = None;
         let mut committing: Option<Committing> = None;
@@ -184,7 +177,7 @@ impl Dispatcher {
         let mut stalled_at: Option<Instant> = None;
         loop {
             if reading.is_none() {
-                reading = self.read();
+                reading = self.read(Duration::ZERO);
             }
             if committing.is_none() && self.commit_is_due(last_commit) {
                 committing = Some(self.commit());
@@ -205,7 +198,10 @@ impl Dispatcher {
                     match batch {
                         Ok(batch) => self.take_in(batch),
                         Err(ReadError::Stopped) => self.exhausted = true,
-                        Err(source) => return Err(DispatchError::Read { sink: self.name.clone(), source }),
+                        Err(error @ ReadError::Io { .. }) => {
+                            tracing::error!(sink = self.name, %error, "cannot read the spool, trying again");
+                            reading = self.read(READ_AGAIN_AFTER);
+                        }
                     }
                 }
                 done = async { committing.as_mut().expect("guarded").await }, if committing.is_some() => {
@@ -222,15 +218,20 @@ impl Dispatcher {
         }
     }
 
-    /// Begins to read what follows, if there is room for it.
-    fn read(&self) -> Option<Reading> {
+    /// Begins to read what follows, if there is room for it, after a pause.
+    fn read(&self, pause: Duration) -> Option<Reading> {
         let records_max = self.window.room().min(BATCH_RECORDS_MAX);
         if self.exhausted || records_max == 0 || self.publications.len() >= PUBLICATIONS_MAX {
             return None;
         }
         let spool = self.spool.clone();
         let after = self.window.read();
-        Some(Box::pin(async move { spool.read(after, records_max, BATCH_BYTES_MAX).await }))
+        Some(Box::pin(async move {
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            spool.read(after, records_max, BATCH_BYTES_MAX).await
+        }))
     }
 
     /// Routes a batch and publishes what this sink takes of it.

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{DispatchError, Reader};
+use super::{DispatchError, READ_AGAIN_AFTER, Reader};
 use crate::event::{Entry, Position, Quarantined, Timestamp};
 use crate::spool::ReadError;
 use crate::spool::state::{NewDeadLetter, Progress, State, StateError};
@@ -25,7 +25,7 @@ const PASS_EVERY: Duration = Duration::from_secs(1);
 /// Runs until stopped.
 ///
 /// # Errors
-/// When the log cannot be read or the dead letters not be kept.
+/// When the dead letters cannot be kept.
 pub async fn keep(reader: Reader, stop: CancellationToken) -> Result<(), DispatchError> {
     let Reader { share, spool, state } = reader;
     let committing = |source| DispatchError::Commit { sink: CURSOR.to_owned(), source };
@@ -53,7 +53,11 @@ pub async fn keep(reader: Reader, stop: CancellationToken) -> Result<(), Dispatc
                         exhausted = true;
                         continue;
                     }
-                    Err(source) => return Err(DispatchError::Read { sink: CURSOR.to_owned(), source }),
+                    Err(error @ ReadError::Io { .. }) => {
+                        tracing::error!(%error, "cannot read the spool, trying again");
+                        tokio::time::sleep(READ_AGAIN_AFTER).await;
+                        continue;
+                    }
                 };
                 cursor = batch.through;
                 let now = Timestamp::from(SystemTime::now());

@@ -11,6 +11,7 @@ pub mod quarantine;
 pub mod resume;
 mod routes;
 pub mod settlement;
+mod suspects;
 pub mod window;
 
 use std::collections::VecDeque;
@@ -33,6 +34,7 @@ use crate::telemetry::Metrics;
 use gauges::Gauges;
 use routes::Routes;
 use settlement::Share;
+use suspects::Suspects;
 use window::{Bounds, Entrance, Window};
 
 /// Records published beyond the committed cursor, which bounds the duplicates after a crash; and
@@ -95,22 +97,6 @@ pub struct Dispatcher {
     started: Instant,
 }
 
-/// The records that may have been published before a restart: as many as a window holds, of those
-/// that were in the log by then.
-struct Suspects {
-    left: usize,
-    through: Position,
-}
-
-impl Suspects {
-    /// Whether the next record that this sink takes is one of them.
-    fn take(&mut self, position: Position) -> bool {
-        let is_one = self.left > 0 && position <= self.through;
-        self.left -= usize::from(is_one);
-        is_one
-    }
-}
-
 /// Where a reader of the log stands.
 pub struct Reader {
     /// Its part in the settlement, with its committed cursor.
@@ -157,7 +143,7 @@ impl Dispatcher {
             answered: Instant::now(),
             dead: Vec::new(),
             exhausted: false,
-            suspects: Suspects { left: BOUNDS.records_max, through: spool.head() },
+            suspects: Suspects::new(BOUNDS.records_max, spool.head()),
             started: Instant::now(),
             spool,
         }

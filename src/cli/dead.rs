@@ -73,8 +73,8 @@ struct ShowArgs {
 
 #[derive(Debug, clap::Args)]
 struct RedriveArgs {
-    /// This one; may be given more than once
-    #[arg(long = "id", value_name = "ID", conflicts_with_all = ["sink", "quarantined", "reason", "event_type", "all"])]
+    /// Their numbers, instead of a filter
+    #[arg(value_name = "ID", conflicts_with_all = ["sink", "quarantined", "reason", "event_type", "all"])]
     ids: Vec<u64>,
     #[command(flatten)]
     filter: FilterArgs,

@@ -93,7 +93,7 @@ async fn a_running_bridge_lists_shows_exports_redrives_and_drops() {
 
     let done = dead(&config, &["redrive", "--sink", "lake", "--yes"]).await;
     assert!(done.status.success() && said(&done).contains("redriven 2, kept 0"), "{}", said(&done));
-    let kept = dead(&config, &["redrive", "--id", "3", "--yes", "--format", "ndjson"]).await;
+    let kept = dead(&config, &["redrive", "3", "--yes", "--format", "ndjson"]).await;
     assert_eq!((kept.status.code(), &lines(&kept)[0]["reason"]), (Some(1), &Value::from("json")));
 
     let dropped = dead(&config, &["drop", "3", "4", "--yes"]).await;

@@ -18,7 +18,7 @@ use tokio::sync::RwLock;
 
 use crate::contract;
 use crate::kafka_setup::{Consuming, sink};
-use crate::seen::{Reader, Seen, large_record, publish_until_settled, record};
+use crate::seen::{Reader, Seen, assert_put_off, large_record, publish_until_settled, record};
 
 /// Shared by tests that need the broker as it is, exclusive for those that disturb it.
 static BROKER: RwLock<()> = RwLock::const_new(());
@@ -215,9 +215,7 @@ async fn a_missing_topic_holds_its_records_and_heals_within_two_seconds_of_its_c
     let other = cluster.create("other", &[]).await;
     let topic = cluster.name("t");
     let outcomes = sink.publish([batch(&topic, 0..2), batch(&other, 0..2)].concat()).await;
-    for outcome in &outcomes[..2] {
-        assert!(matches!(outcome, Outcome::Retry(reason) if reason.word == "unknown_topic"), "{outcome:?}");
-    }
+    assert_put_off(&outcomes[..2], "unknown_topic");
     assert_eq!(outcomes[2..], [Outcome::Accepted, Outcome::Accepted]);
     cluster.create("t", &[]).await;
     let created = Instant::now();

@@ -65,6 +65,17 @@ pub fn large_record(topic: &str, position: u64, key: &str, bytes: usize) -> Arc<
     record
 }
 
+/// Asserts that a batch of one key goes again, for the reason `word`.
+///
+/// That is the first record's reason. Each one behind it has the same, or was held: the client may
+/// report the first while the batch is still being handed over.
+pub fn assert_put_off(outcomes: &[Outcome], word: &str) {
+    for (index, outcome) in outcomes.iter().enumerate() {
+        let expected = |reason: &Reason| reason.word == word || (index > 0 && reason.word == "held");
+        assert!(matches!(outcome, Outcome::Retry(reason) if expected(reason)), "{index}: {outcomes:?}");
+    }
+}
+
 /// Publishes as a dispatcher does: what goes again is published again, in order, until every
 /// record is accepted or rejected. Returns the last outcomes and every reason to go again.
 pub async fn publish_until_settled(sink: &dyn Sink, batch: Vec<Arc<Record>>) -> (Vec<Outcome>, Vec<Reason>) {

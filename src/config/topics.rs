@@ -25,7 +25,9 @@ impl Config {
 /// The topics that events of these sources go to, in order of their names.
 ///
 /// Under `all` these are the topics of every family, that of unclassified types among them,
-/// because types may come that no catalogue knows; under a list those of the listed types.
+/// because types may come that no catalogue knows. Under a list they are those of each listed type
+/// at each source: a selection names types and no providers, so a source may also bring a type that
+/// only another one's catalogue knows, and gives it the family by its own catalogue's rule.
 pub(super) fn topics(
     sources: &[SourceConfig],
     bridge: &Selection,
@@ -38,11 +40,7 @@ pub(super) fn topics(
         let catalogue = &source.definition.catalogue;
         let families: BTreeSet<String> = match &listed {
             None => catalogue.families().map(ToString::to_string).collect(),
-            Some(types) => types
-                .iter()
-                .filter(|name| can_bring(source, sources, name))
-                .map(|name| catalogue.family_of(name).to_string())
-                .collect(),
+            Some(types) => types.iter().map(|name| catalogue.family_of(name).to_string()).collect(),
         };
         for family in families {
             let provider = &source.definition.provider;
@@ -61,10 +59,4 @@ fn listed<'s>(bridge: &'s Selection, sink: &'s Selection) -> Option<Vec<&'s str>
     };
     let both = |name: &&str| bridge.takes(name) && sink.takes(name);
     Some(types.iter().map(String::as_str).filter(both).collect())
-}
-
-/// Whether a type may come through this source: it is catalogued there, or nowhere.
-fn can_bring(source: &SourceConfig, sources: &[SourceConfig], name: &str) -> bool {
-    let catalogued = |source: &SourceConfig| source.definition.catalogue.find(name).is_some();
-    catalogued(source) || !sources.iter().any(catalogued)
 }

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use fanbridge::admit::{SourceView, admit};
+use fanbridge::config::{Config, SourceConfig};
+use fanbridge::event::{Event, Stated, Timestamp, Verdict, Verified};
 use fanbridge::selection::Selection;
 use proptest::prelude::*;
 
@@ -95,4 +98,82 @@ fn topics_are_those_of_the_listed_types_or_of_every_family() {
     let topics = config.topics(&config.sinks[0]);
     assert_eq!(topics.len(), config.sources[0].definition.catalogue.families().len());
     assert!(topics.iter().any(|topic| topic.name == "stream.unclassified"));
+}
+
+/// Three sources, and a list of types that each of them knows one of.
+const SEVERAL: &str = "\
+providers:
+  acme:
+    signature: { scheme: hmac-sha256, header: Acme-Signature }
+    event: { type: { pointers: [/type] } }
+    families: { invoices: { types: { invoice.paid: {} } } }
+sources:
+  a: { provider: stream, secrets: [env:SECRET] }
+  b: { provider: fastpix, secrets: [env:FASTPIX], custom_types: [video.media.archived] }
+  c: { provider: acme, secrets: [env:SECRET] }
+select: [call.created, video.media.archived, invoice.paid]
+sinks:
+  lake: { file: { dir: lake } }
+  media: { file: { dir: media }, select: [video.media.archived], topic: \"{source}.{family}\" }
+";
+
+#[test]
+fn a_listed_type_has_a_topic_at_every_source_also_where_only_another_one_knows_it() {
+    let config = read(SEVERAL).expect("valid").config;
+    let [lake, media] = [0, 1].map(|sink| topic_names(&config, sink));
+    assert_eq!(
+        lake,
+        [
+            "acme.invoices",
+            "acme.unclassified",
+            "fastpix.media",
+            "fastpix.unclassified",
+            "stream.unclassified",
+            "stream.video.call-lifecycle",
+        ]
+    );
+    assert_eq!(media, ["a.unclassified", "b.media", "c.unclassified"]);
+}
+
+#[test]
+fn every_event_that_is_admitted_goes_to_a_topic_that_was_listed() {
+    let listed = read(SEVERAL).expect("valid").config;
+    let all = SEVERAL.replace("select: [call.created, video.media.archived, invoice.paid]", "select: all");
+    let all = read(&all).expect("valid").config;
+    let types = ["call.created", "call.recording_paused", "video.media.archived", "invoice.paid", "x.y", "x"];
+    for (config, admitted) in [(&listed, 3 * 3), (&all, 3 * types.len())] {
+        let events: Vec<Event> = (config.sources.iter())
+            .flat_map(|source| types.map(|name| admitted_event(config, source, name)))
+            .flatten()
+            .collect();
+        assert_eq!(events.len(), admitted);
+        for (index, sink) in config.sinks.iter().enumerate() {
+            let names = topic_names(config, index);
+            for event in events.iter().filter(|event| sink.selection.takes(&event.event_type)) {
+                let topic = sink.topic.render(&event.provider, &event.family, &event.intake);
+                assert!(names.contains(&topic), "{topic} of {} is not in {names:?}", event.event_type);
+            }
+        }
+    }
+}
+
+fn topic_names(config: &Config, sink: usize) -> Vec<String> {
+    config.topics(&config.sinks[sink]).into_iter().map(|topic| topic.name).collect()
+}
+
+/// What an authentic delivery of a type becomes at a source, if it is not filtered.
+fn admitted_event(config: &Config, source: &SourceConfig, event_type: &str) -> Option<Event> {
+    let view = SourceView::new(source.definition.clone(), source.name.clone(), source.event_source());
+    let verified = Verified {
+        body: format!(r#"{{"type":"{event_type}","id":"1"}}"#).into(),
+        stated: Stated::default(),
+        secret: 0,
+        skew_seconds: None,
+        arrived: Timestamp(1_763_709_600_000_000_000),
+    };
+    match admit(&view, verified, &config.selection) {
+        Verdict::Accept(event) => Some(event),
+        Verdict::Filter(_) => None,
+        Verdict::Quarantine(quarantined) => panic!("{quarantined:?}"),
+    }
 }

@@ -2,11 +2,12 @@
 //!
 //! [`load()`] makes it from text, in three steps: `tree` reads YAML and remembers where everything
 //! stands, `shape` checks keys and forms against the types of [`mod@file`], and the checks of meaning
-//! (`load`, `sources`, `select`, `sinks`) turn what is left into a [`Config`]. All problems of all
+//! (`load`, `sources`, `select`, `sinks`, `kafka`) turn what is left into a [`Config`]. All problems of all
 //! steps are in one [`Report`]. Nothing here opens, binds or writes anything.
 
 pub mod embedded;
 pub mod file;
+mod kafka;
 mod load;
 mod nearest;
 mod place;

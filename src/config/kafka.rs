@@ -1,35 +1,29 @@
-//! The checks of a Kafka sink: brokers, how to reach them, properties that keep the guarantees.
+//! The checks of a Kafka sink: its brokers, how they are reached, who it is to them, and properties
+//! that keep the guarantees.
 
 use std::collections::BTreeMap;
 
 use secrecy::SecretString;
 
-use super::KafkaConfig;
-use super::file::{ByName, KafkaFile, KafkaTlsFile, SaslFile};
+use super::file::{ByName, KafkaFile, KafkaTlsFile, Mechanism, SaslFile};
 use super::load::Check;
 use super::place::Path;
-use super::text::Setting;
+use super::text::{Reference, Setting};
+use super::{BearerToken, KafkaConfig};
 use crate::sink::kafka;
 
 /// Properties that hold a secret, and so are references.
-const SECRET_PROPERTIES: [&str; 7] = [
-    "sasl.password",
-    "ssl.key.password",
-    "ssl.keystore.password",
-    "ssl.key.pem",
-    "sasl.oauthbearer.client.secret",
-    "sasl.oauthbearer.assertion.private.key.pem",
-    "sasl.oauthbearer.assertion.private.key.passphrase",
-];
+const SECRET_PROPERTIES: [&str; 4] =
+    ["sasl.password", "ssl.key.password", "ssl.keystore.password", "ssl.key.pem"];
 
 impl Check<'_> {
     pub(super) fn kafka(&mut self, file: &KafkaFile, at: &Path) -> Option<KafkaConfig> {
         let mut properties = BTreeMap::new();
-        self.security(file, &mut properties, at);
+        let token = self.security(file, &mut properties, at);
         self.properties(&file.properties, &mut properties, &at.key("properties"));
         let brokers = self.brokers(file.brokers.as_ref()?, &at.key("brokers"))?;
         let properties = properties.into_iter().collect();
-        let config = KafkaConfig { brokers, properties, structured: file.structured };
+        let config = KafkaConfig { brokers, properties, token, structured: file.structured };
         if let Err(unusable) = kafka::check(&config) {
             self.error_at_key(at, "a Kafka sink that cannot work", unusable.to_string());
         }
@@ -49,10 +43,15 @@ impl Check<'_> {
         Some(brokers)
     }
 
-    /// The shorthands `tls` and `sasl` as librdkafka properties.
-    fn security(&mut self, file: &KafkaFile, properties: &mut BTreeMap<String, SecretString>, at: &Path) {
+    /// The shorthands `tls` and `sasl` as librdkafka properties; the token, which is none.
+    fn security(
+        &mut self,
+        file: &KafkaFile,
+        properties: &mut BTreeMap<String, SecretString>,
+        at: &Path,
+    ) -> Option<BearerToken> {
         let protocol = match (&file.tls, &file.sasl) {
-            (None, None) => return,
+            (None, None) => return None,
             (Some(_), None) => "ssl",
             (None, Some(_)) => "sasl_plaintext",
             (Some(_), Some(_)) => "sasl_ssl",
@@ -61,12 +60,17 @@ impl Check<'_> {
         if let Some(tls) = &file.tls {
             self.tls_properties(tls, properties, &at.key("tls"));
         }
-        if let Some(sasl) = &file.sasl {
-            self.sasl_properties(sasl, properties, &at.key("sasl"));
-            if file.tls.is_none() {
-                let label =
-                    "the password and every event cross the network in the clear; add `tls: {}`".into();
-                self.warning(&at.key("sasl"), "SASL without TLS", label);
+        let (sasl, at) = (file.sasl.as_ref()?, at.key("sasl"));
+        if file.tls.is_none() {
+            let label = "who listens learns every event, and the password or the token; add `tls: {}`".into();
+            self.warning(&at, "SASL without TLS", label);
+        }
+        properties.insert("sasl.mechanisms".into(), sasl.mechanism.name().into());
+        match sasl.mechanism {
+            Mechanism::OauthBearer => self.bearer_token(sasl, &at),
+            Mechanism::Plain | Mechanism::ScramSha256 | Mechanism::ScramSha512 => {
+                self.name_and_password(sasl, properties, &at);
+                None
             }
         }
     }
@@ -94,17 +98,53 @@ impl Check<'_> {
         properties.extend(password.map(|password| ("ssl.key.password".into(), password)));
     }
 
-    fn sasl_properties(
+    fn name_and_password(
         &mut self,
         sasl: &SaslFile,
         properties: &mut BTreeMap<String, SecretString>,
         at: &Path,
     ) {
-        properties.insert("sasl.mechanisms".into(), sasl.mechanism.name().into());
+        self.proof(sasl, &["username", "password"], &["token"], at);
         let username = sasl.username.as_ref().and_then(|name| self.setting(name, &at.key("username")));
         let password = sasl.password.as_ref().and_then(|kept| self.secret(kept, &at.key("password")));
         properties.extend(username.map(|username| ("sasl.username".into(), username)));
         properties.extend(password.map(|password| ("sasl.password".into(), password)));
+    }
+
+    fn bearer_token(&mut self, sasl: &SaslFile, at: &Path) -> Option<BearerToken> {
+        self.proof(sasl, &["token"], &["username", "password"], at);
+        let (kept, at) = (sasl.token.as_ref()?, at.key("token"));
+        let text = self.secret(kept, &at)?;
+        let token = match kept {
+            Reference::File(path) => BearerToken::File(path.clone()),
+            Reference::Env(_) => BearerToken::Fixed(text),
+        };
+        Some(token)
+    }
+
+    /// Reports what a mechanism needs and has not got, and what it has no use for.
+    fn proof(&mut self, sasl: &SaslFile, needed: &[&str], idle: &[&str], at: &Path) {
+        let mechanism = sasl.mechanism.name();
+        let given = |key: &str| match key {
+            "username" => sasl.username.is_some(),
+            "password" => sasl.password.is_some(),
+            _ => sasl.token.is_some(),
+        };
+        for key in needed.iter().filter(|key| !given(key)) {
+            if !self.is_reported(&at.key(key)) {
+                self.error_at_key(at, &format!("missing key `{key}`"), format!("{mechanism} needs `{key}`"));
+            }
+        }
+        for key in idle.iter().filter(|key| given(key)) {
+            let label = format!("{mechanism} has no use for it: it takes `{}`", needed.join("` and `"));
+            self.error_at_key(&at.key(key), &format!("`{key}` in vain"), label);
+        }
+    }
+
+    /// Whether a value was there that could not be read.
+    fn is_reported(&self, at: &Path) -> bool {
+        let path = at.to_string();
+        self.report.problems().iter().any(|problem| problem.path == path)
     }
 
     fn properties(

@@ -175,8 +175,19 @@ pub struct KafkaConfig {
     pub brokers: String,
     /// Any librdkafka property, checked by librdkafka at start. Values may be secrets.
     pub properties: Vec<(String, SecretString)>,
+    /// What OAUTHBEARER shows the brokers; set if and only if that is the SASL mechanism.
+    pub token: Option<BearerToken>,
     /// Structured mode (one JSON document) instead of binary mode (attributes as headers).
     pub structured: bool,
+}
+
+/// An OAuth bearer token, and how long it holds good.
+#[derive(Clone, Debug)]
+pub enum BearerToken {
+    /// In a file that something else keeps fresh: read again and again.
+    File(PathBuf),
+    /// As it was at start.
+    Fixed(SecretString),
 }
 
 /// A directory of JSON Lines files, one directory per topic.

@@ -252,13 +252,44 @@ fn properties_that_librdkafka_would_refuse_are_found_without_a_start_and_without
         "`security.protocol` cannot be used",
         "Invalid value \"***\" for configuration property \"security.protocol\"",
     );
-    expect(
-        &format!(
-            "{SOURCE}sinks: {{ b: {{ ‹kafka›: {{ brokers: env:BROKERS, properties: {{ sasl.mechanisms: OAUTHBEARER }} }} }} }}\n"
+    let token =
+        "write it as `sasl: { mechanism: OAUTHBEARER, token: file:PATH }`; the file is kept fresh by others";
+    expect(&kafka("‹sasl.mechanisms›: OAUTHBEARER"), "`sasl.mechanisms` cannot be used", token);
+    expect(&kafka("‹sasl.oauthbearer.method›: oidc"), "`sasl.oauthbearer.method` cannot be set", token);
+}
+
+#[test]
+fn a_mechanism_gets_what_it_proves_and_nothing_else() {
+    let sasl = |sasl: &str| {
+        format!("{SOURCE}sinks: {{ b: {{ kafka: {{ brokers: env:BROKERS, tls: {{}}, {sasl} }} }} }}\n")
+    };
+    for (what, title, label) in [
+        ("‹sasl›: { username: u }", "missing key `password`", "SCRAM-SHA-512 needs `password`"),
+        (
+            "‹sasl›: { password: env:TOKEN, username: }",
+            "missing key `username`",
+            "SCRAM-SHA-512 needs `username`",
         ),
-        "a Kafka sink that cannot work",
-        "kafka property `sasl.oauthbearer.token.file`: missing: OAUTHBEARER needs the path of a file that holds the token",
-    );
+        (
+            "sasl: { username: u, password: env:TOKEN, ‹token›: env:TOKEN }",
+            "`token` in vain",
+            "SCRAM-SHA-512 has no use for it: it takes `username` and `password`",
+        ),
+        ("‹sasl›: { mechanism: OAUTHBEARER }", "missing key `token`", "OAUTHBEARER needs `token`"),
+        (
+            "sasl: { mechanism: OAUTHBEARER, token: env:TOKEN, ‹username›: u }",
+            "`username` in vain",
+            "OAUTHBEARER has no use for it: it takes `token`",
+        ),
+        (
+            "sasl: { mechanism: OAUTHBEARER, token: ‹file:/missing› }",
+            "a reference that leads nowhere",
+            "cannot read /missing: entity not found",
+        ),
+    ] {
+        expect(&sasl(what), title, label);
+        assert_eq!(problems(&sasl(what).replace(['‹', '›'], "")).problems().len(), 1, "{what}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Secrets: read from where they are kept, checked, and never shown.
 
-use fanbridge::config::Output;
+use fanbridge::config::{BearerToken, Output};
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
 
@@ -121,6 +121,27 @@ fn shorthands_for_brokers_become_properties() {
 }
 
 #[test]
+fn a_token_in_a_file_stays_there_and_one_in_a_variable_is_read_once() {
+    for (kept, is_file) in [("file:/secret", true), ("env:TOKEN", false)] {
+        let text = format!(
+            "{SOURCE}sinks: {{ b: {{ kafka: {{ brokers: env:BROKERS, tls: {{}}, sasl: {{ mechanism: OAUTHBEARER, token: {kept} }} }} }} }}\n"
+        );
+        let loaded = read(&text).expect("valid");
+        let Output::Kafka(kafka) = &loaded.config.sinks[0].output else { panic!("a Kafka sink") };
+        match &kafka.token {
+            Some(BearerToken::File(path)) => assert!(is_file && path.to_str() == Some("/secret")),
+            Some(BearerToken::Fixed(token)) => {
+                assert!(!is_file && token.expose_secret() == "token-canary-token-canary");
+            }
+            None => panic!("no token"),
+        }
+        let names: Vec<&str> = kafka.properties.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["sasl.mechanisms", "security.protocol"]);
+        assert!(!format!("{:?}", loaded.config).contains("token-canary"));
+    }
+}
+
+#[test]
 fn no_secret_is_ever_shown() {
     let canary = "hunter2-canary-hunter2";
     let misplaced = [
@@ -134,6 +155,9 @@ fn no_secret_is_ever_shown() {
         format!("{SOURCE}admin: {{ token: {canary} }}\n"),
         format!("{SOURCE}sinks: {{ b: {{ kafka: {{ sasl: {{ username: u, password: {canary} }} }} }} }}\n"),
         format!("{SOURCE}sinks: {{ b: {{ kafka: {{ tls: {{ key_password: {canary} }} }} }} }}\n"),
+        format!(
+            "{SOURCE}sinks: {{ b: {{ kafka: {{ sasl: {{ mechanism: OAUTHBEARER, token: {canary} }} }} }} }}\n"
+        ),
         format!(
             "{SOURCE}sinks: {{ b: {{ kafka: {{ properties: {{ ssl.key.password: {canary}, acks: 1 }} }} }} }}\n"
         ),

@@ -53,8 +53,12 @@ async fn the_kafka_sink_keeps_the_contract_on_a_mock_cluster() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_structured_sink_writes_one_document_with_the_body_verbatim() {
     let (_cluster, brokers) = cluster(&["t"]);
-    let config =
-        fanbridge::config::KafkaConfig { brokers: brokers.clone(), properties: Vec::new(), structured: true };
+    let config = fanbridge::config::KafkaConfig {
+        brokers: brokers.clone(),
+        properties: Vec::new(),
+        token: None,
+        structured: true,
+    };
     let sink = fanbridge::sink::kafka::KafkaSink::new("lake", &config).unwrap();
     let sent = record("t", 1, Some("key"));
     let body = sent.event.body.clone();

@@ -14,7 +14,7 @@ use crate::seen::{Reader, Seen};
 
 pub fn sink(brokers: &str, properties: &[(&str, &str)]) -> KafkaSink {
     let properties = properties.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-    let config = KafkaConfig { brokers: brokers.into(), properties, structured: false };
+    let config = KafkaConfig { brokers: brokers.into(), properties, token: None, structured: false };
     KafkaSink::new("lake", &config).unwrap()
 }
 

@@ -61,23 +61,22 @@ pub struct KafkaTlsFile {
     pub key_password: Option<Reference>,
 }
 
-/// SASL with a user's name and password.
+/// Who fanbridge is to the brokers: a user's name and password, or a token.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct SaslFile {
-    /// How the password is proved.
-    #[serde(default)]
+    /// How it is proved.
     pub mechanism: Mechanism,
-    /// The user's name.
-    #[schemars(required)]
+    /// The user's name; not for OAUTHBEARER.
     pub username: Option<Setting>,
-    /// The user's password.
-    #[schemars(required)]
+    /// The user's password; not for OAUTHBEARER.
     pub password: Option<Reference>,
+    /// The bearer token, for OAUTHBEARER only. A file is read again every minute.
+    pub token: Option<Reference>,
 }
 
 /// A SASL mechanism.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum Mechanism {
     /// The password itself, so only over TLS.
@@ -90,6 +89,9 @@ pub enum Mechanism {
     #[default]
     #[serde(rename = "SCRAM-SHA-512")]
     ScramSha512,
+    /// An OAuth token (RFC 7628), itself, so only over TLS.
+    #[serde(rename = "OAUTHBEARER")]
+    OauthBearer,
 }
 
 impl Mechanism {
@@ -99,6 +101,7 @@ impl Mechanism {
             Self::Plain => "PLAIN",
             Self::ScramSha256 => "SCRAM-SHA-256",
             Self::ScramSha512 => "SCRAM-SHA-512",
+            Self::OauthBearer => "OAUTHBEARER",
         }
     }
 }

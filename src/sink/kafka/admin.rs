@@ -2,25 +2,28 @@
 //! the running bridge, which never creates a topic.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::error::Error;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::client::{ClientContext, DefaultClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext};
 
 use super::settings::Settings;
-use super::{KafkaSinkError, cannot_start};
-use crate::config::KafkaConfig;
+use super::{KafkaSinkError, cannot_start, complaint, oauth};
+use crate::config::{BearerToken, KafkaConfig};
 
 /// Lets the broker choose partitions or replicas.
 const BROKERS_DEFAULT: i32 = -1;
 
 /// A cluster, as its administrator sees it.
 pub struct KafkaAdmin {
-    client: AdminClient<DefaultClientContext>,
+    /// Asks the questions. An administrator's client keeps to itself why it reaches no broker, and
+    /// takes no token; a producer does both.
+    producer: BaseProducer<Listener>,
     settings: Settings,
     brokers: String,
     timeout: Duration,
@@ -41,6 +44,9 @@ pub enum KafkaAdminError {
     /// The client could not be made: the configuration has to change.
     #[error(transparent)]
     Sink(#[from] KafkaSinkError),
+    /// It has to be done by other means.
+    #[error("{0}")]
+    Unable(&'static str),
     /// The cluster did not answer, or not as hoped; it may later.
     #[error("kafka at {brokers}: {problem}")]
     Cluster {
@@ -58,14 +64,9 @@ impl KafkaAdmin {
     /// When a property cannot be used.
     pub fn new(config: &KafkaConfig, timeout: Duration) -> Result<Self, KafkaAdminError> {
         let settings = Settings::new(config).map_err(KafkaSinkError::from)?;
-        if settings.token_file.is_some() {
-            return Err(KafkaAdminError::Cluster {
-                brokers: config.brokers.clone(),
-                problem: "an OAuth token cannot be used for questions about topics".into(),
-            });
-        }
-        let client = settings.admin().create().map_err(cannot_start)?;
-        Ok(Self { client, settings, brokers: config.brokers.clone(), timeout })
+        let listener = Listener { token: settings.token.clone(), ..Listener::default() };
+        let producer = settings.admin().create_with_context(listener).map_err(cannot_start)?;
+        Ok(Self { producer, settings, brokers: config.brokers.clone(), timeout })
     }
 
     /// All topics of the cluster that these credentials may see. Blocks.
@@ -73,9 +74,12 @@ impl KafkaAdmin {
     /// # Errors
     /// When no broker answers in time.
     pub fn topics(&self) -> Result<BTreeMap<String, TopicShape>, KafkaAdminError> {
+        if self.settings.token.is_some() {
+            self.listen(|heard| heard.token_shown);
+        }
         // All of them: asking for one by name would make a broker with auto-creation create it.
         let metadata =
-            self.client.inner().fetch_metadata(None, self.timeout).map_err(|error| self.failed(&error))?;
+            self.producer.client().fetch_metadata(None, self.timeout).map_err(|error| self.failed(&error))?;
         let shape = |topic: &rdkafka::metadata::MetadataTopic| TopicShape {
             partitions: topic.partitions().len(),
             replication: topic.partitions().first().map_or(0, |partition| partition.replicas().len()),
@@ -93,13 +97,18 @@ impl KafkaAdmin {
     /// something did; a topic that somebody else created meanwhile is no failure.
     ///
     /// # Errors
-    /// When the request as a whole fails.
+    /// When the request as a whole fails, or would need a token.
     pub async fn create(
         &self,
         names: &[&str],
         partitions: Option<u16>,
         replication: Option<u16>,
     ) -> Result<Vec<(String, Option<String>)>, KafkaAdminError> {
+        if self.settings.token.is_some() {
+            return Err(KafkaAdminError::Unable(NO_TOKEN_TO_CREATE));
+        }
+        let client: AdminClient<DefaultClientContext> =
+            self.settings.admin().create().map_err(cannot_start)?;
         let number = |given: Option<u16>| given.map_or(BROKERS_DEFAULT, i32::from);
         let topics: Vec<_> = names
             .iter()
@@ -107,8 +116,7 @@ impl KafkaAdmin {
             .collect();
         let options =
             AdminOptions::new().request_timeout(Some(self.timeout)).operation_timeout(Some(self.timeout));
-        let results =
-            self.client.create_topics(&topics, &options).await.map_err(|error| self.failed(&error))?;
+        let results = client.create_topics(&topics, &options).await.map_err(|error| self.failed(&error))?;
         Ok(results
             .into_iter()
             .map(|result| match result {
@@ -122,43 +130,73 @@ impl KafkaAdmin {
         let code = error.rdkafka_error_code();
         let problem = code.map_or_else(|| error.to_string(), |code| code.to_string());
         let problem = match code {
-            Some(RDKafkaErrorCode::BrokerTransportFailure) => self.why_unreachable().unwrap_or(problem),
+            Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::OperationTimedOut) => {
+                self.why_unreachable().unwrap_or(problem)
+            }
             _ => problem,
         };
         KafkaAdminError::Cluster { brokers: self.brokers.clone(), problem }
     }
 
-    /// Why no broker can be reached (refused, wrong password, unknown certificate): an
-    /// administrator's client keeps that to itself, a producer tells.
+    /// Why no broker can be reached: refused, wrong password, unknown certificate.
     fn why_unreachable(&self) -> Option<String> {
-        let producer: BaseProducer<Listener> =
-            self.settings.admin().create_with_context(Listener::default()).ok()?;
+        self.listen(|heard| heard.complaint.is_some());
+        self.producer.context().heard().complaint.clone()
+    }
+
+    /// Lets the client say what it has to say, until that is enough or takes too long.
+    fn listen(&self, enough: impl Fn(&Heard) -> bool) {
         let deadline = Instant::now() + LISTEN;
-        while Instant::now() < deadline {
-            producer.poll(Duration::from_millis(50));
-            let heard = producer.context().heard.lock().unwrap_or_else(PoisonError::into_inner);
-            if heard.is_some() {
-                return heard.clone();
-            }
+        while !enough(&self.producer.context().heard()) && Instant::now() < deadline {
+            self.producer.poll(Duration::from_millis(50));
         }
-        None
     }
 }
 
-/// How long to wait for a producer's first complaint.
+/// How long to wait for a client's first complaint, or its request for a token.
 const LISTEN: Duration = Duration::from_secs(2);
+const NO_TOKEN_TO_CREATE: &str = "topics cannot be created with an OAuth token; \
+    create them with the cluster's own tools: `fanbridge topics plan` lists what is missing";
 
-/// Keeps a producer's first complaint.
+/// Keeps a client's first complaint, and shows its token when it is asked to.
 #[derive(Default)]
 struct Listener {
-    heard: Mutex<Option<String>>,
+    token: Option<BearerToken>,
+    heard: Mutex<Heard>,
+}
+
+#[derive(Default)]
+struct Heard {
+    complaint: Option<String>,
+    token_shown: bool,
+}
+
+impl Listener {
+    fn note(&self, reason: &str) {
+        self.heard().complaint.get_or_insert_with(|| complaint::explained(reason));
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl ClientContext for Listener {
-    fn log(&self, _level: RDKafkaLogLevel, _kind: &str, _line: &str) {}
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, kind: &str, line: &str) {
+        if let Some(reason) = complaint::in_log_line(level, kind, line) {
+            self.note(reason);
+        }
+    }
 
     fn error(&self, _error: KafkaError, reason: &str) {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| reason.to_owned());
+        self.note(reason);
+    }
+
+    fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.heard().token_shown = true;
+        Ok(oauth::token(self.token.as_ref().ok_or(oauth::NO_TOKEN)?)?)
     }
 }
 
@@ -166,4 +204,22 @@ impl ProducerContext for Listener {
     type DeliveryOpaque = ();
 
     fn delivery(&self, _result: &DeliveryResult<'_>, (): ()) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn creating_topics_with_a_token_is_refused_with_what_to_do_instead() {
+        let config = KafkaConfig {
+            brokers: "127.0.0.1:1".into(),
+            properties: vec![("sasl.mechanisms".into(), "OAUTHBEARER".into())],
+            token: Some(BearerToken::Fixed("opaque".into())),
+            structured: false,
+        };
+        let admin = KafkaAdmin::new(&config, Duration::from_millis(100)).expect("a client");
+        let refused = admin.create(&["t"], None, None).await.expect_err("no way to show the token");
+        assert!(refused.to_string().contains("`fanbridge topics plan`"), "{refused}");
+    }
 }

@@ -3,11 +3,47 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rdkafka::config::RDKafkaLogLevel as Level;
 use rdkafka::error::RDKafkaErrorCode as Code;
 
-/// How long a complaint counts. The client repeats itself at least every few seconds while it
-/// cannot connect.
-const HOLDS_GOOD: Duration = Duration::from_secs(30);
+/// How long a complaint counts. While it cannot connect the client says something new at once, and
+/// repeats what does not change every 30 s, when its next attempt has failed; one attempt may take 10 s.
+const HOLDS_GOOD: Duration = Duration::from_secs(60);
+
+/// What clients that are turned away say, in parts of their words, and what that means in words of
+/// the configuration. The first that fits counts.
+const MEANINGS: &[(&str, &str)] = &[
+    (
+        "certificate verify failed",
+        "the broker's certificate is not signed by an authority in `tls.ca`, or is for another host",
+    ),
+    ("alert bad certificate", CLIENT_CERTIFICATE),
+    ("alert certificate", CLIENT_CERTIFICATE),
+    ("alert unknown ca", CLIENT_CERTIFICATE),
+    ("SSL handshake failed", "the port may not speak TLS"),
+    ("SASL authentication error", "the broker refuses what `sasl` shows it"),
+    ("mechanism handshake failed", "the broker does not offer this `sasl.mechanism`"),
+    ("in state APIVERSION_QUERY", "the broker hangs up: its port may want `tls`"),
+    ("Disconnected", "the broker hangs up: it may want `sasl`"),
+];
+const CLIENT_CERTIFICATE: &str = "the broker wants a client it knows: `tls.certificate` and `tls.key`";
+
+/// What the client says, with what it means before it.
+pub(super) fn explained(reason: &str) -> String {
+    match MEANINGS.iter().find(|(part, _)| reason.contains(part)) {
+        Some((_, meaning)) => format!("{meaning}: {reason}"),
+        None => reason.to_owned(),
+    }
+}
+
+/// The complaint in a log line, if it is one that the client does not also report as an error: of
+/// a connection that the broker closes, it only logs.
+pub(super) fn in_log_line<'l>(level: Level, kind: &str, line: &'l str) -> Option<&'l str> {
+    let only_logged = matches!(level, Level::Warning | Level::Notice | Level::Info);
+    // The thread's name goes before the broker's, which is mostly the same.
+    let reason = line.split_once("]: ").map_or(line, |(_, reason)| reason);
+    (only_logged && kind == "FAIL").then_some(reason)
+}
 
 /// The last complaint of a client, if it is not old.
 #[derive(Debug, Default)]
@@ -18,7 +54,7 @@ impl Complaint {
     pub fn note(&self, code: Option<Code>, reason: &str) {
         if code != Some(Code::AllBrokersDown) {
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some((Instant::now(), reason.to_owned()));
+                Some((Instant::now(), explained(reason)));
         }
     }
 
@@ -43,5 +79,14 @@ mod tests {
         assert_eq!(complaint.last(), Some("failed to resolve `kafka`".into()));
         complaint.0.lock().expect("not poisoned").as_mut().expect("noted").0 -= HOLDS_GOOD;
         assert_eq!(complaint.last(), None);
+    }
+    #[test]
+    fn what_is_only_logged_is_a_complaint_without_the_threads_name() {
+        let line = "[thrd:b:9092/bootstrap]: b:9092/bootstrap: Disconnected (after 3ms in state UP)";
+        let reason = in_log_line(Level::Info, "FAIL", line).expect("a complaint");
+        assert_eq!(reason, "b:9092/bootstrap: Disconnected (after 3ms in state UP)");
+        assert_eq!(explained(reason), format!("the broker hangs up: it may want `sasl`: {reason}"));
+        assert_eq!(in_log_line(Level::Error, "FAIL", line), None);
+        assert_eq!(in_log_line(Level::Info, "CONFWARN", line), None);
     }
 }

@@ -4,7 +4,6 @@
 //! are limited per kind: a broker that flaps must not fill a disk.
 
 use std::error::Error;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use rdkafka::Message;
@@ -15,8 +14,9 @@ use rdkafka::producer::{DeliveryResult, ProducerContext};
 use serde::Deserialize;
 
 use super::apart::Apart;
-use super::complaint::Complaint;
+use super::complaint::{self, Complaint};
 use super::{oauth, outcome};
+use crate::config::BearerToken;
 use crate::event::Outcome;
 use crate::sink::in_flight::{BatchNumber, InFlight};
 use crate::telemetry::{LogLimit, Shown};
@@ -37,7 +37,7 @@ pub(super) struct LineContext {
     pub in_flight: Arc<InFlight>,
     pub apart: Arc<Apart>,
     pub complaint: Arc<Complaint>,
-    pub token_file: Option<PathBuf>,
+    pub token: Option<BearerToken>,
     pub log_limit: LogLimit,
 }
 
@@ -75,6 +75,9 @@ impl ClientContext for LineContext {
         if line.contains("enable.gapless.guarantee is experimental") {
             return;
         }
+        if let Some(reason) = complaint::in_log_line(level, kind, line) {
+            self.complaint.note(None, reason);
+        }
         let Some(unsaid) = self.log_limit.admit(kind) else { return };
         let (sink, line) = (&*self.sink, Shown(line));
         match level {
@@ -108,9 +111,12 @@ impl ClientContext for LineContext {
     }
 
     fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
-        let file = self.token_file.as_deref().ok_or("`sasl.oauthbearer.token.file` is not set")?;
-        oauth::token_from(file).map_err(|problem| {
-            tracing::error!(sink = &*self.sink, "kafka: {problem}");
+        oauth::token(self.token.as_ref().ok_or(oauth::NO_TOKEN)?).map_err(|problem| {
+            // librdkafka asks again every ten seconds, and repeats an error only when it changes.
+            self.complaint.note(Some(RDKafkaErrorCode::Authentication), &problem);
+            if let Some(unsaid) = self.log_limit.admit("TOKEN") {
+                tracing::error!(sink = &*self.sink, unsaid, "kafka: {problem}");
+            }
             problem.into()
         })
     }

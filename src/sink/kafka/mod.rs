@@ -180,7 +180,7 @@ fn new_context(
     complaint: &Arc<Complaint>,
     alone: bool,
 ) -> impl Fn() -> LineContext + Send + Sync + use<> {
-    let (token_file, sink) = (settings.token_file.clone(), Arc::clone(sink));
+    let (token, sink) = (settings.token.clone(), Arc::clone(sink));
     let (in_flight, apart, complaint) = (Arc::clone(in_flight), Arc::clone(apart), Arc::clone(complaint));
     move || LineContext {
         sink: Arc::clone(&sink),
@@ -188,7 +188,7 @@ fn new_context(
         in_flight: Arc::clone(&in_flight),
         apart: Arc::clone(&apart),
         complaint: Arc::clone(&complaint),
-        token_file: token_file.clone(),
+        token: token.clone(),
         log_limit: LogLimit::default(),
     }
 }

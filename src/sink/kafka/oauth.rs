@@ -1,8 +1,8 @@
-//! OAuth bearer tokens for the brokers, from a file that something else keeps fresh (a projected
-//! service account token, a sidecar).
+//! OAuth bearer tokens for the brokers, mostly from a file that something else keeps fresh (a
+//! projected service account token, a sidecar).
 //!
 //! The token is not checked here, the brokers do that. It is opened only far enough to learn whose
-//! it is and when it ends; one that is no JSON Web Token is simply read again after a while.
+//! it is and when it ends.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,12 +10,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rdkafka::client::OAuthToken;
+use secrecy::ExposeSecret;
 use serde::Deserialize;
 
-/// How long a token that does not say when it ends is used before its file is read again.
-const LIFETIME_UNSTATED: Duration = Duration::from_secs(300);
+use crate::config::BearerToken;
+
+/// The longest that a token is used before it is asked for again, whatever end it states: a token
+/// that the brokers refuse, and that is then replaced, must not be shown to them for the rest of its
+/// life.
+const LIFETIME_MAX: Duration = Duration::from_secs(60);
 /// A token file is a few kilobytes; more is a wrong path.
 const TOKEN_BYTES_MAX: u64 = 64 * 1024;
+
+/// Said by a client that is asked for a token and has none.
+pub(super) const NO_TOKEN: &str = "no token is configured";
 
 /// The claims that are read.
 #[derive(Default, Deserialize)]
@@ -24,30 +32,42 @@ struct Claims {
     exp: Option<i64>,
 }
 
-/// Reads the token, which librdkafka asks for again at four fifths of its life.
+/// The token as it is now. librdkafka asks again at four fifths of its life, and ten seconds after
+/// an error; it lets one that has ended count as an error.
 ///
 /// # Errors
 /// When the file cannot be read or holds no token. The message never holds the token.
-pub(super) fn token_from(file: &Path) -> Result<OAuthToken, String> {
-    let problem = |what: String| format!("oauth token file {}: {what}", file.display());
-    let size = std::fs::metadata(file).map_err(|error| problem(error.to_string()))?.len();
-    if size > TOKEN_BYTES_MAX {
-        return Err(problem(format!("{size} bytes, expected at most {TOKEN_BYTES_MAX}")));
+pub(super) fn token(kept: &BearerToken) -> Result<OAuthToken, String> {
+    match kept {
+        BearerToken::File(path) => {
+            read(path).map_err(|problem| format!("oauth token file {}: {problem}", path.display()))
+        }
+        BearerToken::Fixed(text) => {
+            opened(text.expose_secret()).map_err(|problem| format!("oauth token: {problem}"))
+        }
     }
-    let text = std::fs::read_to_string(file).map_err(|error| problem(error.to_string()))?;
+}
+
+fn read(file: &Path) -> Result<OAuthToken, String> {
+    let size = std::fs::metadata(file).map_err(|error| error.to_string())?.len();
+    if size > TOKEN_BYTES_MAX {
+        return Err(format!("{size} bytes, expected at most {TOKEN_BYTES_MAX}"));
+    }
+    opened(&std::fs::read_to_string(file).map_err(|error| error.to_string())?)
+}
+
+fn opened(text: &str) -> Result<OAuthToken, String> {
     let token = text.trim();
     if token.is_empty() || token.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err(problem("expected one token and nothing else".into()));
+        return Err("expected one token and nothing else".into());
     }
     let claims = claims(token).unwrap_or_default();
-    let unstated = (SystemTime::now() + LIFETIME_UNSTATED).duration_since(UNIX_EPOCH).unwrap_or_default();
+    let soon = (SystemTime::now() + LIFETIME_MAX).duration_since(UNIX_EPOCH).unwrap_or_default();
+    let soon_ms = i64::try_from(soon.as_millis()).unwrap_or(i64::MAX);
     Ok(OAuthToken {
         token: token.to_owned(),
         principal_name: claims.sub.unwrap_or_else(|| "fanbridge".into()),
-        lifetime_ms: claims.exp.map_or_else(
-            || i64::try_from(unstated.as_millis()).unwrap_or(i64::MAX),
-            |seconds| seconds.saturating_mul(1000),
-        ),
+        lifetime_ms: claims.exp.map_or(soon_ms, |seconds| seconds.saturating_mul(1000).min(soon_ms)),
     })
 }
 
@@ -62,29 +82,43 @@ fn claims(token: &str) -> Option<Claims> {
 mod tests {
     use super::*;
 
-    fn read(content: &str) -> Result<OAuthToken, String> {
+    fn kept_in_a_file(content: &str) -> Result<OAuthToken, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), content).unwrap();
-        token_from(file.path())
+        token(&BearerToken::File(file.path().into()))
+    }
+
+    fn web_token(claims: &str) -> String {
+        format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims))
+    }
+
+    fn now_ms() -> i64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
     }
 
     #[test]
     fn a_web_token_states_its_owner_and_its_end() {
-        let payload = URL_SAFE_NO_PAD.encode(r#"{"sub":"bridge","exp":4102444800,"aud":["kafka"]}"#);
-        let token = read(&format!("e30.{payload}.c2ln\n")).unwrap();
-        assert_eq!((token.principal_name.as_str(), token.lifetime_ms), ("bridge", 4_102_444_800_000));
-        assert_eq!(token.token, format!("e30.{payload}.c2ln"));
+        let text = web_token(r#"{"sub":"bridge","exp":1763709600,"aud":["kafka"]}"#);
+        let from_file = kept_in_a_file(&format!("{text}\n")).unwrap();
+        let fixed = token(&BearerToken::Fixed(text.clone().into())).unwrap();
+        for token in [from_file, fixed] {
+            assert_eq!((token.principal_name.as_str(), token.lifetime_ms), ("bridge", 1_763_709_600_000));
+            assert_eq!(token.token, text);
+        }
     }
 
     #[test]
-    fn an_opaque_token_is_read_again_after_a_while() {
-        assert!(read("opaque").unwrap().lifetime_ms > 0);
+    fn a_token_that_ends_late_or_does_not_say_when_is_read_again_within_a_minute() {
+        for text in [web_token(r#"{"exp":4102444800}"#), "opaque".into()] {
+            let life = kept_in_a_file(&text).unwrap().lifetime_ms - now_ms();
+            assert!((50_000..=60_000).contains(&life), "{text}: {life} ms");
+        }
     }
 
     #[test]
     fn a_file_without_one_token_is_an_error_that_does_not_repeat_it() {
         for content in ["", " \n", "one two"] {
-            let said = read(content).map(|token| token.token).unwrap_err();
+            let said = kept_in_a_file(content).map(|token| token.token).unwrap_err();
             assert!(said.contains("expected one token") && !said.contains("two"), "{said}");
         }
     }

@@ -4,13 +4,11 @@
 //! Unknown properties and values that librdkafka does not take are found here, before anything is
 //! connected. No message of this module holds a value: any of them may be a secret.
 
-use std::path::PathBuf;
-
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::config::KafkaConfig;
+use crate::config::{BearerToken, KafkaConfig};
 
 /// A Kafka property that cannot be used, and why.
 #[derive(Debug, thiserror::Error)]
@@ -21,9 +19,6 @@ pub struct UnusableProperty {
     /// What is wrong with it, and what to do instead.
     pub problem: String,
 }
-
-/// Our own property: a file whose content is the OAuth bearer token, read again when it expires.
-const TOKEN_FILE: &str = "sasl.oauthbearer.token.file";
 
 /// The defaults, in librdkafka's words. The user's properties win over these.
 const DEFAULTS: &[(&str, &str)] = &[
@@ -80,16 +75,21 @@ const DECIDED: &[(&str, &str)] = &[
     ("enable.gapless.guarantee", "it is always on where it keeps records in order"),
     ("transactional.id", "transactions are not used: records are published at least once"),
     ("delivery.report.only.error", "a record leaves the spool only on its delivery report"),
-    ("enable.sasl.oauthbearer.unsecure.jwt", "set `sasl.oauthbearer.token.file` instead"),
+    ("enable.sasl.oauthbearer.unsecure.jwt", TOKEN),
     ("test.mock.num.brokers", "it would publish to nowhere"),
 ];
 
 const BROKERS: &str = "write them as `brokers`";
 const ACKS: &str = "it is always `all`: a record is only settled when every in-sync replica has it";
+const TOKEN: &str =
+    "write it as `sasl: { mechanism: OAUTHBEARER, token: file:PATH }`; the file is kept fresh by others";
 const TIMEOUT: &str = "it is always 0: the spool keeps what a broker does not take yet";
 
 /// Why a property is not the user's to set, if it is not.
 pub fn decided(property: &str) -> Option<&'static str> {
+    if property.starts_with("sasl.oauthbearer.") {
+        return Some(TOKEN);
+    }
     DECIDED.iter().find(|(decided, _)| *decided == property).map(|(_, instead)| *instead)
 }
 
@@ -98,8 +98,11 @@ pub fn decided(property: &str) -> Option<&'static str> {
 /// # Errors
 /// When librdkafka does not know it, or does not take the value.
 pub fn check_property(property: &str, value: &SecretString) -> Result<(), UnusableProperty> {
-    if property == TOKEN_FILE {
-        return Ok(());
+    // By itself it would be a mechanism without its token.
+    if ["sasl.mechanism", "sasl.mechanisms"].contains(&property)
+        && value.expose_secret().eq_ignore_ascii_case("OAUTHBEARER")
+    {
+        return Err(UnusableProperty { property: property.into(), problem: TOKEN.into() });
     }
     let mut alone = ClientConfig::new();
     alone.set(property, value.expose_secret());
@@ -118,8 +121,8 @@ pub fn check(config: &KafkaConfig) -> Result<(), UnusableProperty> {
 #[derive(Clone)]
 pub(super) struct Settings {
     client: ClientConfig,
-    /// Where the OAuth bearer token is read from, if that is how the brokers are told who we are.
-    pub token_file: Option<PathBuf>,
+    /// What OAUTHBEARER shows the brokers.
+    pub token: Option<BearerToken>,
 }
 
 impl Settings {
@@ -130,16 +133,11 @@ impl Settings {
         for (property, value) in DEFAULTS {
             client.set(*property, *value);
         }
-        let mut token_file = None;
         for (property, value) in &config.properties {
             if let Some(instead) = decided(property) {
                 return Err(UnusableProperty { property: property.clone(), problem: instead.into() });
             }
-            if property == TOKEN_FILE {
-                token_file = Some(PathBuf::from(value.expose_secret()));
-            } else {
-                set_in_place_of_aliases(&mut client, property, value);
-            }
+            set_in_place_of_aliases(&mut client, property, value);
         }
         client.set("bootstrap.servers", &config.brokers);
         for (property, value) in FIXED {
@@ -149,9 +147,7 @@ impl Settings {
             client.set_log_level(RDKafkaLogLevel::Debug);
         }
         client.create_native_config().map_err(without_value)?;
-        let settings = Self { client, token_file };
-        settings.check_token_file()?;
-        Ok(settings)
+        Ok(Self { client, token: config.token.clone() })
     }
 
     /// For records that travel in company. A refused batch stops this producer: nothing that was
@@ -174,19 +170,6 @@ impl Settings {
     /// For questions about the cluster.
     pub fn admin(&self) -> ClientConfig {
         self.client.clone()
-    }
-
-    fn check_token_file(&self) -> Result<(), UnusableProperty> {
-        let mechanism = self.client.get("sasl.mechanism").or(self.client.get("sasl.mechanisms"));
-        let unset = mechanism.is_some_and(|mechanism| mechanism.eq_ignore_ascii_case("OAUTHBEARER"))
-            && self.client.get("sasl.oauthbearer.method").is_none_or(|method| method == "default");
-        if unset && self.token_file.is_none() {
-            return Err(UnusableProperty {
-                property: TOKEN_FILE.into(),
-                problem: "missing: OAUTHBEARER needs the path of a file that holds the token".into(),
-            });
-        }
-        Ok(())
     }
 }
 
@@ -223,6 +206,7 @@ mod tests {
         Settings::new(&KafkaConfig {
             brokers: "127.0.0.1:1".into(),
             properties: properties.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            token: None,
             structured: false,
         })
     }
@@ -267,9 +251,15 @@ mod tests {
     }
 
     #[test]
-    fn oauthbearer_without_a_token_file_is_refused() {
-        assert!(problem(&[("sasl.mechanism", "OAUTHBEARER")]).contains("path of a file"));
-        let file = [("sasl.mechanism", "OAUTHBEARER"), ("sasl.oauthbearer.token.file", "/run/token")];
-        assert_eq!(settings(&file).unwrap().token_file, Some("/run/token".into()));
+    fn oauthbearer_is_no_property_because_it_comes_with_its_token() {
+        for (property, value) in [
+            ("sasl.mechanism", "OAUTHBEARER"),
+            ("sasl.mechanisms", "oauthbearer"),
+            ("sasl.mechanisms", "PLAIN"),
+        ] {
+            let refused = check_property(property, &value.into()).is_err();
+            assert_eq!(refused, value != "PLAIN", "{property}: {value}");
+        }
+        assert!(problem(&[("sasl.oauthbearer.method", "oidc")]).contains("token: file:PATH"));
     }
 }

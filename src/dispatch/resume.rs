@@ -76,51 +76,34 @@ fn warn_of_gap(name: &str, cursor: Position, gone: Position) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::time::Duration;
-
     use super::*;
-    use crate::event::Entry;
+    use crate::dispatch::tests::bench::Bench;
     use crate::event::tests::event;
-    use crate::spool::SpoolOptions;
-    use crate::spool::disk::RealDisk;
 
     const NAMES: [&str; 2] = ["lake", quarantine::CURSOR];
 
     /// A spool with this many records, and a state that knows no cursor.
-    async fn spooled(records: u64) -> (Spool, State, tempfile::TempDir) {
-        let dir = tempfile::tempdir().expect("a directory");
-        let options = SpoolOptions {
-            bytes_max: 1 << 30,
-            free_bytes_min: 0,
-            segment_bytes: 64 << 10,
-            retain: Duration::ZERO,
-            window: Duration::ZERO,
-            window_events_max: 1000,
-            tail_bytes_max: 64 << 10,
-        };
-        let disk = Arc::new(RealDisk::default());
-        let (spool, _) = Spool::open(dir.path(), disk, options, Arc::default()).expect("a spool");
+    async fn spooled(records: u64) -> Bench {
+        let bench = Bench::new();
         for _ in 0..records {
-            spool.append(Entry::Event(event("k")), None).await.expect("room");
+            bench.append(event("k")).await;
         }
-        let state = State::open(&dir.path().join("state.redb")).expect("a state");
-        (spool, state, dir)
+        bench
     }
 
     #[tokio::test]
     async fn a_state_that_was_lost_makes_every_sink_begin_with_the_oldest_record() {
-        let (spool, state, _dir) = spooled(3).await;
-        assert_eq!(cursors(&NAMES, &spool, &state).expect("readable"), [Position(0), Position(0)]);
+        let Bench { spool, state, .. } = &spooled(3).await;
+        assert_eq!(cursors(&NAMES, spool, state).expect("readable"), [Position(0), Position(0)]);
         assert_eq!(state.cursors().expect("readable").len(), 2, "both are kept, at once");
     }
 
     #[tokio::test]
     async fn a_new_sink_beside_a_known_one_begins_with_the_next_event() {
-        let (spool, state, _dir) = spooled(3).await;
+        let Bench { spool, state, .. } = &spooled(3).await;
         let known = Progress { sink: "lake".into(), cursor: Position(2), dead: Vec::new() };
         state.commit(&[known]).expect("writable");
-        let found = cursors(&["lake", "new", quarantine::CURSOR], &spool, &state).expect("readable");
+        let found = cursors(&["lake", "new", quarantine::CURSOR], spool, state).expect("readable");
         assert_eq!(found, [Position(2), Position(3), Position(0)]);
     }
 }

@@ -4,31 +4,30 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::settlement::shares;
+use self::bench::{Bench, LIMIT};
 use super::*;
 use crate::config::{FileConfig, Output};
+use crate::event::Position;
 use crate::event::tests::event;
 use crate::routing::TopicTemplate;
-use crate::spool::disk::RealDisk;
 use crate::spool::state::DeadFilter;
-use crate::spool::{Appended, SpoolOptions};
 
-const LIMIT: Duration = Duration::from_secs(20);
+pub mod bench;
 
 /// What a sink answers: by record and by how often it was offered before.
 type Script = dyn Fn(&Record, u32) -> Outcome + Send + Sync;
 
 /// Keeps what it accepted, in order, and follows a script about what that is.
-struct Scripted {
+pub struct Scripted {
     script: Box<Script>,
     offered: Mutex<BTreeMap<Position, u32>>,
     accepted: Mutex<Vec<(Arc<str>, Position)>>,
     held: Mutex<BTreeMap<Arc<str>, Position>>,
-    accepted_count: AtomicU64,
+    pub accepted_count: AtomicU64,
 }
 
 impl Scripted {
-    fn new(script: impl Fn(&Record, u32) -> Outcome + Send + Sync + 'static) -> Arc<Self> {
+    pub fn new(script: impl Fn(&Record, u32) -> Outcome + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
             script: Box::new(script),
             offered: Mutex::default(),
@@ -43,7 +42,7 @@ impl Scripted {
         accepted.iter().filter(|(to, _)| **to == *topic).map(|(_, position)| position.0).collect()
     }
 
-    fn offers(&self, position: u64) -> u32 {
+    pub fn offers(&self, position: u64) -> u32 {
         self.offered.lock().expect("no panic").get(&Position(position)).copied().unwrap_or(0)
     }
 }
@@ -83,50 +82,24 @@ fn trouble() -> Reason {
     Reason { word: "unknown_topic", detail: "it is not there".into() }
 }
 
-/// A spool and a state in a directory of their own.
-struct Bench {
-    spool: Spool,
-    state: State,
-    metrics: Metrics,
-    health: Health,
-    _dir: tempfile::TempDir,
-}
-
 impl Bench {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let options = SpoolOptions {
-            bytes_max: 1 << 30,
-            free_bytes_min: 0,
-            segment_bytes: 64 << 10,
-            retain: Duration::ZERO,
-            window: Duration::ZERO,
-            window_events_max: 1000,
-            tail_bytes_max: 64 << 10,
-        };
-        let (spool, _) =
-            Spool::open(dir.path(), Arc::new(RealDisk::default()), options, Arc::default()).expect("a spool");
-        let state = State::open(&dir.path().join("state.redb")).expect("a state");
-        Self { spool, state, metrics: Metrics::new(), health: Health::default(), _dir: dir }
-    }
-
-    async fn append(&self, event: Event) -> Position {
-        match self.spool.append(Entry::Event(event), None).await.expect("room") {
-            Appended::Stored(position) => position,
-            Appended::Duplicate => unreachable!("no key was given"),
-        }
-    }
-
     fn dispatcher(&self, sink: Arc<dyn Sink>, selection: Selection) -> Dispatcher {
+        self.dispatcher_behind(self.cursor(), sink, selection)
+    }
+
+    pub fn dispatcher_behind(
+        &self,
+        cursor: Position,
+        sink: Arc<dyn Sink>,
+        selection: Selection,
+    ) -> Dispatcher {
         let config = SinkConfig {
             name: "lake".into(),
             topic: TopicTemplate::parse("{family}").expect("a template"),
             selection,
             output: Output::File(FileConfig { dir: "unused".into(), rotate_bytes: 1 }),
         };
-        let share = shares(&self.spool, &[self.cursor()]).remove(0);
-        let reader = Reader { share, spool: self.spool.clone(), state: self.state.clone() };
-        Dispatcher::new(&config, sink, reader, &self.metrics, &self.health)
+        Dispatcher::new(&config, sink, self.reader(cursor), &self.metrics, &self.health)
     }
 
     /// Ten events, and a sink that takes those up to this position and puts the others off.
@@ -163,7 +136,7 @@ impl Bench {
     }
 }
 
-fn of_family(family: &'static str) -> Event {
+pub fn of_family(family: &'static str) -> Event {
     Event { family: family.into(), ..event("k") }
 }
 

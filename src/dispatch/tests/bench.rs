@@ -1,0 +1,66 @@
+//! What the tests of this part work on: a spool and a state in a directory of their own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::dispatch::Reader;
+use crate::dispatch::settlement::shares;
+use crate::event::{Entry, Event, Position};
+use crate::health::Health;
+use crate::spool::disk::{Disk, RealDisk};
+use crate::spool::state::{FILE_NAME, State};
+use crate::spool::{Appended, Spool, SpoolOptions};
+use crate::telemetry::Metrics;
+
+/// How long a test waits for what has to come.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// An empty spool and a state that knows no cursor.
+pub struct Bench {
+    pub spool: Spool,
+    pub state: State,
+    pub metrics: Metrics,
+    pub health: Health,
+    _dir: tempfile::TempDir,
+}
+
+impl Bench {
+    /// On the disk of this machine.
+    pub fn new() -> Self {
+        Self::on(Arc::new(RealDisk::default()), 64 << 10)
+    }
+
+    /// With its log on a disk of the test's own; so many bytes of it are read from memory.
+    pub fn on(disk: Arc<dyn Disk>, tail_bytes_max: usize) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let options = SpoolOptions {
+            bytes_max: 1 << 30,
+            free_bytes_min: 0,
+            segment_bytes: 64 << 10,
+            retain: Duration::ZERO,
+            window: Duration::ZERO,
+            window_events_max: 1000,
+            tail_bytes_max,
+        };
+        let (spool, _) = Spool::open(dir.path(), disk, options, Arc::default()).expect("a spool");
+        let state = State::open(&dir.path().join(FILE_NAME)).expect("a state");
+        Self { spool, state, metrics: Metrics::new(), health: Health::default(), _dir: dir }
+    }
+
+    pub async fn append(&self, event: Event) -> Position {
+        self.append_entry(Entry::Event(event)).await
+    }
+
+    pub async fn append_entry(&self, entry: Entry) -> Position {
+        match self.spool.append(entry, None).await.expect("room") {
+            Appended::Stored(position) => position,
+            Appended::Duplicate => unreachable!("no key was given"),
+        }
+    }
+
+    /// A reader of the log, the only one, that has got this far.
+    pub fn reader(&self, cursor: Position) -> Reader {
+        let share = shares(&self.spool, &[cursor]).remove(0);
+        Reader { share, spool: self.spool.clone(), state: self.state.clone() }
+    }
+}

@@ -245,7 +245,7 @@ impl Readers {
             let dispatcher = Dispatcher::new(sink_config, sink, reader, metrics, health);
             tasks.spawn(dispatcher.run(stop.clone(), cut.clone()));
         }
-        tasks.spawn(quarantine::keep(last, stop.clone()));
+        tasks.spawn(quarantine::keep(last, stop.clone(), cut.clone()));
         Ok(Self { tasks, stop, cut })
     }
 
@@ -279,8 +279,9 @@ fn address(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
 async fn open(config: SpoolConfig, metrics: Arc<Metrics>) -> Result<(Spool, State, Recovery), BridgeError> {
     let opening = tokio::task::spawn_blocking(move || {
         let disk = Arc::new(RealDisk::waiting(LOCK_WAIT));
-        let (spool, recovery) = Spool::open(&config.dir, disk, (&config).into(), metrics)?;
+        let (spool, recovery) = Spool::open(&config.dir, disk, (&config).into(), Arc::clone(&metrics))?;
         let state = State::open(&config.dir.join(state::FILE_NAME))?;
+        state.count_in(&metrics);
         for (_, cursor) in state.cursors()? {
             spool.resume_after(cursor);
         }
@@ -342,12 +343,15 @@ async fn note(types: Arc<TypesSeen>, spool: Spool, state: State, stop: Cancellat
         let stopped = tokio::time::timeout(NOTE_EVERY, stop.cancelled()).await.is_ok();
         let (types, spool, state) = (Arc::clone(&types), spool.clone(), state.clone());
         let noting = tokio::task::spawn_blocking(move || {
-            write_down(&types, &state)?;
+            let noted = write_down(&types, &state);
             spool.set_other_bytes(state.file_bytes()?);
-            Ok::<_, StateError>(())
+            noted
         });
-        if let Ok(Err(error)) = noting.await {
-            tracing::error!(%error, "cannot note the types seen");
+        match noting.await {
+            // The state says so itself, once for all that waits for room.
+            Ok(Err(StateError::NoRoom { .. })) if !stopped => {}
+            Ok(Err(error)) => tracing::error!(%error, "cannot note the types seen"),
+            Ok(Ok(())) | Err(_) => {}
         }
         if stopped {
             return;
@@ -355,10 +359,15 @@ async fn note(types: Arc<TypesSeen>, spool: Spool, state: State, stop: Cancellat
     }
 }
 
-/// Moves what is noted of the types seen from memory to the state.
+/// Moves what is noted of the types seen from memory to the state; what cannot be kept there stays.
 fn write_down(types: &TypesSeen, state: &State) -> Result<(), StateError> {
-    let rows = types.drain().into_rows();
-    if rows.is_empty() { Ok(()) } else { state.record_types(&rows) }
+    let drained = types.drain();
+    let rows = drained.to_rows();
+    let kept = if rows.is_empty() { Ok(()) } else { state.record_types(&rows) };
+    if kept.is_err() {
+        types.put_back(drained);
+    }
+    kept
 }
 
 fn reader_error(ended: Result<Result<(), DispatchError>, tokio::task::JoinError>) -> BridgeError {

@@ -3,7 +3,8 @@
 //! What a sink refused goes back into the spool for that sink alone; what was quarantined at the
 //! front is admitted again by today's definitions. A letter is removed only once what became of it
 //! is durable, so a crash on the way redrives it twice rather than never; consumers tell by the
-//! event's id. Nothing here reads a payload unless it is asked for that letter.
+//! event's id. Without room to remove it that is remembered, and done before anything else is
+//! redriven. Nothing here reads a payload unless it is asked for that letter.
 
 mod document;
 
@@ -80,7 +81,14 @@ pub struct Redrive {
     sinks: Arc<[String]>,
     readmit: Readmit,
     /// Two at once would append the same letter twice.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    turn: Arc<tokio::sync::Mutex<Unrecorded>>,
+}
+
+/// What became of letters, as long as the state does not have it.
+#[derive(Clone, Default)]
+struct Unrecorded {
+    appended: Vec<u64>,
+    kept: Vec<Kept>,
 }
 
 impl Redrive {
@@ -100,13 +108,15 @@ impl Redrive {
     /// a task of its own.
     ///
     /// # Errors
-    /// When the state fails. A spool that cannot store is reported in the result.
+    /// When the state fails, or has no room: ask again then, nothing is redriven twice. A spool that
+    /// cannot store is reported in the result.
     pub async fn run(&self, choice: Choice) -> Result<Redriven, StateError> {
-        let _turn = self.turn.lock().await;
+        let mut unrecorded = self.turn.lock().await;
+        self.record(&mut unrecorded).await?;
         let ids = self.resolve(choice).await?;
         let mut report = Redriven { last: ids.last().copied(), ..Redriven::default() };
         for batch in ids.chunks(REDRIVE_BATCH) {
-            self.run_batch(batch, &mut report).await?;
+            self.run_batch(batch, &mut report, &mut unrecorded).await?;
             if report.stopped.is_some() {
                 break;
             }
@@ -128,9 +138,13 @@ impl Redrive {
         }
     }
 
-    async fn run_batch(&self, ids: &[u64], report: &mut Redriven) -> Result<(), StateError> {
-        let mut appended = Vec::new();
-        let mut kept = Vec::new();
+    async fn run_batch(
+        &self,
+        ids: &[u64],
+        report: &mut Redriven,
+        unrecorded: &mut Unrecorded,
+    ) -> Result<(), StateError> {
+        let Unrecorded { appended, kept } = unrecorded;
         let mut failed = Ok(());
         for &id in ids {
             match self.put_back(id).await {
@@ -150,7 +164,7 @@ impl Redrive {
         report.redriven += appended.len() as u64;
         report.kept.extend(kept.iter().cloned());
         // Also when the batch ended early: what is in the spool must not stay a dead letter.
-        self.record(appended, kept).await.and(failed)
+        self.record(unrecorded).await.and(failed)
     }
 
     async fn put_back(&self, id: u64) -> Result<Fate, StateError> {
@@ -175,9 +189,10 @@ impl Redrive {
         })
     }
 
-    /// Makes what became of a batch durable. What it removes is already durable in the spool.
-    async fn record(&self, appended: Vec<u64>, kept: Vec<Kept>) -> Result<(), StateError> {
+    /// Makes what became of letters durable. What it removes is already durable in the spool.
+    async fn record(&self, unrecorded: &mut Unrecorded) -> Result<(), StateError> {
         let at = Timestamp::from(SystemTime::now());
+        let Unrecorded { appended, kept } = unrecorded.clone();
         self.blocking(move |state| {
             if !appended.is_empty() {
                 state.remove_dead_letters(&appended)?;
@@ -188,7 +203,9 @@ impl Redrive {
             }
             Ok(())
         })
-        .await
+        .await?;
+        *unrecorded = Unrecorded::default();
+        Ok(())
     }
 
     async fn blocking<T: Send + 'static>(&self, f: impl FnOnce(&State) -> T + Send + 'static) -> T {
@@ -249,4 +266,54 @@ fn marked(mut event: Event) -> Event {
     event.extensions.retain(|(name, _)| name != REDRIVEN_EXTENSION);
     event.extensions.push((REDRIVEN_EXTENSION.into(), "1".into()));
     event
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dispatch::tests::bench::{Bench, awaited};
+    use crate::event::Position;
+    use crate::event::tests::event;
+    use crate::spool::state::tests::failing::Fault;
+    use crate::spool::state::{NewDeadLetter, Progress};
+
+    fn refused(position: u64) -> NewDeadLetter {
+        NewDeadLetter {
+            sink: Some("lake".into()),
+            reason: "too_large".into(),
+            detail: "a byte more than it takes".into(),
+            attempts: 1,
+            first: Timestamp(1),
+            last: Timestamp(2),
+            position: Position(position),
+            topic: Some("stream.video".into()),
+            entry: Entry::Event(event("k")),
+        }
+    }
+
+    #[tokio::test]
+    async fn letters_that_cannot_be_removed_for_want_of_room_are_redriven_once_all_the_same() {
+        let (bench, faults) = Bench::failing();
+        let dead = (1..=3).map(refused).collect();
+        let progress = Progress { sink: "lake".into(), cursor: Position(3), dead };
+        bench.state.commit(&[progress]).expect("room");
+        let readmit: Readmit = Arc::new(|delivery| Verdict::Quarantine(delivery.clone()));
+        let (state, spool) = (bench.state.clone(), bench.spool.clone());
+        let redrive = Redrive::new(state, spool, ["lake".to_owned()], readmit);
+        let all = || Choice::Matching { filter: DeadFilter::default(), after: 0, through: 9, limit: 9 };
+
+        faults.set(Fault::All);
+        for _ in 0..2 {
+            let failed = redrive.run(all()).await;
+            assert!(matches!(failed, Err(StateError::NoRoom { .. })), "{failed:?}");
+            assert_eq!(bench.spool.head(), Position(3), "they are in the spool, once");
+        }
+        faults.set(Fault::None);
+        awaited(|| bench.state.dead_letter_counts().is_ok()).await;
+        let report = redrive.run(all()).await.expect("room");
+
+        assert_eq!((report.redriven, report.last), (0, None), "nothing is left to redrive");
+        assert_eq!(bench.state.dead_letter_counts().expect("readable"), []);
+        assert_eq!(bench.spool.head(), Position(3));
+    }
 }

@@ -284,6 +284,21 @@ pub(crate) mod tests {
         }
     }
 
+    /// A delivery that is no event.
+    pub(crate) fn quarantined() -> Quarantined {
+        Quarantined {
+            id: "sha256-00".into(),
+            source: "/stream/default".into(),
+            provider: "stream".into(),
+            intake: "stream-video".into(),
+            reason: "json".into(),
+            detail: "expected a value at byte 1".into(),
+            stated: Stated::default(),
+            arrived: Timestamp(1_778_198_400_000_000_000),
+            body: Bytes::from_static(b"{"),
+        }
+    }
+
     #[test]
     fn a_detached_event_equals_its_original() {
         let original = event("default:abc");

@@ -103,6 +103,8 @@ pub struct Metrics {
     pub spool_limit: Gauge,
     /// Bytes of the file with cursors and dead letters.
     pub state_bytes: Gauge,
+    /// Writes of cursors, dead letters and types seen that found no room.
+    pub state_no_room: Counter,
     /// The time one fdatasync takes.
     pub spool_fsync: Histogram,
     /// Records found damaged on disk.
@@ -142,6 +144,7 @@ impl Metrics {
             spool_bytes: Gauge::default(),
             spool_limit: Gauge::default(),
             state_bytes: Gauge::default(),
+            state_no_room: Counter::default(),
             spool_fsync: fast(),
             spool_corrupt: Counter::default(),
             spool_torn: Counter::default(),
@@ -202,6 +205,8 @@ impl Metrics {
         r.register_with_unit("spool_limit", "Bytes the spool may use", Unit::Bytes, self.spool_limit.clone());
         let state = "Bytes of the file with cursors and dead letters";
         r.register_with_unit("state", state, Unit::Bytes, self.state_bytes.clone());
+        let no_room = "Writes of cursors and dead letters that found no room";
+        r.register("state_no_room", no_room, self.state_no_room.clone());
         let fsync = "The time one fdatasync takes";
         r.register_with_unit("spool_fsync_duration", fsync, Unit::Seconds, self.spool_fsync.clone());
         r.register("spool_corrupt_records", "Records found damaged on disk", self.spool_corrupt.clone());

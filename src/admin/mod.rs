@@ -91,10 +91,15 @@ impl AdminState {
         self.opened.get().ok_or(recovering)
     }
 
-    /// Writes down what was noted in memory, so that an answer is not behind.
+    /// Writes down what was noted in memory, so that an answer is not behind. Without room for it
+    /// the answer is.
     async fn note(&self) -> Result<(), Problem> {
         let note = Arc::clone(&self.opened()?.note);
-        self.ask(move |state| note(state)).await
+        let noted = move |state: &State| match note(state) {
+            Err(StateError::NoRoom { .. }) => Ok(()),
+            noted => noted,
+        };
+        self.ask(noted).await
     }
 
     /// Asks the state, off the runtime's threads.

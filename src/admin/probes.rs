@@ -12,6 +12,7 @@ use http::StatusCode;
 use super::{AdminState, Problem};
 
 const OK: &str = "ok\n";
+const OK_WITHOUT_ROOM: &str = "ok, but there is no room to keep cursors: see /api/status\n";
 
 /// Every loop goes round.
 pub(super) async fn livez(State(admin): State<AdminState>) -> Result<&'static str, Problem> {
@@ -21,12 +22,13 @@ pub(super) async fn livez(State(admin): State<AdminState>) -> Result<&'static st
     }
 }
 
-/// A delivery can be stored.
+/// A delivery can be stored. Want of room for the cursors alone leaves the bridge ready, and is told.
 pub(super) async fn readyz(State(admin): State<AdminState>) -> Result<&'static str, Problem> {
-    match unready(&admin) {
-        None => Ok(OK),
-        Some(reason) => Err(unavailable(reason)),
+    if let Some(reason) = unready(&admin) {
+        return Err(unavailable(reason));
     }
+    let short = admin.opened.get().is_some_and(|opened| opened.state.shortage().is_some());
+    Ok(if short { OK_WITHOUT_ROOM } else { OK })
 }
 
 /// Recovery is over.

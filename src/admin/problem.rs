@@ -27,6 +27,11 @@ impl Problem {
 impl From<StateError> for Problem {
     /// The cause goes to the log: who may ask need not know the disk's paths.
     fn from(error: StateError) -> Self {
+        if let StateError::NoRoom { .. } = error {
+            // In the log it is said by the state itself.
+            let detail = "the state has no room: make some on its file system, then ask again";
+            return Self::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+        }
         tracing::error!(error = &error as &dyn std::error::Error, "the state cannot be used");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the state cannot be read or written: see the log")
     }

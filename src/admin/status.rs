@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{AdminState, Problem, SourceSummary, probes};
 use crate::spool::Usage;
-use crate::spool::state::DeadCount;
+use crate::spool::state::{DeadCount, Shortage, StateError};
 
 /// The answer of `GET /api/status`.
 #[derive(Debug, Serialize)]
@@ -22,7 +22,12 @@ pub(super) struct Status {
     sinks: Vec<SinkState>,
     #[serde(skip_serializing_if = "Option::is_none")]
     spool: Option<SpoolState>,
-    dead_letters: Vec<DeadCount>,
+    /// What the state cannot keep for want of room.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_room: Option<Shortage>,
+    /// Not there while the state cannot be read for want of room.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead_letters: Option<Vec<DeadCount>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -66,11 +71,14 @@ impl From<Usage> for SpoolState {
 
 pub(super) async fn status(State(admin): State<AdminState>) -> Result<Json<Status>, Problem> {
     let unready_because = probes::unready(&admin);
-    let (spool, dead_letters) = match admin.opened.get() {
-        Some(opened) => {
-            (Some(opened.spool.usage().into()), admin.ask(|state| state.dead_letter_counts()).await?)
-        }
-        None => (None, Vec::new()),
+    let opened = admin.opened.get();
+    let counts = |state: &crate::spool::state::State| match state.dead_letter_counts() {
+        Err(StateError::NoRoom { .. }) => Ok(None),
+        counts => counts.map(Some),
+    };
+    let dead_letters = match opened {
+        Some(_) => admin.ask(counts).await?,
+        None => Some(Vec::new()),
     };
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION"),
@@ -80,7 +88,8 @@ pub(super) async fn status(State(admin): State<AdminState>) -> Result<Json<Statu
         unready_because,
         sources: admin.summary.sources.clone(),
         sinks: sinks(&admin),
-        spool,
+        spool: opened.map(|opened| opened.spool.usage().into()),
+        no_room: opened.and_then(|opened| opened.state.shortage()),
         dead_letters,
     }))
 }

@@ -7,6 +7,7 @@
 //! (the rules are in [`window`]).
 
 mod gauges;
+mod keeper;
 pub mod quarantine;
 pub mod resume;
 mod routes;
@@ -24,14 +25,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::SinkConfig;
-use crate::event::{Entry, Event, Outcome, Position, Reason, Record, Timestamp};
+use crate::event::{Entry, Event, Outcome, Reason, Record, Timestamp};
 use crate::health::{Health, Heart};
 use crate::selection::Selection;
 use crate::sink::{Publication, Sink};
-use crate::spool::state::{NewDeadLetter, Progress, State, StateError};
+use crate::spool::state::{NewDeadLetter, State, StateError};
 use crate::spool::{Batch, ReadError, Spool};
 use crate::telemetry::Metrics;
 use gauges::Gauges;
+use keeper::Keeper;
 use routes::Routes;
 use settlement::Share;
 use suspects::Suspects;
@@ -49,7 +51,7 @@ const PUBLICATIONS_MAX: usize = 4;
 /// How long a settled record may wait for its commit. A commit costs one fsync; at this pace the
 /// window never fills because of it below 80,000 records a second.
 const COMMIT_EVERY: Duration = Duration::from_millis(50);
-/// How long a stopping dispatcher waits for a sink that settles nothing.
+/// How long a stopping dispatcher waits for a sink that settles nothing, and for room to commit.
 const STALL_AT_STOP: Duration = Duration::from_secs(3);
 /// The pause after a read that failed for want of descriptors or memory.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -63,7 +65,7 @@ const HUNG_AFTER: Duration = Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 pub enum DispatchError {
     /// The cursor cannot be kept.
-    #[error("sink `{sink}` cannot keep its cursor")]
+    #[error("sink `{sink}` cannot keep its cursor: what was delivered since the last one is delivered again")]
     Commit {
         /// The sink's name.
         sink: String,
@@ -76,13 +78,12 @@ pub enum DispatchError {
 pub struct Dispatcher {
     name: String,
     spool: Spool,
-    state: State,
     sink: Arc<dyn Sink>,
     selection: Selection,
     routes: Routes,
     gauges: Gauges,
     heart: Arc<Heart>,
-    share: Share,
+    keeper: Keeper,
     window: Window,
     publications: VecDeque<InFlight>,
     /// The number of the last publication handed to the sink, and of the last one resolved.
@@ -90,7 +91,6 @@ pub struct Dispatcher {
     resolved: u64,
     /// When the sink last reported on a publication.
     answered: Instant,
-    dead: Vec<NewDeadLetter>,
     /// The log was closed, and all of it read.
     exhausted: bool,
     suspects: Suspects,
@@ -115,7 +115,6 @@ struct InFlight {
 }
 
 type Reading = Pin<Box<dyn Future<Output = Result<Batch, ReadError>> + Send>>;
-type Committing = tokio::task::JoinHandle<Result<Position, StateError>>;
 
 impl Dispatcher {
     /// A dispatcher that continues where the reader stands.
@@ -130,18 +129,16 @@ impl Dispatcher {
         Self {
             name: config.name.clone(),
             sink,
-            state,
             selection: config.selection.clone(),
             routes: Routes::new(config, metrics),
             gauges: Gauges::new(&config.name, metrics, health.add_sink(&config.name)),
             heart: health.add_heart(&format!("the dispatcher of {}", config.name), HUNG_AFTER),
             window: Window::new(share.cursor(), BOUNDS),
-            share,
+            keeper: Keeper::new(&config.name, state, share, COMMIT_EVERY),
             publications: VecDeque::with_capacity(PUBLICATIONS_MAX),
             published: 0,
             resolved: 0,
             answered: Instant::now(),
-            dead: Vec::new(),
             exhausted: false,
             suspects: Suspects::new(BOUNDS.records_max, spool.head()),
             started: Instant::now(),
@@ -153,11 +150,10 @@ impl Dispatcher {
     /// or the sink stalls, and commits.
     ///
     /// # Errors
-    /// When the cursor cannot be kept. The sink's own trouble never ends a dispatcher.
+    /// When the cursor cannot be kept. The sink's own trouble never ends a dispatcher, nor does want of
+    /// room for the cursor before it is stopped.
     pub async fn run(mut self, stop: CancellationToken, cut: CancellationToken) -> Result<(), DispatchError> {
         let mut reading: Option<Reading> = None;
-        let mut committing: Option<Committing> = None;
-        let mut last_commit = Instant::now();
         let mut report = tokio::time::interval(REPORT_EVERY);
         // When a stopping dispatcher gives up on its sink.
         let mut stalled_at: Option<Instant> = None;
@@ -165,12 +161,10 @@ impl Dispatcher {
             if reading.is_none() {
                 reading = self.read(Duration::ZERO);
             }
-            if committing.is_none() && self.commit_is_due(last_commit) {
-                committing = Some(self.commit());
-                last_commit = Instant::now();
-            }
+            let hurry = self.window.room() < BOUNDS.records_max / 2;
+            let commit_at = self.keeper.begin_if_due(self.window.cursor(), hurry);
             if stalled_at.is_some() && self.exhausted && self.window.is_settled() {
-                return self.finish(committing).await;
+                return self.finish(&cut).await;
             }
             let retry_at = self.window.next_retry(self.resolved).map(|at| self.started + at);
             tokio::select! {
@@ -190,16 +184,13 @@ impl Dispatcher {
                         }
                     }
                 }
-                done = async { committing.as_mut().expect("guarded").await }, if committing.is_some() => {
-                    committing = None;
-                    self.committed(done)?;
-                }
+                kept = self.keeper.done() => kept?.into_iter().for_each(|cursor| self.window.commit(cursor)),
                 () = sleep_until(retry_at), if retry_at.is_some() => self.publish_due(),
-                () = tokio::time::sleep_until(last_commit + COMMIT_EVERY), if committing.is_none() && self.has_to_commit() => {}
+                () = sleep_until(commit_at), if commit_at.is_some() => {}
                 _ = report.tick() => self.report(),
                 () = stop.cancelled(), if stalled_at.is_none() => stalled_at = Some(Instant::now() + STALL_AT_STOP),
-                () = sleep_until(stalled_at), if stalled_at.is_some() => return self.finish(committing).await,
-                () = cut.cancelled() => return self.finish(committing).await,
+                () = sleep_until(stalled_at), if stalled_at.is_some() => return self.finish(&cut).await,
+                () = cut.cancelled() => return self.finish(&cut).await,
             }
         }
     }
@@ -207,7 +198,10 @@ impl Dispatcher {
     /// Begins to read what follows, if there is room for it, after a pause.
     fn read(&self, pause: Duration) -> Option<Reading> {
         let records_max = self.window.room().min(BATCH_RECORDS_MAX);
-        if self.exhausted || records_max == 0 || self.publications.len() >= PUBLICATIONS_MAX {
+        let busy = self.publications.len() >= PUBLICATIONS_MAX;
+        // Dead letters are out of the window before they are out of memory.
+        let heavy = self.keeper.dead_bytes() >= BOUNDS.bytes_max;
+        if self.exhausted || records_max == 0 || busy || heavy {
             return None;
         }
         let spool = self.spool.clone();
@@ -323,7 +317,7 @@ impl Dispatcher {
     /// Keeps a record that the sink refused for good, for the commit that passes it.
     fn bury(&mut self, record: &Record, reason: &Reason, now: Timestamp) {
         self.gauges.dead_letter(&record.event.id, reason);
-        self.dead.push(NewDeadLetter {
+        self.keeper.bury(NewDeadLetter {
             sink: Some(self.name.clone()),
             reason: reason.word.to_owned(),
             detail: reason.detail.clone(),
@@ -336,48 +330,11 @@ impl Dispatcher {
         });
     }
 
-    fn has_to_commit(&self) -> bool {
-        self.window.cursor() > self.window.committed()
-    }
-
-    fn commit_is_due(&self, last_commit: Instant) -> bool {
-        self.has_to_commit()
-            && (last_commit.elapsed() >= COMMIT_EVERY || self.window.room() < BOUNDS.records_max / 2)
-    }
-
-    /// Begins to commit the cursor, with the dead letters it passes.
-    fn commit(&mut self) -> Committing {
-        let cursor = self.window.cursor();
-        let dead = self.dead.iter().filter(|letter| letter.position <= cursor).cloned().collect();
-        let progress = Progress { sink: self.name.clone(), cursor, dead };
-        let state = self.state.clone();
-        tokio::task::spawn_blocking(move || state.commit(&[progress]).map(|()| cursor))
-    }
-
-    fn committed(
-        &mut self,
-        done: Result<Result<Position, StateError>, tokio::task::JoinError>,
-    ) -> Result<(), DispatchError> {
-        let cursor = done
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
-            .map_err(|source| DispatchError::Commit { sink: self.name.clone(), source })?;
-        self.window.commit(cursor);
-        self.dead.retain(|letter| letter.position > cursor);
-        self.share.commit(cursor);
-        Ok(())
-    }
-
     /// The last commits before the end. What is still in flight may arrive, and will be published
     /// again at the next start.
-    async fn finish(mut self, committing: Option<Committing>) -> Result<(), DispatchError> {
-        if let Some(committing) = committing {
-            // Of two commits at once the older one might be the last, and move the cursor back.
-            self.committed(committing.await)?;
-        }
-        if self.has_to_commit() {
-            let done = self.commit().await;
-            self.committed(done)?;
-        }
+    async fn finish(mut self, cut: &CancellationToken) -> Result<(), DispatchError> {
+        let kept = self.keeper.finish(self.window.cursor(), cut).await;
+        self.window.commit(self.keeper.committed());
         self.report();
         let (cursor, head) = (self.window.committed().0, self.spool.head().0);
         // What is left is no loss, but worth knowing before the volume is thrown away.
@@ -387,7 +344,7 @@ impl Dispatcher {
             left_in_spool = head.saturating_sub(cursor),
             "dispatcher stopped"
         );
-        Ok(())
+        kept
     }
 }
 
@@ -407,4 +364,4 @@ async fn sleep_until(moment: Option<Instant>) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

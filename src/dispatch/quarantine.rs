@@ -8,10 +8,11 @@ use std::time::{Duration, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{DispatchError, READ_AGAIN_AFTER, Reader};
+use super::keeper::Keeper;
+use super::{DispatchError, READ_AGAIN_AFTER, Reader, Reading, sleep_until};
 use crate::event::{Entry, Position, Quarantined, Timestamp};
-use crate::spool::ReadError;
-use crate::spool::state::{NewDeadLetter, Progress, State, StateError};
+use crate::spool::state::{NewDeadLetter, StateError};
+use crate::spool::{Batch, ReadError, Spool};
 use crate::telemetry::{LogLimit, Shown};
 
 /// The name under which the cursor is kept; no sink can have it, since sinks have no parentheses.
@@ -22,57 +23,81 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 /// again, which costs time and nothing else.
 const PASS_EVERY: Duration = Duration::from_secs(1);
 
-/// Runs until stopped.
+/// Runs until stopped; then commits, until it is cut short.
 ///
 /// # Errors
 /// When the dead letters cannot be kept.
-pub async fn keep(reader: Reader, stop: CancellationToken) -> Result<(), DispatchError> {
+pub async fn keep(
+    reader: Reader,
+    stop: CancellationToken,
+    cut: CancellationToken,
+) -> Result<(), DispatchError> {
     let Reader { share, spool, state } = reader;
-    let committing = |source| DispatchError::Commit { sink: CURSOR.to_owned(), source };
     let mut cursor = share.cursor();
+    let mut keeper = Keeper::new(CURSOR, state, share, PASS_EVERY);
     let mut pass = tokio::time::interval(PASS_EVERY);
+    let mut reading: Option<Reading> = None;
     // The log was closed, and all of it read.
     let mut exhausted = false;
     let log_limit = LogLimit::default();
     loop {
-        let mut dead = Vec::new();
-        let mut passing = false;
+        // What waits for room must not fill the memory.
+        if reading.is_none() && !exhausted && keeper.dead_bytes() < BATCH_BYTES_MAX {
+            reading = Some(read(&spool, cursor, Duration::ZERO));
+        }
+        let commit_at = keeper.begin_if_due(cursor, keeper.dead_bytes() > 0);
         tokio::select! {
-            () = stop.cancelled() => {
-                let cursor = spool.pass_events(cursor);
-                return commit(&state, cursor, dead).await.map_err(committing);
-            }
+            () = stop.cancelled() => return finish(keeper, spool.pass_events(cursor), &cut).await,
             _ = pass.tick() => {
-                cursor = spool.pass_events(cursor);
-                passing = true;
+                let passed = spool.pass_events(cursor);
+                if passed > cursor {
+                    // Who reads waits for the next one; no need to begin further back then.
+                    (cursor, reading) = (passed, None);
+                }
             }
-            batch = spool.read_quarantined(cursor, BATCH_RECORDS_MAX, BATCH_BYTES_MAX), if !exhausted => {
-                let batch = match batch {
-                    Ok(batch) => batch,
-                    Err(ReadError::Stopped) => {
-                        exhausted = true;
-                        continue;
+            batch = async { reading.as_mut().expect("guarded").await }, if reading.is_some() => {
+                reading = None;
+                match batch {
+                    Ok(batch) => {
+                        cursor = batch.through;
+                        bury(batch, &mut keeper, &log_limit);
                     }
+                    Err(ReadError::Stopped) => exhausted = true,
                     Err(error @ ReadError::Io { .. }) => {
                         tracing::error!(%error, "cannot read the spool, trying again");
-                        tokio::time::sleep(READ_AGAIN_AFTER).await;
-                        continue;
+                        reading = Some(read(&spool, cursor, READ_AGAIN_AFTER));
                     }
-                };
-                cursor = batch.through;
-                let now = Timestamp::from(SystemTime::now());
-                dead.extend(batch.entries.iter().filter_map(|(position, entry)| match entry {
-                    Entry::Event(_) => None,
-                    Entry::Quarantined(quarantined) => {
-                        tell(quarantined, &log_limit);
-                        Some(buried(*position, quarantined, now))
-                    }
-                }));
+                }
             }
+            kept = keeper.done() => drop(kept?),
+            () = sleep_until(commit_at), if commit_at.is_some() => {}
         }
-        if !dead.is_empty() || (passing && cursor > share.cursor()) {
-            commit(&state, cursor, dead).await.map_err(committing)?;
-            share.commit(cursor);
+    }
+}
+
+/// The last commit. Without room for it the next start reads the same once more, and keeps it once.
+async fn finish(mut keeper: Keeper, cursor: Position, cut: &CancellationToken) -> Result<(), DispatchError> {
+    match keeper.finish(cursor, cut).await {
+        Err(DispatchError::Commit { source: StateError::NoRoom { .. }, .. }) => Ok(()),
+        finished => finished,
+    }
+}
+
+/// Begins to read what follows, after a pause.
+fn read(spool: &Spool, after: Position, pause: Duration) -> Reading {
+    let spool = spool.clone();
+    Box::pin(async move {
+        tokio::time::sleep(pause).await;
+        spool.read_quarantined(after, BATCH_RECORDS_MAX, BATCH_BYTES_MAX).await
+    })
+}
+
+fn bury(batch: Batch, keeper: &mut Keeper, log_limit: &LogLimit) {
+    let now = Timestamp::from(SystemTime::now());
+    for (position, entry) in batch.entries {
+        if let Entry::Quarantined(quarantined) = entry {
+            tell(&quarantined, log_limit);
+            keeper.bury(buried(position, quarantined, now));
         }
     }
 }
@@ -86,7 +111,7 @@ fn tell(quarantined: &Quarantined, log_limit: &LogLimit) {
     }
 }
 
-fn buried(position: Position, quarantined: &Quarantined, now: Timestamp) -> NewDeadLetter {
+fn buried(position: Position, quarantined: Quarantined, now: Timestamp) -> NewDeadLetter {
     NewDeadLetter {
         sink: None,
         reason: quarantined.reason.to_string(),
@@ -96,14 +121,6 @@ fn buried(position: Position, quarantined: &Quarantined, now: Timestamp) -> NewD
         last: now,
         position,
         topic: None,
-        entry: Entry::Quarantined(quarantined.clone()),
+        entry: Entry::Quarantined(quarantined),
     }
-}
-
-async fn commit(state: &State, cursor: Position, dead: Vec<NewDeadLetter>) -> Result<(), StateError> {
-    let state = state.clone();
-    let progress = Progress { sink: CURSOR.to_owned(), cursor, dead };
-    tokio::task::spawn_blocking(move || state.commit(&[progress]))
-        .await
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }

@@ -5,6 +5,7 @@
 //! finds no room is counted. Noting is a short critical section and does no I/O.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytestring::ByteString;
@@ -54,10 +55,11 @@ pub struct Drained {
 
 impl Drained {
     /// One row for each provider, type and verdict, as they are kept.
-    pub fn into_rows(self) -> Vec<TypeSeen> {
-        let others = self.others.into_iter().map(|(provider, seen)| (provider, OTHER_TYPE.into(), seen));
-        let rows = self.types.into_iter().chain(others).flat_map(|(provider, event_type, sightings)| {
-            let Sightings { first, last, accepted, filtered, duplicates } = sightings;
+    pub fn to_rows(&self) -> Vec<TypeSeen> {
+        let types = self.types.iter().map(|(provider, event_type, seen)| (provider, &**event_type, seen));
+        let others = self.others.iter().map(|(provider, seen)| (provider, OTHER_TYPE, seen));
+        let rows = types.chain(others).flat_map(|(provider, event_type, sightings)| {
+            let Sightings { first, last, accepted, filtered, duplicates } = *sightings;
             let counts = [
                 (AnswerVerdict::Accepted, accepted),
                 (AnswerVerdict::Filtered, filtered),
@@ -65,7 +67,7 @@ impl Drained {
             ];
             counts.into_iter().filter(|(_, count)| *count > 0).map(move |(verdict, count)| TypeSeen {
                 provider: provider.to_string(),
-                event_type: event_type.to_string(),
+                event_type: event_type.to_owned(),
                 verdict: verdict.as_str().to_owned(),
                 count,
                 first,
@@ -103,14 +105,49 @@ impl TypesSeen {
         Drained { types: types.collect(), others: seen.others.into_iter().collect() }
     }
 
+    /// Takes back what was drained and could not be kept.
+    pub fn put_back(&self, drained: Drained) {
+        let mut seen = self.lock();
+        for (provider, event_type, sightings) in drained.types {
+            if let Some(noted) = seen.types.get_mut(&provider).and_then(|types| types.get_mut(&event_type)) {
+                noted.merge(sightings);
+            } else if seen.count < TYPES_MAX {
+                seen.types.entry(provider).or_default().insert(event_type, sightings);
+                seen.count += 1;
+            } else {
+                seen.put_back_other(provider, sightings);
+            }
+        }
+        for (provider, sightings) in drained.others {
+            seen.put_back_other(provider, sightings);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    fn put_back_other(&mut self, provider: ByteString, sightings: Sightings) {
+        match self.others.entry(provider) {
+            Entry::Occupied(mut noted) => noted.get_mut().merge(sightings),
+            Entry::Vacant(entry) => drop(entry.insert(sightings)),
+        }
     }
 }
 
 impl Sightings {
     fn begun(first: Timestamp) -> Self {
         Self { first, last: first, accepted: 0, filtered: 0, duplicates: 0 }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        self.accepted += other.accepted;
+        self.filtered += other.filtered;
+        self.duplicates += other.duplicates;
     }
 
     fn add(&mut self, verdict: AnswerVerdict, when: Timestamp) {
@@ -150,8 +187,41 @@ mod tests {
         types.seen("stream", "made.up.0", AnswerVerdict::Accepted, Timestamp(2));
         let drained = types.drain();
         assert_eq!(drained.types.len(), TYPES_MAX);
-        let rows = drained.into_rows();
+        let rows = drained.to_rows();
         let other = rows.iter().find(|row| row.event_type == OTHER_TYPE).expect("what found no room is kept");
         assert_eq!((&*other.provider, &*other.verdict, other.count), ("stream", "accepted", 7));
+    }
+    #[test]
+    fn what_could_not_be_kept_is_put_back_and_adds_up_with_what_came_meanwhile() {
+        let types = TypesSeen::default();
+        types.seen("stream", "call.ring", AnswerVerdict::Accepted, Timestamp(1));
+        types.seen("stream", "call.ended", AnswerVerdict::Filtered, Timestamp(2));
+        let drained = types.drain();
+        types.seen("stream", "call.ring", AnswerVerdict::Duplicate, Timestamp(5));
+        types.put_back(drained);
+        let mut drained = types.drain().types;
+        drained.sort_by(|a, b| a.1.cmp(&b.1));
+        let zero = Sightings::begun(Timestamp(2));
+        let ended = Sightings { filtered: 1, ..zero };
+        let ring = Sightings { first: Timestamp(1), last: Timestamp(5), accepted: 1, duplicates: 1, ..zero };
+        let expected = [("call.ended", ended), ("call.ring", ring)];
+        assert_eq!(drained, expected.map(|(name, seen)| ("stream".into(), name.into(), seen)));
+    }
+
+    #[test]
+    fn what_finds_no_room_when_it_is_put_back_is_counted_as_other() {
+        let types = TypesSeen::default();
+        let flood = |from: usize| {
+            for n in from..from + TYPES_MAX + 1 {
+                types.seen("stream", &format!("made.up.{n}"), AnswerVerdict::Accepted, Timestamp(1));
+            }
+        };
+        flood(0);
+        let drained = types.drain();
+        flood(TYPES_MAX + 1);
+        types.put_back(drained);
+        let drained = types.drain();
+        let others: u64 = drained.others.iter().map(|(_, seen)| seen.accepted).sum();
+        assert_eq!((drained.types.len(), others), (TYPES_MAX, TYPES_MAX as u64 + 2));
     }
 }

@@ -2,29 +2,32 @@
 //!
 //! One redb file beside the log's segments, and the only user of redb. Its one promise: a dead
 //! letter and the cursor that passes it are committed together, durably, or not at all; a segment
-//! may be unlinked once the commit that passes it has returned. Nothing here is on the hot path,
-//! and nothing here decides: whoever commits knows why.
+//! may be unlinked once the commit that passes it has returned. Want of room is no failure: what was
+//! kept stays, and who could not commit tries again. Nothing here is on the hot path, and nothing
+//! here decides: whoever commits knows why.
 //!
 //! **Every call blocks** on the disk: call from a blocking thread.
 
 mod dead_letters;
+mod file;
+mod room;
 mod row;
+mod storage;
 mod types_seen;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::Arc;
+use std::time::Instant;
 
-use redb::{
-    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
-    WriteTransaction,
-};
+use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
 use crate::event::Position;
+use crate::telemetry::Metrics;
+use file::{StateFile, corrupted};
 
+pub use room::Shortage;
 pub use row::{DeadCount, DeadFilter, DeadLetterInfo, NewDeadLetter, Progress, Reassessment, TypeSeen};
 pub use types_seen::{OTHER_TYPE, TYPE_NAME_BYTES_MAX, TYPE_NAMES_MAX};
 
@@ -33,8 +36,6 @@ pub const FILE_NAME: &str = "state.redb";
 
 /// The layout of the tables; one more for every change that an older release would misread.
 const FORMAT: u64 = 1;
-/// The library would take up to 1 GiB. Cursors are few, and dead letters are read rarely.
-const CACHE_BYTES: usize = 8 << 20;
 
 /// A file up to this size is not made smaller.
 const SLACK_BYTES: u64 = 64 << 20;
@@ -78,6 +79,15 @@ pub enum StateError {
         /// What is wrong with it.
         found: String,
     },
+    /// There was no room for a write: all that was kept before is there, and the write may be tried
+    /// again.
+    #[error("no room to write state file {path}: make room on its file system, or raise the quota")]
+    NoRoom {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The disk failed: nothing written since can be trusted, exit code 74.
     #[error(
         "state file {path} cannot be read or written: check the disk, its space and permissions, then restart"
@@ -92,23 +102,7 @@ pub enum StateError {
 
 /// The open state file. Clones share it; the last one dropped closes it.
 #[derive(Clone)]
-pub struct State(Arc<Open>);
-
-struct Open {
-    /// There until it is dropped. Locked for writing only while the file is made smaller.
-    database: RwLock<Option<Database>>,
-    path: PathBuf,
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        // Closing writes, and so meets damage like everything else.
-        let _: Result<(), redb::Error> = contained(|| {
-            drop(self.database.get_mut().unwrap_or_else(PoisonError::into_inner).take());
-            Ok(())
-        });
-    }
-}
+pub struct State(Arc<StateFile>);
 
 impl State {
     /// Opens the state file, or makes an empty one.
@@ -118,7 +112,7 @@ impl State {
     pub fn open(path: &Path) -> Result<Self, StateError> {
         match Self::open_existing(path) {
             Err(StateError::Missing(_)) => {
-                create(path).map_err(|error| classify(path, error))?;
+                file::create(path, create_tables)?;
                 Self::open_existing(path)
             }
             opened => opened,
@@ -130,15 +124,28 @@ impl State {
     /// # Errors
     /// See [`StateError`]. A file of a later format is not touched.
     pub fn open_existing(path: &Path) -> Result<Self, StateError> {
-        refuse_newer(path)?;
-        let opened = contained(|| Ok(redb::Builder::new().set_cache_size(CACHE_BYTES).open(path)?));
-        let database = opened.map_err(|error| classify(path, error))?;
-        let state = Self(Arc::new(Open { database: RwLock::new(Some(database)), path: path.to_owned() }));
+        file::refuse_newer(path)?;
+        let io = |source| StateError::Io { path: path.to_owned(), source };
+        Self::open_bytes(path, storage::file(path).map_err(io)?)
+    }
+
+    fn open_bytes(path: &Path, opener: storage::Opener) -> Result<Self, StateError> {
+        let state = Self(Arc::new(StateFile::open(path, opener)?));
         match state.read(format_of)? {
             FORMAT => state.reclaim().map(|()| state),
             found if found > FORMAT => Err(StateError::Newer { path: path.to_owned(), found }),
             found => Err(StateError::Damaged { path: path.to_owned(), found: format!("format {found}") }),
         }
+    }
+
+    /// Counts every write that finds no room in these metrics, from now on.
+    pub fn count_in(&self, metrics: &Metrics) {
+        self.0.room.count_in(metrics.state_no_room.clone());
+    }
+
+    /// What cannot be kept for want of room, if anything: it is tried again all the time.
+    pub fn shortage(&self) -> Option<Shortage> {
+        self.0.room.shortage(Instant::now())
     }
 
     /// The end of a sink's settled prefix; `None` if it never committed one.
@@ -176,7 +183,8 @@ impl State {
     /// # Errors
     /// See [`StateError`]. After one it is unknown whether the transaction took effect.
     pub fn commit(&self, progress: &[Progress]) -> Result<(), StateError> {
-        self.write(|write| {
+        let who: Vec<&str> = progress.iter().map(|step| step.sink.as_str()).collect();
+        self.0.write(&who, |write| {
             let mut cursors = write.open_table(CURSORS)?;
             for step in progress {
                 let checksum = cursor_checksum(&step.sink, step.cursor.0);
@@ -208,33 +216,20 @@ impl State {
         if self.file_bytes()? <= SLACK_BYTES + used.saturating_mul(FREE_FACTOR) {
             return Ok(());
         }
-        let compacted = contained(|| {
-            let mut database = self.0.database.write().map_err(|_| closed())?;
-            database.as_mut().ok_or_else(closed)?.compact()?;
-            Ok(())
-        });
-        compacted.map_err(|error| classify(&self.0.path, error))
+        match self.0.compact() {
+            // Pages move before the file gets smaller. Another time will do.
+            Err(StateError::NoRoom { .. }) => Ok(()),
+            compacted => compacted,
+        }
     }
 
-    fn database(&self) -> Result<RwLockReadGuard<'_, Option<Database>>, redb::Error> {
-        self.0.database.read().map_err(|_| closed())
+    fn read<T>(&self, f: impl Fn(&ReadTransaction) -> Result<T, redb::Error>) -> Result<T, StateError> {
+        self.0.read(f)
     }
 
-    fn read<T>(&self, f: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>) -> Result<T, StateError> {
-        let result = contained(|| f(&self.database()?.as_ref().ok_or_else(closed)?.begin_read()?));
-        result.map_err(|error| classify(&self.0.path, error))
-    }
-
+    /// A change that nobody repeats of their own accord.
     fn write<T>(&self, f: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>) -> Result<T, StateError> {
-        let result = contained(|| {
-            let database = self.database()?;
-            let write = database.as_ref().ok_or_else(closed)?.begin_write()?;
-            let value = f(&write)?;
-            // Commits of the default durability return after an fsync.
-            write.commit()?;
-            Ok(value)
-        });
-        result.map_err(|error| classify(&self.0.path, error))
+        self.0.write(&[], f)
     }
 }
 
@@ -244,54 +239,11 @@ impl std::fmt::Debug for State {
     }
 }
 
-/// Makes an empty state file. It appears under its name only when it is whole, so that a crash on
-/// the way leaves nothing that a later start would have to call damaged.
-fn create(path: &Path) -> Result<(), redb::Error> {
-    let unfinished = path.with_extension("redb.new");
-    // Bodies are kept in here: nobody else's business.
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&unfinished)?;
-    let database = redb::Builder::new().set_cache_size(CACHE_BYTES).create_file(file)?;
-    let write = database.begin_write()?;
+fn create_tables(write: &WriteTransaction) -> Result<(), redb::Error> {
     write.open_table(META)?.insert("format", FORMAT)?;
     write.open_table(CURSORS)?;
-    dead_letters::create_tables(&write)?;
-    types_seen::create_tables(&write)?;
-    write.commit()?;
-    drop(database);
-    fs::rename(&unfinished, path)?;
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(dir)?.sync_all()?;
-    Ok(())
-}
-
-/// Looks at the format without writing: opening for writing already changes a redb file.
-fn refuse_newer(path: &Path) -> Result<(), StateError> {
-    if !path.try_exists().map_err(|source| StateError::Io { path: path.to_owned(), source })? {
-        return Err(StateError::Missing(path.to_owned()));
-    }
-    let found = contained(|| {
-        match redb::Builder::new().set_cache_size(CACHE_BYTES).open_read_only(path) {
-            Ok(database) => format_of(&database.begin_read()?),
-            // Not closed in order, which only a release that could open it can have done.
-            Err(DatabaseError::RepairAborted) => Ok(FORMAT),
-            Err(error) => Err(error.into()),
-        }
-    });
-    match found.map_err(|error| classify(path, error))? {
-        found if found > FORMAT => Err(StateError::Newer { path: path.to_owned(), found }),
-        _ => Ok(()),
-    }
-}
-
-/// The library follows the numbers in its pages, and panics when damage leads it astray.
-fn contained<T>(f: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb::Error> {
-    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|_| Err(corrupted("its pages contradict each other")))
+    dead_letters::create_tables(write)?;
+    types_seen::create_tables(write)
 }
 
 fn format_of(read: &ReadTransaction) -> Result<u64, redb::Error> {
@@ -311,32 +263,5 @@ fn checked_cursor(sink: &str, (cursor, checksum): (u64, u32)) -> Result<Position
     }
 }
 
-fn closed() -> redb::Error {
-    redb::Error::DatabaseClosed
-}
-
-fn corrupted(what: impl ToString) -> redb::Error {
-    redb::Error::from(StorageError::Corrupted(what.to_string()))
-}
-
-fn classify(path: &Path, error: redb::Error) -> StateError {
-    let path = path.to_owned();
-    match error {
-        redb::Error::DatabaseAlreadyOpen => StateError::Locked(path),
-        redb::Error::Io(source) if source.kind() == io::ErrorKind::NotFound => StateError::Missing(path),
-        // The library reports a file that is too short or not its own as these.
-        redb::Error::Io(source)
-            if matches!(source.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
-        {
-            StateError::Damaged { path, found: source.to_string() }
-        }
-        redb::Error::Io(source) => StateError::Io { path, source },
-        redb::Error::PreviousIo => {
-            StateError::Io { path, source: io::Error::other("an earlier write or fsync failed") }
-        }
-        other => StateError::Damaged { path, found: other.to_string() },
-    }
-}
-
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -17,6 +17,7 @@ mod duplicates;
 mod every_type;
 mod fsync;
 mod memory;
+mod no_room;
 mod selection;
 mod shutdown;
 mod trace;

@@ -1,7 +1,13 @@
 //! Faults from below: the system-call tracer and file systems that run full.
 
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::await_until;
 
 /// Whether strace is here and may trace; says so if not.
 pub fn can_trace(what: &str) -> bool {
@@ -11,6 +17,34 @@ pub fn can_trace(what: &str) -> bool {
         super::servers::skip(what, "strace is missing or may not trace here");
     }
     works
+}
+
+/// Whether strace may attach to a process that runs; says so if not.
+pub fn can_attach(what: &str) -> bool {
+    let mut sleeper = Command::new("sleep").arg("60").spawn().expect("sleep runs");
+    let pid = sleeper.id().to_string();
+    // Once the process is traced its end is the tracer's; one that cannot attach ends with an error.
+    let tracer = Command::new("timeout")
+        .args(["10", "strace", "-q", "-o", "/dev/null", "-e", "inject=pwrite64:error=ENOSPC", "-p", &pid])
+        .stderr(Stdio::null())
+        .spawn();
+    let attached = tracer.is_ok_and(|mut tracer| {
+        let untraced = "TracerPid:\t0\n";
+        let told = await_until("strace attaches or ends", Duration::from_secs(20), || {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+            let ended = tracer.try_wait().expect("the child can be asked").is_some();
+            (ended || !status.contains(untraced)).then_some(!ended)
+        });
+        let _ = sleeper.kill();
+        let _ = tracer.wait();
+        told
+    });
+    let _ = sleeper.kill();
+    let _ = sleeper.wait();
+    if !attached {
+        super::servers::skip(what, "strace is missing or may not attach here");
+    }
+    attached
 }
 
 /// Whether a private file system can be mounted; says so if not.
@@ -42,6 +76,57 @@ pub fn trace(into: &Path, arguments: &[&str]) -> Vec<String> {
     let into = into.to_str().expect("the home's path is UTF-8");
     let fixed = ["strace", "-D", "-f", "-q", "-o", into];
     fixed.iter().chain(arguments).map(|argument| (*argument).into()).collect()
+}
+
+/// A command prefix under which a file that is there lies on a small file system of its own, which
+/// is seen only by the command and what it becomes, in the directory `on`.
+pub fn tiny_disk_under(file: &Path, on: &Path, kibibytes: u32) -> Vec<String> {
+    let script = r#"mkdir -p "$1" && mount -t tmpfs -o "size=${2}k" none "$1" && cp "$0" "$1/file" &&
+                    mount --bind "$1/file" "$0" && shift 2 && exec "$@""#;
+    let text = |path: &Path| path.to_str().expect("the home's path is UTF-8").to_owned();
+    let fixed = ["unshare", "-m", "sh", "-c", script].map(String::from);
+    fixed.into_iter().chain([text(file), text(on), kibibytes.to_string()]).collect()
+}
+
+/// While this is there, system calls of a running process on one file fail.
+pub struct FileFault {
+    tracer: Child,
+    traced: u32,
+}
+
+impl FileFault {
+    /// From when this returns on; what fails is written as strace wants it (`pwrite64:error=EIO`).
+    pub fn begin(process: u32, file: &Path, what: &str) -> Self {
+        let file = file.to_str().expect("the home's path is UTF-8");
+        let (inject, process_text) = (format!("inject={what}"), process.to_string());
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-q", "-o", "/dev/null", "-P", file, "-e", &inject, "-p", &process_text]);
+        let tracer = strace.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("strace runs");
+        let fault = Self { tracer, traced: process };
+        await_until("all threads are traced", Duration::from_secs(10), || fault.holds().then_some(()));
+        fault
+    }
+
+    /// Whether it traces every thread.
+    fn holds(&self) -> bool {
+        let traced = |status: String| status.contains(&format!("TracerPid:\t{}\n", self.tracer.id()));
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.traced)).into_iter().flatten().flatten();
+        // A thread that has ended meanwhile need not be traced.
+        let mut statuses = tasks.filter_map(|task| fs::read_to_string(task.path().join("status")).ok());
+        statuses.all(traced)
+    }
+}
+
+impl Drop for FileFault {
+    fn drop(&mut self) {
+        // Asked to, it lets go of the threads before it ends.
+        let tracer = i32::try_from(self.tracer.id()).ok().and_then(Pid::from_raw);
+        if let Some(tracer) = tracer {
+            // Fails only when it has ended already.
+            let _ = kill_process(tracer, Signal::TERM);
+        }
+        let _ = self.tracer.wait();
+    }
 }
 
 /// A file that takes up space until it is removed.

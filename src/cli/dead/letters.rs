@@ -125,6 +125,7 @@ fn failed(error: &StateError) -> Failure {
         StateError::Newer { .. }
         | StateError::Missing(_)
         | StateError::Damaged { .. }
+        | StateError::NoRoom { .. }
         | StateError::Io { .. } => Exit::Io,
     };
     Failure::new(exit, error.to_string())

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
+
 use crate::dispatch::Reader;
 use crate::dispatch::settlement::shares;
 use crate::event::{Entry, Event, Position};
 use crate::health::Health;
 use crate::spool::disk::{Disk, RealDisk};
+use crate::spool::state::tests::failing::{self, Faults};
 use crate::spool::state::{FILE_NAME, State};
 use crate::spool::{Appended, Spool, SpoolOptions};
 use crate::telemetry::Metrics;
@@ -21,7 +24,7 @@ pub struct Bench {
     pub state: State,
     pub metrics: Metrics,
     pub health: Health,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Bench {
@@ -44,7 +47,16 @@ impl Bench {
         };
         let (spool, _) = Spool::open(dir.path(), disk, options, Arc::default()).expect("a spool");
         let state = State::open(&dir.path().join(FILE_NAME)).expect("a state");
-        Self { spool, state, metrics: Metrics::new(), health: Health::default(), _dir: dir }
+        Self { spool, state, metrics: Metrics::new(), health: Health::default(), dir }
+    }
+
+    /// With a state whose bytes can be made to fail.
+    pub fn failing() -> (Self, Faults) {
+        let bench = Self::new();
+        let Self { state, dir, .. } = bench;
+        drop(state);
+        let (state, faults) = failing::opened(&dir.path().join(FILE_NAME));
+        (Self { state, dir, ..bench }, faults)
     }
 
     pub async fn append(&self, event: Event) -> Position {
@@ -58,9 +70,28 @@ impl Bench {
         }
     }
 
+    /// Appends so many copies of an event, all at once.
+    pub async fn append_many(&self, count: u64, event: &Event) {
+        let append =
+            |spool: Spool, event: Event| async move { spool.append(Entry::Event(event), None).await };
+        let appends: JoinSet<_> = (0..count).map(|_| append(self.spool.clone(), event.clone())).collect();
+        for done in appends.join_all().await {
+            done.expect("room");
+        }
+    }
+
     /// A reader of the log, the only one, that has got this far.
     pub fn reader(&self, cursor: Position) -> Reader {
         let share = shares(&self.spool, &[cursor]).remove(0);
         Reader { share, spool: self.spool.clone(), state: self.state.clone() }
+    }
+}
+
+/// Waits for a condition, which is to come true in time.
+pub async fn awaited(mut condition: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < LIMIT, "waited {LIMIT:?} in vain");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

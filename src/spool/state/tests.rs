@@ -8,6 +8,9 @@ use super::*;
 use crate::event::{Entry, Event, EventTime, Quarantined, Stated, Timestamp};
 use crate::spool::codec;
 
+pub(crate) mod failing;
+mod no_room;
+
 fn opened() -> (TempDir, State) {
     let dir = tempfile::tempdir().unwrap();
     let state = State::open(&dir.path().join(FILE_NAME)).unwrap();

@@ -25,7 +25,7 @@ impl State {
     /// # Errors
     /// See [`StateError`].
     pub fn record_types(&self, seen: &[TypeSeen]) -> Result<(), StateError> {
-        self.write(|write| {
+        self.0.write(&["(types seen)"], |write| {
             let mut meta = write.open_table(META)?;
             let mut types = write.open_table(TYPES)?;
             let mut names = meta.get("type_names")?.map_or(0, |names| names.value());

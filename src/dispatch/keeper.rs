@@ -1,0 +1,275 @@
+//! Keeps a reader's cursor, with the dead letters that it passes: one commit at a time, paced.
+//!
+//! Where there is no room for a commit it is tried again for as long as the reader runs, and longer
+//! by what a sink that takes nothing is given at the end. Letters wait in memory meanwhile; the
+//! reader minds how many.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::settlement::Share;
+use super::{DispatchError, STALL_AT_STOP};
+use crate::event::Position;
+use crate::spool::state::{NewDeadLetter, Progress, State, StateError};
+
+/// How long a commit rests that found no room. The state may turn it away untried, to rest longer.
+const NO_ROOM_REST: Duration = Duration::from_millis(250);
+
+/// What a dead letter takes in memory beside its body, about.
+const LETTER_BYTES: usize = 1 << 10;
+
+/// One reader's cursor on its way to the state.
+pub struct Keeper {
+    name: String,
+    state: State,
+    share: Share,
+    /// How long what can be kept may wait for its commit.
+    every: Duration,
+    dead: Vec<NewDeadLetter>,
+    dead_bytes: usize,
+    underway: Option<JoinHandle<Result<Position, StateError>>>,
+    /// When the last commit began.
+    begun: Instant,
+    /// Why the last commit was in vain, if it was.
+    no_room: Option<StateError>,
+}
+
+impl Keeper {
+    /// The keeper of the cursor of this name, which stands where the share says.
+    pub fn new(name: &str, state: State, share: Share, every: Duration) -> Self {
+        Self {
+            name: name.to_owned(),
+            state,
+            share,
+            every,
+            dead: Vec::new(),
+            dead_bytes: 0,
+            underway: None,
+            begun: Instant::now(),
+            no_room: None,
+        }
+    }
+
+    /// The cursor that is known to be durable.
+    pub fn committed(&self) -> Position {
+        self.share.cursor()
+    }
+
+    /// Takes a dead letter, for the commit that passes it.
+    pub fn bury(&mut self, letter: NewDeadLetter) {
+        self.dead_bytes += weight(&letter);
+        self.dead.push(letter);
+    }
+
+    /// Bytes that dead letters take in memory which are not kept yet.
+    pub fn dead_bytes(&self) -> usize {
+        self.dead_bytes
+    }
+
+    /// Begins to commit the cursor if that is due, or says when it will be; `None` if there is nothing
+    /// to commit, or another commit is underway. One in a hurry waits for room alone.
+    pub fn begin_if_due(&mut self, cursor: Position, hurry: bool) -> Option<Instant> {
+        if self.underway.is_some() || cursor <= self.committed() {
+            return None;
+        }
+        let due = self.begun
+            + match &self.no_room {
+                Some(_) => NO_ROOM_REST,
+                None if hurry => Duration::ZERO,
+                None => self.every,
+            };
+        if due > Instant::now() {
+            return Some(due);
+        }
+        self.begin(cursor);
+        None
+    }
+
+    fn begin(&mut self, cursor: Position) {
+        let dead = self.dead.iter().filter(|letter| letter.position <= cursor).cloned().collect();
+        let progress = Progress { sink: self.name.clone(), cursor, dead };
+        let state = self.state.clone();
+        self.begun = Instant::now();
+        self.underway = Some(tokio::task::spawn_blocking(move || state.commit(&[progress]).map(|()| cursor)));
+    }
+
+    /// Waits for the commit that is underway, for ever if there is none: the cursor that is durable
+    /// now, or `None` if there was no room. May be dropped and asked again.
+    ///
+    /// # Errors
+    /// When the state cannot be used any more.
+    pub async fn done(&mut self) -> Result<Option<Position>, DispatchError> {
+        let Some(underway) = &mut self.underway else { return std::future::pending().await };
+        let done = underway.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        self.underway = None;
+        match done {
+            Ok(cursor) => {
+                self.no_room = None;
+                self.dead.retain(|letter| letter.position > cursor);
+                self.dead_bytes = self.dead.iter().map(weight).sum();
+                self.share.commit(cursor);
+                Ok(Some(cursor))
+            }
+            Err(error @ StateError::NoRoom { .. }) => {
+                self.no_room = Some(error);
+                Ok(None)
+            }
+            Err(source) => Err(DispatchError::Commit { sink: self.name.clone(), source }),
+        }
+    }
+
+    /// The last commits before the end: tried again without room until they are cut short, or as
+    /// long as a sink is waited for that settles nothing.
+    ///
+    /// # Errors
+    /// When the cursor could not be kept.
+    pub async fn finish(&mut self, cursor: Position, cut: &CancellationToken) -> Result<(), DispatchError> {
+        if self.underway.is_some() {
+            // Of two commits at once the older one might be the last, and move the cursor back.
+            self.done().await?;
+        }
+        let give_up = Instant::now() + STALL_AT_STOP;
+        while cursor > self.committed() {
+            self.begin(cursor);
+            if self.done().await?.is_some() {
+                break;
+            }
+            if cut.is_cancelled() || Instant::now() >= give_up {
+                let commit = |source| DispatchError::Commit { sink: self.name.clone(), source };
+                return self.no_room.take().map_or(Ok(()), |source| Err(commit(source)));
+            }
+            tokio::select! {
+                () = cut.cancelled() => {}
+                () = sleep(NO_ROOM_REST) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn weight(letter: &NewDeadLetter) -> usize {
+    letter.entry.body().len() + LETTER_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::dispatch::tests::bench::{Bench, LIMIT, awaited};
+    use crate::dispatch::tests::{Scripted, of_family};
+    use crate::dispatch::{BOUNDS, quarantine};
+    use crate::event::tests::quarantined;
+    use crate::event::{Entry, Event, Outcome, Reason};
+    use crate::selection::Selection;
+    use crate::spool::state::DeadFilter;
+    use crate::spool::state::tests::failing::Fault;
+
+    const WINDOW: u64 = BOUNDS.records_max as u64;
+
+    fn accepts_all() -> std::sync::Arc<Scripted> {
+        Scripted::new(|_, _| Outcome::Accepted)
+    }
+
+    #[tokio::test]
+    async fn without_room_for_the_cursor_delivery_fills_the_window_and_goes_on_when_there_is() {
+        let (bench, faults) = Bench::failing();
+        bench.state.count_in(&bench.metrics);
+        bench.append_many(WINDOW + 500, &of_family("a")).await;
+        let sink = accepts_all();
+        faults.set(Fault::All);
+        let (stop, never) = (CancellationToken::new(), CancellationToken::new());
+        let dispatcher = bench.dispatcher_behind(Position(0), sink.clone(), Selection::All);
+        let running = tokio::spawn(dispatcher.run(stop.clone(), never));
+        let accepted = || sink.accepted_count.load(Ordering::Relaxed);
+        awaited(|| accepted() == WINDOW).await;
+        let failures = bench.metrics.state_no_room.get();
+        awaited(|| bench.metrics.state_no_room.get() > failures + 1).await;
+        assert_eq!(accepted(), WINDOW, "what a crash repeats stays bounded");
+
+        faults.set(Fault::None);
+        awaited(|| bench.state.cursor("lake").ok() == Some(Some(Position(WINDOW + 500)))).await;
+        stop.cancel();
+        running.await.expect("no panic").expect("no error");
+        assert_eq!(accepted(), WINDOW + 500, "each of them once");
+    }
+
+    #[tokio::test]
+    async fn a_quarantined_delivery_without_room_becomes_a_dead_letter_when_there_is() {
+        let (bench, faults) = Bench::failing();
+        faults.set(Fault::All);
+        let reader = bench.reader(Position(0));
+        let (stop, never) = (CancellationToken::new(), CancellationToken::new());
+        let running = tokio::spawn(quarantine::keep(reader, stop.clone(), never));
+        for _ in 0..3 {
+            bench.append_entry(Entry::Quarantined(quarantined())).await;
+        }
+        awaited(|| bench.state.shortage().is_some()).await;
+        faults.set(Fault::None);
+        let letters = || bench.state.dead_letters(&DeadFilter::default(), 0, 10).map_or(0, |all| all.len());
+        awaited(|| letters() == 3).await;
+        stop.cancel();
+        running.await.expect("no panic").expect("no error");
+        assert_eq!(bench.state.cursor(quarantine::CURSOR).expect("readable"), Some(Position(3)));
+    }
+
+    #[tokio::test]
+    async fn dead_letters_that_find_no_room_do_not_fill_the_memory() {
+        const BODY_BYTES: usize = 1 << 20;
+        let (bench, faults) = Bench::failing();
+        bench.state.count_in(&bench.metrics);
+        let large = Event { body: vec![b'x'; BODY_BYTES].into(), ..of_family("a") };
+        bench.append_many(64, &large).await;
+        let refuses = Scripted::new(|_, _| {
+            Outcome::Rejected(Reason { word: "too_large", detail: "a byte more than it takes".into() })
+        });
+        faults.set(Fault::All);
+        let (stop, never) = (CancellationToken::new(), CancellationToken::new());
+        let dispatcher = bench.dispatcher_behind(Position(0), refuses.clone(), Selection::All);
+        let running = tokio::spawn(dispatcher.run(stop.clone(), never));
+        awaited(|| bench.metrics.state_no_room.get() > 3).await;
+        let read = (1..=64).filter(|position| refuses.offers(*position) > 0).count();
+        let bound = BOUNDS.bytes_max / BODY_BYTES;
+        assert!((bound..=2 * bound).contains(&read), "{read} are in memory, of which {bound} may be");
+
+        faults.set(Fault::None);
+        awaited(|| bench.state.cursor("lake").ok() == Some(Some(Position(64)))).await;
+        stop.cancel();
+        running.await.expect("no panic").expect("no error");
+        let letters = bench.state.dead_letters(&DeadFilter::default(), 0, 100).expect("readable");
+        assert_eq!(letters.len(), 64);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_waits_for_room_as_long_as_for_a_sink_and_then_says_that_the_cursor_is_not_kept() {
+        let (bench, faults) = Bench::failing();
+        bench.append_many(10, &of_family("a")).await;
+        bench.spool.close().await;
+        faults.set(Fault::All);
+        for cut_short in [false, true] {
+            let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
+            stop.cancel();
+            let sink = accepts_all();
+            let begun = Instant::now();
+            let dispatcher = bench.dispatcher_behind(Position(0), sink.clone(), Selection::All);
+            let running = tokio::spawn(dispatcher.run(stop, cut.clone()));
+            if cut_short {
+                awaited(|| sink.accepted_count.load(Ordering::Relaxed) == 10).await;
+                cut.cancel();
+            }
+            let ended = tokio::time::timeout(LIMIT, running).await.expect("in time").expect("no panic");
+            let Err(DispatchError::Commit { source: StateError::NoRoom { .. }, .. }) = ended else {
+                panic!("ended with {ended:?}");
+            };
+            let took = begun.elapsed();
+            assert_eq!(took >= STALL_AT_STOP, !cut_short, "{took:?}");
+            assert!(took < STALL_AT_STOP + Duration::from_secs(2), "{took:?}");
+        }
+        faults.set(Fault::None);
+        awaited(|| bench.state.cursor("lake").is_ok()).await;
+        assert_eq!(bench.state.cursor("lake").expect("readable"), None, "both are delivered again");
+    }
+}

@@ -1,0 +1,278 @@
+//! The database file: opened, asked and changed, and opened again when it had no room.
+//!
+//! The library refuses everything after an error of its storage until the file is opened again. For
+//! want of room that is done here: the commit that failed has left nothing behind, and all that was
+//! committed before is there. After any other error nothing is tried again.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
+
+use redb::{
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageBackend, StorageError,
+    WriteTransaction,
+};
+
+use super::room::Room;
+use super::storage::{Condition, Opener, Watch, Watched};
+use super::{FORMAT, StateError, format_of};
+
+/// The library would take up to 1 GiB. Cursors are few, and dead letters are read rarely.
+const CACHE_BYTES: usize = 8 << 20;
+
+/// An open database file.
+pub(super) struct StateFile {
+    slot: RwLock<Slot>,
+    opener: Opener,
+    pub(super) room: Room,
+    pub(super) path: PathBuf,
+}
+
+/// Locked for writing only while the file is opened again or made smaller.
+struct Slot {
+    /// Not there if opening it again failed, and when it is dropped.
+    database: Option<Database>,
+    watch: Arc<Watch>,
+}
+
+impl Slot {
+    fn is_sound(&self) -> bool {
+        self.database.is_some() && self.watch.condition() == Condition::Sound
+    }
+}
+
+impl Drop for StateFile {
+    fn drop(&mut self) {
+        close(self.slot.get_mut().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl StateFile {
+    /// Opens the file whose bytes the opener has; the path is what errors call it.
+    pub(super) fn open(path: &Path, opener: Opener) -> Result<Self, StateError> {
+        let watch = Arc::new(Watch::default());
+        let database = database(&opener, &watch).map_err(|error| classify(path, error, &watch))?;
+        let slot = RwLock::new(Slot { database: Some(database), watch });
+        Ok(Self { slot, opener, room: Room::default(), path: path.to_owned() })
+    }
+
+    pub(super) fn read<T>(
+        &self,
+        f: impl Fn(&ReadTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, StateError> {
+        let once = || {
+            self.mend()?;
+            let slot = self.slot();
+            let result = contained(|| f(&slot.database.as_ref().ok_or_else(closed)?.begin_read()?));
+            result.map_err(|error| classify(&self.path, error, &slot.watch))
+        };
+        match once() {
+            // Somebody's write found no room meanwhile. What is there can be read all the same.
+            Err(StateError::NoRoom { .. }) => once(),
+            result => result,
+        }
+    }
+
+    /// Changes the file, durably once this returns. `who` will try again if there is no room, and is
+    /// named until that has been done.
+    pub(super) fn write<T>(
+        &self,
+        who: &[&str],
+        f: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, StateError> {
+        let begun = Instant::now();
+        if !self.room.may_try(begun) {
+            self.room.turned_away(who);
+            return Err(self.no_room());
+        }
+        let result = self.mend().and_then(|()| self.write_once(f));
+        match &result {
+            Ok(_) => self.room.served(who, Instant::now()),
+            Err(StateError::NoRoom { source, .. }) => {
+                // At once, so that others can read, and the rest is measured by what this takes.
+                // If it fails, it is tried again when the file is next needed.
+                let _ = self.mend();
+                let now = Instant::now();
+                self.room.failed(who, source.to_string(), now.duration_since(begun), now);
+            }
+            Err(_) => {}
+        }
+        result
+    }
+
+    fn write_once<T>(
+        &self,
+        f: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, StateError> {
+        let slot = self.slot();
+        let result = contained(|| {
+            let write = slot.database.as_ref().ok_or_else(closed)?.begin_write()?;
+            let value = f(&write)?;
+            // Commits of the default durability return after an fsync.
+            write.commit()?;
+            Ok(value)
+        });
+        result.map_err(|error| classify(&self.path, error, &slot.watch))
+    }
+
+    /// Gives free pages back to the file system.
+    pub(super) fn compact(&self) -> Result<(), StateError> {
+        self.mend()?;
+        let mut slot = self.slot_to_change();
+        let Slot { database, watch } = &mut *slot;
+        let compacted = contained(|| {
+            database.as_mut().ok_or_else(closed)?.compact()?;
+            Ok(())
+        });
+        compacted.map_err(|error| classify(&self.path, error, watch))
+    }
+
+    /// Opens the file again if it had no room.
+    fn mend(&self) -> Result<(), StateError> {
+        if self.slot().is_sound() {
+            return Ok(());
+        }
+        let mut slot = self.slot_to_change();
+        match slot.watch.condition() {
+            Condition::Sound if slot.database.is_some() => return Ok(()),
+            Condition::Broken => return Err(classify(&self.path, redb::Error::PreviousIo, &slot.watch)),
+            Condition::Sound | Condition::Short => {}
+        }
+        if slot.database.is_none() && !self.room.may_try(Instant::now()) {
+            return Err(self.no_room());
+        }
+        close(&mut slot);
+        slot.watch = Arc::default();
+        let opened = database(&self.opener, &slot.watch);
+        slot.database = Some(opened.map_err(|error| match classify(&self.path, error, &slot.watch) {
+            // A tool that looks at the file has come in between; it will be gone soon.
+            StateError::Locked(path) => {
+                StateError::NoRoom { path, source: io::Error::other("another process looks at the file") }
+            }
+            error => error,
+        })?);
+        Ok(())
+    }
+
+    fn no_room(&self) -> StateError {
+        StateError::NoRoom { path: self.path.clone(), source: io::Error::other(self.room.detail()) }
+    }
+
+    fn slot(&self) -> RwLockReadGuard<'_, Slot> {
+        self.slot.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slot_to_change(&self) -> RwLockWriteGuard<'_, Slot> {
+        self.slot.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn database(opener: &Opener, watch: &Arc<Watch>) -> Result<Database, redb::Error> {
+    let bytes = Watched::new(opener()?, Arc::clone(watch));
+    if bytes.len()? == 0 {
+        // The library would make a new database of it.
+        return Err(corrupted("it is empty"));
+    }
+    contained(|| Ok(redb::Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(bytes)?))
+}
+
+/// Closing writes, and so meets damage like everything else.
+fn close(slot: &mut Slot) {
+    let _: Result<(), redb::Error> = contained(|| {
+        drop(slot.database.take());
+        Ok(())
+    });
+}
+
+/// Makes an empty state file, in which `fill` makes the tables. It appears under its name only when
+/// it is whole, so that a crash on the way leaves nothing that a later start would have to call damaged.
+pub(super) fn create(
+    path: &Path,
+    fill: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
+) -> Result<(), StateError> {
+    let create = || {
+        let unfinished = path.with_extension("redb.new");
+        // Bodies are kept in here: nobody else's business.
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&unfinished)?;
+        let database = redb::Builder::new().set_cache_size(CACHE_BYTES).create_file(file)?;
+        let write = database.begin_write()?;
+        fill(&write)?;
+        write.commit()?;
+        drop(database);
+        fs::rename(&unfinished, path)?;
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(dir)?.sync_all()?;
+        Ok(())
+    };
+    create().map_err(|error| classify(path, error, &Watch::default()))
+}
+
+/// Looks at the format without writing: opening for writing already changes a redb file.
+pub(super) fn refuse_newer(path: &Path) -> Result<(), StateError> {
+    if !path.try_exists().map_err(|source| StateError::Io { path: path.to_owned(), source })? {
+        return Err(StateError::Missing(path.to_owned()));
+    }
+    let found = contained(|| {
+        match redb::Builder::new().set_cache_size(CACHE_BYTES).open_read_only(path) {
+            Ok(database) => format_of(&database.begin_read()?),
+            // Not closed in order, which only a release that could open it can have done.
+            Err(DatabaseError::RepairAborted) => Ok(FORMAT),
+            Err(error) => Err(error.into()),
+        }
+    });
+    match found.map_err(|error| classify(path, error, &Watch::default()))? {
+        found if found > FORMAT => Err(StateError::Newer { path: path.to_owned(), found }),
+        _ => Ok(()),
+    }
+}
+
+/// The library follows the numbers in its pages, and panics when damage leads it astray.
+fn contained<T>(f: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb::Error> {
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|_| Err(corrupted("its pages contradict each other")))
+}
+
+pub(super) fn corrupted(what: impl ToString) -> redb::Error {
+    redb::Error::from(StorageError::Corrupted(what.to_string()))
+}
+
+fn closed() -> redb::Error {
+    redb::Error::DatabaseClosed
+}
+
+/// What an error asks for. Once bytes had no room, whatever follows comes of that, until they are
+/// opened again.
+fn classify(path: &Path, error: redb::Error, watch: &Watch) -> StateError {
+    let path = path.to_owned();
+    if watch.condition() == Condition::Short {
+        let source = match error {
+            redb::Error::Io(source) => source,
+            other => io::Error::other(other),
+        };
+        return StateError::NoRoom { path, source };
+    }
+    match error {
+        redb::Error::DatabaseAlreadyOpen => StateError::Locked(path),
+        redb::Error::Io(source) if source.kind() == io::ErrorKind::NotFound => StateError::Missing(path),
+        // The library reports a file that is too short or not its own as these.
+        redb::Error::Io(source)
+            if matches!(source.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
+        {
+            StateError::Damaged { path, found: source.to_string() }
+        }
+        redb::Error::Io(source) => StateError::Io { path, source },
+        redb::Error::PreviousIo => {
+            StateError::Io { path, source: io::Error::other("an earlier write or fsync failed") }
+        }
+        other => StateError::Damaged { path, found: other.to_string() },
+    }
+}

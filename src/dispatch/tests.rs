@@ -13,6 +13,7 @@ use crate::routing::TopicTemplate;
 use crate::spool::state::DeadFilter;
 
 pub mod bench;
+mod unreadable;
 
 /// What a sink answers: by record and by how often it was offered before.
 type Script = dyn Fn(&Record, u32) -> Outcome + Send + Sync;

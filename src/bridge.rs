@@ -31,6 +31,7 @@ use crate::source::tls::{Tls, TlsError};
 use crate::source::types_seen::TypesSeen;
 use crate::source::{Intake, SourceIntake, webhook};
 use crate::spool::disk::RealDisk;
+use crate::spool::shared_window::SharedWindow;
 use crate::spool::state::{self, State, StateError};
 use crate::spool::{Recovery, Spool, SpoolError};
 use crate::telemetry::Metrics;
@@ -86,6 +87,8 @@ pub struct Bridge {
     health: Arc<Health>,
     spool: Spool,
     front: Task,
+    /// Keeps the shared duplicate window, if there is one.
+    keeper: Option<Task>,
     readers: Readers,
     notes: Task,
     admin_task: Task,
@@ -148,6 +151,7 @@ impl Bridge {
 
         tracing::info!(dir = %config.spool.dir.display(), "recovering the spool");
         let (spool, state, recovery) = open(config.spool.clone(), Arc::clone(&metrics)).await?;
+        let (spool, keeper) = share(spool, &config.spool, &metrics).await;
         let sinks = config.sinks.iter().map(make_sink).collect::<Result<Vec<_>, _>>()?;
         let readers = Readers::start(&config, sinks, &spool, &state, &metrics, &health)?;
 
@@ -166,6 +170,7 @@ impl Bridge {
             admin: addresses.1,
             recovery,
             front,
+            keeper,
             admin_task,
             notes: Task::spawn(|stop| note(types, spool.clone(), state, stop)),
             readers,
@@ -216,6 +221,10 @@ impl Bridge {
         self.health.stop();
         self.front.end().await;
         self.spool.close().await;
+        // Behind the last group, so that all of it is told to those who share the window.
+        if let Some(keeper) = self.keeper {
+            keeper.end().await;
+        }
         let ended = self.readers.end(deadline).await;
         self.notes.end().await;
         self.admin_task.end().await;
@@ -289,6 +298,17 @@ async fn open(config: SpoolConfig, metrics: Arc<Metrics>) -> Result<(Spool, Stat
         Ok::<_, BridgeError>((spool, state, recovery))
     });
     opening.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}
+
+/// Has the spool share its duplicate window with other replicas, if it is to.
+async fn share(spool: Spool, config: &SpoolConfig, metrics: &Metrics) -> (Spool, Option<Task>) {
+    match &config.shared_window {
+        None => (spool, None),
+        Some(config) => {
+            let (window, keeper) = SharedWindow::open(config, metrics).await;
+            (spool.sharing(window), Some(Task::spawn(|stop| keeper.run(stop))))
+        }
+    }
 }
 
 /// The configuration as far as the admin listener shows it.

@@ -42,6 +42,7 @@ labels! {
     SourceFamilyVerdict { source, family, verdict }
     SourceReason { source, reason }
     SourceSecret { source, secret }
+    Reason { reason }
     Listener { listener }
     ListenerReason { listener, reason }
     Source { source }
@@ -111,6 +112,16 @@ pub struct Metrics {
     pub spool_corrupt: Counter,
     /// Torn tails cut at start.
     pub spool_torn: Counter,
+    /// Deliveries that were taken in without the shared duplicate window's word, by reason.
+    pub shared_skipped: Family<Reason, Counter>,
+    /// Deliveries that the shared duplicate window knew to be durable.
+    pub shared_duplicates: Counter,
+    /// Durable events that the shared duplicate window was never told of.
+    pub shared_untold: Counter,
+    /// 1 while the shared duplicate window cannot be asked, else 0.
+    pub shared_degraded: Gauge,
+    /// The time that one round of questions to the shared duplicate window takes.
+    pub shared_round: Histogram,
 }
 
 impl Metrics {
@@ -148,6 +159,11 @@ impl Metrics {
             spool_fsync: fast(),
             spool_corrupt: Counter::default(),
             spool_torn: Counter::default(),
+            shared_skipped: Family::default(),
+            shared_duplicates: Counter::default(),
+            shared_untold: Counter::default(),
+            shared_degraded: Gauge::default(),
+            shared_round: fast(),
             registry: Registry::default(),
         };
         metrics.register(&mut registry);
@@ -158,6 +174,7 @@ impl Metrics {
         self.register_front(r);
         self.register_sinks(r);
         self.register_spool(r);
+        self.register_shared_window(r);
         let build = Family::<Build, Gauge>::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION").into() }).set(1);
         r.register("build_info", "The running version", build);
@@ -211,6 +228,19 @@ impl Metrics {
         r.register_with_unit("spool_fsync_duration", fsync, Unit::Seconds, self.spool_fsync.clone());
         r.register("spool_corrupt_records", "Records found damaged on disk", self.spool_corrupt.clone());
         r.register("spool_torn_tails", "Torn tails cut at start", self.spool_torn.clone());
+    }
+
+    fn register_shared_window(&self, r: &mut Registry) {
+        let skipped = "Deliveries taken in without the shared duplicate window's word, by reason";
+        r.register("shared_window_skipped", skipped, self.shared_skipped.clone());
+        let duplicates = "Deliveries that the shared duplicate window knew to be durable";
+        r.register("shared_window_duplicates", duplicates, self.shared_duplicates.clone());
+        let untold = "Durable events that the shared duplicate window was never told of";
+        r.register("shared_window_untold", untold, self.shared_untold.clone());
+        let degraded = "1 while the shared duplicate window cannot be asked";
+        r.register("shared_window_degraded", degraded, self.shared_degraded.clone());
+        let round = "One round of questions to the shared duplicate window";
+        r.register_with_unit("shared_window_round_duration", round, Unit::Seconds, self.shared_round.clone());
     }
 
     /// All metrics in the OpenMetrics text format.

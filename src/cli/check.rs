@@ -87,6 +87,9 @@ fn summary(origin: &str, config: &Config) -> String {
             source.name
         ));
     }
+    if let Some(shared) = &config.spool.shared_window {
+        text.push_str(&format!("duplicates shared in {}, keys {}*\n", shared.server, shared.prefix));
+    }
     text.push_str(&format!("select {}\n", selected(&config.selection)));
     for sink in &config.sinks {
         let to = match &sink.output {

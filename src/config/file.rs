@@ -196,11 +196,22 @@ pub struct DuplicatesFile {
     /// How many events are remembered, about 16 bytes of memory each.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub events_max: usize,
+    /// Where the URL is kept of a Redis (7.0 or later) or Valkey server in which replicas share a
+    /// window beside their own: `redis://[user:password@]host[:port][/database]`, or `rediss://`
+    /// for TLS. All that use one server, database and prefix must be replicas of one bridge.
+    pub redis: Option<Reference>,
+    /// What the names of its keys begin with; a bridge that sends elsewhere needs another.
+    pub redis_prefix: String,
 }
 
 impl Default for DuplicatesFile {
     fn default() -> Self {
-        Self { window: seconds(86_400), events_max: 2_000_000 }
+        Self {
+            window: seconds(86_400),
+            events_max: 2_000_000,
+            redis: None,
+            redis_prefix: "fanbridge:".into(),
+        }
     }
 }
 

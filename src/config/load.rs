@@ -13,13 +13,14 @@ use secrecy::SecretString;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
-use super::file::{ConfigFile, HttpFile, LimitsFile, SpoolFile};
+use super::file::{ConfigFile, DuplicatesFile, HttpFile, LimitsFile, SpoolFile};
 use super::place::{Path, Places};
 use super::report::{Problem, Report, Severity};
 use super::shape;
 use super::sinks::Around;
 use super::text::{Reference, Setting, Size};
-use super::{AdminConfig, Config, HttpConfig, SpoolConfig, TlsConfig, tree};
+use super::{AdminConfig, Config, HttpConfig, SharedWindowConfig, SpoolConfig, TlsConfig, tree};
+use crate::spool::shared_window::Server;
 
 /// What a configuration may ask of the world around it.
 pub struct Outside<'o> {
@@ -222,7 +223,40 @@ impl Check<'_> {
             segment_bytes: file.segment_bytes.0,
             duplicates_window: file.duplicates.window.0,
             duplicates_events_max: file.duplicates.events_max,
+            shared_window: self.shared_window(&file.duplicates, limits, &at.key("duplicates")),
         }
+    }
+
+    fn shared_window(
+        &mut self,
+        file: &DuplicatesFile,
+        limits: &LimitsFile,
+        at: &Path,
+    ) -> Option<SharedWindowConfig> {
+        let prefix = &file.redis_prefix;
+        if !(1..=64).contains(&prefix.len()) || !prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let label = "expected 1 to 64 printable characters of ASCII, such as `fanbridge:`".into();
+            self.error(&at.key("redis_prefix"), "a prefix that cannot be used", label);
+        }
+        let at = at.key("redis");
+        let url = self.secret(file.redis.as_ref()?, &at)?;
+        let server = match Server::parse(secrecy::ExposeSecret::expose_secret(&url)) {
+            Ok(server) => server,
+            Err(problem) => {
+                self.error(&at, "the URL kept there cannot be used", problem.into());
+                return None;
+            }
+        };
+        if server.shows_its_password() {
+            let label = "the password crosses the network in the clear; `rediss://` encrypts it".into();
+            self.warning(&at, "a password without TLS", label);
+        }
+        Some(SharedWindowConfig {
+            server,
+            prefix: prefix.clone(),
+            window: file.window.0,
+            ack_timeout: limits.ack_timeout.0,
+        })
     }
 
     /// Reports a size below what the others demand.

@@ -36,6 +36,7 @@ use secrecy::SecretString;
 use crate::provider::{Definition, SigningSecret};
 use crate::routing::TopicTemplate;
 use crate::selection::Selection;
+use crate::spool::shared_window::Server;
 
 /// Everything the bridge needs to run.
 #[derive(Debug)]
@@ -124,6 +125,21 @@ pub struct SpoolConfig {
     pub duplicates_window: Duration,
     /// How many events the duplicate window remembers.
     pub duplicates_events_max: usize,
+    /// The duplicate window that replicas share, if they do.
+    pub shared_window: Option<SharedWindowConfig>,
+}
+
+/// A duplicate window that replicas share.
+#[derive(Clone, Debug)]
+pub struct SharedWindowConfig {
+    /// The server that keeps it.
+    pub server: Server,
+    /// What the names of its keys begin with.
+    pub prefix: String,
+    /// How long a delivery is recognised as a duplicate.
+    pub window: Duration,
+    /// How long a delivery may take to be answered; what is waited for the server is a share of it.
+    pub ack_timeout: Duration,
 }
 
 /// One way in.

@@ -74,6 +74,8 @@ struct Staged {
     offsets: Vec<usize>,
     /// The newest that is a quarantined delivery.
     quarantined: Option<Position>,
+    /// The keys of the records, if anybody else is to know them.
+    keys: Vec<DuplicateKey>,
     answers: Vec<(oneshot::Sender<Answer>, Appended)>,
 }
 
@@ -106,8 +108,14 @@ impl Committer {
             let durable = |key| self.window.sighting(key) == Sighting::Durable;
             !self.failed && append.duplicate.is_some_and(durable)
         };
+        let mut keys = Vec::new();
         for append in group.extract_if(.., known) {
+            keys.extend(append.duplicate);
             reply(append.answer, Ok(Appended::Duplicate));
+        }
+        // Whoever shares the window may not have heard of it when it became durable.
+        if let Some(others) = self.shared.durable_keys.get() {
+            others.tell(keys);
         }
     }
 
@@ -181,9 +189,11 @@ impl Committer {
             first: self.shared.view().next,
             offsets: Vec::with_capacity(group.len()),
             quarantined: None,
+            keys: Vec::new(),
             answers: Vec::with_capacity(group.len()),
         };
         let mut room = self.room();
+        let is_shared = self.shared.durable_keys.get().is_some();
         for Append { entry, duplicate, answer } in group.drain(..) {
             if duplicate.is_some_and(|key| self.window.sighting(key) == Sighting::Staged) {
                 staged.answers.push((answer, Appended::Duplicate));
@@ -212,6 +222,7 @@ impl Committer {
             }
             staged.answers.push((answer, Appended::Stored(position)));
             duplicate.into_iter().for_each(|key| self.window.stage(key));
+            staged.keys.extend(duplicate.filter(|_| is_shared));
         }
         staged
     }
@@ -252,7 +263,7 @@ impl Committer {
 
     /// The group is durable: lets readers see it and remembers its keys, then answers.
     fn publish(&mut self, staged: Staged, now: Moment) {
-        let Staged { bytes, first, offsets, quarantined, answers } = staged;
+        let Staged { bytes, first, offsets, quarantined, keys, answers } = staged;
         let written = bytes.len() as u64;
         let last = Position(first.0 + offsets.len() as u64 - 1);
         self.window.commit(now.steady);
@@ -273,6 +284,9 @@ impl Committer {
             self.shared.quarantined.send_replace(quarantined);
         }
         self.shared.head.send_replace(last);
+        if let Some(others) = self.shared.durable_keys.get() {
+            others.tell(keys);
+        }
         answers.into_iter().for_each(|(answer, appended)| reply(answer, Ok(appended)));
     }
 

@@ -15,6 +15,7 @@ use super::committer::{Append, Committer};
 use super::disk::Disk;
 use super::recovery::{self, Recovered, failed};
 use super::shared::{Gate, Life, Reader, View};
+use super::shared_window::{Claim, SharedWindow};
 use super::tail::Tail;
 use super::window::Window;
 use super::writer::{Message, QUEUE_MAX, Writer};
@@ -33,6 +34,7 @@ pub struct Spool {
     queue: mpsc::Sender<Message>,
     /// Ends when the writer has.
     writing: watch::Receiver<()>,
+    shared_window: Option<Arc<SharedWindow>>,
 }
 
 impl Spool {
@@ -59,10 +61,19 @@ impl Spool {
             .name("spool-writer".into())
             .spawn(run)
             .map_err(failed("start the writer for", dir))?;
-        Ok((Self { reader, queue, writing }, recovery))
+        Ok((Self { reader, queue, writing, shared_window: None }, recovery))
     }
 
-    /// Stores the entry, and returns when it is on stable storage, or finds that a copy of it is.
+    /// The same spool with a duplicate window that it shares with others. Once, and before the first
+    /// append.
+    pub fn sharing(self, window: SharedWindow) -> Self {
+        // Twice it would go on telling the first.
+        let _ = self.reader.durable_keys.set(window.durable_keys());
+        Self { shared_window: Some(Arc::new(window)), ..self }
+    }
+
+    /// Stores the entry, and returns when it is on stable storage, or finds that a copy of it is, in
+    /// this spool or in one that shares its duplicate window.
     ///
     /// Dropping the future withdraws nothing that has been queued.
     pub async fn append(
@@ -73,6 +84,23 @@ impl Spool {
         if self.reader.gate() >= Gate::Closing {
             return Err(self.stopped());
         }
+        let (Some(window), Some(key)) = (&self.shared_window, duplicate) else {
+            return self.store(entry, duplicate).await;
+        };
+        match window.claim(key).await {
+            Claim::Durable => Ok(Appended::Duplicate),
+            Claim::Ours => {
+                let stored = self.store(entry, duplicate).await;
+                if stored.is_err() {
+                    window.release(key);
+                }
+                stored
+            }
+            Claim::None => self.store(entry, duplicate).await,
+        }
+    }
+
+    async fn store(&self, entry: Entry, duplicate: Option<DuplicateKey>) -> Result<Appended, AppendError> {
         let (answer, answered) = oneshot::channel();
         let append = Append { entry, duplicate, answer };
         if self.queue.send(Message::Append(append)).await.is_err() {

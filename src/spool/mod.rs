@@ -13,6 +13,7 @@
 //! Invariants: nothing is answered before it is durable; nothing is trusted after a failed fsync;
 //! disk and memory are bounded, and at the bound appends are refused, never records dropped; damage
 //! is contained and counted, never silent. It knows no cursors: their owner tells what is settled.
+//! Replicas may share a duplicate window: it is asked before an append waits for the writer.
 
 pub mod clock;
 pub mod codec;
@@ -27,6 +28,7 @@ mod read;
 mod recovery;
 mod segment;
 mod shared;
+pub mod shared_window;
 pub mod state;
 mod survey;
 mod tail;

@@ -6,13 +6,14 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::catalogue::Catalogue;
 use super::disk::{Disk, DiskLock};
+use super::shared_window::DurableKeys;
 use super::tail::Tail;
 use super::{SpoolOptions, Usage};
 use crate::event::Position;
@@ -118,6 +119,8 @@ pub struct Reader {
     pub(super) other_bytes: AtomicU64,
     pub(super) free_bytes: AtomicU64,
     pub(super) window_events: AtomicUsize,
+    /// Who else is to know what is durable, if anybody is.
+    pub(super) durable_keys: OnceLock<DurableKeys>,
     view: Mutex<View>,
     gate: AtomicU8,
     gate_log: Mutex<GateLog>,
@@ -147,6 +150,7 @@ impl Reader {
             other_bytes: AtomicU64::new(0),
             free_bytes: AtomicU64::new(u64::MAX),
             window_events: AtomicUsize::new(0),
+            durable_keys: OnceLock::new(),
             view: Mutex::new(view),
             gate: AtomicU8::new(Gate::Open as u8),
             gate_log: Mutex::default(),

@@ -4,6 +4,7 @@ mod all_at_once;
 mod messages;
 mod secrets;
 mod selection;
+mod shared_window;
 mod shipped;
 mod verbs;
 
@@ -33,6 +34,11 @@ fn variable(name: &str) -> Option<String> {
         "PLACEHOLDER" => "changeme",
         "TOKEN" => "token-canary-token-canary",
         "BROKERS" => "a:9092,b:9092",
+        "REDIS" => "redis://me:hunter2@cache",
+        "REDIS_TLS" => "rediss://me:hunter2@cache/1",
+        "REDIS_UNESCAPED" => "redis://:hunter2/@cache",
+        "REDIS_DATABASE" => "redis://hunter2/hunter2",
+        "NOT_REDIS" => "http://hunter2",
         "EMPTY" => "",
         _ => return None,
     };

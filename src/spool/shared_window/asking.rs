@@ -1,0 +1,98 @@
+//! The questions of appends: what comes up while one round is under way goes with the next.
+
+use prometheus_client::metrics::histogram::Histogram;
+use redis::Value;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::Skip;
+use super::keys::{Holder, Keys, Round};
+use super::link::{Line, Trouble};
+use crate::spool::DuplicateKey;
+
+/// Appends that may wait for the server, and that one round takes: as many as there are connections
+/// by default. Beyond it they go on without its word.
+pub(super) const ASKS_MAX: usize = 4096;
+
+/// What an append asks.
+pub(super) enum Ask {
+    /// To claim a key, or to say who has it.
+    Claim { key: DuplicateKey, answer: oneshot::Sender<Result<Holder, Skip>> },
+    /// To give a claim back.
+    Release { key: DuplicateKey },
+}
+
+impl Ask {
+    fn skip(self, reason: Skip) {
+        if let Self::Claim { answer, .. } = self {
+            // Whoever asked may have gone.
+            let _ = answer.send(Err(reason));
+        }
+    }
+}
+
+/// Takes questions to the server and answers back.
+pub(super) struct Asking {
+    pub(super) asks: mpsc::Receiver<Ask>,
+    /// The time that a round takes.
+    pub(super) duration: Histogram,
+}
+
+impl Asking {
+    /// Asks the server for as long as it answers. Who waits when this is dropped is answered, too:
+    /// that the server is away.
+    pub(super) async fn serve(&mut self, mut line: Line, keys: &Keys) -> Trouble {
+        let mut asks = Vec::new();
+        loop {
+            if self.asks.recv_many(&mut asks, ASKS_MAX).await == 0 {
+                // Nobody will ever ask again.
+                std::future::pending::<()>().await;
+            }
+            if let Err(trouble) = self.round(&mut line, keys, &mut asks).await {
+                return trouble;
+            }
+        }
+    }
+
+    async fn round(&self, line: &mut Line, keys: &Keys, asks: &mut Vec<Ask>) -> Result<(), Trouble> {
+        let mut round = Round::new(keys, asks.len());
+        for ask in &*asks {
+            match ask {
+                Ask::Claim { key, .. } => round.claim(*key),
+                Ask::Release { key } => round.release(*key),
+            }
+        }
+        let begun = Instant::now();
+        let answers = line.ask(&round).await;
+        self.duration.observe(begun.elapsed().as_secs_f64());
+        match answers {
+            Ok(answers) => hand_out(keys, asks, &answers),
+            Err(trouble) => {
+                asks.drain(..).for_each(|ask| ask.skip(trouble.skip()));
+                Err(trouble)
+            }
+        }
+    }
+
+    /// Answers that the server is away, for as long as it is.
+    pub(super) async fn decline(&mut self) {
+        while let Some(ask) = self.asks.recv().await {
+            ask.skip(Skip::Away);
+        }
+        std::future::pending().await
+    }
+}
+
+/// Answers each question; the first answer that is none is returned.
+fn hand_out(keys: &Keys, asks: &mut Vec<Ask>, answers: &[Value]) -> Result<(), Trouble> {
+    let mut outcome = Ok(());
+    for (ask, answer) in asks.drain(..).zip(answers) {
+        // A claim that could not be given back is past its time soon.
+        let Ask::Claim { answer: asker, .. } = ask else { continue };
+        let holder = keys.holder(answer);
+        // Whoever asked may have gone; the claim is past its time soon.
+        let _ = asker.send(holder.as_ref().copied().map_err(Trouble::skip));
+        outcome = outcome.and(holder.map(drop));
+    }
+    outcome
+}

@@ -1,0 +1,202 @@
+//! The one task that speaks to the server: asks for appends, tells what is durable, keeps the
+//! connection.
+//!
+//! A round that fails, or takes too long, ends the connection. From then on every question is
+//! answered at once with "away", and the server is tried again once a second: an outage costs one
+//! wait a second at most, and not one for every event.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::asking::Asking;
+use super::keys::Keys;
+use super::link::{Dialler, Link, Trouble};
+use super::server::Server;
+use super::telling::Telling;
+use crate::config::SharedWindowConfig;
+
+/// The shortest time from one attempt to connect to the next.
+const DIAL_EVERY: Duration = Duration::from_secs(1);
+
+/// How long an attempt may take. No event waits for it.
+const DIAL_MAX: Duration = Duration::from_secs(1);
+
+/// How long the server has to stay usable to be told as usable again.
+const USABLE_TOLD_AFTER: Duration = Duration::from_secs(5);
+
+/// The shortest time from one line about why it cannot be used to the next.
+const AWAY_TOLD_EVERY: Duration = Duration::from_secs(10);
+
+/// How long telling what is left may take at the end.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
+
+/// Keeps the shared window: to be run as a task for as long as the spool is appended to.
+pub struct Keeper {
+    dialler: Dialler,
+    keys: Keys,
+    /// How long the answers to a round may take.
+    patience: Duration,
+    asking: Asking,
+    telling: Telling,
+    usable: Arc<AtomicBool>,
+    degraded: Gauge,
+    /// When the last attempt to connect began.
+    dialled: Instant,
+    link: Option<Link>,
+    news: News,
+}
+
+impl Keeper {
+    /// After the first attempt to connect.
+    pub(super) async fn open(
+        config: &SharedWindowConfig,
+        patience: Duration,
+        asking: Asking,
+        telling: Telling,
+        usable: Arc<AtomicBool>,
+        degraded: Gauge,
+    ) -> Self {
+        let life = RandomState::new().build_hasher().finish();
+        let mut keeper = Self {
+            dialler: Dialler::new(config.server.clone()),
+            keys: Keys::new(&config.prefix, life, config.ack_timeout, config.window),
+            patience,
+            asking,
+            telling,
+            usable,
+            degraded,
+            dialled: Instant::now(),
+            link: None,
+            news: News::new(config.server.clone()),
+        };
+        let dialled = dial(&mut keeper.dialler, &keeper.keys, Instant::now()).await;
+        keeper.take(dialled);
+        keeper
+    }
+
+    /// Works until told to stop; then tells what is durable and not yet told, and ends.
+    pub async fn run(mut self, stop: CancellationToken) {
+        while stop.run_until_cancelled(self.work()).await.is_some() {}
+        self.usable.store(false, Ordering::Relaxed);
+        if let Some(link) = self.link.take() {
+            let farewell = self.telling.finish(link.line(self.patience), &self.keys);
+            // What takes longer is not told, and another replica may store it, no more.
+            let _ = timeout(FAREWELL_MAX, farewell).await;
+        }
+        let events = self.telling.untold();
+        if events > 0 {
+            tracing::warn!(events, "the shared duplicate window was not told of the newest events");
+        }
+    }
+
+    /// Speaks to the server until it cannot be used, or tries it once again. Dropped, it keeps the
+    /// connection.
+    async fn work(&mut self) {
+        match &mut self.link {
+            Some(link) => {
+                let (asks, tells) = (link.line(self.patience), link.line(self.patience));
+                let trouble = tokio::select! {
+                    trouble = self.asking.serve(asks, &self.keys) => trouble,
+                    trouble = self.telling.serve(tells, &self.keys) => trouble,
+                    () = link.gone() => Trouble::Broken,
+                    () = self.news.settle() => unreachable!("it waits for ever"),
+                };
+                // The log has it if the next attempt fails as well.
+                tracing::debug!(%trouble, "lost the connection to the shared duplicate window");
+                self.link = None;
+                self.show();
+            }
+            None => {
+                let due = Instant::now().max(self.dialled + DIAL_EVERY);
+                let dialled = tokio::select! {
+                    dialled = dial(&mut self.dialler, &self.keys, due) => dialled,
+                    () = self.asking.decline() => unreachable!("it waits for ever"),
+                    () = self.telling.keep() => unreachable!("it waits for ever"),
+                };
+                self.dialled = due;
+                self.take(dialled);
+            }
+        }
+    }
+
+    /// Takes the outcome of an attempt to connect.
+    fn take(&mut self, dialled: Result<Link, Trouble>) {
+        match dialled {
+            Ok(link) => {
+                self.link = Some(link);
+                self.news.usable();
+            }
+            Err(trouble) => self.news.away(&trouble),
+        }
+        self.show();
+    }
+
+    /// Lets appends and the outside see whether the server can be used.
+    fn show(&self) {
+        self.usable.store(self.link.is_some(), Ordering::Relaxed);
+        self.degraded.set(i64::from(self.link.is_none()));
+    }
+}
+
+/// Connects when it is due.
+async fn dial(dialler: &mut Dialler, keys: &Keys, due: Instant) -> Result<Link, Trouble> {
+    sleep_until(due).await;
+    timeout(DIAL_MAX, dialler.dial(keys)).await.unwrap_or(Err(Trouble::Silent))
+}
+
+/// What the log says of the server: one line when it cannot be used, another if the reason has
+/// changed, and one when it could be used again for a while.
+#[derive(Debug)]
+struct News {
+    server: Server,
+    /// Why it is told as away, and when it was told, if it is.
+    away: Option<(String, Instant)>,
+    usable_since: Option<Instant>,
+}
+
+impl News {
+    fn new(server: Server) -> Self {
+        Self { server, away: None, usable_since: None }
+    }
+
+    fn away(&mut self, trouble: &Trouble) {
+        self.usable_since = None;
+        let trouble = trouble.to_string();
+        // Two reasons may take turns.
+        let told = |(told, at): &(String, Instant)| *told == trouble || at.elapsed() < AWAY_TOLD_EVERY;
+        if !self.away.as_ref().is_some_and(told) {
+            tracing::warn!(
+                server = %self.server,
+                trouble,
+                "the shared duplicate window cannot be used: each replica recognises its own duplicates \
+                 only, until the server can be used again"
+            );
+            self.away = Some((trouble, Instant::now()));
+        }
+    }
+
+    fn usable(&mut self) {
+        // The first time there is nothing to wait for.
+        if self.usable_since.is_none() && self.away.is_none() {
+            tracing::info!(server = %self.server, "the shared duplicate window is in use");
+        }
+        self.usable_since = Some(Instant::now());
+    }
+
+    /// Tells that the server can be used again, if it was told as away, once it has been usable for
+    /// a while. Then waits for ever.
+    async fn settle(&mut self) {
+        if let (Some(_), Some(since)) = (&self.away, self.usable_since) {
+            sleep_until(since + USABLE_TOLD_AFTER).await;
+            tracing::info!(server = %self.server, "the shared duplicate window is in use again");
+            self.away = None;
+        }
+        std::future::pending().await
+    }
+}

@@ -1,0 +1,202 @@
+//! The connection to the server: made, tried, used.
+//!
+//! TCP and TLS are ours, the protocol is the client's: so the cryptography, the authorities and the
+//! options of the socket are the same as everywhere else here. The server's texts are not passed
+//! on: one that does not know a command repeats it with its arguments, and one of them may be the
+//! password.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, ErrorKind, RedisError, ServerErrorKind, Value};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Skip;
+use super::keys::{Keys, Round};
+use super::server::Server;
+use crate::telemetry::Shown;
+
+/// How long a first round may take: no event waits for it.
+const PROBE_MAX: Duration = Duration::from_millis(500);
+
+/// Why the server cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    #[error("it does not answer in time")]
+    Silent,
+    #[error("the connection broke")]
+    Broken,
+    #[error("no connection: {0}")]
+    Connect(io::Error),
+    #[error("no TLS connection: {0}")]
+    Tls(String),
+    #[error("it refuses with {code}: {meaning}")]
+    Refused { code: String, meaning: &'static str },
+    #[error("what it answers is not understood")]
+    Unexpected,
+}
+
+impl Trouble {
+    fn of_login(error: &RedisError) -> Self {
+        match error.kind() {
+            ErrorKind::AuthenticationFailed => {
+                Self::Refused { code: "AUTH".into(), meaning: "user or password are wrong, or not wanted" }
+            }
+            ErrorKind::Server(ServerErrorKind::ResponseError) => {
+                Self::Refused { code: "SELECT".into(), meaning: "it has no such database" }
+            }
+            _ => Self::of(error),
+        }
+    }
+
+    /// The same for who waited for an answer.
+    pub(super) fn skip(&self) -> Skip {
+        match self {
+            Self::Silent => Skip::Timeout,
+            _ => Skip::Error,
+        }
+    }
+
+    /// What an answer to one command stands for, if it is a refusal.
+    pub(super) fn of_answer(answer: &Value) -> Option<Self> {
+        match answer {
+            Value::ServerError(error) => Some(Self::refused(error.code())),
+            _ => None,
+        }
+    }
+
+    fn of(error: &RedisError) -> Self {
+        match error.code() {
+            Some(code) => Self::refused(code),
+            None if error.is_timeout() => Self::Silent,
+            None if error.is_io_error() => Self::Broken,
+            None => Self::Unexpected,
+        }
+    }
+
+    fn refused(code: &str) -> Self {
+        let meaning = match code {
+            "ERR" => "`SET … NX GET` needs Redis 7.0 or later, or Valkey",
+            "NOAUTH" => "the URL needs a password",
+            "NOPERM" => "the user may not use SET, GET, EVAL and DEL on keys that begin with the prefix",
+            "MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN" | "TRYAGAIN" => {
+                "this is a cluster; name a server that keeps all keys"
+            }
+            "READONLY" | "MASTERDOWN" => "this is a read-only replica; name the primary",
+            "OOM" => "its memory is full; raise it, or let it evict keys",
+            "LOADING" => "it is starting",
+            "WRONGTYPE" => "somebody else keeps keys under this prefix",
+            _ => "see its own log",
+        };
+        Self::Refused { code: Shown(code).to_string(), meaning }
+    }
+}
+
+/// A connection that was usable when it was made. Dropping it closes it.
+pub(super) struct Link {
+    connection: MultiplexedConnection,
+    driver: AbortOnDropHandle<()>,
+}
+
+impl Link {
+    /// A way to use the connection beside others, on which a round may take this long.
+    pub(super) fn line(&self, patience: Duration) -> Line {
+        Line { connection: self.connection.clone(), patience }
+    }
+
+    /// Resolves when the connection is gone.
+    pub(super) async fn gone(&mut self) {
+        // However it ended, it has.
+        let _ = (&mut self.driver).await;
+    }
+}
+
+/// One of the ways to use a connection: one round at a time.
+pub(super) struct Line {
+    connection: MultiplexedConnection,
+    patience: Duration,
+}
+
+impl Line {
+    /// Sends all of a round and returns an answer for each of its commands.
+    pub(super) async fn ask(&mut self, round: &Round<'_>) -> Result<Vec<Value>, Trouble> {
+        let count = round.commands.len();
+        let asking = self.connection.send_packed_commands(&round.commands, 0, count);
+        let answers = timeout(self.patience, asking).await.map_err(|_| Trouble::Silent)?;
+        let answers = answers.map_err(|error| Trouble::of(&error))?;
+        if answers.len() == count { Ok(answers) } else { Err(Trouble::Unexpected) }
+    }
+}
+
+/// Makes connections to one server.
+pub(super) struct Dialler {
+    server: Server,
+    tls: Option<TlsConnector>,
+}
+
+impl Dialler {
+    pub(super) fn new(server: Server) -> Self {
+        Self { server, tls: None }
+    }
+
+    /// Connects, logs in, and tries the command that everything rests on.
+    pub(super) async fn dial(&mut self, keys: &Keys) -> Result<Link, Trouble> {
+        let Server { host, port, tls, .. } = &self.server;
+        let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(Trouble::Connect)?;
+        // A round is one small write that is waited for.
+        stream.set_nodelay(true).map_err(Trouble::Connect)?;
+        let link = if *tls {
+            let name = ServerName::try_from(host.clone()).map_err(|error| Trouble::Tls(error.to_string()))?;
+            let connected = self.connector().await?.connect(name, stream).await;
+            self.log_in(connected.map_err(|error| Trouble::Tls(error.to_string()))?).await?
+        } else {
+            self.log_in(stream).await?
+        };
+        let mut round = Round::new(keys, 1);
+        round.probe();
+        let answers = link.line(PROBE_MAX).ask(&round).await?;
+        keys.holder(answers.first().unwrap_or(&Value::Nil))?;
+        Ok(link)
+    }
+
+    async fn log_in<S>(&self, stream: S) -> Result<Link, Trouble>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        // Each line keeps the time.
+        let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        let made = MultiplexedConnection::new_with_config(&self.server.login, stream, config).await;
+        let (connection, driver) = made.map_err(|error| Trouble::of_login(&error))?;
+        Ok(Link { connection, driver: AbortOnDropHandle::new(tokio::spawn(driver)) })
+    }
+
+    /// Trusts the system's authorities, read once. The cryptography is passed in explicitly, as for
+    /// the listeners: nothing depends on what another part of the process installed.
+    async fn connector(&mut self) -> Result<TlsConnector, Trouble> {
+        if let Some(connector) = &self.tls {
+            return Ok(connector.clone());
+        }
+        let loaded = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await;
+        let mut roots = rustls::RootCertStore::empty();
+        // A system's store often holds some certificate that cannot be used; the others can.
+        roots.add_parsable_certificates(loaded.map(|loaded| loaded.certs).unwrap_or_default());
+        if roots.is_empty() {
+            return Err(Trouble::Tls("this system has no certificates of authorities".into()));
+        }
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Trouble::Tls(error.to_string()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(self.tls.insert(TlsConnector::from(Arc::new(config))).clone())
+    }
+}

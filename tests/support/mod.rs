@@ -14,6 +14,7 @@ pub mod inject;
 pub mod load;
 pub mod oracle;
 pub mod readers;
+pub mod redis;
 pub mod servers;
 pub mod signing;
 pub mod turns;

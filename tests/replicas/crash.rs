@@ -1,0 +1,202 @@
+//! A replica that dies, or whose disk fails, between its claim and its promise: the other one takes
+//! the event in.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::bridge::{Bridge, Home, free_port};
+use crate::support::client::Client;
+use crate::support::inject::{self, Ballast};
+use crate::support::load::Delivery;
+use crate::support::oracle::Ledger;
+use crate::support::redis::Redis;
+use crate::support::{Tier, await_until, turns};
+use crate::{judge, replica, replica_with, skipped, taken_twice, union, verdict};
+
+fn delivery(number: u64) -> Delivery {
+    Delivery::new("call.created", &format!("default:call-{number}"), number, 200)
+}
+
+/// The values of all events' keys.
+fn values(redis: &Redis) -> Vec<String> {
+    redis.values("fanbridge:").into_values().collect()
+}
+
+/// How many events are claimed and not durable.
+fn claimed(redis: &Redis) -> usize {
+    values(redis).iter().filter(|value| value.starts_with("pending:")).count()
+}
+
+/// Sends a delivery without waiting for the answer, which comes to the client that is returned.
+fn send(bridge: &Bridge, ledger: &Ledger, delivery: &Delivery) -> Client {
+    let mut client = bridge.client();
+    ledger.offer(&delivery.id, Some(&delivery.key), &delivery.body);
+    client.send(&delivery.request).expect("the bridge takes a request");
+    client
+}
+
+/// A command prefix under which something is done to every fdatasync of the spool's writer.
+fn with_fdatasync(home: &Home, what: &str) -> Vec<String> {
+    let inject = format!("inject=fdatasync:{what}");
+    inject::trace(&home.path("trace"), &["-e", "trace=fdatasync", "-e", &inject])
+}
+
+fn strs(strings: &[String]) -> Vec<&str> {
+    strings.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn a_replica_killed_between_claim_and_fdatasync_costs_no_event() {
+    const EVENTS: u64 = 8;
+    let _turn = turns::in_company();
+    let Some(redis) = Redis::start("a replica killed between claim and fdatasync") else { return };
+    if !inject::can_trace("a replica killed between claim and fdatasync") {
+        return;
+    }
+    let (home_a, home_b) = (replica(&redis.url()), replica(&redis.url()));
+    // Counted by thread: a start is over long before that many.
+    let slow = with_fdatasync(&home_a, "delay_enter=3000000:when=20+");
+    let (a, b) = (home_a.start_under(&strs(&slow)), home_b.start());
+    let ledger = Ledger::default();
+    let mut client = a.client();
+    (0..19).for_each(|number| delivery(number).hand_over(&mut client, &ledger));
+
+    let caught = 100..100 + EVENTS;
+    let unanswered: Vec<_> = caught.clone().map(|number| send(&a, &ledger, &delivery(number))).collect();
+    await_until("everything is claimed", Duration::from_secs(10), || {
+        (claimed(&redis) == EVENTS as usize).then_some(())
+    });
+    a.kill();
+    drop(unanswered);
+    assert_eq!(claimed(&redis), EVENTS as usize, "none of it had become durable");
+
+    // The provider tries again and reaches the other replica, which does not wait for the dead one.
+    let mut client = b.client();
+    let begun = Instant::now();
+    for number in caught {
+        assert_eq!(verdict(&mut client, &delivery(number)), "accepted");
+        ledger.acknowledge(&delivery(number).id);
+    }
+    println!("{EVENTS} events that a dead replica had claimed took {:?}", begun.elapsed());
+    await_until("all of it is durable", Duration::from_secs(10), || (claimed(&redis) == 0).then_some(()));
+    // What it had written may be there all the same, as after every crash.
+    let arrivals = union(vec![(&home_a, home_a.start()), (&home_b, b)]);
+    judge(&ledger, &arrivals);
+    assert!(taken_twice(&arrivals) <= EVENTS as usize);
+}
+
+#[test]
+fn an_event_is_called_durable_only_behind_its_fdatasync() {
+    let _turn = turns::in_company();
+    let Some(redis) = Redis::start("the order of fdatasync and mark") else { return };
+    if !inject::can_trace("the order of fdatasync and mark") {
+        return;
+    }
+    // A sink that writes no file: the failure is counted by thread, and is to hit the spool alone.
+    let kafka = format!("kafka: {{ brokers: \"127.0.0.1:{}\" }}", free_port());
+    let home = replica_with(&redis.url(), "", &kafka, "");
+    let mut bridge = home.start_under(&strs(&with_fdatasync(&home, "error=EIO:when=20")));
+    let mut client = bridge.client();
+    for number in 0..19 {
+        assert_eq!(verdict(&mut client, &delivery(number)), "accepted");
+    }
+    await_until("what is durable is told", Duration::from_secs(10), || {
+        (values(&redis) == ["durable"; 19]).then_some(())
+    });
+    assert!(!delivery(19).send(&mut client).is_ok_and(|answer| answer.is_success()));
+    bridge.await_exit(Duration::from_secs(60));
+    let durable = values(&redis).iter().filter(|value| *value == "durable").count();
+    assert_eq!(durable, 19, "what failed is not called durable");
+}
+
+#[test]
+fn a_claim_whose_append_failed_is_given_back() {
+    let _turn = turns::in_company();
+    let Some(redis) = Redis::start("a claim whose append failed") else { return };
+    if !inject::can_mount("a claim whose append failed") {
+        return;
+    }
+    let (home_a, home_b) = (replica(&redis.url()), replica(&redis.url()));
+    let spool = home_a.path("spool");
+    let (a, b) = (home_a.start_under(&strs(&inject::tiny_disk(&spool, 16 * 1024))), home_b.start());
+    let mut client = a.client();
+    assert_eq!(verdict(&mut client, &delivery(0)), "accepted");
+    let _ballast = Ballast::fill(&a.path_inside(&spool));
+    let refused = (1..1000).map(delivery).find(|delivery| {
+        let answer = delivery.send(&mut client).expect("a bridge without room still answers");
+        assert!(answer.is_success() || answer.status == 503, "answered {}", answer.status);
+        answer.status == 503
+    });
+    let refused = refused.expect("the disk is full");
+    // Long before it would be past its time.
+    await_until("no claim is left", Duration::from_secs(2), || (claimed(&redis) == 0).then_some(()));
+    let counts = redis.connect().ask(&["INFO", "commandstats"]).pop().flatten().expect("text");
+    assert!(counts.contains("cmdstat_eval:calls=1,"), "one claim was given back: {counts}");
+    assert_eq!(verdict(&mut b.client(), &refused), "accepted");
+    assert_eq!(skipped(&b, "pending"), 0.0, "the other replica did not have to wait");
+}
+
+#[test]
+fn a_replica_killed_under_load_loses_nothing_that_its_partner_is_sent_again() {
+    const SENDERS: u64 = 8;
+    let _turn = turns::in_company();
+    let Some(redis) = Redis::start("a replica killed under load") else { return };
+    let (home_a, home_b) = (replica(&redis.url()), replica(&redis.url()));
+    let b = home_b.start();
+    let ledger = Ledger::default();
+    let rounds = Tier::of_this_run().pick(3, 10, 100);
+    let (mut cut_off, mut known) = (0, 0);
+    for round in 0..rounds {
+        let a = home_a.start();
+        let sent = thread::scope(|scope| {
+            let senders = (0..SENDERS).map(|sender| {
+                let (ledger, mut client) = (&ledger, a.client());
+                scope.spawn(move || {
+                    let mut sent = Vec::new();
+                    for number in 0.. {
+                        let delivery = delivery((round * SENDERS + sender) * 1_000_000 + number);
+                        ledger.offer(&delivery.id, Some(&delivery.key), &delivery.body);
+                        let taken = delivery.send(&mut client).is_ok_and(|answer| answer.is_success());
+                        if taken {
+                            ledger.acknowledge(&delivery.id);
+                        }
+                        sent.push((delivery, taken));
+                        if !taken {
+                            break;
+                        }
+                    }
+                    sent
+                })
+            });
+            let senders: Vec<_> = senders.collect();
+            thread::sleep(Duration::from_millis(100 + 37 * round));
+            a.kill();
+            senders.into_iter().flat_map(|sender| sender.join().unwrap()).collect::<Vec<_>>()
+        });
+        // Everything again, at the other one: also what was answered, as by a provider whose
+        // connection broke before it read the answer.
+        thread::scope(|scope| {
+            let resent = sent.chunks(sent.len().div_ceil(8)).map(|sent| {
+                let (ledger, mut client) = (&ledger, b.client());
+                scope.spawn(move || {
+                    let mut known = 0;
+                    for (delivery, taken) in sent {
+                        known += usize::from(verdict(&mut client, delivery) == "duplicate" && *taken);
+                        ledger.acknowledge(&delivery.id);
+                    }
+                    known
+                })
+            });
+            let resent: Vec<_> = resent.collect();
+            known += resent.into_iter().map(|sender| sender.join().unwrap()).sum::<usize>();
+        });
+        cut_off += sent.iter().filter(|(_, taken)| !taken).count();
+    }
+    let arrivals = union(vec![(&home_a, home_a.start()), (&home_b, b)]);
+    let judgement = judge(&ledger, &arrivals);
+    let twice = taken_twice(&arrivals);
+    println!("{rounds} kills, {cut_off} cut off, {known} of the answered known, {twice} taken in twice");
+    assert!(cut_off > 0 && known > 0, "a run that met none of what it is about has proved nothing");
+    // What was under way, and what was durable and not yet told: a group or two of each kill.
+    assert!(twice as u64 <= rounds * SENDERS * 4, "{twice} taken in twice: {judgement}");
+}

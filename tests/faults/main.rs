@@ -18,6 +18,7 @@ mod every_type;
 mod fsync;
 mod memory;
 mod no_room;
+mod secured_broker;
 mod selection;
 mod shutdown;
 mod trace;

@@ -10,8 +10,13 @@
 #   kafka.sh clean          stop, then delete its data
 #
 # The broker's jars come from Maven Central, once. Everything lives under TEST_SERVERS_DIR
-# (default: .test-servers of this repository). KAFKA_EXTRA_PROPERTIES names a file whose lines are
-# added to the broker's own on start, for instance to switch on an authoriser.
+# (default: .test-servers of this repository). More ways in than the plain one, all on loopback and
+# known as localhost, are asked for at every start:
+#
+#   KAFKA_EXTRA_LISTENERS   NAME:PROTOCOL:PORT[:SHOWN] …, PROTOCOL being PLAINTEXT, SSL, SASL_PLAINTEXT
+#                           or SASL_SSL, and SHOWN the port that clients are told to use instead
+#   KAFKA_EXTRA_PROPERTIES  a file whose lines are added to the broker's properties
+#   KAFKA_SCRAM_USER        name=NAME,password=PASSWORD: a user made with the data
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -40,6 +45,9 @@ free_port() {
     done
 }
 
+# Sixteen bytes as base64url, without the `-` that would make an option of it.
+cluster_id() { head -c16 /dev/urandom | basenc --base64url | tr -d = | tr -- -_ AZ; }
+
 fetch_libs() {
     compgen -G "$libs/kafka_2.13-*.jar" >/dev/null && return
     command -v mvn >/dev/null || fail "maven is missing: run $here/install.sh"
@@ -49,14 +57,21 @@ fetch_libs() {
 }
 
 write_properties() {
+    local bound='' shown='' protocols='' listener name protocol port port_shown
+    for listener in ${KAFKA_EXTRA_LISTENERS:-}; do
+        IFS=: read -r name protocol port port_shown <<<"$listener"
+        bound+=",$name://127.0.0.1:$port"
+        shown+=",$name://localhost:${port_shown:-$port}"
+        protocols+=",$name:$protocol"
+    done
     cat >"$properties" <<PROPERTIES
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$2
-listeners=PLAINTEXT://127.0.0.1:$1,CONTROLLER://127.0.0.1:$2
-advertised.listeners=PLAINTEXT://127.0.0.1:$1
+listeners=PLAINTEXT://127.0.0.1:$1,CONTROLLER://127.0.0.1:$2$bound
+advertised.listeners=PLAINTEXT://127.0.0.1:$1$shown
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT$protocols
 log.dirs=$home/data
 auto.create.topics.enable=false
 num.network.threads=2
@@ -87,11 +102,16 @@ start() {
     local java_major
     java_major=$(java -version 2>&1 | sed -n '1s/.*version "\([0-9]*\).*/\1/p')
     [ "${java_major:-0}" -ge 17 ] || fail "Java 17 or newer is missing: run $here/install.sh"
+    command -v kcat >/dev/null || fail "kcat is missing: run $here/install.sh"
     fetch_libs
     write_properties "${1:-$(free_port)}" "$(free_port)"
     if [ ! -f "$home/data/meta.properties" ]; then
-        (java_run kafka.tools.StorageTool format -c "$properties" \
-            --cluster-id "$(head -c16 /dev/urandom | basenc --base64url | tr -d =)") >"$home/format.log" 2>&1 ||
+        local users=()
+        if [ -n "${KAFKA_SCRAM_USER:-}" ]; then
+            users=(--add-scram "SCRAM-SHA-256=[$KAFKA_SCRAM_USER]" --add-scram "SCRAM-SHA-512=[$KAFKA_SCRAM_USER]")
+        fi
+        (java_run kafka.tools.StorageTool format -c "$properties" "${users[@]}" \
+            --cluster-id "$(cluster_id)") >"$home/format.log" 2>&1 ||
             fail "the data directory could not be formatted: see $home/format.log"
     fi
     java_run kafka.Kafka "$properties" >"$home/kafka.log" 2>&1 </dev/null &

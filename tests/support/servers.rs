@@ -42,15 +42,21 @@ pub struct Broker {
     dir: tempfile::TempDir,
     /// Where it listens, across restarts.
     pub address: String,
+    settings: Vec<(&'static str, String)>,
 }
 
 impl Broker {
     /// Starts one, if this run has brokers at all.
     pub fn start(what: &str) -> Option<Self> {
+        Self::start_with(what, Vec::new())
+    }
+
+    /// The same, with what `kafka.sh` takes from the environment.
+    pub fn start_with(what: &str, settings: Vec<(&'static str, String)>) -> Option<Self> {
         kafka(what)?;
         let dir = tempfile::Builder::new().prefix("broker-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
-        let mut broker =
-            Self { dir: dir.expect("the build directory takes a directory"), address: String::new() };
+        let dir = dir.expect("the build directory takes a directory");
+        let mut broker = Self { dir, address: String::new(), settings };
         let port = super::bridge::free_port();
         broker.script(&["start", &port.to_string()]);
         broker.address = format!("127.0.0.1:{port}");
@@ -101,6 +107,7 @@ impl Broker {
             .args(arguments)
             .env("TEST_SERVERS_DIR", self.dir.path())
             .env("KAFKA_LIBS_DIR", libs)
+            .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .status()

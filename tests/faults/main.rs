@@ -16,6 +16,7 @@ mod disk;
 mod duplicates;
 mod every_type;
 mod fsync;
+mod isolation;
 mod memory;
 mod no_room;
 mod secured_broker;

@@ -10,11 +10,13 @@
 pub mod bridge;
 pub mod client;
 pub mod dice;
+pub mod gate;
 pub mod inject;
 pub mod load;
 pub mod oracle;
 pub mod readers;
 pub mod redis;
+pub mod rounds;
 pub mod servers;
 pub mod signing;
 pub mod turns;

@@ -109,6 +109,8 @@ fn place(text: &str) -> u64 {
 pub struct KafkaRecord {
     pub topic: String,
     pub partition: String,
+    /// When its producer made it, or when the broker had it if the topic keeps that instead.
+    pub timestamp_ms: i64,
     pub key: Option<Vec<u8>>,
     pub headers: BTreeMap<String, String>,
     pub value: Vec<u8>,
@@ -151,7 +153,7 @@ pub fn kafka(brokers: &str, topics: &[&str]) -> Vec<KafkaRecord> {
 /// topic that was only just made waits for metadata and not for records.
 pub fn kafka_topic(brokers: &str, topic: &str, limit_seconds: u32) -> Option<Vec<KafkaRecord>> {
     // Key and value are preceded by their lengths, so whatever bytes they hold, they are read whole.
-    const FORMAT: &str = r"%p\n%K\n%k\n%h\n%S\n%s\n";
+    const FORMAT: &str = r"%p\n%T\n%K\n%k\n%h\n%S\n%s\n";
     const TIMED_OUT: i32 = 124;
     let output = Command::new("timeout")
         .args([
@@ -185,12 +187,13 @@ fn kcat_records(topic: &str, mut output: &[u8]) -> Vec<KafkaRecord> {
     let mut records = Vec::new();
     while !output.is_empty() {
         let partition = text(line(&mut output));
+        let timestamp_ms = text(line(&mut output)).parse().expect("kcat writes a time");
         let key = sized(&mut output);
         let headers = text(line(&mut output));
         let headers = headers.split(',').filter_map(|header| header.split_once('='));
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let value = sized(&mut output).unwrap_or_default();
-        records.push(KafkaRecord { topic: topic.to_owned(), partition, key, headers, value });
+        records.push(KafkaRecord { topic: topic.to_owned(), partition, timestamp_ms, key, headers, value });
     }
     records
 }
@@ -267,12 +270,13 @@ mod tests {
 
     #[test]
     fn records_are_told_apart_whatever_bytes_they_hold() {
-        let output = b"2\n3\na\nb\nce_id=x,ce_type=t,ce_sequence=00000000000000000001\n5\n{\n\n,}\n0\n-1\n\nce_id=y\n0\n\n";
+        let output = b"2\n17\n3\na\nb\nce_id=x,ce_type=t,ce_sequence=00000000000000000001\n5\n{\n\n,}\n0\n18\n-1\n\nce_id=y\n0\n\n";
         let records = kcat_records("topic", output);
         assert_eq!(records.len(), 2);
         assert_eq!(records[0].key.as_deref(), Some(&b"a\nb"[..]));
         assert_eq!(records[0].value, b"{\n\n,}");
         assert_eq!((records[0].header("ce_type"), records[0].partition.as_str()), ("t", "2"));
         assert_eq!((records[1].key.as_deref(), records[1].header("ce_id")), (None, "y"));
+        assert_eq!((records[0].timestamp_ms, records[1].timestamp_ms), (17, 18));
     }
 }

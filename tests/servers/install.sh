@@ -5,9 +5,11 @@
 #   install.sh all      and what the tests need
 #
 # The build: a C tool chain with zlib and OpenSSL headers, for librdkafka.
-# The tests: Maven and a JRE for the real Kafka broker, kcat to read it back, strace for fault injection.
+# The tests: Maven and a JRE for the real Kafka broker, kcat to read it back, strace for fault
+# injection, a Python with its venv module and in it the emulator of SQS and SNS, and Redis.
 set -euo pipefail
 
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 scope=${1:-all}
 missing=()
 need_command() { command -v "$1" >/dev/null || missing+=("$2"); }
@@ -28,14 +30,20 @@ if [ "$scope" != build ]; then
     if ! command -v java >/dev/null || [ "$(java_major)" -lt 17 ]; then
         missing+=(default-jre-headless)
     fi
+    "$here/aws.sh" python >/dev/null 2>&1 || missing+=(python3-venv)
+    # Debian's redis-check-rdb is the server under another name. Its own package would start a
+    # service, which nobody asked for.
+    command -v redis-server >/dev/null || need_command redis-check-rdb redis-tools
 fi
 if ! command -v cargo >/dev/null; then
     echo "install.sh: cargo is missing; install Rust 1.95 or newer (rustup), then run this again" >&2
     exit 1
 fi
 
-[ ${#missing[@]} -gt 0 ] || exit 0
-echo "installing: ${missing[*]}"
-[ "$(id -u)" -eq 0 ] && sudo=() || sudo=(sudo)
-"${sudo[@]}" apt-get update -q
-DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -q -y --no-install-recommends "${missing[@]}"
+if [ ${#missing[@]} -gt 0 ]; then
+    echo "installing: ${missing[*]}"
+    [ "$(id -u)" -eq 0 ] && sudo=() || sudo=(sudo)
+    "${sudo[@]}" apt-get update -q
+    DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -q -y --no-install-recommends "${missing[@]}"
+fi
+[ "$scope" = build ] || "$here/aws.sh" install

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Runs the whole test suite, or the parts named as arguments, and says how long each part took.
 #
-# Parts: lint, unit, tidy, config, front, spool, state, replicas, sinks, faults. A Kafka broker of its own is
-# set up unless KAFKA_BROKERS names one that runs. Here a test that finds no server fails; a plain
-# `cargo test` skips it and says so.
+# Parts: lint, unit, tidy, config, front, spool, state, replicas, sinks, aws, faults. A Kafka broker and an
+# emulator of SQS and SNS are started, unless KAFKA_BROKERS and AWS_ENDPOINT name ones that run.
+# Here a test that finds no server fails; a plain `cargo test` skips it and says so.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-all_parts=(lint unit tidy config front spool state replicas sinks faults)
+all_parts=(lint unit tidy config front spool state replicas sinks aws faults)
 parts=("$@")
 [ ${#parts[@]} -gt 0 ] || parts=("${all_parts[@]}")
 
@@ -17,6 +17,7 @@ failed=0
 log=$(mktemp)
 finish() {
     [ -z "${own_broker:-}" ] || tests/servers/kafka.sh stop >/dev/null 2>&1
+    [ -z "${own_emulator:-}" ] || tests/servers/aws.sh stop >/dev/null 2>&1
     rm -f "$log"
 }
 trap finish EXIT
@@ -50,12 +51,20 @@ if wants sinks || wants faults; then
     fi
     export KAFKA_BROKERS
 fi
+if wants aws; then
+    if [ -z "${AWS_ENDPOINT:-}" ]; then
+        part emulator tests/servers/aws.sh start || exit 1
+        AWS_ENDPOINT=$(tests/servers/aws.sh address)
+        own_emulator=yes
+    fi
+    export AWS_ENDPOINT
+fi
 export FANBRIDGE_TEST_SERVERS=required
 
 part build cargo test --locked --no-run || exit 1
 wants lint && part lint make lint
 wants unit && part unit cargo test --locked --lib --bins
-for name in tidy config front spool state replicas sinks faults; do
+for name in tidy config front spool state replicas sinks aws faults; do
     wants "$name" && part "$name" cargo test --locked --test "$name" -- --nocapture
 done
 

@@ -7,6 +7,7 @@
 // Each test binary compiles its own copy and uses its own part of it.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod aws;
 pub mod bridge;
 pub mod client;
 pub mod dice;

@@ -1,7 +1,8 @@
 //! The real servers that some tests need, and an honest word when there are none.
 //!
-//! `make test` starts a broker and sets `FANBRIDGE_TEST_SERVERS=required`: from then on whatever
-//! is missing is a failure. A plain `cargo test` says what it skipped and why.
+//! `make test` starts a broker and an emulator of SQS and SNS, and sets
+//! `FANBRIDGE_TEST_SERVERS=required`: from then on whatever is missing is a failure. A plain
+//! `cargo test` says what it skipped and why.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -30,11 +31,21 @@ pub fn skip(what: &str, reason: &str) {
 
 /// The shared broker, for tests that leave it as they found it.
 pub fn kafka(what: &str) -> Option<String> {
-    let brokers = std::env::var("KAFKA_BROKERS").ok().filter(|brokers| !brokers.is_empty());
-    if brokers.is_none() {
-        skip(what, "KAFKA_BROKERS names no broker; `make test` starts one");
+    named_by("KAFKA_BROKERS", what, "broker")
+}
+
+/// The endpoint of the shared emulator of SQS and SNS, a URL; each test has queues and topics of
+/// its own there.
+pub fn aws(what: &str) -> Option<String> {
+    named_by("AWS_ENDPOINT", what, "emulator of SQS and SNS")
+}
+
+fn named_by(variable: &str, what: &str, server: &str) -> Option<String> {
+    let address = std::env::var(variable).ok().filter(|address| !address.is_empty());
+    if address.is_none() {
+        skip(what, &format!("{variable} names no {server}; `make test` starts one"));
     }
-    brokers
+    address
 }
 
 /// A broker of a test's own, to be stopped and frozen without hurting others.

@@ -1,0 +1,11 @@
+//! SQS and SNS, with an emulator of both (`AWS_ENDPOINT`) for the service.
+//!
+//! `make test` starts the emulator; so does `tests/servers/aws.sh start`. Without it a plain
+//! `cargo test` says what it skipped.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod emulator;

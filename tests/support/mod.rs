@@ -15,6 +15,7 @@ pub mod gate;
 pub mod inject;
 pub mod load;
 pub mod oracle;
+pub mod proxy;
 pub mod readers;
 pub mod redis;
 pub mod rounds;

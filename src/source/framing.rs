@@ -7,6 +7,8 @@
 //! no second reader of chunks exists that could come to another conclusion than the first.
 //! Whatever else is wrong with a head is left to the parser, which refuses it and closes.
 
+use std::io::BufRead;
+
 /// What is known of a connection's incoming bytes so far.
 #[derive(Debug, Default)]
 pub(super) struct Framing {
@@ -83,11 +85,10 @@ impl Framing {
 
     /// Takes note of at most one line; returns what comes after it.
     fn follow_line<'a>(&mut self, mut head: Head, bytes: &'a [u8]) -> &'a [u8] {
-        let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
+        let Some((line, rest)) = split_line(bytes) else {
             self.line.extend_from_slice(bytes);
             return &[];
         };
-        let (line, rest) = (&bytes[..end], &bytes[end + 1..]);
         let ended = if self.line.is_empty() {
             head.read(line)
         } else {
@@ -110,6 +111,14 @@ impl Framing {
     }
 }
 
+/// The bytes before the first `\n` and those behind it. The standard library searches many bytes at
+/// once here, and one at a time where a slice is searched by a closure.
+fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut rest = bytes;
+    let passed = rest.skip_until(b'\n').ok()?;
+    Some((bytes[..passed].strip_suffix(b"\n")?, rest))
+}
+
 /// The stage with this much of a body to come.
 fn body(left: u64) -> Stage {
     if left == 0 { Stage::Rest } else { Stage::Body(left) }
@@ -125,7 +134,9 @@ impl Head {
         }
         if !self.begun {
             self.begun = true;
-        } else if let Some(colon) = line.iter().position(|byte| *byte == b':') {
+        } else if matches!(line[0], b'C' | b'c' | b'T' | b't')
+            && let Some(colon) = line.iter().position(|byte| *byte == b':')
+        {
             let (name, value) = (&line[..colon], &line[colon + 1..]);
             if name.eq_ignore_ascii_case(b"content-length") {
                 // A repeated length is refused by the parser unless it is the same. One that is

@@ -64,12 +64,23 @@ impl Cursor<'_> {
     }
 
     /// A string with its quotes, the first of which is next. Returns whether it has escapes.
-    #[inline]
+    #[inline(always)]
     pub fn string(&mut self) -> Result<bool, Defect> {
-        self.at += 1;
+        let inside = &self.bytes[self.at + 1..];
+        let run = plain_run(inside);
+        self.at += 1 + run;
+        if inside.get(run) == Some(&b'"') {
+            self.at += 1;
+            return Ok(false);
+        }
+        self.string_from_escape()
+    }
+
+    /// The rest of a string that goes on with something else than a character that means itself.
+    #[cold]
+    fn string_from_escape(&mut self) -> Result<bool, Defect> {
         let mut escaped = false;
         loop {
-            self.at += plain_run(&self.bytes[self.at..]);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
@@ -81,6 +92,7 @@ impl Cursor<'_> {
                 }
                 _ => return self.fail(Flaw::Json),
             }
+            self.at += plain_run(&self.bytes[self.at..]);
         }
     }
 
@@ -121,18 +133,15 @@ impl Cursor<'_> {
     }
 
     /// Passes white space.
-    #[inline]
+    #[inline(always)]
     pub fn skip_space(&mut self) {
-        let rest = &self.bytes[self.at..];
-        if rest.first().is_none_or(|byte| *byte > b' ') {
-            return;
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
+            self.at += 1;
         }
-        let is_space = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
-        self.at += rest.iter().position(|byte| !is_space(byte)).unwrap_or(rest.len());
     }
 
     /// The next byte, if there is one.
-    #[inline]
+    #[inline(always)]
     pub fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
@@ -145,17 +154,19 @@ impl Cursor<'_> {
 
 /// The number of leading bytes of a string that mean themselves: up to a quote, a backslash, a
 /// control character or the end. Eight bytes at a time.
-#[inline]
+#[inline(always)]
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const HIGHS: u64 = ONES << 7;
-    // The lowest marked byte is exact; a borrow can only mark bytes above it by mistake.
-    let below = |word: u64, bound: u8| word.wrapping_sub(ONES * u64::from(bound)) & !word & HIGHS;
-    let is = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
     let (words, rest) = bytes.as_chunks::<8>();
     for (n, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
-        let special = below(word, 0x20) | is(word, b'"') | is(word, b'\\');
+        // With the second bit turned over, the quote stands right behind the control characters, so
+        // one comparison finds both. A byte beyond ASCII means itself.
+        let quote_or_control = (word ^ (ONES * 2)).wrapping_sub(ONES * 0x21);
+        let backslash = (word ^ (ONES * u64::from(b'\\'))).wrapping_sub(ONES);
+        // The lowest marked byte is exact; a borrow can only mark bytes above it by mistake.
+        let special = (quote_or_control | backslash) & !word & HIGHS;
         if special != 0 {
             return n * 8 + special.trailing_zeros() as usize / 8;
         }

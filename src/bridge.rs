@@ -29,7 +29,8 @@ use crate::source::connections::Connections;
 use crate::source::http::{HttpLimits, serve};
 use crate::source::tls::{Tls, TlsError};
 use crate::source::types_seen::TypesSeen;
-use crate::source::{Intake, SourceIntake, webhook};
+use crate::source::webhook::Webhooks;
+use crate::source::{Intake, SourceIntake};
 use crate::spool::disk::RealDisk;
 use crate::spool::shared_window::SharedWindow;
 use crate::spool::state::{self, State, StateError};
@@ -161,9 +162,10 @@ impl Bridge {
         admin_state.open(state.clone(), spool.clone(), readmit(&config), note_types);
         let intake = Intake::new(spool.clone(), config.selection, types.clone());
         let sources = config.sources.into_iter().map(|source| SourceIntake::new(source, &metrics)).collect();
-        let router = webhook::router(&intake, sources, &config.http, &metrics);
+        let webhooks = Webhooks::new(&intake, sources, &config.http, &metrics);
+        let service = webhooks.before(webhooks.others());
         let connections = Connections::new("http", &metrics);
-        let front = Task::spawn(|stop| serve(http, tls, limits, connections, router, stop));
+        let front = Task::spawn(|stop| serve(http, tls, limits, connections, service, stop));
         health.start();
         Ok(Self {
             http: addresses.0,

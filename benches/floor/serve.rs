@@ -1,17 +1,16 @@
 //! The bridge's own HTTP stack and signature check, with nothing behind them but, if asked for, a
 //! plain file.
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 use fanbridge::event::{Delivery, Timestamp};
 use fanbridge::provider::{BodyLimits, Definition, Receipt, SigningSecret, builtin_named, verify};
 use fanbridge::source::connections::Connections;
 use fanbridge::source::http::{HttpLimits, serve};
 use fanbridge::telemetry::Metrics;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -45,23 +44,32 @@ pub async fn run(listen: SocketAddr, secret: &str, append: Option<Append>) -> an
     let definition = builtin_named("stream").ok_or_else(|| anyhow::anyhow!("stream is not built in"))?;
     let secrets = vec![SigningSecret::parse(secret, &definition, None, None)?];
     let front = Arc::new(Front { definition, secrets, append });
-    let router = Router::new().route("/in/bench", post(receive)).with_state(front);
+    // As the bridge does it: no router on a delivery's way.
+    let service = tower::service_fn(move |request| {
+        let front = front.clone();
+        async move { Ok::<_, Infallible>(front.receive(request).await) }
+    });
     let listener = TcpListener::bind(listen).await?;
     println!("{}", listener.local_addr()?);
     let connections = Connections::new("http", &Metrics::new());
-    serve(listener, None, HTTP, connections, router, CancellationToken::new()).await;
+    serve(listener, None, HTTP, connections, service, CancellationToken::new()).await;
     Ok(())
 }
 
-async fn receive(State(front): State<Arc<Front>>, headers: HeaderMap, body: Bytes) -> Response {
-    let delivery = Delivery { headers, body, arrived: Timestamp::from(SystemTime::now()) };
-    let Ok(Receipt::Verified(verified)) = verify(&front.definition, &front.secrets, delivery, &BODY) else {
-        return StatusCode::UNAUTHORIZED.into_response();
-    };
-    if let Some(append) = &front.append
-        && append.append(verified.body).await.is_none()
-    {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+impl Front {
+    async fn receive(&self, request: Request<Incoming>) -> Response {
+        let (head, body) = request.into_parts();
+        let Ok(body) = body.collect().await else { return StatusCode::BAD_REQUEST.into_response() };
+        let (body, arrived) = (body.to_bytes(), Timestamp::from(SystemTime::now()));
+        let delivery = Delivery { headers: head.headers, body, arrived };
+        let Ok(Receipt::Verified(verified)) = verify(&self.definition, &self.secrets, delivery, &BODY) else {
+            return StatusCode::UNAUTHORIZED.into_response();
+        };
+        if let Some(append) = &self.append
+            && append.append(verified.body).await.is_none()
+        {
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        }
+        ([(header::CONTENT_TYPE, "application/json")], ANSWER).into_response()
     }
-    ([(header::CONTENT_TYPE, "application/json")], ANSWER).into_response()
 }

@@ -6,17 +6,21 @@
 //! contain. The content type is not judged, because providers vary; the reason for a 401 goes to
 //! the metrics and not to the caller.
 
+use std::collections::HashMap;
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::routing::{MethodRouter, post};
+use axum::routing::any;
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Response, StatusCode};
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use prometheus_client::metrics::counter::Counter;
+use tower::{Service, ServiceExt, service_fn};
 
 use super::body::{self, BodyBounds, BodyError, Memory, Share};
 use super::http::catch_panic;
@@ -32,29 +36,62 @@ const NO_SOURCE: &str = "none";
 /// How gzip begins.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// The routes of all webhook sources; every other path is 404.
-pub fn router(intake: &Intake, sources: Vec<SourceIntake>, config: &HttpConfig, metrics: &Metrics) -> Router {
-    let bounds = Arc::new(Bounds::new(config));
-    let strays = SourceCode { source: NO_SOURCE.into(), code: StatusCode::NOT_FOUND.as_str().into() };
-    let strays = metrics.requests.get_or_create_owned(&strays);
-    let routes = sources.into_iter().fold(Router::new(), |routes, source| {
-        let path = format!("/in/{}", source.name);
-        routes.route(&path, route(Webhook { source, intake: intake.clone(), bounds: bounds.clone() }))
-    });
-    routes.fallback(async move || {
-        strays.inc();
-        problem::<Body>(StatusCode::NOT_FOUND, "there is nothing at this path")
-    })
+/// All webhook sources, by path.
+pub struct Webhooks {
+    by_path: Arc<HashMap<String, Arc<Webhook>>>,
+    strays: Counter,
 }
 
-fn route(webhook: Webhook) -> MethodRouter {
-    // `post` adds `Allow: POST` to what its fallback answers.
-    post(async |State(webhook): State<Arc<Webhook>>, request: Request| webhook.answer(request).await)
-        .fallback(async |State(webhook): State<Arc<Webhook>>| {
-            webhook.source.tally.answered(StatusCode::METHOD_NOT_ALLOWED);
-            problem::<Body>(StatusCode::METHOD_NOT_ALLOWED, "deliveries are sent with POST")
+impl Webhooks {
+    /// The sources' ways in, each at `/in/{source}`.
+    pub fn new(intake: &Intake, sources: Vec<SourceIntake>, config: &HttpConfig, metrics: &Metrics) -> Self {
+        let bounds = Arc::new(Bounds::new(config));
+        let webhook = |source: SourceIntake| {
+            let path = format!("/in/{}", source.name);
+            (path, Arc::new(Webhook { source, intake: intake.clone(), bounds: bounds.clone() }))
+        };
+        let strays = SourceCode { source: NO_SOURCE.into(), code: StatusCode::NOT_FOUND.as_str().into() };
+        Self {
+            by_path: Arc::new(sources.into_iter().map(webhook).collect()),
+            strays: metrics.requests.get_or_create_owned(&strays),
+        }
+    }
+
+    /// What answers requests that are no delivery: 405 at a source's path, else 404.
+    pub fn others(&self) -> Router {
+        let add = |routes: Router, (path, webhook): (&String, &Arc<Webhook>)| {
+            let webhook = webhook.clone();
+            routes.route(path, any(async move || webhook.refuse_method()))
+        };
+        let strays = self.strays.clone();
+        self.by_path.iter().fold(Router::new(), add).fallback(async move || {
+            strays.inc();
+            problem::<Body>(StatusCode::NOT_FOUND, "there is nothing at this path")
         })
-        .with_state(Arc::new(webhook))
+    }
+
+    /// The service of a listener: a delivery goes straight to its source, and everything else to
+    /// `others`. What a router allocates and copies for each request is as much work as reading the
+    /// delivery's JSON.
+    pub fn before(
+        &self,
+        others: Router,
+    ) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + use<> {
+        let by_path = self.by_path.clone();
+        service_fn(move |request: Request<Incoming>| {
+            let webhook = by_path.get(request.uri().path()).filter(|_| request.method() == Method::POST);
+            let way = webhook.cloned().ok_or_else(|| others.clone());
+            async move {
+                match way {
+                    Ok(webhook) => Ok(webhook.answer(request).await),
+                    Err(others) => Box::pin(others.oneshot(request)).await,
+                }
+            }
+        })
+    }
 }
 
 /// What deliveries may cost, whichever source they are for.
@@ -109,7 +146,14 @@ enum Refused {
 }
 
 impl Webhook {
-    async fn answer(&self, request: Request) -> Response<Body> {
+    fn refuse_method(&self) -> Response<Body> {
+        self.source.tally.answered(StatusCode::METHOD_NOT_ALLOWED);
+        let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "deliveries are sent with POST");
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        response
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let started = Instant::now();
         let received = catch_panic(pin!(self.receive(request))).await;
         let response = match received.unwrap_or(Err(Refused::Panicked)) {
@@ -126,7 +170,7 @@ impl Webhook {
         response
     }
 
-    async fn receive(&self, request: Request) -> Result<Received, Refused> {
+    async fn receive(&self, request: Request<Incoming>) -> Result<Received, Refused> {
         let arrived = Timestamp::from(SystemTime::now());
         self.intake.accepting()?;
         let (head, body) = request.into_parts();

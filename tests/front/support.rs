@@ -14,7 +14,8 @@ use fanbridge::source::connections::Connections;
 use fanbridge::source::http::{HttpLimits, serve};
 use fanbridge::source::tls::Tls;
 use fanbridge::source::types_seen::TypesSeen;
-use fanbridge::source::{Intake, SourceIntake, webhook};
+use fanbridge::source::webhook::Webhooks;
+use fanbridge::source::{Intake, SourceIntake};
 use fanbridge::spool::disk::{Disk, DiskFile, DiskLock, Free, RealDisk};
 use fanbridge::spool::{Spool, SpoolOptions};
 use fanbridge::telemetry::Metrics;
@@ -97,7 +98,8 @@ impl Front {
             [("stream", "stream", Some(SECRET)), ("fastpix", "fastpix", None), ("mute", "stream", None)];
         let sources = sources
             .map(|(name, provider, secret)| SourceIntake::new(source(name, provider, secret), &metrics));
-        let router = webhook::router(&intake, sources.into(), &setting.http, &metrics);
+        let webhooks = Webhooks::new(&intake, sources.into(), &setting.http, &metrics);
+        let service = webhooks.before(webhooks.others());
 
         let listener = TcpListener::bind(setting.http.listen).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -105,7 +107,7 @@ impl Front {
         let limits = HttpLimits::new(&setting.http, setting.drain_timeout);
         let connections = Connections::new("http", &metrics);
         let stop = CancellationToken::new();
-        let served = tokio::spawn(serve(listener, tls, limits, connections, router, stop.clone()));
+        let served = tokio::spawn(serve(listener, tls, limits, connections, service, stop.clone()));
         Self { address, stop, served, metrics, types, _dir: dir }
     }
 

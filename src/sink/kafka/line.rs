@@ -17,8 +17,10 @@ use super::context::LineContext;
 use crate::event::Record;
 use crate::sink::envelope;
 
-/// How often the thread looks up from the reports: bounds how long a dead producer is kept.
-const LOOK_UP_INTERVAL: Duration = Duration::from_millis(50);
+/// How often the thread looks up from the reports: bounds how long a dead producer is kept. Not more
+/// often, because the client waits in whole milliseconds and spins through what is left of the last
+/// one. The microseconds on top let an interval without reports end within that wait.
+const LOOK_UP_INTERVAL: Duration = Duration::from_micros(250_030);
 /// How long a dead producer's last requests may still be answered, which spares duplicates.
 const LAST_ANSWERS: Duration = Duration::from_millis(300);
 

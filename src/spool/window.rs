@@ -18,8 +18,13 @@ use super::clock::Steady;
 /// Stretches of time in one window: a key outlives the window by at most one of them.
 const BUCKETS: u32 = 128;
 
-/// Room set aside at once, so that growing never stalls a group; about 90 MB, mapped only when used.
+/// Room set aside for the ring at once, so that growing never stalls a group; 64 MiB, filled from the
+/// front and mapped only where it is filled.
 const PREALLOCATED_KEYS_MAX: usize = 1 << 22;
+
+/// Parts of the table. Each grows by itself and with the keys that it holds: set aside at once, all
+/// of it would soon be mapped, because hashes are scattered; grown at once, it would stall a group.
+const PARTS: usize = 256;
 
 /// What the window knows of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +44,9 @@ pub(super) struct Window {
     /// The keys, oldest first; the one in front has the number `front`.
     ring: VecDeque<DuplicateKey>,
     front: u32,
-    /// The numbers of the ring's keys. A number wraps, which is no harm: at most 2^32 keys are held.
-    numbers: HashTable<u32>,
+    /// The numbers of the ring's keys, by a part of their hash. A number wraps, which is no harm: at
+    /// most 2^32 keys are held.
+    numbers: Vec<HashTable<u32>>,
     hasher: RandomState,
     /// How many keys of the ring's front came in each stretch of time, oldest first.
     buckets: VecDeque<Bucket>,
@@ -64,7 +70,7 @@ impl Window {
             keys_max,
             ring: VecDeque::with_capacity(keys_max.min(PREALLOCATED_KEYS_MAX)),
             front: 0,
-            numbers: HashTable::with_capacity(keys_max.min(PREALLOCATED_KEYS_MAX)),
+            numbers: vec![HashTable::new(); PARTS],
             hasher: RandomState::new(),
             buckets: VecDeque::new(),
             staged: 0,
@@ -78,7 +84,8 @@ impl Window {
 
     /// What is known of the key.
     pub(super) fn sighting(&self, key: DuplicateKey) -> Sighting {
-        let found = self.numbers.find(self.hasher.hash_one(key), |&number| self.key(number) == key);
+        let hash = self.hasher.hash_one(key);
+        let found = self.numbers[part(hash)].find(hash, |&number| self.key(number) == key);
         match found.map(|&number| self.index(number)) {
             None => Sighting::New,
             Some(index) if index >= self.ring.len() - self.staged => Sighting::Staged,
@@ -91,7 +98,8 @@ impl Window {
         let number = self.front.wrapping_add(self.ring.len() as u32);
         self.ring.push_back(key);
         let Self { ring, front, hasher, .. } = self;
-        self.numbers.insert_unique(hasher.hash_one(key), number, |&number| {
+        let hash = hasher.hash_one(key);
+        self.numbers[part(hash)].insert_unique(hash, number, |&number| {
             hasher.hash_one(ring[number.wrapping_sub(*front) as usize])
         });
         self.staged += 1;
@@ -145,7 +153,7 @@ impl Window {
 
     fn take_out_of_table(&mut self, number: u32) {
         let hash = self.hasher.hash_one(self.key(number));
-        if let Ok(entry) = self.numbers.find_entry(hash, |&other| other == number) {
+        if let Ok(entry) = self.numbers[part(hash)].find_entry(hash, |&other| other == number) {
             entry.remove();
         }
     }
@@ -157,6 +165,11 @@ impl Window {
     fn index(&self, number: u32) -> usize {
         number.wrapping_sub(self.front) as usize
     }
+}
+
+/// The part of the table for a hash: by bits that the parts themselves make no use of.
+fn part(hash: u64) -> usize {
+    (hash >> 40) as usize % PARTS
 }
 
 #[cfg(test)]
@@ -240,7 +253,7 @@ mod tests {
                 window.commit(at(number / 3));
             }
             window.expire(at(number / 3));
-            assert_eq!(window.numbers.len(), window.ring.len());
+            assert_eq!(window.numbers.iter().map(HashTable::len).sum::<usize>(), window.ring.len());
             assert_eq!(window.buckets.iter().map(|bucket| bucket.keys).sum::<usize>(), window.ring.len());
         }
         assert_eq!(window.sighting(key(4_999)), Sighting::Durable);

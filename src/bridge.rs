@@ -18,8 +18,10 @@ use crate::admin::{self, Access, AdminState, Summary};
 use crate::admit::{SourceView, admit};
 use crate::config::{Config, Output, SinkConfig, SourceConfig, SpoolConfig};
 use crate::dead_letter::Readmit;
+use crate::dispatch::quarantine::{self, Care};
+use crate::dispatch::resume::{self, Resumption};
 use crate::dispatch::settlement::shares;
-use crate::dispatch::{DispatchError, Dispatcher, Reader, quarantine, resume};
+use crate::dispatch::{DispatchError, Dispatcher, Reader};
 use crate::event::{Verdict, Verified};
 use crate::health::Health;
 use crate::sink::Sink;
@@ -244,19 +246,27 @@ impl Readers {
         metrics: &Metrics,
         health: &Health,
     ) -> Result<Self, BridgeError> {
-        let names = config.sinks.iter().map(|sink| sink.name.as_str()).chain([quarantine::CURSOR]);
-        let cursors = resume::cursors(&names.collect::<Vec<_>>(), spool, state)?;
+        let names: Vec<&str> = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
+        let Resumption { sinks: starts, quarantine, gone } = resume::resume(&names, spool, state)?;
+        let care = Care {
+            cursor: quarantine,
+            gone,
+            configured: names.into_iter().map(str::to_owned).collect(),
+            dead_letters: metrics.dead_letters.clone(),
+        };
+        let cursors: Vec<_> = starts.iter().map(|start| start.cursor).chain([care.begin()]).collect();
         let reader = |share| Reader { share, spool: spool.clone(), state: state.clone() };
         let mut readers: Vec<_> = shares(spool, &cursors).into_iter().map(reader).collect();
         let last = readers.pop().unwrap_or_else(|| unreachable!("the quarantine has a cursor"));
 
         let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
         let mut tasks = JoinSet::new();
-        for ((sink_config, sink), reader) in config.sinks.iter().zip(sinks).zip(readers) {
-            let dispatcher = Dispatcher::new(sink_config, sink, reader, metrics, health);
+        for (((sink_config, sink), reader), start) in config.sinks.iter().zip(sinks).zip(readers).zip(starts)
+        {
+            let dispatcher = Dispatcher::new(sink_config, sink, reader, start.buried, metrics, health);
             tasks.spawn(dispatcher.run(stop.clone(), cut.clone()));
         }
-        tasks.spawn(quarantine::keep(last, stop.clone(), cut.clone()));
+        tasks.spawn(quarantine::keep(last, care, stop.clone(), cut.clone()));
         Ok(Self { tasks, stop, cut })
     }
 

@@ -203,6 +203,14 @@ pub enum Entry {
 }
 
 impl Entry {
+    /// Whether this is not for every sink: a quarantined delivery is for none, a redriven event for one.
+    pub fn is_apart(&self) -> bool {
+        match self {
+            Self::Event(event) => event.only_sink.is_some(),
+            Self::Quarantined(_) => true,
+        }
+    }
+
     /// The bytes that arrived.
     pub fn body(&self) -> &Bytes {
         match self {

@@ -4,6 +4,7 @@
 //! by what a sink that takes nothing is given at the end. Letters wait in memory meanwhile; the
 //! reader minds how many.
 
+use std::mem::take;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -24,6 +25,8 @@ const LETTER_BYTES: usize = 1 << 10;
 /// One reader's cursor on its way to the state.
 pub struct Keeper {
     name: String,
+    /// The names under which the cursor is kept, each with how far that is already.
+    rows: Vec<(String, Position)>,
     state: State,
     share: Share,
     /// How long what can be kept may wait for its commit.
@@ -42,6 +45,7 @@ impl Keeper {
     pub fn new(name: &str, state: State, share: Share, every: Duration) -> Self {
         Self {
             name: name.to_owned(),
+            rows: vec![(name.to_owned(), share.cursor())],
             state,
             share,
             every,
@@ -51,6 +55,12 @@ impl Keeper {
             begun: Instant::now(),
             no_room: None,
         }
+    }
+
+    /// The same, for a cursor that is kept under several names. A name's own is not moved before the
+    /// cursor has passed it.
+    pub fn under(self, rows: Vec<(String, Position)>) -> Self {
+        Self { rows, ..self }
     }
 
     /// The cursor that is known to be durable.
@@ -89,11 +99,15 @@ impl Keeper {
     }
 
     fn begin(&mut self, cursor: Position) {
-        let dead = self.dead.iter().filter(|letter| letter.position <= cursor).cloned().collect();
-        let progress = Progress { sink: self.name.clone(), cursor, dead };
+        let passed = self.dead.iter().filter(|letter| letter.position <= cursor);
+        let mut dead: Vec<_> = passed.cloned().collect();
+        let rows = self.rows.iter().filter(|(_, kept)| *kept < cursor);
+        let row =
+            |(name, _): &(String, Position)| Progress { sink: name.clone(), cursor, dead: take(&mut dead) };
+        let progress: Vec<_> = rows.map(row).collect();
         let state = self.state.clone();
         self.begun = Instant::now();
-        self.underway = Some(tokio::task::spawn_blocking(move || state.commit(&[progress]).map(|()| cursor)));
+        self.underway = Some(tokio::task::spawn_blocking(move || state.commit(&progress).map(|()| cursor)));
     }
 
     /// Waits for the commit that is underway, for ever if there is none: the cursor that is durable
@@ -203,7 +217,7 @@ mod tests {
         faults.set(Fault::All);
         let reader = bench.reader(Position(0));
         let (stop, never) = (CancellationToken::new(), CancellationToken::new());
-        let running = tokio::spawn(quarantine::keep(reader, stop.clone(), never));
+        let running = tokio::spawn(quarantine::keep(reader, bench.care(), stop.clone(), never));
         for _ in 0..3 {
             bench.append_entry(Entry::Quarantined(quarantined())).await;
         }

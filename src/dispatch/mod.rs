@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::SinkConfig;
-use crate::event::{Entry, Event, Outcome, Reason, Record, Timestamp};
+use crate::event::{Entry, Event, Outcome, Position, Reason, Record, Timestamp};
 use crate::health::{Health, Heart};
 use crate::selection::Selection;
 use crate::sink::{Publication, Sink};
@@ -94,6 +94,8 @@ pub struct Dispatcher {
     /// The log was closed, and all of it read.
     exhausted: bool,
     suspects: Suspects,
+    /// What was meant for this sink alone up to here is a dead letter, and no longer pending.
+    buried: Position,
     started: Instant,
 }
 
@@ -117,11 +119,13 @@ struct InFlight {
 type Reading = Pin<Box<dyn Future<Output = Result<Batch, ReadError>> + Send>>;
 
 impl Dispatcher {
-    /// A dispatcher that continues where the reader stands.
+    /// A dispatcher that continues where the reader stands. Events that were meant for its sink alone are
+    /// dead letters up to `buried`.
     pub fn new(
         config: &SinkConfig,
         sink: Arc<dyn Sink>,
         reader: Reader,
+        buried: Position,
         metrics: &Metrics,
         health: &Health,
     ) -> Self {
@@ -141,6 +145,7 @@ impl Dispatcher {
             answered: Instant::now(),
             exhausted: false,
             suspects: Suspects::new(BOUNDS.records_max, spool.head()),
+            buried,
             started: Instant::now(),
             spool,
         }
@@ -220,7 +225,7 @@ impl Dispatcher {
         let mut records = Vec::with_capacity(batch.entries.len());
         let mut taken_bytes = 0;
         for (position, entry) in batch.entries {
-            if let Some(event) = self.takes(entry) {
+            if let Some(event) = self.takes(position, entry) {
                 taken_bytes += event.body.len();
                 records.push(Record { position, topic: self.routes.topic(&event), event });
             }
@@ -245,11 +250,11 @@ impl Dispatcher {
     }
 
     /// The event, if it is for this sink.
-    fn takes(&self, entry: Entry) -> Option<Event> {
+    fn takes(&self, position: Position, entry: Entry) -> Option<Event> {
         match entry {
             Entry::Quarantined(_) => None,
             Entry::Event(event) => match &event.only_sink {
-                Some(sink) => (**sink == *self.name).then_some(event),
+                Some(sink) => (**sink == *self.name && position > self.buried).then_some(event),
                 None => self.selection.takes(&event.event_type).then_some(event),
             },
         }

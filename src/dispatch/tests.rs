@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use self::bench::{Bench, LIMIT};
 use super::*;
 use crate::config::{FileConfig, Output};
-use crate::event::Position;
 use crate::event::tests::event;
 use crate::routing::TopicTemplate;
 use crate::spool::state::DeadFilter;
@@ -100,7 +99,7 @@ impl Bench {
             selection,
             output: Output::File(FileConfig { dir: "unused".into(), rotate_bytes: 1 }),
         };
-        Dispatcher::new(&config, sink, self.reader(cursor), &self.metrics, &self.health)
+        Dispatcher::new(&config, sink, self.reader(cursor), Position(0), &self.metrics, &self.health)
     }
 
     /// Ten events, and a sink that takes those up to this position and puts the others off.

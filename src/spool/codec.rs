@@ -13,6 +13,8 @@ use bytestring::ByteString;
 use crate::event::{Entry, Event, EventTime, Quarantined, Stated, Timestamp};
 
 const VERSION: u8 = 1;
+/// The moment of arrival, in front of everything that is of variable length.
+const ARRIVED_BYTES: usize = size_of::<i64>();
 
 const EVENT: u8 = 0;
 const QUARANTINED: u8 = 1;
@@ -49,9 +51,38 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
     }
 }
 
-/// Whether these are the bytes of an event, as far as their first two tell.
-pub(super) fn is_event(input: &[u8]) -> bool {
-    input.starts_with(&[VERSION, EVENT])
+/// Whether these are the bytes of an entry that is [not for every sink](Entry::is_apart). Looks no
+/// further than it has to: what is no event at all counts as such, a damaged one as any other.
+pub(super) fn is_apart(input: &[u8]) -> bool {
+    let Some(mut rest) = input.strip_prefix(&[VERSION, EVENT]).and_then(|rest| rest.get(ARRIVED_BYTES..))
+    else {
+        return true;
+    };
+    // As it was encoded: six texts, then key, subject and the one sink.
+    let for_one = |rest: &mut &[u8]| {
+        for _ in 0..6 {
+            skip_bytes(rest)?;
+        }
+        for _ in 0..2 {
+            if *rest.split_off_first()? == PRESENT {
+                skip_bytes(rest)?;
+            }
+        }
+        Some(*rest.split_off_first()? == PRESENT)
+    };
+    for_one(&mut rest).unwrap_or(false)
+}
+
+fn skip_bytes(rest: &mut &[u8]) -> Option<()> {
+    let mut length = 0_usize;
+    for shift in (0..63).step_by(7) {
+        let byte = *rest.split_off_first()?;
+        length |= usize::from(byte & 0x7f).checked_shl(shift)?;
+        if byte & 0x80 == 0 {
+            return rest.split_off(..length).map(drop);
+        }
+    }
+    None
 }
 
 /// Reads the entry that `input` holds from its first byte to its last.
@@ -326,6 +357,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn who_an_entry_is_for_shows_without_decoding_it(entry in entry(), cut in any::<proptest::sample::Index>()) {
+            let bytes = encoded(&entry);
+            prop_assert_eq!(is_apart(&bytes), entry.is_apart());
+            // Cut anywhere, it still says something.
+            is_apart(&bytes[..cut.index(bytes.len())]);
+        }
+
         #[test]
         fn an_encoded_entry_decodes_to_itself(entry in entry()) {
             prop_assert_eq!(decode(encoded(&entry)), Ok(entry));

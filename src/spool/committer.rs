@@ -72,8 +72,8 @@ struct Staged {
     first: Position,
     /// Where each record begins in `bytes`; its position is `first` and its place in here.
     offsets: Vec<usize>,
-    /// The newest that is a quarantined delivery.
-    quarantined: Option<Position>,
+    /// The newest that is not for every sink.
+    apart: Option<Position>,
     /// The keys of the records, if anybody else is to know them.
     keys: Vec<DuplicateKey>,
     answers: Vec<(oneshot::Sender<Answer>, Appended)>,
@@ -188,7 +188,7 @@ impl Committer {
             bytes: Vec::with_capacity(capacity),
             first: self.shared.view().next,
             offsets: Vec::with_capacity(group.len()),
-            quarantined: None,
+            apart: None,
             keys: Vec::new(),
             answers: Vec::with_capacity(group.len()),
         };
@@ -217,8 +217,8 @@ impl Committer {
                 continue;
             }
             staged.offsets.push(start);
-            if let Entry::Quarantined(_) = entry {
-                staged.quarantined = Some(position);
+            if entry.is_apart() {
+                staged.apart = Some(position);
             }
             staged.answers.push((answer, Appended::Stored(position)));
             duplicate.into_iter().for_each(|key| self.window.stage(key));
@@ -263,7 +263,7 @@ impl Committer {
 
     /// The group is durable: lets readers see it and remembers its keys, then answers.
     fn publish(&mut self, staged: Staged, now: Moment) {
-        let Staged { bytes, first, offsets, quarantined, keys, answers } = staged;
+        let Staged { bytes, first, offsets, apart, keys, answers } = staged;
         let written = bytes.len() as u64;
         let last = Position(first.0 + offsets.len() as u64 - 1);
         self.window.commit(now.steady);
@@ -280,8 +280,8 @@ impl Committer {
             view.next = last.next();
         }
         self.spend_free(written);
-        if let Some(quarantined) = quarantined {
-            self.shared.quarantined.send_replace(quarantined);
+        if let Some(apart) = apart {
+            self.shared.apart.send_replace(apart);
         }
         self.shared.head.send_replace(last);
         if let Some(others) = self.shared.durable_keys.get() {

@@ -146,15 +146,15 @@ impl Spool {
         self.reader.read(after, records_max, bytes_max).await
     }
 
-    /// As [`Spool::read`], for who is after quarantined deliveries alone: waits for the next of them,
-    /// and passes over events without decoding them.
-    pub async fn read_quarantined(
+    /// As [`Spool::read`], for who is after what is [not for every sink](Entry::is_apart): waits for the
+    /// next of it, and passes over everything else without decoding it.
+    pub async fn read_apart(
         &self,
         after: Position,
         records_max: usize,
         bytes_max: usize,
     ) -> Result<Batch, ReadError> {
-        self.reader.read_quarantined(after, records_max, bytes_max).await
+        self.reader.read_apart(after, records_max, bytes_max).await
     }
 
     /// How far that reader gets without reading: to the head while it has nothing to wait for.

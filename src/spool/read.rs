@@ -45,7 +45,7 @@ struct Stretch {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     All,
-    Quarantined,
+    Apart,
 }
 
 /// What a batch may still take in.
@@ -77,15 +77,15 @@ impl Reader {
         self.read_behind(after, limits).await
     }
 
-    /// The same for quarantined deliveries alone: waits until there may be one.
-    pub(super) async fn read_quarantined(
+    /// The same for what is not for every sink: waits until there may be some.
+    pub(super) async fn read_apart(
         self: &Arc<Self>,
         after: Position,
         records_max: usize,
         bytes_max: usize,
     ) -> Result<Batch, ReadError> {
-        self.wait_behind(&self.quarantined, after).await?;
-        let limits = Limits { records: records_max.max(1), bytes: bytes_max, wanted: Wanted::Quarantined };
+        self.wait_behind(&self.apart, after).await?;
+        let limits = Limits { records: records_max.max(1), bytes: bytes_max, wanted: Wanted::Apart };
         self.read_behind(after, limits).await
     }
 
@@ -241,7 +241,7 @@ impl Gathering {
     }
 
     fn take(&mut self, position: Position, payload: Bytes) {
-        if self.wanted == Wanted::Quarantined && codec::is_event(&payload) {
+        if self.wanted == Wanted::Apart && !codec::is_apart(&payload) {
             self.passed += 1;
         } else {
             self.entries.extend(codec::decode(payload).ok().map(|entry| (position, entry)));

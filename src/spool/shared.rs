@@ -112,8 +112,8 @@ pub struct Reader {
     pub(super) options: SpoolOptions,
     pub(super) metrics: Arc<Metrics>,
     pub(super) head: watch::Sender<Position>,
-    /// The newest position that may hold a quarantined delivery; known before `head` gets there.
-    pub(super) quarantined: watch::Sender<Position>,
+    /// The newest position that may hold what is not for every sink; known before `head` gets there.
+    pub(super) apart: watch::Sender<Position>,
     pub(super) life: watch::Sender<Life>,
     pub(super) settled: AtomicU64,
     pub(super) other_bytes: AtomicU64,
@@ -144,7 +144,7 @@ impl Reader {
             metrics,
             head: watch::Sender::new(head),
             // What was there before has not been looked at.
-            quarantined: watch::Sender::new(head),
+            apart: watch::Sender::new(head),
             life: watch::Sender::new(Life::Running),
             settled: AtomicU64::new(0),
             other_bytes: AtomicU64::new(0),
@@ -235,12 +235,12 @@ impl Reader {
         *self.head.borrow()
     }
 
-    /// How far a reader gets that only looks for quarantined deliveries, without reading: to the head
-    /// if there is none behind `after`, else nowhere.
+    /// How far a reader gets that only looks for what is not for every sink, without reading: to the
+    /// head if there is nothing behind `after`, else nowhere.
     pub(super) fn pass_events(&self, after: Position) -> Position {
-        // In this order: of all up to this head it is known whether they are quarantined.
+        // In this order: of all up to this head it is known for whom they are.
         let head = self.head();
-        if *self.quarantined.borrow() <= after { head.max(after) } else { after }
+        if *self.apart.borrow() <= after { head.max(after) } else { after }
     }
 
     /// The oldest position that is kept; the next one to be given while nothing is.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use clap::Parser;
 use fanbridge::cli::Exit;
 use fanbridge::cli::spool::{Args, run};
-use fanbridge::event::{Entry, Position};
+use fanbridge::event::{Entry, Event, Position};
 use fanbridge::spool::disk::RealDisk;
 use fanbridge::spool::verify::verify;
 use fanbridge::spool::{AppendError, Appended, RECORD_BYTES_MAX, ReadError, Spool, SpoolError, SpoolOptions};
@@ -98,12 +98,12 @@ async fn racing_copies_become_one_record_and_every_answer_waits_for_it() {
     }
 }
 
-/// The numbers of all quarantined deliveries, as a reader finds them that wants no others.
-async fn read_quarantined(spool: &Spool) -> Vec<u64> {
+/// The numbers of all that is not for every sink, as a reader finds them that wants no others.
+async fn read_apart(spool: &Spool) -> Vec<u64> {
     let mut numbers = Vec::new();
     let mut after = Position(0);
     while spool.pass_events(after) < spool.head() {
-        let batch = spool.read_quarantined(after, 7, 100_000).await.unwrap();
+        let batch = spool.read_apart(after, 7, 100_000).await.unwrap();
         assert_eq!(batch.damaged, 0, "an event that is passed over is not damage");
         assert!(batch.through > after);
         after = batch.through;
@@ -113,20 +113,27 @@ async fn read_quarantined(spool: &Spool) -> Vec<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_of_quarantined_deliveries_gets_those_alone_from_memory_and_from_disk() {
+async fn a_reader_of_what_is_not_for_every_sink_gets_that_alone_from_memory_and_from_disk() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path(), SpoolOptions { tail_bytes_max: 1 << 20, ..roomy() }).unwrap();
-    for number in 0..98 {
-        spool.append(entry(number, 0), None).await.unwrap();
+    let entries = (0..98).map(|number| match entry(number, 0) {
+        Entry::Event(event) if number % 7 == 0 => {
+            Entry::Event(Event { only_sink: Some("lake".into()), ..event })
+        }
+        entry => entry,
+    });
+    let entries: Vec<Entry> = entries.collect();
+    for entry in &entries {
+        spool.append(entry.clone(), None).await.unwrap();
     }
-    let quarantined: Vec<u64> =
-        (0..98).filter(|number| matches!(entry(*number, 0), Entry::Quarantined(_))).collect();
-    assert_eq!(read_quarantined(&spool).await, quarantined);
+    let apart: Vec<u64> = entries.iter().filter(|entry| entry.is_apart()).map(number_of).collect();
+    assert!((25..40).contains(&apart.len()), "some of each: {apart:?}");
+    assert_eq!(read_apart(&spool).await, apart);
     spool.close().await;
     drop(spool);
 
     let spool = open(dir.path(), SpoolOptions { tail_bytes_max: 0, ..roomy() }).unwrap();
-    assert_eq!(read_quarantined(&spool).await, quarantined);
+    assert_eq!(read_apart(&spool).await, apart);
 }
 
 #[tokio::test(flavor = "multi_thread")]

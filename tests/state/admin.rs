@@ -8,7 +8,7 @@ use fanbridge::spool::state::TypeSeen;
 use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{
+use crate::bench::{
     BODY, Bench, event, get, json as parsed, letter, never, nothing_to_note, post, quarantined, refused,
     send, unusable,
 };

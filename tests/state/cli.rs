@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::process::Command;
 
-use crate::support::{BODY, Bench, event, letter, refused, unusable};
+use crate::bench::{BODY, Bench, event, letter, refused, unusable};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 

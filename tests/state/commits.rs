@@ -6,7 +6,7 @@ use fanbridge::event::Position;
 use fanbridge::spool::state::{DeadFilter, FILE_NAME, Progress, State};
 use proptest::prelude::*;
 
-use crate::support::refused;
+use crate::bench::refused;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]

@@ -6,7 +6,7 @@ use fanbridge::dead_letter::{Choice, REDRIVEN_EXTENSION, Readmit};
 use fanbridge::event::{Entry, Filtered, Verdict};
 use fanbridge::spool::state::DeadFilter;
 
-use crate::support::{Bench, event, letter, never, refused, unusable};
+use crate::bench::{Bench, event, letter, never, refused, unusable};
 
 fn all() -> Choice {
     Choice::Matching { filter: DeadFilter::default(), after: 0, through: u64::MAX, limit: 1000 }

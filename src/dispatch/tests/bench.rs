@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::dispatch::Reader;
+use crate::dispatch::quarantine::Care;
 use crate::dispatch::settlement::shares;
 use crate::event::{Entry, Event, Position};
 use crate::health::Health;
@@ -77,6 +78,16 @@ impl Bench {
         let appends: JoinSet<_> = (0..count).map(|_| append(self.spool.clone(), event.clone())).collect();
         for done in appends.join_all().await {
             done.expect("room");
+        }
+    }
+
+    /// The quarantine's care for all there is, beside the sink `lake`.
+    pub fn care(&self) -> Care {
+        Care {
+            cursor: Position(0),
+            gone: Vec::new(),
+            configured: vec!["lake".to_owned()],
+            dead_letters: self.metrics.dead_letters.clone(),
         }
     }
 

@@ -16,7 +16,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::admin::{self, Access, AdminState, Summary};
 use crate::admit::{SourceView, admit};
-use crate::config::{Config, Output, SinkConfig, SourceConfig, SpoolConfig};
+use crate::aws::Aws;
+use crate::config::{Channel, Config, Output, SinkConfig, SourceConfig, SpoolConfig};
 use crate::dead_letter::Readmit;
 use crate::dispatch::quarantine::{self, Care};
 use crate::dispatch::resume::{self, Resumption};
@@ -27,8 +28,10 @@ use crate::health::Health;
 use crate::sink::Sink;
 use crate::sink::file::FileSink;
 use crate::sink::kafka::KafkaSink;
+use crate::sink::sns::SnsSink;
 use crate::source::connections::Connections;
 use crate::source::http::{HttpLimits, serve};
+use crate::source::sqs::SqsSource;
 use crate::source::tls::{Tls, TlsError};
 use crate::source::types_seen::TypesSeen;
 use crate::source::webhook::Webhooks;
@@ -92,6 +95,9 @@ pub struct Bridge {
     front: Task,
     /// Keeps the shared duplicate window, if there is one.
     keeper: Option<Task>,
+    /// The sources that go and get their deliveries.
+    pollers: JoinSet<()>,
+    polling: DropGuard,
     readers: Readers,
     notes: Task,
     admin_task: Task,
@@ -155,7 +161,11 @@ impl Bridge {
         tracing::info!(dir = %config.spool.dir.display(), "recovering the spool");
         let (spool, state, recovery) = open(config.spool.clone(), Arc::clone(&metrics)).await?;
         let (spool, keeper) = share(spool, &config.spool, &metrics).await;
-        let sinks = config.sinks.iter().map(make_sink).collect::<Result<Vec<_>, _>>()?;
+        let aws = Aws::new(config.aws.clone());
+        let mut sinks = Vec::with_capacity(config.sinks.len());
+        for sink in &config.sinks {
+            sinks.push(make_sink(sink, &aws).await?);
+        }
         let readers = Readers::start(&config, sinks, &spool, &state, &metrics, &health)?;
 
         let types = Arc::new(TypesSeen::default());
@@ -163,8 +173,21 @@ impl Bridge {
         let note_types = Arc::new(move |state: &State| write_down(&noted, state));
         admin_state.open(state.clone(), spool.clone(), readmit(&config), note_types);
         let intake = Intake::new(spool.clone(), config.selection, types.clone());
-        let sources = config.sources.into_iter().map(|source| SourceIntake::new(source, &metrics)).collect();
-        let webhooks = Webhooks::new(&intake, sources, &config.http, &metrics);
+        let mut webhooks = Vec::new();
+        let (mut pollers, polling) = (JoinSet::new(), CancellationToken::new());
+        for source in config.sources {
+            let channel = source.channel.clone();
+            let source = SourceIntake::new(source, &metrics);
+            match channel {
+                Channel::Webhook | Channel::Sns(_) => webhooks.push(source),
+                Channel::Sqs(queue) => {
+                    let status = health.add_source(source.name());
+                    let queue = SqsSource::new(queue, source, intake.clone(), &aws, status, &metrics).await;
+                    pollers.spawn(queue.run(polling.clone()));
+                }
+            }
+        }
+        let webhooks = Webhooks::new(&intake, webhooks, &config.http, &metrics);
         let service = webhooks.before(webhooks.others());
         let connections = Connections::new("http", &metrics);
         let front = Task::spawn(|stop| serve(http, tls, limits, connections, service, stop));
@@ -175,6 +198,8 @@ impl Bridge {
             recovery,
             front,
             keeper,
+            pollers,
+            polling: polling.drop_guard(),
             admin_task,
             notes: Task::spawn(|stop| note(types, spool.clone(), state, stop)),
             readers,
@@ -219,11 +244,15 @@ impl Bridge {
         ended.and(stopped)
     }
 
-    async fn stop(self) -> Result<(), BridgeError> {
+    async fn stop(mut self) -> Result<(), BridgeError> {
         tracing::info!("stopping: no new deliveries");
         let deadline = Instant::now() + self.grace;
         self.health.stop();
+        drop(self.polling);
         self.front.end().await;
+        while let Some(ended) = self.pollers.join_next().await {
+            ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        }
         self.spool.close().await;
         // Behind the last group, so that all of it is told to those who share the window.
         if let Some(keeper) = self.keeper {
@@ -355,12 +384,13 @@ fn readmit(config: &Config) -> Readmit {
     })
 }
 
-fn make_sink(config: &SinkConfig) -> Result<Arc<dyn Sink>, BridgeError> {
+async fn make_sink(config: &SinkConfig, aws: &Aws) -> Result<Arc<dyn Sink>, BridgeError> {
     let made: Result<Arc<dyn Sink>, Box<dyn std::error::Error + Send + Sync>> = match &config.output {
         Output::Kafka(kafka) => match KafkaSink::new(&config.name, kafka) {
             Ok(sink) => Ok(Arc::new(sink)),
             Err(error) => Err(error.into()),
         },
+        Output::Sns(sns) => Ok(Arc::new(SnsSink::new(&config.name, sns, aws).await)),
         Output::File(file) => match FileSink::new(file) {
             Ok(sink) => Ok(Arc::new(sink)),
             Err(error) => Err(error.into()),

@@ -13,6 +13,7 @@ pub struct Health {
     started: AtomicBool,
     stopping: AtomicBool,
     sinks: Mutex<Vec<Arc<SinkStatus>>>,
+    sources: Mutex<Vec<Arc<SourceStatus>>>,
     hearts: Mutex<Vec<Weak<Heart>>>,
 }
 
@@ -47,6 +48,18 @@ impl Health {
     /// All sinks, in the configuration's order.
     pub fn sinks(&self) -> Vec<Arc<SinkStatus>> {
         held(&self.sinks).clone()
+    }
+
+    /// Adds a source that goes and gets its deliveries, and has not been able to yet.
+    pub fn add_source(&self, name: &str) -> Arc<SourceStatus> {
+        let status = Arc::new(SourceStatus { name: name.to_owned(), ..SourceStatus::default() });
+        held(&self.sources).push(Arc::clone(&status));
+        status
+    }
+
+    /// The sources that get their deliveries, in the configuration's order.
+    pub fn sources(&self) -> Vec<Arc<SourceStatus>> {
+        held(&self.sources).clone()
     }
 
     /// Adds a loop that must go round at least every `patience`, also while it waits for something:
@@ -149,6 +162,43 @@ impl SinkStatus {
     }
 }
 
+/// The condition of one source that goes and gets its deliveries.
+#[derive(Debug, Default)]
+pub struct SourceStatus {
+    name: String,
+    reached: AtomicBool,
+    trouble: Mutex<Option<String>>,
+}
+
+impl SourceStatus {
+    /// The source's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Notes trouble, with what it is and what to do.
+    pub fn degraded(&self, trouble: String) {
+        *held(&self.trouble) = Some(trouble);
+    }
+
+    /// Notes that deliveries can be got.
+    pub fn healthy(&self) {
+        self.reached.store(true, Ordering::Relaxed);
+        *held(&self.trouble) = None;
+    }
+
+    /// What is wrong, if anything is.
+    pub fn trouble(&self) -> Option<String> {
+        held(&self.trouble).clone()
+    }
+
+    /// What has kept it from ever being able to, since the start. A bridge that was never right is
+    /// not ready; one that was, and has lost a dependency for a while, still takes deliveries.
+    pub fn never_reached(&self) -> Option<String> {
+        if self.reached.load(Ordering::Relaxed) { None } else { self.trouble() }
+    }
+}
+
 /// Every write replaces a whole value, so one that panicked half-way left a usable one behind.
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -174,6 +224,18 @@ mod tests {
         let health = Health::default();
         drop(health.add_heart("dispatch lake", Duration::from_secs(30)));
         assert_eq!(health.hung(Instant::now() + Duration::from_secs(60)), None);
+    }
+
+    #[test]
+    fn a_source_that_was_reached_once_is_in_trouble_but_not_unready() {
+        let health = Health::default();
+        let status = health.add_source("queue");
+        assert_eq!(status.never_reached(), None);
+        status.degraded("no AWS credentials".into());
+        assert_eq!(health.sources()[0].never_reached(), Some("no AWS credentials".into()));
+        status.healthy();
+        status.degraded("throttled".into());
+        assert_eq!((status.trouble(), status.never_reached()), (Some("throttled".into()), None));
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub mod routing;
 pub mod sink;
 
 pub mod admin;
+pub mod aws;
 pub mod bridge;
 pub mod cli;
 pub mod config;

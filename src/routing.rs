@@ -7,6 +7,7 @@ use std::fmt;
 pub struct TopicTemplate {
     text: String,
     parts: Vec<Part>,
+    dashed: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,18 +65,31 @@ impl TopicTemplate {
         if !rest.is_empty() {
             parts.push(Part::Text(rest.into()));
         }
-        Ok(Self { text: text.into(), parts })
+        Ok(Self { text: text.into(), parts, dashed: false })
+    }
+
+    /// The same template with `-` for the dots of what is filled in: for SNS, whose names have none.
+    #[must_use]
+    pub fn dashed(self) -> Self {
+        Self { dashed: true, ..self }
     }
 
     /// The topic for these three; `source` is the name of the source that took the event in.
     pub fn render(&self, provider: &str, family: &str, source: &str) -> String {
         self.parts.iter().fold(String::new(), |mut topic, part| {
-            topic.push_str(match part {
-                Part::Text(text) => text,
+            let filled_in = match part {
+                Part::Text(text) => {
+                    topic.push_str(text);
+                    return topic;
+                }
                 Part::Provider => provider,
                 Part::Family => family,
                 Part::Source => source,
-            });
+            };
+            match self.dashed {
+                true => topic.extend(filled_in.chars().map(|c| if c == '.' { '-' } else { c })),
+                false => topic.push_str(filled_in),
+            }
             topic
         })
     }
@@ -114,6 +128,14 @@ mod tests {
     fn the_default_template_makes_a_family_a_topic() {
         let template = TopicTemplate::parse(TopicTemplate::DEFAULT).expect("the default parses");
         assert_eq!(template.render("stream", "video.recording", "any"), "stream.video.recording");
+    }
+
+    #[test]
+    fn a_dashed_template_keeps_its_own_dots_and_none_of_the_familys() {
+        let template = TopicTemplate::parse("arn:aws:sns:eu-west-1:111111111111:{provider}-{family}.fifo");
+        let template = template.expect("the template parses").dashed();
+        let topic = template.render("stream", "video.recording", "any");
+        assert_eq!(topic, "arn:aws:sns:eu-west-1:111111111111:stream-video-recording.fifo");
     }
 
     #[test]

@@ -13,6 +13,9 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("rdkafka", &["sink/kafka"]),
     ("redb", &["spool/state"]),
     ("redis", &["spool/shared_window/"]),
+    ("aws_config", &["aws.rs", "source/sqs", "source/sns", "sink/sns"]),
+    ("aws_sdk_sqs", &["source/sqs"]),
+    ("aws_sdk_sns", &["source/sns", "sink/sns"]),
 ];
 
 /// Modules that decide: no I/O, no clock, no runtime, no log.

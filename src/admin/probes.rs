@@ -2,7 +2,8 @@
 //!
 //! Alive looks at the process alone, because restarting it repairs no dependency. Ready means that
 //! an event can be stored; a sink in trouble does not make the bridge unready, since storing for it
-//! is what the spool is there for.
+//! is what the spool is there for. A queue that could never be read since the start does, because
+//! that is a mistake of the set-up and not an outage.
 
 use std::time::Instant;
 
@@ -41,10 +42,18 @@ pub(super) fn unready(admin: &AdminState) -> Option<String> {
     match admin.opened.get() {
         _ if admin.health.is_stopping() => Some("the bridge is shutting down".into()),
         Some(opened) if admin.health.is_started() => {
-            opened.spool.accepting().err().map(|reason| format!("the spool cannot store: {reason}"))
+            let full = opened.spool.accepting().err();
+            full.map(|reason| format!("the spool cannot store: {reason}")).or_else(|| unreached(admin))
         }
         _ => Some("the spool is being recovered".into()),
     }
+}
+
+/// Which source could not get any delivery since the start, and why.
+fn unreached(admin: &AdminState) -> Option<String> {
+    let sources = admin.health.sources();
+    let mut unreached = sources.iter().filter_map(|source| Some((source.name(), source.never_reached()?)));
+    unreached.next().map(|(name, trouble)| format!("source {name} cannot receive: {trouble}"))
 }
 
 fn unavailable(detail: String) -> Problem {

@@ -36,7 +36,7 @@ pub struct SourceSummary {
 pub struct SinkSummary {
     /// Its name.
     pub name: String,
-    /// `kafka` or `file`.
+    /// `kafka`, `sns` or `file`.
     pub kind: &'static str,
     /// Its topic template.
     pub topic: String,
@@ -56,6 +56,7 @@ impl Summary {
             name: sink.name.clone(),
             kind: match sink.output {
                 Output::Kafka(_) => "kafka",
+                Output::Sns(_) => "sns",
                 Output::File(_) => "file",
             },
             topic: sink.topic.to_string(),

@@ -94,6 +94,7 @@ fn summary(origin: &str, config: &Config) -> String {
     for sink in &config.sinks {
         let to = match &sink.output {
             Output::Kafka(kafka) => format!("kafka {}", kafka.brokers),
+            Output::Sns(_) => "sns".to_owned(),
             Output::File(file) => format!("files in {}", file.dir.display()),
         };
         let topics = counted(config.topics(sink).len(), "topic");

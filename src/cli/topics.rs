@@ -115,7 +115,7 @@ fn sinks<'c>(config: &'c Config, only: Option<&str>) -> Result<Vec<&'c SinkConfi
 /// The sink's topics as they are, after the missing ones were created if that is asked for.
 fn look(config: &Config, sink: &SinkConfig, new: Option<NewTopics>) -> Result<Vec<Line>, Failure> {
     let states = match &sink.output {
-        Output::File(_) => BTreeMap::new(),
+        Output::File(_) | Output::Sns(_) => BTreeMap::new(),
         Output::Kafka(kafka) => states(kafka, &names(config, sink), new)?,
     };
     let lines = config.topics(sink).into_iter().map(|topic| {

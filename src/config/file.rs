@@ -5,6 +5,7 @@
 //! that schema, so a key exists in one place. Required values are optional here, so that a file
 //! that lacks one can still be read on and all of its problems be reported at once.
 
+mod aws;
 mod sink;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::text::{Address, Period, Reference, Size};
+pub use aws::*;
 pub use sink::*;
 
 /// A map by name, in the order of the names.
@@ -34,6 +36,8 @@ pub struct ConfigFile {
     /// How long a shutdown may take before it is cut short.
     #[schemars(range(min = 1, max = 3600))]
     pub shutdown_grace_seconds: Grace,
+    /// How AWS is reached.
+    pub aws: AwsFile,
     /// Definitions of more providers, in the form of the built-in ones.
     pub providers: ByName<ProviderFile>,
     /// Where events come from, by name; the name is part of the path, `/in/{name}`. At least one.
@@ -152,7 +156,7 @@ impl Default for LimitsFile {
     }
 }
 
-fn seconds(count: u64) -> Period {
+pub(super) fn seconds(count: u64) -> Period {
     Period(std::time::Duration::from_secs(count))
 }
 
@@ -228,6 +232,10 @@ pub struct SourceFile {
     /// The live signing secrets; several while one is being replaced.
     #[serde(default)]
     pub secrets: Vec<SecretFile>,
+    /// Deliveries come from an SQS queue instead of over HTTP.
+    pub sqs: Option<SqsFile>,
+    /// Deliveries come from SNS topics instead of from the provider.
+    pub sns: Option<SnsSourceFile>,
     /// Types this source sends beyond its provider's catalogue, so that `select` may name them.
     #[serde(default)]
     pub custom_types: Vec<String>,

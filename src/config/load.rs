@@ -109,6 +109,7 @@ impl Check<'_> {
             http: self.http(&file.http, &file.limits),
             admin: self.admin(&file),
             spool: self.spool(&file.spool, &file.limits),
+            aws: self.aws(&file),
             sources,
             selection,
             sinks,
@@ -354,6 +355,6 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     overlap && one.port() == other.port() && one.port() != 0
 }
 
-fn in_memory(size: Size) -> usize {
+pub(super) fn in_memory(size: Size) -> usize {
     usize::try_from(size.0).unwrap_or(usize::MAX)
 }

@@ -5,6 +5,7 @@
 //! (`load`, `sources`, `select`, `sinks`, `kafka`) turn what is left into a [`Config`]. All problems of all
 //! steps are in one [`Report`]. Nothing here opens, binds or writes anything.
 
+mod aws;
 pub mod embedded;
 pub mod file;
 mod kafka;
@@ -20,6 +21,7 @@ mod text;
 mod topics;
 mod tree;
 
+pub use file::OnMalformed;
 pub use load::{Loaded, Outside, fingerprint, load, schema};
 pub use nearest::{did_you_mean, nearest};
 pub use report::{Problem, Report, Severity};
@@ -33,6 +35,7 @@ use std::time::Duration;
 use bytestring::ByteString;
 use secrecy::SecretString;
 
+use crate::aws::arn::TopicArn;
 use crate::provider::{Definition, SigningSecret};
 use crate::routing::TopicTemplate;
 use crate::selection::Selection;
@@ -47,6 +50,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// The log on disk.
     pub spool: SpoolConfig,
+    /// How AWS is reached.
+    pub aws: AwsConfig,
     /// Where events come from.
     pub sources: Vec<SourceConfig>,
     /// Which event types pass at all.
@@ -151,8 +156,83 @@ pub struct SourceConfig {
     pub definition: Arc<Definition>,
     /// Sources with the same provider and app share identity and duplicate window.
     pub app: ByteString,
-    /// The live signing secrets; may be empty only for a provider that probes before it tells one.
+    /// The live signing secrets; may be empty only for a provider that probes before it tells
+    /// one, and where the channel vouches for what it brings.
     pub secrets: Vec<SigningSecret>,
+    /// How deliveries come.
+    pub channel: Channel,
+}
+
+/// How a source's deliveries come.
+#[derive(Clone, Debug)]
+pub enum Channel {
+    /// The provider sends them over HTTP, signed.
+    Webhook,
+    /// They wait in an SQS queue; who may send to it is the queue's policy.
+    Sqs(SqsConfig),
+    /// SNS sends them over HTTP and signs them.
+    Sns(SnsSourceConfig),
+}
+
+/// An SQS queue to read.
+#[derive(Clone, Debug)]
+pub struct SqsConfig {
+    /// Its URL.
+    pub queue_url: String,
+    /// Its region; `None` if only the environment knows.
+    pub region: Option<String>,
+    /// How long a received message stays hidden from other readers.
+    pub visibility_timeout: Duration,
+    /// The most receive loops at once.
+    pub receivers_max: usize,
+    /// What becomes of a message that cannot become an event.
+    pub on_malformed: OnMalformed,
+}
+
+/// SNS topics that deliver here.
+#[derive(Clone, Debug)]
+pub struct SnsSourceConfig {
+    /// The only topics that may.
+    pub topics: Vec<TopicArn>,
+    /// Whether signatures made with SHA-1 are taken, too.
+    pub allow_sha1: bool,
+    /// Who may deliver without a signature.
+    pub raw: Option<RawDelivery>,
+    /// Where signing certificates come from in tests.
+    pub certificate_double: Option<CertificateDouble>,
+}
+
+/// What stands in for the signature of a raw delivery.
+#[derive(Clone, Debug)]
+pub struct RawDelivery {
+    /// The user name in the subscription's URL.
+    pub username: String,
+    /// The password in the subscription's URL.
+    pub password: SecretString,
+}
+
+/// A stand-in for the hosts of signing certificates, on this machine.
+#[derive(Clone, Debug)]
+pub struct CertificateDouble {
+    /// Where it listens; a loopback address.
+    pub address: SocketAddr,
+    /// PEM file with the only authority that is trusted.
+    pub authority: PathBuf,
+}
+
+/// How AWS is reached.
+#[derive(Clone, Debug, Default)]
+pub struct AwsConfig {
+    /// The region where nothing else names one.
+    pub region: Option<String>,
+    /// The profile of the shared configuration files.
+    pub profile: Option<String>,
+    /// The URL of all services, instead of the region's own.
+    pub endpoint: Option<String>,
+    /// Use the endpoints that are validated for FIPS 140.
+    pub fips: bool,
+    /// Use the endpoints that also have IPv6 addresses.
+    pub dual_stack: bool,
 }
 
 impl SourceConfig {
@@ -180,6 +260,8 @@ pub struct SinkConfig {
 pub enum Output {
     /// A Kafka cluster.
     Kafka(KafkaConfig),
+    /// SNS topics.
+    Sns(SnsSinkConfig),
     /// JSON Lines on the local disk.
     File(FileConfig),
 }
@@ -204,6 +286,17 @@ pub enum BearerToken {
     File(PathBuf),
     /// As it was at start.
     Fixed(SecretString),
+}
+
+/// SNS topics as a way out.
+#[derive(Clone, Debug)]
+pub struct SnsSinkConfig {
+    /// Their region; `None` if only the environment knows.
+    pub region: Option<String>,
+    /// The most requests at once.
+    pub requests_max: usize,
+    /// The largest message, attributes included.
+    pub message_bytes_max: usize,
 }
 
 /// A directory of JSON Lines files, one directory per topic.

@@ -15,6 +15,9 @@ use crate::selection::Selection;
 /// The sink that is used when none is configured.
 const DEFAULT_SINK: &str = "local";
 
+/// The kinds of sink.
+const KINDS: [&str; 3] = ["kafka", "sns", "file"];
+
 impl Check<'_> {
     pub(super) fn sinks(&mut self, file: &ConfigFile, around: &Around<'_>) -> Vec<SinkConfig> {
         let at = Path::default().key("sinks");
@@ -45,6 +48,11 @@ impl Check<'_> {
     fn sink(&mut self, name: &str, file: &SinkFile, at: &Path, around: &Around<'_>) -> Option<SinkConfig> {
         let selection = self.selection(&file.select, &at.key("select"), around.known);
         let topic = match TopicTemplate::parse(&file.topic) {
+            Ok(topic) if file.sns.is_some() => {
+                let topic = topic.dashed();
+                self.check_arns(&topic, &selection, &at.key("topic"), around);
+                Some(topic)
+            }
             Ok(topic) => {
                 self.check_topics(&topic, &selection, &at.key("topic"), around);
                 Some(topic)
@@ -54,21 +62,29 @@ impl Check<'_> {
                 None
             }
         };
-        let output = match (&file.kafka, &file.file) {
-            (Some(kafka), None) => self.kafka(kafka, &at.key("kafka")).map(Output::Kafka),
-            (None, Some(file)) => self.file(file, &at.key("file")).map(Output::File),
-            (Some(_), Some(_)) => {
-                let label = "`kafka` and `file` are two sinks; give each a name of its own".into();
-                self.error_at_key(at, "a sink of two kinds", label);
-                None
-            }
-            (None, None) if self.places.has(&at.key("kafka")) || self.places.has(&at.key("file")) => None,
-            (None, None) => {
-                self.error_at_key(at, "a sink of no kind", "expected `kafka` or `file` under it".into());
-                None
-            }
-        };
+        let output = self.output(file, at);
         Some(SinkConfig { name: name.into(), topic: topic?, selection, output: output? })
+    }
+
+    /// The one kind that the sink is of.
+    fn output(&mut self, file: &SinkFile, at: &Path) -> Option<Output> {
+        match (&file.kafka, &file.sns, &file.file) {
+            (Some(kafka), None, None) => self.kafka(kafka, &at.key("kafka")).map(Output::Kafka),
+            (None, Some(sns), None) => Some(Output::Sns(self.sns_sink(sns, file, &at.key("sns")))),
+            (None, None, Some(file)) => self.file(file, &at.key("file")).map(Output::File),
+            (None, None, None) => {
+                if !KINDS.iter().any(|kind| self.places.has(&at.key(kind))) {
+                    let label = "expected `kafka`, `sns` or `file` under it".into();
+                    self.error_at_key(at, "a sink of no kind", label);
+                }
+                None
+            }
+            _ => {
+                let label = "`kafka`, `sns` and `file` are each a sink; give each a name of its own".into();
+                self.error_at_key(at, "a sink of several kinds", label);
+                None
+            }
+        }
     }
 
     fn file(&mut self, file: &OutputFile, at: &Path) -> Option<FileConfig> {

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 use serde_json::Value as Json;
 
-use super::SourceConfig;
 use super::file::{ConfigFile, SecretFile, SourceFile};
 use super::load::Check;
 use super::nearest::did_you_mean;
 use super::place::Path;
 use super::text::Reference;
+use super::{Channel, SourceConfig};
 use crate::event::Timestamp;
 use crate::provider::{self, Definition, DefinitionFile, SigningSecret};
 
@@ -99,12 +99,17 @@ impl Check<'_> {
             self.fetch_secrets(file, &at.key("secrets"));
             return None;
         };
-        let secrets = self.secrets(file, &at.key("secrets"), definition);
+        let channel = self.channel(file, at);
+        let secrets = match channel {
+            Some(Channel::Sqs(_) | Channel::Sns(_)) => self.no_secrets(file, at),
+            _ => self.secrets(file, &at.key("secrets"), definition),
+        };
         Some(SourceConfig {
             name: name.into(),
             definition: Arc::clone(definition),
             app: file.app.as_str().into(),
             secrets,
+            channel: channel?,
         })
     }
 

@@ -14,7 +14,7 @@ use http::{HeaderMap, header::CONTENT_ENCODING};
 use super::Refusal;
 
 /// How gzip begins.
-const GZIP_MAGIC: [u8; 2] = [0x1F, 0x8B];
+pub(super) const GZIP_MAGIC: [u8; 2] = [0x1F, 0x8B];
 /// Bodies that inflate to no more than this are not held to the ratio: short ones compress well.
 const RATIO_FREE_BYTES: usize = 64 * 1024;
 /// How much is inflated at a time.
@@ -63,7 +63,7 @@ pub(super) fn decode(body: Bytes, encoding: Encoding, limits: &BodyLimits) -> Re
     if body.len() > limits.inflated_bytes_max { Err(Refusal::TooLarge) } else { Ok(body) }
 }
 
-fn inflate(body: &[u8], limits: &BodyLimits) -> Result<Bytes, Refusal> {
+pub(super) fn inflate(body: &[u8], limits: &BodyLimits) -> Result<Bytes, Refusal> {
     let ratio_bytes_max = body.len().saturating_mul(limits.inflate_ratio_max).max(RATIO_FREE_BYTES);
     let bytes_max = limits.inflated_bytes_max.min(ratio_bytes_max);
     // The decoder goes on to the next member until the input ends, and fails on anything else.

@@ -12,6 +12,7 @@ mod catalogue;
 mod compile;
 mod definition;
 mod json;
+mod message;
 mod normalise;
 mod pointer;
 mod sample;
@@ -29,6 +30,7 @@ pub use definition::{
     TimestampFile, TypeFile,
 };
 pub use json::{Defect, Flaw};
+pub use message::{TopicEnvelope, decode_message};
 pub(crate) use normalise::{digest_id, normalise};
 pub use sample::{event_headers, sample};
 pub use scheme::sign;

@@ -4,6 +4,7 @@ pub mod envelope;
 pub mod file;
 mod in_flight;
 pub mod kafka;
+pub mod sns;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -9,6 +9,7 @@ pub mod connections;
 mod framing;
 pub mod http;
 pub mod problem;
+pub mod sqs;
 mod tally;
 pub mod tls;
 pub mod types_seen;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fanbridge::config::{HttpConfig, SourceConfig, TlsConfig};
+use fanbridge::config::{Channel, HttpConfig, SourceConfig, TlsConfig};
 use fanbridge::provider::{SigningSecret, builtin_named};
 use fanbridge::selection::Selection;
 use fanbridge::source::connections::Connections;
@@ -155,6 +155,7 @@ fn source(name: &'static str, provider: &str, secret: Option<&str>) -> SourceCon
         definition,
         app: "default".into(),
         secrets: secret.into_iter().collect(),
+        channel: Channel::Webhook,
     }
 }
 

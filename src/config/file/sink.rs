@@ -4,18 +4,21 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::text::{Reference, Setting, Size};
-use super::{ByName, SelectFile};
+use super::{ByName, SelectFile, SnsSinkFile};
 use crate::routing::TopicTemplate;
 
-/// One way out: exactly one of `kafka` and `file`.
+/// One way out: exactly one of `kafka`, `sns` and `file`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SinkFile {
     /// A Kafka cluster.
     pub kafka: Option<KafkaFile>,
+    /// SNS topics.
+    pub sns: Option<SnsSinkFile>,
     /// JSON Lines on the local disk, one directory per topic.
     pub file: Option<OutputFile>,
-    /// The topic, made of text, `{provider}`, `{family}` and `{source}`.
+    /// The topic, made of text, `{provider}`, `{family}` and `{source}`; of an SNS sink the
+    /// topic's ARN, in which the dots of a family become `-`.
     pub topic: String,
     /// Narrows the bridge's selection for this sink.
     pub select: SelectFile,
@@ -24,7 +27,7 @@ pub struct SinkFile {
 impl Default for SinkFile {
     fn default() -> Self {
         let topic = TopicTemplate::DEFAULT.into();
-        Self { kafka: None, file: None, topic, select: SelectFile::default() }
+        Self { kafka: None, sns: None, file: None, topic, select: SelectFile::default() }
     }
 }
 

@@ -1,0 +1,96 @@
+//! How AWS is reached: one set-up for the clients of all services.
+//!
+//! Credentials come from the SDK's default chain: environment, shared profile, web identity,
+//! container and instance roles; it refreshes them by itself. A client is made without asking for
+//! any, so a bridge starts without them and says what is missing.
+
+pub mod arn;
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::ProvideCredentials;
+
+use crate::config::AwsConfig;
+
+/// How long to wait for credentials before their lack is trouble: roles are asked for over the
+/// network, and the instance's metadata service answers within a second or not at all.
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection may take to be made; a region answers within a few hundred milliseconds.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How patient a kind of call is.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// How long one attempt may take, from the request's first byte to the answer's last.
+    pub attempt: Duration,
+    /// How often it is tried in all. What is tried once is repeated by the loop that calls, with a
+    /// backoff of its own, because only that loop knows what else must wait.
+    pub attempts: u32,
+}
+
+/// What clients are made of.
+#[derive(Clone, Debug)]
+pub struct Aws {
+    config: AwsConfig,
+}
+
+impl Aws {
+    /// The set-up as configured.
+    pub fn new(config: AwsConfig) -> Self {
+        Self { config }
+    }
+
+    /// The settings of a client for this region; without one that of `aws.region`, else what
+    /// environment and profile say.
+    pub async fn client(&self, region: Option<&str>, patience: Patience) -> SdkConfig {
+        let region = region.or(self.config.region.as_deref()).map(|name| Region::new(name.to_owned()));
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .operation_attempt_timeout(patience.attempt)
+            .build();
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .app_name(app_name())
+            .timeout_config(timeouts)
+            .retry_config(RetryConfig::standard().with_max_attempts(patience.attempts.max(1)))
+            .use_fips(self.config.fips)
+            .use_dual_stack(self.config.dual_stack);
+        if let Some(region) = region {
+            loader = loader.region(region);
+        }
+        if let Some(profile) = &self.config.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(endpoint) = &self.config.endpoint {
+            loader = loader.endpoint_url(endpoint);
+        }
+        loader.load().await
+    }
+}
+
+/// One name in every request, by which the owner of the account finds the bridge in its logs.
+fn app_name() -> AppName {
+    let name = concat!("fanbridge-", env!("CARGO_PKG_VERSION"));
+    AppName::new(name).unwrap_or_else(|_| unreachable!("a name of letters, digits, `-` and `.`"))
+}
+
+/// Why no request can be signed now, with what to do, or nothing if there are credentials.
+pub async fn credentials_problem(client: &SdkConfig) -> Option<String> {
+    let advice = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile in `aws.profile`, \
+                  or give the machine a role";
+    let Some(provider) = client.credentials_provider() else {
+        return Some(format!("no AWS credentials: {advice}"));
+    };
+    match tokio::time::timeout(CREDENTIALS_TIMEOUT, provider.provide_credentials()).await {
+        Ok(Ok(credentials)) => {
+            let now = std::time::SystemTime::now();
+            let expired = credentials.expiry().is_some_and(|expiry| expiry <= now);
+            expired.then(|| "the AWS credentials have expired: renew the session they come from".to_owned())
+        }
+        Ok(Err(error)) => Some(format!("no AWS credentials ({error}): {advice}")),
+        Err(_) => Some(format!("the source of the AWS credentials does not answer: {advice}")),
+    }
+}

@@ -1,0 +1,254 @@
+//! The checks of what concerns AWS: how it is reached, queues, topics on either side.
+
+use std::collections::BTreeSet;
+
+use secrecy::ExposeSecret;
+
+use super::file::{
+    CertificateDoubleFile, ConfigFile, RawDeliveryFile, SinkFile, SnsSinkFile, SnsSourceFile, SourceFile,
+    SqsFile,
+};
+use super::load::{Check, in_memory};
+use super::place::Path;
+use super::sinks::Around;
+use super::text::Size;
+use super::topics::topics;
+use super::{AwsConfig, CertificateDouble, Channel, RawDelivery, SnsSinkConfig, SnsSourceConfig, SqsConfig};
+use crate::aws::arn::{TopicArn, queue_region};
+use crate::provider::SigningSecret;
+use crate::routing::TopicTemplate;
+use crate::selection::Selection;
+
+/// The bounds that SQS sets to a visibility time-out, in seconds; below 2 no heartbeat would be in
+/// time.
+const VISIBILITY_SECONDS: std::ops::RangeInclusive<u64> = 2..=43_200;
+/// The fewest bytes of a raw delivery's password: 128 bits.
+const PASSWORD_BYTES_MIN: usize = 16;
+/// The largest message that SNS takes on a topic that was raised to it.
+const SNS_MESSAGE_BYTES_MAX: Size = Size(1 << 20);
+
+impl Check<'_> {
+    pub(super) fn aws(&mut self, file: &ConfigFile) -> AwsConfig {
+        self.check_queues_are_reached(file);
+        let (file, at) = (&file.aws, Path::default().key("aws"));
+        for (key, value) in [("region", &file.region), ("profile", &file.profile)] {
+            if value.as_ref().is_some_and(String::is_empty) {
+                self.error(&at.key(key), "an empty value", format!("leave `{key}` out to have it found"));
+            }
+        }
+        if let Some(endpoint) = &file.endpoint {
+            self.check_endpoint(endpoint, &at.key("endpoint"));
+        }
+        AwsConfig {
+            region: file.region.clone(),
+            profile: file.profile.clone(),
+            endpoint: file.endpoint.clone(),
+            fips: file.fips,
+            dual_stack: file.dual_stack,
+        }
+    }
+
+    /// Requests go to the region's endpoint, whatever host a queue's URL names.
+    fn check_queues_are_reached(&mut self, file: &ConfigFile) {
+        let queues = file.sources.iter().filter_map(|(name, source)| Some((name, source.sqs.as_ref()?)));
+        for (name, sqs) in queues {
+            let url = sqs.queue_url.as_deref().and_then(web_url);
+            if file.aws.endpoint.is_none() && url.is_some_and(|url| queue_region(&url).is_none()) {
+                let at = Path::default().key("sources").key(name).key("sqs").key("queue_url");
+                let label = "this host is not the service's; name it in `aws.endpoint`, too".into();
+                self.error(&at, "a queue that would not be reached", label);
+            }
+        }
+    }
+
+    fn check_endpoint(&mut self, endpoint: &str, at: &Path) {
+        let Some(url) = web_url(endpoint) else {
+            self.error(at, "not a URL", "expected `https://host` or `http://host:port`".into());
+            return;
+        };
+        if url.scheme() == Some(&http::uri::Scheme::HTTP) && !is_loopback(&url) {
+            let label = "every event crosses the network in the clear; expected `https://`".into();
+            self.warning(at, "AWS without TLS", label);
+        }
+    }
+
+    /// How a source's deliveries come; `None` if that cannot be told.
+    pub(super) fn channel(&mut self, file: &SourceFile, at: &Path) -> Option<Channel> {
+        match (&file.sqs, &file.sns) {
+            (None, None) if self.places.has(&at.key("sqs")) || self.places.has(&at.key("sns")) => None,
+            (None, None) => Some(Channel::Webhook),
+            (Some(sqs), None) => self.sqs(sqs, &at.key("sqs")).map(Channel::Sqs),
+            (None, Some(sns)) => self.sns_source(sns, &at.key("sns")).map(Channel::Sns),
+            (Some(_), Some(_)) => {
+                let label = "`sqs` and `sns` are two ways in; give each a source of its own".into();
+                self.error_at_key(at, "a source of two kinds", label);
+                None
+            }
+        }
+    }
+
+    /// Secrets have no use where the channel vouches for what it brings.
+    pub(super) fn no_secrets(&mut self, file: &SourceFile, at: &Path) -> Vec<SigningSecret> {
+        if !file.secrets.is_empty() {
+            let label = "the provider signs nothing here, so these are never used".into();
+            self.warning(&at.key("secrets"), "secrets without a signature", label);
+        }
+        Vec::new()
+    }
+
+    fn sqs(&mut self, file: &SqsFile, at: &Path) -> Option<SqsConfig> {
+        let seconds = file.visibility_timeout.0.as_secs();
+        if !VISIBILITY_SECONDS.contains(&seconds) || file.visibility_timeout.0.subsec_nanos() > 0 {
+            let label = "expected whole seconds, from `2s` to `12h`".into();
+            self.error(&at.key("visibility_timeout"), "not a visibility time-out", label);
+        }
+        let queue_url = file.queue_url.as_deref()?;
+        let Some(url) = web_url(queue_url).filter(|url| url.path().len() > 1) else {
+            let label = "expected `https://sqs.{region}.amazonaws.com/{account}/{queue}`".into();
+            self.error(&at.key("queue_url"), "not the URL of a queue", label);
+            return None;
+        };
+        let named = queue_region(&url);
+        match (named, &file.region) {
+            (Some(named), Some(region)) if named != region => {
+                let label = format!("the queue's URL says `{named}`");
+                self.error(&at.key("region"), "two regions for one queue", label);
+            }
+            _ => {}
+        }
+        Some(SqsConfig {
+            queue_url: queue_url.into(),
+            region: named.map(str::to_owned).or_else(|| file.region.clone()),
+            visibility_timeout: file.visibility_timeout.0,
+            receivers_max: file.receivers_max,
+            on_malformed: file.on_malformed,
+        })
+    }
+
+    fn sns_source(&mut self, file: &SnsSourceFile, at: &Path) -> Option<SnsSourceConfig> {
+        let at_topics = at.key("topics");
+        if file.topics.is_empty() && !self.places.has_inside(&at_topics) {
+            let label = "expected the ARNs of the topics that may deliver here".into();
+            self.error(&at_topics, "no topic: nothing could come in", label);
+        }
+        let mut topics = Vec::new();
+        for (index, text) in file.topics.iter().enumerate() {
+            match TopicArn::parse(text) {
+                Ok(topic) => topics.push(topic),
+                Err(problem) => {
+                    self.error(&at_topics.index(index), "not the ARN of an SNS topic", problem);
+                }
+            }
+        }
+        if file.allow_sha1 {
+            let label = "set the topic's SignatureVersion to 2 and leave this out".into();
+            self.warning(&at.key("allow_sha1"), "signatures made with SHA-1", label);
+        }
+        let raw = file.raw.as_ref().and_then(|raw| self.raw_delivery(raw, &at.key("raw")));
+        let double = file.certificate_double.as_ref();
+        let double = double.and_then(|double| self.certificate_double(double, &at.key("certificate_double")));
+        Some(SnsSourceConfig { topics, allow_sha1: file.allow_sha1, raw, certificate_double: double })
+    }
+
+    fn raw_delivery(&mut self, file: &RawDeliveryFile, at: &Path) -> Option<RawDelivery> {
+        let username = file.username.clone()?;
+        if username.is_empty() || username.contains(':') {
+            let label = "expected a name without `:`".into();
+            self.error(&at.key("username"), "not a user name", label);
+        }
+        let at = at.key("password");
+        let password = self.secret(file.password.as_ref()?, &at)?;
+        if password.expose_secret().len() < PASSWORD_BYTES_MIN {
+            let label = format!("expected at least {PASSWORD_BYTES_MIN} bytes");
+            self.error(&at, "a password that can be guessed", label);
+        }
+        Some(RawDelivery { username, password })
+    }
+
+    /// A double is for tests: production cannot have one by accident, because nothing beyond this
+    /// machine can be one.
+    fn certificate_double(&mut self, file: &CertificateDoubleFile, at: &Path) -> Option<CertificateDouble> {
+        let authority = self.readable(file.authority.as_deref()?, &at.key("authority"))?;
+        let address = file.address?.0;
+        if !address.ip().is_loopback() {
+            let label = "a double of the certificate host stands on a loopback address".into();
+            self.error(&at.key("address"), "not a double", label);
+            return None;
+        }
+        let label = "what SNS itself signs is refused while this is here".into();
+        self.warning(at, "a double of the certificate host", label);
+        Some(CertificateDouble { address, authority })
+    }
+
+    pub(super) fn sns_sink(&mut self, file: &SnsSinkFile, sink: &SinkFile, at: &Path) -> SnsSinkConfig {
+        let at_bytes = at.key("message_bytes_max");
+        self.at_least(&at_bytes, file.message_bytes_max, Size(1 << 10));
+        if file.message_bytes_max > SNS_MESSAGE_BYTES_MAX {
+            let label = format!("SNS takes at most {SNS_MESSAGE_BYTES_MAX} on any topic");
+            self.error(&at_bytes, "too large a size", label);
+        }
+        let region = TopicArn::parse(&plain_places(&sink.topic)).ok().map(|arn| arn.region().to_owned());
+        if let (Some(named), Some(region)) = (&region, &file.region)
+            && named != region
+        {
+            let label = format!("the topic's ARN says `{named}`");
+            self.error(&at.key("region"), "two regions for one sink", label);
+        }
+        SnsSinkConfig {
+            region: region.or_else(|| file.region.clone()),
+            requests_max: file.requests_max,
+            message_bytes_max: in_memory(file.message_bytes_max),
+        }
+    }
+
+    /// Reports ARNs that could be produced and that are none of a topic.
+    pub(super) fn check_arns(
+        &mut self,
+        template: &TopicTemplate,
+        selection: &Selection,
+        at: &Path,
+        around: &Around<'_>,
+    ) {
+        let topics = topics(around.sources, around.selection, selection, template);
+        let mut names: BTreeSet<String> = topics.into_iter().map(|topic| topic.name).collect();
+        // Without a source that can be read, the template's own text can still be judged.
+        if names.is_empty() {
+            names.insert(template.render("provider", "family", "source"));
+        }
+        let arns: Vec<_> = names.iter().map(|name| (name, TopicArn::parse(name))).collect();
+        let mut wrong =
+            arns.iter().filter_map(|(name, arn)| Some(format!("`{name}`: {}", arn.as_ref().err()?)));
+        if let Some(label) = wrong.next() {
+            let others = wrong.count();
+            let problem = self.error(at, "a topic that cannot exist", label);
+            problem.notes.extend((others > 0).then(|| format!("and {others} more of this sink's topics")));
+            return;
+        }
+        let regions: BTreeSet<&str> =
+            arns.iter().filter_map(|(_, arn)| Some(arn.as_ref().ok()?.region())).collect();
+        if regions.len() > 1 {
+            let label = "one sink publishes to one region; give each region a sink of its own".into();
+            self.error(at, "topics in several regions", label);
+        }
+    }
+}
+
+/// A template with words in its places.
+fn plain_places(template: &str) -> String {
+    TopicTemplate::parse(template)
+        .map(|template| template.dashed().render("provider", "family", "source"))
+        .unwrap_or_default()
+}
+
+/// A URL with scheme and host, as the SDK takes it.
+fn web_url(text: &str) -> Option<http::Uri> {
+    let url: http::Uri = text.parse().ok()?;
+    let scheme = url.scheme_str()?;
+    let plain = url.authority()?.as_str();
+    (matches!(scheme, "http" | "https") && !plain.contains('@') && !url.host()?.is_empty()).then_some(url)
+}
+
+fn is_loopback(url: &http::Uri) -> bool {
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}

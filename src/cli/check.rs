@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::output::{Format, print};
 use super::{ConfigArgs, Exit, Failure, colour_on, find, read};
-use crate::config::{Config, Output, Problem, Report, schema};
+use crate::config::{Channel, Config, Output, Problem, Report, schema};
 use crate::selection::Selection;
 
 /// Arguments of `check`.
@@ -77,15 +77,14 @@ fn summary(origin: &str, config: &Config) -> String {
     let mut text = format!("OK {origin}, configuration {}\n", config.fingerprint);
     let scheme = if config.http.tls.is_some() { "https" } else { "http" };
     for source in &config.sources {
-        text.push_str(&format!(
-            "source {}: {}, app {}, {}, POST {scheme}://{}/in/{}\n",
-            source.name,
-            source.definition.provider,
-            source.app,
-            counted(source.secrets.len(), "secret"),
-            config.http.listen,
-            source.name
-        ));
+        let path = format!("POST {scheme}://{}/in/{}", config.http.listen, source.name);
+        let how = match &source.channel {
+            Channel::Webhook => format!("{}, {path}", counted(source.secrets.len(), "secret")),
+            Channel::Sqs(queue) => format!("queue {}", queue.queue_url),
+            Channel::Sns(sns) => format!("{}, {path}", counted(sns.topics.len(), "SNS topic")),
+        };
+        let (provider, app) = (&source.definition.provider, &source.app);
+        text.push_str(&format!("source {}: {provider}, app {app}, {how}\n", source.name));
     }
     if let Some(shared) = &config.spool.shared_window {
         text.push_str(&format!("duplicates shared in {}, keys {}*\n", shared.server, shared.prefix));
@@ -94,7 +93,9 @@ fn summary(origin: &str, config: &Config) -> String {
     for sink in &config.sinks {
         let to = match &sink.output {
             Output::Kafka(kafka) => format!("kafka {}", kafka.brokers),
-            Output::Sns(_) => "sns".to_owned(),
+            Output::Sns(sns) => {
+                format!("SNS in {}", sns.region.as_deref().unwrap_or("the region of the environment"))
+            }
             Output::File(file) => format!("files in {}", file.dir.display()),
         };
         let topics = counted(config.topics(sink).len(), "topic");

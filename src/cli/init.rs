@@ -11,9 +11,23 @@ pub struct Args {
     /// Providers to take events from
     #[arg(long, value_delimiter = ',', default_value = "stream,fastpix")]
     provider: Vec<String>,
+    /// How they come in; several are several sources of one application
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "webhook")]
+    from: Vec<Way>,
     /// Where events go
     #[arg(long, value_enum, default_value_t)]
     sink: Kind,
+}
+
+/// A way in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Way {
+    /// The provider posts each event, signed
+    Webhook,
+    /// The provider sends events to an SQS queue, which is read
+    Sqs,
+    /// The provider publishes events to an SNS topic, which posts them
+    Sns,
 }
 
 /// A kind of sink.
@@ -24,6 +38,8 @@ pub enum Kind {
     File,
     /// A Kafka cluster
     Kafka,
+    /// SNS topics
+    Sns,
 }
 
 /// Prints a configuration that `check` accepts as soon as the variables it names are set.
@@ -38,22 +54,37 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         let message = format!("unknown provider `{name}`{meant} (built in: {})", known.join(", "));
         return Err(Failure::new(Exit::Usage, message));
     }
-    print(&text(&names, args.sink))?;
-    let variables: Vec<String> = names.iter().map(|name| variable(name)).collect();
-    eprintln!("next: set {}, then: fanbridge check && fanbridge run", variables.join(" and "));
+    print(&text(&names, &args.from, args.sink))?;
+    eprintln!("next: {}, then: fanbridge check && fanbridge run", to_do(&names, &args.from, args.sink));
     Ok(())
 }
 
+/// What is left to fill in.
+fn to_do(providers: &[&str], from: &[Way], sink: Kind) -> String {
+    let mut steps = Vec::new();
+    if from.contains(&Way::Webhook) {
+        let variables: Vec<String> = providers.iter().map(|name| variable(name)).collect();
+        steps.push(format!("set {}", variables.join(" and ")));
+    }
+    if sink == Kind::Kafka {
+        steps.push("set KAFKA_BROKERS".to_owned());
+    }
+    if sink == Kind::Sns || from.iter().any(|way| *way != Way::Webhook) {
+        steps.push("put your account and region in place of 111111111111 and eu-west-1".to_owned());
+    }
+    if steps.is_empty() { "read it through".to_owned() } else { steps.join(", ") }
+}
+
 /// The configuration's text.
-pub fn text(providers: &[&str], sink: Kind) -> String {
-    let sources: String = providers.iter().map(|name| source(name)).collect();
+pub fn text(providers: &[&str], from: &[Way], sink: Kind) -> String {
+    let sources: String =
+        providers.iter().flat_map(|name| from.iter().map(|way| source(name, *way))).collect();
     let sink = match sink {
         Kind::File => FILE_SINK,
         Kind::Kafka => KAFKA_SINK,
+        Kind::Sns => SNS_SINK,
     };
-    format!(
-        "{HEAD}\nsources: # while a secret is being replaced, list the old one as well\n{sources}\n{SELECT}\nsinks:\n{sink}"
-    )
+    format!("{HEAD}\nsources:\n{sources}\n{SELECT}\nsinks:\n{sink}")
 }
 
 const HEAD: &str = "\
@@ -89,11 +120,31 @@ const KAFKA_SINK: &str = "  \
     topic: \"{provider}.{family}\"         # `fanbridge topics` lists what this comes to
 ";
 
-fn source(provider: &str) -> String {
-    format!(
-        "  {provider}: # POST /in/{provider}\n    provider: {provider}\n    secrets: [env:{}]\n",
-        variable(provider)
-    )
+const SNS_SINK: &str = "  \
+  topics:
+    sns: {}                              # credentials from the environment, a profile or a role
+    # a family's dots become `-`; `fanbridge topics plan` lists what this comes to
+    topic: \"arn:aws:sns:eu-west-1:111111111111:{provider}-{family}\"
+";
+
+fn source(provider: &str, way: Way) -> String {
+    match way {
+        Way::Webhook => format!(
+            "  {provider}: # POST /in/{provider}; while a secret is being replaced, list both\n    \
+             provider: {provider}\n    secrets: [env:{}]\n",
+            variable(provider)
+        ),
+        Way::Sqs => format!(
+            "  {provider}-queue: # whoever the queue's policy lets send to it is believed\n    \
+             provider: {provider}\n    sqs: {{ queue_url: \
+             \"https://sqs.eu-west-1.amazonaws.com/111111111111/{provider}-events\" }}\n"
+        ),
+        Way::Sns => format!(
+            "  {provider}-topic: # subscribe https://your.host/in/{provider}-topic to these topics\n    \
+             provider: {provider}\n    sns: {{ topics: \
+             [\"arn:aws:sns:eu-west-1:111111111111:{provider}-events\"] }}\n"
+        ),
+    }
 }
 
 /// The variable that holds a provider's secret.

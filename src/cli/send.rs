@@ -12,7 +12,7 @@ use tokio::time::MissedTickBehavior;
 use super::client::{Answer, Client, Endpoint, block_on};
 use super::output::{Format, Rows};
 use super::{ConfigArgs, Exit, Failure, configuration};
-use crate::config::{Config, SourceConfig, did_you_mean};
+use crate::config::{Channel, Config, SourceConfig, did_you_mean};
 use crate::event::Timestamp;
 use crate::provider::{SigningSecret, event_headers, sample, sign};
 
@@ -111,6 +111,20 @@ async fn send_all(
     Ok(tally)
 }
 
+/// How to send to a source that the provider does not post to, if it is one.
+fn elsewhere(channel: &Channel) -> Option<String> {
+    match channel {
+        Channel::Webhook => None,
+        Channel::Sqs(queue) => {
+            Some(format!("`aws sqs send-message --queue-url {} --message-body …`", queue.queue_url))
+        }
+        Channel::Sns(topics) => {
+            let topic = topics.topics.first().map_or("ARN", |topic| topic.as_str());
+            Some(format!("`aws sns publish --topic-arn {topic} --message …`"))
+        }
+    }
+}
+
 /// Makes what the provider would send.
 struct Letters<'a> {
     source: &'a SourceConfig,
@@ -130,6 +144,10 @@ impl<'a> Letters<'a> {
                 format!("unknown source `{}`{meant} (configured: {})", args.source, names.join(", "));
             Failure::new(Exit::Usage, message)
         })?;
+        if let Some(instead) = elsewhere(&source.channel) {
+            let message = format!("source `{}` takes nothing that is signed here: {instead}", source.name);
+            return Err(Failure::new(Exit::Usage, message));
+        }
         let now = Timestamp::from(SystemTime::now());
         let secret = source.secrets.iter().find(|secret| secret.is_live(now));
         if secret.is_none() && source.definition.is_verified() {

@@ -46,7 +46,7 @@ const VARIABLES: [(&str, &str); 3] = [
 
 #[test]
 fn what_init_prints_is_accepted_by_check_once_its_variables_are_set() {
-    for sink in ["file", "kafka"] {
+    for sink in ["file", "kafka", "sns"] {
         let dir = directory();
         let init = fanbridge(&dir, &["init", "--sink", sink], &[]);
         assert_eq!(init.code, Some(0));
@@ -65,6 +65,24 @@ fn what_init_prints_is_accepted_by_check_once_its_variables_are_set() {
         assert_eq!((check.code, check.stderr.as_str()), (Some(0), ""), "{}", check.stdout);
         assert!(check.stdout.starts_with("OK fanbridge.yaml"), "{}", check.stdout);
     }
+}
+
+#[test]
+fn init_covers_every_way_in() {
+    let dir = directory();
+    let init = fanbridge(&dir, &["init", "--provider", "stream", "--from", "webhook,sqs,sns"], &[]);
+    assert!(init.stderr.contains("put your account and region"), "{}", init.stderr);
+    fs::write(dir.path().join("fanbridge.yaml"), &init.stdout).expect("written");
+    let check = fanbridge(&dir, &["check"], &VARIABLES);
+    assert_eq!((check.code, check.stderr.as_str()), (Some(0), ""), "{}", check.stdout);
+    for source in ["source stream:", "source stream-queue:", "source stream-topic:"] {
+        assert!(check.stdout.contains(source), "{}", check.stdout);
+    }
+    // Without a webhook there is no secret to ask for.
+    let queue = fanbridge(&dir, &["init", "--from", "sqs", "--sink", "sns"], &[]);
+    fs::write(dir.path().join("fanbridge.yaml"), &queue.stdout).expect("written");
+    let check = fanbridge(&dir, &["check"], &[]);
+    assert_eq!((check.code, check.stderr.as_str()), (Some(0), ""), "{}", check.stdout);
 }
 
 #[test]

@@ -7,6 +7,8 @@
 //!
 //! `cargo build --release --bins --examples && target/release/examples/bench [--quick]`
 
+#[path = "run/aws.rs"]
+mod aws;
 #[path = "run/backlog.rs"]
 mod backlog;
 #[path = "run/broker.rs"]
@@ -72,6 +74,8 @@ enum Part {
     Backlog,
     /// End to end into Kafka, and the drain of a backlog.
     Kafka,
+    /// Out of SQS and into SNS, beside the SDK by itself; the services are stubs.
+    Aws,
 }
 
 /// How much is measured.
@@ -86,6 +90,8 @@ struct Plan {
     backlog_events: u64,
     /// Events that go through Kafka per round.
     kafka_events: u64,
+    /// Messages that come from SQS, and go to SNS, per round.
+    aws_messages: u64,
 }
 
 impl Plan {
@@ -97,6 +103,7 @@ impl Plan {
             body_bytes: vec![1024, 4096],
             backlog_events: 1_000_000,
             kafka_events: 200_000,
+            aws_messages: 100_000,
         };
         let quick = Self {
             rounds: 3,
@@ -105,6 +112,7 @@ impl Plan {
             body_bytes: vec![1024],
             backlog_events: 200_000,
             kafka_events: 50_000,
+            aws_messages: 30_000,
         };
         let plan = if arguments.quick { quick } else { full };
         Self { rounds: arguments.rounds.unwrap_or(plan.rounds), ..plan }
@@ -121,6 +129,7 @@ struct Results {
     latency: Option<latency::Latency>,
     backlog: Option<backlog::Backlog>,
     kafka: Option<kafka::Kafka>,
+    aws: Option<aws::Aws>,
     targets: Vec<Target>,
 }
 
@@ -135,6 +144,7 @@ fn main() -> anyhow::Result<()> {
         latency: None,
         backlog: None,
         kafka: None,
+        aws: None,
         targets: Vec::new(),
     };
     println!("{}\ncommand  {}", results.machine, results.command);
@@ -180,6 +190,12 @@ fn measure(arguments: &Arguments, stage: &Stage, results: &mut Results) -> anyho
             }
             Err(error) => eprintln!("\nnot measured: end to end into Kafka, because {error:#}"),
         }
+    }
+    if wanted(Part::Aws) {
+        let aws = aws::measure(stage, &plan)?;
+        println!("\n{aws}");
+        results.targets.extend(aws.targets());
+        results.aws = Some(aws);
     }
     Ok(())
 }

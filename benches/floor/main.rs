@@ -6,10 +6,12 @@
 //!   that durability allows, without frames, duplicates, admission or sinks.
 //! - `append` is that file by itself, driven by tasks in the same process.
 //! - `produce` is librdkafka by itself, with the bridge's settings and records.
+//! - `receive` and `publish` are the AWS SDK by itself against `stub`, which answers as SQS and SNS do.
 //!
 //! A floor is as simple as it can be and still honest; it is no model for anything else.
 
 mod append;
+mod aws;
 #[allow(dead_code, reason = "a producer does not sign")]
 #[path = "../load/body.rs"]
 mod body;
@@ -65,6 +67,12 @@ enum Floor {
     Produce(produce::Produce),
     /// Make or delete the topic that is produced to.
     Topic(topic::Topic),
+    /// Answer as SQS and SNS do.
+    Stub(aws::Stub),
+    /// Empty the stub's queue.
+    Receive(aws::Receive),
+    /// Publish to the stub's topic, one by one.
+    Publish(aws::Publish),
 }
 
 /// The signing secret the load uses, from the environment as the bridge takes it.
@@ -85,6 +93,9 @@ async fn main() -> anyhow::Result<()> {
             Ok(())
         }
         Floor::Topic(topic) => topic.run().await,
+        Floor::Stub(stub) => stub.run().await,
+        Floor::Receive(receive) => receive.run().await,
+        Floor::Publish(publish) => publish.run().await,
         Floor::Produce(produce) => tokio::task::spawn_blocking(move || produce.run()).await?,
     }
 }

@@ -179,7 +179,8 @@ fn headers(key: &str, id: &[u8], number: u64) -> OwnedHeaders {
     })
 }
 
-fn cpu_seconds() -> f64 {
+/// CPU time that this process has used, in seconds.
+pub fn cpu_seconds() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }

@@ -66,9 +66,25 @@ impl Subject {
 /// # Errors
 /// When it does not come up.
 pub fn start_bridge(stage: &Stage, dir: &Path, brokers: &str) -> anyhow::Result<Running> {
+    let ways = format!(
+        r#"sources:
+  bench: {{ provider: stream, secrets: ["env:BENCH_SECRET"] }}
+sinks:
+  lake: {{ kafka: {{ brokers: "{brokers}" }}, topic: "fanbridge-bench.{{family}}" }}
+"#
+    );
+    start_between(stage, dir, &ways)
+}
+
+/// Starts the bridge over the spool in `dir`, with these sources and sinks, and waits until it is
+/// ready.
+///
+/// # Errors
+/// When it does not come up.
+pub fn start_between(stage: &Stage, dir: &Path, ways: &str) -> anyhow::Result<Running> {
     let (http, admin) = (free_address()?, free_address()?);
     let config = dir.join("fanbridge.yaml");
-    std::fs::write(&config, configuration(dir, http, admin, brokers))?;
+    std::fs::write(&config, configuration(dir, http, admin, ways))?;
     let mut command = stage.bridge_command();
     command.arg("run").arg("--config").arg(&config).stdout(Stdio::null());
     command.stderr(std::fs::File::options().create(true).append(true).open(dir.join("log"))?);
@@ -82,16 +98,12 @@ pub fn start_bridge(stage: &Stage, dir: &Path, brokers: &str) -> anyhow::Result<
 }
 
 /// The bridge as a user would run it: everything that is not said stays at its default.
-fn configuration(dir: &Path, http: SocketAddr, admin: SocketAddr, brokers: &str) -> String {
+fn configuration(dir: &Path, http: SocketAddr, admin: SocketAddr, ways: &str) -> String {
     format!(
         r#"http: {{ listen: "{http}" }}
 admin: {{ listen: "{admin}" }}
 spool: {{ dir: "{dir}/spool" }}
-sources:
-  bench: {{ provider: stream, secrets: ["env:BENCH_SECRET"] }}
-sinks:
-  lake: {{ kafka: {{ brokers: "{brokers}" }}, topic: "fanbridge-bench.{{family}}" }}
-"#,
+{ways}"#,
         dir = dir.display()
     )
 }
@@ -125,13 +137,13 @@ fn free_address() -> std::io::Result<SocketAddr> {
 }
 
 /// The body of a 200.
-fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
+pub fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").context("no answer")?;
-    anyhow::ensure!(head.starts_with("HTTP/1.1 200 "), "{path}: {}", head.lines().next().unwrap_or_default());
+    anyhow::ensure!(head.starts_with("HTTP/1.1 20"), "{path}: {}", head.lines().next().unwrap_or_default());
     Ok(body.into())
 }

@@ -35,25 +35,29 @@ impl SourceView {
     pub fn intake(&self) -> &ByteString {
         &self.intake
     }
+
+    /// An authentic delivery for the dead letters: `word` is short and from a fixed list, `detail`
+    /// holds no part of the body.
+    pub fn quarantine(&self, verified: Verified, word: &'static str, detail: String) -> Verdict {
+        Verdict::Quarantine(Quarantined {
+            id: digest_id(&verified.body),
+            source: self.event_source.clone(),
+            provider: self.definition.provider.clone(),
+            intake: self.intake.clone(),
+            reason: ByteString::from_static(word),
+            detail: detail.into(),
+            stated: verified.stated,
+            arrived: verified.arrived,
+            body: verified.body,
+        })
+    }
 }
 
 /// Decides what becomes of an authentic delivery.
 pub fn admit(source: &SourceView, verified: Verified, selection: &Selection) -> Verdict {
     let facts = match normalise(&source.definition, &verified) {
         Ok(facts) => facts,
-        Err(unusable) => {
-            return Verdict::Quarantine(Quarantined {
-                id: digest_id(&verified.body),
-                source: source.event_source.clone(),
-                provider: source.definition.provider.clone(),
-                intake: source.intake.clone(),
-                reason: ByteString::from_static(unusable.word),
-                detail: unusable.detail.into(),
-                stated: verified.stated,
-                arrived: verified.arrived,
-                body: verified.body,
-            });
-        }
+        Err(unusable) => return source.quarantine(verified, unusable.word, unusable.detail),
     };
     if !selection.takes(&facts.event_type) {
         return Verdict::Filter(Filtered {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::admin::{self, Access, AdminState, Summary};
@@ -182,7 +182,9 @@ impl Bridge {
                 Channel::Webhook | Channel::Sns(_) => webhooks.push(source),
                 Channel::Sqs(queue) => {
                     let status = health.add_source(source.name());
-                    let queue = SqsSource::new(queue, source, intake.clone(), &aws, status, &metrics).await;
+                    let limits = config.http.body_limits();
+                    let queue =
+                        SqsSource::new(queue, source, intake.clone(), limits, &aws, status, &metrics).await;
                     pollers.spawn(queue.run(polling.clone()));
                 }
             }
@@ -250,9 +252,11 @@ impl Bridge {
         self.health.stop();
         drop(self.polling);
         self.front.end().await;
-        while let Some(ended) = self.pollers.join_next().await {
+        // What a poller has not finished by then comes back from its queue.
+        while let Ok(Some(ended)) = timeout_at(deadline, self.pollers.join_next()).await {
             ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
         }
+        self.pollers.abort_all();
         self.spool.close().await;
         // Behind the last group, so that all of it is told to those who share the window.
         if let Some(keeper) = self.keeper {

@@ -5,6 +5,7 @@
 
 mod limit;
 mod log;
+mod sqs;
 
 use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
@@ -18,6 +19,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub use limit::LogLimit;
 pub use log::{LogError, SHOWN_CHARS_MAX, Shown, init_logging, steers_terminal};
+pub use sqs::SqsMetrics;
 
 /// The `Content-Type` of [`Metrics::render`].
 pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -43,6 +45,7 @@ labels! {
     SourceReason { source, reason }
     SourceSecret { source, secret }
     Reason { reason }
+    SourceAction { source, action }
     Listener { listener }
     ListenerReason { listener, reason }
     Source { source }
@@ -76,6 +79,8 @@ pub struct Metrics {
     pub id_reuse: Family<Source, Counter>,
     /// Accepted events that carry no partition key.
     pub keyless: Family<Source, Counter>,
+    /// Queues that are read.
+    pub sqs: SqsMetrics,
     /// Records a sink has for good.
     pub delivered: Family<SinkFamily, Counter>,
     /// From arrival to the sink's confirmation.
@@ -141,6 +146,7 @@ impl Metrics {
             clock_skew: Family::default(),
             id_reuse: Family::default(),
             keyless: Family::default(),
+            sqs: SqsMetrics::new(),
             delivered: Family::default(),
             delivery_duration: Family::new_with_constructor(slow),
             sink_lag: Family::default(),
@@ -172,6 +178,7 @@ impl Metrics {
 
     fn register(&self, r: &mut Registry) {
         self.register_front(r);
+        self.sqs.register(r);
         self.register_sinks(r);
         self.register_spool(r);
         self.register_shared_window(r);

@@ -36,7 +36,7 @@ use bytestring::ByteString;
 use secrecy::SecretString;
 
 use crate::aws::arn::TopicArn;
-use crate::provider::{Definition, SigningSecret};
+use crate::provider::{BodyLimits, Definition, SigningSecret};
 use crate::routing::TopicTemplate;
 use crate::selection::Selection;
 use crate::spool::shared_window::Server;
@@ -93,6 +93,13 @@ pub struct HttpConfig {
     pub connections_per_address_max: usize,
     /// Bytes of bodies in memory at once; beyond it deliveries are answered 503.
     pub in_flight_bytes_max: usize,
+}
+
+impl HttpConfig {
+    /// What a body may become, whichever way it came in.
+    pub fn body_limits(&self) -> BodyLimits {
+        BodyLimits { inflated_bytes_max: self.inflated_bytes_max, inflate_ratio_max: self.inflate_ratio_max }
+    }
 }
 
 /// A server's certificate and key.

@@ -112,6 +112,11 @@ impl Definition {
         self.probe
     }
 
+    /// The header that states the event type, if the body does not.
+    pub fn type_header(&self) -> Option<&str> {
+        self.type_header.as_ref().map(HeaderName::as_str)
+    }
+
     /// The pointers whose values are redacted.
     pub fn redactions(&self) -> &[String] {
         self.pointers.redactions()

@@ -4,6 +4,7 @@
 //! Invariant: an [`Answer`] exists only for what is on stable storage, or was filtered by the
 //! selection, so whoever holds one may acknowledge. Sources know nothing of sinks.
 
+mod backoff;
 mod body;
 pub mod connections;
 mod framing;
@@ -35,6 +36,10 @@ use crate::telemetry::Metrics;
 /// Bodies beyond this are hashed, inflated and parsed off the runtime. At about a gigabyte a
 /// second this is some 100 µs, the longest that other connections should wait for one.
 const QUICK_BYTES_MAX: usize = 64 << 10;
+
+/// The room in the spool below which sources that can wait do: an eighth of it, and no more than
+/// this many bytes. What waits in a queue is safe there, a webhook is not.
+const ROOM_FOR_WEBHOOKS_BYTES: u64 = 256 << 20;
 
 /// Takes verified deliveries in, for every source.
 #[derive(Clone)]
@@ -143,6 +148,14 @@ impl Intake {
         self.spool.accepting().map_err(Unavailable::Later)
     }
 
+    /// Whether there is room for sources that can wait, such as those that read a queue. Once they
+    /// wait, half as much room again is asked for, so that they do not stop and go.
+    pub fn has_room_to_spare(&self, waiting: bool) -> bool {
+        let room = (self.spool.bytes_max() / 8).min(ROOM_FOR_WEBHOOKS_BYTES);
+        let wanted = if waiting { room + room / 2 } else { room };
+        self.spool.accepting().is_ok() && self.spool.room() >= wanted
+    }
+
     /// Admits a delivery and, unless it is filtered, makes it durable.
     ///
     /// Dropping the future does not undo an append that was begun: the event may be stored, and
@@ -152,7 +165,23 @@ impl Intake {
     /// When the delivery is not durable. It must then not be acknowledged.
     pub async fn receive(&self, source: &SourceIntake, verified: Verified) -> Result<Answer, Unavailable> {
         let (size, arrived) = (verified.body.len(), verified.arrived);
-        let verdict = self.work(size, || admit(&source.view, verified, &self.selection)).await;
+        let verdict = self.work(size, || self.admit(source, verified)).await;
+        self.keep(source, verdict, arrived).await
+    }
+
+    /// Decides what becomes of a delivery, the first half of [`Intake::receive`].
+    fn admit(&self, source: &SourceIntake, verified: Verified) -> Verdict {
+        admit(&source.view, verified, &self.selection)
+    }
+
+    /// Makes durable what was decided, the second half of [`Intake::receive`]. It is appended where
+    /// this is first polled: what is polled in an order is stored in that order.
+    async fn keep(
+        &self,
+        source: &SourceIntake,
+        verdict: Verdict,
+        arrived: Timestamp,
+    ) -> Result<Answer, Unavailable> {
         match verdict {
             Verdict::Accept(event) => self.accept(source, event).await,
             Verdict::Filter(filtered) => Ok(self.filter(source, filtered, arrived)),

@@ -110,10 +110,7 @@ impl Bounds {
                 timeout: config.body_timeout,
                 bytes_per_second_min: config.body_bytes_per_second_min,
             },
-            inflate: BodyLimits {
-                inflated_bytes_max: config.inflated_bytes_max,
-                inflate_ratio_max: config.inflate_ratio_max,
-            },
+            inflate: config.body_limits(),
             ack_timeout: config.ack_timeout,
             memory: Memory::new(config.in_flight_bytes_max),
         }

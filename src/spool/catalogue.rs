@@ -122,6 +122,13 @@ impl Catalogue {
         self.segments.front().filter(|_| before(next.base) <= settled)
     }
 
+    /// Bytes of all the segments that may go, one after the other.
+    pub(super) fn prunable_bytes(&self, settled: Position) -> u64 {
+        let nexts = self.segments.iter().skip(1);
+        let prunable = self.segments.iter().zip(nexts).take_while(|(_, next)| before(next.base) <= settled);
+        prunable.map(|(segment, _)| segment.len).sum()
+    }
+
     /// Bytes of all segments.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes

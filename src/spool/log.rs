@@ -124,6 +124,16 @@ impl Spool {
         }
     }
 
+    /// Bytes that may still be written once everything settled has given way.
+    pub fn room(&self) -> u64 {
+        self.reader.room()
+    }
+
+    /// Bytes that the spool may take up.
+    pub fn bytes_max(&self) -> u64 {
+        self.reader.options.bytes_max
+    }
+
     /// The newest durable position.
     pub fn head(&self) -> Position {
         self.reader.head()

@@ -249,6 +249,18 @@ impl Reader {
         view.catalogue.oldest().map_or(view.next, |segment| segment.base)
     }
 
+    /// Bytes that may still be written once everything settled has given way.
+    pub(super) fn room(&self) -> u64 {
+        let (bytes, settled) = {
+            let view = self.view();
+            (view.catalogue.bytes(), view.catalogue.prunable_bytes(self.settled()))
+        };
+        let kept = bytes - settled + self.other_bytes.load(Ordering::Relaxed);
+        let free = self.free_bytes.load(Ordering::Relaxed).saturating_add(settled);
+        let by_free_bytes = free.saturating_sub(self.options.free_bytes_min);
+        self.options.bytes_max.saturating_sub(kept).min(by_free_bytes)
+    }
+
     /// What the spool takes up.
     pub fn usage(&self) -> Usage {
         let view = self.view();

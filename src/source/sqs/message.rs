@@ -1,0 +1,263 @@
+//! A message of a queue becomes a delivery (pure): what is its body, and what is said beside it.
+//!
+//! Whoever the queue's policy lets send vouches for the body, as a signature would. The id of the
+//! event comes from the body, as it does when the same event comes by webhook; what stands beside
+//! the body travels along as attributes and decides nothing.
+
+use std::collections::HashMap;
+
+use aws_sdk_sqs::types::{Message as SdkMessage, MessageAttributeValue, MessageSystemAttributeName};
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use crate::event::{Stated, Timestamp, Verified};
+use crate::provider::{BodyLimits, Definition, Refusal, TopicEnvelope, decode_message};
+
+/// How many attributes of a message travel along.
+const ATTRIBUTES_MAX: usize = 10;
+/// The longest name of a CloudEvents attribute that everybody takes.
+const NAME_BYTES_MAX: usize = 20;
+/// What the names of a message's own attributes begin with.
+const ATTRIBUTE_PREFIX: &str = "sqsattr";
+
+/// What came out of the queue.
+#[derive(Debug)]
+pub(super) struct Message {
+    /// The queue's name for it, the same at every receive.
+    pub(super) id: String,
+    /// Stands for it in what is done to it, until it becomes visible again.
+    pub(super) receipt: ByteString,
+    /// Its group; FIFO queues keep the order within one.
+    pub(super) group: Option<String>,
+    /// The so-manieth receive.
+    pub(super) receives: u32,
+    sent: Option<Timestamp>,
+    attributes: HashMap<String, MessageAttributeValue>,
+    text: ByteString,
+}
+
+/// What is said of a message that cannot be decoded.
+#[derive(Debug)]
+pub(super) struct Undecodable {
+    /// The message as it was.
+    pub(super) verified: Verified,
+    /// A word from a fixed list.
+    pub(super) word: &'static str,
+}
+
+impl Message {
+    /// Takes over what the SDK made of an answer; `None` without a receipt, because nothing can be
+    /// done to such a message.
+    pub(super) fn new(received: SdkMessage) -> Option<Self> {
+        let receipt = received.receipt_handle.filter(|receipt| !receipt.is_empty())?;
+        let mut system = received.attributes.unwrap_or_default();
+        let mut take = |name| system.remove(&name);
+        let receives = take(MessageSystemAttributeName::ApproximateReceiveCount);
+        let sent = take(MessageSystemAttributeName::SentTimestamp);
+        Some(Self {
+            id: received.message_id.unwrap_or_default(),
+            receipt: receipt.into(),
+            group: take(MessageSystemAttributeName::MessageGroupId),
+            receives: receives.and_then(|count| count.parse().ok()).unwrap_or(1),
+            sent: sent.and_then(|millis| moment(&millis)),
+            attributes: received.message_attributes.unwrap_or_default(),
+            text: received.body.unwrap_or_default().into(),
+        })
+    }
+
+    /// The bytes that decoding goes through: what JSON compresses to is about a tenth of it.
+    pub(super) fn heaviness(&self) -> usize {
+        if self.text.starts_with('{') { self.text.len() } else { self.text.len().saturating_mul(8) }
+    }
+
+    /// The message as it is, when nothing could be made of it.
+    pub(super) fn as_it_is(&self, arrived: Timestamp) -> Verified {
+        let body = self.text.clone().into_bytes();
+        Verified { body, stated: Stated::default(), secret: 0, skew_seconds: None, arrived }
+    }
+
+    /// The message's body as the provider made it.
+    pub(super) fn verify(
+        &self,
+        definition: &Definition,
+        limits: &BodyLimits,
+        arrived: Timestamp,
+    ) -> Result<Verified, Undecodable> {
+        let mut extensions = self.extensions();
+        let text = match TopicEnvelope::read(&self.text) {
+            None => self.text.clone(),
+            Some(envelope) => {
+                let stated = [("snstopic", &envelope.topic_arn), ("snsmessageid", &envelope.message_id)];
+                extensions.extend(stated.into_iter().filter_map(|(name, value)| extension(name, value)));
+                envelope.message
+            }
+        };
+        let stated = Stated { signed_id: None, event_type: self.event_type(definition), extensions };
+        let verified = |body: Bytes| Verified { body, stated, secret: 0, skew_seconds: None, arrived };
+        match decode_message(text.clone(), limits) {
+            Ok(body) => Ok(verified(body)),
+            Err(refusal) => {
+                let word = Refusal::word(&refusal);
+                Err(Undecodable { verified: verified(text.into_bytes()), word })
+            }
+        }
+    }
+
+    /// What is said beside the body, as attributes of the event.
+    fn extensions(&self) -> Vec<(ByteString, ByteString)> {
+        let sent = self.sent.map(Timestamp::to_rfc3339);
+        let receives = self.receives.to_string();
+        let own = [
+            ("sqsmessageid", Some(self.id.as_str())),
+            ("sqsreceivecount", Some(receives.as_str())),
+            ("sqssenttime", sent.as_deref()),
+            ("sqsgroupid", self.group.as_deref()),
+        ];
+        let own = own.into_iter().filter_map(|(name, value)| extension(name, value?));
+        let mut extensions: Vec<_> = own.collect();
+        if !self.attributes.is_empty() {
+            self.add_attributes(&mut extensions);
+        }
+        extensions
+    }
+
+    /// Adds the message's own attributes by their names, so that the same ones are always chosen.
+    fn add_attributes(&self, extensions: &mut Vec<(ByteString, ByteString)>) {
+        let mut names: Vec<&String> = self.attributes.keys().collect();
+        names.sort_unstable();
+        let mut added = 0;
+        for name in names {
+            let Some(value) = self.attributes[name].string_value() else { continue };
+            let Some(extension) = attribute_name(name).and_then(|name| extension(&name, value)) else {
+                continue;
+            };
+            if added < ATTRIBUTES_MAX && extensions.iter().all(|(known, _)| *known != extension.0) {
+                extensions.push(extension);
+                added += 1;
+            }
+        }
+    }
+
+    /// The event type, for providers that state it in a header: here it is an attribute of that
+    /// name.
+    fn event_type(&self, definition: &Definition) -> Option<ByteString> {
+        let header = definition.type_header()?;
+        let found = self.attributes.iter().find(|(name, _)| name.eq_ignore_ascii_case(header));
+        found.and_then(|(_, value)| value.string_value()).map(ByteString::from)
+    }
+}
+
+/// The attribute's name for CloudEvents: lower-case letters and digits, and not too many.
+fn attribute_name(name: &str) -> Option<String> {
+    let letters = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase());
+    let letters: String = letters.take(NAME_BYTES_MAX - ATTRIBUTE_PREFIX.len()).collect();
+    (!letters.is_empty()).then(|| format!("{ATTRIBUTE_PREFIX}{letters}"))
+}
+
+/// An attribute whose value is 1 to 255 printable ASCII characters; anything else is not worth
+/// carrying.
+fn extension(name: &str, value: &str) -> Option<(ByteString, ByteString)> {
+    let printable = value.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    ((1..=255).contains(&value.len()) && printable).then(|| (name.into(), value.into()))
+}
+
+/// Milliseconds since the Unix epoch.
+fn moment(millis: &str) -> Option<Timestamp> {
+    millis.parse::<i64>().ok()?.checked_mul(1_000_000).map(Timestamp)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::provider::builtin_named;
+
+    const LIMITS: BodyLimits = BodyLimits { inflated_bytes_max: 1 << 20, inflate_ratio_max: 100 };
+    const BODY: &str = r#"{"type":"call.created"}"#;
+
+    fn string(value: &str) -> MessageAttributeValue {
+        MessageAttributeValue::builder().data_type("String").string_value(value).build().unwrap()
+    }
+
+    fn sdk(body: &str) -> aws_sdk_sqs::types::builders::MessageBuilder {
+        SdkMessage::builder().message_id("m").receipt_handle("r").body(body)
+    }
+
+    fn verified(provider: &str, message: SdkMessage) -> Verified {
+        let definition = builtin_named(provider).unwrap();
+        Message::new(message).unwrap().verify(&definition, &LIMITS, Timestamp(7)).unwrap()
+    }
+
+    fn pairs(verified: &Verified) -> Vec<(&str, &str)> {
+        verified.stated.extensions.iter().map(|(name, value)| (&**name, &**value)).collect()
+    }
+
+    #[test]
+    fn what_the_queue_says_of_a_message_travels_along() {
+        let message = sdk(BODY)
+            .attributes(MessageSystemAttributeName::ApproximateReceiveCount, "3")
+            .attributes(MessageSystemAttributeName::SentTimestamp, "1778198400123")
+            .attributes(MessageSystemAttributeName::MessageGroupId, "default:abc")
+            .build();
+        let verified = verified("stream", message);
+        assert_eq!(verified.body, BODY);
+        assert_eq!(
+            pairs(&verified),
+            [
+                ("sqsmessageid", "m"),
+                ("sqsreceivecount", "3"),
+                ("sqssenttime", "2026-05-08T00:00:00.123Z"),
+                ("sqsgroupid", "default:abc"),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_envelope_is_taken_off_and_named() {
+        let envelope = format!(
+            r#"{{"Type":"Notification","MessageId":"n","TopicArn":"arn:aws:sns:eu-west-1:1:t","Message":{BODY:?}}}"#
+        );
+        let verified = verified("stream", sdk(&envelope).build());
+        assert_eq!(verified.body, BODY);
+        let expected = [("snstopic", "arn:aws:sns:eu-west-1:1:t"), ("snsmessageid", "n")];
+        assert_eq!(pairs(&verified)[2..], expected);
+    }
+
+    #[test]
+    fn attributes_are_bounded_in_number_name_and_value_and_decide_nothing() {
+        let mut message = sdk(BODY).message_attributes("X-Event.Kind and more of it", string("a b"));
+        for value in ["\u{e9}", "line\nbreak", "", &"x".repeat(256)] {
+            message = message.message_attributes(format!("bad{}", value.len()), string(value));
+        }
+        for number in 0..20 {
+            message = message.message_attributes(format!("n{number:02}"), string("v"));
+        }
+        let message = message.message_attributes("id", string("someone-elses")).build();
+        let verified = verified("stream", message);
+        let names: Vec<_> = pairs(&verified).iter().map(|(name, _)| *name).collect();
+        assert_eq!(names.len(), 2 + ATTRIBUTES_MAX, "{names:?}");
+        assert_eq!(names[2], "sqsattrxeventkindand");
+        assert!(names.iter().all(|name| name.len() <= NAME_BYTES_MAX), "{names:?}");
+        assert_eq!((verified.stated.signed_id, verified.stated.event_type), (None, None));
+    }
+
+    #[test]
+    fn a_type_that_providers_state_in_a_header_is_an_attribute_of_that_name() {
+        let message = sdk("{}").message_attributes("X-GitHub-Event", string("push")).build();
+        assert_eq!(verified("github", message).stated.event_type.as_deref(), Some("push"));
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_is_kept_as_it_was() {
+        let message = Message::new(sdk("H4sIAAAAAAAA").build()).unwrap();
+        let definition = builtin_named("stream").unwrap();
+        let undecodable = message.verify(&definition, &LIMITS, Timestamp(7)).unwrap_err();
+        assert_eq!((undecodable.word, undecodable.verified.body), ("bad_encoding", "H4sIAAAAAAAA".into()));
+    }
+
+    #[test]
+    fn a_message_without_a_receipt_is_none() {
+        assert!(Message::new(SdkMessage::builder().body(BODY).build()).is_none());
+    }
+}

@@ -1,0 +1,165 @@
+//! What is wrong when a call fails, in a word for the metrics and a sentence for people.
+
+use aws_sdk_sqs::config::http::HttpResponse;
+use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+
+use super::queue::{Action, Queue};
+use crate::aws::credentials_problem;
+use crate::telemetry::Shown;
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Trouble {
+    /// A word from a fixed list.
+    pub(super) reason: &'static str,
+    /// What is wrong and what to do. Holds no secret and no body.
+    pub(super) advice: String,
+    /// Whether it may well be over at the next attempt, so that once is not worth a line.
+    pub(super) passing: bool,
+}
+
+impl Trouble {
+    /// Reads an error. Only where credentials may be the cause are they asked for, which can take
+    /// a few seconds.
+    pub(super) async fn of<E>(error: &SdkError<E, HttpResponse>, action: Action, queue: &Queue) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let name = action.name();
+        match error {
+            SdkError::TimeoutError(_) => Self::passing("timeout", format!("{name} is not answered in time")),
+            SdkError::ServiceError(refused) => {
+                let code = refused.err().code().unwrap_or_default();
+                let status = refused.raw().status().as_u16();
+                Self::told(Said { code, status, action, queue: queue.url() })
+            }
+            SdkError::ResponseError(_) => {
+                Self::passing("malformed_answer", format!("the answer to {name} makes no sense"))
+            }
+            SdkError::DispatchFailure(failure) if failure.is_timeout() || failure.is_io() => Self::passing(
+                "connection",
+                format!("no connection to the service: {}", Shown(&DisplayErrorContext(error).to_string())),
+            ),
+            // The request did not get as far as the network.
+            _ => match credentials_problem(queue.settings()).await {
+                Some(problem) => Self::lasting("credentials", problem),
+                None => Self::lasting(
+                    "request",
+                    format!("{name} cannot be sent: {}", Shown(&DisplayErrorContext(error).to_string())),
+                ),
+            },
+        }
+    }
+
+    fn told(said: Said<'_>) -> Self {
+        let Said { code, status, action, queue } = said;
+        let (name, permission) = (action.name(), action.permission());
+        let code = code.rsplit(['.', '#']).next().unwrap_or_default();
+        let shown = Shown(code);
+        match code {
+            "NonExistentQueue" | "QueueDoesNotExist" | "InvalidAddress" => Self::lasting(
+                "no_queue",
+                format!("there is no queue {queue}: create it, or correct `queue_url` and its region"),
+            ),
+            "AccessDenied" | "AccessDeniedException" | "AuthorizationError" => Self::lasting(
+                "denied",
+                format!(
+                    "{name} is not allowed ({shown}): grant the bridge {permission} on {queue}, and \
+                     kms:Decrypt on the key if the queue has one"
+                ),
+            ),
+            "InvalidClientTokenId"
+            | "UnrecognizedClientException"
+            | "InvalidAccessKeyId"
+            | "SignatureDoesNotMatch"
+            | "InvalidSignatureException"
+            | "IncompleteSignature"
+            | "MissingAuthenticationToken"
+            | "MissingAuthenticationTokenException"
+            | "InvalidSecurity" => Self::lasting(
+                "credentials",
+                format!(
+                    "the AWS credentials are refused ({shown}): check the key, its secret and the region"
+                ),
+            ),
+            "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => Self::lasting(
+                "credentials",
+                format!(
+                    "the AWS credentials have expired ({shown}): renew the session they come from, and \
+                     check the clock"
+                ),
+            ),
+            "OverLimit" => Self::passing(
+                "in_flight_limit",
+                "too many messages of the queue are received and not deleted: look for other readers".into(),
+            ),
+            _ if status == 429 || code.contains("Throttl") || code == "RequestLimitExceeded" => {
+                Self::passing("throttled", format!("{name} is throttled ({shown})"))
+            }
+            _ if status >= 500 => {
+                Self::passing("server_error", format!("{name} fails in the service ({status} {shown})"))
+            }
+            _ if status < 300 => {
+                Self::passing("malformed_answer", format!("the answer to {name} makes no sense"))
+            }
+            _ if status == 403 && code.is_empty() => Self::lasting(
+                "denied",
+                format!("{name} is not allowed (403): grant the bridge {permission} on {queue}"),
+            ),
+            _ => Self::lasting("refused", format!("{name} is refused ({status} {shown})")),
+        }
+    }
+
+    fn passing(reason: &'static str, advice: String) -> Self {
+        Self { reason, advice, passing: true }
+    }
+
+    fn lasting(reason: &'static str, advice: String) -> Self {
+        Self { reason, advice, passing: false }
+    }
+}
+
+/// What the service said.
+struct Said<'a> {
+    code: &'a str,
+    status: u16,
+    action: Action,
+    queue: &'a str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(code: &str, status: u16) -> Trouble {
+        Trouble::told(Said { code, status, action: Action::Delete, queue: "https://sqs/1/q" })
+    }
+
+    #[test]
+    fn what_the_service_says_becomes_a_word_and_what_to_do() {
+        let missing = told("AWS.SimpleQueueService.NonExistentQueue", 400);
+        assert_eq!((missing.reason, missing.passing), ("no_queue", false));
+        assert!(missing.advice.contains("https://sqs/1/q"), "{missing:?}");
+        let denied = told("com.amazon.coral.service#AccessDeniedException", 403);
+        assert_eq!(denied.reason, "denied");
+        assert!(denied.advice.contains("sqs:DeleteMessage"), "{denied:?}");
+        for (code, status, reason, passing) in [
+            ("KMS.ThrottlingException", 400, "throttled", true),
+            ("RequestThrottled", 403, "throttled", true),
+            ("", 503, "server_error", true),
+            ("", 200, "malformed_answer", true),
+            ("", 403, "denied", false),
+            ("ExpiredToken", 403, "credentials", false),
+            ("AWS.SimpleQueueService.OverLimit", 403, "in_flight_limit", true),
+            ("SomethingNew", 400, "refused", false),
+        ] {
+            let trouble = told(code, status);
+            assert_eq!((trouble.reason, trouble.passing), (reason, passing), "{code} {status}");
+        }
+    }
+
+    #[test]
+    fn a_code_cannot_steer_a_terminal() {
+        assert!(!told("x\u{1b}[2J", 400).advice.contains('\u{1b}'));
+    }
+}

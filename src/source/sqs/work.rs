@@ -1,0 +1,227 @@
+//! What is done with the messages of one receive, until each is durable or left in the queue.
+//!
+//! The messages are decided about one after the other, and appended together, so that they share
+//! the log's group commit. Meanwhile what is not durable is kept hidden, at half its time-out. In a
+//! FIFO queue the messages of one group are appended one after the other, and one that could not be
+//! keeps those behind it from overtaking: they all come back, in order.
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bytestring::ByteString;
+use tokio::time::sleep;
+
+use super::Source;
+use super::deletions::Deletions;
+use super::message::Message;
+use super::queue::{Action, entry_word};
+use super::together::together;
+use crate::config::OnMalformed;
+use crate::event::{Timestamp, Verdict};
+use crate::source::Unavailable;
+
+/// The decoded bodies of a batch that are in memory at once: beyond it the first ones are stored
+/// before the next one is decoded, which may inflate to more than all of them.
+const WAVE_BYTES_MAX: usize = 4 << 20;
+
+/// The messages of one receive.
+pub(super) struct Batch {
+    source: Arc<Source>,
+    messages: Vec<Message>,
+    /// Which of them need not be kept hidden any more.
+    done: Vec<AtomicBool>,
+    arrived: Timestamp,
+}
+
+/// A message that goes into the spool, or is of a type that is not selected.
+struct Decided {
+    /// Its place in the batch.
+    at: usize,
+    verdict: Verdict,
+}
+
+/// Those of a wave that are stored one after the other.
+#[derive(Default)]
+struct Lane {
+    group: Option<String>,
+    decided: Vec<Decided>,
+}
+
+impl Batch {
+    pub(super) fn new(source: Arc<Source>, messages: Vec<Message>) -> Self {
+        let done = messages.iter().map(|_| AtomicBool::new(false)).collect();
+        Self { source, messages, done, arrived: SystemTime::now().into() }
+    }
+
+    /// Does all of it, and has deleted what may be.
+    pub(super) async fn run(mut self, deletions: &Deletions) {
+        let receipts: Vec<ByteString> = self.messages.iter().map(|message| message.receipt.clone()).collect();
+        let (source, done) = (Arc::clone(&self.source), std::mem::take(&mut self.done));
+        tokio::select! {
+            () = self.keep(&done, deletions) => {}
+            never = keep_hidden(&source, &receipts, &done) => match never {},
+        }
+    }
+
+    async fn keep(&self, done: &[AtomicBool], deletions: &Deletions) {
+        let mut held: HashSet<String> = HashSet::new();
+        let mut next = 0;
+        while next < self.messages.len() {
+            let wave = self.decide(&mut next, &mut held, done).await;
+            let kept = together(wave.into_iter().map(|lane| self.store(lane, done)).collect()).await;
+            let mut durable = Vec::with_capacity(self.messages.len());
+            for (lane, failed) in kept {
+                durable.extend(lane);
+                held.extend(failed);
+            }
+            let receipts = durable.into_iter().map(|at| self.messages[at].receipt.clone());
+            deletions.delete(receipts.collect()).await;
+        }
+    }
+
+    /// Decides about messages up to the bytes of a wave, and sorts them into lanes.
+    async fn decide(&self, next: &mut usize, held: &mut HashSet<String>, done: &[AtomicBool]) -> Vec<Lane> {
+        let fifo = self.source.queue.is_fifo();
+        let mut lanes: Vec<Lane> = Vec::new();
+        let mut bytes = 0;
+        while *next < self.messages.len() && bytes < WAVE_BYTES_MAX {
+            let at = *next;
+            *next += 1;
+            let message = &self.messages[at];
+            self.source.tally.received_again(&message.id, message.receives);
+            let group = message.group.clone().filter(|_| fifo);
+            if group.as_ref().is_some_and(|group| held.contains(group)) {
+                self.source.tally.left("held_back", 1);
+                done[at].store(true, Ordering::Relaxed);
+                continue;
+            }
+            let verdict = self.source.verdict(message, self.arrived).await;
+            if let (Verdict::Quarantine(quarantined), OnMalformed::Redrive) =
+                (&verdict, self.source.on_malformed)
+            {
+                self.source.tally.left(&quarantined.reason, 1);
+                done[at].store(true, Ordering::Relaxed);
+                continue;
+            }
+            bytes += body_bytes(&verdict);
+            let decided = Decided { at, verdict };
+            match lanes.iter_mut().find(|lane| group.is_some() && lane.group == group) {
+                Some(lane) => lane.decided.push(decided),
+                None => lanes.push(Lane { group, decided: vec![decided] }),
+            }
+        }
+        lanes
+    }
+
+    /// Stores a lane in order up to the first that cannot be. Says which are durable, and which group
+    /// must wait.
+    async fn store(&self, lane: Lane, done: &[AtomicBool]) -> (Vec<usize>, Option<String>) {
+        let Source { intake, intake_source, tally, .. } = &*self.source;
+        let mut durable = Vec::with_capacity(lane.decided.len());
+        let mut failed = false;
+        for Decided { at, verdict } in lane.decided {
+            if failed {
+                tally.left("held_back", 1);
+            } else {
+                match intake.keep(intake_source, verdict, self.arrived).await {
+                    Ok(_) => durable.push(at),
+                    Err(unavailable) => {
+                        failed = true;
+                        tally.left(word(unavailable), 1);
+                    }
+                }
+            }
+            // Not stored: it comes back after its time-out, which is as good a backoff as any.
+            done[at].store(true, Ordering::Relaxed);
+        }
+        (durable, lane.group.filter(|_| failed))
+    }
+}
+
+impl Source {
+    /// What becomes of a message. One that brings us down is kept for whoever mends that.
+    async fn verdict(&self, message: &Message, arrived: Timestamp) -> Verdict {
+        let Self { intake, intake_source, limits, .. } = self;
+        let definition = &intake_source.definition;
+        let view = &intake_source.view;
+        let verified = intake.work(message.heaviness(), || {
+            let deciding = || match message.verify(definition, limits, arrived) {
+                Ok(verified) => intake.admit(intake_source, verified),
+                Err(undecodable) => {
+                    let detail = format!("the message cannot be decoded: {}", undecodable.word);
+                    view.quarantine(undecodable.verified, undecodable.word, detail)
+                }
+            };
+            catch_unwind(AssertUnwindSafe(deciding))
+        });
+        verified.await.unwrap_or_else(|_| {
+            view.quarantine(message.as_it_is(arrived), "panic", "a fault of fanbridge's own".into())
+        })
+    }
+}
+
+/// Keeps messages hidden until they are done: at half their time-out, and sooner again if that
+/// failed.
+async fn keep_hidden(
+    source: &Source,
+    receipts: &[ByteString],
+    done: &[AtomicBool],
+) -> std::convert::Infallible {
+    let half = source.visibility / 2;
+    // Long enough for another attempt or two before the time-out.
+    let again = (half / 4).max(Duration::from_millis(250));
+    let mut gone = vec![false; receipts.len()];
+    let mut wait = half;
+    loop {
+        sleep(wait).await;
+        let open = |at: &usize| !gone[*at] && !done[*at].load(Ordering::Relaxed);
+        let places: Vec<usize> = (0..receipts.len()).filter(open).collect();
+        wait = half;
+        if places.is_empty() {
+            continue;
+        }
+        let batch: Vec<&str> = places.iter().map(|at| &*receipts[*at]).collect();
+        source.tally.called(Action::Extend);
+        match source.queue.extend(&batch).await {
+            Ok(fates) => {
+                source.condition.fine(Action::Extend);
+                for (at, fate) in places.into_iter().zip(fates) {
+                    let Some(code) = fate else {
+                        source.tally.extended.inc();
+                        continue;
+                    };
+                    let (reason, stale) = entry_word(&code);
+                    source.tally.not_extended(reason, 1);
+                    gone[at] = stale;
+                    if !stale {
+                        wait = again;
+                    }
+                }
+            }
+            Err(trouble) => {
+                source.tally.failed(trouble.reason);
+                source.tally.not_extended(trouble.reason, batch.len());
+                source.condition.trouble(Action::Extend, &trouble);
+                wait = again;
+            }
+        }
+    }
+}
+
+fn body_bytes(verdict: &Verdict) -> usize {
+    match verdict {
+        Verdict::Accept(event) => event.body.len(),
+        Verdict::Quarantine(quarantined) => quarantined.body.len(),
+        Verdict::Filter(_) => 0,
+    }
+}
+
+fn word(unavailable: Unavailable) -> &'static str {
+    match unavailable {
+        Unavailable::Later(reason) => reason,
+        Unavailable::TooLarge => "too_large",
+    }
+}

@@ -122,8 +122,12 @@ impl Catalogue {
         self.segments.front().filter(|_| before(next.base) <= settled)
     }
 
-    /// Bytes of all the segments that may go, one after the other.
+    /// Bytes of all the segments that may go, one after the other. The newest can once all of it is
+    /// settled: another is then begun.
     pub(super) fn prunable_bytes(&self, settled: Position) -> u64 {
+        if self.newest().is_none_or(|newest| newest.last <= settled) {
+            return self.bytes;
+        }
         let nexts = self.segments.iter().skip(1);
         let prunable = self.segments.iter().zip(nexts).take_while(|(_, next)| before(next.base) <= settled);
         prunable.map(|(segment, _)| segment.len).sum()

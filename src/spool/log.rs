@@ -20,7 +20,7 @@ use super::tail::Tail;
 use super::window::Window;
 use super::writer::{Message, QUEUE_MAX, Writer};
 use super::{
-    AppendError, Appended, Batch, DuplicateKey, ReadError, Recovery, SpoolError, SpoolOptions, Usage,
+    AppendError, Appended, Batch, DuplicateKey, ReadError, Recovery, Room, SpoolError, SpoolOptions, Usage,
 };
 use crate::event::{Entry, Position};
 use crate::telemetry::Metrics;
@@ -124,14 +124,9 @@ impl Spool {
         }
     }
 
-    /// Bytes that may still be written once everything settled has given way.
-    pub fn room(&self) -> u64 {
+    /// What may still be written once everything settled has given way.
+    pub fn room(&self) -> Room {
         self.reader.room()
-    }
-
-    /// Bytes that the spool may take up.
-    pub fn bytes_max(&self) -> u64 {
-        self.reader.options.bytes_max
     }
 
     /// The newest durable position.

@@ -185,6 +185,15 @@ pub enum SpoolError {
     },
 }
 
+/// How much a spool may still write, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// What may still be written, by the bound of the spool and that of the disk.
+    pub left: u64,
+    /// That, and what can not give way to it.
+    pub whole: u64,
+}
+
 /// What a spool takes up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {

@@ -15,7 +15,7 @@ use super::catalogue::Catalogue;
 use super::disk::{Disk, DiskLock};
 use super::shared_window::DurableKeys;
 use super::tail::Tail;
-use super::{SpoolOptions, Usage};
+use super::{Room, SpoolOptions, Usage};
 use crate::event::Position;
 use crate::telemetry::Metrics;
 
@@ -249,16 +249,17 @@ impl Reader {
         view.catalogue.oldest().map_or(view.next, |segment| segment.base)
     }
 
-    /// Bytes that may still be written once everything settled has given way.
-    pub(super) fn room(&self) -> u64 {
+    /// What may still be written once everything settled has given way.
+    pub(super) fn room(&self) -> Room {
         let (bytes, settled) = {
             let view = self.view();
             (view.catalogue.bytes(), view.catalogue.prunable_bytes(self.settled()))
         };
         let kept = bytes - settled + self.other_bytes.load(Ordering::Relaxed);
         let free = self.free_bytes.load(Ordering::Relaxed).saturating_add(settled);
-        let by_free_bytes = free.saturating_sub(self.options.free_bytes_min);
-        self.options.bytes_max.saturating_sub(kept).min(by_free_bytes)
+        let left = self.options.bytes_max.saturating_sub(kept);
+        let left = left.min(free.saturating_sub(self.options.free_bytes_min));
+        Room { left, whole: left + kept }
     }
 
     /// What the spool takes up.

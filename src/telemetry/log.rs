@@ -11,8 +11,9 @@ use tracing_subscriber::EnvFilter;
 
 /// The environment variable with the filter, as in `info,fanbridge::dispatch=debug`.
 const FILTER_VARIABLE: &str = "FANBRIDGE_LOG";
-/// What is logged if nobody asks for anything else. librdkafka reports every reconnect as `error`.
-const FILTER_DEFAULT: &str = "info,librdkafka=warn";
+/// What is logged if nobody asks for anything else. librdkafka reports every reconnect as `error`;
+/// the AWS SDK warns at every call that there are no credentials, which is told once here.
+const FILTER_DEFAULT: &str = "info,librdkafka=warn,aws_config=error";
 
 /// A log that cannot be set up.
 #[derive(Debug, thiserror::Error)]

@@ -9,4 +9,9 @@
 mod support;
 
 mod emulator;
+mod inlet;
 mod proxy;
+mod sqs;
+mod sqs_crash;
+mod sqs_durable;
+mod sqs_faults;

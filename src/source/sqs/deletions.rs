@@ -1,10 +1,10 @@
 //! Deletes what is durable, in batches that are full.
 //!
 //! All loops hand over what they have made durable, and go on receiving. What they bring is put
-//! together to calls of ten; less waits a moment for company. An entry or a call that failed is
-//! tried again a few times. One that is given up comes back after its time-out and is then known
-//! as a duplicate, so nothing here can lose or repeat an event. Bounded: when too much waits, the
-//! loops wait too.
+//! together to calls of ten; less waits a moment for company. An entry that failed is tried again a
+//! few times; after a call that failed as a whole the next one waits, by itself, until one succeeds.
+//! What is given up comes back after its time-out and is then known as a duplicate, so nothing here
+//! can lose or repeat an event. Bounded: when too much waits, the loops wait too.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -46,6 +46,8 @@ impl Deletions {
             again: Vec::new(),
             calls: JoinSet::new(),
             calls_max,
+            failures: 0,
+            not_before: Instant::now(),
             stop,
         };
         (Self(sender), tokio::spawn(deleter.run()))
@@ -68,15 +70,27 @@ struct Deletion {
     since: Instant,
 }
 
+/// What became of a call.
+#[derive(Default)]
+struct Outcome {
+    /// What is left to delete.
+    failed: Vec<Deletion>,
+    /// Whether the service answered at all.
+    answered: bool,
+}
+
 struct Deleter {
     source: Arc<Source>,
     incoming: mpsc::Receiver<Vec<ByteString>>,
     waiting: VecDeque<Deletion>,
     /// Those that failed, and when they are due again.
     again: Vec<(Instant, Deletion)>,
-    /// Calls under way; each returns what must be tried again.
-    calls: JoinSet<Vec<Deletion>>,
+    calls: JoinSet<Outcome>,
     calls_max: usize,
+    /// Calls in a row that failed as a whole.
+    failures: u32,
+    /// When the next call may begin.
+    not_before: Instant,
     stop: CancellationToken,
 }
 
@@ -92,12 +106,12 @@ impl Deleter {
                     Some(receipts) => self.take(receipts),
                     None => open = false,
                 },
-                Some(failed) = self.calls.join_next(), if !self.calls.is_empty() => {
+                Some(outcome) = self.calls.join_next(), if !self.calls.is_empty() => {
                     // A call that panicked deleted nothing that anybody counts on.
-                    self.try_again(failed.unwrap_or_default());
+                    self.try_again(outcome.unwrap_or_default());
                 }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
-                () = self.stop.cancelled(), if open && !self.again.is_empty() => self.give_up(),
+                () = self.stop.cancelled(), if !self.again.is_empty() || self.failures > 0 => self.give_up(),
             }
         }
     }
@@ -114,7 +128,7 @@ impl Deleter {
             self.waiting.push_front(deletion);
         }
         let hurried = !open || self.stop.is_cancelled();
-        while self.calls.len() < self.calls_max {
+        while self.calls.len() < self.calls_at_once() && now >= self.not_before {
             let due = self.waiting.front().is_some_and(|oldest| hurried || now >= oldest.since + COMPANY);
             if self.waiting.len() < BATCH_MAX && !due {
                 return;
@@ -127,28 +141,45 @@ impl Deleter {
     /// When something is to be done without anybody's asking.
     fn next_due(&self) -> Option<Instant> {
         let again = self.again.iter().map(|(due, _)| *due);
-        let lonely = self.waiting.front().map(|oldest| oldest.since + COMPANY);
-        again.chain(lonely.filter(|_| self.calls.len() < self.calls_max)).min()
+        let lonely = self.waiting.front().map(|oldest| (oldest.since + COMPANY).max(self.not_before));
+        again.chain(lonely.filter(|_| self.calls.len() < self.calls_at_once())).min()
     }
 
-    fn try_again(&mut self, failed: Vec<Deletion>) {
+    /// A service in trouble is asked by one call at a time.
+    fn calls_at_once(&self) -> usize {
+        if self.failures > 0 { 1 } else { self.calls_max }
+    }
+
+    fn try_again(&mut self, outcome: Outcome) {
+        let now = Instant::now();
+        if outcome.answered {
+            self.failures = 0;
+        } else if self.failures == 0 || self.calls.is_empty() {
+            // Those that were under way with the first one fail with it, and count once.
+            self.failures += 1;
+            self.not_before = now + backoff(self.failures);
+        }
         if self.stop.is_cancelled() {
             return;
         }
-        let now = Instant::now();
-        for deletion in failed.into_iter().filter(|deletion| deletion.attempts < ATTEMPTS_MAX) {
-            self.again.push((now + backoff(deletion.attempts), deletion));
-        }
+        let mut failed = outcome.failed;
+        failed.retain(|deletion| deletion.attempts < ATTEMPTS_MAX);
+        // One wait for all of them, so that they come back as a batch.
+        let wait = backoff(failed.iter().map(|deletion| deletion.attempts).max().unwrap_or(1));
+        let due = if outcome.answered { now + wait } else { self.not_before };
+        self.again.extend(failed.into_iter().map(|deletion| (due, deletion)));
     }
 
-    /// At a stop nobody waits for a service that is in trouble.
+    /// At a stop nobody waits for a service that is in trouble; what has not been tried is, once.
     fn give_up(&mut self) {
         self.again.clear();
+        self.failures = 0;
+        self.not_before = Instant::now();
     }
 }
 
-/// Deletes a batch; what failed and may yet succeed.
-async fn call(source: Arc<Source>, mut batch: Vec<Deletion>) -> Vec<Deletion> {
+/// Deletes a batch.
+async fn call(source: Arc<Source>, mut batch: Vec<Deletion>) -> Outcome {
     let Source { queue, tally, condition, .. } = &*source;
     let receipts: Vec<&str> = batch.iter().map(|deletion| &*deletion.receipt).collect();
     tally.called(Action::Delete);
@@ -169,13 +200,13 @@ async fn call(source: Arc<Source>, mut batch: Vec<Deletion>) -> Vec<Deletion> {
                     failed.push(deletion);
                 }
             }
-            failed
+            Outcome { failed, answered: true }
         }
         Err(trouble) => {
             tally.failed(trouble.reason);
             tally.not_deleted(trouble.reason, batch.len());
             condition.trouble(Action::Delete, &trouble);
-            batch
+            Outcome { failed: batch, answered: false }
         }
     }
 }

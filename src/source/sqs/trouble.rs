@@ -1,7 +1,10 @@
 //! What is wrong when a call fails, in a word for the metrics and a sentence for people.
 
+use std::error::Error;
+
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sqs::config::http::HttpResponse;
-use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
 use super::queue::{Action, Queue};
 use crate::aws::credentials_problem;
@@ -23,7 +26,7 @@ impl Trouble {
     /// a few seconds.
     pub(super) async fn of<E>(error: &SdkError<E, HttpResponse>, action: Action, queue: &Queue) -> Self
     where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
+        E: ProvideErrorMetadata + Error + 'static,
     {
         let name = action.name();
         match error {
@@ -36,18 +39,16 @@ impl Trouble {
             SdkError::ResponseError(_) => {
                 Self::passing("malformed_answer", format!("the answer to {name} makes no sense"))
             }
-            SdkError::DispatchFailure(failure) if failure.is_timeout() || failure.is_io() => Self::passing(
-                "connection",
-                format!("no connection to the service: {}", Shown(&DisplayErrorContext(error).to_string())),
-            ),
-            // The request did not get as far as the network.
-            _ => match credentials_problem(queue.settings()).await {
-                Some(problem) => Self::lasting("credentials", problem),
-                None => Self::lasting(
-                    "request",
-                    format!("{name} cannot be sent: {}", Shown(&DisplayErrorContext(error).to_string())),
-                ),
-            },
+            _ if concerns_credentials(error) => {
+                let problem = credentials_problem(queue.settings()).await;
+                // They may have come between the call and the question.
+                let problem = problem.unwrap_or_else(|| "there were no AWS credentials a moment ago".into());
+                Self::lasting("credentials", problem)
+            }
+            SdkError::DispatchFailure(_) => {
+                Self::passing("connection", format!("{name} does not get through: {}", causes(error)))
+            }
+            _ => Self::lasting("request", format!("{name} cannot be sent: {}", causes(error))),
         }
     }
 
@@ -117,6 +118,20 @@ impl Trouble {
     fn lasting(reason: &'static str, advice: String) -> Self {
         Self { reason, advice, passing: false }
     }
+}
+
+fn concerns_credentials(error: &(dyn Error + 'static)) -> bool {
+    chain(error).any(|cause| cause.is::<CredentialsError>())
+}
+
+/// An error with what caused it, as far as it may be shown.
+fn causes(error: &(dyn Error + 'static)) -> String {
+    let causes: Vec<_> = chain(error).map(ToString::to_string).collect();
+    Shown(&causes.join(": ")).to_string()
+}
+
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| <dyn Error>::source(*error))
 }
 
 /// What the service said.

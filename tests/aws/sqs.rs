@@ -1,0 +1,287 @@
+//! Queues as a way in: forms, identity, order, dead letters, and the number of calls.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::inlet::{AS_TESTER, DEADLINE, Inlet, encodings, events, texts};
+use crate::support::await_until;
+use crate::support::aws::{Aws, Message, messages};
+use crate::support::load::Delivery;
+use crate::support::proxy::Proxy;
+use crate::support::readers::file_events;
+use crate::support::servers;
+
+/// A line of `fanbridge types --format json`.
+#[derive(serde::Deserialize)]
+struct CatalogueType {
+    provider: String,
+    #[serde(rename = "type")]
+    name: String,
+    family: String,
+}
+
+/// One type of each family of Stream's; the one with the trap in its own.
+fn a_type_of_each_family(inlet: &Inlet) -> BTreeMap<String, String> {
+    let types = inlet.home.run_verb(&["types", "--format", "json"]);
+    let types: Vec<CatalogueType> = serde_json::from_str(&types).unwrap();
+    let mut sample: BTreeMap<String, String> = BTreeMap::new();
+    for known in types.into_iter().filter(|known| known.provider == "stream") {
+        if known.name == "flag.updated" || !sample.contains_key(&known.family) {
+            sample.insert(known.family, known.name);
+        }
+    }
+    assert!(sample.len() > 20 && sample.values().any(|name| name == "flag.updated"), "{sample:?}");
+    sample
+}
+
+#[test]
+fn each_form_of_a_message_lands_once_in_its_familys_topic_with_the_bytes_of_its_body() {
+    let Some(aws) = Aws::connect("the forms of a message") else { return };
+    let queue = aws.queue("forms", &[]);
+    let (wrapped, raw) = (aws.topic("wrapped", &[]), aws.topic("raw", &[]));
+    wrapped.subscribe(&queue, &[]);
+    raw.subscribe(&queue, &[("RawMessageDelivery", "true")]);
+    let inlet = Inlet::new(aws.endpoint(), &queue.url, "", "");
+
+    let mut expected = BTreeMap::new();
+    let mut sent = [Vec::new(), Vec::new(), Vec::new()];
+    for (family, event_type) in a_type_of_each_family(&inlet) {
+        for (way, messages) in sent.iter_mut().enumerate() {
+            for form in 0..3 {
+                // `Message` is what an envelope has too, but here it is an object.
+                let body = format!(
+                    "{{\n \"type\": {event_type:?}, \"about\": \"Notification\", \"Message\": {{\"way\": {way}, \"form\": {form}}},\
+                     \"big\": 1778198400000000001, \"note\": \"é \\ud83c\\udf9e 0.10\" }}"
+                );
+                let delivery = crate::support::signing::digest_id(body.as_bytes());
+                expected.insert(delivery, (format!("stream.{family}"), event_type.clone(), body.clone()));
+                messages.push(Message::new(encodings(&body)[form].clone()).with("Kind", "sample"));
+            }
+        }
+    }
+    queue.send(&sent[0]);
+    wrapped.publish(&sent[1]);
+    raw.publish(&sent[2]);
+
+    let bridge = inlet.start();
+    let arrivals = inlet.await_arrivals(expected.len(), DEADLINE);
+    queue.await_empty(DEADLINE);
+    assert_eq!(bridge.metric("fanbridge_events_total", &["source=\"queue\""]), expected.len() as f64);
+    bridge.stop();
+    assert_eq!(arrivals.len(), expected.len(), "each once");
+    for arrival in arrivals {
+        let (topic, event_type, body) = &expected[&arrival.id];
+        assert_eq!((&arrival.lane, &arrival.event_type), (topic, event_type));
+        assert_eq!(arrival.sha256, crate::support::signing::sha256(body.as_bytes()), "{event_type}");
+    }
+    assert_attributes(&file_events(&inlet.home.path("topics")), &wrapped.arn);
+    println!("{} messages in {} families", expected.len(), expected.len() / 9);
+}
+
+/// What stands beside a body travels along, by the way it came.
+fn assert_attributes(events: &[serde_json::Value], topic: &str) {
+    let has = |event: &serde_json::Value, name: &str| event.get(name).is_some();
+    for event in events {
+        assert_eq!((&event["intake"], &event["sqsreceivecount"]), (&"queue".into(), &"1".into()));
+        assert!(event["sqssenttime"].as_str().unwrap().ends_with('Z') && has(event, "sqsmessageid"));
+    }
+    let wrapped: Vec<_> = events.iter().filter(|event| has(event, "snsmessageid")).collect();
+    assert_eq!(wrapped.len(), events.len() / 3);
+    assert!(wrapped.iter().all(|event| event["snstopic"] == topic));
+    let named = events.iter().filter(|event| event.get("sqsattrkind") == Some(&"sample".into())).count();
+    assert_eq!(named, events.len() / 3 * 2, "an envelope holds its attributes inside");
+}
+
+#[test]
+fn the_same_event_by_webhook_and_by_queue_is_one_event() {
+    let Some(aws) = Aws::connect("one event by two channels") else { return };
+    let queue = aws.queue("twice", &[]);
+    let inlet = Inlet::new(aws.endpoint(), &queue.url, "", "");
+    let load = events("twice", 40);
+    let (by_webhook_first, by_queue_first) = load.split_at(20);
+    let bridge = inlet.start();
+    let post = |load: &[Delivery]| {
+        let mut client = bridge.client();
+        load.iter().map(|delivery| delivery.send(&mut client).unwrap().text()).collect::<Vec<_>>()
+    };
+
+    let answers = post(by_webhook_first);
+    assert!(answers.iter().all(|answer| answer.contains("accepted")), "{answers:?}");
+    queue.send(&messages(texts(&load)));
+    queue.await_empty(DEADLINE);
+    let answers = post(by_queue_first);
+    for (answer, delivery) in answers.iter().zip(by_queue_first) {
+        assert!(answer.contains("duplicate") && answer.contains(&delivery.id), "{answer}");
+    }
+    inlet.await_exactly(&load, &queue, DEADLINE);
+    let duplicates = bridge.metric("fanbridge_events_total", &["verdict=\"duplicate\""]);
+    assert_eq!(duplicates, load.len() as f64, "each once more by the other way");
+    bridge.stop();
+}
+
+#[test]
+fn a_message_of_no_use_becomes_a_dead_letter_and_is_deleted() {
+    let Some(aws) = Aws::connect("messages of no use") else { return };
+    let queue = aws.queue("useless", &[]);
+    let inlet = Inlet::new(aws.endpoint(), &queue.url, "", "");
+    let broken = &encodings("{\"type\":\"call.created\"}")[2];
+    let useless = ["!!!not base64!!!", "@@@", "null", "[{\"feed\":\"legacy\"}]", &broken[..24], "{\"a\":1}"];
+    queue.send(&messages(useless));
+    let bridge = inlet.start();
+    queue.await_empty(DEADLINE);
+    assert_eq!(bridge.metric("fanbridge_events_total", &["verdict=\"quarantined\""]), useless.len() as f64);
+    await_until("the dead letters are kept", DEADLINE, || {
+        (bridge.metric("fanbridge_dead_letters_kept", &[]) >= useless.len() as f64).then_some(())
+    });
+    assert_eq!(bridge.metric("fanbridge_dead_letters_kept", &["reason=\"bad_encoding\""]), 1.0);
+    bridge.stop();
+    assert!(inlet.arrivals().is_empty());
+}
+
+#[test]
+fn a_message_of_no_use_is_left_for_the_queues_own_redrive_if_told_so() {
+    let Some(aws) = Aws::connect("a queue's own redrive") else { return };
+    let dead = aws.queue("dead", &[]);
+    let queue = aws.queue("redriven", &[("RedrivePolicy", &dead.redrive_after(2))]);
+    let inlet = Inlet::new(aws.endpoint(), &queue.url, "visibility_timeout: 2s, on_malformed: redrive", "");
+    let load = events("redrive", 15);
+    queue.send(&messages(texts(&load)));
+    queue.send(&messages(["!!!not base64!!!", "null"]));
+    let bridge = inlet.start();
+    inlet.await_exactly(&load, &queue, DEADLINE);
+    let moved = dead.take(2, DEADLINE);
+    let bodies: BTreeSet<_> = moved.iter().map(|message| message.body().unwrap()).collect();
+    assert_eq!(bodies, BTreeSet::from(["!!!not base64!!!", "null"]));
+    assert_eq!(bridge.metric("fanbridge_events_total", &["verdict=\"quarantined\""]), 0.0, "never both");
+    assert_eq!(bridge.metric("fanbridge_sqs_messages_left_total", &[]), 4.0, "twice each");
+    assert_eq!(bridge.metric("fanbridge_sqs_messages_deleted_total", &[]), load.len() as f64);
+    bridge.stop();
+}
+
+#[test]
+fn the_order_of_each_group_of_a_fifo_queue_is_kept() {
+    let Some(aws) = Aws::connect("the order of a FIFO queue") else { return };
+    let queue = aws.queue("ordered.fifo", &[]);
+    let inlet = Inlet::new(aws.endpoint(), &queue.url, "", "");
+    let load: Vec<Delivery> = (0..300)
+        .map(|number| Delivery::new("call.created", &format!("default:{}", number % 5), number, 200))
+        .collect();
+    let in_groups = load.iter().zip(texts(&load));
+    let sent: Vec<_> =
+        in_groups.map(|(event, body)| Message::new(body).in_group(&event.key, &event.id)).collect();
+    queue.send(&sent);
+    let bridge = inlet.start();
+    inlet.await_exactly(&load, &queue, DEADLINE);
+    bridge.stop();
+
+    let mut arrivals = inlet.arrivals();
+    arrivals.sort_by_key(|arrival| arrival.sequence);
+    for key in 0..5 {
+        let key = format!("default:{key}");
+        let arrived = arrivals.iter().filter(|arrival| arrival.key.as_ref() == Some(&key));
+        let sent = load.iter().filter(|delivery| delivery.key == key);
+        assert!(
+            arrived.map(|arrival| &arrival.id).eq(sent.map(|delivery| &delivery.id)),
+            "the order of {key}"
+        );
+    }
+    let events = file_events(&inlet.home.path("topics"));
+    assert!(events.iter().all(|event| event["sqsgroupid"] == event["partitionkey"]));
+}
+
+#[test]
+fn a_backlog_takes_few_calls_and_an_idle_queue_one_loop() {
+    let Some(aws) = Aws::connect("the number of calls") else { return };
+    let queue = aws.queue("backlog", &[]);
+    let proxy = Proxy::before(aws.endpoint());
+    let load = events("backlog", 3000);
+    queue.send(&messages(texts(&load)));
+    let inlet = Inlet::new(&proxy.endpoint(), &queue.url, "receivers_max: 4", "");
+    let bridge = inlet.start();
+    inlet.await_exactly(&load, &queue, DEADLINE);
+    // A receive that brought nothing was there for the wait, not for a message.
+    let received = proxy.calls("ReceiveMessage");
+    let brought = received.iter().filter(|call| {
+        call.answer.as_ref().is_some_and(|answer| answer.body.windows(10).any(|text| text == b"\"Messages\""))
+    });
+    let calls = brought.count() + proxy.count("DeleteMessageBatch");
+    let each = calls as f64 / load.len() as f64;
+    println!("{calls} calls for {} messages, {each:.3} each", load.len());
+    assert!(each <= 0.22, "{each} calls for each message");
+    assert_eq!(proxy.count("ChangeMessageVisibilityBatch"), 0);
+    let max = bridge.metric("fanbridge_sqs_receivers", &[]);
+    assert!(max > 1.0, "the backlog had {max} loops");
+    await_until("one loop is left", DEADLINE, || {
+        (bridge.metric("fanbridge_sqs_receivers", &[]) == 1.0).then_some(())
+    });
+    bridge.stop();
+}
+
+#[test]
+fn a_stop_finishes_what_was_received_and_repeats_nothing() {
+    let Some(aws) = Aws::connect("a stop while a queue is read") else { return };
+    let queue = aws.queue("stopped", &[]);
+    let load = events("stopped", 4000);
+    queue.send(&messages(texts(&load)));
+    let inlet = Inlet::new(aws.endpoint(), &queue.url, "visibility_timeout: 10m", "");
+    let bridge = inlet.start();
+    inlet.await_arrivals(200, DEADLINE);
+    bridge.stop();
+    let (depth, arrived) = (queue.depth(), inlet.arrivals().len());
+    assert_eq!(depth.in_flight, 0, "{depth:?} with {arrived} published");
+    assert_eq!(depth.visible + arrived, load.len());
+    assert!(depth.visible > 0, "it was stopped amid the work");
+    let bridge = inlet.start();
+    inlet.await_exactly(&load, &queue, DEADLINE);
+    bridge.stop();
+}
+
+#[test]
+fn a_queue_reaches_kafka() {
+    let Some(aws) = Aws::connect("from a queue to Kafka") else { return };
+    let Some(brokers) = servers::kafka("from a queue to Kafka") else { return };
+    let queue = aws.queue("kafka", &[]);
+    let topic = format!("from-sqs-{}", std::process::id());
+    servers::create_topic(&brokers, &topic, &[]);
+    let inlet = Inlet::new(aws.endpoint(), &queue.url, "", "");
+    let file = inlet.home.path("fanbridge.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let lake = format!("  lake: {{ kafka: {{ brokers: \"{brokers}\" }}, topic: \"{topic}\" }}\n");
+    std::fs::write(&file, text + &lake).unwrap();
+    let load = events("kafka", 50);
+    queue.send(&messages(texts(&load)));
+    let bridge = inlet.home.start_under(&AS_TESTER);
+    await_until("everything is delivered", DEADLINE, || {
+        (bridge.metric("fanbridge_delivered_total", &["sink=\"lake\""]) >= load.len() as f64).then_some(())
+    });
+    queue.await_empty(DEADLINE);
+    bridge.stop();
+    let records = crate::support::readers::kafka(&brokers, &[&topic]);
+    let values: BTreeSet<_> = records.iter().map(|record| record.value.clone()).collect();
+    assert_eq!(values, load.iter().map(|delivery| delivery.body.clone()).collect());
+    assert_eq!(records.len(), load.len(), "each once");
+    assert!(records.iter().all(|record| record.header("ce_sqsreceivecount") == "1"));
+}
+
+/// How often the service says a message was received, as the event has it.
+#[test]
+fn the_receive_count_and_a_repeated_receipt_are_kept() {
+    let Some(aws) = Aws::connect("receive counts") else { return };
+    let queue = aws.queue("counted", &[("VisibilityTimeout", "1")]);
+    let load = events("counted", 3);
+    queue.send(&messages(texts(&load)));
+    for _ in 0..2 {
+        await_until("all three are received", DEADLINE, || {
+            (queue.receive(Duration::ZERO).len() == 3).then_some(())
+        });
+    }
+    let inlet = Inlet::new(aws.endpoint(), &queue.url, "", "");
+    let bridge = inlet.start();
+    inlet.await_exactly(&load, &queue, DEADLINE);
+    for event in file_events(&inlet.home.path("topics")) {
+        let count: u32 = event["sqsreceivecount"].as_str().unwrap().parse().unwrap();
+        assert!(count >= 3, "{count}");
+    }
+    assert!(bridge.metric("fanbridge_sqs_receive_count_sum", &[]) >= 9.0);
+    bridge.stop();
+}

@@ -94,7 +94,9 @@ fn summary(origin: &str, config: &Config) -> String {
         let to = match &sink.output {
             Output::Kafka(kafka) => format!("kafka {}", kafka.brokers),
             Output::Sns(sns) => {
-                format!("SNS in {}", sns.region.as_deref().unwrap_or("the region of the environment"))
+                let region = sns.region.as_deref().or(config.aws.region.as_deref());
+                let requests = counted(sns.requests_max, "request");
+                format!("sns {}, up to {requests} at once", region.unwrap_or("in the environment's region"))
             }
             Output::File(file) => format!("files in {}", file.dir.display()),
         };

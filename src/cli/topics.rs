@@ -4,6 +4,8 @@
 //! The bridge itself never creates a topic: what a broker would choose for it is seldom what its
 //! owner wants.
 
+mod sns;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use super::output::{Format, Rows};
 use super::{ConfigArgs, Exit, Failure, configuration};
 use crate::config::{Config, KafkaConfig, Output, SinkConfig};
 use crate::sink::kafka::{KafkaAdmin, KafkaAdminError, TopicShape};
+use crate::sink::sns::TopicProperties;
 
 /// How long a cluster may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,12 +36,18 @@ enum Verb {
     Apply {
         #[command(flatten)]
         plan: Plan,
-        /// How many partitions a new topic gets; the broker's default if left out
+        /// How many partitions a new topic of Kafka gets; the broker's default if left out
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
         partitions: Option<u16>,
-        /// How many replicas a new topic gets; the broker's default if left out
+        /// How many replicas a new topic of Kafka gets; the broker's default if left out
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
         replication: Option<u16>,
+        /// An attribute that a new topic of SNS gets, such as `KmsMasterKeyId=alias/events`
+        #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = sns::attribute)]
+        attributes: Vec<(String, String)>,
+        /// A tag that a new topic of SNS gets
+        #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = sns::pair)]
+        tags: Vec<(String, String)>,
     },
 }
 
@@ -55,24 +64,30 @@ struct Plan {
 }
 
 /// What a new topic gets.
-#[derive(Clone, Copy)]
 struct NewTopics {
     partitions: Option<u16>,
     replication: Option<u16>,
+    properties: TopicProperties,
 }
+
+/// What is known of each topic: `Some` if it existed, with its shape if it has one, nothing if it
+/// was missing, or why it could not be created.
+type States = BTreeMap<String, Result<Option<Option<TopicShape>>, String>>;
 
 /// A topic in the list.
 #[derive(Debug)]
 struct Line {
     sink: String,
     topic: String,
+    /// Of SNS: `standard` or `fifo`.
+    kind: Option<&'static str>,
     families: BTreeSet<String>,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    Exists(TopicShape),
+    Exists(Option<TopicShape>),
     Missing,
     Created,
     Failed(String),
@@ -88,14 +103,15 @@ enum State {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let (plan, new) = match &args.verb {
         Verb::Plan(plan) => (plan, None),
-        Verb::Apply { plan, partitions, replication } => {
-            (plan, Some(NewTopics { partitions: *partitions, replication: *replication }))
+        Verb::Apply { plan, partitions, replication, attributes, tags } => {
+            let properties = TopicProperties { attributes: attributes.clone(), tags: tags.clone() };
+            (plan, Some(NewTopics { partitions: *partitions, replication: *replication, properties }))
         }
     };
     let config = configuration(&plan.config)?;
     let mut lines = Vec::new();
     for sink in sinks(&config, plan.sink.as_deref())? {
-        lines.extend(look(&config, sink, new)?);
+        lines.extend(look(&config, sink, new.as_ref())?);
     }
     rows(&lines).print(plan.format)?;
     verdict(&lines)
@@ -113,10 +129,14 @@ fn sinks<'c>(config: &'c Config, only: Option<&str>) -> Result<Vec<&'c SinkConfi
 }
 
 /// The sink's topics as they are, after the missing ones were created if that is asked for.
-fn look(config: &Config, sink: &SinkConfig, new: Option<NewTopics>) -> Result<Vec<Line>, Failure> {
+fn look(config: &Config, sink: &SinkConfig, new: Option<&NewTopics>) -> Result<Vec<Line>, Failure> {
     let states = match &sink.output {
-        Output::File(_) | Output::Sns(_) => BTreeMap::new(),
+        Output::File(_) => BTreeMap::new(),
         Output::Kafka(kafka) => states(kafka, &names(config, sink), new)?,
+        Output::Sns(sns) => {
+            let properties = new.map(|new| &new.properties);
+            block_on(sns::states(sns, &config.aws, &names(config, sink), properties))?
+        }
     };
     let lines = config.topics(sink).into_iter().map(|topic| {
         let state = states.get(&topic.name).map_or(State::Directory, |found| match found {
@@ -126,7 +146,8 @@ fn look(config: &Config, sink: &SinkConfig, new: Option<NewTopics>) -> Result<Ve
             Err(problem) => State::Failed(problem.clone()),
         });
         let families = topic.from.into_iter().map(|(_, family, _)| family).collect();
-        Line { sink: sink.name.clone(), topic: topic.name, families, state }
+        let kind = matches!(sink.output, Output::Sns(_)).then(|| sns::kind(&topic.name));
+        Line { sink: sink.name.clone(), topic: topic.name, kind, families, state }
     });
     Ok(lines.collect())
 }
@@ -135,23 +156,18 @@ fn names(config: &Config, sink: &SinkConfig) -> Vec<String> {
     config.topics(sink).into_iter().map(|topic| topic.name).collect()
 }
 
-/// What is known of each topic: its shape if it existed, nothing if it was missing, or why it
-/// could not be created.
-fn states(
-    kafka: &KafkaConfig,
-    names: &[String],
-    new: Option<NewTopics>,
-) -> Result<BTreeMap<String, Result<Option<TopicShape>, String>>, Failure> {
+/// The states of a cluster's topics.
+fn states(kafka: &KafkaConfig, names: &[String], new: Option<&NewTopics>) -> Result<States, Failure> {
     let admin = KafkaAdmin::new(kafka, TIMEOUT)?;
     let existing = admin.topics()?;
     let mut states: BTreeMap<_, _> =
-        names.iter().map(|name| (name.clone(), Ok(existing.get(name).copied()))).collect();
+        names.iter().map(|name| (name.clone(), Ok(existing.get(name).copied().map(Some)))).collect();
     let missing: Vec<&str> =
         names.iter().filter(|name| !existing.contains_key(*name)).map(String::as_str).collect();
-    if let Some(NewTopics { partitions, replication }) = new
+    if let Some(NewTopics { partitions, replication, .. }) = new
         && !missing.is_empty()
     {
-        let created = block_on(async { Ok(admin.create(&missing, partitions, replication).await?) })?;
+        let created = block_on(async { Ok(admin.create(&missing, *partitions, *replication).await?) })?;
         for (name, problem) in created {
             if let Some(problem) = problem {
                 states.insert(name, Err(problem));
@@ -173,10 +189,10 @@ impl From<KafkaAdminError> for Failure {
 }
 
 fn rows(lines: &[Line]) -> Rows {
-    let mut rows = Rows::new(&["sink", "topic", "state", "partitions", "replication", "families"]);
-    for Line { sink, topic, families, state } in lines {
+    let mut rows = Rows::new(&["sink", "topic", "state", "kind", "partitions", "replication", "families"]);
+    for Line { sink, topic, kind, families, state } in lines {
         let shape = match state {
-            State::Exists(shape) => Some(shape),
+            State::Exists(shape) => shape.as_ref(),
             _ => None,
         };
         let (word, problem) = match state {
@@ -187,7 +203,7 @@ fn rows(lines: &[Line]) -> Rows {
             State::Directory => ("directory", None),
         };
         rows.add(json!({
-            "sink": sink, "topic": topic, "state": word, "problem": problem, "families": families,
+            "sink": sink, "topic": topic, "state": word, "problem": problem, "kind": kind, "families": families,
             "partitions": shape.map(|shape| shape.partitions), "replication": shape.map(|shape| shape.replication),
         }));
     }
@@ -219,12 +235,18 @@ mod tests {
     use super::*;
 
     fn line(state: State) -> Line {
-        Line { sink: "lake".into(), topic: "t".into(), families: BTreeSet::from(["video".into()]), state }
+        Line {
+            sink: "lake".into(),
+            topic: "t".into(),
+            kind: None,
+            families: BTreeSet::from(["video".into()]),
+            state,
+        }
     }
 
     #[test]
     fn a_list_with_a_missing_or_refused_topic_fails_and_a_complete_one_does_not() {
-        let exists = || line(State::Exists(TopicShape { partitions: 3, replication: 1 }));
+        let exists = || line(State::Exists(Some(TopicShape { partitions: 3, replication: 1 })));
         assert!(verdict(&[exists(), line(State::Created), line(State::Directory)]).is_ok());
         let missing = verdict(&[exists(), line(State::Missing)]).expect_err("one is missing");
         assert_eq!(
@@ -238,8 +260,10 @@ mod tests {
 
     #[test]
     fn a_row_shows_a_topics_state_and_shape() {
-        let rows =
-            rows(&[line(State::Exists(TopicShape { partitions: 3, replication: 2 })), line(State::Missing)]);
+        let rows = rows(&[
+            line(State::Exists(Some(TopicShape { partitions: 3, replication: 2 }))),
+            line(State::Missing),
+        ]);
         let table = rows.render(Format::Table);
         assert!(table.contains("exists") && table.contains("missing") && table.contains("video"), "{table}");
     }

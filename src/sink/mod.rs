@@ -20,7 +20,7 @@ pub type Publication = Pin<Box<dyn Future<Output = Vec<Outcome>> + Send>>;
 pub const PASSING: [&str; 4] = ["held", "refused_in_company", "overtook", "producer_fatal"];
 
 /// Reasons after which the record may have arrived all the same.
-pub const PERHAPS_PUBLISHED: [&str; 3] = ["overtook", "producer_fatal", "timed_out"];
+pub const PERHAPS_PUBLISHED: [&str; 4] = ["overtook", "producer_fatal", "service_error", "timed_out"];
 
 /// Takes records out of the bridge.
 pub trait Sink: Send + Sync + 'static {

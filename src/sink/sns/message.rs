@@ -1,0 +1,235 @@
+//! A record as an SNS message (pure): a structured CloudEvent, the attributes that subscribers
+//! filter by, and for a FIFO topic the group and the id that the service recognises duplicates by.
+
+use sha2::{Digest, Sha256};
+
+use crate::event::{Event, Reason, Record};
+use crate::sink::envelope;
+
+/// What an attribute's type adds to a message's size.
+pub(super) const STRING: &str = "String";
+/// The longest message group id, by the service.
+const GROUP_CHARS_MAX: usize = 128;
+
+/// A record ready to be sent; its attributes stay with the record.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Message {
+    pub text: String,
+    /// Of a FIFO topic: what keeps its order, and what is not published twice.
+    pub fifo: Option<Fifo>,
+}
+
+/// What a FIFO topic asks of a message.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fifo {
+    pub group: String,
+    pub deduplication: String,
+}
+
+/// The message attributes of an event, none of them empty: SNS refuses empty ones.
+pub(super) fn attributes(event: &Event) -> impl Iterator<Item = (&'static str, &str)> {
+    let all = [
+        ("type", &*event.event_type),
+        ("source", &*event.source),
+        ("family", &*event.family),
+        ("provider", &*event.provider),
+        ("id", &*event.id),
+    ];
+    all.into_iter().filter(|(_, value)| !value.is_empty())
+}
+
+/// Writes the message for this record, as the sink of this name publishes it.
+///
+/// # Errors
+/// Why this record can never be published: characters that the service's XML cannot carry, or
+/// more than `bytes_max` bytes, attributes included.
+pub(super) fn message(record: &Record, sink: &str, bytes_max: usize) -> Result<Message, Reason> {
+    let event = &record.event;
+    let mut text = Vec::new();
+    envelope::structured(record, &mut text);
+    let text = String::from_utf8(text)
+        .map_err(|_| Reason { word: "xml_illegal", detail: "the body is not UTF-8".into() })?;
+    let illegal = xml_illegal(&text).or_else(|| attributes(event).find_map(|(_, value)| xml_illegal(value)));
+    if let Some(illegal) = illegal {
+        let detail =
+            format!("U+{:04X} cannot be sent: the service's XML has no such character", u32::from(illegal));
+        return Err(Reason { word: "xml_illegal", detail });
+    }
+    let attributes: usize =
+        attributes(event).map(|(name, value)| name.len() + STRING.len() + value.len()).sum();
+    let bytes = text.len() + attributes;
+    if bytes > bytes_max {
+        let detail = format!("{bytes} bytes with its attributes, `message_bytes_max` is {bytes_max}");
+        return Err(Reason { word: "too_large", detail });
+    }
+    let fifo = record.topic.ends_with(".fifo").then(|| fifo(event, sink));
+    Ok(Message { text, fifo })
+}
+
+/// The most bytes that the message of this record can have. A character of an attribute takes up
+/// to six in JSON (`\u001b`), and one more as a message attribute.
+pub(super) fn bytes_at_most(record: &Record) -> usize {
+    /// Names, quotes and braces of all attributes that every event has; times and the sequence.
+    const FRAME: usize = 1024;
+    let event = &record.event;
+    let optional = |text: &Option<bytestring::ByteString>| text.as_ref().map_or(0, |text| text.len());
+    let texts = event.id.len()
+        + event.source.len()
+        + event.event_type.len()
+        + event.provider.len()
+        + event.family.len()
+        + event.intake.len()
+        + optional(&event.key)
+        + optional(&event.subject)
+        + event.extensions.iter().map(|(name, value)| name.len() + value.len() + 1).sum::<usize>();
+    event.body.len() + FRAME + 7 * texts
+}
+
+/// The first character that XML 1.0 cannot carry: all but these control characters, and the last
+/// two of the basic plane.
+fn xml_illegal(text: &str) -> Option<char> {
+    // U+FFFE and U+FFFF are EF BF BE and EF BF BF: few texts have that first byte at all.
+    let suspicious = |byte: u8| byte == 0xef || (byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r'));
+    if !text.bytes().any(suspicious) {
+        return None;
+    }
+    let illegal =
+        |c: &char| matches!(c, '\u{fffe}' | '\u{ffff}') || (*c < ' ' && !matches!(c, '\t' | '\n' | '\r'));
+    text.chars().find(illegal)
+}
+
+/// The group is the partition key, so that a topic orders what the sink's lanes order. An event
+/// without a key is a group by itself, which holds nothing up.
+///
+/// Events are told apart by source and id together, so the deduplication id is made of both: the
+/// same id of two sources is two events. The sink's name is in it, too: two sinks that publish to
+/// one topic are meant to. It is the same for every repetition, after a restart and from a replica.
+fn fifo(event: &Event, sink: &str) -> Fifo {
+    let deduplication = hex_of(&[&event.source, &event.id, sink])[..32].to_owned();
+    let group = match event.key.as_deref() {
+        None => deduplication.clone(),
+        Some(key) if is_group(key) => key.to_owned(),
+        Some(key) => format!("sha256-{}", hex_of(&[key])),
+    };
+    Fifo { group, deduplication }
+}
+
+/// The service's own rule: 1 to 128 letters, digits and ASCII punctuation.
+fn is_group(key: &str) -> bool {
+    (1..=GROUP_CHARS_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// SHA-256 of texts, parted by `|`.
+fn hex_of(texts: &[&str]) -> String {
+    hex::encode(Sha256::digest(texts.join("|").as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Position;
+    use crate::event::tests::event;
+    use bytes::Bytes;
+
+    const TOPIC: &str = "arn:aws:sns:eu-west-1:111111111111:t";
+
+    fn record(topic: &str, body: &'static str) -> Record {
+        let mut event = event("default:abc");
+        event.body = Bytes::from_static(body.as_bytes());
+        Record { position: Position(7), topic: topic.into(), event }
+    }
+
+    fn refusal(record: &Record, bytes_max: usize) -> Option<&'static str> {
+        message(record, "lake", bytes_max).err().map(|reason| reason.word)
+    }
+
+    #[test]
+    fn the_text_is_a_structured_event_with_the_body_verbatim() {
+        let body = r#"{"n":12345678901234567890123,"c":"\u0001 tab:	 ü😀"}"#;
+        let made = message(&record(TOPIC, body), "lake", 1 << 18).expect("it can be sent");
+        assert!(made.text.ends_with(&format!(r#""data":{body}}}"#)), "{}", made.text);
+        assert_eq!(made.fifo, None);
+    }
+
+    #[test]
+    fn characters_that_xml_cannot_carry_are_refused_and_their_escapes_are_not() {
+        assert_eq!(refusal(&record(TOPIC, r#"{"a":"\ufffe\u0000 ￼"}"#), 1 << 18), None);
+        for body in ["{\"a\":\"\u{fffe}\"}", "{\"a\":\"\u{ffff}\"}"] {
+            assert_eq!(refusal(&record(TOPIC, body), 1 << 18), Some("xml_illegal"), "{body:?}");
+        }
+        let mut named = record(TOPIC, "{}");
+        named.event.id = "a\u{1b}b".into();
+        let reason = message(&named, "lake", 1 << 18).expect_err("an attribute is not escaped");
+        assert!(reason.word == "xml_illegal" && reason.detail.starts_with("U+001B"), "{reason:?}");
+    }
+
+    #[test]
+    fn the_bound_counts_text_and_attributes_to_the_byte() {
+        let record = record(TOPIC, "{}");
+        let text = message(&record, "lake", 1 << 18).expect("it can be sent").text.len();
+        let attributes: usize =
+            attributes(&record.event).map(|(name, value)| name.len() + 6 + value.len()).sum();
+        assert_eq!(refusal(&record, text + attributes), None);
+        assert_eq!(refusal(&record, text + attributes - 1), Some("too_large"));
+    }
+
+    #[test]
+    fn no_message_is_larger_than_its_estimate() {
+        let mut record = record(TOPIC, "{}");
+        for text in ["", "plain", "\u{1}\u{1}\"\"\\\\\u{7f}", "üüü"] {
+            let many: bytestring::ByteString = text.repeat(300).into();
+            for each in [&mut record.event.id, &mut record.event.source, &mut record.event.event_type] {
+                *each = many.clone();
+            }
+            record.event.subject = Some(many.clone());
+            record.event.key = Some(many.clone());
+            record.event.extensions = vec![(many.clone(), many.clone())];
+            let mut document = Vec::new();
+            envelope::structured(&record, &mut document);
+            let attributes: usize =
+                attributes(&record.event).map(|(name, value)| name.len() + 6 + value.len()).sum();
+            assert!(document.len() + attributes <= bytes_at_most(&record), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_attribute_is_left_out() {
+        let mut record = record(TOPIC, "{}");
+        record.event.family = "".into();
+        let names: Vec<_> = attributes(&record.event).map(|(name, _)| name).collect();
+        assert_eq!(names, ["type", "source", "provider", "id"]);
+    }
+
+    #[test]
+    fn a_fifo_message_has_its_key_as_group_or_the_keys_digest_where_it_cannot_be_one() {
+        let group = |key: Option<&str>| {
+            let mut record = record("arn:aws:sns:eu-west-1:111111111111:t.fifo", "{}");
+            record.event.key = key.map(Into::into);
+            message(&record, "lake", 1 << 18).expect("it can be sent").fifo.expect("a FIFO topic").group
+        };
+        assert_eq!(group(Some("default:abc/1!")), "default:abc/1!");
+        for key in ["", "a b", "schlüssel", &"k".repeat(129)] {
+            let group = group(Some(key));
+            assert!(group.starts_with("sha256-") && group.len() == 71, "{key:?}: {group}");
+        }
+        assert_eq!(group(Some(&"k".repeat(128))).len(), 128);
+        assert_eq!(group(None).len(), 32, "a group by itself");
+    }
+
+    #[test]
+    fn the_deduplication_id_is_of_source_id_and_sink_and_the_same_each_time() {
+        let id = |source: &'static str, id: &'static str, sink: &str, position: u64| {
+            let mut record = record("arn:aws:sns:eu-west-1:111111111111:t.fifo", "{}");
+            (record.event.source, record.event.id) = (source.into(), id.into());
+            record.position = Position(position);
+            message(&record, sink, 1 << 18).expect("it can be sent").fifo.expect("a FIFO topic").deduplication
+        };
+        let first = id("/stream/default", "1", "lake", 1);
+        // `printf '%s' '/stream/default|1|lake' | sha256sum | head -c32`
+        assert_eq!(first, "5bfcf97927f457c05b277192afa37672");
+        assert_eq!(id("/stream/default", "1", "lake", 99), first);
+        assert_ne!(id("/stream/other", "1", "lake", 1), first);
+        assert_ne!(id("/stream/default", "2", "lake", 1), first);
+        assert_ne!(id("/stream/default", "1", "billing", 1), first);
+    }
+}

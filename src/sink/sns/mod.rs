@@ -1,0 +1,146 @@
+//! SNS, at least once and in order per key: batches of up to ten records of different keys, in as
+//! many requests at once as the service bears.
+//!
+//! One task sends what the [desk](desk) lets leave and takes back what returns; [`Sink::publish`]
+//! only puts records on it. Invariant: while a record is on its way or is to be repeated, nothing
+//! behind it in its lane leaves. A request that may have been carried out is repeated, so that a
+//! record may arrive twice; a FIFO topic takes it once for five minutes.
+
+mod admin;
+mod desk;
+mod lanes;
+mod message;
+mod outcome;
+mod pace;
+mod request;
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio::task::{JoinHandle, JoinSet};
+
+pub use self::admin::{SnsAdmin, SnsAdminError, TopicProperties};
+use self::desk::Desk;
+use self::lanes::{Departure, Lanes};
+use self::outcome::Fate;
+use self::pace::Pace;
+use self::request::Publisher;
+use super::in_flight::InFlight;
+use super::{Publication, Sink};
+use crate::aws::{Aws, Patience};
+use crate::config::SnsSinkConfig;
+use crate::event::Record;
+
+/// The service answers within tens of milliseconds; a quarter of a megabyte over a slow line takes
+/// seconds. Tried once: the SDK would repeat a request while its lanes and all others know nothing
+/// of it, and only the desk knows which records may follow.
+const PATIENCE: Patience = Patience { attempt: Duration::from_secs(10), attempts: 1 };
+/// The most bytes of a batch on a topic whose own bound was not raised.
+const BATCH_BYTES_MAX: usize = 256 << 10;
+
+/// SNS topics of one region as a sink.
+pub struct SnsSink {
+    shared: Arc<Shared>,
+    driver: JoinHandle<()>,
+}
+
+struct Shared {
+    desk: Mutex<Desk>,
+    in_flight: Arc<InFlight>,
+    /// Something was put on the desk.
+    handed_over: Notify,
+}
+
+impl SnsSink {
+    /// Starts the sink of this name; connects and asks for credentials when there is something to
+    /// publish.
+    pub async fn new(name: &str, config: &SnsSinkConfig, aws: &Aws) -> Self {
+        let set_up = aws.client(config.region.as_deref(), PATIENCE).await;
+        let in_flight = Arc::new(InFlight::default());
+        let lanes = Lanes::new(config.message_bytes_max.max(BATCH_BYTES_MAX));
+        let pace = Pace::new(config.requests_max, RandomState::new().build_hasher().finish());
+        let shared = Arc::new(Shared {
+            desk: Mutex::new(Desk::new(lanes, pace, Arc::clone(&in_flight))),
+            in_flight,
+            handed_over: Notify::new(),
+        });
+        let publisher = Publisher {
+            client: aws_sdk_sns::Client::new(&set_up),
+            set_up,
+            sink: name.to_owned(),
+            message_bytes_max: config.message_bytes_max,
+        };
+        let driver = tokio::spawn(drive(Arc::clone(&shared), Arc::new(publisher)));
+        Self { shared, driver }
+    }
+}
+
+impl Sink for SnsSink {
+    fn publish(&self, batch: Vec<Arc<Record>>) -> Publication {
+        assert!(!self.driver.is_finished(), "the task that publishes has ended");
+        let claim = {
+            // Held from the ledger to the lanes: this is what keeps calls in order.
+            let mut desk = self.shared.desk();
+            let (number, claim) = self.shared.in_flight.open(&batch);
+            desk.hand_over(number, batch, message::bytes_at_most, Instant::now());
+            claim
+        };
+        self.shared.handed_over.notify_one();
+        Box::pin(claim)
+    }
+
+    fn complaint(&self) -> Option<String> {
+        assert!(!self.driver.is_finished(), "the task that publishes has ended");
+        self.shared.desk().complaint(Instant::now())
+    }
+}
+
+impl Drop for SnsSink {
+    /// Ends the task and with it its requests, which may have been carried out all the same.
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Shared {
+    /// A panic under this lock ends the task, and with that the process.
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sends what may leave and takes back what returns. As many tasks as there are requests.
+async fn drive(shared: Arc<Shared>, publisher: Arc<Publisher>) {
+    let mut requests: JoinSet<(Departure, Vec<Fate>)> = JoinSet::new();
+    loop {
+        let wake_at = {
+            let mut desk = shared.desk();
+            while let Some(departure) = desk.next(Instant::now()) {
+                let publisher = Arc::clone(&publisher);
+                requests.spawn(async move {
+                    let fates = publisher.publish(&departure).await;
+                    (departure, fates)
+                });
+            }
+            desk.wake_at()
+        };
+        tokio::select! {
+            Some(done) = requests.join_next() => {
+                let (departure, fates) = done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+                shared.desk().take_back(departure, fates, Instant::now());
+            }
+            () = shared.handed_over.notified() => {}
+            () = sleep_until(wake_at) => {}
+        }
+    }
+}
+
+async fn sleep_until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
+}

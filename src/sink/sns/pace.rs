@@ -1,0 +1,151 @@
+//! How many requests may be on their way at once (pure): fewer when the service asks for it, and
+//! more again while it takes what it gets.
+//!
+//! Additive increase, multiplicative decrease: a throttled request halves the number and is a pause
+//! for all lanes, not a retry of its records; each request that succeeds lets the number grow by
+//! its own inverse, so by one for each full round.
+
+use std::time::{Duration, Instant};
+
+/// The rests before the nth attempt: up to 20, 40, 80, 160, 320, 640, then 1,000 ms each. The last
+/// is below the two seconds within which a healed service has to be used again.
+const REST_FIRST: Duration = Duration::from_millis(20);
+const REST_MAX: Duration = Duration::from_secs(1);
+
+/// The state of one sink's requests.
+#[derive(Debug)]
+pub(super) struct Pace {
+    max: f64,
+    /// How many requests may be on their way.
+    limit: f64,
+    out: usize,
+    /// Nothing leaves before.
+    pause: Option<Instant>,
+    /// When the limit was last cut: what left before knows nothing of it.
+    cut: Option<Instant>,
+    /// Cuts since the last success.
+    cuts: u32,
+    jitter: u64,
+}
+
+impl Pace {
+    /// At its maximum. The seed makes rests differ between sinks and replicas.
+    pub fn new(requests_max: usize, seed: u64) -> Self {
+        let max = requests_max.max(1) as f64;
+        Self { max, limit: max, out: 0, pause: None, cut: None, cuts: 0, jitter: seed | 1 }
+    }
+
+    /// Whether another request may leave.
+    pub fn allows(&self, now: Instant) -> bool {
+        self.has_room() && self.pause.is_none_or(|until| until <= now)
+    }
+
+    /// When it is worth asking again, for something that could leave at `wanted`; never, if only a
+    /// request that comes back can make room.
+    pub fn allows_at(&self, wanted: Instant) -> Option<Instant> {
+        self.has_room().then(|| self.pause.map_or(wanted, |until| until.max(wanted)))
+    }
+
+    fn has_room(&self) -> bool {
+        self.out < self.limit as usize
+    }
+
+    /// Notes that a request leaves.
+    pub fn depart(&mut self) {
+        self.out += 1;
+    }
+
+    /// Notes that a request is back.
+    pub fn come_back(&mut self) {
+        self.out -= 1;
+    }
+
+    /// Notes that the service took what it got.
+    pub fn grow(&mut self) {
+        self.cuts = 0;
+        self.limit = (self.limit + 1.0 / self.limit).min(self.max);
+    }
+
+    /// Notes that the service is overloaded, as a request says that left at `departed`.
+    pub fn cut(&mut self, departed: Instant, now: Instant) {
+        if self.cut.is_some_and(|cut| departed <= cut) {
+            return;
+        }
+        self.cut = Some(now);
+        self.cuts = self.cuts.saturating_add(1);
+        self.limit = (self.limit / 2.0).max(1.0);
+    }
+
+    /// Lets nothing leave for a rest that grows with each cut.
+    pub fn pause(&mut self, now: Instant) {
+        let until = now + self.rest(self.cuts);
+        self.pause = Some(self.pause.map_or(until, |before| before.max(until)));
+    }
+
+    /// How long to rest after the nth failure in a row: between half and all of its step.
+    pub fn rest(&mut self, failures: u32) -> Duration {
+        let step = (REST_FIRST * (1 << failures.saturating_sub(1).min(6))).min(REST_MAX);
+        // Xorshift: enough for rests that do not fall together.
+        self.jitter ^= self.jitter << 13;
+        self.jitter ^= self.jitter >> 7;
+        self.jitter ^= self.jitter << 17;
+        step / 2 + (step / 2).mul_f64((self.jitter >> 11) as f64 / (1_u64 << 53) as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn throttling_halves_the_requests_once_for_all_that_left_before_it() {
+        let (mut pace, start) = (Pace::new(16, 7), Instant::now());
+        let later = |millis| start + Duration::from_millis(millis);
+        for _ in 0..16 {
+            pace.depart();
+            pace.cut(start, later(1));
+        }
+        assert_eq!(pace.limit, 8.0);
+        pace.cut(later(1), later(2));
+        assert_eq!(pace.limit, 8.0, "what left by the time of the cut knows nothing of it");
+        pace.cut(later(2), later(3));
+        assert_eq!(pace.limit, 4.0);
+        (4..20).for_each(|millis| pace.cut(later(millis), later(millis)));
+        assert_eq!(pace.limit, 1.0, "never none at all");
+    }
+
+    #[test]
+    fn each_full_round_of_successes_allows_one_more_up_to_the_maximum() {
+        let (mut pace, now) = (Pace::new(8, 7), Instant::now());
+        pace.cut(now, now);
+        (0..4).for_each(|_| pace.grow());
+        assert!((4.8..5.1).contains(&pace.limit), "{}", pace.limit);
+        (0..1000).for_each(|_| pace.grow());
+        assert_eq!(pace.limit, 8.0);
+    }
+
+    #[test]
+    fn nothing_leaves_in_a_pause_or_beyond_the_limit() {
+        let (mut pace, now) = (Pace::new(2, 7), Instant::now());
+        pace.depart();
+        assert!(pace.allows(now));
+        pace.cut(now, now);
+        assert!(!pace.allows(now));
+        assert_eq!(pace.allows_at(now), None, "only a request that comes back makes room");
+        pace.come_back();
+        pace.pause(now);
+        assert!(!pace.allows(now));
+        let again = pace.allows_at(now).expect("the pause ends");
+        assert!(again > now && again <= now + REST_FIRST && pace.allows(again));
+    }
+
+    #[test]
+    fn a_rest_doubles_with_each_failure_up_to_a_second_and_is_never_twice_the_same() {
+        let mut pace = Pace::new(1, 7);
+        for failures in 1..40 {
+            let step = (REST_FIRST * (1 << (failures - 1).min(6))).min(REST_MAX);
+            let (one, other) = (pace.rest(failures), pace.rest(failures));
+            assert!(one != other && one >= step / 2 && one <= step && other <= step, "{failures}: {one:?}");
+        }
+    }
+}

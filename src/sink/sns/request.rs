@@ -1,0 +1,133 @@
+//! One request: a batch in the SDK's words, and what its answer or its failure means.
+
+use std::error::Error;
+
+use aws_config::SdkConfig;
+use aws_sdk_sns::Client;
+use aws_sdk_sns::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_sns::operation::publish_batch::{PublishBatchError, PublishBatchOutput};
+use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
+
+use super::lanes::{Departure, Waiting};
+use super::message::{self, Message, STRING};
+use super::outcome::{self, Fate};
+use crate::aws::credentials_problem;
+use crate::event::{Event, Reason};
+
+/// What publishes.
+pub(super) struct Publisher {
+    pub client: Client,
+    pub set_up: SdkConfig,
+    pub sink: String,
+    pub message_bytes_max: usize,
+}
+
+impl Publisher {
+    /// Publishes a batch once. Returns the fate of each of its records.
+    pub async fn publish(&self, departure: &Departure) -> Vec<Fate> {
+        let mut fates = vec![Fate::Published; departure.records.len()];
+        let mut sent = Vec::with_capacity(departure.records.len());
+        let mut entries = Vec::with_capacity(departure.records.len());
+        for (index, Waiting { record, .. }) in departure.records.iter().enumerate() {
+            match message::message(record, &self.sink, self.message_bytes_max) {
+                Ok(message) => {
+                    entries.push(entry(index, message, &record.event));
+                    sent.push(index);
+                }
+                Err(reason) => fates[index] = Fate::Refused(reason),
+            }
+        }
+        if sent.is_empty() {
+            return fates;
+        }
+        let request = self.client.publish_batch().topic_arn(&*departure.topic);
+        let answer = request.set_publish_batch_request_entries(Some(entries)).send();
+        match Box::pin(answer).await {
+            Ok(answer) => note_entries(&answer, &sent, &mut fates),
+            Err(error) => {
+                let fate = self.fate_of_request(&error, sent.len()).await;
+                sent.into_iter().for_each(|index| fates[index] = fate.clone());
+            }
+        }
+        fates
+    }
+
+    async fn fate_of_request(&self, error: &SdkError<PublishBatchError>, records: usize) -> Fate {
+        let unclear = |word| Fate::Unclear(Reason { word, detail: innermost(error) });
+        match error {
+            SdkError::ServiceError(answer) => {
+                let (status, said) = (answer.raw().status().as_u16(), answer.err());
+                outcome::of_request(status, said.code(), said.message().unwrap_or_default(), records)
+            }
+            SdkError::DispatchFailure(_) if was_never_connected(error) => unclear("unreachable"),
+            SdkError::TimeoutError(_) | SdkError::ResponseError(_) => unclear("timed_out"),
+            SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => {
+                unclear("timed_out")
+            }
+            SdkError::DispatchFailure(failure)
+                if has_source::<hyper::Error>(failure.as_connector_error()) =>
+            {
+                unclear("timed_out")
+            }
+            // Nothing has left: no credentials, no region, an endpoint that does not exist.
+            _ => {
+                let problem = credentials_problem(&self.set_up).await;
+                let problem = problem
+                    .unwrap_or_else(|| format!("no request could be made: {}", DisplayErrorContext(error)));
+                Fate::Trouble(Reason { word: "credentials", detail: problem })
+            }
+        }
+    }
+}
+
+/// Fills in what the answer says of each entry.
+fn note_entries(answer: &PublishBatchOutput, sent: &[usize], fates: &mut [Fate]) {
+    for index in sent {
+        fates[*index] = Fate::Failed("the answer does not name this entry".into());
+    }
+    let known = |id: &str| id.parse().ok().filter(|index| sent.contains(index));
+    for done in answer.successful() {
+        if let Some(index) = done.id().and_then(known) {
+            fates[index] = Fate::Published;
+        }
+    }
+    for failed in answer.failed() {
+        if let Some(index) = known(failed.id()) {
+            let message = failed.message().unwrap_or_default();
+            fates[index] = outcome::of_entry(failed.code(), message, failed.sender_fault());
+        }
+    }
+}
+
+fn entry(index: usize, message: Message, event: &Event) -> PublishBatchRequestEntry {
+    let mut entry = PublishBatchRequestEntry::builder().id(index.to_string()).message(message.text);
+    for (name, value) in message::attributes(event) {
+        let value = MessageAttributeValue::builder().data_type(STRING).string_value(value).build();
+        entry = entry.message_attributes(name, value.expect("it has a type"));
+    }
+    if let Some(fifo) = message.fifo {
+        entry = entry.message_group_id(fifo.group).message_deduplication_id(fifo.deduplication);
+    }
+    entry.build().expect("it has an id and a message")
+}
+
+/// Whether no connection was made, so that nothing can have been published.
+fn was_never_connected(error: &(dyn Error + 'static)) -> bool {
+    let connecting = |error: &&(dyn Error + 'static)| {
+        error.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|error| error.is_connect())
+    };
+    sources(error).any(|error| connecting(&error))
+}
+
+fn has_source<E: Error + 'static>(error: Option<&(impl Error + 'static)>) -> bool {
+    error.is_some_and(|error| sources(error).any(|error| error.is::<E>()))
+}
+
+fn sources<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'e (dyn Error + 'static)| (**error).source())
+}
+
+/// The cause at the end of the chain, which is the one that says something.
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    sources(error).last().map_or_else(String::new, ToString::to_string)
+}

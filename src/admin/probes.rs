@@ -23,13 +23,18 @@ pub(super) async fn livez(State(admin): State<AdminState>) -> Result<&'static st
     }
 }
 
-/// A delivery can be stored. Want of room for the cursors alone leaves the bridge ready, and is told.
-pub(super) async fn readyz(State(admin): State<AdminState>) -> Result<&'static str, Problem> {
+/// A delivery can be stored. Want of room for the cursors, and sinks in trouble, leave the bridge
+/// ready, and are told.
+pub(super) async fn readyz(State(admin): State<AdminState>) -> Result<String, Problem> {
     if let Some(reason) = unready(&admin) {
         return Err(unavailable(reason));
     }
     let short = admin.opened.get().is_some_and(|opened| opened.state.shortage().is_some());
-    Ok(if short { OK_WITHOUT_ROOM } else { OK })
+    let first = if short { OK_WITHOUT_ROOM } else { OK };
+    let sinks = admin.health.sinks();
+    let degraded = sinks.iter().filter_map(|sink| Some((sink.name(), sink.trouble()?)));
+    let degraded = degraded.map(|(name, trouble)| format!("sink {name} is degraded: {trouble}\n"));
+    Ok(degraded.fold(first.to_owned(), |text, line| text + &line))
 }
 
 /// Recovery is over.

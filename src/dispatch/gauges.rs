@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use super::window::Window;
 use crate::event::{Position, Reason, Timestamp};
 use crate::health::SinkStatus;
-use crate::sink::{PASSING, PERHAPS_PUBLISHED};
+use crate::sink::{self, PASSING, PERHAPS_PUBLISHED};
 use crate::telemetry::{FloatGauge, LogLimit, Metrics, Shown, Sink, SinkReason};
 
 /// How long a sink may give no answer before it counts as degraded: more than a healthy one ever
@@ -76,14 +76,9 @@ impl Gauges {
     }
 
     /// Follows the sink into trouble and out of it; each change is one log line. A sink is in
-    /// trouble when a topic is held, and when it has given no answer for long: `silence` is how
-    /// long, and `complaint` what it says itself.
-    pub fn trouble(
-        &mut self,
-        window: &Window,
-        silence: Duration,
-        complaint: impl FnOnce() -> Option<String>,
-    ) {
+    /// trouble when a topic is held, when it has given no answer for long (`silence` is how long),
+    /// and when it says that it could not publish anything.
+    pub fn trouble(&mut self, window: &Window, silence: Duration, sink: &dyn sink::Sink) {
         let held = window.held().filter(|(_, reason)| !PASSING.contains(&reason.word));
         // Of several the same one every time, so that what is shown stays.
         let held = held.min_by_key(|(topic, _)| *topic);
@@ -91,9 +86,9 @@ impl Gauges {
             Some((topic, reason)) => Some((reason.word, format!("{topic}: {}", reason.detail))),
             None if silence >= SILENCE_MAX => {
                 let unknown = || format!("nothing confirmed for {} s", silence.as_secs());
-                Some(("no_answer", complaint().unwrap_or_else(unknown)))
+                Some(("no_answer", sink.complaint().unwrap_or_else(unknown)))
             }
-            None => None,
+            None => sink.obstacle().map(|obstacle| (obstacle.word, obstacle.detail)),
         };
         match found {
             Some((word, detail)) => self.degraded(word, &detail),

@@ -316,7 +316,7 @@ impl Dispatcher {
     fn note_trouble(&mut self) {
         let oldest = self.publications.front();
         let silence = oldest.map_or(Duration::ZERO, |oldest| oldest.since.max(self.answered).elapsed());
-        self.gauges.trouble(&self.window, silence, || self.sink.complaint());
+        self.gauges.trouble(&self.window, silence, &*self.sink);
     }
 
     /// Keeps a record that the sink refused for good, for the commit that passes it.

@@ -10,7 +10,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::event::{Outcome, Record};
+use crate::event::{Outcome, Reason, Record};
 
 /// The fate of a published batch: one outcome per record, in the batch's order.
 pub type Publication = Pin<Box<dyn Future<Output = Vec<Outcome>> + Send>>;
@@ -36,6 +36,12 @@ pub trait Sink: Send + Sync + 'static {
 
     /// What it complains about now, for people: asked when it has given no answer for a while.
     fn complaint(&self) -> Option<String> {
+        None
+    }
+
+    /// What keeps it from publishing anything, if it knows that without trying: asked also while
+    /// there is nothing to publish.
+    fn obstacle(&self) -> Option<Reason> {
         None
     }
 }

@@ -19,6 +19,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use aws_config::SdkConfig;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -30,9 +31,9 @@ use self::pace::Pace;
 use self::request::Publisher;
 use super::in_flight::InFlight;
 use super::{Publication, Sink};
-use crate::aws::{Aws, Patience};
+use crate::aws::{Aws, Patience, credentials_problem};
 use crate::config::SnsSinkConfig;
-use crate::event::Record;
+use crate::event::{Reason, Record};
 
 /// The service answers within tens of milliseconds; a quarter of a megabyte over a slow line takes
 /// seconds. Tried once: the SDK would repeat a request while its lanes and all others know nothing
@@ -41,10 +42,14 @@ const PATIENCE: Patience = Patience { attempt: Duration::from_secs(10), attempts
 /// The most bytes of a batch on a topic whose own bound was not raised.
 const BATCH_BYTES_MAX: usize = 256 << 10;
 
+/// How often it is asked for credentials until there are some.
+const CREDENTIALS_EVERY: Duration = Duration::from_secs(10);
+
 /// SNS topics of one region as a sink.
 pub struct SnsSink {
     shared: Arc<Shared>,
     driver: JoinHandle<()>,
+    credentials: JoinHandle<()>,
 }
 
 struct Shared {
@@ -52,11 +57,13 @@ struct Shared {
     in_flight: Arc<InFlight>,
     /// Something was put on the desk.
     handed_over: Notify,
+    /// There have not been any credentials since the start.
+    obstacle: Mutex<Option<Reason>>,
 }
 
 impl SnsSink {
-    /// Starts the sink of this name; connects and asks for credentials when there is something to
-    /// publish.
+    /// Starts the sink of this name; asks for credentials in the background, and connects when there
+    /// is something to publish.
     pub async fn new(name: &str, config: &SnsSinkConfig, aws: &Aws) -> Self {
         let set_up = aws.client(config.region.as_deref(), PATIENCE).await;
         let in_flight = Arc::new(InFlight::default());
@@ -66,7 +73,9 @@ impl SnsSink {
             desk: Mutex::new(Desk::new(lanes, pace, Arc::clone(&in_flight))),
             in_flight,
             handed_over: Notify::new(),
+            obstacle: Mutex::default(),
         });
+        let credentials = tokio::spawn(await_credentials(Arc::clone(&shared), set_up.clone()));
         let publisher = Publisher {
             client: aws_sdk_sns::Client::new(&set_up),
             set_up,
@@ -74,7 +83,7 @@ impl SnsSink {
             message_bytes_max: config.message_bytes_max,
         };
         let driver = tokio::spawn(drive(Arc::clone(&shared), Arc::new(publisher)));
-        Self { shared, driver }
+        Self { shared, driver, credentials }
     }
 }
 
@@ -96,11 +105,16 @@ impl Sink for SnsSink {
         assert!(!self.driver.is_finished(), "the task that publishes has ended");
         self.shared.desk().complaint(Instant::now())
     }
+
+    fn obstacle(&self) -> Option<Reason> {
+        self.shared.obstacle().clone()
+    }
 }
 
 impl Drop for SnsSink {
-    /// Ends the task and with it its requests, which may have been carried out all the same.
+    /// Ends the tasks and with them the requests, which may have been carried out all the same.
     fn drop(&mut self) {
+        self.credentials.abort();
         self.driver.abort();
     }
 }
@@ -109,6 +123,23 @@ impl Shared {
     /// A panic under this lock ends the task, and with that the process.
     fn desk(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn obstacle(&self) -> MutexGuard<'_, Option<Reason>> {
+        self.obstacle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says what is wrong while no request could be signed. Once one can, the requests tell.
+async fn await_credentials(shared: Arc<Shared>, set_up: SdkConfig) {
+    loop {
+        let problem = credentials_problem(&set_up).await;
+        let found = problem.is_none();
+        *shared.obstacle() = problem.map(|detail| Reason { word: "credentials", detail });
+        if found {
+            return;
+        }
+        tokio::time::sleep(CREDENTIALS_EVERY).await;
     }
 }
 

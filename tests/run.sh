@@ -51,13 +51,15 @@ if wants sinks || wants faults; then
     fi
     export KAFKA_BROKERS
 fi
-if wants aws; then
+if wants sinks || wants aws; then
     if [ -z "${AWS_ENDPOINT:-}" ]; then
         part emulator tests/servers/aws.sh start || exit 1
         AWS_ENDPOINT=$(tests/servers/aws.sh address)
         own_emulator=yes
     fi
-    export AWS_ENDPOINT
+    # The emulator takes any key; the machine's own credentials stay out of it.
+    export AWS_ENDPOINT AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
+    unset AWS_PROFILE AWS_SESSION_TOKEN
 fi
 export FANBRIDGE_TEST_SERVERS=required
 

@@ -15,3 +15,6 @@ mod sqs;
 mod sqs_crash;
 mod sqs_durable;
 mod sqs_faults;
+mod sns_faults;
+mod sns_out;
+mod sns_set_up;

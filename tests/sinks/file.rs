@@ -1,15 +1,11 @@
 //! The file sink against the contract, and across a restart.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use fanbridge::config::FileConfig;
 use fanbridge::event::Outcome;
 use fanbridge::sink::Sink;
 use fanbridge::sink::file::FileSink;
-use serde_json::value::RawValue;
 
 use crate::contract;
 use crate::seen::{Reader, Seen, record};
@@ -22,25 +18,10 @@ impl Reader for Files {
             std::fs::read_dir(self.0.join(topic)).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
         let text: String = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
-        let seen: Vec<_> = text.lines().map(parse).collect();
+        let seen: Vec<_> = text.lines().map(Seen::structured).collect();
         assert!(seen.len() >= count, "{} of {count}", seen.len());
         seen
     }
-}
-
-fn parse(line: &str) -> Seen {
-    let mut members: BTreeMap<String, Box<RawValue>> = serde_json::from_str(line).unwrap();
-    let body = match (members.remove("data"), members.remove("data_base64")) {
-        (Some(data), None) => data.get().to_owned().into(),
-        (None, Some(bytes)) => {
-            STANDARD.decode(serde_json::from_str::<String>(bytes.get()).unwrap()).unwrap().into()
-        }
-        both => panic!("exactly one of data and data_base64: {both:?}"),
-    };
-    let text = |raw: &RawValue| serde_json::from_str(raw.get()).unwrap_or_else(|_| raw.get().to_owned());
-    let attributes: BTreeMap<String, String> =
-        members.iter().map(|(name, raw)| (name.clone(), text(raw))).collect();
-    Seen { key: attributes.get("partitionkey").cloned(), attributes, body }
 }
 
 fn sink(dir: &Path) -> (FileSink, Files) {

@@ -6,14 +6,14 @@
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::client::Client;
-use super::{await_until, signing};
+use super::{await_until, aws, signing};
 
 /// How long a start may take: a debug build on a busy machine, replaying its spool.
 const START_DEADLINE: Duration = Duration::from_secs(30);
@@ -93,11 +93,16 @@ impl Home {
         Bridge { child, log: self.path("log"), http: self.http, admin: self.admin }
     }
 
-    /// Runs another verb against this home's configuration; what it wrote to stdout.
-    pub fn run_verb(&self, arguments: &[&str]) -> String {
+    /// Runs another verb against this home's configuration, however it ends.
+    pub fn try_verb(&self, arguments: &[&str]) -> Output {
         let config = self.path("fanbridge.yaml");
         let mut command = self.command(env!("CARGO_BIN_EXE_fanbridge"));
-        let output = command.args(arguments).arg("--config").arg(config).output().expect("the binary runs");
+        command.args(arguments).arg("--config").arg(config).output().expect("the binary runs")
+    }
+
+    /// The same of a verb that is to succeed; what it wrote to stdout.
+    pub fn run_verb(&self, arguments: &[&str]) -> String {
+        let output = self.try_verb(arguments);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?} ended with {}: {errors}", output.status);
         String::from_utf8(output.stdout).expect("a verb's output is text")
@@ -109,7 +114,13 @@ impl Home {
             .current_dir(self.dir.path())
             .stdin(Stdio::null())
             .env("STREAM_SECRET", signing::STREAM_SECRET)
-            .env("FASTPIX_SECRET", signing::FASTPIX_SECRET);
+            .env("FASTPIX_SECRET", signing::FASTPIX_SECRET)
+            // The machine's own credentials stay out of it, and so does its metadata service.
+            .env("AWS_ACCESS_KEY_ID", aws::ACCESS_KEY_ID)
+            .env("AWS_SECRET_ACCESS_KEY", aws::SECRET_ACCESS_KEY)
+            .env("AWS_CONFIG_FILE", "/dev/null")
+            .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+            .env("AWS_EC2_METADATA_DISABLED", "true");
         command
     }
 }

@@ -16,6 +16,7 @@ pub mod inject;
 pub mod load;
 pub mod oracle;
 pub mod proxy;
+pub mod published;
 pub mod readers;
 pub mod redis;
 pub mod rounds;

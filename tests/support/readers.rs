@@ -79,7 +79,11 @@ struct Structured<'a> {
     data_base64: Option<String>,
 }
 
-fn structured(topic: &str, line: &[u8]) -> Arrival {
+/// What a structured CloudEvent says, as one arrival in a lane.
+///
+/// # Panics
+/// When it is none.
+pub fn structured(topic: &str, line: &[u8]) -> Arrival {
     let event: Structured<'_> = serde_json::from_slice(line)
         .unwrap_or_else(|error| panic!("{topic}: {error} in {:?}", String::from_utf8_lossy(line)));
     assert_eq!(event.specversion, "1.0");

@@ -49,6 +49,8 @@ fn the_example_names_every_key_and_shows_its_default() {
         "KafkaTlsFile",
         "SaslFile",
         "OutputFile",
+        "AwsFile",
+        "SnsSinkFile",
     ];
     let definitions = blocks.iter().map(|name| &schema["$defs"][name]).chain([&schema]);
     let mut missing = BTreeSet::new();

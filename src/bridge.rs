@@ -30,11 +30,12 @@ use crate::sink::file::FileSink;
 use crate::sink::kafka::KafkaSink;
 use crate::sink::sns::SnsSink;
 use crate::source::connections::Connections;
+use crate::source::front::Front;
 use crate::source::http::{HttpLimits, serve};
+use crate::source::sns::TrustError;
 use crate::source::sqs::SqsSource;
 use crate::source::tls::{Tls, TlsError};
 use crate::source::types_seen::TypesSeen;
-use crate::source::webhook::Webhooks;
 use crate::source::{Intake, SourceIntake};
 use crate::spool::disk::RealDisk;
 use crate::spool::shared_window::SharedWindow;
@@ -69,6 +70,9 @@ pub enum BridgeError {
     /// The certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Nothing that SNS signs could be checked.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// A sink cannot be made from its configuration.
     #[error("sink `{name}` cannot be made")]
     Sink {
@@ -173,13 +177,14 @@ impl Bridge {
         let note_types = Arc::new(move |state: &State| write_down(&noted, state));
         admin_state.open(state.clone(), spool.clone(), readmit(&config), note_types);
         let intake = Intake::new(spool.clone(), config.selection, types.clone());
-        let mut webhooks = Vec::new();
+        let mut front = Front::new(intake.clone(), &config.http, &metrics);
         let (mut pollers, polling) = (JoinSet::new(), CancellationToken::new());
         for source in config.sources {
             let channel = source.channel.clone();
             let source = SourceIntake::new(source, &metrics);
             match channel {
-                Channel::Webhook | Channel::Sns(_) => webhooks.push(source),
+                Channel::Webhook => front.add_webhook(source),
+                Channel::Sns(topics) => front.add_sns(topics, source, &aws, &metrics).await?,
                 Channel::Sqs(queue) => {
                     let status = health.add_source(source.name());
                     let limits = config.http.body_limits();
@@ -189,8 +194,7 @@ impl Bridge {
                 }
             }
         }
-        let webhooks = Webhooks::new(&intake, webhooks, &config.http, &metrics);
-        let service = webhooks.before(webhooks.others());
+        let service = front.service();
         let connections = Connections::new("http", &metrics);
         let front = Task::spawn(|stop| serve(http, tls, limits, connections, service, stop));
         health.start();

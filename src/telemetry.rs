@@ -43,6 +43,7 @@ labels! {
     SourceCode { source, code }
     SourceFamilyVerdict { source, family, verdict }
     SourceReason { source, reason }
+    SourceOutcome { source, outcome }
     SourceSecret { source, secret }
     Reason { reason }
     SourceAction { source, action }
@@ -81,6 +82,11 @@ pub struct Metrics {
     pub keyless: Family<Source, Counter>,
     /// Queues that are read.
     pub sqs: SqsMetrics,
+    /// Fetches of the certificates that SNS signs with: `trusted`, `untrusted`, `unavailable`.
+    pub sns_certificates: Family<SourceOutcome, Counter>,
+    /// Requests to confirm a subscription (`confirmed`, `failed`, `refused`), and notices that one
+    /// has `ended`.
+    pub sns_subscriptions: Family<SourceOutcome, Counter>,
     /// Records a sink has for good.
     pub delivered: Family<SinkFamily, Counter>,
     /// From arrival to the sink's confirmation.
@@ -147,6 +153,8 @@ impl Metrics {
             id_reuse: Family::default(),
             keyless: Family::default(),
             sqs: SqsMetrics::new(),
+            sns_certificates: Family::default(),
+            sns_subscriptions: Family::default(),
             delivered: Family::default(),
             delivery_duration: Family::new_with_constructor(slow),
             sink_lag: Family::default(),
@@ -204,6 +212,10 @@ impl Metrics {
         r.register_with_unit("clock_skew", skew, Unit::Seconds, self.clock_skew.clone());
         r.register("id_reuse", "An unsigned id seen again with another signed body", self.id_reuse.clone());
         r.register("events_without_key", "Accepted events that carry no partition key", self.keyless.clone());
+        let fetches = "Fetches of SNS signing certificates, by outcome";
+        r.register("sns_certificate_fetches", fetches, self.sns_certificates.clone());
+        let changes = "SNS subscriptions confirmed, failed, refused and ended";
+        r.register("sns_subscriptions", changes, self.sns_subscriptions.clone());
     }
 
     fn register_sinks(&self, r: &mut Registry) {

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Runs the whole test suite, or the parts named as arguments, and says how long each part took.
 #
-# Parts: lint, unit, tidy, config, front, spool, state, replicas, sinks, aws, faults. A Kafka broker and an
+# Parts: lint, unit, tidy, config, front, sns, spool, state, replicas, sinks, aws, faults. A Kafka broker and an
 # emulator of SQS and SNS are started, unless KAFKA_BROKERS and AWS_ENDPOINT name ones that run.
 # Here a test that finds no server fails; a plain `cargo test` skips it and says so.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-all_parts=(lint unit tidy config front spool state replicas sinks aws faults)
+all_parts=(lint unit tidy config front sns spool state replicas sinks aws faults)
 parts=("$@")
 [ ${#parts[@]} -gt 0 ] || parts=("${all_parts[@]}")
 
@@ -66,7 +66,7 @@ export FANBRIDGE_TEST_SERVERS=required
 part build cargo test --locked --no-run || exit 1
 wants lint && part lint make lint
 wants unit && part unit cargo test --locked --lib --bins
-for name in tidy config front spool state replicas sinks aws faults; do
+for name in tidy config front sns spool state replicas sinks aws faults; do
     wants "$name" && part "$name" cargo test --locked --test "$name" -- --nocapture
 done
 

@@ -9,7 +9,7 @@ const CODE_LINES_MAX: usize = 330;
 
 /// A crate or module, and the only places under `src/` that may name it.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("axum", &["source/webhook.rs", "source/http.rs", "admin/"]),
+    ("axum", &["source/front.rs", "admin/"]),
     ("rdkafka", &["sink/kafka"]),
     ("redb", &["spool/state"]),
     ("redis", &["spool/shared_window/"]),

@@ -118,6 +118,7 @@ pub(super) fn failure(error: BridgeError) -> Failure {
         BridgeError::Spool(SpoolError::Locked(_)) => Exit::Temporary,
         BridgeError::Spool(SpoolError::NewerFormat { .. })
         | BridgeError::Tls(_)
+        | BridgeError::Trust(_)
         | BridgeError::Sink { .. } => Exit::Config,
         BridgeError::Spool(SpoolError::Io { .. })
         | BridgeError::State(_)

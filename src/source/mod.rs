@@ -5,16 +5,19 @@
 //! selection, so whoever holds one may acknowledge. Sources know nothing of sinks.
 
 mod backoff;
+mod answer;
 mod body;
 pub mod connections;
 mod framing;
+pub mod front;
 pub mod http;
 pub mod problem;
+pub mod sns;
 pub mod sqs;
 mod tally;
 pub mod tls;
 pub mod types_seen;
-pub mod webhook;
+mod webhook;
 mod wire;
 
 use std::sync::Arc;

@@ -11,10 +11,10 @@ use fanbridge::config::{Channel, HttpConfig, SourceConfig, TlsConfig};
 use fanbridge::provider::{SigningSecret, builtin_named};
 use fanbridge::selection::Selection;
 use fanbridge::source::connections::Connections;
+use fanbridge::source::front::Front as Routes;
 use fanbridge::source::http::{HttpLimits, serve};
 use fanbridge::source::tls::Tls;
 use fanbridge::source::types_seen::TypesSeen;
-use fanbridge::source::webhook::Webhooks;
 use fanbridge::source::{Intake, SourceIntake};
 use fanbridge::spool::disk::{Disk, DiskFile, DiskLock, Free, RealDisk};
 use fanbridge::spool::{Spool, SpoolOptions};
@@ -96,10 +96,11 @@ impl Front {
         let intake = Intake::new(spool, setting.selection, types.clone());
         let sources =
             [("stream", "stream", Some(SECRET)), ("fastpix", "fastpix", None), ("mute", "stream", None)];
-        let sources = sources
-            .map(|(name, provider, secret)| SourceIntake::new(source(name, provider, secret), &metrics));
-        let webhooks = Webhooks::new(&intake, sources.into(), &setting.http, &metrics);
-        let service = webhooks.before(webhooks.others());
+        let mut routes = Routes::new(intake, &setting.http, &metrics);
+        for (name, provider, secret) in sources {
+            routes.add_webhook(SourceIntake::new(source(name, provider, secret), &metrics));
+        }
+        let service = routes.service();
 
         let listener = TcpListener::bind(setting.http.listen).await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,0 +1,225 @@
+//! What every source that listens shares: the bounds of a delivery, and how its fate is answered.
+//!
+//! One place says which refusal is which status, and one document says what became of a delivery.
+//! The reason for a refusal goes to the metrics and not to the caller.
+
+use std::pin::Pin;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body::Body;
+
+use super::body::{self, BodyBounds, BodyError, Memory, Share};
+use super::http::catch_panic;
+use super::problem::{closing, problem};
+use super::{Answer, Intake, SourceIntake, Unavailable};
+use crate::config::HttpConfig;
+use crate::event::{Delivery, Timestamp};
+use crate::provider::{BodyLimits, Refusal};
+
+/// Asks for a name and a password (RFC 7617).
+const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Basic realm="fanbridge""#);
+
+/// What deliveries may cost, whichever source they are for.
+#[derive(Debug)]
+pub(super) struct Bounds {
+    body: BodyBounds,
+    /// What a body may become.
+    pub inflate: BodyLimits,
+    /// From the body's last byte to the answer.
+    ack_timeout: Duration,
+    memory: Memory,
+}
+
+impl Bounds {
+    pub(super) fn new(config: &HttpConfig) -> Self {
+        Self {
+            body: BodyBounds {
+                bytes_max: config.body_bytes_max,
+                timeout: config.body_timeout,
+                bytes_per_second_min: config.body_bytes_per_second_min,
+            },
+            inflate: config.body_limits(),
+            ack_timeout: config.ack_timeout,
+            memory: Memory::new(config.in_flight_bytes_max),
+        }
+    }
+
+    /// Takes a delivery in; with it comes its body's share of the memory.
+    ///
+    /// # Errors
+    /// Before the body is read if it could not be stored, and as soon as it is beyond a bound.
+    pub(super) async fn read<B: Body<Data = Bytes>>(
+        &self,
+        intake: &Intake,
+        request: Request<B>,
+    ) -> Result<(Delivery, Share<'_>), Refused> {
+        let arrived = Timestamp::from(SystemTime::now());
+        intake.accepting()?;
+        let (head, body) = request.into_parts();
+        let (body, share) = body::read(body, &self.body, &self.memory).await?;
+        Ok((Delivery { headers: head.headers, body, arrived }, share))
+    }
+
+    /// Does what a delivery takes, for as long as its sender waits.
+    ///
+    /// At the time-out an append that was begun goes on, and the event may be stored: the sender's
+    /// next attempt is then a duplicate.
+    pub(super) async fn in_time(
+        &self,
+        taken: impl Future<Output = Result<Received, Refused>>,
+    ) -> Result<Received, Refused> {
+        let taken = tokio::time::timeout(self.ack_timeout, taken);
+        taken.await.unwrap_or(Err(Refused::Unavailable("ack_timeout")))
+    }
+}
+
+/// A delivery that gets a 200.
+pub(super) enum Received {
+    /// An authentic one; this became of it.
+    Answer(Answer),
+    /// One that carries no event; the word says what it was instead.
+    Other(&'static str),
+}
+
+/// A delivery that does not. The words are for the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    Undecodable(&'static str),
+    Unauthenticated(&'static str),
+    /// The same, and the peer is asked for a name and password.
+    Challenged(&'static str),
+    Forbidden(&'static str),
+    TooSlow,
+    TooLarge(&'static str),
+    UnsupportedEncoding,
+    Unavailable(&'static str),
+    Panicked,
+}
+
+/// Answers a delivery with its fate, whatever happens on the way there, and counts it.
+pub(super) async fn answer<B: From<Bytes>>(
+    source: &SourceIntake,
+    receive: Pin<&mut impl Future<Output = Result<Received, Refused>>>,
+) -> Response<B> {
+    let started = Instant::now();
+    let received = catch_panic(receive).await;
+    let response = match received.unwrap_or(Err(Refused::Panicked)) {
+        Ok(received) => {
+            source.tally.acknowledged(started.elapsed());
+            acknowledgement(&received)
+        }
+        Err(refused) => {
+            source.tally.refused(refused.reason());
+            refused.response()
+        }
+    };
+    source.tally.answered(response.status());
+    response
+}
+
+impl From<BodyError> for Refused {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge => Self::TooLarge("body_bytes"),
+            BodyError::TooSlow => Self::TooSlow,
+            BodyError::NoMemory => Self::Unavailable("in_flight_bytes"),
+            BodyError::Broken => Self::Undecodable("broken_body"),
+        }
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Unauthenticated(reason) => Self::Unauthenticated(reason),
+            Refusal::Undecodable(reason) => Self::Undecodable(reason),
+            Refusal::UnsupportedEncoding => Self::UnsupportedEncoding,
+            Refusal::TooLarge => Self::TooLarge("inflated_bytes"),
+        }
+    }
+}
+
+impl From<Unavailable> for Refused {
+    fn from(unavailable: Unavailable) -> Self {
+        match unavailable {
+            Unavailable::Later(reason) => Self::Unavailable(reason),
+            Unavailable::TooLarge => Self::TooLarge("spool"),
+        }
+    }
+}
+
+impl Refused {
+    /// Why, for the metrics.
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Undecodable(reason)
+            | Self::Unauthenticated(reason)
+            | Self::Challenged(reason)
+            | Self::Forbidden(reason)
+            | Self::TooLarge(reason)
+            | Self::Unavailable(reason) => reason,
+            Self::TooSlow => "body_timeout",
+            Self::UnsupportedEncoding => "unsupported_encoding",
+            Self::Panicked => "panic",
+        }
+    }
+
+    /// The one place where a refusal becomes a status.
+    ///
+    /// What may be refused before the body was read to its end closes the connection: the rest of
+    /// the body is not worth reading to get at a next request.
+    fn response<B: From<Bytes>>(self) -> Response<B> {
+        match self {
+            Self::Undecodable(reason) => {
+                problem(StatusCode::BAD_REQUEST, format_args!("the body cannot be decoded: {reason}"))
+            }
+            Self::Unauthenticated(_) => unauthenticated(),
+            Self::Challenged(_) => {
+                let mut response = unauthenticated();
+                response.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
+                response
+            }
+            Self::Forbidden(_) => problem(StatusCode::FORBIDDEN, "the delivery is not accepted"),
+            Self::TooSlow => closing(problem(StatusCode::REQUEST_TIMEOUT, "the body arrives too slowly")),
+            Self::TooLarge(_) => closing(problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large")),
+            Self::UnsupportedEncoding => {
+                problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a body may be plain or gzip")
+            }
+            Self::Unavailable(_) => {
+                closing(problem(StatusCode::SERVICE_UNAVAILABLE, "the delivery cannot be stored now"))
+            }
+            Self::Panicked => {
+                closing(problem(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here"))
+            }
+        }
+    }
+}
+
+fn unauthenticated<B: From<Bytes>>() -> Response<B> {
+    problem(StatusCode::UNAUTHORIZED, "the delivery cannot be authenticated")
+}
+
+/// `{"verdict":"accepted","id":"…"}`, or `{"verdict":"probe"}`.
+fn acknowledgement<B: From<Bytes>>(received: &Received) -> Response<B> {
+    let document = match received {
+        Received::Other(word) => Bytes::from(format!(r#"{{"verdict":"{word}"}}"#)),
+        Received::Answer(answer) => {
+            let verdict = answer.verdict.as_str();
+            // Exact, unless the id needs escaping.
+            let size = r#"{"verdict":"","id":""}"#.len() + verdict.len() + answer.id.len();
+            let mut document = Vec::with_capacity(size);
+            document.extend_from_slice(br#"{"verdict":""#);
+            document.extend_from_slice(verdict.as_bytes());
+            document.extend_from_slice(br#"","id":"#);
+            serde_json::to_writer(&mut document, &*answer.id).expect("text can be written to memory");
+            document.push(b'}');
+            document.into()
+        }
+    };
+    let mut response = Response::new(B::from(document));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

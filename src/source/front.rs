@@ -1,0 +1,131 @@
+//! The public paths: `/in/{source}` for every source that listens; every other path is 404.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::any;
+use http::header::ALLOW;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use prometheus_client::metrics::counter::Counter;
+use tower::{Service, ServiceExt, service_fn};
+
+use super::answer::Bounds;
+use super::problem::problem;
+use super::sns::{SnsSource, TrustError};
+use super::webhook::Webhook;
+use super::{Intake, SourceIntake};
+use crate::aws::Aws;
+use crate::config::{HttpConfig, SnsSourceConfig};
+use crate::telemetry::{Metrics, SourceCode};
+
+/// The name that stands for no source in the metrics.
+const NO_SOURCE: &str = "none";
+
+/// The ways in that are being laid out.
+pub struct Front {
+    intake: Intake,
+    bounds: Arc<Bounds>,
+    strays: Counter,
+    by_path: HashMap<String, Way>,
+}
+
+/// One source's way in.
+#[derive(Clone)]
+enum Way {
+    Webhook(Arc<Webhook>),
+    Sns(Arc<SnsSource>),
+}
+
+impl Front {
+    /// A front without sources.
+    pub fn new(intake: Intake, config: &HttpConfig, metrics: &Metrics) -> Self {
+        let strays = SourceCode { source: NO_SOURCE.into(), code: StatusCode::NOT_FOUND.as_str().into() };
+        let strays = metrics.requests.get_or_create_owned(&strays);
+        Self { intake, bounds: Arc::new(Bounds::new(config)), strays, by_path: HashMap::new() }
+    }
+
+    /// Adds a source whose provider delivers by itself.
+    pub fn add_webhook(&mut self, source: SourceIntake) {
+        let webhook = Webhook::new(source, self.intake.clone(), self.bounds.clone());
+        self.add(Way::Webhook(Arc::new(webhook)));
+    }
+
+    /// Adds a source that SNS topics deliver to.
+    ///
+    /// # Errors
+    /// When there is no certificate to trust.
+    pub async fn add_sns(
+        &mut self,
+        config: SnsSourceConfig,
+        source: SourceIntake,
+        aws: &Aws,
+        metrics: &Metrics,
+    ) -> Result<(), TrustError> {
+        let (intake, bounds) = (self.intake.clone(), self.bounds.clone());
+        let sns = SnsSource::new(config, source, intake, bounds, aws, metrics).await?;
+        self.add(Way::Sns(Arc::new(sns)));
+        Ok(())
+    }
+
+    fn add(&mut self, way: Way) {
+        self.by_path.insert(format!("/in/{}", way.source().name()), way);
+    }
+
+    /// The service of a listener: a delivery goes straight to its source, and everything else to
+    /// [`Front::others`]. What a router allocates and copies for each request is as much work as
+    /// reading the delivery's JSON.
+    pub fn service(
+        self,
+    ) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + use<> {
+        let others = self.others();
+        let by_path = Arc::new(self.by_path);
+        service_fn(move |request: Request<Incoming>| {
+            let way = by_path.get(request.uri().path()).filter(|_| request.method() == Method::POST);
+            let way = way.cloned().ok_or_else(|| others.clone());
+            async move {
+                match way {
+                    Ok(Way::Webhook(webhook)) => Ok(webhook.answer(request).await),
+                    // Boxed, so that what is rarer does not make every connection larger.
+                    Ok(Way::Sns(sns)) => Ok(Box::pin(sns.answer(request)).await),
+                    Err(others) => Box::pin(others.oneshot(request)).await,
+                }
+            }
+        })
+    }
+
+    /// What answers requests that are no delivery: 405 at a source's path, else 404.
+    fn others(&self) -> Router {
+        let add = |routes: Router, (path, way): (&String, &Way)| {
+            let way = way.clone();
+            routes.route(path, any(async move || way.refuse_method()))
+        };
+        let strays = self.strays.clone();
+        self.by_path.iter().fold(Router::new(), add).fallback(async move || {
+            strays.inc();
+            problem::<Body>(StatusCode::NOT_FOUND, "there is nothing at this path")
+        })
+    }
+}
+
+impl Way {
+    fn source(&self) -> &SourceIntake {
+        match self {
+            Self::Webhook(webhook) => webhook.source(),
+            Self::Sns(sns) => sns.source(),
+        }
+    }
+
+    fn refuse_method(&self) -> Response<Body> {
+        self.source().tally.answered(StatusCode::METHOD_NOT_ALLOWED);
+        let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "deliveries are sent with POST");
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        response
+    }
+}

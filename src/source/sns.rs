@@ -1,0 +1,273 @@
+//! Topics that deliver over HTTP: SNS posts to `/in/{source}`, and its signature is checked before
+//! anything it says is believed.
+//!
+//! The order is the point. What can be told from the message alone comes first: its form, its topic
+//! against the list, the URL of its certificate against the one form that it may have, its age. Only
+//! then is a certificate asked for, and only its signature makes the rest true. A subscription is
+//! confirmed by the service's API; no URL in a message is ever followed. Overload is 503 and never
+//! 4xx, because SNS gives up on a message at 4xx.
+
+mod certificate;
+mod certificates;
+mod claim;
+mod envelope;
+mod fetch;
+mod origin;
+mod raw;
+mod subscription;
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use http::{HeaderMap, Request, Response};
+use http_body::Body;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+
+pub use self::fetch::TrustError;
+
+use self::certificates::Certificates;
+use self::claim::{Claim, TOPIC_HEADER};
+use self::envelope::{Envelope, Kind, Reading};
+use self::fetch::{CertificateError, Fetcher};
+use self::subscription::Subscriptions;
+use super::answer::{Bounds, Received, Refused, answer};
+use super::body::Share;
+use super::{Intake, SourceIntake};
+use crate::aws::Aws;
+use crate::aws::arn::TopicArn;
+use crate::config::SnsSourceConfig;
+use crate::event::{Delivery, Stated, Timestamp, Verified};
+use crate::provider::decode_message;
+use crate::telemetry::{LogLimit, Metrics, SourceOutcome};
+
+/// The header with a raw delivery's message id.
+const MESSAGE_ID_HEADER: &str = "x-amz-sns-message-id";
+/// The extension with the id that SNS gave the message.
+const MESSAGE_ID_EXTENSION: &str = "snsmessageid";
+/// The extension with the topic's ARN.
+const TOPIC_EXTENSION: &str = "snstopic";
+/// The characters of an extension's value, as for those of webhooks.
+const EXTENSION_CHARS_MAX: usize = 255;
+
+/// One source's way in by SNS.
+pub(super) struct SnsSource {
+    source: SourceIntake,
+    intake: Intake,
+    bounds: Arc<Bounds>,
+    config: SnsSourceConfig,
+    certificates: Certificates,
+    subscriptions: Subscriptions,
+    changes: Family<SourceOutcome, Counter>,
+    log_limit: LogLimit,
+}
+
+impl SnsSource {
+    pub(super) async fn new(
+        config: SnsSourceConfig,
+        source: SourceIntake,
+        intake: Intake,
+        bounds: Arc<Bounds>,
+        aws: &Aws,
+        metrics: &Metrics,
+    ) -> Result<Self, TrustError> {
+        let fetcher = Fetcher::new(config.certificate_double.as_ref())?;
+        Ok(Self {
+            certificates: Certificates::new(source.name(), fetcher, metrics.sns_certificates.clone()),
+            subscriptions: Subscriptions::new(&config.topics, aws).await,
+            changes: metrics.sns_subscriptions.clone(),
+            log_limit: LogLimit::default(),
+            source,
+            intake,
+            bounds,
+            config,
+        })
+    }
+
+    pub(super) fn source(&self) -> &SourceIntake {
+        &self.source
+    }
+
+    pub(super) async fn answer<B, R>(&self, request: Request<B>) -> Response<R>
+    where
+        B: Body<Data = Bytes>,
+        R: From<Bytes>,
+    {
+        answer(&self.source, pin!(self.receive(request))).await
+    }
+
+    async fn receive<B: Body<Data = Bytes>>(&self, request: Request<B>) -> Result<Received, Refused> {
+        let (delivery, share) = self.bounds.read(&self.intake, request).await?;
+        self.bounds.in_time(self.take(delivery, share)).await
+    }
+
+    async fn take(&self, delivery: Delivery, share: Share<'_>) -> Result<Received, Refused> {
+        let Delivery { headers, body, arrived } = delivery;
+        if raw::is_marked(&headers) {
+            return self.take_raw(&headers, body, arrived, share).await;
+        }
+        match self.intake.work(body.len(), || Envelope::read(&body)).await {
+            Reading::Envelope(envelope) => self.take_envelope(*envelope, &headers, arrived, share).await,
+            Reading::Forged(reason) => Err(Refused::Forbidden(reason)),
+            Reading::Other => self.take_raw(&headers, body, arrived, share).await,
+        }
+    }
+
+    async fn take_envelope(
+        &self,
+        envelope: Envelope,
+        headers: &HeaderMap,
+        arrived: Timestamp,
+        share: Share<'_>,
+    ) -> Result<Received, Refused> {
+        let topic = match self.verify(&envelope, headers, arrived).await {
+            Ok(topic) => topic,
+            Err(refused) => {
+                if envelope.kind == Kind::SubscriptionConfirmation && matches!(refused, Refused::Forbidden(_))
+                {
+                    self.changed("refused");
+                }
+                return Err(refused);
+            }
+        };
+        match envelope.kind {
+            Kind::Notification => {
+                let extensions = extensions(Some(&envelope.message_id), topic);
+                self.keep(envelope.message, extensions, arrived, share).await
+            }
+            Kind::SubscriptionConfirmation => self.confirm(topic, envelope.token.as_deref()).await,
+            Kind::UnsubscribeConfirmation => Ok(self.note_end(topic)),
+        }
+    }
+
+    /// Checks that an envelope is genuine; the topic that it comes from.
+    async fn verify(
+        &self,
+        envelope: &Envelope,
+        headers: &HeaderMap,
+        arrived: Timestamp,
+    ) -> Result<&TopicArn, Refused> {
+        let claim = Claim::read(envelope, headers, arrived, &self.config).map_err(Refused::Forbidden)?;
+        let certificate = self.certificates.get(&claim.certificate, arrived).await?;
+        let signed = || certificate.has_signed(&envelope.signed_text(), &claim);
+        let signed = self.intake.work(envelope.message.len(), signed).await;
+        signed.then_some(claim.topic).ok_or(Refused::Forbidden("signature"))
+    }
+
+    /// Takes a delivery without a signature, from who has the password.
+    async fn take_raw(
+        &self,
+        headers: &HeaderMap,
+        body: Bytes,
+        arrived: Timestamp,
+        share: Share<'_>,
+    ) -> Result<Received, Refused> {
+        let Some(expected) = &self.config.raw else {
+            return Err(Refused::Unauthenticated("not_an_envelope"));
+        };
+        if !raw::is_known(headers, expected) {
+            return Err(Refused::Challenged("password"));
+        }
+        let stated = single(headers, TOPIC_HEADER);
+        let topic = self.config.topics.iter().find(|topic| Some(topic.as_str()) == stated);
+        let topic = topic.ok_or(Refused::Forbidden("other_topic"))?;
+        let extensions = extensions(single(headers, MESSAGE_ID_HEADER), topic);
+        match ByteString::try_from(body.clone()) {
+            Ok(message) => self.keep(message, extensions, arrived, share).await,
+            // No text, and so no event: admission says so.
+            Err(_) => self.admit(body, extensions, arrived).await,
+        }
+    }
+
+    /// Makes what was published durable.
+    async fn keep(
+        &self,
+        message: ByteString,
+        extensions: Vec<(ByteString, ByteString)>,
+        arrived: Timestamp,
+        mut share: Share<'_>,
+    ) -> Result<Received, Refused> {
+        let decoding = || decode_message(message.clone(), &self.bounds.inflate);
+        // It is authentic, so what cannot be decoded is kept as it came, for the dead letters.
+        let decoded = self.intake.work(message.len(), decoding).await;
+        let body = decoded.unwrap_or_else(|_| message.clone().into_bytes());
+        drop(message);
+        share.grow_to(body.len())?;
+        self.admit(body, extensions, arrived).await
+    }
+
+    async fn admit(
+        &self,
+        body: Bytes,
+        extensions: Vec<(ByteString, ByteString)>,
+        arrived: Timestamp,
+    ) -> Result<Received, Refused> {
+        let stated = Stated { extensions, ..Stated::default() };
+        let verified = Verified { body, stated, secret: 0, skew_seconds: None, arrived };
+        Ok(Received::Answer(self.intake.receive(&self.source, verified).await?))
+    }
+
+    async fn confirm(&self, topic: &TopicArn, token: Option<&str>) -> Result<Received, Refused> {
+        let source: &str = self.source.name();
+        match self.subscriptions.confirm(topic, token.unwrap_or_default()).await {
+            Ok(()) => {
+                tracing::info!(source, %topic, "subscription confirmed: the topic delivers here");
+                self.changed("confirmed");
+                Ok(Received::Other("confirmed"))
+            }
+            Err(problem) => {
+                if let Some(unsaid) = self.log_limit.admit(topic.as_str()) {
+                    tracing::error!(source, %topic, unsaid, "a subscription cannot be confirmed: {problem}");
+                }
+                self.changed("failed");
+                Err(Refused::Unavailable("confirmation"))
+            }
+        }
+    }
+
+    /// A topic delivers here no longer. It is for people to say whether that was meant.
+    fn note_end(&self, topic: &TopicArn) -> Received {
+        let source: &str = self.source.name();
+        if let Some(unsaid) = self.log_limit.admit("ended") {
+            tracing::warn!(source, %topic, unsaid, "subscription ended: the topic delivers here no longer");
+        }
+        self.changed("ended");
+        Received::Other("unsubscribed")
+    }
+
+    fn changed(&self, outcome: &str) {
+        let labels = SourceOutcome { source: self.source.name().to_string(), outcome: outcome.into() };
+        self.changes.get_or_create(&labels).inc();
+    }
+}
+
+impl From<CertificateError> for Refused {
+    fn from(error: CertificateError) -> Self {
+        match error {
+            CertificateError::Unavailable(reason) => Self::Unavailable(reason),
+            CertificateError::Untrusted(reason) => Self::Forbidden(reason),
+        }
+    }
+}
+
+/// What travels along with an event.
+fn extensions(message_id: Option<&str>, topic: &TopicArn) -> Vec<(ByteString, ByteString)> {
+    let values = [(MESSAGE_ID_EXTENSION, message_id), (TOPIC_EXTENSION, Some(topic.as_str()))];
+    let fits = |value: &&str| {
+        (1..=EXTENSION_CHARS_MAX).contains(&value.len()) && value.bytes().all(|b| (b' '..=b'~').contains(&b))
+    };
+    let values =
+        values.into_iter().filter_map(|(name, value)| Some((name.into(), value.filter(fits)?.into())));
+    values.collect()
+}
+
+/// The value of a header that occurs once.
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! The certificate that SNS signs with: what must hold of it before a signature by it means
+//! anything. No I/O; the moment is given.
+//!
+//! It must be issued to SNS in the topic's region, for signing, with an RSA key of 2,048 bits or
+//! more, by an authority that leads to a trusted root through certificates that are all valid now.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use ::aws_lc_rs::signature::{
+    RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey,
+};
+use rustls::RootCertStore;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use webpki::{EndEntityCert, KeyUsage};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::oid_registry::{OID_PKCS1_RSAENCRYPTION, OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS};
+use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
+
+use super::claim::{Claim, SignatureDigest};
+use crate::event::Timestamp;
+
+/// The shortest key.
+const KEY_BITS_MIN: usize = 2048;
+
+/// A certificate that holds, for as long as its whole chain does.
+#[derive(Debug)]
+pub(super) struct SigningCertificate {
+    /// The RSA public key.
+    key: Vec<u8>,
+    /// In seconds since the Unix epoch; the end is the first second that is no longer in it.
+    valid: Range<i64>,
+}
+
+/// Why a certificate does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Flaw {
+    /// Nothing at hand leads to a trusted root; the issuer's certificate may be at this URL.
+    NoChain { issuer: Option<IssuerUrl> },
+    /// Nothing can mend it; the word says what it is.
+    Fatal(&'static str),
+}
+
+/// Where Amazon's authority publishes the certificate of one of its issuers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct IssuerUrl {
+    pub host: String,
+    pub path: String,
+}
+
+impl SigningCertificate {
+    /// Checks a certificate that must carry one of these names, with others that may lead to a root.
+    ///
+    /// # Errors
+    /// Its [`Flaw`].
+    pub(super) fn check(
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        roots: &RootCertStore,
+        names: &[String],
+        now: Timestamp,
+    ) -> Result<Self, Flaw> {
+        let (_, parsed) = X509Certificate::from_der(leaf).map_err(|_| Flaw::Fatal("certificate_form"))?;
+        let key = check_by_itself(&parsed)?;
+        let end_entity = EndEntityCert::try_from(leaf).map_err(|_| Flaw::Fatal("certificate_form"))?;
+        if !end_entity.valid_dns_names().any(|name| names.iter().any(|wanted| wanted == name)) {
+            return Err(Flaw::Fatal("certificate_name"));
+        }
+        let seconds =
+            u64::try_from(now.unix_seconds()).map_err(|_| Flaw::Fatal("certificate_not_yet_valid"))?;
+        let path = end_entity.verify_for_usage(
+            aws_lc_rs::default_provider().signature_verification_algorithms.all,
+            &roots.roots,
+            others,
+            UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
+            KeyUsage::server_auth(),
+            None,
+            None,
+        );
+        let path = path.map_err(|error| flaw(&error, &parsed))?;
+        let issuers = path.intermediate_certificates().map(|issuer| issuer.der());
+        let mut valid = validity(&parsed);
+        for issuer in issuers {
+            let issuer = X509Certificate::from_der(&issuer).map_err(|_| Flaw::Fatal("certificate_form"))?;
+            let issuer = validity(&issuer.1);
+            valid = valid.start.max(issuer.start)..valid.end.min(issuer.end);
+        }
+        Ok(Self { key, valid })
+    }
+
+    /// One with no key that is any key.
+    #[cfg(test)]
+    pub(super) fn valid_until(seconds: i64) -> Self {
+        Self { key: Vec::new(), valid: 0..seconds }
+    }
+
+    /// Whether it, and all that it rests on, is valid at a moment.
+    pub(super) fn is_valid_at(&self, moment: Timestamp) -> bool {
+        self.valid.contains(&moment.unix_seconds())
+    }
+
+    /// Whether the claim's signature is this certificate's, over this text.
+    pub(super) fn has_signed(&self, text: &str, claim: &Claim<'_>) -> bool {
+        let algorithm = match claim.digest {
+            SignatureDigest::Sha1 => &RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY,
+            SignatureDigest::Sha256 => &RSA_PKCS1_2048_8192_SHA256,
+        };
+        UnparsedPublicKey::new(algorithm, &self.key).verify(text.as_bytes(), &claim.signature).is_ok()
+    }
+}
+
+/// What can be seen of the certificate alone; the key if nothing is wrong.
+fn check_by_itself(certificate: &X509Certificate<'_>) -> Result<Vec<u8>, Flaw> {
+    if certificate.issuer().as_raw() == certificate.subject().as_raw() {
+        return Err(Flaw::Fatal("certificate_self_signed"));
+    }
+    let usage = certificate.key_usage().map_err(|_| Flaw::Fatal("certificate_form"))?;
+    if usage.is_some_and(|usage| !usage.value.digital_signature()) {
+        return Err(Flaw::Fatal("certificate_usage"));
+    }
+    let key = certificate.public_key();
+    let is_rsa = key.algorithm.algorithm == OID_PKCS1_RSAENCRYPTION;
+    match key.parsed() {
+        Ok(PublicKey::RSA(rsa)) if is_rsa && bits(rsa.modulus) >= KEY_BITS_MIN => {
+            Ok(key.subject_public_key.data.to_vec())
+        }
+        _ => Err(Flaw::Fatal("certificate_key")),
+    }
+}
+
+/// The bits of an unsigned big-endian number.
+fn bits(number: &[u8]) -> usize {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    let number = &number[zeros..];
+    number.first().map_or(0, |first| number.len() * 8 - first.leading_zeros() as usize)
+}
+
+fn validity(certificate: &X509Certificate<'_>) -> Range<i64> {
+    let validity = certificate.validity();
+    validity.not_before.timestamp()..validity.not_after.timestamp().saturating_add(1)
+}
+
+fn flaw(error: &webpki::Error, certificate: &X509Certificate<'_>) -> Flaw {
+    match error {
+        webpki::Error::UnknownIssuer => Flaw::NoChain { issuer: issuer_url(certificate) },
+        webpki::Error::CertExpired { .. } => Flaw::Fatal("certificate_expired"),
+        webpki::Error::CertNotValidYet { .. } => Flaw::Fatal("certificate_not_yet_valid"),
+        webpki::Error::CaUsedAsEndEntity => Flaw::Fatal("certificate_usage"),
+        webpki::Error::RequiredEkuNotFoundContext(_) => Flaw::Fatal("certificate_usage"),
+        _ => Flaw::Fatal("certificate_chain"),
+    }
+}
+
+/// Where the issuer's certificate is, if that is a place of Amazon's own authority: anybody can
+/// write any URL into a certificate of his own.
+fn issuer_url(certificate: &X509Certificate<'_>) -> Option<IssuerUrl> {
+    let access =
+        certificate.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::AuthorityInfoAccess(access) => Some(access),
+            _ => None,
+        })?;
+    access.iter().find_map(|place| match &place.access_location {
+        GeneralName::URI(url) if place.access_method == OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS => {
+            IssuerUrl::read(url)
+        }
+        _ => None,
+    })
+}
+
+impl IssuerUrl {
+    /// Reads `http://crt.{issuer}.amazontrust.com/{file}`. What comes from there proves itself by
+    /// its signature, and so needs no TLS.
+    fn read(url: &str) -> Option<Self> {
+        let (host, file) = url.strip_prefix("http://")?.split_once('/')?;
+        let issuer = host.strip_prefix("crt.")?.strip_suffix(".amazontrust.com")?;
+        let plain = |text: &str, extra: &[u8]| {
+            let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || extra.contains(&b);
+            (1..=63).contains(&text.len()) && text.bytes().all(fine)
+        };
+        (plain(issuer, b"-") && plain(file, b"-."))
+            .then(|| Self { host: host.to_owned(), path: format!("/{file}") })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_issuers_certificate_comes_from_amazons_authority_only() {
+        let url = IssuerUrl::read("http://crt.r2m01.amazontrust.com/r2m01.cer");
+        let expected = IssuerUrl { host: "crt.r2m01.amazontrust.com".into(), path: "/r2m01.cer".into() };
+        assert_eq!(url, Some(expected));
+        for url in [
+            "https://crt.r2m01.amazontrust.com/r2m01.cer",
+            "http://crt.r2m01.amazontrust.com.evil.example/r2m01.cer",
+            "http://crt.evil.example/r2m01.cer",
+            "http://crt.a.b.amazontrust.com/r2m01.cer",
+            "http://crt..amazontrust.com/r2m01.cer",
+            "http://crt.amazontrust.com/r2m01.cer",
+            "http://ocsp.r2m01.amazontrust.com/r2m01.cer",
+            "http://crt.r2m01.amazontrust.com:80/r2m01.cer",
+            "http://x@crt.r2m01.amazontrust.com/r2m01.cer",
+            "http://crt.R2m01.amazontrust.com/r2m01.cer",
+            "http://crt.r2m01.amazontrust.com/",
+            "http://crt.r2m01.amazontrust.com/a/b.cer",
+            "http://crt.r2m01.amazontrust.com/r2m01.cer?x",
+            "http://crt.r2m01.amazontrust.com/\r\nx",
+            "http://169.254.169.254/crt",
+            "ldap://crt.r2m01.amazontrust.com/r2m01.cer",
+        ] {
+            assert_eq!(IssuerUrl::read(url), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn the_bits_of_a_key_are_counted_without_leading_zeros() {
+        assert_eq!(bits(&[0, 0x80, 0]), 16);
+        assert_eq!(bits(&[0x7f, 0xff]), 15);
+        assert_eq!(bits(&[0, 0]), 0);
+    }
+}

@@ -1,0 +1,254 @@
+//! The signing certificates that are known, and the only way to one that is not.
+//!
+//! A certificate is fetched once, however many deliveries ask for it at the same time: the fetch is
+//! a task of its own, so that a sender who hangs up ends nobody's wait. A stranger who knows a
+//! topic's name can ask for any file of the certificate host. So failures are remembered for a
+//! while, there are only so many fetches a minute, and neither can push out a certificate that
+//! holds.
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::certificate::SigningCertificate;
+use super::fetch::{CertificateError, Fetcher};
+use super::origin::CertificateUrl;
+use crate::event::Timestamp;
+use crate::source::http::catch_panic;
+use crate::telemetry::SourceOutcome;
+
+/// How long a failure is remembered.
+const FAILURE_REMEMBERED: Duration = Duration::from_secs(30);
+/// Fetches in any minute. Each region has one certificate, and a new one a few times a year.
+const FETCHES_PER_MINUTE_MAX: usize = 10;
+const MINUTE: Duration = Duration::from_secs(60);
+/// Certificates that are kept.
+const KEPT_MAX: usize = 32;
+
+/// What became of a fetch.
+type Fetched = Result<Arc<SigningCertificate>, CertificateError>;
+
+/// The certificates of one source.
+pub(super) struct Certificates {
+    source: String,
+    fetcher: Arc<Fetcher>,
+    known: Arc<Mutex<Known>>,
+    fetches: Family<SourceOutcome, Counter>,
+}
+
+impl Certificates {
+    pub(super) fn new(source: &str, fetcher: Fetcher, fetches: Family<SourceOutcome, Counter>) -> Self {
+        Self { source: source.to_owned(), fetcher: Arc::new(fetcher), known: Arc::default(), fetches }
+    }
+
+    /// The certificate at a URL, as it is at this moment.
+    ///
+    /// # Errors
+    /// When there is none that can be trusted, or none to be had now.
+    pub(super) async fn get(&self, url: &CertificateUrl, moment: Timestamp) -> Fetched {
+        let mut fetching = match lock(&self.known).find(url, moment, Instant::now()) {
+            Found::Here(fetched) => return fetched,
+            Found::Coming(fetching) => fetching,
+            Found::Missing(sender, fetching) => {
+                self.spawn_fetch(url.clone(), sender);
+                fetching
+            }
+        };
+        let fetched = match fetching.wait_for(Option::is_some).await {
+            Ok(fetched) => (*fetched).clone(),
+            Err(_) => None,
+        };
+        fetched.unwrap_or(Err(CertificateError::Unavailable("certificate_fetch_ended")))
+    }
+
+    fn spawn_fetch(&self, url: CertificateUrl, sender: watch::Sender<Option<Fetched>>) {
+        let (fetcher, known) = (Arc::clone(&self.fetcher), Arc::clone(&self.known));
+        let (source, fetches) = (self.source.clone(), self.fetches.clone());
+        // There are as many of these as fetches in three seconds, the time that each may take.
+        tokio::spawn(async move {
+            let fetched = catch_panic(pin!(fetcher.fetch(&url))).await;
+            let fetched = fetched.unwrap_or(Err(CertificateError::Unavailable("panic"))).map(Arc::new);
+            let (outcome, reason) = match &fetched {
+                Ok(_) => ("trusted", "none"),
+                Err(CertificateError::Untrusted(reason)) => ("untrusted", *reason),
+                Err(CertificateError::Unavailable(reason)) => ("unavailable", *reason),
+            };
+            tracing::info!(source, host = url.host(), outcome, reason, "signing certificate fetched");
+            fetches.get_or_create(&SourceOutcome { source, outcome: outcome.into() }).inc();
+            lock(&known).settle(url, fetched.clone(), Instant::now());
+            // Nobody may be waiting any more.
+            let _ = sender.send(Some(fetched));
+        });
+    }
+}
+
+fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is known of certificates, by URL.
+#[derive(Default)]
+struct Known {
+    entries: HashMap<CertificateUrl, Entry>,
+    /// When the fetches of the last minute began.
+    fetches: VecDeque<Instant>,
+}
+
+enum Entry {
+    Fetching(watch::Receiver<Option<Fetched>>),
+    Holds { certificate: Arc<SigningCertificate>, used: Instant },
+    Failed { error: CertificateError, at: Instant },
+}
+
+enum Found {
+    Here(Fetched),
+    /// Somebody is fetching it.
+    Coming(watch::Receiver<Option<Fetched>>),
+    /// It is for the asker to fetch, and to tell.
+    Missing(watch::Sender<Option<Fetched>>, watch::Receiver<Option<Fetched>>),
+}
+
+impl Known {
+    fn find(&mut self, url: &CertificateUrl, moment: Timestamp, now: Instant) -> Found {
+        match self.entries.get_mut(url) {
+            Some(Entry::Fetching(fetching)) if fetching.has_changed().is_ok() => {
+                return Found::Coming(fetching.clone());
+            }
+            Some(Entry::Holds { certificate, used }) if certificate.is_valid_at(moment) => {
+                *used = now;
+                return Found::Here(Ok(Arc::clone(certificate)));
+            }
+            Some(Entry::Failed { error, at }) if now - *at < FAILURE_REMEMBERED => {
+                return Found::Here(Err(*error));
+            }
+            _ => {}
+        }
+        while self.fetches.front().is_some_and(|begun| now - *begun >= MINUTE) {
+            self.fetches.pop_front();
+        }
+        if self.fetches.len() >= FETCHES_PER_MINUTE_MAX {
+            return Found::Here(Err(CertificateError::Unavailable("certificate_fetches")));
+        }
+        self.fetches.push_back(now);
+        let (sender, receiver) = watch::channel(None);
+        self.entries.insert(url.clone(), Entry::Fetching(receiver.clone()));
+        Found::Missing(sender, receiver)
+    }
+
+    fn settle(&mut self, url: CertificateUrl, fetched: Fetched, now: Instant) {
+        self.entries
+            .retain(|_, entry| !matches!(entry, Entry::Failed { at, .. } if now - *at >= FAILURE_REMEMBERED));
+        let entry = match fetched {
+            Ok(certificate) => Entry::Holds { certificate, used: now },
+            Err(error) => Entry::Failed { error, at: now },
+        };
+        self.entries.insert(url, entry);
+        let kept = self.entries.iter().filter_map(|(url, entry)| match entry {
+            Entry::Holds { used, .. } => Some((*used, url)),
+            _ => None,
+        });
+        if kept.clone().count() > KEPT_MAX
+            && let Some((_, url)) = kept.min_by_key(|(used, _)| *used)
+        {
+            let url = url.clone();
+            self.entries.remove(&url);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::aws::arn::TopicArn;
+
+    const NOW: Timestamp = Timestamp(1_778_231_548_000_000_000);
+
+    fn url(number: usize) -> CertificateUrl {
+        let topic = TopicArn::parse("arn:aws:sns:eu-west-1:111111111111:t").unwrap();
+        let text = format!("https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-{number:032x}.pem");
+        CertificateUrl::read(&text, &topic).unwrap()
+    }
+
+    fn good() -> Fetched {
+        Ok(Arc::new(SigningCertificate::valid_until(NOW.unix_seconds() + 60)))
+    }
+
+    fn failed() -> Fetched {
+        Err(CertificateError::Unavailable("certificate_connection"))
+    }
+
+    fn is_missing(found: &Found) -> bool {
+        matches!(found, Found::Missing(..))
+    }
+
+    #[test]
+    fn a_certificate_is_kept_until_it_or_its_chain_expires() {
+        let (mut known, start) = (Known::default(), Instant::now());
+        assert!(is_missing(&known.find(&url(0), NOW, start)));
+        known.settle(url(0), good(), start);
+        let later = start + Duration::from_secs(3600);
+        assert!(matches!(known.find(&url(0), NOW, later), Found::Here(Ok(_))));
+        let expired = Timestamp(NOW.0 + 61_000_000_000);
+        assert!(is_missing(&known.find(&url(0), expired, later)));
+    }
+
+    #[test]
+    fn a_failure_is_remembered_for_half_a_minute() {
+        let (mut known, start) = (Known::default(), Instant::now());
+        assert!(is_missing(&known.find(&url(0), NOW, start)));
+        known.settle(url(0), failed(), start);
+        let soon = start + FAILURE_REMEMBERED - Duration::from_millis(1);
+        assert!(matches!(known.find(&url(0), NOW, soon), Found::Here(Err(_))));
+        assert!(is_missing(&known.find(&url(0), NOW, start + FAILURE_REMEMBERED)));
+    }
+
+    #[test]
+    fn a_fetch_is_waited_for_while_it_runs_and_begun_again_if_it_was_lost() {
+        let (mut known, start) = (Known::default(), Instant::now());
+        let running = known.find(&url(0), NOW, start);
+        assert!(matches!(known.find(&url(0), NOW, start), Found::Coming(_)));
+        drop(running);
+        assert!(is_missing(&known.find(&url(0), NOW, start)));
+    }
+
+    #[test]
+    fn fetches_are_counted_by_the_minute_and_failures_push_out_nothing_that_holds() {
+        let (mut known, start) = (Known::default(), Instant::now());
+        let mut now = start;
+        assert!(is_missing(&known.find(&url(0), NOW, now)));
+        known.settle(url(0), good(), now);
+        for number in 1..FETCHES_PER_MINUTE_MAX {
+            assert!(is_missing(&known.find(&url(number), NOW, now)));
+            known.settle(url(number), failed(), now);
+        }
+        let beyond = known.find(&url(99), NOW, now + MINUTE - Duration::from_millis(1));
+        assert!(matches!(beyond, Found::Here(Err(CertificateError::Unavailable("certificate_fetches")))));
+        for number in 100..1000 {
+            now += MINUTE;
+            assert!(is_missing(&known.find(&url(number), NOW, now)));
+            known.settle(url(number), failed(), now);
+        }
+        assert!(matches!(known.find(&url(0), NOW, now), Found::Here(Ok(_))));
+        assert!(known.entries.len() < 5, "{}", known.entries.len());
+    }
+
+    #[test]
+    fn of_many_that_hold_the_one_unused_for_longest_gives_way() {
+        let (mut known, mut now) = (Known::default(), Instant::now());
+        for number in 0..=KEPT_MAX {
+            now += MINUTE;
+            assert!(is_missing(&known.find(&url(number), NOW, now)));
+            known.settle(url(number), good(), now);
+            assert!(matches!(known.find(&url(0), NOW, now), Found::Here(Ok(_))));
+        }
+        assert_eq!(known.entries.len(), KEPT_MAX);
+        assert!(is_missing(&known.find(&url(1), NOW, now + MINUTE)));
+    }
+}

@@ -1,0 +1,184 @@
+//! What can be said of an envelope without asking anybody: every check that comes before the first
+//! connection (pure).
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use http::HeaderMap;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::envelope::{Envelope, Kind};
+use super::origin::CertificateUrl;
+use crate::aws::arn::TopicArn;
+use crate::config::SnsSourceConfig;
+use crate::event::Timestamp;
+
+/// How old a message may be: SNS tries no delivery again after an hour.
+const AGE_SECONDS_MAX: i64 = 3600;
+/// How far a message's clock may be ahead of ours.
+const AHEAD_SECONDS_MAX: i64 = 300;
+/// The bytes of a signature by the largest key, which has 8,192 bits.
+const SIGNATURE_BYTES_MAX: usize = 1024;
+
+/// The headers in which SNS repeats what the envelope says.
+pub(super) const TYPE_HEADER: &str = "x-amz-sns-message-type";
+pub(super) const TOPIC_HEADER: &str = "x-amz-sns-topic-arn";
+
+/// What the signature is made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SignatureDigest {
+    Sha1,
+    Sha256,
+}
+
+/// What an envelope claims: that this topic sent it, and that this certificate proves it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Claim<'a> {
+    pub topic: &'a TopicArn,
+    pub certificate: CertificateUrl,
+    pub digest: SignatureDigest,
+    pub signature: Vec<u8>,
+}
+
+impl<'a> Claim<'a> {
+    /// Reads the claim of an envelope that arrived with these headers.
+    ///
+    /// # Errors
+    /// The word for why it cannot be true, or is not wanted.
+    pub(super) fn read(
+        envelope: &Envelope,
+        headers: &HeaderMap,
+        arrived: Timestamp,
+        config: &'a SnsSourceConfig,
+    ) -> Result<Self, &'static str> {
+        let topic = config.topics.iter().find(|topic| topic.as_str() == envelope.topic_arn);
+        let topic = topic.ok_or(match envelope.kind {
+            Kind::SubscriptionConfirmation => "subscription_of_other_topic",
+            _ => "other_topic",
+        })?;
+        // What nobody signed proves nothing, but who contradicts himself lies.
+        if contradicts(headers, TYPE_HEADER, envelope.kind.as_str())
+            || contradicts(headers, TOPIC_HEADER, topic.as_str())
+        {
+            return Err("header_contradicts");
+        }
+        let digest = match (&*envelope.signature_version, config.allow_sha1) {
+            ("2", _) => SignatureDigest::Sha256,
+            ("1", true) => SignatureDigest::Sha1,
+            ("1", false) => return Err("signature_sha1"),
+            _ => return Err("signature_version"),
+        };
+        let certificate = CertificateUrl::read(&envelope.signing_cert_url, topic).ok_or("certificate_url")?;
+        in_time(&envelope.timestamp, arrived)?;
+        let signature = BASE64_STANDARD.decode(&envelope.signature).map_err(|_| "signature_form")?;
+        if signature.is_empty() || signature.len() > SIGNATURE_BYTES_MAX {
+            return Err("signature_form");
+        }
+        Ok(Self { topic, certificate, digest, signature })
+    }
+}
+
+fn contradicts(headers: &HeaderMap, name: &str, expected: &str) -> bool {
+    headers.get_all(name).iter().any(|value| value.as_bytes() != expected.as_bytes())
+}
+
+fn in_time(timestamp: &str, arrived: Timestamp) -> Result<(), &'static str> {
+    let stated = OffsetDateTime::parse(timestamp, &Rfc3339).map_err(|_| "timestamp_form")?;
+    let age = arrived.unix_seconds().saturating_sub(stated.unix_timestamp());
+    match age {
+        _ if age > AGE_SECONDS_MAX => Err("timestamp_too_old"),
+        _ if age < -AHEAD_SECONDS_MAX => Err("timestamp_too_new"),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::envelope::Reading;
+    use super::*;
+
+    const TOPIC: &str = "arn:aws:sns:eu-west-1:111111111111:events";
+    /// 2026-05-08T09:12:28Z.
+    const NOW: Timestamp = Timestamp(1_778_231_548_000_000_000);
+
+    fn config(allow_sha1: bool) -> SnsSourceConfig {
+        let topics = vec![TopicArn::parse(TOPIC).unwrap()];
+        SnsSourceConfig { topics, allow_sha1, raw: None, certificate_double: None }
+    }
+
+    fn envelope(changes: &[(&str, &str)]) -> Envelope {
+        let mut json = serde_json::json!({
+            "Type": "Notification", "MessageId": "m", "TopicArn": TOPIC, "Message": "{}",
+            "Timestamp": "2026-05-08T09:12:28.800Z", "SignatureVersion": "2", "Signature": "AAAA",
+            "SigningCertURL": "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-0123456789abcdef0123456789abcdef.pem",
+            "Token": "k", "SubscribeURL": "http://169.254.169.254/",
+        });
+        for (name, value) in changes {
+            json[*name] = (*value).into();
+        }
+        match Envelope::read(json.to_string().as_bytes()) {
+            Reading::Envelope(envelope) => *envelope,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn word(changes: &[(&str, &str)]) -> &'static str {
+        Claim::read(&envelope(changes), &HeaderMap::new(), NOW, &config(false)).unwrap_err()
+    }
+
+    #[test]
+    fn what_cannot_be_true_is_refused_with_its_reason() {
+        for (name, value, reason) in [
+            ("TopicArn", "arn:aws:sns:eu-west-1:111111111111:event", "other_topic"),
+            ("TopicArn", "arn:aws:sns:us-east-1:111111111111:events", "other_topic"),
+            ("TopicArn", "", "other_topic"),
+            ("SignatureVersion", "1", "signature_sha1"),
+            ("SignatureVersion", "3", "signature_version"),
+            ("SignatureVersion", "", "signature_version"),
+            ("SignatureVersion", "2 ", "signature_version"),
+            ("SigningCertURL", "https://evil.example/x.pem", "certificate_url"),
+            ("Signature", "", "signature_form"),
+            ("Signature", "!", "signature_form"),
+            ("Timestamp", "yesterday", "timestamp_form"),
+            ("Timestamp", "2026-05-08T08:12:27.000Z", "timestamp_too_old"),
+            ("Timestamp", "2026-05-08T09:17:29.000Z", "timestamp_too_new"),
+            ("Timestamp", "-9999-05-08T09:17:29.000Z", "timestamp_form"),
+        ] {
+            assert_eq!(word(&[(name, value)]), reason, "{name}: {value}");
+        }
+        let unlisted =
+            [("Type", "SubscriptionConfirmation"), ("TopicArn", "arn:aws:sns:eu-west-1:111111111111:x")];
+        assert_eq!(word(&unlisted), "subscription_of_other_topic");
+        let long = BASE64_STANDARD.encode([0; SIGNATURE_BYTES_MAX + 1]);
+        assert_eq!(word(&[("Signature", &long)]), "signature_form");
+    }
+
+    #[test]
+    fn a_claim_within_its_hour_is_read() {
+        for timestamp in ["2026-05-08T08:12:28.000Z", "2026-05-08T09:17:28.000Z", "2026-05-08T11:12:28+02:00"]
+        {
+            let envelope = envelope(&[("Timestamp", timestamp)]);
+            let config = config(false);
+            let claim = Claim::read(&envelope, &HeaderMap::new(), NOW, &config).unwrap();
+            assert_eq!((claim.topic.as_str(), claim.digest), (TOPIC, SignatureDigest::Sha256));
+        }
+        let envelope = envelope(&[("SignatureVersion", "1")]);
+        let config = config(true);
+        let claim = Claim::read(&envelope, &HeaderMap::new(), NOW, &config).unwrap();
+        assert_eq!(claim.digest, SignatureDigest::Sha1);
+    }
+
+    #[test]
+    fn headers_may_only_repeat_what_the_envelope_says() {
+        let read = |name: &'static str, value: &str| {
+            let headers =
+                HeaderMap::from_iter([(http::HeaderName::from_static(name), value.parse().unwrap())]);
+            Claim::read(&envelope(&[]), &headers, NOW, &config(false)).map(|_| ())
+        };
+        assert_eq!(read(TYPE_HEADER, "Notification"), Ok(()));
+        assert_eq!(read(TYPE_HEADER, "SubscriptionConfirmation"), Err("header_contradicts"));
+        assert_eq!(read(TOPIC_HEADER, TOPIC), Ok(()));
+        assert_eq!(read(TOPIC_HEADER, "arn:aws:sns:eu-west-1:111111111111:x"), Err("header_contradicts"));
+    }
+}

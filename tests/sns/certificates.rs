@@ -1,0 +1,230 @@
+//! The certificate behind a signature: what holds, what does not, and what a fetch may cost.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use rcgen::{ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
+use time::OffsetDateTime;
+
+use crate::authority::{Authority, KEY, Leaf, WeakKey};
+use crate::double::File;
+use crate::message::{Message, certificate_path, certificate_url};
+use crate::support::client::request;
+use crate::support::{await_until, turns};
+use crate::world::World;
+
+const NAME: &str = "sns.amazonaws.com";
+const HOST: &str = "sns.eu-west-1.amazonaws.com";
+/// An event of its own, signed, whose certificate has this number.
+fn by_certificate(number: usize) -> Message {
+    static EVENTS: AtomicU32 = AtomicU32::new(0);
+    let event = EVENTS.fetch_add(1, Ordering::Relaxed);
+    let body = format!(r#"{{"type":"call.created","n":{event}}}"#);
+    Message::notification(&body).with("SigningCertURL", &certificate_url(number)).signed()
+}
+
+#[test]
+fn a_certificate_that_does_not_hold_is_refused_whatever_is_wrong_with_it() {
+    let _turn = turns::in_company();
+    let world = World::start_with(|setting, _| setting.sources = 3);
+    let now = OffsetDateTime::now_utc();
+    let day = time::Duration::days(1);
+    let changed = |change: fn(&mut Leaf)| {
+        let mut leaf = Leaf::named(&[NAME]);
+        change(&mut leaf);
+        world.root.issue(&leaf)
+    };
+    let (mut expired, mut early) = (Leaf::named(&[NAME]), Leaf::named(&[NAME]));
+    expired.not_after = now - day;
+    early.not_before = now + day;
+    let stranger = Authority::root("root of the tests");
+    let elliptic = KeyPair::generate().unwrap();
+    let certificates = [
+        ("certificate_expired", world.root.issue(&expired)),
+        ("certificate_not_yet_valid", world.root.issue(&early)),
+        ("certificate_self_signed", Leaf::named(&[NAME]).self_signed()),
+        ("certificate_self_signed", world.root.certificate.pem()),
+        ("certificate_name", world.root.issue(&Leaf::named(&["evil.example"]))),
+        ("certificate_name", world.root.issue(&Leaf::named(&["sns.us-east-1.amazonaws.com"]))),
+        ("certificate_name", world.root.issue(&Leaf::named(&["*.amazonaws.com"]))),
+        ("certificate_name", world.root.issue(&Leaf::named(&["sns.amazonaws.com.evil.example"]))),
+        ("certificate_name", world.root.issue(&Leaf::named(&[]))),
+        ("certificate_chain", stranger.issue(&Leaf::named(&[NAME]))),
+        ("certificate_chain", stranger.issue(&Leaf::named(&[NAME])) + &stranger.certificate.pem()),
+        ("certificate_key", world.root.issue_for(&Leaf::named(&[NAME]), &elliptic)),
+        ("certificate_key", world.root.issue_for(&Leaf::named(&[NAME]), &WeakKey::new())),
+        ("certificate_usage", changed(|leaf| leaf.usages = vec![KeyUsagePurpose::KeyEncipherment])),
+        (
+            "certificate_usage",
+            changed(|leaf| leaf.extended_usages = vec![ExtendedKeyUsagePurpose::EmailProtection]),
+        ),
+        ("certificate_usage", changed(|leaf| leaf.is_authority = true)),
+        ("certificate_form", String::new()),
+        ("certificate_form", "<html>not found</html>".into()),
+        ("certificate_form", KEY.serialize_pem()),
+        ("certificate_form", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into()),
+    ];
+    // Each source makes ten fetches a minute.
+    for (number, (reason, pem)) in certificates.into_iter().enumerate() {
+        let number = number + 1;
+        world.double.put(&certificate_path(number), File::Here(pem.into()));
+        world.assert_refused(number / 10, &by_certificate(number).json(), reason);
+        assert_eq!(world.double.connections(), number, "{reason}");
+    }
+    let untrusted =
+        world.bridge.metric("fanbridge_sns_certificate_fetches_total", &["outcome=\"untrusted\""]);
+    assert_eq!(untrusted, 20.0);
+}
+
+#[test]
+fn a_certificate_in_a_name_of_its_region_holds() {
+    let _turn = turns::in_company();
+    let world = World::start();
+    for (number, names) in
+        [[NAME, "x.example"], ["x.example", HOST], ["sns-signing.eu-west-1.amazonaws.com", HOST]]
+            .iter()
+            .enumerate()
+    {
+        let pem = world.root.issue(&Leaf::named(names));
+        world.double.put(&certificate_path(number), File::Here(pem.into()));
+        world.assert_taken(0, &by_certificate(number), "accepted");
+    }
+    let visits = world.double.visits();
+    assert!(visits.iter().all(|visit| visit.tls && visit.host == HOST), "{visits:?}");
+}
+
+#[test]
+fn a_host_that_answers_otherwise_is_not_followed() {
+    let _turn = turns::in_company();
+    let world = World::start();
+    let elsewhere = format!("https://{HOST}{}", certificate_path(0));
+    let files = [
+        ("certificate_status", File::Status(301, "location", elsewhere.clone())),
+        ("certificate_status", File::Status(302, "location", elsewhere.clone())),
+        ("certificate_status", File::Status(307, "location", elsewhere)),
+        ("certificate_status", File::Status(404, "x-none", "1".into())),
+        ("certificate_status", File::Status(204, "x-none", "1".into())),
+        ("certificate_size", File::Endless),
+        ("certificate_size", File::Here(vec![b'\n'; (16 << 10) + 1])),
+    ];
+    for (number, (reason, file)) in files.into_iter().enumerate() {
+        let number = number + 1;
+        world.double.put(&certificate_path(number), file);
+        world.assert_refused(0, &by_certificate(number).json(), reason);
+        assert_eq!(world.double.connections(), number, "no second request");
+    }
+}
+
+#[test]
+fn a_host_that_cannot_be_reached_or_believed_is_503_so_that_sns_sends_again() {
+    let _turn = turns::in_company();
+    let world = World::start();
+    let good = world.root.issue(&Leaf::named(&[NAME]));
+    let files = [
+        ("certificate_status", File::Status(500, "x-none", "1".into())),
+        ("certificate_status", File::Status(503, "x-none", "1".into())),
+        ("certificate_status", File::Status(429, "x-none", "1".into())),
+        ("certificate_connection", File::Cut),
+    ];
+    for (number, (reason, file)) in files.into_iter().enumerate() {
+        world.double.put(&certificate_path(number + 1), file);
+        world.assert_unavailable(0, &by_certificate(number + 1), reason);
+    }
+    let start = Instant::now();
+    world.double.put(&certificate_path(5), File::Late(good.clone().into(), Duration::from_secs(8)));
+    world.assert_unavailable(0, &by_certificate(5), "certificate_timeout");
+    assert!((3..5).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+
+    world.double.put(&certificate_path(6), File::Here(good.clone().into()));
+    world.double.present(Authority::root("a stranger").tls(&[HOST], &[]));
+    world.assert_unavailable(0, &by_certificate(6), "certificate_tls");
+    world.double.put(&certificate_path(7), File::Here(good.into()));
+    world.double.present(world.root.tls(&["evil.example"], &[]));
+    world.assert_unavailable(0, &by_certificate(7), "certificate_tls");
+    let unavailable =
+        world.bridge.metric("fanbridge_sns_certificate_fetches_total", &["outcome=\"unavailable\""]);
+    assert_eq!(unavailable, 7.0);
+}
+
+#[test]
+fn a_chain_is_made_of_the_file_the_handshake_and_the_authoritys_own_file() {
+    let _turn = turns::in_company();
+    let world = World::start();
+    let middle = world.root.below("middle of the tests");
+    let leaf = middle.issue(&Leaf::named(&[NAME]));
+    let put = |number, pem: &str| world.double.put(&certificate_path(number), File::Here(pem.into()));
+
+    put(1, &(leaf.clone() + &middle.certificate.pem()));
+    world.assert_taken(0, &by_certificate(1), "accepted");
+    put(2, &leaf);
+    world.assert_refused(0, &by_certificate(2).json(), "certificate_chain");
+
+    world.double.present(world.root.tls(&[HOST], &[&middle.certificate]));
+    put(3, &leaf);
+    world.assert_taken(0, &by_certificate(3), "accepted");
+    world.double.present(world.root.tls(&[HOST], &[]));
+
+    let mut pointing = Leaf::named(&[NAME]);
+    pointing.issuer_url = Some("http://crt.r2m01.amazontrust.com/r2m01.cer".into());
+    put(4, &middle.issue(&pointing));
+    world.double.put("/r2m01.cer", File::Here(middle.certificate.der().to_vec()));
+    world.assert_taken(0, &by_certificate(4), "accepted");
+    let visit = world.double.visits().pop().unwrap();
+    assert_eq!((visit.tls, &*visit.host, &*visit.path), (false, "crt.r2m01.amazontrust.com", "/r2m01.cer"));
+
+    // What is there must still be the issuer.
+    put(5, &middle.issue(&pointing));
+    world.double.put("/r2m01.cer", File::Here(world.root.below("another").certificate.der().to_vec()));
+    world.assert_refused(0, &by_certificate(5).json(), "certificate_chain");
+
+    // Whose certificate anybody could have made may name any place; nobody goes there.
+    let before = world.double.connections();
+    pointing.issuer_url = Some("http://169.254.169.254/r2m01.cer".into());
+    put(6, &middle.issue(&pointing));
+    world.assert_refused(0, &by_certificate(6).json(), "certificate_chain");
+    assert_eq!(world.double.connections(), before + 1, "for the file itself");
+}
+
+#[test]
+fn deliveries_at_the_same_time_share_one_fetch_also_if_the_first_sender_hangs_up() {
+    let _turn = turns::in_company();
+    let world = World::start();
+    let good = world.root.issue(&Leaf::named(&[NAME]));
+    world.double.put(&certificate_path(1), File::Late(good.into(), Duration::from_millis(1500)));
+
+    let mut first = TcpStream::connect(("127.0.0.1", world.bridge.http_port())).unwrap();
+    first.write_all(&request("/in/sns-0", &[], &by_certificate(1).json())).unwrap();
+    await_until("the fetch has begun", Duration::from_secs(10), || {
+        (world.double.connections() == 1).then_some(())
+    });
+    drop(first);
+    std::thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| world.assert_taken(0, &by_certificate(1), "accepted"));
+        }
+    });
+    assert_eq!(world.double.connections(), 1);
+}
+
+#[test]
+fn a_failure_is_remembered_and_strangers_cause_only_so_many_fetches() {
+    let _turn = turns::in_company();
+    let world = World::start();
+    world.assert_taken(0, &by_certificate(0), "accepted");
+    for _ in 0..3 {
+        world.assert_refused(0, &by_certificate(1).json(), "certificate_status");
+    }
+    assert_eq!(world.double.connections(), 2, "the good one and the missing one, each once");
+    // Ten a minute: eight more, and then none.
+    for number in 2..10 {
+        world.assert_refused(0, &by_certificate(number).json(), "certificate_status");
+    }
+    for number in 10..40 {
+        world.assert_unavailable(0, &by_certificate(number), "certificate_fetches");
+    }
+    assert_eq!(world.double.connections(), 10);
+    world.assert_taken(0, &by_certificate(0), "accepted");
+    assert_eq!(world.double.connections(), 10, "what is known needs no fetch");
+}

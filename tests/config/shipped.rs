@@ -29,7 +29,7 @@ fn the_example_is_accepted_without_a_warning() {
     let loaded = load("fanbridge.example.yaml", EXAMPLE, &Outside { env: &env, read: &read });
     let loaded = loaded.unwrap_or_else(|report| panic!("{report}"));
     assert!(loaded.warnings.problems().is_empty(), "{}", loaded.warnings);
-    assert_eq!(loaded.config.sources.len(), 3);
+    assert_eq!(loaded.config.sources.len(), 4);
 }
 
 #[test]
@@ -44,6 +44,9 @@ fn the_example_names_every_key_and_shows_its_default() {
         "DuplicatesFile",
         "SourceFile",
         "DatedSecretFile",
+        "SnsSourceFile",
+        "RawDeliveryFile",
+        "CertificateDoubleFile",
         "SinkFile",
         "KafkaFile",
         "KafkaTlsFile",

@@ -153,6 +153,12 @@ fn sign(key: &KeyPair, text: &str) -> String {
     BASE64_STANDARD.encode(signature)
 }
 
+impl From<Map<String, Value>> for Message {
+    fn from(members: Map<String, Value>) -> Self {
+        Self(members)
+    }
+}
+
 /// The moment so many seconds from now, in SNS's form.
 pub fn timestamp(seconds: i64) -> String {
     let moment = OffsetDateTime::now_utc() + time::Duration::seconds(seconds);

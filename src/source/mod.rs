@@ -4,8 +4,8 @@
 //! Invariant: an [`Answer`] exists only for what is on stable storage, or was filtered by the
 //! selection, so whoever holds one may acknowledge. Sources know nothing of sinks.
 
-mod backoff;
 mod answer;
+mod backoff;
 mod body;
 pub mod connections;
 mod framing;

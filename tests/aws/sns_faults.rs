@@ -72,7 +72,8 @@ fn throttled_failing_and_cut_requests_lose_nothing() {
     }
     let (ledger, _) = load.finish();
     let arrivals = out.drained(&ledger);
-    let retries = |reason: &str| bridge.metric("fanbridge_sink_retries_total", &[&format!("reason=\"{reason}\"")]);
+    let retries =
+        |reason: &str| bridge.metric("fanbridge_sink_retries_total", &[&format!("reason=\"{reason}\"")]);
     let (failed, cut) = (retries("service_error"), retries("timed_out"));
     assert!(failed > 0.0 && cut > 0.0, "{failed} after failures of the service, {cut} after cut connections");
     let suspects = bridge.metric("fanbridge_possible_duplicates_total", &[]);
@@ -123,7 +124,10 @@ fn requests_that_hang_are_given_up_after_ten_seconds_and_tried_again() {
     let load = Load::start(out.home.http, Shape { pause: Duration::from_millis(50), ..SHAPE });
     await_acknowledged(&load, 300);
     let trouble = await_degraded(&bridge);
-    assert!(["timed_out", "unreachable", "no_answer"].iter().any(|word| trouble.starts_with(word)), "{trouble}");
+    assert!(
+        ["timed_out", "unreachable", "no_answer"].iter().any(|word| trouble.starts_with(word)),
+        "{trouble}"
+    );
     let (ledger, _) = load.finish();
     let arrivals = out.drained(&ledger);
     assert!(bridge.metric("fanbridge_sink_retries_total", &["reason=\"timed_out\""]) > 0.0);

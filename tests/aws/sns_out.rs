@@ -59,7 +59,9 @@ fn a_subscribers_filter_policy_on_the_family_lets_only_that_family_through() {
     let all = all.take(types.len(), DEADLINE);
     assert_eq!(all.len(), types.len());
     let types_of = |received: &[aws_sdk_sqs::types::Message]| -> BTreeSet<String> {
-        let body = |message: &aws_sdk_sqs::types::Message| readers::structured("", message.body().unwrap().as_bytes());
+        let body = |message: &aws_sdk_sqs::types::Message| {
+            readers::structured("", message.body().unwrap().as_bytes())
+        };
         received.iter().map(|message| body(message).event_type).collect()
     };
     let filtered = types_of(&recordings.take(2, DEADLINE));
@@ -111,7 +113,10 @@ fn events_for_a_missing_topic_are_kept_and_go_out_when_topics_apply_has_made_it(
     let plan = out.home.try_verb(&["topics", "plan", "--format", "ndjson"]);
     assert_eq!(plan.status.code(), Some(1), "{plan:?}");
     let topic: serde_json::Value = serde_json::from_slice(&plan.stdout).unwrap();
-    assert_eq!((&topic["topic"], &topic["state"], &topic["kind"]), (&out.topic.arn.clone().into(), &"missing".into(), &"fifo".into()));
+    assert_eq!(
+        (&topic["topic"], &topic["state"], &topic["kind"]),
+        (&out.topic.arn.clone().into(), &"missing".into(), &"fifo".into())
+    );
     let with = ["--attribute", "DisplayName=Billing", "--tag", "team=billing"];
     let applied = out.home.run_verb(&[&["topics", "apply", "--format", "ndjson"], &with[..]].concat());
     let topic: serde_json::Value = serde_json::from_str(&applied).unwrap();
@@ -120,7 +125,10 @@ fn events_for_a_missing_topic_are_kept_and_go_out_when_topics_apply_has_made_it(
     let attributes = made.attributes().unwrap();
     assert_eq!((&*attributes["DisplayName"], &*attributes["FifoTopic"]), ("Billing", "true"));
     let tags = wait(out.aws.sns.list_tags_for_resource().resource_arn(&out.topic.arn).send()).unwrap();
-    assert_eq!(tags.tags().iter().map(|tag| (tag.key(), tag.value())).collect::<Vec<_>>(), [("team", "billing")]);
+    assert_eq!(
+        tags.tags().iter().map(|tag| (tag.key(), tag.value())).collect::<Vec<_>>(),
+        [("team", "billing")]
+    );
     out.home.run_verb(&["topics", "plan"]);
     out.home.run_verb(&["topics", "apply"]);
 

@@ -197,7 +197,7 @@ fn a_sink_is_of_one_kind() {
     expect(
         &format!("{SOURCE}sinks: {{ ‹b›: {{}} }}\n"),
         "a sink of no kind",
-        "expected `kafka` or `file` under it",
+        "expected `kafka`, `sns` or `file` under it",
     );
     expect(
         &format!("{SOURCE}sinks: {{ ‹b›: {{ file: {{}}, kafka: {{ brokers: \"a:1\" }} }} }}\n"),

@@ -10,7 +10,8 @@ use time::OffsetDateTime;
 
 use crate::authority::{Authority, KEY, Leaf, WeakKey};
 use crate::double::File;
-use crate::message::{Message, certificate_path, certificate_url};
+use crate::message::{Message, TOPIC, certificate_path, certificate_url};
+use crate::support::bridge::Home;
 use crate::support::client::request;
 use crate::support::{await_until, turns};
 use crate::world::World;
@@ -227,4 +228,18 @@ fn a_failure_is_remembered_and_strangers_cause_only_so_many_fetches() {
     assert_eq!(world.double.connections(), 10);
     world.assert_taken(0, &by_certificate(0), "accepted");
     assert_eq!(world.double.connections(), 10, "what is known needs no fetch");
+}
+
+#[test]
+fn a_system_without_trusted_roots_is_told_so_at_start() {
+    let _turn = turns::in_company();
+    let home = Home::new();
+    let source = format!("  topic: {{ provider: stream, sns: {{ topics: [\"{TOPIC}\"] }} }}\n");
+    home.configure("", &source);
+    let nowhere =
+        ["env", "SSL_CERT_FILE=/nonexistent", "SSL_CERT_DIR=/nonexistent", "AWS_EC2_METADATA_DISABLED=true"];
+    let mut bridge = home.spawn_under(&nowhere);
+    let status = bridge.await_exit(Duration::from_secs(30));
+    assert_eq!(status.code(), Some(78), "{}", bridge.log_tail());
+    assert!(bridge.log().contains("no trusted root certificates"), "{}", bridge.log_tail());
 }

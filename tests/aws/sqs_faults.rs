@@ -271,7 +271,7 @@ fn a_queue_is_not_read_while_the_spool_is_nearly_full_and_is_read_again_when_the
     // Nothing is settled until the sink has a directory instead of a file in its way.
     let inlet = Inlet::new(&proxy.endpoint(), &queue.url, "visibility_timeout: 2s", SMALL);
     let load: Vec<_> =
-        (0..1000).map(|number| Delivery::new("call.created", "default:full", number, 20 << 10)).collect();
+        (0..1400).map(|number| Delivery::new("call.created", "default:full", number, 20 << 10)).collect();
     let in_the_way = inlet.home.path("topics").join(crate::inlet::TOPIC);
     fs::create_dir_all(inlet.home.path("topics")).unwrap();
     fs::write(&in_the_way, "not a directory").unwrap();

@@ -47,6 +47,8 @@ fn the_example_names_every_key_and_shows_its_default() {
         "SnsSourceFile",
         "RawDeliveryFile",
         "CertificateDoubleFile",
+        "AwsFile",
+        "SqsFile",
         "SinkFile",
         "KafkaFile",
         "KafkaTlsFile",

@@ -7,11 +7,10 @@
 use std::collections::HashMap;
 
 use aws_sdk_sqs::types::{Message as SdkMessage, MessageAttributeValue, MessageSystemAttributeName};
-use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::event::{Stated, Timestamp, Verified};
-use crate::provider::{BodyLimits, Definition, Refusal, TopicEnvelope, decode_message};
+use crate::provider::{BodyLimits, Definition, TopicEnvelope, decode_message};
 
 /// How many attributes of a message travel along.
 const ATTRIBUTES_MAX: usize = 10;
@@ -34,15 +33,6 @@ pub(super) struct Message {
     sent: Option<Timestamp>,
     attributes: HashMap<String, MessageAttributeValue>,
     text: ByteString,
-}
-
-/// What is said of a message that cannot be decoded.
-#[derive(Debug)]
-pub(super) struct Undecodable {
-    /// The message as it was.
-    pub(super) verified: Verified,
-    /// A word from a fixed list.
-    pub(super) word: &'static str,
 }
 
 impl Message {
@@ -76,13 +66,14 @@ impl Message {
         Verified { body, stated: Stated::default(), secret: 0, skew_seconds: None, arrived }
     }
 
-    /// The message's body as the provider made it.
+    /// The message's body as the provider made it; or as it is, with a word from a fixed list for
+    /// why it cannot be decoded.
     pub(super) fn verify(
         &self,
         definition: &Definition,
         limits: &BodyLimits,
         arrived: Timestamp,
-    ) -> Result<Verified, Undecodable> {
+    ) -> (Verified, Option<&'static str>) {
         let mut extensions = self.extensions();
         let text = match TopicEnvelope::read(&self.text) {
             None => self.text.clone(),
@@ -93,14 +84,11 @@ impl Message {
             }
         };
         let stated = Stated { signed_id: None, event_type: self.event_type(definition), extensions };
-        let verified = |body: Bytes| Verified { body, stated, secret: 0, skew_seconds: None, arrived };
-        match decode_message(text.clone(), limits) {
-            Ok(body) => Ok(verified(body)),
-            Err(refusal) => {
-                let word = Refusal::word(&refusal);
-                Err(Undecodable { verified: verified(text.into_bytes()), word })
-            }
-        }
+        let (body, undecodable) = match decode_message(text.clone(), limits) {
+            Ok(body) => (body, None),
+            Err(refusal) => (text.into_bytes(), Some(refusal.word())),
+        };
+        (Verified { body, stated, secret: 0, skew_seconds: None, arrived }, undecodable)
     }
 
     /// What is said beside the body, as attributes of the event.
@@ -186,7 +174,7 @@ mod tests {
 
     fn verified(provider: &str, message: SdkMessage) -> Verified {
         let definition = builtin_named(provider).unwrap();
-        Message::new(message).unwrap().verify(&definition, &LIMITS, Timestamp(7)).unwrap()
+        Message::new(message).unwrap().verify(&definition, &LIMITS, Timestamp(7)).0
     }
 
     fn pairs(verified: &Verified) -> Vec<(&str, &str)> {
@@ -252,8 +240,8 @@ mod tests {
     fn what_cannot_be_decoded_is_kept_as_it_was() {
         let message = Message::new(sdk("H4sIAAAAAAAA").build()).unwrap();
         let definition = builtin_named("stream").unwrap();
-        let undecodable = message.verify(&definition, &LIMITS, Timestamp(7)).unwrap_err();
-        assert_eq!((undecodable.word, undecodable.verified.body), ("bad_encoding", "H4sIAAAAAAAA".into()));
+        let (verified, undecodable) = message.verify(&definition, &LIMITS, Timestamp(7));
+        assert_eq!((undecodable, verified.body), (Some("bad_encoding"), "H4sIAAAAAAAA".into()));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! What is done with the messages of one receive, until each is durable or left in the queue.
 //!
 //! The messages are decided about one after the other, and appended together, so that they share
-//! the log's group commit. Meanwhile what is not durable is kept hidden, at half its time-out. In a
-//! FIFO queue the messages of one group are appended one after the other, and one that could not be
-//! keeps those behind it from overtaking: they all come back, in order.
+//! the log's group commit. Until all of them are durable, a heartbeat at half their time-out keeps
+//! them hidden. In a FIFO queue the messages of one group are appended one after the other, and one
+//! that could not be keeps those behind it from overtaking: they all come back, in order.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -77,8 +77,9 @@ impl Batch {
                 durable.extend(lane);
                 held.extend(failed);
             }
-            let receipts = durable.into_iter().map(|at| self.messages[at].receipt.clone());
+            let receipts = durable.iter().map(|at| self.messages[*at].receipt.clone());
             deletions.delete(receipts.collect()).await;
+            durable.into_iter().for_each(|at| done[at].store(true, Ordering::Relaxed));
         }
     }
 
@@ -134,8 +135,10 @@ impl Batch {
                     }
                 }
             }
-            // Not stored: it comes back after its time-out, which is as good a backoff as any.
-            done[at].store(true, Ordering::Relaxed);
+            if failed {
+                // It comes back after its time-out, which is as good a backoff as any.
+                done[at].store(true, Ordering::Relaxed);
+            }
         }
         (durable, lane.group.filter(|_| failed))
     }
@@ -149,10 +152,9 @@ impl Source {
         let view = &intake_source.view;
         let verified = intake.work(message.heaviness(), || {
             let deciding = || match message.verify(definition, limits, arrived) {
-                Ok(verified) => intake.admit(intake_source, verified),
-                Err(undecodable) => {
-                    let detail = format!("the message cannot be decoded: {}", undecodable.word);
-                    view.quarantine(undecodable.verified, undecodable.word, detail)
+                (verified, None) => intake.admit(intake_source, verified),
+                (verified, Some(word)) => {
+                    view.quarantine(verified, word, format!("the message cannot be decoded: {word}"))
                 }
             };
             catch_unwind(AssertUnwindSafe(deciding))

@@ -9,6 +9,7 @@ mod support;
 mod authority;
 mod certificates;
 mod double;
+mod emulator;
 mod forgeries;
 mod message;
 mod notifications;

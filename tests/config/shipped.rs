@@ -29,7 +29,7 @@ fn the_example_is_accepted_without_a_warning() {
     let loaded = load("fanbridge.example.yaml", EXAMPLE, &Outside { env: &env, read: &read });
     let loaded = loaded.unwrap_or_else(|report| panic!("{report}"));
     assert!(loaded.warnings.problems().is_empty(), "{}", loaded.warnings);
-    assert_eq!(loaded.config.sources.len(), 4);
+    assert_eq!(loaded.config.sources.len(), 5);
 }
 
 #[test]
@@ -54,7 +54,6 @@ fn the_example_names_every_key_and_shows_its_default() {
         "KafkaTlsFile",
         "SaslFile",
         "OutputFile",
-        "AwsFile",
         "SnsSinkFile",
     ];
     let definitions = blocks.iter().map(|name| &schema["$defs"][name]).chain([&schema]);

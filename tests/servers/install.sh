@@ -26,6 +26,7 @@ need_package libssl-dev
 if [ "$scope" != build ]; then
     need_command mvn maven
     need_command kcat kcat
+    need_command openssl openssl
     need_command strace strace
     if ! command -v java >/dev/null || [ "$(java_major)" -lt 17 ]; then
         missing+=(default-jre-headless)

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -12,6 +13,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::bridge::free_port;
 use super::{await_until, servers};
 
+/// What the server is called, and what else it is: in Debian and Ubuntu the check of its files is
+/// the same program, in a package that starts no service. It goes by the name it is called by.
+const PROGRAMS: [&str; 2] = ["redis-server", "redis-check-rdb"];
 /// How long a start and an answer may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -19,27 +23,28 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub struct Redis {
     /// Where it listens, without TLS.
     pub port: u16,
+    program: &'static str,
     arguments: Vec<String>,
     child: Option<Child>,
     dir: tempfile::TempDir,
 }
 
 impl Redis {
-    /// Starts one, if there is a `redis-server` here.
+    /// Starts one, if this machine has it.
     pub fn start(what: &str) -> Option<Self> {
         Self::start_with(what, &[])
     }
 
     /// The same with more arguments.
     pub fn start_with(what: &str, arguments: &[&str]) -> Option<Self> {
-        let found = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
-        if !found.is_ok_and(|status| status.success()) {
+        let Some(program) = PROGRAMS.into_iter().find(|program| is_server(program)) else {
             servers::skip(what, "there is no redis-server in PATH; `make test` installs it");
             return None;
-        }
+        };
         let dir = tempfile::Builder::new().prefix("redis-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
         let mut redis = Self {
             port: free_port(),
+            program,
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
             child: None,
             dir: dir.expect("the build directory takes a directory"),
@@ -51,14 +56,14 @@ impl Redis {
     /// Starts it where it was; returns once it answers.
     pub fn start_again(&mut self) {
         let port = self.port.to_string();
-        let child = Command::new("redis-server")
+        let child = server(self.program)
             .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--dir"])
             .arg(self.dir.path())
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn();
-        self.child = Some(child.expect("redis-server starts"));
+        self.child = Some(child.expect("the server starts"));
         await_until("redis-server answers", DEADLINE, || TcpStream::connect(("127.0.0.1", self.port)).ok());
     }
 
@@ -115,6 +120,19 @@ impl Redis {
         let mut value = |key: &String| asker.ask(&["GET", key]).pop().flatten();
         self.keys(prefix).into_iter().filter_map(|key| value(&key).map(|value| (key, value))).collect()
     }
+}
+
+fn server(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.arg0("redis-server");
+    command
+}
+
+fn is_server(program: &str) -> bool {
+    let version = server(program).arg("--version").stdin(Stdio::null()).output();
+    version.is_ok_and(|output| {
+        output.status.success() && String::from_utf8_lossy(&output.stdout).contains(" server v=")
+    })
 }
 
 impl Drop for Redis {

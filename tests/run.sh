@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Runs the whole test suite, or the parts named as arguments, and says how long each part took.
 #
-# Parts: lint, unit, tidy, config, front, sns, spool, state, replicas, sinks, aws, faults. A Kafka broker and an
-# emulator of SQS and SNS are started, unless KAFKA_BROKERS and AWS_ENDPOINT name ones that run.
-# Here a test that finds no server fails; a plain `cargo test` skips it and says so.
+# Parts: lint, unit, tidy, config, front, sns, spool, state, replicas, sinks, aws, faults. A Kafka broker
+# and an emulator of SQS and SNS are started, unless KAFKA_BROKERS and AWS_ENDPOINT name ones that
+# run. Here a test that finds no server fails; a plain `cargo test` skips it and says so.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,10 +1,12 @@
-//! fanbridge: signed webhooks in, one durable log, one topic per event family out.
+//! fanbridge: webhooks, queues and notifications in, one durable log, one topic per event family out.
 //!
 //! ```text
-//!  provider ──POST──▶ source/webhook ─▶ verify ─▶ admit ─▶ SPOOL ─▶ dispatch ─▶ sink/kafka  topic per family
-//!                          ▲             (pure)   (pure)  (fsync)     │  one per sink, own cursor
-//!                          └──────────── 2xx ◀── durable ──┘          ├─▶ sink/file   JSON Lines per topic
-//!                                                                     └─▶ dead letters (kept, listed, redriven)
+//!  provider ──POST──▶ source/webhook ┐
+//!  SNS ──────POST──▶ source/sns      ├─▶ verify ─▶ admit ─▶ SPOOL ─▶ dispatch ─▶ sink/kafka  topic per family
+//!  SQS ◀─────poll─── source/sqs      ┘    (pure)   (pure)  (fsync)     │  one per sink, own cursor
+//!                         ▲                                   │         ├─▶ sink/sns    topic per family
+//!                         └── 2xx / DeleteMessage ◀── durable ┘         ├─▶ sink/file   JSON Lines per topic
+//!                                                                       └─▶ dead letters (kept, listed, redriven)
 //! ```
 //!
 //! The spool cuts the system in two. In front of it nothing knows of sinks: a source verifies,

@@ -67,7 +67,8 @@ impl Aws {
         if let Some(endpoint) = &self.config.endpoint {
             loader = loader.endpoint_url(endpoint);
         }
-        loader.load().await
+        // Large, and kept by every future that starts a source or a sink otherwise.
+        Box::pin(loader.load()).await
     }
 }
 

@@ -106,10 +106,9 @@ impl Receive {
                 anyhow::Ok(())
             });
         }
-        while let Some(ended) = loops.join_next().await {
+        // The first loop to end saw the last message go: the others only wait for more.
+        if let Some(ended) = loops.join_next().await {
             ended??;
-            // The first loop to end saw the last message go: the others only wait for more.
-            break;
         }
         Done::print(self.count, calls.load(Ordering::Relaxed), started, cpu)
     }

@@ -5,24 +5,24 @@
 //! connections, requests in flight are answered, the log is closed behind them, dispatchers deliver
 //! what is left and commit. Nothing that was acknowledged depends on the stop being orderly.
 
+mod readers;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use self::readers::{Readers, reader_error};
 use crate::admin::{self, Access, AdminState, Summary};
 use crate::admit::{SourceView, admit};
 use crate::aws::Aws;
 use crate::config::{Channel, Config, Output, SinkConfig, SourceConfig, SpoolConfig};
 use crate::dead_letter::Readmit;
-use crate::dispatch::quarantine::{self, Care};
-use crate::dispatch::resume::{self, Resumption};
-use crate::dispatch::settlement::shares;
-use crate::dispatch::{DispatchError, Dispatcher, Reader};
+use crate::dispatch::DispatchError;
 use crate::event::{Verdict, Verified};
 use crate::health::Health;
 use crate::sink::Sink;
@@ -106,15 +106,6 @@ pub struct Bridge {
     notes: Task,
     admin_task: Task,
     grace: Duration,
-}
-
-/// The tasks that read the log: a dispatcher for each sink, and the keeper of what is quarantined.
-struct Readers {
-    tasks: JoinSet<Result<(), DispatchError>>,
-    /// Deliver what is left, then end.
-    stop: CancellationToken,
-    /// End now.
-    cut: CancellationToken,
 }
 
 /// A task and the way to end it. One that is dropped is told to end, too.
@@ -274,56 +265,6 @@ impl Bridge {
     }
 }
 
-impl Readers {
-    fn start(
-        config: &Config,
-        sinks: Vec<Arc<dyn Sink>>,
-        spool: &Spool,
-        state: &State,
-        metrics: &Metrics,
-        health: &Health,
-    ) -> Result<Self, BridgeError> {
-        let names: Vec<&str> = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
-        let Resumption { sinks: starts, quarantine, gone } = resume::resume(&names, spool, state)?;
-        let care = Care {
-            cursor: quarantine,
-            gone,
-            configured: names.into_iter().map(str::to_owned).collect(),
-            dead_letters: metrics.dead_letters.clone(),
-        };
-        let cursors: Vec<_> = starts.iter().map(|start| start.cursor).chain([care.begin()]).collect();
-        let reader = |share| Reader { share, spool: spool.clone(), state: state.clone() };
-        let mut readers: Vec<_> = shares(spool, &cursors).into_iter().map(reader).collect();
-        let last = readers.pop().unwrap_or_else(|| unreachable!("the quarantine has a cursor"));
-
-        let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
-        let mut tasks = JoinSet::new();
-        for (((sink_config, sink), reader), start) in config.sinks.iter().zip(sinks).zip(readers).zip(starts)
-        {
-            let dispatcher = Dispatcher::new(sink_config, sink, reader, start.buried, metrics, health);
-            tasks.spawn(dispatcher.run(stop.clone(), cut.clone()));
-        }
-        tasks.spawn(quarantine::keep(last, care, stop.clone(), cut.clone()));
-        Ok(Self { tasks, stop, cut })
-    }
-
-    /// Lets them end by themselves until the deadline, then cuts them short.
-    async fn end(mut self, deadline: Instant) -> Result<(), BridgeError> {
-        self.stop.cancel();
-        let mut first = Ok(());
-        loop {
-            tokio::select! {
-                ended = self.tasks.join_next() => match ended {
-                    None => return first,
-                    Some(Ok(Ok(()))) => {}
-                    Some(ended) => first = first.and(Err(reader_error(ended))),
-                },
-                () = sleep_until(deadline), if !self.cut.is_cancelled() => self.cut.cancel(),
-            }
-        }
-    }
-}
-
 async fn bind(address: SocketAddr) -> Result<TcpListener, BridgeError> {
     TcpListener::bind(address).await.map_err(|source| BridgeError::Listen { address, source })
 }
@@ -438,12 +379,4 @@ fn write_down(types: &TypesSeen, state: &State) -> Result<(), StateError> {
         types.put_back(drained);
     }
     kept
-}
-
-fn reader_error(ended: Result<Result<(), DispatchError>, tokio::task::JoinError>) -> BridgeError {
-    match ended {
-        Ok(Err(error)) => error.into(),
-        Ok(Ok(())) => BridgeError::SpoolFailed("a dispatcher ended before it was told to".to_owned()),
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    }
 }

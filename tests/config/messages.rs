@@ -26,9 +26,9 @@ fn unknown_keys_are_marked_with_the_nearest_name() {
         "known here: ca, certificate, key, key_password",
     );
     expect(
-        "sources: { a: { ‹sqs›: { queue_url: x } } }\n",
-        "unknown key `sqs`",
-        "known here: app, custom_types, provider, secrets",
+        "sources: { a: { ‹kinesis›: { stream: x } } }\n",
+        "unknown key `kinesis`",
+        "known here: app, custom_types, provider, secrets, sns, sqs",
     );
 }
 
@@ -201,8 +201,8 @@ fn a_sink_is_of_one_kind() {
     );
     expect(
         &format!("{SOURCE}sinks: {{ ‹b›: {{ file: {{}}, kafka: {{ brokers: \"a:1\" }} }} }}\n"),
-        "a sink of two kinds",
-        "`kafka` and `file` are two sinks; give each a name of its own",
+        "a sink of several kinds",
+        "`kafka`, `sns` and `file` are each a sink; give each a name of its own",
     );
     expect(
         &format!("{SOURCE}sinks: {{ b: {{ ‹kafka›: {{}} }} }}\n"),

@@ -1,0 +1,91 @@
+//! What reads the log: a dispatcher for each sink, and the keeper of what is quarantined.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::BridgeError;
+use crate::config::Config;
+use crate::dispatch::quarantine::{self, Care};
+use crate::dispatch::resume::{self, Resumption};
+use crate::dispatch::settlement::shares;
+use crate::dispatch::{DispatchError, Dispatcher, Reader};
+use crate::health::Health;
+use crate::sink::Sink;
+use crate::spool::Spool;
+use crate::spool::state::State;
+use crate::telemetry::Metrics;
+
+/// The tasks that read the log: a dispatcher for each sink, and the keeper of what is quarantined.
+pub(super) struct Readers {
+    pub(super) tasks: JoinSet<Result<(), DispatchError>>,
+    /// Deliver what is left, then end.
+    stop: CancellationToken,
+    /// End now.
+    cut: CancellationToken,
+}
+
+impl Readers {
+    /// Starts them all, each where it stood.
+    ///
+    /// # Errors
+    /// When the cursors cannot be read.
+    pub(super) fn start(
+        config: &Config,
+        sinks: Vec<Arc<dyn Sink>>,
+        spool: &Spool,
+        state: &State,
+        metrics: &Metrics,
+        health: &Health,
+    ) -> Result<Self, BridgeError> {
+        let names: Vec<&str> = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
+        let Resumption { sinks: starts, quarantine, gone } = resume::resume(&names, spool, state)?;
+        let care = Care {
+            cursor: quarantine,
+            gone,
+            configured: names.into_iter().map(str::to_owned).collect(),
+            dead_letters: metrics.dead_letters.clone(),
+        };
+        let cursors: Vec<_> = starts.iter().map(|start| start.cursor).chain([care.begin()]).collect();
+        let reader = |share| Reader { share, spool: spool.clone(), state: state.clone() };
+        let mut readers: Vec<_> = shares(spool, &cursors).into_iter().map(reader).collect();
+        let last = readers.pop().unwrap_or_else(|| unreachable!("the quarantine has a cursor"));
+
+        let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
+        let mut tasks = JoinSet::new();
+        for (((sink_config, sink), reader), start) in config.sinks.iter().zip(sinks).zip(readers).zip(starts)
+        {
+            let dispatcher = Dispatcher::new(sink_config, sink, reader, start.buried, metrics, health);
+            tasks.spawn(dispatcher.run(stop.clone(), cut.clone()));
+        }
+        tasks.spawn(quarantine::keep(last, care, stop.clone(), cut.clone()));
+        Ok(Self { tasks, stop, cut })
+    }
+
+    /// Lets them end by themselves until the deadline, then cuts them short.
+    pub(super) async fn end(mut self, deadline: Instant) -> Result<(), BridgeError> {
+        self.stop.cancel();
+        let mut first = Ok(());
+        loop {
+            tokio::select! {
+                ended = self.tasks.join_next() => match ended {
+                    None => return first,
+                    Some(Ok(Ok(()))) => {}
+                    Some(ended) => first = first.and(Err(reader_error(ended))),
+                },
+                () = sleep_until(deadline), if !self.cut.is_cancelled() => self.cut.cancel(),
+            }
+        }
+    }
+}
+
+/// Why a task that reads the log ended before it was told to.
+pub(super) fn reader_error(ended: Result<Result<(), DispatchError>, tokio::task::JoinError>) -> BridgeError {
+    match ended {
+        Ok(Err(error)) => error.into(),
+        Ok(Ok(())) => BridgeError::SpoolFailed("a dispatcher ended before it was told to".to_owned()),
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}

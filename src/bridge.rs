@@ -236,6 +236,8 @@ impl Bridge {
             () = stop.cancelled() => Ok(()),
             reason = self.spool.failed() => Err(BridgeError::SpoolFailed(reason)),
             Some(ended) = self.readers.tasks.join_next() => Err(reader_error(ended)),
+            // One ends by itself only if it broke down: better no bridge than one that hears nothing.
+            Some(Err(broken)) = self.pollers.join_next() => std::panic::resume_unwind(broken.into_panic()),
         };
         let stopped = self.stop().await;
         ended.and(stopped)

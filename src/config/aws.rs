@@ -216,12 +216,8 @@ impl Check<'_> {
             names.insert(template.render("provider", "family", "source"));
         }
         let arns: Vec<_> = names.iter().map(|name| (name, TopicArn::parse(name))).collect();
-        let mut wrong =
-            arns.iter().filter_map(|(name, arn)| Some(format!("`{name}`: {}", arn.as_ref().err()?)));
-        if let Some(label) = wrong.next() {
-            let others = wrong.count();
-            let problem = self.error(at, "a topic that cannot exist", label);
-            problem.notes.extend((others > 0).then(|| format!("and {others} more of this sink's topics")));
+        let wrong = arns.iter().filter_map(|(name, arn)| Some(format!("`{name}`: {}", arn.as_ref().err()?)));
+        if self.report_impossible(wrong, at) {
             return;
         }
         let regions: BTreeSet<&str> =

@@ -95,6 +95,16 @@ impl Check<'_> {
         Some(FileConfig { dir: file.dir.clone().into(), rotate_bytes: file.rotate_bytes.0 })
     }
 
+    /// Reports the first of a sink's topics that cannot exist, and how many more there are. Returns
+    /// whether there is one.
+    pub(super) fn report_impossible(&mut self, mut wrong: impl Iterator<Item = String>, at: &Path) -> bool {
+        let Some(label) = wrong.next() else { return false };
+        let others = wrong.count();
+        let problem = self.error(at, "a topic that cannot exist", label);
+        problem.notes.extend((others > 0).then(|| format!("and {others} more of this sink's topics")));
+        true
+    }
+
     /// Reports topics that could be produced and that no broker would take.
     fn check_topics(
         &mut self,
@@ -110,14 +120,13 @@ impl Check<'_> {
         if names.is_empty() {
             names.push(&stand_in);
         }
-        let mut wrong = names
+        let wrong = names
             .iter()
             .filter_map(|name| kafka_topic_problem(name).map(|problem| format!("`{name}`: {problem}")));
-        if let Some(label) = wrong.next() {
-            let others = wrong.count();
-            let problem = self.error(at, "a topic that cannot exist", label);
-            problem.notes.extend((others > 0).then(|| format!("and {others} more of this sink's topics")));
-        } else if let Some((one, other)) = colliding(names.into_iter()) {
+        if self.report_impossible(wrong, at) {
+            return;
+        }
+        if let Some((one, other)) = colliding(names.into_iter()) {
             let label =
                 format!("`{one}` and `{other}` differ only in `.` and `_`, which a broker cannot tell apart");
             self.error(at, "topics that collide", label);

@@ -37,6 +37,11 @@ impl Target {
     }
 }
 
+/// As many as tell a number from its limit.
+fn decimals(number: f64) -> usize {
+    if number < 1.0 { 3 } else { 1 }
+}
+
 /// All targets as a table.
 pub fn table(targets: &[Target]) -> comfy_table::Table {
     let mut table = plain_table(&["TARGET", "LIMIT", "MEASURED", ""]);
@@ -45,7 +50,7 @@ pub fn table(targets: &[Target]) -> comfy_table::Table {
             Limit::AtLeast(limit) => format!(">= {limit} {}", target.unit),
             Limit::AtMost(limit) => format!("<= {limit} {}", target.unit),
         };
-        let measured = format!("{:.1} {}", target.measured, target.unit);
+        let measured = format!("{:.*} {}", decimals(target.measured), target.measured, target.unit);
         let verdict = if target.met() { "met" } else { "MISSED" };
         table.add_row([target.name.as_str(), &limit, &measured, verdict]);
     }

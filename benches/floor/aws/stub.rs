@@ -29,6 +29,9 @@ pub struct Stub {
     /// Bytes of each message in the queue.
     #[arg(long, default_value_t = 1024)]
     body_bytes: usize,
+    /// Milliseconds until a call is answered.
+    #[arg(long, default_value_t = 0)]
+    answer_after_ms: u64,
 }
 
 /// What has happened since the start; `GET /counts` tells it, `GET /fill/{messages}` adds messages.
@@ -55,6 +58,7 @@ struct Queue {
 }
 
 struct Service {
+    answer_after: Duration,
     queue: Mutex<Queue>,
     filled: Notify,
     sqs_calls: AtomicU64,
@@ -72,6 +76,7 @@ impl Stub {
         let bodies = Bodies::new(self.body_bytes, 1000, b"messages are not signed")?;
         let body = bodies.blank().to_vec();
         let service = Arc::new(Service {
+            answer_after: Duration::from_millis(self.answer_after_ms),
             queue: Mutex::new(Queue { bodies, body, waiting: 0, handed_out: 0 }),
             filled: Notify::new(),
             sqs_calls: AtomicU64::new(0),
@@ -111,6 +116,9 @@ async fn fill(
 
 /// A call of either service: SQS names its action in a header, SNS in the body.
 async fn call(State(service): State<Arc<Service>>, headers: HeaderMap, body: Bytes) -> Response {
+    if !service.answer_after.is_zero() {
+        tokio::time::sleep(service.answer_after).await;
+    }
     let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok());
     match target.and_then(|target| target.strip_prefix("AmazonSQS.")) {
         Some(action) => {

@@ -135,16 +135,33 @@ fn source(provider: &str, way: Way) -> String {
             variable(provider)
         ),
         Way::Sqs => format!(
-            "  {provider}-queue: # whoever the queue's policy lets send to it is believed\n    \
+            "  {provider}-queue: # whoever the queue's policy lets send to it is believed\n{}    \
              provider: {provider}\n    sqs: {{ queue_url: \
-             \"https://sqs.eu-west-1.amazonaws.com/111111111111/{provider}-events\" }}\n"
+             \"https://sqs.eu-west-1.amazonaws.com/111111111111/{provider}-events\" }}\n",
+            policy(provider, "SQS:SendMessage", "sqs")
         ),
         Way::Sns => format!(
-            "  {provider}-topic: # subscribe https://your.host/in/{provider}-topic to these topics\n    \
+            "  {provider}-topic: # subscribe https://your.host/in/{provider}-topic to these topics\n{}    \
              provider: {provider}\n    sns: {{ topics: \
-             [\"arn:aws:sns:eu-west-1:111111111111:{provider}-events\"] }}\n"
+             [\"arn:aws:sns:eu-west-1:111111111111:{provider}-events\"] }}\n",
+            policy(provider, "SNS:Publish", "sns")
         ),
     }
+}
+
+/// What the policy of a queue or topic has to say so that the provider may send to it, as a comment.
+/// Only Stream sends to AWS by itself, from an account of its own (stated in `docs/webhooks/sqs.md` and
+/// `sns.md` of its Go client for Chat); what others send comes by way of the user's own account.
+fn policy(provider: &str, action: &str, service: &str) -> String {
+    if provider != "stream" {
+        return String::new();
+    }
+    format!(
+        "    # Its policy needs this statement, so that {provider} may send:\n    \
+         # {{\"Sid\":\"AllowStreamProdAccount\",\"Effect\":\"Allow\",\"Principal\":{{\"AWS\":\
+         \"arn:aws:iam::185583345998:root\"}},\"Action\":\"{action}\",\"Resource\":\
+         \"arn:aws:{service}:eu-west-1:111111111111:{provider}-events\"}}\n"
+    )
 }
 
 /// The variable that holds a provider's secret.

@@ -78,6 +78,11 @@ fn init_covers_every_way_in() {
     for source in ["source stream:", "source stream-queue:", "source stream-topic:"] {
         assert!(check.stdout.contains(source), "{}", check.stdout);
     }
+    let statements = init.stdout.lines().filter_map(|line| line.trim().strip_prefix("# {"));
+    let statements: Vec<serde_json::Value> =
+        statements.map(|rest| serde_json::from_str(&format!("{{{rest}")).expect("JSON to paste")).collect();
+    let actions: Vec<_> = statements.iter().map(|statement| &statement["Action"]).collect();
+    assert_eq!(actions, ["SQS:SendMessage", "SNS:Publish"], "what Stream's account is to be allowed");
     // Without a webhook there is no secret to ask for.
     let queue = fanbridge(&dir, &["init", "--from", "sqs", "--sink", "sns"], &[]);
     fs::write(dir.path().join("fanbridge.yaml"), &queue.stdout).expect("written");

@@ -5,22 +5,27 @@
 //! connections, requests in flight are answered, the log is closed behind them, dispatchers deliver
 //! what is left and commit. Nothing that was acknowledged depends on the stop being orderly.
 
+mod notes;
 mod readers;
+mod sources;
+mod task;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::readers::{Readers, reader_error};
+use self::sources::{Sources, Wiring};
+use self::task::Task;
 use crate::admin::{self, Access, AdminState, Summary};
 use crate::admit::{SourceView, admit};
 use crate::aws::Aws;
-use crate::config::{Channel, Config, Output, SinkConfig, SourceConfig, SpoolConfig};
+use crate::config::{Config, Output, SinkConfig, SourceConfig, SpoolConfig};
 use crate::dead_letter::Readmit;
 use crate::dispatch::DispatchError;
 use crate::event::{Verdict, Verified};
@@ -29,22 +34,18 @@ use crate::sink::Sink;
 use crate::sink::file::FileSink;
 use crate::sink::kafka::KafkaSink;
 use crate::sink::sns::SnsSink;
+use crate::source::Intake;
 use crate::source::connections::Connections;
 use crate::source::front::Front;
 use crate::source::http::{HttpLimits, serve};
 use crate::source::sns::TrustError;
-use crate::source::sqs::SqsSource;
 use crate::source::tls::{Tls, TlsError};
 use crate::source::types_seen::TypesSeen;
-use crate::source::{Intake, SourceIntake};
 use crate::spool::disk::RealDisk;
 use crate::spool::shared_window::SharedWindow;
 use crate::spool::state::{self, State, StateError};
 use crate::spool::{Recovery, Spool, SpoolError};
 use crate::telemetry::Metrics;
-
-/// How often what was noted in memory (types seen, the state file's size) is written down.
-const NOTE_EVERY: Duration = Duration::from_secs(2);
 
 /// How long to wait for another process to give the spool up: as in a rolling update, where the
 /// old one is still stopping.
@@ -87,6 +88,9 @@ pub enum BridgeError {
     /// The disk failed; nothing of the log is trusted until it was recovered.
     #[error("the spool failed: {0}; nothing is acknowledged any more, restart to recover what is durable")]
     SpoolFailed(String),
+    /// A fault of the bridge's own. The log has the panic.
+    #[error("{0} broke down, so the bridge stops; nothing acknowledged is lost, start it again")]
+    BrokeDown(&'static str),
 }
 
 /// A running bridge.
@@ -108,28 +112,6 @@ pub struct Bridge {
     grace: Duration,
 }
 
-/// A task and the way to end it. One that is dropped is told to end, too.
-struct Task {
-    stop: DropGuard,
-    handle: JoinHandle<()>,
-}
-
-impl Task {
-    fn spawn<F: Future<Output = ()> + Send + 'static>(task: impl FnOnce(CancellationToken) -> F) -> Self {
-        let stop = CancellationToken::new();
-        Self { handle: tokio::spawn(task(stop.clone())), stop: stop.drop_guard() }
-    }
-
-    async fn end(self) {
-        drop(self.stop);
-        if let Err(ended) = self.handle.await
-            && ended.is_panic()
-        {
-            std::panic::resume_unwind(ended.into_panic());
-        }
-    }
-}
-
 impl Bridge {
     /// Starts everything. When this returns, deliveries are taken.
     ///
@@ -149,7 +131,7 @@ impl Bridge {
         let access = Access::new(config.admin.listen, config.admin.token.as_ref());
         let admin_state = AdminState::new(metrics.clone(), health.clone(), summary(&config), access);
         let connections = Connections::new("admin", &metrics);
-        let admin_task = Task::spawn(|stop| {
+        let admin_task = Task::spawn("the admin listener", |stop| {
             serve(admin, None, limits, connections, admin::router(admin_state.clone()), stop)
         });
 
@@ -165,29 +147,17 @@ impl Bridge {
 
         let types = Arc::new(TypesSeen::default());
         let noted = Arc::clone(&types);
-        let note_types = Arc::new(move |state: &State| write_down(&noted, state));
+        let note_types = Arc::new(move |state: &State| notes::write_down(&noted, state));
         admin_state.open(state.clone(), spool.clone(), readmit(&config), note_types);
         let intake = Intake::new(spool.clone(), config.selection, types.clone());
-        let mut front = Front::new(intake.clone(), &config.http, &metrics);
-        let (mut pollers, polling) = (JoinSet::new(), CancellationToken::new());
-        for source in config.sources {
-            let channel = source.channel.clone();
-            let source = SourceIntake::new(source, &metrics);
-            match channel {
-                Channel::Webhook => front.add_webhook(source),
-                Channel::Sns(topics) => front.add_sns(topics, source, &aws, &metrics).await?,
-                Channel::Sqs(queue) => {
-                    let status = health.add_source(source.name());
-                    let limits = config.http.body_limits();
-                    let queue =
-                        SqsSource::new(queue, source, intake.clone(), limits, &aws, status, &metrics).await;
-                    pollers.spawn(queue.run(polling.clone()));
-                }
-            }
-        }
+        let front = Front::new(intake.clone(), &config.http, &metrics);
+        let wiring =
+            Wiring { intake: &intake, limits: config.http.body_limits(), aws: &aws, metrics: &metrics };
+        let Sources { front, pollers, polling } = wiring.start(config.sources, front, &health).await?;
         let service = front.service();
         let connections = Connections::new("http", &metrics);
-        let front = Task::spawn(|stop| serve(http, tls, limits, connections, service, stop));
+        let front =
+            Task::spawn("the public listener", |stop| serve(http, tls, limits, connections, service, stop));
         health.start();
         Ok(Self {
             http: addresses.0,
@@ -196,9 +166,9 @@ impl Bridge {
             front,
             keeper,
             pollers,
-            polling: polling.drop_guard(),
+            polling,
             admin_task,
-            notes: Task::spawn(|stop| note(types, spool.clone(), state, stop)),
+            notes: Task::spawn("the keeper of notes", |stop| notes::keep(types, spool.clone(), state, stop)),
             readers,
             health,
             spool,
@@ -236,34 +206,47 @@ impl Bridge {
             () = stop.cancelled() => Ok(()),
             reason = self.spool.failed() => Err(BridgeError::SpoolFailed(reason)),
             Some(ended) = self.readers.tasks.join_next() => Err(reader_error(ended)),
-            // One ends by itself only if it broke down: better no bridge than one that hears nothing.
-            Some(Err(broken)) = self.pollers.join_next() => std::panic::resume_unwind(broken.into_panic()),
+            // None of these ends by itself but by breaking down: better no bridge than one that hears
+            // nothing, or has a part that does nothing and looks well.
+            Some(_) = self.pollers.join_next() => Err(BridgeError::BrokeDown("a source that polls")),
+            broken = self.front.broken() => Err(broken),
+            broken = self.notes.broken() => Err(broken),
+            broken = self.admin_task.broken() => Err(broken),
+            broken = broken(&mut self.keeper) => Err(broken),
         };
         let stopped = self.stop().await;
         ended.and(stopped)
     }
 
+    /// Ends every part in its turn, also behind one that broke down; the first error counts.
     async fn stop(mut self) -> Result<(), BridgeError> {
         tracing::info!("stopping: no new deliveries");
         let deadline = Instant::now() + self.grace;
         self.health.stop();
         drop(self.polling);
-        self.front.end().await;
+        let mut ended = self.front.end().await;
         // What a poller has not finished by then comes back from its queue.
-        while let Ok(Some(ended)) = timeout_at(deadline, self.pollers.join_next()).await {
-            ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        while let Ok(Some(poller)) = timeout_at(deadline, self.pollers.join_next()).await {
+            ended = ended.and(poller.map_err(|_| BridgeError::BrokeDown("a source that polls")));
         }
         self.pollers.abort_all();
         self.spool.close().await;
         // Behind the last group, so that all of it is told to those who share the window.
         if let Some(keeper) = self.keeper {
-            keeper.end().await;
+            ended = ended.and(keeper.end().await);
         }
-        let ended = self.readers.end(deadline).await;
-        self.notes.end().await;
-        self.admin_task.end().await;
+        ended = ended.and(self.readers.end(deadline).await);
+        ended = ended.and(self.notes.end().await);
+        ended = ended.and(self.admin_task.end().await);
         tracing::info!(head = self.spool.head().0, "stopped");
         ended
+    }
+}
+
+async fn broken(keeper: &mut Option<Task>) -> BridgeError {
+    match keeper {
+        Some(keeper) => keeper.broken().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -298,7 +281,10 @@ async fn share(spool: Spool, config: &SpoolConfig, metrics: &Metrics) -> (Spool,
         None => (spool, None),
         Some(config) => {
             let (window, keeper) = SharedWindow::open(config, metrics).await;
-            (spool.sharing(window), Some(Task::spawn(|stop| keeper.run(stop))))
+            (
+                spool.sharing(window),
+                Some(Task::spawn("the keeper of the shared window", |stop| keeper.run(stop))),
+            )
         }
     }
 }
@@ -348,37 +334,4 @@ async fn make_sink(config: &SinkConfig, aws: &Aws) -> Result<Arc<dyn Sink>, Brid
         },
     };
     made.map_err(|source| BridgeError::Sink { name: config.name.clone(), source })
-}
-
-/// Writes down now and then what is noted in memory.
-async fn note(types: Arc<TypesSeen>, spool: Spool, state: State, stop: CancellationToken) {
-    loop {
-        let stopped = tokio::time::timeout(NOTE_EVERY, stop.cancelled()).await.is_ok();
-        let (types, spool, state) = (Arc::clone(&types), spool.clone(), state.clone());
-        let noting = tokio::task::spawn_blocking(move || {
-            let noted = write_down(&types, &state);
-            spool.set_other_bytes(state.file_bytes()?);
-            noted
-        });
-        match noting.await {
-            // The state says so itself, once for all that waits for room.
-            Ok(Err(StateError::NoRoom { .. })) if !stopped => {}
-            Ok(Err(error)) => tracing::error!(%error, "cannot note the types seen"),
-            Ok(Ok(())) | Err(_) => {}
-        }
-        if stopped {
-            return;
-        }
-    }
-}
-
-/// Moves what is noted of the types seen from memory to the state; what cannot be kept there stays.
-fn write_down(types: &TypesSeen, state: &State) -> Result<(), StateError> {
-    let drained = types.drain();
-    let rows = drained.to_rows();
-    let kept = if rows.is_empty() { Ok(()) } else { state.record_types(&rows) };
-    if kept.is_err() {
-        types.put_back(drained);
-    }
-    kept
 }

@@ -86,6 +86,6 @@ pub(super) fn reader_error(ended: Result<Result<(), DispatchError>, tokio::task:
     match ended {
         Ok(Err(error)) => error.into(),
         Ok(Ok(())) => BridgeError::SpoolFailed("a dispatcher ended before it was told to".to_owned()),
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        Err(_) => BridgeError::BrokeDown("a dispatcher"),
     }
 }

@@ -124,7 +124,8 @@ pub(super) fn failure(error: BridgeError) -> Failure {
         | BridgeError::State(_)
         | BridgeError::Listen { .. }
         | BridgeError::Dispatch(_)
-        | BridgeError::SpoolFailed(_) => Exit::Io,
+        | BridgeError::SpoolFailed(_)
+        | BridgeError::BrokeDown(_) => Exit::Io,
     };
     Failure::new(exit, chain(&error))
 }

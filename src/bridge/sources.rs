@@ -1,0 +1,63 @@
+//! The ways in: some are parts of the public listener, others go and get their deliveries.
+
+use tokio::task::JoinSet;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::BridgeError;
+use crate::aws::Aws;
+use crate::config::{Channel, SourceConfig};
+use crate::health::Health;
+use crate::provider::BodyLimits;
+use crate::source::front::Front;
+use crate::source::sqs::SqsSource;
+use crate::source::{Intake, SourceIntake};
+use crate::telemetry::Metrics;
+
+/// All sources of a bridge.
+pub(super) struct Sources {
+    /// Those that are posted to; not listening yet.
+    pub(super) front: Front,
+    /// Those that go and get their deliveries.
+    pub(super) pollers: JoinSet<()>,
+    /// Tells the pollers to end when it is dropped.
+    pub(super) polling: DropGuard,
+}
+
+/// What sources are made with.
+pub(super) struct Wiring<'a> {
+    pub(super) intake: &'a Intake,
+    pub(super) limits: BodyLimits,
+    pub(super) aws: &'a Aws,
+    pub(super) metrics: &'a Metrics,
+}
+
+impl Wiring<'_> {
+    /// Adds to the front what is posted to it, and starts the others.
+    ///
+    /// # Errors
+    /// When signatures of SNS could not be checked.
+    pub(super) async fn start(
+        self,
+        configured: Vec<SourceConfig>,
+        mut front: Front,
+        health: &Health,
+    ) -> Result<Sources, BridgeError> {
+        let Self { intake, limits, aws, metrics } = self;
+        let (mut pollers, polling) = (JoinSet::new(), CancellationToken::new());
+        for source in configured {
+            let channel = source.channel.clone();
+            let source = SourceIntake::new(source, metrics);
+            match channel {
+                Channel::Webhook => front.add_webhook(source),
+                Channel::Sns(topics) => front.add_sns(topics, source, aws, metrics).await?,
+                Channel::Sqs(queue) => {
+                    let status = health.add_source(source.name());
+                    let queue =
+                        SqsSource::new(queue, source, intake.clone(), limits, aws, status, metrics).await;
+                    pollers.spawn(queue.run(polling.clone()));
+                }
+            }
+        }
+        Ok(Sources { front, pollers, polling: polling.drop_guard() })
+    }
+}

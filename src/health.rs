@@ -167,7 +167,19 @@ impl SinkStatus {
 pub struct SourceStatus {
     name: String,
     reached: AtomicBool,
-    trouble: Mutex<Option<String>>,
+    trouble: Mutex<Option<SourceTrouble>>,
+}
+
+/// The reason of a source that has no credentials to ask with.
+pub const CREDENTIALS: &str = "credentials";
+
+/// What keeps a source from getting its deliveries, or from settling them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceTrouble {
+    /// A word from a fixed list.
+    pub reason: &'static str,
+    /// What is wrong and what to do. Holds no secret and no body.
+    pub advice: String,
 }
 
 impl SourceStatus {
@@ -176,26 +188,29 @@ impl SourceStatus {
         &self.name
     }
 
-    /// Notes trouble, with what it is and what to do.
-    pub fn degraded(&self, trouble: String) {
+    /// Notes trouble.
+    pub fn degraded(&self, trouble: SourceTrouble) {
         *held(&self.trouble) = Some(trouble);
     }
 
-    /// Notes that deliveries can be got.
+    /// Notes that nothing is wrong.
     pub fn healthy(&self) {
-        self.reached.store(true, Ordering::Relaxed);
         *held(&self.trouble) = None;
     }
 
-    /// What is wrong, if anything is.
-    pub fn trouble(&self) -> Option<String> {
-        held(&self.trouble).clone()
+    /// Notes that deliveries could be got.
+    pub fn reach(&self) {
+        self.reached.store(true, Ordering::Relaxed);
     }
 
-    /// What has kept it from ever being able to, since the start. A bridge that was never right is
-    /// not ready; one that was, and has lost a dependency for a while, still takes deliveries.
-    pub fn never_reached(&self) -> Option<String> {
-        if self.reached.load(Ordering::Relaxed) { None } else { self.trouble() }
+    /// Whether deliveries could be got at any time since the start.
+    pub fn was_reached(&self) -> bool {
+        self.reached.load(Ordering::Relaxed)
+    }
+
+    /// What is wrong, if anything is.
+    pub fn trouble(&self) -> Option<SourceTrouble> {
+        held(&self.trouble).clone()
     }
 }
 
@@ -224,18 +239,6 @@ mod tests {
         let health = Health::default();
         drop(health.add_heart("dispatch lake", Duration::from_secs(30)));
         assert_eq!(health.hung(Instant::now() + Duration::from_secs(60)), None);
-    }
-
-    #[test]
-    fn a_source_that_was_reached_once_is_in_trouble_but_not_unready() {
-        let health = Health::default();
-        let status = health.add_source("queue");
-        assert_eq!(status.never_reached(), None);
-        status.degraded("no AWS credentials".into());
-        assert_eq!(health.sources()[0].never_reached(), Some("no AWS credentials".into()));
-        status.healthy();
-        status.degraded("throttled".into());
-        assert_eq!((status.trouble(), status.never_reached()), (Some("throttled".into()), None));
     }
 
     #[test]

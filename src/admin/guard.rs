@@ -3,8 +3,8 @@
 //! Against a web page in the operator's browser: only known hosts (DNS rebinding), a header on
 //! every change that no form can send (request forgery), no CORS, and headers that let nothing be
 //! framed, sniffed or kept. Against everyone else: the bearer token, without which a listener that
-//! is not on loopback answers nothing. Only the probes are exempt; they tell no more than yes or no
-//! and a fixed word.
+//! is not on loopback answers nothing. Only the probes are exempt; who is a [`Stranger`] by the other
+//! rules hears no more of them than yes or no, and what is degraded by its name.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -39,6 +39,10 @@ const ANSWER_HEADERS: [(&str, &str); 6] = [
     ("cache-control", "no-store"),
 ];
 
+/// Marks the request of someone who may ask the probes and nothing else.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stranger;
+
 /// Who may ask.
 pub struct Access {
     listen: IpAddr,
@@ -55,9 +59,6 @@ impl Access {
 
     /// Why a request is not granted (pure).
     fn refusal(&self, request: &Parts) -> Option<Problem> {
-        if PROBES.contains(&request.uri.path()) {
-            return None;
-        }
         let refuse = |status, detail: &'static str| Some(Problem::new(status, detail));
         if !self.knows_host(request) {
             return refuse(
@@ -124,10 +125,15 @@ impl Access {
 
 /// The middleware: refuses, or lets through, and dresses the answer.
 pub(super) async fn guard(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let mut response = match access.refusal(&parts) {
-        Some(problem) => problem.into_response(),
-        None => next.run(Request::from_parts(parts, body)).await,
+        Some(problem) if !PROBES.contains(&parts.uri.path()) => problem.into_response(),
+        refused => {
+            if refused.is_some() {
+                parts.extensions.insert(Stranger);
+            }
+            next.run(Request::from_parts(parts, body)).await
+        }
     };
     for (name, value) in ANSWER_HEADERS {
         response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));

@@ -1,18 +1,25 @@
 //! What an orchestrator asks: alive, ready, started?
 //!
 //! Alive looks at the process alone, because restarting it repairs no dependency. Ready means that
-//! an event can be stored; a sink in trouble does not make the bridge unready, since storing for it
-//! is what the spool is there for. A queue that could never be read since the start does, because
-//! that is a mistake of the set-up and not an outage.
+//! an event can be stored; a sink or a queue in trouble does not make the bridge unready, since storing
+//! is what the spool is there for, and one tenant's queue is nobody else's concern. Only a bridge that
+//! never had credentials for a queue since its start is not ready: that is a mistake of its own set-up.
+//!
+//! Anybody may ask, so those who may not see the rest of this listener are told names and no more.
 
 use std::time::Instant;
 
+use axum::Extension;
 use axum::extract::State;
 use http::StatusCode;
 
+use super::guard::Stranger;
 use super::{AdminState, Problem};
+use crate::health::CREDENTIALS;
+use crate::telemetry::steers_terminal;
 
 const OK: &str = "ok\n";
+const NOT_READY: &str = "not ready";
 const OK_WITHOUT_ROOM: &str = "ok, but there is no room to keep cursors: see /api/status\n";
 
 /// Every loop goes round.
@@ -23,18 +30,24 @@ pub(super) async fn livez(State(admin): State<AdminState>) -> Result<&'static st
     }
 }
 
-/// A delivery can be stored. Want of room for the cursors, and sinks in trouble, leave the bridge
-/// ready, and are told.
-pub(super) async fn readyz(State(admin): State<AdminState>) -> Result<String, Problem> {
+/// A delivery can be stored. Want of room for the cursors, and sources and sinks in trouble, leave the
+/// bridge ready, and are told.
+pub(super) async fn readyz(
+    State(admin): State<AdminState>,
+    stranger: Option<Extension<Stranger>>,
+) -> Result<String, Problem> {
     if let Some(reason) = unready(&admin) {
-        return Err(unavailable(reason));
+        return Err(unavailable(if stranger.is_some() { NOT_READY.into() } else { reason }));
     }
     let short = admin.opened.get().is_some_and(|opened| opened.state.shortage().is_some());
-    let first = if short { OK_WITHOUT_ROOM } else { OK };
-    let sinks = admin.health.sinks();
-    let degraded = sinks.iter().filter_map(|sink| Some((sink.name(), sink.trouble()?)));
-    let degraded = degraded.map(|(name, trouble)| format!("sink {name} is degraded: {trouble}\n"));
-    Ok(degraded.fold(first.to_owned(), |text, line| text + &line))
+    let mut text = if short { OK_WITHOUT_ROOM } else { OK }.to_owned();
+    for (name, trouble) in troubles(&admin) {
+        text += &match stranger {
+            Some(_) => format!("{name} is degraded\n"),
+            None => format!("{name} is degraded: {}\n", trouble.replace(steers_terminal, "?")),
+        };
+    }
+    Ok(text)
 }
 
 /// Recovery is over.
@@ -54,11 +67,22 @@ pub(super) fn unready(admin: &AdminState) -> Option<String> {
     }
 }
 
-/// Which source could not get any delivery since the start, and why.
+/// Which source never had credentials since the start, and what to do.
 fn unreached(admin: &AdminState) -> Option<String> {
-    let sources = admin.health.sources();
-    let mut unreached = sources.iter().filter_map(|source| Some((source.name(), source.never_reached()?)));
-    unreached.next().map(|(name, trouble)| format!("source {name} cannot receive: {trouble}"))
+    admin.health.sources().iter().filter(|source| !source.was_reached()).find_map(|source| {
+        let trouble = source.trouble().filter(|trouble| trouble.reason == CREDENTIALS)?;
+        Some(format!("source {} cannot receive: {}", source.name(), trouble.advice))
+    })
+}
+
+/// What is in trouble, and how.
+fn troubles(admin: &AdminState) -> Vec<(String, String)> {
+    let sources = admin.health.sources().into_iter();
+    let sources =
+        sources.filter_map(|source| Some((format!("source {}", source.name()), source.trouble()?.advice)));
+    let sinks = admin.health.sinks().into_iter();
+    let sinks = sinks.filter_map(|sink| Some((format!("sink {}", sink.name()), sink.trouble()?)));
+    sources.chain(sinks).collect()
 }
 
 fn unavailable(detail: String) -> Problem {

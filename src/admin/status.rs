@@ -18,7 +18,7 @@ pub(super) struct Status {
     ready: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     unready_because: Option<String>,
-    sources: Vec<SourceSummary>,
+    sources: Vec<SourceState>,
     sinks: Vec<SinkState>,
     #[serde(skip_serializing_if = "Option::is_none")]
     spool: Option<SpoolState>,
@@ -28,6 +28,14 @@ pub(super) struct Status {
     /// Not there while the state cannot be read for want of room.
     #[serde(skip_serializing_if = "Option::is_none")]
     dead_letters: Option<Vec<DeadCount>>,
+}
+
+#[derive(Debug, Serialize)]
+struct SourceState {
+    #[serde(flatten)]
+    summary: SourceSummary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    degraded_because: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -86,12 +94,22 @@ pub(super) async fn status(State(admin): State<AdminState>) -> Result<Json<Statu
         fingerprint: admin.summary.fingerprint.clone(),
         ready: unready_because.is_none(),
         unready_because,
-        sources: admin.summary.sources.clone(),
+        sources: sources(&admin),
         sinks: sinks(&admin),
         spool: opened.map(|opened| opened.spool.usage().into()),
         no_room: opened.and_then(|opened| opened.state.shortage()),
         dead_letters,
     }))
+}
+
+fn sources(admin: &AdminState) -> Vec<SourceState> {
+    let running = admin.health.sources();
+    let state = |summary: &SourceSummary| {
+        let status = running.iter().find(|status| *status.name() == *summary.name);
+        let trouble = status.and_then(|status| status.trouble());
+        SourceState { summary: summary.clone(), degraded_because: trouble.map(|trouble| trouble.advice) }
+    };
+    admin.summary.sources.iter().map(state).collect()
 }
 
 fn sinks(admin: &AdminState) -> Vec<SinkState> {

@@ -179,7 +179,8 @@ impl Intake {
     }
 
     /// Makes durable what was decided, the second half of [`Intake::receive`]. It is appended where
-    /// this is first polled: what is polled in an order is stored in that order.
+    /// this is first polled, so what is polled in an order is stored in that order; but if replicas share
+    /// a duplicate window, in the order of its answers. Who needs an order waits for each.
     async fn keep(
         &self,
         source: &SourceIntake,

@@ -87,9 +87,11 @@ impl SqsSource {
         status: Arc<SourceStatus>,
         metrics: &Metrics,
     ) -> Self {
+        let labels = crate::telemetry::Source { source: (**source.name()).into() };
+        let degraded = metrics.sqs.degraded.get_or_create_owned(&labels);
         let source = Source {
             queue: Queue::new(&config, aws).await,
-            condition: Condition::new(source.name(), status),
+            condition: Condition::new(source.name(), status, degraded),
             tally: SqsTally::new(source.name(), metrics),
             intake,
             intake_source: source,
@@ -107,7 +109,7 @@ impl SqsSource {
         let Self { source, receivers_max } = self;
         let (name, queue) = (source.intake_source.name(), source.queue.url());
         tracing::info!(source = &**name, queue, receivers_max, "reading a queue");
-        let (deletions, deleter) = Deletions::start(Arc::clone(&source), receivers_max, stop.clone());
+        let (deletions, mut deleter) = Deletions::start(Arc::clone(&source), receivers_max, stop.clone());
         let mut loops = JoinSet::new();
         while !stop.is_cancelled() {
             while loops.len() < source.scale.running() {
@@ -119,15 +121,17 @@ impl SqsSource {
                 () = stop.cancelled() => {}
                 Some(ended) = loops.join_next() => if ended.is_err() {
                     // What it held comes back. Should it happen again at once, then not at once.
-                    tracing::error!(source = &**name, "a receive loop broke down; another takes its place");
+                    tracing::error!(source = &**name, "a receive loop broke down");
                     source.scale.lost();
                     pause(Instant::now() + backoff(ATTEMPTS_AFTER_A_BREAKDOWN), &stop).await;
                 },
+                // It ends by itself only if it broke down, and without it everything comes back for ever.
+                Err(broken) = &mut deleter => std::panic::resume_unwind(broken.into_panic()),
             }
         }
         while loops.join_next().await.is_some() {}
         drop(deletions);
-        // One that panicked has deleted what it has deleted; there is nothing else to save.
+        // One that panicked now has deleted what it has deleted; there is nothing else to save.
         let _ = deleter.await;
         source.tally.receivers.set(0);
     }

@@ -7,7 +7,11 @@
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
 
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// The environment variable with the filter, as in `info,fanbridge::dispatch=debug`.
 const FILTER_VARIABLE: &str = "FANBRIDGE_LOG";
@@ -35,14 +39,21 @@ pub enum LogError {
 /// When the filter cannot be read, or the log was set up before.
 pub fn init_logging() -> Result<(), LogError> {
     let filter = filter(std::env::var(FILTER_VARIABLE).ok().as_deref())?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let set = if std::io::stderr().is_terminal() {
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let log = if std::io::stderr().is_terminal() {
         let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        log.compact().with_ansi(colours).try_init()
+        log.compact().with_ansi(colours).boxed()
     } else {
-        log.json().flatten_event(true).with_current_span(false).try_init()
+        log.json().flatten_event(true).with_current_span(false).boxed()
     };
-    set.map_err(|_| LogError::Twice)
+    let log = log.with_filter(filter_fn(holds_no_body));
+    tracing_subscriber::registry().with(filter).with(log).try_init().map_err(|_| LogError::Twice)
+}
+
+/// Whether what is logged from here is free of bodies, whatever the filter asks for: at the level
+/// `trace` the AWS SDK writes down whole requests and answers.
+fn holds_no_body(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() != Level::TRACE || !metadata.target().starts_with("aws_")
 }
 
 fn filter(text: Option<&str>) -> Result<EnvFilter, LogError> {

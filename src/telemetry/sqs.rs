@@ -11,6 +11,9 @@ use super::{HistogramFamily, Source, SourceAction, SourceReason};
 /// How often messages are received, up to where somebody must look.
 const RECEIVE_COUNTS: [f64; 8] = [1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0];
 
+/// The age of a message: from what a busy loop takes to the days that a queue may keep it.
+const AGE_SECONDS: [f64; 10] = [0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0, 3600.0, 21_600.0, 86_400.0];
+
 /// The metrics of sources that read an SQS queue.
 #[derive(Debug)]
 pub struct SqsMetrics {
@@ -34,8 +37,12 @@ pub struct SqsMetrics {
     pub left: Family<SourceReason, Counter>,
     /// How often each message was received.
     pub receive_count: HistogramFamily<Source>,
+    /// Seconds from a message's sending until it was durable here.
+    pub age: HistogramFamily<Source>,
     /// Receive loops that run.
     pub receivers: Family<Source, Gauge>,
+    /// 1 while something is wrong with the queue or its calls, else 0.
+    pub degraded: Family<Source, Gauge>,
     /// 1 while nothing is received because the spool is nearly full, else 0.
     pub paused: Family<Source, Gauge>,
 }
@@ -53,7 +60,9 @@ impl SqsMetrics {
             extend_failures: Family::default(),
             left: Family::default(),
             receive_count: Family::new_with_constructor(|| Histogram::new(RECEIVE_COUNTS)),
+            age: Family::new_with_constructor(|| Histogram::new(AGE_SECONDS)),
             receivers: Family::default(),
+            degraded: Family::default(),
             paused: Family::default(),
         }
     }
@@ -71,7 +80,10 @@ impl SqsMetrics {
         r.register("sqs_heartbeat_failures", failed, self.extend_failures.clone());
         r.register("sqs_messages_left", "Messages left in the queue, by reason", self.left.clone());
         r.register("sqs_receive_count", "How often a message was received", self.receive_count.clone());
+        let age = "Seconds from the sending of a message until it was durable";
+        r.register("sqs_message_age_seconds", age, self.age.clone());
         r.register("sqs_receivers", "Receive loops that run", self.receivers.clone());
+        r.register("source_degraded", "1 while a source is in trouble", self.degraded.clone());
         r.register("sqs_paused", "1 while the spool is too full to receive", self.paused.clone());
     }
 }

@@ -81,6 +81,32 @@ impl Inlet {
     }
 }
 
+/// Waits until `/readyz` answers with this status and these words.
+#[track_caller]
+pub fn await_readiness(bridge: &Bridge, status: u16, words: &[&str]) {
+    let mut said = String::new();
+    let waited = std::panic::AssertUnwindSafe(|| {
+        await_until("readiness says what is wrong", DEADLINE, || {
+            let answer = bridge.admin().get("/readyz").ok()?;
+            said = answer.text();
+            (answer.status == status && words.iter().all(|word| said.contains(word))).then_some(())
+        });
+    });
+    if let Err(panic) = std::panic::catch_unwind(waited) {
+        eprintln!("it says: {said}, and not {words:?}");
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Waits until nothing is in trouble.
+#[track_caller]
+pub fn await_untroubled(bridge: &Bridge) {
+    await_until("nothing is in trouble", DEADLINE, || {
+        (bridge.admin().get("/readyz").ok()?.text() == "ok\n").then_some(())
+    });
+    assert_eq!(bridge.metric("fanbridge_source_degraded", &["source=\"queue\""]), 0.0);
+}
+
 /// Checks that each event of a load arrived, once, with its bytes.
 #[track_caller]
 pub fn assert_each_once(arrivals: &[Arrival], load: &[Delivery]) {

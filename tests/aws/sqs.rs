@@ -7,7 +7,8 @@ use crate::inlet::{AS_TESTER, DEADLINE, Inlet, encodings, events, texts};
 use crate::support::await_until;
 use crate::support::aws::{Aws, Message, messages};
 use crate::support::load::Delivery;
-use crate::support::proxy::Proxy;
+use crate::support::proxy::call::Answer;
+use crate::support::proxy::{Fault, Proxy};
 use crate::support::readers::file_events;
 use crate::support::servers;
 
@@ -139,6 +140,48 @@ fn a_message_of_no_use_becomes_a_dead_letter_and_is_deleted() {
 }
 
 #[test]
+fn a_message_that_was_received_fifty_times_becomes_a_dead_letter_unread() {
+    let Some(aws) = Aws::connect("a message that keeps coming back") else { return };
+    let queue = aws.queue("poison", &[]);
+    let proxy = Proxy::before(aws.endpoint());
+    proxy.always(
+        "ReceiveMessage",
+        Fault::rewrite(|_, answer| {
+            let body = String::from_utf8(answer.body.to_vec()).unwrap();
+            let often = "\"ApproximateReceiveCount\": \"50\"";
+            let body = body.replace("\"ApproximateReceiveCount\": \"1\"", often);
+            Answer { body: body.replace("\"ApproximateReceiveCount\":\"1\"", often).into(), ..answer }
+        }),
+    );
+    let inlet = Inlet::new(&proxy.endpoint(), &queue.url, "", "");
+    queue.send(&messages(texts(&events("poison", 1))));
+    let bridge = inlet.start();
+    queue.await_empty(DEADLINE);
+    await_until("the dead letter is kept", DEADLINE, || {
+        (bridge.metric("fanbridge_dead_letters_kept", &["reason=\"received_often\""]) == 1.0).then_some(())
+    });
+    assert!(bridge.log().contains("a message keeps coming back"), "somebody is told");
+    bridge.stop();
+    assert!(inlet.arrivals().is_empty());
+}
+
+#[test]
+fn no_body_is_in_the_log_at_any_level() {
+    let Some(aws) = Aws::connect("a log of everything") else { return };
+    let queue = aws.queue("log", &[]);
+    let inlet = Inlet::new(aws.endpoint(), &queue.url, "", "");
+    let load = events("marked-body", 5);
+    queue.send(&messages(texts(&load)));
+    let line = [&AS_TESTER[..], &["FANBRIDGE_LOG=trace"]].concat();
+    let bridge = inlet.home.start_under(&line);
+    inlet.await_exactly(&load, &queue, DEADLINE);
+    let log = bridge.log();
+    assert!(log.contains("\"TRACE\""), "everything else is logged");
+    assert!(!log.contains("marked-body"), "a part of a body is logged");
+    bridge.stop();
+}
+
+#[test]
 fn a_message_of_no_use_is_left_for_the_queues_own_redrive_if_told_so() {
     let Some(aws) = Aws::connect("a queue's own redrive") else { return };
     let dead = aws.queue("dead", &[]);
@@ -156,37 +199,6 @@ fn a_message_of_no_use_is_left_for_the_queues_own_redrive_if_told_so() {
     assert_eq!(bridge.metric("fanbridge_sqs_messages_left_total", &[]), 4.0, "twice each");
     assert_eq!(bridge.metric("fanbridge_sqs_messages_deleted_total", &[]), load.len() as f64);
     bridge.stop();
-}
-
-#[test]
-fn the_order_of_each_group_of_a_fifo_queue_is_kept() {
-    let Some(aws) = Aws::connect("the order of a FIFO queue") else { return };
-    let queue = aws.queue("ordered.fifo", &[]);
-    let inlet = Inlet::new(aws.endpoint(), &queue.url, "", "");
-    let load: Vec<Delivery> = (0..300)
-        .map(|number| Delivery::new("call.created", &format!("default:{}", number % 5), number, 200))
-        .collect();
-    let in_groups = load.iter().zip(texts(&load));
-    let sent: Vec<_> =
-        in_groups.map(|(event, body)| Message::new(body).in_group(&event.key, &event.id)).collect();
-    queue.send(&sent);
-    let bridge = inlet.start();
-    inlet.await_exactly(&load, &queue, DEADLINE);
-    bridge.stop();
-
-    let mut arrivals = inlet.arrivals();
-    arrivals.sort_by_key(|arrival| arrival.sequence);
-    for key in 0..5 {
-        let key = format!("default:{key}");
-        let arrived = arrivals.iter().filter(|arrival| arrival.key.as_ref() == Some(&key));
-        let sent = load.iter().filter(|delivery| delivery.key == key);
-        assert!(
-            arrived.map(|arrival| &arrival.id).eq(sent.map(|delivery| &delivery.id)),
-            "the order of {key}"
-        );
-    }
-    let events = file_events(&inlet.home.path("topics"));
-    assert!(events.iter().all(|event| event["sqsgroupid"] == event["partitionkey"]));
 }
 
 #[test]

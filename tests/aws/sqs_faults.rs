@@ -4,9 +4,10 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::inlet::{AS_TESTER, DEADLINE, Inlet, assert_each_once, events, texts};
+use crate::inlet::{
+    AS_TESTER, DEADLINE, Inlet, assert_each_once, await_readiness, await_untroubled, events, texts,
+};
 use crate::support::aws::{self, Aws, messages};
-use crate::support::bridge::Bridge;
 use crate::support::load::{Delivery, Load, Shape};
 use crate::support::proxy::call::{Answer, Refusal};
 use crate::support::proxy::{ANY, Fault, Proxy};
@@ -14,24 +15,6 @@ use crate::support::{await_until, inject};
 
 /// Longer than any attempt is waited for.
 const HANG: Duration = Duration::from_secs(30);
-
-/// Waits until `/readyz` says no, with these words.
-#[track_caller]
-fn await_unready(bridge: &Bridge, words: &[&str]) -> String {
-    let mut said = String::new();
-    let waited = std::panic::AssertUnwindSafe(|| {
-        await_until("readiness says what is wrong", DEADLINE, || {
-            let answer = bridge.admin().get("/readyz").ok()?;
-            said = answer.text();
-            (answer.status == 503 && words.iter().all(|word| said.contains(word))).then_some(())
-        });
-    });
-    if let Err(panic) = std::panic::catch_unwind(waited) {
-        eprintln!("it says: {said}, and not {words:?}");
-        std::panic::resume_unwind(panic);
-    }
-    said
-}
 
 #[test]
 fn a_bridge_without_credentials_says_so_and_reads_once_there_are_some() {
@@ -47,7 +30,7 @@ fn a_bridge_without_credentials_says_so_and_reads_once_there_are_some() {
     let quiet = ["AWS_EC2_METADATA_DISABLED=true", "AWS_SHARED_CREDENTIALS_FILE=/nonexistent", &settings];
     let mut bridge = inlet.home.spawn_under(&[&without[..], &quiet].concat());
     await_until("the admin listener answers", DEADLINE, || bridge.admin().get("/livez").ok());
-    await_unready(&bridge, &["source queue", "no AWS credentials", "AWS_ACCESS_KEY_ID"]);
+    await_readiness(&bridge, 503, &["source queue", "no AWS credentials", "AWS_ACCESS_KEY_ID"]);
 
     // Webhooks are taken all the same.
     let load = events("credentials", 20);
@@ -71,12 +54,13 @@ fn a_queue_that_does_not_exist_is_named_until_it_does() {
     let url = format!("{}-later", template.url);
     let inlet = Inlet::new(aws.endpoint(), &url, "", "");
     let mut bridge = inlet.home.spawn_under(&AS_TESTER);
-    await_until("the admin listener answers", DEADLINE, || bridge.admin().get("/livez").ok());
-    await_unready(&bridge, &["there is no queue", &url, "queue_url"]);
+    bridge.await_ready();
+    // A queue is one source's affair; the bridge takes what the others bring.
+    await_readiness(&bridge, 200, &["source queue is degraded", "there is no queue", &url, "queue_url"]);
     let name = url.rsplit('/').next().unwrap();
     let made = aws::wait(aws.sqs.create_queue().queue_name(name).send()).unwrap();
     assert_eq!(made.queue_url(), Some(url.as_str()));
-    bridge.await_ready();
+    await_untroubled(&bridge);
     let load = events("missing", 1);
     let body = texts(&load).pop().unwrap();
     aws::wait(aws.sqs.send_message().queue_url(&url).message_body(body).send()).unwrap();
@@ -93,20 +77,27 @@ fn what_is_not_allowed_is_named_by_its_permission() {
     proxy.always("ReceiveMessage", Fault::Refuse(Refusal::DENIED));
     let inlet = Inlet::new(&proxy.endpoint(), &queue.url, "visibility_timeout: 2s", "");
     let mut bridge = inlet.home.spawn_under(&AS_TESTER);
-    await_until("the admin listener answers", DEADLINE, || bridge.admin().get("/livez").ok());
-    await_unready(&bridge, &["sqs:ReceiveMessage", &queue.url]);
+    bridge.await_ready();
+    await_readiness(&bridge, 200, &["source queue is degraded", "sqs:ReceiveMessage", &queue.url]);
+    assert_eq!(bridge.metric("fanbridge_source_degraded", &["source=\"queue\""]), 1.0);
 
     proxy.heal();
     proxy.always("DeleteMessageBatch", Fault::Refuse(Refusal::DENIED));
-    bridge.await_ready();
+    await_untroubled(&bridge);
     let load = events("denied", 10);
     queue.send(&messages(texts(&load)));
     inlet.await_arrivals(load.len(), DEADLINE);
-    await_until("the log names the permission", DEADLINE, || {
-        bridge.log().contains("sqs:DeleteMessage").then_some(())
-    });
+    // Reading goes on, and what does not is told all the same.
+    await_readiness(&bridge, 200, &["source queue is degraded", "sqs:DeleteMessage"]);
+    assert!(bridge.log().contains("sqs:DeleteMessage"));
+    let status = bridge.admin().get("/api/status").unwrap();
+    let status: serde_json::Value = serde_json::from_slice(&status.body).unwrap();
+    let source = status["sources"].as_array().unwrap().iter().find(|source| source["name"] == "queue");
+    let because = source.unwrap()["degraded_because"].as_str();
+    assert!(because.is_some_and(|because| because.contains("sqs:DeleteMessage")), "{status}");
     proxy.heal();
     inlet.await_exactly(&load, &queue, DEADLINE);
+    await_untroubled(&bridge);
     bridge.stop();
 }
 

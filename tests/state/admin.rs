@@ -4,6 +4,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use fanbridge::admin::router;
 use fanbridge::event::{Entry, Timestamp};
+use fanbridge::health::{CREDENTIALS, SourceTrouble};
 use fanbridge::spool::state::TypeSeen;
 use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
@@ -116,6 +117,44 @@ async fn a_listener_off_loopback_without_a_token_answers_the_probes_alone() {
     assert_eq!(status_of("10.1.2.3:9090", None, request("/api/status")).await, StatusCode::FORBIDDEN);
     assert_eq!(status_of("10.1.2.3:9090", None, request("/metrics")).await, StatusCode::FORBIDDEN);
     assert_eq!(status_of("10.1.2.3:9090", None, request("/readyz")).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn who_may_not_see_the_rest_is_told_by_the_probes_that_something_is_wrong_and_not_what() {
+    let bench = Bench::new();
+    let admin = bench.admin("10.1.2.3:9090", Some("s3cret"));
+    admin.open(bench.state.clone(), bench.spool.clone(), never(), nothing_to_note());
+    admin.health.start();
+    admin.health.add_sink("lake").degraded("unknown_topic: broker-7.internal".into());
+    let source = admin.health.add_source("queue");
+    source.reach();
+    source.degraded(SourceTrouble { reason: "denied", advice: "on https://sqs/111111111111/q".into() });
+    let router = router(admin.clone());
+    let ask = |host: &str, token: Option<&str>| {
+        let mut request = Request::get("/readyz").header("host", host);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        request.body(Body::empty()).unwrap()
+    };
+    let vague = "ok\nsource queue is degraded\nsink lake is degraded\n";
+    let text = async |request| {
+        let answer = send(&router, request).await;
+        String::from_utf8(answer.into_body().to_vec()).unwrap()
+    };
+    assert_eq!(text(ask("10.1.2.3", None)).await, vague);
+    assert_eq!(text(ask("10.1.2.3", Some("other"))).await, vague);
+    assert_eq!(text(ask("evil.example", Some("s3cret"))).await, vague, "a name that was rebound");
+    assert_eq!(
+        text(ask("10.1.2.3", Some("s3cret"))).await,
+        "ok\nsource queue is degraded: on https://sqs/111111111111/q\n\
+         sink lake is degraded: unknown_topic: broker-7.internal\n"
+    );
+    // Credentials that were never there make the bridge unready, and are as secret.
+    let never = admin.health.add_source("other");
+    never.degraded(SourceTrouble { reason: CREDENTIALS, advice: "no file /home/x/.aws".into() });
+    assert!(!text(ask("10.1.2.3", None)).await.contains("/home/x"));
+    assert!(text(ask("10.1.2.3", Some("s3cret"))).await.contains("source other cannot receive: no file"));
 }
 
 #[tokio::test]

@@ -1,81 +1,121 @@
 //! The condition of one queue: told once when it changes, by action, and kept for who asks.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use prometheus_client::metrics::gauge::Gauge;
 
 use super::queue::Action;
 use super::trouble::Trouble;
-use crate::health::SourceStatus;
+use crate::health::{SourceStatus, SourceTrouble};
+use crate::telemetry::LogLimit;
+
+/// How long the trouble of an action is kept without another failure, once the queue is read again:
+/// heartbeats are so rare that the next one may be weeks away.
+const LAPSES_AFTER: Duration = Duration::from_secs(300);
 
 /// How a queue is doing.
 #[derive(Debug)]
 pub(super) struct Condition {
     source: String,
     status: Arc<SourceStatus>,
+    degraded: Gauge,
     actions: Mutex<[State; Action::ALL.len()]>,
+    log_limit: LogLimit,
 }
 
 /// How calls of one action are doing.
 #[derive(Clone, Debug, Default)]
 enum State {
-    /// None has been answered yet.
+    /// None has been answered yet, or none for long.
     #[default]
     Unknown,
     Fine,
     /// The last one failed in a way that passes, mostly.
     Doubtful,
-    Trouble(Trouble),
+    Trouble(Ongoing),
+}
+
+#[derive(Clone, Debug)]
+struct Ongoing {
+    trouble: Trouble,
+    last: Instant,
+    /// Whether a line tells of it, so that another has to tell of its end.
+    told: bool,
 }
 
 impl Condition {
-    pub(super) fn new(source: &str, status: Arc<SourceStatus>) -> Self {
-        Self { source: source.into(), status, actions: Mutex::default() }
+    /// Nothing is known yet; `degraded` is 1 while there is trouble.
+    pub(super) fn new(source: &str, status: Arc<SourceStatus>, degraded: Gauge) -> Self {
+        let (actions, log_limit) = (Mutex::default(), LogLimit::default());
+        Self { source: source.into(), status, degraded, actions, log_limit }
     }
 
     /// A call was answered.
     pub(super) fn fine(&self, action: Action) {
         let mut actions = self.actions.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::replace(&mut actions[action as usize], State::Fine);
-        if matches!(before, State::Fine | State::Doubtful) {
-            return;
+        if action == Action::Receive {
+            self.status.reach();
+            lapse(&mut *actions, Instant::now());
         }
-        if let State::Trouble(trouble) = before {
+        if let State::Trouble(Ongoing { trouble, told: true, .. }) = before {
             let (source, reason) = (&self.source, trouble.reason);
             tracing::info!(source, action = action.name(), reason, "the queue's trouble is over");
         }
-        self.tell(&actions);
+        self.show(&*actions);
     }
 
     /// A call failed.
     pub(super) fn trouble(&self, action: Action, trouble: &Trouble) {
         let mut actions = self.actions.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut actions[action as usize];
-        match state {
-            State::Trouble(known) if known.reason == trouble.reason => return,
+        let told_before = match state {
             // Now and then a call fails in any network.
             State::Fine if trouble.passing => return *state = State::Doubtful,
-            _ => *state = State::Trouble(trouble.clone()),
+            State::Trouble(known) if known.trouble.reason == trouble.reason => {
+                return known.last = Instant::now();
+            }
+            State::Trouble(known) => known.told,
+            _ => false,
+        };
+        // What changes its face all the time, or comes and goes, is told of once a minute.
+        let unsaid = self.log_limit.admit(&format!("{} {}", action.name(), trouble.reason));
+        if let Some(unsaid) = unsaid {
+            let (source, action, reason) = (&self.source, action.name(), trouble.reason);
+            tracing::warn!(source, action, reason, unsaid, "the queue is in trouble: {}", trouble.advice);
         }
-        let (source, reason) = (&self.source, trouble.reason);
-        tracing::warn!(source, action = action.name(), reason, "the queue is in trouble: {}", trouble.advice);
-        self.tell(&actions);
+        let told = told_before || unsaid.is_some();
+        *state = State::Trouble(Ongoing { trouble: trouble.clone(), last: Instant::now(), told });
+        self.show(&*actions);
     }
 
-    /// Whether receiving is in trouble, or has not been tried.
+    /// Whether the last receive was answered.
     pub(super) fn is_receiving(&self) -> bool {
         let actions = self.actions.lock().unwrap_or_else(PoisonError::into_inner);
         matches!(actions[Action::Receive as usize], State::Fine)
     }
 
-    fn tell(&self, actions: &[State; Action::ALL.len()]) {
-        if let State::Fine | State::Doubtful = actions[Action::Receive as usize] {
-            self.status.healthy();
-        }
-        let troubles = actions.iter().find_map(|state| match state {
-            State::Trouble(trouble) => Some(trouble.advice.clone()),
+    fn show(&self, actions: &[State]) {
+        let trouble = actions.iter().find_map(|state| match state {
+            State::Trouble(Ongoing { trouble: Trouble { reason, advice, .. }, .. }) => Some((reason, advice)),
             _ => None,
         });
-        if let Some(advice) = troubles {
-            self.status.degraded(advice);
+        self.degraded.set(i64::from(trouble.is_some()));
+        match trouble {
+            Some((reason, advice)) => {
+                self.status.degraded(SourceTrouble { reason, advice: advice.clone() });
+            }
+            None => self.status.healthy(),
+        }
+    }
+}
+
+/// Forgets trouble that nothing has repeated for long.
+fn lapse(actions: &mut [State], now: Instant) {
+    for state in actions {
+        if matches!(state, State::Trouble(ongoing) if now.duration_since(ongoing.last) >= LAPSES_AFTER) {
+            *state = State::Unknown;
         }
     }
 }
@@ -85,35 +125,57 @@ mod tests {
     use super::*;
     use crate::health::Health;
 
+    fn condition() -> (Condition, Arc<SourceStatus>, Gauge) {
+        let (status, degraded) = (Health::default().add_source("queue"), Gauge::default());
+        (Condition::new("queue", Arc::clone(&status), degraded.clone()), status, degraded)
+    }
+
+    fn passing() -> Trouble {
+        Trouble { reason: "server_error", advice: "500".into(), passing: true }
+    }
+
+    fn denied() -> Trouble {
+        Trouble { reason: "denied", advice: "grant it".into(), passing: false }
+    }
+
+    fn shown(status: &SourceStatus) -> Option<String> {
+        status.trouble().map(|trouble| trouble.advice)
+    }
+
     #[test]
     fn trouble_is_shown_until_it_is_over_and_one_slip_is_none() {
-        let status = Health::default().add_source("queue");
-        let condition = Condition::new("queue", Arc::clone(&status));
-        let passing = Trouble { reason: "server_error", advice: "500".into(), passing: true };
-        let denied = Trouble { reason: "denied", advice: "grant it".into(), passing: false };
-
-        condition.trouble(Action::Receive, &passing);
-        assert_eq!(
-            status.never_reached().as_deref(),
-            Some("500"),
-            "before the first answer nothing is a slip"
-        );
+        let (condition, status, degraded) = condition();
+        condition.trouble(Action::Receive, &passing());
+        assert_eq!(shown(&status).as_deref(), Some("500"), "before the first answer nothing is a slip");
+        assert!(!status.was_reached());
         condition.fine(Action::Receive);
-        assert_eq!((status.never_reached(), status.trouble()), (None, None));
+        assert_eq!((shown(&status), status.was_reached(), degraded.get()), (None, true, 0));
 
-        condition.trouble(Action::Receive, &passing);
-        assert_eq!(status.trouble(), None, "once");
-        condition.trouble(Action::Receive, &passing);
-        assert_eq!(status.trouble().as_deref(), Some("500"), "twice");
+        condition.trouble(Action::Receive, &passing());
+        assert_eq!(shown(&status), None, "once");
+        condition.trouble(Action::Receive, &passing());
+        assert_eq!((shown(&status).as_deref(), degraded.get()), (Some("500"), 1), "twice");
         condition.fine(Action::Receive);
-        condition.trouble(Action::Delete, &denied);
+        condition.trouble(Action::Delete, &denied());
         condition.fine(Action::Receive);
         assert_eq!(
-            status.trouble().as_deref(),
+            shown(&status).as_deref(),
             Some("grant it"),
             "one action's health does not hide another's"
         );
         condition.fine(Action::Delete);
-        assert_eq!(status.trouble(), None);
+        assert_eq!(shown(&status), None);
+    }
+
+    #[test]
+    fn trouble_of_a_call_that_is_rarely_made_lapses_once_the_queue_is_read_again() {
+        let mut actions: [State; Action::ALL.len()] = Default::default();
+        let start = Instant::now();
+        actions[Action::Extend as usize] =
+            State::Trouble(Ongoing { trouble: denied(), last: start, told: true });
+        lapse(&mut actions, start + LAPSES_AFTER / 2);
+        assert!(matches!(actions[Action::Extend as usize], State::Trouble(_)));
+        lapse(&mut actions, start + LAPSES_AFTER);
+        assert!(matches!(actions[Action::Extend as usize], State::Unknown));
     }
 }

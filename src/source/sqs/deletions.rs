@@ -163,7 +163,13 @@ impl Deleter {
             return;
         }
         let mut failed = outcome.failed;
-        failed.retain(|deletion| deletion.attempts < ATTEMPTS_MAX);
+        failed.retain(|deletion| {
+            let again = deletion.attempts < ATTEMPTS_MAX;
+            if !again {
+                self.source.tally.left("not_deleted");
+            }
+            again
+        });
         // One wait for all of them, so that they come back as a batch.
         let wait = backoff(failed.iter().map(|deletion| deletion.attempts).max().unwrap_or(1));
         let due = if outcome.answered { now + wait } else { self.not_before };

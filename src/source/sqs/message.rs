@@ -30,7 +30,8 @@ pub(super) struct Message {
     pub(super) group: Option<String>,
     /// The so-manieth receive.
     pub(super) receives: u32,
-    sent: Option<Timestamp>,
+    /// When it was sent.
+    pub(super) sent: Option<Timestamp>,
     attributes: HashMap<String, MessageAttributeValue>,
     text: ByteString,
 }

@@ -1,12 +1,15 @@
 //! What is counted about one queue, with every handle looked up beforehand.
 
+use std::time::SystemTime;
+
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::queue::Action;
-use crate::telemetry::{LogLimit, Metrics, Source, SourceAction, SourceReason};
+use crate::event::Timestamp;
+use crate::telemetry::{LogLimit, Metrics, Shown, Source, SourceAction, SourceReason};
 
 /// The receive count from which a message is suspicious: something keeps it from being settled.
 const RECEIVED_OFTEN: u32 = 10;
@@ -20,6 +23,7 @@ pub(super) struct SqsTally {
     empty: Counter,
     received: Counter,
     receive_count: Histogram,
+    age: Histogram,
     pub(super) deleted: Counter,
     delete_failures: Family<SourceReason, Counter>,
     pub(super) extended: Counter,
@@ -44,6 +48,7 @@ impl SqsTally {
             empty: sqs.empty.get_or_create_owned(&source),
             received: sqs.received.get_or_create_owned(&source),
             receive_count: sqs.receive_count.get_or_create_owned(&source),
+            age: sqs.age.get_or_create_owned(&source),
             deleted: sqs.deleted.get_or_create_owned(&source),
             delete_failures: sqs.delete_failures.clone(),
             extended: sqs.extended.get_or_create_owned(&source),
@@ -79,8 +84,15 @@ impl SqsTally {
         if receives >= RECEIVED_OFTEN
             && let Some(unsaid) = self.log_limit.admit("received_often")
         {
-            let source = &self.name;
-            tracing::warn!(source, message, receives, unsaid, "a message keeps coming back");
+            let (source, message_id) = (&self.name, Shown(message));
+            tracing::warn!(source, %message_id, receives, unsaid, "a message keeps coming back");
+        }
+    }
+
+    /// A message that was sent at this time is durable now.
+    pub(super) fn durable(&self, sent: Option<Timestamp>) {
+        if let Some(sent) = sent {
+            self.age.observe(Timestamp::from(SystemTime::now()).seconds_since(sent));
         }
     }
 
@@ -94,11 +106,11 @@ impl SqsTally {
         self.count(&self.extend_failures, reason, messages);
     }
 
-    /// Messages stay in the queue; `reason` is from a fixed list.
-    pub(super) fn left(&self, reason: &str, messages: usize) {
-        self.count(&self.left, reason, messages);
+    /// A message stays in the queue; `reason` is from a fixed list.
+    pub(super) fn left(&self, reason: &str) {
+        self.count(&self.left, reason, 1);
         if let Some(unsaid) = self.log_limit.admit(reason) {
-            tracing::warn!(source = self.name, reason, messages, unsaid, "messages are left in the queue");
+            tracing::warn!(source = self.name, reason, unsaid, "a message is left in the queue");
         }
     }
 

@@ -4,8 +4,8 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
 
-/// Waits for all of them. They are first polled in their order, which is what makes the order of
-/// appends; a task for each would lose it, and costs more.
+/// Waits for all of them. They are first polled in their order, which keeps appends in it as far
+/// as [`Intake::keep`](crate::source::Intake) promises; a task for each would lose it, and costs more.
 pub(super) async fn together<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
     let mut waiting: Vec<Pin<Box<F>>> = futures.into_iter().map(Box::pin).collect();
     let mut outputs: Vec<Option<F::Output>> = waiting.iter().map(|_| None).collect();

@@ -27,12 +27,14 @@ use crate::source::Unavailable;
 /// before the next one is decoded, which may inflate to more than all of them.
 const WAVE_BYTES_MAX: usize = 4 << 20;
 
+/// The receive count from which a message is taken for one that cannot be settled: with the default
+/// time-out some fifty minutes, and far below what a queue keeps.
+const RECEIVED_TOO_OFTEN: u32 = 50;
+
 /// The messages of one receive.
 pub(super) struct Batch {
     source: Arc<Source>,
     messages: Vec<Message>,
-    /// Which of them need not be kept hidden any more.
-    done: Vec<AtomicBool>,
     arrived: Timestamp,
 }
 
@@ -52,17 +54,17 @@ struct Lane {
 
 impl Batch {
     pub(super) fn new(source: Arc<Source>, messages: Vec<Message>) -> Self {
-        let done = messages.iter().map(|_| AtomicBool::new(false)).collect();
-        Self { source, messages, done, arrived: SystemTime::now().into() }
+        Self { source, messages, arrived: SystemTime::now().into() }
     }
 
     /// Does all of it, and has deleted what may be.
-    pub(super) async fn run(mut self, deletions: &Deletions) {
+    pub(super) async fn run(self, deletions: &Deletions) {
         let receipts: Vec<ByteString> = self.messages.iter().map(|message| message.receipt.clone()).collect();
-        let (source, done) = (Arc::clone(&self.source), std::mem::take(&mut self.done));
+        // Which of them need not be kept hidden any more.
+        let done: Vec<_> = self.messages.iter().map(|_| AtomicBool::new(false)).collect();
         tokio::select! {
             () = self.keep(&done, deletions) => {}
-            never = keep_hidden(&source, &receipts, &done) => match never {},
+            never = keep_hidden(&self.source, &receipts, &done) => match never {},
         }
     }
 
@@ -95,7 +97,7 @@ impl Batch {
             self.source.tally.received_again(&message.id, message.receives);
             let group = message.group.clone().filter(|_| fifo);
             if group.as_ref().is_some_and(|group| held.contains(group)) {
-                self.source.tally.left("held_back", 1);
+                self.source.tally.left("held_back");
                 done[at].store(true, Ordering::Relaxed);
                 continue;
             }
@@ -103,8 +105,10 @@ impl Batch {
             if let (Verdict::Quarantine(quarantined), OnMalformed::Redrive) =
                 (&verdict, self.source.on_malformed)
             {
-                self.source.tally.left(&quarantined.reason, 1);
+                self.source.tally.left(&quarantined.reason);
                 done[at].store(true, Ordering::Relaxed);
+                // The queue hands out nothing of its group meanwhile, but what it has may not overtake.
+                held.extend(group);
                 continue;
             }
             bytes += body_bytes(&verdict);
@@ -125,13 +129,16 @@ impl Batch {
         let mut failed = false;
         for Decided { at, verdict } in lane.decided {
             if failed {
-                tally.left("held_back", 1);
+                tally.left("held_back");
             } else {
                 match intake.keep(intake_source, verdict, self.arrived).await {
-                    Ok(_) => durable.push(at),
+                    Ok(_) => {
+                        tally.durable(self.messages[at].sent);
+                        durable.push(at);
+                    }
                     Err(unavailable) => {
                         failed = true;
-                        tally.left(word(unavailable), 1);
+                        tally.left(word(unavailable));
                     }
                 }
             }
@@ -145,11 +152,16 @@ impl Batch {
 }
 
 impl Source {
-    /// What becomes of a message. One that brings us down is kept for whoever mends that.
+    /// What becomes of a message. One that brings us down is kept for whoever mends that; one that was
+    /// received too often is not even looked at, because a look may be what keeps it from being settled.
     async fn verdict(&self, message: &Message, arrived: Timestamp) -> Verdict {
         let Self { intake, intake_source, limits, .. } = self;
         let definition = &intake_source.definition;
         let view = &intake_source.view;
+        if message.receives >= RECEIVED_TOO_OFTEN {
+            let detail = format!("received {} times and never settled", message.receives);
+            return view.quarantine(message.as_it_is(arrived), "received_often", detail);
+        }
         let verified = intake.work(message.heaviness(), || {
             let deciding = || match message.verify(definition, limits, arrived) {
                 (verified, None) => intake.admit(intake_source, verified),

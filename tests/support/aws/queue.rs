@@ -96,13 +96,16 @@ impl Queue {
         }
     }
 
-    /// Waits until it holds nothing: all was deleted, or has gone to another queue.
+    /// Waits until it holds nothing: all was deleted, or has gone to another queue. It has to say so a
+    /// few times in a row, because a message that is just handed out counts neither as visible nor as in
+    /// flight for a moment.
     #[track_caller]
     pub fn await_empty(&self, deadline: Duration) {
-        let start = Instant::now();
+        let (start, mut empty) = (Instant::now(), 0);
         loop {
             let depth = self.depth();
-            if depth.total() == 0 {
+            empty = if depth.total() == 0 { empty + 1 } else { 0 };
+            if empty == 4 {
                 return;
             }
             assert!(start.elapsed() < deadline, "after {deadline:?} the queue still holds {depth:?}");

@@ -33,6 +33,9 @@ const USABLE_TOLD_AFTER: Duration = Duration::from_secs(5);
 /// The shortest time from one line about why it cannot be used to the next.
 const AWAY_TOLD_EVERY: Duration = Duration::from_secs(10);
 
+/// How often in a row a connection may be lost sooner than that before it is told.
+const LOST_SOON_MAX: u32 = 3;
+
 /// How long telling what is left may take at the end.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
@@ -107,8 +110,9 @@ impl Keeper {
                     () = link.gone() => Trouble::Broken,
                     () = self.news.settle() => unreachable!("it waits for ever"),
                 };
-                // The log has it if the next attempt fails as well.
+                // The log has it if the next attempt fails as well, or this happens again and again.
                 tracing::debug!(%trouble, "lost the connection to the shared duplicate window");
+                self.news.lost(&trouble);
                 self.link = None;
                 self.show();
             }
@@ -158,11 +162,23 @@ struct News {
     /// Why it is told as away, and when it was told, if it is.
     away: Option<(String, Instant)>,
     usable_since: Option<Instant>,
+    /// Connections in a row that were lost soon after they were made.
+    lost_soon: u32,
 }
 
 impl News {
     fn new(server: Server) -> Self {
-        Self { server, away: None, usable_since: None }
+        Self { server, away: None, usable_since: None, lost_soon: 0 }
+    }
+
+    /// A connection was lost. A server that can be connected to and then is too slow, every time, is as
+    /// good as away.
+    fn lost(&mut self, trouble: &Trouble) {
+        let soon = self.usable_since.is_some_and(|since| since.elapsed() < USABLE_TOLD_AFTER);
+        self.lost_soon = if soon { self.lost_soon + 1 } else { 0 };
+        if self.lost_soon >= LOST_SOON_MAX {
+            self.away(trouble);
+        }
     }
 
     fn away(&mut self, trouble: &Trouble) {
@@ -198,5 +214,33 @@ impl News {
             self.away = None;
         }
         std::future::pending().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_is_lost_again_and_again_is_told_as_away_and_one_that_is_lost_now_and_then_is_not()
+    {
+        let server = || Server::parse("redis://127.0.0.1").expect("a server");
+        let lose = |news: &mut News, after: Duration| {
+            news.usable();
+            let lost = news.usable_since.map(|since| since.checked_sub(after).unwrap_or(since));
+            news.usable_since = lost;
+            news.lost(&Trouble::Silent);
+        };
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        let mut now_and_then = News::new(server());
+        for _ in 0..10 {
+            lose(&mut now_and_then, USABLE_TOLD_AFTER * 2);
+        }
+        assert!(now_and_then.away.is_none());
+        let mut every_time = News::new(server());
+        for lost in 1..=LOST_SOON_MAX {
+            lose(&mut every_time, Duration::from_millis(100));
+            assert_eq!(every_time.away.is_some(), lost == LOST_SOON_MAX, "after {lost}");
+        }
     }
 }

@@ -50,9 +50,10 @@ impl Trouble {
             ErrorKind::AuthenticationFailed => {
                 Self::Refused { code: "AUTH".into(), meaning: "user or password are wrong, or not wanted" }
             }
-            ErrorKind::Server(ServerErrorKind::ResponseError) => {
-                Self::Refused { code: "SELECT".into(), meaning: "it has no such database" }
-            }
+            ErrorKind::Server(ServerErrorKind::ResponseError) => Self::Refused {
+                code: "SELECT".into(),
+                meaning: "it has no such database, or the user may not choose one",
+            },
             _ => Self::of(error),
         }
     }

@@ -67,7 +67,8 @@ impl Answer {
         Self { status, headers: HeaderMap::new(), body: body.into() }
     }
 
-    fn with(mut self, name: &'static str, value: &str) -> Self {
+    /// The same with one more header.
+    pub fn with(mut self, name: &'static str, value: &str) -> Self {
         self.headers.insert(name, value.parse().expect("a header's value"));
         self
     }
@@ -176,13 +177,17 @@ impl Call {
         }
     }
 
-    /// What the service answers to a batch of which it took nothing and refused nothing.
-    pub(super) fn empty_outcome(&self) -> Answer {
+    /// What the service answers to a batch of which it took these entries and refused nothing.
+    pub(super) fn outcome(&self, taken: &[Entry]) -> Answer {
+        let ids = taken.iter().map(|entry| entry.id.as_str());
         Answer::new(
             200,
             match self.protocol {
-                Protocol::Json => json!({ "Successful": [], "Failed": [] }).to_string(),
-                Protocol::Query => form::empty_outcome(&self.action),
+                Protocol::Json => {
+                    let taken: Vec<_> = ids.map(|id| json!({ "Id": id, "MessageId": id })).collect();
+                    json!({ "Successful": taken, "Failed": [] }).to_string()
+                }
+                Protocol::Query => form::outcome(&self.action, ids),
             },
         )
     }

@@ -62,10 +62,12 @@ pub(super) fn refusal(fault: &str, code: &str) -> String {
     )
 }
 
-pub(super) fn empty_outcome(action: &str) -> String {
+pub(super) fn outcome<'i>(action: &str, taken: impl Iterator<Item = &'i str>) -> String {
+    let member = |id| format!("<member><Id>{id}</Id><MessageId>{id}</MessageId></member>");
+    let taken: String = taken.map(member).collect();
     format!(
-        "<{action}Response xmlns=\"{NAMESPACE}\"><{action}Result><Successful/><Failed/></{action}Result>\
-         </{action}Response>"
+        "<{action}Response xmlns=\"{NAMESPACE}\"><{action}Result><Successful>{taken}</Successful><Failed/>\
+         </{action}Result></{action}Response>"
     )
 }
 

@@ -46,6 +46,8 @@ pub enum Fault {
     Refuse(Refusal),
     /// This is answered, and the service has done nothing.
     Answer(Answer),
+    /// Each entry of the batch counts as taken, and the service has done nothing.
+    Accept,
     /// It is held for so long before the service gets it; never, if the client goes meanwhile.
     HoldCall(Duration),
     /// The service has done it, and its answer is held for so long.
@@ -134,9 +136,22 @@ impl Proxy {
         Self { address, shared, accepting }
     }
 
+    /// Starts one with no service behind it, which takes every batch itself: for what is to be timed,
+    /// and not beside the emulator's own work.
+    pub fn alone() -> Self {
+        let proxy = Self::before("http://127.0.0.1:9");
+        proxy.always(ANY, Fault::Accept);
+        proxy
+    }
+
     /// Where to call it.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The port of this machine to call it at.
+    pub fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// A fault for all calls of an action from now on.
@@ -249,6 +264,7 @@ impl Shared {
             None => forward(&call.body).await?,
             Some(Fault::Refuse(refusal)) => call.refused(refusal),
             Some(Fault::Answer(answer)) => answer,
+            Some(Fault::Accept) => call.outcome(&call.entries),
             Some(Fault::HoldCall(time)) => {
                 tokio::time::sleep(time).await;
                 forward(&call.body).await?
@@ -267,7 +283,7 @@ impl Shared {
                 let ids = chosen(choice);
                 let answer = match call.body_without(&ids) {
                     Some(body) => forward(&body).await?,
-                    None => call.empty_outcome(),
+                    None => call.outcome(&[]),
                 };
                 call.with_failures(answer, &ids, refusal)
             }

@@ -1,5 +1,7 @@
 //! The questions of appends: what comes up while one round is under way goes with the next.
 
+use std::convert::Infallible;
+
 use prometheus_client::metrics::histogram::Histogram;
 use redis::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -75,7 +77,7 @@ impl Asking {
     }
 
     /// Answers that the server is away, for as long as it is.
-    pub(super) async fn decline(&mut self) {
+    pub(super) async fn decline(&mut self) -> Infallible {
         while let Some(ask) = self.asks.recv().await {
             ask.skip(Skip::Away);
         }

@@ -5,6 +5,7 @@
 //! answered at once with "away", and the server is tried again once a second: an outage costs one
 //! wait a second at most, and not one for every event.
 
+use std::convert::Infallible;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -108,7 +109,7 @@ impl Keeper {
                     trouble = self.asking.serve(asks, &self.keys) => trouble,
                     trouble = self.telling.serve(tells, &self.keys) => trouble,
                     () = link.gone() => Trouble::Broken,
-                    () = self.news.settle() => unreachable!("it waits for ever"),
+                    never = self.news.settle() => match never {},
                 };
                 // The log has it if the next attempt fails as well, or this happens again and again.
                 tracing::debug!(%trouble, "lost the connection to the shared duplicate window");
@@ -120,8 +121,8 @@ impl Keeper {
                 let due = Instant::now().max(self.dialled + DIAL_EVERY);
                 let dialled = tokio::select! {
                     dialled = dial(&mut self.dialler, &self.keys, due) => dialled,
-                    () = self.asking.decline() => unreachable!("it waits for ever"),
-                    () = self.telling.keep() => unreachable!("it waits for ever"),
+                    never = self.asking.decline() => match never {},
+                    never = self.telling.keep() => match never {},
                 };
                 self.dialled = due;
                 self.take(dialled);
@@ -207,7 +208,7 @@ impl News {
 
     /// Tells that the server can be used again, if it was told as away, once it has been usable for
     /// a while. Then waits for ever.
-    async fn settle(&mut self) {
+    async fn settle(&mut self) -> Infallible {
         if let (Some(_), Some(since)) = (&self.away, self.usable_since) {
             sleep_until(since + USABLE_TOLD_AFTER).await;
             tracing::info!(server = %self.server, "the shared duplicate window is in use again");

@@ -2,6 +2,7 @@
 //! a bound; telling it twice does no harm.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::mpsc;
@@ -78,7 +79,7 @@ impl Telling {
     }
 
     /// Keeps what becomes durable, for as long as the server is away.
-    pub(super) async fn keep(&mut self) {
+    pub(super) async fn keep(&mut self) -> Infallible {
         loop {
             self.wait().await;
         }

@@ -8,6 +8,7 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 use http::HeaderMap;
+use http::header::AsHeaderName;
 
 /// A moment: nanoseconds since the Unix epoch, UTC. Signed, so that it lasts from 1677 to 2262.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,6 +80,29 @@ pub struct Stated {
     /// Attributes that travel along without being signed, by CloudEvents extension name
     /// (`webhookid`, `traceparent`, …), taken from the headers the definition names.
     pub extensions: Vec<(ByteString, ByteString)>,
+}
+
+/// The longest value that travels along without being signed.
+const STATED_BYTES_MAX: usize = 255;
+
+impl Stated {
+    /// A text as it may travel along: 1 to 255 printable ASCII characters. Anything else is not
+    /// worth carrying.
+    pub fn value(text: &str) -> Option<ByteString> {
+        let fits = (1..=STATED_BYTES_MAX).contains(&text.len());
+        (fits && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))).then(|| text.into())
+    }
+
+    /// An attribute by its CloudEvents extension name, if its value may travel along.
+    pub fn extension(name: &str, value: &str) -> Option<(ByteString, ByteString)> {
+        Some((name.into(), Self::value(value)?))
+    }
+}
+
+/// The text of a header that occurs once: of two it is anybody's guess which one is meant.
+pub fn single_header(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())?.to_str().ok()
 }
 
 /// What admission decides about an authentic delivery.
@@ -304,6 +328,31 @@ pub(crate) mod tests {
             stated: Stated::default(),
             arrived: Timestamp(1_778_198_400_000_000_000),
             body: Bytes::from_static(b"{"),
+        }
+    }
+
+    #[test]
+    fn only_short_printable_ascii_travels_along() {
+        for text in ["x", " ", "a b~", &"x".repeat(255)] {
+            assert_eq!(Stated::extension("n", text), Some(("n".into(), text.into())));
+        }
+        for text in ["", "a\tb", "a\nb", "\u{7f}", "\u{e9}", &"x".repeat(256)] {
+            assert_eq!(Stated::value(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_counts_if_it_occurs_once_and_is_text() {
+        let name = http::HeaderName::from_static("x-a");
+        let headers = |values: &[&[u8]]| {
+            let value =
+                |bytes: &&[u8]| (name.clone(), http::HeaderValue::from_bytes(bytes).expect("a value"));
+            values.iter().map(value).collect::<HeaderMap>()
+        };
+        assert_eq!(single_header(&headers(&[b"v"]), &name), Some("v"));
+        let others: [&[&[u8]]; 4] = [&[], &[b"v", b"v"], &[b"v", b"w"], &[b"\xff"]];
+        for values in others {
+            assert_eq!(single_header(&headers(values), "x-a"), None, "{values:?}");
         }
     }
 

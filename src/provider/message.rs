@@ -12,6 +12,7 @@ use bytestring::ByteString;
 
 use super::Refusal;
 use super::body::{BodyLimits, GZIP_MAGIC, inflate};
+use crate::event::Stated;
 
 /// The envelope that SNS puts around what it delivers to a queue.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -44,6 +45,12 @@ impl TopicEnvelope {
         }
         serde_json::from_str(text).ok()
     }
+}
+
+/// What travels along of what came through a topic, by post or through a queue.
+pub fn topic_extensions(topic: &str, message_id: Option<&str>) -> Vec<(ByteString, ByteString)> {
+    let stated = [("snstopic", Some(topic)), ("snsmessageid", message_id)];
+    stated.into_iter().filter_map(|(name, value)| Stated::extension(name, value?)).collect()
 }
 
 /// The body that the text of a message stands for. Text of no known form is its own body, so that

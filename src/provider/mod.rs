@@ -30,7 +30,7 @@ pub use definition::{
     TimestampFile, TypeFile,
 };
 pub use json::{Defect, Flaw};
-pub use message::{TopicEnvelope, decode_message};
+pub use message::{TopicEnvelope, decode_message, topic_extensions};
 pub(crate) use normalise::{digest_id, normalise};
 pub use sample::{event_headers, sample};
 pub use scheme::sign;
@@ -40,7 +40,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use http::HeaderMap;
 
-use crate::event::{Delivery, Stated, Verified};
+use crate::event::{Delivery, Stated, Verified, single_header};
 
 /// What an acceptable delivery is.
 #[derive(Debug)]
@@ -112,7 +112,7 @@ pub fn verify(
         body,
         stated: Stated {
             signed_id: proof.signed_id,
-            event_type: definition.type_header.as_ref().and_then(|name| single(&delivery.headers, name)),
+            event_type: event_type(definition, &delivery.headers),
             extensions: extensions(definition, &delivery.headers),
         },
         secret: proof.secret,
@@ -134,20 +134,17 @@ fn is_unsigned_probe(body: &Bytes) -> bool {
     }
 }
 
+/// The event type, for providers that state it in a header.
+fn event_type(definition: &Definition, headers: &HeaderMap) -> Option<ByteString> {
+    Stated::value(single_header(headers, definition.type_header.as_ref()?)?)
+}
+
 /// The attributes that travel along without being signed.
 fn extensions(definition: &Definition, headers: &HeaderMap) -> Vec<(ByteString, ByteString)> {
     let attribute = |(name, header): &(ByteString, http::HeaderName)| {
-        single(headers, header).map(|value| (name.clone(), value))
+        Some((name.clone(), Stated::value(single_header(headers, header)?)?))
     };
     definition.extensions.iter().filter_map(attribute).collect()
-}
-
-/// The value of a header that occurs once, as 1 to 255 printable ASCII characters; anything else
-/// is not worth carrying.
-fn single(headers: &HeaderMap, name: &http::HeaderName) -> Option<ByteString> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next().filter(|_| values.next().is_none())?.to_str().ok()?;
-    (1..=255).contains(&value.len()).then(|| value.into()).filter(|value: &ByteString| !value.contains('\t'))
 }
 
 #[cfg(test)]

@@ -39,18 +39,12 @@ use super::{Intake, SourceIntake};
 use crate::aws::Aws;
 use crate::aws::arn::TopicArn;
 use crate::config::SnsSourceConfig;
-use crate::event::{Delivery, Stated, Timestamp, Verified};
-use crate::provider::decode_message;
+use crate::event::{Delivery, Stated, Timestamp, Verified, single_header};
+use crate::provider::{decode_message, topic_extensions};
 use crate::telemetry::{LogLimit, Metrics, SourceOutcome};
 
 /// The header with a raw delivery's message id.
 const MESSAGE_ID_HEADER: &str = "x-amz-sns-message-id";
-/// The extension with the id that SNS gave the message.
-const MESSAGE_ID_EXTENSION: &str = "snsmessageid";
-/// The extension with the topic's ARN.
-const TOPIC_EXTENSION: &str = "snstopic";
-/// The characters of an extension's value, as for those of webhooks.
-const EXTENSION_CHARS_MAX: usize = 255;
 
 /// One source's way in by SNS.
 pub(super) struct SnsSource {
@@ -134,7 +128,7 @@ impl SnsSource {
         };
         match envelope.kind {
             Kind::Notification => {
-                let extensions = extensions(Some(&envelope.message_id), topic);
+                let extensions = topic_extensions(topic.as_str(), Some(&envelope.message_id));
                 self.keep(envelope.message, extensions, arrived, share).await
             }
             Kind::SubscriptionConfirmation => self.confirm(topic, envelope.token.as_deref()).await,
@@ -170,10 +164,10 @@ impl SnsSource {
         if !raw::is_known(headers, expected) {
             return Err(Refused::Challenged("password"));
         }
-        let stated = single(headers, TOPIC_HEADER);
+        let stated = single_header(headers, TOPIC_HEADER);
         let topic = self.config.topics.iter().find(|topic| Some(topic.as_str()) == stated);
         let topic = topic.ok_or(Refused::Forbidden("other_topic"))?;
-        let extensions = extensions(single(headers, MESSAGE_ID_HEADER), topic);
+        let extensions = topic_extensions(topic.as_str(), single_header(headers, MESSAGE_ID_HEADER));
         match ByteString::try_from(body.clone()) {
             Ok(message) => self.keep(message, extensions, arrived, share).await,
             // No text, and so no event: admission says so.
@@ -250,23 +244,6 @@ impl From<CertificateError> for Refused {
             CertificateError::Untrusted(reason) => Self::Forbidden(reason),
         }
     }
-}
-
-/// What travels along with an event.
-fn extensions(message_id: Option<&str>, topic: &TopicArn) -> Vec<(ByteString, ByteString)> {
-    let values = [(MESSAGE_ID_EXTENSION, message_id), (TOPIC_EXTENSION, Some(topic.as_str()))];
-    let fits = |value: &&str| {
-        (1..=EXTENSION_CHARS_MAX).contains(&value.len()) && value.bytes().all(|b| (b' '..=b'~').contains(&b))
-    };
-    let values =
-        values.into_iter().filter_map(|(name, value)| Some((name.into(), value.filter(fits)?.into())));
-    values.collect()
-}
-
-/// The value of a header that occurs once.
-fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let mut values = headers.get_all(name).iter();
-    values.next().filter(|_| values.next().is_none())?.to_str().ok()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::config::RawDelivery;
+use crate::event::single_header;
 
 /// The header by which SNS tells a raw delivery.
 const RAW_HEADER: &str = "x-amz-sns-rawdelivery";
@@ -30,9 +31,7 @@ pub(super) fn is_known(headers: &HeaderMap, expected: &RawDelivery) -> bool {
 
 /// What stands behind `Basic`, decoded; of a header that occurs once (RFC 7617).
 fn credentials(headers: &HeaderMap) -> Option<Vec<u8>> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let value = values.next().filter(|_| values.next().is_none())?.as_bytes();
-    let (scheme, rest) = value.split_at_checked(6)?;
+    let (scheme, rest) = single_header(headers, AUTHORIZATION)?.as_bytes().split_at_checked(6)?;
     let encoded = scheme.eq_ignore_ascii_case(b"basic ").then(|| rest.trim_ascii())?;
     BASE64_STANDARD.decode(encoded).ok()
 }

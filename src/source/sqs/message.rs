@@ -10,7 +10,7 @@ use aws_sdk_sqs::types::{Message as SdkMessage, MessageAttributeValue, MessageSy
 use bytestring::ByteString;
 
 use crate::event::{Stated, Timestamp, Verified};
-use crate::provider::{BodyLimits, Definition, TopicEnvelope, decode_message};
+use crate::provider::{BodyLimits, Definition, TopicEnvelope, decode_message, topic_extensions};
 
 /// How many attributes of a message travel along.
 const ATTRIBUTES_MAX: usize = 10;
@@ -79,8 +79,7 @@ impl Message {
         let text = match TopicEnvelope::read(&self.text) {
             None => self.text.clone(),
             Some(envelope) => {
-                let stated = [("snstopic", &envelope.topic_arn), ("snsmessageid", &envelope.message_id)];
-                extensions.extend(stated.into_iter().filter_map(|(name, value)| extension(name, value)));
+                extensions.extend(topic_extensions(&envelope.topic_arn, Some(&envelope.message_id)));
                 envelope.message
             }
         };
@@ -102,7 +101,7 @@ impl Message {
             ("sqssenttime", sent.as_deref()),
             ("sqsgroupid", self.group.as_deref()),
         ];
-        let own = own.into_iter().filter_map(|(name, value)| extension(name, value?));
+        let own = own.into_iter().filter_map(|(name, value)| Stated::extension(name, value?));
         let mut extensions: Vec<_> = own.collect();
         if !self.attributes.is_empty() {
             self.add_attributes(&mut extensions);
@@ -117,7 +116,8 @@ impl Message {
         let mut added = 0;
         for name in names {
             let Some(value) = self.attributes[name].string_value() else { continue };
-            let Some(extension) = attribute_name(name).and_then(|name| extension(&name, value)) else {
+            let Some(extension) = attribute_name(name).and_then(|name| Stated::extension(&name, value))
+            else {
                 continue;
             };
             if added < ATTRIBUTES_MAX && extensions.iter().all(|(known, _)| *known != extension.0) {
@@ -132,7 +132,7 @@ impl Message {
     fn event_type(&self, definition: &Definition) -> Option<ByteString> {
         let header = definition.type_header()?;
         let found = self.attributes.iter().find(|(name, _)| name.eq_ignore_ascii_case(header));
-        found.and_then(|(_, value)| value.string_value()).map(ByteString::from)
+        found.and_then(|(_, value)| Stated::value(value.string_value()?))
     }
 }
 
@@ -141,13 +141,6 @@ fn attribute_name(name: &str) -> Option<String> {
     let letters = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase());
     let letters: String = letters.take(NAME_BYTES_MAX - ATTRIBUTE_PREFIX.len()).collect();
     (!letters.is_empty()).then(|| format!("{ATTRIBUTE_PREFIX}{letters}"))
-}
-
-/// An attribute whose value is 1 to 255 printable ASCII characters; anything else is not worth
-/// carrying.
-fn extension(name: &str, value: &str) -> Option<(ByteString, ByteString)> {
-    let printable = value.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-    ((1..=255).contains(&value.len()) && printable).then(|| (name.into(), value.into()))
 }
 
 /// Milliseconds since the Unix epoch.

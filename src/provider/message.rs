@@ -3,20 +3,26 @@
 //! A message may be the body itself, the body in base64, or gzip of it in base64; the documents
 //! of one provider name all three. JSON that is of any use begins with `{`, which is no letter of
 //! base64, so the form shows in the text. A queue that is subscribed to a topic carries the topic's
-//! own envelope around each, unless raw delivery is on.
+//! own envelope around each, unless raw delivery is on. Nothing tells an envelope but its members:
+//! see [`TopicEnvelope`].
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use bytestring::ByteString;
+use serde::de::IgnoredAny;
 
 use super::Refusal;
 use super::body::{BodyLimits, GZIP_MAGIC, inflate};
 use crate::event::Stated;
 
 /// The envelope that SNS puts around what it delivers to a queue.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "PascalCase")]
+///
+/// It has the members that SNS gives it, each once, and no other. An event of a provider has members
+/// of its own, and its users may be able to add any to it: were those enough, they could have what
+/// they wrote into `Message` taken for an event.
+#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct TopicEnvelope {
     #[serde(rename = "Type")]
     kind: TopicEnvelopeKind,
@@ -26,6 +32,23 @@ pub struct TopicEnvelope {
     pub message_id: ByteString,
     /// What was published.
     pub message: ByteString,
+    #[serde(default)]
+    message_attributes: serde_json::Value,
+    #[serde(default, rename = "Subject")]
+    _subject: IgnoredAny,
+    #[serde(default, rename = "Timestamp")]
+    _timestamp: IgnoredAny,
+    /// Of a FIFO topic, which signs nothing.
+    #[serde(default, rename = "SequenceNumber")]
+    _sequence_number: IgnoredAny,
+    #[serde(default, rename = "SignatureVersion")]
+    _signature_version: IgnoredAny,
+    #[serde(default, rename = "Signature")]
+    _signature: IgnoredAny,
+    #[serde(default, rename = "SigningCertURL")]
+    _signing_cert_url: IgnoredAny,
+    #[serde(default, rename = "UnsubscribeURL")]
+    _unsubscribe_url: IgnoredAny,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -40,11 +63,24 @@ impl TopicEnvelope {
     /// provider may have keys of these names, too (`flag.updated` of Stream has an object `Message`).
     pub fn read(text: &str) -> Option<Self> {
         // Any other body is spared the pass.
-        if !text.contains("\"Notification\"") {
+        if !may_be_envelope(text) {
             return None;
         }
         serde_json::from_str(text).ok()
     }
+
+    /// Names and values of the attributes that it was published with, as far as these are text.
+    pub fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
+        let attributes = self.message_attributes.as_object().into_iter().flatten();
+        attributes.filter_map(|(name, attribute)| {
+            let is_text = attribute.get("Type")?.as_str()? != "Binary";
+            Some((name.as_str(), attribute.get("Value")?.as_str().filter(|_| is_text)?))
+        })
+    }
+}
+
+fn may_be_envelope(text: &str) -> bool {
+    text.contains("\"Notification\"")
 }
 
 /// What travels along of what came through a topic, by post or through a queue.
@@ -121,6 +157,7 @@ mod tests {
 
     #[test]
     fn only_what_sns_wraps_is_taken_for_an_envelope() {
+        const FORGED: &str = r#""TopicArn":"t","MessageId":"m","Message":"{\"type\":\"call.ended\"}""#;
         let wrapped = r#"{"Type":"Notification","MessageId":"m","TopicArn":"arn:aws:sns:eu-west-1:111111111111:t","Message":"{\"type\":\"a\\u0000\"}","Timestamp":"2026-05-08T09:12:28.800Z"}"#;
         let envelope = TopicEnvelope::read(wrapped).unwrap();
         assert_eq!(envelope.message, "{\"type\":\"a\\u0000\"}");
@@ -131,8 +168,26 @@ mod tests {
             r#"{"type":"flag.updated","Type":"Notification","TopicArn":"t","MessageId":"m","Message":{}}"#,
             r#"{"type":"Notification","topicarn":"t","messageid":"m","message":"x"}"#,
             r#"{"Type":"SubscriptionConfirmation","TopicArn":"t","MessageId":"m","Message":"x"}"#,
+            // An event of the provider's own, to which its user added the rest.
+            &format!(r#"{{"type":"call.updated","Type":"Notification",{FORGED}}}"#),
+            &format!(r#"{{"Type":"Notification",{FORGED},"custom":{{}}}}"#),
+            &format!(r#"{{"Type":"Notification",{FORGED},"TopicArn":"again"}}"#),
+            &format!(r#"{{"Type":"Notification",{FORGED},"signature":"in another case"}}"#),
         ] {
             assert_eq!(TopicEnvelope::read(body), None, "{body}");
         }
+    }
+
+    #[test]
+    fn the_envelopes_of_standard_and_fifo_topics_are_read() {
+        let standard = r#"{"Type":"Notification","MessageId":"m","TopicArn":"t","Subject":"s","Message":"x",
+            "Timestamp":"2026-05-08T09:12:28.800Z","SignatureVersion":"1","Signature":"AAAA",
+            "SigningCertURL":"https://x","UnsubscribeURL":"https://x","MessageAttributes":{
+            "a":{"Type":"String","Value":"v"},"b":{"Type":"Binary","Value":"AAAA"},"c":{"Type":"Number","Value":"1"}}}"#;
+        let envelope = TopicEnvelope::read(standard).unwrap();
+        assert_eq!(envelope.attributes().collect::<Vec<_>>(), [("a", "v"), ("c", "1")]);
+        let fifo = r#"{"Type":"Notification","MessageId":"m","SequenceNumber":"10000000000000003000",
+            "TopicArn":"t.fifo","Message":"x","Timestamp":"2026-05-08T09:12:28.800Z","UnsubscribeURL":"https://x"}"#;
+        assert_eq!(TopicEnvelope::read(fifo).unwrap().attributes().count(), 0);
     }
 }

@@ -75,15 +75,19 @@ impl Message {
         limits: &BodyLimits,
         arrived: Timestamp,
     ) -> (Verified, Option<&'static str>) {
+        let envelope = TopicEnvelope::read(&self.text);
+        let attributes = self.attributes(envelope.as_ref());
+        let event_type = event_type(definition, &attributes);
         let mut extensions = self.extensions();
-        let text = match TopicEnvelope::read(&self.text) {
+        add_attributes(&mut extensions, &attributes);
+        let text = match envelope {
             None => self.text.clone(),
             Some(envelope) => {
                 extensions.extend(topic_extensions(&envelope.topic_arn, Some(&envelope.message_id)));
                 envelope.message
             }
         };
-        let stated = Stated { signed_id: None, event_type: self.event_type(definition), extensions };
+        let stated = Stated { signed_id: None, event_type, extensions };
         let (body, undecodable) = match decode_message(text.clone(), limits) {
             Ok(body) => (body, None),
             Err(refusal) => (text.into_bytes(), Some(refusal.word())),
@@ -91,7 +95,7 @@ impl Message {
         (Verified { body, stated, secret: 0, skew_seconds: None, arrived }, undecodable)
     }
 
-    /// What is said beside the body, as attributes of the event.
+    /// What the queue says of the message, as attributes of the event.
     fn extensions(&self) -> Vec<(ByteString, ByteString)> {
         let sent = self.sent.map(Timestamp::to_rfc3339);
         let receives = self.receives.to_string();
@@ -101,39 +105,40 @@ impl Message {
             ("sqssenttime", sent.as_deref()),
             ("sqsgroupid", self.group.as_deref()),
         ];
-        let own = own.into_iter().filter_map(|(name, value)| Stated::extension(name, value?));
-        let mut extensions: Vec<_> = own.collect();
-        if !self.attributes.is_empty() {
-            self.add_attributes(&mut extensions);
-        }
-        extensions
+        own.into_iter().filter_map(|(name, value)| Stated::extension(name, value?)).collect()
     }
 
-    /// Adds the message's own attributes by their names, so that the same ones are always chosen.
-    fn add_attributes(&self, extensions: &mut Vec<(ByteString, ByteString)>) {
-        let mut names: Vec<&String> = self.attributes.keys().collect();
-        names.sort_unstable();
-        let mut added = 0;
-        for name in names {
-            let Some(value) = self.attributes[name].string_value() else { continue };
-            let Some(extension) = attribute_name(name).and_then(|name| Stated::extension(&name, value))
-            else {
-                continue;
-            };
-            if added < ATTRIBUTES_MAX && extensions.iter().all(|(known, _)| *known != extension.0) {
-                extensions.push(extension);
-                added += 1;
-            }
+    /// The message's own attributes that are text, by their names, and those that were published to
+    /// the topic before it: delivered raw, they would be its own.
+    fn attributes<'a>(&'a self, envelope: Option<&'a TopicEnvelope>) -> Vec<(&'a str, &'a str)> {
+        let own = self.attributes.iter();
+        let own = own.filter_map(|(name, value)| Some((name.as_str(), value.string_value()?)));
+        let published = envelope.into_iter().flat_map(TopicEnvelope::attributes);
+        let mut attributes: Vec<_> = own.chain(published).collect();
+        attributes.sort_unstable();
+        attributes
+    }
+}
+
+/// Adds a message's attributes in their order, so that the same ones are always chosen.
+fn add_attributes(extensions: &mut Vec<(ByteString, ByteString)>, attributes: &[(&str, &str)]) {
+    let mut added = 0;
+    for (name, value) in attributes {
+        let Some(extension) = attribute_name(name).and_then(|name| Stated::extension(&name, value)) else {
+            continue;
+        };
+        if added < ATTRIBUTES_MAX && extensions.iter().all(|(known, _)| *known != extension.0) {
+            extensions.push(extension);
+            added += 1;
         }
     }
+}
 
-    /// The event type, for providers that state it in a header: here it is an attribute of that
-    /// name.
-    fn event_type(&self, definition: &Definition) -> Option<ByteString> {
-        let header = definition.type_header()?;
-        let found = self.attributes.iter().find(|(name, _)| name.eq_ignore_ascii_case(header));
-        found.and_then(|(_, value)| Stated::value(value.string_value()?))
-    }
+/// The event type, for providers that state it in a header: here it is an attribute of that name.
+fn event_type(definition: &Definition, attributes: &[(&str, &str)]) -> Option<ByteString> {
+    let header = definition.type_header()?;
+    let found = attributes.iter().find(|(name, _)| name.eq_ignore_ascii_case(header));
+    found.and_then(|(_, value)| Stated::value(value))
 }
 
 /// The attribute's name for CloudEvents: lower-case letters and digits, and not too many.
@@ -204,6 +209,28 @@ mod tests {
         assert_eq!(verified.body, BODY);
         let expected = [("snstopic", "arn:aws:sns:eu-west-1:1:t"), ("snsmessageid", "n")];
         assert_eq!(pairs(&verified)[2..], expected);
+    }
+
+    #[test]
+    fn what_was_published_to_a_topic_with_attributes_has_them_as_if_delivered_raw() {
+        let envelope = r#"{"Type":"Notification","MessageId":"n","TopicArn":"t","Message":"{}","MessageAttributes":
+            {"X-GitHub-Event":{"Type":"String","Value":"push"},"tenant":{"Type":"String","Value":"a"}}}"#;
+        let wrapped = verified("github", sdk(envelope).build());
+        let raw = sdk("{}").message_attributes("X-GitHub-Event", string("push"));
+        let raw = verified("github", raw.message_attributes("tenant", string("a")).build());
+        assert_eq!(wrapped.stated.event_type.as_deref(), Some("push"));
+        assert_eq!(wrapped.stated.event_type, raw.stated.event_type);
+        let named = [("sqsattrxgithubevent", "push"), ("sqsattrtenant", "a")];
+        assert_eq!(pairs(&raw)[2..], named);
+        assert_eq!(pairs(&wrapped)[2..], [&named[..], &[("snstopic", "t"), ("snsmessageid", "n")]].concat());
+    }
+
+    #[test]
+    fn an_event_that_dresses_as_an_envelope_is_itself() {
+        let body = r#"{"type":"call.updated","Type":"Notification","TopicArn":"t","MessageId":"m","Message":"{\"type\":\"call.ended\"}"}"#;
+        let verified = verified("stream", sdk(body).build());
+        assert_eq!(verified.body, body);
+        assert_eq!(pairs(&verified), [("sqsmessageid", "m"), ("sqsreceivecount", "1")]);
     }
 
     #[test]

@@ -134,11 +134,13 @@ fn add_attributes(extensions: &mut Vec<(ByteString, ByteString)>, attributes: &[
     }
 }
 
-/// The event type, for providers that state it in a header: here it is an attribute of that name.
+/// The event type, for providers that state it in a header: here it is the one attribute of that
+/// name, in any case. Of two it is anybody's guess which one is meant.
 fn event_type(definition: &Definition, attributes: &[(&str, &str)]) -> Option<ByteString> {
     let header = definition.type_header()?;
-    let found = attributes.iter().find(|(name, _)| name.eq_ignore_ascii_case(header));
-    found.and_then(|(_, value)| Stated::value(value))
+    let mut found = attributes.iter().filter(|(name, _)| name.eq_ignore_ascii_case(header));
+    let (_, value) = found.next().filter(|_| found.next().is_none())?;
+    Stated::value(value)
 }
 
 /// The attribute's name for CloudEvents: lower-case letters and digits, and not too many.
@@ -255,6 +257,17 @@ mod tests {
     fn a_type_that_providers_state_in_a_header_is_an_attribute_of_that_name() {
         let message = sdk("{}").message_attributes("X-GitHub-Event", string("push")).build();
         assert_eq!(verified("github", message).stated.event_type.as_deref(), Some("push"));
+    }
+
+    #[test]
+    fn a_type_that_two_attributes_state_is_none_at_every_receive() {
+        for other in ["push", "ping"] {
+            let message = sdk("{}")
+                .message_attributes("X-GitHub-Event", string("push"))
+                .message_attributes("x-github-event", string(other))
+                .build();
+            assert_eq!(verified("github", message).stated.event_type, None, "{other}");
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod scheme;
 mod secret;
 mod signature;
 
-pub use body::BodyLimits;
+pub use body::{BodyLimits, body_heaviness};
 pub use builtin::{builtin, builtin_named};
 pub use catalogue::{Catalogue, TypeInfo, UNCLASSIFIED};
 pub use compile::{Definition, DefinitionProblem};
@@ -30,7 +30,7 @@ pub use definition::{
     TimestampFile, TypeFile,
 };
 pub use json::{Defect, Flaw};
-pub use message::{TopicEnvelope, decode_message, topic_extensions};
+pub use message::{TopicEnvelope, decode_message, message_heaviness, topic_extensions};
 pub(crate) use normalise::{digest_id, normalise};
 pub use sample::{event_headers, sample};
 pub use scheme::sign;

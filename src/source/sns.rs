@@ -40,7 +40,7 @@ use crate::aws::Aws;
 use crate::aws::arn::TopicArn;
 use crate::config::SnsSourceConfig;
 use crate::event::{Delivery, Stated, Timestamp, Verified, single_header};
-use crate::provider::{decode_message, topic_extensions};
+use crate::provider::{decode_message, message_heaviness, topic_extensions};
 use crate::telemetry::{LogLimit, Metrics, SourceOutcome};
 
 /// The header with a raw delivery's message id.
@@ -185,7 +185,7 @@ impl SnsSource {
     ) -> Result<Received, Refused> {
         let decoding = || decode_message(message.clone(), &self.bounds.inflate);
         // It is authentic, so what cannot be decoded is kept as it came, for the dead letters.
-        let decoded = self.intake.work(message.len(), decoding).await;
+        let decoded = self.intake.work(message_heaviness(&message), decoding).await;
         let body = decoded.unwrap_or_else(|_| message.clone().into_bytes());
         drop(message);
         share.grow_to(body.len())?;

@@ -17,10 +17,7 @@ use super::answer::{Bounds, Received, Refused, answer};
 use super::body::Share;
 use super::{Intake, SourceIntake};
 use crate::event::Delivery;
-use crate::provider::{Receipt, verify};
-
-/// How gzip begins.
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+use crate::provider::{Receipt, body_heaviness, verify};
 
 /// One source's way in by webhook.
 pub(super) struct Webhook {
@@ -54,7 +51,7 @@ impl Webhook {
     /// Verifies a delivery and makes it durable.
     async fn take(&self, delivery: Delivery, mut share: Share<'_>) -> Result<Received, Refused> {
         let SourceIntake { definition, secrets, tally, .. } = &self.source;
-        let heaviness = heaviness(&delivery.body);
+        let heaviness = body_heaviness(&delivery.body);
         let verifying = || verify(definition, secrets, delivery, &self.bounds.inflate);
         let verified = match self.intake.work(heaviness, verifying).await {
             Ok(Receipt::Verified(verified)) => verified,
@@ -71,11 +68,4 @@ impl Webhook {
         share.grow_to(verified.body.len())?;
         Ok(Received::Answer(self.intake.receive(&self.source, verified).await?))
     }
-}
-
-/// The bytes that verifying will go through. What JSON compresses to is about a tenth of it; a
-/// hostile body that is more, up to the ratio cap, still takes less than a millisecond when it is
-/// taken for a light one.
-fn heaviness(body: &[u8]) -> usize {
-    if body.starts_with(&GZIP_MAGIC) { body.len() * 10 } else { body.len() }
 }

@@ -10,7 +10,9 @@ use aws_sdk_sqs::types::{Message as SdkMessage, MessageAttributeValue, MessageSy
 use bytestring::ByteString;
 
 use crate::event::{Stated, Timestamp, Verified};
-use crate::provider::{BodyLimits, Definition, TopicEnvelope, decode_message, topic_extensions};
+use crate::provider::{
+    BodyLimits, Definition, TopicEnvelope, decode_message, message_heaviness, topic_extensions,
+};
 
 /// How many attributes of a message travel along.
 const ATTRIBUTES_MAX: usize = 10;
@@ -56,9 +58,9 @@ impl Message {
         })
     }
 
-    /// The bytes that decoding goes through: what JSON compresses to is about a tenth of it.
+    /// The bytes that decoding goes through.
     pub(super) fn heaviness(&self) -> usize {
-        if self.text.starts_with('{') { self.text.len() } else { self.text.len().saturating_mul(8) }
+        message_heaviness(&self.text)
     }
 
     /// The message as it is, when nothing could be made of it.

@@ -184,12 +184,26 @@ impl SnsSource {
         mut share: Share<'_>,
     ) -> Result<Received, Refused> {
         let decoding = || decode_message(message.clone(), &self.bounds.inflate);
-        // It is authentic, so what cannot be decoded is kept as it came, for the dead letters.
-        let decoded = self.intake.work(message_heaviness(&message), decoding).await;
-        let body = decoded.unwrap_or_else(|_| message.clone().into_bytes());
-        drop(message);
-        share.grow_to(body.len())?;
-        self.admit(body, extensions, arrived).await
+        match self.intake.work(message_heaviness(&message), decoding).await {
+            Ok(body) => {
+                drop(message);
+                share.grow_to(body.len())?;
+                self.admit(body, extensions, arrived).await
+            }
+            Err(refusal) => {
+                let verified = verified(message.into_bytes(), extensions, arrived);
+                self.quarantine(verified, refusal.word()).await
+            }
+        }
+    }
+
+    /// Keeps for the dead letters, as it came, what is authentic and cannot be decoded.
+    async fn quarantine(&self, verified: Verified, word: &'static str) -> Result<Received, Refused> {
+        let (arrived, bytes) = (verified.arrived, verified.body.len());
+        let detail = format!("the message cannot be decoded: {word}");
+        let deciding = || self.source.view.quarantine(verified, word, detail);
+        let verdict = self.intake.work(bytes, deciding).await;
+        Ok(Received::Answer(self.intake.keep(&self.source, verdict, arrived).await?))
     }
 
     async fn admit(
@@ -198,8 +212,7 @@ impl SnsSource {
         extensions: Vec<(ByteString, ByteString)>,
         arrived: Timestamp,
     ) -> Result<Received, Refused> {
-        let stated = Stated { extensions, ..Stated::default() };
-        let verified = Verified { body, stated, secret: 0, skew_seconds: None, arrived };
+        let verified = verified(body, extensions, arrived);
         Ok(Received::Answer(self.intake.receive(&self.source, verified).await?))
     }
 
@@ -244,6 +257,12 @@ impl From<CertificateError> for Refused {
             CertificateError::Untrusted(reason) => Self::Forbidden(reason),
         }
     }
+}
+
+/// What SNS vouches for.
+fn verified(body: Bytes, extensions: Vec<(ByteString, ByteString)>, arrived: Timestamp) -> Verified {
+    let stated = Stated { extensions, ..Stated::default() };
+    Verified { body, stated, secret: 0, skew_seconds: None, arrived }
 }
 
 #[cfg(test)]

@@ -134,6 +134,12 @@ fn an_authentic_message_of_no_use_is_kept_and_answered_as_a_success() {
     for text in ["!!!not base64!!!", "[]", r#"{"no":"type"}"#, &broken, &bomb] {
         world.assert_taken(0, &Message::notification(text).signed(), "quarantined");
     }
+    // In the words that a queue has for them, too.
+    await_until("the dead letters are kept", Duration::from_secs(20), || {
+        let kept = |reason: &str| world.bridge.metric("fanbridge_dead_letters_kept", &[reason]);
+        let reasons = ["json", "not_object", "type", "bad_encoding", "too_large"];
+        reasons.iter().all(|reason| kept(&format!("reason=\"{reason}\"")) == 1.0).then_some(())
+    });
     let attributes = json!({ "family": { "Type": "String", "Value": "x" } });
     let message =
         Message::notification(BODY).with_json("MessageAttributes", attributes).with("SequenceNumber", "1");

@@ -115,6 +115,13 @@ impl Authority {
         Self { params, key, certificate }
     }
 
+    /// Another certificate of an authority below this one, which ended at this moment, as PEM.
+    pub fn vouched_until(&self, below: &Self, end: OffsetDateTime) -> String {
+        let mut params = below.params.clone();
+        (params.not_before, params.not_after) = (end - Duration::days(30), end);
+        params.signed_by(&below.key, &self.issuer()).unwrap().pem()
+    }
+
     /// A certificate of the key that signs messages, as PEM.
     pub fn issue(&self, leaf: &Leaf) -> String {
         self.issue_for(leaf, &*KEY)

@@ -29,7 +29,7 @@ fn by_certificate(number: usize) -> Message {
 #[test]
 fn a_certificate_that_does_not_hold_is_refused_whatever_is_wrong_with_it() {
     let _turn = turns::in_company();
-    let world = World::start_with(|setting, _| setting.sources = 3);
+    let world = World::start_with(|setting, _| setting.sources = 4);
     let now = OffsetDateTime::now_utc();
     let day = time::Duration::days(1);
     let changed = |change: fn(&mut Leaf)| {
@@ -62,21 +62,18 @@ fn a_certificate_that_does_not_hold_is_refused_whatever_is_wrong_with_it() {
             changed(|leaf| leaf.extended_usages = vec![ExtendedKeyUsagePurpose::EmailProtection]),
         ),
         ("certificate_usage", changed(|leaf| leaf.is_authority = true)),
-        ("certificate_form", String::new()),
-        ("certificate_form", "<html>not found</html>".into()),
-        ("certificate_form", KEY.serialize_pem()),
         ("certificate_form", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into()),
     ];
-    // Each source makes ten fetches a minute.
+    // Each source makes five fetches a minute for one network.
     for (number, (reason, pem)) in certificates.into_iter().enumerate() {
         let number = number + 1;
         world.double.put(&certificate_path(number), File::Here(pem.into()));
-        world.assert_refused(number / 10, &by_certificate(number).json(), reason);
+        world.assert_refused(number / 5, &by_certificate(number).json(), reason);
         assert_eq!(world.double.connections(), number, "{reason}");
     }
     let untrusted =
         world.bridge.metric("fanbridge_sns_certificate_fetches_total", &["outcome=\"untrusted\""]);
-    assert_eq!(untrusted, 20.0);
+    assert_eq!(untrusted, 17.0);
 }
 
 #[test]
@@ -99,7 +96,7 @@ fn a_certificate_in_a_name_of_its_region_holds() {
 #[test]
 fn a_host_that_answers_otherwise_is_not_followed() {
     let _turn = turns::in_company();
-    let world = World::start();
+    let world = World::start_with(|setting, _| setting.sources = 2);
     let elsewhere = format!("https://{HOST}{}", certificate_path(0));
     let files = [
         ("certificate_status", File::Status(301, "location", elsewhere.clone())),
@@ -113,15 +110,25 @@ fn a_host_that_answers_otherwise_is_not_followed() {
     for (number, (reason, file)) in files.into_iter().enumerate() {
         let number = number + 1;
         world.double.put(&certificate_path(number), file);
-        world.assert_refused(0, &by_certificate(number).json(), reason);
+        world.assert_unavailable(number / 5, &by_certificate(number), reason);
         assert_eq!(world.double.connections(), number, "no second request");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_certificate_is_503_because_a_proxy_may_have_written_it() {
+    let _turn = turns::in_company();
+    let world = World::start();
+    for (number, text) in ["", "<html>log in</html>", &KEY.serialize_pem()].into_iter().enumerate() {
+        world.double.put(&certificate_path(number + 1), File::Here(text.into()));
+        world.assert_unavailable(0, &by_certificate(number + 1), "certificate_form");
     }
 }
 
 #[test]
 fn a_host_that_cannot_be_reached_or_believed_is_503_so_that_sns_sends_again() {
     let _turn = turns::in_company();
-    let world = World::start();
+    let world = World::start_with(|setting, _| setting.sources = 2);
     let good = world.root.issue(&Leaf::named(&[NAME]));
     let files = [
         ("certificate_status", File::Status(500, "x-none", "1".into())),
@@ -140,10 +147,10 @@ fn a_host_that_cannot_be_reached_or_believed_is_503_so_that_sns_sends_again() {
 
     world.double.put(&certificate_path(6), File::Here(good.clone().into()));
     world.double.present(Authority::root("a stranger").tls(&[HOST], &[]));
-    world.assert_unavailable(0, &by_certificate(6), "certificate_tls");
+    world.assert_unavailable(1, &by_certificate(6), "certificate_tls");
     world.double.put(&certificate_path(7), File::Here(good.into()));
     world.double.present(world.root.tls(&["evil.example"], &[]));
-    world.assert_unavailable(0, &by_certificate(7), "certificate_tls");
+    world.assert_unavailable(1, &by_certificate(7), "certificate_tls");
     let unavailable =
         world.bridge.metric("fanbridge_sns_certificate_fetches_total", &["outcome=\"unavailable\""]);
     assert_eq!(unavailable, 7.0);
@@ -175,17 +182,63 @@ fn a_chain_is_made_of_the_file_the_handshake_and_the_authoritys_own_file() {
     let visit = world.double.visits().pop().unwrap();
     assert_eq!((visit.tls, &*visit.host, &*visit.path), (false, "crt.r2m01.amazontrust.com", "/r2m01.cer"));
 
-    // What is there must still be the issuer.
-    put(5, &middle.issue(&pointing));
-    world.double.put("/r2m01.cer", File::Here(world.root.below("another").certificate.der().to_vec()));
-    world.assert_refused(0, &by_certificate(5).json(), "certificate_chain");
-
     // Whose certificate anybody could have made may name any place; nobody goes there.
     let before = world.double.connections();
     pointing.issuer_url = Some("http://169.254.169.254/r2m01.cer".into());
     put(6, &middle.issue(&pointing));
     world.assert_refused(0, &by_certificate(6).json(), "certificate_chain");
     assert_eq!(world.double.connections(), before + 1, "for the file itself");
+}
+
+#[test]
+fn an_issuer_that_cannot_be_had_is_503_because_the_message_is_not_to_blame() {
+    let _turn = turns::in_company();
+    let world = World::start_with(|setting, _| setting.sources = 3);
+    let middle = world.root.below("middle of the tests");
+    let issuer = middle.certificate.der().to_vec();
+    let mut leaf = Leaf::named(&[NAME]);
+    leaf.issuer_url = Some("http://crt.r2m01.amazontrust.com/r2m01.cer".into());
+    let leaf = middle.issue(&leaf);
+    let elsewhere = "http://login.example/".to_owned();
+    let another = world.root.below("another").certificate.der().to_vec();
+    let files = [
+        File::Status(301, "location", elsewhere.clone()),
+        File::Status(302, "location", elsewhere),
+        File::Status(403, "x-none", "1".into()),
+        File::Status(404, "x-none", "1".into()),
+        File::Status(500, "x-none", "1".into()),
+        File::Here(b"<html>log in</html>".to_vec()),
+        File::Here(Vec::new()),
+        File::Here(another),
+        File::Here(issuer[..issuer.len() / 2].to_vec()),
+        File::Endless,
+        File::Cut,
+    ];
+    let count = files.len();
+    for (number, file) in files.into_iter().enumerate() {
+        world.double.put(&certificate_path(number + 1), File::Here(leaf.clone().into()));
+        world.double.put("/r2m01.cer", file);
+        world.assert_unavailable(number / 5, &by_certificate(number + 1), "certificate_issuer");
+    }
+    world.double.put("/r2m01.cer", File::Here(issuer));
+    world.double.put(&certificate_path(count + 1), File::Here(leaf.into()));
+    world.assert_taken(count / 5, &by_certificate(count + 1), "accepted");
+}
+
+#[test]
+fn a_chain_that_has_expired_is_no_fault_of_the_certificate() {
+    let _turn = turns::in_company();
+    let world = World::start();
+    let middle = world.root.below("middle of the tests");
+    let expired = world.root.vouched_until(&middle, OffsetDateTime::now_utc() - time::Duration::days(1));
+    let mut leaf = Leaf::named(&[NAME]);
+    let put = |number, pem: &str| world.double.put(&certificate_path(number), File::Here(pem.into()));
+    put(1, &(middle.issue(&leaf) + &expired));
+    world.assert_refused(0, &by_certificate(1).json(), "certificate_chain");
+    leaf.issuer_url = Some("http://crt.r2m01.amazontrust.com/r2m01.cer".into());
+    world.double.put("/r2m01.cer", File::Here(middle.certificate.der().to_vec()));
+    put(2, &(middle.issue(&leaf) + &expired));
+    world.assert_taken(0, &by_certificate(2), "accepted");
 }
 
 #[test]
@@ -215,12 +268,12 @@ fn a_failure_is_remembered_and_strangers_cause_only_so_many_fetches() {
     let world = World::start();
     world.assert_taken(0, &by_certificate(0), "accepted");
     for _ in 0..3 {
-        world.assert_refused(0, &by_certificate(1).json(), "certificate_status");
+        world.assert_unavailable(0, &by_certificate(1), "certificate_status");
     }
     assert_eq!(world.double.connections(), 2, "the good one and the missing one, each once");
     // Ten a minute: eight more, and then none.
     for number in 2..10 {
-        world.assert_refused(0, &by_certificate(number).json(), "certificate_status");
+        world.assert_unavailable(0, &by_certificate(number), "certificate_status");
     }
     for number in 10..40 {
         world.assert_unavailable(0, &by_certificate(number), "certificate_fetches");

@@ -40,7 +40,7 @@ pub(super) struct SigningCertificate {
 pub(super) enum Flaw {
     /// Nothing at hand leads to a trusted root; the issuer's certificate may be at this URL.
     NoChain { issuer: Option<IssuerUrl> },
-    /// Nothing can mend it; the word says what it is.
+    /// It is wrong itself, and no other certificate mends that; the word says what it is.
     Fatal(&'static str),
 }
 
@@ -69,8 +69,8 @@ impl SigningCertificate {
         if !end_entity.valid_dns_names().any(|name| names.iter().any(|wanted| wanted == name)) {
             return Err(Flaw::Fatal("certificate_name"));
         }
-        let seconds =
-            u64::try_from(now.unix_seconds()).map_err(|_| Flaw::Fatal("certificate_not_yet_valid"))?;
+        let mut valid = validity(&parsed);
+        let seconds = seconds_within(&valid, now)?;
         let path = end_entity.verify_for_usage(
             aws_lc_rs::default_provider().signature_verification_algorithms.all,
             &roots.roots,
@@ -82,7 +82,6 @@ impl SigningCertificate {
         );
         let path = path.map_err(|error| flaw(&error, &parsed))?;
         let issuers = path.intermediate_certificates().map(|issuer| issuer.der());
-        let mut valid = validity(&parsed);
         for issuer in issuers {
             let issuer = X509Certificate::from_der(&issuer).map_err(|_| Flaw::Fatal("certificate_form"))?;
             let issuer = validity(&issuer.1);
@@ -143,14 +142,22 @@ fn validity(certificate: &X509Certificate<'_>) -> Range<i64> {
     validity.not_before.timestamp()..validity.not_after.timestamp().saturating_add(1)
 }
 
+/// The moment, if it is within a time in which a certificate is valid.
+fn seconds_within(valid: &Range<i64>, now: Timestamp) -> Result<u64, Flaw> {
+    let seconds = now.unix_seconds();
+    if seconds >= valid.end {
+        return Err(Flaw::Fatal("certificate_expired"));
+    }
+    let begun = u64::try_from(seconds).ok().filter(|_| seconds >= valid.start);
+    begun.ok_or(Flaw::Fatal("certificate_not_yet_valid"))
+}
+
 fn flaw(error: &webpki::Error, certificate: &X509Certificate<'_>) -> Flaw {
     match error {
-        webpki::Error::UnknownIssuer => Flaw::NoChain { issuer: issuer_url(certificate) },
-        webpki::Error::CertExpired { .. } => Flaw::Fatal("certificate_expired"),
-        webpki::Error::CertNotValidYet { .. } => Flaw::Fatal("certificate_not_yet_valid"),
         webpki::Error::CaUsedAsEndEntity => Flaw::Fatal("certificate_usage"),
         webpki::Error::RequiredEkuNotFoundContext(_) => Flaw::Fatal("certificate_usage"),
-        _ => Flaw::Fatal("certificate_chain"),
+        // No issuer, or one that has expired or has not signed it: another may have.
+        _ => Flaw::NoChain { issuer: issuer_url(certificate) },
     }
 }
 

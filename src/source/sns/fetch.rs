@@ -4,6 +4,10 @@
 //! the topic's region, but who answers for its name is up to the resolver. The file mostly holds the
 //! certificate alone, so its chain is made of what else is in the file, of what the host's own TLS
 //! handshake presented, and failing both of one more file, from the authority.
+//!
+//! What SNS is answered hangs on whose fault a failure is. Untrusted is a certificate that is wrong
+//! itself: who names it is no friend. Whatever keeps us from having the right one is the fault of
+//! the network, a host or a proxy, and SNS must send again.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -47,6 +51,10 @@ pub(super) enum CertificateError {
     /// What there is cannot be trusted.
     Untrusted(&'static str),
 }
+
+/// The issuer's certificate is not to be had, or is not what leads to a trusted root. Plain HTTP
+/// brings it, so that anybody on the way may have answered.
+const NO_ISSUER: CertificateError = CertificateError::Unavailable("certificate_issuer");
 
 /// Why a source cannot check signatures at all.
 #[derive(Debug, thiserror::Error)]
@@ -124,8 +132,9 @@ impl Fetcher {
         };
         match check(&chain) {
             Err(Flaw::NoChain { issuer: Some(issuer) }) => {
-                chain.push(self.issuer(&issuer).await?);
-                check(&chain).map_err(CertificateError::from)
+                chain.push(self.issuer(&issuer).await.map_err(|_| NO_ISSUER)?);
+                // Of itself it was found good.
+                check(&chain).map_err(|_| NO_ISSUER)
             }
             checked => checked.map_err(CertificateError::from),
         }
@@ -181,7 +190,7 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, CertificateEr
     }
 }
 
-/// One GET on a fresh connection. Anything but 200 is a refusal, a redirect too.
+/// One GET on a fresh connection. Anything but 200 is no file; a redirect is not followed.
 async fn get<IO>(stream: IO, host: &str, path: &str) -> Result<Vec<u8>, CertificateError>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -199,19 +208,15 @@ where
         .map_err(broken)?;
     let exchange = async {
         let response = sender.send_request(request).await.map_err(broken)?;
-        match response.status() {
-            StatusCode::OK => {}
-            status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-                return Err(CertificateError::Unavailable("certificate_status"));
-            }
-            _ => return Err(CertificateError::Untrusted("certificate_status")),
+        if response.status() != StatusCode::OK {
+            return Err(CertificateError::Unavailable("certificate_status"));
         }
         let mut file = Vec::new();
         let mut body = response.into_body();
         while let Some(frame) = body.frame().await {
             let piece = frame.map_err(broken)?.into_data().unwrap_or_default();
             if file.len() + piece.len() > FILE_BYTES_MAX {
-                return Err(CertificateError::Untrusted("certificate_size"));
+                return Err(CertificateError::Unavailable("certificate_size"));
             }
             file.extend_from_slice(&piece);
         }
@@ -229,7 +234,7 @@ where
 /// The certificates of a PEM file, at least one.
 fn certificates(file: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(file).collect();
-    found.ok().filter(|found| !found.is_empty()).ok_or(CertificateError::Untrusted("certificate_form"))
+    found.ok().filter(|found| !found.is_empty()).ok_or(CertificateError::Unavailable("certificate_form"))
 }
 
 impl From<Flaw> for CertificateError {

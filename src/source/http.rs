@@ -41,6 +41,18 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 /// The pause after the system refused a connection for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+tokio::task_local! {
+    /// The network that the task's connection comes from. A part of each request would cost every
+    /// one of them an allocation, for the few that ask.
+    static NETWORK: IpAddr;
+}
+
+/// The network that the request at hand comes from, as far as its connection tells: behind a proxy
+/// all come from one. `None` outside of a connection.
+pub(super) fn peer_network() -> Option<IpAddr> {
+    NETWORK.try_with(|network| *network).ok()
+}
+
 /// What connections may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpLimits {
@@ -100,10 +112,10 @@ pub async fn serve<S, B>(
         let (tally, service) = (tally.clone(), service.clone());
         let connection = Connection { limits, tally, service, stop: stop.child_token(), cut: cut.clone() };
         let tls = tls.clone();
-        connections.spawn(async move {
+        connections.spawn(NETWORK.scope(network(accepted.address), async move {
             connection.run(accepted.stream, tls.as_deref()).await;
             drop((accepted.slot, place, open));
-        });
+        }));
     }
     drop(listener);
     connections.close();

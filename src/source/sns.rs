@@ -35,6 +35,7 @@ use self::fetch::{CertificateError, Fetcher};
 use self::subscription::Subscriptions;
 use super::answer::{Bounds, Received, Refused, answer};
 use super::body::Share;
+use super::http::peer_network;
 use super::{Intake, SourceIntake};
 use crate::aws::Aws;
 use crate::aws::arn::TopicArn;
@@ -144,7 +145,7 @@ impl SnsSource {
         arrived: Timestamp,
     ) -> Result<&TopicArn, Refused> {
         let claim = Claim::read(envelope, headers, arrived, &self.config).map_err(Refused::Forbidden)?;
-        let certificate = self.certificates.get(&claim.certificate, arrived).await?;
+        let certificate = self.certificates.get(&claim.certificate, peer_network(), arrived).await?;
         let signed = || certificate.has_signed(&envelope.signed_text(), &claim);
         let signed = self.intake.work(envelope.message.len(), signed).await;
         signed.then_some(claim.topic).ok_or(Refused::Forbidden("signature"))

@@ -1,7 +1,7 @@
 //! The certificate behind a signature: what holds, what does not, and what a fetch may cost.
 
-use std::io::Write;
-use std::net::TcpStream;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -271,16 +271,40 @@ fn a_failure_is_remembered_and_strangers_cause_only_so_many_fetches() {
         world.assert_unavailable(0, &by_certificate(1), "certificate_status");
     }
     assert_eq!(world.double.connections(), 2, "the good one and the missing one, each once");
-    // Ten a minute: eight more, and then none.
-    for number in 2..10 {
+    // Ten a minute, and half of them for one network: three more, and then none.
+    for number in 2..5 {
         world.assert_unavailable(0, &by_certificate(number), "certificate_status");
     }
-    for number in 10..40 {
+    for number in 5..20 {
         world.assert_unavailable(0, &by_certificate(number), "certificate_fetches");
+    }
+    assert_eq!(world.double.connections(), 5);
+    // The rest is for others.
+    for number in 20..40 {
+        let answer = post_from(Ipv4Addr::new(127, 0, 0, 2), &world, &by_certificate(number));
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     }
     assert_eq!(world.double.connections(), 10);
     world.assert_taken(0, &by_certificate(0), "accepted");
     assert_eq!(world.double.connections(), 10, "what is known needs no fetch");
+}
+
+/// Delivers from another address of this machine; the answer as it came.
+fn post_from(address: Ipv4Addr, world: &World, message: &Message) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let stream = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((address, 0).into()).unwrap();
+        let stream = socket.connect((Ipv4Addr::LOCALHOST, world.bridge.http_port()).into()).await;
+        stream.unwrap().into_std().unwrap()
+    });
+    stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    (&stream).write_all(&request("/in/sns-0", &[], &message.json())).unwrap();
+    let mut answer = String::new();
+    // Who is answered 503 is hung up on.
+    (&stream).read_to_string(&mut answer).unwrap();
+    answer
 }
 
 #[test]

@@ -3,10 +3,11 @@
 //! A certificate is fetched once, however many deliveries ask for it at the same time: the fetch is
 //! a task of its own, so that a sender who hangs up ends nobody's wait. A stranger who knows a
 //! topic's name can ask for any file of the certificate host. So failures are remembered for a
-//! while, there are only so many fetches a minute, and neither can push out a certificate that
-//! holds.
+//! while, there are only so many fetches a minute, of which one network has at most half, and none
+//! of it can push out a certificate that holds.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,6 +28,8 @@ use crate::telemetry::SourceOutcome;
 const FAILURE_REMEMBERED: Duration = Duration::from_secs(30);
 /// Fetches in any minute. Each region has one certificate, and a new one a few times a year.
 const FETCHES_PER_MINUTE_MAX: usize = 10;
+/// Those that one network can cause: the other half is for others, SNS among them.
+const FETCHES_PER_NETWORK_MAX: usize = FETCHES_PER_MINUTE_MAX / 2;
 const MINUTE: Duration = Duration::from_secs(60);
 /// Certificates that are kept.
 const KEPT_MAX: usize = 32;
@@ -47,12 +50,17 @@ impl Certificates {
         Self { source: source.to_owned(), fetcher: Arc::new(fetcher), known: Arc::default(), fetches }
     }
 
-    /// The certificate at a URL, as it is at this moment.
+    /// The certificate at a URL that a delivery from this network names, as it is at this moment.
     ///
     /// # Errors
     /// When there is none that can be trusted, or none to be had now.
-    pub(super) async fn get(&self, url: &CertificateUrl, moment: Timestamp) -> Fetched {
-        let mut fetching = match lock(&self.known).find(url, moment, Instant::now()) {
+    pub(super) async fn get(
+        &self,
+        url: &CertificateUrl,
+        network: Option<IpAddr>,
+        moment: Timestamp,
+    ) -> Fetched {
+        let mut fetching = match lock(&self.known).find(url, network, moment, Instant::now()) {
             Found::Here(fetched) => return fetched,
             Found::Coming(fetching) => fetching,
             Found::Missing(sender, fetching) => {
@@ -96,8 +104,8 @@ fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
 #[derive(Default)]
 struct Known {
     entries: HashMap<CertificateUrl, Entry>,
-    /// When the fetches of the last minute began.
-    fetches: VecDeque<Instant>,
+    /// When the fetches of the last minute began, and for which network.
+    fetches: VecDeque<(Instant, Option<IpAddr>)>,
 }
 
 enum Entry {
@@ -115,7 +123,13 @@ enum Found {
 }
 
 impl Known {
-    fn find(&mut self, url: &CertificateUrl, moment: Timestamp, now: Instant) -> Found {
+    fn find(
+        &mut self,
+        url: &CertificateUrl,
+        network: Option<IpAddr>,
+        moment: Timestamp,
+        now: Instant,
+    ) -> Found {
         match self.entries.get_mut(url) {
             Some(Entry::Fetching(fetching)) if fetching.has_changed().is_ok() => {
                 return Found::Coming(fetching.clone());
@@ -129,13 +143,14 @@ impl Known {
             }
             _ => {}
         }
-        while self.fetches.front().is_some_and(|begun| now - *begun >= MINUTE) {
+        while self.fetches.front().is_some_and(|(begun, _)| now - *begun >= MINUTE) {
             self.fetches.pop_front();
         }
-        if self.fetches.len() >= FETCHES_PER_MINUTE_MAX {
+        let of_network = self.fetches.iter().filter(|(_, of)| *of == network).count();
+        if self.fetches.len() >= FETCHES_PER_MINUTE_MAX || of_network >= FETCHES_PER_NETWORK_MAX {
             return Found::Here(Err(CertificateError::Unavailable("certificate_fetches")));
         }
-        self.fetches.push_back(now);
+        self.fetches.push_back((now, network));
         let (sender, receiver) = watch::channel(None);
         self.entries.insert(url.clone(), Entry::Fetching(receiver.clone()));
         Found::Missing(sender, receiver)
@@ -165,10 +180,14 @@ impl Known {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::net::Ipv4Addr;
+
     use super::*;
     use crate::aws::arn::TopicArn;
 
     const NOW: Timestamp = Timestamp(1_778_231_548_000_000_000);
+    const THEM: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
+    const OTHERS: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)));
 
     fn url(number: usize) -> CertificateUrl {
         let topic = TopicArn::parse("arn:aws:sns:eu-west-1:111111111111:t").unwrap();
@@ -191,52 +210,66 @@ mod tests {
     #[test]
     fn a_certificate_is_kept_until_it_or_its_chain_expires() {
         let (mut known, start) = (Known::default(), Instant::now());
-        assert!(is_missing(&known.find(&url(0), NOW, start)));
+        assert!(is_missing(&known.find(&url(0), THEM, NOW, start)));
         known.settle(url(0), good(), start);
         let later = start + Duration::from_secs(3600);
-        assert!(matches!(known.find(&url(0), NOW, later), Found::Here(Ok(_))));
+        assert!(matches!(known.find(&url(0), THEM, NOW, later), Found::Here(Ok(_))));
         let expired = Timestamp(NOW.0 + 61_000_000_000);
-        assert!(is_missing(&known.find(&url(0), expired, later)));
+        assert!(is_missing(&known.find(&url(0), THEM, expired, later)));
     }
 
     #[test]
     fn a_failure_is_remembered_for_half_a_minute() {
         let (mut known, start) = (Known::default(), Instant::now());
-        assert!(is_missing(&known.find(&url(0), NOW, start)));
+        assert!(is_missing(&known.find(&url(0), THEM, NOW, start)));
         known.settle(url(0), failed(), start);
         let soon = start + FAILURE_REMEMBERED - Duration::from_millis(1);
-        assert!(matches!(known.find(&url(0), NOW, soon), Found::Here(Err(_))));
-        assert!(is_missing(&known.find(&url(0), NOW, start + FAILURE_REMEMBERED)));
+        assert!(matches!(known.find(&url(0), THEM, NOW, soon), Found::Here(Err(_))));
+        assert!(is_missing(&known.find(&url(0), THEM, NOW, start + FAILURE_REMEMBERED)));
     }
 
     #[test]
     fn a_fetch_is_waited_for_while_it_runs_and_begun_again_if_it_was_lost() {
         let (mut known, start) = (Known::default(), Instant::now());
-        let running = known.find(&url(0), NOW, start);
-        assert!(matches!(known.find(&url(0), NOW, start), Found::Coming(_)));
+        let running = known.find(&url(0), THEM, NOW, start);
+        assert!(matches!(known.find(&url(0), THEM, NOW, start), Found::Coming(_)));
         drop(running);
-        assert!(is_missing(&known.find(&url(0), NOW, start)));
+        assert!(is_missing(&known.find(&url(0), THEM, NOW, start)));
     }
 
     #[test]
     fn fetches_are_counted_by_the_minute_and_failures_push_out_nothing_that_holds() {
         let (mut known, start) = (Known::default(), Instant::now());
         let mut now = start;
-        assert!(is_missing(&known.find(&url(0), NOW, now)));
+        assert!(is_missing(&known.find(&url(0), THEM, NOW, now)));
         known.settle(url(0), good(), now);
         for number in 1..FETCHES_PER_MINUTE_MAX {
-            assert!(is_missing(&known.find(&url(number), NOW, now)));
+            let network = if number < FETCHES_PER_NETWORK_MAX { THEM } else { OTHERS };
+            assert!(is_missing(&known.find(&url(number), network, NOW, now)));
             known.settle(url(number), failed(), now);
         }
-        let beyond = known.find(&url(99), NOW, now + MINUTE - Duration::from_millis(1));
+        let beyond = known.find(&url(99), None, NOW, now + MINUTE - Duration::from_millis(1));
         assert!(matches!(beyond, Found::Here(Err(CertificateError::Unavailable("certificate_fetches")))));
         for number in 100..1000 {
             now += MINUTE;
-            assert!(is_missing(&known.find(&url(number), NOW, now)));
+            assert!(is_missing(&known.find(&url(number), THEM, NOW, now)));
             known.settle(url(number), failed(), now);
         }
-        assert!(matches!(known.find(&url(0), NOW, now), Found::Here(Ok(_))));
+        assert!(matches!(known.find(&url(0), THEM, NOW, now), Found::Here(Ok(_))));
         assert!(known.entries.len() < 5, "{}", known.entries.len());
+    }
+
+    #[test]
+    fn one_network_leaves_half_of_the_fetches_to_others() {
+        let (mut known, now) = (Known::default(), Instant::now());
+        let causes = |known: &mut Known, network, from: usize| {
+            (from..from + 20)
+                .filter(|number| is_missing(&known.find(&url(*number), network, NOW, now)))
+                .count()
+        };
+        assert_eq!(causes(&mut known, THEM, 0), 5);
+        assert_eq!(causes(&mut known, OTHERS, 100), 5);
+        assert_eq!(causes(&mut known, None, 200), 0);
     }
 
     #[test]
@@ -244,11 +277,11 @@ mod tests {
         let (mut known, mut now) = (Known::default(), Instant::now());
         for number in 0..=KEPT_MAX {
             now += MINUTE;
-            assert!(is_missing(&known.find(&url(number), NOW, now)));
+            assert!(is_missing(&known.find(&url(number), THEM, NOW, now)));
             known.settle(url(number), good(), now);
-            assert!(matches!(known.find(&url(0), NOW, now), Found::Here(Ok(_))));
+            assert!(matches!(known.find(&url(0), THEM, NOW, now), Found::Here(Ok(_))));
         }
         assert_eq!(known.entries.len(), KEPT_MAX);
-        assert!(is_missing(&known.find(&url(1), NOW, now + MINUTE)));
+        assert!(is_missing(&known.find(&url(1), THEM, NOW, now + MINUTE)));
     }
 }

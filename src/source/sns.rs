@@ -42,7 +42,7 @@ use crate::aws::arn::TopicArn;
 use crate::config::SnsSourceConfig;
 use crate::event::{Delivery, Stated, Timestamp, Verified, single_header};
 use crate::provider::{decode_message, message_heaviness, topic_extensions};
-use crate::telemetry::{LogLimit, Metrics, SourceOutcome};
+use crate::telemetry::{LogLimit, Metrics, Shown, SourceOutcome};
 
 /// The header with a raw delivery's message id.
 const MESSAGE_ID_HEADER: &str = "x-amz-sns-message-id";
@@ -124,6 +124,7 @@ impl SnsSource {
                 {
                     self.changed("refused");
                 }
+                self.tell_of_other_topic(refused, &envelope.topic_arn);
                 return Err(refused);
             }
         };
@@ -167,7 +168,9 @@ impl SnsSource {
         }
         let stated = single_header(headers, TOPIC_HEADER);
         let topic = self.config.topics.iter().find(|topic| Some(topic.as_str()) == stated);
-        let topic = topic.ok_or(Refused::Forbidden("other_topic"))?;
+        let topic = topic.ok_or(Refused::Forbidden("other_topic"));
+        let topic =
+            topic.inspect_err(|refused| self.tell_of_other_topic(*refused, stated.unwrap_or("none")))?;
         let extensions = topic_extensions(topic.as_str(), single_header(headers, MESSAGE_ID_HEADER));
         match ByteString::try_from(body.clone()) {
             Ok(message) => self.keep(message, extensions, arrived, share).await,
@@ -243,6 +246,21 @@ impl SnsSource {
         }
         self.changed("ended");
         Received::Other("unsubscribed")
+    }
+
+    /// Names a topic that is not listed: nothing else does, and the operator may have to list it.
+    /// Anybody can post such a message, and so say any name.
+    fn tell_of_other_topic(&self, refused: Refused, arn: &str) {
+        let Refused::Forbidden(reason @ ("other_topic" | "subscription_of_other_topic")) = refused else {
+            return;
+        };
+        if let Some(unsaid) = self.log_limit.admit(reason) {
+            let (source, topic): (&str, _) = (self.source.name(), Shown(arn));
+            tracing::warn!(
+                source, %topic, reason, unsaid,
+                "a topic that is not listed here, or somebody in its name: if it is yours, add it to `sns.topics`"
+            );
+        }
     }
 
     fn changed(&self, outcome: &str) {

@@ -113,6 +113,11 @@ fn a_host_that_answers_otherwise_is_not_followed() {
         world.assert_unavailable(number / 5, &by_certificate(number), reason);
         assert_eq!(world.double.connections(), number, "no second request");
     }
+    let log = world.bridge.log();
+    let said = |text: &&str| text.contains("certificate_status") && text.contains("look for a proxy");
+    let lines: Vec<_> = log.lines().filter(said).collect();
+    assert!(lines.iter().all(|line| line.contains("WARN") && line.contains(HOST)), "{lines:#?}");
+    assert_eq!(lines.len(), 2, "once a minute for each source: {lines:#?}");
 }
 
 #[test]

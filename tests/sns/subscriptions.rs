@@ -60,6 +60,15 @@ fn a_topic_that_is_not_listed_is_not_subscribed_to() {
     assert_eq!(changes(&world, "refused"), 1.0);
     assert!(world.service.calls().is_empty());
     assert_eq!(world.double.connections(), 0);
+    assert!(world.bridge.log().contains(UNLISTED_TOPIC), "the log says which one to list");
+    let unheard_of = format!("{UNLISTED_TOPIC}\n\u{1b}[31m");
+    world.assert_refused(
+        0,
+        &Message::notification("{}").with("TopicArn", &unheard_of).signed().json(),
+        "other_topic",
+    );
+    let shown = serde_json::to_string(&format!(r"{UNLISTED_TOPIC}\n\u{{1b}}[31m")).unwrap();
+    assert!(world.bridge.log().contains(&shown), "{}", world.bridge.log_tail());
 }
 
 #[test]

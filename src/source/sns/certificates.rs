@@ -22,7 +22,7 @@ use super::fetch::{CertificateError, Fetcher};
 use super::origin::CertificateUrl;
 use crate::event::Timestamp;
 use crate::source::http::catch_panic;
-use crate::telemetry::SourceOutcome;
+use crate::telemetry::{LogLimit, SourceOutcome};
 
 /// How long a failure is remembered.
 const FAILURE_REMEMBERED: Duration = Duration::from_secs(30);
@@ -43,11 +43,13 @@ pub(super) struct Certificates {
     fetcher: Arc<Fetcher>,
     known: Arc<Mutex<Known>>,
     fetches: Family<SourceOutcome, Counter>,
+    log_limit: Arc<LogLimit>,
 }
 
 impl Certificates {
     pub(super) fn new(source: &str, fetcher: Fetcher, fetches: Family<SourceOutcome, Counter>) -> Self {
-        Self { source: source.to_owned(), fetcher: Arc::new(fetcher), known: Arc::default(), fetches }
+        let (source, fetcher) = (source.to_owned(), Arc::new(fetcher));
+        Self { source, fetcher, known: Arc::default(), fetches, log_limit: Arc::default() }
     }
 
     /// The certificate at a URL that a delivery from this network names, as it is at this moment.
@@ -78,22 +80,41 @@ impl Certificates {
     fn spawn_fetch(&self, url: CertificateUrl, sender: watch::Sender<Option<Fetched>>) {
         let (fetcher, known) = (Arc::clone(&self.fetcher), Arc::clone(&self.known));
         let (source, fetches) = (self.source.clone(), self.fetches.clone());
+        let log_limit = Arc::clone(&self.log_limit);
         // There are as many of these as fetches in three seconds, the time that each may take.
         tokio::spawn(async move {
             let fetched = catch_panic(pin!(fetcher.fetch(&url))).await;
             let fetched = fetched.unwrap_or(Err(CertificateError::Unavailable("panic"))).map(Arc::new);
-            let (outcome, reason) = match &fetched {
-                Ok(_) => ("trusted", "none"),
-                Err(CertificateError::Untrusted(reason)) => ("untrusted", *reason),
-                Err(CertificateError::Unavailable(reason)) => ("unavailable", *reason),
-            };
-            tracing::info!(source, host = url.host(), outcome, reason, "signing certificate fetched");
+            let outcome = tell(&source, &url, fetched.as_ref().err(), &log_limit);
             fetches.get_or_create(&SourceOutcome { source, outcome: outcome.into() }).inc();
             lock(&known).settle(url, fetched.clone(), Instant::now());
             // Nobody may be waiting any more.
             let _ = sender.send(Some(fetched));
         });
     }
+}
+
+/// Says what became of a fetch, failures once a minute for each reason; the word for the metrics.
+fn tell(
+    source: &str,
+    url: &CertificateUrl,
+    error: Option<&CertificateError>,
+    log_limit: &LogLimit,
+) -> &'static str {
+    let host = url.host();
+    let Some(error) = error else {
+        tracing::info!(source, host, "signing certificate fetched");
+        return "trusted";
+    };
+    let (reason, advice) = (error.reason(), error.advice());
+    let (outcome, what) = match error {
+        CertificateError::Untrusted(_) => ("untrusted", "a signing certificate cannot be trusted"),
+        CertificateError::Unavailable(_) => ("unavailable", "a signing certificate cannot be had"),
+    };
+    if let Some(unsaid) = log_limit.admit(reason) {
+        tracing::warn!(source, host, path = url.path(), reason, unsaid, "{what}: {advice}");
+    }
+    outcome
 }
 
 fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {

@@ -52,6 +52,39 @@ pub(super) enum CertificateError {
     Untrusted(&'static str),
 }
 
+impl CertificateError {
+    /// The word for the metrics.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::Unavailable(reason) | Self::Untrusted(reason) => reason,
+        }
+    }
+
+    /// What the operator can do about it.
+    pub(super) fn advice(self) -> &'static str {
+        match self {
+            Self::Untrusted(_) => {
+                "what it signs is refused; if a topic of yours has it, see that this system's root certificates and clock are right"
+            }
+            Self::Unavailable("certificate_address") => {
+                "the host's name leads to an address that is not public, as a private DNS name of a VPC endpoint does: have it resolved publicly here"
+            }
+            Self::Unavailable("certificate_issuer") => {
+                "its issuer's certificate is not to be had, or leads to no trusted root: let the bridge reach crt.*.amazontrust.com on port 80, and keep this system's root certificates up to date"
+            }
+            Self::Unavailable("certificate_tls") => {
+                "the host does not prove who it is: look for a proxy that opens TLS, and keep this system's root certificates up to date"
+            }
+            Self::Unavailable("certificate_status" | "certificate_size" | "certificate_form") => {
+                "the host sent no certificate: a stranger may have named one that is not there; if your topics' messages are affected, look for a proxy"
+            }
+            Self::Unavailable(_) => {
+                "let the bridge reach the host on port 443; until then SNS is asked to send again"
+            }
+        }
+    }
+}
+
 /// The issuer's certificate is not to be had, or is not what leads to a trusted root. Plain HTTP
 /// brings it, so that anybody on the way may have answered.
 const NO_ISSUER: CertificateError = CertificateError::Unavailable("certificate_issuer");

@@ -24,6 +24,8 @@ use crate::selection::Selection;
 const VISIBILITY_SECONDS: std::ops::RangeInclusive<u64> = 2..=43_200;
 /// The fewest bytes of a raw delivery's password: 128 bits.
 const PASSWORD_BYTES_MIN: usize = 16;
+/// Where signing certificates are kept, in the spool's directory.
+const CERTIFICATES_DIR: &str = "sns-certificates";
 /// The largest message that SNS takes on a topic that was raised to it.
 const SNS_MESSAGE_BYTES_MAX: Size = Size(1 << 20);
 
@@ -73,12 +75,12 @@ impl Check<'_> {
     }
 
     /// How a source's deliveries come; `None` if that cannot be told.
-    pub(super) fn channel(&mut self, file: &SourceFile, at: &Path) -> Option<Channel> {
+    pub(super) fn channel(&mut self, file: &SourceFile, at: &Path, spool_dir: &str) -> Option<Channel> {
         match (&file.sqs, &file.sns) {
             (None, None) if self.places.has(&at.key("sqs")) || self.places.has(&at.key("sns")) => None,
             (None, None) => Some(Channel::Webhook),
             (Some(sqs), None) => self.sqs(sqs, &at.key("sqs")).map(Channel::Sqs),
-            (None, Some(sns)) => self.sns_source(sns, &at.key("sns")).map(Channel::Sns),
+            (None, Some(sns)) => self.sns_source(sns, &at.key("sns"), spool_dir).map(Channel::Sns),
             (Some(_), Some(_)) => {
                 let label = "`sqs` and `sns` are two ways in; give each a source of its own".into();
                 self.error_at_key(at, "a source of two kinds", label);
@@ -125,7 +127,7 @@ impl Check<'_> {
         })
     }
 
-    fn sns_source(&mut self, file: &SnsSourceFile, at: &Path) -> Option<SnsSourceConfig> {
+    fn sns_source(&mut self, file: &SnsSourceFile, at: &Path, spool_dir: &str) -> Option<SnsSourceConfig> {
         let at_topics = at.key("topics");
         if file.topics.is_empty() && !self.places.has_inside(&at_topics) {
             let label = "expected the ARNs of the topics that may deliver here".into();
@@ -147,7 +149,9 @@ impl Check<'_> {
         let raw = file.raw.as_ref().and_then(|raw| self.raw_delivery(raw, &at.key("raw")));
         let double = file.certificate_double.as_ref();
         let double = double.and_then(|double| self.certificate_double(double, &at.key("certificate_double")));
-        Some(SnsSourceConfig { topics, allow_sha1: file.allow_sha1, raw, certificate_double: double })
+        let certificates_dir = std::path::Path::new(spool_dir).join(CERTIFICATES_DIR);
+        let allow_sha1 = file.allow_sha1;
+        Some(SnsSourceConfig { topics, allow_sha1, raw, certificates_dir, certificate_double: double })
     }
 
     fn raw_delivery(&mut self, file: &RawDeliveryFile, at: &Path) -> Option<RawDelivery> {

@@ -205,6 +205,8 @@ pub struct SnsSourceConfig {
     pub allow_sha1: bool,
     /// Who may deliver without a signature.
     pub raw: Option<RawDelivery>,
+    /// Where signing certificates are kept for the next start.
+    pub certificates_dir: PathBuf,
     /// Where signing certificates come from in tests.
     pub certificate_double: Option<CertificateDouble>,
 }

@@ -80,7 +80,9 @@ impl Check<'_> {
         }
         file.sources
             .iter()
-            .filter_map(|(name, source)| self.source(name, source, &at.key(name), definitions))
+            .filter_map(|(name, source)| {
+                self.source(name, source, &at.key(name), definitions, &file.spool.dir)
+            })
             .collect()
     }
 
@@ -90,6 +92,7 @@ impl Check<'_> {
         file: &SourceFile,
         at: &Path,
         definitions: &Definitions,
+        spool_dir: &str,
     ) -> Option<SourceConfig> {
         self.check_name(at, name);
         self.check_name(&at.key("app"), &file.app);
@@ -99,7 +102,7 @@ impl Check<'_> {
             self.fetch_secrets(file, &at.key("secrets"));
             return None;
         };
-        let channel = self.channel(file, at);
+        let channel = self.channel(file, at, spool_dir);
         let secrets = match channel {
             Some(Channel::Sqs(_) | Channel::Sns(_)) => self.no_secrets(file, at),
             _ => self.secrets(file, &at.key("secrets"), definition),

@@ -12,6 +12,7 @@ mod certificates;
 mod claim;
 mod envelope;
 mod fetch;
+mod kept;
 mod origin;
 mod raw;
 mod subscription;
@@ -32,6 +33,7 @@ use self::certificates::Certificates;
 use self::claim::{Claim, TOPIC_HEADER};
 use self::envelope::{Envelope, Kind, Reading};
 use self::fetch::{CertificateError, Fetcher};
+use self::kept::Kept;
 use self::subscription::Subscriptions;
 use super::answer::{Bounds, Received, Refused, answer};
 use super::body::Share;
@@ -69,8 +71,10 @@ impl SnsSource {
         metrics: &Metrics,
     ) -> Result<Self, TrustError> {
         let fetcher = Fetcher::new(config.certificate_double.as_ref())?;
+        let kept = Kept::new(&config.certificates_dir, source.name());
+        let fetches = metrics.sns_certificates.clone();
         Ok(Self {
-            certificates: Certificates::new(source.name(), fetcher, metrics.sns_certificates.clone()),
+            certificates: Certificates::new(source.name(), fetcher, kept, &config.topics, fetches),
             subscriptions: Subscriptions::new(&config.topics, aws).await,
             changes: metrics.sns_subscriptions.clone(),
             log_limit: LogLimit::default(),

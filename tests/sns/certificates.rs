@@ -1,5 +1,6 @@
 //! The certificate behind a signature: what holds, what does not, and what a fetch may cost.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -292,6 +293,40 @@ fn a_failure_is_remembered_and_strangers_cause_only_so_many_fetches() {
     assert_eq!(world.double.connections(), 10);
     world.assert_taken(0, &by_certificate(0), "accepted");
     assert_eq!(world.double.connections(), 10, "what is known needs no fetch");
+}
+
+#[test]
+fn a_certificate_that_was_trusted_is_known_after_a_restart_if_it_still_holds() {
+    let _turn = turns::in_company();
+    let world = World::start();
+    let mut brief = Leaf::named(&[NAME]);
+    brief.not_after = OffsetDateTime::now_utc() + time::Duration::seconds(8);
+    world.double.put(&certificate_path(1), File::Here(world.root.issue(&brief).into()));
+    world.assert_taken(0, &by_certificate(0), "accepted");
+    world.assert_taken(0, &by_certificate(1), "accepted");
+    let kept = world.home.path("spool").join("sns-certificates");
+    await_until("both are kept", Duration::from_secs(10), || {
+        let files = fs::read_dir(&kept).ok()?.filter_map(Result::ok);
+        (files.filter(|file| file.path().extension().is_some_and(|ending| ending == "pem")).count() == 2)
+            .then_some(())
+    });
+    world.double.put(&certificate_path(0), File::Cut);
+    let rest = brief.not_after + time::Duration::seconds(1) - OffsetDateTime::now_utc();
+    std::thread::sleep(rest.try_into().unwrap_or_default());
+
+    let world = world.restarted();
+    world.assert_taken(0, &by_certificate(0), "accepted");
+    assert_eq!(world.double.connections(), 2, "one for each before, and none since");
+    world.assert_refused(0, &by_certificate(1).json(), "certificate_expired");
+    assert_eq!(world.double.connections(), 3);
+
+    // What somebody else wrote there is judged like anything that is fetched.
+    let stranger = Authority::root("root of the tests");
+    let forged = stranger.issue(&Leaf::named(&[NAME])) + &stranger.certificate.pem();
+    let file = kept.join(format!("eu-west-1-{:032x}.pem", 0));
+    fs::write(&file, format!("{}\n{forged}", certificate_url(0))).unwrap();
+    let world = world.restarted();
+    world.assert_unavailable(0, &by_certificate(0), "certificate_connection");
 }
 
 /// Delivers from another address of this machine; the answer as it came.

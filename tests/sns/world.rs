@@ -36,6 +36,8 @@ pub struct World {
     pub double: Double,
     pub service: Service,
     pub bridge: Bridge,
+    /// What the bridge is started under.
+    wrapper: Vec<String>,
 }
 
 impl World {
@@ -66,10 +68,20 @@ impl World {
             "AWS_EC2_METADATA_DISABLED=true",
             &password,
         ];
-        let wrapper: Vec<&str> =
-            environment.into_iter().chain(setting.wrapper.iter().map(String::as_str)).collect();
-        let bridge = if setting.full { start_unready(&home, &wrapper) } else { home.start_under(&wrapper) };
-        Self { home, root, double, service, bridge }
+        let wrapper: Vec<String> =
+            environment.into_iter().map(str::to_owned).chain(setting.wrapper.iter().cloned()).collect();
+        let words: Vec<&str> = wrapper.iter().map(String::as_str).collect();
+        let bridge = if setting.full { start_unready(&home, &words) } else { home.start_under(&words) };
+        Self { home, root, double, service, bridge, wrapper }
+    }
+
+    /// The same world after the bridge was stopped and started again.
+    pub fn restarted(self) -> Self {
+        let Self { home, root, double, service, bridge, wrapper } = self;
+        bridge.stop();
+        let words: Vec<&str> = wrapper.iter().map(String::as_str).collect();
+        let bridge = home.start_under(&words);
+        Self { home, root, double, service, bridge, wrapper }
     }
 
     /// Sends a message to the first source, as SNS does.

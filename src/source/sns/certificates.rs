@@ -19,7 +19,9 @@ use tokio::time::Instant;
 
 use super::certificate::SigningCertificate;
 use super::fetch::{CertificateError, Fetcher};
+use super::kept::Kept;
 use super::origin::CertificateUrl;
+use crate::aws::arn::TopicArn;
 use crate::event::Timestamp;
 use crate::source::http::catch_panic;
 use crate::telemetry::{LogLimit, SourceOutcome};
@@ -41,15 +43,39 @@ type Fetched = Result<Arc<SigningCertificate>, CertificateError>;
 pub(super) struct Certificates {
     source: String,
     fetcher: Arc<Fetcher>,
+    kept: Kept,
     known: Arc<Mutex<Known>>,
     fetches: Family<SourceOutcome, Counter>,
     log_limit: Arc<LogLimit>,
 }
 
 impl Certificates {
-    pub(super) fn new(source: &str, fetcher: Fetcher, fetches: Family<SourceOutcome, Counter>) -> Self {
-        let (source, fetcher) = (source.to_owned(), Arc::new(fetcher));
-        Self { source, fetcher, known: Arc::default(), fetches, log_limit: Arc::default() }
+    /// Those that were kept for these topics' regions, as far as they still hold, and by and by
+    /// those that are asked for.
+    pub(super) fn new(
+        source: &str,
+        fetcher: Fetcher,
+        kept: Kept,
+        topics: &[TopicArn],
+        fetches: Family<SourceOutcome, Counter>,
+    ) -> Self {
+        let mut known = Known::default();
+        for (url, chain) in kept.read(topics) {
+            match fetcher.check(&url, &chain) {
+                Ok(certificate) => known.settle(url, Ok(Arc::new(certificate)), Instant::now()),
+                Err(flaw) => {
+                    tracing::debug!(
+                        source,
+                        path = url.path(),
+                        ?flaw,
+                        "a kept signing certificate is given up"
+                    );
+                    kept.remove(&url);
+                }
+            }
+        }
+        let (source, fetcher, known) = (source.to_owned(), Arc::new(fetcher), Arc::new(Mutex::new(known)));
+        Self { source, fetcher, kept, known, fetches, log_limit: Arc::default() }
     }
 
     /// The certificate at a URL that a delivery from this network names, as it is at this moment.
@@ -80,16 +106,23 @@ impl Certificates {
     fn spawn_fetch(&self, url: CertificateUrl, sender: watch::Sender<Option<Fetched>>) {
         let (fetcher, known) = (Arc::clone(&self.fetcher), Arc::clone(&self.known));
         let (source, fetches) = (self.source.clone(), self.fetches.clone());
-        let log_limit = Arc::clone(&self.log_limit);
+        let (log_limit, kept) = (Arc::clone(&self.log_limit), self.kept.clone());
         // There are as many of these as fetches in three seconds, the time that each may take.
         tokio::spawn(async move {
             let fetched = catch_panic(pin!(fetcher.fetch(&url))).await;
-            let fetched = fetched.unwrap_or(Err(CertificateError::Unavailable("panic"))).map(Arc::new);
+            let (fetched, chain) = match fetched.unwrap_or(Err(CertificateError::Unavailable("panic"))) {
+                Ok((certificate, chain)) => (Ok(Arc::new(certificate)), Some(chain)),
+                Err(error) => (Err(error), None),
+            };
             let outcome = tell(&source, &url, fetched.as_ref().err(), &log_limit);
             fetches.get_or_create(&SourceOutcome { source, outcome: outcome.into() }).inc();
-            lock(&known).settle(url, fetched.clone(), Instant::now());
+            lock(&known).settle(url.clone(), fetched.clone(), Instant::now());
             // Nobody may be waiting any more.
             let _ = sender.send(Some(fetched));
+            if let Some(chain) = chain {
+                // It needs no more than to be begun.
+                tokio::task::spawn_blocking(move || kept.write(&url, &chain));
+            }
         });
     }
 }
@@ -204,7 +237,6 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::aws::arn::TopicArn;
 
     const NOW: Timestamp = Timestamp(1_778_231_548_000_000_000);
     const THEM: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));

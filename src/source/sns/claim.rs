@@ -104,7 +104,13 @@ mod tests {
 
     fn config(allow_sha1: bool) -> SnsSourceConfig {
         let topics = vec![TopicArn::parse(TOPIC).unwrap()];
-        SnsSourceConfig { topics, allow_sha1, raw: None, certificate_double: None }
+        SnsSourceConfig {
+            topics,
+            allow_sha1,
+            raw: None,
+            certificate_double: None,
+            certificates_dir: "/nowhere".into(),
+        }
     }
 
     fn envelope(changes: &[(&str, &str)]) -> Envelope {

@@ -30,6 +30,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::certificate::{Flaw, IssuerUrl, SigningCertificate};
+use super::kept::Chain;
 use super::origin::CertificateUrl;
 use crate::config::CertificateDouble;
 use crate::event::Timestamp;
@@ -146,31 +147,45 @@ impl Fetcher {
         })
     }
 
-    /// Fetches the certificate at this URL and checks it.
-    pub(super) async fn fetch(&self, url: &CertificateUrl) -> Result<SigningCertificate, CertificateError> {
+    /// Fetches the certificate at this URL and checks it. With it comes what it was trusted by.
+    pub(super) async fn fetch(
+        &self,
+        url: &CertificateUrl,
+    ) -> Result<(SigningCertificate, Chain), CertificateError> {
         let fetched = tokio::time::timeout(TIMEOUT, self.fetch_and_check(url)).await;
         fetched.unwrap_or(Err(CertificateError::Unavailable("certificate_timeout")))
     }
 
-    async fn fetch_and_check(&self, url: &CertificateUrl) -> Result<SigningCertificate, CertificateError> {
+    async fn fetch_and_check(
+        &self,
+        url: &CertificateUrl,
+    ) -> Result<(SigningCertificate, Chain), CertificateError> {
         let (file, presented) = self.get_over_tls(&url.host(), &url.path()).await?;
         let mut chain = certificates(&file)?;
-        let leaf = chain.remove(0);
         chain.extend(presented);
-
-        let names = url.certificate_names();
-        let check = |others: &[CertificateDer<'_>]| {
-            let now = Timestamp::from(SystemTime::now());
-            SigningCertificate::check(&leaf, others, &self.roots, &names, now)
-        };
-        match check(&chain) {
+        let certificate = match self.check(url, &chain) {
             Err(Flaw::NoChain { issuer: Some(issuer) }) => {
                 chain.push(self.issuer(&issuer).await.map_err(|_| NO_ISSUER)?);
                 // Of itself it was found good.
-                check(&chain).map_err(|_| NO_ISSUER)
+                self.check(url, &chain).map_err(|_| NO_ISSUER)?
             }
-            checked => checked.map_err(CertificateError::from),
-        }
+            checked => checked?,
+        };
+        Ok((certificate, chain))
+    }
+
+    /// Checks the first of these as the certificate at a URL, with the others and the roots of today.
+    ///
+    /// # Errors
+    /// Its flaw.
+    pub(super) fn check(
+        &self,
+        url: &CertificateUrl,
+        chain: &[CertificateDer<'_>],
+    ) -> Result<SigningCertificate, Flaw> {
+        let (leaf, others) = chain.split_first().ok_or(Flaw::Fatal("certificate_form"))?;
+        let now = Timestamp::from(SystemTime::now());
+        SigningCertificate::check(leaf, others, &self.roots, &url.certificate_names(), now)
     }
 
     async fn issuer(&self, url: &IssuerUrl) -> Result<CertificateDer<'static>, CertificateError> {
@@ -265,8 +280,8 @@ where
 }
 
 /// The certificates of a PEM file, at least one.
-fn certificates(file: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(file).collect();
+fn certificates(file: &[u8]) -> Result<Chain, CertificateError> {
+    let found: Result<Chain, _> = CertificateDer::pem_slice_iter(file).collect();
     found.ok().filter(|found| !found.is_empty()).ok_or(CertificateError::Unavailable("certificate_form"))
 }
 

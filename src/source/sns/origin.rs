@@ -41,6 +41,11 @@ impl CertificateUrl {
         format!("{PATH_START}{}{PATH_END}", self.hex)
     }
 
+    /// A name for a file about it.
+    pub(super) fn file_name(&self) -> String {
+        format!("{}-{}.pem", self.region, self.hex)
+    }
+
     /// The names of which the certificate must carry one, as the service's own SDK for Java lists
     /// them: one for most regions, one of its own for each region that is opted in to, and older
     /// forms for GovCloud and China.

@@ -34,7 +34,13 @@ fn moment(text: &str) -> Timestamp {
 
 fn config() -> SnsSourceConfig {
     let topics = vec![TopicArn::parse(TOPIC).unwrap()];
-    SnsSourceConfig { topics, allow_sha1: true, raw: None, certificate_double: None }
+    SnsSourceConfig {
+        topics,
+        allow_sha1: true,
+        raw: None,
+        certificate_double: None,
+        certificates_dir: "/nowhere".into(),
+    }
 }
 
 fn check(leaf: &str, others: &[&str], names: &[String], now: &str) -> Result<SigningCertificate, Flaw> {

@@ -236,7 +236,8 @@ pub struct SourceFile {
     pub sqs: Option<SqsFile>,
     /// Deliveries come from SNS topics instead of from the provider.
     pub sns: Option<SnsSourceFile>,
-    /// Types this source sends beyond its provider's catalogue, so that `select` may name them.
+    /// Types this source sends beyond its provider's catalogue, so that `select` may name them; of a
+    /// provider that states types in a header, also so that one body under two of them is two events.
     #[serde(default)]
     pub custom_types: Vec<String>,
 }

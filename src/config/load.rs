@@ -18,6 +18,7 @@ use super::place::{Path, Places};
 use super::report::{Problem, Report, Severity};
 use super::shape;
 use super::sinks::Around;
+use super::sources::expect_custom_types;
 use super::text::{Reference, Setting, Size};
 use super::{AdminConfig, Config, HttpConfig, SharedWindowConfig, SpoolConfig, TlsConfig, tree};
 use crate::spool::shared_window::Server;
@@ -99,7 +100,8 @@ impl Check<'_> {
             }
         };
         let top = Path::default();
-        let definitions = self.definitions(providers.unwrap_or_default());
+        let mut definitions = self.definitions(providers.unwrap_or_default());
+        expect_custom_types(&mut definitions, &file);
         let sources = self.sources(&file, &definitions);
         let known = self.known_types(&file, &sources, &definitions);
         let selection = self.selection(&file.select, &top.key("select"), &known);

@@ -216,6 +216,18 @@ impl Check<'_> {
     }
 }
 
+/// Tells providers that state types in a header of those that are expected beyond the catalogue:
+/// they are a part of the event's identity. Told to all sources of a provider, so that an event has
+/// one id, whichever of them takes it in.
+pub(super) fn expect_custom_types(definitions: &mut Definitions, file: &ConfigFile) {
+    for source in file.sources.values().filter(|source| !source.custom_types.is_empty()) {
+        let definition = source.provider.as_ref().and_then(|provider| definitions.get_mut(provider));
+        if let Some(definition) = definition.filter(|definition| definition.type_header().is_some()) {
+            Arc::make_mut(definition).expect_types(source.custom_types.iter().cloned());
+        }
+    }
+}
+
 /// Where a secret is kept, in words.
 fn kept_in(reference: &Reference) -> String {
     match reference {

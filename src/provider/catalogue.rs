@@ -37,7 +37,7 @@ pub struct TypeInfo {
 }
 
 /// A provider's families and types.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Catalogue {
     types: Vec<TypeInfo>,
     by_name: HashMap<ByteString, usize>,

@@ -6,7 +6,7 @@
 
 mod scheme;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use bytestring::ByteString;
@@ -43,7 +43,7 @@ const RESERVED: [&str; 18] = [
 ];
 
 /// A provider: how it signs, what its bodies look like, and which event types it has.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Definition {
     /// Its name.
     pub provider: ByteString,
@@ -62,6 +62,8 @@ pub struct Definition {
     pub(super) time_slots: Vec<Slot>,
     pub(super) time_unit: TimeUnitFile,
     pub(super) extensions: Vec<(ByteString, HeaderName)>,
+    /// Types beyond the catalogue that are expected.
+    custom_types: BTreeSet<String>,
 }
 
 /// Something in a definition that cannot be used.
@@ -104,6 +106,16 @@ impl Definition {
     /// Whether deliveries are verified at all.
     pub fn is_verified(&self) -> bool {
         self.signature.hmac.is_some()
+    }
+
+    /// Expects types beyond the catalogue.
+    pub fn expect_types(&mut self, types: impl IntoIterator<Item = String>) {
+        self.custom_types.extend(types);
+    }
+
+    /// Whether a type is one of the catalogue, or expected beyond it.
+    pub(super) fn expects(&self, event_type: &str) -> bool {
+        self.catalogue.find(event_type).is_some() || self.custom_types.contains(event_type)
     }
 
     /// Whether the provider probes an endpoint before it tells the secret: only then can a source
@@ -155,6 +167,7 @@ impl Compiler {
             time_slots,
             time_unit: file.event.time_unit,
             extensions,
+            custom_types: BTreeSet::new(),
         }
     }
 

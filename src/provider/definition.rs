@@ -196,7 +196,8 @@ pub struct EventTypeFile {
     /// Places in the body.
     #[serde(default)]
     pub pointers: Vec<String>,
-    /// A header, instead of the body. It is not signed.
+    /// A header, instead of the body. It is not signed, so that only the types of `families` and of a
+    /// source's `custom_types` are a part of the event's id.
     pub header: Option<String>,
     /// With `header`: text in the body that is appended after a dot, where present.
     pub join: Option<String>,

@@ -77,7 +77,8 @@ pub(crate) fn digest_id(body: &[u8]) -> ByteString {
     id_of(&Sha256::digest(body))
 }
 
-/// The same, where the type stands beside the body: providers send one body under several types.
+/// The same, where a type that is expected stands beside the body: providers send one body under
+/// several types.
 fn digest_id_beside(event_type: &str, body: &[u8]) -> ByteString {
     let digest = Sha256::new().chain_update(event_type).chain_update(b"\n").chain_update(body).finalize();
     id_of(&digest)
@@ -126,15 +127,20 @@ impl Reading<'_> {
     }
 
     /// The signed id, the id in the body, or a digest.
+    ///
+    /// A type in a header is signed by nobody: who captured a delivery can send it again under any.
+    /// Only those that are expected make events of their own, so that what can be invented makes one
+    /// at most.
     fn id(&self, signed: Option<&ByteString>, event_type: &str) -> ByteString {
         let stated = || {
             let text = |slot: &Slot| self.string(*slot, NAME_BYTES_MAX).or_else(|| self.integer(*slot));
             self.definition.id_slots.iter().find_map(|slot| text(slot).filter(|id| is_name(id)))
         };
         let signed = signed.filter(|id| is_name(id)).cloned();
-        signed.or_else(stated).unwrap_or_else(|| match self.definition.type_header {
-            Some(_) => digest_id_beside(event_type, self.body),
-            None => digest_id(self.body),
+        let beside = || self.definition.type_header.is_some() && self.definition.expects(event_type);
+        signed.or_else(stated).unwrap_or_else(|| match beside() {
+            true => digest_id_beside(event_type, self.body),
+            false => digest_id(self.body),
         })
     }
 

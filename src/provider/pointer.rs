@@ -18,7 +18,7 @@ pub(super) type NodeId = u16;
 pub(super) const ROOT: NodeId = 0;
 
 /// All places of one definition.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Pointers {
     nodes: Vec<Node>,
     slots: Vec<String>,
@@ -26,7 +26,7 @@ pub(super) struct Pointers {
 }
 
 /// One step of the trie.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Node {
     children: Vec<Child>,
     /// One bit for each shape of the children's names: most keys are told apart by it at once.
@@ -38,7 +38,7 @@ struct Node {
 }
 
 /// A named step down.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Child {
     name: String,
     node: NodeId,

@@ -19,7 +19,7 @@ use crate::event::Timestamp;
 const TIMESTAMP_DIGITS_MAX: usize = 20;
 
 /// How a provider signs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Scheme {
     /// `None` if nothing is verified.
     pub hmac: Option<HmacScheme>,
@@ -27,7 +27,7 @@ pub(super) struct Scheme {
 }
 
 /// A scheme that verifies.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct HmacScheme {
     pub algorithm: Algorithm,
     pub header: HeaderName,
@@ -39,7 +39,7 @@ pub(super) struct HmacScheme {
 }
 
 /// How secrets are written.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct SecretForm {
     pub encoding: SecretEncodingFile,
     pub prefix: Option<String>,
@@ -53,7 +53,7 @@ pub(super) enum Algorithm {
 }
 
 /// How signatures stand in their header.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Form {
     /// `prefix` and one signature.
     Single { prefix: String },
@@ -73,13 +73,13 @@ pub(super) enum Part {
 }
 
 /// Where the signed timestamp stands and how far off it may be.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct TimestampRule {
     pub place: TimestampPlace,
     pub tolerance_seconds: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum TimestampPlace {
     Header(HeaderName),
     Field(String),

@@ -157,6 +157,35 @@ fn every_event_that_is_admitted_goes_to_a_topic_that_was_listed() {
     }
 }
 
+#[test]
+fn custom_types_that_a_header_states_tell_events_of_one_body_apart_at_every_source_of_the_provider() {
+    let text = "sources:\n  a: { provider: github, secrets: [env:SECRET], custom_types: [one, two] }\n  \
+                b: { provider: github, secrets: [env:SECRET] }\nsinks: { b: { file: {} } }\n";
+    let config = read(text).expect("valid").config;
+    let id = |source: &SourceConfig, event_type: &str| {
+        let view = SourceView::new(source.definition.clone(), source.name.clone(), source.event_source());
+        let stated = Stated { event_type: Some(event_type.into()), ..Stated::default() };
+        match admit(&view, authentic("{}", stated), &config.selection) {
+            Verdict::Accept(event) => event.id,
+            other => panic!("{other:?}"),
+        }
+    };
+    let [a, b] = &config.sources[..] else { panic!("two sources") };
+    assert_ne!(id(a, "one"), id(a, "two"));
+    assert_eq!((id(a, "one"), id(a, "two")), (id(b, "one"), id(b, "two")));
+    assert_eq!(id(a, "invented"), id(b, "invented-too"));
+}
+
+fn authentic(body: &str, stated: Stated) -> Verified {
+    Verified {
+        body: bytes::Bytes::copy_from_slice(body.as_bytes()),
+        stated,
+        secret: 0,
+        skew_seconds: None,
+        arrived: Timestamp(1_763_709_600_000_000_000),
+    }
+}
+
 fn topic_names(config: &Config, sink: usize) -> Vec<String> {
     config.topics(&config.sinks[sink]).into_iter().map(|topic| topic.name).collect()
 }
@@ -164,13 +193,7 @@ fn topic_names(config: &Config, sink: usize) -> Vec<String> {
 /// What an authentic delivery of a type becomes at a source, if it is not filtered.
 fn admitted_event(config: &Config, source: &SourceConfig, event_type: &str) -> Option<Event> {
     let view = SourceView::new(source.definition.clone(), source.name.clone(), source.event_source());
-    let verified = Verified {
-        body: format!(r#"{{"type":"{event_type}","id":"1"}}"#).into(),
-        stated: Stated::default(),
-        secret: 0,
-        skew_seconds: None,
-        arrived: Timestamp(1_763_709_600_000_000_000),
-    };
+    let verified = authentic(&format!(r#"{{"type":"{event_type}","id":"1"}}"#), Stated::default());
     match admit(&view, verified, &config.selection) {
         Verdict::Accept(event) => Some(event),
         Verdict::Filter(_) => None,

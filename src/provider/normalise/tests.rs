@@ -121,16 +121,34 @@ fn identity_is_the_signed_id_or_the_id_in_the_body_or_the_digest() {
     assert_eq!(normalise(&standard, &signed("msg 1")).unwrap().id, digest_id(body.as_bytes()));
 }
 
+/// The id of one body under a type that a header states.
+fn id_under(definition: &Definition, event_type: &str) -> ByteString {
+    let stated = Stated { event_type: Some(event_type.into()), ..Stated::default() };
+    let verified = Verified { stated, ..authentic(r#"{"a":1}"#) };
+    normalise(definition, &verified).unwrap().id
+}
+
 #[test]
 fn one_body_under_two_stated_types_is_two_events() {
-    let definition = of_event("type: { header: x-topic }");
-    let id = |topic: &str| {
-        let stated = Stated { event_type: Some(topic.into()), ..Stated::default() };
-        let verified = Verified { stated, ..authentic(r#"{"id":1}"#) };
-        normalise(&definition, &verified).unwrap().id
-    };
-    assert_eq!(id("orders/create"), id("orders/create"));
-    assert_ne!(id("orders/create"), id("orders/updated"));
+    let shopify = builtin_named("shopify").unwrap();
+    assert_eq!(id_under(&shopify, "orders/create"), id_under(&shopify, "orders/create"));
+    assert_ne!(id_under(&shopify, "orders/create"), id_under(&shopify, "orders/updated"));
+    let mut custom = Definition::clone(&shopify);
+    custom.expect_types(["orders/one".into(), "orders/two".into()]);
+    assert_ne!(id_under(&custom, "orders/one"), id_under(&custom, "orders/two"));
+    assert_eq!(id_under(&custom, "orders/create"), id_under(&shopify, "orders/create"));
+}
+
+#[test]
+fn one_body_under_any_number_of_invented_types_is_one_event() {
+    for provider in ["shopify", "github"] {
+        let definition = builtin_named(provider).unwrap();
+        let ids = (0..100).map(|number| id_under(&definition, &format!("invented-{number}")));
+        let ids: std::collections::BTreeSet<_> = ids.collect();
+        assert_eq!(ids, [digest_id(br#"{"a":1}"#)].into(), "{provider}");
+    }
+    let bare = of_event("type: { header: x-topic }");
+    assert_eq!(id_under(&bare, "one"), id_under(&bare, "two"), "a provider without a catalogue");
 }
 
 #[test]

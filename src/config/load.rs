@@ -21,6 +21,7 @@ use super::sinks::Around;
 use super::sources::expect_custom_types;
 use super::text::{Reference, Setting, Size};
 use super::{AdminConfig, Config, HttpConfig, SharedWindowConfig, SpoolConfig, TlsConfig, tree};
+use crate::spool::RECORD_BYTES_MAX;
 use crate::spool::shared_window::Server;
 
 /// What a configuration may ask of the world around it.
@@ -124,6 +125,7 @@ impl Check<'_> {
         let at = Path::default().key("limits");
         self.at_least(&at.key("body_bytes_max"), limits.body_bytes_max, Size(1 << 10));
         self.at_least(&at.key("inflated_bytes_max"), limits.inflated_bytes_max, limits.body_bytes_max);
+        self.at_most(&at.key("inflated_bytes_max"), limits.inflated_bytes_max, INFLATED_BYTES_MOST);
         self.at_least(&at.key("in_flight_bytes_max"), limits.in_flight_bytes_max, limits.inflated_bytes_max);
         for (key, period) in [
             ("header_timeout", limits.header_timeout),
@@ -214,7 +216,7 @@ impl Check<'_> {
             self.error(&at.key("dir"), "no directory", "expected the path of a directory".into());
         }
         // A record carries the inflated body and its attributes; a segment must hold at least one.
-        let record = Size(limits.inflated_bytes_max.0.saturating_add(1 << 20));
+        let record = Size(limits.inflated_bytes_max.0.saturating_add(ATTRIBUTES_BYTES_MAX));
         self.at_least(&at.key("segment_bytes"), file.segment_bytes, record);
         // Only whole segments are given back, so a spool needs room for a few.
         self.at_least(&at.key("bytes_max"), file.bytes_max, Size(file.segment_bytes.0.saturating_mul(4)));
@@ -266,6 +268,13 @@ impl Check<'_> {
     pub(super) fn at_least(&mut self, at: &Path, size: Size, least: Size) {
         if size < least {
             self.error(at, "too small a size", format!("expected at least {least} for `{at}`, found {size}"));
+        }
+    }
+
+    /// Reports a size beyond what something else can take.
+    pub(super) fn at_most(&mut self, at: &Path, size: Size, most: Size) {
+        if size > most {
+            self.error(at, "too large a size", format!("expected at most {most} for `{at}`, found {size}"));
         }
     }
 
@@ -348,6 +357,10 @@ impl Check<'_> {
     }
 }
 
+/// The bytes that an event's attributes may take beside its body.
+const ATTRIBUTES_BYTES_MAX: u64 = 1 << 20;
+/// The largest body that a record of the spool has room for.
+const INFLATED_BYTES_MOST: Size = Size(RECORD_BYTES_MAX as u64 - ATTRIBUTES_BYTES_MAX);
 /// The fewest bytes of an admin token: 128 bits.
 const TOKEN_BYTES_MIN: usize = 16;
 

@@ -358,9 +358,14 @@ fn sizes_that_contradict_each_other_are_found() {
         "expected at least 1 KiB for `limits.body_bytes_max`, found 10",
     );
     expect(
-        &format!("{SOURCE}limits: {{ inflated_bytes_max: 64 MiB }}\nspool: {{ segment_bytes: ‹32 MiB› }}\n"),
+        &format!("{SOURCE}limits: {{ inflated_bytes_max: 63 MiB }}\nspool: {{ segment_bytes: ‹32 MiB› }}\n"),
         "too small a size",
-        "expected at least 65 MiB for `spool.segment_bytes`, found 32 MiB",
+        "expected at least 64 MiB for `spool.segment_bytes`, found 32 MiB",
+    );
+    expect(
+        &format!("{SOURCE}limits: {{ inflated_bytes_max: ‹64 MiB› }}\n"),
+        "too large a size",
+        "expected at most 63 MiB for `limits.inflated_bytes_max`, found 64 MiB",
     );
     expect(
         &format!("{SOURCE}limits: {{ ack_timeout: ‹0s› }}\n"),

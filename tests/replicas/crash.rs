@@ -113,22 +113,29 @@ fn an_event_is_called_durable_only_behind_its_fdatasync() {
 fn a_claim_whose_append_failed_is_given_back() {
     let _turn = turns::in_company();
     let Some(redis) = Redis::start("a claim whose append failed") else { return };
-    // What the spool refuses for certain: an entry beyond its 64 MiB.
-    let limits = "body_bytes_max: 80 MiB, inflated_bytes_max: 80 MiB, body_timeout: 30s, ack_timeout: 60s";
-    let home = replica_with(&redis.url(), "", "", &format!("limits: {{ {limits} }}\n"));
+    // What the spool refuses for certain: it lets deliveries in, and has no room for this one.
+    let limits = "body_bytes_max: 20 MiB, inflated_bytes_max: 20 MiB, body_timeout: 30s, ack_timeout: 60s";
+    let nowhere = format!("kafka: {{ brokers: \"127.0.0.1:{}\" }}", free_port());
+    let home = replica_with(&redis.url(), "", &nowhere, &format!("limits: {{ {limits} }}\n"));
     let config = fs::read_to_string(home.path("fanbridge.yaml")).unwrap();
-    let roomy = config.replace("free_bytes_min: 0,", "free_bytes_min: 0, segment_bytes: 96 MiB,");
-    fs::write(home.path("fanbridge.yaml"), roomy).unwrap();
+    let small = "free_bytes_min: 0, segment_bytes: 21 MiB, bytes_max: 96 MiB,";
+    fs::write(home.path("fanbridge.yaml"), config.replace("free_bytes_min: 0,", small)).unwrap();
     let bridge = home.start();
-    let too_large = Delivery::new("call.created", "default:call", 1, 65 << 20);
     let mut client = bridge.client().with_timeout(Duration::from_secs(60));
-    assert_eq!(too_large.send(&mut client).expect("an answer").status, 413);
+    let large = |number| Delivery::new("call.created", "default:call", number, (20 << 20) - 1024);
+    for number in 0..4 {
+        assert_eq!(verdict(&mut client, &large(number)), "accepted");
+    }
+    await_until("what is durable is told", Duration::from_secs(10), || {
+        (values(&redis) == ["durable"; 4]).then_some(())
+    });
+    assert_eq!(large(4).send(&mut client).expect("an answer").status, 503);
     // Long before it would be past its time.
     await_until("the claim is given back", Duration::from_secs(10), || {
         let counts = redis.connect().ask(&["INFO", "commandstats"]).pop().flatten().expect("text");
         counts.contains("cmdstat_eval:calls=1,").then_some(())
     });
-    assert!(redis.keys("").is_empty(), "{:?}", redis.values(""));
+    assert_eq!(values(&redis), ["durable"; 4]);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! steps are in one [`Report`]. Nothing here opens, binds or writes anything.
 
 mod aws;
+mod beside;
 pub mod embedded;
 pub mod file;
 mod kafka;

@@ -78,12 +78,14 @@ impl Check<'_> {
                 .notes
                 .push("`fanbridge init` prints a configuration to begin with".into());
         }
-        file.sources
-            .iter()
+        let sources = file.sources.iter();
+        let sources: Vec<_> = sources
             .filter_map(|(name, source)| {
                 self.source(name, source, &at.key(name), definitions, &file.spool.dir)
             })
-            .collect()
+            .collect();
+        self.check_beside_each_other(&sources, &at);
+        sources
     }
 
     fn source(

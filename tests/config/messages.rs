@@ -105,6 +105,31 @@ fn names_are_checked_because_they_become_paths_and_labels() {
 }
 
 #[test]
+fn a_queue_is_read_by_one_source() {
+    let queue =
+        |name: &str, url: &str| format!("  {name}: {{ provider: stream, sqs: {{ queue_url: {url} }} }}\n");
+    let first = queue("z", "https://sqs.eu-west-1.amazonaws.com/111111111111/q");
+    for again in [
+        "https://sqs.eu-west-1.amazonaws.com/111111111111/q",
+        "https://sqs.eu-west-1.amazonaws.com/111111111111/q/",
+        "https://eu-west-1.queue.amazonaws.com/111111111111/q",
+    ] {
+        expect(
+            &format!("sources:\n{first}{}", queue("a", &format!("‹{again}›"))),
+            "one queue for two sources",
+            "`z` reads this queue already",
+        );
+    }
+    for other in [
+        "https://sqs.eu-west-1.amazonaws.com/111111111111/p",
+        "https://sqs.us-east-1.amazonaws.com/111111111111/q",
+    ] {
+        let report = problems(&format!("sources:\n{first}{}", queue("a", other)));
+        assert!(!report.has_errors(), "{report}");
+    }
+}
+
+#[test]
 fn unknown_providers_are_marked_with_the_nearest_name() {
     expect(
         "sources: { a: { provider: ‹streem› } }\n",

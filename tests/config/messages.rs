@@ -105,6 +105,29 @@ fn names_are_checked_because_they_become_paths_and_labels() {
 }
 
 #[test]
+fn two_sources_that_are_hardly_one_account_are_warned_of_before_they_share_an_app() {
+    let two = |one: &str, other: &str| format!("sources:\n  z: {{ {one} }}\n  a: {{ {other} }}\n");
+    let stream = "provider: stream, secrets: [env:SECRET]";
+    let title = "one app, and secrets that have nothing in common";
+    expect(
+        &two(stream, "provider: stream, ‹secrets›: [env:OTHER_SECRET]"),
+        title,
+        "`z` has the same provider and app, and none of these",
+    );
+    let report = problems(&two(stream, "provider: stream, secrets: [env:OTHER_SECRET]"));
+    assert!(!report.has_errors() && report.to_string().contains("such as `app: a`"), "{report}");
+    for fine in [
+        "provider: stream, app: another, secrets: [env:OTHER_SECRET]",
+        "provider: github, secrets: [env:OTHER_SECRET]",
+        "provider: stream, secrets: [env:OTHER_SECRET, env:SECRET]",
+        "provider: stream, sns: { topics: [\"arn:aws:sns:eu-west-1:111111111111:t\"] }",
+    ] {
+        let report = problems(&two(stream, fine));
+        assert!(report.problems().iter().all(|problem| problem.title != title), "{report}");
+    }
+}
+
+#[test]
 fn a_queue_is_read_by_one_source() {
     let queue =
         |name: &str, url: &str| format!("  {name}: {{ provider: stream, sqs: {{ queue_url: {url} }} }}\n");

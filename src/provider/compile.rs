@@ -113,9 +113,12 @@ impl Definition {
         self.custom_types.extend(types);
     }
 
-    /// Whether a type is one of the catalogue, or expected beyond it.
+    /// Whether a type is one of the catalogue, or expected beyond it. Without a catalogue every type is:
+    /// an event that is lost because another has its body would be the greater harm.
     pub(super) fn expects(&self, event_type: &str) -> bool {
-        self.catalogue.find(event_type).is_some() || self.custom_types.contains(event_type)
+        self.catalogue.types().len() == 0
+            || self.catalogue.find(event_type).is_some()
+            || self.custom_types.contains(event_type)
     }
 
     /// Whether the provider probes an endpoint before it tells the secret: only then can a source

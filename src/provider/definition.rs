@@ -197,7 +197,7 @@ pub struct EventTypeFile {
     #[serde(default)]
     pub pointers: Vec<String>,
     /// A header, instead of the body. It is not signed, so that only the types of `families` and of a
-    /// source's `custom_types` are a part of the event's id.
+    /// source's `custom_types` are a part of the event's id; without `families` every type is.
     pub header: Option<String>,
     /// With `header`: text in the body that is appended after a dot, where present.
     pub join: Option<String>,

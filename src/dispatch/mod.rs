@@ -17,6 +17,7 @@ pub mod window;
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::mem::{replace, take};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -89,8 +90,12 @@ pub struct Dispatcher {
     /// The number of the last publication handed to the sink, and of the last one resolved.
     published: u64,
     resolved: u64,
-    /// When the sink last reported on a publication.
-    answered: Instant,
+    /// Records that the sink has settled in publications that are resolved; and in all, when that was
+    /// last looked at.
+    settled: u64,
+    settled_in_all: u64,
+    /// Since when the sink has settled nothing of what it was handed.
+    quiet_since: Instant,
     /// The log was closed, and all of it read.
     exhausted: bool,
     suspects: Suspects,
@@ -113,7 +118,6 @@ pub struct Reader {
 struct InFlight {
     records: Vec<Arc<Record>>,
     publication: Publication,
-    since: Instant,
 }
 
 type Reading = Pin<Box<dyn Future<Output = Result<Batch, ReadError>> + Send>>;
@@ -142,7 +146,9 @@ impl Dispatcher {
             publications: VecDeque::with_capacity(PUBLICATIONS_MAX),
             published: 0,
             resolved: 0,
-            answered: Instant::now(),
+            settled: 0,
+            settled_in_all: 0,
+            quiet_since: Instant::now(),
             exhausted: false,
             suspects: Suspects::new(BOUNDS.records_max, spool.head()),
             buried,
@@ -160,23 +166,21 @@ impl Dispatcher {
     pub async fn run(mut self, stop: CancellationToken, cut: CancellationToken) -> Result<(), DispatchError> {
         let mut reading: Option<Reading> = None;
         let mut report = tokio::time::interval(REPORT_EVERY);
-        // When a stopping dispatcher gives up on its sink.
-        let mut stalled_at: Option<Instant> = None;
+        let mut stopped_at: Option<Instant> = None;
         loop {
             if reading.is_none() {
                 reading = self.read(Duration::ZERO);
             }
             let hurry = self.window.room() < BOUNDS.records_max / 2;
             let commit_at = self.keeper.begin_if_due(self.window.cursor(), hurry);
-            if stalled_at.is_some() && self.exhausted && self.window.is_settled() {
+            if stopped_at.is_some() && self.exhausted && self.window.is_settled() {
                 return self.finish(&cut).await;
             }
+            let give_up_at = stopped_at.map(|at| at.max(self.quiet_since) + STALL_AT_STOP);
             let retry_at = self.window.next_retry(self.resolved).map(|at| self.started + at);
             tokio::select! {
                 outcomes = resolved(&mut self.publications), if !self.publications.is_empty() => {
-                    if self.resolve(&outcomes) > 0 {
-                        stalled_at = stalled_at.map(|_| Instant::now() + STALL_AT_STOP);
-                    }
+                    self.resolve(&outcomes);
                 }
                 batch = async { reading.as_mut().expect("guarded").await }, if reading.is_some() => {
                     reading = None;
@@ -193,8 +197,12 @@ impl Dispatcher {
                 () = sleep_until(retry_at), if retry_at.is_some() => self.publish_due(),
                 () = sleep_until(commit_at), if commit_at.is_some() => {}
                 _ = report.tick() => self.report(),
-                () = stop.cancelled(), if stalled_at.is_none() => stalled_at = Some(Instant::now() + STALL_AT_STOP),
-                () = sleep_until(stalled_at), if stalled_at.is_some() => return self.finish(&cut).await,
+                () = stop.cancelled(), if stopped_at.is_none() => stopped_at = Some(Instant::now()),
+                () = sleep_until(give_up_at), if give_up_at.is_some() => {
+                    if !self.has_settled_more() {
+                        return self.finish(&cut).await;
+                    }
+                }
                 () = cut.cancelled() => return self.finish(&cut).await,
             }
         }
@@ -264,9 +272,17 @@ impl Dispatcher {
         if records.is_empty() {
             return;
         }
+        if self.is_idle() {
+            self.quiet_since = Instant::now();
+        }
         self.published += 1;
         let publication = self.sink.publish(records.clone());
-        self.publications.push_back(InFlight { records, publication, since: Instant::now() });
+        self.publications.push_back(InFlight { records, publication });
+    }
+
+    /// Whether the sink has nothing to settle.
+    fn is_idle(&self) -> bool {
+        self.publications.is_empty() && self.window.held().next().is_none()
     }
 
     /// Publishes what was put off and is due.
@@ -276,32 +292,45 @@ impl Dispatcher {
         self.publish(records);
     }
 
-    /// Settles, puts off or buries each record of the oldest publication. Returns how many are settled.
-    fn resolve(&mut self, outcomes: &[Outcome]) -> usize {
-        let Some(InFlight { records, .. }) = self.publications.pop_front() else { return 0 };
-        self.answered = Instant::now();
+    /// Settles, puts off or buries each record of the oldest publication.
+    fn resolve(&mut self, outcomes: &[Outcome]) {
+        let Some(InFlight { records, .. }) = self.publications.pop_front() else { return };
         assert_eq!(records.len(), outcomes.len(), "a sink reports one outcome per record");
         self.resolved += 1;
         let wall = Timestamp::from(SystemTime::now());
         let now = self.started.elapsed();
         for (record, outcome) in records.iter().zip(outcomes) {
-            match outcome {
-                Outcome::Accepted => {
-                    self.window.settle(record.position);
-                    self.routes.delivered(record, wall);
-                }
-                Outcome::Retry(reason) => {
-                    self.window.put_off(record, reason, now, self.published);
-                    self.gauges.put_off(reason);
-                }
-                Outcome::Rejected(reason) => {
-                    self.bury(record, reason, wall);
-                    self.window.settle(record.position);
-                }
+            if let Outcome::Retry(reason) = outcome {
+                self.window.put_off(record, reason, now, self.published);
+                self.gauges.put_off(reason);
+            } else {
+                self.settle(record, outcome, wall);
             }
         }
         self.note_trouble();
-        outcomes.iter().filter(|outcome| !matches!(outcome, Outcome::Retry(_))).count()
+    }
+
+    /// Notes that the sink has a record, or refuses it for good.
+    fn settle(&mut self, record: &Record, outcome: &Outcome, wall: Timestamp) {
+        match outcome {
+            Outcome::Accepted => self.routes.delivered(record, wall),
+            Outcome::Rejected(reason) => self.bury(record, reason, wall),
+            Outcome::Retry(_) => return,
+        }
+        self.window.settle(record.position);
+        self.settled += 1;
+    }
+
+    /// Whether the sink has settled more than when this was last asked. A publication may take long
+    /// to resolve at a slow sink, so what is settled of those that have not counts, too.
+    fn has_settled_more(&mut self) -> bool {
+        let unresolved: usize = self.publications.iter().map(|out| out.publication.settled()).sum();
+        let before = replace(&mut self.settled_in_all, self.settled + unresolved as u64);
+        let more = self.settled_in_all > before;
+        if more {
+            self.quiet_since = Instant::now();
+        }
+        more
     }
 
     /// Also without an outcome a sink gets into trouble, by giving none, and out of it, by having
@@ -314,9 +343,9 @@ impl Dispatcher {
     }
 
     fn note_trouble(&mut self) {
-        let oldest = self.publications.front();
-        let silence = oldest.map_or(Duration::ZERO, |oldest| oldest.since.max(self.answered).elapsed());
-        self.gauges.trouble(&self.window, silence, &*self.sink);
+        self.has_settled_more();
+        let quiet = if self.is_idle() { Duration::ZERO } else { self.quiet_since.elapsed() };
+        self.gauges.trouble(&self.window, quiet, &*self.sink);
     }
 
     /// Keeps a record that the sink refused for good, for the commit that passes it.
@@ -335,9 +364,23 @@ impl Dispatcher {
         });
     }
 
+    /// Settles what the sink has settled of publications that are not resolved. What goes again or is
+    /// not known keeps the cursor before it, and with that all that is behind it in its lane.
+    fn settle_known(&mut self) {
+        let wall = Timestamp::from(SystemTime::now());
+        for InFlight { records, publication } in take(&mut self.publications) {
+            for (record, outcome) in records.iter().zip(publication.known()) {
+                if let Some(outcome) = outcome {
+                    self.settle(record, &outcome, wall);
+                }
+            }
+        }
+    }
+
     /// The last commits before the end. What is still in flight may arrive, and will be published
     /// again at the next start.
     async fn finish(mut self, cut: &CancellationToken) -> Result<(), DispatchError> {
+        self.settle_known();
         let kept = self.keeper.finish(self.window.cursor(), cut).await;
         self.window.commit(self.keeper.committed());
         self.report();

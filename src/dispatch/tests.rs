@@ -9,9 +9,11 @@ use super::*;
 use crate::config::{FileConfig, Output};
 use crate::event::tests::event;
 use crate::routing::TopicTemplate;
+use crate::sink::in_flight::InFlight as Ledger;
 use crate::spool::state::DeadFilter;
 
 pub mod bench;
+mod slow;
 mod unreadable;
 
 /// What a sink answers: by record and by how often it was offered before.
@@ -20,6 +22,7 @@ type Script = dyn Fn(&Record, u32) -> Outcome + Send + Sync;
 /// Keeps what it accepted, in order, and follows a script about what that is.
 pub struct Scripted {
     script: Box<Script>,
+    ledger: Arc<Ledger>,
     offered: Mutex<BTreeMap<Position, u32>>,
     accepted: Mutex<Vec<(Arc<str>, Position)>>,
     held: Mutex<BTreeMap<Arc<str>, Position>>,
@@ -30,6 +33,7 @@ impl Scripted {
     pub fn new(script: impl Fn(&Record, u32) -> Outcome + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
             script: Box::new(script),
+            ledger: Arc::default(),
             offered: Mutex::default(),
             accepted: Mutex::default(),
             held: Mutex::default(),
@@ -54,7 +58,8 @@ impl Sink for Scripted {
         let mut offered = self.offered.lock().expect("no panic");
         let mut accepted = self.accepted.lock().expect("no panic");
         let mut held = self.held.lock().expect("no panic");
-        let outcomes = batch.iter().map(|record| {
+        let (number, publication) = self.ledger.open(&batch);
+        for (index, record) in batch.iter().enumerate() {
             let before = offered.entry(record.position).or_default();
             let waits = held.get(&record.topic).is_some_and(|first| *first < record.position);
             let outcome = if waits { Outcome::Retry(trouble()) } else { (self.script)(record, *before) };
@@ -68,13 +73,10 @@ impl Sink for Scripted {
                 accepted.push((Arc::clone(&record.topic), record.position));
                 self.accepted_count.fetch_add(1, Ordering::Relaxed);
             }
-            outcome
-        });
-        let outcomes: Vec<_> = outcomes.collect();
-        Box::pin(async move {
-            tokio::task::yield_now().await;
-            outcomes
-        })
+            self.ledger.settle(number, index, outcome);
+        }
+        self.ledger.seal(number);
+        publication
     }
 }
 
@@ -175,11 +177,14 @@ async fn a_topic_in_trouble_keeps_its_order_and_lets_the_others_go_on() {
 }
 
 /// Takes records and never reports on them.
-struct Mute;
+#[derive(Default)]
+struct Mute {
+    ledger: Arc<Ledger>,
+}
 
 impl Sink for Mute {
-    fn publish(&self, _: Vec<Arc<Record>>) -> Publication {
-        Box::pin(std::future::pending())
+    fn publish(&self, batch: Vec<Arc<Record>>) -> Publication {
+        self.ledger.open(&batch).1
     }
 
     fn complaint(&self) -> Option<String> {
@@ -191,13 +196,12 @@ impl Sink for Mute {
 async fn a_sink_that_gives_no_answer_is_degraded_and_says_why() {
     let bench = Bench::new();
     bench.append(of_family("a")).await;
-    let mut dispatcher = bench.dispatcher(Arc::new(Mute), Selection::All);
+    let mut dispatcher = bench.dispatcher(Arc::new(Mute::default()), Selection::All);
     let batch = bench.spool.read(Position(0), 1, BATCH_BYTES_MAX).await.expect("readable");
     dispatcher.take_in(batch);
     dispatcher.report();
     assert_eq!(bench.health.sinks()[0].trouble(), None, "it has had no time yet");
-    let long_ago = Instant::now() - gauges::SILENCE_MAX;
-    (dispatcher.answered, dispatcher.publications[0].since) = (long_ago, long_ago);
+    dispatcher.quiet_since = Instant::now() - gauges::SILENCE_MAX;
     dispatcher.report();
     assert_eq!(bench.health.sinks()[0].trouble(), Some("no_answer: connection refused".into()));
     let text = bench.metrics.render();

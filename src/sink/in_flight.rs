@@ -21,11 +21,11 @@ use bytestring::ByteString;
 use crate::event::{Outcome, Position, Reason, Record};
 
 /// Names an open batch. Numbers are used again, but never while the batch has unsettled records.
-pub(super) type BatchNumber = usize;
+pub(crate) type BatchNumber = usize;
 
 /// All batches of one sink that are not settled or not taken.
 #[derive(Default)]
-pub(super) struct InFlight {
+pub(crate) struct InFlight {
     board: Mutex<Board>,
 }
 
@@ -58,9 +58,12 @@ struct Batch {
     /// Its place in the order of all batches, counted from 1.
     opened: u64,
     places: Vec<Place>,
-    outcomes: Vec<Outcome>,
+    /// Each record's, once it is known.
+    outcomes: Vec<Option<Outcome>>,
     /// Records without a fate, and one more until the batch is sealed.
     unsettled: usize,
+    /// Records that do not go again.
+    for_good: usize,
     waker: Option<Waker>,
     abandoned: bool,
 }
@@ -73,7 +76,7 @@ struct Place {
 
 impl InFlight {
     /// Opens a batch and returns the dispatcher's claim to its outcomes.
-    pub(super) fn open(self: &Arc<Self>, records: &[Arc<Record>]) -> (BatchNumber, Claim) {
+    pub(crate) fn open(self: &Arc<Self>, records: &[Arc<Record>]) -> (BatchNumber, Publication) {
         let place = |record: &Arc<Record>| Place {
             position: record.position,
             lane: record.event.key.clone().map(|key| Lane { topic: Arc::clone(&record.topic), key }),
@@ -83,14 +86,15 @@ impl InFlight {
         board.opened += 1;
         let batch = Batch {
             opened: board.opened,
-            outcomes: vec![Outcome::Accepted; places.len()],
+            outcomes: vec![None; places.len()],
             unsettled: places.len() + 1,
+            for_good: 0,
             places,
             waker: None,
             abandoned: false,
         };
         let number = board.insert(batch);
-        (number, Claim { in_flight: Arc::clone(self), number: Some(number) })
+        (number, Publication { in_flight: Arc::clone(self), number: Some(number) })
     }
 
     /// Whether this record must not be sent, because one before it in its lane goes again.
@@ -99,11 +103,12 @@ impl InFlight {
     }
 
     /// Notes the fate of one record. Exactly once per record.
-    pub(super) fn settle(&self, number: BatchNumber, index: usize, outcome: Outcome) {
+    pub(crate) fn settle(&self, number: BatchNumber, index: usize, outcome: Outcome) {
         let mut board = self.board();
         let goes_again = matches!(outcome, Outcome::Retry(_));
         let batch = board.batch(number);
-        batch.outcomes[index] = outcome;
+        batch.outcomes[index] = Some(outcome);
+        batch.for_good += usize::from(!goes_again);
         if goes_again && !batch.abandoned {
             let Place { position, lane } = &batch.places[index];
             if let (position, Some(lane)) = (*position, lane.clone()) {
@@ -114,7 +119,7 @@ impl InFlight {
     }
 
     /// Says that every record of the batch is settled or on its way to be. Exactly once per batch.
-    pub(super) fn seal(&self, number: BatchNumber) {
+    pub(crate) fn seal(&self, number: BatchNumber) {
         self.count_down(&mut self.board(), number);
     }
 
@@ -169,11 +174,12 @@ impl Board {
         untold || self.told.get(lane).is_some_and(|told| told.iter().any(late))
     }
 
-    /// Turns an accepted record behind one of its lane that goes again into one that goes again.
+    /// Turns an accepted record behind one of its lane that goes again, or that may yet, into one
+    /// that goes again.
     fn keep_lanes_in_order(&mut self, number: BatchNumber) {
         let Self { batches, told, .. } = self;
         let batch = batches[number].as_mut().expect("a batch stays until it is settled and taken");
-        if told.is_empty() && !batch.outcomes.iter().any(|outcome| matches!(outcome, Outcome::Retry(_))) {
+        if told.is_empty() && batch.for_good == batch.places.len() {
             return;
         }
         let mut again = HashSet::new();
@@ -181,16 +187,17 @@ impl Board {
             let Some(lane) = &place.lane else { continue };
             let late = |told: &Told| told.opened >= batch.opened && told.position < place.position;
             match outcome {
-                Outcome::Retry(_) => {
+                None | Some(Outcome::Retry(_)) => {
                     again.insert(lane);
                 }
-                Outcome::Accepted
+                Some(Outcome::Accepted)
                     if again.contains(lane) || told.get(lane).is_some_and(|told| told.iter().any(late)) =>
                 {
-                    *outcome =
+                    let overtook =
                         retry("overtook", "arrived before an earlier record of its key that goes again");
+                    *outcome = Some(overtook);
                 }
-                Outcome::Accepted | Outcome::Rejected(_) => {}
+                Some(Outcome::Accepted | Outcome::Rejected(_)) => {}
             }
         }
     }
@@ -198,14 +205,14 @@ impl Board {
     /// Notes that the dispatcher knows the outcomes of this batch now.
     fn tell(&mut self, number: BatchNumber) {
         let batch = self.batches[number].as_ref().expect("a batch stays until it is settled and taken");
-        let goes_again = |outcome: &Outcome| matches!(outcome, Outcome::Retry(_));
+        let goes_again = |outcome: &Option<Outcome>| matches!(outcome, Some(Outcome::Retry(_)));
         if self.told.is_empty() && !batch.outcomes.iter().any(goes_again) {
             return;
         }
         let others = self.batches.iter().flatten().filter(|other| other.opened != batch.opened);
         let oldest = others.map(|other| other.opened).min();
         for (place, outcome) in batch.places.iter().zip(&batch.outcomes) {
-            let (Outcome::Retry(_), Some(lane)) = (outcome, &place.lane) else { continue };
+            let (Some(Outcome::Retry(_)), Some(lane)) = (outcome, &place.lane) else { continue };
             if let Some(untold) = self.untold.get_mut(lane) {
                 untold.remove(&place.position);
                 if untold.is_empty() {
@@ -224,13 +231,31 @@ impl Board {
     }
 }
 
-/// The dispatcher's claim to a batch's outcomes. Dropping it lets the records go on.
-pub(super) struct Claim {
+/// The dispatcher's claim to the fate of a batch: resolves to one outcome per record, in the batch's
+/// order, when all are known. Dropping it lets the records go on.
+pub struct Publication {
     in_flight: Arc<InFlight>,
     number: Option<BatchNumber>,
 }
 
-impl Future for Claim {
+impl Publication {
+    /// How many of its records are accepted or rejected by now. It may resolve to fewer: an accepted
+    /// record that has overtaken one of its lane goes again.
+    pub fn settled(&self) -> usize {
+        self.number.map_or(0, |number| self.in_flight.board().batch(number).for_good)
+    }
+
+    /// Does not wait any longer: what is known by now, in the batch's order. A record behind one of its
+    /// lane that has no outcome yet is not accepted, whatever the sink has of it.
+    pub fn known(self) -> Vec<Option<Outcome>> {
+        let Some(number) = self.number else { return Vec::new() };
+        let mut board = self.in_flight.board();
+        board.keep_lanes_in_order(number);
+        board.batch(number).outcomes.clone()
+    }
+}
+
+impl Future for Publication {
     type Output = Vec<Outcome>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Vec<Outcome>> {
@@ -247,11 +272,12 @@ impl Future for Claim {
             board.remove(number)
         };
         self.number = None;
-        Poll::Ready(taken.outcomes)
+        let settled = |outcome: Option<Outcome>| outcome.expect("none of it is unsettled");
+        Poll::Ready(taken.outcomes.into_iter().map(settled).collect())
     }
 }
 
-impl Drop for Claim {
+impl Drop for Publication {
     fn drop(&mut self) {
         let Some(number) = self.number else { return };
         let mut board = self.in_flight.board();

@@ -2,18 +2,14 @@
 
 pub mod envelope;
 pub mod file;
-mod in_flight;
+pub(crate) mod in_flight;
 pub mod kafka;
 pub mod sns;
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::event::{Outcome, Reason, Record};
-
-/// The fate of a published batch: one outcome per record, in the batch's order.
-pub type Publication = Pin<Box<dyn Future<Output = Vec<Outcome>> + Send>>;
+pub use self::in_flight::Publication;
+use crate::event::{Reason, Record};
 
 /// Reasons to publish a record again that tell of no trouble with its topic: it only stood behind
 /// another record, or in one batch with it.
@@ -24,14 +20,14 @@ pub const PERHAPS_PUBLISHED: [&str; 4] = ["overtook", "producer_fatal", "service
 
 /// Takes records out of the bridge.
 pub trait Sink: Send + Sync + 'static {
-    /// Hands a batch to the sink, in order, before it returns; the future reports each record's
-    /// fate, in the order given, when all are known.
+    /// Hands a batch to the sink, in order, before it returns; the publication reports each record's
+    /// fate, in the order given, when all are known, and counts those that are settled before.
     ///
-    /// The dispatcher calls this again before an earlier future has resolved, to keep the pipe
-    /// full; a sink keeps the order of calls per lane (same topic, same key). Once a record reports
-    /// [`Outcome::Retry`], a sink accepts nothing later of its topic, as far as it can still help
-    /// it, before that record is handed over again. Dropping the future withdraws nothing: the
-    /// records may still arrive.
+    /// The dispatcher calls this again before an earlier publication has resolved, to keep the pipe
+    /// full; a sink keeps the order of calls per lane (same topic, same key). Once it reports that a
+    /// record [goes again](crate::event::Outcome::Retry), a sink accepts nothing later of its topic,
+    /// as far as it can still help it, before that record is handed over again. Dropping the
+    /// publication withdraws nothing: the records may still arrive.
     fn publish(&self, batch: Vec<Arc<Record>>) -> Publication;
 
     /// What it complains about now, for people: asked when it has given no answer for a while.

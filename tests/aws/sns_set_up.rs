@@ -40,9 +40,14 @@ impl Out {
 
     /// Configures the sink `billing` with this topic and more of its own keys.
     pub fn configure(&self, topic: &str, more: &str) {
+        self.configure_with("", topic, more);
+    }
+
+    /// The same with whole lines of the bridge's own.
+    pub fn configure_with(&self, lines: &str, topic: &str, more: &str) {
         let endpoint = self.proxy.endpoint();
         let sink = format!("  billing: {{ sns: {{}}, topic: \"{topic}\"{more} }}\n");
-        self.home.configure("", &format!("aws: {{ endpoint: \"{endpoint}\" }}\nsinks:\n{sink}"));
+        self.home.configure("", &format!("{lines}aws: {{ endpoint: \"{endpoint}\" }}\nsinks:\n{sink}"));
     }
 
     /// What the service said it has, in the order in which it was asked.

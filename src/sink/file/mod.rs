@@ -78,7 +78,7 @@ impl Sink for FileSink {
             }
             self.in_flight.seal(number);
         }
-        Box::pin(claim)
+        claim
     }
 }
 

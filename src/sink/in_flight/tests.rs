@@ -38,7 +38,7 @@ fn again() -> Outcome {
 }
 
 /// Opens, settles and seals a batch.
-fn settled(in_flight: &Arc<InFlight>, places: &[(u64, &str)], outcomes: Vec<Outcome>) -> Claim {
+fn settled(in_flight: &Arc<InFlight>, places: &[(u64, &str)], outcomes: Vec<Outcome>) -> Publication {
     let (number, claim) = in_flight.open(&records(places));
     for (index, outcome) in outcomes.into_iter().enumerate() {
         in_flight.settle(number, index, outcome);
@@ -58,7 +58,7 @@ fn held_of(in_flight: &Arc<InFlight>, places: &[(u64, &str)]) -> Vec<u64> {
     held
 }
 
-fn poll_once(claim: Pin<&mut Claim>) -> Poll<Vec<Outcome>> {
+fn poll_once(claim: Pin<&mut Publication>) -> Poll<Vec<Outcome>> {
     claim.poll(&mut Context::from_waker(Waker::noop()))
 }
 
@@ -83,6 +83,25 @@ async fn a_batch_is_not_reported_before_its_last_record_and_its_seal() {
     assert!(poll_once(claim.as_mut()).is_pending());
     in_flight.seal(number);
     assert!(poll_once(claim.as_mut()).is_ready());
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_batch_is_counted_and_taken_before_the_rest_is() {
+    let in_flight = Arc::new(InFlight::default());
+    let places = [(1, "a"), (2, "b"), (3, "c"), (4, "d"), (5, "b"), (6, "c")];
+    let (number, claim) = in_flight.open(&records(&places));
+    in_flight.seal(number);
+    assert_eq!(claim.settled(), 0);
+    let accepted = || Outcome::Accepted;
+    let fates = [(0, accepted()), (3, again()), (4, accepted()), (5, rejected("too_large", ""))];
+    fates.into_iter().for_each(|(index, fate)| in_flight.settle(number, index, fate));
+    assert_eq!(claim.settled(), 3, "one goes again, and two are not known");
+    let known = claim.known();
+    assert_eq!(known[..4], [Some(accepted()), None, None, Some(again())]);
+    assert!(matches!(&known[4], Some(Outcome::Retry(reason)) if reason.word == "overtook"), "{known:?}");
+    assert_eq!(known[5], Some(rejected("too_large", "")));
+    [1, 2].into_iter().for_each(|index| in_flight.settle(number, index, accepted()));
+    assert_eq!(in_flight.open(&records(&[(7, "a")])).0, number, "the rest is reported to nobody");
 }
 
 #[tokio::test]

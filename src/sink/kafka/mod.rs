@@ -116,7 +116,7 @@ impl Sink for KafkaSink {
         }
         drop(lines);
         self.in_flight.seal(number);
-        Box::pin(claim)
+        claim
     }
 
     fn complaint(&self) -> Option<String> {

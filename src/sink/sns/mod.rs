@@ -98,7 +98,7 @@ impl Sink for SnsSink {
             claim
         };
         self.shared.handed_over.notify_one();
-        Box::pin(claim)
+        claim
     }
 
     fn complaint(&self) -> Option<String> {

@@ -121,7 +121,7 @@ impl World {
         // Every fifth record is half a batch by itself.
         let bytes = |record: &Record| if record.position.0.is_multiple_of(5) { 50 } else { 1 };
         self.desk.hand_over(number, records.clone(), bytes, self.now);
-        self.publications.push_back((records, Box::pin(claim)));
+        self.publications.push_back((records, claim));
     }
 
     fn leave(&mut self) {

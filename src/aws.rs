@@ -5,7 +5,9 @@
 //! any, so a bridge starts without them and says what is missing.
 
 pub mod arn;
+pub mod refusal;
 
+use std::error::Error;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -94,4 +96,9 @@ pub async fn credentials_problem(client: &SdkConfig) -> Option<String> {
         Ok(Err(error)) => Some(format!("no AWS credentials ({error}): {advice}")),
         Err(_) => Some(format!("the source of the AWS credentials does not answer: {advice}")),
     }
+}
+
+/// An error and what caused it, one after the other: the SDK's own words are at the end.
+pub fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'e (dyn Error + 'static)| <dyn Error>::source(*error))
 }

@@ -22,6 +22,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "admit.rs",
     "aws/arn.rs",
+    "aws/refusal.rs",
     "dispatch/suspects.rs",
     "dispatch/window.rs",
     "event.rs",

@@ -3,6 +3,7 @@
 //! A record is refused only for itself: when its entry is, or when it was alone in a refused
 //! request. Trouble with a topic, a key or credentials refuses none: those records are kept.
 
+use crate::aws::refusal::{self, Refusal};
 use crate::event::Reason;
 
 /// What became of one record of a request.
@@ -33,20 +34,25 @@ enum Meaning {
     Trouble(&'static str, &'static str),
 }
 
-/// The codes of the service, and what AWS answers in front of any service.
+/// What a code means, if it is one that is known. The message only tells two meanings of a code apart.
 fn meaning(code: &str, message: &str) -> Option<Meaning> {
-    use Meaning::{Failed, Refused, Throttled, Trouble};
+    use Meaning::{Failed, Throttled, Trouble};
+    let common = refusal::of(code).map(|refusal| match refusal {
+        Refusal::Throttled => Throttled,
+        Refusal::Service => Failed,
+        Refusal::Denied => Trouble("topic_forbidden", "allow `sns:Publish` on the topic"),
+        Refusal::Credentials | Refusal::Expired => {
+            Trouble("credentials", "renew the AWS credentials, or give the bridge others")
+        }
+        Refusal::Clock => Trouble("credentials", "set this machine's clock"),
+    });
+    common.or_else(|| meaning_here(code, message))
+}
+
+/// The codes of this service alone.
+fn meaning_here(code: &str, message: &str) -> Option<Meaning> {
+    use Meaning::{Refused, Trouble};
     Some(match code {
-        "Throttled"
-        | "Throttling"
-        | "ThrottlingException"
-        | "ThrottledException"
-        | "KMSThrottling"
-        | "RequestLimitExceeded"
-        | "RequestThrottled"
-        | "RequestThrottledException"
-        | "TooManyRequestsException"
-        | "SlowDown" => Throttled,
         "NotFound" | "NotFoundException" => {
             Trouble("unknown_topic", "create it with `fanbridge topics apply`")
         }
@@ -54,20 +60,6 @@ fn meaning(code: &str, message: &str) -> Option<Meaning> {
         "InvalidParameter" if message.contains("TopicArn") => {
             Trouble("unknown_topic", "check the sink's `topic`")
         }
-        "AuthorizationError" | "AccessDenied" | "AccessDeniedException" => {
-            Trouble("topic_forbidden", "allow `sns:Publish` on the topic")
-        }
-        "InvalidClientTokenId"
-        | "UnrecognizedClientException"
-        | "ExpiredToken"
-        | "ExpiredTokenException"
-        | "SignatureDoesNotMatch"
-        | "IncompleteSignature"
-        | "InvalidSecurity"
-        | "MissingAuthenticationToken"
-        | "MissingAuthenticationTokenException"
-        | "OptInRequired" => Trouble("credentials", "renew the AWS credentials, or give the bridge others"),
-        "RequestExpired" => Trouble("credentials", "set this machine's clock"),
         _ if code.starts_with("KMS") => Trouble("topic_key", "check the topic's KMS key and who may use it"),
         "EndpointDisabled" | "PlatformApplicationDisabled" => Trouble("topic_disabled", "enable it"),
         "BatchRequestTooLong" | "MessageTooLong" => Refused("too_large"),
@@ -77,7 +69,6 @@ fn meaning(code: &str, message: &str) -> Option<Meaning> {
         | "ParameterValueInvalid"
         | "ValidationError"
         | "ValidationException" => Refused("invalid_parameter"),
-        "InternalError" | "InternalFailure" | "InternalErrorException" | "ServiceUnavailable" => Failed,
         _ => return None,
     })
 }
@@ -189,6 +180,8 @@ mod tests {
             (403, Some("AuthorizationError"), "", "topic_forbidden"),
             (403, Some("InvalidClientTokenId"), "", "credentials"),
             (403, Some("ExpiredToken"), "", "credentials"),
+            (403, Some("InvalidAccessKeyId"), "", "credentials"),
+            (403, Some("InvalidSignatureException"), "", "credentials"),
             (400, Some("KMSOptInRequired"), "", "topic_key"),
             (400, Some("EndpointDisabled"), "", "topic_disabled"),
             (400, Some("Throttling"), "Rate exceeded", "throttled"),

@@ -11,7 +11,7 @@ use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
 use super::lanes::{Departure, Waiting};
 use super::message::{self, Message, STRING};
 use super::outcome::{self, Fate};
-use crate::aws::credentials_problem;
+use crate::aws::{causes, credentials_problem};
 use crate::event::{Event, Reason};
 
 /// What publishes.
@@ -64,9 +64,7 @@ impl Publisher {
             SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => {
                 unclear("timed_out")
             }
-            SdkError::DispatchFailure(failure)
-                if has_source::<hyper::Error>(failure.as_connector_error()) =>
-            {
+            SdkError::DispatchFailure(failure) if has_cause::<hyper::Error>(failure.as_connector_error()) => {
                 unclear("timed_out")
             }
             // Nothing has left: no credentials, no region, an endpoint that does not exist.
@@ -116,18 +114,14 @@ fn was_never_connected(error: &(dyn Error + 'static)) -> bool {
     let connecting = |error: &&(dyn Error + 'static)| {
         error.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|error| error.is_connect())
     };
-    sources(error).any(|error| connecting(&error))
+    causes(error).any(|error| connecting(&error))
 }
 
-fn has_source<E: Error + 'static>(error: Option<&(impl Error + 'static)>) -> bool {
-    error.is_some_and(|error| sources(error).any(|error| error.is::<E>()))
-}
-
-fn sources<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error: &&'e (dyn Error + 'static)| (**error).source())
+fn has_cause<E: Error + 'static>(error: Option<&(impl Error + 'static)>) -> bool {
+    error.is_some_and(|error| causes(error).any(|error| error.is::<E>()))
 }
 
 /// The cause at the end of the chain, which is the one that says something.
 fn innermost(error: &(dyn Error + 'static)) -> String {
-    sources(error).last().map_or_else(String::new, ToString::to_string)
+    causes(error).last().map_or_else(String::new, ToString::to_string)
 }

@@ -12,6 +12,7 @@ use aws_sdk_sqs::types::{
 };
 
 use super::trouble::Trouble;
+use crate::aws::refusal::{self, Refusal};
 use crate::aws::{Aws, Patience};
 use crate::config::SqsConfig;
 
@@ -186,14 +187,16 @@ fn fates<'a>(
 /// A code of the service as a word from a fixed list, and whether another attempt is of no use:
 /// the message is somebody else's, or gone.
 pub(super) fn entry_word(code: &str) -> (&'static str, bool) {
-    match code.rsplit(['.', '#']).next().unwrap_or_default() {
-        "ReceiptHandleIsInvalid" | "InvalidParameterValue" => ("receipt_stale", true),
-        "MessageNotInflight" => ("not_in_flight", true),
-        "InternalError" | "InternalFailure" | "ServiceUnavailable" => ("server_error", false),
-        "RequestThrottled" | "Throttling" | "ThrottlingException" => ("throttled", false),
-        "AccessDenied" | "AccessDeniedException" => ("denied", false),
-        "Unanswered" => ("unanswered", false),
-        _ => ("refused", false),
+    let code = refusal::bare(code);
+    match (refusal::of(code), code) {
+        (Some(Refusal::Throttled), _) => ("throttled", false),
+        (Some(Refusal::Service), _) => ("server_error", false),
+        (Some(Refusal::Denied), _) => ("denied", false),
+        (Some(Refusal::Credentials | Refusal::Expired | Refusal::Clock), _) => ("credentials", false),
+        (None, "ReceiptHandleIsInvalid" | "InvalidParameterValue") => ("receipt_stale", true),
+        (None, "MessageNotInflight") => ("not_in_flight", true),
+        (None, "Unanswered") => ("unanswered", false),
+        (None, _) => ("refused", false),
     }
 }
 
@@ -217,6 +220,7 @@ mod tests {
         assert_eq!(entry_word("ReceiptHandleIsInvalid"), ("receipt_stale", true));
         assert_eq!(entry_word("AWS.SimpleQueueService.MessageNotInflight"), ("not_in_flight", true));
         assert_eq!(entry_word("InternalError"), ("server_error", false));
+        assert_eq!(entry_word("SlowDown"), ("throttled", false));
         assert_eq!(entry_word("NeverHeardOf"), ("refused", false));
     }
 }

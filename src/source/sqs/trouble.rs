@@ -7,7 +7,8 @@ use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
 use super::queue::{Action, Queue};
-use crate::aws::credentials_problem;
+use crate::aws::refusal::{self, Refusal};
+use crate::aws::{causes, credentials_problem};
 use crate::telemetry::Shown;
 
 /// Why a call failed.
@@ -46,57 +47,62 @@ impl Trouble {
                 Self::lasting("credentials", problem)
             }
             SdkError::DispatchFailure(_) => {
-                Self::passing("connection", format!("{name} does not get through: {}", causes(error)))
+                Self::passing("connection", format!("{name} does not get through: {}", shown(error)))
             }
-            _ => Self::lasting("request", format!("{name} cannot be sent: {}", causes(error))),
+            _ => Self::lasting("request", format!("{name} cannot be sent: {}", shown(error))),
         }
     }
 
     fn told(said: Said<'_>) -> Self {
         let Said { code, status, action, queue } = said;
         let (name, permission) = (action.name(), action.permission());
-        let code = code.rsplit(['.', '#']).next().unwrap_or_default();
+        let code = refusal::bare(code);
         let shown = Shown(code);
-        match code {
-            "NonExistentQueue" | "QueueDoesNotExist" | "InvalidAddress" => Self::lasting(
-                "no_queue",
-                format!("there is no queue {queue}: create it, or correct `queue_url` and its region"),
-            ),
-            "AccessDenied" | "AccessDeniedException" | "AuthorizationError" => Self::lasting(
+        match refusal::of(code) {
+            Some(Refusal::Throttled) => Self::passing("throttled", format!("{name} is throttled ({shown})")),
+            Some(Refusal::Service) => {
+                Self::passing("server_error", format!("{name} fails in the service ({status} {shown})"))
+            }
+            Some(Refusal::Denied) => Self::lasting(
                 "denied",
                 format!(
                     "{name} is not allowed ({shown}): grant the bridge {permission} on {queue}, and \
                      kms:Decrypt on the key if the queue has one"
                 ),
             ),
-            "InvalidClientTokenId"
-            | "UnrecognizedClientException"
-            | "InvalidAccessKeyId"
-            | "SignatureDoesNotMatch"
-            | "InvalidSignatureException"
-            | "IncompleteSignature"
-            | "MissingAuthenticationToken"
-            | "MissingAuthenticationTokenException"
-            | "InvalidSecurity" => Self::lasting(
+            Some(Refusal::Credentials) => Self::lasting(
                 "credentials",
                 format!(
                     "the AWS credentials are refused ({shown}): check the key, its secret and the region"
                 ),
             ),
-            "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => Self::lasting(
+            Some(Refusal::Expired | Refusal::Clock) => Self::lasting(
                 "credentials",
                 format!(
                     "the AWS credentials have expired ({shown}): renew the session they come from, and \
                      check the clock"
                 ),
             ),
+            None => Self::told_of_queue(said),
+        }
+    }
+
+    /// The codes of this service alone, and answers without a code.
+    fn told_of_queue(said: Said<'_>) -> Self {
+        let Said { code, status, action, queue } = said;
+        let (name, permission) = (action.name(), action.permission());
+        let code = refusal::bare(code);
+        let shown = Shown(code);
+        match code {
+            "NonExistentQueue" | "QueueDoesNotExist" | "InvalidAddress" => Self::lasting(
+                "no_queue",
+                format!("there is no queue {queue}: create it, or correct `queue_url` and its region"),
+            ),
             "OverLimit" => Self::passing(
                 "in_flight_limit",
                 "too many messages of the queue are received and not deleted: look for other readers".into(),
             ),
-            _ if status == 429 || code.contains("Throttl") || code == "RequestLimitExceeded" => {
-                Self::passing("throttled", format!("{name} is throttled ({shown})"))
-            }
+            _ if status == 429 => Self::passing("throttled", format!("{name} is throttled ({shown})")),
             _ if status >= 500 => {
                 Self::passing("server_error", format!("{name} fails in the service ({status} {shown})"))
             }
@@ -121,20 +127,17 @@ impl Trouble {
 }
 
 fn concerns_credentials(error: &(dyn Error + 'static)) -> bool {
-    chain(error).any(|cause| cause.is::<CredentialsError>())
+    causes(error).any(|cause| cause.is::<CredentialsError>())
 }
 
 /// An error with what caused it, as far as it may be shown.
-fn causes(error: &(dyn Error + 'static)) -> String {
-    let causes: Vec<_> = chain(error).map(ToString::to_string).collect();
+fn shown(error: &(dyn Error + 'static)) -> String {
+    let causes: Vec<_> = causes(error).map(ToString::to_string).collect();
     Shown(&causes.join(": ")).to_string()
 }
 
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| <dyn Error>::source(*error))
-}
-
 /// What the service said.
+#[derive(Clone, Copy)]
 struct Said<'a> {
     code: &'a str,
     status: u16,
@@ -166,6 +169,10 @@ mod tests {
             ("", 403, "denied", false),
             ("ExpiredToken", 403, "credentials", false),
             ("AWS.SimpleQueueService.OverLimit", 403, "in_flight_limit", true),
+            ("TooManyRequestsException", 400, "throttled", true),
+            ("SlowDown", 400, "throttled", true),
+            ("InternalError", 400, "server_error", true),
+            ("OptInRequired", 403, "credentials", false),
             ("SomethingNew", 400, "refused", false),
         ] {
             let trouble = told(code, status);

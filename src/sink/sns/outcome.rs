@@ -28,13 +28,16 @@ pub(super) enum Fate {
 /// What a code means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meaning {
-    Refused(&'static str),
+    /// A word and what it says to people.
+    Refused(&'static str, &'static str),
     Failed,
     Throttled,
+    /// A word and what to do.
     Trouble(&'static str, &'static str),
 }
 
-/// What a code means, if it is one that is known. The message only tells two meanings of a code apart.
+/// What a code means, if it is one that is known. The message tells meanings of one code apart, and
+/// goes no further: some messages repeat the request that they are about.
 fn meaning(code: &str, message: &str) -> Option<Meaning> {
     use Meaning::{Failed, Throttled, Trouble};
     let common = refusal::of(code).map(|refusal| match refusal {
@@ -49,6 +52,8 @@ fn meaning(code: &str, message: &str) -> Option<Meaning> {
     common.or_else(|| meaning_here(code, message))
 }
 
+const TOO_LARGE: Meaning = Meaning::Refused("too_large", "the topic takes no message of this size");
+
 /// The codes of this service alone.
 fn meaning_here(code: &str, message: &str) -> Option<Meaning> {
     use Meaning::{Refused, Trouble};
@@ -62,25 +67,28 @@ fn meaning_here(code: &str, message: &str) -> Option<Meaning> {
         }
         _ if code.starts_with("KMS") => Trouble("topic_key", "check the topic's KMS key and who may use it"),
         "EndpointDisabled" | "PlatformApplicationDisabled" => Trouble("topic_disabled", "enable it"),
-        "BatchRequestTooLong" | "MessageTooLong" => Refused("too_large"),
-        "InvalidParameter" if message.contains("too long") => Refused("too_large"),
+        "BatchRequestTooLong" | "MessageTooLong" => TOO_LARGE,
+        "InvalidParameter" if message.contains("too long") => TOO_LARGE,
         "InvalidParameter"
         | "InvalidParameterValue"
         | "ParameterValueInvalid"
         | "ValidationError"
-        | "ValidationException" => Refused("invalid_parameter"),
+        | "ValidationException" => {
+            Refused("invalid_parameter", "SNS does not take its text or one of its attributes")
+        }
         _ => return None,
     })
 }
 
 /// The fate of a record whose entry failed in a request that was carried out.
 pub(super) fn of_entry(code: &str, message: &str, sender_fault: bool) -> Fate {
-    let unknown = if sender_fault { Meaning::Refused("refused") } else { Meaning::Failed };
+    let unknown = if sender_fault { Meaning::Refused("refused", "") } else { Meaning::Failed };
+    let said = said(code);
     match meaning(code, message).unwrap_or(unknown) {
-        Meaning::Refused(word) if sender_fault => Fate::Refused(reason(word, code, message, None)),
-        Meaning::Refused(_) | Meaning::Failed => Fate::Failed(said(code, message)),
-        Meaning::Throttled => Fate::Throttled(said(code, message)),
-        Meaning::Trouble(word, advice) => Fate::Trouble(reason(word, code, message, Some(advice))),
+        Meaning::Refused(word, advice) if sender_fault => Fate::Refused(reason(word, advice, said)),
+        Meaning::Refused(..) | Meaning::Failed => Fate::Failed(said),
+        Meaning::Throttled => Fate::Throttled(said),
+        Meaning::Trouble(word, advice) => Fate::Trouble(reason(word, advice, said)),
     }
 }
 
@@ -92,40 +100,26 @@ pub(super) fn of_request(status: u16, code: Option<&str>, message: &str, records
         _ => "",
     });
     let unknown = if status >= 500 { Meaning::Failed } else { Meaning::Trouble("request_refused", "") };
+    let said = format!("{status} {}", said(code));
     match meaning(code, message).unwrap_or(unknown) {
-        Meaning::Refused(word) if records == 1 => Fate::Refused(reason(word, code, message, None)),
-        Meaning::Refused(_) => Fate::Suspect,
-        Meaning::Throttled => Fate::Throttled(said(code, message)),
-        Meaning::Failed => Fate::Unclear(Reason {
-            word: "service_error",
-            detail: format!("{status} {}", said(code, message)),
-        }),
-        Meaning::Trouble(word, "") => {
-            Fate::Trouble(Reason { word, detail: format!("{status} {}", said(code, message)) })
-        }
-        Meaning::Trouble(word, advice) => Fate::Trouble(reason(word, code, message, Some(advice))),
+        Meaning::Refused(word, advice) if records == 1 => Fate::Refused(reason(word, advice, said)),
+        Meaning::Refused(..) => Fate::Suspect,
+        Meaning::Throttled => Fate::Throttled(said),
+        Meaning::Failed => Fate::Unclear(reason("service_error", "", said)),
+        Meaning::Trouble(word, advice) => Fate::Trouble(reason(word, advice, said)),
     }
 }
 
-fn reason(word: &'static str, code: &str, message: &str, advice: Option<&str>) -> Reason {
-    let said = said(code, message);
-    let detail = advice.map_or_else(|| said.clone(), |advice| format!("{advice} ({said})"));
+fn reason(word: &'static str, advice: &str, said: String) -> Reason {
+    let detail = if advice.is_empty() { said } else { format!("{advice} ({said})") };
     Reason { word, detail }
 }
 
-/// What the service says, cut short: some of its messages repeat the request they are about.
-fn said(code: &str, message: &str) -> String {
-    const CHARS_MAX: usize = 200;
-    let mut said: String = message.chars().take(CHARS_MAX).collect();
-    if said.len() < message.len() {
-        said.push('…');
-    }
-    match (code, &*said) {
-        ("", "") => "no error code".into(),
-        ("", _) => said,
-        (_, "") => code.into(),
-        _ => format!("{code}: {said}"),
-    }
+/// A code as it may be shown.
+fn said(code: &str) -> String {
+    const CHARS_MAX: usize = 64;
+    let said: String = code.chars().filter(char::is_ascii_graphic).take(CHARS_MAX).collect();
+    if said.is_empty() { "no error code".into() } else { said }
 }
 
 #[cfg(test)]
@@ -197,8 +191,28 @@ mod tests {
     }
 
     #[test]
-    fn what_the_service_says_is_cut_short() {
-        let Fate::Failed(said) = of_entry("InternalError", &"x".repeat(1000), false) else { panic!() };
-        assert!(said.starts_with("InternalError: xxx") && said.chars().count() < 220, "{said}");
+    fn nothing_of_a_message_of_the_service_is_passed_on() {
+        let message = "Invalid parameter: SECRETBODY";
+        let fates = [
+            of_entry("InvalidParameter", message, true),
+            of_entry("InvalidParameter", message, false),
+            of_entry("AuthorizationError", message, true),
+            of_entry("Throttled", message, true),
+            of_request(400, Some("InvalidParameter"), message, 1),
+            of_request(400, Some("InvalidParameter"), "Invalid parameter: TopicArn SECRETBODY", 1),
+            of_request(400, None, message, 1),
+            of_request(500, Some("InternalError"), message, 1),
+        ];
+        for fate in fates {
+            assert!(!format!("{fate:?}").contains("SECRETBODY"), "{fate:?}");
+        }
+    }
+
+    #[test]
+    fn a_code_is_cut_short_and_cannot_steer_a_terminal() {
+        let Fate::Failed(said) = of_entry(&"x".repeat(1000), "", false) else { panic!() };
+        assert_eq!(said.len(), 64);
+        let Fate::Failed(said) = of_entry("x\u{1b}[2J\u{202e}y", "", false) else { panic!() };
+        assert_eq!(said, "x[2Jy");
     }
 }

@@ -94,9 +94,7 @@ fn summary(origin: &str, config: &Config) -> String {
         let to = match &sink.output {
             Output::Kafka(kafka) => format!("kafka {}", kafka.brokers),
             Output::Sns(sns) => {
-                let region = sns.region.as_deref().or(config.aws.region.as_deref());
-                let requests = counted(sns.requests_max, "request");
-                format!("sns {}, up to {requests} at once", region.unwrap_or("in the environment's region"))
+                format!("sns {}, up to {} at once", sns.region, counted(sns.requests_max, "request"))
             }
             Output::File(file) => format!("files in {}", file.dir.display()),
         };

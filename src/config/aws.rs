@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use secrecy::ExposeSecret;
 
 use super::file::{
-    CertificateDoubleFile, ConfigFile, RawDeliveryFile, SinkFile, SnsSinkFile, SnsSourceFile, SourceFile,
-    SqsFile,
+    CertificateDoubleFile, ConfigFile, RawDeliveryFile, SnsSinkFile, SnsSourceFile, SourceFile, SqsFile,
 };
 use super::load::{Check, in_memory};
 use super::place::Path;
@@ -184,35 +183,36 @@ impl Check<'_> {
         Some(CertificateDouble { address, authority })
     }
 
-    pub(super) fn sns_sink(&mut self, file: &SnsSinkFile, sink: &SinkFile, at: &Path) -> SnsSinkConfig {
+    /// The settings of a sink whose topics are in this region; without one there is a problem that
+    /// was reported.
+    pub(super) fn sns_sink(
+        &mut self,
+        file: &SnsSinkFile,
+        region: Option<String>,
+        at: &Path,
+    ) -> Option<SnsSinkConfig> {
         let at_bytes = at.key("message_bytes_max");
         self.at_least(&at_bytes, file.message_bytes_max, Size(1 << 10));
         if file.message_bytes_max > SNS_MESSAGE_BYTES_MAX {
             let label = format!("SNS takes at most {SNS_MESSAGE_BYTES_MAX} on any topic");
             self.error(&at_bytes, "too large a size", label);
         }
-        let region = TopicArn::parse(&plain_places(&sink.topic)).ok().map(|arn| arn.region().to_owned());
-        if let (Some(named), Some(region)) = (&region, &file.region)
-            && named != region
-        {
-            let label = format!("the topic's ARN says `{named}`");
-            self.error(&at.key("region"), "two regions for one sink", label);
-        }
-        SnsSinkConfig {
-            region: region.or_else(|| file.region.clone()),
+        Some(SnsSinkConfig {
+            region: region?,
             requests_max: file.requests_max,
             message_bytes_max: in_memory(file.message_bytes_max),
-        }
+        })
     }
 
-    /// Reports ARNs that could be produced and that are none of a topic.
+    /// Reports ARNs that could be produced and that are none of a topic. Returns the region that all
+    /// of them name.
     pub(super) fn check_arns(
         &mut self,
         template: &TopicTemplate,
         selection: &Selection,
         at: &Path,
         around: &Around<'_>,
-    ) {
+    ) -> Option<String> {
         let topics = topics(around.sources, around.selection, selection, template);
         let mut names: BTreeSet<String> = topics.into_iter().map(|topic| topic.name).collect();
         // Without a source that can be read, the template's own text can still be judged.
@@ -222,22 +222,17 @@ impl Check<'_> {
         let arns: Vec<_> = names.iter().map(|name| (name, TopicArn::parse(name))).collect();
         let wrong = arns.iter().filter_map(|(name, arn)| Some(format!("`{name}`: {}", arn.as_ref().err()?)));
         if self.report_impossible(wrong, at) {
-            return;
+            return None;
         }
-        let regions: BTreeSet<&str> =
+        let mut regions: BTreeSet<&str> =
             arns.iter().filter_map(|(_, arn)| Some(arn.as_ref().ok()?.region())).collect();
-        if regions.len() > 1 {
+        let region = regions.pop_first()?.to_owned();
+        if !regions.is_empty() {
             let label = "one sink publishes to one region; give each region a sink of its own".into();
             self.error(at, "topics in several regions", label);
         }
+        Some(region)
     }
-}
-
-/// A template with words in its places.
-fn plain_places(template: &str) -> String {
-    TopicTemplate::parse(template)
-        .map(|template| template.dashed().render("provider", "family", "source"))
-        .unwrap_or_default()
 }
 
 /// A URL with scheme and host, as the SDK takes it.

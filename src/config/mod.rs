@@ -301,8 +301,8 @@ pub enum BearerToken {
 /// SNS topics as a way out.
 #[derive(Clone, Debug)]
 pub struct SnsSinkConfig {
-    /// Their region; `None` if only the environment knows.
-    pub region: Option<String>,
+    /// The region that their ARNs name.
+    pub region: String,
     /// The most requests at once.
     pub requests_max: usize,
     /// The largest message, attributes included.

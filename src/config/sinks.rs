@@ -47,10 +47,11 @@ impl Check<'_> {
 
     fn sink(&mut self, name: &str, file: &SinkFile, at: &Path, around: &Around<'_>) -> Option<SinkConfig> {
         let selection = self.selection(&file.select, &at.key("select"), around.known);
+        let mut region = None;
         let topic = match TopicTemplate::parse(&file.topic) {
             Ok(topic) if file.sns.is_some() => {
                 let topic = topic.dashed();
-                self.check_arns(&topic, &selection, &at.key("topic"), around);
+                region = self.check_arns(&topic, &selection, &at.key("topic"), around);
                 Some(topic)
             }
             Ok(topic) => {
@@ -62,15 +63,15 @@ impl Check<'_> {
                 None
             }
         };
-        let output = self.output(file, at);
+        let output = self.output(file, region, at);
         Some(SinkConfig { name: name.into(), topic: topic?, selection, output: output? })
     }
 
-    /// The one kind that the sink is of.
-    fn output(&mut self, file: &SinkFile, at: &Path) -> Option<Output> {
+    /// The one kind that the sink is of; its topics are in this region, if they name one.
+    fn output(&mut self, file: &SinkFile, region: Option<String>, at: &Path) -> Option<Output> {
         match (&file.kafka, &file.sns, &file.file) {
             (Some(kafka), None, None) => self.kafka(kafka, &at.key("kafka")).map(Output::Kafka),
-            (None, Some(sns), None) => Some(Output::Sns(self.sns_sink(sns, file, &at.key("sns")))),
+            (None, Some(sns), None) => self.sns_sink(sns, region, &at.key("sns")).map(Output::Sns),
             (None, None, Some(file)) => self.file(file, &at.key("file")).map(Output::File),
             (None, None, None) => {
                 if !KINDS.iter().any(|kind| self.places.has(&at.key(kind))) {

@@ -1,5 +1,7 @@
 //! Each kind of mistake, where it is marked and what is said about it.
 
+use fanbridge::config::Output;
+
 use super::{SOURCE, VALID, expect, problems, read};
 
 #[test]
@@ -256,6 +258,27 @@ fn a_sink_is_of_one_kind() {
         &format!("{SOURCE}sinks: {{ b: {{ ‹kafka›: {{}} }} }}\n"),
         "missing key `brokers`",
         "`sinks.b.kafka` needs `brokers`",
+    );
+}
+
+#[test]
+fn an_sns_sinks_region_is_the_one_that_all_its_topics_name() {
+    let source = |name: &str| format!("{name}: {{ provider: stream, secrets: [env:SECRET] }}");
+    let with = |sources: &[String], topic: &str| {
+        format!("sources: {{ {} }}\nsinks: {{ b: {{ sns: {{}}, topic: {topic} }} }}\n", sources.join(", "))
+    };
+    let region = |text: &str| match &read(text).expect("valid").config.sinks[0].output {
+        Output::Sns(sns) => sns.region.clone(),
+        other => panic!("not an SNS sink: {other:?}"),
+    };
+    let by_source = "\"arn:aws:sns:{source}:111111111111:events\"";
+    assert_eq!(region(&with(&[source("eu-west-1")], by_source)), "eu-west-1", "a place is filled in");
+    let plain = "\"arn:aws-cn:sns:cn-north-1:111111111111:{provider}-{family}\"";
+    assert_eq!(region(&with(&[source("a"), source("b")], plain)), "cn-north-1");
+    expect(
+        &with(&[source("eu-west-1"), source("eu-west-2")], &format!("‹{by_source}›")),
+        "topics in several regions",
+        "one sink publishes to one region; give each region a sink of its own",
     );
 }
 

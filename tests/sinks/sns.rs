@@ -54,8 +54,7 @@ impl Subscribed {
 
     async fn sink(&self) -> SnsSink {
         let set_up = AwsConfig { endpoint: Some(self.proxy.endpoint()), ..AwsConfig::default() };
-        let config =
-            SnsSinkConfig { region: Some(REGION.into()), requests_max: 16, message_bytes_max: 256 << 10 };
+        let config = SnsSinkConfig { region: REGION.into(), requests_max: 16, message_bytes_max: 256 << 10 };
         SnsSink::new("billing", &config, &SetUp::new(set_up)).await
     }
 }

@@ -118,12 +118,10 @@ pub struct CertificateDoubleFile {
     pub authority: Option<String>,
 }
 
-/// SNS topics as a way out.
+/// SNS topics as a way out, all in the one region that their ARNs name.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SnsSinkFile {
-    /// The topics' region, if their ARN does not name it.
-    pub region: Option<String>,
     /// The most requests at once.
     #[schemars(range(min = 1, max = 256))]
     pub requests_max: usize,
@@ -134,6 +132,6 @@ pub struct SnsSinkFile {
 
 impl Default for SnsSinkFile {
     fn default() -> Self {
-        Self { region: None, requests_max: 16, message_bytes_max: Size(256 << 10) }
+        Self { requests_max: 16, message_bytes_max: Size(256 << 10) }
     }
 }

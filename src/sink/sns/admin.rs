@@ -41,7 +41,7 @@ impl SnsAdmin {
     /// # Errors
     /// When there are no credentials to ask with.
     pub async fn new(config: &SnsSinkConfig, aws: &Aws) -> Result<Self, SnsAdminError> {
-        let set_up = aws.client(config.region.as_deref(), PATIENCE).await;
+        let set_up = aws.client(Some(&config.region), PATIENCE).await;
         if let Some(problem) = credentials_problem(&set_up).await {
             return Err(SnsAdminError(problem));
         }

@@ -65,7 +65,7 @@ impl SnsSink {
     /// Starts the sink of this name; asks for credentials in the background, and connects when there
     /// is something to publish.
     pub async fn new(name: &str, config: &SnsSinkConfig, aws: &Aws) -> Self {
-        let set_up = aws.client(config.region.as_deref(), PATIENCE).await;
+        let set_up = aws.client(Some(&config.region), PATIENCE).await;
         let in_flight = Arc::new(InFlight::default());
         let lanes = Lanes::new(config.message_bytes_max.max(BATCH_BYTES_MAX));
         let pace = Pace::new(config.requests_max, RandomState::new().build_hasher().finish());

@@ -67,7 +67,7 @@ impl Publisher {
             SdkError::DispatchFailure(failure) if has_cause::<hyper::Error>(failure.as_connector_error()) => {
                 unclear("timed_out")
             }
-            // Nothing has left: no credentials, no region, an endpoint that does not exist.
+            // Nothing has left: no credentials, an endpoint that does not exist.
             _ => {
                 let problem = credentials_problem(&self.set_up).await;
                 let problem = problem

@@ -8,15 +8,20 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::window::Window;
+use super::window::{Held, Window};
 use crate::event::{Position, Reason, Timestamp};
 use crate::health::SinkStatus;
-use crate::sink::{self, PASSING, PERHAPS_PUBLISHED};
+use crate::sink::{self, ACCIDENTS, PASSING, PERHAPS_PUBLISHED};
 use crate::telemetry::{FloatGauge, LogLimit, Metrics, Shown, Sink, SinkReason};
 
 /// How long a sink may give no answer before it counts as degraded: more than a healthy one ever
 /// takes, less than the time in which somebody starts to wonder.
 pub const SILENCE_MAX: Duration = Duration::from_secs(10);
+/// How long a sink may settle nothing while a topic is held for what may be an accident. Such a
+/// topic is probed within 50 ms, and a request takes less than the rest of a second.
+const ACCIDENT_MAX: Duration = Duration::from_secs(1);
+/// So many probes of a topic that fail as well are no accident, whatever others do meanwhile.
+const PROBES_FAILED_MAX: u32 = 2;
 
 /// One sink's metrics and state.
 pub struct Gauges {
@@ -76,16 +81,16 @@ impl Gauges {
     }
 
     /// Follows the sink into trouble and out of it; each change is one log line. A sink is in
-    /// trouble when a topic is held, when it has given no answer for long (`silence` is how long),
-    /// and when it says that it could not publish anything.
-    pub fn trouble(&mut self, window: &Window, silence: Duration, sink: &dyn sink::Sink) {
-        let held = window.held().filter(|(_, reason)| !PASSING.contains(&reason.word));
+    /// trouble when a topic is held for more than an accident, when it has settled nothing of what it
+    /// was handed for long (`quiet` is how long), and when it says that it could not publish anything.
+    pub fn trouble(&mut self, window: &Window, quiet: Duration, sink: &dyn sink::Sink) {
+        let held = window.held().filter(|held| is_trouble(held, quiet));
         // Of several the same one every time, so that what is shown stays.
-        let held = held.min_by_key(|(topic, _)| *topic);
+        let held = held.min_by_key(|held| held.topic);
         let found = match held {
-            Some((topic, reason)) => Some((reason.word, format!("{topic}: {}", reason.detail))),
-            None if silence >= SILENCE_MAX => {
-                let unknown = || format!("nothing confirmed for {} s", silence.as_secs());
+            Some(Held { topic, reason, .. }) => Some((reason.word, format!("{topic}: {}", reason.detail))),
+            None if quiet >= SILENCE_MAX => {
+                let unknown = || format!("nothing confirmed for {} s", quiet.as_secs());
                 Some(("no_answer", sink.complaint().unwrap_or_else(unknown)))
             }
             None => sink.obstacle().map(|obstacle| (obstacle.word, obstacle.detail)),
@@ -132,5 +137,65 @@ impl Gauges {
 
     fn labels(&self, reason: &Reason) -> SinkReason {
         SinkReason { sink: self.name.clone(), reason: reason.word.to_owned() }
+    }
+}
+
+/// Whether a topic is held for more than what passes by itself.
+fn is_trouble(held: &Held<'_>, quiet: Duration) -> bool {
+    let word = &held.reason.word;
+    let is_accident = quiet < ACCIDENT_MAX && held.probes_failed < PROBES_FAILED_MAX;
+    let passes = PASSING.contains(word) || (is_accident && ACCIDENTS.contains(word));
+    !passes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dispatch::BOUNDS;
+    use crate::event::Record;
+    use crate::event::tests::event;
+    use crate::sink::Publication;
+
+    /// Has no complaint and no obstacle.
+    struct Unused;
+
+    impl sink::Sink for Unused {
+        fn publish(&self, _: Vec<Arc<Record>>) -> Publication {
+            unreachable!("nothing is published here")
+        }
+    }
+
+    /// What is said of a topic that is held for this reason after so many probes that failed.
+    fn said(word: &'static str, quiet: Duration, probes_failed: u32) -> Option<String> {
+        let status = crate::health::Health::default().add_sink("lake");
+        let mut gauges = Gauges::new("lake", &Metrics::new(), Arc::clone(&status));
+        let mut window = Window::new(Position(0), BOUNDS);
+        let record = Arc::new(Record { position: Position(1), topic: "t".into(), event: event("k") });
+        window.enter(&record);
+        let reason = Reason { word, detail: "d".into() };
+        window.put_off(&record, &reason, Duration::ZERO, 0);
+        for _ in 0..probes_failed {
+            let now = window.next_retry(0).expect("the topic is held");
+            let probe = window.due(now, 0, 1);
+            window.published_again(&probe, 0);
+            window.put_off(&record, &reason, now, 0);
+        }
+        gauges.trouble(&window, quiet, &Unused);
+        status.trouble()
+    }
+
+    #[test]
+    fn what_may_be_an_accident_is_no_trouble_until_it_lasts_or_happens_again() {
+        for word in ACCIDENTS {
+            assert_eq!(said(word, Duration::from_millis(999), 1), None, "{word}");
+            assert_eq!(said(word, ACCIDENT_MAX, 0), Some(format!("{word}: t: d")));
+            assert_eq!(said(word, Duration::ZERO, PROBES_FAILED_MAX), Some(format!("{word}: t: d")));
+        }
+    }
+
+    #[test]
+    fn what_will_not_pass_is_trouble_at_once() {
+        assert_eq!(said("unknown_topic", Duration::ZERO, 0), Some("unknown_topic: t: d".into()));
+        assert_eq!(said("held", ACCIDENT_MAX, 5), None, "a record that only stood behind another");
     }
 }

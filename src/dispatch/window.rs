@@ -8,6 +8,7 @@
 //! crash.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::mem::replace;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,9 +55,21 @@ struct Hold {
     barrier: u64,
     /// A first batch was published again and nothing of it has been put off so far.
     probing: bool,
+    probes_failed: u32,
     attempts: u32,
     retry_at: Duration,
     reason: Reason,
+}
+
+/// A topic that is held, from outside.
+#[derive(Clone, Copy, Debug)]
+pub struct Held<'w> {
+    /// Its name.
+    pub topic: &'w str,
+    /// Why a record of it was put off last.
+    pub reason: &'w Reason,
+    /// How often it was probed since it is held, and failed again.
+    pub probes_failed: u32,
 }
 
 /// Where a record may go now.
@@ -141,6 +154,7 @@ impl Window {
             waiting: BTreeSet::new(),
             barrier,
             probing: false,
+            probes_failed: 0,
             attempts: 0,
             retry_at: now,
             reason: reason.clone(),
@@ -148,7 +162,7 @@ impl Window {
         hold.waiting.insert(record.position);
         hold.reason.clone_from(reason);
         hold.barrier = barrier;
-        hold.probing = false;
+        hold.probes_failed += u32::from(replace(&mut hold.probing, false));
         if hold.retry_at <= now {
             hold.attempts += 1;
             hold.retry_at = now + backoff(hold.attempts);
@@ -195,9 +209,13 @@ impl Window {
         }
     }
 
-    /// The topics that are held, with the reason.
-    pub fn held(&self) -> impl Iterator<Item = (&str, &Reason)> {
-        self.holds.iter().map(|(topic, hold)| (&**topic, &hold.reason))
+    /// The topics that are held.
+    pub fn held(&self) -> impl Iterator<Item = Held<'_>> {
+        self.holds.iter().map(|(topic, hold)| Held {
+            topic,
+            reason: &hold.reason,
+            probes_failed: hold.probes_failed,
+        })
     }
 
     /// The end of the settled prefix: everything at or before it is accounted for.
@@ -356,6 +374,8 @@ mod tests {
         window.put_off(&probe[0], &TROUBLE, first, 2);
         let second = window.next_retry(2).expect("held");
         assert!(second - first > first, "the second rest is longer than the first");
+
+        assert_eq!(window.held().map(|held| held.probes_failed).collect::<Vec<_>>(), [1]);
 
         let probe = window.due(second, 2, 1);
         window.published_again(&probe, 3);

@@ -15,6 +15,10 @@ use crate::event::{Reason, Record};
 /// another record, or in one batch with it.
 pub const PASSING: [&str; 4] = ["held", "refused_in_company", "overtook", "producer_fatal"];
 
+/// Reasons that may be an accident of one request: they tell of trouble with the topic only when it
+/// lasts or happens again.
+pub const ACCIDENTS: [&str; 3] = ["service_error", "timed_out", "unreachable"];
+
 /// Reasons after which the record may have arrived all the same.
 pub const PERHAPS_PUBLISHED: [&str; 4] = ["overtook", "producer_fatal", "service_error", "timed_out"];
 

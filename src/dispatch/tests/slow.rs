@@ -116,3 +116,41 @@ async fn a_sink_that_settles_slowly_is_not_taken_for_one_that_gives_no_answer() 
     running.await.expect("no panic").expect("no error");
     assert_eq!(bench.cursor(), Position(300));
 }
+
+/// What was said of the sink while it ran for so long, each once and in order.
+async fn said(sink: Arc<Slow>, time: Duration) -> Vec<Option<String>> {
+    let bench = Bench::new();
+    bench.append_many(40, &of_family("a")).await;
+    let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
+    let running = tokio::spawn(bench.dispatcher(sink, Selection::All).run(stop, cut.clone()));
+    let (status, begun) = (&bench.health.sinks()[0], Instant::now());
+    let mut said = Vec::new();
+    while begun.elapsed() < time {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        said.push(status.trouble());
+        said.dedup();
+    }
+    cut.cancel();
+    running.await.expect("no panic").expect("no error");
+    said
+}
+
+fn failed() -> Option<Outcome> {
+    Some(Outcome::Retry(Reason { word: "service_error", detail: "500".into() }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_request_that_fails_among_others_is_no_trouble() {
+    let first = std::sync::atomic::AtomicBool::new(true);
+    let sink = Slow::up_to(40, move |position| match position {
+        20 if first.swap(false, Ordering::Relaxed) => failed(),
+        _ => Some(Outcome::Accepted),
+    });
+    assert_eq!(said(sink, 80 * PACE).await, [None]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_fail_for_a_second_are_trouble() {
+    let sink = Slow::up_to(40, |_| failed());
+    assert_eq!(said(sink, 120 * PACE).await, [None, Some("service_error: a: 500".into())]);
+}

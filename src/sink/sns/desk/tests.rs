@@ -308,7 +308,7 @@ fn a_topic_that_does_not_exist_costs_one_request_for_all_that_waits() {
     while !world.out.is_empty() {
         world.step(Step::Return { which: 0, answer: Answer::Trouble });
     }
-    let held: Vec<_> = world.window.held().map(|(topic, reason)| (topic, reason.word)).collect();
+    let held: Vec<_> = world.window.held().map(|held| (held.topic, held.reason.word)).collect();
     assert_eq!(held, [("t0", "topic_forbidden")]);
     world.step(Step::Pass { millis: 50 });
     world.leave();
@@ -326,7 +326,7 @@ fn a_record_that_fails_again_and_again_holds_its_topic_in_the_end() {
             world.step(Step::Leave);
         }
     }
-    assert_eq!(world.window.held().map(|(_, reason)| reason.word).collect::<Vec<_>>(), ["entry_failed"]);
+    assert_eq!(world.window.held().map(|held| held.reason.word).collect::<Vec<_>>(), ["entry_failed"]);
 }
 
 #[test]

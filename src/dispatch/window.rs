@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::{Position, Reason, Record, Timestamp};
+use crate::sink::PASSING;
 
 /// The bounds of a window.
 #[derive(Clone, Copy, Debug)]
@@ -160,7 +161,10 @@ impl Window {
             reason: reason.clone(),
         });
         hold.waiting.insert(record.position);
-        hold.reason.clone_from(reason);
+        // What only stood behind another record says nothing of the topic.
+        if !PASSING.contains(&reason.word) || PASSING.contains(&hold.reason.word) {
+            hold.reason.clone_from(reason);
+        }
         hold.barrier = barrier;
         hold.probes_failed += u32::from(replace(&mut hold.probing, false));
         if hold.retry_at <= now {
@@ -343,6 +347,17 @@ mod tests {
         window.put_off(&out[0], &TROUBLE, Duration::ZERO, 1);
         assert_eq!(window.enter(&record(3, "a")), Entrance::Held);
         assert_eq!(window.enter(&record(4, "b")), Entrance::Open);
+    }
+
+    #[test]
+    fn a_record_that_only_stood_behind_another_does_not_hide_why_its_topic_is_held() {
+        let mut window = Window::new(Position(0), BOUNDS);
+        let out = entered(&mut window, &[(1, "a"), (2, "a"), (3, "a")]);
+        let behind = Reason { word: "held", detail: String::new() };
+        for (record, reason) in out.iter().zip([&behind, &TROUBLE, &behind]) {
+            window.put_off(record, reason, Duration::ZERO, 1);
+        }
+        assert_eq!(window.held().map(|held| held.reason.word).collect::<Vec<_>>(), ["unknown_topic"]);
     }
 
     #[test]

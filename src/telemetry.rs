@@ -97,8 +97,10 @@ pub struct Metrics {
     pub sink_oldest_pending: Family<Sink, FloatGauge>,
     /// Records handed to a sink that has not reported on them.
     pub sink_in_flight: Family<Sink, Gauge>,
-    /// Publications that were put off.
+    /// Records that were put off, or repeated in their place, by reason.
     pub sink_retries: Family<SinkReason, Counter>,
+    /// Requests that a sink may have on their way at once; fewer when its service asks for that.
+    pub sink_requests_allowed: Family<Sink, Gauge>,
     /// 1 while a sink is in trouble, else 0.
     pub sink_degraded: Family<Sink, Gauge>,
     /// Records kept because they cannot be delivered, by sink and reason.
@@ -161,6 +163,7 @@ impl Metrics {
             sink_oldest_pending: Family::default(),
             sink_in_flight: Family::default(),
             sink_retries: Family::default(),
+            sink_requests_allowed: Family::default(),
             sink_degraded: Family::default(),
             dead_letters: Family::default(),
             dead_letters_kept: Family::default(),
@@ -226,7 +229,9 @@ impl Metrics {
         let pending = "Age of the oldest unsettled record";
         r.register_with_unit("sink_oldest_pending", pending, Unit::Seconds, self.sink_oldest_pending.clone());
         r.register("sink_in_flight", "Records not yet reported on", self.sink_in_flight.clone());
-        r.register("sink_retries", "Publications put off, by reason", self.sink_retries.clone());
+        r.register("sink_retries", "Records put off or repeated, by reason", self.sink_retries.clone());
+        let allowed = "Requests that a sink may have on their way at once";
+        r.register("sink_requests_allowed", allowed, self.sink_requests_allowed.clone());
         r.register("sink_degraded", "1 while a sink is in trouble", self.sink_degraded.clone());
         r.register("dead_letters", "Records that could not be delivered", self.dead_letters.clone());
         r.register("dead_letters_kept", "Dead letters that are kept now", self.dead_letters_kept.clone());

@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use super::window::{Held, Window};
 use crate::event::{Position, Reason, Timestamp};
 use crate::health::SinkStatus;
-use crate::sink::{self, ACCIDENTS, PASSING, PERHAPS_PUBLISHED};
+use crate::sink::{self, ACCIDENTS, Effort, PASSING, PERHAPS_PUBLISHED};
 use crate::telemetry::{FloatGauge, LogLimit, Metrics, Shown, Sink, SinkReason};
 
 /// How long a sink may give no answer before it counts as degraded: more than a healthy one ever
@@ -31,6 +31,7 @@ pub struct Gauges {
     in_flight: Gauge,
     degraded: Gauge,
     retries: Family<SinkReason, Counter>,
+    requests_allowed: Family<Sink, Gauge>,
     dead_letters: Family<SinkReason, Counter>,
     /// Records published that may have been published before.
     pub possible_duplicates: Counter,
@@ -50,6 +51,7 @@ impl Gauges {
             in_flight: metrics.sink_in_flight.get_or_create(&sink).clone(),
             degraded: metrics.sink_degraded.get_or_create(&sink).clone(),
             retries: metrics.sink_retries.clone(),
+            requests_allowed: metrics.sink_requests_allowed.clone(),
             dead_letters: metrics.dead_letters.clone(),
             possible_duplicates: metrics.possible_duplicates.get_or_create(&sink).clone(),
             status,
@@ -60,7 +62,7 @@ impl Gauges {
 
     /// Counts a record that was put off.
     pub fn put_off(&self, reason: &Reason) {
-        self.retries.get_or_create(&self.labels(reason)).inc();
+        self.retries.get_or_create(&self.labels(reason.word)).inc();
         if PERHAPS_PUBLISHED.contains(&reason.word) {
             self.possible_duplicates.inc();
         }
@@ -68,7 +70,7 @@ impl Gauges {
 
     /// Counts a record that became a dead letter; logs it, unless there are many.
     pub fn dead_letter(&self, id: &ByteString, reason: &Reason) {
-        self.dead_letters.get_or_create(&self.labels(reason)).inc();
+        self.dead_letters.get_or_create(&self.labels(reason.word)).inc();
         let Some(unsaid) = self.log_limit.admit(reason.word) else { return };
         tracing::warn!(
             sink = self.name,
@@ -81,20 +83,21 @@ impl Gauges {
     }
 
     /// Follows the sink into trouble and out of it; each change is one log line. A sink is in
-    /// trouble when a topic is held for more than an accident, when it has settled nothing of what it
-    /// was handed for long (`quiet` is how long), and when it says that it could not publish anything.
+    /// trouble when a topic is held for more than an accident, when it says that it could not publish
+    /// what there is, and when it has settled nothing of what it was handed for long (`quiet` is how
+    /// long).
     pub fn trouble(&mut self, window: &Window, quiet: Duration, sink: &dyn sink::Sink) {
         let held = window.held().filter(|held| is_trouble(held, quiet));
         // Of several the same one every time, so that what is shown stays.
         let held = held.min_by_key(|held| held.topic);
-        let found = match held {
-            Some(Held { topic, reason, .. }) => Some((reason.word, format!("{topic}: {}", reason.detail))),
-            None if quiet >= SILENCE_MAX => {
-                let unknown = || format!("nothing confirmed for {} s", quiet.as_secs());
-                Some(("no_answer", sink.complaint().unwrap_or_else(unknown)))
-            }
-            None => sink.obstacle().map(|obstacle| (obstacle.word, obstacle.detail)),
+        let held = held.map(|held| (held.reason.word, format!("{}: {}", held.topic, held.reason.detail)));
+        let obstacle = || sink.obstacle().map(|obstacle| (obstacle.word, obstacle.detail));
+        let silence = || {
+            let unknown = || format!("nothing confirmed for {} s", quiet.as_secs());
+            let detail = || sink.complaint().unwrap_or_else(unknown);
+            (quiet >= SILENCE_MAX).then(|| ("no_answer", detail()))
         };
+        let found = held.or_else(obstacle).or_else(silence);
         match found {
             Some((word, detail)) => self.degraded(word, &detail),
             None => self.healthy(),
@@ -122,6 +125,17 @@ impl Gauges {
         tracing::info!(sink = self.name, degraded_seconds = since.elapsed().as_secs(), "sink healthy again");
     }
 
+    /// Counts what the sink repeated by itself, and shows how much it may ask of its service.
+    pub fn effort(&self, effort: &Effort) {
+        for (word, records) in &effort.repeated {
+            self.retries.get_or_create(&self.labels(word)).inc_by(*records);
+        }
+        if let Some(requests) = effort.requests_allowed {
+            let sink = Sink { sink: self.name.clone() };
+            self.requests_allowed.get_or_create(&sink).set(i64::try_from(requests).unwrap_or(i64::MAX));
+        }
+    }
+
     /// Reports how far the sink is behind the newest record, in records and in time, and how many
     /// records it has been handed and not reported on.
     pub fn report(&self, window: &Window, head: Position, in_flight: usize) {
@@ -135,8 +149,8 @@ impl Gauges {
         self.status.progress(window.cursor(), lag, age);
     }
 
-    fn labels(&self, reason: &Reason) -> SinkReason {
-        SinkReason { sink: self.name.clone(), reason: reason.word.to_owned() }
+    fn labels(&self, reason: &str) -> SinkReason {
+        SinkReason { sink: self.name.clone(), reason: reason.to_owned() }
     }
 }
 
@@ -182,6 +196,23 @@ mod tests {
         }
         gauges.trouble(&window, quiet, &Unused);
         status.trouble()
+    }
+
+    #[test]
+    fn what_a_sink_repeats_by_itself_is_counted_as_what_was_put_off_is() {
+        let metrics = Metrics::new();
+        let gauges = Gauges::new("lake", &metrics, crate::health::Health::default().add_sink("lake"));
+        gauges.put_off(&Reason { word: "throttled", detail: String::new() });
+        gauges.effort(&Effort { repeated: vec![("throttled", 3), ("failed", 1)], requests_allowed: Some(4) });
+        gauges.effort(&Effort { repeated: vec![("failed", 2)], requests_allowed: None });
+        let text = metrics.render();
+        for line in [
+            r#"fanbridge_sink_retries_total{sink="lake",reason="throttled"} 4"#,
+            r#"fanbridge_sink_retries_total{sink="lake",reason="failed"} 3"#,
+            r#"fanbridge_sink_requests_allowed{sink="lake"} 4"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
     }
 
     #[test]

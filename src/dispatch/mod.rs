@@ -338,6 +338,7 @@ impl Dispatcher {
     fn report(&mut self) {
         self.heart.beat();
         self.note_trouble();
+        self.gauges.effort(&self.sink.effort());
         let in_flight = self.publications.iter().map(|out| out.records.len()).sum();
         self.gauges.report(&self.window, self.spool.head(), in_flight);
     }

@@ -22,6 +22,15 @@ pub const ACCIDENTS: [&str; 3] = ["service_error", "timed_out", "unreachable"];
 /// Reasons after which the record may have arrived all the same.
 pub const PERHAPS_PUBLISHED: [&str; 4] = ["overtook", "producer_fatal", "service_error", "timed_out"];
 
+/// What a sink does by itself, beside what it reports of each record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effort {
+    /// Records that it repeated in their place, by the reason's word.
+    pub repeated: Vec<(&'static str, u64)>,
+    /// How many requests it may have on their way at once, if it goes by what its service bears.
+    pub requests_allowed: Option<usize>,
+}
+
 /// Takes records out of the bridge.
 pub trait Sink: Send + Sync + 'static {
     /// Hands a batch to the sink, in order, before it returns; the publication reports each record's
@@ -39,9 +48,14 @@ pub trait Sink: Send + Sync + 'static {
         None
     }
 
-    /// What keeps it from publishing anything, if it knows that without trying: asked also while
-    /// there is nothing to publish.
+    /// What keeps it from publishing anything, or all that there is, if it knows that without trying:
+    /// asked also while there is nothing to publish.
     fn obstacle(&self) -> Option<Reason> {
         None
+    }
+
+    /// What it has done by itself since it was last asked, for the metrics.
+    fn effort(&self) -> Effort {
+        Effort::default()
     }
 }

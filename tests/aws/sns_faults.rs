@@ -101,6 +101,27 @@ fn one_request_in_twenty_that_fails_is_repeated_and_no_trouble() {
 }
 
 #[test]
+fn a_service_that_throttles_on_and_on_is_told_of_and_counted() {
+    let Some(out) = Out::new("SNS that throttles for long", "throttled") else { return };
+    let bridge = out.home.start();
+    let allowed = || bridge.metric("fanbridge_sink_requests_allowed", &["sink=\"billing\""]);
+    await_until("the pace is shown", DEADLINE, || (allowed() == 16.0).then_some(()));
+    out.proxy.always("PublishBatch", Fault::Refuse(Refusal::THROTTLED));
+    let load = Load::start(out.home.http, Shape { pause: Duration::from_millis(20), ..SHAPE });
+    let trouble = await_degraded(&bridge);
+    assert!(trouble.starts_with("throttled: ") && trouble.contains("quota"), "{trouble}");
+    assert_eq!(allowed(), 1.0);
+    let repeated = bridge.metric("fanbridge_sink_retries_total", &["reason=\"throttled\""]);
+    assert!(repeated > 0.0, "nothing was counted");
+    out.proxy.heal();
+    let (ledger, _) = load.finish();
+    let arrivals = out.drained(&ledger);
+    await_until("the pace is regained", DEADLINE, || (allowed() > 1.0).then_some(()));
+    bridge.stop();
+    ledger.judge(&arrivals).assert_kept(0, WINDOW);
+}
+
+#[test]
 fn a_service_that_only_fails_is_asked_a_few_times_a_second() {
     let Some(out) = Out::new("SNS that fails for long", "spin") else { return };
     let bridge = out.home.start();

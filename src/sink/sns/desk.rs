@@ -4,6 +4,8 @@
 //! What concerns one record is repeated here, in its place. What concerns a request or a topic
 //! goes back to the dispatcher, which keeps the records, holds their topic and tries again.
 
+use std::collections::BTreeMap;
+use std::mem::take;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,11 +13,17 @@ use super::lanes::{Departure, Lanes, Return, Waiting};
 use super::outcome::Fate;
 use super::pace::Pace;
 use crate::event::{Outcome, Reason, Record};
+use crate::sink::Effort;
 use crate::sink::in_flight::{BatchNumber, InFlight, held, retry};
 
 /// How often a record is repeated in its place before its topic is held: with the rests of
 /// [`Pace::rest`] about two seconds.
 const FAILURES_MAX: u32 = 8;
+/// Its word, in its place as well as with its topic.
+const FAILED: &str = "entry_failed";
+const THROTTLED: &str = "throttled";
+/// The word of a record that is repeated because it may be another one's fault.
+const SUSPECT: &str = "refused_in_company";
 /// How long a complaint counts.
 const COMPLAINT_HOLDS: Duration = Duration::from_secs(30);
 
@@ -25,12 +33,16 @@ pub(super) struct Desk {
     pace: Pace,
     in_flight: Arc<InFlight>,
     complaint: Option<(Instant, String)>,
+    /// What the service said when it last asked for fewer requests.
+    throttled: String,
+    /// Records that were repeated in their place since that was last asked, by word.
+    repeated: BTreeMap<&'static str, u64>,
 }
 
 impl Desk {
     /// An empty desk.
     pub fn new(lanes: Lanes, pace: Pace, in_flight: Arc<InFlight>) -> Self {
-        Self { lanes, pace, in_flight, complaint: None }
+        Self { lanes, pace, in_flight, complaint: None, throttled: String::new(), repeated: BTreeMap::new() }
     }
 
     /// Takes a batch that was opened in the ledger.
@@ -100,6 +112,7 @@ impl Desk {
                 Fate::Failed(said) => self.complaint = Some((now, said.clone())),
                 Fate::Throttled(said) => {
                     throttled = true;
+                    self.throttled.clone_from(said);
                     self.complaint = Some((now, said.clone()));
                 }
                 Fate::Unclear(reason) | Fate::Trouble(reason) => {
@@ -139,18 +152,44 @@ impl Desk {
             Fate::Refused(reason) => (Return::Settled, Some(Outcome::Rejected(reason))),
             Fate::Suspect => {
                 waiting.alone = true;
-                (Return::Again(Duration::ZERO), None)
+                (self.again(SUSPECT, Duration::ZERO), None)
             }
-            Fate::Throttled(_) => (Return::Again(Duration::ZERO), None),
+            Fate::Throttled(_) => (self.again(THROTTLED, Duration::ZERO), None),
             Fate::Failed(said) => {
                 waiting.failures += 1;
                 if waiting.failures >= FAILURES_MAX {
-                    return (Return::GivenUp, Some(retry("entry_failed", said)));
+                    return (Return::GivenUp, Some(retry(FAILED, said)));
                 }
-                (Return::Again(self.pace.rest(waiting.failures)), None)
+                let rest = self.pace.rest(waiting.failures);
+                (self.again(FAILED, rest), None)
             }
             Fate::Unclear(reason) | Fate::Trouble(reason) => (Return::GivenUp, Some(Outcome::Retry(reason))),
         }
+    }
+
+    /// Counts a record that is repeated in its place.
+    fn again(&mut self, word: &'static str, rest: Duration) -> Return {
+        *self.repeated.entry(word).or_default() += 1;
+        Return::Again(rest)
+    }
+
+    /// What it has done since this was last asked.
+    pub fn effort(&mut self) -> Effort {
+        Effort {
+            repeated: take(&mut self.repeated).into_iter().collect(),
+            requests_allowed: Some(self.pace.allowed()),
+        }
+    }
+
+    /// That the service keeps asking for fewer requests, if it does.
+    pub fn obstacle(&self, now: Instant) -> Option<Reason> {
+        let detail = || {
+            format!(
+                "SNS takes less than there is to publish: raise its quota for this account and region ({})",
+                self.throttled
+            )
+        };
+        self.pace.is_throttled(now).then(|| Reason { word: THROTTLED, detail: detail() })
     }
 
     /// What the service last complained about, unless that is long ago.

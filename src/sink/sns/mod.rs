@@ -30,7 +30,7 @@ use self::outcome::Fate;
 use self::pace::Pace;
 use self::request::Publisher;
 use super::in_flight::InFlight;
-use super::{Publication, Sink};
+use super::{Effort, Publication, Sink};
 use crate::aws::{Aws, Patience, credentials_problem};
 use crate::config::SnsSinkConfig;
 use crate::event::{Reason, Record};
@@ -107,7 +107,12 @@ impl Sink for SnsSink {
     }
 
     fn obstacle(&self) -> Option<Reason> {
-        self.shared.obstacle().clone()
+        let obstacle = self.shared.obstacle().clone();
+        obstacle.or_else(|| self.shared.desk().obstacle(Instant::now()))
+    }
+
+    fn effort(&self) -> Effort {
+        self.shared.desk().effort()
     }
 }
 

@@ -12,6 +12,13 @@ use std::time::{Duration, Instant};
 const REST_FIRST: Duration = Duration::from_millis(20);
 const REST_MAX: Duration = Duration::from_secs(1);
 
+/// How long the service may go on asking for fewer requests before that is trouble: a burst is over
+/// by then.
+const THROTTLED_MAX: Duration = Duration::from_secs(5);
+/// How long it must not have asked for that for the trouble to be over. Longer than the longest rest
+/// and a request.
+const CALM: Duration = Duration::from_secs(3);
+
 /// The state of one sink's requests.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -25,6 +32,8 @@ pub(super) struct Pace {
     cut: Option<Instant>,
     /// Cuts since the last success.
     cuts: u32,
+    /// When the service first and last asked for fewer requests, without a calm in between.
+    throttled: Option<(Instant, Instant)>,
     jitter: u64,
 }
 
@@ -32,7 +41,7 @@ impl Pace {
     /// At its maximum. The seed makes rests differ between sinks and replicas.
     pub fn new(requests_max: usize, seed: u64) -> Self {
         let max = requests_max.max(1) as f64;
-        Self { max, limit: max, out: 0, pause: None, cut: None, cuts: 0, jitter: seed | 1 }
+        Self { max, limit: max, out: 0, pause: None, cut: None, cuts: 0, throttled: None, jitter: seed | 1 }
     }
 
     /// Whether another request may leave.
@@ -47,7 +56,7 @@ impl Pace {
     }
 
     fn has_room(&self) -> bool {
-        self.out < self.limit as usize
+        self.out < self.allowed()
     }
 
     /// Notes that a request leaves.
@@ -76,8 +85,22 @@ impl Pace {
         self.limit = (self.limit / 2.0).max(1.0);
     }
 
-    /// Lets nothing leave for a rest that grows with each cut.
+    /// How many requests may be on their way.
+    pub fn allowed(&self) -> usize {
+        self.limit as usize
+    }
+
+    /// Whether the service has been asking for fewer requests for long, and still does.
+    pub fn is_throttled(&self, now: Instant) -> bool {
+        let throttled = self.throttled.filter(|(_, last)| now.saturating_duration_since(*last) < CALM);
+        throttled.is_some_and(|(first, _)| now.saturating_duration_since(first) >= THROTTLED_MAX)
+    }
+
+    /// Notes that the service asks for fewer requests: lets nothing leave for a rest that grows with
+    /// each cut.
     pub fn pause(&mut self, now: Instant) {
+        let before = self.throttled.filter(|(_, last)| now.saturating_duration_since(*last) < CALM);
+        self.throttled = Some((before.map_or(now, |(first, _)| first), now));
         let until = now + self.rest(self.cuts);
         self.pause = Some(self.pause.map_or(until, |before| before.max(until)));
     }
@@ -137,6 +160,18 @@ mod tests {
         assert!(!pace.allows(now));
         let again = pace.allows_at(now).expect("the pause ends");
         assert!(again > now && again <= now + REST_FIRST && pace.allows(again));
+    }
+
+    #[test]
+    fn a_service_is_throttling_once_it_has_gone_on_for_long_and_until_it_is_calm() {
+        let (mut pace, start) = (Pace::new(16, 7), Instant::now());
+        let after = |millis| start + Duration::from_millis(millis);
+        (0..=4).for_each(|second| pace.pause(after(second * 1000)));
+        assert!(!pace.is_throttled(after(4999)), "a burst");
+        assert!(pace.is_throttled(after(5000)));
+        assert!(!pace.is_throttled(after(7000)), "calm for 3 s");
+        pace.pause(after(7000));
+        assert!(!pace.is_throttled(after(7001)), "another burst");
     }
 
     #[test]

@@ -281,6 +281,7 @@ fn world(records: u8) -> World {
 fn a_throttled_request_is_a_pause_for_all_and_no_failure_of_its_records() {
     let mut world = world(100);
     assert_eq!(world.out.len(), 4);
+    let records: usize = world.out.iter().map(|departure| departure.records.len()).sum();
     for _ in 0..4 {
         world.step(Step::Return { which: 0, answer: Answer::Throttled });
     }
@@ -294,7 +295,30 @@ fn a_throttled_request_is_a_pause_for_all_and_no_failure_of_its_records() {
     assert!(world.out.iter().flat_map(|departure| &departure.records).all(|waiting| waiting.failures == 0));
     assert_eq!(world.desk.complaint(world.now), Some("slower".into()));
     assert_eq!(world.desk.complaint(world.now + COMPLAINT_HOLDS), None);
+    let effort = Effort { repeated: vec![(THROTTLED, records as u64)], requests_allowed: Some(2) };
+    assert_eq!(world.desk.effort(), effort, "but it is counted");
+    assert_eq!(world.desk.effort().repeated, [], "once");
     world.heal();
+    world.judge();
+}
+
+#[test]
+fn a_service_that_throttles_for_long_is_an_obstacle_until_it_is_calm() {
+    let mut world = world(100);
+    let since = world.now;
+    while world.now - since < Duration::from_secs(5) {
+        assert_eq!(world.desk.obstacle(world.now), None, "{:?}", world.now - since);
+        while !world.out.is_empty() {
+            world.step(Step::Return { which: 0, answer: Answer::Throttled });
+        }
+        world.step(Step::Pass { millis: 250 });
+        world.step(Step::Leave);
+    }
+    let obstacle = world.desk.obstacle(world.now).expect("it throttles");
+    assert!(obstacle.word == "throttled" && obstacle.detail.contains("slower"), "{obstacle:?}");
+    world.heal();
+    world.step(Step::Pass { millis: 3000 });
+    assert_eq!(world.desk.obstacle(world.now), None);
     world.judge();
 }
 
@@ -327,15 +351,19 @@ fn a_record_that_fails_again_and_again_holds_its_topic_in_the_end() {
         }
     }
     assert_eq!(world.window.held().map(|held| held.reason.word).collect::<Vec<_>>(), ["entry_failed"]);
+    let repeated = u64::from(FAILURES_MAX) - 1;
+    assert_eq!(world.desk.effort().repeated, [(FAILED, repeated)], "the last one the dispatcher counts");
 }
 
 #[test]
 fn the_records_of_a_refused_request_travel_alone_until_the_refused_one_is_found() {
     let mut world = world(10);
+    let records = world.out[0].records.len() as u64;
     world.step(Step::Return { which: 0, answer: Answer::Suspect });
     world.step(Step::Leave);
     assert_eq!(world.out.iter().map(|departure| departure.records.len()).collect::<Vec<_>>(), [1, 1, 1, 1]);
     world.step(Step::Return { which: 0, answer: Answer::Suspect });
+    assert_eq!(world.desk.effort().repeated, [(SUSPECT, records)]);
     world.heal();
     world.judge();
     let rejected = world.settled.values().filter(|outcome| matches!(outcome, Outcome::Rejected(_))).count();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use fanbridge::event::{EventTime, Outcome, Record, Timestamp};
 use fanbridge::sink::Sink;
@@ -109,6 +110,20 @@ pub async fn a_refused_record_is_rejected_and_its_neighbours_are_accepted(
         }
     }
     assert_eq!(last_first, (0..9).collect::<Vec<_>>());
+}
+
+pub async fn what_is_settled_is_counted_and_known_while_nobody_waits_for_it(
+    sink: &dyn Sink,
+    topic: Topic<'_>,
+) {
+    const BATCH: usize = 20;
+    let publication = sink.publish((0..BATCH as u64).map(|n| record(topic, n, Some("key"))).collect());
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while publication.settled() < BATCH {
+        assert!(Instant::now() < deadline, "{} of {BATCH} are settled", publication.settled());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(publication.known(), vec![Some(Outcome::Accepted); BATCH]);
 }
 
 pub async fn an_empty_batch_has_no_outcomes(sink: &dyn Sink) {

@@ -47,6 +47,7 @@ async fn the_file_sink_keeps_the_contract() {
     )
     .await;
     contract::a_dropped_claim_withdraws_nothing(&sink, &files, "dropped").await;
+    contract::what_is_settled_is_counted_and_known_while_nobody_waits_for_it(&sink, "counted").await;
 }
 
 #[tokio::test]

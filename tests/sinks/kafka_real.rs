@@ -108,6 +108,7 @@ async fn the_kafka_sink_keeps_the_contract_on_a_real_broker() {
     contract::a_record_without_a_key_stays_without(&sink, &reader, &topic).await;
     let topic = cluster.create("dropped", &[]).await;
     contract::a_dropped_claim_withdraws_nothing(&sink, &reader, &topic).await;
+    contract::what_is_settled_is_counted_and_known_while_nobody_waits_for_it(&sink, &topic).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -96,6 +96,8 @@ async fn the_sns_sink_keeps_the_contract() {
     )
     .await;
     contract::a_dropped_claim_withdraws_nothing(&sink, &asked, &topics.topic("dropped")).await;
+    let topic = topics.topic("counted");
+    contract::what_is_settled_is_counted_and_known_while_nobody_waits_for_it(&sink, &topic).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

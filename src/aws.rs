@@ -1,19 +1,22 @@
 //! How AWS is reached: one set-up for the clients of all services.
 //!
 //! Credentials come from the SDK's default chain: environment, shared profile, web identity,
-//! container and instance roles; it refreshes them by itself. A client is made without asking for
-//! any, so a bridge starts without them and says what is missing.
+//! container and instance roles; it refreshes them by itself. All clients have one chain and one cache of
+//! what it brings, so that ten queues are one role to ask for. A client is made without asking for any, so
+//! a bridge starts without them and says what is missing.
 
 pub mod arn;
 pub mod refusal;
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+use aws_config::{AppName, BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_credential_types::provider::ProvideCredentials;
+use tokio::sync::OnceCell;
 
 use crate::config::AwsConfig;
 
@@ -34,34 +37,56 @@ pub struct Patience {
     pub attempts: u32,
 }
 
-/// What clients are made of.
+/// What clients are made of. Clones share their credentials.
 #[derive(Clone, Debug)]
 pub struct Aws {
     config: AwsConfig,
+    shared: Arc<OnceCell<SdkConfig>>,
 }
 
 impl Aws {
     /// The set-up as configured.
     pub fn new(config: AwsConfig) -> Self {
-        Self { config }
+        Self { config, shared: Arc::default() }
     }
 
     /// The settings of a client for this region; without one that of `aws.region`, else what
     /// environment and profile say.
-    pub async fn client(&self, region: Option<&str>, patience: Patience) -> SdkConfig {
+    pub async fn settings(&self, region: Option<&str>, patience: Patience) -> SdkConfig {
         let region = region.or(self.config.region.as_deref()).map(|name| Region::new(name.to_owned()));
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .operation_attempt_timeout(patience.attempt)
             .build();
+        let shared = self.shared.get_or_init(|| self.load(region.clone())).await;
+        let mut settings = shared
+            .to_builder()
+            .timeout_config(timeouts)
+            .retry_config(RetryConfig::standard().with_max_attempts(patience.attempts.max(1)));
+        if region.is_some() {
+            settings.set_region(region);
+        }
+        settings.build()
+    }
+
+    /// What all clients have in common. The credentials' chain needs a region where it asks a service;
+    /// without one of its own it gets that of the first client.
+    async fn load(&self, first: Option<Region>) -> SdkConfig {
+        // Large, and kept by every future that starts a source or a sink otherwise.
+        let own = Box::pin(self.loader().load()).await;
+        match first {
+            Some(region) if own.region().is_none() => Box::pin(self.loader().region(region).load()).await,
+            _ => own,
+        }
+    }
+
+    fn loader(&self) -> ConfigLoader {
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .app_name(app_name())
-            .timeout_config(timeouts)
-            .retry_config(RetryConfig::standard().with_max_attempts(patience.attempts.max(1)))
             .use_fips(self.config.fips)
             .use_dual_stack(self.config.dual_stack);
-        if let Some(region) = region {
-            loader = loader.region(region);
+        if let Some(region) = &self.config.region {
+            loader = loader.region(Region::new(region.clone()));
         }
         if let Some(profile) = &self.config.profile {
             loader = loader.profile_name(profile);
@@ -69,8 +94,7 @@ impl Aws {
         if let Some(endpoint) = &self.config.endpoint {
             loader = loader.endpoint_url(endpoint);
         }
-        // Large, and kept by every future that starts a source or a sink otherwise.
-        Box::pin(loader.load()).await
+        loader
     }
 }
 
@@ -81,10 +105,10 @@ fn app_name() -> AppName {
 }
 
 /// Why no request can be signed now, with what to do, or nothing if there are credentials.
-pub async fn credentials_problem(client: &SdkConfig) -> Option<String> {
+pub async fn credentials_problem(settings: &SdkConfig) -> Option<String> {
     let advice = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile in `aws.profile`, \
                   or give the machine a role";
-    let Some(provider) = client.credentials_provider() else {
+    let Some(provider) = settings.credentials_provider() else {
         return Some(format!("no AWS credentials: {advice}"));
     };
     match tokio::time::timeout(CREDENTIALS_TIMEOUT, provider.provide_credentials()).await {

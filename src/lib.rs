@@ -46,3 +46,4 @@ pub mod cli;
 pub mod config;
 pub mod health;
 pub mod telemetry;
+pub mod trust;

@@ -14,7 +14,6 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use secrecy::{ExposeSecret, SecretString};
@@ -23,6 +22,7 @@ use tokio::net::TcpStream;
 
 use super::{Exit, Failure};
 use crate::config::{AdminConfig, HttpConfig};
+use crate::trust;
 
 /// How long the bridge may take to accept a connection or to answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -218,10 +218,7 @@ fn trusting(file: &Path) -> Result<rustls::ClientConfig, Failure> {
         let certificate = certificate.map_err(|error| unusable(&error))?;
         roots.add(certificate).map_err(|error| unusable(&error))?;
     }
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let versions =
-        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    Ok(versions.map_err(|error| unusable(&error))?.with_root_certificates(roots).with_no_client_auth())
+    trust::client(roots).map_err(|error| unusable(&error))
 }
 
 /// Runs a verb's network work to its end.

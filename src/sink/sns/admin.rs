@@ -41,11 +41,11 @@ impl SnsAdmin {
     /// # Errors
     /// When there are no credentials to ask with.
     pub async fn new(config: &SnsSinkConfig, aws: &Aws) -> Result<Self, SnsAdminError> {
-        let set_up = aws.client(Some(&config.region), PATIENCE).await;
-        if let Some(problem) = credentials_problem(&set_up).await {
+        let settings = aws.settings(Some(&config.region), PATIENCE).await;
+        if let Some(problem) = credentials_problem(&settings).await {
             return Err(SnsAdminError(problem));
         }
-        Ok(Self { client: Client::new(&set_up) })
+        Ok(Self { client: Client::new(&settings) })
     }
 
     /// Whether this topic exists. Needs `sns:GetTopicAttributes`.

@@ -65,7 +65,7 @@ impl SnsSink {
     /// Starts the sink of this name; asks for credentials in the background, and connects when there
     /// is something to publish.
     pub async fn new(name: &str, config: &SnsSinkConfig, aws: &Aws) -> Self {
-        let set_up = aws.client(Some(&config.region), PATIENCE).await;
+        let settings = aws.settings(Some(&config.region), PATIENCE).await;
         let in_flight = Arc::new(InFlight::default());
         let lanes = Lanes::new(config.message_bytes_max.max(BATCH_BYTES_MAX));
         let pace = Pace::new(config.requests_max, RandomState::new().build_hasher().finish());
@@ -75,10 +75,10 @@ impl SnsSink {
             handed_over: Notify::new(),
             obstacle: Mutex::default(),
         });
-        let credentials = tokio::spawn(await_credentials(Arc::clone(&shared), set_up.clone()));
+        let credentials = tokio::spawn(await_credentials(Arc::clone(&shared), settings.clone()));
         let publisher = Publisher {
-            client: aws_sdk_sns::Client::new(&set_up),
-            set_up,
+            client: aws_sdk_sns::Client::new(&settings),
+            settings,
             sink: name.to_owned(),
             message_bytes_max: config.message_bytes_max,
         };
@@ -136,9 +136,9 @@ impl Shared {
 }
 
 /// Says what is wrong while no request could be signed. Once one can, the requests tell.
-async fn await_credentials(shared: Arc<Shared>, set_up: SdkConfig) {
+async fn await_credentials(shared: Arc<Shared>, settings: SdkConfig) {
     loop {
-        let problem = credentials_problem(&set_up).await;
+        let problem = credentials_problem(&settings).await;
         let found = problem.is_none();
         *shared.obstacle() = problem.map(|detail| Reason { word: "credentials", detail });
         if found {

@@ -17,7 +17,7 @@ use crate::event::{Event, Reason};
 /// What publishes.
 pub(super) struct Publisher {
     pub client: Client,
-    pub set_up: SdkConfig,
+    pub settings: SdkConfig,
     pub sink: String,
     pub message_bytes_max: usize,
 }
@@ -69,7 +69,7 @@ impl Publisher {
             }
             // Nothing has left: no credentials, an endpoint that does not exist.
             _ => {
-                let problem = credentials_problem(&self.set_up).await;
+                let problem = credentials_problem(&self.settings).await;
                 let problem = problem
                     .unwrap_or_else(|| format!("no request could be made: {}", DisplayErrorContext(error)));
                 Fate::Trouble(Reason { word: "credentials", detail: problem })

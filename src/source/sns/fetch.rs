@@ -18,13 +18,12 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::header::{HOST, USER_AGENT};
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -34,6 +33,7 @@ use super::kept::Chain;
 use super::origin::CertificateUrl;
 use crate::config::CertificateDouble;
 use crate::event::Timestamp;
+use crate::trust;
 
 /// From the first look-up to the last byte of the last file.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -120,25 +120,21 @@ pub(super) struct Fetcher {
 impl Fetcher {
     /// Trusts the system's roots, or a double's authority and nothing else.
     pub(super) fn new(double: Option<&CertificateDouble>) -> Result<Self, TrustError> {
-        let mut roots = RootCertStore::empty();
-        match double {
+        let roots = match double {
             Some(double) => {
                 let problem = || TrustError::Authority { file: double.authority.display().to_string() };
+                let mut roots = RootCertStore::empty();
                 let authority = CertificateDer::from_pem_file(&double.authority).map_err(|_| problem())?;
                 roots.add(authority).map_err(|_| problem())?;
+                roots
             }
-            None => {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-        }
+            None => trust::system_authorities(),
+        };
         if roots.is_empty() {
             return Err(TrustError::NoRoots);
         }
         let roots = Arc::new(roots);
-        let mut tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(Arc::clone(&roots))
-            .with_no_client_auth();
+        let mut tls = trust::client(Arc::clone(&roots))?;
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
             roots,
@@ -259,16 +255,12 @@ where
         if response.status() != StatusCode::OK {
             return Err(CertificateError::Unavailable("certificate_status"));
         }
-        let mut file = Vec::new();
-        let mut body = response.into_body();
-        while let Some(frame) = body.frame().await {
-            let piece = frame.map_err(broken)?.into_data().unwrap_or_default();
-            if file.len() + piece.len() > FILE_BYTES_MAX {
-                return Err(CertificateError::Unavailable("certificate_size"));
-            }
-            file.extend_from_slice(&piece);
-        }
-        Ok(file)
+        let file = Limited::new(response.into_body(), FILE_BYTES_MAX).collect().await;
+        let file = file.map_err(|error| match error.is::<LengthLimitError>() {
+            true => CertificateError::Unavailable("certificate_size"),
+            false => CertificateError::Unavailable("certificate_connection"),
+        })?;
+        Ok(Vec::from(file.to_bytes()))
     };
     let (mut exchange, mut connection) = (pin!(exchange), pin!(connection));
     tokio::select! {

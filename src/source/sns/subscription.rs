@@ -24,7 +24,7 @@ impl Subscriptions {
         let mut regions = HashMap::new();
         for topic in topics {
             if !regions.contains_key(topic.region()) {
-                let client = Client::new(&aws.client(Some(topic.region()), CONFIRM).await);
+                let client = Client::new(&aws.settings(Some(topic.region()), CONFIRM).await);
                 regions.insert(topic.region().to_owned(), client);
             }
         }

@@ -77,7 +77,7 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) async fn new(config: &SqsConfig, aws: &Aws) -> Self {
-        let settings = aws.client(config.region.as_deref(), RECEIVE).await;
+        let settings = aws.settings(config.region.as_deref(), RECEIVE).await;
         let timeouts =
             settings.timeout_config().map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
         let timeouts = timeouts.operation_attempt_timeout(SETTLE_ATTEMPT).build();

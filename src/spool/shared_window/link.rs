@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ErrorKind, RedisError, ServerErrorKind, Value};
-use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -23,6 +22,7 @@ use super::Skip;
 use super::keys::{Keys, Round};
 use super::server::Server;
 use crate::telemetry::Shown;
+use crate::trust;
 
 /// How long a first round may take: no event waits for it.
 const PROBE_MAX: Duration = Duration::from_millis(500);
@@ -179,25 +179,16 @@ impl Dialler {
         Ok(Link { connection, driver: AbortOnDropHandle::new(tokio::spawn(driver)) })
     }
 
-    /// Trusts the system's authorities, read once. The cryptography is passed in explicitly, as for
-    /// the listeners: nothing depends on what another part of the process installed.
+    /// Trusts the system's authorities, read once.
     async fn connector(&mut self) -> Result<TlsConnector, Trouble> {
         if let Some(connector) = &self.tls {
             return Ok(connector.clone());
         }
-        let loaded = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await;
-        let mut roots = rustls::RootCertStore::empty();
-        // A system's store often holds some certificate that cannot be used; the others can.
-        roots.add_parsable_certificates(loaded.map(|loaded| loaded.certs).unwrap_or_default());
-        if roots.is_empty() {
-            return Err(Trouble::Tls("this system has no certificates of authorities".into()));
-        }
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| Trouble::Tls(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let read = tokio::task::spawn_blocking(trust::system_authorities).await;
+        let authorities = read.ok().filter(|authorities| !authorities.is_empty());
+        let none = || Trouble::Tls("this system has no certificates of authorities".into());
+        let config = trust::client(authorities.ok_or_else(none)?);
+        let config = config.map_err(|error| Trouble::Tls(error.to_string()))?;
         Ok(self.tls.insert(TlsConnector::from(Arc::new(config))).clone())
     }
 }

@@ -67,7 +67,12 @@ part build cargo test --locked --no-run || exit 1
 wants lint && part lint make lint
 wants unit && part unit cargo test --locked --lib --bins
 for name in tidy config front sns spool state replicas sinks aws faults; do
-    wants "$name" && part "$name" cargo test --locked --test "$name" -- --nocapture
+    # Most of these two wait: for a time-out, an outage, a visibility.
+    case $name in
+        aws | faults) threads=(--test-threads $(($(nproc) + 3))) ;;
+        *) threads=() ;;
+    esac
+    wants "$name" && part "$name" cargo test --locked --test "$name" -- --nocapture "${threads[@]}"
 done
 
 printf '\n%s\n' "what ran, and how long it took ($(nproc) cores):"

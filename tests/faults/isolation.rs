@@ -49,10 +49,10 @@ fn a_kafka_and_an_sns_sink_that_stall_for_a_minute_delay_neither_answers_nor_the
     await_delivered(&bridge, &rounds);
     let mut stalls = 0;
     for last in [false, false, true] {
-        rounds.run(count / 2, false, length);
+        rounds.run(count / 2, false, length / 2);
         stall(&mut rounds, count, length, &gates, &bridge);
         stalls += 1;
-        rounds.run(count / 2, false, length);
+        rounds.run(count / 2, false, length / 2);
         await_delivered(&bridge, &rounds);
         let compared = [rounds.answers(), rounds.arrivals(&took(&broker))];
         let [answers, arrivals] = compared;

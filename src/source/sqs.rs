@@ -17,6 +17,7 @@ mod deletions;
 mod message;
 mod queue;
 mod scale;
+mod stored;
 mod tally;
 mod together;
 mod trouble;
@@ -36,6 +37,7 @@ use self::deletions::Deletions;
 use self::message::Message;
 use self::queue::{Action, Queue};
 use self::scale::{Next, Scale};
+use self::stored::Stored;
 use self::tally::SqsTally;
 use self::trouble::Trouble;
 use self::work::Batch;
@@ -73,6 +75,7 @@ struct Source {
     condition: Condition,
     tally: SqsTally,
     scale: Scale,
+    stored: Stored,
     paused: AtomicBool,
 }
 
@@ -91,7 +94,7 @@ impl SqsSource {
         let degraded = metrics.sqs.degraded.get_or_create_owned(&labels);
         let source = Source {
             queue: Queue::new(&config, aws).await,
-            condition: Condition::new(source.name(), status, degraded),
+            condition: Condition::new(source.name(), status, degraded, config.visibility_timeout),
             tally: SqsTally::new(source.name(), metrics),
             intake,
             intake_source: source,
@@ -99,6 +102,7 @@ impl SqsSource {
             visibility: config.visibility_timeout,
             on_malformed: config.on_malformed,
             scale: Scale::new(config.receivers_max),
+            stored: Stored::default(),
             paused: AtomicBool::new(false),
         };
         Self { source: Arc::new(source), receivers_max: config.receivers_max }

@@ -51,6 +51,21 @@ fn the_order_of_each_group_of_a_fifo_queue_is_kept() {
 }
 
 #[test]
+fn a_useless_message_of_a_group_goes_the_way_of_the_redrive_policy_by_itself() {
+    let Some(aws) = Aws::connect("a FIFO queue's own redrive") else { return };
+    let dead = aws.queue("dead.fifo", &[]);
+    let queue = aws.queue("redriven.fifo", &[("RedrivePolicy", &dead.redrive_after(2))]);
+    let inlet = Inlet::new(aws.endpoint(), &queue.url, "visibility_timeout: 2s, on_malformed: redrive", "");
+    queue.send(&[Message::new("null").in_group("default:0", "useless")]);
+    let load = fill(&queue, 20);
+    let bridge = inlet.start();
+    let moved = dead.take(1, DEADLINE);
+    assert_eq!(moved[0].body(), Some("null"));
+    await_in_order(&inlet, bridge, &load, &queue);
+    assert_eq!(dead.depth().total(), 0, "what stood behind it has stayed");
+}
+
+#[test]
 fn a_message_that_finds_no_room_is_not_overtaken_by_those_behind_it_in_its_group() {
     let Some(aws) = Aws::connect("a FIFO queue and a full disk") else { return };
     if !inject::can_trace("a disk that is full now and then") {

@@ -112,6 +112,7 @@ impl Sink for SnsSink {
     }
 
     fn effort(&self) -> Effort {
+        assert!(!self.driver.is_finished(), "the task that publishes has ended");
         self.shared.desk().effort()
     }
 }

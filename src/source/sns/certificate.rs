@@ -44,6 +44,16 @@ pub(super) enum Flaw {
     Fatal(&'static str),
 }
 
+/// The word of a certificate whose time is over, which no other start of the process changes.
+const EXPIRED: &str = "certificate_expired";
+
+impl Flaw {
+    /// Whether its time is over.
+    pub(super) fn is_expiry(&self) -> bool {
+        *self == Self::Fatal(EXPIRED)
+    }
+}
+
 /// Where Amazon's authority publishes the certificate of one of its issuers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct IssuerUrl {
@@ -146,7 +156,7 @@ fn validity(certificate: &X509Certificate<'_>) -> Range<i64> {
 fn seconds_within(valid: &Range<i64>, now: Timestamp) -> Result<u64, Flaw> {
     let seconds = now.unix_seconds();
     if seconds >= valid.end {
-        return Err(Flaw::Fatal("certificate_expired"));
+        return Err(Flaw::Fatal(EXPIRED));
     }
     let begun = u64::try_from(seconds).ok().filter(|_| seconds >= valid.start);
     begun.ok_or(Flaw::Fatal("certificate_not_yet_valid"))

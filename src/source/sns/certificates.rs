@@ -70,7 +70,10 @@ impl Certificates {
                         ?flaw,
                         "a kept signing certificate is given up"
                     );
-                    kept.remove(&url);
+                    // Other flaws may be the clock's, or the roots', and gone at the next start.
+                    if flaw.is_expiry() {
+                        kept.remove(&url);
+                    }
                 }
             }
         }

@@ -10,9 +10,9 @@ use super::trouble::Trouble;
 use crate::health::{SourceStatus, SourceTrouble};
 use crate::telemetry::LogLimit;
 
-/// How long the trouble of an action is kept without another failure, once the queue is read again:
-/// heartbeats are so rare that the next one may be weeks away.
-const LAPSES_AFTER: Duration = Duration::from_secs(300);
+/// How long the trouble of an action is kept at least without another failure, once the queue is read
+/// again: heartbeats are so rare that the next one may be weeks away.
+const LAPSES_AFTER_MIN: Duration = Duration::from_secs(300);
 
 /// How a queue is doing.
 #[derive(Debug)]
@@ -20,6 +20,7 @@ pub(super) struct Condition {
     source: String,
     status: Arc<SourceStatus>,
     degraded: Gauge,
+    lapses_after: Duration,
     actions: Mutex<[State; Action::ALL.len()]>,
     log_limit: LogLimit,
 }
@@ -40,43 +41,65 @@ enum State {
 struct Ongoing {
     trouble: Trouble,
     last: Instant,
-    /// Whether a line tells of it, so that another has to tell of its end.
+    /// Whether a line tells of this very trouble.
     told: bool,
+    /// Whether a line tells of any since it was fine, so that another has to tell of the end.
+    owes_end: bool,
 }
 
 impl Condition {
-    /// Nothing is known yet; `degraded` is 1 while there is trouble.
-    pub(super) fn new(source: &str, status: Arc<SourceStatus>, degraded: Gauge) -> Self {
+    /// Nothing is known yet; `degraded` is 1 while there is trouble. What failed comes back after the
+    /// visibility time-out, and so may its trouble.
+    pub(super) fn new(
+        source: &str,
+        status: Arc<SourceStatus>,
+        degraded: Gauge,
+        visibility: Duration,
+    ) -> Self {
+        let lapses_after = LAPSES_AFTER_MIN.max(visibility * 2);
         let (actions, log_limit) = (Mutex::default(), LogLimit::default());
-        Self { source: source.into(), status, degraded, actions, log_limit }
+        Self { source: source.into(), status, degraded, lapses_after, actions, log_limit }
     }
 
     /// A call was answered.
     pub(super) fn fine(&self, action: Action) {
         let mut actions = self.actions.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::replace(&mut actions[action as usize], State::Fine);
+        self.tell_end(action, &before);
         if action == Action::Receive {
             self.status.reach();
-            lapse(&mut *actions, Instant::now());
+            self.lapse(&mut *actions, Instant::now());
         }
-        if let State::Trouble(Ongoing { trouble, told: true, .. }) = before {
+        self.show(&*actions);
+    }
+
+    /// Forgets trouble that nothing has repeated for long.
+    fn lapse(&self, actions: &mut [State], now: Instant) {
+        for (action, state) in Action::ALL.into_iter().zip(actions) {
+            if matches!(state, State::Trouble(known) if now.duration_since(known.last) >= self.lapses_after) {
+                self.tell_end(action, &std::mem::take(state));
+            }
+        }
+    }
+
+    fn tell_end(&self, action: Action, before: &State) {
+        if let State::Trouble(Ongoing { trouble, owes_end: true, .. }) = before {
             let (source, reason) = (&self.source, trouble.reason);
             tracing::info!(source, action = action.name(), reason, "the queue's trouble is over");
         }
-        self.show(&*actions);
     }
 
     /// A call failed.
     pub(super) fn trouble(&self, action: Action, trouble: &Trouble) {
         let mut actions = self.actions.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut actions[action as usize];
-        let told_before = match state {
+        let owed_end = match state {
             // Now and then a call fails in any network.
             State::Fine if trouble.passing => return *state = State::Doubtful,
-            State::Trouble(known) if known.trouble.reason == trouble.reason => {
+            State::Trouble(known) if known.told && known.trouble.reason == trouble.reason => {
                 return known.last = Instant::now();
             }
-            State::Trouble(known) => known.told,
+            State::Trouble(known) => known.owes_end,
             _ => false,
         };
         // What changes its face all the time, or comes and goes, is told of once a minute.
@@ -85,8 +108,8 @@ impl Condition {
             let (source, action, reason) = (&self.source, action.name(), trouble.reason);
             tracing::warn!(source, action, reason, unsaid, "the queue is in trouble: {}", trouble.advice);
         }
-        let told = told_before || unsaid.is_some();
-        *state = State::Trouble(Ongoing { trouble: trouble.clone(), last: Instant::now(), told });
+        let (told, last) = (unsaid.is_some(), Instant::now());
+        *state = State::Trouble(Ongoing { trouble: trouble.clone(), last, told, owes_end: owed_end || told });
         self.show(&*actions);
     }
 
@@ -111,15 +134,6 @@ impl Condition {
     }
 }
 
-/// Forgets trouble that nothing has repeated for long.
-fn lapse(actions: &mut [State], now: Instant) {
-    for state in actions {
-        if matches!(state, State::Trouble(ongoing) if now.duration_since(ongoing.last) >= LAPSES_AFTER) {
-            *state = State::Unknown;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,7 +141,8 @@ mod tests {
 
     fn condition() -> (Condition, Arc<SourceStatus>, Gauge) {
         let (status, degraded) = (Health::default().add_source("queue"), Gauge::default());
-        (Condition::new("queue", Arc::clone(&status), degraded.clone()), status, degraded)
+        let visibility = Duration::from_secs(600);
+        (Condition::new("queue", Arc::clone(&status), degraded.clone(), visibility), status, degraded)
     }
 
     fn passing() -> Trouble {
@@ -169,13 +184,30 @@ mod tests {
 
     #[test]
     fn trouble_of_a_call_that_is_rarely_made_lapses_once_the_queue_is_read_again() {
-        let mut actions: [State; Action::ALL.len()] = Default::default();
+        let (condition, ..) = condition();
+        condition.trouble(Action::Extend, &denied());
+        let mut actions = condition.actions.lock().expect("not poisoned").clone();
         let start = Instant::now();
-        actions[Action::Extend as usize] =
-            State::Trouble(Ongoing { trouble: denied(), last: start, told: true });
-        lapse(&mut actions, start + LAPSES_AFTER / 2);
-        assert!(matches!(actions[Action::Extend as usize], State::Trouble(_)));
-        lapse(&mut actions, start + LAPSES_AFTER);
+        condition.lapse(&mut actions, start + Duration::from_secs(1100));
+        assert!(matches!(actions[Action::Extend as usize], State::Trouble(_)), "it may come back until then");
+        condition.lapse(&mut actions, start + Duration::from_secs(1201));
         assert!(matches!(actions[Action::Extend as usize], State::Unknown));
+    }
+
+    #[test]
+    fn trouble_that_is_back_before_the_log_takes_another_line_is_told_when_it_does() {
+        let (condition, ..) = condition();
+        let told = |condition: &Condition| match &condition.actions.lock().expect("not poisoned")[0] {
+            State::Trouble(known) => (known.told, known.owes_end),
+            _ => (false, false),
+        };
+        condition.trouble(Action::Receive, &denied());
+        assert_eq!(told(&condition), (true, true));
+        condition.fine(Action::Receive);
+        condition.trouble(Action::Receive, &denied());
+        assert_eq!(told(&condition), (false, false), "within a minute");
+        let condition = Condition { log_limit: LogLimit::default(), ..condition };
+        condition.trouble(Action::Receive, &denied());
+        assert_eq!(told(&condition), (true, true), "after it");
     }
 }

@@ -107,8 +107,6 @@ impl Batch {
             {
                 self.source.tally.left(&quarantined.reason);
                 done[at].store(true, Ordering::Relaxed);
-                // The queue hands out nothing of its group meanwhile, but what it has may not overtake.
-                held.extend(group);
                 continue;
             }
             bytes += body_bytes(&verdict);
@@ -124,7 +122,7 @@ impl Batch {
     /// Stores a lane in order up to the first that cannot be. Says which are durable, and which group
     /// must wait.
     async fn store(&self, lane: Lane, done: &[AtomicBool]) -> (Vec<usize>, Option<String>) {
-        let Source { intake, intake_source, tally, .. } = &*self.source;
+        let Source { intake, intake_source, tally, stored, .. } = &*self.source;
         let mut durable = Vec::with_capacity(lane.decided.len());
         let mut failed = false;
         for Decided { at, verdict } in lane.decided {
@@ -133,7 +131,11 @@ impl Batch {
             } else {
                 match intake.keep(intake_source, verdict, self.arrived).await {
                     Ok(_) => {
-                        tally.durable(self.messages[at].sent);
+                        let message = &self.messages[at];
+                        tally.durable(message.sent);
+                        if message.receives >= RECEIVED_TOO_OFTEN / 2 {
+                            stored.add(&message.id);
+                        }
                         durable.push(at);
                     }
                     Err(unavailable) => {
@@ -152,14 +154,15 @@ impl Batch {
 }
 
 impl Source {
-    /// What becomes of a message. One that brings us down is kept for whoever mends that; one that was
-    /// received too often is not even looked at, because a look may be what keeps it from being settled.
+    /// What becomes of a message. One that brings us down is kept for whoever mends that. One that was
+    /// received too often is not even looked at, because a look may be what keeps it from being settled;
+    /// unless it has been stored, and it is only the deletes that fail.
     async fn verdict(&self, message: &Message, arrived: Timestamp) -> Verdict {
         let Self { intake, intake_source, limits, .. } = self;
         let definition = &intake_source.definition;
         let view = &intake_source.view;
-        if message.receives >= RECEIVED_TOO_OFTEN {
-            let detail = format!("received {} times and never settled", message.receives);
+        if message.receives >= RECEIVED_TOO_OFTEN && !self.stored.has(&message.id) {
+            let detail = format!("received {} times; it may have been stored before", message.receives);
             return view.quarantine(message.as_it_is(arrived), "received_often", detail);
         }
         let verified = intake.work(message.heaviness(), || {

@@ -1,0 +1,49 @@
+//! Which messages were stored and come back all the same, because they cannot be deleted.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, PoisonError};
+
+/// The most that are remembered; beyond it the memory begins anew.
+const STORED_MAX: usize = 1 << 16;
+
+/// The messages of one queue that this process has stored, by a hash of their ids: a memory of at most
+/// a megabyte or two, and used for those alone that come back again and again.
+#[derive(Debug, Default)]
+pub(super) struct Stored {
+    hasher: RandomState,
+    hashes: Mutex<HashSet<u64>>,
+}
+
+impl Stored {
+    /// Remembers a message.
+    pub(super) fn add(&self, id: &str) {
+        let mut hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
+        if hashes.len() >= STORED_MAX {
+            hashes.clear();
+        }
+        hashes.insert(self.hasher.hash_one(id));
+    }
+
+    /// Whether it is remembered.
+    pub(super) fn has(&self, id: &str) -> bool {
+        let hash = self.hasher.hash_one(id);
+        self.hashes.lock().unwrap_or_else(PoisonError::into_inner).contains(&hash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_stored_is_remembered_within_bounds() {
+        let stored = Stored::default();
+        assert!(!stored.has("a"));
+        stored.add("a");
+        assert!(stored.has("a") && !stored.has("b"));
+        (0..STORED_MAX).for_each(|number| stored.add(&number.to_string()));
+        assert!(stored.hashes.lock().expect("not poisoned").len() <= STORED_MAX);
+        assert!(stored.has("65535"), "the newest");
+    }
+}

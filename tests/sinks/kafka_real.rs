@@ -19,27 +19,19 @@ use tokio::sync::RwLock;
 use crate::contract;
 use crate::kafka_setup::{Consuming, sink};
 use crate::seen::{Reader, Seen, assert_put_off, large_record, publish_until_settled, record};
+use crate::support::servers;
 
 /// Shared by tests that need the broker as it is, exclusive for those that disturb it.
 static BROKER: RwLock<()> = RwLock::const_new(());
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/kafka.sh");
 
-/// The broker's address; says so if there is none.
-fn brokers(test: &str) -> Option<String> {
-    let brokers = std::env::var("KAFKA_BROKERS").ok().filter(|brokers| !brokers.is_empty());
-    if brokers.is_none() {
-        println!("skipped, KAFKA_BROKERS is not set: {test}");
-    }
-    brokers
-}
-
 /// The broker's address if the script can stop it; says so if not.
 fn controlled_brokers(test: &str) -> Option<String> {
-    let brokers = brokers(test)?;
+    let brokers = servers::kafka(test)?;
     let address = Command::new(SCRIPT).arg("address").output().unwrap().stdout;
     let controlled = String::from_utf8_lossy(&address).trim() == brokers;
     if !controlled {
-        println!("skipped, {brokers} is not the broker of tests/servers/kafka.sh: {test}");
+        servers::tell_skipped(test, &format!("{brokers} is not the broker of tests/servers/kafka.sh"));
     }
     controlled.then_some(brokers)
 }
@@ -96,7 +88,7 @@ async fn assert_unreported(claim: &mut Publication, wait: Duration) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_kafka_sink_keeps_the_contract_on_a_real_broker() {
-    let Some(brokers) = brokers("the contract on a real broker") else { return };
+    let Some(brokers) = servers::kafka("the contract on a real broker") else { return };
     let _calm = BROKER.read().await;
     let cluster = Cluster::new(&brokers, "contract");
     let (sink, reader) = (sink(&brokers, &[]), Consuming { brokers });
@@ -113,7 +105,7 @@ async fn the_kafka_sink_keeps_the_contract_on_a_real_broker() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_too_large_for_its_topic_is_rejected_and_its_neighbours_are_accepted() {
-    let Some(brokers) = brokers("a record too large for its topic") else { return };
+    let Some(brokers) = servers::kafka("a record too large for its topic") else { return };
     let _calm = BROKER.read().await;
     let cluster = Cluster::new(&brokers, "too-large");
     let (sink, reader) = (sink(&brokers, &[]), Consuming { brokers });
@@ -131,7 +123,7 @@ async fn a_record_too_large_for_its_topic_is_rejected_and_its_neighbours_are_acc
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_too_large_for_its_topic_loses_no_record_and_no_order() {
-    let Some(brokers) = brokers("a batch too large for its topic") else { return };
+    let Some(brokers) = servers::kafka("a batch too large for its topic") else { return };
     let _calm = BROKER.read().await;
     let cluster = Cluster::new(&brokers, "company");
     let (sink, reader) = (sink(&brokers, &[]), Consuming { brokers });
@@ -147,7 +139,7 @@ async fn a_batch_too_large_for_its_topic_loses_no_record_and_no_order() {
 /// some sets hold a record that the topic does not take, with good sets of their keys behind them.
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_in_a_full_pipeline_break_no_keys_order() {
-    let Some(brokers) = brokers("refusals in a full pipeline") else { return };
+    let Some(brokers) = servers::kafka("refusals in a full pipeline") else { return };
     let _calm = BROKER.read().await;
     let cluster = Cluster::new(&brokers, "pipeline");
     let (sink, reader) = (sink(&brokers, &[("batch.num.messages", "5")]), Consuming { brokers });
@@ -191,7 +183,7 @@ async fn refusals_in_a_full_pipeline_break_no_keys_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_without_the_key_that_a_compacted_topic_needs_is_rejected_alone() {
-    let Some(brokers) = brokers("a compacted topic") else { return };
+    let Some(brokers) = servers::kafka("a compacted topic") else { return };
     let _calm = BROKER.read().await;
     let cluster = Cluster::new(&brokers, "compacted");
     let (sink, reader) = (sink(&brokers, &[]), Consuming { brokers });
@@ -209,7 +201,7 @@ async fn a_record_without_the_key_that_a_compacted_topic_needs_is_rejected_alone
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_topic_holds_its_records_and_heals_within_two_seconds_of_its_creation() {
-    let Some(brokers) = brokers("a missing topic") else { return };
+    let Some(brokers) = servers::kafka("a missing topic") else { return };
     let _calm = BROKER.read().await;
     let cluster = Cluster::new(&brokers, "missing");
     let (sink, reader) = (sink(&brokers, &[]), Consuming { brokers });
@@ -229,7 +221,7 @@ async fn a_missing_topic_holds_its_records_and_heals_within_two_seconds_of_its_c
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_deleted_and_created_again_gets_everything_that_was_accepted_since() {
-    let Some(brokers) = brokers("a deleted topic") else { return };
+    let Some(brokers) = servers::kafka("a deleted topic") else { return };
     let _calm = BROKER.read().await;
     let cluster = Cluster::new(&brokers, "deleted");
     let (sink, reader) = (sink(&brokers, &[]), Consuming { brokers });
@@ -293,7 +285,7 @@ async fn a_frozen_broker_accepts_nothing_and_gets_everything_once_it_thaws() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_client_reads_the_same_key_headers_and_body() {
-    let Some(brokers) = brokers("reading with kcat") else { return };
+    let Some(brokers) = servers::kafka("reading with kcat") else { return };
     let _calm = BROKER.read().await;
     let cluster = Cluster::new(&brokers, "kcat");
     let sink = sink(&brokers, &[]);

@@ -4,6 +4,7 @@
 //! `FANBRIDGE_TEST_SERVERS=required`: from then on whatever is missing is a failure. A plain
 //! `cargo test` says what it skipped and why.
 
+use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -26,7 +27,13 @@ pub fn required() -> bool {
 #[track_caller]
 pub fn skip(what: &str, reason: &str) {
     assert!(!required(), "{what} cannot be tested: {reason}");
-    println!("SKIPPED {what}: {reason}");
+    tell_skipped(what, reason);
+}
+
+/// Says the same where that is no failure in any run.
+pub fn tell_skipped(what: &str, reason: &str) {
+    // What the macros print is shown of tests that fail, and of no others.
+    let _ = writeln!(std::io::stderr(), "SKIPPED {what}: {reason}");
 }
 
 /// The shared broker, for tests that leave it as they found it.

@@ -11,7 +11,7 @@ use crate::support::aws::queue::Queue;
 use crate::support::bridge::{Bridge, Home};
 use crate::support::load::Delivery;
 use crate::support::oracle::Arrival;
-use crate::support::{await_until, readers};
+use crate::support::{await_until, inject, readers};
 
 /// A command prefix with credentials that the emulator takes, and none from elsewhere.
 pub const AS_TESTER: [&str; 4] =
@@ -46,6 +46,15 @@ impl Inlet {
     /// Starts the bridge with credentials.
     pub fn start(&self) -> Bridge {
         self.home.start_under(&AS_TESTER)
+    }
+
+    /// Starts it under the tracer, which looks at the log alone, and does what the arguments say.
+    pub fn start_traced(&self, arguments: &[&str]) -> Bridge {
+        let log = self.home.path("spool").join("00000000000000000001.log");
+        let arguments = [&["-P", log.to_str().unwrap()], arguments].concat();
+        let trace = inject::trace(&self.home.path("trace"), &arguments);
+        let line: Vec<&str> = AS_TESTER.into_iter().chain(trace.iter().map(String::as_str)).collect();
+        self.home.start_under(&line)
     }
 
     /// Everything published so far.

@@ -7,7 +7,7 @@ use crate::inlet::{AS_TESTER, DEADLINE, Inlet, encodings, events, texts};
 use crate::support::await_until;
 use crate::support::aws::{Aws, Message, messages};
 use crate::support::load::Delivery;
-use crate::support::proxy::call::Answer;
+use crate::support::proxy::call::{Answer, Refusal};
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::readers::file_events;
 use crate::support::servers;
@@ -139,20 +139,23 @@ fn a_message_of_no_use_becomes_a_dead_letter_and_is_deleted() {
     assert!(inlet.arrivals().is_empty());
 }
 
+/// Has every message come for the so-manieth time.
+fn received(times: u32) -> Fault {
+    Fault::rewrite(move |_, answer| {
+        let mut document: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        for message in document["Messages"].as_array_mut().into_iter().flatten() {
+            message["Attributes"]["ApproximateReceiveCount"] = times.to_string().into();
+        }
+        Answer { body: document.to_string().into(), ..answer }
+    })
+}
+
 #[test]
 fn a_message_that_was_received_fifty_times_becomes_a_dead_letter_unread() {
     let Some(aws) = Aws::connect("a message that keeps coming back") else { return };
     let queue = aws.queue("poison", &[]);
     let proxy = Proxy::before(aws.endpoint());
-    proxy.always(
-        "ReceiveMessage",
-        Fault::rewrite(|_, answer| {
-            let body = String::from_utf8(answer.body.to_vec()).unwrap();
-            let often = "\"ApproximateReceiveCount\": \"50\"";
-            let body = body.replace("\"ApproximateReceiveCount\": \"1\"", often);
-            Answer { body: body.replace("\"ApproximateReceiveCount\":\"1\"", often).into(), ..answer }
-        }),
-    );
+    proxy.always("ReceiveMessage", received(50));
     let inlet = Inlet::new(&proxy.endpoint(), &queue.url, "", "");
     queue.send(&messages(texts(&events("poison", 1))));
     let bridge = inlet.start();
@@ -163,6 +166,28 @@ fn a_message_that_was_received_fifty_times_becomes_a_dead_letter_unread() {
     assert!(bridge.log().contains("a message keeps coming back"), "somebody is told");
     bridge.stop();
     assert!(inlet.arrivals().is_empty());
+}
+
+#[test]
+fn a_message_that_is_stored_and_cannot_be_deleted_is_no_dead_letter_however_often_it_comes() {
+    let Some(aws) = Aws::connect("a message that cannot be deleted") else { return };
+    let queue = aws.queue("undeletable", &[]);
+    let proxy = Proxy::before(aws.endpoint());
+    proxy.always("DeleteMessageBatch", Fault::Refuse(Refusal::DENIED));
+    proxy.times(1, "ReceiveMessage", received(40));
+    proxy.always("ReceiveMessage", received(60));
+    let inlet = Inlet::new(&proxy.endpoint(), &queue.url, "visibility_timeout: 2s", "");
+    let load = events("undeletable", 1);
+    // In base64 the message's digest is not the event's.
+    queue.send(&messages([encodings(&texts(&load)[0])[1].clone()]));
+    let bridge = inlet.start();
+    await_until("it came back and was known", DEADLINE, || {
+        (bridge.metric("fanbridge_events_total", &["verdict=\"duplicate\""]) >= 2.0).then_some(())
+    });
+    assert_eq!(bridge.metric("fanbridge_events_total", &["verdict=\"quarantined\""]), 0.0);
+    proxy.heal();
+    inlet.await_exactly(&load, &queue, DEADLINE);
+    bridge.stop();
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use crate::inlet::{AS_TESTER, DEADLINE, Inlet, assert_each_once, events, texts};
+use crate::inlet::{DEADLINE, Inlet, assert_each_once, events, texts};
 use crate::support::aws::{Aws, messages};
 use crate::support::bridge::Bridge;
 use crate::support::proxy::call::Refusal;
@@ -17,13 +17,7 @@ use crate::support::{await_until, inject};
 /// Starts a bridge whose log takes so long for each fdatasync, all of them traced.
 fn start_on_a_slow_disk(inlet: &Inlet, delay: Duration) -> Bridge {
     let inject = format!("inject=fdatasync:delay_enter={}", delay.as_micros());
-    let log = inlet.home.path("spool").join("00000000000000000001.log");
-    let log = log.to_str().unwrap();
-    let arguments =
-        ["-ttt", "-T", "-s", "100000", "-P", log, "-e", "trace=pwrite64,fdatasync", "-e", &inject];
-    let trace = inject::trace(&inlet.home.path("trace"), &arguments);
-    let line: Vec<&str> = AS_TESTER.into_iter().chain(trace.iter().map(String::as_str)).collect();
-    inlet.home.start_under(&line)
+    inlet.start_traced(&["-ttt", "-T", "-s", "100000", "-e", "trace=pwrite64,fdatasync", "-e", &inject])
 }
 
 /// When each event, by its number, was durable: the end of the first fdatasync that began after

@@ -1,6 +1,6 @@
 //! FIFO queues: the order of each group, also when one of its messages finds no room.
 
-use crate::inlet::{AS_TESTER, DEADLINE, Inlet, texts};
+use crate::inlet::{DEADLINE, Inlet, texts};
 use crate::support::aws::queue::Queue;
 use crate::support::aws::{Aws, Message};
 use crate::support::bridge::Bridge;
@@ -74,13 +74,8 @@ fn a_message_that_finds_no_room_is_not_overtaken_by_those_behind_it_in_its_group
     let queue = aws.queue("no-room.fifo", &[]);
     let inlet = Inlet::new(aws.endpoint(), &queue.url, "visibility_timeout: 2s", "");
     let load = fill(&queue, 60);
-    let log = inlet.home.path("spool").join("00000000000000000001.log");
-    let log = log.to_str().unwrap();
     // The log is written by one thread, a group at a time.
-    let now_and_then = ["-P", log, "-e", "inject=pwrite64:error=ENOSPC:when=2+5"];
-    let trace = inject::trace(&inlet.home.path("trace"), &now_and_then);
-    let line: Vec<&str> = AS_TESTER.into_iter().chain(trace.iter().map(String::as_str)).collect();
-    let bridge = inlet.home.start_under(&line);
+    let bridge = inlet.start_traced(&["-e", "inject=pwrite64:error=ENOSPC:when=2+5"]);
     inlet.await_arrivals(load.len(), DEADLINE);
     let left =
         |reason: &str| bridge.metric("fanbridge_sqs_messages_left_total", &[&format!("reason=\"{reason}\"")]);

@@ -69,8 +69,9 @@ impl Kept {
         fs::create_dir_all(&self.dir)?;
         let file = self.dir.join(url.file_name());
         let unfinished = file.with_extension(format!("{}.tmp", self.source));
-        fs::write(&unfinished, text(url, chain))?;
-        fs::rename(&unfinished, &file)
+        let written = fs::write(&unfinished, text(url, chain)).and_then(|()| fs::rename(&unfinished, &file));
+        // On a full disk the half of a file is in the way.
+        written.inspect_err(|_| drop(fs::remove_file(&unfinished)))
     }
 
     /// Forgets one that does not hold any more.

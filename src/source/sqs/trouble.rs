@@ -9,6 +9,7 @@ use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use super::queue::{Action, Queue};
 use crate::aws::refusal::{self, Refusal};
 use crate::aws::{causes, credentials_problem};
+use crate::health::CREDENTIALS;
 use crate::telemetry::Shown;
 
 /// Why a call failed.
@@ -44,7 +45,7 @@ impl Trouble {
                 let problem = credentials_problem(queue.settings()).await;
                 // They may have come between the call and the question.
                 let problem = problem.unwrap_or_else(|| "there were no AWS credentials a moment ago".into());
-                Self::lasting("credentials", problem)
+                Self::lasting(CREDENTIALS, problem)
             }
             SdkError::DispatchFailure(_) => {
                 Self::passing("connection", format!("{name} does not get through: {}", shown(error)))
@@ -71,13 +72,13 @@ impl Trouble {
                 ),
             ),
             Some(Refusal::Credentials) => Self::lasting(
-                "credentials",
+                CREDENTIALS,
                 format!(
                     "the AWS credentials are refused ({shown}): check the key, its secret and the region"
                 ),
             ),
             Some(Refusal::Expired | Refusal::Clock) => Self::lasting(
-                "credentials",
+                CREDENTIALS,
                 format!(
                     "the AWS credentials have expired ({shown}): renew the session they come from, and \
                      check the clock"

@@ -36,6 +36,11 @@ impl SourceView {
         &self.intake
     }
 
+    /// An authentic message for the dead letters whose body cannot be decoded, whichever way it came.
+    pub fn undecodable(&self, verified: Verified, word: &'static str) -> Verdict {
+        self.quarantine(verified, word, format!("the message cannot be decoded: {word}"))
+    }
+
     /// An authentic delivery for the dead letters: `word` is short and from a fixed list, `detail`
     /// holds no part of the body.
     pub fn quarantine(&self, verified: Verified, word: &'static str, detail: String) -> Verdict {

@@ -208,8 +208,7 @@ impl SnsSource {
     /// Keeps for the dead letters, as it came, what is authentic and cannot be decoded.
     async fn quarantine(&self, verified: Verified, word: &'static str) -> Result<Received, Refused> {
         let (arrived, bytes) = (verified.arrived, verified.body.len());
-        let detail = format!("the message cannot be decoded: {word}");
-        let deciding = || self.source.view.quarantine(verified, word, detail);
+        let deciding = || self.source.view.undecodable(verified, word);
         let verdict = self.intake.work(bytes, deciding).await;
         Ok(Received::Answer(self.intake.keep(&self.source, verdict, arrived).await?))
     }

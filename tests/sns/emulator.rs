@@ -5,7 +5,7 @@
 //! it has signed is refused. A relay between the two signs it again, as the service would.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::authority::{Authority, Leaf};
 use crate::double::{Double, File};
+use crate::http::{self, Request};
 use crate::message::{Message, REGION, certificate_path, certificate_url, timestamp};
 use crate::support::aws::{Aws, messages};
 use crate::support::bridge::{Bridge, Home};
@@ -37,28 +38,8 @@ fn relay(bridge: u16) -> u16 {
 
 fn pass_on(stream: TcpStream, bridge: u16) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
-    let (mut path, mut length, mut headers) = (String::new(), 0, Vec::new());
-    loop {
-        let mut line = String::new();
-        if stream.read_line(&mut line)? == 0 {
-            return Ok(());
-        }
-        match line.trim_end().split_once(": ") {
-            None if line.trim_end().is_empty() => break,
-            None => path = line.split(' ').nth(1).unwrap_or_default().to_owned(),
-            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                length = value.parse().map_err(io::Error::other)?;
-            }
-            Some((name, value)) => {
-                let name = name.to_ascii_lowercase();
-                if name.starts_with("x-amz-sns-") || name == "authorization" {
-                    headers.push((name, value.to_owned()));
-                }
-            }
-        }
-    }
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body)?;
+    let Some(Request { path, mut headers, mut body }) = http::read(&mut stream)? else { return Ok(()) };
+    headers.retain(|(name, _)| name.starts_with("x-amz-sns-") || name == "authorization");
     if let Ok(envelope) = serde_json::from_slice::<Value>(&body)
         && envelope.get("SigningCertURL").is_some()
     {

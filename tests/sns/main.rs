@@ -11,6 +11,7 @@ mod certificates;
 mod double;
 mod emulator;
 mod forgeries;
+mod http;
 mod message;
 mod notifications;
 mod outbound;

@@ -2,10 +2,12 @@
 //! and remembers what it was asked.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+
+use crate::http;
 
 const CONFIRMED: &str = r#"<ConfirmSubscriptionResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><ConfirmSubscriptionResult><SubscriptionArn>arn:aws:sns:eu-west-1:111111111111:events:6b0e71bd-7e97-4d97-80ce-4a0994e55286</SubscriptionArn></ConfirmSubscriptionResult><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></ConfirmSubscriptionResponse>"#;
 const DENIED: &str = r#"<ErrorResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><Error><Type>Sender</Type><Code>AuthorizationError</Code><Message>not allowed</Message></Error><RequestId>r</RequestId></ErrorResponse>"#;
@@ -54,24 +56,8 @@ impl Service {
 impl Shared {
     fn serve(&self, stream: TcpStream) -> io::Result<()> {
         let mut stream = BufReader::new(stream);
-        loop {
-            let mut length = 0;
-            loop {
-                let mut line = String::new();
-                if stream.read_line(&mut line)? == 0 {
-                    return Ok(());
-                }
-                match line.trim_end().split_once(": ") {
-                    None if line.trim_end().is_empty() => break,
-                    Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                        length = value.parse().map_err(io::Error::other)?;
-                    }
-                    _ => {}
-                }
-            }
-            let mut form = vec![0; length];
-            stream.read_exact(&mut form)?;
-            self.calls.lock().unwrap().push(fields(&String::from_utf8_lossy(&form)));
+        while let Some(request) = http::read(&mut stream)? {
+            self.calls.lock().unwrap().push(fields(&String::from_utf8_lossy(&request.body)));
             let (status, body) = if self.denies.load(Ordering::SeqCst) {
                 ("403 Forbidden", DENIED)
             } else {
@@ -83,6 +69,7 @@ impl Shared {
             );
             stream.get_mut().write_all((head + body).as_bytes())?;
         }
+        Ok(())
     }
 }
 

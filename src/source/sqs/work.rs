@@ -168,9 +168,7 @@ impl Source {
         let verified = intake.work(message.heaviness(), || {
             let deciding = || match message.verify(definition, limits, arrived) {
                 (verified, None) => intake.admit(intake_source, verified),
-                (verified, Some(word)) => {
-                    view.quarantine(verified, word, format!("the message cannot be decoded: {word}"))
-                }
+                (verified, Some(word)) => view.undecodable(verified, word),
             };
             catch_unwind(AssertUnwindSafe(deciding))
         });

@@ -184,6 +184,7 @@ impl Reader {
             Some(shut) => tracing::error!(
                 reason = shut.reason(),
                 bytes = self.view().catalogue.bytes(),
+                other_bytes = self.other_bytes.load(Ordering::Relaxed),
                 bytes_max = self.options.bytes_max,
                 free_bytes = self.free_bytes.load(Ordering::Relaxed),
                 free_bytes_min = self.options.free_bytes_min,

@@ -115,7 +115,10 @@ fn a_claim_whose_append_failed_is_given_back() {
     let Some(redis) = Redis::start("a claim whose append failed") else { return };
     // What the spool refuses for certain: it lets deliveries in, and has no room for this one.
     let limits = "body_bytes_max: 20 MiB, inflated_bytes_max: 20 MiB, body_timeout: 30s, ack_timeout: 60s";
-    let nowhere = format!("kafka: {{ brokers: \"127.0.0.1:{}\" }}", free_port());
+    // A sink that settles none of it: a record beyond its bound would be a dead letter at once, and
+    // what is settled gives way.
+    let takes_large = "properties: { message.max.bytes: 33554432 }";
+    let nowhere = format!("kafka: {{ brokers: \"127.0.0.1:{}\", {takes_large} }}", free_port());
     let home = replica_with(&redis.url(), "", &nowhere, &format!("limits: {{ {limits} }}\n"));
     let config = fs::read_to_string(home.path("fanbridge.yaml")).unwrap();
     let small = "free_bytes_min: 0, segment_bytes: 21 MiB, bytes_max: 96 MiB,";

@@ -12,6 +12,7 @@ parts=("$@")
 [ ${#parts[@]} -gt 0 ] || parts=("${all_parts[@]}")
 
 summary=()
+failures=()
 passed=0
 failed=0
 log=$(mktemp)
@@ -33,6 +34,9 @@ part() {
     good=$(sed -n 's/^test result: .* \([0-9]*\) passed.*/\1/p' "$log" | awk "{ sum += \$1 } END { print sum }")
     bad=$(sed -n 's/^test result: .* \([0-9]*\) failed.*/\1/p' "$log" | awk "{ sum += \$1 } END { print sum }")
     [ "$status" -eq 0 ] || [ "${bad:-0}" -gt 0 ] || bad=1
+    # The names stand last in what a test binary prints, after what the tests printed.
+    [ "$status" -eq 0 ] || mapfile -t -O ${#failures[@]} failures < <(
+        tac "$log" | awk -v part="$name" '/^failures:$/ { exit } /^    [^ ]+$/ { print part ": " $1 }')
     passed=$((passed + ${good:-0}))
     failed=$((failed + ${bad:-0}))
     summary+=("$(printf '%-10s %5s s   %4s passed   %s' "$name" $((SECONDS - began)) "${good:--}" \
@@ -78,5 +82,6 @@ done
 printf '\n%s\n' "what ran, and how long it took ($(nproc) cores):"
 printf '  %s\n' "${summary[@]}"
 printf '  %-10s %5s s\n\n' total "$SECONDS"
+[ ${#failures[@]} -eq 0 ] || printf 'FAILED %s\n' "${failures[@]}"
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]

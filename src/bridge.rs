@@ -1,11 +1,12 @@
 //! Wires sources → spool → dispatchers, starts them in order and stops them in order.
 //!
-//! Start: both addresses are bound, log and state are opened and recovered, dispatchers begin at
-//! their cursors, and only then is a delivery taken. Stop, all of it within the grace: no new
+//! Start: the directory is taken and both addresses are bound, log and state are opened and recovered,
+//! dispatchers begin at their cursors, and only then is a delivery taken. Stop, all of it within the grace: no new
 //! connections, requests in flight are answered, the log is closed behind them, dispatchers deliver
 //! what is left and commit. Nothing that was acknowledged depends on the stop being orderly.
 
 mod notes;
+mod opening;
 mod readers;
 mod sources;
 mod task;
@@ -19,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use self::opening::{open, take};
 use self::readers::{Readers, reader_error};
 use self::sources::{Sources, Wiring};
 use self::task::Task;
@@ -41,15 +43,10 @@ use crate::source::http::{HttpLimits, serve};
 use crate::source::sns::TrustError;
 use crate::source::tls::{Tls, TlsError};
 use crate::source::types_seen::TypesSeen;
-use crate::spool::disk::RealDisk;
 use crate::spool::shared_window::SharedWindow;
-use crate::spool::state::{self, State, StateError};
+use crate::spool::state::{State, StateError};
 use crate::spool::{Recovery, Spool, SpoolError};
 use crate::telemetry::Metrics;
-
-/// How long to wait for another process to give the spool up: as in a rolling update, where the
-/// old one is still stopping.
-const LOCK_WAIT: Duration = Duration::from_secs(2);
 
 /// Why the bridge could not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -121,7 +118,8 @@ impl Bridge {
         let metrics = Arc::new(Metrics::new());
         let health = Arc::new(Health::default());
         let limits = HttpLimits::new(&config.http, config.shutdown_grace);
-        // Bound first: an address in use is found before a long recovery, not after it.
+        let held = take(config.spool.clone()).await?;
+        // Bound next: an address in use is found before a long recovery, not after it.
         let http = bind(config.http.listen).await?;
         let admin = bind(config.admin.listen).await?;
         let addresses = (address(&http, config.http.listen), address(&admin, config.admin.listen));
@@ -136,7 +134,7 @@ impl Bridge {
         });
 
         tracing::info!(dir = %config.spool.dir.display(), "recovering the spool");
-        let (spool, state, recovery) = open(config.spool.clone(), Arc::clone(&metrics)).await?;
+        let (spool, state, recovery) = open(held, config.spool.clone(), Arc::clone(&metrics)).await?;
         let (spool, keeper) = share(spool, &config.spool, &metrics).await;
         let aws = Aws::new(config.aws.clone());
         let mut sinks = Vec::with_capacity(config.sinks.len());
@@ -257,22 +255,6 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, BridgeError> {
 /// The address that a listener really has: port 0 asks the system for one.
 fn address(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(asked)
-}
-
-/// Opens and recovers log and state. The log's lock comes first: it guards the state file, too.
-async fn open(config: SpoolConfig, metrics: Arc<Metrics>) -> Result<(Spool, State, Recovery), BridgeError> {
-    let opening = tokio::task::spawn_blocking(move || {
-        let disk = Arc::new(RealDisk::waiting(LOCK_WAIT));
-        let (spool, recovery) = Spool::open(&config.dir, disk, (&config).into(), Arc::clone(&metrics))?;
-        let state = State::open(&config.dir.join(state::FILE_NAME))?;
-        state.count_in(&metrics);
-        for (_, cursor) in state.cursors()? {
-            spool.resume_after(cursor);
-        }
-        spool.set_other_bytes(state.file_bytes()?);
-        Ok::<_, BridgeError>((spool, state, recovery))
-    });
-    opening.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 /// Has the spool share its duplicate window with other replicas, if it is to.

@@ -14,6 +14,7 @@ use crate::bridge::{Bridge, BridgeError};
 use crate::config::Config;
 use crate::spool::SpoolError;
 use crate::spool::disk::survive_file_size_limit;
+use crate::spool::state::StateError;
 use crate::telemetry::init_logging;
 
 /// What a shell reports for a process that SIGTERM ended.
@@ -115,8 +116,11 @@ impl Signals {
 /// The exit code that tells a supervisor what to do, with the whole chain of causes.
 pub(super) fn failure(error: BridgeError) -> Failure {
     let exit = match &error {
-        BridgeError::Spool(SpoolError::Locked(_)) => Exit::Temporary,
+        BridgeError::Spool(SpoolError::Locked(_)) | BridgeError::State(StateError::Locked(_)) => {
+            Exit::Temporary
+        }
         BridgeError::Spool(SpoolError::NewerFormat { .. })
+        | BridgeError::State(StateError::Newer { .. })
         | BridgeError::Tls(_)
         | BridgeError::Trust(_)
         | BridgeError::Sink { .. } => Exit::Config,

@@ -197,8 +197,13 @@ impl Check<'_> {
             let label = format!("SNS takes at most {SNS_MESSAGE_BYTES_MAX} on any topic");
             self.error(&at_bytes, "too large a size", label);
         }
+        let region = region?;
+        if let Some(stated) = file.region.as_ref().filter(|stated| **stated != region) {
+            let label = format!("the topic's ARN says `{region}`, not `{stated}`");
+            self.error(&at.key("region"), "two regions for one sink", label);
+        }
         Some(SnsSinkConfig {
-            region: region?,
+            region,
             requests_max: file.requests_max,
             message_bytes_max: in_memory(file.message_bytes_max),
         })

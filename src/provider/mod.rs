@@ -58,6 +58,14 @@ pub enum Refusal {
     /// No signature that holds: answer 401, always with the same body.
     #[error("unauthenticated: {0}")]
     Unauthenticated(&'static str),
+    /// The signature holds, and the signed timestamp is beyond the tolerance: answered alike.
+    #[error("unauthenticated: {word}")]
+    OutOfTime {
+        /// Which way.
+        word: &'static str,
+        /// The sender's clock less ours, if it is not an old delivery.
+        skew_seconds: i64,
+    },
     /// The transport encoding is broken: answer 400.
     #[error("undecodable body: {0}")]
     Undecodable(&'static str),
@@ -73,7 +81,7 @@ impl Refusal {
     /// The reason as a short, bounded word for metrics.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Unauthenticated(word) | Self::Undecodable(word) => word,
+            Self::Unauthenticated(word) | Self::OutOfTime { word, .. } | Self::Undecodable(word) => word,
             Self::UnsupportedEncoding => "unsupported_encoding",
             Self::TooLarge => "too_large",
         }
@@ -102,9 +110,7 @@ pub fn verify(
         offer => offer.map_err(Refusal::Unauthenticated)?,
     };
     let body = body::decode(delivery.body, encoding, limits)?;
-    let proof = offer
-        .check(&definition.signature, secrets, &body, delivery.arrived)
-        .map_err(Refusal::Unauthenticated)?;
+    let proof = offer.check(&definition.signature, secrets, &body, delivery.arrived)?;
     if definition.probe && normalise::is_signed_probe(definition, &body) {
         return Ok(Receipt::Probe);
     }

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 
+use super::Refusal;
 use super::compile::Definition;
 use super::definition::{EncodingFile, SecretEncodingFile};
 use super::secret::SigningSecret;
@@ -139,11 +140,11 @@ impl HmacScheme {
     /// The sender's clock less ours, in seconds, if the scheme signs a timestamp.
     ///
     /// # Errors
-    /// A word, if it is no number of seconds or beyond the tolerance.
-    pub fn skew(&self, timestamp: Option<&str>, now: Timestamp) -> Result<Option<i64>, &'static str> {
+    /// If it is no number of seconds or beyond the tolerance.
+    pub fn skew(&self, timestamp: Option<&str>, now: Timestamp) -> Result<Option<i64>, Refusal> {
         let (Some(rule), Some(text)) = (&self.timestamp, timestamp) else { return Ok(None) };
         if !(1..=TIMESTAMP_DIGITS_MAX).contains(&text.len()) || !text.bytes().all(|c| c.is_ascii_digit()) {
-            return Err("malformed_timestamp");
+            return Err(Refusal::Unauthenticated("malformed_timestamp"));
         }
         // All digits: the only error left is overflow.
         let stated = i64::try_from(text.parse::<u64>().unwrap_or(u64::MAX)).unwrap_or(i64::MAX);
@@ -152,13 +153,11 @@ impl HmacScheme {
             return Ok(Some(skew));
         }
         let as_milliseconds = (stated / 1000).saturating_sub(now.unix_seconds());
-        Err(if as_milliseconds.unsigned_abs() <= rule.tolerance_seconds.max(86_400) {
-            "timestamp_in_milliseconds"
-        } else if skew < 0 {
-            "timestamp_too_old"
-        } else {
-            "timestamp_too_new"
-        })
+        if as_milliseconds.unsigned_abs() <= rule.tolerance_seconds.max(86_400) {
+            return Err(Refusal::Unauthenticated("timestamp_in_milliseconds"));
+        }
+        let word = if skew < 0 { "timestamp_too_old" } else { "timestamp_too_new" };
+        Err(Refusal::OutOfTime { word, skew_seconds: skew })
     }
 
     /// A signature as it stands in the header.

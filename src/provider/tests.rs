@@ -42,7 +42,7 @@ fn fastpix(headers: &[(&'static str, &str)], body: impl AsRef<[u8]>) -> Result<R
 #[track_caller]
 fn unauthenticated(result: Result<Receipt, Refusal>) -> &'static str {
     match result {
-        Err(Refusal::Unauthenticated(word)) => word,
+        Err(Refusal::Unauthenticated(word) | Refusal::OutOfTime { word, .. }) => word,
         other => panic!("expected a 401, got {other:?}"),
     }
 }

@@ -134,7 +134,7 @@ impl From<BodyError> for Refused {
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Unauthenticated(reason) => Self::Unauthenticated(reason),
+            Refusal::Unauthenticated(word) | Refusal::OutOfTime { word, .. } => Self::Unauthenticated(word),
             Refusal::Undecodable(reason) => Self::Undecodable(reason),
             Refusal::UnsupportedEncoding => Self::UnsupportedEncoding,
             Refusal::TooLarge => Self::TooLarge("inflated_bytes"),

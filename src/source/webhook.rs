@@ -17,7 +17,7 @@ use super::answer::{Bounds, Received, Refused, answer};
 use super::body::Share;
 use super::{Intake, SourceIntake};
 use crate::event::Delivery;
-use crate::provider::{Receipt, body_heaviness, verify};
+use crate::provider::{Receipt, Refusal, body_heaviness, verify};
 
 /// One source's way in by webhook.
 pub(super) struct Webhook {
@@ -58,7 +58,13 @@ impl Webhook {
             Ok(Receipt::Probe) => return Ok(Received::Other("probe")),
             // The provider may be probing before it tells its secret: nothing else is known yet.
             Err(_) if secrets.is_empty() => return Err(Refused::Unauthenticated("no_secret")),
-            Err(refusal) => return Err(refusal.into()),
+            Err(refusal) => {
+                // Clocks that are apart show only here once nothing is accepted any more.
+                if let Refusal::OutOfTime { skew_seconds, .. } = refusal {
+                    tally.skewed(skew_seconds);
+                }
+                return Err(refusal.into());
+            }
         };
         tally.secret_used(verified.secret);
         if let Some(seconds) = verified.skew_seconds {

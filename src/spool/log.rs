@@ -4,7 +4,6 @@
 //! writing is one thread's business, and a read from disk goes to the blocking pool. The handle
 //! decides nothing; see the committer for what an answer promises.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clock::{Clock, Moment};
 use super::committer::{Append, Committer};
-use super::disk::Disk;
+use super::held::Held;
 use super::recovery::{self, Recovered, failed};
 use super::shared::{Gate, Life, Reader, View};
 use super::shared_window::{Claim, SharedWindow};
@@ -38,18 +37,18 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// Opens the spool in a directory, which is made if it is missing, and recovers what is in it.
+    /// Opens the spool in a directory and recovers what is in it.
     ///
-    /// Blocks while it reads every retained segment, and for as long as the disk was told to wait for
-    /// the lock. Next, tell it every cursor with [`Spool::resume_after`] and [`Spool::settle`].
+    /// Blocks while it reads every retained segment. Next, tell it every cursor with
+    /// [`Spool::resume_after`] and [`Spool::settle`].
     pub fn open(
-        dir: &Path,
-        disk: Arc<dyn Disk>,
+        held: Held,
         options: SpoolOptions,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Recovery), SpoolError> {
         let clock = Clock::start();
-        let (committer, reader, recovery) = Committer::open(dir, disk, options, metrics, clock.now())?;
+        let (committer, reader, recovery) = Committer::open(held, options, metrics, clock.now())?;
+        let dir = reader.dir.clone();
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
         let (ends_with_the_writer, writing) = watch::channel(());
         let writer = Writer { committer, queue: receiver, shared: Arc::clone(&reader), clock };
@@ -60,7 +59,7 @@ impl Spool {
         std::thread::Builder::new()
             .name("spool-writer".into())
             .spawn(run)
-            .map_err(failed("start the writer for", dir))?;
+            .map_err(failed("start the writer for", &dir))?;
         Ok((Self { reader, queue, writing, shared_window: None }, recovery))
     }
 
@@ -219,17 +218,15 @@ impl Committer {
     /// Opens a spool without a thread: the caller commits, ticks and tells the time. What
     /// [`Spool::open`] is made of, and what a simulation drives.
     pub fn open(
-        dir: &Path,
-        disk: Arc<dyn Disk>,
+        held: Held,
         options: SpoolOptions,
         metrics: Arc<Metrics>,
         now: Moment,
     ) -> Result<(Self, Arc<Reader>, Recovery), SpoolError> {
         let begun = Instant::now();
-        disk.create_dirs(dir).map_err(failed("make", dir))?;
-        let lock = recovery::lock(&*disk, dir)?;
+        let Held { dir, disk, lock } = held;
         let window = Window::new(options.window, options.window_events_max);
-        let recovered = recovery::recover(&*disk, dir, window, now)?;
+        let recovered = recovery::recover(&*disk, &dir, window, now)?;
         let Recovered { catalogue, window, next, leftover, mut report } = recovered;
         report.seconds = begun.elapsed().as_secs_f64();
         let lost: u64 = report.missing.iter().map(|range| range.end() - range.start() + 1).sum();
@@ -238,7 +235,7 @@ impl Committer {
         metrics.spool_limit.set(i64::try_from(options.bytes_max).unwrap_or(i64::MAX));
 
         let view = View { catalogue, tail: Tail::new(options.tail_bytes_max), next };
-        let reader = Arc::new(Reader::new(disk, dir.to_owned(), options, metrics, view, lock));
+        let reader = Arc::new(Reader::new(disk, dir, options, metrics, view, lock));
         let mut committer = Self::new(Arc::clone(&reader), window, leftover);
         committer.tick(now);
         Ok((committer, reader, report))

@@ -23,6 +23,7 @@ pub mod verify;
 mod catalogue;
 mod committer;
 mod frame;
+mod held;
 mod log;
 mod read;
 mod recovery;
@@ -44,6 +45,7 @@ use crate::config::SpoolConfig;
 use crate::event::{Entry, Position};
 
 pub use committer::{Append, Committer};
+pub use held::Held;
 pub use log::Spool;
 pub use recovery::{Damage, Recovery};
 pub use shared::Reader;

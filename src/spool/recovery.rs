@@ -11,7 +11,7 @@ use std::path::Path;
 
 use super::catalogue::{Catalogue, Segment};
 use super::clock::Moment;
-use super::disk::{Disk, DiskLock};
+use super::disk::Disk;
 use super::frame::FRAME_HEADER_BYTES;
 use super::segment::{self, HEADER_BYTES};
 use super::survey::{Surveyed, survey};
@@ -165,14 +165,4 @@ impl Recovery {
 pub(super) fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SpoolError {
     let path = path.to_owned();
     move |source| SpoolError::Io { what, path, source }
-}
-
-/// The name of the file whose lock makes a process the directory's owner.
-const LOCK_FILE: &str = "lock";
-
-/// Takes the directory for this process.
-pub(super) fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn DiskLock>, SpoolError> {
-    let path = dir.join(LOCK_FILE);
-    let lock = disk.lock(&path).map_err(failed("lock", &path))?;
-    lock.ok_or_else(|| SpoolError::Locked(dir.to_owned()))
 }

@@ -105,6 +105,18 @@ pub enum StateError {
 pub struct State(Arc<StateFile>);
 
 impl State {
+    /// Looks, without changing a byte, whether an earlier or this release wrote the state file, if
+    /// there is one.
+    ///
+    /// # Errors
+    /// [`StateError::Newer`] when not; also when it cannot be read.
+    pub fn refuse_newer(path: &Path) -> Result<(), StateError> {
+        match file::refuse_newer(path) {
+            Err(StateError::Missing(_)) => Ok(()),
+            refused => refused,
+        }
+    }
+
     /// Opens the state file, or makes an empty one.
     ///
     /// # Errors

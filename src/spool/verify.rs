@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::SpoolError;
 use super::clock::Moment;
 use super::disk::Disk;
-use super::recovery::lock;
+use super::held::lock;
 use super::segment;
 use super::survey::{Surveyed, survey};
 

@@ -280,6 +280,18 @@ fn an_sns_sinks_region_is_the_one_that_all_its_topics_name() {
         "topics in several regions",
         "one sink publishes to one region; give each region a sink of its own",
     );
+    let stated = |region: &str| {
+        format!(
+            "sources: {{ {} }}\nsinks: {{ b: {{ sns: {{ region: {region} }}, topic: {plain} }} }}\n",
+            source("a")
+        )
+    };
+    assert_eq!(region(&stated("cn-north-1")), "cn-north-1", "it may be stated, too");
+    expect(
+        &stated("‹eu-west-1›"),
+        "two regions for one sink",
+        "the topic's ARN says `cn-north-1`, not `eu-west-1`",
+    );
 }
 
 #[test]

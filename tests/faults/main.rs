@@ -22,4 +22,5 @@ mod no_room;
 mod secured_broker;
 mod selection;
 mod shutdown;
+mod start;
 mod trace;

@@ -35,24 +35,33 @@ fn undelivered_events_cost_disk_and_neither_memory_nor_pace() {
     let (mut rates, mut shares) = (Vec::new(), Vec::new());
     let mut resident_max = 0;
     const STEPS: usize = 50;
-    for _ in 0..STEPS {
-        let rate = rank.deliver(events / STEPS);
-        rates.push(rate);
-        shares.push(rate / reference.deliver(events / STEPS / 4));
-        resident_max = resident_max.max(bridge.resident_bytes());
+    const JUDGED: usize = STEPS / 5;
+    // A backlog that slows the intake goes on doing so; anything else that does is over some time.
+    for again in [true, true, false] {
+        let steps = if rates.is_empty() { STEPS } else { JUDGED };
+        for _ in 0..steps {
+            let rate = rank.deliver(events / STEPS);
+            rates.push(rate);
+            shares.push(rate / reference.deliver(events / STEPS / 4));
+            resident_max = resident_max.max(bridge.resident_bytes());
+        }
+        let of = |values: &[f64]| (median(&values[..JUDGED]), median(&values[values.len() - JUDGED..]));
+        let ((first, last), (first_share, last_share)) = (of(&rates), of(&shares));
+        println!(
+            "{} undelivered events: {first:.0}/s at first, {last:.0}/s at last; beside a bridge without \
+             a backlog {first_share:.2} at first, {last_share:.2} at last; {} MB resident at most",
+            rank.sent,
+            resident_max / 1_000_000
+        );
+        assert!(resident_max < RESIDENT_BYTES_MAX, "{resident_max} bytes resident");
+        if last_share > first_share * (1.0 - SLOWDOWN_MAX) {
+            break;
+        }
+        assert!(
+            again,
+            "the share of an unburdened bridge's intake went from {first_share:.2} to {last_share:.2}"
+        );
     }
-    let of = |values: &[f64]| (median(&values[..STEPS / 5]), median(&values[STEPS - STEPS / 5..]));
-    let ((first, last), (first_share, last_share)) = (of(&rates), of(&shares));
-    println!(
-        "{events} undelivered events: {first:.0}/s at first, {last:.0}/s at last; beside a bridge without \
-         a backlog {first_share:.2} at first, {last_share:.2} at last; {} MB resident at most",
-        resident_max / 1_000_000
-    );
-    assert!(resident_max < RESIDENT_BYTES_MAX, "{resident_max} bytes resident");
-    assert!(
-        last_share > first_share * (1.0 - SLOWDOWN_MAX),
-        "the share of an unburdened bridge's intake went from {first_share:.2} to {last_share:.2}"
-    );
     reference_bridge.terminate();
     await_until("the lag to show that the sink was down", Duration::from_secs(5), || {
         (bridge.metric("fanbridge_sink_lag_events", &["sink=\"lake\""]) >= events as f64).then_some(())

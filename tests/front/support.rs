@@ -4,11 +4,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use fanbridge::config::{Channel, HttpConfig, SourceConfig, TlsConfig};
-use fanbridge::provider::{SigningSecret, builtin_named};
+use fanbridge::event::Timestamp;
+use fanbridge::provider::{SigningSecret, builtin_named, sign};
 use fanbridge::selection::Selection;
 use fanbridge::source::connections::Connections;
 use fanbridge::source::front::Front as Routes;
@@ -17,7 +18,7 @@ use fanbridge::source::tls::Tls;
 use fanbridge::source::types_seen::TypesSeen;
 use fanbridge::source::{Intake, SourceIntake};
 use fanbridge::spool::disk::{Disk, DiskFile, DiskLock, Free, RealDisk};
-use fanbridge::spool::{Spool, SpoolOptions};
+use fanbridge::spool::{Held, Spool, SpoolOptions};
 use fanbridge::telemetry::Metrics;
 use hmac::{Hmac, KeyInit, Mac};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -30,6 +31,8 @@ use tokio_util::sync::CancellationToken;
 pub const BODY_BYTES_MAX: usize = 4096;
 /// The secret of the source `stream`.
 pub const SECRET: &str = "a-secret-of-the-tests-32-bytes-ok";
+/// The same as Standard Webhooks write it.
+const STANDARD_SECRET: &str = "whsec_YS1zZWNyZXQtb2YtdGhlLXRlc3RzLTMyLWJ5dGVzLW9r";
 /// Nothing here may take longer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -70,8 +73,8 @@ impl Default for Setting {
     }
 }
 
-/// A running front with three sources: `stream` with [`SECRET`], and `fastpix` and `mute`
-/// without any; `mute` is of Stream.
+/// A running front with four sources: `stream` and `standard` with [`SECRET`], and `fastpix` and
+/// `mute` without any; `mute` is of Stream, `standard` of a sender of Standard Webhooks.
 pub struct Front {
     pub address: SocketAddr,
     pub stop: CancellationToken,
@@ -94,8 +97,12 @@ impl Front {
         let types = Arc::new(TypesSeen::default());
         let spool = spool(dir.path().into(), setting.spool_full, setting.fsync);
         let intake = Intake::new(spool, setting.selection, types.clone());
-        let sources =
-            [("stream", "stream", Some(SECRET)), ("fastpix", "fastpix", None), ("mute", "stream", None)];
+        let sources = [
+            ("stream", "stream", Some(SECRET)),
+            ("standard", "standard-webhooks", Some(STANDARD_SECRET)),
+            ("fastpix", "fastpix", None),
+            ("mute", "stream", None),
+        ];
         let mut routes = Routes::new(intake, &setting.http, &metrics);
         for (name, provider, secret) in sources {
             routes.add_webhook(SourceIntake::new(source(name, provider, secret), &metrics));
@@ -145,7 +152,7 @@ fn spool(dir: PathBuf, full: bool, fsync: Duration) -> Spool {
         tail_bytes_max: 1 << 20,
     };
     let disk = Arc::new(SlowDisk { disk: RealDisk::default(), fsync });
-    Spool::open(&dir, disk, options, Arc::new(Metrics::new())).unwrap().0
+    Spool::open(Held::take(&dir, disk).unwrap(), options, Arc::new(Metrics::new())).unwrap().0
 }
 
 fn source(name: &'static str, provider: &str, secret: Option<&str>) -> SourceConfig {
@@ -255,6 +262,19 @@ pub fn delivery_with(headers: &str, body: &str) -> Vec<u8> {
 /// A signed POST to `stream`.
 pub fn delivery(body: &str) -> Vec<u8> {
     delivery_with("", body)
+}
+
+/// A POST to `standard`, signed so many seconds from now.
+pub fn timed(seconds: i64, body: &str) -> Vec<u8> {
+    let moment = Timestamp(Timestamp::from(SystemTime::now()).0 + seconds * 1_000_000_000);
+    let definition = builtin_named("standard-webhooks").unwrap();
+    let secret = SigningSecret::parse(STANDARD_SECRET, &definition, None, None).unwrap();
+    let signed = sign(&definition, &secret, body.as_bytes(), moment, "msg_1");
+    let lines = signed.iter().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap()));
+    let headers: String = lines.collect();
+    let length = body.len();
+    format!("POST /in/standard HTTP/1.1\r\nHost: front\r\nContent-Length: {length}\r\n{headers}\r\n{body}")
+        .into()
 }
 
 /// A signed POST to `stream` in chunks of this many bytes.

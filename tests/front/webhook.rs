@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fanbridge::selection::Selection;
 
-use crate::support::{Front, delivery, delivery_with, event};
+use crate::support::{Front, delivery, delivery_with, event, timed};
 
 #[tokio::test]
 async fn an_event_is_accepted_once_and_then_a_duplicate() {
@@ -59,6 +59,20 @@ async fn an_unsigned_id_with_another_body_is_another_event_and_is_counted() {
         assert_eq!(reply.status, 200);
     }
     front.assert_metric(r#"fanbridge_id_reuse_total{source="stream"}"#, "1");
+}
+
+#[tokio::test]
+async fn clocks_that_are_apart_show_also_where_nothing_is_accepted_for_it() {
+    let front = Front::start().await;
+    let mut peer = front.connect().await;
+    for (seconds, status) in [(-4000, 401), (4000, 401), (-200, 200)] {
+        let reply = peer.ask(timed(seconds, r#"{"type":"invoice.paid"}"#)).await;
+        assert_eq!(reply.status, status, "{}", reply.body);
+        let line = front.metric(r#"fanbridge_clock_skew_seconds{source="standard"}"#);
+        let skew: f64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+        assert!((skew - seconds as f64).abs() <= 10.0, "{line}, sent {seconds} from now");
+    }
+    front.assert_metric(r#"fanbridge_refused_total{source="standard",reason="timestamp_too_old"}"#, "1");
 }
 
 #[tokio::test]

@@ -11,7 +11,9 @@ use fanbridge::cli::spool::{Args, run};
 use fanbridge::event::{Entry, Event, Position};
 use fanbridge::spool::disk::RealDisk;
 use fanbridge::spool::verify::verify;
-use fanbridge::spool::{AppendError, Appended, RECORD_BYTES_MAX, ReadError, Spool, SpoolError, SpoolOptions};
+use fanbridge::spool::{
+    AppendError, Appended, Held, RECORD_BYTES_MAX, ReadError, Spool, SpoolError, SpoolOptions,
+};
 use fanbridge::telemetry::Metrics;
 use tokio::task::JoinSet;
 
@@ -19,13 +21,13 @@ use crate::sim::{Call, EIO, SimDisk};
 use crate::world::{entry, key, number_of, options};
 
 fn open(dir: &Path, options: SpoolOptions) -> Result<Spool, SpoolError> {
-    let disk = Arc::new(RealDisk::default());
-    Spool::open(dir, disk, options, Arc::new(Metrics::new())).map(|(spool, _)| spool)
+    let held = Held::take(dir, Arc::new(RealDisk::default()))?;
+    Spool::open(held, options, Arc::new(Metrics::new())).map(|(spool, _)| spool)
 }
 
 fn open_simulated(disk: &SimDisk) -> Spool {
-    let disk = Arc::new(disk.clone());
-    Spool::open(Path::new("/spool"), disk, options(), Arc::new(Metrics::new())).unwrap().0
+    let held = Held::take(Path::new("/spool"), Arc::new(disk.clone())).unwrap();
+    Spool::open(held, options(), Arc::new(Metrics::new())).unwrap().0
 }
 
 fn roomy() -> SpoolOptions {
@@ -235,10 +237,7 @@ async fn a_second_process_is_refused_or_waits_for_the_first_as_it_was_told() {
 
     let waiting = tokio::task::spawn_blocking({
         let dir = dir.path().to_owned();
-        move || {
-            let disk = Arc::new(RealDisk::waiting(Duration::from_secs(20)));
-            Spool::open(&dir, disk, roomy(), Arc::new(Metrics::new())).map(|_| ())
-        }
+        move || Held::take(&dir, Arc::new(RealDisk::waiting(Duration::from_secs(20)))).map(|_| ())
     });
     first.close().await;
     drop(first);

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use fanbridge::event::{Entry, Event, EventTime, Position, Quarantined, Stated, Timestamp};
 use fanbridge::spool::clock::{Moment, Steady};
 use fanbridge::spool::{
-    Append, AppendError, Appended, Committer, DuplicateKey, Reader, Recovery, SpoolError, SpoolOptions,
+    Append, AppendError, Appended, Committer, DuplicateKey, Held, Reader, Recovery, SpoolError, SpoolOptions,
 };
 use fanbridge::telemetry::Metrics;
 use tokio::sync::oneshot;
@@ -142,7 +142,7 @@ impl World {
         let disk = Arc::new(self.disk.clone());
         let metrics = Arc::clone(&self.metrics);
         let (committer, reader, recovery) =
-            Committer::open(Path::new(DIR), disk, self.options.clone(), metrics, self.now())?;
+            Committer::open(Held::take(Path::new(DIR), disk)?, self.options.clone(), metrics, self.now())?;
         reader.settle(Position(self.settled));
         reader.resume_after(Position(self.settled));
         self.opened = Some(Opened { committer, reader });

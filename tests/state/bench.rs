@@ -13,7 +13,7 @@ use fanbridge::health::Health;
 use fanbridge::selection::Selection;
 use fanbridge::spool::disk::RealDisk;
 use fanbridge::spool::state::{DeadFilter, DeadLetterInfo, FILE_NAME, NewDeadLetter, Progress, State};
-use fanbridge::spool::{Spool, SpoolOptions};
+use fanbridge::spool::{Held, Spool, SpoolOptions};
 use fanbridge::telemetry::Metrics;
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -47,8 +47,8 @@ impl Bench {
             window_events_max: 1000,
             tail_bytes_max: 1 << 20,
         };
-        let disk = Arc::new(RealDisk::default());
-        let (spool, _) = Spool::open(dir.path(), disk, options, Arc::clone(&metrics)).unwrap();
+        let held = Held::take(dir.path(), Arc::new(RealDisk::default())).unwrap();
+        let (spool, _) = Spool::open(held, options, Arc::clone(&metrics)).unwrap();
         let state = State::open(&dir.path().join(FILE_NAME)).unwrap();
         let health = Arc::new(Health::default());
         health.start();

@@ -122,8 +122,8 @@ fn query(path: &str, filter: &DeadFilter, after: u64, limit: u64) -> String {
 fn failed(error: &StateError) -> Failure {
     let exit = match error {
         StateError::Locked(_) => Exit::Temporary,
-        StateError::Newer { .. }
-        | StateError::Missing(_)
+        StateError::Newer { .. } => Exit::Config,
+        StateError::Missing(_)
         | StateError::Damaged { .. }
         | StateError::NoRoom { .. }
         | StateError::Io { .. } => Exit::Io,

@@ -122,6 +122,8 @@ pub struct CertificateDoubleFile {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SnsSinkFile {
+    /// That region, for readers: it is the ARNs' own, and any other is an error.
+    pub region: Option<String>,
     /// The most requests at once.
     #[schemars(range(min = 1, max = 256))]
     pub requests_max: usize,
@@ -132,6 +134,6 @@ pub struct SnsSinkFile {
 
 impl Default for SnsSinkFile {
     fn default() -> Self {
-        Self { requests_max: 16, message_bytes_max: Size(256 << 10) }
+        Self { region: None, requests_max: 16, message_bytes_max: Size(256 << 10) }
     }
 }

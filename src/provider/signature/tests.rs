@@ -34,7 +34,7 @@ fn check(definition: &Definition, headers: HeaderMap, body: &str) -> Result<Veri
     let delivery = Delivery { headers, body: Bytes::copy_from_slice(body.as_bytes()), arrived: NOW };
     match verify(definition, &[SigningSecret::from_key(KEY.into())], delivery, &limits) {
         Ok(Receipt::Verified(verified)) => Ok(verified),
-        Err(Refusal::Unauthenticated(word)) => Err(word),
+        Err(Refusal::Unauthenticated(word) | Refusal::OutOfTime { word, .. }) => Err(word),
         other => panic!("neither verified nor unauthenticated: {other:?}"),
     }
 }

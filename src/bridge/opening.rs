@@ -1,0 +1,54 @@
+//! What the bridge keeps, opened: the directory first, then the log and the state in it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::BridgeError;
+use crate::config::SpoolConfig;
+use crate::spool::disk::RealDisk;
+use crate::spool::state::{self, State};
+use crate::spool::{Held, Recovery, Spool};
+use crate::telemetry::Metrics;
+
+/// How long to wait for another process to give the spool up: as in a rolling update, where the
+/// old one is still stopping.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+
+/// Takes the directory, before anything else: who has the addresses, too, is then told who has it. The
+/// lock guards the state file as well, which is looked at before the log is mended: data of a later
+/// release stays as it is, all of it.
+pub(super) async fn take(config: SpoolConfig) -> Result<Held, BridgeError> {
+    blocking(move || {
+        let held = Held::take(&config.dir, Arc::new(RealDisk::waiting(LOCK_WAIT)))?;
+        State::refuse_newer(&config.dir.join(state::FILE_NAME))?;
+        Ok(held)
+    })
+    .await
+}
+
+/// Opens and recovers log and state.
+pub(super) async fn open(
+    held: Held,
+    config: SpoolConfig,
+    metrics: Arc<Metrics>,
+) -> Result<(Spool, State, Recovery), BridgeError> {
+    blocking(move || {
+        let (spool, recovery) = Spool::open(held, (&config).into(), Arc::clone(&metrics))?;
+        let state = State::open(&config.dir.join(state::FILE_NAME))?;
+        state.count_in(&metrics);
+        for (_, cursor) in state.cursors()? {
+            spool.resume_after(cursor);
+        }
+        spool.set_other_bytes(state.file_bytes()?);
+        Ok((spool, state, recovery))
+    })
+    .await
+}
+
+/// Leaves the runtime's threads alone with work that waits for the disk.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BridgeError> + Send + 'static,
+) -> Result<T, BridgeError> {
+    let working = tokio::task::spawn_blocking(work);
+    working.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}

@@ -1,0 +1,38 @@
+//! A directory that one process has for itself: the first thing of a start.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::SpoolError;
+use super::disk::{Disk, DiskLock};
+use super::recovery::failed;
+
+/// The name of the file whose lock makes a process the directory's owner.
+const LOCK_FILE: &str = "lock";
+
+/// A spool's directory, held until this, and everything that was opened from it, is dropped.
+pub struct Held {
+    pub(super) dir: PathBuf,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) lock: Box<dyn DiskLock>,
+}
+
+impl Held {
+    /// Takes the directory, which is made if it is missing. Blocks for as long as the disk was told to
+    /// wait for another process.
+    ///
+    /// # Errors
+    /// [`SpoolError::Locked`] when another process has it.
+    pub fn take(dir: &Path, disk: Arc<dyn Disk>) -> Result<Self, SpoolError> {
+        disk.create_dirs(dir).map_err(failed("make", dir))?;
+        let lock = lock(&*disk, dir)?;
+        Ok(Self { dir: dir.to_owned(), disk, lock })
+    }
+}
+
+/// Takes an existing directory for this process.
+pub(super) fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn DiskLock>, SpoolError> {
+    let path = dir.join(LOCK_FILE);
+    let lock = disk.lock(&path).map_err(failed("lock", &path))?;
+    lock.ok_or_else(|| SpoolError::Locked(dir.to_owned()))
+}

@@ -232,7 +232,7 @@ async fn redrive(args: &RedriveArgs) -> Result<(), Failure> {
     } else if args.all || filter != DeadFilter::default() {
         request.filter = Some(filter);
     } else {
-        let which = "say which: --id, --sink, --quarantined, --reason, --type or --all";
+        let which = "say which: numbers, --sink, --quarantined, --reason, --type or --all";
         return Err(Failure::new(Exit::Usage, which));
     }
     let mut bridge = Letters::reach(&configuration(&args.config)?).await?.running()?;

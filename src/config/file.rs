@@ -197,7 +197,7 @@ impl Default for SpoolFile {
 pub struct DuplicatesFile {
     /// How long a delivery is recognised.
     pub window: Period,
-    /// How many events are remembered, about 16 bytes of memory each.
+    /// How many events are remembered, about 24 bytes of memory each.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub events_max: usize,
     /// Where the URL is kept of a Redis (7.0 or later) or Valkey server in which replicas share a

@@ -22,7 +22,7 @@ const EVERY: Duration = Duration::from_micros(12_500);
 const SHARE_MAX: f64 = 0.10;
 /// And by this, whatever the part: with load, bridge and broker on two cores, one time slice or one
 /// collection of the broker's garbage moves a p99 of a few milliseconds by as much, with nothing spoilt.
-const FLOOR: Duration = Duration::from_millis(2);
+const FLOOR: Duration = Duration::from_millis(1);
 
 /// All rounds so far.
 pub struct Rounds {

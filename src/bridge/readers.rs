@@ -10,7 +10,7 @@ use super::BridgeError;
 use crate::config::Config;
 use crate::dispatch::quarantine::{self, Care};
 use crate::dispatch::resume::{self, Resumption};
-use crate::dispatch::settlement::shares;
+use crate::dispatch::settlement::{Standing, shares};
 use crate::dispatch::{DispatchError, Dispatcher, Reader};
 use crate::health::Health;
 use crate::sink::Sink;
@@ -48,9 +48,13 @@ impl Readers {
             configured: names.into_iter().map(str::to_owned).collect(),
             dead_letters: metrics.dead_letters.clone(),
         };
-        let cursors: Vec<_> = starts.iter().map(|start| start.cursor).chain([care.begin()]).collect();
+        let sink_readers = config.sinks.iter().zip(&starts);
+        let sink_readers =
+            sink_readers.map(|(sink, start)| Standing { cursor: start.cursor, detaches: sink.detaches });
+        let quarantine = Standing { cursor: care.begin(), detaches: false };
+        let standings: Vec<_> = sink_readers.chain([quarantine]).collect();
         let reader = |share| Reader { share, spool: spool.clone(), state: state.clone() };
-        let mut readers: Vec<_> = shares(spool, &cursors).into_iter().map(reader).collect();
+        let mut readers: Vec<_> = shares(spool, &standings).into_iter().map(reader).collect();
         let last = readers.pop().unwrap_or_else(|| unreachable!("the quarantine has a cursor"));
 
         let (stop, cut) = (CancellationToken::new(), CancellationToken::new());

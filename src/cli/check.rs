@@ -100,7 +100,11 @@ fn summary(origin: &str, config: &Config) -> String {
         };
         let topics = counted(config.topics(sink).len(), "topic");
         let selection = selected(&sink.selection);
-        text.push_str(&format!("sink {}: {to}, select {selection}, {topics} `{}`\n", sink.name, sink.topic));
+        let misses = if sink.detaches { ", misses what a full spool gives up" } else { "" };
+        text.push_str(&format!(
+            "sink {}: {to}, select {selection}, {topics} `{}`{misses}\n",
+            sink.name, sink.topic
+        ));
     }
     text
 }

@@ -98,6 +98,7 @@ fn explicit_sink(data: &Path) -> SinkConfig {
         topic: TopicTemplate::parse(TopicTemplate::DEFAULT)
             .unwrap_or_else(|_| unreachable!("the default parses")),
         selection: Selection::Only(types.map(|info| info.name.to_string()).collect()),
+        detaches: false,
         output: Output::File(FileConfig { dir: data.join("explicit"), rotate_bytes: 64 << 20 }),
     }
 }

@@ -261,6 +261,8 @@ pub struct SinkConfig {
     pub topic: TopicTemplate,
     /// Narrows the bridge's selection for this sink.
     pub selection: Selection,
+    /// Whether it would rather miss events than hold a full spool back.
+    pub detaches: bool,
     /// What it is.
     pub output: Output,
 }

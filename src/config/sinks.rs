@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::file::{ConfigFile, OutputFile, SinkFile};
+use super::file::{ConfigFile, OnFull, OutputFile, SinkFile};
 use super::load::Check;
 use super::place::Path;
 use super::select::KnownTypes;
@@ -64,7 +64,8 @@ impl Check<'_> {
             }
         };
         let output = self.output(file, region, at);
-        Some(SinkConfig { name: name.into(), topic: topic?, selection, output: output? })
+        let detaches = file.on_full == OnFull::DetachSink;
+        Some(SinkConfig { name: name.into(), topic: topic?, selection, detaches, output: output? })
     }
 
     /// The one kind that the sink is of; its topics are in this region, if they name one.

@@ -33,6 +33,7 @@ pub struct Gauges {
     retries: Family<SinkReason, Counter>,
     requests_allowed: Family<Sink, Gauge>,
     dead_letters: Family<SinkReason, Counter>,
+    missed: Counter,
     /// Records published that may have been published before.
     pub possible_duplicates: Counter,
     status: Arc<SinkStatus>,
@@ -53,6 +54,7 @@ impl Gauges {
             retries: metrics.sink_retries.clone(),
             requests_allowed: metrics.sink_requests_allowed.clone(),
             dead_letters: metrics.dead_letters.clone(),
+            missed: metrics.sink_missed.get_or_create(&sink).clone(),
             possible_duplicates: metrics.possible_duplicates.get_or_create(&sink).clone(),
             status,
             in_trouble: None,
@@ -80,6 +82,22 @@ impl Gauges {
             unsaid,
             "record refused by the sink, kept as a dead letter (`fanbridge dead list`)"
         );
+    }
+
+    /// Counts and tells records that are not in the log any more, whether or not they were for it.
+    pub fn missed(&self, records: u64) {
+        if records == 0 {
+            return;
+        }
+        self.missed.inc_by(records);
+        if let Some(unsaid) = self.log_limit.admit("missed") {
+            tracing::error!(
+                sink = self.name,
+                records,
+                unsaid,
+                "this sink does not get these: they are damaged, or a full spool gave them up"
+            );
+        }
     }
 
     /// Follows the sink into trouble and out of it; each change is one log line. A sink is in

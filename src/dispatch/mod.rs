@@ -230,6 +230,7 @@ impl Dispatcher {
 
     /// Routes a batch and publishes what this sink takes of it.
     fn take_in(&mut self, batch: Batch) {
+        self.gauges.missed(batch.damaged);
         let read_bytes: usize = batch.entries.iter().map(|(_, entry)| entry.body().len()).sum();
         let mut records = Vec::with_capacity(batch.entries.len());
         let mut taken_bytes = 0;

@@ -99,6 +99,7 @@ impl Bench {
             name: "lake".into(),
             topic: TopicTemplate::parse("{family}").expect("a template"),
             selection,
+            detaches: false,
             output: Output::File(FileConfig { dir: "unused".into(), rotate_bytes: 1 }),
         };
         Dispatcher::new(&config, sink, self.reader(cursor), Position(0), &self.metrics, &self.health)

@@ -115,21 +115,21 @@ impl Catalogue {
         self.segments.push_front(segment);
     }
 
-    /// The oldest segment, if it is not the newest and every position before the next one is settled,
-    /// those of damaged records included: a reader has been told of them.
-    pub(super) fn prunable(&self, settled: Position) -> Option<&Segment> {
+    /// The oldest segment, if it is not the newest and nothing in it is behind `through`, damaged
+    /// records included: a reader has been told of them.
+    pub(super) fn prunable(&self, through: Position) -> Option<&Segment> {
         let next = self.segments.get(1)?;
-        self.segments.front().filter(|_| before(next.base) <= settled)
+        self.segments.front().filter(|_| before(next.base) <= through)
     }
 
-    /// Bytes of all the segments that may go, one after the other. The newest can once all of it is
-    /// settled: another is then begun.
-    pub(super) fn prunable_bytes(&self, settled: Position) -> u64 {
-        if self.newest().is_none_or(|newest| newest.last <= settled) {
+    /// Bytes of all the segments that may go, one after the other, if what is up to `through` may. The
+    /// newest can if all of it may: another is then begun.
+    pub(super) fn prunable_bytes(&self, through: Position) -> u64 {
+        if self.newest().is_none_or(|newest| newest.last <= through) {
             return self.bytes;
         }
         let nexts = self.segments.iter().skip(1);
-        let prunable = self.segments.iter().zip(nexts).take_while(|(_, next)| before(next.base) <= settled);
+        let prunable = self.segments.iter().zip(nexts).take_while(|(_, next)| before(next.base) <= through);
         prunable.map(|(segment, _)| segment.len).sum()
     }
 

@@ -163,7 +163,7 @@ impl Committer {
                 Ok(file) => break file,
                 Err(error) if is_full(&error) => {
                     self.leftover = true;
-                    if !self.prune_oldest() {
+                    if !self.give_way() {
                         return Err(Trouble::Full(self.why_full(now)));
                     }
                 }
@@ -255,7 +255,7 @@ impl Committer {
                 self.active = None;
                 return Err(Trouble::Full(Gate::DiskFull));
             }
-            if !self.prune_oldest() {
+            if !self.give_way() {
                 return Err(Trouble::Full(self.why_full(now)));
             }
         }

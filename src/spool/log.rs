@@ -123,7 +123,7 @@ impl Spool {
         }
     }
 
-    /// What may still be written once everything settled has given way.
+    /// What may still be written once everything that may has given way.
     pub fn room(&self) -> Room {
         self.reader.room()
     }
@@ -170,6 +170,12 @@ impl Spool {
     /// once the retention is past, or when space runs short. Before the first call none may.
     pub fn settle(&self, through: Position) {
         self.reader.settle(through);
+    }
+
+    /// Tells that what is up to this position may give way when space runs short, settled or not: who
+    /// has not got it does without.
+    pub fn dispense_with(&self, through: Position) {
+        self.reader.dispense_with(through);
     }
 
     /// Tells how far a cursor had got. Call it for every cursor after opening and before the first

@@ -116,6 +116,7 @@ pub struct Reader {
     pub(super) apart: watch::Sender<Position>,
     pub(super) life: watch::Sender<Life>,
     pub(super) settled: AtomicU64,
+    pub(super) dispensable: AtomicU64,
     pub(super) other_bytes: AtomicU64,
     pub(super) free_bytes: AtomicU64,
     pub(super) window_events: AtomicUsize,
@@ -147,6 +148,7 @@ impl Reader {
             apart: watch::Sender::new(head),
             life: watch::Sender::new(Life::Running),
             settled: AtomicU64::new(0),
+            dispensable: AtomicU64::new(0),
             other_bytes: AtomicU64::new(0),
             free_bytes: AtomicU64::new(u64::MAX),
             window_events: AtomicUsize::new(0),
@@ -212,6 +214,11 @@ impl Reader {
         self.settled.fetch_max(through.0, Ordering::Relaxed);
     }
 
+    /// What is up to this position may give way in need, though some cursor is before it.
+    pub fn dispense_with(&self, through: Position) {
+        self.dispensable.fetch_max(through.0, Ordering::Relaxed);
+    }
+
     /// How many bytes the owner's other files in the directory take; they count as the spool's.
     pub fn set_other_bytes(&self, bytes: u64) {
         self.other_bytes.store(bytes, Ordering::Relaxed);
@@ -219,6 +226,11 @@ impl Reader {
 
     pub(super) fn settled(&self) -> Position {
         Position(self.settled.load(Ordering::Relaxed))
+    }
+
+    /// How far what is kept may give way to what comes.
+    pub(super) fn dispensable(&self) -> Position {
+        self.settled().max(Position(self.dispensable.load(Ordering::Relaxed)))
     }
 
     /// Never gives a position up to this one again.
@@ -250,14 +262,14 @@ impl Reader {
         view.catalogue.oldest().map_or(view.next, |segment| segment.base)
     }
 
-    /// What may still be written once everything settled has given way.
+    /// What may still be written once everything that may has given way.
     pub(super) fn room(&self) -> Room {
-        let (bytes, settled) = {
+        let (bytes, prunable) = {
             let view = self.view();
-            (view.catalogue.bytes(), view.catalogue.prunable_bytes(self.settled()))
+            (view.catalogue.bytes(), view.catalogue.prunable_bytes(self.dispensable()))
         };
-        let kept = bytes - settled + self.other_bytes.load(Ordering::Relaxed);
-        let free = self.free_bytes.load(Ordering::Relaxed).saturating_add(settled);
+        let kept = bytes - prunable + self.other_bytes.load(Ordering::Relaxed);
+        let free = self.free_bytes.load(Ordering::Relaxed).saturating_add(prunable);
         let left = self.options.bytes_max.saturating_sub(kept);
         let left = left.min(free.saturating_sub(self.options.free_bytes_min));
         Room { left, whole: left + kept }

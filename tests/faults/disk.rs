@@ -69,6 +69,54 @@ fn a_spool_at_its_bound_answers_503_until_a_sink_makes_room() {
     ledger.judge(&arrivals).assert_kept(0, 0);
 }
 
+#[test]
+fn a_sink_that_detaches_misses_what_a_full_spool_gives_up_and_nobody_is_turned_away_for_it() {
+    const EVENTS: u64 = 4000;
+    let _turn = turns::in_company();
+    if !inject::can_mount("a sink that detaches") {
+        return;
+    }
+    let home = Home::new();
+    let (stuck, other) = (home.path("stuck"), home.path("topics"));
+    let sinks = format!(
+        "limits: {{ body_bytes_max: 64 KiB, inflated_bytes_max: 64 KiB }}\n\
+         sinks:\n  stuck: {{ file: {{ dir: {} }}, on_full: detach_sink }}\n  other: {{ file: {{ dir: {} }} }}\n",
+        stuck.display(),
+        other.display()
+    );
+    home.configure("bytes_max: 16 MiB, segment_bytes: 2 MiB, retain: 0s", &sinks);
+    let wrapper = inject::tiny_disk(&stuck, 64 * 1024);
+    let bridge = home.start_under(&wrapper.iter().map(String::as_str).collect::<Vec<_>>());
+    let ballast = Ballast::fill(&bridge.path_inside(&stuck));
+    let (ledger, mut client) = (Ledger::default(), bridge.client());
+    // Twice what the spool may hold; every one is taken. Cursors follow once a second at the latest, and
+    // before that nothing gives way.
+    for number in 0..EVENTS {
+        Delivery::new("call.created", "default:detached", number, 8000).hand_over(&mut client, &ledger);
+        if number % 100 == 0 {
+            std::thread::sleep(Duration::from_millis(150));
+        }
+    }
+    assert!(bridge.metric("fanbridge_spool_bytes", &[]) <= 16.0 * 1024.0 * 1024.0, "the bound is kept");
+    let given_up = bridge.log().matches("the spool is full: these give way").count();
+    assert!(given_up > 5, "{given_up} segments of which the log says that they gave way");
+
+    ballast.drop_it();
+    let missed = || bridge.metric("fanbridge_sink_missed_records_total", &["sink=\"stuck\""]) as u64;
+    let inside = bridge.path_inside(&stuck);
+    let arrived = || readers::files(&inside).len() as u64;
+    await_until("the sink has all that is left", Duration::from_secs(20), || {
+        (arrived() + missed() == EVENTS).then_some(())
+    });
+    println!("of {EVENTS} events the sink that detaches got {} and missed {}", arrived(), missed());
+    assert!((100..EVENTS).contains(&missed()));
+    let others = readers::drained(&ledger, Duration::from_secs(20), || readers::files(&other));
+    // In their order, none twice, and no other than were sent.
+    assert!(readers::files(&inside).windows(2).all(|pair| pair[0].sequence < pair[1].sequence));
+    bridge.stop();
+    ledger.judge(&others).assert_kept(0, 0);
+}
+
 /// Sends events until one is refused with 503 and a time to come back; that one.
 fn send_until_refused(
     events: &mut impl Iterator<Item = Delivery>,

@@ -58,6 +58,31 @@ fn settled_records_give_way_before_anything_is_refused() {
 }
 
 #[test]
+fn what_may_be_done_without_gives_way_in_need_and_for_nothing_else() {
+    let mut world = World::open_new(SpoolOptions { bytes_max: 30_000, ..options() });
+    while world.append(1) != [full("spool_full")] {}
+    let head = world.reader().head();
+    // One reader stands at the head, another one at the beginning, which would rather do without.
+    world.reader().dispense_with(head);
+    world.second += 1_000;
+    world.tick();
+    assert!(is_stored(&world.append(1)));
+    let first = world.reader().first();
+    assert!(Position(1) < first && first < head, "no more than has to: {first:?} of {head:?}");
+
+    // Behind that position nothing gives way.
+    for _ in 0..200 {
+        world.append(1);
+    }
+    assert_eq!(world.append(1), [full("spool_full")]);
+    let first = world.reader().first();
+    assert!(first <= head.next(), "{first:?}: what came behind {head:?} is needed");
+    let batch = world.reader().read_now(Position(0), 10, 10_000).unwrap().unwrap();
+    assert_eq!(batch.entries.first().map(|(position, _)| *position), Some(first));
+    assert_eq!(batch.damaged, first.0 - 1, "who stands at the beginning is told what it does not get");
+}
+
+#[test]
 fn retention_keeps_settled_records_and_then_lets_whole_segments_go() {
     let mut world = World::open_new(options());
     while world.disk.segments().len() < 4 {

@@ -22,12 +22,27 @@ pub struct SinkFile {
     pub topic: String,
     /// Narrows the bridge's selection for this sink.
     pub select: SelectFile,
+    /// What gives way once the spool is full of events that wait for this sink.
+    pub on_full: OnFull,
+}
+
+/// What gives way once the spool is full of events that wait for a sink.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum OnFull {
+    /// New events: they are answered 503, and nothing is lost.
+    #[default]
+    Block,
+    /// The oldest of those that wait: this sink never gets them, and nobody else is held up.
+    DetachSink,
 }
 
 impl Default for SinkFile {
     fn default() -> Self {
         let topic = TopicTemplate::DEFAULT.into();
-        Self { kafka: None, sns: None, file: None, topic, select: SelectFile::default() }
+        let (select, on_full) = (SelectFile::default(), OnFull::default());
+        Self { kafka: None, sns: None, file: None, topic, select, on_full }
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::dispatch::Reader;
 use crate::dispatch::quarantine::Care;
-use crate::dispatch::settlement::shares;
+use crate::dispatch::settlement::{Standing, shares};
 use crate::event::{Entry, Event, Position};
 use crate::health::Health;
 use crate::spool::disk::{Disk, RealDisk};
@@ -94,7 +94,7 @@ impl Bench {
 
     /// A reader of the log, the only one, that has got this far.
     pub fn reader(&self, cursor: Position) -> Reader {
-        let share = shares(&self.spool, &[cursor]).remove(0);
+        let share = shares(&self.spool, &[Standing { cursor, detaches: false }]).remove(0);
         Reader { share, spool: self.spool.clone(), state: self.state.clone() }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Two bounds hold: bytes of the spool, and bytes free on the file system. Settled segments are kept
 //! for replay only while there is room; they give way, oldest first, before anything is refused. A
-//! record that is not settled never does. The gate shuts one group before the bound, so that what is
+//! record that is not settled never does, unless all who have not got it would rather do without than
+//! have the spool refuse others. The gate shuts one group before the bound, so that what is
 //! already on its way in still fits, and opens by itself.
 
 use std::io;
@@ -10,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Committer, Trouble};
+use crate::event::Position;
 use crate::spool::clock::{Moment, Steady};
 use crate::spool::segment;
 use crate::spool::shared::Gate;
@@ -26,7 +28,7 @@ impl Committer {
             return;
         }
         self.window.expire(now.steady);
-        while self.oldest_is_past_retention(now.steady) && self.prune_oldest() {}
+        while self.oldest_is_past_retention(now.steady) && self.prune_oldest(self.shared.settled()) {}
         self.refresh_gate(now);
     }
 
@@ -37,18 +39,32 @@ impl Committer {
         view.catalogue.prunable(self.shared.settled()).is_some_and(|segment| segment.newest < horizon)
     }
 
-    /// Takes the oldest segment off the disk, if it is settled. Its cursors are durable already;
-    /// one directory sync per file keeps the order of disappearance, so a power cut leaves no hole.
-    pub(super) fn prune_oldest(&mut self) -> bool {
+    /// Has the oldest segment give way, if it may.
+    pub(super) fn give_way(&mut self) -> bool {
+        self.prune_oldest(self.shared.dispensable())
+    }
+
+    /// Takes the oldest segment off the disk, if it holds nothing behind `through`. The cursors that
+    /// count are durably past it; one directory sync per file keeps the order of disappearance, so a
+    /// power cut leaves no hole.
+    fn prune_oldest(&mut self, through: Position) -> bool {
         if self.failed {
             return false;
         }
         let pruned = {
             let mut view = self.shared.view();
-            let settled = self.shared.settled();
-            view.catalogue.prunable(settled).is_some().then(|| view.catalogue.pop_oldest()).flatten()
+            view.catalogue.prunable(through).is_some().then(|| view.catalogue.pop_oldest()).flatten()
         };
         let Some(segment) = pruned else { return false };
+        let (settled, last) = (self.shared.settled(), segment.last);
+        if last > settled {
+            let from = segment.base.max(settled.next());
+            tracing::error!(
+                from = from.0,
+                to = last.0,
+                "the spool is full: these give way, and a sink with `on_full: detach_sink` does not get them"
+            );
+        }
         let path = segment::path(&self.shared.dir, segment.base);
         match self.shared.disk.remove(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -90,7 +106,7 @@ impl Committer {
             } else {
                 return Ok(());
             };
-            if !self.prune_oldest() {
+            if !self.give_way() {
                 return Err(gate);
             }
         }
@@ -117,10 +133,10 @@ impl Committer {
     fn room_for_a_group(&mut self, now: Moment) -> Result<(), Gate> {
         let bytes = (GROUP_BYTES_MAX as u64).min(self.shared.options.bytes_max / 8);
         let short = self.make_room(bytes, now);
-        if short.is_ok() || !self.newest_is_settled() {
+        if short.is_ok() || !self.newest_may_go() {
             return short;
         }
-        // All that is left is settled but in the newest segment, which may not go before another
+        // All that is left may go but for being in the newest segment, which has to stay until another
         // one is there to tell how far the positions have got.
         match self.begin_segment(now) {
             Ok(_) => self.make_room(bytes, now),
@@ -132,10 +148,10 @@ impl Committer {
         }
     }
 
-    fn newest_is_settled(&self) -> bool {
-        let settled = self.shared.settled();
+    fn newest_may_go(&self) -> bool {
+        let dispensable = self.shared.dispensable();
         let view = self.shared.view();
-        view.catalogue.newest().is_some_and(|newest| !newest.is_empty() && newest.last <= settled)
+        view.catalogue.newest().is_some_and(|newest| !newest.is_empty() && newest.last <= dispensable)
     }
 
     /// Which kind of full the disk is.

@@ -18,7 +18,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 pub use limit::LogLimit;
-pub use log::{LogError, SHOWN_CHARS_MAX, Shown, init_logging, steers_terminal};
+pub use log::{Log, LogError, SHOWN_CHARS_MAX, Shown, init_logging, lines_dropped, steers_terminal};
 pub use sqs::SqsMetrics;
 
 /// The `Content-Type` of [`Metrics::render`].
@@ -113,6 +113,8 @@ pub struct Metrics {
     pub dead_letters_bytes: Gauge,
     /// Records published again after a fault, which may reach consumers twice.
     pub possible_duplicates: Family<Sink, Counter>,
+    /// Lines that the log dropped because nobody read it.
+    pub log_lines_dropped: Counter,
     /// Bytes the spool uses on disk.
     pub spool_bytes: Gauge,
     /// Bytes the spool may use.
@@ -172,6 +174,7 @@ impl Metrics {
             dead_letters_kept: Family::default(),
             dead_letters_bytes: Gauge::default(),
             possible_duplicates: Family::default(),
+            log_lines_dropped: Counter::default(),
             spool_bytes: Gauge::default(),
             spool_limit: Gauge::default(),
             state_bytes: Gauge::default(),
@@ -194,6 +197,8 @@ impl Metrics {
         self.register_front(r);
         self.sqs.register(r);
         self.register_sinks(r);
+        let dropped = "Lines that the log dropped because nobody read it";
+        r.register("log_lines_dropped", dropped, self.log_lines_dropped.clone());
         self.register_spool(r);
         self.register_shared_window(r);
         let build = Family::<Build, Gauge>::default();

@@ -1,12 +1,14 @@
 //! The metrics, for Prometheus. What nobody counts as it happens is looked up here.
 
+use std::sync::atomic::Ordering;
+
 use axum::extract::State;
 use axum::response::IntoResponse;
 use http::header::CONTENT_TYPE;
 
 use super::{AdminState, Problem};
 use crate::spool::state::DeadCount;
-use crate::telemetry::{METRICS_CONTENT_TYPE, Metrics, SinkReason};
+use crate::telemetry::{METRICS_CONTENT_TYPE, Metrics, SinkReason, lines_dropped};
 
 pub(super) async fn metrics(State(admin): State<AdminState>) -> Result<impl IntoResponse, Problem> {
     if admin.opened.get().is_some() {
@@ -17,6 +19,7 @@ pub(super) async fn metrics(State(admin): State<AdminState>) -> Result<impl Into
             admin.metrics.state_bytes.set(gauge(bytes));
         }
     }
+    admin.metrics.log_lines_dropped.inner().store(lines_dropped(), Ordering::Relaxed);
     Ok(([(CONTENT_TYPE, METRICS_CONTENT_TYPE)], admin.metrics.render()))
 }
 

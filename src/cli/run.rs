@@ -1,13 +1,15 @@
 //! `fanbridge run`: the bridge itself, until it is told to stop.
 //!
 //! SIGTERM or SIGINT stops it in order; the second one at once, which loses nothing acknowledged,
-//! because nothing acknowledged is only in memory.
+//! because nothing acknowledged is only in memory. SIGHUP is what a terminal sends when it goes, and
+//! then stops it, too; from anybody else it changes nothing, because there is nothing to read again.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing::Level;
 
 use super::{ConfigArgs, Exit, Failure, chain, configuration_to_run};
 use crate::bridge::{Bridge, BridgeError};
@@ -37,7 +39,7 @@ pub struct Args {
 /// when the disk or a listener failed.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let config = configuration_to_run(&args.config)?;
-    init_logging().map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
+    let log = init_logging().map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -46,12 +48,15 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     // A recovery that was given up may still be reading for minutes, and nobody waits for it; what
     // else is on its way to the disk gets the time it needs.
     runtime.shutdown_timeout(GIVEN_UP_AFTER);
-    ended.map_err(logged)
+    let ended = ended.map_err(logged);
+    drop(log);
+    ended
 }
 
-/// Where the log is read by machines, the line that tells why it ends is one of theirs.
+/// Where the log is read by machines, the line that tells why it ends is one of theirs, unless they do
+/// not want to hear of errors.
 fn logged(failure: Failure) -> Failure {
-    if io::stderr().is_terminal() {
+    if io::stderr().is_terminal() || !tracing::enabled!(Level::ERROR) {
         return failure;
     }
     tracing::error!(exit_code = failure.exit as i32, "{failure}");
@@ -87,13 +92,21 @@ async fn until_stopped(config: Config) -> Result<(), Failure> {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
+    /// Asked at the beginning: a terminal that has gone is none any more.
+    on_terminal: bool,
 }
 
 impl Signals {
     fn new() -> io::Result<Self> {
         // A file that may grow no more is then an error of the write, not the process's end.
         survive_file_size_limit()?;
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            on_terminal: io::stdin().is_terminal(),
+        })
     }
 
     /// Cancels `stop` at the first signal and ends the process at the second.
@@ -105,10 +118,17 @@ impl Signals {
         std::process::exit(EXIT_TERMINATED);
     }
 
+    /// The next one that asks for an end.
     async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => match self.on_terminal {
+                    true => return,
+                    false => tracing::warn!("SIGHUP changes nothing: restart to read the configuration again"),
+                },
+            }
         }
     }
 }

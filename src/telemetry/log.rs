@@ -1,13 +1,17 @@
 //! The log: where it goes, what it looks like, and how text from outside is made fit for it.
 //!
 //! Events are key-value fields on stderr: one readable line on a terminal, one JSON object a line
-//! elsewhere. Bodies, secrets and signature headers are never fields. Everything else that came
-//! over the wire is wrapped in [`Shown`] first, because a terminal obeys what it is shown.
+//! elsewhere. A thread of its own writes them: whoever reads the log may stop doing so, and no
+//! delivery waits for that. Bodies, secrets and signature headers are never fields. Everything else
+//! that came over the wire is wrapped in [`Shown`] first, because a terminal obeys what it is shown.
 
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 
+use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -19,12 +23,28 @@ const FILTER_VARIABLE: &str = "FANBRIDGE_LOG";
 /// the AWS SDK warns at every call that there are no credentials, which is told once here.
 const FILTER_DEFAULT: &str = "info,librdkafka=warn,aws_config=error";
 
+/// Lines that may wait for a reader; what comes while so many do is dropped and counted.
+const LINES_MAX: usize = 8192;
+
+/// Lines that were dropped because nobody read the log.
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// Keeps the log going; dropped, it writes what waits, unless nobody reads it within a second.
+#[must_use]
+pub struct Log(#[expect(dead_code, reason = "what counts is when it is dropped")] WorkerGuard);
+
+/// How many lines were dropped because nobody read the log.
+pub fn lines_dropped() -> u64 {
+    DROPPED.get().map_or(0, |dropped| dropped.dropped_lines() as u64)
+}
+
 /// A log that cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The filter is not one.
     #[error(
-        "{FILTER_VARIABLE} is not a log filter ({0}), expected a level, or `target=level` pairs with commas"
+        "{FILTER_VARIABLE} is not a log filter ({0}), expected error, warn, info, debug, trace or off, and \
+         `target=level` pairs, with commas"
     )]
     Filter(String),
     /// The process has a log already.
@@ -32,14 +52,18 @@ pub enum LogError {
     Twice,
 }
 
-/// Sends this process's log to stderr: for people on a terminal (without colours if `NO_COLOR` is
-/// set), else as JSON. `FANBRIDGE_LOG` selects what is logged; `info` is the default.
+/// Sends this process's log to stderr, for as long as what is returned lives: for people on a terminal
+/// (without colours if `NO_COLOR` is set), else as JSON. `FANBRIDGE_LOG` selects what is logged; `info`
+/// is the default.
 ///
 /// # Errors
 /// When the filter cannot be read, or the log was set up before.
-pub fn init_logging() -> Result<(), LogError> {
+pub fn init_logging() -> Result<Log, LogError> {
     let filter = filter(std::env::var(FILTER_VARIABLE).ok().as_deref())?;
-    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let writer = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES_MAX);
+    let (writer, guard) = writer.thread_name("log").finish(std::io::stderr());
+    let dropped = writer.error_counter();
+    let log = tracing_subscriber::fmt::layer().with_writer(writer);
     let log = if std::io::stderr().is_terminal() {
         let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         log.compact().with_ansi(colours).boxed()
@@ -47,7 +71,10 @@ pub fn init_logging() -> Result<(), LogError> {
         log.json().flatten_event(true).with_current_span(false).boxed()
     };
     let log = log.with_filter(filter_fn(holds_no_body));
-    tracing_subscriber::registry().with(filter).with(log).try_init().map_err(|_| LogError::Twice)
+    tracing_subscriber::registry().with(filter).with(log).try_init().map_err(|_| LogError::Twice)?;
+    // Set once, as the log is.
+    let _ = DROPPED.set(dropped);
+    Ok(Log(guard))
 }
 
 /// Whether what is logged from here is free of bodies, whatever the filter asks for: at the level
@@ -58,6 +85,12 @@ fn holds_no_body(metadata: &Metadata<'_>) -> bool {
 
 fn filter(text: Option<&str>) -> Result<EnvFilter, LogError> {
     let text = text.filter(|text| !text.trim().is_empty()).unwrap_or(FILTER_DEFAULT);
+    // The library takes any other word for a target of which all is logged, and nothing besides.
+    let mut words =
+        text.split(',').map(str::trim).filter(|part| !part.is_empty() && !part.contains(['=', '[']));
+    if let Some(word) = words.find(|word| word.parse::<LevelFilter>().is_err()) {
+        return Err(LogError::Filter(format!("`{word}` is no level")));
+    }
     EnvFilter::try_new(text).map_err(|error| LogError::Filter(error.to_string()))
 }
 
@@ -130,7 +163,10 @@ mod tests {
 
     #[test]
     fn a_filter_that_is_none_is_refused_and_an_empty_one_is_the_default() {
-        assert!(matches!(filter(Some("fanbridge=loud")), Err(LogError::Filter(_))));
+        for text in ["fanbridge=loud", "inof", "fanbridge::dispatch", "info,dispatch"] {
+            assert!(matches!(filter(Some(text)), Err(LogError::Filter(_))), "{text}");
+        }
+        assert!(filter(Some("off,fanbridge::dispatch=debug")).is_ok());
         assert!(filter(Some("warn,fanbridge::dispatch=trace")).is_ok());
         assert_eq!(filter(Some(" ")).map(|f| f.to_string()).ok(), filter(None).map(|f| f.to_string()).ok());
     }

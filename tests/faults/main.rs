@@ -17,6 +17,7 @@ mod duplicates;
 mod every_type;
 mod fsync;
 mod isolation;
+mod log;
 mod memory;
 mod no_room;
 mod secured_broker;

@@ -1,0 +1,68 @@
+//! Who reads the log may stop reading, and signals that mean nothing may come.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::fs::OFlags;
+use rustix::process::Signal;
+
+use crate::support::bridge::Home;
+use crate::support::load::Delivery;
+use crate::support::turns;
+
+/// A pipe that takes no more, with nobody to read it; it stays open as long as what is returned.
+fn full_pipe(path: &Path) -> std::fs::File {
+    assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo runs").success());
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    let mut pipe = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path).unwrap();
+    loop {
+        match pipe.write(&[b'\n'; 4096]) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return pipe,
+            Err(error) => panic!("cannot fill a pipe: {error}"),
+        }
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_no_delivery_up_and_no_end() {
+    let _turn = turns::in_company();
+    let home = Home::new();
+    home.configure_files();
+    let path = home.path("nobody-reads");
+    let _pipe = full_pipe(&path);
+    let shell = format!("FANBRIDGE_LOG=trace exec \"$0\" \"$@\" 2>{}", path.display());
+    let bridge = home.start_under(&["sh", "-c", &shell]);
+    let mut client = bridge.client().with_timeout(Duration::from_secs(5));
+    for number in 0..100 {
+        // Each stranger's request is a line, or nearly.
+        let stranger = client.post(&format!("/in/nowhere-{number}"), &[], b"{}").expect("an answer");
+        assert_eq!(stranger.status, 404);
+        let delivery = Delivery::new("call.created", "default:unread", number, 100);
+        assert!(delivery.send(&mut client).expect("an answer").is_success());
+    }
+    assert_eq!(bridge.admin().get("/livez").expect("an answer").status, 200);
+    let took = bridge.stop();
+    assert!(took < Duration::from_secs(10), "the end took {took:?}");
+}
+
+#[test]
+fn a_hangup_changes_nothing_where_there_is_no_terminal() {
+    let _turn = turns::in_company();
+    let home = Home::new();
+    home.configure_files();
+    let bridge = home.start();
+    bridge.signal(Signal::HUP);
+    let delivery = Delivery::new("call.created", "default:hangup", 1, 100);
+    assert!(delivery.send(&mut bridge.client()).expect("an answer").is_success());
+    bridge.stop();
+    assert!(home_log(&home).contains("SIGHUP changes nothing"));
+}
+
+fn home_log(home: &Home) -> String {
+    std::fs::read_to_string(home.path("log")).expect("a log")
+}

@@ -6,10 +6,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::event::{Event, Filtered, Quarantined, Verdict, Verified};
-use crate::provider::{Definition, digest_id, normalise};
+use crate::provider::{Definition, Unusable, digest_id, normalise};
 use crate::selection::Selection;
 
 /// A source as admission sees it.
@@ -41,9 +42,15 @@ impl SourceView {
         self.quarantine(verified, word, format!("the message cannot be decoded: {word}"))
     }
 
-    /// An authentic delivery for the dead letters: `word` is short and from a fixed list, `detail`
-    /// holds no part of the body.
+    /// An authentic delivery for the dead letters, with its body as it came: `word` is short and from a
+    /// fixed list, `detail` holds no part of the body.
     pub fn quarantine(&self, verified: Verified, word: &'static str, detail: String) -> Verdict {
+        let body = verified.body.clone();
+        self.quarantined(verified, word, detail, body)
+    }
+
+    /// The same, with what is kept of the body. It is known by all of it.
+    fn quarantined(&self, verified: Verified, word: &'static str, detail: String, body: Bytes) -> Verdict {
         Verdict::Quarantine(Quarantined {
             id: digest_id(&verified.body),
             source: self.event_source.clone(),
@@ -53,7 +60,7 @@ impl SourceView {
             detail: detail.into(),
             stated: verified.stated,
             arrived: verified.arrived,
-            body: verified.body,
+            body,
         })
     }
 }
@@ -62,7 +69,9 @@ impl SourceView {
 pub fn admit(source: &SourceView, verified: Verified, selection: &Selection) -> Verdict {
     let facts = match normalise(&source.definition, &verified) {
         Ok(facts) => facts,
-        Err(unusable) => return source.quarantine(verified, unusable.word, unusable.detail),
+        Err(Unusable { word, detail, body }) => {
+            return source.quarantined(verified, word, detail, body);
+        }
     };
     if !selection.takes(&facts.event_type) {
         return Verdict::Filter(Filtered {

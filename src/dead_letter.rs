@@ -17,7 +17,7 @@ use crate::event::{Entry, Event, Quarantined, Timestamp, Verdict};
 use crate::spool::state::{DeadFilter, DeadLetterInfo, Reassessment, State, StateError};
 use crate::spool::{AppendError, Spool, codec};
 
-pub use document::{Document, Export, export, show};
+pub use document::{Document, Export, PAGE_BYTES_MAX, export, show};
 
 /// Decides about a quarantined delivery by today's definitions and selection.
 pub type Readmit = Arc<dyn Fn(&Quarantined) -> Verdict + Send + Sync>;

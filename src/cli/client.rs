@@ -22,13 +22,16 @@ use tokio::net::TcpStream;
 
 use super::{Exit, Failure};
 use crate::config::{AdminConfig, HttpConfig};
+use crate::dead_letter::PAGE_BYTES_MAX;
+use crate::spool::RECORD_BYTES_MAX;
 use crate::trust;
 
 /// How long the bridge may take to accept a connection or to answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The largest answer that is read.
-const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// The largest answer that is read: a page of dead letters, the last of them as large as there may be
+/// any, in base64.
+const ANSWER_BYTES_MAX: usize = PAGE_BYTES_MAX + RECORD_BYTES_MAX * 2;
 
 /// Where to connect, and how.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use crate::spool::codec;
 use crate::spool::state::{DeadFilter, DeadLetterInfo, State, StateError};
 
 /// An export's page ends behind the letter with which it reaches this size.
-const PAGE_BYTES_MAX: usize = 8 << 20;
+pub const PAGE_BYTES_MAX: usize = 8 << 20;
 
 /// A dead letter with its attributes and its body.
 #[derive(Debug, Serialize)]

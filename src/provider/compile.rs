@@ -216,16 +216,20 @@ impl Compiler {
             }
             let mut key_slots = self.slots(&family.key, &["families", name, "key"]);
             append(&mut key_slots, &common);
-            families.push(Family { name: name.as_str().into(), key_slots, redactions: everywhere });
-            let of_family = families.last().expect("just added");
+            let mut of_family = Family { name: name.as_str().into(), key_slots, redactions: everywhere };
+            let mut of_any = everywhere;
             for (type_name, file) in &family.types {
                 if let Some(twin) = types.iter().find(|other| other.name == **type_name) {
                     let message = format!("belongs to family `{}` already, expected one family", twin.family);
                     self.problem(&["families", name, "types", type_name], message);
                 }
-                let info = self.type_info(of_family, family, type_name, file);
+                let info = self.type_info(&of_family, family, type_name, file);
+                of_any |= info.redactions;
                 types.push(info);
             }
+            // Of a type that nobody has described it is not known what it carries.
+            of_family.redactions = of_any;
+            families.push(of_family);
         }
         let rest = UNCLASSIFIED.into();
         families.push(Family { name: rest, key_slots: common, redactions: everywhere });

@@ -43,14 +43,23 @@ pub(crate) struct Unusable {
     pub word: &'static str,
     /// What was wrong and where. Holds no part of the body.
     pub detail: String,
+    /// The body, less whatever may have to be redacted; as it came if it is no JSON.
+    pub body: Bytes,
 }
 
 /// Reads an authentic body.
 pub(crate) fn normalise(definition: &Definition, verified: &Verified) -> Result<Facts, Unusable> {
-    let captures = scan(&verified.body, &definition.pointers)
-        .map_err(|defect| Unusable { word: defect.flaw.word(), detail: defect.to_string() })?;
+    let captures = scan(&verified.body, &definition.pointers).map_err(|defect| Unusable {
+        word: defect.flaw.word(),
+        detail: defect.to_string(),
+        body: verified.body.clone(),
+    })?;
     let read = Reading { definition, body: &verified.body, captures };
-    let event_type = read.event_type(verified.stated.event_type.as_ref())?;
+    let event_type = read.event_type(verified.stated.event_type.as_ref()).map_err(|place| {
+        let expected = format!("expected text of 1 to {NAME_BYTES_MAX} visible ASCII characters");
+        let detail = format!("no usable event type at {place}, {expected}");
+        Unusable { word: "type", detail, body: read.redacted(u64::MAX) }
+    })?;
     let class = definition.catalogue.class(&event_type);
     Ok(Facts {
         id: read.id(verified.stated.signed_id.as_ref(), &event_type),
@@ -77,10 +86,9 @@ pub(crate) fn digest_id(body: &[u8]) -> ByteString {
     id_of(&Sha256::digest(body))
 }
 
-/// The same, where a type that is expected stands beside the body: providers send one body under
-/// several types.
-fn digest_id_beside(event_type: &str, body: &[u8]) -> ByteString {
-    let digest = Sha256::new().chain_update(event_type).chain_update(b"\n").chain_update(body).finalize();
+/// The same, where something stands beside the body that makes one body several events.
+fn digest_id_beside(beside: &str, body: &[u8]) -> ByteString {
+    let digest = Sha256::new().chain_update(beside).chain_update(b"\n").chain_update(body).finalize();
     id_of(&digest)
 }
 
@@ -107,14 +115,15 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    fn event_type(&self, stated: Option<&ByteString>) -> Result<ByteString, Unusable> {
+    /// The event's type, or where one was looked for.
+    fn event_type(&self, stated: Option<&ByteString>) -> Result<ByteString, String> {
         let definition = self.definition;
         let Some(header) = &definition.type_header else {
             let usable = |slot: &Slot| self.string(*slot, NAME_BYTES_MAX).filter(|text| is_name(text));
             let found = definition.type_slots.iter().find_map(usable);
             return found.ok_or_else(|| {
                 let places = definition.type_slots.iter().map(|slot| definition.pointers.text(*slot));
-                unusable_type(&places.collect::<Vec<_>>().join(", "))
+                places.collect::<Vec<_>>().join(", ")
             });
         };
         let stated = stated.filter(|text| is_name(text));
@@ -123,10 +132,11 @@ impl Reading<'_> {
             (Some(stated), Some(detail)) => Some(ByteString::from(format!("{stated}.{detail}"))),
             (stated, _) => stated.cloned(),
         };
-        joined.filter(|text| is_name(text)).ok_or_else(|| unusable_type(header.as_str()))
+        joined.filter(|text| is_name(text)).ok_or_else(|| header.to_string())
     }
 
-    /// The signed id, the id in the body, or a digest.
+    /// The signed id, the id in the body, or a digest; also of a signed id that can be none, because it
+    /// tells deliveries apart all the same.
     ///
     /// A type in a header is signed by nobody: who captured a delivery can send it again under any.
     /// Only those that are expected make events of their own, so that what can be invented makes one
@@ -136,7 +146,10 @@ impl Reading<'_> {
             let text = |slot: &Slot| self.string(*slot, NAME_BYTES_MAX).or_else(|| self.integer(*slot));
             self.definition.id_slots.iter().find_map(|slot| text(slot).filter(|id| is_name(id)))
         };
-        let signed = signed.filter(|id| is_name(id)).cloned();
+        let signed = signed.map(|id| match is_name(id) {
+            true => id.clone(),
+            false => digest_id_beside(id, self.body),
+        });
         let beside = || self.definition.type_header.is_some() && self.definition.expects(event_type);
         signed.or_else(stated).unwrap_or_else(|| match beside() {
             true => digest_id_beside(event_type, self.body),
@@ -213,11 +226,6 @@ impl Reading<'_> {
         body.extend_from_slice(&self.body[copied..]);
         body.freeze()
     }
-}
-
-fn unusable_type(place: &str) -> Unusable {
-    let expected = format!("expected text of 1 to {NAME_BYTES_MAX} visible ASCII characters");
-    Unusable { word: "type", detail: format!("no usable event type at {place}, {expected}") }
 }
 
 /// Whether a text is an RFC 3339 moment with at most nine fractional digits, in upper case.

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use fanbridge::event::Entry;
+use fanbridge::event::{Entry, Quarantined};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::process::Command;
@@ -100,6 +100,26 @@ async fn a_running_bridge_lists_shows_exports_redrives_and_drops() {
     assert!(said(&dropped).contains("dropped 2"), "{}", said(&dropped));
     assert_eq!(bench.ids(), [0_u64; 0]);
     assert_eq!(bench.spooled().await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_as_large_as_any_are_shown_and_exported_by_a_running_bridge() {
+    let bench = Bench::new();
+    // In base64 this one alone is beyond 16 MiB, and an export's page ends behind it.
+    let large = |n| match unusable(n).entry {
+        Entry::Quarantined(quarantined) => {
+            Entry::Quarantined(Quarantined { body: vec![0xff; 16 << 20].into(), ..quarantined })
+        }
+        Entry::Event(_) => unreachable!("unusable deliveries are none"),
+    };
+    bench.bury(vec![refused("lake", 1), letter(None, 2, "utf8", large(2)), refused("lake", 3)]);
+    let config = configured(&bench, served(&bench).await);
+
+    let exported = dead(&config, &["export"]).await;
+    assert!(exported.status.success(), "{}", said(&exported));
+    assert_eq!(lines(&exported).len(), 3);
+    let shown = dead(&config, &["show", "2"]).await;
+    assert!(shown.status.success() && shown.stdout.len() > 16 << 20, "{}", said(&shown));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -312,6 +312,16 @@ fn properties_that_would_break_a_guarantee_cannot_be_set() {
         "it is always 0: the spool keeps what a broker does not take yet",
     );
     expect(
+        &kafka("‹allow.auto.create.topics›: true"),
+        "`allow.auto.create.topics` cannot be set",
+        "topics are created by `fanbridge topics apply`, never by publishing to them",
+    );
+    expect(
+        &kafka("‹partitioner›: consistent_random"),
+        "`partitioner` cannot be set",
+        "it is always `murmur2_random`: a key stays in one partition, the one that Java clients choose",
+    );
+    expect(
         &kafka("enable.ssl.certificate.verification: ‹false›"),
         "brokers are not verified",
         "anybody on the way can then pose as the broker",

@@ -24,4 +24,5 @@ mod secured_broker;
 mod selection;
 mod shutdown;
 mod start;
+mod topics;
 mod trace;

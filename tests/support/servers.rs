@@ -4,6 +4,7 @@
 //! `FANBRIDGE_TEST_SERVERS=required`: from then on whatever is missing is a failure. A plain
 //! `cargo test` says what it skipped and why.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::types::RDKafkaErrorCode;
 
 use crate::support::await_until;
@@ -112,8 +114,7 @@ impl Broker {
         let outcome = block_on(admin(&self.address).delete_topics(&[name], &AdminOptions::new()));
         outcome.expect("the broker answers").pop().expect("one outcome").expect("the topic is deleted");
         await_until("the broker forgets the topic", Duration::from_secs(10), || {
-            let metadata = admin(&self.address).inner().fetch_metadata(None, Duration::from_secs(5)).ok()?;
-            metadata.topics().iter().all(|topic| topic.name() != name).then_some(())
+            (!topics(&self.address).contains_key(name)).then_some(())
         });
     }
 
@@ -154,6 +155,17 @@ pub fn create_topic(brokers: &str, name: &str, properties: &[(&str, &str)]) {
         Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
         Err((_, error)) => panic!("topic {name}: {error}"),
     }
+}
+
+/// A cluster's topics, and how many replicas each of their partitions has. A question about all of
+/// them creates none.
+pub fn topics(brokers: &str) -> BTreeMap<String, Vec<usize>> {
+    let metadata = admin(brokers).inner().fetch_metadata(None, Duration::from_secs(10));
+    let metadata = metadata.expect("the broker answers");
+    let replicas = |topic: &MetadataTopic| {
+        topic.partitions().iter().map(|partition| partition.replicas().len()).collect()
+    };
+    metadata.topics().iter().map(|topic| (topic.name().to_owned(), replicas(topic))).collect()
 }
 
 fn admin(brokers: &str) -> AdminClient<DefaultClientContext> {

@@ -23,8 +23,6 @@ pub struct UnusableProperty {
 /// The defaults, in librdkafka's words. The user's properties win over these.
 const DEFAULTS: &[(&str, &str)] = &[
     ("client.id", "fanbridge"),
-    // Keys land in the partitions where Java clients would put them.
-    ("partitioner", "murmur2_random"),
     // Hold the dispatcher's whole window many times over, with the records' headers, so that the queue
     // is never the bound. librdkafka counts a record until its report is read.
     ("queue.buffering.max.messages", "65536"),
@@ -59,6 +57,12 @@ const FIXED: &[(&str, &str)] = &[
     ("acks", "all"),
     // The spool is the buffer: a local time-out would report records that may still be written.
     ("message.timeout.ms", "0"),
+    // A missing topic is trouble that somebody is told of, not a topic with the broker's defaults.
+    // Clients ask a broker to create what they publish to unless they are told not to.
+    ("allow.auto.create.topics", "false"),
+    // Keys land in the partitions where Java clients would put them. Another choice would part a key
+    // from what is there already.
+    ("partitioner", "murmur2_random"),
 ];
 
 /// Properties that are refused, and what to do instead of setting them.
@@ -73,6 +77,11 @@ const DECIDED: &[(&str, &str)] = &[
     ("max.in.flight", "idempotence decides it"),
     ("max.in.flight.requests.per.connection", "idempotence decides it"),
     ("enable.gapless.guarantee", "it is always on where it keeps records in order"),
+    (
+        "allow.auto.create.topics",
+        "topics are created by `fanbridge topics apply`, never by publishing to them",
+    ),
+    ("partitioner", PARTITIONER),
     ("transactional.id", "transactions are not used: records are published at least once"),
     ("delivery.report.only.error", "a record leaves the spool only on its delivery report"),
     ("enable.sasl.oauthbearer.unsecure.jwt", TOKEN),
@@ -81,6 +90,8 @@ const DECIDED: &[(&str, &str)] = &[
 
 const BROKERS: &str = "write them as `brokers`";
 const ACKS: &str = "it is always `all`: a record is only settled when every in-sync replica has it";
+const PARTITIONER: &str =
+    "it is always `murmur2_random`: a key stays in one partition, the one that Java clients choose";
 const TOKEN: &str =
     "write it as `sasl: { mechanism: OAUTHBEARER, token: file:PATH }`; the file is kept fresh by others";
 const TIMEOUT: &str = "it is always 0: the spool keeps what a broker does not take yet";

@@ -42,6 +42,37 @@ fn a_broker_that_would_create_a_missing_topic_is_not_asked_to() {
 }
 
 #[test]
+fn topics_apply_makes_what_is_missing_as_it_is_told_and_leaves_what_is_there() {
+    let _turn = turns::in_company();
+    let Some(brokers) = servers::kafka("the shape of new topics") else { return };
+    let home = Home::new();
+    let topic = format!("applied-{}", std::process::id());
+    configure(&home, &brokers, &topic);
+    let apply = |partitions: &str, replication: &str| {
+        let told = ["--partitions", partitions, "--replication", replication, "--format", "ndjson"];
+        let applied = home.try_verb(&[&["topics", "apply"], &told[..]].concat());
+        let line: Value = serde_json::from_slice(&applied.stdout).expect("one topic, one line");
+        (applied.status.code(), line)
+    };
+    // One broker keeps no second replica, so it refuses what it is told, not what it would choose.
+    let (code, refused) = apply("5", "2");
+    assert_eq!((code, &refused["state"]), (Some(1), &"failed".into()), "{refused}");
+    assert_eq!(servers::topics(&brokers).get(&topic), None);
+
+    let (code, made) = apply("5", "1");
+    assert_eq!((code, &made["state"]), (Some(0), &"created".into()), "{made}");
+    // A topic that was only just made is known to the controller before all its partitions are.
+    await_until("the topic has five partitions of one replica", PATIENCE, || {
+        (servers::topics(&brokers).get(&topic)? == &[1; 5]).then_some(())
+    });
+
+    let (code, found) = apply("7", "2");
+    assert_eq!((code, &found["state"]), (Some(0), &"exists".into()), "{found}");
+    assert_eq!((&found["partitions"], &found["replication"]), (&5.into(), &1.into()), "{found}");
+    assert_eq!(servers::topics(&brokers)[&topic], [1; 5]);
+}
+
+#[test]
 fn a_key_lands_in_the_partition_that_a_java_client_would_choose() {
     const PARTITIONS: usize = 7;
     let _turn = turns::in_company();

@@ -20,6 +20,7 @@ mod isolation;
 mod log;
 mod memory;
 mod no_room;
+mod outlet;
 mod secured_broker;
 mod selection;
 mod shutdown;

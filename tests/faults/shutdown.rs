@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::outlet::Outlet;
 use crate::support::bridge::Home;
 use crate::support::inject::{self, Ballast};
 use crate::support::load::{Delivery, Load, Shape};
@@ -13,8 +14,18 @@ use crate::support::{await_until, readers, turns};
 #[test]
 fn a_bridge_terminated_under_load_ends_in_order_and_repeats_nothing() {
     let _turn = turns::in_company();
-    let home = Home::new();
-    home.configure_files();
+    terminate_again_and_again(&Outlet::files());
+}
+
+#[test]
+fn a_bridge_terminated_while_it_publishes_to_kafka_ends_in_order_and_repeats_nothing() {
+    let _turn = turns::in_company();
+    let Some(outlet) = Outlet::kafka("terminated") else { return };
+    terminate_again_and_again(&outlet);
+}
+
+fn terminate_again_and_again(outlet: &Outlet) {
+    let home = &outlet.home;
     let shape =
         Shape { name: "shutdown", senders: 6, keys_per_sender: 2, body_bytes: 300, pause: Duration::ZERO };
     let load = Load::start(home.http, shape);
@@ -30,7 +41,7 @@ fn a_bridge_terminated_under_load_ends_in_order_and_repeats_nothing() {
     let (ledger, _) = load.finish();
     bridge.stop();
     // What is settled was committed before the end, so no life repeats what another published.
-    ledger.judge(&readers::files(&home.path("topics"))).assert_kept(0, 0);
+    ledger.judge(&outlet.arrivals()).assert_kept(0, 0);
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn topics_apply_makes_what_is_missing_as_it_is_told_and_leaves_what_is_there() {
     let _turn = turns::in_company();
     let Some(brokers) = servers::kafka("the shape of new topics") else { return };
     let home = Home::new();
-    let topic = format!("applied-{}", std::process::id());
+    let topic = servers::own_name("applied");
     configure(&home, &brokers, &topic);
     let apply = |partitions: &str, replication: &str| {
         let told = ["--partitions", partitions, "--replication", replication, "--format", "ndjson"];
@@ -78,7 +78,7 @@ fn a_key_lands_in_the_partition_that_a_java_client_would_choose() {
     let _turn = turns::in_company();
     let Some(brokers) = servers::kafka("the partitions of keys") else { return };
     let home = Home::new();
-    let topic = format!("partitioned-{}", std::process::id());
+    let topic = servers::own_name("partitioned");
     configure(&home, &brokers, &topic);
     home.run_verb(&["topics", "apply", "--partitions", &PARTITIONS.to_string()]);
     let bridge = home.start();

@@ -144,6 +144,12 @@ impl Drop for Broker {
     }
 }
 
+/// A name that no topic of another test or run has: what a shared broker keeps outlives a run.
+pub fn own_name(test: &str) -> String {
+    let moment = std::time::UNIX_EPOCH.elapsed().expect("the clock is past 1970").as_millis();
+    format!("{test}-{}-{moment}", std::process::id())
+}
+
 /// Makes a topic of three partitions, unless it exists.
 pub fn create_topic(brokers: &str, name: &str, properties: &[(&str, &str)]) {
     let mut topic = NewTopic::new(name, 3, TopicReplication::Fixed(1));

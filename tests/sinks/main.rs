@@ -11,6 +11,7 @@ mod support;
 
 mod contract;
 mod file;
+mod kafka_faults;
 mod kafka_mock;
 mod kafka_real;
 mod kafka_setup;

@@ -1,6 +1,6 @@
 //! Records to publish, what a reader finds of them, and a dispatcher's patience in between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -87,6 +87,22 @@ pub fn large_record(topic: &str, position: u64, key: &str, bytes: usize) -> Arc<
     let mut record = record(topic, position, Some(key));
     Arc::make_mut(&mut record).event.body = format!(r#"{{"x":"{}"}}"#, noise.collect::<String>()).into();
     record
+}
+
+/// How many copies there are beyond the first of each record.
+///
+/// Asserts that it is these records, no others, and that the first ones of each key ascend.
+pub fn copies_of_all_in_order(seen: &[Seen], records: impl Iterator<Item = u64>) -> u64 {
+    let mut last_by_key = BTreeMap::new();
+    let mut known = BTreeSet::new();
+    for one in seen.iter().filter(|one| known.insert(one.sequence())) {
+        let last = last_by_key.insert(one.key.clone(), one.sequence());
+        assert!(last < Some(one.sequence()), "{:?}: {} after {last:?}", one.key, one.sequence());
+    }
+    let records: BTreeSet<u64> = records.collect();
+    let differ: Vec<_> = known.symmetric_difference(&records).take(10).collect();
+    assert!(differ.is_empty(), "missing, or never published: {differ:?}, and maybe more");
+    (seen.len() - known.len()) as u64
 }
 
 /// Asserts that a batch of one key goes again, for the reason `word`.

@@ -1,5 +1,6 @@
 //! The way to a server, with a gate in it. While the gate is shut, connections are accepted and
-//! kept, and nothing passes: to its clients the server is there, and answers nothing.
+//! kept, and nothing passes: to its clients the server is there, and answers nothing. It may also
+//! hold back the answers alone, and lose them.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -18,12 +19,28 @@ struct Position {
     changed: Condvar,
 }
 
+#[derive(Clone, Copy, Default)]
+struct State {
+    leaf: Leaf,
+    /// How often the gate was cut, and how many connections that concerned.
+    cuts: usize,
+    cut_off: usize,
+}
+
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum State {
+enum Leaf {
     #[default]
     Open,
     Shut,
+    /// Open for what clients say.
+    HoldingAnswers,
     Gone,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    There,
+    Back,
 }
 
 impl Gate {
@@ -35,7 +52,7 @@ impl Gate {
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let position = Arc::clone(&kept);
-                if position.get() == State::Gone {
+                if position.state.lock().unwrap().leaf == Leaf::Gone {
                     return;
                 }
                 std::thread::spawn(move || join(client, server, &position));
@@ -46,56 +63,73 @@ impl Gate {
 
     /// From now on nothing passes.
     pub fn shut(&self) {
-        self.position.set(State::Shut);
+        self.position.set(Leaf::Shut);
+    }
+
+    /// From now on the server hears its clients, and they do not hear it.
+    pub fn hold_answers(&self) {
+        self.position.set(Leaf::HoldingAnswers);
+    }
+
+    /// Opens the gate, but ends the connections in which something is held back, and loses that.
+    pub fn cut(&self) {
+        self.position.state.lock().unwrap().cuts += 1;
+        self.open();
+    }
+
+    /// How many connections were ended so.
+    pub fn cut_off(&self) -> usize {
+        self.position.state.lock().unwrap().cut_off
     }
 
     /// What was held back passes, and everything after it.
     pub fn open(&self) {
-        self.position.set(State::Open);
+        self.position.set(Leaf::Open);
     }
 }
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        self.position.set(State::Gone);
+        self.position.set(Leaf::Gone);
         // The thread that accepts looks at the gate after the next connection: this one.
         let _ = TcpStream::connect(("127.0.0.1", self.port));
     }
 }
 
 impl Position {
-    fn get(&self) -> State {
-        *self.state.lock().unwrap()
-    }
-
-    fn set(&self, state: State) {
-        *self.state.lock().unwrap() = state;
+    fn set(&self, leaf: Leaf) {
+        self.state.lock().unwrap().leaf = leaf;
         self.changed.notify_all();
     }
 
-    /// Waits while the gate is shut; whether it is there still.
-    fn await_open(&self) -> bool {
+    /// Waits while nothing passes that way; whether something may in the end.
+    fn await_passage(&self, way: Way) -> bool {
+        let held = |leaf| leaf == Leaf::Shut || (leaf == Leaf::HoldingAnswers && way == Way::Back);
         let state = self.state.lock().unwrap();
-        *self.changed.wait_while(state, |state| *state == State::Shut).unwrap() == State::Open
+        let cuts = state.cuts;
+        let mut state =
+            self.changed.wait_while(state, |state| state.cuts == cuts && held(state.leaf)).unwrap();
+        state.cut_off += usize::from(state.cuts > cuts);
+        state.cuts == cuts && state.leaf != Leaf::Gone
     }
 }
 
 /// Carries bytes both ways until one end closes.
 fn join(client: TcpStream, server: u16, position: &Arc<Position>) {
-    if !position.await_open() {
+    if !position.await_passage(Way::There) {
         return;
     }
     let Ok(server) = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], server))) else { return };
     let back = (server.try_clone().unwrap(), client.try_clone().unwrap(), Arc::clone(position));
-    std::thread::spawn(move || carry(back.0, back.1, &back.2));
-    carry(client, server, position);
+    std::thread::spawn(move || carry(back.0, back.1, Way::Back, &back.2));
+    carry(client, server, Way::There, position);
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream, position: &Position) {
+fn carry(mut from: TcpStream, mut to: TcpStream, way: Way, position: &Position) {
     let _ = to.set_nodelay(true);
     let mut bytes = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut bytes) {
-        if !position.await_open() || to.write_all(&bytes[..count]).is_err() {
+        if !position.await_passage(way) || to.write_all(&bytes[..count]).is_err() {
             break;
         }
     }
@@ -110,12 +144,39 @@ mod tests {
     use super::*;
     use crate::support::bridge::free_port;
 
-    #[test]
-    fn nothing_passes_a_shut_gate_and_nothing_is_lost_at_it() {
+    fn gate_and_connection() -> (Gate, TcpListener, TcpStream, TcpStream) {
         let server = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let gate = Gate::new(free_port(), server.local_addr().unwrap().port());
+        let client = TcpStream::connect(("127.0.0.1", gate.port)).unwrap();
+        let (far, _) = server.accept().unwrap();
+        (gate, server, client, far)
+    }
+
+    #[test]
+    fn an_answer_that_is_held_back_is_lost_with_its_connection_and_its_question_was_heard() {
+        let (gate, server, mut client, mut far) = gate_and_connection();
+        let mut byte = [0];
+        gate.hold_answers();
+        client.write_all(b"?").unwrap();
+        far.read_exact(&mut byte).unwrap();
+        assert_eq!(&byte, b"?");
+        far.write_all(b"!").unwrap();
+        client.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        assert!(client.read(&mut byte).is_err(), "the answer came through");
+        gate.cut();
+        client.set_read_timeout(None).unwrap();
+        assert!(!matches!(client.read(&mut byte), Ok(1..)), "the answer came through");
+        assert_eq!(gate.cut_off(), 1);
+
         let mut client = TcpStream::connect(("127.0.0.1", gate.port)).unwrap();
         let (mut far, _) = server.accept().unwrap();
+        far.write_all(b"!").unwrap();
+        client.read_exact(&mut byte).unwrap();
+    }
+
+    #[test]
+    fn nothing_passes_a_shut_gate_and_nothing_is_lost_at_it() {
+        let (gate, _server, mut client, mut far) = gate_and_connection();
         let mut byte = [0];
         client.write_all(b"1").unwrap();
         far.read_exact(&mut byte).unwrap();

@@ -176,6 +176,8 @@ pub fn kafka_topic(brokers: &str, topic: &str, limit_seconds: u32) -> Option<Vec
             FORMAT,
         ])
         .args(["-X", "check.crcs=true", "-X", "isolation.level=read_committed"])
+        // At a topic's end the broker would let its answer wait for more, for half a second.
+        .args(["-X", "fetch.wait.max.ms=10"])
         .stdin(Stdio::null())
         .output()
         .expect("kcat is installed");

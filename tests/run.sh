@@ -47,7 +47,7 @@ part() {
 wants() { [[ " ${parts[*]} " == *" $1 "* ]]; }
 
 part setup tests/servers/install.sh all || exit 1
-if wants sinks || wants faults; then
+if wants sinks || wants aws || wants faults; then
     if [ -z "${KAFKA_BROKERS:-}" ]; then
         part broker tests/servers/kafka.sh start || exit 1
         KAFKA_BROKERS=$(tests/servers/kafka.sh address)

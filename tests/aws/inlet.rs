@@ -1,5 +1,6 @@
 //! A bridge that reads queues: its home, and what can be seen of it.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
@@ -150,4 +151,36 @@ pub fn encodings(body: &str) -> [String; 3] {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     gzip.write_all(body.as_bytes()).unwrap();
     [body.to_owned(), BASE64_STANDARD.encode(body), BASE64_STANDARD.encode(gzip.finish().unwrap())]
+}
+
+/// A line of `fanbridge types --format json`.
+#[derive(serde::Deserialize)]
+struct CatalogueType {
+    provider: String,
+    #[serde(rename = "type")]
+    name: String,
+    family: String,
+}
+
+/// One type of each family of Stream's; the one with the trap in its own.
+pub fn a_type_of_each_family(inlet: &Inlet) -> BTreeMap<String, String> {
+    let types = inlet.home.run_verb(&["types", "--format", "json"]);
+    let types: Vec<CatalogueType> = serde_json::from_str(&types).unwrap();
+    let mut sample: BTreeMap<String, String> = BTreeMap::new();
+    for known in types.into_iter().filter(|known| known.provider == "stream") {
+        if known.name == "flag.updated" || !sample.contains_key(&known.family) {
+            sample.insert(known.family, known.name);
+        }
+    }
+    assert!(sample.len() > 20 && sample.values().any(|name| name == "flag.updated"), "{sample:?}");
+    sample
+}
+
+/// A body of a type, told from others by a number; no parser would write it again as it is.
+pub fn sample_of(event_type: &str, number: usize) -> String {
+    // `Message` is what an envelope has too, but here it is an object.
+    format!(
+        "{{\n \"type\": {event_type:?}, \"about\": \"Notification\", \"Message\": {{\"number\": {number}}},\
+         \"big\": 1778198400000000001, \"note\": \"é \\ud83c\\udf9e 0.10\" }}"
+    )
 }

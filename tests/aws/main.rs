@@ -19,4 +19,5 @@ mod sqs;
 mod sqs_crash;
 mod sqs_durable;
 mod sqs_faults;
+mod sqs_kafka;
 mod sqs_order;

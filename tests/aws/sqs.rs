@@ -3,37 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::inlet::{AS_TESTER, DEADLINE, Inlet, encodings, events, texts};
+use crate::inlet::{AS_TESTER, DEADLINE, Inlet, a_type_of_each_family, encodings, events, sample_of, texts};
 use crate::support::await_until;
 use crate::support::aws::{Aws, Message, messages};
 use crate::support::load::Delivery;
 use crate::support::proxy::call::{Answer, Refusal};
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::readers::file_events;
-use crate::support::servers;
-
-/// A line of `fanbridge types --format json`.
-#[derive(serde::Deserialize)]
-struct CatalogueType {
-    provider: String,
-    #[serde(rename = "type")]
-    name: String,
-    family: String,
-}
-
-/// One type of each family of Stream's; the one with the trap in its own.
-fn a_type_of_each_family(inlet: &Inlet) -> BTreeMap<String, String> {
-    let types = inlet.home.run_verb(&["types", "--format", "json"]);
-    let types: Vec<CatalogueType> = serde_json::from_str(&types).unwrap();
-    let mut sample: BTreeMap<String, String> = BTreeMap::new();
-    for known in types.into_iter().filter(|known| known.provider == "stream") {
-        if known.name == "flag.updated" || !sample.contains_key(&known.family) {
-            sample.insert(known.family, known.name);
-        }
-    }
-    assert!(sample.len() > 20 && sample.values().any(|name| name == "flag.updated"), "{sample:?}");
-    sample
-}
 
 #[test]
 fn each_form_of_a_message_lands_once_in_its_familys_topic_with_the_bytes_of_its_body() {
@@ -49,11 +25,7 @@ fn each_form_of_a_message_lands_once_in_its_familys_topic_with_the_bytes_of_its_
     for (family, event_type) in a_type_of_each_family(&inlet) {
         for (way, messages) in sent.iter_mut().enumerate() {
             for form in 0..3 {
-                // `Message` is what an envelope has too, but here it is an object.
-                let body = format!(
-                    "{{\n \"type\": {event_type:?}, \"about\": \"Notification\", \"Message\": {{\"way\": {way}, \"form\": {form}}},\
-                     \"big\": 1778198400000000001, \"note\": \"é \\ud83c\\udf9e 0.10\" }}"
-                );
+                let body = sample_of(&event_type, way * 3 + form);
                 let delivery = crate::support::signing::digest_id(body.as_bytes());
                 expected.insert(delivery, (format!("stream.{family}"), event_type.clone(), body.clone()));
                 messages.push(Message::new(encodings(&body)[form].clone()).with("Kind", "sample"));
@@ -271,33 +243,6 @@ fn a_stop_finishes_what_was_received_and_repeats_nothing() {
     let bridge = inlet.start();
     inlet.await_exactly(&load, &queue, DEADLINE);
     bridge.stop();
-}
-
-#[test]
-fn a_queue_reaches_kafka() {
-    let Some(aws) = Aws::connect("from a queue to Kafka") else { return };
-    let Some(brokers) = servers::kafka("from a queue to Kafka") else { return };
-    let queue = aws.queue("kafka", &[]);
-    let topic = format!("from-sqs-{}", std::process::id());
-    servers::create_topic(&brokers, &topic, &[]);
-    let inlet = Inlet::new(aws.endpoint(), &queue.url, "", "");
-    let file = inlet.home.path("fanbridge.yaml");
-    let text = std::fs::read_to_string(&file).unwrap();
-    let lake = format!("  lake: {{ kafka: {{ brokers: \"{brokers}\" }}, topic: \"{topic}\" }}\n");
-    std::fs::write(&file, text + &lake).unwrap();
-    let load = events("kafka", 50);
-    queue.send(&messages(texts(&load)));
-    let bridge = inlet.home.start_under(&AS_TESTER);
-    await_until("everything is delivered", DEADLINE, || {
-        (bridge.metric("fanbridge_delivered_total", &["sink=\"lake\""]) >= load.len() as f64).then_some(())
-    });
-    queue.await_empty(DEADLINE);
-    bridge.stop();
-    let records = crate::support::readers::kafka(&brokers, &[&topic]);
-    let values: BTreeSet<_> = records.iter().map(|record| record.value.clone()).collect();
-    assert_eq!(values, load.iter().map(|delivery| delivery.body.clone()).collect());
-    assert_eq!(records.len(), load.len(), "each once");
-    assert!(records.iter().all(|record| record.header("ce_sqsreceivecount") == "1"));
 }
 
 /// How often the service says a message was received, as the event has it.

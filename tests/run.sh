@@ -49,6 +49,8 @@ wants() { [[ " ${parts[*]} " == *" $1 "* ]]; }
 part setup tests/servers/install.sh all || exit 1
 if wants sinks || wants aws || wants faults; then
     if [ -z "${KAFKA_BROKERS:-}" ]; then
+        # What earlier runs left makes a broker slow to come back, and tests measure that.
+        tests/servers/kafka.sh address >/dev/null 2>&1 || tests/servers/kafka.sh clean
         part broker tests/servers/kafka.sh start || exit 1
         KAFKA_BROKERS=$(tests/servers/kafka.sh address)
         own_broker=yes

@@ -21,6 +21,7 @@ mod log;
 mod memory;
 mod no_room;
 mod outlet;
+mod redaction;
 mod secured_broker;
 mod selection;
 mod shutdown;

@@ -1,6 +1,10 @@
 //! The configuration from outside: texts in, configurations or problems out.
 
+#[path = "../support/catalogue.rs"]
+mod documents;
+
 mod all_at_once;
+mod catalogue;
 mod messages;
 mod secrets;
 mod selection;

@@ -12,10 +12,11 @@ use fanbridge::event::Timestamp;
 use fanbridge::provider::{SigningSecret, builtin_named, sign};
 use tempfile::TempDir;
 
-struct Ran {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
+/// How a verb ended and what it said.
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 impl From<Output> for Ran {
@@ -28,13 +29,15 @@ impl From<Output> for Ran {
     }
 }
 
-fn fanbridge(dir: &TempDir, words: &[&str], variables: &[(&str, &str)]) -> Ran {
+/// Runs a verb in a directory, with no other variables than these.
+pub fn fanbridge(dir: &TempDir, words: &[&str], variables: &[(&str, &str)]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fanbridge"));
     command.current_dir(dir.path()).env_clear().envs(variables.iter().copied()).args(words);
     command.output().expect("the binary runs").into()
 }
 
-fn directory() -> TempDir {
+/// An empty directory.
+pub fn directory() -> TempDir {
     tempfile::tempdir().expect("a directory")
 }
 

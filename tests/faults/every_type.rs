@@ -6,24 +6,18 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::support::bridge::{Bridge, Home};
+use crate::support::catalogue::{DocumentedType, documented_types};
 use crate::support::readers::{self, KafkaRecord};
 use crate::support::{await_until, servers, signing, turns};
 
-/// A line of `fanbridge types --format json`.
-#[derive(Debug, serde::Deserialize)]
-struct CatalogueType {
-    provider: String,
-    #[serde(rename = "type")]
-    name: String,
-    family: String,
-    channels: Vec<String>,
-}
-
 /// What was sent for a type, and what must come of it.
 struct Expected {
-    event_type: CatalogueType,
+    event_type: DocumentedType,
     source: String,
+    /// The name of the source that it is posted to.
+    intake: &'static str,
     id: String,
+    trace: String,
     key: Option<String>,
     body: Vec<u8>,
 }
@@ -43,12 +37,7 @@ fn every_type_of_the_catalogue_travels_signed_from_http_to_its_topic() {
     home.run_verb(&["topics", "apply"]);
     let bridge = home.start();
 
-    let types: Vec<CatalogueType> =
-        serde_json::from_str(&home.run_verb(&["types", "--format", "json"])).expect("the catalogue as JSON");
-    let configured =
-        types.into_iter().filter(|event_type| ["stream", "fastpix"].contains(&event_type.provider.as_str()));
-    let carried =
-        configured.filter(|event_type| event_type.channels.iter().any(|channel| channel == "webhook"));
+    let carried = documented_types().into_iter().filter(|known| known.channels.contains(&"webhook"));
     let expected: Vec<Expected> =
         carried.enumerate().map(|(number, event_type)| expect(event_type, number)).collect();
     assert_eq!(expected.len(), 213, "the types of both catalogues that a webhook carries");
@@ -81,13 +70,17 @@ fn assert_record(record: &KafkaRecord, expected: &Expected) {
     let event_type = &expected.event_type;
     assert_eq!(record.value, expected.body, "{event_type:?}: the value is the signed body, byte for byte");
     assert_eq!(record.key.as_deref(), expected.key.as_deref().map(str::as_bytes), "{event_type:?}");
-    assert_eq!(record.headers.get("ce_partitionkey"), expected.key.as_ref(), "{event_type:?}");
+    for name in ["ce_partitionkey", "ce_subject"] {
+        assert_eq!(record.headers.get(name), expected.key.as_ref(), "{event_type:?}: {name}");
+    }
     for (name, value) in [
         ("ce_specversion", "1.0"),
-        ("ce_type", &event_type.name),
+        ("ce_type", event_type.name),
         ("ce_source", &expected.source),
-        ("ce_provider", &event_type.provider),
-        ("ce_family", &event_type.family),
+        ("ce_intake", expected.intake),
+        ("ce_provider", event_type.provider),
+        ("ce_family", event_type.family),
+        ("ce_traceparent", &expected.trace),
         ("ce_time", "2026-11-21T06:40:11.402Z"),
         ("content-type", "application/json"),
     ] {
@@ -98,20 +91,21 @@ fn assert_record(record: &KafkaRecord, expected: &Expected) {
 }
 
 fn deliver(bridge: &Bridge, expected: &Expected) {
-    let (path, header, signature) = match expected.event_type.provider.as_str() {
-        "stream" => ("/in/stream-video", "x-signature", signing::stream(&expected.body)),
-        "fastpix" => ("/in/fastpix", "fastpix-signature", signing::fastpix(&expected.body)),
-        other => panic!("the catalogue has a provider that this test does not sign for: {other}"),
+    let (header, signature) = match expected.event_type.provider {
+        "stream" => ("x-signature", signing::stream(&expected.body)),
+        "fastpix" => ("fastpix-signature", signing::fastpix(&expected.body)),
+        other => panic!("the documents have a provider that this test does not sign for: {other}"),
     };
-    let answer = bridge.client().post(path, &[(header, &signature)], &expected.body).expect("an answer");
+    let headers = [(header, signature.as_str()), ("traceparent", &expected.trace)];
+    let path = format!("/in/{}", expected.intake);
+    let answer = bridge.client().post(&path, &headers, &expected.body).expect("an answer");
     assert!(answer.is_success(), "{:?} answered {}: {}", expected.event_type, answer.status, answer.text());
 }
 
 /// A body of a type, with the entity where its provider puts it.
-fn expect(event_type: CatalogueType, number: usize) -> Expected {
+fn expect(event_type: DocumentedType, number: usize) -> Expected {
     let fastpix = event_type.provider == "fastpix";
     let entity = format!("entity-{number}");
-    let path = if fastpix { Some("object.id") } else { entity_path(&event_type.name) };
     let mut body =
         json!({ "type": event_type.name, "note": "é \u{1F39E} \\ \" 0.10", "big": 1778198400000000001_i64 });
     body[if fastpix { "createdAt" } else { "created_at" }] = json!("2026-11-21T06:40:11.402Z");
@@ -119,54 +113,23 @@ fn expect(event_type: CatalogueType, number: usize) -> Expected {
         body["id"] = json!(format!("event-{number}"));
         body["data"] = json!({ "id": "another entity" });
     }
-    if let Some(path) = path {
+    if let Some(path) = event_type.key_path {
         *path.split('.').fold(&mut body, |value, name| &mut value[name]) = Value::String(entity.clone());
     }
     // Pretty-printed: the value must keep its line breaks and indentation.
     let body = serde_json::to_vec_pretty(&body).expect("JSON");
     let id = if fastpix { format!("event-{number}") } else { signing::digest_id(&body) };
     let source = format!("/{}/default", event_type.provider);
-    Expected { event_type, source, id, key: path.map(|_| entity), body }
-}
-
-/// Where Stream's events name the entity that they are about, as its documentation has it.
-fn entity_path(event_type: &str) -> Option<&'static str> {
-    Some(match event_type {
-        "channel.max_streak_changed" => return None,
-        "flag.updated" => "Message.cid",
-        "message.pending" => "channel.cid",
-        "channel.muted" | "channel.unmuted" => "user.id",
-        "feeds.activity.feedback" => "activity_feedback.activity_id",
-        "moderation.flagged" => "object_id",
-        "moderation.mark_reviewed" => "item.entity_id",
-        "moderation.custom_action" => "review_queue_item.entity_id",
-        "custom" => "call_cid",
-        _ => match event_type.split('.').next().unwrap_or_default() {
-            "call" | "ingress" => "call_cid",
-            "feeds" if event_type.starts_with("feeds.bookmark") => "user.id",
-            "feeds" => "fid",
-            "appeal" => "appeal.entity_id",
-            "review_queue_item" => "review_queue_item.entity_id",
-            "moderation" | "moderation_check" | "moderation_rule" => "entity_id",
-            "user" => "user.id",
-            "user_group" => "user_group.id",
-            "campaign" => "campaign.id",
-            "export" | "channel_batch_update" => "task_id",
-            "channel" | "member" | "message" | "notification" | "reaction" | "reminder" | "thread" => "cid",
-            other => panic!("no rule for types that begin with {other}: {event_type}"),
-        },
-    })
+    let intake = if fastpix { "fastpix" } else { "stream-video" };
+    let trace = format!("00-{:032x}-00f067aa0ba902b7-01", number + 1);
+    let key = event_type.key_path.map(|_| entity);
+    Expected { event_type, source, intake, id, trace, key, body }
 }
 
 #[test]
-fn the_body_of_each_type_holds_its_entity_where_the_key_is_looked_for() {
-    let event_type = CatalogueType {
-        provider: "stream".into(),
-        name: "moderation.mark_reviewed".into(),
-        family: "moderation".into(),
-        channels: Vec::new(),
-    };
-    let expected = expect(event_type, 7);
+fn the_body_of_each_type_holds_its_entity_where_the_documents_put_it() {
+    let event_type = documented_types().into_iter().find(|known| known.name == "moderation.mark_reviewed");
+    let expected = expect(event_type.expect("it is documented"), 7);
     let body: Value = serde_json::from_slice(&expected.body).expect("JSON");
     assert_eq!(body["item"]["entity_id"], "entity-7");
     assert_eq!(expected.key.as_deref(), Some("entity-7"));

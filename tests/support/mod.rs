@@ -9,6 +9,7 @@
 
 pub mod aws;
 pub mod bridge;
+pub mod catalogue;
 pub mod client;
 pub mod dice;
 pub mod gate;

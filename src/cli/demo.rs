@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use http::HeaderMap;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Deserialize;
@@ -45,10 +45,14 @@ pub struct Args {}
 pub fn run(_args: &Args) -> Result<(), Failure> {
     let runtime =
         tokio::runtime::Runtime::new().map_err(|error| Failure::io("cannot begin to run", &error))?;
-    runtime.block_on(demonstrate()).map_err(|error| match error.downcast::<BridgeError>() {
+    runtime.block_on(demonstrate()).map_err(failed)
+}
+
+fn failed(error: anyhow::Error) -> Failure {
+    match error.downcast::<BridgeError>() {
         Ok(error) => failure(error),
         Err(error) => Failure::new(Exit::Failed, format!("{error:#}")),
-    })
+    }
 }
 
 async fn demonstrate() -> anyhow::Result<()> {
@@ -309,7 +313,6 @@ fn print_topics(delivered: &Delivered) -> anyhow::Result<()> {
 
 /// Says what happened and where to look, and fails if a count is not what it must be.
 fn conclude(played: &Played, delivered: &Delivered, data: &Path) -> anyhow::Result<()> {
-    let types: BTreeSet<&String> = played.accepted.values().collect();
     let invented = played.invented.as_deref().unwrap_or_default();
     println!(
         "accepted {}   duplicate {}   quarantined {}   refused {}   median ack {:.1} ms",
@@ -330,6 +333,15 @@ fn conclude(played: &Played, delivered: &Delivered, data: &Path) -> anyhow::Resu
     );
     println!("look: {}   next: fanbridge init > fanbridge.yaml", data.join("topics").display());
 
+    let broken = broken(played, delivered);
+    ensure!(broken.is_empty(), "not true: {}", broken.join("; "));
+    Ok(())
+}
+
+/// What is not as it must be, in words.
+fn broken(played: &Played, delivered: &Delivered) -> Vec<&'static str> {
+    let types: BTreeSet<&String> = played.accepted.values().collect();
+    let invented = played.invented.as_deref().unwrap_or_default();
     let checks = [
         ("every type was sent once", types.len() == played.accepted.len()),
         (
@@ -344,15 +356,66 @@ fn conclude(played: &Played, delivered: &Delivered, data: &Path) -> anyhow::Resu
         ("the unusable delivery was quarantined", played.quarantined == 1),
         ("the forged delivery was refused", played.refused == 1),
     ];
-    let broken: Vec<_> = checks.iter().filter(|(_, held)| !held).map(|(what, _)| *what).collect();
-    if !broken.is_empty() {
-        bail!("not true: {}", broken.join("; "));
-    }
-    Ok(())
+    checks.into_iter().filter(|(_, held)| !held).map(|(what, _)| what).collect()
 }
 
 fn median_millis(durations: &[Duration]) -> f64 {
     let mut sorted = durations.to_vec();
     sorted.sort_unstable();
     sorted.get(sorted.len() / 2).map_or(0.0, |median| median.as_secs_f64() * 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two types and the invented one, all as they must be.
+    fn faultless() -> (Played, Delivered) {
+        let line = |id: &str| Line { id: id.into(), family: "f".into(), partitionkey: None };
+        let played = Played {
+            accepted: [("1", "a"), ("2", "b")].map(|(id, kind)| (id.into(), kind.into())).into(),
+            invented: Some("3".into()),
+            duplicates: 1,
+            quarantined: 1,
+            refused: 1,
+            ..Played::default()
+        };
+        let delivered = Delivered {
+            all: ["1", "2", "3"].map(|id| (id.into(), ("t".into(), line(id)))).into(),
+            explicit: ["1", "2"].map(String::from).into(),
+            doubles: 0,
+        };
+        (played, delivered)
+    }
+
+    #[test]
+    fn a_demonstration_in_which_every_count_is_right_succeeds() {
+        let (played, delivered) = faultless();
+        assert!(conclude(&played, &delivered, Path::new("data")).is_ok());
+    }
+
+    #[test]
+    fn one_wrong_count_of_any_kind_is_named_and_ends_with_1() {
+        type Spoil = fn(&mut Played, &mut Delivered);
+        let spoilt: [(Spoil, &str); 11] = [
+            (|played, _| drop(played.accepted.insert("2".into(), "a".into())), "every type was sent once"),
+            (|_, delivered| drop(delivered.all.remove("1")), "every accepted event came out"),
+            (|_, delivered| delivered.doubles = 1, "none came out twice"),
+            (|_, delivered| delivered.explicit.clear(), "passed the explicit list"),
+            (|_, delivered| drop(delivered.all.remove("3")), "the invented type was delivered"),
+            (|played, _| played.invented = None, "the invented type was delivered"),
+            (|_, delivered| delivered.explicit.extend(["3".into()]), "kept the invented type out"),
+            (|played, _| played.duplicates = 0, "was a duplicate"),
+            (|played, _| played.quarantined = 0, "was quarantined"),
+            (|played, _| played.refused = 0, "was refused"),
+            (|played, _| played.refused = 2, "was refused"),
+        ];
+        for (spoil, expected) in spoilt {
+            let (mut played, mut delivered) = faultless();
+            spoil(&mut played, &mut delivered);
+            let error = conclude(&played, &delivered, Path::new("data")).expect_err(expected);
+            assert!(error.to_string().contains(expected), "{error} does not say: {expected}");
+            assert_eq!(failed(error).exit as u8, 1);
+        }
+    }
 }

@@ -6,7 +6,7 @@
 #
 # The build: a C tool chain with zlib and OpenSSL headers, for librdkafka.
 # The tests: Maven and a JRE for the real Kafka broker, kcat to read it back, strace for fault
-# injection, a Python with its venv module and in it the emulator of SQS and SNS, and Redis.
+# injection, ip for networks of their own, a Python with its venv module and in it the emulator of SQS and SNS, and Redis.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -28,6 +28,7 @@ if [ "$scope" != build ]; then
     need_command kcat kcat
     need_command openssl openssl
     need_command strace strace
+    need_command ip iproute2
     if ! command -v java >/dev/null || [ "$(java_major)" -lt 17 ]; then
         missing+=(default-jre-headless)
     fi

@@ -56,6 +56,15 @@ pub fn can_mount(what: &str) -> bool {
     works
 }
 
+/// Whether a process can have a network of its own, with a loopback; says so if not.
+pub fn can_be_alone_in_its_network(what: &str) -> bool {
+    let works = succeeds("unshare", &["-n", "sh", "-c", "ip link set lo up && nsenter -n -t $$ true"]);
+    if !works {
+        super::servers::skip(what, "a network of its own needs root, CAP_SYS_ADMIN and iproute2");
+    }
+    works
+}
+
 fn succeeds(program: &str, arguments: &[&str]) -> bool {
     let status = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())

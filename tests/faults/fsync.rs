@@ -102,6 +102,31 @@ fn a_disk_that_never_syncs_ends_every_start_with_the_same_code() {
     }
 }
 
+#[test]
+fn every_directory_and_segment_that_a_first_start_makes_is_durable_before_the_first_2xx() {
+    let _turn = turns::in_company();
+    if !inject::can_trace("the durability of new directories") {
+        return;
+    }
+    let home = Home::new();
+    home.configure_files();
+    let (spool, nested) = (home.path("spool").display().to_string(), home.path("spool/b/c"));
+    let config = home.path("fanbridge.yaml");
+    let text = fs::read_to_string(&config).expect("just written");
+    fs::write(&config, text.replace(&spool, &nested.display().to_string())).expect("the home takes a file");
+    let trace = home.path("trace");
+    let arguments = ["-y", "-s", "4096", "-e", trace::ENTRY_CALLS];
+    let bridge = home.start_under(&strs(&inject::trace(&trace, &arguments)));
+    Delivery::new("call.created", "default:first", 1, 0).hand_over(&mut bridge.client(), &Ledger::default());
+    bridge.stop();
+
+    let entries = trace::durable_entries(&finished_trace(&trace), &spool);
+    let segment = nested.join("00000000000000000001.log").display().to_string();
+    for made in [&spool, &format!("{spool}/b"), &format!("{spool}/b/c"), &segment] {
+        assert_eq!(entries.get(made), Some(&true), "{made} in {entries:#?}");
+    }
+}
+
 /// The tracer writes on for a moment after its tracee is gone.
 fn finished_trace(path: &Path) -> String {
     await_until("the trace is complete", Duration::from_secs(20), || {

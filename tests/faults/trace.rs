@@ -39,6 +39,15 @@ impl Call {
         found.filter_map(|(at, _)| self.text.get(at..at + marker(0).len())).map(Into::into).collect()
     }
 
+    fn makes_entry(&self) -> bool {
+        self.name.starts_with("mkdir") || (self.name.starts_with("open") && self.text.contains("O_CREAT"))
+    }
+
+    /// The first path among its arguments.
+    fn path(&self) -> Option<&str> {
+        self.text.split('"').nth(1)
+    }
+
     fn reads(&self) -> bool {
         self.name.starts_with("read") || self.name.starts_with("recv")
     }
@@ -88,6 +97,33 @@ pub fn examine(trace: &str) -> Findings {
         };
     }
     findings
+}
+
+/// The calls that a trace must hold, with the paths of descriptors (`-y`), for [`durable_entries`].
+pub const ENTRY_CALLS: &str = "trace=mkdir,mkdirat,open,openat,fsync,write,writev,sendto,sendmsg";
+
+/// Directories and files that were made below a directory before the first delivery was accepted, each
+/// with whether the entry in its parent was durable by then.
+pub fn durable_entries(trace: &str, below: &str) -> BTreeMap<String, bool> {
+    let calls = calls(trace);
+    let accepted = |call: &&Call| call.is_success_answer() && call.text.contains("accepted");
+    let answer = calls.iter().find(accepted).expect("the trace holds the answer to a delivery");
+    let made =
+        calls.iter().filter(|call| call.succeeded && call.makes_entry() && call.returned < answer.entered);
+    let entries =
+        made.filter_map(|call| Some((call.path()?, call))).filter(|(path, _)| path.starts_with(below));
+    let durable = |(path, made): (&str, &Call)| {
+        let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+        let synced = calls.iter().any(|sync| {
+            sync.succeeded
+                && sync.name == "fsync"
+                && sync.descriptor.ends_with(&format!("<{parent}>"))
+                && made.returned < sync.entered
+                && sync.returned < answer.entered
+        });
+        (path.to_owned(), synced)
+    };
+    entries.map(durable).collect()
 }
 
 /// The event of the request that was read last on an answer's connection.
@@ -162,6 +198,22 @@ mod tests {
         assert_eq!(premature(&[REQUEST, &write, begun, ended, ANSWER]), 0);
         assert_eq!(premature(&[REQUEST, begun, &write, ended, ANSWER]), 1);
         assert_eq!(premature(&[REQUEST, &write, begun, ANSWER, ended]), 1);
+    }
+
+    #[test]
+    fn an_entry_is_durable_once_its_directory_was_synced_after_it_and_before_the_answer() {
+        const MADE: &str = r#"7 openat(AT_FDCWD</>, "/s/1.log", O_RDWR|O_CREAT|O_EXCL, 0600) = 5</s/1.log>"#;
+        const SYNC: &str = "8 fsync(6</s>) = 0";
+        let answer =
+            r#"7 writev(9, [{iov_base="HTTP/1.1 200 OK\r\n\r\n{\"verdict\":\"accepted\"}"}], 1) = 40"#;
+        let durable =
+            |lines: &[&str]| durable_entries(&lines.join("\n"), "/s").into_values().collect::<Vec<_>>();
+        assert_eq!(durable(&[MADE, SYNC, answer]), [true]);
+        assert_eq!(durable(&[SYNC, MADE, answer]), [false]);
+        assert_eq!(durable(&[MADE, answer, SYNC]), [false]);
+        assert_eq!(durable(&[MADE, "8 fsync(6</s>) = -1 EIO (x)", answer]), [false]);
+        assert_eq!(durable(&[MADE, "8 fsync(6</s/1.log>) = 0", answer]), [false]);
+        assert_eq!(durable(&[SYNC, answer, MADE]), [false; 0], "of no concern yet");
     }
 
     #[test]

@@ -212,6 +212,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_segment_stays_until_the_cursor_behind_it_is_durable() {
+        // Longer than the spool takes to look for segments that are past their retention, which is none.
+        const TICKS: Duration = Duration::from_millis(1500);
+        let (bench, faults) = Bench::failing();
+        let large = Event { body: vec![b'x'; 4 << 10].into(), ..of_family("a") };
+        // A segment ends between two groups of appends, whatever its length is by then.
+        for _ in 0..10 {
+            bench.append_many(20, &large).await;
+        }
+        let segments = bench.segments();
+        assert!(segments > 4, "{segments} segments");
+        let sink = accepts_all();
+        faults.set(Fault::All);
+        let (stop, never) = (CancellationToken::new(), CancellationToken::new());
+        let dispatcher = bench.dispatcher_behind(Position(0), sink.clone(), Selection::All);
+        let running = tokio::spawn(dispatcher.run(stop.clone(), never));
+        awaited(|| sink.accepted_count.load(Ordering::Relaxed) == 200).await;
+        awaited(|| bench.state.shortage().is_some()).await;
+        sleep(TICKS).await;
+        assert_eq!(bench.segments(), segments, "delivered, and nobody would know after a crash");
+
+        faults.set(Fault::None);
+        awaited(|| bench.segments() == 1).await;
+        assert_eq!(bench.state.cursor("lake").expect("readable"), Some(Position(200)));
+        stop.cancel();
+        running.await.expect("no panic").expect("no error");
+    }
+
+    #[tokio::test]
     async fn a_quarantined_delivery_without_room_becomes_a_dead_letter_when_there_is() {
         let (bench, faults) = Bench::failing();
         faults.set(Fault::All);

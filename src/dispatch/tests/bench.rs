@@ -82,6 +82,13 @@ impl Bench {
         }
     }
 
+    /// How many segments of the log are on disk.
+    pub fn segments(&self) -> usize {
+        let entries = std::fs::read_dir(self.dir.path()).expect("a directory");
+        let names = entries.map(|entry| entry.expect("an entry").file_name());
+        names.filter(|name| name.to_string_lossy().ends_with(".log")).count()
+    }
+
     /// The quarantine's care for all there is, beside the sink `lake`.
     pub fn care(&self) -> Care {
         Care {

@@ -20,6 +20,7 @@ mod fsync;
 mod isolation;
 mod log;
 mod memory;
+mod metrics;
 mod no_room;
 mod outlet;
 mod redaction;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::outlet::Outlet;
 use crate::support::dice::Dice;
@@ -14,6 +14,10 @@ use crate::support::{Tier, turns};
 pub const IN_FLIGHT_RECORDS_MAX: usize = 1024;
 /// The same of any sink: what is published before the cursor is committed behind it.
 const WINDOW: usize = 8192;
+
+/// How long the spool may take to be there again after a kill, by the bridge's own clock: the start
+/// of a process on a busy machine is not its fault.
+const RECOVERY_SECONDS_MAX: f64 = 2.0;
 
 #[test]
 fn a_bridge_killed_again_and_again_under_load_keeps_every_promise() {
@@ -50,24 +54,24 @@ fn kill_again_and_again(kills: usize, moments: Range<u64>, outlet: &Outlet) -> (
     };
     let load = Load::start(home.http, shape);
     let mut seen = Sometimes::default();
-    let mut slowest_restart = Duration::ZERO;
     for _ in 0..kills {
         std::thread::sleep(Duration::from_millis(dice.within(moments.clone())));
         seen.duplicate_answers += bridge.metric("fanbridge_events_total", &["verdict=\"duplicate\""]);
-        seen.torn_tails += bridge.metric("fanbridge_spool_torn_tails_total", &[]);
         let unanswered = load.tally.unanswered.load(Ordering::Relaxed);
         bridge.kill();
-        let restart = Instant::now();
         bridge = home.start();
-        slowest_restart = slowest_restart.max(restart.elapsed());
         let cut_off = load.tally.unanswered.load(Ordering::Relaxed) - unanswered;
         seen.kills_with_requests_in_flight += usize::from(cut_off > 0);
     }
     let (ledger, tally) = load.finish();
     let arrivals = outlet.drained(&ledger);
+    let recoveries = recovery_seconds(&bridge.log());
     bridge.stop();
 
-    println!("{kills} kills, slowest restart {slowest_restart:?}, {seen:?}");
+    let slowest = recoveries.iter().copied().fold(0.0, f64::max);
+    println!("{kills} kills, slowest recovery {slowest:.3} s, {seen:?}");
+    assert!(recoveries.len() * 10 > kills * 9, "{} of {kills} lives say it", recoveries.len());
+    assert!(slowest < RECOVERY_SECONDS_MAX, "a recovery took {slowest} s");
     let judgement = ledger.judge(&arrivals);
 
     // A run that met none of what it is about has proved nothing.
@@ -81,5 +85,12 @@ fn kill_again_and_again(kills: usize, moments: Range<u64>, outlet: &Outlet) -> (
 struct Sometimes {
     kills_with_requests_in_flight: usize,
     duplicate_answers: f64,
-    torn_tails: f64,
+}
+
+/// What each life in a home says of its recovery, in the line that says that it is ready.
+fn recovery_seconds(log: &str) -> Vec<f64> {
+    let ready = log.lines().filter(|line| line.contains("ready: deliveries are taken"));
+    // A life may have ended in the middle of saying it.
+    let documents = ready.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    documents.map(|document| document["recovery_seconds"].as_f64().expect("a number of seconds")).collect()
 }

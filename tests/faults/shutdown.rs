@@ -11,6 +11,9 @@ use crate::support::load::{Delivery, Load, Shape};
 use crate::support::oracle::Ledger;
 use crate::support::{await_until, readers, turns};
 
+/// What a shell says of a process that SIGTERM ended: 128 and the signal's number.
+const EXIT_TERMINATED: i32 = 143;
+
 #[test]
 fn a_bridge_terminated_under_load_ends_in_order_and_repeats_nothing() {
     let _turn = turns::in_company();
@@ -102,7 +105,8 @@ fn a_second_sigterm_ends_the_bridge_at_once_and_loses_nothing() {
     });
     let second = Instant::now();
     bridge.terminate();
-    bridge.await_exit(Duration::from_secs(2));
+    let status = bridge.await_exit(Duration::from_secs(2));
+    assert_eq!(status.code(), Some(EXIT_TERMINATED), "the log ends:\n{}", bridge.log_tail());
     println!("ended {:?} after the second signal", second.elapsed());
 
     // The next life has a disk with room under its topics.

@@ -1,5 +1,7 @@
 //! The admin listener's routes and the rules that every request meets first.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use bytes::Bytes;
 use fanbridge::admin::router;
@@ -73,6 +75,21 @@ async fn a_listener_for_all_addresses_answers_to_any_address_and_no_name() {
     assert_eq!(named, StatusCode::MISDIRECTED_REQUEST);
     let other = status_of("10.1.2.3:9090", Some("s3cret"), asked("10.1.2.4:9090")).await;
     assert_eq!(other, StatusCode::MISDIRECTED_REQUEST);
+}
+
+#[tokio::test]
+async fn a_process_with_a_loop_that_hangs_is_not_alive_until_the_loop_goes_on() {
+    let bench = Bench::new();
+    let router = bench.router();
+    let alive = async || send(&router, get("/livez")).await;
+    let heart = bench.health.add_heart("dispatch lake", Duration::from_secs(1));
+    assert_eq!(alive().await.status(), StatusCode::OK);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let hung = alive().await;
+    assert_problem(&hung, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(parsed(&hung)["detail"], "no sign of life from dispatch lake");
+    heart.beat();
+    assert_eq!(alive().await.status(), StatusCode::OK);
 }
 
 #[tokio::test]

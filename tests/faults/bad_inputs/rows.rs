@@ -641,6 +641,10 @@ fn output() -> Vec<Row> {
     let digest = |id: &str| {
         json!(signing::digest_id(format!(r#"{{"type":"video.media.ready","id":"{id}"}}"#).as_bytes()))
     };
+    let traced = padded(100);
+    let signature = signing::stream(traced.as_bytes());
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let headers = [("x-signature", signature.as_str()), ("traceparent", trace)];
     let steering = r"a\r\n\u001b[2J\u009b31m\u202e";
     vec![
         stream("B99", "a body at the cap", padded(BODY_BYTES_MAX), Fate::Accepted),
@@ -653,5 +657,7 @@ fn output() -> Vec<Row> {
             r#"{"type":"<script>alert(1)</script>${jndi:ldap://x}"}"#,
             Fate::Filtered,
         ),
+        with_headers("+", "a trace's parent, given once", &headers, &traced, Fate::Accepted)
+            .with("traceparent", json!(trace)),
     ]
 }

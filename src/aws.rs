@@ -126,3 +126,36 @@ pub async fn credentials_problem(settings: &SdkConfig) -> Option<String> {
 pub fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error: &&'e (dyn Error + 'static)| <dyn Error>::source(*error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience = Patience { attempt: Duration::from_secs(7), attempts: 1 };
+
+    fn configured(fips: bool, dual_stack: bool) -> Aws {
+        let region = Some("eu-west-3".to_owned());
+        Aws::new(AwsConfig { region, profile: None, endpoint: None, fips, dual_stack })
+    }
+
+    #[tokio::test]
+    async fn the_kind_of_endpoint_that_is_configured_is_the_kind_that_is_called() {
+        for (fips, dual_stack) in [(true, false), (false, true), (true, true), (false, false)] {
+            let settings = configured(fips, dual_stack).settings(None, PATIENCE).await;
+            assert_eq!((settings.use_fips(), settings.use_dual_stack()), (Some(fips), Some(dual_stack)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_has_the_patience_of_its_calls_and_its_own_region_before_the_common_one() {
+        let aws = configured(false, false);
+        for (own, expected) in [(None, "eu-west-3"), (Some("us-east-2"), "us-east-2")] {
+            let settings = aws.settings(own, PATIENCE).await;
+            assert_eq!(settings.region().map(Region::as_ref), Some(expected));
+            let timeouts = settings.timeout_config().expect("time-outs");
+            assert_eq!(timeouts.operation_attempt_timeout(), Some(PATIENCE.attempt));
+            assert_eq!(settings.retry_config().map(RetryConfig::max_attempts), Some(PATIENCE.attempts));
+            assert!(settings.app_name().is_some_and(|name| name.as_ref().starts_with("fanbridge-")));
+        }
+    }
+}

@@ -11,6 +11,7 @@ mod support;
 mod emulator;
 mod inlet;
 mod proxy;
+mod requests;
 mod roles;
 mod sns_faults;
 mod sns_out;

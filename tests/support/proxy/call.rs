@@ -22,6 +22,8 @@ pub struct Call {
     pub at: SystemTime,
     /// The entries of a batch; none for other calls.
     pub entries: Vec<Entry>,
+    /// Its headers.
+    pub headers: HeaderMap,
     /// Its body.
     pub body: Bytes,
     /// What was answered: none yet, or never if the connection was cut.
@@ -113,14 +115,14 @@ pub(super) enum Protocol {
 
 impl Call {
     pub(super) fn read(head: &Parts, body: Bytes) -> Self {
-        let at = SystemTime::now();
+        let (at, headers) = (SystemTime::now(), head.headers.clone());
         let target = head.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
         if let Some(action) = target.and_then(|target| target.rsplit('.').next()) {
             let document: Value = serde_json::from_slice(&body).unwrap_or_default();
             let resource = document["QueueUrl"].as_str().unwrap_or_default().to_owned();
             let entries = document["Entries"].as_array().into_iter().flatten().map(json_entry).collect();
             let (action, protocol) = (action.to_owned(), Protocol::Json);
-            return Self { action, resource, at, entries, body, answer: None, protocol };
+            return Self { action, resource, at, entries, headers, body, answer: None, protocol };
         }
         // Links of the service are forms in their query.
         let form =
@@ -131,10 +133,16 @@ impl Call {
             resource: value("TopicArn").unwrap_or_default(),
             at,
             entries: form::members(&form).into_values().map(Entry::new).collect(),
+            headers,
             body,
             answer: None,
             protocol: Protocol::Query,
         }
+    }
+
+    /// A header's value; empty if it is not there.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
     /// What a `ReceiveMessage` brought: each message with its `MessageId`, `ReceiptHandle`, `Body`.

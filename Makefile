@@ -8,8 +8,8 @@ demo: setup        ## every known event type, signed, through the real front, in
 test: setup        ## everything: unit, property, contract, real broker, crash and fault tests
 	tests/run.sh
 
-soak: setup        ## the crash and power tests, ten times as long
-	FANBRIDGE_SOAK=1 tests/run.sh spool faults
+soak: setup        ## the crash, power and fault tests, ten times as long
+	FANBRIDGE_SOAK=1 tests/run.sh spool replicas aws faults
 
 bench: setup       ## throughput and latency beside their physical limits, in one run
 	benches/run.sh
@@ -17,6 +17,7 @@ bench: setup       ## throughput and latency beside their physical limits, in on
 lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --document-private-items
 
 setup:
 	@tests/servers/install.sh build

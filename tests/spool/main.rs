@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../support/tier.rs"]
+mod tier;
+
 mod bounds;
 mod damage;
 mod handle;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use fanbridge::spool::SpoolOptions;
 
 use crate::sim::{Call, Dice, EFBIG, Fate};
+use crate::tier::Tier;
 use crate::world::{World, options};
 
 /// A short life with everything in it: groups of several sizes, new segments, a full disk, pruning
@@ -78,7 +79,7 @@ fn a_power_cut_at_every_call_of_a_life_loses_nothing_promised() {
 
 #[test]
 fn a_power_cut_while_recovering_from_a_power_cut_loses_nothing_promised() {
-    for seed in 0..300 {
+    for seed in 0..Tier::of_this_run().pick(300, 300, 3_000) {
         let mut dice = Dice::new(seed);
         let mut world = World::open_new(small());
         world.disk.cut_power_at(1 + dice.roll(80));
@@ -157,12 +158,14 @@ fn act_at_random(world: &mut World, dice: &mut Dice) {
     }
 }
 
+/// Ten times as many where only time shows.
 #[test]
 fn ten_thousand_random_lives_with_power_cuts_keep_every_promise() {
+    let lives = Tier::of_this_run().pick(10_000, 10_000, 100_000);
     std::thread::scope(|scope| {
         for half in 0..2 {
             scope.spawn(move || {
-                for seed in (half..10_000).step_by(2) {
+                for seed in (half..lives).step_by(2) {
                     let life = std::panic::catch_unwind(|| live_at_random(seed));
                     assert!(life.is_ok(), "the life of seed {seed} broke a promise");
                 }

@@ -23,9 +23,14 @@ pub mod redis;
 pub mod rounds;
 pub mod servers;
 pub mod signing;
+pub mod tier;
 pub mod turns;
 
 use std::time::{Duration, Instant};
+
+// Not every part is longer in some runs.
+#[allow(unused_imports)]
+pub use tier::Tier;
 
 /// Asks again and again, a few milliseconds apart, until the answer is there.
 ///
@@ -39,38 +44,5 @@ pub fn await_until<T>(what: &str, deadline: Duration, mut ask: impl FnMut() -> O
         }
         assert!(start.elapsed() < deadline, "waited {deadline:?} in vain: {what}");
         std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// How thorough a run is: `cargo test` is quick, `make test` is full, `make soak` is long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tier {
-    /// A developer's inner loop.
-    Quick,
-    /// What the README's promises rest on.
-    Full,
-    /// Hours, for what only time shows.
-    Soak,
-}
-
-impl Tier {
-    /// Full when skips are failures (`FANBRIDGE_TEST_SERVERS=required`), soak by `FANBRIDGE_SOAK=1`.
-    pub fn of_this_run() -> Self {
-        if std::env::var("FANBRIDGE_SOAK").is_ok_and(|value| value == "1") {
-            Self::Soak
-        } else if servers::required() {
-            Self::Full
-        } else {
-            Self::Quick
-        }
-    }
-
-    /// One number for each tier.
-    pub fn pick<T>(self, quick: T, full: T, soak: T) -> T {
-        match self {
-            Self::Quick => quick,
-            Self::Full => full,
-            Self::Soak => soak,
-        }
     }
 }

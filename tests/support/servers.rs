@@ -16,11 +16,7 @@ use rdkafka::metadata::MetadataTopic;
 use rdkafka::types::RDKafkaErrorCode;
 
 use crate::support::await_until;
-
-/// Whether a missing server or tool is a failure.
-pub fn required() -> bool {
-    std::env::var("FANBRIDGE_TEST_SERVERS").is_ok_and(|value| value == "required")
-}
+use crate::support::tier::servers_are_required;
 
 /// Says that a test did not happen.
 ///
@@ -28,7 +24,7 @@ pub fn required() -> bool {
 /// When nothing may be skipped.
 #[track_caller]
 pub fn skip(what: &str, reason: &str) {
-    assert!(!required(), "{what} cannot be tested: {reason}");
+    assert!(!servers_are_required(), "{what} cannot be tested: {reason}");
     tell_skipped(what, reason);
 }
 

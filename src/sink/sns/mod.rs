@@ -1,7 +1,7 @@
 //! SNS, at least once and in order per key: batches of up to ten records of different keys, in as
 //! many requests at once as the service bears.
 //!
-//! One task sends what the [desk](desk) lets leave and takes back what returns; [`Sink::publish`]
+//! One task sends what the [desk] lets leave and takes back what returns; [`Sink::publish`]
 //! only puts records on it. Invariant: while a record is on its way or is to be repeated, nothing
 //! behind it in its lane leaves. A request that may have been carried out is repeated, so that a
 //! record may arrive twice; a FIFO topic takes it once for five minutes.

@@ -1,5 +1,6 @@
 //! What is noted in memory and written down now and then: the types seen, and the state file's size.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ const NOTE_EVERY: Duration = Duration::from_secs(2);
 
 /// Writes down now and then what is noted in memory.
 ///
-/// What cannot be written is kept in memory; a fault of our own is one of the process.
+/// What cannot be written is kept in memory; a fault of our own is one of the process. Ends when the
+/// state file is gone, as if it broke down: then nothing is kept any more.
 pub(super) async fn keep(types: Arc<TypesSeen>, spool: Spool, state: State, stop: CancellationToken) {
     loop {
         let stopped = tokio::time::timeout(NOTE_EVERY, stop.cancelled()).await.is_ok();
@@ -27,6 +29,11 @@ pub(super) async fn keep(types: Arc<TypesSeen>, spool: Spool, state: State, stop
         match noting.await {
             // The state says so itself, once for all that waits for room.
             Ok(Err(StateError::NoRoom { .. })) if !stopped => {}
+            // Cursors and dead letters would go on into a file that nobody can find again.
+            Ok(Err(StateError::Io { path, source })) if source.kind() == io::ErrorKind::NotFound => {
+                let path = path.display();
+                return tracing::error!(%path, "the state file was removed from under the bridge");
+            }
             Ok(Err(error)) => tracing::error!(%error, "cannot note the types seen"),
             Ok(Ok(())) => {}
             Err(broken) => std::panic::resume_unwind(broken.into_panic()),

@@ -1,4 +1,4 @@
-//! Starts that must not be: each says so by its exit code, and touches nothing.
+//! Starts that must not be, and files that are taken away under way: each says so by its exit code.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -12,6 +12,8 @@ use crate::support::bridge::{Bridge, Home};
 use crate::support::load::Delivery;
 use crate::support::turns;
 
+/// The disk is not what it was.
+const EXIT_IO: i32 = 74;
 /// Somebody else has the spool.
 const EXIT_TEMPORARY: i32 = 75;
 /// Data of a later release.
@@ -62,6 +64,24 @@ fn a_state_of_a_later_release_is_refused_and_nothing_of_the_spool_is_changed() {
     assert_eq!(code, Some(EXIT_CONFIG), "{log}");
     assert!(log.contains("has format 1000") && log.contains("run the release that wrote it"), "{log}");
     assert!(files(&home) == before, "the spool was changed");
+}
+
+#[test]
+fn a_bridge_whose_files_are_removed_stops_acknowledging_and_says_which() {
+    let _turn = turns::in_company();
+    for removed in ["spool", "spool/state.redb"] {
+        let home = Home::new();
+        home.configure_files();
+        let bridge = home.start();
+        let mut client = bridge.client();
+        assert!(Delivery::new("call.created", "default:call", 1, 0).send(&mut client).is_ok());
+        let path = home.path(removed);
+        let gone = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        gone.expect("it is there");
+        let (code, log) = ended(bridge);
+        assert_eq!(code, Some(EXIT_IO), "{log}");
+        assert!(log.contains("was removed from under the bridge"), "{log}");
+    }
 }
 
 fn segment(home: &Home) -> PathBuf {

@@ -3,7 +3,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Result, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 pub(super) struct TopicFile {
@@ -41,7 +41,8 @@ impl TopicFile {
         Ok(Self { dir, number, file, len, distrusted: false })
     }
 
-    /// Appends whole lines; they are durable when this returns.
+    /// Appends whole lines; they are durable when this returns. Who reads the files may remove them,
+    /// also the one that is written: lines that went into a removed one are written again.
     ///
     /// # Errors
     /// What was written of the lines is cut off if that is possible. If it is not, opening the file
@@ -57,7 +58,11 @@ impl TopicFile {
         })?;
         self.file.sync_data().inspect_err(|_| self.distrusted = true)?;
         self.len += lines.len() as u64;
-        Ok(())
+        if self.file.metadata()?.nlink() > 0 {
+            return Ok(());
+        }
+        *self = Self::open(self.dir.clone())?;
+        self.append(lines, rotate_bytes)
     }
 
     /// Whether the next lines must go to the next number, which only this value knows.
@@ -149,6 +154,21 @@ mod tests {
         }
         assert_eq!(content(dir.path(), 1), "one longer than the limit\n");
         assert_eq!(content(dir.path(), 2), "two\nthree\n");
+    }
+
+    #[test]
+    fn lines_that_went_into_a_removed_file_are_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let topic = dir.path().join("topic");
+        let mut file = TopicFile::open(topic.clone()).unwrap();
+        file.append(b"one\n", 1000).unwrap();
+        std::fs::remove_file(topic.join("00000001.jsonl")).unwrap();
+        file.append(b"two\n", 1000).unwrap();
+        file.append(b"three\n", 1000).unwrap();
+        assert_eq!(content(&topic, 1), "two\nthree\n");
+        std::fs::remove_dir_all(&topic).unwrap();
+        file.append(b"four\n", 1000).unwrap();
+        assert_eq!(content(&topic, 1), "four\n");
     }
 
     #[test]

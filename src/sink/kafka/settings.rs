@@ -82,6 +82,10 @@ const DECIDED: &[(&str, &str)] = &[
         "topics are created by `fanbridge topics apply`, never by publishing to them",
     ),
     ("partitioner", PARTITIONER),
+    ("retries", RETRIES),
+    ("message.send.max.retries", RETRIES),
+    ("queuing.strategy", "it is always `fifo`: what came first goes first"),
+    ("plugin.library.paths", "nothing is loaded into this process: build it into the broker or a proxy"),
     ("transactional.id", "transactions are not used: records are published at least once"),
     ("delivery.report.only.error", "a record leaves the spool only on its delivery report"),
     ("enable.sasl.oauthbearer.unsecure.jwt", TOKEN),
@@ -90,6 +94,7 @@ const DECIDED: &[(&str, &str)] = &[
 
 const BROKERS: &str = "write them as `brokers`";
 const ACKS: &str = "it is always `all`: a record is only settled when every in-sync replica has it";
+const RETRIES: &str = "it has no bound: a record that is given up is lost to this sink";
 const PARTITIONER: &str =
     "it is always `murmur2_random`: a key stays in one partition, the one that Java clients choose";
 const TOKEN: &str =

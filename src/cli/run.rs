@@ -7,6 +7,7 @@
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
@@ -21,6 +22,12 @@ use crate::telemetry::init_logging;
 
 /// What a shell reports for a process that SIGTERM ended.
 const EXIT_TERMINATED: i32 = 128 + 15;
+
+/// Files that the process asks to have open at most: as many as the largest configuration needs.
+const FILES_MAX: u64 = 1 << 20;
+
+/// Files beside the connections: segments, topics, brokers, the admin listener.
+const FILES_BESIDE: u64 = 512;
 
 /// How long to wait at the end for what still reads or writes.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(1);
@@ -40,6 +47,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let config = configuration_to_run(&args.config)?;
     let log = init_logging().map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
+    raise_files_limit(config.http.connections_max);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -51,6 +59,26 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let ended = ended.map_err(logged);
     drop(log);
     ended
+}
+
+/// Lets the process have as many files open as it may: every connection is one, and a service manager's
+/// default of 1,024 is less than what the listener would let in, with none left for the admin listener.
+fn raise_files_limit(connections_max: usize) {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.map_or(FILES_MAX, |maximum| maximum.min(FILES_MAX));
+    if current.is_some_and(|files| files < wanted) {
+        // Refused, it stays as it was; what that means is said below.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum });
+    }
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if files < connections_max as u64 + FILES_BESIDE {
+        tracing::warn!(
+            files,
+            connections_max,
+            "fewer files may be open than there may be connections: raise the limit (LimitNOFILE, ulimit -n) \
+             or lower limits.connections_max"
+        );
+    }
 }
 
 /// Where the log is read by machines, the line that tells why it ends is one of theirs, unless they do

@@ -386,7 +386,8 @@ impl Dispatcher {
         self.settle_known();
         let kept = self.keeper.finish(self.window.cursor(), cut).await;
         self.window.commit(self.keeper.committed());
-        self.report();
+        // No word of its trouble: that nothing is asked of it any more does not mean that it is well.
+        self.gauges.report(&self.window, self.spool.head(), 0);
         let (cursor, head) = (self.window.committed().0, self.spool.head().0);
         // What is left is no loss, but worth knowing before the volume is thrown away.
         tracing::info!(

@@ -1,4 +1,5 @@
-//! Who reads the log may stop reading, and signals that mean nothing may come.
+//! What surrounds the process: who reads the log may stop reading, signals that mean nothing may come,
+//! and few files may be open.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
@@ -61,6 +62,22 @@ fn a_hangup_changes_nothing_where_there_is_no_terminal() {
     assert!(delivery.send(&mut bridge.client()).expect("an answer").is_success());
     bridge.stop();
     assert!(home_log(&home).contains("SIGHUP changes nothing"));
+}
+
+#[test]
+fn as_many_files_as_may_be_open_are_and_too_few_are_told() {
+    let _turn = turns::in_company();
+    for (limits, told) in [("ulimit -S -n 256; ulimit -H -n 8192", false), ("ulimit -n 1024", true)] {
+        let home = Home::new();
+        home.configure_files();
+        let bridge = home.start_under(&["sh", "-c", &format!("{limits}; exec \"$0\" \"$@\"")]);
+        let found = std::fs::read_to_string(format!("/proc/{}/limits", bridge.pid())).expect("limits");
+        let line = found.lines().find(|line| line.starts_with("Max open files")).expect("a limit of files");
+        let numbers: Vec<&str> = line.split_whitespace().skip(3).take(2).collect();
+        assert_eq!(numbers[0], numbers[1], "all that may be: {line}");
+        bridge.stop();
+        assert_eq!(home_log(&home).contains("fewer files may be open"), told, "{limits}");
+    }
 }
 
 fn home_log(home: &Home) -> String {

@@ -115,6 +115,7 @@ async fn a_sink_that_settles_slowly_is_not_taken_for_one_that_gives_no_answer() 
     cut.cancel();
     running.await.expect("no panic").expect("no error");
     assert_eq!(bench.cursor(), Position(300));
+    assert!(status.trouble().is_some(), "a stop does not make it well");
 }
 
 /// What was said of the sink while it ran for so long, each once and in order.

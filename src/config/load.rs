@@ -2,8 +2,8 @@
 //!
 //! The steps: YAML → tree (a syntax error stops here), tree → checked shape, shape → meaning. Each
 //! reports what it finds and goes on with what can be used, so one run shows all problems. Nothing
-//! is bound, written or connected, and no global is touched: environment and files are asked for
-//! through [`Outside`].
+//! is bound, written or connected, and no global is touched but the working directory, which relative
+//! paths begin at: environment and files are asked for through [`Outside`].
 
 use std::io;
 use std::net::SocketAddr;

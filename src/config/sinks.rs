@@ -1,6 +1,7 @@
 //! The checks of sinks: one kind each, topics that exist. Those of a kind are in the file of its name.
 
 use std::collections::BTreeMap;
+use std::path::{Component, PathBuf};
 
 use super::file::{ConfigFile, OnFull, OutputFile, SinkFile};
 use super::load::Check;
@@ -29,11 +30,11 @@ impl Check<'_> {
             return self.sink(DEFAULT_SINK, &sink, &at.key(DEFAULT_SINK), around).into_iter().collect();
         }
         let mut sinks = Vec::new();
-        let mut dirs = BTreeMap::from([(file.spool.dir.as_str(), "the spool".to_owned())]);
+        let mut dirs = BTreeMap::from([(spelled_out(&file.spool.dir), "the spool".to_owned())]);
         for (name, sink) in &file.sinks {
             let at = at.key(name);
             if let Some(output) = &sink.file
-                && let Some(owner) = dirs.insert(&output.dir, format!("sink `{name}`"))
+                && let Some(owner) = dirs.insert(spelled_out(&output.dir), format!("sink `{name}`"))
             {
                 let label = format!("{owner} already writes to {}", output.dir);
                 self.error(&at.key("file").key("dir"), "one directory for two", label);
@@ -144,6 +145,19 @@ pub(super) struct Around<'a> {
     pub sources: &'a [SourceConfig],
     /// Which types these can bring.
     pub known: &'a KnownTypes,
+}
+
+/// A directory's absolute path without `.` and `..`, so that one directory has one spelling. Links are
+/// not followed: nothing has to exist yet.
+fn spelled_out(dir: &str) -> PathBuf {
+    let absolute = std::path::absolute(dir).unwrap_or_default();
+    absolute.components().fold(PathBuf::new(), |mut path, component| {
+        match component {
+            Component::ParentDir => drop(path.pop()),
+            component => path.push(component),
+        }
+        path
+    })
 }
 
 /// Two topics that a broker would refuse to keep side by side.

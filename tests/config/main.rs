@@ -5,6 +5,7 @@ mod documents;
 
 mod all_at_once;
 mod catalogue;
+mod cannot_work;
 mod messages;
 mod secrets;
 mod selection;

@@ -11,7 +11,7 @@ use super::load::Check;
 use super::nearest::nearest;
 use super::place::Path;
 use super::sources::Definitions;
-use crate::provider::Definition;
+use crate::provider::{Definition, event_type_problem};
 use crate::selection::Selection;
 
 /// The event types that the configured sources can bring.
@@ -53,6 +53,7 @@ impl Check<'_> {
         sources: &[SourceConfig],
         definitions: &Definitions,
     ) -> KnownTypes {
+        self.check_custom_types(file);
         let custom = file.sources.values().flat_map(|source| &source.custom_types);
         let mut known = KnownTypes { sent: custom.cloned().collect(), ..KnownTypes::default() };
         sources.iter().for_each(|source| known.add(&source.definition));
@@ -68,6 +69,23 @@ impl Check<'_> {
         }
         known.websocket_only.retain(|name| !known.sent.contains(name));
         known
+    }
+
+    fn check_custom_types(&mut self, file: &ConfigFile) {
+        let sources = Path::default().key("sources");
+        for (name, source) in &file.sources {
+            let at = sources.key(name).key("custom_types");
+            for (index, custom) in source.custom_types.iter().enumerate() {
+                self.check_event_type(custom, &at.index(index), String::new);
+            }
+        }
+    }
+
+    /// Reports a name that no event can have, whoever sends it. Returns whether one can.
+    fn check_event_type(&mut self, name: &str, at: &Path, meant: impl FnOnce() -> String) -> bool {
+        let Some(expected) = event_type_problem(name) else { return true };
+        self.error(at, "no event has such a type", format!("{expected}{}", meant()));
+        false
     }
 
     /// A selection with every alias replaced by the name on the wire.
@@ -90,13 +108,18 @@ impl Check<'_> {
     }
 
     fn check_listed(&mut self, name: &str, wire: &str, at: &Path, known: &KnownTypes) {
+        let meant = || {
+            let names = known.sent.iter().chain(known.aliases.keys()).map(String::as_str);
+            nearest(name, names).map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"))
+        };
+        if !self.check_event_type(wire, at, meant) {
+            return;
+        }
         if known.websocket_only.contains(wire) {
             let label = format!("`{wire}` would never arrive: it is WebSocket only");
             self.error(at, "an event type that is not sent to webhooks", label);
         } else if !known.sent.contains(wire) && !known.open {
-            let names = known.sent.iter().chain(known.aliases.keys()).map(String::as_str);
-            let meant =
-                nearest(name, names).map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"));
+            let meant = meant();
             let label = format!("no provider here sends it{meant}");
             let advice = if name == "all" {
                 "to take every event, write `select: all` without a list"

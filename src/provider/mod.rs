@@ -127,6 +127,13 @@ pub fn verify(
     }))
 }
 
+/// Why no event has this type, if none can; says what a type is.
+pub fn event_type_problem(name: &str) -> Option<String> {
+    let bytes_max = normalise::NAME_BYTES_MAX;
+    let expected = || format!("expected 1 to {bytes_max} visible ASCII characters, and so no spaces");
+    (!normalise::is_name(name)).then(expected)
+}
+
 /// Whether a body without a signature is the probe that asks for a 2xx: nothing, or `{}`.
 /// An unsigned body that carries anything more is an unauthenticated event.
 fn is_unsigned_probe(body: &Bytes) -> bool {

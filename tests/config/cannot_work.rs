@@ -28,3 +28,29 @@ fn one_directory_is_not_shared_however_it_is_spelled() {
         assert!(!report.has_errors(), "{report}");
     }
 }
+
+#[test]
+fn a_name_that_no_event_type_can_have_is_refused_wherever_types_are_listed() {
+    let title = "no event has such a type";
+    let expected = "expected 1 to 255 visible ASCII characters, and so no spaces";
+    let long = "x".repeat(256);
+    for name in ["", " call.created", "call.created ", "call created", "cаll.created", "call\u{7}", &long] {
+        let name = serde_json::Value::from(name).to_string();
+        // Any other name may come from a provider without a catalogue.
+        let open = "sources: { a: { provider: standard-webhooks, secrets: [env:FASTPIX] } }\n";
+        expect(&format!("{open}select: [a.b, ‹{name}›]\n"), title, expected);
+        expect(&format!("{open}sinks: {{ b: {{ file: {{}}, select: [‹{name}›] }} }}\n"), title, expected);
+        expect(
+            &format!(
+                "sources: {{ a: {{ provider: stream, secrets: [env:SECRET], custom_types: [a.b, ‹{name}›] }} }}\n"
+            ),
+            title,
+            expected,
+        );
+    }
+    expect(
+        &format!("{SOURCE}select: [‹\" call.created\"›]\n"),
+        title,
+        &format!("{expected}; did you mean \"call.created\"?"),
+    );
+}

@@ -19,6 +19,7 @@ pub mod types;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::{Parser, Subcommand};
 
@@ -189,7 +190,8 @@ fn find(args: &ConfigArgs) -> Option<PathBuf> {
 fn read(path: &Path) -> Result<Result<Loaded, Report>, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::io(format_args!("cannot read {}", path.display()), &error))?;
-    let outside = Outside { env: &|name| std::env::var(name).ok(), read: &|path| std::fs::read(path) };
+    let now = SystemTime::now().into();
+    let outside = Outside { env: &|name| std::env::var(name).ok(), read: &|path| std::fs::read(path), now };
     Ok(load(&path.to_string_lossy(), &text, &outside))
 }
 

@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -88,7 +89,8 @@ pub fn embedded(dir: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Embe
     notice.push_str("next: fanbridge send stream call.created · fanbridge init > fanbridge.yaml");
     let known =
         |name: &str| secrets.iter().find(|(variable, _)| *variable == name).map(|(_, secret)| secret.clone());
-    let outside = Outside { env: &known, read: &|_| Err(io::ErrorKind::NotFound.into()) };
+    let now = SystemTime::now().into();
+    let outside = Outside { env: &known, read: &|_| Err(io::ErrorKind::NotFound.into()), now };
     let Loaded { mut config, .. } = load("the embedded configuration", TEXT, &outside)?;
     config.spool.dir = dir.into();
     for sink in &mut config.sinks {

@@ -21,6 +21,7 @@ use super::sinks::Around;
 use super::sources::expect_custom_types;
 use super::text::{Reference, Setting, Size};
 use super::{AdminConfig, Config, HttpConfig, SharedWindowConfig, SpoolConfig, TlsConfig, tree};
+use crate::event::Timestamp;
 use crate::spool::RECORD_BYTES_MAX;
 use crate::spool::shared_window::Server;
 
@@ -30,6 +31,8 @@ pub struct Outside<'o> {
     pub env: &'o dyn Fn(&str) -> Option<String>,
     /// A file's content.
     pub read: &'o dyn Fn(&FilePath) -> io::Result<Vec<u8>>,
+    /// What time it is.
+    pub now: Timestamp,
 }
 
 /// A configuration that can be used.

@@ -160,7 +160,17 @@ impl Check<'_> {
             }
             secrets.push(secret);
         }
+        self.check_live(&secrets, at);
         secrets
+    }
+
+    /// Warns of secrets of which none is valid now: some day one may be.
+    fn check_live(&mut self, secrets: &[SigningSecret], at: &Path) {
+        let now = self.outside.now;
+        if !secrets.is_empty() && !secrets.iter().any(|secret| secret.is_live(now)) {
+            let label = "each has expired or is not valid yet: until one is, every delivery is answered 401";
+            self.warning(at, "no secret that is valid now", label.into());
+        }
     }
 
     fn report_no_secrets(&mut self, at: &Path, definition: &Definition) {

@@ -54,3 +54,27 @@ fn a_name_that_no_event_type_can_have_is_refused_wherever_types_are_listed() {
         &format!("{expected}; did you mean \"call.created\"?"),
     );
 }
+
+#[test]
+fn a_source_of_whose_secrets_none_is_valid_now_is_warned_of() {
+    let source = |key: &str, secrets: &str| {
+        format!(
+            "sources: {{ a: {{ provider: stream, {key}: [{secrets}] }} }}\nsinks: {{ b: {{ file: {{}} }} }}\n"
+        )
+    };
+    let title = "no secret that is valid now";
+    let label = "each has expired or is not valid yet: until one is, every delivery is answered 401";
+    let expired = "{ secret: env:SECRET, not_after: \"2026-11-21T06:39:59Z\" }";
+    let early = "{ secret: env:OTHER_SECRET, not_before: \"2026-11-21T06:40:01Z\" }";
+    for none in [expired.to_owned(), early.to_owned(), format!("{expired}, {early}")] {
+        expect(&source("‹secrets›", &none), title, label);
+        assert!(!problems(&source("secrets", &none)).has_errors(), "a rotation may be prepared: {none}");
+    }
+    for one in [
+        format!("{expired}, env:OTHER_SECRET"),
+        "{ secret: env:SECRET, not_before: \"2026-11-21T06:40:00Z\" }".to_owned(),
+    ] {
+        let report = problems(&source("secrets", &one));
+        assert!(report.problems().is_empty(), "{report}");
+    }
+}

@@ -17,6 +17,7 @@ use std::io;
 use std::path::Path;
 
 use fanbridge::config::{Loaded, Outside, Problem, Report, load};
+use fanbridge::event::Timestamp;
 
 /// Reads a text in a world where the variables that tests name are set and `/pem` can be read.
 fn read(text: &str) -> Result<Loaded, Report> {
@@ -26,8 +27,11 @@ fn read(text: &str) -> Result<Loaded, Report> {
         Some("/empty") => Ok(Vec::new()),
         _ => Err(io::ErrorKind::NotFound.into()),
     };
-    load("fanbridge.yaml", text, &Outside { env: &variable, read: &read })
+    load("fanbridge.yaml", text, &Outside { env: &variable, read: &read, now: NOW })
 }
+
+/// What time it is where tests read a text: 2026-11-21T06:40:00Z.
+const NOW: Timestamp = Timestamp(1_795_243_200_000_000_000);
 
 fn variable(name: &str) -> Option<String> {
     let value = match name {

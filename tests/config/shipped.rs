@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::SystemTime;
 
 use fanbridge::config::{Outside, load, schema};
+use fanbridge::event::Timestamp;
 use serde_json::Value;
 
 const EXAMPLE: &str = include_str!("../../deploy/fanbridge.example.yaml");
@@ -26,7 +28,8 @@ fn the_example_is_accepted_without_a_warning() {
         })
     };
     let read = |_: &Path| Ok(b"PEM".to_vec());
-    let loaded = load("fanbridge.example.yaml", EXAMPLE, &Outside { env: &env, read: &read });
+    let now = Timestamp::from(SystemTime::now());
+    let loaded = load("fanbridge.example.yaml", EXAMPLE, &Outside { env: &env, read: &read, now });
     let loaded = loaded.unwrap_or_else(|report| panic!("{report}"));
     assert!(loaded.warnings.problems().is_empty(), "{}", loaded.warnings);
     assert_eq!(loaded.config.sources.len(), 5);

@@ -33,14 +33,16 @@ impl Check<'_> {
     fn brokers(&mut self, setting: &Setting, at: &Path) -> Option<String> {
         let text = self.setting(setting, at)?;
         let brokers = secrecy::ExposeSecret::expose_secret(&text).to_owned();
-        for broker in brokers.split(',').map(str::trim) {
-            let port = broker.rsplit_once(':').filter(|(host, _)| !host.is_empty());
-            if port.and_then(|(_, port)| port.parse::<u16>().ok()).is_none() {
-                self.error(at, "not a list of brokers", "expected `host:port,host:port,…`".into());
-                return None;
-            }
+        if brokers.split(',').all(|broker| is_broker(broker.trim())) {
+            return Some(brokers);
         }
-        Some(brokers)
+        let problem = self.error(at, "not a list of brokers", "expected `host:port,host:port,…`".into());
+        if brokers.contains("://") {
+            problem
+                .notes
+                .push("without a scheme: how brokers are reached is said by `tls` and `sasl`".into());
+        }
+        None
     }
 
     /// The shorthands `tls` and `sasl` as librdkafka properties; the token, which is none.
@@ -176,4 +178,14 @@ impl Check<'_> {
             }
         }
     }
+}
+
+/// Whether a text is `host:port`, the host a name or an address.
+fn is_broker(text: &str) -> bool {
+    let is_host = |host: &str| {
+        let letters = host.trim_matches(['[', ']']);
+        !letters.is_empty() && letters.chars().all(|c| c.is_alphanumeric() || "-._:%".contains(c))
+    };
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    text.rsplit_once(':').is_some_and(|(host, port)| is_host(host) && is_port(port))
 }

@@ -387,11 +387,30 @@ fn a_mechanism_gets_what_it_proves_and_nothing_else() {
 
 #[test]
 fn brokers_are_hosts_with_ports() {
-    expect(
-        &format!("{SOURCE}sinks: {{ b: {{ kafka: {{ brokers: ‹kafka.example› }} }} }}\n"),
-        "not a list of brokers",
-        "expected `host:port,host:port,…`",
-    );
+    let with = |brokers: &str| format!("{SOURCE}sinks: {{ b: {{ kafka: {{ brokers: {brokers} }} }} }}\n");
+    for wrong in [
+        "kafka.example",
+        "kafka://h:9092",
+        "h:9092,SASL_SSL://h:9092",
+        ":9092",
+        "PLAINTEXT://:9092",
+        "h:9092,,i:9092",
+        "h:9092, :9092",
+        "h:0",
+        "h:99999",
+        "h/x:9092",
+        "me@h:9092",
+        "[]:9092",
+    ] {
+        let text = with(&format!("‹\"{wrong}\"›"));
+        expect(&text, "not a list of brokers", "expected `host:port,host:port,…`");
+        let advised = problems(&text.replace(['‹', '›'], "")).to_string().contains("without a scheme");
+        assert_eq!(advised, wrong.contains("://"), "{wrong}");
+    }
+    for fine in ["h:1", "h:9092, i:9092", "10.0.0.1:9092", "[::1]:9092", "broker_1.kafka-x.svc:9092"] {
+        let report = problems(&with(&format!("\"{fine}\"")));
+        assert!(report.problems().is_empty(), "{fine}: {report}");
+    }
 }
 
 #[test]

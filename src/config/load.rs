@@ -358,6 +358,14 @@ impl Check<'_> {
             self.error_at_key(at, &format!("`{}` cannot be a name", name.escape_debug()), label);
         }
     }
+
+    /// Reports a name that has a meaning already where this one would be shown.
+    pub(super) fn check_free(&mut self, at: &Path, name: &str, (taken, meaning): (&str, &str)) {
+        if name == taken {
+            let label = format!("it stands for {meaning}; choose another");
+            self.error_at_key(at, &format!("the name `{name}` is taken"), label);
+        }
+    }
 }
 
 /// The bytes that an event's attributes may take beside its body.

@@ -16,6 +16,9 @@ use crate::selection::Selection;
 /// The sink that is used when none is configured.
 const DEFAULT_SINK: &str = "local";
 
+/// The name that metrics and `dead list` have for what became no event, and what it means.
+const TAKEN: (&str, &str) = ("quarantine", "what became no event, in metrics and in `fanbridge dead list`");
+
 /// The kinds of sink.
 const KINDS: [&str; 3] = ["kafka", "sns", "file"];
 
@@ -40,6 +43,7 @@ impl Check<'_> {
                 self.error(&at.key("file").key("dir"), "one directory for two", label);
             }
             self.check_name(&at, name);
+            self.check_free(&at, name, TAKEN);
             sinks.extend(self.sink(name, sink, &at, around));
             self.check_within(&sink.select, &at.key("select"), around.selection, around.known);
         }

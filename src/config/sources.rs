@@ -18,6 +18,9 @@ use crate::provider::{self, Definition, DefinitionFile, SigningSecret};
 /// Providers by name, the built-in ones among them.
 pub(super) type Definitions = BTreeMap<String, Arc<Definition>>;
 
+/// The name that metrics have for requests that no source takes, and what it means.
+const TAKEN: (&str, &str) = ("none", "requests that no source takes, in metrics");
+
 impl Check<'_> {
     /// Compiles the file's own providers beside the built-in ones.
     pub(super) fn definitions(&mut self, providers: Json) -> Definitions {
@@ -97,6 +100,7 @@ impl Check<'_> {
         spool_dir: &str,
     ) -> Option<SourceConfig> {
         self.check_name(at, name);
+        self.check_free(at, name, TAKEN);
         self.check_name(&at.key("app"), &file.app);
         let provider = file.provider.as_deref()?;
         let Some(definition) = definitions.get(provider) else {

@@ -78,3 +78,19 @@ fn a_source_of_whose_secrets_none_is_valid_now_is_warned_of() {
         assert!(report.problems().is_empty(), "{report}");
     }
 }
+
+#[test]
+fn a_name_that_metrics_give_to_something_else_is_not_free() {
+    expect(
+        "sources: { ‹none›: { provider: stream, secrets: [env:SECRET] } }\n",
+        "the name `none` is taken",
+        "it stands for requests that no source takes, in metrics; choose another",
+    );
+    expect(
+        &format!("{SOURCE}sinks: {{ ‹quarantine›: {{ file: {{}} }} }}\n"),
+        "the name `quarantine` is taken",
+        "it stands for what became no event, in metrics and in `fanbridge dead list`; choose another",
+    );
+    let swapped = "sources: { quarantine: { provider: stream, secrets: [env:SECRET] } }\nsinks: { none: { file: {} } }\n";
+    assert!(!problems(swapped).has_errors());
+}

@@ -375,9 +375,11 @@ const INFLATED_BYTES_MOST: Size = Size(RECORD_BYTES_MAX as u64 - ATTRIBUTES_BYTE
 /// The fewest bytes of an admin token: 128 bits.
 const TOKEN_BYTES_MIN: usize = 16;
 
-/// Whether two listeners cannot both be bound: the unspecified address takes the port of all.
+/// Whether two listeners cannot both be bound: the unspecified address takes the port of all, and an
+/// IPv4 address has a second spelling in IPv6.
 fn collide(one: SocketAddr, other: SocketAddr) -> bool {
-    let overlap = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    let (ip, other_ip) = (one.ip().to_canonical(), other.ip().to_canonical());
+    let overlap = ip == other_ip || ip.is_unspecified() || other_ip.is_unspecified();
     overlap && one.port() == other.port() && one.port() != 0
 }
 

@@ -440,6 +440,17 @@ fn listeners_do_not_share_an_address() {
         "one address for two listeners",
         "`http` listens on 0.0.0.0:9000; the private listener needs a port of its own",
     );
+    for (http, admin) in [
+        ("127.0.0.1:9000", "[::ffff:127.0.0.1]:9000"),
+        ("[::ffff:127.0.0.1]:9000", "127.0.0.1:9000"),
+        ("[::ffff:0.0.0.0]:9000", "127.0.0.1:9000"),
+    ] {
+        expect(
+            &format!("{SOURCE}http: {{ listen: \"{http}\" }}\nadmin: {{ listen: ‹\"{admin}\"› }}\n"),
+            "one address for two listeners",
+            &format!("`http` listens on {http}; the private listener needs a port of its own"),
+        );
+    }
 }
 
 #[test]

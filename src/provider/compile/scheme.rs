@@ -33,7 +33,20 @@ impl Compiler {
         }
         let form = self.form(file);
         let id_header = self.header(file.id_header.as_deref(), &["signature", "id_header"]);
-        let timestamp = file.timestamp.as_ref().and_then(|stamp| self.timestamp(stamp, file.form));
+        let timestamp = file.timestamp.as_ref().and_then(|stamp| self.timestamp(stamp, file));
+        let stamp_header = match timestamp.as_ref().map(|rule| &rule.place) {
+            Some(TimestampPlace::Header(name)) => Some(name),
+            _ => None,
+        };
+        let others: [(&[&str], _); 2] = [
+            (&["signature", "id_header"], id_header.as_ref()),
+            (&["signature", "timestamp", "header"], stamp_header),
+        ];
+        for (path, other) in others {
+            if other.is_some() && other == header.as_ref() {
+                self.problem(path, "carries the signature, expected a header of its own");
+            }
+        }
         let signed = self.template(file);
         Some(HmacScheme {
             algorithm,
@@ -74,12 +87,17 @@ impl Compiler {
         }
     }
 
-    fn timestamp(&mut self, file: &TimestampFile, form: FormFile) -> Option<TimestampRule> {
+    fn timestamp(&mut self, file: &TimestampFile, of: &SignatureFile) -> Option<TimestampRule> {
         let place = match (&file.header, &file.field) {
             (Some(name), None) => {
                 TimestampPlace::Header(self.header(Some(name), &["signature", "timestamp", "header"])?)
             }
-            (None, Some(name)) if form == FormFile::Fields && is_token(name) => {
+            (None, Some(name)) if of.version.as_ref() == Some(name) => {
+                let message = "carries the signature, as `version` says; expected a field of its own";
+                self.problem(&["signature", "timestamp", "field"], message);
+                return None;
+            }
+            (None, Some(name)) if of.form == FormFile::Fields && is_token(name) => {
                 TimestampPlace::Field(name.clone())
             }
             (None, Some(_)) => {

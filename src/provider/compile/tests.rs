@@ -62,6 +62,12 @@ fn a_signature_that_makes_no_sense_names_the_key() {
         (", header: x, form: versions, version: v1, prefix: a", "signature.prefix"),
         (", header: x, timestamp: { header: t, field: t }", "signature.timestamp"),
         (", header: x, timestamp: { field: t }", "signature.timestamp.field"),
+        (", header: x, signed: '{id}.{body}', id_header: X", "signature.id_header"),
+        (", header: x, signed: '{timestamp}.{body}', timestamp: { header: X }", "signature.timestamp.header"),
+        (
+            ", header: x, form: fields, version: t, signed: '{timestamp}.{body}', timestamp: { field: t }",
+            "signature.timestamp.field",
+        ),
     ] {
         let text = format!("signature: {{ scheme: hmac-sha256{signature} }}\n{TYPED}");
         let problems = problems(&text);

@@ -24,7 +24,7 @@ use std::time::SystemTime;
 use clap::{Parser, Subcommand};
 
 use crate::config::embedded::EmbeddedError;
-use crate::config::{Config, Loaded, Outside, Report, load};
+use crate::config::{Config, Loaded, Outside, Report, load, read_file};
 
 /// The configuration that is found by itself.
 const CONFIG_FILE: &str = "fanbridge.yaml";
@@ -191,7 +191,7 @@ fn read(path: &Path) -> Result<Result<Loaded, Report>, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::io(format_args!("cannot read {}", path.display()), &error))?;
     let now = SystemTime::now().into();
-    let outside = Outside { env: &|name| std::env::var(name).ok(), read: &|path| std::fs::read(path), now };
+    let outside = Outside { env: &|name| std::env::var(name).ok(), read: &read_file, now };
     Ok(load(&path.to_string_lossy(), &text, &outside))
 }
 

@@ -13,7 +13,8 @@ use std::time::SystemTime;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use super::load::{Loaded, Outside, load};
+use super::load::{Loaded, load};
+use super::outside::Outside;
 use super::{Config, Output, Report};
 
 /// The configuration's text.

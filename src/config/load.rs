@@ -5,35 +5,22 @@
 //! is bound, written or connected, and no global is touched but the working directory, which relative
 //! paths begin at: environment and files are asked for through [`Outside`].
 
-use std::io;
 use std::net::SocketAddr;
-use std::path::Path as FilePath;
 
-use secrecy::SecretString;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use super::file::{ConfigFile, DuplicatesFile, HttpFile, LimitsFile, SpoolFile};
+use super::outside::Outside;
 use super::place::{Path, Places};
 use super::report::{Problem, Report, Severity};
 use super::shape;
 use super::sinks::Around;
 use super::sources::expect_custom_types;
-use super::text::{Reference, Setting, Size};
+use super::text::Size;
 use super::{AdminConfig, Config, HttpConfig, SharedWindowConfig, SpoolConfig, TlsConfig, tree};
-use crate::event::Timestamp;
 use crate::spool::RECORD_BYTES_MAX;
 use crate::spool::shared_window::Server;
-
-/// What a configuration may ask of the world around it.
-pub struct Outside<'o> {
-    /// An environment variable, if it is set.
-    pub env: &'o dyn Fn(&str) -> Option<String>,
-    /// A file's content.
-    pub read: &'o dyn Fn(&FilePath) -> io::Result<Vec<u8>>,
-    /// What time it is.
-    pub now: Timestamp,
-}
 
 /// A configuration that can be used.
 #[derive(Debug)]
@@ -169,22 +156,6 @@ impl Check<'_> {
         Some(TlsConfig { certificate: certificate?, key: key? })
     }
 
-    /// The path of a file that can be read; `file:` in front of it does no harm.
-    pub(super) fn readable(&mut self, path: &str, at: &Path) -> Option<std::path::PathBuf> {
-        let path = FilePath::new(path.strip_prefix("file:").unwrap_or(path));
-        match (self.outside.read)(path) {
-            Ok(content) if content.is_empty() => {
-                self.error(at, "empty file", format!("{} holds nothing", path.display()));
-                None
-            }
-            Ok(_) => Some(path.into()),
-            Err(error) => {
-                self.error(at, "unreadable file", format!("cannot read {}: {error}", path.display()));
-                None
-            }
-        }
-    }
-
     fn admin(&mut self, file: &ConfigFile) -> AdminConfig {
         let at = Path::default().key("admin");
         let listen = file.admin.listen.0;
@@ -278,45 +249,6 @@ impl Check<'_> {
     pub(super) fn at_most(&mut self, at: &Path, size: Size, most: Size) {
         if size > most {
             self.error(at, "too large a size", format!("expected at most {most} for `{at}`, found {size}"));
-        }
-    }
-
-    /// A secret from where it is kept.
-    pub(super) fn secret(&mut self, reference: &Reference, at: &Path) -> Option<SecretString> {
-        match self.fetch(reference) {
-            Ok(text) => Some(text.into()),
-            Err(label) => {
-                self.error(at, "a reference that leads nowhere", label);
-                None
-            }
-        }
-    }
-
-    /// A setting, written out or from where it is kept.
-    pub(super) fn setting(&mut self, setting: &Setting, at: &Path) -> Option<SecretString> {
-        match setting {
-            Setting::Text(text) => Some(text.clone().into()),
-            Setting::Kept(reference) => self.secret(reference, at),
-        }
-    }
-
-    fn fetch(&self, reference: &Reference) -> Result<String, String> {
-        let text = match reference {
-            Reference::Env(name) => {
-                (self.outside.env)(name).ok_or_else(|| format!("environment variable `{name}` is not set"))?
-            }
-            Reference::File(path) => {
-                let content = (self.outside.read)(path)
-                    .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-                String::from_utf8(content).map_err(|_| format!("{} is not UTF-8 text", path.display()))?
-            }
-        };
-        // Editors and `echo` end a file with a line break that is no part of the secret.
-        let text =
-            text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
-        match text.trim().is_empty() {
-            true => Err(format!("{reference} is empty")),
-            false => Ok(text.into()),
         }
     }
 

@@ -10,8 +10,10 @@ mod beside;
 pub mod embedded;
 pub mod file;
 mod kafka;
+mod kept;
 mod load;
 mod nearest;
+mod outside;
 mod place;
 mod report;
 mod select;
@@ -23,8 +25,9 @@ mod topics;
 mod tree;
 
 pub use file::OnMalformed;
-pub use load::{Loaded, Outside, fingerprint, load, schema};
+pub use load::{Loaded, fingerprint, load, schema};
 pub use nearest::{did_you_mean, nearest};
+pub use outside::{Outside, read_file};
 pub use report::{Problem, Report, Severity};
 pub use topics::Topic;
 

@@ -24,6 +24,7 @@ fn read(text: &str) -> Result<Loaded, Report> {
     let read = |path: &Path| match path.to_str() {
         Some("/pem") => Ok(b"certificate or key".to_vec()),
         Some("/secret") => Ok(b"kept-in-a-file-and-long-enough\n".to_vec()),
+        Some("/marked") => Ok(b"\xef\xbb\xbfkept-in-a-file-and-long-enough\n".to_vec()),
         Some("/empty") => Ok(Vec::new()),
         _ => Err(io::ErrorKind::NotFound.into()),
     };

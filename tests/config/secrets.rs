@@ -34,6 +34,9 @@ fn a_reference_must_lead_to_a_value() {
     expect(&source("[‹file:/missing›]"), title, "cannot read /missing: entity not found");
     expect(&source("[‹file:/empty›]"), title, "file:/empty is empty");
     expect(&source("[{ secret: ‹env:UNSET› }]"), title, "environment variable `UNSET` is not set");
+    let marked =
+        "/marked begins with a byte order mark, which would be a part of the secret: save it without one";
+    expect(&source("[‹file:/marked›]"), title, marked);
 }
 
 #[test]

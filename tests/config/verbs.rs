@@ -214,3 +214,25 @@ fn send_signs_as_the_provider_would_and_keeps_its_connection() {
     }
     assert_eq!(bodies.len(), 3, "each is an event of its own");
 }
+
+#[test]
+fn a_file_without_an_end_is_not_read_to_it() {
+    let dir = directory();
+    let most = "0123456789abcdef".repeat(1 << 16);
+    fs::write(dir.path().join("secret"), &most).expect("written");
+    let check = |file: &str| {
+        let source = format!("a: {{ provider: stream, secrets: [\"file:{file}\"] }}");
+        let text = format!("sources: {{ {source} }}\nsinks: {{ b: {{ file: {{}} }} }}\n");
+        fs::write(dir.path().join("fanbridge.yaml"), text).expect("written");
+        fanbridge(&dir, &["check"], &[])
+    };
+    let taken = check("secret");
+    assert_eq!(taken.code, Some(0), "{}", taken.stdout);
+    fs::write(dir.path().join("secret"), most + "0").expect("written");
+    let more = check("secret");
+    assert_eq!(more.code, Some(78), "{}", more.stdout);
+    let said = "cannot read secret: it holds more than 1 MiB";
+    assert!(more.stdout.contains(said), "{}", more.stdout);
+    // Only now: before it was bounded, this took all memory there is.
+    assert_eq!(check("/dev/zero").code, Some(78));
+}

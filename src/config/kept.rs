@@ -1,0 +1,73 @@
+//! What a configuration names and does not hold: secrets, settings and files that are kept elsewhere.
+
+use std::path::Path as FilePath;
+
+use secrecy::SecretString;
+
+use super::load::Check;
+use super::place::Path;
+use super::text::{Reference, Setting};
+
+/// What some editors put in front of UTF-8 text, where nobody sees it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+impl Check<'_> {
+    /// The path of a file that can be read; `file:` in front of it does no harm.
+    pub(super) fn readable(&mut self, path: &str, at: &Path) -> Option<std::path::PathBuf> {
+        let path = FilePath::new(path.strip_prefix("file:").unwrap_or(path));
+        match (self.outside.read)(path) {
+            Ok(content) if content.is_empty() => {
+                self.error(at, "empty file", format!("{} holds nothing", path.display()));
+                None
+            }
+            Ok(_) => Some(path.into()),
+            Err(error) => {
+                self.error(at, "unreadable file", format!("cannot read {}: {error}", path.display()));
+                None
+            }
+        }
+    }
+
+    /// A secret from where it is kept.
+    pub(super) fn secret(&mut self, reference: &Reference, at: &Path) -> Option<SecretString> {
+        match self.fetch(reference) {
+            Ok(text) => Some(text.into()),
+            Err(label) => {
+                self.error(at, "a reference that leads nowhere", label);
+                None
+            }
+        }
+    }
+
+    /// A setting, written out or from where it is kept.
+    pub(super) fn setting(&mut self, setting: &Setting, at: &Path) -> Option<SecretString> {
+        match setting {
+            Setting::Text(text) => Some(text.clone().into()),
+            Setting::Kept(reference) => self.secret(reference, at),
+        }
+    }
+
+    fn fetch(&self, reference: &Reference) -> Result<String, String> {
+        let text = match reference {
+            Reference::Env(name) => {
+                (self.outside.env)(name).ok_or_else(|| format!("environment variable `{name}` is not set"))?
+            }
+            Reference::File(path) => {
+                let content = (self.outside.read)(path)
+                    .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+                if content.starts_with(BYTE_ORDER_MARK) {
+                    let advice = "which would be a part of the secret: save it without one";
+                    return Err(format!("{} begins with a byte order mark, {advice}", path.display()));
+                }
+                String::from_utf8(content).map_err(|_| format!("{} is not UTF-8 text", path.display()))?
+            }
+        };
+        // Editors and `echo` end a file with a line break that is no part of the secret.
+        let text =
+            text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+        match text.trim().is_empty() {
+            true => Err(format!("{reference} is empty")),
+            false => Ok(text.into()),
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The world around a configuration: variables, files and the time, and how much is read of it.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use crate::event::Timestamp;
+
+/// What a configuration may ask of the world around it.
+pub struct Outside<'o> {
+    /// An environment variable, if it is set.
+    pub env: &'o dyn Fn(&str) -> Option<String>,
+    /// A file's content.
+    pub read: &'o dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    /// What time it is.
+    pub now: Timestamp,
+}
+
+/// More than any secret or certificate has.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// What a file holds that a configuration names: a secret, a certificate, a key.
+///
+/// # Errors
+/// When it cannot be read, or holds more than 1 MiB: what is named by mistake may have no end.
+pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut content)?;
+    match content.len() as u64 > FILE_BYTES_MAX {
+        true => Err(io::Error::other("it holds more than 1 MiB, which is no secret and no certificate")),
+        false => Ok(content),
+    }
+}

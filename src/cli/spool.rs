@@ -9,7 +9,9 @@ use clap::Subcommand;
 
 use super::run::failure;
 use super::{ConfigArgs, Exit, Failure, configuration};
+use crate::event::Position;
 use crate::spool::disk::RealDisk;
+use crate::spool::state::{FILE_NAME, State, StateError};
 use crate::spool::verify::{Report, SegmentReport, verify};
 
 /// Looks after the log on disk.
@@ -39,8 +41,8 @@ struct VerifyArgs {
 /// Runs the verb.
 ///
 /// # Errors
-/// Exit code 1 if there is damage, 75 if a bridge has the spool, 78 if a later release wrote it, 74
-/// if it cannot be read.
+/// Exit code 1 if there is damage or something is missing, 75 if a bridge has the spool, 78 if a later
+/// release wrote it, 74 if it cannot be read or there is none.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let Verb::Verify(VerifyArgs { dir, config, wait_seconds }) = &args.verb;
     let dir = match dir {
@@ -48,10 +50,24 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         None => configuration(config)?.spool.dir,
     };
     let disk = RealDisk::waiting(Duration::from_secs(*wait_seconds));
-    let report = verify(&dir, &disk).map_err(|error| failure(error.into()))?;
+    // Before the log, which only grows: what is behind its end now was there.
+    let cursor = State::furthest_cursor_left(&dir.join(FILE_NAME));
+    let mut report = verify(&dir, &disk).map_err(|error| failure(error.into()))?;
+    account_to(cursor, &mut report);
     // A reader that has seen enough, such as `head`, may close the pipe.
     let _ = print(&report, &mut io::stdout().lock());
     if report.is_clean() { Ok(()) } else { Err(Failure::new(Exit::Failed, "")) }
+}
+
+/// Compares the log's end with the cursors beside it, as far as these can be read.
+fn account_to(cursor: Result<Option<Position>, StateError>, report: &mut Report) {
+    let unknown = match cursor {
+        Ok(Some(cursor)) => return report.account_to(cursor),
+        Err(StateError::Missing(_)) => return,
+        Ok(None) => "the bridge did not close its state; the next start does that".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    eprintln!("whether the newest segments are there cannot be told: {unknown}");
 }
 
 fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {

@@ -33,6 +33,11 @@ pub trait Disk: Send + Sync + 'static {
     /// Takes the exclusive lock on a file, which is made if it is missing. `None` if another
     /// process holds it. The lock lasts until the returned value is dropped or the process ends.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>>;
+    /// Takes the same lock by a file that is there and need not be writable; `NotFound` if there is
+    /// none. Of a disk whose locks are no files, the lock itself.
+    fn lock_existing(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
+        self.lock(path)
+    }
 }
 
 /// An open file. Reads and writes name their offset, so that a file can be shared.
@@ -131,7 +136,16 @@ impl Disk for RealDisk {
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        self.lock_file(options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?)
+    }
+
+    fn lock_existing(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
+        self.lock_file(File::open(path)?)
+    }
+}
+
+impl RealDisk {
+    fn lock_file(&self, file: File) -> io::Result<Option<Box<dyn DiskLock>>> {
         let deadline = Instant::now() + self.lock_wait;
         loop {
             match file.try_lock() {

@@ -1,5 +1,6 @@
 //! A directory that one process has for itself: the first thing of a start.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use super::disk::{Disk, DiskLock};
 use super::recovery::failed;
 
 /// The name of the file whose lock makes a process the directory's owner.
-const LOCK_FILE: &str = "lock";
+pub(super) const LOCK_FILE: &str = "lock";
 
 /// A spool's directory, held until this, and everything that was opened from it, is dropped.
 pub struct Held {
@@ -31,8 +32,20 @@ impl Held {
 }
 
 /// Takes an existing directory for this process.
-pub(super) fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn DiskLock>, SpoolError> {
+fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn DiskLock>, SpoolError> {
     let path = dir.join(LOCK_FILE);
     let lock = disk.lock(&path).map_err(failed("lock", &path))?;
     lock.ok_or_else(|| SpoolError::Locked(dir.to_owned()))
+}
+
+/// Takes an existing directory without writing to it. `None` if it was never taken: whoever owns it has
+/// made the file of the lock before anything else.
+pub(super) fn lock_to_read(disk: &dyn Disk, dir: &Path) -> Result<Option<Box<dyn DiskLock>>, SpoolError> {
+    let path = dir.join(LOCK_FILE);
+    match disk.lock_existing(&path) {
+        Ok(Some(lock)) => Ok(Some(lock)),
+        Ok(None) => Err(SpoolError::Locked(dir.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("lock", &path)(error)),
+    }
 }

@@ -176,14 +176,19 @@ impl State {
     /// # Errors
     /// See [`StateError`].
     pub fn cursors(&self) -> Result<Vec<(String, Position)>, StateError> {
-        self.read(|read| {
-            let mut cursors = Vec::new();
-            for row in read.open_table(CURSORS)?.iter()? {
-                let (sink, cursor) = row?;
-                cursors.push((sink.value().to_owned(), checked_cursor(sink.value(), cursor.value())?));
-            }
-            Ok(cursors)
-        })
+        self.read(cursors)
+    }
+
+    /// The furthest cursor in the file that a bridge has left behind, of which no byte is changed; the
+    /// start of the log if there is no cursor. `None` if the bridge did not close the file: it would
+    /// have to be mended first.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn furthest_cursor_left(path: &Path) -> Result<Option<Position>, StateError> {
+        file::refuse_newer(path)?;
+        let cursors = file::peek(path, cursors)?;
+        Ok(cursors.map(|cursors| cursors.into_iter().map(|(_, cursor)| cursor).max().unwrap_or_default()))
     }
 
     /// Moves cursors, together with the dead letters that they pass, in one durable transaction:
@@ -261,6 +266,15 @@ fn create_tables(write: &WriteTransaction) -> Result<(), redb::Error> {
 fn format_of(read: &ReadTransaction) -> Result<u64, redb::Error> {
     let format = read.open_table(META)?.get("format")?;
     format.map(|format| format.value()).ok_or_else(|| corrupted("it has no format"))
+}
+
+fn cursors(read: &ReadTransaction) -> Result<Vec<(String, Position)>, redb::Error> {
+    let mut cursors = Vec::new();
+    for row in read.open_table(CURSORS)?.iter()? {
+        let (sink, cursor) = row?;
+        cursors.push((sink.value().to_owned(), checked_cursor(sink.value(), cursor.value())?));
+    }
+    Ok(cursors)
 }
 
 fn cursor_checksum(sink: &str, cursor: u64) -> u32 {

@@ -1,26 +1,31 @@
 //! Looks a stopped spool over and says what is in it, segment by segment.
 //!
-//! Reads every byte and changes none, beyond taking the directory's lock, so that nobody writes
-//! meanwhile. It finds exactly what a start would find, because it is the same survey. It repairs
+//! Reads every byte and writes none; it holds the directory's lock, so that nobody writes meanwhile. It finds exactly what a start would find, because it is the same survey. It repairs
 //! nothing: a start does what can be done.
 
+use std::io;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 
 use super::SpoolError;
 use super::clock::Moment;
 use super::disk::Disk;
-use super::held::lock;
+use super::held::{LOCK_FILE, lock_to_read};
+use super::recovery::failed;
 use super::segment;
+use super::state;
 use super::survey::{Surveyed, survey};
+use crate::event::Position;
 
 /// What is in a spool's directory.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// The segments, oldest first.
     pub segments: Vec<SegmentReport>,
-    /// Positions that are gone, between records that are there.
+    /// Positions that are gone, between records that are there or up to a cursor.
     pub missing: Vec<RangeInclusive<u64>>,
+    /// Where the log ends: the last position that its segments account for.
+    pub end: Position,
 }
 
 /// What is in one segment.
@@ -51,6 +56,15 @@ impl Report {
         self.missing.is_empty() && self.segments.iter().all(clean)
     }
 
+    /// Takes into account how far a cursor has got: what it has passed was there, so that a log which
+    /// ends before it has lost its newest segments.
+    pub fn account_to(&mut self, cursor: Position) {
+        if cursor > self.end {
+            self.missing.push(self.end.next().0..=cursor.0);
+            self.end = cursor;
+        }
+    }
+
     /// Whole records in all.
     pub fn records(&self) -> u64 {
         self.segments.iter().map(|segment| segment.records).sum()
@@ -63,11 +77,24 @@ impl Report {
 }
 
 /// Looks over the spool in a directory that no process has open.
+///
+/// # Errors
+/// When the directory cannot be read, holds no spool, or is in use.
 pub fn verify(dir: &Path, disk: &dyn Disk) -> Result<Report, SpoolError> {
-    let _lock = lock(disk, dir)?;
+    let _lock = lock_to_read(disk, dir)?;
+    let names = disk.list(dir).map_err(failed("list", dir))?;
+    if !names.iter().any(|name| is_of_a_spool(name)) {
+        let nothing = io::Error::new(io::ErrorKind::NotFound, "it has no segment, no lock and no state");
+        return Err(failed("find a spool in", dir)(nothing));
+    }
     let survey = survey(disk, dir, Moment::default(), &mut |_, _| {})?;
+    let end = survey.segments.last().map(|surveyed| surveyed.segment.last).unwrap_or_default();
     let segments = survey.segments.into_iter().map(|surveyed| SegmentReport::of(dir, surveyed)).collect();
-    Ok(Report { segments, missing: survey.missing })
+    Ok(Report { segments, missing: survey.missing, end })
+}
+
+fn is_of_a_spool(name: &str) -> bool {
+    name == LOCK_FILE || name == state::FILE_NAME || segment::base_of(name).is_some()
 }
 
 impl SegmentReport {

@@ -10,6 +10,7 @@ use fanbridge::cli::Exit;
 use fanbridge::cli::spool::{Args, run};
 use fanbridge::event::{Entry, Event, Position};
 use fanbridge::spool::disk::RealDisk;
+use fanbridge::spool::state::{FILE_NAME, Progress, State};
 use fanbridge::spool::verify::verify;
 use fanbridge::spool::{
     AppendError, Appended, Held, RECORD_BYTES_MAX, ReadError, Spool, SpoolError, SpoolOptions,
@@ -311,4 +312,88 @@ async fn verify_exits_by_what_it_finds() {
     std::fs::write(path, bytes).unwrap();
     assert_eq!(exit_of_verify(dir.path()), Err(Exit::Failed));
     assert_eq!(exit_of_verify(&dir.path().join("nowhere")), Err(Exit::Io));
+}
+
+/// What is in a directory, by name.
+fn names(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort_unstable();
+    names
+}
+
+/// A stopped spool of several segments, all of which a sink has delivered; its files, oldest first.
+async fn delivered(dir: &Path) -> Vec<std::path::PathBuf> {
+    let spool = open(dir, roomy()).unwrap();
+    let mut head = Position(0);
+    while spool.usage().segments < 3 {
+        let Appended::Stored(position) = spool.append(entry(head.0, 0), None).await.unwrap() else {
+            panic!("nothing here is a duplicate");
+        };
+        head = position;
+    }
+    let state = State::open(&dir.join(FILE_NAME)).unwrap();
+    let cursor = |sink: &str, cursor| Progress { sink: sink.into(), cursor, dead: Vec::new() };
+    state.commit(&[cursor("lake", head), cursor("slow", Position(1))]).unwrap();
+    spool.close().await;
+    drop((spool, state));
+    verify(dir, &RealDisk::default()).unwrap().segments.into_iter().map(|segment| segment.path).collect()
+}
+
+#[test]
+fn a_directory_that_holds_no_spool_is_not_called_clean_and_gets_no_lock() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("notes.txt"), "not a spool").unwrap();
+    assert_eq!(exit_of_verify(dir.path()), Err(Exit::Io));
+    assert_eq!(names(dir.path()), ["notes.txt"]);
+    let error = verify(dir.path(), &RealDisk::default()).unwrap_err();
+    assert!(error.to_string().starts_with("cannot find a spool in"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spool_that_cannot_be_written_can_be_looked_over() {
+    let dir = tempfile::tempdir().unwrap();
+    delivered(dir.path()).await;
+    let lock = dir.path().join("lock");
+    std::fs::remove_file(&lock).unwrap();
+    let before = names(dir.path());
+    assert_eq!(exit_of_verify(dir.path()), Ok(()), "a copy without its lock");
+    assert_eq!(names(dir.path()), before, "nothing is made");
+
+    // A program that runs can be written by nobody, not even by root.
+    std::os::unix::fs::symlink(std::env::current_exe().unwrap(), &lock).unwrap();
+    assert_eq!(exit_of_verify(dir.path()), Ok(()), "a lock that is for reading only");
+    let held = std::fs::File::open(&lock).unwrap();
+    held.try_lock().unwrap();
+    assert_eq!(exit_of_verify(dir.path()), Err(Exit::Temporary), "it is a lock all the same");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn segments_that_are_gone_at_the_end_are_missed_by_the_cursors() {
+    let dir = tempfile::tempdir().unwrap();
+    let segments = delivered(dir.path()).await;
+    assert_eq!(exit_of_verify(dir.path()), Ok(()));
+    let head = State::furthest_cursor_left(&dir.path().join(FILE_NAME)).unwrap().unwrap();
+    let mut whole = verify(dir.path(), &RealDisk::default()).unwrap();
+    whole.account_to(head);
+    assert!(whole.is_clean());
+
+    let newest = segments.last().unwrap();
+    let base: u64 = newest.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    std::fs::remove_file(newest).unwrap();
+    assert_eq!(exit_of_verify(dir.path()), Err(Exit::Failed));
+    let mut report = verify(dir.path(), &RealDisk::default()).unwrap();
+    report.account_to(head);
+    assert_eq!(report.missing, [base..=head.0]);
+
+    let metrics = Arc::new(Metrics::new());
+    let held = Held::take(dir.path(), Arc::new(RealDisk::default())).unwrap();
+    let (spool, _) = Spool::open(held, roomy(), Arc::clone(&metrics)).unwrap();
+    spool.resume_after(Position(1));
+    spool.resume_after(head);
+    spool.resume_after(head);
+    let counted = format!("fanbridge_spool_corrupt_records_total {}\n", head.0 - base + 1);
+    assert!(metrics.render().contains(&counted), "{}", metrics.render());
+    assert_eq!(spool.append(entry(0, 0), None).await, Ok(Appended::Stored(head.next())));
+    spool.close().await;
 }

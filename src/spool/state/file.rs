@@ -217,23 +217,30 @@ pub(super) fn create(
     create().map_err(|error| classify(path, error, &Watch::default()))
 }
 
-/// Looks at the format without writing: opening for writing already changes a redb file.
+/// Looks at the format without writing.
 pub(super) fn refuse_newer(path: &Path) -> Result<(), StateError> {
+    match peek(path, format_of)? {
+        Some(found) if found > FORMAT => Err(StateError::Newer { path: path.to_owned(), found }),
+        // One that was not closed in order was open in a release that could open it.
+        _ => Ok(()),
+    }
+}
+
+/// Asks a file without writing: opening for writing already changes a redb file. `None` if it was not
+/// closed in order, and only mending it would tell.
+pub(super) fn peek<T>(
+    path: &Path,
+    f: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
+) -> Result<Option<T>, StateError> {
     if !path.try_exists().map_err(|source| StateError::Io { path: path.to_owned(), source })? {
         return Err(StateError::Missing(path.to_owned()));
     }
-    let found = contained(|| {
-        match redb::Builder::new().set_cache_size(CACHE_BYTES).open_read_only(path) {
-            Ok(database) => format_of(&database.begin_read()?),
-            // Not closed in order, which only a release that could open it can have done.
-            Err(DatabaseError::RepairAborted) => Ok(FORMAT),
-            Err(error) => Err(error.into()),
-        }
+    let found = contained(|| match redb::Builder::new().set_cache_size(CACHE_BYTES).open_read_only(path) {
+        Ok(database) => f(&database.begin_read()?).map(Some),
+        Err(DatabaseError::RepairAborted) => Ok(None),
+        Err(error) => Err(error.into()),
     });
-    match found.map_err(|error| classify(path, error, &Watch::default()))? {
-        found if found > FORMAT => Err(StateError::Newer { path: path.to_owned(), found }),
-        _ => Ok(()),
-    }
+    found.map_err(|error| classify(path, error, &Watch::default()))
 }
 
 /// The library follows the numbers in its pages, and panics when damage leads it astray.

@@ -36,9 +36,9 @@ pub(super) async fn open(
         let (spool, recovery) = Spool::open(held, (&config).into(), Arc::clone(&metrics))?;
         let state = State::open(&config.dir.join(state::FILE_NAME))?;
         state.count_in(&metrics);
-        for (_, cursor) in state.cursors()? {
-            spool.resume_after(cursor);
-        }
+        // The furthest stands for all of them.
+        let furthest = state.cursors()?.into_iter().map(|(_, cursor)| cursor).max();
+        furthest.iter().for_each(|cursor| spool.resume_after(*cursor));
         spool.set_other_bytes(state.file_bytes()?);
         Ok((spool, state, recovery))
     })

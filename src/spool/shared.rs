@@ -233,11 +233,17 @@ impl Reader {
         self.settled().max(Position(self.dispensable.load(Ordering::Relaxed)))
     }
 
-    /// Never gives a position up to this one again.
+    /// Never gives a position up to this one again. If the log ends before it, its newest segments are
+    /// gone: counted like any other that is missing.
     pub fn resume_after(&self, cursor: Position) {
         let mut view = self.view();
         if view.next <= cursor {
-            tracing::warn!(head = view.next.0 - 1, cursor = cursor.0, "records before a cursor are missing");
+            tracing::error!(
+                from = view.next.0,
+                to = cursor.0,
+                "the log ends before a cursor: its newest records are missing"
+            );
+            self.metrics.spool_corrupt.inc_by(cursor.0 - view.next.0 + 1);
             view.next = cursor.next();
             self.head.send_replace(cursor);
         }

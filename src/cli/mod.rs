@@ -23,7 +23,7 @@ use std::time::SystemTime;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::embedded::EmbeddedError;
+use crate::config::embedded::{Embedded, EmbeddedError};
 use crate::config::{Config, Loaded, Outside, Report, load, read_file};
 
 /// The configuration that is found by itself.
@@ -115,6 +115,7 @@ impl From<EmbeddedError> for Failure {
     fn from(error: EmbeddedError) -> Self {
         match &error {
             EmbeddedError::Secrets { .. } => Self::new(Exit::Io, error.to_string()),
+            EmbeddedError::Missing { .. } => Self::new(Exit::Config, error.to_string()),
             EmbeddedError::Config(report) => refused(report),
         }
     }
@@ -145,16 +146,20 @@ pub fn run(cli: Cli) -> ExitCode {
 }
 
 /// The configuration a verb works with: the file named, else `fanbridge.yaml` here, else the
-/// embedded one. Warnings go to stderr.
+/// embedded one, without its secrets. Warnings go to stderr; nothing is written.
 ///
 /// # Errors
 /// When the file cannot be read, or the configuration not be used; what is wrong has been printed.
 pub fn configuration(args: &ConfigArgs) -> Result<Config, Failure> {
-    let (config, notice) = choose(args)?;
-    if notice.is_some() {
-        eprintln!("no {CONFIG_FILE} here: using the embedded configuration");
-    }
-    Ok(config)
+    choose_quietly(args, Config::embedded_to_look)
+}
+
+/// The same for the verb that plays a provider, with the secrets that a bridge has made.
+///
+/// # Errors
+/// Those of [`configuration`]; also when there are no such secrets.
+pub fn configuration_to_send(args: &ConfigArgs) -> Result<Config, Failure> {
+    choose_quietly(args, Config::embedded_as_left)
 }
 
 /// The same for the verb that starts the bridge, which also says where the embedded
@@ -163,15 +168,25 @@ pub fn configuration(args: &ConfigArgs) -> Result<Config, Failure> {
 /// # Errors
 /// Those of [`configuration`].
 pub fn configuration_to_run(args: &ConfigArgs) -> Result<Config, Failure> {
-    let (config, notice) = choose(args)?;
+    let (config, notice) = choose(args, Config::embedded_default)?;
     notice.iter().for_each(|notice| eprintln!("{notice}"));
     Ok(config)
 }
 
+fn choose_quietly(args: &ConfigArgs, embedded: MakeEmbedded) -> Result<Config, Failure> {
+    let (config, notice) = choose(args, embedded)?;
+    if notice.is_some() {
+        eprintln!("no {CONFIG_FILE} here: using the embedded configuration");
+    }
+    Ok(config)
+}
+
+type MakeEmbedded = fn() -> Result<Embedded, EmbeddedError>;
+
 /// The configuration; with a notice, if it is the embedded one.
-fn choose(args: &ConfigArgs) -> Result<(Config, Option<String>), Failure> {
+fn choose(args: &ConfigArgs, embedded: MakeEmbedded) -> Result<(Config, Option<String>), Failure> {
     let Some(path) = find(args) else {
-        let embedded = Config::embedded_default()?;
+        let embedded = embedded()?;
         return Ok((embedded.config, Some(embedded.notice)));
     };
     let Loaded { config, warnings } = read(&path)?.map_err(|report| refused(&report))?;

@@ -11,7 +11,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::client::{Answer, Client, Endpoint, block_on};
 use super::output::{Format, Rows};
-use super::{ConfigArgs, Exit, Failure, configuration};
+use super::{ConfigArgs, Exit, Failure, configuration_to_send};
 use crate::config::{Channel, Config, SourceConfig, did_you_mean};
 use crate::event::Timestamp;
 use crate::provider::{SigningSecret, event_headers, sample, sign};
@@ -73,7 +73,7 @@ fn assignment(text: &str) -> Result<Assignment, String> {
 /// # Errors
 /// Exit code 1 if an event was refused, 2 for an unknown source or type, 74 if nobody answers.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let config = configuration(&args.config)?;
+    let config = configuration_to_send(&args.config)?;
     let letters = Letters::new(args, &config)?;
     let (endpoint, path) = match &args.url {
         Some(url) => Endpoint::url(url, args.ca.as_deref())?,

@@ -51,6 +51,17 @@ pub enum EmbeddedError {
         /// Why.
         source: io::Error,
     },
+    /// A secret is needed that nobody has made yet.
+    #[error(
+        "no configuration here, and no secret in {path}, as a bridge without one makes it: name a \
+         configuration with --config, start the bridge here with `fanbridge run`, or set {variable}"
+    )]
+    Missing {
+        /// Where it would be.
+        path: PathBuf,
+        /// The variable that could hold it.
+        variable: &'static str,
+    },
     /// A variable or a file holds something that is no secret.
     #[error("{0}")]
     Config(#[from] Report),
@@ -64,6 +75,23 @@ impl Config {
     pub fn embedded_default() -> Result<Embedded, EmbeddedError> {
         embedded(Path::new(DATA_DIR), &|name| std::env::var(name).ok())
     }
+
+    /// The same for who plays a provider of a bridge that uses it: nothing is made.
+    ///
+    /// # Errors
+    /// When one of its secrets is nowhere, or cannot be read.
+    pub fn embedded_as_left() -> Result<Embedded, EmbeddedError> {
+        embedded_as_left(Path::new(DATA_DIR), &|name| std::env::var(name).ok())
+    }
+
+    /// The same for who only wants to know where things are: nothing is made or read, and the secrets
+    /// are nobody's.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes.
+    pub fn embedded_to_look() -> Result<Embedded, EmbeddedError> {
+        embedded_to_look(Path::new(DATA_DIR))
+    }
 }
 
 /// The embedded configuration with its data in `dir`.
@@ -71,19 +99,46 @@ impl Config {
 /// # Errors
 /// When its secrets can neither be read nor be kept.
 pub fn embedded(dir: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Embedded, EmbeddedError> {
+    with_secrets(dir, |variable, path, write| match env(variable) {
+        Some(secret) => Ok((secret, format!("in ${variable}"))),
+        None => {
+            let secret = kept_secret(path, write)
+                .map_err(|source| EmbeddedError::Secrets { path: path.to_owned(), source })?;
+            Ok((secret, format!("kept in {}", path.display())))
+        }
+    })
+}
+
+fn embedded_as_left(dir: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Embedded, EmbeddedError> {
+    with_secrets(dir, |variable, path, _| match env(variable) {
+        Some(secret) => Ok((secret, format!("in ${variable}"))),
+        None if !path.exists() => Err(EmbeddedError::Missing { path: path.to_owned(), variable }),
+        None => {
+            let secret = read_secret(path)
+                .map_err(|source| EmbeddedError::Secrets { path: path.to_owned(), source })?;
+            Ok((secret, format!("kept in {}", path.display())))
+        }
+    })
+}
+
+fn embedded_to_look(dir: &Path) -> Result<Embedded, EmbeddedError> {
+    with_secrets(dir, |_, path, write| {
+        let bytes =
+            random_bytes().map_err(|source| EmbeddedError::Secrets { path: path.to_owned(), source })?;
+        Ok((write(&bytes), "nowhere".to_owned()))
+    })
+}
+
+/// The configuration with these secrets: each comes with words for where it is.
+fn with_secrets(
+    dir: &Path,
+    secret_of: impl Fn(&'static str, &Path, Writing) -> Result<(String, String), EmbeddedError>,
+) -> Result<Embedded, EmbeddedError> {
     let mut secrets = Vec::new();
     let mut notice =
         String::from("no configuration: using the embedded one, which only this machine can reach\n");
     for (variable, name, write) in SECRETS {
-        let (secret, kept) = match env(variable) {
-            Some(secret) => (secret, format!("in ${variable}")),
-            None => {
-                let path = dir.join("secrets").join(name);
-                let secret = kept_secret(&path, write)
-                    .map_err(|source| EmbeddedError::Secrets { path: path.clone(), source })?;
-                (secret, format!("kept in {}", path.display()))
-            }
-        };
+        let (secret, kept) = secret_of(variable, &dir.join("secrets").join(name), write)?;
         notice.push_str(&format!("  POST /in/{name}: signed with the secret {kept}\n"));
         secrets.push((variable, secret));
     }
@@ -124,6 +179,10 @@ fn kept_secret(path: &Path, write: Writing) -> io::Result<String> {
             |error| if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) },
         )?;
     }
+    read_secret(path)
+}
+
+fn read_secret(path: &Path) -> io::Result<String> {
     fs::read_to_string(path).map(|secret| secret.trim_end().to_owned())
 }
 
@@ -159,6 +218,18 @@ mod tests {
         assert!(!dir.path().join("secrets").exists());
         assert!(!format!("{embedded:?}").contains("MDEyMzQ1"));
         assert!(embedded.notice.contains("$FANBRIDGE_STREAM_SECRET"));
+    }
+
+    #[test]
+    fn who_plays_the_provider_has_the_bridges_secrets_or_is_told_how_to_get_them() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let missing = embedded_as_left(dir.path(), &|_| None).expect_err("nothing is there").to_string();
+        assert!(missing.contains("secrets/stream") && missing.contains("`fanbridge run`"), "{missing}");
+        assert!(fs::read_dir(dir.path()).expect("readable").next().is_none(), "and nothing is made");
+        let fingerprint = |embedded: Embedded| embedded.config.sources[0].secrets[0].fingerprint().to_owned();
+        let kept = fingerprint(embedded(dir.path(), &|_| None).expect("usable"));
+        assert_eq!(fingerprint(embedded_as_left(dir.path(), &|_| None).expect("usable")), kept);
+        assert_ne!(fingerprint(embedded_to_look(dir.path()).expect("usable")), kept);
     }
 
     #[test]

@@ -236,3 +236,26 @@ fn a_file_without_an_end_is_not_read_to_it() {
     // Only now: before it was bounded, this took all memory there is.
     assert_eq!(check("/dev/zero").code, Some(78));
 }
+
+#[test]
+fn who_only_looks_makes_nothing_where_no_bridge_has_run() {
+    let dir = directory();
+    for (words, code, said) in [
+        (&["topics", "plan"][..], 0, "using the embedded configuration"),
+        (&["types", "--seen"], 74, "`fanbridge run` starts it"),
+        (&["dead", "list"], 74, "nothing has run in this spool directory"),
+        (&["dead", "show", "1"], 74, "nothing has run in this spool directory"),
+        (&["dead", "export"], 74, "nothing has run in this spool directory"),
+        (&["spool", "verify"], 74, "fanbridge-data"),
+        (&["send", "stream", "call.created"], 78, "start the bridge here with `fanbridge run`"),
+    ] {
+        // A bridge of somebody's own may have the usual port of this machine.
+        if code == 74 && words[0] != "spool" && TcpListener::bind("127.0.0.1:9090").is_err() {
+            continue;
+        }
+        let ran = fanbridge(&dir, words, &[]);
+        assert_eq!(ran.code, Some(code), "{words:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(said), "{words:?}: {}", ran.stderr);
+        assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 0, "{words:?} made something");
+    }
+}

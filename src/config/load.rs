@@ -60,6 +60,28 @@ pub fn load(origin: &str, text: &str, outside: &Outside<'_>) -> Result<Loaded, R
     }
 }
 
+/// The same of bytes, which should be text.
+///
+/// # Errors
+/// Those of [`load`]; or where the bytes stop being text.
+pub fn load_bytes(origin: &str, bytes: &[u8], outside: &Outside<'_>) -> Result<Loaded, Report> {
+    let start = match std::str::from_utf8(bytes) {
+        Ok(text) => return load(origin, text, outside),
+        Err(error) => error.valid_up_to(),
+    };
+    // What is in front of the place stays as it is, and so does the place.
+    let mut report = Report::new(origin, &String::from_utf8_lossy(bytes));
+    report.add(Problem {
+        severity: Severity::Error,
+        title: "this is not UTF-8 text".into(),
+        label: "the first byte that is not; save the file as UTF-8".into(),
+        notes: Vec::new(),
+        span: start..start + char::REPLACEMENT_CHARACTER.len_utf8(),
+        path: String::new(),
+    });
+    Err(report)
+}
+
 /// The JSON Schema of the file.
 pub fn schema() -> Json {
     schemars::schema_for!(ConfigFile).into()

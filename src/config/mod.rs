@@ -25,7 +25,7 @@ mod topics;
 mod tree;
 
 pub use file::OnMalformed;
-pub use load::{Loaded, fingerprint, load, schema};
+pub use load::{Loaded, fingerprint, load, load_bytes, schema};
 pub use nearest::{did_you_mean, nearest};
 pub use outside::{Outside, read_file};
 pub use report::{Problem, Report, Severity};

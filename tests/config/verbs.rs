@@ -259,3 +259,22 @@ fn who_only_looks_makes_nothing_where_no_bridge_has_run() {
         assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 0, "{words:?} made something");
     }
 }
+
+#[test]
+fn a_configuration_that_is_not_utf8_is_refused_at_its_first_bad_byte() {
+    let dir = directory();
+    let mut latin = b"sources: # caf\xc3\xa9\n  a: { provider: stream } # caf".to_vec();
+    let column = latin.rsplit(|byte| *byte == b'\n').next().map_or(0, <[u8]>::len) + 1;
+    latin.extend(b"\xe9, b\xe9\n");
+    for (text, line, column) in [(latin, 2, column), (b"\xff\xfes\0o\0".to_vec(), 1, 1)] {
+        fs::write(dir.path().join("fanbridge.yaml"), text).expect("written");
+        let place = format!("fanbridge.yaml:{line}:{column}");
+        let check = fanbridge(&dir, &["check"], &[]);
+        assert_eq!(check.code, Some(78), "{}", check.stderr);
+        assert!(check.stdout.contains("this is not UTF-8 text"), "{}", check.stdout);
+        assert!(check.stdout.contains(&place), "{}", check.stdout);
+        let run = fanbridge(&dir, &["run"], &[]);
+        assert_eq!(run.code, Some(78), "{}", run.stderr);
+        assert!(run.stderr.contains(&place), "{}", run.stderr);
+    }
+}

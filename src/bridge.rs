@@ -42,7 +42,7 @@ use crate::source::front::Front;
 use crate::source::http::{HttpLimits, serve};
 use crate::source::sns::TrustError;
 use crate::source::tls::{Tls, TlsError};
-use crate::source::types_seen::TypesSeen;
+use crate::source::types_seen::{Catalogued, TypesSeen};
 use crate::spool::shared_window::SharedWindow;
 use crate::spool::state::{State, StateError};
 use crate::spool::{Recovery, Spool, SpoolError};
@@ -143,7 +143,7 @@ impl Bridge {
         }
         let readers = Readers::start(&config, sinks, &spool, &state, &metrics, &health)?;
 
-        let types = Arc::new(TypesSeen::default());
+        let types = Arc::new(TypesSeen::new(catalogued(&config)));
         let noted = Arc::clone(&types);
         let note_types = Arc::new(move |state: &State| notes::write_down(&noted, state));
         admin_state.open(state.clone(), spool.clone(), readmit(&config), note_types);
@@ -273,12 +273,16 @@ async fn share(spool: Spool, config: &SpoolConfig, metrics: &Metrics) -> (Spool,
 
 /// The configuration as far as the admin listener shows it.
 fn summary(config: &Config) -> Summary {
+    Summary::new(config, catalogued(config))
+}
+
+/// Which types the catalogues of the configured providers have.
+fn catalogued(config: &Config) -> Catalogued {
     let definitions: Vec<_> = config.sources.iter().map(|source| Arc::clone(&source.definition)).collect();
-    let catalogued = move |provider: &str, event_type: &str| {
-        let theirs = definitions.iter().filter(|definition| *definition.provider == *provider);
-        theirs.into_iter().any(|definition| definition.catalogue.find(event_type).is_some())
-    };
-    Summary::new(config, Box::new(catalogued))
+    Box::new(move |provider, event_type| {
+        let mut theirs = definitions.iter().filter(|definition| *definition.provider == *provider);
+        theirs.any(|definition| definition.catalogue.find(event_type).is_some())
+    })
 }
 
 /// Decides about quarantined deliveries again, by the definitions and the selection of now.

@@ -2,9 +2,7 @@
 
 use crate::config::{Config, Output};
 use crate::selection::Selection;
-
-/// Whether a provider's catalogue has a type: `(provider, type)`.
-pub type Catalogued = Box<dyn Fn(&str, &str) -> bool + Send + Sync>;
+pub use crate::source::types_seen::Catalogued;
 
 /// The configuration, as far as it may be seen.
 pub struct Summary {

@@ -48,7 +48,11 @@ pub(super) async fn keep(types: Arc<TypesSeen>, spool: Spool, state: State, stop
 pub(super) fn write_down(types: &TypesSeen, state: &State) -> Result<(), StateError> {
     let drained = types.drain();
     let rows = drained.to_rows();
-    let kept = if rows.is_empty() { Ok(()) } else { state.record_types(&rows) };
+    let kept = if rows.is_empty() {
+        Ok(())
+    } else {
+        state.record_types_beside(&rows, &|provider, name| types.is_catalogued(provider, name))
+    };
     if kept.is_err() {
         types.put_back(drained);
     }

@@ -2,7 +2,8 @@
 //!
 //! Sources note every type here, known or not, so that nothing is left out unseen; whoever owns
 //! the state on disk drains it now and then. Bounded, because types come from the wire: what
-//! finds no room is counted. Noting is a short critical section and does no I/O.
+//! finds no room is counted. A type that a catalogue has always finds room, whatever else came.
+//! Noting is a short critical section and does no I/O.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -14,16 +15,29 @@ use super::AnswerVerdict;
 use crate::event::Timestamp;
 use crate::spool::state::{OTHER_TYPE, TypeSeen};
 
-/// Types that are remembered between two drains.
+/// Types beyond the catalogues that are remembered between two drains.
 const TYPES_MAX: usize = 4096;
 
+/// Whether a provider's catalogue has a type: `(provider, type)`.
+pub type Catalogued = Box<dyn Fn(&str, &str) -> bool + Send + Sync>;
+
 /// Event types since the last drain.
-#[derive(Debug, Default)]
-pub struct TypesSeen(Mutex<Seen>);
+pub struct TypesSeen {
+    seen: Mutex<Seen>,
+    catalogued: Catalogued,
+}
+
+impl Default for TypesSeen {
+    /// Without any catalogue.
+    fn default() -> Self {
+        Self::new(Box::new(|_, _| false))
+    }
+}
 
 #[derive(Debug, Default)]
 struct Seen {
     types: HashMap<ByteString, HashMap<ByteString, Sightings>>,
+    /// How many of these no catalogue has.
     count: usize,
     /// Types that found no room, by provider.
     others: HashMap<ByteString, Sightings>,
@@ -79,17 +93,26 @@ impl Drained {
 }
 
 impl TypesSeen {
+    /// Nothing seen yet.
+    pub fn new(catalogued: Catalogued) -> Self {
+        Self { seen: Mutex::default(), catalogued }
+    }
+
+    /// Whether a provider's catalogue has a type: of these there are only so many.
+    pub fn is_catalogued(&self, provider: &str, event_type: &str) -> bool {
+        (self.catalogued)(provider, event_type)
+    }
+
     /// Notes one event.
     pub fn seen(&self, provider: &str, event_type: &str, verdict: AnswerVerdict, when: Timestamp) {
         let mut seen = self.lock();
         if let Some(sightings) = seen.types.get_mut(provider).and_then(|types| types.get_mut(event_type)) {
             sightings.add(verdict, when);
-        } else if seen.count < TYPES_MAX {
+        } else if seen.takes_place(self.is_catalogued(provider, event_type)) {
             let mut sightings = Sightings::begun(when);
             sightings.add(verdict, when);
             // Copied, because the text at hand is part of a body and would keep all of it alive.
             seen.types.entry(provider.into()).or_default().insert(event_type.into(), sightings);
-            seen.count += 1;
         } else {
             let others = seen.others.entry(provider.into());
             others.or_insert_with(|| Sightings::begun(when)).add(verdict, when);
@@ -111,9 +134,8 @@ impl TypesSeen {
         for (provider, event_type, sightings) in drained.types {
             if let Some(noted) = seen.types.get_mut(&provider).and_then(|types| types.get_mut(&event_type)) {
                 noted.merge(sightings);
-            } else if seen.count < TYPES_MAX {
+            } else if seen.takes_place(self.is_catalogued(&provider, &event_type)) {
                 seen.types.entry(provider).or_default().insert(event_type, sightings);
-                seen.count += 1;
             } else {
                 seen.put_back_other(provider, sightings);
             }
@@ -124,11 +146,18 @@ impl TypesSeen {
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Seen {
+    /// Whether there is a place for one more type, which then has it.
+    fn takes_place(&mut self, catalogued: bool) -> bool {
+        let free = catalogued || self.count < TYPES_MAX;
+        self.count += usize::from(free && !catalogued);
+        free
+    }
+
     fn put_back_other(&mut self, provider: ByteString, sightings: Sightings) {
         match self.others.entry(provider) {
             Entry::Occupied(mut noted) => noted.get_mut().merge(sightings),
@@ -191,6 +220,30 @@ mod tests {
         let other = rows.iter().find(|row| row.event_type == OTHER_TYPE).expect("what found no room is kept");
         assert_eq!((&*other.provider, &*other.verdict, other.count), ("stream", "accepted", 7));
     }
+
+    #[test]
+    fn a_catalogued_type_finds_room_behind_a_flood_of_invented_ones() {
+        let types = TypesSeen::new(Box::new(|provider, name| provider == "stream" && name == "call.ring"));
+        let flood = || {
+            for n in 0..TYPES_MAX + 7 {
+                types.seen("stream", &format!("made.up.{n}"), AnswerVerdict::Accepted, Timestamp(1));
+            }
+        };
+        flood();
+        types.seen("stream", "call.ring", AnswerVerdict::Accepted, Timestamp(2));
+        types.seen("other", "call.ring", AnswerVerdict::Accepted, Timestamp(2));
+        let drained = types.drain();
+        let noted = |drained: &Drained| {
+            drained.types.iter().filter(|(_, name, _)| name == "call.ring").map(|row| row.0.clone()).collect()
+        };
+        let only: Vec<ByteString> = noted(&drained);
+        assert_eq!(only, ["stream"]);
+        flood();
+        types.put_back(drained);
+        let drained = types.drain();
+        assert_eq!((noted(&drained), drained.types.len()), (only, TYPES_MAX + 1));
+    }
+
     #[test]
     fn what_could_not_be_kept_is_put_back_and_adds_up_with_what_came_meanwhile() {
         let types = TypesSeen::default();

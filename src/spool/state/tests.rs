@@ -217,6 +217,13 @@ fn types_beyond_the_bound_are_counted_as_other() {
     let count = |name: &str| types.iter().find(|seen| seen.event_type == name).map(|seen| seen.count);
     assert_eq!(types.len() as u64, TYPE_NAMES_MAX + 1);
     assert_eq!((count(OTHER_TYPE), count("type.0")), (Some(6), Some(2)));
+
+    // What a catalogue has keeps its name all the same.
+    let later = [seen("call.ring".into()), seen("call.rang".into())];
+    state.record_types_beside(&later, &|provider, name| (provider, name) == ("stream", "call.ring")).unwrap();
+    let types = state.types_seen().unwrap();
+    let count = |name: &str| types.iter().find(|seen| seen.event_type == name).map(|seen| seen.count);
+    assert_eq!((count("call.ring"), count("call.rang"), count(OTHER_TYPE)), (Some(1), None, Some(7)));
 }
 
 #[test]

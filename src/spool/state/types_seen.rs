@@ -9,7 +9,7 @@ use super::row::TypeSeen;
 use super::{META, State, StateError};
 use crate::event::Timestamp;
 
-/// Distinct types to remember, over all providers.
+/// Distinct types beyond the catalogues to remember, over all providers.
 pub const TYPE_NAMES_MAX: u64 = 10_000;
 /// The longest name to remember; the longest that a provider documents has 52 bytes.
 pub const TYPE_NAME_BYTES_MAX: usize = 256;
@@ -25,6 +25,18 @@ impl State {
     /// # Errors
     /// See [`StateError`].
     pub fn record_types(&self, seen: &[TypeSeen]) -> Result<(), StateError> {
+        self.record_types_beside(seen, &|_, _| false)
+    }
+
+    /// The same, where the types that a provider's catalogue has keep their names whatever else was seen.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn record_types_beside(
+        &self,
+        seen: &[TypeSeen],
+        catalogued: &dyn Fn(&str, &str) -> bool,
+    ) -> Result<(), StateError> {
         self.0.write(&["(types seen)"], |write| {
             let mut meta = write.open_table(META)?;
             let mut types = write.open_table(TYPES)?;
@@ -38,10 +50,12 @@ impl State {
                     .next()
                     .transpose()?
                     .is_some_and(|(key, _)| (key.value().0, key.value().1) == (provider, name));
-                if !known && (names >= TYPE_NAMES_MAX || name.len() > TYPE_NAME_BYTES_MAX) {
-                    name = OTHER_TYPE;
-                } else if !known {
-                    names += 1;
+                if !known && !catalogued(provider, name) {
+                    if names >= TYPE_NAMES_MAX || name.len() > TYPE_NAME_BYTES_MAX {
+                        name = OTHER_TYPE;
+                    } else {
+                        names += 1;
+                    }
                 }
                 let key = (provider, name, verdict.as_str());
                 let (so_far, oldest, newest) =

@@ -64,20 +64,35 @@ impl Endpoint {
     /// An address, with the path that it names.
     ///
     /// # Errors
-    /// When it is not `http://…`, or `https://…` without certificates to trust.
+    /// When it is not `http://…`, or `https://…` without certificates to trust, or its port is none.
     pub fn url(url: &str, ca: Option<&Path>) -> Result<(Self, String), Failure> {
         let wrong = |why: &str| Failure::new(Exit::Usage, format!("`{url}` {why}"));
         let uri: Uri = url.parse().map_err(|_| wrong("is not a URL"))?;
-        let host = uri.host().ok_or_else(|| wrong("lacks a host"))?.trim_matches(['[', ']']).to_owned();
+        let host = uri.host().ok_or_else(|| wrong("lacks a host"))?;
         let (default_port, trust) = match (uri.scheme_str(), ca) {
             (Some("http"), _) => (80, None),
             (Some("https"), Some(ca)) => (443, Some(ca.to_owned())),
             (Some("https"), None) => return Err(wrong("needs --ca FILE with the certificates to trust")),
             _ => return Err(wrong("must begin with http:// or https://")),
         };
+        let port = match stated_port(&uri, host) {
+            None => default_port,
+            Some(port) => port
+                .parse()
+                .ok()
+                .filter(|port| *port > 0)
+                .ok_or_else(|| wrong("has a port that cannot be one, expected 1 to 65535"))?,
+        };
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        Ok((Self { host, port: uri.port_u16().unwrap_or(default_port), trust, token: None }, path))
+        Ok((Self { host: host.trim_matches(['[', ']']).to_owned(), port, trust, token: None }, path))
     }
+}
+
+/// What stands behind the host as its port; the library knows no port that is too large.
+fn stated_port<'u>(uri: &'u Uri, host: &str) -> Option<&'u str> {
+    let authority = uri.authority()?.as_str();
+    let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+    place.strip_prefix(host)?.strip_prefix(':').filter(|port| !port.is_empty())
 }
 
 /// Where a listener can be reached from this machine.

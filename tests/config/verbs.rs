@@ -147,6 +147,19 @@ fn send_says_what_to_do_when_it_cannot() {
     assert_eq!(nobody.code, Some(74));
     assert!(nobody.stderr.contains("is the bridge running?"), "{}", nobody.stderr);
     assert!(!nobody.stderr.contains("0123456789abcdef"));
+    for (port, code, said) in [
+        (":99999", 2, "has a port that cannot be one"),
+        (":0", 2, "has a port that cannot be one"),
+        (":65536", 2, "has a port that cannot be one"),
+        (":1", 74, "cannot connect to 127.0.0.1 port 1:"),
+    ] {
+        for host in ["127.0.0.1", "me@127.0.0.1"] {
+            let url = format!("http://{host}{port}/in/stream");
+            let sent = fanbridge(&dir, &["send", "stream", "call.created", "--url", &url], &VARIABLES);
+            assert_eq!(sent.code, Some(code), "{url}: {}", sent.stderr);
+            assert!(sent.stderr.contains(said), "{url}: {}", sent.stderr);
+        }
+    }
 }
 
 /// Answers `count` requests on one connection like the bridge would; returns heads and bodies.

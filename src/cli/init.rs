@@ -47,16 +47,28 @@ pub enum Kind {
 /// # Errors
 /// Exit code 2 if a provider is not built in.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let names: Vec<&str> = args.provider.iter().map(String::as_str).collect();
+    let names = distinct(args.provider.iter().map(String::as_str));
+    let from = distinct(args.from.iter().copied());
     if let Some(name) = names.iter().find(|name| provider::builtin_named(name).is_none()) {
         let known: Vec<&str> = provider::builtin().iter().map(|definition| &*definition.provider).collect();
         let meant = did_you_mean(name, known.iter().copied());
         let message = format!("unknown provider `{name}`{meant} (built in: {})", known.join(", "));
         return Err(Failure::new(Exit::Usage, message));
     }
-    print(&text(&names, &args.from, args.sink))?;
-    eprintln!("next: {}, then: fanbridge check && fanbridge run", to_do(&names, &args.from, args.sink));
+    print(&text(&names, &from, args.sink))?;
+    eprintln!("next: {}, then: fanbridge check && fanbridge run", to_do(&names, &from, args.sink));
     Ok(())
+}
+
+/// The first of each, as a name stands once in a configuration.
+fn distinct<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut distinct = Vec::new();
+    for item in items {
+        if !distinct.contains(&item) {
+            distinct.push(item);
+        }
+    }
+    distinct
 }
 
 /// What is left to fill in.

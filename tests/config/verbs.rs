@@ -71,6 +71,19 @@ fn what_init_prints_is_accepted_by_check_once_its_variables_are_set() {
 }
 
 #[test]
+fn what_is_asked_of_init_twice_is_there_once() {
+    let dir = directory();
+    let ask = |provider: &str, from: &str| {
+        fanbridge(&dir, &["init", "--provider", provider, "--from", from], &[]).stdout
+    };
+    let twice = ask("stream,fastpix,stream", "sqs,webhook,sqs");
+    assert_eq!(twice, ask("stream,fastpix", "sqs,webhook"));
+    fs::write(dir.path().join("fanbridge.yaml"), &twice).expect("written");
+    let check = fanbridge(&dir, &["check"], &VARIABLES);
+    assert_eq!(check.code, Some(0), "{}", check.stdout);
+}
+
+#[test]
 fn init_covers_every_way_in() {
     let dir = directory();
     let init = fanbridge(&dir, &["init", "--provider", "stream", "--from", "webhook,sqs,sns"], &[]);

@@ -31,6 +31,8 @@ use crate::selection::Selection;
 
 /// The type that no catalogue has.
 const INVENTED: &str = "call.teleported";
+/// More than there are types.
+const NUMBERS_PER_MILLISECOND: u64 = 1000;
 /// How long the sinks may take for what the front took in.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -169,8 +171,7 @@ async fn play(front: &mut Client, players: &[Player]) -> anyhow::Result<Played> 
     let total: usize = players.iter().map(|player| player.types().0.len()).sum();
     eprintln!("sending {total} signed events: every known type that a webhook carries");
     let progress = progress_bar(total);
-    // The number makes entities and ids, so that a second run is not a run of duplicates.
-    let mut number = Timestamp::from(SystemTime::now()).unix_seconds().unsigned_abs() * 1000;
+    let mut number = number_before(Timestamp::from(SystemTime::now()));
     let mut retry = None;
     for player in players {
         let (sent, websocket_only) = player.types();
@@ -214,6 +215,12 @@ async fn play(front: &mut Client, players: &[Player]) -> anyhow::Result<Played> 
     let forged = provider::sign(&stream.definition, &stream.secret, b"{}", Timestamp(0), "");
     played.refused += usize::from(stream.post(front, forged, event("call.created")).await?.status == 401);
     Ok(played)
+}
+
+/// The number before the first of a run that begins now. Numbers make ids, so that a second run is not one
+/// of duplicates: each millisecond has more of them than a run needs.
+fn number_before(now: Timestamp) -> u64 {
+    now.0.unsigned_abs() / 1_000_000 * NUMBERS_PER_MILLISECOND
 }
 
 fn progress_bar(total: usize) -> ProgressBar {
@@ -417,5 +424,17 @@ mod tests {
             assert!(error.to_string().contains(expected), "{error} does not say: {expected}");
             assert_eq!(failed(error).exit as u8, 1);
         }
+    }
+
+    #[test]
+    fn a_run_that_begins_within_the_same_second_has_numbers_of_its_own() {
+        let sent: usize = provider::builtin()
+            .iter()
+            .map(|definition| definition.catalogue.types().filter(|info| info.webhook).count())
+            .sum();
+        let begin = Timestamp::from(SystemTime::now());
+        let next = Timestamp(begin.0 + 1_000_000);
+        assert!(number_before(begin) + sent as u64 <= number_before(next), "{sent} types");
+        assert!(number_before(next) < 1 << 53, "every reader of JSON keeps such a number");
     }
 }

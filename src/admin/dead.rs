@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AdminState, Problem};
 use crate::dead_letter::{self, Choice, Document, Redriven};
-use crate::spool::state::{DeadFilter, DeadLetterInfo};
+use crate::spool::state::{self, DeadFilter, DeadLetterInfo, StateError};
 
 /// Letters on a page, and in a change, at most.
 pub(super) const LETTERS_MAX: usize = 1_000;
@@ -111,8 +111,20 @@ pub struct RedriveRequest {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(super) enum RedriveAnswer {
-    Counted { dry_run: bool, count: u64, through: u64 },
+    Counted(Counted),
     Done(Redriven),
+}
+
+/// What a dry run finds.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Counted {
+    dry_run: bool,
+    count: u64,
+    /// The greatest number among them.
+    through: u64,
+    /// The numbers that were named and that no letter has.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<u64>,
 }
 
 pub(super) async fn redrive(
@@ -142,24 +154,32 @@ pub(super) async fn redrive(
 }
 
 async fn count(admin: &AdminState, choice: Choice) -> Result<RedriveAnswer, Problem> {
-    let (count, through) = match choice {
+    let mut counted = Counted { dry_run: true, ..Counted::default() };
+    match choice {
         Choice::Ids(ids) => {
-            admin
-                .ask(move |state| {
-                    let mut found = (0, 0);
-                    for id in ids {
-                        let next = state.dead_letters(&DeadFilter::default(), id.saturating_sub(1), 1)?;
-                        if next.first().is_some_and(|letter| letter.id == id) {
-                            found = (found.0 + 1, id.max(found.1));
-                        }
-                    }
-                    Ok(found)
-                })
-                .await?
+            (counted.count, counted.through, counted.missing) =
+                admin.ask(move |state| named(state, ids)).await?;
         }
-        Choice::Matching { filter, .. } => admin.ask(move |state| state.count_dead_letters(&filter)).await?,
-    };
-    Ok(RedriveAnswer::Counted { dry_run: true, count, through })
+        Choice::Matching { filter, .. } => {
+            (counted.count, counted.through) =
+                admin.ask(move |state| state.count_dead_letters(&filter)).await?;
+        }
+    }
+    Ok(RedriveAnswer::Counted(counted))
+}
+
+/// How many of these numbers a letter has, the greatest of them, and those that none has.
+fn named(state: &state::State, ids: Vec<u64>) -> Result<(u64, u64, Vec<u64>), StateError> {
+    let (mut count, mut through, mut missing) = (0, 0, Vec::new());
+    for id in ids {
+        let next = state.dead_letters(&DeadFilter::default(), id.saturating_sub(1), 1)?;
+        if next.first().is_some_and(|letter| letter.id == id) {
+            (count, through) = (count + 1, id.max(through));
+        } else {
+            missing.push(id);
+        }
+    }
+    Ok((count, through, missing))
 }
 
 fn chosen(request: RedriveRequest) -> Result<Choice, Problem> {

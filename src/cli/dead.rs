@@ -193,7 +193,7 @@ async fn show(args: &ShowArgs) -> Result<(), Failure> {
     let mut letters = Letters::reach(&configuration(&args.config)?).await?;
     match letters.show(args.id).await? {
         Some(document) => print(&format!("{}\n", shown(document))),
-        None => Err(Failure::new(Exit::Failed, format!("there is no dead letter {}", args.id))),
+        None => Err(none_such(&[args.id])),
     }
 }
 
@@ -213,6 +213,24 @@ async fn export(args: &ExportArgs) -> Result<(), Failure> {
 struct Counted {
     count: u64,
     through: u64,
+    /// The numbers that were named and that no letter has.
+    #[serde(default)]
+    missing: Vec<u64>,
+}
+
+impl Counted {
+    /// Whether all the letters are there that were named; after what could be done has been.
+    fn complete(&self) -> Result<(), Failure> {
+        match &self.missing[..] {
+            [] => Ok(()),
+            missing => Err(none_such(missing)),
+        }
+    }
+}
+
+fn none_such(ids: &[u64]) -> Failure {
+    let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
+    Failure::new(Exit::Failed, format!("there is no dead letter {}", ids.join(", ")))
 }
 
 /// What became of a redrive's page, as the admin API tells.
@@ -236,16 +254,16 @@ async fn redrive(args: &RedriveArgs) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Usage, which));
     }
     let mut bridge = Letters::reach(&configuration(&args.config)?).await?.running()?;
-    let Counted { count, through } = bridge.post_json("/api/dead/redrive", &request).await?;
-    if !confirmed("redriven", count, args.dry_run, args.yes)? {
-        return Ok(());
+    let counted: Counted = bridge.post_json("/api/dead/redrive", &request).await?;
+    if !confirmed("redriven", &counted, args.dry_run, args.yes)? {
+        return counted.complete();
     }
 
     request.dry_run = false;
     // What dies again meanwhile is not redriven once more.
-    request.through = request.filter.as_ref().map(|_| through);
+    request.through = request.filter.as_ref().map(|_| counted.through);
     request.limit = request.filter.as_ref().map(|_| REDRIVE_PAGE);
-    let bar = ProgressBar::new(count);
+    let bar = ProgressBar::new(counted.count);
     let (mut redriven, mut kept) = (0, Vec::new());
     let stopped = loop {
         let page: Page = bridge.post_json("/api/dead/redrive", &request).await?;
@@ -258,7 +276,8 @@ async fn redrive(args: &RedriveArgs) -> Result<(), Failure> {
         }
     };
     bar.finish_and_clear();
-    report(redriven, kept, stopped, args.format)
+    report(redriven, kept, stopped, args.format)?;
+    counted.complete()
 }
 
 fn report(
@@ -289,20 +308,22 @@ async fn drop(args: &DropArgs) -> Result<(), Failure> {
     ids.sort_unstable();
     ids.dedup();
     let count = RedriveRequest { ids: Some(ids.clone()), dry_run: true, ..RedriveRequest::default() };
-    let Counted { count, .. } = bridge.post_json("/api/dead/redrive", &count).await?;
-    if !confirmed("dropped", count, args.dry_run, args.yes)? {
-        return Ok(());
+    let counted: Counted = bridge.post_json("/api/dead/redrive", &count).await?;
+    if !confirmed("dropped", &counted, args.dry_run, args.yes)? {
+        return counted.complete();
     }
     let confirm = ids.len();
     let done: serde_json::Value = bridge.post_json("/api/dead/drop", &DropRequest { ids, confirm }).await?;
     eprintln!("dropped {}", done.get("dropped").unwrap_or(&json!(0)));
-    Ok(())
+    counted.complete()
 }
 
 /// Says how many letters it is about, and whether to go on.
-fn confirmed(done: &str, count: u64, dry_run: bool, yes: bool) -> Result<bool, Failure> {
+fn confirmed(done: &str, counted: &Counted, dry_run: bool, yes: bool) -> Result<bool, Failure> {
+    let count = counted.count;
     let letters = if count == 1 { "dead letter" } else { "dead letters" };
     if count == 0 {
+        counted.complete()?;
         eprintln!("no such dead letter");
     } else if dry_run {
         eprintln!("{count} {letters} would be {done}");
@@ -350,9 +371,16 @@ mod tests {
 
     #[test]
     fn a_change_needs_yes_and_something_to_change() {
-        assert!(confirmed("dropped", 2, false, true).expect("confirmed"));
-        assert!(!confirmed("dropped", 2, true, false).expect("a dry run"));
-        assert!(!confirmed("dropped", 0, false, true).expect("nothing to do"));
-        assert_eq!(confirmed("dropped", 2, false, false).expect_err("not confirmed").exit, Exit::Usage);
+        let counted = |count, missing: &[u64]| Counted { count, through: 9, missing: missing.into() };
+        let (two, none) = (counted(2, &[7]), counted(0, &[]));
+        assert!(confirmed("dropped", &two, false, true).expect("confirmed"));
+        assert!(!confirmed("dropped", &two, true, false).expect("a dry run"));
+        assert!(!confirmed("dropped", &none, false, true).expect("nothing to do"));
+        assert_eq!(confirmed("dropped", &two, false, false).expect_err("not confirmed").exit, Exit::Usage);
+        let nobody = confirmed("dropped", &counted(0, &[7, 8]), false, false).expect_err("nothing there");
+        assert_eq!(
+            (nobody.exit, nobody.to_string().as_str()),
+            (Exit::Failed, "there is no dead letter 7, 8")
+        );
     }
 }

@@ -172,3 +172,27 @@ async fn a_table_of_hostile_names_does_not_steer_the_terminal() {
     assert!(table.contains(r"\u{1b}[2J"), "{table}");
     assert!(!table.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}'), "{table:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_that_no_letter_has_is_named_and_the_others_are_done() {
+    let bench = Bench::new();
+    bench.bury((1..=4).map(|n| refused("lake", n)).collect());
+    let config = configured(&bench, served(&bench).await);
+    for (words, done, left) in [
+        (&["redrive", "98", "99", "--yes"][..], "", &[1, 2, 3, 4][..]),
+        (&["redrive", "98", "99"], "", &[1, 2, 3, 4]),
+        (&["drop", "98", "99", "--yes"], "", &[1, 2, 3, 4]),
+        (&["redrive", "1", "98", "99", "--dry-run"], "1 dead letter would be redriven", &[1, 2, 3, 4]),
+        (&["redrive", "1", "98", "99", "--yes"], "redriven 1, kept 0", &[2, 3, 4]),
+        (&["drop", "2", "98", "99", "--dry-run"], "1 dead letter would be dropped", &[2, 3, 4]),
+        (&["drop", "2", "98", "99", "--yes"], "dropped 1", &[3, 4]),
+    ] {
+        let ran = dead(&config, words).await;
+        assert_eq!(ran.status.code(), Some(1), "{words:?}: {}", said(&ran));
+        let told = format!("{done}\nerror: there is no dead letter 98, 99\n");
+        assert!(said(&ran).ends_with(told.trim_start()), "{words:?}: {}", said(&ran));
+        assert_eq!(bench.ids(), left, "{words:?}");
+    }
+    let nothing = dead(&config, &["redrive", "--sink", "nobody", "--yes"]).await;
+    assert!(nothing.status.success(), "a filter that takes nothing: {}", said(&nothing));
+}

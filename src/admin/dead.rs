@@ -101,7 +101,7 @@ pub struct RedriveRequest {
     /// end when letters die again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub through: Option<u64>,
-    /// With a filter: how many at once.
+    /// With a filter: how many at once; to count, all unless stated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
     /// Only count.
@@ -160,9 +160,9 @@ async fn count(admin: &AdminState, choice: Choice) -> Result<RedriveAnswer, Prob
             (counted.count, counted.through, counted.missing) =
                 admin.ask(move |state| named(state, ids)).await?;
         }
-        Choice::Matching { filter, .. } => {
-            (counted.count, counted.through) =
-                admin.ask(move |state| state.count_dead_letters(&filter)).await?;
+        Choice::Matching { filter, after, through, limit } => {
+            let count = move |state: &state::State| state.count_dead_letters(&filter, after, through, limit);
+            (counted.count, counted.through) = admin.ask(count).await?;
         }
     }
     Ok(RedriveAnswer::Counted(counted))
@@ -185,13 +185,13 @@ fn named(state: &state::State, ids: Vec<u64>) -> Result<(u64, u64, Vec<u64>), St
 fn chosen(request: RedriveRequest) -> Result<Choice, Problem> {
     match request {
         RedriveRequest { ids: Some(ids), filter: None, .. } => Ok(Choice::Ids(distinct(ids)?)),
-        RedriveRequest { ids: None, filter: Some(filter), after, through, limit, .. } => {
-            Ok(Choice::Matching {
-                filter,
-                after,
-                through: through.unwrap_or(u64::MAX),
-                limit: limit.unwrap_or(LETTERS_MAX).clamp(1, LETTERS_MAX),
-            })
+        RedriveRequest { ids: None, filter: Some(filter), after, through, limit, dry_run } => {
+            let limit = match limit {
+                // Counting all of them tells how many pages there are to redrive.
+                None if dry_run => usize::MAX,
+                limit => limit.unwrap_or(LETTERS_MAX).clamp(1, LETTERS_MAX),
+            };
+            Ok(Choice::Matching { filter, after, through: through.unwrap_or(u64::MAX), limit })
         }
         _ => Err(bad_request("expected either ids or filter; an empty filter takes all")),
     }

@@ -433,3 +433,27 @@ async fn dropping_needs_the_count_said_twice() {
     assert_eq!(parsed(&done), json!({ "dropped": 1 }));
     assert_eq!(bench.ids(), [2]);
 }
+
+#[tokio::test]
+async fn a_dry_run_counts_what_the_same_request_would_redrive() {
+    let bench = Bench::new();
+    bench.bury((1..=6).map(|n| refused(if n == 4 { "billing" } else { "lake" }, n)).collect());
+    let router = bench.router();
+    for (bounds, count, through) in [
+        (json!({}), 5, 6),
+        (json!({ "after": 2 }), 3, 6),
+        (json!({ "limit": 2 }), 2, 2),
+        (json!({ "after": 2, "limit": 2 }), 2, 5),
+        (json!({ "after": 1, "through": 4 }), 2, 3),
+        (json!({ "after": 6 }), 0, 0),
+        (json!({ "after": 5, "through": 3 }), 0, 0),
+    ] {
+        let mut request = bounds.clone();
+        request["filter"] = json!({ "sink": "lake" });
+        request["dry_run"] = true.into();
+        let counted = send(&router, post("/api/dead/redrive", &request)).await;
+        let expected = json!({ "dry_run": true, "count": count, "through": through });
+        assert_eq!(parsed(&counted), expected, "{bounds}");
+    }
+    assert_eq!(bench.ids(), [1, 2, 3, 4, 5, 6]);
+}

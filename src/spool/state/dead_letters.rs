@@ -49,20 +49,30 @@ impl State {
         })
     }
 
-    /// How many dead letters the filter takes, and the greatest number among them. Walks them all.
+    /// How many dead letters the filter takes, behind the number `after` and up to `through`, at most
+    /// `limit` of them; and the greatest number among them. Walks them all.
     ///
     /// # Errors
     /// See [`StateError`].
-    pub fn count_dead_letters(&self, filter: &DeadFilter) -> Result<(u64, u64), StateError> {
+    pub fn count_dead_letters(
+        &self,
+        filter: &DeadFilter,
+        after: u64,
+        through: u64,
+        limit: usize,
+    ) -> Result<(u64, u64), StateError> {
         self.read(|read| {
-            let (mut count, mut through) = (0, 0);
-            for row in read.open_table(INFO)?.iter()? {
+            let (mut count, mut last) = (0, 0);
+            for row in read.open_table(INFO)?.range(after.saturating_add(1)..)? {
                 let (id, info) = row?;
+                if id.value() > through || count >= limit as u64 {
+                    break;
+                }
                 if filter.takes(&parse(id.value(), info.value())?) {
-                    (count, through) = (count + 1, id.value());
+                    (count, last) = (count + 1, id.value());
                 }
             }
-            Ok((count, through))
+            Ok((count, last))
         })
     }
 

@@ -1,5 +1,8 @@
 //! What the bridge keeps, opened: the directory first, then the log and the state in it.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +23,7 @@ const LOCK_WAIT: Duration = Duration::from_secs(2);
 pub(super) async fn take(config: SpoolConfig) -> Result<Held, BridgeError> {
     blocking(move || {
         let held = Held::take(&config.dir, Arc::new(RealDisk::waiting(LOCK_WAIT)))?;
+        warn_of_others(&config.dir);
         State::refuse_newer(&config.dir.join(state::FILE_NAME))?;
         Ok(held)
     })
@@ -43,6 +47,19 @@ pub(super) async fn open(
         Ok((spool, state, recovery))
     })
     .await
+}
+
+/// Warns of a directory that was there before and lets others in. One that a start makes is for its owner
+/// alone, and so are the files.
+fn warn_of_others(dir: &Path) {
+    let mode = fs::metadata(dir).map_or(0, |metadata| metadata.permissions().mode() & 0o7777);
+    if mode & 0o007 != 0 {
+        tracing::warn!(
+            dir = %dir.display(),
+            mode = %format_args!("{mode:04o}"),
+            "anybody on this machine may list the spool's directory, though not read its files: `chmod o=` on it keeps them out"
+        );
+    }
 }
 
 /// Leaves the runtime's threads alone with work that waits for the disk.

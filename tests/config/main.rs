@@ -11,6 +11,7 @@ mod secrets;
 mod selection;
 mod shared_window;
 mod shipped;
+mod start;
 mod verbs;
 
 use std::io;

@@ -60,14 +60,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// Compares the log's end with the cursors beside it, as far as these can be read.
-fn account_to(cursor: Result<Option<Position>, StateError>, report: &mut Report) {
-    let unknown = match cursor {
-        Ok(Some(cursor)) => return report.account_to(cursor),
-        Err(StateError::Missing(_)) => return,
-        Ok(None) => "the bridge did not close its state; the next start does that".to_owned(),
-        Err(error) => error.to_string(),
-    };
-    eprintln!("whether the newest segments are there cannot be told: {unknown}");
+fn account_to(cursor: Result<Position, StateError>, report: &mut Report) {
+    match cursor {
+        Ok(cursor) => report.account_to(cursor),
+        Err(StateError::Missing(_)) => {}
+        Err(error) => eprintln!("whether the newest segments are there cannot be told: {error}"),
+    }
 }
 
 fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {

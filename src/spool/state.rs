@@ -8,6 +8,7 @@
 //!
 //! **Every call blocks** on the disk: call from a blocking thread.
 
+mod aside;
 mod dead_letters;
 mod file;
 mod room;
@@ -180,15 +181,20 @@ impl State {
     }
 
     /// The furthest cursor in the file that a bridge has left behind, of which no byte is changed; the
-    /// start of the log if there is no cursor. `None` if the bridge did not close the file: it would
-    /// have to be mended first.
+    /// start of the log if there is no cursor.
     ///
     /// # Errors
     /// See [`StateError`].
-    pub fn furthest_cursor_left(path: &Path) -> Result<Option<Position>, StateError> {
+    pub fn furthest_cursor_left(path: &Path) -> Result<Position, StateError> {
         file::refuse_newer(path)?;
-        let cursors = file::peek(path, cursors)?;
-        Ok(cursors.map(|cursors| cursors.into_iter().map(|(_, cursor)| cursor).max().unwrap_or_default()))
+        let cursors = match file::peek(path, cursors)? {
+            Some(cursors) => cursors,
+            None => {
+                let io = |source| StateError::Io { path: path.to_owned(), source };
+                StateFile::open(path, aside::file(path).map_err(io)?)?.read(cursors)?
+            }
+        };
+        Ok(cursors.into_iter().map(|(_, cursor)| cursor).max().unwrap_or_default())
     }
 
     /// Moves cursors, together with the dead letters that they pass, in one durable transaction:

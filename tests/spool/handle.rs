@@ -373,7 +373,7 @@ async fn segments_that_are_gone_at_the_end_are_missed_by_the_cursors() {
     let dir = tempfile::tempdir().unwrap();
     let segments = delivered(dir.path()).await;
     assert_eq!(exit_of_verify(dir.path()), Ok(()));
-    let head = State::furthest_cursor_left(&dir.path().join(FILE_NAME)).unwrap().unwrap();
+    let head = State::furthest_cursor_left(&dir.path().join(FILE_NAME)).unwrap();
     let mut whole = verify(dir.path(), &RealDisk::default()).unwrap();
     whole.account_to(head);
     assert!(whole.is_clean());

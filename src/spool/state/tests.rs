@@ -94,6 +94,24 @@ fn a_commit_is_there_after_the_process_ends_without_closing() {
 }
 
 #[test]
+fn how_far_a_bridge_had_got_can_be_told_without_touching_what_it_left() {
+    let (dir, state) = opened();
+    let path = dir.path().join(FILE_NAME);
+    assert!(matches!(State::furthest_cursor_left(&path), Err(StateError::Locked(_))), "it is still running");
+    state.commit(&[progress("lake", 9, Vec::new()), progress("slow", 2, Vec::new())]).unwrap();
+    let crashed = dir.path().join("crashed.redb");
+    fs::copy(&path, &crashed).unwrap();
+    drop(state);
+    for left in [path, crashed] {
+        let before = fs::read(&left).unwrap();
+        assert_eq!(State::furthest_cursor_left(&left).unwrap(), Position(9), "{}", left.display());
+        assert!(fs::read(&left).unwrap() == before, "{}", left.display());
+    }
+    let missing = State::furthest_cursor_left(&dir.path().join("missing.redb"));
+    assert!(matches!(missing, Err(StateError::Missing(_))), "{missing:?}");
+}
+
+#[test]
 fn a_dead_letter_comes_back_as_it_was_kept() {
     let (_dir, state) = opened();
     let kept = letter(Some("lake"), 8, "too_large");

@@ -4,8 +4,8 @@
 mod documents;
 
 mod all_at_once;
-mod catalogue;
 mod cannot_work;
+mod catalogue;
 mod messages;
 mod secrets;
 mod selection;

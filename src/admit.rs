@@ -10,7 +10,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::event::{Event, Filtered, Quarantined, Verdict, Verified};
-use crate::provider::{Definition, Unusable, digest_id, normalise};
+use crate::provider::{Definition, Unusable, digest_id, letter_id, normalise};
 use crate::selection::Selection;
 
 /// A source as admission sees it.
@@ -52,7 +52,7 @@ impl SourceView {
     /// The same, with what is kept of the body. It is known by all of it.
     fn quarantined(&self, verified: Verified, word: &'static str, detail: String, body: Bytes) -> Verdict {
         Verdict::Quarantine(Quarantined {
-            id: digest_id(&verified.body),
+            id: letter_id(&verified),
             source: self.event_source.clone(),
             provider: self.definition.provider.clone(),
             intake: self.intake.clone(),
@@ -95,6 +95,24 @@ pub fn admit(source: &SourceView, verified: Verified, selection: &Selection) -> 
         only_sink: None,
         body: facts.body,
     })
+}
+
+/// Decides about a quarantined delivery again. What is known by its body is known by all of it, also
+/// by what is no longer kept of it.
+pub fn readmit(source: &SourceView, quarantined: &Quarantined, selection: &Selection) -> Verdict {
+    let verified = Verified {
+        body: quarantined.body.clone(),
+        stated: quarantined.stated.clone(),
+        secret: 0,
+        skew_seconds: None,
+        arrived: quarantined.arrived,
+    };
+    match admit(source, verified, selection) {
+        Verdict::Accept(event) if event.id == digest_id(&quarantined.body) => {
+            Verdict::Accept(Event { id: quarantined.id.clone(), ..event })
+        }
+        verdict => verdict,
+    }
 }
 
 #[cfg(test)]

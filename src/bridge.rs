@@ -25,12 +25,12 @@ use self::readers::{Readers, reader_error};
 use self::sources::{Sources, Wiring};
 use self::task::Task;
 use crate::admin::{self, Access, AdminState, Summary};
-use crate::admit::{SourceView, admit};
+use crate::admit::{SourceView, readmit};
 use crate::aws::Aws;
 use crate::config::{Config, Output, SinkConfig, SourceConfig, SpoolConfig};
 use crate::dead_letter::Readmit;
 use crate::dispatch::DispatchError;
-use crate::event::{Verdict, Verified};
+use crate::event::Verdict;
 use crate::health::Health;
 use crate::sink::Sink;
 use crate::sink::file::FileSink;
@@ -146,7 +146,7 @@ impl Bridge {
         let types = Arc::new(TypesSeen::new(catalogued(&config)));
         let noted = Arc::clone(&types);
         let note_types = Arc::new(move |state: &State| notes::write_down(&noted, state));
-        admin_state.open(state.clone(), spool.clone(), readmit(&config), note_types);
+        admin_state.open(state.clone(), spool.clone(), readmission(&config), note_types);
         let intake = Intake::new(spool.clone(), config.selection, types.clone());
         let front = Front::new(intake.clone(), &config.http, &metrics);
         let wiring =
@@ -286,7 +286,7 @@ fn catalogued(config: &Config) -> Catalogued {
 }
 
 /// Decides about quarantined deliveries again, by the definitions and the selection of now.
-fn readmit(config: &Config) -> Readmit {
+fn readmission(config: &Config) -> Readmit {
     let view = |source: &SourceConfig| {
         SourceView::new(Arc::clone(&source.definition), source.name.clone(), source.event_source())
     };
@@ -296,14 +296,7 @@ fn readmit(config: &Config) -> Readmit {
         let Some(view) = views.iter().find(|view| *view.intake() == quarantined.intake) else {
             return Verdict::Quarantine(quarantined.clone());
         };
-        let verified = Verified {
-            body: quarantined.body.clone(),
-            stated: quarantined.stated.clone(),
-            secret: 0,
-            skew_seconds: None,
-            arrived: quarantined.arrived,
-        };
-        admit(view, verified, &selection)
+        readmit(view, quarantined, &selection)
     })
 }
 

@@ -99,7 +99,7 @@ pub struct Metrics {
     pub sink_in_flight: Family<Sink, Gauge>,
     /// Records that were put off, or repeated in their place, by reason.
     pub sink_retries: Family<SinkReason, Counter>,
-    /// Records that a sink did not get, because they were damaged or gave way in a full spool.
+    /// Records that were not in the log any more when a sink got there: damage, retention, a full spool.
     pub sink_missed: Family<Sink, Counter>,
     /// Requests that a sink may have on their way at once; fewer when its service asks for that.
     pub sink_requests_allowed: Family<Sink, Gauge>,
@@ -238,7 +238,7 @@ impl Metrics {
         r.register_with_unit("sink_oldest_pending", pending, Unit::Seconds, self.sink_oldest_pending.clone());
         r.register("sink_in_flight", "Records not yet reported on", self.sink_in_flight.clone());
         r.register("sink_retries", "Records put off or repeated, by reason", self.sink_retries.clone());
-        let missed = "Records that a sink did not get: damaged, or given up by a full spool";
+        let missed = "Records that were not in the log any more when a sink got there";
         r.register("sink_missed_records", missed, self.sink_missed.clone());
         let allowed = "Requests that a sink may have on their way at once";
         r.register("sink_requests_allowed", allowed, self.sink_requests_allowed.clone());

@@ -127,6 +127,45 @@ fn a_quarantined_delivery_that_can_be_read_is_redacted_and_known_by_all_of_its_b
 }
 
 #[test]
+fn what_is_redacted_in_a_quarantined_body_tells_events_apart_all_the_same_once_it_is_admitted() {
+    let text = "{ signature: { scheme: none, insecure_no_verification: true }, redact: [/token], \
+                event: { type: { pointers: [/POINTER] } } }";
+    let source = |pointer: &str| {
+        let file = serde_saphyr::from_str(&text.replace("POINTER", pointer)).unwrap();
+        let definition = Definition::compile("acme", file).unwrap();
+        SourceView::new(definition.into(), "intake".into(), "/acme/default".into())
+    };
+    let admitted = |token: &str| {
+        let body = format!(r#"{{"kind":"paid","token":"{token}"}}"#);
+        let direct = admit(&source("kind"), authentic(body.clone()), &Selection::All);
+        let Verdict::Quarantine(letter) = admit(&source("wrong"), authentic(body), &Selection::All) else {
+            panic!("the type is not where the definition looks")
+        };
+        match (direct, readmit(&source("kind"), &letter, &Selection::All)) {
+            (Verdict::Accept(direct), Verdict::Accept(later)) => {
+                assert_eq!((&direct.id, &direct.body), (&later.id, &later.body));
+                later.id
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_ne!(admitted("one"), admitted("two"));
+}
+
+#[test]
+fn two_signed_ids_with_one_body_that_is_unusable_are_two_deliveries() {
+    let id = |signed: &str| {
+        let stated = Stated { signed_id: Some(signed.into()), ..Stated::default() };
+        match admit(&source("standard-webhooks"), Verified { stated, ..authentic("{}") }, &Selection::All) {
+            Verdict::Quarantine(quarantined) => quarantined.id,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_ne!(id("msg_1"), id("msg_2"));
+    assert_eq!(id("msg_1"), id("msg_1"));
+}
+
+#[test]
 fn a_quarantined_delivery_keeps_what_its_headers_said() {
     let stated =
         Stated { signed_id: Some("msg_1".into()), event_type: Some("push".into()), ..Stated::default() };

@@ -1,7 +1,7 @@
 //! What the bridge keeps, opened: the directory first, then the log and the state in it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ const LOCK_WAIT: Duration = Duration::from_secs(2);
 
 /// Takes the directory, before anything else: who has the addresses, too, is then told who has it. The
 /// lock guards the state file as well, which is looked at before the log is mended: data of a later
-/// release stays as it is, all of it.
+/// release stays as it is, all of it, if that release had time to close the file.
 pub(super) async fn take(config: SpoolConfig) -> Result<Held, BridgeError> {
     blocking(move || {
         let held = Held::take(&config.dir, Arc::new(RealDisk::waiting(LOCK_WAIT)))?;
@@ -52,14 +52,20 @@ pub(super) async fn open(
 /// Warns of a directory that was there before and lets others in. One that a start makes is for its owner
 /// alone, and so are the files.
 fn warn_of_others(dir: &Path) {
-    let mode = fs::metadata(dir).map_or(0, |metadata| metadata.permissions().mode() & 0o7777);
-    if mode & 0o007 != 0 {
-        tracing::warn!(
-            dir = %dir.display(),
-            mode = %format_args!("{mode:04o}"),
-            "anybody on this machine may list the spool's directory, though not read its files: `chmod o=` on it keeps them out"
-        );
+    let Ok(metadata) = fs::metadata(dir) else { return };
+    let mode = metadata.permissions().mode() & 0o7777;
+    // In somebody else's directory it may be the bridge itself that is let in that way.
+    let ours = metadata.uid() == rustix::process::geteuid().as_raw();
+    if mode & 0o007 != 0 && ours {
+        let (dir, mode) = (dir.display(), format_args!("{mode:04o}"));
+        let what = if mode_lets_others_remove(metadata.mode()) { "remove files of" } else { "list" };
+        tracing::warn!(%dir, %mode, "anybody on this machine may {what} the spool's directory: `chmod o=` on it keeps them out");
     }
+}
+
+/// Whether others may remove what is not theirs: writable, and not sticky.
+fn mode_lets_others_remove(mode: u32) -> bool {
+    mode & 0o002 != 0 && mode & 0o1000 == 0
 }
 
 /// Leaves the runtime's threads alone with work that waits for the disk.

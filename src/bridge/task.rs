@@ -24,7 +24,7 @@ impl Task {
         Self { name, stop: stop.drop_guard(), running }
     }
 
-    /// Resolves if it ends although nobody told it to, which it does only when it breaks down.
+    /// Resolves if it ends although nobody told it to: it broke down, or has said why it cannot go on.
     pub(super) async fn broken(&mut self) -> BridgeError {
         match self.running.join_next().await {
             Some(_) => BridgeError::BrokeDown(self.name),

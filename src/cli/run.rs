@@ -1,8 +1,9 @@
 //! `fanbridge run`: the bridge itself, until it is told to stop.
 //!
 //! SIGTERM or SIGINT stops it in order; the second one at once, which loses nothing acknowledged,
-//! because nothing acknowledged is only in memory. SIGHUP is what a terminal sends when it goes, and
-//! then stops it, too; from anybody else it changes nothing, because there is nothing to read again.
+//! because nothing acknowledged is only in memory. SIGHUP is what a terminal sends when it goes: it
+//! stops a bridge that was started from one, in order, and changes nothing for any other, because there
+//! is nothing to read again.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::config::Config;
 use crate::spool::SpoolError;
 use crate::spool::disk::survive_file_size_limit;
 use crate::spool::state::StateError;
-use crate::telemetry::init_logging;
+use crate::telemetry::{Log, init_logging};
 
 /// What a shell reports for a process that SIGTERM ended.
 const EXIT_TERMINATED: i32 = 128 + 15;
@@ -28,6 +29,12 @@ const FILES_MAX: u64 = 1 << 20;
 
 /// Files beside the connections: segments, topics, brokers, the admin listener.
 const FILES_BESIDE: u64 = 512;
+
+/// How long the last line of a log may take that is ended at once.
+const LAST_LINE_WITHIN: Duration = Duration::from_millis(100);
+
+/// How long what waits in the log may take at the end, if nobody reads it.
+const LOG_ENDS_WITHIN: Duration = Duration::from_millis(1500);
 
 /// How long to wait at the end for what still reads or writes.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(1);
@@ -57,8 +64,19 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     // else is on its way to the disk gets the time it needs.
     runtime.shutdown_timeout(GIVEN_UP_AFTER);
     let ended = ended.map_err(logged);
-    drop(log);
+    end_log(log);
     ended
+}
+
+/// Has what waits in the log written, unless nobody reads it: the library may then wait for ever.
+fn end_log(log: Log) {
+    let (ended, end) = std::sync::mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        drop(log);
+        drop(ended);
+    });
+    // An error either way: it has ended, or it is waited for no longer.
+    let _ = end.recv_timeout(LOG_ENDS_WITHIN);
 }
 
 /// Lets the process have as many files open as it may: every connection is one, and a service manager's
@@ -139,20 +157,23 @@ impl Signals {
 
     /// Cancels `stop` at the first signal and ends the process at the second.
     async fn watch(mut self, stop: CancellationToken) {
-        self.next().await;
+        self.next(self.on_terminal).await;
         stop.cancel();
-        self.next().await;
+        // A terminal that goes may say so twice.
+        self.next(false).await;
         tracing::warn!("second signal: ending at once");
+        // The line is written by another thread.
+        tokio::time::sleep(LAST_LINE_WITHIN).await;
         std::process::exit(EXIT_TERMINATED);
     }
 
-    /// The next one that asks for an end.
-    async fn next(&mut self) {
+    /// The next one that asks for an end; SIGHUP does if it may.
+    async fn next(&mut self, hangup_ends: bool) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => match self.on_terminal {
+                _ = self.hangup.recv() => match hangup_ends {
                     true => return,
                     false => tracing::warn!("SIGHUP changes nothing: restart to read the configuration again"),
                 },

@@ -53,6 +53,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     // Before the log, which only grows: what is behind its end now was there.
     let cursor = State::furthest_cursor_left(&dir.join(FILE_NAME));
     let mut report = verify(&dir, &disk).map_err(|error| failure(error.into()))?;
+    let cursor = match cursor {
+        // It was waited for until nobody had it any more.
+        Err(StateError::Locked(_)) => State::furthest_cursor_left(&dir.join(FILE_NAME)),
+        read => read,
+    };
     account_to(cursor, &mut report);
     // A reader that has seen enough, such as `head`, may close the pipe.
     let _ = print(&report, &mut io::stdout().lock());

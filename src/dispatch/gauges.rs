@@ -95,7 +95,7 @@ impl Gauges {
                 sink = self.name,
                 records,
                 unsaid,
-                "this sink does not get these: they are damaged, or a full spool gave them up"
+                "these are not in the log any more, and this sink does not get what of them was for it: damage, retention or a full spool"
             );
         }
     }

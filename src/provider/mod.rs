@@ -31,7 +31,7 @@ pub use definition::{
 };
 pub use json::{Defect, Flaw};
 pub use message::{TopicEnvelope, decode_message, message_heaviness, topic_extensions};
-pub(crate) use normalise::{Unusable, digest_id, normalise};
+pub(crate) use normalise::{Unusable, digest_id, letter_id, normalise};
 pub use sample::{event_headers, sample};
 pub use scheme::sign;
 pub use secret::{SecretProblem, SigningSecret};

@@ -43,7 +43,7 @@ pub(crate) struct Unusable {
     pub word: &'static str,
     /// What was wrong and where. Holds no part of the body.
     pub detail: String,
-    /// The body, less whatever may have to be redacted; as it came if it is no JSON.
+    /// The body, less whatever may have to be redacted; as it came if it cannot be read.
     pub body: Bytes,
 }
 
@@ -84,6 +84,14 @@ pub(super) fn is_signed_probe(definition: &Definition, body: &[u8]) -> bool {
 /// The id of content that carries none.
 pub(crate) fn digest_id(body: &[u8]) -> ByteString {
     id_of(&Sha256::digest(body))
+}
+
+/// The id of a delivery that cannot become an event: of its content, and of its signed id if it has one.
+pub(crate) fn letter_id(verified: &Verified) -> ByteString {
+    match &verified.stated.signed_id {
+        Some(signed) => digest_id_beside(signed, &verified.body),
+        None => digest_id(&verified.body),
+    }
 }
 
 /// The same, where something stands beside the body that makes one body several events.

@@ -163,7 +163,7 @@ impl Committer {
                 Ok(file) => break file,
                 Err(error) if is_full(&error) => {
                     self.leftover = true;
-                    if !self.give_way() {
+                    if !self.give_way(HEADER_BYTES) {
                         return Err(Trouble::Full(self.why_full(now)));
                     }
                 }
@@ -255,7 +255,7 @@ impl Committer {
                 self.active = None;
                 return Err(Trouble::Full(Gate::DiskFull));
             }
-            if !self.give_way() {
+            if !self.give_way(bytes.len() as u64) {
                 return Err(Trouble::Full(self.why_full(now)));
             }
         }

@@ -136,19 +136,25 @@ impl Disk for RealDisk {
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
         let mut options = OpenOptions::new();
-        self.lock_file(options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?)
+        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        self.lock_file(file, File::try_lock)
     }
 
     fn lock_existing(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
-        self.lock_file(File::open(path)?)
+        // Over NFS only who may write gets an exclusive lock; a shared one keeps a writer out as well.
+        self.lock_file(File::open(path)?, File::try_lock_shared)
     }
 }
 
 impl RealDisk {
-    fn lock_file(&self, file: File) -> io::Result<Option<Box<dyn DiskLock>>> {
+    fn lock_file(
+        &self,
+        file: File,
+        try_lock: fn(&File) -> Result<(), TryLockError>,
+    ) -> io::Result<Option<Box<dyn DiskLock>>> {
         let deadline = Instant::now() + self.lock_wait;
         loop {
-            match file.try_lock() {
+            match try_lock(&file) {
                 Ok(()) => return Ok(Some(Box::new(FileLock { _file: file }))),
                 Err(TryLockError::Error(error)) => return Err(error),
                 Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return Ok(None),

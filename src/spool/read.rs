@@ -162,8 +162,10 @@ impl Reader {
             Err(error) => Err(error),
         };
         let batch = batch.map_err(|source| ReadError::Io { path: stretch.path.clone(), source })?;
-        // What stood before the segment was pruned, or was counted as missing at start.
-        let elsewhere = before(stretch.base).0.saturating_sub(after.0);
+        // What stood before the segment was pruned, or was counted as missing at start; the segment itself
+        // may have been since the look-up.
+        let pruned = before(stretch.base).max(before(self.first())).min(batch.through);
+        let elsewhere = pruned.0.saturating_sub(after.0);
         self.metrics.spool_corrupt.inc_by(batch.damaged.saturating_sub(elsewhere));
         Ok(batch)
     }

@@ -94,6 +94,8 @@ fn configure(home: &Home, broker: &Broker, gates: &[Gate; 2]) {
 fn stall(rounds: &mut Rounds, count: usize, length: Duration, gates: &[Gate; 2], bridge: &Bridge) {
     let [_, stalling @ ..] = SINKS;
     let delivered_to = || stalling.map(|sink| delivered(bridge, sink));
+    // What is still under way would be confirmed behind the look.
+    await_delivered(bridge, rounds);
     let before = delivered_to();
     gates.iter().for_each(Gate::shut);
     rounds.run(count, true, length);

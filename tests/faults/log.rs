@@ -36,7 +36,7 @@ fn a_log_that_nobody_reads_holds_no_delivery_up_and_no_end() {
     home.configure_files();
     let path = home.path("nobody-reads");
     let _pipe = full_pipe(&path);
-    let shell = format!("FANBRIDGE_LOG=trace exec \"$0\" \"$@\" 2>{}", path.display());
+    let shell = format!("FANBRIDGE_LOG=trace exec \"$0\" \"$@\" >{} 2>&1", path.display());
     let bridge = home.start_under(&["sh", "-c", &shell]);
     let mut client = bridge.client().with_timeout(Duration::from_secs(5));
     for number in 0..100 {

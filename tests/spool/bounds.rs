@@ -83,6 +83,23 @@ fn what_may_be_done_without_gives_way_in_need_and_for_nothing_else() {
 }
 
 #[test]
+fn a_backlog_does_not_give_way_where_that_makes_no_room() {
+    let mut world = World::open_new(SpoolOptions { bytes_max: 30_000, ..options() });
+    while world.append(1) != [full("spool_full")] {}
+    let head = world.reader().head();
+    world.reader().dispense_with(head);
+    // Something else takes nearly all there may be: the whole backlog would not be room enough.
+    world.reader().set_other_bytes(29_500);
+    world.tick();
+    assert_eq!(world.append(1), [full("spool_full")]);
+    assert_eq!(world.reader().first(), Position(1), "nothing gave way for nothing");
+    world.reader().set_other_bytes(0);
+    world.tick();
+    assert!(is_stored(&world.append(1)));
+    assert!(world.reader().first() > Position(1));
+}
+
+#[test]
 fn retention_keeps_settled_records_and_then_lets_whole_segments_go() {
     let mut world = World::open_new(options());
     while world.disk.segments().len() < 4 {

@@ -61,8 +61,16 @@ impl TopicFile {
         if self.file.metadata()?.nlink() > 0 {
             return Ok(());
         }
-        *self = Self::open(self.dir.clone())?;
-        self.append(lines, rotate_bytes)
+        // The next number: readers may have done with those before it.
+        make_durable_dir(&self.dir)?;
+        *self = Self::open_number(self.dir.clone(), self.number + 1)?;
+        self.file.write_all(lines)?;
+        self.file.sync_data().inspect_err(|_| self.distrusted = true)?;
+        self.len += lines.len() as u64;
+        match self.file.metadata()?.nlink() {
+            0 => Err(std::io::Error::other("the file was removed while it was written, twice in a row")),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the next lines must go to the next number, which only this value knows.
@@ -165,10 +173,10 @@ mod tests {
         std::fs::remove_file(topic.join("00000001.jsonl")).unwrap();
         file.append(b"two\n", 1000).unwrap();
         file.append(b"three\n", 1000).unwrap();
-        assert_eq!(content(&topic, 1), "two\nthree\n");
+        assert_eq!(content(&topic, 2), "two\nthree\n");
         std::fs::remove_dir_all(&topic).unwrap();
         file.append(b"four\n", 1000).unwrap();
-        assert_eq!(content(&topic, 1), "four\n");
+        assert_eq!(content(&topic, 3), "four\n");
     }
 
     #[test]

@@ -55,9 +55,12 @@ impl Committer {
         view.catalogue.prunable(self.shared.settled()).is_some_and(|segment| segment.newest < horizon)
     }
 
-    /// Has the oldest segment give way, if it may.
-    pub(super) fn give_way(&mut self) -> bool {
-        self.prune_oldest(self.shared.dispensable())
+    /// Has the oldest segment give way, if it may: one that somebody still waits for only where so many
+    /// bytes can be had that way, because a backlog that goes for nothing helps nobody.
+    pub(super) fn give_way(&mut self, bytes: u64) -> bool {
+        let helps = self.shared.room().left >= bytes;
+        let through = if helps { self.shared.dispensable() } else { self.shared.settled() };
+        self.prune_oldest(through)
     }
 
     /// Takes the oldest segment off the disk, if it holds nothing behind `through`. The cursors that
@@ -72,15 +75,7 @@ impl Committer {
             view.catalogue.prunable(through).is_some().then(|| view.catalogue.pop_oldest()).flatten()
         };
         let Some(segment) = pruned else { return false };
-        let (settled, last) = (self.shared.settled(), segment.last);
-        if last > settled {
-            let from = segment.base.max(settled.next());
-            tracing::error!(
-                from = from.0,
-                to = last.0,
-                "the spool is full: these give way, and a sink with `on_full: detach_sink` does not get them"
-            );
-        }
+        let (from, last) = (segment.base.max(self.shared.settled().next()), segment.last);
         let path = segment::path(&self.shared.dir, segment.base);
         match self.shared.disk.remove(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -94,6 +89,13 @@ impl Committer {
             self.fail(&format!("cannot make a removal durable: {error}"));
         }
         self.free_sampled = None;
+        if from <= last {
+            tracing::error!(
+                from = from.0,
+                to = last.0,
+                "no room: these give way, and a sink with `on_full: detach_sink` that has not got them yet does not"
+            );
+        }
         !self.failed
     }
 
@@ -111,7 +113,7 @@ impl Committer {
         self.shared.free_bytes.load(Ordering::Relaxed).saturating_sub(self.shared.options.free_bytes_min)
     }
 
-    /// Makes room for that many bytes, if settled segments can, or says what stands in the way.
+    /// Makes room for that many bytes, if segments that may go can, or says what stands in the way.
     pub(super) fn make_room(&mut self, bytes: u64, now: Moment) -> Result<(), Gate> {
         loop {
             self.sample_free(now.steady);
@@ -122,7 +124,7 @@ impl Committer {
             } else {
                 return Ok(());
             };
-            if !self.give_way() {
+            if !self.give_way(bytes) {
                 return Err(gate);
             }
         }

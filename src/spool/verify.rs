@@ -1,7 +1,8 @@
 //! Looks a stopped spool over and says what is in it, segment by segment.
 //!
-//! Reads every byte and writes none; it holds the directory's lock, so that nobody writes meanwhile. It finds exactly what a start would find, because it is the same survey. It repairs
-//! nothing: a start does what can be done.
+//! Reads every byte and writes none; it holds the directory's lock, so that nobody writes meanwhile. It
+//! finds exactly what a start would find, because it is the same survey. It repairs nothing: a start
+//! does what can be done.
 
 use std::io;
 use std::ops::{Range, RangeInclusive};

@@ -52,25 +52,27 @@ impl TopicFile {
         if full || self.distrusted {
             *self = Self::open_number(self.dir.clone(), self.number + 1)?;
         }
+        if self.write(lines)? {
+            return Ok(());
+        }
+        // The next number: readers may have done with those before it.
+        make_durable_dir(&self.dir)?;
+        *self = Self::open_number(self.dir.clone(), self.number + 1)?;
+        match self.write(lines)? {
+            true => Ok(()),
+            false => Err(std::io::Error::other("the file was removed while it was written, twice in a row")),
+        }
+    }
+
+    /// Writes lines durably, and says whether they can be found: the file still has a name.
+    fn write(&mut self, lines: &[u8]) -> Result<bool> {
         self.file.write_all(lines).inspect_err(|_| {
             // The error that counts is the one of the write.
             let _ = self.file.set_len(self.len);
         })?;
         self.file.sync_data().inspect_err(|_| self.distrusted = true)?;
         self.len += lines.len() as u64;
-        if self.file.metadata()?.nlink() > 0 {
-            return Ok(());
-        }
-        // The next number: readers may have done with those before it.
-        make_durable_dir(&self.dir)?;
-        *self = Self::open_number(self.dir.clone(), self.number + 1)?;
-        self.file.write_all(lines)?;
-        self.file.sync_data().inspect_err(|_| self.distrusted = true)?;
-        self.len += lines.len() as u64;
-        match self.file.metadata()?.nlink() {
-            0 => Err(std::io::Error::other("the file was removed while it was written, twice in a row")),
-            _ => Ok(()),
-        }
+        Ok(self.file.metadata()?.nlink() > 0)
     }
 
     /// Whether the next lines must go to the next number, which only this value knows.

@@ -1,7 +1,7 @@
 //! What the bridge keeps, opened: the directory first, then the log and the state in it.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,18 +53,18 @@ pub(super) async fn open(
 /// alone, and so are the files.
 fn warn_of_others(dir: &Path) {
     let Ok(metadata) = fs::metadata(dir) else { return };
-    let mode = metadata.permissions().mode() & 0o7777;
+    let mode = metadata.mode() & 0o7777;
     // In somebody else's directory it may be the bridge itself that is let in that way.
     let ours = metadata.uid() == rustix::process::geteuid().as_raw();
     if mode & 0o007 != 0 && ours {
+        let what = if lets_others_remove(mode) { "remove files of" } else { "list" };
         let (dir, mode) = (dir.display(), format_args!("{mode:04o}"));
-        let what = if mode_lets_others_remove(metadata.mode()) { "remove files of" } else { "list" };
         tracing::warn!(%dir, %mode, "anybody on this machine may {what} the spool's directory: `chmod o=` on it keeps them out");
     }
 }
 
 /// Whether others may remove what is not theirs: writable, and not sticky.
-fn mode_lets_others_remove(mode: u32) -> bool {
+fn lets_others_remove(mode: u32) -> bool {
     mode & 0o002 != 0 && mode & 0o1000 == 0
 }
 

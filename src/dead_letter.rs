@@ -1,9 +1,11 @@
 //! Dead letters: kept because they cannot be delivered; looked at, exported, redriven.
 //!
 //! What a sink refused goes back into the spool for that sink alone; what was quarantined at the
-//! front is admitted again by today's definitions. A letter is removed only once what became of it
-//! is durable, so a crash on the way redrives it twice rather than never; consumers tell by the
-//! event's id. Without room to remove it that is remembered, and done before anything else is
+//! front is admitted again by today's definitions, and appended under the event's duplicate key: if
+//! its provider has sent it again meanwhile, or does so later, it is delivered once. A letter is
+//! removed only once what became of it is durable, so a crash on the way redrives it twice rather
+//! than never; of a quarantined one the second time is a duplicate, of a sink's consumers tell by
+//! the event's id. Without room to remove it that is remembered, and done before anything else is
 //! redriven. Nothing here reads a payload unless it is asked for that letter.
 
 mod document;
@@ -15,7 +17,7 @@ use serde::Serialize;
 
 use crate::event::{Entry, Event, Quarantined, Timestamp, Verdict};
 use crate::spool::state::{DeadFilter, DeadLetterInfo, Reassessment, State, StateError};
-use crate::spool::{AppendError, Spool, codec};
+use crate::spool::{AppendError, Appended, DuplicateKey, Spool, codec};
 
 pub use document::{Document, Export, PAGE_BYTES_MAX, export, show};
 
@@ -53,6 +55,9 @@ pub enum Choice {
 pub struct Redriven {
     /// How many are in the spool again, and no longer dead letters.
     pub redriven: u64,
+    /// How many are dead letters no longer because their event was durable already: the provider had
+    /// sent it again, or two letters are of one event.
+    pub already_delivered: u64,
     /// Those that stay, with the reason.
     pub kept: Vec<Kept>,
     /// Why it ended early, if it did: what is not mentioned above is as it was.
@@ -88,6 +93,7 @@ pub struct Redrive {
 #[derive(Clone, Default)]
 struct Unrecorded {
     appended: Vec<u64>,
+    delivered: Vec<u64>,
     kept: Vec<Kept>,
 }
 
@@ -144,11 +150,12 @@ impl Redrive {
         report: &mut Redriven,
         unrecorded: &mut Unrecorded,
     ) -> Result<(), StateError> {
-        let Unrecorded { appended, kept } = unrecorded;
+        let Unrecorded { appended, delivered, kept } = unrecorded;
         let mut failed = Ok(());
         for &id in ids {
             match self.put_back(id).await {
                 Ok(Fate::Appended) => appended.push(id),
+                Ok(Fate::Delivered) => delivered.push(id),
                 Ok(Fate::Stays { reason, detail }) => kept.push(Kept { id, reason, detail }),
                 Ok(Fate::Gone) => {}
                 Ok(Fate::Stopped(why)) => {
@@ -162,6 +169,7 @@ impl Redrive {
             }
         }
         report.redriven += appended.len() as u64;
+        report.already_delivered += delivered.len() as u64;
         report.kept.extend(kept.iter().cloned());
         // Also when the batch ended early: what is in the spool must not stay a dead letter.
         self.record(unrecorded).await.and(failed)
@@ -175,15 +183,16 @@ impl Redrive {
             Err(StateError::Damaged { found, .. }) => return Ok(Fate::stays("damaged", found)),
             Err(error) => return Err(error),
         };
-        let event = match codec::decode(payload) {
+        let (event, duplicate) = match codec::decode(payload) {
             Ok(entry) => match decide(&letter, entry, &self.sinks, &*self.readmit) {
-                Ok(event) => event,
+                Ok(decided) => decided,
                 Err(stays) => return Ok(stays),
             },
             Err(error) => return Ok(Fate::stays("undecodable", error.to_string())),
         };
-        Ok(match self.spool.append(Entry::Event(event), None).await {
-            Ok(_) => Fate::Appended,
+        Ok(match self.spool.append(Entry::Event(event), duplicate).await {
+            Ok(Appended::Stored(_)) => Fate::Appended,
+            Ok(Appended::Duplicate) => Fate::Delivered,
             Err(error @ AppendError::TooLarge) => Fate::stays("too_large", error.to_string()),
             Err(error) => Fate::Stopped(error.to_string()),
         })
@@ -192,10 +201,11 @@ impl Redrive {
     /// Makes what became of letters durable. What it removes is already durable in the spool.
     async fn record(&self, unrecorded: &mut Unrecorded) -> Result<(), StateError> {
         let at = Timestamp::from(SystemTime::now());
-        let Unrecorded { appended, kept } = unrecorded.clone();
+        let Unrecorded { appended, delivered, kept } = unrecorded.clone();
+        let gone = [appended, delivered].concat();
         self.blocking(move |state| {
-            if !appended.is_empty() {
-                state.remove_dead_letters(&appended)?;
+            if !gone.is_empty() {
+                state.remove_dead_letters(&gone)?;
             }
             if !kept.is_empty() {
                 let again = |Kept { id, reason, detail }| Reassessment { id, reason, detail, at };
@@ -221,6 +231,8 @@ impl Redrive {
 enum Fate {
     /// It is in the spool.
     Appended,
+    /// Its event is in the spool, or was, by another way.
+    Delivered,
     /// It stays a dead letter, for this reason.
     Stays { reason: String, detail: String },
     /// It is no dead letter any more.
@@ -235,13 +247,15 @@ impl Fate {
     }
 }
 
-/// The event to put back into the spool, or why the letter stays (pure).
+/// The event to put back into the spool, with the key by which every sink has it once, or why the
+/// letter stays (pure). What is for one sink has no key: the other sinks have the event, and so may
+/// the duplicate window.
 fn decide(
     letter: &DeadLetterInfo,
     entry: Entry,
     sinks: &[String],
     readmit: &dyn Fn(&Quarantined) -> Verdict,
-) -> Result<Event, Fate> {
+) -> Result<(Event, Option<DuplicateKey>), Fate> {
     match (entry, &letter.sink) {
         (Entry::Event(_), Some(sink)) if !sinks.contains(sink) => {
             // Nobody would read it, and it would be gone.
@@ -249,10 +263,13 @@ fn decide(
         }
         (Entry::Event(event), sink) => {
             let only_sink = sink.as_deref().map(Into::into);
-            Ok(marked(Event { only_sink, ..event }))
+            Ok((marked(Event { only_sink, ..event }), None))
         }
         (Entry::Quarantined(delivery), _) => match readmit(&delivery) {
-            Verdict::Accept(event) => Ok(marked(event)),
+            Verdict::Accept(event) => {
+                let duplicate = DuplicateKey::of(&event.source, &event.id);
+                Ok((marked(event), Some(duplicate)))
+            }
             Verdict::Filter(filtered) => {
                 let detail = format!("event type `{}` is usable now, and not selected", filtered.event_type);
                 Err(Fate::stays("not_selected", detail))

@@ -146,6 +146,7 @@ pub(super) async fn redrive(
     };
     tracing::info!(
         redriven = report.redriven,
+        already_delivered = report.already_delivered,
         kept = report.kept.len(),
         last = report.last,
         "dead letters redriven"

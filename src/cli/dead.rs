@@ -237,6 +237,8 @@ fn none_such(ids: &[u64]) -> Failure {
 #[derive(Debug, Deserialize)]
 struct Page {
     redriven: u64,
+    #[serde(default)]
+    already_delivered: u64,
     kept: Vec<serde_json::Value>,
     stopped: Option<String>,
     last: Option<u64>,
@@ -264,29 +266,26 @@ async fn redrive(args: &RedriveArgs) -> Result<(), Failure> {
     request.through = request.filter.as_ref().map(|_| counted.through);
     request.limit = request.filter.as_ref().map(|_| REDRIVE_PAGE);
     let bar = ProgressBar::new(counted.count);
-    let (mut redriven, mut kept) = (0, Vec::new());
+    let (mut redriven, mut delivered, mut kept) = (0, 0, Vec::new());
     let stopped = loop {
         let page: Page = bridge.post_json("/api/dead/redrive", &request).await?;
         redriven += page.redriven;
+        delivered += page.already_delivered;
         kept.extend(page.kept);
-        bar.set_position(redriven + kept.len() as u64);
+        bar.set_position(redriven + delivered + kept.len() as u64);
         match page.last {
             Some(last) if request.filter.is_some() && page.stopped.is_none() => request.after = last,
             _ => break page.stopped,
         }
     };
     bar.finish_and_clear();
-    report(redriven, kept, stopped, args.format)?;
+    let delivered = if delivered > 0 { format!(", already delivered {delivered}") } else { String::new() };
+    eprintln!("redriven {redriven}{delivered}, kept {}", kept.len());
+    report(kept, stopped, args.format)?;
     counted.complete()
 }
 
-fn report(
-    redriven: u64,
-    kept: Vec<serde_json::Value>,
-    stopped: Option<String>,
-    format: Format,
-) -> Result<(), Failure> {
-    eprintln!("redriven {redriven}, kept {}", kept.len());
+fn report(kept: Vec<serde_json::Value>, stopped: Option<String>, format: Format) -> Result<(), Failure> {
     let clean = kept.is_empty();
     if !clean {
         let mut rows = Rows::new(&["id", "reason", "detail"]);

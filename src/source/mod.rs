@@ -226,7 +226,7 @@ impl Intake {
 
     async fn quarantine(&self, source: &SourceIntake, delivery: Quarantined) -> Result<Answer, Unavailable> {
         let id = delivery.id.clone();
-        let key = DuplicateKey::of(&delivery.source, &id);
+        let key = DuplicateKey::of_letter(&delivery.source, &id);
         let verdict = match self.spool.append(Entry::Quarantined(delivery), Some(key)).await? {
             Appended::Stored(_) => AnswerVerdict::Quarantined,
             Appended::Duplicate => AnswerVerdict::Duplicate,

@@ -73,6 +73,11 @@ pub(super) fn is_apart(input: &[u8]) -> bool {
     for_one(&mut rest).unwrap_or(false)
 }
 
+/// Whether these are the bytes of a quarantined delivery.
+pub(super) fn is_quarantined(input: &[u8]) -> bool {
+    input.starts_with(&[VERSION, QUARANTINED])
+}
+
 fn skip_bytes(rest: &mut &[u8]) -> Option<()> {
     let mut length = 0_usize;
     for shift in (0..63).step_by(7) {

@@ -105,6 +105,20 @@ impl DuplicateKey {
         key.copy_from_slice(&digest[..16]);
         Self(key)
     }
+
+    /// The key of the quarantined delivery of this CloudEvents `source` that is known by this `id`. No
+    /// event has it: a delivery and the event that it becomes later may have the same id, and the
+    /// event has not been stored because the delivery was.
+    pub fn of_letter(source: &str, id: &str) -> Self {
+        // No source is that long.
+        let digest = Sha256::new()
+            .chain_update(u64::MAX.to_le_bytes())
+            .chain_update(Self::of(source, id).0)
+            .finalize();
+        let mut key = [0; 16];
+        key.copy_from_slice(&digest[..16]);
+        Self(key)
+    }
 }
 
 /// What became of an append. Either way the event is on stable storage.
@@ -227,5 +241,13 @@ mod tests {
         assert_ne!(DuplicateKey::of("/stream/default", "a"), DuplicateKey::of("/stream/default", "b"));
         assert_ne!(DuplicateKey::of("a", "bc"), DuplicateKey::of("ab", "c"));
         assert_ne!(DuplicateKey::of("", "abc"), DuplicateKey::of("abc", ""));
+    }
+
+    #[test]
+    fn a_delivery_and_the_event_that_it_becomes_have_keys_of_their_own() {
+        let letter = DuplicateKey::of_letter("/stream/default", "sha256-00");
+        assert_eq!(letter, DuplicateKey::of_letter("/stream/default", "sha256-00"));
+        assert_ne!(letter, DuplicateKey::of("/stream/default", "sha256-00"));
+        assert_ne!(letter, DuplicateKey::of_letter("/stream/other", "sha256-00"));
     }
 }

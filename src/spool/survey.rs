@@ -14,8 +14,8 @@ use super::clock::Moment;
 use super::disk::Disk;
 use super::recovery::failed;
 use super::segment::{self, Found, Frame, HEADER_BYTES, Header, HeaderState, Scanner};
-use super::{DuplicateKey, SpoolError};
-use crate::event::{Position, Timestamp};
+use super::{DuplicateKey, SpoolError, codec};
+use crate::event::{Entry, Position, Timestamp};
 
 /// Bytes read at once: few system calls, little memory.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -142,7 +142,7 @@ impl Surveyor<'_> {
         self.last = position;
         segment.note(position, frame.offset);
         if let Some(key) = frame.header.key {
-            (self.on_key)(key, frame.header.arrived);
+            (self.on_key)(letter_key(key, frame).unwrap_or(key), frame.header.arrived);
         }
     }
 
@@ -152,6 +152,20 @@ impl Surveyor<'_> {
             self.missing.push(self.last.0 + 1..=position.0);
             self.last = position;
         }
+    }
+}
+
+/// The key of a quarantined delivery that an earlier release has written under the key of an event:
+/// the event that it becomes would be taken for a duplicate of it.
+fn letter_key(written: DuplicateKey, frame: &Frame) -> Option<DuplicateKey> {
+    if !codec::is_quarantined(&frame.payload) {
+        return None;
+    }
+    match codec::decode(frame.payload.clone()) {
+        Ok(Entry::Quarantined(delivery)) if written == DuplicateKey::of(&delivery.source, &delivery.id) => {
+            Some(DuplicateKey::of_letter(&delivery.source, &delivery.id))
+        }
+        _ => None,
     }
 }
 

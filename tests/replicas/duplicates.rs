@@ -2,11 +2,11 @@
 
 use std::thread;
 
-use crate::support::bridge::Home;
+use crate::support::bridge::{Bridge, Home};
 use crate::support::load::{Delivery, STREAM_PATH};
 use crate::support::oracle::Ledger;
 use crate::support::redis::Redis;
-use crate::support::{signing, turns};
+use crate::support::{await_until, signing, turns};
 use crate::{judge, replica, replica_with, taken_twice, union, verdict, verdict_of};
 
 fn delivery(number: u64) -> Delivery {
@@ -151,6 +151,50 @@ fn a_delivery_of_no_use_is_kept_by_one_replica() {
         verdict_of(&answer.expect("an answer"))
     });
     assert_eq!(verdicts, ["quarantined", "duplicate"]);
+}
+
+#[test]
+fn a_delivery_that_is_redriven_here_and_was_sent_again_to_another_replica_is_published_once() {
+    let _turn = turns::in_company();
+    let Some(redis) = Redis::start("a redrive beside another replica") else { return };
+    let of_acme = |type_at: &str| {
+        format!(
+            "providers:\n  acme:\n    signature: {{ scheme: hmac-sha256, header: x-signature }}\n    \
+             event: {{ type: {{ pointers: [{type_at}] }} }}\n"
+        )
+    };
+    let configured = |home: &Home, type_at: &str| {
+        let config = std::fs::read_to_string(home.path("fanbridge.yaml")).unwrap();
+        let (config, _) = config.split_once("providers:").unwrap_or((&config, ""));
+        let source = "sources:\n  acme: { provider: acme, secrets: [env:STREAM_SECRET] }\n";
+        let config = match config.contains("acme") {
+            true => config.to_owned(),
+            false => config.replace("sources:\n", source),
+        };
+        std::fs::write(home.path("fanbridge.yaml"), config + &of_acme(type_at)).unwrap();
+    };
+    let (home_a, home_b) = (replica(&redis.url()), replica(&redis.url()));
+    let send = |bridge: &Bridge, number: u64| {
+        let body = format!(r#"{{"type":"invoice.paid","number":{number}}}"#).into_bytes();
+        let signature = signing::stream(&body);
+        verdict_of(&bridge.client().post("/in/acme", &[("x-signature", &signature)], &body).unwrap())
+    };
+    configured(&home_a, "/kind");
+    let a = home_a.start();
+    assert_eq!([1, 2].map(|number| send(&a, number)), ["quarantined", "quarantined"]);
+    await_until("both are dead letters", std::time::Duration::from_secs(20), || {
+        (a.metric("fanbridge_dead_letters_kept", &[]) == 2.0).then_some(())
+    });
+    a.stop();
+    [&home_a, &home_b].map(|home| configured(home, "/type"));
+    let (a, b) = (home_a.start(), home_b.start());
+    assert_eq!(send(&b, 1), "accepted");
+
+    let done = home_a.try_verb(&["dead", "redrive", "--all", "--yes"]);
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(said.contains("redriven 1, already delivered 1, kept 0"), "{said}");
+    assert_eq!(send(&b, 2), "duplicate");
+    assert_eq!(union(vec![(&home_a, a), (&home_b, b)]).len(), 2);
 }
 
 #[test]

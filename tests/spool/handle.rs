@@ -13,7 +13,7 @@ use fanbridge::spool::disk::RealDisk;
 use fanbridge::spool::state::{FILE_NAME, Progress, State};
 use fanbridge::spool::verify::verify;
 use fanbridge::spool::{
-    AppendError, Appended, Held, RECORD_BYTES_MAX, ReadError, Spool, SpoolError, SpoolOptions,
+    AppendError, Appended, DuplicateKey, Held, RECORD_BYTES_MAX, ReadError, Spool, SpoolError, SpoolOptions,
 };
 use fanbridge::telemetry::Metrics;
 use tokio::task::JoinSet;
@@ -99,6 +99,21 @@ async fn racing_copies_become_one_record_and_every_answer_waits_for_it() {
         assert_eq!((stored, known), (1, 15));
         assert!(answers.iter().all(|(_, head)| head.0 == number + 1), "no answer came before the record");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_quarantined_by_an_earlier_release_is_not_taken_for_the_event_that_it_becomes() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path(), roomy()).unwrap();
+    // Both had one key then.
+    let shared = DuplicateKey::of("/test/default", "4");
+    spool.append(entry(4, 0), Some(shared)).await.unwrap();
+    spool.close().await;
+    drop(spool);
+
+    let spool = open(dir.path(), roomy()).unwrap();
+    assert_eq!(spool.append(entry(4, 0), Some(key(4))).await, Ok(Appended::Duplicate), "it is known itself");
+    assert_eq!(spool.append(entry(5, 0), Some(shared)).await, Ok(Appended::Stored(Position(2))));
 }
 
 /// The numbers of all that is not for every sink, as a reader finds them that wants no others.

@@ -82,7 +82,8 @@ fn arrived_of(entry: &Entry) -> i64 {
 }
 
 pub fn key(number: u64) -> DuplicateKey {
-    DuplicateKey::of("/test/default", &number.to_string())
+    let of = if number % 5 == 4 { DuplicateKey::of_letter } else { DuplicateKey::of };
+    of("/test/default", &number.to_string())
 }
 
 /// An opened spool without a thread.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fanbridge::dead_letter::{Choice, REDRIVEN_EXTENSION, Readmit};
 use fanbridge::event::{Entry, Filtered, Verdict};
 use fanbridge::spool::state::DeadFilter;
+use fanbridge::spool::{Appended, DuplicateKey};
 
 use crate::bench::{Bench, event, letter, never, refused, unusable};
 
@@ -74,6 +75,65 @@ async fn a_quarantined_delivery_that_is_usable_now_goes_to_every_sink() {
     let spooled = bench.spooled().await;
     assert_eq!((spooled[0].only_sink.clone(), &spooled[0].body[..]), (None, &b"{"[..]));
     assert!(spooled[0].extensions.iter().any(|(name, _)| name == REDRIVEN_EXTENSION));
+}
+
+/// Takes every delivery for the event of this id.
+fn as_event(id: &'static str) -> Readmit {
+    Arc::new(move |_| Verdict::Accept(event(id, "call.ring")))
+}
+
+/// What the provider's own delivery of that event becomes in the spool.
+async fn sent_by_the_provider(bench: &Bench, id: &str) -> Appended {
+    let key = DuplicateKey::of("/stream/default", id);
+    bench.spool.append(Entry::Event(event(id, "call.ring")), Some(key)).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_letter_whose_event_came_by_another_way_is_taken_away_and_counted() {
+    let bench = Bench::new();
+    bench.bury(vec![unusable(1)]);
+    assert!(matches!(sent_by_the_provider(&bench, "evt-9").await, Appended::Stored(_)));
+
+    let report = bench.redrive(as_event("evt-9")).run(all()).await.unwrap();
+
+    assert_eq!((report.redriven, report.already_delivered, report.kept.len()), (0, 1, 0));
+    assert_eq!(bench.ids(), [0_u64; 0]);
+    assert_eq!(bench.spooled().await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_provider_sends_behind_the_redrive_of_the_same_event_is_a_duplicate() {
+    let bench = Bench::new();
+    bench.bury(vec![unusable(1)]);
+
+    let report = bench.redrive(as_event("evt-9")).run(all()).await.unwrap();
+
+    assert_eq!((report.redriven, report.already_delivered), (1, 0));
+    assert_eq!(sent_by_the_provider(&bench, "evt-9").await, Appended::Duplicate);
+    assert_eq!(bench.spooled().await.len(), 1);
+}
+
+#[tokio::test]
+async fn two_letters_of_one_event_deliver_it_once() {
+    let bench = Bench::new();
+    bench.bury(vec![unusable(1), unusable(2)]);
+
+    let report = bench.redrive(as_event("evt-9")).run(all()).await.unwrap();
+
+    assert_eq!((report.redriven, report.already_delivered), (1, 1));
+    assert_eq!((bench.ids().len(), bench.spooled().await.len()), (0, 1));
+}
+
+#[tokio::test]
+async fn an_event_that_its_sink_refused_goes_back_although_the_duplicate_window_knows_it() {
+    let bench = Bench::new();
+    assert!(matches!(sent_by_the_provider(&bench, "evt-1").await, Appended::Stored(_)));
+    bench.bury(vec![refused("lake", 1)]);
+
+    let report = bench.redrive(never()).run(all()).await.unwrap();
+
+    assert_eq!((report.redriven, report.already_delivered), (1, 0));
+    assert_eq!(bench.spooled().await[1].only_sink.as_deref(), Some("lake"));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What the server keeps, and what is said to it.
 //!
-//! A key is a prefix and the event's duplicate key in hex; its value is the claim of one life of one
+//! A key is a prefix, a generation and the event's duplicate key in hex; its value is the claim of one life of one
 //! replica, or the word `durable`. One command does it all: `SET … NX GET PX` claims a key or says
 //! who has it, in one step (Redis 7.0 or later, and Valkey).
 
@@ -17,6 +17,10 @@ const PROBE_FOR: Duration = Duration::from_secs(1);
 /// Deletes a key if it still has this value.
 const RELEASE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end \
                        return 0";
+
+/// Stands before each key in its name. An earlier release, which had none, kept quarantined deliveries
+/// under the keys of events: what such a delivery becomes would be taken for durable.
+const GENERATION: &str = "2:";
 
 /// The value of a key whose event is on stable storage.
 const DURABLE: &[u8] = b"durable";
@@ -61,8 +65,9 @@ impl Keys {
     }
 
     fn name(&self, key: DuplicateKey) -> String {
-        let mut name = String::with_capacity(self.prefix.len() + 32);
+        let mut name = String::with_capacity(self.prefix.len() + GENERATION.len() + 32);
         name.push_str(&self.prefix);
+        name.push_str(GENERATION);
         name.push_str(&hex::encode(key.0));
         name
     }
@@ -133,7 +138,7 @@ mod tests {
         let keys = keys();
         let mut round = Round::new(&keys, 1);
         round.claim(DuplicateKey([0xab; 16]));
-        let name = format!("fanbridge:{}", "ab".repeat(16));
+        let name = format!("fanbridge:2:{}", "ab".repeat(16));
         let words = ["SET", &name, "pending:0000000000000007", "NX", "GET", "PX", "5000"];
         let expected: String = words.iter().map(|word| format!("${} {word} ", word.len())).collect();
         assert_eq!(wire(&round), format!("*7 {expected}"));

@@ -60,11 +60,24 @@ pub struct Redriven {
     pub already_delivered: u64,
     /// Those that stay, with the reason.
     pub kept: Vec<Kept>,
+    /// The numbers that no letter has, or none any more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<u64>,
     /// Why it ended early, if it did: what is not mentioned above is as it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
     /// The last number that was looked at; `None` if there was nothing left to look at.
     pub last: Option<u64>,
+}
+
+/// What became of letters that were to be dropped.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Dropped {
+    /// How many are gone for good.
+    pub dropped: u64,
+    /// The numbers that no letter has, or none any more: such a letter may have been redriven.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<u64>,
 }
 
 /// A dead letter that stays one.
@@ -78,14 +91,15 @@ pub struct Kept {
     pub detail: String,
 }
 
-/// Puts dead letters back into the spool, one redrive at a time.
+/// Puts dead letters back into the spool or drops them, one request at a time: who comes first has a
+/// letter, and for the others it is not there.
 #[derive(Clone)]
 pub struct Redrive {
     state: State,
     spool: Spool,
     sinks: Arc<[String]>,
     readmit: Readmit,
-    /// Two at once would append the same letter twice.
+    /// Two at once would append the same letter twice, or drop what is on its way into the spool.
     turn: Arc<tokio::sync::Mutex<Unrecorded>>,
 }
 
@@ -130,6 +144,24 @@ impl Redrive {
         Ok(report)
     }
 
+    /// Removes letters for good, in ascending order and without one twice.
+    ///
+    /// Not to be dropped half-way, as [`Redrive::run`].
+    ///
+    /// # Errors
+    /// When the state fails, or has no room: ask again then.
+    pub async fn drop(&self, ids: Vec<u64>) -> Result<Dropped, StateError> {
+        let mut unrecorded = self.turn.lock().await;
+        // What is in the spool is no letter any more.
+        self.record(&mut unrecorded).await?;
+        self.blocking(move |state| {
+            let dropped = state.remove_dead_letters(&ids)?;
+            let missing = ids.into_iter().filter(|id| !dropped.contains(id)).collect();
+            Ok(Dropped { dropped: dropped.len() as u64, missing })
+        })
+        .await
+    }
+
     async fn resolve(&self, choice: Choice) -> Result<Vec<u64>, StateError> {
         match choice {
             Choice::Ids(mut ids) => {
@@ -157,7 +189,7 @@ impl Redrive {
                 Ok(Fate::Appended) => appended.push(id),
                 Ok(Fate::Delivered) => delivered.push(id),
                 Ok(Fate::Stays { reason, detail }) => kept.push(Kept { id, reason, detail }),
-                Ok(Fate::Gone) => {}
+                Ok(Fate::Gone) => report.missing.push(id),
                 Ok(Fate::Stopped(why)) => {
                     report.stopped = Some(why);
                     break;

@@ -14,9 +14,10 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
 
 use super::{AdminState, Problem};
-use crate::dead_letter::{self, Choice, Document, Redriven};
+use crate::dead_letter::{self, Choice, Document, Dropped, Redriven};
 use crate::spool::state::{self, DeadFilter, DeadLetterInfo, StateError};
 
 /// Letters on a page, and in a change, at most.
@@ -138,12 +139,8 @@ pub(super) async fn redrive(
         return count(&admin, choice).await.map(Json);
     }
     let redrive = admin.opened()?.redrive.clone();
-    // A task of its own: a client that hangs up must not leave letters both in the spool and dead.
     let run = tokio::spawn(async move { redrive.run(choice).await });
-    let report = match run.await {
-        Ok(report) => report?,
-        Err(_) => return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the redrive ended early")),
-    };
+    let report = finished(run, "the redrive ended early").await?;
     tracing::info!(
         redriven = report.redriven,
         already_delivered = report.already_delivered,
@@ -152,6 +149,15 @@ pub(super) async fn redrive(
         "dead letters redriven"
     );
     Ok(Json(RedriveAnswer::Done(report)))
+}
+
+/// What a change did, in a task of its own: a client that hangs up must not end it half-way, with
+/// letters both in the spool and dead.
+async fn finished<T>(change: JoinHandle<Result<T, StateError>>, broken: &'static str) -> Result<T, Problem> {
+    match change.await {
+        Ok(report) => Ok(report?),
+        Err(_) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, broken)),
+    }
 }
 
 async fn count(admin: &AdminState, choice: Choice) -> Result<RedriveAnswer, Problem> {
@@ -208,11 +214,6 @@ pub struct DropRequest {
     pub confirm: usize,
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct Dropped {
-    dropped: u64,
-}
-
 pub(super) async fn drop(
     State(admin): State<AdminState>,
     body: Result<Bytes, BytesRejection>,
@@ -225,9 +226,11 @@ pub(super) async fn drop(
             format!("{} dead letters are named, and {confirm} confirmed: nothing was dropped", ids.len()),
         ));
     }
-    let dropped = admin.ask(move |state| state.remove_dead_letters(&ids)).await?;
-    tracing::info!(dropped, "dead letters dropped");
-    Ok(Json(Dropped { dropped }))
+    let redrive = admin.opened()?.redrive.clone();
+    let report =
+        finished(tokio::spawn(async move { redrive.drop(ids).await }), "the drop ended early").await?;
+    tracing::info!(dropped = report.dropped, "dead letters dropped");
+    Ok(Json(report))
 }
 
 fn distinct(ids: Vec<u64>) -> Result<Vec<u64>, Problem> {

@@ -10,7 +10,6 @@ use std::io::{self, IsTerminal};
 
 use indicatif::ProgressBar;
 use serde::Deserialize;
-use serde_json::json;
 
 use super::client::block_on;
 use super::output::{Format, Rows, print};
@@ -218,14 +217,9 @@ struct Counted {
     missing: Vec<u64>,
 }
 
-impl Counted {
-    /// Whether all the letters are there that were named; after what could be done has been.
-    fn complete(&self) -> Result<(), Failure> {
-        match &self.missing[..] {
-            [] => Ok(()),
-            missing => Err(none_such(missing)),
-        }
-    }
+/// Whether all the letters were there that were named; after what could be done has been.
+fn complete(missing: &[u64]) -> Result<(), Failure> {
+    if missing.is_empty() { Ok(()) } else { Err(none_such(missing)) }
 }
 
 fn none_such(ids: &[u64]) -> Failure {
@@ -240,6 +234,9 @@ struct Page {
     #[serde(default)]
     already_delivered: u64,
     kept: Vec<serde_json::Value>,
+    /// The numbers that no letter has any more.
+    #[serde(default)]
+    missing: Vec<u64>,
     stopped: Option<String>,
     last: Option<u64>,
 }
@@ -258,7 +255,7 @@ async fn redrive(args: &RedriveArgs) -> Result<(), Failure> {
     let mut bridge = Letters::reach(&configuration(&args.config)?).await?.running()?;
     let counted: Counted = bridge.post_json("/api/dead/redrive", &request).await?;
     if !confirmed("redriven", &counted, args.dry_run, args.yes)? {
-        return counted.complete();
+        return complete(&counted.missing);
     }
 
     request.dry_run = false;
@@ -266,12 +263,13 @@ async fn redrive(args: &RedriveArgs) -> Result<(), Failure> {
     request.through = request.filter.as_ref().map(|_| counted.through);
     request.limit = request.filter.as_ref().map(|_| REDRIVE_PAGE);
     let bar = ProgressBar::new(counted.count);
-    let (mut redriven, mut delivered, mut kept) = (0, 0, Vec::new());
+    let (mut redriven, mut delivered, mut kept, mut missing) = (0, 0, Vec::new(), Vec::new());
     let stopped = loop {
         let page: Page = bridge.post_json("/api/dead/redrive", &request).await?;
         redriven += page.redriven;
         delivered += page.already_delivered;
         kept.extend(page.kept);
+        missing.extend(page.missing);
         bar.set_position(redriven + delivered + kept.len() as u64);
         match page.last {
             Some(last) if request.filter.is_some() && page.stopped.is_none() => request.after = last,
@@ -282,7 +280,7 @@ async fn redrive(args: &RedriveArgs) -> Result<(), Failure> {
     let delivered = if delivered > 0 { format!(", already delivered {delivered}") } else { String::new() };
     eprintln!("redriven {redriven}{delivered}, kept {}", kept.len());
     report(kept, stopped, args.format)?;
-    counted.complete()
+    complete(&missing)
 }
 
 fn report(kept: Vec<serde_json::Value>, stopped: Option<String>, format: Format) -> Result<(), Failure> {
@@ -301,6 +299,15 @@ fn report(kept: Vec<serde_json::Value>, stopped: Option<String>, format: Format)
     }
 }
 
+/// What became of a drop, as the admin API tells.
+#[derive(Debug, Deserialize)]
+struct Dropped {
+    dropped: u64,
+    /// The numbers that no letter has any more.
+    #[serde(default)]
+    missing: Vec<u64>,
+}
+
 async fn drop(args: &DropArgs) -> Result<(), Failure> {
     let mut bridge = Letters::reach(&configuration(&args.config)?).await?.running()?;
     let mut ids = args.ids.clone();
@@ -309,12 +316,12 @@ async fn drop(args: &DropArgs) -> Result<(), Failure> {
     let count = RedriveRequest { ids: Some(ids.clone()), dry_run: true, ..RedriveRequest::default() };
     let counted: Counted = bridge.post_json("/api/dead/redrive", &count).await?;
     if !confirmed("dropped", &counted, args.dry_run, args.yes)? {
-        return counted.complete();
+        return complete(&counted.missing);
     }
     let confirm = ids.len();
-    let done: serde_json::Value = bridge.post_json("/api/dead/drop", &DropRequest { ids, confirm }).await?;
-    eprintln!("dropped {}", done.get("dropped").unwrap_or(&json!(0)));
-    counted.complete()
+    let done: Dropped = bridge.post_json("/api/dead/drop", &DropRequest { ids, confirm }).await?;
+    eprintln!("dropped {}", done.dropped);
+    complete(&done.missing)
 }
 
 /// Says how many letters it is about, and whether to go on.
@@ -322,7 +329,7 @@ fn confirmed(done: &str, counted: &Counted, dry_run: bool, yes: bool) -> Result<
     let count = counted.count;
     let letters = if count == 1 { "dead letter" } else { "dead letters" };
     if count == 0 {
-        counted.complete()?;
+        complete(&counted.missing)?;
         eprintln!("no such dead letter");
     } else if dry_run {
         eprintln!("{count} {letters} would be {done}");
@@ -358,6 +365,8 @@ fn escaped(json: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

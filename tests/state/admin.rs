@@ -430,7 +430,7 @@ async fn dropping_needs_the_count_said_twice() {
     assert_eq!(bench.ids(), [1, 2]);
 
     let done = send(&router, post("/api/dead/drop", &json!({ "ids": [1, 7], "confirm": 2 }))).await;
-    assert_eq!(parsed(&done), json!({ "dropped": 1 }));
+    assert_eq!(parsed(&done), json!({ "dropped": 1, "missing": [7] }));
     assert_eq!(bench.ids(), [2]);
 }
 
@@ -456,4 +456,47 @@ async fn a_dry_run_counts_what_the_same_request_would_redrive() {
         assert_eq!(parsed(&counted), expected, "{bounds}");
     }
     assert_eq!(bench.ids(), [1, 2, 3, 4, 5, 6]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_letter_that_is_redriven_and_dropped_at_once_is_one_of_both_and_not_there_for_the_other() {
+    const LETTERS: u64 = 200;
+    let bench = Bench::new();
+    bench.bury((1..=LETTERS).map(|n| refused("lake", n)).collect());
+    let router = bench.router();
+    let (mut redriven, mut dropped) = (0, 0);
+    for ids in (1..=LETTERS).collect::<Vec<_>>().chunks(4) {
+        let redrive = post("/api/dead/redrive", &json!({ "ids": ids }));
+        let drop = post("/api/dead/drop", &json!({ "ids": ids, "confirm": ids.len() }));
+        let ask = |request| {
+            let router = router.clone();
+            tokio::spawn(async move { parsed(&send(&router, request).await) })
+        };
+        let (redrive, drop) = (ask(redrive), ask(drop));
+        let (redrive, drop) = (redrive.await.unwrap(), drop.await.unwrap());
+        let count = |answer: &Value, what: &str| answer[what].as_u64().unwrap();
+        let missing = |answer: &Value| answer["missing"].as_array().map_or(0, Vec::len) as u64;
+        assert_eq!(count(&redrive, "redriven") + missing(&redrive), 4, "{redrive}");
+        assert_eq!(count(&drop, "dropped") + missing(&drop), 4, "{drop}");
+        assert_eq!(count(&redrive, "redriven") + count(&drop, "dropped"), 4, "{redrive} {drop}");
+        redriven += count(&redrive, "redriven");
+        dropped += count(&drop, "dropped");
+    }
+    assert_eq!((redriven + dropped, bench.ids().len()), (LETTERS, 0));
+    assert_eq!(bench.spooled().await.len() as u64, redriven, "what was dropped is not delivered");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_two_drops_at_once_one_has_each_letter() {
+    let bench = Bench::new();
+    bench.bury((1..=50).map(|n| refused("lake", n)).collect());
+    let router = bench.router();
+    let ids: Vec<u64> = (1..=50).collect();
+    let drop = || {
+        let request = post("/api/dead/drop", &json!({ "ids": ids, "confirm": 50 }));
+        let router = router.clone();
+        tokio::spawn(async move { parsed(&send(&router, request).await)["dropped"].as_u64().unwrap() })
+    };
+    let (one, other) = (drop(), drop());
+    assert_eq!(one.await.unwrap() + other.await.unwrap(), 50);
 }

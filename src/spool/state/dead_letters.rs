@@ -98,17 +98,17 @@ impl State {
         })
     }
 
-    /// Removes dead letters for good and says how many of them there were.
+    /// Removes dead letters for good and says which of them there were.
     ///
     /// # Errors
     /// See [`StateError`].
-    pub fn remove_dead_letters(&self, ids: &[u64]) -> Result<u64, StateError> {
+    pub fn remove_dead_letters(&self, ids: &[u64]) -> Result<Vec<u64>, StateError> {
         let removed = self.write(|write| {
             let mut info = write.open_table(INFO)?;
             let mut payloads = write.open_table(PAYLOAD)?;
             let mut origins = write.open_table(ORIGIN)?;
             let mut totals = write.open_table(TOTALS)?;
-            let mut removed = 0;
+            let mut removed = Vec::with_capacity(ids.len());
             for &id in ids {
                 let Some(letter) = info.remove(id)?.map(|row| parse(id, row.value())).transpose()? else {
                     continue;
@@ -116,7 +116,7 @@ impl State {
                 let bytes = payloads.remove(id)?.map_or(0, |payload| payload.value().1.len() as u64);
                 origins.remove((letter.sink.as_deref(), letter.position.0))?;
                 take_off(&mut totals, letter.sink.as_deref(), &letter.reason, bytes)?;
-                removed += 1;
+                removed.push(id);
             }
             Ok(removed)
         })?;

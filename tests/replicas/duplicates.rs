@@ -186,7 +186,8 @@ fn a_delivery_that_is_redriven_here_and_was_sent_again_to_another_replica_is_pub
         (a.metric("fanbridge_dead_letters_kept", &[]) == 2.0).then_some(())
     });
     a.stop();
-    [&home_a, &home_b].map(|home| configured(home, "/type"));
+    configured(&home_a, "/type");
+    configured(&home_b, "/type");
     let (a, b) = (home_a.start(), home_b.start());
     assert_eq!(send(&b, 1), "accepted");
 

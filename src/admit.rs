@@ -10,7 +10,10 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::event::{Event, Filtered, Quarantined, Verdict, Verified};
-use crate::provider::{Definition, Unusable, digest_id, letter_id, normalise};
+use crate::provider::{
+    Definition, SUBSCRIPTION_CONFIRMATION, UNSUBSCRIBE_CONFIRMATION, Unusable, digest_id, letter_id,
+    normalise,
+};
 use crate::selection::Selection;
 
 /// A source as admission sees it.
@@ -100,6 +103,10 @@ pub fn admit(source: &SourceView, verified: Verified, selection: &Selection) -> 
 /// Decides about a quarantined delivery again. What is known by its body is known by all of it, also
 /// by what is no longer kept of it.
 pub fn readmit(source: &SourceView, quarantined: &Quarantined, selection: &Selection) -> Verdict {
+    // What a topic asked of a queue is no event by any definition, and its reason says what to do.
+    if [SUBSCRIPTION_CONFIRMATION, UNSUBSCRIBE_CONFIRMATION].contains(&&*quarantined.reason) {
+        return Verdict::Quarantine(quarantined.clone());
+    }
     let verified = Verified {
         body: quarantined.body.clone(),
         stated: quarantined.stated.clone(),

@@ -123,6 +123,7 @@ impl Check<'_> {
             visibility_timeout: file.visibility_timeout.0,
             receivers_max: file.receivers_max,
             on_malformed: file.on_malformed,
+            confirm_topics: self.topic_arns(&file.confirm_topics, &at.key("confirm_topics")),
         })
     }
 
@@ -132,15 +133,7 @@ impl Check<'_> {
             let label = "expected the ARNs of the topics that may deliver here".into();
             self.error(&at_topics, "no topic: nothing could come in", label);
         }
-        let mut topics = Vec::new();
-        for (index, text) in file.topics.iter().enumerate() {
-            match TopicArn::parse(text) {
-                Ok(topic) => topics.push(topic),
-                Err(problem) => {
-                    self.error(&at_topics.index(index), "not the ARN of an SNS topic", problem);
-                }
-            }
-        }
+        let topics = self.topic_arns(&file.topics, &at_topics);
         if file.allow_sha1 {
             let label = "set the topic's SignatureVersion to 2 and leave this out".into();
             self.warning(&at.key("allow_sha1"), "signatures made with SHA-1", label);
@@ -151,6 +144,19 @@ impl Check<'_> {
         let certificates_dir = std::path::Path::new(spool_dir).join(CERTIFICATES_DIR);
         let allow_sha1 = file.allow_sha1;
         Some(SnsSourceConfig { topics, allow_sha1, raw, certificates_dir, certificate_double: double })
+    }
+
+    fn topic_arns(&mut self, texts: &[String], at: &Path) -> Vec<TopicArn> {
+        let mut topics = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            match TopicArn::parse(text) {
+                Ok(topic) => topics.push(topic),
+                Err(problem) => {
+                    self.error(&at.index(index), "not the ARN of an SNS topic", problem);
+                }
+            }
+        }
+        topics
     }
 
     fn raw_delivery(&mut self, file: &RawDeliveryFile, at: &Path) -> Option<RawDelivery> {

@@ -198,6 +198,8 @@ pub struct SqsConfig {
     pub receivers_max: usize,
     /// What becomes of a message that cannot become an event.
     pub on_malformed: OnMalformed,
+    /// The topics whose subscription of it is confirmed.
+    pub confirm_topics: Vec<TopicArn>,
 }
 
 /// SNS topics that deliver here.

@@ -6,6 +6,9 @@
 //! own envelope around each, unless raw delivery is on. Nothing tells an envelope but its members:
 //! see [`TopicEnvelope`].
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -16,16 +19,23 @@ use super::Refusal;
 use super::body::{BodyLimits, GZIP_MAGIC, inflate};
 use crate::event::Stated;
 
-/// The envelope that SNS puts around what it delivers to a queue.
+/// Why what asks for a subscription of a queue is a dead letter.
+pub const SUBSCRIPTION_CONFIRMATION: &str = "subscription_confirmation";
+/// Why what tells the end of a queue's subscription is a dead letter.
+pub const UNSUBSCRIBE_CONFIRMATION: &str = "unsubscribe_confirmation";
+
+/// The envelope that SNS puts around what it delivers to a queue, and what it asks of a queue.
 ///
-/// It has the members that SNS gives it, each once, and no other. An event of a provider has members
-/// of its own, and its users may be able to add any to it: were those enough, they could have what
-/// they wrote into `Message` taken for an event.
+/// It has the members that SNS gives it, each once; one that is not known here begins with a capital
+/// letter, as all of them do. An event of a provider has members of its own, in small letters, and its
+/// users may be able to add any to it: were those enough, they could have what they wrote into
+/// `Message` taken for an event.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+#[serde(rename_all = "PascalCase")]
 pub struct TopicEnvelope {
+    /// What it is for.
     #[serde(rename = "Type")]
-    kind: TopicEnvelopeKind,
+    pub kind: TopicEnvelopeKind,
     /// The topic's ARN.
     pub topic_arn: ByteString,
     /// The id that SNS gave the message.
@@ -34,39 +44,37 @@ pub struct TopicEnvelope {
     pub message: ByteString,
     #[serde(default)]
     message_attributes: serde_json::Value,
-    #[serde(default, rename = "Subject")]
-    _subject: IgnoredAny,
-    #[serde(default, rename = "Timestamp")]
-    _timestamp: IgnoredAny,
-    /// Of a FIFO topic, which signs nothing.
-    #[serde(default, rename = "SequenceNumber")]
-    _sequence_number: IgnoredAny,
-    #[serde(default, rename = "SignatureVersion")]
-    _signature_version: IgnoredAny,
-    #[serde(default, rename = "Signature")]
-    _signature: IgnoredAny,
-    #[serde(default, rename = "SigningCertURL")]
-    _signing_cert_url: IgnoredAny,
-    #[serde(default, rename = "UnsubscribeURL")]
-    _unsubscribe_url: IgnoredAny,
+    /// Of a confirmation: what a subscription is confirmed with.
+    pub token: Option<ByteString>,
+    #[serde(flatten)]
+    others: BTreeMap<String, IgnoredAny>,
 }
 
+/// What an envelope in a queue is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-enum TopicEnvelopeKind {
+pub enum TopicEnvelopeKind {
+    /// It carries what was published.
     Notification,
+    /// It asks whether the topic may deliver to the queue.
+    SubscriptionConfirmation,
+    /// It tells that the topic delivers to the queue no longer.
+    UnsubscribeConfirmation,
 }
 
 impl TopicEnvelope {
     /// Reads an envelope, or nothing if the text is anything else.
     ///
-    /// `Type` must be `Notification` and `Message` a string, in this very case: an event of a
-    /// provider may have keys of these names, too (`flag.updated` of Stream has an object `Message`).
+    /// `Type` must be one of three and `Message` a string, in this very case: an event of a provider
+    /// may have keys of these names, too (`flag.updated` of Stream has an object `Message`).
     pub fn read(text: &str) -> Option<Self> {
         // Any other body is spared the pass.
         if !may_be_envelope(text) {
             return None;
         }
-        serde_json::from_str(text).ok()
+        let envelope: Self = serde_json::from_str(text).ok()?;
+        let of_sns = envelope.others.keys().all(|name| name.starts_with(|c: char| c.is_ascii_uppercase()));
+        let complete = envelope.kind == TopicEnvelopeKind::Notification || envelope.token.is_some();
+        (of_sns && complete).then_some(envelope)
     }
 
     /// Names and values of the attributes that it was published with, as far as these are text.
@@ -80,7 +88,7 @@ impl TopicEnvelope {
 }
 
 fn may_be_envelope(text: &str) -> bool {
-    text.contains("\"Notification\"")
+    ["\"Notification\"", "Confirmation\""].iter().any(|kind| text.contains(kind))
 }
 
 /// What travels along of what came through a topic, by post or through a queue.
@@ -101,11 +109,20 @@ pub fn decode_message(text: ByteString, limits: &BodyLimits) -> Result<Bytes, Re
     if is_plain(&text) {
         return Ok(text.into_bytes());
     }
-    match BASE64_STANDARD.decode(text.trim_ascii()) {
+    match BASE64_STANDARD.decode(&*without_breaks(&text)) {
         Ok(decoded) if decoded.starts_with(&GZIP_MAGIC) => inflate(&decoded, limits),
         Ok(decoded) if decoded.trim_ascii_start().starts_with(b"{") => Ok(decoded.into()),
         // `null` and `1234` are base64, too.
         _ => Ok(text.into_bytes()),
+    }
+}
+
+/// The text without white space: in MIME base64 has a line break behind every 76 characters.
+fn without_breaks(text: &str) -> Cow<'_, [u8]> {
+    let text = text.trim_ascii().as_bytes();
+    match text.iter().any(u8::is_ascii_whitespace) {
+        true => text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect::<Vec<_>>().into(),
+        false => text.into(),
     }
 }
 
@@ -149,8 +166,22 @@ mod tests {
     }
 
     #[test]
+    fn base64_may_have_line_breaks_of_any_kind() {
+        let body = format!(r#"{{"type":"call.created","padding":"{}"}}"#, "é ".repeat(300));
+        for encoded in [BASE64_STANDARD.encode(&body), BASE64_STANDARD.encode(gzip(body.as_bytes()))] {
+            for (columns, line_break) in [(76, "\r\n"), (64, "\n"), (76, "\r\n ")] {
+                let lines: Vec<_> =
+                    encoded.as_bytes().chunks(columns).map(|line| str::from_utf8(line).unwrap()).collect();
+                let text = lines.join(line_break) + line_break;
+                assert_eq!(decoded(&text), body, "{columns} {line_break:?}");
+            }
+        }
+    }
+
+    #[test]
     fn text_of_no_known_form_is_its_own_body() {
-        for text in ["!!!not base64!!!", "@@@", "null", "1234", "[]", "\"x\"", "", "  "] {
+        for text in ["!!!not base64!!!", "@@@", "null", "1234", "[]", "\"x\"", "", "  ", "null\n1234", "a b"]
+        {
             assert_eq!(decoded(text), text, "{text:?}");
         }
     }
@@ -190,6 +221,7 @@ mod tests {
             r#"{"type":"flag.updated","Type":"Notification","TopicArn":"t","MessageId":"m","Message":{}}"#,
             r#"{"type":"Notification","topicarn":"t","messageid":"m","message":"x"}"#,
             r#"{"Type":"SubscriptionConfirmation","TopicArn":"t","MessageId":"m","Message":"x"}"#,
+            r#"{"type":"x","Type":"SubscriptionConfirmation","TopicArn":"t","MessageId":"m","Message":"x","Token":"k"}"#,
             // An event of the provider's own, to which its user added the rest.
             &format!(r#"{{"type":"call.updated","Type":"Notification",{FORGED}}}"#),
             &format!(r#"{{"Type":"Notification",{FORGED},"custom":{{}}}}"#),
@@ -197,6 +229,30 @@ mod tests {
             &format!(r#"{{"Type":"Notification",{FORGED},"signature":"in another case"}}"#),
         ] {
             assert_eq!(TopicEnvelope::read(body), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_envelope_may_have_members_that_sns_has_come_to_give_it() {
+        for more in [r#""Replayed":true"#, r#""Replayed":"true","ReplayId":{"a":[1]}"#] {
+            let text =
+                format!(r#"{{"Type":"Notification","TopicArn":"t","MessageId":"m","Message":"x",{more}}}"#);
+            assert_eq!(TopicEnvelope::read(&text).unwrap().message, "x", "{more}");
+        }
+    }
+
+    #[test]
+    fn what_sns_asks_of_a_queue_is_told_from_what_it_delivers() {
+        for (name, kind) in [
+            ("SubscriptionConfirmation", TopicEnvelopeKind::SubscriptionConfirmation),
+            ("UnsubscribeConfirmation", TopicEnvelopeKind::UnsubscribeConfirmation),
+        ] {
+            let text = format!(
+                r#"{{"Type":"{name}","MessageId":"m","Token":"k","TopicArn":"t","Message":"hello","SubscribeURL":"https://x",
+                "Timestamp":"2026-05-08T09:12:28.800Z","SignatureVersion":"1","Signature":"AAAA","SigningCertURL":"https://x"}}"#
+            );
+            let envelope = TopicEnvelope::read(&text).unwrap();
+            assert_eq!((envelope.kind, envelope.token.as_deref()), (kind, Some("k")));
         }
     }
 

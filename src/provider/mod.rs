@@ -30,7 +30,10 @@ pub use definition::{
     TimestampFile, TypeFile,
 };
 pub use json::{Defect, Flaw};
-pub use message::{TopicEnvelope, decode_message, message_heaviness, topic_extensions};
+pub use message::{
+    SUBSCRIPTION_CONFIRMATION, TopicEnvelope, TopicEnvelopeKind, UNSUBSCRIBE_CONFIRMATION, decode_message,
+    message_heaviness, topic_extensions,
+};
 pub(crate) use normalise::{Unusable, digest_id, letter_id, normalise};
 pub use sample::{event_headers, sample};
 pub use scheme::sign;

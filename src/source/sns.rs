@@ -28,13 +28,13 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
 pub use self::fetch::TrustError;
+pub(in crate::source) use self::subscription::Subscriptions;
 
 use self::certificates::Certificates;
 use self::claim::{Claim, TOPIC_HEADER};
 use self::envelope::{Envelope, Kind, Reading};
 use self::fetch::{CertificateError, Fetcher};
 use self::kept::Kept;
-use self::subscription::Subscriptions;
 use super::answer::{Bounds, Received, Refused, answer};
 use super::body::Share;
 use super::http::peer_network;

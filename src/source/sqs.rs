@@ -12,6 +12,7 @@
 //! failure waits before it is tried again. The queue's policy stands in for a signature. Only the
 //! files below `sqs/` know the SDK.
 
+mod asked;
 mod condition;
 mod deletions;
 mod message;
@@ -32,6 +33,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use self::asked::Asked;
 use self::condition::Condition;
 use self::deletions::Deletions;
 use self::message::Message;
@@ -72,6 +74,7 @@ struct Source {
     limits: BodyLimits,
     visibility: Duration,
     on_malformed: OnMalformed,
+    asked: Asked,
     condition: Condition,
     tally: SqsTally,
     scale: Scale,
@@ -94,6 +97,7 @@ impl SqsSource {
         let degraded = metrics.sqs.degraded.get_or_create_owned(&labels);
         let source = Source {
             queue: Queue::new(&config, aws).await,
+            asked: Asked::new(source.name(), config.confirm_topics, aws, metrics).await,
             condition: Condition::new(source.name(), status, degraded, config.visibility_timeout),
             tally: SqsTally::new(source.name(), metrics),
             intake,

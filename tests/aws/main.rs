@@ -9,6 +9,7 @@
 mod support;
 
 mod emulator;
+mod envelopes;
 mod inlet;
 mod proxy;
 mod requests;

@@ -510,6 +510,18 @@ fn a_definition_that_cannot_work_is_marked_in_its_place() {
 }
 
 #[test]
+fn topics_that_may_subscribe_a_queue_are_told_by_their_arns() {
+    let url = "https://sqs.eu-west-1.amazonaws.com/222222222222/q";
+    expect(
+        &format!(
+            "sources: {{ a: {{ provider: stream, sqs: {{ queue_url: \"{url}\", confirm_topics: [‹events›] }} }} }}\n"
+        ),
+        "not the ARN of an SNS topic",
+        "expected `arn:aws:sns:{region}:{account}:{name}`",
+    );
+}
+
+#[test]
 fn without_a_sink_events_go_to_files_and_a_warning_says_so() {
     let loaded = read(SOURCE).expect("valid");
     assert_eq!(loaded.config.sinks[0].name, "local");

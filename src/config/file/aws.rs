@@ -42,6 +42,10 @@ pub struct SqsFile {
     /// What becomes of a message that cannot become an event.
     #[serde(default)]
     pub on_malformed: OnMalformed,
+    /// The ARNs of the SNS topics whose subscription of this queue is confirmed when they ask for it, as
+    /// those of other accounts do.
+    #[serde(default)]
+    pub confirm_topics: Vec<String>,
 }
 
 impl Default for SqsFile {
@@ -52,6 +56,7 @@ impl Default for SqsFile {
             visibility_timeout: visibility_timeout(),
             receivers_max: receivers_max(),
             on_malformed: OnMalformed::default(),
+            confirm_topics: Vec::new(),
         }
     }
 }

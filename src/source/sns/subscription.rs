@@ -14,13 +14,13 @@ use crate::aws::{Aws, Patience};
 const CONFIRM: Patience = Patience { attempt: Duration::from_secs(4), attempts: 1 };
 
 /// The service in each region that a topic is in.
-pub(super) struct Subscriptions {
+pub(in crate::source) struct Subscriptions {
     regions: HashMap<String, Client>,
 }
 
 impl Subscriptions {
     /// Clients for the regions of these topics.
-    pub(super) async fn new(topics: &[TopicArn], aws: &Aws) -> Self {
+    pub(in crate::source) async fn new(topics: &[TopicArn], aws: &Aws) -> Self {
         let mut regions = HashMap::new();
         for topic in topics {
             if !regions.contains_key(topic.region()) {
@@ -36,7 +36,7 @@ impl Subscriptions {
     ///
     /// # Errors
     /// What happened, and what to do about it.
-    pub(super) async fn confirm(&self, topic: &TopicArn, token: &str) -> Result<(), String> {
+    pub(in crate::source) async fn confirm(&self, topic: &TopicArn, token: &str) -> Result<(), String> {
         let client =
             self.regions.get(topic.region()).ok_or("its region is not that of a configured topic")?;
         let request = client.confirm_subscription().topic_arn(topic.as_str()).token(token);

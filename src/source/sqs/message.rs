@@ -4,6 +4,7 @@
 //! event comes from the body, as it does when the same event comes by webhook; what stands beside
 //! the body travels along as attributes and decides nothing.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use aws_sdk_sqs::types::{Message as SdkMessage, MessageAttributeValue, MessageSystemAttributeName};
@@ -11,7 +12,8 @@ use bytestring::ByteString;
 
 use crate::event::{Stated, Timestamp, Verified};
 use crate::provider::{
-    BodyLimits, Definition, TopicEnvelope, decode_message, message_heaviness, topic_extensions,
+    BodyLimits, Definition, SUBSCRIPTION_CONFIRMATION, TopicEnvelope, TopicEnvelopeKind,
+    UNSUBSCRIBE_CONFIRMATION, decode_message, message_heaviness, topic_extensions,
 };
 
 /// How many attributes of a message travel along.
@@ -20,6 +22,9 @@ const ATTRIBUTES_MAX: usize = 10;
 const NAME_BYTES_MAX: usize = 20;
 /// What the names of a message's own attributes begin with.
 const ATTRIBUTE_PREFIX: &str = "sqsattr";
+
+/// What is in every message by which a topic asks something.
+const QUESTION: &str = "SubscriptionConfirmation";
 
 /// What came out of the queue.
 #[derive(Debug)]
@@ -36,6 +41,24 @@ pub(super) struct Message {
     pub(super) sent: Option<Timestamp>,
     attributes: HashMap<String, MessageAttributeValue>,
     text: ByteString,
+}
+
+/// Why nothing can be made of a message.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Useless {
+    /// From a fixed list.
+    pub(super) word: &'static str,
+    /// What it is and what to do, for people. Holds no part of the message.
+    pub(super) detail: Cow<'static, str>,
+}
+
+/// A topic that asks whether it may deliver to the queue.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Question {
+    /// Its ARN, as it says.
+    pub(super) topic: ByteString,
+    /// What the answer is given with.
+    pub(super) token: ByteString,
 }
 
 impl Message {
@@ -69,15 +92,26 @@ impl Message {
         Verified { body, stated: Stated::default(), secret: 0, skew_seconds: None, arrived }
     }
 
-    /// The message's body as the provider made it; or as it is, with a word from a fixed list for
-    /// why it cannot be decoded.
+    /// What a topic asks, if it is that and no event.
+    pub(super) fn question(&self) -> Option<Question> {
+        // Any other message is spared the pass.
+        let envelope = TopicEnvelope::read(self.text.contains(QUESTION).then_some(&*self.text)?)?;
+        let asks = envelope.kind == TopicEnvelopeKind::SubscriptionConfirmation;
+        Some(Question { topic: envelope.topic_arn, token: envelope.token.filter(|_| asks)? })
+    }
+
+    /// The message's body as the provider made it; or as it is, with why nothing can be made of it.
     pub(super) fn verify(
         &self,
         definition: &Definition,
         limits: &BodyLimits,
         arrived: Timestamp,
-    ) -> (Verified, Option<&'static str>) {
+    ) -> (Verified, Option<Useless>) {
         let envelope = TopicEnvelope::read(&self.text);
+        if let Some(useless) = envelope.as_ref().and_then(|envelope| Useless::unless_published(envelope.kind))
+        {
+            return (self.as_it_is(arrived), Some(useless));
+        }
         let attributes = self.attributes(envelope.as_ref());
         let event_type = event_type(definition, &attributes);
         let mut extensions = self.extensions();
@@ -92,7 +126,7 @@ impl Message {
         let stated = Stated { signed_id: None, event_type, extensions };
         let (body, undecodable) = match decode_message(text.clone(), limits) {
             Ok(body) => (body, None),
-            Err(refusal) => (text.into_bytes(), Some(refusal.word())),
+            Err(refusal) => (text.into_bytes(), Some(Useless::undecodable(refusal.word()))),
         };
         (Verified { body, stated, secret: 0, skew_seconds: None, arrived }, undecodable)
     }
@@ -119,6 +153,32 @@ impl Message {
         let mut attributes: Vec<_> = own.chain(published).collect();
         attributes.sort_unstable();
         attributes
+    }
+}
+
+impl Useless {
+    fn undecodable(word: &'static str) -> Self {
+        Self { word, detail: format!("the message cannot be decoded: {word}").into() }
+    }
+
+    /// Why there is no event in an envelope of this kind.
+    fn unless_published(kind: TopicEnvelopeKind) -> Option<Self> {
+        let (word, detail) = match kind {
+            TopicEnvelopeKind::Notification => return None,
+            TopicEnvelopeKind::SubscriptionConfirmation => (
+                SUBSCRIPTION_CONFIRMATION,
+                "an SNS topic asks whether it may deliver to this queue, and waits for the answer: if it \
+                 may, list its ARN under `sqs.confirm_topics` and subscribe it again, or confirm it within \
+                 three days with `aws sns confirm-subscription` and the TopicArn and Token in this letter; \
+                 do not open its SubscribeURL. Else drop the letter",
+            ),
+            TopicEnvelopeKind::UnsubscribeConfirmation => (
+                UNSUBSCRIBE_CONFIRMATION,
+                "an SNS topic tells that it delivers to this queue no longer: if that was not meant, \
+                 subscribe the queue again. Then drop the letter",
+            ),
+        };
+        Some(Self { word, detail: detail.into() })
     }
 }
 
@@ -277,7 +337,29 @@ mod tests {
         let message = Message::new(sdk("H4sIAAAAAAAA").build()).unwrap();
         let definition = builtin_named("stream").unwrap();
         let (verified, undecodable) = message.verify(&definition, &LIMITS, Timestamp(7));
-        assert_eq!((undecodable, verified.body), (Some("bad_encoding"), "H4sIAAAAAAAA".into()));
+        assert_eq!(undecodable.map(|useless| useless.word), Some("bad_encoding"));
+        assert_eq!(verified.body, "H4sIAAAAAAAA");
+    }
+
+    #[test]
+    fn a_topic_that_asks_is_no_event_and_says_what_to_do() {
+        let text = |kind: &str| {
+            format!(r#"{{"Type":"{kind}","MessageId":"n","TopicArn":"arn","Token":"k","Message":"hello"}}"#)
+        };
+        let definition = builtin_named("stream").unwrap();
+        for (kind, word, what_to_do) in [
+            ("SubscriptionConfirmation", "subscription_confirmation", "sqs.confirm_topics"),
+            ("UnsubscribeConfirmation", "unsubscribe_confirmation", "subscribe the queue again"),
+        ] {
+            let message = Message::new(sdk(&text(kind)).build()).unwrap();
+            let (verified, useless) = message.verify(&definition, &LIMITS, Timestamp(7));
+            let useless = useless.unwrap();
+            assert_eq!((useless.word, verified.body), (word, text(kind).into()));
+            assert!(useless.detail.contains(what_to_do), "{}", useless.detail);
+            let asked = Question { topic: "arn".into(), token: "k".into() };
+            assert_eq!(message.question(), (word == "subscription_confirmation").then_some(asked));
+        }
+        assert_eq!(Message::new(sdk(BODY).build()).unwrap().question(), None);
     }
 
     #[test]

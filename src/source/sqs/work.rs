@@ -15,8 +15,9 @@ use bytestring::ByteString;
 use tokio::time::sleep;
 
 use super::Source;
+use super::asked::Answered;
 use super::deletions::Deletions;
-use super::message::Message;
+use super::message::{Message, Useless};
 use super::queue::{Action, entry_word};
 use super::together::together;
 use crate::config::OnMalformed;
@@ -52,6 +53,14 @@ struct Lane {
     decided: Vec<Decided>,
 }
 
+/// What one go decides about.
+#[derive(Default)]
+struct Wave {
+    lanes: Vec<Lane>,
+    /// The places of those that held a topic's question, which was answered.
+    answered: Vec<usize>,
+}
+
 impl Batch {
     pub(super) fn new(source: Arc<Source>, messages: Vec<Message>) -> Self {
         Self { source, messages, arrived: SystemTime::now().into() }
@@ -72,9 +81,9 @@ impl Batch {
         let mut held: HashSet<String> = HashSet::new();
         let mut next = 0;
         while next < self.messages.len() {
-            let wave = self.decide(&mut next, &mut held, done).await;
-            let kept = together(wave.into_iter().map(|lane| self.store(lane, done)).collect()).await;
-            let mut durable = Vec::with_capacity(self.messages.len());
+            let Wave { lanes, answered } = self.decide(&mut next, &mut held, done).await;
+            let kept = together(lanes.into_iter().map(|lane| self.store(lane, done)).collect()).await;
+            let mut durable = answered;
             for (lane, failed) in kept {
                 durable.extend(lane);
                 held.extend(failed);
@@ -86,9 +95,9 @@ impl Batch {
     }
 
     /// Decides about messages up to the bytes of a wave, and sorts them into lanes.
-    async fn decide(&self, next: &mut usize, held: &mut HashSet<String>, done: &[AtomicBool]) -> Vec<Lane> {
+    async fn decide(&self, next: &mut usize, held: &mut HashSet<String>, done: &[AtomicBool]) -> Wave {
         let fifo = self.source.queue.is_fifo();
-        let mut lanes: Vec<Lane> = Vec::new();
+        let Wave { mut lanes, mut answered } = Wave::default();
         let mut bytes = 0;
         while *next < self.messages.len() && bytes < WAVE_BYTES_MAX {
             let at = *next;
@@ -100,6 +109,18 @@ impl Batch {
                 self.source.tally.left("held_back");
                 done[at].store(true, Ordering::Relaxed);
                 continue;
+            }
+            match self.answer(message).await {
+                Some(Answered::Confirmed) => {
+                    answered.push(at);
+                    continue;
+                }
+                Some(Answered::Failed) => {
+                    self.source.tally.left("confirmation");
+                    done[at].store(true, Ordering::Relaxed);
+                    continue;
+                }
+                Some(Answered::NotListed) | None => {}
             }
             let verdict = self.source.verdict(message, self.arrived).await;
             if let (Verdict::Quarantine(quarantined), OnMalformed::Redrive) =
@@ -116,7 +137,13 @@ impl Batch {
                 None => lanes.push(Lane { group, decided: vec![decided] }),
             }
         }
-        lanes
+        Wave { lanes, answered }
+    }
+
+    /// Answers what a topic asks; `None` if it asks nothing, or has asked too often.
+    async fn answer(&self, message: &Message) -> Option<Answered> {
+        let question = message.question().filter(|_| message.receives < RECEIVED_TOO_OFTEN)?;
+        Some(self.source.asked.answer(&question).await)
     }
 
     /// Stores a lane in order up to the first that cannot be. Says which are durable, and which group
@@ -168,7 +195,9 @@ impl Source {
         let verified = intake.work(message.heaviness(), || {
             let deciding = || match message.verify(definition, limits, arrived) {
                 (verified, None) => intake.admit(intake_source, verified),
-                (verified, Some(word)) => view.undecodable(verified, word),
+                (verified, Some(Useless { word, detail })) => {
+                    view.quarantine(verified, word, detail.into_owned())
+                }
             };
             catch_unwind(AssertUnwindSafe(deciding))
         });

@@ -1,0 +1,71 @@
+//! Topics that ask by a message in the queue whether they may deliver to it, as those of other
+//! accounts do. The listed ones are answered through the service's API, and never by the URL that a
+//! message names; any other question is a dead letter that says what to do.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+
+use super::message::Question;
+use crate::aws::Aws;
+use crate::aws::arn::TopicArn;
+use crate::source::sns::Subscriptions;
+use crate::telemetry::{LogLimit, Metrics, SourceOutcome};
+
+/// What became of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answered {
+    /// The topic delivers here from now on.
+    Confirmed,
+    /// The service did not take the answer: the question comes back.
+    Failed,
+    /// The topic is not listed.
+    NotListed,
+}
+
+/// Answers what topics ask of one queue.
+pub(super) struct Asked {
+    source: String,
+    topics: Vec<TopicArn>,
+    subscriptions: Subscriptions,
+    changes: Family<SourceOutcome, Counter>,
+    log_limit: LogLimit,
+}
+
+impl Asked {
+    pub(super) async fn new(source: &str, topics: Vec<TopicArn>, aws: &Aws, metrics: &Metrics) -> Self {
+        Self {
+            source: source.to_owned(),
+            subscriptions: Subscriptions::new(&topics, aws).await,
+            topics,
+            changes: metrics.sns_subscriptions.clone(),
+            log_limit: LogLimit::default(),
+        }
+    }
+
+    pub(super) async fn answer(&self, question: &Question) -> Answered {
+        let source = &*self.source;
+        let Some(topic) = self.topics.iter().find(|topic| *topic.as_str() == *question.topic) else {
+            self.changed("refused");
+            return Answered::NotListed;
+        };
+        match self.subscriptions.confirm(topic, &question.token).await {
+            Ok(()) => {
+                tracing::info!(source, %topic, "subscription confirmed: the topic delivers to this queue");
+                self.changed("confirmed");
+                Answered::Confirmed
+            }
+            Err(problem) => {
+                if let Some(unsaid) = self.log_limit.admit(topic.as_str()) {
+                    tracing::error!(source, %topic, unsaid, "a subscription cannot be confirmed: {problem}");
+                }
+                self.changed("failed");
+                Answered::Failed
+            }
+        }
+    }
+
+    fn changed(&self, outcome: &str) {
+        let labels = SourceOutcome { source: self.source.clone(), outcome: outcome.into() };
+        self.changes.get_or_create(&labels).inc();
+    }
+}

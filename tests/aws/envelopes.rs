@@ -1,0 +1,135 @@
+//! What stands around an event in a queue: what SNS puts there and asks there.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+
+use crate::inlet::{DEADLINE, Inlet, TOPIC, events, texts};
+use crate::support::await_until;
+use crate::support::aws::{Aws, messages};
+use crate::support::bridge::Bridge;
+use crate::support::proxy::call::{Answer, Refusal};
+use crate::support::proxy::{Fault, Proxy};
+use crate::support::signing::sha256;
+
+fn letters(bridge: &Bridge) -> Vec<Value> {
+    let list = bridge.admin().get("/api/dead?limit=1000").expect("the dead letters");
+    serde_json::from_slice(&list.body).expect("a list")
+}
+
+#[track_caller]
+fn await_letters(bridge: &Bridge, count: usize) -> Vec<Value> {
+    await_until("the dead letters are kept", DEADLINE, || {
+        Some(letters(bridge)).filter(|letters| letters.len() == count)
+    })
+}
+
+#[test]
+fn base64_in_lines_and_an_envelope_with_a_member_more_are_taken_as_what_they_are() {
+    let Some(aws) = Aws::connect("forms at the edge") else { return };
+    let queue = aws.queue("edge-forms", &[]);
+    let inlet = Inlet::new(aws.endpoint(), &queue.url, "", "");
+    let load = events("edge-forms", 2);
+    let bodies = texts(&load);
+    let encoded = BASE64_STANDARD.encode(&bodies[0]);
+    let lines: Vec<_> = encoded.as_bytes().chunks(76).map(|line| String::from_utf8_lossy(line)).collect();
+    let replayed = json!({ "Type": "Notification", "MessageId": "m", "TopicArn": "arn:aws:sns:eu-west-1:000000000000:t",
+        "Message": bodies[1], "Timestamp": "2026-05-08T09:12:28.800Z", "Replayed": true });
+    // An event with an object of that name is no envelope.
+    let flagged =
+        r#"{"type":"flag.updated","created_at":"2026-05-08T09:12:28.8Z","Message":{"text":"Notification"}}"#;
+    queue.send(&messages([lines.join("\r\n"), replayed.to_string(), flagged.to_owned()]));
+    let bridge = inlet.start();
+    queue.await_empty(DEADLINE);
+    let arrivals = inlet.await_arrivals(3, DEADLINE);
+    assert!(letters(&bridge).is_empty());
+    bridge.stop();
+    let digests: Vec<_> = arrivals.iter().map(|arrival| arrival.sha256).collect();
+    assert!(
+        bodies
+            .iter()
+            .map(String::as_str)
+            .chain([flagged])
+            .all(|body| digests.contains(&sha256(body.as_bytes())))
+    );
+    assert_eq!(arrivals.iter().filter(|arrival| arrival.lane == TOPIC).count(), 2);
+}
+
+const LISTED: &str = "arn:aws:sns:eu-west-1:222222222222:stream-events";
+const CONFIRMED: &str = "<ConfirmSubscriptionResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\">\
+    <ConfirmSubscriptionResult><SubscriptionArn>arn:aws:sns:eu-west-1:222222222222:stream-events:6b0e71bd\
+    </SubscriptionArn></ConfirmSubscriptionResult><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata>\
+    </ConfirmSubscriptionResponse>";
+
+/// What SNS puts into a queue of another account before it delivers there, and where anybody who
+/// follows its URL would be seen.
+fn question(kind: &str, topic: &str, proxy: &Proxy) -> String {
+    json!({ "Type": kind, "MessageId": "m", "Token": "2336412f37fb687f5d51e6e2", "TopicArn": topic,
+        "Message": "You have chosen to subscribe to the topic. To confirm the subscription, visit the SubscribeURL.",
+        "SubscribeURL": format!("{}/followed", proxy.endpoint()), "Timestamp": "2026-05-08T09:12:28.800Z",
+        "SignatureVersion": "1", "Signature": "AAAA", "SigningCertURL": format!("{}/followed", proxy.endpoint()) })
+    .to_string()
+}
+
+#[test]
+fn a_listed_topic_that_asks_in_the_queue_is_confirmed_through_the_api_and_any_other_is_a_letter_that_says_what_to_do()
+ {
+    let Some(aws) = Aws::connect("a topic that asks in a queue") else { return };
+    let queue = aws.queue("asked", &[]);
+    let proxy = Proxy::before(aws.endpoint());
+    proxy.times(1, "ConfirmSubscription", Fault::Refuse(Refusal::DENIED));
+    proxy.always(
+        "ConfirmSubscription",
+        Fault::Answer(Answer::new(200, CONFIRMED).with("content-type", "text/xml")),
+    );
+    let more = format!("visibility_timeout: 2s, confirm_topics: [\"{LISTED}\"]");
+    let inlet = Inlet::new(&proxy.endpoint(), &queue.url, &more, "");
+    let unlisted = LISTED.replace("stream", "other");
+    let load = events("beside-questions", 5);
+    queue.send(&messages([
+        question("SubscriptionConfirmation", LISTED, &proxy),
+        question("SubscriptionConfirmation", &unlisted, &proxy),
+        question("UnsubscribeConfirmation", LISTED, &proxy),
+    ]));
+    queue.send(&messages(texts(&load)));
+    let bridge = inlet.start();
+    inlet.await_exactly(&load, &queue, DEADLINE);
+
+    let calls = proxy.calls("ConfirmSubscription");
+    assert_eq!(calls.len(), 2, "refused once, and asked again");
+    assert!(calls.iter().all(|call| call.resource == LISTED));
+    let form = String::from_utf8_lossy(&calls[0].body).into_owned();
+    assert!(
+        form.contains("Token=2336412f37fb687f5d51e6e2") && form.contains("AuthenticateOnUnsubscribe=true"),
+        "{form}"
+    );
+    assert_eq!(proxy.count("/followed"), 0, "no URL in a message is followed");
+    for outcome in ["confirmed", "failed", "refused"] {
+        let labels = [format!("outcome=\"{outcome}\""), "source=\"queue\"".to_owned()];
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        assert_eq!(bridge.metric("fanbridge_sns_subscriptions_total", &labels), 1.0, "{outcome}");
+    }
+    let mut letters = await_letters(&bridge, 2);
+    letters.sort_by_key(|letter| letter["reason"].to_string());
+    let (asked, ended) = (&letters[0], &letters[1]);
+    assert_eq!(
+        (&asked["reason"], &ended["reason"]),
+        (&json!("subscription_confirmation"), &json!("unsubscribe_confirmation"))
+    );
+    let says =
+        |letter: &Value, words: &str| letter["detail"].as_str().is_some_and(|detail| detail.contains(words));
+    assert!(says(asked, "sqs.confirm_topics") && says(asked, "aws sns confirm-subscription"), "{asked}");
+    assert!(says(ended, "subscribe the queue again"), "{ended}");
+    // Admitted again it is still no event, and still says what to do.
+    let again = inlet.home.try_verb(&["dead", "redrive", "--all", "--yes"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&again.stdout).contains("subscription_confirmation"), "{again:?}");
+    let log = bridge.log();
+    assert!(
+        log.contains("subscription confirmed") && log.contains("sns:ConfirmSubscription"),
+        "{}",
+        bridge.log_tail()
+    );
+    assert!(!log.contains("2336412f37fb687f5d51e6e2"), "a token is a secret");
+    bridge.stop();
+}

@@ -111,6 +111,14 @@ impl Check<'_> {
         let channel = self.channel(file, at, spool_dir);
         let secrets = match channel {
             Some(Channel::Sqs(_) | Channel::Sns(_)) => self.no_secrets(file, at),
+            Some(Channel::Webhook) if !definition.takes_webhooks() => {
+                let label = format!(
+                    "`{provider}` has no `signature`, so anybody could send its events; add one to the \
+                     definition, or give this source `sqs` or `sns`"
+                );
+                self.error(&at.key("provider"), "a webhook that nothing vouches for", label);
+                return None;
+            }
             _ => self.secrets(file, &at.key("secrets"), definition),
         };
         Some(SourceConfig {

@@ -61,6 +61,8 @@ pub struct Definition {
     pub(super) id_slots: Vec<Slot>,
     pub(super) time_slots: Vec<Slot>,
     pub(super) time_unit: TimeUnitFile,
+    /// What of the body is the event's data, if not all of it.
+    pub(super) data_slot: Option<Slot>,
     pub(super) extensions: Vec<(ByteString, HeaderName)>,
     /// Types beyond the catalogue that are expected.
     custom_types: BTreeSet<String>,
@@ -108,6 +110,12 @@ impl Definition {
         self.signature.hmac.is_some()
     }
 
+    /// Whether it is known how webhooks are signed, be it that they are not. Where it is not, they are
+    /// not taken.
+    pub fn takes_webhooks(&self) -> bool {
+        self.signature.hmac.is_some() || self.signature.open
+    }
+
     /// Expects types beyond the catalogue.
     pub fn expect_types(&mut self, types: impl IntoIterator<Item = String>) {
         self.custom_types.extend(types);
@@ -149,11 +157,12 @@ impl Compiler {
         if !is_label(name) {
             self.problem(&[], format!("`{name}` is no provider name, expected a-z, 0-9, `-`, `_` and `.`"));
         }
-        let signature = self.signature(&file.signature);
+        let signature = file.signature.as_ref().map_or_else(Scheme::unknown, |file| self.signature(file));
         let extensions = self.extensions(&file.extensions);
         let (type_header, type_slots) = self.event_type(&file.event);
         let id_slots = self.slots(&file.event.id, &["event", "id"]);
         let time_slots = self.slots(&file.event.time, &["event", "time"]);
+        let data_slot = self.data(file.event.data.as_deref());
         let everywhere = self.redactions(&file.redact, &["redact"]);
         let catalogue = self.catalogue(&file, everywhere);
         self.no_redacted_attribute(&file);
@@ -168,6 +177,7 @@ impl Compiler {
             type_slots,
             id_slots,
             time_slots,
+            data_slot,
             time_unit: file.event.time_unit,
             extensions,
             custom_types: BTreeSet::new(),
@@ -202,6 +212,18 @@ impl Compiler {
         let mut slots = self.slots(&file.pointers, &["event", "type", "pointers"]);
         slots.extend(self.slots(file.join.as_slice(), &["event", "type", "join"]));
         (header, slots)
+    }
+
+    /// Where the data is: a member of objects, because of an array the other elements would be lost.
+    fn data(&mut self, pointer: Option<&str>) -> Option<Slot> {
+        let path = &["event", "data"];
+        let slot = self.slots(pointer.map(str::to_owned).as_slice(), path).pop()?;
+        if pointer?.split('/').any(|step| !step.is_empty() && step.bytes().all(|c| c.is_ascii_digit())) {
+            let message = "leads to one element of an array, so that the others would be lost; expected \
+                           members of objects only, or leave it out and pass all of the body on";
+            self.problem(path, message);
+        }
+        Some(slot)
     }
 
     fn catalogue(&mut self, file: &DefinitionFile, everywhere: u64) -> Catalogue {
@@ -267,7 +289,9 @@ impl Compiler {
     fn no_redacted_attribute(&mut self, file: &DefinitionFile) {
         let redacted: Vec<Vec<String>> =
             self.pointers.redactions().iter().filter_map(|pointer| steps(pointer).ok()).collect();
-        let attributes = [("id", &file.event.id), ("time", &file.event.time), ("key", &file.event.key)];
+        let data: Vec<String> = file.event.data.iter().cloned().collect();
+        let attributes =
+            [("id", &file.event.id), ("time", &file.event.time), ("key", &file.event.key), ("data", &data)];
         let mut places: Vec<(Vec<&str>, &String)> = attributes
             .into_iter()
             .flat_map(|(name, pointers)| pointers.iter().map(move |pointer| (vec!["event", name], pointer)))

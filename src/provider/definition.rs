@@ -14,8 +14,9 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DefinitionFile {
-    /// How deliveries are signed.
-    pub signature: SignatureFile,
+    /// How deliveries are signed. Not needed where only queues and topics bring them: these vouch for
+    /// what they bring.
+    pub signature: Option<SignatureFile>,
     /// The transport encodings of bodies that are understood.
     #[serde(default)]
     pub body: BodyFile,
@@ -187,6 +188,10 @@ pub struct EventFile {
     /// The entity that an event belongs to, tried after the keys of its type and family.
     #[serde(default)]
     pub key: Vec<String>,
+    /// An object in the body that is the event's data, such as `/detail`: what stands around it is an
+    /// envelope, in which all other pointers are read, and is not passed on. Without it all of the body
+    /// is.
+    pub data: Option<String>,
 }
 
 /// Where the event type stands: in the body, or in a header with an optional detail in the body.

@@ -14,7 +14,7 @@ use time::format_description::well_known::Rfc3339;
 use super::compile::Definition;
 use super::definition::TimeUnitFile;
 use super::json::{Captures, Span, scan, unescape};
-use super::pointer::Slot;
+use super::pointer::{Pointers, Slot};
 use crate::event::{EventTime, Timestamp, Verified};
 
 /// The longest event type, id or header value that is taken.
@@ -61,11 +61,13 @@ pub(crate) fn normalise(definition: &Definition, verified: &Verified) -> Result<
         Unusable { word: "type", detail, body: read.redacted(u64::MAX) }
     })?;
     let class = definition.catalogue.class(&event_type);
+    let data =
+        read.data().map_err(|detail| Unusable { word: "data", detail, body: read.redacted(u64::MAX) })?;
     Ok(Facts {
         id: read.id(verified.stated.signed_id.as_ref(), &event_type),
         time: read.time(verified.arrived),
         key: class.key_slots.iter().find_map(|slot| read.key(*slot)),
-        body: read.redacted(class.redactions),
+        body: read.redacted_within(data, class.redactions),
         family: class.family.clone(),
         event_type,
     })
@@ -211,19 +213,38 @@ impl Reading<'_> {
         digits.iter().all(u8::is_ascii_digit).then(|| ByteString::try_from(self.body.slice(span)).ok())?
     }
 
+    /// What of the body is the event's data. It is an object that every consumer will read alike, as the
+    /// body is where it is the data.
+    fn data(&self) -> Result<Span, String> {
+        let Some(slot) = self.definition.data_slot else { return Ok(0..self.body.len()) };
+        let place = self.definition.pointers.text(slot);
+        let span =
+            self.captures.span(slot).ok_or_else(|| format!("no data at {place}, expected an object"))?;
+        match scan(&self.body[span.clone()], &Pointers::new()) {
+            Ok(_) => Ok(span),
+            Err(defect) => Err(format!("unusable data at {place}: {defect} of it")),
+        }
+    }
+
     /// The body without what these redactions name. New bytes only if there is any of it.
     fn redacted(&self, redactions: u64) -> Bytes {
+        self.redacted_within(0..self.body.len(), redactions)
+    }
+
+    /// The same of a part of the body.
+    fn redacted_within(&self, part: Span, redactions: u64) -> Bytes {
         let applies = |(number, _): &&(u8, Span)| redactions & (1 << number) != 0;
         let present = |span: &Span| &self.body[span.clone()] != b"null";
         let found = self.captures.redactions.iter().filter(applies).map(|(_, span)| span.clone());
-        let mut spans: Vec<Span> = found.filter(present).collect();
+        let within = |span: &Span| part.start <= span.start && span.end <= part.end;
+        let mut spans: Vec<Span> = found.filter(present).filter(within).collect();
         if spans.is_empty() {
-            return self.body.clone();
+            return self.body.slice(part);
         }
         // The outer one of nested spans comes first, and the inner one is then behind the copy.
         spans.sort_unstable_by_key(|span| (span.start, std::cmp::Reverse(span.end)));
-        let mut body = BytesMut::with_capacity(self.body.len() + spans.len() * REDACTED.len());
-        let mut copied = 0;
+        let mut body = BytesMut::with_capacity(part.len() + spans.len() * REDACTED.len());
+        let mut copied = part.start;
         for span in spans.into_iter().filter(|span| span.start < span.end) {
             if span.start >= copied {
                 body.extend_from_slice(&self.body[copied..span.start]);
@@ -231,7 +252,7 @@ impl Reading<'_> {
                 copied = span.end;
             }
         }
-        body.extend_from_slice(&self.body[copied..]);
+        body.extend_from_slice(&self.body[copied..part.end]);
         body.freeze()
     }
 }

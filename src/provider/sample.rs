@@ -20,6 +20,10 @@ pub fn sample(definition: &Definition, event_type: &str, now: Timestamp, n: u64)
     let info = definition.catalogue.find(event_type)?;
     let mut body = content(definition, event_type, now, n);
     let pointers = &definition.pointers;
+    if let Some(slot) = definition.data_slot {
+        let data = Value::Object(std::mem::take(&mut body));
+        put(&mut body, pointers.text(slot), data);
+    }
     let first = |slots: &[u8]| slots.first().map(|slot| pointers.text(*slot).to_owned());
     if let Some(key) = info.key.first() {
         put(&mut body, key, json!(entity(key, n)));

@@ -24,7 +24,17 @@ const TIMESTAMP_DIGITS_MAX: usize = 20;
 pub(super) struct Scheme {
     /// `None` if nothing is verified.
     pub hmac: Option<HmacScheme>,
+    /// Whether that was asked for. If not, no webhook is taken.
+    pub open: bool,
     pub secret: SecretForm,
+}
+
+impl Scheme {
+    /// That of a provider of which it is not known how it signs.
+    pub fn unknown() -> Self {
+        let secret = SecretForm { encoding: SecretEncodingFile::default(), prefix: None };
+        Self { hmac: None, open: false, secret }
+    }
 }
 
 /// A scheme that verifies.

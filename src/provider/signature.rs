@@ -61,7 +61,9 @@ impl<'a> Offer<'a> {
     /// A signature that cannot be one (wrong length, wrong alphabet) is passed over in a list; a
     /// delivery that offers no other is refused here.
     pub fn read(scheme: &Scheme, headers: &'a HeaderMap) -> Result<Self, &'static str> {
-        let Some(scheme) = &scheme.hmac else { return Ok(Self::default()) };
+        let Some(scheme) = &scheme.hmac else {
+            return scheme.open.then(Self::default).ok_or("no_scheme");
+        };
         let text = only(headers, &scheme.header, SIGNATURE)?;
         let mut offer = Self::default();
         match &scheme.form {

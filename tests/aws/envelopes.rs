@@ -1,16 +1,56 @@
-//! What stands around an event in a queue: what SNS puts there and asks there.
+//! What stands around an event in a queue: EventBridge's envelope, S3's records, and what SNS puts
+//! there and asks there.
+
+use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use crate::inlet::{DEADLINE, Inlet, TOPIC, events, texts};
+use crate::inlet::{AS_TESTER, DEADLINE, Inlet, TOPIC, events, texts};
 use crate::support::await_until;
-use crate::support::aws::{Aws, messages};
-use crate::support::bridge::Bridge;
+use crate::support::aws::queue::Queue;
+use crate::support::aws::{Aws, REGION, messages};
+use crate::support::bridge::{Bridge, Home};
 use crate::support::proxy::call::{Answer, Refusal};
 use crate::support::proxy::{Fault, Proxy};
+use crate::support::readers::{self, file_events};
 use crate::support::signing::sha256;
+
+/// The definitions that the README shows.
+const DEFINITIONS: &str = "\
+providers:
+  eventbridge:
+    event:
+      type: { pointers: [/detail-type] }
+      id: [/id]
+      time: [/time]
+      key: [/detail/customer]
+      data: /detail
+    families: { orders: { types: { OrderPlaced: {}, OrderCancelled: {} } } }
+  s3:
+    event:
+      type: { pointers: [/Records/0/eventName, /Event] }
+      time: [/Records/0/eventTime, /Time]
+      key: [/Records/0/s3/object/key]
+";
+
+/// A home whose bridge reads a queue by one of them.
+fn home(aws: &Aws, provider: &str, queue: &Queue) -> Home {
+    let home = Home::new();
+    home.configure(
+        "",
+        &format!(
+            "\x20 queue: {{ provider: {provider}, sqs: {{ queue_url: \"{}\" }} }}\n{DEFINITIONS}\
+             aws: {{ endpoint: \"{}\", region: {REGION} }}\n\
+             sinks:\n  local: {{ file: {{ dir: {} }} }}\n",
+            queue.url,
+            aws.endpoint(),
+            home.path("topics").display()
+        ),
+    );
+    home
+}
 
 fn letters(bridge: &Bridge) -> Vec<Value> {
     let list = bridge.admin().get("/api/dead?limit=1000").expect("the dead letters");
@@ -22,6 +62,97 @@ fn await_letters(bridge: &Bridge, count: usize) -> Vec<Value> {
     await_until("the dead letters are kept", DEADLINE, || {
         Some(letters(bridge)).filter(|letters| letters.len() == count)
     })
+}
+
+#[test]
+fn an_event_of_eventbridge_is_unwrapped_and_its_detail_passed_on_byte_for_byte() {
+    let Some(aws) = Aws::connect("events of EventBridge") else { return };
+    let (queue, topic) = (aws.queue("eventbridge", &[]), aws.topic("eventbridge", &[]));
+    topic.subscribe(&queue, &[]);
+    let home = home(&aws, "eventbridge", &queue);
+    let detail = |n: usize| {
+        format!("{{ \"customer\": \"c-{}\",  \"total\": {n}.10, \"note\": \"é \\u00e9\" }}", n % 3)
+    };
+    let envelope = |n: usize| {
+        let kind = if n.is_multiple_of(2) { "OrderPlaced" } else { "OrderCancelled" };
+        format!(
+            "{{\"version\":\"0\",\"id\":\"event-{n}\",\"detail-type\":\"{kind}\",\"source\":\"shop.orders\",\
+             \"account\":\"111111111111\",\"time\":\"2026-05-08T09:12:28Z\",\"region\":\"eu-west-1\",\
+             \"resources\":[],\"detail\":{}}}",
+            detail(n)
+        )
+    };
+    // A rule's target is the queue, or a topic before it; a rule that matches twice sends twice.
+    queue.send(&messages((0..20).map(envelope)));
+    topic.publish(&messages((10..30).map(envelope)));
+    queue.send(&messages([envelope(0).replace("detail\":{", "other\":{")]));
+
+    let bridge = home.start_under(&AS_TESTER);
+    queue.await_empty(DEADLINE);
+    let letter = await_letters(&bridge, 1).remove(0);
+    assert_eq!(
+        (&letter["reason"], &letter["detail"]),
+        (&json!("data"), &json!("no data at /detail, expected an object"))
+    );
+    await_until("all are published", DEADLINE, || {
+        (readers::files(&home.path("topics")).len() >= 30).then_some(())
+    });
+    bridge.stop();
+
+    let arrivals = readers::files(&home.path("topics"));
+    let by_id: BTreeMap<_, _> = arrivals.iter().map(|arrival| (arrival.id.as_str(), arrival)).collect();
+    assert_eq!((arrivals.len(), by_id.len()), (30, 30), "each once");
+    for n in 0..30 {
+        let arrival = by_id[format!("event-{n}").as_str()];
+        assert_eq!(arrival.sha256, sha256(detail(n).as_bytes()), "event {n}");
+        assert_eq!(
+            (arrival.lane.as_str(), arrival.key.clone()),
+            ("eventbridge.orders", Some(format!("c-{}", n % 3)))
+        );
+    }
+    for event in file_events(&home.path("topics")) {
+        assert_eq!(
+            (&event["source"], &event["time"]),
+            (&json!("/eventbridge/default"), &json!("2026-05-08T09:12:28Z"))
+        );
+    }
+}
+
+#[test]
+fn a_notification_of_s3_is_one_event_with_all_of_its_records() {
+    let Some(aws) = Aws::connect("notifications of S3") else { return };
+    let queue = aws.queue("s3", &[]);
+    let home = home(&aws, "s3", &queue);
+    let record = |key: &str| {
+        json!({ "eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "eu-west-1",
+            "eventTime": "2026-05-08T09:12:28.800Z", "eventName": "ObjectCreated:Put",
+            "s3": { "bucket": { "name": "media" }, "object": { "key": key, "size": 1024, "sequencer": "0A" } } })
+    };
+    let bodies = [
+        json!({ "Records": [record("a/one.mp4")] }).to_string(),
+        json!({ "Records": [record("a/two.mp4"), record("a/three.mp4")] }).to_string(),
+        // What S3 sends once when notifications are set up.
+        json!({ "Service": "Amazon S3", "Event": "s3:TestEvent", "Time": "2026-05-08T09:12:28.800Z", "Bucket": "media" })
+            .to_string(),
+    ];
+    queue.send(&messages(bodies.clone()));
+    let bridge = home.start_under(&AS_TESTER);
+    queue.await_empty(DEADLINE);
+    bridge.stop();
+    let arrivals = readers::files(&home.path("topics"));
+    let mut found: Vec<_> = arrivals
+        .iter()
+        .map(|arrival| (arrival.event_type.as_str(), arrival.key.as_deref(), arrival.sha256))
+        .collect();
+    found.sort_unstable();
+    let of = |n: usize| sha256(bodies[n].as_bytes());
+    let mut expected = [
+        ("ObjectCreated:Put", Some("a/one.mp4"), of(0)),
+        ("ObjectCreated:Put", Some("a/two.mp4"), of(1)),
+        ("s3:TestEvent", None, of(2)),
+    ];
+    expected.sort_unstable();
+    assert_eq!(found, expected);
 }
 
 #[test]

@@ -510,6 +510,24 @@ fn a_definition_that_cannot_work_is_marked_in_its_place() {
 }
 
 #[test]
+fn a_definition_without_a_signature_is_for_queues_and_topics_only() {
+    let own = "providers: { own: { event: { type: { pointers: [/type] } } } }\n";
+    expect(
+        &format!("{own}sources: {{ a: {{ provider: ‹own› }} }}\n"),
+        "a webhook that nothing vouches for",
+        "`own` has no `signature`, so anybody could send its events; add one to the definition, or give this \
+         source `sqs` or `sns`",
+    );
+    for channel in [
+        "sqs: { queue_url: \"https://sqs.eu-west-1.amazonaws.com/222222222222/q\" }",
+        "sns: { topics: [\"arn:aws:sns:eu-west-1:222222222222:t\"] }",
+    ] {
+        let text = format!("{own}sources: {{ a: {{ provider: own, {channel} }} }}\n");
+        assert!(read(&text).is_ok(), "{text}");
+    }
+}
+
+#[test]
 fn topics_that_may_subscribe_a_queue_are_told_by_their_arns() {
     let url = "https://sqs.eu-west-1.amazonaws.com/222222222222/q";
     expect(

@@ -23,7 +23,8 @@ impl Compiler {
             };
             self.problem(&["signature", "insecure_no_verification"], message);
         }
-        Scheme { hmac: algorithm.and_then(|algorithm| self.hmac(algorithm, file)), secret }
+        let open = algorithm.is_none();
+        Scheme { hmac: algorithm.and_then(|algorithm| self.hmac(algorithm, file)), open, secret }
     }
 
     fn hmac(&mut self, algorithm: Algorithm, file: &SignatureFile) -> Option<HmacScheme> {

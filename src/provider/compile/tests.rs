@@ -30,6 +30,29 @@ fn a_small_definition_is_enough() {
 }
 
 #[test]
+fn a_definition_without_a_signature_is_for_what_needs_none() {
+    let definition = compile(TYPED).unwrap();
+    assert!(!definition.is_verified() && !definition.takes_webhooks());
+    let open = "signature: { scheme: none, insecure_no_verification: true }\n";
+    for signature in [SIGNED, open] {
+        assert!(compile(&format!("{signature}{TYPED}")).unwrap().takes_webhooks(), "{signature}");
+    }
+}
+
+#[test]
+fn data_is_an_object_that_may_be_seen_and_no_element_of_an_array() {
+    let text = |data: &str| format!("{SIGNED}event: {{ type: {{ pointers: [/type] }}, data: {data} }}\n");
+    for data in ["/detail", "/a/b", "/d-1"] {
+        assert!(compile(&text(data)).is_ok(), "{data}");
+    }
+    for data in ["detail", "/Records/0", "/Records/0/s3", "/*"] {
+        one_problem(&text(data), "event.data");
+    }
+    one_problem(&format!("{}redact: [/detail]", text("/detail")), "event.data");
+    assert!(compile(&format!("{}redact: [/detail/secret]", text("/detail"))).is_ok());
+}
+
+#[test]
 fn unknown_keys_are_errors_at_every_level() {
     for text in [
         format!("{SIGNED}{TYPED}surprise: 1"),

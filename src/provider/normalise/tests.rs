@@ -306,3 +306,63 @@ fn a_redaction_inside_a_redaction_is_one() {
     let facts = normalise(&definition, &authentic(body)).unwrap();
     assert_eq!(facts.body, r#"{"type":"x","a":"[redacted]","d":4}"#);
 }
+
+/// What EventBridge puts around an event.
+fn enveloped(detail: &str) -> String {
+    format!(
+        r#"{{"version":"0","id":"6a7e8feb-b491-4cf7-a9f1-bf3703467718","detail-type":"OrderPlaced",
+            "source":"shop.orders","time":"2026-05-08T09:12:28Z","region":"eu-west-1","detail":{detail}}}"#
+    )
+}
+
+fn of_envelopes(more: &str) -> Definition {
+    let text = format!(
+        "event:\n  {{ type: {{ pointers: [/detail-type] }}, id: [/id], time: [/time], \
+         key: [/detail/customer], data: /detail }}\n{more}"
+    );
+    Definition::compile("shop", serde_saphyr::from_str::<DefinitionFile>(&text).unwrap()).unwrap()
+}
+
+#[test]
+fn the_data_inside_an_envelope_is_passed_on_byte_for_byte_and_the_rest_is_read() {
+    let detail =
+        r#"{ "customer": "c-7",  "total": 1.10, "note": "é \ud83c\udf9e" , "big":12345678901234567890 }"#;
+    let verified = authentic(&enveloped(detail));
+    let facts = normalise(&of_envelopes(""), &verified).unwrap();
+    assert_eq!(facts.body, detail);
+    assert!(verified.body.as_ptr_range().contains(&facts.body.as_ptr()), "no copy");
+    assert_eq!((&*facts.event_type, &*facts.id), ("OrderPlaced", "6a7e8feb-b491-4cf7-a9f1-bf3703467718"));
+    assert_eq!(facts.key.as_deref(), Some("c-7"));
+    assert_eq!(facts.time, EventTime::Stated("2026-05-08T09:12:28Z".into()));
+}
+
+#[test]
+fn data_is_redacted_like_a_whole_body_and_a_letter_keeps_the_envelope() {
+    let definition = of_envelopes("redact: [/detail/card/number, /detail/cards/*/cvc, /account]");
+    let body = enveloped(r#"{"card":{"number":"4242"},"cards":[{"cvc":1},{"cvc":null}]}"#);
+    let body = body.replacen('{', r#"{"account":"111111111111","#, 1);
+    let facts = normalise(&definition, &authentic(&body)).unwrap();
+    assert_eq!(facts.body, r#"{"card":{"number":"[redacted]"},"cards":[{"cvc":"[redacted]"},{"cvc":null}]}"#);
+
+    let typeless = body.replace("OrderPlaced", "");
+    let unusable = normalise(&definition, &authentic(&typeless)).unwrap_err();
+    let kept =
+        typeless.replace(r#""4242""#, r#""[redacted]""#).replace(r#""cvc":1"#, r#""cvc":"[redacted]""#);
+    assert_eq!(unusable.body, kept.replace(r#""111111111111""#, r#""[redacted]""#));
+}
+
+#[test]
+fn an_envelope_without_data_that_all_consumers_read_alike_is_unusable() {
+    for (detail, said) in [
+        ("\"text\"", "not an object"),
+        ("[]", "not an object"),
+        ("null", "not an object"),
+        (r#"{"a":1,"a":2}"#, "duplicate key"),
+    ] {
+        let unusable = normalise(&of_envelopes(""), &authentic(&enveloped(detail))).unwrap_err();
+        assert_eq!(unusable.word, "data");
+        assert!(unusable.detail.contains("/detail") && unusable.detail.contains(said), "{}", unusable.detail);
+    }
+    let unusable = normalise(&of_envelopes(""), &authentic(r#"{"detail-type":"OrderPlaced"}"#)).unwrap_err();
+    assert_eq!((unusable.word, &*unusable.detail), ("data", "no data at /detail, expected an object"));
+}

@@ -239,6 +239,13 @@ fn a_source_without_verification_takes_anything() {
     assert!(check(&definition, HeaderMap::new(), BODY).is_ok());
 }
 
+#[test]
+fn a_provider_that_does_not_say_how_it_signs_is_not_believed() {
+    let text = "event: { type: { pointers: [/type] } }";
+    let unsaid = Definition::compile("acme", serde_saphyr::from_str(text).unwrap()).unwrap();
+    assert!(check(&unsaid, HeaderMap::new(), BODY).is_err());
+}
+
 proptest::proptest! {
     #[test]
     fn a_signature_with_any_one_character_changed_is_refused(at in 0..200_usize, other in b' '..=b'~') {

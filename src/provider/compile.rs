@@ -17,7 +17,7 @@ use super::definition::{
     BodyEncodingFile, ChannelFile, DefinitionFile, EventFile, FamilyFile, ProbeFile, TimeUnitFile, TypeFile,
 };
 use super::normalise::{NAME_BYTES_MAX, is_name};
-use super::pointer::{Pointers, Slot, steps};
+use super::pointer::{Pointers, Slot, covers, steps};
 use super::scheme::Scheme;
 
 /// Attribute names that the bridge sets itself.
@@ -208,6 +208,7 @@ impl Compiler {
         let common = self.slots(&file.event.key, &["event", "key"]);
         let mut types: Vec<TypeInfo> = Vec::new();
         let mut families = Vec::new();
+        let mut of_all = everywhere;
         for (name, family) in &file.families {
             if !is_label(name) || name == UNCLASSIFIED {
                 let message =
@@ -229,10 +230,11 @@ impl Compiler {
             }
             // Of a type that nobody has described it is not known what it carries.
             of_family.redactions = of_any;
+            of_all |= of_any;
             families.push(of_family);
         }
         let rest = UNCLASSIFIED.into();
-        families.push(Family { name: rest, key_slots: common, redactions: everywhere });
+        families.push(Family { name: rest, key_slots: common, redactions: of_all });
         Catalogue::new(types, families)
     }
 
@@ -281,7 +283,7 @@ impl Compiler {
         }
         for (path, pointer) in places {
             let Ok(steps) = steps(pointer) else { continue };
-            if redacted.iter().any(|redacted| steps.starts_with(redacted)) {
+            if redacted.iter().any(|redacted| covers(redacted, &steps)) {
                 self.problem(&path, format!("`{pointer}` is redacted, expected a value that may be seen"));
             }
         }

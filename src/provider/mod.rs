@@ -15,6 +15,7 @@ mod json;
 mod message;
 mod normalise;
 mod pointer;
+mod salvage;
 mod sample;
 mod scheme;
 mod secret;
@@ -32,6 +33,7 @@ pub use definition::{
 pub use json::{Defect, Flaw};
 pub use message::{TopicEnvelope, decode_message, message_heaviness, topic_extensions};
 pub(crate) use normalise::{Unusable, digest_id, letter_id, normalise};
+pub(crate) use salvage::salvage;
 pub use sample::{event_headers, sample};
 pub use scheme::sign;
 pub use secret::{SecretProblem, SigningSecret};

@@ -129,6 +129,11 @@ pub fn verify(
     }))
 }
 
+/// The type that an event with these headers and this body would have, if any.
+pub fn event_type_in(definition: &Definition, headers: &HeaderMap, body: &Bytes) -> Option<ByteString> {
+    normalise::event_type_in(definition, event_type(definition, headers).as_ref(), body)
+}
+
 /// Why no event has this type, if none can; says what a type is.
 pub fn event_type_problem(name: &str) -> Option<String> {
     let bytes_max = normalise::NAME_BYTES_MAX;

@@ -72,6 +72,16 @@ pub(crate) fn normalise(definition: &Definition, verified: &Verified) -> Result<
     })
 }
 
+/// The type that a body states, together with what stands beside it.
+pub(super) fn event_type_in(
+    definition: &Definition,
+    stated: Option<&ByteString>,
+    body: &Bytes,
+) -> Option<ByteString> {
+    let captures = scan(body, &definition.pointers).ok()?;
+    Reading { definition, body, captures }.event_type(stated).ok()
+}
+
 /// Whether an authentic body is the provider's way to ask for a 2xx: nothing, or JSON that has
 /// neither id nor type.
 pub(super) fn is_signed_probe(definition: &Definition, body: &[u8]) -> bool {

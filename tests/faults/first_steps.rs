@@ -137,6 +137,20 @@ fn without_a_configuration_the_bridge_says_what_to_do_next_and_takes_what_is_sen
     });
     assert_eq!((arrivals.len(), arrivals[0].lane.as_str()), (1, "stream.video.call-lifecycle"));
 
+    // The example of the help moves the key, and what is given is said by its own name.
+    let sent = bridge.verb(&["send", "stream", "call.updated", "--set", "call.id=abc"]);
+    assert_eq!(sent.status.code(), Some(0), "{}", said(&sent).1);
+    let body = dir.path().join("body.json");
+    fs::write(&body, br#"{"type":"call.ended","call_cid":"default:mine"}"#).expect("written");
+    let body = body.to_str().expect("UTF-8");
+    let (shown, told) = said(&bridge.verb(&["send", "stream", "call.created", "--body", body]));
+    assert!(shown.contains("call.ended") && !shown.contains("call.created"), "{shown}{told}");
+    let arrivals = await_until("all three are in their topic", DEADLINE, || {
+        Some(readers::files(&topics)).filter(|arrivals| arrivals.len() == 3)
+    });
+    let keys: Vec<_> = arrivals.iter().filter_map(|arrival| arrival.key.as_deref()).collect();
+    assert_eq!(keys[1..], ["default:abc", "default:mine"]);
+
     let process = i32::try_from(bridge.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
     kill_process(process, Signal::TERM).expect("the bridge can be signalled");
     let status =

@@ -12,7 +12,7 @@ use bytestring::ByteString;
 use crate::event::{Event, Filtered, Quarantined, Verdict, Verified};
 use crate::provider::{
     Definition, SUBSCRIPTION_CONFIRMATION, UNSUBSCRIBE_CONFIRMATION, Unusable, digest_id, letter_id,
-    normalise,
+    normalise, salvage,
 };
 use crate::selection::Selection;
 
@@ -45,10 +45,10 @@ impl SourceView {
         self.quarantine(verified, word, format!("the message cannot be decoded: {word}"))
     }
 
-    /// An authentic delivery for the dead letters, with its body as it came: `word` is short and from a
-    /// fixed list, `detail` holds no part of the body.
+    /// An authentic delivery for the dead letters, with its body as it came but for the values that may
+    /// have to be redacted: `word` is short and from a fixed list, `detail` holds no part of the body.
     pub fn quarantine(&self, verified: Verified, word: &'static str, detail: String) -> Verdict {
-        let body = verified.body.clone();
+        let body = salvage(&verified.body, self.definition.redactions());
         self.quarantined(verified, word, detail, body)
     }
 

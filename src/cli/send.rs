@@ -1,6 +1,8 @@
 //! `fanbridge send`: play the provider. Signs a sample with the source's real secret and sends it
 //! through the front door, so what is tried out is what happens in production.
 
+mod assignment;
+
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -9,12 +11,13 @@ use http::{HeaderMap, HeaderValue, header};
 use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 
+use self::assignment::{Assignment, assignment};
 use super::client::{Answer, Client, Endpoint, block_on};
 use super::output::{Format, Rows};
 use super::{ConfigArgs, Exit, Failure, configuration_to_send};
 use crate::config::{Channel, Config, SourceConfig, did_you_mean};
 use crate::event::Timestamp;
-use crate::provider::{SigningSecret, event_headers, sample, sign};
+use crate::provider::{SigningSecret, event_headers, event_type_in, sample, sign};
 
 /// Above this many events a summary is printed instead of one line each.
 const LINES_MAX: u64 = 20;
@@ -24,10 +27,12 @@ const LINES_MAX: u64 = 20;
 pub struct Args {
     /// The source to send to, by its name in the configuration
     source: String,
-    /// The event type, by the name on the wire or the one in the provider's documents
+    /// The event type, by the name on the wire or the one in the provider's documents. With --body it is
+    /// what a header states, for providers that have one; else the body says it
     #[arg(value_name = "TYPE")]
     event_type: String,
-    /// Set a value in the body, such as `call.id=abc`; JSON is taken as JSON
+    /// Set a value in the body, such as `call.id=abc`; JSON is taken as JSON. An id that is set in a
+    /// sample is set wherever the sample refers to it, so that `call_cid` moves along
     #[arg(long = "set", value_name = "PATH=VALUE", value_parser = assignment)]
     assignments: Vec<Assignment>,
     /// Send this body instead of a sample; without --set its bytes stay as they are
@@ -50,22 +55,6 @@ pub struct Args {
     format: Format,
     #[command(flatten)]
     config: ConfigArgs,
-}
-
-/// A place in the body and what to put there.
-#[derive(Clone, Debug)]
-struct Assignment {
-    path: Vec<String>,
-    value: Value,
-}
-
-fn assignment(text: &str) -> Result<Assignment, String> {
-    let (path, value) = text.split_once('=').ok_or("expected PATH=VALUE, such as `call.id=abc`")?;
-    if path.split('.').any(str::is_empty) {
-        return Err(format!("`{path}` is no path, expected names with dots between them"));
-    }
-    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
-    Ok(Assignment { path: path.split('.').map(Into::into).collect(), value })
 }
 
 /// Sends, and prints what the bridge answered.
@@ -101,8 +90,9 @@ async fn send_all(
         }
         let now = Timestamp::from(SystemTime::now());
         let (headers, body) = letters.write(now)?;
+        let event_type = letters.event_type_in(&headers, &body);
         let answer = client.post(path, headers, body).await?;
-        tally.add(&letters.event_type, &answer);
+        tally.add(event_type.as_deref(), &answer);
         // A refused connection is closed by the other side; the next event opens a new one.
         if client.is_closed() && tally.sent < args.count {
             client = Client::connect(endpoint).await?;
@@ -202,34 +192,24 @@ impl<'a> Letters<'a> {
         Ok((headers, body))
     }
 
+    /// The type that the bridge will find: the argument's, unless the body that was given or a `--set`
+    /// says otherwise.
+    fn event_type_in(&self, headers: &HeaderMap, body: &Bytes) -> Option<String> {
+        event_type_in(&self.source.definition, headers, body).map(Into::into)
+    }
+
     fn assign(&self, body: Bytes) -> Result<Bytes, Failure> {
         if self.assignments.is_empty() {
             return Ok(body);
         }
-        let mut document: Value = serde_json::from_slice(&body)
+        let document = serde_json::from_slice(&body)
             .map_err(|error| Failure::new(Exit::Usage, format!("--set needs a JSON body: {error}")))?;
-        for Assignment { path, value } in self.assignments {
-            *place(&mut document, path)? = value.clone();
-        }
+        let follow = self.fixed.is_none();
+        let document: Value = self.assignments.iter().try_fold(document, |document, assignment| {
+            assignment.apply(document, follow).map_err(|message| Failure::new(Exit::Usage, message))
+        })?;
         Ok(document.to_string().into())
     }
-}
-
-/// A place in a document; objects on the way to it are made.
-fn place<'d>(document: &'d mut Value, path: &[String]) -> Result<&'d mut Value, Failure> {
-    path.iter().try_fold(document, |value, step| {
-        let index: Option<usize> = step.parse().ok();
-        match value {
-            Value::Array(values) => index.and_then(|index| values.get_mut(index)),
-            Value::Object(members) => {
-                Some(members.entry(step).or_insert(Value::Object(serde_json::Map::new())))
-            }
-            _ => None,
-        }
-        .ok_or_else(|| {
-            Failure::new(Exit::Usage, format!("--set: there is nothing to set at `{}`", path.join(".")))
-        })
-    })
 }
 
 /// What the bridge answered.
@@ -242,7 +222,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, event_type: &str, answer: &Answer) {
+    fn add(&mut self, event_type: Option<&str>, answer: &Answer) {
         let said: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
         self.sent += 1;
         self.refused += u64::from(!answer.status.is_success());
@@ -277,32 +257,5 @@ impl Tally {
                 Err(Failure::new(Exit::Failed, format!("{refused} of {} events were refused", self.sent)))
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_value_is_set_where_its_path_says() {
-        let mut document = json!({ "call": { "id": "a" }, "members": [{ "id": "b" }] });
-        for text in ["call.id=c", "call.custom.deep=5", "members.0.id=\"7\"", "new=text"] {
-            let Assignment { path, value } = assignment(text).expect("an assignment");
-            *place(&mut document, &path).expect("a place") = value;
-        }
-        let expected = json!({
-            "call": { "id": "c", "custom": { "deep": 5 } }, "members": [{ "id": "7" }], "new": "text",
-        });
-        assert_eq!(document, expected);
-    }
-
-    #[test]
-    fn a_path_that_leads_nowhere_is_refused() {
-        assert!(
-            assignment("no-value").is_err() && assignment("a..b=1").is_err() && assignment("=1").is_err()
-        );
-        assert!(place(&mut json!({ "a": 1 }), &["a".into(), "b".into()]).is_err());
-        assert!(place(&mut json!({ "a": [] }), &["a".into(), "0".into()]).is_err());
     }
 }

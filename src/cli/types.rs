@@ -9,19 +9,21 @@ use super::client;
 use super::output::{Format, Rows, print};
 use super::{ConfigArgs, Exit, Failure, configuration, find, read};
 use crate::config::did_you_mean;
-use crate::provider::{self, Definition, TypeInfo};
+use crate::provider::{self, Definition, TypeInfo, UNCLASSIFIED};
+use crate::spool::state::OTHER_TYPE;
 
 /// Arguments of `types`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only types of this family and of families within it: `video` also shows `video.recording`
+    /// Only types of this family and of families within it: `video` also shows `video.recording`;
+    /// may be repeated
     #[arg(long)]
-    family: Option<String>,
-    /// Only types of this provider
+    family: Vec<String>,
+    /// Only types of this provider; may be repeated
     #[arg(long)]
-    provider: Option<String>,
+    provider: Vec<String>,
     /// Print the names as YAML, to paste them into `select`
-    #[arg(long, conflicts_with = "seen")]
+    #[arg(long)]
     yaml: bool,
     /// What the running bridge has seen, new and unselected types among it
     #[arg(long)]
@@ -33,25 +35,39 @@ pub struct Args {
     config: ConfigArgs,
 }
 
+impl Args {
+    /// Whether the options leave in a type of this provider and family.
+    fn take(&self, provider: &str, family: &str) -> bool {
+        let of_provider = self.provider.is_empty() || self.provider.iter().any(|name| name == provider);
+        of_provider && (self.family.is_empty() || self.family.iter().any(|outer| within(family, outer)))
+    }
+}
+
 /// Prints the catalogue, or what was seen.
 ///
 /// # Errors
 /// Exit code 2 for an unknown provider or family, 74 if the bridge does not answer.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    if args.seen {
-        return seen(args);
-    }
     let definitions = definitions(args)?;
+    check_names(args, &definitions)?;
+    if args.seen {
+        return seen(args, &definitions);
+    }
     let listed: Vec<(&Definition, &TypeInfo)> = definitions
         .iter()
-        .filter(|definition| args.provider.as_deref().is_none_or(|name| definition.provider == *name))
         .flat_map(|definition| definition.catalogue.types().map(move |info| (&**definition, info)))
-        .filter(|(_, info)| args.family.as_deref().is_none_or(|family| within(&info.family, family)))
+        .filter(|(definition, info)| args.take(&definition.provider, &info.family))
         .collect();
     if listed.is_empty() {
-        return Err(nothing_listed(args, &definitions));
+        return Err(nothing_listed(args));
     }
-    if args.yaml { print(&yaml(&listed)) } else { rows(&listed).print(args.format) }
+    if !args.yaml {
+        return rows(&listed).print(args.format);
+    }
+    let can_arrive = listed.iter().filter(|(_, info)| info.webhook);
+    let names =
+        can_arrive.map(|(definition, info)| (&*definition.provider, &*info.family, &*info.name, false));
+    print(&yaml(names))
 }
 
 /// The built-in providers, and those of the configuration if there is one that can be used.
@@ -74,25 +90,29 @@ fn within(family: &str, outer: &str) -> bool {
     family.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-fn nothing_listed(args: &Args, definitions: &[Arc<Definition>]) -> Failure {
-    let mut providers = definitions.iter().map(|definition| &*definition.provider);
-    if let Some(name) = &args.provider
-        && !providers.clone().any(|provider| provider == name)
-    {
-        return Failure::new(
-            Exit::Usage,
-            format!("unknown provider `{name}`{}", did_you_mean(name, providers.by_ref())),
-        );
+/// Refuses providers and families that there are not.
+fn check_names(args: &Args, definitions: &[Arc<Definition>]) -> Result<(), Failure> {
+    let providers = || definitions.iter().map(|definition| &*definition.provider);
+    if let Some(name) = args.provider.iter().find(|name| !providers().any(|known| known == **name)) {
+        let message = format!("unknown provider `{name}`{}", did_you_mean(name, providers()));
+        return Err(Failure::new(Exit::Usage, message));
     }
-    let Some(family) = &args.family else {
-        return Failure::new(Exit::Usage, "this provider has no catalogue: any type may come from it");
+    let families = || definitions.iter().flat_map(|definition| definition.catalogue.families());
+    match args.family.iter().find(|outer| !families().any(|family| within(family, outer))) {
+        Some(name) => {
+            let meant = did_you_mean(name, families().map(|family| &**family));
+            Err(Failure::new(Exit::Usage, format!("no event types in family `{name}`{meant}")))
+        }
+        None => Ok(()),
+    }
+}
+
+fn nothing_listed(args: &Args) -> Failure {
+    let why = match args.family.is_empty() {
+        true => "this provider has no catalogue: any type may come from it".into(),
+        false => format!("no event types are listed in family `{}` here", args.family.join("` or `")),
     };
-    let families =
-        definitions.iter().flat_map(|definition| definition.catalogue.families()).map(|name| &**name);
-    Failure::new(
-        Exit::Usage,
-        format!("no event types in family `{family}`{}", did_you_mean(family, families)),
-    )
+    Failure::new(Exit::Usage, why)
 }
 
 fn rows(listed: &[(&Definition, &TypeInfo)]) -> Rows {
@@ -111,29 +131,50 @@ fn rows(listed: &[(&Definition, &TypeInfo)]) -> Rows {
     rows
 }
 
-/// The types that can arrive, grouped by family, as a selection.
-fn yaml(listed: &[(&Definition, &TypeInfo)]) -> String {
+/// Types as a selection: provider, family, name, and whether no catalogue has it. A new group begins
+/// where provider or family change.
+fn yaml<'t>(types: impl Iterator<Item = (&'t str, &'t str, &'t str, bool)>) -> String {
     let mut text = String::from("select:\n");
-    let mut group = (String::new(), String::new());
-    for (definition, info) in listed.iter().filter(|(_, info)| info.webhook) {
-        let this = (definition.provider.to_string(), info.family.to_string());
-        if this != group {
-            text.push_str(&format!("  # {}: {}\n", this.0, this.1));
-            group = this;
+    let mut group = ("", "");
+    for (provider, family, name, is_new) in types {
+        if (provider, family) != group {
+            text.push_str(&format!("  # {provider}: {family}\n"));
+            group = (provider, family);
         }
-        text.push_str(&format!("  - {}\n", info.name));
+        let note = if is_new { " # new" } else { "" };
+        text.push_str(&format!("  - {}{note}\n", scalar(name)));
     }
     text
 }
 
+/// A name as YAML, in quotes where it could be read as something else.
+fn scalar(name: &str) -> String {
+    let plain = |c: u8| c.is_ascii_alphanumeric() || b"_-./".contains(&c);
+    let words = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
+    let is_word = words.iter().any(|word| name.eq_ignore_ascii_case(word));
+    match name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.bytes().all(plain) && !is_word {
+        true => name.into(),
+        false => Value::from(name).to_string(),
+    }
+}
+
 /// What the running bridge has seen, as its admin API tells.
-fn seen(args: &Args) -> Result<(), Failure> {
+fn seen(args: &Args, definitions: &[Arc<Definition>]) -> Result<(), Failure> {
     let config = configuration(&args.config)?;
     let types: Vec<Value> =
         client::block_on(async { AdminClient::connect(&config.admin).await?.get_json("/api/types").await })?;
+    let types: Vec<Value> = types
+        .into_iter()
+        .map(|row| noted(with_family(row, definitions)))
+        .filter(|row| args.take(word(row, "provider"), word(row, "family")))
+        .collect();
+    if args.yaml {
+        return print(&seen_yaml(&types)?);
+    }
     let mut rows = Rows::new(&[
         "type",
         "provider",
+        "family",
         "note",
         "selected_by",
         "accepted",
@@ -142,8 +183,35 @@ fn seen(args: &Args) -> Result<(), Failure> {
         "first_seen",
         "last_seen",
     ]);
-    types.into_iter().map(noted).for_each(|row| rows.add(row));
+    types.into_iter().for_each(|row| rows.add(row));
     rows.print(args.format)
+}
+
+/// The types that were seen, as a selection.
+fn seen_yaml(types: &[Value]) -> Result<String, Failure> {
+    let mut named: Vec<_> = types
+        .iter()
+        .map(|row| (word(row, "provider"), word(row, "family"), word(row, "type"), row["new"] == true))
+        .filter(|(_, _, name, _)| *name != OTHER_TYPE)
+        .collect();
+    named.sort_unstable();
+    match named.is_empty() {
+        // An empty list would select nothing.
+        true => Err(Failure::new(Exit::Failed, "no event type of this kind has been seen")),
+        false => Ok(yaml(named.into_iter())),
+    }
+}
+
+/// A row with the family that the type belongs to.
+fn with_family(mut row: Value, definitions: &[Arc<Definition>]) -> Value {
+    let provider = definitions.iter().find(|definition| *definition.provider == *word(&row, "provider"));
+    let family = provider.map(|definition| definition.catalogue.family_of(word(&row, "type")));
+    row["family"] = json!(family.as_deref().unwrap_or(UNCLASSIFIED));
+    row
+}
+
+fn word<'r>(row: &'r Value, name: &str) -> &'r str {
+    row[name].as_str().unwrap_or_default()
 }
 
 /// A row with what is worth noting about it: a type may be new, and it may be kept out.
@@ -166,11 +234,33 @@ mod tests {
     }
 
     #[test]
-    fn names_to_paste_are_those_that_can_arrive() {
-        let stream = provider::builtin_named("stream").expect("built in");
-        let listed: Vec<_> = stream.catalogue.types().map(|info| (&*stream, info)).collect();
-        let yaml = yaml(&listed);
-        assert!(yaml.contains("  - call.created\n"), "{yaml}");
-        assert!(!yaml.contains("connection.ok"), "{yaml}");
+    fn a_name_that_yaml_would_read_otherwise_is_quoted() {
+        for name in ["call.created", "orders/create", "video.mediaAI.named-entities.ready", "a_b"] {
+            assert_eq!(scalar(name), name);
+        }
+        for name in
+            ["*", "yes", "Null", "1e3", "-", "a: b", "a #b", "deploy to prod", "é", "it's", "", "\"a\\"]
+        {
+            let read: Vec<String> = serde_saphyr::from_str(&format!("- {}", scalar(name))).expect("YAML");
+            assert_eq!(read, [name]);
+            assert!(scalar(name).starts_with('"'), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_was_seen_is_pasted_by_family_and_new_types_are_marked() {
+        let row = |provider: &str, name: &str, new| json!({ "provider": provider, "type": name, "new": new });
+        let definitions = provider::builtin();
+        let rows = [
+            row("stream", "totally.made up", true),
+            row("stream", "call.ended", false),
+            row("fastpix", "video.media.ready", false),
+            row("stream", OTHER_TYPE, false),
+        ];
+        let rows = rows.map(|row| with_family(row, definitions));
+        let expected = "select:\n  # fastpix: media\n  - video.media.ready\n  # stream: unclassified\n  \
+                        - \"totally.made up\" # new\n  # stream: video.call-lifecycle\n  - call.ended\n";
+        assert_eq!(seen_yaml(&rows).ok().as_deref(), Some(expected));
+        assert!(seen_yaml(&rows[3..]).is_err());
     }
 }

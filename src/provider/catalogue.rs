@@ -146,8 +146,8 @@ mod tests {
             let definition = builtin_named(provider).unwrap();
             definition.catalogue.types().filter(|info| counts(info)).count()
         };
-        assert_eq!([count("stream", |_| true), count("fastpix", |_| true)], [210, 36]);
-        assert_eq!([count("stream", |info| info.webhook), count("fastpix", |info| info.webhook)], [177, 36]);
+        assert_eq!([count("stream", |_| true), count("fastpix", |_| true)], [210, 40]);
+        assert_eq!([count("stream", |info| info.webhook), count("fastpix", |info| info.webhook)], [177, 40]);
         assert_eq!(
             [count("stream", |info| info.websocket), count("fastpix", |info| info.websocket)],
             [178, 0]
@@ -156,6 +156,7 @@ mod tests {
             [count("stream", |info| info.alias.is_some()), count("fastpix", |info| info.alias.is_some())],
             [34, 0]
         );
+        assert_eq!(count("github", |_| true), 227);
         assert_eq!(count("standard-webhooks", |_| true), 0);
     }
 
@@ -183,6 +184,10 @@ mod tests {
             ("fastpix", "video.media.ready", "media", "/object/id"),
             ("fastpix", "video.mediaAI.named-entities.ready", "media-ai", "/object/id"),
             ("fastpix", "video.live_stream.simulcast_target.created", "simulcast-target", "/object/id"),
+            ("fastpix", "video.upload.created", "media", "/object/id"),
+            ("fastpix", "fastpix.plugin.test", "plugin", "/workspaceId"),
+            ("github", "merge_group.checks_requested", "merge-queue", "/merge_group/head_ref"),
+            ("github", "projects_v2_item.edited", "project", "/projects_v2_item/id"),
         ] {
             let definition = builtin_named(provider).unwrap();
             let info = definition.catalogue.find(name).unwrap();
@@ -243,6 +248,7 @@ mod tests {
         ] {
             assert_eq!(family("fastpix", event_type), expected, "{event_type}");
         }
+        assert_eq!(family("github", "repository_dispatch.deploy"), "workflow");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::definition::{
     BodyEncodingFile, ChannelFile, DefinitionFile, EventFile, FamilyFile, ProbeFile, TimeUnitFile, TypeFile,
 };
 use super::normalise::{NAME_BYTES_MAX, is_name};
-use super::pointer::{Pointers, Slot, steps};
+use super::pointer::{Pointers, Slot, covers, steps};
 use super::scheme::Scheme;
 
 /// Attribute names that the bridge sets itself.
@@ -230,6 +230,7 @@ impl Compiler {
         let common = self.slots(&file.event.key, &["event", "key"]);
         let mut types: Vec<TypeInfo> = Vec::new();
         let mut families = Vec::new();
+        let mut of_all = everywhere;
         for (name, family) in &file.families {
             if !is_label(name) || name == UNCLASSIFIED {
                 let message =
@@ -251,10 +252,11 @@ impl Compiler {
             }
             // Of a type that nobody has described it is not known what it carries.
             of_family.redactions = of_any;
+            of_all |= of_any;
             families.push(of_family);
         }
         let rest = UNCLASSIFIED.into();
-        families.push(Family { name: rest, key_slots: common, redactions: everywhere });
+        families.push(Family { name: rest, key_slots: common, redactions: of_all });
         Catalogue::new(types, families)
     }
 
@@ -305,7 +307,7 @@ impl Compiler {
         }
         for (path, pointer) in places {
             let Ok(steps) = steps(pointer) else { continue };
-            if redacted.iter().any(|redacted| steps.starts_with(redacted)) {
+            if redacted.iter().any(|redacted| covers(redacted, &steps)) {
                 self.problem(&path, format!("`{pointer}` is redacted, expected a value that may be seen"));
             }
         }

@@ -3,7 +3,8 @@
 //!
 //! This is only the shape; [`Definition::compile`](super::Definition::compile) checks what the
 //! shape cannot and reports every problem with its place. Unknown keys are errors. Places within
-//! a body are JSON pointers (RFC 6901); in redactions `*` stands for every element of an array.
+//! a body are JSON pointers (RFC 6901); in redactions `*` stands for every element of an array and
+//! every member of an object.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +26,8 @@ pub struct DefinitionFile {
     /// Headers that travel along as CloudEvents extensions, by extension name. They are not signed.
     #[serde(default)]
     pub extensions: BTreeMap<String, String>,
-    /// Values that are replaced by `"[redacted]"` before an event is stored.
+    /// Values that are replaced by `"[redacted]"` before an event is stored, such as `/card/number` or
+    /// `/cards/*/number`. Of a body that cannot be read, every member of such a name.
     #[serde(default)]
     pub redact: Vec<String>,
     /// How the provider asks whether the endpoint is there.

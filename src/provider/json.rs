@@ -15,7 +15,7 @@ use std::ops::Range;
 use self::cursor::Cursor;
 pub(super) use self::cursor::unescape;
 use self::keys::Keys;
-use super::pointer::{NodeId, POINTERS_MAX, Pointers, ROOT, STEPS_MAX, Slot};
+use super::pointer::{NodeId, POINTERS_MAX, Pointers, ROOT, STEPS_MAX, Slot, Wanted};
 
 /// How deep objects and arrays may nest.
 const DEPTH_MAX: u32 = 64;
@@ -88,8 +88,8 @@ pub(super) type Span = Range<usize>;
 /// Where the wanted values are.
 pub(super) struct Captures {
     slots: [(usize, usize); POINTERS_MAX / 2],
-    /// Values to redact, with the number of the redaction, in the order in which they end.
-    pub redactions: Vec<(u8, Span)>,
+    /// Values to redact, with one bit for each redaction that leads there, in the order in which they end.
+    pub redactions: Vec<(u64, Span)>,
 }
 
 impl Captures {
@@ -306,15 +306,15 @@ impl<'a> Scanner<'a> {
     #[inline]
     fn capture(&mut self, node: Option<NodeId>, start: usize) -> Result<(), Defect> {
         let Some(node) = node else { return Ok(()) };
-        let (slot, redaction) = self.pointers.wanted(node);
+        let Wanted { slot, redactions } = self.pointers.wanted(node);
         if let Some(slot) = slot {
             self.found.slots[usize::from(slot)] = (start, self.cursor.at);
         }
-        if let Some(redaction) = redaction {
+        if redactions != 0 {
             if self.found.redactions.len() == COUNT_MAX {
                 return self.cursor.fail(Flaw::TooMany);
             }
-            self.found.redactions.push((redaction, start..self.cursor.at));
+            self.found.redactions.push((redactions, start..self.cursor.at));
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ mod json;
 mod message;
 mod normalise;
 mod pointer;
+mod salvage;
 mod sample;
 mod scheme;
 mod secret;
@@ -35,6 +36,7 @@ pub use message::{
     message_heaviness, topic_extensions,
 };
 pub(crate) use normalise::{Unusable, digest_id, letter_id, normalise};
+pub(crate) use salvage::salvage;
 pub use sample::{event_headers, sample};
 pub use scheme::sign;
 pub use secret::{SecretProblem, SigningSecret};
@@ -128,6 +130,11 @@ pub fn verify(
         skew_seconds: proof.skew_seconds,
         arrived: delivery.arrived,
     }))
+}
+
+/// The type that an event with these headers and this body would have, if any.
+pub fn event_type_in(definition: &Definition, headers: &HeaderMap, body: &Bytes) -> Option<ByteString> {
+    normalise::event_type_in(definition, event_type(definition, headers).as_ref(), body)
 }
 
 /// Why no event has this type, if none can; says what a type is.

@@ -15,6 +15,7 @@ use super::compile::Definition;
 use super::definition::TimeUnitFile;
 use super::json::{Captures, Span, scan, unescape};
 use super::pointer::{Pointers, Slot};
+use super::salvage::salvage;
 use crate::event::{EventTime, Timestamp, Verified};
 
 /// The longest event type, id or header value that is taken.
@@ -22,7 +23,7 @@ pub(super) const NAME_BYTES_MAX: usize = 255;
 /// The longest partition key that is taken.
 const KEY_BYTES_MAX: usize = 1024;
 /// What stands in the place of a redacted value.
-const REDACTED: &[u8] = b"\"[redacted]\"";
+pub(super) const REDACTED: &[u8] = b"\"[redacted]\"";
 
 /// What a body says.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ pub(crate) struct Unusable {
     pub word: &'static str,
     /// What was wrong and where. Holds no part of the body.
     pub detail: String,
-    /// The body, less whatever may have to be redacted; as it came if it cannot be read.
+    /// The body, less whatever may have to be redacted.
     pub body: Bytes,
 }
 
@@ -52,7 +53,7 @@ pub(crate) fn normalise(definition: &Definition, verified: &Verified) -> Result<
     let captures = scan(&verified.body, &definition.pointers).map_err(|defect| Unusable {
         word: defect.flaw.word(),
         detail: defect.to_string(),
-        body: verified.body.clone(),
+        body: salvage(&verified.body, definition.redactions()),
     })?;
     let read = Reading { definition, body: &verified.body, captures };
     let event_type = read.event_type(verified.stated.event_type.as_ref()).map_err(|place| {
@@ -71,6 +72,16 @@ pub(crate) fn normalise(definition: &Definition, verified: &Verified) -> Result<
         family: class.family.clone(),
         event_type,
     })
+}
+
+/// The type that a body states, together with what stands beside it.
+pub(super) fn event_type_in(
+    definition: &Definition,
+    stated: Option<&ByteString>,
+    body: &Bytes,
+) -> Option<ByteString> {
+    let captures = scan(body, &definition.pointers).ok()?;
+    Reading { definition, body, captures }.event_type(stated).ok()
 }
 
 /// Whether an authentic body is the provider's way to ask for a 2xx: nothing, or JSON that has
@@ -233,7 +244,7 @@ impl Reading<'_> {
 
     /// The same of a part of the body.
     fn redacted_within(&self, part: Span, redactions: u64) -> Bytes {
-        let applies = |(number, _): &&(u8, Span)| redactions & (1 << number) != 0;
+        let applies = |(leading, _): &&(u64, Span)| redactions & leading != 0;
         let present = |span: &Span| &self.body[span.clone()] != b"null";
         let found = self.captures.redactions.iter().filter(applies).map(|(_, span)| span.clone());
         let within = |span: &Span| part.start <= span.start && span.end <= part.end;

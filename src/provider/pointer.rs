@@ -1,40 +1,62 @@
-//! The places in a body that a definition names, compiled into one trie, so that a single pass
+//! The places in a body that a definition names, compiled into one automaton, so that a single pass
 //! over a body finds them all.
 //!
 //! A place is a JSON pointer (RFC 6901). A *slot* captures one value; a *redaction* any number of
-//! them, because there `*` stands for every element of an array. The bounds below keep the
-//! scanner's state in fixed arrays, whatever a body holds.
+//! them, because there `*` stands for every element of an array and every member of an object. Each
+//! node stands for all places that agree with the steps that led to it, by name or by `*`; so a pass
+//! is at one node at a time, and where no place has a `*` the nodes are a trie. The bounds below keep
+//! the scanner's state in fixed arrays, whatever a body holds.
+
+use std::collections::HashMap;
 
 /// The number of slots, and of redactions, that one definition may have.
 pub(super) const POINTERS_MAX: usize = 64;
+/// The step that any name and any index agrees with.
+const ANY: &str = "*";
 /// The number of steps in one pointer.
 pub(super) const STEPS_MAX: usize = 16;
 
 /// The number of a captured value.
 pub(super) type Slot = u8;
-/// A place in the trie.
+/// The number of a node.
 pub(super) type NodeId = u16;
-/// The trie's root: the whole body.
+/// The first node: the whole body.
 pub(super) const ROOT: NodeId = 0;
+/// The number of nodes. Places with many `*` can agree in very many ways.
+const NODES_MAX: usize = 4096;
 
 /// All places of one definition.
 #[derive(Clone, Debug)]
 pub(super) struct Pointers {
     nodes: Vec<Node>,
+    places: Vec<Place>,
     slots: Vec<String>,
     redactions: Vec<String>,
 }
 
-/// One step of the trie.
+/// A place, and what is wanted of it.
+#[derive(Clone, Debug)]
+struct Place {
+    steps: Vec<String>,
+    wanted: Wanted,
+}
+
+/// What is wanted of a value: to be captured, to be redacted (one bit for each redaction), or nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub slot: Option<Slot>,
+    pub redactions: u64,
+}
+
+/// Where a pass can be.
 #[derive(Clone, Debug, Default)]
 struct Node {
     children: Vec<Child>,
     /// One bit for each shape of the children's names: most keys are told apart by it at once.
     shapes: u64,
-    /// What every element of an array leads to.
-    elements: Option<NodeId>,
-    slot: Option<Slot>,
-    redaction: Option<u8>,
+    /// What every element and every member leads to that no name does.
+    any: Option<NodeId>,
+    wanted: Wanted,
 }
 
 /// A named step down.
@@ -50,33 +72,33 @@ struct Child {
 
 /// What a key of an object on the path of a place is.
 pub(super) struct Member {
-    /// Where it leads, if it is spelled exactly like a name in the trie.
+    /// Where it leads: by a name that it is spelled exactly like, else by a `*`.
     pub node: Option<NodeId>,
     /// The bit of the name that it is spelled like, if there is one.
     pub own: u64,
-    /// The bit of its name among its siblings, letters of either case taken for the same.
+    /// The bit of its name among its siblings, letters of either case taken for the same; 0 if it is
+    /// known by a `*` only, because what stands twice there is redacted twice.
     pub fold: u64,
 }
 
 impl Pointers {
     /// No places yet.
     pub fn new() -> Self {
-        Self { nodes: vec![Node::default()], slots: Vec::new(), redactions: Vec::new() }
+        Self { nodes: vec![Node::default()], places: Vec::new(), slots: Vec::new(), redactions: Vec::new() }
     }
 
     /// The slot that captures what a pointer leads to; the same one for the same pointer.
     pub fn slot(&mut self, pointer: &str) -> Result<Slot, String> {
         let steps = steps(pointer)?;
-        if steps.iter().any(|step| step == "*") {
-            return Err("`*` stands for array elements in redactions only".into());
+        if steps.iter().any(|step| step == ANY) {
+            return Err("`*` stands for any element or member in redactions only".into());
         }
         if let Some(known) = self.slots.iter().position(|known| known == pointer) {
             return Ok(known as Slot);
         }
         let number = vacant(&self.slots)?;
-        let node = self.grow(steps);
+        self.add(steps, Wanted { slot: Some(number), redactions: 0 })?;
         self.slots.push(pointer.into());
-        self.nodes[usize::from(node)].slot = Some(number);
         Ok(number)
     }
 
@@ -87,66 +109,52 @@ impl Pointers {
             return Ok(known as u8);
         }
         let number = vacant(&self.redactions)?;
-        let node = self.grow(steps);
+        self.add(steps, Wanted { slot: None, redactions: 1 << number })?;
         self.redactions.push(pointer.into());
-        self.nodes[usize::from(node)].redaction = Some(number);
         Ok(number)
     }
 
-    fn grow(&mut self, steps: Vec<String>) -> NodeId {
-        steps.into_iter().fold(ROOT, |node, step| self.descend(node, step))
-    }
-
-    fn descend(&mut self, node: NodeId, step: String) -> NodeId {
-        let new = self.nodes.len() as NodeId;
-        let parent = &mut self.nodes[usize::from(node)];
-        if step == "*" {
-            let elements = *parent.elements.get_or_insert(new);
-            if elements == new {
-                self.nodes.push(Node::default());
+    /// Adds a place, unless it can be told from the others in too many ways.
+    fn add(&mut self, steps: Vec<String>, wanted: Wanted) -> Result<(), String> {
+        self.places.push(Place { steps, wanted });
+        match automaton(&self.places) {
+            Some(nodes) => self.nodes = nodes,
+            None => {
+                self.places.pop();
+                return Err("too many pointers with `*` that can lead to the same value".into());
             }
-            return elements;
         }
-        if let Some(child) = parent.children.iter().find(|child| child.name == step) {
-            return child.node;
-        }
-        let twin = parent.children.iter().find(|child| child.name.eq_ignore_ascii_case(&step));
-        let own = 1 << parent.children.len();
-        let fold = twin.map_or(own, |twin| twin.fold);
-        parent.shapes |= shape(step.as_bytes());
-        parent.children.push(Child { name: step, node: new, own, fold });
-        self.nodes.push(Node::default());
-        new
+        Ok(())
     }
 
     /// What a key means in the object at `node`; `None` if no place goes by it in any case.
     pub fn member(&self, node: NodeId, key: &[u8]) -> Option<Member> {
+        let node = &self.nodes[usize::from(node)];
         if !key.is_ascii()
             && let Some(plain) = without_lookalikes(key)
         {
-            return self.member(node, plain.as_bytes()).map(|member| Member { node: None, own: 0, ..member });
+            let fold = node.alike(plain.as_bytes()).map(|child| child.fold);
+            return node.unnamed(fold);
         }
-        let node = &self.nodes[usize::from(node)];
         if node.shapes & shape(key) == 0 {
-            return None;
+            return node.unnamed(None);
         }
-        let alike = |child: &&Child| child.name.as_bytes().eq_ignore_ascii_case(key);
-        let exact = node.children.iter().find(|child| child.name.as_bytes() == key);
-        let fold = exact.or_else(|| node.children.iter().find(alike))?.fold;
-        Some(Member { node: exact.map(|child| child.node), own: exact.map_or(0, |child| child.own), fold })
+        match node.children.iter().find(|child| child.name.as_bytes() == key) {
+            Some(child) => Some(Member { node: Some(child.node), own: child.own, fold: child.fold }),
+            None => node.unnamed(node.alike(key).map(|child| child.fold)),
+        }
     }
 
     /// Where the element with this index leads, in the array at `node`.
     pub fn element(&self, node: NodeId, index: usize) -> Option<NodeId> {
         let node = &self.nodes[usize::from(node)];
-        let named = || node.children.iter().find(|child| child.name.parse() == Ok(index));
-        node.elements.or_else(|| named().map(|child| child.node))
+        let named = node.children.iter().find(|child| child.name.parse() == Ok(index));
+        named.map(|child| child.node).or(node.any)
     }
 
-    /// What is wanted of the value at `node`: its slot and its redaction.
-    pub fn wanted(&self, node: NodeId) -> (Option<Slot>, Option<u8>) {
-        let node = &self.nodes[usize::from(node)];
-        (node.slot, node.redaction)
+    /// What is wanted of the value at `node`.
+    pub fn wanted(&self, node: NodeId) -> Wanted {
+        self.nodes[usize::from(node)].wanted
     }
 
     /// A slot's pointer, as written.
@@ -158,6 +166,92 @@ impl Pointers {
     pub fn redactions(&self) -> &[String] {
         &self.redactions
     }
+}
+
+impl Node {
+    /// The child whose name is spelled like this but for the case of its letters.
+    fn alike(&self, name: &[u8]) -> Option<&Child> {
+        self.children.iter().find(|child| child.name.as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    /// What a key means that is no child's name, but may differ from one in case only.
+    fn unnamed(&self, fold: Option<u64>) -> Option<Member> {
+        (fold.is_some() || self.any.is_some()).then(|| Member {
+            node: self.any,
+            own: 0,
+            fold: fold.unwrap_or(0),
+        })
+    }
+
+    /// Adds a child.
+    fn name(&mut self, name: &str, node: NodeId) {
+        let twin = self.alike(name.as_bytes());
+        let own = 1 << self.children.len();
+        let fold = twin.map_or(own, |twin| twin.fold);
+        self.shapes |= shape(name.as_bytes());
+        self.children.push(Child { name: name.into(), node, own, fold });
+    }
+}
+
+/// The nodes for these places; `None` if there are too many.
+fn automaton(places: &[Place]) -> Option<Vec<Node>> {
+    let mut built = Automaton { places, numbers: HashMap::new(), agreeing: Vec::new() };
+    built.node(0, (0..places.len()).collect());
+    let mut nodes = Vec::new();
+    while let Some((depth, agreeing)) = built.agreeing.get(nodes.len()).cloned() {
+        nodes.push(built.describe(depth, &agreeing));
+        if built.agreeing.len() > NODES_MAX {
+            return None;
+        }
+    }
+    Some(nodes)
+}
+
+/// Nodes in the making: each is a number of steps and the places that agree with them.
+struct Automaton<'a> {
+    places: &'a [Place],
+    numbers: HashMap<(usize, Vec<usize>), NodeId>,
+    agreeing: Vec<(usize, Vec<usize>)>,
+}
+
+impl Automaton<'_> {
+    /// The number of a node, which is given when it is first asked for.
+    fn node(&mut self, depth: usize, agreeing: Vec<usize>) -> NodeId {
+        let next = self.agreeing.len() as NodeId;
+        let state = (depth, agreeing);
+        *self.numbers.entry(state.clone()).or_insert_with(|| {
+            self.agreeing.push(state);
+            next
+        })
+    }
+
+    /// What a node wants, and where it leads.
+    fn describe(&mut self, depth: usize, agreeing: &[usize]) -> Node {
+        let mut node = Node::default();
+        let places = self.places;
+        let step = |place: &usize| places[*place].steps.get(depth).map(String::as_str);
+        for place in agreeing.iter().filter(|place| step(place).is_none()) {
+            let Wanted { slot, redactions } = places[*place].wanted;
+            node.wanted.slot = node.wanted.slot.or(slot);
+            node.wanted.redactions |= redactions;
+        }
+        for name in agreeing.iter().filter_map(step).filter(|name| *name != ANY) {
+            if node.children.iter().all(|child| child.name != name) {
+                let follows = |place: &&usize| [Some(name), Some(ANY)].contains(&step(place));
+                let next = self.node(depth + 1, agreeing.iter().filter(follows).copied().collect());
+                node.name(name, next);
+            }
+        }
+        let any: Vec<usize> = agreeing.iter().filter(|place| step(place) == Some(ANY)).copied().collect();
+        node.any = (!any.is_empty()).then(|| self.node(depth + 1, any));
+        node
+    }
+}
+
+/// Whether a redaction's steps lead to a value, or to one that it lies within.
+pub(super) fn covers(redaction: &[String], steps: &[String]) -> bool {
+    redaction.len() <= steps.len()
+        && redaction.iter().zip(steps).all(|(redacted, step)| redacted == ANY || redacted == step)
 }
 
 /// The number of the next pointer on a list. Both lists together have fewer than 64 names below

@@ -1,7 +1,11 @@
 //! Sample events: plausible bodies of any catalogued type, for trying things out.
 //!
-//! A sample holds what the definition looks for (type, id, time, key) and some content around it.
-//! The same number gives the same entity and id, a different one different ones; nothing is random.
+//! A sample of a built-in provider has the shape that the provider's documents give its type
+//! ([`shape`]); that of any other, some content. What the definition looks for (type, id, time, key)
+//! is added where the shape has none. The same number gives the same entity and id, a different one
+//! different ones; nothing is random.
+
+mod shape;
 
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Map, Value, json};
@@ -18,20 +22,28 @@ const ENTITIES: u64 = 20;
 /// The body of the `n`th sample event of a type; `None` if the type is not in the catalogue.
 pub fn sample(definition: &Definition, event_type: &str, now: Timestamp, n: u64) -> Option<Vec<u8>> {
     let info = definition.catalogue.find(event_type)?;
-    let mut body = content(definition, event_type, now, n);
+    let facts = shape::Facts { event_type, now, n };
+    let shaped = shape::body(&definition.provider, &facts);
+    let mut body = shaped.unwrap_or_else(|| content(definition, event_type, now, n));
     let pointers = &definition.pointers;
     if let Some(slot) = definition.data_slot {
         let data = Value::Object(std::mem::take(&mut body));
         put(&mut body, pointers.text(slot), data);
     }
     let first = |slots: &[u8]| slots.first().map(|slot| pointers.text(*slot).to_owned());
-    if let Some(key) = info.key.first() {
+    let has = |body: &Map<String, Value>, place: &str| {
+        find(body, place).is_some_and(|value| value.is_string() || value.is_i64() || value.is_u64())
+    };
+    if let Some(key) = info.key.first()
+        && !info.key.iter().any(|key| has(&body, key))
+    {
         put(&mut body, key, json!(entity(key, n)));
     }
-    if let Some(place) = first(&definition.id_slots) {
+    if let Some(place) = first(&definition.id_slots).filter(|place| !has(&body, place)) {
         put(&mut body, &place, json!(uuid(&[event_type, "id"], n)));
     }
-    if let Some(place) = first(&definition.time_slots) {
+    let timed = definition.time_slots.iter().any(|slot| has(&body, pointers.text(*slot)));
+    if let Some(place) = first(&definition.time_slots).filter(|_| !timed) {
         put(&mut body, &place, time(definition.time_unit, now));
     }
     if let Some(place) = first(&definition.type_slots) {
@@ -105,6 +117,13 @@ fn time(unit: TimeUnitFile, now: Timestamp) -> Value {
         TimeUnitFile::Milliseconds => json!(now.0.div_euclid(1_000_000)),
         TimeUnitFile::Seconds => json!(now.unix_seconds()),
     }
+}
+
+/// What a pointer leads to.
+fn find<'b>(body: &'b Map<String, Value>, pointer: &str) -> Option<&'b Value> {
+    let steps = steps(pointer).ok()?;
+    let (first, rest) = steps.split_first()?;
+    rest.iter().try_fold(body.get(first)?, |value, step| value.get(step))
 }
 
 /// Puts a value where a pointer leads, with the objects on the way.

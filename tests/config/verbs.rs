@@ -137,6 +137,13 @@ fn types_can_be_pasted_into_a_selection() {
     let dir = directory();
     let names = fanbridge(&dir, &["types", "--provider", "stream", "--yaml"], &[]);
     let init = fanbridge(&dir, &["init", "--provider", "stream"], &[]);
+    assert!(names.stdout.contains("  - call.created\n"), "{}", names.stdout);
+    assert!(!names.stdout.contains("connection.ok"), "this cannot arrive: {}", names.stdout);
+    let line =
+        ["types", "--provider", "mux", "--provider", "stream", "--family", "asset", "--family", "user"];
+    let of_both = fanbridge(&dir, &line, &[]).stdout;
+    assert!(of_both.contains("video.asset.ready") && of_both.contains("user.banned"), "{of_both}");
+    assert!(!of_both.contains("call.") && !of_both.contains("video.upload"), "{of_both}");
     let text = init.stdout.replace("select: all\n", &names.stdout);
     assert_ne!(text, init.stdout);
     fs::write(dir.path().join("fanbridge.yaml"), text).expect("written");

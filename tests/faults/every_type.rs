@@ -40,7 +40,7 @@ fn every_type_of_the_catalogue_travels_signed_from_http_to_its_topic() {
     let carried = documented_types().into_iter().filter(|known| known.channels.contains(&"webhook"));
     let expected: Vec<Expected> =
         carried.enumerate().map(|(number, event_type)| expect(event_type, number)).collect();
-    assert_eq!(expected.len(), 213, "the types of both catalogues that a webhook carries");
+    assert_eq!(expected.len(), 217, "the types of both catalogues that a webhook carries");
     expected.iter().for_each(|expected| deliver(&bridge, expected));
     await_until("everything is delivered", std::time::Duration::from_secs(60), || {
         (bridge.metric("fanbridge_delivered_total", &[]) >= expected.len() as f64).then_some(())

@@ -41,9 +41,9 @@ fn the_demonstration_sends_every_type_shows_where_each_went_and_ends_with_0() {
     let demo = demo.expect("the binary runs");
     let (shown, told) = said(&demo);
     assert_eq!(demo.status.code(), Some(0), "{told}");
-    assert!(told.contains("sending 213 signed events"), "{told}");
+    assert!(told.contains("sending 217 signed events"), "{told}");
     // The invented type is one more; what a family got is the third column.
-    assert!(shown.contains("accepted 214   duplicate 1   quarantined 1   refused 1 "), "{shown}");
+    assert!(shown.contains("accepted 218   duplicate 1   quarantined 1   refused 1 "), "{shown}");
     assert!(shown.contains("delivered under select: all, kept out by an explicit list"), "{shown}");
     let columns = |line: &str| -> Vec<String> { line.split_whitespace().map(str::to_owned).collect() };
     let mut table =
@@ -51,9 +51,9 @@ fn the_demonstration_sends_every_type_shows_where_each_went_and_ends_with_0() {
     assert_eq!(table.next().unwrap_or_default(), ["FAMILY", "TOPIC", "EVENTS", "KEYS"], "{shown}");
     let rows: Vec<Vec<String>> = table.take_while(|row| row.len() == 4).collect();
     let events: usize = rows.iter().map(|row| row[2].parse::<usize>().expect("a count")).sum();
-    assert_eq!(events, 214, "{shown}");
+    assert_eq!(events, 218, "{shown}");
     assert!(rows.iter().any(|row| row[..2] == ["video.recording", "stream.video.recording"]), "{shown}");
-    assert_eq!(readers::files(&dir.path().join("fanbridge-data/topics")).len(), 214);
+    assert_eq!(readers::files(&dir.path().join("fanbridge-data/topics")).len(), 218);
 }
 
 /// A bridge of nobody's configuration, in a network of its own: its ports are the usual ones, and a
@@ -136,6 +136,20 @@ fn without_a_configuration_the_bridge_says_what_to_do_next_and_takes_what_is_sen
         Some(readers::files(&topics)).filter(|arrivals| !arrivals.is_empty())
     });
     assert_eq!((arrivals.len(), arrivals[0].lane.as_str()), (1, "stream.video.call-lifecycle"));
+
+    // The example of the help moves the key, and what is given is said by its own name.
+    let sent = bridge.verb(&["send", "stream", "call.updated", "--set", "call.id=abc"]);
+    assert_eq!(sent.status.code(), Some(0), "{}", said(&sent).1);
+    let body = dir.path().join("body.json");
+    fs::write(&body, br#"{"type":"call.ended","call_cid":"default:mine"}"#).expect("written");
+    let body = body.to_str().expect("UTF-8");
+    let (shown, told) = said(&bridge.verb(&["send", "stream", "call.created", "--body", body]));
+    assert!(shown.contains("call.ended") && !shown.contains("call.created"), "{shown}{told}");
+    let arrivals = await_until("all three are in their topic", DEADLINE, || {
+        Some(readers::files(&topics)).filter(|arrivals| arrivals.len() == 3)
+    });
+    let keys: Vec<_> = arrivals.iter().filter_map(|arrival| arrival.key.as_deref()).collect();
+    assert_eq!(keys[1..], ["default:abc", "default:mine"]);
 
     let process = i32::try_from(bridge.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
     kill_process(process, Signal::TERM).expect("the bridge can be signalled");

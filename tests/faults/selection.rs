@@ -42,6 +42,14 @@ fn under_an_explicit_list_an_invented_type_is_kept_out_counted_and_listed() {
     Delivery::new("call.ended", "default:known", 3, 0).hand_over(&mut client, &Ledger::default());
     assert_eq!(bridge.metric("fanbridge_events_total", &["verdict=\"filtered\""]), 2.0);
     let seen = home.run_verb(&["types", "--seen"]);
+    let only = |more: &[&str]| home.run_verb(&[&["types", "--seen"], more].concat());
+    let feeds = only(&["--family", "feeds", "--provider", "fastpix", "--provider", "stream"]);
+    assert!(feeds.contains(INVENTED) && !feeds.contains("call."), "{feeds}");
+    let both = only(&["--family", "feeds.activity", "--family", "video"]);
+    assert!(both.contains(INVENTED) && both.contains("call.ended"), "{both}");
+    assert!(!only(&["--provider", "fastpix"]).contains("call."), "nothing of FastPix's was seen");
+    let pasted = only(&["--yaml", "--family", "feeds"]);
+    assert_eq!(pasted, format!("select:\n  # stream: feeds.activity\n  - {INVENTED} # new\n"));
     assert!(bridge.stop() < Duration::from_secs(10));
 
     ledger.judge(&readers::files(&topics)).assert_kept(0, 0);

@@ -166,12 +166,16 @@ fn more_pointers_than_the_scanner_holds_are_a_problem() {
 
 #[test]
 fn what_is_redacted_cannot_be_an_attribute() {
-    let text = |key| {
+    let text = |key: &str| {
         format!("{SIGNED}event: {{ type: {{ pointers: [/type] }}, key: [{key}] }}\nredact: [/data/secret]")
     };
     one_problem(&text("/data/secret"), "event.key");
     one_problem(&text("/data/secret/id"), "event.key");
     assert_eq!(problems(&text("/data")).len(), 0, "the attribute is more than the secret");
+    let any = |key: &str| text(key).replace("[/data/secret]", "[/data/*/secret]");
+    one_problem(&any("/data/x/secret"), "event.key");
+    one_problem(&any("/data/0/secret/id"), "event.key");
+    assert_eq!(problems(&any("/data/secret/id")).len(), 0, "no secret is there");
 }
 
 #[test]

@@ -56,6 +56,70 @@ fn a_star_stands_for_every_element_of_an_array() {
     assert_eq!(texts, [&br#""a""#[..], b"[1]"]);
 }
 
+/// What is found of these redactions in a body, in the order in which it ends, each with its bits.
+fn redacted(redactions: &[&str], body: &str) -> Vec<(u64, String)> {
+    let mut pointers = pointers();
+    let first = redactions.iter().map(|pointer| pointers.redaction(pointer).unwrap()).min().unwrap();
+    let found = scan(body.as_bytes(), &pointers).unwrap().redactions;
+    found.into_iter().map(|(bits, span)| (bits >> first, body[span].to_owned())).collect()
+}
+
+#[test]
+fn a_star_stands_for_every_member_of_an_object() {
+    let body = r#"{"data":{"a":{"key":1,"b":{"key":2}},"c":[{"key":3},4,{"b":{"key":5}}],"key":6},"key":7}"#;
+    let found = redacted(&["/data/*/key", "/data/*/*/key"], body);
+    assert_eq!(found, [(1, "1".into()), (2, "2".into()), (2, "3".into())]);
+}
+
+#[test]
+fn a_star_and_a_name_that_lead_to_one_value_both_do() {
+    let found = redacted(
+        &["/a/*/key", "/a/b/*", "/a/b/key", "/a/1/other"],
+        r#"{"a":{"b":{"key":1,"other":2},"c":{"key":3,"other":4}}}"#,
+    );
+    assert_eq!(found, [(0b111, "1".into()), (0b010, "2".into()), (0b001, "3".into())]);
+    let found = redacted(&["/a/*/key", "/a/1/other"], r#"{"a":[{"key":1,"other":2},{"key":3,"other":4}]}"#);
+    assert_eq!(found, [(1, "1".into()), (1, "3".into()), (2, "4".into())]);
+}
+
+#[test]
+fn a_slot_is_found_beside_a_star() {
+    let mut pointers = pointers();
+    pointers.redaction("/list/*/key").unwrap();
+    pointers.redaction("/*/id/deep").unwrap();
+    let body = br#"{"list":[{"key":1},{"key":2,"id":"b"}],"user":{"id":{"deep":3}}}"#;
+    let found = scan(body, &pointers).unwrap();
+    let slot = |place| found.span(PLACES.iter().position(|known| *known == place).unwrap() as Slot);
+    assert_eq!(&body[slot("/list/1/id").unwrap()], br#""b""#);
+    assert_eq!(&body[slot("/user/id").unwrap()], br#"{"deep":3}"#);
+    assert_eq!(found.redactions.len(), 3);
+}
+
+#[test]
+fn a_star_takes_names_of_any_case_and_more_than_once() {
+    let found = redacted(
+        &["/data/*/key", "/data/named/other"],
+        r#"{"data":{"x":{"key":1},"x":{"key":2},
+        "NAMED":{"key":3},"\u212aelvin":{"key":4}}}"#,
+    );
+    assert_eq!(found.into_iter().map(|(_, text)| text).collect::<String>(), "1234");
+    let mut pointers = pointers();
+    pointers.redaction("/data/*/key").unwrap();
+    let twice = br#"{"data":{"x":{"key":1,"key":2}}}"#;
+    assert_eq!(scan(twice, &pointers).err().map(|defect| defect.flaw), Some(Flaw::DuplicateKey));
+}
+
+#[test]
+fn stars_that_agree_in_too_many_ways_are_refused() {
+    let mut pointers = Pointers::new();
+    let refused = (0..14).any(|n| {
+        let name = |step: usize| if step == n { format!("name{n}") } else { "*".into() };
+        let steps: Vec<String> = (0..14).map(name).collect();
+        pointers.redaction(&format!("/{}", steps.join("/"))).is_err()
+    });
+    assert!(refused, "this would be 16,383 nodes in the last step alone");
+}
+
 #[test]
 fn what_rfc_8259_does_not_allow_is_not_json() {
     for body in [

@@ -294,7 +294,16 @@ fn a_type_may_redact_more_than_its_provider() {
     assert!(facts("fastpix", &body("video.media.upload")).body.ends_with(br#"{"url":"[redacted]"}}"#));
     // What a type carries that was invented since, nobody has said.
     assert!(facts("fastpix", &body("video.upload.invented")).body.ends_with(br#"{"url":"[redacted]"}}"#));
+    assert!(facts("fastpix", &body("totally.made.up")).body.ends_with(br#"{"url":"[redacted]"}}"#));
     assert_eq!(facts("fastpix", &body("video.media.ready")).body, body("video.media.ready"));
+}
+
+#[test]
+fn what_cannot_be_read_is_redacted_by_name() {
+    let body = r#"{"type":"video.media.ready","data":{"deep":{"streamKey":"k"},"n":1"#;
+    let unusable = normalise(&builtin_named("fastpix").unwrap(), &authentic(body)).unwrap_err();
+    assert_eq!(unusable.word, "json");
+    assert_eq!(unusable.body, body.replace(r#""k""#, r#""[redacted]""#));
 }
 
 #[test]

@@ -38,6 +38,8 @@ use crate::config::HttpConfig;
 
 /// Bytes of a request's head; beyond it, or beyond the parser's own 100 headers, the answer is 431.
 const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Connections of the private listener: people, a scraper, an orchestrator's probes.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// The pause after the system refused a connection for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -78,6 +80,13 @@ impl HttpLimits {
             connections_per_address_max: config.connections_per_address_max,
             drain_timeout,
         }
+    }
+
+    /// The same for the private listener, which strangers do not reach: one address may have all, and
+    /// there are always some for it, however many the public one has.
+    pub fn private(self) -> Self {
+        let connections_max = ADMIN_CONNECTIONS_MAX;
+        Self { connections_max, connections_per_address_max: connections_max, ..self }
     }
 }
 

@@ -31,6 +31,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::connections::Connections;
+use super::head::Fault;
 use super::problem::{closing, problem};
 use super::tls::Tls;
 use super::wire::{Exchange, Patience, Wire};
@@ -240,10 +241,16 @@ where
     let response = if exchange.begin(chunked).is_err() {
         tally.ambiguous_length();
         closing(problem(StatusCode::BAD_REQUEST, "the length of the body is stated in two ways"))
+    } else if let Some(fault) = Fault::of(&request) {
+        tally.bad_head(fault.reason());
+        closing(problem(fault.status(), fault.detail()))
     } else {
         match catch_panic(pin!(service.oneshot(request))).await {
             // The framing is followed up to a chunked request and not beyond it.
             Ok(Ok(response)) if chunked => closing(response),
+            // Answered before its body was here. The parser would close the connection behind the
+            // answer, and whoever is not told so sends it the next request.
+            Ok(Ok(response)) if exchange.owes_body() => closing(response),
             Ok(Ok(response)) => response,
             Err(Panicked) => closing(problem(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here")),
         }

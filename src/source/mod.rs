@@ -10,6 +10,7 @@ mod body;
 pub mod connections;
 mod framing;
 pub mod front;
+mod head;
 pub mod http;
 pub mod problem;
 pub mod sns;

@@ -25,6 +25,7 @@ mod no_room;
 mod outlet;
 mod redaction;
 mod scarce;
+mod scrape;
 mod secured_broker;
 mod selection;
 mod shutdown;

@@ -172,6 +172,8 @@ pub struct SourceConfig {
     pub secrets: Vec<SigningSecret>,
     /// How deliveries come.
     pub channel: Channel,
+    /// The largest body on the wire, if it is not the one for all.
+    pub body_bytes_max: Option<usize>,
 }
 
 /// How a source's deliveries come.

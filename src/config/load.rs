@@ -120,6 +120,7 @@ impl Check<'_> {
         let selection = self.selection(&file.select, &top.key("select"), &known);
         let around = Around { selection: &selection, sources: &sources, known: &known };
         let sinks = self.sinks(&file, &around);
+        self.check_sizes(&file, &sinks);
         Some(Config {
             http: self.http(&file),
             admin: self.admin(&file),

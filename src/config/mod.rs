@@ -19,6 +19,7 @@ mod report;
 mod select;
 mod shape;
 mod sinks;
+mod sizes;
 mod sources;
 mod text;
 mod topics;

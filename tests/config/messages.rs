@@ -571,6 +571,23 @@ fn a_source_may_bound_its_bodies_by_itself_within_what_memory_and_the_spool_take
         "too small a size",
         "expected at least 26 MiB for `spool.segment_bytes`, found 20 MiB",
     );
+    for (sink, most) in [
+        ("kafka: { brokers: env:BROKERS }", "16 MiB"),
+        ("kafka: { brokers: env:BROKERS, properties: { message.max.bytes: 20971520 } }", "20 MiB"),
+        ("sns: {}, topic: 'arn:aws:sns:eu-west-1:123456789012:x'", "256 KiB"),
+    ] {
+        expect(
+            &format!("{}sinks: {{ k: {{ {sink} }} }}\n", source("‹25 MiB› } }")),
+            "a sink takes less than this",
+            &format!(
+                "sink `k` takes messages of at most {most}: what is larger becomes a dead letter, `too_large`"
+            ),
+        );
+    }
+    let takes_all =
+        "sinks: { k: { kafka: { brokers: env:BROKERS, properties: { message.max.bytes: 33554432 } } } }\n";
+    let loaded = read(&format!("{}{takes_all}", source("25 MiB } }"))).expect("valid");
+    assert!(loaded.warnings.problems().is_empty(), "{}", loaded.warnings);
     let queue = "sqs: { queue_url: 'https://sqs.eu-west-1.amazonaws.com/123456789012/q' }";
     expect(
         &format!("sources: {{ a: {{ provider: github, body_bytes_max: ‹25 MiB›, {queue} }} }}\n"),

@@ -163,7 +163,7 @@ fn a_machine_without_threads_to_spare_goes_on_with_those_there_are() {
     assert_eq!(hand_over(numbered.by_ref().take(100), &mut client, &ledger), 0);
     let arrivals =
         readers::drained(&ledger, Duration::from_secs(20), || readers::files(&home.path("topics")));
-    assert_eq!(arrivals.len(), ledger.acknowledged() as usize);
+    assert_eq!(arrivals.len(), ledger.acknowledged());
     await_until("what was delivered is settled", Duration::from_secs(20), || {
         (bridge.metric("fanbridge_sink_oldest_pending_seconds", &[]) == 0.0).then_some(())
     });

@@ -5,6 +5,7 @@
 //! connections, requests in flight are answered, the log is closed behind them, dispatchers deliver
 //! what is left and commit. Nothing that was acknowledged depends on the stop being orderly.
 
+pub mod descriptors;
 mod notes;
 mod opening;
 mod readers;
@@ -130,7 +131,7 @@ impl Bridge {
         let admin_state = AdminState::new(metrics.clone(), health.clone(), summary(&config), access);
         let connections = Connections::new("admin", &metrics);
         let admin_task = Task::spawn("the admin listener", |stop| {
-            serve(admin, None, limits, connections, admin::router(admin_state.clone()), stop)
+            serve(admin, None, limits.private(), connections, admin::router(admin_state.clone()), stop)
         });
 
         tracing::info!(dir = %config.spool.dir.display(), "recovering the spool");

@@ -45,5 +45,6 @@ pub mod bridge;
 pub mod cli;
 pub mod config;
 pub mod health;
+pub mod scarce;
 pub mod telemetry;
 pub mod trust;

@@ -3,6 +3,7 @@
 //! Every label is bounded: source and sink names come from the configuration, families from the
 //! catalogue, reasons and verdicts from fixed lists; never an id, never a type from the wire.
 
+mod exposition;
 mod limit;
 mod log;
 mod sqs;
@@ -17,12 +18,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+pub use exposition::Exposition;
 pub use limit::LogLimit;
 pub use log::{Log, LogError, SHOWN_CHARS_MAX, Shown, init_logging, lines_dropped, steers_terminal};
 pub use sqs::SqsMetrics;
-
-/// The `Content-Type` of [`Metrics::render`].
-pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// A gauge in seconds or another fractional unit.
 pub type FloatGauge = Gauge<f64, AtomicU64>;
@@ -275,6 +274,14 @@ impl Metrics {
         r.register("shared_window_degraded", degraded, self.shared_degraded.clone());
         let round = "One round of questions to the shared duplicate window";
         r.register_with_unit("shared_window_round_duration", round, Unit::Seconds, self.shared_round.clone());
+    }
+
+    /// All metrics in a text format.
+    pub fn expose(&self, format: Exposition) -> String {
+        match format {
+            Exposition::OpenMetrics => self.render(),
+            Exposition::Prometheus => exposition::prometheus(&self.render()),
+        }
     }
 
     /// All metrics in the OpenMetrics text format.

@@ -4,13 +4,17 @@ use std::sync::atomic::Ordering;
 
 use axum::extract::State;
 use axum::response::IntoResponse;
-use http::header::CONTENT_TYPE;
+use http::HeaderMap;
+use http::header::{ACCEPT, CONTENT_TYPE};
 
 use super::{AdminState, Problem};
 use crate::spool::state::DeadCount;
-use crate::telemetry::{METRICS_CONTENT_TYPE, Metrics, SinkReason, lines_dropped};
+use crate::telemetry::{Exposition, Metrics, SinkReason, lines_dropped};
 
-pub(super) async fn metrics(State(admin): State<AdminState>) -> Result<impl IntoResponse, Problem> {
+pub(super) async fn metrics(
+    State(admin): State<AdminState>,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, Problem> {
     if admin.opened.get().is_some() {
         let kept = admin.ask(|state| Ok((state.dead_letter_counts()?, state.file_bytes()?))).await;
         // A state that fails is no reason to hide every other number.
@@ -20,7 +24,9 @@ pub(super) async fn metrics(State(admin): State<AdminState>) -> Result<impl Into
         }
     }
     admin.metrics.log_lines_dropped.inner().store(lines_dropped(), Ordering::Relaxed);
-    Ok(([(CONTENT_TYPE, METRICS_CONTENT_TYPE)], admin.metrics.render()))
+    let format =
+        Exposition::asked_for(headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()));
+    Ok(([(CONTENT_TYPE, format.content_type())], admin.metrics.expose(format)))
 }
 
 fn note_dead_letters(metrics: &Metrics, counts: Vec<DeadCount>) {

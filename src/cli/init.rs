@@ -143,8 +143,9 @@ fn source(provider: &str, way: Way) -> String {
     match way {
         Way::Webhook => format!(
             "  {provider}: # POST /in/{provider}; while a secret is being replaced, list both\n    \
-             provider: {provider}\n    secrets: [env:{}]\n",
-            variable(provider)
+             provider: {provider}\n    secrets: [env:{}]\n{}",
+            variable(provider),
+            body_bytes_max(provider)
         ),
         Way::Sqs => format!(
             "  {provider}-queue: # whoever the queue's policy lets send to it is believed\n{}    \
@@ -174,6 +175,17 @@ fn policy(provider: &str, action: &str, service: &str) -> String {
          \"arn:aws:iam::185583345998:root\"}},\"Action\":\"{action}\",\"Resource\":\
          \"arn:aws:{service}:eu-west-1:111111111111:{provider}-events\"}}\n"
     )
+}
+
+/// The bound on bodies where a provider sends larger ones than the default lets in. GitHub says in its
+/// documentation of webhooks that a payload has 25 MB at most, and it does not send again what was refused.
+fn body_bytes_max(provider: &str) -> &'static str {
+    match provider {
+        "github" => {
+            "    body_bytes_max: 25 MiB             # GitHub's largest, which it sends once; a topic may take less\n"
+        }
+        _ => "",
+    }
 }
 
 /// The variable that holds a provider's secret.

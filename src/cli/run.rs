@@ -6,16 +6,19 @@
 //! is nothing to read again.
 
 use std::io::{self, IsTerminal};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
 use super::{ConfigArgs, Exit, Failure, chain, configuration_to_run};
-use crate::bridge::{Bridge, BridgeError};
-use crate::config::Config;
+use crate::bridge::{Bridge, BridgeError, descriptors};
+use crate::config::{Config, HttpConfig};
+use crate::scarce::Scarce;
 use crate::spool::SpoolError;
 use crate::spool::disk::survive_file_size_limit;
 use crate::spool::state::StateError;
@@ -27,8 +30,12 @@ const EXIT_TERMINATED: i32 = 128 + 15;
 /// Files that the process asks to have open at most: as many as the largest configuration needs.
 const FILES_MAX: u64 = 1 << 20;
 
-/// Files beside the connections: segments, topics, brokers, the admin listener.
-const FILES_BESIDE: u64 = 512;
+/// Threads that are there from the start for what waits for the disk, beside two for every sink: one
+/// that reads for it, one that keeps its cursor.
+const THREADS_HELD: usize = 6;
+
+/// How long a thread waits for work before it ends: longer than a process lives.
+const THREADS_KEPT_FOR: Duration = Duration::from_secs(366 * 86_400);
 
 /// How long the last line of a log may take that is ended at once.
 const LAST_LINE_WITHIN: Duration = Duration::from_millis(100);
@@ -52,13 +59,15 @@ pub struct Args {
 /// Exit code 78 when the configuration cannot be used, 75 when another process has the spool, 74
 /// when the disk or a listener failed.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let config = configuration_to_run(&args.config)?;
+    let mut config = configuration_to_run(&args.config)?;
     let log = init_logging().map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
-    raise_files_limit(config.http.connections_max);
+    share_descriptors(&mut config).map_err(logged)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .thread_keep_alive(THREADS_KEPT_FOR)
         .build()
         .map_err(|error| Failure::io("cannot begin to run", &error))?;
+    hold_threads(&runtime, THREADS_HELD + 2 * config.sinks.len());
     let ended = runtime.block_on(until_stopped(config));
     // A recovery that was given up may still be reading for minutes, and nobody waits for it; what
     // else is on its way to the disk gets the time it needs.
@@ -71,32 +80,70 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 /// Has what waits in the log written, unless nobody reads it: the library may then wait for ever.
 fn end_log(log: Log) {
     let (ended, end) = std::sync::mpsc::channel::<()>();
-    std::thread::spawn(move || {
+    let waiting = std::thread::Builder::new().spawn(move || {
         drop(log);
         drop(ended);
     });
+    // Without a thread for it, the log has ended where the closure was dropped.
+    drop(waiting);
     // An error either way: it has ended, or it is waited for no longer.
     let _ = end.recv_timeout(LOG_ENDS_WITHIN);
 }
 
-/// Lets the process have as many files open as it may: every connection is one, and a service manager's
-/// default of 1,024 is less than what the listener would let in, with none left for the admin listener.
-fn raise_files_limit(connections_max: usize) {
+/// Lets the process have as many files open as it may, and the listener no more connections than leave
+/// enough of them for everything else.
+fn share_descriptors(config: &mut Config) -> Result<(), Failure> {
+    let files = raise_files_limit();
+    let Some(left) = descriptors::connections(files, config) else {
+        let least = descriptors::files_min(config);
+        return Err(Failure::new(
+            Exit::Config,
+            format!(
+                "this process may have {files} files open, and needs {least} at least with this configuration: \
+                 raise the limit (LimitNOFILE, ulimit -n)"
+            ),
+        ));
+    };
+    let HttpConfig { connections_max, connections_per_address_max, .. } = &mut config.http;
+    if left < *connections_max {
+        // An address keeps its share of the whole.
+        let per_address = left as f64 * (*connections_per_address_max as f64 / *connections_max as f64);
+        tracing::warn!(
+            files,
+            asked = *connections_max,
+            "no more than {left} connections are taken, {} from one address: of the files that may be open, the \
+             rest is for the spool, the sinks and the admin listener; raise the limit (LimitNOFILE, ulimit -n) or \
+             lower limits.connections_max",
+            per_address as usize
+        );
+        *connections_per_address_max = (per_address as usize).clamp(1, *connections_per_address_max);
+        *connections_max = left;
+    }
+    Ok(())
+}
+
+/// Raises the limit as far as that goes: a service manager's default of 1,024 is less than what the
+/// listener would let in. What it is now.
+fn raise_files_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let wanted = maximum.map_or(FILES_MAX, |maximum| maximum.min(FILES_MAX));
     if current.is_some_and(|files| files < wanted) {
-        // Refused, it stays as it was; what that means is said below.
+        // Refused, it stays as it was; what that means is said by the caller.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum });
     }
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    if files < connections_max as u64 + FILES_BESIDE {
-        tracing::warn!(
-            files,
-            connections_max,
-            "fewer files may be open than there may be connections: raise the limit (LimitNOFILE, ulimit -n) \
-             or lower limits.connections_max"
-        );
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Has threads made beforehand for what waits for the disk. When the system gives no more of them
+/// later, commits and reads take turns on these, instead of failing for want of the first.
+fn hold_threads(runtime: &Runtime, count: usize) {
+    let door = Arc::new(RwLock::new(()));
+    let shut = door.write();
+    for _ in 0..count {
+        let door = Arc::clone(&door);
+        drop(runtime.spawn_blocking(move || drop(door.read())));
     }
+    drop(shut);
 }
 
 /// Where the log is read by machines, the line that tells why it ends is one of theirs, unless they do
@@ -185,6 +232,7 @@ impl Signals {
 /// The exit code that tells a supervisor what to do, with the whole chain of causes.
 pub(super) fn failure(error: BridgeError) -> Failure {
     let exit = match &error {
+        error if is_for_want(error) => Exit::Temporary,
         BridgeError::Spool(SpoolError::Locked(_)) | BridgeError::State(StateError::Locked(_)) => {
             Exit::Temporary
         }
@@ -201,4 +249,10 @@ pub(super) fn failure(error: BridgeError) -> Failure {
         | BridgeError::BrokeDown(_) => Exit::Io,
     };
     Failure::new(exit, chain(&error))
+}
+
+/// Whether only something was short that others may give back: nothing is broken.
+fn is_for_want(error: &BridgeError) -> bool {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|error| Scarce::of(error).is_some())
 }

@@ -129,10 +129,10 @@ pub struct LimitsFile {
     /// How long a delivery may wait for the disk before it is answered 503.
     pub ack_timeout: Period,
     /// Open connections in all.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub connections_max: usize,
     /// Open connections from one address.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub connections_per_address_max: usize,
     /// Bytes of bodies in memory at once; beyond it deliveries are answered 503.
     pub in_flight_bytes_max: Size,
@@ -156,7 +156,7 @@ impl Default for LimitsFile {
     }
 }
 
-pub(super) fn seconds(count: u64) -> Period {
+pub(super) const fn seconds(count: u64) -> Period {
     Period(std::time::Duration::from_secs(count))
 }
 
@@ -232,6 +232,9 @@ pub struct SourceFile {
     /// The live signing secrets; several while one is being replaced.
     #[serde(default)]
     pub secrets: Vec<SecretFile>,
+    /// The largest body of this source's on the wire, where its provider sends more than others; by
+    /// default what `limits` says. It may become as large by inflating, too.
+    pub body_bytes_max: Option<Size>,
     /// Deliveries come from an SQS queue instead of over HTTP.
     pub sqs: Option<SqsFile>,
     /// Deliveries come from SNS topics instead of from the provider.

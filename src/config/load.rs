@@ -10,14 +10,14 @@ use std::net::SocketAddr;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
-use super::file::{ConfigFile, DuplicatesFile, HttpFile, LimitsFile, SpoolFile};
+use super::file::{ConfigFile, DuplicatesFile, HttpFile, LimitsFile, seconds};
 use super::outside::Outside;
 use super::place::{Path, Places};
 use super::report::{Problem, Report, Severity};
 use super::shape;
 use super::sinks::Around;
 use super::sources::expect_custom_types;
-use super::text::Size;
+use super::text::{Period, Size};
 use super::{AdminConfig, Config, HttpConfig, SharedWindowConfig, SpoolConfig, TlsConfig, tree};
 use crate::spool::RECORD_BYTES_MAX;
 use crate::spool::shared_window::Server;
@@ -120,10 +120,11 @@ impl Check<'_> {
         let selection = self.selection(&file.select, &top.key("select"), &known);
         let around = Around { selection: &selection, sources: &sources, known: &known };
         let sinks = self.sinks(&file, &around);
+        self.check_sizes(&file, &sinks);
         Some(Config {
-            http: self.http(&file.http, &file.limits),
+            http: self.http(&file),
             admin: self.admin(&file),
-            spool: self.spool(&file.spool, &file.limits),
+            spool: self.spool(&file),
             aws: self.aws(&file),
             sources,
             selection,
@@ -133,12 +134,16 @@ impl Check<'_> {
         })
     }
 
-    fn http(&mut self, file: &HttpFile, limits: &LimitsFile) -> HttpConfig {
+    fn http(&mut self, file: &ConfigFile) -> HttpConfig {
         let at = Path::default().key("limits");
-        self.at_least(&at.key("body_bytes_max"), limits.body_bytes_max, Size(1 << 10));
+        let (limits, file, largest) = (&file.limits, &file.http, largest_body(file));
+        self.at_least(&at.key("body_bytes_max"), limits.body_bytes_max, BODY_BYTES_LEAST);
         self.at_least(&at.key("inflated_bytes_max"), limits.inflated_bytes_max, limits.body_bytes_max);
         self.at_most(&at.key("inflated_bytes_max"), limits.inflated_bytes_max, INFLATED_BYTES_MOST);
-        self.at_least(&at.key("in_flight_bytes_max"), limits.in_flight_bytes_max, limits.inflated_bytes_max);
+        // The largest must fit into the memory for all, or it is never taken.
+        self.at_least(&at.key("in_flight_bytes_max"), limits.in_flight_bytes_max, largest);
+        self.at_most(&at.key("in_flight_bytes_max"), limits.in_flight_bytes_max, IN_FLIGHT_BYTES_MOST);
+        self.at_most(&at.key("body_bytes_per_second_min"), limits.body_bytes_per_second_min, Size(1 << 30));
         for (key, period) in [
             ("header_timeout", limits.header_timeout),
             ("body_timeout", limits.body_timeout),
@@ -152,6 +157,7 @@ impl Check<'_> {
                     format!("with `{key}: 0s` nothing would be in time"),
                 );
             }
+            self.no_longer_than(&at.key(key), period, PATIENCE_LONGEST);
         }
         HttpConfig {
             listen: file.listen.0,
@@ -206,13 +212,18 @@ impl Check<'_> {
         AdminConfig { listen, token }
     }
 
-    fn spool(&mut self, file: &SpoolFile, limits: &LimitsFile) -> SpoolConfig {
+    fn spool(&mut self, file: &ConfigFile) -> SpoolConfig {
         let at = Path::default().key("spool");
+        let (limits, largest, file) = (&file.limits, largest_body(file), &file.spool);
+        self.at_most(&at.key("bytes_max"), file.bytes_max, SPOOL_BYTES_MOST);
+        self.no_longer_than(&at.key("retain"), file.retain, KEPT_LONGEST);
+        let at_window = at.key("duplicates").key("window");
+        self.no_longer_than(&at_window, file.duplicates.window, KEPT_LONGEST);
         if file.dir.is_empty() {
             self.error(&at.key("dir"), "no directory", "expected the path of a directory".into());
         }
         // A record carries the inflated body and its attributes; a segment must hold at least one.
-        let record = Size(limits.inflated_bytes_max.0.saturating_add(ATTRIBUTES_BYTES_MAX));
+        let record = Size(largest.0.saturating_add(ATTRIBUTES_BYTES_MAX));
         self.at_least(&at.key("segment_bytes"), file.segment_bytes, record);
         // Only whole segments are given back, so a spool needs room for a few.
         self.at_least(&at.key("bytes_max"), file.bytes_max, Size(file.segment_bytes.0.saturating_mul(4)));
@@ -274,6 +285,14 @@ impl Check<'_> {
         }
     }
 
+    /// Reports a time that no clock has room for, or that nobody means.
+    fn no_longer_than(&mut self, at: &Path, period: Period, longest: Period) {
+        if period > longest {
+            let label = format!("expected at most {longest} for `{at}`, found {period}");
+            self.error(at, "too long a time", label);
+        }
+    }
+
     /// Reports an error at the value of `at`.
     pub(super) fn error(&mut self, at: &Path, title: &str, label: String) -> &mut Problem {
         let span = self.places.value(at);
@@ -324,8 +343,18 @@ impl Check<'_> {
 
 /// The bytes that an event's attributes may take beside its body.
 const ATTRIBUTES_BYTES_MAX: u64 = 1 << 20;
+/// The smallest bound on bodies: events are larger.
+pub(super) const BODY_BYTES_LEAST: Size = Size(1 << 10);
 /// The largest body that a record of the spool has room for.
-const INFLATED_BYTES_MOST: Size = Size(RECORD_BYTES_MAX as u64 - ATTRIBUTES_BYTES_MAX);
+pub(super) const INFLATED_BYTES_MOST: Size = Size(RECORD_BYTES_MAX as u64 - ATTRIBUTES_BYTES_MAX);
+/// More memory than bodies have anywhere.
+const IN_FLIGHT_BYTES_MOST: Size = Size(1 << 40);
+/// More than any file system takes.
+const SPOOL_BYTES_MOST: Size = Size(1 << 60);
+/// The longest that a peer or a disk is waited for.
+const PATIENCE_LONGEST: Period = seconds(86_400);
+/// The longest that events and the memory of them are kept: ten years.
+const KEPT_LONGEST: Period = seconds(3_650 * 86_400);
 /// The fewest bytes of an admin token: 128 bits.
 const TOKEN_BYTES_MIN: usize = 16;
 
@@ -335,6 +364,12 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     let (ip, other_ip) = (one.ip().to_canonical(), other.ip().to_canonical());
     let overlap = ip == other_ip || ip.is_unspecified() || other_ip.is_unspecified();
     overlap && one.port() == other.port() && one.port() != 0
+}
+
+/// The largest that a body may become, of whichever source.
+fn largest_body(file: &ConfigFile) -> Size {
+    let own = file.sources.values().filter_map(|source| source.body_bytes_max);
+    own.fold(file.limits.inflated_bytes_max, Size::max)
 }
 
 pub(super) fn in_memory(size: Size) -> usize {

@@ -19,6 +19,7 @@ mod report;
 mod select;
 mod shape;
 mod sinks;
+mod sizes;
 mod sources;
 mod text;
 mod topics;
@@ -172,6 +173,8 @@ pub struct SourceConfig {
     pub secrets: Vec<SigningSecret>,
     /// How deliveries come.
     pub channel: Channel,
+    /// The largest body on the wire, if it is not the one for all.
+    pub body_bytes_max: Option<usize>,
 }
 
 /// How a source's deliveries come.

@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value as Json;
 
 use super::file::{ConfigFile, SecretFile, SourceFile};
-use super::load::Check;
+use super::load::{BODY_BYTES_LEAST, Check, INFLATED_BYTES_MOST, in_memory};
 use super::nearest::did_you_mean;
 use super::place::Path;
 use super::text::Reference;
@@ -109,6 +109,7 @@ impl Check<'_> {
             return None;
         };
         let channel = self.channel(file, at, spool_dir);
+        let body_bytes_max = self.body_bytes_max(file, channel.as_ref(), &at.key("body_bytes_max"));
         let secrets = match channel {
             Some(Channel::Sqs(_) | Channel::Sns(_)) => self.no_secrets(file, at),
             Some(Channel::Webhook) if !definition.takes_webhooks() => {
@@ -127,7 +128,21 @@ impl Check<'_> {
             app: file.app.as_str().into(),
             secrets,
             channel: channel?,
+            body_bytes_max,
         })
+    }
+
+    /// What a source says of the size of its own bodies. Whether memory allows for it is said where that
+    /// is.
+    fn body_bytes_max(&mut self, file: &SourceFile, channel: Option<&Channel>, at: &Path) -> Option<usize> {
+        let size = file.body_bytes_max?;
+        self.at_least(at, size, BODY_BYTES_LEAST);
+        self.at_most(at, size, INFLATED_BYTES_MOST);
+        if matches!(channel, Some(Channel::Sqs(_))) {
+            let label = "a queue's messages have the bound that SQS gives them, so this is never used".into();
+            self.warning(at, "a bound on bodies where nothing is posted", label);
+        }
+        Some(in_memory(size))
     }
 
     fn report_unknown(&mut self, provider: &str, at: &Path, definitions: &Definitions) {

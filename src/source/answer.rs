@@ -27,7 +27,7 @@ const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Basic realm="fanbridg
 pub(super) struct Bounds {
     body: BodyBounds,
     /// What a body may become.
-    pub inflate: BodyLimits,
+    inflate: BodyLimits,
     /// From the body's last byte to the answer.
     ack_timeout: Duration,
     memory: Memory,
@@ -54,13 +54,24 @@ impl Bounds {
     pub(super) async fn read<B: Body<Data = Bytes>>(
         &self,
         intake: &Intake,
+        source: &SourceIntake,
         request: Request<B>,
     ) -> Result<(Delivery, Share<'_>), Refused> {
         let arrived = Timestamp::from(SystemTime::now());
         intake.accepting()?;
         let (head, body) = request.into_parts();
-        let (body, share) = body::read(body, &self.body, &self.memory).await?;
+        let (body, share) = body::read(body, &self.body_of(source), &self.memory).await?;
         Ok((Delivery { headers: head.headers, body, arrived }, share))
+    }
+
+    fn body_of(&self, source: &SourceIntake) -> BodyBounds {
+        BodyBounds { bytes_max: source.body_bytes_max.unwrap_or(self.body.bytes_max), ..self.body }
+    }
+
+    /// What a body of this source's may become: whatever may come plain may also come compressed.
+    pub(super) fn inflate_of(&self, source: &SourceIntake) -> BodyLimits {
+        let inflated_bytes_max = self.inflate.inflated_bytes_max.max(self.body_of(source).bytes_max);
+        BodyLimits { inflated_bytes_max, ..self.inflate }
     }
 
     /// Does what a delivery takes, for as long as its sender waits.

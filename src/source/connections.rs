@@ -81,6 +81,12 @@ impl Connections {
         tracing::debug!("refused a request whose length is stated in two ways");
     }
 
+    /// A request's head says something that others may read otherwise.
+    pub(super) fn bad_head(&self, reason: &str) {
+        self.count(reason);
+        tracing::debug!(reason, "refused a request for what its head says");
+    }
+
     fn count(&self, reason: &str) {
         let labels = ListenerReason { listener: self.listener.into(), reason: reason.into() };
         self.refused.get_or_create(&labels).inc();

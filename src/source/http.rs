@@ -31,6 +31,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::connections::Connections;
+use super::head::Fault;
 use super::problem::{closing, problem};
 use super::tls::Tls;
 use super::wire::{Exchange, Patience, Wire};
@@ -38,6 +39,8 @@ use crate::config::HttpConfig;
 
 /// Bytes of a request's head; beyond it, or beyond the parser's own 100 headers, the answer is 431.
 const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Connections of the private listener: people, a scraper, an orchestrator's probes.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// The pause after the system refused a connection for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -78,6 +81,13 @@ impl HttpLimits {
             connections_per_address_max: config.connections_per_address_max,
             drain_timeout,
         }
+    }
+
+    /// The same for the private listener, which strangers do not reach: one address may have all, and
+    /// there are always some for it, however many the public one has.
+    pub fn private(self) -> Self {
+        let connections_max = ADMIN_CONNECTIONS_MAX;
+        Self { connections_max, connections_per_address_max: connections_max, ..self }
     }
 }
 
@@ -231,10 +241,16 @@ where
     let response = if exchange.begin(chunked).is_err() {
         tally.ambiguous_length();
         closing(problem(StatusCode::BAD_REQUEST, "the length of the body is stated in two ways"))
+    } else if let Some(fault) = Fault::of(&request) {
+        tally.bad_head(fault.reason());
+        closing(problem(fault.status(), fault.detail()))
     } else {
         match catch_panic(pin!(service.oneshot(request))).await {
             // The framing is followed up to a chunked request and not beyond it.
             Ok(Ok(response)) if chunked => closing(response),
+            // Answered before its body was here. The parser would close the connection behind the
+            // answer, and whoever is not told so sends it the next request.
+            Ok(Ok(response)) if exchange.owes_body() => closing(response),
             Ok(Ok(response)) => response,
             Err(Panicked) => closing(problem(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here")),
         }

@@ -10,6 +10,7 @@ mod body;
 pub mod connections;
 mod framing;
 pub mod front;
+mod head;
 pub mod http;
 pub mod problem;
 pub mod sns;
@@ -62,6 +63,8 @@ pub struct SourceIntake {
     secrets: Vec<SigningSecret>,
     view: SourceView,
     tally: SourceTally,
+    /// The largest body on the wire, if it is not the one for all.
+    body_bytes_max: Option<usize>,
 }
 
 /// What became of a delivery. It may be acknowledged.
@@ -127,7 +130,8 @@ impl SourceIntake {
     pub fn new(config: SourceConfig, metrics: &Metrics) -> Self {
         let view = SourceView::new(config.definition.clone(), config.name.clone(), config.event_source());
         let tally = SourceTally::new(&config.name, config.secrets.len(), metrics);
-        Self { name: config.name, definition: config.definition, secrets: config.secrets, view, tally }
+        let SourceConfig { name, definition, secrets, body_bytes_max, .. } = config;
+        Self { name, definition, secrets, view, tally, body_bytes_max }
     }
 
     /// The source's name.

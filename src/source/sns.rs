@@ -98,7 +98,7 @@ impl SnsSource {
     }
 
     async fn receive<B: Body<Data = Bytes>>(&self, request: Request<B>) -> Result<Received, Refused> {
-        let (delivery, share) = self.bounds.read(&self.intake, request).await?;
+        let (delivery, share) = self.bounds.read(&self.intake, &self.source, request).await?;
         self.bounds.in_time(self.take(delivery, share)).await
     }
 
@@ -191,7 +191,7 @@ impl SnsSource {
         arrived: Timestamp,
         mut share: Share<'_>,
     ) -> Result<Received, Refused> {
-        let decoding = || decode_message(message.clone(), &self.bounds.inflate);
+        let decoding = || decode_message(message.clone(), &self.bounds.inflate_of(&self.source));
         match self.intake.work(message_heaviness(&message), decoding).await {
             Ok(body) => {
                 drop(message);

@@ -44,7 +44,7 @@ impl Webhook {
     }
 
     async fn receive<B: Body<Data = Bytes>>(&self, request: Request<B>) -> Result<Received, Refused> {
-        let (delivery, share) = self.bounds.read(&self.intake, request).await?;
+        let (delivery, share) = self.bounds.read(&self.intake, &self.source, request).await?;
         self.bounds.in_time(self.take(delivery, share)).await
     }
 
@@ -52,7 +52,8 @@ impl Webhook {
     async fn take(&self, delivery: Delivery, mut share: Share<'_>) -> Result<Received, Refused> {
         let SourceIntake { definition, secrets, tally, .. } = &self.source;
         let heaviness = body_heaviness(&delivery.body);
-        let verifying = || verify(definition, secrets, delivery, &self.bounds.inflate);
+        let inflate = self.bounds.inflate_of(&self.source);
+        let verifying = || verify(definition, secrets, delivery, &inflate);
         let verified = match self.intake.work(heaviness, verifying).await {
             Ok(Receipt::Verified(verified)) => verified,
             Ok(Receipt::Probe) => return Ok(Received::Other("probe")),

@@ -79,6 +79,12 @@ impl Exchange {
         if plain { Ok(()) } else { Err(Ambiguous) }
     }
 
+    /// Whether a part of the last request's body has yet to come. What has come and was not read, the
+    /// parser passes over by itself.
+    pub(super) fn owes_body(&self) -> bool {
+        matches!(self.seen().framing.stage(), Stage::Body(_))
+    }
+
     /// Notes that the request's answer is on its way, and whether it grants what was asked.
     pub(super) fn end(&self, granted: bool) {
         let mut seen = self.seen();

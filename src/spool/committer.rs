@@ -24,6 +24,7 @@ use super::tail::Block;
 use super::window::{Sighting, Window};
 use super::{AppendError, Appended, DuplicateKey, RECORD_BYTES_MAX};
 use crate::event::{Entry, Position};
+use crate::scarce::Scarce;
 
 mod room;
 
@@ -81,7 +82,7 @@ struct Staged {
 
 /// Why nothing gets to the disk.
 enum Trouble {
-    /// There is no room: refuse, and go on when there is.
+    /// There is no room, or nothing to write with: refuse, and go on when there is.
     Full(Gate),
     /// The disk cannot be trusted any more.
     Broken(String),
@@ -167,12 +168,20 @@ impl Committer {
                         return Err(Trouble::Full(self.why_full(now)));
                     }
                 }
-                Err(error) => return Err(Trouble::Broken(format!("cannot make a segment: {error}"))),
+                Err(error) => {
+                    // What there is of the file by now is used again.
+                    self.leftover = true;
+                    return Err(not_now_or_broken("cannot make a segment", &error));
+                }
             }
         };
-        file.sync_all()
-            .and_then(|()| disk.sync_dir(&dir))
-            .map_err(|error| Trouble::Broken(format!("cannot make a new segment durable: {error}")))?;
+        // Descriptors are what opening takes; a failed fsync is believed in nothing.
+        let undurable = |error: io::Error| match Scarce::of(&error) {
+            Some(Scarce::Descriptors) => Trouble::Full(Gate::Descriptors),
+            _ => Trouble::Broken(format!("cannot make a new segment durable: {error}")),
+        };
+        self.leftover = true;
+        file.sync_all().and_then(|()| disk.sync_dir(&dir)).map_err(undurable)?;
         let seed = header.seed();
         self.shared.view().catalogue.push(Segment::new(base, Some(seed), now.steady));
         self.spend_free(HEADER_BYTES);
@@ -241,7 +250,8 @@ impl Committer {
                 return synced
                     .map_err(|error| Trouble::Broken(format!("cannot make events durable: {error}")));
             };
-            if !is_full(&error) {
+            let scarce = Scarce::of(&error);
+            if !is_full(&error) && scarce.is_none() {
                 return Err(Trouble::Broken(format!("cannot write to a segment: {error}")));
             }
             // Durably: were the cut lost to a power cut, refused records could come back at positions
@@ -249,6 +259,9 @@ impl Committer {
             let cut = active.file.truncate(active.durable_len).and_then(|()| active.file.sync_data());
             if let Err(error) = cut {
                 return Err(Trouble::Broken(format!("cannot take a failed write back: {error}")));
+            }
+            if let Some(scarce) = scarce {
+                return Err(Trouble::Full(scarce.into()));
             }
             if error.kind() == io::ErrorKind::FileTooLarge && active.durable_len > HEADER_BYTES {
                 // This file may grow no more, but another may.
@@ -316,6 +329,14 @@ impl Committer {
             }
         }
         self.shared.fail(reason);
+    }
+}
+
+/// What an error asks for that came before anything was written.
+fn not_now_or_broken(doing: &str, error: &io::Error) -> Trouble {
+    match Scarce::of(error) {
+        Some(scarce) => Trouble::Full(scarce.into()),
+        None => Trouble::Broken(format!("{doing}: {error}")),
     }
 }
 

@@ -7,8 +7,9 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A file system, as far as the log needs one.
@@ -28,6 +29,11 @@ pub trait Disk: Send + Sync + 'static {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the directory's entries durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Opens the directory for good, so that making its entries durable needs no descriptor that
+    /// others may have taken by then.
+    fn hold_dir(&self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
     /// What the file system that holds the directory has left for this process.
     fn free(&self, dir: &Path) -> io::Result<Free>;
     /// Takes the exclusive lock on a file, which is made if it is missing. `None` if another
@@ -73,9 +79,33 @@ pub struct Free {
 }
 
 /// The disk of this machine.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct RealDisk {
     lock_wait: Duration,
+    /// The directory that stays open, the spool's.
+    held: Mutex<Option<HeldDir>>,
+}
+
+/// An open directory, and what its path was.
+#[derive(Debug)]
+struct HeldDir {
+    path: PathBuf,
+    dir: File,
+}
+
+impl HeldDir {
+    fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), dir: File::open(path)? })
+    }
+
+    /// Whether the path still leads to it: one that was replaced has other entries.
+    fn is(&self, path: &Path) -> io::Result<bool> {
+        if self.path != path {
+            return Ok(false);
+        }
+        let (now, then) = (fs::metadata(path)?, self.dir.metadata()?);
+        Ok((now.dev(), now.ino()) == (then.dev(), then.ino()))
+    }
 }
 
 /// How often a held lock is tried again; there is no way to wait for one with a deadline.
@@ -85,7 +115,7 @@ impl RealDisk {
     /// A disk that waits this long for a lock that another process holds, as in a rolling update
     /// where the old process is still shutting down. The default does not wait.
     pub fn waiting(lock_wait: Duration) -> Self {
-        Self { lock_wait }
+        Self { lock_wait, held: Mutex::default() }
     }
 }
 
@@ -95,7 +125,7 @@ impl Disk for RealDisk {
             dir.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         for made in missing {
-            self.sync_dir(parent(made))?;
+            File::open(parent(made))?.sync_all()?;
         }
         Ok(())
     }
@@ -122,7 +152,15 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        File::open(dir)?.sync_all()
+        match self.held.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            Some(held) if held.is(dir)? => held.dir.sync_all(),
+            _ => File::open(dir)?.sync_all(),
+        }
+    }
+
+    fn hold_dir(&self, dir: &Path) -> io::Result<()> {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(HeldDir::open(dir)?);
+        Ok(())
     }
 
     fn free(&self, dir: &Path) -> io::Result<Free> {

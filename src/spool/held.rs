@@ -27,6 +27,7 @@ impl Held {
     pub fn take(dir: &Path, disk: Arc<dyn Disk>) -> Result<Self, SpoolError> {
         disk.create_dirs(dir).map_err(failed("make", dir))?;
         let lock = lock(&*disk, dir)?;
+        disk.hold_dir(dir).map_err(failed("open", dir))?;
         Ok(Self { dir: dir.to_owned(), disk, lock })
     }
 }

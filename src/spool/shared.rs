@@ -17,6 +17,7 @@ use super::shared_window::DurableKeys;
 use super::tail::Tail;
 use super::{Room, SpoolOptions, Usage};
 use crate::event::Position;
+use crate::scarce::Scarce;
 use crate::telemetry::Metrics;
 
 /// Whether appends are taken, and if not, why. From [`Gate::Closing`] on it is for good.
@@ -28,17 +29,21 @@ pub(super) enum Gate {
     FreeBytes,
     DiskFull,
     Inodes,
+    Descriptors,
+    Memory,
     Closing,
     Failed,
 }
 
 impl Gate {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::Open,
         Self::BytesMax,
         Self::FreeBytes,
         Self::DiskFull,
         Self::Inodes,
+        Self::Descriptors,
+        Self::Memory,
         Self::Closing,
         Self::Failed,
     ];
@@ -51,8 +56,19 @@ impl Gate {
             Self::FreeBytes => "disk_low",
             Self::DiskFull => "disk_full",
             Self::Inodes => "no_inodes",
+            Self::Descriptors => Scarce::Descriptors.reason(),
+            Self::Memory => Scarce::Memory.reason(),
             Self::Closing => "shutting_down",
             Self::Failed => "failed",
+        }
+    }
+}
+
+impl From<Scarce> for Gate {
+    fn from(scarce: Scarce) -> Self {
+        match scarce {
+            Scarce::Descriptors => Self::Descriptors,
+            Scarce::Memory => Self::Memory,
         }
     }
 }
@@ -183,6 +199,11 @@ impl Reader {
         let news = self.gate_log.lock().unwrap_or_else(PoisonError::into_inner).news(gate, Instant::now());
         match news {
             Some(Gate::Open) => tracing::info!("the spool takes events again"),
+            Some(short @ (Gate::Descriptors | Gate::Memory)) => tracing::error!(
+                reason = short.reason(),
+                "the spool takes no events: deliveries are answered 503 until the system gives it a file \
+                 descriptor (LimitNOFILE, ulimit -n, fs.file-max) or memory again"
+            ),
             Some(shut) => tracing::error!(
                 reason = shut.reason(),
                 bytes = self.view().catalogue.bytes(),

@@ -30,7 +30,7 @@ fn unknown_keys_are_marked_with_the_nearest_name() {
     expect(
         "sources: { a: { ‹kinesis›: { stream: x } } }\n",
         "unknown key `kinesis`",
-        "known here: app, custom_types, provider, secrets, sns, sqs",
+        "known here: app, body_bytes_max, custom_types, provider, secrets, sns, sqs",
     );
 }
 
@@ -494,6 +494,105 @@ fn sizes_that_contradict_each_other_are_found() {
         &format!("{SOURCE}limits: {{ ack_timeout: ‹0s› }}\n"),
         "a time of nothing",
         "with `ack_timeout: 0s` nothing would be in time",
+    );
+}
+
+#[test]
+fn a_number_that_nothing_has_room_for_is_an_error_and_no_panic_at_the_start() {
+    for (key, value, expected) in [
+        ("connections_max", "2305843009213693952", "expected 1 to 1000000, found 2305843009213693952"),
+        ("connections_max", "0", "expected 1 to 1000000, found 0"),
+        ("connections_per_address_max", "1000001", "expected 1 to 1000000, found 1000001"),
+    ] {
+        expect(
+            &format!("{SOURCE}limits: {{ {key}: ‹{value}› }}\n"),
+            &format!("invalid value for `limits.{key}`"),
+            expected,
+        );
+    }
+    for (key, value, most) in
+        [("in_flight_bytes_max", "16777215 TiB", "1 TiB"), ("body_bytes_per_second_min", "2 GiB", "1 GiB")]
+    {
+        expect(
+            &format!("{SOURCE}limits: {{ {key}: ‹{value}› }}\n"),
+            "too large a size",
+            &format!("expected at most {most} for `limits.{key}`, found {value}"),
+        );
+    }
+    for (block, key, longest) in [
+        ("limits: {", "header_timeout", "24h"),
+        ("limits: {", "body_timeout", "24h"),
+        ("limits: {", "idle_timeout", "24h"),
+        ("limits: {", "ack_timeout", "24h"),
+        ("spool: {", "retain", "87600h"),
+        ("spool: { duplicates: {", "window", "87600h"),
+    ] {
+        let close = if block.ends_with("s: {") && block.starts_with("spool") { "} }" } else { "}" };
+        let path = block.replace([':', '{'], "").split_whitespace().collect::<Vec<_>>().join(".");
+        expect(
+            &format!("{SOURCE}{block} {key}: ‹5000000000000h› {close}\n"),
+            "too long a time",
+            &format!("expected at most {longest} for `{path}.{key}`, found 5000000000000h"),
+        );
+    }
+    expect(
+        &format!("{SOURCE}spool: {{ bytes_max: ‹16777215 TiB› }}\n"),
+        "too large a size",
+        "expected at most 1048576 TiB for `spool.bytes_max`, found 16777215 TiB",
+    );
+}
+
+#[test]
+fn a_source_may_bound_its_bodies_by_itself_within_what_memory_and_the_spool_take() {
+    let source = |more: &str| {
+        format!("sources: {{ a: {{ provider: github, secrets: [env:SECRET], body_bytes_max: {more}\n")
+    };
+    let loaded = read(&source("25 MiB } }\nsinks: { b: { file: {} } }")).expect("valid");
+    assert_eq!(loaded.config.sources[0].body_bytes_max, Some(25 << 20));
+    assert!(loaded.warnings.problems().is_empty(), "{}", loaded.warnings);
+    assert_eq!(read(VALID).expect("valid").config.sources[0].body_bytes_max, None);
+    expect(
+        &source("‹64 MiB› } }"),
+        "too large a size",
+        "expected at most 63 MiB for `sources.a.body_bytes_max`, found 64 MiB",
+    );
+    expect(
+        &source("‹10› } }"),
+        "too small a size",
+        "expected at least 1 KiB for `sources.a.body_bytes_max`, found 10",
+    );
+    expect(
+        &source("25 MiB } }\nlimits: { in_flight_bytes_max: ‹20 MiB› }"),
+        "too small a size",
+        "expected at least 25 MiB for `limits.in_flight_bytes_max`, found 20 MiB",
+    );
+    expect(
+        &source("25 MiB } }\nspool: { segment_bytes: ‹20 MiB› }"),
+        "too small a size",
+        "expected at least 26 MiB for `spool.segment_bytes`, found 20 MiB",
+    );
+    for (sink, most) in [
+        ("kafka: { brokers: env:BROKERS }", "16 MiB"),
+        ("kafka: { brokers: env:BROKERS, properties: { message.max.bytes: 20971520 } }", "20 MiB"),
+        ("sns: {}, topic: 'arn:aws:sns:eu-west-1:123456789012:x'", "256 KiB"),
+    ] {
+        expect(
+            &format!("{}sinks: {{ k: {{ {sink} }} }}\n", source("‹25 MiB› } }")),
+            "a sink takes less than this",
+            &format!(
+                "sink `k` takes messages of at most {most}: what is larger becomes a dead letter, `too_large`"
+            ),
+        );
+    }
+    let takes_all =
+        "sinks: { k: { kafka: { brokers: env:BROKERS, properties: { message.max.bytes: 33554432 } } } }\n";
+    let loaded = read(&format!("{}{takes_all}", source("25 MiB } }"))).expect("valid");
+    assert!(loaded.warnings.problems().is_empty(), "{}", loaded.warnings);
+    let queue = "sqs: { queue_url: 'https://sqs.eu-west-1.amazonaws.com/123456789012/q' }";
+    expect(
+        &format!("sources: {{ a: {{ provider: github, body_bytes_max: ‹25 MiB›, {queue} }} }}\n"),
+        "a bound on bodies where nothing is posted",
+        "a queue's messages have the bound that SQS gives them, so this is never used",
     );
 }
 

@@ -71,6 +71,18 @@ fn what_init_prints_is_accepted_by_check_once_its_variables_are_set() {
 }
 
 #[test]
+fn init_lets_githubs_largest_deliveries_in_because_it_sends_each_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let init = fanbridge(&dir, &["init", "--provider", "github,stripe"], &[]);
+    assert_eq!(init.stdout.matches("body_bytes_max: 25 MiB").count(), 1, "{}", init.stdout);
+    fs::write(dir.path().join("fanbridge.yaml"), &init.stdout).expect("written");
+    let secret = "a-secret-of-the-tests-32-bytes-ok";
+    let secrets = [("GITHUB_SECRET", secret), ("STRIPE_SECRET", secret)];
+    let check = fanbridge(&dir, &["check"], &secrets);
+    assert_eq!(check.code, Some(0), "{}{}", check.stdout, check.stderr);
+}
+
+#[test]
 fn what_is_asked_of_init_twice_is_there_once() {
     let dir = directory();
     let ask = |provider: &str, from: &str| {

@@ -25,6 +25,8 @@ mod no_room;
 mod outlet;
 mod redaction;
 mod redrive;
+mod scarce;
+mod scrape;
 mod secured_broker;
 mod selection;
 mod shutdown;

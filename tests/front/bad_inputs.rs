@@ -91,11 +91,71 @@ fn heads() -> Vec<Case> {
             format!("POST /in/stream HTTP/1.1\r\nX: {}", "a".repeat(70_000)),
             Closed(431),
         ),
-        case("a header with a NUL", "POST /in/stream HTTP/1.1\r\nX: \0\r\n\r\n", Closed(400)),
+        case("a header with a NUL", "POST /in/stream HTTP/1.1\r\nHost: x\r\nX: \0\r\n\r\n", Closed(400)),
         case("no HTTP at all", "\x16\x03\x01\x02\0\x01\0\x01\x7f\x03\x03 hello\r\n\r\n", Closed(400)),
         case("an HTTP/2 preface", preface, Closed(0)),
         case("an upgrade to HTTP/2", delivery_with("Upgrade: h2c\r\n", &event(203)), Answered(200)),
         case("HTTP/3.0", "POST /in/stream HTTP/3.0\r\n\r\n", Closed(400)),
+    ]
+}
+
+fn hosts() -> Vec<Case> {
+    let with = |target: &str, version: &str, hosts: &str| {
+        let request = String::from_utf8(delivery(&event(207))).unwrap();
+        let request = request.replacen("/in/stream HTTP/1.1", &format!("{target} {version}"), 1);
+        request.replacen("Host: front\r\n", hosts, 1)
+    };
+    let plain = |hosts: &str| with("/in/stream", "HTTP/1.1", hosts);
+    vec![
+        case("no host", plain(""), Closed(400)),
+        case("two hosts", plain("Host: front\r\nHost: front\r\n"), Closed(400)),
+        case("two hosts that differ", plain("Host: front\r\nHost: other\r\n"), Closed(400)),
+        case("an empty host", plain("Host:\r\n"), Closed(400)),
+        case("a host with a path", plain("Host: front/in\r\n"), Closed(400)),
+        case("a host with a user", plain("Host: me@front\r\n"), Closed(400)),
+        case("a host with a port", plain("Host: front:8080\r\n"), Open(200)),
+        case("an address for a host", plain("Host: [::1]:8080\r\n"), Open(200)),
+        case("a URL of that host", with("http://front/in/stream", "HTTP/1.1", "Host: front\r\n"), Open(200)),
+        case(
+            "a URL of another host",
+            with("http://other/in/stream", "HTTP/1.1", "Host: front\r\n"),
+            Closed(400),
+        ),
+        case("no host in HTTP/1.0", with("/in/stream", "HTTP/1.0", ""), Closed(200)),
+        case("two hosts in HTTP/1.0", with("/in/stream", "HTTP/1.0", "Host: a\r\nHost: b\r\n"), Closed(400)),
+    ]
+}
+
+fn transfer_codings() -> Vec<Case> {
+    let with = |codings: &str| {
+        let request = String::from_utf8(chunked(&event(208), 100)).unwrap();
+        request.replacen("Transfer-Encoding: chunked\r\n", codings, 1)
+    };
+    vec![
+        case("chunked", with("Transfer-Encoding: chunked\r\n"), Closed(200)),
+        case("gzip and chunked", with("Transfer-Encoding: gzip, chunked\r\n"), Closed(501)),
+        case("a coding nobody knows", with("Transfer-Encoding: snail, chunked\r\n"), Closed(501)),
+        case("identity and chunked", with("Transfer-Encoding: identity, chunked\r\n"), Closed(501)),
+        case("identity", with("Transfer-Encoding: identity\r\n"), Closed(400)),
+        case("gzip alone", with("Transfer-Encoding: gzip\r\n"), Closed(400)),
+        case("chunked, then gzip", with("Transfer-Encoding: chunked, gzip\r\n"), Closed(400)),
+        case("chunked twice in a line", with("Transfer-Encoding: chunked, chunked\r\n"), Closed(400)),
+        case(
+            "chunked in two lines",
+            with("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
+            Closed(400),
+        ),
+        case(
+            "codings in two lines",
+            with("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n"),
+            Closed(400),
+        ),
+        case("a folded coding", with("Transfer-Encoding:\r\n chunked\r\n"), Closed(400)),
+        case(
+            "chunked in HTTP/1.0",
+            with("Transfer-Encoding: chunked\r\n").replacen("HTTP/1.1", "HTTP/1.0", 1),
+            Closed(400),
+        ),
     ]
 }
 
@@ -111,7 +171,7 @@ fn sizes() -> Vec<Case> {
         case("a length of 2^64 - 3", stated(usize::MAX - 2), Closed(413)),
         case(
             "a length of 2^64",
-            "POST /in/stream HTTP/1.1\r\nContent-Length: 18446744073709551616\r\n\r\n",
+            "POST /in/stream HTTP/1.1\r\nHost: x\r\nContent-Length: 18446744073709551616\r\n\r\n",
             Closed(400),
         ),
         case("a chunked body at the cap", chunked(&event(BODY_BYTES_MAX), 1000), Closed(200)),
@@ -190,7 +250,8 @@ fn delivery_to(source: &str) -> Vec<u8> {
 }
 
 fn all() -> Vec<Case> {
-    [methods(), paths(), heads(), sizes(), encodings(), probes()].into_iter().flatten().collect()
+    let tables = [methods(), paths(), heads(), hosts(), transfer_codings(), sizes(), encodings(), probes()];
+    tables.into_iter().flatten().collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,7 +31,7 @@ async fn a_connection_is_used_again() {
 async fn pipelined_requests_are_answered_in_their_order() {
     let front = Front::start().await;
     let mut peer = front.connect().await;
-    let (event, get) = (delivery(&event(200)), b"GET /in/stream HTTP/1.1\r\n\r\n");
+    let (event, get) = (delivery(&event(200)), b"GET /in/stream HTTP/1.1\r\nHost: x\r\n\r\n");
     peer.send([&event[..], get, &event, get].concat()).await;
     for expected in [200, 405, 200, 405] {
         assert_eq!(peer.reply().await.unwrap().status, expected);
@@ -116,7 +116,7 @@ async fn a_stranger_holds_a_connection_no_longer_than_a_head_may_take() {
     .await;
     let mut peer = front.connect().await;
     assert_eq!(peer.ask(delivery(&event(200))).await.status, 200);
-    assert_eq!(peer.ask("GET /in/stream HTTP/1.1\r\n\r\n").await.status, 405);
+    assert_eq!(peer.ask("GET /in/stream HTTP/1.1\r\nHost: x\r\n\r\n").await.status, 405);
     let start = Instant::now();
     peer.assert_closed().await;
     assert!(start.elapsed() < Duration::from_secs(10));
@@ -159,7 +159,7 @@ async fn a_body_below_the_minimum_rate_is_a_timeout_long_before_the_last() {
 async fn a_peer_that_takes_no_answers_is_given_up() {
     let front = Front::start_with(|setting| setting.http.idle_timeout = SHORT).await;
     let mut peer = front.connect().await;
-    let requests = b"GET /in/stream HTTP/1.1\r\n\r\n".repeat(1000);
+    let requests = b"GET /in/stream HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
     // Until the answers fill every buffer on the way and the front reads no more, and then gives up.
     let flood = async { while peer.io.write_all(&requests).await.is_ok() {} };
     tokio::time::timeout(Duration::from_secs(20), flood).await.expect("the front should close");
@@ -290,11 +290,11 @@ async fn a_panic_in_one_request_is_that_requests_error_and_nobody_elses() {
 
     let mut unlucky = Peer::new(TcpStream::connect(address).await.unwrap());
     let mut other = Peer::new(TcpStream::connect(address).await.unwrap());
-    assert_eq!(other.ask("GET /fine HTTP/1.1\r\n\r\n").await.status, 200);
-    let reply = unlucky.ask("GET /panic HTTP/1.1\r\n\r\n").await;
+    assert_eq!(other.ask("GET /fine HTTP/1.1\r\nHost: x\r\n\r\n").await.status, 200);
+    let reply = unlucky.ask("GET /panic HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert_eq!((reply.status, reply.closing()), (500, true));
     assert!(!reply.body.contains("on purpose"));
-    assert_eq!(other.ask("GET /fine HTTP/1.1\r\n\r\n").await.status, 200);
+    assert_eq!(other.ask("GET /fine HTTP/1.1\r\nHost: x\r\n\r\n").await.status, 200);
     served.abort();
 }
 

@@ -3,6 +3,7 @@
 
 mod bad_inputs;
 mod connections;
+mod early;
 mod smuggling;
 mod support;
 mod tls;

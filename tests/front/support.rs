@@ -73,7 +73,9 @@ impl Default for Setting {
     }
 }
 
-/// A running front with four sources: `stream` and `standard` with [`SECRET`], and `fastpix` and
+/// What the source `large` takes.
+pub const LARGE_BYTES_MAX: usize = 2 << 20;
+/// A running front with five sources: `stream`, `large` and `standard` with [`SECRET`], and `fastpix` and
 /// `mute` without any; `mute` is of Stream, `standard` of a sender of Standard Webhooks.
 pub struct Front {
     pub address: SocketAddr,
@@ -99,6 +101,7 @@ impl Front {
         let intake = Intake::new(spool, setting.selection, types.clone());
         let sources = [
             ("stream", "stream", Some(SECRET)),
+            ("large", "stream", Some(SECRET)),
             ("standard", "standard-webhooks", Some(STANDARD_SECRET)),
             ("fastpix", "fastpix", None),
             ("mute", "stream", None),
@@ -164,6 +167,7 @@ fn source(name: &'static str, provider: &str, secret: Option<&str>) -> SourceCon
         app: "default".into(),
         secrets: secret.into_iter().collect(),
         channel: Channel::Webhook,
+        body_bytes_max: (name == "large").then_some(LARGE_BYTES_MAX),
     }
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use fanbridge::selection::Selection;
 
-use crate::support::{Front, delivery, delivery_with, event, timed};
+use crate::support::{
+    BODY_BYTES_MAX, Front, LARGE_BYTES_MAX, delivery, delivery_with, event, gzip, signature, timed,
+};
 
 #[tokio::test]
 async fn an_event_is_accepted_once_and_then_a_duplicate() {
@@ -130,4 +132,35 @@ async fn a_length_that_is_only_stated_keeps_nobody_out() {
     let request = delivery_with("Expect: 100-continue\r\n", &event(3000));
     assert_eq!(promising.ask(&request[..request.len() - 3000]).await.status, 100);
     assert_eq!(front.connect().await.ask(delivery(&event(2000))).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_with_a_bound_of_its_own_takes_what_others_refuse() {
+    let front = Front::start_with(|setting| setting.http.in_flight_bytes_max = 8 << 20).await;
+    let to_large = |request: &[u8]| {
+        let at = request.windows(10).position(|ten| ten == b"/in/stream").unwrap();
+        [&request[..at], b"/in/large", &request[at + 10..]].concat()
+    };
+    for (bytes, status) in [(BODY_BYTES_MAX + 1, 200), (LARGE_BYTES_MAX, 200), (LARGE_BYTES_MAX + 1, 413)] {
+        let request = delivery(&event(bytes));
+        assert_eq!(front.connect().await.ask(to_large(&request)).await.status, status, "{bytes}");
+        assert_eq!(front.connect().await.ask(request).await.status, 413, "{bytes} for another source");
+    }
+    // What comes plain may also come compressed: beyond what others may inflate to.
+    let mut dice = 1_u64;
+    let noise = std::iter::repeat_with(|| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(b'a' + (dice >> 60) as u8)
+    });
+    let noise: String = noise.take(3 << 19).collect();
+    let plain = format!(r#"{{"type":"call.session_started","call_cid":"default:a","filler":"{noise}"}}"#);
+    let zipped = gzip(plain.as_bytes());
+    let head = format!(
+        "POST /in/large HTTP/1.1\r\nHost: front\r\nX-Signature: {}\r\nContent-Encoding: gzip\r\n\
+         Content-Length: {}\r\n\r\n",
+        signature(plain.as_bytes()),
+        zipped.len()
+    );
+    let answer = front.connect().await.ask([head.as_bytes(), &zipped].concat()).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
 }

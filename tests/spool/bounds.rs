@@ -3,7 +3,7 @@
 use fanbridge::event::Position;
 use fanbridge::spool::{AppendError, Appended, SpoolOptions};
 
-use crate::sim::{Call, Dice, EFBIG, ENOSPC, EROFS, Fate};
+use crate::sim::{Call, Dice, EFBIG, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS, Fate};
 use crate::world::{World, options};
 
 fn full(reason: &'static str) -> Result<Appended, AppendError> {
@@ -185,6 +185,36 @@ fn no_inodes_left_is_named_and_passes() {
     world.disk.set_free_inodes(Some(9));
     world.second += 1;
     assert!(is_stored(&world.append(1)));
+}
+
+#[test]
+fn a_segment_that_finds_no_descriptor_or_memory_is_tried_again_and_nothing_is_called_broken() {
+    for (call, errno, reason) in [
+        (Call::Create, EMFILE, "no_descriptors"),
+        (Call::Create, ENFILE, "no_descriptors"),
+        (Call::Create, ENOMEM, "no_memory"),
+        (Call::SyncDir, EMFILE, "no_descriptors"),
+        (Call::Write, ENOMEM, "no_memory"),
+    ] {
+        for begun in [false, true] {
+            let mut world = World::open_new(options());
+            while begun && world.disk.segments().len() < 2 {
+                world.append(1);
+            }
+            // The write of the header, and for a segment that is there the one of a group.
+            world.disk.plan(call, &[errno]);
+            let mut answers = Vec::new();
+            while !answers.contains(&full(reason)) {
+                answers = world.append(1);
+                assert!(answers == [full(reason)] || is_stored(&answers), "{call:?} {errno}: {answers:?}");
+            }
+            world.second += 1;
+            assert!(is_stored(&world.append(3)), "{call:?} {errno}");
+            world.check();
+            world.open().unwrap();
+            world.check();
+        }
+    }
 }
 
 #[test]

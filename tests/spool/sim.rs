@@ -18,6 +18,9 @@ pub const ENOSPC: i32 = 28;
 pub const EIO: i32 = 5;
 pub const EFBIG: i32 = 27;
 pub const EROFS: i32 = 30;
+pub const ENFILE: i32 = 23;
+pub const EMFILE: i32 = 24;
+pub const ENOMEM: i32 = 12;
 
 /// The calls that faults can be planned for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

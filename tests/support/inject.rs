@@ -97,7 +97,7 @@ pub fn tiny_disk_under(file: &Path, on: &Path, kibibytes: u32) -> Vec<String> {
     fixed.into_iter().chain([text(file), text(on), kibibytes.to_string()]).collect()
 }
 
-/// While this is there, system calls of a running process on one file fail.
+/// While this is there, system calls of a running process fail, on one file or all of them.
 pub struct FileFault {
     tracer: Child,
     traced: u32,
@@ -106,10 +106,19 @@ pub struct FileFault {
 impl FileFault {
     /// From when this returns on; what fails is written as strace wants it (`pwrite64:error=EIO`).
     pub fn begin(process: u32, file: &Path, what: &str) -> Self {
-        let file = file.to_str().expect("the home's path is UTF-8");
+        Self::attach(process, ["-P", file.to_str().expect("the home's path is UTF-8")], what)
+    }
+
+    /// The same of every call of one name, whatever it is about.
+    pub fn everywhere(process: u32, what: &str) -> Self {
+        let name = what.split(':').next().expect("a split has a first part");
+        Self::attach(process, ["-e", &format!("trace={name}")], what)
+    }
+
+    fn attach(process: u32, which: [&str; 2], what: &str) -> Self {
         let (inject, process_text) = (format!("inject={what}"), process.to_string());
         let mut strace = Command::new("strace");
-        strace.args(["-f", "-q", "-o", "/dev/null", "-P", file, "-e", &inject, "-p", &process_text]);
+        strace.args(["-f", "-q", "-o", "/dev/null"]).args(which).args(["-e", &inject, "-p", &process_text]);
         let tracer = strace.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("strace runs");
         let fault = Self { tracer, traced: process };
         await_until("all threads are traced", Duration::from_secs(10), || fault.holds().then_some(()));

@@ -11,6 +11,7 @@ use super::topic_file::TopicFile;
 use crate::config::FileConfig;
 use crate::event::{Outcome, Record};
 use crate::routing::kafka_topic_problem;
+use crate::scarce::Scarce;
 use crate::sink::envelope;
 use crate::sink::in_flight::{BatchNumber, InFlight, held, rejected, retry};
 
@@ -18,7 +19,7 @@ use crate::sink::in_flight::{BatchNumber, InFlight, held, rejected, retry};
 /// the first.
 const GROUP_BYTES_MAX: usize = 4 << 20;
 /// Files that are kept open. Topics come from a configuration, which may name more.
-const FILES_OPEN_MAX: usize = 64;
+pub(crate) const FILES_OPEN_MAX: usize = 64;
 
 pub(super) struct Writer {
     dir: PathBuf,
@@ -131,7 +132,7 @@ fn refusal(record: &Record, is_held: bool) -> Option<Outcome> {
 fn outcome_of(error: &Error) -> Outcome {
     let word = match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => "disk_full",
-        _ => "io",
+        _ => Scarce::of(error).map_or("io", Scarce::reason),
     };
     retry(word, error.to_string())
 }

@@ -28,7 +28,7 @@ use self::complaint::Complaint;
 use self::context::{LineContext, place};
 use self::line::{Line, LineProducer};
 use self::settings::Settings;
-pub use self::settings::{UnusableProperty, check, check_property, decided};
+pub use self::settings::{MESSAGE_BYTES_MAX, UnusableProperty, check, check_property, decided};
 use super::in_flight::{InFlight, held};
 use super::{Publication, Sink};
 use crate::config::KafkaConfig;

@@ -20,6 +20,9 @@ pub struct UnusableProperty {
     pub problem: String,
 }
 
+/// The largest message, unless the user's properties say otherwise.
+pub const MESSAGE_BYTES_MAX: &str = "16777216";
+
 /// The defaults, in librdkafka's words. The user's properties win over these.
 const DEFAULTS: &[(&str, &str)] = &[
     ("client.id", "fanbridge"),
@@ -29,7 +32,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("queue.buffering.max.kbytes", "131072"),
     // The topic's own limit decides whether a record is too large, not a second one here. What
     // travels together stays below the brokers' default of 1 MiB a batch.
-    ("message.max.bytes", "16777216"),
+    ("message.max.bytes", MESSAGE_BYTES_MAX),
     ("batch.size", "1000000"),
     // Every batch costs its own compression state and request. At 15,000 events/s and 1 KiB over
     // eight partitions, five milliseconds instead of one save a tenth of the processor time per event

@@ -20,6 +20,7 @@ use redb::{
 use super::room::Room;
 use super::storage::{Condition, Opener, Watch, Watched};
 use super::{FORMAT, StateError, format_of};
+use crate::scarce::Scarce;
 
 /// The library would take up to 1 GiB. Cursors are few, and dead letters are read rarely.
 const CACHE_BYTES: usize = 8 << 20;
@@ -152,6 +153,10 @@ impl StateFile {
             // A tool that looks at the file has come in between; it will be gone soon.
             StateError::Locked(path) => {
                 StateError::NoRoom { path, source: io::Error::other("another process looks at the file") }
+            }
+            // Opening it takes a descriptor, which others may have given back by the next time.
+            StateError::Io { path, source } if Scarce::of(&source).is_some() => {
+                StateError::NoRoom { path, source }
             }
             error => error,
         })?);

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
 
+use crate::scarce::Scarce;
 use crate::spool::disk::is_full;
 
 /// Opens the same bytes once more.
@@ -74,7 +75,8 @@ impl Watched {
 
     /// Notes why bytes could not be put where they belong.
     fn unwritten(&self, error: io::Error) -> io::Error {
-        self.watch.worsen(if is_full(&error) { Condition::Short } else { Condition::Broken });
+        let short = is_full(&error) || Scarce::of(&error).is_some();
+        self.watch.worsen(if short { Condition::Short } else { Condition::Broken });
         error
     }
 

@@ -1,0 +1,96 @@
+//! Who gets the descriptors that a process may have (pure).
+//!
+//! Each connection is one, and strangers decide how many there are. So connections get what is left
+//! once all else has its own: without a descriptor the log cannot go on to its next segment, a sink
+//! cannot reach its brokers, and nobody can ask how the bridge is.
+
+use crate::config::{Channel, Config, Output};
+use crate::sink::file::FILES_OPEN_MAX;
+use crate::source::http::ADMIN_CONNECTIONS_MAX;
+
+/// Streams, the runtime's own, names being looked up, certificates and tokens being read again, and
+/// those of connections that are turned away as soon as they are there.
+const OWN: usize = 48;
+/// The directory and its lock, the segment that is written, one looked at, the state file.
+const SPOOL: usize = 12;
+/// What reads the log for one sink, or settles for it.
+const READING: usize = 4;
+/// Brokers of one cluster. How many there are is known only once they are reached.
+const BROKERS: usize = 64;
+/// Connections of one client of AWS beside those that it is told to have.
+const AWS: usize = 8;
+/// The shared duplicate window's.
+const SHARED_WINDOW: usize = 4;
+/// With fewer connections than this nobody would be served.
+const CONNECTIONS_MIN: usize = 16;
+
+/// How many connections a process may have that may open so many files; `None` if too few to run.
+pub fn connections(files: u64, config: &Config) -> Option<usize> {
+    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    files.checked_sub(beside_connections(config)).filter(|left| *left >= CONNECTIONS_MIN)
+}
+
+/// The fewest files that the process must be allowed to have open.
+pub fn files_min(config: &Config) -> usize {
+    beside_connections(config) + CONNECTIONS_MIN
+}
+
+/// What all but the public listener's connections take at most.
+fn beside_connections(config: &Config) -> usize {
+    let sinks: usize = config.sinks.iter().map(|sink| READING + of_output(&sink.output)).sum();
+    let sources: usize = config.sources.iter().map(|source| of_channel(&source.channel)).sum();
+    let shared = config.spool.shared_window.as_ref().map_or(0, |_| SHARED_WINDOW);
+    OWN + SPOOL + ADMIN_CONNECTIONS_MAX + sinks + sources + shared
+}
+
+fn of_output(output: &Output) -> usize {
+    match output {
+        Output::Kafka(_) => BROKERS,
+        Output::Sns(sns) => AWS.saturating_add(sns.requests_max),
+        Output::File(_) => FILES_OPEN_MAX + 1,
+    }
+}
+
+fn of_channel(channel: &Channel) -> usize {
+    match channel {
+        Channel::Webhook => 0,
+        // Each loop has one to receive and one to delete.
+        Channel::Sqs(sqs) => AWS.saturating_add(sqs.receivers_max.saturating_mul(2)),
+        Channel::Sns(_) => AWS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Outside, load};
+
+    fn config(more: &str) -> Config {
+        let text = format!(
+            "sources: {{ a: {{ provider: stream, secrets: [env:A] }} {more} }}\nsinks: {{ l: {{ file: {{ dir: x }} }} }}"
+        );
+        let outside = Outside {
+            env: &|_| Some("a-secret-of-the-tests-32-bytes-ok".into()),
+            read: &|_| unreachable!("no file is named"),
+            now: crate::event::Timestamp(0),
+        };
+        load("test", &text, &outside).expect("it can be used").config
+    }
+
+    #[test]
+    fn connections_get_what_is_left_once_all_else_has_its_own() {
+        let config = config("");
+        let least = files_min(&config);
+        assert_eq!(connections(least as u64, &config), Some(CONNECTIONS_MIN));
+        assert_eq!(connections(least as u64 - 1, &config), None);
+        assert_eq!(connections(1024, &config), Some(1024 - least + CONNECTIONS_MIN));
+        assert!(connections(1024, &config) > Some(512), "a service manager's default is of use");
+        assert!(connections(u64::MAX, &config).is_some());
+    }
+
+    #[test]
+    fn a_queue_takes_two_for_each_of_its_loops() {
+        let queue = ", q: { provider: stream, sqs: { queue_url: 'https://sqs.eu-west-1.amazonaws.com/123456789012/q', receivers_max: 8 } }";
+        assert_eq!(files_min(&config(queue)), files_min(&config("")) + 16 + AWS);
+    }
+}

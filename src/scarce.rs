@@ -1,0 +1,53 @@
+//! What a machine can be short of for a while (pure).
+//!
+//! An error that says so is no fault of a disk, a file or a peer: the call did not begin, and may be
+//! made again. Whoever takes it for a failure ends a process that only had to wait.
+
+use std::io;
+
+use rustix::io::Errno;
+
+/// What is short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scarce {
+    /// Descriptors: of the process (EMFILE) or of the whole system (ENFILE).
+    Descriptors,
+    /// Memory of the kernel's (ENOMEM).
+    Memory,
+}
+
+impl Scarce {
+    /// What this error says is short, if it says so.
+    pub fn of(error: &io::Error) -> Option<Self> {
+        match Errno::from_io_error(error)? {
+            Errno::MFILE | Errno::NFILE => Some(Self::Descriptors),
+            Errno::NOMEM => Some(Self::Memory),
+            _ => None,
+        }
+    }
+
+    /// The word for metrics and answers.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Descriptors => "no_descriptors",
+            Self::Memory => "no_memory",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_passes_by_itself_is_scarce() {
+        let of = |errno: Errno| Scarce::of(&errno.into());
+        assert_eq!(of(Errno::MFILE), Some(Scarce::Descriptors));
+        assert_eq!(of(Errno::NFILE), Some(Scarce::Descriptors));
+        assert_eq!(of(Errno::NOMEM), Some(Scarce::Memory));
+        for lasting in [Errno::IO, Errno::NOSPC, Errno::ROFS, Errno::NOENT, Errno::ACCESS] {
+            assert_eq!(of(lasting), None, "{lasting}");
+        }
+        assert_eq!(Scarce::of(&io::Error::other("Too many open files")), None, "words are no errno");
+    }
+}

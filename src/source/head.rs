@@ -1,0 +1,159 @@
+//! What a request's head must say for two readers to take it for the same request (pure).
+//!
+//! The parser refuses what it cannot read itself. This refuses what it takes and another reader on
+//! the way may have taken otherwise: whose request it is (RFC 9112, section 3.2), and how its body
+//! is coded (section 6.1). Whether the body's end is stated in two ways is [`super::wire`]'s to see.
+
+use http::header::{HOST, TRANSFER_ENCODING};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, Version};
+
+/// Why a head is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// No host, two of them, one that is none, or another than the target's.
+    Host,
+    /// The body is coded in two ways or in one that makes no sense.
+    Coding,
+    /// The body is coded in a way that is not known here.
+    UnknownCoding,
+}
+
+impl Fault {
+    /// What is wrong with this request's head, if anything is.
+    pub(super) fn of<B>(request: &Request<B>) -> Option<Self> {
+        let headers = request.headers();
+        if !knows_host(request.version(), request.uri(), headers) {
+            return Some(Self::Host);
+        }
+        fault_of_coding(headers)
+    }
+
+    /// The answer's status.
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Self::Host | Self::Coding => StatusCode::BAD_REQUEST,
+            Self::UnknownCoding => StatusCode::NOT_IMPLEMENTED,
+        }
+    }
+
+    /// What the answer tells.
+    pub(super) fn detail(self) -> &'static str {
+        match self {
+            Self::Host => "a request names its host once, as its target does",
+            Self::Coding => "the coding of the body is stated in two ways",
+            Self::UnknownCoding => "a body is transferred plain or chunked",
+        }
+    }
+
+    /// The word for the metrics.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Coding => "transfer_coding",
+            Self::UnknownCoding => "unknown_transfer_coding",
+        }
+    }
+}
+
+/// Whether the host is named exactly once and is the target's, if that names one. HTTP/1.0 need not
+/// name any.
+fn knows_host(version: Version, target: &Uri, headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) => version < Version::HTTP_11,
+        (Some(host), None) => authority(host).is_some_and(|host| {
+            let same = |other: &Authority| other.host().eq_ignore_ascii_case(host.host());
+            // A target without a scheme is no URL: it is where CONNECT wants to go.
+            target.scheme().is_none() || target.authority().is_none_or(same)
+        }),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+fn authority(host: &HeaderValue) -> Option<Authority> {
+    let authority: Authority = host.to_str().ok()?.parse().ok()?;
+    let port = authority.as_str().strip_prefix(authority.host())?;
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let fine = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
+    (fine && !authority.host().is_empty()).then_some(authority)
+}
+
+/// What is wrong with the way the body is coded for its transfer. The parser has refused what does
+/// not end in `chunked`, and HTTP/1.0 with any coding.
+fn fault_of_coding(headers: &HeaderMap) -> Option<Fault> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let coding = codings.next()?.as_bytes().trim_ascii();
+    if codings.next().is_some() {
+        return Some(Fault::Coding);
+    }
+    if coding.eq_ignore_ascii_case(b"chunked") {
+        return None;
+    }
+    let mut names = coding.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    // The last one is `chunked`, which may stand nowhere else.
+    let is_known_to_somebody = |name: &[u8]| is_token(name) && !name.eq_ignore_ascii_case(b"chunked");
+    names.next_back();
+    Some(if names.all(is_known_to_somebody) { Fault::UnknownCoding } else { Fault::Coding })
+}
+
+fn is_token(name: &[u8]) -> bool {
+    !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(version: Version, target: &str, headers: &[(&str, &str)]) -> Option<Fault> {
+        let request = Request::builder().version(version).uri(target);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        Fault::of(&request.body(()).expect("a request"))
+    }
+
+    #[test]
+    fn a_host_is_named_once_and_is_the_targets() {
+        let of = |target, hosts: &[&str]| {
+            let hosts: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
+            fault(Version::HTTP_11, target, &hosts)
+        };
+        for fine in ["x", "x:80", "x.y.z.", "127.0.0.1:8080", "[::1]:80", "EXAMPLE.com", "a_b"] {
+            assert_eq!(of("/", &[fine]), None, "{fine}");
+        }
+        for bad in ["", " ", "a b", "a/b", "user@x", "x:y:z", "x?", "x:y", "[::1", "é", "x\\y"] {
+            assert_eq!(of("/", &[bad]), Some(Fault::Host), "{bad}");
+        }
+        assert_eq!(of("/", &[]), Some(Fault::Host));
+        assert_eq!(of("/", &["x", "x"]), Some(Fault::Host));
+        assert_eq!(of("http://x/in/a", &["X:80"]), None);
+        assert_eq!(of("http://y/in/a", &["x"]), Some(Fault::Host));
+    }
+
+    #[test]
+    fn the_older_version_need_not_name_a_host_and_may_not_name_two() {
+        let of = |hosts: &[(&str, &str)]| fault(Version::HTTP_10, "/", hosts);
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[("host", "x")]), None);
+        assert_eq!(of(&[("host", "x"), ("host", "y")]), Some(Fault::Host));
+    }
+
+    #[test]
+    fn a_body_is_chunked_or_plain_and_says_so_once() {
+        let of = |codings: &[&str]| {
+            let codings = codings.iter().map(|coding| ("transfer-encoding", *coding));
+            let headers: Vec<_> = [("host", "x")].into_iter().chain(codings).collect();
+            fault(Version::HTTP_11, "/", &headers)
+        };
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&["chunked"]), None);
+        assert_eq!(of(&["Chunked\t"]), None);
+        for unknown in ["gzip, chunked", "gzip,chunked", "identity, chunked", "br , deflate, Chunked"] {
+            assert_eq!(of(&[unknown]), Some(Fault::UnknownCoding), "{unknown}");
+        }
+        for senseless in ["chunked, chunked", ", chunked", "gzip, , chunked", "\"gzip\", chunked"] {
+            assert_eq!(of(&[senseless]), Some(Fault::Coding), "{senseless}");
+        }
+        assert_eq!(of(&["chunked", "chunked"]), Some(Fault::Coding));
+        assert_eq!(of(&["gzip", "chunked"]), Some(Fault::Coding));
+    }
+}

@@ -11,6 +11,7 @@ mod support;
 
 mod bad_inputs;
 mod broker;
+mod clock;
 mod crash;
 mod disk;
 mod duplicates;

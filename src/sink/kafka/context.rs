@@ -15,7 +15,8 @@ use serde::Deserialize;
 
 use super::apart::Apart;
 use super::complaint::{self, Complaint};
-use super::{oauth, outcome};
+use super::oauth;
+use super::outcome::{self, Journey};
 use crate::config::BearerToken;
 use crate::event::Outcome;
 use crate::sink::in_flight::{BatchNumber, InFlight};
@@ -45,10 +46,14 @@ impl LineContext {
     /// What an error means for a record of this topic.
     pub fn outcome_of(&self, code: RDKafkaErrorCode, topic: &str) -> Outcome {
         let judgement = outcome::judge(code);
+        let journey = match self.alone {
+            true => Journey::Alone { others_pass: self.apart.takes_some(topic) },
+            false => Journey::InCompany,
+        };
         if judgement.sets_apart() {
             self.apart.add(topic);
         }
-        judgement.outcome(code, self.alone)
+        judgement.outcome(code, journey)
     }
 }
 
@@ -57,7 +62,12 @@ impl ProducerContext for LineContext {
 
     fn delivery(&self, result: &DeliveryResult<'_>, place: usize) {
         let outcome = match result {
-            Ok(_) => Outcome::Accepted,
+            Ok(message) => {
+                if self.alone {
+                    self.apart.note_taken(message.topic());
+                }
+                Outcome::Accepted
+            }
             Err((error, message)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
                 self.outcome_of(code, message.topic())

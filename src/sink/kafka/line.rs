@@ -103,6 +103,9 @@ impl LineProducer {
             // No key and an empty key are different things: the empty one would put every event
             // without an entity into one partition.
             key: record.event.key.as_deref().filter(|key| !key.is_empty()),
+            // The time of publication, which consumers take a topic's time for and retention goes by. The
+            // event's own time (`ce_time`) may be days old after an outage, and a topic may then refuse
+            // it, or delete it at once; each attempt stamps the record anew.
             timestamp: None,
             headers: Some(headers),
             delivery_opaque: place,

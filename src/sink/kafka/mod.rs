@@ -27,6 +27,7 @@ use self::apart::Apart;
 use self::complaint::Complaint;
 use self::context::{LineContext, place};
 use self::line::{Line, LineProducer};
+use self::outcome::Journey;
 use self::settings::Settings;
 pub use self::settings::{UnusableProperty, check, check_property, decided};
 use super::in_flight::{InFlight, held};
@@ -102,7 +103,8 @@ impl Sink for KafkaSink {
         let mut queue_full = false;
         for (index, record) in batch.iter().enumerate() {
             let refused = if queue_full {
-                Some(outcome::judge(RDKafkaErrorCode::QueueFull).outcome(RDKafkaErrorCode::QueueFull, false))
+                let full = RDKafkaErrorCode::QueueFull;
+                Some(outcome::judge(full).outcome(full, Journey::InCompany))
             } else if self.in_flight.is_held(number, index) {
                 Some(held())
             } else {
@@ -166,7 +168,9 @@ impl Way {
     /// then, so a refusal is about this one.
     fn outcome_of(&mut self, code: RDKafkaErrorCode, record: &Record) -> Outcome {
         match outcome::judge(code) {
-            judgement @ outcome::Judgement::Refused(_) => judgement.outcome(code, true),
+            judgement @ outcome::Judgement::Refused(_) => {
+                judgement.outcome(code, Journey::Alone { others_pass: false })
+            }
             _ => self.line(record).context().outcome_of(code, &record.topic),
         }
     }

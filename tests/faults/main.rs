@@ -24,6 +24,7 @@ mod memory;
 mod metrics;
 mod no_room;
 mod outlet;
+mod reach;
 mod redaction;
 mod secured_broker;
 mod selection;

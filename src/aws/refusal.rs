@@ -36,13 +36,25 @@ pub fn of(code: &str) -> Option<Refusal> {
         | "MissingAuthenticationTokenException"
         | "OptInRequired" => Refusal::Credentials,
         "ExpiredToken" | "ExpiredTokenException" => Refusal::Expired,
-        "RequestExpired" => Refusal::Clock,
+        "RequestExpired" | "RequestTimeTooSkewed" | "RequestInTheFuture" => Refusal::Clock,
         "AccessDenied" | "AccessDeniedException" | "AuthorizationError" => Refusal::Denied,
         "InternalError" | "InternalFailure" | "InternalErrorException" | "ServiceUnavailable" => {
             Refusal::Service
         }
         _ => return None,
     })
+}
+
+/// The same, with what the service says beside the code: a signature that was made at another time has
+/// the code of one that was made with the wrong key.
+pub fn told(code: &str, message: &str) -> Option<Refusal> {
+    let of_clock = ["Signature expired", "Signature not yet current"];
+    match of(code) {
+        Some(Refusal::Credentials) if of_clock.iter().any(|words| message.contains(words)) => {
+            Some(Refusal::Clock)
+        }
+        refusal => refusal,
+    }
 }
 
 /// A code without the name space before it: `AWS.SimpleQueueService.`, `com.amazon.coral.service#`.
@@ -74,6 +86,21 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(of(code), meaning, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_signature_of_another_time_is_the_clocks_fault_and_not_the_credentials() {
+        let expired = "Signature expired: 20261128T143000Z is now earlier than 20261128T161500Z";
+        let early = "Signature not yet current: 20361128T163000Z is still later than 20261128T163500Z";
+        for (code, message, meaning) in [
+            ("SignatureDoesNotMatch", expired, Refusal::Clock),
+            ("InvalidSignatureException", early, Refusal::Clock),
+            ("RequestTimeTooSkewed", "", Refusal::Clock),
+            ("SignatureDoesNotMatch", "The request signature we calculated", Refusal::Credentials),
+            ("AccessDenied", expired, Refusal::Denied),
+        ] {
+            assert_eq!(told(code, message), Some(meaning), "{code}: {message}");
         }
     }
 

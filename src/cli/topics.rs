@@ -31,8 +31,14 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     /// Show every topic the configuration can produce, and whether it exists
+    ///
+    /// A record counts as delivered once every in-sync replica has it, so of Kafka it also warns of topics
+    /// with one replica, and of those whose `min.insync.replicas` is below 2.
     Plan(Plan),
     /// Create the topics that are missing
+    ///
+    /// For Kafka, `--replication 3 --property min.insync.replicas=2` makes a confirmed record outlive a
+    /// broker. A topic that exists is left as it is.
     Apply {
         #[command(flatten)]
         plan: Plan,
@@ -42,6 +48,9 @@ enum Verb {
         /// How many replicas a new topic of Kafka gets; the broker's default if left out
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
         replication: Option<u16>,
+        /// A property that a new topic of Kafka gets, such as `min.insync.replicas=2`
+        #[arg(long = "property", value_name = "NAME=VALUE", value_parser = sns::pair)]
+        kafka_properties: Vec<(String, String)>,
         /// An attribute that a new topic of SNS gets, such as `KmsMasterKeyId=alias/events`
         #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = sns::attribute)]
         attributes: Vec<(String, String)>,
@@ -67,6 +76,7 @@ struct Plan {
 struct NewTopics {
     partitions: Option<u16>,
     replication: Option<u16>,
+    kafka_properties: Vec<(String, String)>,
     properties: TopicProperties,
 }
 
@@ -95,6 +105,15 @@ enum State {
     Directory,
 }
 
+impl State {
+    fn weakness(&self) -> Option<String> {
+        match self {
+            Self::Exists(shape) => shape.as_ref()?.weakness(),
+            _ => None,
+        }
+    }
+}
+
 /// Lists topics, or creates the missing ones.
 ///
 /// # Errors
@@ -103,9 +122,11 @@ enum State {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let (plan, new) = match &args.verb {
         Verb::Plan(plan) => (plan, None),
-        Verb::Apply { plan, partitions, replication, attributes, tags } => {
+        Verb::Apply { plan, partitions, replication, kafka_properties, attributes, tags } => {
             let properties = TopicProperties { attributes: attributes.clone(), tags: tags.clone() };
-            (plan, Some(NewTopics { partitions: *partitions, replication: *replication, properties }))
+            let (partitions, replication) = (*partitions, *replication);
+            let kafka_properties = kafka_properties.clone();
+            (plan, Some(NewTopics { partitions, replication, kafka_properties, properties }))
         }
     };
     let config = configuration(&plan.config)?;
@@ -114,6 +135,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         lines.extend(look(&config, sink, new.as_ref())?);
     }
     rows(&lines).print(plan.format)?;
+    for Line { topic, state, .. } in &lines {
+        if let Some(weakness) = state.weakness() {
+            eprintln!("warning: topic `{topic}`: {weakness}");
+        }
+    }
     verdict(&lines)
 }
 
@@ -160,14 +186,21 @@ fn names(config: &Config, sink: &SinkConfig) -> Vec<String> {
 fn states(kafka: &KafkaConfig, names: &[String], new: Option<&NewTopics>) -> Result<States, Failure> {
     let admin = KafkaAdmin::new(kafka, TIMEOUT)?;
     let existing = admin.topics()?;
-    let mut states: BTreeMap<_, _> =
-        names.iter().map(|name| (name.clone(), Ok(existing.get(name).copied().map(Some)))).collect();
+    let there: Vec<&str> =
+        names.iter().filter(|name| existing.contains_key(*name)).map(String::as_str).collect();
+    let min_insync = block_on(async { Ok(admin.min_insync(&there).await?) })?;
+    let shape = |name: &String| {
+        let shape = existing.get(name)?;
+        Some(Some(TopicShape { min_insync: min_insync.get(name).copied(), ..*shape }))
+    };
+    let mut states: BTreeMap<_, _> = names.iter().map(|name| (name.clone(), Ok(shape(name)))).collect();
     let missing: Vec<&str> =
         names.iter().filter(|name| !existing.contains_key(*name)).map(String::as_str).collect();
-    if let Some(NewTopics { partitions, replication, .. }) = new
+    if let Some(NewTopics { partitions, replication, kafka_properties, .. }) = new
         && !missing.is_empty()
     {
-        let created = block_on(async { Ok(admin.create(&missing, *partitions, *replication).await?) })?;
+        let created = admin.create(&missing, *partitions, *replication, kafka_properties);
+        let created = block_on(async { Ok(created.await?) })?;
         for (name, problem) in created {
             if let Some(problem) = problem {
                 states.insert(name, Err(problem));
@@ -205,6 +238,7 @@ fn rows(lines: &[Line]) -> Rows {
         rows.add(json!({
             "sink": sink, "topic": topic, "state": word, "problem": problem, "kind": kind, "families": families,
             "partitions": shape.map(|shape| shape.partitions), "replication": shape.map(|shape| shape.replication),
+            "min_insync_replicas": shape.and_then(|shape| shape.min_insync), "warning": state.weakness(),
         }));
     }
     rows
@@ -246,7 +280,8 @@ mod tests {
 
     #[test]
     fn a_list_with_a_missing_or_refused_topic_fails_and_a_complete_one_does_not() {
-        let exists = || line(State::Exists(Some(TopicShape { partitions: 3, replication: 1 })));
+        let exists =
+            || line(State::Exists(Some(TopicShape { partitions: 3, replication: 1, min_insync: None })));
         assert!(verdict(&[exists(), line(State::Created), line(State::Directory)]).is_ok());
         let missing = verdict(&[exists(), line(State::Missing)]).expect_err("one is missing");
         assert_eq!(
@@ -261,7 +296,7 @@ mod tests {
     #[test]
     fn a_row_shows_a_topics_state_and_shape() {
         let rows = rows(&[
-            line(State::Exists(Some(TopicShape { partitions: 3, replication: 2 }))),
+            line(State::Exists(Some(TopicShape { partitions: 3, replication: 2, min_insync: Some(2) }))),
             line(State::Missing),
         ]);
         let table = rows.render(Format::Table);

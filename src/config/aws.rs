@@ -250,8 +250,10 @@ impl Check<'_> {
 fn web_url(text: &str) -> Option<http::Uri> {
     let url: http::Uri = text.parse().ok()?;
     let scheme = url.scheme_str()?;
-    let plain = url.authority()?.as_str();
-    (matches!(scheme, "http" | "https") && !plain.contains('@') && !url.host()?.is_empty()).then_some(url)
+    let (plain, host) = (url.authority()?.as_str(), url.host()?);
+    // The parser lets any digits through behind the colon, and then knows of no port.
+    let is_port = plain == host || url.port_u16().is_some_and(|port| port > 0);
+    (matches!(scheme, "http" | "https") && !plain.contains('@') && !host.is_empty() && is_port).then_some(url)
 }
 
 fn is_loopback(url: &http::Uri) -> bool {

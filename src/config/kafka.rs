@@ -2,6 +2,7 @@
 //! that keep the guarantees.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use secrecy::SecretString;
 
@@ -32,17 +33,21 @@ impl Check<'_> {
 
     fn brokers(&mut self, setting: &Setting, at: &Path) -> Option<String> {
         let text = self.setting(setting, at)?;
-        let brokers = secrecy::ExposeSecret::expose_secret(&text).to_owned();
-        if brokers.split(',').all(|broker| is_broker(broker.trim())) {
-            return Some(brokers);
+        let mut brokers: Vec<&str> = Vec::new();
+        for broker in secrecy::ExposeSecret::expose_secret(&text).split(',').map(str::trim) {
+            if let Err(instead) = check_broker(broker) {
+                let problem = self.error(at, "not a list of brokers", EXPECTED.into());
+                problem.notes.push(instead.into());
+                return None;
+            }
+            if brokers.iter().any(|known| known.eq_ignore_ascii_case(broker)) {
+                let label = "one of them is there twice; was another one meant?".into();
+                self.warning(at, "a broker twice", label);
+            } else {
+                brokers.push(broker);
+            }
         }
-        let problem = self.error(at, "not a list of brokers", "expected `host:port,host:port,…`".into());
-        if brokers.contains("://") {
-            problem
-                .notes
-                .push("without a scheme: how brokers are reached is said by `tls` and `sasl`".into());
-        }
-        None
+        Some(brokers.join(","))
     }
 
     /// The shorthands `tls` and `sasl` as librdkafka properties; the token, which is none.
@@ -180,12 +185,56 @@ impl Check<'_> {
     }
 }
 
-/// Whether a text is `host:port`, the host a name or an address.
-fn is_broker(text: &str) -> bool {
-    let is_host = |host: &str| {
-        let letters = host.trim_matches(['[', ']']);
-        !letters.is_empty() && letters.chars().all(|c| c.is_alphanumeric() || "-._:%".contains(c))
+const EXPECTED: &str = "expected `host:port,host:port,…`";
+
+/// Whether a text is `host:port`, the host a name or an address; what to write instead if not. Says
+/// nothing of the text: it may come from where secrets are kept.
+fn check_broker(text: &str) -> Result<(), &'static str> {
+    if text.is_empty() {
+        return Err("there is a comma too many, or no broker at all");
+    }
+    if text.contains("://") {
+        return Err("without a scheme: how brokers are reached is said by `tls` and `sasl`");
+    }
+    if text.contains(char::is_whitespace) {
+        return Err("without white space within a broker: a comma goes between two of them");
+    }
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return Err("each broker with its port, such as `kafka.example:9092`");
     };
-    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
-    text.rsplit_once(':').is_some_and(|(host, port)| is_host(host) && is_port(port))
+    let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    match in_brackets {
+        // A zone goes behind the address: `fe80::1%eth0`.
+        Some(address) => {
+            let (address, zone) = address.split_once('%').unwrap_or((address, "0"));
+            if address.parse::<Ipv6Addr>().is_err() || zone.is_empty() {
+                return Err("brackets are for an IPv6 address, such as `[::1]:9092`");
+            }
+        }
+        None if host.contains(':') => {
+            return Err("an IPv6 address goes in brackets, such as `[::1]:9092`");
+        }
+        None => check_host(host)?,
+    }
+    let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    match port.parse::<u16>() {
+        Ok(1..) if is_number => Ok(()),
+        _ => Err("a port is a number from 1 to 65535"),
+    }
+}
+
+fn check_host(host: &str) -> Result<(), &'static str> {
+    const NAME: &str = "a host is a name of letters, digits, `-`, `_` and `.`, or an address; \
+        a name in another alphabet is written in its form of ASCII (`xn--…`)";
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let labels = host.strip_suffix('.').unwrap_or(host).split('.');
+    if !labels.clone().all(|label| !label.is_empty() && label.chars().all(fits)) {
+        return Err(NAME);
+    }
+    // What ends in a number is taken for an address, in forms that nobody expects.
+    let ends_in_number = labels.last().is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit()));
+    if ends_in_number && host.parse::<Ipv4Addr>().is_err() {
+        return Err("an IPv4 address has four numbers up to 255, such as `10.0.0.1:9092`");
+    }
+    Ok(())
 }

@@ -17,7 +17,10 @@ pub const PASSING: [&str; 4] = ["held", "refused_in_company", "overtook", "produ
 
 /// Reasons that may be an accident of one request: they tell of trouble with the topic only when it
 /// lasts or happens again.
-pub const ACCIDENTS: [&str; 3] = ["service_error", "timed_out", "unreachable"];
+///
+/// A record that waited in the client for an outage to end may be too old for its topic by then (`clock`);
+/// the next attempt stamps it anew.
+pub const ACCIDENTS: [&str; 4] = ["clock", "service_error", "timed_out", "unreachable"];
 
 /// Reasons after which the record may have arrived all the same.
 pub const PERHAPS_PUBLISHED: [&str; 4] = ["overtook", "producer_fatal", "service_error", "timed_out"];

@@ -8,9 +8,10 @@
 use std::io;
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
+use std::time::Duration;
 
 use super::catalogue::{Catalogue, Segment};
-use super::clock::Moment;
+use super::clock::{Moment, Steady};
 use super::disk::Disk;
 use super::frame::FRAME_HEADER_BYTES;
 use super::segment::{self, HEADER_BYTES};
@@ -67,6 +68,7 @@ pub(super) fn recover(
 ) -> Result<Recovered, SpoolError> {
     let mut survey = survey(disk, dir, now, &mut |key, arrived| remember(&mut window, key, now, arrived))?;
     window.expire(now.steady);
+    keep_ages_apart_from_the_clock(&mut survey.segments, now);
     let mut report = Recovery { missing: std::mem::take(&mut survey.missing), ..Recovery::default() };
     let newest = survey.segments.pop();
     let mut catalogue = Catalogue::default();
@@ -87,6 +89,20 @@ pub(super) fn recover(
     report.segments = catalogue.len();
     report.bytes = catalogue.bytes();
     Ok(Recovered { catalogue, window, next, leftover, report })
+}
+
+/// Counts the age of segments from the newest record of all, and not from what the wall clock says at
+/// this start: one that is years ahead would have all that is retained removed. The time that the bridge was
+/// down does not count then. A segment is no older than those before it, whatever the clock said
+/// when it was written.
+fn keep_ages_apart_from_the_clock(segments: &mut [Surveyed], now: Moment) {
+    let newest = segments.iter().map(|surveyed| surveyed.segment.newest).max().unwrap_or(now.steady);
+    let since = Duration::from_nanos(now.steady.0.saturating_sub(newest.0).max(0).unsigned_abs());
+    let mut before = Steady(i64::MIN);
+    for Surveyed { segment, .. } in segments {
+        segment.newest = segment.newest.plus(since).max(before);
+        before = segment.newest;
+    }
 }
 
 fn remember(window: &mut Window, key: DuplicateKey, now: Moment, arrived: Timestamp) {

@@ -49,6 +49,7 @@ fn variable(name: &str) -> Option<String> {
         "REDIS_TLS" => "rediss://me:hunter2@cache/1",
         "REDIS_UNESCAPED" => "redis://:hunter2/@cache",
         "REDIS_DATABASE" => "redis://hunter2/hunter2",
+        "REDIS_IPV6" => "redis://::1:6379",
         "NOT_REDIS" => "http://hunter2",
         "EMPTY" => "",
         _ => return None,

@@ -401,15 +401,77 @@ fn brokers_are_hosts_with_ports() {
         "h/x:9092",
         "me@h:9092",
         "[]:9092",
+        "::1:9092",
+        "2001:db8::1:9092",
+        "[h]:9092",
+        "[::1]",
+        "[::1%]:9092",
+        "h:+9092",
+        "h:9092 i:9092",
+        "h :9092",
+        "h..example:9092",
+        "bücher.example:9092",
+        "10.0.0.256:9092",
+        "10.0.1:9092",
     ] {
         let text = with(&format!("‹\"{wrong}\"›"));
         expect(&text, "not a list of brokers", "expected `host:port,host:port,…`");
         let advised = problems(&text.replace(['‹', '›'], "")).to_string().contains("without a scheme");
         assert_eq!(advised, wrong.contains("://"), "{wrong}");
     }
-    for fine in ["h:1", "h:9092, i:9092", "10.0.0.1:9092", "[::1]:9092", "broker_1.kafka-x.svc:9092"] {
+    let fine = ["h:1", "h:9092, i:9092", "10.0.0.1:9092", "[::1]:9092", "broker_1.kafka-x.svc:9092"];
+    for fine in fine.into_iter().chain(["[fe80::1%eth0]:9092", "h.example.:9092", "xn--bcher-kva.example:1"])
+    {
         let report = problems(&with(&format!("\"{fine}\"")));
         assert!(report.problems().is_empty(), "{fine}: {report}");
+    }
+    for (wrong, instead) in [
+        ("::1:9092", "in brackets, such as `[::1]:9092`"),
+        ("h:9092,", "a comma too many"),
+        ("h", "each broker with its port"),
+        ("h:9092 i:9092", "a comma goes between"),
+        ("10.0.0.256:9092", "four numbers up to 255"),
+        ("h:0", "a number from 1 to 65535"),
+    ] {
+        let report = problems(&with(&format!("\"{wrong}\""))).to_string();
+        assert!(report.contains(instead), "{wrong}: {report}");
+    }
+}
+
+#[test]
+fn a_broker_that_is_there_twice_is_warned_of_and_asked_once() {
+    let text = format!("{SOURCE}sinks: {{ b: {{ kafka: {{ brokers: ‹\"h:1, H:1,i:1\"› }} }} }}\n");
+    expect(&text, "a broker twice", "one of them is there twice; was another one meant?");
+    let loaded = read(&text.replace(['‹', '›'], "")).expect("it can work");
+    let Output::Kafka(kafka) = &loaded.config.sinks[0].output else { panic!("no Kafka sink") };
+    assert_eq!(kafka.brokers, "h:1,i:1");
+}
+
+#[test]
+fn an_address_that_would_mean_another_one_is_refused_wherever_a_port_follows() {
+    let http = |listen: &str| format!("{SOURCE}http: {{ listen: \"{listen}\" }}\n");
+    let admin = |listen: &str| format!("{SOURCE}admin: {{ listen: \"{listen}\" }}\n");
+    let endpoint = |url: &str| format!("{SOURCE}aws: {{ endpoint: \"{url}\" }}\n");
+    let redis = |name: &str| format!("{SOURCE}spool: {{ duplicates: {{ redis: env:{name} }} }}\n");
+    let queue = |url: &str| {
+        format!(
+            "aws: {{ endpoint: \"http://localhost:4566\", region: eu-west-1 }}\n\
+                 sources: {{ a: {{ provider: stream, sqs: {{ queue_url: \"{url}\" }} }} }}\n"
+        )
+    };
+    for (wrong, right) in [
+        (http("::1:8080"), http("[::1]:8080")),
+        (http("localhost:8080"), http("127.0.0.1:8080")),
+        (admin("::1:9091"), admin("[::1]:9091")),
+        (endpoint("http://::1:4566"), endpoint("http://[::1]:4566")),
+        (endpoint("http://localhost:99999"), endpoint("http://localhost:4566")),
+        (endpoint("http://localhost:"), endpoint("http://localhost")),
+        (queue("http://::1:4566/1/q"), queue("http://[::1]:4566/1/q")),
+        (queue("http://localhost:99999/1/q"), queue("http://localhost:4566/1/q")),
+        (redis("REDIS_IPV6"), redis("REDIS")),
+    ] {
+        assert!(problems(&wrong).has_errors(), "{wrong}{}", problems(&wrong));
+        assert!(!problems(&right).has_errors(), "{right}{}", problems(&right));
     }
 }
 

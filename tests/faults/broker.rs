@@ -124,6 +124,11 @@ fn an_oversized_record_becomes_a_dead_letter_and_holds_nobody_up() {
     assert_eq!(tally.put_off.load(Ordering::Relaxed), 0);
     let arrivals = drained(&broker, &ledger);
     assert_eq!(bridge.metric("fanbridge_dead_letters_total", &["sink=\"lake\""]), 1.0, "and no other");
+    // One line says so, and no other is worth waking anybody.
+    let log = bridge.log();
+    let alarms: Vec<_> =
+        log.lines().filter(|line| line.contains("\"WARN\"") || line.contains("\"ERROR\"")).collect();
+    assert!(matches!(alarms[..], [line] if line.contains("kept as a dead letter")), "{alarms:#?}");
     bridge.stop();
     // An oversized record that arrived after all would be spurious: it is not in the ledger.
     ledger.judge(&arrivals).assert_kept(1, IN_FLIGHT_RECORDS_MAX);

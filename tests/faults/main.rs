@@ -11,6 +11,7 @@ mod support;
 
 mod bad_inputs;
 mod broker;
+mod clock;
 mod crash;
 mod disk;
 mod duplicates;
@@ -23,6 +24,7 @@ mod memory;
 mod metrics;
 mod no_room;
 mod outlet;
+mod reach;
 mod redaction;
 mod redrive;
 mod scarce;

@@ -73,6 +73,31 @@ fn topics_apply_makes_what_is_missing_as_it_is_told_and_leaves_what_is_there() {
 }
 
 #[test]
+fn topics_that_one_disk_confirms_are_warned_of_and_properties_are_set_at_creation() {
+    let _turn = turns::in_company();
+    let Some(brokers) = servers::kafka("the replicas of topics") else { return };
+    let home = Home::new();
+    let topic = servers::own_name("replicas");
+    configure(&home, &brokers, &topic);
+    let run = |arguments: &[&str]| {
+        let output = home.try_verb(&[&["topics"], arguments, &["--format", "ndjson"]].concat());
+        let row: Value = serde_json::from_slice(&output.stdout).expect("one topic, one line");
+        (output.status.code(), row, String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, refused, said) = run(&["apply", "--property", "min.insync.replica=2"]);
+    assert_eq!((code, &refused["state"]), (Some(1), &"failed".into()), "{refused} {said}");
+    assert!(said.contains("does not take a `--property`"), "{said}");
+    let (code, created, said) = run(&["apply", "--replication", "1", "--property", "min.insync.replicas=3"]);
+    assert_eq!((code, &created["state"]), (Some(0), &"created".into()), "{created} {said}");
+    let (plan, said) = await_until("the plan knows the topic", PATIENCE, || {
+        let (_, plan, said) = run(&["plan"]);
+        (plan["min_insync_replicas"] == 3).then_some((plan, said))
+    });
+    assert!(plan["warning"].as_str().is_some_and(|warning| warning.contains("one replica")), "{plan}");
+    assert!(said.contains(&format!("warning: topic `{topic}`: it has one replica")), "{said}");
+}
+
+#[test]
 fn a_key_lands_in_the_partition_that_a_java_client_would_choose() {
     const PARTITIONS: usize = 7;
     let _turn = turns::in_company();

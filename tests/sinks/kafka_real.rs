@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use fanbridge::event::{Outcome, Record};
 use fanbridge::sink::{Publication, Sink};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use tokio::sync::RwLock;
@@ -178,21 +178,56 @@ async fn refusals_in_a_full_pipeline_break_no_keys_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_without_the_key_that_a_compacted_topic_needs_is_rejected_alone() {
+async fn a_record_without_the_key_that_a_compacted_topic_needs_is_rejected_while_the_topic_takes_others() {
     let Some(brokers) = servers::kafka("a compacted topic") else { return };
     let _calm = BROKER.read().await;
     let cluster = Cluster::new(&brokers, "compacted");
     let (sink, reader) = (sink(&brokers, &[]), Consuming { brokers });
     let topic = cluster.create("t", &[("cleanup.policy", "compact")]).await;
-    let refused = record(&topic, 99, None);
-    contract::a_refused_record_is_rejected_and_its_neighbours_are_accepted(
-        &sink,
-        &reader,
-        &topic,
-        refused,
-        "invalid_record",
-    )
-    .await;
+    let keyless = record(&topic, 0, None);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut others = 0;
+    let refused = loop {
+        assert!(Instant::now() < deadline, "not rejected beside {others} that were accepted");
+        others += 1;
+        let outcomes = sink.publish(vec![Arc::clone(&keyless), record(&topic, others, Some("key"))]).await;
+        if outcomes[1] != Outcome::Accepted {
+            let (again, _) = publish_until_settled(&sink, vec![record(&topic, others, Some("key"))]).await;
+            assert_eq!(again, [Outcome::Accepted]);
+        }
+        if let Outcome::Rejected(reason) = &outcomes[0] {
+            break reason.clone();
+        }
+    };
+    assert_eq!(refused.word, "invalid_record", "{refused:?}");
+    let seen: BTreeSet<u64> = sequences(&reader, &topic, others as usize).into_iter().collect();
+    assert_eq!(seen, (1..=others).collect());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_a_topic_takes_none_like_are_kept_until_it_does() {
+    let Some(brokers) = servers::kafka("a topic that takes nothing") else { return };
+    let _calm = BROKER.read().await;
+    let cluster = Cluster::new(&brokers, "refusing");
+    let (sink, reader) = (sink(&brokers, &[]), Consuming { brokers });
+    let topic = cluster.create("t", &[("cleanup.policy", "compact")]).await;
+    let batch: Vec<_> = (0..4).map(|position| record(&topic, position, None)).collect();
+    let (deadline, mut rounds_alone) = (Instant::now() + Duration::from_secs(30), 0);
+    while rounds_alone < 5 {
+        assert!(Instant::now() < deadline, "they do not travel alone");
+        let outcomes = sink.publish(batch.clone()).await;
+        let is_kept = |outcome: &Outcome| matches!(outcome, Outcome::Retry(_));
+        assert!(outcomes.iter().all(is_kept), "{outcomes:?}");
+        let is_alone =
+            |outcome: &Outcome| matches!(outcome, Outcome::Retry(reason) if reason.word == "invalid_record");
+        rounds_alone += u32::from(outcomes.iter().all(is_alone));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mended = AlterConfig::new(ResourceSpecifier::Topic(&topic)).set("cleanup.policy", "delete");
+    cluster.admin.alter_configs([&mended], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
+    let (outcomes, _) = publish_until_settled(&sink, batch).await;
+    assert_eq!(outcomes, vec![Outcome::Accepted; 4]);
+    assert_eq!(reader.read(&topic, 4).len(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ pub mod aws;
 pub mod bridge;
 pub mod catalogue;
 pub mod client;
+pub mod clock;
 pub mod dice;
 pub mod gate;
 pub mod inject;

@@ -6,7 +6,9 @@ use std::error::Error;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::{ClientContext, DefaultClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -16,6 +18,8 @@ use super::settings::Settings;
 use super::{KafkaSinkError, cannot_start, complaint, oauth};
 use crate::config::{BearerToken, KafkaConfig};
 
+/// The property that says how many replicas must have a record before it is confirmed.
+const MIN_INSYNC: &str = "min.insync.replicas";
 /// Lets the broker choose partitions or replicas.
 const BROKERS_DEFAULT: i32 = -1;
 
@@ -36,6 +40,29 @@ pub struct TopicShape {
     pub partitions: usize,
     /// How many replicas its first partition has.
     pub replication: usize,
+    /// Its `min.insync.replicas`, as far as it may be read.
+    pub min_insync: Option<u32>,
+}
+
+impl TopicShape {
+    /// What makes an acknowledgement of this topic worth less than it seems, and what to do.
+    pub fn weakness(&self) -> Option<String> {
+        const LOSS: &str = "a record that one broker confirmed is lost with its disk";
+        if self.replication < 2 {
+            return Some(format!("it has one replica: {LOSS}; give it three"));
+        }
+        match self.min_insync {
+            Some(0 | 1) => Some(format!(
+                "its `min.insync.replicas` is below 2, so one replica in step is enough to confirm: {LOSS}; set it to 2"
+            )),
+            Some(_) => None,
+            None => Some(
+                "its `min.insync.replicas` cannot be read (it takes DescribeConfigs on the topic, and no OAuth \
+                 token): see that it is 2 or more"
+                    .into(),
+            ),
+        }
+    }
 }
 
 /// A cluster that does not do what was asked.
@@ -83,6 +110,7 @@ impl KafkaAdmin {
         let shape = |topic: &rdkafka::metadata::MetadataTopic| TopicShape {
             partitions: topic.partitions().len(),
             replication: topic.partitions().first().map_or(0, |partition| partition.replicas().len()),
+            min_insync: None,
         };
         let exists = |topic: &&rdkafka::metadata::MetadataTopic| topic.error().is_none();
         Ok(metadata
@@ -93,8 +121,35 @@ impl KafkaAdmin {
             .collect())
     }
 
-    /// Creates topics; `None` leaves a number to the broker. Says for each what went wrong, if
-    /// something did; a topic that somebody else created meanwhile is no failure.
+    /// Reads `min.insync.replicas` of these topics; those of which it may not be read are left out.
+    ///
+    /// # Errors
+    /// When the request as a whole fails.
+    pub async fn min_insync(&self, names: &[&str]) -> Result<BTreeMap<String, u32>, KafkaAdminError> {
+        if self.settings.token.is_some() || names.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let client = self.client()?;
+        let topics: Vec<_> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+        let options = AdminOptions::new().request_timeout(Some(self.timeout));
+        let results =
+            client.describe_configs(&topics, &options).await.map_err(|error| self.failed(&error))?;
+        let known = results.into_iter().flatten().filter_map(|resource| {
+            let least = resource.get(MIN_INSYNC)?.value.as_deref()?.parse().ok()?;
+            match resource.specifier {
+                OwnedResourceSpecifier::Topic(name) => Some((name, least)),
+                _ => None,
+            }
+        });
+        Ok(known.collect())
+    }
+
+    fn client(&self) -> Result<AdminClient<DefaultClientContext>, KafkaAdminError> {
+        Ok(self.settings.admin().create().map_err(cannot_start)?)
+    }
+
+    /// Creates topics with these properties; `None` leaves a number to the broker. Says for each what
+    /// went wrong, if something did; a topic that somebody else created meanwhile is no failure.
     ///
     /// # Errors
     /// When the request as a whole fails, or would need a token.
@@ -103,17 +158,19 @@ impl KafkaAdmin {
         names: &[&str],
         partitions: Option<u16>,
         replication: Option<u16>,
+        properties: &[(String, String)],
     ) -> Result<Vec<(String, Option<String>)>, KafkaAdminError> {
         if self.settings.token.is_some() {
             return Err(KafkaAdminError::Unable(NO_TOKEN_TO_CREATE));
         }
-        let client: AdminClient<DefaultClientContext> =
-            self.settings.admin().create().map_err(cannot_start)?;
+        let client = self.client()?;
         let number = |given: Option<u16>| given.map_or(BROKERS_DEFAULT, i32::from);
-        let topics: Vec<_> = names
-            .iter()
-            .map(|name| NewTopic::new(name, number(partitions), TopicReplication::Fixed(number(replication))))
-            .collect();
+        let new = |name| {
+            let replication = TopicReplication::Fixed(number(replication));
+            let new = NewTopic::new(name, number(partitions), replication);
+            properties.iter().fold(new, |new, (property, value)| new.set(property, value))
+        };
+        let topics: Vec<_> = names.iter().map(|name| new(name)).collect();
         let options =
             AdminOptions::new().request_timeout(Some(self.timeout)).operation_timeout(Some(self.timeout));
         let results = client.create_topics(&topics, &options).await.map_err(|error| self.failed(&error))?;
@@ -121,6 +178,11 @@ impl KafkaAdmin {
             .into_iter()
             .map(|result| match result {
                 Ok(name) | Err((name, RDKafkaErrorCode::TopicAlreadyExists)) => (name, None),
+                Err((name, code @ (RDKafkaErrorCode::InvalidConfig | RDKafkaErrorCode::InvalidRequest)))
+                    if !properties.is_empty() =>
+                {
+                    (name, Some(format!("the broker does not take a `--property`: {code}")))
+                }
                 Err((name, code)) => (name, Some(code.to_string())),
             })
             .collect())
@@ -210,6 +272,17 @@ impl ProducerContext for Listener {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_topic_that_confirms_what_one_disk_has_is_weak_and_says_so() {
+        let weakness = |replication, min_insync| {
+            TopicShape { partitions: 3, replication, min_insync }.weakness().unwrap_or_default()
+        };
+        assert!(weakness(1, Some(1)).contains("one replica") && weakness(1, Some(2)).contains("one replica"));
+        assert!(weakness(3, Some(1)).contains("below 2"));
+        assert!(weakness(3, None).contains("cannot be read"), "what cannot be told is not called good");
+        assert_eq!(weakness(3, Some(2)), "");
+    }
+
     #[tokio::test]
     async fn creating_topics_with_a_token_is_refused_with_what_to_do_instead() {
         let config = KafkaConfig {
@@ -219,7 +292,7 @@ mod tests {
             structured: false,
         };
         let admin = KafkaAdmin::new(&config, Duration::from_millis(100)).expect("a client");
-        let refused = admin.create(&["t"], None, None).await.expect_err("no way to show the token");
+        let refused = admin.create(&["t"], None, None, &[]).await.expect_err("no way to show the token");
         assert!(refused.to_string().contains("`fanbridge topics plan`"), "{refused}");
     }
 }

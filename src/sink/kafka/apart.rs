@@ -7,28 +7,52 @@ use std::time::{Duration, Instant};
 /// How long after its last refusal a topic's records keep travelling one by one.
 const COOL_DOWN: Duration = Duration::from_secs(10);
 
-/// The topics set apart, with the time of their last refusal.
+/// The topics set apart.
 #[derive(Default)]
-pub(super) struct Apart(Mutex<HashMap<Arc<str>, Instant>>);
+pub(super) struct Apart(Mutex<HashMap<Arc<str>, Lately>>);
+
+/// What befell a topic's records lately.
+struct Lately {
+    refused: Instant,
+    /// When one was last taken that travelled alone.
+    taken: Option<Instant>,
+}
 
 impl Apart {
     /// Sets a topic apart from now on.
     pub fn add(&self, topic: &str) {
-        self.topics().insert(topic.into(), Instant::now());
+        let (mut topics, now) = (self.topics(), Instant::now());
+        match topics.get_mut(topic) {
+            Some(lately) => lately.refused = now,
+            None => drop(topics.insert(topic.into(), Lately { refused: now, taken: None })),
+        }
+    }
+
+    /// Notes that a topic has taken a record that travelled alone.
+    pub fn note_taken(&self, topic: &str) {
+        if let Some(lately) = self.topics().get_mut(topic) {
+            lately.taken = Some(Instant::now());
+        }
+    }
+
+    /// Whether a topic takes records that travel alone, as far as was seen lately.
+    pub fn takes_some(&self, topic: &str) -> bool {
+        let taken = self.topics().get(topic).and_then(|lately| lately.taken);
+        taken.is_some_and(|taken| taken.elapsed() < COOL_DOWN)
     }
 
     /// The topics that are apart now. Those that have cooled down come back, but only when
     /// nothing is on its way one by one any more: the two ways know nothing of each other's order.
     pub fn now(&self, alone_is_idle: impl FnOnce() -> bool) -> HashSet<Arc<str>> {
         let mut topics = self.topics();
-        let cooled = |refused: &Instant| refused.elapsed() >= COOL_DOWN;
+        let cooled = |lately: &Lately| lately.refused.elapsed() >= COOL_DOWN;
         if topics.values().any(cooled) && alone_is_idle() {
-            topics.retain(|_, refused| !cooled(refused));
+            topics.retain(|_, lately| !cooled(lately));
         }
         topics.keys().cloned().collect()
     }
 
-    fn topics(&self) -> MutexGuard<'_, HashMap<Arc<str>, Instant>> {
+    fn topics(&self) -> MutexGuard<'_, HashMap<Arc<str>, Lately>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -43,8 +67,21 @@ mod tests {
         let apart = Apart::default();
         apart.add("a");
         assert!(apart.now(|| true).contains("a"));
-        *apart.topics().get_mut("a").unwrap() -= COOL_DOWN;
+        apart.topics().get_mut("a").unwrap().refused -= COOL_DOWN;
         assert!(apart.now(|| false).contains("a"));
         assert!(apart.now(|| true).is_empty());
+    }
+
+    #[test]
+    fn what_a_topic_took_is_known_for_a_while_and_of_topics_that_are_apart() {
+        let apart = Apart::default();
+        apart.note_taken("a");
+        apart.add("a");
+        assert!(!apart.takes_some("a"), "it was taken before a refusal had others travel alone");
+        apart.note_taken("a");
+        apart.add("a");
+        assert!(apart.takes_some("a") && !apart.takes_some("b"));
+        *apart.topics().get_mut("a").unwrap().taken.as_mut().unwrap() -= COOL_DOWN;
+        assert!(!apart.takes_some("a"));
     }
 }

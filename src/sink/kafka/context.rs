@@ -1,7 +1,7 @@
 //! What librdkafka calls back: a record's delivery report, a log line, numbers, a token request.
 //!
-//! All of it runs on the line's own thread, so a report costs a lock and no allocation. Log lines
-//! are limited per kind: a broker that flaps must not fill a disk.
+//! All of it runs on the line's own thread, so a report costs a lock and no allocation. Its log lines
+//! are for who debugs: of trouble that begins or ends, the sink tells in one line of its own.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -15,7 +15,9 @@ use serde::Deserialize;
 
 use super::apart::Apart;
 use super::complaint::{self, Complaint};
-use super::{oauth, outcome};
+use super::oauth;
+use super::outcome::{self, Journey};
+use super::reach::Reach;
 use crate::config::BearerToken;
 use crate::event::Outcome;
 use crate::sink::in_flight::{BatchNumber, InFlight};
@@ -30,25 +32,56 @@ pub(super) fn place(batch: BatchNumber, index: usize) -> usize {
     batch << INDEX_BITS | index
 }
 
-/// The context of one line.
-pub(super) struct LineContext {
+/// What all lines of a sink share.
+#[derive(Clone)]
+pub(super) struct Common {
     pub sink: Arc<str>,
-    pub alone: bool,
     pub in_flight: Arc<InFlight>,
     pub apart: Arc<Apart>,
     pub complaint: Arc<Complaint>,
+    pub reach: Arc<Reach>,
     pub token: Option<BearerToken>,
-    pub log_limit: LogLimit,
+}
+
+impl Common {
+    /// What a sink of this name begins with.
+    pub fn new(sink: &str, token: Option<BearerToken>) -> Self {
+        Self {
+            sink: sink.into(),
+            in_flight: Arc::default(),
+            apart: Arc::default(),
+            complaint: Arc::default(),
+            reach: Arc::default(),
+            token,
+        }
+    }
+
+    /// Makes the contexts of a line's producers, one after the other.
+    pub fn contexts(&self, alone: bool) -> impl Fn() -> LineContext + Send + Sync + use<> {
+        let common = self.clone();
+        move || LineContext { common: common.clone(), alone, log_limit: LogLimit::default() }
+    }
+}
+
+/// The context of one line.
+pub(super) struct LineContext {
+    pub common: Common,
+    alone: bool,
+    log_limit: LogLimit,
 }
 
 impl LineContext {
     /// What an error means for a record of this topic.
     pub fn outcome_of(&self, code: RDKafkaErrorCode, topic: &str) -> Outcome {
         let judgement = outcome::judge(code);
+        let journey = match self.alone {
+            true => Journey::Alone { others_pass: self.common.apart.takes_some(topic) },
+            false => Journey::InCompany,
+        };
         if judgement.sets_apart() {
-            self.apart.add(topic);
+            self.common.apart.add(topic);
         }
-        judgement.outcome(code, self.alone)
+        judgement.outcome(code, journey)
     }
 }
 
@@ -57,13 +90,18 @@ impl ProducerContext for LineContext {
 
     fn delivery(&self, result: &DeliveryResult<'_>, place: usize) {
         let outcome = match result {
-            Ok(_) => Outcome::Accepted,
+            Ok(message) => {
+                if self.alone {
+                    self.common.apart.note_taken(message.topic());
+                }
+                Outcome::Accepted
+            }
             Err((error, message)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
                 self.outcome_of(code, message.topic())
             }
         };
-        self.in_flight.settle(place >> INDEX_BITS, place & ((1 << INDEX_BITS) - 1), outcome);
+        self.common.in_flight.settle(place >> INDEX_BITS, place & ((1 << INDEX_BITS) - 1), outcome);
     }
 }
 
@@ -76,24 +114,21 @@ impl ClientContext for LineContext {
             return;
         }
         if let Some(reason) = complaint::in_log_line(level, kind, line) {
-            self.complaint.note(None, reason);
+            self.common.complaint.note(None, reason);
         }
-        let Some(unsaid) = self.log_limit.admit(kind) else { return };
-        let (sink, line) = (&*self.sink, Shown(line));
-        match level {
-            Level::Emerg | Level::Alert | Level::Critical | Level::Error => {
-                tracing::error!(sink, kind, unsaid, "kafka: {line}");
-            }
-            Level::Warning => tracing::warn!(sink, kind, unsaid, "kafka: {line}"),
-            Level::Notice | Level::Info => tracing::info!(sink, kind, unsaid, "kafka: {line}"),
-            Level::Debug => tracing::debug!(sink, kind, unsaid, "kafka: {line}"),
+        let (sink, line) = (&*self.common.sink, Shown(line));
+        // Of properties that do not go together: nobody else tells.
+        if kind == "CONFWARN" {
+            tracing::warn!(sink, "the Kafka client warns of its properties: {line}");
+        } else {
+            tracing::debug!(sink, kind, ?level, "kafka: {line}");
         }
     }
 
     fn stats_raw(&self, json: &[u8]) {
         if let Ok(Numbers { msg_cnt, msg_size, txmsgs, tx }) = serde_json::from_slice(json) {
             tracing::debug!(
-                sink = &*self.sink,
+                sink = &*self.common.sink,
                 queued = msg_cnt,
                 queued_bytes = msg_size,
                 published = txmsgs,
@@ -104,18 +139,20 @@ impl ClientContext for LineContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // Each of these also comes as a log line, bar the ones that end a producer, and many times
-        // a second: kept for whoever asks why the sink gives no answer.
-        tracing::debug!(sink = &*self.sink, "kafka: {error}: {}", Shown(reason));
-        self.complaint.note(error.rdkafka_error_code(), reason);
+        // These come many times a second: kept for whoever asks why the sink gives no answer.
+        tracing::debug!(sink = &*self.common.sink, "kafka: {error}: {}", Shown(reason));
+        self.common.complaint.note(error.rdkafka_error_code(), reason);
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.common.reach.doubt();
+        }
     }
 
     fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
-        oauth::token(self.token.as_ref().ok_or(oauth::NO_TOKEN)?).map_err(|problem| {
+        oauth::token(self.common.token.as_ref().ok_or(oauth::NO_TOKEN)?).map_err(|problem| {
             // librdkafka asks again every ten seconds, and repeats an error only when it changes.
-            self.complaint.note(Some(RDKafkaErrorCode::Authentication), &problem);
+            self.common.complaint.note(Some(RDKafkaErrorCode::Authentication), &problem);
             if let Some(unsaid) = self.log_limit.admit("TOKEN") {
-                tracing::error!(sink = &*self.sink, unsaid, "kafka: {problem}");
+                tracing::error!(sink = &*self.common.sink, unsaid, "kafka: {problem}");
             }
             problem.into()
         })

@@ -16,6 +16,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 use super::context::LineContext;
 use crate::event::Record;
 use crate::sink::envelope;
+use crate::telemetry::Shown;
 
 /// How often the thread looks up from the reports: bounds how long a dead producer is kept. Not more
 /// often, because the client waits in whole milliseconds and spins through what is left of the last
@@ -64,6 +65,19 @@ impl Line {
         LineProducer { producer: self.shared.producer(), structured: self.structured, document: Vec::new() }
     }
 
+    /// The producer in use, each time it is asked for, until the line is gone.
+    pub fn producer_while_it_lives(
+        &self,
+    ) -> impl Fn() -> Option<Arc<BaseProducer<LineContext>>> + Send + use<> {
+        let shared = Arc::downgrade(&self.shared);
+        move || {
+            shared
+                .upgrade()
+                .filter(|shared| !shared.stop.load(Ordering::Acquire))
+                .map(|shared| shared.producer())
+        }
+    }
+
     /// Whether every record was reported.
     pub fn is_idle(&self) -> bool {
         self.shared.producer().in_flight_count() == 0
@@ -103,6 +117,9 @@ impl LineProducer {
             // No key and an empty key are different things: the empty one would put every event
             // without an entity into one partition.
             key: record.event.key.as_deref().filter(|key| !key.is_empty()),
+            // The time of publication, which consumers take a topic's time for and retention goes by. The
+            // event's own time (`ce_time`) may be days old after an outage, and a topic may then refuse
+            // it, or delete it at once; each attempt stamps the record anew.
             timestamp: None,
             headers: Some(headers),
             delivery_opaque: place,
@@ -144,7 +161,7 @@ impl Shared {
             let producer = self.producer();
             producer.poll(LOOK_UP_INTERVAL);
             if let Some((code, reason)) = producer.client().fatal_error() {
-                tracing::warn!(sink = &*producer.context().sink, %code, "kafka producer replaced: {reason}");
+                tell_of_end(&producer.context().common.sink, code, &reason);
                 self.replace(&producer);
             }
         }
@@ -165,8 +182,26 @@ impl Shared {
             // The same settings worked before, so this is the machine (threads, memory): until it
             // works again the dead producer refuses every record, and they stay in the spool.
             Err(error) => {
-                tracing::error!(sink = &*dead.context().sink, "kafka producer not replaced: {error}")
+                tracing::error!(
+                    sink = &*dead.context().common.sink,
+                    "no Kafka client can be made ({error}): records are kept, and it is tried again"
+                )
             }
         }
+    }
+}
+
+/// Tells of a producer's end, unless it is how a refused batch ends: of that, the record's own line tells.
+fn tell_of_end(sink: &str, code: RDKafkaErrorCode, reason: &str) {
+    let reason = Shown(reason);
+    if code == RDKafkaErrorCode::GaplessGuarantee {
+        tracing::debug!(sink, "a batch was refused, so the Kafka client is replaced: {reason}");
+    } else {
+        tracing::warn!(
+            sink,
+            %code,
+            "the Kafka client cannot vouch for the order of its records any more and is replaced; \
+             what was on its way is published again, and may arrive twice: {reason}"
+        );
     }
 }

@@ -15,6 +15,7 @@ mod context;
 mod line;
 mod oauth;
 mod outcome;
+mod reach;
 mod settings;
 
 use std::collections::HashSet;
@@ -23,24 +24,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 pub use self::admin::{KafkaAdmin, KafkaAdminError, TopicShape};
-use self::apart::Apart;
-use self::complaint::Complaint;
-use self::context::{LineContext, place};
+use self::context::{Common, place};
 use self::line::{Line, LineProducer};
+use self::outcome::Journey;
 use self::settings::Settings;
 pub use self::settings::{MESSAGE_BYTES_MAX, UnusableProperty, check, check_property, decided};
-use super::in_flight::{InFlight, held};
+use super::in_flight::held;
 use super::{Publication, Sink};
 use crate::config::KafkaConfig;
-use crate::event::{Outcome, Record};
-use crate::telemetry::LogLimit;
+use crate::event::{Outcome, Reason, Record};
 
 /// A Kafka cluster as a sink.
 pub struct KafkaSink {
     /// Held while a batch is handed over: this is what keeps calls in order.
     lines: Mutex<Lines>,
-    in_flight: Arc<InFlight>,
-    complaint: Arc<Complaint>,
+    common: Common,
 }
 
 /// Why the sink cannot be made.
@@ -56,11 +54,8 @@ pub enum KafkaSinkError {
 
 struct Lines {
     settings: Settings,
-    sink: Arc<str>,
     structured: bool,
-    in_flight: Arc<InFlight>,
-    apart: Arc<Apart>,
-    complaint: Arc<Complaint>,
+    common: Common,
     company: Line,
     /// Started when a topic is first set apart.
     alone: Option<Line>,
@@ -73,37 +68,36 @@ impl KafkaSink {
     /// When a property is refused or unknown, or librdkafka cannot start with them.
     pub fn new(name: &str, config: &KafkaConfig) -> Result<Self, KafkaSinkError> {
         let settings = Settings::new(config)?;
-        let in_flight = Arc::new(InFlight::default());
-        let apart = Arc::new(Apart::default());
-        let complaint = Arc::new(Complaint::default());
-        let sink: Arc<str> = name.into();
-        let new_context = new_context(&settings, &sink, &in_flight, &apart, &complaint, false);
-        let company =
-            Line::start(settings.company(), config.structured, new_context).map_err(cannot_start)?;
-        let lines = Lines {
-            settings,
-            sink,
-            structured: config.structured,
-            in_flight: Arc::clone(&in_flight),
-            apart,
-            complaint: Arc::clone(&complaint),
-            company,
-            alone: None,
-        };
-        Ok(Self { lines: Mutex::new(lines), in_flight, complaint })
+        let common = Common::new(name, settings.token.clone());
+        let company = Line::start(settings.company(), config.structured, common.contexts(false));
+        let company = company.map_err(cannot_start)?;
+        common.reach.ask_by(&company).map_err(|error| KafkaSinkError::Client(error.to_string()))?;
+        let structured = config.structured;
+        let lines = Lines { settings, structured, common: common.clone(), company, alone: None };
+        Ok(Self { lines: Mutex::new(lines), common })
+    }
+}
+
+impl Drop for KafkaSink {
+    fn drop(&mut self) {
+        self.common.reach.end();
     }
 }
 
 impl Sink for KafkaSink {
     fn publish(&self, batch: Vec<Arc<Record>>) -> Publication {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let (number, claim) = self.in_flight.open(&batch);
+        let (number, claim) = self.common.in_flight.open(&batch);
         let mut way = lines.way();
+        if let Some(record) = batch.first() {
+            self.common.reach.publishes_to(&record.topic);
+        }
         let mut queue_full = false;
         for (index, record) in batch.iter().enumerate() {
             let refused = if queue_full {
-                Some(outcome::judge(RDKafkaErrorCode::QueueFull).outcome(RDKafkaErrorCode::QueueFull, false))
-            } else if self.in_flight.is_held(number, index) {
+                let full = RDKafkaErrorCode::QueueFull;
+                Some(outcome::judge(full).outcome(full, Journey::InCompany))
+            } else if self.common.in_flight.is_held(number, index) {
                 Some(held())
             } else {
                 let sent = way.send(record, place(number, index));
@@ -111,16 +105,22 @@ impl Sink for KafkaSink {
                 sent.err().map(|code| way.outcome_of(code, record))
             };
             if let Some(outcome) = refused {
-                self.in_flight.settle(number, index, outcome);
+                self.common.in_flight.settle(number, index, outcome);
             }
         }
         drop(lines);
-        self.in_flight.seal(number);
+        self.common.in_flight.seal(number);
         claim
     }
 
     fn complaint(&self) -> Option<String> {
-        self.complaint.last()
+        self.common.complaint.last()
+    }
+
+    fn obstacle(&self) -> Option<Reason> {
+        let unknown = || "no broker answers: none of `brokers` can be reached, or they hang".into();
+        let detail = || self.complaint().unwrap_or_else(unknown);
+        self.common.reach.is_silent().then(|| Reason { word: "no_answer", detail: detail() })
     }
 }
 
@@ -133,13 +133,15 @@ struct Way {
 
 impl Lines {
     fn way(&mut self) -> Way {
-        let apart = self.apart.now(|| self.alone.as_ref().is_none_or(Line::is_idle));
+        let apart = self.common.apart.now(|| self.alone.as_ref().is_none_or(Line::is_idle));
         if !apart.is_empty() && self.alone.is_none() {
-            let new_context =
-                new_context(&self.settings, &self.sink, &self.in_flight, &self.apart, &self.complaint, true);
-            match Line::start(self.settings.alone(), self.structured, new_context) {
+            match Line::start(self.settings.alone(), self.structured, self.common.contexts(true)) {
                 Ok(line) => self.alone = Some(line),
-                Err(error) => tracing::error!(sink = &*self.sink, "kafka: {}", cannot_start(error)),
+                Err(error) => tracing::error!(
+                    sink = &*self.common.sink,
+                    "no Kafka client for single records can be made, so they travel in company: {}",
+                    cannot_start(error)
+                ),
             }
         }
         Way {
@@ -166,30 +168,11 @@ impl Way {
     /// then, so a refusal is about this one.
     fn outcome_of(&mut self, code: RDKafkaErrorCode, record: &Record) -> Outcome {
         match outcome::judge(code) {
-            judgement @ outcome::Judgement::Refused(_) => judgement.outcome(code, true),
+            judgement @ outcome::Judgement::Refused(_) => {
+                judgement.outcome(code, Journey::Alone { others_pass: false })
+            }
             _ => self.line(record).context().outcome_of(code, &record.topic),
         }
-    }
-}
-
-fn new_context(
-    settings: &Settings,
-    sink: &Arc<str>,
-    in_flight: &Arc<InFlight>,
-    apart: &Arc<Apart>,
-    complaint: &Arc<Complaint>,
-    alone: bool,
-) -> impl Fn() -> LineContext + Send + Sync + use<> {
-    let (token, sink) = (settings.token.clone(), Arc::clone(sink));
-    let (in_flight, apart, complaint) = (Arc::clone(in_flight), Arc::clone(apart), Arc::clone(complaint));
-    move || LineContext {
-        sink: Arc::clone(&sink),
-        alone,
-        in_flight: Arc::clone(&in_flight),
-        apart: Arc::clone(&apart),
-        complaint: Arc::clone(&complaint),
-        token: token.clone(),
-        log_limit: LogLimit::default(),
     }
 }
 

@@ -3,6 +3,10 @@
 //! A refusal of a whole batch says nothing about one record of it: librdkafka gives every record
 //! of a batch the broker's answer, also when only one of them was too large. So a record is judged
 //! by a refusal only if it travelled alone; in company the refusal means: again, and alone.
+//!
+//! Even alone it is rejected only for what is its own, whatever the machine, the topic or the cluster
+//! is like today: its size, or what the topic does not take of it while it takes others. All else
+//! is trouble that somebody can mend: the record is kept and tried again.
 
 use rdkafka::error::RDKafkaErrorCode as Code;
 
@@ -14,6 +18,10 @@ use crate::sink::in_flight::{rejected, retry};
 pub(super) enum Judgement {
     /// This very record is refused, if it was the only one.
     Refused(&'static str),
+    /// The same, if the topic takes others now: if not, the refusal is about the topic.
+    RefusedByRule,
+    /// The topic takes no record that this machine's clock stamps: again later.
+    Clock,
     /// The topic may not be written to: again later.
     Forbidden,
     /// The topic is not there: again later.
@@ -22,14 +30,28 @@ pub(super) enum Judgement {
     Trouble(&'static str),
 }
 
+/// How a record travelled that got an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Journey {
+    /// With others, any of which the error may be about.
+    InCompany,
+    /// By itself.
+    Alone {
+        /// Whether the topic has of late taken others that travelled by themselves.
+        others_pass: bool,
+    },
+}
+
 /// What an error means.
 pub(super) fn judge(code: Code) -> Judgement {
-    use Judgement::{Forbidden, Refused, Trouble, Unknown};
+    use Judgement::{Clock, Forbidden, Refused, RefusedByRule, Trouble, Unknown};
     match code {
-        Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge => {
-            Refused("too_large")
-        }
-        Code::InvalidRecord | Code::InvalidTimestamp => Refused("invalid_record"),
+        // The second: more than one segment of the topic holds.
+        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => Refused("too_large"),
+        // A compacted topic wants a key, and some brokers validate what is in a record: the one is met
+        // by some of a topic's records, the other, if it wants a schema's number, by all of them.
+        Code::InvalidRecord => RefusedByRule,
+        Code::InvalidTimestamp => Clock,
         Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => Forbidden,
         Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition | Code::InvalidTopic => {
             Unknown
@@ -54,27 +76,53 @@ pub(super) fn judge(code: Code) -> Judgement {
     }
 }
 
+const RULE: &str = "the topic refuses this record and has taken no other one since: it may be compacted \
+    and want a key, or its broker may validate records; relax `cleanup.policy` or the validation";
+const CLOCK: &str = "the topic does not take the time on this machine's clock: set this clock or the broker's, \
+    or look at the topic's `message.timestamp.after.max.ms` and `message.timestamp.before.max.ms`";
+
 impl Judgement {
-    /// Whether other records of the topic should travel one by one for a while.
+    /// Whether other records of the topic should travel one by one for a while. A refused batch costs
+    /// a producer.
     pub fn sets_apart(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::Forbidden)
+        matches!(self, Self::Refused(_) | Self::RefusedByRule | Self::Clock | Self::Forbidden)
     }
 
-    /// The outcome of a record that got this error, alone or in company.
-    pub fn outcome(self, code: Code, alone: bool) -> Outcome {
-        match self {
-            Self::Refused(word) if alone => rejected(word, format!("the broker refuses this record: {code}")),
-            Self::Refused(_) => retry("refused_in_company", format!("its batch was refused: {code}")),
-            Self::Forbidden => retry("topic_forbidden", format!("check the topic's ACL: {code}")),
-            Self::Unknown => retry("unknown_topic", format!("create the topic: {code}")),
-            Self::Trouble(word) => retry(word, code.to_string()),
+    /// The outcome of a record that got this error on its journey.
+    pub fn outcome(self, code: Code, journey: Journey) -> Outcome {
+        let refused = |word| rejected(word, format!("the broker refuses this record: {code}"));
+        match (self, journey) {
+            (Self::Refused(_) | Self::RefusedByRule, Journey::InCompany) => {
+                retry("refused_in_company", format!("its batch was refused: {code}"))
+            }
+            (Self::Refused(word), Journey::Alone { .. }) => refused(word),
+            (Self::RefusedByRule, Journey::Alone { others_pass: true }) => refused("invalid_record"),
+            (Self::RefusedByRule, Journey::Alone { others_pass: false }) => {
+                retry("invalid_record", format!("{RULE}: {code}"))
+            }
+            (Self::Clock, _) => retry("clock", format!("{CLOCK}: {code}")),
+            (Self::Forbidden, _) => retry("topic_forbidden", format!("check the topic's ACL: {code}")),
+            (Self::Unknown, _) => retry("unknown_topic", format!("create the topic: {code}")),
+            (Self::Trouble(word), _) => retry(word, code.to_string()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::types::RDKafkaRespErr;
+
     use super::*;
+
+    /// Every code for which a record may ever be rejected: its word, what is the record's own in it,
+    /// and whether that is only so while the topic takes others.
+    const OWN_FAULTS: [(Code, &str, &str, bool); 3] = [
+        (Code::MessageSizeTooLarge, "too_large", "its size; smaller ones pass", false),
+        (Code::MessageBatchTooLarge, "too_large", "its size, beyond a whole segment", false),
+        (Code::InvalidRecord, "invalid_record", "it lacks what others of the topic have", true),
+    ];
+    const JOURNEYS: [Journey; 3] =
+        [Journey::InCompany, Journey::Alone { others_pass: false }, Journey::Alone { others_pass: true }];
 
     fn word(outcome: &Outcome) -> &'static str {
         match outcome {
@@ -85,19 +133,45 @@ mod tests {
 
     #[test]
     fn a_record_is_rejected_only_for_itself_and_only_when_it_was_alone() {
-        for (code, expected) in
-            [(Code::MessageSizeTooLarge, "too_large"), (Code::InvalidRecord, "invalid_record")]
-        {
-            let alone = judge(code).outcome(code, true);
+        for (code, expected, _, wants_proof) in OWN_FAULTS {
+            let alone = judge(code).outcome(code, Journey::Alone { others_pass: true });
             assert!(matches!(alone, Outcome::Rejected(_)) && word(&alone) == expected, "{alone:?}");
-            let in_company = judge(code).outcome(code, false);
+            let unproven = judge(code).outcome(code, Journey::Alone { others_pass: false });
+            assert_eq!((matches!(unproven, Outcome::Retry(_)), word(&unproven)), (wants_proof, expected));
+            let in_company = judge(code).outcome(code, Journey::InCompany);
             assert!(matches!(in_company, Outcome::Retry(_)), "{in_company:?}");
             assert!(judge(code).sets_apart());
         }
     }
 
     #[test]
-    fn trouble_of_a_topic_or_a_cluster_never_rejects_a_record() {
+    fn no_other_code_of_a_broker_or_of_the_client_rejects_a_record() {
+        let known = (-200..=200).filter_map(|code| RDKafkaRespErr::try_from(code).ok()).map(Code::from);
+        let others: Vec<_> = known.filter(|code| OWN_FAULTS.iter().all(|(own, ..)| own != code)).collect();
+        assert!(others.len() > 150, "{} codes", others.len());
+        for code in others {
+            for journey in JOURNEYS {
+                let outcome = judge(code).outcome(code, journey);
+                assert!(matches!(outcome, Outcome::Retry(_)), "{code:?}: {outcome:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_time_that_the_topic_does_not_take_is_the_clocks_fault_and_says_what_to_do() {
+        for journey in JOURNEYS {
+            let Outcome::Retry(reason) =
+                judge(Code::InvalidTimestamp).outcome(Code::InvalidTimestamp, journey)
+            else {
+                panic!("a record is rejected for the machine's clock");
+            };
+            assert_eq!(reason.word, "clock");
+            assert!(reason.detail.contains("set this clock or the broker's"), "{}", reason.detail);
+        }
+    }
+
+    #[test]
+    fn trouble_of_a_topic_or_a_cluster_is_told_by_its_word() {
         for (code, expected) in [
             (Code::UnknownTopicOrPartition, "unknown_topic"),
             (Code::TopicAuthorizationFailed, "topic_forbidden"),
@@ -106,10 +180,12 @@ mod tests {
             (Code::QueueFull, "queue_full"),
             (Code::NotEnoughReplicas, "not_enough_replicas"),
             (Code::PolicyViolation, "broker_error"),
+            // Of a request to fetch; and of a batch that was damaged on its way.
+            (Code::InvalidMessageSize, "broker_error"),
+            (Code::InvalidMessage, "broker_error"),
         ] {
-            for alone in [true, false] {
-                let outcome = judge(code).outcome(code, alone);
-                assert!(matches!(outcome, Outcome::Retry(_)) && word(&outcome) == expected, "{outcome:?}");
+            for journey in JOURNEYS {
+                assert_eq!(word(&judge(code).outcome(code, journey)), expected, "{code:?}");
             }
         }
     }

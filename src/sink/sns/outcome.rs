@@ -1,7 +1,8 @@
 //! What an error of the service means for a record, and for all others (pure).
 //!
 //! A record is refused only for itself: when its entry is, or when it was alone in a refused
-//! request. Trouble with a topic, a key or credentials refuses none: those records are kept.
+//! request, and the answer names a part of the record. Trouble with a topic, a key, credentials or the
+//! clock refuses none, and neither does an answer that is not known: those records are kept.
 
 use crate::aws::refusal::{self, Refusal};
 use crate::event::Reason;
@@ -40,14 +41,14 @@ enum Meaning {
 /// goes no further: some messages repeat the request that they are about.
 fn meaning(code: &str, message: &str) -> Option<Meaning> {
     use Meaning::{Failed, Throttled, Trouble};
-    let common = refusal::of(code).map(|refusal| match refusal {
+    let common = refusal::told(code, message).map(|refusal| match refusal {
         Refusal::Throttled => Throttled,
         Refusal::Service => Failed,
         Refusal::Denied => Trouble("topic_forbidden", "allow `sns:Publish` on the topic"),
         Refusal::Credentials | Refusal::Expired => {
             Trouble("credentials", "renew the AWS credentials, or give the bridge others")
         }
-        Refusal::Clock => Trouble("credentials", "set this machine's clock"),
+        Refusal::Clock => Trouble("clock", "set this machine's clock: it differs from the service's"),
     });
     common.or_else(|| meaning_here(code, message))
 }
@@ -61,7 +62,7 @@ fn meaning_here(code: &str, message: &str) -> Option<Meaning> {
         "NotFound" | "NotFoundException" => {
             Trouble("unknown_topic", "create it with `fanbridge topics apply`")
         }
-        // Also what a topic of the wrong account or kind is answered with.
+        // Also what a topic of the wrong account is answered with.
         "InvalidParameter" if message.contains("TopicArn") => {
             Trouble("unknown_topic", "check the sink's `topic`")
         }
@@ -73,16 +74,25 @@ fn meaning_here(code: &str, message: &str) -> Option<Meaning> {
         | "InvalidParameterValue"
         | "ParameterValueInvalid"
         | "ValidationError"
-        | "ValidationException" => {
-            Refused("invalid_parameter", "SNS does not take its text or one of its attributes")
-        }
+        | "ValidationException" => match is_about_the_record(message) {
+            true => Refused("invalid_parameter", "SNS does not take its text or one of its attributes"),
+            false => Trouble("request_refused", "check the topic's kind and the sink's settings"),
+        },
         _ => return None,
     })
 }
 
+/// Whether the service names a part of the record, and not its topic or the topic's kind, as in "The
+/// MessageGroupId parameter is required for FIFO topics".
+fn is_about_the_record(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    let names = |parts: &[&str]| parts.iter().any(|part| message.contains(part));
+    names(&["message", "attribute", "subject"]) && !names(&["topic", "fifo"])
+}
+
 /// The fate of a record whose entry failed in a request that was carried out.
 pub(super) fn of_entry(code: &str, message: &str, sender_fault: bool) -> Fate {
-    let unknown = if sender_fault { Meaning::Refused("refused", "") } else { Meaning::Failed };
+    let unknown = if sender_fault { Meaning::Trouble("request_refused", "") } else { Meaning::Failed };
     let said = said(code);
     match meaning(code, message).unwrap_or(unknown) {
         Meaning::Refused(word, advice) if sender_fault => Fate::Refused(reason(word, advice, said)),
@@ -141,9 +151,14 @@ mod tests {
         for (code, message, sender_fault, expected) in [
             ("InvalidParameter", "Invalid parameter: Message", true, "invalid_parameter"),
             ("InvalidParameter", "Invalid parameter: Message too long", true, "too_large"),
-            ("SomethingNew", "", true, "refused"),
+            ("InvalidParameter", "Invalid parameter: MessageAttributes", true, "invalid_parameter"),
+            // It says nothing of the record, or speaks of the topic.
+            ("InvalidParameter", "", true, "request_refused"),
+            ("InvalidParameter", FIFO_WANTED, true, "request_refused"),
+            ("InvalidParameter", NO_FIFO, true, "request_refused"),
+            ("SomethingNew", "Message", true, "request_refused"),
             ("SomethingNew", "", false, "failed"),
-            ("InvalidParameter", "", false, "failed"),
+            ("InvalidParameter", "Message", false, "failed"),
             ("InternalError", "", true, "failed"),
             ("Throttled", "", true, "throttled"),
             ("AuthorizationError", "", true, "topic_forbidden"),
@@ -156,15 +171,63 @@ mod tests {
 
     #[test]
     fn a_refused_request_refuses_a_record_only_if_it_was_alone() {
-        for (status, code, expected) in [
-            (400, Some("BatchRequestTooLong"), "too_large"),
-            (413, None, "too_large"),
-            (400, Some("ParameterValueInvalid"), "invalid_parameter"),
+        for (status, code, message, expected) in [
+            (400, Some("BatchRequestTooLong"), "", "too_large"),
+            (413, None, "", "too_large"),
+            (400, Some("ParameterValueInvalid"), "The message attribute 'a' is empty", "invalid_parameter"),
+            (400, Some("ValidationError"), "Value '' at 'message' failed", "invalid_parameter"),
         ] {
-            assert_eq!(word(&of_request(status, code, "", 1)), expected);
-            assert_eq!(of_request(status, code, "", 2), Fate::Suspect);
+            assert_eq!(word(&of_request(status, code, message, 1)), expected);
+            assert_eq!(of_request(status, code, message, 2), Fate::Suspect);
         }
     }
+
+    /// Every code that is known of SNS or of all of AWS, by what must be the case for a record to be
+    /// refused: nothing but its size, or a part of it that the service names.
+    #[test]
+    fn no_other_code_refuses_a_record_whatever_is_said_with_it() {
+        let own_faults: &[(&str, &str)] = &[
+            ("BatchRequestTooLong", ""),
+            ("MessageTooLong", ""),
+            ("InvalidParameter", "Message"),
+            ("InvalidParameterValue", "Message"),
+            ("ParameterValueInvalid", "Message"),
+            ("ValidationError", "Message"),
+            ("ValidationException", "Message"),
+        ];
+        let is_refused = |code: &str, message: &str| {
+            let alone = of_request(400, Some(code), message, 1);
+            let entry = of_entry(code, message, true);
+            [alone, entry].iter().any(|fate| matches!(fate, Fate::Refused(_) | Fate::Suspect))
+        };
+        for (code, message) in own_faults {
+            assert!(is_refused(code, message), "{code}");
+            // Of one entry "too long" is said by the code alone.
+            assert_eq!(is_refused(code, NO_FIFO), message.is_empty(), "{code}");
+        }
+        for code in CODES.split_whitespace().filter(|code| own_faults.iter().all(|(own, _)| own != code)) {
+            for message in ["", "Message", "Message too long", NO_FIFO, "Signature expired"] {
+                assert!(!is_refused(code, message), "{code} {message}");
+            }
+        }
+    }
+
+    /// What the models of SNS and the errors that all services share have.
+    const CODES: &str = "AccessDenied AccessDeniedException AuthorizationError AuthFailure BatchEntryIdsNotDistinct \
+        BatchRequestTooLong ConcurrentAccess EmptyBatchRequest EndpointDisabled ExpiredToken \
+        ExpiredTokenException FilterPolicyLimitExceeded IncompleteSignature InternalError InternalFailure \
+        InvalidAccessKeyId InvalidAction InvalidBatchEntryId InvalidClientTokenId InvalidParameter \
+        InvalidParameterCombination InvalidParameterValue InvalidQueryParameter InvalidSecurity \
+        InvalidSignatureException InvalidState KMSAccessDenied KMSDisabled KMSInvalidState KMSNotFound \
+        KMSOptInRequired KMSThrottling MalformedQueryString MessageTooLong MissingAction \
+        MissingAuthenticationToken MissingParameter NotAuthorized NotFound NotFoundException OptedOut \
+        OptInRequired ParameterValueInvalid PlatformApplicationDisabled ReplayLimitExceeded RequestExpired \
+        RequestLimitExceeded RequestTimeTooSkewed ResourceNotFound ServiceUnavailable SignatureDoesNotMatch \
+        SlowDown StaleTag SubscriptionLimitExceeded TagLimitExceeded TagPolicy Throttled Throttling \
+        ThrottlingException TooManyEntriesInBatchRequest TooManyRequestsException TopicLimitExceeded \
+        UnrecognizedClientException UserError ValidationError ValidationException VerificationException";
+    const FIFO_WANTED: &str = "Invalid parameter: The MessageGroupId parameter is required for FIFO topics";
+    const NO_FIFO: &str = "Invalid parameter: MessageGroupId Reason: it is not valid for this topic type";
 
     #[test]
     fn trouble_that_is_no_records_fault_rejects_none() {
@@ -176,6 +239,10 @@ mod tests {
             (403, Some("ExpiredToken"), "", "credentials"),
             (403, Some("InvalidAccessKeyId"), "", "credentials"),
             (403, Some("InvalidSignatureException"), "", "credentials"),
+            (403, Some("SignatureDoesNotMatch"), "Signature expired: it was another day", "clock"),
+            (400, Some("RequestExpired"), "", "clock"),
+            (400, Some("InvalidParameter"), "Invalid parameter: TopicArn Message", "unknown_topic"),
+            (400, Some("InvalidParameter"), "", "request_refused"),
             (400, Some("KMSOptInRequired"), "", "topic_key"),
             (400, Some("EndpointDisabled"), "", "topic_disabled"),
             (400, Some("Throttling"), "Rate exceeded", "throttled"),

@@ -35,8 +35,9 @@ impl Trouble {
             SdkError::TimeoutError(_) => Self::passing("timeout", format!("{name} is not answered in time")),
             SdkError::ServiceError(refused) => {
                 let code = refused.err().code().unwrap_or_default();
+                let message = refused.err().message().unwrap_or_default();
                 let status = refused.raw().status().as_u16();
-                Self::told(Said { code, status, action, queue: queue.url() })
+                Self::told(Said { code, message, status, action, queue: queue.url() })
             }
             SdkError::ResponseError(_) => {
                 Self::passing("malformed_answer", format!("the answer to {name} makes no sense"))
@@ -55,11 +56,11 @@ impl Trouble {
     }
 
     fn told(said: Said<'_>) -> Self {
-        let Said { code, status, action, queue } = said;
+        let Said { code, message, status, action, queue } = said;
         let (name, permission) = (action.name(), action.permission());
         let code = refusal::bare(code);
         let shown = Shown(code);
-        match refusal::of(code) {
+        match refusal::told(code, message) {
             Some(Refusal::Throttled) => Self::passing("throttled", format!("{name} is throttled ({shown})")),
             Some(Refusal::Service) => {
                 Self::passing("server_error", format!("{name} fails in the service ({status} {shown})"))
@@ -77,12 +78,16 @@ impl Trouble {
                     "the AWS credentials are refused ({shown}): check the key, its secret and the region"
                 ),
             ),
-            Some(Refusal::Expired | Refusal::Clock) => Self::lasting(
+            Some(Refusal::Expired) => Self::lasting(
                 CREDENTIALS,
                 format!(
                     "the AWS credentials have expired ({shown}): renew the session they come from, and \
                      check the clock"
                 ),
+            ),
+            Some(Refusal::Clock) => Self::lasting(
+                "clock",
+                format!("this machine's clock differs from the service's ({shown}): set the clock"),
             ),
             None => Self::told_of_queue(said),
         }
@@ -90,7 +95,7 @@ impl Trouble {
 
     /// The codes of this service alone, and answers without a code.
     fn told_of_queue(said: Said<'_>) -> Self {
-        let Said { code, status, action, queue } = said;
+        let Said { code, status, action, queue, .. } = said;
         let (name, permission) = (action.name(), action.permission());
         let code = refusal::bare(code);
         let shown = Shown(code);
@@ -141,6 +146,7 @@ fn shown(error: &(dyn Error + 'static)) -> String {
 #[derive(Clone, Copy)]
 struct Said<'a> {
     code: &'a str,
+    message: &'a str,
     status: u16,
     action: Action,
     queue: &'a str,
@@ -151,7 +157,7 @@ mod tests {
     use super::*;
 
     fn told(code: &str, status: u16) -> Trouble {
-        Trouble::told(Said { code, status, action: Action::Delete, queue: "https://sqs/1/q" })
+        Trouble::told(Said { code, message: "", status, action: Action::Delete, queue: "https://sqs/1/q" })
     }
 
     #[test]
@@ -179,6 +185,21 @@ mod tests {
             let trouble = told(code, status);
             assert_eq!((trouble.reason, trouble.passing), (reason, passing), "{code} {status}");
         }
+    }
+
+    #[test]
+    fn a_wrong_clock_is_told_from_credentials_that_are_refused() {
+        let message = "Signature expired: 20261128T143000Z is now earlier than 20261128T161500Z";
+        let said = Said {
+            code: "InvalidSignatureException",
+            message,
+            status: 403,
+            action: Action::Receive,
+            queue: "q",
+        };
+        let trouble = Trouble::told(said);
+        assert_eq!((trouble.reason, trouble.passing), ("clock", false));
+        assert!(trouble.advice.contains("set the clock"), "{trouble:?}");
     }
 
     #[test]

@@ -1,0 +1,52 @@
+//! A broker that is not there is told of without an event, and in the bridge's own words.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::bridge::{Bridge, Home};
+use crate::support::servers::Broker;
+use crate::support::{await_until, turns};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_broker_that_cannot_be_reached_degrades_its_sink_before_the_first_event_and_heals_it() {
+    let _turn = turns::in_company();
+    let Some(broker) = Broker::start("a broker that is not there") else { return };
+    broker.stop();
+    let home = Home::new();
+    home.configure("", &format!("sinks:\n  lake: {{ kafka: {{ brokers: \"{}\" }} }}\n", broker.address));
+    // Not there at the start, and gone later on.
+    let bridge = home.start();
+    let trouble = await_until("the sink is degraded", PATIENCE, || degraded_because(&bridge));
+    assert!(trouble.starts_with("no_answer: ") && trouble.contains("Connection refused"), "{trouble}");
+    broker.start_again();
+    await_healthy(&bridge);
+    broker.stop();
+    await_until("the sink is degraded again", PATIENCE, || degraded_because(&bridge));
+    broker.start_again();
+    await_healthy(&bridge);
+    assert_eq!(bridge.metric("fanbridge_events_total", &[]), 0.0, "no event was needed for that");
+    let stopped = bridge.log();
+    println!("an idle bridge stopped in {:?}", bridge.stop());
+
+    let told = |words: &str| stopped.lines().filter(|line| line.contains(words)).count();
+    assert_eq!((told("sink degraded"), told("sink healthy again")), (2, 2), "{stopped}");
+    assert_eq!((told("\"WARN\""), told("\"ERROR\"")), (2, 0), "{stopped}");
+    for raw in ["thrd:", "brokers are down", "FAIL"] {
+        let lines = stopped.lines().filter(|line| !line.contains("sink degraded"));
+        let found: Vec<_> = lines.filter(|line| line.contains(raw)).collect();
+        assert!(found.is_empty(), "{found:?}");
+    }
+}
+
+fn await_healthy(bridge: &Bridge) {
+    await_until("the sink is well", PATIENCE, || degraded_because(bridge).is_none().then_some(()));
+}
+
+fn degraded_because(bridge: &Bridge) -> Option<String> {
+    let status = bridge.admin().get("/api/status").expect("the status").text();
+    let status: Value = serde_json::from_str(&status).expect("JSON");
+    status["sinks"][0]["degraded_because"].as_str().map(ToOwned::to_owned)
+}

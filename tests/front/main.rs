@@ -4,6 +4,7 @@
 mod bad_inputs;
 mod connections;
 mod smuggling;
+mod strangers;
 mod support;
 mod tls;
 mod webhook;

@@ -210,7 +210,7 @@ impl Metrics {
 
     fn register_front(&self, r: &mut Registry) {
         r.register("connections", "Open connections", self.connections.clone());
-        let refused = "Connections closed before a source saw a request, by reason";
+        let refused = "Connections turned away or closed by the listener itself, by reason";
         r.register("connections_refused", refused, self.connections_refused.clone());
         r.register("requests", "HTTP answers by status code", self.requests.clone());
         r.register("events", "Deliveries by verdict", self.events.clone());

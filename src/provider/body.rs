@@ -70,9 +70,21 @@ pub fn body_heaviness(body: &[u8]) -> usize {
     if body.starts_with(&GZIP_MAGIC) { body.len().saturating_mul(10) } else { body.len() }
 }
 
+/// The bytes that decoding a body goes through if its sender means no good.
+pub fn body_heaviness_max(body: &[u8], limits: &BodyLimits) -> usize {
+    if body.starts_with(&GZIP_MAGIC) { limits.inflated_max(body) } else { body.len() }
+}
+
+impl BodyLimits {
+    /// What a body may inflate to.
+    fn inflated_max(&self, body: &[u8]) -> usize {
+        let ratio_bytes_max = body.len().saturating_mul(self.inflate_ratio_max).max(RATIO_FREE_BYTES);
+        self.inflated_bytes_max.min(ratio_bytes_max)
+    }
+}
+
 pub(super) fn inflate(body: &[u8], limits: &BodyLimits) -> Result<Bytes, Refusal> {
-    let ratio_bytes_max = body.len().saturating_mul(limits.inflate_ratio_max).max(RATIO_FREE_BYTES);
-    let bytes_max = limits.inflated_bytes_max.min(ratio_bytes_max);
+    let bytes_max = limits.inflated_max(body);
     // The decoder goes on to the next member until the input ends, and fails on anything else.
     let mut decoder = MultiGzDecoder::new(body);
     let mut inflated = Vec::with_capacity(STEP_BYTES.min(bytes_max));
@@ -133,6 +145,10 @@ mod tests {
         assert_eq!(body_heaviness(b"{\"a\":1}"), 7);
         let body = gzip(b"{\"a\":1}");
         assert_eq!(body_heaviness(&body), 10 * body.len());
+        assert_eq!(body_heaviness_max(b"{\"a\":1}", &LIMITS), 7);
+        assert_eq!(body_heaviness_max(&body, &LIMITS), 64 * 1024, "as much as any may inflate to");
+        assert_eq!(body_heaviness_max(&[&body[..], &[0; 1000]].concat(), &LIMITS), 100 * (1000 + body.len()));
+        assert_eq!(body_heaviness_max(&[&body[..], &[0; 100_000]].concat(), &LIMITS), 5 << 20);
     }
 
     #[test]

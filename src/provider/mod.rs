@@ -21,7 +21,7 @@ mod scheme;
 mod secret;
 mod signature;
 
-pub use body::{BodyLimits, body_heaviness};
+pub use body::{BodyLimits, body_heaviness, body_heaviness_max};
 pub use builtin::{builtin, builtin_named};
 pub use catalogue::{Catalogue, TypeInfo, UNCLASSIFIED};
 pub use compile::{Definition, DefinitionProblem};
@@ -45,7 +45,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use http::HeaderMap;
 
-use crate::event::{Delivery, Stated, Verified, single_header};
+use crate::event::{Delivery, Stated, Timestamp, Verified, single_header};
 
 /// What an acceptable delivery is.
 #[derive(Debug)]
@@ -90,6 +90,37 @@ impl Refusal {
             Self::UnsupportedEncoding => "unsupported_encoding",
             Self::TooLarge => "too_large",
         }
+    }
+}
+
+/// What the headers of a delivery say of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It may be authentic: the body has to be read.
+    Signed,
+    /// It can be nothing but the provider's probe, and so has next to no body.
+    Unsigned,
+}
+
+/// Looks at a delivery's headers alone: whoever offers no signature that could hold is refused before
+/// anybody reads the body.
+///
+/// # Errors
+/// The [`Refusal`] that [`verify`] would come to, whatever the body.
+pub fn claim(
+    definition: &Definition,
+    secrets: &[SigningSecret],
+    headers: &HeaderMap,
+    now: Timestamp,
+) -> Result<Claim, Refusal> {
+    body::encoding(headers, definition.gzip)?;
+    match signature::Offer::read(&definition.signature, headers) {
+        Err("missing_signature") if definition.probe => Ok(Claim::Unsigned),
+        Err(word) => Err(Refusal::Unauthenticated(word)),
+        Ok(_) if definition.is_verified() && !secrets.iter().any(|secret| secret.is_live(now)) => {
+            Err(Refusal::Unauthenticated("no_live_secret"))
+        }
+        Ok(_) => Ok(Claim::Signed),
     }
 }
 

@@ -11,13 +11,17 @@ use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 
-use super::body::{self, BodyBounds, BodyError, Memory, Share};
+use super::body::{self, BodyBounds, BodyError};
 use super::http::catch_panic;
-use super::problem::{closing, problem};
+use super::memory::{Memory, Share};
+use super::problem::{Unproven, closing, problem};
 use super::{Answer, Intake, SourceIntake, Unavailable};
 use crate::config::HttpConfig;
 use crate::event::{Delivery, Timestamp};
 use crate::provider::{BodyLimits, Refusal};
+
+/// The largest body of a request that can only be a probe: `{}` and some white space.
+const PROBE_BYTES_MAX: usize = 16;
 
 /// Asks for a name and a password (RFC 7617).
 const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Basic realm="fanbridge""#);
@@ -43,7 +47,7 @@ impl Bounds {
             },
             inflate: config.body_limits(),
             ack_timeout: config.ack_timeout,
-            memory: Memory::new(config.in_flight_bytes_max),
+            memory: Memory::new(config.in_flight_bytes_max, config.inflated_bytes_max),
         }
     }
 
@@ -74,6 +78,25 @@ impl Bounds {
         BodyLimits { inflated_bytes_max, ..self.inflate }
     }
 
+    /// Takes in what can only be a probe.
+    ///
+    /// # Errors
+    /// As soon as it is more than that: then it is a delivery that cannot be authentic, for this reason.
+    pub(super) async fn read_probe<B: Body<Data = Bytes>>(
+        &self,
+        request: Request<B>,
+        otherwise: &'static str,
+    ) -> Result<(Delivery, Share<'_>), Refused> {
+        let arrived = Timestamp::from(SystemTime::now());
+        let (head, body) = request.into_parts();
+        let bounds = BodyBounds { bytes_max: PROBE_BYTES_MAX, ..self.body };
+        match body::read(body, &bounds, &self.memory).await {
+            Ok((body, share)) => Ok((Delivery { headers: head.headers, body, arrived }, share)),
+            Err(BodyError::TooLarge) => Err(Refused::Unread(otherwise)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Does what a delivery takes, for as long as its sender waits.
     ///
     /// At the time-out an append that was begun goes on, and the event may be stored: the sender's
@@ -95,11 +118,16 @@ pub(super) enum Received {
     Other(&'static str),
 }
 
+/// The word for the provider's question whether anybody is here.
+pub(super) const PROBE: &str = "probe";
+
 /// A delivery that does not. The words are for the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
     Undecodable(&'static str),
     Unauthenticated(&'static str),
+    /// The same, before the body was read.
+    Unread(&'static str),
     /// The same, and the peer is asked for a name and password.
     Challenged(&'static str),
     Forbidden(&'static str),
@@ -137,6 +165,7 @@ impl From<BodyError> for Refused {
             BodyError::TooLarge => Self::TooLarge("body_bytes"),
             BodyError::TooSlow => Self::TooSlow,
             BodyError::NoMemory => Self::Unavailable("in_flight_bytes"),
+            BodyError::NoMemoryForStrangers => Self::Unavailable("strangers_in_flight_bytes"),
             BodyError::Broken => Self::Undecodable("broken_body"),
         }
     }
@@ -168,6 +197,7 @@ impl Refused {
         match self {
             Self::Undecodable(reason)
             | Self::Unauthenticated(reason)
+            | Self::Unread(reason)
             | Self::Challenged(reason)
             | Self::Forbidden(reason)
             | Self::TooLarge(reason)
@@ -188,16 +218,17 @@ impl Refused {
                 problem(StatusCode::BAD_REQUEST, format_args!("the body cannot be decoded: {reason}"))
             }
             Self::Unauthenticated(_) => unauthenticated(),
+            Self::Unread(_) => closing(unauthenticated()),
             Self::Challenged(_) => {
-                let mut response = unauthenticated();
+                let mut response = closing(unauthenticated());
                 response.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
                 response
             }
-            Self::Forbidden(_) => problem(StatusCode::FORBIDDEN, "the delivery is not accepted"),
+            Self::Forbidden(_) => closing(problem(StatusCode::FORBIDDEN, "the delivery is not accepted")),
             Self::TooSlow => closing(problem(StatusCode::REQUEST_TIMEOUT, "the body arrives too slowly")),
             Self::TooLarge(_) => closing(problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large")),
             Self::UnsupportedEncoding => {
-                problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a body may be plain or gzip")
+                closing(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a body may be plain or gzip"))
             }
             Self::Unavailable(_) => {
                 closing(problem(StatusCode::SERVICE_UNAVAILABLE, "the delivery cannot be stored now"))
@@ -232,5 +263,9 @@ fn acknowledgement<B: From<Bytes>>(received: &Received) -> Response<B> {
     };
     let mut response = Response::new(B::from(document));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // Anybody may ask whether somebody is here.
+    if let Received::Other(PROBE) = received {
+        response.extensions_mut().insert(Unproven);
+    }
     response
 }

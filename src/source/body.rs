@@ -11,8 +11,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body::Body;
 use http_body_util::BodyExt;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
+
+use super::memory::{Memory, Share};
 
 /// How long a body may take before its rate matters.
 const GRACE: Duration = Duration::from_secs(1);
@@ -28,17 +29,6 @@ pub(super) struct BodyBounds {
     pub bytes_per_second_min: usize,
 }
 
-/// The memory that all bodies share.
-#[derive(Debug)]
-pub(super) struct Memory(Semaphore);
-
-/// A body's share of the memory; given back when dropped.
-#[derive(Debug)]
-pub(super) struct Share<'a> {
-    memory: &'a Memory,
-    permit: Option<SemaphorePermit<'a>>,
-}
-
 /// Why a body was not taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyError {
@@ -48,37 +38,10 @@ pub(super) enum BodyError {
     TooSlow,
     /// No memory for it now.
     NoMemory,
+    /// No memory for one who may be anybody.
+    NoMemoryForStrangers,
     /// The peer went away, or its chunks make no sense.
     Broken,
-}
-
-impl Memory {
-    pub(super) fn new(bytes_max: usize) -> Self {
-        Self(Semaphore::new(bytes_max.min(Semaphore::MAX_PERMITS)))
-    }
-
-    fn share(&self) -> Share<'_> {
-        Share { memory: self, permit: None }
-    }
-}
-
-impl<'a> Share<'a> {
-    /// Grows the share to this many bytes in all; one that is larger already stays.
-    ///
-    /// # Errors
-    /// [`BodyError::NoMemory`] when the other bodies leave no room.
-    pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), BodyError> {
-        let held = self.permit.as_ref().map_or(0, SemaphorePermit::num_permits);
-        let Some(more) = bytes.checked_sub(held).filter(|more| *more > 0) else { return Ok(()) };
-        let more = u32::try_from(more).map_err(|_| BodyError::TooLarge)?;
-        let more: SemaphorePermit<'a> =
-            self.memory.0.try_acquire_many(more).map_err(|_| BodyError::NoMemory)?;
-        match &mut self.permit {
-            Some(permit) => permit.merge(more),
-            none => *none = Some(more),
-        }
-        Ok(())
-    }
 }
 
 /// Reads a body to its end; with it comes its share of the memory.
@@ -211,14 +174,14 @@ mod tests {
     #[tokio::test]
     async fn a_body_in_one_piece_is_not_copied() {
         let bytes = Bytes::from(vec![7; 8]);
-        let memory = Memory::new(8);
+        let memory = Memory::new(8, 8);
         let (read, _share) = read(Full::new(bytes.clone()), &BOUNDS, &memory).await.expect("within bounds");
         assert_eq!(read.as_ptr(), bytes.as_ptr());
     }
 
     #[tokio::test]
     async fn a_body_in_pieces_is_joined_up_to_the_bound() {
-        let memory = Memory::new(100);
+        let memory = Memory::new(100, 100);
         let (joined, _share) =
             read(chunks(&["abc", "", "de", "fgh"]), &BOUNDS, &memory).await.expect("8 bytes");
         assert_eq!(joined, "abcdefgh");
@@ -227,7 +190,7 @@ mod tests {
 
     #[tokio::test]
     async fn bodies_share_the_memory_and_give_it_back() {
-        let memory = Memory::new(10);
+        let memory = Memory::new(10, 10);
         let (_, share) = read(Full::new(Bytes::from("12345678")), &BOUNDS, &memory).await.expect("fits");
         let stated = read(Full::new(Bytes::from("123")), &BOUNDS, &memory).await;
         assert_eq!(stated.err(), Some(BodyError::NoMemory));
@@ -238,17 +201,17 @@ mod tests {
         assert_eq!(share.grow_to(10), Ok(()));
         assert_eq!(share.grow_to(11), Err(BodyError::NoMemory));
         drop(share);
-        assert_eq!(memory.0.available_permits(), 10);
+        assert_eq!(memory.bytes_free(), 10);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_stalls_is_given_the_time_its_bytes_have_bought() {
-        let memory = Memory::new(100);
+        let memory = Memory::new(100, 100);
         let start = Instant::now();
         let stalled = Chunks { stalls: true, ..chunks(&["abc", "d"]) };
         assert_eq!(read(stalled, &BOUNDS, &memory).await.err(), Some(BodyError::TooSlow));
         assert_eq!(start.elapsed().as_secs(), 3, "the first second and two for four bytes");
-        assert_eq!(memory.0.available_permits(), 100);
+        assert_eq!(memory.bytes_free(), 100);
     }
 
     #[test]

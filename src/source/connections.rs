@@ -47,6 +47,30 @@ impl Connections {
         }
     }
 
+    /// Strangers have all the connections they may have, and none of them can be done without.
+    pub(super) fn strangers_are_full(&self) {
+        self.count("strangers_full");
+        if let Some(unsaid) = self.log_limit.admit("strangers_full") {
+            tracing::warn!(
+                listener = self.listener,
+                unsaid,
+                "connection closed: networks that were not authentic lately have their part of `connections_max` already"
+            );
+        }
+    }
+
+    /// A connection that waited for its peer was closed to make room for another.
+    pub(super) fn displaced(&self) {
+        self.count("displaced");
+        if let Some(unsaid) = self.log_limit.admit("displaced") {
+            tracing::warn!(
+                listener = self.listener,
+                unsaid,
+                "connections are short: an idle one that was granted nothing yet made room for another"
+            );
+        }
+    }
+
     /// All connections are taken, and the next has to wait.
     pub(super) fn all_taken(&self) {
         if let Some(unsaid) = self.log_limit.admit("all_taken") {

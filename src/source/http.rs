@@ -6,13 +6,12 @@
 //! before a graceful end, and a panic in one request is that request's 500. It knows nothing of
 //! paths, sources or deliveries.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -32,7 +31,8 @@ use tower::ServiceExt;
 
 use super::connections::Connections;
 use super::head::Fault;
-use super::problem::{closing, problem};
+use super::networks::{GUEST, Guest, Networks, Place};
+use super::problem::{closing, is_granted, problem};
 use super::tls::Tls;
 use super::wire::{Exchange, Patience, Wire};
 use crate::config::HttpConfig;
@@ -44,18 +44,6 @@ pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// The pause after the system refused a connection for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-tokio::task_local! {
-    /// The network that the task's connection comes from. A part of each request would cost every
-    /// one of them an allocation, for the few that ask.
-    static NETWORK: IpAddr;
-}
-
-/// The network that the request at hand comes from, as far as its connection tells: behind a proxy
-/// all come from one. `None` outside of a connection.
-pub(super) fn peer_network() -> Option<IpAddr> {
-    NETWORK.try_with(|network| *network).ok()
-}
-
 /// What connections may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpLimits {
@@ -63,7 +51,8 @@ pub struct HttpLimits {
     pub header_timeout: Duration,
     /// How long an idle connection is kept, and how long a peer may take to read an answer.
     pub idle_timeout: Duration,
-    /// Open connections in all; more wait in the system's backlog.
+    /// Open connections in all; more wait in the system's backlog, but for one that waits here. Three
+    /// quarters of them are for networks that were not authentic lately.
     pub connections_max: usize,
     /// Open connections from one address (IPv6: from one /64); more are closed at once.
     pub connections_per_address_max: usize,
@@ -111,20 +100,17 @@ pub async fn serve<S, B>(
     let connections = TaskTracker::new();
     let cut = CancellationToken::new();
     let slots = Arc::new(Semaphore::new(limits.connections_max));
-    let addresses = Addresses::new(limits.connections_per_address_max);
+    let networks = Networks::new(limits.connections_max, limits.connections_per_address_max, tally.clone());
     let tls = tls.map(Arc::new);
-    while let Some(accepted) = stop.run_until_cancelled(accept(&listener, &slots, &tally)).await {
-        let Some(place) = addresses.take(accepted.address) else {
-            tally.address_is_full();
-            continue;
-        };
+    while let Some(accepted) = stop.run_until_cancelled(enter(&listener, &slots, &networks, &stop)).await {
+        let Accepted { stream, place, slot } = accepted;
         let open = tally.open();
-        let (tally, service) = (tally.clone(), service.clone());
-        let connection = Connection { limits, tally, service, stop: stop.child_token(), cut: cut.clone() };
+        let (tally, service, guest) = (tally.clone(), service.clone(), place.0.clone());
+        let connection = Connection { limits, tally, service, guest: guest.clone(), cut: cut.clone() };
         let tls = tls.clone();
-        connections.spawn(NETWORK.scope(network(accepted.address), async move {
-            connection.run(accepted.stream, tls.as_deref()).await;
-            drop((accepted.slot, place, open));
+        connections.spawn(GUEST.scope(guest, async move {
+            connection.run(stream, tls.as_deref()).await;
+            drop((place, slot, open));
         }));
     }
     drop(listener);
@@ -138,20 +124,32 @@ pub async fn serve<S, B>(
 
 struct Accepted {
     stream: TcpStream,
-    address: IpAddr,
+    place: Place,
     slot: OwnedSemaphorePermit,
 }
 
-/// The next connection, once there is a slot for it.
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>, tally: &Connections) -> Accepted {
-    if slots.available_permits() == 0 {
-        tally.all_taken();
+/// The next connection that has a place, once there is a slot for it.
+async fn enter(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+    networks: &Arc<Networks>,
+    stop: &CancellationToken,
+) -> Accepted {
+    loop {
+        let (stream, address) = accept(listener).await;
+        if let Some(place) = networks.enter(address, stop.child_token()) {
+            let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+            return Accepted { stream, place, slot };
+        }
     }
-    let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+}
+
+/// The next connection.
+async fn accept(listener: &TcpListener) -> (TcpStream, IpAddr) {
     let mut refused = false;
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => return Accepted { stream, address: peer.ip(), slot },
+            Ok((stream, peer)) => return (stream, peer.ip()),
             // The peer is gone already; the listener is fine.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             // Most likely no descriptors are left: trying again at once would only spin.
@@ -169,7 +167,7 @@ struct Connection<S> {
     limits: HttpLimits,
     tally: Arc<Connections>,
     service: S,
-    stop: CancellationToken,
+    guest: Arc<Guest>,
     cut: CancellationToken,
 }
 
@@ -186,7 +184,7 @@ where
         let _ = stream.set_nodelay(true);
         let Some(tls) = tls else { return self.converse(stream).await };
         let handshake = tokio::time::timeout(self.limits.header_timeout, tls.acceptor().accept(stream));
-        match self.stop.run_until_cancelled(handshake).await {
+        match self.guest.closing.run_until_cancelled(handshake).await {
             Some(Ok(Ok(stream))) => self.converse(stream).await,
             Some(Ok(Err(error))) => self.tally.handshake_failed(&error),
             Some(Err(_)) | None => {}
@@ -195,11 +193,13 @@ where
 
     /// Answers requests until the peer or the bridge has had enough.
     async fn converse<IO: AsyncRead + AsyncWrite + Unpin>(self, io: IO) {
-        let Self { limits, tally, service, stop, cut } = self;
-        let tally = &*tally;
+        let Self { limits, tally, service, guest, cut } = self;
+        let (tally, guest) = (&*tally, &*guest);
         let patience = Patience { head: limits.header_timeout, idle: limits.idle_timeout };
         let (wire, exchange) = Wire::new(io, patience);
-        let service = service_fn(move |request| answer(service.clone(), exchange.clone(), tally, request));
+        guest.speaks(exchange.clone());
+        let service =
+            service_fn(move |request| answer(service.clone(), exchange.clone(), guest, tally, request));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(None) // `Wire` has it: this one would also cut idle connections.
@@ -212,7 +212,10 @@ where
         let ended = tokio::select! {
             biased;
             ended = connection.as_mut() => ended,
-            () = stop.cancelled() => {
+            () = guest.closing.cancelled() => {
+                if guest.is_displaced() {
+                    return;
+                }
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
                     ended = connection => ended,
@@ -230,6 +233,7 @@ where
 async fn answer<S, B>(
     service: S,
     exchange: Exchange,
+    guest: &Guest,
     tally: &Connections,
     request: Request<Incoming>,
 ) -> Result<Response<B>, Infallible>
@@ -255,7 +259,11 @@ where
             Err(Panicked) => closing(problem(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here")),
         }
     };
-    exchange.end(response.status().is_success());
+    let granted = is_granted(&response);
+    if granted {
+        guest.prove();
+    }
+    exchange.end(granted);
     Ok(response)
 }
 
@@ -272,79 +280,4 @@ pub(super) async fn catch_panic<F: Future>(mut future: Pin<&mut F>) -> Result<F:
         Err(_) => Poll::Ready(Err(Panicked)),
     })
     .await
-}
-
-/// Open connections by address.
-#[derive(Clone)]
-struct Addresses {
-    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    each_max: usize,
-}
-
-/// One address's connection; counted until dropped.
-struct Place {
-    addresses: Addresses,
-    address: IpAddr,
-}
-
-impl Addresses {
-    fn new(each_max: usize) -> Self {
-        Self { open: Arc::default(), each_max }
-    }
-
-    /// A place for one more connection from this address, if it has any left.
-    fn take(&self, address: IpAddr) -> Option<Place> {
-        let address = network(address);
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(address).or_default();
-        if *count >= self.each_max {
-            return None;
-        }
-        *count += 1;
-        Some(Place { addresses: self.clone(), address })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut open = self.addresses.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.address);
-            }
-        }
-    }
-}
-
-/// What one peer controls at least: an IPv4 address or an IPv6 /64.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
-        v4 => v4,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_has_only_so_many_places_and_gets_them_back() {
-        let addresses = Addresses::new(1);
-        let (one, same, other) = ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1");
-        let place = addresses.take(one.parse().expect("an address"));
-        assert!(place.is_some());
-        assert!(addresses.take(same.parse().expect("an address")).is_none(), "the same /64");
-        assert!(addresses.take(other.parse().expect("an address")).is_some(), "another /64");
-        drop(place);
-        assert!(addresses.take(same.parse().expect("an address")).is_some());
-        assert!(addresses.open.lock().expect("not poisoned").is_empty(), "nothing is left behind");
-    }
-
-    #[test]
-    fn an_ipv4_address_in_ipv6_clothes_is_the_same_address() {
-        let (plain, mapped) = ("192.0.2.1", "::ffff:192.0.2.1");
-        assert_eq!(network(plain.parse().expect("an address")), network(mapped.parse().expect("an address")));
-    }
 }

@@ -12,11 +12,14 @@ mod framing;
 pub mod front;
 mod head;
 pub mod http;
+mod memory;
+mod networks;
 pub mod problem;
 pub mod sns;
 pub mod sqs;
 mod tally;
 pub mod tls;
+mod turns;
 pub mod types_seen;
 mod webhook;
 mod wire;
@@ -24,10 +27,9 @@ mod wire;
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::sync::Semaphore;
 
 use self::tally::SourceTally;
+use self::turns::{Turns, Weight};
 use self::types_seen::TypesSeen;
 use crate::admit::{SourceView, admit};
 use crate::config::SourceConfig;
@@ -36,10 +38,6 @@ use crate::provider::{Definition, SigningSecret};
 use crate::selection::Selection;
 use crate::spool::{AppendError, Appended, DuplicateKey, Spool};
 use crate::telemetry::Metrics;
-
-/// Bodies beyond this are hashed, inflated and parsed off the runtime. At about a gigabyte a
-/// second this is some 100 µs, the longest that other connections should wait for one.
-const QUICK_BYTES_MAX: usize = 64 << 10;
 
 /// The room in the spool below which sources that can wait do: an eighth of it, and no more than
 /// this many bytes. What waits in a queue is safe there, a webhook is not.
@@ -52,7 +50,7 @@ pub struct Intake {
     selection: Arc<Selection>,
     types: Arc<TypesSeen>,
     /// Bounds how many large bodies are worked on at once, and with it the memory they inflate to.
-    heavy: Arc<Semaphore>,
+    turns: Arc<Turns>,
 }
 
 /// One source as its deliveries need it.
@@ -144,7 +142,7 @@ impl Intake {
     /// The way into this spool, for the types that this selection takes.
     pub fn new(spool: Spool, selection: Selection, types: Arc<TypesSeen>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { spool, selection: Arc::new(selection), types, heavy: Arc::new(Semaphore::new(cores)) }
+        Self { spool, selection: Arc::new(selection), types, turns: Arc::new(Turns::new(cores)) }
     }
 
     /// Whether a delivery could be stored now; asked before its body is read.
@@ -251,17 +249,16 @@ impl Intake {
         self.types.seen(&source.definition.provider, event_type, verdict, arrived);
     }
 
-    /// Does work on a body of this size. Heavy work leaves the runtime's thread to the other
-    /// connections; it stays in this task, so it can borrow, and a thread is made for it only then.
+    /// Does work on an authentic body of this size.
     async fn work<T>(&self, bytes: usize, work: impl FnOnce() -> T) -> T {
-        if bytes <= QUICK_BYTES_MAX {
-            return work();
-        }
-        let _turn = self.heavy.acquire().await.expect("the semaphore is never closed");
-        match Handle::current().runtime_flavor() {
-            RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
-            // There is no other thread to hand the connections to.
-            _ => work(),
-        }
+        self.turns.authentic(bytes, work).await
+    }
+
+    /// Does work that is to tell whether a body is authentic.
+    ///
+    /// # Errors
+    /// [`Unavailable::Later`] when strangers have too much to be done.
+    async fn work_unproven<T>(&self, weight: Weight, work: impl FnOnce() -> T) -> Result<T, Unavailable> {
+        self.turns.unproven(weight, work).await
     }
 }

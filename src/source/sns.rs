@@ -36,8 +36,9 @@ use self::envelope::{Envelope, Kind, Reading};
 use self::fetch::{CertificateError, Fetcher};
 use self::kept::Kept;
 use super::answer::{Bounds, Received, Refused, answer};
-use super::body::Share;
-use super::http::peer_network;
+use super::memory::Share;
+use super::networks::peer_network;
+use super::turns::Weight;
 use super::{Intake, SourceIntake};
 use crate::aws::Aws;
 use crate::aws::arn::TopicArn;
@@ -98,6 +99,10 @@ impl SnsSource {
     }
 
     async fn receive<B: Body<Data = Bytes>>(&self, request: Request<B>) -> Result<Received, Refused> {
+        // What says that it is raw is judged by its headers, before anybody reads the body.
+        if raw::is_marked(request.headers()) {
+            self.raw_topic(request.headers())?;
+        }
         let (delivery, share) = self.bounds.read(&self.intake, &self.source, request).await?;
         self.bounds.in_time(self.take(delivery, share)).await
     }
@@ -107,7 +112,8 @@ impl SnsSource {
         if raw::is_marked(&headers) {
             return self.take_raw(&headers, body, arrived, share).await;
         }
-        match self.intake.work(body.len(), || Envelope::read(&body)).await {
+        let reading = || Envelope::read(&body);
+        match self.intake.work_unproven(Weight::plain(body.len()), reading).await? {
             Reading::Envelope(envelope) => self.take_envelope(*envelope, &headers, arrived, share).await,
             Reading::Forged(reason) => Err(Refused::Forbidden(reason)),
             Reading::Other => self.take_raw(&headers, body, arrived, share).await,
@@ -119,7 +125,7 @@ impl SnsSource {
         envelope: Envelope,
         headers: &HeaderMap,
         arrived: Timestamp,
-        share: Share<'_>,
+        mut share: Share<'_>,
     ) -> Result<Received, Refused> {
         let topic = match self.verify(&envelope, headers, arrived).await {
             Ok(topic) => topic,
@@ -132,6 +138,7 @@ impl SnsSource {
                 return Err(refused);
             }
         };
+        share.prove();
         match envelope.kind {
             Kind::Notification => {
                 let extensions = topic_extensions(topic.as_str(), Some(&envelope.message_id));
@@ -152,7 +159,7 @@ impl SnsSource {
         let claim = Claim::read(envelope, headers, arrived, &self.config).map_err(Refused::Forbidden)?;
         let certificate = self.certificates.get(&claim.certificate, peer_network(), arrived).await?;
         let signed = || certificate.has_signed(&envelope.signed_text(), &claim);
-        let signed = self.intake.work(envelope.message.len(), signed).await;
+        let signed = self.intake.work_unproven(Weight::plain(envelope.message.len()), signed).await?;
         signed.then_some(claim.topic).ok_or(Refused::Forbidden("signature"))
     }
 
@@ -162,10 +169,22 @@ impl SnsSource {
         headers: &HeaderMap,
         body: Bytes,
         arrived: Timestamp,
-        share: Share<'_>,
+        mut share: Share<'_>,
     ) -> Result<Received, Refused> {
+        let topic = self.raw_topic(headers)?;
+        share.prove();
+        let extensions = topic_extensions(topic.as_str(), single_header(headers, MESSAGE_ID_HEADER));
+        match ByteString::try_from(body.clone()) {
+            Ok(message) => self.keep(message, extensions, arrived, share).await,
+            // No text, and so no event: admission says so.
+            Err(_) => self.admit(body, extensions, arrived).await,
+        }
+    }
+
+    /// The topic that a delivery without a signature comes from, if it brings the password.
+    fn raw_topic(&self, headers: &HeaderMap) -> Result<&TopicArn, Refused> {
         let Some(expected) = &self.config.raw else {
-            return Err(Refused::Unauthenticated("not_an_envelope"));
+            return Err(Refused::Unread("not_an_envelope"));
         };
         if !raw::is_known(headers, expected) {
             return Err(Refused::Challenged("password"));
@@ -173,14 +192,7 @@ impl SnsSource {
         let stated = single_header(headers, TOPIC_HEADER);
         let topic = self.config.topics.iter().find(|topic| Some(topic.as_str()) == stated);
         let topic = topic.ok_or(Refused::Forbidden("other_topic"));
-        let topic =
-            topic.inspect_err(|refused| self.tell_of_other_topic(*refused, stated.unwrap_or("none")))?;
-        let extensions = topic_extensions(topic.as_str(), single_header(headers, MESSAGE_ID_HEADER));
-        match ByteString::try_from(body.clone()) {
-            Ok(message) => self.keep(message, extensions, arrived, share).await,
-            // No text, and so no event: admission says so.
-            Err(_) => self.admit(body, extensions, arrived).await,
-        }
+        topic.inspect_err(|refused| self.tell_of_other_topic(*refused, stated.unwrap_or("none")))
     }
 
     /// Makes what was published durable.

@@ -29,8 +29,9 @@ const LINGER_BYTES_MAX: usize = 8 << 20;
 pub(super) struct Patience {
     /// For a head, from its first byte (the first head: from the connection's beginning).
     pub head: Duration,
-    /// Between two requests, if the one before was granted, and for taking an answer. Whoever is
-    /// refused has as long as for a head: strangers should not hold places that others wait for.
+    /// Between two requests, if the one before was granted for a reason, and for taking an answer.
+    /// Whoever is refused, or only probes, has as long as for a head: strangers should not hold
+    /// places that others wait for.
     pub idle: Duration,
 }
 
@@ -48,6 +49,17 @@ struct Seen {
     answering: bool,
     /// The last request was granted.
     granted: bool,
+}
+
+/// What a connection is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// It waits for a request, or for the rest of a head.
+    Idle,
+    /// A request is being answered whose body may not have come to its end.
+    Sending,
+    /// A whole request is being answered.
+    Answering,
 }
 
 /// The service and the watcher differ about where a request begins or ends, or the request is
@@ -91,6 +103,16 @@ impl Exchange {
         seen.answering = false;
         seen.granted = granted;
         seen.since = Instant::now();
+    }
+
+    /// What the connection is at.
+    pub(super) fn rest(&self) -> Rest {
+        let seen = self.seen();
+        match seen.framing.stage() {
+            _ if !seen.answering => Rest::Idle,
+            Stage::Rest => Rest::Answering,
+            Stage::Head(_) | Stage::Body(_) | Stage::Unfollowed => Rest::Sending,
+        }
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {

@@ -33,5 +33,6 @@ mod secured_broker;
 mod selection;
 mod shutdown;
 mod start;
+mod strangers;
 mod topics;
 mod trace;

@@ -5,6 +5,7 @@ mod bad_inputs;
 mod connections;
 mod early;
 mod smuggling;
+mod strangers;
 mod support;
 mod tls;
 mod webhook;

@@ -22,7 +22,7 @@ use fanbridge::spool::{Held, Spool, SpoolOptions};
 use fanbridge::telemetry::Metrics;
 use hmac::{Hmac, KeyInit, Mac};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -124,6 +124,13 @@ impl Front {
 
     pub async fn connect(&self) -> Peer<TcpStream> {
         Peer::new(TcpStream::connect(self.address).await.unwrap())
+    }
+
+    /// A connection from another address of this machine.
+    pub async fn connect_from(&self, last: u8) -> Peer<TcpStream> {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, last], 0))).unwrap();
+        Peer::new(socket.connect(self.address).await.unwrap())
     }
 
     /// The metric's line in the text format, by its beginning.

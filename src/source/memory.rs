@@ -1,0 +1,119 @@
+//! The memory that all bodies share.
+//!
+//! Each holds its bytes' share of one budget until it is answered. Bodies of strangers have a part of
+//! it among themselves, and those of one network of strangers a part of that: whoever sends without
+//! being known leaves room for who is, and for who may yet turn out to be.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::body::BodyError;
+use super::networks::{Network, stranger};
+
+/// The part of the memory for strangers: one in so many.
+const FOR_STRANGERS: usize = 2;
+/// The part of that for one network: one in so many.
+const FOR_ONE_NETWORK: usize = 8;
+
+/// The memory that all bodies share.
+#[derive(Debug)]
+pub(super) struct Memory {
+    all: Semaphore,
+    strangers: Semaphore,
+    each_bytes_max: usize,
+}
+
+/// A body's share of the memory; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Share<'a> {
+    memory: &'a Memory,
+    held: Option<SemaphorePermit<'a>>,
+    /// The same bytes once more, as long as a stranger holds them.
+    stranger: Option<StrangersShare<'a>>,
+}
+
+#[derive(Debug)]
+struct StrangersShare<'a> {
+    network: Arc<Network>,
+    held: Option<SemaphorePermit<'a>>,
+}
+
+impl Memory {
+    /// So many bytes, of which strangers may have their part, or as many as the largest body takes.
+    pub(super) fn new(bytes_max: usize, body_bytes_max: usize) -> Self {
+        let bytes_max = bytes_max.min(Semaphore::MAX_PERMITS);
+        let strangers = (bytes_max / FOR_STRANGERS).max(body_bytes_max).min(bytes_max);
+        let (all, each_bytes_max) = (Semaphore::new(bytes_max), strangers / FOR_ONE_NETWORK);
+        Self { all, strangers: Semaphore::new(strangers), each_bytes_max }
+    }
+
+    /// Nothing yet, for the request at hand.
+    pub(super) fn share(&self) -> Share<'_> {
+        let stranger = stranger().map(|network| StrangersShare { network, held: None });
+        Share { memory: self, held: None, stranger }
+    }
+
+    #[cfg(test)]
+    pub(super) fn bytes_free(&self) -> usize {
+        self.all.available_permits()
+    }
+}
+
+impl<'a> Share<'a> {
+    /// Grows the share to this many bytes in all; one that is larger already stays.
+    ///
+    /// # Errors
+    /// [`BodyError::NoMemory`] when the other bodies leave no room.
+    pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), BodyError> {
+        let held = self.held.as_ref().map_or(0, SemaphorePermit::num_permits);
+        let Some(more) = bytes.checked_sub(held).filter(|more| *more > 0) else { return Ok(()) };
+        let more_permits = u32::try_from(more).map_err(|_| BodyError::TooLarge)?;
+        let memory: &'a Memory = self.memory;
+        let Ok(permit) = memory.all.try_acquire_many(more_permits) else {
+            return Err(BodyError::NoMemory);
+        };
+        if let Some(stranger) = &mut self.stranger {
+            stranger.grow(memory, more, more_permits)?;
+        }
+        add(&mut self.held, permit);
+        Ok(())
+    }
+
+    /// The body is authentic: strangers have its room again.
+    pub(super) fn prove(&mut self) {
+        self.stranger = None;
+    }
+}
+
+impl<'a> StrangersShare<'a> {
+    fn grow(&mut self, memory: &'a Memory, more: usize, more_permits: u32) -> Result<(), BodyError> {
+        let Ok(permit) = memory.strangers.try_acquire_many(more_permits) else {
+            return Err(BodyError::NoMemoryForStrangers);
+        };
+        let own = more + self.held.as_ref().map_or(0, SemaphorePermit::num_permits);
+        let network = more + self.network.body_bytes.fetch_add(more, Relaxed);
+        // A single body may be larger than the part of its network.
+        if network > memory.each_bytes_max && network > own {
+            self.network.body_bytes.fetch_sub(more, Relaxed);
+            return Err(BodyError::NoMemoryForStrangers);
+        }
+        add(&mut self.held, permit);
+        Ok(())
+    }
+}
+
+impl Drop for StrangersShare<'_> {
+    fn drop(&mut self) {
+        let held = self.held.as_ref().map_or(0, SemaphorePermit::num_permits);
+        self.network.body_bytes.fetch_sub(held, Relaxed);
+    }
+}
+
+fn add<'a>(held: &mut Option<SemaphorePermit<'a>>, more: SemaphorePermit<'a>) {
+    match held {
+        Some(permit) => permit.merge(more),
+        none => *none = Some(more),
+    }
+}

@@ -1,0 +1,298 @@
+//! Who is at the door: the networks that have connections here, and those that lately were authentic.
+//!
+//! A network is an IPv4 address or an IPv6 /64, which is what one peer controls at least. It is a
+//! stranger until a request of its was granted for a reason, and then known for a day. Strangers
+//! share a part of the connections, so that known networks always find places; when places are short,
+//! connections of strangers that wait for their peer go first, those of the network that has the most.
+//! So a newcomer with one connection is not turned away for a stranger with a thousand. Behind a proxy
+//! all come from one network: there it is the connections without a granted request that go first.
+//! One lock, taken when a connection comes, goes, or is granted its first request.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::connections::Connections;
+use super::wire::{Exchange, Rest};
+
+/// How long a network is known after its last authentic connection ended.
+const KNOWN_FOR: Duration = Duration::from_secs(24 * 3600);
+/// Known networks that are remembered without a connection; the one that was here longest ago is
+/// forgotten first.
+const REMEMBERED_MAX: usize = 4096;
+/// The part of the connections that is kept from strangers: one in so many.
+const KEPT_FROM_STRANGERS: usize = 4;
+
+tokio::task_local! {
+    /// The connection that the task serves. A part of each request would cost every one of them an
+    /// allocation, for the few that ask.
+    pub(super) static GUEST: Arc<Guest>;
+}
+
+/// The network that the request at hand comes from, as far as its connection tells: behind a proxy
+/// all come from one. `None` outside of a connection.
+pub(super) fn peer_network() -> Option<IpAddr> {
+    GUEST.try_with(|guest| guest.network.address).ok()
+}
+
+/// The network that the request at hand comes from, if it is a stranger.
+pub(super) fn stranger() -> Option<Arc<Network>> {
+    let stranger = |guest: &Arc<Guest>| (!guest.network.is_known()).then(|| Arc::clone(&guest.network));
+    GUEST.try_with(stranger).ok().flatten()
+}
+
+/// All networks, as one listener sees them.
+pub(super) struct Networks {
+    tally: Arc<Connections>,
+    /// Connections in all, of strangers, and of one network.
+    all_max: usize,
+    strangers_max: usize,
+    each_max: usize,
+    book: Mutex<Book>,
+}
+
+/// A network, as all its connections share it.
+#[derive(Debug)]
+pub(super) struct Network {
+    address: IpAddr,
+    known: AtomicBool,
+    /// Bytes of bodies in memory that it sent as a stranger.
+    pub(super) body_bytes: AtomicUsize,
+    /// Held by the one large body of a stranger that is worked on, or next to be.
+    pub(super) turn: Semaphore,
+}
+
+/// A connection.
+pub(super) struct Guest {
+    networks: Arc<Networks>,
+    network: Arc<Network>,
+    number: u64,
+    /// A request of its was granted for a reason.
+    proven: AtomicBool,
+    displaced: AtomicBool,
+    /// Tells the connection to end.
+    pub(super) closing: CancellationToken,
+    exchange: OnceLock<Exchange>,
+}
+
+/// A connection's place; taken until dropped.
+pub(super) struct Place(pub(super) Arc<Guest>);
+
+#[derive(Default)]
+struct Book {
+    arrivals: u64,
+    open: usize,
+    strangers: usize,
+    entries: HashMap<IpAddr, Entry>,
+}
+
+struct Entry {
+    network: Arc<Network>,
+    /// Open connections, the oldest first.
+    guests: BTreeMap<u64, Arc<Guest>>,
+    /// When it was last seen to be authentic.
+    proven_at: Option<Instant>,
+}
+
+impl Networks {
+    pub(super) fn new(all_max: usize, each_max: usize, tally: Arc<Connections>) -> Arc<Self> {
+        let strangers_max = all_max - all_max / KEPT_FROM_STRANGERS;
+        Arc::new(Self { tally, all_max, strangers_max, each_max, book: Mutex::default() })
+    }
+
+    /// A place for one more connection from this address, if there is one or one can be made. Where all
+    /// are taken it has one all the same, and whoever lets it in has to wait until another leaves.
+    /// `closing` tells the connection to end.
+    pub(super) fn enter(self: &Arc<Self>, address: IpAddr, closing: CancellationToken) -> Option<Place> {
+        let address = network(address);
+        let mut book = self.lock();
+        let (count, known) = book.look(address);
+        if count >= self.each_max && !self.displace(&mut book, Some(address)) {
+            self.tally.address_is_full();
+            return None;
+        }
+        if !known && book.strangers >= self.strangers_max {
+            let crowd = book.largest(|entry| !entry.network.is_known());
+            if !self.displace(&mut book, crowd) {
+                self.tally.strangers_are_full();
+                return None;
+            }
+        }
+        if book.open >= self.all_max {
+            let strangers = book.largest(|entry| !entry.network.is_known());
+            if !self.displace(&mut book, strangers) {
+                let crowd = book.largest(|_| true);
+                if !self.displace(&mut book, crowd) {
+                    self.tally.all_taken();
+                }
+            }
+        }
+        Some(Place(book.admit(self, address, closing)))
+    }
+
+    /// Ends the connection of this network that can best be done without; whether there was one.
+    fn displace(&self, book: &mut Book, address: Option<IpAddr>) -> bool {
+        let entry = address.and_then(|address| book.entries.get(&address));
+        let Some(guest) = entry.and_then(Entry::superfluous).cloned() else { return false };
+        guest.displaced.store(true, Relaxed);
+        guest.closing.cancel();
+        book.remove(&guest);
+        self.tally.displaced();
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Book {
+    /// How many connections a network has, and whether it is known. What it was too long ago is forgotten.
+    fn look(&mut self, address: IpAddr) -> (usize, bool) {
+        let Some(entry) = self.entries.get(&address) else { return (0, false) };
+        if entry.guests.is_empty() && entry.proven_at.is_none_or(|at| at.elapsed() >= KNOWN_FOR) {
+            self.entries.remove(&address);
+            return (0, false);
+        }
+        (entry.guests.len(), entry.network.is_known())
+    }
+
+    /// The network with the most connections among these.
+    fn largest(&self, among: impl Fn(&Entry) -> bool) -> Option<IpAddr> {
+        let entries = self.entries.iter().filter(|(_, entry)| among(entry));
+        entries.max_by_key(|(_, entry)| entry.guests.len()).map(|(address, _)| *address)
+    }
+
+    fn admit(&mut self, networks: &Arc<Networks>, address: IpAddr, closing: CancellationToken) -> Arc<Guest> {
+        let entry = self.entries.entry(address).or_insert_with(|| Entry::new(address));
+        self.arrivals += 1;
+        let guest = Arc::new(Guest {
+            networks: Arc::clone(networks),
+            network: Arc::clone(&entry.network),
+            number: self.arrivals,
+            proven: AtomicBool::new(false),
+            displaced: AtomicBool::new(false),
+            closing,
+            exchange: OnceLock::new(),
+        });
+        entry.guests.insert(guest.number, Arc::clone(&guest));
+        self.open += 1;
+        self.strangers += usize::from(!entry.network.is_known());
+        guest
+    }
+
+    /// Takes a connection out; one that was taken out before is none any more.
+    fn remove(&mut self, guest: &Guest) {
+        let address = guest.network.address;
+        let Some(entry) = self.entries.get_mut(&address) else { return };
+        if entry.guests.remove(&guest.number).is_none() {
+            return;
+        }
+        self.open -= 1;
+        self.strangers -= usize::from(!entry.network.is_known());
+        if guest.proven.load(Relaxed) {
+            entry.proven_at = Some(Instant::now());
+        }
+        if entry.guests.is_empty() && entry.proven_at.is_none() {
+            self.entries.remove(&address);
+        }
+        self.forget();
+    }
+
+    /// Notes that a network is authentic.
+    fn prove(&mut self, guest: &Guest) {
+        let Some(entry) = self.entries.get_mut(&guest.network.address) else { return };
+        if !entry.guests.contains_key(&guest.number) {
+            return;
+        }
+        entry.proven_at = Some(Instant::now());
+        if !entry.network.known.swap(true, Relaxed) {
+            self.strangers -= entry.guests.len();
+        }
+    }
+
+    /// Forgets networks without connections until the memory of them is within its bound.
+    fn forget(&mut self) {
+        // Those with connections are as many as those at most.
+        while self.entries.len() > REMEMBERED_MAX + self.open {
+            let idle = self.entries.iter().filter(|(_, entry)| entry.guests.is_empty());
+            let Some(oldest) = idle.min_by_key(|(_, entry)| entry.proven_at).map(|(address, _)| *address)
+            else {
+                return;
+            };
+            self.entries.remove(&oldest);
+        }
+    }
+}
+
+impl Entry {
+    fn new(address: IpAddr) -> Self {
+        let (known, body_bytes, turn) = (AtomicBool::new(false), AtomicUsize::new(0), Semaphore::new(1));
+        let network = Arc::new(Network { address, known, body_bytes, turn });
+        Self { network, guests: BTreeMap::new(), proven_at: None }
+    }
+
+    /// The connection that can best be done without: the oldest idle one that was never granted a
+    /// request, and of a stranger also one whose request is still on its way.
+    fn superfluous(&self) -> Option<&Arc<Guest>> {
+        let at = |rest| {
+            let mut unproven = self.guests.values().filter(|guest| !guest.proven.load(Relaxed));
+            unproven.find(|guest| guest.rest() == rest)
+        };
+        at(Rest::Idle).or_else(|| if self.network.is_known() { None } else { at(Rest::Sending) })
+    }
+}
+
+impl Network {
+    pub(super) fn is_known(&self) -> bool {
+        self.known.load(Relaxed)
+    }
+}
+
+impl Guest {
+    /// Notes that a request was granted for a reason: who sends it is who he should be.
+    pub(super) fn prove(&self) {
+        if !self.proven.swap(true, Relaxed) {
+            self.networks.lock().prove(self);
+        }
+    }
+
+    /// Lets it be seen what the connection is at.
+    pub(super) fn speaks(&self, exchange: Exchange) {
+        // It is told once.
+        let _ = self.exchange.set(exchange);
+    }
+
+    /// Whether the connection must make room for another, whatever it is at.
+    pub(super) fn is_displaced(&self) -> bool {
+        self.displaced.load(Relaxed)
+    }
+
+    /// One that says nothing yet, or encrypts nothing yet, is idle.
+    fn rest(&self) -> Rest {
+        self.exchange.get().map_or(Rest::Idle, Exchange::rest)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.networks.lock().remove(&self.0);
+    }
+}
+
+/// What one peer controls at least: an IPv4 address or an IPv6 /64.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests;

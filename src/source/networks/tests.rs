@@ -1,0 +1,116 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::telemetry::Metrics;
+
+fn networks(all_max: usize, each_max: usize) -> Arc<Networks> {
+    Networks::new(all_max, each_max, Connections::new("http", &Metrics::new()))
+}
+
+fn enter(networks: &Arc<Networks>, address: &str) -> Option<Place> {
+    networks.enter(address.parse().unwrap(), CancellationToken::new())
+}
+
+fn counts(networks: &Networks) -> (usize, usize, usize) {
+    let book = networks.lock();
+    (book.open, book.strangers, book.entries.len())
+}
+
+/// Has its request answered for the moment, so that nobody waits for its peer.
+fn busy(place: &Place) {
+    let (_wire, exchange) = super::super::wire::Wire::new(
+        tokio::io::empty(),
+        super::super::wire::Patience { head: Duration::ZERO, idle: Duration::ZERO },
+    );
+    exchange.begin(false).unwrap_err();
+    place.0.speaks(exchange);
+}
+
+#[tokio::test]
+async fn an_address_has_only_so_many_places_and_gets_them_back() {
+    let networks = networks(100, 1);
+    let (one, same, other) = ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1");
+    let place = enter(&networks, one).unwrap();
+    busy(&place);
+    assert!(enter(&networks, same).is_none(), "the same /64");
+    assert!(enter(&networks, other).is_some(), "another /64");
+    drop(place);
+    assert!(enter(&networks, same).is_some());
+    assert_eq!(counts(&networks), (0, 0, 0), "nothing is left behind");
+}
+
+#[test]
+fn an_ipv4_address_in_ipv6_clothes_is_the_same_address() {
+    let (plain, mapped) = ("192.0.2.1", "::ffff:192.0.2.1");
+    assert_eq!(network(plain.parse().unwrap()), network(mapped.parse().unwrap()));
+}
+
+#[tokio::test]
+async fn strangers_leave_a_part_to_the_known_and_make_room_for_each_other() {
+    let networks = networks(8, 8);
+    let known = enter(&networks, "192.0.2.9").unwrap();
+    known.0.prove();
+    let crowd: Vec<_> = (0..6).map(|_| enter(&networks, "192.0.2.1").unwrap()).collect();
+    assert_eq!(counts(&networks), (7, 6, 2), "six of eight are for strangers");
+    let newcomer = enter(&networks, "192.0.2.2").unwrap();
+    assert!(crowd[0].0.is_displaced(), "the oldest of the network with the most");
+    assert!(crowd[0].0.closing.is_cancelled());
+    assert!(!newcomer.0.is_displaced());
+    let more: Vec<_> = (0..3).map(|_| enter(&networks, "192.0.2.9").unwrap()).collect();
+    assert!(crowd[1].0.is_displaced() && crowd[2].0.is_displaced(), "the known may have all");
+    assert!(!newcomer.0.is_displaced(), "and he who has one place keeps it");
+    assert_eq!(counts(&networks), (8, 4, 3));
+    drop((known, crowd, newcomer, more));
+    assert_eq!(counts(&networks), (0, 0, 1), "only the known network is remembered");
+}
+
+#[tokio::test]
+async fn a_stranger_whose_request_is_being_answered_is_not_displaced() {
+    let networks = networks(4, 4);
+    let places: Vec<_> = (0..3).map(|_| enter(&networks, "192.0.2.1").unwrap()).collect();
+    places.iter().for_each(busy);
+    assert!(enter(&networks, "192.0.2.2").is_none(), "strangers have their part");
+    assert!(places.iter().all(|place| !place.0.is_displaced()));
+}
+
+#[tokio::test]
+async fn behind_a_proxy_connections_without_a_granted_request_go_first() {
+    let networks = networks(4, 2);
+    let (first, second) = (enter(&networks, "192.0.2.1").unwrap(), enter(&networks, "192.0.2.1").unwrap());
+    first.0.prove();
+    let third = enter(&networks, "192.0.2.1").unwrap();
+    assert!(second.0.is_displaced() && !first.0.is_displaced());
+    third.0.prove();
+    assert!(enter(&networks, "192.0.2.1").is_none(), "nobody is left who could go");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_is_known_for_a_day_after_its_last_authentic_connection() {
+    let networks = networks(8, 8);
+    let visit = || enter(&networks, "192.0.2.1").unwrap();
+    let place = visit();
+    assert!(!place.0.network.is_known());
+    place.0.prove();
+    tokio::time::advance(2 * KNOWN_FOR).await;
+    assert!(visit().0.network.is_known(), "while it has a connection");
+    drop(place);
+    tokio::time::advance(KNOWN_FOR - Duration::from_secs(1)).await;
+    assert!(visit().0.network.is_known());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(!visit().0.network.is_known());
+    assert_eq!(counts(&networks), (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_so_many_known_networks_are_remembered() {
+    let networks = networks(8, 8);
+    for number in 0..REMEMBERED_MAX as u32 + 10 {
+        let place = enter(&networks, &std::net::Ipv4Addr::from_bits(number).to_string()).unwrap();
+        place.0.prove();
+        drop(place);
+        tokio::time::advance(Duration::from_millis(1)).await;
+    }
+    assert_eq!(counts(&networks).2, REMEMBERED_MAX);
+    assert!(!enter(&networks, "0.0.0.0").unwrap().0.network.is_known(), "the first is forgotten");
+    assert!(enter(&networks, "0.0.16.0").unwrap().0.network.is_known());
+}

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::event::{Event, Filtered, Quarantined, Verdict, Verified};
-use crate::provider::{Definition, Unusable, digest_id, letter_id, normalise};
+use crate::provider::{Definition, Unusable, letter_id, normalise};
 use crate::selection::Selection;
 
 /// A source as admission sees it.
@@ -52,7 +52,7 @@ impl SourceView {
     /// The same, with what is kept of the body. It is known by all of it.
     fn quarantined(&self, verified: Verified, word: &'static str, detail: String, body: Bytes) -> Verdict {
         Verdict::Quarantine(Quarantined {
-            id: letter_id(&verified),
+            id: letter_id(&self.definition, &verified),
             source: self.event_source.clone(),
             provider: self.definition.provider.clone(),
             intake: self.intake.clone(),
@@ -67,7 +67,16 @@ impl SourceView {
 
 /// Decides what becomes of an authentic delivery.
 pub fn admit(source: &SourceView, verified: Verified, selection: &Selection) -> Verdict {
-    let facts = match normalise(&source.definition, &verified) {
+    decide(source, verified, None, selection)
+}
+
+fn decide(
+    source: &SourceView,
+    verified: Verified,
+    known_as: Option<&ByteString>,
+    selection: &Selection,
+) -> Verdict {
+    let facts = match normalise(&source.definition, &verified, known_as) {
         Ok(facts) => facts,
         Err(Unusable { word, detail, body }) => {
             return source.quarantined(verified, word, detail, body);
@@ -107,12 +116,7 @@ pub fn readmit(source: &SourceView, quarantined: &Quarantined, selection: &Selec
         skew_seconds: None,
         arrived: quarantined.arrived,
     };
-    match admit(source, verified, selection) {
-        Verdict::Accept(event) if event.id == digest_id(&quarantined.body) => {
-            Verdict::Accept(Event { id: quarantined.id.clone(), ..event })
-        }
-        verdict => verdict,
-    }
+    decide(source, verified, Some(&quarantined.id), selection)
 }
 
 #[cfg(test)]

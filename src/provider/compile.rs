@@ -16,6 +16,7 @@ use super::catalogue::{Catalogue, Family, TypeInfo, UNCLASSIFIED};
 use super::definition::{
     BodyEncodingFile, ChannelFile, DefinitionFile, EventFile, FamilyFile, ProbeFile, TimeUnitFile, TypeFile,
 };
+use super::delivery::DeliveryId;
 use super::normalise::{NAME_BYTES_MAX, is_name};
 use super::pointer::{Pointers, Slot, steps};
 use super::scheme::Scheme;
@@ -59,6 +60,7 @@ pub struct Definition {
     /// Where the type is, or with `type_header` its detail.
     pub(super) type_slots: Vec<Slot>,
     pub(super) id_slots: Vec<Slot>,
+    pub(super) delivery_id: Option<DeliveryId>,
     pub(super) time_slots: Vec<Slot>,
     pub(super) time_unit: TimeUnitFile,
     pub(super) extensions: Vec<(ByteString, HeaderName)>,
@@ -153,6 +155,7 @@ impl Compiler {
         let extensions = self.extensions(&file.extensions);
         let (type_header, type_slots) = self.event_type(&file.event);
         let id_slots = self.slots(&file.event.id, &["event", "id"]);
+        let delivery_id = self.delivery_id(&file.event, &extensions);
         let time_slots = self.slots(&file.event.time, &["event", "time"]);
         let everywhere = self.redactions(&file.redact, &["redact"]);
         let catalogue = self.catalogue(&file, everywhere);
@@ -167,6 +170,7 @@ impl Compiler {
             type_header,
             type_slots,
             id_slots,
+            delivery_id,
             time_slots,
             time_unit: file.event.time_unit,
             extensions,
@@ -188,6 +192,22 @@ impl Compiler {
             }
         }
         extensions
+    }
+
+    fn delivery_id(
+        &mut self,
+        file: &EventFile,
+        extensions: &[(ByteString, HeaderName)],
+    ) -> Option<DeliveryId> {
+        let file = file.delivery_id.as_ref()?;
+        let path = &["event", "delivery_id", "header"];
+        let header = self.header(Some(&file.header), path)?;
+        let Some((extension, _)) = extensions.iter().find(|(_, carried)| *carried == header) else {
+            let message = format!("`{header}` is not among `extensions`, expected it there as well");
+            self.problem(path, message);
+            return None;
+        };
+        Some(DeliveryId { extension: extension.clone(), header, identifies: file.identifies })
     }
 
     fn event_type(&mut self, file: &EventFile) -> (Option<HeaderName>, Vec<Slot>) {

@@ -11,6 +11,7 @@ mod builtin;
 mod catalogue;
 mod compile;
 mod definition;
+mod delivery;
 mod json;
 mod message;
 mod normalise;
@@ -25,13 +26,13 @@ pub use builtin::{builtin, builtin_named};
 pub use catalogue::{Catalogue, TypeInfo, UNCLASSIFIED};
 pub use compile::{Definition, DefinitionProblem};
 pub use definition::{
-    BodyEncodingFile, BodyFile, ChannelFile, DefinitionFile, EncodingFile, EventFile, EventTypeFile,
-    FamilyFile, FormFile, ProbeFile, SchemeFile, SecretEncodingFile, SignatureFile, TimeUnitFile,
-    TimestampFile, TypeFile,
+    BodyEncodingFile, BodyFile, ChannelFile, DefinitionFile, DeliveryIdFile, EncodingFile, EventFile,
+    EventTypeFile, FamilyFile, FormFile, ProbeFile, SchemeFile, SecretEncodingFile, SignatureFile,
+    TimeUnitFile, TimestampFile, TypeFile,
 };
 pub use json::{Defect, Flaw};
 pub use message::{TopicEnvelope, decode_message, message_heaviness, topic_extensions};
-pub(crate) use normalise::{Unusable, digest_id, letter_id, normalise};
+pub(crate) use normalise::{Unusable, letter_id, normalise};
 pub use sample::{event_headers, sample};
 pub use scheme::sign;
 pub use secret::{SecretProblem, SigningSecret};

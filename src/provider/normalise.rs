@@ -47,8 +47,13 @@ pub(crate) struct Unusable {
     pub body: Bytes,
 }
 
-/// Reads an authentic body.
-pub(crate) fn normalise(definition: &Definition, verified: &Verified) -> Result<Facts, Unusable> {
+/// Reads an authentic body. `known_as` is the [`letter_id`] that the delivery got while all of its body
+/// was there.
+pub(crate) fn normalise(
+    definition: &Definition,
+    verified: &Verified,
+    known_as: Option<&ByteString>,
+) -> Result<Facts, Unusable> {
     let captures = scan(&verified.body, &definition.pointers).map_err(|defect| Unusable {
         word: defect.flaw.word(),
         detail: defect.to_string(),
@@ -62,7 +67,7 @@ pub(crate) fn normalise(definition: &Definition, verified: &Verified) -> Result<
     })?;
     let class = definition.catalogue.class(&event_type);
     Ok(Facts {
-        id: read.id(verified.stated.signed_id.as_ref(), &event_type),
+        id: read.id(verified, known_as, &event_type),
         time: read.time(verified.arrived),
         key: class.key_slots.iter().find_map(|slot| read.key(*slot)),
         body: read.redacted(class.redactions),
@@ -82,15 +87,22 @@ pub(super) fn is_signed_probe(definition: &Definition, body: &[u8]) -> bool {
 }
 
 /// The id of content that carries none.
-pub(crate) fn digest_id(body: &[u8]) -> ByteString {
+fn digest_id(body: &[u8]) -> ByteString {
     id_of(&Sha256::digest(body))
 }
 
-/// The id of a delivery that cannot become an event: of its content, and of its signed id if it has one.
-pub(crate) fn letter_id(verified: &Verified) -> ByteString {
-    match &verified.stated.signed_id {
-        Some(signed) => digest_id_beside(signed, &verified.body),
-        None => digest_id(&verified.body),
+/// The id of a delivery that cannot become an event: of its content, and of its signed id if it has one,
+/// or of the delivery's own where that tells events apart.
+pub(crate) fn letter_id(definition: &Definition, verified: &Verified) -> ByteString {
+    let Verified { stated, body, .. } = verified;
+    match (&stated.signed_id, definition.identifying_id(stated)) {
+        (Some(signed), _) => digest_id_beside(signed, body),
+        // No header holds a NUL, so nothing else is mistaken for this.
+        (None, Some(delivery)) => {
+            let digest = Sha256::new().chain_update("\0").chain_update(delivery).chain_update("\0");
+            id_of(&digest.chain_update(body).finalize())
+        }
+        (None, None) => digest_id(body),
     }
 }
 
@@ -146,22 +158,27 @@ impl Reading<'_> {
     /// The signed id, the id in the body, or a digest; also of a signed id that can be none, because it
     /// tells deliveries apart all the same.
     ///
-    /// A type in a header is signed by nobody: who captured a delivery can send it again under any.
-    /// Only those that are expected make events of their own, so that what can be invented makes one
-    /// at most.
-    fn id(&self, signed: Option<&ByteString>, event_type: &str) -> ByteString {
-        let stated = || {
-            let text = |slot: &Slot| self.string(*slot, NAME_BYTES_MAX).or_else(|| self.integer(*slot));
-            self.definition.id_slots.iter().find_map(|slot| text(slot).filter(|id| is_name(id)))
-        };
-        let signed = signed.map(|id| match is_name(id) {
-            true => id.clone(),
-            false => digest_id_beside(id, self.body),
-        });
-        let beside = || self.definition.type_header.is_some() && self.definition.expects(event_type);
-        signed.or_else(stated).unwrap_or_else(|| match beside() {
-            true => digest_id_beside(event_type, self.body),
-            false => digest_id(self.body),
+    /// A type in a header is signed by nobody: who captured a delivery can send it again under any. Only
+    /// those that are expected make events of their own, so that what can be invented makes one at most.
+    /// Where the delivery's own id tells events apart, nothing is gained by that: ids can be invented, too.
+    ///
+    /// A digest is made of the id that the delivery would have as a letter, so that it is the same when a
+    /// letter is admitted of which not all is kept.
+    fn id(&self, verified: &Verified, known_as: Option<&ByteString>, event_type: &str) -> ByteString {
+        let stated = &verified.stated;
+        let digest = || known_as.cloned().unwrap_or_else(|| letter_id(self.definition, verified));
+        if let Some(signed) = &stated.signed_id {
+            return if is_name(signed) { signed.clone() } else { digest() };
+        }
+        let text = |slot: &Slot| self.string(*slot, NAME_BYTES_MAX).or_else(|| self.integer(*slot));
+        let inside = self.definition.id_slots.iter().find_map(|slot| text(slot).filter(|id| is_name(id)));
+        inside.unwrap_or_else(|| {
+            let told_apart = || self.definition.identifying_id(stated).is_some();
+            let expected = || told_apart() || self.definition.expects(event_type);
+            match self.definition.type_header.is_some() && expected() {
+                true => digest_id_beside(event_type, digest().as_bytes()),
+                false => digest(),
+            }
         })
     }
 

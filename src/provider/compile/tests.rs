@@ -185,3 +185,16 @@ fn the_form_has_a_schema() {
     assert_eq!(schema["additionalProperties"], false);
     assert!(schema["properties"]["signature"].is_object());
 }
+
+#[test]
+fn a_delivery_id_that_would_not_stay_with_its_event_is_refused() {
+    let with = |extensions: &str, id: &str| {
+        format!("{SIGNED}{extensions}event: {{ type: {{ pointers: [/type] }}, delivery_id: {{ {id} }} }}")
+    };
+    one_problem(&with("", "header: x-delivery"), "event.delivery_id.header");
+    one_problem(&with("extensions: { d: x-other }\n", "header: x-delivery"), "event.delivery_id.header");
+    one_problem(&with("", "header: 'x y'"), "event.delivery_id.header");
+    let fine = |id| compile(&with("extensions: { d: X-Delivery }\n", id)).unwrap();
+    assert!(fine("header: x-Delivery").identifies_deliveries());
+    assert!(!fine("header: x-delivery, identifies: false").identifies_deliveries());
+}

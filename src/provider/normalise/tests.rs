@@ -18,11 +18,11 @@ fn authentic(body: &str) -> Verified {
 }
 
 fn facts(provider: &str, body: &str) -> Facts {
-    normalise(&builtin_named(provider).unwrap(), &authentic(body)).unwrap()
+    normalise(&builtin_named(provider).unwrap(), &authentic(body), None).unwrap()
 }
 
 fn unusable(body: &str) -> &'static str {
-    normalise(&builtin_named("stream").unwrap(), &authentic(body)).unwrap_err().word
+    normalise(&builtin_named("stream").unwrap(), &authentic(body), None).unwrap_err().word
 }
 
 fn of_event(event: &str) -> Definition {
@@ -78,7 +78,7 @@ fn a_type_that_is_no_name_is_unusable() {
 #[test]
 fn a_body_that_is_unusable_says_where_and_shows_nothing() {
     let stream = builtin_named("stream").unwrap();
-    let detail = |body: &str| normalise(&stream, &authentic(body)).unwrap_err().detail;
+    let detail = |body: &str| normalise(&stream, &authentic(body), None).unwrap_err().detail;
     assert_eq!(detail(r#"{"key":"value" x"#), "invalid JSON at byte 15");
     assert_eq!(
         detail(r#"{"type":7}"#),
@@ -97,7 +97,9 @@ fn a_type_may_be_stated_in_a_header_with_its_detail_in_the_body() {
     let event_type = |stated: Option<&str>, body: &str| {
         let stated = Stated { event_type: stated.map(Into::into), ..Stated::default() };
         let verified = Verified { stated, ..authentic(body) };
-        normalise(&definition, &verified).map(|facts| facts.event_type.to_string()).map_err(|why| why.word)
+        normalise(&definition, &verified, None)
+            .map(|facts| facts.event_type.to_string())
+            .map_err(|why| why.word)
     };
     assert_eq!(event_type(Some("push"), "{}").as_deref(), Ok("push"));
     assert_eq!(event_type(Some("issues"), r#"{"action":"opened"}"#).as_deref(), Ok("issues.opened"));
@@ -117,7 +119,7 @@ fn identity_is_the_signed_id_or_the_id_in_the_body_or_the_digest() {
     let standard = builtin_named("standard-webhooks").unwrap();
     let stated = |id: &str| Stated { signed_id: Some(id.into()), ..Stated::default() };
     let signed = |id: &str| Verified { stated: stated(id), ..authentic(body) };
-    assert_eq!(normalise(&standard, &signed("msg_1")).unwrap().id, "msg_1");
+    assert_eq!(normalise(&standard, &signed("msg_1"), None).unwrap().id, "msg_1");
 }
 
 #[test]
@@ -125,7 +127,7 @@ fn a_signed_id_that_can_be_no_events_id_tells_events_apart_all_the_same() {
     let standard = builtin_named("standard-webhooks").unwrap();
     let id = |signed: &str| {
         let stated = Stated { signed_id: Some(signed.into()), ..Stated::default() };
-        normalise(&standard, &Verified { stated, ..authentic(r#"{"type":"a"}"#) }).unwrap().id
+        normalise(&standard, &Verified { stated, ..authentic(r#"{"type":"a"}"#) }, None).unwrap().id
     };
     for (one, other) in [("order 1".to_owned(), "order 2".to_owned()), ("x".repeat(256), "y".repeat(256))] {
         assert_ne!(id(&one), id(&other));
@@ -138,7 +140,7 @@ fn a_signed_id_that_can_be_no_events_id_tells_events_apart_all_the_same() {
 fn id_under(definition: &Definition, event_type: &str) -> ByteString {
     let stated = Stated { event_type: Some(event_type.into()), ..Stated::default() };
     let verified = Verified { stated, ..authentic(r#"{"a":1}"#) };
-    normalise(definition, &verified).unwrap().id
+    normalise(definition, &verified, None).unwrap().id
 }
 
 #[test]
@@ -209,7 +211,7 @@ fn integer_nanoseconds_are_a_moment_to_the_last_digit() {
         assert_eq!(facts.time, EventTime::Stated(moment.into()));
     }
     let seconds = of_event("type: { pointers: [/type] }, time: [/created], time_unit: seconds");
-    let facts = normalise(&seconds, &authentic(r#"{"type":"a","created":1778198400}"#)).unwrap();
+    let facts = normalise(&seconds, &authentic(r#"{"type":"a","created":1778198400}"#), None).unwrap();
     assert_eq!(facts.time, EventTime::Stated("2026-05-08T00:00:00Z".into()));
 }
 
@@ -271,7 +273,7 @@ fn a_value_that_is_no_key_gives_way_to_the_next() {
 #[test]
 fn facts_share_the_memory_of_the_body() {
     let verified = authentic(r#"{"type":"call.ring","call_cid":"default:1"}"#);
-    let facts = normalise(&builtin_named("stream").unwrap(), &verified).unwrap();
+    let facts = normalise(&builtin_named("stream").unwrap(), &verified, None).unwrap();
     let within = |text: &ByteString| verified.body.as_ptr_range().contains(&text.as_bytes().as_ptr());
     assert!(within(&facts.event_type) && within(&facts.key.unwrap()));
     assert_eq!(facts.body.as_ptr(), verified.body.as_ptr());
@@ -303,6 +305,36 @@ fn a_redaction_inside_a_redaction_is_one() {
                 redact: [/a/b, /a, /a/c/*]";
     let definition = Definition::compile("acme", serde_saphyr::from_str(text).unwrap()).unwrap();
     let body = r#"{"type":"x","a":{"b":1,"c":[2,3]},"d":4}"#;
-    let facts = normalise(&definition, &authentic(body)).unwrap();
+    let facts = normalise(&definition, &authentic(body), None).unwrap();
     assert_eq!(facts.body, r#"{"type":"x","a":"[redacted]","d":4}"#);
+}
+
+/// The id of a body under a type that a header states, as the delivery with this id.
+fn id_of_delivery(provider: &str, event_type: &str, delivery: Option<&str>, body: &str) -> ByteString {
+    let definition = builtin_named(provider).unwrap();
+    let (_, extension) = definition.delivery_header().unwrap();
+    let stated = Stated {
+        event_type: Some(event_type.into()),
+        extensions: delivery.map(|id| (extension.into(), id.into())).into_iter().collect(),
+        ..Stated::default()
+    };
+    normalise(&definition, &Verified { stated, ..authentic(body) }, None).unwrap().id
+}
+
+#[test]
+fn one_body_in_two_deliveries_is_two_events_where_the_provider_tells_deliveries_apart() {
+    for (provider, event_type) in [("github", "workflow_dispatch"), ("shopify", "app/uninstalled")] {
+        let id = |delivery, body| id_of_delivery(provider, event_type, delivery, body);
+        let body = r#"{"ref":"refs/heads/main","inputs":{"env":"prod"}}"#;
+        assert_ne!(id(Some("one"), body), id(Some("two"), body), "{provider}");
+        assert_eq!(id(Some("one"), body), id(Some("one"), body), "{provider} delivers again");
+        assert_ne!(id(Some("one"), body), id(Some("one"), r#"{"ref":"other"}"#), "the body is signed");
+        assert_eq!(id(None, body), id(None, body), "{provider}: without the header the digest is left");
+        assert_ne!(id(None, body), id(Some("one"), body), "{provider}");
+        let invented = |event_type| id_of_delivery(provider, event_type, Some("one"), body);
+        assert_ne!(invented("x.one"), invented("x.two"), "{provider}: no unlisted type is swallowed");
+    }
+    // A retry by another way has no such header, and each body states its own time.
+    let body = r#"{"type":"call.ring"}"#;
+    assert_eq!(id_of_delivery("stream", "", Some("one"), body), digest_id(body.as_bytes()));
 }

@@ -79,8 +79,11 @@ impl Message {
     ) -> (Verified, Option<&'static str>) {
         let envelope = TopicEnvelope::read(&self.text);
         let attributes = self.attributes(envelope.as_ref());
-        let event_type = event_type(definition, &attributes);
+        let event_type = definition.type_header().and_then(|header| stated(&attributes, header));
         let mut extensions = self.extensions();
+        if let Some((header, name)) = definition.delivery_header() {
+            extensions.extend(stated(&attributes, header).map(|id| (name.into(), id)));
+        }
         add_attributes(&mut extensions, &attributes);
         let text = match envelope {
             None => self.text.clone(),
@@ -136,10 +139,9 @@ fn add_attributes(extensions: &mut Vec<(ByteString, ByteString)>, attributes: &[
     }
 }
 
-/// The event type, for providers that state it in a header: here it is the one attribute of that
-/// name, in any case. Of two it is anybody's guess which one is meant.
-fn event_type(definition: &Definition, attributes: &[(&str, &str)]) -> Option<ByteString> {
-    let header = definition.type_header()?;
+/// What providers state in a header: here it is the one attribute of that name, in any case. Of two it is
+/// anybody's guess which one is meant.
+fn stated(attributes: &[(&str, &str)], header: &str) -> Option<ByteString> {
     let mut found = attributes.iter().filter(|(name, _)| name.eq_ignore_ascii_case(header));
     let (_, value) = found.next().filter(|_| found.next().is_none())?;
     Stated::value(value)
@@ -224,6 +226,9 @@ mod tests {
         let raw = verified("github", raw.message_attributes("tenant", string("a")).build());
         assert_eq!(wrapped.stated.event_type.as_deref(), Some("push"));
         assert_eq!(wrapped.stated.event_type, raw.stated.event_type);
+        let delivered = sdk("{}").message_attributes("x-GITHUB-delivery", string("72d3162e"));
+        let delivered = verified("github", delivered.build());
+        assert_eq!(pairs(&delivered)[2], ("githubdelivery", "72d3162e"));
         let named = [("sqsattrxgithubevent", "push"), ("sqsattrtenant", "a")];
         assert_eq!(pairs(&raw)[2..], named);
         assert_eq!(pairs(&wrapped)[2..], [&named[..], &[("snstopic", "t"), ("snsmessageid", "n")]].concat());

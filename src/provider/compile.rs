@@ -17,7 +17,7 @@ use super::definition::{
     BodyEncodingFile, ChannelFile, DefinitionFile, EventFile, FamilyFile, ProbeFile, TimeUnitFile, TypeFile,
 };
 use super::delivery::DeliveryId;
-use super::normalise::{NAME_BYTES_MAX, is_name};
+use super::normalise::{is_type, type_expected};
 use super::pointer::{Pointers, Slot, steps};
 use super::scheme::Scheme;
 
@@ -259,9 +259,8 @@ impl Compiler {
     fn type_info(&mut self, of: &Family, family: &FamilyFile, name: &str, file: &TypeFile) -> TypeInfo {
         let path = ["families", &of.name, "types", name];
         let at = |last| [path[0], path[1], path[2], path[3], last];
-        if !is_name(name) {
-            let message =
-                format!("not an event type, expected 1 to {NAME_BYTES_MAX} printable ASCII characters");
+        if !is_type(name) {
+            let message = format!("not an event type, expected {}", type_expected());
             self.problem(&path, message);
         }
         let channels = file.channels.as_ref().unwrap_or(&family.channels);

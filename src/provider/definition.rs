@@ -166,8 +166,9 @@ pub enum BodyEncodingFile {
     Gzip,
 }
 
-/// Where an event's attributes stand. Of several pointers the first that leads to a usable value
-/// wins.
+/// Where an event's attributes stand. Of several pointers to the type or the id the first that leads to
+/// anything but null and the empty text counts; of those to time and key, the first that leads to a usable
+/// value.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventFile {

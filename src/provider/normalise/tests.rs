@@ -39,6 +39,10 @@ fn a_type_is_taken_as_it_is_spelled() {
         "call.*",
         "orders/create",
         "totally.made.up",
+        "EC2 Instance State-change Notification",
+        "cäll",
+        "ca\u{308}ll",
+        "通話 開始 😀",
         "x",
         &"x".repeat(255),
     ] {
@@ -57,12 +61,15 @@ fn a_type_that_is_no_name_is_unusable() {
         "{}",
         "[]",
         r#"["call.ring"]"#,
-        r#""call ring""#,
         r#"" call.ring""#,
         r#""call\nring""#,
         r#""call\u0000""#,
-        r#""call.ring😀""#,
-        r#""cäll""#,
+        r#""call.ring ""#,
+        r#""call\u2028ring""#,
+        r#""call\u202ering""#,
+        r#""call\u0085""#,
+        r#""call\ufffe""#,
+        r#""call\ufdd0""#,
         r#""\u007f""#,
         &format!("{:?}", "x".repeat(256)),
         &format!("{:?}", "x".repeat(10_000)),
@@ -82,7 +89,7 @@ fn a_body_that_is_unusable_says_where_and_shows_nothing() {
     assert_eq!(detail(r#"{"key":"value" x"#), "invalid JSON at byte 15");
     assert_eq!(
         detail(r#"{"type":7}"#),
-        "no usable event type at /type, expected text of 1 to 255 visible ASCII characters"
+        "no usable event type at /type, expected text of 1 to 255 bytes without control characters or white space at either end"
     );
     for (body, word) in
         [("null", "not_object"), (r#"{"type":"a","type":"a"}"#, "duplicate_key"), ("", "empty")]
@@ -104,7 +111,11 @@ fn a_type_may_be_stated_in_a_header_with_its_detail_in_the_body() {
     assert_eq!(event_type(Some("push"), "{}").as_deref(), Ok("push"));
     assert_eq!(event_type(Some("issues"), r#"{"action":"opened"}"#).as_deref(), Ok("issues.opened"));
     assert_eq!(event_type(Some("issues"), r#"{"action":null}"#).as_deref(), Ok("issues"));
-    assert_eq!(event_type(Some("issues"), r#"{"action":"a b"}"#), Err("type"));
+    let deploy = event_type(Some("repository_dispatch"), r#"{"action":"deploy to prod"}"#);
+    assert_eq!(deploy.as_deref(), Ok("repository_dispatch.deploy to prod"));
+    assert_eq!(event_type(Some("Push Hook"), "{}").as_deref(), Ok("Push Hook"));
+    assert_eq!(event_type(Some("issues"), r#"{"action":"a\nb"}"#), Err("type"));
+    assert_eq!(event_type(Some("issues"), r#"{"action":{}}"#), Err("type"), "not the type without it");
     assert_eq!(event_type(None, r#"{"action":"opened"}"#), Err("type"));
 }
 
@@ -261,8 +272,20 @@ fn the_key_is_the_first_place_that_holds_one() {
 fn a_value_that_is_no_key_gives_way_to_the_next() {
     let huge = format!("{:?}", "x".repeat(1 << 20));
     let long = format!("{:?}", "x".repeat(1025));
-    for value in [r#""""#, "null", "{}", r#"["c"]"#, "1.5", "true", r#""a\nb""#, r#""\u009f""#, &long, &huge]
-    {
+    for value in [
+        r#""""#,
+        "null",
+        "{}",
+        r#"["c"]"#,
+        "1.5",
+        "true",
+        r#""a\nb""#,
+        r#""\u009f""#,
+        r#""a\ufdd0""#,
+        r#""a\uffff""#,
+        &long,
+        &huge,
+    ] {
         let body = format!(r#"{{"type":"call.ring","call_cid":{value},"cid":"next"}}"#);
         assert_eq!(facts("stream", &body).key.as_deref(), Some("next"));
     }
@@ -337,4 +360,41 @@ fn one_body_in_two_deliveries_is_two_events_where_the_provider_tells_deliveries_
     // A retry by another way has no such header, and each body states its own time.
     let body = r#"{"type":"call.ring"}"#;
     assert_eq!(id_of_delivery("stream", "", Some("one"), body), digest_id(body.as_bytes()));
+}
+
+#[test]
+fn a_first_pointer_that_is_unusable_is_named_and_does_not_fall_through() {
+    let definition = of_event("type: { pointers: [/kind, /type] }, id: [/id, /uid]");
+    let read = |body: &str| normalise(&definition, &authentic(body), None);
+    let detail = read(r#"{"kind":7,"type":"a"}"#).unwrap_err().detail;
+    assert!(detail.starts_with("no usable event type at /kind, "), "{detail}");
+    for nothing in ["", r#""kind":null,"#, r#""kind":"","#] {
+        assert_eq!(read(&format!(r#"{{{nothing}"type":"a"}}"#)).unwrap().event_type, "a");
+    }
+    let id = |body: &str| read(body).unwrap().id;
+    let body = r#"{"type":"a","id":"one two","uid":"u"}"#;
+    assert_eq!(id(body), digest_id(body.as_bytes()));
+    assert_eq!(id(r#"{"type":"a","id":null,"uid":"u"}"#), "u");
+    let joined = of_event("type: { header: x-event, join: /action }");
+    for (header, action, place) in [
+        ("push", r#""a\u202eb""#, "/action"),
+        ("a\tb", "null", "header x-event"),
+        ("", "1", "header x-event"),
+    ] {
+        let stated = Stated { event_type: Some(header.into()), ..Stated::default() };
+        let verified = Verified { stated, ..authentic(&format!(r#"{{"action":{action}}}"#)) };
+        let detail = normalise(&joined, &verified, None).unwrap_err().detail;
+        assert!(detail.starts_with(&format!("no usable event type at {place}, ")), "{detail}");
+    }
+}
+
+#[test]
+fn a_retry_of_fastpix_is_the_same_event_whatever_its_documents_call_the_id() {
+    for name in ["id", "webhookId"] {
+        let id = |attempts: &str| {
+            let body = r#"{"type":"video.live_stream.active","NAME":"e-1","attempts":[LIST]}"#;
+            facts("fastpix", &body.replace("NAME", name).replace("LIST", attempts)).id
+        };
+        assert_eq!((id(""), id(r#"{"number":1}"#)), ("e-1".into(), "e-1".into()), "{name}");
+    }
 }

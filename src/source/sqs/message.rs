@@ -11,7 +11,7 @@ use bytestring::ByteString;
 
 use crate::event::{Stated, Timestamp, Verified};
 use crate::provider::{
-    BodyLimits, Definition, TopicEnvelope, decode_message, message_heaviness, topic_extensions,
+    BodyLimits, Definition, TopicEnvelope, decode_message, message_heaviness, stated_type, topic_extensions,
 };
 
 /// How many attributes of a message travel along.
@@ -79,10 +79,11 @@ impl Message {
     ) -> (Verified, Option<&'static str>) {
         let envelope = TopicEnvelope::read(&self.text);
         let attributes = self.attributes(envelope.as_ref());
-        let event_type = definition.type_header().and_then(|header| stated(&attributes, header));
+        let event_type =
+            definition.type_header().and_then(|header| stated(&attributes, header)).and_then(stated_type);
         let mut extensions = self.extensions();
         if let Some((header, name)) = definition.delivery_header() {
-            extensions.extend(stated(&attributes, header).map(|id| (name.into(), id)));
+            extensions.extend(stated(&attributes, header).and_then(|id| Stated::extension(name, id)));
         }
         add_attributes(&mut extensions, &attributes);
         let text = match envelope {
@@ -141,10 +142,9 @@ fn add_attributes(extensions: &mut Vec<(ByteString, ByteString)>, attributes: &[
 
 /// What providers state in a header: here it is the one attribute of that name, in any case. Of two it is
 /// anybody's guess which one is meant.
-fn stated(attributes: &[(&str, &str)], header: &str) -> Option<ByteString> {
+fn stated<'a>(attributes: &[(&'a str, &'a str)], header: &str) -> Option<&'a str> {
     let mut found = attributes.iter().filter(|(name, _)| name.eq_ignore_ascii_case(header));
-    let (_, value) = found.next().filter(|_| found.next().is_none())?;
-    Stated::value(value)
+    found.next().filter(|_| found.next().is_none()).map(|(_, value)| *value)
 }
 
 /// The attribute's name for CloudEvents: lower-case letters and digits, and not too many.

@@ -11,7 +11,7 @@ use bytestring::ByteString;
 
 use crate::event::{Event, Filtered, Quarantined, Verdict, Verified};
 use crate::provider::{
-    Definition, SUBSCRIPTION_CONFIRMATION, UNSUBSCRIBE_CONFIRMATION, Unusable, digest_id, letter_id,
+    Definition, SUBSCRIPTION_CONFIRMATION, UNSUBSCRIBE_CONFIRMATION, Unusable, letter_id,
     normalise, salvage,
 };
 use crate::selection::Selection;
@@ -55,7 +55,7 @@ impl SourceView {
     /// The same, with what is kept of the body. It is known by all of it.
     fn quarantined(&self, verified: Verified, word: &'static str, detail: String, body: Bytes) -> Verdict {
         Verdict::Quarantine(Quarantined {
-            id: letter_id(&verified),
+            id: letter_id(&self.definition, &verified),
             source: self.event_source.clone(),
             provider: self.definition.provider.clone(),
             intake: self.intake.clone(),
@@ -70,7 +70,16 @@ impl SourceView {
 
 /// Decides what becomes of an authentic delivery.
 pub fn admit(source: &SourceView, verified: Verified, selection: &Selection) -> Verdict {
-    let facts = match normalise(&source.definition, &verified) {
+    decide(source, verified, None, selection)
+}
+
+fn decide(
+    source: &SourceView,
+    verified: Verified,
+    known_as: Option<&ByteString>,
+    selection: &Selection,
+) -> Verdict {
+    let facts = match normalise(&source.definition, &verified, known_as) {
         Ok(facts) => facts,
         Err(Unusable { word, detail, body }) => {
             return source.quarantined(verified, word, detail, body);
@@ -114,12 +123,7 @@ pub fn readmit(source: &SourceView, quarantined: &Quarantined, selection: &Selec
         skew_seconds: None,
         arrived: quarantined.arrived,
     };
-    match admit(source, verified, selection) {
-        Verdict::Accept(event) if event.id == digest_id(&quarantined.body) => {
-            Verdict::Accept(Event { id: quarantined.id.clone(), ..event })
-        }
-        verdict => verdict,
-    }
+    decide(source, verified, Some(&quarantined.id), selection)
 }
 
 #[cfg(test)]

@@ -220,7 +220,7 @@ impl Metrics {
         r.register("signature_secret_used", secrets, self.secret_used.clone());
         let skew = "The sender's clock less ours";
         r.register_with_unit("clock_skew", skew, Unit::Seconds, self.clock_skew.clone());
-        r.register("id_reuse", "An unsigned id seen again with another signed body", self.id_reuse.clone());
+        r.register("id_reuse", "Events whose unsigned delivery id was seen with another signed body, or their body under another id", self.id_reuse.clone());
         r.register("events_without_key", "Accepted events that carry no partition key", self.keyless.clone());
         let fetches = "Fetches of SNS signing certificates, by outcome";
         r.register("sns_certificate_fetches", fetches, self.sns_certificates.clone());

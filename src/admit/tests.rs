@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use sha2::Digest;
 
 use super::*;
 use crate::event::{EventTime, Stated, Timestamp};
@@ -24,6 +25,10 @@ fn authentic(body: impl Into<Bytes>) -> Verified {
         skew_seconds: None,
         arrived: NOW,
     }
+}
+
+fn digest_id(body: &[u8]) -> ByteString {
+    format!("sha256-{}", hex::encode(sha2::Sha256::digest(body))).into()
 }
 
 fn only(types: &[&str]) -> Selection {
@@ -118,10 +123,10 @@ fn an_authentic_body_that_is_unusable_is_kept_as_it_is() {
 
 #[test]
 fn a_quarantined_delivery_that_can_be_read_is_redacted_and_known_by_all_of_its_body() {
-    let body = r#"{"type":"a b","data":{"streamKey":"k","url":"u","n":1}}"#;
+    let body = r#"{"type":"a ","data":{"streamKey":"k","url":"u","n":1}}"#;
     let verdict = admit(&source("fastpix"), authentic(body), &Selection::All);
     let Verdict::Quarantine(quarantined) = verdict else { panic!("{verdict:?}") };
-    let redacted = br#"{"type":"a b","data":{"streamKey":"[redacted]","url":"[redacted]","n":1}}"#;
+    let redacted = br#"{"type":"a ","data":{"streamKey":"[redacted]","url":"[redacted]","n":1}}"#;
     assert_eq!(&*quarantined.body, redacted);
     assert_eq!(quarantined.id, digest_id(body.as_bytes()));
 }
@@ -225,5 +230,36 @@ proptest! {
             Verdict::Filter(filtered) => { prop_assert!(!selected); prop_assert_eq!(filtered.id, unfiltered.id) }
             Verdict::Quarantine(_) => prop_assert!(false, "a usable body"),
         }
+    }
+}
+
+#[test]
+fn a_letter_keeps_the_identity_of_its_delivery_and_type_also_once_its_body_is_redacted() {
+    let text = "{ signature: { scheme: hmac-sha256, header: x-sig }, redact: [/token], \
+                extensions: { delivery: x-delivery }, \
+                event: { type: { header: x-type, join: /POINTER }, delivery_id: { header: x-delivery } } }";
+    let source = |pointer: &str| {
+        let file = serde_saphyr::from_str(&text.replace("POINTER", pointer)).unwrap();
+        let definition = Definition::compile("acme", file).unwrap();
+        SourceView::new(definition.into(), "intake".into(), "/acme/default".into())
+    };
+    let mut ids = std::collections::BTreeSet::new();
+    for (token, delivery) in [("one", Some("d1")), ("two", Some("d1")), ("one", Some("d2")), ("one", None)] {
+        let body = format!(r#"{{"bad":"\n","good":"paid","token":"{token}"}}"#);
+        let stated = Stated {
+            event_type: Some("invoice".into()),
+            extensions: delivery.map(|id| ("delivery".into(), id.into())).into_iter().collect(),
+            ..Stated::default()
+        };
+        let verified = || Verified { stated: stated.clone(), ..authentic(body.clone()) };
+        let Verdict::Quarantine(letter) = admit(&source("bad"), verified(), &Selection::All) else {
+            panic!("the detail is no part of a type")
+        };
+        let direct = admit(&source("good"), verified(), &Selection::All);
+        match (direct, readmit(&source("good"), &letter, &Selection::All)) {
+            (Verdict::Accept(direct), Verdict::Accept(later)) => assert_eq!(direct.id, later.id),
+            other => panic!("{other:?}"),
+        }
+        assert!(ids.insert(letter.id), "{token} of {delivery:?} is a letter of its own");
     }
 }

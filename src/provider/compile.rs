@@ -16,7 +16,8 @@ use super::catalogue::{Catalogue, Family, TypeInfo, UNCLASSIFIED};
 use super::definition::{
     BodyEncodingFile, ChannelFile, DefinitionFile, EventFile, FamilyFile, ProbeFile, TimeUnitFile, TypeFile,
 };
-use super::normalise::{NAME_BYTES_MAX, is_name};
+use super::delivery::DeliveryId;
+use super::normalise::{is_type, type_expected};
 use super::pointer::{Pointers, Slot, covers, steps};
 use super::scheme::Scheme;
 
@@ -59,6 +60,7 @@ pub struct Definition {
     /// Where the type is, or with `type_header` its detail.
     pub(super) type_slots: Vec<Slot>,
     pub(super) id_slots: Vec<Slot>,
+    pub(super) delivery_id: Option<DeliveryId>,
     pub(super) time_slots: Vec<Slot>,
     pub(super) time_unit: TimeUnitFile,
     /// What of the body is the event's data, if not all of it.
@@ -161,6 +163,7 @@ impl Compiler {
         let extensions = self.extensions(&file.extensions);
         let (type_header, type_slots) = self.event_type(&file.event);
         let id_slots = self.slots(&file.event.id, &["event", "id"]);
+        let delivery_id = self.delivery_id(&file.event, &extensions);
         let time_slots = self.slots(&file.event.time, &["event", "time"]);
         let data_slot = self.data(file.event.data.as_deref());
         let everywhere = self.redactions(&file.redact, &["redact"]);
@@ -176,6 +179,7 @@ impl Compiler {
             type_header,
             type_slots,
             id_slots,
+            delivery_id,
             time_slots,
             data_slot,
             time_unit: file.event.time_unit,
@@ -198,6 +202,22 @@ impl Compiler {
             }
         }
         extensions
+    }
+
+    fn delivery_id(
+        &mut self,
+        file: &EventFile,
+        extensions: &[(ByteString, HeaderName)],
+    ) -> Option<DeliveryId> {
+        let file = file.delivery_id.as_ref()?;
+        let path = &["event", "delivery_id", "header"];
+        let header = self.header(Some(&file.header), path)?;
+        let Some((extension, _)) = extensions.iter().find(|(_, carried)| *carried == header) else {
+            let message = format!("`{header}` is not among `extensions`, expected it there as well");
+            self.problem(path, message);
+            return None;
+        };
+        Some(DeliveryId { extension: extension.clone(), header, identifies: file.identifies })
     }
 
     fn event_type(&mut self, file: &EventFile) -> (Option<HeaderName>, Vec<Slot>) {
@@ -263,9 +283,8 @@ impl Compiler {
     fn type_info(&mut self, of: &Family, family: &FamilyFile, name: &str, file: &TypeFile) -> TypeInfo {
         let path = ["families", &of.name, "types", name];
         let at = |last| [path[0], path[1], path[2], path[3], last];
-        if !is_name(name) {
-            let message =
-                format!("not an event type, expected 1 to {NAME_BYTES_MAX} printable ASCII characters");
+        if !is_type(name) {
+            let message = format!("not an event type, expected {}", type_expected());
             self.problem(&path, message);
         }
         let channels = file.channels.as_ref().unwrap_or(&family.channels);

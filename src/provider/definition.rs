@@ -169,8 +169,9 @@ pub enum BodyEncodingFile {
     Gzip,
 }
 
-/// Where an event's attributes stand. Of several pointers the first that leads to a usable value
-/// wins.
+/// Where an event's attributes stand. Of several pointers to the type or the id the first that leads to
+/// anything but null and the empty text counts; of those to time and key, the first that leads to a usable
+/// value.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventFile {
@@ -181,6 +182,8 @@ pub struct EventFile {
     /// the body is the id.
     #[serde(default)]
     pub id: Vec<String>,
+    /// The provider's own id of a delivery, in a header.
+    pub delivery_id: Option<DeliveryIdFile>,
     /// The event's time: RFC 3339 text, or an integer since the Unix epoch.
     #[serde(default)]
     pub time: Vec<String>,
@@ -196,6 +199,24 @@ pub struct EventFile {
     pub data: Option<String>,
 }
 
+/// The id that the provider gives a delivery, the same at each of its attempts. It is not signed.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeliveryIdFile {
+    /// The header; `extensions` must name it, too, so that the id stays with the event.
+    pub header: String,
+    /// Whether deliveries of one body under two ids are two events, where neither a signed id nor one
+    /// in the body tells them apart. Whoever captured a delivery can then repeat it under ids of their own.
+    #[serde(default = "DeliveryIdFile::default_identifies")]
+    pub identifies: bool,
+}
+
+impl DeliveryIdFile {
+    fn default_identifies() -> bool {
+        true
+    }
+}
+
 /// Where the event type stands: in the body, or in a header with an optional detail in the body.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -203,8 +224,9 @@ pub struct EventTypeFile {
     /// Places in the body.
     #[serde(default)]
     pub pointers: Vec<String>,
-    /// A header, instead of the body. It is not signed, so that only the types of `families` and of a
-    /// source's `custom_types` are a part of the event's id; without `families` every type is.
+    /// A header, instead of the body. It is not signed: where no delivery id tells events apart, only
+    /// the types of `families` and of a source's `custom_types` are a part of the event's id; without
+    /// `families` every type is.
     pub header: Option<String>,
     /// With `header`: text in the body that is appended after a dot, where present.
     pub join: Option<String>,

@@ -11,6 +11,7 @@ mod builtin;
 mod catalogue;
 mod compile;
 mod definition;
+mod delivery;
 mod json;
 mod message;
 mod normalise;
@@ -26,16 +27,16 @@ pub use builtin::{builtin, builtin_named};
 pub use catalogue::{Catalogue, TypeInfo, UNCLASSIFIED};
 pub use compile::{Definition, DefinitionProblem};
 pub use definition::{
-    BodyEncodingFile, BodyFile, ChannelFile, DefinitionFile, EncodingFile, EventFile, EventTypeFile,
-    FamilyFile, FormFile, ProbeFile, SchemeFile, SecretEncodingFile, SignatureFile, TimeUnitFile,
-    TimestampFile, TypeFile,
+    BodyEncodingFile, BodyFile, ChannelFile, DefinitionFile, DeliveryIdFile, EncodingFile, EventFile,
+    EventTypeFile, FamilyFile, FormFile, ProbeFile, SchemeFile, SecretEncodingFile, SignatureFile,
+    TimeUnitFile, TimestampFile, TypeFile,
 };
 pub use json::{Defect, Flaw};
 pub use message::{
     SUBSCRIPTION_CONFIRMATION, TopicEnvelope, TopicEnvelopeKind, UNSUBSCRIBE_CONFIRMATION, decode_message,
     message_heaviness, topic_extensions,
 };
-pub(crate) use normalise::{Unusable, digest_id, letter_id, normalise};
+pub(crate) use normalise::{Unusable, letter_id, normalise};
 pub(crate) use salvage::salvage;
 pub use sample::{event_headers, sample};
 pub use scheme::sign;
@@ -170,9 +171,7 @@ pub fn event_type_in(definition: &Definition, headers: &HeaderMap, body: &Bytes)
 
 /// Why no event has this type, if none can; says what a type is.
 pub fn event_type_problem(name: &str) -> Option<String> {
-    let bytes_max = normalise::NAME_BYTES_MAX;
-    let expected = || format!("expected 1 to {bytes_max} visible ASCII characters, and so no spaces");
-    (!normalise::is_name(name)).then(expected)
+    (!normalise::is_type(name)).then(|| format!("expected {}", normalise::type_expected()))
 }
 
 /// Whether a body without a signature is the probe that asks for a 2xx: nothing, or `{}`.
@@ -188,9 +187,16 @@ fn is_unsigned_probe(body: &Bytes) -> bool {
     }
 }
 
+/// A text beside the body as the event type, if it can be one.
+pub fn stated_type(text: &str) -> Option<ByteString> {
+    normalise::is_type(text).then(|| text.into())
+}
+
 /// The event type, for providers that state it in a header.
 fn event_type(definition: &Definition, headers: &HeaderMap) -> Option<ByteString> {
-    Stated::value(single_header(headers, definition.type_header.as_ref()?)?)
+    let mut values = headers.get_all(definition.type_header.as_ref()?).iter();
+    let value = values.next().filter(|_| values.next().is_none())?;
+    stated_type(std::str::from_utf8(value.as_bytes()).ok()?)
 }
 
 /// The attributes that travel along without being signed.

@@ -48,8 +48,13 @@ pub(crate) struct Unusable {
     pub body: Bytes,
 }
 
-/// Reads an authentic body.
-pub(crate) fn normalise(definition: &Definition, verified: &Verified) -> Result<Facts, Unusable> {
+/// Reads an authentic body. `known_as` is the [`letter_id`] that the delivery got while all of its body
+/// was there.
+pub(crate) fn normalise(
+    definition: &Definition,
+    verified: &Verified,
+    known_as: Option<&ByteString>,
+) -> Result<Facts, Unusable> {
     let captures = scan(&verified.body, &definition.pointers).map_err(|defect| Unusable {
         word: defect.flaw.word(),
         detail: defect.to_string(),
@@ -57,7 +62,7 @@ pub(crate) fn normalise(definition: &Definition, verified: &Verified) -> Result<
     })?;
     let read = Reading { definition, body: &verified.body, captures };
     let event_type = read.event_type(verified.stated.event_type.as_ref()).map_err(|place| {
-        let expected = format!("expected text of 1 to {NAME_BYTES_MAX} visible ASCII characters");
+        let expected = format!("expected {}", type_expected());
         let detail = format!("no usable event type at {place}, {expected}");
         Unusable { word: "type", detail, body: read.redacted(u64::MAX) }
     })?;
@@ -65,7 +70,7 @@ pub(crate) fn normalise(definition: &Definition, verified: &Verified) -> Result<
     let data =
         read.data().map_err(|detail| Unusable { word: "data", detail, body: read.redacted(u64::MAX) })?;
     Ok(Facts {
-        id: read.id(verified.stated.signed_id.as_ref(), &event_type),
+        id: read.id(verified, known_as, &event_type),
         time: read.time(verified.arrived),
         key: class.key_slots.iter().find_map(|slot| read.key(*slot)),
         body: read.redacted_within(data, class.redactions),
@@ -95,15 +100,22 @@ pub(super) fn is_signed_probe(definition: &Definition, body: &[u8]) -> bool {
 }
 
 /// The id of content that carries none.
-pub(crate) fn digest_id(body: &[u8]) -> ByteString {
+fn digest_id(body: &[u8]) -> ByteString {
     id_of(&Sha256::digest(body))
 }
 
-/// The id of a delivery that cannot become an event: of its content, and of its signed id if it has one.
-pub(crate) fn letter_id(verified: &Verified) -> ByteString {
-    match &verified.stated.signed_id {
-        Some(signed) => digest_id_beside(signed, &verified.body),
-        None => digest_id(&verified.body),
+/// The id of a delivery that cannot become an event: of its content, and of its signed id if it has one,
+/// or of the delivery's own where that tells events apart.
+pub(crate) fn letter_id(definition: &Definition, verified: &Verified) -> ByteString {
+    let Verified { stated, body, .. } = verified;
+    match (&stated.signed_id, definition.identifying_id(stated)) {
+        (Some(signed), _) => digest_id_beside(signed, body),
+        // No header holds a NUL, so nothing else is mistaken for this.
+        (None, Some(delivery)) => {
+            let digest = Sha256::new().chain_update("\0").chain_update(delivery).chain_update("\0");
+            id_of(&digest.chain_update(body).finalize())
+        }
+        (None, None) => digest_id(body),
     }
 }
 
@@ -122,7 +134,30 @@ fn id_of(digest: &[u8]) -> ByteString {
     ByteString::try_from(text).expect("hexadecimal digits are ASCII")
 }
 
-/// Whether a text can be an event's type or id: 1 to 255 visible ASCII characters. Case, dots,
+/// What can be an event's type, for people.
+pub(super) fn type_expected() -> String {
+    format!("text of 1 to {NAME_BYTES_MAX} bytes without control characters or white space at either end")
+}
+
+/// Whether a text can be an event's type: 1 to 255 bytes, without control characters and others that are
+/// not seen or have the text be seen as another, and without white space at either end. It is never changed,
+/// so two ways to write one letter are two types.
+pub(super) fn is_type(text: &str) -> bool {
+    let unseen = |c: char| {
+        let format = matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}');
+        format || is_forbidden(c)
+    };
+    (1..=NAME_BYTES_MAX).contains(&text.len()) && !text.contains(unseen) && text.trim() == text
+}
+
+/// Whether CloudEvents keep a character out of every attribute: it controls, or is no character at all.
+fn is_forbidden(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe
+}
+
+/// Whether a text can be an event's id: 1 to 255 visible ASCII characters. Case, dots,
 /// hyphens and any other punctuation are the provider's business.
 pub(super) fn is_name(text: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_graphic())
@@ -136,45 +171,58 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// The event's type, or where one was looked for.
+    /// The event's type, or where the one that is stated cannot be used. Of several pointers the first that
+    /// leads to anything counts: what it says may be unusable, but it is not for another place to say.
     fn event_type(&self, stated: Option<&ByteString>) -> Result<ByteString, String> {
         let definition = self.definition;
+        let place = |slot: &Slot| definition.pointers.text(*slot).to_owned();
+        let first = definition.type_slots.iter().find(|slot| self.states(**slot));
+        let inside = |slot: &Slot| {
+            let found = self.string(*slot, NAME_BYTES_MAX).filter(|text| is_type(text));
+            found.ok_or_else(|| place(slot))
+        };
         let Some(header) = &definition.type_header else {
-            let usable = |slot: &Slot| self.string(*slot, NAME_BYTES_MAX).filter(|text| is_name(text));
-            let found = definition.type_slots.iter().find_map(usable);
-            return found.ok_or_else(|| {
-                let places = definition.type_slots.iter().map(|slot| definition.pointers.text(*slot));
-                places.collect::<Vec<_>>().join(", ")
-            });
+            let all = || definition.type_slots.iter().map(place).collect::<Vec<_>>().join(", ");
+            return first.map_or_else(|| Err(all()), inside);
         };
-        let stated = stated.filter(|text| is_name(text));
-        let detail = definition.type_slots.iter().find_map(|slot| self.string(*slot, NAME_BYTES_MAX));
-        let joined = match (stated, detail) {
-            (Some(stated), Some(detail)) => Some(ByteString::from(format!("{stated}.{detail}"))),
-            (stated, _) => stated.cloned(),
-        };
-        joined.filter(|text| is_name(text)).ok_or_else(|| header.to_string())
+        let name = stated.filter(|text| is_type(text)).ok_or_else(|| format!("header {header}"))?;
+        let Some(detail) = first else { return Ok(name.clone()) };
+        let joined = format!("{name}.{}", inside(detail)?);
+        let both = || format!("header {header} with {}", place(detail));
+        is_type(&joined).then(|| joined.into()).ok_or_else(both)
+    }
+
+    /// Whether a slot says anything: null and the empty text do not.
+    fn states(&self, slot: Slot) -> bool {
+        self.captures.span(slot).is_some_and(|span| !matches!(&self.body[span], b"null" | b"\"\""))
     }
 
     /// The signed id, the id in the body, or a digest; also of a signed id that can be none, because it
     /// tells deliveries apart all the same.
     ///
-    /// A type in a header is signed by nobody: who captured a delivery can send it again under any.
-    /// Only those that are expected make events of their own, so that what can be invented makes one
-    /// at most.
-    fn id(&self, signed: Option<&ByteString>, event_type: &str) -> ByteString {
-        let stated = || {
-            let text = |slot: &Slot| self.string(*slot, NAME_BYTES_MAX).or_else(|| self.integer(*slot));
-            self.definition.id_slots.iter().find_map(|slot| text(slot).filter(|id| is_name(id)))
-        };
-        let signed = signed.map(|id| match is_name(id) {
-            true => id.clone(),
-            false => digest_id_beside(id, self.body),
-        });
-        let beside = || self.definition.type_header.is_some() && self.definition.expects(event_type);
-        signed.or_else(stated).unwrap_or_else(|| match beside() {
-            true => digest_id_beside(event_type, self.body),
-            false => digest_id(self.body),
+    /// A type in a header is signed by nobody: who captured a delivery can send it again under any. Only
+    /// those that are expected make events of their own, so that what can be invented makes one at most.
+    /// Where the delivery's own id tells events apart, nothing is gained by that: ids can be invented, too.
+    ///
+    /// A digest is made of the id that the delivery would have as a letter, so that it is the same when a
+    /// letter is admitted of which not all is kept.
+    fn id(&self, verified: &Verified, known_as: Option<&ByteString>, event_type: &str) -> ByteString {
+        let stated = &verified.stated;
+        let digest = || known_as.cloned().unwrap_or_else(|| letter_id(self.definition, verified));
+        if let Some(signed) = &stated.signed_id {
+            return if is_name(signed) { signed.clone() } else { digest() };
+        }
+        let text = |slot: &Slot| self.string(*slot, NAME_BYTES_MAX).or_else(|| self.integer(*slot));
+        // The first that states anything counts: if that can be no id, another place does not stand in.
+        let first = self.definition.id_slots.iter().find(|slot| self.states(**slot));
+        let inside = first.and_then(text).filter(|id| is_name(id));
+        inside.unwrap_or_else(|| {
+            let told_apart = || self.definition.identifying_id(stated).is_some();
+            let expected = || told_apart() || self.definition.expects(event_type);
+            match self.definition.type_header.is_some() && expected() {
+                true => digest_id_beside(event_type, digest().as_bytes()),
+                false => digest(),
+            }
         })
     }
 
@@ -188,10 +236,10 @@ impl Reading<'_> {
         stated.map_or(EventTime::Inferred(arrived), EventTime::Stated)
     }
 
-    /// A key: a text without control characters, or an integer just as it is written.
+    /// A key: a text without control characters and noncharacters, or an integer just as it is written.
     fn key(&self, slot: Slot) -> Option<ByteString> {
         let text = self.string(slot, KEY_BYTES_MAX).or_else(|| self.integer(slot))?;
-        let usable = (1..=KEY_BYTES_MAX).contains(&text.len()) && !text.contains(char::is_control);
+        let usable = (1..=KEY_BYTES_MAX).contains(&text.len()) && !text.contains(is_forbidden);
         usable.then_some(text)
     }
 

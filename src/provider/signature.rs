@@ -72,7 +72,7 @@ impl<'a> Offer<'a> {
                 offer.signatures.extend(scheme.decode(signature));
             }
             Form::Versions { version } => {
-                for entry in list(text, ' ')? {
+                for entry in list(text, ' ')?.filter(|entry| !entry.is_empty()) {
                     let (name, signature) = entry.split_once(',').ok_or(SIGNATURE.malformed)?;
                     if name == version {
                         offer.signatures.extend(scheme.decode(signature));
@@ -99,7 +99,7 @@ impl<'a> Offer<'a> {
             _ => None,
         };
         for field in list(text, ',')? {
-            let (name, value) = field.split_once('=').ok_or(SIGNATURE.malformed)?;
+            let (name, value) = field.trim_matches(' ').split_once('=').ok_or(SIGNATURE.malformed)?;
             if Some(name) == stamp && self.timestamp.replace(value).is_some() {
                 return Err(TIMESTAMP.ambiguous);
             }
@@ -169,9 +169,10 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName, words: Words) -> Result<&
     value.to_str().map_err(|_| words.malformed)
 }
 
-/// The entries of a list, of which there may be only so many: each costs a comparison per secret.
+/// The entries of a list, of which there may be only so many: each costs a comparison per secret. Several
+/// spaces part them as one does.
 fn list(text: &str, separator: char) -> Result<std::str::Split<'_, char>, &'static str> {
-    if text.bytes().filter(|byte| *byte == separator as u8).count() >= OFFERED_MAX {
+    if text.split(separator).filter(|entry| !entry.is_empty()).count() > OFFERED_MAX {
         return Err("too_many_signatures");
     }
     Ok(text.split(separator))

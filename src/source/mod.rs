@@ -200,8 +200,8 @@ impl Intake {
         // Cheap: these share the allocations of the event.
         let (id, family, event_type) = (event.id.clone(), event.family.clone(), event.event_type.clone());
         let (keyless, arrived) = (event.key.is_none(), event.arrived);
-        let unsigned = event.extensions.iter().find(|(name, _)| name == "webhookid");
-        let unsigned = unsigned.map(|(_, value)| value.clone());
+        let unsigned = source.definition.delivery_id(&event.extensions).cloned();
+        let body = source.definition.identifies_deliveries().then(|| event.body.clone());
         let key = DuplicateKey::of(&event.source, &id);
 
         let verdict = match self.spool.append(Entry::Event(event), Some(key)).await? {
@@ -213,7 +213,7 @@ impl Intake {
                 source.tally.keyless();
             }
             if let Some(unsigned) = unsigned {
-                source.tally.unsigned_id(&unsigned, &id);
+                source.tally.unsigned_id(&unsigned, &id, body.as_deref());
             }
         }
         self.note(source, &family, &event_type, verdict, arrived);

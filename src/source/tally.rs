@@ -52,6 +52,7 @@ pub(super) struct SourceTally {
     keyless: Counter,
     id_reuse: Counter,
     log_limit: LogLimit,
+    id_hash: RandomState,
     ids: Mutex<UnsignedIds>,
 }
 
@@ -78,6 +79,7 @@ impl SourceTally {
             keyless: metrics.keyless.get_or_create_owned(&source()),
             id_reuse: metrics.id_reuse.get_or_create_owned(&source()),
             log_limit: LogLimit::default(),
+            id_hash: RandomState::new(),
             ids: Mutex::new(UnsignedIds::new()),
         }
     }
@@ -141,33 +143,38 @@ impl SourceTally {
         self.keyless.inc();
     }
 
-    /// An event was accepted whose delivery carried this id, which nobody signed.
-    pub(super) fn unsigned_id(&self, unsigned: &str, event: &str) {
-        if self.ids.lock().unwrap_or_else(PoisonError::into_inner).reused(unsigned, event) {
+    /// An event was accepted whose delivery carried this id, which nobody signed. `body` is given where
+    /// the id makes one body several events: then the body, too, is looked for under another id.
+    pub(super) fn unsigned_id(&self, unsigned: &str, event: &str, body: Option<&[u8]>) {
+        let (unsigned, event) = (self.id_hash.hash_one(unsigned), self.id_hash.hash_one(event));
+        let body = body.map(|body| self.id_hash.hash_one(body));
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let by_id = ids.reused(unsigned, event);
+        let by_body = body.is_some_and(|body| ids.reused(body, unsigned));
+        drop(ids);
+        if by_id || by_body {
             self.id_reuse.inc();
         }
     }
 }
 
-/// Unsigned ids of late and the event each stood for, as hashes; one that falls into the place of
-/// another replaces it.
+/// Unsigned ids of late and the event each stood for, and bodies with the id each came under, as
+/// hashes; one that falls into the place of another replaces it.
 #[derive(Debug)]
 struct UnsignedIds {
-    hash: RandomState,
     places: Vec<(u64, u64)>,
 }
 
 impl UnsignedIds {
     fn new() -> Self {
-        Self { hash: RandomState::new(), places: vec![(0, 0); IDS_REMEMBERED] }
+        Self { places: vec![(0, 0); IDS_REMEMBERED] }
     }
 
-    /// Whether the id stood for another event before; from now on it stands for this one.
-    fn reused(&mut self, unsigned: &str, event: &str) -> bool {
-        let (unsigned, event) = (self.hash.hash_one(unsigned), self.hash.hash_one(event));
-        let place = &mut self.places[unsigned as usize % IDS_REMEMBERED];
-        let before = std::mem::replace(place, (unsigned, event));
-        before.0 == unsigned && before.1 != event
+    /// Whether something stood for another thing before; from now on it stands for this one.
+    fn reused(&mut self, what: u64, stands_for: u64) -> bool {
+        let place = &mut self.places[what as usize % IDS_REMEMBERED];
+        let before = std::mem::replace(place, (what, stands_for));
+        before.0 == what && before.1 != stands_for
     }
 }
 
@@ -178,9 +185,10 @@ mod tests {
     #[test]
     fn an_unsigned_id_that_stands_for_another_event_is_noticed() {
         let mut ids = UnsignedIds::new();
-        assert!(!ids.reused("delivery", "event"));
-        assert!(!ids.reused("delivery", "event"), "a retry");
-        assert!(ids.reused("delivery", "other"));
+        let (delivery, event, other) = (1, 2, 3);
+        assert!(!ids.reused(delivery, event));
+        assert!(!ids.reused(delivery, event), "a retry");
+        assert!(ids.reused(delivery, other));
     }
 
     #[test]

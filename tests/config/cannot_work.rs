@@ -32,9 +32,11 @@ fn one_directory_is_not_shared_however_it_is_spelled() {
 #[test]
 fn a_name_that_no_event_type_can_have_is_refused_wherever_types_are_listed() {
     let title = "no event has such a type";
-    let expected = "expected 1 to 255 visible ASCII characters, and so no spaces";
+    let expected = "expected text of 1 to 255 bytes without control characters or white space at either end";
     let long = "x".repeat(256);
-    for name in ["", " call.created", "call.created ", "call created", "cаll.created", "call\u{7}", &long] {
+    for name in
+        ["", " call.created", "call.created ", "call\u{202e}created", "call\u{fffe}", "call\u{7}", &long]
+    {
         let name = serde_json::Value::from(name).to_string();
         // Any other name may come from a provider without a catalogue.
         let open = "sources: { a: { provider: standard-webhooks, secrets: [env:FASTPIX] } }\n";

@@ -75,7 +75,7 @@ impl Default for Setting {
 
 /// What the source `large` takes.
 pub const LARGE_BYTES_MAX: usize = 2 << 20;
-/// A running front with five sources: `stream`, `large` and `standard` with [`SECRET`], and `fastpix` and
+/// A running front with six sources: `stream`, `large`, `github` and `standard` with [`SECRET`], and `fastpix` and
 /// `mute` without any; `mute` is of Stream, `standard` of a sender of Standard Webhooks.
 pub struct Front {
     pub address: SocketAddr,
@@ -105,6 +105,7 @@ impl Front {
             ("standard", "standard-webhooks", Some(STANDARD_SECRET)),
             ("fastpix", "fastpix", None),
             ("mute", "stream", None),
+            ("github", "github", Some(SECRET)),
         ];
         let mut routes = Routes::new(intake, &setting.http, &metrics);
         for (name, provider, secret) in sources {
@@ -273,6 +274,16 @@ pub fn delivery_with(headers: &str, body: &str) -> Vec<u8> {
 /// A signed POST to `stream`.
 pub fn delivery(body: &str) -> Vec<u8> {
     delivery_with("", body)
+}
+
+/// A signed POST of this event to `github` with these headers besides.
+pub fn github(event: &str, headers: &str, body: &str) -> Vec<u8> {
+    let (signature, length) = (signature(body.as_bytes()), body.len());
+    format!(
+        "POST /in/github HTTP/1.1\r\nHost: front\r\nX-Hub-Signature-256: sha256={signature}\r\n\
+         X-GitHub-Event: {event}\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+    )
+    .into()
 }
 
 /// A POST to `standard`, signed so many seconds from now.

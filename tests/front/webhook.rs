@@ -64,6 +64,44 @@ async fn an_unsigned_id_with_another_body_is_another_event_and_is_counted() {
 }
 
 #[tokio::test]
+async fn two_manual_deploys_with_equal_bodies_are_two_events_and_one_delivered_again_is_one() {
+    const BODY: &str = r#"{"inputs":{"env":"prod"},"ref":"refs/heads/main","repository":{"id":1},"sender":{"id":2},"workflow":".github/workflows/deploy.yml"}"#;
+    let front = Front::start().await;
+    let mut peer = front.connect().await;
+    for (headers, verdict) in [
+        ("X-GitHub-Delivery: 1a\r\n", "accepted"),
+        ("X-GitHub-Delivery: 2b\r\n", "accepted"),
+        ("X-GitHub-Delivery: 1a\r\n", "duplicate"),
+        ("", "accepted"),
+        ("", "duplicate"),
+        ("X-GitHub-Delivery: 1a\r\nX-GitHub-Delivery: 3c\r\n", "duplicate"),
+    ] {
+        let reply = peer.ask(github("workflow_dispatch", headers, BODY)).await;
+        assert_eq!(reply.status, 200);
+        assert!(reply.body.contains(verdict), "{headers}: {}", reply.body);
+    }
+    front.assert_metric(r#"fanbridge_id_reuse_total{source="github"}"#, "1");
+}
+
+#[tokio::test]
+async fn a_type_with_spaces_or_letters_beyond_ascii_is_an_event_whether_header_or_body_states_it() {
+    let front = Front::start().await;
+    let mut peer = front.connect().await;
+    for (event, body) in [
+        ("repository_dispatch", r#"{"action":"deploy to prod"}"#),
+        ("Push Hook", "{}"),
+        ("événement", r#"{"action":"ausführen"}"#),
+    ] {
+        let reply = peer.ask(github(event, "X-GitHub-Delivery: 1\r\n", body)).await;
+        assert!(reply.body.contains("accepted"), "{event}: {}", reply.body);
+    }
+    let seen = front.types.drain().types;
+    let mut names: Vec<String> = seen.iter().map(|(_, name, _)| name.to_string()).collect();
+    names.sort();
+    assert_eq!(names, ["Push Hook", "repository_dispatch.deploy to prod", "événement.ausführen"]);
+}
+
+#[tokio::test]
 async fn clocks_that_are_apart_show_also_where_nothing_is_accepted_for_it() {
     let front = Front::start().await;
     let mut peer = front.connect().await;

@@ -183,7 +183,7 @@ fn families_types_and_extensions_have_names_that_can_be_used() {
     let families = |text: &str| format!("{SIGNED}{TYPED}families: {{ {text} }}");
     one_problem(&families("A b: { types: {} }"), r#"families."A b""#);
     one_problem(&families("unclassified: { types: {} }"), "families.unclassified");
-    one_problem(&families("a: { types: { 'x y': {} } }"), r#"families.a.types."x y""#);
+    one_problem(&families("a: { types: { 'x ': {} } }"), r#"families.a.types."x ""#);
     one_problem(&families("a: { types: { x: {} } }, b: { types: { x: {} } }"), "families.b.types.x");
     one_problem(&families("a: { types: { x: { channels: [] } } }"), "families.a.types.x.channels");
     for name in ["Upper", "with-hyphen", "source", "id", "type", "a-name-beyond-twenty-characters"] {
@@ -211,4 +211,17 @@ fn the_form_has_a_schema() {
     let schema = serde_json::to_value(schemars::schema_for!(DefinitionFile)).unwrap();
     assert_eq!(schema["additionalProperties"], false);
     assert!(schema["properties"]["signature"].is_object());
+}
+
+#[test]
+fn a_delivery_id_that_would_not_stay_with_its_event_is_refused() {
+    let with = |extensions: &str, id: &str| {
+        format!("{SIGNED}{extensions}event: {{ type: {{ pointers: [/type] }}, delivery_id: {{ {id} }} }}")
+    };
+    one_problem(&with("", "header: x-delivery"), "event.delivery_id.header");
+    one_problem(&with("extensions: { d: x-other }\n", "header: x-delivery"), "event.delivery_id.header");
+    one_problem(&with("", "header: 'x y'"), "event.delivery_id.header");
+    let fine = |id| compile(&with("extensions: { d: X-Delivery }\n", id)).unwrap();
+    assert!(fine("header: x-Delivery").identifies_deliveries());
+    assert!(!fine("header: x-delivery, identifies: false").identifies_deliveries());
 }

@@ -18,11 +18,11 @@ fn authentic(body: &str) -> Verified {
 }
 
 fn facts(provider: &str, body: &str) -> Facts {
-    normalise(&builtin_named(provider).unwrap(), &authentic(body)).unwrap()
+    normalise(&builtin_named(provider).unwrap(), &authentic(body), None).unwrap()
 }
 
 fn unusable(body: &str) -> &'static str {
-    normalise(&builtin_named("stream").unwrap(), &authentic(body)).unwrap_err().word
+    normalise(&builtin_named("stream").unwrap(), &authentic(body), None).unwrap_err().word
 }
 
 fn of_event(event: &str) -> Definition {
@@ -39,6 +39,10 @@ fn a_type_is_taken_as_it_is_spelled() {
         "call.*",
         "orders/create",
         "totally.made.up",
+        "EC2 Instance State-change Notification",
+        "cäll",
+        "ca\u{308}ll",
+        "通話 開始 😀",
         "x",
         &"x".repeat(255),
     ] {
@@ -57,12 +61,15 @@ fn a_type_that_is_no_name_is_unusable() {
         "{}",
         "[]",
         r#"["call.ring"]"#,
-        r#""call ring""#,
         r#"" call.ring""#,
         r#""call\nring""#,
         r#""call\u0000""#,
-        r#""call.ring😀""#,
-        r#""cäll""#,
+        r#""call.ring ""#,
+        r#""call\u2028ring""#,
+        r#""call\u202ering""#,
+        r#""call\u0085""#,
+        r#""call\ufffe""#,
+        r#""call\ufdd0""#,
         r#""\u007f""#,
         &format!("{:?}", "x".repeat(256)),
         &format!("{:?}", "x".repeat(10_000)),
@@ -78,11 +85,11 @@ fn a_type_that_is_no_name_is_unusable() {
 #[test]
 fn a_body_that_is_unusable_says_where_and_shows_nothing() {
     let stream = builtin_named("stream").unwrap();
-    let detail = |body: &str| normalise(&stream, &authentic(body)).unwrap_err().detail;
+    let detail = |body: &str| normalise(&stream, &authentic(body), None).unwrap_err().detail;
     assert_eq!(detail(r#"{"key":"value" x"#), "invalid JSON at byte 15");
     assert_eq!(
         detail(r#"{"type":7}"#),
-        "no usable event type at /type, expected text of 1 to 255 visible ASCII characters"
+        "no usable event type at /type, expected text of 1 to 255 bytes without control characters or white space at either end"
     );
     for (body, word) in
         [("null", "not_object"), (r#"{"type":"a","type":"a"}"#, "duplicate_key"), ("", "empty")]
@@ -97,12 +104,18 @@ fn a_type_may_be_stated_in_a_header_with_its_detail_in_the_body() {
     let event_type = |stated: Option<&str>, body: &str| {
         let stated = Stated { event_type: stated.map(Into::into), ..Stated::default() };
         let verified = Verified { stated, ..authentic(body) };
-        normalise(&definition, &verified).map(|facts| facts.event_type.to_string()).map_err(|why| why.word)
+        normalise(&definition, &verified, None)
+            .map(|facts| facts.event_type.to_string())
+            .map_err(|why| why.word)
     };
     assert_eq!(event_type(Some("push"), "{}").as_deref(), Ok("push"));
     assert_eq!(event_type(Some("issues"), r#"{"action":"opened"}"#).as_deref(), Ok("issues.opened"));
     assert_eq!(event_type(Some("issues"), r#"{"action":null}"#).as_deref(), Ok("issues"));
-    assert_eq!(event_type(Some("issues"), r#"{"action":"a b"}"#), Err("type"));
+    let deploy = event_type(Some("repository_dispatch"), r#"{"action":"deploy to prod"}"#);
+    assert_eq!(deploy.as_deref(), Ok("repository_dispatch.deploy to prod"));
+    assert_eq!(event_type(Some("Push Hook"), "{}").as_deref(), Ok("Push Hook"));
+    assert_eq!(event_type(Some("issues"), r#"{"action":"a\nb"}"#), Err("type"));
+    assert_eq!(event_type(Some("issues"), r#"{"action":{}}"#), Err("type"), "not the type without it");
     assert_eq!(event_type(None, r#"{"action":"opened"}"#), Err("type"));
 }
 
@@ -117,7 +130,7 @@ fn identity_is_the_signed_id_or_the_id_in_the_body_or_the_digest() {
     let standard = builtin_named("standard-webhooks").unwrap();
     let stated = |id: &str| Stated { signed_id: Some(id.into()), ..Stated::default() };
     let signed = |id: &str| Verified { stated: stated(id), ..authentic(body) };
-    assert_eq!(normalise(&standard, &signed("msg_1")).unwrap().id, "msg_1");
+    assert_eq!(normalise(&standard, &signed("msg_1"), None).unwrap().id, "msg_1");
 }
 
 #[test]
@@ -125,7 +138,7 @@ fn a_signed_id_that_can_be_no_events_id_tells_events_apart_all_the_same() {
     let standard = builtin_named("standard-webhooks").unwrap();
     let id = |signed: &str| {
         let stated = Stated { signed_id: Some(signed.into()), ..Stated::default() };
-        normalise(&standard, &Verified { stated, ..authentic(r#"{"type":"a"}"#) }).unwrap().id
+        normalise(&standard, &Verified { stated, ..authentic(r#"{"type":"a"}"#) }, None).unwrap().id
     };
     for (one, other) in [("order 1".to_owned(), "order 2".to_owned()), ("x".repeat(256), "y".repeat(256))] {
         assert_ne!(id(&one), id(&other));
@@ -138,7 +151,7 @@ fn a_signed_id_that_can_be_no_events_id_tells_events_apart_all_the_same() {
 fn id_under(definition: &Definition, event_type: &str) -> ByteString {
     let stated = Stated { event_type: Some(event_type.into()), ..Stated::default() };
     let verified = Verified { stated, ..authentic(r#"{"a":1}"#) };
-    normalise(definition, &verified).unwrap().id
+    normalise(definition, &verified, None).unwrap().id
 }
 
 #[test]
@@ -209,7 +222,7 @@ fn integer_nanoseconds_are_a_moment_to_the_last_digit() {
         assert_eq!(facts.time, EventTime::Stated(moment.into()));
     }
     let seconds = of_event("type: { pointers: [/type] }, time: [/created], time_unit: seconds");
-    let facts = normalise(&seconds, &authentic(r#"{"type":"a","created":1778198400}"#)).unwrap();
+    let facts = normalise(&seconds, &authentic(r#"{"type":"a","created":1778198400}"#), None).unwrap();
     assert_eq!(facts.time, EventTime::Stated("2026-05-08T00:00:00Z".into()));
 }
 
@@ -259,8 +272,20 @@ fn the_key_is_the_first_place_that_holds_one() {
 fn a_value_that_is_no_key_gives_way_to_the_next() {
     let huge = format!("{:?}", "x".repeat(1 << 20));
     let long = format!("{:?}", "x".repeat(1025));
-    for value in [r#""""#, "null", "{}", r#"["c"]"#, "1.5", "true", r#""a\nb""#, r#""\u009f""#, &long, &huge]
-    {
+    for value in [
+        r#""""#,
+        "null",
+        "{}",
+        r#"["c"]"#,
+        "1.5",
+        "true",
+        r#""a\nb""#,
+        r#""\u009f""#,
+        r#""a\ufdd0""#,
+        r#""a\uffff""#,
+        &long,
+        &huge,
+    ] {
         let body = format!(r#"{{"type":"call.ring","call_cid":{value},"cid":"next"}}"#);
         assert_eq!(facts("stream", &body).key.as_deref(), Some("next"));
     }
@@ -271,7 +296,7 @@ fn a_value_that_is_no_key_gives_way_to_the_next() {
 #[test]
 fn facts_share_the_memory_of_the_body() {
     let verified = authentic(r#"{"type":"call.ring","call_cid":"default:1"}"#);
-    let facts = normalise(&builtin_named("stream").unwrap(), &verified).unwrap();
+    let facts = normalise(&builtin_named("stream").unwrap(), &verified, None).unwrap();
     let within = |text: &ByteString| verified.body.as_ptr_range().contains(&text.as_bytes().as_ptr());
     assert!(within(&facts.event_type) && within(&facts.key.unwrap()));
     assert_eq!(facts.body.as_ptr(), verified.body.as_ptr());
@@ -312,7 +337,7 @@ fn a_redaction_inside_a_redaction_is_one() {
                 redact: [/a/b, /a, /a/c/*]";
     let definition = Definition::compile("acme", serde_saphyr::from_str(text).unwrap()).unwrap();
     let body = r#"{"type":"x","a":{"b":1,"c":[2,3]},"d":4}"#;
-    let facts = normalise(&definition, &authentic(body)).unwrap();
+    let facts = normalise(&definition, &authentic(body), None).unwrap();
     assert_eq!(facts.body, r#"{"type":"x","a":"[redacted]","d":4}"#);
 }
 
@@ -337,7 +362,7 @@ fn the_data_inside_an_envelope_is_passed_on_byte_for_byte_and_the_rest_is_read()
     let detail =
         r#"{ "customer": "c-7",  "total": 1.10, "note": "é \ud83c\udf9e" , "big":12345678901234567890 }"#;
     let verified = authentic(&enveloped(detail));
-    let facts = normalise(&of_envelopes(""), &verified).unwrap();
+    let facts = normalise(&of_envelopes(""), &verified, None).unwrap();
     assert_eq!(facts.body, detail);
     assert!(verified.body.as_ptr_range().contains(&facts.body.as_ptr()), "no copy");
     assert_eq!((&*facts.event_type, &*facts.id), ("OrderPlaced", "6a7e8feb-b491-4cf7-a9f1-bf3703467718"));
@@ -350,11 +375,11 @@ fn data_is_redacted_like_a_whole_body_and_a_letter_keeps_the_envelope() {
     let definition = of_envelopes("redact: [/detail/card/number, /detail/cards/*/cvc, /account]");
     let body = enveloped(r#"{"card":{"number":"4242"},"cards":[{"cvc":1},{"cvc":null}]}"#);
     let body = body.replacen('{', r#"{"account":"111111111111","#, 1);
-    let facts = normalise(&definition, &authentic(&body)).unwrap();
+    let facts = normalise(&definition, &authentic(&body), None).unwrap();
     assert_eq!(facts.body, r#"{"card":{"number":"[redacted]"},"cards":[{"cvc":"[redacted]"},{"cvc":null}]}"#);
 
     let typeless = body.replace("OrderPlaced", "");
-    let unusable = normalise(&definition, &authentic(&typeless)).unwrap_err();
+    let unusable = normalise(&definition, &authentic(&typeless), None).unwrap_err();
     let kept =
         typeless.replace(r#""4242""#, r#""[redacted]""#).replace(r#""cvc":1"#, r#""cvc":"[redacted]""#);
     assert_eq!(unusable.body, kept.replace(r#""111111111111""#, r#""[redacted]""#));
@@ -368,10 +393,79 @@ fn an_envelope_without_data_that_all_consumers_read_alike_is_unusable() {
         ("null", "not an object"),
         (r#"{"a":1,"a":2}"#, "duplicate key"),
     ] {
-        let unusable = normalise(&of_envelopes(""), &authentic(&enveloped(detail))).unwrap_err();
+        let unusable = normalise(&of_envelopes(""), &authentic(&enveloped(detail)), None).unwrap_err();
         assert_eq!(unusable.word, "data");
         assert!(unusable.detail.contains("/detail") && unusable.detail.contains(said), "{}", unusable.detail);
     }
-    let unusable = normalise(&of_envelopes(""), &authentic(r#"{"detail-type":"OrderPlaced"}"#)).unwrap_err();
+    let unusable = normalise(&of_envelopes(""), &authentic(r#"{"detail-type":"OrderPlaced"}"#), None).unwrap_err();
     assert_eq!((unusable.word, &*unusable.detail), ("data", "no data at /detail, expected an object"));
+}
+}
+
+
+/// The id of a body under a type that a header states, as the delivery with this id.
+fn id_of_delivery(provider: &str, event_type: &str, delivery: Option<&str>, body: &str) -> ByteString {
+    let definition = builtin_named(provider).unwrap();
+    let (_, extension) = definition.delivery_header().unwrap();
+    let stated = Stated {
+        event_type: Some(event_type.into()),
+        extensions: delivery.map(|id| (extension.into(), id.into())).into_iter().collect(),
+        ..Stated::default()
+    };
+    normalise(&definition, &Verified { stated, ..authentic(body) }, None).unwrap().id
+}
+
+#[test]
+fn one_body_in_two_deliveries_is_two_events_where_the_provider_tells_deliveries_apart() {
+    for (provider, event_type) in [("github", "workflow_dispatch"), ("shopify", "app/uninstalled")] {
+        let id = |delivery, body| id_of_delivery(provider, event_type, delivery, body);
+        let body = r#"{"ref":"refs/heads/main","inputs":{"env":"prod"}}"#;
+        assert_ne!(id(Some("one"), body), id(Some("two"), body), "{provider}");
+        assert_eq!(id(Some("one"), body), id(Some("one"), body), "{provider} delivers again");
+        assert_ne!(id(Some("one"), body), id(Some("one"), r#"{"ref":"other"}"#), "the body is signed");
+        assert_eq!(id(None, body), id(None, body), "{provider}: without the header the digest is left");
+        assert_ne!(id(None, body), id(Some("one"), body), "{provider}");
+        let invented = |event_type| id_of_delivery(provider, event_type, Some("one"), body);
+        assert_ne!(invented("x.one"), invented("x.two"), "{provider}: no unlisted type is swallowed");
+    }
+    // A retry by another way has no such header, and each body states its own time.
+    let body = r#"{"type":"call.ring"}"#;
+    assert_eq!(id_of_delivery("stream", "", Some("one"), body), digest_id(body.as_bytes()));
+}
+
+#[test]
+fn a_first_pointer_that_is_unusable_is_named_and_does_not_fall_through() {
+    let definition = of_event("type: { pointers: [/kind, /type] }, id: [/id, /uid]");
+    let read = |body: &str| normalise(&definition, &authentic(body), None);
+    let detail = read(r#"{"kind":7,"type":"a"}"#).unwrap_err().detail;
+    assert!(detail.starts_with("no usable event type at /kind, "), "{detail}");
+    for nothing in ["", r#""kind":null,"#, r#""kind":"","#] {
+        assert_eq!(read(&format!(r#"{{{nothing}"type":"a"}}"#)).unwrap().event_type, "a");
+    }
+    let id = |body: &str| read(body).unwrap().id;
+    let body = r#"{"type":"a","id":"one two","uid":"u"}"#;
+    assert_eq!(id(body), digest_id(body.as_bytes()));
+    assert_eq!(id(r#"{"type":"a","id":null,"uid":"u"}"#), "u");
+    let joined = of_event("type: { header: x-event, join: /action }");
+    for (header, action, place) in [
+        ("push", r#""a\u202eb""#, "/action"),
+        ("a\tb", "null", "header x-event"),
+        ("", "1", "header x-event"),
+    ] {
+        let stated = Stated { event_type: Some(header.into()), ..Stated::default() };
+        let verified = Verified { stated, ..authentic(&format!(r#"{{"action":{action}}}"#)) };
+        let detail = normalise(&joined, &verified, None).unwrap_err().detail;
+        assert!(detail.starts_with(&format!("no usable event type at {place}, ")), "{detail}");
+    }
+}
+
+#[test]
+fn a_retry_of_fastpix_is_the_same_event_whatever_its_documents_call_the_id() {
+    for name in ["id", "webhookId"] {
+        let id = |attempts: &str| {
+            let body = r#"{"type":"video.live_stream.active","NAME":"e-1","attempts":[LIST]}"#;
+            facts("fastpix", &body.replace("NAME", name).replace("LIST", attempts)).id
+        };
+        assert_eq!((id(""), id(r#"{"number":1}"#)), ("e-1".into(), "e-1".into()), "{name}");
+    }
 }

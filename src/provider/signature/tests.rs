@@ -125,9 +125,7 @@ fn a_list_that_is_no_list_of_signatures_is_refused() {
     let right = signed(&standard(), "msg_1", 0)["webhook-signature"].to_str().unwrap().to_owned();
     let bare = right.strip_prefix("v1,").unwrap();
     let renamed = right.replace("v1", "v2");
-    let doubled = format!("{right}  {right}");
-    let lists =
-        ["v1,", "v1", ",", " ", "v1,v1", &right[..11], bare, &renamed, &format!("{right} "), &doubled];
+    let lists = ["v1,", "v1", ",", " ", "v1,v1", &right[..11], bare, &renamed];
     for list in lists {
         let refused = check(&standard(), standard_headers("msg_1", "1700000000", list), BODY);
         assert_eq!(refused.unwrap_err(), "malformed_signature", "{list:?}");
@@ -211,6 +209,15 @@ fn a_forged_timestamp_is_not_judged() {
 }
 
 #[test]
+fn several_spaces_part_the_signatures_of_a_list_as_one_does() {
+    let right = signed(&standard(), "msg_1", 0)["webhook-signature"].to_str().unwrap().to_owned();
+    let wrong = format!("v1,{}", hand_signed("something else"));
+    for list in [format!("{wrong}  {right}"), format!("{right}   {wrong}"), format!("{right} ")] {
+        assert!(check(&standard(), standard_headers("msg_1", "1700000000", &list), BODY).is_ok(), "{list:?}");
+    }
+}
+
+#[test]
 fn fields_need_one_timestamp_and_a_signature_of_the_version() {
     let definition = definition(
         "{ scheme: hmac-sha256, header: x-sig, encoding: base64, form: fields, version: v1, \
@@ -228,7 +235,7 @@ fn fields_need_one_timestamp_and_a_signature_of_the_version() {
     assert_eq!(offer(format!("t=1700000000,t=1700000000,v1={right}")), Err("ambiguous_timestamp"));
     assert_eq!(offer("t=1700000000".into()), Err("malformed_signature"));
     assert_eq!(offer(format!("t=1700000000,v0={right}")), Err("malformed_signature"));
-    assert_eq!(offer(format!("t=1700000000, v1={right}")), Err("malformed_signature"));
+    assert_eq!(offer(format!("t=1700000000, v1={right}")), Ok(Some(0)));
     assert_eq!(offer(format!("t=1700000000,v1={right},")), Err("malformed_signature"));
 }
 

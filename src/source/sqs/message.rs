@@ -13,7 +13,7 @@ use bytestring::ByteString;
 use crate::event::{Stated, Timestamp, Verified};
 use crate::provider::{
     BodyLimits, Definition, SUBSCRIPTION_CONFIRMATION, TopicEnvelope, TopicEnvelopeKind,
-    UNSUBSCRIBE_CONFIRMATION, decode_message, message_heaviness, topic_extensions,
+    UNSUBSCRIBE_CONFIRMATION, decode_message, message_heaviness, stated_type, topic_extensions,
 };
 
 /// How many attributes of a message travel along.
@@ -113,8 +113,12 @@ impl Message {
             return (self.as_it_is(arrived), Some(useless));
         }
         let attributes = self.attributes(envelope.as_ref());
-        let event_type = event_type(definition, &attributes);
+        let event_type =
+            definition.type_header().and_then(|header| stated(&attributes, header)).and_then(stated_type);
         let mut extensions = self.extensions();
+        if let Some((header, name)) = definition.delivery_header() {
+            extensions.extend(stated(&attributes, header).and_then(|id| Stated::extension(name, id)));
+        }
         add_attributes(&mut extensions, &attributes);
         let text = match envelope {
             None => self.text.clone(),
@@ -196,13 +200,11 @@ fn add_attributes(extensions: &mut Vec<(ByteString, ByteString)>, attributes: &[
     }
 }
 
-/// The event type, for providers that state it in a header: here it is the one attribute of that
-/// name, in any case. Of two it is anybody's guess which one is meant.
-fn event_type(definition: &Definition, attributes: &[(&str, &str)]) -> Option<ByteString> {
-    let header = definition.type_header()?;
+/// What providers state in a header: here it is the one attribute of that name, in any case. Of two it is
+/// anybody's guess which one is meant.
+fn stated<'a>(attributes: &[(&'a str, &'a str)], header: &str) -> Option<&'a str> {
     let mut found = attributes.iter().filter(|(name, _)| name.eq_ignore_ascii_case(header));
-    let (_, value) = found.next().filter(|_| found.next().is_none())?;
-    Stated::value(value)
+    found.next().filter(|_| found.next().is_none()).map(|(_, value)| *value)
 }
 
 /// The attribute's name for CloudEvents: lower-case letters and digits, and not too many.
@@ -284,6 +286,9 @@ mod tests {
         let raw = verified("github", raw.message_attributes("tenant", string("a")).build());
         assert_eq!(wrapped.stated.event_type.as_deref(), Some("push"));
         assert_eq!(wrapped.stated.event_type, raw.stated.event_type);
+        let delivered = sdk("{}").message_attributes("x-GITHUB-delivery", string("72d3162e"));
+        let delivered = verified("github", delivered.build());
+        assert_eq!(pairs(&delivered)[2], ("githubdelivery", "72d3162e"));
         let named = [("sqsattrxgithubevent", "push"), ("sqsattrtenant", "a")];
         assert_eq!(pairs(&raw)[2..], named);
         assert_eq!(pairs(&wrapped)[2..], [&named[..], &[("snstopic", "t"), ("snsmessageid", "n")]].concat());

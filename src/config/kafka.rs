@@ -227,12 +227,13 @@ fn check_host(host: &str) -> Result<(), &'static str> {
     const NAME: &str = "a host is a name of letters, digits, `-`, `_` and `.`, or an address; \
         a name in another alphabet is written in its form of ASCII (`xn--…`)";
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    let labels = host.strip_suffix('.').unwrap_or(host).split('.');
+    let mut labels = host.strip_suffix('.').unwrap_or(host).split('.');
     if !labels.clone().all(|label| !label.is_empty() && label.chars().all(fits)) {
         return Err(NAME);
     }
     // What ends in a number is taken for an address, in forms that nobody expects.
-    let ends_in_number = labels.last().is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit()));
+    let ends_in_number =
+        labels.next_back().is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit()));
     if ends_in_number && host.parse::<Ipv4Addr>().is_err() {
         return Err("an IPv4 address has four numbers up to 255, such as `10.0.0.1:9092`");
     }

@@ -97,6 +97,7 @@ pub struct Bridge {
     recovery: Recovery,
     health: Arc<Health>,
     spool: Spool,
+    state: State,
     front: Task,
     /// Keeps the shared duplicate window, if there is one.
     keeper: Option<Task>,
@@ -166,6 +167,7 @@ impl Bridge {
             pollers,
             polling,
             admin_task,
+            state: state.clone(),
             notes: Task::spawn("the keeper of notes", |stop| notes::keep(types, spool.clone(), state, stop)),
             readers,
             health,
@@ -208,7 +210,8 @@ impl Bridge {
             // nothing, or has a part that does nothing and looks well.
             Some(_) = self.pollers.join_next() => Err(BridgeError::BrokeDown("a source that polls")),
             broken = self.front.broken() => Err(broken),
-            broken = self.notes.broken() => Err(broken),
+            // It ends, too, when the state file is gone.
+            broken = self.notes.broken() => Err(self.state.look().map_or_else(Into::into, |()| broken)),
             broken = self.admin_task.broken() => Err(broken),
             broken = broken(&mut self.keeper) => Err(broken),
         };
@@ -235,10 +238,20 @@ impl Bridge {
         }
         ended = ended.and(self.readers.end(deadline).await);
         ended = ended.and(self.notes.end().await);
+        ended = ended.and(look_over(self.spool.clone(), self.state).await);
         ended = ended.and(self.admin_task.end().await);
         tracing::info!(head = self.spool.head().0, "stopped");
         ended
     }
+}
+
+/// Looks whether what was acknowledged, and how far each sink has got, is still where it was kept.
+async fn look_over(spool: Spool, state: State) -> Result<(), BridgeError> {
+    let looking = tokio::task::spawn_blocking(move || {
+        spool.look_over().map_err(BridgeError::SpoolFailed)?;
+        state.look().map_err(BridgeError::State)
+    });
+    looking.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 async fn broken(keeper: &mut Option<Task>) -> BridgeError {

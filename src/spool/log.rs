@@ -209,6 +209,18 @@ impl Spool {
         }
     }
 
+    /// Looks whether the files that hold what was acknowledged are still what they were. Blocks on the
+    /// disk.
+    ///
+    /// # Errors
+    /// What is the matter, what was done about it and what is to be done.
+    pub fn look_over(&self) -> Result<(), String> {
+        match &*self.reader.life.borrow() {
+            Life::Failed(reason) => Err(reason.to_string()),
+            Life::Running | Life::Closed => self.reader.look_over_all(),
+        }
+    }
+
     /// Takes nothing more, answers what was queued, and stops the writer. Reading goes on as far as
     /// there is something to read.
     pub async fn close(&self) {
@@ -230,7 +242,7 @@ impl Committer {
         now: Moment,
     ) -> Result<(Self, Arc<Reader>, Recovery), SpoolError> {
         let begun = Instant::now();
-        let Held { dir, disk, lock } = held;
+        let Held { dir, dir_id, disk, lock } = held;
         let window = Window::new(options.window, options.window_events_max);
         let recovered = recovery::recover(&*disk, &dir, window, now)?;
         let Recovered { catalogue, window, next, leftover, mut report } = recovered;
@@ -241,7 +253,7 @@ impl Committer {
         metrics.spool_limit.set(i64::try_from(options.bytes_max).unwrap_or(i64::MAX));
 
         let view = View { catalogue, tail: Tail::new(options.tail_bytes_max), next };
-        let reader = Arc::new(Reader::new(disk, dir, options, metrics, view, lock));
+        let reader = Arc::new(Reader::new(disk, (dir, dir_id), options, metrics, view, lock));
         let mut committer = Self::new(Arc::clone(&reader), window, leftover);
         committer.tick(now);
         Ok((committer, reader, report))

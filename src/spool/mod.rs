@@ -25,6 +25,7 @@ mod committer;
 mod frame;
 mod held;
 mod log;
+mod place;
 mod read;
 mod recovery;
 mod segment;

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::catalogue::before;
+use super::disk::{DiskFile, FileId};
 use super::frame::Seed;
 use super::segment::{self, Found, Scanner};
 use super::shared::{Life, Reader};
@@ -34,6 +35,7 @@ enum Place {
 struct Stretch {
     base: Position,
     path: PathBuf,
+    id: Option<FileId>,
     seed: Seed,
     offset: u64,
     end: u64,
@@ -146,6 +148,7 @@ impl Reader {
             Some(seed) => Place::Disk(Stretch {
                 base: segment.base,
                 path: segment::path(&self.dir, segment.base),
+                id: segment.id,
                 seed,
                 offset: segment.offset_before(after.next()),
                 end: segment.len,
@@ -157,8 +160,10 @@ impl Reader {
     fn read_disk(&self, stretch: &Stretch, after: Position, mut limits: Limits) -> Result<Batch, ReadError> {
         limits.bytes = limits.bytes.min(CHUNK_BYTES);
         let batch = match self.disk.open_read(&stretch.path) {
-            Ok(file) => scan(&*file, stretch, after, limits),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(self.without(stretch, after)),
+            Ok(file) => stretch.is_in(&*file).and_then(|()| scan(&*file, stretch, after, limits)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.without(stretch, after).ok_or(error)
+            }
             Err(error) => Err(error),
         };
         let batch = batch.map_err(|source| ReadError::Io { path: stretch.path.clone(), source })?;
@@ -170,12 +175,11 @@ impl Reader {
         Ok(batch)
     }
 
-    /// The file is gone: pruned since the look-up, in which case only what was pruned is passed over,
-    /// or taken away under us, in which case all of it is lost.
-    fn without(&self, stretch: &Stretch, after: Position) -> Batch {
+    /// The file is gone: pruned since the look-up, in which case what was pruned is passed over, or taken
+    /// away under us. Then nobody passes it: the writer finds that out, too, and stops.
+    fn without(&self, stretch: &Stretch, after: Position) -> Option<Batch> {
         let first = self.first();
-        let through = if first > stretch.base { Position(first.0 - 1) } else { stretch.through };
-        nothing(after, through.max(after.next()))
+        (first > stretch.base).then(|| nothing(after, Position(first.0 - 1).max(after.next())))
     }
 }
 
@@ -200,12 +204,7 @@ fn read_memory(blocks: &[Block], after: Position, mut limits: Limits) -> Batch {
     gathering.end(after, through)
 }
 
-fn scan(
-    file: &dyn super::disk::DiskFile,
-    stretch: &Stretch,
-    after: Position,
-    mut limits: Limits,
-) -> io::Result<Batch> {
+fn scan(file: &dyn DiskFile, stretch: &Stretch, after: Position, mut limits: Limits) -> io::Result<Batch> {
     let mut gathering = Gathering::new(limits.wanted);
     let mut through = after;
     let chunk_bytes = limits.bytes.clamp(64 * 1024, CHUNK_BYTES);
@@ -223,6 +222,19 @@ fn scan(
         gathering.take(through, frame.payload);
     }
     Ok(gathering.end(after, through.max(stretch.through)))
+}
+
+impl Stretch {
+    /// Whether the file is the one that is known, and holds all of the stretch.
+    fn is_in(&self, file: &dyn DiskFile) -> io::Result<()> {
+        if self.id.is_some_and(|id| file.id().is_ok_and(|found| found != id)) {
+            return Err(io::Error::other("it was replaced under the bridge by something else"));
+        }
+        if file.len()? < self.end {
+            return Err(io::Error::other("it was cut short under the bridge"));
+        }
+        Ok(())
+    }
 }
 
 impl Limits {

@@ -65,6 +65,8 @@ impl Writer {
                 ticked = Instant::now();
             }
         }
+        // Who stops in order has to know as well whether what was acknowledged is still there.
+        self.committer.look_over_all();
         drop(end);
     }
 

@@ -24,6 +24,7 @@ mod metrics;
 mod no_room;
 mod outlet;
 mod redaction;
+mod replaced;
 mod secured_broker;
 mod selection;
 mod shutdown;

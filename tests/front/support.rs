@@ -17,7 +17,7 @@ use fanbridge::source::http::{HttpLimits, serve};
 use fanbridge::source::tls::Tls;
 use fanbridge::source::types_seen::TypesSeen;
 use fanbridge::source::{Intake, SourceIntake};
-use fanbridge::spool::disk::{Disk, DiskFile, DiskLock, Free, RealDisk};
+use fanbridge::spool::disk::{Disk, DiskFile, DiskLock, FileId, Free, Look, RealDisk};
 use fanbridge::spool::{Held, Spool, SpoolOptions};
 use fanbridge::telemetry::Metrics;
 use hmac::{Hmac, KeyInit, Mac};
@@ -209,6 +209,18 @@ impl Disk for SlowDisk {
     fn free(&self, dir: &Path) -> io::Result<Free> {
         self.disk.free(dir)
     }
+    fn look(&self, path: &Path) -> io::Result<Look> {
+        self.disk.look(path)
+    }
+    fn dir_id(&self, dir: &Path) -> io::Result<FileId> {
+        self.disk.dir_id(dir)
+    }
+    fn link(&self, path: &Path, second: &Path) -> io::Result<()> {
+        self.disk.link(path, second)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
         self.disk.lock(path)
     }
@@ -233,6 +245,9 @@ impl DiskFile for SlowFile {
     }
     fn len(&self) -> io::Result<u64> {
         self.file.len()
+    }
+    fn id(&self) -> io::Result<FileId> {
+        self.file.id()
     }
 }
 

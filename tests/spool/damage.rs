@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fanbridge::event::Position;
 use fanbridge::spool::verify::{Report, verify};
-use fanbridge::spool::{AppendError, Appended, Recovery, SpoolError, SpoolOptions};
+use fanbridge::spool::{AppendError, Appended, ReadError, Recovery, SpoolError, SpoolOptions};
 
 use crate::sim::{Call, Dice, EIO, Fate};
 use crate::world::{DIR, World, entry, number_of, options};
@@ -142,17 +142,50 @@ fn a_segment_that_is_gone_leaves_a_gap_that_is_reported_and_passed() {
 }
 
 #[test]
-fn a_segment_that_is_taken_away_from_a_running_spool_is_passed_and_counted() {
-    let mut world = World::open_new(SpoolOptions { tail_bytes_max: 0, ..options() });
-    while world.disk.segments().len() < 3 {
-        world.append(3);
+fn a_closed_segment_that_is_no_longer_what_it_was_is_passed_by_nobody_and_ends_a_running_spool() {
+    type Harm = fn(&World, &Path);
+    let harms: [Harm; 4] = [
+        |world, path| world.disk.lose(path),
+        // With the same bytes: whoever did that may have had others in hand.
+        |world, path| world.disk.put(path, world.disk.contents(path)),
+        |world, path| world.disk.tamper(path, |bytes| bytes.truncate(2000)),
+        |world, path| world.disk.put(path, Vec::new()),
+    ];
+    for harm in harms {
+        let mut world = World::open_new(SpoolOptions { tail_bytes_max: 0, ..options() });
+        while world.disk.segments().len() < 3 {
+            world.append(3);
+        }
+        let segments = world.disk.segments();
+        harm(&world, &segments[0]);
+        let read = world.reader().read_now(Position(0), 1, 1 << 20);
+        assert!(matches!(read, Err(ReadError::Io { .. })), "{read:?}");
+        world.tick();
+        assert_eq!(world.append(1), [Err(AppendError::Failed)]);
     }
-    let segments = world.disk.segments();
-    world.disk.lose(&segments[0]);
-    let (entries, damaged) = world.read_all();
-    let base: u64 = segments[1].file_stem().unwrap().to_str().unwrap().parse().unwrap();
-    assert_eq!(damaged, base - 1);
-    assert_eq!(entries[0].0, base);
+}
+
+#[test]
+fn a_newest_segment_that_loses_its_name_is_acknowledged_into_no_more_and_put_back() {
+    type Harm = fn(&World, &Path);
+    let harms: [(Harm, bool); 2] = [
+        (|world, path| world.disk.lose(path), false),
+        (|world, path| world.disk.put(path, b"something else".to_vec()), true),
+    ];
+    for (harm, is_kept) in harms {
+        let mut world = World::open_new(options());
+        world.append(2);
+        let path = world.disk.segments().pop().unwrap();
+        harm(&world, &path);
+        assert_eq!(world.append(1), [Err(AppendError::Failed)], "written, and to nowhere");
+        // Power goes: what was put back is durable.
+        world.crash_and_recover(Fate::Old, &mut Dice::new(1));
+        assert!(world.promised.len() >= 2);
+        let found = path.with_extension("log.found-1");
+        if is_kept {
+            assert_eq!(world.disk.contents(&found), b"something else", "and nobody else's bytes are lost");
+        }
+    }
 }
 
 #[test]

@@ -126,6 +126,7 @@ fn failed(error: &StateError) -> Failure {
         StateError::Missing(_)
         | StateError::Damaged { .. }
         | StateError::NoRoom { .. }
+        | StateError::Gone(_)
         | StateError::Io { .. } => Exit::Io,
     };
     Failure::new(exit, error.to_string())

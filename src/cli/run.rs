@@ -198,6 +198,7 @@ pub(super) fn failure(error: BridgeError) -> Failure {
         | BridgeError::Listen { .. }
         | BridgeError::Dispatch(_)
         | BridgeError::SpoolFailed(_)
+        | BridgeError::Hangs(_)
         | BridgeError::BrokeDown(_) => Exit::Io,
     };
     Failure::new(exit, chain(&error))

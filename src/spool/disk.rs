@@ -11,6 +11,9 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
 /// A file system, as far as the log needs one.
 pub trait Disk: Send + Sync + 'static {
     /// Makes the directory and its missing ancestors, for this user alone, and makes the new entries
@@ -190,13 +193,14 @@ impl Disk for RealDisk {
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = open_itself(&mut options, path)?;
         self.lock_file(file, File::try_lock)
     }
 
     fn lock_existing(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
         // Over NFS only who may write gets an exclusive lock; a shared one keeps a writer out as well.
-        self.lock_file(File::open(path)?, File::try_lock_shared)
+        self.lock_file(open_itself(OpenOptions::new().read(true), path)?, File::try_lock_shared)
     }
 }
 
@@ -218,8 +222,23 @@ impl RealDisk {
     }
 }
 
-fn open(options: &OpenOptions, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-    Ok(Box::new(RealFile(options.open(path)?)))
+fn open(options: &mut OpenOptions, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+    Ok(Box::new(RealFile(open_itself(options, path)?)))
+}
+
+/// Opens what has this name itself: never what a symbolic link points to, which is somebody else's, and
+/// nothing that is no regular file, which may wait for ever or hold nothing.
+pub(super) fn open_itself(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let opened = options.custom_flags(flags.bits().cast_signed()).open(path);
+    let file = opened.map_err(|error| match error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) {
+        true => io::Error::new(error.kind(), "it is a symbolic link: put the file itself in its place"),
+        false => error,
+    })?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is no regular file: take it out of the spool's directory")),
+    }
 }
 
 fn parent(path: &Path) -> &Path {
@@ -324,7 +343,7 @@ pub(super) fn read_full_at(file: &dyn DiskFile, bytes: &mut [u8], offset: u64) -
 }
 
 fn is_unreadable(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+    error.raw_os_error() == Some(Errno::IO.raw_os_error())
 }
 
 fn read_until_end(file: &dyn DiskFile, bytes: &mut [u8], offset: u64) -> io::Result<usize> {

@@ -13,6 +13,8 @@ use tokio::sync::watch;
 
 use super::catalogue::Catalogue;
 use super::disk::{Disk, DiskLock, FileId};
+use super::lost::Lost;
+use super::outstanding::Outstanding;
 use super::place::Place;
 use super::shared_window::DurableKeys;
 use super::tail::Tail;
@@ -130,6 +132,9 @@ pub struct Reader {
     pub(super) lock: Box<dyn DiskLock>,
     /// The segment that was begun last, open as long as anybody may have to look for it.
     open: Mutex<Option<Arc<Place>>>,
+    /// What the writer has the disk do.
+    pub(super) outstanding: Outstanding,
+    pub(super) lost: Lost,
 }
 
 impl Reader {
@@ -163,6 +168,8 @@ impl Reader {
             gate_log: Mutex::default(),
             lock,
             open: Mutex::default(),
+            outstanding: Outstanding::default(),
+            lost: Lost::default(),
         }
     }
 

@@ -20,7 +20,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
@@ -166,6 +166,11 @@ impl State {
     /// What cannot be kept for want of room, if anything: it is tried again all the time.
     pub fn shortage(&self) -> Option<Shortage> {
         self.0.room.shortage(Instant::now())
+    }
+
+    /// How long the change that is being written has been out, if one is.
+    pub fn outstanding(&self) -> Option<Duration> {
+        self.0.outstanding.elapsed()
     }
 
     /// The end of a sink's settled prefix; `None` if it never committed one.

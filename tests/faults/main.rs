@@ -17,6 +17,7 @@ mod duplicates;
 mod every_type;
 mod first_steps;
 mod fsync;
+mod hang;
 mod isolation;
 mod log;
 mod memory;

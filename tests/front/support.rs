@@ -130,6 +130,11 @@ impl Front {
     }
 
     /// Asserts that a metric with these labels has this value.
+    /// Whether a metric has this value by now.
+    pub fn has_metric(&self, series: &str, value: &str) -> bool {
+        self.metrics.render().lines().any(|line| line == format!("{series} {value}"))
+    }
+
     pub fn assert_metric(&self, series: &str, value: &str) {
         assert_eq!(self.metric(series), format!("{series} {value}"));
     }
@@ -150,6 +155,7 @@ fn spool(dir: PathBuf, full: bool, fsync: Duration) -> Spool {
         window: Duration::from_secs(60),
         window_events_max: 1000,
         tail_bytes_max: 1 << 20,
+        answer_within: Duration::from_secs(60),
     };
     let disk = Arc::new(SlowDisk { disk: RealDisk::default(), fsync });
     Spool::open(Held::take(&dir, disk).unwrap(), options, Arc::new(Metrics::new())).unwrap().0

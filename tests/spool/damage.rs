@@ -120,6 +120,30 @@ fn a_damaged_stretch_between_records_is_counted_by_positions() {
 }
 
 #[test]
+fn a_damaged_record_is_counted_once_however_many_read_there() {
+    let mut world = World::open_new(one_segment());
+    let path = PathBuf::from(DIR).join("00000000000000000001.log");
+    let mut begins = Vec::new();
+    for _ in 0..9 {
+        begins.push(world.disk.segments().first().map_or(1024, |path| world.disk.contents(path).len()));
+        world.append(1);
+    }
+    world.disk.tamper(&path, |bytes| bytes[begins[2]..begins[5]].fill(0xee));
+    let counted = |world: &World| world.metrics.spool_corrupt.get();
+    for _ in 0..4 {
+        assert_eq!(world.read_all().1, 3, "each reader is told");
+        assert_eq!(counted(&world), 3);
+    }
+    world.disk.tamper(&path, |bytes| bytes[begins[6]] ^= 0xff);
+    assert_eq!((world.read_all().1, counted(&world)), (4, 4), "one more, and not again what is known");
+
+    // A start counts what it finds, and its readers do not count that again.
+    world.metrics = std::sync::Arc::default();
+    world.open().expect("a damaged spool opens");
+    assert_eq!((world.read_all().1, counted(&world)), (4, 4));
+}
+
+#[test]
 fn a_segment_that_is_gone_leaves_a_gap_that_is_reported_and_passed() {
     let mut world = World::open_new(options());
     while world.disk.segments().len() < 4 {

@@ -20,6 +20,7 @@ use redb::{
 use super::room::Room;
 use super::storage::{Condition, Opener, Watch, Watched};
 use super::{FORMAT, StateError, format_of};
+use crate::spool::outstanding::Outstanding;
 use crate::spool::place::Place;
 
 /// The library would take up to 1 GiB. Cursors are few, and dead letters are read rarely.
@@ -30,6 +31,7 @@ pub(super) struct StateFile {
     slot: RwLock<Slot>,
     opener: Opener,
     pub(super) room: Room,
+    pub(super) outstanding: Outstanding,
     /// Where the file is, if it is one.
     place: Option<Place>,
     /// What became of it, once it has lost its name: nothing is read or written any more.
@@ -63,8 +65,8 @@ impl StateFile {
         let watch = Arc::new(Watch::default());
         let database = database(&opener, &watch).map_err(|error| classify(path, error, &watch))?;
         let slot = RwLock::new(Slot { database: Some(database), watch });
-        let (room, gone) = (Room::default(), OnceLock::new());
-        Ok(Self { slot, opener, room, place, gone, path: path.to_owned() })
+        let (room, outstanding, gone) = (Room::default(), Outstanding::default(), OnceLock::new());
+        Ok(Self { slot, opener, room, outstanding, place, gone, path: path.to_owned() })
     }
 
     /// Looks whether the file still has its name. If not, its bytes are put back under it.
@@ -143,6 +145,8 @@ impl StateFile {
         let slot = self.slot();
         let result = contained(|| {
             let write = slot.database.as_ref().ok_or_else(closed)?.begin_write()?;
+            // There is one writer at a time.
+            let _underway = self.outstanding.begin();
             let value = f(&write)?;
             // Commits of the default durability return after an fsync.
             write.commit()?;

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
 
-use crate::spool::disk::is_full;
+use crate::spool::disk::{is_full, open_itself};
 
 /// Opens the same bytes once more.
 pub(super) type Opener = Box<dyn Fn() -> io::Result<Box<dyn StorageBackend>> + Send + Sync>;
@@ -23,7 +23,7 @@ pub(super) type Opener = Box<dyn Fn() -> io::Result<Box<dyn StorageBackend>> + S
 /// An opener of a file that is there, and the file. It stays open between one time and the next, so that
 /// an error of writing back which nobody has heard of is told to the next fsync.
 pub(super) fn file(path: &Path) -> io::Result<(Opener, File)> {
-    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    let file = open_itself(OpenOptions::new().read(true).write(true), path)?;
     let kept = file.try_clone()?;
     let opener: Opener = Box::new(move || {
         let backend = FileBackend::new(file.try_clone()?).map_err(io::Error::other)?;

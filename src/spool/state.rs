@@ -192,21 +192,35 @@ impl State {
         self.read(cursors)
     }
 
-    /// The furthest cursor in the file that a bridge has left behind, of which no byte is changed; the
-    /// start of the log if there is no cursor.
+    /// All cursors in the file that a bridge has left behind, of which no byte is changed.
     ///
     /// # Errors
     /// See [`StateError`].
-    pub fn furthest_cursor_left(path: &Path) -> Result<Position, StateError> {
+    pub fn cursors_left(path: &Path) -> Result<Vec<(String, Position)>, StateError> {
         file::refuse_newer(path)?;
-        let cursors = match file::peek(path, cursors)? {
-            Some(cursors) => cursors,
+        match file::peek(path, cursors)? {
+            Some(cursors) => Ok(cursors),
             None => {
                 let io = |source| StateError::Io { path: path.to_owned(), source };
-                StateFile::open(path, aside::file(path).map_err(io)?, None)?.read(cursors)?
+                StateFile::open(path, aside::file(path).map_err(io)?, None)?.read(cursors)
             }
-        };
-        Ok(cursors.into_iter().map(|(_, cursor)| cursor).max().unwrap_or_default())
+        }
+    }
+
+    /// Opens the state file that a bridge has left behind to be read only: not a byte of it is changed, so
+    /// that it may lie on a file system that takes no writes. What is written stays in memory.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn open_to_read(path: &Path) -> Result<Self, StateError> {
+        file::refuse_newer(path)?;
+        let io = |source| StateError::Io { path: path.to_owned(), source };
+        let state = Self(Arc::new(StateFile::open(path, aside::file(path).map_err(io)?, None)?));
+        match state.read(format_of)? {
+            FORMAT => Ok(state),
+            found if found > FORMAT => Err(StateError::Newer { path: path.to_owned(), found }),
+            found => Err(StateError::Damaged { path: path.to_owned(), found: format!("format {found}") }),
+        }
     }
 
     /// Moves cursors, together with the dead letters that they pass, in one durable transaction:

@@ -20,6 +20,7 @@ use redb::{
 use super::room::Room;
 use super::storage::{Condition, Opener, Watch, Watched};
 use super::{FORMAT, StateError, format_of};
+use crate::spool::disk::open_itself;
 use crate::spool::outstanding::Outstanding;
 use crate::spool::place::Place;
 
@@ -233,13 +234,9 @@ pub(super) fn create(
     let create = || {
         let unfinished = path.with_extension("redb.new");
         // Bodies are kept in here: nobody else's business.
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&unfinished)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true).mode(0o600);
+        let file = open_itself(&mut options, &unfinished)?;
         let database = redb::Builder::new().set_cache_size(CACHE_BYTES).create_file(file)?;
         let write = database.begin_write()?;
         fill(&write)?;
@@ -268,9 +265,10 @@ pub(super) fn peek<T>(
     path: &Path,
     f: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
 ) -> Result<Option<T>, StateError> {
-    if !path.try_exists().map_err(|source| StateError::Io { path: path.to_owned(), source })? {
-        return Err(StateError::Missing(path.to_owned()));
-    }
+    open_itself(OpenOptions::new().read(true), path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => StateError::Missing(path.to_owned()),
+        _ => StateError::Io { path: path.to_owned(), source },
+    })?;
     let found = contained(|| match redb::Builder::new().set_cache_size(CACHE_BYTES).open_read_only(path) {
         Ok(database) => f(&database.begin_read()?).map(Some),
         Err(DatabaseError::RepairAborted) => Ok(None),

@@ -102,8 +102,6 @@ pub struct Dispatcher {
     suspects: Suspects,
     /// What was meant for this sink alone up to here is a dead letter, and no longer pending.
     buried: Position,
-    /// What the log gave up before it was read is counted up to here.
-    missed: Position,
     started: Instant,
 }
 
@@ -155,7 +153,6 @@ impl Dispatcher {
             exhausted: false,
             suspects: Suspects::new(BOUNDS.records_max, spool.head()),
             buried,
-            missed: Position(0),
             started: Instant::now(),
             spool,
         }
@@ -200,12 +197,7 @@ impl Dispatcher {
                 kept = self.keeper.done() => kept?.into_iter().for_each(|cursor| self.window.commit(cursor)),
                 () = sleep_until(retry_at), if retry_at.is_some() => self.publish_due(),
                 () = sleep_until(commit_at), if commit_at.is_some() => {}
-                _ = report.tick() => {
-                    if reading.is_none() {
-                        self.note_given_up();
-                    }
-                    self.report();
-                }
+                _ = report.tick() => self.report(reading.is_some()),
                 () = stop.cancelled(), if stopped_at.is_none() => stopped_at = Some(Instant::now()),
                 () = sleep_until(give_up_at), if give_up_at.is_some() => {
                     if !self.has_settled_more() {
@@ -238,8 +230,7 @@ impl Dispatcher {
 
     /// Routes a batch and publishes what this sink takes of it.
     fn take_in(&mut self, batch: Batch) {
-        let counted = self.missed.0.saturating_sub(self.window.read().0);
-        self.gauges.missed(batch.damaged.saturating_sub(counted));
+        self.gauges.passed(self.window.read(), batch.damaged);
         let read_bytes: usize = batch.entries.iter().map(|(_, entry)| entry.body().len()).sum();
         let mut records = Vec::with_capacity(batch.entries.len());
         let mut taken_bytes = 0;
@@ -266,17 +257,6 @@ impl Dispatcher {
         }
         self.window.read_through(batch.through);
         self.publish(open);
-    }
-
-    /// Counts what the log has given up and this sink will not get any more, as soon as that is so: a sink
-    /// that is stuck may not get there for long. Not while a read is on its way, which may still have it.
-    fn note_given_up(&mut self) {
-        let gone = Position(self.spool.first().0.saturating_sub(1));
-        let counted = self.missed.max(self.window.read());
-        if gone > counted {
-            self.gauges.missed(gone.0 - counted.0);
-            self.missed = gone;
-        }
     }
 
     /// The event, if it is for this sink.
@@ -357,8 +337,11 @@ impl Dispatcher {
 
     /// Also without an outcome a sink gets into trouble, by giving none, and out of it, by having
     /// nothing left to try again.
-    fn report(&mut self) {
+    fn report(&mut self, reads: bool) {
         self.heart.beat();
+        if !reads {
+            self.gauges.given_up(self.spool.first(), self.window.read());
+        }
         self.note_trouble();
         self.gauges.effort(&self.sink.effort());
         let in_flight = self.publications.iter().map(|out| out.records.len()).sum();

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::opening::{open, take};
@@ -48,6 +48,11 @@ use crate::spool::shared_window::SharedWindow;
 use crate::spool::state::{State, StateError};
 use crate::spool::{Recovery, Spool, SpoolError};
 use crate::telemetry::Metrics;
+
+/// How much longer than its grace a stop may take, for the last commits, if the disk answers.
+const LATE_MAX: Duration = Duration::from_secs(5);
+/// How often it is looked meanwhile whether it does.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Why the bridge could not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +91,9 @@ pub enum BridgeError {
     /// The disk failed; nothing of the log is trusted until it was recovered.
     #[error("the spool failed: {0}; nothing is acknowledged any more, restart to recover what is durable")]
     SpoolFailed(String),
+    /// A part did not end in time.
+    #[error("{0}")]
+    Hangs(String),
     /// A fault of the bridge's own. The log has the panic.
     #[error("{0} broke down, so the bridge stops; nothing acknowledged is lost, start it again")]
     BrokeDown(&'static str),
@@ -98,6 +106,7 @@ pub struct Bridge {
     recovery: Recovery,
     health: Arc<Health>,
     spool: Spool,
+    state: State,
     front: Task,
     /// Keeps the shared duplicate window, if there is one.
     keeper: Option<Task>,
@@ -167,6 +176,7 @@ impl Bridge {
             pollers,
             polling,
             admin_task,
+            state: state.clone(),
             notes: Task::spawn("the keeper of notes", |stop| notes::keep(types, spool.clone(), state, stop)),
             readers,
             health,
@@ -209,12 +219,26 @@ impl Bridge {
             // nothing, or has a part that does nothing and looks well.
             Some(_) = self.pollers.join_next() => Err(BridgeError::BrokeDown("a source that polls")),
             broken = self.front.broken() => Err(broken),
-            broken = self.notes.broken() => Err(broken),
+            // It ends, too, when the state file is gone.
+            broken = self.notes.broken() => Err(self.state.look().map_or_else(Into::into, |()| broken)),
             broken = self.admin_task.broken() => Err(broken),
             broken = broken(&mut self.keeper) => Err(broken),
         };
-        let stopped = self.stop().await;
-        ended.and(stopped)
+        let (spool, state) = (self.spool.clone(), self.state.clone());
+        let given_up = given_up(spool, state, Instant::now() + self.grace);
+        let mut stopping = Box::pin(self.stop());
+        tokio::select! {
+            biased;
+            stopped = &mut stopping => ended.and(stopped),
+            hung = given_up => {
+                // What hangs would hang here, too, if it were dropped.
+                std::mem::forget(stopping);
+                Err(match ended {
+                    Ok(()) => hung,
+                    Err(ended) => BridgeError::Hangs(format!("{ended}; and {hung}")),
+                })
+            }
+        }
     }
 
     /// Ends every part in its turn, also behind one that broke down; the first error counts.
@@ -236,10 +260,44 @@ impl Bridge {
         }
         ended = ended.and(self.readers.end(deadline).await);
         ended = ended.and(self.notes.end().await);
+        ended = ended.and(look_over(self.spool.clone(), self.state).await);
         ended = ended.and(self.admin_task.end().await);
         tracing::info!(head = self.spool.head().0, "stopped");
         ended
     }
+}
+
+/// Resolves when nobody waits for the stop any longer: at the deadline if the disk does not answer, and
+/// a little later otherwise.
+async fn given_up(spool: Spool, state: State, deadline: Instant) -> BridgeError {
+    sleep_until(deadline).await;
+    let out = loop {
+        let out = spool.outstanding().max(state.outstanding());
+        let hangs = out.is_some_and(|out| out > spool.answer_within());
+        if hangs || Instant::now() > deadline + LATE_MAX {
+            break out;
+        }
+        sleep(LOOK_EVERY).await;
+    };
+    // Dropped, it might close the file, and hang.
+    std::mem::forget((spool, state));
+    BridgeError::Hangs(match out {
+        Some(out) => format!(
+            "the disk under the spool has not answered for {} s: the bridge ends without it. What was \
+             acknowledged is there, and what was delivered lately may be delivered again",
+            out.as_secs()
+        ),
+        None => "a part of the bridge did not end in its time: the bridge ends without it".to_owned(),
+    })
+}
+
+/// Looks whether what was acknowledged, and how far each sink has got, is still where it was kept.
+async fn look_over(spool: Spool, state: State) -> Result<(), BridgeError> {
+    let looking = tokio::task::spawn_blocking(move || {
+        spool.look_over().map_err(BridgeError::SpoolFailed)?;
+        state.look().map_err(BridgeError::State)
+    });
+    looking.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 async fn broken(keeper: &mut Option<Task>) -> BridgeError {

@@ -124,6 +124,8 @@ pub struct Metrics {
     pub state_no_room: Counter,
     /// The time one fdatasync takes.
     pub spool_fsync: Histogram,
+    /// How long what the disk was asked for, for the log or the state, has been out.
+    pub disk_outstanding: FloatGauge,
     /// Records found damaged on disk.
     pub spool_corrupt: Counter,
     /// Torn tails cut at start.
@@ -179,6 +181,7 @@ impl Metrics {
             state_bytes: Gauge::default(),
             state_no_room: Counter::default(),
             spool_fsync: fast(),
+            disk_outstanding: FloatGauge::default(),
             spool_corrupt: Counter::default(),
             spool_torn: Counter::default(),
             shared_skipped: Family::default(),
@@ -259,6 +262,8 @@ impl Metrics {
         r.register("state_no_room", no_room, self.state_no_room.clone());
         let fsync = "The time one fdatasync takes";
         r.register_with_unit("spool_fsync_duration", fsync, Unit::Seconds, self.spool_fsync.clone());
+        let out = "How long what the disk was asked for has been out now, 0 if nothing is";
+        r.register_with_unit("spool_disk_outstanding", out, Unit::Seconds, self.disk_outstanding.clone());
         r.register("spool_corrupt_records", "Records found damaged on disk", self.spool_corrupt.clone());
         r.register("spool_torn_tails", "Torn tails cut at start", self.spool_torn.clone());
     }

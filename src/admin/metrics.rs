@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
 
-use super::{AdminState, Problem};
+use super::{AdminState, Problem, probes};
 use crate::spool::state::DeadCount;
 use crate::telemetry::{Exposition, Metrics, SinkReason, lines_dropped};
 
@@ -15,7 +15,12 @@ pub(super) async fn metrics(
     State(admin): State<AdminState>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
-    if admin.opened.get().is_some() {
+    if let Some(opened) = admin.opened.get() {
+        let out = probes::outstanding(opened).unwrap_or_default();
+        admin.metrics.disk_outstanding.set(out.as_secs_f64());
+    }
+    // Of a disk that hangs nothing more is asked: whoever does would wait with it.
+    if admin.opened.get().is_some_and(|opened| probes::hangs(opened).is_none()) {
         let kept = admin.ask(|state| Ok((state.dead_letter_counts()?, state.file_bytes()?))).await;
         // A state that fails is no reason to hide every other number.
         if let Ok((counts, bytes)) = kept {

@@ -7,14 +7,14 @@
 //!
 //! Anybody may ask, so those who may not see the rest of this listener are told names and no more.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Extension;
 use axum::extract::State;
 use http::StatusCode;
 
 use super::guard::Stranger;
-use super::{AdminState, Problem};
+use super::{AdminState, Opened, Problem};
 use crate::health::CREDENTIALS;
 use crate::telemetry::steers_terminal;
 
@@ -61,10 +61,23 @@ pub(super) fn unready(admin: &AdminState) -> Option<String> {
         _ if admin.health.is_stopping() => Some("the bridge is shutting down".into()),
         Some(opened) if admin.health.is_started() => {
             let full = opened.spool.accepting().err();
-            full.map(|reason| format!("the spool cannot store: {reason}")).or_else(|| unreached(admin))
+            hangs(opened)
+                .or_else(|| full.map(|reason| format!("the spool cannot store: {reason}")))
+                .or_else(|| unreached(admin))
         }
         _ => Some("the spool is being recovered".into()),
     }
+}
+
+/// How long log or state have waited for the disk, if they do.
+pub(super) fn outstanding(opened: &Opened) -> Option<Duration> {
+    opened.spool.outstanding().max(opened.state.outstanding())
+}
+
+/// That the disk does not answer. What it last answered says nothing about that.
+pub(super) fn hangs(opened: &Opened) -> Option<String> {
+    let out = outstanding(opened).filter(|out| *out > opened.spool.answer_within())?;
+    Some(format!("the disk under the spool has not answered for {} s", out.as_secs()))
 }
 
 /// Which source never had credentials since the start, and what to do.

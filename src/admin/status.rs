@@ -25,7 +25,7 @@ pub(super) struct Status {
     /// What the state cannot keep for want of room.
     #[serde(skip_serializing_if = "Option::is_none")]
     no_room: Option<Shortage>,
-    /// Not there while the state cannot be read for want of room.
+    /// Not there while the state cannot be read: for want of room, or because the disk hangs.
     #[serde(skip_serializing_if = "Option::is_none")]
     dead_letters: Option<Vec<DeadCount>>,
 }
@@ -85,6 +85,7 @@ pub(super) async fn status(State(admin): State<AdminState>) -> Result<Json<Statu
         counts => counts.map(Some),
     };
     let dead_letters = match opened {
+        Some(opened) if probes::hangs(opened).is_some() => None,
         Some(_) => admin.ask(counts).await?,
         None => Some(Vec::new()),
     };

@@ -1,6 +1,5 @@
 //! What is noted in memory and written down now and then: the types seen, and the state file's size.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,10 +29,7 @@ pub(super) async fn keep(types: Arc<TypesSeen>, spool: Spool, state: State, stop
             // The state says so itself, once for all that waits for room.
             Ok(Err(StateError::NoRoom { .. })) if !stopped => {}
             // Cursors and dead letters would go on into a file that nobody can find again.
-            Ok(Err(StateError::Io { path, source })) if source.kind() == io::ErrorKind::NotFound => {
-                let path = path.display();
-                return tracing::error!(%path, "the state file was removed from under the bridge");
-            }
+            Ok(Err(StateError::Gone(_))) => return,
             Ok(Err(error)) => tracing::error!(%error, "cannot note the types seen"),
             Ok(Ok(())) => {}
             Err(broken) => std::panic::resume_unwind(broken.into_panic()),

@@ -246,6 +246,7 @@ pub(super) fn failure(error: BridgeError) -> Failure {
         | BridgeError::Listen { .. }
         | BridgeError::Dispatch(_)
         | BridgeError::SpoolFailed(_)
+        | BridgeError::Hangs(_)
         | BridgeError::BrokeDown(_) => Exit::Io,
     };
     Failure::new(exit, chain(&error))

@@ -45,32 +45,58 @@ struct VerifyArgs {
 /// release wrote it, 74 if it cannot be read or there is none.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let Verb::Verify(VerifyArgs { dir, config, wait_seconds }) = &args.verb;
-    let dir = match dir {
-        Some(dir) => dir.clone(),
-        None => configuration(config)?.spool.dir,
+    let (dir, waiting) = match dir {
+        Some(dir) => (dir.clone(), None::<Vec<String>>),
+        None => {
+            let config = configuration(config)?;
+            let waiting = config.sinks.iter().filter(|sink| !sink.detaches).map(|sink| sink.name.clone());
+            (config.spool.dir, Some(waiting.collect()))
+        }
     };
     let disk = RealDisk::waiting(Duration::from_secs(*wait_seconds));
     // Before the log, which only grows: what is behind its end now was there.
-    let cursor = State::furthest_cursor_left(&dir.join(FILE_NAME));
+    let cursors = State::cursors_left(&dir.join(FILE_NAME));
     let mut report = verify(&dir, &disk).map_err(|error| failure(error.into()))?;
-    let cursor = match cursor {
+    let cursors = match cursors {
         // It was waited for until nobody had it any more.
-        Err(StateError::Locked(_)) => State::furthest_cursor_left(&dir.join(FILE_NAME)),
+        Err(StateError::Locked(_)) => State::cursors_left(&dir.join(FILE_NAME)),
         read => read,
     };
-    account_to(cursor, &mut report);
+    let exit = account_to(cursors, waiting.as_deref(), &mut report);
     // A reader that has seen enough, such as `head`, may close the pipe.
     let _ = print(&report, &mut io::stdout().lock());
-    if report.is_clean() { Ok(()) } else { Err(Failure::new(Exit::Failed, "")) }
+    if report.is_clean() { Ok(()) } else { Err(Failure::new(exit, "")) }
 }
 
-/// Compares the log's end with the cursors beside it, as far as these can be read.
-fn account_to(cursor: Result<Position, StateError>, report: &mut Report) {
-    match cursor {
-        Ok(cursor) => report.account_to(cursor),
-        Err(StateError::Missing(_)) => {}
-        Err(error) => eprintln!("whether the newest segments are there cannot be told: {error}"),
-    }
+/// Compares the log with the cursors beside it: what the furthest has passed was there, and what is
+/// behind the cursor of a sink must be. `waiting` are the sinks whose events the spool keeps for them, if
+/// that is known. Says with what code to end if something is wrong: what cannot be told is no good.
+fn account_to(
+    cursors: Result<Vec<(String, Position)>, StateError>,
+    waiting: Option<&[String]>,
+    report: &mut Report,
+) -> Exit {
+    let (problem, exit) = match cursors {
+        Ok(cursors) => {
+            let furthest = cursors.iter().map(|(_, cursor)| *cursor).max();
+            furthest.into_iter().for_each(|cursor| report.account_to(cursor));
+            for (sink, cursor) in cursors {
+                // The log is kept for sinks; other names are notes of the bridge's own.
+                let waits = waiting.map_or(!sink.starts_with('('), |waiting| waiting.contains(&sink));
+                if waits {
+                    report.account_from(&sink, cursor);
+                }
+            }
+            return Exit::Failed;
+        }
+        Err(StateError::Missing(_)) if report.records() == 0 => return Exit::Failed,
+        Err(error @ (StateError::Missing(_) | StateError::Damaged { .. })) => (error, Exit::Failed),
+        Err(error @ StateError::Locked(_)) => (error, Exit::Temporary),
+        Err(error @ StateError::Newer { .. }) => (error, Exit::Config),
+        Err(error) => (error, Exit::Io),
+    };
+    report.problems.push(format!("how far the sinks have got cannot be told: {problem}"));
+    exit
 }
 
 fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
@@ -79,6 +105,17 @@ fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
     }
     for missing in &report.missing {
         writeln!(out, "missing: positions {} to {}", missing.start(), missing.end())?;
+    }
+    for (sink, range) in &report.undelivered {
+        let (from, to) = (range.start(), range.end());
+        writeln!(
+            out,
+            "undelivered: positions {from} to {to} are gone, and sink `{sink}` has not got them (unless it is \
+             no longer configured, or gives way with `on_full: detach_sink`)"
+        )?;
+    }
+    for problem in &report.problems {
+        writeln!(out, "{problem}")?;
     }
     let verdict = if report.is_clean() { "clean" } else { "damaged" };
     let (segments, records, bytes) = (report.segments.len(), report.records(), report.bytes());

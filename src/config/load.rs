@@ -235,6 +235,7 @@ impl Check<'_> {
             segment_bytes: file.segment_bytes.0,
             duplicates_window: file.duplicates.window.0,
             duplicates_events_max: file.duplicates.events_max,
+            ack_timeout: limits.ack_timeout.0,
             shared_window: self.shared_window(&file.duplicates, limits, &at.key("duplicates")),
         }
     }

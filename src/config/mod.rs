@@ -142,6 +142,8 @@ pub struct SpoolConfig {
     pub duplicates_window: Duration,
     /// How many events the duplicate window remembers.
     pub duplicates_events_max: usize,
+    /// How long a delivery may take to be answered, and so the disk.
+    pub ack_timeout: Duration,
     /// The duplicate window that replicas share, if they do.
     pub shared_window: Option<SharedWindowConfig>,
 }

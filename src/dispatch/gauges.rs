@@ -34,6 +34,8 @@ pub struct Gauges {
     requests_allowed: Family<Sink, Gauge>,
     dead_letters: Family<SinkReason, Counter>,
     missed: Counter,
+    /// What the log gave up before it was read is counted up to here.
+    missed_through: Position,
     /// Records published that may have been published before.
     pub possible_duplicates: Counter,
     status: Arc<SinkStatus>,
@@ -55,6 +57,7 @@ impl Gauges {
             requests_allowed: metrics.sink_requests_allowed.clone(),
             dead_letters: metrics.dead_letters.clone(),
             missed: metrics.sink_missed.get_or_create(&sink).clone(),
+            missed_through: Position(0),
             possible_duplicates: metrics.possible_duplicates.get_or_create(&sink).clone(),
             status,
             in_trouble: None,
@@ -84,8 +87,26 @@ impl Gauges {
         );
     }
 
+    /// Counts what the log has given up and the sink will not get any more, as soon as that is so: one that
+    /// is stuck may not get there for long. Not while a read is on its way, which may still have it.
+    pub fn given_up(&mut self, first: Position, read: Position) {
+        let gone = Position(first.0.saturating_sub(1));
+        let counted = self.missed_through.max(read);
+        if gone > counted {
+            self.missed(gone.0 - counted.0);
+            self.missed_through = gone;
+        }
+    }
+
+    /// Counts records that a reader at this position passes because they are not there, but for those
+    /// that are counted already.
+    pub fn passed(&self, read: Position, records: u64) {
+        let counted = self.missed_through.0.saturating_sub(read.0);
+        self.missed(records.saturating_sub(counted));
+    }
+
     /// Counts and tells records that are not in the log any more, whether or not they were for it.
-    pub fn missed(&self, records: u64) {
+    fn missed(&self, records: u64) {
         if records == 0 {
             return;
         }

@@ -197,7 +197,7 @@ impl Dispatcher {
                 kept = self.keeper.done() => kept?.into_iter().for_each(|cursor| self.window.commit(cursor)),
                 () = sleep_until(retry_at), if retry_at.is_some() => self.publish_due(),
                 () = sleep_until(commit_at), if commit_at.is_some() => {}
-                _ = report.tick() => self.report(),
+                _ = report.tick() => self.report(reading.is_some()),
                 () = stop.cancelled(), if stopped_at.is_none() => stopped_at = Some(Instant::now()),
                 () = sleep_until(give_up_at), if give_up_at.is_some() => {
                     if !self.has_settled_more() {
@@ -230,7 +230,7 @@ impl Dispatcher {
 
     /// Routes a batch and publishes what this sink takes of it.
     fn take_in(&mut self, batch: Batch) {
-        self.gauges.missed(batch.damaged);
+        self.gauges.passed(self.window.read(), batch.damaged);
         let read_bytes: usize = batch.entries.iter().map(|(_, entry)| entry.body().len()).sum();
         let mut records = Vec::with_capacity(batch.entries.len());
         let mut taken_bytes = 0;
@@ -337,8 +337,11 @@ impl Dispatcher {
 
     /// Also without an outcome a sink gets into trouble, by giving none, and out of it, by having
     /// nothing left to try again.
-    fn report(&mut self) {
+    fn report(&mut self, reads: bool) {
         self.heart.beat();
+        if !reads {
+            self.gauges.given_up(self.spool.first(), self.window.read());
+        }
         self.note_trouble();
         self.gauges.effort(&self.sink.effort());
         let in_flight = self.publications.iter().map(|out| out.records.len()).sum();

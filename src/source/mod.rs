@@ -60,7 +60,7 @@ pub struct SourceIntake {
     definition: Arc<Definition>,
     secrets: Vec<SigningSecret>,
     view: SourceView,
-    tally: SourceTally,
+    tally: Arc<SourceTally>,
     /// The largest body on the wire, if it is not the one for all.
     body_bytes_max: Option<usize>,
 }
@@ -127,7 +127,7 @@ impl SourceIntake {
     /// Prepares a configured source.
     pub fn new(config: SourceConfig, metrics: &Metrics) -> Self {
         let view = SourceView::new(config.definition.clone(), config.name.clone(), config.event_source());
-        let tally = SourceTally::new(&config.name, config.secrets.len(), metrics);
+        let tally = Arc::new(SourceTally::new(&config.name, config.secrets.len(), metrics));
         let SourceConfig { name, definition, secrets, body_bytes_max, .. } = config;
         Self { name, definition, secrets, view, tally, body_bytes_max }
     }
@@ -165,7 +165,7 @@ impl Intake {
     /// Admits a delivery and, unless it is filtered, makes it durable.
     ///
     /// Dropping the future does not undo an append that was begun: the event may be stored, and
-    /// the provider's next attempt is then a duplicate.
+    /// the provider's next attempt is then a duplicate. It is counted as what became of it all the same.
     ///
     /// # Errors
     /// When the delivery is not durable. It must then not be acknowledged.
@@ -204,49 +204,44 @@ impl Intake {
         let body = source.definition.identifies_deliveries().then(|| event.body.clone());
         let key = DuplicateKey::of(&event.source, &id);
 
-        let verdict = match self.spool.append(Entry::Event(event), Some(key)).await? {
-            Appended::Stored(_) => AnswerVerdict::Accepted,
-            Appended::Duplicate => AnswerVerdict::Duplicate,
+        let (tally, noted) = (Arc::clone(&source.tally), id.clone());
+        let (types, definition) = (Arc::clone(&self.types), Arc::clone(&source.definition));
+        let note = move |appended: &Result<Appended, AppendError>| {
+            let Ok(appended) = appended else { return };
+            let verdict = verdict(*appended, AnswerVerdict::Accepted);
+            if verdict == AnswerVerdict::Accepted {
+                if keyless {
+                    tally.keyless();
+                }
+                if let Some(unsigned) = unsigned {
+                    tally.unsigned_id(&unsigned, &noted, body.as_deref());
+                }
+            }
+            tally.event(&family, verdict);
+            types.seen(&definition.provider, &event_type, verdict, arrived);
         };
-        if verdict == AnswerVerdict::Accepted {
-            if keyless {
-                source.tally.keyless();
-            }
-            if let Some(unsigned) = unsigned {
-                source.tally.unsigned_id(&unsigned, &id, body.as_deref());
-            }
-        }
-        self.note(source, &family, &event_type, verdict, arrived);
-        Ok(Answer { verdict, id })
+        let appended = self.spool.append_noting(Entry::Event(event), Some(key), note).await?;
+        Ok(Answer { verdict: verdict(appended, AnswerVerdict::Accepted), id })
     }
 
     fn filter(&self, source: &SourceIntake, filtered: Filtered, arrived: Timestamp) -> Answer {
         let verdict = AnswerVerdict::Filtered;
-        self.note(source, &filtered.family, &filtered.event_type, verdict, arrived);
+        source.tally.event(&filtered.family, verdict);
+        self.types.seen(&source.definition.provider, &filtered.event_type, verdict, arrived);
         Answer { verdict, id: filtered.id }
     }
 
     async fn quarantine(&self, source: &SourceIntake, delivery: Quarantined) -> Result<Answer, Unavailable> {
         let id = delivery.id.clone();
         let key = DuplicateKey::of_letter(&delivery.source, &id);
-        let verdict = match self.spool.append(Entry::Quarantined(delivery), Some(key)).await? {
-            Appended::Stored(_) => AnswerVerdict::Quarantined,
-            Appended::Duplicate => AnswerVerdict::Duplicate,
+        let tally = Arc::clone(&source.tally);
+        let note = move |appended: &Result<Appended, AppendError>| {
+            if let Ok(appended) = appended {
+                tally.event(&ByteString::from_static("none"), verdict(*appended, AnswerVerdict::Quarantined));
+            }
         };
-        source.tally.event(&ByteString::from_static("none"), verdict);
-        Ok(Answer { verdict, id })
-    }
-
-    fn note(
-        &self,
-        source: &SourceIntake,
-        family: &ByteString,
-        event_type: &str,
-        verdict: AnswerVerdict,
-        arrived: Timestamp,
-    ) {
-        source.tally.event(family, verdict);
-        self.types.seen(&source.definition.provider, event_type, verdict, arrived);
+        let appended = self.spool.append_noting(Entry::Quarantined(delivery), Some(key), note).await?;
+        Ok(Answer { verdict: verdict(appended, AnswerVerdict::Quarantined), id })
     }
 
     /// Does work on an authentic body of this size.
@@ -260,5 +255,13 @@ impl Intake {
     /// [`Unavailable::Later`] when strangers have too much to be done.
     async fn work_unproven<T>(&self, weight: Weight, work: impl FnOnce() -> T) -> Result<T, Unavailable> {
         self.turns.unproven(weight, work).await
+    }
+}
+
+/// What became of a delivery: this, if it was stored.
+fn verdict(appended: Appended, stored: AnswerVerdict) -> AnswerVerdict {
+    match appended {
+        Appended::Stored(_) => stored,
+        Appended::Duplicate => AnswerVerdict::Duplicate,
     }
 }

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use super::clock::Steady;
+use super::disk::FileId;
 use super::frame::Seed;
 use super::segment::HEADER_BYTES;
 use crate::event::Position;
@@ -30,6 +31,8 @@ pub(super) struct Segment {
     pub(super) records: u64,
     /// When its newest record came.
     pub(super) newest: Steady,
+    /// Which file it is.
+    pub(super) id: Option<FileId>,
     index: Vec<(Position, u64)>,
 }
 
@@ -43,6 +46,7 @@ impl Segment {
             len: HEADER_BYTES,
             records: 0,
             newest: created,
+            id: None,
             index: Vec::new(),
         }
     }
@@ -141,6 +145,12 @@ impl Catalogue {
     /// How many segments there are.
     pub(super) fn len(&self) -> usize {
         self.segments.len()
+    }
+
+    /// At most so many segments behind the one with this base, oldest first.
+    pub(super) fn following(&self, base: Position, count: usize) -> impl Iterator<Item = &Segment> {
+        let start = self.segments.partition_point(|segment| segment.base <= base);
+        self.segments.range(start..).take(count)
     }
 
     /// The oldest segment.

@@ -18,6 +18,7 @@ use super::catalogue::Segment;
 use super::clock::{Moment, Steady};
 use super::disk::{DiskFile, is_full, write_all_at};
 use super::frame::{self, FRAME_HEADER_BYTES, Seed};
+use super::place::Place;
 use super::segment::{self, HEADER_BYTES, Header};
 use super::shared::{Gate, Reader};
 use super::tail::Block;
@@ -26,6 +27,7 @@ use super::{AppendError, Appended, DuplicateKey, RECORD_BYTES_MAX};
 use crate::event::{Entry, Position};
 use crate::scarce::Scarce;
 
+mod present;
 mod room;
 
 /// How long appends are refused after the disk said that it is full, before it is asked again.
@@ -57,11 +59,14 @@ pub struct Committer {
     /// The disk said that it is full, so until when to refuse, and why.
     retry: Option<(Steady, Gate)>,
     failed: bool,
+    /// Behind which segment the next look at the files goes on.
+    looked_at: Position,
 }
 
 /// The segment that is being written.
 struct Active {
-    file: Box<dyn DiskFile>,
+    file: Arc<dyn DiskFile>,
+    place: Arc<Place>,
     seed: Seed,
     /// Bytes that are durable: where the next group goes, and where a failed one is cut off.
     durable_len: u64,
@@ -90,7 +95,16 @@ enum Trouble {
 
 impl Committer {
     pub(super) fn new(shared: Arc<Reader>, window: Window, leftover: bool) -> Self {
-        Self { shared, window, active: None, leftover, free_sampled: None, retry: None, failed: false }
+        Self {
+            shared,
+            window,
+            active: None,
+            leftover,
+            free_sampled: None,
+            retry: None,
+            failed: false,
+            looked_at: Position(0),
+        }
     }
 
     /// Stores a group and answers all of it. Empties `group`.
@@ -182,10 +196,17 @@ impl Committer {
         };
         self.leftover = true;
         file.sync_all().and_then(|()| disk.sync_dir(&dir)).map_err(undurable)?;
-        let seed = header.seed();
-        self.shared.view().catalogue.push(Segment::new(base, Some(seed), now.steady));
+        let file: Arc<dyn DiskFile> = file.into();
+        let path = segment::path(&dir, base);
+        let place = Place::of(disk, self.shared.dir_id, path, Arc::clone(&file))
+            .map_err(|error| Trouble::Broken(format!("cannot look at a new segment: {error}")))?;
+        let (seed, place) = (header.seed(), Arc::new(place));
+        let mut segment = Segment::new(base, Some(seed), now.steady);
+        segment.id = Some(place.id());
+        self.shared.view().catalogue.push(segment);
+        self.shared.set_open(Arc::clone(&place));
         self.spend_free(HEADER_BYTES);
-        self.active = Some(Active { file, seed, durable_len: HEADER_BYTES });
+        self.active = Some(Active { file, place, seed, durable_len: HEADER_BYTES });
         self.leftover = false;
         Ok(seed)
     }
@@ -246,9 +267,10 @@ impl Committer {
                 let begun = Instant::now();
                 let synced = active.file.sync_data();
                 self.shared.metrics.spool_fsync.observe(begun.elapsed().as_secs_f64());
-                active.durable_len += if synced.is_ok() { bytes.len() as u64 } else { 0 };
-                return synced
-                    .map_err(|error| Trouble::Broken(format!("cannot make events durable: {error}")));
+                synced.map_err(|error| Trouble::Broken(format!("cannot make events durable: {error}")))?;
+                active.durable_len += bytes.len() as u64;
+                // Durable in a file that has lost its name is not durable.
+                return present::displaced(&active.place, active.durable_len).map_err(Trouble::Broken);
             };
             let scarce = Scarce::of(&error);
             if !is_full(&error) && scarce.is_none() {
@@ -318,12 +340,23 @@ impl Committer {
         }
     }
 
+    /// Looks at every file of the spool, and fails if one is not what it was.
+    pub(super) fn look_over_all(&mut self) {
+        if !self.failed
+            && let Err(displaced) = self.shared.look_over_all()
+        {
+            self.fail(&displaced);
+        }
+    }
+
     /// Writes no more. What was not made durable is cut off as well as may be, so that the next
     /// start does not take the page cache's word for what is on the disk.
     fn fail(&mut self, reason: &str) {
         self.failed = true;
         if let Some(active) = self.active.take() {
-            let cut = active.file.truncate(active.durable_len);
+            // One that others have cut short is not made longer again.
+            let is_short = active.file.len().is_ok_and(|len| len < active.durable_len);
+            let cut = if is_short { Ok(()) } else { active.file.truncate(active.durable_len) };
             if let Err(error) = cut {
                 tracing::error!(%error, "cannot cut a segment back to what is durable");
             }

@@ -5,12 +5,15 @@
 //! log. Behind the seam nothing is retried or decided: a call is one system call as far as possible,
 //! and its error goes up as it is. The loops over short writes and reads stand in front of it.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 /// A file system, as far as the log needs one.
 pub trait Disk: Send + Sync + 'static {
@@ -36,6 +39,14 @@ pub trait Disk: Send + Sync + 'static {
     }
     /// What the file system that holds the directory has left for this process.
     fn free(&self, dir: &Path) -> io::Result<Free>;
+    /// What is there under this name now: the entry itself, not what a symbolic link points to.
+    fn look(&self, path: &Path) -> io::Result<Look>;
+    /// Which directory is there under this name now, also by way of a symbolic link.
+    fn dir_id(&self, dir: &Path) -> io::Result<FileId>;
+    /// Gives what is there a second name, which must not exist yet. Durable after [`Disk::sync_dir`].
+    fn link(&self, path: &Path, second: &Path) -> io::Result<()>;
+    /// Moves a file to a name, in place of whatever has it. Durable after [`Disk::sync_dir`].
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Takes the exclusive lock on a file, which is made if it is missing. `None` if another
     /// process holds it. The lock lasts until the returned value is dropped or the process ends.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>>;
@@ -60,6 +71,8 @@ pub trait DiskFile: Send + Sync {
     fn truncate(&self, len: u64) -> io::Result<()>;
     /// The file's length in bytes.
     fn len(&self) -> io::Result<u64>;
+    /// Which file it is, whatever its name is by now.
+    fn id(&self) -> io::Result<FileId>;
     /// Whether the file holds nothing.
     fn is_empty(&self) -> io::Result<bool> {
         self.len().map(|len| len == 0)
@@ -67,7 +80,34 @@ pub trait DiskFile: Send + Sync {
 }
 
 /// Holds a directory for one process, for as long as it lives.
-pub trait DiskLock: Send + Sync {}
+pub trait DiskLock: Send + Sync {
+    /// The file that is locked; `None` of a disk whose locks are no files.
+    fn id(&self) -> io::Result<Option<FileId>>;
+}
+
+/// What tells a file from every other one that has had its name, as long as it is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileId {
+    /// The file system.
+    pub device: u64,
+    /// The file's number in it.
+    pub inode: u64,
+}
+
+/// What is found under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Which file it is.
+    pub id: FileId,
+    /// Its length in bytes.
+    pub len: u64,
+}
+
+impl From<&Metadata> for FileId {
+    fn from(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
 
 /// What a file system has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,15 +212,33 @@ impl Disk for RealDisk {
         })
     }
 
+    fn look(&self, path: &Path) -> io::Result<Look> {
+        let metadata = fs::symlink_metadata(path)?;
+        Ok(Look { id: FileId::from(&metadata), len: metadata.len() })
+    }
+
+    fn dir_id(&self, dir: &Path) -> io::Result<FileId> {
+        fs::metadata(dir).map(|metadata| FileId::from(&metadata))
+    }
+
+    fn link(&self, path: &Path, second: &Path) -> io::Result<()> {
+        fs::hard_link(path, second)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = open_itself(&mut options, path)?;
         self.lock_file(file, File::try_lock)
     }
 
     fn lock_existing(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
         // Over NFS only who may write gets an exclusive lock; a shared one keeps a writer out as well.
-        self.lock_file(File::open(path)?, File::try_lock_shared)
+        self.lock_file(open_itself(OpenOptions::new().read(true), path)?, File::try_lock_shared)
     }
 }
 
@@ -193,7 +251,7 @@ impl RealDisk {
         let deadline = Instant::now() + self.lock_wait;
         loop {
             match try_lock(&file) {
-                Ok(()) => return Ok(Some(Box::new(FileLock { _file: file }))),
+                Ok(()) => return Ok(Some(Box::new(FileLock(file)))),
                 Err(TryLockError::Error(error)) => return Err(error),
                 Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return Ok(None),
                 Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_RETRY),
@@ -202,8 +260,23 @@ impl RealDisk {
     }
 }
 
-fn open(options: &OpenOptions, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-    Ok(Box::new(RealFile(options.open(path)?)))
+fn open(options: &mut OpenOptions, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+    Ok(Box::new(RealFile(open_itself(options, path)?)))
+}
+
+/// Opens what has this name itself: never what a symbolic link points to, which is somebody else's, and
+/// nothing that is no regular file, which may wait for ever or hold nothing.
+pub(super) fn open_itself(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let opened = options.custom_flags(flags.bits().cast_signed()).open(path);
+    let file = opened.map_err(|error| match error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) {
+        true => io::Error::new(error.kind(), "it is a symbolic link: put the file itself in its place"),
+        false => error,
+    })?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is no regular file: take it out of the spool's directory")),
+    }
 }
 
 fn parent(path: &Path) -> &Path {
@@ -213,7 +286,7 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-struct RealFile(File);
+pub(super) struct RealFile(pub(super) File);
 
 impl DiskFile for RealFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
@@ -239,14 +312,20 @@ impl DiskFile for RealFile {
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
+
+    fn id(&self) -> io::Result<FileId> {
+        Ok(FileId::from(&self.0.metadata()?))
+    }
 }
 
 /// The kernel drops the lock with the last handle of the open file.
-struct FileLock {
-    _file: File,
-}
+struct FileLock(File);
 
-impl DiskLock for FileLock {}
+impl DiskLock for FileLock {
+    fn id(&self) -> io::Result<Option<FileId>> {
+        Ok(Some(FileId::from(&self.0.metadata()?)))
+    }
+}
 
 /// Whether a failed write means that there is no room, rather than that the disk is broken:
 /// no space, a quota, a bound on the size of files, or a write that takes nothing.
@@ -302,7 +381,7 @@ pub(super) fn read_full_at(file: &dyn DiskFile, bytes: &mut [u8], offset: u64) -
 }
 
 fn is_unreadable(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+    error.raw_os_error() == Some(Errno::IO.raw_os_error())
 }
 
 fn read_until_end(file: &dyn DiskFile, bytes: &mut [u8], offset: u64) -> io::Result<usize> {

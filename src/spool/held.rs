@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::SpoolError;
-use super::disk::{Disk, DiskLock};
+use super::disk::{Disk, DiskLock, FileId};
 use super::recovery::failed;
 
 /// The name of the file whose lock makes a process the directory's owner.
@@ -14,6 +14,7 @@ pub(super) const LOCK_FILE: &str = "lock";
 /// A spool's directory, held until this, and everything that was opened from it, is dropped.
 pub struct Held {
     pub(super) dir: PathBuf,
+    pub(super) dir_id: FileId,
     pub(super) disk: Arc<dyn Disk>,
     pub(super) lock: Box<dyn DiskLock>,
 }
@@ -28,7 +29,8 @@ impl Held {
         disk.create_dirs(dir).map_err(failed("make", dir))?;
         let lock = lock(&*disk, dir)?;
         disk.hold_dir(dir).map_err(failed("open", dir))?;
-        Ok(Self { dir: dir.to_owned(), disk, lock })
+        let dir_id = disk.dir_id(dir).map_err(failed("look at", dir))?;
+        Ok(Self { dir: dir.to_owned(), dir_id, disk, lock })
     }
 }
 

@@ -5,13 +5,14 @@
 //! decides nothing; see the committer for what an answer promises.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clock::{Clock, Moment};
 use super::committer::{Append, Committer};
 use super::held::Held;
+use super::noted::Noted;
 use super::recovery::{self, Recovered, failed};
 use super::shared::{Gate, Life, Reader, View};
 use super::shared_window::{Claim, SharedWindow};
@@ -23,6 +24,9 @@ use super::{
 };
 use crate::event::{Entry, Position};
 use crate::telemetry::Metrics;
+
+/// Why nothing can be stored while the disk does not answer in time.
+const DISK_HANGS: &str = "disk_hangs";
 
 /// A handle on the log; all of one spool's handles are alike.
 ///
@@ -80,47 +84,77 @@ impl Spool {
         entry: Entry,
         duplicate: Option<DuplicateKey>,
     ) -> Result<Appended, AppendError> {
+        self.append_noting(entry, duplicate, |_| {}).await
+    }
+
+    /// The same. `note` is told what became of the append, also where the future is dropped behind the
+    /// moment from which it cannot be withdrawn.
+    pub async fn append_noting(
+        &self,
+        entry: Entry,
+        duplicate: Option<DuplicateKey>,
+        note: impl FnOnce(&Result<Appended, AppendError>) + Send + 'static,
+    ) -> Result<Appended, AppendError> {
         if self.reader.gate() >= Gate::Closing {
-            return Err(self.stopped());
+            return Err(stopped(&self.reader));
         }
         let (Some(window), Some(key)) = (&self.shared_window, duplicate) else {
-            return self.store(entry, duplicate).await;
+            return self.store(entry, duplicate, note).await;
         };
         match window.claim(key).await {
-            Claim::Durable => Ok(Appended::Duplicate),
-            Claim::Ours => {
-                let stored = self.store(entry, duplicate).await;
-                if stored.is_err() {
-                    window.release(key);
-                }
-                stored
+            Claim::Durable => {
+                let durable = Ok(Appended::Duplicate);
+                note(&durable);
+                durable
             }
-            Claim::None => self.store(entry, duplicate).await,
+            Claim::Ours => {
+                let window = Arc::clone(window);
+                let release = move |stored: &Result<Appended, AppendError>| {
+                    if stored.is_err() {
+                        window.release(key);
+                    }
+                    note(stored);
+                };
+                self.store(entry, duplicate, release).await
+            }
+            Claim::None => self.store(entry, duplicate, note).await,
         }
     }
 
-    async fn store(&self, entry: Entry, duplicate: Option<DuplicateKey>) -> Result<Appended, AppendError> {
+    async fn store(
+        &self,
+        entry: Entry,
+        duplicate: Option<DuplicateKey>,
+        note: impl FnOnce(&Result<Appended, AppendError>) + Send + 'static,
+    ) -> Result<Appended, AppendError> {
         let (answer, answered) = oneshot::channel();
         let append = Append { entry, duplicate, answer };
         if self.queue.send(Message::Append(append)).await.is_err() {
-            return Err(self.stopped());
+            let stopped = Err(stopped(&self.reader));
+            note(&stopped);
+            return stopped;
         }
-        answered.await.unwrap_or_else(|_| Err(self.stopped()))
-    }
-
-    fn stopped(&self) -> AppendError {
-        match &*self.reader.life.borrow() {
-            Life::Failed(_) => AppendError::Failed,
-            Life::Running | Life::Closed => AppendError::Full { reason: Gate::Closing.reason() },
-        }
+        let reader = Arc::clone(&self.reader);
+        Noted::new(answered, move || Err(stopped(&reader)), note).await
     }
 
     /// Whether an append has a chance, or why it has none. Cheap: ask before a body is read.
     pub fn accepting(&self) -> Result<(), &'static str> {
         match self.reader.gate() {
+            Gate::Open if self.outstanding().is_some_and(|out| out > self.answer_within()) => Err(DISK_HANGS),
             Gate::Open => Ok(()),
             shut => Err(shut.reason()),
         }
+    }
+
+    /// How long what the disk was last asked for has been out, if it is.
+    pub fn outstanding(&self) -> Option<Duration> {
+        self.reader.outstanding.elapsed()
+    }
+
+    /// How long the disk may take to answer.
+    pub fn answer_within(&self) -> Duration {
+        self.reader.options.answer_within
     }
 
     /// What may still be written once everything that may has given way.
@@ -209,6 +243,18 @@ impl Spool {
         }
     }
 
+    /// Looks whether the files that hold what was acknowledged are still what they were. Blocks on the
+    /// disk.
+    ///
+    /// # Errors
+    /// What is the matter, what was done about it and what is to be done.
+    pub fn look_over(&self) -> Result<(), String> {
+        match &*self.reader.life.borrow() {
+            Life::Failed(reason) => Err(reason.to_string()),
+            Life::Running | Life::Closed => self.reader.look_over_all(),
+        }
+    }
+
     /// Takes nothing more, answers what was queued, and stops the writer. Reading goes on as far as
     /// there is something to read.
     pub async fn close(&self) {
@@ -217,6 +263,14 @@ impl Spool {
         let _ = self.queue.send(Message::Close).await;
         let mut writing = self.writing.clone();
         while writing.changed().await.is_ok() {}
+    }
+}
+
+/// Why nothing is taken any more.
+fn stopped(reader: &Reader) -> AppendError {
+    match &*reader.life.borrow() {
+        Life::Failed(_) => AppendError::Failed,
+        Life::Running | Life::Closed => AppendError::Full { reason: Gate::Closing.reason() },
     }
 }
 
@@ -230,18 +284,19 @@ impl Committer {
         now: Moment,
     ) -> Result<(Self, Arc<Reader>, Recovery), SpoolError> {
         let begun = Instant::now();
-        let Held { dir, disk, lock } = held;
+        let Held { dir, dir_id, disk, lock } = held;
         let window = Window::new(options.window, options.window_events_max);
         let recovered = recovery::recover(&*disk, &dir, window, now)?;
         let Recovered { catalogue, window, next, leftover, mut report } = recovered;
         report.seconds = begun.elapsed().as_secs_f64();
-        let lost: u64 = report.missing.iter().map(|range| range.end() - range.start() + 1).sum();
-        metrics.spool_corrupt.inc_by(lost.max(report.damaged.len() as u64));
         metrics.spool_torn.inc_by(report.torn_tails);
         metrics.spool_limit.set(i64::try_from(options.bytes_max).unwrap_or(i64::MAX));
 
         let view = View { catalogue, tail: Tail::new(options.tail_bytes_max), next };
-        let reader = Arc::new(Reader::new(disk, dir, options, metrics, view, lock));
+        let (corrupt, damaged) = (metrics.spool_corrupt.clone(), report.damaged.len() as u64);
+        let reader = Arc::new(Reader::new(disk, (dir, dir_id), options, metrics, view, lock));
+        let lost: u64 = report.missing.iter().map(|range| reader.lost.add(range, 0)).sum();
+        corrupt.inc_by(lost.max(damaged));
         let mut committer = Self::new(Arc::clone(&reader), window, leftover);
         committer.tick(now);
         Ok((committer, reader, report))

@@ -25,6 +25,10 @@ mod committer;
 mod frame;
 mod held;
 mod log;
+mod lost;
+mod noted;
+mod outstanding;
+mod place;
 mod read;
 mod recovery;
 mod segment;
@@ -71,6 +75,8 @@ pub struct SpoolOptions {
     pub window_events_max: usize,
     /// Bytes of the newest records to keep in memory for readers.
     pub tail_bytes_max: usize,
+    /// How long the disk may take to answer. While it takes longer, nothing can be stored.
+    pub answer_within: Duration,
 }
 
 impl From<&SpoolConfig> for SpoolOptions {
@@ -84,6 +90,7 @@ impl From<&SpoolConfig> for SpoolOptions {
             window: config.duplicates_window,
             window_events_max: config.duplicates_events_max,
             tail_bytes_max: 8 << 20,
+            answer_within: config.ack_timeout,
         }
     }
 }

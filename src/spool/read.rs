@@ -5,6 +5,7 @@
 //! neither stall at damage nor pass it unnoticed. Only durable bytes are ever read.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::catalogue::before;
+use super::disk::{DiskFile, FileId};
 use super::frame::Seed;
 use super::segment::{self, Found, Scanner};
 use super::shared::{Life, Reader};
@@ -34,6 +36,7 @@ enum Place {
 struct Stretch {
     base: Position,
     path: PathBuf,
+    id: Option<FileId>,
     seed: Seed,
     offset: u64,
     end: u64,
@@ -58,8 +61,10 @@ struct Limits {
 /// A batch in the making.
 struct Gathering {
     entries: Vec<(Position, Entry)>,
-    /// Records that were there and not wanted.
-    passed: u64,
+    /// The last position that was accounted for.
+    last: Position,
+    /// Positions that have no record.
+    gaps: Vec<RangeInclusive<u64>>,
     wanted: Wanted,
 }
 
@@ -146,6 +151,7 @@ impl Reader {
             Some(seed) => Place::Disk(Stretch {
                 base: segment.base,
                 path: segment::path(&self.dir, segment.base),
+                id: segment.id,
                 seed,
                 offset: segment.offset_before(after.next()),
                 end: segment.len,
@@ -157,35 +163,40 @@ impl Reader {
     fn read_disk(&self, stretch: &Stretch, after: Position, mut limits: Limits) -> Result<Batch, ReadError> {
         limits.bytes = limits.bytes.min(CHUNK_BYTES);
         let batch = match self.disk.open_read(&stretch.path) {
-            Ok(file) => scan(&*file, stretch, after, limits),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(self.without(stretch, after)),
+            Ok(file) => stretch.is_in(&*file).and_then(|()| scan(&*file, stretch, after, limits)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.without(stretch, after).ok_or(error)
+            }
             Err(error) => Err(error),
         };
-        let batch = batch.map_err(|source| ReadError::Io { path: stretch.path.clone(), source })?;
+        let gathered = batch.map_err(|source| ReadError::Io { path: stretch.path.clone(), source })?;
         // What stood before the segment was pruned, or was counted as missing at start; the segment itself
         // may have been since the look-up.
-        let pruned = before(stretch.base).max(before(self.first())).min(batch.through);
-        let elsewhere = pruned.0.saturating_sub(after.0);
-        self.metrics.spool_corrupt.inc_by(batch.damaged.saturating_sub(elsewhere));
-        Ok(batch)
+        let kept = stretch.base.max(self.first()).0;
+        for gap in &gathered.gaps {
+            // Others may have met it before.
+            let new = self.lost.add(&(kept.max(*gap.start())..=*gap.end()), self.first().0);
+            self.metrics.spool_corrupt.inc_by(new);
+        }
+        Ok(gathered.batch(after))
     }
 
-    /// The file is gone: pruned since the look-up, in which case only what was pruned is passed over,
-    /// or taken away under us, in which case all of it is lost.
-    fn without(&self, stretch: &Stretch, after: Position) -> Batch {
+    /// The file is gone: pruned since the look-up, in which case what was pruned is passed over, or taken
+    /// away under us. Then nobody passes it: the writer finds that out, too, and stops.
+    fn without(&self, stretch: &Stretch, after: Position) -> Option<Gathering> {
         let first = self.first();
-        let through = if first > stretch.base { Position(first.0 - 1) } else { stretch.through };
-        nothing(after, through.max(after.next()))
+        let through = Position(first.0.saturating_sub(1)).max(after.next());
+        (first > stretch.base).then(|| Gathering::new(Wanted::All, after).through(through))
     }
 }
 
 /// The batch of a reader that finds nothing up to here.
 fn nothing(after: Position, through: Position) -> Batch {
-    Gathering::new(Wanted::All).end(after, through)
+    Gathering::new(Wanted::All, after).through(through).batch(after)
 }
 
 fn read_memory(blocks: &[Block], after: Position, mut limits: Limits) -> Batch {
-    let mut gathering = Gathering::new(limits.wanted);
+    let mut gathering = Gathering::new(limits.wanted, after);
     let mut through = after;
     for (header, payload) in blocks.iter().flat_map(Block::frames) {
         if header.position <= after {
@@ -197,16 +208,16 @@ fn read_memory(blocks: &[Block], after: Position, mut limits: Limits) -> Batch {
         through = header.position;
         gathering.take(through, payload);
     }
-    gathering.end(after, through)
+    gathering.batch(after)
 }
 
 fn scan(
-    file: &dyn super::disk::DiskFile,
+    file: &dyn DiskFile,
     stretch: &Stretch,
     after: Position,
     mut limits: Limits,
-) -> io::Result<Batch> {
-    let mut gathering = Gathering::new(limits.wanted);
+) -> io::Result<Gathering> {
+    let mut gathering = Gathering::new(limits.wanted, after);
     let mut through = after;
     let chunk_bytes = limits.bytes.clamp(64 * 1024, CHUNK_BYTES);
     let mut scanner = Scanner::new(file, stretch.seed, stretch.offset..stretch.end, chunk_bytes);
@@ -217,12 +228,25 @@ fn scan(
             continue;
         }
         if !limits.admit(frame.payload.len(), through == after) {
-            return Ok(gathering.end(after, through));
+            return Ok(gathering);
         }
         through = frame.header.position;
         gathering.take(through, frame.payload);
     }
-    Ok(gathering.end(after, through.max(stretch.through)))
+    Ok(gathering.through(stretch.through))
+}
+
+impl Stretch {
+    /// Whether the file is the one that is known, and holds all of the stretch.
+    fn is_in(&self, file: &dyn DiskFile) -> io::Result<()> {
+        if self.id.is_some_and(|id| file.id().is_ok_and(|found| found != id)) {
+            return Err(io::Error::other("it was replaced under the bridge by something else"));
+        }
+        if file.len()? < self.end {
+            return Err(io::Error::other("it was cut short under the bridge"));
+        }
+        Ok(())
+    }
 }
 
 impl Limits {
@@ -238,22 +262,39 @@ impl Limits {
 }
 
 impl Gathering {
-    fn new(wanted: Wanted) -> Self {
-        Self { entries: Vec::new(), passed: 0, wanted }
+    /// Of a reader that stands at `after`.
+    fn new(wanted: Wanted, after: Position) -> Self {
+        Self { entries: Vec::new(), last: after, gaps: Vec::new(), wanted }
     }
 
     fn take(&mut self, position: Position, payload: Bytes) {
         if self.wanted == Wanted::Apart && !codec::is_apart(&payload) {
-            self.passed += 1;
+            self.account_to(before(position));
+        } else if let Ok(entry) = codec::decode(payload) {
+            self.account_to(before(position));
+            self.entries.push((position, entry));
         } else {
-            self.entries.extend(codec::decode(payload).ok().map(|entry| (position, entry)));
+            self.account_to(position);
+        }
+        self.last = position;
+    }
+
+    /// Up to this position there is no record that was not taken.
+    fn account_to(&mut self, position: Position) {
+        if position > self.last {
+            self.gaps.push(self.last.0 + 1..=position.0);
+            self.last = position;
         }
     }
 
-    /// The batch of a reader that stood at `after` and has got through to here.
-    fn end(self, after: Position, through: Position) -> Batch {
-        let found = self.entries.len() as u64 + self.passed;
-        let damaged = through.0.saturating_sub(after.0).saturating_sub(found);
-        Batch { entries: self.entries, through, damaged }
+    fn through(mut self, through: Position) -> Self {
+        self.account_to(through);
+        self
+    }
+
+    /// What a reader gets that stood at `after`.
+    fn batch(self, after: Position) -> Batch {
+        let damaged = self.gaps.iter().map(|gap| gap.end() - gap.start() + 1).sum();
+        Batch { entries: self.entries, through: self.last.max(after), damaged }
     }
 }

@@ -12,7 +12,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::catalogue::Catalogue;
-use super::disk::{Disk, DiskLock};
+use super::disk::{Disk, DiskLock, FileId};
+use super::lost::Lost;
+use super::outstanding::Outstanding;
+use super::place::Place;
 use super::shared_window::DurableKeys;
 use super::tail::Tail;
 use super::{Room, SpoolOptions, Usage};
@@ -125,6 +128,7 @@ pub(super) struct View {
 pub struct Reader {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) dir: PathBuf,
+    pub(super) dir_id: FileId,
     pub(super) options: SpoolOptions,
     pub(super) metrics: Arc<Metrics>,
     pub(super) head: watch::Sender<Position>,
@@ -141,13 +145,18 @@ pub struct Reader {
     view: Mutex<View>,
     gate: AtomicU8,
     gate_log: Mutex<GateLog>,
-    _lock: Box<dyn DiskLock>,
+    pub(super) lock: Box<dyn DiskLock>,
+    /// The segment that was begun last, open as long as anybody may have to look for it.
+    open: Mutex<Option<Arc<Place>>>,
+    /// What the writer has the disk do.
+    pub(super) outstanding: Outstanding,
+    pub(super) lost: Lost,
 }
 
 impl Reader {
     pub(super) fn new(
         disk: Arc<dyn Disk>,
-        dir: PathBuf,
+        (dir, dir_id): (PathBuf, FileId),
         options: SpoolOptions,
         metrics: Arc<Metrics>,
         view: View,
@@ -157,6 +166,7 @@ impl Reader {
         Self {
             disk,
             dir,
+            dir_id,
             options,
             metrics,
             head: watch::Sender::new(head),
@@ -172,13 +182,26 @@ impl Reader {
             view: Mutex::new(view),
             gate: AtomicU8::new(Gate::Open as u8),
             gate_log: Mutex::default(),
-            _lock: lock,
+            lock,
+            open: Mutex::default(),
+            outstanding: Outstanding::default(),
+            lost: Lost::default(),
         }
     }
 
     /// The view, for a moment. A panic elsewhere cannot leave it half changed.
     pub(super) fn view(&self) -> MutexGuard<'_, View> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The segment that was begun last in this life, if one was.
+    pub(super) fn open(&self) -> Option<Arc<Place>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes which segment was begun last.
+    pub(super) fn set_open(&self, place: Arc<Place>) {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
     }
 
     pub(super) fn gate(&self) -> Gate {

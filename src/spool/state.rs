@@ -20,10 +20,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
+use super::disk::{Disk, RealDisk, RealFile};
+use super::place::Place;
 use crate::event::Position;
 use crate::telemetry::Metrics;
 use file::{StateFile, corrupted};
@@ -89,6 +91,9 @@ pub enum StateError {
         /// What the system said.
         source: io::Error,
     },
+    /// The file is no longer what its name stands for: exit code 74.
+    #[error("{0}")]
+    Gone(String),
     /// The disk failed: nothing written since can be trusted, exit code 74.
     #[error(
         "state file {path} cannot be read or written: check the disk, its space and permissions, then restart"
@@ -139,11 +144,13 @@ impl State {
     pub fn open_existing(path: &Path) -> Result<Self, StateError> {
         file::refuse_newer(path)?;
         let io = |source| StateError::Io { path: path.to_owned(), source };
-        Self::open_bytes(path, storage::file(path).map_err(io)?)
+        let (opener, file) = storage::file(path).map_err(io)?;
+        let place = place_of(path, file).map_err(io)?;
+        Self::opened(path, StateFile::open(path, opener, Some(place))?)
     }
 
-    fn open_bytes(path: &Path, opener: storage::Opener) -> Result<Self, StateError> {
-        let state = Self(Arc::new(StateFile::open(path, opener)?));
+    fn opened(path: &Path, file: StateFile) -> Result<Self, StateError> {
+        let state = Self(Arc::new(file));
         match state.read(format_of)? {
             FORMAT => state.reclaim().map(|()| state),
             found if found > FORMAT => Err(StateError::Newer { path: path.to_owned(), found }),
@@ -159,6 +166,11 @@ impl State {
     /// What cannot be kept for want of room, if anything: it is tried again all the time.
     pub fn shortage(&self) -> Option<Shortage> {
         self.0.room.shortage(Instant::now())
+    }
+
+    /// How long the change that is being written has been out, if one is.
+    pub fn outstanding(&self) -> Option<Duration> {
+        self.0.outstanding.elapsed()
     }
 
     /// The end of a sink's settled prefix; `None` if it never committed one.
@@ -180,21 +192,35 @@ impl State {
         self.read(cursors)
     }
 
-    /// The furthest cursor in the file that a bridge has left behind, of which no byte is changed; the
-    /// start of the log if there is no cursor.
+    /// All cursors in the file that a bridge has left behind, of which no byte is changed.
     ///
     /// # Errors
     /// See [`StateError`].
-    pub fn furthest_cursor_left(path: &Path) -> Result<Position, StateError> {
+    pub fn cursors_left(path: &Path) -> Result<Vec<(String, Position)>, StateError> {
         file::refuse_newer(path)?;
-        let cursors = match file::peek(path, cursors)? {
-            Some(cursors) => cursors,
+        match file::peek(path, cursors)? {
+            Some(cursors) => Ok(cursors),
             None => {
                 let io = |source| StateError::Io { path: path.to_owned(), source };
-                StateFile::open(path, aside::file(path).map_err(io)?)?.read(cursors)?
+                StateFile::open(path, aside::file(path).map_err(io)?, None)?.read(cursors)
             }
-        };
-        Ok(cursors.into_iter().map(|(_, cursor)| cursor).max().unwrap_or_default())
+        }
+    }
+
+    /// Opens the state file that a bridge has left behind to be read only: not a byte of it is changed, so
+    /// that it may lie on a file system that takes no writes. What is written stays in memory.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn open_to_read(path: &Path) -> Result<Self, StateError> {
+        file::refuse_newer(path)?;
+        let io = |source| StateError::Io { path: path.to_owned(), source };
+        let state = Self(Arc::new(StateFile::open(path, aside::file(path).map_err(io)?, None)?));
+        match state.read(format_of)? {
+            FORMAT => Ok(state),
+            found if found > FORMAT => Err(StateError::Newer { path: path.to_owned(), found }),
+            found => Err(StateError::Damaged { path: path.to_owned(), found: format!("format {found}") }),
+        }
     }
 
     /// Moves cursors, together with the dead letters that they pass, in one durable transaction:
@@ -220,11 +246,21 @@ impl State {
         })
     }
 
+    /// Looks whether the file still has its name. If not, what it holds is put back under it, and
+    /// nothing can be read or written any more.
+    ///
+    /// # Errors
+    /// [`StateError::Gone`].
+    pub fn look(&self) -> Result<(), StateError> {
+        self.0.look()
+    }
+
     /// The file's size in bytes.
     ///
     /// # Errors
     /// See [`StateError`].
     pub fn file_bytes(&self) -> Result<u64, StateError> {
+        self.look()?;
         let path = &self.0.path;
         let metadata = fs::metadata(path).map_err(|source| StateError::Io { path: path.clone(), source })?;
         Ok(metadata.len())
@@ -260,6 +296,12 @@ impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("State").field(&self.0.path).finish()
     }
+}
+
+fn place_of(path: &Path, file: fs::File) -> io::Result<Place> {
+    let disk = Arc::new(RealDisk::default());
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Place::of(disk.clone(), disk.dir_id(dir)?, path.to_owned(), Arc::new(RealFile(file)))
 }
 
 fn create_tables(write: &WriteTransaction) -> Result<(), redb::Error> {

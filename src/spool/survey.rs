@@ -103,6 +103,7 @@ impl Surveyor<'_> {
         let file_bytes = file.len()?;
         self.account_to(before(base));
         let mut segment = Segment::new(base, None, self.now.steady);
+        segment.id = Some(file.id()?);
         segment.last = self.last;
         let (header, header_damage) = match header {
             HeaderState::Whole(header) => (header, None),

@@ -25,8 +25,14 @@ pub struct Report {
     pub segments: Vec<SegmentReport>,
     /// Positions that are gone, between records that are there or up to a cursor.
     pub missing: Vec<RangeInclusive<u64>>,
+    /// Where the log begins, if it has any segment.
+    pub begin: Option<Position>,
     /// Where the log ends: the last position that its segments account for.
     pub end: Position,
+    /// Positions before the log begins that a sink has not got.
+    pub undelivered: Vec<(String, RangeInclusive<u64>)>,
+    /// What else is wrong, or cannot be told.
+    pub problems: Vec<String>,
 }
 
 /// What is in one segment.
@@ -54,7 +60,8 @@ impl Report {
     /// not count: nothing in it was promised.
     pub fn is_clean(&self) -> bool {
         let clean = |segment: &SegmentReport| segment.damaged.is_empty() && segment.repeated == 0;
-        self.missing.is_empty() && self.segments.iter().all(clean)
+        let told = self.undelivered.is_empty() && self.problems.is_empty();
+        told && self.missing.is_empty() && self.segments.iter().all(clean)
     }
 
     /// Takes into account how far a cursor has got: what it has passed was there, so that a log which
@@ -64,6 +71,12 @@ impl Report {
             self.missing.push(self.end.next().0..=cursor.0);
             self.end = cursor;
         }
+    }
+
+    /// Takes into account how far this sink has got: what is behind that must be there still.
+    pub fn account_from(&mut self, sink: &str, cursor: Position) {
+        let Some(begin) = self.begin.filter(|begin| cursor.next() < *begin) else { return };
+        self.undelivered.push((sink.to_owned(), cursor.next().0..=begin.0 - 1));
     }
 
     /// Whole records in all.
@@ -89,9 +102,10 @@ pub fn verify(dir: &Path, disk: &dyn Disk) -> Result<Report, SpoolError> {
         return Err(failed("find a spool in", dir)(nothing));
     }
     let survey = survey(disk, dir, Moment::default(), &mut |_, _| {})?;
+    let begin = survey.segments.first().map(|surveyed| surveyed.segment.base);
     let end = survey.segments.last().map(|surveyed| surveyed.segment.last).unwrap_or_default();
     let segments = survey.segments.into_iter().map(|surveyed| SegmentReport::of(dir, surveyed)).collect();
-    Ok(Report { segments, missing: survey.missing, end })
+    Ok(Report { segments, missing: survey.missing, begin, end, ..Report::default() })
 }
 
 fn is_of_a_spool(name: &str) -> bool {

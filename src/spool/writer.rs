@@ -59,12 +59,16 @@ impl Writer {
                 break;
             }
             self.form_group(&mut waiting, &mut group);
+            let underway = self.shared.outstanding.begin();
             self.committer.commit(&mut group, self.clock.now());
             if ticked.elapsed() >= tick_every {
                 self.committer.tick(self.clock.now());
                 ticked = Instant::now();
             }
+            drop(underway);
         }
+        // Who stops in order has to know as well whether what was acknowledged is still there.
+        self.committer.look_over_all();
         drop(end);
     }
 

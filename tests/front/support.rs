@@ -17,7 +17,7 @@ use fanbridge::source::http::{HttpLimits, serve};
 use fanbridge::source::tls::Tls;
 use fanbridge::source::types_seen::TypesSeen;
 use fanbridge::source::{Intake, SourceIntake};
-use fanbridge::spool::disk::{Disk, DiskFile, DiskLock, Free, RealDisk};
+use fanbridge::spool::disk::{Disk, DiskFile, DiskLock, FileId, Free, Look, RealDisk};
 use fanbridge::spool::{Held, Spool, SpoolOptions};
 use fanbridge::telemetry::Metrics;
 use hmac::{Hmac, KeyInit, Mac};
@@ -141,6 +141,11 @@ impl Front {
     }
 
     /// Asserts that a metric with these labels has this value.
+    /// Whether a metric has this value by now.
+    pub fn has_metric(&self, series: &str, value: &str) -> bool {
+        self.metrics.render().lines().any(|line| line == format!("{series} {value}"))
+    }
+
     pub fn assert_metric(&self, series: &str, value: &str) {
         assert_eq!(self.metric(series), format!("{series} {value}"));
     }
@@ -161,6 +166,7 @@ fn spool(dir: PathBuf, full: bool, fsync: Duration) -> Spool {
         window: Duration::from_secs(60),
         window_events_max: 1000,
         tail_bytes_max: 1 << 20,
+        answer_within: Duration::from_secs(60),
     };
     let disk = Arc::new(SlowDisk { disk: RealDisk::default(), fsync });
     Spool::open(Held::take(&dir, disk).unwrap(), options, Arc::new(Metrics::new())).unwrap().0
@@ -221,6 +227,18 @@ impl Disk for SlowDisk {
     fn free(&self, dir: &Path) -> io::Result<Free> {
         self.disk.free(dir)
     }
+    fn look(&self, path: &Path) -> io::Result<Look> {
+        self.disk.look(path)
+    }
+    fn dir_id(&self, dir: &Path) -> io::Result<FileId> {
+        self.disk.dir_id(dir)
+    }
+    fn link(&self, path: &Path, second: &Path) -> io::Result<()> {
+        self.disk.link(path, second)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
         self.disk.lock(path)
     }
@@ -245,6 +263,9 @@ impl DiskFile for SlowFile {
     }
     fn len(&self) -> io::Result<u64> {
         self.file.len()
+    }
+    fn id(&self) -> io::Result<FileId> {
+        self.file.id()
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fanbridge::event::Position;
 use fanbridge::spool::verify::{Report, verify};
-use fanbridge::spool::{AppendError, Appended, Recovery, SpoolError, SpoolOptions};
+use fanbridge::spool::{AppendError, Appended, ReadError, Recovery, SpoolError, SpoolOptions};
 
 use crate::sim::{Call, Dice, EIO, Fate};
 use crate::world::{DIR, World, entry, number_of, options};
@@ -120,6 +120,30 @@ fn a_damaged_stretch_between_records_is_counted_by_positions() {
 }
 
 #[test]
+fn a_damaged_record_is_counted_once_however_many_read_there() {
+    let mut world = World::open_new(one_segment());
+    let path = PathBuf::from(DIR).join("00000000000000000001.log");
+    let mut begins = Vec::new();
+    for _ in 0..9 {
+        begins.push(world.disk.segments().first().map_or(1024, |path| world.disk.contents(path).len()));
+        world.append(1);
+    }
+    world.disk.tamper(&path, |bytes| bytes[begins[2]..begins[5]].fill(0xee));
+    let counted = |world: &World| world.metrics.spool_corrupt.get();
+    for _ in 0..4 {
+        assert_eq!(world.read_all().1, 3, "each reader is told");
+        assert_eq!(counted(&world), 3);
+    }
+    world.disk.tamper(&path, |bytes| bytes[begins[6]] ^= 0xff);
+    assert_eq!((world.read_all().1, counted(&world)), (4, 4), "one more, and not again what is known");
+
+    // A start counts what it finds, and its readers do not count that again.
+    world.metrics = std::sync::Arc::default();
+    world.open().expect("a damaged spool opens");
+    assert_eq!((world.read_all().1, counted(&world)), (4, 4));
+}
+
+#[test]
 fn a_segment_that_is_gone_leaves_a_gap_that_is_reported_and_passed() {
     let mut world = World::open_new(options());
     while world.disk.segments().len() < 4 {
@@ -142,17 +166,50 @@ fn a_segment_that_is_gone_leaves_a_gap_that_is_reported_and_passed() {
 }
 
 #[test]
-fn a_segment_that_is_taken_away_from_a_running_spool_is_passed_and_counted() {
-    let mut world = World::open_new(SpoolOptions { tail_bytes_max: 0, ..options() });
-    while world.disk.segments().len() < 3 {
-        world.append(3);
+fn a_closed_segment_that_is_no_longer_what_it_was_is_passed_by_nobody_and_ends_a_running_spool() {
+    type Harm = fn(&World, &Path);
+    let harms: [Harm; 4] = [
+        |world, path| world.disk.lose(path),
+        // With the same bytes: whoever did that may have had others in hand.
+        |world, path| world.disk.put(path, world.disk.contents(path)),
+        |world, path| world.disk.tamper(path, |bytes| bytes.truncate(2000)),
+        |world, path| world.disk.put(path, Vec::new()),
+    ];
+    for harm in harms {
+        let mut world = World::open_new(SpoolOptions { tail_bytes_max: 0, ..options() });
+        while world.disk.segments().len() < 3 {
+            world.append(3);
+        }
+        let segments = world.disk.segments();
+        harm(&world, &segments[0]);
+        let read = world.reader().read_now(Position(0), 1, 1 << 20);
+        assert!(matches!(read, Err(ReadError::Io { .. })), "{read:?}");
+        world.tick();
+        assert_eq!(world.append(1), [Err(AppendError::Failed)]);
     }
-    let segments = world.disk.segments();
-    world.disk.lose(&segments[0]);
-    let (entries, damaged) = world.read_all();
-    let base: u64 = segments[1].file_stem().unwrap().to_str().unwrap().parse().unwrap();
-    assert_eq!(damaged, base - 1);
-    assert_eq!(entries[0].0, base);
+}
+
+#[test]
+fn a_newest_segment_that_loses_its_name_is_acknowledged_into_no_more_and_put_back() {
+    type Harm = fn(&World, &Path);
+    let harms: [(Harm, bool); 2] = [
+        (|world, path| world.disk.lose(path), false),
+        (|world, path| world.disk.put(path, b"something else".to_vec()), true),
+    ];
+    for (harm, is_kept) in harms {
+        let mut world = World::open_new(options());
+        world.append(2);
+        let path = world.disk.segments().pop().unwrap();
+        harm(&world, &path);
+        assert_eq!(world.append(1), [Err(AppendError::Failed)], "written, and to nowhere");
+        // Power goes: what was put back is durable.
+        world.crash_and_recover(Fate::Old, &mut Dice::new(1));
+        assert!(world.promised.len() >= 2);
+        let found = path.with_extension("log.found-1");
+        if is_kept {
+            assert_eq!(world.disk.contents(&found), b"something else", "and nobody else's bytes are lost");
+        }
+    }
 }
 
 #[test]

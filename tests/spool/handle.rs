@@ -317,6 +317,9 @@ async fn verify_exits_by_what_it_finds() {
     assert_eq!(exit_of_verify(dir.path()), Err(Exit::Temporary));
     spool.close().await;
     drop(spool);
+    // Events, and nobody knows how far the sinks have got.
+    assert_eq!(exit_of_verify(dir.path()), Err(Exit::Failed));
+    drop(State::open(&dir.path().join(FILE_NAME)).unwrap());
     assert_eq!(exit_of_verify(dir.path()), Ok(()));
 
     let report = verify(dir.path(), &RealDisk::default()).unwrap();
@@ -327,6 +330,11 @@ async fn verify_exits_by_what_it_finds() {
     std::fs::write(path, bytes).unwrap();
     assert_eq!(exit_of_verify(dir.path()), Err(Exit::Failed));
     assert_eq!(exit_of_verify(&dir.path().join("nowhere")), Err(Exit::Io));
+}
+
+fn furthest(dir: &Path) -> Position {
+    let cursors = State::cursors_left(&dir.join(FILE_NAME)).unwrap();
+    cursors.into_iter().map(|(_, cursor)| cursor).max().unwrap()
 }
 
 /// What is in a directory, by name.
@@ -367,7 +375,8 @@ fn a_directory_that_holds_no_spool_is_not_called_clean_and_gets_no_lock() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spool_that_cannot_be_written_can_be_looked_over() {
-    let dir = tempfile::tempdir().unwrap();
+    // On the file system of the test's own program.
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     delivered(dir.path()).await;
     let lock = dir.path().join("lock");
     std::fs::remove_file(&lock).unwrap();
@@ -375,8 +384,12 @@ async fn a_spool_that_cannot_be_written_can_be_looked_over() {
     assert_eq!(exit_of_verify(dir.path()), Ok(()), "a copy without its lock");
     assert_eq!(names(dir.path()), before, "nothing is made");
 
-    // A program that runs can be written by nobody, not even by root.
+    // What a link points to is somebody else's.
     std::os::unix::fs::symlink(std::env::current_exe().unwrap(), &lock).unwrap();
+    assert_eq!(exit_of_verify(dir.path()), Err(Exit::Io), "a link for a lock");
+    std::fs::remove_file(&lock).unwrap();
+    // A program that runs can be written by nobody, not even by root.
+    std::fs::hard_link(std::env::current_exe().unwrap(), &lock).unwrap();
     assert_eq!(exit_of_verify(dir.path()), Ok(()), "a lock that is for reading only");
     let held = std::fs::File::open(&lock).unwrap();
     held.try_lock().unwrap();
@@ -384,11 +397,53 @@ async fn a_spool_that_cannot_be_written_can_be_looked_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_spool_of_which_cannot_be_told_what_is_undelivered_is_not_called_clean() {
+    let dir = tempfile::tempdir().unwrap();
+    let segments = delivered(dir.path()).await;
+    let (state, kept) = (dir.path().join(FILE_NAME), dir.path().join("kept"));
+    std::fs::rename(&state, &kept).unwrap();
+    for found in [&b""[..], &[0x5a; 100_000]] {
+        std::fs::write(&state, found).unwrap();
+        assert_eq!(exit_of_verify(dir.path()), Err(Exit::Failed), "{} bytes of nothing", found.len());
+    }
+    std::fs::remove_file(&state).unwrap();
+    std::os::unix::fs::symlink(&kept, &state).unwrap();
+    assert_eq!(exit_of_verify(dir.path()), Err(Exit::Io), "a link");
+    std::fs::remove_file(&state).unwrap();
+    assert_eq!(exit_of_verify(dir.path()), Err(Exit::Failed), "none");
+
+    std::fs::rename(&kept, &state).unwrap();
+    assert_eq!(exit_of_verify(dir.path()), Ok(()));
+    // The sink that is slow has got the first event alone.
+    std::fs::remove_file(&segments[0]).unwrap();
+    assert_eq!(exit_of_verify(dir.path()), Err(Exit::Failed), "what it waits for is gone");
+}
+
+#[test]
+fn a_link_that_is_named_as_a_file_of_the_spool_is_neither_written_through_nor_read() {
+    for name in ["00000000000000000001.log", "lock", FILE_NAME] {
+        let dir = tempfile::tempdir().unwrap();
+        let elsewhere = dir.path().join("elsewhere");
+        std::fs::write(&elsewhere, "somebody else's").unwrap();
+        let spool = dir.path().join("spool");
+        std::fs::create_dir(&spool).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, spool.join(name)).unwrap();
+        let refused = match name {
+            FILE_NAME => State::open(&spool.join(name)).err().map(|error| format!("{error:?}")),
+            _ => open(&spool, roomy()).err().map(|error| format!("{error:?}")),
+        };
+        let refused = refused.unwrap_or_else(|| panic!("{name} was followed"));
+        assert!(refused.contains("it is a symbolic link"), "{refused}");
+        assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), "somebody else's");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn segments_that_are_gone_at_the_end_are_missed_by_the_cursors() {
     let dir = tempfile::tempdir().unwrap();
     let segments = delivered(dir.path()).await;
     assert_eq!(exit_of_verify(dir.path()), Ok(()));
-    let head = State::furthest_cursor_left(&dir.path().join(FILE_NAME)).unwrap();
+    let head = furthest(dir.path());
     let mut whole = verify(dir.path(), &RealDisk::default()).unwrap();
     whole.account_to(head);
     assert!(whole.is_clean());

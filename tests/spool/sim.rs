@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use fanbridge::spool::disk::{Disk, DiskFile, DiskLock, Free};
+use fanbridge::spool::disk::{Disk, DiskFile, DiskLock, FileId, Free, Look};
 
 pub const SECTOR: usize = 512;
 
@@ -382,6 +382,39 @@ impl Disk for SimDisk {
         Ok(Free { bytes: state.room(), inodes: state.free_inodes })
     }
 
+    fn look(&self, path: &Path) -> io::Result<Look> {
+        let mut state = self.state();
+        state.alive(state.boot)?;
+        let inode = state.inode(path)?;
+        Ok(Look { id: id(inode), len: state.inodes[&inode].current.len() as u64 })
+    }
+
+    fn dir_id(&self, _dir: &Path) -> io::Result<FileId> {
+        Ok(id(0))
+    }
+
+    fn link(&self, path: &Path, second: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let boot = state.boot;
+        state.step(Call::Create, boot)?;
+        let inode = state.inode(path)?;
+        if state.names.contains_key(second) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        state.names.insert(second.to_owned(), inode);
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let boot = state.boot;
+        state.step(Call::Create, boot)?;
+        let inode = state.inode(from)?;
+        state.names.remove(from);
+        state.names.insert(to.to_owned(), inode);
+        Ok(())
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
         let mut state = self.state();
         let boot = state.boot;
@@ -397,7 +430,15 @@ struct SimLock {
     boot: u64,
 }
 
-impl DiskLock for SimLock {}
+impl DiskLock for SimLock {
+    fn id(&self) -> io::Result<Option<FileId>> {
+        Ok(None)
+    }
+}
+
+fn id(inode: u64) -> FileId {
+    FileId { device: 0, inode }
+}
 
 impl Drop for SimLock {
     fn drop(&mut self) {
@@ -476,5 +517,9 @@ impl DiskFile for SimFile {
         let state = self.disk.state();
         state.alive(self.boot)?;
         Ok(state.inodes[&self.inode].current.len() as u64)
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        Ok(id(self.inode))
     }
 }

@@ -33,6 +33,7 @@ pub fn options() -> SpoolOptions {
         window: Duration::from_secs(100),
         window_events_max: 1000,
         tail_bytes_max: 2000,
+        answer_within: Duration::from_secs(60),
     }
 }
 

@@ -46,6 +46,7 @@ impl Bench {
             window: Duration::from_secs(60),
             window_events_max: 1000,
             tail_bytes_max: 1 << 20,
+            answer_within: Duration::from_secs(60),
         };
         let held = Held::take(dir.path(), Arc::new(RealDisk::default())).unwrap();
         let (spool, _) = Spool::open(held, options, Arc::clone(&metrics)).unwrap();

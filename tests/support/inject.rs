@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -143,6 +143,12 @@ impl Drop for FileFault {
             // Fails only when it has ended already.
             let _ = kill_process(tracer, Signal::TERM);
         }
+        // One that holds a call back may not hear; the kernel then lets go for it.
+        let patience = Instant::now() + Duration::from_secs(3);
+        while matches!(self.tracer.try_wait(), Ok(None)) && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.tracer.kill();
         let _ = self.tracer.wait();
     }
 }

@@ -10,7 +10,7 @@ use crate::spool::state::{DeadFilter, DeadLetterInfo, FILE_NAME, State, StateErr
 pub enum Letters {
     /// With a running bridge.
     Running(AdminClient),
-    /// In the state file; no bridge runs while this holds it.
+    /// In the state file, which is only read.
     Stopped(State),
 }
 
@@ -22,7 +22,7 @@ impl Letters {
             Err(failure) => failure,
         };
         // This process does nothing else: the disk may block it.
-        match State::open_existing(&config.spool.dir.join(FILE_NAME)) {
+        match State::open_to_read(&config.spool.dir.join(FILE_NAME)) {
             Ok(state) => Ok(Self::Stopped(state)),
             // The bridge runs after all, and only its admin listener is out of reach.
             Err(StateError::Locked(_)) => Err(silent),
@@ -126,6 +126,7 @@ fn failed(error: &StateError) -> Failure {
         StateError::Missing(_)
         | StateError::Damaged { .. }
         | StateError::NoRoom { .. }
+        | StateError::Gone(_)
         | StateError::Io { .. } => Exit::Io,
     };
     Failure::new(exit, error.to_string())

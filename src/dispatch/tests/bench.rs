@@ -46,6 +46,7 @@ impl Bench {
             window: Duration::ZERO,
             window_events_max: 1000,
             tail_bytes_max,
+            answer_within: Duration::from_secs(60),
         };
         let (spool, _) = Spool::open(held, options, Arc::default()).expect("a spool");
         let state = State::open(&dir.path().join(FILE_NAME)).expect("a state");

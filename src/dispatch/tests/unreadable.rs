@@ -14,7 +14,7 @@ use crate::dispatch::{READ_AGAIN_AFTER, quarantine};
 use crate::event::tests::quarantined;
 use crate::event::{Entry, Outcome, Position};
 use crate::selection::Selection;
-use crate::spool::disk::{Disk, DiskFile, DiskLock, Free, RealDisk};
+use crate::spool::disk::{Disk, DiskFile, DiskLock, FileId, Free, Look, RealDisk};
 use crate::spool::state::DeadFilter;
 
 /// The disk of this machine, but for a number of times in which no file is opened for reading.
@@ -77,6 +77,22 @@ impl Disk for Unreadable {
 
     fn free(&self, dir: &Path) -> io::Result<Free> {
         self.disk.free(dir)
+    }
+
+    fn look(&self, path: &Path) -> io::Result<Look> {
+        self.disk.look(path)
+    }
+
+    fn dir_id(&self, dir: &Path) -> io::Result<FileId> {
+        self.disk.dir_id(dir)
+    }
+
+    fn link(&self, path: &Path, second: &Path) -> io::Result<()> {
+        self.disk.link(path, second)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {

@@ -7,10 +7,10 @@
 //! already on its way in still fits, and opens by itself.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::present::LOOKS_AT_ONCE;
 use super::{Committer, Trouble};
 use crate::event::Position;
 use crate::spool::clock::{Moment, Steady};
@@ -29,23 +29,12 @@ impl Committer {
             return;
         }
         self.window.expire(now.steady);
-        if let Some(path) = self.lost_segment() {
-            return self.fail(&format!(
-                "{} was removed from under the bridge: what it held and no sink had got is lost",
-                path.display()
-            ));
+        match self.shared.look_over(self.looked_at, LOOKS_AT_ONCE) {
+            Ok(looked_at) => self.looked_at = looked_at,
+            Err(displaced) => return self.fail(&displaced),
         }
         while self.oldest_is_past_retention(now.steady) && self.prune_oldest(self.shared.settled()) {}
         self.refresh_gate(now);
-    }
-
-    /// The newest segment, if its file has gone: then what is written to it is lost with it, and no
-    /// write will ever fail.
-    fn lost_segment(&self) -> Option<PathBuf> {
-        let base = self.shared.view().catalogue.newest()?.base;
-        let path = segment::path(&self.shared.dir, base);
-        let gone = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
-        self.shared.disk.open_read(&path).err().is_some_and(gone).then_some(path)
     }
 
     fn oldest_is_past_retention(&self, now: Steady) -> bool {

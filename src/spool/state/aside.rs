@@ -4,7 +4,7 @@
 //! file stays as it was.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use redb::StorageBackend;
 
 use super::storage::Opener;
+use crate::spool::disk::open_itself;
 
 const PAGE_BYTES: usize = 4096;
 
@@ -20,7 +21,7 @@ type Page = Box<[u8; PAGE_BYTES]>;
 
 /// An opener of a file that need not be writable.
 pub(super) fn file(path: &Path) -> io::Result<Opener> {
-    let file = File::open(path)?;
+    let file = open_itself(OpenOptions::new().read(true), path)?;
     Ok(Box::new(move || {
         let len = file.metadata()?.len();
         let changed = Changed { len, of_file: len, pages: BTreeMap::new() };

@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
 use redb::{
@@ -21,6 +21,9 @@ use super::room::Room;
 use super::storage::{Condition, Opener, Watch, Watched};
 use super::{FORMAT, StateError, format_of};
 use crate::scarce::Scarce;
+use crate::spool::disk::open_itself;
+use crate::spool::outstanding::Outstanding;
+use crate::spool::place::Place;
 
 /// The library would take up to 1 GiB. Cursors are few, and dead letters are read rarely.
 const CACHE_BYTES: usize = 8 << 20;
@@ -30,6 +33,11 @@ pub(super) struct StateFile {
     slot: RwLock<Slot>,
     opener: Opener,
     pub(super) room: Room,
+    pub(super) outstanding: Outstanding,
+    /// Where the file is, if it is one.
+    place: Option<Place>,
+    /// What became of it, once it has lost its name: nothing is read or written any more.
+    gone: OnceLock<String>,
     pub(super) path: PathBuf,
 }
 
@@ -53,12 +61,36 @@ impl Drop for StateFile {
 }
 
 impl StateFile {
-    /// Opens the file whose bytes the opener has; the path is what errors call it.
-    pub(super) fn open(path: &Path, opener: Opener) -> Result<Self, StateError> {
+    /// Opens the file whose bytes the opener has; the path is what errors call it, and the place is where
+    /// it has to stay, if it is one that is written.
+    pub(super) fn open(path: &Path, opener: Opener, place: Option<Place>) -> Result<Self, StateError> {
         let watch = Arc::new(Watch::default());
         let database = database(&opener, &watch).map_err(|error| classify(path, error, &watch))?;
         let slot = RwLock::new(Slot { database: Some(database), watch });
-        Ok(Self { slot, opener, room: Room::default(), path: path.to_owned() })
+        let (room, outstanding, gone) = (Room::default(), Outstanding::default(), OnceLock::new());
+        Ok(Self { slot, opener, room, outstanding, place, gone, path: path.to_owned() })
+    }
+
+    /// Looks whether the file still has its name. If not, its bytes are put back under it.
+    pub(super) fn look(&self) -> Result<(), StateError> {
+        self.is_there()?;
+        let Some(place) = &self.place else { return Ok(()) };
+        let Err(fate) = place.look(None) else { return Ok(()) };
+        let mut slot = self.slot_to_change();
+        // Of several who find out, one does something about it.
+        self.is_there()?;
+        // Closed, it is whole.
+        close(&mut slot);
+        slot.watch.worsen(Condition::Broken);
+        let len = place.len().map_err(|source| StateError::Io { path: self.path.clone(), source })?;
+        let gone = place.mend(&fate, len);
+        tracing::error!(gone, "the state file is not what it was: nothing is kept any more");
+        let _ = self.gone.set(gone.clone());
+        Err(StateError::Gone(gone))
+    }
+
+    fn is_there(&self) -> Result<(), StateError> {
+        self.gone.get().map_or(Ok(()), |gone| Err(StateError::Gone(gone.clone())))
     }
 
     pub(super) fn read<T>(
@@ -66,6 +98,7 @@ impl StateFile {
         f: impl Fn(&ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, StateError> {
         let once = || {
+            self.is_there()?;
             self.mend()?;
             let slot = self.slot();
             let result = contained(|| f(&slot.database.as_ref().ok_or_else(closed)?.begin_read()?));
@@ -90,7 +123,9 @@ impl StateFile {
             self.room.turned_away(who);
             return Err(self.no_room());
         }
-        let result = self.mend().and_then(|()| self.write_once(f));
+        // What was kept in a file that has lost its name is not kept.
+        let result = self.is_there().and_then(|()| self.mend()).and_then(|()| self.write_once(f));
+        let result = result.and_then(|value| self.look().map(|()| value));
         match &result {
             Ok(_) => self.room.served(who, Instant::now()),
             Err(StateError::NoRoom { source, .. }) => {
@@ -112,6 +147,8 @@ impl StateFile {
         let slot = self.slot();
         let result = contained(|| {
             let write = slot.database.as_ref().ok_or_else(closed)?.begin_write()?;
+            // There is one writer at a time.
+            let _underway = self.outstanding.begin();
             let value = f(&write)?;
             // Commits of the default durability return after an fsync.
             write.commit()?;
@@ -202,13 +239,9 @@ pub(super) fn create(
     let create = || {
         let unfinished = path.with_extension("redb.new");
         // Bodies are kept in here: nobody else's business.
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&unfinished)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true).mode(0o600);
+        let file = open_itself(&mut options, &unfinished)?;
         let database = redb::Builder::new().set_cache_size(CACHE_BYTES).create_file(file)?;
         let write = database.begin_write()?;
         fill(&write)?;
@@ -237,9 +270,10 @@ pub(super) fn peek<T>(
     path: &Path,
     f: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
 ) -> Result<Option<T>, StateError> {
-    if !path.try_exists().map_err(|source| StateError::Io { path: path.to_owned(), source })? {
-        return Err(StateError::Missing(path.to_owned()));
-    }
+    open_itself(OpenOptions::new().read(true), path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => StateError::Missing(path.to_owned()),
+        _ => StateError::Io { path: path.to_owned(), source },
+    })?;
     let found = contained(|| match redb::Builder::new().set_cache_size(CACHE_BYTES).open_read_only(path) {
         Ok(database) => f(&database.begin_read()?).map(Some),
         Err(DatabaseError::RepairAborted) => Ok(None),

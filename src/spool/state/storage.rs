@@ -5,7 +5,7 @@
 //! new length that found no room leaves on the disk what was there; after a failed fsync the kernel
 //! takes pages for written that are not, and a file that is opened again would believe it.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Bound;
 use std::path::Path;
@@ -16,19 +16,21 @@ use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
 
 use crate::scarce::Scarce;
-use crate::spool::disk::is_full;
+use crate::spool::disk::{is_full, open_itself};
 
 /// Opens the same bytes once more.
 pub(super) type Opener = Box<dyn Fn() -> io::Result<Box<dyn StorageBackend>> + Send + Sync>;
 
-/// An opener of a file that is there. The file stays open between one time and the next, so that
+/// An opener of a file that is there, and the file. It stays open between one time and the next, so that
 /// an error of writing back which nobody has heard of is told to the next fsync.
-pub(super) fn file(path: &Path) -> io::Result<Opener> {
-    let file = OpenOptions::new().read(true).write(true).open(path)?;
-    Ok(Box::new(move || {
+pub(super) fn file(path: &Path) -> io::Result<(Opener, File)> {
+    let file = open_itself(OpenOptions::new().read(true).write(true), path)?;
+    let kept = file.try_clone()?;
+    let opener: Opener = Box::new(move || {
         let backend = FileBackend::new(file.try_clone()?).map_err(io::Error::other)?;
         Ok(Box::new(backend))
-    }))
+    });
+    Ok((opener, kept))
 }
 
 /// What is known of some bytes since they were opened. It only gets worse.
@@ -56,7 +58,7 @@ impl Watch {
         }
     }
 
-    fn worsen(&self, to: Condition) {
+    pub(super) fn worsen(&self, to: Condition) {
         self.0.fetch_max(to as u8, Ordering::AcqRel);
     }
 }

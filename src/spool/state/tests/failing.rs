@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use redb::{BackendError, StorageBackend};
 
+use crate::spool::state::file::StateFile;
 use crate::spool::state::{State, storage};
 
 /// When calls fail.
@@ -98,5 +99,5 @@ pub(crate) fn opened(path: &Path) -> (State, Faults) {
         // The same locks and bytes, with faults in front.
         Ok(Box::new(Failing { bytes: open()?, faults: told.clone() }) as Box<dyn StorageBackend>)
     };
-    (State::open_bytes(path, Box::new(opener)).unwrap(), faults)
+    (State::opened(path, StateFile::open(path, Box::new(opener), None).unwrap()).unwrap(), faults)
 }

@@ -1,0 +1,182 @@
+//! Whether a file still has the name under which it was opened, and what is done when it has not.
+//!
+//! A file is known by its handle, not by its name. One that is replaced under a running bridge (by a
+//! restore, `mv`, rsync, `sed -i`) goes on taking what is written to it, and nobody will find that
+//! again. Its bytes can still be read as long as it is open: so they are put back under its name, and
+//! what was found there is kept beside it.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::disk::{Disk, DiskFile, FileId, read_full_at, write_all_at};
+
+/// Bytes copied at once.
+const CHUNK_BYTES: usize = 1 << 20;
+/// So many files that were found under one name are kept.
+const FOUND_MAX: u32 = 100;
+
+/// What is the matter with a name.
+#[derive(Debug)]
+pub(super) enum Fate {
+    /// Nothing has it.
+    Removed,
+    /// Something else has it.
+    Replaced,
+    /// The file has it, and is not as long as it was.
+    Resized(u64),
+    /// The system does not say.
+    Unknown(io::Error),
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Removed => write!(f, "was removed from under the bridge"),
+            Self::Replaced => write!(f, "was replaced under the bridge by something else"),
+            Self::Resized(len) => write!(f, "was changed under the bridge: it is {len} bytes long now"),
+            Self::Unknown(error) => {
+                write!(f, "cannot be looked at ({error}), so that nobody can tell whether it is still there")
+            }
+        }
+    }
+}
+
+/// Looks whether that file has this name, and is that long if its length is known.
+pub(super) fn look(disk: &dyn Disk, path: &Path, id: FileId, len: Option<u64>) -> Result<(), Fate> {
+    match disk.look(path) {
+        Ok(found) if found.id != id => Err(Fate::Replaced),
+        Ok(found) if len.is_some_and(|len| len != found.len) => Err(Fate::Resized(found.len)),
+        Ok(_) => Ok(()),
+        Err(error) => Err(unseen(error)),
+    }
+}
+
+/// Looks whether that directory has this name.
+pub(super) fn look_at_dir(disk: &dyn Disk, dir: &Path, id: FileId) -> Result<(), Fate> {
+    match disk.dir_id(dir) {
+        Ok(found) if found != id => Err(Fate::Replaced),
+        Ok(_) => Ok(()),
+        Err(error) => Err(unseen(error)),
+    }
+}
+
+fn unseen(error: io::Error) -> Fate {
+    if error.kind() == io::ErrorKind::NotFound { Fate::Removed } else { Fate::Unknown(error) }
+}
+
+/// An open file, and the name that it had when it was opened.
+pub(super) struct Place {
+    disk: Arc<dyn Disk>,
+    dir_id: FileId,
+    path: PathBuf,
+    id: FileId,
+    file: Arc<dyn DiskFile>,
+}
+
+impl Place {
+    /// The place of a file that was just opened under this name, in this directory.
+    pub(super) fn of(
+        disk: Arc<dyn Disk>,
+        dir_id: FileId,
+        path: PathBuf,
+        file: Arc<dyn DiskFile>,
+    ) -> io::Result<Self> {
+        let id = file.id()?;
+        Ok(Self { disk, dir_id, path, id, file })
+    }
+
+    /// The file's length in bytes, whatever its name is by now.
+    pub(super) fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    /// Which file it is.
+    pub(super) fn id(&self) -> FileId {
+        self.id
+    }
+
+    /// Looks whether the file still has its name, and its length if that is known.
+    pub(super) fn look(&self, len: Option<u64>) -> Result<(), Fate> {
+        look(&*self.disk, &self.path, self.id, len)
+    }
+
+    /// Does what can be done about that fate, for as many bytes of the file as count, and says what was
+    /// the matter and what is to be done now.
+    pub(super) fn mend(&self, fate: &Fate, len: u64) -> String {
+        let path = self.path.display();
+        let dir = self.path.parent().unwrap_or(Path::new("."));
+        if !matches!(fate, Fate::Removed | Fate::Replaced) {
+            return format!("{path} {fate}; keep everything else out of this directory");
+        }
+        if let Err(fate) = look_at_dir(&*self.disk, dir, self.dir_id) {
+            return format!(
+                "{} {fate}: what was kept in it and is not elsewhere is lost; put it back as it was",
+                dir.display()
+            );
+        }
+        match self.put_back(dir, len) {
+            Ok(None) => format!("{path} {fate}; all that it held was put back under its name"),
+            Ok(Some(found)) => format!(
+                "{path} {fate}; all that it held was put back under its name, and what was found there is \
+                 {} now; keep everything else out of this directory",
+                found.display()
+            ),
+            Err(error) => format!(
+                "{path} {fate}, and what it held cannot be put back ({error}): what was kept in it since then \
+                 is lost, but for what may be in {}",
+                self.beside("kept").display()
+            ),
+        }
+    }
+
+    /// Writes the file's bytes under its name again, durably. What is found there gets another name,
+    /// which is returned.
+    fn put_back(&self, dir: &Path, len: u64) -> io::Result<Option<PathBuf>> {
+        let copy = self.beside("kept");
+        // Of an attempt that was cut short.
+        let _ = self.disk.remove(&copy);
+        self.copy(&copy, len)?;
+        let found = self.set_aside()?;
+        self.disk.rename(&copy, &self.path)?;
+        self.disk.sync_dir(dir)?;
+        Ok(found)
+    }
+
+    fn copy(&self, to: &Path, len: u64) -> io::Result<()> {
+        let copy = self.disk.create_new(to)?;
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let mut offset = 0;
+        while offset < len {
+            let wanted = CHUNK_BYTES.min(usize::try_from(len - offset).unwrap_or(CHUNK_BYTES));
+            let read = read_full_at(&*self.file, &mut chunk[..wanted], offset)?;
+            if read == 0 {
+                break;
+            }
+            write_all_at(&*copy, &chunk[..read], offset)?;
+            offset += read as u64;
+        }
+        copy.sync_all()
+    }
+
+    /// Gives what is found under the file's name a second one, if anything is.
+    fn set_aside(&self) -> io::Result<Option<PathBuf>> {
+        for number in 1..=FOUND_MAX {
+            let second = self.beside(&format!("found-{number}"));
+            match self.disk.link(&self.path, &second) {
+                Ok(()) => return Ok(Some(second)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    fn beside(&self, what: &str) -> PathBuf {
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{what}"));
+        self.path.with_file_name(name)
+    }
+}

@@ -185,9 +185,9 @@ impl Signals {
 /// The exit code that tells a supervisor what to do, with the whole chain of causes.
 pub(super) fn failure(error: BridgeError) -> Failure {
     let exit = match &error {
-        BridgeError::Spool(SpoolError::Locked(_)) | BridgeError::State(StateError::Locked(_)) => {
-            Exit::Temporary
-        }
+        BridgeError::Spool(SpoolError::Locked(_))
+        | BridgeError::State(StateError::Locked(_))
+        | BridgeError::SinkTaken { .. } => Exit::Temporary,
         BridgeError::Spool(SpoolError::NewerFormat { .. })
         | BridgeError::State(StateError::Newer { .. })
         | BridgeError::Tls(_)

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use crate::event::Timestamp;
 
@@ -30,4 +30,17 @@ pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
         true => Err(io::Error::other("it holds more than 1 MiB, which is no secret and no certificate")),
         false => Ok(content),
     }
+}
+
+/// A path by which a place has one name, as far as it exists: absolute, links followed, and without `.`
+/// and `..`, which are taken from where a link leads.
+pub fn resolved(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_default();
+    absolute.components().fold(PathBuf::new(), |mut path, component| {
+        match component {
+            Component::ParentDir => drop(path.pop()),
+            component => path.push(component),
+        }
+        path.canonicalize().unwrap_or(path)
+    })
 }

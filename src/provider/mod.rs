@@ -34,7 +34,7 @@ pub use message::{TopicEnvelope, decode_message, message_heaviness, topic_extens
 pub(crate) use normalise::{Unusable, digest_id, letter_id, normalise};
 pub use sample::{event_headers, sample};
 pub use scheme::sign;
-pub use secret::{SecretProblem, SigningSecret};
+pub use secret::{SecretProblem, SigningSecret, secret_oddity};
 
 use bytes::Bytes;
 use bytestring::ByteString;

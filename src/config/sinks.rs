@@ -120,6 +120,7 @@ impl Check<'_> {
         if file.dir.is_empty() {
             self.error(&at.key("dir"), "no directory", "expected the path of a directory".into());
         }
+        self.check_path(&file.dir, &at.key("dir"));
         Some(FileConfig { dir: file.dir.clone().into(), rotate_bytes: file.rotate_bytes.0 })
     }
 

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::opening::{open, take};
+use self::opening::{blocking, open, take};
 use self::readers::{Readers, reader_error};
 use self::sources::{Sources, Wiring};
 use self::task::Task;
@@ -34,7 +34,7 @@ use crate::dispatch::DispatchError;
 use crate::event::Verdict;
 use crate::health::Health;
 use crate::sink::Sink;
-use crate::sink::file::FileSink;
+use crate::sink::file::{FileSink, UnusableDirectory};
 use crate::sink::kafka::KafkaSink;
 use crate::sink::sns::SnsSink;
 use crate::source::Intake;
@@ -84,6 +84,14 @@ pub enum BridgeError {
         name: String,
         /// Why not.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Another sink, mostly another process's, has the directory of one.
+    #[error("sink `{name}` cannot be made")]
+    SinkTaken {
+        /// Its name.
+        name: String,
+        /// Whose directory it is.
+        source: UnusableDirectory,
     },
     /// A dispatcher ended.
     #[error(transparent)]
@@ -366,10 +374,16 @@ async fn make_sink(config: &SinkConfig, aws: &Aws) -> Result<Arc<dyn Sink>, Brid
             Err(error) => Err(error.into()),
         },
         Output::Sns(sns) => Ok(Arc::new(SnsSink::new(&config.name, sns, aws).await)),
-        Output::File(file) => match FileSink::new(file) {
-            Ok(sink) => Ok(Arc::new(sink)),
-            Err(error) => Err(error.into()),
-        },
+        Output::File(file) => {
+            let file = file.clone();
+            match blocking(move || Ok(FileSink::new(&file))).await? {
+                Ok(sink) => Ok(Arc::new(sink)),
+                Err(source @ UnusableDirectory::Taken(_)) => {
+                    return Err(BridgeError::SinkTaken { name: config.name.clone(), source });
+                }
+                Err(error) => Err(error.into()),
+            }
+        }
     };
     made.map_err(|source| BridgeError::Sink { name: config.name.clone(), source })
 }

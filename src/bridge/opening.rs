@@ -69,7 +69,7 @@ fn lets_others_remove(mode: u32) -> bool {
 }
 
 /// Leaves the runtime's threads alone with work that waits for the disk.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BridgeError> + Send + 'static,
 ) -> Result<T, BridgeError> {
     let working = tokio::task::spawn_blocking(work);

@@ -8,8 +8,8 @@ use crate::provider;
 /// Arguments of `init`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Providers to take events from
-    #[arg(long, value_delimiter = ',', default_value = "stream,fastpix")]
+    /// Providers to take events from; by default stream and fastpix, and from AWS stream alone
+    #[arg(long, value_delimiter = ',')]
     provider: Vec<String>,
     /// How they come in; several are several sources of one application
     #[arg(long, value_enum, value_delimiter = ',', default_value = "webhook")]
@@ -47,8 +47,12 @@ pub enum Kind {
 /// # Errors
 /// Exit code 2 if a provider is not built in.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let names = distinct(args.provider.iter().map(String::as_str));
     let from = distinct(args.from.iter().copied());
+    let usual: &[&str] = if from == [Way::Webhook] { &["stream", "fastpix"] } else { &["stream"] };
+    let names = match args.provider.is_empty() {
+        true => usual.to_vec(),
+        false => distinct(args.provider.iter().map(String::as_str)),
+    };
     if let Some(name) = names.iter().find(|name| provider::builtin_named(name).is_none()) {
         let known: Vec<&str> = provider::builtin().iter().map(|definition| &*definition.provider).collect();
         let meant = did_you_mean(name, known.iter().copied());
@@ -108,7 +112,7 @@ admin: { listen: 127.0.0.1:9090 } # health, metrics and the admin API: for opera
 spool:
   dir: fanbridge-data             # one process owns it; choose a disk that lasts
   bytes_max: 20 GiB               # at the bound deliveries are answered 503, none is dropped
-  retain: 24h                     # kept after delivery, for replay
+  retain: 24h                     # kept after delivery: what a restored state.redb delivers again
 ";
 
 const SELECT: &str = "\
@@ -120,7 +124,7 @@ select: all
 const FILE_SINK: &str = "  \
   local:
     file: { dir: fanbridge-data/topics } # <dir>/<topic>/*.jsonl, one CloudEvent a line
-    topic: \"{provider}.{family}\"         # `fanbridge topics` lists what this comes to
+    topic: \"{provider}.{family}\"         # `fanbridge topics plan` lists what this comes to
 ";
 
 const KAFKA_SINK: &str = "  \
@@ -129,7 +133,7 @@ const KAFKA_SINK: &str = "  \
       brokers: env:KAFKA_BROKERS         # host:port,host:port
       # tls: {}
       # sasl: { username: env:KAFKA_USER, password: env:KAFKA_PASSWORD }
-    topic: \"{provider}.{family}\"         # `fanbridge topics` lists what this comes to
+    topic: \"{provider}.{family}\"         # `fanbridge topics plan` lists what this comes to
 ";
 
 const SNS_SINK: &str = "  \
@@ -167,7 +171,8 @@ fn source(provider: &str, way: Way) -> String {
 /// `sns.md` of its Go client for Chat); what others send comes by way of the user's own account.
 fn policy(provider: &str, action: &str, service: &str) -> String {
     if provider != "stream" {
-        return String::new();
+        let what = "sends nothing to AWS: something of yours has to put what it posts here";
+        return format!("    # {provider} {what}.\n");
     }
     format!(
         "    # Its policy needs this statement, so that {provider} may send:\n    \

@@ -24,7 +24,7 @@ use std::time::SystemTime;
 use clap::{Parser, Subcommand};
 
 use crate::config::embedded::{Embedded, EmbeddedError};
-use crate::config::{Config, Loaded, Outside, Report, load_bytes, read_file};
+use crate::config::{Config, Loaded, Outside, Report, load_bytes, read_configuration, read_file};
 
 /// The configuration that is found by itself.
 const CONFIG_FILE: &str = "fanbridge.yaml";
@@ -203,7 +203,7 @@ fn find(args: &ConfigArgs) -> Option<PathBuf> {
 
 /// Reads a file and checks it against the process's environment.
 fn read(path: &Path) -> Result<Result<Loaded, Report>, Failure> {
-    let bytes = std::fs::read(path)
+    let bytes = read_configuration(path)
         .map_err(|error| Failure::io(format_args!("cannot read {}", path.display()), &error))?;
     let now = SystemTime::now().into();
     let outside = Outside { env: &|name| std::env::var(name).ok(), read: &read_file, now };

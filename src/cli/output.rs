@@ -3,9 +3,9 @@
 //! Text from events may hold anything; in a table control characters are written out, so nothing
 //! that came over the network can drive a terminal.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
-use comfy_table::{Table, presets};
+use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Map, Value};
 
 use super::{Exit, Failure};
@@ -46,7 +46,7 @@ impl Rows {
     /// The rows in this form, ending with a line break.
     pub fn render(&self, format: Format) -> String {
         match format {
-            Format::Table => self.table(),
+            Format::Table => self.table(None),
             Format::Json => format!("{:#}\n", Value::from_iter(self.rows.iter().cloned())),
             Format::Ndjson => {
                 self.rows.iter().map(|row| format!("{}\n", Value::Object(row.clone()))).collect()
@@ -54,22 +54,32 @@ impl Rows {
         }
     }
 
-    /// Prints the rows.
+    /// Prints the rows; on a terminal a table is as wide as that, and what is longer goes on in the
+    /// next line of its column.
     ///
     /// # Errors
     /// When stdout cannot be written.
     pub fn print(&self, format: Format) -> Result<(), Failure> {
-        print(&self.render(format))
+        match format {
+            Format::Table if io::stdout().is_terminal() => print(&self.table(Table::new().width())),
+            format => print(&self.render(format)),
+        }
     }
 
-    fn table(&self) -> String {
+    /// A table of at most this many columns of characters, if it must be so narrow.
+    fn table(&self, width: Option<u16>) -> String {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
+        if let Some(width) = width {
+            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        }
         table.set_header(self.columns.iter().map(|column| column.to_uppercase().replace('_', " ")));
         for row in &self.rows {
             table.add_row(self.columns.iter().map(|column| cell(row.get(*column))));
         }
-        table.lines().map(|line| format!("{}\n", line.trim())).collect()
+        // The padding before the first column says nothing.
+        let line = |line: String| format!("{}\n", line.strip_prefix(' ').unwrap_or(&line).trim_end());
+        table.lines().map(line).collect()
     }
 }
 
@@ -115,6 +125,20 @@ mod tests {
         assert!(table.starts_with("TYPE"), "{table}");
         assert!(table.contains("FIRST SEEN") && table.contains("webhook, websocket"), "{table}");
         assert!(table.contains(r"\u{1b}[31m") && !table.contains('\u{1b}'), "{table}");
+    }
+
+    #[test]
+    fn on_a_terminal_a_table_keeps_to_its_width_and_loses_nothing() {
+        let mut rows = Rows::new(&["type", "topic", "detail"]);
+        let detail = "a sentence of several words that says what is wrong and what to do about it";
+        rows.add(
+            serde_json::json!({ "type": "call.created", "topic": "stream.video.call", "detail": detail }),
+        );
+        let table = rows.table(Some(60));
+        assert!(table.lines().all(|line| line.chars().count() <= 60), "{table}");
+        assert!(detail.split(' ').all(|word| table.contains(word)), "{table}");
+        let whole = rows.render(Format::Table);
+        assert!(whole.contains(detail), "what no terminal shows is not broken: {whole}");
     }
 
     #[test]

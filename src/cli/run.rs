@@ -233,9 +233,9 @@ impl Signals {
 pub(super) fn failure(error: BridgeError) -> Failure {
     let exit = match &error {
         error if is_for_want(error) => Exit::Temporary,
-        BridgeError::Spool(SpoolError::Locked(_)) | BridgeError::State(StateError::Locked(_)) => {
-            Exit::Temporary
-        }
+        BridgeError::Spool(SpoolError::Locked(_))
+        | BridgeError::State(StateError::Locked(_))
+        | BridgeError::SinkTaken { .. } => Exit::Temporary,
         BridgeError::Spool(SpoolError::NewerFormat { .. })
         | BridgeError::State(StateError::Newer { .. })
         | BridgeError::Tls(_)

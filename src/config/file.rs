@@ -170,7 +170,7 @@ pub struct SpoolFile {
     pub bytes_max: Size,
     /// Bytes to leave free on the file system.
     pub free_bytes_min: Size,
-    /// How long delivered events are kept for replay; gives way when space runs short.
+    /// How long delivered events are kept in the log; they give way when space runs short.
     pub retain: Period,
     /// The size at which a segment is closed and a new one begun.
     pub segment_bytes: Size,

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 
 use super::load::Check;
 use super::place::Path;
-use super::text::{Reference, Setting};
+use super::text::{Reference, Setting, path_problem};
 
 /// What some editors put in front of UTF-8 text, where nobody sees it.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -14,7 +14,11 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 impl Check<'_> {
     /// The path of a file that can be read; `file:` in front of it does no harm.
     pub(super) fn readable(&mut self, path: &str, at: &Path) -> Option<std::path::PathBuf> {
-        let path = FilePath::new(path.strip_prefix("file:").unwrap_or(path));
+        let path = path.strip_prefix("file:").unwrap_or(path);
+        if self.check_path(path, at) {
+            return None;
+        }
+        let path = FilePath::new(path);
         match (self.outside.read)(path) {
             Ok(content) if content.is_empty() => {
                 self.error(at, "empty file", format!("{} holds nothing", path.display()));
@@ -26,6 +30,15 @@ impl Check<'_> {
                 None
             }
         }
+    }
+
+    /// Reports a path that a shell would read in another way than the system does, and whether it is one.
+    pub(super) fn check_path(&mut self, path: &str, at: &Path) -> bool {
+        let problem = path_problem(path);
+        if let Some(problem) = problem {
+            self.error(at, "a path that is taken as it stands", problem.into());
+        }
+        problem.is_some()
     }
 
     /// A secret from where it is kept.

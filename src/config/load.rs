@@ -222,6 +222,7 @@ impl Check<'_> {
         if file.dir.is_empty() {
             self.error(&at.key("dir"), "no directory", "expected the path of a directory".into());
         }
+        self.check_path(&file.dir, &at.key("dir"));
         // A record carries the inflated body and its attributes; a segment must hold at least one.
         let record = Size(largest.0.saturating_add(ATTRIBUTES_BYTES_MAX));
         self.at_least(&at.key("segment_bytes"), file.segment_bytes, record);

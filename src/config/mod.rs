@@ -28,7 +28,7 @@ mod tree;
 pub use file::OnMalformed;
 pub use load::{Loaded, fingerprint, load, load_bytes, schema};
 pub use nearest::{did_you_mean, nearest};
-pub use outside::{Outside, read_file};
+pub use outside::{Outside, read_configuration, read_file};
 pub use report::{Problem, Report, Severity};
 pub use topics::Topic;
 
@@ -134,7 +134,7 @@ pub struct SpoolConfig {
     pub bytes_max: u64,
     /// Bytes to leave free on the file system.
     pub free_bytes_min: u64,
-    /// How long delivered events are kept for replay. Gives way when space runs short.
+    /// How long delivered events are kept. Gives way when space runs short.
     pub retain: Duration,
     /// The size at which a segment is closed and a new one begun.
     pub segment_bytes: u64,

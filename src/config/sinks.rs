@@ -1,10 +1,11 @@
 //! The checks of sinks: one kind each, topics that exist. Those of a kind are in the file of its name.
 
 use std::collections::BTreeMap;
-use std::path::{Component, PathBuf};
+use std::path::{Path as FilePath, PathBuf};
 
 use super::file::{ConfigFile, OnFull, OutputFile, SinkFile};
 use super::load::Check;
+use super::outside::resolved;
 use super::place::Path;
 use super::select::KnownTypes;
 use super::text::Size;
@@ -33,14 +34,11 @@ impl Check<'_> {
             return self.sink(DEFAULT_SINK, &sink, &at.key(DEFAULT_SINK), around).into_iter().collect();
         }
         let mut sinks = Vec::new();
-        let mut dirs = BTreeMap::from([(spelled_out(&file.spool.dir), "the spool".to_owned())]);
+        let mut dirs = BTreeMap::from([(resolved(FilePath::new(&file.spool.dir)), "the spool".to_owned())]);
         for (name, sink) in &file.sinks {
             let at = at.key(name);
-            if let Some(output) = &sink.file
-                && let Some(owner) = dirs.insert(spelled_out(&output.dir), format!("sink `{name}`"))
-            {
-                let label = format!("{owner} already writes to {}", output.dir);
-                self.error(&at.key("file").key("dir"), "one directory for two", label);
+            if let Some(output) = &sink.file {
+                self.check_apart(&mut dirs, output, name, &at.key("file").key("dir"));
             }
             self.check_name(&at, name);
             self.check_free(&at, name, TAKEN);
@@ -48,6 +46,29 @@ impl Check<'_> {
             self.check_within(&sink.select, &at.key("select"), around.selection, around.known);
         }
         sinks
+    }
+
+    /// Reports a directory that something else writes to, whatever it is called there; warns of one that
+    /// lies inside another sink's, or around it, where the two may come to one directory for a topic.
+    fn check_apart(
+        &mut self,
+        dirs: &mut BTreeMap<PathBuf, String>,
+        output: &OutputFile,
+        name: &str,
+        at: &Path,
+    ) {
+        let dir = resolved(FilePath::new(&output.dir));
+        let nested = dirs.iter().find(|(other, owner)| {
+            **owner != "the spool" && **other != dir && (other.starts_with(&dir) || dir.starts_with(other))
+        });
+        let nested = nested.map(|(other, owner)| (other.display().to_string(), owner.clone()));
+        if let Some(owner) = dirs.insert(dir, format!("sink `{name}`")) {
+            let label = format!("{owner} already writes to {}", output.dir);
+            self.error(at, "one directory for two", label);
+        } else if let Some((other, owner)) = nested {
+            let label = format!("{owner} writes to {other}; a topic's directory there may be this one");
+            self.warning(at, "a sink's directory inside another's", label);
+        }
     }
 
     fn sink(&mut self, name: &str, file: &SinkFile, at: &Path, around: &Around<'_>) -> Option<SinkConfig> {
@@ -99,6 +120,7 @@ impl Check<'_> {
         if file.dir.is_empty() {
             self.error(&at.key("dir"), "no directory", "expected the path of a directory".into());
         }
+        self.check_path(&file.dir, &at.key("dir"));
         Some(FileConfig { dir: file.dir.clone().into(), rotate_bytes: file.rotate_bytes.0 })
     }
 
@@ -149,19 +171,6 @@ pub(super) struct Around<'a> {
     pub sources: &'a [SourceConfig],
     /// Which types these can bring.
     pub known: &'a KnownTypes,
-}
-
-/// A directory's absolute path without `.` and `..`, so that one directory has one spelling. Links are
-/// not followed: nothing has to exist yet.
-fn spelled_out(dir: &str) -> PathBuf {
-    let absolute = std::path::absolute(dir).unwrap_or_default();
-    absolute.components().fold(PathBuf::new(), |mut path, component| {
-        match component {
-            Component::ParentDir => drop(path.pop()),
-            component => path.push(component),
-        }
-        path
-    })
 }
 
 /// Two topics that a broker would refuse to keep side by side.

@@ -230,6 +230,7 @@ impl Check<'_> {
         let kept = kept_in(reference);
         match SigningSecret::parse(text.expose_secret(), definition, not_before, not_after) {
             Ok(secret) => {
+                self.warn_of_oddities(text.expose_secret(), &kept, definition, &at_reference);
                 if secret.is_short() {
                     let label = format!("the secret in {kept} has fewer than 24 bytes");
                     self.warning(&at_reference, "a short secret", label);
@@ -240,6 +241,19 @@ impl Check<'_> {
                 self.error(&at_reference, "a secret that cannot be used", format!("in {kept}: {problem}"));
                 None
             }
+        }
+    }
+
+    /// Warns of what makes every delivery 401 if it is none of the secret's.
+    fn warn_of_oddities(&mut self, text: &str, kept: &str, definition: &Definition, at: &Path) {
+        if let Some(oddity) = provider::secret_oddity(text) {
+            let label = format!("{kept} holds {oddity}, and all of it is taken for the secret");
+            self.warning(at, "a secret that is hardly meant so", label);
+        }
+        let api_key = ["sk_", "rk_", "pk_"].iter().any(|prefix| text.starts_with(prefix));
+        if api_key && &*definition.provider == "stripe" {
+            let label = format!("{kept} holds an API key; an endpoint's signing secret begins with `whsec_`");
+            self.error(at, "not a signing secret", label);
         }
     }
 

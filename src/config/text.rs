@@ -157,10 +157,27 @@ impl FromStr for Reference {
         }
         match text.strip_prefix("file:") {
             Some("") => Err("`file:` lacks the file's path".into()),
-            Some(path) => Ok(Self::File(path.into())),
+            Some(path) => {
+                path_problem(path).map_or_else(|| Ok(Self::File(path.into())), |problem| Err(problem.into()))
+            }
             None => Err("a secret is written `env:NAME` or `file:PATH`, never as itself".into()),
         }
     }
+}
+
+/// What is wrong with a path that only a shell would expand.
+pub fn path_problem(path: &str) -> Option<&'static str> {
+    let variable = |(_, rest): (&str, &str)| {
+        rest.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '{' | '_'))
+    };
+    if path.starts_with('~') {
+        return Some(
+            "`~` is no home directory here but a name: write the whole path, such as `/home/me/data`",
+        );
+    }
+    path.split_once('$').is_some_and(variable).then_some(
+        "`$` is no variable here but part of a name: write the whole path, such as `/home/me/data`",
+    )
 }
 
 impl fmt::Display for Reference {
@@ -301,6 +318,17 @@ mod tests {
             assert_eq!(period.to_string().parse(), Ok(period));
         }
         assert_eq!(Period(Duration::from_secs(86_400)).to_string(), "24h");
+    }
+
+    #[test]
+    fn a_path_that_only_a_shell_would_expand_is_refused() {
+        for path in ["~/data", "~me/data", "$HOME/data", "/a/${NAME}/b", "/a/$_b"] {
+            assert!(path_problem(path).is_some(), "{path}");
+            assert!(format!("file:{path}").parse::<Reference>().is_err(), "{path}");
+        }
+        for path in ["data", "/a/b~", "/a/$", "/a/$1", "./~data"] {
+            assert!(path_problem(path).is_none(), "{path}");
+        }
     }
 
     #[test]

@@ -357,8 +357,13 @@ impl Compiler {
     fn header(&mut self, name: Option<&str>, path: &[&str]) -> Option<HeaderName> {
         let name = name?;
         let header = HeaderName::from_bytes(name.as_bytes());
-        if header.is_err() {
-            self.problem(path, format!("`{name}` is not a header name"));
+        match &header {
+            Err(_) => self.problem(path, format!("`{name}` is not a header name")),
+            Ok(header) if OF_THE_CONNECTION.contains(&header.as_str()) => {
+                let message = "belongs to HTTP itself and carries nothing of the provider's";
+                self.problem(path, format!("`{name}` {message}, expected a header of its own"));
+            }
+            Ok(_) => {}
         }
         header.ok()
     }
@@ -368,6 +373,22 @@ impl Compiler {
         self.problems.push(DefinitionProblem { path, message: message.into() });
     }
 }
+
+/// Headers that say how a message is carried: a proxy may change, add or remove each of them.
+const OF_THE_CONNECTION: [&str; 12] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+];
 
 /// Adds those slots that are not there yet.
 fn append(slots: &mut Vec<Slot>, more: &[Slot]) {

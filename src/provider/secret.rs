@@ -131,6 +131,32 @@ impl SigningSecret {
     }
 }
 
+/// What a text has that hardly any secret has, and that makes every signature wrong if it is none of
+/// the secret's: in words that repeat nothing of it.
+pub fn secret_oddity(text: &str) -> Option<&'static str> {
+    let quoted = |quote: char| text.len() > 1 && text.starts_with(quote) && text.ends_with(quote);
+    let (name, value) = text.split_once('=').unwrap_or_default();
+    // Base64 has its `=` at the end and digits or small letters before it.
+    let assigns = !value.trim_matches('=').is_empty()
+        && name
+            .trim_start_matches("export ")
+            .chars()
+            .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+        && name.contains('_');
+    match text {
+        _ if text.starts_with('\u{feff}') => Some("a byte order mark in front"),
+        _ if text.contains('\0') => Some("a NUL byte"),
+        _ if text.starts_with('#') => Some("a comment"),
+        _ if text.trim_end_matches(['\r', '\n']).contains(['\r', '\n']) => Some("more than one line"),
+        _ if text.trim() != text => Some("white space around it"),
+        _ if text.contains(char::is_whitespace) => Some("white space in it"),
+        _ if text.contains(char::is_control) => Some("a control character"),
+        _ if quoted('"') || quoted('\'') => Some("quotes around it"),
+        _ if assigns => Some("the form `NAME=value`"),
+        _ => None,
+    }
+}
+
 impl fmt::Display for SigningSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "***(sha256:{})", self.fingerprint)
@@ -185,6 +211,28 @@ mod tests {
             "0000000000000000",
         ] {
             assert_eq!(parse("stream", text).err(), Some(SecretProblem::Placeholder), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_hardly_any_secret_has_is_named_and_nothing_of_the_secret() {
+        for (text, oddity) in [
+            (" 0123456789abcdef", "white space around it"),
+            ("0123456789abcdef\n", "white space around it"),
+            ("01234567 89abcdef", "white space in it"),
+            ("# the secret\n0123456789abcdef", "a comment"),
+            ("0123456789abcdef\nfedcba9876543210", "more than one line"),
+            ("\"0123456789abcdef\"", "quotes around it"),
+            ("STREAM_SECRET=0123456789abcdef", "the form `NAME=value`"),
+            ("0123456789\0abcdef", "a NUL byte"),
+            ("\u{feff}0123456789abcdef", "a byte order mark in front"),
+        ] {
+            assert_eq!(secret_oddity(text), Some(oddity), "{text:?}");
+        }
+        for text in
+            ["0123456789abcdef", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "QUJD_A==", "a=b", "it's-one"]
+        {
+            assert_eq!(secret_oddity(text), None, "{text:?}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Keeps a line that repeats from filling the log: what everybody uses who logs by event.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,8 +18,8 @@ pub struct LogLimit {
 
 impl LogLimit {
     /// Whether a line of this kind, which is from a bounded set, is due; and how many were left out
-    /// before it.
-    pub fn admit(&self, kind: &str) -> Option<u64> {
+    /// before it, which a line leaves unmentioned if it is none.
+    pub fn admit(&self, kind: &str) -> Option<Option<NonZeroU64>> {
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         match kinds.get_mut(kind) {
@@ -26,10 +27,10 @@ impl LogLimit {
                 *unsaid += 1;
                 None
             }
-            Some(entry) => Some(std::mem::replace(entry, (now, 0)).1),
+            Some(entry) => Some(NonZeroU64::new(std::mem::replace(entry, (now, 0)).1)),
             None => {
                 kinds.insert(kind.to_owned(), (now, 0));
-                Some(0)
+                Some(None)
             }
         }
     }
@@ -42,10 +43,10 @@ mod tests {
     #[test]
     fn a_kind_of_line_that_repeats_is_said_once_and_counted() {
         let limit = LogLimit::default();
-        assert_eq!(limit.admit("FAIL"), Some(0));
+        assert_eq!(limit.admit("FAIL"), Some(None));
         assert_eq!(limit.admit("FAIL"), None);
-        assert_eq!(limit.admit("GETPID"), Some(0));
+        assert_eq!(limit.admit("GETPID"), Some(None));
         limit.kinds.lock().expect("not poisoned").get_mut("FAIL").expect("known").0 -= LOG_INTERVAL;
-        assert_eq!(limit.admit("FAIL"), Some(1));
+        assert_eq!(limit.admit("FAIL"), Some(NonZeroU64::new(1)));
     }
 }

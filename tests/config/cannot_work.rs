@@ -30,6 +30,43 @@ fn one_directory_is_not_shared_however_it_is_spelled() {
 }
 
 #[test]
+fn one_directory_is_not_shared_by_way_of_a_link() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let real = dir.path().join("real/topics");
+    std::fs::create_dir_all(&real).expect("made");
+    std::os::unix::fs::symlink(&real, dir.path().join("link")).expect("made");
+    let base = dir.path().display();
+    for again in ["link", "link/.", "link/../topics", "link/../../real/topics"] {
+        expect(
+            &format!(
+                "{SOURCE}sinks: {{ a: {{ file: {{ dir: {base}/real/topics }} }}, \
+                 b: {{ file: {{ dir: ‹{base}/{again}› }} }} }}\n"
+            ),
+            "one directory for two",
+            &format!("sink `a` already writes to {base}/{again}"),
+        );
+    }
+    // Neither the link nor what it leads to has to hold the directory yet.
+    expect(
+        &format!(
+            "{SOURCE}sinks: {{ a: {{ file: {{ dir: {base}/real/topics/new }} }}, \
+             b: {{ file: {{ dir: ‹{base}/link/new› }} }} }}\n"
+        ),
+        "one directory for two",
+        &format!("sink `a` already writes to {base}/link/new"),
+    );
+}
+
+#[test]
+fn a_sinks_directory_inside_another_sinks_is_warned_of() {
+    expect(
+        &format!("{SOURCE}sinks: {{ a: {{ file: {{ dir: /t }} }}, b: {{ file: {{ dir: ‹/t/t› }} }} }}\n"),
+        "a sink's directory inside another's",
+        "sink `a` writes to /t; a topic's directory there may be this one",
+    );
+}
+
+#[test]
 fn a_name_that_no_event_type_can_have_is_refused_wherever_types_are_listed() {
     let title = "no event has such a type";
     let expected = "expected text of 1 to 255 bytes without control characters or white space at either end";

@@ -24,7 +24,7 @@ fn the_example_is_accepted_without_a_warning() {
             "KAFKA_BROKERS" => "a.example:9092".to_owned(),
             "REDIS_URL" => "rediss://:secret@cache.example:6379".to_owned(),
             "FASTPIX_SECRET" => "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_owned(),
-            name => format!("a value for {name} of a decent length"),
+            name => format!("a-value-for-{name}-of-a-decent-length"),
         })
     };
     let read = |_: &Path| Ok(b"PEM".to_vec());

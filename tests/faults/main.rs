@@ -16,6 +16,7 @@ mod crash;
 mod disk;
 mod duplicates;
 mod every_type;
+mod files;
 mod first_steps;
 mod fsync;
 mod hang;

@@ -45,7 +45,8 @@ fi
 if [ ${#missing[@]} -gt 0 ]; then
     echo "installing: ${missing[*]}"
     [ "$(id -u)" -eq 0 ] && sudo=() || sudo=(sudo)
-    "${sudo[@]}" apt-get update -q
-    DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -q -y --no-install-recommends "${missing[@]}"
+    # Another installation may hold the lock, as the one of automatic upgrades does on a new machine.
+    "${sudo[@]}" apt-get -o DPkg::Lock::Timeout=600 update -q
+    DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get -o DPkg::Lock::Timeout=600 install -q -y --no-install-recommends "${missing[@]}"
 fi
 [ "$scope" = build ] || "$here/aws.sh" install

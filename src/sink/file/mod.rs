@@ -3,8 +3,10 @@
 //! One thread does all the writing, in the order of the calls. A record is accepted once an
 //! fdatasync of its file has returned; calls that wait together share one. A file only ever grows
 //! by whole lines: what a crash or a full disk left of a line is cut off before the next.
-//! Files are never deleted here: what is written is the reader's.
+//! Files are never deleted here: what is written is the reader's. The directory and each open file are
+//! locked, so that nothing is cut off that another writer has just begun.
 
+mod dir_lock;
 mod topic_file;
 mod writer;
 
@@ -13,6 +15,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use self::writer::FILES_OPEN_MAX;
+use self::dir_lock::DirLock;
 use self::writer::Writer;
 use super::in_flight::{BatchNumber, InFlight, retry};
 use super::{Publication, Sink};
@@ -31,12 +34,21 @@ pub struct FileSink {
 
 /// A directory that cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("directory {dir} cannot be used: {error}")]
-pub struct UnusableDirectory {
-    /// The directory.
-    pub dir: PathBuf,
-    /// What the system said.
-    pub error: std::io::Error,
+pub enum UnusableDirectory {
+    /// The system refuses it.
+    #[error("directory {dir} cannot be used: {error}")]
+    Io {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// Another sink has it: exit code 75, try again when that one has ended.
+    #[error(
+        "directory {0} belongs to another file sink, of this bridge or of another process: give each sink \
+         a directory of its own, or end the other one"
+    )]
+    Taken(PathBuf),
 }
 
 /// A batch for the writer.
@@ -46,19 +58,26 @@ struct Work {
 }
 
 impl FileSink {
-    /// Makes the directory if it is missing and starts the writer.
+    /// Makes the directory if it is missing, takes it for itself and starts the writer. Blocks for some
+    /// seconds if another process has the directory.
     ///
     /// # Errors
-    /// When the directory cannot be made.
+    /// When the directory cannot be made, or is another's.
     pub fn new(config: &FileConfig) -> Result<Self, UnusableDirectory> {
-        let unusable = |error| UnusableDirectory { dir: config.dir.clone(), error };
+        let unusable = |error| UnusableDirectory::Io { dir: config.dir.clone(), error };
         topic_file::make_durable_dir(&config.dir).map_err(unusable)?;
+        let lock = DirLock::take(&config.dir).map_err(unusable)?;
+        let lock = lock.ok_or_else(|| UnusableDirectory::Taken(config.dir.clone()))?;
         let in_flight = Arc::new(InFlight::default());
         let (to_writer, work) = sync_channel(BATCHES_WAITING_MAX);
         let writer = Writer::new(config, Arc::clone(&in_flight));
         std::thread::Builder::new()
             .name("file-sink".into())
-            .spawn(move || writer.run(&work))
+            .spawn(move || {
+                writer.run(&work);
+                // Only now: what was handed over is written to the end.
+                drop(lock);
+            })
             .map_err(unusable)?;
         Ok(Self { to_writer: Mutex::new(to_writer), in_flight })
     }
@@ -81,6 +100,11 @@ impl Sink for FileSink {
         }
         claim
     }
+}
+
+/// The flag under which a symbolic link is not opened, but refused.
+fn no_follow() -> i32 {
+    rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()
 }
 
 #[cfg(test)]

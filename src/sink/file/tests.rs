@@ -20,7 +20,8 @@ async fn a_topic_that_would_leave_the_directory_is_rejected_and_its_neighbours_a
         );
     }
     let topics = dir.path().join("new/topics");
-    assert_eq!(std::fs::read_dir(&topics).unwrap().count(), 1);
+    let made = std::fs::read_dir(&topics).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_dir());
+    assert_eq!(made.count(), 1);
     assert!(topics.join("fine/00000001.jsonl").is_file());
 }
 
@@ -53,23 +54,37 @@ async fn a_topic_that_cannot_be_opened_goes_again_and_the_others_go_on() {
     assert_eq!(sink.publish(vec![record("blocked", Some("k"))]).await, [Outcome::Accepted]);
 }
 
-/// `/dev/full` takes no byte, as a full disk; it cannot be cut either.
-#[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_full_disk_holds_its_records_and_resumes_when_there_is_room() {
+async fn a_symbolic_link_named_like_a_topics_file_is_not_written_through() {
     let dir = tempfile::tempdir().unwrap();
     let sink = sink(dir.path());
     let topic = dir.path().join("new/topics/t");
+    let (link, elsewhere) = (topic.join("00000001.jsonl"), dir.path().join("elsewhere"));
     std::fs::create_dir(&topic).unwrap();
-    std::os::unix::fs::symlink("/dev/full", topic.join("00000001.jsonl")).unwrap();
-    for _ in 0..3 {
-        let outcomes = sink.publish(vec![record("t", Some("k")), record("t", Some("k"))]).await;
-        for outcome in outcomes {
-            assert!(matches!(&outcome, Outcome::Retry(reason) if reason.word == "disk_full"), "{outcome:?}");
-        }
-    }
-    std::fs::remove_file(topic.join("00000001.jsonl")).unwrap();
-    let outcomes = sink.publish(vec![record("t", Some("k")), record("t", Some("k"))]).await;
-    assert_eq!(outcomes, [Outcome::Accepted, Outcome::Accepted]);
-    assert_eq!(std::fs::read_to_string(topic.join("00000001.jsonl")).unwrap().lines().count(), 2);
+    std::fs::write(&elsewhere, "not a whole line, and not the sink's").unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &link).unwrap();
+    let outcomes = sink.publish(vec![record("t", Some("k"))]).await;
+    let said = format!("{outcomes:?}");
+    assert!(matches!(&outcomes[0], Outcome::Retry(reason) if reason.word == "io"), "{said}");
+    assert!(said.contains("is a symbolic link"), "{said}");
+    assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), "not a whole line, and not the sink's");
+    std::fs::remove_file(&link).unwrap();
+    assert_eq!(sink.publish(vec![record("t", Some("k"))]).await, [Outcome::Accepted]);
+}
+
+#[tokio::test]
+async fn a_directory_has_one_sink_until_that_one_has_written_all_it_was_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = sink(dir.path());
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(dir.path().join("new/topics"), &link).unwrap();
+    let config = FileConfig { dir: link, rotate_bytes: 1 << 20 };
+    let second = FileSink::new(&config).err();
+    assert!(matches!(second, Some(UnusableDirectory::Taken(_))), "{second:?}");
+    drop(first.publish(vec![record("t", Some("k"))]));
+    drop(first);
+    let second = FileSink::new(&config).unwrap();
+    assert_eq!(second.publish(vec![record("t", Some("k"))]).await, [Outcome::Accepted]);
+    let file = dir.path().join("new/topics/t/00000001.jsonl");
+    assert_eq!(std::fs::read_to_string(file).unwrap().lines().count(), 2);
 }

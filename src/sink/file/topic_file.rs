@@ -1,10 +1,12 @@
 //! One topic's newest file: opened at its last whole line, grown by whole lines, followed by the
 //! next number when it is large enough or can no longer be trusted.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{Read, Result, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{Error, ErrorKind, Read, Result, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::process::{Resource, getrlimit};
 
 pub(super) struct TopicFile {
     dir: PathBuf,
@@ -13,7 +15,7 @@ pub(super) struct TopicFile {
     /// Bytes that are durable; all whole lines.
     len: u64,
     /// Set by a failed fdatasync: the system may since take lost pages for written ones, so this
-    /// file gets no more lines.
+    /// file gets no more lines. Set as well once somebody else was found to write to it.
     distrusted: bool,
 }
 
@@ -28,7 +30,7 @@ impl TopicFile {
 
     fn open_number(dir: PathBuf, number: u64) -> Result<Self> {
         let path = dir.join(format!("{number:08}.jsonl"));
-        let mut file = OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(&path)?;
+        let mut file = open_own(&path)?;
         // The name must last as long as the lines.
         File::open(&dir)?.sync_all()?;
         let len = end_of_last_line(&mut file)?;
@@ -42,43 +44,161 @@ impl TopicFile {
     }
 
     /// Appends whole lines; they are durable when this returns. Who reads the files may remove them,
-    /// also the one that is written: lines that went into a removed one are written again.
+    /// also the one that is written: lines that went into a removed one are written again. What is more
+    /// than the system lets one file hold goes into several.
     ///
     /// # Errors
     /// What was written of the lines is cut off if that is possible. If it is not, opening the file
     /// anew does it: so unless the file is distrusted, drop it.
     pub fn append(&mut self, lines: &[u8], rotate_bytes: u64) -> Result<()> {
+        let size_max = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
+        for part in parts(lines, size_max)? {
+            self.append_part(part, rotate_bytes.min(size_max))?;
+        }
+        Ok(())
+    }
+
+    fn append_part(&mut self, lines: &[u8], rotate_bytes: u64) -> Result<()> {
         let full = self.len > 0 && self.len + lines.len() as u64 > rotate_bytes;
         if full || self.distrusted {
-            *self = Self::open_number(self.dir.clone(), self.number + 1)?;
+            self.begin_next()?;
         }
-        if self.write(lines)? {
+        let written = match self.write(lines) {
+            // The file system may have a bound of its own for a file.
+            Err(error) if error.kind() == ErrorKind::FileTooLarge && self.len > 0 => false,
+            written => written?,
+        };
+        if written {
             return Ok(());
         }
         // The next number: readers may have done with those before it.
-        make_durable_dir(&self.dir)?;
-        *self = Self::open_number(self.dir.clone(), self.number + 1)?;
+        self.begin_next()?;
         match self.write(lines)? {
             true => Ok(()),
-            false => Err(std::io::Error::other("the file was removed while it was written, twice in a row")),
+            false => {
+                Err(Error::other("the file was removed or changed while it was written, twice in a row"))
+            }
         }
     }
 
-    /// Writes lines durably, and says whether they can be found: the file still has a name.
+    fn begin_next(&mut self) -> Result<()> {
+        make_durable_dir(&self.dir)?;
+        *self = Self::open_number(self.dir.clone(), self.number + 1)?;
+        Ok(())
+    }
+
+    /// Writes lines durably, and says whether they can be found: the file still has a name, and holds
+    /// them where this wrote them.
     fn write(&mut self, lines: &[u8]) -> Result<bool> {
-        self.file.write_all(lines).inspect_err(|_| {
-            // The error that counts is the one of the write.
-            let _ = self.file.set_len(self.len);
-        })?;
+        let mut written = 0;
+        while written < lines.len() {
+            match self.file.write(&lines[written..]) {
+                Ok(0) => return Err(self.give_up(&lines[..written], ErrorKind::WriteZero.into())),
+                Ok(more) => written += more,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.give_up(&lines[..written], error)),
+            }
+        }
         self.file.sync_data().inspect_err(|_| self.distrusted = true)?;
         self.len += lines.len() as u64;
-        Ok(self.file.metadata()?.nlink() > 0)
+        let metadata = self.file.metadata()?;
+        let undisturbed = metadata.len() == self.len;
+        if !undisturbed {
+            self.distrusted = true;
+            tracing::warn!(
+                path = %self.path().display(),
+                "somebody else writes to this file: its last lines are written again into the next one"
+            );
+        }
+        Ok(undisturbed && metadata.nlink() > 0)
+    }
+
+    /// Cuts off what was written of the lines, and nothing else: what somebody else has written behind
+    /// it stays. Returns the error that counts, which is the one of the write.
+    fn give_up(&mut self, written: &[u8], error: Error) -> Error {
+        match self.ends_with(written) {
+            Ok(true) => {
+                // A failure leaves the beginning of a line, which opening the file anew cuts off.
+                let _ = self.file.set_len(self.len);
+            }
+            Ok(false) => self.distrusted = true,
+            Err(_) => {}
+        }
+        error
+    }
+
+    /// Whether the file is what is known to be durable and behind it these bytes.
+    fn ends_with(&self, bytes: &[u8]) -> Result<bool> {
+        if self.file.metadata()?.len() != self.len + bytes.len() as u64 {
+            return Ok(false);
+        }
+        let mut end = vec![0; bytes.len()];
+        self.file.read_exact_at(&mut end, self.len)?;
+        Ok(end == bytes)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.join(format!("{:08}.jsonl", self.number))
     }
 
     /// Whether the next lines must go to the next number, which only this value knows.
     pub fn is_distrusted(&self) -> bool {
         self.distrusted
     }
+}
+
+/// Opens a file that nobody else writes: a regular one, which this locks for as long as it is open.
+fn open_own(path: &Path) -> Result<File> {
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .read(true)
+        .mode(0o600)
+        .custom_flags(super::no_follow())
+        .open(path)
+        .map_err(|error| match error.raw_os_error() {
+            Some(code) if code == rustix::io::Errno::LOOP.raw_os_error() => {
+                refused(path, "is a symbolic link, which is not written through: remove it")
+            }
+            _ => error,
+        })?;
+    if !file.metadata()?.is_file() {
+        return Err(refused(path, "is no regular file: remove it"));
+    }
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(refused(path, "is written by another process")),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+fn refused(path: &Path, why: &str) -> Error {
+    Error::other(format!("{} {why}", path.display()))
+}
+
+/// Whole lines in parts that fit into a file each.
+fn parts(lines: &[u8], size_max: u64) -> Result<Vec<&[u8]>> {
+    let size_max = usize::try_from(size_max).unwrap_or(usize::MAX);
+    if lines.len() <= size_max {
+        return Ok(vec![lines]);
+    }
+    let (mut parts, mut start, mut end) = (Vec::new(), 0, 0);
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        // Before anything is written: what precedes such a line would be written again and again.
+        if line.len() > size_max {
+            let (needed, what) = (line.len(), "this process may write no larger file");
+            let message =
+                format!("a line of {needed} bytes, and {what} than {size_max} (RLIMIT_FSIZE): raise it");
+            return Err(Error::new(ErrorKind::FileTooLarge, message));
+        }
+        if end + line.len() - start > size_max {
+            parts.push(&lines[start..end]);
+            start = end;
+        }
+        end += line.len();
+    }
+    parts.push(&lines[start..end]);
+    Ok(parts)
 }
 
 /// Makes a directory and its missing ancestors, so that they are there after a power cut too. What
@@ -179,6 +299,62 @@ mod tests {
         std::fs::remove_dir_all(&topic).unwrap();
         file.append(b"four\n", 1000).unwrap();
         assert_eq!(content(&topic, 3), "four\n");
+    }
+
+    /// What a writer that heeds no lock has put behind ours is not ours to cut off.
+    #[test]
+    fn a_failed_write_cuts_off_only_what_it_wrote_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = TopicFile::open(dir.path().into()).unwrap();
+        file.append(b"one\n", 1000).unwrap();
+        file.file.write_all(b"half a li").unwrap();
+        file.give_up(b"half a li", ErrorKind::StorageFull.into());
+        assert_eq!(content(dir.path(), 1), "one\n");
+
+        std::fs::write(dir.path().join("00000001.jsonl"), "one\nanother's\n").unwrap();
+        file.give_up(b"", ErrorKind::StorageFull.into());
+        assert_eq!(content(dir.path(), 1), "one\nanother's\n");
+        file.append(b"two\n", 1000).unwrap();
+        assert_eq!(
+            (content(dir.path(), 1), content(dir.path(), 2)),
+            ("one\nanother's\n".into(), "two\n".into())
+        );
+    }
+
+    #[test]
+    fn lines_beside_those_of_somebody_else_are_written_again_into_the_next_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = TopicFile::open(dir.path().into()).unwrap();
+        file.append(b"one\n", 1000).unwrap();
+        std::fs::write(dir.path().join("00000001.jsonl"), "one\nanother's\n").unwrap();
+        file.append(b"two\n", 1000).unwrap();
+        assert_eq!(content(dir.path(), 2), "two\n");
+    }
+
+    #[test]
+    fn a_file_that_another_writes_is_left_alone_however_its_directory_is_called() {
+        let dir = tempfile::tempdir().unwrap();
+        let (topic, link) = (dir.path().join("topic"), dir.path().join("link"));
+        let first = TopicFile::open(topic.clone()).unwrap();
+        std::os::unix::fs::symlink(&topic, &link).unwrap();
+        std::fs::write(topic.join("00000001.jsonl"), "not yet a whole li").unwrap();
+        let error = TopicFile::open(link.clone()).err().unwrap().to_string();
+        assert!(error.contains("is written by another process"), "{error}");
+        assert_eq!(content(&topic, 1), "not yet a whole li");
+        drop(first);
+        TopicFile::open(link).unwrap();
+    }
+
+    #[test]
+    fn lines_are_split_between_lines_and_never_within_one() {
+        let text = |parts: Vec<&[u8]>| -> Vec<String> {
+            parts.into_iter().map(|part| String::from_utf8(part.to_vec()).unwrap()).collect()
+        };
+        assert_eq!(text(parts(b"one\ntwo\nthree\n", 14).unwrap()), ["one\ntwo\nthree\n"]);
+        assert_eq!(text(parts(b"one\ntwo\nthree\n", 9).unwrap()), ["one\ntwo\n", "three\n"]);
+        assert_eq!(text(parts(b"one\ntwo\nthree\n", 6).unwrap()), ["one\n", "two\n", "three\n"]);
+        let error = parts(b"one\ntwo\nthree\n", 5).unwrap_err();
+        assert!(error.to_string().contains("RLIMIT_FSIZE"), "{error}");
     }
 
     #[test]

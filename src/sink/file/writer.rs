@@ -131,7 +131,9 @@ fn refusal(record: &Record, is_held: bool) -> Option<Outcome> {
 
 fn outcome_of(error: &Error) -> Outcome {
     let word = match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => "disk_full",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "disk_full",
+        // RLIMIT_FSIZE, or the file system's own bound: no room that is made changes it.
+        ErrorKind::FileTooLarge => "file_size_limit",
         _ => Scarce::of(error).map_or("io", Scarce::reason),
     };
     retry(word, error.to_string())

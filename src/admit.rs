@@ -11,8 +11,7 @@ use bytestring::ByteString;
 
 use crate::event::{Event, Filtered, Quarantined, Verdict, Verified};
 use crate::provider::{
-    Definition, SUBSCRIPTION_CONFIRMATION, UNSUBSCRIBE_CONFIRMATION, Unusable, letter_id,
-    normalise, salvage,
+    Definition, SUBSCRIPTION_CONFIRMATION, UNSUBSCRIBE_CONFIRMATION, Unusable, letter_id, normalise, salvage,
 };
 use crate::selection::Selection;
 

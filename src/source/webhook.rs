@@ -72,7 +72,8 @@ impl Webhook {
     async fn take(&self, delivery: Delivery, mut share: Share<'_>) -> Result<Received, Refused> {
         let SourceIntake { definition, secrets, tally, .. } = &self.source;
         let inflate = self.bounds.inflate_of(&self.source);
-        let (likely, at_most) = (body_heaviness(&delivery.body), body_heaviness_max(&delivery.body, &inflate));
+        let (likely, at_most) =
+            (body_heaviness(&delivery.body), body_heaviness_max(&delivery.body, &inflate));
         let verifying = || verify(definition, secrets, delivery, &inflate);
         let verified = match self.intake.work_unproven(Weight { likely, at_most }, verifying).await? {
             Ok(Receipt::Verified(verified)) => verified,

@@ -397,11 +397,10 @@ fn an_envelope_without_data_that_all_consumers_read_alike_is_unusable() {
         assert_eq!(unusable.word, "data");
         assert!(unusable.detail.contains("/detail") && unusable.detail.contains(said), "{}", unusable.detail);
     }
-    let unusable = normalise(&of_envelopes(""), &authentic(r#"{"detail-type":"OrderPlaced"}"#), None).unwrap_err();
+    let unusable =
+        normalise(&of_envelopes(""), &authentic(r#"{"detail-type":"OrderPlaced"}"#), None).unwrap_err();
     assert_eq!((unusable.word, &*unusable.detail), ("data", "no data at /detail, expected an object"));
 }
-}
-
 
 /// The id of a body under a type that a header states, as the delivery with this id.
 fn id_of_delivery(provider: &str, event_type: &str, delivery: Option<&str>, body: &str) -> ByteString {

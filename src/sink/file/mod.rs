@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub(crate) use self::writer::FILES_OPEN_MAX;
 use self::dir_lock::DirLock;
+pub(crate) use self::writer::FILES_OPEN_MAX;
 use self::writer::Writer;
 use super::in_flight::{BatchNumber, InFlight, retry};
 use super::{Publication, Sink};

@@ -138,8 +138,7 @@ async fn a_delivery_that_waits_too_long_for_the_disk_is_to_be_sent_again() {
     assert!(reply.header("retry-after").is_some());
     front.assert_metric(r#"fanbridge_refused_total{source="stream",reason="ack_timeout"}"#, "1");
     // It is stored all the same, and counted as what it is then, though nobody waits for that.
-    let accepted =
-        r#"fanbridge_events_total{source="stream",family="stream.video.session",verdict="accepted"}"#;
+    let accepted = r#"fanbridge_events_total{source="stream",family="video.session",verdict="accepted"}"#;
     let patience = std::time::Instant::now() + Duration::from_secs(20);
     while !front.has_metric(accepted, "1") && std::time::Instant::now() < patience {
         tokio::time::sleep(Duration::from_millis(20)).await;

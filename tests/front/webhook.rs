@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fanbridge::selection::Selection;
 
-use crate::support::{Front, delivery, delivery_with, event, timed};
+use crate::support::{Front, delivery, delivery_with, event, github, timed};
 
 #[tokio::test]
 async fn an_event_is_accepted_once_and_then_a_duplicate() {

@@ -200,10 +200,10 @@ async fn a_sink_that_gives_no_answer_is_degraded_and_says_why() {
     let mut dispatcher = bench.dispatcher(Arc::new(Mute::default()), Selection::All);
     let batch = bench.spool.read(Position(0), 1, BATCH_BYTES_MAX).await.expect("readable");
     dispatcher.take_in(batch);
-    dispatcher.report();
+    dispatcher.report(false);
     assert_eq!(bench.health.sinks()[0].trouble(), None, "it has had no time yet");
     dispatcher.quiet_since = Instant::now() - gauges::SILENCE_MAX;
-    dispatcher.report();
+    dispatcher.report(false);
     assert_eq!(bench.health.sinks()[0].trouble(), Some("no_answer: connection refused".into()));
     let text = bench.metrics.render();
     for line in [r#"sink_degraded{sink="lake"} 1"#, r#"sink_in_flight{sink="lake"} 1"#] {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fanbridge::selection::Selection;
 
 use crate::support::{
-    BODY_BYTES_MAX, Front, LARGE_BYTES_MAX, delivery, delivery_with, event, gzip, signature, timed,
+    BODY_BYTES_MAX, Front, LARGE_BYTES_MAX, delivery, delivery_with, event, github, gzip, signature, timed,
 };
 
 #[tokio::test]

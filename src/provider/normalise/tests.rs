@@ -326,7 +326,7 @@ fn a_type_may_redact_more_than_its_provider() {
 #[test]
 fn what_cannot_be_read_is_redacted_by_name() {
     let body = r#"{"type":"video.media.ready","data":{"deep":{"streamKey":"k"},"n":1"#;
-    let unusable = normalise(&builtin_named("fastpix").unwrap(), &authentic(body)).unwrap_err();
+    let unusable = normalise(&builtin_named("fastpix").unwrap(), &authentic(body), None).unwrap_err();
     assert_eq!(unusable.word, "json");
     assert_eq!(unusable.body, body.replace(r#""k""#, r#""[redacted]""#));
 }

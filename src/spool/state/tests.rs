@@ -97,17 +97,18 @@ fn a_commit_is_there_after_the_process_ends_without_closing() {
 fn how_far_a_bridge_had_got_can_be_told_without_touching_what_it_left() {
     let (dir, state) = opened();
     let path = dir.path().join(FILE_NAME);
-    assert!(matches!(State::furthest_cursor_left(&path), Err(StateError::Locked(_))), "it is still running");
+    assert!(matches!(State::cursors_left(&path), Err(StateError::Locked(_))), "it is still running");
     state.commit(&[progress("lake", 9, Vec::new()), progress("slow", 2, Vec::new())]).unwrap();
     let crashed = dir.path().join("crashed.redb");
     fs::copy(&path, &crashed).unwrap();
     drop(state);
     for left in [path, crashed] {
         let before = fs::read(&left).unwrap();
-        assert_eq!(State::furthest_cursor_left(&left).unwrap(), Position(9), "{}", left.display());
+        let cursors = [("lake".to_owned(), Position(9)), ("slow".to_owned(), Position(2))];
+        assert_eq!(State::cursors_left(&left).unwrap(), cursors, "{}", left.display());
         assert!(fs::read(&left).unwrap() == before, "{}", left.display());
     }
-    let missing = State::furthest_cursor_left(&dir.path().join("missing.redb"));
+    let missing = State::cursors_left(&dir.path().join("missing.redb"));
     assert!(matches!(missing, Err(StateError::Missing(_))), "{missing:?}");
 }
 

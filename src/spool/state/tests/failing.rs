@@ -94,7 +94,7 @@ impl Faults {
 /// Opens the state file that is there.
 pub(crate) fn opened(path: &Path) -> (State, Faults) {
     let faults = Faults::default();
-    let (open, told) = (storage::file(path).unwrap(), faults.clone());
+    let ((open, _), told) = (storage::file(path).unwrap(), faults.clone());
     let opener = move || {
         // The same locks and bytes, with faults in front.
         Ok(Box::new(Failing { bytes: open()?, faults: told.clone() }) as Box<dyn StorageBackend>)

@@ -136,12 +136,12 @@ fn id_of(digest: &[u8]) -> ByteString {
 
 /// What can be an event's type, for people.
 pub(super) fn type_expected() -> String {
-    format!("text of 1 to {NAME_BYTES_MAX} bytes without control characters or white space at either end")
+    format!("text of 1 to {NAME_BYTES_MAX} bytes, not only white space, and without control characters")
 }
 
-/// Whether a text can be an event's type: 1 to 255 bytes, without control characters and others that are
-/// not seen or have the text be seen as another, and without white space at either end. It is never changed,
-/// so two ways to write one letter are two types.
+/// Whether a text can be an event's type: 1 to 255 bytes that show as something, without control characters
+/// and others that are not seen or have the text be seen as another. It is never changed, so two ways to
+/// write one letter are two types, and so is one with a space in front.
 pub(super) fn is_type(text: &str) -> bool {
     let unseen = |c: char| {
         let format = matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
@@ -149,7 +149,7 @@ pub(super) fn is_type(text: &str) -> bool {
             | '\u{e0000}'..='\u{e007f}');
         format || is_forbidden(c)
     };
-    (1..=NAME_BYTES_MAX).contains(&text.len()) && !text.contains(unseen) && text.trim() == text
+    (1..=NAME_BYTES_MAX).contains(&text.len()) && !text.contains(unseen) && !text.trim().is_empty()
 }
 
 /// Whether CloudEvents keep a character out of every attribute: it controls, or is no character at all.

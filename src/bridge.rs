@@ -283,7 +283,7 @@ async fn given_up(spool: Spool, state: State, deadline: Instant) -> BridgeError 
         let out = spool.outstanding().max(state.outstanding());
         let hangs = out.is_some_and(|out| out > spool.answer_within());
         if hangs || Instant::now() > deadline + LATE_MAX {
-            break out;
+            break out.filter(|_| hangs);
         }
         sleep(LOOK_EVERY).await;
     };

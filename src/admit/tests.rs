@@ -123,10 +123,10 @@ fn an_authentic_body_that_is_unusable_is_kept_as_it_is() {
 
 #[test]
 fn a_quarantined_delivery_that_can_be_read_is_redacted_and_known_by_all_of_its_body() {
-    let body = r#"{"type":"a ","data":{"streamKey":"k","url":"u","n":1}}"#;
+    let body = r#"{"type":["a"],"data":{"streamKey":"k","url":"u","n":1}}"#;
     let verdict = admit(&source("fastpix"), authentic(body), &Selection::All);
     let Verdict::Quarantine(quarantined) = verdict else { panic!("{verdict:?}") };
-    let redacted = br#"{"type":"a ","data":{"streamKey":"[redacted]","url":"[redacted]","n":1}}"#;
+    let redacted = br#"{"type":["a"],"data":{"streamKey":"[redacted]","url":"[redacted]","n":1}}"#;
     assert_eq!(&*quarantined.body, redacted);
     assert_eq!(quarantined.id, digest_id(body.as_bytes()));
 }

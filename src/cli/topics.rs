@@ -188,7 +188,8 @@ fn states(kafka: &KafkaConfig, names: &[String], new: Option<&NewTopics>) -> Res
     let existing = admin.topics()?;
     let there: Vec<&str> =
         names.iter().filter(|name| existing.contains_key(*name)).map(String::as_str).collect();
-    let min_insync = block_on(async { Ok(admin.min_insync(&there).await?) })?;
+    // What may not be read is no reason to hide the rest: it is told to be unknown.
+    let min_insync = block_on(async { Ok(admin.min_insync(&there).await.unwrap_or_default()) })?;
     let shape = |name: &String| {
         let shape = existing.get(name)?;
         Some(Some(TopicShape { min_insync: min_insync.get(name).copied(), ..*shape }))

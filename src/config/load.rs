@@ -173,6 +173,7 @@ impl Check<'_> {
             connections_max: limits.connections_max,
             connections_per_address_max: limits.connections_per_address_max,
             in_flight_bytes_max: in_memory(limits.in_flight_bytes_max),
+            largest_body_bytes: in_memory(largest),
         }
     }
 

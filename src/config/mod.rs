@@ -98,6 +98,8 @@ pub struct HttpConfig {
     pub connections_per_address_max: usize,
     /// Bytes of bodies in memory at once; beyond it deliveries are answered 503.
     pub in_flight_bytes_max: usize,
+    /// The largest that a body of any source may become.
+    pub largest_body_bytes: usize,
 }
 
 impl HttpConfig {

@@ -4,6 +4,7 @@
 //! Whatever the form alone cannot rule out is checked here, and every problem is reported at once,
 //! with its place in the file. What compiles cannot fail later.
 
+mod event;
 mod scheme;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +15,7 @@ use http::HeaderName;
 
 use super::catalogue::{Catalogue, Family, TypeInfo, UNCLASSIFIED};
 use super::definition::{
-    BodyEncodingFile, ChannelFile, DefinitionFile, EventFile, FamilyFile, ProbeFile, TimeUnitFile, TypeFile,
+    BodyEncodingFile, ChannelFile, DefinitionFile, FamilyFile, ProbeFile, TimeUnitFile, TypeFile,
 };
 use super::delivery::DeliveryId;
 use super::normalise::{is_type, type_expected};
@@ -202,48 +203,6 @@ impl Compiler {
             }
         }
         extensions
-    }
-
-    fn delivery_id(
-        &mut self,
-        file: &EventFile,
-        extensions: &[(ByteString, HeaderName)],
-    ) -> Option<DeliveryId> {
-        let file = file.delivery_id.as_ref()?;
-        let path = &["event", "delivery_id", "header"];
-        let header = self.header(Some(&file.header), path)?;
-        let Some((extension, _)) = extensions.iter().find(|(_, carried)| *carried == header) else {
-            let message = format!("`{header}` is not among `extensions`, expected it there as well");
-            self.problem(path, message);
-            return None;
-        };
-        Some(DeliveryId { extension: extension.clone(), header, identifies: file.identifies })
-    }
-
-    fn event_type(&mut self, file: &EventFile) -> (Option<HeaderName>, Vec<Slot>) {
-        let file = &file.event_type;
-        let header = self.header(file.header.as_deref(), &["event", "type", "header"]);
-        if file.pointers.is_empty() == file.header.is_none() {
-            self.problem(&["event", "type"], "expected either `pointers` or `header`");
-        }
-        if file.join.is_some() && file.header.is_none() {
-            self.problem(&["event", "type", "join"], "has no meaning here, expected only with `header`");
-        }
-        let mut slots = self.slots(&file.pointers, &["event", "type", "pointers"]);
-        slots.extend(self.slots(file.join.as_slice(), &["event", "type", "join"]));
-        (header, slots)
-    }
-
-    /// Where the data is: a member of objects, because of an array the other elements would be lost.
-    fn data(&mut self, pointer: Option<&str>) -> Option<Slot> {
-        let path = &["event", "data"];
-        let slot = self.slots(pointer.map(str::to_owned).as_slice(), path).pop()?;
-        if pointer?.split('/').any(|step| !step.is_empty() && step.bytes().all(|c| c.is_ascii_digit())) {
-            let message = "leads to one element of an array, so that the others would be lost; expected \
-                           members of objects only, or leave it out and pass all of the body on";
-            self.problem(path, message);
-        }
-        Some(slot)
     }
 
     fn catalogue(&mut self, file: &DefinitionFile, everywhere: u64) -> Catalogue {

@@ -19,6 +19,9 @@ pub(crate) fn salvage(body: &Bytes, redactions: &[String]) -> Bytes {
         return Bytes::from_static(REDACTED);
     }
     let names: Vec<String> = names.into_iter().flatten().collect();
+    if is_form(body) && names.iter().any(|name| in_form(body, name)) {
+        return Bytes::from_static(REDACTED);
+    }
     let mut kept = BytesMut::new();
     let mut copied = 0;
     let mut at = 0;
@@ -40,6 +43,18 @@ pub(crate) fn salvage(body: &Bytes, redactions: &[String]) -> Bytes {
     }
     kept.extend_from_slice(&body[copied..]);
     kept.freeze()
+}
+
+/// Whether a body is the fields of a form, as GitHub sends them unless it is told otherwise: JSON with all
+/// its quotes written as `%22`.
+fn is_form(body: &[u8]) -> bool {
+    !body.trim_ascii_start().starts_with(b"{") && !body.trim_ascii_start().starts_with(b"[")
+}
+
+/// Whether a member of this name is in a form. Where its value ends is not looked for.
+fn in_form(body: &[u8], name: &str) -> bool {
+    let quoted = format!("%22{name}%22");
+    body.windows(quoted.len()).any(|window| window.eq_ignore_ascii_case(quoted.as_bytes()))
 }
 
 /// A quote with the backslashes before it.
@@ -89,11 +104,13 @@ fn spaces(body: &[u8], from: usize) -> usize {
     from + body.get(from..).unwrap_or_default().iter().take_while(space).count()
 }
 
-/// The length of a string: up to a quote that has no more backslashes than the key's.
+/// The length of a string: up to a quote with the key's backslashes, and pairs of as many before those
+/// where the text ends with some of its own.
 fn string(text: &[u8], opened: usize, key: &Quote) -> usize {
     let mut at = opened;
     while let Some(found) = quote(text, at) {
-        if found.after - found.start <= key.after - key.start {
+        let (escapes, own) = (found.after - found.start - 1, key.after - key.start - 1);
+        if escapes < own || escapes % (2 * (own + 1)) == own {
             return found.after;
         }
         at = found.after;
@@ -137,6 +154,8 @@ mod tests {
             (r#"[{"key":{"a":[1,"}"]},"n":2}"#, r#"[{"key":"[redacted]","n":2}"#),
             (r#"{"key":["a"],"held":{"a":"b"},"#, r#"{"key":"[redacted]","held":"[redacted]","#),
             (r#"{"key":"a\"b\\c","n":1"#, r#"{"key":"[redacted]","n":1"#),
+            (r#"{"key":"C:\\","n":1"#, r#"{"key":"[redacted]","n":1"#),
+            (r#"{"held":{"path":"C:\\","q":"}","pw":"s"},"n":1"#, r#"{"held":"[redacted]","n":1"#),
             (r#"{"key":"cut off"#, r#"{"key":"[redacted]""#),
             (r#"{"key":true}"#, r#"{"key":"[redacted]"}"#),
             (r#"{"Message":"{\"key\":\"a\",\"n\":1}"}"#, r#"{"Message":"{\"key\":\"[redacted]\",\"n\":1}"}"#),
@@ -145,6 +164,13 @@ mod tests {
         ] {
             assert_eq!(salvaged(body), expected, "{body}");
         }
+    }
+
+    #[test]
+    fn a_form_with_a_named_member_is_redacted_whole() {
+        assert_eq!(salvaged("payload=%7B%22x%22%3A%7B%22key%22%3A%22s%22%7D%7D"), "\"[redacted]\"");
+        let other = "payload=%7B%22monkey%22%3A%22s%22%7D";
+        assert_eq!(salvaged(other), other);
     }
 
     #[test]

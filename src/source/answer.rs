@@ -15,7 +15,7 @@ use super::body::{self, BodyBounds, BodyError};
 use super::http::catch_panic;
 use super::memory::{Memory, Share};
 use super::problem::{Unproven, closing, problem};
-use super::{Answer, Intake, SourceIntake, Unavailable};
+use super::{Answer, AnswerVerdict, Intake, SourceIntake, Unavailable};
 use crate::config::HttpConfig;
 use crate::event::{Delivery, Timestamp};
 use crate::provider::{BodyLimits, Refusal};
@@ -47,7 +47,7 @@ impl Bounds {
             },
             inflate: config.body_limits(),
             ack_timeout: config.ack_timeout,
-            memory: Memory::new(config.in_flight_bytes_max, config.inflated_bytes_max),
+            memory: Memory::new(config.in_flight_bytes_max, config.largest_body_bytes),
         }
     }
 
@@ -263,8 +263,12 @@ fn acknowledgement<B: From<Bytes>>(received: &Received) -> Response<B> {
     };
     let mut response = Response::new(B::from(document));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    // Anybody may ask whether somebody is here.
-    if let Received::Other(PROBE) = received {
+    // Anybody may ask whether somebody is here, and whoever captured a delivery can send it again.
+    let tells_nothing = match received {
+        Received::Other(word) => *word == PROBE,
+        Received::Answer(answer) => answer.verdict == AnswerVerdict::Duplicate,
+    };
+    if tells_nothing {
         response.extensions_mut().insert(Unproven);
     }
     response

@@ -94,6 +94,9 @@ impl BodyBounds {
     }
 }
 
+/// The most room that is made for a body by the length that it states.
+const STATED_ROOM_MAX: usize = 256 << 10;
+
 /// A body as it comes in: the first piece as it is; a second one starts the copying.
 enum Pieces {
     One { piece: Bytes, stated: usize },
@@ -116,7 +119,9 @@ impl Pieces {
         match self {
             Self::One { piece, .. } if piece.is_empty() => *piece = next,
             Self::One { piece, stated } => {
-                let mut buffer = BytesMut::with_capacity((*stated).max(piece.len() + next.len()));
+                // What is only stated is not worth more room than this before it comes.
+                let room = (*stated).min(STATED_ROOM_MAX).max(piece.len() + next.len());
+                let mut buffer = BytesMut::with_capacity(room);
                 buffer.extend_from_slice(piece);
                 buffer.extend_from_slice(&next);
                 *self = Self::Many(buffer);

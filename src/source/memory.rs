@@ -16,6 +16,9 @@ use super::networks::{Network, stranger};
 const FOR_STRANGERS: usize = 2;
 /// The part of that for one network: one in so many.
 const FOR_ONE_NETWORK: usize = 8;
+/// What a network of strangers may have in any case, beside what others have taken: as much as nearly
+/// every delivery takes. So those who fill the strangers' part keep nobody out.
+const ALWAYS_BYTES: usize = 64 << 10;
 
 /// The memory that all bodies share.
 #[derive(Debug)]
@@ -37,6 +40,9 @@ pub(super) struct Share<'a> {
 #[derive(Debug)]
 struct StrangersShare<'a> {
     network: Arc<Network>,
+    /// All that it has.
+    bytes: usize,
+    /// What of it is of the strangers' part.
     held: Option<SemaphorePermit<'a>>,
 }
 
@@ -51,7 +57,7 @@ impl Memory {
 
     /// Nothing yet, for the request at hand.
     pub(super) fn share(&self) -> Share<'_> {
-        let stranger = stranger().map(|network| StrangersShare { network, held: None });
+        let stranger = stranger().map(|network| StrangersShare { network, bytes: 0, held: None });
         Share { memory: self, held: None, stranger }
     }
 
@@ -89,25 +95,25 @@ impl<'a> Share<'a> {
 
 impl<'a> StrangersShare<'a> {
     fn grow(&mut self, memory: &'a Memory, more: usize, more_permits: u32) -> Result<(), BodyError> {
-        let Ok(permit) = memory.strangers.try_acquire_many(more_permits) else {
-            return Err(BodyError::NoMemoryForStrangers);
-        };
-        let own = more + self.held.as_ref().map_or(0, SemaphorePermit::num_permits);
         let network = more + self.network.body_bytes.fetch_add(more, Relaxed);
+        let permit = memory.strangers.try_acquire_many(more_permits).ok();
         // A single body may be larger than the part of its network.
-        if network > memory.each_bytes_max && network > own {
+        let within = network <= memory.each_bytes_max || network <= self.bytes + more;
+        if !within || (permit.is_none() && network > ALWAYS_BYTES) {
             self.network.body_bytes.fetch_sub(more, Relaxed);
             return Err(BodyError::NoMemoryForStrangers);
         }
-        add(&mut self.held, permit);
+        self.bytes += more;
+        if let Some(permit) = permit {
+            add(&mut self.held, permit);
+        }
         Ok(())
     }
 }
 
 impl Drop for StrangersShare<'_> {
     fn drop(&mut self) {
-        let held = self.held.as_ref().map_or(0, SemaphorePermit::num_permits);
-        self.network.body_bytes.fetch_sub(held, Relaxed);
+        self.network.body_bytes.fetch_sub(self.bytes, Relaxed);
     }
 }
 

@@ -26,6 +26,8 @@ const KNOWN_FOR: Duration = Duration::from_secs(24 * 3600);
 /// Known networks that are remembered without a connection; the one that was here longest ago is
 /// forgotten first.
 const REMEMBERED_MAX: usize = 4096;
+/// Large bodies of one network of strangers that may wait for their turn.
+const LINE_MAX: usize = 128;
 /// The part of the connections that is kept from strangers: one in so many.
 const KEPT_FROM_STRANGERS: usize = 4;
 
@@ -66,6 +68,8 @@ pub(super) struct Network {
     pub(super) body_bytes: AtomicUsize,
     /// Held by the one large body of a stranger that is worked on, or next to be.
     pub(super) turn: Semaphore,
+    /// Held by each of its bodies that waits for that.
+    pub(super) line: Semaphore,
 }
 
 /// A connection.
@@ -118,15 +122,13 @@ impl Networks {
             return None;
         }
         if !known && book.strangers >= self.strangers_max {
-            let crowd = book.largest(|entry| !entry.network.is_known());
-            if !self.displace(&mut book, crowd) {
+            if !self.displace_stranger(&mut book) {
                 self.tally.strangers_are_full();
                 return None;
             }
         }
         if book.open >= self.all_max {
-            let strangers = book.largest(|entry| !entry.network.is_known());
-            if !self.displace(&mut book, strangers) {
+            if !self.displace_stranger(&mut book) {
                 let crowd = book.largest(|_| true);
                 if !self.displace(&mut book, crowd) {
                     self.tally.all_taken();
@@ -134,6 +136,19 @@ impl Networks {
             }
         }
         Some(Place(book.admit(self, address, closing)))
+    }
+
+    /// Ends a connection of strangers that can be done without, of the network that has the most of those
+    /// that have one; whether there was one.
+    fn displace_stranger(&self, book: &mut Book) -> bool {
+        let is_stranger = |entry: &Entry| !entry.network.is_known();
+        let crowd = book.largest(is_stranger);
+        self.displace(book, crowd) || {
+            // All of the largest are being answered: that shields nobody else.
+            let mut crowds: Vec<_> = book.crowds(is_stranger).collect();
+            crowds.sort_unstable_by_key(|(count, _)| std::cmp::Reverse(*count));
+            crowds.into_iter().any(|(_, address)| self.displace(book, Some(address)))
+        }
     }
 
     /// Ends the connection of this network that can best be done without; whether there was one.
@@ -165,8 +180,13 @@ impl Book {
 
     /// The network with the most connections among these.
     fn largest(&self, among: impl Fn(&Entry) -> bool) -> Option<IpAddr> {
-        let entries = self.entries.iter().filter(|(_, entry)| among(entry));
-        entries.max_by_key(|(_, entry)| entry.guests.len()).map(|(address, _)| *address)
+        self.crowds(among).max_by_key(|(count, _)| *count).map(|(_, address)| address)
+    }
+
+    /// The networks among these that have connections, with their number.
+    fn crowds(&self, among: impl Fn(&Entry) -> bool) -> impl Iterator<Item = (usize, IpAddr)> {
+        let entries = self.entries.iter().filter(move |(_, entry)| !entry.guests.is_empty() && among(entry));
+        entries.map(|(address, entry)| (entry.guests.len(), *address))
     }
 
     fn admit(&mut self, networks: &Arc<Networks>, address: IpAddr, closing: CancellationToken) -> Arc<Guest> {
@@ -233,8 +253,9 @@ impl Book {
 
 impl Entry {
     fn new(address: IpAddr) -> Self {
-        let (known, body_bytes, turn) = (AtomicBool::new(false), AtomicUsize::new(0), Semaphore::new(1));
-        let network = Arc::new(Network { address, known, body_bytes, turn });
+        let (known, body_bytes) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let (turn, line) = (Semaphore::new(1), Semaphore::new(LINE_MAX));
+        let network = Arc::new(Network { address, known, body_bytes, turn, line });
         Self { network, guests: BTreeMap::new(), proven_at: None }
     }
 
@@ -261,6 +282,11 @@ impl Guest {
         if !self.proven.swap(true, Relaxed) {
             self.networks.lock().prove(self);
         }
+    }
+
+    /// Whether a request was granted for a reason.
+    pub(super) fn is_proven(&self) -> bool {
+        self.proven.load(Relaxed)
     }
 
     /// Lets it be seen what the connection is at.

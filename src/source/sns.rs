@@ -245,7 +245,7 @@ impl SnsSource {
             }
             Err(problem) => {
                 if let Some(unsaid) = self.log_limit.admit(topic.as_str()) {
-                    tracing::error!(source, %topic, unsaid, "a subscription cannot be confirmed: {problem}");
+                    tracing::error!(source, %topic, unsaid, "a subscription cannot be confirmed: {}", Shown(&problem));
                 }
                 self.changed("failed");
                 Err(Refused::Unavailable("confirmation"))

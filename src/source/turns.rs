@@ -81,6 +81,7 @@ impl Turns {
         if weight.at_most <= QUICK_BYTES_MAX {
             return Ok(work());
         }
+        let _place = network.line.try_acquire().map_err(|_| Unavailable::Later("strangers_turn"))?;
         let waiting = async { (network.turn.acquire().await, self.strangers.acquire().await) };
         let turn = timeout(STRANGERS_WAIT, waiting).await;
         let _turn = turn.map_err(|_| Unavailable::Later("strangers_turn"))?;

@@ -66,6 +66,12 @@ fn unseen(error: io::Error) -> Fate {
     if error.kind() == io::ErrorKind::NotFound { Fate::Removed } else { Fate::Unknown(error) }
 }
 
+/// Why a file's bytes are not under its name again, and where a whole copy of them is, if there is one.
+struct Rescue {
+    error: io::Error,
+    copy: Option<PathBuf>,
+}
+
 /// An open file, and the name that it had when it was opened.
 pub(super) struct Place {
     disk: Arc<dyn Disk>,
@@ -123,23 +129,29 @@ impl Place {
                  {} now; keep everything else out of this directory",
                 found.display()
             ),
-            Err(error) => format!(
-                "{path} {fate}, and what it held cannot be put back ({error}): what was kept in it since then \
-                 is lost, but for what may be in {}",
-                self.beside("kept").display()
+            Err(Rescue { error, copy: Some(copy) }) => format!(
+                "{path} {fate}, and what it held cannot be put back under its name ({error}): all of it is in \
+                 {}; move that there before you start again",
+                copy.display()
+            ),
+            Err(Rescue { error, copy: None }) => format!(
+                "{path} {fate}, and what it held cannot be kept ({error}): what was written to it since then is lost"
             ),
         }
     }
 
     /// Writes the file's bytes under its name again, durably. What is found there gets another name,
     /// which is returned.
-    fn put_back(&self, dir: &Path, len: u64) -> io::Result<Option<PathBuf>> {
-        let copy = self.beside("kept");
-        // Of an attempt that was cut short.
-        let _ = self.disk.remove(&copy);
-        self.copy(&copy, len)?;
+    fn put_back(&self, dir: &Path, len: u64) -> Result<Option<PathBuf>, Rescue> {
+        let copy = self.free_name("kept").map_err(|error| Rescue { error, copy: None })?;
+        self.copy(&copy, len).map_err(|error| Rescue { error, copy: None })?;
+        self.take_over(&copy, dir).map_err(|error| Rescue { error, copy: Some(copy) })
+    }
+
+    /// Gives the copy the file's name.
+    fn take_over(&self, copy: &Path, dir: &Path) -> io::Result<Option<PathBuf>> {
         let found = self.set_aside()?;
-        self.disk.rename(&copy, &self.path)?;
+        self.disk.rename(copy, &self.path)?;
         self.disk.sync_dir(dir)?;
         Ok(found)
     }
@@ -162,16 +174,25 @@ impl Place {
 
     /// Gives what is found under the file's name a second one, if anything is.
     fn set_aside(&self) -> io::Result<Option<PathBuf>> {
-        for number in 1..=FOUND_MAX {
-            let second = self.beside(&format!("found-{number}"));
-            match self.disk.link(&self.path, &second) {
-                Ok(()) => return Ok(Some(second)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
+        let second = self.free_name("found")?;
+        match self.disk.link(&self.path, &second) {
+            Ok(()) => Ok(Some(second)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            // A file of another user may not be linked (fs.protected_hardlinks), and some file systems
+            // have no links at all.
+            Err(_) => self.disk.rename(&self.path, &second).map(|()| Some(second)),
         }
-        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// The first name of this kind beside the file that nothing has: nothing that was kept before is lost
+    /// for what is kept now.
+    fn free_name(&self, what: &str) -> io::Result<PathBuf> {
+        let names = (1..=FOUND_MAX).map(|number| self.beside(&format!("{what}-{number}")));
+        let is_free = |name: &PathBuf| match self.disk.look(name) {
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+            Ok(_) => false,
+        };
+        names.into_iter().find(is_free).ok_or_else(|| io::ErrorKind::AlreadyExists.into())
     }
 
     fn beside(&self, what: &str) -> PathBuf {

@@ -287,7 +287,7 @@ impl Reader {
                 to = cursor.0,
                 "the log ends before a cursor: its newest records are missing"
             );
-            self.metrics.spool_corrupt.inc_by(cursor.0 - view.next.0 + 1);
+            self.metrics.spool_corrupt.inc_by(self.lost.add(&(view.next.0..=cursor.0), 0));
             view.next = cursor.next();
             self.head.send_replace(cursor);
         }

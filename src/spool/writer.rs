@@ -68,7 +68,9 @@ impl Writer {
             drop(underway);
         }
         // Who stops in order has to know as well whether what was acknowledged is still there.
+        let underway = self.shared.outstanding.begin();
         self.committer.look_over_all();
+        drop(underway);
         drop(end);
     }
 

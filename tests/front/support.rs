@@ -62,6 +62,7 @@ impl Default for Setting {
             connections_max: 100,
             connections_per_address_max: 100,
             in_flight_bytes_max: 1 << 20,
+            largest_body_bytes: 1 << 20,
         };
         Self {
             http,

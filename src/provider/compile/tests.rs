@@ -183,7 +183,7 @@ fn families_types_and_extensions_have_names_that_can_be_used() {
     let families = |text: &str| format!("{SIGNED}{TYPED}families: {{ {text} }}");
     one_problem(&families("A b: { types: {} }"), r#"families."A b""#);
     one_problem(&families("unclassified: { types: {} }"), "families.unclassified");
-    one_problem(&families("a: { types: { 'x ': {} } }"), r#"families.a.types."x ""#);
+    one_problem(&families("a: { types: { ' ': {} } }"), r#"families.a.types." ""#);
     one_problem(&families("a: { types: { x: {} } }, b: { types: { x: {} } }"), "families.b.types.x");
     one_problem(&families("a: { types: { x: { channels: [] } } }"), "families.a.types.x.channels");
     for name in ["Upper", "with-hyphen", "source", "id", "type", "a-name-beyond-twenty-characters"] {

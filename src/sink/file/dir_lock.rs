@@ -34,6 +34,9 @@ impl DirLock {
                 .mode(0o600)
                 .custom_flags(super::no_follow())
                 .open(&path)?;
+            if !file.metadata()?.is_file() {
+                return Err(std::io::ErrorKind::InvalidInput.into());
+            }
             match file.try_lock() {
                 // Whoever removed the file meanwhile would let the next one lock another.
                 Ok(()) if has_name(&file, &path) => return Ok(Some(Self { _file: file })),

@@ -102,9 +102,10 @@ impl Sink for FileSink {
     }
 }
 
-/// The flag under which a symbolic link is not opened, but refused.
+/// The flags under which a symbolic link is refused, and a pipe that nobody has at its other end waits for
+/// no one.
 fn no_follow() -> i32 {
-    rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()
+    (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed()
 }
 
 #[cfg(test)]

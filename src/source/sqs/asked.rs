@@ -9,7 +9,7 @@ use super::message::Question;
 use crate::aws::Aws;
 use crate::aws::arn::TopicArn;
 use crate::source::sns::Subscriptions;
-use crate::telemetry::{LogLimit, Metrics, SourceOutcome};
+use crate::telemetry::{LogLimit, Metrics, Shown, SourceOutcome};
 
 /// What became of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Asked {
             }
             Err(problem) => {
                 if let Some(unsaid) = self.log_limit.admit(topic.as_str()) {
-                    tracing::error!(source, %topic, unsaid, "a subscription cannot be confirmed: {problem}");
+                    tracing::error!(source, %topic, unsaid, "a subscription cannot be confirmed: {}", Shown(&problem));
                 }
                 self.changed("failed");
                 Answered::Failed

@@ -1,0 +1,53 @@
+//! The event part of a definition: where the type, the delivery's id and the data stand.
+
+use bytestring::ByteString;
+use http::HeaderName;
+
+use super::Compiler;
+use crate::provider::definition::EventFile;
+use crate::provider::delivery::DeliveryId;
+use crate::provider::pointer::Slot;
+
+impl Compiler {
+    pub(super) fn delivery_id(
+        &mut self,
+        file: &EventFile,
+        extensions: &[(ByteString, HeaderName)],
+    ) -> Option<DeliveryId> {
+        let file = file.delivery_id.as_ref()?;
+        let path = &["event", "delivery_id", "header"];
+        let header = self.header(Some(&file.header), path)?;
+        let Some((extension, _)) = extensions.iter().find(|(_, carried)| *carried == header) else {
+            let message = format!("`{header}` is not among `extensions`, expected it there as well");
+            self.problem(path, message);
+            return None;
+        };
+        Some(DeliveryId { extension: extension.clone(), header, identifies: file.identifies })
+    }
+
+    pub(super) fn event_type(&mut self, file: &EventFile) -> (Option<HeaderName>, Vec<Slot>) {
+        let file = &file.event_type;
+        let header = self.header(file.header.as_deref(), &["event", "type", "header"]);
+        if file.pointers.is_empty() == file.header.is_none() {
+            self.problem(&["event", "type"], "expected either `pointers` or `header`");
+        }
+        if file.join.is_some() && file.header.is_none() {
+            self.problem(&["event", "type", "join"], "has no meaning here, expected only with `header`");
+        }
+        let mut slots = self.slots(&file.pointers, &["event", "type", "pointers"]);
+        slots.extend(self.slots(file.join.as_slice(), &["event", "type", "join"]));
+        (header, slots)
+    }
+
+    /// Where the data is: a member of objects, because of an array the other elements would be lost.
+    pub(super) fn data(&mut self, pointer: Option<&str>) -> Option<Slot> {
+        let path = &["event", "data"];
+        let slot = self.slots(pointer.map(str::to_owned).as_slice(), path).pop()?;
+        if pointer?.split('/').any(|step| !step.is_empty() && step.bytes().all(|c| c.is_ascii_digit())) {
+            let message = "leads to one element of an array, so that the others would be lost; expected \
+                           members of objects only, or leave it out and pass all of the body on";
+            self.problem(path, message);
+        }
+        Some(slot)
+    }
+}

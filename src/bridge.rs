@@ -120,6 +120,8 @@ pub struct Bridge {
     keeper: Option<Task>,
     /// The sources that go and get their deliveries.
     pollers: JoinSet<()>,
+    /// Reads the files with secrets again.
+    secrets: Task,
     polling: DropGuard,
     readers: Readers,
     notes: Task,
@@ -169,7 +171,8 @@ impl Bridge {
         let front = Front::new(intake.clone(), &config.http, &metrics);
         let wiring =
             Wiring { intake: &intake, limits: config.http.body_limits(), aws: &aws, metrics: &metrics };
-        let Sources { front, pollers, polling } = wiring.start(config.sources, front, &health).await?;
+        let Sources { front, pollers, secrets, polling } =
+            wiring.start(config.sources, front, &health).await?;
         let service = front.service();
         let connections = Connections::new("http", &metrics);
         let front =
@@ -182,6 +185,7 @@ impl Bridge {
             front,
             keeper,
             pollers,
+            secrets,
             polling,
             admin_task,
             state: state.clone(),
@@ -227,6 +231,7 @@ impl Bridge {
             // nothing, or has a part that does nothing and looks well.
             Some(_) = self.pollers.join_next() => Err(BridgeError::BrokeDown("a source that polls")),
             broken = self.front.broken() => Err(broken),
+            broken = self.secrets.broken() => Err(broken),
             // It ends, too, when the state file is gone.
             broken = self.notes.broken() => Err(self.state.look().map_or_else(Into::into, |()| broken)),
             broken = self.admin_task.broken() => Err(broken),
@@ -256,6 +261,7 @@ impl Bridge {
         self.health.stop();
         drop(self.polling);
         let mut ended = self.front.end().await;
+        ended = ended.and(self.secrets.end().await);
         // What a poller has not finished by then comes back from its queue.
         while let Ok(Some(poller)) = timeout_at(deadline, self.pollers.join_next()).await {
             ended = ended.and(poller.map_err(|_| BridgeError::BrokeDown("a source that polls")));

@@ -71,8 +71,10 @@ pub struct Metrics {
     pub refused: Family<SourceReason, Counter>,
     /// From the first byte of a request to its answer.
     pub ack_duration: HistogramFamily<Source>,
-    /// Deliveries by the secret that verified them, counted from 0.
+    /// Deliveries by the secret that verified them, under the reference that says where it is kept.
     pub secret_used: Family<SourceSecret, Counter>,
+    /// Times that a secret's file could not be read again, by the same reference.
+    pub secret_reload_failures: Family<SourceSecret, Counter>,
     /// The sender's clock less ours, of the newest signed timestamp.
     pub clock_skew: Family<Source, FloatGauge>,
     /// An unsigned id header seen again with a different signed body.
@@ -156,6 +158,7 @@ impl Metrics {
             refused: Family::default(),
             ack_duration: Family::new_with_constructor(fast),
             secret_used: Family::default(),
+            secret_reload_failures: Family::default(),
             clock_skew: Family::default(),
             id_reuse: Family::default(),
             keyless: Family::default(),
@@ -221,6 +224,8 @@ impl Metrics {
         r.register_with_unit("ack_duration", "Request to answer", Unit::Seconds, self.ack_duration.clone());
         let secrets = "Deliveries by the secret that verified them";
         r.register("signature_secret_used", secrets, self.secret_used.clone());
+        let unread = "Looks at a secret's file that found no usable secret: the one before stays in use";
+        r.register("secret_reload_failures", unread, self.secret_reload_failures.clone());
         let skew = "The sender's clock less ours";
         r.register_with_unit("clock_skew", skew, Unit::Seconds, self.clock_skew.clone());
         r.register("id_reuse", "Events whose unsigned delivery id was seen with another signed body, or their body under another id", self.id_reuse.clone());

@@ -4,11 +4,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::BridgeError;
+use super::task::Task;
 use crate::aws::Aws;
 use crate::config::{Channel, SourceConfig};
 use crate::health::Health;
 use crate::provider::BodyLimits;
 use crate::source::front::Front;
+use crate::source::secrets::follow_all;
 use crate::source::sqs::SqsSource;
 use crate::source::{Intake, SourceIntake};
 use crate::telemetry::Metrics;
@@ -19,6 +21,8 @@ pub(super) struct Sources {
     pub(super) front: Front,
     /// Those that go and get their deliveries.
     pub(super) pollers: JoinSet<()>,
+    /// Reads the files with their secrets again.
+    pub(super) secrets: Task,
     /// Tells the pollers to end when it is dropped.
     pub(super) polling: DropGuard,
 }
@@ -44,9 +48,11 @@ impl Wiring<'_> {
     ) -> Result<Sources, BridgeError> {
         let Self { intake, limits, aws, metrics } = self;
         let (mut pollers, polling) = (JoinSet::new(), CancellationToken::new());
+        let mut files = Vec::new();
         for source in configured {
             let channel = source.channel.clone();
             let source = SourceIntake::new(source, metrics);
+            files.extend(source.secret_files(metrics));
             match channel {
                 Channel::Webhook => front.add_webhook(source),
                 Channel::Sns(topics) => front.add_sns(topics, source, aws, metrics).await?,
@@ -58,6 +64,7 @@ impl Wiring<'_> {
                 }
             }
         }
-        Ok(Sources { front, pollers, polling: polling.drop_guard() })
+        let secrets = Task::spawn("the reader of secrets", |stop| follow_all(files, stop));
+        Ok(Sources { front, pollers, secrets, polling: polling.drop_guard() })
     }
 }

@@ -118,7 +118,7 @@ struct Player {
 
 impl Player {
     fn new(source: SourceConfig) -> anyhow::Result<Self> {
-        let secret = source.secrets.into_iter().next();
+        let secret = source.secrets.into_iter().next().map(|kept| kept.secret);
         let secret = secret.with_context(|| format!("source `{}` has no secret", source.name))?;
         Ok(Self { source: source.name.to_string(), definition: source.definition, secret })
     }

@@ -139,7 +139,7 @@ impl<'a> Letters<'a> {
             return Err(Failure::new(Exit::Usage, message));
         }
         let now = Timestamp::from(SystemTime::now());
-        let secret = source.secrets.iter().find(|secret| secret.is_live(now));
+        let secret = source.secrets.iter().map(|kept| &kept.secret).find(|secret| secret.is_live(now));
         if secret.is_none() && source.definition.is_verified() {
             return Err(Failure::new(
                 Exit::Config,

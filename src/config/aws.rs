@@ -12,9 +12,11 @@ use super::place::Path;
 use super::sinks::Around;
 use super::text::Size;
 use super::topics::topics;
-use super::{AwsConfig, CertificateDouble, Channel, RawDelivery, SnsSinkConfig, SnsSourceConfig, SqsConfig};
+use super::{
+    AwsConfig, CertificateDouble, Channel, RawDelivery, SnsSinkConfig, SnsSourceConfig, SourceSecret,
+    SqsConfig,
+};
 use crate::aws::arn::{TopicArn, queue_region};
-use crate::provider::SigningSecret;
 use crate::routing::TopicTemplate;
 use crate::selection::Selection;
 
@@ -89,7 +91,7 @@ impl Check<'_> {
     }
 
     /// Secrets have no use where the channel vouches for what it brings.
-    pub(super) fn no_secrets(&mut self, file: &SourceFile, at: &Path) -> Vec<SigningSecret> {
+    pub(super) fn no_secrets(&mut self, file: &SourceFile, at: &Path) -> Vec<SourceSecret> {
         if !file.secrets.is_empty() {
             let label = "the provider signs nothing here, so these are never used".into();
             self.warning(&at.key("secrets"), "secrets without a signature", label);

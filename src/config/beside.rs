@@ -49,9 +49,9 @@ fn queue(config: &SqsConfig) -> (Option<&str>, String) {
 fn are_strangers_under_one_app(one: &SourceConfig, other: &SourceConfig) -> bool {
     let signed =
         |source: &SourceConfig| matches!(source.channel, Channel::Webhook) && !source.secrets.is_empty();
-    let fingerprints: HashSet<&str> = one.secrets.iter().map(|secret| secret.fingerprint()).collect();
+    let fingerprints: HashSet<&str> = one.secrets.iter().map(|one| one.secret.fingerprint()).collect();
     signed(one)
         && signed(other)
         && one.event_source() == other.event_source()
-        && !other.secrets.iter().any(|secret| fingerprints.contains(secret.fingerprint()))
+        && !other.secrets.iter().any(|other| fingerprints.contains(other.secret.fingerprint()))
 }

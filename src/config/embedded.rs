@@ -203,7 +203,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let fingerprints = || -> Vec<String> {
             let config = embedded(dir.path(), &|_| None).expect("usable").config;
-            config.sources.iter().map(|source| source.secrets[0].fingerprint().to_owned()).collect()
+            config.sources.iter().map(|source| source.secrets[0].secret.fingerprint().to_owned()).collect()
         };
         assert_eq!(fingerprints(), fingerprints());
         let mode = fs::metadata(dir.path().join("secrets/stream")).expect("kept").permissions().mode();
@@ -226,7 +226,8 @@ mod tests {
         let missing = embedded_as_left(dir.path(), &|_| None).expect_err("nothing is there").to_string();
         assert!(missing.contains("secrets/stream") && missing.contains("`fanbridge run`"), "{missing}");
         assert!(fs::read_dir(dir.path()).expect("readable").next().is_none(), "and nothing is made");
-        let fingerprint = |embedded: Embedded| embedded.config.sources[0].secrets[0].fingerprint().to_owned();
+        let fingerprint =
+            |embedded: Embedded| embedded.config.sources[0].secrets[0].secret.fingerprint().to_owned();
         let kept = fingerprint(embedded(dir.path(), &|_| None).expect("usable"));
         assert_eq!(fingerprint(embedded_as_left(dir.path(), &|_| None).expect("usable")), kept);
         assert_ne!(fingerprint(embedded_to_look(dir.path()).expect("usable")), kept);

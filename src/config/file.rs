@@ -229,7 +229,8 @@ pub struct SourceFile {
     /// The provider's application: sources that share it share identity and duplicate window.
     #[serde(default = "default_app")]
     pub app: String,
-    /// The live signing secrets; several while one is being replaced.
+    /// The live signing secrets; several while one is being replaced. A file is read again while the bridge
+    /// runs, and what it held before is taken for 10 minutes more, or until its `not_after`.
     #[serde(default)]
     pub secrets: Vec<SecretFile>,
     /// The largest body of this source's on the wire, where its provider sends more than others; by

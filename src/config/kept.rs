@@ -1,10 +1,12 @@
 //! What a configuration names and does not hold: secrets, settings and files that are kept elsewhere.
 
+use std::io;
 use std::path::Path as FilePath;
 
 use secrecy::SecretString;
 
 use super::load::Check;
+use super::outside::read_file;
 use super::place::Path;
 use super::text::{Reference, Setting, path_problem};
 
@@ -65,22 +67,33 @@ impl Check<'_> {
             Reference::Env(name) => {
                 (self.outside.env)(name).ok_or_else(|| format!("environment variable `{name}` is not set"))?
             }
-            Reference::File(path) => {
-                let content = (self.outside.read)(path)
-                    .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-                if content.starts_with(BYTE_ORDER_MARK) {
-                    let advice = "which would be a part of the secret: save it without one";
-                    return Err(format!("{} begins with a byte order mark, {advice}", path.display()));
-                }
-                String::from_utf8(content).map_err(|_| format!("{} is not UTF-8 text", path.display()))?
-            }
+            Reference::File(path) => text_in_file(path, self.outside.read)?,
         };
-        // Editors and `echo` end a file with a line break that is no part of the secret.
-        let text =
-            text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
-        match text.trim().is_empty() {
-            true => Err(format!("{reference} is empty")),
-            false => Ok(text.into()),
-        }
+        without_line_end(&text).ok_or_else(|| format!("{reference} is empty"))
     }
+}
+
+/// The secret that a file holds now, as strictly as at start.
+///
+/// # Errors
+/// When it cannot be read or holds none. The words name the file and repeat nothing of what it holds.
+pub fn secret_in_file(path: &FilePath) -> Result<SecretString, String> {
+    let text = without_line_end(&text_in_file(path, &read_file)?);
+    text.map(Into::into).ok_or_else(|| format!("{} is empty", path.display()))
+}
+
+fn text_in_file(path: &FilePath, read: &dyn Fn(&FilePath) -> io::Result<Vec<u8>>) -> Result<String, String> {
+    let content = read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    if content.starts_with(BYTE_ORDER_MARK) {
+        let advice = "which would be a part of the secret: save it without one";
+        return Err(format!("{} begins with a byte order mark, {advice}", path.display()));
+    }
+    String::from_utf8(content).map_err(|_| format!("{} is not UTF-8 text", path.display()))
+}
+
+/// Editors and `echo` end a file with a line break that is no part of the secret. Nothing, if nothing
+/// else is there.
+fn without_line_end(text: &str) -> Option<String> {
+    let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
+    (!text.trim().is_empty()).then(|| text.into())
 }

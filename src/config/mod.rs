@@ -26,10 +26,12 @@ mod topics;
 mod tree;
 
 pub use file::OnMalformed;
+pub use kept::secret_in_file;
 pub use load::{Loaded, fingerprint, load, load_bytes, schema};
 pub use nearest::{did_you_mean, nearest};
 pub use outside::{Outside, read_configuration, read_file};
 pub use report::{Problem, Report, Severity};
+pub use text::Reference;
 pub use topics::Topic;
 
 use std::net::SocketAddr;
@@ -174,11 +176,20 @@ pub struct SourceConfig {
     pub app: ByteString,
     /// The live signing secrets; may be empty only for a provider that probes before it tells
     /// one, and where the channel vouches for what it brings.
-    pub secrets: Vec<SigningSecret>,
+    pub secrets: Vec<SourceSecret>,
     /// How deliveries come.
     pub channel: Channel,
     /// The largest body on the wire, if it is not the one for all.
     pub body_bytes_max: Option<usize>,
+}
+
+/// A signing secret and where it is kept: a file may hold another one later.
+#[derive(Clone, Debug)]
+pub struct SourceSecret {
+    /// Where it is kept.
+    pub kept: Reference,
+    /// What was found there.
+    pub secret: SigningSecret,
 }
 
 /// How a source's deliveries come.

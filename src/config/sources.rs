@@ -11,7 +11,7 @@ use super::load::{BODY_BYTES_LEAST, Check, INFLATED_BYTES_MOST, in_memory};
 use super::nearest::did_you_mean;
 use super::place::Path;
 use super::text::Reference;
-use super::{Channel, SourceConfig};
+use super::{Channel, SourceConfig, SourceSecret};
 use crate::event::Timestamp;
 use crate::provider::{self, Definition, DefinitionFile, SigningSecret};
 
@@ -170,7 +170,7 @@ impl Check<'_> {
         }
     }
 
-    fn secrets(&mut self, file: &SourceFile, at: &Path, definition: &Definition) -> Vec<SigningSecret> {
+    fn secrets(&mut self, file: &SourceFile, at: &Path, definition: &Definition) -> Vec<SourceSecret> {
         if file.secrets.is_empty() && !self.places.has_inside(at) {
             self.report_no_secrets(at, definition);
         } else if !definition.is_verified() {
@@ -182,7 +182,7 @@ impl Check<'_> {
         for (index, secret) in file.secrets.iter().enumerate() {
             let at = at.index(index);
             let Some(secret) = self.signing_secret(secret, &at, definition) else { continue };
-            if !fingerprints.insert(secret.fingerprint().to_owned()) {
+            if !fingerprints.insert(secret.secret.fingerprint().to_owned()) {
                 self.warning(&at, "one secret twice", "this is the same secret as one before it".into());
             }
             secrets.push(secret);
@@ -192,9 +192,9 @@ impl Check<'_> {
     }
 
     /// Warns of secrets of which none is valid now: some day one may be.
-    fn check_live(&mut self, secrets: &[SigningSecret], at: &Path) {
+    fn check_live(&mut self, secrets: &[SourceSecret], at: &Path) {
         let now = self.outside.now;
-        if !secrets.is_empty() && !secrets.iter().any(|secret| secret.is_live(now)) {
+        if !secrets.is_empty() && !secrets.iter().any(|secret| secret.secret.is_live(now)) {
             let label = "each has expired or is not valid yet: until one is, every delivery is answered 401";
             self.warning(at, "no secret that is valid now", label.into());
         }
@@ -216,7 +216,7 @@ impl Check<'_> {
         file: &SecretFile,
         at: &Path,
         definition: &Definition,
-    ) -> Option<SigningSecret> {
+    ) -> Option<SourceSecret> {
         let (reference, at_reference, not_before, not_after) = match file {
             SecretFile::Always(reference) => (reference, at.clone(), None, None),
             SecretFile::Dated(dated) => (
@@ -235,7 +235,7 @@ impl Check<'_> {
                     let label = format!("the secret in {kept} has fewer than 24 bytes");
                     self.warning(&at_reference, "a short secret", label);
                 }
-                Some(secret)
+                Some(SourceSecret { kept: reference.clone(), secret })
             }
             Err(problem) => {
                 self.error(&at_reference, "a secret that cannot be used", format!("in {kept}: {problem}"));
@@ -250,8 +250,7 @@ impl Check<'_> {
             let label = format!("{kept} holds {oddity}, and all of it is taken for the secret");
             self.warning(at, "a secret that is hardly meant so", label);
         }
-        let api_key = ["sk_", "rk_", "pk_"].iter().any(|prefix| text.starts_with(prefix));
-        if api_key && &*definition.provider == "stripe" {
+        if provider::is_api_key(text, definition) {
             let label = format!("{kept} holds an API key; an endpoint's signing secret begins with `whsec_`");
             self.error(at, "not a signing secret", label);
         }

@@ -40,7 +40,7 @@ pub(crate) use normalise::{Unusable, letter_id, normalise};
 pub(crate) use salvage::salvage;
 pub use sample::{event_headers, sample};
 pub use scheme::sign;
-pub use secret::{SecretProblem, SigningSecret, secret_oddity};
+pub use secret::{SecretProblem, SigningSecret, is_api_key, secret_oddity};
 
 use bytes::Bytes;
 use bytestring::ByteString;

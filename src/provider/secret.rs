@@ -5,11 +5,14 @@
 //! when they are dropped and have no way into a log; people see a fingerprint.
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use secrecy::{ExposeSecret, SecretSlice};
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
 use super::compile::Definition;
 use super::definition::SecretEncodingFile;
@@ -37,9 +40,10 @@ const PLACEHOLDERS: [&str; 14] = [
     "yourapisecret",
 ];
 
-/// A key that deliveries are signed with.
+/// A key that deliveries are signed with. Copies share the bytes.
+#[derive(Clone)]
 pub struct SigningSecret {
-    key: SecretSlice<u8>,
+    key: Arc<SecretSlice<u8>>,
     not_before: Option<Timestamp>,
     not_after: Option<Timestamp>,
     fingerprint: String,
@@ -60,6 +64,9 @@ pub enum SecretProblem {
     /// Too short to be safe.
     #[error("the secret has {0} bytes, expected at least {BYTES_MIN}")]
     Short(usize),
+    /// What the provider takes calls with, and never signs with.
+    #[error("it is an API key, expected the endpoint's signing secret, which begins with `whsec_`")]
+    ApiKey,
     /// Never live.
     #[error("the secret ends before it begins, expected `not_before` earlier than `not_after`")]
     Window,
@@ -107,7 +114,41 @@ impl SigningSecret {
     /// A secret of these very bytes, live for ever.
     pub(super) fn from_key(key: Vec<u8>) -> Self {
         let fingerprint = hex::encode(&Sha256::digest(&key)[..3]);
-        Self { key: key.into(), not_before: None, not_after: None, fingerprint }
+        Self { key: Arc::new(key.into()), not_before: None, not_after: None, fingerprint }
+    }
+
+    /// What is kept in this secret's place now, live as long as this one was meant to be.
+    ///
+    /// # Errors
+    /// As for [`SigningSecret::parse`], and when it is the provider's API key.
+    pub fn replaced_by(&self, text: &str, definition: &Definition) -> Result<Self, SecretProblem> {
+        if is_api_key(text, definition) {
+            return Err(SecretProblem::ApiKey);
+        }
+        Self::parse(text, definition, self.not_before, self.not_after)
+    }
+
+    /// This secret once another took its place: live to the end that was stated for it, or else for so
+    /// long from now on.
+    pub fn superseded(self, now: Timestamp, overlap: Duration) -> Self {
+        let overlap = i64::try_from(overlap.as_nanos()).unwrap_or(i64::MAX);
+        let end = self.not_after.unwrap_or(Timestamp(now.0.saturating_add(overlap)));
+        Self { not_after: Some(end), ..self }
+    }
+
+    /// Whether two are the same key, whenever they are live.
+    pub fn is_same_key(&self, other: &Self) -> bool {
+        self.key().ct_eq(other.key()).into()
+    }
+
+    /// When it ends, if it does.
+    pub fn end(&self) -> Option<Timestamp> {
+        self.not_after
+    }
+
+    /// Whether it was live and will never be again.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.not_after.is_some_and(|end| end < now)
     }
 
     /// Whether the secret counts at this moment.
@@ -155,6 +196,12 @@ pub fn secret_oddity(text: &str) -> Option<&'static str> {
         _ if assigns => Some("the form `NAME=value`"),
         _ => None,
     }
+}
+
+/// Whether a text is the API key of a provider that signs with something else.
+pub fn is_api_key(text: &str, definition: &Definition) -> bool {
+    let api_key = ["sk_", "rk_", "pk_"].iter().any(|prefix| text.starts_with(prefix));
+    api_key && &*definition.provider == "stripe"
 }
 
 impl fmt::Display for SigningSecret {
@@ -290,5 +337,26 @@ mod tests {
         let moments = [9, 10, 20, 21].map(|now| secret.is_live(Timestamp(now)));
         assert_eq!(moments, [false, true, true, false]);
         assert_eq!(live(20, 10).err(), Some(SecretProblem::Window));
+    }
+
+    #[test]
+    fn a_secret_that_another_replaced_is_live_to_its_stated_end_or_for_a_while() {
+        let definition = builtin_named("stream").expect("built in");
+        let parse = |end: Option<i64>| {
+            SigningSecret::parse("sixteen-bytes-xy", &definition, None, end.map(Timestamp)).expect("usable")
+        };
+        let (now, while_ns) = (Timestamp(100), Duration::from_nanos(10));
+        for (stated, end) in [(None, 110), (Some(500), 500), (Some(50), 50)] {
+            let before = parse(stated).superseded(now, while_ns);
+            assert_eq!(before.end(), Some(Timestamp(end)), "{stated:?}");
+            assert_eq!((before.is_over(Timestamp(end)), before.is_over(Timestamp(end + 1))), (false, true));
+        }
+        let entry = parse(Some(500));
+        let new = entry.replaced_by("sixteen-bytes-yz", &definition).expect("usable");
+        assert_eq!((new.end(), new.is_same_key(&entry)), (Some(Timestamp(500)), false), "of the same entry");
+        assert_eq!(entry.replaced_by("short", &definition).err(), Some(SecretProblem::Short(5)));
+        let stripe = builtin_named("stripe").expect("built in");
+        let key = entry.replaced_by("sk_live_0123456789abcdef", &stripe);
+        assert_eq!(key.err(), Some(SecretProblem::ApiKey));
     }
 }

@@ -15,6 +15,7 @@ pub mod http;
 mod memory;
 mod networks;
 pub mod problem;
+pub mod secrets;
 pub mod sns;
 pub mod sqs;
 mod tally;
@@ -28,13 +29,14 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
+use self::secrets::{SecretFile, Secrets};
 use self::tally::SourceTally;
 use self::turns::{Turns, Weight};
 use self::types_seen::TypesSeen;
 use crate::admit::{SourceView, admit};
 use crate::config::SourceConfig;
 use crate::event::{Entry, Event, Filtered, Quarantined, Timestamp, Verdict, Verified};
-use crate::provider::{Definition, SigningSecret};
+use crate::provider::Definition;
 use crate::selection::Selection;
 use crate::spool::{AppendError, Appended, DuplicateKey, Spool};
 use crate::telemetry::Metrics;
@@ -58,7 +60,7 @@ pub struct Intake {
 pub struct SourceIntake {
     name: ByteString,
     definition: Arc<Definition>,
-    secrets: Vec<SigningSecret>,
+    secrets: Arc<Secrets>,
     view: SourceView,
     tally: Arc<SourceTally>,
     /// The largest body on the wire, if it is not the one for all.
@@ -127,9 +129,15 @@ impl SourceIntake {
     /// Prepares a configured source.
     pub fn new(config: SourceConfig, metrics: &Metrics) -> Self {
         let view = SourceView::new(config.definition.clone(), config.name.clone(), config.event_source());
-        let tally = Arc::new(SourceTally::new(&config.name, config.secrets.len(), metrics));
+        let tally = Arc::new(SourceTally::new(&config.name, metrics));
         let SourceConfig { name, definition, secrets, body_bytes_max, .. } = config;
+        let secrets = Arc::new(Secrets::new(&name, secrets, metrics));
         Self { name, definition, secrets, view, tally, body_bytes_max }
+    }
+
+    /// The files with its secrets, to be followed while it takes deliveries.
+    pub fn secret_files(&self, metrics: &Metrics) -> Vec<SecretFile> {
+        Secrets::files(&self.secrets, &self.name, &self.definition, metrics)
     }
 
     /// The source's name.

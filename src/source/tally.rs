@@ -18,7 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use super::AnswerVerdict;
 use crate::telemetry::{
-    FloatGauge, LogLimit, Metrics, Source, SourceCode, SourceFamilyVerdict, SourceReason, SourceSecret,
+    FloatGauge, LogLimit, Metrics, Source, SourceCode, SourceFamilyVerdict, SourceReason,
 };
 
 /// The status codes a source answers with.
@@ -44,7 +44,6 @@ pub(super) struct SourceTally {
     name: String,
     answers: [Counter; CODES.len()],
     ack_duration: Histogram,
-    secrets_used: Vec<Counter>,
     refused: Family<SourceReason, Counter>,
     events: Family<SourceFamilyVerdict, Counter>,
     families: RwLock<HashMap<ByteString, [Counter; AnswerVerdict::ALL.len()]>>,
@@ -57,21 +56,16 @@ pub(super) struct SourceTally {
 }
 
 impl SourceTally {
-    pub(super) fn new(name: &str, secrets: usize, metrics: &Metrics) -> Self {
+    pub(super) fn new(name: &str, metrics: &Metrics) -> Self {
         let source = || Source { source: name.into() };
         let answers = CODES.map(|code| {
             let labels = SourceCode { source: name.into(), code: code.as_str().into() };
             metrics.requests.get_or_create_owned(&labels)
         });
-        let secrets_used = (0..secrets).map(|secret| {
-            let labels = SourceSecret { source: name.into(), secret: secret.to_string() };
-            metrics.secret_used.get_or_create_owned(&labels)
-        });
         Self {
             name: name.into(),
             answers,
             ack_duration: metrics.ack_duration.get_or_create_owned(&source()),
-            secrets_used: secrets_used.collect(),
             refused: metrics.refused.clone(),
             events: metrics.events.clone(),
             families: RwLock::default(),
@@ -103,13 +97,6 @@ impl SourceTally {
         self.refused.get_or_create(&SourceReason { source: self.name.clone(), reason: reason.into() }).inc();
         if let Some(unsaid) = self.log_limit.admit(reason) {
             tracing::warn!(source = self.name, reason, unsaid, "delivery refused");
-        }
-    }
-
-    /// This secret, counted from 0, verified a delivery.
-    pub(super) fn secret_used(&self, secret: usize) {
-        if let Some(counter) = self.secrets_used.get(secret) {
-            counter.inc();
         }
     }
 
@@ -194,11 +181,9 @@ mod tests {
     #[test]
     fn what_is_counted_shows_in_the_metrics() {
         let metrics = Metrics::new();
-        let tally = SourceTally::new("front", 2, &metrics);
+        let tally = SourceTally::new("front", &metrics);
         tally.answered(StatusCode::OK);
         tally.refused("missing");
-        tally.secret_used(1);
-        tally.secret_used(7);
         for _ in 0..2 {
             tally.event(&"video.call".into(), AnswerVerdict::Filtered);
         }
@@ -206,7 +191,6 @@ mod tests {
         for line in [
             r#"fanbridge_requests_total{source="front",code="200"} 1"#,
             r#"fanbridge_refused_total{source="front",reason="missing"} 1"#,
-            r#"fanbridge_signature_secret_used_total{source="front",secret="1"} 1"#,
             r#"fanbridge_events_total{source="front",family="video.call",verdict="filtered"} 2"#,
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");

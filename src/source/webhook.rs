@@ -17,6 +17,7 @@ use http_body::Body;
 use super::answer::{Bounds, PROBE, Received, Refused, answer};
 use super::memory::Share;
 use super::problem::Unproven;
+use super::secrets::Live;
 use super::turns::Weight;
 use super::{Intake, SourceIntake};
 use crate::event::Delivery;
@@ -51,17 +52,19 @@ impl Webhook {
     }
 
     async fn receive<B: Body<Data = Bytes>>(&self, request: Request<B>) -> Result<Received, Refused> {
-        let (delivery, share) = match self.claim(&request)? {
+        // The secrets of one moment, for all of it: the sender signed before its headers came.
+        let secrets = self.source.secrets.now();
+        let (delivery, share) = match self.claim(&request, &secrets)? {
             Claim::Signed => self.bounds.read(&self.intake, &self.source, request).await?,
             Claim::Unsigned => self.bounds.read_probe(request, self.unsigned()).await?,
         };
-        self.bounds.in_time(self.take(delivery, share)).await
+        self.bounds.in_time(self.take(delivery, share, &secrets)).await
     }
 
     /// Judges by the headers what can be judged by them.
-    fn claim<B: Body>(&self, request: &Request<B>) -> Result<Claim, Refused> {
-        let SourceIntake { definition, secrets, .. } = &self.source;
-        let claim = claim(definition, secrets, request.headers(), SystemTime::now().into());
+    fn claim<B: Body>(&self, request: &Request<B>, secrets: &Live) -> Result<Claim, Refused> {
+        let SourceIntake { definition, .. } = &self.source;
+        let claim = claim(definition, secrets.all(), request.headers(), SystemTime::now().into());
         claim.map_err(|refusal| match (self.refused(refusal), request.body().is_end_stream()) {
             (Refused::Unauthenticated(word), false) => Refused::Unread(word),
             (refused, _) => refused,
@@ -69,12 +72,17 @@ impl Webhook {
     }
 
     /// Verifies a delivery and makes it durable.
-    async fn take(&self, delivery: Delivery, mut share: Share<'_>) -> Result<Received, Refused> {
-        let SourceIntake { definition, secrets, tally, .. } = &self.source;
+    async fn take(
+        &self,
+        delivery: Delivery,
+        mut share: Share<'_>,
+        secrets: &Live,
+    ) -> Result<Received, Refused> {
+        let SourceIntake { definition, tally, .. } = &self.source;
         let inflate = self.bounds.inflate_of(&self.source);
         let (likely, at_most) =
             (body_heaviness(&delivery.body), body_heaviness_max(&delivery.body, &inflate));
-        let verifying = || verify(definition, secrets, delivery, &inflate);
+        let verifying = || verify(definition, secrets.all(), delivery, &inflate);
         let verified = match self.intake.work_unproven(Weight { likely, at_most }, verifying).await? {
             Ok(Receipt::Verified(verified)) => verified,
             Ok(Receipt::Probe) => return Ok(Received::Other(PROBE)),
@@ -89,7 +97,7 @@ impl Webhook {
         if definition.is_verified() {
             share.prove();
         }
-        tally.secret_used(verified.secret);
+        secrets.used(verified.secret);
         if let Some(seconds) = verified.skew_seconds {
             tally.skewed(seconds);
         }

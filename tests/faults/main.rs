@@ -32,6 +32,7 @@ mod redrive;
 mod replaced;
 mod scarce;
 mod scrape;
+mod secrets;
 mod secured_broker;
 mod selection;
 mod shutdown;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use fanbridge::config::{Channel, HttpConfig, SourceConfig, TlsConfig};
+use fanbridge::config::{Channel, HttpConfig, Reference, SourceConfig, SourceSecret, TlsConfig};
 use fanbridge::event::Timestamp;
 use fanbridge::provider::{SigningSecret, builtin_named, sign};
 use fanbridge::selection::Selection;
@@ -180,7 +180,10 @@ fn source(name: &'static str, provider: &str, secret: Option<&str>) -> SourceCon
         name: name.into(),
         definition,
         app: "default".into(),
-        secrets: secret.into_iter().collect(),
+        secrets: secret
+            .map(|secret| SourceSecret { kept: Reference::Env("SECRET".into()), secret })
+            .into_iter()
+            .collect(),
         channel: Channel::Webhook,
         body_bytes_max: (name == "large").then_some(LARGE_BYTES_MAX),
     }

@@ -23,7 +23,7 @@ async fn an_event_is_accepted_once_and_then_a_duplicate() {
     let retried: serde_json::Value = serde_json::from_str(&second.body).unwrap();
     assert_eq!((&retried["verdict"], &retried["id"]), (&"duplicate".into(), &answer["id"]));
     front.assert_metric(r#"fanbridge_requests_total{source="stream",code="200"}"#, "2");
-    front.assert_metric(r#"fanbridge_signature_secret_used_total{source="stream",secret="0"}"#, "2");
+    front.assert_metric(r#"fanbridge_signature_secret_used_total{source="stream",secret="env:SECRET"}"#, "2");
     front.assert_metric(r#"fanbridge_ack_duration_seconds_count{source="stream"}"#, "2");
     let drained = front.types.drain().types;
     let [(provider, event_type, sightings)] = &drained[..] else { panic!("one type, not {drained:?}") };

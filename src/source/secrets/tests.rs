@@ -1,0 +1,124 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::provider::builtin_named;
+
+const NOW: Timestamp = Timestamp(1_763_700_000_000_000_000);
+
+/// This many seconds from then on.
+fn after(seconds: i64) -> Timestamp {
+    Timestamp(NOW.0 + seconds * 1_000_000_000)
+}
+
+fn secret(text: &str, not_after: Option<Timestamp>) -> SigningSecret {
+    SigningSecret::parse(text, &builtin_named("stream").unwrap(), None, not_after).unwrap()
+}
+
+fn in_file(path: &str, not_after: Option<Timestamp>) -> SourceSecret {
+    SourceSecret { kept: Reference::File(path.into()), secret: secret("the-first-secret-1", not_after) }
+}
+
+fn secrets(configured: Vec<SourceSecret>, metrics: &Metrics) -> Arc<Secrets> {
+    Arc::new(Secrets::new("front", configured, metrics))
+}
+
+fn file(secrets: &Arc<Secrets>, metrics: &Metrics) -> SecretFile {
+    Secrets::files(secrets, "front", &builtin_named("stream").unwrap(), metrics).remove(0)
+}
+
+/// Which of these is taken at a moment.
+fn taken(secrets: &Secrets, texts: &[&str], moment: Timestamp) -> Vec<bool> {
+    let live = secrets.now();
+    let is_taken = |text: &&str| {
+        let wanted = secret(text, None);
+        live.all().iter().any(|secret| secret.is_same_key(&wanted) && secret.is_live(moment))
+    };
+    texts.iter().map(is_taken).collect()
+}
+
+#[test]
+fn what_a_file_held_before_is_taken_for_ten_minutes_unless_an_end_was_stated() {
+    let metrics = Metrics::new();
+    let texts = ["the-first-secret-1", "the-second-secret-2"];
+    for (stated, still, no_more) in
+        [(None, 600, 601), (Some(after(7200)), 7200, 7201), (Some(after(60)), 60, 61)]
+    {
+        let secrets = secrets(vec![in_file("/a", stated)], &metrics);
+        let mut file = file(&secrets, &metrics);
+        file.note(Ok(texts[0].into()), NOW);
+        assert_eq!(secrets.now().all().len(), 1, "nothing changed");
+        file.note(Ok(texts[1].into()), NOW);
+        assert_eq!(taken(&secrets, &texts, after(still)), [true, true], "{stated:?}");
+        assert_eq!(taken(&secrets, &texts, after(no_more)), [false, stated.is_none()], "{stated:?}");
+        file.note(Ok(texts[1].into()), after(no_more));
+        assert_eq!(secrets.now().all().len(), 1, "what is over is forgotten");
+    }
+}
+
+#[test]
+fn a_file_that_is_of_no_use_changes_nothing_and_is_counted() {
+    let metrics = Metrics::new();
+    let secrets = secrets(vec![in_file("/a", None)], &metrics);
+    let mut file = file(&secrets, &metrics);
+    let before = secrets.now();
+    for read in [Err("cannot read /a".to_owned()), Ok("short".into()), Ok("${SECRET_OF_STREAM}".into())] {
+        file.note(read, NOW);
+    }
+    assert!(Arc::ptr_eq(&before, &secrets.now()));
+    let line = r#"fanbridge_secret_reload_failures_total{source="front",secret="file:/a"} 3"#;
+    assert!(metrics.render().contains(line), "{}", metrics.render());
+}
+
+#[test]
+fn the_file_of_a_secret_that_has_ended_may_be_gone() {
+    let metrics = Metrics::new();
+    let secrets = secrets(vec![in_file("/a", Some(after(-60)))], &metrics);
+    file(&secrets, &metrics).note(Err("cannot read /a".into()), NOW);
+    let line = r#"fanbridge_secret_reload_failures_total{source="front",secret="file:/a"} 0"#;
+    assert!(metrics.render().contains(line), "{}", metrics.render());
+}
+
+#[test]
+fn a_file_that_changes_all_the_time_leaves_a_few_behind_and_one_that_returns_is_current() {
+    let metrics = Metrics::new();
+    let secrets = secrets(vec![in_file("/a", None)], &metrics);
+    let mut file = file(&secrets, &metrics);
+    let texts: Vec<String> = (0..6).map(|number| format!("one-of-many-secrets-{number}")).collect();
+    for text in &texts {
+        file.note(Ok(text.as_str().into()), NOW);
+    }
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    assert_eq!(taken(&secrets, &texts, NOW), [false, false, true, true, true, true]);
+    file.note(Ok(texts[4].into()), NOW);
+    assert_eq!(taken(&secrets, &texts, NOW), [false, false, true, true, true, true]);
+    assert_eq!(taken(&secrets, &texts, after(3600)), [false, false, false, false, true, false]);
+    assert_eq!(secrets.now().all().len(), 1 + FORMER_MAX);
+}
+
+#[test]
+fn each_secret_is_counted_under_the_place_where_it_is_kept() {
+    let metrics = Metrics::new();
+    let kept = |kept: Reference, text| SourceSecret { kept, secret: secret(text, None) };
+    let configured = vec![
+        kept(Reference::Env("NEW".into()), "another-secret-of-it"),
+        in_file("/a", None),
+        in_file("/a", None),
+    ];
+    let secrets = secrets(configured, &metrics);
+    let mut files = Secrets::files(&secrets, "front", &builtin_named("stream").unwrap(), &metrics);
+    assert_eq!(files.len(), 2, "a variable cannot change");
+    files[0].note(Ok("the-second-secret-2".into()), NOW);
+    let live = secrets.now();
+    let second = secret("the-second-secret-2", None);
+    assert!(live.all()[1].is_same_key(&second) && !live.all()[3].is_same_key(&second));
+    (0..4).for_each(|number| (0..=number).for_each(|_| live.used(number)));
+    live.used(7);
+    let text = metrics.render();
+    let series = [("env:NEW", 1), ("file:/a", 2), ("file:/a#2", 3), ("file:/a (previous)", 4)];
+    for (name, count) in series.into_iter().chain([("file:/a#2 (previous)", 0)]) {
+        let name =
+            format!(r#"fanbridge_signature_secret_used_total{{source="front",secret="{name}"}} {count}"#);
+        assert!(text.contains(&name), "{name} is missing in\n{text}");
+    }
+    assert!(!text.contains("env:NEW (previous)"), "{text}");
+}

@@ -43,7 +43,7 @@ impl Subscriptions {
         match Box::pin(request.authenticate_on_unsubscribe("true").send()).await {
             Ok(_) => Ok(()),
             Err(error) => Err(format!(
-                "{}; credentials with sns:ConfirmSubscription on the topic are needed",
+                "credentials with sns:ConfirmSubscription on the topic are needed: {}",
                 DisplayErrorContext(error)
             )),
         }

@@ -179,6 +179,19 @@ fn no_secret_is_ever_shown() {
     assert!(!shown.contains("0123456789abcdef") && !shown.contains("fedcba98"), "{shown}");
 }
 
+#[test]
+fn a_mistake_beside_a_secret_on_the_same_line_is_shown_and_the_secret_is_not() {
+    for text in [
+        "sources: { a: { secrets: [whsec_canary], provider: strem } }\n",
+        "sources: { a: { provider: strem, secrets: [whsec_canary] } }\n",
+        "sources: { a: { secrets: [{ secret: whsec_canary }], provider: strem, app: x } }\n",
+    ] {
+        let shown = problems(text).to_string();
+        assert!(shown.contains("provider: strem"), "{shown}");
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+}
+
 proptest! {
     /// Whatever follows it, readable or not, a secret that was pasted into the list is not shown.
     #[test]

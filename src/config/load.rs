@@ -101,6 +101,7 @@ pub(super) struct Check<'c> {
 
 impl Check<'_> {
     fn config(&mut self, mut json: Json, text: &str) -> Option<Config> {
+        self.warn_of_placeholders(&json, &Path::default());
         let providers = json.as_object_mut().and_then(|top| top.remove("providers"));
         let file: ConfigFile = match serde_json::from_value(json) {
             Ok(file) => file,

@@ -15,6 +15,7 @@ mod load;
 mod nearest;
 mod outside;
 mod place;
+mod placeholder;
 mod report;
 mod select;
 mod shape;
@@ -29,6 +30,7 @@ pub use file::OnMalformed;
 pub use load::{Loaded, fingerprint, load, load_bytes, schema};
 pub use nearest::{did_you_mean, nearest};
 pub use outside::{Outside, read_configuration, read_file};
+pub use placeholder::PLACEHOLDER_ACCOUNT;
 pub use report::{Problem, Report, Severity};
 pub use topics::Topic;
 

@@ -697,6 +697,29 @@ fn a_definition_that_cannot_work_is_marked_in_its_place() {
 }
 
 #[test]
+fn a_header_that_belongs_to_http_itself_carries_no_signature_and_no_delivery_id() {
+    let title = "a provider definition that cannot work";
+    for name in ["Host", "content-length", "Transfer-Encoding", "Via"] {
+        let label = format!(
+            "`{name}` belongs to HTTP itself and carries nothing of the provider's, expected a header of its own"
+        );
+        let event = "event: { type: { pointers: [/kind] }";
+        expect(
+            &format!(
+                "providers: {{ p: {{ signature: {{ scheme: hmac-sha256, header: ‹{name}› }}, {event} }} }} }}\n"
+            ),
+            title,
+            &label,
+        );
+        expect(
+            &format!("providers: {{ p: {{ {event}, delivery_id: {{ header: ‹{name}› }} }} }} }}\n"),
+            title,
+            &label,
+        );
+    }
+}
+
+#[test]
 fn a_definition_without_a_signature_is_for_queues_and_topics_only() {
     let own = "providers: { own: { event: { type: { pointers: [/type] } } } }\n";
     expect(

@@ -70,6 +70,29 @@ fn a_secret_that_only_looks_like_one_is_refused() {
 }
 
 #[test]
+fn an_api_key_of_stripes_is_refused_as_a_signing_secret() {
+    let source = |provider: &str, secret: &str| {
+        format!(
+            "sources: {{ a: {{ provider: {provider}, secrets: [{secret}] }} }}\nsinks: {{ b: {{ file: {{}} }} }}\n"
+        )
+    };
+    for name in ["STRIPE_API_KEY", "STRIPE_RESTRICTED_KEY"] {
+        expect(
+            &source("stripe", &format!("‹env:{name}›")),
+            "not a signing secret",
+            &format!(
+                "environment variable `{name}` holds an API key; an endpoint's signing secret begins with `whsec_`"
+            ),
+        );
+        let refused = problems(&source("stripe", &format!("env:{name}")));
+        assert!(refused.has_errors() && !refused.to_string().contains("canary"), "{refused}");
+        assert!(!problems(&source("github", &format!("env:{name}"))).has_errors(), "GitHub's is any text");
+    }
+    let report = problems(&source("stripe", "env:STRIPE"));
+    assert!(report.problems().is_empty(), "{report}");
+}
+
+#[test]
 fn what_is_wrong_early_in_a_list_does_not_shift_what_is_said_about_the_rest() {
     expect(
         &source("[hunter2, ~, env:SECRET, ‹env:TOO_SHORT›]"),

@@ -298,6 +298,49 @@ fn a_file_without_an_end_is_not_read_to_it() {
 }
 
 #[test]
+fn a_pipe_that_nobody_writes_to_is_not_waited_for_and_what_has_no_end_is_no_configuration() {
+    let dir = directory();
+    let pipe = dir.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+    let text = "sources: { a: { provider: stream, secrets: [\"file:pipe\"] } }\nsinks: { b: { file: {} } }\n";
+    fs::write(dir.path().join("fanbridge.yaml"), text).expect("written");
+    for (words, said) in [
+        (&["check"][..], "cannot read pipe: it is no regular file"),
+        (&["run"], "cannot read pipe: it is no regular file"),
+        (&["check", "pipe"], "a pipe that nobody writes to"),
+        (&["run", "--config", "pipe"], "a pipe that nobody writes to"),
+        (&["check", "/dev/zero"], "it holds more than 1 MiB, which is no configuration"),
+        (&["run", "--config", "/dev/zero"], "it holds more than 1 MiB, which is no configuration"),
+    ] {
+        // Under `timeout`, so that one that waits ends with 124 instead of never.
+        let mut command = Command::new("timeout");
+        command.args(["60", env!("CARGO_BIN_EXE_fanbridge")]).args(words).current_dir(dir.path());
+        let ran: Ran = command.output().expect("it runs").into();
+        assert!(matches!(ran.code, Some(74 | 78)), "{words:?}: {:?} {}", ran.code, ran.stderr);
+        assert!(ran.stdout.contains(said) || ran.stderr.contains(said), "{words:?}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_configuration_comes_through_a_pipe_however_late_its_writer_is() {
+    let dir = directory();
+    for script in
+        ["cat valid.yaml | \"$0\" check /dev/stdin", "(sleep 1; cat valid.yaml) | \"$0\" check /dev/stdin"]
+    {
+        fs::write(
+            dir.path().join("valid.yaml"),
+            "sources: { a: { provider: fastpix } }\nsinks: { b: { file: {} } }\n",
+        )
+        .expect("written");
+        let mut command = Command::new("timeout");
+        command.args(["60", "sh", "-c", script, env!("CARGO_BIN_EXE_fanbridge")]).current_dir(dir.path());
+        let ran: Ran = command.output().expect("it runs").into();
+        assert_eq!(ran.code, Some(0), "{script}: {}{}", ran.stdout, ran.stderr);
+        assert!(ran.stdout.contains("OK /dev/"), "{script}: {}", ran.stdout);
+    }
+}
+
+#[test]
 fn who_only_looks_makes_nothing_where_no_bridge_has_run() {
     let dir = directory();
     for (words, code, said) in [

@@ -49,7 +49,7 @@ use crate::config::SpoolConfig;
 use crate::event::{Entry, Position};
 
 pub use committer::{Append, Committer};
-pub use held::Held;
+pub use held::{Held, lock_to_read};
 pub use log::Spool;
 pub use recovery::{Damage, Recovery};
 pub use shared::Reader;

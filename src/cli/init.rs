@@ -2,7 +2,7 @@
 
 use super::output::print;
 use super::{Exit, Failure};
-use crate::config::did_you_mean;
+use crate::config::{PLACEHOLDER_ACCOUNT, did_you_mean};
 use crate::provider;
 
 /// Arguments of `init`.
@@ -86,7 +86,7 @@ fn to_do(providers: &[&str], from: &[Way], sink: Kind) -> String {
         steps.push("set KAFKA_BROKERS".to_owned());
     }
     if sink == Kind::Sns || from.iter().any(|way| *way != Way::Webhook) {
-        steps.push("put your account and region in place of 111111111111 and eu-west-1".to_owned());
+        steps.push(format!("put your account and region in place of {PLACEHOLDER_ACCOUNT} and eu-west-1"));
     }
     if steps.is_empty() { "read it through".to_owned() } else { steps.join(", ") }
 }

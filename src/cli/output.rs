@@ -5,7 +5,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use serde_json::{Map, Value};
 
 use super::{Exit, Failure};
@@ -55,7 +55,7 @@ impl Rows {
     }
 
     /// Prints the rows; on a terminal a table is as wide as that, and what is longer goes on in the
-    /// next line of its column.
+    /// next line of its column. Where a word would have to be broken, rows are lines instead.
     ///
     /// # Errors
     /// When stdout cannot be written.
@@ -68,19 +68,65 @@ impl Rows {
 
     /// A table of at most this many columns of characters, if it must be so narrow.
     fn table(&self, width: Option<u16>) -> String {
+        let names: Vec<String> = self.columns.iter().map(|column| column.replace('_', " ")).collect();
+        let cells =
+            |row: &Map<String, Value>| self.columns.iter().map(|column| cell(row.get(*column))).collect();
+        let rows: Vec<Vec<String>> = self.rows.iter().map(cells).collect();
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
+        table.set_header(names.iter().map(|name| name.to_uppercase()));
+        table.add_rows(&rows);
         if let Some(width) = width {
+            // Names are to be read and copied: none is broken.
+            let longest = |index: usize| {
+                let cells = rows.iter().map(|row| &row[index]).chain([&names[index]]);
+                cells.flat_map(|cell| cell.split(' ')).map(|word| word.chars().count()).max().unwrap_or(0)
+            };
+            let least: Vec<usize> = (0..names.len()).map(|index| longest(index) + PADDING).collect();
+            if least.iter().sum::<usize>() > usize::from(width) {
+                return rows.iter().map(|row| lines(&names, row, width.into())).collect();
+            }
             table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
-        }
-        table.set_header(self.columns.iter().map(|column| column.to_uppercase().replace('_', " ")));
-        for row in &self.rows {
-            table.add_row(self.columns.iter().map(|column| cell(row.get(*column))));
+            let least = least.iter().map(|least| u16::try_from(*least).unwrap_or(u16::MAX));
+            table.set_constraints(least.map(|least| ColumnConstraint::LowerBoundary(Width::Fixed(least))));
         }
         // The padding before the first column says nothing.
         let line = |line: String| format!("{}\n", line.strip_prefix(' ').unwrap_or(&line).trim_end());
         table.lines().map(line).collect()
     }
+}
+
+/// What stands beside the text of a cell.
+const PADDING: usize = 2;
+
+/// A row that is wider than the terminal: what it begins with, then each value that there is with its name.
+/// Lines end between words alone, and no name ends one.
+fn lines(names: &[String], row: &[String], width: usize) -> String {
+    let named = names.iter().zip(row).skip(1).filter(|(_, cell)| !["", "-"].contains(&cell.as_str()));
+    let first = row.first().map(|cell| (String::new(), cell));
+    let fields = first.into_iter().chain(named.map(|(name, cell)| (format!("{name}: "), cell)));
+    let mut text = String::new();
+    let mut column = 0;
+    for (mut name, cell) in fields {
+        let mut gap = "  ";
+        for word in cell.split(' ') {
+            let word = std::mem::take(&mut name) + word;
+            let length = word.chars().count();
+            if column > 0 && column + gap.len() + length > width {
+                gap = "\n    ";
+                column = 4;
+            } else if column > 0 {
+                column += gap.len();
+            } else {
+                gap = "";
+            }
+            text.push_str(gap);
+            text.push_str(&word);
+            column += length;
+            gap = " ";
+        }
+    }
+    text + "\n"
 }
 
 fn cell(value: Option<&Value>) -> String {
@@ -139,6 +185,32 @@ mod tests {
         assert!(detail.split(' ').all(|word| table.contains(word)), "{table}");
         let whole = rows.render(Format::Table);
         assert!(whole.contains(detail), "what no terminal shows is not broken: {whole}");
+    }
+
+    #[test]
+    fn a_terminal_too_narrow_for_the_columns_shows_rows_as_lines_and_breaks_no_word() {
+        let mut rows = Rows::new(&["type", "family", "alias", "note", "first_seen", "key"]);
+        let name = "call.rtmp_broadcast_started";
+        rows.add(serde_json::json!({
+            "type": name, "family": "video.broadcasting", "first_seen": "2026-11-21T06:40:00Z",
+            "key": ["/call_cid", "/user/id"], "note": "",
+        }));
+        for width in [20, 40, 60, 79] {
+            let table = rows.table(Some(width));
+            let words: Vec<&str> = table.split_whitespace().collect();
+            for word in [name, "video.broadcasting", "2026-11-21T06:40:00Z", "/call_cid,", "/user/id"] {
+                assert!(words.contains(&word), "{width}: {table}");
+            }
+            let fits = |line: &str| {
+                line.chars().count() <= usize::from(width).max("first seen: 2026-11-21T06:40:00Z".len() + 4)
+            };
+            assert!(table.lines().all(fits), "{width}: {table}");
+        }
+        let expected = "call.rtmp_broadcast_started  family: video.broadcasting\n    first seen: \
+                        2026-11-21T06:40:00Z  key: /call_cid,\n    /user/id\n";
+        assert_eq!(rows.table(Some(60)), expected);
+        assert!(rows.table(Some(120)).starts_with("TYPE "), "columns where there is room");
+        assert!(rows.render(Format::Table).starts_with("TYPE "), "and where no terminal is");
     }
 
     #[test]

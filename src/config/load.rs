@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
-use super::file::{ConfigFile, DuplicatesFile, HttpFile, LimitsFile, seconds};
+use super::file::{ConfigFile, DuplicatesFile, HttpFile, LimitsFile, SpoolFile, seconds};
 use super::outside::Outside;
 use super::place::{Path, Places};
 use super::report::{Problem, Report, Severity};
@@ -19,8 +19,8 @@ use super::sinks::Around;
 use super::sources::expect_custom_types;
 use super::text::{Period, Size};
 use super::{AdminConfig, Config, HttpConfig, SharedWindowConfig, SpoolConfig, TlsConfig, tree};
-use crate::spool::RECORD_BYTES_MAX;
 use crate::spool::shared_window::Server;
+use crate::spool::{RECORD_BYTES_MAX, SEGMENTS_MIN, segment_bytes};
 
 /// A configuration that can be used.
 #[derive(Debug)]
@@ -101,6 +101,7 @@ pub(super) struct Check<'c> {
 
 impl Check<'_> {
     fn config(&mut self, mut json: Json, text: &str) -> Option<Config> {
+        self.warn_of_placeholders(&json, &Path::default());
         let providers = json.as_object_mut().and_then(|top| top.remove("providers"));
         let file: ConfigFile = match serde_json::from_value(json) {
             Ok(file) => file,
@@ -227,8 +228,9 @@ impl Check<'_> {
         // A record carries the inflated body and its attributes; a segment must hold at least one.
         let record = Size(largest.0.saturating_add(ATTRIBUTES_BYTES_MAX));
         self.at_least(&at.key("segment_bytes"), file.segment_bytes, record);
-        // Only whole segments are given back, so a spool needs room for a few.
-        self.at_least(&at.key("bytes_max"), file.bytes_max, Size(file.segment_bytes.0.saturating_mul(4)));
+        // Also where the spool's bound makes its segments shorter.
+        self.at_least(&at.key("bytes_max"), file.bytes_max, Size(record.0.saturating_mul(SEGMENTS_MIN)));
+        self.check_segments(file, &at.key("segment_bytes"));
         SpoolConfig {
             dir: file.dir.clone().into(),
             bytes_max: file.bytes_max.0,
@@ -239,6 +241,18 @@ impl Check<'_> {
             duplicates_events_max: file.duplicates.events_max,
             ack_timeout: limits.ack_timeout.0,
             shared_window: self.shared_window(&file.duplicates, limits, &at.key("duplicates")),
+        }
+    }
+
+    /// Warns of a length of segments that somebody wrote and the spool does not keep to.
+    fn check_segments(&mut self, file: &SpoolFile, at: &Path) {
+        let (asked_for, used) = (file.segment_bytes, segment_bytes(file.segment_bytes.0, file.bytes_max.0));
+        if self.places.has(at) && used < asked_for.0 {
+            let label = format!(
+                "segments are closed at {} instead, an eighth of `spool.bytes_max`, so that some can give way",
+                Size(used)
+            );
+            self.warning(at, "longer segments than the spool has room for", label);
         }
     }
 

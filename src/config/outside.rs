@@ -1,8 +1,11 @@
 //! The world around a configuration: variables, files and the time, and how much is read of it.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use crate::event::Timestamp;
 
@@ -40,10 +43,23 @@ pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
 /// The text of a configuration, which may come through a pipe.
 ///
 /// # Errors
-/// When it cannot be read, or is longer than 1 MiB, as what has no end is.
+/// When it cannot be read, is a pipe that nobody writes to, or is longer than 1 MiB, as what has no end is.
 pub fn read_configuration(path: &Path) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut content)?;
+    // To open a pipe otherwise is to wait for who writes to it.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let mut content = vec![0; 1];
+    match (&file).read(&mut content) {
+        Ok(0) if file.metadata()?.file_type().is_fifo() => {
+            return Err(io::Error::other("it is a pipe that nobody writes to"));
+        }
+        Ok(read) => content.truncate(read),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => content.clear(),
+        Err(error) => return Err(error),
+    }
+    // From here on it is waited for.
+    rustix::fs::fcntl_setfl(&file, OFlags::empty())?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content)?;
     match content.len() as u64 > FILE_BYTES_MAX {
         true => Err(io::Error::other("it holds more than 1 MiB, which is no configuration")),
         false => Ok(content),

@@ -4,8 +4,10 @@
 //! The text that is shown around a problem passes through [`mask`], so a secret that was pasted
 //! where a reference belongs never reaches a terminal, a log or a build's output.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
@@ -151,8 +153,8 @@ const FILLERS: [char; 4] = ['*', '·', '•', '🞄'];
 /// Replaces whatever stands where a secret is expected, character by character.
 ///
 /// Works on lines and needs no valid YAML, because a text that cannot be parsed is shown as well.
-/// Everything behind a sensitive key is masked, on its line and on the lines that belong to it;
-/// it masks too much rather than too little.
+/// Everything behind a sensitive key is masked, on its line up to the next known key beside it, and on
+/// the lines that belong to it; it masks too much rather than too little.
 fn mask(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     let mut sensitive_indent = None;
@@ -168,18 +170,66 @@ fn mask(text: &str) -> String {
             mask_words(line, &mut masked);
             continue;
         }
-        let lower = line.to_ascii_lowercase();
-        let key_end = SENSITIVE
-            .iter()
-            .filter_map(|word| lower.find(word))
-            .min()
-            .and_then(|at| line[at..].find(':').map(|colon| at + colon + 1));
-        sensitive_indent = key_end.map(|_| indent);
-        let (shown, hidden) = line.split_at(key_end.unwrap_or(line.len()));
-        masked.push_str(shown);
-        mask_words(hidden, &mut masked);
+        let mut rest = line;
+        sensitive_indent = None;
+        while let Some(key_end) = sensitive_key_end(rest) {
+            sensitive_indent = Some(indent);
+            let (shown, behind) = rest.split_at(key_end);
+            let in_mapping = line[..line.len() - behind.len()].contains('{');
+            let (hidden, next) = behind.split_at(if in_mapping { value_end(behind) } else { behind.len() });
+            masked.push_str(shown);
+            mask_words(hidden, &mut masked);
+            rest = next;
+        }
+        masked.push_str(rest);
     }
     masked
+}
+
+/// Where the first sensitive key of a line ends, with its colon.
+fn sensitive_key_end(line: &str) -> Option<usize> {
+    let lower = line.to_ascii_lowercase();
+    let at = SENSITIVE.iter().filter_map(|word| lower.find(word)).min()?;
+    line[at..].find(':').map(|colon| at + colon + 1)
+}
+
+/// How far the value at the beginning reaches, at most: to the next key that a configuration knows, in
+/// the same one-line mapping or one around it. Anything else behind a comma may be a part of the secret.
+fn value_end(line: &str) -> usize {
+    let (mut depth, mut quote, mut escaped) = (0_i32, None, false);
+    for (at, c) in line.char_indices() {
+        match (quote, c) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some('"'), '\\') => escaped = true,
+            (Some(open), _) if open == c => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '[' | '{') => depth += 1,
+            (None, ']' | '}') => depth -= 1,
+            (None, ',') if depth <= 0 && begins_with_known_key(&line[at + 1..]) => return at,
+            (None, _) => {}
+        }
+    }
+    line.len()
+}
+
+fn begins_with_known_key(text: &str) -> bool {
+    static KNOWN: LazyLock<HashSet<String>> = LazyLock::new(|| {
+        let mut keys = HashSet::new();
+        collect_keys(&super::load::schema(), &mut keys);
+        keys
+    });
+    text.starts_with(' ') && text.trim_start().split_once(": ").is_some_and(|(key, _)| KNOWN.contains(key))
+}
+
+/// The keys that a schema names, at whatever place.
+fn collect_keys(schema: &serde_json::Value, keys: &mut HashSet<String>) {
+    if let Some(properties) = schema["properties"].as_object() {
+        keys.extend(properties.keys().cloned());
+    }
+    let inside = schema.as_object().into_iter().flat_map(serde_json::Map::values);
+    let inside = inside.chain(schema.as_array().into_iter().flatten());
+    inside.for_each(|schema| collect_keys(schema, keys));
 }
 
 fn mask_words(text: &str, masked: &mut String) {
@@ -233,6 +283,16 @@ mod tests {
             "secrets: |\n  CANARY\n\n  CANARY\n",
             "secrets: [\"CANARY",
             "secrets: [é€𝄞CANARY] # é",
+            // What looks like the next key and is a part of the value, or of another one.
+            "a: { password: CANARY,CANARY, CANARY, CANARY: CANARY, provider: x }",
+            "a: { password: \"CANARY\\\", app: CANARY\", provider: x }",
+            "a: { password: 'CANARY'', app: CANARY', provider: x }",
+            "a: { secrets: [CANARY, app: CANARY], provider: x, token: CANARY }",
+            "a: { secrets: [CANARY, { app: CANARY }, app: CANARY",
+            "a: { password: CANARY[, app: CANARY }",
+            "a: { password: CANARY,app: CANARY }",
+            "password: CANARY, app: CANARY",
+            "a: { secrets: [x], app: b, secrets: [CANARY], sasl: { password: CANARY } }",
         ];
         for text in shapes {
             let masked = mask(text);
@@ -247,5 +307,23 @@ mod tests {
         let text = "secrets: [env:A, \"file:/b\", { secret: env:C, not_before: 2026-01-01 }]\nselect: all\n";
         let shown = "secrets: [env:A, \"file:/b\", { secret: env:C, not_before: ********** }]\nselect: all\n";
         assert_eq!(mask(text), shown);
+    }
+
+    #[test]
+    fn what_stands_beside_a_secret_in_a_one_line_mapping_stays_readable() {
+        for (text, shown) in [
+            ("a: { secrets: [whsec_abc], provider: strem }", "a: { secrets: [*********], provider: strem }"),
+            ("a: { provider: strem, secrets: [whsec_abc] }", "a: { provider: strem, secrets: [*********] }"),
+            (
+                "b: { kafka: { sasl: { password: \"a, b\", username: me }, brokers: x }, topic: y }",
+                "b: { kafka: { sasl: { password: **, **, username: me }, brokers: x }, topic: y }",
+            ),
+            (
+                "{ token: abc, listen: d }, http: { listen: e }",
+                "{ token: ***, listen: d }, http: { listen: e }",
+            ),
+        ] {
+            assert_eq!(mask(text), shown);
+        }
     }
 }

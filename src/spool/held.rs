@@ -41,9 +41,12 @@ fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn DiskLock>, SpoolError> {
     lock.ok_or_else(|| SpoolError::Locked(dir.to_owned()))
 }
 
-/// Takes an existing directory without writing to it. `None` if it was never taken: whoever owns it has
-/// made the file of the lock before anything else.
-pub(super) fn lock_to_read(disk: &dyn Disk, dir: &Path) -> Result<Option<Box<dyn DiskLock>>, SpoolError> {
+/// Takes an existing directory without writing to it, beside others who only read. `None` if it was never
+/// taken: whoever owns it has made the file of the lock before anything else.
+///
+/// # Errors
+/// [`SpoolError::Locked`] when a bridge has it.
+pub fn lock_to_read(disk: &dyn Disk, dir: &Path) -> Result<Option<Box<dyn DiskLock>>, SpoolError> {
     let path = dir.join(LOCK_FILE);
     match disk.lock_existing(&path) {
         Ok(Some(lock)) => Ok(Some(lock)),

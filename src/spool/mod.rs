@@ -49,13 +49,22 @@ use crate::config::SpoolConfig;
 use crate::event::{Entry, Position};
 
 pub use committer::{Append, Committer};
-pub use held::Held;
+pub use held::{Held, lock_to_read};
 pub use log::Spool;
 pub use recovery::{Damage, Recovery};
 pub use shared::Reader;
 
 /// The longest entry, in encoded bytes: far beyond any body that a source lets in.
 pub const RECORD_BYTES_MAX: usize = 64 << 20;
+
+/// The fewest segments that a spool has room for: of a few large ones none is ever wholly settled, and
+/// nothing can give way.
+pub const SEGMENTS_MIN: u64 = 8;
+
+/// The length at which a segment of a spool with this bound is closed: what was asked for, or less.
+pub fn segment_bytes(asked_for: u64, bytes_max: u64) -> u64 {
+    asked_for.min(bytes_max / SEGMENTS_MIN)
+}
 
 /// The bounds of a spool.
 #[derive(Clone, Debug)]
@@ -84,8 +93,7 @@ impl From<&SpoolConfig> for SpoolOptions {
         Self {
             bytes_max: config.bytes_max,
             free_bytes_min: config.free_bytes_min,
-            // Of few large segments none is ever wholly settled, and nothing can give way.
-            segment_bytes: config.segment_bytes.min(config.bytes_max / 8),
+            segment_bytes: segment_bytes(config.segment_bytes, config.bytes_max),
             retain: config.retain,
             window: config.duplicates_window,
             window_events_max: config.duplicates_events_max,

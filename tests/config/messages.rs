@@ -535,7 +535,7 @@ fn sizes_that_contradict_each_other_are_found() {
     expect(
         &format!("{SOURCE}spool: {{ bytes_max: ‹1 MiB› }}\n"),
         "too small a size",
-        "expected at least 256 MiB for `spool.bytes_max`, found 1 MiB",
+        "expected at least 136 MiB for `spool.bytes_max`, found 1 MiB",
     );
     expect(
         &format!("{SOURCE}limits: {{ body_bytes_max: ‹10› }}\n"),
@@ -557,6 +557,32 @@ fn sizes_that_contradict_each_other_are_found() {
         "a time of nothing",
         "with `ack_timeout: 0s` nothing would be in time",
     );
+}
+
+#[test]
+fn a_spool_has_room_for_eight_segments_of_which_each_holds_the_largest_event() {
+    // The spool's own rule, by the function that it uses.
+    let used = |text: &str| {
+        let config = read(text).expect("valid").config.spool;
+        fanbridge::spool::SpoolOptions::from(&config).segment_bytes
+    };
+    for least in ["136 MiB", "135 MiB"] {
+        let text = format!("{VALID}spool: {{ bytes_max: {least} }}\n");
+        assert_eq!(read(&text).is_ok(), least == "136 MiB", "of 16 MiB and attributes each");
+    }
+    // Nobody asked for the 64 MiB that are the default.
+    let default = format!("{VALID}spool: {{ bytes_max: 136 MiB }}\n");
+    assert!(problems(&default).problems().is_empty(), "{}", problems(&default));
+    assert_eq!(used(&default), 17 << 20);
+    expect(
+        &format!("{VALID}spool: {{ bytes_max: 256 MiB, segment_bytes: ‹64 MiB› }}\n"),
+        "longer segments than the spool has room for",
+        "segments are closed at 32 MiB instead, an eighth of `spool.bytes_max`, so that some can give way",
+    );
+    assert_eq!(used(&format!("{VALID}spool: {{ bytes_max: 256 MiB, segment_bytes: 64 MiB }}\n")), 32 << 20);
+    let kept = format!("{VALID}spool: {{ bytes_max: 512 MiB, segment_bytes: 64 MiB }}\n");
+    assert!(problems(&kept).problems().is_empty(), "{}", problems(&kept));
+    assert_eq!(used(&kept), 64 << 20);
 }
 
 #[test]
@@ -668,6 +694,29 @@ fn a_definition_that_cannot_work_is_marked_in_its_place() {
         report.problems().iter().any(|problem| problem.title == title && problem.span.len() < 30),
         "{report}"
     );
+}
+
+#[test]
+fn a_header_that_belongs_to_http_itself_carries_no_signature_and_no_delivery_id() {
+    let title = "a provider definition that cannot work";
+    for name in ["Host", "content-length", "Transfer-Encoding", "Via"] {
+        let label = format!(
+            "`{name}` belongs to HTTP itself and carries nothing of the provider's, expected a header of its own"
+        );
+        let event = "event: { type: { pointers: [/kind] }";
+        expect(
+            &format!(
+                "providers: {{ p: {{ signature: {{ scheme: hmac-sha256, header: ‹{name}› }}, {event} }} }} }}\n"
+            ),
+            title,
+            &label,
+        );
+        expect(
+            &format!("providers: {{ p: {{ {event}, delivery_id: {{ header: ‹{name}› }} }} }} }}\n"),
+            title,
+            &label,
+        );
+    }
 }
 
 #[test]

@@ -70,6 +70,29 @@ fn a_secret_that_only_looks_like_one_is_refused() {
 }
 
 #[test]
+fn an_api_key_of_stripes_is_refused_as_a_signing_secret() {
+    let source = |provider: &str, secret: &str| {
+        format!(
+            "sources: {{ a: {{ provider: {provider}, secrets: [{secret}] }} }}\nsinks: {{ b: {{ file: {{}} }} }}\n"
+        )
+    };
+    for name in ["STRIPE_API_KEY", "STRIPE_RESTRICTED_KEY"] {
+        expect(
+            &source("stripe", &format!("‹env:{name}›")),
+            "not a signing secret",
+            &format!(
+                "environment variable `{name}` holds an API key; an endpoint's signing secret begins with `whsec_`"
+            ),
+        );
+        let refused = problems(&source("stripe", &format!("env:{name}")));
+        assert!(refused.has_errors() && !refused.to_string().contains("canary"), "{refused}");
+        assert!(!problems(&source("github", &format!("env:{name}"))).has_errors(), "GitHub's is any text");
+    }
+    let report = problems(&source("stripe", "env:STRIPE"));
+    assert!(report.problems().is_empty(), "{report}");
+}
+
+#[test]
 fn what_is_wrong_early_in_a_list_does_not_shift_what_is_said_about_the_rest() {
     expect(
         &source("[hunter2, ~, env:SECRET, ‹env:TOO_SHORT›]"),
@@ -177,6 +200,19 @@ fn no_secret_is_ever_shown() {
     let loaded = read(&source("[env:SECRET, env:OTHER_SECRET]")).expect("valid");
     let shown = format!("{loaded:?}{:#?}", loaded.config);
     assert!(!shown.contains("0123456789abcdef") && !shown.contains("fedcba98"), "{shown}");
+}
+
+#[test]
+fn a_mistake_beside_a_secret_on_the_same_line_is_shown_and_the_secret_is_not() {
+    for text in [
+        "sources: { a: { secrets: [whsec_canary], provider: strem } }\n",
+        "sources: { a: { provider: strem, secrets: [whsec_canary] } }\n",
+        "sources: { a: { secrets: [{ secret: whsec_canary }], provider: strem, app: x } }\n",
+    ] {
+        let shown = problems(text).to_string();
+        assert!(shown.contains("provider: strem"), "{shown}");
+        assert!(!shown.contains("canary"), "{shown}");
+    }
 }
 
 proptest! {

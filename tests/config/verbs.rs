@@ -65,9 +65,16 @@ fn what_init_prints_is_accepted_by_check_once_its_variables_are_set() {
         );
 
         let check = fanbridge(&dir, &["check"], &VARIABLES);
-        assert_eq!((check.code, check.stderr.as_str()), (Some(0), ""), "{}", check.stdout);
-        assert!(check.stdout.starts_with("OK fanbridge.yaml"), "{}", check.stdout);
+        let (account, said) = if sink == "sns" { (1, "0 errors, 1 warning\n") } else { (0, "") };
+        assert_eq!((check.code, check.stderr.as_str()), (Some(0), said), "{}", check.stdout);
+        assert_eq!(placeholders(&check.stdout), account, "{}", check.stdout);
+        assert!(check.stdout.contains("OK fanbridge.yaml"), "{}", check.stdout);
     }
+}
+
+/// How many places `check` names that are still to be filled in.
+fn placeholders(checked: &str) -> usize {
+    checked.matches("111111111111 stands for your AWS account: write its 12 digits").count()
 }
 
 #[test]
@@ -102,7 +109,7 @@ fn init_covers_every_way_in() {
     assert!(init.stderr.contains("put your account and region"), "{}", init.stderr);
     fs::write(dir.path().join("fanbridge.yaml"), &init.stdout).expect("written");
     let check = fanbridge(&dir, &["check"], &VARIABLES);
-    assert_eq!((check.code, check.stderr.as_str()), (Some(0), ""), "{}", check.stdout);
+    assert_eq!((check.code, placeholders(&check.stdout)), (Some(0), 2), "{}", check.stdout);
     for source in ["source stream:", "source stream-queue:", "source stream-topic:"] {
         assert!(check.stdout.contains(source), "{}", check.stdout);
     }
@@ -114,6 +121,14 @@ fn init_covers_every_way_in() {
     // Without a webhook there is no secret to ask for.
     let queue = fanbridge(&dir, &["init", "--from", "sqs", "--sink", "sns"], &[]);
     fs::write(dir.path().join("fanbridge.yaml"), &queue.stdout).expect("written");
+    let check = fanbridge(&dir, &["check"], &[]);
+    assert_eq!((check.code, placeholders(&check.stdout)), (Some(0), 2), "{}", check.stdout);
+    assert!(!queue.stdout.contains("fastpix"), "FastPix cannot fill a queue: {}", queue.stdout);
+    // Whatever uses the configuration says the same, the start among it.
+    let plan = fanbridge(&dir, &["topics", "plan"], &[]);
+    assert_eq!(placeholders(&plan.stderr), 2, "{}", plan.stderr);
+    let filled_in = queue.stdout.replace("111111111111", "222222222222");
+    fs::write(dir.path().join("fanbridge.yaml"), filled_in).expect("written");
     let check = fanbridge(&dir, &["check"], &[]);
     assert_eq!((check.code, check.stderr.as_str()), (Some(0), ""), "{}", check.stdout);
 }
@@ -280,6 +295,49 @@ fn a_file_without_an_end_is_not_read_to_it() {
     assert!(more.stdout.contains(said), "{}", more.stdout);
     // Only now: before it was bounded, this took all memory there is.
     assert_eq!(check("/dev/zero").code, Some(78));
+}
+
+#[test]
+fn a_pipe_that_nobody_writes_to_is_not_waited_for_and_what_has_no_end_is_no_configuration() {
+    let dir = directory();
+    let pipe = dir.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+    let text = "sources: { a: { provider: stream, secrets: [\"file:pipe\"] } }\nsinks: { b: { file: {} } }\n";
+    fs::write(dir.path().join("fanbridge.yaml"), text).expect("written");
+    for (words, said) in [
+        (&["check"][..], "cannot read pipe: it is no regular file"),
+        (&["run"], "cannot read pipe: it is no regular file"),
+        (&["check", "pipe"], "a pipe that nobody writes to"),
+        (&["run", "--config", "pipe"], "a pipe that nobody writes to"),
+        (&["check", "/dev/zero"], "it holds more than 1 MiB, which is no configuration"),
+        (&["run", "--config", "/dev/zero"], "it holds more than 1 MiB, which is no configuration"),
+    ] {
+        // Under `timeout`, so that one that waits ends with 124 instead of never.
+        let mut command = Command::new("timeout");
+        command.args(["60", env!("CARGO_BIN_EXE_fanbridge")]).args(words).current_dir(dir.path());
+        let ran: Ran = command.output().expect("it runs").into();
+        assert!(matches!(ran.code, Some(74 | 78)), "{words:?}: {:?} {}", ran.code, ran.stderr);
+        assert!(ran.stdout.contains(said) || ran.stderr.contains(said), "{words:?}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_configuration_comes_through_a_pipe_however_late_its_writer_is() {
+    let dir = directory();
+    for script in
+        ["cat valid.yaml | \"$0\" check /dev/stdin", "(sleep 1; cat valid.yaml) | \"$0\" check /dev/stdin"]
+    {
+        fs::write(
+            dir.path().join("valid.yaml"),
+            "sources: { a: { provider: fastpix } }\nsinks: { b: { file: {} } }\n",
+        )
+        .expect("written");
+        let mut command = Command::new("timeout");
+        command.args(["60", "sh", "-c", script, env!("CARGO_BIN_EXE_fanbridge")]).current_dir(dir.path());
+        let ran: Ran = command.output().expect("it runs").into();
+        assert_eq!(ran.code, Some(0), "{script}: {}{}", ran.stdout, ran.stderr);
+        assert!(ran.stdout.contains("OK /dev/"), "{script}: {}", ran.stdout);
+    }
 }
 
 #[test]

@@ -121,24 +121,24 @@ fn a_claim_whose_append_failed_is_given_back() {
     let nowhere = format!("kafka: {{ brokers: \"127.0.0.1:{}\", {takes_large} }}", free_port());
     let home = replica_with(&redis.url(), "", &nowhere, &format!("limits: {{ {limits} }}\n"));
     let config = fs::read_to_string(home.path("fanbridge.yaml")).unwrap();
-    let small = "free_bytes_min: 0, segment_bytes: 21 MiB, bytes_max: 96 MiB,";
+    let small = "free_bytes_min: 0, segment_bytes: 21 MiB, bytes_max: 172 MiB,";
     fs::write(home.path("fanbridge.yaml"), config.replace("free_bytes_min: 0,", small)).unwrap();
     let bridge = home.start();
     let mut client = bridge.client().with_timeout(Duration::from_secs(60));
     let large = |number| Delivery::new("call.created", "default:call", number, (20 << 20) - 1024);
-    for number in 0..4 {
+    for number in 0..8 {
         assert_eq!(verdict(&mut client, &large(number)), "accepted");
     }
     await_until("what is durable is told", Duration::from_secs(10), || {
-        (values(&redis) == ["durable"; 4]).then_some(())
+        (values(&redis) == ["durable"; 8]).then_some(())
     });
-    assert_eq!(large(4).send(&mut client).expect("an answer").status, 503);
+    assert_eq!(large(8).send(&mut client).expect("an answer").status, 503);
     // Long before it would be past its time.
     await_until("the claim is given back", Duration::from_secs(10), || {
         let counts = redis.connect().ask(&["INFO", "commandstats"]).pop().flatten().expect("text");
         counts.contains("cmdstat_eval:calls=1,").then_some(())
     });
-    assert_eq!(values(&redis), ["durable"; 4]);
+    assert_eq!(values(&redis), ["durable"; 8]);
 }
 
 #[test]

@@ -4,12 +4,15 @@
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use fanbridge::event::{Entry, Quarantined};
+use fanbridge::event::{Entry, Position, Quarantined};
+use fanbridge::spool::state::{FILE_NAME, Progress, State};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use crate::bench::{BODY, Bench, event, letter, refused, unusable};
+use crate::support::bridge::Home;
+use crate::support::{inject, turns};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
@@ -145,8 +148,12 @@ async fn a_stopped_bridges_letters_can_be_read_and_not_changed() {
     assert_eq!(busy.status.code(), Some(74), "{}", said(&busy));
 
     let Bench { dir, state, spool, .. } = bench;
+    // Nor while one has the directory that is about to open it.
+    drop(state);
+    let busy = dead(&config, &["list"]).await;
+    assert_eq!(busy.status.code(), Some(74), "{}", said(&busy));
     spool.close().await;
-    drop((state, spool));
+    drop(spool);
     let listed = dead(&config, &["list", "--format", "ndjson"]).await;
     assert_eq!(lines(&listed).len(), 2, "{}", said(&listed));
     let exported = dead(&config, &["export", "--quarantined"]).await;
@@ -195,4 +202,45 @@ async fn a_number_that_no_letter_has_is_named_and_the_others_are_done() {
     }
     let nothing = dead(&config, &["redrive", "--sink", "nobody", "--yes"]).await;
     assert!(nothing.status.success(), "a filter that takes nothing: {}", said(&nothing));
+}
+
+#[test]
+fn a_stopped_bridges_letters_are_read_where_nothing_can_be_written_however_it_ended() {
+    let _turn = turns::in_company();
+    if !inject::can_mount("letters on a read-only mount") {
+        return;
+    }
+    let home = Home::new();
+    home.configure_files();
+    home.start().stop();
+    let file = home.path("spool").join(FILE_NAME);
+    let state = State::open(&file).unwrap();
+    let dead = vec![refused("local", 1), unusable(2)];
+    state.commit(&[Progress { sink: "local".into(), cursor: Position(0), dead }]).unwrap();
+    drop(state);
+    let wrapper = inject::read_only(&home.path("spool"));
+    let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
+    for killed in [false, true] {
+        let bridge = home.start();
+        if killed {
+            bridge.kill();
+        } else {
+            bridge.stop();
+        }
+        let before = std::fs::read(&file).unwrap();
+        for (words, count) in [
+            (&["dead", "list", "--format", "ndjson"][..], 2),
+            (&["dead", "list", "--quarantined", "--format", "ndjson"], 1),
+            (&["dead", "show", "1"], 1),
+            (&["dead", "export"], 2),
+        ] {
+            let ran = home.try_verb_under(&wrapper, words);
+            assert!(ran.status.success(), "killed: {killed}, {words:?}: {}", said(&ran));
+            assert_eq!(lines(&ran).len(), count, "killed: {killed}, {words:?}: {}", said(&ran));
+        }
+        assert!(std::fs::read(&file).unwrap() == before, "not a byte is changed");
+        assert!(!home.path("spool").join("written").exists());
+    }
+    // What was only read is as good as before.
+    home.start().stop();
 }

@@ -95,9 +95,15 @@ impl Home {
 
     /// Runs another verb against this home's configuration, however it ends.
     pub fn try_verb(&self, arguments: &[&str]) -> Output {
-        let config = self.path("fanbridge.yaml");
-        let mut command = self.command(env!("CARGO_BIN_EXE_fanbridge"));
-        command.args(arguments).arg("--config").arg(config).output().expect("the binary runs")
+        self.try_verb_under(&[], arguments)
+    }
+
+    /// The same, under a command that becomes the verb in the end.
+    pub fn try_verb_under(&self, wrapper: &[&str], arguments: &[&str]) -> Output {
+        let line = [wrapper, &[env!("CARGO_BIN_EXE_fanbridge")], arguments].concat();
+        let mut command = self.command(line[0]);
+        command.args(&line[1..]).arg("--config").arg(self.path("fanbridge.yaml"));
+        command.output().expect("the binary runs")
     }
 
     /// The same of a verb that is to succeed; what it wrote to stdout.

@@ -78,6 +78,14 @@ pub fn tiny_disk(dir: &Path, kibibytes: u32) -> Vec<String> {
     ["unshare", "-m", "sh", "-c", script, dir, &kibibytes.to_string()].map(Into::into).into()
 }
 
+/// A command prefix under which a directory takes no writes, for the command and what it becomes.
+pub fn read_only(dir: &Path) -> Vec<String> {
+    let script = r#"mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" &&
+                    ! touch "$0/written" 2>/dev/null && exec "$@""#;
+    let dir = dir.to_str().expect("the home's path is UTF-8");
+    ["unshare", "-m", "sh", "-c", script, dir].map(Into::into).into()
+}
+
 /// A command prefix that traces what its command does, into a file.
 ///
 /// The tracer steps aside (`-D`), so that the child's process id and exit code are the bridge's.

@@ -4,14 +4,16 @@ use super::super::admin_client::{AdminClient, path_with};
 use super::super::{Exit, Failure};
 use crate::config::Config;
 use crate::dead_letter;
+use crate::spool::disk::{DiskLock, RealDisk};
 use crate::spool::state::{DeadFilter, DeadLetterInfo, FILE_NAME, State, StateError};
+use crate::spool::{SpoolError, lock_to_read};
 
 /// The dead letters, wherever they are.
 pub enum Letters {
     /// With a running bridge.
     Running(AdminClient),
-    /// In the state file, which is only read.
-    Stopped(State),
+    /// In the state file, which is only read, and in a directory that no bridge takes meanwhile.
+    Stopped { state: State, _held: Option<Box<dyn DiskLock>> },
 }
 
 impl Letters {
@@ -22,8 +24,16 @@ impl Letters {
             Err(failure) => failure,
         };
         // This process does nothing else: the disk may block it.
-        match State::open_to_read(&config.spool.dir.join(FILE_NAME)) {
-            Ok(state) => Ok(Self::Stopped(state)),
+        let dir = &config.spool.dir;
+        let held = match lock_to_read(&RealDisk::default(), dir) {
+            Ok(held) => held,
+            Err(SpoolError::Locked(_)) => return Err(silent),
+            Err(error) => {
+                return Err(Failure::io(format!("cannot read the spool in {}", dir.display()), &error));
+            }
+        };
+        match State::open_to_read(&dir.join(FILE_NAME)) {
+            Ok(state) => Ok(Self::Stopped { state, _held: held }),
             // The bridge runs after all, and only its admin listener is out of reach.
             Err(StateError::Locked(_)) => Err(silent),
             Err(error) => Err(failed(&error)),
@@ -34,7 +44,7 @@ impl Letters {
     pub fn running(self) -> Result<AdminClient, Failure> {
         match self {
             Self::Running(bridge) => Ok(bridge),
-            Self::Stopped(_) => Err(Failure::new(
+            Self::Stopped { .. } => Err(Failure::new(
                 Exit::Temporary,
                 "the bridge is not running, and only it can change its dead letters: `fanbridge run` starts it",
             )),
@@ -50,7 +60,7 @@ impl Letters {
     ) -> Result<Vec<DeadLetterInfo>, Failure> {
         match self {
             Self::Running(bridge) => bridge.get_json(&query("/api/dead", filter, after, limit)).await,
-            Self::Stopped(state) => {
+            Self::Stopped { state, .. } => {
                 let limit = usize::try_from(limit).unwrap_or(usize::MAX);
                 state.dead_letters(filter, after, limit).map_err(|error| failed(&error))
             }
@@ -64,7 +74,7 @@ impl Letters {
                 let document = bridge.get(&format!("/api/dead/{id}")).await?;
                 Ok(document.map(|document| String::from_utf8_lossy(&document).into_owned()))
             }
-            Self::Stopped(state) => {
+            Self::Stopped { state, .. } => {
                 let document = dead_letter::show(state, id).map_err(|error| failed(&error))?;
                 document
                     .map(|document| serde_json::to_string(&document))
@@ -87,7 +97,7 @@ impl Letters {
                 let lines = bridge.get(&query("/api/dead/export", filter, after, limit as u64)).await?;
                 String::from_utf8_lossy(&lines.unwrap_or_default()).into_owned()
             }
-            Self::Stopped(state) => {
+            Self::Stopped { state, .. } => {
                 let page =
                     dead_letter::export(state, filter, after, limit).map_err(|error| failed(&error))?;
                 String::from_utf8_lossy(&page.lines).into_owned()

@@ -294,9 +294,17 @@ fn lines(dir: &Path) -> anyhow::Result<Vec<(String, Line)>> {
     Ok(lines)
 }
 
+/// What is in a directory, but for what begins with a full stop: that is the sink's own.
 fn entries(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     match fs::read_dir(dir) {
-        Ok(entries) => Ok(entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?),
+        Ok(entries) => {
+            let paths =
+                entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+            let hidden = |path: &PathBuf| {
+                path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+            };
+            Ok(paths.into_iter().filter(|path| !hidden(path)).collect())
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error.into()),
     }

@@ -121,18 +121,14 @@ impl Networks {
             self.tally.address_is_full();
             return None;
         }
-        if !known && book.strangers >= self.strangers_max {
-            if !self.displace_stranger(&mut book) {
-                self.tally.strangers_are_full();
-                return None;
-            }
+        if !known && book.strangers >= self.strangers_max && !self.displace_stranger(&mut book) {
+            self.tally.strangers_are_full();
+            return None;
         }
-        if book.open >= self.all_max {
-            if !self.displace_stranger(&mut book) {
-                let crowd = book.largest(|_| true);
-                if !self.displace(&mut book, crowd) {
-                    self.tally.all_taken();
-                }
+        if book.open >= self.all_max && !self.displace_stranger(&mut book) {
+            let crowd = book.largest(|_| true);
+            if !self.displace(&mut book, crowd) {
+                self.tally.all_taken();
             }
         }
         Some(Place(book.admit(self, address, closing)))

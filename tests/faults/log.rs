@@ -76,7 +76,7 @@ fn as_many_files_as_may_be_open_are_and_too_few_are_told() {
         let numbers: Vec<&str> = line.split_whitespace().skip(3).take(2).collect();
         assert_eq!(numbers[0], numbers[1], "all that may be: {line}");
         bridge.stop();
-        assert_eq!(home_log(&home).contains("fewer files may be open"), told, "{limits}");
+        assert_eq!(home_log(&home).contains("connections are taken"), told, "{limits}");
     }
 }
 

@@ -1,7 +1,6 @@
 //! SIGTERM: in order, in time, and without breaking a promise.
 
 use std::fs;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::outlet::Outlet;
@@ -122,14 +121,17 @@ fn a_bridge_terminated_while_it_recovers_does_not_wait_for_the_end_of_it() {
     let _turn = turns::in_company();
     let home = Home::new();
     home.configure_files();
-    // A segment that takes for ever to be read.
-    let spool = home.path("spool");
-    fs::create_dir(&spool).expect("the home takes a directory");
-    let made = Command::new("mkfifo").arg(spool.join(format!("{:020}.log", 1))).status();
-    assert!(made.expect("mkfifo runs").success());
+    let bridge = home.start();
+    let delivery = Delivery::new("call.created", "default:before", 1, 0);
+    assert!(delivery.send(&mut bridge.client()).expect("an answer").is_success());
+    bridge.stop();
+    // A segment that takes very long to be read, and no room on the disk: nothing is behind its record.
+    let segment = home.path("spool").join(format!("{:020}.log", 1));
+    let segment = fs::File::options().write(true).open(segment).expect("the segment is there");
+    segment.set_len(60 << 30).expect("a file may have holes");
     let mut bridge = home.spawn_under(&[]);
     await_until("the bridge recovers", Duration::from_secs(10), || {
-        bridge.log_tail().contains("recovering the spool").then_some(())
+        (bridge.log_tail().matches("recovering the spool").count() == 2).then_some(())
     });
     bridge.terminate();
     let status = bridge.await_exit(Duration::from_secs(10));

@@ -8,7 +8,7 @@ use crate::support::dice::Dice;
 use crate::support::load::{Load, Shape};
 use crate::support::proxy::Fault;
 use crate::support::proxy::call::{Entry, Refusal};
-use crate::support::{Tier, await_until};
+use crate::support::{Tier, await_until, turns};
 
 /// One record in five fails, whichever it is.
 fn one_in_five(what: &str) -> impl Fn(&Entry) -> bool + Send + Sync + 'static {
@@ -18,6 +18,7 @@ fn one_in_five(what: &str) -> impl Fn(&Entry) -> bool + Send + Sync + 'static {
 
 #[test]
 fn the_events_of_64_keys_stay_in_order_while_entries_fail_one_by_one() {
+    let _turn = turns::in_company();
     let Some(out) = Out::new("SNS entries that fail", "entries") else { return };
     let internal = Fault::fail_entries(one_in_five("entries"), Refusal::INTERNAL);
     out.proxy.always("PublishBatch", internal);
@@ -34,6 +35,7 @@ fn the_events_of_64_keys_stay_in_order_while_entries_fail_one_by_one() {
 
 #[test]
 fn a_backlog_of_64_keys_is_published_with_at_most_12_calls_for_100_events() {
+    let _turn = turns::in_company();
     let Some(out) = Out::new("SNS calls for each event", "calls") else { return };
     out.proxy.always("PublishBatch", Fault::Refuse(Refusal::UNAVAILABLE));
     let bridge = out.home.start();
@@ -53,6 +55,7 @@ fn a_backlog_of_64_keys_is_published_with_at_most_12_calls_for_100_events() {
 
 #[test]
 fn throttled_failing_and_cut_requests_lose_nothing() {
+    let _turn = turns::in_company();
     let Some(out) = Out::new("SNS requests that fail", "requests") else { return };
     let bridge = out.home.start();
     let load = Load::start(out.home.http, Shape { pause: Duration::from_millis(5), ..SHAPE });
@@ -85,6 +88,8 @@ fn throttled_failing_and_cut_requests_lose_nothing() {
 
 #[test]
 fn one_request_in_twenty_that_fails_is_repeated_and_no_trouble() {
+    // Its bound is a second in which nothing is settled, and the emulator answers one at a time.
+    let _turn = turns::alone();
     let Some(out) = Out::new("SNS requests that fail now and then", "accidents") else { return };
     out.proxy.every(20, "PublishBatch", Fault::Refuse(Refusal::INTERNAL));
     let bridge = out.home.start();
@@ -102,6 +107,7 @@ fn one_request_in_twenty_that_fails_is_repeated_and_no_trouble() {
 
 #[test]
 fn a_service_that_throttles_on_and_on_is_told_of_and_counted() {
+    let _turn = turns::in_company();
     let Some(out) = Out::new("SNS that throttles for long", "throttled") else { return };
     let bridge = out.home.start();
     let allowed = || bridge.metric("fanbridge_sink_requests_allowed", &["sink=\"billing\""]);
@@ -123,6 +129,7 @@ fn a_service_that_throttles_on_and_on_is_told_of_and_counted() {
 
 #[test]
 fn a_service_that_only_fails_is_asked_a_few_times_a_second() {
+    let _turn = turns::in_company();
     let Some(out) = Out::new("SNS that fails for long", "spin") else { return };
     let bridge = out.home.start();
     let load = Load::start(out.home.http, Shape { pause: Duration::from_millis(50), ..SHAPE });
@@ -155,6 +162,7 @@ fn a_service_that_only_fails_is_asked_a_few_times_a_second() {
 
 #[test]
 fn requests_that_hang_are_given_up_after_ten_seconds_and_tried_again() {
+    let _turn = turns::in_company();
     let Some(out) = Out::new("SNS that hangs", "hang") else { return };
     out.proxy.times(1, "PublishBatch", Fault::HoldCall(Duration::from_secs(30)));
     out.proxy.times(1, "PublishBatch", Fault::HoldAnswer(Duration::from_secs(30)));

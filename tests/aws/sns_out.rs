@@ -9,10 +9,11 @@ use crate::support::client::request;
 use crate::support::load::{Delivery, Load, STREAM_PATH, Shape};
 use crate::support::oracle::Ledger;
 use crate::support::proxy::Fault;
-use crate::support::{Tier, await_until, readers, signing};
+use crate::support::{Tier, await_until, readers, signing, turns};
 
 #[test]
 fn a_fifo_topic_has_each_event_once_and_in_order_over_kills_and_lost_answers() {
+    let _turn = turns::in_company();
     let Some(out) = Out::new("a FIFO topic over kills", "kills.fifo") else { return };
     let queue = out.aws.queue("kills.fifo", &[]);
     out.topic.subscribe(&queue, &[("RawMessageDelivery", "true")]);
@@ -45,6 +46,7 @@ fn a_fifo_topic_has_each_event_once_and_in_order_over_kills_and_lost_answers() {
 
 #[test]
 fn a_bridge_stopped_while_one_key_drains_slowly_repeats_no_more_than_was_on_its_way() {
+    let _turn = turns::in_company();
     let Some(out) = Out::new("a slow SNS at SIGTERM", "slow") else { return };
     out.configure_with("shutdown_grace_seconds: 5\n", &out.topic.arn, "");
     out.proxy.always("PublishBatch", Fault::HoldAnswer(Duration::from_millis(30)));
@@ -68,6 +70,7 @@ fn a_bridge_stopped_while_one_key_drains_slowly_repeats_no_more_than_was_on_its_
 
 #[test]
 fn a_subscribers_filter_policy_on_the_family_lets_only_that_family_through() {
+    let _turn = turns::in_company();
     let Some(out) = Out::new("a filter policy on the family", "filtered") else { return };
     let (all, recordings) = (out.aws.queue("all", &[]), out.aws.queue("recordings", &[]));
     let raw = ("RawMessageDelivery", "true");
@@ -102,6 +105,7 @@ fn delivery_with(text: &str, key: &str) -> Delivery {
 
 #[test]
 fn what_sns_cannot_carry_becomes_a_dead_letter_with_the_reason_and_holds_nobody_up() {
+    let _turn = turns::in_company();
     let Some(out) = Out::new("messages that SNS cannot carry", "refused") else { return };
     let bridge = out.home.start();
     let (ledger, mut client) = (Ledger::default(), bridge.client());
@@ -125,6 +129,7 @@ fn what_sns_cannot_carry_becomes_a_dead_letter_with_the_reason_and_holds_nobody_
 
 #[test]
 fn events_for_a_missing_topic_are_kept_and_go_out_when_topics_apply_has_made_it() {
+    let _turn = turns::in_company();
     let Some(out) = Out::new("a missing SNS topic", "missing.fifo") else { return };
     wait(out.aws.sns.delete_topic().topic_arn(&out.topic.arn).send()).unwrap();
     let bridge = out.home.start();
@@ -164,6 +169,7 @@ fn events_for_a_missing_topic_are_kept_and_go_out_when_topics_apply_has_made_it(
 
 #[test]
 fn topics_apply_says_when_the_credentials_belong_to_another_account() {
+    let _turn = turns::in_company();
     let Some(out) = Out::new("an SNS topic of another account", "foreign") else { return };
     let name = out.topic.arn.rsplit(':').next().unwrap();
     let theirs = format!("arn:aws:sns:{REGION}:222222222222:{name}");
@@ -176,6 +182,7 @@ fn topics_apply_says_when_the_credentials_belong_to_another_account() {
 
 #[test]
 fn a_bridge_without_credentials_says_what_to_do_and_keeps_everything_until_it_has_some() {
+    let _turn = turns::in_company();
     let Some(out) = Out::new("a bridge without AWS credentials", "credentials") else { return };
     let without = ["env", "-u", "AWS_ACCESS_KEY_ID", "-u", "AWS_SECRET_ACCESS_KEY"];
     let bridge = out.home.start_under(&without);

@@ -2,7 +2,7 @@
 //!
 //! What a sink refused goes back into the spool for that sink alone; what was quarantined at the
 //! front is admitted again by today's definitions, and appended under the event's duplicate key: if
-//! its provider has sent it again meanwhile, or does so later, it is delivered once. A letter is
+//! its provider has sent it again meanwhile, or does so within the window, it is delivered once. A letter is
 //! removed only once what became of it is durable, so a crash on the way redrives it twice rather
 //! than never; of a quarantined one the second time is a duplicate, of a sink's consumers tell by
 //! the event's id. Without room to remove it that is remembered, and done before anything else is

@@ -107,16 +107,16 @@ fn share_descriptors(config: &mut Config) -> Result<(), Failure> {
     let HttpConfig { connections_max, connections_per_address_max, .. } = &mut config.http;
     if left < *connections_max {
         // An address keeps its share of the whole.
-        let per_address = left as f64 * (*connections_per_address_max as f64 / *connections_max as f64);
+        let share = left as f64 * (*connections_per_address_max as f64 / *connections_max as f64);
+        let per_address = (share as usize).clamp(1, *connections_per_address_max);
         tracing::warn!(
             files,
             asked = *connections_max,
-            "no more than {left} connections are taken, {} from one address: of the files that may be open, the \
-             rest is for the spool, the sinks and the admin listener; raise the limit (LimitNOFILE, ulimit -n) or \
-             lower limits.connections_max",
-            per_address as usize
+            "no more than {left} connections are taken, {per_address} from one address: of the files that may be \
+             open, the rest is for the spool, the sinks and the admin listener; raise the limit (LimitNOFILE, ulimit -n) or \
+             lower limits.connections_max"
         );
-        *connections_per_address_max = (per_address as usize).clamp(1, *connections_per_address_max);
+        *connections_per_address_max = per_address;
         *connections_max = left;
     }
     Ok(())

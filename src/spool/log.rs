@@ -88,7 +88,7 @@ impl Spool {
     }
 
     /// The same. `note` is told what became of the append, also where the future is dropped behind the
-    /// moment from which it cannot be withdrawn.
+    /// moment from which it cannot be withdrawn. Where nothing is taken any more it is not called.
     pub async fn append_noting(
         &self,
         entry: Entry,

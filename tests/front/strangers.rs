@@ -162,3 +162,20 @@ async fn a_body_on_its_way_does_not_make_a_stranger_known() {
     }
     assert_eq!(front.connect().await.ask(delivery(&event(200))).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_delivery_that_is_sent_again_makes_nobody_known() {
+    let front = Front::start_with(|setting| {
+        setting.http.connections_max = 4;
+        setting.http.header_timeout = Duration::from_secs(60);
+    })
+    .await;
+    let mut sender = front.connect().await;
+    assert_eq!(sender.ask(delivery(&event(200))).await.status, 200);
+    let mut copying = front.connect_from(2).await;
+    assert!(copying.ask(delivery(&event(200))).await.body.contains("duplicate"));
+    let _silent = (front.connect_from(2).await, front.connect_from(2).await);
+    let newcomer = front.connect_from(3).await.ask(delivery(&event(201))).await;
+    assert_eq!(newcomer.status, 200);
+    copying.assert_closed().await;
+}

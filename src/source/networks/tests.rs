@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use super::super::body::BodyError;
+use super::super::memory::Memory;
 use super::*;
 use crate::telemetry::Metrics;
 
@@ -113,4 +115,32 @@ async fn only_so_many_known_networks_are_remembered() {
     assert_eq!(counts(&networks).2, REMEMBERED_MAX);
     assert!(!enter(&networks, "0.0.0.0").unwrap().0.network.is_known(), "the first is forgotten");
     assert!(enter(&networks, "0.0.16.0").unwrap().0.network.is_known());
+}
+
+#[tokio::test]
+async fn a_network_whose_requests_are_all_being_answered_shields_no_other() {
+    let networks = networks(8, 8);
+    let answered: Vec<_> = (0..4).map(|_| enter(&networks, "192.0.2.1").unwrap()).collect();
+    answered.iter().for_each(busy);
+    let idle: Vec<_> = (0..2).map(|_| enter(&networks, "192.0.2.2").unwrap()).collect();
+    assert!(enter(&networks, "192.0.2.3").is_some(), "those who wait for their peer go");
+    assert!(idle[0].0.is_displaced() && answered.iter().all(|place| !place.0.is_displaced()));
+}
+
+#[tokio::test]
+async fn strangers_who_fill_their_part_of_the_memory_keep_no_small_body_out() {
+    let networks = networks(16, 8);
+    let memory = Memory::new(2 << 20, 1 << 20);
+    let places: Vec<_> = (1..10).map(|last| enter(&networks, &format!("192.0.2.{last}")).unwrap()).collect();
+    let mut shares = Vec::new();
+    for place in &places {
+        shares.push(GUEST.scope(Arc::clone(&place.0), async { memory.share() }).await);
+    }
+    let mut newcomer = shares.pop().unwrap();
+    shares.iter_mut().for_each(|share| share.grow_to(128 << 10).unwrap());
+    assert_eq!(newcomer.grow_to((64 << 10) + 1), Err(BodyError::NoMemoryForStrangers));
+    assert_eq!(newcomer.grow_to(64 << 10), Ok(()));
+    assert_eq!(memory.bytes_free(), (1 << 20) - (64 << 10));
+    drop((shares, newcomer));
+    assert_eq!(memory.bytes_free(), 2 << 20, "all of it is given back");
 }

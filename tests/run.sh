@@ -39,7 +39,7 @@ part() {
         tac "$log" | awk -v part="$name" '/^failures:$/ { exit } /^    [^ ]+$/ { print part ": " $1 }')
     passed=$((passed + ${good:-0}))
     failed=$((failed + ${bad:-0}))
-    summary+=("$(printf '%-10s %5s s   %4s passed   %s' "$name" $((SECONDS - began)) "${good:--}" \
+    summary+=("$(printf '%-12s %5s s   %4s passed   %s' "$name" $((SECONDS - began)) "${good:--}" \
         "$([ "$status" -eq 0 ] && echo ok || echo FAILED)")")
     return "$status"
 }
@@ -73,17 +73,21 @@ part build cargo test --locked --no-run || exit 1
 wants lint && part lint make lint
 wants unit && part unit cargo test --locked --lib --bins
 for name in tidy config front sns spool state replicas sinks aws faults; do
-    # Most of these two wait: for a time-out, an outage, a visibility.
+    wants "$name" || continue
     case $name in
-        aws | faults) threads=(--test-threads $(($(nproc) + 3))) ;;
-        *) threads=() ;;
+        aws | faults)
+            # Most of these wait: for a time-out, an outage, a visibility. Those that measure run alone.
+            part "$name" cargo test --locked --test "$name" -- --nocapture --skip alone:: \
+                --test-threads $(($(nproc) + 5))
+            part "$name alone" cargo test --locked --test "$name" alone:: -- --nocapture --test-threads 1
+            ;;
+        *) part "$name" cargo test --locked --test "$name" -- --nocapture ;;
     esac
-    wants "$name" && part "$name" cargo test --locked --test "$name" -- --nocapture "${threads[@]}"
 done
 
 printf '\n%s\n' "what ran, and how long it took ($(nproc) cores):"
 printf '  %s\n' "${summary[@]}"
-printf '  %-10s %5s s\n\n' total "$SECONDS"
+printf '  %-12s %5s s\n\n' total "$SECONDS"
 [ ${#failures[@]} -eq 0 ] || printf 'FAILED %s\n' "${failures[@]}"
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]

@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alone;
 mod emulator;
 mod envelopes;
 mod inlet;

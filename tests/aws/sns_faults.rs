@@ -87,25 +87,6 @@ fn throttled_failing_and_cut_requests_lose_nothing() {
 }
 
 #[test]
-fn one_request_in_twenty_that_fails_is_repeated_and_no_trouble() {
-    // Its bound is a second in which nothing is settled, and the emulator answers one at a time.
-    let _turn = turns::alone();
-    let Some(out) = Out::new("SNS requests that fail now and then", "accidents") else { return };
-    out.proxy.every(20, "PublishBatch", Fault::Refuse(Refusal::INTERNAL));
-    let bridge = out.home.start();
-    let load = Load::start(out.home.http, Shape { pause: Duration::from_millis(20), ..SHAPE });
-    out.proxy.await_calls("PublishBatch", 200, DEADLINE);
-    let (ledger, _) = load.finish();
-    let arrivals = out.drained(&ledger);
-    let failed = bridge.metric("fanbridge_sink_retries_total", &["reason=\"service_error\""]);
-    assert!(failed >= 10.0, "{failed} after failures of the service");
-    let log = bridge.log();
-    assert!(!log.contains("sink degraded"), "{log}");
-    bridge.stop();
-    ledger.judge(&arrivals).assert_kept(0, WINDOW);
-}
-
-#[test]
 fn a_service_that_throttles_on_and_on_is_told_of_and_counted() {
     let _turn = turns::in_company();
     let Some(out) = Out::new("SNS that throttles for long", "throttled") else { return };

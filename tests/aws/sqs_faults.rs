@@ -89,7 +89,7 @@ fn what_is_not_allowed_is_named_by_its_permission() {
     inlet.await_arrivals(load.len(), DEADLINE);
     // Reading goes on, and what does not is told all the same.
     await_readiness(&bridge, 200, &["source queue is degraded", "sqs:DeleteMessage"]);
-    assert!(bridge.log().contains("sqs:DeleteMessage"));
+    bridge.assert_logs("sqs:DeleteMessage");
     let status = bridge.admin().get("/api/status").unwrap();
     let status: serde_json::Value = serde_json::from_slice(&status.body).unwrap();
     let source = status["sources"].as_array().unwrap().iter().find(|source| source["name"] == "queue");

@@ -9,6 +9,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alone;
 mod bad_inputs;
 mod broker;
 mod clock;
@@ -20,9 +21,7 @@ mod files;
 mod first_steps;
 mod fsync;
 mod hang;
-mod isolation;
 mod log;
-mod memory;
 mod metrics;
 mod no_room;
 mod outlet;
@@ -37,6 +36,5 @@ mod secured_broker;
 mod selection;
 mod shutdown;
 mod start;
-mod strangers;
 mod topics;
 mod trace;

@@ -105,7 +105,7 @@ fn an_orderly_stop_puts_a_replaced_segment_back_and_does_not_pass_for_success() 
     bridge.terminate();
     let status = bridge.await_exit(PATIENCE);
     assert_eq!(status.code(), Some(EXIT_IO), "{}", bridge.log_tail());
-    assert!(bridge.log().contains("put back under its name"), "{}", bridge.log_tail());
+    bridge.assert_logs("put back under its name");
     assert_all_arrive(&home, &ledger);
 }
 
@@ -124,7 +124,7 @@ fn a_closed_segment_with_events_that_wait_is_missed_before_any_cursor_passes_it(
     let status = bridge.await_exit(PATIENCE);
     assert_eq!(status.code(), Some(EXIT_IO), "{}", bridge.log_tail());
     let name = gone.file_name().unwrap().to_str().unwrap();
-    assert!(bridge.log().contains(&format!("{name} was removed from under the bridge: put it back")));
+    bridge.assert_logs(&format!("{name} was removed from under the bridge: put it back"));
 
     fs::rename(&kept, &gone).unwrap();
     assert_all_arrive(&home, &ledger);
@@ -152,7 +152,7 @@ fn a_state_file_that_is_replaced_repeats_nothing_that_was_delivered_before() {
     fs::rename(&copy, &state).unwrap();
     let status = bridge.await_exit(PATIENCE);
     assert_eq!(status.code(), Some(EXIT_IO), "{}", bridge.log_tail());
-    assert!(bridge.log().contains("state.redb was replaced under the bridge"), "{}", bridge.log_tail());
+    bridge.assert_logs("state.redb was replaced under the bridge");
 
     let bridge = home.start();
     events.by_ref().take(1).for_each(|event| event.hand_over(&mut bridge.client(), &ledger));
@@ -179,6 +179,6 @@ fn a_lock_or_a_directory_that_is_replaced_ends_the_bridge_and_is_named() {
         }
         let status = bridge.await_exit(PATIENCE);
         assert_eq!(status.code(), Some(EXIT_IO), "{}", bridge.log_tail());
-        assert!(bridge.log().contains(&format!("{said} under the bridge")), "{}", bridge.log_tail());
+        bridge.assert_logs(&format!("{said} under the bridge"));
     }
 }

@@ -56,7 +56,7 @@ fn idle_strangers_leave_the_log_the_sinks_and_the_admin_listener_their_descripto
     configure(&home);
     let limit = format!("--nofile={FILES}:{FILES}");
     let bridge = home.start_under(&["prlimit", &limit]);
-    assert!(bridge.log().contains("connections are taken"), "{}", bridge.log_tail());
+    bridge.assert_logs("connections are taken");
     let (ledger, mut client) = (Ledger::default(), bridge.client());
     let mut events = events("default:strangers");
     hand_over(events.by_ref().take(1), &mut client, &ledger);
@@ -133,7 +133,7 @@ fn a_machine_without_descriptors_gets_503_and_is_served_once_it_has_some() {
     });
     drop(fault);
     hand_over([refused].into_iter().chain(events.take(200)), &mut client, &ledger);
-    assert!(bridge.log().contains("until the system gives it a file descriptor"), "{}", bridge.log_tail());
+    bridge.assert_logs("until the system gives it a file descriptor");
 
     let arrivals =
         readers::drained(&ledger, Duration::from_secs(20), || readers::files(&home.path("topics")));

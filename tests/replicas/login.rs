@@ -45,14 +45,14 @@ fn a_password_and_tls_get_in_and_neither_is_shown() {
     let bridges = homes.each_ref().map(|home| home.start_under(&["env", &trusting]));
     let verdicts = bridges.each_ref().map(|bridge| verdict(&mut bridge.client(), &delivery()));
     assert_eq!(verdicts, ["accepted", "duplicate"]);
-    assert!(bridges[0].log().contains("rediss://localhost"), "{}", bridges[0].log());
+    bridges[0].assert_logs("rediss://localhost");
     bridges.iter().for_each(assert_not_shown);
 
     // Who does not know the authority gets no further than the handshake, and says so.
     let stranger = replica(&url);
     let bridge = stranger.start_under(&["env", "SSL_CERT_FILE=/dev/null"]);
     assert_eq!(verdict(&mut bridge.client(), &delivery()), "accepted");
-    assert!(bridge.log().contains("no TLS connection"), "{}", bridge.log());
+    bridge.assert_logs("no TLS connection");
     assert_not_shown(&bridge);
 }
 
@@ -70,7 +70,7 @@ fn a_wrong_password_is_told_in_the_log_and_refuses_nothing() {
         let bridge = home.start();
         assert_eq!(verdict(&mut bridge.client(), &delivery()), "accepted");
         assert_eq!(skipped(&bridge, "away"), 1.0);
-        assert!(bridge.log().contains(told), "{}", bridge.log());
+        bridge.assert_logs(told);
         assert_not_shown(&bridge);
     }
 }
@@ -84,7 +84,7 @@ fn a_permission_that_is_missing_is_told_and_its_grant_is_noticed() {
     asker.ask(&[&granted[..], &["+get"]].concat());
     let home = replica(&format!("redis://bridge:hunter2-canary@127.0.0.1:{}", redis.port));
     let bridge = home.start();
-    assert!(bridge.log().contains("refuses with NOPERM"), "{}", bridge.log());
+    bridge.assert_logs("refuses with NOPERM");
     asker.ask(&[&granted[..], &["+set"]].concat());
     await_in_use(&bridge);
     assert_eq!(verdict(&mut bridge.client(), &delivery()), "accepted");

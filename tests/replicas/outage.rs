@@ -115,7 +115,7 @@ fn a_server_that_dies_or_hangs_under_load_refuses_nothing_and_is_used_again_by_i
     await_until("the log has the end of the outage", Duration::from_secs(30), || {
         a.log().contains("is in use again").then_some(())
     });
-    assert!(a.log().contains("the shared duplicate window cannot be used"), "{}", a.log());
+    a.assert_logs("the shared duplicate window cannot be used");
     let lines = a.log().lines().filter(|line| line.contains("shared duplicate window")).count();
     assert!((3..=10).contains(&lines), "one line for each change, found {lines}:\n{}", a.log());
     judge(&ledger, &union(vec![(&home_a, a), (&home_b, b)]));
@@ -128,7 +128,7 @@ fn a_replica_starts_without_its_server_and_uses_it_once_it_is_there() {
     redis.kill();
     let (home_a, home_b) = (replica(&redis.url()), replica(&redis.url()));
     let (a, b) = (home_a.start(), home_b.start());
-    assert!(a.log().contains("the shared duplicate window cannot be used"), "{}", a.log());
+    a.assert_logs("the shared duplicate window cannot be used");
     let ledger = Ledger::default();
     for number in 0..50 {
         delivery(number).hand_over(&mut a.client(), &ledger);

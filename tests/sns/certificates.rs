@@ -358,5 +358,5 @@ fn a_system_without_trusted_roots_is_told_so_at_start() {
     let mut bridge = home.spawn_under(&nowhere);
     let status = bridge.await_exit(Duration::from_secs(30));
     assert_eq!(status.code(), Some(78), "{}", bridge.log_tail());
-    assert!(bridge.log().contains("no trusted root certificates"), "{}", bridge.log_tail());
+    bridge.assert_logs("no trusted root certificates");
 }

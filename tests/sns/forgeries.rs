@@ -147,7 +147,7 @@ fn what_cannot_be_genuine_is_refused_alike_and_without_a_connection() {
     assert!(world.service.calls().is_empty());
     let alerts = world.bridge.metric("fanbridge_sns_subscriptions_total", &["outcome=\"refused\""]);
     assert_eq!(alerts, 2.0, "subscriptions that somebody tried to make, each counted");
-    assert!(world.bridge.log().contains("subscription_of_other_topic"));
+    world.bridge.assert_logs("subscription_of_other_topic");
     println!("{} forgeries", refused.len());
 }
 

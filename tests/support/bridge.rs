@@ -17,6 +17,8 @@ use super::{await_until, aws, signing};
 
 /// How long a start may take: a debug build on a busy machine, replaying its spool.
 const START_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a line may take from where it is logged into the file.
+const LOGGED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Where a bridge lives, across its lives.
 pub struct Home {
@@ -231,6 +233,15 @@ impl Bridge {
     /// Everything that all lives in this home have logged.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits for a line of the log with these words: lines are written by a thread of their own.
+    pub fn assert_logs(&self, words: &str) {
+        let deadline = Instant::now() + LOGGED_WITHIN;
+        while !self.log().contains(words) {
+            assert!(Instant::now() < deadline, "not in the log: {words}\n{}", self.log_tail());
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// The last lines of the log.

@@ -2,7 +2,7 @@
 //! deliveries is refused, and none has to wait.
 //!
 //! The figures of the README are what these print:
-//! `FANBRIDGE_SOAK=1 cargo test --release --locked --test faults strangers -- --nocapture`.
+//! `FANBRIDGE_SOAK=1 cargo test --release --locked --test faults strangers -- --nocapture --test-threads 1`.
 
 mod attack;
 

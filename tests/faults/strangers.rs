@@ -1,7 +1,7 @@
 //! Attacks from four addresses, without a secret, while a provider delivers from a fifth: none of its
 //! deliveries is refused, and none has to wait.
 //!
-//! The figures of the README are what these print:
+//! How long the deliveries take is what these print:
 //! `FANBRIDGE_SOAK=1 cargo test --release --locked --test faults strangers -- --nocapture`.
 
 mod attack;

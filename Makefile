@@ -1,6 +1,6 @@
-# The commands the README names. Each sets up what is missing on a Debian or Ubuntu machine.
+# The commands that README.md and CONTRIBUTING.md name. Each sets up what is missing on a Debian or Ubuntu machine.
 
-.PHONY: demo test bench soak lint setup
+.PHONY: demo test check bench soak lint setup
 
 demo: setup        ## every known event type, signed, through the real front, into one topic per family
 	cargo run --release --locked --quiet -- demo
@@ -13,6 +13,11 @@ soak: setup        ## the crash, power and fault tests, ten times as long
 
 bench: setup       ## throughput and latency beside their physical limits, in one run
 	benches/run.sh
+
+check:             ## before every commit: format, lints, the rules of the house, unit tests; needs no server
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo test --locked --lib --bins --test tidy
 
 lint:
 	cargo fmt --check

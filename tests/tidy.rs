@@ -1,5 +1,8 @@
 //! The rules of the house, kept by a test: who may use what, how long a file may get, which words
-//! and leftovers have no place, and that the README's claims name tests that exist.
+//! and leftovers have no place; and, in `tidy/documents.rs`, that the documents are true.
+
+#[path = "tidy/documents.rs"]
+mod documents;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -121,26 +124,6 @@ fn nothing_unfinished_and_no_empty_word_is_left() {
         }
     }
     assert!(found.is_empty(), "{found:#?}");
-}
-
-#[test]
-fn every_test_the_readme_names_exists() {
-    let readme = read(Path::new("README.md"));
-    let table = readme.split("## Guarantees").nth(1).expect("the README has a section Guarantees");
-    let table = table.split("\n## ").next().expect("a split has a first part");
-    let all: String = ["src", "tests"].iter().flat_map(|dir| rust_files(dir)).map(|(_, text)| text).collect();
-    let named: Vec<&str> = table
-        .split('`')
-        .skip(1)
-        .step_by(2)
-        .filter(|word| {
-            word.matches('_').count() >= 3
-                && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit())
-        })
-        .collect();
-    assert!(named.len() >= 10, "the guarantees name their tests, found {named:?}");
-    let missing: Vec<_> = named.iter().filter(|name| !all.contains(&format!("fn {name}("))).collect();
-    assert!(missing.is_empty(), "named in the README but not there: {missing:?}");
 }
 
 /// Whether code names a path, as a path and not as a part of a longer word.

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use super::load::Check;
 use super::place::Path;
 
-/// The account in the ARNs and URLs that `fanbridge init` and the README print. It is nobody's.
+/// The account in the ARNs and URLs that `fanbridge init` and the documents print. It is nobody's.
 pub const PLACEHOLDER_ACCOUNT: &str = "111111111111";
 
 impl Check<'_> {

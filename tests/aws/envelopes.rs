@@ -17,7 +17,7 @@ use crate::support::proxy::{Fault, Proxy};
 use crate::support::readers::{self, file_events};
 use crate::support::signing::sha256;
 
-/// The definitions that the README shows.
+/// The definitions that `docs/CONFIGURATION.md` shows.
 const DEFINITIONS: &str = "\
 providers:
   eventbridge:

@@ -1,4 +1,5 @@
-//! What is shipped beside the binary: the schema is current, the example is right and complete.
+//! What is shipped beside the binary: the schema is current, the example and the document are right and
+//! complete.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,6 +11,8 @@ use serde_json::Value;
 
 const EXAMPLE: &str = include_str!("../../deploy/fanbridge.example.yaml");
 const SCHEMA: &str = include_str!("../../deploy/fanbridge.schema.json");
+const DOCUMENT: &str = include_str!("../../docs/CONFIGURATION.md");
+const PROVIDERS: &str = include_str!("../../docs/PROVIDERS.md");
 
 #[test]
 fn the_shipped_schema_is_the_one_of_this_version() {
@@ -35,9 +38,8 @@ fn the_example_is_accepted_without_a_warning() {
     assert_eq!(loaded.config.sources.len(), 5);
 }
 
-#[test]
-fn the_example_names_every_key_and_shows_its_default() {
-    let schema = schema();
+/// The blocks of the file whose keys a user writes, and the file itself.
+fn blocks(schema: &Value) -> impl Iterator<Item = &serde_json::Map<String, Value>> {
     let blocks = [
         "HttpFile",
         "TlsFile",
@@ -59,11 +61,15 @@ fn the_example_names_every_key_and_shows_its_default() {
         "OutputFile",
         "SnsSinkFile",
     ];
-    let definitions = blocks.iter().map(|name| &schema["$defs"][name]).chain([&schema]);
+    let definitions = blocks.into_iter().map(|name| &schema["$defs"][name]).chain([schema]);
+    definitions.map(|definition| definition["properties"].as_object().expect("keys"))
+}
+
+#[test]
+fn the_example_names_every_key_and_shows_its_default() {
+    let schema = schema();
     let mut missing = BTreeSet::new();
-    for (key, property) in
-        definitions.flat_map(|definition| definition["properties"].as_object().expect("keys"))
-    {
+    for (key, property) in blocks(&schema).flatten() {
         let default = match &property["default"] {
             Value::String(text) if !["127.0.0.1:8080", "all"].contains(&text.as_str()) => {
                 format!("{key}: {text}")
@@ -76,4 +82,54 @@ fn the_example_names_every_key_and_shows_its_default() {
         }
     }
     assert!(missing.is_empty(), "not in the example: {missing:?}");
+}
+
+#[test]
+fn the_document_names_every_key_and_its_rows_have_the_defaults() {
+    let schema = schema();
+    let mut keys: Vec<_> = blocks(&schema).flatten().collect();
+    for name in ["DefinitionFile", "SignatureFile", "EventFile", "FamilyFile", "TypeFile"] {
+        keys.extend(schema["$defs"][name]["properties"].as_object().expect("keys"));
+    }
+    let forms =
+        |key: &str| [format!("`{key}`"), format!("`{key}."), format!(".{key}`"), format!("{{ {key}:")];
+    let unnamed = keys.iter().filter(|(key, _)| !forms(key).iter().any(|form| DOCUMENT.contains(form)));
+    let unnamed: BTreeSet<_> = unnamed.map(|(key, _)| key).collect();
+    assert!(unnamed.is_empty(), "not in docs/CONFIGURATION.md: {unnamed:?}");
+    let mut compared = 0;
+    for (key, property) in keys {
+        let default = match &property["default"] {
+            Value::String(text) => format!("`{text}`"),
+            Value::Number(number) => format!("`{number}`"),
+            Value::Bool(truth) => format!("`{truth}`"),
+            _ => continue,
+        };
+        let mut rows = DOCUMENT.lines().filter(|line| line.starts_with(&format!("| `{key}` |"))).peekable();
+        if rows.peek().is_some() {
+            assert!(rows.any(|row| row.contains(&default)), "{default} in no row of `{key}`");
+            compared += 1;
+        }
+    }
+    assert!(compared >= 35, "only {compared} defaults are stated in rows of their own");
+}
+
+#[test]
+fn the_configurations_that_the_documents_show_are_accepted() {
+    let env = |name: &str| Some(format!("rediss://:{name}-of-a-decent-length@cache.example:6379"));
+    let env = |name: &str| if name == "KAFKA_BROKERS" { Some("a.example:9092".into()) } else { env(name) };
+    let read = |_: &Path| Ok(b"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_vec());
+    let outside = Outside { env: &env, read: &read, now: Timestamp::from(SystemTime::now()) };
+    let shown: Vec<&str> = [DOCUMENT, PROVIDERS]
+        .iter()
+        .flat_map(|document| document.split("```yaml\n").skip(1))
+        .map(|rest| rest.split("```").next().expect("a split has a first part"))
+        .collect();
+    assert_eq!(shown.len(), 5, "{shown:#?}");
+    for text in shown {
+        // A part is shown without what every file needs.
+        let source = "sources: { a: { provider: stream, secrets: [env:SECRET] } }\n";
+        let text = if text.contains("sources:") { text.to_owned() } else { format!("{source}{text}") };
+        let loaded = load("shown.yaml", &text, &outside);
+        loaded.unwrap_or_else(|report| panic!("{report}"));
+    }
 }

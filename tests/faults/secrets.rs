@@ -10,7 +10,7 @@ use crate::support::{await_until, signing, turns};
 const FIRST: &str = "the-first-secret-of-the-file-0001";
 const SECOND: &str = "the-second-secret-of-the-file-0002";
 const THIRD: &str = "the-third-secret-of-the-file-0003";
-/// How long a replaced file may go unnoticed: what the README promises.
+/// How long a replaced file may go unnoticed: what `docs/CONFIGURATION.md` promises.
 const NOTICED_WITHIN: Duration = Duration::from_secs(60);
 
 /// The status of a delivery that is signed with a secret.

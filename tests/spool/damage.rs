@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fanbridge::event::Position;
+use fanbridge::event::{Entry, EventTime, Position};
 use fanbridge::spool::verify::{Report, verify};
 use fanbridge::spool::{AppendError, Appended, ReadError, Recovery, SpoolError, SpoolOptions};
 
@@ -300,6 +300,32 @@ fn a_segment_in_the_first_format_is_still_read() {
         assert_eq!((position, found), (number + 1, entry(number, 0)));
     }
     assert_eq!(world.append_numbers(&[3]), [Ok(Appended::Duplicate)]);
+}
+
+#[test]
+fn the_segment_that_the_architecture_draws_is_read_as_it_is_explained_there() {
+    let document = include_str!("../../docs/ARCHITECTURE.md");
+    let drawn = document.split("```hex\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a dump");
+    let mut segment = Vec::new();
+    for line in drawn.lines().filter(|line| *line != "*") {
+        let (at, rest) = line.split_once(": ").expect("an offset");
+        segment.resize(usize::from_str_radix(at, 16).unwrap(), 0);
+        let digits: String = rest.split("  ").next().unwrap().split(' ').collect();
+        segment.extend(hex::decode(digits).unwrap());
+    }
+    let mut world = World::new(options());
+    world.disk.put(&PathBuf::from(DIR).join("00000000000000000001.log"), segment);
+    let recovery = world.open().expect("what a bridge wrote can be opened");
+    assert_eq!((recovery.records, recovery.torn_tails, recovery.damaged.len()), (1, 0, 0));
+    let (entries, _) = world.read_all();
+    let [(1, Entry::Event(event))] = &entries[..] else { panic!("one event at position 1: {entries:?}") };
+    let texts = [&event.id, &event.source, &event.event_type, &event.provider, &event.family, &event.intake];
+    assert_eq!(texts, ["evt_1", "/acme/default", "invoice.paid", "acme", "invoices", "acme"]);
+    assert_eq!((event.key.as_deref(), event.subject.as_deref()), (Some("c7"), Some("c7")));
+    assert_eq!((&event.only_sink, event.extensions.len()), (&None, 0));
+    assert_eq!(event.time, EventTime::Inferred(event.arrived));
+    assert_eq!(event.arrived.to_rfc3339(), "2026-11-28T19:40:13.742157469Z");
+    assert_eq!(event.body, r#"{"id":"evt_1","event":"invoice.paid","customer":"c7"}"#);
 }
 
 #[test]

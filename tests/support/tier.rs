@@ -5,7 +5,7 @@
 pub enum Tier {
     /// A developer's inner loop.
     Quick,
-    /// What the README's promises rest on.
+    /// What the guarantees rest on.
     Full,
     /// Hours, for what only time shows.
     Soak,

@@ -1,7 +1,7 @@
 //! Attacks from four addresses, without a secret, while a provider delivers from a fifth: none of its
 //! deliveries is refused, and none has to wait.
 //!
-//! The figures of the README are what these print:
+//! The figures of docs/PERFORMANCE.md are what these print:
 //! `FANBRIDGE_SOAK=1 cargo test --release --locked --test faults strangers -- --nocapture --test-threads 1`.
 
 mod attack;

@@ -56,8 +56,8 @@ pub struct Args {
 /// Runs the bridge until it is told to stop.
 ///
 /// # Errors
-/// Exit code 78 when the configuration cannot be used, 75 when another process has the spool, 74
-/// when the disk or a listener failed.
+/// Exit code 78 when the configuration cannot be used, or events were taken away that a person may put
+/// back, 75 when another process has the spool, 74 when the disk or a listener failed.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let mut config = configuration_to_run(&args.config)?;
     let log = init_logging().map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
@@ -240,7 +240,8 @@ pub(super) fn failure(error: BridgeError) -> Failure {
         | BridgeError::State(StateError::Newer { .. })
         | BridgeError::Tls(_)
         | BridgeError::Trust(_)
-        | BridgeError::Sink { .. } => Exit::Config,
+        | BridgeError::Sink { .. }
+        | BridgeError::Taken { .. } => Exit::Config,
         BridgeError::Spool(SpoolError::Io { .. })
         | BridgeError::State(_)
         | BridgeError::Listen { .. }

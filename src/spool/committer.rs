@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use super::catalogue::Segment;
 use super::clock::{Moment, Steady};
 use super::disk::{DiskFile, is_full, write_all_at};
+use super::failure::SpoolFailure;
 use super::frame::{self, FRAME_HEADER_BYTES, Seed};
 use super::place::Place;
 use super::segment::{self, HEADER_BYTES, Header};
@@ -334,7 +335,7 @@ impl Committer {
                 AppendError::Full { reason: gate.reason() }
             }
             Trouble::Broken(reason) => {
-                self.fail(&reason);
+                self.fail(reason);
                 AppendError::Failed
             }
         }
@@ -343,15 +344,15 @@ impl Committer {
     /// Looks at every file of the spool, and fails if one is not what it was.
     pub(super) fn look_over_all(&mut self) {
         if !self.failed
-            && let Err(displaced) = self.shared.look_over_all()
+            && let Err(failure) = self.shared.look_over_all()
         {
-            self.fail(&displaced);
+            self.fail(failure);
         }
     }
 
     /// Writes no more. What was not made durable is cut off as well as may be, so that the next
     /// start does not take the page cache's word for what is on the disk.
-    fn fail(&mut self, reason: &str) {
+    fn fail(&mut self, failure: impl Into<SpoolFailure>) {
         self.failed = true;
         if let Some(active) = self.active.take() {
             // One that others have cut short is not made longer again.
@@ -361,7 +362,7 @@ impl Committer {
                 tracing::error!(%error, "cannot cut a segment back to what is durable");
             }
         }
-        self.shared.fail(reason);
+        self.shared.fail(failure.into());
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::catalogue::Catalogue;
 use super::disk::{Disk, DiskLock, FileId};
+use super::failure::SpoolFailure;
 use super::lost::Lost;
 use super::outstanding::Outstanding;
 use super::place::Place;
@@ -111,7 +112,7 @@ impl GateLog {
 pub(super) enum Life {
     Running,
     Closed,
-    Failed(Arc<str>),
+    Failed(SpoolFailure),
 }
 
 /// What is durable, and where it is found.
@@ -241,13 +242,13 @@ impl Reader {
     }
 
     /// Stops everything: no append is taken again. The first reason stays.
-    pub(super) fn fail(&self, reason: &str) {
+    pub(super) fn fail(&self, failure: SpoolFailure) {
         self.set_gate(Gate::Failed);
         self.life.send_if_modified(|life| {
             let running = *life == Life::Running;
             if running {
-                tracing::error!(reason, "the spool has failed and takes no more events");
-                *life = Life::Failed(reason.into());
+                tracing::error!(reason = %failure, "the spool has failed and takes no more events");
+                *life = Life::Failed(failure);
             }
             running
         });

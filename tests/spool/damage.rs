@@ -170,8 +170,8 @@ fn a_closed_segment_that_is_no_longer_what_it_was_is_passed_by_nobody_and_ends_a
     type Harm = fn(&World, &Path);
     let harms: [Harm; 4] = [
         |world, path| world.disk.lose(path),
-        // With the same bytes: whoever did that may have had others in hand.
-        |world, path| world.disk.put(path, world.disk.contents(path)),
+        // As long as it was, and something else.
+        |world, path| world.disk.put(path, vec![7; world.disk.contents(path).len()]),
         |world, path| world.disk.tamper(path, |bytes| bytes.truncate(2000)),
         |world, path| world.disk.put(path, Vec::new()),
     ];
@@ -187,6 +187,76 @@ fn a_closed_segment_that_is_no_longer_what_it_was_is_passed_by_nobody_and_ends_a
         world.tick();
         assert_eq!(world.append(1), [Err(AppendError::Failed)]);
     }
+}
+
+#[test]
+fn a_copy_in_the_place_of_a_closed_segment_is_read_and_ends_nothing() {
+    let mut world = World::open_new(SpoolOptions { tail_bytes_max: 0, ..options() });
+    while world.disk.segments().len() < 4 {
+        world.append(3);
+    }
+    let closed = world.disk.segments();
+    for path in &closed[..3] {
+        world.disk.put(path, world.disk.contents(path));
+    }
+    world.check();
+    for _ in 0..3 {
+        world.tick();
+        world.check();
+    }
+    let appended = world.append(1);
+    assert!(matches!(appended[..], [Ok(Appended::Stored(_))]), "{appended:?}");
+    // Known by now, so that it is missed like any other; a look goes on where the one before ended.
+    world.disk.lose(&closed[1]);
+    world.tick();
+    world.tick();
+    assert_eq!(world.append(1), [Err(AppendError::Failed)]);
+}
+
+#[test]
+fn a_segment_that_nobody_waits_for_may_be_taken_away_and_counts_as_no_loss() {
+    // The oldest, one between others, all that are closed.
+    for gone in [0..1, 1..2, 0..3] {
+        let mut world = World::open_new(SpoolOptions { tail_bytes_max: 0, ..options() });
+        while world.disk.segments().len() < 4 {
+            world.append(3);
+        }
+        let segments = world.disk.segments();
+        let head = world.reader().head().0;
+        let bytes: usize = segments[gone.clone()].iter().map(|path| world.disk.contents(path).len()).sum();
+        let before = world.reader().usage().bytes;
+        world.settle(head);
+        segments[gone.clone()].iter().for_each(|path| world.disk.lose(path));
+        world.tick();
+        assert_eq!(world.reader().usage().bytes, before - bytes as u64, "{gone:?}");
+        for _ in 0..40 {
+            assert!(matches!(world.append(1)[..], [Ok(Appended::Stored(_))]), "{gone:?}");
+        }
+        let batch = world.reader().read_now(Position(head), 100, 1 << 20).unwrap().unwrap();
+        assert_eq!((batch.entries[0].0, batch.damaged), (Position(head + 1), 0));
+        assert_eq!(world.metrics.spool_corrupt.get(), 0, "{gone:?}");
+        // What is left of the old ones still gives way by itself.
+        world.second += 1_000;
+        world.tick();
+        assert!(world.reader().first() > Position(head - 3), "{gone:?}: {:?}", world.reader().first());
+    }
+}
+
+#[test]
+fn a_newest_segment_that_nobody_waits_for_leaves_its_positions_to_no_other_event() {
+    let mut world = World::open_new(options());
+    world.append(3);
+    world.settle(3);
+    world.open().expect("it opens again");
+    let newest = world.disk.segments().pop().unwrap();
+    world.disk.lose(&newest);
+    world.tick();
+    // Whoever starts next learns from a name how far the positions have got.
+    world.settled = 0;
+    world.promised.clear();
+    world.open().expect("it opens again");
+    let stored = world.append(1);
+    assert_eq!(stored, [Ok(Appended::Stored(Position(4)))]);
 }
 
 #[test]

@@ -202,7 +202,7 @@ async fn a_failed_sync_is_told_to_whoever_waits_for_it() {
     spool.append(entry(1, 0), None).await.unwrap();
     disk.plan(Call::Sync, &[EIO]);
     assert_eq!(spool.append(entry(2, 0), None).await, Err(AppendError::Failed));
-    assert!(spool.failed().await.starts_with("cannot make events durable"));
+    assert!(spool.failed().await.to_string().starts_with("cannot make events durable"));
     assert_eq!(spool.accepting(), Err("failed"));
     assert_eq!(spool.append(entry(3, 0), None).await, Err(AppendError::Failed));
     spool.close().await;

@@ -31,6 +31,8 @@ use crate::scarce::Scarce;
 mod present;
 mod room;
 
+use present::Displaced;
+
 /// How long appends are refused after the disk said that it is full, before it is asked again.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 
@@ -62,6 +64,8 @@ pub struct Committer {
     failed: bool,
     /// Behind which segment the next look at the files goes on.
     looked_at: Position,
+    /// Since when the system has not said whether a file is there.
+    unseen_since: Option<Steady>,
 }
 
 /// The segment that is being written.
@@ -71,6 +75,15 @@ struct Active {
     seed: Seed,
     /// Bytes that are durable: where the next group goes, and where a failed one is cut off.
     durable_len: u64,
+}
+
+impl Active {
+    /// Takes back what was written behind what counts. Durably: were the cut lost to a power cut, refused
+    /// records could come back at positions that the next segment has given to others.
+    fn cut(&self) -> Result<(), Trouble> {
+        let cut = self.file.truncate(self.durable_len).and_then(|()| self.file.sync_data());
+        cut.map_err(|error| Trouble::broken(format!("cannot take a failed write back: {error}")))
+    }
 }
 
 /// A group on its way to the disk.
@@ -91,7 +104,13 @@ enum Trouble {
     /// There is no room, or nothing to write with: refuse, and go on when there is.
     Full(Gate),
     /// The disk cannot be trusted any more.
-    Broken(String),
+    Broken(SpoolFailure),
+}
+
+impl Trouble {
+    fn broken(reason: impl Into<String>) -> Self {
+        Self::Broken(reason.into().into())
+    }
 }
 
 impl Committer {
@@ -105,6 +124,7 @@ impl Committer {
             retry: None,
             failed: false,
             looked_at: Position(0),
+            unseen_since: None,
         }
     }
 
@@ -161,7 +181,7 @@ impl Committer {
     fn segment(&mut self, now: Moment) -> Result<Seed, Trouble> {
         let segment_bytes = self.shared.options.segment_bytes;
         match &self.active {
-            _ if self.failed => Err(Trouble::Broken("the spool has failed before".into())),
+            _ if self.failed => Err(Trouble::broken("the spool has failed before")),
             Some(active) if active.durable_len < segment_bytes => Ok(active.seed),
             _ => self.begin_segment(now),
         }
@@ -193,14 +213,14 @@ impl Committer {
         // Descriptors are what opening takes; a failed fsync is believed in nothing.
         let undurable = |error: io::Error| match Scarce::of(&error) {
             Some(Scarce::Descriptors) => Trouble::Full(Gate::Descriptors),
-            _ => Trouble::Broken(format!("cannot make a new segment durable: {error}")),
+            _ => Trouble::broken(format!("cannot make a new segment durable: {error}")),
         };
         self.leftover = true;
         file.sync_all().and_then(|()| disk.sync_dir(&dir)).map_err(undurable)?;
         let file: Arc<dyn DiskFile> = file.into();
         let path = segment::path(&dir, base);
         let place = Place::of(disk, self.shared.dir_id, path, Arc::clone(&file))
-            .map_err(|error| Trouble::Broken(format!("cannot look at a new segment: {error}")))?;
+            .map_err(|error| Trouble::broken(format!("cannot look at a new segment: {error}")))?;
         let (seed, place) = (header.seed(), Arc::new(place));
         let mut segment = Segment::new(base, Some(seed), now.steady);
         segment.id = Some(place.id());
@@ -262,27 +282,30 @@ impl Committer {
     fn write(&mut self, bytes: &[u8], now: Moment) -> Result<(), Trouble> {
         loop {
             let Some(active) = self.active.as_mut().filter(|_| !self.failed) else {
-                return Err(Trouble::Broken("the spool failed while the group was staged".into()));
+                return Err(Trouble::broken("the spool failed while the group was staged"));
             };
             let Err(error) = write_all_at(&*active.file, bytes, active.durable_len) else {
                 let begun = Instant::now();
                 let synced = active.file.sync_data();
                 self.shared.metrics.spool_fsync.observe(begun.elapsed().as_secs_f64());
-                synced.map_err(|error| Trouble::Broken(format!("cannot make events durable: {error}")))?;
+                synced.map_err(|error| Trouble::broken(format!("cannot make events durable: {error}")))?;
+                let before = active.durable_len;
                 active.durable_len += bytes.len() as u64;
                 // Durable in a file that has lost its name is not durable.
-                return present::displaced(&active.place, active.durable_len).map_err(Trouble::Broken);
+                let Err(displaced) = present::displaced(&active.place, active.durable_len) else {
+                    return Ok(());
+                };
+                if matches!(displaced, Displaced::Unseen { .. }) {
+                    active.durable_len = before;
+                    active.cut()?;
+                }
+                return Err(self.bear(displaced, now));
             };
             let scarce = Scarce::of(&error);
             if !is_full(&error) && scarce.is_none() {
-                return Err(Trouble::Broken(format!("cannot write to a segment: {error}")));
+                return Err(Trouble::broken(format!("cannot write to a segment: {error}")));
             }
-            // Durably: were the cut lost to a power cut, refused records could come back at positions
-            // that the next segment has given to others.
-            let cut = active.file.truncate(active.durable_len).and_then(|()| active.file.sync_data());
-            if let Err(error) = cut {
-                return Err(Trouble::Broken(format!("cannot take a failed write back: {error}")));
-            }
+            active.cut()?;
             if let Some(scarce) = scarce {
                 return Err(Trouble::Full(scarce.into()));
             }
@@ -334,8 +357,8 @@ impl Committer {
                 self.shared.set_gate(gate);
                 AppendError::Full { reason: gate.reason() }
             }
-            Trouble::Broken(reason) => {
-                self.fail(reason);
+            Trouble::Broken(failure) => {
+                self.fail(failure);
                 AppendError::Failed
             }
         }
@@ -370,7 +393,7 @@ impl Committer {
 fn not_now_or_broken(doing: &str, error: &io::Error) -> Trouble {
     match Scarce::of(error) {
         Some(scarce) => Trouble::Full(scarce.into()),
-        None => Trouble::Broken(format!("{doing}: {error}")),
+        None => Trouble::broken(format!("{doing}: {error}")),
     }
 }
 

@@ -35,12 +35,13 @@ pub(super) enum Gate {
     Inodes,
     Descriptors,
     Memory,
+    Unseen,
     Closing,
     Failed,
 }
 
 impl Gate {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Open,
         Self::BytesMax,
         Self::FreeBytes,
@@ -48,6 +49,7 @@ impl Gate {
         Self::Inodes,
         Self::Descriptors,
         Self::Memory,
+        Self::Unseen,
         Self::Closing,
         Self::Failed,
     ];
@@ -62,6 +64,7 @@ impl Gate {
             Self::Inodes => "no_inodes",
             Self::Descriptors => Scarce::Descriptors.reason(),
             Self::Memory => Scarce::Memory.reason(),
+            Self::Unseen => "files_unseen",
             Self::Closing => "shutting_down",
             Self::Failed => "failed",
         }
@@ -227,6 +230,11 @@ impl Reader {
                 reason = short.reason(),
                 "the spool takes no events: deliveries are answered 503 until the system gives it a file \
                  descriptor (LimitNOFILE, ulimit -n, fs.file-max) or memory again"
+            ),
+            Some(Gate::Unseen) => tracing::error!(
+                reason = Gate::Unseen.reason(),
+                "the spool takes no events: deliveries are answered 503 until the system says again whether its \
+                 files are there"
             ),
             Some(shut) => tracing::error!(
                 reason = shut.reason(),

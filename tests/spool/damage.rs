@@ -7,7 +7,7 @@ use fanbridge::event::Position;
 use fanbridge::spool::verify::{Report, verify};
 use fanbridge::spool::{AppendError, Appended, ReadError, Recovery, SpoolError, SpoolOptions};
 
-use crate::sim::{Call, Dice, EIO, Fate};
+use crate::sim::{Call, Dice, EINTR, EIO, EMFILE, EMLINK, ENFILE, ENOMEM, EOPNOTSUPP, EPERM, ESTALE, Fate};
 use crate::world::{DIR, World, entry, number_of, options};
 
 /// Options under which all records of a test stay in one segment, and are read from disk.
@@ -257,6 +257,57 @@ fn a_newest_segment_that_nobody_waits_for_leaves_its_positions_to_no_other_event
     world.open().expect("it opens again");
     let stored = world.append(1);
     assert_eq!(stored, [Ok(Appended::Stored(Position(4)))]);
+}
+
+#[test]
+fn a_look_that_fails_once_or_is_interrupted_is_looked_again_and_refuses_nothing() {
+    for once in [EINTR, EIO, ESTALE, ENOMEM] {
+        let mut world = World::open_new(options());
+        world.append(2);
+        world.disk.plan(Call::Look, &[once, once]);
+        let answers = world.append(1);
+        assert!(matches!(answers[..], [Ok(Appended::Stored(_))]), "{once}: {answers:?}");
+        world.disk.plan(Call::Look, &[once, once]);
+        world.tick();
+        assert!(matches!(world.append(1)[..], [Ok(Appended::Stored(_))]), "{once}");
+        world.check();
+    }
+}
+
+#[test]
+fn while_the_system_does_not_say_what_is_there_nothing_is_acknowledged_and_then_all_goes_on() {
+    for (errno, reason) in
+        [(ENOMEM, "no_memory"), (EMFILE, "no_descriptors"), (EIO, "files_unseen"), (ESTALE, "files_unseen")]
+    {
+        let mut world = World::open_new(options());
+        world.append(2);
+        world.disk.plan(Call::Look, &[errno; 1000]);
+        assert_eq!(world.append(2), [Err(AppendError::Full { reason }); 2]);
+        world.second += 5;
+        world.tick();
+        assert_eq!(world.append(1), [Err(AppendError::Full { reason })]);
+        world.disk.unplan();
+        world.tick();
+        let answers = world.append(1);
+        assert_eq!(answers, [Ok(Appended::Stored(Position(3)))], "what was refused has no position");
+        world.crash_and_recover(Fate::Mixed, &mut Dice::new(1));
+    }
+}
+
+#[test]
+fn a_system_that_never_says_what_is_there_ends_the_spool_unless_it_only_lacks_something() {
+    for (errno, ends) in [(EIO, true), (ESTALE, true), (ENOMEM, false), (ENFILE, false)] {
+        let mut world = World::open_new(options());
+        world.append(2);
+        world.disk.plan(Call::Look, &[errno; 1000]);
+        for _ in 0..12 {
+            world.tick();
+            world.second += 1;
+        }
+        world.tick();
+        let failed = world.append(1) == [Err(AppendError::Failed)];
+        assert_eq!(failed, ends, "{errno}");
+    }
 }
 
 #[test]

@@ -15,7 +15,9 @@ use fanbridge::spool::disk::{Disk, DiskFile, DiskLock, FileId, Free, Look};
 pub const SECTOR: usize = 512;
 
 pub const ENOSPC: i32 = 28;
+pub const EINTR: i32 = 4;
 pub const EIO: i32 = 5;
+pub const ESTALE: i32 = 116;
 pub const EFBIG: i32 = 27;
 pub const EROFS: i32 = 30;
 pub const ENFILE: i32 = 23;
@@ -32,6 +34,7 @@ pub enum Call {
     SyncDir,
     Remove,
     Read,
+    Look,
 }
 
 /// What a power cut makes of what was not synced.
@@ -252,6 +255,11 @@ impl SimDisk {
         self.state().restart();
     }
 
+    /// Forgets what was planned.
+    pub fn unplan(&self) {
+        self.state().faults.clear();
+    }
+
     /// Plans what the next calls of a kind return; 0 lets one pass.
     pub fn plan(&self, call: Call, errnos: &[i32]) {
         self.state().faults.entry(call).or_default().extend(errnos);
@@ -385,6 +393,7 @@ impl Disk for SimDisk {
     fn look(&self, path: &Path) -> io::Result<Look> {
         let mut state = self.state();
         state.alive(state.boot)?;
+        state.fault(Call::Look)?;
         let inode = state.inode(path)?;
         Ok(Look { id: id(inode), len: state.inodes[&inode].current.len() as u64 })
     }

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::event::Position;
 use crate::spool::catalogue::Segment;
@@ -18,6 +19,35 @@ use crate::spool::shared::Reader;
 
 /// Closed segments that one look takes in: a few milliseconds. The next look goes on behind them.
 pub(super) const LOOKS_AT_ONCE: usize = 1024;
+
+/// How often all is looked at once more at the end while the system does not say what is there, and how long
+/// each time is waited for.
+const LOOKS_AT_END: usize = 10;
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// Why a look has not found everything as it was.
+#[derive(Debug)]
+pub(super) enum Displaced {
+    /// The system does not say whether a file is there.
+    Unseen {
+        /// What it says instead.
+        error: io::Error,
+        /// What it comes to if that lasts.
+        failure: SpoolFailure,
+    },
+    /// A file is not there, or not as it was.
+    Failed(SpoolFailure),
+}
+
+impl Displaced {
+    fn new(fate: Fate, failure: impl FnOnce(&Fate) -> SpoolFailure) -> Self {
+        let failure = failure(&fate);
+        match fate {
+            Fate::Unknown(error) => Self::Unseen { error, failure },
+            Fate::Removed | Fate::Replaced | Fate::Resized(_) => Self::Failed(failure),
+        }
+    }
+}
 
 /// How far a look has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,10 +91,11 @@ impl Reader {
     ///
     /// # Errors
     /// What is the matter, what was done about it and what is to be done.
-    pub(super) fn look_over(&self, after: Position, count: usize) -> Result<Looked, SpoolFailure> {
-        place::look_at_dir(&*self.disk, &self.dir, self.dir_id).map_err(|fate| {
-            format!("{} {fate}: what it held and no sink had got is lost with it", self.dir.display())
-        })?;
+    pub(super) fn look_over(&self, after: Position, count: usize) -> Result<Looked, Displaced> {
+        let lost = |fate: &Fate| {
+            format!("{} {fate}: what it held and no sink had got is lost with it", self.dir.display()).into()
+        };
+        place::look_at_dir(&*self.disk, &self.dir, self.dir_id).map_err(|fate| Displaced::new(fate, lost))?;
         self.look_at_lock()?;
         let (newest, others) = self.known(after, count);
         let newest_is_gone = match newest {
@@ -84,12 +115,21 @@ impl Reader {
         Ok(Looked { through, newest_is_gone })
     }
 
-    /// Looks at everything.
+    /// Looks at everything, more than once while the system does not say what is there: who ends then cannot
+    /// say that all is well.
     ///
     /// # Errors
     /// As [`Reader::look_over`].
     pub(in crate::spool) fn look_over_all(&self) -> Result<(), SpoolFailure> {
-        self.look_over(Position(0), usize::MAX).map(drop)
+        let mut looks = 1;
+        loop {
+            match self.look_over(Position(0), usize::MAX) {
+                Ok(_) => return Ok(()),
+                Err(Displaced::Unseen { .. }) if looks < LOOKS_AT_END => looks += 1,
+                Err(Displaced::Unseen { failure, .. } | Displaced::Failed(failure)) => return Err(failure),
+            }
+            std::thread::sleep(LOOK_AGAIN_AFTER);
+        }
     }
 
     fn known(&self, after: Position, count: usize) -> (Option<Known>, Vec<Known>) {
@@ -100,30 +140,28 @@ impl Reader {
         (newest, others)
     }
 
-    fn look_at_lock(&self) -> Result<(), String> {
+    fn look_at_lock(&self) -> Result<(), Displaced> {
         let path = self.dir.join(LOCK_FILE);
         let looked = match self.lock.id() {
             Ok(None) => Ok(()),
             Ok(Some(id)) => place::look(&*self.disk, &path, id, None),
             Err(error) => Err(Fate::Unknown(error)),
         };
-        looked.map_err(|fate| {
-            format!("{} {fate}: another process could take the directory as well", path.display())
-        })
+        let could_be_shared = |fate: &Fate| {
+            format!("{} {fate}: another process could take the directory as well", path.display()).into()
+        };
+        looked.map_err(|fate| Displaced::new(fate, could_be_shared))
     }
 
-    fn look_at_newest(&self, known: &Known) -> Result<Found, SpoolFailure> {
+    fn look_at_newest(&self, known: &Known) -> Result<Found, Displaced> {
         let open = self.open();
         match open.as_ref().filter(|place| known.id == Some(place.id())) {
-            Some(place) => match place.look(Some(known.len)) {
-                Ok(()) => Ok(Found::Same),
-                Err(fate) => Err(place.mend(&fate, known.len).into()),
-            },
+            Some(place) => displaced(place, known.len).map(|()| Found::Same),
             None => self.look_at_closed(known),
         }
     }
 
-    fn look_at_closed(&self, known: &Known) -> Result<Found, SpoolFailure> {
+    fn look_at_closed(&self, known: &Known) -> Result<Found, Displaced> {
         let path = segment::path(&self.dir, known.base);
         let Some(id) = known.id else { return Ok(Found::Same) };
         let Err(fate) = place::look(&*self.disk, &path, id, Some(known.len)) else {
@@ -131,6 +169,18 @@ impl Reader {
         };
         let settled = self.settled();
         let nobody_waits = known.last <= settled;
+        let failure = |fate: &Fate| match nobody_waits {
+            true => {
+                format!("{} {fate}; every sink has got past it: take away what is there now", path.display())
+                    .into()
+            }
+            false => SpoolFailure::Taken(Taken {
+                fate: fate.to_string(),
+                first: known.base.max(settled.next()),
+                last: known.last,
+                path: path.clone(),
+            }),
+        };
         match fate {
             Fate::Removed if nobody_waits => {
                 self.view().catalogue.take_out(known.base);
@@ -141,18 +191,13 @@ impl Reader {
                 );
                 Ok(Found::Nothing)
             }
-            Fate::Replaced if self.adopt(known, &path).is_ok_and(|adopted| adopted) => Ok(Found::Copy),
-            fate if nobody_waits => Err(format!(
-                "{} {fate}; every sink has got past it: take away what is there now",
-                path.display()
-            )
-            .into()),
-            fate => Err(SpoolFailure::Taken(Taken {
-                fate: fate.to_string(),
-                first: known.base.max(settled.next()),
-                last: known.last,
-                path,
-            })),
+            Fate::Replaced => match self.adopt(known, &path) {
+                Ok(true) => Ok(Found::Copy),
+                Ok(false) => Err(Displaced::Failed(failure(&fate))),
+                // Opening and making it durable can fail for want of something.
+                Err(error) => Err(Displaced::Unseen { failure: failure(&fate), error }),
+            },
+            fate => Err(Displaced::new(fate, failure)),
         }
     }
 
@@ -176,6 +221,6 @@ impl Reader {
 }
 
 /// What is the matter with the file that a group was just written to, if anything is.
-pub(super) fn displaced(place: &Place, len: u64) -> Result<(), String> {
-    place.look(Some(len)).map_err(|fate| place.mend(&fate, len))
+pub(super) fn displaced(place: &Place, len: u64) -> Result<(), Displaced> {
+    place.look(Some(len)).map_err(|fate| Displaced::new(fate, |fate| place.mend(fate, len).into()))
 }

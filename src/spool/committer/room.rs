@@ -10,10 +10,12 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::present::{LOOKS_AT_ONCE, Looked};
+use super::present::{Displaced, LOOKS_AT_ONCE, Looked};
 use super::{Committer, Trouble};
 use crate::event::Position;
+use crate::scarce::Scarce;
 use crate::spool::clock::{Moment, Steady};
+use crate::spool::place::UNSEEN_MAX;
 use crate::spool::segment;
 use crate::spool::shared::Gate;
 use crate::spool::writer::GROUP_BYTES_MAX;
@@ -29,12 +31,14 @@ impl Committer {
             return;
         }
         self.window.expire(now.steady);
-        match self.shared.look_over(self.looked_at, LOOKS_AT_ONCE) {
+        let looked = self.shared.look_over(self.looked_at, LOOKS_AT_ONCE);
+        match looked.map_err(|displaced| self.bear(displaced, now)) {
             Ok(looked) => self.note_looked(looked, now),
-            Err(failure) => self.fail(failure),
-        }
-        if self.failed {
-            return;
+            // Nothing is pruned from a directory of which nobody knows what is in it.
+            Err(trouble) => {
+                self.meet(trouble, now);
+                return self.refresh_gate(now);
+            }
         }
         while self.oldest_is_past_retention(now.steady) && self.prune_oldest(self.shared.settled()) {}
         self.refresh_gate(now);
@@ -43,11 +47,29 @@ impl Committer {
     /// Notes how far a look has got. If the newest segment is gone, another one has to tell how far the
     /// positions have got.
     fn note_looked(&mut self, looked: Looked, now: Moment) {
-        self.looked_at = looked.through;
+        (self.looked_at, self.unseen_since) = (looked.through, None);
         if looked.newest_is_gone
             && let Err(Trouble::Broken(reason)) = self.begin_segment(now)
         {
             self.fail(reason);
+        }
+    }
+
+    /// What a look asks for that has not found everything as it was. While the system does not say what is
+    /// there, nothing is taken; if it never does, that is a failure, unless it only lacks something.
+    pub(super) fn bear(&mut self, displaced: Displaced, now: Moment) -> Trouble {
+        let (error, failure) = match displaced {
+            Displaced::Failed(failure) => return Trouble::Broken(failure),
+            Displaced::Unseen { error, failure } => (error, failure),
+        };
+        let since = *self.unseen_since.get_or_insert_with(|| {
+            tracing::warn!(%error, "the system does not say whether a file of the spool is still there");
+            now.steady
+        });
+        match Scarce::of(&error) {
+            Some(scarce) => Trouble::Full(scarce.into()),
+            None if now.steady < since.plus(UNSEEN_MAX) => Trouble::Full(Gate::Unseen),
+            None => Trouble::Broken(failure),
         }
     }
 

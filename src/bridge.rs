@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::ending::{given_up, graver, look_over, named};
+use self::ending::{given_up, graver, had_to_stop, look_over, named};
 use self::opening::{blocking, open, take};
 use self::readers::{Readers, reader_error};
 use self::sources::{Sources, Wiring};
@@ -108,9 +108,15 @@ pub enum BridgeError {
         /// Who waits for it, as far as that is known.
         waiting: Vec<String>,
     },
-    /// A part did not end in time.
-    #[error("{0}")]
-    Hangs(String),
+    /// A part did not end in time, so that the bridge ended without it.
+    #[error("{what}{}", had_to_stop(.first))]
+    Hangs {
+        /// Which, and what that means.
+        what: String,
+        /// Why the bridge stopped, unless it was told to.
+        #[source]
+        first: Option<Box<Self>>,
+    },
     /// A fault of the bridge's own. The log has the panic.
     #[error("{0} broke down, so the bridge stops; nothing acknowledged is lost, start it again")]
     BrokeDown(&'static str),
@@ -255,10 +261,7 @@ impl Bridge {
             hung = given_up => {
                 // What hangs would hang here, too, if it were dropped.
                 std::mem::forget(stopping);
-                Err(match ended {
-                    Ok(()) => hung,
-                    Err(ended) => BridgeError::Hangs(format!("{ended}; and {hung}")),
-                })
+                Err(BridgeError::Hangs { what: hung, first: ended.err().map(Box::new) })
             }
         }
     }

@@ -17,8 +17,8 @@ const LATE_MAX: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Resolves when nobody waits for the stop any longer: at the deadline if the disk does not answer, and
-/// a little later otherwise.
-pub(super) async fn given_up(spool: Spool, state: State, deadline: Instant) -> BridgeError {
+/// a little later otherwise. Says what is not waited for.
+pub(super) async fn given_up(spool: Spool, state: State, deadline: Instant) -> String {
     sleep_until(deadline).await;
     let out = loop {
         let out = spool.outstanding().max(state.outstanding());
@@ -30,14 +30,14 @@ pub(super) async fn given_up(spool: Spool, state: State, deadline: Instant) -> B
     };
     // Dropped, it might close the file, and hang.
     std::mem::forget((spool, state));
-    BridgeError::Hangs(match out {
+    match out {
         Some(out) => format!(
             "the disk under the spool has not answered for {} s: the bridge ends without it. What was \
              acknowledged is there, and what was delivered lately may be delivered again",
             out.as_secs()
         ),
         None => "a part of the bridge did not end in its time: the bridge ends without it".to_owned(),
-    })
+    }
 }
 
 /// Looks whether what was acknowledged, and how far each of these readers has got, is still where it was
@@ -74,6 +74,11 @@ pub(super) fn named(readers: &[String]) -> String {
         [] => "some sink".to_owned(),
         names => format!("`{}`", names.join("`, `")),
     }
+}
+
+/// What is told in front of the reason for which a bridge had to stop, if there is one.
+pub(super) fn had_to_stop(first: &Option<Box<BridgeError>>) -> &'static str {
+    if first.is_some() { "; it had to stop because of this" } else { "" }
 }
 
 impl From<SpoolFailure> for BridgeError {

@@ -334,6 +334,24 @@ fn a_newest_segment_that_loses_its_name_is_acknowledged_into_no_more_and_put_bac
 }
 
 #[test]
+fn what_cannot_be_linked_is_moved_aside_when_a_segment_is_put_back() {
+    // Another user's file, a file system without links, and one that gives a file no more of them.
+    for refusal in [EPERM, EOPNOTSUPP, EMLINK] {
+        let mut world = World::open_new(options());
+        world.append(2);
+        let path = world.disk.segments().pop().unwrap();
+        world.disk.put(&path, b"something else".to_vec());
+        world.disk.plan(Call::Link, &[refusal]);
+        assert_eq!(world.append(1), [Err(AppendError::Failed)]);
+        // Power goes: what was put back is durable, and so is where the other one is now.
+        world.crash_and_recover(Fate::Old, &mut Dice::new(1));
+        assert!(world.promised.len() >= 2);
+        assert_eq!(world.disk.contents(&path.with_extension("log.found-1")), b"something else", "{refusal}");
+        assert!(!world.disk.has(&path.with_extension("log.kept-1")), "{refusal}: no copy is left over");
+    }
+}
+
+#[test]
 fn the_newest_segment_gone_never_makes_a_cursor_pass_over_new_events() {
     let mut world = World::open_new(options());
     while world.disk.segments().len() < 3 {

@@ -17,6 +17,10 @@ pub const SECTOR: usize = 512;
 pub const ENOSPC: i32 = 28;
 pub const EINTR: i32 = 4;
 pub const EIO: i32 = 5;
+pub const EPERM: i32 = 1;
+pub const EACCES: i32 = 13;
+pub const EMLINK: i32 = 31;
+pub const EOPNOTSUPP: i32 = 95;
 pub const ESTALE: i32 = 116;
 pub const EFBIG: i32 = 27;
 pub const EROFS: i32 = 30;
@@ -35,6 +39,8 @@ pub enum Call {
     Remove,
     Read,
     Look,
+    Link,
+    Rename,
 }
 
 /// What a power cut makes of what was not synced.
@@ -292,6 +298,10 @@ impl SimDisk {
         state.inodes[&state.names[path]].current.clone()
     }
 
+    pub fn has(&self, path: &Path) -> bool {
+        self.state().names.contains_key(path)
+    }
+
     /// Changes a file behind everybody's back, durably.
     pub fn tamper(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state();
@@ -405,7 +415,7 @@ impl Disk for SimDisk {
     fn link(&self, path: &Path, second: &Path) -> io::Result<()> {
         let mut state = self.state();
         let boot = state.boot;
-        state.step(Call::Create, boot)?;
+        state.step(Call::Link, boot)?;
         let inode = state.inode(path)?;
         if state.names.contains_key(second) {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -417,7 +427,7 @@ impl Disk for SimDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
         let boot = state.boot;
-        state.step(Call::Create, boot)?;
+        state.step(Call::Rename, boot)?;
         let inode = state.inode(from)?;
         state.names.remove(from);
         state.names.insert(to.to_owned(), inode);

@@ -9,7 +9,7 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -30,11 +30,10 @@ use crate::scarce::Scarce;
 
 mod present;
 mod room;
+mod trouble;
 
 use present::Displaced;
-
-/// How long appends are refused after the disk said that it is full, before it is asked again.
-const RETRY_AFTER: Duration = Duration::from_millis(250);
+use trouble::{Trouble, not_now_or_broken};
 
 /// The answer to an append.
 pub type Answer = Result<Appended, AppendError>;
@@ -97,20 +96,6 @@ struct Staged {
     /// The keys of the records, if anybody else is to know them.
     keys: Vec<DuplicateKey>,
     answers: Vec<(oneshot::Sender<Answer>, Appended)>,
-}
-
-/// Why nothing gets to the disk.
-enum Trouble {
-    /// There is no room, or nothing to write with: refuse, and go on when there is.
-    Full(Gate),
-    /// The disk cannot be trusted any more.
-    Broken(SpoolFailure),
-}
-
-impl Trouble {
-    fn broken(reason: impl Into<String>) -> Self {
-        Self::Broken(reason.into().into())
-    }
 }
 
 impl Committer {
@@ -349,21 +334,6 @@ impl Committer {
         answers.into_iter().for_each(|(answer, appended)| reply(answer, Ok(appended)));
     }
 
-    /// Does what the trouble asks for, and says how the appends are refused.
-    fn meet(&mut self, trouble: Trouble, now: Moment) -> AppendError {
-        match trouble {
-            Trouble::Full(gate) => {
-                self.retry = Some((now.steady.plus(RETRY_AFTER), gate));
-                self.shared.set_gate(gate);
-                AppendError::Full { reason: gate.reason() }
-            }
-            Trouble::Broken(failure) => {
-                self.fail(failure);
-                AppendError::Failed
-            }
-        }
-    }
-
     /// Looks at every file of the spool, and fails if one is not what it was.
     pub(super) fn look_over_all(&mut self) {
         if !self.failed
@@ -386,14 +356,6 @@ impl Committer {
             }
         }
         self.shared.fail(failure.into());
-    }
-}
-
-/// What an error asks for that came before anything was written.
-fn not_now_or_broken(doing: &str, error: &io::Error) -> Trouble {
-    match Scarce::of(error) {
-        Some(scarce) => Trouble::Full(scarce.into()),
-        None => Trouble::broken(format!("{doing}: {error}")),
     }
 }
 

@@ -10,12 +10,10 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::present::{Displaced, LOOKS_AT_ONCE, Looked};
+use super::present::{LOOKS_AT_ONCE, Looked};
 use super::{Committer, Trouble};
 use crate::event::Position;
-use crate::scarce::Scarce;
 use crate::spool::clock::{Moment, Steady};
-use crate::spool::place::UNSEEN_MAX;
 use crate::spool::segment;
 use crate::spool::shared::Gate;
 use crate::spool::writer::GROUP_BYTES_MAX;
@@ -52,24 +50,6 @@ impl Committer {
             && let Err(Trouble::Broken(reason)) = self.begin_segment(now)
         {
             self.fail(reason);
-        }
-    }
-
-    /// What a look asks for that has not found everything as it was. While the system does not say what is
-    /// there, nothing is taken; if it never does, that is a failure, unless it only lacks something.
-    pub(super) fn bear(&mut self, displaced: Displaced, now: Moment) -> Trouble {
-        let (error, failure) = match displaced {
-            Displaced::Failed(failure) => return Trouble::Broken(failure),
-            Displaced::Unseen { error, failure } => (error, failure),
-        };
-        let since = *self.unseen_since.get_or_insert_with(|| {
-            tracing::warn!(%error, "the system does not say whether a file of the spool is still there");
-            now.steady
-        });
-        match Scarce::of(&error) {
-            Some(scarce) => Trouble::Full(scarce.into()),
-            None if now.steady < since.plus(UNSEEN_MAX) => Trouble::Full(Gate::Unseen),
-            None => Trouble::Broken(failure),
         }
     }
 

@@ -6,6 +6,7 @@
 //! what is left and commit. Nothing that was acknowledged depends on the stop being orderly.
 
 pub mod descriptors;
+mod ending;
 mod notes;
 mod opening;
 mod readers;
@@ -18,9 +19,10 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use self::ending::{given_up, graver, had_to_stop, look_over, named};
 use self::opening::{blocking, open, take};
 use self::readers::{Readers, reader_error};
 use self::sources::{Sources, Wiring};
@@ -46,13 +48,8 @@ use crate::source::tls::{Tls, TlsError};
 use crate::source::types_seen::{Catalogued, TypesSeen};
 use crate::spool::shared_window::SharedWindow;
 use crate::spool::state::{State, StateError};
-use crate::spool::{Recovery, Spool, SpoolError};
+use crate::spool::{Recovery, Spool, SpoolError, Taken};
 use crate::telemetry::Metrics;
-
-/// How much longer than its grace a stop may take, for the last commits, if the disk answers.
-const LATE_MAX: Duration = Duration::from_secs(5);
-/// How often it is looked meanwhile whether it does.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Why the bridge could not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -99,9 +96,27 @@ pub enum BridgeError {
     /// The disk failed; nothing of the log is trusted until it was recovered.
     #[error("the spool failed: {0}; nothing is acknowledged any more, restart to recover what is durable")]
     SpoolFailed(String),
-    /// A part did not end in time.
-    #[error("{0}")]
-    Hangs(String),
+    /// Events were taken away that somebody waits for. The next start would pass them: a person decides.
+    #[error(
+        "{taken}, and {} has not got past them: put the file back as it was and start again, or start without \
+         it, which gives those events up",
+        named(.waiting)
+    )]
+    Taken {
+        /// What was taken away.
+        taken: Taken,
+        /// Who waits for it, as far as that is known.
+        waiting: Vec<String>,
+    },
+    /// A part did not end in time, so that the bridge ended without it.
+    #[error("{what}{}", had_to_stop(.first))]
+    Hangs {
+        /// Which, and what that means.
+        what: String,
+        /// Why the bridge stopped, unless it was told to.
+        #[source]
+        first: Option<Box<Self>>,
+    },
     /// A fault of the bridge's own. The log has the panic.
     #[error("{0} broke down, so the bridge stops; nothing acknowledged is lost, start it again")]
     BrokeDown(&'static str),
@@ -225,7 +240,7 @@ impl Bridge {
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), BridgeError> {
         let ended = tokio::select! {
             () = stop.cancelled() => Ok(()),
-            reason = self.spool.failed() => Err(BridgeError::SpoolFailed(reason)),
+            failure = self.spool.failed() => Err(failure.into()),
             Some(ended) = self.readers.tasks.join_next() => Err(reader_error(ended)),
             // None of these ends by itself but by breaking down: better no bridge than one that hears
             // nothing, or has a part that does nothing and looks well.
@@ -242,14 +257,11 @@ impl Bridge {
         let mut stopping = Box::pin(self.stop());
         tokio::select! {
             biased;
-            stopped = &mut stopping => ended.and(stopped),
+            stopped = &mut stopping => graver(ended, stopped),
             hung = given_up => {
                 // What hangs would hang here, too, if it were dropped.
                 std::mem::forget(stopping);
-                Err(match ended {
-                    Ok(()) => hung,
-                    Err(ended) => BridgeError::Hangs(format!("{ended}; and {hung}")),
-                })
+                Err(BridgeError::Hangs { what: hung, first: ended.err().map(Box::new) })
             }
         }
     }
@@ -272,46 +284,14 @@ impl Bridge {
         if let Some(keeper) = self.keeper {
             ended = ended.and(keeper.end().await);
         }
+        let readers = self.readers.names.clone();
         ended = ended.and(self.readers.end(deadline).await);
         ended = ended.and(self.notes.end().await);
-        ended = ended.and(look_over(self.spool.clone(), self.state).await);
+        ended = graver(ended, look_over(self.spool.clone(), self.state, readers).await);
         ended = ended.and(self.admin_task.end().await);
         tracing::info!(head = self.spool.head().0, "stopped");
         ended
     }
-}
-
-/// Resolves when nobody waits for the stop any longer: at the deadline if the disk does not answer, and
-/// a little later otherwise.
-async fn given_up(spool: Spool, state: State, deadline: Instant) -> BridgeError {
-    sleep_until(deadline).await;
-    let out = loop {
-        let out = spool.outstanding().max(state.outstanding());
-        let hangs = out.is_some_and(|out| out > spool.answer_within());
-        if hangs || Instant::now() > deadline + LATE_MAX {
-            break out.filter(|_| hangs);
-        }
-        sleep(LOOK_EVERY).await;
-    };
-    // Dropped, it might close the file, and hang.
-    std::mem::forget((spool, state));
-    BridgeError::Hangs(match out {
-        Some(out) => format!(
-            "the disk under the spool has not answered for {} s: the bridge ends without it. What was \
-             acknowledged is there, and what was delivered lately may be delivered again",
-            out.as_secs()
-        ),
-        None => "a part of the bridge did not end in its time: the bridge ends without it".to_owned(),
-    })
-}
-
-/// Looks whether what was acknowledged, and how far each sink has got, is still where it was kept.
-async fn look_over(spool: Spool, state: State) -> Result<(), BridgeError> {
-    let looking = tokio::task::spawn_blocking(move || {
-        spool.look_over().map_err(BridgeError::SpoolFailed)?;
-        state.look().map_err(BridgeError::State)
-    });
-    looking.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 async fn broken(keeper: &mut Option<Task>) -> BridgeError {

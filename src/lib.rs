@@ -44,6 +44,7 @@ pub mod aws;
 pub mod bridge;
 pub mod cli;
 pub mod config;
+pub mod files;
 pub mod health;
 pub mod scarce;
 pub mod telemetry;

@@ -20,6 +20,8 @@ use crate::telemetry::Metrics;
 
 /// The tasks that read the log: a dispatcher for each sink, and the keeper of what is quarantined.
 pub(super) struct Readers {
+    /// Under which names the state keeps their cursors.
+    pub(super) names: Vec<String>,
     pub(super) tasks: JoinSet<Result<(), DispatchError>>,
     /// Deliver what is left, then end.
     stop: CancellationToken,
@@ -57,6 +59,8 @@ impl Readers {
         let mut readers: Vec<_> = shares(spool, &standings).into_iter().map(reader).collect();
         let last = readers.pop().unwrap_or_else(|| unreachable!("the quarantine has a cursor"));
 
+        let sinks_named = config.sinks.iter().map(|sink| sink.name.clone());
+        let names = sinks_named.chain([quarantine::CURSOR.to_owned()]).collect();
         let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
         let mut tasks = JoinSet::new();
         for (((sink_config, sink), reader), start) in config.sinks.iter().zip(sinks).zip(readers).zip(starts)
@@ -65,7 +69,7 @@ impl Readers {
             tasks.spawn(dispatcher.run(stop.clone(), cut.clone()));
         }
         tasks.spawn(quarantine::keep(last, care, stop.clone(), cut.clone()));
-        Ok(Self { tasks, stop, cut })
+        Ok(Self { names, tasks, stop, cut })
     }
 
     /// Lets them end by themselves until the deadline, then cuts them short.

@@ -123,7 +123,7 @@ select: all
 
 const FILE_SINK: &str = "  \
   local:
-    file: { dir: fanbridge-data/topics } # <dir>/<topic>/*.jsonl, one CloudEvent a line
+    file: { dir: fanbridge-topics }      # <dir>/<topic>/*.jsonl, one CloudEvent a line; never in the spool
     topic: \"{provider}.{family}\"         # `fanbridge topics plan` lists what this comes to
 ";
 

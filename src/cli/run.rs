@@ -56,8 +56,8 @@ pub struct Args {
 /// Runs the bridge until it is told to stop.
 ///
 /// # Errors
-/// Exit code 78 when the configuration cannot be used, 75 when another process has the spool, 74
-/// when the disk or a listener failed.
+/// Exit code 78 when the configuration cannot be used, or events were taken away that a person may put
+/// back, 75 when another process has the spool, 74 when the disk or a listener failed.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let mut config = configuration_to_run(&args.config)?;
     let log = init_logging().map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
@@ -231,7 +231,11 @@ impl Signals {
 
 /// The exit code that tells a supervisor what to do, with the whole chain of causes.
 pub(super) fn failure(error: BridgeError) -> Failure {
-    let exit = match &error {
+    Failure::new(exit_code(&error), chain(&error))
+}
+
+fn exit_code(error: &BridgeError) -> Exit {
+    match error {
         error if is_for_want(error) => Exit::Temporary,
         BridgeError::Spool(SpoolError::Locked(_))
         | BridgeError::State(StateError::Locked(_))
@@ -240,20 +244,54 @@ pub(super) fn failure(error: BridgeError) -> Failure {
         | BridgeError::State(StateError::Newer { .. })
         | BridgeError::Tls(_)
         | BridgeError::Trust(_)
-        | BridgeError::Sink { .. } => Exit::Config,
+        | BridgeError::Sink { .. }
+        | BridgeError::Taken { .. } => Exit::Config,
         BridgeError::Spool(SpoolError::Io { .. })
         | BridgeError::State(_)
         | BridgeError::Listen { .. }
         | BridgeError::Dispatch(_)
         | BridgeError::SpoolFailed(_)
-        | BridgeError::Hangs(_)
+        | BridgeError::Hangs { first: None, .. }
         | BridgeError::BrokeDown(_) => Exit::Io,
-    };
-    Failure::new(exit, chain(&error))
+        BridgeError::Hangs { first: Some(first), .. } => exit_code(first),
+    }
 }
 
 /// Whether only something was short that others may give back: nothing is broken.
 fn is_for_want(error: &BridgeError) -> bool {
     let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
     causes.filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|error| Scarce::of(error).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hung(first: Option<BridgeError>) -> Failure {
+        let what = "the disk does not answer: the bridge ends without it".to_owned();
+        failure(BridgeError::Hangs { what, first: first.map(Box::new) })
+    }
+
+    #[test]
+    fn what_hangs_at_the_end_hides_neither_why_the_bridge_had_to_stop_nor_how_it_ends() {
+        let alone = hung(None);
+        assert_eq!((alone.exit, alone.to_string().contains("had to stop")), (Exit::Io, false), "{alone}");
+
+        let source = io::Error::other("a cable is out");
+        let listen = BridgeError::Listen { address: ([127, 0, 0, 1], 8080).into(), source };
+        let io = hung(Some(listen));
+        assert_eq!(io.exit, Exit::Io);
+        let said = "it had to stop because of this: cannot listen on 127.0.0.1:8080: a cable is out";
+        assert!(io.to_string().ends_with(said), "{io}");
+
+        let (first, last) = (crate::event::Position(1), crate::event::Position(9));
+        let taken =
+            crate::spool::Taken { path: "spool/1.log".into(), fate: "was removed".into(), first, last };
+        let person = hung(Some(BridgeError::Taken { taken, waiting: vec!["lake".into()] }));
+        assert_eq!(person.exit, Exit::Config, "a supervisor does not pass what is gone");
+        assert!(
+            person.to_string().contains("positions 1 to 9, and `lake` has not got past them"),
+            "{person}"
+        );
+    }
 }

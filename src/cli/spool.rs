@@ -9,10 +9,12 @@ use clap::Subcommand;
 
 use super::run::failure;
 use super::{ConfigArgs, Exit, Failure, configuration};
+use crate::config::SinkConfig;
+use crate::dispatch::quarantine;
 use crate::event::Position;
 use crate::spool::disk::RealDisk;
 use crate::spool::state::{FILE_NAME, State, StateError};
-use crate::spool::verify::{Report, SegmentReport, verify};
+use crate::spool::verify::{Claim, CursorReport, Report, SegmentReport, Verdict, verify};
 
 /// Looks after the log on disk.
 #[derive(Debug, clap::Args)]
@@ -23,13 +25,14 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Read a stopped spool whole and report damage: exit code 0 clean, 1 damaged, 75 in use.
+    /// Read a stopped spool whole and report damage: exit code 0 clean, 1 damaged or not known to be clean, 75 in use.
     Verify(VerifyArgs),
 }
 
 #[derive(Debug, clap::Args)]
 struct VerifyArgs {
-    /// The spool's directory; the configured one if left out
+    /// The spool's directory; the configured one if left out. A configuration that is named beside it
+    /// tells which of the sinks are still there
     dir: Option<PathBuf>,
     #[command(flatten)]
     config: ConfigArgs,
@@ -41,16 +44,15 @@ struct VerifyArgs {
 /// Runs the verb.
 ///
 /// # Errors
-/// Exit code 1 if there is damage or something is missing, 75 if a bridge has the spool, 78 if a later
+/// Exit code 1 if there is damage, something is missing, or it cannot be told whether it is; 75 if a bridge has the spool, 78 if a later
 /// release wrote it, 74 if it cannot be read or there is none.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let Verb::Verify(VerifyArgs { dir, config, wait_seconds }) = &args.verb;
-    let (dir, waiting) = match dir {
-        Some(dir) => (dir.clone(), None::<Vec<String>>),
+    let (dir, sinks) = match dir {
+        Some(dir) => (dir.clone(), sinks_beside(config)),
         None => {
             let config = configuration(config)?;
-            let waiting = config.sinks.iter().filter(|sink| !sink.detaches).map(|sink| sink.name.clone());
-            (config.spool.dir, Some(waiting.collect()))
+            (config.spool.dir, Some(config.sinks))
         }
     };
     let disk = RealDisk::waiting(Duration::from_secs(*wait_seconds));
@@ -62,29 +64,34 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Err(StateError::Locked(_)) => State::cursors_left(&dir.join(FILE_NAME)),
         read => read,
     };
-    let exit = account_to(cursors, waiting.as_deref(), &mut report);
+    let exit = account_to(cursors, sinks.as_deref(), &mut report);
     // A reader that has seen enough, such as `head`, may close the pipe.
     let _ = print(&report, &mut io::stdout().lock());
     if report.is_clean() { Ok(()) } else { Err(Failure::new(exit, "")) }
 }
 
+/// The sinks of a configuration that is named beside a directory; a log can be looked over without one.
+fn sinks_beside(config: &ConfigArgs) -> Option<Vec<SinkConfig>> {
+    config.config.as_ref()?;
+    let configured = configuration(config).map(|config| config.sinks);
+    configured.inspect_err(|failure| eprintln!("{failure}: which sinks there are is not known")).ok()
+}
+
 /// Compares the log with the cursors beside it: what the furthest has passed was there, and what is
-/// behind the cursor of a sink must be. `waiting` are the sinks whose events the spool keeps for them, if
-/// that is known. Says with what code to end if something is wrong: what cannot be told is no good.
+/// behind the cursor of a reader must be, if the log is kept for it. Says with what code to end if something
+/// is wrong: what cannot be told is no good.
 fn account_to(
     cursors: Result<Vec<(String, Position)>, StateError>,
-    waiting: Option<&[String]>,
+    sinks: Option<&[SinkConfig]>,
     report: &mut Report,
 ) -> Exit {
     let (problem, exit) = match cursors {
         Ok(cursors) => {
             let furthest = cursors.iter().map(|(_, cursor)| *cursor).max();
             furthest.into_iter().for_each(|cursor| report.account_to(cursor));
-            for (sink, cursor) in cursors {
-                // The log is kept for sinks; other names are notes of the bridge's own.
-                let waits = waiting.map_or(!sink.starts_with('('), |waiting| waiting.contains(&sink));
-                if waits {
-                    report.account_from(&sink, cursor);
+            for (reader, cursor) in cursors {
+                if let Some(claim) = claim(&reader, sinks) {
+                    report.account_from(reader, cursor, claim);
                 }
             }
             return Exit::Failed;
@@ -99,6 +106,19 @@ fn account_to(
     exit
 }
 
+/// Whether the log is kept for the reader of this name; `None` of a note that the bridge makes for itself.
+fn claim(reader: &str, sinks: Option<&[SinkConfig]>) -> Option<Claim> {
+    if reader.starts_with('(') {
+        return (reader == quarantine::CURSOR).then_some(Claim::Waits);
+    }
+    let Some(sinks) = sinks else { return Some(Claim::Unknown) };
+    Some(match sinks.iter().find(|sink| sink.name == reader) {
+        Some(sink) if sink.detaches => Claim::GivesWay,
+        Some(_) => Claim::Waits,
+        None => Claim::Gone,
+    })
+}
+
 fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
     for segment in &report.segments {
         print_segment(segment, out)?;
@@ -106,20 +126,45 @@ fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
     for missing in &report.missing {
         writeln!(out, "missing: positions {} to {}", missing.start(), missing.end())?;
     }
-    for (sink, range) in &report.undelivered {
-        let (from, to) = (range.start(), range.end());
-        writeln!(
-            out,
-            "undelivered: positions {from} to {to} are gone, and sink `{sink}` has not got them (unless it is \
-             no longer configured, or gives way with `on_full: detach_sink`)"
-        )?;
+    for cursor in &report.cursors {
+        print_cursor(cursor, out)?;
     }
     for problem in &report.problems {
         writeln!(out, "{problem}")?;
     }
-    let verdict = if report.is_clean() { "clean" } else { "damaged" };
+    let verdict = match report.verdict() {
+        Verdict::Clean => "clean",
+        Verdict::Unknown => "not known to be clean",
+        Verdict::Damaged => "damaged",
+    };
     let (segments, records, bytes) = (report.segments.len(), report.records(), report.bytes());
     writeln!(out, "{verdict}: {segments} segments, {records} records, {bytes} bytes")
+}
+
+fn print_cursor(cursor: &CursorReport, out: &mut impl Write) -> io::Result<()> {
+    let CursorReport { reader, at, claim, undelivered } = cursor;
+    write!(out, "cursor of `{reader}`: at {}", at.0)?;
+    let note = match claim {
+        Claim::Waits | Claim::Unknown => "",
+        Claim::GivesWay => ", and what gives way is not kept for it (`on_full: detach_sink`)",
+        Claim::Gone => ", and it is no longer configured",
+    };
+    writeln!(out, "{note}")?;
+    let Some(range) = undelivered else { return Ok(()) };
+    let (from, to) = (range.start(), range.end());
+    match claim {
+        Claim::Waits => {
+            writeln!(out, "  undelivered: positions {from} to {to} are gone, and it has not got past them")
+        }
+        Claim::Unknown => writeln!(
+            out,
+            "  positions {from} to {to} are gone, and it has not got past them: undelivered if it is still a sink, \
+             which the configuration tells (--config FILE)"
+        ),
+        Claim::GivesWay | Claim::Gone => {
+            writeln!(out, "  positions {from} to {to} are gone, and it will not get them")
+        }
+    }
 }
 
 fn print_segment(segment: &SegmentReport, out: &mut impl Write) -> io::Result<()> {

@@ -41,6 +41,8 @@ use crate::config::HttpConfig;
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Connections of the private listener: people, a scraper, an orchestrator's probes.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// How long requests to the private listener may take at the end of a stop.
+const ADMIN_DRAIN_MAX: Duration = Duration::from_secs(1);
 /// The pause after the system refused a connection for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -73,10 +75,12 @@ impl HttpLimits {
     }
 
     /// The same for the private listener, which strangers do not reach: one address may have all, and
-    /// there are always some for it, however many the public one has.
+    /// there are always some for it, however many the public one has. It ends last, when the grace may be
+    /// over, so that nobody there is waited for much longer.
     pub fn private(self) -> Self {
         let connections_max = ADMIN_CONNECTIONS_MAX;
-        Self { connections_max, connections_per_address_max: connections_max, ..self }
+        let drain_timeout = self.drain_timeout.min(ADMIN_DRAIN_MAX);
+        Self { connections_max, connections_per_address_max: connections_max, drain_timeout, ..self }
     }
 }
 

@@ -145,7 +145,15 @@ impl Secrets {
         let file = |(number, path, name): (usize, _, &String)| {
             let labels = Labels { source: source.into(), secret: name.clone() };
             let failures = metrics.secret_reload_failures.get_or_create_owned(&labels);
-            SecretFile::new(Arc::clone(this), number, path, labels, Arc::clone(definition), failures)
+            SecretFile {
+                secrets: Arc::clone(this),
+                number,
+                path,
+                labels,
+                definition: Arc::clone(definition),
+                failures,
+                trouble: None,
+            }
         };
         files.map(file).collect()
     }

@@ -147,10 +147,32 @@ impl Catalogue {
         self.segments.len()
     }
 
-    /// At most so many segments behind the one with this base, oldest first.
-    pub(super) fn following(&self, base: Position, count: usize) -> impl Iterator<Item = &Segment> {
+    /// At most so many segments behind the one with this base, oldest first, each with the last position
+    /// of all that it accounts for.
+    pub(super) fn following(
+        &self,
+        base: Position,
+        count: usize,
+    ) -> impl Iterator<Item = (&Segment, Position)> {
         let start = self.segments.partition_point(|segment| segment.base <= base);
-        self.segments.range(start..).take(count)
+        let lasts = self.segments.iter().skip(start + 1).map(|next| before(next.base));
+        let lasts = lasts.chain(self.newest().map(|newest| newest.last));
+        self.segments.range(start..).take(count).zip(lasts)
+    }
+
+    /// Takes the segment with this base out, wherever it is.
+    pub(super) fn take_out(&mut self, base: Position) -> Option<Segment> {
+        let at = self.segments.binary_search_by_key(&base, |segment| segment.base).ok()?;
+        let segment = self.segments.remove(at)?;
+        self.bytes -= segment.len;
+        Some(segment)
+    }
+
+    /// Notes that this segment is in another file now.
+    pub(super) fn moved(&mut self, base: Position, id: FileId) {
+        if let Ok(at) = self.segments.binary_search_by_key(&base, |segment| segment.base) {
+            self.segments[at].id = Some(id);
+        }
     }
 
     /// The oldest segment.

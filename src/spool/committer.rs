@@ -9,7 +9,7 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use super::catalogue::Segment;
 use super::clock::{Moment, Steady};
 use super::disk::{DiskFile, is_full, write_all_at};
+use super::failure::SpoolFailure;
 use super::frame::{self, FRAME_HEADER_BYTES, Seed};
 use super::place::Place;
 use super::segment::{self, HEADER_BYTES, Header};
@@ -29,9 +30,10 @@ use crate::scarce::Scarce;
 
 mod present;
 mod room;
+mod trouble;
 
-/// How long appends are refused after the disk said that it is full, before it is asked again.
-const RETRY_AFTER: Duration = Duration::from_millis(250);
+use present::Displaced;
+use trouble::{Trouble, not_now_or_broken};
 
 /// The answer to an append.
 pub type Answer = Result<Appended, AppendError>;
@@ -61,6 +63,8 @@ pub struct Committer {
     failed: bool,
     /// Behind which segment the next look at the files goes on.
     looked_at: Position,
+    /// Since when the system has not said whether a file is there.
+    unseen_since: Option<Steady>,
 }
 
 /// The segment that is being written.
@@ -70,6 +74,15 @@ struct Active {
     seed: Seed,
     /// Bytes that are durable: where the next group goes, and where a failed one is cut off.
     durable_len: u64,
+}
+
+impl Active {
+    /// Takes back what was written behind what counts. Durably: were the cut lost to a power cut, refused
+    /// records could come back at positions that the next segment has given to others.
+    fn cut(&self) -> Result<(), Trouble> {
+        let cut = self.file.truncate(self.durable_len).and_then(|()| self.file.sync_data());
+        cut.map_err(|error| Trouble::broken(format!("cannot take a failed write back: {error}")))
+    }
 }
 
 /// A group on its way to the disk.
@@ -85,14 +98,6 @@ struct Staged {
     answers: Vec<(oneshot::Sender<Answer>, Appended)>,
 }
 
-/// Why nothing gets to the disk.
-enum Trouble {
-    /// There is no room, or nothing to write with: refuse, and go on when there is.
-    Full(Gate),
-    /// The disk cannot be trusted any more.
-    Broken(String),
-}
-
 impl Committer {
     pub(super) fn new(shared: Arc<Reader>, window: Window, leftover: bool) -> Self {
         Self {
@@ -104,6 +109,7 @@ impl Committer {
             retry: None,
             failed: false,
             looked_at: Position(0),
+            unseen_since: None,
         }
     }
 
@@ -160,7 +166,7 @@ impl Committer {
     fn segment(&mut self, now: Moment) -> Result<Seed, Trouble> {
         let segment_bytes = self.shared.options.segment_bytes;
         match &self.active {
-            _ if self.failed => Err(Trouble::Broken("the spool has failed before".into())),
+            _ if self.failed => Err(Trouble::broken("the spool has failed before")),
             Some(active) if active.durable_len < segment_bytes => Ok(active.seed),
             _ => self.begin_segment(now),
         }
@@ -192,14 +198,14 @@ impl Committer {
         // Descriptors are what opening takes; a failed fsync is believed in nothing.
         let undurable = |error: io::Error| match Scarce::of(&error) {
             Some(Scarce::Descriptors) => Trouble::Full(Gate::Descriptors),
-            _ => Trouble::Broken(format!("cannot make a new segment durable: {error}")),
+            _ => Trouble::broken(format!("cannot make a new segment durable: {error}")),
         };
         self.leftover = true;
         file.sync_all().and_then(|()| disk.sync_dir(&dir)).map_err(undurable)?;
         let file: Arc<dyn DiskFile> = file.into();
         let path = segment::path(&dir, base);
         let place = Place::of(disk, self.shared.dir_id, path, Arc::clone(&file))
-            .map_err(|error| Trouble::Broken(format!("cannot look at a new segment: {error}")))?;
+            .map_err(|error| Trouble::broken(format!("cannot look at a new segment: {error}")))?;
         let (seed, place) = (header.seed(), Arc::new(place));
         let mut segment = Segment::new(base, Some(seed), now.steady);
         segment.id = Some(place.id());
@@ -261,27 +267,30 @@ impl Committer {
     fn write(&mut self, bytes: &[u8], now: Moment) -> Result<(), Trouble> {
         loop {
             let Some(active) = self.active.as_mut().filter(|_| !self.failed) else {
-                return Err(Trouble::Broken("the spool failed while the group was staged".into()));
+                return Err(Trouble::broken("the spool failed while the group was staged"));
             };
             let Err(error) = write_all_at(&*active.file, bytes, active.durable_len) else {
                 let begun = Instant::now();
                 let synced = active.file.sync_data();
                 self.shared.metrics.spool_fsync.observe(begun.elapsed().as_secs_f64());
-                synced.map_err(|error| Trouble::Broken(format!("cannot make events durable: {error}")))?;
+                synced.map_err(|error| Trouble::broken(format!("cannot make events durable: {error}")))?;
+                let before = active.durable_len;
                 active.durable_len += bytes.len() as u64;
                 // Durable in a file that has lost its name is not durable.
-                return present::displaced(&active.place, active.durable_len).map_err(Trouble::Broken);
+                let Err(displaced) = present::displaced(&active.place, active.durable_len) else {
+                    return Ok(());
+                };
+                if matches!(displaced, Displaced::Unseen { .. }) {
+                    active.durable_len = before;
+                    active.cut()?;
+                }
+                return Err(self.bear(displaced, now));
             };
             let scarce = Scarce::of(&error);
             if !is_full(&error) && scarce.is_none() {
-                return Err(Trouble::Broken(format!("cannot write to a segment: {error}")));
+                return Err(Trouble::broken(format!("cannot write to a segment: {error}")));
             }
-            // Durably: were the cut lost to a power cut, refused records could come back at positions
-            // that the next segment has given to others.
-            let cut = active.file.truncate(active.durable_len).and_then(|()| active.file.sync_data());
-            if let Err(error) = cut {
-                return Err(Trouble::Broken(format!("cannot take a failed write back: {error}")));
-            }
+            active.cut()?;
             if let Some(scarce) = scarce {
                 return Err(Trouble::Full(scarce.into()));
             }
@@ -325,33 +334,18 @@ impl Committer {
         answers.into_iter().for_each(|(answer, appended)| reply(answer, Ok(appended)));
     }
 
-    /// Does what the trouble asks for, and says how the appends are refused.
-    fn meet(&mut self, trouble: Trouble, now: Moment) -> AppendError {
-        match trouble {
-            Trouble::Full(gate) => {
-                self.retry = Some((now.steady.plus(RETRY_AFTER), gate));
-                self.shared.set_gate(gate);
-                AppendError::Full { reason: gate.reason() }
-            }
-            Trouble::Broken(reason) => {
-                self.fail(&reason);
-                AppendError::Failed
-            }
-        }
-    }
-
     /// Looks at every file of the spool, and fails if one is not what it was.
     pub(super) fn look_over_all(&mut self) {
         if !self.failed
-            && let Err(displaced) = self.shared.look_over_all()
+            && let Err(failure) = self.shared.look_over_all()
         {
-            self.fail(&displaced);
+            self.fail(failure);
         }
     }
 
     /// Writes no more. What was not made durable is cut off as well as may be, so that the next
     /// start does not take the page cache's word for what is on the disk.
-    fn fail(&mut self, reason: &str) {
+    fn fail(&mut self, failure: impl Into<SpoolFailure>) {
         self.failed = true;
         if let Some(active) = self.active.take() {
             // One that others have cut short is not made longer again.
@@ -361,15 +355,7 @@ impl Committer {
                 tracing::error!(%error, "cannot cut a segment back to what is durable");
             }
         }
-        self.shared.fail(reason);
-    }
-}
-
-/// What an error asks for that came before anything was written.
-fn not_now_or_broken(doing: &str, error: &io::Error) -> Trouble {
-    match Scarce::of(error) {
-        Some(scarce) => Trouble::Full(scarce.into()),
-        None => Trouble::Broken(format!("{doing}: {error}")),
+        self.shared.fail(failure.into());
     }
 }
 

@@ -5,15 +5,18 @@
 //! log. Behind the seam nothing is retried or decided: a call is one system call as far as possible,
 //! and its error goes up as it is. The loops over short writes and reads stand in front of it.
 
-use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+
+pub use crate::files::FileId;
+use crate::files::{attempt_for, has_lock};
 
 /// A file system, as far as the log needs one.
 pub trait Disk: Send + Sync + 'static {
@@ -85,15 +88,6 @@ pub trait DiskLock: Send + Sync {
     fn id(&self) -> io::Result<Option<FileId>>;
 }
 
-/// What tells a file from every other one that has had its name, as long as it is open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileId {
-    /// The file system.
-    pub device: u64,
-    /// The file's number in it.
-    pub inode: u64,
-}
-
 /// What is found under a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
@@ -101,12 +95,6 @@ pub struct Look {
     pub id: FileId,
     /// Its length in bytes.
     pub len: u64,
-}
-
-impl From<&Metadata> for FileId {
-    fn from(metadata: &Metadata) -> Self {
-        Self { device: metadata.dev(), inode: metadata.ino() }
-    }
 }
 
 /// What a file system has left.
@@ -143,13 +131,9 @@ impl HeldDir {
         if self.path != path {
             return Ok(false);
         }
-        let (now, then) = (fs::metadata(path)?, self.dir.metadata()?);
-        Ok((now.dev(), now.ino()) == (then.dev(), then.ino()))
+        Ok(FileId::behind(path)? == FileId::of(&self.dir)?)
     }
 }
-
-/// How often a held lock is tried again; there is no way to wait for one with a deadline.
-const LOCK_RETRY: Duration = Duration::from_millis(50);
 
 impl RealDisk {
     /// A disk that waits this long for a lock that another process holds, as in a rolling update
@@ -218,7 +202,7 @@ impl Disk for RealDisk {
     }
 
     fn dir_id(&self, dir: &Path) -> io::Result<FileId> {
-        fs::metadata(dir).map(|metadata| FileId::from(&metadata))
+        FileId::behind(dir)
     }
 
     fn link(&self, path: &Path, second: &Path) -> io::Result<()> {
@@ -248,15 +232,8 @@ impl RealDisk {
         file: File,
         try_lock: fn(&File) -> Result<(), TryLockError>,
     ) -> io::Result<Option<Box<dyn DiskLock>>> {
-        let deadline = Instant::now() + self.lock_wait;
-        loop {
-            match try_lock(&file) {
-                Ok(()) => return Ok(Some(Box::new(FileLock(file)))),
-                Err(TryLockError::Error(error)) => return Err(error),
-                Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return Ok(None),
-                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_RETRY),
-            }
-        }
+        let locked = attempt_for(self.lock_wait, || Ok(has_lock(try_lock(&file))?.then_some(())))?;
+        Ok(locked.map(|()| Box::new(FileLock(file)) as _))
     }
 }
 
@@ -314,7 +291,7 @@ impl DiskFile for RealFile {
     }
 
     fn id(&self) -> io::Result<FileId> {
-        Ok(FileId::from(&self.0.metadata()?))
+        FileId::of(&self.0)
     }
 }
 
@@ -323,7 +300,7 @@ struct FileLock(File);
 
 impl DiskLock for FileLock {
     fn id(&self) -> io::Result<Option<FileId>> {
-        Ok(Some(FileId::from(&self.0.metadata()?)))
+        FileId::of(&self.0).map(Some)
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clock::{Clock, Moment};
 use super::committer::{Append, Committer};
+use super::failure::SpoolFailure;
 use super::held::Held;
 use super::noted::Noted;
 use super::recovery::{self, Recovered, failed};
@@ -230,12 +231,12 @@ impl Spool {
     }
 
     /// Resolves when the disk can no longer be trusted, with the reason; never before, and never
-    /// after an orderly close. Exit with code 74.
-    pub async fn failed(&self) -> String {
+    /// after an orderly close.
+    pub async fn failed(&self) -> SpoolFailure {
         let mut life = self.reader.life.subscribe();
         loop {
-            if let Life::Failed(reason) = &*life.borrow_and_update() {
-                return reason.to_string();
+            if let Life::Failed(failure) = &*life.borrow_and_update() {
+                return failure.clone();
             }
             if life.changed().await.is_err() {
                 std::future::pending::<()>().await;
@@ -248,9 +249,9 @@ impl Spool {
     ///
     /// # Errors
     /// What is the matter, what was done about it and what is to be done.
-    pub fn look_over(&self) -> Result<(), String> {
+    pub fn look_over(&self) -> Result<(), SpoolFailure> {
         match &*self.reader.life.borrow() {
-            Life::Failed(reason) => Err(reason.to_string()),
+            Life::Failed(failure) => Err(failure.clone()),
             Life::Running | Life::Closed => self.reader.look_over_all(),
         }
     }

@@ -22,6 +22,7 @@ pub mod verify;
 
 mod catalogue;
 mod committer;
+mod failure;
 mod frame;
 mod held;
 mod log;
@@ -49,6 +50,7 @@ use crate::config::SpoolConfig;
 use crate::event::{Entry, Position};
 
 pub use committer::{Append, Committer};
+pub use failure::{SpoolFailure, Taken};
 pub use held::{Held, lock_to_read};
 pub use log::Spool;
 pub use recovery::{Damage, Recovery};

@@ -9,11 +9,17 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::disk::{Disk, DiskFile, FileId, read_full_at, write_all_at};
 
 /// Bytes copied at once.
 const CHUNK_BYTES: usize = 1 << 20;
+/// How often a name is looked at before it counts that the system does not say.
+const LOOKS: usize = 3;
+/// How long the system may not say whether a file is there. What it is short of is waited for as long as it
+/// takes.
+pub(super) const UNSEEN_MAX: Duration = Duration::from_secs(10);
 /// So many files that were found under one name are kept.
 const FOUND_MAX: u32 = 100;
 
@@ -45,7 +51,7 @@ impl fmt::Display for Fate {
 
 /// Looks whether that file has this name, and is that long if its length is known.
 pub(super) fn look(disk: &dyn Disk, path: &Path, id: FileId, len: Option<u64>) -> Result<(), Fate> {
-    match disk.look(path) {
+    match patiently(|| disk.look(path)) {
         Ok(found) if found.id != id => Err(Fate::Replaced),
         Ok(found) if len.is_some_and(|len| len != found.len) => Err(Fate::Resized(found.len)),
         Ok(_) => Ok(()),
@@ -55,11 +61,19 @@ pub(super) fn look(disk: &dyn Disk, path: &Path, id: FileId, len: Option<u64>) -
 
 /// Looks whether that directory has this name.
 pub(super) fn look_at_dir(disk: &dyn Disk, dir: &Path, id: FileId) -> Result<(), Fate> {
-    match disk.dir_id(dir) {
+    match patiently(|| disk.dir_id(dir)) {
         Ok(found) if found != id => Err(Fate::Replaced),
         Ok(_) => Ok(()),
         Err(error) => Err(unseen(error)),
     }
+}
+
+/// Asks again when the system does not say: a call may have been interrupted.
+fn patiently<T>(look: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let is_said = |looked: &io::Result<T>| {
+        looked.as_ref().err().is_none_or(|error| error.kind() == io::ErrorKind::NotFound)
+    };
+    (1..LOOKS).map(|_| look()).find(is_said).unwrap_or_else(look)
 }
 
 fn unseen(error: io::Error) -> Fate {

@@ -237,9 +237,10 @@ fn scan(
 }
 
 impl Stretch {
-    /// Whether the file is the one that is known, and holds all of the stretch.
+    /// Whether the file is the one that is known or a copy of it, and holds all of the stretch.
     fn is_in(&self, file: &dyn DiskFile) -> io::Result<()> {
-        if self.id.is_some_and(|id| file.id().is_ok_and(|found| found != id)) {
+        let is_another = self.id.is_some_and(|id| file.id().is_ok_and(|found| found != id));
+        if is_another && !segment::is_copy(file, self.base, Some(self.seed))? {
             return Err(io::Error::other("it was replaced under the bridge by something else"));
         }
         if file.len()? < self.end {

@@ -93,6 +93,15 @@ impl Header {
     }
 }
 
+/// Whether the file has the header of the segment that begins at this position and has this seed, which is
+/// made of a number that no other segment has.
+pub(super) fn is_copy(file: &dyn DiskFile, base: Position, seed: Option<Seed>) -> io::Result<bool> {
+    let (HeaderState::Whole(header) | HeaderState::Damaged(header)) = Header::read(file, base)? else {
+        return Ok(false);
+    };
+    Ok(seed == Some(header.seed()))
+}
+
 fn parse_copy(bytes: &[u8]) -> Option<(u32, Header)> {
     let copy = bytes.first_chunk::<COPY_BYTES>()?;
     let (checked, crc) = copy.split_at(COPY_CHECKED_BYTES);

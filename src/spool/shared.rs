@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::catalogue::Catalogue;
 use super::disk::{Disk, DiskLock, FileId};
+use super::failure::SpoolFailure;
 use super::lost::Lost;
 use super::outstanding::Outstanding;
 use super::place::Place;
@@ -34,12 +35,13 @@ pub(super) enum Gate {
     Inodes,
     Descriptors,
     Memory,
+    Unseen,
     Closing,
     Failed,
 }
 
 impl Gate {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Open,
         Self::BytesMax,
         Self::FreeBytes,
@@ -47,6 +49,7 @@ impl Gate {
         Self::Inodes,
         Self::Descriptors,
         Self::Memory,
+        Self::Unseen,
         Self::Closing,
         Self::Failed,
     ];
@@ -61,6 +64,7 @@ impl Gate {
             Self::Inodes => "no_inodes",
             Self::Descriptors => Scarce::Descriptors.reason(),
             Self::Memory => Scarce::Memory.reason(),
+            Self::Unseen => "files_unseen",
             Self::Closing => "shutting_down",
             Self::Failed => "failed",
         }
@@ -111,7 +115,7 @@ impl GateLog {
 pub(super) enum Life {
     Running,
     Closed,
-    Failed(Arc<str>),
+    Failed(SpoolFailure),
 }
 
 /// What is durable, and where it is found.
@@ -227,6 +231,11 @@ impl Reader {
                 "the spool takes no events: deliveries are answered 503 until the system gives it a file \
                  descriptor (LimitNOFILE, ulimit -n, fs.file-max) or memory again"
             ),
+            Some(Gate::Unseen) => tracing::error!(
+                reason = Gate::Unseen.reason(),
+                "the spool takes no events: deliveries are answered 503 until the system says again whether its \
+                 files are there"
+            ),
             Some(shut) => tracing::error!(
                 reason = shut.reason(),
                 bytes = self.view().catalogue.bytes(),
@@ -241,13 +250,13 @@ impl Reader {
     }
 
     /// Stops everything: no append is taken again. The first reason stays.
-    pub(super) fn fail(&self, reason: &str) {
+    pub(super) fn fail(&self, failure: SpoolFailure) {
         self.set_gate(Gate::Failed);
         self.life.send_if_modified(|life| {
             let running = *life == Life::Running;
             if running {
-                tracing::error!(reason, "the spool has failed and takes no more events");
-                *life = Life::Failed(reason.into());
+                tracing::error!(reason = %failure, "the spool has failed and takes no more events");
+                *life = Life::Failed(failure);
             }
             running
         });

@@ -29,10 +29,47 @@ pub struct Report {
     pub begin: Option<Position>,
     /// Where the log ends: the last position that its segments account for.
     pub end: Position,
-    /// Positions before the log begins that a sink has not got.
-    pub undelivered: Vec<(String, RangeInclusive<u64>)>,
+    /// The cursors of all readers that there ever were.
+    pub cursors: Vec<CursorReport>,
     /// What else is wrong, or cannot be told.
     pub problems: Vec<String>,
+}
+
+/// How far a reader of the log has got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CursorReport {
+    /// Whose it is.
+    pub reader: String,
+    /// The last position that it has got past.
+    pub at: Position,
+    /// Whether the log is kept for it.
+    pub claim: Claim,
+    /// Positions before the log begins that it has not got past.
+    pub undelivered: Option<RangeInclusive<u64>>,
+}
+
+/// Whether the log is kept for a reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// What it has not got must be there.
+    Waits,
+    /// It would rather miss events than hold others up.
+    GivesWay,
+    /// It is no longer configured.
+    Gone,
+    /// It is not known whether it is still configured.
+    Unknown,
+}
+
+/// What it all comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every record that was ever promised, and not pruned since, is there.
+    Clean,
+    /// All that can be judged is, and of the rest it cannot be told.
+    Unknown,
+    /// Something is damaged or missing, or cannot be read.
+    Damaged,
 }
 
 /// What is in one segment.
@@ -56,12 +93,22 @@ pub struct SegmentReport {
 }
 
 impl Report {
-    /// Whether every record that was ever promised, and not pruned since, is there. A torn tail does
-    /// not count: nothing in it was promised.
+    /// Whether every record that was ever promised, and not pruned since, is there.
     pub fn is_clean(&self) -> bool {
+        self.verdict() == Verdict::Clean
+    }
+
+    /// What it all comes to. A torn tail does not count: nothing in it was promised.
+    pub fn verdict(&self) -> Verdict {
         let clean = |segment: &SegmentReport| segment.damaged.is_empty() && segment.repeated == 0;
-        let told = self.undelivered.is_empty() && self.problems.is_empty();
-        told && self.missing.is_empty() && self.segments.iter().all(clean)
+        let is_there = self.problems.is_empty() && self.missing.is_empty() && self.segments.iter().all(clean);
+        let lacks =
+            |claim| self.cursors.iter().any(|cursor| cursor.claim == claim && cursor.undelivered.is_some());
+        match () {
+            () if !is_there || lacks(Claim::Waits) => Verdict::Damaged,
+            () if lacks(Claim::Unknown) => Verdict::Unknown,
+            () => Verdict::Clean,
+        }
     }
 
     /// Takes into account how far a cursor has got: what it has passed was there, so that a log which
@@ -73,10 +120,12 @@ impl Report {
         }
     }
 
-    /// Takes into account how far this sink has got: what is behind that must be there still.
-    pub fn account_from(&mut self, sink: &str, cursor: Position) {
-        let Some(begin) = self.begin.filter(|begin| cursor.next() < *begin) else { return };
-        self.undelivered.push((sink.to_owned(), cursor.next().0..=begin.0 - 1));
+    /// Takes into account how far this reader has got: what is behind that must be there still, if the log
+    /// is kept for it.
+    pub fn account_from(&mut self, reader: String, at: Position, claim: Claim) {
+        let begin = self.begin.filter(|begin| at.next() < *begin);
+        let undelivered = begin.map(|begin| at.next().0..=begin.0 - 1);
+        self.cursors.push(CursorReport { reader, at, claim, undelivered });
     }
 
     /// Whole records in all.

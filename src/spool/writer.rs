@@ -117,7 +117,7 @@ struct End(Arc<Reader>);
 impl Drop for End {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.fail("the spool's writer has panicked");
+            self.0.fail("the spool's writer has panicked".to_owned().into());
         }
         self.0.set_gate(Gate::Closing);
         self.0.life.send_if_modified(|life| {

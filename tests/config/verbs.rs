@@ -78,6 +78,14 @@ fn placeholders(checked: &str) -> usize {
 }
 
 #[test]
+fn init_puts_a_file_sink_beside_the_spool_and_not_into_it() {
+    let init = fanbridge(&directory(), &["init", "--sink", "file"], &[]).stdout;
+    let dirs = init.split("dir: ").skip(1).filter_map(|rest| rest.split([' ', '\n']).next());
+    let dirs: Vec<&str> = dirs.collect();
+    assert_eq!(dirs, ["fanbridge-data", "fanbridge-topics"]);
+}
+
+#[test]
 fn init_lets_githubs_largest_deliveries_in_because_it_sends_each_once() {
     let dir = tempfile::tempdir().expect("a directory");
     let init = fanbridge(&dir, &["init", "--provider", "github,stripe"], &[]);

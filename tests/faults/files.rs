@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use crate::support::bridge::Home;
 use crate::support::inject::{self, Ballast};
-use crate::support::load::Delivery;
+use crate::support::load::{Delivery, Load, Shape};
 use crate::support::oracle::Ledger;
-use crate::support::{await_until, readers, turns};
+use crate::support::{Tier, await_until, readers, turns};
 
 /// What the process ends with when somebody else has what it needs (`EX_TEMPFAIL`).
 const EXIT_TAKEN: i32 = 75;
+/// What cannot be used as it is configured (`EX_CONFIG`).
+const EXIT_CONFIG: i32 = 78;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn sink(name: &str, dir: &Path) -> String {
@@ -53,6 +55,71 @@ fn a_second_bridge_on_a_file_sinks_directory_ends_with_75_and_touches_no_line() 
     assert!(log.contains("belongs to another file sink") && log.contains("sink `other`"), "{log}");
     assert!(std::fs::read(&file).expect("there").ends_with(b"{\"half"));
     bridge.stop();
+}
+
+#[test]
+fn writers_that_try_for_a_file_sinks_directory_under_load_cost_it_no_line() {
+    let _turn = turns::in_company();
+    let (first, second, third) = (Home::new(), Home::new(), Home::new());
+    first.configure_files();
+    let topics = first.path("topics");
+    // Another bridge, and another one of which two sinks come to one directory.
+    let links = [second.path("link"), third.path("link")];
+    links.iter().for_each(|link| std::os::unix::fs::symlink(&topics, link).expect("made"));
+    second.configure("", &sink("other", &links[0]));
+    let twice =
+        sink("direct", &topics) + &format!("  linked: {{ file: {{ dir: {} }} }}\n", links[1].display());
+    third.configure("", &twice);
+
+    let bridge = first.start();
+    let shape =
+        Shape { name: "writers", senders: 4, keys_per_sender: 4, body_bytes: 2000, pause: Duration::ZERO };
+    let load = Load::start(first.http, shape);
+    let rounds = Tier::of_this_run().pick(2, 4, 60);
+    for _ in 0..rounds {
+        let before = load.acknowledged();
+        let status = second.spawn_under(&[]).await_exit(PATIENCE);
+        assert_eq!(status.code(), Some(EXIT_TAKEN));
+        let checked = third.try_verb(&["check"]);
+        assert_eq!(checked.status.code(), Some(EXIT_CONFIG), "two sinks, one directory");
+        let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+        assert!(said.contains("one directory for two"), "{said}");
+        assert_eq!(third.spawn_under(&[]).await_exit(PATIENCE).code(), Some(EXIT_CONFIG));
+        await_until("the load flows", PATIENCE, || (load.acknowledged() > before + 100).then_some(()));
+    }
+    let (ledger, tally) = load.finish();
+    readers::drained(&ledger, PATIENCE, || readers::files(&topics));
+    bridge.stop();
+    let (damaged, judged) = (damaged_lines(&topics), ledger.judge(&readers::files(&topics)));
+    println!(
+        "two writers: {rounds} attempts of a second bridge, {rounds} of one with two sinks for one directory, under \
+         load: {} acknowledged, {} missing, {damaged} damaged lines, slowest answer {:.1?}",
+        judged.acknowledged,
+        judged.missing.len(),
+        tally.slowest()
+    );
+    assert_eq!(damaged, 0);
+    judged.assert_kept(0, 0);
+}
+
+/// Lines in the files of all topics that are no JSON, and ends of files that are no whole line.
+fn damaged_lines(topics: &Path) -> usize {
+    let entries = |dir: &Path| {
+        let entries = std::fs::read_dir(dir).expect("a directory");
+        entries.map(|entry| entry.expect("an entry").path()).collect::<Vec<_>>()
+    };
+    let topics = entries(topics).into_iter().filter(|path| path.is_dir());
+    let files = topics.flat_map(|topic| entries(&topic)).filter(|path| path.extension().is_some());
+    let damaged = files.map(|file| {
+        let bytes = std::fs::read(&file).expect("a topic's file");
+        let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+        lines
+            .filter(|line| {
+                serde_json::from_slice::<serde::de::IgnoredAny>(line).is_err() || !line.ends_with(b"\n")
+            })
+            .count()
+    });
+    damaged.sum()
 }
 
 #[test]

@@ -109,3 +109,61 @@ fn a_state_file_whose_disk_hangs_is_told_until_it_answers_again() {
     bridge.stop();
     ledger.judge(&arrivals).assert_kept(0, 0);
 }
+
+#[test]
+fn while_nobody_can_tell_whether_a_segment_is_there_the_bridge_is_not_ready_and_acknowledges_nothing() {
+    let _turn = turns::in_company();
+    if !inject::can_attach("a segment that cannot be looked at") {
+        return;
+    }
+    let home = home(&stuck());
+    let mut bridge = home.start();
+    let ledger = Ledger::default();
+    let mut client = bridge.client().with_timeout(PATIENCE);
+    (0..3).for_each(|number| delivery(number).hand_over(&mut client, &ledger));
+    let segment: PathBuf = home.path("spool/00000000000000000001.log");
+    // It is waited for as long as it lasts: an EIO ends the bridge after ten seconds.
+    let fault = FileFault::begin(bridge.pid(), &segment, "statx:error=ENOMEM");
+    assert_eq!(delivery(3).send(&mut client).expect("an answer").status, 503);
+    await_until("the bridge says that it is not ready", PATIENCE, || {
+        let ready = bridge.admin().get("/readyz").ok()?;
+        (ready.status == 503 && ready.text().contains("no_memory")).then_some(())
+    });
+    drop(fault);
+    bridge.await_ready();
+    (3..5).for_each(|number| delivery(number).hand_over(&mut client, &ledger));
+    bridge.stop();
+
+    home.configure_files();
+    let bridge = home.start();
+    let arrivals = readers::drained(&ledger, PATIENCE, || readers::files(&home.path("topics")));
+    bridge.stop();
+    ledger.judge(&arrivals).assert_kept(0, 0);
+}
+
+#[test]
+fn a_cursor_is_kept_again_while_nobody_can_tell_whether_the_state_file_is_there() {
+    let _turn = turns::in_company();
+    if !inject::can_attach("a state file that cannot be looked at") {
+        return;
+    }
+    let home = Home::new();
+    home.configure_files();
+    let topics = home.path("topics");
+    let bridge = home.start();
+    let ledger = Ledger::default();
+    let mut client = bridge.client();
+    let fault = FileFault::begin(bridge.pid(), &home.path("spool/state.redb"), "statx:error=ENOMEM");
+    (0..3).for_each(|number| delivery(number).hand_over(&mut client, &ledger));
+    readers::drained(&ledger, PATIENCE, || readers::files(&topics));
+    await_until("a cursor could not be kept", PATIENCE, || {
+        (bridge.metric("fanbridge_state_no_room_total", &[]) > 0.0).then_some(())
+    });
+    drop(fault);
+    (3..5).for_each(|number| delivery(number).hand_over(&mut client, &ledger));
+    bridge.stop();
+    let bridge = home.start();
+    let arrivals = readers::drained(&ledger, PATIENCE, || readers::files(&topics));
+    bridge.stop();
+    ledger.judge(&arrivals).assert_kept(0, 0);
+}

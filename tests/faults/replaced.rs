@@ -12,6 +12,10 @@ use crate::support::{await_until, readers, turns};
 
 /// The disk is not what it was.
 const EXIT_IO: i32 = 74;
+/// A person has to look first.
+const EXIT_CONFIG: i32 = 78;
+/// Bodies that a small spool has room for.
+const LIMITS: &str = "limits: { body_bytes_max: 32 KiB, inflated_bytes_max: 32 KiB }\n";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A home whose only sink takes nothing, because its brokers are not there.
@@ -21,7 +25,7 @@ fn stalled() -> Home {
     home.configure(
         "bytes_max: 64 MiB, segment_bytes: 1100 KiB",
         &format!(
-            "shutdown_grace_seconds: 3\nlimits: {{ body_bytes_max: 32 KiB, inflated_bytes_max: 32 KiB }}\n\
+            "shutdown_grace_seconds: 3\n{LIMITS}\
              sinks:\n  local: {{ kafka: {{ brokers: \"127.0.0.1:{nowhere}\" }} }}\n"
         ),
     );
@@ -109,24 +113,77 @@ fn an_orderly_stop_puts_a_replaced_segment_back_and_does_not_pass_for_success() 
     assert_all_arrive(&home, &ledger);
 }
 
+/// Hands events over until the log has three segments.
+fn fill(home: &Home, bridge: &Bridge, ledger: &Ledger, events: &mut impl Iterator<Item = Delivery>) {
+    let mut client = bridge.client();
+    while segments(home).len() < 3 {
+        events.by_ref().take(50).for_each(|event| event.hand_over(&mut client, ledger));
+    }
+}
+
 #[test]
 fn a_closed_segment_with_events_that_wait_is_missed_before_any_cursor_passes_it() {
     let _turn = turns::in_company();
     let home = stalled();
     let mut bridge = home.start();
     let (ledger, mut events) = (Ledger::default(), deliveries());
-    let mut client = bridge.client();
-    while segments(&home).len() < 3 {
-        events.by_ref().take(50).for_each(|event| event.hand_over(&mut client, &ledger));
-    }
+    fill(&home, &bridge, &ledger, &mut events);
     let (gone, kept) = (segments(&home).remove(0), home.path("kept"));
+    let next = segments(&home)[1].file_stem().unwrap().to_str().unwrap().parse::<u64>().unwrap();
     fs::rename(&gone, &kept).unwrap();
     let status = bridge.await_exit(PATIENCE);
-    assert_eq!(status.code(), Some(EXIT_IO), "{}", bridge.log_tail());
-    let name = gone.file_name().unwrap().to_str().unwrap();
-    bridge.assert_logs(&format!("{name} was removed from under the bridge: put it back"));
+    // No supervisor starts it again, which would pass what is gone.
+    assert_eq!(status.code(), Some(EXIT_CONFIG), "{}", bridge.log_tail());
+    let said = format!(
+        "{} was removed from under the bridge: it held positions 1 to {}, and `local` has not got past them: \
+         put the file back as it was and start again",
+        gone.display(),
+        next - 1
+    );
+    bridge.assert_logs(&said);
 
     fs::rename(&kept, &gone).unwrap();
+    assert_all_arrive(&home, &ledger);
+}
+
+#[test]
+fn a_segment_that_every_sink_has_got_past_may_be_removed_under_the_bridge() {
+    let _turn = turns::in_company();
+    let home = Home::new();
+    let topics = home.path("topics");
+    let sink = format!("sinks:\n  local: {{ file: {{ dir: {} }} }}\n", topics.display());
+    home.configure("bytes_max: 64 MiB, segment_bytes: 1100 KiB", &(LIMITS.to_owned() + &sink));
+    let bridge = home.start();
+    let (ledger, mut events) = (Ledger::default(), deliveries());
+    fill(&home, &bridge, &ledger, &mut events);
+    readers::drained(&ledger, PATIENCE, || readers::files(&topics));
+    // Behind a restart all cursors are kept.
+    bridge.stop();
+    let bridge = home.start();
+    fs::remove_file(segments(&home).remove(0)).unwrap();
+    await_until("the bridge notices", PATIENCE, || {
+        bridge.log().contains("somebody removed a segment that every sink has got past").then_some(())
+    });
+    events.by_ref().take(50).for_each(|event| event.hand_over(&mut bridge.client(), &ledger));
+    let arrivals = readers::drained(&ledger, PATIENCE, || readers::files(&topics));
+    assert_eq!(bridge.metric("fanbridge_spool_corrupt_records_total", &[]), 0.0, "nothing is lost");
+    bridge.stop();
+    ledger.judge(&arrivals).assert_kept(0, 0);
+}
+
+#[test]
+fn a_copy_in_the_place_of_a_closed_segment_ends_nothing_and_is_delivered() {
+    let _turn = turns::in_company();
+    let home = stalled();
+    let bridge = home.start();
+    let (ledger, mut events) = (Ledger::default(), deliveries());
+    fill(&home, &bridge, &ledger, &mut events);
+    replace(&segments(&home)[0]);
+    await_until("the bridge notices", PATIENCE, || {
+        bridge.log().contains("a copy was put in the place of a closed segment").then_some(())
+    });
+    events.by_ref().take(50).for_each(|event| event.hand_over(&mut bridge.client(), &ledger));
+    bridge.stop();
     assert_all_arrive(&home, &ledger);
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::outlet::Outlet;
 use crate::support::bridge::Home;
+use crate::support::client::request;
 use crate::support::inject::{self, Ballast};
 use crate::support::load::{Delivery, Load, Shape};
 use crate::support::oracle::Ledger;
@@ -74,6 +75,37 @@ fn a_request_in_flight_is_finished_while_new_ones_are_refused() {
     let status = bridge.await_exit(Duration::from_secs(20));
     assert_eq!(status.code(), Some(0), "the log ends:\n{}", bridge.log_tail());
     assert!(ledger.missing(ids(&readers::files(&home.path("topics")))).is_empty());
+}
+
+#[test]
+fn requests_that_never_end_on_either_listener_make_no_failure_of_an_orderly_stop() {
+    let _turn = turns::in_company();
+    let home = Home::new();
+    let sinks = format!("sinks:\n  local: {{ file: {{ dir: {} }} }}\n", home.path("topics").display());
+    home.configure("", &format!("shutdown_grace_seconds: 7\n{sinks}"));
+    let mut bridge = home.start();
+    let ledger = Ledger::default();
+    Delivery::new("call.created", "default:before", 1, 0).hand_over(&mut bridge.client(), &ledger);
+    // Half of it is here, so that the rest may take longer than the grace.
+    let delivery = Delivery::new("call.created", "default:never-ends", 1, 40_000).request;
+    let redrive = request(
+        "/api/dead/redrive",
+        &[("x-fanbridge-request", "1")],
+        br#"{"sink": "local", "dry_run": true}"#,
+    );
+    let (mut public, mut private) = (bridge.client(), bridge.admin());
+    public.send(&delivery[..20_000]).expect("the connection is open");
+    private.send(&redrive[..redrive.len() - 20]).expect("the connection is open");
+    // Answered on others, which were opened later.
+    bridge.client().get("/").expect("an answer");
+    bridge.admin().get("/readyz").expect("an answer");
+
+    let begun = Instant::now();
+    bridge.terminate();
+    let status = bridge.await_exit(Duration::from_secs(30));
+    assert_eq!(status.code(), Some(0), "the log ends:\n{}", bridge.log_tail());
+    assert!(begun.elapsed() > Duration::from_secs(6), "nobody was waited for");
+    ledger.judge(&readers::files(&home.path("topics"))).assert_kept(0, 0);
 }
 
 #[test]

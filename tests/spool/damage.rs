@@ -7,7 +7,7 @@ use fanbridge::event::{Entry, EventTime, Position};
 use fanbridge::spool::verify::{Report, verify};
 use fanbridge::spool::{AppendError, Appended, ReadError, Recovery, SpoolError, SpoolOptions};
 
-use crate::sim::{Call, Dice, EIO, Fate};
+use crate::sim::{Call, Dice, EINTR, EIO, EMFILE, EMLINK, ENFILE, ENOMEM, EOPNOTSUPP, EPERM, ESTALE, Fate};
 use crate::world::{DIR, World, entry, number_of, options};
 
 /// Options under which all records of a test stay in one segment, and are read from disk.
@@ -170,8 +170,8 @@ fn a_closed_segment_that_is_no_longer_what_it_was_is_passed_by_nobody_and_ends_a
     type Harm = fn(&World, &Path);
     let harms: [Harm; 4] = [
         |world, path| world.disk.lose(path),
-        // With the same bytes: whoever did that may have had others in hand.
-        |world, path| world.disk.put(path, world.disk.contents(path)),
+        // As long as it was, and something else.
+        |world, path| world.disk.put(path, vec![7; world.disk.contents(path).len()]),
         |world, path| world.disk.tamper(path, |bytes| bytes.truncate(2000)),
         |world, path| world.disk.put(path, Vec::new()),
     ];
@@ -186,6 +186,127 @@ fn a_closed_segment_that_is_no_longer_what_it_was_is_passed_by_nobody_and_ends_a
         assert!(matches!(read, Err(ReadError::Io { .. })), "{read:?}");
         world.tick();
         assert_eq!(world.append(1), [Err(AppendError::Failed)]);
+    }
+}
+
+#[test]
+fn a_copy_in_the_place_of_a_closed_segment_is_read_and_ends_nothing() {
+    let mut world = World::open_new(SpoolOptions { tail_bytes_max: 0, ..options() });
+    while world.disk.segments().len() < 4 {
+        world.append(3);
+    }
+    let closed = world.disk.segments();
+    for path in &closed[..3] {
+        world.disk.put(path, world.disk.contents(path));
+    }
+    world.check();
+    for _ in 0..3 {
+        world.tick();
+        world.check();
+    }
+    let appended = world.append(1);
+    assert!(matches!(appended[..], [Ok(Appended::Stored(_))]), "{appended:?}");
+    // Known by now, so that it is missed like any other; a look goes on where the one before ended.
+    world.disk.lose(&closed[1]);
+    world.tick();
+    world.tick();
+    assert_eq!(world.append(1), [Err(AppendError::Failed)]);
+}
+
+#[test]
+fn a_segment_that_nobody_waits_for_may_be_taken_away_and_counts_as_no_loss() {
+    // The oldest, one between others, all that are closed.
+    for gone in [0..1, 1..2, 0..3] {
+        let mut world = World::open_new(SpoolOptions { tail_bytes_max: 0, ..options() });
+        while world.disk.segments().len() < 4 {
+            world.append(3);
+        }
+        let segments = world.disk.segments();
+        let head = world.reader().head().0;
+        let bytes: usize = segments[gone.clone()].iter().map(|path| world.disk.contents(path).len()).sum();
+        let before = world.reader().usage().bytes;
+        world.settle(head);
+        segments[gone.clone()].iter().for_each(|path| world.disk.lose(path));
+        world.tick();
+        assert_eq!(world.reader().usage().bytes, before - bytes as u64, "{gone:?}");
+        for _ in 0..40 {
+            assert!(matches!(world.append(1)[..], [Ok(Appended::Stored(_))]), "{gone:?}");
+        }
+        let batch = world.reader().read_now(Position(head), 100, 1 << 20).unwrap().unwrap();
+        assert_eq!((batch.entries[0].0, batch.damaged), (Position(head + 1), 0));
+        assert_eq!(world.metrics.spool_corrupt.get(), 0, "{gone:?}");
+        // What is left of the old ones still gives way by itself.
+        world.second += 1_000;
+        world.tick();
+        assert!(world.reader().first() > Position(head - 3), "{gone:?}: {:?}", world.reader().first());
+    }
+}
+
+#[test]
+fn a_newest_segment_that_nobody_waits_for_leaves_its_positions_to_no_other_event() {
+    let mut world = World::open_new(options());
+    world.append(3);
+    world.settle(3);
+    world.open().expect("it opens again");
+    let newest = world.disk.segments().pop().unwrap();
+    world.disk.lose(&newest);
+    world.tick();
+    // Whoever starts next learns from a name how far the positions have got.
+    world.settled = 0;
+    world.promised.clear();
+    world.open().expect("it opens again");
+    let stored = world.append(1);
+    assert_eq!(stored, [Ok(Appended::Stored(Position(4)))]);
+}
+
+#[test]
+fn a_look_that_fails_once_or_is_interrupted_is_looked_again_and_refuses_nothing() {
+    for once in [EINTR, EIO, ESTALE, ENOMEM] {
+        let mut world = World::open_new(options());
+        world.append(2);
+        world.disk.plan(Call::Look, &[once, once]);
+        let answers = world.append(1);
+        assert!(matches!(answers[..], [Ok(Appended::Stored(_))]), "{once}: {answers:?}");
+        world.disk.plan(Call::Look, &[once, once]);
+        world.tick();
+        assert!(matches!(world.append(1)[..], [Ok(Appended::Stored(_))]), "{once}");
+        world.check();
+    }
+}
+
+#[test]
+fn while_the_system_does_not_say_what_is_there_nothing_is_acknowledged_and_then_all_goes_on() {
+    for (errno, reason) in
+        [(ENOMEM, "no_memory"), (EMFILE, "no_descriptors"), (EIO, "files_unseen"), (ESTALE, "files_unseen")]
+    {
+        let mut world = World::open_new(options());
+        world.append(2);
+        world.disk.plan(Call::Look, &[errno; 1000]);
+        assert_eq!(world.append(2), [Err(AppendError::Full { reason }); 2]);
+        world.second += 5;
+        world.tick();
+        assert_eq!(world.append(1), [Err(AppendError::Full { reason })]);
+        world.disk.unplan();
+        world.tick();
+        let answers = world.append(1);
+        assert_eq!(answers, [Ok(Appended::Stored(Position(3)))], "what was refused has no position");
+        world.crash_and_recover(Fate::Mixed, &mut Dice::new(1));
+    }
+}
+
+#[test]
+fn a_system_that_never_says_what_is_there_ends_the_spool_unless_it_only_lacks_something() {
+    for (errno, ends) in [(EIO, true), (ESTALE, true), (ENOMEM, false), (ENFILE, false)] {
+        let mut world = World::open_new(options());
+        world.append(2);
+        world.disk.plan(Call::Look, &[errno; 1000]);
+        for _ in 0..12 {
+            world.tick();
+            world.second += 1;
+        }
+        world.tick();
+        let failed = world.append(1) == [Err(AppendError::Failed)];
+        assert_eq!(failed, ends, "{errno}");
     }
 }
 
@@ -209,6 +330,24 @@ fn a_newest_segment_that_loses_its_name_is_acknowledged_into_no_more_and_put_bac
         if is_kept {
             assert_eq!(world.disk.contents(&found), b"something else", "and nobody else's bytes are lost");
         }
+    }
+}
+
+#[test]
+fn what_cannot_be_linked_is_moved_aside_when_a_segment_is_put_back() {
+    // Another user's file, a file system without links, and one that gives a file no more of them.
+    for refusal in [EPERM, EOPNOTSUPP, EMLINK] {
+        let mut world = World::open_new(options());
+        world.append(2);
+        let path = world.disk.segments().pop().unwrap();
+        world.disk.put(&path, b"something else".to_vec());
+        world.disk.plan(Call::Link, &[refusal]);
+        assert_eq!(world.append(1), [Err(AppendError::Failed)]);
+        // Power goes: what was put back is durable, and so is where the other one is now.
+        world.crash_and_recover(Fate::Old, &mut Dice::new(1));
+        assert!(world.promised.len() >= 2);
+        assert_eq!(world.disk.contents(&path.with_extension("log.found-1")), b"something else", "{refusal}");
+        assert!(!world.disk.has(&path.with_extension("log.kept-1")), "{refusal}: no copy is left over");
     }
 }
 

@@ -18,7 +18,7 @@ use fanbridge::spool::{
 use fanbridge::telemetry::Metrics;
 use tokio::task::JoinSet;
 
-use crate::sim::{Call, EIO, SimDisk};
+use crate::sim::{Call, EACCES, EIO, EPERM, SimDisk};
 use crate::world::{entry, key, number_of, options};
 
 fn open(dir: &Path, options: SpoolOptions) -> Result<Spool, SpoolError> {
@@ -202,11 +202,30 @@ async fn a_failed_sync_is_told_to_whoever_waits_for_it() {
     spool.append(entry(1, 0), None).await.unwrap();
     disk.plan(Call::Sync, &[EIO]);
     assert_eq!(spool.append(entry(2, 0), None).await, Err(AppendError::Failed));
-    assert!(spool.failed().await.starts_with("cannot make events durable"));
+    assert!(spool.failed().await.to_string().starts_with("cannot make events durable"));
     assert_eq!(spool.accepting(), Err("failed"));
     assert_eq!(spool.append(entry(3, 0), None).await, Err(AppendError::Failed));
     spool.close().await;
     assert_eq!(spool.append(entry(4, 0), None).await, Err(AppendError::Failed), "failed stays failed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_be_neither_linked_nor_moved_leaves_a_whole_copy_and_says_where() {
+    let disk = SimDisk::default();
+    let spool = open_simulated(&disk);
+    spool.append(entry(1, 0), None).await.unwrap();
+    let path = disk.segments().pop().unwrap();
+    let held = disk.contents(&path);
+    disk.put(&path, b"something else".to_vec());
+    disk.plan(Call::Link, &[EPERM]);
+    disk.plan(Call::Rename, &[EACCES]);
+    assert_eq!(spool.append(entry(2, 0), None).await, Err(AppendError::Failed));
+    let (said, copy) = (spool.failed().await.to_string(), path.with_extension("log.kept-1"));
+    let told = format!("all of it is in {}; move that there before you start again", copy.display());
+    assert!(said.contains("cannot be put back under its name") && said.contains(&told), "{said}");
+    assert!(disk.contents(&copy).starts_with(&held), "a whole copy");
+    assert_eq!(disk.contents(&path), b"something else", "untouched");
+    spool.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,13 @@ use fanbridge::spool::disk::{Disk, DiskFile, DiskLock, FileId, Free, Look};
 pub const SECTOR: usize = 512;
 
 pub const ENOSPC: i32 = 28;
+pub const EINTR: i32 = 4;
 pub const EIO: i32 = 5;
+pub const EPERM: i32 = 1;
+pub const EACCES: i32 = 13;
+pub const EMLINK: i32 = 31;
+pub const EOPNOTSUPP: i32 = 95;
+pub const ESTALE: i32 = 116;
 pub const EFBIG: i32 = 27;
 pub const EROFS: i32 = 30;
 pub const ENFILE: i32 = 23;
@@ -32,6 +38,9 @@ pub enum Call {
     SyncDir,
     Remove,
     Read,
+    Look,
+    Link,
+    Rename,
 }
 
 /// What a power cut makes of what was not synced.
@@ -252,6 +261,11 @@ impl SimDisk {
         self.state().restart();
     }
 
+    /// Forgets what was planned.
+    pub fn unplan(&self) {
+        self.state().faults.clear();
+    }
+
     /// Plans what the next calls of a kind return; 0 lets one pass.
     pub fn plan(&self, call: Call, errnos: &[i32]) {
         self.state().faults.entry(call).or_default().extend(errnos);
@@ -282,6 +296,10 @@ impl SimDisk {
     pub fn contents(&self, path: &Path) -> Vec<u8> {
         let state = self.state();
         state.inodes[&state.names[path]].current.clone()
+    }
+
+    pub fn has(&self, path: &Path) -> bool {
+        self.state().names.contains_key(path)
     }
 
     /// Changes a file behind everybody's back, durably.
@@ -385,6 +403,7 @@ impl Disk for SimDisk {
     fn look(&self, path: &Path) -> io::Result<Look> {
         let mut state = self.state();
         state.alive(state.boot)?;
+        state.fault(Call::Look)?;
         let inode = state.inode(path)?;
         Ok(Look { id: id(inode), len: state.inodes[&inode].current.len() as u64 })
     }
@@ -396,7 +415,7 @@ impl Disk for SimDisk {
     fn link(&self, path: &Path, second: &Path) -> io::Result<()> {
         let mut state = self.state();
         let boot = state.boot;
-        state.step(Call::Create, boot)?;
+        state.step(Call::Link, boot)?;
         let inode = state.inode(path)?;
         if state.names.contains_key(second) {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -408,7 +427,7 @@ impl Disk for SimDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
         let boot = state.boot;
-        state.step(Call::Create, boot)?;
+        state.step(Call::Rename, boot)?;
         let inode = state.inode(from)?;
         state.names.remove(from);
         state.names.insert(to.to_owned(), inode);

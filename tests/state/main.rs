@@ -10,3 +10,4 @@ mod cli;
 mod commits;
 mod gone;
 mod redrive;
+mod verify;

@@ -1,12 +1,14 @@
 //! One topic's newest file: opened at its last whole line, grown by whole lines, followed by the
 //! next number when it is large enough or can no longer be trusted.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, getrlimit};
+
+use crate::files::has_lock;
 
 pub(super) struct TopicFile {
     dir: PathBuf,
@@ -165,10 +167,9 @@ fn open_own(path: &Path) -> Result<File> {
     if !file.metadata()?.is_file() {
         return Err(refused(path, "is no regular file: remove it"));
     }
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(refused(path, "is written by another process")),
-        Err(TryLockError::Error(error)) => Err(error),
+    match has_lock(file.try_lock())? {
+        true => Ok(file),
+        false => Err(refused(path, "is written by another process")),
     }
 }
 

@@ -26,14 +26,15 @@ const READ_WITHIN: Duration = Duration::from_secs(10);
 
 /// A file with a secret of a source.
 pub struct SecretFile {
-    secrets: Arc<Secrets>,
-    number: usize,
-    path: PathBuf,
-    labels: Labels,
-    definition: Arc<Definition>,
-    failures: Counter,
+    pub(super) secrets: Arc<Secrets>,
+    /// Which one of the secrets.
+    pub(super) number: usize,
+    pub(super) path: PathBuf,
+    pub(super) labels: Labels,
+    pub(super) definition: Arc<Definition>,
+    pub(super) failures: Counter,
     /// What was wrong at the last look.
-    trouble: Option<String>,
+    pub(super) trouble: Option<String>,
 }
 
 /// Follows files until told to stop.
@@ -50,17 +51,6 @@ pub async fn follow_all(files: Vec<SecretFile>, stop: CancellationToken) {
 }
 
 impl SecretFile {
-    pub(super) fn new(
-        secrets: Arc<Secrets>,
-        number: usize,
-        path: PathBuf,
-        labels: Labels,
-        definition: Arc<Definition>,
-        failures: Counter,
-    ) -> Self {
-        Self { secrets, number, path, labels, definition, failures, trouble: None }
-    }
-
     async fn follow(mut self, stop: CancellationToken) {
         let following = async {
             loop {

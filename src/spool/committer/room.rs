@@ -10,7 +10,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::present::LOOKS_AT_ONCE;
+use super::present::{LOOKS_AT_ONCE, Looked};
 use super::{Committer, Trouble};
 use crate::event::Position;
 use crate::spool::clock::{Moment, Steady};
@@ -29,12 +29,28 @@ impl Committer {
             return;
         }
         self.window.expire(now.steady);
-        match self.shared.look_over(self.looked_at, LOOKS_AT_ONCE) {
-            Ok(looked_at) => self.looked_at = looked_at,
-            Err(displaced) => return self.fail(&displaced),
+        let looked = self.shared.look_over(self.looked_at, LOOKS_AT_ONCE);
+        match looked.map_err(|displaced| self.bear(displaced, now)) {
+            Ok(looked) => self.note_looked(looked, now),
+            // Nothing is pruned from a directory of which nobody knows what is in it.
+            Err(trouble) => {
+                self.meet(trouble, now);
+                return self.refresh_gate(now);
+            }
         }
         while self.oldest_is_past_retention(now.steady) && self.prune_oldest(self.shared.settled()) {}
         self.refresh_gate(now);
+    }
+
+    /// Notes how far a look has got. If the newest segment is gone, another one has to tell how far the
+    /// positions have got.
+    fn note_looked(&mut self, looked: Looked, now: Moment) {
+        (self.looked_at, self.unseen_since) = (looked.through, None);
+        if looked.newest_is_gone
+            && let Err(Trouble::Broken(reason)) = self.begin_segment(now)
+        {
+            self.fail(reason);
+        }
     }
 
     fn oldest_is_past_retention(&self, now: Steady) -> bool {
@@ -75,7 +91,7 @@ impl Committer {
             _ => {}
         }
         if let Err(error) = self.shared.disk.sync_dir(&self.shared.dir) {
-            self.fail(&format!("cannot make a removal durable: {error}"));
+            self.fail(format!("cannot make a removal durable: {error}"));
         }
         self.free_sampled = None;
         if from <= last {
@@ -149,7 +165,7 @@ impl Committer {
             Ok(_) => self.make_room(bytes, now),
             Err(Trouble::Full(gate)) => Err(gate),
             Err(Trouble::Broken(reason)) => {
-                self.fail(&reason);
+                self.fail(reason);
                 Err(Gate::Failed)
             }
         }

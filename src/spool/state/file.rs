@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
 use redb::{
@@ -23,7 +23,7 @@ use super::{FORMAT, StateError, format_of};
 use crate::scarce::Scarce;
 use crate::spool::disk::open_itself;
 use crate::spool::outstanding::Outstanding;
-use crate::spool::place::Place;
+use crate::spool::place::{Fate, Place, UNSEEN_MAX};
 
 /// The library would take up to 1 GiB. Cursors are few, and dead letters are read rarely.
 const CACHE_BYTES: usize = 8 << 20;
@@ -36,6 +36,8 @@ pub(super) struct StateFile {
     pub(super) outstanding: Outstanding,
     /// Where the file is, if it is one.
     place: Option<Place>,
+    /// Since when the system has not said whether it is there.
+    unseen_since: Mutex<Option<Instant>>,
     /// What became of it, once it has lost its name: nothing is read or written any more.
     gone: OnceLock<String>,
     pub(super) path: PathBuf,
@@ -68,14 +70,25 @@ impl StateFile {
         let database = database(&opener, &watch).map_err(|error| classify(path, error, &watch))?;
         let slot = RwLock::new(Slot { database: Some(database), watch });
         let (room, outstanding, gone) = (Room::default(), Outstanding::default(), OnceLock::new());
-        Ok(Self { slot, opener, room, outstanding, place, gone, path: path.to_owned() })
+        let unseen_since = Mutex::default();
+        Ok(Self { slot, opener, room, outstanding, place, unseen_since, gone, path: path.to_owned() })
     }
 
     /// Looks whether the file still has its name. If not, its bytes are put back under it.
     pub(super) fn look(&self) -> Result<(), StateError> {
         self.is_there()?;
         let Some(place) = &self.place else { return Ok(()) };
-        let Err(fate) = place.look(None) else { return Ok(()) };
+        let fate = match place.look(None) {
+            Ok(()) => {
+                *self.unseen_since() = None;
+                return Ok(());
+            }
+            // Whoever could not be told tries again, as for want of room.
+            Err(Fate::Unknown(source)) if self.may_be_unseen(&source) => {
+                return Err(StateError::NoRoom { path: self.path.clone(), source });
+            }
+            Err(fate) => fate,
+        };
         let mut slot = self.slot_to_change();
         // Of several who find out, one does something about it.
         self.is_there()?;
@@ -87,6 +100,16 @@ impl StateFile {
         tracing::error!(gone, "the state file is not what it was: nothing is kept any more");
         let _ = self.gone.set(gone.clone());
         Err(StateError::Gone(gone))
+    }
+
+    /// Whether it may be unknown for now whether the file is there: for a while, or for want of something.
+    fn may_be_unseen(&self, error: &io::Error) -> bool {
+        let since = *self.unseen_since().get_or_insert_with(Instant::now);
+        Scarce::of(error).is_some() || since.elapsed() < UNSEEN_MAX
+    }
+
+    fn unseen_since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.unseen_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_there(&self) -> Result<(), StateError> {

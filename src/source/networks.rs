@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::connections::Connections;
+use super::handshake;
 use super::wire::{Exchange, Rest};
 
 /// How long after a request was granted it is not noted that another one was, on one connection.
@@ -64,6 +65,8 @@ pub(super) struct Networks {
     all_max: usize,
     strangers_max: usize,
     each_max: usize,
+    /// Held by each step of a stranger's handshake that is taken.
+    handshakes: Semaphore,
     book: Mutex<Book>,
 }
 
@@ -78,6 +81,8 @@ pub(super) struct Network {
     pub(super) turn: Semaphore,
     /// Held by each of its bodies that waits for that.
     pub(super) line: Semaphore,
+    /// Held by the one handshake of a stranger of which a step is taken, or next to be.
+    handshake: Semaphore,
 }
 
 /// A connection.
@@ -118,7 +123,8 @@ impl Networks {
     pub(super) fn new(all_max: usize, each_max: usize, tally: Arc<Connections>) -> Arc<Self> {
         let strangers_max = all_max - all_max / KEPT_FROM_STRANGERS;
         let (since, book) = (Instant::now(), Mutex::default());
-        Arc::new(Self { since, tally, all_max, strangers_max, each_max, book })
+        let handshakes = Semaphore::new(handshake::turns());
+        Arc::new(Self { since, tally, all_max, strangers_max, each_max, handshakes, book })
     }
 
     /// A place for one more connection from this address, if there is one or one can be made. Where all
@@ -272,8 +278,8 @@ impl Book {
 impl Entry {
     fn new(address: IpAddr) -> Self {
         let (known, body_bytes) = (AtomicBool::new(false), AtomicUsize::new(0));
-        let (turn, line) = (Semaphore::new(1), Semaphore::new(LINE_MAX));
-        let network = Arc::new(Network { address, known, body_bytes, turn, line });
+        let (turn, line, handshake) = (Semaphore::new(1), Semaphore::new(LINE_MAX), Semaphore::new(1));
+        let network = Arc::new(Network { address, known, body_bytes, turn, line, handshake });
         Self { network, guests: BTreeMap::new(), proven_at: None }
     }
 
@@ -311,6 +317,12 @@ impl Guest {
     fn proof_age(&self) -> Option<Duration> {
         let noted = Duration::from_secs(self.noted.load(Relaxed).checked_sub(1)?);
         Some(self.networks.since.elapsed().saturating_sub(noted))
+    }
+
+    /// The lines in which each step of a stranger's handshake waits for its turn: that of its network,
+    /// and that of all.
+    pub(super) fn handshake_lines(&self) -> Option<[&Semaphore; 2]> {
+        (!self.network.is_known()).then_some([&self.network.handshake, &self.networks.handshakes])
     }
 
     /// Lets it be seen what the connection is at.

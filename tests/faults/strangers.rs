@@ -5,11 +5,13 @@
 //! `FANBRIDGE_SOAK=1 cargo test --release --locked --test faults strangers -- --nocapture`.
 
 mod attack;
+mod tls;
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use self::attack::{Attack, Kind};
+use self::tls::Identity;
 use crate::support::bridge::{Bridge, Home};
 use crate::support::client::{Client, request};
 use crate::support::load::{Delivery, STREAM_PATH};
@@ -64,6 +66,13 @@ fn connections_of_strangers_who_say_nothing_give_way_to_senders() {
     assert!(bridge.metric("fanbridge_connections_refused_total", &["reason=\"displaced\""]) > 0.0);
 }
 
+#[test]
+fn handshakes_of_strangers_delay_no_senders_connection() {
+    let bridge = withstand(Kind::Handshakes);
+    let failed = bridge.metric("fanbridge_connections_refused_total", &["reason=\"tls_handshake\""]);
+    assert!(failed > 100.0, "{failed} handshakes of strangers were begun and left");
+}
+
 /// Delivers while strangers attack; the first delivery comes from a network that is not known yet.
 fn withstand(kind: Kind) -> Bridge {
     let _turn = turns::alone();
@@ -80,16 +89,24 @@ fn withstand(kind: Kind) -> Bridge {
             topics.display()
         ),
     );
+    let identity = (kind == Kind::Handshakes).then(|| Identity::install(&home));
+    let connect = || {
+        let client = Client::new(home.http).with_timeout(Duration::from_secs(30));
+        match &identity {
+            Some(identity) => client.with_tls(identity.trusted.clone()),
+            None => client,
+        }
+    };
     // A life of its own tells what the machine takes without an attack.
     let calm = home.start();
-    let allowed = ANSWERED_WITHIN.max(SLOWDOWN_MAX * deliver(&calm, "calm", rounds).slowest());
+    let allowed = ANSWERED_WITHIN.max(SLOWDOWN_MAX * deliver(connect, "calm", rounds).slowest());
     calm.stop();
 
     let bridge = home.start();
     let attack = Attack::start(kind, home.http, each);
     std::thread::sleep(HEAD_START);
     let before = attack.begun.load(Ordering::Relaxed);
-    let answers = deliver(&bridge, &format!("{kind:?}"), rounds);
+    let answers = deliver(connect, &format!("{kind:?}"), rounds);
     let begun = attack.begun.load(Ordering::Relaxed);
     println!("{kind:?}: {before} attempts of strangers before, {begun} in all; {answers}");
     assert!(before > 0, "nobody attacked");
@@ -102,8 +119,8 @@ fn withstand(kind: Kind) -> Bridge {
 struct Answers([Vec<Duration>; SHAPES.len()]);
 
 /// Delivers each shape so many times, on a connection that is kept and on a new one.
-fn deliver(bridge: &Bridge, name: &str, rounds: u64) -> Answers {
-    let mut kept = bridge.client().with_timeout(Duration::from_secs(30));
+fn deliver(connect: impl Fn() -> Client, name: &str, rounds: u64) -> Answers {
+    let mut kept = connect();
     let mut answers = Answers(Default::default());
     for round in 0..rounds {
         for ((shape, bytes, zipped), times) in SHAPES.into_iter().zip(&mut answers.0) {
@@ -111,7 +128,7 @@ fn deliver(bridge: &Bridge, name: &str, rounds: u64) -> Answers {
                 let key = format!("default:{name}-{shape}-{fresh}").replace(' ', "-");
                 let request = genuine(&key, round, bytes, zipped);
                 let start = Instant::now();
-                let mut new = Client::new(bridge.http_port()).with_timeout(Duration::from_secs(30));
+                let mut new = connect();
                 let client = if fresh { &mut new } else { &mut kept };
                 let answer = client.exchange(&request);
                 let answer = answer.unwrap_or_else(|error| panic!("{shape}, {name}: {error:?}"));

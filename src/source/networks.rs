@@ -2,15 +2,16 @@
 //!
 //! A network is an IPv4 address or an IPv6 /64, which is what one peer controls at least. It is a
 //! stranger until a request of its was granted for a reason, and then known for a day: a connection that
-//! stays open is no proof. Strangers
-//! share a part of the connections, so that known networks always find places; when places are short,
-//! connections of strangers that wait for their peer go first, those of the network that has the most.
-//! So a newcomer with one connection is not turned away for a stranger with a thousand. Behind a proxy
-//! all come from one network: there it is the connections without a granted request that go first.
+//! stays open is no proof. Strangers share a part of the connections, so that known networks always find
+//! places; when places are short, connections of strangers that wait for their peer go first, those of
+//! the network that has the most. So a newcomer with one connection is not turned away for a stranger
+//! with a thousand; all of an IPv6 /48 count together there, because one peer may well have that much.
+//! Behind a proxy all come from one network: there it is the connections without a granted request that
+//! go first.
 //! One lock, taken when a connection comes or goes, and when it is granted a request and that was not
 //! noted within the hour.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -144,7 +145,7 @@ impl Networks {
             return None;
         }
         if book.open >= self.all_max && !self.displace_stranger(&mut book) {
-            let crowd = book.largest(|_| true);
+            let crowd = book.crowds(|_| true).max_by_key(|(count, _)| *count).map(|(_, address)| address);
             if !self.displace(&mut book, crowd) {
                 self.tally.all_taken();
             }
@@ -153,16 +154,11 @@ impl Networks {
     }
 
     /// Ends a connection of strangers that can be done without, of the network that has the most of those
-    /// that have one; whether there was one.
+    /// that have one, in the site that has the most; whether there was one.
     fn displace_stranger(&self, book: &mut Book) -> bool {
-        let is_stranger = |entry: &Entry| !entry.network.is_known();
-        let crowd = book.largest(is_stranger);
-        self.displace(book, crowd) || {
-            // All of the largest are being answered: that shields nobody else.
-            let mut crowds: Vec<_> = book.crowds(is_stranger).collect();
-            crowds.sort_unstable_by_key(|(count, _)| std::cmp::Reverse(*count));
-            crowds.into_iter().any(|(_, address)| self.displace(book, Some(address)))
-        }
+        // Where all of the largest are being answered, that shields nobody else.
+        let mut crowds = BinaryHeap::from(book.strangers_by_site());
+        std::iter::from_fn(|| crowds.pop()).any(|(.., address)| self.displace(book, Some(address)))
     }
 
     /// Ends the connection of this network that can best be done without; whether there was one.
@@ -205,9 +201,12 @@ impl Book {
         entry.map_or((0, false), |entry| (entry.guests.len(), entry.network.is_known()))
     }
 
-    /// The network with the most connections among these.
-    fn largest(&self, among: impl Fn(&Entry) -> bool) -> Option<IpAddr> {
-        self.crowds(among).max_by_key(|(count, _)| *count).map(|(_, address)| address)
+    /// The networks of strangers that have connections: with their site's number, and their own.
+    fn strangers_by_site(&self) -> Vec<(usize, usize, IpAddr)> {
+        let strangers = || self.crowds(|entry| !entry.network.is_known());
+        let mut sites: HashMap<IpAddr, usize> = HashMap::new();
+        strangers().for_each(|(count, address)| *sites.entry(site(address)).or_default() += count);
+        strangers().map(|(count, address)| (sites[&site(address)], count, address)).collect()
     }
 
     /// The networks among these that have connections, with their number.
@@ -352,6 +351,15 @@ impl Drop for Place {
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+        v4 => v4,
+    }
+}
+
+/// What one peer may control, and so is one crowd among those that make room: an IPv4 address, or the
+/// IPv6 /48 that most sites get, with 65,536 networks in it.
+fn site(network: IpAddr) -> IpAddr {
+    match network {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 80 << 80).into(),
         v4 => v4,
     }
 }

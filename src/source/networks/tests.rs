@@ -67,6 +67,19 @@ async fn strangers_leave_a_part_to_the_known_and_make_room_for_each_other() {
 }
 
 #[tokio::test]
+async fn a_stranger_with_many_networks_in_one_site_goes_before_one_with_two_connections() {
+    let networks = networks(12, 8);
+    let two: Vec<_> = (0..2).map(|_| enter(&networks, "192.0.2.1").unwrap()).collect();
+    let spread = |number| enter(&networks, &format!("2001:db8:1:{number:x}::1")).unwrap();
+    let many: Vec<_> = (0..7).map(spread).collect();
+    assert_eq!(counts(&networks), (9, 9, 8), "strangers have their part");
+    let newcomers: Vec<_> =
+        (2..5).map(|last| enter(&networks, &format!("192.0.2.{last}")).unwrap()).collect();
+    assert_eq!(many.iter().filter(|place| place.0.is_displaced()).count(), 3);
+    assert!(two.iter().chain(&newcomers).all(|place| !place.0.is_displaced()));
+}
+
+#[tokio::test]
 async fn a_stranger_whose_request_is_being_answered_is_not_displaced() {
     let networks = networks(4, 4);
     let places: Vec<_> = (0..3).map(|_| enter(&networks, "192.0.2.1").unwrap()).collect();

@@ -252,9 +252,10 @@ impl SnsSource {
                 self.changed("confirmed");
                 Ok(Received::Other("confirmed"))
             }
-            Err(problem) => {
+            Err(unconfirmed) => {
                 if let Some(unsaid) = self.log_limit.admit(topic.as_str()) {
-                    tracing::error!(source, %topic, unsaid, "a subscription cannot be confirmed: {}", Shown(&problem));
+                    let problem = Shown(&unconfirmed.problem);
+                    tracing::error!(source, %topic, unsaid, "a subscription cannot be confirmed: {problem}");
                 }
                 self.changed("failed");
                 Err(Refused::Unavailable("confirmation"))

@@ -155,7 +155,7 @@ fn what_cannot_be_genuine_is_refused_alike_and_without_a_connection() {
     assert!(world.service.calls().is_empty());
     let alerts = world.bridge.metric("fanbridge_sns_subscriptions_total", &["outcome=\"refused\""]);
     assert_eq!(alerts, 3.0, "subscriptions that somebody tried to make, each counted");
-    assert!(world.bridge.log().contains("subscription_of_other_topic"));
+    world.await_said("subscription_of_other_topic");
     println!("{} forgeries", refused.len());
 }
 
@@ -165,7 +165,7 @@ fn what_does_not_say_that_a_listed_topic_sent_it_is_refused_before_its_body_is_r
     let world = World::start_with(|setting, _| setting.raw = true);
     let (kind, topic, raw) =
         ("x-amz-sns-message-type", "x-amz-sns-topic-arn", ("x-amz-sns-rawdelivery", "true"));
-    let cases: [(&[(&str, &str)], u16, &str); 9] = [
+    let cases: [(Head, u16, &str); 9] = [
         (&[], 401, "message_type"),
         (&[(topic, TOPIC)], 401, "message_type"),
         (&[(kind, "notification"), (topic, TOPIC)], 401, "message_type"),
@@ -186,14 +186,18 @@ fn what_does_not_say_that_a_listed_topic_sent_it_is_refused_before_its_body_is_r
     }
     let alerts = world.bridge.metric("fanbridge_sns_subscriptions_total", &["outcome=\"refused\""]);
     assert_eq!(alerts, 1.0, "a subscription that somebody tried to make");
-    assert!(world.bridge.log().contains(UNLISTED_TOPIC), "the log says which one to list");
+    // The log says which one to list.
+    world.await_said(UNLISTED_TOPIC);
     let likely = [(kind, "Notification"), (topic, TOPIC), ("expect", "100-continue")];
     assert_eq!(answered_early(&world, &likely).status, 100, "this one may be genuine");
     assert_eq!(world.double.connections(), 0);
 }
 
+/// Headers of a request.
+type Head<'a> = &'a [(&'a str, &'a str)];
+
 /// The answer to a request of which a hundredth has come.
-fn answered_early(world: &World, headers: &[(&str, &str)]) -> Answer {
+fn answered_early(world: &World, headers: Head) -> Answer {
     let request = request("/in/sns-0", headers, &[b' '; 100 << 10]);
     let mut client = world.bridge.client();
     client.send(&request[..request.len() - (99 << 10)]).unwrap();

@@ -28,7 +28,7 @@ fn a_subscription_is_confirmed_through_the_api_and_never_by_its_url() {
         assert_eq!(calls[0].get(name).map(String::as_str), Some(value), "{name}");
     }
     assert_eq!(changes(&world, "confirmed"), 1.0);
-    assert!(world.bridge.log().contains("subscription confirmed"));
+    world.await_said("subscription confirmed");
     assert_eq!(world.double.connections(), 1, "for the certificate");
     assert_eq!(world.double.visits().len(), 1);
     for url in ["http://169.254.169.254/", "http://localhost/", "file:///etc/passwd", ""] {
@@ -44,7 +44,8 @@ fn a_confirmation_that_fails_is_503_so_that_it_is_sent_again() {
     let message = Message::subscription().with("TopicArn", OTHER_LISTED_TOPIC).signed();
     world.assert_unavailable(0, &message, "confirmation");
     assert_eq!(changes(&world, "failed"), 1.0);
-    assert!(world.bridge.log().contains("sns:ConfirmSubscription"), "the log says what to do");
+    // The log says what to do.
+    world.await_said("sns:ConfirmSubscription");
     assert!(!world.bridge.log().contains(message.get("Token")), "and keeps the token to itself");
     world.service.deny(false);
     world.assert_taken(0, &message, "confirmed");
@@ -60,7 +61,8 @@ fn a_topic_that_is_not_listed_is_not_subscribed_to() {
     assert_eq!(changes(&world, "refused"), 1.0);
     assert!(world.service.calls().is_empty());
     assert_eq!(world.double.connections(), 0);
-    assert!(world.bridge.log().contains(UNLISTED_TOPIC), "the log says which one to list");
+    // The log says which one to list.
+    world.await_said(UNLISTED_TOPIC);
     let unheard_of = format!("{UNLISTED_TOPIC}\n\u{1b}[31m");
     world.assert_refused(
         0,
@@ -68,7 +70,7 @@ fn a_topic_that_is_not_listed_is_not_subscribed_to() {
         "other_topic",
     );
     let shown = serde_json::to_string(&format!(r"{UNLISTED_TOPIC}\n\u{{1b}}[31m")).unwrap();
-    assert!(world.bridge.log().contains(&shown), "{}", world.bridge.log_tail());
+    world.await_said(&shown);
 }
 
 #[test]
@@ -77,6 +79,6 @@ fn the_end_of_a_subscription_is_reported_and_not_undone() {
     let world = World::start();
     assert_eq!(world.deliver(&Message::end().signed()).text(), r#"{"verdict":"unsubscribed"}"#);
     assert_eq!(changes(&world, "ended"), 1.0);
-    assert!(world.bridge.log().contains("subscription ended"));
+    world.await_said("subscription ended");
     assert!(world.service.calls().is_empty());
 }

@@ -110,6 +110,14 @@ impl World {
         self.bridge.client().post(&format!("/in/sns-{source}"), headers, body).expect("an answer")
     }
 
+    /// Waits until the log says this, which a thread of its own writes.
+    #[track_caller]
+    pub fn await_said(&self, words: &str) {
+        await_until(&format!("the log says {words:?}"), Duration::from_secs(10), || {
+            self.bridge.log().contains(words).then_some(())
+        });
+    }
+
     /// How many deliveries were refused for a reason.
     pub fn refused(&self, reason: &str) -> f64 {
         self.bridge.metric("fanbridge_refused_total", &[&format!("reason=\"{reason}\"")])

@@ -7,8 +7,11 @@
 mod attack;
 mod tls;
 
+use std::net::TcpStream;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
 
 use self::attack::{Attack, Kind};
 use self::tls::Identity;
@@ -71,6 +74,30 @@ fn handshakes_of_strangers_delay_no_senders_connection() {
     let bridge = withstand(Kind::Handshakes);
     let failed = bridge.metric("fanbridge_connections_refused_total", &["reason=\"tls_handshake\""]);
     assert!(failed > 100.0, "{failed} handshakes of strangers were begun and left");
+}
+
+#[test]
+fn connections_of_strangers_without_end_keep_no_senders_connection_waiting() {
+    let bridge = withstand(Kind::Connections);
+    assert!(bridge.metric("fanbridge_connections_refused_total", &["reason=\"displaced\""]) > 0.0);
+}
+
+#[test]
+fn a_burst_of_connections_waits_in_the_systems_queue_while_the_bridge_is_busy() {
+    let _turn = turns::in_company();
+    let home = Home::new();
+    home.configure_files();
+    let bridge = home.start();
+    // Busy, for as long as it takes to make them.
+    bridge.signal(Signal::STOP);
+    let connect = |_| TcpStream::connect_timeout(&([127, 0, 0, 1], home.http).into(), ANSWERED_WITHIN);
+    let systems = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let size = systems.trim().parse().unwrap_or(500).min(500);
+    let burst: Vec<_> = (0..size).map_while(|number| connect(number).ok()).collect();
+    bridge.signal(Signal::CONT);
+    assert_eq!(burst.len(), size, "for the next one there was no room");
+    let delivery = genuine("default:behind-a-burst", 1, 300, false);
+    assert_eq!(bridge.client().exchange(&delivery).expect("an answer").status, 200);
 }
 
 /// Delivers while strangers attack; the first delivery comes from a network that is not known yet.

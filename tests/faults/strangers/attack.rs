@@ -44,6 +44,8 @@ pub enum Kind {
     Probes,
     /// Connections on which nothing is said.
     Silent,
+    /// New connections, each as soon as the one before had to make room.
+    Connections,
     /// TLS handshakes, one on each connection, left once the server has done its part.
     Handshakes,
 }
@@ -90,7 +92,7 @@ impl Kind {
             Self::Unsigned => (request(STREAM_PATH, &[], &vec![b' '; BODY_BYTES]), 15),
             Self::Forged => (request(STREAM_PATH, &forged, &vec![b' '; BODY_BYTES]), 15),
             Self::Probes => (request("/in/fastpix", &[], b"{}"), 0),
-            Self::Silent => (Vec::new(), 0),
+            Self::Silent | Self::Connections => (Vec::new(), 0),
             Self::Handshakes => (hello(), 0),
         }
     }
@@ -100,6 +102,8 @@ impl Kind {
         match self {
             // Fewer than strangers may have: none of them makes room for another before it costs anything.
             Self::Handshakes => 160,
+            // More than that by so many that the system's own default would not keep them all.
+            Self::Connections => 400,
             _ => AT_ONCE_MAX,
         }
     }
@@ -108,8 +112,8 @@ impl Kind {
     fn burst(self) -> usize {
         match self {
             Self::Unsigned | Self::Forged => 140,
-            // As many as are answered: each costs a server a thousand times what it costs a stranger.
-            Self::Handshakes => usize::MAX,
+            // As many as are answered or closed.
+            Self::Handshakes | Self::Connections => usize::MAX,
             _ => 0,
         }
     }

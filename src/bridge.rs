@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -155,8 +155,8 @@ impl Bridge {
         let limits = HttpLimits::new(&config.http, config.shutdown_grace);
         let held = take(config.spool.clone()).await?;
         // Bound next: an address in use is found before a long recovery, not after it.
-        let http = bind(config.http.listen).await?;
-        let admin = bind(config.admin.listen).await?;
+        let http = bind(config.http.listen)?;
+        let admin = bind(config.admin.listen)?;
         let addresses = (address(&http, config.http.listen), address(&admin, config.admin.listen));
         let tls = config.http.tls.as_ref().map(Tls::load).transpose()?;
 
@@ -301,8 +301,20 @@ async fn broken(keeper: &mut Option<Task>) -> BridgeError {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, BridgeError> {
-    TcpListener::bind(address).await.map_err(|source| BridgeError::Listen { address, source })
+/// Connections that the system keeps for a listener until it gets to them; what beyond it is dropped
+/// comes again after a second, and the system may have a smaller bound of its own. The default is 128,
+/// which a burst of strangers fills between two looks.
+const BACKLOG: u32 = 4096;
+
+fn bind(address: SocketAddr) -> Result<TcpListener, BridgeError> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let listening = socket.and_then(|socket| {
+        // Connections of a life before may still be closing.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    });
+    listening.map_err(|source| BridgeError::Listen { address, source })
 }
 
 /// The address that a listener really has: port 0 asks the system for one.

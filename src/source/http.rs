@@ -30,6 +30,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::connections::Connections;
+use super::handshake::encrypt;
 use super::head::Fault;
 use super::networks::{GUEST, Guest, Networks, Place};
 use super::problem::{closing, is_granted, problem};
@@ -187,7 +188,9 @@ where
         // that is gone already shows at the first read.
         let _ = stream.set_nodelay(true);
         let Some(tls) = tls else { return self.converse(stream).await };
-        let handshake = tokio::time::timeout(self.limits.header_timeout, tls.acceptor().accept(stream));
+        let acceptor = tls.acceptor();
+        let handshake = encrypt(&acceptor, stream, &self.guest);
+        let handshake = tokio::time::timeout(self.limits.header_timeout, handshake);
         match self.guest.closing.run_until_cancelled(handshake).await {
             Some(Ok(Ok(stream))) => self.converse(stream).await,
             Some(Ok(Err(error))) => self.tally.handshake_failed(&error),

@@ -10,6 +10,7 @@ mod body;
 pub mod connections;
 mod framing;
 pub mod front;
+mod handshake;
 mod head;
 pub mod http;
 mod memory;

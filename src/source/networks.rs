@@ -1,16 +1,19 @@
 //! Who is at the door: the networks that have connections here, and those that lately were authentic.
 //!
 //! A network is an IPv4 address or an IPv6 /64, which is what one peer controls at least. It is a
-//! stranger until a request of its was granted for a reason, and then known for a day. Strangers
-//! share a part of the connections, so that known networks always find places; when places are short,
-//! connections of strangers that wait for their peer go first, those of the network that has the most.
-//! So a newcomer with one connection is not turned away for a stranger with a thousand. Behind a proxy
-//! all come from one network: there it is the connections without a granted request that go first.
-//! One lock, taken when a connection comes, goes, or is granted its first request.
+//! stranger until a request of its was granted for a reason, and then known for a day: a connection that
+//! stays open is no proof. Strangers share a part of the connections, so that known networks always find
+//! places; when places are short, connections of strangers that wait for their peer go first, those of
+//! the network that has the most. So a newcomer with one connection is not turned away for a stranger
+//! with a thousand; all of an IPv6 /48 count together there, because one peer may well have that much.
+//! Behind a proxy all come from one network: there it is the connections without a granted request that
+//! go first.
+//! One lock, taken when a connection comes or goes, and when it is granted a request and that was not
+//! noted within the hour.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -19,10 +22,16 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::connections::Connections;
+use super::handshake;
 use super::wire::{Exchange, Rest};
 
-/// How long a network is known after its last authentic connection ended.
-const KNOWN_FOR: Duration = Duration::from_secs(24 * 3600);
+/// How long after a request was granted it is not noted that another one was, on one connection.
+const NOTED_EVERY: Duration = Duration::from_secs(3600);
+/// How long a network, or a connection, is known by what was noted: a day from its last granted request
+/// in any case.
+const KNOWN_FOR: Duration = Duration::from_secs(24 * 3600 + NOTED_EVERY.as_secs());
+/// How often it is looked, at most, who is known no longer: there may be thousands.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Known networks that are remembered without a connection; the one that was here longest ago is
 /// forgotten first.
 const REMEMBERED_MAX: usize = 4096;
@@ -51,11 +60,14 @@ pub(super) fn stranger() -> Option<Arc<Network>> {
 
 /// All networks, as one listener sees them.
 pub(super) struct Networks {
+    since: Instant,
     tally: Arc<Connections>,
     /// Connections in all, of strangers, and of one network.
     all_max: usize,
     strangers_max: usize,
     each_max: usize,
+    /// Held by each step of a stranger's handshake that is taken.
+    handshakes: Semaphore,
     book: Mutex<Book>,
 }
 
@@ -70,6 +82,8 @@ pub(super) struct Network {
     pub(super) turn: Semaphore,
     /// Held by each of its bodies that waits for that.
     pub(super) line: Semaphore,
+    /// Held by the one handshake of a stranger of which a step is taken, or next to be.
+    handshake: Semaphore,
 }
 
 /// A connection.
@@ -77,8 +91,9 @@ pub(super) struct Guest {
     networks: Arc<Networks>,
     network: Arc<Network>,
     number: u64,
-    /// A request of its was granted for a reason.
-    proven: AtomicBool,
+    /// When a request of its was granted for a reason, as far as it was noted: in seconds since the
+    /// listener began, and one more.
+    noted: AtomicU64,
     displaced: AtomicBool,
     /// Tells the connection to end.
     pub(super) closing: CancellationToken,
@@ -93,6 +108,7 @@ struct Book {
     arrivals: u64,
     open: usize,
     strangers: usize,
+    looked: Option<Instant>,
     entries: HashMap<IpAddr, Entry>,
 }
 
@@ -100,14 +116,16 @@ struct Entry {
     network: Arc<Network>,
     /// Open connections, the oldest first.
     guests: BTreeMap<u64, Arc<Guest>>,
-    /// When it was last seen to be authentic.
+    /// When it was last noted to be authentic.
     proven_at: Option<Instant>,
 }
 
 impl Networks {
     pub(super) fn new(all_max: usize, each_max: usize, tally: Arc<Connections>) -> Arc<Self> {
         let strangers_max = all_max - all_max / KEPT_FROM_STRANGERS;
-        Arc::new(Self { tally, all_max, strangers_max, each_max, book: Mutex::default() })
+        let (since, book) = (Instant::now(), Mutex::default());
+        let handshakes = Semaphore::new(handshake::turns());
+        Arc::new(Self { since, tally, all_max, strangers_max, each_max, handshakes, book })
     }
 
     /// A place for one more connection from this address, if there is one or one can be made. Where all
@@ -116,6 +134,7 @@ impl Networks {
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr, closing: CancellationToken) -> Option<Place> {
         let address = network(address);
         let mut book = self.lock();
+        book.expire();
         let (count, known) = book.look(address);
         if count >= self.each_max && !self.displace(&mut book, Some(address)) {
             self.tally.address_is_full();
@@ -126,7 +145,7 @@ impl Networks {
             return None;
         }
         if book.open >= self.all_max && !self.displace_stranger(&mut book) {
-            let crowd = book.largest(|_| true);
+            let crowd = book.crowds(|_| true).max_by_key(|(count, _)| *count).map(|(_, address)| address);
             if !self.displace(&mut book, crowd) {
                 self.tally.all_taken();
             }
@@ -135,16 +154,11 @@ impl Networks {
     }
 
     /// Ends a connection of strangers that can be done without, of the network that has the most of those
-    /// that have one; whether there was one.
+    /// that have one, in the site that has the most; whether there was one.
     fn displace_stranger(&self, book: &mut Book) -> bool {
-        let is_stranger = |entry: &Entry| !entry.network.is_known();
-        let crowd = book.largest(is_stranger);
-        self.displace(book, crowd) || {
-            // All of the largest are being answered: that shields nobody else.
-            let mut crowds: Vec<_> = book.crowds(is_stranger).collect();
-            crowds.sort_unstable_by_key(|(count, _)| std::cmp::Reverse(*count));
-            crowds.into_iter().any(|(_, address)| self.displace(book, Some(address)))
-        }
+        // Where all of the largest are being answered, that shields nobody else.
+        let mut crowds = BinaryHeap::from(book.strangers_by_site());
+        std::iter::from_fn(|| crowds.pop()).any(|(.., address)| self.displace(book, Some(address)))
     }
 
     /// Ends the connection of this network that can best be done without; whether there was one.
@@ -164,19 +178,35 @@ impl Networks {
 }
 
 impl Book {
-    /// How many connections a network has, and whether it is known. What it was too long ago is forgotten.
-    fn look(&mut self, address: IpAddr) -> (usize, bool) {
-        let Some(entry) = self.entries.get(&address) else { return (0, false) };
-        if entry.guests.is_empty() && entry.proven_at.is_none_or(|at| at.elapsed() >= KNOWN_FOR) {
-            self.entries.remove(&address);
-            return (0, false);
+    /// Makes strangers of those whose proof is too old, and forgets them if they are not here.
+    fn expire(&mut self) {
+        if self.looked.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
+            return;
         }
-        (entry.guests.len(), entry.network.is_known())
+        self.looked = Some(Instant::now());
+        let strangers = &mut self.strangers;
+        self.entries.retain(|_, entry| {
+            if entry.proven_at.is_some_and(|at| at.elapsed() >= KNOWN_FOR) {
+                entry.proven_at = None;
+                entry.network.known.store(false, Relaxed);
+                *strangers += entry.guests.len();
+            }
+            !entry.guests.is_empty() || entry.proven_at.is_some()
+        });
     }
 
-    /// The network with the most connections among these.
-    fn largest(&self, among: impl Fn(&Entry) -> bool) -> Option<IpAddr> {
-        self.crowds(among).max_by_key(|(count, _)| *count).map(|(_, address)| address)
+    /// How many connections a network has, and whether it is known.
+    fn look(&self, address: IpAddr) -> (usize, bool) {
+        let entry = self.entries.get(&address);
+        entry.map_or((0, false), |entry| (entry.guests.len(), entry.network.is_known()))
+    }
+
+    /// The networks of strangers that have connections: with their site's number, and their own.
+    fn strangers_by_site(&self) -> Vec<(usize, usize, IpAddr)> {
+        let strangers = || self.crowds(|entry| !entry.network.is_known());
+        let mut sites: HashMap<IpAddr, usize> = HashMap::new();
+        strangers().for_each(|(count, address)| *sites.entry(site(address)).or_default() += count);
+        strangers().map(|(count, address)| (sites[&site(address)], count, address)).collect()
     }
 
     /// The networks among these that have connections, with their number.
@@ -192,7 +222,7 @@ impl Book {
             networks: Arc::clone(networks),
             network: Arc::clone(&entry.network),
             number: self.arrivals,
-            proven: AtomicBool::new(false),
+            noted: AtomicU64::new(0),
             displaced: AtomicBool::new(false),
             closing,
             exchange: OnceLock::new(),
@@ -212,9 +242,6 @@ impl Book {
         }
         self.open -= 1;
         self.strangers -= usize::from(!entry.network.is_known());
-        if guest.proven.load(Relaxed) {
-            entry.proven_at = Some(Instant::now());
-        }
         if entry.guests.is_empty() && entry.proven_at.is_none() {
             self.entries.remove(&address);
         }
@@ -250,16 +277,16 @@ impl Book {
 impl Entry {
     fn new(address: IpAddr) -> Self {
         let (known, body_bytes) = (AtomicBool::new(false), AtomicUsize::new(0));
-        let (turn, line) = (Semaphore::new(1), Semaphore::new(LINE_MAX));
-        let network = Arc::new(Network { address, known, body_bytes, turn, line });
+        let (turn, line, handshake) = (Semaphore::new(1), Semaphore::new(LINE_MAX), Semaphore::new(1));
+        let network = Arc::new(Network { address, known, body_bytes, turn, line, handshake });
         Self { network, guests: BTreeMap::new(), proven_at: None }
     }
 
-    /// The connection that can best be done without: the oldest idle one that was never granted a
-    /// request, and of a stranger also one whose request is still on its way.
+    /// The connection that can best be done without: the oldest idle one that was not granted a
+    /// request within a day, and of a stranger also one whose request is still on its way.
     fn superfluous(&self) -> Option<&Arc<Guest>> {
         let at = |rest| {
-            let mut unproven = self.guests.values().filter(|guest| !guest.proven.load(Relaxed));
+            let mut unproven = self.guests.values().filter(|guest| !guest.is_proven());
             unproven.find(|guest| guest.rest() == rest)
         };
         at(Rest::Idle).or_else(|| if self.network.is_known() { None } else { at(Rest::Sending) })
@@ -275,14 +302,26 @@ impl Network {
 impl Guest {
     /// Notes that a request was granted for a reason: who sends it is who he should be.
     pub(super) fn prove(&self) {
-        if !self.proven.swap(true, Relaxed) {
+        if self.proof_age().is_none_or(|age| age >= NOTED_EVERY) {
+            self.noted.store(self.networks.since.elapsed().as_secs() + 1, Relaxed);
             self.networks.lock().prove(self);
         }
     }
 
-    /// Whether a request was granted for a reason.
+    /// Whether a request was lately granted for a reason.
     pub(super) fn is_proven(&self) -> bool {
-        self.proven.load(Relaxed)
+        self.proof_age().is_some_and(|age| age < KNOWN_FOR)
+    }
+
+    fn proof_age(&self) -> Option<Duration> {
+        let noted = Duration::from_secs(self.noted.load(Relaxed).checked_sub(1)?);
+        Some(self.networks.since.elapsed().saturating_sub(noted))
+    }
+
+    /// The lines in which each step of a stranger's handshake waits for its turn: that of its network,
+    /// and that of all.
+    pub(super) fn handshake_lines(&self) -> Option<[&Semaphore; 2]> {
+        (!self.network.is_known()).then_some([&self.network.handshake, &self.networks.handshakes])
     }
 
     /// Lets it be seen what the connection is at.
@@ -312,6 +351,15 @@ impl Drop for Place {
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+        v4 => v4,
+    }
+}
+
+/// What one peer may control, and so is one crowd among those that make room: an IPv4 address, or the
+/// IPv6 /48 that most sites get, with 65,536 networks in it.
+fn site(network: IpAddr) -> IpAddr {
+    match network {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 80 << 80).into(),
         v4 => v4,
     }
 }

@@ -1,9 +1,10 @@
 //! Topics that deliver over HTTP: SNS posts to `/in/{source}`, and its signature is checked before
 //! anything it says is believed.
 //!
-//! The order is the point. What can be told from the message alone comes first: its form, its topic
-//! against the list, the URL of its certificate against the one form that it may have, its age. Only
-//! then is a certificate asked for, and only its signature makes the rest true. A subscription is
+//! The order is the point. What the head must say comes before the body is read. Then what can be told
+//! from the message alone: its form, its topic against the list, the URL of its certificate against the
+//! one form that it may have, its age. Only then is a certificate asked for, and only its signature makes
+//! the rest true. A subscription is
 //! confirmed by the service's API; no URL in a message is ever followed. Overload is 503 and never
 //! 4xx, because SNS gives up on a message at 4xx.
 
@@ -31,7 +32,7 @@ pub use self::fetch::TrustError;
 pub(in crate::source) use self::subscription::Subscriptions;
 
 use self::certificates::Certificates;
-use self::claim::{Claim, TOPIC_HEADER};
+use self::claim::{Claim, TOPIC_HEADER, other_topic, stated_kind, stated_topic};
 use self::envelope::{Envelope, Kind, Reading};
 use self::fetch::{CertificateError, Fetcher};
 use self::kept::Kept;
@@ -99,12 +100,24 @@ impl SnsSource {
     }
 
     async fn receive<B: Body<Data = Bytes>>(&self, request: Request<B>) -> Result<Received, Refused> {
-        // What says that it is raw is judged by its headers, before anybody reads the body.
-        if raw::is_marked(request.headers()) {
-            self.raw_topic(request.headers())?;
-        }
+        self.judge_head(request.headers())?;
         let (delivery, share) = self.bounds.read(&self.intake, &self.source, request).await?;
         self.bounds.in_time(self.take(delivery, share)).await
+    }
+
+    /// Judges by the head what can be judged by it, before anybody reads the body. Who lies there is
+    /// refused for what the body says, or for its signature.
+    fn judge_head(&self, headers: &HeaderMap) -> Result<(), Refused> {
+        let kind = stated_kind(headers).ok_or(Refused::Unread("message_type"))?;
+        if raw::is_marked(headers) {
+            return self.raw_topic(headers).map(drop);
+        }
+        if stated_topic(headers, &self.config.topics).is_none() {
+            let refused = Refused::Forbidden(other_topic(kind));
+            self.tell_of_refusal(refused, kind, single_header(headers, TOPIC_HEADER).unwrap_or("none"));
+            return Err(refused);
+        }
+        Ok(())
     }
 
     async fn take(&self, delivery: Delivery, share: Share<'_>) -> Result<Received, Refused> {
@@ -130,11 +143,7 @@ impl SnsSource {
         let topic = match self.verify(&envelope, headers, arrived).await {
             Ok(topic) => topic,
             Err(refused) => {
-                if envelope.kind == Kind::SubscriptionConfirmation && matches!(refused, Refused::Forbidden(_))
-                {
-                    self.changed("refused");
-                }
-                self.tell_of_other_topic(refused, &envelope.topic_arn);
+                self.tell_of_refusal(refused, envelope.kind, &envelope.topic_arn);
                 return Err(refused);
             }
         };
@@ -189,10 +198,10 @@ impl SnsSource {
         if !raw::is_known(headers, expected) {
             return Err(Refused::Challenged("password"));
         }
-        let stated = single_header(headers, TOPIC_HEADER);
-        let topic = self.config.topics.iter().find(|topic| Some(topic.as_str()) == stated);
-        let topic = topic.ok_or(Refused::Forbidden("other_topic"));
-        topic.inspect_err(|refused| self.tell_of_other_topic(*refused, stated.unwrap_or("none")))
+        let topic = stated_topic(headers, &self.config.topics);
+        let topic = topic.ok_or(Refused::Forbidden(other_topic(Kind::Notification)));
+        let stated = single_header(headers, TOPIC_HEADER).unwrap_or("none");
+        topic.inspect_err(|refused| self.tell_of_refusal(*refused, Kind::Notification, stated))
     }
 
     /// Makes what was published durable.
@@ -243,9 +252,10 @@ impl SnsSource {
                 self.changed("confirmed");
                 Ok(Received::Other("confirmed"))
             }
-            Err(problem) => {
+            Err(unconfirmed) => {
                 if let Some(unsaid) = self.log_limit.admit(topic.as_str()) {
-                    tracing::error!(source, %topic, unsaid, "a subscription cannot be confirmed: {}", Shown(&problem));
+                    let problem = Shown(&unconfirmed.problem);
+                    tracing::error!(source, %topic, unsaid, "a subscription cannot be confirmed: {problem}");
                 }
                 self.changed("failed");
                 Err(Refused::Unavailable("confirmation"))
@@ -263,9 +273,13 @@ impl SnsSource {
         Received::Other("unsubscribed")
     }
 
-    /// Names a topic that is not listed: nothing else does, and the operator may have to list it.
-    /// Anybody can post such a message, and so say any name.
-    fn tell_of_other_topic(&self, refused: Refused, arn: &str) {
+    /// Counts a subscription that somebody tried to make, and names a topic that is not listed: nothing
+    /// else does, and the operator may have to list it. Anybody can post such a message, and so say any
+    /// name.
+    fn tell_of_refusal(&self, refused: Refused, kind: Kind, arn: &str) {
+        if kind == Kind::SubscriptionConfirmation && matches!(refused, Refused::Forbidden(_)) {
+            self.changed("refused");
+        }
         let Refused::Forbidden(reason @ ("other_topic" | "subscription_of_other_topic")) = refused else {
             return;
         };

@@ -58,7 +58,7 @@ fn letters(bridge: &Bridge) -> Vec<Value> {
 }
 
 #[track_caller]
-fn await_letters(bridge: &Bridge, count: usize) -> Vec<Value> {
+pub fn await_letters(bridge: &Bridge, count: usize) -> Vec<Value> {
     await_until("the dead letters are kept", DEADLINE, || {
         Some(letters(bridge)).filter(|letters| letters.len() == count)
     })
@@ -186,7 +186,7 @@ fn base64_in_lines_and_an_envelope_with_a_member_more_are_taken_as_what_they_are
     assert_eq!(arrivals.iter().filter(|arrival| arrival.lane == TOPIC).count(), 2);
 }
 
-const LISTED: &str = "arn:aws:sns:eu-west-1:222222222222:stream-events";
+pub const LISTED: &str = "arn:aws:sns:eu-west-1:222222222222:stream-events";
 const CONFIRMED: &str = "<ConfirmSubscriptionResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\">\
     <ConfirmSubscriptionResult><SubscriptionArn>arn:aws:sns:eu-west-1:222222222222:stream-events:6b0e71bd\
     </SubscriptionArn></ConfirmSubscriptionResult><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata>\
@@ -194,7 +194,7 @@ const CONFIRMED: &str = "<ConfirmSubscriptionResponse xmlns=\"http://sns.amazona
 
 /// What SNS puts into a queue of another account before it delivers there, and where anybody who
 /// follows its URL would be seen.
-fn question(kind: &str, topic: &str, proxy: &Proxy) -> String {
+pub fn question(kind: &str, topic: &str, proxy: &Proxy) -> String {
     json!({ "Type": kind, "MessageId": "m", "Token": "2336412f37fb687f5d51e6e2", "TopicArn": topic,
         "Message": "You have chosen to subscribe to the topic. To confirm the subscription, visit the SubscribeURL.",
         "SubscribeURL": format!("{}/followed", proxy.endpoint()), "Timestamp": "2026-05-08T09:12:28.800Z",

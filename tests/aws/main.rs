@@ -13,6 +13,7 @@ mod emulator;
 mod envelopes;
 mod inlet;
 mod proxy;
+mod questions;
 mod requests;
 mod roles;
 mod sns_faults;

@@ -13,9 +13,8 @@ use crate::authority::{Authority, KEY, Leaf, WeakKey};
 use crate::double::File;
 use crate::message::{Message, TOPIC, certificate_path, certificate_url};
 use crate::support::bridge::Home;
-use crate::support::client::request;
 use crate::support::{await_until, turns};
-use crate::world::World;
+use crate::world::{World, posted};
 
 const NAME: &str = "sns.amazonaws.com";
 const HOST: &str = "sns.eu-west-1.amazonaws.com";
@@ -255,7 +254,7 @@ fn deliveries_at_the_same_time_share_one_fetch_also_if_the_first_sender_hangs_up
     world.double.put(&certificate_path(1), File::Late(good.into(), Duration::from_millis(1500)));
 
     let mut first = TcpStream::connect(("127.0.0.1", world.bridge.http_port())).unwrap();
-    first.write_all(&request("/in/sns-0", &[], &by_certificate(1).json())).unwrap();
+    first.write_all(&posted(&by_certificate(1))).unwrap();
     await_until("the fetch has begun", Duration::from_secs(10), || {
         (world.double.connections() == 1).then_some(())
     });
@@ -340,7 +339,7 @@ fn post_from(address: Ipv4Addr, world: &World, message: &Message) -> String {
     });
     stream.set_nonblocking(false).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    (&stream).write_all(&request("/in/sns-0", &[], &message.json())).unwrap();
+    (&stream).write_all(&posted(message)).unwrap();
     let mut answer = String::new();
     // Who is answered 503 is hung up on.
     (&stream).read_to_string(&mut answer).unwrap();

@@ -6,8 +6,9 @@ use serde_json::json;
 use crate::message::{
     Message, OTHER_LISTED_TOPIC, REGION, TOPIC, UNLISTED_TOPIC, certificate_path, certificate_url, timestamp,
 };
+use crate::support::client::{Answer, request};
 use crate::support::{servers, turns};
-use crate::world::World;
+use crate::world::{REFUSAL, World};
 
 const BODY: &str = r#"{"type":"call.created","call_cid":"default:a"}"#;
 
@@ -140,15 +141,67 @@ fn what_cannot_be_genuine_is_refused_alike_and_without_a_connection() {
     for (body, reason) in &refused {
         world.assert_refused(0, body, reason);
     }
+    // A head that names a listed topic proves nothing.
+    let listed = ("x-amz-sns-topic-arn", TOPIC);
+    for (body, reason) in refused.iter().filter(|(_, reason)| reason.contains("other_topic")) {
+        let before = world.refused(reason);
+        assert_eq!(world.post(0, &[listed], body).text(), REFUSAL);
+        assert_eq!(world.refused(reason), before + 1.0, "{}", String::from_utf8_lossy(body));
+    }
     for body in no_envelopes() {
         world.assert_unauthenticated(&body);
     }
     assert_eq!(world.double.connections(), 0);
     assert!(world.service.calls().is_empty());
     let alerts = world.bridge.metric("fanbridge_sns_subscriptions_total", &["outcome=\"refused\""]);
-    assert_eq!(alerts, 2.0, "subscriptions that somebody tried to make, each counted");
+    assert_eq!(alerts, 3.0, "subscriptions that somebody tried to make, each counted");
     world.bridge.assert_logs("subscription_of_other_topic");
     println!("{} forgeries", refused.len());
+}
+
+#[test]
+fn what_does_not_say_that_a_listed_topic_sent_it_is_refused_before_its_body_is_read() {
+    let _turn = turns::in_company();
+    let world = World::start_with(|setting, _| setting.raw = true);
+    let (kind, topic, raw) =
+        ("x-amz-sns-message-type", "x-amz-sns-topic-arn", ("x-amz-sns-rawdelivery", "true"));
+    let cases: [(Head, u16, &str); 9] = [
+        (&[], 401, "message_type"),
+        (&[(topic, TOPIC)], 401, "message_type"),
+        (&[(kind, "notification"), (topic, TOPIC)], 401, "message_type"),
+        (&[(kind, "Notification"), (kind, "Notification"), (topic, TOPIC)], 401, "message_type"),
+        (&[(kind, "Notification")], 403, "other_topic"),
+        (&[(kind, "Notification"), (topic, "events")], 403, "other_topic"),
+        (&[(kind, "UnsubscribeConfirmation"), (topic, UNLISTED_TOPIC)], 403, "other_topic"),
+        (&[(kind, "SubscriptionConfirmation"), (topic, UNLISTED_TOPIC)], 403, "subscription_of_other_topic"),
+        (&[(kind, "Notification"), (topic, TOPIC), raw], 401, "password"),
+    ];
+    for (headers, status, reason) in cases {
+        let before = world.refused(reason);
+        // Of 100 KiB comes the beginning: whoever waits for the rest does not answer.
+        let answer = answered_early(&world, headers);
+        assert_eq!(answer.status, status, "{headers:?}");
+        assert_eq!(answer.header("connection"), Some("close"), "{headers:?}");
+        assert_eq!(world.refused(reason), before + 1.0, "{headers:?}");
+    }
+    let alerts = world.bridge.metric("fanbridge_sns_subscriptions_total", &["outcome=\"refused\""]);
+    assert_eq!(alerts, 1.0, "a subscription that somebody tried to make");
+    // The log says which one to list.
+    world.bridge.assert_logs(UNLISTED_TOPIC);
+    let likely = [(kind, "Notification"), (topic, TOPIC), ("expect", "100-continue")];
+    assert_eq!(answered_early(&world, &likely).status, 100, "this one may be genuine");
+    assert_eq!(world.double.connections(), 0);
+}
+
+/// Headers of a request.
+type Head<'a> = &'a [(&'a str, &'a str)];
+
+/// The answer to a request of which a hundredth has come.
+fn answered_early(world: &World, headers: Head) -> Answer {
+    let request = request("/in/sns-0", headers, &[b' '; 100 << 10]);
+    let mut client = world.bridge.client();
+    client.send(&request[..request.len() - (99 << 10)]).unwrap();
+    client.receive().expect("an answer")
 }
 
 #[test]

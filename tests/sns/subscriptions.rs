@@ -44,6 +44,7 @@ fn a_confirmation_that_fails_is_503_so_that_it_is_sent_again() {
     let message = Message::subscription().with("TopicArn", OTHER_LISTED_TOPIC).signed();
     world.assert_unavailable(0, &message, "confirmation");
     assert_eq!(changes(&world, "failed"), 1.0);
+    // The log says what to do.
     world.bridge.assert_logs("sns:ConfirmSubscription");
     assert!(!world.bridge.log().contains(message.get("Token")), "and keeps the token to itself");
     world.service.deny(false);
@@ -60,6 +61,7 @@ fn a_topic_that_is_not_listed_is_not_subscribed_to() {
     assert_eq!(changes(&world, "refused"), 1.0);
     assert!(world.service.calls().is_empty());
     assert_eq!(world.double.connections(), 0);
+    // The log says which one to list.
     world.bridge.assert_logs(UNLISTED_TOPIC);
     let unheard_of = format!("{UNLISTED_TOPIC}\n\u{1b}[31m");
     world.assert_refused(

@@ -3,13 +3,15 @@
 use std::fs;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::authority::{Authority, Leaf};
 use crate::double::{Double, File};
 use crate::message::{Message, OTHER_LISTED_TOPIC, REGION, TOPIC, certificate_path};
 use crate::service::Service;
 use crate::support::await_until;
 use crate::support::bridge::{Bridge, Home};
-use crate::support::client::Answer;
+use crate::support::client::{Answer, request};
 
 /// The one body of every refusal of what is not verified.
 pub const REFUSAL: &str =
@@ -94,8 +96,17 @@ impl World {
         self.post(source, &[], &message.json())
     }
 
-    /// Sends any body to a source by its number.
+    /// Sends any body to a source by its number, with what SNS says of it in the head and these headers,
+    /// which go before.
     pub fn post(&self, source: usize, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let head = head(body);
+        let own = head.iter().map(|(name, value)| (*name, &**value));
+        let own = own.filter(|(name, _)| headers.iter().all(|(given, _)| given != name));
+        self.post_bare(source, &headers.iter().copied().chain(own).collect::<Vec<_>>(), body)
+    }
+
+    /// Sends any body to a source by its number, with these headers alone.
+    pub fn post_bare(&self, source: usize, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         self.bridge.client().post(&format!("/in/sns-{source}"), headers, body).expect("an answer")
     }
 
@@ -140,6 +151,28 @@ impl World {
         assert_eq!(answer.status, 200, "{text}; the log ends:\n{}", self.bridge.log_tail());
         assert!(text.contains(&format!(r#""verdict":"{verdict}""#)), "{text}");
     }
+}
+
+/// The headers that SNS sends with a body. One whose body names no topic is a raw delivery of the first.
+pub fn head(body: &[u8]) -> [(&'static str, String); 3] {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |name: &str| body[name].as_str().filter(|text| text.bytes().all(|b| b.is_ascii_graphic()));
+    let kinds = ["Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation"];
+    let kind = text("Type").filter(|kind| kinds.contains(kind)).unwrap_or(kinds[0]);
+    let topic = text("TopicArn").filter(|topic| topic.starts_with("arn:")).unwrap_or(TOPIC);
+    [
+        ("x-amz-sns-message-type", kind.into()),
+        ("x-amz-sns-topic-arn", topic.into()),
+        ("x-amz-sns-subscription-arn", format!("{topic}:2bcfbf39-05c3-41de-beaa-fcfcc21c8f55")),
+    ]
+}
+
+/// A POST as SNS sends it to the first source.
+pub fn posted(message: &Message) -> Vec<u8> {
+    let body = message.json();
+    let head = head(&body);
+    let headers: Vec<_> = head.iter().map(|(name, value)| (*name, &**value)).collect();
+    request("/in/sns-0", &headers, &body)
 }
 
 /// Starts a bridge that cannot get ready, and waits until it answers.

@@ -3,13 +3,22 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+
+/// What a connection is made of, encrypted or not.
+trait Wire: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Wire for T {}
 
 /// One connection to the bridge, opened when it is first needed and again after a failure.
 pub struct Client {
     address: SocketAddr,
     timeout: Duration,
-    connection: Option<BufReader<TcpStream>>,
+    tls: Option<Arc<ClientConfig>>,
+    connection: Option<BufReader<Box<dyn Wire>>>,
 }
 
 /// What the bridge said.
@@ -49,7 +58,13 @@ pub enum Failure {
 impl Client {
     /// A client of a port of this machine that waits ten seconds for an answer.
     pub fn new(port: u16) -> Self {
-        Self { address: ([127, 0, 0, 1], port).into(), timeout: Duration::from_secs(10), connection: None }
+        let (address, timeout) = (([127, 0, 0, 1], port).into(), Duration::from_secs(10));
+        Self { address, timeout, tls: None, connection: None }
+    }
+
+    /// The same client over TLS, of a server whose name is `localhost`.
+    pub fn with_tls(self, tls: Arc<ClientConfig>) -> Self {
+        Self { tls: Some(tls), ..self }
     }
 
     /// The same client with another patience.
@@ -101,12 +116,20 @@ impl Client {
         answer.map_err(Failure::Unanswered)
     }
 
-    fn connected(&mut self) -> io::Result<&mut BufReader<TcpStream>> {
+    fn connected(&mut self) -> io::Result<&mut BufReader<Box<dyn Wire>>> {
         if self.connection.is_none() {
             let stream = TcpStream::connect_timeout(&self.address, Duration::from_secs(2))?;
             stream.set_nodelay(true)?;
             stream.set_read_timeout(Some(self.timeout))?;
-            self.connection = Some(BufReader::new(stream));
+            let wire: Box<dyn Wire> = match &self.tls {
+                None => Box::new(stream),
+                Some(tls) => {
+                    let name = "localhost".try_into().map_err(io::Error::other)?;
+                    let tls = ClientConnection::new(Arc::clone(tls), name).map_err(io::Error::other)?;
+                    Box::new(StreamOwned::new(tls, stream))
+                }
+            };
+            self.connection = Some(BufReader::new(wire));
         }
         self.connection.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }

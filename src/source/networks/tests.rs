@@ -67,6 +67,19 @@ async fn strangers_leave_a_part_to_the_known_and_make_room_for_each_other() {
 }
 
 #[tokio::test]
+async fn a_stranger_with_many_networks_in_one_site_goes_before_one_with_two_connections() {
+    let networks = networks(12, 8);
+    let two: Vec<_> = (0..2).map(|_| enter(&networks, "192.0.2.1").unwrap()).collect();
+    let spread = |number| enter(&networks, &format!("2001:db8:1:{number:x}::1")).unwrap();
+    let many: Vec<_> = (0..7).map(spread).collect();
+    assert_eq!(counts(&networks), (9, 9, 8), "strangers have their part");
+    let newcomers: Vec<_> =
+        (2..5).map(|last| enter(&networks, &format!("192.0.2.{last}")).unwrap()).collect();
+    assert_eq!(many.iter().filter(|place| place.0.is_displaced()).count(), 3);
+    assert!(two.iter().chain(&newcomers).all(|place| !place.0.is_displaced()));
+}
+
+#[tokio::test]
 async fn a_stranger_whose_request_is_being_answered_is_not_displaced() {
     let networks = networks(4, 4);
     let places: Vec<_> = (0..3).map(|_| enter(&networks, "192.0.2.1").unwrap()).collect();
@@ -87,20 +100,54 @@ async fn behind_a_proxy_connections_without_a_granted_request_go_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_network_is_known_for_a_day_after_its_last_authentic_connection() {
+async fn a_network_is_known_for_a_day_after_its_last_granted_request_and_not_for_an_open_connection() {
     let networks = networks(8, 8);
     let visit = || enter(&networks, "192.0.2.1").unwrap();
     let place = visit();
     assert!(!place.0.network.is_known());
     place.0.prove();
-    tokio::time::advance(2 * KNOWN_FOR).await;
-    assert!(visit().0.network.is_known(), "while it has a connection");
-    drop(place);
     tokio::time::advance(KNOWN_FOR - Duration::from_secs(1)).await;
-    assert!(visit().0.network.is_known());
+    assert!(visit().0.network.is_known() && place.0.is_proven());
+    assert_eq!(counts(&networks), (1, 0, 1));
     tokio::time::advance(Duration::from_secs(1)).await;
-    assert!(!visit().0.network.is_known());
-    assert_eq!(counts(&networks), (0, 0, 0));
+    // Whoever comes, from wherever.
+    drop(enter(&networks, "192.0.2.2"));
+    assert!(!place.0.network.is_known() && !place.0.is_proven(), "its connection alone says nothing");
+    assert_eq!(counts(&networks), (1, 1, 1), "it has a stranger's place");
+    place.0.prove();
+    assert!(place.0.network.is_known());
+    assert_eq!(counts(&networks), (1, 0, 1));
+    drop(place);
+    tokio::time::advance(KNOWN_FOR).await;
+    drop(enter(&networks, "192.0.2.2"));
+    assert_eq!(counts(&networks), (0, 0, 0), "nothing is left behind");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_that_goes_on_being_granted_requests_stays_known_for_a_day_after_the_last() {
+    let networks = networks(8, 8);
+    let place = enter(&networks, "192.0.2.1").unwrap();
+    // At any pace, so that what is not noted within the hour makes no difference.
+    for minutes in [0, 1, 59, 61, 30, 29, 600, 1440, 59] {
+        tokio::time::advance(Duration::from_secs(60 * minutes)).await;
+        assert!(minutes == 0 || enter(&networks, "192.0.2.1").unwrap().0.network.is_known(), "{minutes}");
+        place.0.prove();
+        assert!(place.0.is_proven());
+    }
+    drop(place);
+    tokio::time::advance(Duration::from_secs(24 * 3600)).await;
+    assert!(enter(&networks, "192.0.2.1").unwrap().0.network.is_known());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_whose_proof_is_old_makes_room_like_one_without() {
+    let networks = networks(8, 2);
+    let (old, new) = (enter(&networks, "192.0.2.1").unwrap(), enter(&networks, "192.0.2.1").unwrap());
+    old.0.prove();
+    tokio::time::advance(KNOWN_FOR).await;
+    new.0.prove();
+    assert!(enter(&networks, "192.0.2.1").is_some(), "the network is known, and has two places");
+    assert!(old.0.is_displaced() && !new.0.is_displaced());
 }
 
 #[tokio::test(start_paused = true)]

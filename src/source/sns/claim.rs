@@ -1,5 +1,5 @@
-//! What can be said of an envelope without asking anybody: every check that comes before the first
-//! connection (pure).
+//! What can be said of a message without asking anybody: of its head before its body is read, and of
+//! its envelope before the first connection (pure).
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -11,7 +11,7 @@ use super::envelope::{Envelope, Kind};
 use super::origin::CertificateUrl;
 use crate::aws::arn::TopicArn;
 use crate::config::SnsSourceConfig;
-use crate::event::Timestamp;
+use crate::event::{Timestamp, single_header};
 
 /// How old a message may be: SNS tries no delivery again after an hour.
 const AGE_SECONDS_MAX: i64 = 3600;
@@ -20,9 +20,30 @@ const AHEAD_SECONDS_MAX: i64 = 300;
 /// The bytes of a signature by the largest key, which has 8,192 bits.
 const SIGNATURE_BYTES_MAX: usize = 1024;
 
-/// The headers in which SNS repeats what the envelope says.
-pub(super) const TYPE_HEADER: &str = "x-amz-sns-message-type";
+/// The headers in which SNS repeats what the envelope says. It sends both with whatever it posts, with
+/// raw deliveries as well.
+const TYPE_HEADER: &str = "x-amz-sns-message-type";
 pub(super) const TOPIC_HEADER: &str = "x-amz-sns-topic-arn";
+
+/// What a request is for, as its head says; `None` if SNS has not sent it. Nobody signed the head: it
+/// spares the reading of what cannot be genuine, and proves nothing.
+pub(super) fn stated_kind(headers: &HeaderMap) -> Option<Kind> {
+    Kind::of(single_header(headers, TYPE_HEADER)?)
+}
+
+/// The listed topic that the head names.
+pub(super) fn stated_topic<'a>(headers: &HeaderMap, topics: &'a [TopicArn]) -> Option<&'a TopicArn> {
+    let stated = single_header(headers, TOPIC_HEADER)?;
+    topics.iter().find(|topic| topic.as_str() == stated)
+}
+
+/// The word for a topic that is not listed.
+pub(super) fn other_topic(kind: Kind) -> &'static str {
+    match kind {
+        Kind::SubscriptionConfirmation => "subscription_of_other_topic",
+        Kind::Notification | Kind::UnsubscribeConfirmation => "other_topic",
+    }
+}
 
 /// What the signature is made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,10 +73,7 @@ impl<'a> Claim<'a> {
         config: &'a SnsSourceConfig,
     ) -> Result<Self, &'static str> {
         let topic = config.topics.iter().find(|topic| topic.as_str() == envelope.topic_arn);
-        let topic = topic.ok_or(match envelope.kind {
-            Kind::SubscriptionConfirmation => "subscription_of_other_topic",
-            _ => "other_topic",
-        })?;
+        let topic = topic.ok_or(other_topic(envelope.kind))?;
         // What nobody signed proves nothing, but who contradicts himself lies.
         if contradicts(headers, TYPE_HEADER, envelope.kind.as_str())
             || contradicts(headers, TOPIC_HEADER, topic.as_str())
@@ -173,6 +191,31 @@ mod tests {
         let config = config(true);
         let claim = Claim::read(&envelope, &HeaderMap::new(), NOW, &config).unwrap();
         assert_eq!(claim.digest, SignatureDigest::Sha1);
+    }
+
+    #[test]
+    fn a_head_says_once_what_it_is_for_and_which_listed_topic_sends_it() {
+        let head = |lines: &[(&'static str, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(*name, http::HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            }
+            let config = config(false);
+            (stated_kind(&headers), stated_topic(&headers, &config.topics).is_some())
+        };
+        for kind in [Kind::Notification, Kind::SubscriptionConfirmation, Kind::UnsubscribeConfirmation] {
+            assert_eq!(head(&[(TYPE_HEADER, kind.as_str()), (TOPIC_HEADER, TOPIC)]), (Some(kind), true));
+        }
+        let kind = ("x-amz-sns-message-type", "Notification");
+        let topic = (TOPIC_HEADER, TOPIC);
+        assert_eq!(head(&[]), (None, false));
+        assert_eq!(head(&[kind, kind, topic, topic]), (None, false), "twice");
+        for value in ["", "notification", "Notification, Notification", "Ping", "é"] {
+            assert_eq!(head(&[(TYPE_HEADER, value), topic]), (None, true), "{value}");
+        }
+        for value in ["", "events", "é", "arn:aws:sns:eu-west-1:111111111111:event", "ARN:AWS:SNS"] {
+            assert_eq!(head(&[kind, (TOPIC_HEADER, value)]), (Some(Kind::Notification), false), "{value}");
+        }
     }
 
     #[test]

@@ -55,7 +55,8 @@ pub(super) enum Reading {
 }
 
 impl Kind {
-    fn of(text: &str) -> Option<Self> {
+    /// What a `Type` says.
+    pub(super) fn of(text: &str) -> Option<Self> {
         Some(match text {
             "Notification" => Self::Notification,
             "SubscriptionConfirmation" => Self::SubscriptionConfirmation,

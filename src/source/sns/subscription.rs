@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_sns::Client;
-use aws_sdk_sns::error::DisplayErrorContext;
+use aws_sdk_sns::error::{DisplayErrorContext, ProvideErrorMetadata};
 
 use crate::aws::arn::TopicArn;
-use crate::aws::{Aws, Patience};
+use crate::aws::{Aws, Patience, refusal};
 
 /// Tried once, because SNS sends what was not confirmed again; and for less time than SNS waits for
 /// the answer, which is 15 seconds.
@@ -16,6 +16,15 @@ const CONFIRM: Patience = Patience { attempt: Duration::from_secs(4), attempts: 
 /// The service in each region that a topic is in.
 pub(in crate::source) struct Subscriptions {
     regions: HashMap<String, Client>,
+}
+
+/// Why a subscription is not confirmed.
+#[derive(Debug)]
+pub(in crate::source) struct Unconfirmed {
+    /// The service's code, if that is an answer to the question: it will be the same another time.
+    pub refused: Option<&'static str>,
+    /// What happened, and what to do about it. Holds no token.
+    pub problem: String,
 }
 
 impl Subscriptions {
@@ -35,17 +44,77 @@ impl Subscriptions {
     /// the topic's account can end the subscription.
     ///
     /// # Errors
-    /// What happened, and what to do about it.
-    pub(in crate::source) async fn confirm(&self, topic: &TopicArn, token: &str) -> Result<(), String> {
-        let client =
-            self.regions.get(topic.region()).ok_or("its region is not that of a configured topic")?;
+    /// Why not.
+    pub(in crate::source) async fn confirm(&self, topic: &TopicArn, token: &str) -> Result<(), Unconfirmed> {
+        let Some(client) = self.regions.get(topic.region()) else {
+            let problem = "its region is not that of a configured topic".to_owned();
+            return Err(Unconfirmed { refused: None, problem });
+        };
         let request = client.confirm_subscription().topic_arn(topic.as_str()).token(token);
-        match Box::pin(request.authenticate_on_unsubscribe("true").send()).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(format!(
-                "credentials with sns:ConfirmSubscription on the topic are needed: {}",
-                DisplayErrorContext(error)
-            )),
+        let Err(error) = Box::pin(request.authenticate_on_unsubscribe("true").send()).await else {
+            return Ok(());
+        };
+        let refused = refusal_of_token(error.code().unwrap_or_default(), error.message().unwrap_or_default());
+        let said = match refused {
+            // What it says beside the code may repeat the token.
+            Some(code) => format!("SNS does not take its token ({code})"),
+            None => DisplayErrorContext(error).to_string(),
+        };
+        let problem = format!("credentials with sns:ConfirmSubscription on the topic are needed: {said}");
+        Err(Unconfirmed { refused, problem })
+    }
+}
+
+/// The code by which the service refuses a token for good: it is not the topic's, was used up or is too
+/// old, or the topic or its subscription is no more. What concerns us and not the token is none: it may
+/// be mended, and then the same token is taken.
+fn refusal_of_token(code: &str, message: &str) -> Option<&'static str> {
+    match refusal::bare(code) {
+        "InvalidParameter" | "InvalidParameterValue" | "ValidationError" => Some("InvalidParameter"),
+        "NotFound" => Some("NotFound"),
+        // In these words it is our own credentials that lack the permission.
+        "AuthorizationError" if message.contains("not authorized to perform") => None,
+        "AuthorizationError" => Some("AuthorizationError"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_service_says_to_a_token_is_its_answer_or_is_to_be_mended() {
+        let user = "User: arn:aws:sts::111111111111:assumed-role/bridge/i is not authorized to perform: \
+                    SNS:ConfirmSubscription on resource: arn:aws:sns:eu-west-1:222222222222:events";
+        for (code, message, refused) in [
+            ("InvalidParameter", "Invalid parameter: Token", Some("InvalidParameter")),
+            ("InvalidParameter", "Invalid parameter: TopicArn", Some("InvalidParameter")),
+            ("InvalidParameterValue", "", Some("InvalidParameter")),
+            ("ValidationError", "", Some("InvalidParameter")),
+            ("NotFound", "Topic does not exist", Some("NotFound")),
+            ("com.amazonaws.sns#NotFound", "", Some("NotFound")),
+            ("AuthorizationError", "", Some("AuthorizationError")),
+            ("AuthorizationError", "You are not the owner", Some("AuthorizationError")),
+            ("AuthorizationError", user, None),
+            ("AccessDenied", "", None),
+            ("AccessDeniedException", user, None),
+            ("InvalidClientTokenId", "The security token included in the request is invalid", None),
+            ("ExpiredToken", "", None),
+            ("SignatureDoesNotMatch", "Signature expired", None),
+            ("OptInRequired", "", None),
+            // The account's own bounds.
+            ("SubscriptionLimitExceeded", "", None),
+            ("FilterPolicyLimitExceeded", "", None),
+            ("ReplayLimitExceeded", "", None),
+            ("Throttling", "Rate exceeded", None),
+            ("InternalError", "", None),
+            ("ServiceUnavailable", "", None),
+            // No answer, or none that is known.
+            ("", "", None),
+            ("NeverHeardOf", "Invalid parameter", None),
+        ] {
+            assert_eq!(refusal_of_token(code, message), refused, "{code}: {message}");
         }
     }
 }

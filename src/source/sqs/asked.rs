@@ -16,8 +16,10 @@ use crate::telemetry::{LogLimit, Metrics, Shown, SourceOutcome};
 pub(super) enum Answered {
     /// The topic delivers here from now on.
     Confirmed,
-    /// The service did not take the answer: the question comes back.
+    /// The service could not take the answer now: the question comes back.
     Failed,
+    /// The service refuses the answer for good, with this code.
+    Refused(&'static str),
     /// The topic is not listed.
     NotListed,
 }
@@ -54,12 +56,13 @@ impl Asked {
                 self.changed("confirmed");
                 Answered::Confirmed
             }
-            Err(problem) => {
+            Err(unconfirmed) => {
                 if let Some(unsaid) = self.log_limit.admit(topic.as_str()) {
-                    tracing::error!(source, %topic, unsaid, "a subscription cannot be confirmed: {}", Shown(&problem));
+                    let problem = Shown(&unconfirmed.problem);
+                    tracing::error!(source, %topic, unsaid, "a subscription cannot be confirmed: {problem}");
                 }
-                self.changed("failed");
-                Answered::Failed
+                self.changed(if unconfirmed.refused.is_some() { "refused" } else { "failed" });
+                unconfirmed.refused.map_or(Answered::Failed, Answered::Refused)
             }
         }
     }

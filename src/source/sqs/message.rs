@@ -165,6 +165,16 @@ impl Useless {
         Self { word, detail: format!("the message cannot be decoded: {word}").into() }
     }
 
+    /// Why there is no event in a listed topic's question: the service refuses the answer with this code.
+    pub(super) fn unanswerable(code: &str) -> Self {
+        let detail = format!(
+            "a listed SNS topic asks whether it may deliver to this queue, and SNS refuses the answer for \
+             good ({code}): the question is too old, was answered before, or is not the topic's. If the topic \
+             does not deliver here, subscribe the queue to it again. Then drop the letter"
+        );
+        Self { word: SUBSCRIPTION_CONFIRMATION, detail: detail.into() }
+    }
+
     /// Why there is no event in an envelope of this kind.
     fn unless_published(kind: TopicEnvelopeKind) -> Option<Self> {
         let (word, detail) = match kind {

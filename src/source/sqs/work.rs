@@ -1,7 +1,7 @@
 //! What is done with the messages of one receive, until each is durable or left in the queue.
 //!
 //! The messages are decided about one after the other, and appended together, so that they share
-//! the log's group commit. Until all of them are durable, a heartbeat at half their time-out keeps
+//! the log's group commit. What topics ask is answered after that. Until all of them are durable, a heartbeat at half their time-out keeps
 //! them hidden. In a FIFO queue the messages of one group are appended one after the other, and one
 //! that could not be keeps those behind it from overtaking: they all come back, in order.
 
@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use super::Source;
 use super::asked::Answered;
 use super::deletions::Deletions;
-use super::message::{Message, Useless};
+use super::message::{Message, Question, Useless};
 use super::queue::{Action, entry_word};
 use super::together::together;
 use crate::config::OnMalformed;
@@ -53,13 +53,11 @@ struct Lane {
     decided: Vec<Decided>,
 }
 
-/// What one go decides about.
-#[derive(Default)]
-struct Wave {
-    lanes: Vec<Lane>,
-    /// The places of those that held a topic's question, which was answered.
-    answered: Vec<usize>,
-}
+/// What is to be stored together.
+type Wave = Vec<Lane>;
+
+/// A topic's question, and its place in the batch.
+type Aside = (usize, Question);
 
 impl Batch {
     pub(super) fn new(source: Arc<Source>, messages: Vec<Message>) -> Self {
@@ -78,27 +76,29 @@ impl Batch {
     }
 
     async fn keep(&self, done: &[AtomicBool], deletions: &Deletions) {
-        let mut held: HashSet<String> = HashSet::new();
+        let (mut held, mut questions) = (HashSet::new(), Vec::new());
         let mut next = 0;
         while next < self.messages.len() {
-            let Wave { lanes, answered } = self.decide(&mut next, &mut held, done).await;
-            let kept = together(lanes.into_iter().map(|lane| self.store(lane, done)).collect()).await;
-            let mut durable = answered;
-            for (lane, failed) in kept {
-                durable.extend(lane);
-                held.extend(failed);
-            }
-            let receipts = durable.iter().map(|at| self.messages[*at].receipt.clone());
-            deletions.delete(receipts.collect()).await;
-            durable.into_iter().for_each(|at| done[at].store(true, Ordering::Relaxed));
+            let wave = self.decide(&mut next, &held, &mut questions, done).await;
+            held.extend(self.settle(wave, Vec::new(), done, deletions).await);
+        }
+        if !questions.is_empty() {
+            let (wave, answered) = self.answer(questions, done).await;
+            self.settle(wave, answered, done, deletions).await;
         }
     }
 
-    /// Decides about messages up to the bytes of a wave, and sorts them into lanes.
-    async fn decide(&self, next: &mut usize, held: &mut HashSet<String>, done: &[AtomicBool]) -> Wave {
+    /// Decides about messages up to the bytes of a wave, and sorts them into lanes. Questions are put
+    /// aside.
+    async fn decide(
+        &self,
+        next: &mut usize,
+        held: &HashSet<String>,
+        questions: &mut Vec<Aside>,
+        done: &[AtomicBool],
+    ) -> Wave {
         let fifo = self.source.queue.is_fifo();
-        let Wave { mut lanes, mut answered } = Wave::default();
-        let mut bytes = 0;
+        let (mut wave, mut bytes) = (Wave::new(), 0);
         while *next < self.messages.len() && bytes < WAVE_BYTES_MAX {
             let at = *next;
             *next += 1;
@@ -106,44 +106,90 @@ impl Batch {
             self.source.tally.received_again(&message.id, message.receives);
             let group = message.group.clone().filter(|_| fifo);
             if group.as_ref().is_some_and(|group| held.contains(group)) {
-                self.source.tally.left("held_back");
-                done[at].store(true, Ordering::Relaxed);
-                continue;
+                self.leave(at, "held_back", done);
+            } else if let Some(question) =
+                message.question().filter(|_| message.receives < RECEIVED_TOO_OFTEN)
+            {
+                questions.push((at, question));
+            } else {
+                let verdict = self.source.verdict(message, self.arrived).await;
+                bytes += self.sort(Decided { at, verdict }, group, &mut wave, done);
             }
-            match self.answer(message).await {
-                Some(Answered::Confirmed) => {
+        }
+        wave
+    }
+
+    /// Answers what topics ask, all at once, and behind the events: none of these waits for the service,
+    /// which may take seconds. Says what becomes a letter, and which questions are settled.
+    async fn answer(&self, questions: Vec<Aside>, done: &[AtomicBool]) -> (Wave, Vec<usize>) {
+        let asked = &self.source.asked;
+        let answers = together(questions.iter().map(|(_, question)| asked.answer(question)).collect()).await;
+        let (mut wave, mut answered) = (Wave::new(), Vec::new());
+        for ((at, _), answer) in questions.into_iter().zip(answers) {
+            let message = &self.messages[at];
+            let verdict = match answer {
+                Answered::Confirmed => {
                     answered.push(at);
                     continue;
                 }
-                Some(Answered::Failed) => {
-                    self.source.tally.left("confirmation");
-                    done[at].store(true, Ordering::Relaxed);
+                Answered::Failed => {
+                    self.leave(at, "confirmation", done);
                     continue;
                 }
-                Some(Answered::NotListed) | None => {}
-            }
-            let verdict = self.source.verdict(message, self.arrived).await;
-            if let (Verdict::Quarantine(quarantined), OnMalformed::Redrive) =
-                (&verdict, self.source.on_malformed)
-            {
-                self.source.tally.left(&quarantined.reason);
-                done[at].store(true, Ordering::Relaxed);
-                continue;
-            }
-            bytes += body_bytes(&verdict);
-            let decided = Decided { at, verdict };
-            match lanes.iter_mut().find(|lane| group.is_some() && lane.group == group) {
-                Some(lane) => lane.decided.push(decided),
-                None => lanes.push(Lane { group, decided: vec![decided] }),
-            }
+                Answered::NotListed => self.source.verdict(message, self.arrived).await,
+                Answered::Refused(code) => {
+                    let Useless { word, detail } = Useless::unanswerable(code);
+                    let view = &self.source.intake_source.view;
+                    view.quarantine(message.as_it_is(self.arrived), word, detail.into_owned())
+                }
+            };
+            self.sort(Decided { at, verdict }, None, &mut wave, done);
         }
-        Wave { lanes, answered }
+        (wave, answered)
     }
 
-    /// Answers what a topic asks; `None` if it asks nothing, or has asked too often.
-    async fn answer(&self, message: &Message) -> Option<Answered> {
-        let question = message.question().filter(|_| message.receives < RECEIVED_TOO_OFTEN)?;
-        Some(self.source.asked.answer(&question).await)
+    /// Puts what was decided into its lane, unless it is for the queue's own redrive; the bytes that it
+    /// holds.
+    fn sort(&self, decided: Decided, group: Option<String>, wave: &mut Wave, done: &[AtomicBool]) -> usize {
+        if let (Verdict::Quarantine(quarantined), OnMalformed::Redrive) =
+            (&decided.verdict, self.source.on_malformed)
+        {
+            self.leave(decided.at, &quarantined.reason, done);
+            return 0;
+        }
+        let bytes = body_bytes(&decided.verdict);
+        match wave.iter_mut().find(|lane| group.is_some() && lane.group == group) {
+            Some(lane) => lane.decided.push(decided),
+            None => wave.push(Lane { group, decided: vec![decided] }),
+        }
+        bytes
+    }
+
+    /// Leaves a message in the queue: it comes back after its time-out, which is as good a backoff as any.
+    fn leave(&self, at: usize, reason: &str, done: &[AtomicBool]) {
+        self.source.tally.left(reason);
+        done[at].store(true, Ordering::Relaxed);
+    }
+
+    /// Stores a wave, and deletes what is durable then and what was settled before. Says which groups must
+    /// wait.
+    async fn settle(
+        &self,
+        wave: Wave,
+        mut settled: Vec<usize>,
+        done: &[AtomicBool],
+        deletions: &Deletions,
+    ) -> Vec<String> {
+        let kept = together(wave.into_iter().map(|lane| self.store(lane, done)).collect()).await;
+        let mut held = Vec::new();
+        for (durable, failed) in kept {
+            settled.extend(durable);
+            held.extend(failed);
+        }
+        let receipts = settled.iter().map(|at| self.messages[*at].receipt.clone());
+        deletions.delete(receipts.collect()).await;
+        settled.into_iter().for_each(|at| done[at].store(true, Ordering::Relaxed));
+        held
     }
 
     /// Stores a lane in order up to the first that cannot be. Says which are durable, and which group
@@ -154,7 +200,7 @@ impl Batch {
         let mut failed = false;
         for Decided { at, verdict } in lane.decided {
             if failed {
-                tally.left("held_back");
+                self.leave(at, "held_back", done);
             } else {
                 match intake.keep(intake_source, verdict, self.arrived).await {
                     Ok(_) => {
@@ -167,13 +213,9 @@ impl Batch {
                     }
                     Err(unavailable) => {
                         failed = true;
-                        tally.left(word(unavailable));
+                        self.leave(at, word(unavailable), done);
                     }
                 }
-            }
-            if failed {
-                // It comes back after its time-out, which is as good a backoff as any.
-                done[at].store(true, Ordering::Relaxed);
             }
         }
         (durable, lane.group.filter(|_| failed))

@@ -5,11 +5,16 @@
 //! `FANBRIDGE_SOAK=1 cargo test --release --locked --test faults strangers -- --nocapture --test-threads 1`.
 
 mod attack;
+mod tls;
 
+use std::net::TcpStream;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use self::attack::{Attack, Kind};
+use self::tls::Identity;
 use crate::support::bridge::{Bridge, Home};
 use crate::support::client::{Client, request};
 use crate::support::load::{Delivery, STREAM_PATH};
@@ -64,6 +69,37 @@ fn connections_of_strangers_who_say_nothing_give_way_to_senders() {
     assert!(bridge.metric("fanbridge_connections_refused_total", &["reason=\"displaced\""]) > 0.0);
 }
 
+#[test]
+fn handshakes_of_strangers_delay_no_senders_connection() {
+    let bridge = withstand(Kind::Handshakes);
+    let failed = bridge.metric("fanbridge_connections_refused_total", &["reason=\"tls_handshake\""]);
+    assert!(failed > 100.0, "{failed} handshakes of strangers were begun and left");
+}
+
+#[test]
+fn connections_of_strangers_without_end_keep_no_senders_connection_waiting() {
+    let bridge = withstand(Kind::Connections);
+    assert!(bridge.metric("fanbridge_connections_refused_total", &["reason=\"displaced\""]) > 0.0);
+}
+
+#[test]
+fn a_burst_of_connections_waits_in_the_systems_queue_while_the_bridge_is_busy() {
+    let _turn = turns::in_company();
+    let home = Home::new();
+    home.configure_files();
+    let bridge = home.start();
+    // Busy, for as long as it takes to make them.
+    bridge.signal(Signal::STOP);
+    let connect = |_| TcpStream::connect_timeout(&([127, 0, 0, 1], home.http).into(), ANSWERED_WITHIN);
+    let systems = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let size = systems.trim().parse().unwrap_or(500).min(500);
+    let burst: Vec<_> = (0..size).map_while(|number| connect(number).ok()).collect();
+    bridge.signal(Signal::CONT);
+    assert_eq!(burst.len(), size, "for the next one there was no room");
+    let delivery = genuine("default:behind-a-burst", 1, 300, false);
+    assert_eq!(bridge.client().exchange(&delivery).expect("an answer").status, 200);
+}
+
 /// Delivers while strangers attack; the first delivery comes from a network that is not known yet.
 fn withstand(kind: Kind) -> Bridge {
     let _turn = turns::alone();
@@ -80,16 +116,24 @@ fn withstand(kind: Kind) -> Bridge {
             topics.display()
         ),
     );
+    let identity = (kind == Kind::Handshakes).then(|| Identity::install(&home));
+    let connect = || {
+        let client = Client::new(home.http).with_timeout(Duration::from_secs(30));
+        match &identity {
+            Some(identity) => client.with_tls(identity.trusted.clone()),
+            None => client,
+        }
+    };
     // A life of its own tells what the machine takes without an attack.
     let calm = home.start();
-    let allowed = ANSWERED_WITHIN.max(SLOWDOWN_MAX * deliver(&calm, "calm", rounds).slowest());
+    let allowed = ANSWERED_WITHIN.max(SLOWDOWN_MAX * deliver(connect, "calm", rounds).slowest());
     calm.stop();
 
     let bridge = home.start();
     let attack = Attack::start(kind, home.http, each);
     std::thread::sleep(HEAD_START);
     let before = attack.begun.load(Ordering::Relaxed);
-    let answers = deliver(&bridge, &format!("{kind:?}"), rounds);
+    let answers = deliver(connect, &format!("{kind:?}"), rounds);
     let begun = attack.begun.load(Ordering::Relaxed);
     println!("{kind:?}: {before} attempts of strangers before, {begun} in all; {answers}");
     assert!(before > 0, "nobody attacked");
@@ -102,8 +146,8 @@ fn withstand(kind: Kind) -> Bridge {
 struct Answers([Vec<Duration>; SHAPES.len()]);
 
 /// Delivers each shape so many times, on a connection that is kept and on a new one.
-fn deliver(bridge: &Bridge, name: &str, rounds: u64) -> Answers {
-    let mut kept = bridge.client().with_timeout(Duration::from_secs(30));
+fn deliver(connect: impl Fn() -> Client, name: &str, rounds: u64) -> Answers {
+    let mut kept = connect();
     let mut answers = Answers(Default::default());
     for round in 0..rounds {
         for ((shape, bytes, zipped), times) in SHAPES.into_iter().zip(&mut answers.0) {
@@ -111,7 +155,7 @@ fn deliver(bridge: &Bridge, name: &str, rounds: u64) -> Answers {
                 let key = format!("default:{name}-{shape}-{fresh}").replace(' ', "-");
                 let request = genuine(&key, round, bytes, zipped);
                 let start = Instant::now();
-                let mut new = Client::new(bridge.http_port()).with_timeout(Duration::from_secs(30));
+                let mut new = connect();
                 let client = if fresh { &mut new } else { &mut kept };
                 let answer = client.exchange(&request);
                 let answer = answer.unwrap_or_else(|error| panic!("{shape}, {name}: {error:?}"));

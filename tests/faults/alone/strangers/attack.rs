@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use flate2::{Compression, write::GzEncoder};
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
@@ -42,6 +44,10 @@ pub enum Kind {
     Probes,
     /// Connections on which nothing is said.
     Silent,
+    /// New connections, each as soon as the one before had to make room.
+    Connections,
+    /// TLS handshakes, one on each connection, left once the server has done its part.
+    Handshakes,
 }
 
 /// An attack that goes on until it is dropped.
@@ -86,7 +92,19 @@ impl Kind {
             Self::Unsigned => (request(STREAM_PATH, &[], &vec![b' '; BODY_BYTES]), 15),
             Self::Forged => (request(STREAM_PATH, &forged, &vec![b' '; BODY_BYTES]), 15),
             Self::Probes => (request("/in/fastpix", &[], b"{}"), 0),
-            Self::Silent => (Vec::new(), 0),
+            Self::Silent | Self::Connections => (Vec::new(), 0),
+            Self::Handshakes => (hello(), 0),
+        }
+    }
+
+    /// Connections that wait for an answer at the same time.
+    fn at_once(self) -> usize {
+        match self {
+            // Fewer than strangers may have: none of them makes room for another before it costs anything.
+            Self::Handshakes => 160,
+            // More than that by so many that the system's own default would not keep them all.
+            Self::Connections => 400,
+            _ => AT_ONCE_MAX,
         }
     }
 
@@ -94,9 +112,24 @@ impl Kind {
     fn burst(self) -> usize {
         match self {
             Self::Unsigned | Self::Forged => 140,
+            // As many as are answered or closed.
+            Self::Handshakes | Self::Connections => usize::MAX,
             _ => 0,
         }
     }
+}
+
+/// What a client says first. Nothing in it tells that it was said before.
+fn hello() -> Vec<u8> {
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    let mut client = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    hello
 }
 
 /// gzip of so many bytes, as short as the ratio of 200 allows.
@@ -120,7 +153,7 @@ fn gzip(inflated: usize) -> Vec<u8> {
 
 async fn flood(kind: Kind, port: u16, begun: Arc<AtomicUsize>) {
     let (request, per_second) = kind.requests();
-    let (request, places) = (Arc::new(request), Arc::new(Semaphore::new(AT_ONCE_MAX)));
+    let (request, places) = (Arc::new(request), Arc::new(Semaphore::new(kind.at_once())));
     let stalls = matches!(kind, Kind::Unsigned | Kind::Forged);
     for number in 0.. {
         if number >= kind.burst() {

@@ -1,0 +1,150 @@
+//! Whose turn it is to have a TLS handshake worked on.
+//!
+//! A handshake costs a signature, up to some milliseconds of a core, before anybody has said who he is.
+//! So strangers stand in a line, one handshake of each network at a time, and work for them leaves half
+//! of the cores to others; known networks never wait. A turn is one step: it goes as far as what the peer
+//! has sent, so nobody holds it who is waited for. Who waits for a turn waits within the time that a
+//! handshake may take, and for others is idle.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::task::Poll;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::networks::Guest;
+
+/// How many steps of strangers' handshakes are taken at a time: half as many as there are cores.
+pub(super) fn turns() -> usize {
+    (std::thread::available_parallelism().map_or(1, usize::from) / 2).max(1)
+}
+
+/// Encrypts a connection.
+///
+/// # Errors
+/// When the peer goes away, or cannot agree with us.
+pub(super) async fn encrypt<IO: AsyncRead + AsyncWrite + Unpin>(
+    acceptor: &TlsAcceptor,
+    io: IO,
+    guest: &Guest,
+) -> io::Result<TlsStream<IO>> {
+    let mut handshake = pin!(acceptor.accept(io));
+    loop {
+        let turn = match guest.handshake_lines() {
+            Some([network, all]) => Some((network.acquire().await, all.acquire().await)),
+            None => None,
+        };
+        let step = poll_fn(|cx| Poll::Ready(handshake.as_mut().poll(cx))).await;
+        drop(turn);
+        match step {
+            Poll::Ready(encrypted) => return encrypted,
+            Poll::Pending => woken().await,
+        }
+    }
+}
+
+/// Waits until the task is woken, by whatever it was last polled for.
+async fn woken() {
+    let mut waits = true;
+    poll_fn(|_| if std::mem::take(&mut waits) { Poll::Pending } else { Poll::Ready(()) }).await;
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+    use rustls::crypto::aws_lc_rs;
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
+    use rustls::{ClientConfig, RootCertStore, ServerConfig};
+    use tokio::io::AsyncWriteExt;
+    use tokio::time::timeout;
+    use tokio_rustls::TlsConnector;
+    use tokio_util::sync::CancellationToken;
+
+    use super::super::connections::Connections;
+    use super::super::networks::{Networks, Place};
+    use super::*;
+    use crate::telemetry::Metrics;
+
+    /// Both ends of any handshake.
+    fn ends() -> (TlsAcceptor, TlsConnector) {
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".into()]).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+        let server = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], key);
+        let mut roots = RootCertStore::empty();
+        roots.add(cert.der().clone()).unwrap();
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        (Arc::new(server.unwrap()).into(), Arc::new(client).into())
+    }
+
+    fn networks() -> Arc<Networks> {
+        Networks::new(1000, 1000, Connections::new("http", &Metrics::new()))
+    }
+
+    fn enter(networks: &Arc<Networks>, address: &str) -> Place {
+        networks.enter(address.parse().unwrap(), CancellationToken::new()).unwrap()
+    }
+
+    /// Whether a peer that does its part gets a connection encrypted.
+    async fn is_encrypted(place: &Place, (acceptor, connector): &(TlsAcceptor, TlsConnector)) -> bool {
+        let (here, there) = tokio::io::duplex(16 << 10);
+        let name = ServerName::try_from("localhost").unwrap();
+        let both = async { tokio::join!(encrypt(acceptor, here, &place.0), connector.connect(name, there)) };
+        match timeout(Duration::from_secs(1), both).await {
+            Ok((here, there)) => here.is_ok() && there.is_ok(),
+            Err(_) => false,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stranger_waits_for_its_turn_and_who_is_known_does_not() {
+        let (networks, ends) = (networks(), ends());
+        let (stranger, known) = (enter(&networks, "192.0.2.1"), enter(&networks, "192.0.2.2"));
+        known.0.prove();
+        assert!(is_encrypted(&stranger, &ends).await && is_encrypted(&known, &ends).await);
+        let [_, all] = stranger.0.handshake_lines().unwrap();
+        let taken = all.acquire_many(turns() as u32).await.unwrap();
+        assert!(!is_encrypted(&stranger, &ends).await, "all turns are taken");
+        assert!(is_encrypted(&known, &ends).await);
+        drop(taken);
+        let [network, _] = stranger.0.handshake_lines().unwrap();
+        let taken = network.acquire().await.unwrap();
+        assert!(!is_encrypted(&stranger, &ends).await, "its network has its turn already");
+        assert!(is_encrypted(&enter(&networks, "192.0.2.3"), &ends).await, "and keeps no other back");
+        drop(taken);
+        assert!(is_encrypted(&stranger, &ends).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn peers_that_are_waited_for_hold_no_turn() {
+        let (networks, ends) = (networks(), ends());
+        let mut waiting = Vec::new();
+        for number in 0..64_usize {
+            let (here, mut there) = tokio::io::duplex(16 << 10);
+            // The beginning of a hello, of some.
+            there.write_all(&[22, 3, 1, 2, 0, 1][..number % 7]).await.unwrap();
+            let (place, acceptor) = (enter(&networks, "192.0.2.1"), ends.0.clone());
+            let task = tokio::spawn(async move { drop(encrypt(&acceptor, here, &place.0).await) });
+            waiting.push((there, task));
+        }
+        tokio::task::yield_now().await;
+        assert!(is_encrypted(&enter(&networks, "192.0.2.1"), &ends).await);
+        assert!(waiting.iter().all(|(_, task)| !task.is_finished()));
+    }
+}

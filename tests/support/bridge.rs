@@ -236,6 +236,7 @@ impl Bridge {
     }
 
     /// Waits for a line of the log with these words: lines are written by a thread of their own.
+    #[track_caller]
     pub fn assert_logs(&self, words: &str) {
         let deadline = Instant::now() + LOGGED_WITHIN;
         while !self.log().contains(words) {

@@ -14,13 +14,13 @@ fn source(secrets: &str) -> String {
 
 #[test]
 fn a_secret_is_a_reference_and_never_itself() {
-    let label = "a secret is written `env:NAME` or `file:PATH`, never as itself";
+    let label = "write a secret as `env:NAME` or `file:PATH`, never the secret itself";
     expect(&source("[‹hunter2-canary›]"), "invalid value for `sources.a.secrets`", label);
     expect(
         &format!(
             "{SOURCE}sinks: {{ b: {{ kafka: {{ brokers: env:BROKERS, properties: {{ sasl.password: ‹hunter2-canary› }} }} }} }}\n"
         ),
-        "`sasl.password` in the clear",
+        "`sasl.password` in plain text",
         label,
     );
     expect(&source("[‹\"${STREAM}\"›]"), "text is not substituted", "`${…}` would be taken literally");
@@ -28,44 +28,40 @@ fn a_secret_is_a_reference_and_never_itself() {
 
 #[test]
 fn a_reference_must_lead_to_a_value() {
-    let title = "a reference that leads nowhere";
-    expect(&source("[‹env:UNSET›]"), title, "environment variable `UNSET` is not set");
+    let title = "unreadable reference";
+    expect(&source("[‹env:UNSET›]"), title, "the environment variable `UNSET` is not set");
     expect(&source("[‹env:EMPTY›]"), title, "env:EMPTY is empty");
     expect(&source("[‹file:/missing›]"), title, "cannot read /missing: entity not found");
     expect(&source("[‹file:/empty›]"), title, "file:/empty is empty");
-    expect(&source("[{ secret: ‹env:UNSET› }]"), title, "environment variable `UNSET` is not set");
-    let marked =
-        "/marked begins with a byte order mark, which would be a part of the secret: save it without one";
+    expect(&source("[{ secret: ‹env:UNSET› }]"), title, "the environment variable `UNSET` is not set");
+    let marked = "/marked begins with a byte order mark, which would count as part of the secret: save the \
+                  file without it";
     expect(&source("[‹file:/marked›]"), title, marked);
 }
 
 #[test]
 fn a_secret_that_only_looks_like_one_is_refused() {
-    let title = "a secret that cannot be used";
+    let title = "unusable secret";
     expect(
         &source("[env:SECRET, ‹env:TOO_SHORT›]"),
         title,
-        "in environment variable `TOO_SHORT`: the secret has 10 bytes, expected at least 16",
+        "environment variable `TOO_SHORT`: the secret has 10 bytes, expected at least 16",
     );
     expect(
         &source("[‹env:PLACEHOLDER›]"),
         title,
-        "in environment variable `PLACEHOLDER`: the secret is a placeholder, expected the provider's signing secret",
+        "environment variable `PLACEHOLDER`: the secret is a placeholder, expected the provider's signing secret",
     );
     expect(
         &source("[‹env:SHORT›]"),
-        "a short secret",
+        "short secret",
         "the secret in environment variable `SHORT` has fewer than 24 bytes",
     );
-    expect(
-        &source("[env:SECRET, ‹env:SECRET›]"),
-        "one secret twice",
-        "this is the same secret as one before it",
-    );
+    expect(&source("[env:SECRET, ‹env:SECRET›]"), "duplicate secret", "this secret is the same as one above");
     expect(
         &source("[{ secret: env:SECRET, not_after: ‹tomorrow› }]"),
-        "not a moment",
-        "expected a moment such as `2026-11-21T06:40:00Z`",
+        "not a date and time",
+        "expected a date and time such as `2026-11-21T06:40:00Z`",
     );
 }
 
@@ -81,7 +77,7 @@ fn an_api_key_of_stripes_is_refused_as_a_signing_secret() {
             &source("stripe", &format!("‹env:{name}›")),
             "not a signing secret",
             &format!(
-                "environment variable `{name}` holds an API key; an endpoint's signing secret begins with `whsec_`"
+                "environment variable `{name}` contains an API key; an endpoint's signing secret begins with `whsec_`"
             ),
         );
         let refused = problems(&source("stripe", &format!("env:{name}")));
@@ -96,8 +92,8 @@ fn an_api_key_of_stripes_is_refused_as_a_signing_secret() {
 fn what_is_wrong_early_in_a_list_does_not_shift_what_is_said_about_the_rest() {
     expect(
         &source("[hunter2, ~, env:SECRET, ‹env:TOO_SHORT›]"),
-        "a secret that cannot be used",
-        "in environment variable `TOO_SHORT`: the secret has 10 bytes, expected at least 16",
+        "unusable secret",
+        "environment variable `TOO_SHORT`: the secret has 10 bytes, expected at least 16",
     );
 }
 
@@ -105,13 +101,13 @@ fn what_is_wrong_early_in_a_list_does_not_shift_what_is_said_about_the_rest() {
 fn only_a_provider_that_probes_may_begin_without_a_secret() {
     expect(
         "sources: { ‹a›: { provider: stream } }\n",
-        "a source without secrets",
+        "source without secrets",
         "`stream` signs its deliveries; expected `secrets: [env:NAME]`",
     );
     expect(
         "sources: { ‹a›: { provider: fastpix } }\n",
-        "a source without secrets",
-        "only the provider's probe will be answered until a secret is added",
+        "source without secrets",
+        "until a secret is added, only the provider's probe gets a 2xx",
     );
     assert!(read("sources: { a: { provider: fastpix } }\n").is_ok());
 }

@@ -16,7 +16,7 @@ use crate::config::{BearerToken, KafkaConfig};
 pub struct UnusableProperty {
     /// The property's name.
     pub property: String,
-    /// What is wrong with it, and what to do instead.
+    /// What is wrong with the property or its value, and what to do instead.
     pub problem: String,
 }
 

@@ -64,7 +64,7 @@ impl Desk {
         self.in_flight.seal(batch);
     }
 
-    /// The next request that may leave now.
+    /// The next request that is allowed to leave now.
     pub fn next(&mut self, now: Instant) -> Option<Departure> {
         let departure = self.pace.allows(now).then(|| self.lanes.next(now)).flatten()?;
         self.pace.depart();

@@ -109,7 +109,7 @@ impl Lanes {
         topic.lanes[lane].waiting.push_back(waiting);
     }
 
-    /// The next batch that may leave now.
+    /// The next batch that is allowed to leave now.
     pub fn next(&mut self, now: Instant) -> Option<Departure> {
         let count = self.topics.len();
         for step in 0..count {

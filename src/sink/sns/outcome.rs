@@ -67,7 +67,7 @@ fn meaning_here(code: &str, message: &str) -> Option<Meaning> {
         "InvalidParameter" if message.contains("TopicArn") => {
             Trouble("unknown_topic", "check the sink's `topic`")
         }
-        _ if code.starts_with("KMS") => Trouble("topic_key", "check the topic's KMS key and who may use it"),
+        _ if code.starts_with("KMS") => Trouble("topic_key", "check the topic's KMS key and its key policy"),
         "EndpointDisabled" | "PlatformApplicationDisabled" => Trouble("topic_disabled", "enable it"),
         "BatchRequestTooLong" | "MessageTooLong" => TOO_LARGE,
         "InvalidParameter" if message.contains("too long") => TOO_LARGE,

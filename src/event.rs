@@ -198,7 +198,7 @@ impl Event {
 /// An authentic delivery that cannot become an event, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quarantined {
-    /// `sha256-` and the SHA-256 of the body, in hexadecimal.
+    /// `sha256-` and the SHA-256 of the body and, if it has one, the delivery's id, in hexadecimal.
     pub id: ByteString,
     /// CloudEvents `source`, as for an event.
     pub source: ByteString,

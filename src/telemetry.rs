@@ -68,9 +68,9 @@ pub struct Metrics {
     pub requests: Family<SourceCode, Counter>,
     /// Deliveries by verdict: `accepted`, `filtered`, `duplicate` or `quarantined`.
     pub events: Family<SourceFamilyVerdict, Counter>,
-    /// Deliveries refused before they were verified and decided about, by reason.
+    /// Deliveries refused with a 4xx or 5xx answer, by reason.
     pub refused: Family<SourceReason, Counter>,
-    /// Seconds from the first byte of a request to its answer.
+    /// Seconds from the end of a request's headers to its successful answer.
     pub ack_duration: HistogramFamily<Source>,
     /// Deliveries by the secret that verified them; the label is the reference that says where it is
     /// kept.
@@ -95,7 +95,7 @@ pub struct Metrics {
     pub delivered: Family<SinkFamily, Counter>,
     /// Seconds from an event's arrival to the sink's acceptance.
     pub delivery_duration: HistogramFamily<Sink>,
-    /// Records in the spool behind the sink's cursor, whether or not the sink selects them.
+    /// Records in the spool after the sink's cursor, whether or not the sink selects them.
     pub sink_lag: Family<Sink, Gauge>,
     /// Seconds since the arrival of the oldest record that a sink has not settled.
     pub sink_oldest_pending: Family<Sink, FloatGauge>,
@@ -226,9 +226,9 @@ impl Metrics {
         r.register("connections_refused", refused, self.connections_refused.clone());
         r.register("requests", "HTTP answers, by source and status code", self.requests.clone());
         r.register("events", "Deliveries decided about, by source, family and verdict", self.events.clone());
-        let refused = "Deliveries refused before they were decided about, by source and reason";
+        let refused = "Deliveries refused with a 4xx or 5xx answer, by source and reason";
         r.register("refused", refused, self.refused.clone());
-        let ack = "Time from the first byte of a request to its answer";
+        let ack = "Time from the end of a request's headers to its successful answer";
         r.register_with_unit("ack_duration", ack, Unit::Seconds, self.ack_duration.clone());
         let secrets = "Deliveries by the configured secret that verified them";
         r.register("signature_secret_used", secrets, self.secret_used.clone());
@@ -250,7 +250,7 @@ impl Metrics {
         r.register("delivered", "Records that a sink accepted, by family", self.delivered.clone());
         let delivery = "Time from an event's arrival to the sink's acceptance";
         r.register_with_unit("delivery_duration", delivery, Unit::Seconds, self.delivery_duration.clone());
-        let lag = "Records in the spool behind the sink's cursor, selected or not";
+        let lag = "Records in the spool after the sink's cursor, selected or not";
         r.register("sink_lag_events", lag, self.sink_lag.clone());
         let pending = "Time since the arrival of the oldest record that the sink has not settled";
         r.register_with_unit("sink_oldest_pending", pending, Unit::Seconds, self.sink_oldest_pending.clone());

@@ -89,7 +89,7 @@ impl Endpoint {
     }
 }
 
-/// The text of the port behind the host; the library reads no port that is too large.
+/// The text of the port after the host; the library reads no port that is too large.
 fn stated_port<'u>(uri: &'u Uri, host: &str) -> Option<&'u str> {
     let authority = uri.authority()?.as_str();
     let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);

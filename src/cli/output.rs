@@ -101,7 +101,7 @@ impl Rows {
 const PADDING: usize = 2;
 
 /// A row that is wider than the terminal: its first value, then each other value with its name. Lines
-/// break between words only, and never behind a name.
+/// break between words only, and never after a name.
 fn lines(names: &[String], row: &[String], width: usize) -> String {
     let named = names.iter().zip(row).skip(1).filter(|(_, cell)| !["", "-"].contains(&cell.as_str()));
     let first = row.first().map(|cell| (String::new(), cell));

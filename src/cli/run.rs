@@ -56,8 +56,8 @@ pub struct Args {
 /// Runs the bridge until it is told to stop.
 ///
 /// # Errors
-/// Exit code 78 if the configuration cannot be used, 75 if another process has the spool or if memory or
-/// file descriptors are short, 74 if the disk or a listener failed.
+/// Exit code 78 if the configuration cannot be used, 75 if another process has the spool or a file sink's
+/// directory, or if memory or file descriptors are short, 74 if the disk or a listener failed.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let mut config = configuration_to_run(&args.config)?;
     let log = init_logging().map_err(|error| Failure::new(Exit::Config, error.to_string()))?;

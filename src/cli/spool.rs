@@ -71,7 +71,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// Compares the log with the stored cursors: the log must reach the furthest cursor, and must have
-/// all records behind the cursor of each sink. `waiting` names the sinks that do not skip records
+/// all records after the cursor of each sink. `waiting` names the sinks that do not skip records
 /// (`on_full: block`), if the configuration was read. Returns the exit code for a log with problems;
 /// cursors that cannot be read count as one.
 fn account_to(

@@ -255,7 +255,7 @@ fn web_url(text: &str) -> Option<http::Uri> {
     let url: http::Uri = text.parse().ok()?;
     let scheme = url.scheme_str()?;
     let (plain, host) = (url.authority()?.as_str(), url.host()?);
-    // The parser accepts any digits behind the colon, and reports no port if they are none.
+    // The parser accepts any digits after the colon, and reports no port if they are none.
     let is_port = plain == host || url.port_u16().is_some_and(|port| port > 0);
     (matches!(scheme, "http" | "https") && !plain.contains('@') && !host.is_empty() && is_port).then_some(url)
 }

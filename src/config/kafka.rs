@@ -204,7 +204,7 @@ fn check_broker(text: &str) -> Result<(), &'static str> {
     };
     let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     match in_brackets {
-        // A zone is written behind the address: `fe80::1%eth0`.
+        // A zone is written after the address: `fe80::1%eth0`.
         Some(address) => {
             let (address, zone) = address.split_once('%').unwrap_or((address, "0"));
             if address.parse::<Ipv6Addr>().is_err() || zone.is_empty() {

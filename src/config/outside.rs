@@ -67,7 +67,7 @@ pub fn read_configuration(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// The same absolute path for every spelling of a place, as far as it exists: links are followed, and
-/// `.` and `..` are resolved behind them.
+/// `.` and `..` are resolved after them.
 pub fn resolved(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_default();
     absolute.components().fold(PathBuf::new(), |mut path, component| {

@@ -143,7 +143,7 @@ impl std::error::Error for Report {}
 /// Words in a key whose value is expected to be a secret.
 const SENSITIVE: [&str; 6] = ["secret", "password", "passwd", "token", "credential", ".pem"];
 
-/// Beginnings of words behind such a key that belong to the form and are not masked.
+/// Beginnings of words after such a key that belong to the form and are not masked.
 const HARMLESS: [&str; 6] = ["env:", "file:", "secret:", "secrets:", "not_before:", "not_after:"];
 
 /// Replacements for characters of 1, 2, 3 and 4 bytes, so that no byte offset changes.
@@ -152,7 +152,7 @@ const FILLERS: [char; 4] = ['*', '·', '•', '🞄'];
 /// Replaces every character where a secret is expected.
 ///
 /// Works on lines and needs no valid YAML, because a text that cannot be parsed is shown as well.
-/// Masks everything behind a sensitive key: its line up to the next known key of the same mapping,
+/// Masks everything after a sensitive key: its line up to the next known key of the same mapping,
 /// and the lines that belong to it. It masks too much rather than too little.
 fn mask(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
@@ -185,7 +185,7 @@ fn mask(text: &str) -> String {
     masked
 }
 
-/// The offset behind the first sensitive key of a line and its colon.
+/// The offset after the first sensitive key of a line and its colon.
 fn sensitive_key_end(line: &str) -> Option<usize> {
     let lower = line.to_ascii_lowercase();
     let at = SENSITIVE.iter().filter_map(|word| lower.find(word)).min()?;
@@ -193,7 +193,7 @@ fn sensitive_key_end(line: &str) -> Option<usize> {
 }
 
 /// The longest possible value at the beginning of a line: it ends at the next key that a
-/// configuration knows, in the same one-line mapping or one around it. Text behind any other comma
+/// configuration knows, in the same one-line mapping or one around it. Text after any other comma
 /// can be part of the secret.
 fn value_end(line: &str) -> usize {
     let (mut depth, mut quote, mut escaped) = (0_i32, None, false);

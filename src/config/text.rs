@@ -156,7 +156,7 @@ impl FromStr for Reference {
             };
         }
         match text.strip_prefix("file:") {
-            Some("") => Err("expected the path of a file behind `file:`".into()),
+            Some("") => Err("expected the path of a file after `file:`".into()),
             Some(path) => {
                 path_problem(path).map_or_else(|| Ok(Self::File(path.into())), |problem| Err(problem.into()))
             }

@@ -120,7 +120,7 @@ fn plain_to_json(text: &str) -> serde_json::Value {
 /// Parses one YAML document. An empty text is an empty mapping.
 ///
 /// # Errors
-/// At the first syntax error: the meaning of the text behind it is not certain.
+/// At the first syntax error: the meaning of the text after it is not certain.
 pub fn parse(text: &str) -> Result<Node, SyntaxError> {
     let mut builder = Builder::default();
     for event in Parser::new_from_str_with_options(text, options! { emit_comments: false }) {

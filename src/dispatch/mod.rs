@@ -1,8 +1,8 @@
-//! The loop behind the spool, one per sink: read, route, publish until settled, commit.
+//! The loop between the spool and a sink, one per sink: read, route, publish until settled, commit.
 //!
 //! A dispatcher reads at its own pace from its own cursor and knows nothing about other sinks. It
 //! keeps a few publications in flight. A record that the sink accepts or rejects is settled, and the
-//! cursor is committed behind the settled prefix, together with the dead letters that it passes. The
+//! cursor is committed at the end of the settled prefix, together with the dead letters that it passes. The
 //! dispatcher never gives up a record, and never publishes a later record of a topic before one that
 //! has to be tried again (the rules are in [`window`]).
 
@@ -57,6 +57,9 @@ const COMMIT_EVERY: Duration = Duration::from_millis(50);
 const STALL_AT_STOP: Duration = Duration::from_secs(3);
 /// The pause after a read that failed, mostly for lack of file descriptors or memory.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Log line about a read that failed.
+const UNREADABLE: &str = "the dispatcher cannot read the spool for this sink and tries again in a second; if \
+    this goes on, raise the limit of open files or free memory";
 /// How often the loop reports lag and age and gives a sign of life.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
 /// How long the loop can give no sign of life before the process counts as hung. No wait for a sink
@@ -67,10 +70,7 @@ const HUNG_AFTER: Duration = Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 pub enum DispatchError {
     /// The cursor cannot be committed.
-    #[error(
-        "sink `{sink}` cannot store its cursor: after the next start it delivers again the records that it \
-         delivered since the last stored cursor"
-    )]
+    #[error("sink `{sink}` cannot store its cursor: it delivers records after the stored one again")]
     Commit {
         /// The sink's name.
         sink: String,
@@ -192,12 +192,7 @@ impl Dispatcher {
                         Ok(batch) => self.take_in(batch),
                         Err(ReadError::Stopped) => self.exhausted = true,
                         Err(error @ ReadError::Io { .. }) => {
-                            tracing::error!(
-                                sink = self.name,
-                                %error,
-                                "the sink's dispatcher cannot read the spool: it reads again in a second; \
-                                 if this goes on, raise the limit of open files or free memory"
-                            );
+                            tracing::error!(sink = self.name, %error, "{UNREADABLE}");
                             reading = self.read(READ_AGAIN_AFTER);
                         }
                     }

@@ -1,5 +1,5 @@
 //! Copies what no sink will deliver from the log to the dead letters: quarantined deliveries, and
-//! events that are for one sink only which is no longer configured.
+//! events whose only sink is no longer configured.
 //!
 //! Quarantined deliveries go through the log so that they are durable before they are answered, share
 //! the group's fdatasync and the duplicate window, and need no database transaction on the way in. A
@@ -24,12 +24,12 @@ use crate::telemetry::{LogLimit, Shown, SinkReason};
 /// The name under which the cursor is stored. No sink can have it, because sink names have no
 /// parentheses.
 pub const CURSOR: &str = "(quarantine)";
-/// Reason of a dead letter for one sink only which is no longer configured.
+/// Reason of a dead letter whose only sink is no longer configured.
 const SINK_GONE: &str = "sink_gone";
 const BATCH_RECORDS_MAX: usize = 4096;
 const BATCH_BYTES_MAX: usize = 1 << 20;
 /// How often the cursor passes other events when there is nothing to copy. A restart reads again what
-/// lies behind the cursor, which costs time only.
+/// lies after the cursor, which costs time only.
 const PASS_EVERY: Duration = Duration::from_secs(1);
 
 /// The positions from which the quarantine copies.

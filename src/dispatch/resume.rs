@@ -73,8 +73,8 @@ pub fn resume(sinks: &[&str], spool: &Spool, state: &State) -> Result<Resumption
     let mut cursor_of = |name: &str| match known.get(name) {
         Some(cursor) => {
             warn_of_gap(name, *cursor, lost);
-            // Cursors never lie behind the newest record, because positions are never reused; this
-            // makes sure.
+            // No cursor is beyond the newest record, because positions are never reused; `min` makes
+            // sure of it.
             (*cursor).min(newest)
         }
         None => {

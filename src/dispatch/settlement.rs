@@ -1,5 +1,5 @@
-//! The durable cursors of all readers of the spool. Segments behind the slowest cursor can be removed
-//! and, if the spool is full, those behind the slowest reader that holds a full spool back.
+//! The durable cursors of all readers of the spool. Segments that all cursors have passed can be
+//! removed. If the spool is full, so can those that all readers have passed which hold it back.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

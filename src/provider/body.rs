@@ -55,7 +55,7 @@ pub(super) fn encoding(headers: &HeaderMap, gzip: bool) -> Result<Encoding, Refu
 /// The signed bytes.
 ///
 /// # Errors
-/// [`Refusal::TooLarge`] above the limits, [`Refusal::Undecodable`] for invalid gzip or bytes behind
+/// [`Refusal::TooLarge`] above the limits, [`Refusal::Undecodable`] for invalid gzip or bytes after
 /// it.
 pub(super) fn decode(body: Bytes, encoding: Encoding, limits: &BodyLimits) -> Result<Bytes, Refusal> {
     if encoding == Encoding::Detect && body.starts_with(&GZIP_MAGIC) {

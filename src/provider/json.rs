@@ -220,7 +220,7 @@ impl<'a> Scanner<'a> {
         Ok(None)
     }
 
-    /// Enters an object (1) or array (0), and passes the white space behind its bracket.
+    /// Enters an object (1) or array (0), and passes the white space after its bracket.
     fn open(&mut self, node: Option<NodeId>, object: u64) -> Result<(), Defect> {
         if self.depth == DEPTH_MAX {
             return self.cursor.fail(Flaw::Depth);

@@ -304,7 +304,7 @@ impl Reading<'_> {
         if spans.is_empty() {
             return self.body.slice(part);
         }
-        // The outer one of nested spans comes first; an inner one is then behind the copied part.
+        // The outer one of nested spans comes first; an inner one is then within the copied part.
         spans.sort_unstable_by_key(|span| (span.start, std::cmp::Reverse(span.end)));
         let mut body = BytesMut::with_capacity(part.len() + spans.len() * REDACTED.len());
         let mut copied = part.start;

@@ -1,6 +1,6 @@
 //! Redaction of bodies that cannot be read: not JSON, undecodable, or not examined.
 //!
-//! The place of a value is not known there, so its name alone decides: the value behind every key
+//! The place of a value is not known there, so its name alone decides: the value of every key
 //! with which a redaction ends is replaced, wherever it is. That replaces more than the definition
 //! says, never less. A body inside a text (a message in an SNS envelope) is handled too, where each
 //! quote has backslashes before it. Compressed or base64 parts cannot be examined.
@@ -83,7 +83,7 @@ fn quote(body: &[u8], from: usize) -> Option<Quote> {
     Some(Quote { start: at - escapes, after: at + 1 })
 }
 
-/// The start and end of the value behind a key; `None` if this is no key, or the value is `null`.
+/// The start and end of the value after a key; `None` if this is no key, or the value is `null`.
 fn value(body: &[u8], key: &Quote) -> Option<(usize, usize)> {
     let colon = spaces(body, key.after);
     let start = spaces(body, colon + 1);

@@ -69,7 +69,7 @@ pub fn event_headers(definition: &Definition, event_type: &str) -> HeaderMap {
     headers
 }
 
-/// The part of a type behind its first dot, if a header states the part before it.
+/// The part of a type after its first dot, if a header states the part before it.
 fn detail(event_type: &str) -> Option<&str> {
     event_type.split_once('.').map(|(_, detail)| detail)
 }

@@ -39,8 +39,8 @@ struct Board {
     opened: u64,
     /// Per lane, the records to publish again of which the dispatcher does not know yet.
     untold: HashMap<Lane, BTreeSet<Position>>,
-    /// Per lane, the records to publish again of which the dispatcher was told while batches that
-    /// were opened earlier still had no outcome.
+    /// Per lane, the records to publish again of which the dispatcher was told while other batches
+    /// were still open.
     told: HashMap<Lane, Vec<Told>>,
 }
 
@@ -253,7 +253,7 @@ impl Publication {
     }
 
     /// Stops waiting and returns the outcomes known by now, in the order of the batch. An accepted
-    /// record behind an unsettled one of its lane is returned as [`Outcome::Retry`].
+    /// record after an unsettled one of its lane is returned as [`Outcome::Retry`].
     pub fn known(self) -> Vec<Option<Outcome>> {
         let Some(number) = self.number else { return Vec::new() };
         let mut board = self.in_flight.board();

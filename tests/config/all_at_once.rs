@@ -59,7 +59,8 @@ fn every_problem_of_every_step_is_in_one_report() {
 
 #[test]
 fn a_problem_is_shown_as_compilers_show_theirs() {
-    let text = "sources:\n  a: { provider: stream, secrets: [env:SECRET] }\nselect:\n  - call.sesion_ended\nsinks: { b: { file: {} } }\n";
+    let text = "sources:\n  a: { provider: stream, secrets: [env:SECRET] }\nselect:\n  - \
+                call.sesion_ended\nsinks: { b: { file: {} } }\n";
     let expected = "error: unknown event type in an explicit selection
  --> fanbridge.yaml:4:5
   |

@@ -80,7 +80,8 @@ fn a_name_that_no_event_type_can_have_is_refused_wherever_types_are_listed() {
         expect(&format!("{open}sinks: {{ b: {{ file: {{}}, select: [‹{name}›] }} }}\n"), title, expected);
         expect(
             &format!(
-                "sources: {{ a: {{ provider: stream, secrets: [env:SECRET], custom_types: [a.b, ‹{name}›] }} }}\n"
+                "sources: {{ a: {{ provider: stream, secrets: [env:SECRET], custom_types: [a.b, ‹{name}›] \
+                 }} }}\n"
             ),
             title,
             expected,
@@ -131,6 +132,7 @@ fn a_name_that_metrics_give_to_something_else_is_not_free() {
         "this name stands for quarantined deliveries in metrics and in `fanbridge dead list`; choose another \
          one",
     );
-    let swapped = "sources: { quarantine: { provider: stream, secrets: [env:SECRET] } }\nsinks: { none: { file: {} } }\n";
+    let swapped = "sources: { quarantine: { provider: stream, secrets: [env:SECRET] } }\nsinks: { none: { \
+                   file: {} } }\n";
     assert!(!problems(swapped).has_errors());
 }

@@ -210,7 +210,8 @@ fn an_empty_selection_is_not_everything_and_not_nothing() {
 fn a_sink_cannot_widen_what_the_bridge_takes() {
     expect(
         &format!(
-            "{SOURCE}select: [call.created]\nsinks: {{ b: {{ file: {{}}, select: [call.created, ‹call.ended›] }} }}\n"
+            "{SOURCE}select: [call.created]\nsinks: {{ b: {{ file: {{}}, select: [call.created, \
+             ‹call.ended›] }} }}\n"
         ),
         "event type that the bridge filters",
         "`call.ended` never reaches this sink, because the bridge's own `select` filters it",
@@ -704,7 +705,8 @@ fn a_header_that_belongs_to_http_itself_carries_no_signature_and_no_delivery_id(
         let event = "event: { type: { pointers: [/kind] }";
         expect(
             &format!(
-                "providers: {{ p: {{ signature: {{ scheme: hmac-sha256, header: ‹{name}› }}, {event} }} }} }}\n"
+                "providers: {{ p: {{ signature: {{ scheme: hmac-sha256, header: ‹{name}› }}, {event} }} }} \
+                 }}\n"
             ),
             title,
             &label,
@@ -740,7 +742,8 @@ fn topics_that_may_subscribe_a_queue_are_told_by_their_arns() {
     let url = "https://sqs.eu-west-1.amazonaws.com/222222222222/q";
     expect(
         &format!(
-            "sources: {{ a: {{ provider: stream, sqs: {{ queue_url: \"{url}\", confirm_topics: [‹events›] }} }} }}\n"
+            "sources: {{ a: {{ provider: stream, sqs: {{ queue_url: \"{url}\", confirm_topics: [‹events›] \
+             }} }} }}\n"
         ),
         "not the ARN of an SNS topic",
         "expected `arn:aws:sns:{region}:{account}:{name}`",

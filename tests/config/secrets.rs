@@ -18,7 +18,8 @@ fn a_secret_is_a_reference_and_never_itself() {
     expect(&source("[‹hunter2-canary›]"), "invalid value for `sources.a.secrets`", label);
     expect(
         &format!(
-            "{SOURCE}sinks: {{ b: {{ kafka: {{ brokers: env:BROKERS, properties: {{ sasl.password: ‹hunter2-canary› }} }} }} }}\n"
+            "{SOURCE}sinks: {{ b: {{ kafka: {{ brokers: env:BROKERS, properties: {{ sasl.password: \
+             ‹hunter2-canary› }} }} }} }}\n"
         ),
         "`sasl.password` in plain text",
         label,
@@ -50,7 +51,8 @@ fn a_secret_that_only_looks_like_one_is_refused() {
     expect(
         &source("[‹env:PLACEHOLDER›]"),
         title,
-        "environment variable `PLACEHOLDER`: the secret is a placeholder, expected the provider's signing secret",
+        "environment variable `PLACEHOLDER`: the secret is a placeholder, expected the provider's signing \
+         secret",
     );
     expect(
         &source("[‹env:SHORT›]"),
@@ -69,7 +71,8 @@ fn a_secret_that_only_looks_like_one_is_refused() {
 fn an_api_key_of_stripes_is_refused_as_a_signing_secret() {
     let source = |provider: &str, secret: &str| {
         format!(
-            "sources: {{ a: {{ provider: {provider}, secrets: [{secret}] }} }}\nsinks: {{ b: {{ file: {{}} }} }}\n"
+            "sources: {{ a: {{ provider: {provider}, secrets: [{secret}] }} }}\nsinks: {{ b: {{ file: {{}} \
+             }} }}\n"
         )
     };
     for name in ["STRIPE_API_KEY", "STRIPE_RESTRICTED_KEY"] {
@@ -77,7 +80,8 @@ fn an_api_key_of_stripes_is_refused_as_a_signing_secret() {
             &source("stripe", &format!("‹env:{name}›")),
             "not a signing secret",
             &format!(
-                "environment variable `{name}` contains an API key; an endpoint's signing secret begins with `whsec_`"
+                "environment variable `{name}` contains an API key; an endpoint's signing secret begins \
+                 with `whsec_`"
             ),
         );
         let refused = problems(&source("stripe", &format!("env:{name}")));
@@ -115,7 +119,8 @@ fn only_a_provider_that_probes_may_begin_without_a_secret() {
 #[test]
 fn dated_secrets_and_secrets_in_files_are_read() {
     let text = source(
-        "[{ secret: env:SECRET, not_before: \"2026-01-01T00:00:00Z\", not_after: \"2027-01-01T00:00:00Z\" }, file:/secret]",
+        "[{ secret: env:SECRET, not_before: \"2026-01-01T00:00:00Z\", not_after: \"2027-01-01T00:00:00Z\" \
+         }, file:/secret]",
     );
     let loaded = read(&text).expect("valid");
     assert_eq!(loaded.config.sources[0].secrets.len(), 2);
@@ -124,7 +129,8 @@ fn dated_secrets_and_secrets_in_files_are_read() {
 #[test]
 fn shorthands_for_brokers_become_properties() {
     let text = format!(
-        "{SOURCE}sinks: {{ b: {{ kafka: {{ brokers: env:BROKERS, tls: {{ ca: /pem }}, sasl: {{ username: u, password: env:TOKEN }} }} }} }}\n"
+        "{SOURCE}sinks: {{ b: {{ kafka: {{ brokers: env:BROKERS, tls: {{ ca: /pem }}, sasl: {{ username: u, \
+         password: env:TOKEN }} }} }} }}\n"
     );
     let loaded = read(&text).expect("valid");
     let Output::Kafka(kafka) = &loaded.config.sinks[0].output else { panic!("a Kafka sink") };
@@ -146,7 +152,8 @@ fn shorthands_for_brokers_become_properties() {
 fn a_token_in_a_file_stays_there_and_one_in_a_variable_is_read_once() {
     for (kept, is_file) in [("file:/secret", true), ("env:TOKEN", false)] {
         let text = format!(
-            "{SOURCE}sinks: {{ b: {{ kafka: {{ brokers: env:BROKERS, tls: {{}}, sasl: {{ mechanism: OAUTHBEARER, token: {kept} }} }} }} }}\n"
+            "{SOURCE}sinks: {{ b: {{ kafka: {{ brokers: env:BROKERS, tls: {{}}, sasl: {{ mechanism: \
+             OAUTHBEARER, token: {kept} }} }} }} }}\n"
         );
         let loaded = read(&text).expect("valid");
         let Output::Kafka(kafka) = &loaded.config.sinks[0].output else { panic!("a Kafka sink") };
@@ -181,7 +188,8 @@ fn no_secret_is_ever_shown() {
             "{SOURCE}sinks: {{ b: {{ kafka: {{ sasl: {{ mechanism: OAUTHBEARER, token: {canary} }} }} }} }}\n"
         ),
         format!(
-            "{SOURCE}sinks: {{ b: {{ kafka: {{ properties: {{ ssl.key.password: {canary}, acks: 1 }} }} }} }}\n"
+            "{SOURCE}sinks: {{ b: {{ kafka: {{ properties: {{ ssl.key.password: {canary}, acks: 1 }} }} }} \
+             }}\n"
         ),
     ];
     for text in misplaced {
@@ -215,7 +223,8 @@ proptest! {
     /// Whatever follows it, readable or not, a secret that was pasted into the list is not shown.
     #[test]
     fn a_pasted_secret_is_not_shown_whatever_follows(after in "[-a-z \n:{}\\[\\],&*!|>'\"#$]{0,60}") {
-        let report = problems(&format!("sources:\n  a:\n    provider: stream\n    secrets:\n    - hunter2\n{after}"));
+        let report = problems(&format!("sources:\n  a:\n    provider: stream\n    secrets:\n    - \
+                                        hunter2\n{after}"));
         let shown = format!("{}{}", report.render(true), report.to_json());
         prop_assert!(!shown.contains("hunter2"), "{}", shown);
     }

@@ -46,7 +46,8 @@ fn what_is_wrong_with_a_url_is_said_without_the_url() {
         ("NOT_REDIS", "expected `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS"),
         (
             "REDIS_UNESCAPED",
-            "it cannot be read as a URL; in a password, `%`, `/`, `?`, `#` and `@` are written %25, %2F, %3F, %23 and %40",
+            "it cannot be read as a URL; in a password, `%`, `/`, `?`, `#` and `@` are written %25, %2F, \
+             %3F, %23 and %40",
         ),
         ("REDIS_DATABASE", "the database behind the host is not a number"),
     ] {

@@ -30,7 +30,7 @@ impl Letters {
             Ok(held) => held,
             Err(SpoolError::Locked(_)) => return Err(silent),
             Err(error) => {
-                return Err(Failure::io(format!("cannot lock the spool in {}", dir.display()), &error));
+                return Err(Failure::io(format!("cannot open the spool in {}", dir.display()), &error));
             }
         };
         match State::open_to_read(&dir.join(FILE_NAME)) {

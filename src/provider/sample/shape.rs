@@ -1,7 +1,7 @@
 //! The shapes of the built-in providers' sample bodies, from the files in `shapes/`.
 //!
 //! A file lists shapes, each with top-level members for certain types. A type has the members of
-//! every shape that names it, or that names its beginning with a `*` behind it. `$name` is the part
+//! every shape that names it, or that names its beginning with a `*` after it. `$name` is the part
 //! of that name, and a member without a value is the part of its name. In texts, `{entity}`,
 //! `{number}` and so on are replaced by facts of the sample.
 

@@ -1,4 +1,4 @@
-//! The newest file of one topic: opened behind its last whole line, grown by whole lines, and
+//! The newest file of one topic: opened after its last whole line, grown by whole lines, and
 //! followed by the file of the next number when it is full or can no longer be trusted.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -117,7 +117,7 @@ impl TopicFile {
         Ok(undisturbed && metadata.nlink() > 0)
     }
 
-    /// Cuts off the written part of the lines, unless another process has written behind it. Returns
+    /// Cuts off the written part of the lines, unless another process has written after it. Returns
     /// the error of the write.
     fn give_up(&mut self, written: &[u8], error: Error) -> Error {
         match self.ends_with(written) {
@@ -131,7 +131,7 @@ impl TopicFile {
         error
     }
 
-    /// Whether the file consists of its durable bytes and, behind them, exactly these.
+    /// Whether the file consists of its durable bytes and, after them, exactly these.
     fn ends_with(&self, bytes: &[u8]) -> Result<bool> {
         if self.file.metadata()?.len() != self.len + bytes.len() as u64 {
             return Ok(false);
@@ -236,7 +236,7 @@ fn newest_number(dir: &Path) -> Result<Option<u64>> {
     Ok(newest)
 }
 
-/// The offset behind the last line break, 0 if there is none.
+/// The offset after the last line break, 0 if there is none.
 fn end_of_last_line(file: &mut File) -> Result<u64> {
     const STEP_BYTES: u64 = 64 * 1024;
     let mut end = file.metadata()?.len();

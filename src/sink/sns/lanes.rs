@@ -131,7 +131,7 @@ impl Lanes {
     }
 
     /// Takes a finished batch, with what happens to each of its records. Returns the records that
-    /// stood behind one that was given up: they are given up too.
+    /// stood after one that was given up: they are given up too.
     pub fn take_back(&mut self, departure: Departure, returns: Vec<Return>, now: Instant) -> Vec<Waiting> {
         let topic = &mut self.topics[departure.topic_index];
         topic.out -= 1;

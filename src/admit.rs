@@ -1,8 +1,8 @@
-//! The heart: what becomes of an authentic delivery.
+//! Admission: the decision about an authentic delivery.
 //!
-//! [`admit`] consumes a [`Verified`] delivery and decides: accept, filter or quarantine. It never
-//! refuses, because the sender of an authentic delivery can do nothing about its content. Pure: the
-//! same delivery gets the same verdict today and on the day it is sent again.
+//! [`admit`] consumes a [`Verified`] delivery and accepts, filters or quarantines it. It never
+//! refuses one, because the sender of an authentic delivery cannot change its content. Pure: the same
+//! delivery gets the same verdict whenever it is sent.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::provider::{
 };
 use crate::selection::Selection;
 
-/// A source as admission sees it.
+/// The part of a source that admission needs.
 #[derive(Clone, Debug)]
 pub struct SourceView {
     definition: Arc<Definition>,
@@ -24,34 +24,34 @@ pub struct SourceView {
 }
 
 impl SourceView {
-    /// The source of this name, whose events carry this CloudEvents `source`: `/{provider}/{app}`.
+    /// The source of this name. Its events carry this CloudEvents `source`: `/{provider}/{app}`.
     pub fn new(definition: Arc<Definition>, intake: ByteString, event_source: ByteString) -> Self {
         Self { definition, intake, event_source }
     }
 
-    /// How the source's provider signs and what its bodies look like.
+    /// The definition of the source's provider: signatures and body layout.
     pub fn definition(&self) -> &Definition {
         &self.definition
     }
 
-    /// The source's name.
+    /// Name of the source from the configuration.
     pub fn intake(&self) -> &ByteString {
         &self.intake
     }
 
-    /// An authentic message for the dead letters whose body cannot be decoded, whichever way it came.
+    /// Quarantines an authentic message of a queue or of SNS whose body cannot be decoded.
     pub fn undecodable(&self, verified: Verified, word: &'static str) -> Verdict {
         self.quarantine(verified, word, format!("the message cannot be decoded: {word}"))
     }
 
-    /// An authentic delivery for the dead letters, with its body as it came but for the values that may
-    /// have to be redacted: `word` is short and from a fixed list, `detail` holds no part of the body.
+    /// Quarantines an authentic delivery. Its body is kept, except for values that might have to be
+    /// redacted. `word` is a reason from a fixed list, and `detail` contains no part of the body.
     pub fn quarantine(&self, verified: Verified, word: &'static str, detail: String) -> Verdict {
         let body = salvage(&verified.body, self.definition.redactions());
         self.quarantined(verified, word, detail, body)
     }
 
-    /// The same, with what is kept of the body. It is known by all of it.
+    /// Quarantines a delivery with the part of its body to keep. The id is made of the whole body.
     fn quarantined(&self, verified: Verified, word: &'static str, detail: String, body: Bytes) -> Verdict {
         Verdict::Quarantine(Quarantined {
             id: letter_id(&self.definition, &verified),
@@ -67,7 +67,7 @@ impl SourceView {
     }
 }
 
-/// Decides what becomes of an authentic delivery.
+/// Decides about an authentic delivery.
 pub fn admit(source: &SourceView, verified: Verified, selection: &Selection) -> Verdict {
     decide(source, verified, None, selection)
 }
@@ -108,10 +108,10 @@ fn decide(
     })
 }
 
-/// Decides about a quarantined delivery again. What is known by its body is known by all of it, also
-/// by what is no longer kept of it.
+/// Decides about a quarantined delivery again. If its id is made of its body, the id stays: it was
+/// made of the whole body, of which perhaps only a part is kept.
 pub fn readmit(source: &SourceView, quarantined: &Quarantined, selection: &Selection) -> Verdict {
-    // What a topic asked of a queue is no event by any definition, and its reason says what to do.
+    // A topic's request to a queue never becomes an event, and its detail says what to do.
     if [SUBSCRIPTION_CONFIRMATION, UNSUBSCRIBE_CONFIRMATION].contains(&&*quarantined.reason) {
         return Verdict::Quarantine(quarantined.clone());
     }

@@ -1,12 +1,12 @@
-//! Dead letters: kept because they cannot be delivered; looked at, exported, redriven.
+//! Dead letters: records that cannot be delivered, kept to be looked at, exported and redriven.
 //!
-//! What a sink refused goes back into the spool for that sink alone; what was quarantined at the
-//! front is admitted again by today's definitions, and appended under the event's duplicate key: if
-//! its provider has sent it again meanwhile, or does so within the window, it is delivered once. A letter is
-//! removed only once what became of it is durable, so a crash on the way redrives it twice rather
-//! than never; of a quarantined one the second time is a duplicate, of a sink's consumers tell by
-//! the event's id. Without room to remove it that is remembered, and done before anything else is
-//! redriven. Nothing here reads a payload unless it is asked for that letter.
+//! A record that a sink rejected goes back into the spool for that sink only. A quarantined delivery
+//! is decided about again, by today's definitions, and appended under the event's duplicate key: if
+//! the provider has sent the event again meanwhile, or does so within the window, it is delivered
+//! once. A letter is removed only when its new record is durable, so a crash in between redrives it
+//! twice rather than never. The second copy of a quarantined one is a duplicate; the consumers of a
+//! sink recognise a second copy by the event's id. If there is no space to remove a letter, that is
+//! remembered and done before the next redrive. A payload is read only when its letter is asked for.
 
 mod document;
 
@@ -21,61 +21,62 @@ use crate::spool::{AppendError, Appended, DuplicateKey, Spool, codec};
 
 pub use document::{Document, Export, PAGE_BYTES_MAX, export, show};
 
-/// Decides about a quarantined delivery by today's definitions and selection.
+/// Decides about a quarantined delivery again, by today's definitions and selection.
 pub type Readmit = Arc<dyn Fn(&Quarantined) -> Verdict + Send + Sync>;
 
-/// Set to `1` on a redriven event.
+/// CloudEvents extension that is `1` on a redriven event.
 pub const REDRIVEN_EXTENSION: &str = "redriven";
 
-/// Letters that go back into the spool before their removal is made durable. A crash redrives at
-/// most so many twice.
+/// Number of letters that are appended to the spool before their removal is made durable. A crash
+/// redrives at most this many twice.
 const REDRIVE_BATCH: usize = 64;
 
-/// Which dead letters to redrive.
+/// The dead letters to redrive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// These.
+    /// The letters with these numbers.
     Ids(Vec<u64>),
-    /// Those that a filter takes, behind the number `after` and up to `through`: letters that die
-    /// again meanwhile have greater numbers, and would be redriven for ever.
+    /// The letters that the filter matches, with numbers after `after` and up to `through`. Letters
+    /// that become dead letters again meanwhile have higher numbers, so that they are not redriven
+    /// for ever.
     Matching {
-        /// Which.
+        /// Selects letters by sink, reason and other properties.
         filter: DeadFilter,
-        /// Not these and before.
+        /// Only letters with a higher number.
         after: u64,
-        /// The last.
+        /// Only letters up to this number.
         through: u64,
-        /// How many at once.
+        /// Most letters in one request.
         limit: usize,
     },
 }
 
-/// What became of a redrive.
+/// The result of a redrive.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Redriven {
-    /// How many are in the spool again, and no longer dead letters.
+    /// Number of letters whose event is in the spool again.
     pub redriven: u64,
-    /// How many are dead letters no longer because their event was durable already: the provider had
-    /// sent it again, or two letters are of one event.
+    /// Number of letters removed because their event was durable already: the provider had sent it
+    /// again, or another letter has the same event.
     pub already_delivered: u64,
-    /// Those that stay, with the reason.
+    /// The letters that stay dead letters, with the reason.
     pub kept: Vec<Kept>,
-    /// The numbers that no letter has, or none any more.
+    /// The requested numbers without a letter; a letter can have been redriven or dropped before.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<u64>,
-    /// Why it ended early, if it did: what is not mentioned above is as it was.
+    /// Why the redrive ended early, if it did. Letters not mentioned above are unchanged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
-    /// The last number that was looked at; `None` if there was nothing left to look at.
+    /// The last number that was looked at; `None` if no letter was left.
     pub last: Option<u64>,
 }
 
-/// What became of letters that were to be dropped.
+/// The result of dropping letters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Dropped {
-    /// How many are gone for good.
+    /// Number of letters deleted for good.
     pub dropped: u64,
-    /// The numbers that no letter has, or none any more: such a letter may have been redriven.
+    /// The requested numbers without a letter; a letter can have been redriven or dropped before.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<u64>,
 }
@@ -83,27 +84,28 @@ pub struct Dropped {
 /// A dead letter that stays one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Kept {
-    /// Its number.
+    /// The letter's number.
     pub id: u64,
-    /// A short, bounded word.
+    /// A reason from a fixed list.
     pub reason: String,
-    /// Why, for people.
+    /// Why the letter stays, for the operator.
     pub detail: String,
 }
 
-/// Puts dead letters back into the spool or drops them, one request at a time: who comes first has a
-/// letter, and for the others it is not there.
+/// Puts dead letters back into the spool or drops them, one request at a time: the first request gets
+/// a letter, and later ones report it as missing.
 #[derive(Clone)]
 pub struct Redrive {
     state: State,
     spool: Spool,
     sinks: Arc<[String]>,
     readmit: Readmit,
-    /// Two at once would append the same letter twice, or drop what is on its way into the spool.
+    /// Serialises requests: two at once would append a letter twice, or drop one that is being
+    /// appended.
     turn: Arc<tokio::sync::Mutex<Unrecorded>>,
 }
 
-/// What became of letters, as long as the state does not have it.
+/// Results of letters that the state file does not have yet.
 #[derive(Clone, Default)]
 struct Unrecorded {
     appended: Vec<u64>,
@@ -112,7 +114,7 @@ struct Unrecorded {
 }
 
 impl Redrive {
-    /// Redrives from `state` into `spool`, for the sinks that are configured now.
+    /// Redrives from `state` into `spool`, for the configured sinks.
     pub fn new(
         state: State,
         spool: Spool,
@@ -124,12 +126,12 @@ impl Redrive {
 
     /// Redrives the chosen letters, in ascending order.
     ///
-    /// Not to be dropped half-way: letters would be in the spool and stay dead letters. Run it in
-    /// a task of its own.
+    /// The future must not be dropped before it ends: letters would be in the spool and stay dead
+    /// letters. Run it in a task of its own.
     ///
     /// # Errors
-    /// When the state fails, or has no room: ask again then, nothing is redriven twice. A spool that
-    /// cannot store is reported in the result.
+    /// When the state file cannot be used or has no space. Repeat the request then: no letter is
+    /// redriven twice. A spool that cannot store is reported in the result.
     pub async fn run(&self, choice: Choice) -> Result<Redriven, StateError> {
         let mut unrecorded = self.turn.lock().await;
         self.record(&mut unrecorded).await?;
@@ -144,15 +146,15 @@ impl Redrive {
         Ok(report)
     }
 
-    /// Removes letters for good, in ascending order and without one twice.
+    /// Deletes letters for good. The numbers have to be ascending and distinct.
     ///
-    /// Not to be dropped half-way, as [`Redrive::run`].
+    /// The future must not be dropped before it ends, as for [`Redrive::run`].
     ///
     /// # Errors
-    /// When the state fails, or has no room: ask again then.
+    /// When the state file cannot be used or has no space. Repeat the request then.
     pub async fn drop(&self, ids: Vec<u64>) -> Result<Dropped, StateError> {
         let mut unrecorded = self.turn.lock().await;
-        // What is in the spool is no letter any more.
+        // A letter whose event is in the spool again is no letter any more.
         self.record(&mut unrecorded).await?;
         self.blocking(move |state| {
             let dropped = state.remove_dead_letters(&ids)?;
@@ -203,7 +205,7 @@ impl Redrive {
         report.redriven += appended.len() as u64;
         report.already_delivered += delivered.len() as u64;
         report.kept.extend(kept.iter().cloned());
-        // Also when the batch ended early: what is in the spool must not stay a dead letter.
+        // Recorded also when the batch ended early: an appended letter must not stay a dead letter.
         self.record(unrecorded).await.and(failed)
     }
 
@@ -211,7 +213,7 @@ impl Redrive {
         let (letter, payload) = match self.blocking(move |state| state.dead_letter(id)).await {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(Fate::Gone),
-            // One letter that cannot be read must not stand in the way of the others.
+            // A letter that cannot be read must not block the others.
             Err(StateError::Damaged { found, .. }) => return Ok(Fate::stays("damaged", found)),
             Err(error) => return Err(error),
         };
@@ -230,7 +232,8 @@ impl Redrive {
         })
     }
 
-    /// Makes what became of letters durable. What it removes is already durable in the spool.
+    /// Makes the results durable. The events of the letters it removes are durable in the spool
+    /// already.
     async fn record(&self, unrecorded: &mut Unrecorded) -> Result<(), StateError> {
         let at = Timestamp::from(SystemTime::now());
         let Unrecorded { appended, delivered, kept } = unrecorded.clone();
@@ -259,17 +262,17 @@ impl Redrive {
     }
 }
 
-/// What became of one letter.
+/// The result for one letter.
 enum Fate {
-    /// It is in the spool.
+    /// Its event was appended to the spool.
     Appended,
-    /// Its event is in the spool, or was, by another way.
+    /// Its event was in the spool before, from another delivery.
     Delivered,
-    /// It stays a dead letter, for this reason.
+    /// The letter stays a dead letter, for this reason.
     Stays { reason: String, detail: String },
-    /// It is no dead letter any more.
+    /// There is no such letter any more.
     Gone,
-    /// The spool cannot store now: this one and those behind it are as they were.
+    /// The spool cannot store now: this letter and the later ones are unchanged.
     Stopped(String),
 }
 
@@ -279,9 +282,9 @@ impl Fate {
     }
 }
 
-/// The event to put back into the spool, with the key by which every sink has it once, or why the
-/// letter stays (pure). What is for one sink has no key: the other sinks have the event, and so may
-/// the duplicate window.
+/// The event to append, with its duplicate key, or why the letter stays (pure). An event for one sink
+/// has no duplicate key, because the event itself was delivered to other sinks, and the duplicate
+/// window might know it.
 fn decide(
     letter: &DeadLetterInfo,
     entry: Entry,
@@ -290,8 +293,8 @@ fn decide(
 ) -> Result<(Event, Option<DuplicateKey>), Fate> {
     match (entry, &letter.sink) {
         (Entry::Event(_), Some(sink)) if !sinks.contains(sink) => {
-            // Nobody would read it, and it would be gone.
-            Err(Fate::stays("unknown_sink", format!("sink `{sink}` is not configured")))
+            // No sink would read the event, and it would be lost.
+            Err(Fate::stays("unknown_sink", format!("sink `{sink}` is not in the configuration")))
         }
         (Entry::Event(event), sink) => {
             let only_sink = sink.as_deref().map(Into::into);
@@ -303,7 +306,8 @@ fn decide(
                 Ok((marked(event), Some(duplicate)))
             }
             Verdict::Filter(filtered) => {
-                let detail = format!("event type `{}` is usable now, and not selected", filtered.event_type);
+                let detail =
+                    format!("event type `{}` can be read now, but is not selected", filtered.event_type);
                 Err(Fate::stays("not_selected", detail))
             }
             Verdict::Quarantine(again) => Err(Fate::stays(&again.reason, again.detail.to_string())),

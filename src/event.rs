@@ -1,16 +1,16 @@
-//! The nouns every stage shares: what arrives, what it becomes, what leaves.
+//! The types that all stages share: a delivery, an event, a record and their outcomes.
 //!
-//! One type per stage; each step consumes the one before:
-//! [`Delivery`] → [`Verified`] → [`Verdict`] → (spool) [`Position`] → [`Record`] → [`Outcome`].
-//! Nothing here does I/O or reads a clock. Text that was cut out of a body is a [`ByteString`]
-//! that shares the body's allocation, so an event costs no copy of what it carries.
+//! There is one type per stage, and each step consumes the one before: [`Delivery`] → [`Verified`] →
+//! [`Verdict`] → (spool) [`Position`] → [`Record`] → [`Outcome`]. This module does no I/O and reads
+//! no clock. Text that is a part of a body is a [`ByteString`] that shares the body's allocation, so
+//! an event holds its attributes without a copy.
 
 use bytes::Bytes;
 use bytestring::ByteString;
 use http::HeaderMap;
 use http::header::AsHeaderName;
 
-/// A moment: nanoseconds since the Unix epoch, UTC. Signed, so that it lasts from 1677 to 2262.
+/// A moment in nanoseconds since the Unix epoch, UTC. The range is from 1677 to 2262.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
 
@@ -20,12 +20,13 @@ impl Timestamp {
         self.0.div_euclid(1_000_000_000)
     }
 
-    /// Seconds from an earlier moment to this one; 0 if the clock went back in between.
+    /// Seconds from an earlier moment to this one; 0 if `earlier` is later, as after a clock was set
+    /// back.
     pub fn seconds_since(self, earlier: Self) -> f64 {
         self.0.saturating_sub(earlier.0).max(0) as f64 / 1e9
     }
 
-    /// The moment as RFC 3339 text in UTC, with as many fractional digits as it needs.
+    /// The moment as RFC 3339 text in UTC, with as many fractional digits as needed.
     pub fn to_rfc3339(self) -> String {
         time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0))
             .ok()
@@ -35,7 +36,7 @@ impl Timestamp {
 }
 
 impl From<std::time::SystemTime> for Timestamp {
-    /// Moments outside the representable range are clamped to its ends.
+    /// Moments outside the range become its ends.
     fn from(moment: std::time::SystemTime) -> Self {
         match moment.duration_since(std::time::UNIX_EPOCH) {
             Ok(after) => Self(i64::try_from(after.as_nanos()).unwrap_or(i64::MAX)),
@@ -44,82 +45,82 @@ impl From<std::time::SystemTime> for Timestamp {
     }
 }
 
-/// One attempt of a provider to hand us something, as it arrived: nothing in it is trusted yet.
+/// A delivery as it arrived from a provider. No part of it is trusted yet.
 #[derive(Debug)]
 pub struct Delivery {
     /// The request's headers.
     pub headers: HeaderMap,
-    /// The body as received; possibly compressed.
+    /// The body as received, perhaps compressed.
     pub body: Bytes,
-    /// When the delivery arrived.
+    /// When the delivery arrived at the bridge.
     pub arrived: Timestamp,
 }
 
-/// A delivery whose signature held. Only [`crate::provider`] makes one of a webhook.
+/// A delivery with a valid signature. Of a webhook, only [`crate::provider`] makes one.
 #[derive(Debug)]
 pub struct Verified {
-    /// The signed bytes (after transport decoding where the provider signs plain bytes).
+    /// The signed bytes. If the provider signs the plain body, that is the decompressed one.
     pub body: Bytes,
-    /// What its headers say.
+    /// What the headers state.
     pub stated: Stated,
-    /// Which of the source's secrets matched, counted from 0; for the metric by key.
+    /// Index of the source's secret that verified the delivery, for the metric by secret.
     pub secret: usize,
-    /// The sender's clock less ours, if the signature covers a timestamp.
+    /// Sender's clock minus this machine's clock in seconds, if the signature covers a timestamp.
     pub skew_seconds: Option<i64>,
-    /// When the delivery arrived.
+    /// When the delivery arrived at the bridge.
     pub arrived: Timestamp,
 }
 
-/// What the headers of an authentic delivery say beside its body.
+/// What the headers of an authentic delivery state about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stated {
-    /// An id that the signature covers (Standard Webhooks: `webhook-id`), if the scheme has one.
+    /// An id that the signature covers (`webhook-id` of Standard Webhooks), if the scheme has one.
     pub signed_id: Option<ByteString>,
-    /// The event type, for providers that do not put it into the body.
+    /// The event type, if the provider states it in a header.
     pub event_type: Option<ByteString>,
-    /// Attributes that travel along without being signed, by CloudEvents extension name
-    /// (`webhookid`, `traceparent`, …), taken from the headers the definition names.
+    /// Unsigned attributes by CloudEvents extension name (`webhookid`, `traceparent`, …), from the
+    /// headers that the provider's definition names.
     pub extensions: Vec<(ByteString, ByteString)>,
 }
 
-/// The longest value that travels along without being signed.
+/// Longest value of an unsigned attribute in bytes.
 const STATED_BYTES_MAX: usize = 255;
 
 impl Stated {
-    /// A text as it may travel along: 1 to 255 printable ASCII characters. Anything else is not
-    /// worth carrying.
+    /// The text of an unsigned attribute, if it has 1 to 255 printable ASCII characters; any other is
+    /// dropped.
     pub fn value(text: &str) -> Option<ByteString> {
         let fits = (1..=STATED_BYTES_MAX).contains(&text.len());
         (fits && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))).then(|| text.into())
     }
 
-    /// An attribute by its CloudEvents extension name, if its value may travel along.
+    /// An attribute by its CloudEvents extension name, if its value can be used.
     pub fn extension(name: &str, value: &str) -> Option<(ByteString, ByteString)> {
         Some((name.into(), Self::value(value)?))
     }
 }
 
-/// The text of a header that occurs once: of two it is anybody's guess which one is meant.
+/// The value of a header that occurs exactly once. Of two values nobody could say which one counts.
 pub fn single_header(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())?.to_str().ok()
 }
 
-/// What admission decides about an authentic delivery.
+/// The decision of admission about an authentic delivery.
 #[derive(Debug)]
 pub enum Verdict {
-    /// Selected: goes to the spool, and from there to every sink that wants it.
+    /// Selected: the event goes to the spool, and from there to every sink that selects it.
     Accept(Event),
-    /// Authentic, usable, not selected: counted by type, answered as a success.
+    /// Usable but not selected: the event is counted by type, and the sender gets a success.
     Filter(Filtered),
-    /// Authentic but unusable: goes to the spool, and from there to the dead letters.
+    /// Unusable: the delivery goes to the spool, and from there to the dead letters.
     Quarantine(Quarantined),
 }
 
-/// What is remembered of an event that the selection keeps out.
+/// The part of an event that is kept when the selection filters it.
 #[derive(Clone, Debug)]
 pub struct Filtered {
-    /// The event's identity, as it would have been published.
+    /// CloudEvents `id` that the event would have had.
     pub id: ByteString,
     /// The provider's name for the type, verbatim.
     pub event_type: ByteString,
@@ -132,11 +133,11 @@ pub struct Filtered {
 pub enum EventTime {
     /// The provider's own event time, as RFC 3339.
     Stated(ByteString),
-    /// The provider stated none that can be read: the arrival time stands in (`timeinferred`).
+    /// The arrival time, because the provider stated no readable one (`timeinferred`).
     Inferred(Timestamp),
 }
 
-/// A CloudEvent, ready to be spooled: attributes beside the body, which stays as it was signed.
+/// An accepted event: CloudEvents attributes, and the body as it was signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// CloudEvents `id`: the same for one provider event across retries, channels and replays.
@@ -147,7 +148,7 @@ pub struct Event {
     pub event_type: ByteString,
     /// The provider's name.
     pub provider: ByteString,
-    /// The event family: what topics are made of.
+    /// The event family, which topics are named after.
     pub family: ByteString,
     /// The name of the source that took the event in.
     pub intake: ByteString,
@@ -157,19 +158,19 @@ pub struct Event {
     pub subject: Option<ByteString>,
     /// CloudEvents `time`.
     pub time: EventTime,
-    /// CloudEvents `recordedtime`: when the delivery arrived.
+    /// CloudEvents `recordedtime`: when the delivery arrived at the bridge.
     pub arrived: Timestamp,
     /// More attributes by extension name (`webhookid`, `traceparent`, `redriven`, …).
     pub extensions: Vec<(ByteString, ByteString)>,
-    /// Set on a redriven or replayed event: the one sink it is meant for.
+    /// Name of the one sink that a redriven event is for; `None` for all sinks.
     pub only_sink: Option<ByteString>,
-    /// The signed body, byte for byte, less the fields that the definition redacts.
+    /// The signed body, byte for byte, except for fields that the definition redacts.
     pub body: Bytes,
 }
 
 impl Event {
-    /// The same event in memory of its own. Attributes and body are cut out of larger buffers and
-    /// keep those alive: whoever keeps few of many events for long detaches them first.
+    /// A copy of the event in memory of its own. The attributes and the body are parts of larger
+    /// buffers and keep those alive, so an event that is kept for long has to be detached.
     #[must_use]
     pub fn detached(&self) -> Self {
         let own = |text: &ByteString| ByteString::from(&**text);
@@ -197,27 +198,28 @@ impl Event {
 /// An authentic delivery that cannot become an event, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quarantined {
-    /// `sha256-` and the digest of the body.
+    /// `sha256-` and the SHA-256 of the body and, if it has one, the delivery's id, in hexadecimal.
     pub id: ByteString,
-    /// CloudEvents `source` as for an event.
+    /// CloudEvents `source`, as for an event.
     pub source: ByteString,
     /// The provider's name.
     pub provider: ByteString,
     /// The name of the source that took the delivery in.
     pub intake: ByteString,
-    /// A short, bounded word for metrics and grouping (`json`, `not_object`, `duplicate_key`, …).
+    /// A reason from a fixed list, for metrics and grouping (`json`, `not_object`, `duplicate_key`,
+    /// …).
     pub reason: ByteString,
-    /// What was wrong and where, for people. Holds no part of the body.
+    /// What is wrong and where. Contains no part of the body.
     pub detail: ByteString,
-    /// What the delivery's headers said, which a later admission needs: see [`Verified`].
+    /// What the delivery's headers stated, for a later admission.
     pub stated: Stated,
-    /// When the delivery arrived.
+    /// When the delivery arrived at the bridge.
     pub arrived: Timestamp,
-    /// The body as signed.
+    /// The signed body, except for values that the definition might redact.
     pub body: Bytes,
 }
 
-/// What the spool keeps: an event for the sinks, or a delivery for the dead letters.
+/// A record's content in the spool: an event for the sinks, or a delivery for the dead letters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// An accepted event.
@@ -227,7 +229,8 @@ pub enum Entry {
 }
 
 impl Entry {
-    /// Whether this is not for every sink: a quarantined delivery is for none, a redriven event for one.
+    /// Whether this entry is not for all sinks: a quarantined delivery is for none, a redriven event
+    /// for one.
     pub fn is_apart(&self) -> bool {
         match self {
             Self::Event(event) => event.only_sink.is_some(),
@@ -235,7 +238,7 @@ impl Entry {
         }
     }
 
-    /// The bytes that arrived.
+    /// The body of the event or delivery.
     pub fn body(&self) -> &Bytes {
         match self {
             Self::Event(event) => &event.body,
@@ -244,8 +247,8 @@ impl Entry {
     }
 }
 
-/// Where a record stands in the spool: its number in accept order, counted from 1 (0 is before
-/// the first). Travels as the CloudEvents extension `sequence`.
+/// A record's number in the spool, in accept order and counted from 1; 0 is before the first. It is
+/// published as the CloudEvents extension `sequence`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(pub u64);
 
@@ -262,34 +265,34 @@ impl std::fmt::Display for Position {
     }
 }
 
-/// An event on its way out: where it goes, and where it came from in the spool.
+/// An event for one sink, with its position in the spool and its topic.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// Where the event stands in the spool.
+    /// The event's position in the spool.
     pub position: Position,
     /// The topic's full name (Kafka), ARN (SNS) or directory name (file).
     pub topic: std::sync::Arc<str>,
-    /// What to publish.
+    /// The event to publish.
     pub event: Event,
 }
 
-/// What became of one record at a sink.
+/// A sink's outcome for one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The sink has it for good: settle.
+    /// The sink has the record: settle it.
     Accepted,
-    /// Not now; the sink or the topic is in trouble: keep it, back off, publish it again.
+    /// The sink or the topic does not take the record now: keep it, back off, publish it again.
     Retry(Reason),
-    /// Never: this very record is refused. It becomes a dead letter.
+    /// The sink never takes this record: it becomes a dead letter.
     Rejected(Reason),
 }
 
 /// Why a record was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
-    /// A short, bounded word for metrics and grouping (`too_large`, `unknown_topic`, …).
+    /// A reason from a fixed list, for metrics and grouping (`too_large`, `unknown_topic`, …).
     pub word: &'static str,
-    /// What happened, for people. Holds no part of a body and no secret.
+    /// An explanation for the operator. Contains no part of a body and no secret.
     pub detail: String,
 }
 

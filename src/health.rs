@@ -1,5 +1,5 @@
-//! What the process knows of its own condition: written where things happen, read by the admin
-//! listener. Holds no rule: whether a condition is good enough is decided where it is read.
+//! The health of the process: each part of the bridge writes its own, the admin listener reads it.
+//! There are no rules here: the reader decides whether a state is good enough.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::event::Position;
 
-/// The condition of the whole bridge.
+/// The health of the whole bridge.
 #[derive(Debug, Default)]
 pub struct Health {
     started: AtomicBool,
@@ -18,17 +18,17 @@ pub struct Health {
 }
 
 impl Health {
-    /// Notes that recovery is over and every part runs.
+    /// Marks the bridge as started: recovery is over and every part runs.
     pub fn start(&self) {
         self.started.store(true, Ordering::Relaxed);
     }
 
-    /// Whether recovery is over.
+    /// Whether recovery is over and every part runs.
     pub fn is_started(&self) -> bool {
         self.started.load(Ordering::Relaxed)
     }
 
-    /// Notes that the bridge no longer takes deliveries.
+    /// Marks the bridge as stopping: it takes no more deliveries.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
@@ -38,7 +38,7 @@ impl Health {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Adds a sink, healthy and at the beginning.
+    /// Adds a sink, healthy and with its cursor at 0.
     pub fn add_sink(&self, name: &str) -> Arc<SinkStatus> {
         let status = Arc::new(SinkStatus { name: name.to_owned(), ..SinkStatus::default() });
         held(&self.sinks).push(Arc::clone(&status));
@@ -50,20 +50,20 @@ impl Health {
         held(&self.sinks).clone()
     }
 
-    /// Adds a source that goes and gets its deliveries, and has not been able to yet.
+    /// Adds a polling source, which has not reached its queue yet.
     pub fn add_source(&self, name: &str) -> Arc<SourceStatus> {
         let status = Arc::new(SourceStatus { name: name.to_owned(), ..SourceStatus::default() });
         held(&self.sources).push(Arc::clone(&status));
         status
     }
 
-    /// The sources that get their deliveries, in the configuration's order.
+    /// The polling sources, in the configuration's order.
     pub fn sources(&self) -> Vec<Arc<SourceStatus>> {
         held(&self.sources).clone()
     }
 
-    /// Adds a loop that must go round at least every `patience`, also while it waits for something:
-    /// the process is taken for hung, and killed, if it does not. Its end is the drop of the heart.
+    /// Adds a loop that has to beat at least every `patience`, also while it waits. If it does not,
+    /// the process counts as hung and is killed. Dropping the heart ends the watch.
     pub fn add_heart(&self, name: &str, patience: Duration) -> Arc<Heart> {
         let (origin, last_millis) = (Instant::now(), AtomicU64::new(0));
         let heart = Arc::new(Heart { name: name.to_owned(), patience, origin, last_millis });
@@ -71,7 +71,7 @@ impl Health {
         heart
     }
 
-    /// The name of a loop that has stopped going round, if there is one.
+    /// The name of a loop that has not beaten for longer than its `patience`, if there is one.
     pub fn hung(&self, now: Instant) -> Option<String> {
         let hearts = held(&self.hearts);
         hearts
@@ -82,7 +82,7 @@ impl Health {
     }
 }
 
-/// The sign of life of one loop.
+/// The watch over one loop.
 #[derive(Debug)]
 pub struct Heart {
     name: String,
@@ -92,7 +92,7 @@ pub struct Heart {
 }
 
 impl Heart {
-    /// Notes that the loop has gone round.
+    /// Shows that the loop is alive. Called in each round.
     pub fn beat(&self) {
         self.last_millis.store(millis(self.origin.elapsed()), Ordering::Relaxed);
     }
@@ -107,7 +107,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The condition of one sink.
+/// The health of one sink.
 #[derive(Debug, Default)]
 pub struct SinkStatus {
     name: String,
@@ -118,25 +118,25 @@ pub struct SinkStatus {
 }
 
 impl SinkStatus {
-    /// The sink's name.
+    /// Name from the configuration.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Notes how far the sink is: its cursor, the records behind the newest, and the age in
-    /// seconds of the oldest record it has not settled.
+    /// Sets the sink's cursor, its number of records behind the newest, and the age in seconds of the
+    /// oldest record it has not settled.
     pub fn progress(&self, cursor: Position, lag_records: u64, oldest_pending_seconds: f64) {
         self.cursor.store(cursor.0, Ordering::Relaxed);
         self.lag_records.store(lag_records, Ordering::Relaxed);
         self.oldest_pending_millis.store((oldest_pending_seconds * 1e3) as u64, Ordering::Relaxed);
     }
 
-    /// Notes trouble, with what it is.
+    /// Marks the sink as degraded, with the reason and its detail.
     pub fn degraded(&self, trouble: String) {
         *held(&self.trouble) = Some(trouble);
     }
 
-    /// Notes that the trouble is over.
+    /// Marks the sink as healthy.
     pub fn healthy(&self) {
         *held(&self.trouble) = None;
     }
@@ -146,7 +146,7 @@ impl SinkStatus {
         Position(self.cursor.load(Ordering::Relaxed))
     }
 
-    /// Records behind the newest, selected or not.
+    /// Number of records behind the newest, whether or not the sink selects them.
     pub fn lag_records(&self) -> u64 {
         self.lag_records.load(Ordering::Relaxed)
     }
@@ -156,13 +156,13 @@ impl SinkStatus {
         self.oldest_pending_millis.load(Ordering::Relaxed) as f64 / 1e3
     }
 
-    /// What is wrong, if anything is.
+    /// The reason and detail of a degraded sink, `None` for a healthy one.
     pub fn trouble(&self) -> Option<String> {
         held(&self.trouble).clone()
     }
 }
 
-/// The condition of one source that goes and gets its deliveries.
+/// The health of one polling source.
 #[derive(Debug, Default)]
 pub struct SourceStatus {
     name: String,
@@ -170,51 +170,51 @@ pub struct SourceStatus {
     trouble: Mutex<Option<SourceTrouble>>,
 }
 
-/// The reason of a source that has no credentials to ask with.
+/// Reason of a polling source without AWS credentials.
 pub const CREDENTIALS: &str = "credentials";
 
-/// What keeps a source from getting its deliveries, or from settling them.
+/// What keeps a polling source from receiving or settling deliveries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceTrouble {
-    /// A word from a fixed list.
+    /// Reason from a fixed list, for metrics and log.
     pub reason: &'static str,
-    /// What is wrong and what to do. Holds no secret and no body.
+    /// The problem and what to do about it. Contains no secret and no body.
     pub advice: String,
 }
 
 impl SourceStatus {
-    /// The source's name.
+    /// Name from the configuration.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Notes trouble.
+    /// Marks the source as degraded.
     pub fn degraded(&self, trouble: SourceTrouble) {
         *held(&self.trouble) = Some(trouble);
     }
 
-    /// Notes that nothing is wrong.
+    /// Marks the source as healthy.
     pub fn healthy(&self) {
         *held(&self.trouble) = None;
     }
 
-    /// Notes that deliveries could be got.
+    /// Notes that the source reached its queue.
     pub fn reach(&self) {
         self.reached.store(true, Ordering::Relaxed);
     }
 
-    /// Whether deliveries could be got at any time since the start.
+    /// Whether the source has reached its queue since the start.
     pub fn was_reached(&self) -> bool {
         self.reached.load(Ordering::Relaxed)
     }
 
-    /// What is wrong, if anything is.
+    /// The problem of a degraded source, `None` for a healthy one.
     pub fn trouble(&self) -> Option<SourceTrouble> {
         held(&self.trouble).clone()
     }
 }
 
-/// Every write replaces a whole value, so one that panicked half-way left a usable one behind.
+/// Ignores poisoning: every write replaces a whole value, so a panic leaves no half-written one.
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,8 +1,8 @@
-//! Which topic an event goes to: a sink's template over provider, family and source (pure).
+//! The topic of an event: a sink's template, filled with provider, family and source (pure).
 
 use std::fmt;
 
-/// A topic name with places for `{provider}`, `{family}` and `{source}`.
+/// A topic name with the placeholders `{provider}`, `{family}` and `{source}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicTemplate {
     text: String,
@@ -18,28 +18,28 @@ enum Part {
     Source,
 }
 
-/// A template that cannot be used.
+/// Why a template cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// A place that does not exist.
-    #[error("unknown place `{{{0}}}`: a topic is made of {{provider}}, {{family}} and {{source}}")]
+    /// The template has a placeholder that does not exist.
+    #[error("unknown placeholder `{{{0}}}` in a topic: use {{provider}}, {{family}} or {{source}}")]
     UnknownPlace(String),
-    /// A brace without its partner.
-    #[error("unbalanced brace at byte {0}: places are written {{family}}")]
+    /// The template has a brace without its partner.
+    #[error("unbalanced brace at byte {0} of a topic: write a placeholder as {{family}}")]
     Unbalanced(usize),
-    /// Nothing at all.
+    /// The template has no characters.
     #[error("a topic cannot be empty")]
     Empty,
 }
 
 impl TopicTemplate {
-    /// The default, which makes a family a topic.
+    /// The default template: one topic per family.
     pub const DEFAULT: &str = "{provider}.{family}";
 
-    /// Reads a template.
+    /// Parses a template.
     ///
     /// # Errors
-    /// When it is empty, names an unknown place or has an unbalanced brace.
+    /// When it is empty, has an unknown placeholder or an unbalanced brace.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         if text.is_empty() {
             return Err(TemplateError::Empty);
@@ -68,13 +68,13 @@ impl TopicTemplate {
         Ok(Self { text: text.into(), parts, dashed: false })
     }
 
-    /// The same template with `-` for the dots of what is filled in: for SNS, whose names have none.
+    /// The same template with `-` for each dot of a filled-in value: SNS topic names have no dots.
     #[must_use]
     pub fn dashed(self) -> Self {
         Self { dashed: true, ..self }
     }
 
-    /// The topic for these three; `source` is the name of the source that took the event in.
+    /// The topic of an event; `source` is the name of the source that took the event in.
     pub fn render(&self, provider: &str, family: &str, source: &str) -> String {
         self.parts.iter().fold(String::new(), |mut topic, part| {
             let filled_in = match part {
@@ -101,18 +101,18 @@ impl fmt::Display for TopicTemplate {
     }
 }
 
-/// Why a name is not a Kafka topic.
+/// Why a name is not usable as a Kafka topic, `None` if it is.
 ///
-/// The broker's own rule is `[a-zA-Z0-9._-]{1,249}`, not `.` or `..`; names that begin with `__`
-/// are the cluster's.
+/// Brokers accept `[a-zA-Z0-9._-]{1,249}` except `.` and `..`. Names that begin with `__` are
+/// reserved for the cluster's own topics.
 pub fn kafka_topic_problem(topic: &str) -> Option<String> {
     let stray = topic.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')));
     if topic.is_empty() || topic.len() > 249 {
-        Some(format!("a Kafka topic has 1 to 249 characters, this has {}", topic.len()))
+        Some(format!("a Kafka topic has 1 to 249 characters, this name has {}", topic.len()))
     } else if let Some(stray) = stray {
         Some(format!("{stray:?} is not allowed in a Kafka topic: use a-z, A-Z, 0-9, `.`, `_` and `-`"))
     } else if topic == "." || topic == ".." {
-        Some("`.` and `..` are not Kafka topics".into())
+        Some("a Kafka topic cannot be named `.` or `..`".into())
     } else if topic.starts_with("__") {
         Some("topics that begin with `__` belong to the Kafka cluster itself".into())
     } else {

@@ -1,17 +1,17 @@
-//! Which event types pass: everything, or exactly the names on a list (pure).
+//! The selection of event types: all types, or exactly the names on a list (pure).
 //!
-//! An explicit list keeps types out that did not exist when it was written. Names are compared
-//! byte for byte: no case folding, no patterns, because a pattern is how new types slip in.
+//! A list also keeps out types that are created later. Names are compared byte for byte. There are no
+//! patterns, because a pattern would let new types in.
 
 use std::collections::BTreeSet;
 
-/// A choice of event types.
+/// A selection of event types.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Selection {
     /// Every event, also of types that do not exist yet.
     #[default]
     All,
-    /// Exactly these types, by the names the provider puts on the wire.
+    /// Exactly these types, by the provider's names.
     Only(BTreeSet<String>),
 }
 

@@ -1,7 +1,8 @@
-//! What is seen from outside: metric names and the log's format. Nothing else knows the exporter.
+//! The metrics of the bridge and the format of its log. No other module knows the exporter.
 //!
-//! Every label is bounded: source and sink names come from the configuration, families from the
-//! catalogue, reasons and verdicts from fixed lists; never an id, never a type from the wire.
+//! Every label has a bounded set of values: names of sources and sinks come from the configuration,
+//! families from the catalogue, reasons and verdicts from fixed lists. An id or an event type from a
+//! request is never a label.
 
 mod exposition;
 mod limit;
@@ -29,10 +30,10 @@ type HistogramFamily<L> = Family<L, Histogram, fn() -> Histogram>;
 
 macro_rules! labels {
     ($($name:ident { $($field:ident),+ })+) => {$(
-        /// Labels of a metric.
+        /// The label names of a metric.
         #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
         pub struct $name { $(
-            /// The label of the same name.
+            /// The label of this name.
             pub $field: String
         ),+ }
     )+};
@@ -55,92 +56,96 @@ labels! {
     Build { version }
 }
 
-/// Every metric of the bridge. Cheap to share; handles are looked up once, where things are wired.
+/// Every metric of the bridge. Parts of the bridge look their handles up once, when they are created.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// Open connections.
+    /// Open connections, by listener.
     pub connections: Family<Listener, Gauge>,
-    /// Connections that ended before a source saw a request, by reason.
+    /// Connections that the listener refused or closed before a source saw a request, by reason.
     pub connections_refused: Family<ListenerReason, Counter>,
     /// HTTP answers by status code.
     pub requests: Family<SourceCode, Counter>,
-    /// Deliveries by verdict: `accepted`, `filtered`, `duplicate`, `quarantined`.
+    /// Deliveries by verdict: `accepted`, `filtered`, `duplicate` or `quarantined`.
     pub events: Family<SourceFamilyVerdict, Counter>,
-    /// Deliveries refused before admission, by reason.
+    /// Deliveries refused with a 4xx or 5xx answer, by reason.
     pub refused: Family<SourceReason, Counter>,
-    /// From the first byte of a request to its answer.
+    /// Seconds from the end of a request's headers to its successful answer.
     pub ack_duration: HistogramFamily<Source>,
-    /// Deliveries by the secret that verified them, under the reference that says where it is kept.
+    /// Deliveries by the secret that verified them; the label is the reference that says where it is
+    /// kept.
     pub secret_used: Family<SourceSecret, Counter>,
-    /// Times that a secret's file could not be read again, by the same reference.
+    /// Failed attempts to read a secret's file again, by the same reference.
     pub secret_reload_failures: Family<SourceSecret, Counter>,
-    /// The sender's clock less ours, of the newest signed timestamp.
+    /// Sender's clock minus this machine's clock in seconds, from the newest signed timestamp.
     pub clock_skew: Family<Source, FloatGauge>,
-    /// An unsigned id header seen again with a different signed body.
+    /// Events whose unsigned id header was seen with a different signed body, or whose body was seen
+    /// under another id.
     pub id_reuse: Family<Source, Counter>,
-    /// Accepted events that carry no partition key.
+    /// Accepted events without a partition key.
     pub keyless: Family<Source, Counter>,
-    /// Queues that are read.
+    /// Metrics of the sources that read an SQS queue.
     pub sqs: SqsMetrics,
-    /// Fetches of the certificates that SNS signs with: `trusted`, `untrusted`, `unavailable`.
+    /// Fetches of SNS signing certificates: `trusted`, `untrusted` or `unavailable`.
     pub sns_certificates: Family<SourceOutcome, Counter>,
-    /// Requests to confirm a subscription (`confirmed`, `failed`, `refused`), and notices that one
-    /// has `ended`.
+    /// Requests to confirm an SNS subscription (`confirmed`, `failed`, `refused`), and notices that a
+    /// subscription has `ended`.
     pub sns_subscriptions: Family<SourceOutcome, Counter>,
-    /// Records a sink has for good.
+    /// Records that a sink accepted.
     pub delivered: Family<SinkFamily, Counter>,
-    /// From arrival to the sink's confirmation.
+    /// Seconds from an event's arrival to the sink's acceptance.
     pub delivery_duration: HistogramFamily<Sink>,
-    /// Spool records behind the newest, whether or not the sink selects them.
+    /// Records in the spool after the sink's cursor, whether or not the sink selects them.
     pub sink_lag: Family<Sink, Gauge>,
-    /// Age of the oldest record that a sink has not settled.
+    /// Seconds since the arrival of the oldest record that a sink has not settled.
     pub sink_oldest_pending: Family<Sink, FloatGauge>,
-    /// Records handed to a sink that has not reported on them.
+    /// Records handed to a sink that have no outcome yet.
     pub sink_in_flight: Family<Sink, Gauge>,
-    /// Records that were put off, or repeated in their place, by reason.
+    /// Records that a sink tried again, by reason.
     pub sink_retries: Family<SinkReason, Counter>,
-    /// Records that were not in the log any more when a sink got there: damage, retention, a full spool.
+    /// Records that a sink skipped because they are no longer in the log: damaged, expired or pruned
+    /// by a full spool.
     pub sink_missed: Family<Sink, Counter>,
-    /// Requests that a sink may have on their way at once; fewer when its service asks for that.
+    /// Requests that a sink can have on their way at once; fewer while its service throttles.
     pub sink_requests_allowed: Family<Sink, Gauge>,
-    /// 1 while a sink is in trouble, else 0.
+    /// 1 while a sink is degraded, else 0.
     pub sink_degraded: Family<Sink, Gauge>,
-    /// Records kept because they cannot be delivered, by sink and reason.
+    /// Records that became dead letters, by sink and reason.
     pub dead_letters: Family<SinkReason, Counter>,
-    /// Dead letters that are kept now, by sink (`quarantine` for those without) and reason.
+    /// Dead letters kept now, by sink (`quarantine` for those without one) and reason.
     pub dead_letters_kept: Family<SinkReason, Gauge>,
-    /// Bytes that the payloads of the kept dead letters take.
+    /// Bytes of the payloads of the dead letters kept now.
     pub dead_letters_bytes: Gauge,
-    /// Records published again after a fault, which may reach consumers twice.
+    /// Records published again that consumers might get twice.
     pub possible_duplicates: Family<Sink, Counter>,
-    /// Lines that the log dropped because nobody read it.
+    /// Log lines dropped because stderr was not read fast enough.
     pub log_lines_dropped: Counter,
-    /// Bytes the spool uses on disk.
+    /// Bytes that the spool uses on disk.
     pub spool_bytes: Gauge,
-    /// Bytes the spool may use.
+    /// Bytes that the spool is allowed to use (`spool.bytes_max`).
     pub spool_limit: Gauge,
-    /// Bytes of the file with cursors and dead letters.
+    /// Bytes of the state file, which has the cursors and dead letters.
     pub state_bytes: Gauge,
-    /// Writes of cursors, dead letters and types seen that found no room.
+    /// Writes to the state file that found no space on the disk.
     pub state_no_room: Counter,
-    /// The time one fdatasync takes.
+    /// Seconds that one fdatasync of the log takes.
     pub spool_fsync: Histogram,
-    /// How long what the disk was asked for, for the log or the state, has been out.
+    /// Seconds that the operation underway on the disk, for log or state, has taken so far; 0 if
+    /// there is none.
     pub disk_outstanding: FloatGauge,
-    /// Records found damaged on disk.
+    /// Records in the log that were found damaged.
     pub spool_corrupt: Counter,
-    /// Torn tails cut at start.
+    /// Unfinished records cut off the end of the log at a start.
     pub spool_torn: Counter,
-    /// Deliveries that were taken in without the shared duplicate window's word, by reason.
+    /// Deliveries admitted without asking the shared duplicate window, by reason.
     pub shared_skipped: Family<Reason, Counter>,
-    /// Deliveries that the shared duplicate window knew to be durable.
+    /// Deliveries that the shared duplicate window recognised as duplicates.
     pub shared_duplicates: Counter,
-    /// Durable events that the shared duplicate window was never told of.
+    /// Durable events that could not be entered into the shared duplicate window.
     pub shared_untold: Counter,
-    /// 1 while the shared duplicate window cannot be asked, else 0.
+    /// 1 while the shared duplicate window cannot be used, else 0.
     pub shared_degraded: Gauge,
-    /// The time that one round of questions to the shared duplicate window takes.
+    /// Seconds that one round trip to the shared duplicate window takes.
     pub shared_round: Histogram,
 }
 
@@ -202,91 +207,104 @@ impl Metrics {
         self.register_front(r);
         self.sqs.register(r);
         self.register_sinks(r);
-        let dropped = "Lines that the log dropped because nobody read it";
+        let dropped = "Log lines dropped because stderr was not read fast enough";
         r.register("log_lines_dropped", dropped, self.log_lines_dropped.clone());
         self.register_spool(r);
         self.register_shared_window(r);
         let build = Family::<Build, Gauge>::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION").into() }).set(1);
-        r.register("build_info", "The running version", build);
+        r.register("build_info", "Always 1; the label has the running version", build);
         let start = FloatGauge::default();
         start.set(SystemTime::UNIX_EPOCH.elapsed().map_or(0.0, |since| since.as_secs_f64()));
-        r.register_with_unit("start_time", "When the process started, in Unix time", Unit::Seconds, start);
+        let since = "Start of the process in Unix time";
+        r.register_with_unit("start_time", since, Unit::Seconds, start);
     }
 
     fn register_front(&self, r: &mut Registry) {
-        r.register("connections", "Open connections", self.connections.clone());
-        let refused = "Connections turned away or closed by the listener itself, by reason";
+        r.register("connections", "Open connections, by listener", self.connections.clone());
+        let refused = "Connections that the listener refused or closed before a request, by reason";
         r.register("connections_refused", refused, self.connections_refused.clone());
-        r.register("requests", "HTTP answers by status code", self.requests.clone());
-        r.register("events", "Deliveries by verdict", self.events.clone());
-        r.register("refused", "Deliveries refused, by reason", self.refused.clone());
-        r.register_with_unit("ack_duration", "Request to answer", Unit::Seconds, self.ack_duration.clone());
-        let secrets = "Deliveries by the secret that verified them";
+        r.register("requests", "HTTP answers, by source and status code", self.requests.clone());
+        r.register("events", "Deliveries decided about, by source, family and verdict", self.events.clone());
+        let refused = "Deliveries refused with a 4xx or 5xx answer, by source and reason";
+        r.register("refused", refused, self.refused.clone());
+        let ack = "Time from the end of a request's headers to its successful answer";
+        r.register_with_unit("ack_duration", ack, Unit::Seconds, self.ack_duration.clone());
+        let secrets = "Deliveries by the configured secret that verified them";
         r.register("signature_secret_used", secrets, self.secret_used.clone());
-        let unread = "Looks at a secret's file that found no usable secret: the one before stays in use";
+        let unread = "Reloads of a secret's file that found no usable secret; the secret before stays in use";
         r.register("secret_reload_failures", unread, self.secret_reload_failures.clone());
-        let skew = "The sender's clock less ours";
+        let skew = "Sender's clock minus this machine's clock, from the newest signed timestamp";
         r.register_with_unit("clock_skew", skew, Unit::Seconds, self.clock_skew.clone());
-        r.register("id_reuse", "Events whose unsigned delivery id was seen with another signed body, or their body under another id", self.id_reuse.clone());
-        r.register("events_without_key", "Accepted events that carry no partition key", self.keyless.clone());
+        let reuse = "Events whose unsigned delivery id was seen with another signed body, or their body \
+                     under another id";
+        r.register("id_reuse", reuse, self.id_reuse.clone());
+        r.register("events_without_key", "Accepted events without a partition key", self.keyless.clone());
         let fetches = "Fetches of SNS signing certificates, by outcome";
         r.register("sns_certificate_fetches", fetches, self.sns_certificates.clone());
-        let changes = "SNS subscriptions confirmed, failed, refused and ended";
+        let changes = "SNS subscriptions that were confirmed, failed, refused or ended";
         r.register("sns_subscriptions", changes, self.sns_subscriptions.clone());
     }
 
     fn register_sinks(&self, r: &mut Registry) {
-        r.register("delivered", "Records a sink has for good", self.delivered.clone());
-        let delivery = "Arrival to the sink's confirmation";
+        r.register("delivered", "Records that a sink accepted, by family", self.delivered.clone());
+        let delivery = "Time from an event's arrival to the sink's acceptance";
         r.register_with_unit("delivery_duration", delivery, Unit::Seconds, self.delivery_duration.clone());
-        r.register("sink_lag_events", "Spool records behind the newest", self.sink_lag.clone());
-        let pending = "Age of the oldest unsettled record";
+        let lag = "Records in the spool after the sink's cursor, selected or not";
+        r.register("sink_lag_events", lag, self.sink_lag.clone());
+        let pending = "Time since the arrival of the oldest record that the sink has not settled";
         r.register_with_unit("sink_oldest_pending", pending, Unit::Seconds, self.sink_oldest_pending.clone());
-        r.register("sink_in_flight", "Records not yet reported on", self.sink_in_flight.clone());
-        r.register("sink_retries", "Records put off or repeated, by reason", self.sink_retries.clone());
-        let missed = "Records that were not in the log any more when a sink got there";
+        let in_flight = "Records handed to a sink that have no outcome yet";
+        r.register("sink_in_flight", in_flight, self.sink_in_flight.clone());
+        r.register("sink_retries", "Records that a sink tried again, by reason", self.sink_retries.clone());
+        let missed = "Records that a sink skipped because they are no longer in the log: damaged, expired or \
+                      pruned by a full spool";
         r.register("sink_missed_records", missed, self.sink_missed.clone());
-        let allowed = "Requests that a sink may have on their way at once";
+        let allowed = "Requests that a sink can have on their way at once, fewer while its service throttles";
         r.register("sink_requests_allowed", allowed, self.sink_requests_allowed.clone());
-        r.register("sink_degraded", "1 while a sink is in trouble", self.sink_degraded.clone());
-        r.register("dead_letters", "Records that could not be delivered", self.dead_letters.clone());
-        r.register("dead_letters_kept", "Dead letters that are kept now", self.dead_letters_kept.clone());
-        let dead = "Bytes of the kept dead letters' payloads";
+        r.register("sink_degraded", "1 while a sink is degraded, else 0", self.sink_degraded.clone());
+        let dead = "Records that became dead letters, by sink and reason";
+        r.register("dead_letters", dead, self.dead_letters.clone());
+        let kept = "Dead letters kept now, by sink and reason";
+        r.register("dead_letters_kept", kept, self.dead_letters_kept.clone());
+        let dead = "Size of the payloads of the dead letters kept now";
         r.register_with_unit("dead_letters_kept", dead, Unit::Bytes, self.dead_letters_bytes.clone());
-        let again = "Records published again after a fault";
+        let again = "Records published again after a fault, which consumers might get twice";
         r.register("possible_duplicates", again, self.possible_duplicates.clone());
     }
 
     fn register_spool(&self, r: &mut Registry) {
-        r.register_with_unit("spool", "Bytes the spool uses", Unit::Bytes, self.spool_bytes.clone());
-        r.register_with_unit("spool_limit", "Bytes the spool may use", Unit::Bytes, self.spool_limit.clone());
-        let state = "Bytes of the file with cursors and dead letters";
+        r.register_with_unit("spool", "Size of the spool on disk", Unit::Bytes, self.spool_bytes.clone());
+        let limit = "Size that the spool is allowed to reach, from spool.bytes_max";
+        r.register_with_unit("spool_limit", limit, Unit::Bytes, self.spool_limit.clone());
+        let state = "Size of the state file, which has the cursors and dead letters";
         r.register_with_unit("state", state, Unit::Bytes, self.state_bytes.clone());
-        let no_room = "Writes of cursors and dead letters that found no room";
+        let no_room = "Writes to the state file that found no space on the disk";
         r.register("state_no_room", no_room, self.state_no_room.clone());
-        let fsync = "The time one fdatasync takes";
+        let fsync = "Time of one fdatasync of the log";
         r.register_with_unit("spool_fsync_duration", fsync, Unit::Seconds, self.spool_fsync.clone());
-        let out = "How long what the disk was asked for has been out now, 0 if nothing is";
+        let out = "How long the operation underway on the disk has taken so far, 0 if there is none";
         r.register_with_unit("spool_disk_outstanding", out, Unit::Seconds, self.disk_outstanding.clone());
-        r.register("spool_corrupt_records", "Records found damaged on disk", self.spool_corrupt.clone());
-        r.register("spool_torn_tails", "Torn tails cut at start", self.spool_torn.clone());
+        let corrupt = "Records in the log that were found damaged";
+        r.register("spool_corrupt_records", corrupt, self.spool_corrupt.clone());
+        let torn = "Unfinished records cut off the end of the log at a start, as after a crash";
+        r.register("spool_torn_tails", torn, self.spool_torn.clone());
     }
 
     fn register_shared_window(&self, r: &mut Registry) {
-        let skipped = "Deliveries taken in without the shared duplicate window's word, by reason";
+        let skipped = "Deliveries admitted without asking the shared duplicate window, by reason";
         r.register("shared_window_skipped", skipped, self.shared_skipped.clone());
-        let duplicates = "Deliveries that the shared duplicate window knew to be durable";
+        let duplicates = "Deliveries that the shared duplicate window recognised as duplicates";
         r.register("shared_window_duplicates", duplicates, self.shared_duplicates.clone());
-        let untold = "Durable events that the shared duplicate window was never told of";
+        let untold = "Durable events that could not be entered into the shared duplicate window";
         r.register("shared_window_untold", untold, self.shared_untold.clone());
-        let degraded = "1 while the shared duplicate window cannot be asked";
+        let degraded = "1 while the shared duplicate window cannot be used, else 0";
         r.register("shared_window_degraded", degraded, self.shared_degraded.clone());
-        let round = "One round of questions to the shared duplicate window";
+        let round = "Time of one round trip to the shared duplicate window";
         r.register_with_unit("shared_window_round_duration", round, Unit::Seconds, self.shared_round.clone());
     }
 
-    /// All metrics in a text format.
+    /// All metrics in this text format.
     pub fn expose(&self, format: Exposition) -> String {
         match format {
             Exposition::OpenMetrics => self.render(),

@@ -1,7 +1,7 @@
 //! The dead letters over HTTP: list, show, export, redrive, drop.
 //!
-//! A change names what it changes, and says what it did. Lists and exports come in pages: go on
-//! with `after`, the last number seen.
+//! A change names the letters that it changes, and answers what it did. Lists and exports come in
+//! pages: continue with `after`, the last number seen.
 
 use std::collections::BTreeSet;
 
@@ -20,11 +20,11 @@ use super::{AdminState, Problem};
 use crate::dead_letter::{self, Choice, Document, Dropped, Redriven};
 use crate::spool::state::{self, DeadFilter, DeadLetterInfo, StateError};
 
-/// Letters on a page, and in a change, at most.
+/// Most letters on a page and in a change.
 pub(super) const LETTERS_MAX: usize = 1_000;
-/// Letters on a page if nothing else is asked for.
+/// Letters on a page without a `limit`.
 const LETTERS_DEFAULT: usize = 100;
-/// Where an export goes on.
+/// Answer header with the `after` of the next page.
 const NEXT_HEADER: &str = "x-fanbridge-next";
 
 #[derive(Debug, Default, Deserialize)]
@@ -64,7 +64,7 @@ pub(super) async fn show(
     State(admin): State<AdminState>,
     id: Result<Path<u64>, PathRejection>,
 ) -> Result<Json<Document>, Problem> {
-    let Path(id) = id.map_err(|_| bad_request("a dead letter has a number"))?;
+    let Path(id) = id.map_err(|_| bad_request("expected the number of a dead letter in the path"))?;
     let document = admin.ask(move |state| dead_letter::show(state, id)).await?;
     document
         .map(Json)
@@ -90,22 +90,22 @@ pub(super) async fn export(
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RedriveRequest {
-    /// These letters.
+    /// The letters with these numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ids: Option<Vec<u64>>,
-    /// The letters that this takes; `{}` takes all.
+    /// The letters that this filter matches; `{}` matches all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter: Option<DeadFilter>,
-    /// With a filter: only letters behind this number.
+    /// With a filter: only letters with a higher number.
     pub after: u64,
-    /// With a filter: only letters up to this number, so that going on page by page comes to an
-    /// end when letters die again.
+    /// With a filter: only letters up to this number, so that going through the pages ends although
+    /// letters become dead letters again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub through: Option<u64>,
-    /// With a filter: how many at once; to count, all unless stated.
+    /// With a filter: most letters in this request. A dry run counts all by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
-    /// Only count.
+    /// Only count the letters.
     pub dry_run: bool,
 }
 
@@ -116,14 +116,14 @@ pub(super) enum RedriveAnswer {
     Done(Redriven),
 }
 
-/// What a dry run finds.
+/// The result of a dry run.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Counted {
     dry_run: bool,
     count: u64,
-    /// The greatest number among them.
+    /// The highest number among the counted letters.
     through: u64,
-    /// The numbers that were named and that no letter has.
+    /// The requested numbers without a letter.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     missing: Vec<u64>,
 }
@@ -140,19 +140,19 @@ pub(super) async fn redrive(
     }
     let redrive = admin.opened()?.redrive.clone();
     let run = tokio::spawn(async move { redrive.run(choice).await });
-    let report = finished(run, "the redrive ended early").await?;
+    let report = finished(run, "the redrive ended early: see the log, then repeat it").await?;
     tracing::info!(
         redriven = report.redriven,
         already_delivered = report.already_delivered,
         kept = report.kept.len(),
         last = report.last,
-        "dead letters redriven"
+        "dead letters were redriven at the request of the admin API"
     );
     Ok(Json(RedriveAnswer::Done(report)))
 }
 
-/// What a change did, in a task of its own: a client that hangs up must not end it half-way, with
-/// letters both in the spool and dead.
+/// The result of a change that runs in a task of its own: a client that disconnects must not end it
+/// half-way, with letters both in the spool and among the dead letters.
 async fn finished<T>(change: JoinHandle<Result<T, StateError>>, broken: &'static str) -> Result<T, Problem> {
     match change.await {
         Ok(report) => Ok(report?),
@@ -175,7 +175,8 @@ async fn count(admin: &AdminState, choice: Choice) -> Result<RedriveAnswer, Prob
     Ok(RedriveAnswer::Counted(counted))
 }
 
-/// How many of these numbers a letter has, the greatest of them, and those that none has.
+/// Number of these letters that exist, the highest of their numbers, and the numbers without a
+/// letter.
 fn named(state: &state::State, ids: Vec<u64>) -> Result<(u64, u64, Vec<u64>), StateError> {
     let (mut count, mut through, mut missing) = (0, 0, Vec::new());
     for id in ids {
@@ -194,13 +195,13 @@ fn chosen(request: RedriveRequest) -> Result<Choice, Problem> {
         RedriveRequest { ids: Some(ids), filter: None, .. } => Ok(Choice::Ids(distinct(ids)?)),
         RedriveRequest { ids: None, filter: Some(filter), after, through, limit, dry_run } => {
             let limit = match limit {
-                // Counting all of them tells how many pages there are to redrive.
+                // Counts all letters, to show how many pages a redrive has.
                 None if dry_run => usize::MAX,
                 limit => limit.unwrap_or(LETTERS_MAX).clamp(1, LETTERS_MAX),
             };
             Ok(Choice::Matching { filter, after, through: through.unwrap_or(u64::MAX), limit })
         }
-        _ => Err(bad_request("expected either ids or filter; an empty filter takes all")),
+        _ => Err(bad_request("expected either ids or filter; an empty filter matches all dead letters")),
     }
 }
 
@@ -208,9 +209,9 @@ fn chosen(request: RedriveRequest) -> Result<Choice, Problem> {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DropRequest {
-    /// These letters.
+    /// The letters with these numbers.
     pub ids: Vec<u64>,
-    /// How many they are, said once more: what is dropped is gone.
+    /// The number of letters, once more: a dropped letter cannot be restored.
     pub confirm: usize,
 }
 
@@ -223,22 +224,22 @@ pub(super) async fn drop(
     if confirm != ids.len() {
         return Err(Problem::new(
             StatusCode::CONFLICT,
-            format!("{} dead letters are named, and {confirm} confirmed: nothing was dropped", ids.len()),
+            format!("the request names {} dead letters but confirms {confirm}: none was dropped", ids.len()),
         ));
     }
     let redrive = admin.opened()?.redrive.clone();
-    let report =
-        finished(tokio::spawn(async move { redrive.drop(ids).await }), "the drop ended early").await?;
-    tracing::info!(dropped = report.dropped, "dead letters dropped");
+    let run = tokio::spawn(async move { redrive.drop(ids).await });
+    let report = finished(run, "the drop ended early: see the log, then repeat it").await?;
+    tracing::info!(dropped = report.dropped, "dead letters were dropped at the request of the admin API");
     Ok(Json(report))
 }
 
 fn distinct(ids: Vec<u64>) -> Result<Vec<u64>, Problem> {
     let ids: BTreeSet<u64> = ids.into_iter().collect();
     match ids.len() {
-        0 => Err(bad_request("ids names no dead letter")),
+        0 => Err(bad_request("expected at least one number of a dead letter in ids")),
         1..=LETTERS_MAX => Ok(ids.into_iter().collect()),
-        more => Err(bad_request(format!("ids names {more} dead letters, expected at most {LETTERS_MAX}"))),
+        more => Err(bad_request(format!("ids has {more} dead letters, expected at most {LETTERS_MAX}"))),
     }
 }
 

@@ -1,10 +1,10 @@
-//! Who may ask: the rules that every request to the private listener meets first.
+//! Access control: the rules that apply to every request to the admin listener.
 //!
-//! Against a web page in the operator's browser: only known hosts (DNS rebinding), a header on
-//! every change that no form can send (request forgery), no CORS, and headers that let nothing be
-//! framed, sniffed or kept. Against everyone else: the bearer token, without which a listener that
-//! is not on loopback answers nothing. Only the probes are exempt; who is a [`Stranger`] by the other
-//! rules hears no more of them than yes or no, and what is degraded by its name.
+//! Against a web page in the operator's browser: only known hosts (DNS rebinding), a header on every
+//! change that no form can send (request forgery), no CORS, and answer headers that forbid framing,
+//! sniffing and caching. Against everybody else: the bearer token, without which a listener beyond
+//! loopback answers nothing. Only the probes are exempt: a [`Stranger`] gets yes or no, and the names
+//! of what is degraded.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -22,7 +22,8 @@ use subtle::ConstantTimeEq;
 
 use super::Problem;
 
-/// Must be `1` on every change: a page of another origin cannot send it unasked.
+/// Must be `1` on every change, because a page of another origin cannot send this header without
+/// permission.
 pub const REQUEST_HEADER: HeaderName = HeaderName::from_static("x-fanbridge-request");
 
 const PROBES: [&str; 3] = ["/livez", "/readyz", "/startupz"];
@@ -39,14 +40,14 @@ const ANSWER_HEADERS: [(&str, &str); 6] = [
     ("cache-control", "no-store"),
 ];
 
-/// Marks the request of someone who may ask the probes and nothing else.
+/// Marks a request that is allowed to ask the probes only.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stranger;
 
-/// Who may ask.
+/// The rules of access to the admin listener.
 pub struct Access {
     listen: IpAddr,
-    /// The SHA-256 of the token: all tokens have one length, and a comparison tells nothing.
+    /// SHA-256 of the token, so that all tokens have one length and a comparison reveals nothing.
     token: Option<[u8; 32]>,
 }
 
@@ -57,23 +58,26 @@ impl Access {
         Self { listen: listen.ip(), token }
     }
 
-    /// Why a request is not granted (pure).
+    /// Why a request is refused, `None` if it is allowed (pure).
     fn refusal(&self, request: &Parts) -> Option<Problem> {
         let refuse = |status, detail: &'static str| Some(Problem::new(status, detail));
         if !self.knows_host(request) {
             return refuse(
                 StatusCode::MISDIRECTED_REQUEST,
-                "unknown host: ask for localhost or for the address that admin.listen names",
+                "unknown host: use localhost or the address in admin.listen",
             );
         }
         if self.token.is_none() && !self.listen.is_loopback() {
             return refuse(
                 StatusCode::FORBIDDEN,
-                "admin.token is not set, and admin.listen is not on loopback",
+                "admin.listen is not a loopback address, and admin.token is not set: set it",
             );
         }
         if !self.knows_token(&request.headers) {
-            return refuse(StatusCode::UNAUTHORIZED, "a bearer token is required: see admin.token");
+            return refuse(
+                StatusCode::UNAUTHORIZED,
+                "a bearer token is required: send the one configured as admin.token",
+            );
         }
         if matches!(request.method, Method::GET | Method::HEAD) {
             return None;
@@ -90,8 +94,9 @@ impl Access {
         None
     }
 
-    /// A page that rebinds a name of its own to this address still sends that name. So names are
-    /// known by heart, but any port and, on a listener for all addresses, any address will do.
+    /// Whether the request names a known host. A page that rebinds its own name to this address still
+    /// sends that name, so only known names are accepted. Any port is, and any address on a listener
+    /// for all addresses.
     fn knows_host(&self, request: &Parts) -> bool {
         let known = |authority: &str| {
             let Some(authority) = authority.parse::<Authority>().ok().filter(|a| !a.as_str().contains('@'))
@@ -123,7 +128,7 @@ impl Access {
     }
 }
 
-/// The middleware: refuses, or lets through, and dresses the answer.
+/// The middleware: refuses a request or passes it on, and adds headers to the answer.
 pub(super) async fn guard(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let mut response = match access.refusal(&parts) {
@@ -141,7 +146,7 @@ pub(super) async fn guard(State(access): State<Arc<Access>>, request: Request, n
     response
 }
 
-/// The header's value, if it is there exactly once: two are an attempt to be read two ways.
+/// The value of a header that occurs exactly once: two values could be read in two ways.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())

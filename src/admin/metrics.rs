@@ -1,4 +1,4 @@
-//! The metrics, for Prometheus. What nobody counts as it happens is looked up here.
+//! The metrics for Prometheus. Values that are not counted as they change are read here.
 
 use std::sync::atomic::Ordering;
 
@@ -19,10 +19,10 @@ pub(super) async fn metrics(
         let out = probes::outstanding(opened).unwrap_or_default();
         admin.metrics.disk_outstanding.set(out.as_secs_f64());
     }
-    // Of a disk that hangs nothing more is asked: whoever does would wait with it.
+    // A query of a disk that hangs would hang too.
     if admin.opened.get().is_some_and(|opened| probes::hangs(opened).is_none()) {
         let kept = admin.ask(|state| Ok((state.dead_letter_counts()?, state.file_bytes()?))).await;
-        // A state that fails is no reason to hide every other number.
+        // If the state file cannot be read, the other metrics are still shown.
         if let Ok((counts, bytes)) = kept {
             note_dead_letters(&admin.metrics, counts);
             admin.metrics.state_bytes.set(gauge(bytes));
@@ -36,7 +36,7 @@ pub(super) async fn metrics(
 
 fn note_dead_letters(metrics: &Metrics, counts: Vec<DeadCount>) {
     metrics.dead_letters_bytes.set(gauge(counts.iter().map(|count| count.bytes).sum()));
-    // What is no longer there must not stay at its last number.
+    // Removes series whose last dead letter is gone.
     metrics.dead_letters_kept.clear();
     for DeadCount { sink, reason, count, .. } in counts {
         let sink = sink.unwrap_or_else(|| "quarantine".into());

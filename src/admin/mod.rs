@@ -1,12 +1,12 @@
-//! The private listener's routes: probes, metrics, and the JSON API of the bridge.
+//! The routes of the admin listener: probes, metrics, and the JSON API of the bridge.
 //!
 //! ```text
 //! request ─▶ guard: host, token, forgery ─▶ route ─▶ state, spool, health (read)
-//!                                                └─▶ redrive, drop (the only changes)
+//! └─▶ redrive, drop (the only changes)
 //! ```
 //!
-//! Answers are JSON, failures are problem documents. Bodies of events leave only through the
-//! explicit `/api/dead/{id}` and `/api/dead/export`. It opens no socket and knows no sink.
+//! Answers are JSON, failures are problem documents. Bodies of events are shown only by
+//! `/api/dead/{id}` and `/api/dead/export`. This module opens no socket and knows no sink.
 
 mod dead;
 mod guard;
@@ -37,19 +37,19 @@ pub use guard::{Access, REQUEST_HEADER};
 pub use problem::Problem;
 pub use summary::{SinkSummary, SourceSummary, Summary};
 
-/// A request's body: room for the numbers of 1,000 dead letters, many times over.
+/// Largest request body in bytes, many times the numbers of 1,000 dead letters.
 const BODY_BYTES_MAX: usize = 256 << 10;
 
-/// What the routes look at. Clones share it.
+/// The parts of the bridge that the routes read. Clones share them.
 #[derive(Clone)]
 pub struct AdminState {
-    /// Every metric.
+    /// All metrics.
     pub metrics: Arc<Metrics>,
-    /// The process's condition.
+    /// The health of the process.
     pub health: Arc<Health>,
-    /// What the configuration says, without secrets.
+    /// The configuration without secrets.
     pub summary: Arc<Summary>,
-    /// Who may ask.
+    /// The rules of access.
     pub access: Arc<Access>,
     /// When the process started.
     pub started: Instant,
@@ -63,11 +63,11 @@ struct Opened {
     note: Note,
 }
 
-/// Writes down what was noted in memory about the types seen.
+/// Writes the counts of event types from memory to the state file.
 pub type Note = Arc<dyn Fn(&State) -> Result<(), StateError> + Send + Sync>;
 
 impl AdminState {
-    /// What can be looked at while the spool recovers.
+    /// The parts that are available while the spool recovers.
     pub fn new(metrics: Arc<Metrics>, health: Arc<Health>, summary: Summary, access: Access) -> Self {
         Self {
             metrics,
@@ -79,7 +79,7 @@ impl AdminState {
         }
     }
 
-    /// Adds the spool and the state, once they are open; only the first call counts.
+    /// Adds the spool and the state once they are open. Only the first call counts.
     pub fn open(&self, state: State, spool: Spool, readmit: Readmit, note: Note) {
         let sinks = self.summary.sinks.iter().map(|sink| sink.name.clone());
         let redrive = Redrive::new(state.clone(), spool.clone(), sinks, readmit);
@@ -91,8 +91,8 @@ impl AdminState {
         self.opened.get().ok_or(recovering)
     }
 
-    /// Writes down what was noted in memory, so that an answer is not behind. Without room for it
-    /// the answer is.
+    /// Writes the counts of event types from memory to the state file, so that an answer is up to
+    /// date. Without space on the disk, the answer is older.
     async fn note(&self) -> Result<(), Problem> {
         let note = Arc::clone(&self.opened()?.note);
         let noted = move |state: &State| match note(state) {
@@ -102,7 +102,7 @@ impl AdminState {
         self.ask(noted).await
     }
 
-    /// Asks the state, off the runtime's threads.
+    /// Runs a query of the state on a thread that can block.
     async fn ask<T: Send + 'static>(
         &self,
         f: impl FnOnce(&State) -> Result<T, StateError> + Send + 'static,
@@ -110,12 +110,15 @@ impl AdminState {
         let state = self.opened()?.state.clone();
         match tokio::task::spawn_blocking(move || f(&state)).await {
             Ok(answer) => answer.map_err(Problem::from),
-            Err(_) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the state could not be asked")),
+            Err(_) => {
+                let detail = "a query of the state file broke off: see the log";
+                Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail))
+            }
         }
     }
 }
 
-/// The routes of the private listener.
+/// The routes of the admin listener.
 pub fn router(admin: AdminState) -> Router {
     Router::new()
         .route("/livez", get(probes::livez))
@@ -131,7 +134,7 @@ pub fn router(admin: AdminState) -> Router {
         .route("/api/dead/drop", post(dead::drop))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path") })
         .method_not_allowed_fallback(|| async {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the path is right, the method is not")
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not support this method")
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(Arc::clone(&admin.access), guard::guard))

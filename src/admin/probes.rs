@@ -1,11 +1,12 @@
-//! What an orchestrator asks: alive, ready, started?
+//! The probes for an orchestrator: alive, ready and started.
 //!
-//! Alive looks at the process alone, because restarting it repairs no dependency. Ready means that
-//! an event can be stored; a sink or a queue in trouble does not make the bridge unready, since storing
-//! is what the spool is there for, and one tenant's queue is nobody else's concern. Only a bridge that
-//! never had credentials for a queue since its start is not ready: that is a mistake of its own set-up.
+//! Alive is about the process alone, because a restart repairs nothing outside it. Ready means that
+//! an event can be stored. A degraded sink or queue leaves the bridge ready, because the spool is
+//! there to store events meanwhile, and one team's queue must not affect the others. Only a bridge
+//! that has had no credentials for a queue since its start is not ready, because that is a mistake in
+//! its own set-up.
 //!
-//! Anybody may ask, so those who may not see the rest of this listener are told names and no more.
+//! Anybody is allowed to ask. A caller without access to the rest of this listener gets names only.
 
 use std::time::{Duration, Instant};
 
@@ -20,18 +21,19 @@ use crate::telemetry::steers_terminal;
 
 const OK: &str = "ok\n";
 const NOT_READY: &str = "not ready";
-const OK_WITHOUT_ROOM: &str = "ok, but there is no room to keep cursors: see /api/status\n";
+const OK_WITHOUT_ROOM: &str =
+    "ok, but there is no space on the disk to store cursors: see no_room in /api/status\n";
 
-/// Every loop goes round.
+/// Answers 200 if every watched loop is alive.
 pub(super) async fn livez(State(admin): State<AdminState>) -> Result<&'static str, Problem> {
     match admin.health.hung(Instant::now()) {
         None => Ok(OK),
-        Some(name) => Err(unavailable(format!("no sign of life from {name}"))),
+        Some(name) => Err(unavailable(format!("{name} has given no sign of life: restart the bridge"))),
     }
 }
 
-/// A delivery can be stored. Want of room for the cursors, and sources and sinks in trouble, leave the
-/// bridge ready, and are told.
+/// Answers 200 if a delivery can be stored. A lack of space for cursors and degraded sources and
+/// sinks leave the bridge ready, and are listed in the answer.
 pub(super) async fn readyz(
     State(admin): State<AdminState>,
     stranger: Option<Extension<Stranger>>,
@@ -50,12 +52,12 @@ pub(super) async fn readyz(
     Ok(text)
 }
 
-/// Recovery is over.
+/// Answers 200 when the spool has been recovered.
 pub(super) async fn startupz(State(admin): State<AdminState>) -> Result<&'static str, Problem> {
     if admin.health.is_started() { Ok(OK) } else { Err(unavailable("the spool is being recovered".into())) }
 }
 
-/// Why no delivery can be stored now.
+/// Why no delivery can be stored now, `None` if one can.
 pub(super) fn unready(admin: &AdminState) -> Option<String> {
     match admin.opened.get() {
         _ if admin.health.is_stopping() => Some("the bridge is shutting down".into()),
@@ -69,18 +71,18 @@ pub(super) fn unready(admin: &AdminState) -> Option<String> {
     }
 }
 
-/// How long log or state have waited for the disk, if they do.
+/// How long the log or the state file has waited for the disk, if it does.
 pub(super) fn outstanding(opened: &Opened) -> Option<Duration> {
     opened.spool.outstanding().max(opened.state.outstanding())
 }
 
-/// That the disk does not answer. What it last answered says nothing about that.
+/// The reason if the disk does not answer. Its last answer says nothing about that.
 pub(super) fn hangs(opened: &Opened) -> Option<String> {
     let out = outstanding(opened).filter(|out| *out > opened.spool.answer_within())?;
     Some(format!("the disk under the spool has not answered for {} s", out.as_secs()))
 }
 
-/// Which source never had credentials since the start, and what to do.
+/// The source that has had no credentials since the start, and what to do.
 fn unreached(admin: &AdminState) -> Option<String> {
     admin.health.sources().iter().filter(|source| !source.was_reached()).find_map(|source| {
         let trouble = source.trouble().filter(|trouble| trouble.reason == CREDENTIALS)?;
@@ -88,7 +90,7 @@ fn unreached(admin: &AdminState) -> Option<String> {
     })
 }
 
-/// What is in trouble, and how.
+/// The degraded sources and sinks, each with its reason.
 fn troubles(admin: &AdminState) -> Vec<(String, String)> {
     let sources = admin.health.sources().into_iter();
     let sources =

@@ -1,4 +1,4 @@
-//! Failures as RFC 9457 problem documents.
+//! Failures as problem documents (RFC 9457).
 
 use std::borrow::Cow;
 
@@ -8,32 +8,36 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 
 use crate::spool::state::StateError;
 
-/// A request that was not granted, with the reason.
+/// A request that failed, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The status code.
+    /// The HTTP status.
     pub status: StatusCode,
-    /// What is wrong, for people. Holds nothing secret.
+    /// What is wrong, for people. Contains no secret.
     pub detail: Cow<'static, str>,
 }
 
 impl Problem {
-    /// A problem with this status.
+    /// A problem with this status and detail.
     pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { status, detail: detail.into() }
     }
 }
 
 impl From<StateError> for Problem {
-    /// The cause goes to the log: who may ask need not know the disk's paths.
+    /// Logs the cause instead of answering it, because the caller need not know paths of the disk.
     fn from(error: StateError) -> Self {
         if let StateError::NoRoom { .. } = error {
-            // In the log it is said by the state itself.
-            let detail = "the state has no room: make some on its file system, then ask again";
+            // The state logs this itself.
+            let detail =
+                "there is no space on the disk for the state file: free some, then repeat the request";
             return Self::new(StatusCode::SERVICE_UNAVAILABLE, detail);
         }
-        tracing::error!(error = &error as &dyn std::error::Error, "the state cannot be used");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the state cannot be read or written: see the log")
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "the admin API could not read or write the state file"
+        );
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the state file cannot be read or written: see the log")
     }
 }
 

@@ -1,4 +1,4 @@
-//! The bridge at a glance.
+//! The answer of `GET /api/status`: the state of the bridge at a glance.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,12 +8,12 @@ use super::{AdminState, Problem, SourceSummary, probes};
 use crate::spool::Usage;
 use crate::spool::state::{DeadCount, Shortage, StateError};
 
-/// The answer of `GET /api/status`.
+/// The state of the bridge.
 #[derive(Debug, Serialize)]
 pub(super) struct Status {
     version: &'static str,
     uptime_seconds: u64,
-    /// Of the configuration.
+    /// Fingerprint of the configuration.
     fingerprint: String,
     ready: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -22,10 +22,10 @@ pub(super) struct Status {
     sinks: Vec<SinkState>,
     #[serde(skip_serializing_if = "Option::is_none")]
     spool: Option<SpoolState>,
-    /// What the state cannot keep for want of room.
+    /// What the state file cannot store for lack of space on the disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     no_room: Option<Shortage>,
-    /// Not there while the state cannot be read: for want of room, or because the disk hangs.
+    /// Left out while the state file cannot be read: for lack of space, or because the disk hangs.
     #[serde(skip_serializing_if = "Option::is_none")]
     dead_letters: Option<Vec<DeadCount>>,
 }

@@ -1,44 +1,44 @@
-//! What the API tells of the configuration: names and choices, never a secret.
+//! The part of the configuration that the admin API shows: names and selections, never a secret.
 
 use crate::config::{Config, Output};
 use crate::selection::Selection;
 pub use crate::source::types_seen::Catalogued;
 
-/// The configuration, as far as it may be seen.
+/// The visible part of the configuration.
 pub struct Summary {
-    /// The configuration's fingerprint.
+    /// First 12 hexadecimal digits of the SHA-256 of the configuration's text.
     pub fingerprint: String,
-    /// Ways in.
+    /// The configured sources.
     pub sources: Vec<SourceSummary>,
-    /// Ways out.
+    /// The configured sinks.
     pub sinks: Vec<SinkSummary>,
-    /// Which types pass at all.
+    /// The event types that the bridge accepts.
     pub selection: Selection,
-    /// Which types are known.
+    /// Whether a type is in a provider's catalogue.
     pub catalogued: Catalogued,
 }
 
-/// One way in.
+/// A source in the admin API.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct SourceSummary {
-    /// Its name.
+    /// Name from the configuration.
     pub name: String,
-    /// The provider's name.
+    /// Name of the source's provider.
     pub provider: String,
-    /// CloudEvents `source` of its events.
+    /// CloudEvents `source` of its events: `/{provider}/{app}`.
     pub event_source: String,
 }
 
-/// One way out.
+/// A sink in the admin API.
 #[derive(Clone, Debug)]
 pub struct SinkSummary {
-    /// Its name.
+    /// Name from the configuration.
     pub name: String,
     /// `kafka`, `sns` or `file`.
     pub kind: &'static str,
-    /// Its topic template.
+    /// The template of its topics.
     pub topic: String,
-    /// Narrows the bridge's selection.
+    /// The event types that the sink accepts of those that the bridge accepts.
     pub selection: Selection,
 }
 

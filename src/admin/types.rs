@@ -1,4 +1,4 @@
-//! The event types that arrived: how often, what became of them, and who selects them.
+//! The event types that have arrived: how often, with which verdict, and which sinks select them.
 
 use std::collections::BTreeMap;
 
@@ -10,20 +10,20 @@ use super::{AdminState, Problem, Summary};
 use crate::event::Timestamp;
 use crate::spool::state::{OTHER_TYPE, TypeSeen};
 
-/// One type that arrived.
+/// An event type that has arrived.
 #[derive(Debug, PartialEq, Serialize)]
 pub(super) struct SeenType {
     provider: String,
     #[serde(rename = "type")]
     event_type: String,
-    /// How often, a field for each verdict.
+    /// Number of deliveries by verdict, in one field each.
     #[serde(flatten)]
     verdicts: BTreeMap<String, u64>,
     first_seen: String,
     last_seen: String,
-    /// No catalogue has it.
+    /// Whether the type is in no catalogue.
     new: bool,
-    /// The sinks that it goes to now.
+    /// The sinks that select the type now.
     selected_by: Vec<String>,
 }
 
@@ -33,7 +33,7 @@ pub(super) async fn types(State(admin): State<AdminState>) -> Result<Json<Vec<Se
     Ok(Json(overview(seen, &admin.summary)))
 }
 
-/// One line a type; what needs a decision comes first: new and not selected, then new, then not
+/// One row per type. Those that need a decision come first: new and not selected, then new, then not
 /// selected (pure).
 fn overview(seen: Vec<TypeSeen>, summary: &Summary) -> Vec<SeenType> {
     let mut by_type: BTreeMap<(String, String), Vec<TypeSeen>> = BTreeMap::new();

@@ -1,7 +1,7 @@
-//! The running bridge's admin API, for the verbs that ask it or change something.
+//! A client for the running bridge's admin API, for the verbs that need it.
 //!
-//! Knows the API's conventions: the header that changes need, and problem documents, whose detail
-//! becomes the failure. What is asked, and what the answer means, is the verb's business.
+//! It knows the API's conventions: the header that changes need, and problem documents, whose detail
+//! becomes the error message. The requests and the meaning of their answers belong to the verbs.
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -19,36 +19,36 @@ use crate::telemetry::Shown;
 pub struct AdminClient(Client);
 
 impl AdminClient {
-    /// Connects to the bridge with this configuration, on this machine.
+    /// Connects to the admin listener of this configuration, on this machine.
     ///
     /// # Errors
-    /// When nobody listens there.
+    /// When the listener cannot be reached.
     pub async fn connect(config: &AdminConfig) -> Result<Self, Failure> {
         Client::connect(&Endpoint::admin(config)).await.map(Self)
     }
 
-    /// Asks for a document; `None` if there is none at that path.
+    /// Requests a document; `None` if there is none at this path.
     ///
     /// # Errors
-    /// When the bridge does not answer, or refuses.
+    /// When the bridge does not answer, or refuses the request.
     pub async fn get(&mut self, path: &str) -> Result<Option<Bytes>, Failure> {
         let answer = self.0.get(path).await?;
         if answer.status == StatusCode::NOT_FOUND { Ok(None) } else { granted(answer).map(Some) }
     }
 
-    /// Asks for a JSON document.
+    /// Requests a JSON document.
     ///
     /// # Errors
-    /// When the bridge does not answer, refuses, or answers something else.
+    /// When the bridge does not answer, refuses the request, or answers without the expected JSON.
     pub async fn get_json<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, Failure> {
         let answer = self.0.get(path).await?;
         read(&granted(answer)?)
     }
 
-    /// Asks for a change.
+    /// Requests a change and returns its result.
     ///
     /// # Errors
-    /// When the bridge does not answer, refuses, or answers something else.
+    /// When the bridge does not answer, refuses the request, or answers without the expected JSON.
     pub async fn post_json<T: DeserializeOwned>(
         &mut self,
         path: &str,
@@ -65,7 +65,7 @@ impl AdminClient {
     }
 }
 
-/// A path with a query; pairs without a value are left out.
+/// A path with a query, without the pairs that have no value.
 pub fn path_with(path: &str, pairs: &[(&str, Option<&str>)]) -> String {
     let mut text = path.to_owned();
     let given = pairs.iter().filter_map(|(name, value)| value.map(|value| (name, value)));
@@ -93,7 +93,7 @@ fn granted(answer: Answer) -> Result<Bytes, Failure> {
         _ => Exit::Failed,
     };
     let problem = serde_json::from_slice::<serde_json::Value>(&answer.body).unwrap_or_default();
-    let detail = problem.get("detail").and_then(|detail| detail.as_str()).unwrap_or("no reason given");
+    let detail = problem.get("detail").and_then(|detail| detail.as_str()).unwrap_or("without a reason");
     Err(Failure::new(exit, format!("the bridge answered {}: {}", answer.status, Shown(detail))))
 }
 
@@ -122,6 +122,6 @@ mod tests {
         assert_eq!(failure.exit, Exit::Config);
         assert_eq!(failure.to_string(), r"the bridge answered 401 Unauthorized: token\u{1b}[2J");
         let failure = granted(answer(StatusCode::BAD_GATEWAY, "<html>")).expect_err("502");
-        assert!(failure.to_string().ends_with("no reason given"), "{failure}");
+        assert!(failure.to_string().ends_with("without a reason"), "{failure}");
     }
 }

@@ -1,4 +1,4 @@
-//! `fanbridge check`: everything that is wrong with a configuration, before anything is started.
+//! `fanbridge check`: reports every problem of a configuration at once, without starting anything.
 
 use std::io;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::selection::Selection;
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The configuration, as an alternative to --config
+    /// Configuration file, as an alternative to --config
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     #[command(flatten)]
@@ -24,18 +24,18 @@ pub struct Args {
     schema: bool,
 }
 
-/// Checks a configuration and says what it would do, or what is wrong.
+/// Checks a configuration, and prints its problems or a summary.
 ///
 /// # Errors
-/// Exit code 78 if it cannot be used, 74 if it cannot be read.
+/// Exit code 78 if the configuration has errors or there is none, 74 if it cannot be read.
 pub fn run(args: &Args) -> Result<(), Failure> {
     if args.schema {
         return print(&format!("{:#}\n", schema()));
     }
     let named = ConfigArgs { config: args.file.clone().or_else(|| args.config.config.clone()) };
     let path = find(&named).ok_or_else(|| {
-        let advice = "name a FILE, or begin with `fanbridge init > fanbridge.yaml`";
-        Failure::new(Exit::Config, format!("no fanbridge.yaml here: {advice}"))
+        let advice = "name a file, or begin with `fanbridge init > fanbridge.yaml`";
+        Failure::new(Exit::Config, format!("there is no fanbridge.yaml in this directory: {advice}"))
     })?;
     match read(&path)? {
         Ok(loaded) => {
@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-/// Prints problems: they are this verb's data.
+/// Prints problems to stdout, because they are this verb's data.
 fn show(report: &Report, format: Format) -> Result<(), Failure> {
     let problems = report.to_json();
     match format {
@@ -72,7 +72,7 @@ fn show(report: &Report, format: Format) -> Result<(), Failure> {
     }
 }
 
-/// What the configuration would do.
+/// A summary of what the configuration does.
 fn summary(origin: &str, config: &Config) -> String {
     let mut text = format!("OK {origin}, configuration {}\n", config.fingerprint);
     let scheme = if config.http.tls.is_some() { "https" } else { "http" };
@@ -100,7 +100,7 @@ fn summary(origin: &str, config: &Config) -> String {
         };
         let topics = counted(config.topics(sink).len(), "topic");
         let selection = selected(&sink.selection);
-        let misses = if sink.detaches { ", misses what a full spool gives up" } else { "" };
+        let misses = if sink.detaches { ", skips records that a full spool prunes" } else { "" };
         text.push_str(&format!(
             "sink {}: {to}, select {selection}, {topics} `{}`{misses}\n",
             sink.name, sink.topic

@@ -1,7 +1,7 @@
 //! One kept-alive HTTP connection to a running bridge, for the verbs that talk to it.
 //!
-//! TLS is spoken to `https` addresses only, and trusts nothing but the certificates it is given:
-//! there is no way to switch verification off.
+//! TLS is used for `https` addresses, and trusts only the certificates it is given: verification
+//! cannot be switched off.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -26,25 +26,25 @@ use crate::dead_letter::PAGE_BYTES_MAX;
 use crate::spool::RECORD_BYTES_MAX;
 use crate::trust;
 
-/// How long the bridge may take to accept a connection or to answer.
+/// How long the bridge can take to accept a connection or to answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The largest answer that is read: a page of dead letters, the last of them as large as there may be
-/// any, in base64.
+/// Largest answer that is read, in bytes: a page of dead letters, the last of which has the largest
+/// possible body in base64.
 const ANSWER_BYTES_MAX: usize = PAGE_BYTES_MAX + RECORD_BYTES_MAX * 2;
 
-/// Where to connect, and how.
+/// The address of a listener, and how to connect to it.
 #[derive(Debug)]
 pub struct Endpoint {
     host: String,
     port: u16,
-    /// PEM file with the certificates to trust; none: no TLS.
+    /// PEM file with the certificates to trust; `None` for plain HTTP.
     trust: Option<PathBuf>,
     token: Option<SecretString>,
 }
 
 impl Endpoint {
-    /// The public listener of the bridge with this configuration, on this machine.
+    /// The public listener of this configuration, on this machine.
     pub fn http(config: &HttpConfig, ca: Option<&Path>) -> Self {
         let trust = config.tls.as_ref().map(|tls| ca.unwrap_or(&tls.certificate).to_owned());
         Self {
@@ -55,20 +55,21 @@ impl Endpoint {
         }
     }
 
-    /// The private listener of the bridge with this configuration, on this machine.
+    /// The admin listener of this configuration, on this machine.
     pub fn admin(config: &AdminConfig) -> Self {
         let host = reachable(config.listen).ip().to_string();
         Self { host, port: config.listen.port(), trust: None, token: config.token.clone() }
     }
 
-    /// An address, with the path that it names.
+    /// The endpoint of a URL, and the path in it.
     ///
     /// # Errors
-    /// When it is not `http://…`, or `https://…` without certificates to trust, or its port is none.
+    /// When the scheme is neither `http` nor `https`, certificates for `https` are missing, or the
+    /// port is not one.
     pub fn url(url: &str, ca: Option<&Path>) -> Result<(Self, String), Failure> {
-        let wrong = |why: &str| Failure::new(Exit::Usage, format!("`{url}` {why}"));
+        let wrong = |why: &str| Failure::new(Exit::Usage, format!("the address `{url}` {why}"));
         let uri: Uri = url.parse().map_err(|_| wrong("is not a URL"))?;
-        let host = uri.host().ok_or_else(|| wrong("lacks a host"))?;
+        let host = uri.host().ok_or_else(|| wrong("has no host"))?;
         let (default_port, trust) = match (uri.scheme_str(), ca) {
             (Some("http"), _) => (80, None),
             (Some("https"), Some(ca)) => (443, Some(ca.to_owned())),
@@ -81,21 +82,21 @@ impl Endpoint {
                 .parse()
                 .ok()
                 .filter(|port| *port > 0)
-                .ok_or_else(|| wrong("has a port that cannot be one, expected 1 to 65535"))?,
+                .ok_or_else(|| wrong("has an impossible port, expected 1 to 65535"))?,
         };
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         Ok((Self { host: host.trim_matches(['[', ']']).to_owned(), port, trust, token: None }, path))
     }
 }
 
-/// What stands behind the host as its port; the library knows no port that is too large.
+/// The text of the port after the host; the library reads no port that is too large.
 fn stated_port<'u>(uri: &'u Uri, host: &str) -> Option<&'u str> {
     let authority = uri.authority()?.as_str();
     let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
     place.strip_prefix(host)?.strip_prefix(':').filter(|port| !port.is_empty())
 }
 
-/// Where a listener can be reached from this machine.
+/// The address under which this machine reaches a listener: loopback for one that listens everywhere.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     match listen {
         SocketAddr::V4(address) if address.ip().is_unspecified() => ([127, 0, 0, 1], address.port()).into(),
@@ -106,16 +107,16 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     }
 }
 
-/// What the bridge answered.
+/// An HTTP answer.
 #[derive(Debug)]
 pub struct Answer {
-    /// The status.
+    /// The HTTP status.
     pub status: StatusCode,
-    /// The body.
+    /// The whole body.
     pub body: Bytes,
 }
 
-/// A connection.
+/// An HTTP/1.1 connection.
 #[derive(Debug)]
 pub struct Client {
     sender: SendRequest<Full<Bytes>>,
@@ -124,10 +125,10 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects.
+    /// Opens a connection.
     ///
     /// # Errors
-    /// When nobody listens there, or the other side cannot be trusted.
+    /// When the listener cannot be reached, or its certificate is not trusted.
     pub async fn connect(endpoint: &Endpoint) -> Result<Self, Failure> {
         let Endpoint { host, port, trust, token } = endpoint;
         let failed = |error: &dyn std::error::Error| {
@@ -137,7 +138,7 @@ impl Client {
             let advice = "is the bridge running? `fanbridge run` starts it";
             Failure::new(Exit::Io, format!("cannot connect to {host} port {port}: {error} ({advice})"))
         })?;
-        // Small requests one after the other: waiting to fill a packet would cost 40 ms each.
+        // Small requests follow each other: waiting to fill a packet would cost 40 ms each.
         stream.set_nodelay(true).map_err(|error| failed(&error))?;
         let sender = match trust {
             None => Self::speak(stream).await,
@@ -164,28 +165,28 @@ impl Client {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        // It ends with the sender; what goes wrong on it is reported by the request that is under way.
+        // The task ends when the sender is dropped; the pending request reports its errors.
         tokio::spawn(connection);
         Ok(sender)
     }
 
-    /// Whether the other side has closed the connection.
+    /// Whether the bridge has closed the connection.
     pub fn is_closed(&self) -> bool {
         self.sender.is_closed()
     }
 
-    /// Asks for a document.
+    /// Sends a GET request.
     ///
     /// # Errors
-    /// When the connection breaks or the answer does not come in time.
+    /// When the connection breaks or no answer comes within [`TIMEOUT`].
     pub async fn get(&mut self, path: &str) -> Result<Answer, Failure> {
         self.request(Method::GET, path, HeaderMap::new(), Bytes::new()).await
     }
 
-    /// Sends a document.
+    /// Sends a POST request.
     ///
     /// # Errors
-    /// When the connection breaks or the answer does not come in time.
+    /// When the connection breaks or no answer comes within [`TIMEOUT`].
     pub async fn post(&mut self, path: &str, headers: HeaderMap, body: Bytes) -> Result<Answer, Failure> {
         self.request(Method::POST, path, headers, body).await
     }
@@ -197,7 +198,8 @@ impl Client {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<Answer, Failure> {
-        let failed = |error: &dyn std::error::Error| Failure::io(format_args!("no answer to {path}"), error);
+        let failed =
+            |error: &dyn std::error::Error| Failure::io(format_args!("the request to {path} failed"), error);
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = path.parse().map_err(|error: http::uri::InvalidUri| failed(&error))?;
@@ -221,15 +223,16 @@ impl Client {
 }
 
 async fn within<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
-    tokio::time::timeout(TIMEOUT, work)
-        .await
-        .map_err(|_| Failure::new(Exit::Temporary, format!("no answer within {} s", TIMEOUT.as_secs())))
+    tokio::time::timeout(TIMEOUT, work).await.map_err(|_| {
+        let message = format!("the bridge did not answer within {} s", TIMEOUT.as_secs());
+        Failure::new(Exit::Temporary, message)
+    })
 }
 
-/// A client that trusts the certificates in a PEM file and no others.
+/// A TLS client that trusts only the certificates in this PEM file.
 fn trusting(file: &Path) -> Result<rustls::ClientConfig, Failure> {
     let unusable = |error: &dyn std::error::Error| {
-        Failure::io(format_args!("cannot use {} as certificates to trust", file.display()), error)
+        Failure::io(format_args!("cannot use the certificates in {}", file.display()), error)
     };
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(file).map_err(|error| unusable(&error))? {
@@ -239,14 +242,14 @@ fn trusting(file: &Path) -> Result<rustls::ClientConfig, Failure> {
     trust::client(roots).map_err(|error| unusable(&error))
 }
 
-/// Runs a verb's network work to its end.
+/// Runs the network work of a verb to its end.
 ///
 /// # Errors
-/// Those of the work; or when the machine gives no event loop.
+/// The error of the work, or of a runtime that cannot start.
 pub fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::io("cannot begin network work", &error))?
+        .map_err(|error| Failure::io("cannot start the runtime", &error))?
         .block_on(work)
 }

@@ -1,8 +1,9 @@
-//! `fanbridge dead`: the dead letters of a running bridge, or of the spool that a stopped one left.
+//! `fanbridge dead`: lists and changes the dead letters of a running bridge, or reads those that a
+//! stopped one left.
 //!
-//! A running bridge is asked through its admin API. If none runs, list, show and export read its
-//! state file, under the file's lock; changes need the bridge, because a redriven event goes through
-//! its spool. Whatever changes something says what it would change, and needs `--yes`.
+//! A running bridge is asked through its admin API. If none is running, list, show and export read
+//! the state file, under the file's lock. Changes need the bridge, because a redriven event goes
+//! through its spool. Without `--yes` a change only says what it would do.
 
 mod letters;
 
@@ -19,9 +20,9 @@ use crate::spool::state::{DeadFilter, DeadLetterInfo};
 use crate::telemetry::steers_terminal;
 use letters::Letters;
 
-/// Letters that one request redrives: few enough to be done well within the client's patience.
+/// Letters per redrive request: few enough to finish well within the client's time-out.
 const REDRIVE_PAGE: usize = 200;
-/// Letters that one request exports.
+/// Letters per export request.
 const EXPORT_PAGE: usize = 100;
 
 /// Arguments of `dead`.
@@ -49,11 +50,12 @@ enum Verb {
 struct ListArgs {
     #[command(flatten)]
     filter: FilterArgs,
-    /// Begin behind this number
+    /// List only dead letters with a higher number
     #[arg(long, value_name = "ID", default_value_t = 0)]
     after: u64,
-    /// At most so many
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    /// List at most this many
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=1000))]
     limit: u64,
     /// How to print the list
     #[arg(long, value_enum, default_value_t)]
@@ -64,7 +66,7 @@ struct ListArgs {
 
 #[derive(Debug, clap::Args)]
 struct ShowArgs {
-    /// Its number
+    /// Number of the dead letter
     id: u64,
     #[command(flatten)]
     config: ConfigArgs,
@@ -72,21 +74,21 @@ struct ShowArgs {
 
 #[derive(Debug, clap::Args)]
 struct RedriveArgs {
-    /// Their numbers, instead of a filter
+    /// Numbers of the dead letters, instead of a filter
     #[arg(value_name = "ID", conflicts_with_all = ["sink", "quarantined", "reason", "event_type", "all"])]
     ids: Vec<u64>,
     #[command(flatten)]
     filter: FilterArgs,
-    /// All of them
+    /// Redrive all dead letters
     #[arg(long, conflicts_with_all = ["sink", "quarantined", "reason", "event_type"])]
     all: bool,
-    /// Only say how many
+    /// Only say how many dead letters would be redriven
     #[arg(long)]
     dry_run: bool,
-    /// Do it
+    /// Redrive them; without --yes or --dry-run the command only says how many, and fails
     #[arg(long, conflicts_with = "dry_run")]
     yes: bool,
-    /// How to print those that stay
+    /// How to print the dead letters that stay
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     #[command(flatten)]
@@ -103,13 +105,13 @@ struct ExportArgs {
 
 #[derive(Debug, clap::Args)]
 struct DropArgs {
-    /// Their numbers
+    /// Numbers of the dead letters
     #[arg(required = true, value_name = "ID")]
     ids: Vec<u64>,
-    /// Only say how many
+    /// Only say how many dead letters would be dropped
     #[arg(long)]
     dry_run: bool,
-    /// Do it: what is dropped is gone
+    /// Drop them; a dropped dead letter cannot be restored
     #[arg(long, conflicts_with = "dry_run")]
     yes: bool,
     #[command(flatten)]
@@ -118,16 +120,16 @@ struct DropArgs {
 
 #[derive(Debug, clap::Args)]
 struct FilterArgs {
-    /// Only this sink's
+    /// Only dead letters of this sink
     #[arg(long, value_name = "NAME")]
     sink: Option<String>,
-    /// Only those that never became an event, and so have no sink
+    /// Only quarantined deliveries, which never became an event and have no sink
     #[arg(long, conflicts_with = "sink")]
     quarantined: bool,
-    /// Only those with this reason
+    /// Only dead letters with this reason
     #[arg(long, value_name = "WORD")]
     reason: Option<String>,
-    /// Only events of this type
+    /// Only dead letters with this event type
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<String>,
 }
@@ -143,11 +145,12 @@ impl FilterArgs {
     }
 }
 
-/// Does what the verb says.
+/// Runs the verb.
 ///
 /// # Errors
 /// Exit code 1 if letters stay that were to be redriven or there is no such letter, 2 without
-/// `--yes`, 74 if neither bridge nor state can be read, 75 if a change needs a running bridge.
+/// `--yes`, 74 if neither the bridge nor the state file can be read, 75 if a change needs a running
+/// bridge.
 pub fn run(args: &Args) -> Result<(), Failure> {
     block_on(async {
         match &args.verb {
@@ -165,7 +168,7 @@ async fn list(args: &ListArgs) -> Result<(), Failure> {
     let page = letters.list(&args.filter.filter(), args.after, args.limit).await?;
     rows(&page).print(args.format)?;
     if let Some(last) = page.last().filter(|_| page.len() as u64 == args.limit) {
-        eprintln!("there may be more: --after {}", last.id);
+        eprintln!("there might be more dead letters: continue with --after {}", last.id);
     }
     Ok(())
 }
@@ -207,17 +210,17 @@ async fn export(args: &ExportArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How many letters a redrive would take, as the admin API tells.
+/// The admin API's count of the letters that a redrive would take.
 #[derive(Debug, Deserialize)]
 struct Counted {
     count: u64,
     through: u64,
-    /// The numbers that were named and that no letter has.
+    /// The requested numbers without a letter.
     #[serde(default)]
     missing: Vec<u64>,
 }
 
-/// Whether all the letters were there that were named; after what could be done has been.
+/// Fails if some of the requested letters did not exist. Called after the others were processed.
 fn complete(missing: &[u64]) -> Result<(), Failure> {
     if missing.is_empty() { Ok(()) } else { Err(none_such(missing)) }
 }
@@ -227,14 +230,14 @@ fn none_such(ids: &[u64]) -> Failure {
     Failure::new(Exit::Failed, format!("there is no dead letter {}", ids.join(", ")))
 }
 
-/// What became of a redrive's page, as the admin API tells.
+/// The admin API's result for one page of a redrive.
 #[derive(Debug, Deserialize)]
 struct Page {
     redriven: u64,
     #[serde(default)]
     already_delivered: u64,
     kept: Vec<serde_json::Value>,
-    /// The numbers that no letter has any more.
+    /// The requested numbers without a letter.
     #[serde(default)]
     missing: Vec<u64>,
     stopped: Option<String>,
@@ -249,7 +252,7 @@ async fn redrive(args: &RedriveArgs) -> Result<(), Failure> {
     } else if args.all || filter != DeadFilter::default() {
         request.filter = Some(filter);
     } else {
-        let which = "say which: numbers, --sink, --quarantined, --reason, --type or --all";
+        let which = "say which dead letters: numbers, --sink, --quarantined, --reason, --type or --all";
         return Err(Failure::new(Exit::Usage, which));
     }
     let mut bridge = Letters::reach(&configuration(&args.config)?).await?.running()?;
@@ -259,7 +262,7 @@ async fn redrive(args: &RedriveArgs) -> Result<(), Failure> {
     }
 
     request.dry_run = false;
-    // What dies again meanwhile is not redriven once more.
+    // A letter that becomes a dead letter again meanwhile is not redriven once more.
     request.through = request.filter.as_ref().map(|_| counted.through);
     request.limit = request.filter.as_ref().map(|_| REDRIVE_PAGE);
     let bar = ProgressBar::new(counted.count);
@@ -292,18 +295,19 @@ fn report(kept: Vec<serde_json::Value>, stopped: Option<String>, format: Format)
     }
     match stopped {
         Some(why) => {
-            Err(Failure::new(Exit::Temporary, format!("stopped early: {why}; the rest is as it was")))
+            let message = format!("the redrive stopped early: {why}; the other dead letters are unchanged");
+            Err(Failure::new(Exit::Temporary, message))
         }
         None if clean => Ok(()),
-        None => Err(Failure::new(Exit::Failed, "some dead letters stay what they are")),
+        None => Err(Failure::new(Exit::Failed, "some dead letters could not be redriven and stay")),
     }
 }
 
-/// What became of a drop, as the admin API tells.
+/// The admin API's result for a drop.
 #[derive(Debug, Deserialize)]
 struct Dropped {
     dropped: u64,
-    /// The numbers that no letter has any more.
+    /// The requested numbers without a letter.
     #[serde(default)]
     missing: Vec<u64>,
 }
@@ -324,26 +328,27 @@ async fn drop(args: &DropArgs) -> Result<(), Failure> {
     complete(&done.missing)
 }
 
-/// Says how many letters it is about, and whether to go on.
+/// Says how many letters a change affects. Returns whether to go on.
 fn confirmed(done: &str, counted: &Counted, dry_run: bool, yes: bool) -> Result<bool, Failure> {
     let count = counted.count;
     let letters = if count == 1 { "dead letter" } else { "dead letters" };
     if count == 0 {
         complete(&counted.missing)?;
-        eprintln!("no such dead letter");
+        eprintln!("no dead letter matches");
     } else if dry_run {
         eprintln!("{count} {letters} would be {done}");
     } else if !yes {
         return Err(Failure::new(
             Exit::Usage,
-            format!("{count} {letters} would be {done}: say --yes to do it"),
+            format!("{count} {letters} would be {done}: repeat the command with --yes to do it"),
         ));
     }
     Ok(yes && count > 0)
 }
 
-/// JSON that a terminal does not obey. The same JSON: what could steer it is only in strings, where
-/// it may be escaped. Left as it is when it goes to a file or a pipe.
+/// JSON with control characters escaped if stdout is a terminal, so that the terminal does not obey
+/// them. The value stays the same, because JSON has such characters only in strings. Output to a file
+/// or pipe is not changed.
 fn shown(json: String) -> String {
     if !io::stdout().is_terminal() {
         return json;

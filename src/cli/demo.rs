@@ -1,9 +1,10 @@
-//! `fanbridge demo`: every known event type, signed, through the real front, into files.
+//! `fanbridge demo`: sends every known event type, signed, through the real front, and shows the
+//! topic files that result.
 //!
-//! Starts the bridge on the embedded default (the same binary, spool and code path as in
-//! production; only the sink is a local stand-in), plays the providers, and then counts what came
-//! out. Every number it prints was read back from the answers and the topic files, and it fails if
-//! one of them is not what it must be.
+//! It starts the bridge on the embedded configuration (the same binary, spool and code as in
+//! production; only the sink is a local stand-in), plays the providers, and then counts the delivered
+//! events. Every number it prints is read back from the answers and the topic files, and it fails if
+//! a number is not as expected.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -29,11 +30,11 @@ use crate::provider::{self, Definition, SigningSecret, TypeInfo};
 use crate::routing::TopicTemplate;
 use crate::selection::Selection;
 
-/// The type that no catalogue has.
+/// An event type that is in no catalogue.
 const INVENTED: &str = "call.teleported";
-/// More than there are types.
+/// Numbers per millisecond, more than a run sends events.
 const NUMBERS_PER_MILLISECOND: u64 = 1000;
-/// How long the sinks may take for what the front took in.
+/// How long the sinks can take to deliver the accepted events.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// `fanbridge demo` takes no arguments.
@@ -43,10 +44,10 @@ pub struct Args {}
 /// Runs the demo.
 ///
 /// # Errors
-/// When the bridge cannot start, or any count is not what it must be.
+/// When the bridge cannot start, or a count is not as expected.
 pub fn run(_args: &Args) -> Result<(), Failure> {
     let runtime =
-        tokio::runtime::Runtime::new().map_err(|error| Failure::io("cannot begin to run", &error))?;
+        tokio::runtime::Runtime::new().map_err(|error| Failure::io("cannot start the runtime", &error))?;
     runtime.block_on(demonstrate()).map_err(failed)
 }
 
@@ -60,14 +61,15 @@ fn failed(error: anyhow::Error) -> Failure {
 async fn demonstrate() -> anyhow::Result<()> {
     let embedded = Config::embedded_default()?;
     let mut config = embedded.config;
-    // Ports that are free: a bridge may be running on the usual ones.
+    // Free ports, because a bridge might already use the usual ones.
     config.http.listen.set_port(0);
     config.admin.listen.set_port(0);
     let data = config.spool.dir.clone();
     let all =
         config.sinks.first().map(|sink| sink.name.clone()).context("the embedded default has a sink")?;
     config.sinks.push(explicit_sink(&data));
-    // The providers know the same secrets; the bridge does not give its own away.
+    // The providers' side reads the same secrets from the embedded configuration: a bridge does not
+    // give its secrets away.
     let players = Config::embedded_default()?.config.sources.into_iter();
     let players: Vec<Player> = players.map(Player::new).collect::<anyhow::Result<_>>()?;
 
@@ -96,7 +98,7 @@ async fn demonstrate() -> anyhow::Result<()> {
     conclude(&played, &delivered, &data)
 }
 
-/// A second sink with an explicit list of every catalogued type: a type invented today is not on it.
+/// A second sink with a list of every catalogued type, on which an invented type is not.
 fn explicit_sink(data: &Path) -> SinkConfig {
     let types = provider::builtin().iter().flat_map(|definition| definition.catalogue.types());
     SinkConfig {
@@ -109,7 +111,7 @@ fn explicit_sink(data: &Path) -> SinkConfig {
     }
 }
 
-/// A provider played by us: its definition and the secret it shares with the bridge.
+/// A provider that the demo plays: its definition and the secret it shares with the bridge.
 struct Player {
     source: String,
     definition: Arc<Definition>,
@@ -123,7 +125,8 @@ impl Player {
         Ok(Self { source: source.name.to_string(), definition: source.definition, secret })
     }
 
-    /// The types that this provider sends to webhooks, and those it only sends to clients.
+    /// The types that this provider sends to webhooks, and the number of those it sends to clients
+    /// only.
     fn types(&self) -> (Vec<&TypeInfo>, usize) {
         let (sent, not): (Vec<_>, Vec<_>) = self.definition.catalogue.types().partition(|info| info.webhook);
         (sent, not.len())
@@ -144,18 +147,18 @@ impl Player {
     }
 }
 
-/// How the front answered a delivery.
+/// The front's answer to one delivery.
 struct Answered {
     status: u16,
-    /// Empty if it was refused.
+    /// Empty if the delivery was refused.
     verdict: String,
     id: String,
 }
 
-/// What was sent, and how it was answered.
+/// The deliveries that were sent, by answer.
 #[derive(Default)]
 struct Played {
-    /// Ids of accepted events of catalogued types, with their type.
+    /// Event types by event id, of accepted events with a catalogued type.
     accepted: BTreeMap<String, String>,
     invented: Option<String>,
     duplicates: usize,
@@ -165,7 +168,7 @@ struct Played {
     ack: Vec<Duration>,
 }
 
-/// Sends every type, then the five deliveries that each mean something else.
+/// Sends every catalogued type, then four deliveries that get other answers.
 async fn play(front: &mut Client, players: &[Player]) -> anyhow::Result<Played> {
     let mut played = Played::default();
     let total: usize = players.iter().map(|player| player.types().0.len()).sum();
@@ -217,8 +220,8 @@ async fn play(front: &mut Client, players: &[Player]) -> anyhow::Result<Played> 
     Ok(played)
 }
 
-/// The number before the first of a run that begins now. Numbers make ids, so that a second run is not one
-/// of duplicates: each millisecond has more of them than a run needs.
+/// The number before the first one of a run that begins now. Event ids are made of these numbers, so
+/// that a second run does not repeat them: each millisecond has more numbers than a run needs.
 fn number_before(now: Timestamp) -> u64 {
     now.0.unsigned_abs() / 1_000_000 * NUMBERS_PER_MILLISECOND
 }
@@ -230,7 +233,7 @@ fn progress_bar(total: usize) -> ProgressBar {
     ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr()).with_style(style)
 }
 
-/// One line of a topic file, as far as the demo counts it.
+/// The parts of a topic file's line that the demo counts.
 #[derive(Deserialize)]
 struct Line {
     id: String,
@@ -238,7 +241,7 @@ struct Line {
     partitionkey: Option<String>,
 }
 
-/// What came out of both sinks, by event id.
+/// The delivered events of both sinks, by event id.
 #[derive(Default)]
 struct Delivered {
     all: BTreeMap<String, (String, Line)>,
@@ -246,7 +249,7 @@ struct Delivered {
     doubles: usize,
 }
 
-/// Reads the topic files until everything that was accepted is there, or time is up.
+/// Reads the topic files until every accepted event is there, or until [`DELIVERY_TIMEOUT`].
 async fn deliveries(data: &Path, played: &Played) -> anyhow::Result<Delivered> {
     let deadline = Instant::now() + DELIVERY_TIMEOUT;
     loop {
@@ -273,7 +276,7 @@ fn read_topics(data: &Path, played: &Played) -> anyhow::Result<Delivered> {
     Ok(delivered)
 }
 
-/// Every whole line below a directory of topics, with its topic.
+/// Every whole line in a directory of topics, with its topic.
 fn lines(dir: &Path) -> anyhow::Result<Vec<(String, Line)>> {
     let mut lines = Vec::new();
     for topic in entries(dir)? {
@@ -282,7 +285,7 @@ fn lines(dir: &Path) -> anyhow::Result<Vec<(String, Line)>> {
             entries(&topic)?.into_iter().filter(|file| file.extension().is_some_and(|end| end == "jsonl"))
         {
             let text = fs::read_to_string(&file)?;
-            // The last line may still be being written.
+            // The last line might not be finished yet.
             for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
                 lines.push((
                     name.clone(),
@@ -294,7 +297,7 @@ fn lines(dir: &Path) -> anyhow::Result<Vec<(String, Line)>> {
     Ok(lines)
 }
 
-/// What is in a directory, but for what begins with a full stop: that is the sink's own.
+/// The entries of a directory, without those that begin with a full stop, which are the sink's own.
 fn entries(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     match fs::read_dir(dir) {
         Ok(entries) => {
@@ -310,7 +313,7 @@ fn entries(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     }
 }
 
-/// The table family → topic → events → keys.
+/// Prints the delivered events by family and topic, with their numbers of events and keys.
 fn print_topics(delivered: &Delivered) -> anyhow::Result<()> {
     let mut rows: BTreeMap<(&str, &str), (usize, BTreeSet<&str>)> = BTreeMap::new();
     for (topic, line) in delivered.all.values() {
@@ -326,7 +329,7 @@ fn print_topics(delivered: &Delivered) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Says what happened and where to look, and fails if a count is not what it must be.
+/// Prints the counts and where to look next. Fails if a count is not as expected.
 fn conclude(played: &Played, delivered: &Delivered, data: &Path) -> anyhow::Result<()> {
     let invented = played.invented.as_deref().unwrap_or_default();
     println!(
@@ -337,10 +340,7 @@ fn conclude(played: &Played, delivered: &Delivered, data: &Path) -> anyhow::Resu
         played.refused,
         median_millis(&played.ack),
     );
-    println!(
-        "{} more types are sent to WebSocket clients only: no webhook carries them",
-        played.websocket_only
-    );
+    println!("{} more types are sent to WebSocket clients only, never to a webhook", played.websocket_only);
     println!(
         "a type invented just now ({INVENTED}): {} under select: all, {} by an explicit list",
         if delivered.all.contains_key(invented) { "delivered" } else { "MISSING" },
@@ -349,21 +349,21 @@ fn conclude(played: &Played, delivered: &Delivered, data: &Path) -> anyhow::Resu
     println!("look: {}   next: fanbridge init > fanbridge.yaml", data.join("topics").display());
 
     let broken = broken(played, delivered);
-    ensure!(broken.is_empty(), "not true: {}", broken.join("; "));
+    ensure!(broken.is_empty(), "the demo failed; these statements are not true: {}", broken.join("; "));
     Ok(())
 }
 
-/// What is not as it must be, in words.
+/// The expectations that were not met, as sentences.
 fn broken(played: &Played, delivered: &Delivered) -> Vec<&'static str> {
     let types: BTreeSet<&String> = played.accepted.values().collect();
     let invented = played.invented.as_deref().unwrap_or_default();
     let checks = [
         ("every type was sent once", types.len() == played.accepted.len()),
         (
-            "every accepted event came out of the sink without a list",
+            "every accepted event was delivered by the sink without a list",
             delivered.all.len() == played.accepted.len() + 1,
         ),
-        ("none came out twice", delivered.doubles == 0),
+        ("no event was delivered twice", delivered.doubles == 0),
         ("every catalogued type passed the explicit list", delivered.explicit.len() == played.accepted.len()),
         ("the invented type was delivered under select: all", delivered.all.contains_key(invented)),
         ("the explicit list kept the invented type out", !delivered.explicit.contains(invented)),
@@ -414,8 +414,8 @@ mod tests {
         type Spoil = fn(&mut Played, &mut Delivered);
         let spoilt: [(Spoil, &str); 11] = [
             (|played, _| drop(played.accepted.insert("2".into(), "a".into())), "every type was sent once"),
-            (|_, delivered| drop(delivered.all.remove("1")), "every accepted event came out"),
-            (|_, delivered| delivered.doubles = 1, "none came out twice"),
+            (|_, delivered| drop(delivered.all.remove("1")), "every accepted event was delivered"),
+            (|_, delivered| delivered.doubles = 1, "no event was delivered twice"),
             (|_, delivered| delivered.explicit.clear(), "passed the explicit list"),
             (|_, delivered| drop(delivered.all.remove("3")), "the invented type was delivered"),
             (|played, _| played.invented = None, "the invented type was delivered"),

@@ -1,4 +1,4 @@
-//! `fanbridge init`: a commented configuration to begin with.
+//! `fanbridge init`: prints a commented configuration to begin with.
 
 use super::output::print;
 use super::{Exit, Failure};
@@ -8,25 +8,26 @@ use crate::provider;
 /// Arguments of `init`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Providers to take events from; by default stream and fastpix, and from AWS stream alone
+    /// Providers to take events from; the default is stream and fastpix, or stream alone from SQS and
+    /// SNS
     #[arg(long, value_delimiter = ',')]
     provider: Vec<String>,
-    /// How they come in; several are several sources of one application
+    /// How events arrive; several ways become several sources of one application
     #[arg(long, value_enum, value_delimiter = ',', default_value = "webhook")]
     from: Vec<Way>,
-    /// Where events go
+    /// Where events are published
     #[arg(long, value_enum, default_value_t)]
     sink: Kind,
 }
 
-/// A way in.
+/// How a provider's events arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Way {
-    /// The provider posts each event, signed
+    /// The provider posts each event with a signature
     Webhook,
-    /// The provider sends events to an SQS queue, which is read
+    /// The provider sends events to an SQS queue, and fanbridge reads the queue
     Sqs,
-    /// The provider publishes events to an SNS topic, which posts them
+    /// The provider publishes events to an SNS topic, and SNS posts them to fanbridge
     Sns,
 }
 
@@ -42,7 +43,7 @@ pub enum Kind {
     Sns,
 }
 
-/// Prints a configuration that `check` accepts as soon as the variables it names are set.
+/// Prints a configuration that `check` accepts as soon as the environment variables it names are set.
 ///
 /// # Errors
 /// Exit code 2 if a provider is not built in.
@@ -60,11 +61,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Usage, message));
     }
     print(&text(&names, &from, args.sink))?;
-    eprintln!("next: {}, then: fanbridge check && fanbridge run", to_do(&names, &from, args.sink));
+    eprintln!("next: {}; then run: fanbridge check && fanbridge run", to_do(&names, &from, args.sink));
     Ok(())
 }
 
-/// The first of each, as a name stands once in a configuration.
+/// Removes repetitions, because a configuration has each name once.
 fn distinct<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
     let mut distinct = Vec::new();
     for item in items {
@@ -75,7 +76,7 @@ fn distinct<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
     distinct
 }
 
-/// What is left to fill in.
+/// The steps that the user has to take before `check`.
 fn to_do(providers: &[&str], from: &[Way], sink: Kind) -> String {
     let mut steps = Vec::new();
     if from.contains(&Way::Webhook) {
@@ -86,12 +87,12 @@ fn to_do(providers: &[&str], from: &[Way], sink: Kind) -> String {
         steps.push("set KAFKA_BROKERS".to_owned());
     }
     if sink == Kind::Sns || from.iter().any(|way| *way != Way::Webhook) {
-        steps.push(format!("put your account and region in place of {PLACEHOLDER_ACCOUNT} and eu-west-1"));
+        steps.push(format!("replace {PLACEHOLDER_ACCOUNT} and eu-west-1 by your account and region"));
     }
-    if steps.is_empty() { "read it through".to_owned() } else { steps.join(", ") }
+    if steps.is_empty() { "read the configuration through".to_owned() } else { steps.join(", ") }
 }
 
-/// The configuration's text.
+/// The text of the configuration.
 pub fn text(providers: &[&str], from: &[Way], sink: Kind) -> String {
     let sources: String =
         providers.iter().flat_map(|name| from.iter().map(|way| source(name, *way))).collect();
@@ -104,27 +105,27 @@ pub fn text(providers: &[&str], from: &[Way], sink: Kind) -> String {
 }
 
 const HEAD: &str = "\
-# fanbridge: signed webhooks in, one durable log, one topic per event family out.
+# fanbridge: takes signed webhooks, keeps them in one durable log, publishes one topic per event family.
 # Check this file with `fanbridge check`, use it with `fanbridge run`.
 http: { listen: 0.0.0.0:8080 }    # where providers deliver; put TLS in front, or add `tls`
 admin: { listen: 127.0.0.1:9090 } # health, metrics and the admin API: for operators only
 
 spool:
   dir: fanbridge-data             # one process owns it; choose a disk that lasts
-  bytes_max: 20 GiB               # at the bound deliveries are answered 503, none is dropped
-  retain: 24h                     # kept after delivery: what a restored state.redb delivers again
+  bytes_max: 20 GiB               # when full, deliveries are answered 503 and none is lost
+  retain: 24h                     # how long delivered records are kept, in case state.redb is restored
 ";
 
 const SELECT: &str = "\
-# `all` also takes types that do not exist yet; a list takes exactly what is on it:
+# `all` also takes types that do not exist yet; a list takes exactly the types on it:
 # `fanbridge types --yaml` prints the names to paste.
 select: all
 ";
 
 const FILE_SINK: &str = "  \
   local:
-    file: { dir: fanbridge-topics }      # <dir>/<topic>/*.jsonl, one CloudEvent a line; never in the spool
-    topic: \"{provider}.{family}\"         # `fanbridge topics plan` lists what this comes to
+    file: { dir: fanbridge-topics }      # <dir>/<topic>/*.jsonl, one CloudEvent per line; never in the spool
+    topic: \"{provider}.{family}\"         # `fanbridge topics plan` lists the resulting topics
 ";
 
 const KAFKA_SINK: &str = "  \
@@ -133,26 +134,26 @@ const KAFKA_SINK: &str = "  \
       brokers: env:KAFKA_BROKERS         # host:port,host:port
       # tls: {}
       # sasl: { username: env:KAFKA_USER, password: env:KAFKA_PASSWORD }
-    topic: \"{provider}.{family}\"         # `fanbridge topics plan` lists what this comes to
+    topic: \"{provider}.{family}\"         # `fanbridge topics plan` lists the resulting topics
 ";
 
 const SNS_SINK: &str = "  \
   topics:
     sns: {}                              # credentials from the environment, a profile or a role
-    # a family's dots become `-`; `fanbridge topics plan` lists what this comes to
+    # dots of a family become `-`; `fanbridge topics plan` lists the resulting topics
     topic: \"arn:aws:sns:eu-west-1:111111111111:{provider}-{family}\"
 ";
 
 fn source(provider: &str, way: Way) -> String {
     match way {
         Way::Webhook => format!(
-            "  {provider}: # POST /in/{provider}; while a secret is being replaced, list both\n    \
+            "  {provider}: # POST /in/{provider}; list the old and the new secret while you replace it\n    \
              provider: {provider}\n    secrets: [env:{}]\n{}",
             variable(provider),
             body_bytes_max(provider)
         ),
         Way::Sqs => format!(
-            "  {provider}-queue: # whoever the queue's policy lets send to it is believed\n{}    \
+            "  {provider}-queue: # fanbridge trusts every sender that the queue's policy allows\n{}    \
              provider: {provider}\n    sqs: {{ queue_url: \
              \"https://sqs.eu-west-1.amazonaws.com/111111111111/{provider}-events\" }}\n",
             policy(provider, "SQS:SendMessage", "sqs")
@@ -166,34 +167,33 @@ fn source(provider: &str, way: Way) -> String {
     }
 }
 
-/// What the policy of a queue or topic has to say so that the provider may send to it, as a comment.
-/// Only Stream sends to AWS by itself, from an account of its own (stated in `docs/webhooks/sqs.md` and
-/// `sns.md` of its Go client for Chat); what others send comes by way of the user's own account.
+/// The statement that a queue's or topic's policy needs so that the provider can send to it, as a
+/// comment. Only Stream sends to AWS by itself, from an account of its own (stated in
+/// `docs/webhooks/sqs.md` and `sns.md` of its Go client for Chat); events of other providers come
+/// through the user's own account.
 fn policy(provider: &str, action: &str, service: &str) -> String {
     if provider != "stream" {
-        let what = "sends nothing to AWS: something of yours has to put what it posts here";
+        let what = "sends nothing to AWS: you need a service of your own that forwards its webhooks here";
         return format!("    # {provider} {what}.\n");
     }
     format!(
-        "    # Its policy needs this statement, so that {provider} may send:\n    \
+        "    # Its policy needs this statement, which allows {provider} to send:\n    \
          # {{\"Sid\":\"AllowStreamProdAccount\",\"Effect\":\"Allow\",\"Principal\":{{\"AWS\":\
          \"arn:aws:iam::185583345998:root\"}},\"Action\":\"{action}\",\"Resource\":\
          \"arn:aws:{service}:eu-west-1:111111111111:{provider}-events\"}}\n"
     )
 }
 
-/// The bound on bodies where a provider sends larger ones than the default lets in. GitHub says in its
-/// documentation of webhooks that a payload has 25 MB at most, and it does not send again what was refused.
+/// The limit on bodies of a provider whose bodies exceed the default. GitHub's documentation of
+/// webhooks says that a payload has at most 25 MB, and GitHub does not send a refused delivery again.
 fn body_bytes_max(provider: &str) -> &'static str {
     match provider {
-        "github" => {
-            "    body_bytes_max: 25 MiB             # GitHub's largest, which it sends once; a topic may take less\n"
-        }
+        "github" => "    body_bytes_max: 25 MiB             # GitHub's largest body; a topic may take less\n",
         _ => "",
     }
 }
 
-/// The variable that holds a provider's secret.
+/// The environment variable with a provider's secret.
 fn variable(provider: &str) -> String {
     format!("{}_SECRET", provider.to_uppercase().replace('-', "_"))
 }

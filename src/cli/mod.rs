@@ -1,7 +1,8 @@
-//! The command line: one file per verb, data on stdout, talk on stderr.
+//! The command line: one file per verb, data on stdout, messages on stderr.
 //!
-//! A verb is `Args` and `run(&Args) -> Result<(), Failure>`; what failed decides the exit code, so
-//! scripts can branch on it. Verbs hold no rules of their own: they call the library and print.
+//! A verb is `Args` and `run(&Args) -> Result<(), Failure>`. The kind of failure decides the exit
+//! code, so that scripts can branch on it. Verbs have no rules of their own: they call the library
+//! and print.
 
 pub mod admin_client;
 pub mod check;
@@ -26,24 +27,24 @@ use clap::{Parser, Subcommand};
 use crate::config::embedded::{Embedded, EmbeddedError};
 use crate::config::{Config, Loaded, Outside, Report, load_bytes, read_configuration, read_file};
 
-/// The configuration that is found by itself.
+/// The configuration in the working directory that is used if none is named.
 const CONFIG_FILE: &str = "fanbridge.yaml";
 
-/// Signed webhooks in, one durable log, one topic per event family out.
+/// Takes signed webhooks, keeps them in one durable log, and publishes one topic per event family.
 #[derive(Debug, Parser)]
 #[command(name = "fanbridge", version, arg_required_else_help = true)]
 pub struct Cli {
-    /// What to do.
+    /// The verb to run.
     #[command(subcommand)]
     pub verb: Verb,
 }
 
-/// What can be done.
+/// The verbs of the command line.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Run the bridge; without a configuration, on loopback with topics as files
+    /// Run the bridge; without a configuration it listens on loopback and writes topics as files
     Run(run::Args),
-    /// Send every known event type through a bridge of its own, and show where each went
+    /// Send every known event type through a bridge of its own, and show the resulting topics
     Demo(demo::Args),
     /// Print a commented configuration to begin with
     Init(init::Args),
@@ -55,36 +56,36 @@ pub enum Verb {
     Topics(topics::Args),
     /// List event types by provider and family
     Types(types::Args),
-    /// Look after the log of a stopped bridge
+    /// Verify the log of a stopped bridge
     Spool(spool::Args),
-    /// Look after what could not be delivered: list, show, redrive, export, drop
+    /// List, show, export, redrive or drop dead letters: events that could not be delivered
     Dead(dead::Args),
 }
 
-/// Which configuration a verb works with.
+/// The configuration that a verb uses.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct ConfigArgs {
-    /// The configuration; `fanbridge.yaml` in the working directory is found by itself
+    /// Configuration file; by default `fanbridge.yaml` in the working directory, if it exists
     #[arg(long, short, value_name = "FILE", env = "FANBRIDGE_CONFIG")]
     pub config: Option<PathBuf>,
 }
 
-/// What the exit code tells; the numbers are those of `sysexits.h`.
+/// The exit codes, with the numbers of `sysexits.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Something was checked and does not hold.
+    /// A check failed.
     Failed = 1,
-    /// The command line makes no sense.
+    /// The command line is wrong.
     Usage = 2,
     /// Reading, writing or the network failed.
     Io = 74,
-    /// Somebody else holds what is needed, or it may work later.
+    /// Another process has the lock or is not running; a later attempt can succeed.
     Temporary = 75,
     /// The configuration cannot be used.
     Config = 78,
 }
 
-/// Why a verb did not do what it should.
+/// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
@@ -94,18 +95,18 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure and what to tell about it; nothing, if it has been told already.
+    /// A failure with its message, which is empty if it was printed before.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into() }
     }
 
-    /// A failure of I/O, with what was being done.
+    /// A failed I/O operation; `doing` says what the verb was doing.
     pub fn io(doing: impl std::fmt::Display, error: &dyn std::error::Error) -> Self {
         Self::new(Exit::Io, format!("{doing}: {}", chain(error)))
     }
 }
 
-/// An error and everything that led to it.
+/// An error's message and those of its causes, joined by colons.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
@@ -121,7 +122,7 @@ impl From<EmbeddedError> for Failure {
     }
 }
 
-/// Does what the command line says; prints what went wrong.
+/// Runs the verb of the command line, and prints its failure.
 pub fn run(cli: Cli) -> ExitCode {
     let done = match cli.verb {
         Verb::Run(args) => run::run(&args),
@@ -145,28 +146,29 @@ pub fn run(cli: Cli) -> ExitCode {
     }
 }
 
-/// The configuration a verb works with: the file named, else `fanbridge.yaml` here, else the
-/// embedded one, without its secrets. Warnings go to stderr; nothing is written.
+/// The configuration for a verb: the named file, or `fanbridge.yaml` in the working directory, or the
+/// embedded configuration without its secrets. Prints warnings to stderr and writes no file.
 ///
 /// # Errors
-/// When the file cannot be read, or the configuration not be used; what is wrong has been printed.
+/// When the file cannot be read or has errors, which are printed.
 pub fn configuration(args: &ConfigArgs) -> Result<Config, Failure> {
     choose_quietly(args, Config::embedded_to_look)
 }
 
-/// The same for the verb that plays a provider, with the secrets that a bridge has made.
+/// The configuration for the verb that plays a provider. The embedded one has the secrets that a
+/// bridge has made.
 ///
 /// # Errors
-/// Those of [`configuration`]; also when there are no such secrets.
+/// As for [`configuration`], and when the bridge has made no secrets.
 pub fn configuration_to_send(args: &ConfigArgs) -> Result<Config, Failure> {
     choose_quietly(args, Config::embedded_as_left)
 }
 
-/// The same for the verb that starts the bridge, which also says where the embedded
-/// configuration keeps its secrets and what to do next.
+/// The configuration for the verb that starts the bridge. If it is the embedded one, prints where its
+/// secrets are and what to do next.
 ///
 /// # Errors
-/// Those of [`configuration`].
+/// As for [`configuration`].
 pub fn configuration_to_run(args: &ConfigArgs) -> Result<Config, Failure> {
     let (config, notice) = choose(args, Config::embedded_default)?;
     notice.iter().for_each(|notice| eprintln!("{notice}"));
@@ -176,14 +178,14 @@ pub fn configuration_to_run(args: &ConfigArgs) -> Result<Config, Failure> {
 fn choose_quietly(args: &ConfigArgs, embedded: MakeEmbedded) -> Result<Config, Failure> {
     let (config, notice) = choose(args, embedded)?;
     if notice.is_some() {
-        eprintln!("no {CONFIG_FILE} here: using the embedded configuration");
+        eprintln!("there is no {CONFIG_FILE} in this directory: using the embedded configuration");
     }
     Ok(config)
 }
 
 type MakeEmbedded = fn() -> Result<Embedded, EmbeddedError>;
 
-/// The configuration; with a notice, if it is the embedded one.
+/// The configuration, with a notice if it is the embedded one.
 fn choose(args: &ConfigArgs, embedded: MakeEmbedded) -> Result<(Config, Option<String>), Failure> {
     let Some(path) = find(args) else {
         let embedded = embedded()?;
@@ -210,13 +212,13 @@ fn read(path: &Path) -> Result<Result<Loaded, Report>, Failure> {
     Ok(load_bytes(&path.to_string_lossy(), &bytes, &outside))
 }
 
-/// Prints why a configuration is refused.
+/// Prints the problems of a configuration that has errors.
 fn refused(report: &Report) -> Failure {
     eprintln!("{}\n", report.render(colour_on(&io::stderr())));
-    Failure::new(Exit::Config, "the configuration cannot be used")
+    Failure::new(Exit::Config, "the configuration has errors and cannot be used")
 }
 
-/// Whether to colour what is written there: only on a terminal, and unless `NO_COLOR` is set.
+/// Whether to print colours to a stream: only on a terminal, and if `NO_COLOR` is not set.
 pub fn colour_on(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -1,7 +1,7 @@
-//! How verbs put data on stdout: as a table for people, as JSON for programs.
+//! Prints a verb's data on stdout: as a table for people, as JSON for programs.
 //!
-//! Text from events may hold anything; in a table control characters are written out, so nothing
-//! that came over the network can drive a terminal.
+//! Text from events can contain anything. A table shows control characters escaped, so that no text
+//! from the network can drive a terminal.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -19,11 +19,11 @@ pub enum Format {
     Table,
     /// One JSON array
     Json,
-    /// One JSON object a line
+    /// One JSON object per line
     Ndjson,
 }
 
-/// Rows of data: JSON objects of which a table shows the named columns.
+/// Rows of data: JSON objects, of which a table shows the named columns.
 #[derive(Debug)]
 pub struct Rows {
     columns: Vec<&'static str>,
@@ -31,19 +31,19 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// No rows yet. `columns` are keys of the objects, in the order a table shows them.
+    /// No rows. `columns` are keys of the objects, in the order in which a table shows them.
     pub fn new(columns: &[&'static str]) -> Self {
         Self { columns: columns.to_vec(), rows: Vec::new() }
     }
 
-    /// Adds a row; anything but an object is left out.
+    /// Adds a row. A value that is not an object is left out.
     pub fn add(&mut self, row: Value) {
         if let Value::Object(row) = row {
             self.rows.push(row);
         }
     }
 
-    /// The rows in this form, ending with a line break.
+    /// The rows in this format, with a line break at the end.
     pub fn render(&self, format: Format) -> String {
         match format {
             Format::Table => self.table(None),
@@ -54,8 +54,9 @@ impl Rows {
         }
     }
 
-    /// Prints the rows; on a terminal a table is as wide as that, and what is longer goes on in the
-    /// next line of its column. Where a word would have to be broken, rows are lines instead.
+    /// Prints the rows. On a terminal a table is as wide as the terminal, and longer cells continue
+    /// on the next line of their column. Where that would break a word, each row is printed as lines
+    /// instead.
     ///
     /// # Errors
     /// When stdout cannot be written.
@@ -66,7 +67,7 @@ impl Rows {
         }
     }
 
-    /// A table of at most this many columns of characters, if it must be so narrow.
+    /// A table, at most this many characters wide if a width is given.
     fn table(&self, width: Option<u16>) -> String {
         let names: Vec<String> = self.columns.iter().map(|column| column.replace('_', " ")).collect();
         let cells =
@@ -77,7 +78,7 @@ impl Rows {
         table.set_header(names.iter().map(|name| name.to_uppercase()));
         table.add_rows(&rows);
         if let Some(width) = width {
-            // Names are to be read and copied: none is broken.
+            // Names are read and copied, so none is broken.
             let longest = |index: usize| {
                 let cells = rows.iter().map(|row| &row[index]).chain([&names[index]]);
                 cells.flat_map(|cell| cell.split(' ')).map(|word| word.chars().count()).max().unwrap_or(0)
@@ -90,17 +91,17 @@ impl Rows {
             let least = least.iter().map(|least| u16::try_from(*least).unwrap_or(u16::MAX));
             table.set_constraints(least.map(|least| ColumnConstraint::LowerBoundary(Width::Fixed(least))));
         }
-        // The padding before the first column says nothing.
+        // The padding before the first column carries no information.
         let line = |line: String| format!("{}\n", line.strip_prefix(' ').unwrap_or(&line).trim_end());
         table.lines().map(line).collect()
     }
 }
 
-/// What stands beside the text of a cell.
+/// Width of the padding around a cell's text.
 const PADDING: usize = 2;
 
-/// A row that is wider than the terminal: what it begins with, then each value that there is with its name.
-/// Lines end between words alone, and no name ends one.
+/// A row that is wider than the terminal: its first value, then each other value with its name. Lines
+/// break between words only, and never after a name.
 fn lines(names: &[String], row: &[String], width: usize) -> String {
     let named = names.iter().zip(row).skip(1).filter(|(_, cell)| !["", "-"].contains(&cell.as_str()));
     let first = row.first().map(|cell| (String::new(), cell));
@@ -140,12 +141,12 @@ fn cell(value: Option<&Value>) -> String {
     }
 }
 
-/// Text that a terminal does not obey.
+/// Text with control characters escaped, so that a terminal does not obey it.
 pub fn plain(text: &str) -> String {
     Shown(text).to_string()
 }
 
-/// Prints data. A reader that has seen enough (`| head`) is no failure.
+/// Prints data. A closed pipe (`| head`) is not an error.
 ///
 /// # Errors
 /// When stdout cannot be written.

@@ -1,9 +1,9 @@
-//! `fanbridge run`: the bridge itself, until it is told to stop.
+//! `fanbridge run`: runs the bridge until it is told to stop.
 //!
-//! SIGTERM or SIGINT stops it in order; the second one at once, which loses nothing acknowledged,
-//! because nothing acknowledged is only in memory. SIGHUP is what a terminal sends when it goes: it
-//! stops a bridge that was started from one, in order, and changes nothing for any other, because there
-//! is nothing to read again.
+//! The first SIGTERM or SIGINT stops it in order. The second one ends it at once, which loses no
+//! acknowledged delivery, because all of those are on disk. A terminal that closes sends SIGHUP: this
+//! stops a bridge that was started from a terminal, in order. It changes nothing for any other
+//! bridge, because the configuration is not read again.
 
 use std::io::{self, IsTerminal};
 use std::sync::{Arc, RwLock};
@@ -24,26 +24,26 @@ use crate::spool::disk::survive_file_size_limit;
 use crate::spool::state::StateError;
 use crate::telemetry::{Log, init_logging};
 
-/// What a shell reports for a process that SIGTERM ended.
+/// Exit code that a shell reports for a process ended by SIGTERM.
 const EXIT_TERMINATED: i32 = 128 + 15;
 
-/// Files that the process asks to have open at most: as many as the largest configuration needs.
+/// Most open files that the process asks for: the largest configuration needs no more.
 const FILES_MAX: u64 = 1 << 20;
 
-/// Threads that are there from the start for what waits for the disk, beside two for every sink: one
-/// that reads for it, one that keeps its cursor.
+/// Threads started beforehand for work that blocks on the disk, besides two per sink: one that reads
+/// for it and one that commits its cursor.
 const THREADS_HELD: usize = 6;
 
-/// How long a thread waits for work before it ends: longer than a process lives.
+/// How long an idle thread is kept: longer than a process lives.
 const THREADS_KEPT_FOR: Duration = Duration::from_secs(366 * 86_400);
 
-/// How long the last line of a log may take that is ended at once.
+/// How long the last log line can take to be written before the process ends at once.
 const LAST_LINE_WITHIN: Duration = Duration::from_millis(100);
 
-/// How long what waits in the log may take at the end, if nobody reads it.
+/// How long the waiting log lines can take to be written at the end, if stderr is not read.
 const LOG_ENDS_WITHIN: Duration = Duration::from_millis(1500);
 
-/// How long to wait at the end for what still reads or writes.
+/// How long to wait at the end for disk operations that are still underway.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(1);
 
 /// Arguments of `fanbridge run`.
@@ -56,8 +56,9 @@ pub struct Args {
 /// Runs the bridge until it is told to stop.
 ///
 /// # Errors
-/// Exit code 78 when the configuration cannot be used, or events were taken away that a person may put
-/// back, 75 when another process has the spool, 74 when the disk or a listener failed.
+/// Exit code 78 if the configuration cannot be used, or if segments were taken away that a person can put
+/// back; 75 if another process has the spool or a file sink's directory, or if memory or file descriptors
+/// are short; 74 if the disk or a listener failed.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let mut config = configuration_to_run(&args.config)?;
     let log = init_logging().map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
@@ -66,32 +67,32 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         .enable_all()
         .thread_keep_alive(THREADS_KEPT_FOR)
         .build()
-        .map_err(|error| Failure::io("cannot begin to run", &error))?;
+        .map_err(|error| Failure::io("cannot start the runtime", &error))?;
     hold_threads(&runtime, THREADS_HELD + 2 * config.sinks.len());
     let ended = runtime.block_on(until_stopped(config));
-    // A recovery that was given up may still be reading for minutes, and nobody waits for it; what
-    // else is on its way to the disk gets the time it needs.
+    // An abandoned recovery could read for minutes, and is not waited for; other disk operations get
+    // the time they need.
     runtime.shutdown_timeout(GIVEN_UP_AFTER);
     let ended = ended.map_err(logged);
     end_log(log);
     ended
 }
 
-/// Has what waits in the log written, unless nobody reads it: the library may then wait for ever.
+/// Writes the waiting log lines, but gives up if stderr is not read: the library could wait for ever.
 fn end_log(log: Log) {
     let (ended, end) = std::sync::mpsc::channel::<()>();
     let waiting = std::thread::Builder::new().spawn(move || {
         drop(log);
         drop(ended);
     });
-    // Without a thread for it, the log has ended where the closure was dropped.
+    // If no thread can be started, the log has ended when the closure was dropped.
     drop(waiting);
-    // An error either way: it has ended, or it is waited for no longer.
+    // Both results are errors: the channel is closed because the log has ended, or the time is over.
     let _ = end.recv_timeout(LOG_ENDS_WITHIN);
 }
 
-/// Lets the process have as many files open as it may, and the listener no more connections than leave
-/// enough of them for everything else.
+/// Raises the process's limit of open files, and lowers the number of connections so that enough
+/// files are left for everything else.
 fn share_descriptors(config: &mut Config) -> Result<(), Failure> {
     let files = raise_files_limit();
     let Some(left) = descriptors::connections(files, config) else {
@@ -99,22 +100,22 @@ fn share_descriptors(config: &mut Config) -> Result<(), Failure> {
         return Err(Failure::new(
             Exit::Config,
             format!(
-                "this process may have {files} files open, and needs {least} at least with this configuration: \
-                 raise the limit (LimitNOFILE, ulimit -n)"
+                "this process can open {files} files, but this configuration needs at least {least}: raise \
+                 the limit (LimitNOFILE, ulimit -n)"
             ),
         ));
     };
     let HttpConfig { connections_max, connections_per_address_max, .. } = &mut config.http;
     if left < *connections_max {
-        // An address keeps its share of the whole.
+        // The share of one address stays the same.
         let share = left as f64 * (*connections_per_address_max as f64 / *connections_max as f64);
         let per_address = (share as usize).clamp(1, *connections_per_address_max);
         tracing::warn!(
             files,
             asked = *connections_max,
-            "no more than {left} connections are taken, {per_address} from one address: of the files that may be \
-             open, the rest is for the spool, the sinks and the admin listener; raise the limit (LimitNOFILE, ulimit -n) or \
-             lower limits.connections_max"
+            "the listener takes no more than {left} connections, {per_address} from one address, because the \
+             spool, the sinks and the admin listener need the rest of the process's open files: raise the \
+             limit (LimitNOFILE, ulimit -n) or lower limits.connections_max"
         );
         *connections_per_address_max = per_address;
         *connections_max = left;
@@ -122,20 +123,20 @@ fn share_descriptors(config: &mut Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Raises the limit as far as that goes: a service manager's default of 1,024 is less than what the
-/// listener would let in. What it is now.
+/// Raises the limit of open files as far as possible and returns it: a service manager's default of
+/// 1,024 is less than the listener's default number of connections.
 fn raise_files_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let wanted = maximum.map_or(FILES_MAX, |maximum| maximum.min(FILES_MAX));
     if current.is_some_and(|files| files < wanted) {
-        // Refused, it stays as it was; what that means is said by the caller.
+        // If that fails, the limit stays as it was, and the caller reports what follows.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum });
     }
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// Has threads made beforehand for what waits for the disk. When the system gives no more of them
-/// later, commits and reads take turns on these, instead of failing for want of the first.
+/// Starts threads for work that blocks on the disk. If the system gives no more threads later,
+/// commits and reads take turns on these, instead of failing.
 fn hold_threads(runtime: &Runtime, count: usize) {
     let door = Arc::new(RwLock::new(()));
     let shut = door.write();
@@ -146,8 +147,8 @@ fn hold_threads(runtime: &Runtime, count: usize) {
     drop(shut);
 }
 
-/// Where the log is read by machines, the line that tells why it ends is one of theirs, unless they do
-/// not want to hear of errors.
+/// Logs the failure if the log is read by machines, unless its filter leaves out errors. Returns a
+/// failure whose message is not printed again.
 fn logged(failure: Failure) -> Failure {
     if io::stderr().is_terminal() || !tracing::enabled!(Level::ERROR) {
         return failure;
@@ -157,15 +158,15 @@ fn logged(failure: Failure) -> Failure {
 }
 
 async fn until_stopped(config: Config) -> Result<(), Failure> {
-    let signals = Signals::new().map_err(|error| Failure::io("cannot listen to signals", &error))?;
+    let signals = Signals::new().map_err(|error| Failure::io("cannot install signal handlers", &error))?;
     let stop = CancellationToken::new();
     let fingerprint = config.fingerprint.clone();
     tokio::spawn(signals.watch(stop.clone()));
-    // A signal during a long recovery ends the process: nothing has been taken in yet.
+    // A signal during a long recovery ends the process: no delivery has been taken yet.
     let bridge = tokio::select! {
         bridge = Bridge::start(config) => bridge.map_err(failure)?,
         () = stop.cancelled() => {
-            tracing::info!("stopped before the spool was recovered");
+            tracing::info!("the bridge was stopped before it had recovered the spool: no delivery was taken");
             return Ok(());
         }
     };
@@ -176,23 +177,23 @@ async fn until_stopped(config: Config) -> Result<(), Failure> {
         configuration = fingerprint,
         records = recovery.records,
         recovery_seconds = recovery.seconds,
-        "ready: deliveries are taken"
+        "the bridge is ready: deliveries are taken"
     );
     bridge.run(stop).await.map_err(failure)
 }
 
-/// The signals a bridge answers to.
+/// The signals that the bridge handles.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
-    /// Asked at the beginning: a terminal that has gone is none any more.
+    /// Whether stdin was a terminal at the start: a terminal that has closed is none any more.
     on_terminal: bool,
 }
 
 impl Signals {
     fn new() -> io::Result<Self> {
-        // A file that may grow no more is then an error of the write, not the process's end.
+        // At the file size limit a write then fails, instead of the process being killed.
         survive_file_size_limit()?;
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -206,15 +207,15 @@ impl Signals {
     async fn watch(mut self, stop: CancellationToken) {
         self.next(self.on_terminal).await;
         stop.cancel();
-        // A terminal that goes may say so twice.
+        // A closing terminal can send SIGHUP twice.
         self.next(false).await;
-        tracing::warn!("second signal: ending at once");
-        // The line is written by another thread.
+        tracing::warn!("second signal to stop: the bridge ends at once");
+        // Another thread writes the line.
         tokio::time::sleep(LAST_LINE_WITHIN).await;
         std::process::exit(EXIT_TERMINATED);
     }
 
-    /// The next one that asks for an end; SIGHUP does if it may.
+    /// Waits for the next signal to stop; SIGHUP counts if `hangup_ends`.
     async fn next(&mut self, hangup_ends: bool) {
         loop {
             tokio::select! {
@@ -222,14 +223,16 @@ impl Signals {
                 _ = self.interrupt.recv() => return,
                 _ = self.hangup.recv() => match hangup_ends {
                     true => return,
-                    false => tracing::warn!("SIGHUP changes nothing: restart to read the configuration again"),
+                    false => tracing::warn!(
+                        "SIGHUP was ignored: to read the configuration again, restart the bridge"
+                    ),
                 },
             }
         }
     }
 }
 
-/// The exit code that tells a supervisor what to do, with the whole chain of causes.
+/// The failure with the exit code for the supervisor and the messages of all causes.
 pub(super) fn failure(error: BridgeError) -> Failure {
     Failure::new(exit_code(&error), chain(&error))
 }
@@ -257,7 +260,7 @@ fn exit_code(error: &BridgeError) -> Exit {
     }
 }
 
-/// Whether only something was short that others may give back: nothing is broken.
+/// Whether the error only says that a resource is short, such as memory or file descriptors.
 fn is_for_want(error: &BridgeError) -> bool {
     let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
     causes.filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|error| Scarce::of(error).is_some())

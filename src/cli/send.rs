@@ -1,5 +1,5 @@
-//! `fanbridge send`: play the provider. Signs a sample with the source's real secret and sends it
-//! through the front door, so what is tried out is what happens in production.
+//! `fanbridge send`: plays the provider. It signs a sample with the source's real secret and posts it
+//! to the running bridge, so that the test takes the same way as a delivery in production.
 
 mod assignment;
 
@@ -19,48 +19,49 @@ use crate::config::{Channel, Config, SourceConfig, did_you_mean};
 use crate::event::Timestamp;
 use crate::provider::{SigningSecret, event_headers, event_type_in, sample, sign};
 
-/// Above this many events a summary is printed instead of one line each.
+/// Up to this many events one line each is printed, above it a summary.
 const LINES_MAX: u64 = 20;
 
 /// Arguments of `send`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The source to send to, by its name in the configuration
+    /// Name of the source in the configuration
     source: String,
-    /// The event type, by the name on the wire or the one in the provider's documents. With --body it is
-    /// what a header states, for providers that have one; else the body says it
+    /// The event type, by its name on the wire or in the provider's documents. With --body it is sent
+    /// in the header that states the type, if the provider has one; else the body decides
     #[arg(value_name = "TYPE")]
     event_type: String,
-    /// Set a value in the body, such as `call.id=abc`; JSON is taken as JSON. An id that is set in a
-    /// sample is set wherever the sample refers to it, so that `call_cid` moves along
+    /// Set a value in the body, such as `call.id=abc`; JSON is parsed as JSON. An id that is set in a
+    /// sample replaces the former id everywhere, so that `call_cid` changes too
     #[arg(long = "set", value_name = "PATH=VALUE", value_parser = assignment)]
     assignments: Vec<Assignment>,
-    /// Send this body instead of a sample; without --set its bytes stay as they are
+    /// Send this body instead of a sample; without --set its bytes are not changed
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
     /// How many events to send
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
-    /// Events per second; as fast as they are answered unless stated
+    /// Events per second; without it, each event is sent when the one before is answered
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: Option<u32>,
     /// Send to this address instead of the configured listener
     #[arg(long)]
     url: Option<String>,
-    /// PEM file with the certificates to trust, for https
+    /// PEM file with the certificates to trust for https
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// How to print what the bridge answered
+    /// How to print the answers
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     #[command(flatten)]
     config: ConfigArgs,
 }
 
-/// Sends, and prints what the bridge answered.
+/// Sends the events and prints the bridge's answers.
 ///
 /// # Errors
-/// Exit code 1 if an event was refused, 2 for an unknown source or type, 74 if nobody answers.
+/// Exit code 1 if an event was refused, 2 for an unknown source or type, 74 if the bridge cannot be
+/// reached.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let config = configuration_to_send(&args.config)?;
     let letters = Letters::new(args, &config)?;
@@ -93,7 +94,7 @@ async fn send_all(
         let event_type = letters.event_type_in(&headers, &body);
         let answer = client.post(path, headers, body).await?;
         tally.add(event_type.as_deref(), &answer);
-        // A refused connection is closed by the other side; the next event opens a new one.
+        // The bridge closes a connection after a refusal: the next event needs a new one.
         if client.is_closed() && tally.sent < args.count {
             client = Client::connect(endpoint).await?;
         }
@@ -101,7 +102,8 @@ async fn send_all(
     Ok(tally)
 }
 
-/// How to send to a source that the provider does not post to, if it is one.
+/// The command to use instead for a source to which the provider does not post, `None` for a webhook
+/// source.
 fn elsewhere(channel: &Channel) -> Option<String> {
     match channel {
         Channel::Webhook => None,
@@ -115,12 +117,12 @@ fn elsewhere(channel: &Channel) -> Option<String> {
     }
 }
 
-/// Makes what the provider would send.
+/// Makes the requests that the provider would send.
 struct Letters<'a> {
     source: &'a SourceConfig,
     secret: Option<&'a SigningSecret>,
     event_type: String,
-    /// The body to send every time, if it is not a sample.
+    /// The body from `--body`, which is sent every time; `None` for samples.
     fixed: Option<Bytes>,
     assignments: &'a [Assignment],
 }
@@ -135,7 +137,8 @@ impl<'a> Letters<'a> {
             Failure::new(Exit::Usage, message)
         })?;
         if let Some(instead) = elsewhere(&source.channel) {
-            let message = format!("source `{}` takes nothing that is signed here: {instead}", source.name);
+            let message =
+                format!("source `{}` takes no signed webhooks: send to it with {instead}", source.name);
             return Err(Failure::new(Exit::Usage, message));
         }
         let now = Timestamp::from(SystemTime::now());
@@ -143,7 +146,7 @@ impl<'a> Letters<'a> {
         if secret.is_none() && source.definition.is_verified() {
             return Err(Failure::new(
                 Exit::Config,
-                format!("source `{}` has no secret that is live now", source.name),
+                format!("source `{}` has no secret that is valid now: check its `secrets`", source.name),
             ));
         }
         let fixed = args.body.as_ref().map(|path| {
@@ -156,7 +159,7 @@ impl<'a> Letters<'a> {
         Ok(Self { source, secret, event_type, fixed, assignments: &args.assignments })
     }
 
-    /// The name on the wire. A body that is given need not be of a catalogued type.
+    /// The type's name on the wire. With `--body`, a type in no catalogue is taken as it is.
     fn wire_name(source: &SourceConfig, name: &str, given: bool) -> Result<String, Failure> {
         let catalogue = &source.definition.catalogue;
         let info = catalogue.find(name).or_else(|| catalogue.find_alias(name));
@@ -165,7 +168,7 @@ impl<'a> Letters<'a> {
             None if given => Ok(name.into()),
             None => {
                 let meant = did_you_mean(name, catalogue.types().map(|info| &*info.name));
-                let advice = "`fanbridge types` lists them; --body FILE sends any other";
+                let advice = "`fanbridge types` lists the event types; --body FILE sends any other";
                 let provider = &source.definition.provider;
                 let message =
                     format!("no sample for `{name}`: `{provider}` has no such event type{meant} ({advice})");
@@ -177,7 +180,7 @@ impl<'a> Letters<'a> {
     /// One delivery: its headers and body.
     fn write(&self, now: Timestamp) -> Result<(HeaderMap, Bytes), Failure> {
         let definition = &self.source.definition;
-        // The clock numbers the samples: each is an event of its own, also in the next run.
+        // The time numbers the samples, so that each one is a new event, also in the next run.
         let number = now.0.unsigned_abs();
         let body = match &self.fixed {
             Some(body) => body.clone(),
@@ -192,8 +195,8 @@ impl<'a> Letters<'a> {
         Ok((headers, body))
     }
 
-    /// The type that the bridge will find: the argument's, unless the body that was given or a `--set`
-    /// says otherwise.
+    /// The type that the bridge will find in the request: the argument's, unless the body or a
+    /// `--set` states another one.
     fn event_type_in(&self, headers: &HeaderMap, body: &Bytes) -> Option<String> {
         event_type_in(&self.source.definition, headers, body).map(Into::into)
     }
@@ -212,7 +215,7 @@ impl<'a> Letters<'a> {
     }
 }
 
-/// What the bridge answered.
+/// The answers, counted by verdict.
 #[derive(Debug, Default)]
 struct Tally {
     sent: u64,

@@ -1,5 +1,5 @@
-//! `fanbridge spool`: looks after a stopped bridge's log. Reads and prints; what is found, and what it
-//! means, is the spool's business.
+//! `fanbridge spool`: verifies the log of a stopped bridge. This file parses arguments and prints;
+//! the spool finds the damage and judges it.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use crate::spool::disk::RealDisk;
 use crate::spool::state::{FILE_NAME, State, StateError};
 use crate::spool::verify::{Claim, CursorReport, Report, SegmentReport, Verdict, verify};
 
-/// Looks after the log on disk.
+/// Verifies the log on disk.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -25,18 +25,19 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Read a stopped spool whole and report damage: exit code 0 clean, 1 damaged or not known to be clean, 75 in use.
+    /// Read the whole log of a stopped bridge and report damage: exit code 0 clean, 1 damaged or not known
+    /// to be clean, 75 in use.
     Verify(VerifyArgs),
 }
 
 #[derive(Debug, clap::Args)]
 struct VerifyArgs {
-    /// The spool's directory; the configured one if left out. A configuration that is named beside it
-    /// tells which of the sinks are still there
+    /// Directory of the spool; the configured one if left out. A configuration named beside it tells
+    /// which sinks still exist
     dir: Option<PathBuf>,
     #[command(flatten)]
     config: ConfigArgs,
-    /// How long to wait for a bridge that is still shutting down
+    /// How long to wait for a bridge that is shutting down
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     wait_seconds: u64,
 }
@@ -44,8 +45,8 @@ struct VerifyArgs {
 /// Runs the verb.
 ///
 /// # Errors
-/// Exit code 1 if there is damage, something is missing, or it cannot be told whether it is; 75 if a bridge has the spool, 78 if a later
-/// release wrote it, 74 if it cannot be read or there is none.
+/// Exit code 1 if records are damaged or missing, or if that cannot be told; 75 if a bridge has the spool,
+/// 78 if a later release wrote it, 74 if it cannot be read or does not exist.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let Verb::Verify(VerifyArgs { dir, config, wait_seconds }) = &args.verb;
     let (dir, sinks) = match dir {
@@ -56,30 +57,31 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         }
     };
     let disk = RealDisk::waiting(Duration::from_secs(*wait_seconds));
-    // Before the log, which only grows: what is behind its end now was there.
+    // Read before the log, which only grows: a cursor read now cannot be ahead of the log read after
+    // it.
     let cursors = State::cursors_left(&dir.join(FILE_NAME));
     let mut report = verify(&dir, &disk).map_err(|error| failure(error.into()))?;
     let cursors = match cursors {
-        // It was waited for until nobody had it any more.
+        // `verify` has waited until no other process had the spool.
         Err(StateError::Locked(_)) => State::cursors_left(&dir.join(FILE_NAME)),
         read => read,
     };
     let exit = account_to(cursors, sinks.as_deref(), &mut report);
-    // A reader that has seen enough, such as `head`, may close the pipe.
+    // A closed pipe, as of `| head`, is not an error.
     let _ = print(&report, &mut io::stdout().lock());
     if report.is_clean() { Ok(()) } else { Err(Failure::new(exit, "")) }
 }
 
-/// The sinks of a configuration that is named beside a directory; a log can be looked over without one.
+/// The sinks of the configuration named beside a directory; a log can be verified without one.
 fn sinks_beside(config: &ConfigArgs) -> Option<Vec<SinkConfig>> {
     config.config.as_ref()?;
     let configured = configuration(config).map(|config| config.sinks);
-    configured.inspect_err(|failure| eprintln!("{failure}: which sinks there are is not known")).ok()
+    configured.inspect_err(|failure| eprintln!("{failure}: which sinks exist is not known")).ok()
 }
 
-/// Compares the log with the cursors beside it: what the furthest has passed was there, and what is
-/// behind the cursor of a reader must be, if the log is kept for it. Says with what code to end if something
-/// is wrong: what cannot be told is no good.
+/// Compares the log with the stored cursors: the log must reach the furthest cursor, and must have all
+/// records after the cursor of each reader that it is kept for. Returns the exit code for a log with
+/// problems; cursors that cannot be read count as one.
 fn account_to(
     cursors: Result<Vec<(String, Position)>, StateError>,
     sinks: Option<&[SinkConfig]>,
@@ -102,7 +104,7 @@ fn account_to(
         Err(error @ StateError::Newer { .. }) => (error, Exit::Config),
         Err(error) => (error, Exit::Io),
     };
-    report.problems.push(format!("how far the sinks have got cannot be told: {problem}"));
+    report.problems.push(format!("the cursors of the sinks cannot be read: {problem}"));
     exit
 }
 
@@ -179,10 +181,14 @@ fn print_segment(segment: &SegmentReport, out: &mut impl Write) -> io::Result<()
         writeln!(out, "  damaged: bytes {} to {}", range.start, range.end)?;
     }
     if let Some(range) = torn_tail {
-        writeln!(out, "  torn tail: bytes {} to {}, cut off at the next start", range.start, range.end)?;
+        writeln!(
+            out,
+            "  torn tail: bytes {} to {} are an unfinished record, which the next start cuts off",
+            range.start, range.end
+        )?;
     }
     if *repeated > 0 {
-        writeln!(out, "  repeated: {repeated} records at positions that other records have")?;
+        writeln!(out, "  repeated: {repeated} records have positions that other records have")?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! `fanbridge topics`: every topic the configuration can produce, which of them exist, and making
-//! the others.
+//! `fanbridge topics`: lists every topic that the configuration can produce, says which exist, and
+//! creates the missing ones.
 //!
-//! The bridge itself never creates a topic: what a broker would choose for it is seldom what its
+//! The running bridge never creates a topic, because a broker's defaults are seldom what the topic's
 //! owner wants.
 
 mod sns;
@@ -18,7 +18,7 @@ use crate::config::{Config, KafkaConfig, Output, SinkConfig};
 use crate::sink::kafka::{KafkaAdmin, KafkaAdminError, TopicShape};
 use crate::sink::sns::TopicProperties;
 
-/// How long a cluster may take to answer.
+/// How long a cluster can take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Arguments of `topics`.
@@ -32,29 +32,29 @@ pub struct Args {
 enum Verb {
     /// Show every topic the configuration can produce, and whether it exists
     ///
-    /// A record counts as delivered once every in-sync replica has it, so of Kafka it also warns of topics
-    /// with one replica, and of those whose `min.insync.replicas` is below 2.
+    /// A record counts as delivered once every in-sync replica has it. So for Kafka this also warns about
+    /// topics with one replica, and about topics whose `min.insync.replicas` is below 2.
     Plan(Plan),
     /// Create the topics that are missing
     ///
-    /// For Kafka, `--replication 3 --property min.insync.replicas=2` makes a confirmed record outlive a
-    /// broker. A topic that exists is left as it is.
+    /// For Kafka, `--replication 3 --property min.insync.replicas=2` makes an acknowledged record outlive
+    /// the loss of a broker. Existing topics are not changed.
     Apply {
         #[command(flatten)]
         plan: Plan,
-        /// How many partitions a new topic of Kafka gets; the broker's default if left out
+        /// Number of partitions of a new Kafka topic; the broker's default if left out
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
         partitions: Option<u16>,
-        /// How many replicas a new topic of Kafka gets; the broker's default if left out
+        /// Number of replicas of a new Kafka topic; the broker's default if left out
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
         replication: Option<u16>,
-        /// A property that a new topic of Kafka gets, such as `min.insync.replicas=2`
+        /// Property of a new Kafka topic, such as `min.insync.replicas=2`; can be repeated
         #[arg(long = "property", value_name = "NAME=VALUE", value_parser = sns::pair)]
         kafka_properties: Vec<(String, String)>,
-        /// An attribute that a new topic of SNS gets, such as `KmsMasterKeyId=alias/events`
+        /// Attribute of a new SNS topic, such as `KmsMasterKeyId=alias/events`; can be repeated
         #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = sns::attribute)]
         attributes: Vec<(String, String)>,
-        /// A tag that a new topic of SNS gets
+        /// Tag of a new SNS topic; can be repeated
         #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = sns::pair)]
         tags: Vec<(String, String)>,
     },
@@ -62,7 +62,7 @@ enum Verb {
 
 #[derive(Debug, clap::Args)]
 struct Plan {
-    /// Only the topics of this sink
+    /// List only the topics of this sink
     #[arg(long)]
     sink: Option<String>,
     /// How to print the list
@@ -72,7 +72,7 @@ struct Plan {
     config: ConfigArgs,
 }
 
-/// What a new topic gets.
+/// The properties of new topics.
 struct NewTopics {
     partitions: Option<u16>,
     replication: Option<u16>,
@@ -80,16 +80,16 @@ struct NewTopics {
     properties: TopicProperties,
 }
 
-/// What is known of each topic: `Some` if it existed, with its shape if it has one, nothing if it
-/// was missing, or why it could not be created.
+/// The state of each topic by name: `Ok(Some(…))` if it existed, with its shape if it has one,
+/// `Ok(None)` if it was missing, or why it could not be created.
 type States = BTreeMap<String, Result<Option<Option<TopicShape>>, String>>;
 
-/// A topic in the list.
+/// One topic in the list.
 #[derive(Debug)]
 struct Line {
     sink: String,
     topic: String,
-    /// Of SNS: `standard` or `fifo`.
+    /// `standard` or `fifo` for an SNS topic.
     kind: Option<&'static str>,
     families: BTreeSet<String>,
     state: State,
@@ -101,7 +101,7 @@ enum State {
     Missing,
     Created,
     Failed(String),
-    /// A file sink makes its directories by itself.
+    /// A directory of a file sink, which makes it when it is needed.
     Directory,
 }
 
@@ -148,13 +148,13 @@ fn sinks<'c>(config: &'c Config, only: Option<&str>) -> Result<Vec<&'c SinkConfi
         config.sinks.iter().filter(|sink| only.is_none_or(|name| sink.name == name)).collect();
     match only {
         Some(name) if sinks.is_empty() => {
-            Err(Failure::new(Exit::Usage, format!("no sink is called `{name}`")))
+            Err(Failure::new(Exit::Usage, format!("there is no sink `{name}` in the configuration")))
         }
         _ => Ok(sinks),
     }
 }
 
-/// The sink's topics as they are, after the missing ones were created if that is asked for.
+/// The sink's topics with their state, after creating missing ones if `new` is given.
 fn look(config: &Config, sink: &SinkConfig, new: Option<&NewTopics>) -> Result<Vec<Line>, Failure> {
     let states = match &sink.output {
         Output::File(_) => BTreeMap::new(),
@@ -182,13 +182,14 @@ fn names(config: &Config, sink: &SinkConfig) -> Vec<String> {
     config.topics(sink).into_iter().map(|topic| topic.name).collect()
 }
 
-/// The states of a cluster's topics.
+/// The state of each of these topics of a cluster.
 fn states(kafka: &KafkaConfig, names: &[String], new: Option<&NewTopics>) -> Result<States, Failure> {
     let admin = KafkaAdmin::new(kafka, TIMEOUT)?;
     let existing = admin.topics()?;
     let there: Vec<&str> =
         names.iter().filter(|name| existing.contains_key(*name)).map(String::as_str).collect();
-    // What may not be read is no reason to hide the rest: it is told to be unknown.
+    // Credentials that cannot read the property still see the topics: the property is reported as
+    // unknown.
     let min_insync = block_on(async { Ok(admin.min_insync(&there).await.unwrap_or_default()) })?;
     let shape = |name: &String| {
         let shape = existing.get(name)?;
@@ -237,15 +238,16 @@ fn rows(lines: &[Line]) -> Rows {
             State::Directory => ("directory", None),
         };
         rows.add(json!({
-            "sink": sink, "topic": topic, "state": word, "problem": problem, "kind": kind, "families": families,
-            "partitions": shape.map(|shape| shape.partitions), "replication": shape.map(|shape| shape.replication),
+            "sink": sink, "topic": topic, "state": word, "problem": problem, "kind": kind,
+            "families": families, "partitions": shape.map(|shape| shape.partitions),
+            "replication": shape.map(|shape| shape.replication),
             "min_insync_replicas": shape.and_then(|shape| shape.min_insync), "warning": state.weakness(),
         }));
     }
     rows
 }
 
-/// Whether every topic is there now, and what to do if not.
+/// Fails with advice if a topic is missing or could not be created.
 fn verdict(lines: &[Line]) -> Result<(), Failure> {
     let missing = lines.iter().filter(|line| matches!(line.state, State::Missing)).count();
     let failures: Vec<_> = lines
@@ -258,8 +260,8 @@ fn verdict(lines: &[Line]) -> Result<(), Failure> {
     if !failures.is_empty() {
         Err(Failure::new(Exit::Failed, format!("could not create {}", failures.join("; "))))
     } else if missing > 0 {
-        let advice = "create what is missing with `fanbridge topics apply`";
-        Err(Failure::new(Exit::Failed, format!("topics missing: {missing}; {advice}")))
+        let advice = "create them with `fanbridge topics apply`";
+        Err(Failure::new(Exit::Failed, format!("missing topics: {missing}; {advice}")))
     } else {
         Ok(())
     }
@@ -285,10 +287,7 @@ mod tests {
             || line(State::Exists(Some(TopicShape { partitions: 3, replication: 1, min_insync: None })));
         assert!(verdict(&[exists(), line(State::Created), line(State::Directory)]).is_ok());
         let missing = verdict(&[exists(), line(State::Missing)]).expect_err("one is missing");
-        assert_eq!(
-            missing.to_string(),
-            "topics missing: 1; create what is missing with `fanbridge topics apply`"
-        );
+        assert_eq!(missing.to_string(), "missing topics: 1; create them with `fanbridge topics apply`");
         let refused = verdict(&[line(State::Failed("PolicyViolation".into()))]).expect_err("one was refused");
         assert_eq!(refused.to_string(), "could not create `t`: PolicyViolation");
         assert_eq!(refused.exit, Exit::Failed);

@@ -1,4 +1,5 @@
-//! `fanbridge types`: which event types there are, by provider and family, and which came by.
+//! `fanbridge types`: lists event types by provider and family, or those that a running bridge has
+//! seen.
 
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ pub struct Args {
     /// Print the names as YAML, to paste them into `select`
     #[arg(long)]
     yaml: bool,
-    /// What the running bridge has seen, new and unselected types among it
+    /// List the types that the running bridge has seen, new and unselected ones included
     #[arg(long)]
     seen: bool,
     /// How to print the list
@@ -36,14 +37,14 @@ pub struct Args {
 }
 
 impl Args {
-    /// Whether the options leave in a type of this provider and family.
+    /// Whether the options select a type of this provider and family.
     fn take(&self, provider: &str, family: &str) -> bool {
         let of_provider = self.provider.is_empty() || self.provider.iter().any(|name| name == provider);
         of_provider && (self.family.is_empty() || self.family.iter().any(|outer| within(family, outer)))
     }
 }
 
-/// Prints the catalogue, or what was seen.
+/// Prints the catalogue, or the types that were seen.
 ///
 /// # Errors
 /// Exit code 2 for an unknown provider or family, 74 if the bridge does not answer.
@@ -70,7 +71,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     print(&yaml(names))
 }
 
-/// The built-in providers, and those of the configuration if there is one that can be used.
+/// The built-in definitions, and those of the configuration if there is one without errors.
 fn definitions(args: &Args) -> Result<Vec<Arc<Definition>>, Failure> {
     let mut definitions: Vec<Arc<Definition>> = provider::builtin().to_vec();
     if let Some(path) = find(&args.config)
@@ -85,12 +86,12 @@ fn definitions(args: &Args) -> Result<Vec<Arc<Definition>>, Failure> {
     Ok(definitions)
 }
 
-/// Whether a family is `outer` or lies within it.
+/// Whether a family is `outer` or a family within it.
 fn within(family: &str, outer: &str) -> bool {
     family.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// Refuses providers and families that there are not.
+/// Refuses unknown providers and families.
 fn check_names(args: &Args, definitions: &[Arc<Definition>]) -> Result<(), Failure> {
     let providers = || definitions.iter().map(|definition| &*definition.provider);
     if let Some(name) = args.provider.iter().find(|name| !providers().any(|known| known == **name)) {
@@ -101,7 +102,7 @@ fn check_names(args: &Args, definitions: &[Arc<Definition>]) -> Result<(), Failu
     match args.family.iter().find(|outer| !families().any(|family| within(family, outer))) {
         Some(name) => {
             let meant = did_you_mean(name, families().map(|family| &**family));
-            Err(Failure::new(Exit::Usage, format!("no event types in family `{name}`{meant}")))
+            Err(Failure::new(Exit::Usage, format!("no event type is in a family `{name}`{meant}")))
         }
         None => Ok(()),
     }
@@ -109,8 +110,8 @@ fn check_names(args: &Args, definitions: &[Arc<Definition>]) -> Result<(), Failu
 
 fn nothing_listed(args: &Args) -> Failure {
     let why = match args.family.is_empty() {
-        true => "this provider has no catalogue: any type may come from it".into(),
-        false => format!("no event types are listed in family `{}` here", args.family.join("` or `")),
+        true => "this provider has no catalogue of event types: it can send any type".into(),
+        false => format!("this provider has no event type in family `{}`", args.family.join("` or `")),
     };
     Failure::new(Exit::Usage, why)
 }
@@ -131,8 +132,8 @@ fn rows(listed: &[(&Definition, &TypeInfo)]) -> Rows {
     rows
 }
 
-/// Types as a selection: provider, family, name, and whether no catalogue has it. A new group begins
-/// where provider or family change.
+/// Types as a YAML selection, from provider, family, name and whether the type is in no catalogue. A
+/// new group begins where provider or family change.
 fn yaml<'t>(types: impl Iterator<Item = (&'t str, &'t str, &'t str, bool)>) -> String {
     let mut text = String::from("select:\n");
     let mut group = ("", "");
@@ -147,7 +148,7 @@ fn yaml<'t>(types: impl Iterator<Item = (&'t str, &'t str, &'t str, bool)>) -> S
     text
 }
 
-/// A name as YAML, in quotes where it could be read as something else.
+/// A name as a YAML scalar, in quotes where YAML would read it as another type.
 fn scalar(name: &str) -> String {
     let plain = |c: u8| c.is_ascii_alphanumeric() || b"_-./".contains(&c);
     let words = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
@@ -158,7 +159,7 @@ fn scalar(name: &str) -> String {
     }
 }
 
-/// What the running bridge has seen, as its admin API tells.
+/// Prints the types that the running bridge has seen, from its admin API.
 fn seen(args: &Args, definitions: &[Arc<Definition>]) -> Result<(), Failure> {
     let config = configuration(&args.config)?;
     let types: Vec<Value> =
@@ -187,7 +188,7 @@ fn seen(args: &Args, definitions: &[Arc<Definition>]) -> Result<(), Failure> {
     rows.print(args.format)
 }
 
-/// The types that were seen, as a selection.
+/// The seen types as a YAML selection.
 fn seen_yaml(types: &[Value]) -> Result<String, Failure> {
     let mut named: Vec<_> = types
         .iter()
@@ -197,12 +198,12 @@ fn seen_yaml(types: &[Value]) -> Result<String, Failure> {
     named.sort_unstable();
     match named.is_empty() {
         // An empty list would select nothing.
-        true => Err(Failure::new(Exit::Failed, "no event type of this kind has been seen")),
+        true => Err(Failure::new(Exit::Failed, "no event type that these options select was seen")),
         false => Ok(yaml(named.into_iter())),
     }
 }
 
-/// A row with the family that the type belongs to.
+/// Adds the family of the type to a row.
 fn with_family(mut row: Value, definitions: &[Arc<Definition>]) -> Value {
     let provider = definitions.iter().find(|definition| *definition.provider == *word(&row, "provider"));
     let family = provider.map(|definition| definition.catalogue.family_of(word(&row, "type")));
@@ -214,7 +215,7 @@ fn word<'r>(row: &'r Value, name: &str) -> &'r str {
     row[name].as_str().unwrap_or_default()
 }
 
-/// A row with what is worth noting about it: a type may be new, and it may be kept out.
+/// Adds a note to a row, if its type is new or no sink selects it.
 fn noted(mut row: Value) -> Value {
     let is_new = row["new"] == true;
     let is_kept_out = row["selected_by"].as_array().is_some_and(Vec::is_empty);

@@ -1,4 +1,4 @@
-//! The checks of what concerns AWS: how it is reached, queues, topics on either side.
+//! The checks of the AWS blocks: how AWS is reached, queues, and topics on either side.
 
 use std::collections::BTreeSet;
 
@@ -20,14 +20,14 @@ use crate::aws::arn::{TopicArn, queue_region};
 use crate::routing::TopicTemplate;
 use crate::selection::Selection;
 
-/// The bounds that SQS sets to a visibility time-out, in seconds; below 2 no heartbeat would be in
-/// time.
+/// Range of visibility time-outs in seconds, by the limits of SQS; below 2 s an extension would come
+/// too late.
 const VISIBILITY_SECONDS: std::ops::RangeInclusive<u64> = 2..=43_200;
-/// The fewest bytes of a raw delivery's password: 128 bits.
+/// Least length of a raw delivery's password in bytes: 128 bits.
 const PASSWORD_BYTES_MIN: usize = 16;
-/// Where signing certificates are kept, in the spool's directory.
+/// Directory of fetched signing certificates, in the spool's directory.
 const CERTIFICATES_DIR: &str = "sns-certificates";
-/// The largest message that SNS takes on a topic that was raised to it.
+/// Largest message in bytes that SNS takes on a topic whose limit was raised.
 const SNS_MESSAGE_BYTES_MAX: Size = Size(1 << 20);
 
 impl Check<'_> {
@@ -36,7 +36,8 @@ impl Check<'_> {
         let (file, at) = (&file.aws, Path::default().key("aws"));
         for (key, value) in [("region", &file.region), ("profile", &file.profile)] {
             if value.as_ref().is_some_and(String::is_empty) {
-                self.error(&at.key(key), "an empty value", format!("leave `{key}` out to have it found"));
+                let label = format!("leave `{key}` out to use the AWS environment or profile");
+                self.error(&at.key(key), "empty value", label);
             }
         }
         if let Some(endpoint) = &file.endpoint {
@@ -51,15 +52,17 @@ impl Check<'_> {
         }
     }
 
-    /// Requests go to the region's endpoint, whatever host a queue's URL names.
+    /// Reports queues with a host that is not of AWS: requests go to the region's endpoint, whatever
+    /// host the URL names.
     fn check_queues_are_reached(&mut self, file: &ConfigFile) {
         let queues = file.sources.iter().filter_map(|(name, source)| Some((name, source.sqs.as_ref()?)));
         for (name, sqs) in queues {
             let url = sqs.queue_url.as_deref().and_then(web_url);
             if file.aws.endpoint.is_none() && url.is_some_and(|url| queue_region(&url).is_none()) {
                 let at = Path::default().key("sources").key(name).key("sqs").key("queue_url");
-                let label = "this host is not the service's; name it in `aws.endpoint`, too".into();
-                self.error(&at, "a queue that would not be reached", label);
+                let label = "requests go to the region's AWS endpoint, not to this host; set `aws.endpoint`, \
+                             too";
+                self.error(&at, "queue that would not be reached", label.into());
             }
         }
     }
@@ -70,12 +73,12 @@ impl Check<'_> {
             return;
         };
         if url.scheme() == Some(&http::uri::Scheme::HTTP) && !is_loopback(&url) {
-            let label = "every event crosses the network in the clear; expected `https://`".into();
+            let label = "every event crosses the network in plain text; expected `https://`".into();
             self.warning(at, "AWS without TLS", label);
         }
     }
 
-    /// How a source's deliveries come; `None` if that cannot be told.
+    /// How deliveries reach a source; `None` if the block is unusable.
     pub(super) fn channel(&mut self, file: &SourceFile, at: &Path, spool_dir: &str) -> Option<Channel> {
         match (&file.sqs, &file.sns) {
             (None, None) if self.places.has(&at.key("sqs")) || self.places.has(&at.key("sns")) => None,
@@ -83,18 +86,18 @@ impl Check<'_> {
             (Some(sqs), None) => self.sqs(sqs, &at.key("sqs")).map(Channel::Sqs),
             (None, Some(sns)) => self.sns_source(sns, &at.key("sns"), spool_dir).map(Channel::Sns),
             (Some(_), Some(_)) => {
-                let label = "`sqs` and `sns` are two ways in; give each a source of its own".into();
-                self.error_at_key(at, "a source of two kinds", label);
+                let label = "a source has `sqs` or `sns`, not both; give each a source of its own".into();
+                self.error_at_key(at, "source of two kinds", label);
                 None
             }
         }
     }
 
-    /// Secrets have no use where the channel vouches for what it brings.
+    /// Warns about secrets of a source whose deliveries the provider does not sign.
     pub(super) fn no_secrets(&mut self, file: &SourceFile, at: &Path) -> Vec<SourceSecret> {
         if !file.secrets.is_empty() {
-            let label = "the provider signs nothing here, so these are never used".into();
-            self.warning(&at.key("secrets"), "secrets without a signature", label);
+            let label = "deliveries from SQS and SNS have no provider's signature, so these are never used";
+            self.warning(&at.key("secrets"), "unused secrets", label.into());
         }
         Vec::new()
     }
@@ -114,7 +117,7 @@ impl Check<'_> {
         let named = queue_region(&url);
         match (named, &file.region) {
             (Some(named), Some(region)) if named != region => {
-                let label = format!("the queue's URL says `{named}`");
+                let label = format!("the queue's URL names the region `{named}`");
                 self.error(&at.key("region"), "two regions for one queue", label);
             }
             _ => {}
@@ -132,12 +135,12 @@ impl Check<'_> {
     fn sns_source(&mut self, file: &SnsSourceFile, at: &Path, spool_dir: &str) -> Option<SnsSourceConfig> {
         let at_topics = at.key("topics");
         if file.topics.is_empty() && !self.places.has_inside(&at_topics) {
-            let label = "expected the ARNs of the topics that may deliver here".into();
-            self.error(&at_topics, "no topic: nothing could come in", label);
+            let label = "expected the ARNs of the topics that are allowed to deliver here".into();
+            self.error(&at_topics, "no topic is configured", label);
         }
         let topics = self.topic_arns(&file.topics, &at_topics);
         if file.allow_sha1 {
-            let label = "set the topic's SignatureVersion to 2 and leave this out".into();
+            let label = "set the topic's SignatureVersion to 2 and remove this key".into();
             self.warning(&at.key("allow_sha1"), "signatures made with SHA-1", label);
         }
         let raw = file.raw.as_ref().and_then(|raw| self.raw_delivery(raw, &at.key("raw")));
@@ -170,29 +173,29 @@ impl Check<'_> {
         let at = at.key("password");
         let password = self.secret(file.password.as_ref()?, &at)?;
         if password.expose_secret().len() < PASSWORD_BYTES_MIN {
-            let label = format!("expected at least {PASSWORD_BYTES_MIN} bytes");
-            self.error(&at, "a password that can be guessed", label);
+            let label = format!("the password has fewer than {PASSWORD_BYTES_MIN} bytes");
+            self.error(&at, "password that can be guessed", label);
         }
         Some(RawDelivery { username, password })
     }
 
-    /// A double is for tests: production cannot have one by accident, because nothing beyond this
-    /// machine can be one.
+    /// A test server for certificates. Only a loopback address is accepted, so that no other machine
+    /// can be one by accident.
     fn certificate_double(&mut self, file: &CertificateDoubleFile, at: &Path) -> Option<CertificateDouble> {
         let authority = self.readable(file.authority.as_deref()?, &at.key("authority"))?;
         let address = file.address?.0;
         if !address.ip().is_loopback() {
-            let label = "a double of the certificate host stands on a loopback address".into();
-            self.error(&at.key("address"), "not a double", label);
+            let label = "a test server for certificates must have a loopback address".into();
+            self.error(&at.key("address"), "not a loopback address", label);
             return None;
         }
-        let label = "what SNS itself signs is refused while this is here".into();
-        self.warning(at, "a double of the certificate host", label);
+        let label = "deliveries that SNS itself has signed are refused while this is set".into();
+        self.warning(at, "test server for certificates", label);
         Some(CertificateDouble { address, authority })
     }
 
-    /// The settings of a sink whose topics are in this region; without one there is a problem that
-    /// was reported.
+    /// The settings of a sink whose topics are in this region. Without a region, a problem was
+    /// reported before.
     pub(super) fn sns_sink(
         &mut self,
         file: &SnsSinkFile,
@@ -203,11 +206,11 @@ impl Check<'_> {
         self.at_least(&at_bytes, file.message_bytes_max, Size(1 << 10));
         if file.message_bytes_max > SNS_MESSAGE_BYTES_MAX {
             let label = format!("SNS takes at most {SNS_MESSAGE_BYTES_MAX} on any topic");
-            self.error(&at_bytes, "too large a size", label);
+            self.error(&at_bytes, "size too large", label);
         }
         let region = region?;
         if let Some(stated) = file.region.as_ref().filter(|stated| **stated != region) {
-            let label = format!("the topic's ARN says `{region}`, not `{stated}`");
+            let label = format!("the topic's ARN names the region `{region}`, not `{stated}`");
             self.error(&at.key("region"), "two regions for one sink", label);
         }
         Some(SnsSinkConfig {
@@ -217,8 +220,7 @@ impl Check<'_> {
         })
     }
 
-    /// Reports ARNs that could be produced and that are none of a topic. Returns the region that all
-    /// of them name.
+    /// Reports impossible ARNs that the template can produce. Returns the region that all ARNs name.
     pub(super) fn check_arns(
         &mut self,
         template: &TopicTemplate,
@@ -228,7 +230,7 @@ impl Check<'_> {
     ) -> Option<String> {
         let topics = topics(around.sources, around.selection, selection, template);
         let mut names: BTreeSet<String> = topics.into_iter().map(|topic| topic.name).collect();
-        // Without a source that can be read, the template's own text can still be judged.
+        // Without a usable source, only the template's own text can be checked.
         if names.is_empty() {
             names.insert(template.render("provider", "family", "source"));
         }
@@ -241,19 +243,19 @@ impl Check<'_> {
             arns.iter().filter_map(|(_, arn)| Some(arn.as_ref().ok()?.region())).collect();
         let region = regions.pop_first()?.to_owned();
         if !regions.is_empty() {
-            let label = "one sink publishes to one region; give each region a sink of its own".into();
+            let label = "a sink publishes to one region; give each region a sink of its own".into();
             self.error(at, "topics in several regions", label);
         }
         Some(region)
     }
 }
 
-/// A URL with scheme and host, as the SDK takes it.
+/// A URL with scheme and host that the AWS SDK accepts.
 fn web_url(text: &str) -> Option<http::Uri> {
     let url: http::Uri = text.parse().ok()?;
     let scheme = url.scheme_str()?;
     let (plain, host) = (url.authority()?.as_str(), url.host()?);
-    // The parser lets any digits through behind the colon, and then knows of no port.
+    // The parser accepts any digits after the colon, and reports no port if they are none.
     let is_port = plain == host || url.port_u16().is_some_and(|port| port > 0);
     (matches!(scheme, "http" | "https") && !plain.contains('@') && !host.is_empty() && is_port).then_some(url)
 }

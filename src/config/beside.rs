@@ -1,4 +1,4 @@
-//! The checks of sources beside each other: what two of them may not share, or hardly should.
+//! The checks of sources against each other: what two sources cannot share, or probably should not.
 
 use std::collections::HashSet;
 
@@ -7,25 +7,28 @@ use super::place::Path;
 use super::{Channel, SourceConfig, SqsConfig};
 
 impl Check<'_> {
-    /// Compares each source with those that stand before it in the file.
+    /// Compares each source with those before it in the file.
     pub(super) fn check_beside_each_other(&mut self, sources: &[SourceConfig], at: &Path) {
         let mut sources: Vec<_> = sources.iter().map(|source| (at.key(&source.name), source)).collect();
         sources.sort_by_key(|(at, _)| self.places.key(at).start);
         for (number, (at, source)) in sources.iter().enumerate() {
             let before = || sources[..number].iter().map(|(_, source)| *source);
             if let Some(other) = before().find(|other| share_a_queue(other, source)) {
-                let label = format!("`{}` reads this queue already", other.name);
+                let label = format!("source `{}` already reads this queue", other.name);
                 let at = at.key("sqs").key("queue_url");
-                self.error(&at, "one queue for two sources", label);
+                self.error(&at, "queue with two sources", label);
             }
             if let Some(other) = before().find(|other| are_strangers_under_one_app(other, source)) {
-                let label = format!("`{}` has the same provider and app, and none of these", other.name);
-                self.warning(&at.key("secrets"), "one app, and secrets that have nothing in common", label)
-                    .notes
-                    .push(format!(
-                        "an event is a duplicate of one with its id that either took in; if these are two accounts, name an `app` of its own for one, such as `app: {}`",
+                let label =
+                    format!("source `{}` has this provider and app, but none of these secrets", other.name);
+                self.warning(&at.key("secrets"), "one app with unrelated secrets", label).notes.push(
+                    format!(
+                        "sources with the same app share event ids: an event with an id that the other \
+                         source took is a duplicate; if they are two accounts, give one an `app` of its \
+                         own, such as `app: {}`",
                         source.name
-                    ));
+                    ),
+                );
             }
         }
     }
@@ -38,14 +41,15 @@ fn share_a_queue(one: &SourceConfig, other: &SourceConfig) -> bool {
     }
 }
 
-/// Which queue is meant: requests go to its region's endpoint, whatever host its URL names.
+/// The region and path that identify a queue: requests go to the region's endpoint, whatever host the
+/// URL names.
 fn queue(config: &SqsConfig) -> (Option<&str>, String) {
     let url = config.queue_url.parse::<http::Uri>();
     let path = url.map_or_else(|_| config.queue_url.clone(), |url| url.path().to_owned());
     (config.region.as_deref(), path.trim_end_matches('/').to_owned())
 }
 
-/// Whether two webhooks share identity and duplicate window, but not the account that signs.
+/// Whether two webhook sources share event ids and duplicate window, but no secret.
 fn are_strangers_under_one_app(one: &SourceConfig, other: &SourceConfig) -> bool {
     let signed =
         |source: &SourceConfig| matches!(source.channel, Channel::Webhook) && !source.secrets.is_empty();

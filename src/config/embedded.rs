@@ -1,8 +1,8 @@
-//! What the bridge uses without a configuration: loopback, two sources, one file sink.
+//! The configuration that the bridge uses if there is none: loopback, two sources, one file sink.
 //!
-//! The text beside this file goes through the same [`load`] as any other. Its secrets come from
-//! the variables it names or, where these are not set, are made up once and kept beside the spool,
-//! readable by their owner only, so that what was signed before a restart still holds after it.
+//! The text in `embedded.yaml` is loaded by [`load`] like any other. Its secrets come from the
+//! variables it names. Where these are not set, secrets are made once and stored in the spool's
+//! directory, readable for their owner only, so that signatures made before a restart stay valid.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -17,13 +17,13 @@ use super::load::{Loaded, load};
 use super::outside::Outside;
 use super::{Config, Output, Report};
 
-/// The configuration's text.
+/// The text of the configuration.
 pub const TEXT: &str = include_str!("embedded.yaml");
 
-/// The directory that the text names.
+/// The directory of the spool and the topics in the text.
 const DATA_DIR: &str = "fanbridge-data";
 
-/// The made-up secrets: variable, file, and how the provider writes a secret.
+/// The secrets to make: variable, file name, and how the provider writes a secret.
 const SECRETS: [(&str, &str, Writing); 2] = [
     ("FANBRIDGE_STREAM_SECRET", "stream", |bytes| hex::encode(bytes)),
     ("FANBRIDGE_FASTPIX_SECRET", "fastpix", |bytes| BASE64_STANDARD.encode(bytes)),
@@ -31,38 +31,39 @@ const SECRETS: [(&str, &str, Writing); 2] = [
 
 type Writing = fn(&[u8]) -> String;
 
-/// The embedded configuration, ready for use.
+/// The embedded configuration with its secrets.
 #[derive(Debug)]
 pub struct Embedded {
     /// The configuration.
     pub config: Config,
-    /// What to tell the person who started the bridge: where secrets are, and what to do next.
+    /// A message for the person who started the bridge: where the secrets are, and what to do next.
     pub notice: String,
 }
 
 /// Why the embedded configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
-    /// The secrets could not be kept.
-    #[error("cannot keep a secret in {path}: {source}")]
+    /// A secret could not be read or stored.
+    #[error("cannot read or store a secret in {path}: {source}")]
     Secrets {
-        /// Where.
+        /// Path of the secret's file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// A secret is needed that nobody has made yet.
+    /// A secret is needed that no bridge has made yet.
     #[error(
-        "no configuration here, and no secret in {path}, as a bridge without one makes it: name a \
-         configuration with --config, start the bridge here with `fanbridge run`, or set {variable}"
+        "there is no configuration, and no secret in {path}, where a bridge without a configuration \
+         stores it: name a configuration with --config, start the bridge here with `fanbridge run`, or set \
+         {variable}"
     )]
     Missing {
-        /// Where it would be.
+        /// Path of the missing file.
         path: PathBuf,
-        /// The variable that could hold it.
+        /// The environment variable that could have the secret instead.
         variable: &'static str,
     },
-    /// A variable or a file holds something that is no secret.
+    /// A variable or file has a value that is not a secret.
     #[error("{0}")]
     Config(#[from] Report),
 }
@@ -71,21 +72,21 @@ impl Config {
     /// The embedded configuration, with its data in `fanbridge-data` of the working directory.
     ///
     /// # Errors
-    /// When its secrets can neither be read nor be kept.
+    /// When a secret can neither be read nor stored.
     pub fn embedded_default() -> Result<Embedded, EmbeddedError> {
         embedded(Path::new(DATA_DIR), &|name| std::env::var(name).ok())
     }
 
-    /// The same for who plays a provider of a bridge that uses it: nothing is made.
+    /// The embedded configuration for a verb that plays a provider. Makes no secrets.
     ///
     /// # Errors
-    /// When one of its secrets is nowhere, or cannot be read.
+    /// When a secret does not exist or cannot be read.
     pub fn embedded_as_left() -> Result<Embedded, EmbeddedError> {
         embedded_as_left(Path::new(DATA_DIR), &|name| std::env::var(name).ok())
     }
 
-    /// The same for who only wants to know where things are: nothing is made or read, and the secrets
-    /// are nobody's.
+    /// The embedded configuration for a verb that only looks up paths and addresses. Reads and makes
+    /// no secrets, and has random ones instead.
     ///
     /// # Errors
     /// When the system gives no random bytes.
@@ -97,7 +98,7 @@ impl Config {
 /// The embedded configuration with its data in `dir`.
 ///
 /// # Errors
-/// When its secrets can neither be read nor be kept.
+/// When a secret can neither be read nor stored.
 pub fn embedded(dir: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Embedded, EmbeddedError> {
     with_secrets(dir, |variable, path, write| match env(variable) {
         Some(secret) => Ok((secret, format!("in ${variable}"))),
@@ -129,14 +130,14 @@ fn embedded_to_look(dir: &Path) -> Result<Embedded, EmbeddedError> {
     })
 }
 
-/// The configuration with these secrets: each comes with words for where it is.
+/// The configuration with these secrets, each of which comes with a phrase for where it is.
 fn with_secrets(
     dir: &Path,
     secret_of: impl Fn(&'static str, &Path, Writing) -> Result<(String, String), EmbeddedError>,
 ) -> Result<Embedded, EmbeddedError> {
     let mut secrets = Vec::new();
     let mut notice =
-        String::from("no configuration: using the embedded one, which only this machine can reach\n");
+        String::from("no configuration file: using the embedded one, which only this machine can reach\n");
     for (variable, name, write) in SECRETS {
         let (secret, kept) = secret_of(variable, &dir.join("secrets").join(name), write)?;
         notice.push_str(&format!("  POST /in/{name}: signed with the secret {kept}\n"));
@@ -157,18 +158,18 @@ fn with_secrets(
     Ok(Embedded { config, notice })
 }
 
-/// The secret in a file, which is made at the first call.
+/// The secret in a file, which the first call makes.
 ///
-/// It is written beside the file and then linked to its name: nobody ever reads half a secret, and
-/// of two processes that start at once both use the first one's.
+/// The secret is written to a draft and then linked to its name: no process reads half a secret, and
+/// two processes that start at once use the same one.
 fn kept_secret(path: &Path, write: Writing) -> io::Result<String> {
     if let Some(dir) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     }
     if !path.exists() {
         let draft = path.with_extension(std::process::id().to_string());
-        // Left by a process of the same number that died here, if it exists at all. Made anew, so
-        // that it is nobody else's file or link.
+        // A draft can exist only if a process with this id died here. A new file is certainly not
+        // another process's file or link.
         let _ = fs::remove_file(&draft);
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
         file.write_all(write(&random_bytes()?).as_bytes())?;
@@ -186,7 +187,7 @@ fn read_secret(path: &Path) -> io::Result<String> {
     fs::read_to_string(path).map(|secret| secret.trim_end().to_owned())
 }
 
-/// As many random bytes as the signature's digest has.
+/// 32 random bytes, as many as the signature's digest has.
 fn random_bytes() -> io::Result<[u8; 32]> {
     let mut bytes = [0; 32];
     fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;

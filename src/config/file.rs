@@ -1,9 +1,9 @@
-//! The configuration as written: one type per block, every key with its default.
+//! The configuration file as written: one type per block, with the default of every key.
 //!
-//! Only forms are settled here; whether the values make sense together is [`load()`](super::load())'s
-//! business. The JSON Schema is made from these types, and `shape` checks a text against
-//! that schema, so a key exists in one place. Required values are optional here, so that a file
-//! that lacks one can still be read on and all of its problems be reported at once.
+//! These types only define the form; [`load()`](super::load()) checks whether the values make sense
+//! together. The JSON Schema is generated from these types, and `shape` checks a text against that
+//! schema, so that a key is defined in one place. Required values are `Option`s here, so that a file
+//! that lacks one can still be read and all its problems be reported at once.
 
 mod aws;
 mod sink;
@@ -27,24 +27,24 @@ pub type ByName<T> = BTreeMap<String, T>;
 pub struct ConfigFile {
     /// The public listener, where providers deliver.
     pub http: HttpFile,
-    /// The private listener: health, metrics, the admin API.
+    /// The admin listener: health, metrics and the admin API.
     pub admin: AdminFile,
-    /// Bounds on what a sender may do.
+    /// Limits for senders.
     pub limits: LimitsFile,
     /// The log on disk between sources and sinks.
     pub spool: SpoolFile,
-    /// How long a shutdown may take before it is cut short.
+    /// How long a shutdown can take before it is cut short, in seconds.
     #[schemars(range(min = 1, max = 3600))]
     pub shutdown_grace_seconds: Grace,
-    /// How AWS is reached.
+    /// How sources and sinks reach AWS.
     pub aws: AwsFile,
-    /// Definitions of more providers, in the form of the built-in ones.
+    /// Definitions of further providers, in the form of the built-in ones.
     pub providers: ByName<ProviderFile>,
-    /// Where events come from, by name; the name is part of the path, `/in/{name}`. At least one.
+    /// The sources, by name; the name is part of the path, `/in/{name}`. At least one is required.
     pub sources: ByName<SourceFile>,
-    /// Which event types pass at all.
+    /// The event types that the bridge accepts.
     pub select: SelectFile,
-    /// Where events go, by name. Without any, one file sink named `local` is used.
+    /// The sinks, by name. If there is none, a file sink named `local` is used.
     pub sinks: ByName<SinkFile>,
 }
 
@@ -60,16 +60,16 @@ impl Default for Grace {
     }
 }
 
-/// A provider's definition, kept as written; [`crate::provider`] knows its form.
+/// A provider's definition as written, whose form is defined in [`crate::provider`].
 pub type ProviderFile = crate::provider::DefinitionFile;
 
 /// The public listener.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpFile {
-    /// Where to listen.
+    /// IP address and port to listen on.
     pub listen: Address,
-    /// Certificate and key, to speak TLS without a proxy in front.
+    /// Certificate and key for TLS without a proxy in front.
     pub tls: Option<TlsFile>,
 }
 
@@ -83,7 +83,7 @@ impl Default for HttpFile {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsFile {
-    /// The certificate chain, the server's own first.
+    /// The certificate chain, the server's own certificate first.
     #[schemars(required)]
     pub certificate: Option<String>,
     /// The private key.
@@ -95,9 +95,9 @@ pub struct TlsFile {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdminFile {
-    /// Where to listen. Anything but loopback needs a token.
+    /// IP address and port to listen on. An address other than loopback needs a token.
     pub listen: Address,
-    /// The bearer token that is asked for; at least 16 bytes.
+    /// The bearer token that requests must have; at least 16 bytes.
     pub token: Option<Reference>,
 }
 
@@ -107,34 +107,34 @@ impl Default for AdminFile {
     }
 }
 
-/// Bounds on what a sender may do.
+/// Limits for senders.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsFile {
-    /// The largest body on the wire; a larger one is answered 413.
+    /// Largest body as sent; a larger one is answered 413.
     pub body_bytes_max: Size,
-    /// The largest body after inflating.
+    /// Largest body after decompression.
     pub inflated_bytes_max: Size,
-    /// The largest inflated-to-wire ratio, for bodies that inflate beyond 64 KiB.
+    /// Largest ratio of decompressed to sent bytes, for bodies above 64 KiB after decompression.
     #[schemars(range(min = 1, max = 1100))]
     pub inflate_ratio_max: usize,
-    /// How long a request's headers may take.
+    /// How long a request's headers can take.
     pub header_timeout: Period,
-    /// How long a request's body may take.
+    /// How long a request's body can take.
     pub body_timeout: Period,
-    /// The slowest rate at which a body may arrive, in bytes per second after its first second.
+    /// Slowest rate of a body, in bytes per second, measured after its first second.
     pub body_bytes_per_second_min: Size,
-    /// How long an idle connection is kept whose last request was granted.
+    /// How long an idle connection is kept after a successful request.
     pub idle_timeout: Period,
-    /// How long a delivery may wait for the disk before it is answered 503.
+    /// How long a delivery waits for the disk before it is answered 503.
     pub ack_timeout: Period,
-    /// Open connections in all.
+    /// Most open connections.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections_max: usize,
-    /// Open connections from one address.
+    /// Most open connections from one address.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections_per_address_max: usize,
-    /// Bytes of bodies in memory at once; beyond it deliveries are answered 503.
+    /// Most bytes of bodies in memory at once; above it, deliveries are answered 503.
     pub in_flight_bytes_max: Size,
 }
 
@@ -160,21 +160,21 @@ pub(super) const fn seconds(count: u64) -> Period {
     Period(std::time::Duration::from_secs(count))
 }
 
-/// The log on disk and its bounds.
+/// The log on disk and its limits.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SpoolFile {
-    /// The directory; one process owns it.
+    /// The spool's directory, which one process uses at a time.
     pub dir: String,
-    /// Bytes the spool may use; at the bound deliveries are answered 503, none is dropped.
+    /// Most bytes on disk; above it, deliveries are answered 503 and none is lost.
     pub bytes_max: Size,
     /// Bytes to leave free on the file system.
     pub free_bytes_min: Size,
-    /// How long delivered events are kept in the log; they give way when space runs short.
+    /// How long delivered events are kept in the log. They are removed earlier when space runs short.
     pub retain: Period,
-    /// The size at which a segment is closed and a new one begun.
+    /// Size at which a segment of the log is closed and the next one begun.
     pub segment_bytes: Size,
-    /// How long and how many deliveries are recognised as duplicates.
+    /// How many deliveries are recognised as duplicates, and for how long.
     pub duplicates: DuplicatesFile,
 }
 
@@ -195,16 +195,16 @@ impl Default for SpoolFile {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DuplicatesFile {
-    /// How long a delivery is recognised.
+    /// How long a delivery is recognised as a duplicate.
     pub window: Period,
-    /// How many events are remembered, about 24 bytes of memory each.
+    /// Most events that are remembered, at about 24 bytes of memory each.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub events_max: usize,
-    /// Where the URL is kept of a Redis (7.0 or later) or Valkey server in which replicas share a
-    /// window beside their own: `redis://[user:password@]host[:port][/database]`, or `rediss://`
-    /// for TLS. All that use one server, database and prefix must be replicas of one bridge.
+    /// Reference to the URL of a Redis (7.0 or later) or Valkey server in which replicas share a
+    /// second window: `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS. All
+    /// bridges with the same server, database and prefix must be replicas of each other.
     pub redis: Option<Reference>,
-    /// What the names of its keys begin with; a bridge that sends elsewhere needs another.
+    /// Prefix of the keys in Redis. A bridge that publishes elsewhere needs another prefix.
     pub redis_prefix: String,
 }
 
@@ -219,29 +219,32 @@ impl Default for DuplicatesFile {
     }
 }
 
-/// One way in.
+/// A source of deliveries.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceFile {
     /// A built-in provider or one of `providers`.
     #[schemars(required)]
     pub provider: Option<String>,
-    /// The provider's application: sources that share it share identity and duplicate window.
+    /// The provider's application. Sources with the same provider and app share event ids and
+    /// duplicate window.
     #[serde(default = "default_app")]
     pub app: String,
-    /// The live signing secrets; several while one is being replaced. A file is read again while the bridge
-    /// runs, and what it held before is taken for 10 minutes more, or until its `not_after`.
+    /// The valid signing secrets; list the old and the new one while a secret is replaced. A file is
+    /// read again while the bridge runs, and its former secret is accepted for 10 more minutes, or
+    /// until its `not_after`.
     #[serde(default)]
     pub secrets: Vec<SecretFile>,
-    /// The largest body of this source's on the wire, where its provider sends more than others; by
-    /// default what `limits` says. It may become as large by inflating, too.
+    /// Largest body of this source as sent, if its provider sends larger ones than `limits` allows. The
+    /// limit after decompression is then at least as large.
     pub body_bytes_max: Option<Size>,
-    /// Deliveries come from an SQS queue instead of over HTTP.
+    /// Receive deliveries from an SQS queue instead of over HTTP.
     pub sqs: Option<SqsFile>,
-    /// Deliveries come from SNS topics instead of from the provider.
+    /// Receive deliveries from SNS topics instead of from the provider.
     pub sns: Option<SnsSourceFile>,
-    /// Types this source sends beyond its provider's catalogue, so that `select` may name them; of a
-    /// provider that states types in a header, also so that one body under two of them is two events.
+    /// Event types that this source sends beyond its provider's catalogue, so that `select` can name
+    /// them. If the provider states types in a header, they also make one body under two types two
+    /// events.
     #[serde(default)]
     pub custom_types: Vec<String>,
 }
@@ -250,38 +253,38 @@ fn default_app() -> String {
     "default".into()
 }
 
-/// A signing secret, alone or with the time in which it is valid.
+/// A signing secret, with or without a period of validity.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 #[schemars(inline)]
 pub enum SecretFile {
     /// Valid as long as it is listed.
     Always(Reference),
-    /// Valid for a time.
+    /// Valid within a period.
     Dated(DatedSecretFile),
 }
 
-/// A signing secret and the time in which it is valid.
+/// A signing secret and its period of validity.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DatedSecretFile {
-    /// Where the secret is kept.
+    /// Reference to the secret.
     #[schemars(required)]
     pub secret: Option<Reference>,
-    /// The first moment it holds, RFC 3339.
+    /// First moment at which the secret is valid, in RFC 3339.
     pub not_before: Option<String>,
-    /// The first moment it no longer holds, RFC 3339.
+    /// Last moment at which the secret is valid, in RFC 3339.
     pub not_after: Option<String>,
 }
 
-/// `all`, or a list of exact event types: types that do not exist yet are then excluded.
+/// `all`, or a list of exact event types, which keeps out types that do not exist yet.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 #[schemars(inline)]
 pub enum SelectFile {
     /// Every event.
     Every(Everything),
-    /// Exactly these types.
+    /// Exactly these event types.
     Only(Vec<String>),
 }
 

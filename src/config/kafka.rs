@@ -1,5 +1,4 @@
-//! The checks of a Kafka sink: its brokers, how they are reached, who it is to them, and properties
-//! that keep the guarantees.
+//! The checks of a Kafka sink: its brokers, TLS, credentials and properties.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -13,7 +12,7 @@ use super::text::{Reference, Setting};
 use super::{BearerToken, KafkaConfig};
 use crate::sink::kafka;
 
-/// Properties that hold a secret, and so are references.
+/// Properties whose values are secrets and must be references.
 const SECRET_PROPERTIES: [&str; 4] =
     ["sasl.password", "ssl.key.password", "ssl.keystore.password", "ssl.key.pem"];
 
@@ -26,7 +25,7 @@ impl Check<'_> {
         let properties = properties.into_iter().collect();
         let config = KafkaConfig { brokers, properties, token, structured: file.structured };
         if let Err(unusable) = kafka::check(&config) {
-            self.error_at_key(at, "a Kafka sink that cannot work", unusable.to_string());
+            self.error_at_key(at, "unusable Kafka sink", unusable.to_string());
         }
         Some(config)
     }
@@ -41,8 +40,8 @@ impl Check<'_> {
                 return None;
             }
             if brokers.iter().any(|known| known.eq_ignore_ascii_case(broker)) {
-                let label = "one of them is there twice; was another one meant?".into();
-                self.warning(at, "a broker twice", label);
+                let label = "one broker is listed twice; is another one missing?".into();
+                self.warning(at, "duplicate broker", label);
             } else {
                 brokers.push(broker);
             }
@@ -50,7 +49,7 @@ impl Check<'_> {
         Some(brokers.join(","))
     }
 
-    /// The shorthands `tls` and `sasl` as librdkafka properties; the token, which is none.
+    /// Turns `tls` and `sasl` into librdkafka properties. Returns the token, which is not a property.
     fn security(
         &mut self,
         file: &KafkaFile,
@@ -69,8 +68,9 @@ impl Check<'_> {
         }
         let (sasl, at) = (file.sasl.as_ref()?, at.key("sasl"));
         if file.tls.is_none() {
-            let label = "who listens learns every event, and the password or the token; add `tls: {}`".into();
-            self.warning(&at, "SASL without TLS", label);
+            let label = "anybody on the network can read the events, and the password or token; add \
+                         `tls: {}`";
+            self.warning(&at, "SASL without TLS", label.into());
         }
         properties.insert("sasl.mechanisms".into(), sasl.mechanism.name().into());
         match sasl.mechanism {
@@ -98,7 +98,7 @@ impl Check<'_> {
             }
         }
         if tls.certificate.is_some() != tls.key.is_some() {
-            let label = "a client's certificate and key go together".into();
+            let label = "a client needs both `certificate` and `key`".into();
             self.error_at_key(at, "half a client certificate", label);
         }
         let password = tls.key_password.as_ref().and_then(|kept| self.secret(kept, &at.key("key_password")));
@@ -129,7 +129,7 @@ impl Check<'_> {
         Some(token)
     }
 
-    /// Reports what a mechanism needs and has not got, and what it has no use for.
+    /// Reports keys that the mechanism needs and that are missing, and keys that it does not use.
     fn proof(&mut self, sasl: &SaslFile, needed: &[&str], idle: &[&str], at: &Path) {
         let mechanism = sasl.mechanism.name();
         let given = |key: &str| match key {
@@ -143,12 +143,12 @@ impl Check<'_> {
             }
         }
         for key in idle.iter().filter(|key| given(key)) {
-            let label = format!("{mechanism} has no use for it: it takes `{}`", needed.join("` and `"));
-            self.error_at_key(&at.key(key), &format!("`{key}` in vain"), label);
+            let label = format!("{mechanism} does not use this key: it needs `{}`", needed.join("` and `"));
+            self.error_at_key(&at.key(key), &format!("unused key `{key}`"), label);
         }
     }
 
-    /// Whether a value was there that could not be read.
+    /// Whether a problem was reported for this value.
     fn is_reported(&self, at: &Path) -> bool {
         let path = at.to_string();
         self.report.problems().iter().any(|problem| problem.path == path)
@@ -165,18 +165,18 @@ impl Check<'_> {
             if let Some(instead) = kafka::decided(name) {
                 self.error_at_key(&at, &format!("`{name}` cannot be set"), instead.into());
             } else if properties.contains_key(name) {
-                let label = "`tls` and `sasl` above already say so".into();
-                self.error_at_key(&at, &format!("`{name}` twice"), label);
+                let label = "`tls` and `sasl` already set this property".into();
+                self.error_at_key(&at, &format!("`{name}` is set twice"), label);
             } else if SECRET_PROPERTIES.contains(&name.as_str()) && matches!(setting, Setting::Text(_)) {
-                let label = "a secret is written `env:NAME` or `file:PATH`, never as itself".into();
-                self.error(&at, &format!("`{name}` in the clear"), label);
+                let label = "write a secret as `env:NAME` or `file:PATH`, never the secret itself".into();
+                self.error(&at, &format!("`{name}` in plain text"), label);
             } else if let Some(value) = self.setting(setting, &at) {
                 if let Err(unusable) = kafka::check_property(name, &value) {
                     self.error_at_key(&at, &format!("`{name}` cannot be used"), unusable.problem);
                     continue;
                 }
                 if name == "enable.ssl.certificate.verification" && setting.to_string() != "true" {
-                    let label = "anybody on the way can then pose as the broker".into();
+                    let label = "anybody on the network can then pose as the broker".into();
                     self.warning(&at, "brokers are not verified", label);
                 }
                 properties.insert(name.clone(), value);
@@ -187,51 +187,51 @@ impl Check<'_> {
 
 const EXPECTED: &str = "expected `host:port,host:port,…`";
 
-/// Whether a text is `host:port`, the host a name or an address; what to write instead if not. Says
-/// nothing of the text: it may come from where secrets are kept.
+/// Checks that a text is `host:port`, the host a name or an address. The error says what to write
+/// instead, and repeats no part of the text, which could come from a file of secrets.
 fn check_broker(text: &str) -> Result<(), &'static str> {
     if text.is_empty() {
         return Err("there is a comma too many, or no broker at all");
     }
     if text.contains("://") {
-        return Err("without a scheme: how brokers are reached is said by `tls` and `sasl`");
+        return Err("write brokers without a scheme: `tls` and `sasl` say how they are reached");
     }
     if text.contains(char::is_whitespace) {
-        return Err("without white space within a broker: a comma goes between two of them");
+        return Err("write no white space within a broker, and a comma between two brokers");
     }
     let Some((host, port)) = text.rsplit_once(':') else {
-        return Err("each broker with its port, such as `kafka.example:9092`");
+        return Err("write each broker with its port, such as `kafka.example:9092`");
     };
     let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     match in_brackets {
-        // A zone goes behind the address: `fe80::1%eth0`.
+        // A zone is written after the address: `fe80::1%eth0`.
         Some(address) => {
             let (address, zone) = address.split_once('%').unwrap_or((address, "0"));
             if address.parse::<Ipv6Addr>().is_err() || zone.is_empty() {
-                return Err("brackets are for an IPv6 address, such as `[::1]:9092`");
+                return Err("write only an IPv6 address in brackets, such as `[::1]:9092`");
             }
         }
         None if host.contains(':') => {
-            return Err("an IPv6 address goes in brackets, such as `[::1]:9092`");
+            return Err("write an IPv6 address in brackets, such as `[::1]:9092`");
         }
         None => check_host(host)?,
     }
     let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     match port.parse::<u16>() {
         Ok(1..) if is_number => Ok(()),
-        _ => Err("a port is a number from 1 to 65535"),
+        _ => Err("write a port from 1 to 65535"),
     }
 }
 
 fn check_host(host: &str) -> Result<(), &'static str> {
     const NAME: &str = "a host is a name of letters, digits, `-`, `_` and `.`, or an address; \
-        a name in another alphabet is written in its form of ASCII (`xn--…`)";
+        write a name in another alphabet in its ASCII form (`xn--…`)";
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let mut labels = host.strip_suffix('.').unwrap_or(host).split('.');
     if !labels.clone().all(|label| !label.is_empty() && label.chars().all(fits)) {
         return Err(NAME);
     }
-    // What ends in a number is taken for an address, in forms that nobody expects.
+    // A host that ends in a number is read as an address, in forms that nobody expects.
     let ends_in_number =
         labels.next_back().is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit()));
     if ends_in_number && host.parse::<Ipv4Addr>().is_err() {

@@ -1,4 +1,4 @@
-//! What a configuration names and does not hold: secrets, settings and files that are kept elsewhere.
+//! Reads secrets, settings and files that a configuration names.
 
 use std::io;
 use std::path::Path as FilePath;
@@ -10,11 +10,11 @@ use super::outside::read_file;
 use super::place::Path;
 use super::text::{Reference, Setting, path_problem};
 
-/// What some editors put in front of UTF-8 text, where nobody sees it.
+/// The mark that some editors put invisibly in front of UTF-8 text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl Check<'_> {
-    /// The path of a file that can be read; `file:` in front of it does no harm.
+    /// Checks that a file can be read and returns its path. A `file:` in front is allowed.
     pub(super) fn readable(&mut self, path: &str, at: &Path) -> Option<std::path::PathBuf> {
         let path = path.strip_prefix("file:").unwrap_or(path);
         if self.check_path(path, at) {
@@ -23,7 +23,7 @@ impl Check<'_> {
         let path = FilePath::new(path);
         match (self.outside.read)(path) {
             Ok(content) if content.is_empty() => {
-                self.error(at, "empty file", format!("{} holds nothing", path.display()));
+                self.error(at, "empty file", format!("{} is empty", path.display()));
                 None
             }
             Ok(_) => Some(path.into()),
@@ -34,27 +34,27 @@ impl Check<'_> {
         }
     }
 
-    /// Reports a path that a shell would read in another way than the system does, and whether it is one.
+    /// Reports a path that would need a shell to expand it. Returns whether it was reported.
     pub(super) fn check_path(&mut self, path: &str, at: &Path) -> bool {
         let problem = path_problem(path);
         if let Some(problem) = problem {
-            self.error(at, "a path that is taken as it stands", problem.into());
+            self.error(at, "path that is not expanded", problem.into());
         }
         problem.is_some()
     }
 
-    /// A secret from where it is kept.
+    /// Reads the secret behind a reference.
     pub(super) fn secret(&mut self, reference: &Reference, at: &Path) -> Option<SecretString> {
         match self.fetch(reference) {
             Ok(text) => Some(text.into()),
             Err(label) => {
-                self.error(at, "a reference that leads nowhere", label);
+                self.error(at, "unreadable reference", label);
                 None
             }
         }
     }
 
-    /// A setting, written out or from where it is kept.
+    /// The value of a setting, written out or behind a reference.
     pub(super) fn setting(&mut self, setting: &Setting, at: &Path) -> Option<SecretString> {
         match setting {
             Setting::Text(text) => Some(text.clone().into()),
@@ -64,19 +64,19 @@ impl Check<'_> {
 
     fn fetch(&self, reference: &Reference) -> Result<String, String> {
         let text = match reference {
-            Reference::Env(name) => {
-                (self.outside.env)(name).ok_or_else(|| format!("environment variable `{name}` is not set"))?
-            }
+            Reference::Env(name) => (self.outside.env)(name)
+                .ok_or_else(|| format!("the environment variable `{name}` is not set"))?,
             Reference::File(path) => text_in_file(path, self.outside.read)?,
         };
         without_line_end(&text).ok_or_else(|| format!("{reference} is empty"))
     }
 }
 
-/// The secret that a file holds now, as strictly as at start.
+/// The secret that a file has now, checked as strictly as at the start.
 ///
 /// # Errors
-/// When it cannot be read or holds none. The words name the file and repeat nothing of what it holds.
+/// When the file cannot be read or has no secret. The message names the file and repeats none of its
+/// content.
 pub fn secret_in_file(path: &FilePath) -> Result<SecretString, String> {
     let text = without_line_end(&text_in_file(path, &read_file)?);
     text.map(Into::into).ok_or_else(|| format!("{} is empty", path.display()))
@@ -85,14 +85,14 @@ pub fn secret_in_file(path: &FilePath) -> Result<SecretString, String> {
 fn text_in_file(path: &FilePath, read: &dyn Fn(&FilePath) -> io::Result<Vec<u8>>) -> Result<String, String> {
     let content = read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     if content.starts_with(BYTE_ORDER_MARK) {
-        let advice = "which would be a part of the secret: save it without one";
+        let advice = "which would count as part of the secret: save the file without it";
         return Err(format!("{} begins with a byte order mark, {advice}", path.display()));
     }
     String::from_utf8(content).map_err(|_| format!("{} is not UTF-8 text", path.display()))
 }
 
-/// Editors and `echo` end a file with a line break that is no part of the secret. Nothing, if nothing
-/// else is there.
+/// The text without the line break with which editors and `echo` end a file. `None` if nothing else
+/// is left.
 fn without_line_end(text: &str) -> Option<String> {
     let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
     (!text.trim().is_empty()).then(|| text.into())

@@ -1,9 +1,9 @@
-//! Text → [`Config`], or everything that is wrong with it.
+//! Turns a text into a [`Config`], or reports everything that is wrong with it.
 //!
-//! The steps: YAML → tree (a syntax error stops here), tree → checked shape, shape → meaning. Each
-//! reports what it finds and goes on with what can be used, so one run shows all problems. Nothing
-//! is bound, written or connected, and no global is touched but the working directory, which relative
-//! paths begin at: environment and files are asked for through [`Outside`].
+//! The steps: YAML to a tree (a syntax error stops here), the tree to a checked shape, the shape to
+//! its meaning. Each step reports its problems and goes on with the usable part, so that one run
+//! shows all problems. Nothing is bound, written or connected. Environment and files are read through
+//! [`Outside`]; the only global that counts is the working directory, at which relative paths begin.
 
 use std::net::SocketAddr;
 
@@ -22,19 +22,19 @@ use super::{AdminConfig, Config, HttpConfig, SharedWindowConfig, SpoolConfig, Tl
 use crate::spool::shared_window::Server;
 use crate::spool::{RECORD_BYTES_MAX, SEGMENTS_MIN, segment_bytes};
 
-/// A configuration that can be used.
+/// A usable configuration and its warnings.
 #[derive(Debug)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// What is probably not meant.
+    /// The warnings about what was probably not meant.
     pub warnings: Report,
 }
 
-/// Reads a configuration. `origin` names the text in messages, usually its file.
+/// Loads a configuration. `origin` names the text in messages, usually by its file.
 ///
 /// # Errors
-/// All problems at once, warnings among them, in the order of their places.
+/// With all problems, warnings included, in the order of their places.
 pub fn load(origin: &str, text: &str, outside: &Outside<'_>) -> Result<Loaded, Report> {
     let mut report = Report::new(origin, text);
     let tree = match tree::parse(text) {
@@ -42,7 +42,7 @@ pub fn load(origin: &str, text: &str, outside: &Outside<'_>) -> Result<Loaded, R
         Err(error) => {
             report.add(Problem {
                 severity: Severity::Error,
-                title: "this is not YAML that can be read".into(),
+                title: "unreadable YAML".into(),
                 label: error.message,
                 notes: Vec::new(),
                 span: error.span,
@@ -60,21 +60,21 @@ pub fn load(origin: &str, text: &str, outside: &Outside<'_>) -> Result<Loaded, R
     }
 }
 
-/// The same of bytes, which should be text.
+/// Loads a configuration from bytes.
 ///
 /// # Errors
-/// Those of [`load`]; or where the bytes stop being text.
+/// As for [`load`], and when the bytes are not UTF-8 text.
 pub fn load_bytes(origin: &str, bytes: &[u8], outside: &Outside<'_>) -> Result<Loaded, Report> {
     let start = match std::str::from_utf8(bytes) {
         Ok(text) => return load(origin, text, outside),
         Err(error) => error.valid_up_to(),
     };
-    // What is in front of the place stays as it is, and so does the place.
+    // The text before the invalid byte stays as it is, and so does the byte's offset.
     let mut report = Report::new(origin, &String::from_utf8_lossy(bytes));
     report.add(Problem {
         severity: Severity::Error,
-        title: "this is not UTF-8 text".into(),
-        label: "the first byte that is not; save the file as UTF-8".into(),
+        title: "not UTF-8 text".into(),
+        label: "this byte is not UTF-8; save the file as UTF-8".into(),
         notes: Vec::new(),
         span: start..start + char::REPLACEMENT_CHARACTER.len_utf8(),
         path: String::new(),
@@ -87,7 +87,7 @@ pub fn schema() -> Json {
     schemars::schema_for!(ConfigFile).into()
 }
 
-/// The first 12 hex digits of the text's SHA-256: which configuration an event was taken in under.
+/// First 12 hexadecimal digits of the text's SHA-256, which identify the configuration in the log.
 pub fn fingerprint(text: &str) -> String {
     hex::encode(&Sha256::digest(text)[..6])
 }
@@ -105,7 +105,8 @@ impl Check<'_> {
         let providers = json.as_object_mut().and_then(|top| top.remove("providers"));
         let file: ConfigFile = match serde_json::from_value(json) {
             Ok(file) => file,
-            // The shape has reported what is missing; should it not, nobody must be left guessing.
+            // `shape` has reported the reason. In case it has not, the parser's message is better
+            // than none.
             Err(error) => {
                 if !self.report.has_errors() {
                     self.error(&Path::default(), "unusable configuration", error.to_string());
@@ -141,7 +142,7 @@ impl Check<'_> {
         self.at_least(&at.key("body_bytes_max"), limits.body_bytes_max, BODY_BYTES_LEAST);
         self.at_least(&at.key("inflated_bytes_max"), limits.inflated_bytes_max, limits.body_bytes_max);
         self.at_most(&at.key("inflated_bytes_max"), limits.inflated_bytes_max, INFLATED_BYTES_MOST);
-        // The largest must fit into the memory for all, or it is never taken.
+        // The largest body must fit into the memory for all bodies, or it is never accepted.
         self.at_least(&at.key("in_flight_bytes_max"), limits.in_flight_bytes_max, largest);
         self.at_most(&at.key("in_flight_bytes_max"), limits.in_flight_bytes_max, IN_FLIGHT_BYTES_MOST);
         self.at_most(&at.key("body_bytes_per_second_min"), limits.body_bytes_per_second_min, Size(1 << 30));
@@ -154,8 +155,8 @@ impl Check<'_> {
             if period.0.is_zero() {
                 self.error(
                     &at.key(key),
-                    "a time of nothing",
-                    format!("with `{key}: 0s` nothing would be in time"),
+                    "zero duration",
+                    format!("with `{key}: 0s` every request would time out"),
                 );
             }
             self.no_longer_than(&at.key(key), period, PATIENCE_LONGEST);
@@ -193,22 +194,22 @@ impl Check<'_> {
         if file.admin.token.is_none() && !listen.ip().is_loopback() && !self.places.has(&at.key("token")) {
             self.error(
                 &at.key("listen"),
-                "an admin listener without a token",
-                "beyond loopback, anybody who reaches this port could read and redrive events".into(),
+                "admin listener without a token",
+                "whoever reaches this port from another machine could read and redrive events".into(),
             )
             .notes
             .push("add `token: env:NAME` under `admin`, or listen on 127.0.0.1".into());
         }
         if collide(listen, file.http.listen.0) {
             let public = file.http.listen.0;
-            let label = format!("`http` listens on {public}; the private listener needs a port of its own");
+            let label = format!("`http` listens on {public}; the admin listener needs another port");
             self.error(&at.key("listen"), "one address for two listeners", label);
         }
         if let Some(token) = &token {
             let length = secrecy::ExposeSecret::expose_secret(token).len();
             if length < TOKEN_BYTES_MIN {
                 let label = format!("the token has {length} bytes, expected at least {TOKEN_BYTES_MIN}");
-                self.error(&at.key("token"), "a token that can be guessed", label);
+                self.error(&at.key("token"), "token that can be guessed", label);
             }
         }
         AdminConfig { listen, token }
@@ -222,13 +223,13 @@ impl Check<'_> {
         let at_window = at.key("duplicates").key("window");
         self.no_longer_than(&at_window, file.duplicates.window, KEPT_LONGEST);
         if file.dir.is_empty() {
-            self.error(&at.key("dir"), "no directory", "expected the path of a directory".into());
+            self.error(&at.key("dir"), "empty path", "expected the path of a directory".into());
         }
         self.check_path(&file.dir, &at.key("dir"));
-        // A record carries the inflated body and its attributes; a segment must hold at least one.
+        // A record has the decompressed body and its attributes, and must fit into a segment.
         let record = Size(largest.0.saturating_add(ATTRIBUTES_BYTES_MAX));
         self.at_least(&at.key("segment_bytes"), file.segment_bytes, record);
-        // Also where the spool's bound makes its segments shorter.
+        // Also where `bytes_max` makes segments shorter.
         self.at_least(&at.key("bytes_max"), file.bytes_max, Size(record.0.saturating_mul(SEGMENTS_MIN)));
         self.check_segments(file, &at.key("segment_bytes"));
         SpoolConfig {
@@ -244,15 +245,16 @@ impl Check<'_> {
         }
     }
 
-    /// Warns of a length of segments that somebody wrote and the spool does not keep to.
+    /// Warns about a configured segment size that the spool does not use.
     fn check_segments(&mut self, file: &SpoolFile, at: &Path) {
         let (asked_for, used) = (file.segment_bytes, segment_bytes(file.segment_bytes.0, file.bytes_max.0));
         if self.places.has(at) && used < asked_for.0 {
             let label = format!(
-                "segments are closed at {} instead, an eighth of `spool.bytes_max`, so that some can give way",
+                "segments are closed at {} instead, an eighth of `spool.bytes_max`, so that a full spool can \
+                 remove some",
                 Size(used)
             );
-            self.warning(at, "longer segments than the spool has room for", label);
+            self.warning(at, "segments too long for the spool", label);
         }
     }
 
@@ -264,21 +266,21 @@ impl Check<'_> {
     ) -> Option<SharedWindowConfig> {
         let prefix = &file.redis_prefix;
         if !(1..=64).contains(&prefix.len()) || !prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let label = "expected 1 to 64 printable characters of ASCII, such as `fanbridge:`".into();
-            self.error(&at.key("redis_prefix"), "a prefix that cannot be used", label);
+            let label = "expected 1 to 64 printable ASCII characters, such as `fanbridge:`".into();
+            self.error(&at.key("redis_prefix"), "unusable prefix", label);
         }
         let at = at.key("redis");
         let url = self.secret(file.redis.as_ref()?, &at)?;
         let server = match Server::parse(secrecy::ExposeSecret::expose_secret(&url)) {
             Ok(server) => server,
             Err(problem) => {
-                self.error(&at, "the URL kept there cannot be used", problem.into());
+                self.error(&at, "unusable Redis URL", problem.into());
                 return None;
             }
         };
         if server.shows_its_password() {
-            let label = "the password crosses the network in the clear; `rediss://` encrypts it".into();
-            self.warning(&at, "a password without TLS", label);
+            let label = "the password crosses the network in plain text; `rediss://` encrypts it".into();
+            self.warning(&at, "password without TLS", label);
         }
         Some(SharedWindowConfig {
             server,
@@ -288,25 +290,25 @@ impl Check<'_> {
         })
     }
 
-    /// Reports a size below what the others demand.
+    /// Reports a size below its minimum.
     pub(super) fn at_least(&mut self, at: &Path, size: Size, least: Size) {
         if size < least {
-            self.error(at, "too small a size", format!("expected at least {least} for `{at}`, found {size}"));
+            self.error(at, "size too small", format!("expected at least {least} for `{at}`, found {size}"));
         }
     }
 
-    /// Reports a size beyond what something else can take.
+    /// Reports a size above its maximum.
     pub(super) fn at_most(&mut self, at: &Path, size: Size, most: Size) {
         if size > most {
-            self.error(at, "too large a size", format!("expected at most {most} for `{at}`, found {size}"));
+            self.error(at, "size too large", format!("expected at most {most} for `{at}`, found {size}"));
         }
     }
 
-    /// Reports a time that no clock has room for, or that nobody means.
+    /// Reports a period above its maximum.
     fn no_longer_than(&mut self, at: &Path, period: Period, longest: Period) {
         if period > longest {
             let label = format!("expected at most {longest} for `{at}`, found {period}");
-            self.error(at, "too long a time", label);
+            self.error(at, "time too long", label);
         }
     }
 
@@ -340,50 +342,51 @@ impl Check<'_> {
         self.report.add(Problem { severity, title: title.into(), label, notes: Vec::new(), span, path })
     }
 
-    /// Reports a name that is not `[a-z0-9-]{1,63}`: it becomes part of paths, files and labels.
+    /// Reports a name that is not `[a-z0-9-]{1,63}`, because names become part of paths, files and
+    /// labels.
     pub(super) fn check_name(&mut self, at: &Path, name: &str) {
         let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if !(1..=63).contains(&name.len()) || !name.chars().all(fine) {
-            let label = "expected 1 to 63 of a-z, 0-9 and `-`".into();
-            self.error_at_key(at, &format!("`{}` cannot be a name", name.escape_debug()), label);
+            let label = "expected 1 to 63 characters of a-z, 0-9 and `-`".into();
+            self.error_at_key(at, &format!("unusable name `{}`", name.escape_debug()), label);
         }
     }
 
-    /// Reports a name that has a meaning already where this one would be shown.
+    /// Reports a name that has another meaning where names are shown.
     pub(super) fn check_free(&mut self, at: &Path, name: &str, (taken, meaning): (&str, &str)) {
         if name == taken {
-            let label = format!("it stands for {meaning}; choose another");
-            self.error_at_key(at, &format!("the name `{name}` is taken"), label);
+            let label = format!("this name stands for {meaning}; choose another one");
+            self.error_at_key(at, &format!("reserved name `{name}`"), label);
         }
     }
 }
 
-/// The bytes that an event's attributes may take beside its body.
+/// Most bytes of an event's attributes beside its body.
 const ATTRIBUTES_BYTES_MAX: u64 = 1 << 20;
-/// The smallest bound on bodies: events are larger.
+/// Least limit on bodies in bytes: events are larger than that.
 pub(super) const BODY_BYTES_LEAST: Size = Size(1 << 10);
-/// The largest body that a record of the spool has room for.
+/// Largest body in bytes that fits into a record of the spool.
 pub(super) const INFLATED_BYTES_MOST: Size = Size(RECORD_BYTES_MAX as u64 - ATTRIBUTES_BYTES_MAX);
-/// More memory than bodies have anywhere.
+/// Most memory for bodies in bytes, above what any machine has.
 const IN_FLIGHT_BYTES_MOST: Size = Size(1 << 40);
-/// More than any file system takes.
+/// Most bytes on disk, above what any file system takes.
 const SPOOL_BYTES_MOST: Size = Size(1 << 60);
-/// The longest that a peer or a disk is waited for.
+/// Longest wait for a peer or a disk.
 const PATIENCE_LONGEST: Period = seconds(86_400);
-/// The longest that events and the memory of them are kept: ten years.
+/// Longest time for which events and duplicates are kept: ten years.
 const KEPT_LONGEST: Period = seconds(3_650 * 86_400);
-/// The fewest bytes of an admin token: 128 bits.
+/// Least length of an admin token in bytes: 128 bits.
 const TOKEN_BYTES_MIN: usize = 16;
 
-/// Whether two listeners cannot both be bound: the unspecified address takes the port of all, and an
-/// IPv4 address has a second spelling in IPv6.
+/// Whether two listeners cannot both be bound. The unspecified address takes the port on all
+/// addresses, and an IPv4 address can also be written in IPv6.
 fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     let (ip, other_ip) = (one.ip().to_canonical(), other.ip().to_canonical());
     let overlap = ip == other_ip || ip.is_unspecified() || other_ip.is_unspecified();
     overlap && one.port() == other.port() && one.port() != 0
 }
 
-/// The largest that a body may become, of whichever source.
+/// Largest body of any source after decompression.
 fn largest_body(file: &ConfigFile) -> Size {
     let own = file.sources.values().filter_map(|source| source.body_bytes_max);
     own.fold(file.limits.inflated_bytes_max, Size::max)

@@ -1,9 +1,11 @@
-//! The configuration as used: every value checked, every secret read, every topic resolvable.
+//! The configuration as used: every value is checked, every secret is read, and every topic is
+//! possible.
 //!
-//! [`load()`] makes it from text, in three steps: `tree` reads YAML and remembers where everything
-//! stands, `shape` checks keys and forms against the types of [`mod@file`], and the checks of meaning
-//! (`load`, `sources`, `select`, `sinks`, `kafka`) turn what is left into a [`Config`]. All problems of all
-//! steps are in one [`Report`]. Nothing here opens, binds or writes anything.
+//! [`load()`] makes it from text, in three steps: `tree` parses YAML and remembers where everything
+//! is written, `shape` checks keys and forms against the types of [`mod@file`], and the checks of
+//! meaning (`load`, `sources`, `select`, `sinks`, `kafka`) turn the rest into a [`Config`]. The
+//! problems of all steps are in one [`Report`]. This module opens no socket and writes no file,
+//! except for the secrets of [`embedded`].
 
 mod aws;
 mod beside;
@@ -50,64 +52,64 @@ use crate::routing::TopicTemplate;
 use crate::selection::Selection;
 use crate::spool::shared_window::Server;
 
-/// Everything the bridge needs to run.
+/// The whole configuration of a bridge.
 #[derive(Debug)]
 pub struct Config {
     /// The public listener.
     pub http: HttpConfig,
-    /// The private listener.
+    /// The admin listener.
     pub admin: AdminConfig,
     /// The log on disk.
     pub spool: SpoolConfig,
-    /// How AWS is reached.
+    /// How sources and sinks reach AWS.
     pub aws: AwsConfig,
-    /// Where events come from.
+    /// The sources.
     pub sources: Vec<SourceConfig>,
-    /// Which event types pass at all.
+    /// The event types that the bridge accepts.
     pub selection: Selection,
-    /// Where events go.
+    /// The sinks.
     pub sinks: Vec<SinkConfig>,
-    /// How long a shutdown may take before it is cut short.
+    /// How long a shutdown can take before it is cut short.
     pub shutdown_grace: Duration,
-    /// The first 12 hex digits of the SHA-256 of the configuration's text.
+    /// First 12 hexadecimal digits of the SHA-256 of the configuration's text.
     pub fingerprint: String,
 }
 
 /// The public listener and its limits.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
-    /// Where to listen.
+    /// IP address and port to listen on.
     pub listen: SocketAddr,
-    /// Certificate chain and key (PEM), if TLS is spoken.
+    /// Certificate chain and key, if the listener uses TLS.
     pub tls: Option<TlsConfig>,
-    /// The largest body on the wire.
+    /// Largest body as sent, in bytes.
     pub body_bytes_max: usize,
-    /// The largest body after inflating.
+    /// Largest body after decompression, in bytes.
     pub inflated_bytes_max: usize,
-    /// The largest inflated-to-wire ratio, for bodies that inflate beyond 64 KiB.
+    /// Largest ratio of decompressed to sent bytes, for bodies above 64 KiB after decompression.
     pub inflate_ratio_max: usize,
-    /// How long a request's headers may take.
+    /// How long a request's headers can take.
     pub header_timeout: Duration,
-    /// How long a request's body may take.
+    /// How long a request's body can take.
     pub body_timeout: Duration,
-    /// The slowest rate at which a body may arrive, measured after its first second.
+    /// Slowest rate of a body in bytes per second, measured after its first second.
     pub body_bytes_per_second_min: usize,
     /// How long an idle connection is kept.
     pub idle_timeout: Duration,
-    /// How long a delivery may wait for the disk before it is answered 503.
+    /// How long a delivery waits for the disk before it is answered 503.
     pub ack_timeout: Duration,
-    /// Open connections in all.
+    /// Most open connections.
     pub connections_max: usize,
-    /// Open connections from one address.
+    /// Most open connections from one address.
     pub connections_per_address_max: usize,
-    /// Bytes of bodies in memory at once; beyond it deliveries are answered 503.
+    /// Most bytes of bodies in memory at once; above it, deliveries are answered 503.
     pub in_flight_bytes_max: usize,
-    /// The largest that a body of any source may become.
+    /// Largest body of any source after decompression, in bytes.
     pub largest_body_bytes: usize,
 }
 
 impl HttpConfig {
-    /// What a body may become, whichever way it came in.
+    /// The limits on decompression, for bodies from every kind of source.
     pub fn body_limits(&self) -> BodyLimits {
         BodyLimits { inflated_bytes_max: self.inflated_bytes_max, inflate_ratio_max: self.inflate_ratio_max }
     }
@@ -122,122 +124,123 @@ pub struct TlsConfig {
     pub key: PathBuf,
 }
 
-/// The private listener: health, metrics, the admin API.
+/// The admin listener: health, metrics and the admin API.
 #[derive(Clone, Debug)]
 pub struct AdminConfig {
-    /// Where to listen; loopback by default.
+    /// IP address and port to listen on; loopback by default.
     pub listen: SocketAddr,
-    /// Required as a bearer token when set; must be set when `listen` is not loopback.
+    /// The bearer token that requests must have. Required if `listen` is not loopback.
     pub token: Option<SecretString>,
 }
 
-/// The log on disk and its bounds.
+/// The log on disk and its limits.
 #[derive(Clone, Debug)]
 pub struct SpoolConfig {
-    /// The directory; one process owns it.
+    /// The spool's directory, which one process uses at a time.
     pub dir: PathBuf,
-    /// Bytes the spool may use; at the bound deliveries are answered 503.
+    /// Most bytes on disk; above it, deliveries are answered 503.
     pub bytes_max: u64,
     /// Bytes to leave free on the file system.
     pub free_bytes_min: u64,
-    /// How long delivered events are kept. Gives way when space runs short.
+    /// How long delivered events are kept. They are removed earlier when space runs short.
     pub retain: Duration,
-    /// The size at which a segment is closed and a new one begun.
+    /// Size at which a segment is closed and the next one begun, in bytes.
     pub segment_bytes: u64,
     /// How long a delivery is recognised as a duplicate.
     pub duplicates_window: Duration,
-    /// How many events the duplicate window remembers.
+    /// Most events that the duplicate window remembers.
     pub duplicates_events_max: usize,
-    /// How long a delivery may take to be answered, and so the disk.
+    /// How long a delivery waits for the disk before it is answered 503.
     pub ack_timeout: Duration,
-    /// The duplicate window that replicas share, if they do.
+    /// The duplicate window that replicas share, if it is configured.
     pub shared_window: Option<SharedWindowConfig>,
 }
 
-/// A duplicate window that replicas share.
+/// The duplicate window that replicas share.
 #[derive(Clone, Debug)]
 pub struct SharedWindowConfig {
-    /// The server that keeps it.
+    /// The Redis server with the window.
     pub server: Server,
-    /// What the names of its keys begin with.
+    /// Prefix of the keys.
     pub prefix: String,
     /// How long a delivery is recognised as a duplicate.
     pub window: Duration,
-    /// How long a delivery may take to be answered; what is waited for the server is a share of it.
+    /// How long a delivery can take to be answered; the wait for the server is a part of it.
     pub ack_timeout: Duration,
 }
 
-/// One way in.
+/// A source of deliveries.
 #[derive(Debug)]
 pub struct SourceConfig {
-    /// Its name: the path is `/in/{name}`, the CloudEvents extension is `intake`.
+    /// The source's name. The path is `/in/{name}`, and the CloudEvents extension `intake` has it.
     pub name: ByteString,
-    /// How its provider signs and what its bodies look like.
+    /// The definition of the source's provider: signatures and body layout.
     pub definition: Arc<Definition>,
-    /// Sources with the same provider and app share identity and duplicate window.
+    /// The provider's application. Sources with the same provider and app share event ids and
+    /// duplicate window.
     pub app: ByteString,
-    /// The live signing secrets; may be empty only for a provider that probes before it tells
-    /// one, and where the channel vouches for what it brings.
+    /// The signing secrets. They can be empty only if the provider probes before it shows its secret,
+    /// or if deliveries do not come from a webhook.
     pub secrets: Vec<SourceSecret>,
-    /// How deliveries come.
+    /// How deliveries reach the source.
     pub channel: Channel,
-    /// The largest body on the wire, if it is not the one for all.
+    /// Largest body as sent in bytes, if it differs from the general limit.
     pub body_bytes_max: Option<usize>,
 }
 
-/// A signing secret and where it is kept: a file may hold another one later.
+/// A signing secret, and the reference to it: a file can have another secret later.
 #[derive(Clone, Debug)]
 pub struct SourceSecret {
-    /// Where it is kept.
+    /// Reference to the secret.
     pub kept: Reference,
-    /// What was found there.
+    /// The secret as it was read at the start.
     pub secret: SigningSecret,
 }
 
-/// How a source's deliveries come.
+/// How deliveries reach a source.
 #[derive(Clone, Debug)]
 pub enum Channel {
-    /// The provider sends them over HTTP, signed.
+    /// The provider posts them over HTTP, signed.
     Webhook,
-    /// They wait in an SQS queue; who may send to it is the queue's policy.
+    /// They wait in an SQS queue, whose policy decides who can send to it.
     Sqs(SqsConfig),
-    /// SNS sends them over HTTP and signs them.
+    /// SNS posts them over HTTP and signs them.
     Sns(SnsSourceConfig),
 }
 
-/// An SQS queue to read.
+/// An SQS queue that the bridge reads.
 #[derive(Clone, Debug)]
 pub struct SqsConfig {
-    /// Its URL.
+    /// The queue's URL.
     pub queue_url: String,
-    /// Its region; `None` if only the environment knows.
+    /// The queue's region; `None` to take it from the environment.
     pub region: Option<String>,
     /// How long a received message stays hidden from other readers.
     pub visibility_timeout: Duration,
-    /// The most receive loops at once.
+    /// Most receive loops at once.
     pub receivers_max: usize,
-    /// What becomes of a message that cannot become an event.
+    /// What to do with a message that cannot become an event.
     pub on_malformed: OnMalformed,
-    /// The topics whose subscription of it is confirmed.
+    /// The topics whose request to subscribe the queue is confirmed.
     pub confirm_topics: Vec<TopicArn>,
 }
 
-/// SNS topics that deliver here.
+/// SNS topics that deliver to the bridge.
 #[derive(Clone, Debug)]
 pub struct SnsSourceConfig {
-    /// The only topics that may.
+    /// The only topics that are allowed to deliver.
     pub topics: Vec<TopicArn>,
-    /// Whether signatures made with SHA-1 are taken, too.
+    /// Whether signatures made with SHA-1 are accepted.
     pub allow_sha1: bool,
-    /// Who may deliver without a signature.
+    /// User name and password of raw deliveries, if they are accepted.
     pub raw: Option<RawDelivery>,
-    /// Where signing certificates are kept for the next start.
+    /// Directory in which fetched signing certificates are kept for the next start.
     pub certificates_dir: PathBuf,
-    /// Where signing certificates come from in tests.
+    /// The test server for signing certificates, if there is one.
     pub certificate_double: Option<CertificateDouble>,
 }
 
-/// What stands in for the signature of a raw delivery.
+/// User name and password that replace the signature of a raw delivery.
 #[derive(Clone, Debug)]
 pub struct RawDelivery {
     /// The user name in the subscription's URL.
@@ -246,27 +249,27 @@ pub struct RawDelivery {
     pub password: SecretString,
 }
 
-/// A stand-in for the hosts of signing certificates, on this machine.
+/// A test server that stands in for the hosts of signing certificates, on this machine.
 #[derive(Clone, Debug)]
 pub struct CertificateDouble {
-    /// Where it listens; a loopback address.
+    /// The server's address, which is a loopback address.
     pub address: SocketAddr,
-    /// PEM file with the only authority that is trusted.
+    /// PEM file with the only authority to trust.
     pub authority: PathBuf,
 }
 
-/// How AWS is reached.
+/// How sources and sinks reach AWS.
 #[derive(Clone, Debug, Default)]
 pub struct AwsConfig {
-    /// The region where nothing else names one.
+    /// The region, unless a queue's URL or a topic's ARN names one.
     pub region: Option<String>,
-    /// The profile of the shared configuration files.
+    /// The profile in the shared AWS configuration files.
     pub profile: Option<String>,
-    /// The URL of all services, instead of the region's own.
+    /// The URL for all services, instead of the region's own endpoints.
     pub endpoint: Option<String>,
-    /// Use the endpoints that are validated for FIPS 140.
+    /// Use the FIPS 140 endpoints.
     pub fips: bool,
-    /// Use the endpoints that also have IPv6 addresses.
+    /// Use the dual-stack endpoints, which also have IPv6 addresses.
     pub dual_stack: bool,
 }
 
@@ -277,18 +280,18 @@ impl SourceConfig {
     }
 }
 
-/// One way out.
+/// A sink.
 #[derive(Clone, Debug)]
 pub struct SinkConfig {
-    /// Its name, by which its cursor and dead letters are kept.
+    /// The sink's name, under which its cursor and dead letters are stored.
     pub name: String,
-    /// Family → topic.
+    /// The template of its topics.
     pub topic: TopicTemplate,
     /// Narrows the bridge's selection for this sink.
     pub selection: Selection,
-    /// Whether it would rather miss events than hold a full spool back.
+    /// Whether the sink skips records rather than hold a full spool back (`on_full: detach_sink`).
     pub detaches: bool,
-    /// What it is.
+    /// The kind of the sink, with its settings.
     pub output: Output,
 }
 
@@ -303,44 +306,45 @@ pub enum Output {
     File(FileConfig),
 }
 
-/// A Kafka cluster and how to reach it.
+/// A Kafka cluster, and how to connect to it.
 #[derive(Clone, Debug)]
 pub struct KafkaConfig {
     /// `host:port,host:port,…`
     pub brokers: String,
-    /// Any librdkafka property, checked by librdkafka at start. Values may be secrets.
+    /// librdkafka properties, which librdkafka checks at the start. Values can be secrets.
     pub properties: Vec<(String, SecretString)>,
-    /// What OAUTHBEARER shows the brokers; set if and only if that is the SASL mechanism.
+    /// The OAuth token; set if and only if the SASL mechanism is OAUTHBEARER.
     pub token: Option<BearerToken>,
-    /// Structured mode (one JSON document) instead of binary mode (attributes as headers).
+    /// Whether records are published in structured mode (one JSON document) instead of binary mode
+    /// (attributes as headers).
     pub structured: bool,
 }
 
-/// An OAuth bearer token, and how long it holds good.
+/// An OAuth bearer token, from a file or fixed.
 #[derive(Clone, Debug)]
 pub enum BearerToken {
-    /// In a file that something else keeps fresh: read again and again.
+    /// A file that another program keeps fresh, and that is read again and again.
     File(PathBuf),
-    /// As it was at start.
+    /// The token that was read at the start.
     Fixed(SecretString),
 }
 
-/// SNS topics as a way out.
+/// A sink of SNS topics.
 #[derive(Clone, Debug)]
 pub struct SnsSinkConfig {
     /// The region that their ARNs name.
     pub region: String,
-    /// The most requests at once.
+    /// Most requests at once.
     pub requests_max: usize,
-    /// The largest message, attributes included.
+    /// Largest message in bytes, attributes included.
     pub message_bytes_max: usize,
 }
 
 /// A directory of JSON Lines files, one directory per topic.
 #[derive(Clone, Debug)]
 pub struct FileConfig {
-    /// The directory.
+    /// Path of the directory.
     pub dir: PathBuf,
-    /// The size at which a file is closed and a new one begun.
+    /// Size at which a file is closed and the next one begun, in bytes.
     pub rotate_bytes: u64,
 }

@@ -1,6 +1,6 @@
-//! What was probably meant by a name that does not exist.
+//! Suggestions for misspelt names.
 
-/// The candidate closest to `word`, if one is close enough to have been meant.
+/// The candidate closest to `word`, if it is similar enough.
 pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let lower = word.to_lowercase();
     candidates
@@ -13,7 +13,7 @@ pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// `; did you mean …?`, or nothing.
+/// `; did you mean …?`, or an empty text.
 pub fn did_you_mean<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> String {
     nearest(word, candidates).map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"))
 }

@@ -1,12 +1,12 @@
-//! Where the things of a file stand, by the keys that lead to them.
+//! The places of keys and values in a configuration file, by the path of keys that leads to them.
 //!
-//! The checks of meaning speak of paths and know nothing of lines; this finds the bytes to mark.
+//! The checks name paths and know nothing about lines; this module finds the bytes to mark.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 
-/// The way from the top of the file to a value.
+/// The path of keys and indexes from the top of the file to a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Path(Vec<Step>);
 
@@ -17,17 +17,17 @@ enum Step {
 }
 
 impl Path {
-    /// The value of a key in here.
+    /// The path of a key's value in this mapping.
     pub fn key(&self, key: &str) -> Self {
         Self(self.0.iter().cloned().chain([Step::Key(key.into())]).collect())
     }
 
-    /// An element of the list here, counted from 0 among those that can be used.
+    /// The path of an element in this list, counted from 0 among the usable elements.
     pub fn index(&self, index: usize) -> Self {
         Self(self.0.iter().cloned().chain([Step::Index(index)]).collect())
     }
 
-    /// Whether this is where a secret belongs.
+    /// Whether the value at this path is a secret or a reference to one.
     pub fn holds_secrets(&self) -> bool {
         let keys = ["secrets", "secret", "token", "password", "key_password"];
         let last = self.0.iter().rev().find_map(|step| match step {
@@ -37,14 +37,14 @@ impl Path {
         last.is_some_and(|last| keys.contains(&last))
     }
 
-    /// What encloses this.
+    /// The path of the enclosing mapping or list.
     fn parent(&self) -> Option<Self> {
         Some(Self(self.0.split_last()?.1.to_vec()))
     }
 }
 
 impl fmt::Display for Path {
-    /// The keys; which element of a list is meant, line and column say better.
+    /// Shows the keys only: line and column show better which element of a list is meant.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keys = self.0.iter().filter_map(|step| match step {
             Step::Key(key) => Some(key.as_str()),
@@ -54,42 +54,42 @@ impl fmt::Display for Path {
     }
 }
 
-/// Where the things of a file stand.
+/// The places of a file's keys and values.
 #[derive(Debug, Default)]
 pub struct Places(HashMap<Path, Place>);
 
-/// Where one thing stands.
+/// The bytes of one key and value.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// Its key, unless it is an element of a list.
+    /// The bytes of the key, `None` for an element of a list.
     pub key: Option<Range<usize>>,
-    /// Its value.
+    /// The bytes of the value.
     pub value: Range<usize>,
 }
 
 impl Places {
-    /// Notes where something stands.
+    /// Adds the place of a key or element.
     pub fn insert(&mut self, path: Path, place: Place) {
         self.0.insert(path, place);
     }
 
-    /// The value there: of a scalar its text, of a collection its key. What was not written is
-    /// sought in what encloses it.
+    /// The bytes of the value at this path, or of its key for a mapping or list. For a key that the
+    /// file does not have, those of the enclosing one.
     pub fn value(&self, path: &Path) -> Range<usize> {
         self.find(path).map_or(0..0, |place| place.value.clone())
     }
 
-    /// The key there, or the value if it is an element of a list.
+    /// The bytes of the key at this path, or of the value if it is an element of a list.
     pub fn key(&self, path: &Path) -> Range<usize> {
         self.find(path).map_or(0..0, |place| place.key.clone().unwrap_or(place.value.clone()))
     }
 
-    /// Whether something was written there.
+    /// Whether the file has this path.
     pub fn has(&self, path: &Path) -> bool {
         self.0.contains_key(path)
     }
 
-    /// Whether something was written inside of it.
+    /// Whether the file has anything inside this path.
     pub fn has_inside(&self, path: &Path) -> bool {
         self.0.keys().any(|inner| inner.parent().as_ref() == Some(path))
     }

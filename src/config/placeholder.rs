@@ -1,23 +1,23 @@
-//! What `fanbridge init` prints to be replaced, and is still there.
+//! The check for placeholders that `fanbridge init` prints and the user has to replace.
 
 use serde_json::Value as Json;
 
 use super::load::Check;
 use super::place::Path;
 
-/// The account in the ARNs and URLs that `fanbridge init` and the documents print. It is nobody's.
+/// The account in the ARNs and URLs that `fanbridge init` and the documents print. It belongs to nobody.
 pub const PLACEHOLDER_ACCOUNT: &str = "111111111111";
 
 impl Check<'_> {
-    /// Warns of each value that has the placeholder for an account.
+    /// Warns about each value with the placeholder of an account.
     pub(super) fn warn_of_placeholders(&mut self, json: &Json, at: &Path) {
         match json {
             Json::String(text) if text.split(['/', ':']).any(|part| part == PLACEHOLDER_ACCOUNT) => {
                 let label = format!(
-                    "{PLACEHOLDER_ACCOUNT} stands for your AWS account: write its 12 digits, and the region \
-                     that this is in"
+                    "replace {PLACEHOLDER_ACCOUNT} by the 12 digits of your AWS account, and check the \
+                     region"
                 );
-                self.warning(at, "a placeholder that has not been replaced", label);
+                self.warning(at, "unreplaced placeholder", label);
             }
             Json::Array(list) => {
                 list.iter()

@@ -1,8 +1,7 @@
-//! Everything that is wrong with a configuration, each problem with its place, for people and
-//! for programs.
+//! The report of all problems of a configuration, each with its place, for people and for programs.
 //!
-//! The text that is shown around a problem passes through [`mask`], so a secret that was pasted
-//! where a reference belongs never reaches a terminal, a log or a build's output.
+//! The text that is shown around a problem passes through [`mask`], so that a secret pasted instead
+//! of a reference reaches no terminal, log or build output.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -11,41 +10,41 @@ use std::sync::LazyLock;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-/// Whether a problem keeps the configuration from being used.
+/// Whether a problem makes the configuration unusable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// It does.
+    /// The configuration cannot be used.
     Error,
-    /// It does not, but it is hardly what was meant.
+    /// The configuration can be used, but is probably not what was meant.
     Warning,
 }
 
-/// One thing that is wrong.
+/// A problem of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Whether it keeps the configuration from being used.
+    /// Whether the problem makes the configuration unusable.
     pub severity: Severity,
-    /// What kind of problem it is.
+    /// The kind of problem, in a few words.
     pub title: String,
-    /// What was found here and what was expected.
+    /// What was found at the marked place, and what was expected.
     pub label: String,
-    /// What to do, or what else to know.
+    /// What to do, and further facts.
     pub notes: Vec<String>,
-    /// The bytes it is about.
+    /// The bytes of the text to mark.
     pub span: Range<usize>,
-    /// The key it is about, such as `sources.stream.provider`.
+    /// Path of the key, such as `sources.stream.provider`.
     pub path: String,
 }
 
 impl Problem {
-    /// Whether it keeps the configuration from being used.
+    /// Whether the problem makes the configuration unusable.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
 }
 
-/// All problems of one text.
+/// All problems of one configuration.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Report {
     origin: String,
@@ -54,12 +53,12 @@ pub struct Report {
 }
 
 impl Report {
-    /// No problem yet. `origin` names the text, usually its file.
+    /// A report without problems. `origin` names the text, usually by its file.
     pub fn new(origin: &str, text: &str) -> Self {
         Self { origin: origin.into(), text: mask(text), problems: Vec::new() }
     }
 
-    /// Adds a problem. A span of several lines is cut to its first.
+    /// Adds a problem. A span over several lines is cut to the first line.
     pub fn add(&mut self, mut problem: Problem) -> &mut Problem {
         let start = self.text.floor_char_boundary(problem.span.start);
         let line_end = self.text[start..].find('\n').map_or(self.text.len(), |length| start + length);
@@ -75,7 +74,7 @@ impl Report {
         &self.problems
     }
 
-    /// Whether anything keeps the configuration from being used.
+    /// Whether a problem makes the configuration unusable.
     pub fn has_errors(&self) -> bool {
         self.problems.iter().any(Problem::is_error)
     }
@@ -85,14 +84,14 @@ impl Report {
         self.position_of(problem.span.start)
     }
 
-    /// Line and column of a byte of the text, counted likewise.
+    /// Line and column of a byte of the text, counted from 1, the column in characters.
     pub(super) fn position_of(&self, offset: usize) -> (usize, usize) {
         let before = &self.text[..offset];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 
-    /// The problems for people: kind, `file:line:column`, the marked line, what to do.
+    /// The problems for people: title, `file:line:column`, the marked line, and notes.
     pub fn render(&self, colour: bool) -> String {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
         let groups: Vec<String> =
@@ -105,7 +104,7 @@ impl Report {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        // A place without a width, such as the end of a line, is marked by one character.
+        // A span without a width, such as the end of a line, is marked with one character.
         let end = self.text.ceil_char_boundary(problem.span.end.max(problem.span.start + 1));
         let mark = AnnotationKind::Primary.span(problem.span.start..end).label(&problem.label);
         let snippet = Snippet::source(&self.text).path(&self.origin).fold(true).annotation(mark);
@@ -113,7 +112,7 @@ impl Report {
         group.elements(problem.notes.iter().map(|note| Level::NOTE.no_name().message(note)))
     }
 
-    /// The problems for programs.
+    /// The problems for programs, as a JSON array.
     pub fn to_json(&self) -> serde_json::Value {
         let problem = |problem: &Problem| {
             let (line, column) = self.position(problem);
@@ -127,7 +126,7 @@ impl Report {
 }
 
 impl fmt::Debug for Report {
-    /// The rendered form: what it holds of the text is masked.
+    /// The rendered form, in which the text is masked.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -141,20 +140,20 @@ impl fmt::Display for Report {
 
 impl std::error::Error for Report {}
 
-/// Words in a key behind which a secret is expected.
+/// Words in a key whose value is expected to be a secret.
 const SENSITIVE: [&str; 6] = ["secret", "password", "passwd", "token", "credential", ".pem"];
 
-/// Words behind such a key that are part of the form and no secret.
+/// Beginnings of words after such a key that belong to the form and are not masked.
 const HARMLESS: [&str; 6] = ["env:", "file:", "secret:", "secrets:", "not_before:", "not_after:"];
 
-/// What stands for a character of 1, 2, 3 and 4 bytes, so that no place moves.
+/// Replacements for characters of 1, 2, 3 and 4 bytes, so that no byte offset changes.
 const FILLERS: [char; 4] = ['*', '·', '•', '🞄'];
 
-/// Replaces whatever stands where a secret is expected, character by character.
+/// Replaces every character where a secret is expected.
 ///
 /// Works on lines and needs no valid YAML, because a text that cannot be parsed is shown as well.
-/// Everything behind a sensitive key is masked, on its line up to the next known key beside it, and on
-/// the lines that belong to it; it masks too much rather than too little.
+/// Masks everything after a sensitive key: its line up to the next known key of the same mapping,
+/// and the lines that belong to it. It masks too much rather than too little.
 fn mask(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     let mut sensitive_indent = None;
@@ -186,15 +185,16 @@ fn mask(text: &str) -> String {
     masked
 }
 
-/// Where the first sensitive key of a line ends, with its colon.
+/// The offset after the first sensitive key of a line and its colon.
 fn sensitive_key_end(line: &str) -> Option<usize> {
     let lower = line.to_ascii_lowercase();
     let at = SENSITIVE.iter().filter_map(|word| lower.find(word)).min()?;
     line[at..].find(':').map(|colon| at + colon + 1)
 }
 
-/// How far the value at the beginning reaches, at most: to the next key that a configuration knows, in
-/// the same one-line mapping or one around it. Anything else behind a comma may be a part of the secret.
+/// The longest possible value at the beginning of a line: it ends at the next key that a
+/// configuration knows, in the same one-line mapping or one around it. Text after any other comma
+/// can be part of the secret.
 fn value_end(line: &str) -> usize {
     let (mut depth, mut quote, mut escaped) = (0_i32, None, false);
     for (at, c) in line.char_indices() {
@@ -222,7 +222,7 @@ fn begins_with_known_key(text: &str) -> bool {
     text.starts_with(' ') && text.trim_start().split_once(": ").is_some_and(|(key, _)| KNOWN.contains(key))
 }
 
-/// The keys that a schema names, at whatever place.
+/// Collects the keys that a schema names at any level.
 fn collect_keys(schema: &serde_json::Value, keys: &mut HashSet<String>) {
     if let Some(properties) = schema["properties"].as_object() {
         keys.extend(properties.keys().cloned());

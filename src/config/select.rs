@@ -1,7 +1,7 @@
-//! The checks of selections: every listed name is one that a provider here sends.
+//! The checks of selections: a configured source can send every listed event type.
 //!
-//! A list is a contract: what is on it passes, what is not stays out. A misspelt name would keep
-//! a wanted type out without a word, so a name that no source can bring is an error.
+//! A misspelt name would silently keep a wanted type out, so a name that no source can send is an
+//! error.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,16 +14,17 @@ use super::sources::Definitions;
 use crate::provider::{Definition, event_type_problem};
 use crate::selection::Selection;
 
-/// The event types that the configured sources can bring.
+/// The event types that the configured sources can send.
 #[derive(Debug, Default)]
 pub(super) struct KnownTypes {
-    /// Names on the wire.
+    /// Types that are sent to webhooks, by their names on the wire.
     sent: BTreeSet<String>,
-    /// Names that only reach clients' connections.
+    /// Types that are sent to WebSocket clients only.
     websocket_only: BTreeSet<String>,
-    /// Names in the providers' documents → names on the wire.
+    /// The names on the wire, by the names in the providers' documents.
     aliases: BTreeMap<String, String>,
-    /// A source's provider has no catalogue, or could not be read: any name may come.
+    /// Set if a source's provider has no catalogue or an unusable definition, so that any type can
+    /// come.
     open: bool,
 }
 
@@ -40,13 +41,13 @@ impl KnownTypes {
     }
 }
 
-/// Whether any type may come from a provider, because it has no catalogue.
+/// Whether a provider can send any type, because it has no catalogue.
 fn is_open(definition: &Definition) -> bool {
     definition.catalogue.types().len() == 0
 }
 
 impl Check<'_> {
-    /// What the sources of a file can bring.
+    /// The event types that the file's sources can send.
     pub(super) fn known_types(
         &mut self,
         file: &ConfigFile,
@@ -58,7 +59,7 @@ impl Check<'_> {
         let mut known = KnownTypes { sent: custom.cloned().collect(), ..KnownTypes::default() };
         sources.iter().for_each(|source| known.add(&source.definition));
         if sources.len() < file.sources.len() || sources.is_empty() {
-            // A source that could not be read may bring what any provider sends.
+            // An unusable source could send the types of any provider.
             definitions
                 .values()
                 .filter(|definition| !is_open(definition))
@@ -81,19 +82,19 @@ impl Check<'_> {
         }
     }
 
-    /// Reports a name that no event can have, whoever sends it. Returns whether one can.
+    /// Reports a name that no event can have. Returns whether an event can have it.
     fn check_event_type(&mut self, name: &str, at: &Path, meant: impl FnOnce() -> String) -> bool {
         let Some(expected) = event_type_problem(name) else { return true };
-        self.error(at, "no event has such a type", format!("{expected}{}", meant()));
+        self.error(at, "impossible event type", format!("{expected}{}", meant()));
         false
     }
 
-    /// A selection with every alias replaced by the name on the wire.
+    /// The selection, with every alias replaced by the name on the wire.
     pub(super) fn selection(&mut self, file: &SelectFile, at: &Path, known: &KnownTypes) -> Selection {
         let SelectFile::Only(names) = file else { return Selection::All };
         if names.is_empty() && !self.places.has_inside(at) {
-            let label = "an empty list takes nothing; expected event types, or `select: all`".into();
-            self.error_at_key(at, "a selection of nothing", label);
+            let label = "an empty list selects no event; expected event types, or `select: all`".into();
+            self.error_at_key(at, "empty selection", label);
         }
         let mut types = BTreeSet::new();
         for (index, name) in names.iter().enumerate() {
@@ -101,7 +102,7 @@ impl Check<'_> {
             let wire = known.aliases.get(name).unwrap_or(name);
             self.check_listed(name, wire, &at, known);
             if !types.insert(wire.clone()) {
-                self.warning(&at, "an event type twice", format!("`{wire}` is already on the list"));
+                self.warning(&at, "duplicate event type", format!("`{wire}` is on the list already"));
             }
         }
         Selection::Only(types)
@@ -116,17 +117,18 @@ impl Check<'_> {
             return;
         }
         if known.websocket_only.contains(wire) {
-            let label = format!("`{wire}` would never arrive: it is WebSocket only");
-            self.error(at, "an event type that is not sent to webhooks", label);
+            let label = format!("`{wire}` is sent to WebSocket clients only, so it would never arrive");
+            self.error(at, "event type that is not sent to webhooks", label);
         } else if !known.sent.contains(wire) && !known.open {
             let meant = meant();
-            let label = format!("no provider here sends it{meant}");
+            let label = format!("no configured provider sends this event type{meant}");
             let advice = if name == "all" {
-                "to take every event, write `select: all` without a list"
+                "to accept every event, write `select: all` without a list"
             } else if name.contains(['*', '?']) {
-                "a list has no patterns, they would let new types in: `fanbridge types --family FAMILY --yaml` prints the names to paste"
+                "a list has no patterns, which would let new types in; `fanbridge types --family FAMILY \
+                 --yaml` prints the names to paste"
             } else if meant.is_empty() {
-                "`fanbridge types` lists what there is; name types of your own under the source's `custom_types`"
+                "`fanbridge types` lists the known event types; add your own to the source's `custom_types`"
             } else {
                 ""
             };
@@ -135,7 +137,7 @@ impl Check<'_> {
         }
     }
 
-    /// Warns of what a sink lists beyond the bridge's own selection: it cannot reach the sink.
+    /// Warns about types on a sink's list that the bridge's own selection filters.
     pub(super) fn check_within(
         &mut self,
         sink: &SelectFile,
@@ -148,8 +150,8 @@ impl Check<'_> {
             let wire = known.aliases.get(name).unwrap_or(name);
             if !bridge.takes(wire) {
                 let label =
-                    format!("`{wire}` never reaches this sink: the bridge's own `select` keeps it out");
-                self.warning(&at.index(index), "a sink that asks for more than the bridge takes", label);
+                    format!("`{wire}` never reaches this sink, because the bridge's own `select` filters it");
+                self.warning(&at.index(index), "event type that the bridge filters", label);
             }
         }
     }

@@ -1,9 +1,9 @@
-//! A tree of YAML against the JSON Schema of [`super::file`]: finds everything that is wrong with
-//! keys and forms, and hands on what is right.
+//! Checks a tree of YAML against the JSON Schema of [`super::file`]: reports every problem with keys
+//! and forms, and returns the usable part.
 //!
-//! Unlike a derived reader it does not stop at the first problem: what is wrong is reported and
-//! left out, so the rest can be read on and be checked for meaning. It knows just as much of JSON
-//! Schema as the generator puts out for the types of `file.rs` and of provider definitions.
+//! Unlike a derived parser it does not stop at the first problem: an unusable part is reported and
+//! left out, so that the rest can be checked for meaning. It supports only the parts of JSON Schema
+//! that the generator uses for the types of `file.rs` and of provider definitions.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -16,8 +16,8 @@ use super::report::{Problem, Report, Severity};
 use super::text::{form_expected, form_problem};
 use super::tree::{Entry, Node, Value};
 
-/// Checks `tree` against `schema`; problems go to `report`. Returns what can be used, and where
-/// everything stands.
+/// Checks `tree` against `schema` and adds problems to `report`. Returns the usable values, and where
+/// everything is written.
 pub fn check(tree: &Node, schema: &Json, report: &mut Report) -> (Json, Places) {
     let mut walk = Walk { schema, report, places: Places::default() };
     let json = walk.read(tree, schema, &Path::default(), 0..0).unwrap_or_else(|| Json::Object(Map::new()));
@@ -31,8 +31,8 @@ struct Walk<'w> {
 }
 
 impl<'w> Walk<'w> {
-    /// Reads a node as `schema` wants it; `None` if nothing of it can be used.
-    /// `owner` is the key, or the element, that is marked where the node itself spans lines.
+    /// Reads a node by its schema; `None` if no part of it is usable. `owner` is the key or element
+    /// to mark if the node itself spans lines.
     fn read(&mut self, node: &Node, schema: &'w Json, path: &Path, owner: Range<usize>) -> Option<Json> {
         let branches = self.branches(schema);
         match &node.value {
@@ -44,7 +44,7 @@ impl<'w> Walk<'w> {
                 Some(branch) => Some(self.read_list(items, branch, path)),
                 None => self.misplaced("a list", &branches, path, owner),
             },
-            // `http:` with nothing behind it is an empty block, not an error.
+            // A key without a value, such as `http:`, is an empty block.
             Value::Scalar { .. } if node.is_null() => {
                 if let Some(branch) = branches.iter().find(|branch| admits(branch, "object")) {
                     Some(self.read_map(&[], branch, path, owner))
@@ -65,7 +65,7 @@ impl<'w> Walk<'w> {
             let inner = path.key(key);
             if let Some(first) = seen.insert(key, key_span) {
                 let (line, _) = self.report.position_of(first.start);
-                let label = format!("`{}` was already given", shown(key, path));
+                let label = format!("`{}` was given before", shown(key, path));
                 let problem = self.error_at_key(key_span, path, &inner, "duplicate key", label);
                 problem.notes.push(format!("first given on line {line}"));
                 continue;
@@ -74,7 +74,7 @@ impl<'w> Walk<'w> {
             let multiline = matches!(node.value, Value::Map(_) | Value::List(_));
             let value = if multiline || node.is_null() { key_span.clone() } else { node.span.clone() };
             self.places.insert(inner.clone(), Place { key: Some(key_span.clone()), value });
-            // A known key with nothing behind it has its default, like one that is not there.
+            // A known key without a value has its default, like a missing key.
             let is_default = node.is_null() && is_optional(schema, key) && !self.is_collection(expected);
             if is_default {
                 continue;
@@ -87,7 +87,8 @@ impl<'w> Walk<'w> {
         Json::Object(read)
     }
 
-    /// Reports a problem of a key in `path`. Where secrets belong, the key may be one.
+    /// Reports a problem of a key in `path`. Where secrets belong, the key itself could be one and is
+    /// not shown.
     fn error_at_key(
         &mut self,
         span: &Range<usize>,
@@ -100,7 +101,7 @@ impl<'w> Walk<'w> {
         self.error(span.clone(), path, title, label)
     }
 
-    /// The schema of a key; reports a key that has none.
+    /// The schema of a key's value. Reports an unknown key.
     fn property(
         &mut self,
         schema: &'w Json,
@@ -118,7 +119,7 @@ impl<'w> Walk<'w> {
                     known.into_iter().flat_map(|known| known.keys().map(String::as_str)).collect();
                 let label = match nearest(key, names.iter().copied()) {
                     Some(meant) => format!("did you mean `{meant}`?"),
-                    None => format!("known here: {}", names.join(", ")),
+                    None => format!("known keys: {}", names.join(", ")),
                 };
                 let title = format!("unknown key `{}`", shown(key, path));
                 self.error_at_key(span, path, &path.key(key), &title, label);
@@ -149,7 +150,7 @@ impl<'w> Walk<'w> {
         let expected = schema.get("items").unwrap_or(&Json::Bool(true));
         let mut read = Vec::new();
         for item in items {
-            // Elements are numbered as they are handed on: without those that cannot be used.
+            // Usable elements are numbered; unusable ones are left out.
             let inner = path.index(read.len());
             self.places.insert(inner.clone(), Place { key: None, value: item.span.clone() });
             read.extend(self.read(item, expected, &inner, item.span.clone()));
@@ -219,7 +220,7 @@ impl<'w> Walk<'w> {
         })
     }
 
-    /// The alternatives of a schema, references followed.
+    /// The alternatives of a schema, with references followed.
     fn branches(&self, schema: &'w Json) -> Vec<&'w Json> {
         let schema = self.follow(schema);
         let alternatives = schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Json::as_array);
@@ -241,19 +242,19 @@ impl<'w> Walk<'w> {
     }
 }
 
-/// Whether a key is known here and may be left out.
+/// Whether a key is known here and not required.
 fn is_optional(schema: &Json, key: &str) -> bool {
     let required = schema.get("required").and_then(Json::as_array);
     let is_required = required.is_some_and(|keys| keys.iter().any(|name| name == key));
     schema.get("properties").is_some_and(|known| known.get(key).is_some()) && !is_required
 }
 
-/// A key as it may be shown: not where secrets belong, for there it may be one.
+/// A key as it is shown in messages. Where secrets belong it is hidden, because it could be one.
 fn shown<'k>(key: &'k str, path: &Path) -> &'k str {
     if path.holds_secrets() { "…" } else { key }
 }
 
-/// Whether a branch takes values of this JSON type.
+/// Whether a branch accepts values of this JSON type.
 fn admits(branch: &Json, kind: &str) -> bool {
     match branch.get("type") {
         Some(Json::String(only)) => only == kind,
@@ -266,13 +267,13 @@ fn admits_scalar(branch: &Json) -> bool {
     ["string", "integer", "number", "boolean"].iter().any(|kind| admits(branch, kind))
 }
 
-/// The words that a branch is limited to.
+/// The words to which a branch is limited.
 fn words(branch: &Json) -> impl Iterator<Item = &str> + Clone {
     let listed = branch.get("enum").and_then(Json::as_array).into_iter().flatten();
     listed.chain(branch.get("const")).filter_map(Json::as_str)
 }
 
-/// A scalar as the branch wants it, or what is wrong with it.
+/// A scalar in the type of the branch, or what is wrong with it.
 fn scalar(text: &str, plain: bool, node: &Node, branch: &Json) -> Result<Json, String> {
     let format = branch.get("format").and_then(Json::as_str).unwrap_or_default();
     if let Some(problem) = form_problem(format, text) {
@@ -306,7 +307,7 @@ fn in_range(number: &serde_json::Number, branch: &Json) -> Result<(), String> {
     }
 }
 
-/// What the branches take, for people.
+/// A phrase for the values that the branches accept.
 fn describe(branches: &[&Json]) -> String {
     let mut kinds: Vec<String> = Vec::new();
     for branch in branches {

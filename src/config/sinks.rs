@@ -1,4 +1,5 @@
-//! The checks of sinks: one kind each, topics that exist. Those of a kind are in the file of its name.
+//! The checks of sinks: each has one kind, and its topics can exist. The checks of one kind are in
+//! the file of its name.
 
 use std::collections::BTreeMap;
 use std::path::{Path as FilePath, PathBuf};
@@ -14,11 +15,11 @@ use super::{FileConfig, Output, SinkConfig, SourceConfig};
 use crate::routing::{TopicTemplate, kafka_topic_problem};
 use crate::selection::Selection;
 
-/// The sink that is used when none is configured.
+/// Name of the sink that is used if none is configured.
 const DEFAULT_SINK: &str = "local";
 
-/// The name that metrics and `dead list` have for what became no event, and what it means.
-const TAKEN: (&str, &str) = ("quarantine", "what became no event, in metrics and in `fanbridge dead list`");
+/// The name under which metrics and `dead list` show quarantined deliveries, and its meaning.
+const TAKEN: (&str, &str) = ("quarantine", "quarantined deliveries in metrics and in `fanbridge dead list`");
 
 /// The kinds of sink.
 const KINDS: [&str; 3] = ["kafka", "sns", "file"];
@@ -48,8 +49,8 @@ impl Check<'_> {
         sinks
     }
 
-    /// Reports a directory that something else writes to, whatever it is called there; warns of one that
-    /// lies inside another sink's, or around it, where the two may come to one directory for a topic.
+    /// Reports a directory to which another sink or the spool writes, by whatever path. Warns about a
+    /// directory inside another sink's, or around it, because a topic's directory could be the same.
     fn check_apart(
         &mut self,
         dirs: &mut BTreeMap<PathBuf, String>,
@@ -63,11 +64,11 @@ impl Check<'_> {
         });
         let nested = nested.map(|(other, owner)| (other.display().to_string(), owner.clone()));
         if let Some(owner) = dirs.insert(dir, format!("sink `{name}`")) {
-            let label = format!("{owner} already writes to {}", output.dir);
-            self.error(at, "one directory for two", label);
+            let label = format!("{owner} already writes to {}: choose another directory", output.dir);
+            self.error(at, "directory used twice", label);
         } else if let Some((other, owner)) = nested {
-            let label = format!("{owner} writes to {other}; a topic's directory there may be this one");
-            self.warning(at, "a sink's directory inside another's", label);
+            let label = format!("{owner} writes to {other}, where a topic could have the same directory");
+            self.warning(at, "directory inside another sink's directory", label);
         }
     }
 
@@ -85,7 +86,7 @@ impl Check<'_> {
                 Some(topic)
             }
             Err(problem) => {
-                self.error(&at.key("topic"), "a topic template that cannot be used", problem.to_string());
+                self.error(&at.key("topic"), "unusable topic template", problem.to_string());
                 None
             }
         };
@@ -94,7 +95,7 @@ impl Check<'_> {
         Some(SinkConfig { name: name.into(), topic: topic?, selection, detaches, output: output? })
     }
 
-    /// The one kind that the sink is of; its topics are in this region, if they name one.
+    /// Checks the one kind of the sink. `region` is the region that its topics name, if they do.
     fn output(&mut self, file: &SinkFile, region: Option<String>, at: &Path) -> Option<Output> {
         match (&file.kafka, &file.sns, &file.file) {
             (Some(kafka), None, None) => self.kafka(kafka, &at.key("kafka")).map(Output::Kafka),
@@ -102,14 +103,14 @@ impl Check<'_> {
             (None, None, Some(file)) => self.file(file, &at.key("file")).map(Output::File),
             (None, None, None) => {
                 if !KINDS.iter().any(|kind| self.places.has(&at.key(kind))) {
-                    let label = "expected `kafka`, `sns` or `file` under it".into();
-                    self.error_at_key(at, "a sink of no kind", label);
+                    let label = "expected `kafka`, `sns` or `file` under this name".into();
+                    self.error_at_key(at, "sink without a kind", label);
                 }
                 None
             }
             _ => {
-                let label = "`kafka`, `sns` and `file` are each a sink; give each a name of its own".into();
-                self.error_at_key(at, "a sink of several kinds", label);
+                let label = "a sink has one of `kafka`, `sns` and `file`; give each a sink of its own".into();
+                self.error_at_key(at, "sink of several kinds", label);
                 None
             }
         }
@@ -118,23 +119,24 @@ impl Check<'_> {
     fn file(&mut self, file: &OutputFile, at: &Path) -> Option<FileConfig> {
         self.at_least(&at.key("rotate_bytes"), file.rotate_bytes, Size(64 << 10));
         if file.dir.is_empty() {
-            self.error(&at.key("dir"), "no directory", "expected the path of a directory".into());
+            self.error(&at.key("dir"), "empty path", "expected the path of a directory".into());
         }
         self.check_path(&file.dir, &at.key("dir"));
         Some(FileConfig { dir: file.dir.clone().into(), rotate_bytes: file.rotate_bytes.0 })
     }
 
-    /// Reports the first of a sink's topics that cannot exist, and how many more there are. Returns
-    /// whether there is one.
+    /// Reports the first impossible topic of a sink, and the number of further ones. Returns whether
+    /// there is one.
     pub(super) fn report_impossible(&mut self, mut wrong: impl Iterator<Item = String>, at: &Path) -> bool {
         let Some(label) = wrong.next() else { return false };
         let others = wrong.count();
-        let problem = self.error(at, "a topic that cannot exist", label);
-        problem.notes.extend((others > 0).then(|| format!("and {others} more of this sink's topics")));
+        let problem = self.error(at, "impossible topic", label);
+        let note = || format!("{others} more topics of this sink are impossible");
+        problem.notes.extend((others > 0).then(note));
         true
     }
 
-    /// Reports topics that could be produced and that no broker would take.
+    /// Reports topics that the configuration can produce and that no broker accepts.
     fn check_topics(
         &mut self,
         template: &TopicTemplate,
@@ -144,7 +146,7 @@ impl Check<'_> {
     ) {
         let topics = topics(around.sources, around.selection, selection, template);
         let mut names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
-        // Without a source that can be read, the template's own text can still be judged.
+        // Without a usable source, only the template's own text can be checked.
         let stand_in = template.render("provider", "family", "source");
         if names.is_empty() {
             names.push(&stand_in);
@@ -157,23 +159,23 @@ impl Check<'_> {
         }
         if let Some((one, other)) = colliding(names.into_iter()) {
             let label =
-                format!("`{one}` and `{other}` differ only in `.` and `_`, which a broker cannot tell apart");
-            self.error(at, "topics that collide", label);
+                format!("brokers cannot tell `{one}` and `{other}` apart: they differ only in `.` and `_`");
+            self.error(at, "colliding topics", label);
         }
     }
 }
 
-/// What a sink is checked against.
+/// The other parts of the configuration that a sink is checked against.
 pub(super) struct Around<'a> {
     /// The bridge's own selection.
     pub selection: &'a Selection,
-    /// Where events come from.
+    /// The configured sources.
     pub sources: &'a [SourceConfig],
-    /// Which types these can bring.
+    /// The event types that these sources can send.
     pub known: &'a KnownTypes,
 }
 
-/// Two topics that a broker would refuse to keep side by side.
+/// Two topics that a broker refuses to keep side by side.
 fn colliding<'t>(topics: impl Iterator<Item = &'t str>) -> Option<(&'t str, &'t str)> {
     let mut seen: BTreeMap<String, &str> = BTreeMap::new();
     for topic in topics {

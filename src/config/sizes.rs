@@ -1,4 +1,4 @@
-//! Whether the sinks take what a source was told to let in.
+//! The check whether the sinks accept bodies as large as a source does.
 
 use secrecy::ExposeSecret;
 
@@ -10,8 +10,8 @@ use super::{Output, SinkConfig};
 use crate::sink::kafka::MESSAGE_BYTES_MAX;
 
 impl Check<'_> {
-    /// Warns of sources that take more than the others, and more than a sink does. What a topic takes is known to its
-    /// brokers alone.
+    /// Warns about sources whose `body_bytes_max` exceeds the general limit and that of a sink. The
+    /// limit of a topic is known to its brokers only.
     pub(super) fn check_sizes(&mut self, file: &ConfigFile, sinks: &[SinkConfig]) {
         let at = Path::default().key("sources");
         for (name, source) in &file.sources {
@@ -20,13 +20,14 @@ impl Check<'_> {
             for sink in sinks {
                 let Some(most) = largest_message(&sink.output).filter(|most| *most < size) else { continue };
                 let label = format!(
-                    "sink `{}` takes messages of at most {most}: what is larger becomes a dead letter, `too_large`",
+                    "sink `{}` takes messages of at most {most}; larger ones become dead letters `too_large`",
                     sink.name
                 );
                 let at = at.key(name).key("body_bytes_max");
-                let problem = self.warning(&at, "a sink takes less than this", label);
+                let problem = self.warning(&at, "sink with a smaller limit", label);
                 if let Output::Kafka(_) = sink.output {
-                    let note = "raise `message.max.bytes` in its `properties`, and `max.message.bytes` of its topics";
+                    let note = "raise `message.max.bytes` in the sink's `properties`, and \
+                                `max.message.bytes` of its topics";
                     problem.notes.push(note.into());
                 }
             }

@@ -1,4 +1,4 @@
-//! The checks of providers and sources: definitions compile, names hold, secrets can be read.
+//! The checks of providers and sources: definitions compile, names are usable, secrets can be read.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use super::{Channel, SourceConfig, SourceSecret};
 use crate::event::Timestamp;
 use crate::provider::{self, Definition, DefinitionFile, SigningSecret};
 
-/// Providers by name, the built-in ones among them.
+/// Definitions by provider name, including the built-in ones.
 pub(super) type Definitions = BTreeMap<String, Arc<Definition>>;
 
-/// The name that metrics have for requests that no source takes, and what it means.
-const TAKEN: (&str, &str) = ("none", "requests that no source takes, in metrics");
+/// The source name that metrics use for requests without a source, and its meaning.
+const TAKEN: (&str, &str) = ("none", "requests without a source in metrics");
 
 impl Check<'_> {
-    /// Compiles the file's own providers beside the built-in ones.
+    /// Compiles the file's own definitions and adds them to the built-in ones.
     pub(super) fn definitions(&mut self, providers: Json) -> Definitions {
         let mut definitions: Definitions = provider::builtin()
             .iter()
@@ -34,7 +34,7 @@ impl Check<'_> {
             self.check_name(&at, &name);
             if definitions.contains_key(&name) {
                 let label = "this would replace a built-in provider; choose another name".into();
-                self.error_at_key(&at, &format!("the provider `{name}` exists"), label);
+                self.error_at_key(&at, &format!("provider `{name}` exists already"), label);
                 continue;
             }
             if let Some(definition) = self.compile(&name, json, &at) {
@@ -47,7 +47,8 @@ impl Check<'_> {
     fn compile(&mut self, name: &str, json: Json, at: &Path) -> Option<Definition> {
         let file: DefinitionFile = match serde_json::from_value(json) {
             Ok(file) => file,
-            // The shape has reported why. Should it not, the reader's own words are better than none.
+            // `shape` has reported the reason. In case it has not, the parser's message is better
+            // than none.
             Err(error) => {
                 if !self.report.has_errors() {
                     self.error_at_key(at, "unusable provider definition", error.to_string());
@@ -60,14 +61,14 @@ impl Check<'_> {
             Err(problems) => {
                 for problem in problems {
                     let place = problem.path.iter().fold(at.clone(), |path, step| self.step(&path, step));
-                    self.error(&place, "a provider definition that cannot work", problem.message);
+                    self.error(&place, "unusable provider definition", problem.message);
                 }
                 None
             }
         }
     }
 
-    /// One step of a problem's path: a key, or the number of a list's element.
+    /// Follows one step of a problem's path: a key, or the index of a list's element.
     fn step(&self, path: &Path, step: &str) -> Path {
         let element = step.parse().ok().map(|index| path.index(index)).filter(|path| self.places.has(path));
         element.unwrap_or_else(|| path.key(step))
@@ -76,8 +77,8 @@ impl Check<'_> {
     pub(super) fn sources(&mut self, file: &ConfigFile, definitions: &Definitions) -> Vec<SourceConfig> {
         let at = Path::default().key("sources");
         if file.sources.is_empty() && !self.places.has_inside(&at) {
-            let label = "expected at least one under `sources`".into();
-            self.error_at_key(&at, "no source: nothing could come in", label)
+            let label = "expected at least one source under `sources`".into();
+            self.error_at_key(&at, "no source is configured", label)
                 .notes
                 .push("`fanbridge init` prints a configuration to begin with".into());
         }
@@ -117,7 +118,7 @@ impl Check<'_> {
                     "`{provider}` has no `signature`, so anybody could send its events; add one to the \
                      definition, or give this source `sqs` or `sns`"
                 );
-                self.error(&at.key("provider"), "a webhook that nothing vouches for", label);
+                self.error(&at.key("provider"), "webhook source without a signature", label);
                 return None;
             }
             _ => self.secrets(file, &at.key("secrets"), definition),
@@ -132,15 +133,15 @@ impl Check<'_> {
         })
     }
 
-    /// What a source says of the size of its own bodies. Whether memory allows for it is said where that
-    /// is.
+    /// Checks the size of a source's bodies. Whether the memory limit allows it is checked with the
+    /// limits.
     fn body_bytes_max(&mut self, file: &SourceFile, channel: Option<&Channel>, at: &Path) -> Option<usize> {
         let size = file.body_bytes_max?;
         self.at_least(at, size, BODY_BYTES_LEAST);
         self.at_most(at, size, INFLATED_BYTES_MOST);
         if matches!(channel, Some(Channel::Sqs(_))) {
-            let label = "a queue's messages have the bound that SQS gives them, so this is never used".into();
-            self.warning(at, "a bound on bodies where nothing is posted", label);
+            let label = "SQS limits the messages of a queue, so this value is never used".into();
+            self.warning(at, "`body_bytes_max` without effect", label);
         }
         Some(in_memory(size))
     }
@@ -152,12 +153,12 @@ impl Check<'_> {
         }
         let names: Vec<&str> = definitions.keys().map(String::as_str).collect();
         let meant = did_you_mean(provider, names.iter().copied());
-        let label = format!("neither built in nor under `providers`{meant}");
-        let note = format!("known here: {}", names.join(", "));
+        let label = format!("this provider is neither built in nor under `providers`{meant}");
+        let note = format!("known providers: {}", names.join(", "));
         self.error(&at.key("provider"), &format!("unknown provider `{provider}`"), label).notes.push(note);
     }
 
-    /// Reports secrets that are not where they should be, whatever they should look like.
+    /// Reports secrets that cannot be read, if their form cannot be checked.
     fn fetch_secrets(&mut self, file: &SourceFile, at: &Path) {
         for (index, secret) in file.secrets.iter().enumerate() {
             let at = at.index(index);
@@ -174,8 +175,9 @@ impl Check<'_> {
         if file.secrets.is_empty() && !self.places.has_inside(at) {
             self.report_no_secrets(at, definition);
         } else if !definition.is_verified() {
-            let label = format!("`{}` verifies nothing, so these are never used", definition.provider);
-            self.warning(at, "secrets without a signature", label);
+            let provider = &definition.provider;
+            let label = format!("provider `{provider}` has no signature, so these secrets are never used");
+            self.warning(at, "unused secrets", label);
         }
         let mut fingerprints = HashSet::new();
         let mut secrets = Vec::new();
@@ -183,7 +185,7 @@ impl Check<'_> {
             let at = at.index(index);
             let Some(secret) = self.signing_secret(secret, &at, definition) else { continue };
             if !fingerprints.insert(secret.secret.fingerprint().to_owned()) {
-                self.warning(&at, "one secret twice", "this is the same secret as one before it".into());
+                self.warning(&at, "duplicate secret", "this secret is the same as one above".into());
             }
             secrets.push(secret);
         }
@@ -191,23 +193,25 @@ impl Check<'_> {
         secrets
     }
 
-    /// Warns of secrets of which none is valid now: some day one may be.
+    /// Warns if none of the secrets is valid now. This is no error, because one can become valid
+    /// later.
     fn check_live(&mut self, secrets: &[SourceSecret], at: &Path) {
         let now = self.outside.now;
         if !secrets.is_empty() && !secrets.iter().any(|secret| secret.secret.is_live(now)) {
-            let label = "each has expired or is not valid yet: until one is, every delivery is answered 401";
-            self.warning(at, "no secret that is valid now", label.into());
+            let label = "each secret has expired or is not valid yet: until one is valid, every delivery is \
+                         answered 401";
+            self.warning(at, "no secret is valid now", label.into());
         }
     }
 
     fn report_no_secrets(&mut self, at: &Path, definition: &Definition) {
         let provider = &definition.provider;
         if definition.probes() && definition.is_verified() {
-            let label = "only the provider's probe will be answered until a secret is added".into();
-            self.warning(at, "a source without secrets", label);
+            let label = "until a secret is added, only the provider's probe gets a 2xx".into();
+            self.warning(at, "source without secrets", label);
         } else if definition.is_verified() {
             let label = format!("`{provider}` signs its deliveries; expected `secrets: [env:NAME]`");
-            self.error(at, "a source without secrets", label);
+            self.error(at, "source without secrets", label);
         }
     }
 
@@ -233,25 +237,27 @@ impl Check<'_> {
                 self.warn_of_oddities(text.expose_secret(), &kept, definition, &at_reference);
                 if secret.is_short() {
                     let label = format!("the secret in {kept} has fewer than 24 bytes");
-                    self.warning(&at_reference, "a short secret", label);
+                    self.warning(&at_reference, "short secret", label);
                 }
                 Some(SourceSecret { kept: reference.clone(), secret })
             }
             Err(problem) => {
-                self.error(&at_reference, "a secret that cannot be used", format!("in {kept}: {problem}"));
+                self.error(&at_reference, "unusable secret", format!("{kept}: {problem}"));
                 None
             }
         }
     }
 
-    /// Warns of what makes every delivery 401 if it is none of the secret's.
+    /// Warns about parts of a secret that are probably not meant to belong to it: every delivery
+    /// would get 401.
     fn warn_of_oddities(&mut self, text: &str, kept: &str, definition: &Definition, at: &Path) {
         if let Some(oddity) = provider::secret_oddity(text) {
-            let label = format!("{kept} holds {oddity}, and all of it is taken for the secret");
-            self.warning(at, "a secret that is hardly meant so", label);
+            let label = format!("{kept} contains {oddity}, which counts as part of the secret");
+            self.warning(at, "suspicious secret", label);
         }
         if provider::is_api_key(text, definition) {
-            let label = format!("{kept} holds an API key; an endpoint's signing secret begins with `whsec_`");
+            let label =
+                format!("{kept} contains an API key; an endpoint's signing secret begins with `whsec_`");
             self.error(at, "not a signing secret", label);
         }
     }
@@ -261,16 +267,16 @@ impl Check<'_> {
         let moment = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339);
         let nanos = moment.ok().and_then(|moment| i64::try_from(moment.unix_timestamp_nanos()).ok());
         if nanos.is_none() {
-            let label = "expected a moment such as `2026-11-21T06:40:00Z`".into();
-            self.error(at, "not a moment", label);
+            let label = "expected a date and time such as `2026-11-21T06:40:00Z`".into();
+            self.error(at, "not a date and time", label);
         }
         nanos.map(Timestamp)
     }
 }
 
-/// Tells providers that state types in a header of those that are expected beyond the catalogue:
-/// they are a part of the event's identity. Told to all sources of a provider, so that an event has
-/// one id, whichever of them takes it in.
+/// Adds the sources' custom types to the definitions of providers that state the type in a header,
+/// where it is part of an event's id. It is added for all sources of the provider, so that an event
+/// has the same id from each of them.
 pub(super) fn expect_custom_types(definitions: &mut Definitions, file: &ConfigFile) {
     for source in file.sources.values().filter(|source| !source.custom_types.is_empty()) {
         let definition = source.provider.as_ref().and_then(|provider| definitions.get_mut(provider));
@@ -280,7 +286,7 @@ pub(super) fn expect_custom_types(definitions: &mut Definitions, file: &ConfigFi
     }
 }
 
-/// Where a secret is kept, in words.
+/// A phrase for where a secret is kept.
 fn kept_in(reference: &Reference) -> String {
     match reference {
         Reference::Env(name) => format!("environment variable `{name}`"),

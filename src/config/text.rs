@@ -1,8 +1,8 @@
-//! The small written forms of a configuration: sizes, periods, addresses, references to secrets.
+//! The scalar forms of a configuration: sizes, periods, addresses and references to secrets.
 //!
-//! Each is a type that reads from text and writes itself back in the same form, so the schema
-//! shows defaults as a person would write them. A [`Reference`] names where a value is kept and
-//! never holds the value itself.
+//! Each is a type that is parsed from text and written back in the same form, so that the schema
+//! shows defaults as a person would write them. A [`Reference`] says where a value is kept and never
+//! contains the value itself.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -23,21 +23,21 @@ pub struct Period(pub Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address(pub SocketAddr);
 
-/// Where a secret is kept: `env:NAME` or `file:PATH`.
+/// A reference to a secret: `env:NAME` or `file:PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reference {
     /// An environment variable.
     Env(String),
-    /// A file; a line break at its end does not count.
+    /// A file; a line break at its end is ignored.
     File(PathBuf),
 }
 
-/// A value that is no secret by itself, written out or kept elsewhere as a [`Reference`].
+/// A value that is not a secret, written out or as a [`Reference`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Setting {
     /// The value itself.
     Text(String),
-    /// Where the value is kept.
+    /// A reference to the value.
     Kept(Reference),
 }
 
@@ -69,7 +69,7 @@ impl FromStr for Size {
                 SIZE_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(|| expected::<Self>(text))?.1
             }
         };
-        count.checked_mul(factor).map(Self).ok_or_else(|| format!("`{text}` is more than 64 bits of bytes"))
+        count.checked_mul(factor).map(Self).ok_or_else(|| format!("`{text}` does not fit into 64 bits"))
     }
 }
 
@@ -104,7 +104,7 @@ impl FromStr for Period {
             total_ms = count
                 .checked_mul(factor)
                 .and_then(|part| total_ms.checked_add(part))
-                .ok_or_else(|| format!("`{text}` is too long a time"))?;
+                .ok_or_else(|| format!("`{text}` is too long"))?;
             rest = after.trim_start();
         }
         Ok(Self(Duration::from_millis(total_ms)))
@@ -114,7 +114,7 @@ impl FromStr for Period {
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total_ms = self.0.as_millis();
-        // Days are left to people: `24h` is how the length of a retention is written.
+        // Days are not used in output: retentions are usually written as `24h`.
         let unit = PERIOD_UNITS_MS[1..]
             .iter()
             .find(|(_, ms)| total_ms > 0 && total_ms.is_multiple_of(u128::from(*ms)));
@@ -146,38 +146,38 @@ impl fmt::Display for Address {
 impl FromStr for Reference {
     type Err = String;
 
-    /// Never repeats the text: it may be the secret itself, pasted by mistake.
+    /// The error never repeats the text, which could be the secret itself, pasted by mistake.
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some(name) = text.strip_prefix("env:") {
             let portable = |c: char| c.is_ascii_alphanumeric() || c == '_';
             return match name.chars().all(portable) && name.starts_with(|c: char| !c.is_ascii_digit()) {
                 true => Ok(Self::Env(name.into())),
-                false => Err("an environment variable's name has letters, digits and `_`".into()),
+                false => Err("the name of an environment variable has letters, digits and `_` only".into()),
             };
         }
         match text.strip_prefix("file:") {
-            Some("") => Err("`file:` lacks the file's path".into()),
+            Some("") => Err("expected the path of a file after `file:`".into()),
             Some(path) => {
                 path_problem(path).map_or_else(|| Ok(Self::File(path.into())), |problem| Err(problem.into()))
             }
-            None => Err("a secret is written `env:NAME` or `file:PATH`, never as itself".into()),
+            None => Err("write a secret as `env:NAME` or `file:PATH`, never the secret itself".into()),
         }
     }
 }
 
-/// What is wrong with a path that only a shell would expand.
+/// Why a path would need a shell to expand it, `None` if it does not.
 pub fn path_problem(path: &str) -> Option<&'static str> {
     let variable = |(_, rest): (&str, &str)| {
         rest.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '{' | '_'))
     };
     if path.starts_with('~') {
         return Some(
-            "`~` is no home directory here but a name: write the whole path, such as `/home/me/data`",
+            "`~` is not expanded to the home directory: write the whole path, such as `/home/me/data`",
         );
     }
-    path.split_once('$').is_some_and(variable).then_some(
-        "`$` is no variable here but part of a name: write the whole path, such as `/home/me/data`",
-    )
+    path.split_once('$')
+        .is_some_and(variable)
+        .then_some("`$` is not expanded as a variable: write the whole path, such as `/home/me/data`")
 }
 
 impl fmt::Display for Reference {
@@ -194,7 +194,7 @@ impl FromStr for Setting {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            "" => Err("an empty value".into()),
+            "" => Err("the value is empty".into()),
             kept if kept.starts_with("env:") || kept.starts_with("file:") => kept.parse().map(Self::Kept),
             text => Ok(Self::Text(text.into())),
         }
@@ -210,7 +210,7 @@ impl fmt::Display for Setting {
     }
 }
 
-/// A form of text and how it is explained to people.
+/// A scalar form with its description for messages.
 trait Form {
     const EXPECTED: &'static str;
 }
@@ -249,7 +249,8 @@ macro_rules! forms {
         }
     )+
 
-    /// What is wrong with `text` as `format`, if the schema names one of the forms above.
+    /// What is wrong with a text in this format; `None` if it is fine, or the schema's format is not
+    /// one of the forms above.
     pub fn form_problem(format: &str, text: &str) -> Option<String> {
         match format {
             $($format => text.parse::<$form>().err(),)+
@@ -257,7 +258,7 @@ macro_rules! forms {
         }
     }
 
-    /// How a form is explained to people.
+    /// The description of a form for messages.
     pub fn form_expected(format: &str) -> Option<&'static str> {
         match format {
             $($format => Some($expected),)+

@@ -1,4 +1,4 @@
-//! Every topic that a configuration can produce, before the first event does.
+//! Computes every topic that a configuration can produce.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,28 +6,29 @@ use super::{Config, SinkConfig, SourceConfig};
 use crate::routing::TopicTemplate;
 use crate::selection::Selection;
 
-/// A topic and what leads to it.
+/// A topic, and the events that go to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topic {
-    /// Its name.
+    /// The topic's full name, ARN or directory name.
     pub name: String,
-    /// The provider, family and source of events that go there, each once, in order.
+    /// Provider, family and source of the events that go to the topic, each combination once, in
+    /// order.
     pub from: Vec<(String, String, String)>,
 }
 
 impl Config {
-    /// The topics of a sink, in order of their names.
+    /// The topics of a sink, sorted by name.
     pub fn topics(&self, sink: &SinkConfig) -> Vec<Topic> {
         topics(&self.sources, &self.selection, &sink.selection, &sink.topic)
     }
 }
 
-/// The topics that events of these sources go to, in order of their names.
+/// The topics for events of these sources, sorted by name.
 ///
-/// Under `all` these are the topics of every family, that of unclassified types among them,
-/// because types may come that no catalogue knows. Under a list they are those of each listed type
-/// at each source: a selection names types and no providers, so a source may also bring a type that
-/// only another one's catalogue knows, and gives it the family by its own catalogue's rule.
+/// Under `all` these are the topics of every family and of unclassified types, because types can come
+/// that are in no catalogue. Under a list they are those of each listed type at each source: a
+/// selection names types but no providers, so a source can also send a type that only another
+/// catalogue knows, and its family follows the rule of the source's own catalogue.
 pub(super) fn topics(
     sources: &[SourceConfig],
     bridge: &Selection,
@@ -51,7 +52,7 @@ pub(super) fn topics(
     topics.into_iter().map(|(name, from)| Topic { name, from }).collect()
 }
 
-/// The types that pass both selections, unless both take all.
+/// The types that pass both selections, `None` if both accept all types.
 fn listed<'s>(bridge: &'s Selection, sink: &'s Selection) -> Option<Vec<&'s str>> {
     let types = match (sink, bridge) {
         (Selection::Only(types), _) | (Selection::All, Selection::Only(types)) => types,

@@ -1,74 +1,75 @@
-//! YAML text → a tree in which every key and value knows where it was written.
+//! Parses YAML into a tree in which every key and value knows where it is written.
 //!
-//! Scalars stay text until a reader says what it expects, so `no`, `1.10` and `0123` are never
-//! bent into something else on the way. Aliases are followed; tags other than `!!str`, keys that
-//! are not text and second documents are refused. Bounded in depth and in nodes, so an alias bomb
-//! is an error. The only place that knows the YAML parser.
+//! Scalars stay text until a schema says what they are, so that `no`, `1.10` and `0123` are not
+//! converted by accident. Aliases are followed. Tags other than `!!str`, keys that are not text, and
+//! further documents are refused. Depth and number of nodes are bounded, so that an alias bomb is an
+//! error. Only this file knows the YAML parser.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span, options};
 
-/// Deeper nesting than any configuration has.
+/// Deepest nesting; no configuration has more.
 const DEPTH_MAX: usize = 64;
 
-/// More values than any configuration has; aliases count as often as they are used.
+/// Most values; no configuration has more. An alias counts as often as it is used.
 const NODES_MAX: usize = 100_000;
 
-/// A value and where it stands.
+/// A value and where it is written.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// The bytes it was written in.
+    /// The bytes of the value in the text.
     pub span: Range<usize>,
-    /// What was written.
+    /// The value as written.
     pub value: Value,
 }
 
-/// What was written, before anything is expected of it.
+/// A value as written, without a type.
 #[derive(Clone, Debug)]
 pub enum Value {
-    /// One word, number or text; `plain` if it was written without quotes.
+    /// A word, number or text.
     Scalar {
         /// The text after unquoting.
         text: String,
-        /// Whether it may stand for a number, a boolean or nothing.
+        /// Whether it was written without quotes, and so can be a number, a boolean or null.
         plain: bool,
     },
     /// A sequence.
     List(Vec<Node>),
-    /// A mapping in the order it was written; a key may occur twice.
+    /// A mapping in the order of the text; a key can occur twice.
     Map(Vec<Entry>),
 }
 
-/// One key of a mapping and what belongs to it.
+/// A key of a mapping and its value.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The key.
     pub key: String,
-    /// The bytes the key was written in.
+    /// The bytes of the key in the text.
     pub key_span: Range<usize>,
-    /// The value.
+    /// The key's value.
     pub node: Node,
 }
 
-/// Text that is not YAML, or YAML that a configuration has no use for.
+/// Text that is not YAML, or YAML with parts that a configuration cannot use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct SyntaxError {
-    /// Where.
+    /// The bytes at which the error was found.
     pub span: Range<usize>,
-    /// What was found or expected; holds nothing of the text.
+    /// What was found or expected. Contains no part of the text.
     pub message: String,
 }
 
 impl Node {
-    /// Whether nothing was written: an empty value, `~` or `null`.
+    /// Whether the value is empty, `~` or `null`.
     pub fn is_null(&self) -> bool {
-        matches!(&self.value, Value::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
+        let is_null = |text: &str| matches!(text, "" | "~" | "null" | "Null" | "NULL");
+        matches!(&self.value, Value::Scalar { text, plain: true } if is_null(text))
     }
 
-    /// The value as JSON, scalars read by the YAML 1.2 core rules.
+    /// The value as JSON; plain scalars follow the core rules of YAML 1.2.
     pub fn to_json(&self) -> serde_json::Value {
         match &self.value {
             Value::Scalar { text, plain: true } => plain_to_json(text),
@@ -116,10 +117,10 @@ fn plain_to_json(text: &str) -> serde_json::Value {
     }
 }
 
-/// Reads one YAML document. Empty text is an empty mapping.
+/// Parses one YAML document. An empty text is an empty mapping.
 ///
 /// # Errors
-/// At the first thing that cannot be read; what follows it cannot be trusted to mean anything.
+/// At the first syntax error: the meaning of the text after it is not certain.
 pub fn parse(text: &str) -> Result<Node, SyntaxError> {
     let mut builder = Builder::default();
     for event in Parser::new_from_str_with_options(text, options! { emit_comments: false }) {
@@ -136,11 +137,11 @@ fn range(span: Span, end: usize) -> Range<usize> {
     span.byte_range().map_or(end..end, |range| range.start.min(end)..range.end.min(end))
 }
 
-/// A collection that is still open.
+/// A list or mapping whose end was not reached.
 struct Open {
     start: usize,
     anchor: usize,
-    /// The key that waits for its value.
+    /// The key whose value comes next.
     key: Option<(String, Range<usize>)>,
     value: Value,
 }
@@ -159,7 +160,7 @@ impl Builder {
         if let Some(tag) = event.tag()
             && !tag.is_yaml_core_schema_tag("str")
         {
-            return refuse("tags have no meaning in a configuration");
+            return refuse("a configuration has no tags: remove it");
         }
         match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -168,7 +169,7 @@ impl Builder {
             }
             Event::Alias(id) => match self.anchors.get(&id) {
                 Some(node) => self.add(Node { span, value: node.value.clone() }, 0),
-                None => refuse("an alias cannot stand inside what it stands for"),
+                None => refuse("an alias cannot be inside the value that it stands for"),
             },
             Event::SequenceStart(_, anchor, _) => self.begin(span, anchor, Value::List(Vec::new())),
             Event::MappingStart(_, anchor, _) => self.begin(span, anchor, Value::Map(Vec::new())),
@@ -178,7 +179,7 @@ impl Builder {
                 }
                 None => refuse("an end without a beginning"),
             },
-            Event::DocumentStart(..) if self.root.is_some() => refuse("a configuration is one document"),
+            Event::DocumentStart(..) if self.root.is_some() => refuse("a configuration has one document"),
             _ => Ok(()),
         }
     }
@@ -212,13 +213,14 @@ impl Builder {
         Ok(())
     }
 
-    /// Counts collections again as they close; the bound is about orders of magnitude.
+    /// Checks the bounds. Collections are counted again when they close, which is exact enough for a
+    /// bound.
     fn check_bounds(&mut self, node: &Node) -> Result<(), SyntaxError> {
         self.nodes += node.count();
         if self.nodes > NODES_MAX {
             return Err(SyntaxError {
                 span: node.span.clone(),
-                message: format!("more than {NODES_MAX} values, counting what aliases repeat"),
+                message: format!("more than {NODES_MAX} values, repetitions by aliases included"),
             });
         }
         if self.open.len() + node.depth() > DEPTH_MAX + 1 {

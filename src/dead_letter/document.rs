@@ -1,6 +1,6 @@
-//! A dead letter as a document: all that is known of it, with its body.
+//! A dead letter as a JSON document with its attributes and its body.
 //!
-//! The only way in which a payload leaves the bridge other than through a sink.
+//! Besides the sinks, this is the only way in which a payload leaves the bridge.
 
 use std::collections::BTreeMap;
 
@@ -14,20 +14,20 @@ use crate::event::{Entry, Event, EventTime, Quarantined};
 use crate::spool::codec;
 use crate::spool::state::{DeadFilter, DeadLetterInfo, State, StateError};
 
-/// An export's page ends behind the letter with which it reaches this size.
+/// A page of an export ends with the letter with which it reaches this size in bytes.
 pub const PAGE_BYTES_MAX: usize = 8 << 20;
 
 /// A dead letter with its attributes and its body.
 #[derive(Debug, Serialize)]
 pub struct Document {
-    /// What is listed of it.
+    /// The fields that a listing shows.
     #[serde(flatten)]
     pub info: DeadLetterInfo,
     /// The provider's name.
     pub provider: String,
-    /// The name of the source that took it in.
+    /// Name of the source that took the delivery in.
     pub intake: String,
-    /// The event family; none if it was quarantined.
+    /// The event family; a quarantined delivery has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub family: Option<String>,
     /// The partition key.
@@ -47,27 +47,27 @@ pub struct Document {
     /// The body, byte for byte, if it is JSON on one line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<Box<RawValue>>,
-    /// The body in base64, if it is anything else.
+    /// The body in base64, if it is not JSON on one line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_base64: Option<String>,
-    /// Why there is no body, if it is damaged on disk.
+    /// What was found instead of the body, if the body is damaged on disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub damaged: Option<String>,
 }
 
-/// Some dead letters as JSON Lines.
+/// A page of dead letters as JSON Lines.
 #[derive(Debug, Default)]
 pub struct Export {
-    /// One [`Document`] a line.
+    /// One [`Document`] per line.
     pub lines: Vec<u8>,
-    /// Where to go on, if there may be more.
+    /// The `after` of the next page, if there might be one.
     pub next: Option<u64>,
 }
 
-/// A dead letter with its body. Blocks on the disk.
+/// A dead letter with its body. Blocks on disk reads.
 ///
 /// # Errors
-/// When the state fails or the payload is damaged.
+/// When the state file cannot be used, or the payload is damaged.
 pub fn show(state: &State, id: u64) -> Result<Option<Document>, StateError> {
     let Some((info, payload)) = state.dead_letter(id)? else {
         return Ok(None);
@@ -75,15 +75,16 @@ pub fn show(state: &State, id: u64) -> Result<Option<Document>, StateError> {
     Ok(Some(match codec::decode(payload.clone()) {
         Ok(Entry::Event(event)) => Document::of_event(info, event),
         Ok(Entry::Quarantined(delivery)) => Document::of_quarantined(info, delivery),
-        // A later release's layout, or a stranger's: all of it is better than nothing.
+        // The layout of a later release, or an unknown one: the raw payload is better than none.
         Err(_) => Document::of_unknown(info, &payload),
     }))
 }
 
-/// A page of dead letters with their bodies, behind the number `after`. Blocks on the disk.
+/// A page of dead letters with their bodies, from the first number after `after`. Blocks on disk
+/// reads.
 ///
 /// # Errors
-/// When the state fails. A damaged payload is reported in its document.
+/// When the state file cannot be used. A damaged payload is reported in its document.
 pub fn export(state: &State, filter: &DeadFilter, after: u64, limit: usize) -> Result<Export, StateError> {
     let letters = state.dead_letters(filter, after, limit)?;
     let mut page = Export { next: letters.last().map(|letter| letter.id), ..Export::default() };
@@ -91,7 +92,7 @@ pub fn export(state: &State, filter: &DeadFilter, after: u64, limit: usize) -> R
         let document = match show(state, letter.id) {
             Ok(Some(document)) => document,
             Ok(None) => continue,
-            // An export may be a rescue: one damaged body must not hide the others.
+            // An export might be a rescue: one damaged body must not hide the others.
             Err(StateError::Damaged { found, .. }) => {
                 Document { damaged: Some(found), ..Document::bare(letter) }
             }
@@ -164,10 +165,11 @@ impl Document {
     }
 }
 
-/// Verbatim if it is JSON on one line, so that JSON Lines stay lines; else in base64.
+/// The body verbatim if it is JSON on one line, so that each document stays on one line; else in
+/// base64.
 fn body(body: &Bytes) -> (Option<Box<RawValue>>, Option<String>) {
     let text = std::str::from_utf8(body).ok().filter(|text| !text.contains(['\n', '\r']));
-    // Parsing would drop the white space around the value, and so the signature would not match.
+    // Parsing drops white space around the value; without it the signature would not match.
     let exact = text.filter(|text| text.trim_ascii().len() == text.len());
     match exact.and_then(|text| RawValue::from_string(text.to_owned()).ok()) {
         Some(json) => (Some(json), None),

@@ -1,4 +1,4 @@
-//! What a dispatcher tells the outside: metrics, the sink's state, one log line per change of it.
+//! Publishes a dispatcher's metrics and its sink's health, and logs one line when the health changes.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -14,16 +14,17 @@ use crate::health::SinkStatus;
 use crate::sink::{self, ACCIDENTS, Effort, PASSING, PERHAPS_PUBLISHED};
 use crate::telemetry::{FloatGauge, LogLimit, Metrics, Shown, Sink, SinkReason};
 
-/// How long a sink may give no answer before it counts as degraded: more than a healthy one ever
-/// takes, less than the time in which somebody starts to wonder.
+/// How long a sink can report no outcome before it counts as degraded: longer than a healthy sink
+/// ever takes, and shorter than an operator waits before looking.
 pub const SILENCE_MAX: Duration = Duration::from_secs(10);
-/// How long a sink may settle nothing while a topic is held for what may be an accident. Such a
-/// topic is probed within 50 ms, and a request takes less than the rest of a second.
+/// How long a sink can settle no record while a topic is held for one of [`ACCIDENTS`]. Such a topic
+/// is probed within 50 ms, and a request takes less than the rest of the second.
 const ACCIDENT_MAX: Duration = Duration::from_secs(1);
-/// So many probes of a topic that fail as well are no accident, whatever others do meanwhile.
+/// Number of failed probes of a topic after which its trouble counts as no accident, whatever other
+/// topics do.
 const PROBES_FAILED_MAX: u32 = 2;
 
-/// One sink's metrics and state.
+/// One sink's metrics and health.
 pub struct Gauges {
     name: String,
     lag: Gauge,
@@ -34,9 +35,9 @@ pub struct Gauges {
     requests_allowed: Family<Sink, Gauge>,
     dead_letters: Family<SinkReason, Counter>,
     missed: Counter,
-    /// What the log gave up before it was read is counted up to here.
+    /// Position up to which records that were removed from the log unread are counted.
     missed_through: Position,
-    /// Records published that may have been published before.
+    /// Counts published records that might have been published before.
     pub possible_duplicates: Counter,
     status: Arc<SinkStatus>,
     in_trouble: Option<Instant>,
@@ -44,7 +45,7 @@ pub struct Gauges {
 }
 
 impl Gauges {
-    /// The metrics of the sink of this name, at their present values.
+    /// The metrics of the sink of this name, starting at their present values.
     pub fn new(name: &str, metrics: &Metrics, status: Arc<SinkStatus>) -> Self {
         let sink = Sink { sink: name.to_owned() };
         Self {
@@ -65,7 +66,7 @@ impl Gauges {
         }
     }
 
-    /// Counts a record that was put off.
+    /// Counts a record that has to be tried again.
     pub fn put_off(&self, reason: &Reason) {
         self.retries.get_or_create(&self.labels(reason.word)).inc();
         if PERHAPS_PUBLISHED.contains(&reason.word) {
@@ -73,7 +74,7 @@ impl Gauges {
         }
     }
 
-    /// Counts a record that became a dead letter; logs it, unless there are many.
+    /// Counts a record that became a dead letter, and logs it, at a limited rate.
     pub fn dead_letter(&self, id: &ByteString, reason: &Reason) {
         self.dead_letters.get_or_create(&self.labels(reason.word)).inc();
         let Some(unsaid) = self.log_limit.admit(reason.word) else { return };
@@ -83,12 +84,13 @@ impl Gauges {
             reason = reason.word,
             detail = %Shown(&reason.detail),
             unsaid,
-            "record refused by the sink, kept as a dead letter (`fanbridge dead list`)"
+            "the sink rejected a record, which was kept as a dead letter: see `fanbridge dead list`"
         );
     }
 
-    /// Counts what the log has given up and the sink will not get any more, as soon as that is so: one that
-    /// is stuck may not get there for long. Not while a read is on its way, which may still have it.
+    /// Counts records that were removed from the log before this sink read them, without waiting for
+    /// the sink to get there: a stuck sink might not for long. Not called while a read is underway,
+    /// which might still return them.
     pub fn given_up(&mut self, first: Position, read: Position) {
         let gone = Position(first.0.saturating_sub(1));
         let counted = self.missed_through.max(read);
@@ -98,14 +100,14 @@ impl Gauges {
         }
     }
 
-    /// Counts records that a reader at this position passes because they are not there, but for those
-    /// that are counted already.
+    /// Counts records that a reader at this position skips because they are not in the log, except
+    /// those that [`Gauges::given_up`] has counted.
     pub fn passed(&self, read: Position, records: u64) {
         let counted = self.missed_through.0.saturating_sub(read.0);
         self.missed(records.saturating_sub(counted));
     }
 
-    /// Counts and tells records that are not in the log any more, whether or not they were for it.
+    /// Counts and logs records that are no longer in the log, whether or not this sink selects them.
     fn missed(&self, records: u64) {
         if records == 0 {
             return;
@@ -116,23 +118,23 @@ impl Gauges {
                 sink = self.name,
                 records,
                 unsaid,
-                "these are not in the log any more, and this sink does not get what of them was for it: damage, retention or a full spool"
+                "the sink skipped records that are no longer in the log: they were damaged, expired or \
+                 pruned by a full spool"
             );
         }
     }
 
-    /// Follows the sink into trouble and out of it; each change is one log line. A sink is in
-    /// trouble when a topic is held for more than an accident, when it says that it could not publish
-    /// what there is, and when it has settled nothing of what it was handed for long (`quiet` is how
-    /// long).
+    /// Updates the sink's health; each change is one log line. A sink is degraded when a topic is
+    /// held for more than an accident, when the sink reports an obstacle, and when it has settled
+    /// none of its records for `quiet`, if that is long.
     pub fn trouble(&mut self, window: &Window, quiet: Duration, sink: &dyn sink::Sink) {
         let held = window.held().filter(|held| is_trouble(held, quiet));
-        // Of several the same one every time, so that what is shown stays.
+        // Always the same one of several topics, so that the reported detail does not flicker.
         let held = held.min_by_key(|held| held.topic);
         let held = held.map(|held| (held.reason.word, format!("{}: {}", held.topic, held.reason.detail)));
         let obstacle = || sink.obstacle().map(|obstacle| (obstacle.word, obstacle.detail));
         let silence = || {
-            let unknown = || format!("nothing confirmed for {} s", quiet.as_secs());
+            let unknown = || format!("the sink has confirmed no record for {} s", quiet.as_secs());
             let detail = || sink.complaint().unwrap_or_else(unknown);
             (quiet >= SILENCE_MAX).then(|| ("no_answer", detail()))
         };
@@ -151,7 +153,7 @@ impl Gauges {
                 sink = self.name,
                 reason = word,
                 detail = %Shown(detail),
-                "sink degraded: its records are kept and tried again"
+                "the sink is degraded: its records are kept in the spool and tried again; the detail says why"
             );
         }
         self.status.degraded(format!("{word}: {detail}"));
@@ -161,10 +163,12 @@ impl Gauges {
         let Some(since) = self.in_trouble.take() else { return };
         self.degraded.set(0);
         self.status.healthy();
-        tracing::info!(sink = self.name, degraded_seconds = since.elapsed().as_secs(), "sink healthy again");
+        let degraded_seconds = since.elapsed().as_secs();
+        tracing::info!(sink = self.name, degraded_seconds, "the sink is healthy again");
     }
 
-    /// Counts what the sink repeated by itself, and shows how much it may ask of its service.
+    /// Counts the records that the sink repeated by itself, and shows the number of requests allowed
+    /// at once.
     pub fn effort(&self, effort: &Effort) {
         for (word, records) in &effort.repeated {
             self.retries.get_or_create(&self.labels(word)).inc_by(*records);
@@ -175,8 +179,8 @@ impl Gauges {
         }
     }
 
-    /// Reports how far the sink is behind the newest record, in records and in time, and how many
-    /// records it has been handed and not reported on.
+    /// Reports how far the sink is behind the newest record, in records and seconds, and the number
+    /// of records in flight.
     pub fn report(&self, window: &Window, head: Position, in_flight: usize) {
         let lag = head.0.saturating_sub(window.cursor().0);
         let age = window
@@ -193,7 +197,7 @@ impl Gauges {
     }
 }
 
-/// Whether a topic is held for more than what passes by itself.
+/// Whether a topic is held for more than a passing reason or an accident.
 fn is_trouble(held: &Held<'_>, quiet: Duration) -> bool {
     let word = &held.reason.word;
     let is_accident = quiet < ACCIDENT_MAX && held.probes_failed < PROBES_FAILED_MAX;

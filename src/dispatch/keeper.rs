@@ -1,8 +1,9 @@
-//! Keeps a reader's cursor, with the dead letters that it passes: one commit at a time, paced.
+//! Commits one reader's cursor, together with the dead letters that the cursor passes: one commit at
+//! a time, at a bounded pace.
 //!
-//! Where there is no room for a commit it is tried again for as long as the reader runs, and longer
-//! by what a sink that takes nothing is given at the end. Letters wait in memory meanwhile; the
-//! reader minds how many.
+//! A commit that finds no space on the disk is tried again for as long as the reader runs, and for
+//! [`STALL_AT_STOP`] after it was stopped. Uncommitted dead letters wait in memory meanwhile; the
+//! reader bounds their number.
 
 use std::mem::take;
 use std::time::Duration;
@@ -16,32 +17,33 @@ use super::{DispatchError, STALL_AT_STOP};
 use crate::event::Position;
 use crate::spool::state::{NewDeadLetter, Progress, State, StateError};
 
-/// How long a commit rests that found no room. The state may turn it away untried, to rest longer.
+/// The pause after a commit that found no space. During a longer rest of its own, the state can
+/// refuse a commit without trying it.
 const NO_ROOM_REST: Duration = Duration::from_millis(250);
 
-/// What a dead letter takes in memory beside its body, about.
+/// Memory of a dead letter beside its body, in bytes, roughly.
 const LETTER_BYTES: usize = 1 << 10;
 
-/// One reader's cursor on its way to the state.
+/// The commits of one reader's cursor.
 pub struct Keeper {
     name: String,
-    /// The names under which the cursor is kept, each with how far that is already.
+    /// The names under which the cursor is stored, each with its stored position at the start.
     rows: Vec<(String, Position)>,
     state: State,
     share: Share,
-    /// How long what can be kept may wait for its commit.
+    /// Longest wait of a cursor for its commit, unless the reader is in a hurry or there is no space.
     every: Duration,
     dead: Vec<NewDeadLetter>,
     dead_bytes: usize,
     underway: Option<JoinHandle<Result<Position, StateError>>>,
     /// When the last commit began.
     begun: Instant,
-    /// Why the last commit was in vain, if it was.
+    /// The error of the last commit, if it found no space.
     no_room: Option<StateError>,
 }
 
 impl Keeper {
-    /// The keeper of the cursor of this name, which stands where the share says.
+    /// Commits the cursor of this name, which starts at the share's cursor.
     pub fn new(name: &str, state: State, share: Share, every: Duration) -> Self {
         Self {
             name: name.to_owned(),
@@ -57,30 +59,31 @@ impl Keeper {
         }
     }
 
-    /// The same, for a cursor that is kept under several names. A name's own is not moved before the
-    /// cursor has passed it.
+    /// Stores the cursor under several names. The cursor of a name is not changed before this cursor
+    /// has passed it.
     pub fn under(self, rows: Vec<(String, Position)>) -> Self {
         Self { rows, ..self }
     }
 
-    /// The cursor that is known to be durable.
+    /// The durable cursor.
     pub fn committed(&self) -> Position {
         self.share.cursor()
     }
 
-    /// Takes a dead letter, for the commit that passes it.
+    /// Adds a dead letter to the commit that passes its position.
     pub fn bury(&mut self, letter: NewDeadLetter) {
         self.dead_bytes += weight(&letter);
         self.dead.push(letter);
     }
 
-    /// Bytes that dead letters take in memory which are not kept yet.
+    /// Memory of the dead letters that are not committed, in bytes, roughly.
     pub fn dead_bytes(&self) -> usize {
         self.dead_bytes
     }
 
-    /// Begins to commit the cursor if that is due, or says when it will be; `None` if there is nothing
-    /// to commit, or another commit is underway. One in a hurry waits for room alone.
+    /// Starts a commit of the cursor if one is due, or returns the moment when it will be due; `None`
+    /// if there is nothing to commit, or a commit is underway. In a `hurry` a commit is due at once,
+    /// unless the last one found no space.
     pub fn begin_if_due(&mut self, cursor: Position, hurry: bool) -> Option<Instant> {
         if self.underway.is_some() || cursor <= self.committed() {
             return None;
@@ -110,11 +113,11 @@ impl Keeper {
         self.underway = Some(tokio::task::spawn_blocking(move || state.commit(&progress).map(|()| cursor)));
     }
 
-    /// Waits for the commit that is underway, for ever if there is none: the cursor that is durable
-    /// now, or `None` if there was no room. May be dropped and asked again.
+    /// Waits for the commit underway, or for ever if there is none. Returns the cursor that is now
+    /// durable, or `None` if there was no space. The future can be dropped and called again.
     ///
     /// # Errors
-    /// When the state cannot be used any more.
+    /// When the state file can no longer be used.
     pub async fn done(&mut self) -> Result<Option<Position>, DispatchError> {
         let Some(underway) = &mut self.underway else { return std::future::pending().await };
         let done = underway.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
@@ -135,14 +138,15 @@ impl Keeper {
         }
     }
 
-    /// The last commits before the end: tried again without room until they are cut short, or as
-    /// long as a sink is waited for that settles nothing.
+    /// The last commits before the reader ends: tried again without space until `cut` is cancelled or
+    /// [`STALL_AT_STOP`] is over.
     ///
     /// # Errors
-    /// When the cursor could not be kept.
+    /// When the cursor could not be committed.
     pub async fn finish(&mut self, cursor: Position, cut: &CancellationToken) -> Result<(), DispatchError> {
         if self.underway.is_some() {
-            // Of two commits at once the older one might be the last, and move the cursor back.
+            // Of two concurrent commits the older one could be the last and would move the cursor
+            // back.
             self.done().await?;
         }
         let give_up = Instant::now() + STALL_AT_STOP;

@@ -1,10 +1,10 @@
-//! The loop behind the spool, one per sink: read → route → publish until settled → commit.
+//! The loop between the spool and a sink, one per sink: read, route, publish until settled, commit.
 //!
-//! A dispatcher reads at its own pace from its own cursor and knows nothing of other sinks. It
-//! keeps a few publications in flight; what the sink accepts or refuses for good is settled, and
-//! the cursor is committed behind the settled prefix, together with the dead letters it passes.
-//! It never gives up on a record and never reorders a topic's records around one that was put off
-//! (the rules are in [`window`]).
+//! A dispatcher reads at its own pace from its own cursor and knows nothing about other sinks. It
+//! keeps a few publications in flight. A record that the sink accepts or rejects is settled, and the
+//! cursor is committed at the end of the settled prefix, together with the dead letters that it passes. The
+//! dispatcher never gives up a record, and never publishes a later record of a topic before one that
+//! has to be tried again (the rules are in [`window`]).
 
 mod gauges;
 mod keeper;
@@ -40,43 +40,46 @@ use settlement::Share;
 use suspects::Suspects;
 use window::{Bounds, Entrance, Window};
 
-/// Records published beyond the committed cursor, which bounds the duplicates after a crash; and
-/// the memory that unsettled records may hold.
+/// Most records published beyond the committed cursor, which bounds the duplicates after a crash, and
+/// most memory for unsettled records.
 pub const BOUNDS: Bounds = Bounds { records_max: 8192, bytes_max: 16 << 20 };
-/// Records handed to the sink in one call, which is also what probes a topic that was in trouble.
+/// Most records in one publication, which is also the size of a probe of a held topic.
 const BATCH_RECORDS_MAX: usize = 1024;
-/// Bytes read from the spool at once.
+/// Most bytes in one read from the spool.
 const BATCH_BYTES_MAX: usize = 512 << 10;
-/// Publications in flight: enough to keep the sink busy while outcomes travel back. Small ones, and
-/// more of them, drain a backlog faster than half as many of twice the size, in the same memory.
+/// Most publications in flight, so that the sink is busy while outcomes travel back. Eight small ones
+/// drain a backlog faster than four of twice the size, in the same memory.
 const PUBLICATIONS_MAX: usize = 8;
-/// How long a settled record may wait for its commit. A commit costs one fsync; at this pace the
-/// window never fills because of it below 80,000 records a second.
+/// Longest wait of a settled record for its commit. A commit costs one fsync; at this pace commits do
+/// not let the window fill up below 80,000 records/s.
 const COMMIT_EVERY: Duration = Duration::from_millis(50);
-/// How long a stopping dispatcher waits for a sink that settles nothing, and for room to commit.
+/// How long a stopping dispatcher waits for a sink that settles no record, and for space to commit.
 const STALL_AT_STOP: Duration = Duration::from_secs(3);
-/// The pause after a read that failed for want of descriptors or memory.
+/// The pause after a read that failed, mostly for lack of file descriptors or memory.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// How often lag and age are reported, and the loop gives a sign of life.
+/// Log line about a read that failed.
+const UNREADABLE: &str = "the dispatcher cannot read the spool for this sink and tries again in a second; if \
+    this goes on, raise the limit of open files or free memory";
+/// How often the loop reports lag and age and gives a sign of life.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
-/// How long the loop may give none before the process is taken for hung: nothing it waits for,
-/// neither sink nor disk, keeps it from going round.
+/// How long the loop can give no sign of life before the process counts as hung. No wait for a sink
+/// or a disk blocks the loop.
 const HUNG_AFTER: Duration = Duration::from_secs(60);
 
-/// Why a dispatcher stopped by itself.
+/// Why a dispatcher ended before it was stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum DispatchError {
-    /// The cursor cannot be kept.
-    #[error("sink `{sink}` cannot keep its cursor: what was delivered since the last one is delivered again")]
+    /// The cursor cannot be committed.
+    #[error("sink `{sink}` cannot store its cursor: it delivers records after the stored one again")]
     Commit {
         /// The sink's name.
         sink: String,
-        /// What happened.
+        /// The error of the state file.
         source: StateError,
     },
 }
 
-/// Everything one sink's dispatcher works with.
+/// The state of one sink's dispatcher.
 pub struct Dispatcher {
     name: String,
     spool: Spool,
@@ -88,34 +91,34 @@ pub struct Dispatcher {
     keeper: Keeper,
     window: Window,
     publications: VecDeque<InFlight>,
-    /// The number of the last publication handed to the sink, and of the last one resolved.
+    /// Number of publications handed to the sink, and of those that are resolved.
     published: u64,
     resolved: u64,
-    /// Records that the sink has settled in publications that are resolved; and in all, when that was
-    /// last looked at.
+    /// Number of records that the sink settled in resolved publications, and the number in all
+    /// publications when [`Dispatcher::has_settled_more`] was last called.
     settled: u64,
     settled_in_all: u64,
-    /// Since when the sink has settled nothing of what it was handed.
+    /// Since when the sink has settled no record although it had some.
     quiet_since: Instant,
-    /// The log was closed, and all of it read.
+    /// Set when the log is closed and read to its end.
     exhausted: bool,
     suspects: Suspects,
-    /// What was meant for this sink alone up to here is a dead letter, and no longer pending.
+    /// Position up to which events for this sink only are dead letters already.
     buried: Position,
     started: Instant,
 }
 
-/// Where a reader of the log stands.
+/// A reader of the log, with its cursor.
 pub struct Reader {
-    /// Its part in the settlement, with its committed cursor.
+    /// Its entry among the cursors that decide which segments can be removed.
     pub share: Share,
     /// The log.
     pub spool: Spool,
-    /// Where its cursor is kept.
+    /// Stores its cursor.
     pub state: State,
 }
 
-/// A batch at the sink, not yet resolved.
+/// A batch that the sink has and has not reported in full.
 struct InFlight {
     records: Vec<Arc<Record>>,
     publication: Publication,
@@ -124,8 +127,8 @@ struct InFlight {
 type Reading = Pin<Box<dyn Future<Output = Result<Batch, ReadError>> + Send>>;
 
 impl Dispatcher {
-    /// A dispatcher that continues where the reader stands. Events that were meant for its sink alone are
-    /// dead letters up to `buried`.
+    /// A dispatcher that continues at the reader's cursor. Events for its sink only are dead letters
+    /// up to `buried`.
     pub fn new(
         config: &SinkConfig,
         sink: Arc<dyn Sink>,
@@ -158,12 +161,12 @@ impl Dispatcher {
         }
     }
 
-    /// Runs until stopped; then, once the log is closed, delivers what is left, until it is cut short
+    /// Runs until stopped. Then, once the log is closed, delivers the rest, until `cut` is cancelled
     /// or the sink stalls, and commits.
     ///
     /// # Errors
-    /// When the cursor cannot be kept. The sink's own trouble never ends a dispatcher, nor does want of
-    /// room for the cursor before it is stopped.
+    /// When the cursor cannot be committed. A failing sink never ends a dispatcher, and neither does
+    /// a full disk before the stop.
     pub async fn run(mut self, stop: CancellationToken, cut: CancellationToken) -> Result<(), DispatchError> {
         let mut reading: Option<Reading> = None;
         let mut report = tokio::time::interval(REPORT_EVERY);
@@ -189,7 +192,7 @@ impl Dispatcher {
                         Ok(batch) => self.take_in(batch),
                         Err(ReadError::Stopped) => self.exhausted = true,
                         Err(error @ ReadError::Io { .. }) => {
-                            tracing::error!(sink = self.name, %error, "cannot read the spool, trying again");
+                            tracing::error!(sink = self.name, %error, "{UNREADABLE}");
                             reading = self.read(READ_AGAIN_AFTER);
                         }
                     }
@@ -209,11 +212,11 @@ impl Dispatcher {
         }
     }
 
-    /// Begins to read what follows, if there is room for it, after a pause.
+    /// Starts to read the next records, after a pause, if there is room for them.
     fn read(&self, pause: Duration) -> Option<Reading> {
         let records_max = self.window.room().min(BATCH_RECORDS_MAX);
         let busy = self.publications.len() >= PUBLICATIONS_MAX;
-        // Dead letters are out of the window before they are out of memory.
+        // A dead letter leaves the window before it leaves the memory.
         let heavy = self.keeper.dead_bytes() >= BOUNDS.bytes_max;
         if self.exhausted || records_max == 0 || busy || heavy {
             return None;
@@ -228,7 +231,7 @@ impl Dispatcher {
         }))
     }
 
-    /// Routes a batch and publishes what this sink takes of it.
+    /// Routes a batch from the log and publishes the records for this sink.
     fn take_in(&mut self, batch: Batch) {
         self.gauges.passed(self.window.read(), batch.damaged);
         let read_bytes: usize = batch.entries.iter().map(|(_, entry)| entry.body().len()).sum();
@@ -240,7 +243,8 @@ impl Dispatcher {
                 records.push(Record { position, topic: self.routes.topic(&event), event });
             }
         }
-        // Records share the memory of the chunk they were read in: few of many would pin it all.
+        // Records share the memory of the chunk they were read in: a few records would keep all of
+        // it.
         let sparse = taken_bytes < read_bytes / 2;
         let mut open = Vec::with_capacity(records.len());
         for mut record in records {
@@ -259,7 +263,7 @@ impl Dispatcher {
         self.publish(open);
     }
 
-    /// The event, if it is for this sink.
+    /// The event, if it is for this sink: selected, or redriven for this sink only.
     fn takes(&self, position: Position, entry: Entry) -> Option<Event> {
         match entry {
             Entry::Quarantined(_) => None,
@@ -282,19 +286,19 @@ impl Dispatcher {
         self.publications.push_back(InFlight { records, publication });
     }
 
-    /// Whether the sink has nothing to settle.
+    /// Whether the sink has no record to settle.
     fn is_idle(&self) -> bool {
         self.publications.is_empty() && self.window.held().next().is_none()
     }
 
-    /// Publishes what was put off and is due.
+    /// Publishes the records of held topics that are due.
     fn publish_due(&mut self) {
         let records = self.window.due(self.started.elapsed(), self.resolved, BATCH_RECORDS_MAX);
         self.window.published_again(&records, self.published + 1);
         self.publish(records);
     }
 
-    /// Settles, puts off or buries each record of the oldest publication.
+    /// Settles each record of the oldest publication, puts it off or makes it a dead letter.
     fn resolve(&mut self, outcomes: &[Outcome]) {
         let Some(InFlight { records, .. }) = self.publications.pop_front() else { return };
         assert_eq!(records.len(), outcomes.len(), "a sink reports one outcome per record");
@@ -312,7 +316,7 @@ impl Dispatcher {
         self.note_trouble();
     }
 
-    /// Notes that the sink has a record, or refuses it for good.
+    /// Settles a record that the sink accepted or rejected.
     fn settle(&mut self, record: &Record, outcome: &Outcome, wall: Timestamp) {
         match outcome {
             Outcome::Accepted => self.routes.delivered(record, wall),
@@ -323,8 +327,8 @@ impl Dispatcher {
         self.settled += 1;
     }
 
-    /// Whether the sink has settled more than when this was last asked. A publication may take long
-    /// to resolve at a slow sink, so what is settled of those that have not counts, too.
+    /// Whether the sink has settled records since the last call. A slow sink can take long to resolve
+    /// a publication, so settled records of unresolved publications count too.
     fn has_settled_more(&mut self) -> bool {
         let unresolved: usize = self.publications.iter().map(|out| out.publication.settled()).sum();
         let before = replace(&mut self.settled_in_all, self.settled + unresolved as u64);
@@ -335,8 +339,8 @@ impl Dispatcher {
         more
     }
 
-    /// Also without an outcome a sink gets into trouble, by giving none, and out of it, by having
-    /// nothing left to try again.
+    /// Updates metrics and health. A sink's health can change without an outcome: it degrades when it
+    /// reports no outcome, and is healthy again when nothing is left to try again.
     fn report(&mut self, reads: bool) {
         self.heart.beat();
         if !reads {
@@ -354,7 +358,7 @@ impl Dispatcher {
         self.gauges.trouble(&self.window, quiet, &*self.sink);
     }
 
-    /// Keeps a record that the sink refused for good, for the commit that passes it.
+    /// Makes a record that the sink rejected a dead letter, in the commit that passes it.
     fn bury(&mut self, record: &Record, reason: &Reason, now: Timestamp) {
         self.gauges.dead_letter(&record.event.id, reason);
         self.keeper.bury(NewDeadLetter {
@@ -370,8 +374,8 @@ impl Dispatcher {
         });
     }
 
-    /// Settles what the sink has settled of publications that are not resolved. What goes again or is
-    /// not known keeps the cursor before it, and with that all that is behind it in its lane.
+    /// Settles the records that unresolved publications have settled. A record without an outcome, or
+    /// with one to try again, stops the cursor before it.
     fn settle_known(&mut self) {
         let wall = Timestamp::from(SystemTime::now());
         for InFlight { records, publication } in take(&mut self.publications) {
@@ -383,27 +387,27 @@ impl Dispatcher {
         }
     }
 
-    /// The last commits before the end. What is still in flight may arrive, and will be published
-    /// again at the next start.
+    /// The last commits before the dispatcher ends. Records still in flight might arrive, and are
+    /// published again after the next start.
     async fn finish(mut self, cut: &CancellationToken) -> Result<(), DispatchError> {
         self.settle_known();
         let kept = self.keeper.finish(self.window.cursor(), cut).await;
         self.window.commit(self.keeper.committed());
-        // No word of its trouble: that nothing is asked of it any more does not mean that it is well.
+        // Do not report health here: an idle sink is not a healthy one.
         self.gauges.report(&self.window, self.spool.head(), 0);
         let (cursor, head) = (self.window.committed().0, self.spool.head().0);
-        // What is left is no loss, but worth knowing before the volume is thrown away.
+        // The operator has to know about undelivered records before the volume is deleted.
         tracing::info!(
             sink = self.name,
             cursor,
             left_in_spool = head.saturating_sub(cursor),
-            "dispatcher stopped"
+            "the sink's dispatcher stopped: `left_in_spool` records are delivered after the next start"
         );
         kept
     }
 }
 
-/// Waits for the oldest publication; the younger ones go on by themselves meanwhile.
+/// Waits for the oldest publication; the later ones proceed meanwhile.
 async fn resolved(publications: &mut VecDeque<InFlight>) -> Vec<Outcome> {
     match publications.front_mut() {
         Some(oldest) => (&mut oldest.publication).await,

@@ -1,10 +1,11 @@
-//! Moves what no sink will deliver from the log to the dead letters: quarantined deliveries, and events
-//! for one sink alone that is no longer configured.
+//! Copies what no sink will deliver from the log to the dead letters: quarantined deliveries, and
+//! events whose only sink is no longer configured.
 //!
-//! Quarantined deliveries travel through the log so that they are durable before their answer, share
-//! the group's fsync and the duplicate window, and need no database transaction on the way in. A
-//! redriven event is in the log alone, and every other sink passes it by. Here both are copied out, in
-//! one transaction with the cursor that passes them; all other events pass by unread.
+//! Quarantined deliveries go through the log so that they are durable before they are answered, share
+//! the group's fdatasync and the duplicate window, and need no database transaction on the way in. A
+//! redriven event for one sink is only in the log, and every other sink skips it. The quarantine
+//! copies both out in one transaction with the cursor that passes them; it does not read other
+//! events.
 
 use std::time::{Duration, SystemTime};
 
@@ -20,30 +21,31 @@ use crate::spool::state::{NewDeadLetter, StateError};
 use crate::spool::{Batch, ReadError, Spool};
 use crate::telemetry::{LogLimit, Shown, SinkReason};
 
-/// The name under which the cursor is kept; no sink can have it, since sinks have no parentheses.
+/// The name under which the cursor is stored. No sink can have it, because sink names have no
+/// parentheses.
 pub const CURSOR: &str = "(quarantine)";
-/// Why an event is a dead letter that was for a sink alone which is gone.
+/// Reason of a dead letter whose only sink is no longer configured.
 const SINK_GONE: &str = "sink_gone";
 const BATCH_RECORDS_MAX: usize = 4096;
 const BATCH_BYTES_MAX: usize = 1 << 20;
-/// How often the cursor passes accepted events when there is nothing else: a restart reads those
-/// again, which costs time and nothing else.
+/// How often the cursor passes other events when there is nothing to copy. A restart reads again what
+/// lies after the cursor, which costs time only.
 const PASS_EVERY: Duration = Duration::from_secs(1);
 
-/// What is looked after, and from where on.
+/// The positions from which the quarantine copies.
 pub struct Care {
-    /// Quarantined deliveries, and events for a sink that nobody remembers, behind this cursor.
+    /// Cursor for quarantined deliveries, and for events of a removed sink that has no cursor.
     pub cursor: Position,
-    /// Events for these sinks alone, behind where each was looked after last.
+    /// The removed sinks, each with the position up to which its own events were copied.
     pub gone: Vec<Gone>,
-    /// The sinks that look after themselves.
+    /// Names of the configured sinks, which deliver their own events.
     pub configured: Vec<String>,
-    /// Counts events that become dead letters.
+    /// Counts events that become dead letters, by sink and reason.
     pub dead_letters: Family<SinkReason, Counter>,
 }
 
 impl Care {
-    /// Where to begin to read.
+    /// The lowest of all positions: the reader begins there.
     pub fn begin(&self) -> Position {
         self.gone.iter().map(|gone| gone.through).fold(self.cursor, Position::min)
     }
@@ -53,7 +55,8 @@ impl Care {
         [(CURSOR.to_owned(), self.cursor)].into_iter().chain(gone).collect()
     }
 
-    /// The sink for which alone an event is, if nobody else looks after it.
+    /// The removed sink for which alone this event is, if its events were not copied up to this
+    /// position.
     fn gone_sink<'a>(&self, position: Position, event: &'a Event) -> Option<&'a str> {
         let sink = &**event.only_sink.as_ref()?;
         let gone = self.gone.iter().find(|gone| gone.sink == sink);
@@ -62,10 +65,11 @@ impl Care {
     }
 }
 
-/// Runs until stopped; then commits, until it is cut short. The reader stands where the care begins.
+/// Runs until stopped, then commits until `cut` is cancelled. The reader has to begin at
+/// [`Care::begin`].
 ///
 /// # Errors
-/// When the dead letters cannot be kept.
+/// When the dead letters cannot be committed.
 pub async fn keep(
     reader: Reader,
     care: Care,
@@ -77,11 +81,11 @@ pub async fn keep(
     let mut keeper = Keeper::new(CURSOR, state, share, PASS_EVERY).under(care.rows());
     let mut pass = tokio::time::interval(PASS_EVERY);
     let mut reading: Option<Reading> = None;
-    // The log was closed, and all of it read.
+    // Set when the log is closed and read to its end.
     let mut exhausted = false;
     let log_limit = LogLimit::default();
     loop {
-        // What waits for room must not fill the memory.
+        // Dead letters that wait for space on the disk must not fill the memory.
         if reading.is_none() && !exhausted && keeper.dead_bytes() < BATCH_BYTES_MAX {
             reading = Some(read(&spool, cursor, Duration::ZERO));
         }
@@ -91,7 +95,8 @@ pub async fn keep(
             _ = pass.tick() => {
                 let passed = spool.pass_events(cursor);
                 if passed > cursor {
-                    // Who reads waits for the next one; no need to begin further back then.
+                    // A read that is underway waits for the next special record, so the later cursor
+                    // is as good for it.
                     (cursor, reading) = (passed, None);
                 }
             }
@@ -104,7 +109,11 @@ pub async fn keep(
                     }
                     Err(ReadError::Stopped) => exhausted = true,
                     Err(error @ ReadError::Io { .. }) => {
-                        tracing::error!(%error, "cannot read the spool, trying again");
+                        tracing::error!(
+                            %error,
+                            "the quarantine cannot read the spool: it reads again in a second; if this goes \
+                             on, raise the limit of open files or free memory"
+                        );
                         reading = Some(read(&spool, cursor, READ_AGAIN_AFTER));
                     }
                 }
@@ -115,7 +124,8 @@ pub async fn keep(
     }
 }
 
-/// The last commit. Without room for it the next start reads the same once more, and keeps it once.
+/// The last commit. Without space for it the next start copies the same records again, and keeps each
+/// once.
 async fn finish(mut keeper: Keeper, cursor: Position, cut: &CancellationToken) -> Result<(), DispatchError> {
     match keeper.finish(cursor, cut).await {
         Err(DispatchError::Commit { source: StateError::NoRoom { .. }, .. }) => Ok(()),
@@ -123,7 +133,7 @@ async fn finish(mut keeper: Keeper, cursor: Position, cut: &CancellationToken) -
     }
 }
 
-/// Begins to read what follows, after a pause.
+/// Starts to read the records after this position, after a pause.
 fn read(spool: &Spool, after: Position, pause: Duration) -> Reading {
     let spool = spool.clone();
     Box::pin(async move {
@@ -147,18 +157,24 @@ fn bury(batch: Batch, care: &Care, keeper: &mut Keeper, log_limit: &LogLimit) {
                 care.dead_letters.get_or_create(&labels).inc();
                 keeper.bury(buried_event(position, sink, &event, now));
             }
-            // It is a dead letter already, or was one.
+            // It was copied before, as a dead letter that might have been dropped since.
             Entry::Quarantined(_) => {}
         }
     }
 }
 
-/// One line a minute for each source and reason.
+/// Logs a quarantined delivery, at most once a minute for each source and reason.
 fn tell(quarantined: &Quarantined, log_limit: &LogLimit) {
     let (source, reason) = (&*quarantined.intake, &*quarantined.reason);
     if let Some(unsaid) = log_limit.admit(&format!("{source} {reason}")) {
         let detail = Shown(&quarantined.detail);
-        tracing::warn!(source, reason, %detail, unsaid, "a delivery cannot be used, kept as a dead letter (`fanbridge dead list`)");
+        tracing::warn!(
+            source,
+            reason,
+            %detail,
+            unsaid,
+            "a delivery cannot be used and was kept as a dead letter: see `fanbridge dead list`"
+        );
     }
 }
 
@@ -167,7 +183,8 @@ fn tell_gone(sink: &str, log_limit: &LogLimit) {
         tracing::warn!(
             sink,
             unsaid,
-            "an event was redriven for a sink that is no longer configured, kept as a dead letter again"
+            "an event was redriven for this sink, which is no longer configured: the event is a dead letter \
+             again; configure the sink again to redrive it"
         );
     }
 }
@@ -176,7 +193,7 @@ fn buried_event(position: Position, sink: &str, event: &Event, now: Timestamp) -
     NewDeadLetter {
         sink: Some(sink.to_owned()),
         reason: SINK_GONE.to_owned(),
-        detail: format!("sink `{sink}` left the configuration before it had this event"),
+        detail: format!("sink `{sink}` was removed from the configuration before it delivered this event"),
         attempts: 0,
         first: event.arrived,
         last: now,

@@ -1,10 +1,11 @@
-//! Where each reader of the spool goes on after a start, and what the log tells about it.
+//! Where each reader of the spool continues after a start, and the warnings about skipped records.
 //!
-//! Behind its committed cursor; a sink that is new, with the next event. That there is no cursor at
-//! all means that the state was lost, if the spool holds anything: then everybody begins with the
-//! oldest record, because what was delivered is not known, and a duplicate is better than a loss.
-//! Every way in which an event could be missed by a change of configuration is one warning, but for
-//! events that were meant for one sink alone: the quarantine looks after those of a sink that is gone.
+//! A reader continues at its committed cursor; a new sink begins with the next event. If there is no
+//! cursor at all but the spool has records, the state file was lost. Then every sink begins with the
+//! oldest record, because nobody knows what was delivered, and a duplicate is better than a loss.
+//! Every change of configuration that can make a sink miss events is logged as one warning. Events
+//! for one sink only are an exception: when the sink is removed, the quarantine keeps them as dead
+//! letters.
 
 use std::collections::BTreeMap;
 
@@ -13,55 +14,56 @@ use crate::event::Position;
 use crate::spool::Spool;
 use crate::spool::state::{Progress, State, StateError};
 
-/// Where all readers go on.
+/// Where all readers continue.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Resumption {
-    /// The sinks, in the order of their names.
+    /// The configured sinks, in the order in which they were given.
     pub sinks: Vec<Start>,
-    /// The quarantine's cursor.
+    /// The cursor of the quarantine.
     pub quarantine: Position,
-    /// The sinks that are no longer configured, as far as anybody remembers them.
+    /// The sinks that have a cursor but are no longer configured.
     pub gone: Vec<Gone>,
 }
 
-/// Where a sink goes on.
+/// Where a sink continues.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Start {
-    /// Its committed cursor.
+    /// The sink's committed cursor.
     pub cursor: Position,
-    /// Up to here, what was meant for it alone and it had not got has become a dead letter, while it
-    /// was not configured.
+    /// Position up to which events for this sink only became dead letters while the sink was not
+    /// configured.
     pub buried: Position,
 }
 
 /// A sink that is no longer configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gone {
-    /// Its name.
+    /// The sink's name.
     pub sink: String,
-    /// Up to here, what was meant for it alone was delivered to it or is a dead letter.
+    /// Position up to which events for this sink only were delivered or are dead letters.
     pub through: Position,
 }
 
-/// Under this name the state keeps how far it was looked after what was meant for a sink alone while
-/// that was not configured. No sink has it, since sinks have no parentheses.
+/// The name under which the state stores, for a removed sink, the position up to which its own events
+/// became dead letters. No sink can have this name, because sink names have no parentheses.
 pub fn gone_name(sink: &str) -> String {
     format!("(gone) {sink}")
 }
 
-/// Where the quarantine and the sinks with these names go on. The cursors of new readers are committed
-/// together, so that a crash in between cannot make a lost state look like a new sink.
+/// Where the quarantine and the sinks with these names continue. The cursors of new readers are
+/// committed together, so that after a crash in between a lost state does not look like a new sink.
 ///
 /// # Errors
-/// When the state cannot be used.
+/// When the state file cannot be used.
 pub fn resume(sinks: &[&str], spool: &Spool, state: &State) -> Result<Resumption, StateError> {
     let known: BTreeMap<String, Position> = state.cursors()?.into_iter().collect();
-    // The last position that is no longer kept, and the last one that is.
+    // The last position that was removed from the log, and the newest one.
     let (lost, newest) = (Position(spool.first().0.saturating_sub(1)), spool.head());
     if known.is_empty() && newest > lost {
         tracing::warn!(
             records = newest.0 - lost.0,
-            "no cursor is known: all that the spool holds is delivered, perhaps again"
+            "the state file has no cursor, as after a loss of `state.redb`: all records in the spool are \
+             delivered to every sink, some of them perhaps again"
         );
     }
     let left: Vec<_> = known.iter().filter(|(name, _)| is_left_behind(name, sinks)).collect();
@@ -71,11 +73,13 @@ pub fn resume(sinks: &[&str], spool: &Spool, state: &State) -> Result<Resumption
     let mut cursor_of = |name: &str| match known.get(name) {
         Some(cursor) => {
             warn_of_gap(name, *cursor, lost);
-            // The spool never gives a position up to a cursor again; this is for certainty.
+            // No cursor is beyond the newest record, because positions are never reused; `min` makes
+            // sure of it.
             (*cursor).min(newest)
         }
         None => {
-            // The quarantine begins with the oldest in any case: nobody else looks after those.
+            // The quarantine begins with the oldest record in any case: no other reader keeps those
+            // deliveries.
             let from_oldest = known.is_empty() || name == quarantine::CURSOR;
             let cursor = if from_oldest { lost } else { newest };
             new.push(Progress { sink: name.to_owned(), cursor, dead: Vec::new() });
@@ -96,19 +100,20 @@ pub fn resume(sinks: &[&str], spool: &Spool, state: &State) -> Result<Resumption
     Ok(Resumption { sinks: starts, quarantine, gone: left.into_iter().map(gone).collect() })
 }
 
-/// Whether a cursor is that of a sink which is no longer configured.
+/// Whether a stored cursor belongs to a sink that is no longer configured.
 fn is_left_behind(name: &str, sinks: &[&str]) -> bool {
     !name.starts_with('(') && !sinks.contains(&name)
 }
 
-/// Warns of a sink that was removed or renamed while it was behind, as long as the spool still holds
-/// what it has not got.
+/// Warns about a sink that was removed or renamed before it delivered all records, if the spool still
+/// has them.
 fn warn_of_left_behind(name: &str, cursor: Position, lost: Position, newest: Position) {
     if (lost..newest).contains(&cursor) {
         tracing::warn!(
             sink = name,
             records = newest.0 - cursor.0,
-            "a sink that is no longer configured has not got these: under its old name it goes on with them"
+            "the sink was removed from the configuration with undelivered records: configure it again \
+             under this name to deliver them"
         );
     }
 }
@@ -118,7 +123,8 @@ fn warn_of_gap(name: &str, cursor: Position, lost: Position) {
         tracing::error!(
             sink = name,
             records = lost.0 - cursor.0,
-            "records behind this sink's cursor are gone: it cannot deliver those that were for it"
+            "records after this sink's cursor are no longer in the log, so the sink skips them; they were \
+             damaged, expired or pruned, or the spool directory was replaced"
         );
     }
 }

@@ -1,4 +1,5 @@
-//! A sink's topics and their counters, looked up once per family instead of once per event.
+//! The topics of one sink and its counters per family, looked up once per family instead of once per
+//! event.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,12 +12,12 @@ use crate::event::{Event, Record, Timestamp};
 use crate::routing::TopicTemplate;
 use crate::telemetry::{Metrics, Sink, SinkFamily};
 
-/// Event → topic, and what was delivered per family.
+/// Maps an event to its topic, and counts deliveries by family.
 pub struct Routes {
     template: TopicTemplate,
     sink: String,
     topics: HashMap<String, Arc<str>>,
-    /// The look-up key under construction; kept so that a look-up allocates nothing.
+    /// Buffer for the look-up key, so that a look-up allocates nothing.
     place: String,
     delivered: HashMap<String, Counter>,
     families: prometheus_client::metrics::family::Family<SinkFamily, Counter>,
@@ -24,8 +25,8 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// The routes of one sink. Both maps stay as small as the catalogue: families and names come
-    /// from definitions and configuration, never from the wire.
+    /// The routes of one sink. Both maps stay as small as the catalogue, because families and names
+    /// come from definitions and configuration, never from a request.
     pub fn new(config: &SinkConfig, metrics: &Metrics) -> Self {
         Self {
             template: config.topic.clone(),
@@ -53,7 +54,7 @@ impl Routes {
         topic
     }
 
-    /// Counts a record that the sink has for good, and how long it took since it arrived.
+    /// Counts a record that the sink accepted, and its time since it arrived.
     pub fn delivered(&mut self, record: &Record, now: Timestamp) {
         let family = &*record.event.family;
         if !self.delivered.contains_key(family) {

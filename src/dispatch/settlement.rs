@@ -1,21 +1,21 @@
-//! How far the readers of the spool have durably got: what is behind the last of them may go, and in
-//! need what is behind the last of those that hold it back.
+//! The durable cursors of all readers of the spool. Segments that all cursors have passed can be
+//! removed. If the spool is full, so can those that all readers have passed which hold it back.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::event::Position;
 use crate::spool::Spool;
 
-/// Where a reader stands.
+/// A reader's durable cursor, and whether a full spool waits for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// Its committed cursor.
+    /// The reader's committed cursor.
     pub cursor: Position,
-    /// Whether it would rather miss events than hold a full spool back.
+    /// Whether the reader skips records rather than hold a full spool back (`on_full: detach_sink`).
     pub detaches: bool,
 }
 
-/// One reader's part in the settlement.
+/// One reader's handle on the durable cursors.
 #[derive(Clone)]
 pub struct Share {
     all: Arc<Mutex<Vec<Standing>>>,
@@ -23,8 +23,8 @@ pub struct Share {
     spool: Spool,
 }
 
-/// A share for each reader. They are made together, so that none can be forgotten while another one
-/// settles; what all have passed already is settled at once.
+/// One share for each reader. They are made together, so that no reader is forgotten while another
+/// one commits. Records that all readers have passed are released at once.
 pub fn shares(spool: &Spool, readers: &[Standing]) -> Vec<Share> {
     settle(spool, readers);
     let all = Arc::new(Mutex::new(readers.to_vec()));
@@ -32,12 +32,13 @@ pub fn shares(spool: &Spool, readers: &[Standing]) -> Vec<Share> {
 }
 
 impl Share {
-    /// The cursor of this reader that is known to be durable.
+    /// The durable cursor of this reader.
     pub fn cursor(&self) -> Position {
         self.all()[self.index].cursor
     }
 
-    /// Notes that this reader's cursor is durable up to here, and settles what all have passed.
+    /// Notes that this reader's cursor is durable up to here, and releases what all readers have
+    /// passed.
     pub fn commit(&self, cursor: Position) {
         let mut all = self.all();
         all[self.index].cursor = cursor;

@@ -1,21 +1,21 @@
-//! Which records a restart may publish a second time (pure): counted, because nobody can tell.
+//! Counts the records that a restart might publish a second time (pure).
 
 use crate::event::Position;
 
-/// The records that may have been published before a restart: as many as a window holds, of those
-/// that were in the log by then.
+/// The records that might have been published before a restart: as many as a window holds, of those
+/// that were in the log at the start.
 pub struct Suspects {
     left: usize,
     through: Position,
 }
 
 impl Suspects {
-    /// The suspects of a restart that found the log ending at `head`.
+    /// The suspects after a restart that found the log's newest record at `head`.
     pub fn new(records_max: usize, head: Position) -> Self {
         Self { left: records_max, through: head }
     }
 
-    /// Whether the next record that this sink takes is one of them.
+    /// Whether the next record for this sink is a suspect.
     pub fn take(&mut self, position: Position) -> bool {
         let is_one = self.left > 0 && position <= self.through;
         self.left -= usize::from(is_one);

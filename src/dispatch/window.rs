@@ -1,11 +1,11 @@
-//! What a dispatcher has read and not yet committed: the settled prefix, and topics on hold (pure).
+//! The records that a dispatcher has read and not yet committed: the settled prefix, and held topics
+//! (pure).
 //!
-//! Records enter in spool order and leave in spool order; in between each is in flight, waiting
-//! or settled. The cursor is the end of the settled prefix, so it never passes a record that the
-//! sink does not have. When a record is put off, its whole topic is held: nothing later may be
-//! published to it until the record has gone, which is what keeps the order of a key. Bounded in
-//! records and bytes beyond the *committed* cursor, which is also the bound on duplicates after a
-//! crash.
+//! Records enter and leave in spool order; in between each is in flight, waiting or settled. The
+//! cursor is the end of the settled prefix, so it never passes a record that the sink does not have.
+//! When a record has to be tried again, its whole topic is held: no later record is published to the
+//! topic until that record is settled, which keeps the order of a key. The window is bounded in
+//! records and bytes beyond the *committed* cursor, which also bounds the duplicates after a crash.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::mem::replace;
@@ -15,21 +15,21 @@ use std::time::Duration;
 use crate::event::{Position, Reason, Record, Timestamp};
 use crate::sink::PASSING;
 
-/// The bounds of a window.
+/// The limits of a window.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Records published beyond the committed cursor.
+    /// Most records beyond the committed cursor.
     pub records_max: usize,
-    /// Bytes of unsettled records held in memory.
+    /// Most bytes of unsettled records in memory.
     pub bytes_max: usize,
 }
 
-/// Everything between the committed cursor and the last record read.
+/// The records between the committed cursor and the last record read.
 #[derive(Debug)]
 pub struct Window {
     bounds: Bounds,
     slots: VecDeque<Slot>,
-    /// How many slots at the front are settled.
+    /// Number of settled slots at the front.
     settled: usize,
     bytes: usize,
     read: Position,
@@ -41,20 +41,20 @@ pub struct Window {
 struct Slot {
     position: Position,
     arrived: Timestamp,
-    /// How often the record was put off.
+    /// How often the record has to be tried again so far.
     put_off: u32,
     /// `None` once settled.
     record: Option<Arc<Record>>,
 }
 
-/// A topic that is held because a record for it was put off.
+/// A topic that is held because one of its records has to be tried again.
 #[derive(Debug)]
 struct Hold {
     waiting: BTreeSet<Position>,
-    /// Publications up to this number must have been resolved before anything is published again:
-    /// they may still bring home records of this topic.
+    /// Number of a publication: all up to it have to be resolved before a record of the topic is
+    /// published again, because they can still contain records of the topic.
     barrier: u64,
-    /// A first batch was published again and nothing of it has been put off so far.
+    /// Whether a first batch was published again, and no record of it had to be tried again so far.
     probing: bool,
     probes_failed: u32,
     attempts: u32,
@@ -62,28 +62,28 @@ struct Hold {
     reason: Reason,
 }
 
-/// A topic that is held, from outside.
+/// A held topic, for metrics and log.
 #[derive(Clone, Copy, Debug)]
 pub struct Held<'w> {
-    /// Its name.
+    /// The topic's name.
     pub topic: &'w str,
-    /// Why a record of it was put off last.
+    /// Why one of its records has to be tried again.
     pub reason: &'w Reason,
-    /// How often it was probed since it is held, and failed again.
+    /// Number of failed probes since the topic is held.
     pub probes_failed: u32,
 }
 
-/// Where a record may go now.
+/// Whether a record can be published at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entrance {
-    /// Publish it.
+    /// Publish the record now.
     Open,
-    /// Its topic is held; the window gives it back through [`Window::due`].
+    /// Its topic is held; [`Window::due`] returns the record later.
     Held,
 }
 
 impl Window {
-    /// An empty window behind a committed cursor.
+    /// An empty window at a committed cursor.
     pub fn new(committed: Position, bounds: Bounds) -> Self {
         Self {
             bounds,
@@ -96,7 +96,7 @@ impl Window {
         }
     }
 
-    /// How many records may be read now.
+    /// Number of records that can be read now.
     pub fn room(&self) -> usize {
         if self.bytes >= self.bounds.bytes_max {
             return 0;
@@ -104,7 +104,7 @@ impl Window {
         self.bounds.records_max.saturating_sub(self.slots.len())
     }
 
-    /// Takes in the next record to publish. Positions ascend.
+    /// Adds the next record to publish. Positions ascend.
     pub fn enter(&mut self, record: &Arc<Record>) -> Entrance {
         debug_assert!(record.position > self.read, "records enter in spool order");
         self.read = record.position;
@@ -124,7 +124,8 @@ impl Window {
         }
     }
 
-    /// Notes that everything up to here was read, whether or not it entered.
+    /// Notes that all records up to this position were read, also those that did not enter the
+    /// window.
     pub fn read_through(&mut self, position: Position) {
         self.read = self.read.max(position);
     }
@@ -134,7 +135,7 @@ impl Window {
         self.read
     }
 
-    /// A record reached its end: accepted by the sink, or now a dead letter.
+    /// Settles a record: the sink accepted it, or it is a dead letter now.
     pub fn settle(&mut self, position: Position) {
         let Some(slot) = self.slot(position) else { return };
         if let Some(record) = slot.record.take() {
@@ -148,8 +149,8 @@ impl Window {
         }
     }
 
-    /// A record was put off: its topic is held until `now` plus a backoff, and until every
-    /// publication up to number `barrier` has been resolved.
+    /// Puts a record off, to be tried again: its topic is held for a backoff from `now` on, and until
+    /// every publication up to number `barrier` is resolved.
     pub fn put_off(&mut self, record: &Record, reason: &Reason, now: Duration, barrier: u64) {
         let hold = self.holds.entry(Arc::clone(&record.topic)).or_insert_with(|| Hold {
             waiting: BTreeSet::new(),
@@ -161,7 +162,7 @@ impl Window {
             reason: reason.clone(),
         });
         hold.waiting.insert(record.position);
-        // What only stood behind another record says nothing of the topic.
+        // A record that only stood behind another one says nothing about the topic.
         if !PASSING.contains(&reason.word) || PASSING.contains(&hold.reason.word) {
             hold.reason.clone_from(reason);
         }
@@ -176,20 +177,20 @@ impl Window {
         }
     }
 
-    /// How often an unsettled record was handed to the sink.
+    /// How often this record was handed to the sink.
     pub fn attempts(&mut self, position: Position) -> u32 {
         self.slot(position).map_or(1, |slot| slot.put_off + 1)
     }
 
-    /// When [`Window::due`] should be asked next, if any topic is held and its publications are
-    /// home (`resolved` is the number of the last publication resolved).
+    /// When [`Window::due`] has to be called next, if a topic is held whose publications are resolved
+    /// (`resolved` is the number of the last resolved publication).
     pub fn next_retry(&self, resolved: u64) -> Option<Duration> {
         self.holds.values().filter(|hold| hold.barrier <= resolved).map(|hold| hold.retry_at).min()
     }
 
-    /// The records of held topics to publish again now, in spool order: of a topic whose time has
-    /// come a first batch of `probe_records` to probe it; of a topic whose probe went through all
-    /// that waits, and the hold is lifted.
+    /// The records of held topics to publish again now, in spool order. For a topic whose backoff is
+    /// over: a first batch of `probe_records`, to probe the topic. For a topic whose probe succeeded:
+    /// all waiting records, and the topic is no longer held.
     pub fn due(&mut self, now: Duration, resolved: u64, probe_records: usize) -> Vec<Arc<Record>> {
         let mut positions = BTreeSet::new();
         self.holds.retain(|_, hold| {
@@ -203,7 +204,7 @@ impl Window {
         positions.iter().filter_map(|position| self.slot(*position)?.record.clone()).collect()
     }
 
-    /// Notes that records which were [due](Window::due) were published, as this publication.
+    /// Notes that [due](Window::due) records are published again, in the publication of this number.
     pub fn published_again(&mut self, records: &[Arc<Record>], publication: u64) {
         for record in records {
             if let Some(hold) = self.holds.get_mut(&record.topic) {
@@ -213,7 +214,7 @@ impl Window {
         }
     }
 
-    /// The topics that are held.
+    /// The held topics.
     pub fn held(&self) -> impl Iterator<Item = Held<'_>> {
         self.holds.iter().map(|(topic, hold)| Held {
             topic,
@@ -222,7 +223,7 @@ impl Window {
         })
     }
 
-    /// The end of the settled prefix: everything at or before it is accounted for.
+    /// The end of the settled prefix: every record up to it was accepted or is a dead letter.
     pub fn cursor(&self) -> Position {
         match self.slots.get(self.settled) {
             Some(slot) => Position(slot.position.0 - 1),
@@ -230,12 +231,12 @@ impl Window {
         }
     }
 
-    /// The cursor that is known to be durable.
+    /// The durable cursor.
     pub fn committed(&self) -> Position {
         self.committed
     }
 
-    /// Notes that the cursor is durable up to here, which makes room.
+    /// Notes that the cursor is durable up to here, and drops the records before it.
     pub fn commit(&mut self, cursor: Position) {
         debug_assert!(cursor <= self.cursor(), "only a settled prefix is committed");
         self.committed = cursor;
@@ -245,17 +246,17 @@ impl Window {
         }
     }
 
-    /// Whether every record read is accepted or a dead letter.
+    /// Whether every record in the window is accepted or a dead letter.
     pub fn is_settled(&self) -> bool {
         self.settled == self.slots.len()
     }
 
-    /// How many records are neither accepted nor dead letters.
+    /// Number of records that are neither accepted nor dead letters.
     pub fn unsettled(&self) -> usize {
         self.slots.iter().skip(self.settled).filter(|slot| slot.record.is_some()).count()
     }
 
-    /// When the oldest unsettled record arrived.
+    /// When the oldest unsettled record arrived at the bridge.
     pub fn oldest_pending(&self) -> Option<Timestamp> {
         self.slots.get(self.settled).map(|slot| slot.arrived)
     }
@@ -266,14 +267,14 @@ impl Window {
     }
 }
 
-/// What a record holds in memory, about.
+/// Memory of a record in bytes, roughly.
 fn cost(record: &Record) -> usize {
     const ATTRIBUTES_BYTES: usize = 512;
     record.event.body.len() + ATTRIBUTES_BYTES
 }
 
 /// How long a held topic rests before the nth attempt: 50, 100, 200, 400, 800, then 1,000 ms each.
-/// The last is below the two seconds within which a healed topic has to deliver again.
+/// The maximum is below the two seconds within which a recovered topic has to get records again.
 fn backoff(attempts: u32) -> Duration {
     Duration::from_millis(25 << attempts.min(6)).min(Duration::from_secs(1))
 }

@@ -1,9 +1,9 @@
-//! Transport encodings: the received bytes become the signed ones.
+//! Undoes the transport encoding: the received bytes become the signed ones.
 //!
-//! gzip is recognised by its first bytes, whatever the header says, because proxies inflate bodies
-//! and leave the header, or strip the header and leave the body; JSON can begin with neither. This
-//! happens before the signature is checked, so it is bounded in size and in ratio. A plain body
-//! passes without a copy.
+//! gzip is recognised by its first bytes, whatever the header says, because proxies decompress bodies
+//! and leave the header, or remove the header and leave the body; JSON cannot begin with these bytes.
+//! This happens before the signature is checked, so size and ratio are limited. A plain body is not
+//! copied.
 
 use std::io::Read;
 
@@ -13,32 +13,33 @@ use http::{HeaderMap, header::CONTENT_ENCODING};
 
 use super::Refusal;
 
-/// How gzip begins.
+/// The first bytes of gzip.
 pub(super) const GZIP_MAGIC: [u8; 2] = [0x1F, 0x8B];
-/// Bodies that inflate to no more than this are not held to the ratio: short ones compress well.
+/// Bodies up to this size after decompression are exempt from the ratio, because short ones compress
+/// well.
 const RATIO_FREE_BYTES: usize = 64 * 1024;
-/// How much is inflated at a time.
+/// Initial size of the buffer for decompression, in bytes.
 const STEP_BYTES: usize = 16 * 1024;
 
-/// Bounds on what a body may become.
+/// Limits on decompression.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyLimits {
-    /// The largest body after inflating, and the largest plain one.
+    /// Largest body after decompression, and largest plain one, in bytes.
     pub inflated_bytes_max: usize,
-    /// The largest inflated-to-wire ratio, for bodies that inflate beyond 64 KiB.
+    /// Largest ratio of decompressed to received bytes, for bodies above 64 KiB after decompression.
     pub inflate_ratio_max: usize,
 }
 
-/// What the headers allow a body to be.
+/// The encodings that the headers allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
-    /// Plain, or gzip where it begins like gzip.
+    /// Plain, or gzip if the body begins like gzip.
     Detect,
-    /// Plain, however it begins.
+    /// Plain, whatever the body begins with.
     Plain,
 }
 
-/// Reads the content encoding. Only gzip (where the provider compresses) and none are spoken.
+/// Reads the content encoding. Supported are none and, if the provider compresses, gzip.
 pub(super) fn encoding(headers: &HeaderMap, gzip: bool) -> Result<Encoding, Refusal> {
     let mut named = headers.get_all(CONTENT_ENCODING).iter();
     let name = named.next().map_or(&b"identity"[..], |value| value.as_bytes().trim_ascii());
@@ -54,8 +55,8 @@ pub(super) fn encoding(headers: &HeaderMap, gzip: bool) -> Result<Encoding, Refu
 /// The signed bytes.
 ///
 /// # Errors
-/// [`Refusal::TooLarge`] beyond the limits, [`Refusal::Undecodable`] for broken gzip, also when
-/// anything stands behind it.
+/// [`Refusal::TooLarge`] above the limits, [`Refusal::Undecodable`] for invalid gzip or bytes after
+/// it.
 pub(super) fn decode(body: Bytes, encoding: Encoding, limits: &BodyLimits) -> Result<Bytes, Refusal> {
     if encoding == Encoding::Detect && body.starts_with(&GZIP_MAGIC) {
         return inflate(&body, limits);
@@ -63,20 +64,20 @@ pub(super) fn decode(body: Bytes, encoding: Encoding, limits: &BodyLimits) -> Re
     if body.len() > limits.inflated_bytes_max { Err(Refusal::TooLarge) } else { Ok(body) }
 }
 
-/// The bytes that decoding a body goes through. What JSON compresses to is about a tenth of it; a
-/// hostile body that is more, up to the ratio cap, still takes less than a millisecond when it is
-/// taken for a light one.
+/// Bytes to process when a body is decoded, roughly. JSON compresses to about a tenth. A hostile body
+/// can be more, up to the ratio limit, and still takes less than a millisecond when it is estimated
+/// too low.
 pub fn body_heaviness(body: &[u8]) -> usize {
     if body.starts_with(&GZIP_MAGIC) { body.len().saturating_mul(10) } else { body.len() }
 }
 
-/// The bytes that decoding a body goes through if its sender means no good.
+/// Most bytes to process when a hostile body is decoded.
 pub fn body_heaviness_max(body: &[u8], limits: &BodyLimits) -> usize {
     if body.starts_with(&GZIP_MAGIC) { limits.inflated_max(body) } else { body.len() }
 }
 
 impl BodyLimits {
-    /// What a body may inflate to.
+    /// Largest size of this body after decompression.
     fn inflated_max(&self, body: &[u8]) -> usize {
         let ratio_bytes_max = body.len().saturating_mul(self.inflate_ratio_max).max(RATIO_FREE_BYTES);
         self.inflated_bytes_max.min(ratio_bytes_max)
@@ -85,10 +86,11 @@ impl BodyLimits {
 
 pub(super) fn inflate(body: &[u8], limits: &BodyLimits) -> Result<Bytes, Refusal> {
     let bytes_max = limits.inflated_max(body);
-    // The decoder goes on to the next member until the input ends, and fails on anything else.
+    // The decoder continues with the next gzip member until the input ends, and fails on anything
+    // else.
     let mut decoder = MultiGzDecoder::new(body);
     let mut inflated = Vec::with_capacity(STEP_BYTES.min(bytes_max));
-    // One byte beyond the bound tells a body at the bound from one that goes on.
+    // One byte above the limit shows that a body exceeds it.
     let bound = (bytes_max as u64).saturating_add(1);
     decoder
         .by_ref()

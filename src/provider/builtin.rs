@@ -1,4 +1,4 @@
-//! The providers that come with the bridge, each one file in the form that users write too.
+//! The built-in providers, each a file in the same form as a configured definition.
 
 use std::sync::{Arc, LazyLock};
 
@@ -18,17 +18,17 @@ const FILES: [(&str, &str); 7] = [
 static BUILTIN: LazyLock<Vec<Arc<Definition>>> =
     LazyLock::new(|| FILES.iter().map(|(name, text)| Arc::new(read(name, text))).collect());
 
-/// All built-in providers, in order of their names.
+/// All built-in providers, ordered by name.
 pub fn builtin() -> &'static [Arc<Definition>] {
     &BUILTIN
 }
 
-/// The built-in provider of this name.
+/// The built-in provider with this name.
 pub fn builtin_named(name: &str) -> Option<Arc<Definition>> {
     BUILTIN.iter().find(|definition| definition.provider == *name).cloned()
 }
 
-/// A file that does not compile cannot leave the tests: each of them is read there.
+/// Compiles a built-in definition. The tests compile each of them, so this cannot fail here.
 fn read(name: &str, text: &str) -> Definition {
     let file = serde_saphyr::from_str(text)
         .unwrap_or_else(|error| unreachable!("the built-in definition `{name}` is not readable: {error}"));

@@ -1,11 +1,11 @@
-//! The event types that a provider is known to have, and the families that they belong to.
+//! The known event types of a provider, and their families.
 //!
-//! Families become topics, so every type has one, also a type that was invented after the
-//! catalogue was written. A catalogued type has the family it is listed under. For any other the
-//! rule is this: a name is made of words, which end at `.`, `/`, `_` or `-`; of the catalogued
-//! types that share the longest leading run of whole words with it, if the run covers at least the
-//! part before the first dot or slash, more than half must belong to one family, and that is it.
-//! Else the type is [`UNCLASSIFIED`]: a guess between families would send events astray.
+//! Families become topics, so every type has one, also a type that is newer than the catalogue. A
+//! catalogued type has the family under which it is listed. For any other type: a name consists of
+//! words, which end at `.`, `/`, `_` or `-`. Of the catalogued types that share the longest leading
+//! run of whole words with it (at least the part before the first dot or slash), more than half must
+//! be in one family, and this is the type's family. Otherwise the type is [`UNCLASSIFIED`], because a
+//! guess could send events to a wrong topic.
 
 use std::collections::HashMap;
 
@@ -13,26 +13,26 @@ use bytestring::ByteString;
 
 use super::pointer::Slot;
 
-/// The family of types that no catalogued type resembles.
+/// The family of types that resemble no catalogued type.
 pub const UNCLASSIFIED: &str = "unclassified";
 
-/// What is known of one event type.
+/// An event type in the catalogue.
 #[derive(Clone, Debug)]
 pub struct TypeInfo {
     /// The provider's name for the type, verbatim.
     pub name: ByteString,
-    /// The family that the type belongs to.
+    /// The type's family.
     pub family: ByteString,
     /// Whether the type is sent to webhooks and queues.
     pub webhook: bool,
-    /// Whether the type is sent to connected clients.
+    /// Whether the type is sent to connected WebSocket clients.
     pub websocket: bool,
-    /// The name that the provider's documents use instead, where they do.
+    /// The name in the provider's documents, if it differs.
     pub alias: Option<ByteString>,
-    /// Where the partition key is looked for, in order.
+    /// Pointers to the partition key, in the order in which they are tried.
     pub key: Vec<ByteString>,
     pub(super) key_slots: Vec<Slot>,
-    /// The redactions that apply, one bit each.
+    /// The redactions of this type, one bit each.
     pub(super) redactions: u64,
 }
 
@@ -41,13 +41,13 @@ pub struct TypeInfo {
 pub struct Catalogue {
     types: Vec<TypeInfo>,
     by_name: HashMap<ByteString, usize>,
-    /// The families in order of their names; the last one is [`UNCLASSIFIED`].
+    /// The families by name; the last one is [`UNCLASSIFIED`].
     families: Vec<Family>,
-    /// Leading runs of words, with the family that most types sharing them belong to.
+    /// For each leading run of words, the family of most types with it, if there is one.
     prefixes: HashMap<String, Option<usize>>,
 }
 
-/// A family, and what holds for types of it that are not catalogued.
+/// A family, and what applies to its types that are not catalogued.
 #[derive(Clone, Debug)]
 pub(super) struct Family {
     pub name: ByteString,
@@ -55,7 +55,7 @@ pub(super) struct Family {
     pub redactions: u64,
 }
 
-/// What an event type, known or not, implies.
+/// What follows from an event type, catalogued or not.
 pub(super) struct Class<'a> {
     pub family: &'a ByteString,
     pub key_slots: &'a [Slot],
@@ -63,29 +63,29 @@ pub(super) struct Class<'a> {
 }
 
 impl Catalogue {
-    /// A catalogue of these types. `families` ends with the one of unclassified types.
+    /// A catalogue of these types. The last of `families` is that of unclassified types.
     pub(super) fn new(types: Vec<TypeInfo>, families: Vec<Family>) -> Self {
         let by_name = types.iter().enumerate().map(|(n, info)| (info.name.clone(), n)).collect();
         let prefixes = prefixes(&types, &families);
         Self { types, by_name, families, prefixes }
     }
 
-    /// All types, in order of their families and names.
+    /// All types, ordered by family and name.
     pub fn types(&self) -> impl ExactSizeIterator<Item = &TypeInfo> {
         self.types.iter()
     }
 
-    /// The type of this very name.
+    /// The type with exactly this name.
     pub fn find(&self, name: &str) -> Option<&TypeInfo> {
         self.by_name.get(name).map(|n| &self.types[*n])
     }
 
-    /// The type that the provider's documents call so.
+    /// The type with this name in the provider's documents.
     pub fn find_alias(&self, alias: &str) -> Option<&TypeInfo> {
         self.types.iter().find(|info| info.alias.as_deref() == Some(alias))
     }
 
-    /// All families that events may get, [`UNCLASSIFIED`] among them, as the last one.
+    /// All families that events can have; the last one is [`UNCLASSIFIED`].
     pub fn families(&self) -> impl ExactSizeIterator<Item = &ByteString> {
         self.families.iter().map(|family| &family.name)
     }
@@ -106,7 +106,7 @@ impl Catalogue {
     }
 }
 
-/// The leading runs of whole words of a type, the shortest first.
+/// The leading runs of whole words of a type, shortest first.
 fn runs(event_type: &str) -> impl DoubleEndedIterator<Item = &str> {
     let name = event_type.find(['.', '/']).unwrap_or(event_type.len());
     let ends = event_type.match_indices(['.', '/', '_', '-']).map(|(end, _)| end);
@@ -114,7 +114,7 @@ fn runs(event_type: &str) -> impl DoubleEndedIterator<Item = &str> {
     ends.filter(move |end| *end >= name).map(|end| &event_type[..end])
 }
 
-/// The family of the majority for each leading run of words of any type.
+/// The family of the majority, for each leading run of words of a catalogued type.
 fn prefixes(types: &[TypeInfo], families: &[Family]) -> HashMap<String, Option<usize>> {
     let mut votes: HashMap<&str, Vec<usize>> = HashMap::new();
     for info in types {

@@ -1,8 +1,8 @@
-//! From a definition as written to one as used: pointers become a trie, headers become names,
-//! templates become parts, types become a catalogue.
+//! Compiles a definition as written into one that is used: pointers become an automaton, headers
+//! become names, templates become parts, types become a catalogue.
 //!
-//! Whatever the form alone cannot rule out is checked here, and every problem is reported at once,
-//! with its place in the file. What compiles cannot fail later.
+//! Every problem that the form alone does not exclude is found here, and all problems are reported at
+//! once, with their places in the file. A compiled definition cannot fail later.
 
 mod event;
 mod scheme;
@@ -22,7 +22,7 @@ use super::normalise::{is_type, type_expected};
 use super::pointer::{Pointers, Slot, covers, steps};
 use super::scheme::Scheme;
 
-/// Attribute names that the bridge sets itself.
+/// Names of CloudEvents attributes that the bridge sets itself.
 const RESERVED: [&str; 18] = [
     "data",
     "database64",
@@ -44,37 +44,37 @@ const RESERVED: [&str; 18] = [
     "timeinferred",
 ];
 
-/// A provider: how it signs, what its bodies look like, and which event types it has.
+/// A compiled provider: its signatures, the layout of its bodies, and its event types.
 #[derive(Clone, Debug)]
 pub struct Definition {
-    /// Its name.
+    /// Name of the provider.
     pub provider: ByteString,
-    /// Its event families and types.
+    /// The event families and types.
     pub catalogue: Catalogue,
     pub(super) signature: Scheme,
-    /// Whether bodies may be compressed.
+    /// Whether bodies can be compressed with gzip.
     pub(super) gzip: bool,
     pub(super) probe: bool,
     pub(super) pointers: Pointers,
     /// The header that states the event type, if the body does not.
     pub(super) type_header: Option<HeaderName>,
-    /// Where the type is, or with `type_header` its detail.
+    /// Where the body states the type or, with `type_header`, the detail of the type.
     pub(super) type_slots: Vec<Slot>,
     pub(super) id_slots: Vec<Slot>,
     pub(super) delivery_id: Option<DeliveryId>,
     pub(super) time_slots: Vec<Slot>,
     pub(super) time_unit: TimeUnitFile,
-    /// What of the body is the event's data, if not all of it.
+    /// Where the body has the event's data; `None` if the whole body is the data.
     pub(super) data_slot: Option<Slot>,
     pub(super) extensions: Vec<(ByteString, HeaderName)>,
-    /// Types beyond the catalogue that are expected.
+    /// Expected types that are not in the catalogue.
     custom_types: BTreeSet<String>,
 }
 
-/// Something in a definition that cannot be used.
+/// A part of a definition that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DefinitionProblem {
-    /// The keys that lead to it, from the definition's root.
+    /// The keys from the definition's root to the unusable part.
     pub path: Vec<String>,
     /// What is wrong, and what was expected.
     pub message: String,
@@ -94,10 +94,10 @@ impl fmt::Display for DefinitionProblem {
 impl std::error::Error for DefinitionProblem {}
 
 impl Definition {
-    /// Checks a definition and makes it ready for use.
+    /// Checks and compiles a definition.
     ///
     /// # Errors
-    /// Every problem at once, each with its place.
+    /// With every problem and its place.
     pub fn compile(name: &str, file: DefinitionFile) -> Result<Self, Vec<DefinitionProblem>> {
         let mut compiler = Compiler { pointers: Pointers::new(), problems: Vec::new() };
         let definition = compiler.definition(name, file);
@@ -108,32 +108,31 @@ impl Definition {
         }
     }
 
-    /// Whether deliveries are verified at all.
+    /// Whether deliveries have a signature that is verified.
     pub fn is_verified(&self) -> bool {
         self.signature.hmac.is_some()
     }
 
-    /// Whether it is known how webhooks are signed, be it that they are not. Where it is not, they are
-    /// not taken.
+    /// Whether webhooks are accepted: the definition says how they are signed, or that they are not.
     pub fn takes_webhooks(&self) -> bool {
         self.signature.hmac.is_some() || self.signature.open
     }
 
-    /// Expects types beyond the catalogue.
+    /// Adds expected types that are not in the catalogue.
     pub fn expect_types(&mut self, types: impl IntoIterator<Item = String>) {
         self.custom_types.extend(types);
     }
 
-    /// Whether a type is one of the catalogue, or expected beyond it. Without a catalogue every type is:
-    /// an event that is lost because another has its body would be the greater harm.
+    /// Whether a type is in the catalogue or expected beyond it. Without a catalogue every type is
+    /// expected, because an event that is lost since another one has the same body would be worse.
     pub(super) fn expects(&self, event_type: &str) -> bool {
         self.catalogue.types().len() == 0
             || self.catalogue.find(event_type).is_some()
             || self.custom_types.contains(event_type)
     }
 
-    /// Whether the provider probes an endpoint before it tells the secret: only then can a source
-    /// begin without one.
+    /// Whether the provider probes an endpoint before it shows the secret. Only then can a source
+    /// begin without a secret.
     pub fn probes(&self) -> bool {
         self.probe
     }
@@ -149,7 +148,7 @@ impl Definition {
     }
 }
 
-/// What has been found so far.
+/// The pointers and problems found so far.
 struct Compiler {
     pointers: Pointers,
     problems: Vec<DefinitionProblem>,
@@ -158,7 +157,10 @@ struct Compiler {
 impl Compiler {
     fn definition(&mut self, name: &str, file: DefinitionFile) -> Definition {
         if !is_label(name) {
-            self.problem(&[], format!("`{name}` is no provider name, expected a-z, 0-9, `-`, `_` and `.`"));
+            self.problem(
+                &[],
+                format!("`{name}` is not a provider name, expected a-z, 0-9, `-`, `_` and `.`"),
+            );
         }
         let signature = file.signature.as_ref().map_or_else(Scheme::unknown, |file| self.signature(file));
         let extensions = self.extensions(&file.extensions);
@@ -195,9 +197,12 @@ impl Compiler {
             let path = &["extensions", name.as_str()];
             let plain = name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
             if !plain || !(1..=20).contains(&name.len()) {
-                self.problem(path, "not an extension name, expected 1 to 20 of a-z and 0-9");
+                self.problem(
+                    path,
+                    "not the name of an extension, expected 1 to 20 characters of a-z and 0-9",
+                );
             } else if RESERVED.contains(&name.as_str()) || name == "type" {
-                self.problem(path, "an attribute that the bridge sets itself, expected another name");
+                self.problem(path, "the bridge sets this attribute itself, expected another name");
             } else if let Some(header) = self.header(Some(header), path) {
                 extensions.push((name.as_str().into(), header));
             }
@@ -212,8 +217,9 @@ impl Compiler {
         let mut of_all = everywhere;
         for (name, family) in &file.families {
             if !is_label(name) || name == UNCLASSIFIED {
-                let message =
-                    format!("not a family, expected a-z, 0-9, `-`, `_` and `.`, not `{UNCLASSIFIED}`");
+                let message = format!(
+                    "not a family name, expected a-z, 0-9, `-`, `_` and `.`, and not `{UNCLASSIFIED}`"
+                );
                 self.problem(&["families", name], message);
             }
             let mut key_slots = self.slots(&family.key, &["families", name, "key"]);
@@ -222,14 +228,16 @@ impl Compiler {
             let mut of_any = everywhere;
             for (type_name, file) in &family.types {
                 if let Some(twin) = types.iter().find(|other| other.name == **type_name) {
-                    let message = format!("belongs to family `{}` already, expected one family", twin.family);
+                    let message =
+                        format!("this type is in family `{}` already, expected one family", twin.family);
                     self.problem(&["families", name, "types", type_name], message);
                 }
                 let info = self.type_info(&of_family, family, type_name, file);
                 of_any |= info.redactions;
                 types.push(info);
             }
-            // Of a type that nobody has described it is not known what it carries.
+            // A type that is in no catalogue can have any field of the family, so all redactions
+            // apply.
             of_family.redactions = of_any;
             of_all |= of_any;
             families.push(of_family);
@@ -248,7 +256,7 @@ impl Compiler {
         }
         let channels = file.channels.as_ref().unwrap_or(&family.channels);
         if channels.is_empty() {
-            self.problem(&at("channels"), "empty, expected `webhook`, `websocket` or both");
+            self.problem(&at("channels"), "the list is empty, expected `webhook`, `websocket` or both");
         }
         let mut key_slots = self.slots(&file.key, &at("key"));
         append(&mut key_slots, &of.key_slots);
@@ -265,7 +273,8 @@ impl Compiler {
         }
     }
 
-    /// What is redacted must not leave as an attribute.
+    /// Reports attributes that are taken from redacted values: those would leave the bridge as
+    /// attributes.
     fn no_redacted_attribute(&mut self, file: &DefinitionFile) {
         let redacted: Vec<Vec<String>> =
             self.pointers.redactions().iter().filter_map(|pointer| steps(pointer).ok()).collect();
@@ -286,7 +295,8 @@ impl Compiler {
         for (path, pointer) in places {
             let Ok(steps) = steps(pointer) else { continue };
             if redacted.iter().any(|redacted| covers(redacted, &steps)) {
-                self.problem(&path, format!("`{pointer}` is redacted, expected a value that may be seen"));
+                let message = format!("`{pointer}` is redacted, expected a value that can be published");
+                self.problem(&path, message);
             }
         }
     }
@@ -317,10 +327,10 @@ impl Compiler {
         let name = name?;
         let header = HeaderName::from_bytes(name.as_bytes());
         match &header {
-            Err(_) => self.problem(path, format!("`{name}` is not a header name")),
+            Err(_) => self.problem(path, format!("`{name}` is not the name of a header")),
             Ok(header) if OF_THE_CONNECTION.contains(&header.as_str()) => {
-                let message = "belongs to HTTP itself and carries nothing of the provider's";
-                self.problem(path, format!("`{name}` {message}, expected a header of its own"));
+                let message = "belongs to HTTP itself and states nothing about the event";
+                self.problem(path, format!("`{name}` {message}, expected a header of the provider's"));
             }
             Ok(_) => {}
         }
@@ -333,7 +343,7 @@ impl Compiler {
     }
 }
 
-/// Headers that say how a message is carried: a proxy may change, add or remove each of them.
+/// Headers about the transport of a message, which any proxy can change, add or remove.
 const OF_THE_CONNECTION: [&str; 12] = [
     "connection",
     "content-encoding",
@@ -349,7 +359,7 @@ const OF_THE_CONNECTION: [&str; 12] = [
     "via",
 ];
 
-/// Adds those slots that are not there yet.
+/// Adds the slots that are not in the list yet.
 fn append(slots: &mut Vec<Slot>, more: &[Slot]) {
     for slot in more {
         if !slots.contains(slot) {
@@ -358,7 +368,7 @@ fn append(slots: &mut Vec<Slot>, more: &[Slot]) {
     }
 }
 
-/// Whether a text can name a provider or a family: it becomes part of topics and paths.
+/// Whether a text can be the name of a provider or family, which becomes part of topics and paths.
 fn is_label(text: &str) -> bool {
     let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b"-_.".contains(&c);
     (1..=100).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with('.')

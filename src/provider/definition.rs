@@ -1,36 +1,35 @@
-//! A provider's definition as it is written: the same form for the built-in ones beside this file
-//! and for those that a user configures.
+//! A provider's definition as written, in the same form for the built-in ones in `definitions/` and
+//! for configured ones.
 //!
-//! This is only the shape; [`Definition::compile`](super::Definition::compile) checks what the
-//! shape cannot and reports every problem with its place. Unknown keys are errors. Places within
-//! a body are JSON pointers (RFC 6901); in redactions `*` stands for every element of an array and
-//! every member of an object.
+//! These types only define the form. [`Definition::compile`](super::Definition::compile) checks the
+//! rest and reports every problem with its place. Unknown keys are errors. Places within a body are
+//! JSON pointers (RFC 6901); in redactions `*` stands for every element of an array and every member
+//! of an object.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// How a provider signs, what its bodies look like, and which event types it has.
+/// A provider: its signatures, the layout of its bodies, and its event types.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DefinitionFile {
-    /// How deliveries are signed. Not needed where only queues and topics bring them: these vouch for
-    /// what they bring.
+    /// How deliveries are signed. Not needed if deliveries come from queues and SNS topics only.
     pub signature: Option<SignatureFile>,
-    /// The transport encodings of bodies that are understood.
+    /// The supported transport encodings of bodies.
     #[serde(default)]
     pub body: BodyFile,
-    /// Where an event's attributes stand.
+    /// Where an event's attributes are stated.
     pub event: EventFile,
-    /// Headers that travel along as CloudEvents extensions, by extension name. They are not signed.
+    /// Headers to publish as CloudEvents extensions, by extension name. They are not signed.
     #[serde(default)]
     pub extensions: BTreeMap<String, String>,
-    /// Values that are replaced by `"[redacted]"` before an event is stored, such as `/card/number` or
-    /// `/cards/*/number`. Of a body that cannot be read, every member of such a name.
+    /// Values to replace by `"[redacted]"` before an event is stored, such as `/card/number` or
+    /// `/cards/*/number`. In a body that cannot be read, every member with such a name is redacted.
     #[serde(default)]
     pub redact: Vec<String>,
-    /// How the provider asks whether the endpoint is there.
+    /// How the provider checks whether the endpoint exists.
     #[serde(default)]
     pub probe: ProbeFile,
     /// The catalogue: event families and their types.
@@ -42,33 +41,33 @@ pub struct DefinitionFile {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignatureFile {
-    /// The algorithm.
+    /// The signature algorithm.
     pub scheme: SchemeFile,
     /// Must be true with `scheme: none`, and only then: anybody can then send events.
     #[serde(default)]
     pub insecure_no_verification: bool,
-    /// The header that carries the signature.
+    /// The header with the signature.
     pub header: Option<String>,
-    /// How signatures stand in the header.
+    /// How signatures are written in the header.
     #[serde(default)]
     pub form: FormFile,
-    /// With `form: versions` or `form: fields`: the name of the signatures that count, such as `v1`.
+    /// With `form: versions` or `form: fields`: the name of the signatures to verify, such as `v1`.
     pub version: Option<String>,
-    /// With `form: single`: what stands before the signature, such as `sha256=`.
+    /// With `form: single`: the text before the signature, such as `sha256=`.
     pub prefix: Option<String>,
-    /// How a signature is written.
+    /// The encoding of a signature.
     #[serde(default)]
     pub encoding: EncodingFile,
-    /// The signed text, of `{id}`, `{timestamp}` and `{body}`; `{body}` unless stated.
+    /// The signed text, made of `{id}`, `{timestamp}` and `{body}`; by default `{body}`.
     pub signed: Option<String>,
-    /// The header that carries the signed `{id}`.
+    /// The header with the signed `{id}`.
     pub id_header: Option<String>,
-    /// Where the signed `{timestamp}` stands.
+    /// Where the signed `{timestamp}` is stated.
     pub timestamp: Option<TimestampFile>,
-    /// How the signing secret is written.
+    /// The encoding of the signing secret.
     #[serde(default)]
     pub secret_encoding: SecretEncodingFile,
-    /// What may stand before a written secret and is not part of it, such as `whsec_`.
+    /// An optional text before a written secret that is not part of it, such as `whsec_`.
     pub secret_prefix: Option<String>,
 }
 
@@ -84,16 +83,16 @@ pub enum SchemeFile {
     /// HMAC with SHA-1.
     #[serde(rename = "hmac-sha1")]
     HmacSha1,
-    /// No signature at all.
+    /// No signature.
     #[serde(rename = "none")]
     None,
 }
 
-/// How signatures stand in their header.
+/// How signatures are written in their header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FormFile {
-    /// One signature.
+    /// A single signature.
     #[default]
     Single,
     /// A space-separated list of `version,signature`, as in Standard Webhooks.
@@ -102,7 +101,7 @@ pub enum FormFile {
     Fields,
 }
 
-/// How a signature is written.
+/// The encoding of a signature.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EncodingFile {
@@ -113,11 +112,11 @@ pub enum EncodingFile {
     Base64,
 }
 
-/// How a signing secret is written.
+/// The encoding of a signing secret.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SecretEncodingFile {
-    /// The text's bytes are the key.
+    /// The bytes of the text are the key.
     #[default]
     Utf8,
     /// Base64, standard alphabet, padded, canonical.
@@ -126,15 +125,16 @@ pub enum SecretEncodingFile {
     Hex,
 }
 
-/// Where the signed timestamp stands, in Unix seconds.
+/// Where the signed timestamp is stated, in Unix seconds.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TimestampFile {
-    /// In a header of its own …
+    /// A header with the timestamp, unless `field` is given.
     pub header: Option<String>,
-    /// … or, with `form: fields`, in the signature header under this name.
+    /// With `form: fields`: the name of the timestamp in the signature header, unless `header` is
+    /// given.
     pub field: Option<String>,
-    /// How far the sender's clock and ours may be apart, either way.
+    /// Largest difference between the sender's clock and this machine's, in either direction.
     #[serde(default = "TimestampFile::default_tolerance")]
     pub tolerance_seconds: u64,
 }
@@ -145,11 +145,11 @@ impl TimestampFile {
     }
 }
 
-/// The transport encodings of bodies that are understood.
+/// The supported transport encodings of bodies.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BodyFile {
-    /// `identity` is always understood; gzip is recognised by its first bytes.
+    /// `identity` is always supported; gzip is recognised by its first bytes.
     pub encodings: Vec<BodyEncodingFile>,
 }
 
@@ -163,50 +163,51 @@ impl Default for BodyFile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BodyEncodingFile {
-    /// The body as it is.
+    /// A plain body.
     Identity,
-    /// Compressed; the signature is over the inflated bytes.
+    /// A body compressed with gzip; the signature covers the decompressed bytes.
     Gzip,
 }
 
-/// Where an event's attributes stand. Of several pointers to the type or the id the first that leads to
-/// anything but null and the empty text counts; of those to time and key, the first that leads to a usable
-/// value.
+/// Where an event's attributes are stated. Of several pointers to the type or the id, the first with
+/// a value other than null and the empty text counts; of those to time and key, the first with a
+/// usable value.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventFile {
     /// The event type.
     #[serde(rename = "type")]
     pub event_type: EventTypeFile,
-    /// An id inside the signed body. Without one, and without a signed id header, the digest of
-    /// the body is the id.
+    /// Pointers to the id in the signed body. Without one and without a signed id header, the digest
+    /// of the body is the id.
     #[serde(default)]
     pub id: Vec<String>,
-    /// The provider's own id of a delivery, in a header.
+    /// The provider's own id of a delivery, from a header.
     pub delivery_id: Option<DeliveryIdFile>,
-    /// The event's time: RFC 3339 text, or an integer since the Unix epoch.
+    /// Pointers to the event's time: RFC 3339 text, or an integer since the Unix epoch.
     #[serde(default)]
     pub time: Vec<String>,
-    /// What an integer time counts.
+    /// The unit of an integer time.
     #[serde(default)]
     pub time_unit: TimeUnitFile,
-    /// The entity that an event belongs to, tried after the keys of its type and family.
+    /// Pointers to the partition key, tried after those of the type and the family.
     #[serde(default)]
     pub key: Vec<String>,
-    /// An object in the body that is the event's data, such as `/detail`: what stands around it is an
-    /// envelope, in which all other pointers are read, and is not passed on. Without it all of the body
-    /// is.
+    /// Pointer to an object in the body that is the event's data, such as `/detail`. The rest of the
+    /// body is an envelope, in which all other pointers are read, and is not published. By default
+    /// the whole body is the data.
     pub data: Option<String>,
 }
 
-/// The id that the provider gives a delivery, the same at each of its attempts. It is not signed.
+/// The provider's id of a delivery, which is the same for each attempt. It is not signed.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeliveryIdFile {
-    /// The header; `extensions` must name it, too, so that the id stays with the event.
+    /// The header with the id. `extensions` must name it too, so that the id stays with the event.
     pub header: String,
-    /// Whether deliveries of one body under two ids are two events, where neither a signed id nor one
-    /// in the body tells them apart. Whoever captured a delivery can then repeat it under ids of their own.
+    /// Whether one body under two delivery ids makes two events, if neither a signed id nor one in
+    /// the body tells them apart. Whoever captured a delivery can then repeat it under ids of their
+    /// own.
     #[serde(default = "DeliveryIdFile::default_identifies")]
     pub identifies: bool,
 }
@@ -217,22 +218,23 @@ impl DeliveryIdFile {
     }
 }
 
-/// Where the event type stands: in the body, or in a header with an optional detail in the body.
+/// Where the event type is stated: in the body, or in a header with an optional detail in the body.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventTypeFile {
-    /// Places in the body.
+    /// Pointers to the type in the body.
     #[serde(default)]
     pub pointers: Vec<String>,
-    /// A header, instead of the body. It is not signed: where no delivery id tells events apart, only
-    /// the types of `families` and of a source's `custom_types` are a part of the event's id; without
-    /// `families` every type is.
+    /// A header with the type, instead of the body. It is not signed: if no delivery id tells events
+    /// apart, only the types of `families` and of a source's `custom_types` are part of the event's
+    /// id; without `families` every type is.
     pub header: Option<String>,
-    /// With `header`: text in the body that is appended after a dot, where present.
+    /// With `header`: pointer to a text in the body that is appended to the type after a dot, if
+    /// there is one.
     pub join: Option<String>,
 }
 
-/// What an integer time counts.
+/// The unit of an integer time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TimeUnitFile {
@@ -245,29 +247,29 @@ pub enum TimeUnitFile {
     Seconds,
 }
 
-/// How a provider asks whether the endpoint is there.
+/// How a provider checks whether the endpoint exists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ProbeFile {
-    /// It does not.
+    /// The provider sends no probe.
     #[default]
     None,
-    /// With a body that is empty or `{}` and need not be signed, or with a signed one that has
-    /// neither id nor type.
+    /// A probe has a body that is empty or `{}` and can be unsigned, or a signed one with neither id
+    /// nor type.
     Empty,
 }
 
-/// An event family: what a topic is made of.
+/// An event family; topics are named after it.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FamilyFile {
-    /// The entity that the family's events belong to.
+    /// Pointers to the partition key of the family's events.
     #[serde(default)]
     pub key: Vec<String>,
-    /// How the family's events are sent, unless a type says otherwise.
+    /// How the family's events are sent, unless a type states it.
     #[serde(default = "FamilyFile::default_channels")]
     pub channels: Vec<ChannelFile>,
-    /// The family's types by the names on the wire.
+    /// The family's types, by their names on the wire.
     pub types: BTreeMap<String, TypeFile>,
 }
 
@@ -281,24 +283,24 @@ impl FamilyFile {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TypeFile {
-    /// The entity that the type's events belong to, tried before the family's.
+    /// Pointers to the partition key of the type's events, tried before the family's.
     #[serde(default)]
     pub key: Vec<String>,
-    /// How events of the type are sent.
+    /// How events of this type are sent, if it differs from the family.
     pub channels: Option<Vec<ChannelFile>>,
-    /// The name that the provider's documents use instead of the one on the wire.
+    /// The name in the provider's documents, if it differs from the one on the wire.
     pub alias: Option<String>,
-    /// More values to redact in events of this type.
+    /// Further values to redact in events of this type.
     #[serde(default)]
     pub redact: Vec<String>,
 }
 
-/// A way in which a provider sends events.
+/// How a provider sends events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ChannelFile {
     /// To an endpoint or a queue.
     Webhook,
-    /// To a client's connection only.
+    /// To connected WebSocket clients only.
     Websocket,
 }

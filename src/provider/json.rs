@@ -1,10 +1,10 @@
-//! One strict pass over a body: is it the JSON that every consumer will read alike, and where in
-//! it are the values that the definition names?
+//! One strict pass over a body: it checks that every consumer will read the JSON alike, and finds the
+//! values that the definition names.
 //!
-//! The grammar is RFC 8259 to the letter. Beyond it the pass refuses what parsers disagree about:
-//! a key twice at top level, a name on the path of a place twice or beside itself in another case,
-//! deep nesting. Values are found as byte spans, so what is passed on is never re-rendered. The
-//! pass is iterative and its memory does not depend on the nesting.
+//! The grammar is exactly RFC 8259. Beyond it the pass refuses JSON that parsers disagree about: a
+//! repeated key at top level, a name on a path that occurs twice or in two cases, and deep nesting.
+//! Values are byte spans, so published bytes are never rendered anew. The pass is iterative, and its
+//! memory does not depend on the nesting.
 
 mod cursor;
 mod keys;
@@ -17,56 +17,56 @@ pub(super) use self::cursor::unescape;
 use self::keys::Keys;
 use super::pointer::{NodeId, POINTERS_MAX, Pointers, ROOT, STEPS_MAX, Slot, Wanted};
 
-/// How deep objects and arrays may nest.
+/// Deepest nesting of objects and arrays.
 const DEPTH_MAX: u32 = 64;
-/// How many keys of the top level, and how many values to redact, are remembered. A small body can
-/// inflate to millions of either, each of which costs more memory than it has bytes.
+/// Most top-level keys, and most values to redact. A small body can decompress to millions of either,
+/// each of which takes more memory than its bytes.
 const COUNT_MAX: usize = 10_000;
 
 /// Why a body cannot be used, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{flaw} at byte {at}")]
 pub struct Defect {
-    /// What is wrong.
+    /// The kind of defect.
     pub flaw: Flaw,
-    /// Where it was noticed, in bytes from the start of the body.
+    /// The byte of the body at which it was found, counted from 0.
     pub at: usize,
 }
 
-/// What can be wrong with a body.
+/// The kinds of defects of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Flaw {
-    /// Nothing but white space.
+    /// The body has no byte other than white space.
     #[error("empty body, expected a JSON object")]
     Empty,
-    /// A byte order mark, which RFC 8259 forbids to add and some parsers refuse.
+    /// The body begins with a byte order mark, which RFC 8259 forbids and some parsers refuse.
     #[error("byte order mark, expected plain UTF-8")]
     Bom,
-    /// Not UTF-8.
+    /// The body is not UTF-8.
     #[error("invalid UTF-8")]
     Utf8,
-    /// Not JSON.
+    /// The body is not JSON.
     #[error("invalid JSON")]
     Json,
-    /// JSON, but no object.
-    #[error("not an object, expected a JSON object")]
+    /// The body is JSON, but not an object.
+    #[error("JSON that is not an object, expected a JSON object")]
     NotObject,
-    /// A key that occurs twice, where that matters.
+    /// A key occurs twice, at top level or on a path.
     #[error("duplicate key")]
     DuplicateKey,
-    /// A key that differs from a meaningful one beside it in case only.
+    /// A key on a path differs from another one in case only.
     #[error("key that differs from another one in case only")]
     CaseCollision,
-    /// Nested too deeply.
+    /// Objects or arrays are nested too deeply.
     #[error("nested deeper than {DEPTH_MAX} levels")]
     Depth,
-    /// More than can be remembered.
+    /// The body has too many top-level keys or values to redact.
     #[error("more than {COUNT_MAX} keys at top level, or values to redact")]
     TooMany,
 }
 
 impl Flaw {
-    /// The flaw as a short, bounded word for metrics and grouping.
+    /// The defect as a reason from a fixed list, for metrics and grouping.
     pub fn word(self) -> &'static str {
         match self {
             Self::Empty => "empty",
@@ -82,26 +82,26 @@ impl Flaw {
     }
 }
 
-/// The bytes that a value takes up in the body.
+/// The bytes of a value in the body.
 pub(super) type Span = Range<usize>;
 
-/// Where the wanted values are.
+/// The values that were found.
 pub(super) struct Captures {
     slots: [(usize, usize); POINTERS_MAX / 2],
-    /// Values to redact, with one bit for each redaction that leads there, in the order in which they end.
+    /// Values to redact, each with one bit per redaction, in the order of their ends.
     pub redactions: Vec<(u64, Span)>,
 }
 
 impl Captures {
-    /// Where a slot's value is, if the body has one.
+    /// The value of a slot, `None` if the body has none.
     pub fn span(&self, slot: Slot) -> Option<Span> {
-        // No value ends at 0.
+        // No value ends at offset 0.
         let (start, end) = self.slots[usize::from(slot)];
         (end > 0).then_some(start..end)
     }
 }
 
-/// Checks a body and finds the wanted values in it.
+/// Checks a body and finds the values that the pointers name.
 pub(super) fn scan(body: &[u8], pointers: &Pointers) -> Result<Captures, Defect> {
     let fail = |flaw, at| Err(Defect { flaw, at });
     if body.starts_with(b"\xEF\xBB\xBF") {
@@ -136,17 +136,17 @@ pub(super) fn scan(body: &[u8], pointers: &Pointers) -> Result<Captures, Defect>
     Ok(scanner.found)
 }
 
-/// An open object or array on the path of a place. Such containers are always the outermost ones
-/// that are open: what is not on a path holds nothing that is.
+/// An open object or array on a path. Such containers are always the outermost open ones: a container
+/// off the path contains no value on it.
 #[derive(Clone, Copy, Default)]
 struct Frame {
     node: NodeId,
     start: usize,
-    /// The names seen in an object, one bit each, whatever their case.
+    /// The names seen in an object, one bit each, in any case.
     names: u64,
-    /// Those of them that were spelled like a step of a place.
+    /// Those of `names` that were spelled exactly like a step of a place.
     exact: u64,
-    /// The elements seen in an array.
+    /// Number of elements seen in an array.
     elements: usize,
 }
 
@@ -154,17 +154,17 @@ struct Scanner<'a> {
     cursor: Cursor<'a>,
     pointers: &'a Pointers,
     depth: u32,
-    /// The open containers, the innermost lowest: 1 for an object, 0 for an array.
+    /// The open containers, the innermost in the lowest bit: 1 for an object, 0 for an array.
     objects: u64,
     path: [Frame; STEPS_MAX + 1],
     path_len: usize,
-    /// The keys of the top level.
+    /// The keys seen at top level.
     keys: Keys<'a>,
     found: Captures,
 }
 
 impl<'a> Scanner<'a> {
-    /// One value with all that is in it.
+    /// Passes one value with everything in it.
     fn document(&mut self) -> Result<(), Defect> {
         let mut node = Some(ROOT);
         loop {
@@ -197,7 +197,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// After a value: closes what ends here and steps on to the next value, if there is one.
+    /// After a value: closes the containers that end here and goes to the next value, if there is
+    /// one.
     #[inline]
     fn close_and_advance(&mut self) -> Result<Option<Option<NodeId>>, Defect> {
         while self.depth > 0 {
@@ -219,7 +220,7 @@ impl<'a> Scanner<'a> {
         Ok(None)
     }
 
-    /// Enters an object (1) or array (0), and passes the white space behind its bracket.
+    /// Enters an object (1) or array (0), and passes the white space after its bracket.
     fn open(&mut self, node: Option<NodeId>, object: u64) -> Result<(), Defect> {
         if self.depth == DEPTH_MAX {
             return self.cursor.fail(Flaw::Depth);
@@ -248,13 +249,13 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Whether the innermost container is on the path of a place.
+    /// Whether the innermost container is on a path.
     #[inline]
     fn on_path(&self) -> bool {
         self.path_len == self.depth as usize
     }
 
-    /// A key with its colon. Returns where its value leads.
+    /// Passes a key and its colon. Returns the node of its value.
     #[inline]
     fn key(&mut self) -> Result<Option<NodeId>, Defect> {
         if self.cursor.peek() != Some(b'"') {
@@ -275,7 +276,7 @@ impl<'a> Scanner<'a> {
         self.name(name).map_err(|flaw| Defect { flaw, at: start })
     }
 
-    /// The name of a member of an object on a path: refused when it could be taken for another.
+    /// Looks up the name of a member on a path. Refuses a name that could be taken for another one.
     fn name(&mut self, name: Cow<'a, [u8]>) -> Result<Option<NodeId>, Flaw> {
         let frame = &mut self.path[self.path_len - 1];
         let member = self.pointers.member(frame.node, &name);
@@ -291,7 +292,7 @@ impl<'a> Scanner<'a> {
         Ok(member.node)
     }
 
-    /// The next element of the innermost array. Returns where it leads.
+    /// Goes to the next element of the innermost array. Returns its node.
     fn element(&mut self) -> Option<NodeId> {
         if !self.on_path() {
             return None;
@@ -302,7 +303,7 @@ impl<'a> Scanner<'a> {
         self.pointers.element(frame.node, index)
     }
 
-    /// Remembers a value that ends here, if it is wanted.
+    /// Records the value that ends here, if the definition names it.
     #[inline]
     fn capture(&mut self, node: Option<NodeId>, start: usize) -> Result<(), Defect> {
         let Some(node) = node else { return Ok(()) };

@@ -1,10 +1,10 @@
-//! What a queue or a topic carries: the text of a message becomes the provider's body (pure).
+//! Turns the text of a queue's or topic's message into the provider's body (pure).
 //!
-//! A message may be the body itself, the body in base64, or gzip of it in base64; the documents
-//! of one provider name all three. JSON that is of any use begins with `{`, which is no letter of
-//! base64, so the form shows in the text. A queue that is subscribed to a topic carries the topic's
-//! own envelope around each, unless raw delivery is on. Nothing tells an envelope but its members:
-//! see [`TopicEnvelope`].
+//! A message is the body itself, the body in base64, or its gzip in base64; the documents of one
+//! provider name all three. A usable body begins with `{`, which is not in the alphabet of base64, so
+//! the text shows its form. A queue that is subscribed to a topic gets each message in an envelope of
+//! SNS, unless raw delivery is on. An envelope can be recognised by its members only: see
+//! [`TopicEnvelope`].
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -19,55 +19,56 @@ use super::Refusal;
 use super::body::{BodyLimits, GZIP_MAGIC, inflate};
 use crate::event::Stated;
 
-/// Why what asks for a subscription of a queue is a dead letter.
+/// Reason of the dead letter for a topic's request to subscribe the queue.
 pub const SUBSCRIPTION_CONFIRMATION: &str = "subscription_confirmation";
-/// Why what tells the end of a queue's subscription is a dead letter.
+/// Reason of the dead letter for a topic's notice that the queue is no longer subscribed.
 pub const UNSUBSCRIBE_CONFIRMATION: &str = "unsubscribe_confirmation";
 
-/// The envelope that SNS puts around what it delivers to a queue, and what it asks of a queue.
+/// The envelope in which SNS delivers a message or a request to a queue.
 ///
-/// It has the members that SNS gives it, each once; one that is not known here begins with a capital
-/// letter, as all of them do. An event of a provider has members of its own, in small letters, and its
-/// users may be able to add any to it: were those enough, they could have what they wrote into
-/// `Message` taken for an event.
+/// It has the members that SNS gives it, each once. A further member must begin with a capital
+/// letter, as all of SNS do. A provider's event has members in small letters, and its users might be
+/// able to add others: if those were enough, a user could have a text in `Message` taken for an
+/// event.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct TopicEnvelope {
-    /// What it is for.
+    /// Whether it carries a message, a request or a notice.
     #[serde(rename = "Type")]
     pub kind: TopicEnvelopeKind,
-    /// The topic's ARN.
+    /// ARN of the topic.
     pub topic_arn: ByteString,
     /// The id that SNS gave the message.
     pub message_id: ByteString,
-    /// What was published.
+    /// The published message.
     pub message: ByteString,
     #[serde(default)]
     message_attributes: serde_json::Value,
-    /// Of a confirmation: what a subscription is confirmed with.
+    /// Token with which a subscription is confirmed; a notification has none.
     pub token: Option<ByteString>,
     #[serde(flatten)]
     others: BTreeMap<String, IgnoredAny>,
 }
 
-/// What an envelope in a queue is for.
+/// The purpose of an envelope in a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 pub enum TopicEnvelopeKind {
-    /// It carries what was published.
+    /// Carries a published message.
     Notification,
-    /// It asks whether the topic may deliver to the queue.
+    /// Requests leave for the topic to deliver to the queue.
     SubscriptionConfirmation,
-    /// It tells that the topic delivers to the queue no longer.
+    /// Says that the topic no longer delivers to the queue.
     UnsubscribeConfirmation,
 }
 
 impl TopicEnvelope {
-    /// Reads an envelope, or nothing if the text is anything else.
+    /// Parses an envelope; `None` if the text is anything else.
     ///
-    /// `Type` must be one of three and `Message` a string, in this very case: an event of a provider
-    /// may have keys of these names, too (`flag.updated` of Stream has an object `Message`).
+    /// `Type` must be one of the three kinds and `Message` a string, in exactly this case, because a
+    /// provider's event can have keys of these names too (`flag.updated` of Stream has an object
+    /// `Message`).
     pub fn read(text: &str) -> Option<Self> {
-        // Any other body is spared the pass.
+        // Bodies that cannot be an envelope are not parsed.
         if !may_be_envelope(text) {
             return None;
         }
@@ -77,7 +78,7 @@ impl TopicEnvelope {
         (of_sns && complete).then_some(envelope)
     }
 
-    /// Names and values of the attributes that it was published with, as far as these are text.
+    /// Names and values of the message attributes that are text.
     pub fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
         let attributes = self.message_attributes.as_object().into_iter().flatten();
         attributes.filter_map(|(name, attribute)| {
@@ -91,14 +92,14 @@ fn may_be_envelope(text: &str) -> bool {
     ["\"Notification\"", "Confirmation\""].iter().any(|kind| text.contains(kind))
 }
 
-/// What travels along of what came through a topic, by post or through a queue.
+/// The unsigned attributes of an event from a topic, posted or from a queue.
 pub fn topic_extensions(topic: &str, message_id: Option<&str>) -> Vec<(ByteString, ByteString)> {
     let stated = [("snstopic", Some(topic)), ("snsmessageid", message_id)];
     stated.into_iter().filter_map(|(name, value)| Stated::extension(name, value?)).collect()
 }
 
-/// The body that the text of a message stands for. Text of no known form is its own body, so that
-/// admission says what is wrong with it.
+/// The body in a message's text. A text in no known form is its own body, so that admission reports
+/// what is wrong with it.
 ///
 /// # Errors
 /// [`Refusal::TooLarge`] beyond the limits, [`Refusal::Undecodable`] for broken gzip.
@@ -112,12 +113,12 @@ pub fn decode_message(text: ByteString, limits: &BodyLimits) -> Result<Bytes, Re
     match BASE64_STANDARD.decode(&*without_breaks(&text)) {
         Ok(decoded) if decoded.starts_with(&GZIP_MAGIC) => inflate(&decoded, limits),
         Ok(decoded) if decoded.trim_ascii_start().starts_with(b"{") => Ok(decoded.into()),
-        // `null` and `1234` are base64, too.
+        // Texts such as `null` and `1234` are valid base64 too.
         _ => Ok(text.into_bytes()),
     }
 }
 
-/// The text without white space: in MIME base64 has a line break behind every 76 characters.
+/// The text without white space: MIME base64 has a line break after every 76 characters.
 fn without_breaks(text: &str) -> Cow<'_, [u8]> {
     let text = text.trim_ascii().as_bytes();
     match text.iter().any(u8::is_ascii_whitespace) {
@@ -126,8 +127,8 @@ fn without_breaks(text: &str) -> Cow<'_, [u8]> {
     }
 }
 
-/// The bytes that decoding a message goes through. What JSON compresses to is about a tenth of it,
-/// and a third longer in base64; inside an envelope it may be either.
+/// Bytes to process when a message is decoded, roughly. JSON compresses to about a tenth and grows by
+/// a third in base64, and a message in an envelope can be both.
 pub fn message_heaviness(text: &str) -> usize {
     if is_plain(text) && !may_be_envelope(text) { text.len() } else { text.len().saturating_mul(8) }
 }

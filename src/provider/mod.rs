@@ -1,10 +1,10 @@
-//! Providers as data, and what must be believed before anything else happens: the signature.
+//! Providers as data, and the verification of deliveries.
 //!
-//! [`verify`] consumes a [`Delivery`] and returns a [`Verified`] one, or says why not; what an
-//! authentic body means is decided by [`crate::admit`]. A provider is one [`Definition`], built in
-//! or configured, in the same form; signature schemes and transport encodings are code.
-//! The invariant: only a delivery whose signature held leaves here as [`Verified`].
-//! Nothing here does I/O, reads a clock or keeps state.
+//! [`verify`] consumes a [`Delivery`] and returns a [`Verified`] one or a refusal; [`crate::admit`]
+//! decides what an authentic body means. A provider is a [`Definition`], built in or configured, in
+//! the same form; signature schemes and transport encodings are code. Invariant: only a delivery with
+//! a valid signature becomes a [`Verified`] one here. This module does no I/O, reads no clock and
+//! keeps no state.
 
 mod body;
 mod builtin;
@@ -48,43 +48,43 @@ use http::HeaderMap;
 
 use crate::event::{Delivery, Stated, Timestamp, Verified, single_header};
 
-/// What an acceptable delivery is.
+/// An accepted delivery.
 #[derive(Debug)]
 pub enum Receipt {
-    /// It is authentic: admission decides what it means.
+    /// The delivery is authentic: admission decides what it means.
     Verified(Verified),
-    /// The provider is only asking whether anybody is here: answer 2xx and keep nothing.
+    /// The provider checks whether the endpoint exists: answer 2xx and keep nothing.
     Probe,
 }
 
-/// Why a delivery is refused. The words are short and bounded, for metrics and the operator;
-/// the sender learns no more than the status.
+/// Why a delivery is refused. The reasons are from a fixed list, for metrics and the operator; the
+/// sender learns the status only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// No signature that holds: answer 401, always with the same body.
+    /// There is no valid signature: answer 401, always with the same body.
     #[error("unauthenticated: {0}")]
     Unauthenticated(&'static str),
-    /// The signature holds, and the signed timestamp is beyond the tolerance: answered alike.
+    /// The signature is valid, but its timestamp is beyond the tolerance: answer 401 as well.
     #[error("unauthenticated: {word}")]
     OutOfTime {
-        /// Which way.
+        /// `timestamp_too_old` or `timestamp_too_new`.
         word: &'static str,
-        /// The sender's clock less ours, if it is not an old delivery.
+        /// Sender's clock minus this machine's clock, or the age of an old delivery, in seconds.
         skew_seconds: i64,
     },
-    /// The transport encoding is broken: answer 400.
+    /// The transport encoding is invalid: answer 400.
     #[error("undecodable body: {0}")]
     Undecodable(&'static str),
-    /// The content encoding is not spoken here: answer 415 and name `gzip`.
+    /// The content encoding is not supported: answer 415 and name `gzip`.
     #[error("unsupported content encoding, expected gzip or none")]
     UnsupportedEncoding,
-    /// Beyond a size or ratio limit: answer 413.
-    #[error("body beyond its limit")]
+    /// The body exceeds a limit on its size or ratio: answer 413.
+    #[error("the body exceeds a limit on its size")]
     TooLarge,
 }
 
 impl Refusal {
-    /// The reason as a short, bounded word for metrics.
+    /// The reason from a fixed list, for metrics.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Unauthenticated(word) | Self::OutOfTime { word, .. } | Self::Undecodable(word) => word,
@@ -94,20 +94,20 @@ impl Refusal {
     }
 }
 
-/// What the headers of a delivery say of it.
+/// What a delivery's headers say about its signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// It may be authentic: the body has to be read.
+    /// The headers offer a signature: the body has to be read.
     Signed,
-    /// It can be nothing but the provider's probe, and so has next to no body.
+    /// There is no signature, so this can only be the provider's probe, with hardly any body.
     Unsigned,
 }
 
-/// Looks at a delivery's headers alone: whoever offers no signature that could hold is refused before
-/// anybody reads the body.
+/// Checks a delivery's headers alone, so that a delivery without a usable signature is refused before
+/// its body is read.
 ///
 /// # Errors
-/// The [`Refusal`] that [`verify`] would come to, whatever the body.
+/// The [`Refusal`] that [`verify`] would return, whatever the body.
 pub fn claim(
     definition: &Definition,
     secrets: &[SigningSecret],
@@ -125,14 +125,13 @@ pub fn claim(
     }
 }
 
-/// Checks that a delivery is authentic, and undoes its transport encoding on the way.
+/// Checks that a delivery is authentic, and undoes its transport encoding.
 ///
-/// Every secret that is live at the delivery's arrival is tried, in constant time. The cheap
-/// checks come first: a delivery that carries no usable signature is refused before its body is
-/// inflated.
+/// Every secret that is valid at the delivery's arrival is tried, in constant time. The cheap checks
+/// come first: a delivery without a usable signature is refused before its body is decompressed.
 ///
 /// # Errors
-/// A [`Refusal`], which says how to answer.
+/// A [`Refusal`], which decides the answer.
 pub fn verify(
     definition: &Definition,
     secrets: &[SigningSecret],
@@ -164,18 +163,18 @@ pub fn verify(
     }))
 }
 
-/// The type that an event with these headers and this body would have, if any.
+/// The type that an event with these headers and this body would have, if it can be told.
 pub fn event_type_in(definition: &Definition, headers: &HeaderMap, body: &Bytes) -> Option<ByteString> {
     normalise::event_type_in(definition, event_type(definition, headers).as_ref(), body)
 }
 
-/// Why no event has this type, if none can; says what a type is.
+/// What is expected of an event type, if this is not one; `None` if it is.
 pub fn event_type_problem(name: &str) -> Option<String> {
     (!normalise::is_type(name)).then(|| format!("expected {}", normalise::type_expected()))
 }
 
-/// Whether a body without a signature is the probe that asks for a 2xx: nothing, or `{}`.
-/// An unsigned body that carries anything more is an unauthenticated event.
+/// Whether an unsigned body is the provider's probe: empty, or `{}`. A larger unsigned body is an
+/// unauthenticated event.
 fn is_unsigned_probe(body: &Bytes) -> bool {
     let trimmed = body.trim_ascii();
     match (trimmed.first(), trimmed.last()) {
@@ -187,19 +186,19 @@ fn is_unsigned_probe(body: &Bytes) -> bool {
     }
 }
 
-/// A text beside the body as the event type, if it can be one.
+/// A text as an event type, `None` if it cannot be one.
 pub fn stated_type(text: &str) -> Option<ByteString> {
     normalise::is_type(text).then(|| text.into())
 }
 
-/// The event type, for providers that state it in a header.
+/// The event type from the header, for providers that state it there.
 fn event_type(definition: &Definition, headers: &HeaderMap) -> Option<ByteString> {
     let mut values = headers.get_all(definition.type_header.as_ref()?).iter();
     let value = values.next().filter(|_| values.next().is_none())?;
     stated_type(std::str::from_utf8(value.as_bytes()).ok()?)
 }
 
-/// The attributes that travel along without being signed.
+/// The unsigned attributes from the headers.
 fn extensions(definition: &Definition, headers: &HeaderMap) -> Vec<(ByteString, ByteString)> {
     let attribute = |(name, header): &(ByteString, http::HeaderName)| {
         Some((name.clone(), Stated::value(single_header(headers, header)?)?))

@@ -1,9 +1,8 @@
-//! What an authentic body says: type, id, time and key, whatever the provider calls them.
+//! Reads an authentic body: type, id, time and key, wherever the provider states them.
 //!
-//! The facts are cut out of the one strict pass of [`super::json`] and share the body's memory
-//! where nothing was escaped. The body itself is untouched, but for the values that the definition
-//! redacts, whose bytes are replaced. Nothing is guessed: a value of the wrong kind is as good as
-//! none.
+//! The values are parts of the body that [`super::json`] found in its one strict pass, and share its
+//! memory if they have no escapes. The body itself is not changed, except that redacted values are
+//! replaced. No value is guessed: one of a wrong kind counts as missing.
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
@@ -18,14 +17,14 @@ use super::pointer::{Pointers, Slot};
 use super::salvage::salvage;
 use crate::event::{EventTime, Timestamp, Verified};
 
-/// The longest event type, id or header value that is taken.
+/// Longest event type, id or header value that is used, in bytes.
 pub(super) const NAME_BYTES_MAX: usize = 255;
-/// The longest partition key that is taken.
+/// Longest partition key that is used, in bytes.
 const KEY_BYTES_MAX: usize = 1024;
-/// What stands in the place of a redacted value.
+/// Replacement of a redacted value.
 pub(super) const REDACTED: &[u8] = b"\"[redacted]\"";
 
-/// What a body says.
+/// The attributes and the data of a body.
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub event_type: ByteString,
@@ -33,23 +32,23 @@ pub(crate) struct Facts {
     pub id: ByteString,
     pub time: EventTime,
     pub key: Option<ByteString>,
-    /// The body, less what is redacted.
+    /// The event's data, with redacted values replaced.
     pub body: Bytes,
 }
 
 /// Why a body cannot become an event.
 #[derive(Debug)]
 pub(crate) struct Unusable {
-    /// A short, bounded word.
+    /// A reason from a fixed list.
     pub word: &'static str,
-    /// What was wrong and where. Holds no part of the body.
+    /// What is wrong and where. Contains no part of the body.
     pub detail: String,
-    /// The body, less whatever may have to be redacted.
+    /// The body, with every value replaced that might have to be redacted.
     pub body: Bytes,
 }
 
-/// Reads an authentic body. `known_as` is the [`letter_id`] that the delivery got while all of its body
-/// was there.
+/// Reads an authentic body. `known_as` is the [`letter_id`] that a quarantined delivery got from its
+/// whole body.
 pub(crate) fn normalise(
     definition: &Definition,
     verified: &Verified,
@@ -62,8 +61,7 @@ pub(crate) fn normalise(
     })?;
     let read = Reading { definition, body: &verified.body, captures };
     let event_type = read.event_type(verified.stated.event_type.as_ref()).map_err(|place| {
-        let expected = format!("expected {}", type_expected());
-        let detail = format!("no usable event type at {place}, {expected}");
+        let detail = format!("no usable event type at {place}, expected {}", type_expected());
         Unusable { word: "type", detail, body: read.redacted(u64::MAX) }
     })?;
     let class = definition.catalogue.class(&event_type);
@@ -79,7 +77,7 @@ pub(crate) fn normalise(
     })
 }
 
-/// The type that a body states, together with what stands beside it.
+/// The event type that a body states, together with the header's.
 pub(super) fn event_type_in(
     definition: &Definition,
     stated: Option<&ByteString>,
@@ -89,8 +87,7 @@ pub(super) fn event_type_in(
     Reading { definition, body, captures }.event_type(stated).ok()
 }
 
-/// Whether an authentic body is the provider's way to ask for a 2xx: nothing, or JSON that has
-/// neither id nor type.
+/// Whether an authentic body is the provider's probe: empty, or JSON with neither id nor type.
 pub(super) fn is_signed_probe(definition: &Definition, body: &[u8]) -> bool {
     let bare = |captures: Captures| {
         let mut identity = definition.type_slots.iter().chain(&definition.id_slots);
@@ -99,18 +96,18 @@ pub(super) fn is_signed_probe(definition: &Definition, body: &[u8]) -> bool {
     body.trim_ascii().is_empty() || scan(body, &definition.pointers).is_ok_and(bare)
 }
 
-/// The id of content that carries none.
+/// The id of an event that states none: the digest of its body.
 fn digest_id(body: &[u8]) -> ByteString {
     id_of(&Sha256::digest(body))
 }
 
-/// The id of a delivery that cannot become an event: of its content, and of its signed id if it has one,
-/// or of the delivery's own where that tells events apart.
+/// The id of a delivery that cannot become an event: the digest of its body and, if it has one, its
+/// signed id or the delivery's id that tells events apart.
 pub(crate) fn letter_id(definition: &Definition, verified: &Verified) -> ByteString {
     let Verified { stated, body, .. } = verified;
     match (&stated.signed_id, definition.identifying_id(stated)) {
         (Some(signed), _) => digest_id_beside(signed, body),
-        // No header holds a NUL, so nothing else is mistaken for this.
+        // No header contains a NUL, so no signed id can give the same digest.
         (None, Some(delivery)) => {
             let digest = Sha256::new().chain_update("\0").chain_update(delivery).chain_update("\0");
             id_of(&digest.chain_update(body).finalize())
@@ -119,29 +116,33 @@ pub(crate) fn letter_id(definition: &Definition, verified: &Verified) -> ByteStr
     }
 }
 
-/// The same, where something stands beside the body that makes one body several events.
+/// The digest of a body and a text that makes one body several events.
 fn digest_id_beside(beside: &str, body: &[u8]) -> ByteString {
     let digest = Sha256::new().chain_update(beside).chain_update(b"\n").chain_update(body).finalize();
     id_of(&digest)
 }
 
-/// `sha256-` and the digest, written in place: every event without an id of its own comes by here.
+/// `sha256-` and the digest in hexadecimal, written in place, because every event without an id needs
+/// it.
 fn id_of(digest: &[u8]) -> ByteString {
     let mut text = b"sha256-".to_vec();
     let prefix_len = text.len();
     text.resize(prefix_len + 2 * digest.len(), 0);
-    hex::encode_to_slice(digest, &mut text[prefix_len..]).expect("there is room for two digits a byte");
+    hex::encode_to_slice(digest, &mut text[prefix_len..]).expect("there is space for two digits per byte");
     ByteString::try_from(text).expect("hexadecimal digits are ASCII")
 }
 
-/// What can be an event's type, for people.
+/// A phrase for what can be an event type.
 pub(super) fn type_expected() -> String {
-    format!("text of 1 to {NAME_BYTES_MAX} bytes, not only white space, and without control characters")
+    format!(
+        "text of 1 to {NAME_BYTES_MAX} bytes, not only white space, and without control or invisible \
+         characters"
+    )
 }
 
-/// Whether a text can be an event's type: 1 to 255 bytes that show as something, without control characters
-/// and others that are not seen or have the text be seen as another. It is never changed, so two ways to
-/// write one letter are two types, and so is one with a space in front.
+/// Whether a text can be an event type: 1 to 255 bytes, not only white space, and without control
+/// characters or characters that are invisible or make the text look different. The text is never
+/// changed, so two spellings of one letter are two types, and so is a type with a space in front.
 pub(super) fn is_type(text: &str) -> bool {
     let unseen = |c: char| {
         let format = matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}'
@@ -154,18 +155,18 @@ pub(super) fn is_type(text: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&text.len()) && !text.contains(unseen) && !text.trim().is_empty()
 }
 
-/// Whether CloudEvents keep a character out of every attribute: it controls, or is no character at all.
+/// Whether CloudEvents exclude a character from every attribute: a control character or a
+/// noncharacter.
 fn is_forbidden(c: char) -> bool {
     c.is_control() || matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe
 }
 
-/// Whether a text can be an event's id: 1 to 255 visible ASCII characters. Case, dots,
-/// hyphens and any other punctuation are the provider's business.
+/// Whether a text can be an event id: 1 to 255 visible ASCII characters, with any punctuation.
 pub(super) fn is_name(text: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_graphic())
 }
 
-/// A scanned body.
+/// A scanned body and its definition.
 struct Reading<'a> {
     definition: &'a Definition,
     body: &'a Bytes,
@@ -173,8 +174,8 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// The event's type, or where the one that is stated cannot be used. Of several pointers the first that
-    /// leads to anything counts: what it says may be unusable, but it is not for another place to say.
+    /// The event type, or the place that states an unusable one. Of several pointers the first with a
+    /// value counts: if that is unusable, no other one replaces it.
     fn event_type(&self, stated: Option<&ByteString>) -> Result<ByteString, String> {
         let definition = self.definition;
         let place = |slot: &Slot| definition.pointers.text(*slot).to_owned();
@@ -194,20 +195,21 @@ impl Reading<'_> {
         is_type(&joined).then(|| joined.into()).ok_or_else(both)
     }
 
-    /// Whether a slot says anything: null and the empty text do not.
+    /// Whether a slot has a value other than null and the empty text.
     fn states(&self, slot: Slot) -> bool {
         self.captures.span(slot).is_some_and(|span| !matches!(&self.body[span], b"null" | b"\"\""))
     }
 
-    /// The signed id, the id in the body, or a digest; also of a signed id that can be none, because it
-    /// tells deliveries apart all the same.
+    /// The signed id, the id in the body, or a digest. A signed id that cannot be an event id becomes
+    /// part of the digest, because it still tells deliveries apart.
     ///
-    /// A type in a header is signed by nobody: who captured a delivery can send it again under any. Only
-    /// those that are expected make events of their own, so that what can be invented makes one at most.
-    /// Where the delivery's own id tells events apart, nothing is gained by that: ids can be invented, too.
+    /// A type in a header is not signed: whoever captured a delivery can send it again under any
+    /// type. Only expected types make events of their own, so that all invented ones together make
+    /// one event at most. If the delivery's own id tells events apart, that rule gains nothing,
+    /// because ids can be invented too.
     ///
-    /// A digest is made of the id that the delivery would have as a letter, so that it is the same when a
-    /// letter is admitted of which not all is kept.
+    /// A digest is made of the id that the delivery would have as a dead letter, so that it stays the
+    /// same when a letter is admitted of which only a part was kept.
     fn id(&self, verified: &Verified, known_as: Option<&ByteString>, event_type: &str) -> ByteString {
         let stated = &verified.stated;
         let digest = || known_as.cloned().unwrap_or_else(|| letter_id(self.definition, verified));
@@ -215,7 +217,7 @@ impl Reading<'_> {
             return if is_name(signed) { signed.clone() } else { digest() };
         }
         let text = |slot: &Slot| self.string(*slot, NAME_BYTES_MAX).or_else(|| self.integer(*slot));
-        // The first that states anything counts: if that can be no id, another place does not stand in.
+        // The first pointer with a value counts: if that cannot be an id, no other one replaces it.
         let first = self.definition.id_slots.iter().find(|slot| self.states(**slot));
         let inside = first.and_then(text).filter(|id| is_name(id));
         inside.unwrap_or_else(|| {
@@ -238,14 +240,14 @@ impl Reading<'_> {
         stated.map_or(EventTime::Inferred(arrived), EventTime::Stated)
     }
 
-    /// A key: a text without control characters and noncharacters, or an integer just as it is written.
+    /// A key: a text without control characters and noncharacters, or an integer as it is written.
     fn key(&self, slot: Slot) -> Option<ByteString> {
         let text = self.string(slot, KEY_BYTES_MAX).or_else(|| self.integer(slot))?;
         let usable = (1..=KEY_BYTES_MAX).contains(&text.len()) && !text.contains(is_forbidden);
         usable.then_some(text)
     }
 
-    /// A slot's string; `None` if it is none, or has more than so many bytes.
+    /// The string of a slot; `None` if its value is no string or longer than `bytes_max`.
     fn string(&self, slot: Slot, bytes_max: usize) -> Option<ByteString> {
         let span = self.captures.span(slot)?;
         let inside = span.start + 1..span.end - 1;
@@ -253,7 +255,7 @@ impl Reading<'_> {
             return None;
         }
         if self.body[inside.clone()].contains(&b'\\') {
-            // No escape is longer than six times what it stands for.
+            // An escape has at most six times the bytes of its character.
             let short = inside.len() <= bytes_max * 6;
             return short
                 .then(|| unescape(&self.body[inside]))
@@ -266,7 +268,7 @@ impl Reading<'_> {
         ByteString::try_from(self.body.slice(inside)).ok()
     }
 
-    /// The text of a slot's number, if it is written without fraction and exponent.
+    /// The text of a slot's number, if it has neither fraction nor exponent.
     fn integer(&self, slot: Slot) -> Option<ByteString> {
         let span = self.captures.span(slot)?;
         let text = &self.body[span.clone()];
@@ -274,8 +276,8 @@ impl Reading<'_> {
         digits.iter().all(u8::is_ascii_digit).then(|| ByteString::try_from(self.body.slice(span)).ok())?
     }
 
-    /// What of the body is the event's data. It is an object that every consumer will read alike, as the
-    /// body is where it is the data.
+    /// The part of the body that is the event's data. It has to be an object that every consumer
+    /// reads alike, like a whole body.
     fn data(&self) -> Result<Span, String> {
         let Some(slot) = self.definition.data_slot else { return Ok(0..self.body.len()) };
         let place = self.definition.pointers.text(slot);
@@ -287,12 +289,12 @@ impl Reading<'_> {
         }
     }
 
-    /// The body without what these redactions name. New bytes only if there is any of it.
+    /// The body with the values of these redactions replaced. A copy is made only if there are any.
     fn redacted(&self, redactions: u64) -> Bytes {
         self.redacted_within(0..self.body.len(), redactions)
     }
 
-    /// The same of a part of the body.
+    /// A part of the body with the values of these redactions replaced.
     fn redacted_within(&self, part: Span, redactions: u64) -> Bytes {
         let applies = |(leading, _): &&(u64, Span)| redactions & leading != 0;
         let present = |span: &Span| &self.body[span.clone()] != b"null";
@@ -302,7 +304,7 @@ impl Reading<'_> {
         if spans.is_empty() {
             return self.body.slice(part);
         }
-        // The outer one of nested spans comes first, and the inner one is then behind the copy.
+        // The outer one of nested spans comes first; an inner one is then within the copied part.
         spans.sort_unstable_by_key(|span| (span.start, std::cmp::Reverse(span.end)));
         let mut body = BytesMut::with_capacity(part.len() + spans.len() * REDACTED.len());
         let mut copied = part.start;
@@ -318,7 +320,7 @@ impl Reading<'_> {
     }
 }
 
-/// Whether a text is an RFC 3339 moment with at most nine fractional digits, in upper case.
+/// Whether a text is an RFC 3339 date and time with at most nine fractional digits, in upper case.
 fn is_rfc3339(text: &str) -> bool {
     let fraction = text.get(19..).and_then(|rest| rest.strip_prefix('.'));
     let digits = fraction.map_or(0, |rest| rest.bytes().take_while(u8::is_ascii_digit).count());
@@ -326,8 +328,7 @@ fn is_rfc3339(text: &str) -> bool {
     upper && digits <= 9 && OffsetDateTime::parse(text, &Rfc3339).is_ok()
 }
 
-/// An integer as a moment in RFC 3339, if it lies within the years that 64 bits of nanoseconds
-/// span.
+/// An integer as RFC 3339 text, if it lies within the years that 64-bit nanoseconds cover.
 fn moment(integer: &str, unit: TimeUnitFile) -> Option<ByteString> {
     let nanos_per_unit = match unit {
         TimeUnitFile::Nanoseconds => 1,

@@ -1,31 +1,31 @@
-//! The places in a body that a definition names, compiled into one automaton, so that a single pass
-//! over a body finds them all.
+//! The pointers of a definition, compiled into one automaton, so that a single pass over a body finds
+//! all places.
 //!
-//! A place is a JSON pointer (RFC 6901). A *slot* captures one value; a *redaction* any number of
-//! them, because there `*` stands for every element of an array and every member of an object. Each
-//! node stands for all places that agree with the steps that led to it, by name or by `*`; so a pass
-//! is at one node at a time, and where no place has a `*` the nodes are a trie. The bounds below keep
-//! the scanner's state in fixed arrays, whatever a body holds.
+//! A place is a JSON pointer (RFC 6901). A *slot* captures one value. A *redaction* captures any
+//! number of values, because `*` in it stands for every element of an array and every member of an
+//! object. A node of the automaton stands for all places that agree with the steps so far, by name or
+//! by `*`; so a pass is at one node at a time, and without `*` the nodes form a trie. The limits
+//! below keep the scanner's state in fixed arrays, whatever the body.
 
 use std::collections::HashMap;
 
-/// The number of slots, and of redactions, that one definition may have.
+/// Most slots plus redactions of one definition.
 pub(super) const POINTERS_MAX: usize = 64;
-/// The step that any name and any index agrees with.
+/// The step that matches any name and any index.
 const ANY: &str = "*";
-/// The number of steps in one pointer.
+/// Most steps in one pointer.
 pub(super) const STEPS_MAX: usize = 16;
 
-/// The number of a captured value.
+/// Number of a captured value.
 pub(super) type Slot = u8;
-/// The number of a node.
+/// Number of a node.
 pub(super) type NodeId = u16;
-/// The first node: the whole body.
+/// The first node, which is the whole body.
 pub(super) const ROOT: NodeId = 0;
-/// The number of nodes. Places with many `*` can agree in very many ways.
+/// Most nodes: places with many `*` can agree in very many ways.
 const NODES_MAX: usize = 4096;
 
-/// All places of one definition.
+/// The pointers of one definition.
 #[derive(Clone, Debug)]
 pub(super) struct Pointers {
     nodes: Vec<Node>,
@@ -34,64 +34,64 @@ pub(super) struct Pointers {
     redactions: Vec<String>,
 }
 
-/// A place, and what is wanted of it.
+/// A place, and whether it is captured or redacted.
 #[derive(Clone, Debug)]
 struct Place {
     steps: Vec<String>,
     wanted: Wanted,
 }
 
-/// What is wanted of a value: to be captured, to be redacted (one bit for each redaction), or nothing.
+/// What to do with a value: capture it, redact it (one bit per redaction), or nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub slot: Option<Slot>,
     pub redactions: u64,
 }
 
-/// Where a pass can be.
+/// A state of the automaton.
 #[derive(Clone, Debug, Default)]
 struct Node {
     children: Vec<Child>,
-    /// One bit for each shape of the children's names: most keys are told apart by it at once.
+    /// One bit per shape of the children's names, which excludes most keys at once.
     shapes: u64,
-    /// What every element and every member leads to that no name does.
+    /// The next node for elements and members that match no name.
     any: Option<NodeId>,
     wanted: Wanted,
 }
 
-/// A named step down.
+/// A named step to the next node.
 #[derive(Clone, Debug)]
 struct Child {
     name: String,
     node: NodeId,
-    /// One bit for each name of the node.
+    /// One bit per name of the parent node.
     own: u64,
-    /// The same, but one bit for names that differ in case only.
+    /// One bit per name of the parent node, shared by names that differ in case only.
     fold: u64,
 }
 
-/// What a key of an object on the path of a place is.
+/// What a key of an object on a path means.
 pub(super) struct Member {
-    /// Where it leads: by a name that it is spelled exactly like, else by a `*`.
+    /// The next node: that of exactly this name, or else that of `*`.
     pub node: Option<NodeId>,
-    /// The bit of the name that it is spelled like, if there is one.
+    /// The bit of this name in exactly this spelling, 0 if there is none.
     pub own: u64,
-    /// The bit of its name among its siblings, letters of either case taken for the same; 0 if it is
-    /// known by a `*` only, because what stands twice there is redacted twice.
+    /// The bit of this name in any case. 0 if only a `*` matches: a repeated member is then redacted
+    /// twice.
     pub fold: u64,
 }
 
 impl Pointers {
-    /// No places yet.
+    /// No pointers.
     pub fn new() -> Self {
         Self { nodes: vec![Node::default()], places: Vec::new(), slots: Vec::new(), redactions: Vec::new() }
     }
 
-    /// The slot that captures what a pointer leads to; the same one for the same pointer.
+    /// The slot that captures the value at a pointer. The same pointer gets the same slot.
     pub fn slot(&mut self, pointer: &str) -> Result<Slot, String> {
         let steps = steps(pointer)?;
         if steps.iter().any(|step| step == ANY) {
-            return Err("`*` stands for any element or member in redactions only".into());
+            return Err("`*` is for redactions only, expected the name of a member".into());
         }
         if let Some(known) = self.slots.iter().position(|known| known == pointer) {
             return Ok(known as Slot);
@@ -102,7 +102,7 @@ impl Pointers {
         Ok(number)
     }
 
-    /// The number of the redaction of what a pointer leads to; the same one for the same pointer.
+    /// The number of the redaction at a pointer. The same pointer gets the same number.
     pub fn redaction(&mut self, pointer: &str) -> Result<u8, String> {
         let steps = steps(pointer)?;
         if let Some(known) = self.redactions.iter().position(|known| known == pointer) {
@@ -114,20 +114,20 @@ impl Pointers {
         Ok(number)
     }
 
-    /// Adds a place, unless it can be told from the others in too many ways.
+    /// Adds a place, unless the automaton would have too many nodes.
     fn add(&mut self, steps: Vec<String>, wanted: Wanted) -> Result<(), String> {
         self.places.push(Place { steps, wanted });
         match automaton(&self.places) {
             Some(nodes) => self.nodes = nodes,
             None => {
                 self.places.pop();
-                return Err("too many pointers with `*` that can lead to the same value".into());
+                return Err("too many pointers with `*` that match the same values".into());
             }
         }
         Ok(())
     }
 
-    /// What a key means in the object at `node`; `None` if no place goes by it in any case.
+    /// What a key means in the object at `node`; `None` if no place depends on it, in any case.
     pub fn member(&self, node: NodeId, key: &[u8]) -> Option<Member> {
         let node = &self.nodes[usize::from(node)];
         if !key.is_ascii()
@@ -145,36 +145,36 @@ impl Pointers {
         }
     }
 
-    /// Where the element with this index leads, in the array at `node`.
+    /// The node of the element with this index, in the array at `node`.
     pub fn element(&self, node: NodeId, index: usize) -> Option<NodeId> {
         let node = &self.nodes[usize::from(node)];
         let named = node.children.iter().find(|child| child.name.parse() == Ok(index));
         named.map(|child| child.node).or(node.any)
     }
 
-    /// What is wanted of the value at `node`.
+    /// What to do with the value at `node`.
     pub fn wanted(&self, node: NodeId) -> Wanted {
         self.nodes[usize::from(node)].wanted
     }
 
-    /// A slot's pointer, as written.
+    /// The pointer of a slot, as written.
     pub fn text(&self, slot: Slot) -> &str {
         &self.slots[usize::from(slot)]
     }
 
-    /// The redactions' pointers, as written.
+    /// The pointers of the redactions, as written.
     pub fn redactions(&self) -> &[String] {
         &self.redactions
     }
 }
 
 impl Node {
-    /// The child whose name is spelled like this but for the case of its letters.
+    /// The child whose name is the same, apart from the case of its letters.
     fn alike(&self, name: &[u8]) -> Option<&Child> {
         self.children.iter().find(|child| child.name.as_bytes().eq_ignore_ascii_case(name))
     }
 
-    /// What a key means that is no child's name, but may differ from one in case only.
+    /// What a key means that is no child's name, but might differ from one in case only.
     fn unnamed(&self, fold: Option<u64>) -> Option<Member> {
         (fold.is_some() || self.any.is_some()).then(|| Member {
             node: self.any,
@@ -183,7 +183,7 @@ impl Node {
         })
     }
 
-    /// Adds a child.
+    /// Adds a named child.
     fn name(&mut self, name: &str, node: NodeId) {
         let twin = self.alike(name.as_bytes());
         let own = 1 << self.children.len();
@@ -207,7 +207,8 @@ fn automaton(places: &[Place]) -> Option<Vec<Node>> {
     Some(nodes)
 }
 
-/// Nodes in the making: each is a number of steps and the places that agree with them.
+/// An automaton under construction. Each node is a number of steps and the places that agree with
+/// them.
 struct Automaton<'a> {
     places: &'a [Place],
     numbers: HashMap<(usize, Vec<usize>), NodeId>,
@@ -215,7 +216,7 @@ struct Automaton<'a> {
 }
 
 impl Automaton<'_> {
-    /// The number of a node, which is given when it is first asked for.
+    /// The number of a node, which is assigned when it is first needed.
     fn node(&mut self, depth: usize, agreeing: Vec<usize>) -> NodeId {
         let next = self.agreeing.len() as NodeId;
         let state = (depth, agreeing);
@@ -225,7 +226,7 @@ impl Automaton<'_> {
         })
     }
 
-    /// What a node wants, and where it leads.
+    /// The node with its purpose and its next nodes.
     fn describe(&mut self, depth: usize, agreeing: &[usize]) -> Node {
         let mut node = Node::default();
         let places = self.places;
@@ -248,14 +249,14 @@ impl Automaton<'_> {
     }
 }
 
-/// Whether a redaction's steps lead to a value, or to one that it lies within.
+/// Whether a redaction applies to the value at these steps or to one around it.
 pub(super) fn covers(redaction: &[String], steps: &[String]) -> bool {
     redaction.len() <= steps.len()
         && redaction.iter().zip(steps).all(|(redacted, step)| redacted == ANY || redacted == step)
 }
 
-/// The number of the next pointer on a list. Both lists together have fewer than 64 names below
-/// one node only if each has at most half, so that is the bound.
+/// The number of the next pointer in a list. Each list has at most half of [`POINTERS_MAX`], so that
+/// both together need fewer than 64 names below one node.
 fn vacant(taken: &[String]) -> Result<u8, String> {
     if taken.len() >= POINTERS_MAX / 2 {
         return Err(format!("too many different pointers, expected at most {}", POINTERS_MAX / 2));
@@ -263,7 +264,7 @@ fn vacant(taken: &[String]) -> Result<u8, String> {
     Ok(taken.len() as u8)
 }
 
-/// A pointer's steps, unescaped.
+/// The steps of a pointer, unescaped.
 pub(super) fn steps(pointer: &str) -> Result<Vec<String>, String> {
     let rest = pointer
         .strip_prefix('/')
@@ -293,14 +294,14 @@ fn unescape(step: &str) -> Option<String> {
     Some(text)
 }
 
-/// A key with ASCII letters for the two others that Unicode takes for the same in either case, if
-/// it has any: consumers in Go, for one, match `uſer` with `user`.
+/// A key with ASCII letters for the two other characters that Unicode folds to them, `None` if it has
+/// neither: some consumers, such as those in Go, match `uſer` with `user`.
 fn without_lookalikes(key: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(key).ok().filter(|text| text.contains(['\u{17f}', '\u{212a}']))?;
     Some(text.replace('\u{17f}', "s").replace('\u{212a}', "k"))
 }
 
-/// A bit that depends on a name's length and first letter, but not on its case.
+/// A bit that depends on a name's length and first letter, whatever its case.
 fn shape(name: &[u8]) -> u64 {
     let first = name.first().map_or(0, |byte| usize::from(byte | 0x20));
     1 << ((name.len() * 7 + first) % 64)

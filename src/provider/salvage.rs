@@ -1,19 +1,19 @@
-//! Redaction of what cannot be read: not JSON, undecodable, or not even looked at.
+//! Redaction of bodies that cannot be read: not JSON, undecodable, or not examined.
 //!
-//! Where a value stands cannot be told then, so it goes by its name alone: whatever follows a key that
-//! a redaction ends with is replaced, wherever it is. That takes more than the definition says, never
-//! less. A body within a text (a message in an SNS envelope) is found too: its quotes have as many
-//! backslashes as that makes. What is compressed or in base64 cannot be looked into.
+//! The place of a value is not known there, so its name alone decides: the value of every key
+//! with which a redaction ends is replaced, wherever it is. That replaces more than the definition
+//! says, never less. A body inside a text (a message in an SNS envelope) is handled too, where each
+//! quote has backslashes before it. Compressed or base64 parts cannot be examined.
 
 use bytes::{Bytes, BytesMut};
 
 use super::normalise::REDACTED;
 use super::pointer::steps;
 
-/// A body without the values of the members that these redactions end with.
+/// A body with the values replaced whose keys are the last names of these redactions.
 pub(crate) fn salvage(body: &Bytes, redactions: &[String]) -> Bytes {
     let steps = redactions.iter().filter_map(|pointer| steps(pointer).ok());
-    // What any member may be has no name to go by: the one that holds it is redacted.
+    // A redaction that is all `*` has no name: the whole body is replaced then.
     let names: Vec<_> = steps.map(|steps| steps.into_iter().rfind(|step| step != "*")).collect();
     if names.contains(&None) {
         return Bytes::from_static(REDACTED);
@@ -45,13 +45,13 @@ pub(crate) fn salvage(body: &Bytes, redactions: &[String]) -> Bytes {
     kept.freeze()
 }
 
-/// Whether a body is the fields of a form, as GitHub sends them unless it is told otherwise: JSON with all
-/// its quotes written as `%22`.
+/// Whether a body is probably a form, which is GitHub's default: its JSON has all quotes written as
+/// `%22`.
 fn is_form(body: &[u8]) -> bool {
     !body.trim_ascii_start().starts_with(b"{") && !body.trim_ascii_start().starts_with(b"[")
 }
 
-/// Whether a member of this name is in a form. Where its value ends is not looked for.
+/// Whether a form has a member of this name. The end of its value is not searched for.
 fn in_form(body: &[u8], name: &str) -> bool {
     let quoted = format!("%22{name}%22");
     body.windows(quoted.len()).any(|window| window.eq_ignore_ascii_case(quoted.as_bytes()))
@@ -68,7 +68,7 @@ impl Quote {
         &body[self.start..self.after - 1]
     }
 
-    /// Whether this is the end of a string with this text, quoted in the same way.
+    /// Whether this quote ends a string with this text, whose opening quote has as many backslashes.
     fn ends(&self, body: &[u8], text: &str) -> bool {
         let before = body[..self.start].strip_suffix(text.as_bytes());
         let opening = before.and_then(|before| before.strip_suffix(b"\""));
@@ -76,14 +76,14 @@ impl Quote {
     }
 }
 
-/// The next quote.
+/// The next quote from this offset.
 fn quote(body: &[u8], from: usize) -> Option<Quote> {
     let at = from + body[from..].iter().position(|byte| *byte == b'"')?;
     let escapes = body[from..at].iter().rev().take_while(|byte| **byte == b'\\').count();
     Some(Quote { start: at - escapes, after: at + 1 })
 }
 
-/// Where the value of a key begins and ends, if it is a key and has one. `null` tells nothing.
+/// The start and end of the value after a key; `None` if this is no key, or the value is `null`.
 fn value(body: &[u8], key: &Quote) -> Option<(usize, usize)> {
     let colon = spaces(body, key.after);
     let start = spaces(body, colon + 1);
@@ -104,8 +104,8 @@ fn spaces(body: &[u8], from: usize) -> usize {
     from + body.get(from..).unwrap_or_default().iter().take_while(space).count()
 }
 
-/// The length of a string: up to a quote with the key's backslashes, and pairs of as many before those
-/// where the text ends with some of its own.
+/// Length of a string: it ends at a quote with as many backslashes as the key's quote, or with
+/// further pairs of them if the text itself ends with backslashes.
 fn string(text: &[u8], opened: usize, key: &Quote) -> usize {
     let mut at = opened;
     while let Some(found) = quote(text, at) {
@@ -118,7 +118,7 @@ fn string(text: &[u8], opened: usize, key: &Quote) -> usize {
     text.len()
 }
 
-/// The length of an object or array, whose strings are quoted like the key.
+/// Length of an object or array, whose strings are quoted like the key.
 fn container(text: &[u8], key: &Quote) -> usize {
     let mut depth = 0_usize;
     let mut at = 0;

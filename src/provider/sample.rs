@@ -1,9 +1,9 @@
-//! Sample events: plausible bodies of any catalogued type, for trying things out.
+//! Sample events: plausible bodies of any catalogued type, for tests and demonstrations.
 //!
 //! A sample of a built-in provider has the shape that the provider's documents give its type
-//! ([`shape`]); that of any other, some content. What the definition looks for (type, id, time, key)
-//! is added where the shape has none. The same number gives the same entity and id, a different one
-//! different ones; nothing is random.
+//! ([`shape`]); any other has generic content. The type, id, time and key that the definition looks
+//! for are added if the shape lacks them. The same number gives the same entity and id, and different
+//! numbers give different ones; nothing is random.
 
 mod shape;
 
@@ -16,7 +16,7 @@ use super::definition::TimeUnitFile;
 use super::pointer::steps;
 use crate::event::Timestamp;
 
-/// How many entities the samples are about: enough to see order kept within each.
+/// Number of entities in the samples, enough to see that the order of each one is kept.
 const ENTITIES: u64 = 20;
 
 /// The body of the `n`th sample event of a type; `None` if the type is not in the catalogue.
@@ -56,7 +56,7 @@ pub fn sample(definition: &Definition, event_type: &str, now: Timestamp, n: u64)
     serde_json::to_vec(&Value::Object(body)).ok()
 }
 
-/// The headers that state the event type, for a provider that does not put it into the body.
+/// The header that states the event type, for providers that state it there.
 pub fn event_headers(definition: &Definition, event_type: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let stated = match (detail(event_type), definition.type_slots.is_empty()) {
@@ -69,12 +69,12 @@ pub fn event_headers(definition: &Definition, event_type: &str) -> HeaderMap {
     headers
 }
 
-/// The part of a type behind its first dot, where a header states the part before it.
+/// The part of a type after its first dot, if a header states the part before it.
 fn detail(event_type: &str) -> Option<&str> {
     event_type.split_once('.').map(|(_, detail)| detail)
 }
 
-/// What surrounds the facts: an actor, and something that looks like the type's object.
+/// Generic content: an actor, and an object that resembles the type's.
 fn content(definition: &Definition, event_type: &str, now: Timestamp, n: u64) -> Map<String, Value> {
     let object = event_type.split(['.', '/']).next().unwrap_or_default();
     let content = json!({
@@ -100,7 +100,7 @@ fn content(definition: &Definition, event_type: &str, now: Timestamp, n: u64) ->
     }
 }
 
-/// An entity's name for a key, in the shape that the key's name suggests.
+/// An entity's id, in the form that the key's name suggests.
 fn entity(pointer: &str, n: u64) -> String {
     let number = n % ENTITIES;
     match pointer.rsplit('/').next().unwrap_or_default() {
@@ -119,14 +119,14 @@ fn time(unit: TimeUnitFile, now: Timestamp) -> Value {
     }
 }
 
-/// What a pointer leads to.
+/// The value at a pointer.
 fn find<'b>(body: &'b Map<String, Value>, pointer: &str) -> Option<&'b Value> {
     let steps = steps(pointer).ok()?;
     let (first, rest) = steps.split_first()?;
     rest.iter().try_fold(body.get(first)?, |value, step| value.get(step))
 }
 
-/// Puts a value where a pointer leads, with the objects on the way.
+/// Sets the value at a pointer, and creates the objects on the way.
 fn put(body: &mut Map<String, Value>, pointer: &str, value: Value) {
     let Ok(mut steps) = steps(pointer) else { return };
     let Some(last) = steps.pop() else { return };
@@ -142,7 +142,7 @@ fn put(body: &mut Map<String, Value>, pointer: &str, value: Value) {
     object.insert(last, value);
 }
 
-/// An id in the shape of a UUID, the same for the same input.
+/// An id in the form of a UUID, the same for the same input.
 fn uuid(parts: &[&str], n: u64) -> String {
     let digest = Sha256::digest(format!("{}#{n}", parts.join("#")));
     let hex = hex::encode(&digest[..16]);

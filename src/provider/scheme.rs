@@ -1,7 +1,7 @@
-//! How a provider signs: which bytes, with what, and how it is written.
+//! How a provider signs: the signed bytes, the algorithm, and the form of the signature.
 //!
-//! Here are the parts of every scheme and what they compute. Whether a delivery is authentic is
-//! decided in [`super::signature`].
+//! This file has the parts of every scheme and their computations. [`super::signature`] decides
+//! whether a delivery is authentic.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -16,28 +16,29 @@ use super::definition::{EncodingFile, SecretEncodingFile};
 use super::secret::SigningSecret;
 use crate::event::Timestamp;
 
-/// The number of digits that a timestamp may have.
+/// Most digits of a timestamp.
 const TIMESTAMP_DIGITS_MAX: usize = 20;
 
-/// How a provider signs.
+/// How a provider signs its deliveries.
 #[derive(Clone, Debug)]
 pub(super) struct Scheme {
-    /// `None` if nothing is verified.
+    /// The algorithm, `None` if deliveries are not verified.
     pub hmac: Option<HmacScheme>,
-    /// Whether that was asked for. If not, no webhook is taken.
+    /// Whether the definition asks for no verification. Without that and without an algorithm,
+    /// webhooks are refused.
     pub open: bool,
     pub secret: SecretForm,
 }
 
 impl Scheme {
-    /// That of a provider of which it is not known how it signs.
+    /// The scheme of a definition without `signature`.
     pub fn unknown() -> Self {
         let secret = SecretForm { encoding: SecretEncodingFile::default(), prefix: None };
         Self { hmac: None, open: false, secret }
     }
 }
 
-/// A scheme that verifies.
+/// A scheme with a signature to verify.
 #[derive(Clone, Debug)]
 pub(super) struct HmacScheme {
     pub algorithm: Algorithm,
@@ -63,7 +64,7 @@ pub(super) enum Algorithm {
     Sha512,
 }
 
-/// How signatures stand in their header.
+/// How signatures are written in their header.
 #[derive(Clone, Debug)]
 pub(super) enum Form {
     /// `prefix` and one signature.
@@ -83,7 +84,7 @@ pub(super) enum Part {
     Body,
 }
 
-/// Where the signed timestamp stands and how far off it may be.
+/// Where the signed timestamp is stated, and its tolerance.
 #[derive(Clone, Debug)]
 pub(super) struct TimestampRule {
     pub place: TimestampPlace,
@@ -96,7 +97,7 @@ pub(super) enum TimestampPlace {
     Field(String),
 }
 
-/// A signature or MAC: as many bytes of the array as the algorithm makes.
+/// A signature or MAC, of which only the first `len` bytes count.
 #[derive(Clone, Copy)]
 pub(super) struct Mark {
     pub bytes: [u8; 64],
@@ -104,19 +105,19 @@ pub(super) struct Mark {
 }
 
 impl HmacScheme {
-    /// A written signature as bytes, if it has the right length and not a stray character.
+    /// A written signature as bytes, `None` if its length or a character is wrong.
     pub fn decode(&self, text: &str) -> Option<Mark> {
         let mut mark = Mark { bytes: [0; 64], len: self.algorithm.len() };
         match self.encoding {
             EncodingFile::Hex => hex::decode_to_slice(text, &mut mark.bytes[..mark.len]).ok()?,
             EncodingFile::Base64 => {
-                // Room for what 88 characters without padding stand for; a MAC is never that long.
+                // Space for the bytes of 88 characters without padding; no MAC is that long.
                 let mut room = [0; 66];
                 if base64::encoded_len(mark.len, true) != Some(text.len()) {
                     return None;
                 }
                 let len = BASE64_STANDARD.decode_slice(text, &mut room).ok()?;
-                // The right number of characters, with data where the padding belongs.
+                // The number of characters is right, but there is data in place of the padding.
                 if len != mark.len {
                     return None;
                 }
@@ -126,7 +127,7 @@ impl HmacScheme {
         Some(mark)
     }
 
-    /// The MAC that a secret makes over the signed text.
+    /// The MAC of this secret over the signed text.
     pub fn mac(
         &self,
         secret: &SigningSecret,
@@ -147,16 +148,16 @@ impl HmacScheme {
         }
     }
 
-    /// The sender's clock less ours, in seconds, if the scheme signs a timestamp.
+    /// Sender's clock minus `now` in seconds, if the scheme signs a timestamp.
     ///
     /// # Errors
-    /// If it is no number of seconds or beyond the tolerance.
+    /// When the timestamp is not a number of seconds, or beyond the tolerance.
     pub fn skew(&self, timestamp: Option<&str>, now: Timestamp) -> Result<Option<i64>, Refusal> {
         let (Some(rule), Some(text)) = (&self.timestamp, timestamp) else { return Ok(None) };
         if !(1..=TIMESTAMP_DIGITS_MAX).contains(&text.len()) || !text.bytes().all(|c| c.is_ascii_digit()) {
             return Err(Refusal::Unauthenticated("malformed_timestamp"));
         }
-        // All digits: the only error left is overflow.
+        // The text is all digits, so the only possible error is overflow.
         let stated = i64::try_from(text.parse::<u64>().unwrap_or(u64::MAX)).unwrap_or(i64::MAX);
         let skew = stated.saturating_sub(now.unix_seconds());
         if skew.unsigned_abs() <= rule.tolerance_seconds {
@@ -170,7 +171,7 @@ impl HmacScheme {
         Err(Refusal::OutOfTime { word, skew_seconds: skew })
     }
 
-    /// A signature as it stands in the header.
+    /// The signature as it is written in the header.
     fn write(&self, mark: Mark, timestamp: &str) -> String {
         let bytes = &mark.bytes[..mark.len];
         let text = match self.encoding {
@@ -201,8 +202,8 @@ impl Algorithm {
 
 /// The headers that a provider would send with this body: signature, id and timestamp.
 ///
-/// For tools that play the provider. `id` is used where the scheme signs one; a scheme that
-/// verifies nothing needs no headers.
+/// For tools that play the provider. `id` is used if the scheme signs one. A scheme without
+/// verification needs no headers.
 pub fn sign(
     definition: &Definition,
     secret: &SigningSecret,
@@ -229,7 +230,7 @@ pub fn sign(
     headers
 }
 
-/// The MAC over the parts, one behind the other.
+/// The MAC over the concatenated parts.
 pub(super) fn mac<'a, M: Mac + KeyInit>(key: &[u8], parts: impl Iterator<Item = &'a [u8]>) -> Mark {
     let mut mac = <M as KeyInit>::new_from_slice(key).expect("HMAC takes a key of any length");
     parts.for_each(|part| mac.update(part));

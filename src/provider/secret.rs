@@ -1,8 +1,8 @@
-//! Signing secrets: read strictly, kept out of sight, live for a while.
+//! Signing secrets: strictly parsed, hidden, and valid for a period.
 //!
-//! A secret that is too short, a placeholder or written in the wrong encoding is refused before
-//! the bridge starts: each of them would otherwise look like a working check. The bytes are wiped
-//! when they are dropped and have no way into a log; people see a fingerprint.
+//! A secret that is too short, a placeholder or in a wrong encoding is refused before the bridge
+//! starts, because deliveries would seem to be verified with it. The bytes are wiped when they are
+//! dropped and cannot be logged; people see a fingerprint.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use super::compile::Definition;
 use super::definition::SecretEncodingFile;
 use crate::event::Timestamp;
 
-/// The fewest bytes that a secret may have: 128 bits.
+/// Least length of a secret in bytes: 128 bits.
 const BYTES_MIN: usize = 16;
-/// The fewest bytes that a secret should have, by Standard Webhooks.
+/// Recommended least length of a secret in bytes, by Standard Webhooks.
 const BYTES_ADVISED: usize = 24;
-/// What people write where a secret should be; compared in lower case without punctuation.
+/// Texts that people write instead of a secret, compared in lower case without punctuation.
 const PLACEHOLDERS: [&str; 14] = [
     "apisecret",
     "changeit",
@@ -40,7 +40,7 @@ const PLACEHOLDERS: [&str; 14] = [
     "yourapisecret",
 ];
 
-/// A key that deliveries are signed with. Copies share the bytes.
+/// A key with which deliveries are signed. Copies share the bytes.
 #[derive(Clone)]
 pub struct SigningSecret {
     key: Arc<SecretSlice<u8>>,
@@ -49,37 +49,38 @@ pub struct SigningSecret {
     fingerprint: String,
 }
 
-/// Why a secret cannot be used. Holds no part of it.
+/// Why a secret cannot be used. Contains no part of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretProblem {
-    /// Nothing at all.
-    #[error("empty secret, expected the provider's signing secret")]
+    /// The secret is empty.
+    #[error("the secret is empty, expected the provider's signing secret")]
     Empty,
-    /// A word that only stands for a secret.
+    /// The secret is a word such as `changeme`.
     #[error("the secret is a placeholder, expected the provider's signing secret")]
     Placeholder,
-    /// Not in the encoding that the provider's definition names.
+    /// The secret is not in the encoding that the provider's definition names.
     #[error("the secret is not valid {0}, expected it as the provider shows it")]
     Encoding(&'static str),
-    /// Too short to be safe.
+    /// The secret is too short to be safe.
     #[error("the secret has {0} bytes, expected at least {BYTES_MIN}")]
     Short(usize),
-    /// What the provider takes calls with, and never signs with.
-    #[error("it is an API key, expected the endpoint's signing secret, which begins with `whsec_`")]
+    /// The secret is the provider's API key, with which it never signs.
+    #[error("the value is an API key, expected the endpoint's signing secret, which begins with `whsec_`")]
     ApiKey,
-    /// Never live.
+    /// The secret is never valid.
     #[error("the secret ends before it begins, expected `not_before` earlier than `not_after`")]
     Window,
 }
 
 impl SigningSecret {
-    /// Reads a secret as the provider's definition says it is written.
+    /// Parses a secret in the form that the provider's definition states.
     ///
-    /// It is live from `not_before` to `not_after`, both inclusive; without a bound for ever.
+    /// The secret is valid from `not_before` to `not_after`, both included; without a bound it is not
+    /// limited.
     ///
     /// # Errors
-    /// When it is empty, a placeholder, not canonically encoded, shorter than 16 bytes, or never
-    /// live.
+    /// When the secret is empty, a placeholder, not canonically encoded, shorter than 16 bytes, or
+    /// never valid.
     pub fn parse(
         text: &str,
         definition: &Definition,
@@ -96,7 +97,7 @@ impl SigningSecret {
         }
         let key = match form.encoding {
             SecretEncodingFile::Utf8 => text.as_bytes().to_vec(),
-            // The engine refuses spare bits that are set: they would be a second spelling.
+            // The engine refuses spare bits that are set, which would be a second spelling.
             SecretEncodingFile::Base64 => {
                 BASE64_STANDARD.decode(text).map_err(|_| SecretProblem::Encoding("base64"))?
             }
@@ -111,13 +112,13 @@ impl SigningSecret {
         Ok(Self { not_before, not_after, ..Self::from_key(key) })
     }
 
-    /// A secret of these very bytes, live for ever.
+    /// A secret of exactly these bytes, without a period.
     pub(super) fn from_key(key: Vec<u8>) -> Self {
         let fingerprint = hex::encode(&Sha256::digest(&key)[..3]);
         Self { key: Arc::new(key.into()), not_before: None, not_after: None, fingerprint }
     }
 
-    /// What is kept in this secret's place now, live as long as this one was meant to be.
+    /// The secret that a reload has found in place of this one, with the same period.
     ///
     /// # Errors
     /// As for [`SigningSecret::parse`], and when it is the provider's API key.
@@ -128,56 +129,56 @@ impl SigningSecret {
         Self::parse(text, definition, self.not_before, self.not_after)
     }
 
-    /// This secret once another took its place: live to the end that was stated for it, or else for so
-    /// long from now on.
+    /// This secret after another one has replaced it: valid until its `not_after`, or else for
+    /// `overlap` from now.
     pub fn superseded(self, now: Timestamp, overlap: Duration) -> Self {
         let overlap = i64::try_from(overlap.as_nanos()).unwrap_or(i64::MAX);
         let end = self.not_after.unwrap_or(Timestamp(now.0.saturating_add(overlap)));
         Self { not_after: Some(end), ..self }
     }
 
-    /// Whether two are the same key, whenever they are live.
+    /// Whether two secrets are the same key, whatever their periods.
     pub fn is_same_key(&self, other: &Self) -> bool {
         self.key().ct_eq(other.key()).into()
     }
 
-    /// When it ends, if it does.
+    /// Last moment at which the secret is valid, if there is one.
     pub fn end(&self) -> Option<Timestamp> {
         self.not_after
     }
 
-    /// Whether it was live and will never be again.
+    /// Whether the secret's period is over.
     pub fn is_over(&self, now: Timestamp) -> bool {
         self.not_after.is_some_and(|end| end < now)
     }
 
-    /// Whether the secret counts at this moment.
+    /// Whether the secret is valid at this moment.
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.not_before.is_none_or(|start| start <= now) && self.not_after.is_none_or(|end| now <= end)
     }
 
-    /// Whether the secret is shorter than the 24 bytes that Standard Webhooks asks for: a warning.
+    /// Whether the secret is shorter than the 24 bytes that Standard Webhooks recommends.
     pub fn is_short(&self) -> bool {
         self.key().len() < BYTES_ADVISED
     }
 
-    /// The first six hex digits of the secret's SHA-256: enough to tell secrets apart.
+    /// First six hexadecimal digits of the secret's SHA-256, enough to tell secrets apart.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
 
-    /// The bytes themselves.
+    /// The bytes of the key.
     pub(super) fn key(&self) -> &[u8] {
         self.key.expose_secret()
     }
 }
 
-/// What a text has that hardly any secret has, and that makes every signature wrong if it is none of
-/// the secret's: in words that repeat nothing of it.
+/// Something in a text that hardly any secret has, and that makes every signature wrong if it is not
+/// part of the secret. The phrase repeats no part of the text.
 pub fn secret_oddity(text: &str) -> Option<&'static str> {
     let quoted = |quote: char| text.len() > 1 && text.starts_with(quote) && text.ends_with(quote);
     let (name, value) = text.split_once('=').unwrap_or_default();
-    // Base64 has its `=` at the end and digits or small letters before it.
+    // Base64 has `=` only at its end, and digits or small letters before it.
     let assigns = !value.trim_matches('=').is_empty()
         && name
             .trim_start_matches("export ")
@@ -198,7 +199,7 @@ pub fn secret_oddity(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether a text is the API key of a provider that signs with something else.
+/// Whether a text is the API key of a provider that signs with another secret.
 pub fn is_api_key(text: &str, definition: &Definition) -> bool {
     let api_key = ["sk_", "rk_", "pk_"].iter().any(|prefix| text.starts_with(prefix));
     api_key && &*definition.provider == "stripe"
@@ -216,7 +217,7 @@ impl fmt::Debug for SigningSecret {
     }
 }
 
-/// Whether a text only stands for a secret: a stock phrase, a template, one letter repeated.
+/// Whether a text is a placeholder: a stock phrase, a template, or one letter repeated.
 fn is_placeholder(text: &str) -> bool {
     let plain: String = text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
     let first = plain.chars().next();

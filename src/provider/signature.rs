@@ -1,9 +1,9 @@
-//! Signature schemes: HMAC in the few shapes in which providers send it.
+//! Verifies signatures: HMAC in the forms in which providers send it.
 //!
-//! [`Offer`] is what a delivery's headers claim, read without any key; [`Offer::check`] proves it
-//! over the received bytes. Every live secret is tried against every offered signature, in
-//! constant time and without an early exit. A timestamp is judged only once the signature over it
-//! holds, so that a forged one teaches nothing. The words of refusals are for the operator only.
+//! [`Offer`] is the claim of a delivery's headers, read without a key; [`Offer::check`] verifies it
+//! over the received bytes. Every valid secret is tried against every offered signature, in constant
+//! time and without an early exit. The timestamp is checked only after the signature, so that a
+//! forged one learns nothing. The reasons of refusals are for the operator only.
 
 use bytestring::ByteString;
 use http::{HeaderMap, HeaderName};
@@ -14,10 +14,10 @@ use super::scheme::{Form, HmacScheme, Mark, Part, Scheme, TimestampPlace};
 use super::secret::SigningSecret;
 use crate::event::Timestamp;
 
-/// The number of signatures that one header may offer.
+/// Most signatures in one header.
 const OFFERED_MAX: usize = 16;
 
-/// What is said of a header that is not there exactly once as visible ASCII.
+/// The reasons for a header that does not occur exactly once as visible ASCII.
 #[derive(Clone, Copy)]
 struct Words {
     missing: &'static str,
@@ -37,7 +37,7 @@ const TIMESTAMP: Words = Words {
     malformed: "malformed_timestamp",
 };
 
-/// What a delivery's headers claim. Borrowed from them: reading it costs no more than a look.
+/// The claim of a delivery's headers, borrowed from them.
 #[derive(Default)]
 pub(super) struct Offer<'a> {
     signatures: Vec<Mark>,
@@ -45,21 +45,21 @@ pub(super) struct Offer<'a> {
     timestamp: Option<&'a str>,
 }
 
-/// What a signature that holds tells.
+/// The result of a valid signature.
 #[derive(Debug, Default)]
 pub(super) struct Proof {
-    /// Which secret it was made with.
+    /// Index of the secret that made it.
     pub secret: usize,
     pub signed_id: Option<ByteString>,
-    /// The sender's clock less ours.
+    /// Sender's clock minus this machine's clock in seconds.
     pub skew_seconds: Option<i64>,
 }
 
 impl<'a> Offer<'a> {
-    /// Reads the signatures, the id and the timestamp that a delivery offers.
+    /// Reads the signatures, the id and the timestamp of a delivery.
     ///
-    /// A signature that cannot be one (wrong length, wrong alphabet) is passed over in a list; a
-    /// delivery that offers no other is refused here.
+    /// In a list, an impossible signature (wrong length, wrong alphabet) is skipped; a delivery
+    /// without any other is refused.
     pub fn read(scheme: &Scheme, headers: &'a HeaderMap) -> Result<Self, &'static str> {
         let Some(scheme) = &scheme.hmac else {
             return scheme.open.then(Self::default).ok_or("no_scheme");
@@ -110,9 +110,9 @@ impl<'a> Offer<'a> {
         if stamp.is_some() && self.timestamp.is_none() { Err(TIMESTAMP.missing) } else { Ok(()) }
     }
 
-    /// Whether the signed text can be taken apart in one way only: no value holds the text that
-    /// separates it from the next. Else parts could be moved across the separator under the same
-    /// signature; Standard Webhooks warns of ids with a full stop for that reason.
+    /// Whether the signed text can be split in one way only: no value contains the text that
+    /// separates it from the next. Otherwise parts could be moved across the separator under the same
+    /// signature, for which reason Standard Webhooks warns of ids with a full stop.
     fn is_unambiguous(&self, scheme: &HmacScheme) -> bool {
         scheme.signed.windows(2).all(|pair| {
             let value = match pair[0] {
@@ -127,7 +127,7 @@ impl<'a> Offer<'a> {
         })
     }
 
-    /// Proves the offer over the received bytes, with the secrets that are live now.
+    /// Verifies the offer over the received bytes, with the secrets that are valid now.
     pub fn check(
         self,
         scheme: &Scheme,
@@ -169,8 +169,8 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName, words: Words) -> Result<&
     value.to_str().map_err(|_| words.malformed)
 }
 
-/// The entries of a list, of which there may be only so many: each costs a comparison per secret. Several
-/// spaces part them as one does.
+/// The entries of a list, at most [`OFFERED_MAX`], because each costs a comparison per secret. Empty
+/// entries, as between two spaces, do not count.
 fn list(text: &str, separator: char) -> Result<std::str::Split<'_, char>, &'static str> {
     if text.split(separator).filter(|entry| !entry.is_empty()).count() > OFFERED_MAX {
         return Err("too_many_signatures");

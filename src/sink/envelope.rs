@@ -15,10 +15,10 @@ pub const BODY_CONTENT_TYPE: &str = "application/json";
 /// The content type of a structured CloudEvent.
 pub const STRUCTURED_CONTENT_TYPE: &str = "application/cloudevents+json; charset=UTF-8";
 
-/// What the Kafka protocol binding puts before an attribute's name.
+/// Prefix of an attribute's name in the Kafka protocol binding.
 const PREFIX: &str = "ce_";
 
-/// An attribute's value. CloudEvents has more types; these are the ones in use.
+/// An attribute's value, in one of the two CloudEvents types that fanbridge uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
     /// A string, a URI reference or a timestamp: text on the wire in every mode.
@@ -159,8 +159,8 @@ mod tests {
         let names: Vec<_> = headers(&record(b"{}")).into_iter().map(|(name, _)| name).collect();
         assert_eq!(
             names.join(" "),
-            "ce_specversion ce_id ce_source ce_type ce_subject ce_time ce_timeinferred ce_partitionkey ce_family \
-             ce_provider ce_intake ce_recordedtime ce_sequence ce_webhookid"
+            "ce_specversion ce_id ce_source ce_type ce_subject ce_time ce_timeinferred ce_partitionkey \
+             ce_family ce_provider ce_intake ce_recordedtime ce_sequence ce_webhookid"
         );
         assert!(headers(&record(b"{}")).contains(&("ce_sequence".into(), "00000000000000000042".into())));
     }

@@ -1,14 +1,16 @@
-//! What a sink has been handed and not yet reported: the bookkeeping every sink shares.
+//! The bookkeeping that all sinks share: the outcome of each record that a sink was handed, until the
+//! dispatcher has taken it.
 //!
-//! A batch is opened before its first record can have a fate, settled record by record (from any
-//! thread, without an allocation), and taken by the dispatcher as one list of outcomes.
+//! A sink opens a batch before any of its records can have an outcome, then settles the records one
+//! by one (from any thread, without an allocation). The dispatcher takes the outcomes of a batch as
+//! one list, through its [`Publication`].
 //!
-//! Invariant: while the dispatcher does not know yet that a record has to be published again,
-//! nothing behind it in its lane (same topic, same key) is sent. Once it knows, the order of what
-//! it sends is its own. What had already left by then cannot be called back: such a successor is
+//! Invariant: while the dispatcher does not yet know that a record has to be published again, the
+//! sink sends no later record of the same lane (same topic, same key). Once the dispatcher knows, it
+//! keeps the order itself. A later record that had already left by then cannot be called back: it is
 //! reported as [`Outcome::Retry`] too, in the same batch or a later one, so that the lane ends in the
-//! right order at the price of a duplicate. Only lanes are held, and the lowest position of a lane never is, so a
-//! dispatcher that never pauses still gets everything through.
+//! right order at the price of a duplicate. Only lanes are held back, and never the record with the
+//! lowest position of a lane, so a dispatcher that never pauses still gets every record through.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::future::Future;
@@ -20,10 +22,10 @@ use bytestring::ByteString;
 
 use crate::event::{Outcome, Position, Reason, Record};
 
-/// Names an open batch. Numbers are used again, but never while the batch has unsettled records.
+/// Names an open batch. A number is reused once its batch is removed, never before.
 pub(crate) type BatchNumber = usize;
 
-/// All batches of one sink that are not settled or not taken.
+/// All batches of one sink that have unsettled records or that the dispatcher has not taken.
 #[derive(Default)]
 pub(crate) struct InFlight {
     board: Mutex<Board>,
@@ -33,15 +35,16 @@ pub(crate) struct InFlight {
 struct Board {
     batches: Vec<Option<Batch>>,
     free: Vec<BatchNumber>,
-    /// How many batches have ever been opened.
+    /// Number of batches opened since the start.
     opened: u64,
-    /// Records to publish again that the dispatcher does not know of yet.
+    /// Per lane, the records to publish again of which the dispatcher does not know yet.
     untold: HashMap<Lane, BTreeSet<Position>>,
-    /// Records that it was told of while it waited for batches that were handed over before.
+    /// Per lane, the records to publish again of which the dispatcher was told while other batches
+    /// were still open.
     told: HashMap<Lane, Vec<Told>>,
 }
 
-/// What keeps its order.
+/// A topic and a key: the records of one lane are sent in the order of their positions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Lane {
     topic: Arc<str>,
@@ -50,32 +53,33 @@ struct Lane {
 
 struct Told {
     position: Position,
-    /// How many batches had been opened by then: these must not pass the record.
+    /// Value of `Board::opened` when the dispatcher was told: later records of the lane in batches up
+    /// to this one have to be published again too.
     opened: u64,
 }
 
 struct Batch {
-    /// Its place in the order of all batches, counted from 1.
+    /// Number of this batch in the order in which batches were opened, counted from 1.
     opened: u64,
     places: Vec<Place>,
-    /// Each record's, once it is known.
+    /// The outcome of each record, `None` until it is settled.
     outcomes: Vec<Option<Outcome>>,
-    /// Records without a fate, and one more until the batch is sealed.
+    /// Number of records without an outcome, plus one until the batch is sealed.
     unsettled: usize,
-    /// Records that do not go again.
+    /// Number of records with an outcome other than [`Outcome::Retry`].
     for_good: usize,
     waker: Option<Waker>,
     abandoned: bool,
 }
 
-/// A record's place in the order. One without a key has no lane, and no order to keep.
+/// A record's position and lane. A record without a key has no lane and no order to keep.
 struct Place {
     position: Position,
     lane: Option<Lane>,
 }
 
 impl InFlight {
-    /// Opens a batch and returns the dispatcher's claim to its outcomes.
+    /// Opens a batch. Returns its number, for the sink, and the [`Publication`], for the dispatcher.
     pub(crate) fn open(self: &Arc<Self>, records: &[Arc<Record>]) -> (BatchNumber, Publication) {
         let place = |record: &Arc<Record>| Place {
             position: record.position,
@@ -97,12 +101,13 @@ impl InFlight {
         (number, Publication { in_flight: Arc::clone(self), number: Some(number) })
     }
 
-    /// Whether this record must not be sent, because one before it in its lane goes again.
+    /// Whether this record must not be sent, because an earlier record of its lane has to be
+    /// published again.
     pub(super) fn is_held(&self, number: BatchNumber, index: usize) -> bool {
         self.board().is_held(number, index)
     }
 
-    /// Notes the fate of one record. Exactly once per record.
+    /// Records the outcome of one record. Called exactly once per record.
     pub(crate) fn settle(&self, number: BatchNumber, index: usize, outcome: Outcome) {
         let mut board = self.board();
         let goes_again = matches!(outcome, Outcome::Retry(_));
@@ -118,7 +123,7 @@ impl InFlight {
         self.count_down(&mut board, number);
     }
 
-    /// Says that every record of the batch is settled or on its way to be. Exactly once per batch.
+    /// Closes the batch: every record of it is settled, or will be. Called exactly once per batch.
     pub(crate) fn seal(&self, number: BatchNumber) {
         self.count_down(&mut self.board(), number);
     }
@@ -137,7 +142,7 @@ impl InFlight {
         }
     }
 
-    /// No code runs under this lock that could leave the board half changed.
+    /// Ignores poisoning: no code that runs under this lock can panic with the board half changed.
     fn board(&self) -> MutexGuard<'_, Board> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -174,8 +179,8 @@ impl Board {
         untold || self.told.get(lane).is_some_and(|told| told.iter().any(late))
     }
 
-    /// Turns an accepted record behind one of its lane that goes again, or that may yet, into one
-    /// that goes again.
+    /// Changes the outcome of accepted records to [`Outcome::Retry`] where an earlier record of their
+    /// lane has to be published again or has no outcome yet.
     fn keep_lanes_in_order(&mut self, number: BatchNumber) {
         let Self { batches, told, .. } = self;
         let batch = batches[number].as_mut().expect("a batch stays until it is settled and taken");
@@ -193,8 +198,10 @@ impl Board {
                 Some(Outcome::Accepted)
                     if again.contains(lane) || told.get(lane).is_some_and(|told| told.iter().any(late)) =>
                 {
-                    let overtook =
-                        retry("overtook", "arrived before an earlier record of its key that goes again");
+                    let overtook = retry(
+                        "overtook",
+                        "published before an earlier record of its key that is tried again",
+                    );
                     *outcome = Some(overtook);
                 }
                 Some(Outcome::Accepted | Outcome::Rejected(_)) => {}
@@ -202,7 +209,7 @@ impl Board {
         }
     }
 
-    /// Notes that the dispatcher knows the outcomes of this batch now.
+    /// Notes that the dispatcher now knows the outcomes of this batch.
     fn tell(&mut self, number: BatchNumber) {
         let batch = self.batches[number].as_ref().expect("a batch stays until it is settled and taken");
         let goes_again = |outcome: &Option<Outcome>| matches!(outcome, Some(Outcome::Retry(_)));
@@ -231,22 +238,22 @@ impl Board {
     }
 }
 
-/// The dispatcher's claim to the fate of a batch: resolves to one outcome per record, in the batch's
-/// order, when all are known. Dropping it lets the records go on.
+/// The outcomes of one batch, for the dispatcher: resolves to one outcome per record, in the order of
+/// the batch, when all are known. Dropping it stops no record: they might still be published.
 pub struct Publication {
     in_flight: Arc<InFlight>,
     number: Option<BatchNumber>,
 }
 
 impl Publication {
-    /// How many of its records are accepted or rejected by now. It may resolve to fewer: an accepted
-    /// record that has overtaken one of its lane goes again.
+    /// Number of records accepted or rejected so far. The final number can be lower: an accepted
+    /// record that has overtaken an earlier one of its lane is published again.
     pub fn settled(&self) -> usize {
         self.number.map_or(0, |number| self.in_flight.board().batch(number).for_good)
     }
 
-    /// Does not wait any longer: what is known by now, in the batch's order. A record behind one of its
-    /// lane that has no outcome yet is not accepted, whatever the sink has of it.
+    /// Stops waiting and returns the outcomes known by now, in the order of the batch. An accepted
+    /// record after an unsettled one of its lane is returned as [`Outcome::Retry`].
     pub fn known(self) -> Vec<Option<Outcome>> {
         let Some(number) = self.number else { return Vec::new() };
         let mut board = self.in_flight.board();
@@ -259,7 +266,7 @@ impl Future for Publication {
     type Output = Vec<Outcome>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Vec<Outcome>> {
-        let number = self.number.expect("a claim is not polled after it was met");
+        let number = self.number.expect("a publication is not polled after it has resolved");
         let taken = {
             let mut board = self.in_flight.board();
             let batch = board.batch(number);
@@ -272,7 +279,7 @@ impl Future for Publication {
             board.remove(number)
         };
         self.number = None;
-        let settled = |outcome: Option<Outcome>| outcome.expect("none of it is unsettled");
+        let settled = |outcome: Option<Outcome>| outcome.expect("all records of the batch are settled");
         Poll::Ready(taken.outcomes.into_iter().map(settled).collect())
     }
 }
@@ -300,9 +307,10 @@ pub(super) fn rejected(word: &'static str, detail: impl Into<String>) -> Outcome
     Outcome::Rejected(Reason { word, detail: detail.into() })
 }
 
-/// The outcome of a record that is not sent because an earlier one of its lane goes again.
+/// The outcome of a record that is not sent, because an earlier record of its lane is published again
+/// first.
 pub(super) fn held() -> Outcome {
-    retry("held", "an earlier record of its key goes first")
+    retry("held", "an earlier record of its key has to be published first")
 }
 
 #[cfg(test)]

@@ -1,22 +1,23 @@
-//! The text formats of the metrics, and which of them a scraper asks for (pure).
+//! The text formats of the metrics, and the choice between them by a scraper's `Accept` header
+//! (pure).
 //!
-//! The library writes OpenMetrics. The older format of Prometheus is made from that: its counters are
-//! named as their samples are, it knows no units and no end.
+//! The library writes OpenMetrics, and the older Prometheus format is derived from that: it names
+//! counters as their samples are named, and has neither units nor an end mark.
 
 use std::fmt::Write;
 
-/// A text format.
+/// A text format for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exposition {
-    /// OpenMetrics 1.0.0, for who asks for it by name.
+    /// OpenMetrics 1.0.0, for scrapers that ask for it by name.
     OpenMetrics,
-    /// Prometheus's text format 0.0.4, for everybody else: people, `promtool check metrics`, and what
-    /// is older.
+    /// Prometheus's text format 0.0.4, for every other client: people, `promtool check metrics` and
+    /// older scrapers.
     Prometheus,
 }
 
 impl Exposition {
-    /// The one that the values of `Accept` like best.
+    /// The format that these values of `Accept` prefer.
     pub fn asked_for<'a>(accept: impl IntoIterator<Item = &'a str>) -> Self {
         let (mut openmetrics, mut prometheus) = (0.0_f32, 0.0);
         for range in accept.into_iter().flat_map(|value| value.split(',')) {
@@ -41,7 +42,7 @@ impl Exposition {
         if openmetrics > 0.0 && openmetrics >= prometheus { Self::OpenMetrics } else { Self::Prometheus }
     }
 
-    /// Its `Content-Type`.
+    /// The `Content-Type` of this format.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -50,13 +51,13 @@ impl Exposition {
     }
 }
 
-/// The same metrics in Prometheus's text format.
+/// Converts metrics from OpenMetrics to Prometheus's text format.
 pub(super) fn prometheus(openmetrics: &str) -> String {
     let mut text = String::with_capacity(openmetrics.len());
     let mut help = "";
     for line in openmetrics.lines() {
         if let Some(described) = line.strip_prefix("# HELP ") {
-            // Under which name is known with the type, which comes next.
+            // The help line carries the metric's name, which depends on the type in the next line.
             help = described.split_once(' ').map_or("", |(_, words)| words);
         } else if let Some(typed) = line.strip_prefix("# TYPE ") {
             let (name, kind) = typed.split_once(' ').unwrap_or((typed, "unknown"));

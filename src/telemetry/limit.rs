@@ -1,24 +1,25 @@
-//! Keeps a line that repeats from filling the log: what everybody uses who logs by event.
+//! Limits how often one kind of log line is written. Used wherever a line could be logged per event.
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The shortest time between two log lines of one kind.
+/// Shortest time between two log lines of one kind.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Lets one line of a kind through per minute and counts the others.
+/// Lets one line of a kind through per minute and counts the lines it holds back.
 #[derive(Debug, Default)]
 pub struct LogLimit {
-    /// By kind, of which there are a few dozen: when the last line was let through, and how many
-    /// were not since.
+    /// For each kind, of which there are a few dozen: when its last line was written, and the number
+    /// of lines held back since.
     kinds: Mutex<HashMap<String, (Instant, u64)>>,
 }
 
 impl LogLimit {
-    /// Whether a line of this kind, which is from a bounded set, is due; and how many were left out
-    /// before it, which a line leaves unmentioned if it is none.
+    /// Whether a line of this kind is due now. Kinds are from a bounded set. The inner value is the
+    /// number of lines held back since the last one, for the field `unsaid`; `None` for none, so that
+    /// the field is left out.
     pub fn admit(&self, kind: &str) -> Option<Option<NonZeroU64>> {
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();

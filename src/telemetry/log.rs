@@ -1,9 +1,9 @@
-//! The log: where it goes, what it looks like, and how text from outside is made fit for it.
+//! The log: its destination, its format, and how text from outside is made safe for it.
 //!
-//! Events are key-value fields on stderr: one readable line on a terminal, one JSON object a line
-//! elsewhere. A thread of its own writes them: whoever reads the log may stop doing so, and no
-//! delivery waits for that. Bodies, secrets and signature headers are never fields. Everything else
-//! that came over the wire is wrapped in [`Shown`] first, because a terminal obeys what it is shown.
+//! Log events are key-value fields on stderr: one readable line on a terminal, else one JSON object
+//! per line. A thread of its own writes them, so that no delivery waits for a reader of the log that
+//! has stopped. Bodies, secrets and signature headers are never fields. All other text that came over
+//! the wire is wrapped in [`Shown`] first, because a terminal obeys control characters.
 
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
@@ -17,47 +17,47 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// The environment variable with the filter, as in `info,fanbridge::dispatch=debug`.
+/// The environment variable with the log filter, as in `info,fanbridge::dispatch=debug`.
 const FILTER_VARIABLE: &str = "FANBRIDGE_LOG";
-/// What is logged if nobody asks for anything else. librdkafka reports every reconnect as `error`;
-/// the AWS SDK warns at every call that there are no credentials, which is told once here.
+/// The filter if the variable is not set. librdkafka reports every reconnect as `error`, and the AWS
+/// SDK warns about missing credentials at every call, which the bridge reports once.
 const FILTER_DEFAULT: &str = "info,librdkafka=warn,aws_config=error";
 
-/// Lines that may wait for a reader; what comes while so many do is dropped and counted.
+/// Most lines that wait to be written. Lines beyond that are dropped and counted.
 const LINES_MAX: usize = 8192;
 
-/// Lines that were dropped because nobody read the log.
+/// Counts the lines that were dropped.
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 
-/// Keeps the log going; dropped, it writes what waits, unless nobody reads it within a second.
+/// The running log. Dropping it writes the lines that wait, for at most a second.
 #[must_use]
 pub struct Log(#[expect(dead_code, reason = "what counts is when it is dropped")] WorkerGuard);
 
-/// How many lines were dropped because nobody read the log.
+/// Number of log lines dropped because stderr was not read fast enough.
 pub fn lines_dropped() -> u64 {
     DROPPED.get().map_or(0, |dropped| dropped.dropped_lines() as u64)
 }
 
-/// A log that cannot be set up.
+/// Why the log cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The filter is not one.
+    /// The value of `FANBRIDGE_LOG` is not a filter.
     #[error(
-        "{FILTER_VARIABLE} is not a log filter ({0}), expected error, warn, info, debug, trace or off, and \
-         `target=level` pairs, with commas"
+        "{FILTER_VARIABLE} is not a log filter ({0}): expected error, warn, info, debug, trace or off, and \
+         `target=level` pairs, separated by commas"
     )]
     Filter(String),
-    /// The process has a log already.
-    #[error("the log is set up already")]
+    /// The process has set up a log before.
+    #[error("the log of this process is set up already")]
     Twice,
 }
 
-/// Sends this process's log to stderr, for as long as what is returned lives: for people on a terminal
-/// (without colours if `NO_COLOR` is set), else as JSON. `FANBRIDGE_LOG` selects what is logged; `info`
-/// is the default.
+/// Sends this process's log to stderr for as long as the returned value lives: readable lines on a
+/// terminal (without colours if `NO_COLOR` is set), else JSON. `FANBRIDGE_LOG` selects the lines; the
+/// default is `info`.
 ///
 /// # Errors
-/// When the filter cannot be read, or the log was set up before.
+/// When the filter is not valid, or the log was set up before.
 pub fn init_logging() -> Result<Log, LogError> {
     let filter = filter(std::env::var(FILTER_VARIABLE).ok().as_deref())?;
     let writer = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES_MAX);
@@ -72,44 +72,44 @@ pub fn init_logging() -> Result<Log, LogError> {
     };
     let log = log.with_filter(filter_fn(holds_no_body));
     tracing_subscriber::registry().with(filter).with(log).try_init().map_err(|_| LogError::Twice)?;
-    // Set once, as the log is.
+    // Set only once, because a second log is an error above.
     let _ = DROPPED.set(dropped);
     Ok(Log(guard))
 }
 
-/// Whether what is logged from here is free of bodies, whatever the filter asks for: at the level
-/// `trace` the AWS SDK writes down whole requests and answers.
+/// Whether log events from here contain no bodies, whatever the filter selects: at level `trace` the
+/// AWS SDK logs whole requests and answers.
 fn holds_no_body(metadata: &Metadata<'_>) -> bool {
     *metadata.level() != Level::TRACE || !metadata.target().starts_with("aws_")
 }
 
 fn filter(text: Option<&str>) -> Result<EnvFilter, LogError> {
     let text = text.filter(|text| !text.trim().is_empty()).unwrap_or(FILTER_DEFAULT);
-    // The library takes any other word for a target of which all is logged, and nothing besides.
+    // The library would take any other word for a target, log all of that target and nothing else.
     let mut words =
         text.split(',').map(str::trim).filter(|part| !part.is_empty() && !part.contains(['=', '[']));
     if let Some(word) = words.find(|word| word.parse::<LevelFilter>().is_err()) {
-        return Err(LogError::Filter(format!("`{word}` is no level")));
+        return Err(LogError::Filter(format!("`{word}` is not a level")));
     }
     EnvFilter::try_new(text).map_err(|error| LogError::Filter(error.to_string()))
 }
 
-/// The most characters that a text from outside gets.
+/// Most characters that [`Shown`] writes of a text.
 pub const SHOWN_CHARS_MAX: usize = 256;
 
 /// Text from outside, safe to show on a terminal or in a log.
 ///
-/// What could steer a terminal, break a line or reorder it (C0 and C1 controls, so also ANSI
-/// sequences; U+2028 and U+2029; bidirectional controls) is escaped as Rust would, and so is the
-/// backslash, so that no text can pretend to be escaped. At most [`SHOWN_CHARS_MAX`] characters
-/// come out, an escape whole or not at all; `…` stands for the rest.
+/// Characters that could steer a terminal, break a line or reorder it (C0 and C1 controls, and with
+/// them ANSI sequences; U+2028 and U+2029; bidirectional controls) are escaped as in Rust, and so is
+/// the backslash, so that no text can look escaped that is not. The result has at most
+/// [`SHOWN_CHARS_MAX`] characters and no cut escape; `…` stands for the rest.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown<'a>(pub &'a str);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = |c: char| if steers_terminal(c) { c.escape_default().len() } else { 1 };
-        // One pass to see whether all of it fits decides whether room for the `…` is needed.
+        // Count first: a text that is cut needs space for the `…`.
         let fits = self.0.chars().map(width).take(SHOWN_CHARS_MAX + 1).sum::<usize>() <= SHOWN_CHARS_MAX;
         let mut room = if fits { SHOWN_CHARS_MAX } else { SHOWN_CHARS_MAX - 1 };
         for c in self.0.chars() {
@@ -128,7 +128,7 @@ pub fn steers_terminal(c: char) -> bool {
         || matches!(c, '\\'
             | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
             | '\u{2028}' | '\u{2029}' | '\u{feff}'
-            // Tags: invisible, and able to carry text.
+            // Tag characters are invisible and can carry text.
             | '\u{e0000}'..='\u{e007f}')
 }
 

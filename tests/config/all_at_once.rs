@@ -34,38 +34,38 @@ fn every_problem_of_every_step_is_in_one_report() {
         "1:17 invalid value for `http.listen`",
         "1:31 missing key `key`",
         "1:51 unreadable file",
-        "2:18 an admin listener without a token",
+        "2:18 admin listener without a token",
         "3:1 unknown key `spol`",
         "4:21 invalid value for `spool.bytes_max`",
-        "4:45 too small a size",
+        "4:45 size too small",
         "6:3 missing key `event`",
         "6:31 unknown value",
-        "8:3 `A` cannot be a name",
+        "8:3 unusable name `A`",
         "8:18 unknown provider `streem`",
-        "8:36 a reference that leads nowhere",
+        "8:36 unreadable reference",
         "9:26 unknown key `secret`",
         "9:47 invalid value for `sources.b.secrets`",
-        "9:56 a secret that cannot be used",
+        "9:56 unusable secret",
         "10:3 duplicate key",
         "11:10 unknown event type in an explicit selection",
-        "11:29 an event type that is not sent to webhooks",
+        "11:29 event type that is not sent to webhooks",
         "13:29 not a list of brokers",
         "13:51 `acks` cannot be set",
-        "13:71 a topic that cannot exist",
-        "14:3 a sink of no kind",
+        "13:71 impossible topic",
+        "14:3 sink without a kind",
     ];
     assert_eq!(places, expected, "{report}");
 }
 
 #[test]
 fn a_problem_is_shown_as_compilers_show_theirs() {
-    let text = "sources:\n  a: { provider: stream, secrets: [env:SECRET] }\nselect:\n  - call.sesion_ended\nsinks: { b: { file: {} } }\n";
-    let expected = "\
-error: unknown event type in an explicit selection
+    let text = "sources:\n  a: { provider: stream, secrets: [env:SECRET] }\nselect:\n  - \
+                call.sesion_ended\nsinks: { b: { file: {} } }\n";
+    let expected = "error: unknown event type in an explicit selection
  --> fanbridge.yaml:4:5
   |
 4 |   - call.sesion_ended
-  |     ^^^^^^^^^^^^^^^^^ no provider here sends it; did you mean \"call.session_ended\"?";
+  |     ^^^^^^^^^^^^^^^^^ no configured provider sends this event type; did you mean \"call.session_ended\"?";
     assert_eq!(problems(text).render(false), expected);
     assert!(problems(text).render(true).contains('\u{1b}'));
 }

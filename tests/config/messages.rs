@@ -14,7 +14,7 @@ fn a_valid_text_has_no_problems() {
 fn text_that_is_no_yaml_is_marked_where_it_ends_to_be() {
     let report = problems("sources:\n  a: [\n");
     assert_eq!(report.problems().len(), 1);
-    assert_eq!(report.problems()[0].title, "this is not YAML that can be read");
+    assert_eq!(report.problems()[0].title, "unreadable YAML");
 }
 
 #[test]
@@ -25,12 +25,12 @@ fn unknown_keys_are_marked_with_the_nearest_name() {
     expect(
         "sinks: { a: { kafka: { tls: { ‹cert›: x } } } }\n",
         "unknown key `cert`",
-        "known here: ca, certificate, key, key_password",
+        "known keys: ca, certificate, key, key_password",
     );
     expect(
         "sources: { a: { ‹kinesis›: { stream: x } } }\n",
         "unknown key `kinesis`",
-        "known here: app, body_bytes_max, custom_types, provider, secrets, sns, sqs",
+        "known keys: app, body_bytes_max, custom_types, provider, secrets, sns, sqs",
     );
 }
 
@@ -46,8 +46,8 @@ fn a_nested_unknown_key_of_a_providers_definition_is_found_as_well() {
 #[test]
 fn duplicate_names_are_marked_at_the_second() {
     let text = "sources:\n  a: { provider: stream, secrets: [env:SECRET] }\n  ‹a›: { provider: fastpix }\n";
-    expect(text, "duplicate key", "`a` was already given");
-    expect("sinks:\n  b: { file: {} }\n  ‹b›: { file: {} }\n", "duplicate key", "`b` was already given");
+    expect(text, "duplicate key", "`a` was given before");
+    expect("sinks:\n  b: { file: {} }\n  ‹b›: { file: {} }\n", "duplicate key", "`b` was given before");
 }
 
 #[test]
@@ -89,32 +89,28 @@ fn wrong_forms_say_what_was_expected() {
 
 #[test]
 fn nothing_comes_in_without_a_source() {
-    expect("‹sources›: {}\n", "no source: nothing could come in", "expected at least one under `sources`");
-    assert_eq!(problems("").problems()[0].title, "no source: nothing could come in");
+    expect("‹sources›: {}\n", "no source is configured", "expected at least one source under `sources`");
+    assert_eq!(problems("").problems()[0].title, "no source is configured");
 }
 
 #[test]
 fn names_are_checked_because_they_become_paths_and_labels() {
-    let label = "expected 1 to 63 of a-z, 0-9 and `-`";
-    expect("sources: { ‹Stream_1›: { provider: stream } }\n", "`Stream_1` cannot be a name", label);
-    expect("sinks: { ‹a/b›: { file: {} } }\n", "`a/b` cannot be a name", label);
+    let label = "expected 1 to 63 characters of a-z, 0-9 and `-`";
+    expect("sources: { ‹Stream_1›: { provider: stream } }\n", "unusable name `Stream_1`", label);
+    expect("sinks: { ‹a/b›: { file: {} } }\n", "unusable name `a/b`", label);
     let long = "a".repeat(64);
-    expect(
-        &format!("sinks: {{ ‹{long}›: {{ file: {{}} }} }}\n"),
-        &format!("`{long}` cannot be a name"),
-        label,
-    );
+    expect(&format!("sinks: {{ ‹{long}›: {{ file: {{}} }} }}\n"), &format!("unusable name `{long}`"), label);
 }
 
 #[test]
 fn two_sources_that_are_hardly_one_account_are_warned_of_before_they_share_an_app() {
     let two = |one: &str, other: &str| format!("sources:\n  z: {{ {one} }}\n  a: {{ {other} }}\n");
     let stream = "provider: stream, secrets: [env:SECRET]";
-    let title = "one app, and secrets that have nothing in common";
+    let title = "one app with unrelated secrets";
     expect(
         &two(stream, "provider: stream, ‹secrets›: [env:OTHER_SECRET]"),
         title,
-        "`z` has the same provider and app, and none of these",
+        "source `z` has this provider and app, but none of these secrets",
     );
     let report = problems(&two(stream, "provider: stream, secrets: [env:OTHER_SECRET]"));
     assert!(!report.has_errors() && report.to_string().contains("such as `app: a`"), "{report}");
@@ -141,8 +137,8 @@ fn a_queue_is_read_by_one_source() {
     ] {
         expect(
             &format!("sources:\n{first}{}", queue("a", &format!("‹{again}›"))),
-            "one queue for two sources",
-            "`z` reads this queue already",
+            "queue with two sources",
+            "source `z` already reads this queue",
         );
     }
     for other in [
@@ -159,7 +155,7 @@ fn unknown_providers_are_marked_with_the_nearest_name() {
     expect(
         "sources: { a: { provider: ‹streem› } }\n",
         "unknown provider `streem`",
-        "neither built in nor under `providers`; did you mean `stream`?",
+        "this provider is neither built in nor under `providers`; did you mean `stream`?",
     );
 }
 
@@ -167,7 +163,7 @@ fn unknown_providers_are_marked_with_the_nearest_name() {
 fn a_provider_of_ones_own_cannot_replace_a_built_in_one() {
     expect(
         "providers: { ‹stream›: {} }\n",
-        "the provider `stream` exists",
+        "provider `stream` exists already",
         "this would replace a built-in provider; choose another name",
     );
 }
@@ -177,18 +173,18 @@ fn an_event_type_that_nobody_sends_is_an_error_with_the_nearest_name() {
     expect(
         &format!("{SOURCE}select:\n  - \"call.created\"\n  - ‹\"call.sesion_ended\"›\n"),
         "unknown event type in an explicit selection",
-        "no provider here sends it; did you mean \"call.session_ended\"?",
+        "no configured provider sends this event type; did you mean \"call.session_ended\"?",
     );
     // Another provider's type does not come from this one.
     expect(
         &format!("{SOURCE}select: [‹video.media.ready›]\n"),
         "unknown event type in an explicit selection",
-        "no provider here sends it",
+        "no configured provider sends this event type",
     );
     expect(
         &format!("{SOURCE}select: [‹call.*›]\n"),
         "unknown event type in an explicit selection",
-        "no provider here sends it",
+        "no configured provider sends this event type",
     );
 }
 
@@ -196,8 +192,8 @@ fn an_event_type_that_nobody_sends_is_an_error_with_the_nearest_name() {
 fn a_websocket_only_type_would_never_arrive() {
     expect(
         &format!("{SOURCE}select: [‹connection.ok›]\n"),
-        "an event type that is not sent to webhooks",
-        "`connection.ok` would never arrive: it is WebSocket only",
+        "event type that is not sent to webhooks",
+        "`connection.ok` is sent to WebSocket clients only, so it would never arrive",
     );
 }
 
@@ -205,8 +201,8 @@ fn a_websocket_only_type_would_never_arrive() {
 fn an_empty_selection_is_not_everything_and_not_nothing() {
     expect(
         &format!("{SOURCE}‹select›: []\n"),
-        "a selection of nothing",
-        "an empty list takes nothing; expected event types, or `select: all`",
+        "empty selection",
+        "an empty list selects no event; expected event types, or `select: all`",
     );
 }
 
@@ -214,10 +210,11 @@ fn an_empty_selection_is_not_everything_and_not_nothing() {
 fn a_sink_cannot_widen_what_the_bridge_takes() {
     expect(
         &format!(
-            "{SOURCE}select: [call.created]\nsinks: {{ b: {{ file: {{}}, select: [call.created, ‹call.ended›] }} }}\n"
+            "{SOURCE}select: [call.created]\nsinks: {{ b: {{ file: {{}}, select: [call.created, \
+             ‹call.ended›] }} }}\n"
         ),
-        "a sink that asks for more than the bridge takes",
-        "`call.ended` never reaches this sink: the bridge's own `select` keeps it out",
+        "event type that the bridge filters",
+        "`call.ended` never reaches this sink, because the bridge's own `select` filters it",
     );
 }
 
@@ -225,20 +222,20 @@ fn a_sink_cannot_widen_what_the_bridge_takes() {
 fn topics_that_cannot_exist_are_found_before_the_first_event() {
     expect(
         &format!("{SOURCE}sinks: {{ b: {{ file: {{}}, topic: ‹\"{{type}}\"› }} }}\n"),
-        "a topic template that cannot be used",
-        "unknown place `{type}`: a topic is made of {provider}, {family} and {source}",
+        "unusable topic template",
+        "unknown placeholder `{type}` in a topic: use {provider}, {family} or {source}",
     );
     expect(
         &format!(
             "{SOURCE}select: [call.created]\nsinks: {{ b: {{ file: {{}}, topic: ‹\"a/{{family}}\"› }} }}\n"
         ),
-        "a topic that cannot exist",
+        "impossible topic",
         "`a/video.call-lifecycle`: '/' is not allowed in a Kafka topic: use a-z, A-Z, 0-9, `.`, `_` and `-`",
     );
     expect(
         &format!("{SOURCE}sinks: {{ b: {{ file: {{}}, topic: ‹..› }} }}\n"),
-        "a topic that cannot exist",
-        "`..`: `.` and `..` are not Kafka topics",
+        "impossible topic",
+        "`..`: a Kafka topic cannot be named `.` or `..`",
     );
 }
 
@@ -246,13 +243,13 @@ fn topics_that_cannot_exist_are_found_before_the_first_event() {
 fn a_sink_is_of_one_kind() {
     expect(
         &format!("{SOURCE}sinks: {{ ‹b›: {{}} }}\n"),
-        "a sink of no kind",
-        "expected `kafka`, `sns` or `file` under it",
+        "sink without a kind",
+        "expected `kafka`, `sns` or `file` under this name",
     );
     expect(
         &format!("{SOURCE}sinks: {{ ‹b›: {{ file: {{}}, kafka: {{ brokers: \"a:1\" }} }} }}\n"),
-        "a sink of several kinds",
-        "`kafka`, `sns` and `file` are each a sink; give each a name of its own",
+        "sink of several kinds",
+        "a sink has one of `kafka`, `sns` and `file`; give each a sink of its own",
     );
     expect(
         &format!("{SOURCE}sinks: {{ b: {{ ‹kafka›: {{}} }} }}\n"),
@@ -278,7 +275,7 @@ fn an_sns_sinks_region_is_the_one_that_all_its_topics_name() {
     expect(
         &with(&[source("eu-west-1"), source("eu-west-2")], &format!("‹{by_source}›")),
         "topics in several regions",
-        "one sink publishes to one region; give each region a sink of its own",
+        "a sink publishes to one region; give each region a sink of its own",
     );
     let stated = |region: &str| {
         format!(
@@ -290,7 +287,7 @@ fn an_sns_sinks_region_is_the_one_that_all_its_topics_name() {
     expect(
         &stated("‹eu-west-1›"),
         "two regions for one sink",
-        "the topic's ARN says `cn-north-1`, not `eu-west-1`",
+        "the topic's ARN names the region `cn-north-1`, not `eu-west-1`",
     );
 }
 
@@ -309,7 +306,7 @@ fn properties_that_would_break_a_guarantee_cannot_be_set() {
     expect(
         &kafka("‹message.timeout.ms›: 5000"),
         "`message.timeout.ms` cannot be set",
-        "it is always 0: the spool keeps what a broker does not take yet",
+        "it is always 0: the spool keeps the records that a broker does not accept yet",
     );
     expect(
         &kafka("‹allow.auto.create.topics›: true"),
@@ -324,7 +321,7 @@ fn properties_that_would_break_a_guarantee_cannot_be_set() {
     expect(
         &kafka("enable.ssl.certificate.verification: ‹false›"),
         "brokers are not verified",
-        "anybody on the way can then pose as the broker",
+        "anybody on the network can then pose as the broker",
     );
 }
 
@@ -345,8 +342,8 @@ fn properties_that_librdkafka_would_refuse_are_found_without_a_start_and_without
         "`security.protocol` cannot be used",
         "Invalid value \"***\" for configuration property \"security.protocol\"",
     );
-    let token =
-        "write it as `sasl: { mechanism: OAUTHBEARER, token: file:PATH }`; the file is kept fresh by others";
+    let token = "write it as `sasl: { mechanism: OAUTHBEARER, token: file:PATH }`; another program has to \
+                 keep the file fresh";
     expect(&kafka("‹sasl.mechanisms›: OAUTHBEARER"), "`sasl.mechanisms` cannot be used", token);
     expect(&kafka("‹sasl.oauthbearer.method›: oidc"), "`sasl.oauthbearer.method` cannot be set", token);
 }
@@ -365,18 +362,18 @@ fn a_mechanism_gets_what_it_proves_and_nothing_else() {
         ),
         (
             "sasl: { username: u, password: env:TOKEN, ‹token›: env:TOKEN }",
-            "`token` in vain",
-            "SCRAM-SHA-512 has no use for it: it takes `username` and `password`",
+            "unused key `token`",
+            "SCRAM-SHA-512 does not use this key: it needs `username` and `password`",
         ),
         ("‹sasl›: { mechanism: OAUTHBEARER }", "missing key `token`", "OAUTHBEARER needs `token`"),
         (
             "sasl: { mechanism: OAUTHBEARER, token: env:TOKEN, ‹username›: u }",
-            "`username` in vain",
-            "OAUTHBEARER has no use for it: it takes `token`",
+            "unused key `username`",
+            "OAUTHBEARER does not use this key: it needs `token`",
         ),
         (
             "sasl: { mechanism: OAUTHBEARER, token: ‹file:/missing› }",
-            "a reference that leads nowhere",
+            "unreadable reference",
             "cannot read /missing: entity not found",
         ),
     ] {
@@ -429,9 +426,9 @@ fn brokers_are_hosts_with_ports() {
         ("::1:9092", "in brackets, such as `[::1]:9092`"),
         ("h:9092,", "a comma too many"),
         ("h", "each broker with its port"),
-        ("h:9092 i:9092", "a comma goes between"),
+        ("h:9092 i:9092", "a comma between two brokers"),
         ("10.0.0.256:9092", "four numbers up to 255"),
-        ("h:0", "a number from 1 to 65535"),
+        ("h:0", "a port from 1 to 65535"),
     ] {
         let report = problems(&with(&format!("\"{wrong}\""))).to_string();
         assert!(report.contains(instead), "{wrong}: {report}");
@@ -441,7 +438,7 @@ fn brokers_are_hosts_with_ports() {
 #[test]
 fn a_broker_that_is_there_twice_is_warned_of_and_asked_once() {
     let text = format!("{SOURCE}sinks: {{ b: {{ kafka: {{ brokers: ‹\"h:1, H:1,i:1\"› }} }} }}\n");
-    expect(&text, "a broker twice", "one of them is there twice; was another one meant?");
+    expect(&text, "duplicate broker", "one broker is listed twice; is another one missing?");
     let loaded = read(&text.replace(['‹', '›'], "")).expect("it can work");
     let Output::Kafka(kafka) = &loaded.config.sinks[0].output else { panic!("no Kafka sink") };
     assert_eq!(kafka.brokers, "h:1,i:1");
@@ -479,12 +476,12 @@ fn an_address_that_would_mean_another_one_is_refused_wherever_a_port_follows() {
 fn an_admin_listener_that_others_reach_needs_a_token() {
     expect(
         &format!("{SOURCE}admin: {{ listen: ‹0.0.0.0:9090› }}\n"),
-        "an admin listener without a token",
-        "beyond loopback, anybody who reaches this port could read and redrive events",
+        "admin listener without a token",
+        "whoever reaches this port from another machine could read and redrive events",
     );
     expect(
         &format!("{SOURCE}admin: {{ token: ‹env:TOO_SHORT› }}\n"),
-        "a token that can be guessed",
+        "token that can be guessed",
         "the token has 10 bytes, expected at least 16",
     );
     assert!(read(&format!("{VALID}admin: {{ listen: \"0.0.0.0:9090\", token: env:TOKEN }}\n")).is_ok());
@@ -495,12 +492,12 @@ fn listeners_do_not_share_an_address() {
     expect(
         &format!("{SOURCE}admin: {{ listen: ‹127.0.0.1:8080› }}\n"),
         "one address for two listeners",
-        "`http` listens on 127.0.0.1:8080; the private listener needs a port of its own",
+        "`http` listens on 127.0.0.1:8080; the admin listener needs another port",
     );
     expect(
         &format!("{SOURCE}http: {{ listen: \"0.0.0.0:9000\" }}\nadmin: {{ listen: ‹127.0.0.1:9000› }}\n"),
         "one address for two listeners",
-        "`http` listens on 0.0.0.0:9000; the private listener needs a port of its own",
+        "`http` listens on 0.0.0.0:9000; the admin listener needs another port",
     );
     for (http, admin) in [
         ("127.0.0.1:9000", "[::ffff:127.0.0.1]:9000"),
@@ -510,7 +507,7 @@ fn listeners_do_not_share_an_address() {
         expect(
             &format!("{SOURCE}http: {{ listen: \"{http}\" }}\nadmin: {{ listen: ‹\"{admin}\"› }}\n"),
             "one address for two listeners",
-            &format!("`http` listens on {http}; the private listener needs a port of its own"),
+            &format!("`http` listens on {http}; the admin listener needs another port"),
         );
     }
 }
@@ -525,7 +522,7 @@ fn files_for_tls_must_be_there() {
     expect(
         &format!("{SOURCE}http: {{ tls: {{ certificate: ‹/empty›, key: file:/pem }} }}\n"),
         "empty file",
-        "/empty holds nothing",
+        "/empty is empty",
     );
     assert!(read(&format!("{VALID}http: {{ tls: {{ certificate: file:/pem, key: /pem }} }}\n")).is_ok());
 }
@@ -534,28 +531,28 @@ fn files_for_tls_must_be_there() {
 fn sizes_that_contradict_each_other_are_found() {
     expect(
         &format!("{SOURCE}spool: {{ bytes_max: ‹1 MiB› }}\n"),
-        "too small a size",
+        "size too small",
         "expected at least 136 MiB for `spool.bytes_max`, found 1 MiB",
     );
     expect(
         &format!("{SOURCE}limits: {{ body_bytes_max: ‹10› }}\n"),
-        "too small a size",
+        "size too small",
         "expected at least 1 KiB for `limits.body_bytes_max`, found 10",
     );
     expect(
         &format!("{SOURCE}limits: {{ inflated_bytes_max: 63 MiB }}\nspool: {{ segment_bytes: ‹32 MiB› }}\n"),
-        "too small a size",
+        "size too small",
         "expected at least 64 MiB for `spool.segment_bytes`, found 32 MiB",
     );
     expect(
         &format!("{SOURCE}limits: {{ inflated_bytes_max: ‹64 MiB› }}\n"),
-        "too large a size",
+        "size too large",
         "expected at most 63 MiB for `limits.inflated_bytes_max`, found 64 MiB",
     );
     expect(
         &format!("{SOURCE}limits: {{ ack_timeout: ‹0s› }}\n"),
-        "a time of nothing",
-        "with `ack_timeout: 0s` nothing would be in time",
+        "zero duration",
+        "with `ack_timeout: 0s` every request would time out",
     );
 }
 
@@ -576,8 +573,9 @@ fn a_spool_has_room_for_eight_segments_of_which_each_holds_the_largest_event() {
     assert_eq!(used(&default), 17 << 20);
     expect(
         &format!("{VALID}spool: {{ bytes_max: 256 MiB, segment_bytes: ‹64 MiB› }}\n"),
-        "longer segments than the spool has room for",
-        "segments are closed at 32 MiB instead, an eighth of `spool.bytes_max`, so that some can give way",
+        "segments too long for the spool",
+        "segments are closed at 32 MiB instead, an eighth of `spool.bytes_max`, so that a full spool can \
+         remove some",
     );
     assert_eq!(used(&format!("{VALID}spool: {{ bytes_max: 256 MiB, segment_bytes: 64 MiB }}\n")), 32 << 20);
     let kept = format!("{VALID}spool: {{ bytes_max: 512 MiB, segment_bytes: 64 MiB }}\n");
@@ -603,7 +601,7 @@ fn a_number_that_nothing_has_room_for_is_an_error_and_no_panic_at_the_start() {
     {
         expect(
             &format!("{SOURCE}limits: {{ {key}: ‹{value}› }}\n"),
-            "too large a size",
+            "size too large",
             &format!("expected at most {most} for `limits.{key}`, found {value}"),
         );
     }
@@ -619,13 +617,13 @@ fn a_number_that_nothing_has_room_for_is_an_error_and_no_panic_at_the_start() {
         let path = block.replace([':', '{'], "").split_whitespace().collect::<Vec<_>>().join(".");
         expect(
             &format!("{SOURCE}{block} {key}: ‹5000000000000h› {close}\n"),
-            "too long a time",
+            "time too long",
             &format!("expected at most {longest} for `{path}.{key}`, found 5000000000000h"),
         );
     }
     expect(
         &format!("{SOURCE}spool: {{ bytes_max: ‹16777215 TiB› }}\n"),
-        "too large a size",
+        "size too large",
         "expected at most 1048576 TiB for `spool.bytes_max`, found 16777215 TiB",
     );
 }
@@ -641,22 +639,22 @@ fn a_source_may_bound_its_bodies_by_itself_within_what_memory_and_the_spool_take
     assert_eq!(read(VALID).expect("valid").config.sources[0].body_bytes_max, None);
     expect(
         &source("‹64 MiB› } }"),
-        "too large a size",
+        "size too large",
         "expected at most 63 MiB for `sources.a.body_bytes_max`, found 64 MiB",
     );
     expect(
         &source("‹10› } }"),
-        "too small a size",
+        "size too small",
         "expected at least 1 KiB for `sources.a.body_bytes_max`, found 10",
     );
     expect(
         &source("25 MiB } }\nlimits: { in_flight_bytes_max: ‹20 MiB› }"),
-        "too small a size",
+        "size too small",
         "expected at least 25 MiB for `limits.in_flight_bytes_max`, found 20 MiB",
     );
     expect(
         &source("25 MiB } }\nspool: { segment_bytes: ‹20 MiB› }"),
-        "too small a size",
+        "size too small",
         "expected at least 26 MiB for `spool.segment_bytes`, found 20 MiB",
     );
     for (sink, most) in [
@@ -666,9 +664,9 @@ fn a_source_may_bound_its_bodies_by_itself_within_what_memory_and_the_spool_take
     ] {
         expect(
             &format!("{}sinks: {{ k: {{ {sink} }} }}\n", source("‹25 MiB› } }")),
-            "a sink takes less than this",
+            "sink with a smaller limit",
             &format!(
-                "sink `k` takes messages of at most {most}: what is larger becomes a dead letter, `too_large`"
+                "sink `k` takes messages of at most {most}; larger ones become dead letters `too_large`"
             ),
         );
     }
@@ -679,8 +677,8 @@ fn a_source_may_bound_its_bodies_by_itself_within_what_memory_and_the_spool_take
     let queue = "sqs: { queue_url: 'https://sqs.eu-west-1.amazonaws.com/123456789012/q' }";
     expect(
         &format!("sources: {{ a: {{ provider: github, body_bytes_max: ‹25 MiB›, {queue} }} }}\n"),
-        "a bound on bodies where nothing is posted",
-        "a queue's messages have the bound that SQS gives them, so this is never used",
+        "`body_bytes_max` without effect",
+        "SQS limits the messages of a queue, so this value is never used",
     );
 }
 
@@ -689,7 +687,7 @@ fn a_definition_that_cannot_work_is_marked_in_its_place() {
     let report = problems(
         "providers: { p: { signature: { scheme: none }, event: { type: { pointers: [kind] } } } }\n",
     );
-    let title = "a provider definition that cannot work";
+    let title = "unusable provider definition";
     assert!(
         report.problems().iter().any(|problem| problem.title == title && problem.span.len() < 30),
         "{report}"
@@ -698,15 +696,17 @@ fn a_definition_that_cannot_work_is_marked_in_its_place() {
 
 #[test]
 fn a_header_that_belongs_to_http_itself_carries_no_signature_and_no_delivery_id() {
-    let title = "a provider definition that cannot work";
+    let title = "unusable provider definition";
     for name in ["Host", "content-length", "Transfer-Encoding", "Via"] {
         let label = format!(
-            "`{name}` belongs to HTTP itself and carries nothing of the provider's, expected a header of its own"
+            "`{name}` belongs to HTTP itself and states nothing about the event, expected a header of the \
+             provider's"
         );
         let event = "event: { type: { pointers: [/kind] }";
         expect(
             &format!(
-                "providers: {{ p: {{ signature: {{ scheme: hmac-sha256, header: ‹{name}› }}, {event} }} }} }}\n"
+                "providers: {{ p: {{ signature: {{ scheme: hmac-sha256, header: ‹{name}› }}, {event} }} }} \
+                 }}\n"
             ),
             title,
             &label,
@@ -724,7 +724,7 @@ fn a_definition_without_a_signature_is_for_queues_and_topics_only() {
     let own = "providers: { own: { event: { type: { pointers: [/type] } } } }\n";
     expect(
         &format!("{own}sources: {{ a: {{ provider: ‹own› }} }}\n"),
-        "a webhook that nothing vouches for",
+        "webhook source without a signature",
         "`own` has no `signature`, so anybody could send its events; add one to the definition, or give this \
          source `sqs` or `sns`",
     );
@@ -742,7 +742,8 @@ fn topics_that_may_subscribe_a_queue_are_told_by_their_arns() {
     let url = "https://sqs.eu-west-1.amazonaws.com/222222222222/q";
     expect(
         &format!(
-            "sources: {{ a: {{ provider: stream, sqs: {{ queue_url: \"{url}\", confirm_topics: [‹events›] }} }} }}\n"
+            "sources: {{ a: {{ provider: stream, sqs: {{ queue_url: \"{url}\", confirm_topics: [‹events›] \
+             }} }} }}\n"
         ),
         "not the ARN of an SNS topic",
         "expected `arn:aws:sns:{region}:{account}:{name}`",
@@ -758,16 +759,16 @@ fn without_a_sink_events_go_to_files_and_a_warning_says_so() {
 
 #[test]
 fn two_that_write_never_share_a_directory() {
-    let title = "one directory for two";
+    let title = "directory used twice";
     expect(
         &format!("{SOURCE}sinks: {{ a: {{ file: {{ dir: x }} }}, b: {{ file: {{ dir: ‹x› }} }} }}\n"),
         title,
-        "sink `a` already writes to x",
+        "sink `a` already writes to x: choose another directory",
     );
     expect(
         &format!("{SOURCE}sinks: {{ a: {{ file: {{ dir: ‹fanbridge-data› }} }} }}\n"),
         title,
-        "the spool already writes to fanbridge-data",
+        "the spool already writes to fanbridge-data: choose another directory",
     );
 }
 

@@ -14,13 +14,14 @@ fn source(secrets: &str) -> String {
 
 #[test]
 fn a_secret_is_a_reference_and_never_itself() {
-    let label = "a secret is written `env:NAME` or `file:PATH`, never as itself";
+    let label = "write a secret as `env:NAME` or `file:PATH`, never the secret itself";
     expect(&source("[‹hunter2-canary›]"), "invalid value for `sources.a.secrets`", label);
     expect(
         &format!(
-            "{SOURCE}sinks: {{ b: {{ kafka: {{ brokers: env:BROKERS, properties: {{ sasl.password: ‹hunter2-canary› }} }} }} }}\n"
+            "{SOURCE}sinks: {{ b: {{ kafka: {{ brokers: env:BROKERS, properties: {{ sasl.password: \
+             ‹hunter2-canary› }} }} }} }}\n"
         ),
-        "`sasl.password` in the clear",
+        "`sasl.password` in plain text",
         label,
     );
     expect(&source("[‹\"${STREAM}\"›]"), "text is not substituted", "`${…}` would be taken literally");
@@ -28,44 +29,41 @@ fn a_secret_is_a_reference_and_never_itself() {
 
 #[test]
 fn a_reference_must_lead_to_a_value() {
-    let title = "a reference that leads nowhere";
-    expect(&source("[‹env:UNSET›]"), title, "environment variable `UNSET` is not set");
+    let title = "unreadable reference";
+    expect(&source("[‹env:UNSET›]"), title, "the environment variable `UNSET` is not set");
     expect(&source("[‹env:EMPTY›]"), title, "env:EMPTY is empty");
     expect(&source("[‹file:/missing›]"), title, "cannot read /missing: entity not found");
     expect(&source("[‹file:/empty›]"), title, "file:/empty is empty");
-    expect(&source("[{ secret: ‹env:UNSET› }]"), title, "environment variable `UNSET` is not set");
-    let marked =
-        "/marked begins with a byte order mark, which would be a part of the secret: save it without one";
+    expect(&source("[{ secret: ‹env:UNSET› }]"), title, "the environment variable `UNSET` is not set");
+    let marked = "/marked begins with a byte order mark, which would count as part of the secret: save the \
+                  file without it";
     expect(&source("[‹file:/marked›]"), title, marked);
 }
 
 #[test]
 fn a_secret_that_only_looks_like_one_is_refused() {
-    let title = "a secret that cannot be used";
+    let title = "unusable secret";
     expect(
         &source("[env:SECRET, ‹env:TOO_SHORT›]"),
         title,
-        "in environment variable `TOO_SHORT`: the secret has 10 bytes, expected at least 16",
+        "environment variable `TOO_SHORT`: the secret has 10 bytes, expected at least 16",
     );
     expect(
         &source("[‹env:PLACEHOLDER›]"),
         title,
-        "in environment variable `PLACEHOLDER`: the secret is a placeholder, expected the provider's signing secret",
+        "environment variable `PLACEHOLDER`: the secret is a placeholder, expected the provider's signing \
+         secret",
     );
     expect(
         &source("[‹env:SHORT›]"),
-        "a short secret",
+        "short secret",
         "the secret in environment variable `SHORT` has fewer than 24 bytes",
     );
-    expect(
-        &source("[env:SECRET, ‹env:SECRET›]"),
-        "one secret twice",
-        "this is the same secret as one before it",
-    );
+    expect(&source("[env:SECRET, ‹env:SECRET›]"), "duplicate secret", "this secret is the same as one above");
     expect(
         &source("[{ secret: env:SECRET, not_after: ‹tomorrow› }]"),
-        "not a moment",
-        "expected a moment such as `2026-11-21T06:40:00Z`",
+        "not a date and time",
+        "expected a date and time such as `2026-11-21T06:40:00Z`",
     );
 }
 
@@ -73,7 +71,8 @@ fn a_secret_that_only_looks_like_one_is_refused() {
 fn an_api_key_of_stripes_is_refused_as_a_signing_secret() {
     let source = |provider: &str, secret: &str| {
         format!(
-            "sources: {{ a: {{ provider: {provider}, secrets: [{secret}] }} }}\nsinks: {{ b: {{ file: {{}} }} }}\n"
+            "sources: {{ a: {{ provider: {provider}, secrets: [{secret}] }} }}\nsinks: {{ b: {{ file: {{}} \
+             }} }}\n"
         )
     };
     for name in ["STRIPE_API_KEY", "STRIPE_RESTRICTED_KEY"] {
@@ -81,7 +80,8 @@ fn an_api_key_of_stripes_is_refused_as_a_signing_secret() {
             &source("stripe", &format!("‹env:{name}›")),
             "not a signing secret",
             &format!(
-                "environment variable `{name}` holds an API key; an endpoint's signing secret begins with `whsec_`"
+                "environment variable `{name}` contains an API key; an endpoint's signing secret begins \
+                 with `whsec_`"
             ),
         );
         let refused = problems(&source("stripe", &format!("env:{name}")));
@@ -96,8 +96,8 @@ fn an_api_key_of_stripes_is_refused_as_a_signing_secret() {
 fn what_is_wrong_early_in_a_list_does_not_shift_what_is_said_about_the_rest() {
     expect(
         &source("[hunter2, ~, env:SECRET, ‹env:TOO_SHORT›]"),
-        "a secret that cannot be used",
-        "in environment variable `TOO_SHORT`: the secret has 10 bytes, expected at least 16",
+        "unusable secret",
+        "environment variable `TOO_SHORT`: the secret has 10 bytes, expected at least 16",
     );
 }
 
@@ -105,13 +105,13 @@ fn what_is_wrong_early_in_a_list_does_not_shift_what_is_said_about_the_rest() {
 fn only_a_provider_that_probes_may_begin_without_a_secret() {
     expect(
         "sources: { ‹a›: { provider: stream } }\n",
-        "a source without secrets",
+        "source without secrets",
         "`stream` signs its deliveries; expected `secrets: [env:NAME]`",
     );
     expect(
         "sources: { ‹a›: { provider: fastpix } }\n",
-        "a source without secrets",
-        "only the provider's probe will be answered until a secret is added",
+        "source without secrets",
+        "until a secret is added, only the provider's probe gets a 2xx",
     );
     assert!(read("sources: { a: { provider: fastpix } }\n").is_ok());
 }
@@ -119,7 +119,8 @@ fn only_a_provider_that_probes_may_begin_without_a_secret() {
 #[test]
 fn dated_secrets_and_secrets_in_files_are_read() {
     let text = source(
-        "[{ secret: env:SECRET, not_before: \"2026-01-01T00:00:00Z\", not_after: \"2027-01-01T00:00:00Z\" }, file:/secret]",
+        "[{ secret: env:SECRET, not_before: \"2026-01-01T00:00:00Z\", not_after: \"2027-01-01T00:00:00Z\" \
+         }, file:/secret]",
     );
     let loaded = read(&text).expect("valid");
     assert_eq!(loaded.config.sources[0].secrets.len(), 2);
@@ -128,7 +129,8 @@ fn dated_secrets_and_secrets_in_files_are_read() {
 #[test]
 fn shorthands_for_brokers_become_properties() {
     let text = format!(
-        "{SOURCE}sinks: {{ b: {{ kafka: {{ brokers: env:BROKERS, tls: {{ ca: /pem }}, sasl: {{ username: u, password: env:TOKEN }} }} }} }}\n"
+        "{SOURCE}sinks: {{ b: {{ kafka: {{ brokers: env:BROKERS, tls: {{ ca: /pem }}, sasl: {{ username: u, \
+         password: env:TOKEN }} }} }} }}\n"
     );
     let loaded = read(&text).expect("valid");
     let Output::Kafka(kafka) = &loaded.config.sinks[0].output else { panic!("a Kafka sink") };
@@ -150,7 +152,8 @@ fn shorthands_for_brokers_become_properties() {
 fn a_token_in_a_file_stays_there_and_one_in_a_variable_is_read_once() {
     for (kept, is_file) in [("file:/secret", true), ("env:TOKEN", false)] {
         let text = format!(
-            "{SOURCE}sinks: {{ b: {{ kafka: {{ brokers: env:BROKERS, tls: {{}}, sasl: {{ mechanism: OAUTHBEARER, token: {kept} }} }} }} }}\n"
+            "{SOURCE}sinks: {{ b: {{ kafka: {{ brokers: env:BROKERS, tls: {{}}, sasl: {{ mechanism: \
+             OAUTHBEARER, token: {kept} }} }} }} }}\n"
         );
         let loaded = read(&text).expect("valid");
         let Output::Kafka(kafka) = &loaded.config.sinks[0].output else { panic!("a Kafka sink") };
@@ -185,7 +188,8 @@ fn no_secret_is_ever_shown() {
             "{SOURCE}sinks: {{ b: {{ kafka: {{ sasl: {{ mechanism: OAUTHBEARER, token: {canary} }} }} }} }}\n"
         ),
         format!(
-            "{SOURCE}sinks: {{ b: {{ kafka: {{ properties: {{ ssl.key.password: {canary}, acks: 1 }} }} }} }}\n"
+            "{SOURCE}sinks: {{ b: {{ kafka: {{ properties: {{ ssl.key.password: {canary}, acks: 1 }} }} }} \
+             }}\n"
         ),
     ];
     for text in misplaced {
@@ -219,7 +223,8 @@ proptest! {
     /// Whatever follows it, readable or not, a secret that was pasted into the list is not shown.
     #[test]
     fn a_pasted_secret_is_not_shown_whatever_follows(after in "[-a-z \n:{}\\[\\],&*!|>'\"#$]{0,60}") {
-        let report = problems(&format!("sources:\n  a:\n    provider: stream\n    secrets:\n    - hunter2\n{after}"));
+        let report = problems(&format!("sources:\n  a:\n    provider: stream\n    secrets:\n    - \
+                                        hunter2\n{after}"));
         let shown = format!("{}{}", report.render(true), report.to_json());
         prop_assert!(!shown.contains("hunter2"), "{}", shown);
     }

@@ -30,23 +30,24 @@ fn a_url_is_kept_elsewhere_because_it_may_hold_a_password() {
     expect(
         &duplicates("redis: ‹\"redis://:hunter2@cache\"›"),
         "invalid value for `spool.duplicates.redis`",
-        "a secret is written `env:NAME` or `file:PATH`, never as itself",
+        "write a secret as `env:NAME` or `file:PATH`, never the secret itself",
     );
     expect(
         &duplicates("redis: ‹env:UNSET›"),
-        "a reference that leads nowhere",
-        "environment variable `UNSET` is not set",
+        "unreadable reference",
+        "the environment variable `UNSET` is not set",
     );
 }
 
 #[test]
 fn what_is_wrong_with_a_url_is_said_without_the_url() {
-    let title = "the URL kept there cannot be used";
+    let title = "unusable Redis URL";
     for (name, label) in [
         ("NOT_REDIS", "expected `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS"),
         (
             "REDIS_UNESCAPED",
-            "it cannot be read as a URL; in a password, `%`, `/`, `?`, `#` and `@` are written %25, %2F, %3F, %23 and %40",
+            "it cannot be read as a URL; in a password, `%`, `/`, `?`, `#` and `@` are written %25, %2F, \
+             %3F, %23 and %40",
         ),
         ("REDIS_DATABASE", "the database behind the host is not a number"),
     ] {
@@ -65,16 +66,16 @@ fn what_is_wrong_with_a_url_is_said_without_the_url() {
 fn a_password_that_would_cross_a_network_in_the_clear_is_a_warning() {
     expect(
         &duplicates("redis: ‹env:REDIS›"),
-        "a password without TLS",
-        "the password crosses the network in the clear; `rediss://` encrypts it",
+        "password without TLS",
+        "the password crosses the network in plain text; `rediss://` encrypts it",
     );
     assert!(read(&duplicates("redis: env:REDIS")).is_ok());
 }
 
 #[test]
 fn a_prefix_is_short_and_can_be_typed() {
-    let title = "a prefix that cannot be used";
-    let label = "expected 1 to 64 printable characters of ASCII, such as `fanbridge:`";
+    let title = "unusable prefix";
+    let label = "expected 1 to 64 printable ASCII characters, such as `fanbridge:`";
     expect(&duplicates("redis: env:REDIS_TLS, redis_prefix: ‹\"\"›"), title, label);
     expect(&duplicates("redis: env:REDIS_TLS, redis_prefix: ‹\"fan bridge:\"›"), title, label);
     expect(&duplicates(&format!("redis: env:REDIS_TLS, redis_prefix: ‹{}›", "a".repeat(65))), title, label);

@@ -33,7 +33,7 @@ fn said_at_start(dir: &tempfile::TempDir) -> Vec<String> {
     let mut said = Vec::new();
     for line in BufReader::new(stderr).lines() {
         said.push(line.expect("text"));
-        if said.last().is_some_and(|line| line.contains("ready: deliveries are taken")) {
+        if said.last().is_some_and(|line| line.contains("the bridge is ready: deliveries are taken")) {
             return said;
         }
         assert!(Instant::now() < deadline, "not ready: {said:#?}");

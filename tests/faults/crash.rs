@@ -89,7 +89,7 @@ struct Sometimes {
 
 /// What each life in a home says of its recovery, in the line that says that it is ready.
 fn recovery_seconds(log: &str) -> Vec<f64> {
-    let ready = log.lines().filter(|line| line.contains("ready: deliveries are taken"));
+    let ready = log.lines().filter(|line| line.contains("the bridge is ready: deliveries are taken"));
     // A life may have ended in the middle of saying it.
     let documents = ready.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     documents.map(|document| document["recovery_seconds"].as_f64().expect("a number of seconds")).collect()

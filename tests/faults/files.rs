@@ -52,7 +52,7 @@ fn a_second_bridge_on_a_file_sinks_directory_ends_with_75_and_touches_no_line() 
     let status = second.spawn_under(&[]).await_exit(PATIENCE);
     assert_eq!(status.code(), Some(EXIT_TAKEN));
     let log = std::fs::read_to_string(second.path("log")).expect("a log");
-    assert!(log.contains("belongs to another file sink") && log.contains("sink `other`"), "{log}");
+    assert!(log.contains("is in use by another file sink") && log.contains("sink `other`"), "{log}");
     assert!(std::fs::read(&file).expect("there").ends_with(b"{\"half"));
     bridge.stop();
 }

@@ -116,7 +116,7 @@ fn without_a_configuration_the_bridge_says_what_to_do_next_and_takes_what_is_sen
     await_until("the bridge is ready", DEADLINE, || {
         let ended = bridge.child.try_wait().expect("the child can be asked");
         assert_eq!(ended, None, "{}", bridge.log());
-        bridge.log().contains("ready: deliveries are taken").then_some(())
+        bridge.log().contains("the bridge is ready: deliveries are taken").then_some(())
     });
     let log = bridge.log();
     for told in

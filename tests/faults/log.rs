@@ -61,7 +61,7 @@ fn a_hangup_changes_nothing_where_there_is_no_terminal() {
     let delivery = Delivery::new("call.created", "default:hangup", 1, 100);
     assert!(delivery.send(&mut bridge.client()).expect("an answer").is_success());
     bridge.stop();
-    assert!(home_log(&home).contains("SIGHUP changes nothing"));
+    assert!(home_log(&home).contains("SIGHUP was ignored"));
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn as_many_files_as_may_be_open_are_and_too_few_are_told() {
         let numbers: Vec<&str> = line.split_whitespace().skip(3).take(2).collect();
         assert_eq!(numbers[0], numbers[1], "all that may be: {line}");
         bridge.stop();
-        assert_eq!(home_log(&home).contains("connections are taken"), told, "{limits}");
+        assert_eq!(home_log(&home).contains("the listener takes no more than"), told, "{limits}");
     }
 }
 

@@ -91,7 +91,7 @@ fn without_room_for_the_cursor_events_are_taken_in_and_delivered_and_the_cursor_
     });
     let ready = bridge.admin().get("/readyz").expect("an answer");
     assert_eq!(ready.status, 200, "an event can be stored: {}", ready.text());
-    assert!(ready.text().contains("no room to keep cursors"), "{}", ready.text());
+    assert!(ready.text().contains("no space on the disk to store cursors"), "{}", ready.text());
     drop(no_room);
 
     await_shortage(&bridge, false);
@@ -153,7 +153,7 @@ fn a_stop_without_room_for_the_cursor_ends_in_time_and_says_so_and_loses_nothing
     drop(no_room);
     assert_eq!(status.code(), Some(EXIT_DISK_FAILED), "the log ends:\n{}", bridge.log_tail());
     let log = bridge.log();
-    assert!(log.contains("sink `local` cannot keep its cursor"), "the log ends:\n{}", bridge.log_tail());
+    assert!(log.contains("sink `local` cannot store its cursor"), "the log ends:\n{}", bridge.log_tail());
 
     let bridge = scene.home.start();
     scene.hand_over(&bridge, 5);

@@ -32,10 +32,10 @@ fn a_broker_that_cannot_be_reached_degrades_its_sink_before_the_first_event_and_
     println!("an idle bridge stopped in {:?}", bridge.stop());
 
     let told = |words: &str| stopped.lines().filter(|line| line.contains(words)).count();
-    assert_eq!((told("sink degraded"), told("sink healthy again")), (2, 2), "{stopped}");
+    assert_eq!((told("the sink is degraded"), told("the sink is healthy again")), (2, 2), "{stopped}");
     assert_eq!((told("\"WARN\""), told("\"ERROR\"")), (2, 0), "{stopped}");
     for raw in ["thrd:", "brokers are down", "FAIL"] {
-        let lines = stopped.lines().filter(|line| !line.contains("sink degraded"));
+        let lines = stopped.lines().filter(|line| !line.contains("the sink is degraded"));
         let found: Vec<_> = lines.filter(|line| line.contains(raw)).collect();
         assert!(found.is_empty(), "{found:?}");
     }

@@ -56,7 +56,7 @@ fn idle_strangers_leave_the_log_the_sinks_and_the_admin_listener_their_descripto
     configure(&home);
     let limit = format!("--nofile={FILES}:{FILES}");
     let bridge = home.start_under(&["prlimit", &limit]);
-    bridge.assert_logs("connections are taken");
+    bridge.assert_logs("the listener takes no more than");
     let (ledger, mut client) = (Ledger::default(), bridge.client());
     let mut events = events("default:strangers");
     hand_over(events.by_ref().take(1), &mut client, &ledger);
@@ -96,7 +96,7 @@ fn a_process_that_may_open_too_few_files_says_how_many_it_needs() {
     let status = bridge.await_exit(Duration::from_secs(20));
     assert_eq!(status.code(), Some(78), "{}", bridge.log_tail());
     let log = bridge.log();
-    assert!(log.contains("may have 100 files open, and needs"), "{log}");
+    assert!(log.contains("can open 100 files, but this configuration needs"), "{log}");
     assert!(log.contains("LimitNOFILE"), "{log}");
 }
 

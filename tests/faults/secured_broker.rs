@@ -117,12 +117,12 @@ fn turned_away(doors: &Doors) -> [TurnedAway; 10] {
         case("scram-256", scram_256[0].clone(), scram_256[1].clone(), &["SCRAM-SHA-256", "`sasl`"]),
         case("scram-512", scram_512[0].clone(), scram_512[1].clone(), &["SCRAM-SHA-512", "`sasl`"]),
         case("token", doors.token(), doors.token(), &["insufficient_scope", "`sasl`"]),
-        case("no-sasl", doors.at("TOKENS", ""), doors.token(), &["may want `sasl`"]),
+        case("no-sasl", doors.at("TOKENS", ""), doors.token(), &["might expect credentials in `sasl`"]),
         case("unknown-ca", stranger, tls("TLS"), &["certificate verify failed", "`tls.ca`"]),
         case("other-host", tls("ELSEWHERE"), tls("TLS"), &["certificate verify failed", "another host"]),
         case("no-client", tls("MUTUAL"), mutual(), &["alert", "`tls.certificate`"]),
-        case("no-tls", doors.at("TLS", ""), tls("TLS"), &["may want `tls`"]),
-        case("not-tls", tls("TOKENS"), tls("TLS"), &["may not speak TLS"]),
+        case("no-tls", doors.at("TLS", ""), tls("TLS"), &["which `tls` turns on"]),
+        case("not-tls", tls("TOKENS"), tls("TLS"), &["might not speak TLS"]),
     ]
 }
 

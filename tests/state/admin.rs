@@ -87,7 +87,7 @@ async fn a_process_with_a_loop_that_hangs_is_not_alive_until_the_loop_goes_on() 
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let hung = alive().await;
     assert_problem(&hung, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(parsed(&hung)["detail"], "no sign of life from dispatch lake");
+    assert_eq!(parsed(&hung)["detail"], "dispatch lake has given no sign of life: restart the bridge");
     heart.beat();
     assert_eq!(alive().await.status(), StatusCode::OK);
 }

@@ -161,7 +161,7 @@ async fn a_stopped_bridges_letters_can_be_read_and_not_changed() {
     for change in [&["redrive", "--all", "--yes"][..], &["drop", "1", "--yes"]] {
         let refused = dead(&config, change).await;
         assert_eq!(refused.status.code(), Some(75), "{}", said(&refused));
-        assert!(said(&refused).contains("not running"), "{}", said(&refused));
+        assert!(said(&refused).contains("no bridge is running"), "{}", said(&refused));
     }
     drop(dir);
 }

@@ -1,4 +1,4 @@
-//! Where the dead letters are: with a running bridge, or in the file that a stopped one left.
+//! Reads dead letters from a running bridge, or from the state file that a stopped one left.
 
 use super::super::admin_client::{AdminClient, path_with};
 use super::super::{Exit, Failure};
@@ -8,50 +8,52 @@ use crate::spool::disk::{DiskLock, RealDisk};
 use crate::spool::state::{DeadFilter, DeadLetterInfo, FILE_NAME, State, StateError};
 use crate::spool::{SpoolError, lock_to_read};
 
-/// The dead letters, wherever they are.
+/// Access to the dead letters of a bridge.
 pub enum Letters {
-    /// With a running bridge.
+    /// The running bridge, through its admin API.
     Running(AdminClient),
-    /// In the state file, which is only read, and in a directory that no bridge takes meanwhile.
+    /// The state file of a stopped bridge, opened for reading. The lock keeps a bridge from starting
+    /// meanwhile.
     Stopped { state: State, _held: Option<Box<dyn DiskLock>> },
 }
 
 impl Letters {
-    /// Asks the running bridge, else opens the state file.
+    /// Asks the running bridge, or opens the state file if no bridge answers.
     pub async fn reach(config: &Config) -> Result<Self, Failure> {
         let silent = match AdminClient::connect(&config.admin).await {
             Ok(bridge) => return Ok(Self::Running(bridge)),
             Err(failure) => failure,
         };
-        // This process does nothing else: the disk may block it.
+        // This process does nothing else, so it can block on the disk.
         let dir = &config.spool.dir;
         let held = match lock_to_read(&RealDisk::default(), dir) {
             Ok(held) => held,
             Err(SpoolError::Locked(_)) => return Err(silent),
             Err(error) => {
-                return Err(Failure::io(format!("cannot read the spool in {}", dir.display()), &error));
+                return Err(Failure::io(format!("cannot open the spool in {}", dir.display()), &error));
             }
         };
         match State::open_to_read(&dir.join(FILE_NAME)) {
             Ok(state) => Ok(Self::Stopped { state, _held: held }),
-            // The bridge runs after all, and only its admin listener is out of reach.
+            // A bridge is running, but its admin listener does not answer.
             Err(StateError::Locked(_)) => Err(silent),
             Err(error) => Err(failed(&error)),
         }
     }
 
-    /// The running bridge, for a change.
+    /// The running bridge, which a change of dead letters needs.
     pub fn running(self) -> Result<AdminClient, Failure> {
         match self {
             Self::Running(bridge) => Ok(bridge),
             Self::Stopped { .. } => Err(Failure::new(
                 Exit::Temporary,
-                "the bridge is not running, and only it can change its dead letters: `fanbridge run` starts it",
+                "no bridge is running, and only a running bridge can change its dead letters: start it with \
+                 `fanbridge run`",
             )),
         }
     }
 
-    /// A page of the list.
+    /// A page of the list, from the first number after `after`.
     pub async fn list(
         &mut self,
         filter: &DeadFilter,
@@ -84,8 +86,8 @@ impl Letters {
         }
     }
 
-    /// A page of letters with their bodies as JSON Lines, and the last one's number; `None` behind
-    /// the end.
+    /// A page of letters with their bodies as JSON Lines, and the number of the last one; `None`
+    /// after the last page.
     pub async fn export(
         &mut self,
         filter: &DeadFilter,

@@ -1,26 +1,27 @@
-//! `--set PATH=VALUE`: a value in a body, and in a sample whatever refers to it.
+//! `--set PATH=VALUE`: sets a value in a body and, in a sample, in everything that refers to it.
 
 use serde_json::Value;
 
-/// A place in the body and what to put there.
+/// A path in the body and the value to set there.
 #[derive(Clone, Debug)]
 pub(super) struct Assignment {
     path: Vec<String>,
     value: Value,
 }
 
-/// Reads one from the command line.
+/// Parses one `--set` argument.
 pub(super) fn assignment(text: &str) -> Result<Assignment, String> {
     let (path, value) = text.split_once('=').ok_or("expected PATH=VALUE, such as `call.id=abc`")?;
     if path.split('.').any(str::is_empty) {
-        return Err(format!("`{path}` is no path, expected names with dots between them"));
+        return Err(format!("`{path}` is not a path, expected names with dots between them"));
     }
     let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
     Ok(Assignment { path: path.split('.').map(Into::into).collect(), value })
 }
 
 impl Assignment {
-    /// Puts the value into a document. With `follow`, an id is put wherever the former one stood.
+    /// Sets the value in a document. With `follow`, a new id also replaces the former one everywhere
+    /// else.
     pub(super) fn apply(&self, mut document: Value, follow: bool) -> Result<Value, String> {
         let place = place(&mut document, &self.path)?;
         let former = std::mem::replace(place, self.value.clone());
@@ -33,14 +34,15 @@ impl Assignment {
         Ok(document)
     }
 
-    /// Whether the last name says that the value identifies something: `id`, `cid`, `user_id`, `streamId`.
+    /// Whether the last name in the path says that the value is an id: `id`, `cid`, `user_id`,
+    /// `streamId`.
     fn is_of_an_id(&self) -> bool {
         let name = self.path.last().map_or("", String::as_str);
         name.ends_with("id") || name.ends_with("Id")
     }
 }
 
-/// A place in a document; objects on the way to it are made.
+/// The value at a path in a document. Missing objects on the way are created.
 fn place<'d>(document: &'d mut Value, path: &[String]) -> Result<&'d mut Value, String> {
     path.iter().try_fold(document, |value, step| {
         let index: Option<usize> = step.parse().ok();
@@ -51,11 +53,11 @@ fn place<'d>(document: &'d mut Value, path: &[String]) -> Result<&'d mut Value, 
             }
             _ => None,
         }
-        .ok_or_else(|| format!("--set: there is nothing to set at `{}`", path.join(".")))
+        .ok_or_else(|| format!("--set: the body has no value that could be set at `{}`", path.join(".")))
     })
 }
 
-/// Has every text that is the former id, or ends with it behind a colon (`default:abc`), name the new one.
+/// Replaces the former id in every text that is the id or ends with `:` and the id (`default:abc`).
 fn refer(value: &mut Value, former: &str, id: &str) {
     match value {
         Value::String(text) => {

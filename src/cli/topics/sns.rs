@@ -1,4 +1,4 @@
-//! The topics of SNS sinks.
+//! The topics of SNS sinks, for `fanbridge topics`.
 
 use super::States;
 use crate::aws::Aws;
@@ -7,7 +7,7 @@ use crate::cli::{Exit, Failure};
 use crate::config::{AwsConfig, SnsSinkConfig};
 use crate::sink::sns::{SnsAdmin, SnsAdminError, TopicProperties};
 
-/// The states of these topics; with properties, what is missing is created with them.
+/// The state of each of these topics. With `new`, missing topics are created with these properties.
 pub async fn states(
     config: &SnsSinkConfig,
     aws: &AwsConfig,
@@ -32,12 +32,12 @@ pub async fn states(
     Ok(states)
 }
 
-/// The kind of the topic with this ARN.
+/// The kind of the topic with this ARN: `fifo` or `standard`.
 pub fn kind(name: &str) -> &'static str {
     if name.ends_with(".fifo") { "fifo" } else { "standard" }
 }
 
-/// Reads `NAME=VALUE`.
+/// Parses `NAME=VALUE`.
 pub fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
@@ -45,10 +45,12 @@ pub fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Reads an attribute, unless the topic's name decides it.
+/// Parses an attribute. `FifoTopic` is refused, because the topic's name decides it.
 pub fn attribute(text: &str) -> Result<(String, String), String> {
     match pair(text)? {
-        (name, _) if name == "FifoTopic" => Err("a topic is FIFO if its name ends with `.fifo`".into()),
+        (name, _) if name == "FifoTopic" => {
+            Err("FifoTopic cannot be set: a topic is FIFO if its name ends with `.fifo`".into())
+        }
         attribute => Ok(attribute),
     }
 }

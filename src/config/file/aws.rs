@@ -1,4 +1,4 @@
-//! What concerns AWS, as written: how it is reached, and what is read from it and sent to it.
+//! The AWS blocks of the configuration file: how AWS is reached, queues, and topics on either side.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,20 +6,20 @@ use serde::{Deserialize, Serialize};
 use super::super::text::{Period, Reference, Size};
 use super::seconds;
 
-/// How AWS is reached, by every source and sink that speaks to it. Credentials come from the usual
-/// places: environment, profile, web identity, container or instance role.
+/// How every source and sink reaches AWS. Credentials come from the usual places: environment,
+/// profile, web identity, container or instance role.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AwsFile {
-    /// The region, where no queue URL or topic ARN names one.
+    /// The region, unless a queue's URL or a topic's ARN names one.
     pub region: Option<String>,
-    /// The profile of the shared configuration files.
+    /// The profile in the shared AWS configuration files.
     pub profile: Option<String>,
-    /// The URL of all services, instead of the region's own.
+    /// The URL for all services, instead of the region's own endpoints.
     pub endpoint: Option<String>,
-    /// Use the endpoints that are validated for FIPS 140.
+    /// Use the FIPS 140 endpoints.
     pub fips: bool,
-    /// Use the endpoints that also have IPv6 addresses.
+    /// Use the dual-stack endpoints, which also have IPv6 addresses.
     pub dual_stack: bool,
 }
 
@@ -32,18 +32,19 @@ pub struct SqsFile {
     pub queue_url: Option<String>,
     /// The queue's region, if its URL does not name it.
     pub region: Option<String>,
-    /// How long a received message stays hidden from other readers; extended while it is worked on.
+    /// How long a received message stays hidden from other readers. It is extended while the message
+    /// is processed.
     #[serde(default = "visibility_timeout")]
     pub visibility_timeout: Period,
-    /// The most receive loops at once; one when there is little to do.
+    /// Most receive loops at once. A single one runs while there is little to do.
     #[serde(default = "receivers_max")]
     #[schemars(range(min = 1, max = 64))]
     pub receivers_max: usize,
-    /// What becomes of a message that cannot become an event.
+    /// What to do with a message that cannot become an event.
     #[serde(default)]
     pub on_malformed: OnMalformed,
-    /// The ARNs of the SNS topics whose subscription of this queue is confirmed when they ask for it, as
-    /// those of other accounts do.
+    /// ARNs of SNS topics whose request to subscribe this queue is confirmed. Topics of other
+    /// accounts send such a request.
     #[serde(default)]
     pub confirm_topics: Vec<String>,
 }
@@ -69,37 +70,37 @@ fn receivers_max() -> usize {
     8
 }
 
-/// What becomes of a message that cannot become an event.
+/// What to do with a message that cannot become an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 pub enum OnMalformed {
-    /// It goes to the dead letters here and is deleted from the queue.
+    /// Keep it as a dead letter and delete it from the queue.
     #[default]
     DeadLetter,
-    /// It stays, for the queue's own redrive policy to move it.
+    /// Leave it in the queue, whose own redrive policy has to move it.
     Redrive,
 }
 
-/// Deliveries from SNS topics, by HTTPS subscription to `/in/{name}`.
+/// Deliveries from SNS topics, through an HTTPS subscription of `/in/{name}`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SnsSourceFile {
-    /// The ARNs of the topics that may deliver here; every other is refused.
+    /// ARNs of the topics that are allowed to deliver here; every other topic is refused.
     #[schemars(required)]
     #[serde(default)]
     pub topics: Vec<String>,
-    /// Also take signatures of version 1, which are made with SHA-1.
+    /// Also accept signatures of version 1, which are made with SHA-1.
     #[serde(default)]
     pub allow_sha1: bool,
-    /// Also take raw deliveries, which SNS does not sign: this name and password, part of the
-    /// subscription's URL, stand in for the signature.
+    /// Also accept raw deliveries, which SNS does not sign. The user name and password in the
+    /// subscription's URL replace the signature.
     pub raw: Option<RawDeliveryFile>,
-    /// For tests: where signing certificates come from, instead of the regions' own hosts.
+    /// For tests only: a server for signing certificates, instead of the regions' own hosts.
     pub certificate_double: Option<CertificateDoubleFile>,
 }
 
-/// Who may deliver without a signature.
+/// User name and password of raw deliveries.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawDeliveryFile {
@@ -111,29 +112,29 @@ pub struct RawDeliveryFile {
     pub password: Option<Reference>,
 }
 
-/// A stand-in for the hosts of signing certificates, on this machine.
+/// A test server that stands in for the hosts of signing certificates, on this machine.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateDoubleFile {
-    /// A loopback address and port.
+    /// Loopback address and port of the server.
     #[schemars(required)]
     pub address: Option<super::super::text::Address>,
-    /// PEM file with the only authority to trust, for the connection and for what signs.
+    /// PEM file with the only authority to trust, for the connection and for the signing certificate.
     #[schemars(required)]
     pub authority: Option<String>,
 }
 
-/// SNS topics as a way out, all in the one region that their ARNs name.
+/// A sink of SNS topics, all in the one region that their ARNs name.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SnsSinkFile {
-    /// That region, for readers: it is the ARNs' own, and any other is an error.
+    /// The region, for readers of the file only: it must be the one in the topics' ARNs.
     pub region: Option<String>,
-    /// The most requests at once.
+    /// Most requests at once.
     #[schemars(range(min = 1, max = 256))]
     pub requests_max: usize,
-    /// The largest message, attributes included; a larger one becomes a dead letter. The service's
-    /// own bound is that of the topic, 256 KiB unless it was raised.
+    /// Largest message in bytes, attributes included; a larger one becomes a dead letter. SNS has its
+    /// own limit per topic, 256 KiB unless it was raised.
     pub message_bytes_max: Size,
 }
 

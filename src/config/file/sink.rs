@@ -1,4 +1,4 @@
-//! Sinks as written.
+//! The sink blocks of the configuration file.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use super::super::text::{Reference, Setting, Size};
 use super::{ByName, SelectFile, SnsSinkFile};
 use crate::routing::TopicTemplate;
 
-/// One way out: exactly one of `kafka`, `sns` and `file`.
+/// A sink: exactly one of `kafka`, `sns` and `file`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SinkFile {
@@ -17,24 +17,24 @@ pub struct SinkFile {
     pub sns: Option<SnsSinkFile>,
     /// JSON Lines on the local disk, one directory per topic.
     pub file: Option<OutputFile>,
-    /// The topic, made of text, `{provider}`, `{family}` and `{source}`; of an SNS sink the
-    /// topic's ARN, in which the dots of a family become `-`.
+    /// The topic, made of text, `{provider}`, `{family}` and `{source}`. For an SNS sink it is the
+    /// topic's ARN, in which dots of a family become `-`.
     pub topic: String,
     /// Narrows the bridge's selection for this sink.
     pub select: SelectFile,
-    /// What gives way once the spool is full of events that wait for this sink.
+    /// What to do when the spool is full of events that wait for this sink.
     pub on_full: OnFull,
 }
 
-/// What gives way once the spool is full of events that wait for a sink.
+/// What to do when the spool is full of events that wait for a sink.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 pub enum OnFull {
-    /// New events: they are answered 503, and nothing is lost.
+    /// Answer new deliveries with 503. No event is lost.
     #[default]
     Block,
-    /// The oldest of those that wait: this sink never gets them, and nobody else is held up.
+    /// Prune the oldest waiting events. This sink never gets those; other sinks are not delayed.
     DetachSink,
 }
 
@@ -46,21 +46,21 @@ impl Default for SinkFile {
     }
 }
 
-/// A Kafka cluster and how to reach it.
+/// A Kafka cluster, and how to connect to it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KafkaFile {
     /// `host:port,host:port,…`
     #[schemars(required)]
     pub brokers: Option<Setting>,
-    /// One JSON document per record instead of attributes as headers beside the body.
+    /// Publish one JSON document per record, instead of the body with the attributes as headers.
     #[serde(default)]
     pub structured: bool,
-    /// Speak TLS to the brokers.
+    /// Connect to the brokers with TLS.
     pub tls: Option<KafkaTlsFile>,
     /// Authenticate to the brokers.
     pub sasl: Option<SaslFile>,
-    /// Any other librdkafka property.
+    /// Other librdkafka properties.
     #[serde(default)]
     pub properties: ByName<Setting>,
 }
@@ -75,21 +75,21 @@ pub struct KafkaTlsFile {
     pub certificate: Option<String>,
     /// PEM file with the client's private key.
     pub key: Option<String>,
-    /// The private key's password.
+    /// Password of the private key.
     pub key_password: Option<Reference>,
 }
 
-/// Who fanbridge is to the brokers: a user's name and password, or a token.
+/// The credentials for the brokers: a user name and password, or a token.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SaslFile {
-    /// How it is proved.
+    /// The SASL mechanism.
     pub mechanism: Mechanism,
-    /// The user's name; not for OAUTHBEARER.
+    /// User name; not for OAUTHBEARER.
     pub username: Option<Setting>,
-    /// The user's password; not for OAUTHBEARER.
+    /// Password; not for OAUTHBEARER.
     pub password: Option<Reference>,
-    /// The bearer token, for OAUTHBEARER only. A file is read again every minute.
+    /// Bearer token, for OAUTHBEARER only. A file is read again every minute.
     pub token: Option<Reference>,
 }
 
@@ -97,23 +97,23 @@ pub struct SaslFile {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum Mechanism {
-    /// The password itself, so only over TLS.
+    /// Sends the password itself, so use it only with TLS.
     #[serde(rename = "PLAIN")]
     Plain,
-    /// Challenge and response over SHA-256.
+    /// Challenge and response with SHA-256.
     #[serde(rename = "SCRAM-SHA-256")]
     ScramSha256,
-    /// Challenge and response over SHA-512.
+    /// Challenge and response with SHA-512.
     #[default]
     #[serde(rename = "SCRAM-SHA-512")]
     ScramSha512,
-    /// An OAuth token (RFC 7628), itself, so only over TLS.
+    /// Sends an OAuth token (RFC 7628) itself, so use it only with TLS.
     #[serde(rename = "OAUTHBEARER")]
     OauthBearer,
 }
 
 impl Mechanism {
-    /// Its registered name.
+    /// The mechanism's registered name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Plain => "PLAIN",
@@ -128,9 +128,9 @@ impl Mechanism {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct OutputFile {
-    /// The directory.
+    /// Path of the directory.
     pub dir: String,
-    /// The size at which a file is closed and a new one begun.
+    /// Size at which a file is closed and the next one begun.
     pub rotate_bytes: Size,
 }
 

@@ -1,4 +1,4 @@
-//! The event part of a definition: where the type, the delivery's id and the data stand.
+//! Compiles the event part of a definition: where type, delivery id and data are stated.
 
 use bytestring::ByteString;
 use http::HeaderName;
@@ -18,7 +18,7 @@ impl Compiler {
         let path = &["event", "delivery_id", "header"];
         let header = self.header(Some(&file.header), path)?;
         let Some((extension, _)) = extensions.iter().find(|(_, carried)| *carried == header) else {
-            let message = format!("`{header}` is not among `extensions`, expected it there as well");
+            let message = format!("`{header}` is not in `extensions`, expected it there as well");
             self.problem(path, message);
             return None;
         };
@@ -32,20 +32,21 @@ impl Compiler {
             self.problem(&["event", "type"], "expected either `pointers` or `header`");
         }
         if file.join.is_some() && file.header.is_none() {
-            self.problem(&["event", "type", "join"], "has no meaning here, expected only with `header`");
+            self.problem(&["event", "type", "join"], "has no effect here, expected only with `header`");
         }
         let mut slots = self.slots(&file.pointers, &["event", "type", "pointers"]);
         slots.extend(self.slots(file.join.as_slice(), &["event", "type", "join"]));
         (header, slots)
     }
 
-    /// Where the data is: a member of objects, because of an array the other elements would be lost.
+    /// The slot of the data, which must be a member of objects: of an array, the other elements would
+    /// be lost.
     pub(super) fn data(&mut self, pointer: Option<&str>) -> Option<Slot> {
         let path = &["event", "data"];
         let slot = self.slots(pointer.map(str::to_owned).as_slice(), path).pop()?;
         if pointer?.split('/').any(|step| !step.is_empty() && step.bytes().all(|c| c.is_ascii_digit())) {
-            let message = "leads to one element of an array, so that the others would be lost; expected \
-                           members of objects only, or leave it out and pass all of the body on";
+            let message = "is one element of an array, so that the other elements would be lost; expected \
+                           members of objects only, or no `data`, to publish the whole body";
             self.problem(path, message);
         }
         Some(slot)

@@ -1,5 +1,5 @@
-//! The signature part of a definition: what contradicts itself, or could be read two ways, is a
-//! problem before the first delivery arrives.
+//! Compiles the signature part of a definition. A contradiction or ambiguity is a problem, before the
+//! first delivery arrives.
 
 use super::Compiler;
 use crate::provider::definition::{FormFile, SchemeFile, SignatureFile, TimestampFile};
@@ -18,7 +18,7 @@ impl Compiler {
         };
         if algorithm.is_none() != file.insecure_no_verification {
             let message = match algorithm {
-                None => "must be true with `scheme: none`: anybody can then send events",
+                None => "must be true with `scheme: none`, because anybody can then send events",
                 Some(_) => "contradicts the scheme, expected only with `scheme: none`",
             };
             self.problem(&["signature", "insecure_no_verification"], message);
@@ -30,7 +30,7 @@ impl Compiler {
     fn hmac(&mut self, algorithm: Algorithm, file: &SignatureFile) -> Option<HmacScheme> {
         let header = self.header(file.header.as_deref(), &["signature", "header"]);
         if file.header.is_none() {
-            self.problem(&["signature", "header"], "missing, expected the header that carries the signature");
+            self.problem(&["signature", "header"], "is missing, expected the header with the signature");
         }
         let form = self.form(file);
         let id_header = self.header(file.id_header.as_deref(), &["signature", "id_header"]);
@@ -45,7 +45,7 @@ impl Compiler {
         ];
         for (path, other) in others {
             if other.is_some() && other == header.as_ref() {
-                self.problem(path, "carries the signature, expected a header of its own");
+                self.problem(path, "is the header with the signature, expected another header");
             }
         }
         let signed = self.template(file);
@@ -63,7 +63,7 @@ impl Compiler {
     fn form(&mut self, file: &SignatureFile) -> Option<Form> {
         let single = file.form == FormFile::Single;
         if !single && file.prefix.is_some() {
-            self.problem(&["signature", "prefix"], "has no meaning here, expected only with `form: single`");
+            self.problem(&["signature", "prefix"], "has no effect here, expected only with `form: single`");
         }
         match (&file.version, single) {
             (None, true) => Some(Form::Single { prefix: file.prefix.clone().unwrap_or_default() }),
@@ -77,7 +77,7 @@ impl Compiler {
             (Some(_), true) => {
                 self.problem(
                     &["signature", "version"],
-                    "has no meaning with `form: single`, expected `form: versions` or `form: fields`",
+                    "has no effect with `form: single`, expected `form: versions` or `form: fields`",
                 );
                 None
             }
@@ -94,7 +94,7 @@ impl Compiler {
                 TimestampPlace::Header(self.header(Some(name), &["signature", "timestamp", "header"])?)
             }
             (None, Some(name)) if of.version.as_ref() == Some(name) => {
-                let message = "carries the signature, as `version` says; expected a field of its own";
+                let message = "is the field with the signature (`version`), expected another field";
                 self.problem(&["signature", "timestamp", "field"], message);
                 return None;
             }
@@ -114,7 +114,7 @@ impl Compiler {
         Some(TimestampRule { place, tolerance_seconds: file.tolerance_seconds })
     }
 
-    /// The signed text. What a header states must be in it, and what is in it must be stated.
+    /// The signed text. It must contain each part that a header states, and no part that none states.
     fn template(&mut self, file: &SignatureFile) -> Vec<Part> {
         let path = &["signature", "signed"];
         let parts = match parts(file.signed.as_deref().unwrap_or("{body}")) {
@@ -133,16 +133,18 @@ impl Compiler {
             match (parts.iter().filter(|other| **other == part).count(), stated) {
                 (1, true) | (0, false) => {}
                 (0, true) => {
-                    self.problem(path, format!("lacks `{place}`, expected it once, as {whence} is stated"));
+                    let message = format!("lacks `{place}`, expected it once, because {whence} is given");
+                    self.problem(path, message);
                 }
-                (_, false) => self.problem(path, format!("has `{place}`, but {whence} is not stated")),
+                (_, false) => self.problem(path, format!("has `{place}`, but {whence} is not given")),
                 (_, true) => self.problem(path, format!("has `{place}` more than once")),
             }
         }
         let adjoining = parts.windows(2).any(|pair| !pair.iter().any(|part| matches!(part, Part::Text(_))));
         let body_last = parts.last() == Some(&Part::Body) || !parts.contains(&Part::Body);
         if adjoining || !body_last {
-            let message = "is ambiguous, expected text between two places and `{body}` as the last";
+            let message =
+                "is ambiguous, expected text between two placeholders, and `{body}` as the last one";
             self.problem(path, message);
         }
         parts
@@ -176,7 +178,7 @@ fn parts(template: &str) -> Result<Vec<Part>, String> {
     Ok(parts)
 }
 
-/// Whether a text can name an entry of a signature header.
+/// Whether a text can be the name of an entry in a signature header.
 fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
 }

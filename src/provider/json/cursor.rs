@@ -1,18 +1,18 @@
-//! The terminals of JSON: strings, numbers and words, to the letter of RFC 8259.
+//! The terminals of JSON: strings, numbers and words, exactly as in RFC 8259.
 //!
-//! A cursor moves over bytes that are known to be UTF-8. It passes what is right and stops at what
-//! is not; what a value means is the scanner's business.
+//! A cursor moves over bytes that are known to be UTF-8. It passes valid JSON and stops at the first
+//! invalid byte; the scanner gives the values a meaning.
 
 use super::{Defect, Flaw};
 
-/// A place in a body.
+/// A position in a body.
 pub(super) struct Cursor<'a> {
     pub bytes: &'a [u8],
     pub at: usize,
 }
 
 impl Cursor<'_> {
-    /// A string, a number or a word.
+    /// Passes a string, a number or a word.
     pub fn scalar(&mut self) -> Result<(), Defect> {
         match self.peek() {
             Some(b'"') => self.string().map(drop),
@@ -47,7 +47,7 @@ impl Cursor<'_> {
         Ok(())
     }
 
-    /// One digit or more.
+    /// Passes one digit or more.
     fn digits(&mut self) -> Result<(), Defect> {
         let start = self.at;
         while matches!(self.peek(), Some(b'0'..=b'9')) {
@@ -56,14 +56,14 @@ impl Cursor<'_> {
         if self.at == start { self.fail(Flaw::Json) } else { Ok(()) }
     }
 
-    /// Passes one byte if it is one of these.
+    /// Passes the next byte if it is one of these. Returns whether it did.
     fn pass(&mut self, any: &[u8]) -> bool {
         let passed = self.peek().is_some_and(|byte| any.contains(&byte));
         self.at += usize::from(passed);
         passed
     }
 
-    /// A string with its quotes, the first of which is next. Returns whether it has escapes.
+    /// Passes a string, whose opening quote is next. Returns whether it has escapes.
     #[inline(always)]
     pub fn string(&mut self) -> Result<bool, Defect> {
         let inside = &self.bytes[self.at + 1..];
@@ -76,7 +76,7 @@ impl Cursor<'_> {
         self.string_from_escape()
     }
 
-    /// The rest of a string that goes on with something else than a character that means itself.
+    /// Passes the rest of a string from the first character that is special.
     #[cold]
     fn string_from_escape(&mut self) -> Result<bool, Defect> {
         let mut escaped = false;
@@ -96,7 +96,7 @@ impl Cursor<'_> {
         }
     }
 
-    /// A backslash and what it makes special.
+    /// Passes a backslash and its escape.
     fn escape(&mut self) -> Result<(), Defect> {
         self.at += 1;
         if !self.pass(b"\"\\/bfnrtu") {
@@ -107,7 +107,8 @@ impl Cursor<'_> {
         }
         match self.hex4()? {
             0xD800..=0xDBFF => {
-                // A half of a pair is no character: half the parsers refuse it, half replace it.
+                // Half of a surrogate pair is no character: some parsers refuse it, others replace
+                // it.
                 let pair = self.pass(b"\\") && self.pass(b"u");
                 if !pair || !matches!(self.hex4()?, 0xDC00..=0xDFFF) {
                     return self.fail(Flaw::Json);
@@ -140,20 +141,20 @@ impl Cursor<'_> {
         }
     }
 
-    /// The next byte, if there is one.
+    /// The next byte, `None` at the end.
     #[inline(always)]
     pub fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
-    /// A defect here.
+    /// A defect at this position.
     pub fn fail<T>(&self, flaw: Flaw) -> Result<T, Defect> {
         Err(Defect { flaw, at: self.at })
     }
 }
 
-/// The number of leading bytes of a string that mean themselves: up to a quote, a backslash, a
-/// control character or the end. Eight bytes at a time.
+/// Number of leading bytes of a string that stand for themselves, up to a quote, a backslash, a
+/// control character or the end. Checks eight bytes at a time.
 #[inline(always)]
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
@@ -161,11 +162,11 @@ pub(super) fn plain_run(bytes: &[u8]) -> usize {
     let (words, rest) = bytes.as_chunks::<8>();
     for (n, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
-        // With the second bit turned over, the quote stands right behind the control characters, so
-        // one comparison finds both. A byte beyond ASCII means itself.
+        // After the second bit is flipped, the quote is the next code above the control characters,
+        // so one comparison finds both. A byte above ASCII stands for itself.
         let quote_or_control = (word ^ (ONES * 2)).wrapping_sub(ONES * 0x21);
         let backslash = (word ^ (ONES * u64::from(b'\\'))).wrapping_sub(ONES);
-        // The lowest marked byte is exact; a borrow can only mark bytes above it by mistake.
+        // The lowest marked byte is exact; a borrow can wrongly mark bytes above it only.
         let special = (quote_or_control | backslash) & !word & HIGHS;
         if special != 0 {
             return n * 8 + special.trailing_zeros() as usize / 8;
@@ -175,7 +176,7 @@ pub(super) fn plain_run(bytes: &[u8]) -> usize {
     words.len() * 8 + rest.iter().position(special).unwrap_or(rest.len())
 }
 
-/// The text of a string's inside, which the scanner has passed.
+/// The text of the inside of a string that the scanner has passed.
 pub(in crate::provider) fn unescape(raw: &[u8]) -> String {
     let mut quoted = Vec::with_capacity(raw.len() + 2);
     quoted.push(b'"');

@@ -1,14 +1,14 @@
-//! The keys of one object, to notice one that comes again, at a cost that no sender can drive up.
+//! The keys of one object, to find a repeated one, at a cost that no sender can drive up.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::{COUNT_MAX, Flaw};
 
-/// The keys of an object, to notice one that comes again. The first few cost no allocation; more
-/// go into a set whose hash no sender can foresee.
+/// The keys of an object. The first 32 cost no allocation; more go into a set with a hash that no
+/// sender can foresee.
 pub(super) struct Keys<'a> {
-    /// The first eight bytes of each key and its length: keys with different marks differ.
+    /// Per key, its first eight bytes combined with its length: keys with different marks differ.
     marks: [u64; Keys::FEW],
     few: [&'a [u8]; Keys::FEW],
     len: usize,
@@ -25,7 +25,8 @@ impl<'a> Keys<'a> {
     /// Adds a key.
     ///
     /// # Errors
-    /// [`Flaw::DuplicateKey`] if it was there, [`Flaw::TooMany`] if there is no room for it.
+    /// [`Flaw::DuplicateKey`] if the object has the key already, [`Flaw::TooMany`] if it has
+    /// [`COUNT_MAX`] keys.
     pub fn insert(&mut self, key: Cow<'a, [u8]>) -> Result<(), Flaw> {
         let is_new = match (&mut self.many, key) {
             (None, Cow::Borrowed(key)) if self.len < Self::FEW => self.insert_few(key),

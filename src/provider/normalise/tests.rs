@@ -90,7 +90,7 @@ fn a_body_that_is_unusable_says_where_and_shows_nothing() {
     assert_eq!(
         detail(r#"{"type":7}"#),
         "no usable event type at /type, expected text of 1 to 255 bytes, not only white space, and without \
-         control characters"
+         control or invisible characters"
     );
     for (body, word) in
         [("null", "not_object"), (r#"{"type":"a","type":"a"}"#, "duplicate_key"), ("", "empty")]

@@ -1,9 +1,9 @@
-//! The shapes of the built-in providers' bodies, from the files in `shapes/`.
+//! The shapes of the built-in providers' sample bodies, from the files in `shapes/`.
 //!
-//! A file lists shapes, each with the members that certain types have at top level; a type has those of
-//! every shape that names it, or names its beginning with a `*` behind. `$name` is a part of that name,
-//! and a member without a value is one. In texts, `{entity}`, `{number}` and the like stand for facts of
-//! the sample.
+//! A file lists shapes, each with top-level members for certain types. A type has the members of
+//! every shape that names it, or that names its beginning with a `*` after it. `$name` is the part
+//! of that name, and a member without a value is the part of its name. In texts, `{entity}`,
+//! `{number}` and so on are replaced by facts of the sample.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::{ENTITIES, detail, uuid};
 use crate::event::Timestamp;
 
-/// What is special about one sample.
+/// The facts of one sample.
 pub(super) struct Facts<'a> {
     pub event_type: &'a str,
     pub now: Timestamp,
@@ -43,7 +43,7 @@ enum Member {
     Value(BTreeMap<String, Value>),
 }
 
-/// The files by the names of the providers.
+/// The files, by provider.
 static FILES: LazyLock<BTreeMap<&str, Shapes>> = LazyLock::new(|| {
     let texts = [
         ("fastpix", include_str!("shapes/fastpix.yaml")),
@@ -57,7 +57,7 @@ static FILES: LazyLock<BTreeMap<&str, Shapes>> = LazyLock::new(|| {
     texts.into_iter().map(|(name, text)| (name, read(text))).collect()
 });
 
-/// A body in the shape of its type, if the provider has any shapes for it.
+/// A body in the shape of its type, `None` if the provider has no shapes for it.
 pub(super) fn body(provider: &str, facts: &Facts<'_>) -> Option<Map<String, Value>> {
     let Shapes { parts, shapes } = FILES.get(provider)?;
     let writer = Writer { parts, tokens: tokens(facts) };
@@ -82,7 +82,7 @@ impl Shape {
     }
 }
 
-/// What stands for what in texts; the first three are numbers where they stand alone.
+/// The replacements in texts. The first three become numbers where they are the whole text.
 fn tokens(facts: &Facts<'_>) -> [(&'static str, String); 11] {
     let Facts { event_type, now, n } = facts;
     let entity = n % ENTITIES;
@@ -103,7 +103,7 @@ fn tokens(facts: &Facts<'_>) -> [(&'static str, String); 11] {
     ]
 }
 
-/// Writes parts and values out.
+/// Writes parts and values with replacements.
 struct Writer<'a> {
     parts: &'a BTreeMap<String, Value>,
     tokens: [(&'static str, String); 11],

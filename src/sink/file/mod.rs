@@ -1,10 +1,11 @@
-//! JSON Lines on the local disk: `<dir>/<topic>/<number>.jsonl`, one structured CloudEvent a line.
+//! Writes JSON Lines to the local disk: `<dir>/<topic>/<number>.jsonl`, one structured CloudEvent per
+//! line.
 //!
-//! One thread does all the writing, in the order of the calls. A record is accepted once an
-//! fdatasync of its file has returned; calls that wait together share one. A file only ever grows
-//! by whole lines: what a crash or a full disk left of a line is cut off before the next.
-//! Files are never deleted here: what is written is the reader's. The directory and each open file are
-//! locked, so that nothing is cut off that another writer has just begun.
+//! One thread writes all files, in the order of the calls. A record is accepted once an fdatasync of
+//! its file has returned; batches that wait together share one. A file grows by whole lines only: an
+//! unfinished line that a crash or a full disk left is cut off before the next line is written.
+//! fanbridge never deletes these files: their reader does. The directory and each open file are
+//! locked, so that no line of another writer is cut off.
 
 mod dir_lock;
 mod topic_file;
@@ -22,31 +23,33 @@ use super::{Publication, Sink};
 use crate::config::FileConfig;
 use crate::event::Record;
 
-/// Batches that may wait for the disk: the dispatcher's window, if every record were a batch.
+/// Most batches that wait for the disk: more than the dispatcher's window holds, even at one record
+/// each.
 const BATCHES_WAITING_MAX: usize = 16_384;
 
 /// A directory of JSON Lines files as a sink.
 pub struct FileSink {
-    /// Held while a batch is handed over: this is what keeps calls in order.
+    /// One lock while a batch is handed over: two concurrent calls keep their order.
     to_writer: Mutex<SyncSender<Work>>,
     in_flight: Arc<InFlight>,
 }
 
-/// A directory that cannot be used.
+/// Why a file sink's directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum UnusableDirectory {
-    /// The system refuses it.
-    #[error("directory {dir} cannot be used: {error}")]
+    /// The system reported an error.
+    #[error("the file sink's directory {dir} cannot be used: {error}")]
     Io {
-        /// The directory.
+        /// Path from the sink's `dir`.
         dir: PathBuf,
-        /// What the system said.
+        /// The system's error.
         error: std::io::Error,
     },
-    /// Another sink has it: exit code 75, try again when that one has ended.
+    /// Another file sink has the directory. The process ends with exit code 75: start it again when
+    /// the other sink has ended.
     #[error(
-        "directory {0} belongs to another file sink, of this bridge or of another process: give each sink \
-         a directory of its own, or end the other one"
+        "directory {0} is in use by another file sink, of this bridge or of another process: give each file \
+         sink a directory of its own, or end the other process"
     )]
     Taken(PathBuf),
 }
@@ -58,11 +61,11 @@ struct Work {
 }
 
 impl FileSink {
-    /// Makes the directory if it is missing, takes it for itself and starts the writer. Blocks for some
+    /// Makes the directory if it is missing, locks it and starts the writer. Blocks for up to two
     /// seconds if another process has the directory.
     ///
     /// # Errors
-    /// When the directory cannot be made, or is another's.
+    /// When the directory cannot be made or used, or another file sink has it.
     pub fn new(config: &FileConfig) -> Result<Self, UnusableDirectory> {
         let unusable = |error| UnusableDirectory::Io { dir: config.dir.clone(), error };
         topic_file::make_durable_dir(&config.dir).map_err(unusable)?;
@@ -75,7 +78,7 @@ impl FileSink {
             .name("file-sink".into())
             .spawn(move || {
                 writer.run(&work);
-                // Only now: what was handed over is written to the end.
+                // The lock is held until every batch that was handed over is written.
                 drop(lock);
             })
             .map_err(unusable)?;
@@ -94,7 +97,8 @@ impl Sink for FileSink {
         ) = sent
         {
             for index in 0..records.len() {
-                self.in_flight.settle(number, index, retry("queue_full", "the disk does not keep up"));
+                let outcome = retry("queue_full", "the disk is slower than the records arrive");
+                self.in_flight.settle(number, index, outcome);
             }
             self.in_flight.seal(number);
         }
@@ -102,8 +106,7 @@ impl Sink for FileSink {
     }
 }
 
-/// The flags under which a symbolic link is refused, and a pipe that nobody has at its other end waits for
-/// no one.
+/// Open flags that refuse a symbolic link, and do not wait for the other end of a named pipe.
 fn no_follow() -> i32 {
     (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed()
 }

@@ -1,5 +1,5 @@
-//! One topic's newest file: opened at its last whole line, grown by whole lines, followed by the
-//! next number when it is large enough or can no longer be trusted.
+//! The newest file of one topic: opened after its last whole line, grown by whole lines, and
+//! followed by the file of the next number when it is full or can no longer be trusted.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result, Seek, SeekFrom, Write};
@@ -14,16 +14,16 @@ pub(super) struct TopicFile {
     dir: PathBuf,
     number: u64,
     file: File,
-    /// Bytes that are durable; all whole lines.
+    /// Durable bytes, all of them whole lines.
     len: u64,
-    /// Set by a failed fdatasync: the system may since take lost pages for written ones, so this
-    /// file gets no more lines. Set as well once somebody else was found to write to it.
+    /// Set by a failed fdatasync, after which the system can take lost pages for written ones, and
+    /// when another process was found to write to the file. The file gets no more lines then.
     distrusted: bool,
 }
 
 impl TopicFile {
-    /// Opens the newest file of the directory, which is made if it is missing. What a crash left
-    /// of a line at its end is cut off.
+    /// Opens the newest file of the directory, which is made if it is missing, and cuts off an
+    /// unfinished line at its end.
     pub fn open(dir: PathBuf) -> Result<Self> {
         make_durable_dir(&dir)?;
         let number = newest_number(&dir)?.unwrap_or(1);
@@ -33,25 +33,30 @@ impl TopicFile {
     fn open_number(dir: PathBuf, number: u64) -> Result<Self> {
         let path = dir.join(format!("{number:08}.jsonl"));
         let mut file = open_own(&path)?;
-        // The name must last as long as the lines.
+        // Makes the file's name durable: without it the lines would be lost with the name.
         File::open(&dir)?.sync_all()?;
         let len = end_of_last_line(&mut file)?;
         let torn_bytes = file.metadata()?.len() - len;
         if torn_bytes > 0 {
-            tracing::warn!(path = %path.display(), torn_bytes, "cut off a line that was not finished");
+            tracing::warn!(
+                path = %path.display(),
+                torn_bytes,
+                "file sink: an unfinished line at the end of the file was cut off, as after a crash; its \
+                 record is written again"
+            );
             file.set_len(len)?;
             file.sync_all()?;
         }
         Ok(Self { dir, number, file, len, distrusted: false })
     }
 
-    /// Appends whole lines; they are durable when this returns. Who reads the files may remove them,
-    /// also the one that is written: lines that went into a removed one are written again. What is more
-    /// than the system lets one file hold goes into several.
+    /// Appends whole lines and makes them durable. Readers are allowed to remove files, even the
+    /// current one: lines that went into a removed file are written again. More lines than the system
+    /// lets one file hold go into several files.
     ///
     /// # Errors
-    /// What was written of the lines is cut off if that is possible. If it is not, opening the file
-    /// anew does it: so unless the file is distrusted, drop it.
+    /// The lines are not accepted. Their written part is cut off, if that is possible; if not,
+    /// opening the file again does so: drop the file after an error, unless it is distrusted.
     pub fn append(&mut self, lines: &[u8], rotate_bytes: u64) -> Result<()> {
         let size_max = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
         for part in parts(lines, size_max)? {
@@ -66,20 +71,18 @@ impl TopicFile {
             self.begin_next()?;
         }
         let written = match self.write(lines) {
-            // The file system may have a bound of its own for a file.
+            // The file system can have a size limit of its own.
             Err(error) if error.kind() == ErrorKind::FileTooLarge && self.len > 0 => false,
             written => written?,
         };
         if written {
             return Ok(());
         }
-        // The next number: readers may have done with those before it.
+        // Readers might be done with the earlier numbers, so the next one is used.
         self.begin_next()?;
         match self.write(lines)? {
             true => Ok(()),
-            false => {
-                Err(Error::other("the file was removed or changed while it was written, twice in a row"))
-            }
+            false => Err(Error::other("the file was removed or changed twice while the sink wrote to it")),
         }
     }
 
@@ -89,8 +92,8 @@ impl TopicFile {
         Ok(())
     }
 
-    /// Writes lines durably, and says whether they can be found: the file still has a name, and holds
-    /// them where this wrote them.
+    /// Writes lines durably. Returns whether a reader can find them: the file still has a name, and
+    /// has the lines where they were written.
     fn write(&mut self, lines: &[u8]) -> Result<bool> {
         let mut written = 0;
         while written < lines.len() {
@@ -109,18 +112,19 @@ impl TopicFile {
             self.distrusted = true;
             tracing::warn!(
                 path = %self.path().display(),
-                "somebody else writes to this file: its last lines are written again into the next one"
+                "another process writes to this file of a file sink: the last lines are written again, into \
+                 the file of the next number; stop the other writer"
             );
         }
         Ok(undisturbed && metadata.nlink() > 0)
     }
 
-    /// Cuts off what was written of the lines, and nothing else: what somebody else has written behind
-    /// it stays. Returns the error that counts, which is the one of the write.
+    /// Cuts off the written part of the lines, unless another process has written after it. Returns
+    /// the error of the write.
     fn give_up(&mut self, written: &[u8], error: Error) -> Error {
         match self.ends_with(written) {
             Ok(true) => {
-                // A failure leaves the beginning of a line, which opening the file anew cuts off.
+                // If this fails, opening the file again cuts off the unfinished line.
                 let _ = self.file.set_len(self.len);
             }
             Ok(false) => self.distrusted = true,
@@ -129,7 +133,7 @@ impl TopicFile {
         error
     }
 
-    /// Whether the file is what is known to be durable and behind it these bytes.
+    /// Whether the file consists of its durable bytes and, after them, exactly these.
     fn ends_with(&self, bytes: &[u8]) -> Result<bool> {
         if self.file.metadata()?.len() != self.len + bytes.len() as u64 {
             return Ok(false);
@@ -143,13 +147,14 @@ impl TopicFile {
         self.dir.join(format!("{:08}.jsonl", self.number))
     }
 
-    /// Whether the next lines must go to the next number, which only this value knows.
+    /// Whether the next lines must go to the next number. Only this value knows that, so it must be
+    /// kept.
     pub fn is_distrusted(&self) -> bool {
         self.distrusted
     }
 }
 
-/// Opens a file that nobody else writes: a regular one, which this locks for as long as it is open.
+/// Opens a regular file that no other process has locked, and locks it for as long as it is open.
 fn open_own(path: &Path) -> Result<File> {
     let file = OpenOptions::new()
         .create(true)
@@ -160,16 +165,16 @@ fn open_own(path: &Path) -> Result<File> {
         .open(path)
         .map_err(|error| match error.raw_os_error() {
             Some(code) if code == rustix::io::Errno::LOOP.raw_os_error() => {
-                refused(path, "is a symbolic link, which is not written through: remove it")
+                refused(path, "is a symbolic link, and a file sink follows none: remove it")
             }
             _ => error,
         })?;
     if !file.metadata()?.is_file() {
-        return Err(refused(path, "is no regular file: remove it"));
+        return Err(refused(path, "is not a regular file: remove it"));
     }
     match has_lock(file.try_lock())? {
         true => Ok(file),
-        false => Err(refused(path, "is written by another process")),
+        false => Err(refused(path, "is locked by another process: end that process")),
     }
 }
 
@@ -177,7 +182,7 @@ fn refused(path: &Path, why: &str) -> Error {
     Error::other(format!("{} {why}", path.display()))
 }
 
-/// Whole lines in parts that fit into a file each.
+/// Splits whole lines into parts of at most `size_max` bytes each.
 fn parts(lines: &[u8], size_max: u64) -> Result<Vec<&[u8]>> {
     let size_max = usize::try_from(size_max).unwrap_or(usize::MAX);
     if lines.len() <= size_max {
@@ -185,11 +190,14 @@ fn parts(lines: &[u8], size_max: u64) -> Result<Vec<&[u8]>> {
     }
     let (mut parts, mut start, mut end) = (Vec::new(), 0, 0);
     for line in lines.split_inclusive(|byte| *byte == b'\n') {
-        // Before anything is written: what precedes such a line would be written again and again.
+        // Checked before anything is written: the lines before this one would be written again and
+        // again.
         if line.len() > size_max {
-            let (needed, what) = (line.len(), "this process may write no larger file");
-            let message =
-                format!("a line of {needed} bytes, and {what} than {size_max} (RLIMIT_FSIZE): raise it");
+            let needed = line.len();
+            let message = format!(
+                "a line has {needed} bytes, but this process can write no file larger than {size_max} bytes: \
+                 raise its file size limit (RLIMIT_FSIZE, `ulimit -f`)"
+            );
             return Err(Error::new(ErrorKind::FileTooLarge, message));
         }
         if end + line.len() - start > size_max {
@@ -202,8 +210,8 @@ fn parts(lines: &[u8], size_max: u64) -> Result<Vec<&[u8]>> {
     Ok(parts)
 }
 
-/// Makes a directory and its missing ancestors, so that they are there after a power cut too. What
-/// is made, is for this user alone: events hold what their people would not show to others.
+/// Makes a directory and its missing ancestors durably. They are readable for this user only, because
+/// events can hold private data.
 pub(super) fn make_durable_dir(dir: &Path) -> Result<()> {
     if dir.is_dir() {
         return Ok(());
@@ -229,7 +237,7 @@ fn newest_number(dir: &Path) -> Result<Option<u64>> {
     Ok(newest)
 }
 
-/// Where the last whole line ends: looks backwards for a line break.
+/// The offset after the last line break, 0 if there is none.
 fn end_of_last_line(file: &mut File) -> Result<u64> {
     const STEP_BYTES: u64 = 64 * 1024;
     let mut end = file.metadata()?.len();
@@ -340,7 +348,7 @@ mod tests {
         std::os::unix::fs::symlink(&topic, &link).unwrap();
         std::fs::write(topic.join("00000001.jsonl"), "not yet a whole li").unwrap();
         let error = TopicFile::open(link.clone()).err().unwrap().to_string();
-        assert!(error.contains("is written by another process"), "{error}");
+        assert!(error.contains("is locked by another process: end that process"), "{error}");
         assert_eq!(content(&topic, 1), "not yet a whole li");
         drop(first);
         TopicFile::open(link).unwrap();

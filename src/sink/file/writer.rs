@@ -1,4 +1,5 @@
-//! The thread that writes: takes what waits, appends it topic by topic, makes it durable, reports.
+//! The thread that writes a file sink's files: it takes the waiting batches, appends their records
+//! topic by topic, syncs each file, and reports the outcomes.
 
 use std::collections::HashMap;
 use std::io::{Error, ErrorKind};
@@ -15,10 +16,10 @@ use crate::scarce::Scarce;
 use crate::sink::envelope;
 use crate::sink::in_flight::{BatchNumber, InFlight, held, rejected, retry};
 
-/// Bodies that are written together, before their fdatasync. Bounds the buffers and the wait of
-/// the first.
+/// Body bytes of one group, which is written before its fdatasync. Bounds the buffers and the wait of
+/// the group's first record.
 const GROUP_BYTES_MAX: usize = 4 << 20;
-/// Files that are kept open. Topics come from a configuration, which may name more.
+/// Most files kept open at once. A configuration can name more topics than that.
 pub(crate) const FILES_OPEN_MAX: usize = 64;
 
 pub(super) struct Writer {
@@ -26,7 +27,7 @@ pub(super) struct Writer {
     rotate_bytes: u64,
     in_flight: Arc<InFlight>,
     files: HashMap<Arc<str>, OpenFile>,
-    /// Counts the groups written, to tell which file was used last.
+    /// Number of groups written, to find the file that was used longest ago.
     group: u64,
 }
 
@@ -35,7 +36,7 @@ struct OpenFile {
     last_group: u64,
 }
 
-/// The lines of one topic in a group, and the records that wait for them.
+/// The lines of one topic in a group, and the records whose outcome depends on them.
 #[derive(Default)]
 struct Lines {
     text: Vec<u8>,
@@ -48,7 +49,7 @@ impl Writer {
         Self { dir, rotate_bytes, in_flight, files: HashMap::new(), group: 0 }
     }
 
-    /// Writes until the sink is dropped.
+    /// Writes batches until the sink is dropped.
     pub fn run(mut self, work: &Receiver<Work>) {
         while let Ok(first) = work.recv() {
             let bytes =
@@ -98,7 +99,7 @@ impl Writer {
             let file = TopicFile::open(self.dir.join(&**topic))?;
             self.files.insert(Arc::clone(topic), OpenFile { file, last_group: self.group });
         }
-        let open = self.files.get_mut(topic).expect("it was opened above");
+        let open = self.files.get_mut(topic).expect("the file was opened above");
         open.last_group = self.group;
         let appended = open.file.append(text, self.rotate_bytes);
         if appended.is_err() && !open.file.is_distrusted() {
@@ -107,7 +108,7 @@ impl Writer {
         appended
     }
 
-    /// Closes the file that was not used for the longest time, if there are too many.
+    /// Closes the file that was used longest ago if [`FILES_OPEN_MAX`] are open.
     fn make_room(&mut self) {
         if self.files.len() < FILES_OPEN_MAX {
             return;
@@ -120,8 +121,9 @@ impl Writer {
     }
 }
 
-/// Why a record is not written, if it is not. A topic that is no plain name could leave the
-/// directory; the configuration lets none through, and neither does this.
+/// The outcome of a record that is not written, `None` for one that is. A topic with a path in its
+/// name could leave the directory; the configuration refuses such topics, and this check does so
+/// again.
 fn refusal(record: &Record, is_held: bool) -> Option<Outcome> {
     match kafka_topic_problem(&record.topic) {
         Some(problem) => Some(rejected("invalid_topic", problem)),
@@ -132,7 +134,7 @@ fn refusal(record: &Record, is_held: bool) -> Option<Outcome> {
 fn outcome_of(error: &Error) -> Outcome {
     let word = match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "disk_full",
-        // RLIMIT_FSIZE, or the file system's own bound: no room that is made changes it.
+        // RLIMIT_FSIZE, or the file system's own limit: freeing space does not help.
         ErrorKind::FileTooLarge => "file_size_limit",
         _ => Scarce::of(error).map_or("io", Scarce::reason),
     };

@@ -1,5 +1,5 @@
-//! Questions to a cluster about its topics, and making the missing ones: for commands, not for
-//! the running bridge, which never creates a topic.
+//! Asks a Kafka cluster about its topics and creates the missing ones. Used by commands only: the
+//! running bridge never creates a topic.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -18,77 +18,80 @@ use super::settings::Settings;
 use super::{KafkaSinkError, cannot_start, complaint, oauth};
 use crate::config::{BearerToken, KafkaConfig};
 
-/// The property that says how many replicas must have a record before it is confirmed.
+/// The topic property that says how many in-sync replicas must have a record before it is
+/// acknowledged.
 const MIN_INSYNC: &str = "min.insync.replicas";
-/// Lets the broker choose partitions or replicas.
+/// Tells the broker to use its own default number of partitions or replicas.
 const BROKERS_DEFAULT: i32 = -1;
 
-/// A cluster, as its administrator sees it.
+/// An administrator's client of one cluster.
 pub struct KafkaAdmin {
-    /// Asks the questions. An administrator's client keeps to itself why it reaches no broker, and
-    /// takes no token; a producer does both.
+    /// Asks for metadata. An admin client neither reports why it reaches no broker nor takes an OAuth
+    /// token; a producer does both.
     producer: BaseProducer<Listener>,
     settings: Settings,
     brokers: String,
     timeout: Duration,
 }
 
-/// A topic as it is.
+/// The properties of an existing topic that decide how safe its records are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TopicShape {
-    /// How many partitions it has.
+    /// Number of partitions.
     pub partitions: usize,
-    /// How many replicas its first partition has.
+    /// Number of replicas of its first partition.
     pub replication: usize,
-    /// Its `min.insync.replicas`, as far as it may be read.
+    /// Its `min.insync.replicas`, if these credentials are allowed to read it.
     pub min_insync: Option<u32>,
 }
 
 impl TopicShape {
-    /// What makes an acknowledgement of this topic worth less than it seems, and what to do.
+    /// Why an acknowledged record of this topic can still be lost, and what to do; `None` if it is
+    /// safe.
     pub fn weakness(&self) -> Option<String> {
-        const LOSS: &str = "a record that one broker confirmed is lost with its disk";
+        const LOSS: &str = "an acknowledged record is lost if the disk of that one broker fails";
         if self.replication < 2 {
-            return Some(format!("it has one replica: {LOSS}; give it three"));
+            return Some(format!("the topic has one replica: {LOSS}; give it three replicas"));
         }
         match self.min_insync {
             Some(0 | 1) => Some(format!(
-                "its `min.insync.replicas` is below 2, so one replica in step is enough to confirm: {LOSS}; set it to 2"
+                "its `min.insync.replicas` is below 2, so a single replica can acknowledge a record: {LOSS}; \
+                 set it to 2"
             )),
             Some(_) => None,
             None => Some(
-                "its `min.insync.replicas` cannot be read (it takes DescribeConfigs on the topic, and no OAuth \
-                 token): see that it is 2 or more"
+                "its `min.insync.replicas` cannot be read (that takes DescribeConfigs on the topic, and no \
+                 OAuth token): make sure that it is 2 or more"
                     .into(),
             ),
         }
     }
 }
 
-/// A cluster that does not do what was asked.
+/// A request to a Kafka cluster that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum KafkaAdminError {
-    /// The client could not be made: the configuration has to change.
+    /// The client cannot be created until the configuration is changed.
     #[error(transparent)]
     Sink(#[from] KafkaSinkError),
-    /// It has to be done by other means.
+    /// fanbridge cannot do this; the message names the other way.
     #[error("{0}")]
     Unable(&'static str),
-    /// The cluster did not answer, or not as hoped; it may later.
+    /// The cluster did not answer, or answered with an error; a later attempt can succeed.
     #[error("kafka at {brokers}: {problem}")]
     Cluster {
         /// The brokers that were asked.
         brokers: String,
-        /// What went wrong.
+        /// The error, or the client's explanation of it.
         problem: String,
     },
 }
 
 impl KafkaAdmin {
-    /// A client with the sink's own settings. Each request may take as long as `timeout`.
+    /// A client with the settings of this sink. Each request takes at most `timeout`.
     ///
     /// # Errors
-    /// When a property cannot be used.
+    /// When a configured property cannot be used.
     pub fn new(config: &KafkaConfig, timeout: Duration) -> Result<Self, KafkaAdminError> {
         let settings = Settings::new(config).map_err(KafkaSinkError::from)?;
         let listener = Listener { token: settings.token.clone(), ..Listener::default() };
@@ -96,7 +99,8 @@ impl KafkaAdmin {
         Ok(Self { producer, settings, brokers: config.brokers.clone(), timeout })
     }
 
-    /// All topics of the cluster that these credentials may see. Blocks.
+    /// All topics of the cluster that these credentials are allowed to see. Blocks for up to
+    /// `timeout`.
     ///
     /// # Errors
     /// When no broker answers in time.
@@ -104,7 +108,8 @@ impl KafkaAdmin {
         if self.settings.token.is_some() {
             self.listen(|heard| heard.token_shown);
         }
-        // All of them: asking for one by name would make a broker with auto-creation create it.
+        // Asks for all topics: a broker with auto-creation would create a topic that is asked for by
+        // name.
         let metadata =
             self.producer.client().fetch_metadata(None, self.timeout).map_err(|error| self.failed(&error))?;
         let shape = |topic: &rdkafka::metadata::MetadataTopic| TopicShape {
@@ -121,7 +126,8 @@ impl KafkaAdmin {
             .collect())
     }
 
-    /// Reads `min.insync.replicas` of these topics; those of which it may not be read are left out.
+    /// Reads `min.insync.replicas` of these topics; leaves out topics that these credentials cannot
+    /// describe.
     ///
     /// # Errors
     /// When the request as a whole fails.
@@ -148,11 +154,11 @@ impl KafkaAdmin {
         Ok(self.settings.admin().create().map_err(cannot_start)?)
     }
 
-    /// Creates topics with these properties; `None` leaves a number to the broker. Says for each what
-    /// went wrong, if something did; a topic that somebody else created meanwhile is no failure.
+    /// Creates topics with these properties; `None` leaves a number to the broker. Returns each topic
+    /// with its error, if it was not created; a topic that exists already counts as created.
     ///
     /// # Errors
-    /// When the request as a whole fails, or would need a token.
+    /// When the request as a whole fails, or the sink uses an OAuth token.
     pub async fn create(
         &self,
         names: &[&str],
@@ -181,7 +187,7 @@ impl KafkaAdmin {
                 Err((name, code @ (RDKafkaErrorCode::InvalidConfig | RDKafkaErrorCode::InvalidRequest)))
                     if !properties.is_empty() =>
                 {
-                    (name, Some(format!("the broker does not take a `--property`: {code}")))
+                    (name, Some(format!("the broker does not accept one of the `--property` values: {code}")))
                 }
                 Err((name, code)) => (name, Some(code.to_string())),
             })
@@ -200,13 +206,14 @@ impl KafkaAdmin {
         KafkaAdminError::Cluster { brokers: self.brokers.clone(), problem }
     }
 
-    /// Why no broker can be reached: refused, wrong password, unknown certificate.
+    /// The client's explanation why it reaches no broker, such as a refused connection or a wrong
+    /// password.
     fn why_unreachable(&self) -> Option<String> {
         self.listen(|heard| heard.complaint.is_some());
         self.producer.context().heard().complaint.clone()
     }
 
-    /// Lets the client say what it has to say, until that is enough or takes too long.
+    /// Serves the client's callbacks until `enough` is true, for at most [`LISTEN`].
     fn listen(&self, enough: impl Fn(&Heard) -> bool) {
         let deadline = Instant::now() + LISTEN;
         while !enough(&self.producer.context().heard()) && Instant::now() < deadline {
@@ -215,12 +222,12 @@ impl KafkaAdmin {
     }
 }
 
-/// How long to wait for a client's first complaint, or its request for a token.
+/// How long to wait for a client's first complaint or its request for a token.
 const LISTEN: Duration = Duration::from_secs(2);
 const NO_TOKEN_TO_CREATE: &str = "topics cannot be created with an OAuth token; \
     create them with the cluster's own tools: `fanbridge topics plan` lists what is missing";
 
-/// Keeps a client's first complaint, and shows its token when it is asked to.
+/// Remembers a client's first complaint, and hands out the token when the client asks for it.
 #[derive(Default)]
 struct Listener {
     token: Option<BearerToken>,

@@ -1,25 +1,26 @@
-//! Topics whose records travel one by one for a while, because a batch of theirs was refused.
+//! The Kafka topics whose records are sent one by one for a while, because one of their batches was
+//! refused.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long after its last refusal a topic's records keep travelling one by one.
+/// How long after its last refusal a topic's records are sent one by one.
 const COOL_DOWN: Duration = Duration::from_secs(10);
 
-/// The topics set apart.
+/// The topics whose records are sent one by one, with their recent past.
 #[derive(Default)]
 pub(super) struct Apart(Mutex<HashMap<Arc<str>, Lately>>);
 
-/// What befell a topic's records lately.
+/// When a topic last refused and last took a record.
 struct Lately {
     refused: Instant,
-    /// When one was last taken that travelled alone.
+    /// When the topic last took a record that was sent alone.
     taken: Option<Instant>,
 }
 
 impl Apart {
-    /// Sets a topic apart from now on.
+    /// Sends the topic's records one by one from now on.
     pub fn add(&self, topic: &str) {
         let (mut topics, now) = (self.topics(), Instant::now());
         match topics.get_mut(topic) {
@@ -28,21 +29,22 @@ impl Apart {
         }
     }
 
-    /// Notes that a topic has taken a record that travelled alone.
+    /// Notes that the topic took a record that was sent alone.
     pub fn note_taken(&self, topic: &str) {
         if let Some(lately) = self.topics().get_mut(topic) {
             lately.taken = Some(Instant::now());
         }
     }
 
-    /// Whether a topic takes records that travel alone, as far as was seen lately.
+    /// Whether the topic took a record that was sent alone within [`COOL_DOWN`].
     pub fn takes_some(&self, topic: &str) -> bool {
         let taken = self.topics().get(topic).and_then(|lately| lately.taken);
         taken.is_some_and(|taken| taken.elapsed() < COOL_DOWN)
     }
 
-    /// The topics that are apart now. Those that have cooled down come back, but only when
-    /// nothing is on its way one by one any more: the two ways know nothing of each other's order.
+    /// The topics whose records are sent one by one now. A topic whose cool-down is over returns to
+    /// batches only when no single record is on its way: the two producers do not know each other's
+    /// order.
     pub fn now(&self, alone_is_idle: impl FnOnce() -> bool) -> HashSet<Arc<str>> {
         let mut topics = self.topics();
         let cooled = |lately: &Lately| lately.refused.elapsed() >= COOL_DOWN;

@@ -1,4 +1,4 @@
-//! What the client last complained about: the why of a sink that gives no answer.
+//! The last complaint of the Kafka client: it explains why a sink gives no answer.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use rdkafka::config::RDKafkaLogLevel as Level;
 use rdkafka::error::RDKafkaErrorCode as Code;
 
-/// How long a complaint counts. While it cannot connect the client says something new at once, and
-/// repeats what does not change every 30 s, when its next attempt has failed; one attempt may take 10 s.
+/// How long a complaint is shown. A client that cannot connect logs a new problem at once and repeats
+/// an unchanged one every 30 s, after its next failed attempt; one attempt can take 10 s.
 const HOLDS_GOOD: Duration = Duration::from_secs(60);
 
-/// What clients that are turned away say, in parts of their words, and what that means in words of
-/// the configuration. The first that fits counts.
+/// Parts of the client's messages when a broker turns it away, and their meaning in the words of the
+/// configuration. The first match counts.
 const MEANINGS: &[(&str, &str)] = &[
     (
         "certificate verify failed",
@@ -20,15 +20,19 @@ const MEANINGS: &[(&str, &str)] = &[
     ("alert bad certificate", CLIENT_CERTIFICATE),
     ("alert certificate", CLIENT_CERTIFICATE),
     ("alert unknown ca", CLIENT_CERTIFICATE),
-    ("SSL handshake failed", "the port may not speak TLS"),
-    ("SASL authentication error", "the broker refuses what `sasl` shows it"),
+    ("SSL handshake failed", "the TLS handshake failed: the broker's port might not speak TLS"),
+    ("SASL authentication error", "the broker refuses the credentials in `sasl`"),
     ("mechanism handshake failed", "the broker does not offer this `sasl.mechanism`"),
-    ("in state APIVERSION_QUERY", "the broker hangs up: its port may want `tls`"),
-    ("Disconnected", "the broker hangs up: it may want `sasl`"),
+    (
+        "in state APIVERSION_QUERY",
+        "the broker closes the connection: its port might expect TLS, which `tls` turns on",
+    ),
+    ("Disconnected", "the broker closes the connection: it might expect credentials in `sasl`"),
 ];
-const CLIENT_CERTIFICATE: &str = "the broker wants a client it knows: `tls.certificate` and `tls.key`";
+const CLIENT_CERTIFICATE: &str = "the broker expects a client certificate that it trusts: check \
+    `tls.certificate` and `tls.key`";
 
-/// What the client says, with what it means before it.
+/// The client's message, preceded by its meaning if it is a known one.
 pub(super) fn explained(reason: &str) -> String {
     match MEANINGS.iter().find(|(part, _)| reason.contains(part)) {
         Some((_, meaning)) => format!("{meaning}: {reason}"),
@@ -36,21 +40,22 @@ pub(super) fn explained(reason: &str) -> String {
     }
 }
 
-/// The complaint in a log line, if it is one that the client does not also report as an error: of
-/// a connection that the broker closes, it only logs.
+/// The complaint in a log line of the client. Errors are left out, because the client reports them as
+/// errors too; a connection that the broker closes is only logged.
 pub(super) fn in_log_line<'l>(level: Level, kind: &str, line: &'l str) -> Option<&'l str> {
     let only_logged = matches!(level, Level::Warning | Level::Notice | Level::Info);
-    // The thread's name goes before the broker's, which is mostly the same.
+    // The line names the thread and then the broker, which are mostly the same: only the rest counts.
     let reason = line.split_once("]: ").map_or(line, |(_, reason)| reason);
     (only_logged && kind == "FAIL").then_some(reason)
 }
 
-/// The last complaint of a client, if it is not old.
+/// The last complaint of a client, with the moment it was made.
 #[derive(Debug, Default)]
 pub(super) struct Complaint(Mutex<Option<(Instant, String)>>);
 
 impl Complaint {
-    /// Notes what the client says. That no broker is left only sums up what it said before.
+    /// Remembers the client's message, unless it only says that all brokers are down: the messages
+    /// before it say why.
     pub fn note(&self, code: Option<Code>, reason: &str) {
         if code != Some(Code::AllBrokersDown) {
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -58,7 +63,7 @@ impl Complaint {
         }
     }
 
-    /// The complaint that holds now.
+    /// The last complaint, unless it is older than [`HOLDS_GOOD`].
     pub fn last(&self) -> Option<String> {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, reason) = last.as_ref()?;
@@ -85,7 +90,10 @@ mod tests {
         let line = "[thrd:b:9092/bootstrap]: b:9092/bootstrap: Disconnected (after 3ms in state UP)";
         let reason = in_log_line(Level::Info, "FAIL", line).expect("a complaint");
         assert_eq!(reason, "b:9092/bootstrap: Disconnected (after 3ms in state UP)");
-        assert_eq!(explained(reason), format!("the broker hangs up: it may want `sasl`: {reason}"));
+        assert_eq!(
+            explained(reason),
+            format!("the broker closes the connection: it might expect credentials in `sasl`: {reason}")
+        );
         assert_eq!(in_log_line(Level::Error, "FAIL", line), None);
         assert_eq!(in_log_line(Level::Info, "CONFWARN", line), None);
     }

@@ -1,7 +1,8 @@
-//! What librdkafka calls back: a record's delivery report, a log line, numbers, a token request.
+//! The callbacks of librdkafka: delivery reports, log lines, statistics and requests for a token.
 //!
-//! All of it runs on the line's own thread, so a report costs a lock and no allocation. Its log lines
-//! are for who debugs: of trouble that begins or ends, the sink tells in one line of its own.
+//! They run on the thread of the producer's [`Line`](super::line::Line), so a delivery report costs one
+//! lock and no allocation. The client's own log lines are at level `debug`: when trouble begins or ends,
+//! the dispatcher logs one line about the sink.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -26,13 +27,14 @@ use crate::telemetry::{LogLimit, Shown};
 const _: () = assert!(usize::BITS == 64, "a batch number and an index share a pointer");
 const INDEX_BITS: u32 = 24;
 
-/// A record's place in its batch as the one word that librdkafka carries for us.
+/// A record's batch number and index, packed into the one word that librdkafka returns with the
+/// report.
 pub(super) fn place(batch: BatchNumber, index: usize) -> usize {
     debug_assert!(index < 1 << INDEX_BITS);
     batch << INDEX_BITS | index
 }
 
-/// What all lines of a sink share.
+/// The state that all producers of one sink share.
 #[derive(Clone)]
 pub(super) struct Common {
     pub sink: Arc<str>,
@@ -44,7 +46,7 @@ pub(super) struct Common {
 }
 
 impl Common {
-    /// What a sink of this name begins with.
+    /// The initial state of the sink of this name.
     pub fn new(sink: &str, token: Option<BearerToken>) -> Self {
         Self {
             sink: sink.into(),
@@ -56,14 +58,14 @@ impl Common {
         }
     }
 
-    /// Makes the contexts of a line's producers, one after the other.
+    /// A function that makes the context of each producer of a line, one after the other.
     pub fn contexts(&self, alone: bool) -> impl Fn() -> LineContext + Send + Sync + use<> {
         let common = self.clone();
         move || LineContext { common: common.clone(), alone, log_limit: LogLimit::default() }
     }
 }
 
-/// The context of one line.
+/// The context of one producer.
 pub(super) struct LineContext {
     pub common: Common,
     alone: bool,
@@ -71,7 +73,7 @@ pub(super) struct LineContext {
 }
 
 impl LineContext {
-    /// What an error means for a record of this topic.
+    /// The outcome of a record of this topic that got this error.
     pub fn outcome_of(&self, code: RDKafkaErrorCode, topic: &str) -> Outcome {
         let judgement = outcome::judge(code);
         let journey = match self.alone {
@@ -109,7 +111,7 @@ impl ClientContext for LineContext {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn log(&self, level: Level, kind: &str, line: &str) {
-        // A property that this sink sets itself, so nothing that anybody could change.
+        // fanbridge sets this property itself, so the warning asks nothing of the operator.
         if line.contains("enable.gapless.guarantee is experimental") {
             return;
         }
@@ -117,11 +119,11 @@ impl ClientContext for LineContext {
             self.common.complaint.note(None, reason);
         }
         let (sink, line) = (&*self.common.sink, Shown(line));
-        // Of properties that do not go together: nobody else tells.
+        // Properties that contradict each other: no other message reports that.
         if kind == "CONFWARN" {
-            tracing::warn!(sink, "the Kafka client warns of its properties: {line}");
+            tracing::warn!(sink, "the Kafka client warns about the configured properties: {line}");
         } else {
-            tracing::debug!(sink, kind, ?level, "kafka: {line}");
+            tracing::debug!(sink, kind, ?level, "Kafka client: {line}");
         }
     }
 
@@ -133,14 +135,14 @@ impl ClientContext for LineContext {
                 queued_bytes = msg_size,
                 published = txmsgs,
                 requests = tx,
-                "kafka producer"
+                "statistics of the Kafka producer"
             );
         }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // These come many times a second: kept for whoever asks why the sink gives no answer.
-        tracing::debug!(sink = &*self.common.sink, "kafka: {error}: {}", Shown(reason));
+        // Such errors come many times a second: they explain a sink that gives no answer.
+        tracing::debug!(sink = &*self.common.sink, "Kafka client: {error}: {}", Shown(reason));
         self.common.complaint.note(error.rdkafka_error_code(), reason);
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
             self.common.reach.doubt();
@@ -149,17 +151,21 @@ impl ClientContext for LineContext {
 
     fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
         oauth::token(self.common.token.as_ref().ok_or(oauth::NO_TOKEN)?).map_err(|problem| {
-            // librdkafka asks again every ten seconds, and repeats an error only when it changes.
+            // librdkafka asks again every ten seconds, and reports an error only when it changes.
             self.common.complaint.note(Some(RDKafkaErrorCode::Authentication), &problem);
             if let Some(unsaid) = self.log_limit.admit("TOKEN") {
-                tracing::error!(sink = &*self.common.sink, unsaid, "kafka: {problem}");
+                tracing::error!(
+                    sink = &*self.common.sink,
+                    unsaid,
+                    "the sink has no valid OAuth token for its Kafka brokers: {problem}"
+                );
             }
             problem.into()
         })
     }
 }
 
-/// The numbers that are looked at, of the many that librdkafka keeps.
+/// The logged ones of librdkafka's statistics.
 #[derive(Deserialize)]
 struct Numbers {
     msg_cnt: u64,

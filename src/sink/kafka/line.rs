@@ -1,8 +1,9 @@
-//! A producer with the thread that reads its reports, and a new producer when it has died.
+//! A Kafka producer with the thread that reads its delivery reports, and its replacement after a
+//! fatal error.
 //!
-//! librdkafka gives a producer up for good when it cannot vouch for the sequence any more. Then
-//! everything it still holds is reported as to be published again, and only when all of that is
-//! reported does a new producer take its place.
+//! After a fatal error librdkafka cannot guarantee the order of its records any more. All records
+//! that the dead producer still holds are then reported as to be published again, and only after the
+//! last of these reports does a new producer take its place.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,14 +19,14 @@ use crate::event::Record;
 use crate::sink::envelope;
 use crate::telemetry::Shown;
 
-/// How often the thread looks up from the reports: bounds how long a dead producer is kept. Not more
-/// often, because the client waits in whole milliseconds and spins through what is left of the last
-/// one. The microseconds on top let an interval without reports end within that wait.
+/// How long one wait for reports lasts, which bounds how long a dead producer stays in use. A shorter
+/// wait would cost processor time: the client waits in whole milliseconds and spins through the rest
+/// of the last one. The 30 microseconds on top let a wait without reports end before that.
 const LOOK_UP_INTERVAL: Duration = Duration::from_micros(250_030);
-/// How long a dead producer's last requests may still be answered, which spares duplicates.
+/// How long a dead producer's last requests can still be answered: each answer spares a duplicate.
 const LAST_ANSWERS: Duration = Duration::from_millis(300);
 
-/// A way to the brokers.
+/// A producer, its thread, and how to make its successor.
 pub(super) struct Line {
     shared: Arc<Shared>,
     structured: bool,
@@ -39,7 +40,7 @@ struct Shared {
 }
 
 impl Line {
-    /// Makes the producer and starts its thread. Connects in the background.
+    /// Makes the producer and starts its thread. The producer connects in the background.
     pub fn start(
         config: ClientConfig,
         structured: bool,
@@ -60,12 +61,12 @@ impl Line {
         Ok(Self { shared, structured })
     }
 
-    /// The producer in use, for one batch.
+    /// The producer in use, to hand it one batch.
     pub fn producer(&self) -> LineProducer {
         LineProducer { producer: self.shared.producer(), structured: self.structured, document: Vec::new() }
     }
 
-    /// The producer in use, each time it is asked for, until the line is gone.
+    /// A function that returns the producer in use, and `None` once the line is dropped.
     pub fn producer_while_it_lives(
         &self,
     ) -> impl Fn() -> Option<Arc<BaseProducer<LineContext>>> + Send + use<> {
@@ -78,29 +79,30 @@ impl Line {
         }
     }
 
-    /// Whether every record was reported.
+    /// Whether every record handed over has been reported.
     pub fn is_idle(&self) -> bool {
         self.shared.producer().in_flight_count() == 0
     }
 }
 
 impl Drop for Line {
-    /// Lets the thread end, which drops the producer: what is still in it is not waited for.
+    /// Lets the thread end, which drops the producer without waiting for the records in it.
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Release);
     }
 }
 
-/// A line's producer while a batch is handed to it.
+/// The producer of a line while one batch is handed to it.
 pub(super) struct LineProducer {
     producer: Arc<BaseProducer<LineContext>>,
     structured: bool,
-    /// The structured document of the record at hand, reused.
+    /// The structured document of the current record; the buffer is reused.
     document: Vec<u8>,
 }
 
 impl LineProducer {
-    /// Hands one record over; its report names `place`. An error is the record's only report.
+    /// Hands one record over; its delivery report names `place`. After an error there is no other
+    /// report.
     pub fn send(&mut self, record: &Record, place: usize) -> Result<(), RDKafkaErrorCode> {
         let headers = if self.structured {
             self.document.clear();
@@ -114,12 +116,12 @@ impl LineProducer {
             topic: &record.topic,
             partition: None,
             payload: Some(payload),
-            // No key and an empty key are different things: the empty one would put every event
-            // without an entity into one partition.
+            // No key and an empty key differ: an empty key would put every event without a key into
+            // one partition.
             key: record.event.key.as_deref().filter(|key| !key.is_empty()),
-            // The time of publication, which consumers take a topic's time for and retention goes by. The
-            // event's own time (`ce_time`) may be days old after an outage, and a topic may then refuse
-            // it, or delete it at once; each attempt stamps the record anew.
+            // The time of publication, by which consumers and retention go. The event's own time
+            // (`ce_time`) can be days old after an outage, and the topic might then refuse the record
+            // or delete it at once; each attempt stamps the record anew.
             timestamp: None,
             headers: Some(headers),
             delivery_opaque: place,
@@ -129,7 +131,7 @@ impl LineProducer {
             .map_err(|(error, _)| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::InvalidTopic))
     }
 
-    /// The line's context.
+    /// The producer's context.
     pub fn context(&self) -> &LineContext {
         self.producer.context()
     }
@@ -137,14 +139,14 @@ impl LineProducer {
 
 fn binary_headers(record: &Record) -> OwnedHeaders {
     let capacity = 14 + record.event.extensions.len();
-    // An insertion consumes the headers and returns them, so between two of them there are none.
+    // `insert` consumes the headers and returns them, so they are taken out and put back.
     let mut headers =
         Some(content_type(OwnedHeaders::new_with_capacity(capacity), envelope::BODY_CONTENT_TYPE));
     envelope::attributes(record, |name, value| {
         let header = Header { key: name, value: Some(value.as_text()) };
         headers = headers.take().map(|headers| headers.insert(header));
     });
-    headers.expect("every insertion put them back")
+    headers.expect("every insertion puts the headers back")
 }
 
 fn content_type(headers: OwnedHeaders, value: &str) -> OwnedHeaders {
@@ -167,7 +169,7 @@ impl Shared {
         }
     }
 
-    /// Reports everything the dead producer holds, then puts a new one in its place.
+    /// Has every record in the dead producer reported, then puts a new producer in its place.
     fn replace(&self, dead: &BaseProducer<LineContext>) {
         let deadline = Instant::now() + LAST_ANSWERS;
         while dead.in_flight_count() > 0 && Instant::now() < deadline {
@@ -179,19 +181,22 @@ impl Shared {
         }
         match self.config.create_with_context((self.new_context)()) {
             Ok(new) => *self.producer.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(new),
-            // The same settings worked before, so this is the machine (threads, memory): until it
-            // works again the dead producer refuses every record, and they stay in the spool.
+            // The same settings worked before, so the machine lacks threads or memory. The dead
+            // producer refuses every record until a new one can be made, and the records stay in the
+            // spool.
             Err(error) => {
                 tracing::error!(
                     sink = &*dead.context().common.sink,
-                    "no Kafka client can be made ({error}): records are kept, and it is tried again"
+                    "no new Kafka client can be created ({error}): the sink's records stay in the spool, and \
+                     the bridge tries again; check the machine's threads and memory"
                 )
             }
         }
     }
 }
 
-/// Tells of a producer's end, unless it is how a refused batch ends: of that, the record's own line tells.
+/// Logs a producer's fatal error, at level `debug` if a refused batch caused it: the record's own
+/// line reports that.
 fn tell_of_end(sink: &str, code: RDKafkaErrorCode, reason: &str) {
     let reason = Shown(reason);
     if code == RDKafkaErrorCode::GaplessGuarantee {
@@ -200,8 +205,8 @@ fn tell_of_end(sink: &str, code: RDKafkaErrorCode, reason: &str) {
         tracing::warn!(
             sink,
             %code,
-            "the Kafka client cannot vouch for the order of its records any more and is replaced; \
-             what was on its way is published again, and may arrive twice: {reason}"
+            "the Kafka client had a fatal error and is replaced; records that were on their way are \
+             published again and might arrive twice: {reason}"
         );
     }
 }

@@ -1,12 +1,14 @@
-//! Kafka, at least once and in order per key: idempotent, all replicas, no local give-up.
+//! Publishes to Kafka at least once and in order per key: idempotent producers, acknowledgements of
+//! all in-sync replicas, no local time-out.
 //!
-//! Records travel in company, in librdkafka's batches. A topic with a refused batch has its
-//! records travel alone for a while, so that the refusal finds the one record it is about.
+//! Records are normally sent in librdkafka's batches (the `company` line). After a refused batch the
+//! records of its topic are sent one by one for a while (the `alone` line), so that the refusal finds
+//! the one record that caused it.
 //!
-//! Invariant: [`Outcome::Accepted`] means that all in-sync replicas have the record. What cannot be
-//! avoided: after a lost answer or a fatal producer error a record may be in the log twice, and a
-//! record that had already left behind one that then fails may be in the log before it; both are
-//! published again, so that the last copies of a key stand in order.
+//! Invariant: [`Outcome::Accepted`] means that all in-sync replicas have the record. After a lost
+//! answer or a fatal producer error a record can be in the topic twice, and a record that had left
+//! behind one that then failed can be in the topic before it. Both are published again, so that the
+//! last copies of a key are in order.
 
 mod admin;
 mod apart;
@@ -36,19 +38,19 @@ use crate::event::{Outcome, Reason, Record};
 
 /// A Kafka cluster as a sink.
 pub struct KafkaSink {
-    /// Held while a batch is handed over: this is what keeps calls in order.
+    /// One lock while a batch is handed over: two concurrent calls keep their order.
     lines: Mutex<Lines>,
     common: Common,
 }
 
-/// Why the sink cannot be made.
+/// Why a Kafka sink cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum KafkaSinkError {
-    /// The configuration has to change.
+    /// A configured property cannot be used.
     #[error(transparent)]
     Property(#[from] UnusableProperty),
-    /// librdkafka could not start: properties that do not go together, a missing file.
-    #[error("kafka producer: {0}")]
+    /// librdkafka could not start, because properties contradict each other or a file is missing.
+    #[error("the Kafka client cannot start: {0}")]
     Client(String),
 }
 
@@ -57,15 +59,15 @@ struct Lines {
     structured: bool,
     common: Common,
     company: Line,
-    /// Started when a topic is first set apart.
+    /// Started when the records of a topic first have to be sent one by one.
     alone: Option<Line>,
 }
 
 impl KafkaSink {
-    /// Checks the properties and starts the producer; connects in the background.
+    /// Checks the properties and starts the producer, which connects in the background.
     ///
     /// # Errors
-    /// When a property is refused or unknown, or librdkafka cannot start with them.
+    /// When a property is refused or unknown, or librdkafka cannot start with the properties.
     pub fn new(name: &str, config: &KafkaConfig) -> Result<Self, KafkaSinkError> {
         let settings = Settings::new(config)?;
         let common = Common::new(name, settings.token.clone());
@@ -118,13 +120,13 @@ impl Sink for KafkaSink {
     }
 
     fn obstacle(&self) -> Option<Reason> {
-        let unknown = || "no broker answers: none of `brokers` can be reached, or they hang".into();
+        let unknown = || "no Kafka broker answers: none of `brokers` can be reached, or they hang".into();
         let detail = || self.complaint().unwrap_or_else(unknown);
         self.common.reach.is_silent().then(|| Reason { word: "no_answer", detail: detail() })
     }
 }
 
-/// The two lines as one batch uses them.
+/// The two producers as one batch uses them, and the topics whose records go to `alone`.
 struct Way {
     company: LineProducer,
     alone: Option<LineProducer>,
@@ -139,7 +141,8 @@ impl Lines {
                 Ok(line) => self.alone = Some(line),
                 Err(error) => tracing::error!(
                     sink = &*self.common.sink,
-                    "no Kafka client for single records can be made, so they travel in company: {}",
+                    "no Kafka client for single records can be created, so the records of topics with a \
+                     refused batch are still sent in batches: {}",
                     cannot_start(error)
                 ),
             }
@@ -164,8 +167,8 @@ impl Way {
         self.line(record).send(record, place)
     }
 
-    /// What an error means that librdkafka answered a record with at once. It saw no other record
-    /// then, so a refusal is about this one.
+    /// The outcome of a record that librdkafka refused at once, without asking a broker. It looked at
+    /// no other record, so the refusal is about this one.
     fn outcome_of(&mut self, code: RDKafkaErrorCode, record: &Record) -> Outcome {
         match outcome::judge(code) {
             judgement @ outcome::Judgement::Refused(_) => {

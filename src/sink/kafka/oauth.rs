@@ -1,8 +1,7 @@
-//! OAuth bearer tokens for the brokers, mostly from a file that something else keeps fresh (a
+//! OAuth bearer tokens for Kafka brokers, mostly from a file that another program keeps fresh (a
 //! projected service account token, a sidecar).
 //!
-//! The token is not checked here, the brokers do that. It is opened only far enough to learn whose
-//! it is and when it ends.
+//! The brokers check the token. It is decoded here only to read its subject and its expiry.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,28 +14,27 @@ use serde::Deserialize;
 
 use crate::config::BearerToken;
 
-/// The longest that a token is used before it is asked for again, whatever end it states: a token
-/// that the brokers refuse, and that is then replaced, must not be shown to them for the rest of its
-/// life.
+/// The longest time until the token is read again, whatever expiry it states: a token that the
+/// brokers refuse must not be used for the rest of its life once its file has been replaced.
 const LIFETIME_MAX: Duration = Duration::from_secs(60);
-/// A token file is a few kilobytes; more is a wrong path.
+/// Largest token file in bytes. A token has a few kilobytes; a larger file is a wrong path.
 const TOKEN_BYTES_MAX: u64 = 64 * 1024;
 
-/// Said by a client that is asked for a token and has none.
+/// Error of a client that needs a token in a configuration without one.
 pub(super) const NO_TOKEN: &str = "no token is configured";
 
-/// The claims that are read.
+/// The claims of a token that are read.
 #[derive(Default, Deserialize)]
 struct Claims {
     sub: Option<String>,
     exp: Option<i64>,
 }
 
-/// The token as it is now. librdkafka asks again at four fifths of its life, and ten seconds after
-/// an error; it lets one that has ended count as an error.
+/// The token as it is now. librdkafka asks again after four fifths of its life, and ten seconds after
+/// an error; it treats an expired token as an error.
 ///
 /// # Errors
-/// When the file cannot be read or holds no token. The message never holds the token.
+/// When the file cannot be read or does not hold one token. The message never contains the token.
 pub(super) fn token(kept: &BearerToken) -> Result<OAuthToken, String> {
     match kept {
         BearerToken::File(path) => {
@@ -51,7 +49,7 @@ pub(super) fn token(kept: &BearerToken) -> Result<OAuthToken, String> {
 fn read(file: &Path) -> Result<OAuthToken, String> {
     let size = std::fs::metadata(file).map_err(|error| error.to_string())?.len();
     if size > TOKEN_BYTES_MAX {
-        return Err(format!("{size} bytes, expected at most {TOKEN_BYTES_MAX}"));
+        return Err(format!("the file has {size} bytes, expected at most {TOKEN_BYTES_MAX}"));
     }
     opened(&std::fs::read_to_string(file).map_err(|error| error.to_string())?)
 }
@@ -59,7 +57,7 @@ fn read(file: &Path) -> Result<OAuthToken, String> {
 fn opened(text: &str) -> Result<OAuthToken, String> {
     let token = text.trim();
     if token.is_empty() || token.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err("expected one token and nothing else".into());
+        return Err("expected one token without white space, and nothing else".into());
     }
     let claims = claims(token).unwrap_or_default();
     let soon = (SystemTime::now() + LIFETIME_MAX).duration_since(UNIX_EPOCH).unwrap_or_default();

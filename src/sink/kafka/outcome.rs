@@ -1,55 +1,56 @@
 //! What a producer error means for the record that got it (pure).
 //!
-//! A refusal of a whole batch says nothing about one record of it: librdkafka gives every record
-//! of a batch the broker's answer, also when only one of them was too large. So a record is judged
-//! by a refusal only if it travelled alone; in company the refusal means: again, and alone.
+//! A refusal of a whole batch says nothing about one of its records: librdkafka gives every record of
+//! the batch the broker's answer, even if only one of them was too large. So a refusal counts against
+//! a record only if the record was sent alone; a record refused in a batch is sent again, alone.
 //!
-//! Even alone it is rejected only for what is its own, whatever the machine, the topic or the cluster
-//! is like today: its size, or what the topic does not take of it while it takes others. All else
-//! is trouble that somebody can mend: the record is kept and tried again.
+//! Even a record that was sent alone is rejected only for what is its own, whatever the state of the
+//! machine, the topic or the cluster: its size, or a rule of the topic that other records pass. Every
+//! other error is trouble that an operator can end: the record is kept and tried again.
 
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use crate::event::Outcome;
 use crate::sink::in_flight::{rejected, retry};
 
-/// What follows from an error.
+/// The meaning of an error code.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Judgement {
-    /// This very record is refused, if it was the only one.
+    /// This record is refused for good if it was sent alone.
     Refused(&'static str),
-    /// The same, if the topic takes others now: if not, the refusal is about the topic.
+    /// This record is refused for good if it was sent alone and the topic takes other records now;
+    /// otherwise the refusal is about the topic.
     RefusedByRule,
-    /// The topic takes no record that this machine's clock stamps: again later.
+    /// The topic takes no record with this machine's time stamp: try again later.
     Clock,
-    /// The topic may not be written to: again later.
+    /// These credentials are not allowed to write to the topic: try again later.
     Forbidden,
-    /// The topic is not there: again later.
+    /// The topic does not exist: try again later.
     Unknown,
-    /// The queue, the connection or the broker is in trouble: again later.
+    /// The queue, the connection or the broker has a problem: try again later.
     Trouble(&'static str),
 }
 
-/// How a record travelled that got an error.
+/// How the record that got an error was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Journey {
-    /// With others, any of which the error may be about.
+    /// In a batch with other records, any of which can have caused the error.
     InCompany,
-    /// By itself.
+    /// As a batch of its own.
     Alone {
-        /// Whether the topic has of late taken others that travelled by themselves.
+        /// Whether the topic recently took another record that was sent alone.
         others_pass: bool,
     },
 }
 
-/// What an error means.
+/// The meaning of this error code.
 pub(super) fn judge(code: Code) -> Judgement {
     use Judgement::{Clock, Forbidden, Refused, RefusedByRule, Trouble, Unknown};
     match code {
-        // The second: more than one segment of the topic holds.
+        // `MessageBatchTooLarge`: the record is larger than a segment of the topic.
         Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => Refused("too_large"),
-        // A compacted topic wants a key, and some brokers validate what is in a record: the one is met
-        // by some of a topic's records, the other, if it wants a schema's number, by all of them.
+        // A compacted topic requires a key, and some brokers validate records: some records of a
+        // topic fulfil that and others do not, or, if it requires the number of a schema, none does.
         Code::InvalidRecord => RefusedByRule,
         Code::InvalidTimestamp => Clock,
         Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => Forbidden,
@@ -58,7 +59,7 @@ pub(super) fn judge(code: Code) -> Judgement {
         }
         Code::InvalidDifferentRecord => Trouble("refused_in_company"),
         Code::QueueFull => Trouble("queue_full"),
-        // A fatal error empties the producer's queues; what was in them is published again.
+        // A fatal error empties the producer's queues; the records in them are published again.
         Code::Fatal | Code::GaplessGuarantee | Code::PurgeQueue | Code::PurgeInflight => {
             Trouble("producer_fatal")
         }
@@ -76,24 +77,24 @@ pub(super) fn judge(code: Code) -> Judgement {
     }
 }
 
-const RULE: &str = "the topic refuses this record and has taken no other one since: it may be compacted \
-    and want a key, or its broker may validate records; relax `cleanup.policy` or the validation";
-const CLOCK: &str = "the topic does not take the time on this machine's clock: set this clock or the broker's, \
-    or look at the topic's `message.timestamp.after.max.ms` and `message.timestamp.before.max.ms`";
+const RULE: &str = "the topic refuses this record and has taken no other record since: a compacted topic \
+    requires a key, and some brokers validate records; relax the topic's `cleanup.policy` or the validation";
+const CLOCK: &str = "the topic does not accept the time of this machine's clock: correct this clock or the \
+    broker's, or check the topic's `message.timestamp.after.max.ms` and `message.timestamp.before.max.ms`";
 
 impl Judgement {
-    /// Whether other records of the topic should travel one by one for a while. A refused batch costs
-    /// a producer.
+    /// Whether the topic's records have to be sent one by one for a while, because each refused batch
+    /// costs a producer.
     pub fn sets_apart(&self) -> bool {
         matches!(self, Self::Refused(_) | Self::RefusedByRule | Self::Clock | Self::Forbidden)
     }
 
-    /// The outcome of a record that got this error on its journey.
+    /// The outcome of a record that was sent in this way and got this error.
     pub fn outcome(self, code: Code, journey: Journey) -> Outcome {
         let refused = |word| rejected(word, format!("the broker refuses this record: {code}"));
         match (self, journey) {
             (Self::Refused(_) | Self::RefusedByRule, Journey::InCompany) => {
-                retry("refused_in_company", format!("its batch was refused: {code}"))
+                retry("refused_in_company", format!("the broker refused the batch of this record: {code}"))
             }
             (Self::Refused(word), Journey::Alone { .. }) => refused(word),
             (Self::RefusedByRule, Journey::Alone { others_pass: true }) => refused("invalid_record"),
@@ -101,7 +102,9 @@ impl Judgement {
                 retry("invalid_record", format!("{RULE}: {code}"))
             }
             (Self::Clock, _) => retry("clock", format!("{CLOCK}: {code}")),
-            (Self::Forbidden, _) => retry("topic_forbidden", format!("check the topic's ACL: {code}")),
+            (Self::Forbidden, _) => {
+                retry("topic_forbidden", format!("grant these credentials write access to the topic: {code}"))
+            }
             (Self::Unknown, _) => retry("unknown_topic", format!("create the topic: {code}")),
             (Self::Trouble(word), _) => retry(word, code.to_string()),
         }
@@ -166,7 +169,7 @@ mod tests {
                 panic!("a record is rejected for the machine's clock");
             };
             assert_eq!(reason.word, "clock");
-            assert!(reason.detail.contains("set this clock or the broker's"), "{}", reason.detail);
+            assert!(reason.detail.contains("correct this clock or the broker's"), "{}", reason.detail);
         }
     }
 

@@ -1,7 +1,7 @@
-//! Whether a broker answers, asked at start and every minute: a sink that cannot publish is told of
-//! before there is anything to publish.
+//! Whether a Kafka broker answers. The question is asked at the start and then every minute, so that
+//! a sink that cannot publish is reported before there is a record to publish.
 //!
-//! The question blocks, so it has a thread of its own, which holds neither the runtime nor a stop up.
+//! The question blocks, so a thread of its own asks it: neither the runtime nor a stop waits for it.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -10,58 +10,59 @@ use rdkafka::producer::Producer;
 
 use super::line::Line;
 
-/// How long after an answer the next question is asked, unless all connections are lost before.
+/// How long after an answer the next question is asked, unless the connections are lost before.
 const ASK_EVERY: Duration = Duration::from_secs(60);
-/// How long a question may take, which is as long as one attempt to connect.
+/// How long one question can take, which is as long as one attempt to connect.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The shortest time between two questions.
+/// Shortest time between two questions.
 const REST: Duration = Duration::from_secs(1);
 
-/// What is known of the brokers.
+/// The result of the last question, and what decides when the next one is asked.
 #[derive(Debug, Default)]
 pub(super) struct Reach {
     state: Mutex<State>,
     changed: Condvar,
-    /// A topic that is published to: asking for one costs less than asking for all.
+    /// A topic that the sink publishes to: asking for one topic costs less than asking for all.
     topic: OnceLock<Arc<str>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// The last question had no answer.
+    /// Whether the last question had no answer.
     silent: bool,
-    /// Something is amiss, so the next question is asked at once.
+    /// Whether the connections were lost since, so that the next question is asked at once.
     doubtful: bool,
     over: bool,
 }
 
 impl Reach {
-    /// Whether no broker answers, as far as is known.
+    /// Whether no broker answered the last question.
     pub fn is_silent(&self) -> bool {
         self.state().silent
     }
 
-    /// Notes a topic that is published to.
+    /// Sets the topic that later questions ask for; only the first call counts.
     pub fn publishes_to(&self, topic: &Arc<str>) {
         self.topic.get_or_init(|| Arc::clone(topic));
     }
 
-    /// Notes that the client has lost its connections, which may be no more than an idle one closed.
+    /// Asks again at once, because the client has lost all connections. That can mean no more than
+    /// that idle connections were closed.
     pub fn doubt(&self) {
         self.state().doubtful = true;
         self.changed.notify_one();
     }
 
-    /// Has nothing asked any more.
+    /// Ends the questions.
     pub fn end(&self) {
         self.state().over = true;
         self.changed.notify_one();
     }
 
-    /// Asks by way of this line until the end, or until the line is gone.
+    /// Asks through the producer of this line until [`Reach::end`], or until the line is dropped.
     ///
     /// # Errors
-    /// When no thread can be had.
+    /// When the thread cannot be started.
     pub fn ask_by(self: &Arc<Self>, line: &Line) -> std::io::Result<()> {
         let (reach, producer) = (Arc::clone(self), line.producer_while_it_lives());
         let ask = move || {
@@ -77,8 +78,8 @@ impl Reach {
         std::thread::Builder::new().name("kafka-reach".into()).spawn(ask).map(drop)
     }
 
-    /// Notes an answer, or that there was none, and waits until it is time to ask again; whether it
-    /// ever is.
+    /// Notes whether a broker answered, then waits until the next question is due. Returns `false` if
+    /// there is none, because the sink has ended.
     fn note(&self, answered: bool) -> bool {
         let mut state = self.state();
         state.silent = !answered;

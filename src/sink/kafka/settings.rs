@@ -1,8 +1,8 @@
-//! How the producer is set up: our defaults, the user's librdkafka properties over them, and the
-//! few that are not the user's to change because the guarantees rest on them.
+//! The properties of the Kafka producers: fanbridge's defaults, then the user's librdkafka
+//! properties, then a few fixed ones on which the guarantees rest.
 //!
-//! Unknown properties and values that librdkafka does not take are found here, before anything is
-//! connected. No message of this module holds a value: any of them may be a secret.
+//! Unknown properties and values that librdkafka does not accept are found here, before any
+//! connection is made. No message of this module contains a value, because any value can be a secret.
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
@@ -16,55 +16,55 @@ use crate::config::{BearerToken, KafkaConfig};
 pub struct UnusableProperty {
     /// The property's name.
     pub property: String,
-    /// What is wrong with it, and what to do instead.
+    /// What is wrong with the property or its value, and what to do instead.
     pub problem: String,
 }
 
-/// The largest message, unless the user's properties say otherwise.
+/// Largest message in bytes, unless the user sets `message.max.bytes`.
 pub const MESSAGE_BYTES_MAX: &str = "16777216";
 
-/// The defaults, in librdkafka's words. The user's properties win over these.
+/// Default properties, by their librdkafka names. The user's properties override them.
 const DEFAULTS: &[(&str, &str)] = &[
     ("client.id", "fanbridge"),
-    // Hold the dispatcher's whole window many times over, with the records' headers, so that the queue
-    // is never the bound. librdkafka counts a record until its report is read.
+    // Several times the dispatcher's window, with the records' headers, so that this queue is never
+    // the limit. librdkafka counts a record until its delivery report is read.
     ("queue.buffering.max.messages", "65536"),
     ("queue.buffering.max.kbytes", "131072"),
-    // The topic's own limit decides whether a record is too large, not a second one here. What
-    // travels together stays below the brokers' default of 1 MiB a batch.
+    // The topic's own limit decides whether a record is too large, not this one. A batch stays below
+    // the brokers' default of 1 MiB.
     ("message.max.bytes", MESSAGE_BYTES_MAX),
     ("batch.size", "1000000"),
-    // Every batch costs its own compression state and request. At 15,000 events/s and 1 KiB over
-    // eight partitions, five milliseconds instead of one save a tenth of the processor time per event
-    // from webhook to broker; twenty save little more. Of the codecs, lz4 costs 1 us an event more
-    // than none and zstd 3 us more than lz4. That was measured with bodies that are alike, so it says
-    // nothing of how much smaller others become.
+    // Every batch costs its own compression state and request. At 15,000 events/s of 1 KiB over eight
+    // partitions, 5 ms instead of 1 ms save a tenth of the processor time per event from webhook to
+    // broker; 20 ms save little more. Of the codecs, lz4 costs 1 us per event more than none, and
+    // zstd 3 us more than lz4. The measured bodies were much alike, so the measurement does not show
+    // how well other bodies compress.
     ("linger.ms", "5"),
     ("compression.type", "lz4"),
-    // A broker that is back is used within a second (the defaults wait for up to ten).
+    // The sink uses a broker that is back within a second (librdkafka's defaults wait for up to ten).
     ("reconnect.backoff.ms", "50"),
     ("reconnect.backoff.max.ms", "1000"),
     ("retry.backoff.ms", "50"),
     ("retry.backoff.max.ms", "500"),
     ("socket.connection.setup.timeout.ms", "10000"),
     ("socket.keepalive.enable", "true"),
-    // A topic that is missing is reported within seconds, and seen soon after it is created.
+    // A missing topic is reported within seconds, and used soon after it is created.
     ("topic.metadata.propagation.max.ms", "1000"),
     ("topic.metadata.refresh.interval.ms", "60000"),
     ("statistics.interval.ms", "15000"),
 ];
 
-/// What the guarantees rest on: set last, and refused when the user sets them.
+/// Properties on which the guarantees rest: set last, and refused when the user sets them.
 const FIXED: &[(&str, &str)] = &[
     ("enable.idempotence", "true"),
     ("acks", "all"),
-    // The spool is the buffer: a local time-out would report records that may still be written.
+    // The spool is the buffer: a local time-out would give up records that might still be written.
     ("message.timeout.ms", "0"),
-    // A missing topic is trouble that somebody is told of, not a topic with the broker's defaults.
-    // Clients ask a broker to create what they publish to unless they are told not to.
+    // A missing topic has to be reported, not created with the broker's defaults. Clients ask the
+    // broker to create a missing topic unless this is off.
     ("allow.auto.create.topics", "false"),
-    // Keys land in the partitions where Java clients would put them. Another choice would part a key
-    // from what is there already.
+    // Records of a key go to the partition that Java clients would choose. With another partitioner
+    // they would go elsewhere than the key's earlier records.
     ("partitioner", "murmur2_random"),
 ];
 
@@ -77,9 +77,9 @@ const DECIDED: &[(&str, &str)] = &[
     ("request.required.acks", ACKS),
     ("message.timeout.ms", TIMEOUT),
     ("delivery.timeout.ms", TIMEOUT),
-    ("max.in.flight", "idempotence decides it"),
-    ("max.in.flight.requests.per.connection", "idempotence decides it"),
-    ("enable.gapless.guarantee", "it is always on where it keeps records in order"),
+    ("max.in.flight", IN_FLIGHT),
+    ("max.in.flight.requests.per.connection", IN_FLIGHT),
+    ("enable.gapless.guarantee", "it is always on where records are sent in batches, to keep their order"),
     (
         "allow.auto.create.topics",
         "topics are created by `fanbridge topics apply`, never by publishing to them",
@@ -87,24 +87,25 @@ const DECIDED: &[(&str, &str)] = &[
     ("partitioner", PARTITIONER),
     ("retries", RETRIES),
     ("message.send.max.retries", RETRIES),
-    ("queuing.strategy", "it is always `fifo`: what came first goes first"),
-    ("plugin.library.paths", "nothing is loaded into this process: build it into the broker or a proxy"),
+    ("queuing.strategy", "it is always `fifo`: records are sent in their order"),
+    ("plugin.library.paths", "fanbridge loads no code into its process: use a proxy or a broker plugin"),
     ("transactional.id", "transactions are not used: records are published at least once"),
     ("delivery.report.only.error", "a record leaves the spool only on its delivery report"),
     ("enable.sasl.oauthbearer.unsecure.jwt", TOKEN),
-    ("test.mock.num.brokers", "it would publish to nowhere"),
+    ("test.mock.num.brokers", "records would go to a mock broker and be lost"),
 ];
 
-const BROKERS: &str = "write them as `brokers`";
+const BROKERS: &str = "write the addresses as `brokers`";
+const IN_FLIGHT: &str = "the idempotent producer decides it";
 const ACKS: &str = "it is always `all`: a record is only settled when every in-sync replica has it";
-const RETRIES: &str = "it has no bound: a record that is given up is lost to this sink";
+const RETRIES: &str = "the number of retries has no bound: a record that is given up is lost to this sink";
 const PARTITIONER: &str =
     "it is always `murmur2_random`: a key stays in one partition, the one that Java clients choose";
-const TOKEN: &str =
-    "write it as `sasl: { mechanism: OAUTHBEARER, token: file:PATH }`; the file is kept fresh by others";
-const TIMEOUT: &str = "it is always 0: the spool keeps what a broker does not take yet";
+const TOKEN: &str = "write it as `sasl: { mechanism: OAUTHBEARER, token: file:PATH }`; another program has \
+    to keep the file fresh";
+const TIMEOUT: &str = "it is always 0: the spool keeps the records that a broker does not accept yet";
 
-/// Why a property is not the user's to set, if it is not.
+/// Why the user is not allowed to set this property, and what to do instead; `None` if it can be set.
 pub fn decided(property: &str) -> Option<&'static str> {
     if property.starts_with("sasl.oauthbearer.") {
         return Some(TOKEN);
@@ -112,12 +113,12 @@ pub fn decided(property: &str) -> Option<&'static str> {
     DECIDED.iter().find(|(decided, _)| *decided == property).map(|(_, instead)| *instead)
 }
 
-/// Checks one property by itself, as librdkafka would. Connects to nothing.
+/// Checks one property by itself, as librdkafka would, without connecting.
 ///
 /// # Errors
-/// When librdkafka does not know it, or does not take the value.
+/// When librdkafka does not know the property or does not accept the value.
 pub fn check_property(property: &str, value: &SecretString) -> Result<(), UnusableProperty> {
-    // By itself it would be a mechanism without its token.
+    // Set as a property, the mechanism would come without its token.
     if ["sasl.mechanism", "sasl.mechanisms"].contains(&property)
         && value.expose_secret().eq_ignore_ascii_case("OAUTHBEARER")
     {
@@ -128,10 +129,10 @@ pub fn check_property(property: &str, value: &SecretString) -> Result<(), Unusab
     alone.create_native_config().map(drop).map_err(without_value)
 }
 
-/// Checks all properties of a sink together. Connects to nothing.
+/// Checks all properties of a sink together, without connecting.
 ///
 /// # Errors
-/// When one is refused or missing; only the first that is.
+/// With the first property that is refused, unknown or missing.
 pub fn check(config: &KafkaConfig) -> Result<(), UnusableProperty> {
     Settings::new(config).map(drop)
 }
@@ -140,12 +141,12 @@ pub fn check(config: &KafkaConfig) -> Result<(), UnusableProperty> {
 #[derive(Clone)]
 pub(super) struct Settings {
     client: ClientConfig,
-    /// What OAUTHBEARER shows the brokers.
+    /// The token that an OAUTHBEARER client shows the brokers.
     pub token: Option<BearerToken>,
 }
 
 impl Settings {
-    /// Checks the user's properties and lays them over the defaults.
+    /// Checks the user's properties and combines them with the defaults and the fixed ones.
     pub fn new(config: &KafkaConfig) -> Result<Self, UnusableProperty> {
         let mut client = ClientConfig::new();
         client.set_log_level(RDKafkaLogLevel::Info);
@@ -169,15 +170,15 @@ impl Settings {
         Ok(Self { client, token: config.token.clone() })
     }
 
-    /// For records that travel in company. A refused batch stops this producer: nothing that was
-    /// behind it may overtake it.
+    /// For records sent in batches. A refused batch stops this producer, so that no later record
+    /// overtakes it.
     pub fn company(&self) -> ClientConfig {
         let mut client = self.client.clone();
         client.set("enable.gapless.guarantee", "true");
         client
     }
 
-    /// For records that travel one by one, so that a refusal names the very record.
+    /// For records sent one by one, so that a refusal is about one record.
     pub fn alone(&self) -> ClientConfig {
         let mut client = self.client.clone();
         client.set("batch.num.messages", "1");
@@ -186,14 +187,14 @@ impl Settings {
         client
     }
 
-    /// For questions about the cluster.
+    /// For questions about the cluster, which publish nothing.
     pub fn admin(&self) -> ClientConfig {
         self.client.clone()
     }
 }
 
-/// Some properties have two names; librdkafka takes the one it reads last, which must be the
-/// user's.
+/// Sets a property and removes its default under the other name. Some properties have two names;
+/// librdkafka takes the one it reads last, which must be the user's.
 fn set_in_place_of_aliases(client: &mut ClientConfig, property: &str, value: &SecretString) {
     const ALIASES: &[(&str, &str)] =
         &[("queue.buffering.max.ms", "linger.ms"), ("compression.codec", "compression.type")];
@@ -205,7 +206,7 @@ fn set_in_place_of_aliases(client: &mut ClientConfig, property: &str, value: &Se
     client.set(property, value.expose_secret());
 }
 
-/// librdkafka repeats the value in what it says about it, so that is taken out.
+/// Removes the value from librdkafka's message, which repeats it.
 fn without_value(error: KafkaError) -> UnusableProperty {
     match error {
         KafkaError::ClientConfig(_, problem, property, value) => {

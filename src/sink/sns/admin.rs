@@ -1,5 +1,5 @@
-//! Questions about topics, and making the missing ones: for commands, not for the running bridge,
-//! which never creates a topic.
+//! Asks SNS about topics and creates the missing ones. Used by commands only: the running bridge
+//! never creates a topic.
 
 use std::time::Duration;
 
@@ -11,35 +11,35 @@ use crate::aws::arn::TopicArn;
 use crate::aws::{Aws, Patience, credentials_problem};
 use crate::config::SnsSinkConfig;
 
-/// Somebody waits for the answer, so a request that fails by chance is repeated a few times.
+/// Somebody waits at a terminal for the answer, so a failed request is repeated a few times.
 const PATIENCE: Patience = Patience { attempt: Duration::from_secs(5), attempts: 3 };
-/// What makes a topic a FIFO topic; its name has to say so, too.
+/// The attribute that makes a new topic a FIFO topic; its name has to end with `.fifo` as well.
 const FIFO_TOPIC: &str = "FifoTopic";
 
-/// The topics of one region, as their owner sees them.
+/// A client for the topics of one region, with the rights of their owner.
 pub struct SnsAdmin {
     client: Client,
 }
 
-/// What a new topic gets beside its name.
+/// Attributes and tags of a new topic.
 #[derive(Clone, Debug, Default)]
 pub struct TopicProperties {
     /// Attributes of `CreateTopic`: `KmsMasterKeyId`, `SignatureVersion`, …
     pub attributes: Vec<(String, String)>,
-    /// Tags.
+    /// Tags, as key and value.
     pub tags: Vec<(String, String)>,
 }
 
-/// A service that does not do what was asked.
+/// A request to SNS that failed, with the reason.
 #[derive(Debug, thiserror::Error)]
 #[error("sns: {0}")]
 pub struct SnsAdminError(String);
 
 impl SnsAdmin {
-    /// A client with the sink's own settings.
+    /// A client with the settings of this sink.
     ///
     /// # Errors
-    /// When there are no credentials to ask with.
+    /// When no AWS credentials are found.
     pub async fn new(config: &SnsSinkConfig, aws: &Aws) -> Result<Self, SnsAdminError> {
         let settings = aws.settings(Some(&config.region), PATIENCE).await;
         if let Some(problem) = credentials_problem(&settings).await {
@@ -51,19 +51,19 @@ impl SnsAdmin {
     /// Whether this topic exists. Needs `sns:GetTopicAttributes`.
     ///
     /// # Errors
-    /// When the service does not say: it cannot be reached, or these credentials may not ask.
+    /// When the service cannot be reached, or does not let these credentials ask.
     pub async fn exists(&self, topic: &TopicArn) -> Result<bool, SnsAdminError> {
         match self.client.get_topic_attributes().topic_arn(topic.as_str()).send().await {
             Ok(_) => Ok(true),
             Err(SdkError::ServiceError(answer)) if answer.err().is_not_found_exception() => Ok(false),
-            Err(error) => Err(SnsAdminError(format!("cannot ask for `{topic}`: {}", said(&error)))),
+            Err(error) => Err(SnsAdminError(format!("cannot read the topic `{topic}`: {}", said(&error)))),
         }
     }
 
     /// Creates a topic. Needs `sns:CreateTopic`, and `sns:TagResource` for tags.
     ///
     /// # Errors
-    /// Why it is not there now.
+    /// When the topic was not created, or was created under another ARN.
     pub async fn create(&self, topic: &TopicArn, properties: &TopicProperties) -> Result<(), SnsAdminError> {
         let mut request = self.client.create_topic().name(topic.name());
         if topic.is_fifo() {
@@ -77,18 +77,19 @@ impl SnsAdmin {
             request = request.tags(tag.map_err(|error| SnsAdminError(error.to_string()))?);
         }
         let made = request.send().await.map_err(|error| SnsAdminError(said(&error)))?;
-        // A topic is created where the credentials belong, whatever its configured ARN says.
+        // SNS creates a topic in the account and region of the credentials, whatever ARN is
+        // configured.
         match made.topic_arn().unwrap_or_default() {
             arn if arn == topic.as_str() => Ok(()),
             other => Err(SnsAdminError(format!(
-                "these credentials and this region made `{other}` of it: use credentials of the account in \
-                 the sink's `topic`, or correct that account, and delete what was made"
+                "SNS created `{other}` instead, in the account and region of these credentials: use \
+                 credentials of the account in the sink's `topic`, or correct that ARN, and delete `{other}`"
             ))),
         }
     }
 }
 
-/// What an error says, without the request it is about.
+/// The error's code and message, without the request.
 fn said<E: ProvideErrorMetadata + std::error::Error + 'static>(error: &SdkError<E>) -> String {
     match (error.code(), error.message()) {
         (Some(code), Some(message)) => format!("{code}: {message}"),

@@ -1,8 +1,8 @@
-//! Where records wait, leave and come back: every decision of the sink (pure but for the ledger of
-//! outcomes, which wakes the dispatcher).
+//! The decisions of the SNS sink: which records wait, leave and come back (pure, except that settling
+//! a record wakes the dispatcher).
 //!
-//! What concerns one record is repeated here, in its place. What concerns a request or a topic
-//! goes back to the dispatcher, which keeps the records, holds their topic and tries again.
+//! A failure of one record is repeated here, while its lane waits. A failure of a request or of a
+//! topic goes back to the dispatcher, which keeps the records, holds the topic and tries again.
 
 use std::collections::BTreeMap;
 use std::mem::take;
@@ -16,36 +16,36 @@ use crate::event::{Outcome, Reason, Record};
 use crate::sink::Effort;
 use crate::sink::in_flight::{BatchNumber, InFlight, held, retry};
 
-/// How often a record is repeated in its place before its topic is held: with the rests of
-/// [`Pace::rest`] about two seconds.
+/// Failures of one record after which its topic is held; with the rests of [`Pace::rest`] this takes
+/// about two seconds.
 const FAILURES_MAX: u32 = 8;
-/// Its word, in its place as well as with its topic.
+/// Reason of a record whose entry failed, both while it is repeated here and when its topic is held.
 const FAILED: &str = "entry_failed";
 const THROTTLED: &str = "throttled";
-/// The word of a record that is repeated because it may be another one's fault.
+/// Reason of a record that is repeated alone, because another record of its batch might be at fault.
 const SUSPECT: &str = "refused_in_company";
-/// How long a complaint counts.
+/// How long a complaint of the service is shown.
 const COMPLAINT_HOLDS: Duration = Duration::from_secs(30);
 
-/// The desk of one sink.
+/// The records of one SNS sink, and the state that decides when they are sent.
 pub(super) struct Desk {
     lanes: Lanes,
     pace: Pace,
     in_flight: Arc<InFlight>,
     complaint: Option<(Instant, String)>,
-    /// What the service said when it last asked for fewer requests.
+    /// Detail of the last answer that asked for fewer requests.
     throttled: String,
-    /// Records that were repeated in their place since that was last asked, by word.
+    /// Number of records repeated here since [`Desk::effort`] was last called, by reason.
     repeated: BTreeMap<&'static str, u64>,
 }
 
 impl Desk {
-    /// An empty desk.
+    /// A desk without records.
     pub fn new(lanes: Lanes, pace: Pace, in_flight: Arc<InFlight>) -> Self {
         Self { lanes, pace, in_flight, complaint: None, throttled: String::new(), repeated: BTreeMap::new() }
     }
 
-    /// Takes a batch that was opened in the ledger.
+    /// Takes the records of a batch that was opened in `in_flight`.
     pub fn hand_over(
         &mut self,
         batch: BatchNumber,
@@ -64,19 +64,19 @@ impl Desk {
         self.in_flight.seal(batch);
     }
 
-    /// The next request that may leave now.
+    /// The next request that is allowed to leave now.
     pub fn next(&mut self, now: Instant) -> Option<Departure> {
         let departure = self.pace.allows(now).then(|| self.lanes.next(now)).flatten()?;
         self.pace.depart();
         Some(departure)
     }
 
-    /// When [`Desk::next`] should be asked again, if nothing comes back or in before.
+    /// When [`Desk::next`] has to be called again if no record arrives and no request returns before.
     pub fn wake_at(&self) -> Option<Instant> {
         self.lanes.wake_at().and_then(|wanted| self.pace.allows_at(wanted))
     }
 
-    /// Takes a request back, with the fate of each of its records.
+    /// Takes a finished request with the fate of each of its records.
     pub fn take_back(&mut self, mut departure: Departure, fates: Vec<Fate>, now: Instant) {
         assert_eq!(departure.records.len(), fates.len(), "each record has one fate");
         self.pace.come_back();
@@ -101,8 +101,8 @@ impl Desk {
         }
     }
 
-    /// What the fates say about the service and the topic. A reason, if all that waits for the
-    /// topic goes back to the dispatcher.
+    /// Adjusts the pace and the trust in the topic by the fates of one request. Returns a reason if
+    /// all records that wait for the topic go back to the dispatcher.
     fn judge(&mut self, departure: &Departure, fates: &[Fate], now: Instant) -> Option<Reason> {
         let (mut published, mut throttled, mut lost) = (false, false, None);
         for fate in fates {
@@ -135,7 +135,8 @@ impl Desk {
                 self.lanes.distrust(&departure.topic);
                 Some(reason.clone())
             }
-            // One such request may be an accident; after two in a row no third is tried here.
+            // One such request can be an accident; after two in a row the dispatcher decides about
+            // the third.
             Some(Fate::Unclear(reason)) => {
                 self.pace.cut(departure.at, now);
                 let again = self.lanes.distrust(&departure.topic);
@@ -145,7 +146,7 @@ impl Desk {
         }
     }
 
-    /// What becomes of a record, and its outcome, if it has one now.
+    /// What happens to the record in its lane, and its outcome if it has one now.
     fn meet(&mut self, waiting: &mut Waiting, fate: Fate) -> (Return, Option<Outcome>) {
         match fate {
             Fate::Published => (Return::Settled, Some(Outcome::Accepted)),
@@ -167,13 +168,13 @@ impl Desk {
         }
     }
 
-    /// Counts a record that is repeated in its place.
+    /// Counts a repetition, and returns the record to its lane for it.
     fn again(&mut self, word: &'static str, rest: Duration) -> Return {
         *self.repeated.entry(word).or_default() += 1;
         Return::Again(rest)
     }
 
-    /// What it has done since this was last asked.
+    /// The repetitions since the last call, and the number of requests allowed now.
     pub fn effort(&mut self) -> Effort {
         Effort {
             repeated: take(&mut self.repeated).into_iter().collect(),
@@ -181,18 +182,19 @@ impl Desk {
         }
     }
 
-    /// That the service keeps asking for fewer requests, if it does.
+    /// The reason to report if the service keeps asking for fewer requests.
     pub fn obstacle(&self, now: Instant) -> Option<Reason> {
         let detail = || {
             format!(
-                "SNS takes less than there is to publish: raise its quota for this account and region ({})",
+                "SNS accepts fewer requests than there are records to publish: raise its quota for this \
+                 account and region ({})",
                 self.throttled
             )
         };
         self.pace.is_throttled(now).then(|| Reason { word: THROTTLED, detail: detail() })
     }
 
-    /// What the service last complained about, unless that is long ago.
+    /// The last complaint of the service, for 30 s.
     pub fn complaint(&self, now: Instant) -> Option<String> {
         let (at, said) = self.complaint.as_ref()?;
         (now.duration_since(*at) < COMPLAINT_HOLDS).then(|| said.clone())

@@ -1,10 +1,9 @@
-//! What waits to be published, lane by lane, and what leaves next (pure).
+//! The records that wait to be published to SNS, by lane, and the choice of the next batch (pure).
 //!
-//! A lane is a topic and a partition key; a record without a key has a lane of its own. A lane has
-//! at most one record on its way, because neither the entries of a batch nor the requests of a
-//! standard topic keep an order, and one entry may fail beside a later one that does not. So a
-//! batch holds one record each of up to ten lanes, and a record that failed is repeated before
-//! anything behind it.
+//! A lane is a topic and a partition key; a record without a key has a lane of its own. A lane has at
+//! most one record on its way: neither the entries of a batch nor the requests to a standard topic
+//! keep an order, and one entry can fail while a later one succeeds. So a batch holds one record each
+//! of up to ten lanes, and a failed record is repeated before any later record of its lane.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -15,57 +14,58 @@ use bytestring::ByteString;
 use crate::event::Record;
 use crate::sink::in_flight::BatchNumber;
 
-/// The most entries in a batch, by the service.
+/// Most entries in a batch, by the limits of SNS.
 pub(super) const ENTRIES_MAX: usize = 10;
-/// How long a batch that is not full waits for more while another one of its topic is on its way.
-/// Then ten lanes fill a batch from 1,000 records a second on, and a request takes longer than that.
+/// How long a batch that is not full waits for more records while another request to its topic is on
+/// its way. From 1,000 records/s on, ten lanes fill a batch within this time, and a request takes
+/// longer.
 const LINGER: Duration = Duration::from_millis(10);
 
-/// A record that was handed over and has no fate yet.
+/// A record that was handed over and has no outcome yet.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub record: Arc<Record>,
-    /// Where its outcome belongs: the batch it was handed over in, and its place there.
+    /// The batch in which the record was handed over, and its index there: its outcome goes there.
     pub batch: BatchNumber,
     pub index: usize,
-    /// The most bytes that it can have as a message.
+    /// Upper bound of the record's size as an SNS message, in bytes.
     pub bytes: usize,
-    /// How often it has failed by itself.
+    /// How often the record's own entry has failed.
     pub failures: u32,
-    /// Whether it travels alone, so that a refusal is about it.
+    /// Whether the record has to travel alone, so that a refusal is certainly about it.
     pub alone: bool,
 }
 
-/// A batch on its way.
+/// A batch that was sent as one request and has no answer yet.
 #[derive(Debug)]
 pub(super) struct Departure {
     pub topic: Arc<str>,
     pub records: Vec<Waiting>,
     pub at: Instant,
     topic_index: usize,
-    /// Each record's lane.
+    /// The lane of each record, by index.
     lanes: Vec<usize>,
 }
 
-/// What becomes of a record that has come back, and of its lane.
+/// What happens to a record that has come back, and to its lane.
 #[derive(Debug)]
 pub(super) enum Return {
-    /// It has its fate: the lane goes on.
+    /// The record has its outcome: the lane's next record can leave.
     Settled,
-    /// It goes to the dispatcher, and all that is behind it in its lane with it.
+    /// The record goes back to the dispatcher, with all later records of its lane.
     GivenUp,
-    /// It is repeated, before anything behind it, after this rest.
+    /// The record is repeated after this rest, before any later record of its lane.
     Again(Duration),
 }
 
-/// Everything that waits.
+/// All records that wait, by topic and lane.
 #[derive(Debug)]
 pub(super) struct Lanes {
     topics: Vec<Topic>,
     by_name: HashMap<Arc<str>, usize>,
-    /// The topic that is asked first for what leaves next.
+    /// Index of the topic that is asked first for the next batch, so that topics take turns.
     turn: usize,
-    /// The most bytes of a batch.
+    /// Largest batch in bytes.
     batch_bytes_max: usize,
 }
 
@@ -75,13 +75,13 @@ struct Topic {
     lanes: Vec<Lane>,
     free: Vec<usize>,
     by_key: HashMap<ByteString, usize>,
-    /// Lanes whose first record may leave, and since when.
+    /// Lanes whose first record can leave, and since when.
     ready: VecDeque<(usize, Instant)>,
-    /// Lanes whose first record is to be repeated, and when.
+    /// Lanes whose first record is repeated, and when.
     resting: BTreeSet<(Instant, usize)>,
-    /// Requests on their way.
+    /// Number of requests on their way.
     out: usize,
-    /// The last request failed: one at a time until one succeeds.
+    /// Set after a failed request: one request at a time until one succeeds.
     wary: bool,
 }
 
@@ -89,12 +89,12 @@ struct Topic {
 struct Lane {
     key: Option<ByteString>,
     waiting: VecDeque<Waiting>,
-    /// Its first record is on its way.
+    /// Whether its first record is on its way.
     out: bool,
 }
 
 impl Lanes {
-    /// No lanes; a batch has at most so many bytes.
+    /// No lanes. `batch_bytes_max` bounds a batch in bytes.
     pub fn new(batch_bytes_max: usize) -> Self {
         Self { topics: Vec::new(), by_name: HashMap::new(), turn: 0, batch_bytes_max }
     }
@@ -109,7 +109,7 @@ impl Lanes {
         topic.lanes[lane].waiting.push_back(waiting);
     }
 
-    /// The next batch that may leave now.
+    /// The next batch that is allowed to leave now.
     pub fn next(&mut self, now: Instant) -> Option<Departure> {
         let count = self.topics.len();
         for step in 0..count {
@@ -124,13 +124,14 @@ impl Lanes {
         None
     }
 
-    /// When [`Lanes::next`] should be asked again, if nothing comes back or in before.
+    /// When [`Lanes::next`] has to be called again if no record arrives and no request returns
+    /// before.
     pub fn wake_at(&self) -> Option<Instant> {
         self.topics.iter().filter_map(Topic::wake_at).min()
     }
 
-    /// Takes a batch back, with a return for each of its records. What it returns itself stood
-    /// behind a record that was given up, and is given up, too.
+    /// Takes a finished batch, with what happens to each of its records. Returns the records that
+    /// stood after one that was given up: they are given up too.
     pub fn take_back(&mut self, departure: Departure, returns: Vec<Return>, now: Instant) -> Vec<Waiting> {
         let topic = &mut self.topics[departure.topic_index];
         topic.out -= 1;
@@ -152,7 +153,7 @@ impl Lanes {
         behind
     }
 
-    /// Takes out everything of a topic that is not on its way.
+    /// Removes and returns the topic's records that are not on their way.
     pub fn drain(&mut self, name: &str) -> Vec<Waiting> {
         let Some(topic) = self.by_name.get(name).map(|index| &mut self.topics[*index]) else {
             return Vec::new();
@@ -165,13 +166,14 @@ impl Lanes {
         drained
     }
 
-    /// Sends one request of the topic at a time until [`Lanes::trust`]. Whether it was so before.
+    /// Limits the topic to one request at a time until [`Lanes::trust`]. Returns whether it already
+    /// was.
     pub fn distrust(&mut self, name: &str) -> bool {
         let index = self.topic_index(name);
         index.is_some_and(|index| std::mem::replace(&mut self.topics[index].wary, true))
     }
 
-    /// Sends as many requests of the topic as may be.
+    /// Lifts the limit of one request at a time from the topic.
     pub fn trust(&mut self, name: &str) {
         if let Some(index) = self.topic_index(name) {
             self.topics[index].wary = false;
@@ -226,7 +228,7 @@ impl Topic {
         self.free.push(lane);
     }
 
-    /// Lets a lane's next record leave, or closes the lane if there is none.
+    /// Makes the lane's next record ready, or closes the lane if there is none.
     fn go_on(&mut self, lane: usize, now: Instant) {
         match self.lanes[lane].waiting.is_empty() {
             true => self.close_lane(lane),
@@ -234,7 +236,7 @@ impl Topic {
         }
     }
 
-    /// Ends the rests that are over.
+    /// Makes the lanes ready whose rest is over.
     fn wake(&mut self, now: Instant) {
         while let Some((at, lane)) = self.resting.first().copied().filter(|(at, _)| *at <= now) {
             self.resting.pop_first();
@@ -242,7 +244,7 @@ impl Topic {
         }
     }
 
-    /// How many entries the next batch has, if one may leave now.
+    /// Number of records in the next batch, if one can leave now.
     fn entries(&self, now: Instant, bytes_max: usize) -> Option<usize> {
         let (_, since) = self.ready.front()?;
         if self.wary && self.out > 0 {

@@ -1,10 +1,11 @@
-//! SNS, at least once and in order per key: batches of up to ten records of different keys, in as
-//! many requests at once as the service bears.
+//! Publishes to SNS at least once and in order per key: batches of up to ten records of different
+//! keys, in as many concurrent requests as the service takes.
 //!
-//! One task sends what the [desk] lets leave and takes back what returns; [`Sink::publish`]
-//! only puts records on it. Invariant: while a record is on its way or is to be repeated, nothing
-//! behind it in its lane leaves. A request that may have been carried out is repeated, so that a
-//! record may arrive twice; a FIFO topic takes it once for five minutes.
+//! One task sends the requests that the [desk] releases and returns their answers to it;
+//! [`Sink::publish`] only puts records on the desk. Invariant: while a record is on its way or waits
+//! for its repetition, no later record of its lane is sent. A request that might have been carried
+//! out is repeated, so a record can arrive twice; a FIFO topic drops the second copy within five
+//! minutes.
 
 mod admin;
 mod desk;
@@ -35,14 +36,14 @@ use crate::aws::{Aws, Patience, credentials_problem};
 use crate::config::SnsSinkConfig;
 use crate::event::{Reason, Record};
 
-/// The service answers within tens of milliseconds; a quarter of a megabyte over a slow line takes
-/// seconds. Tried once: the SDK would repeat a request while its lanes and all others know nothing
-/// of it, and only the desk knows which records may follow.
+/// Time for one request: the service answers within tens of milliseconds, but 256 KiB over a slow
+/// line take seconds. One attempt, because a repetition by the SDK would be invisible to the desk,
+/// which alone knows which records are allowed to follow.
 const PATIENCE: Patience = Patience { attempt: Duration::from_secs(10), attempts: 1 };
-/// The most bytes of a batch on a topic whose own bound was not raised.
+/// Largest batch in bytes, on a topic whose own limit was not raised.
 const BATCH_BYTES_MAX: usize = 256 << 10;
 
-/// How often it is asked for credentials until there are some.
+/// Interval between look-ups of credentials until there are some.
 const CREDENTIALS_EVERY: Duration = Duration::from_secs(10);
 
 /// SNS topics of one region as a sink.
@@ -55,15 +56,15 @@ pub struct SnsSink {
 struct Shared {
     desk: Mutex<Desk>,
     in_flight: Arc<InFlight>,
-    /// Something was put on the desk.
+    /// Notified when records were put on the desk.
     handed_over: Notify,
-    /// There have not been any credentials since the start.
+    /// Set while no credentials have been found since the start.
     obstacle: Mutex<Option<Reason>>,
 }
 
 impl SnsSink {
-    /// Starts the sink of this name; asks for credentials in the background, and connects when there
-    /// is something to publish.
+    /// Starts the sink of this name. It looks for credentials in the background, and connects when
+    /// there is a record to publish.
     pub async fn new(name: &str, config: &SnsSinkConfig, aws: &Aws) -> Self {
         let settings = aws.settings(Some(&config.region), PATIENCE).await;
         let in_flight = Arc::new(InFlight::default());
@@ -89,9 +90,10 @@ impl SnsSink {
 
 impl Sink for SnsSink {
     fn publish(&self, batch: Vec<Arc<Record>>) -> Publication {
-        assert!(!self.driver.is_finished(), "the task that publishes has ended");
+        assert!(!self.driver.is_finished(), "the task that publishes to SNS has ended");
         let claim = {
-            // Held from the ledger to the lanes: this is what keeps calls in order.
+            // One lock from opening the batch to filling the lanes: two concurrent calls keep their
+            // order.
             let mut desk = self.shared.desk();
             let (number, claim) = self.shared.in_flight.open(&batch);
             desk.hand_over(number, batch, message::bytes_at_most, Instant::now());
@@ -102,7 +104,7 @@ impl Sink for SnsSink {
     }
 
     fn complaint(&self) -> Option<String> {
-        assert!(!self.driver.is_finished(), "the task that publishes has ended");
+        assert!(!self.driver.is_finished(), "the task that publishes to SNS has ended");
         self.shared.desk().complaint(Instant::now())
     }
 
@@ -112,13 +114,13 @@ impl Sink for SnsSink {
     }
 
     fn effort(&self) -> Effort {
-        assert!(!self.driver.is_finished(), "the task that publishes has ended");
+        assert!(!self.driver.is_finished(), "the task that publishes to SNS has ended");
         self.shared.desk().effort()
     }
 }
 
 impl Drop for SnsSink {
-    /// Ends the tasks and with them the requests, which may have been carried out all the same.
+    /// Aborts both tasks and the open requests, some of which might have been carried out.
     fn drop(&mut self) {
         self.credentials.abort();
         self.driver.abort();
@@ -126,7 +128,7 @@ impl Drop for SnsSink {
 }
 
 impl Shared {
-    /// A panic under this lock ends the task, and with that the process.
+    /// Ignores poisoning: a panic under this lock ends the task, and the task's end ends the process.
     fn desk(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -136,7 +138,8 @@ impl Shared {
     }
 }
 
-/// Says what is wrong while no request could be signed. Once one can, the requests tell.
+/// Keeps the obstacle set until credentials are found, then ends: from there on requests report their
+/// own failures.
 async fn await_credentials(shared: Arc<Shared>, settings: SdkConfig) {
     loop {
         let problem = credentials_problem(&settings).await;
@@ -149,7 +152,7 @@ async fn await_credentials(shared: Arc<Shared>, settings: SdkConfig) {
     }
 }
 
-/// Sends what may leave and takes back what returns. As many tasks as there are requests.
+/// Sends the requests that the desk releases and returns their answers to it. Each request is a task.
 async fn drive(shared: Arc<Shared>, publisher: Arc<Publisher>) {
     let mut requests: JoinSet<(Departure, Vec<Fate>)> = JoinSet::new();
     loop {
@@ -166,7 +169,8 @@ async fn drive(shared: Arc<Shared>, publisher: Arc<Publisher>) {
         };
         tokio::select! {
             Some(done) = requests.join_next() => {
-                let (departure, fates) = done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+                let (departure, fates) =
+                    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
                 shared.desk().take_back(departure, fates, Instant::now());
             }
             () = shared.handed_over.notified() => {}

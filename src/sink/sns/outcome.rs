@@ -1,44 +1,45 @@
-//! What an error of the service means for a record, and for all others (pure).
+//! What an error of SNS means for a record and for the others of its request (pure).
 //!
-//! A record is refused only for itself: when its entry is, or when it was alone in a refused
-//! request, and the answer names a part of the record. Trouble with a topic, a key, credentials or the
-//! clock refuses none, and neither does an answer that is not known: those records are kept.
+//! A record is refused only for what is its own: its entry was refused, or it was alone in a refused
+//! request, and the answer names a part of the record. A problem with the topic, its key, the
+//! credentials or the clock refuses no record, and neither does an unknown answer: such records are
+//! kept and tried again.
 
 use crate::aws::refusal::{self, Refusal};
 use crate::event::Reason;
 
-/// What became of one record of a request.
+/// The fate of one record of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     /// The service has it.
     Published,
-    /// This very record cannot be published.
+    /// This record can never be published.
     Refused(Reason),
-    /// Its request was refused, which may be another one's fault.
+    /// The request was refused, perhaps because of another record in it.
     Suspect,
-    /// The service did not take this record now, and knows so.
+    /// The service did not take this record this time, and said so.
     Failed(String),
     /// The service wants fewer requests.
     Throttled(String),
-    /// The request failed, perhaps after it was carried out.
+    /// The request failed, perhaps after the service had carried it out.
     Unclear(Reason),
-    /// Nothing of this topic gets through.
+    /// No record of this topic can be published for now.
     Trouble(Reason),
 }
 
-/// What a code means.
+/// The meaning of an error code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meaning {
-    /// A word and what it says to people.
+    /// A reason and its explanation.
     Refused(&'static str, &'static str),
     Failed,
     Throttled,
-    /// A word and what to do.
+    /// A reason and what to do about it.
     Trouble(&'static str, &'static str),
 }
 
-/// What a code means, if it is one that is known. The message tells meanings of one code apart, and
-/// goes no further: some messages repeat the request that they are about.
+/// The meaning of a known error code. The message is used only to tell two meanings of one code apart
+/// and is not passed on: some messages of the service repeat the request.
 fn meaning(code: &str, message: &str) -> Option<Meaning> {
     use Meaning::{Failed, Throttled, Trouble};
     let common = refusal::told(code, message).map(|refusal| match refusal {
@@ -55,18 +56,18 @@ fn meaning(code: &str, message: &str) -> Option<Meaning> {
 
 const TOO_LARGE: Meaning = Meaning::Refused("too_large", "the topic takes no message of this size");
 
-/// The codes of this service alone.
+/// The codes that only SNS uses.
 fn meaning_here(code: &str, message: &str) -> Option<Meaning> {
     use Meaning::{Refused, Trouble};
     Some(match code {
         "NotFound" | "NotFoundException" => {
             Trouble("unknown_topic", "create it with `fanbridge topics apply`")
         }
-        // Also what a topic of the wrong account is answered with.
+        // SNS also answers this for a topic of another account.
         "InvalidParameter" if message.contains("TopicArn") => {
             Trouble("unknown_topic", "check the sink's `topic`")
         }
-        _ if code.starts_with("KMS") => Trouble("topic_key", "check the topic's KMS key and who may use it"),
+        _ if code.starts_with("KMS") => Trouble("topic_key", "check the topic's KMS key and its key policy"),
         "EndpointDisabled" | "PlatformApplicationDisabled" => Trouble("topic_disabled", "enable it"),
         "BatchRequestTooLong" | "MessageTooLong" => TOO_LARGE,
         "InvalidParameter" if message.contains("too long") => TOO_LARGE,
@@ -90,7 +91,7 @@ fn is_about_the_record(message: &str) -> bool {
     names(&["message", "attribute", "subject"]) && !names(&["topic", "fifo"])
 }
 
-/// The fate of a record whose entry failed in a request that was carried out.
+/// The fate of a record whose entry failed in a request that the service carried out.
 pub(super) fn of_entry(code: &str, message: &str, sender_fault: bool) -> Fate {
     let unknown = if sender_fault { Meaning::Trouble("request_refused", "") } else { Meaning::Failed };
     let said = said(code);
@@ -102,7 +103,7 @@ pub(super) fn of_entry(code: &str, message: &str, sender_fault: bool) -> Fate {
     }
 }
 
-/// The fate of each of so many records whose request failed with this answer.
+/// The fate of each record of a request that failed as a whole with this answer.
 pub(super) fn of_request(status: u16, code: Option<&str>, message: &str, records: usize) -> Fate {
     let code = code.filter(|code| !code.is_empty()).unwrap_or(match status {
         413 => "MessageTooLong",
@@ -125,7 +126,7 @@ fn reason(word: &'static str, advice: &str, said: String) -> Reason {
     Reason { word, detail }
 }
 
-/// A code as it may be shown.
+/// The code as it can be shown: printable ASCII, cut after 64 characters.
 fn said(code: &str) -> String {
     const CHARS_MAX: usize = 64;
     let said: String = code.chars().filter(char::is_ascii_graphic).take(CHARS_MAX).collect();
@@ -213,8 +214,9 @@ mod tests {
     }
 
     /// What the models of SNS and the errors that all services share have.
-    const CODES: &str = "AccessDenied AccessDeniedException AuthorizationError AuthFailure BatchEntryIdsNotDistinct \
-        BatchRequestTooLong ConcurrentAccess EmptyBatchRequest EndpointDisabled ExpiredToken \
+    const CODES: &str = "AccessDenied AccessDeniedException AuthorizationError AuthFailure \
+        BatchEntryIdsNotDistinct BatchRequestTooLong ConcurrentAccess EmptyBatchRequest \
+        EndpointDisabled ExpiredToken \
         ExpiredTokenException FilterPolicyLimitExceeded IncompleteSignature InternalError InternalFailure \
         InvalidAccessKeyId InvalidAction InvalidBatchEntryId InvalidClientTokenId InvalidParameter \
         InvalidParameterCombination InvalidParameterValue InvalidQueryParameter InvalidSecurity \

@@ -1,56 +1,55 @@
-//! How many requests may be on their way at once (pure): fewer when the service asks for it, and
-//! more again while it takes what it gets.
+//! The number of requests to SNS that are allowed at once (pure): fewer when the service throttles,
+//! more again while it accepts what it is sent.
 //!
-//! Additive increase, multiplicative decrease: a throttled request halves the number and is a pause
-//! for all lanes, not a retry of its records; each request that succeeds lets the number grow by
-//! its own inverse, so by one for each full round.
+//! Additive increase, multiplicative decrease: a throttled request halves the number and pauses all
+//! lanes, without counting as a failure of its records; each request that succeeds raises the number
+//! by its inverse, that is by one per full round.
 
 use std::time::{Duration, Instant};
 
-/// The rests before the nth attempt: up to 20, 40, 80, 160, 320, 640, then 1,000 ms each. The last
-/// is below the two seconds within which a healed service has to be used again.
+/// The rest before the nth attempt is at most 20, 40, 80, 160, 320, 640, then 1,000 ms. The maximum
+/// is below the two seconds within which a recovered service has to be used again.
 const REST_FIRST: Duration = Duration::from_millis(20);
 const REST_MAX: Duration = Duration::from_secs(1);
 
-/// How long the service may go on asking for fewer requests before that is trouble: a burst is over
-/// by then.
+/// How long the service can throttle before the sink counts as degraded: a burst is over by then.
 const THROTTLED_MAX: Duration = Duration::from_secs(5);
-/// How long it must not have asked for that for the trouble to be over. Longer than the longest rest
-/// and a request.
+/// How long the service must not have throttled for the sink to be healthy again. Longer than the
+/// longest rest plus a request.
 const CALM: Duration = Duration::from_secs(3);
 
-/// The state of one sink's requests.
+/// The pace of one sink's requests.
 #[derive(Debug)]
 pub(super) struct Pace {
     max: f64,
-    /// How many requests may be on their way.
+    /// Number of requests allowed at once; the fraction is progress towards the next one.
     limit: f64,
     out: usize,
-    /// Nothing leaves before.
+    /// No request leaves before this moment.
     pause: Option<Instant>,
-    /// When the limit was last cut: what left before knows nothing of it.
+    /// When the limit was last halved. A request that left before was not yet subject to it.
     cut: Option<Instant>,
-    /// Cuts since the last success.
+    /// Number of times the limit was halved since the last success.
     cuts: u32,
-    /// When the service first and last asked for fewer requests, without a calm in between.
+    /// When the service first and last throttled, without a calm of [`CALM`] in between.
     throttled: Option<(Instant, Instant)>,
     jitter: u64,
 }
 
 impl Pace {
-    /// At its maximum. The seed makes rests differ between sinks and replicas.
+    /// Starts at the maximum. `seed` makes the rests differ between sinks and replicas.
     pub fn new(requests_max: usize, seed: u64) -> Self {
         let max = requests_max.max(1) as f64;
         Self { max, limit: max, out: 0, pause: None, cut: None, cuts: 0, throttled: None, jitter: seed | 1 }
     }
 
-    /// Whether another request may leave.
+    /// Whether another request is allowed to leave now.
     pub fn allows(&self, now: Instant) -> bool {
         self.has_room() && self.pause.is_none_or(|until| until <= now)
     }
 
-    /// When it is worth asking again, for something that could leave at `wanted`; never, if only a
-    /// request that comes back can make room.
+    /// When to ask again for a request that could leave at `wanted`; `None` if a request has to
+    /// return first.
     pub fn allows_at(&self, wanted: Instant) -> Option<Instant> {
         self.has_room().then(|| self.pause.map_or(wanted, |until| until.max(wanted)))
     }
@@ -59,23 +58,24 @@ impl Pace {
         self.out < self.allowed()
     }
 
-    /// Notes that a request leaves.
+    /// Counts a request that leaves.
     pub fn depart(&mut self) {
         self.out += 1;
     }
 
-    /// Notes that a request is back.
+    /// Counts a request that has returned.
     pub fn come_back(&mut self) {
         self.out -= 1;
     }
 
-    /// Notes that the service took what it got.
+    /// Raises the limit after a request that succeeded.
     pub fn grow(&mut self) {
         self.cuts = 0;
         self.limit = (self.limit + 1.0 / self.limit).min(self.max);
     }
 
-    /// Notes that the service is overloaded, as a request says that left at `departed`.
+    /// Halves the limit because a request that left at `departed` shows that the service is
+    /// overloaded. Requests that left before the last cut do not count again.
     pub fn cut(&mut self, departed: Instant, now: Instant) {
         if self.cut.is_some_and(|cut| departed <= cut) {
             return;
@@ -85,19 +85,18 @@ impl Pace {
         self.limit = (self.limit / 2.0).max(1.0);
     }
 
-    /// How many requests may be on their way.
+    /// Number of requests allowed at once.
     pub fn allowed(&self) -> usize {
         self.limit as usize
     }
 
-    /// Whether the service has been asking for fewer requests for long, and still does.
+    /// Whether the service has throttled for [`THROTTLED_MAX`] and still does.
     pub fn is_throttled(&self, now: Instant) -> bool {
         let throttled = self.throttled.filter(|(_, last)| now.saturating_duration_since(*last) < CALM);
         throttled.is_some_and(|(first, _)| now.saturating_duration_since(first) >= THROTTLED_MAX)
     }
 
-    /// Notes that the service asks for fewer requests: lets nothing leave for a rest that grows with
-    /// each cut.
+    /// Notes that the service throttles: no request leaves for a rest that grows with each cut.
     pub fn pause(&mut self, now: Instant) {
         let before = self.throttled.filter(|(_, last)| now.saturating_duration_since(*last) < CALM);
         self.throttled = Some((before.map_or(now, |(first, _)| first), now));
@@ -105,7 +104,7 @@ impl Pace {
         self.pause = Some(self.pause.map_or(until, |before| before.max(until)));
     }
 
-    /// How long to rest after the nth failure in a row: between half and all of its step.
+    /// How long to rest after the nth failure in a row: between half of its step and the whole.
     pub fn rest(&mut self, failures: u32) -> Duration {
         let step = (REST_FIRST * (1 << failures.saturating_sub(1).min(6))).min(REST_MAX);
         // Xorshift: enough for rests that do not fall together.

@@ -1,4 +1,5 @@
-//! One request: a batch in the SDK's words, and what its answer or its failure means.
+//! One `PublishBatch` request: the records as entries of the SDK, and the fates that the answer or
+//! the failure means for them.
 
 use std::error::Error;
 
@@ -14,7 +15,7 @@ use super::outcome::{self, Fate};
 use crate::aws::{causes, credentials_problem};
 use crate::event::{Event, Reason};
 
-/// What publishes.
+/// Sends the requests of one sink.
 pub(super) struct Publisher {
     pub client: Client,
     pub settings: SdkConfig,
@@ -23,7 +24,7 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// Publishes a batch once. Returns the fate of each of its records.
+    /// Publishes a batch once, without repetitions. Returns the fate of each of its records.
     pub async fn publish(&self, departure: &Departure) -> Vec<Fate> {
         let mut fates = vec![Fate::Published; departure.records.len()];
         let mut sent = Vec::with_capacity(departure.records.len());
@@ -67,21 +68,21 @@ impl Publisher {
             SdkError::DispatchFailure(failure) if has_cause::<hyper::Error>(failure.as_connector_error()) => {
                 unclear("timed_out")
             }
-            // Nothing has left: no credentials, an endpoint that does not exist.
+            // Nothing has been sent: there are no credentials, or the endpoint does not exist.
             _ => {
                 let problem = credentials_problem(&self.settings).await;
                 let problem = problem
-                    .unwrap_or_else(|| format!("no request could be made: {}", DisplayErrorContext(error)));
+                    .unwrap_or_else(|| format!("no request could be sent: {}", DisplayErrorContext(error)));
                 Fate::Trouble(Reason { word: "credentials", detail: problem })
             }
         }
     }
 }
 
-/// Fills in what the answer says of each entry.
+/// Enters the fate of each entry that the answer names; one that it does not name has failed.
 fn note_entries(answer: &PublishBatchOutput, sent: &[usize], fates: &mut [Fate]) {
     for index in sent {
-        fates[*index] = Fate::Failed("the answer does not name this entry".into());
+        fates[*index] = Fate::Failed("the answer of SNS does not name this entry".into());
     }
     let known = |id: &str| id.parse().ok().filter(|index| sent.contains(index));
     for done in answer.successful() {
@@ -101,15 +102,15 @@ fn entry(index: usize, message: Message, event: &Event) -> PublishBatchRequestEn
     let mut entry = PublishBatchRequestEntry::builder().id(index.to_string()).message(message.text);
     for (name, value) in message::attributes(event) {
         let value = MessageAttributeValue::builder().data_type(STRING).string_value(value).build();
-        entry = entry.message_attributes(name, value.expect("it has a type"));
+        entry = entry.message_attributes(name, value.expect("the attribute has a type"));
     }
     if let Some(fifo) = message.fifo {
         entry = entry.message_group_id(fifo.group).message_deduplication_id(fifo.deduplication);
     }
-    entry.build().expect("it has an id and a message")
+    entry.build().expect("the entry has an id and a message")
 }
 
-/// Whether no connection was made, so that nothing can have been published.
+/// Whether no connection was made, so that no record can have been published.
 fn was_never_connected(error: &(dyn Error + 'static)) -> bool {
     let connecting = |error: &&(dyn Error + 'static)| {
         error.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|error| error.is_connect())
@@ -121,7 +122,7 @@ fn has_cause<E: Error + 'static>(error: Option<&(impl Error + 'static)>) -> bool
     error.is_some_and(|error| causes(error).any(|error| error.is::<E>()))
 }
 
-/// The cause at the end of the chain, which is the one that says something.
+/// The message of the last cause in the chain, which is the specific one.
 fn innermost(error: &(dyn Error + 'static)) -> String {
     causes(error).last().map_or_else(String::new, ToString::to_string)
 }

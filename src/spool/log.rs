@@ -16,7 +16,7 @@ use super::held::Held;
 use super::noted::Noted;
 use super::recovery::{self, Recovered, failed};
 use super::shared::{Gate, Life, Reader, View};
-use super::shared_window::{Claim, SharedWindow};
+use super::shared_window::{KeyClaim, SharedWindow};
 use super::tail::Tail;
 use super::window::Window;
 use super::writer::{Message, QUEUE_MAX, Writer};
@@ -103,12 +103,12 @@ impl Spool {
             return self.store(entry, duplicate, note).await;
         };
         match window.claim(key).await {
-            Claim::Durable => {
+            KeyClaim::Durable => {
                 let durable = Ok(Appended::Duplicate);
                 note(&durable);
                 durable
             }
-            Claim::Ours => {
+            KeyClaim::Ours => {
                 let window = Arc::clone(window);
                 let release = move |stored: &Result<Appended, AppendError>| {
                     if stored.is_err() {
@@ -118,7 +118,7 @@ impl Spool {
                 };
                 self.store(entry, duplicate, release).await
             }
-            Claim::None => self.store(entry, duplicate, note).await,
+            KeyClaim::None => self.store(entry, duplicate, note).await,
         }
     }
 

@@ -15,12 +15,12 @@
 //! bounded time longer while another replica has a copy of the event in hand. When the server is
 //! away, nobody waits.
 
-mod asking;
-mod keeper;
-mod keys;
-mod link;
+mod claims;
+mod commands;
+mod confirms;
+mod connection;
 mod server;
-mod telling;
+mod worker;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,16 +30,16 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use self::asking::{ASKS_MAX, Ask, Asking};
-use self::keys::Holder;
-use self::telling::{GROUPS_MAX, Telling};
+use self::claims::{ASKS_MAX, ClaimRequest, ClaimWorker};
+use self::commands::Holder;
+use self::confirms::{ConfirmWorker, GROUPS_MAX};
 use super::DuplicateKey;
 use crate::config::SharedWindowConfig;
 use crate::telemetry::{Metrics, Reason};
 
-pub use self::keeper::Keeper;
+pub(super) use self::confirms::DurableKeys;
 pub use self::server::Server;
-pub(super) use self::telling::DurableKeys;
+pub use self::worker::SharedWindowWorker;
 
 /// The first pause before asking again after a key that another replica has claimed; each next one
 /// is twice as long.
@@ -47,14 +47,14 @@ const FIRST_PAUSE: Duration = Duration::from_millis(2);
 
 /// How long may be waited, as shares of the time in which a delivery must be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Patience {
+struct Deadlines {
     /// With one answer of the server.
     answer: Duration,
     /// With the replica that has claimed a key.
     claim: Duration,
 }
 
-impl Patience {
+impl Deadlines {
     /// 100 ms and 250 ms under the default of 5 s, and never more.
     fn within(ack_timeout: Duration) -> Self {
         let share = |of: u32, most: u64| {
@@ -66,7 +66,7 @@ impl Patience {
 
 /// What an append has to go by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Claim {
+pub(super) enum KeyClaim {
     /// A copy is durable in another replica's spool, or in this one's.
     Durable,
     /// The event is ours to store.
@@ -108,7 +108,7 @@ impl Skip {
 /// The handle that appends ask. The keeper behind it must be run.
 #[derive(Debug)]
 pub struct SharedWindow {
-    asks: mpsc::Sender<Ask>,
+    asks: mpsc::Sender<ClaimRequest>,
     groups: mpsc::Sender<Vec<DuplicateKey>>,
     usable: Arc<AtomicBool>,
     patience: Duration,
@@ -120,10 +120,10 @@ pub struct SharedWindow {
 impl SharedWindow {
     /// The window of this configuration, after the first attempt to reach its server, which takes a
     /// second at most. An attempt that fails is logged, counted and repeated, and nothing else.
-    pub async fn open(config: &SharedWindowConfig, metrics: &Metrics) -> (Self, Keeper) {
+    pub async fn open(config: &SharedWindowConfig, metrics: &Metrics) -> (Self, SharedWindowWorker) {
         let (asks, asked) = mpsc::channel(ASKS_MAX);
         let (groups, durable) = mpsc::channel(GROUPS_MAX);
-        let patience = Patience::within(config.ack_timeout);
+        let patience = Deadlines::within(config.ack_timeout);
         let usable = Arc::new(AtomicBool::new(false));
         let forgotten = metrics.shared_untold.clone();
         let counter = |skip: Skip| {
@@ -139,26 +139,27 @@ impl SharedWindow {
             duplicates: metrics.shared_duplicates.clone(),
             forgotten: forgotten.clone(),
         };
-        let asking = Asking { asks: asked, duration: metrics.shared_round.clone() };
-        let telling = Telling::new(durable, forgotten);
+        let asking = ClaimWorker { asks: asked, duration: metrics.shared_round.clone() };
+        let telling = ConfirmWorker::new(durable, forgotten);
         let degraded = metrics.shared_degraded.clone();
-        let keeper = Keeper::open(config, patience.answer, asking, telling, usable, degraded).await;
+        let keeper =
+            SharedWindowWorker::open(config, patience.answer, asking, telling, usable, degraded).await;
         (window, keeper)
     }
 
     /// Asks for an event before it is appended.
-    pub(super) async fn claim(&self, key: DuplicateKey) -> Claim {
+    pub(super) async fn claim(&self, key: DuplicateKey) -> KeyClaim {
         let deadline = Instant::now() + self.patience;
         let mut pause = FIRST_PAUSE;
         loop {
             match self.ask(key).await {
-                Ok(Holder::Nobody) => return Claim::Ours,
+                Ok(Holder::Nobody) => return KeyClaim::Ours,
                 Ok(Holder::Durable) => {
                     self.duplicates.inc();
-                    return Claim::Durable;
+                    return KeyClaim::Durable;
                 }
                 // Two copies here: the replica's own window keeps them apart.
-                Ok(Holder::Us) => return Claim::None,
+                Ok(Holder::Us) => return KeyClaim::None,
                 Ok(Holder::Another) => {}
                 Err(skip) => return self.skip(skip),
             }
@@ -176,23 +177,23 @@ impl SharedWindow {
             return Err(Skip::Away);
         }
         let (answer, answered) = oneshot::channel();
-        self.asks.try_send(Ask::Claim { key, answer }).map_err(|refused| match refused {
+        self.asks.try_send(ClaimRequest::Claim { key, answer }).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => Skip::Busy,
             mpsc::error::TrySendError::Closed(_) => Skip::Away,
         })?;
         answered.await.unwrap_or(Err(Skip::Away))
     }
 
-    fn skip(&self, skip: Skip) -> Claim {
+    fn skip(&self, skip: Skip) -> KeyClaim {
         self.skipped[skip as usize].inc();
-        Claim::None
+        KeyClaim::None
     }
 
     /// Gives a claim back whose append failed. One that is not given back is past its time soon.
     pub(super) fn release(&self, key: DuplicateKey) {
         if self.usable.load(Ordering::Relaxed) {
             // Full: it is past its time soon.
-            let _ = self.asks.try_send(Ask::Release { key });
+            let _ = self.asks.try_send(ClaimRequest::Release { key });
         }
     }
 
@@ -212,8 +213,8 @@ mod tests {
             [(5_000, 100, 250), (1_000, 20, 50), (60_000, 100, 250), (10, 1, 1)]
         {
             let millis = Duration::from_millis;
-            let expected = Patience { answer: millis(answer), claim: millis(claim) };
-            assert_eq!(Patience::within(millis(ack_timeout)), expected);
+            let expected = Deadlines { answer: millis(answer), claim: millis(claim) };
+            assert_eq!(Deadlines::within(millis(ack_timeout)), expected);
         }
     }
 

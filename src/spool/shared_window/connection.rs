@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Skip;
-use super::keys::{Keys, Round};
+use super::commands::{KeyNames, Pipeline};
 use super::server::Server;
 use crate::telemetry::Shown;
 use crate::trust;
@@ -29,7 +29,7 @@ const PROBE_MAX: Duration = Duration::from_millis(500);
 
 /// Why the server cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
+pub(super) enum ServerError {
     #[error("it does not answer in time")]
     Silent,
     #[error("the connection broke")]
@@ -44,7 +44,7 @@ pub(super) enum Trouble {
     Unexpected,
 }
 
-impl Trouble {
+impl ServerError {
     fn of_login(error: &RedisError) -> Self {
         match error.kind() {
             ErrorKind::AuthenticationFailed => {
@@ -102,15 +102,15 @@ impl Trouble {
 }
 
 /// A connection that was usable when it was made. Dropping it closes it.
-pub(super) struct Link {
+pub(super) struct Connection {
     connection: MultiplexedConnection,
     driver: AbortOnDropHandle<()>,
 }
 
-impl Link {
+impl Connection {
     /// A way to use the connection beside others, on which a round may take this long.
-    pub(super) fn line(&self, patience: Duration) -> Line {
-        Line { connection: self.connection.clone(), patience }
+    pub(super) fn line(&self, patience: Duration) -> Pipe {
+        Pipe { connection: self.connection.clone(), patience }
     }
 
     /// Resolves when the connection is gone.
@@ -121,19 +121,19 @@ impl Link {
 }
 
 /// One of the ways to use a connection: one round at a time.
-pub(super) struct Line {
+pub(super) struct Pipe {
     connection: MultiplexedConnection,
     patience: Duration,
 }
 
-impl Line {
+impl Pipe {
     /// Sends all of a round and returns an answer for each of its commands.
-    pub(super) async fn ask(&mut self, round: &Round<'_>) -> Result<Vec<Value>, Trouble> {
+    pub(super) async fn ask(&mut self, round: &Pipeline<'_>) -> Result<Vec<Value>, ServerError> {
         let count = round.commands.len();
         let asking = self.connection.send_packed_commands(&round.commands, 0, count);
-        let answers = timeout(self.patience, asking).await.map_err(|_| Trouble::Silent)?;
-        let answers = answers.map_err(|error| Trouble::of(&error))?;
-        if answers.len() == count { Ok(answers) } else { Err(Trouble::Unexpected) }
+        let answers = timeout(self.patience, asking).await.map_err(|_| ServerError::Silent)?;
+        let answers = answers.map_err(|error| ServerError::of(&error))?;
+        if answers.len() == count { Ok(answers) } else { Err(ServerError::Unexpected) }
     }
 }
 
@@ -149,46 +149,47 @@ impl Dialler {
     }
 
     /// Connects, logs in, and tries the command that everything rests on.
-    pub(super) async fn dial(&mut self, keys: &Keys) -> Result<Link, Trouble> {
+    pub(super) async fn dial(&mut self, keys: &KeyNames) -> Result<Connection, ServerError> {
         let Server { host, port, tls, .. } = &self.server;
-        let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(Trouble::Connect)?;
+        let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(ServerError::Connect)?;
         // A round is one small write that is waited for.
-        stream.set_nodelay(true).map_err(Trouble::Connect)?;
+        stream.set_nodelay(true).map_err(ServerError::Connect)?;
         let link = if *tls {
-            let name = ServerName::try_from(host.clone()).map_err(|error| Trouble::Tls(error.to_string()))?;
+            let name =
+                ServerName::try_from(host.clone()).map_err(|error| ServerError::Tls(error.to_string()))?;
             let connected = self.connector().await?.connect(name, stream).await;
-            self.log_in(connected.map_err(|error| Trouble::Tls(error.to_string()))?).await?
+            self.log_in(connected.map_err(|error| ServerError::Tls(error.to_string()))?).await?
         } else {
             self.log_in(stream).await?
         };
-        let mut round = Round::new(keys, 1);
+        let mut round = Pipeline::new(keys, 1);
         round.probe();
         let answers = link.line(PROBE_MAX).ask(&round).await?;
         keys.holder(answers.first().unwrap_or(&Value::Nil))?;
         Ok(link)
     }
 
-    async fn log_in<S>(&self, stream: S) -> Result<Link, Trouble>
+    async fn log_in<S>(&self, stream: S) -> Result<Connection, ServerError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         // Each line keeps the time.
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let made = MultiplexedConnection::new_with_config(&self.server.login, stream, config).await;
-        let (connection, driver) = made.map_err(|error| Trouble::of_login(&error))?;
-        Ok(Link { connection, driver: AbortOnDropHandle::new(tokio::spawn(driver)) })
+        let (connection, driver) = made.map_err(|error| ServerError::of_login(&error))?;
+        Ok(Connection { connection, driver: AbortOnDropHandle::new(tokio::spawn(driver)) })
     }
 
     /// Trusts the system's authorities, read once.
-    async fn connector(&mut self) -> Result<TlsConnector, Trouble> {
+    async fn connector(&mut self) -> Result<TlsConnector, ServerError> {
         if let Some(connector) = &self.tls {
             return Ok(connector.clone());
         }
         let read = tokio::task::spawn_blocking(trust::system_authorities).await;
         let authorities = read.ok().filter(|authorities| !authorities.is_empty());
-        let none = || Trouble::Tls("this system has no certificates of authorities".into());
+        let none = || ServerError::Tls("this system has no certificates of authorities".into());
         let config = trust::client(authorities.ok_or_else(none)?);
-        let config = config.map_err(|error| Trouble::Tls(error.to_string()))?;
+        let config = config.map_err(|error| ServerError::Tls(error.to_string()))?;
         Ok(self.tls.insert(TlsConnector::from(Arc::new(config))).clone())
     }
 }

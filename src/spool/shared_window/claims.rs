@@ -8,8 +8,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::Skip;
-use super::keys::{Holder, Keys, Round};
-use super::link::{Line, Trouble};
+use super::commands::{Holder, KeyNames, Pipeline};
+use super::connection::{Pipe, ServerError};
 use crate::spool::DuplicateKey;
 
 /// Appends that may wait for the server, and that one round takes: as many as there are connections
@@ -17,14 +17,14 @@ use crate::spool::DuplicateKey;
 pub(super) const ASKS_MAX: usize = 4096;
 
 /// What an append asks.
-pub(super) enum Ask {
+pub(super) enum ClaimRequest {
     /// To claim a key, or to say who has it.
     Claim { key: DuplicateKey, answer: oneshot::Sender<Result<Holder, Skip>> },
     /// To give a claim back.
     Release { key: DuplicateKey },
 }
 
-impl Ask {
+impl ClaimRequest {
     fn skip(self, reason: Skip) {
         if let Self::Claim { answer, .. } = self {
             // Whoever asked may have gone.
@@ -34,16 +34,16 @@ impl Ask {
 }
 
 /// Takes questions to the server and answers back.
-pub(super) struct Asking {
-    pub(super) asks: mpsc::Receiver<Ask>,
+pub(super) struct ClaimWorker {
+    pub(super) asks: mpsc::Receiver<ClaimRequest>,
     /// The time that a round takes.
     pub(super) duration: Histogram,
 }
 
-impl Asking {
+impl ClaimWorker {
     /// Asks the server for as long as it answers. Who waits when this is dropped is answered, too:
     /// that the server is away.
-    pub(super) async fn serve(&mut self, mut line: Line, keys: &Keys) -> Trouble {
+    pub(super) async fn serve(&mut self, mut line: Pipe, keys: &KeyNames) -> ServerError {
         let mut asks = Vec::new();
         loop {
             if self.asks.recv_many(&mut asks, ASKS_MAX).await == 0 {
@@ -56,12 +56,17 @@ impl Asking {
         }
     }
 
-    async fn round(&self, line: &mut Line, keys: &Keys, asks: &mut Vec<Ask>) -> Result<(), Trouble> {
-        let mut round = Round::new(keys, asks.len());
+    async fn round(
+        &self,
+        line: &mut Pipe,
+        keys: &KeyNames,
+        asks: &mut Vec<ClaimRequest>,
+    ) -> Result<(), ServerError> {
+        let mut round = Pipeline::new(keys, asks.len());
         for ask in &*asks {
             match ask {
-                Ask::Claim { key, .. } => round.claim(*key),
-                Ask::Release { key } => round.release(*key),
+                ClaimRequest::Claim { key, .. } => round.claim(*key),
+                ClaimRequest::Release { key } => round.release(*key),
             }
         }
         let begun = Instant::now();
@@ -86,14 +91,14 @@ impl Asking {
 }
 
 /// Answers each question; the first answer that is none is returned.
-fn hand_out(keys: &Keys, asks: &mut Vec<Ask>, answers: &[Value]) -> Result<(), Trouble> {
+fn hand_out(keys: &KeyNames, asks: &mut Vec<ClaimRequest>, answers: &[Value]) -> Result<(), ServerError> {
     let mut outcome = Ok(());
     for (ask, answer) in asks.drain(..).zip(answers) {
         // A claim that could not be given back is past its time soon.
-        let Ask::Claim { answer: asker, .. } = ask else { continue };
+        let ClaimRequest::Claim { answer: asker, .. } = ask else { continue };
         let holder = keys.holder(answer);
         // Whoever asked may have gone; the claim is past its time soon.
-        let _ = asker.send(holder.as_ref().copied().map_err(Trouble::skip));
+        let _ = asker.send(holder.as_ref().copied().map_err(ServerError::skip));
         outcome = outcome.and(holder.map(drop));
     }
     outcome

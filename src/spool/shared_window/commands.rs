@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use redis::{Pipeline, Value};
 
-use super::link::Trouble;
+use super::connection::ServerError;
 use crate::spool::DuplicateKey;
 
 /// How long the key lives that shows whether the server can be used.
@@ -40,7 +40,7 @@ pub(super) enum Holder {
 
 /// Names and values of keys.
 #[derive(Debug)]
-pub(super) struct Keys {
+pub(super) struct KeyNames {
     prefix: String,
     /// The value of what this life of this replica has claimed.
     claim: String,
@@ -50,7 +50,7 @@ pub(super) struct Keys {
     durable_for: u64,
 }
 
-impl Keys {
+impl KeyNames {
     /// `life` tells this life of this replica from all others.
     pub(super) fn new(prefix: &str, life: u64, claim_for: Duration, durable_for: Duration) -> Self {
         // The server adds it to the present time, and takes neither nothing nor what overflows.
@@ -73,25 +73,25 @@ impl Keys {
     }
 
     /// What the answer to a claim says.
-    pub(super) fn holder(&self, answer: &Value) -> Result<Holder, Trouble> {
+    pub(super) fn holder(&self, answer: &Value) -> Result<Holder, ServerError> {
         match answer {
             Value::Nil => Ok(Holder::Nobody),
             Value::BulkString(value) if value == DURABLE => Ok(Holder::Durable),
             Value::BulkString(value) if value == self.claim.as_bytes() => Ok(Holder::Us),
             Value::BulkString(_) => Ok(Holder::Another),
-            other => Err(Trouble::of_answer(other).unwrap_or(Trouble::Unexpected)),
+            other => Err(ServerError::of_answer(other).unwrap_or(ServerError::Unexpected)),
         }
     }
 }
 
 /// What is asked of the server in one go; it answers in the same order.
-pub(super) struct Round<'k> {
-    keys: &'k Keys,
+pub(super) struct Pipeline<'k> {
+    keys: &'k KeyNames,
     pub(super) commands: Pipeline,
 }
 
-impl<'k> Round<'k> {
-    pub(super) fn new(keys: &'k Keys, commands: usize) -> Self {
+impl<'k> Pipeline<'k> {
+    pub(super) fn new(keys: &'k KeyNames, commands: usize) -> Self {
         Self { keys, commands: Pipeline::with_capacity(commands) }
     }
 
@@ -125,18 +125,18 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn keys() -> Keys {
-        Keys::new("fanbridge:", 7, Duration::from_secs(5), Duration::from_secs(86_400))
+    fn keys() -> KeyNames {
+        KeyNames::new("fanbridge:", 7, Duration::from_secs(5), Duration::from_secs(86_400))
     }
 
-    fn wire(round: &Round<'_>) -> String {
+    fn wire(round: &Pipeline<'_>) -> String {
         String::from_utf8(round.commands.get_packed_pipeline()).unwrap().replace("\r\n", " ")
     }
 
     #[test]
     fn a_claim_is_one_command_that_sets_only_what_nobody_has_and_says_who_has_it() {
         let keys = keys();
-        let mut round = Round::new(&keys, 1);
+        let mut round = Pipeline::new(&keys, 1);
         round.claim(DuplicateKey([0xab; 16]));
         let name = format!("fanbridge:2:{}", "ab".repeat(16));
         let words = ["SET", &name, "pending:0000000000000007", "NX", "GET", "PX", "5000"];
@@ -147,14 +147,14 @@ mod tests {
     #[test]
     fn a_durable_key_lives_for_the_window_whoever_had_it() {
         let keys = keys();
-        let mut round = Round::new(&keys, 1);
+        let mut round = Pipeline::new(&keys, 1);
         round.durable(DuplicateKey([0; 16]));
         assert!(wire(&round).ends_with("$7 durable $2 PX $8 86400000 "), "{}", wire(&round));
     }
 
     #[test]
     fn a_time_that_the_server_would_refuse_is_one_that_it_takes() {
-        let keys = Keys::new("", 7, Duration::ZERO, Duration::MAX);
+        let keys = KeyNames::new("", 7, Duration::ZERO, Duration::MAX);
         assert_eq!((keys.claim_for, keys.durable_for), (1, 3_153_600_000_000));
     }
 

@@ -7,8 +7,8 @@ use std::convert::Infallible;
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::mpsc;
 
-use super::keys::{Keys, Round};
-use super::link::{Line, Trouble};
+use super::commands::{KeyNames, Pipeline};
+use super::connection::{Pipe, ServerError};
 use crate::spool::DuplicateKey;
 
 /// Groups of durable events that may wait for the keeper, of at most a thousand keys each.
@@ -42,20 +42,20 @@ impl DurableKeys {
 }
 
 /// Tells the server what is durable.
-pub(super) struct Telling {
+pub(super) struct ConfirmWorker {
     groups: mpsc::Receiver<Vec<DuplicateKey>>,
     /// What is not yet told, oldest first.
     untold: VecDeque<DuplicateKey>,
     forgotten: Counter,
 }
 
-impl Telling {
+impl ConfirmWorker {
     pub(super) fn new(groups: mpsc::Receiver<Vec<DuplicateKey>>, forgotten: Counter) -> Self {
         Self { groups, untold: VecDeque::new(), forgotten }
     }
 
     /// Tells the server for as long as it takes it.
-    pub(super) async fn serve(&mut self, mut line: Line, keys: &Keys) -> Trouble {
+    pub(super) async fn serve(&mut self, mut line: Pipe, keys: &KeyNames) -> ServerError {
         loop {
             if self.untold.is_empty() {
                 self.wait().await;
@@ -67,7 +67,7 @@ impl Telling {
     }
 
     /// Tells what there is to tell at the end.
-    pub(super) async fn finish(&mut self, mut line: Line, keys: &Keys) {
+    pub(super) async fn finish(&mut self, mut line: Pipe, keys: &KeyNames) {
         self.hear();
         while !self.untold.is_empty() && self.round(&mut line, keys).await.is_ok() {}
     }
@@ -85,13 +85,13 @@ impl Telling {
         }
     }
 
-    async fn round(&mut self, line: &mut Line, keys: &Keys) -> Result<(), Trouble> {
+    async fn round(&mut self, line: &mut Pipe, keys: &KeyNames) -> Result<(), ServerError> {
         self.hear();
         let count = self.untold.len().min(ROUND_MAX);
-        let mut round = Round::new(keys, count);
+        let mut round = Pipeline::new(keys, count);
         self.untold.range(..count).for_each(|key| round.durable(*key));
         let answers = line.ask(&round).await?;
-        match answers.iter().find_map(Trouble::of_answer) {
+        match answers.iter().find_map(ServerError::of_answer) {
             Some(trouble) => Err(trouble),
             None => {
                 self.untold.drain(..count);
@@ -138,7 +138,7 @@ mod tests {
     fn beyond_the_bound_the_oldest_are_forgotten_and_counted() {
         let (groups, receiver) = mpsc::channel(GROUPS_MAX);
         let forgotten = Counter::default();
-        let mut telling = Telling::new(receiver, forgotten.clone());
+        let mut telling = ConfirmWorker::new(receiver, forgotten.clone());
         let durable = DurableKeys { groups, forgotten: forgotten.clone() };
         let most = UNTOLD_MAX as u64;
         for group in 0..most / 1024 + 1 {

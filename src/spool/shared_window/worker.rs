@@ -15,11 +15,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::asking::Asking;
-use super::keys::Keys;
-use super::link::{Dialler, Link, Trouble};
+use super::claims::ClaimWorker;
+use super::commands::KeyNames;
+use super::confirms::ConfirmWorker;
+use super::connection::{Connection, Dialler, ServerError};
 use super::server::Server;
-use super::telling::Telling;
 use crate::config::SharedWindowConfig;
 
 /// The shortest time from one attempt to connect to the next.
@@ -41,35 +41,35 @@ const LOST_SOON_MAX: u32 = 3;
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
 /// Keeps the shared window: to be run as a task for as long as the spool is appended to.
-pub struct Keeper {
+pub struct SharedWindowWorker {
     dialler: Dialler,
-    keys: Keys,
+    keys: KeyNames,
     /// How long the answers to a round may take.
     patience: Duration,
-    asking: Asking,
-    telling: Telling,
+    asking: ClaimWorker,
+    telling: ConfirmWorker,
     usable: Arc<AtomicBool>,
     degraded: Gauge,
     /// When the last attempt to connect began.
     dialled: Instant,
-    link: Option<Link>,
+    link: Option<Connection>,
     news: News,
 }
 
-impl Keeper {
+impl SharedWindowWorker {
     /// After the first attempt to connect.
     pub(super) async fn open(
         config: &SharedWindowConfig,
         patience: Duration,
-        asking: Asking,
-        telling: Telling,
+        asking: ClaimWorker,
+        telling: ConfirmWorker,
         usable: Arc<AtomicBool>,
         degraded: Gauge,
     ) -> Self {
         let life = RandomState::new().build_hasher().finish();
         let mut keeper = Self {
             dialler: Dialler::new(config.server.clone()),
-            keys: Keys::new(&config.prefix, life, config.ack_timeout, config.window),
+            keys: KeyNames::new(&config.prefix, life, config.ack_timeout, config.window),
             patience,
             asking,
             telling,
@@ -108,7 +108,7 @@ impl Keeper {
                 let trouble = tokio::select! {
                     trouble = self.asking.serve(asks, &self.keys) => trouble,
                     trouble = self.telling.serve(tells, &self.keys) => trouble,
-                    () = link.gone() => Trouble::Broken,
+                    () = link.gone() => ServerError::Broken,
                     never = self.news.settle() => match never {},
                 };
                 // The log has it if the next attempt fails as well, or this happens again and again.
@@ -131,7 +131,7 @@ impl Keeper {
     }
 
     /// Takes the outcome of an attempt to connect.
-    fn take(&mut self, dialled: Result<Link, Trouble>) {
+    fn take(&mut self, dialled: Result<Connection, ServerError>) {
         match dialled {
             Ok(link) => {
                 self.link = Some(link);
@@ -150,9 +150,9 @@ impl Keeper {
 }
 
 /// Connects when it is due.
-async fn dial(dialler: &mut Dialler, keys: &Keys, due: Instant) -> Result<Link, Trouble> {
+async fn dial(dialler: &mut Dialler, keys: &KeyNames, due: Instant) -> Result<Connection, ServerError> {
     sleep_until(due).await;
-    timeout(DIAL_MAX, dialler.dial(keys)).await.unwrap_or(Err(Trouble::Silent))
+    timeout(DIAL_MAX, dialler.dial(keys)).await.unwrap_or(Err(ServerError::Silent))
 }
 
 /// What the log says of the server: one line when it cannot be used, another if the reason has
@@ -174,7 +174,7 @@ impl News {
 
     /// A connection was lost. A server that can be connected to and then is too slow, every time, is as
     /// good as away.
-    fn lost(&mut self, trouble: &Trouble) {
+    fn lost(&mut self, trouble: &ServerError) {
         let soon = self.usable_since.is_some_and(|since| since.elapsed() < USABLE_TOLD_AFTER);
         self.lost_soon = if soon { self.lost_soon + 1 } else { 0 };
         if self.lost_soon >= LOST_SOON_MAX {
@@ -182,7 +182,7 @@ impl News {
         }
     }
 
-    fn away(&mut self, trouble: &Trouble) {
+    fn away(&mut self, trouble: &ServerError) {
         self.usable_since = None;
         let trouble = trouble.to_string();
         // Two reasons may take turns.
@@ -230,7 +230,7 @@ mod tests {
             news.usable();
             let lost = news.usable_since.map(|since| since.checked_sub(after).unwrap_or(since));
             news.usable_since = lost;
-            news.lost(&Trouble::Silent);
+            news.lost(&ServerError::Silent);
         };
         tokio::time::advance(Duration::from_secs(3600)).await;
         let mut now_and_then = News::new(server());

@@ -231,7 +231,7 @@ pub enum Entry {
 impl Entry {
     /// Whether this entry is not for all sinks: a quarantined delivery is for none, a redriven event
     /// for one.
-    pub fn is_apart(&self) -> bool {
+    pub fn is_single_sink(&self) -> bool {
         match self {
             Self::Event(event) => event.only_sink.is_some(),
             Self::Quarantined(_) => true,

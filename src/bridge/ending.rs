@@ -44,7 +44,7 @@ pub(super) async fn given_up(spool: Spool, state: State, deadline: Instant) -> S
 /// kept.
 pub(super) async fn look_over(spool: Spool, state: State, readers: Vec<String>) -> Result<(), BridgeError> {
     blocking(move || {
-        match spool.look_over() {
+        match spool.verify_files() {
             Err(SpoolFailure::Taken(taken)) => match behind(&state, &readers, taken.last) {
                 Ok(waiting) if waiting.is_empty() => {
                     return Err(BridgeError::SpoolFailed(format!("{taken}, which every sink has got past")));

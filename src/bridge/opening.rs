@@ -10,7 +10,7 @@ use super::BridgeError;
 use crate::config::SpoolConfig;
 use crate::spool::disk::RealDisk;
 use crate::spool::state::{self, State};
-use crate::spool::{Held, Recovery, Spool};
+use crate::spool::{LockedDir, Recovery, Spool};
 use crate::telemetry::Metrics;
 
 /// How long to wait for another process to give the spool up: as in a rolling update, where the
@@ -20,9 +20,9 @@ const LOCK_WAIT: Duration = Duration::from_secs(2);
 /// Takes the directory, before anything else: who has the addresses, too, is then told who has it. The
 /// lock guards the state file as well, which is looked at before the log is mended: data of a later
 /// release stays as it is, all of it, if that release had time to close the file.
-pub(super) async fn take(config: SpoolConfig) -> Result<Held, BridgeError> {
+pub(super) async fn take(config: SpoolConfig) -> Result<LockedDir, BridgeError> {
     blocking(move || {
-        let held = Held::take(&config.dir, Arc::new(RealDisk::waiting(LOCK_WAIT)))?;
+        let held = LockedDir::take(&config.dir, Arc::new(RealDisk::waiting(LOCK_WAIT)))?;
         warn_of_others(&config.dir);
         State::refuse_newer(&config.dir.join(state::FILE_NAME))?;
         Ok(held)
@@ -32,7 +32,7 @@ pub(super) async fn take(config: SpoolConfig) -> Result<Held, BridgeError> {
 
 /// Opens and recovers log and state.
 pub(super) async fn open(
-    held: Held,
+    held: LockedDir,
     config: SpoolConfig,
     metrics: Arc<Metrics>,
 ) -> Result<(Spool, State, Recovery), BridgeError> {

@@ -14,7 +14,7 @@ use crate::dispatch::quarantine;
 use crate::event::Position;
 use crate::spool::disk::RealDisk;
 use crate::spool::state::{FILE_NAME, State, StateError};
-use crate::spool::verify::{Claim, CursorReport, Report, SegmentReport, Verdict, verify};
+use crate::spool::verify::{CursorClaim, CursorReport, CursorVerdict, SegmentReport, SpoolReport, verify};
 
 /// Verifies the log on disk.
 #[derive(Debug, clap::Args)]
@@ -85,7 +85,7 @@ fn sinks_beside(config: &ConfigArgs) -> Option<Vec<SinkConfig>> {
 fn account_to(
     cursors: Result<Vec<(String, Position)>, StateError>,
     sinks: Option<&[SinkConfig]>,
-    report: &mut Report,
+    report: &mut SpoolReport,
 ) -> Exit {
     let (problem, exit) = match cursors {
         Ok(cursors) => {
@@ -109,19 +109,19 @@ fn account_to(
 }
 
 /// Whether the log is kept for the reader of this name; `None` of a note that the bridge makes for itself.
-fn claim(reader: &str, sinks: Option<&[SinkConfig]>) -> Option<Claim> {
+fn claim(reader: &str, sinks: Option<&[SinkConfig]>) -> Option<CursorClaim> {
     if reader.starts_with('(') {
-        return (reader == quarantine::CURSOR).then_some(Claim::Waits);
+        return (reader == quarantine::CURSOR).then_some(CursorClaim::Waits);
     }
-    let Some(sinks) = sinks else { return Some(Claim::Unknown) };
+    let Some(sinks) = sinks else { return Some(CursorClaim::Unknown) };
     Some(match sinks.iter().find(|sink| sink.name == reader) {
-        Some(sink) if sink.detaches => Claim::GivesWay,
-        Some(_) => Claim::Waits,
-        None => Claim::Gone,
+        Some(sink) if sink.detaches => CursorClaim::GivesWay,
+        Some(_) => CursorClaim::Waits,
+        None => CursorClaim::Gone,
     })
 }
 
-fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
+fn print(report: &SpoolReport, out: &mut impl Write) -> io::Result<()> {
     for segment in &report.segments {
         print_segment(segment, out)?;
     }
@@ -135,9 +135,9 @@ fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "{problem}")?;
     }
     let verdict = match report.verdict() {
-        Verdict::Clean => "clean",
-        Verdict::Unknown => "not known to be clean",
-        Verdict::Damaged => "damaged",
+        CursorVerdict::Clean => "clean",
+        CursorVerdict::Unknown => "not known to be clean",
+        CursorVerdict::Damaged => "damaged",
     };
     let (segments, records, bytes) = (report.segments.len(), report.records(), report.bytes());
     writeln!(out, "{verdict}: {segments} segments, {records} records, {bytes} bytes")
@@ -147,23 +147,23 @@ fn print_cursor(cursor: &CursorReport, out: &mut impl Write) -> io::Result<()> {
     let CursorReport { reader, at, claim, undelivered } = cursor;
     write!(out, "cursor of `{reader}`: at {}", at.0)?;
     let note = match claim {
-        Claim::Waits | Claim::Unknown => "",
-        Claim::GivesWay => ", and what gives way is not kept for it (`on_full: detach_sink`)",
-        Claim::Gone => ", and it is no longer configured",
+        CursorClaim::Waits | CursorClaim::Unknown => "",
+        CursorClaim::GivesWay => ", and what gives way is not kept for it (`on_full: detach_sink`)",
+        CursorClaim::Gone => ", and it is no longer configured",
     };
     writeln!(out, "{note}")?;
     let Some(range) = undelivered else { return Ok(()) };
     let (from, to) = (range.start(), range.end());
     match claim {
-        Claim::Waits => {
+        CursorClaim::Waits => {
             writeln!(out, "  undelivered: positions {from} to {to} are gone, and it has not got past them")
         }
-        Claim::Unknown => writeln!(
+        CursorClaim::Unknown => writeln!(
             out,
             "  positions {from} to {to} are gone, and it has not got past them: undelivered if it is still a sink, \
              which the configuration tells (--config FILE)"
         ),
-        Claim::GivesWay | Claim::Gone => {
+        CursorClaim::GivesWay | CursorClaim::Gone => {
             writeln!(out, "  positions {from} to {to} are gone, and it will not get them")
         }
     }

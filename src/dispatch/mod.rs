@@ -31,7 +31,7 @@ use crate::health::{Health, Heart};
 use crate::selection::Selection;
 use crate::sink::{Publication, Sink};
 use crate::spool::state::{NewDeadLetter, State, StateError};
-use crate::spool::{Batch, ReadError, Spool};
+use crate::spool::{ReadError, RecordBatch, Spool};
 use crate::telemetry::Metrics;
 use gauges::Gauges;
 use keeper::Keeper;
@@ -124,7 +124,7 @@ struct InFlight {
     publication: Publication,
 }
 
-type Reading = Pin<Box<dyn Future<Output = Result<Batch, ReadError>> + Send>>;
+type Reading = Pin<Box<dyn Future<Output = Result<RecordBatch, ReadError>> + Send>>;
 
 impl Dispatcher {
     /// A dispatcher that continues at the reader's cursor. Events for its sink only are dead letters
@@ -232,7 +232,7 @@ impl Dispatcher {
     }
 
     /// Routes a batch from the log and publishes the records for this sink.
-    fn take_in(&mut self, batch: Batch) {
+    fn take_in(&mut self, batch: RecordBatch) {
         self.gauges.passed(self.window.read(), batch.damaged);
         let read_bytes: usize = batch.entries.iter().map(|(_, entry)| entry.body().len()).sum();
         let mut records = Vec::with_capacity(batch.entries.len());

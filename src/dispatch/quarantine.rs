@@ -18,7 +18,7 @@ use super::resume::{Gone, gone_name};
 use super::{DispatchError, READ_AGAIN_AFTER, Reader, Reading, sleep_until};
 use crate::event::{Entry, Event, Position, Quarantined, Timestamp};
 use crate::spool::state::{NewDeadLetter, StateError};
-use crate::spool::{Batch, ReadError, Spool};
+use crate::spool::{ReadError, RecordBatch, Spool};
 use crate::telemetry::{LogLimit, Shown, SinkReason};
 
 /// The name under which the cursor is stored. No sink can have it, because sink names have no
@@ -91,9 +91,9 @@ pub async fn keep(
         }
         let commit_at = keeper.begin_if_due(cursor, keeper.dead_bytes() > 0);
         tokio::select! {
-            () = stop.cancelled() => return finish(keeper, spool.pass_events(cursor), &cut).await,
+            () = stop.cancelled() => return finish(keeper, spool.pass_shared_records(cursor), &cut).await,
             _ = pass.tick() => {
-                let passed = spool.pass_events(cursor);
+                let passed = spool.pass_shared_records(cursor);
                 if passed > cursor {
                     // A read that is underway waits for the next special record, so the later cursor
                     // is as good for it.
@@ -138,11 +138,11 @@ fn read(spool: &Spool, after: Position, pause: Duration) -> Reading {
     let spool = spool.clone();
     Box::pin(async move {
         tokio::time::sleep(pause).await;
-        spool.read_apart(after, BATCH_RECORDS_MAX, BATCH_BYTES_MAX).await
+        spool.read_single_sink(after, BATCH_RECORDS_MAX, BATCH_BYTES_MAX).await
     })
 }
 
-fn bury(batch: Batch, care: &Care, keeper: &mut Keeper, log_limit: &LogLimit) {
+fn bury(batch: RecordBatch, care: &Care, keeper: &mut Keeper, log_limit: &LogLimit) {
     let now = Timestamp::from(SystemTime::now());
     for (position, entry) in batch.entries {
         match entry {

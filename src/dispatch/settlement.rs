@@ -52,7 +52,7 @@ impl Share {
 
 fn settle(spool: &Spool, readers: &[Standing]) {
     let slowest = readers.iter().map(|reader| reader.cursor).min();
-    slowest.into_iter().for_each(|cursor| spool.settle(cursor));
+    slowest.into_iter().for_each(|cursor| spool.release(cursor));
     let slowest = readers.iter().filter(|reader| !reader.detaches).map(|reader| reader.cursor).min();
-    slowest.into_iter().for_each(|cursor| spool.dispense_with(cursor));
+    slowest.into_iter().for_each(|cursor| spool.allow_pruning_in_need(cursor));
 }

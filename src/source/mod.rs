@@ -165,7 +165,7 @@ impl Intake {
     /// Whether there is room for sources that can wait, such as those that read a queue. Once they
     /// wait, half as much room again is asked for, so that they do not stop and go.
     pub fn has_room_to_spare(&self, waiting: bool) -> bool {
-        let room = self.spool.room();
+        let room = self.spool.capacity();
         let for_webhooks = (room.whole / 8).min(ROOM_FOR_WEBHOOKS_BYTES);
         let wanted = if waiting { for_webhooks + for_webhooks / 2 } else { for_webhooks };
         self.spool.accepting().is_ok() && room.left >= wanted

@@ -365,7 +365,7 @@ mod tests {
         #[test]
         fn who_an_entry_is_for_shows_without_decoding_it(entry in entry(), cut in any::<proptest::sample::Index>()) {
             let bytes = encoded(&entry);
-            prop_assert_eq!(is_apart(&bytes), entry.is_apart());
+            prop_assert_eq!(is_apart(&bytes), entry.is_single_sink());
             // Cut anywhere, it still says something.
             is_apart(&bytes[..cut.index(bytes.len())]);
         }

@@ -14,29 +14,29 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::catalogue::Segment;
 use super::clock::{Moment, Steady};
 use super::disk::{DiskFile, is_full, write_all_at};
 use super::failure::SpoolFailure;
 use super::frame::{self, FRAME_HEADER_BYTES, Seed};
-use super::place::Place;
+use super::named_file::NamedFile;
 use super::segment::{self, HEADER_BYTES, Header};
-use super::shared::{Gate, Reader};
+use super::segments::SegmentInfo;
+use super::shared_log::{AppendGate, SharedLog};
 use super::tail::Block;
-use super::window::{Sighting, Window};
+use super::window::{KeySighting, LocalWindow};
 use super::{AppendError, Appended, DuplicateKey, RECORD_BYTES_MAX};
 use crate::event::{Entry, Position};
 use crate::scarce::Scarce;
 
-mod present;
-mod room;
-mod trouble;
+mod capacity;
+mod commit_error;
+mod file_check;
 
-use present::Displaced;
-use trouble::{Trouble, not_now_or_broken};
+use commit_error::{CommitError, not_now_or_broken};
+use file_check::Displaced;
 
 /// The answer to an append.
-pub type Answer = Result<Appended, AppendError>;
+pub type AppendReply = Result<Appended, AppendError>;
 
 /// One waiting append.
 #[derive(Debug)]
@@ -46,20 +46,20 @@ pub struct Append {
     /// Recognises later copies, if they are to be.
     pub duplicate: Option<DuplicateKey>,
     /// Where the answer goes. Nobody need be there any more.
-    pub answer: oneshot::Sender<Answer>,
+    pub answer: oneshot::Sender<AppendReply>,
 }
 
 /// Writes groups of appends. There is one per spool.
 pub struct Committer {
-    shared: Arc<Reader>,
-    window: Window,
+    shared: Arc<SharedLog>,
+    window: LocalWindow,
     active: Option<Active>,
     /// A file without records that has the next segment's name.
     leftover: bool,
     /// When the free space was last looked at.
     free_sampled: Option<Steady>,
     /// The disk said that it is full, so until when to refuse, and why.
-    retry: Option<(Steady, Gate)>,
+    retry: Option<(Steady, AppendGate)>,
     failed: bool,
     /// Behind which segment the next look at the files goes on.
     looked_at: Position,
@@ -70,7 +70,7 @@ pub struct Committer {
 /// The segment that is being written.
 struct Active {
     file: Arc<dyn DiskFile>,
-    place: Arc<Place>,
+    place: Arc<NamedFile>,
     seed: Seed,
     /// Bytes that are durable: where the next group goes, and where a failed one is cut off.
     durable_len: u64,
@@ -79,9 +79,9 @@ struct Active {
 impl Active {
     /// Takes back what was written behind what counts. Durably: were the cut lost to a power cut, refused
     /// records could come back at positions that the next segment has given to others.
-    fn cut(&self) -> Result<(), Trouble> {
+    fn cut(&self) -> Result<(), CommitError> {
         let cut = self.file.truncate(self.durable_len).and_then(|()| self.file.sync_data());
-        cut.map_err(|error| Trouble::broken(format!("cannot take a failed write back: {error}")))
+        cut.map_err(|error| CommitError::broken(format!("cannot take a failed write back: {error}")))
     }
 }
 
@@ -95,11 +95,11 @@ struct Staged {
     apart: Option<Position>,
     /// The keys of the records, if anybody else is to know them.
     keys: Vec<DuplicateKey>,
-    answers: Vec<(oneshot::Sender<Answer>, Appended)>,
+    answers: Vec<(oneshot::Sender<AppendReply>, Appended)>,
 }
 
 impl Committer {
-    pub(super) fn new(shared: Arc<Reader>, window: Window, leftover: bool) -> Self {
+    pub(super) fn new(shared: Arc<SharedLog>, window: LocalWindow, leftover: bool) -> Self {
         Self {
             shared,
             window,
@@ -126,7 +126,7 @@ impl Committer {
     /// Answers what the window knows to be durable; the rest stays.
     fn answer_known(&self, group: &mut Vec<Append>) {
         let known = |append: &mut Append| {
-            let durable = |key| self.window.sighting(key) == Sighting::Durable;
+            let durable = |key| self.window.sighting(key) == KeySighting::Durable;
             !self.failed && append.duplicate.is_some_and(durable)
         };
         let mut keys = Vec::new();
@@ -144,7 +144,7 @@ impl Committer {
         let seed = match self.segment(now) {
             Ok(seed) => seed,
             Err(trouble) => {
-                let refusal = self.meet(trouble, now);
+                let refusal = self.handle(trouble, now);
                 return group.drain(..).for_each(|append| reply(append.answer, Err(refusal)));
             }
         };
@@ -156,24 +156,24 @@ impl Committer {
             Ok(()) => self.publish(staged, now),
             Err(trouble) => {
                 self.window.roll_back();
-                let refusal = self.meet(trouble, now);
+                let refusal = self.handle(trouble, now);
                 staged.answers.into_iter().for_each(|(answer, _)| reply(answer, Err(refusal)));
             }
         }
     }
 
     /// The seed of the segment to write to; begins one if need be.
-    fn segment(&mut self, now: Moment) -> Result<Seed, Trouble> {
+    fn segment(&mut self, now: Moment) -> Result<Seed, CommitError> {
         let segment_bytes = self.shared.options.segment_bytes;
         match &self.active {
-            _ if self.failed => Err(Trouble::broken("the spool has failed before")),
+            _ if self.failed => Err(CommitError::broken("the spool has failed before")),
             Some(active) if active.durable_len < segment_bytes => Ok(active.seed),
             _ => self.begin_segment(now),
         }
     }
 
     /// Makes the next segment, durable with its directory entry before anything is written to it.
-    fn begin_segment(&mut self, now: Moment) -> Result<Seed, Trouble> {
+    fn begin_segment(&mut self, now: Moment) -> Result<Seed, CommitError> {
         self.active = None;
         let base = self.shared.view().next;
         let id = RandomState::new().build_hasher().finish();
@@ -184,8 +184,8 @@ impl Committer {
                 Ok(file) => break file,
                 Err(error) if is_full(&error) => {
                     self.leftover = true;
-                    if !self.give_way(HEADER_BYTES) {
-                        return Err(Trouble::Full(self.why_full(now)));
+                    if !self.prune_in_need(HEADER_BYTES) {
+                        return Err(CommitError::Full(self.why_full(now)));
                     }
                 }
                 Err(error) => {
@@ -197,17 +197,17 @@ impl Committer {
         };
         // Descriptors are what opening takes; a failed fsync is believed in nothing.
         let undurable = |error: io::Error| match Scarce::of(&error) {
-            Some(Scarce::Descriptors) => Trouble::Full(Gate::Descriptors),
-            _ => Trouble::broken(format!("cannot make a new segment durable: {error}")),
+            Some(Scarce::Descriptors) => CommitError::Full(AppendGate::Descriptors),
+            _ => CommitError::broken(format!("cannot make a new segment durable: {error}")),
         };
         self.leftover = true;
         file.sync_all().and_then(|()| disk.sync_dir(&dir)).map_err(undurable)?;
         let file: Arc<dyn DiskFile> = file.into();
         let path = segment::path(&dir, base);
-        let place = Place::of(disk, self.shared.dir_id, path, Arc::clone(&file))
-            .map_err(|error| Trouble::broken(format!("cannot look at a new segment: {error}")))?;
+        let place = NamedFile::of(disk, self.shared.dir_id, path, Arc::clone(&file))
+            .map_err(|error| CommitError::broken(format!("cannot look at a new segment: {error}")))?;
         let (seed, place) = (header.seed(), Arc::new(place));
-        let mut segment = Segment::new(base, Some(seed), now.steady);
+        let mut segment = SegmentInfo::new(base, Some(seed), now.steady);
         segment.id = Some(place.id());
         self.shared.view().catalogue.push(segment);
         self.shared.set_open(Arc::clone(&place));
@@ -228,10 +228,10 @@ impl Committer {
             keys: Vec::new(),
             answers: Vec::with_capacity(group.len()),
         };
-        let mut room = self.room();
+        let mut room = self.capacity();
         let is_shared = self.shared.durable_keys.get().is_some();
         for Append { entry, duplicate, answer } in group.drain(..) {
-            if duplicate.is_some_and(|key| self.window.sighting(key) == Sighting::Staged) {
+            if duplicate.is_some_and(|key| self.window.sighting(key) == KeySighting::Staged) {
                 staged.answers.push((answer, Appended::Duplicate));
                 continue;
             }
@@ -241,8 +241,8 @@ impl Committer {
             let refusal = if frame_len > FRAME_HEADER_BYTES + RECORD_BYTES_MAX {
                 Some(AppendError::TooLarge)
             } else if staged.bytes.len() as u64 > room {
-                let gate = self.make_room(staged.bytes.len() as u64, now);
-                room = self.room();
+                let gate = self.free_capacity(staged.bytes.len() as u64, now);
+                room = self.capacity();
                 gate.err().map(|gate| AppendError::Full { reason: gate.reason() })
             } else {
                 None
@@ -253,7 +253,7 @@ impl Committer {
                 continue;
             }
             staged.offsets.push(start);
-            if entry.is_apart() {
+            if entry.is_single_sink() {
                 staged.apart = Some(position);
             }
             staged.answers.push((answer, Appended::Stored(position)));
@@ -264,20 +264,21 @@ impl Committer {
     }
 
     /// Writes the bytes behind what is durable, and makes them durable.
-    fn write(&mut self, bytes: &[u8], now: Moment) -> Result<(), Trouble> {
+    fn write(&mut self, bytes: &[u8], now: Moment) -> Result<(), CommitError> {
         loop {
             let Some(active) = self.active.as_mut().filter(|_| !self.failed) else {
-                return Err(Trouble::broken("the spool failed while the group was staged"));
+                return Err(CommitError::broken("the spool failed while the group was staged"));
             };
             let Err(error) = write_all_at(&*active.file, bytes, active.durable_len) else {
                 let begun = Instant::now();
                 let synced = active.file.sync_data();
                 self.shared.metrics.spool_fsync.observe(begun.elapsed().as_secs_f64());
-                synced.map_err(|error| Trouble::broken(format!("cannot make events durable: {error}")))?;
+                synced
+                    .map_err(|error| CommitError::broken(format!("cannot make events durable: {error}")))?;
                 let before = active.durable_len;
                 active.durable_len += bytes.len() as u64;
                 // Durable in a file that has lost its name is not durable.
-                let Err(displaced) = present::displaced(&active.place, active.durable_len) else {
+                let Err(displaced) = file_check::displaced(&active.place, active.durable_len) else {
                     return Ok(());
                 };
                 if matches!(displaced, Displaced::Unseen { .. }) {
@@ -288,19 +289,19 @@ impl Committer {
             };
             let scarce = Scarce::of(&error);
             if !is_full(&error) && scarce.is_none() {
-                return Err(Trouble::broken(format!("cannot write to a segment: {error}")));
+                return Err(CommitError::broken(format!("cannot write to a segment: {error}")));
             }
             active.cut()?;
             if let Some(scarce) = scarce {
-                return Err(Trouble::Full(scarce.into()));
+                return Err(CommitError::Full(scarce.into()));
             }
             if error.kind() == io::ErrorKind::FileTooLarge && active.durable_len > HEADER_BYTES {
                 // This file may grow no more, but another may.
                 self.active = None;
-                return Err(Trouble::Full(Gate::DiskFull));
+                return Err(CommitError::Full(AppendGate::DiskFull));
             }
-            if !self.give_way(bytes.len() as u64) {
-                return Err(Trouble::Full(self.why_full(now)));
+            if !self.prune_in_need(bytes.len() as u64) {
+                return Err(CommitError::Full(self.why_full(now)));
             }
         }
     }
@@ -337,7 +338,7 @@ impl Committer {
     /// Looks at every file of the spool, and fails if one is not what it was.
     pub(super) fn look_over_all(&mut self) {
         if !self.failed
-            && let Err(failure) = self.shared.look_over_all()
+            && let Err(failure) = self.shared.verify_all_files()
         {
             self.fail(failure);
         }
@@ -368,7 +369,7 @@ pub(super) fn weight(entry: &Entry) -> usize {
     body.len() + 512
 }
 
-fn reply(to: oneshot::Sender<Answer>, answer: Answer) {
+fn reply(to: oneshot::Sender<AppendReply>, answer: AppendReply) {
     // Whoever asked may have gone; what was decided stands all the same.
     let _ = to.send(answer);
 }

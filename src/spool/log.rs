@@ -11,17 +11,18 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clock::{Clock, Moment};
 use super::committer::{Append, Committer};
+use super::dir_lock::LockedDir;
 use super::failure::SpoolFailure;
-use super::held::Held;
 use super::noted::Noted;
 use super::recovery::{self, Recovered, failed};
-use super::shared::{Gate, Life, Reader, View};
+use super::shared_log::{AppendGate, Life, SharedLog, View};
 use super::shared_window::{KeyClaim, SharedWindow};
 use super::tail::Tail;
-use super::window::Window;
-use super::writer::{Message, QUEUE_MAX, Writer};
+use super::window::LocalWindow;
+use super::writer::{QUEUE_MAX, WriterMessage, WriterThread};
 use super::{
-    AppendError, Appended, Batch, DuplicateKey, ReadError, Recovery, Room, SpoolError, SpoolOptions, Usage,
+    AppendError, Appended, Capacity, DuplicateKey, ReadError, RecordBatch, Recovery, SpoolError,
+    SpoolOptions, Usage,
 };
 use crate::event::{Entry, Position};
 use crate::telemetry::Metrics;
@@ -34,8 +35,8 @@ const DISK_HANGS: &str = "disk_hangs";
 /// The directory is held until the last handle is dropped.
 #[derive(Clone)]
 pub struct Spool {
-    reader: Arc<Reader>,
-    queue: mpsc::Sender<Message>,
+    reader: Arc<SharedLog>,
+    queue: mpsc::Sender<WriterMessage>,
     /// Ends when the writer has.
     writing: watch::Receiver<()>,
     shared_window: Option<Arc<SharedWindow>>,
@@ -47,7 +48,7 @@ impl Spool {
     /// Blocks while it reads every retained segment. Next, tell it every cursor with
     /// [`Spool::resume_after`] and [`Spool::settle`].
     pub fn open(
-        held: Held,
+        held: LockedDir,
         options: SpoolOptions,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Recovery), SpoolError> {
@@ -56,7 +57,7 @@ impl Spool {
         let dir = reader.dir.clone();
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
         let (ends_with_the_writer, writing) = watch::channel(());
-        let writer = Writer { committer, queue: receiver, shared: Arc::clone(&reader), clock };
+        let writer = WriterThread { committer, queue: receiver, shared: Arc::clone(&reader), clock };
         let run = move || {
             writer.run();
             drop(ends_with_the_writer);
@@ -96,7 +97,7 @@ impl Spool {
         duplicate: Option<DuplicateKey>,
         note: impl FnOnce(&Result<Appended, AppendError>) + Send + 'static,
     ) -> Result<Appended, AppendError> {
-        if self.reader.gate() >= Gate::Closing {
+        if self.reader.gate() >= AppendGate::Closing {
             return Err(stopped(&self.reader));
         }
         let (Some(window), Some(key)) = (&self.shared_window, duplicate) else {
@@ -130,7 +131,7 @@ impl Spool {
     ) -> Result<Appended, AppendError> {
         let (answer, answered) = oneshot::channel();
         let append = Append { entry, duplicate, answer };
-        if self.queue.send(Message::Append(append)).await.is_err() {
+        if self.queue.send(WriterMessage::Append(append)).await.is_err() {
             let stopped = Err(stopped(&self.reader));
             note(&stopped);
             return stopped;
@@ -142,8 +143,10 @@ impl Spool {
     /// Whether an append has a chance, or why it has none. Cheap: ask before a body is read.
     pub fn accepting(&self) -> Result<(), &'static str> {
         match self.reader.gate() {
-            Gate::Open if self.outstanding().is_some_and(|out| out > self.answer_within()) => Err(DISK_HANGS),
-            Gate::Open => Ok(()),
+            AppendGate::Open if self.outstanding().is_some_and(|out| out > self.answer_within()) => {
+                Err(DISK_HANGS)
+            }
+            AppendGate::Open => Ok(()),
             shut => Err(shut.reason()),
         }
     }
@@ -159,8 +162,8 @@ impl Spool {
     }
 
     /// What may still be written once everything that may has given way.
-    pub fn room(&self) -> Room {
-        self.reader.room()
+    pub fn capacity(&self) -> Capacity {
+        self.reader.capacity()
     }
 
     /// The newest durable position.
@@ -181,36 +184,36 @@ impl Spool {
         after: Position,
         records_max: usize,
         bytes_max: usize,
-    ) -> Result<Batch, ReadError> {
+    ) -> Result<RecordBatch, ReadError> {
         self.reader.read(after, records_max, bytes_max).await
     }
 
     /// As [`Spool::read`], for who is after what is [not for every sink](Entry::is_apart): waits for the
     /// next of it, and passes over everything else without decoding it.
-    pub async fn read_apart(
+    pub async fn read_single_sink(
         &self,
         after: Position,
         records_max: usize,
         bytes_max: usize,
-    ) -> Result<Batch, ReadError> {
+    ) -> Result<RecordBatch, ReadError> {
         self.reader.read_apart(after, records_max, bytes_max).await
     }
 
     /// How far that reader gets without reading: to the head while it has nothing to wait for.
-    pub fn pass_events(&self, after: Position) -> Position {
-        self.reader.pass_events(after)
+    pub fn pass_shared_records(&self, after: Position) -> Position {
+        self.reader.pass_shared_records(after)
     }
 
     /// Tells that every cursor is durably at or past this position: whole segments up to it may go
     /// once the retention is past, or when space runs short. Before the first call none may.
-    pub fn settle(&self, through: Position) {
-        self.reader.settle(through);
+    pub fn release(&self, through: Position) {
+        self.reader.release(through);
     }
 
     /// Tells that what is up to this position may give way when space runs short, settled or not: who
     /// has not got it does without.
-    pub fn dispense_with(&self, through: Position) {
-        self.reader.dispense_with(through);
+    pub fn allow_pruning_in_need(&self, through: Position) {
+        self.reader.allow_pruning_in_need(through);
     }
 
     /// Tells how far a cursor had got. Call it for every cursor after opening and before the first
@@ -249,29 +252,29 @@ impl Spool {
     ///
     /// # Errors
     /// What is the matter, what was done about it and what is to be done.
-    pub fn look_over(&self) -> Result<(), SpoolFailure> {
+    pub fn verify_files(&self) -> Result<(), SpoolFailure> {
         match &*self.reader.life.borrow() {
             Life::Failed(failure) => Err(failure.clone()),
-            Life::Running | Life::Closed => self.reader.look_over_all(),
+            Life::Running | Life::Closed => self.reader.verify_all_files(),
         }
     }
 
     /// Takes nothing more, answers what was queued, and stops the writer. Reading goes on as far as
     /// there is something to read.
     pub async fn close(&self) {
-        self.reader.set_gate(Gate::Closing);
+        self.reader.set_gate(AppendGate::Closing);
         // An error means that the writer has already stopped.
-        let _ = self.queue.send(Message::Close).await;
+        let _ = self.queue.send(WriterMessage::Close).await;
         let mut writing = self.writing.clone();
         while writing.changed().await.is_ok() {}
     }
 }
 
 /// Why nothing is taken any more.
-fn stopped(reader: &Reader) -> AppendError {
+fn stopped(reader: &SharedLog) -> AppendError {
     match &*reader.life.borrow() {
         Life::Failed(_) => AppendError::Failed,
-        Life::Running | Life::Closed => AppendError::Full { reason: Gate::Closing.reason() },
+        Life::Running | Life::Closed => AppendError::Full { reason: AppendGate::Closing.reason() },
     }
 }
 
@@ -279,14 +282,14 @@ impl Committer {
     /// Opens a spool without a thread: the caller commits, ticks and tells the time. What
     /// [`Spool::open`] is made of, and what a simulation drives.
     pub fn open(
-        held: Held,
+        held: LockedDir,
         options: SpoolOptions,
         metrics: Arc<Metrics>,
         now: Moment,
-    ) -> Result<(Self, Arc<Reader>, Recovery), SpoolError> {
+    ) -> Result<(Self, Arc<SharedLog>, Recovery), SpoolError> {
         let begun = Instant::now();
-        let Held { dir, dir_id, disk, lock } = held;
-        let window = Window::new(options.window, options.window_events_max);
+        let LockedDir { dir, dir_id, disk, lock } = held;
+        let window = LocalWindow::new(options.window, options.window_events_max);
         let recovered = recovery::recover(&*disk, &dir, window, now)?;
         let Recovered { catalogue, window, next, leftover, mut report } = recovered;
         report.seconds = begun.elapsed().as_secs_f64();
@@ -295,7 +298,7 @@ impl Committer {
 
         let view = View { catalogue, tail: Tail::new(options.tail_bytes_max), next };
         let (corrupt, damaged) = (metrics.spool_corrupt.clone(), report.damaged.len() as u64);
-        let reader = Arc::new(Reader::new(disk, (dir, dir_id), options, metrics, view, lock));
+        let reader = Arc::new(SharedLog::new(disk, (dir, dir_id), options, metrics, view, lock));
         let lost: u64 = report.missing.iter().map(|range| reader.lost.add(range, 0)).sum();
         corrupt.inc_by(lost.max(damaged));
         let mut committer = Self::new(Arc::clone(&reader), window, leftover);

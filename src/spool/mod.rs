@@ -20,23 +20,23 @@ pub mod codec;
 pub mod disk;
 pub mod verify;
 
-mod catalogue;
 mod committer;
+mod dir_lock;
 mod failure;
 mod frame;
-mod held;
 mod log;
 mod lost;
+mod named_file;
 mod noted;
 mod outstanding;
-mod place;
 mod read;
 mod recovery;
+mod scan;
 mod segment;
-mod shared;
+mod segments;
+mod shared_log;
 pub mod shared_window;
 pub mod state;
-mod survey;
 mod tail;
 mod window;
 mod writer;
@@ -50,11 +50,11 @@ use crate::config::SpoolConfig;
 use crate::event::{Entry, Position};
 
 pub use committer::{Append, Committer};
+pub use dir_lock::{LockedDir, lock_to_read};
 pub use failure::{SpoolFailure, Taken};
-pub use held::{Held, lock_to_read};
 pub use log::Spool;
 pub use recovery::{Damage, Recovery};
-pub use shared::Reader;
+pub use shared_log::SharedLog;
 
 /// The longest entry, in encoded bytes: far beyond any body that a source lets in.
 pub const RECORD_BYTES_MAX: usize = 64 << 20;
@@ -166,7 +166,7 @@ pub enum AppendError {
 
 /// Records that a reader asked for.
 #[derive(Clone, Debug, Default)]
-pub struct Batch {
+pub struct RecordBatch {
     /// Records in order, by position.
     pub entries: Vec<(Position, Entry)>,
     /// How far the reader has got: read on behind this. Never before the last entry.
@@ -220,7 +220,7 @@ pub enum SpoolError {
 
 /// How much a spool may still write, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
+pub struct Capacity {
     /// What may still be written, by the bound of the spool and that of the disk.
     pub left: u64,
     /// That, and what can not give way to it.

@@ -10,15 +10,15 @@ use std::task::{Context, Poll, ready};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::committer::Answer;
+use super::committer::AppendReply;
 
 /// Resolves to the answer, once `note` has been told of it.
-pub(super) struct Noted<S: FnOnce() -> Answer + Send + 'static, N: FnOnce(&Answer) + Send + 'static>(
+pub(super) struct Noted<S: FnOnce() -> AppendReply + Send + 'static, N: FnOnce(&AppendReply) + Send + 'static>(
     Option<Waiting<S, N>>,
 );
 
 struct Waiting<S, N> {
-    answered: oneshot::Receiver<Answer>,
+    answered: oneshot::Receiver<AppendReply>,
     /// What it means that there is no answer.
     silence: S,
     note: N,
@@ -26,10 +26,10 @@ struct Waiting<S, N> {
 
 impl<S, N> Waiting<S, N>
 where
-    S: FnOnce() -> Answer + Send + 'static,
-    N: FnOnce(&Answer) + Send + 'static,
+    S: FnOnce() -> AppendReply + Send + 'static,
+    N: FnOnce(&AppendReply) + Send + 'static,
 {
-    fn end(self, answered: Result<Answer, oneshot::error::RecvError>) -> Answer {
+    fn end(self, answered: Result<AppendReply, oneshot::error::RecvError>) -> AppendReply {
         let answer = answered.unwrap_or_else(|_| (self.silence)());
         (self.note)(&answer);
         answer
@@ -43,10 +43,10 @@ where
 
 impl<S, N> Noted<S, N>
 where
-    S: FnOnce() -> Answer + Send + 'static,
-    N: FnOnce(&Answer) + Send + 'static,
+    S: FnOnce() -> AppendReply + Send + 'static,
+    N: FnOnce(&AppendReply) + Send + 'static,
 {
-    pub(super) fn new(answered: oneshot::Receiver<Answer>, silence: S, note: N) -> Self {
+    pub(super) fn new(answered: oneshot::Receiver<AppendReply>, silence: S, note: N) -> Self {
         Self(Some(Waiting { answered, silence, note }))
     }
 }
@@ -54,19 +54,19 @@ where
 // Nothing in it is pinned.
 impl<S, N> Unpin for Noted<S, N>
 where
-    S: FnOnce() -> Answer + Send + 'static,
-    N: FnOnce(&Answer) + Send + 'static,
+    S: FnOnce() -> AppendReply + Send + 'static,
+    N: FnOnce(&AppendReply) + Send + 'static,
 {
 }
 
 impl<S, N> Future for Noted<S, N>
 where
-    S: FnOnce() -> Answer + Send + 'static,
-    N: FnOnce(&Answer) + Send + 'static,
+    S: FnOnce() -> AppendReply + Send + 'static,
+    N: FnOnce(&AppendReply) + Send + 'static,
 {
-    type Output = Answer;
+    type Output = AppendReply;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<AppendReply> {
         let Some(waiting) = &mut self.0 else { unreachable!("it is not polled again behind its answer") };
         let answered = ready!(Pin::new(&mut waiting.answered).poll(context));
         match self.0.take() {
@@ -78,8 +78,8 @@ where
 
 impl<S, N> Drop for Noted<S, N>
 where
-    S: FnOnce() -> Answer + Send + 'static,
-    N: FnOnce(&Answer) + Send + 'static,
+    S: FnOnce() -> AppendReply + Send + 'static,
+    N: FnOnce(&AppendReply) + Send + 'static,
 {
     fn drop(&mut self) {
         // Without a runtime the process ends.

@@ -12,20 +12,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::catalogue::before;
 use super::disk::{DiskFile, FileId};
 use super::frame::Seed;
 use super::segment::{self, Found, Scanner};
-use super::shared::{Life, Reader};
+use super::segments::before;
+use super::shared_log::{Life, SharedLog};
 use super::tail::Block;
-use super::{Batch, ReadError, codec};
+use super::{ReadError, RecordBatch, codec};
 use crate::event::{Entry, Position};
 
 /// Bytes read from disk at once.
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// Where the records behind a position are.
-enum Place {
+enum Stored {
     Memory(Vec<Block>),
     Disk(Stretch),
     /// Nowhere: there is none up to this position.
@@ -68,7 +68,7 @@ struct Gathering {
     wanted: Wanted,
 }
 
-impl Reader {
+impl SharedLog {
     /// The records behind `after`, up to the limits but at least one; waits until there is one, or
     /// one is known to be missing.
     pub(super) async fn read(
@@ -76,7 +76,7 @@ impl Reader {
         after: Position,
         records_max: usize,
         bytes_max: usize,
-    ) -> Result<Batch, ReadError> {
+    ) -> Result<RecordBatch, ReadError> {
         self.wait_behind(&self.head, after).await?;
         let limits = Limits { records: records_max.max(1), bytes: bytes_max, wanted: Wanted::All };
         self.read_behind(after, limits).await
@@ -88,17 +88,21 @@ impl Reader {
         after: Position,
         records_max: usize,
         bytes_max: usize,
-    ) -> Result<Batch, ReadError> {
+    ) -> Result<RecordBatch, ReadError> {
         self.wait_behind(&self.apart, after).await?;
         let limits = Limits { records: records_max.max(1), bytes: bytes_max, wanted: Wanted::Apart };
         self.read_behind(after, limits).await
     }
 
-    async fn read_behind(self: &Arc<Self>, after: Position, limits: Limits) -> Result<Batch, ReadError> {
+    async fn read_behind(
+        self: &Arc<Self>,
+        after: Position,
+        limits: Limits,
+    ) -> Result<RecordBatch, ReadError> {
         match self.place(after, limits.bytes) {
-            Place::Memory(blocks) => Ok(read_memory(&blocks, after, limits)),
-            Place::Gone(through) => Ok(nothing(after, through)),
-            Place::Disk(stretch) => {
+            Stored::Memory(blocks) => Ok(read_memory(&blocks, after, limits)),
+            Stored::Gone(through) => Ok(nothing(after, through)),
+            Stored::Disk(stretch) => {
                 let reader = Arc::clone(self);
                 let read = move || reader.read_disk(&stretch, after, limits);
                 // The task is never aborted; it can only end early with the runtime or by a panic.
@@ -113,15 +117,15 @@ impl Reader {
         after: Position,
         records_max: usize,
         bytes_max: usize,
-    ) -> Result<Option<Batch>, ReadError> {
+    ) -> Result<Option<RecordBatch>, ReadError> {
         if self.head() <= after {
             return Ok(None);
         }
         let limits = Limits { records: records_max.max(1), bytes: bytes_max, wanted: Wanted::All };
         match self.place(after, bytes_max) {
-            Place::Memory(blocks) => Ok(Some(read_memory(&blocks, after, limits))),
-            Place::Gone(through) => Ok(Some(nothing(after, through))),
-            Place::Disk(stretch) => self.read_disk(&stretch, after, limits).map(Some),
+            Stored::Memory(blocks) => Ok(Some(read_memory(&blocks, after, limits))),
+            Stored::Gone(through) => Ok(Some(nothing(after, through))),
+            Stored::Disk(stretch) => self.read_disk(&stretch, after, limits).map(Some),
         }
     }
 
@@ -136,19 +140,19 @@ impl Reader {
         }
     }
 
-    fn place(&self, after: Position, bytes_max: usize) -> Place {
+    fn place(&self, after: Position, bytes_max: usize) -> Stored {
         let view = self.view();
         let blocks = view.tail.behind(after, bytes_max);
         if !blocks.is_empty() {
-            return Place::Memory(blocks);
+            return Stored::Memory(blocks);
         }
         let Some((segment, next_base)) = view.catalogue.behind(after) else {
-            return Place::Gone(Position(view.next.0 - 1));
+            return Stored::Gone(Position(view.next.0 - 1));
         };
         let through = next_base.map_or(segment.last, before);
         match segment.seed {
-            None => Place::Gone(through),
-            Some(seed) => Place::Disk(Stretch {
+            None => Stored::Gone(through),
+            Some(seed) => Stored::Disk(Stretch {
                 base: segment.base,
                 path: segment::path(&self.dir, segment.base),
                 id: segment.id,
@@ -160,7 +164,12 @@ impl Reader {
         }
     }
 
-    fn read_disk(&self, stretch: &Stretch, after: Position, mut limits: Limits) -> Result<Batch, ReadError> {
+    fn read_disk(
+        &self,
+        stretch: &Stretch,
+        after: Position,
+        mut limits: Limits,
+    ) -> Result<RecordBatch, ReadError> {
         limits.bytes = limits.bytes.min(CHUNK_BYTES);
         let batch = match self.disk.open_read(&stretch.path) {
             Ok(file) => stretch.is_in(&*file).and_then(|()| scan(&*file, stretch, after, limits)),
@@ -191,11 +200,11 @@ impl Reader {
 }
 
 /// The batch of a reader that finds nothing up to here.
-fn nothing(after: Position, through: Position) -> Batch {
+fn nothing(after: Position, through: Position) -> RecordBatch {
     Gathering::new(Wanted::All, after).through(through).batch(after)
 }
 
-fn read_memory(blocks: &[Block], after: Position, mut limits: Limits) -> Batch {
+fn read_memory(blocks: &[Block], after: Position, mut limits: Limits) -> RecordBatch {
     let mut gathering = Gathering::new(limits.wanted, after);
     let mut through = after;
     for (header, payload) in blocks.iter().flat_map(Block::frames) {
@@ -294,8 +303,8 @@ impl Gathering {
     }
 
     /// What a reader gets that stood at `after`.
-    fn batch(self, after: Position) -> Batch {
+    fn batch(self, after: Position) -> RecordBatch {
         let damaged = self.gaps.iter().map(|gap| gap.end() - gap.start() + 1).sum();
-        Batch { entries: self.entries, through: self.last.max(after), damaged }
+        RecordBatch { entries: self.entries, through: self.last.max(after), damaged }
     }
 }

@@ -10,13 +10,13 @@ use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 use std::time::Duration;
 
-use super::catalogue::{Catalogue, Segment};
 use super::clock::{Moment, Steady};
 use super::disk::Disk;
 use super::frame::FRAME_HEADER_BYTES;
+use super::scan::{ScannedSegment, scan_log};
 use super::segment::{self, HEADER_BYTES};
-use super::survey::{Surveyed, survey};
-use super::window::{Sighting, Window};
+use super::segments::{SegmentInfo, Segments};
+use super::window::{KeySighting, LocalWindow};
 use super::{DuplicateKey, SpoolError};
 use crate::event::{Position, Timestamp};
 
@@ -50,8 +50,8 @@ pub struct Damage {
 
 /// What a spool starts from.
 pub(super) struct Recovered {
-    pub(super) catalogue: Catalogue,
-    pub(super) window: Window,
+    pub(super) catalogue: Segments,
+    pub(super) window: LocalWindow,
     /// The position that the next record gets.
     pub(super) next: Position,
     /// A file without records that has the next record's name.
@@ -63,15 +63,15 @@ pub(super) struct Recovered {
 pub(super) fn recover(
     disk: &dyn Disk,
     dir: &Path,
-    mut window: Window,
+    mut window: LocalWindow,
     now: Moment,
 ) -> Result<Recovered, SpoolError> {
-    let mut survey = survey(disk, dir, now, &mut |key, arrived| remember(&mut window, key, now, arrived))?;
+    let mut survey = scan_log(disk, dir, now, &mut |key, arrived| remember(&mut window, key, now, arrived))?;
     window.expire(now.steady);
     keep_ages_apart_from_the_clock(&mut survey.segments, now);
     let mut report = Recovery { missing: std::mem::take(&mut survey.missing), ..Recovery::default() };
     let newest = survey.segments.pop();
-    let mut catalogue = Catalogue::default();
+    let mut catalogue = Segments::default();
     for surveyed in survey.segments {
         keep_closed(disk, dir, surveyed, &mut catalogue, &mut report)?;
     }
@@ -95,21 +95,21 @@ pub(super) fn recover(
 /// this start: one that is years ahead would have all that is retained removed. The time that the bridge was
 /// down does not count then. A segment is no older than those before it, whatever the clock said
 /// when it was written.
-fn keep_ages_apart_from_the_clock(segments: &mut [Surveyed], now: Moment) {
+fn keep_ages_apart_from_the_clock(segments: &mut [ScannedSegment], now: Moment) {
     let newest = segments.iter().map(|surveyed| surveyed.segment.newest).max().unwrap_or(now.steady);
     let since = Duration::from_nanos(now.steady.0.saturating_sub(newest.0).max(0).unsigned_abs());
     let mut before = Steady(i64::MIN);
-    for Surveyed { segment, .. } in segments {
+    for ScannedSegment { segment, .. } in segments {
         segment.newest = segment.newest.plus(since).max(before);
         before = segment.newest;
     }
 }
 
-fn remember(window: &mut Window, key: DuplicateKey, now: Moment, arrived: Timestamp) {
+fn remember(window: &mut LocalWindow, key: DuplicateKey, now: Moment, arrived: Timestamp) {
     let at = now.steady_of(arrived);
     // As it was when the record came: an earlier copy may have left the window by then.
     window.expire(at);
-    if window.sighting(key) == Sighting::New {
+    if window.sighting(key) == KeySighting::New {
         window.stage(key);
         window.commit(at);
     }
@@ -118,8 +118,8 @@ fn remember(window: &mut Window, key: DuplicateKey, now: Moment, arrived: Timest
 fn keep_closed(
     disk: &dyn Disk,
     dir: &Path,
-    mut surveyed: Surveyed,
-    catalogue: &mut Catalogue,
+    mut surveyed: ScannedSegment,
+    catalogue: &mut Segments,
     report: &mut Recovery,
 ) -> Result<(), SpoolError> {
     report.note(&surveyed);
@@ -139,11 +139,11 @@ fn keep_closed(
 fn mend_newest(
     disk: &dyn Disk,
     dir: &Path,
-    surveyed: Surveyed,
+    surveyed: ScannedSegment,
     report: &mut Recovery,
-) -> Result<Segment, SpoolError> {
+) -> Result<SegmentInfo, SpoolError> {
     report.note(&surveyed);
-    let Surveyed { mut segment, file_bytes, tail, .. } = surveyed;
+    let ScannedSegment { mut segment, file_bytes, tail, .. } = surveyed;
     let path = segment::path(dir, segment.base);
     let file = disk.open(&path).map_err(failed("open segment", &path))?;
     if let Some(tail) = tail {
@@ -164,7 +164,7 @@ fn mend_newest(
 }
 
 impl Recovery {
-    fn note(&mut self, surveyed: &Surveyed) {
+    fn note(&mut self, surveyed: &ScannedSegment) {
         let segment = surveyed.segment.base;
         self.records += surveyed.segment.records;
         for bytes in &surveyed.damage {

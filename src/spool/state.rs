@@ -11,7 +11,7 @@
 mod aside;
 mod dead_letters;
 mod file;
-mod room;
+mod no_space;
 mod row;
 mod storage;
 mod types_seen;
@@ -25,12 +25,12 @@ use std::time::{Duration, Instant};
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::disk::{Disk, RealDisk, RealFile};
-use super::place::Place;
+use super::named_file::NamedFile;
 use crate::event::Position;
 use crate::telemetry::Metrics;
 use file::{StateFile, corrupted};
 
-pub use room::Shortage;
+pub use no_space::Shortage;
 pub use row::{DeadCount, DeadFilter, DeadLetterInfo, NewDeadLetter, Progress, Reassessment, TypeSeen};
 pub use types_seen::{OTHER_TYPE, TYPE_NAME_BYTES_MAX, TYPE_NAMES_MAX};
 
@@ -298,10 +298,10 @@ impl std::fmt::Debug for State {
     }
 }
 
-fn place_of(path: &Path, file: fs::File) -> io::Result<Place> {
+fn place_of(path: &Path, file: fs::File) -> io::Result<NamedFile> {
     let disk = Arc::new(RealDisk::default());
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Place::of(disk.clone(), disk.dir_id(dir)?, path.to_owned(), Arc::new(RealFile(file)))
+    NamedFile::of(disk.clone(), disk.dir_id(dir)?, path.to_owned(), Arc::new(RealFile(file)))
 }
 
 fn create_tables(write: &WriteTransaction) -> Result<(), redb::Error> {

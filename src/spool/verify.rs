@@ -10,17 +10,17 @@ use std::path::{Path, PathBuf};
 
 use super::SpoolError;
 use super::clock::Moment;
+use super::dir_lock::{LOCK_FILE, lock_to_read};
 use super::disk::Disk;
-use super::held::{LOCK_FILE, lock_to_read};
 use super::recovery::failed;
+use super::scan::{ScannedSegment, scan_log};
 use super::segment;
 use super::state;
-use super::survey::{Surveyed, survey};
 use crate::event::Position;
 
 /// What is in a spool's directory.
 #[derive(Clone, Debug, Default)]
-pub struct Report {
+pub struct SpoolReport {
     /// The segments, oldest first.
     pub segments: Vec<SegmentReport>,
     /// Positions that are gone, between records that are there or up to a cursor.
@@ -43,14 +43,14 @@ pub struct CursorReport {
     /// The last position that it has got past.
     pub at: Position,
     /// Whether the log is kept for it.
-    pub claim: Claim,
+    pub claim: CursorClaim,
     /// Positions before the log begins that it has not got past.
     pub undelivered: Option<RangeInclusive<u64>>,
 }
 
 /// Whether the log is kept for a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim {
+pub enum CursorClaim {
     /// What it has not got must be there.
     Waits,
     /// It would rather miss events than hold others up.
@@ -63,7 +63,7 @@ pub enum Claim {
 
 /// What it all comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum CursorVerdict {
     /// Every record that was ever promised, and not pruned since, is there.
     Clean,
     /// All that can be judged is, and of the rest it cannot be told.
@@ -92,22 +92,22 @@ pub struct SegmentReport {
     pub repeated: u64,
 }
 
-impl Report {
+impl SpoolReport {
     /// Whether every record that was ever promised, and not pruned since, is there.
     pub fn is_clean(&self) -> bool {
-        self.verdict() == Verdict::Clean
+        self.verdict() == CursorVerdict::Clean
     }
 
     /// What it all comes to. A torn tail does not count: nothing in it was promised.
-    pub fn verdict(&self) -> Verdict {
+    pub fn verdict(&self) -> CursorVerdict {
         let clean = |segment: &SegmentReport| segment.damaged.is_empty() && segment.repeated == 0;
         let is_there = self.problems.is_empty() && self.missing.is_empty() && self.segments.iter().all(clean);
         let lacks =
             |claim| self.cursors.iter().any(|cursor| cursor.claim == claim && cursor.undelivered.is_some());
         match () {
-            () if !is_there || lacks(Claim::Waits) => Verdict::Damaged,
-            () if lacks(Claim::Unknown) => Verdict::Unknown,
-            () => Verdict::Clean,
+            () if !is_there || lacks(CursorClaim::Waits) => CursorVerdict::Damaged,
+            () if lacks(CursorClaim::Unknown) => CursorVerdict::Unknown,
+            () => CursorVerdict::Clean,
         }
     }
 
@@ -122,7 +122,7 @@ impl Report {
 
     /// Takes into account how far this reader has got: what is behind that must be there still, if the log
     /// is kept for it.
-    pub fn account_from(&mut self, reader: String, at: Position, claim: Claim) {
+    pub fn account_from(&mut self, reader: String, at: Position, claim: CursorClaim) {
         let begin = self.begin.filter(|begin| at.next() < *begin);
         let undelivered = begin.map(|begin| at.next().0..=begin.0 - 1);
         self.cursors.push(CursorReport { reader, at, claim, undelivered });
@@ -143,18 +143,18 @@ impl Report {
 ///
 /// # Errors
 /// When the directory cannot be read, holds no spool, or is in use.
-pub fn verify(dir: &Path, disk: &dyn Disk) -> Result<Report, SpoolError> {
+pub fn verify(dir: &Path, disk: &dyn Disk) -> Result<SpoolReport, SpoolError> {
     let _lock = lock_to_read(disk, dir)?;
     let names = disk.list(dir).map_err(failed("list", dir))?;
     if !names.iter().any(|name| is_of_a_spool(name)) {
         let nothing = io::Error::new(io::ErrorKind::NotFound, "it has no segment, no lock and no state");
         return Err(failed("find a spool in", dir)(nothing));
     }
-    let survey = survey(disk, dir, Moment::default(), &mut |_, _| {})?;
+    let survey = scan_log(disk, dir, Moment::default(), &mut |_, _| {})?;
     let begin = survey.segments.first().map(|surveyed| surveyed.segment.base);
     let end = survey.segments.last().map(|surveyed| surveyed.segment.last).unwrap_or_default();
     let segments = survey.segments.into_iter().map(|surveyed| SegmentReport::of(dir, surveyed)).collect();
-    Ok(Report { segments, missing: survey.missing, begin, end, ..Report::default() })
+    Ok(SpoolReport { segments, missing: survey.missing, begin, end, ..SpoolReport::default() })
 }
 
 fn is_of_a_spool(name: &str) -> bool {
@@ -162,8 +162,8 @@ fn is_of_a_spool(name: &str) -> bool {
 }
 
 impl SegmentReport {
-    fn of(dir: &Path, surveyed: Surveyed) -> Self {
-        let Surveyed { segment, file_bytes, damage, tail, repeated } = surveyed;
+    fn of(dir: &Path, surveyed: ScannedSegment) -> Self {
+        let ScannedSegment { segment, file_bytes, damage, tail, repeated } = surveyed;
         Self {
             path: segment::path(dir, segment.base),
             positions: segment.first_record().map(|first| first.0..=segment.last.0),

@@ -28,7 +28,7 @@ const PARTS: usize = 256;
 
 /// What the window knows of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sighting {
+pub(super) enum KeySighting {
     /// Not within the window.
     New,
     /// Its first copy is durable.
@@ -37,7 +37,7 @@ pub(super) enum Sighting {
     Staged,
 }
 
-pub(super) struct Window {
+pub(super) struct LocalWindow {
     span: Duration,
     bucket_span: Duration,
     keys_max: usize,
@@ -60,7 +60,7 @@ struct Bucket {
     keys: usize,
 }
 
-impl Window {
+impl LocalWindow {
     /// An empty window that remembers keys for `span`, and never more than `keys_max` of them.
     pub(super) fn new(span: Duration, keys_max: usize) -> Self {
         let keys_max = keys_max.min(u32::MAX as usize / 2);
@@ -83,13 +83,13 @@ impl Window {
     }
 
     /// What is known of the key.
-    pub(super) fn sighting(&self, key: DuplicateKey) -> Sighting {
+    pub(super) fn sighting(&self, key: DuplicateKey) -> KeySighting {
         let hash = self.hasher.hash_one(key);
         let found = self.numbers[part(hash)].find(hash, |&number| self.key(number) == key);
         match found.map(|&number| self.index(number)) {
-            None => Sighting::New,
-            Some(index) if index >= self.ring.len() - self.staged => Sighting::Staged,
-            Some(_) => Sighting::Durable,
+            None => KeySighting::New,
+            Some(index) if index >= self.ring.len() - self.staged => KeySighting::Staged,
+            Some(_) => KeySighting::Durable,
         }
     }
 
@@ -190,60 +190,60 @@ mod tests {
 
     #[test]
     fn a_key_is_staged_until_its_group_is_durable() {
-        let mut window = Window::new(SPAN, 10);
-        assert_eq!(window.sighting(key(1)), Sighting::New);
+        let mut window = LocalWindow::new(SPAN, 10);
+        assert_eq!(window.sighting(key(1)), KeySighting::New);
         window.stage(key(1));
-        assert_eq!(window.sighting(key(1)), Sighting::Staged);
+        assert_eq!(window.sighting(key(1)), KeySighting::Staged);
         window.commit(at(0));
-        assert_eq!(window.sighting(key(1)), Sighting::Durable);
+        assert_eq!(window.sighting(key(1)), KeySighting::Durable);
     }
 
     #[test]
     fn a_failed_groups_keys_are_new_again_and_earlier_ones_stay() {
-        let mut window = Window::new(SPAN, 10);
+        let mut window = LocalWindow::new(SPAN, 10);
         window.stage(key(1));
         window.commit(at(0));
         window.stage(key(2));
         window.stage(key(3));
         window.roll_back();
-        assert_eq!(window.sighting(key(1)), Sighting::Durable);
-        assert_eq!(window.sighting(key(2)), Sighting::New);
-        assert_eq!(window.sighting(key(3)), Sighting::New);
+        assert_eq!(window.sighting(key(1)), KeySighting::Durable);
+        assert_eq!(window.sighting(key(2)), KeySighting::New);
+        assert_eq!(window.sighting(key(3)), KeySighting::New);
         window.stage(key(3));
         window.commit(at(1));
-        assert_eq!(window.sighting(key(3)), Sighting::Durable);
+        assert_eq!(window.sighting(key(3)), KeySighting::Durable);
         assert_eq!(window.len(), 2);
     }
 
     #[test]
     fn a_full_window_forgets_the_oldest_key_first() {
-        let mut window = Window::new(SPAN, 3);
+        let mut window = LocalWindow::new(SPAN, 3);
         for number in 0..10 {
             window.stage(key(number));
             window.commit(at(number));
             assert!(window.len() <= 3);
         }
-        assert_eq!(window.sighting(key(6)), Sighting::New);
+        assert_eq!(window.sighting(key(6)), KeySighting::New);
         for number in 7..10 {
-            assert_eq!(window.sighting(key(number)), Sighting::Durable);
+            assert_eq!(window.sighting(key(number)), KeySighting::Durable);
         }
     }
 
     #[test]
     fn a_key_lives_for_the_window_and_hardly_longer() {
-        let mut window = Window::new(SPAN, 1000);
+        let mut window = LocalWindow::new(SPAN, 1000);
         window.stage(key(1));
         window.commit(at(10));
         window.expire(at(10 + 128));
-        assert_eq!(window.sighting(key(1)), Sighting::Durable);
+        assert_eq!(window.sighting(key(1)), KeySighting::Durable);
         window.expire(at(10 + 130));
-        assert_eq!(window.sighting(key(1)), Sighting::New);
+        assert_eq!(window.sighting(key(1)), KeySighting::New);
         assert_eq!(window.len(), 0);
     }
 
     #[test]
     fn a_long_life_of_keys_coming_and_going_keeps_table_and_ring_in_step() {
-        let mut window = Window::new(SPAN, 50);
+        let mut window = LocalWindow::new(SPAN, 50);
         window.front = u32::MAX - 500;
         for number in 0..5_000 {
             window.stage(key(number));
@@ -256,7 +256,7 @@ mod tests {
             assert_eq!(window.numbers.iter().map(HashTable::len).sum::<usize>(), window.ring.len());
             assert_eq!(window.buckets.iter().map(|bucket| bucket.keys).sum::<usize>(), window.ring.len());
         }
-        assert_eq!(window.sighting(key(4_999)), Sighting::Durable);
-        assert_eq!(window.sighting(key(4_901)), Sighting::New);
+        assert_eq!(window.sighting(key(4_999)), KeySighting::Durable);
+        assert_eq!(window.sighting(key(4_901)), KeySighting::New);
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::clock::Clock;
 use super::committer::{Append, Committer, weight};
-use super::shared::{Gate, Life, Reader};
+use super::shared_log::{AppendGate, Life, SharedLog};
 
 /// Appends that may wait for the writer.
 pub(super) const QUEUE_MAX: usize = 1024;
@@ -30,20 +30,20 @@ const TICK_EVERY_SHUT: Duration = Duration::from_millis(100);
 
 /// What comes through the queue.
 #[expect(clippy::large_enum_variant, reason = "all but one message of a spool's life are appends")]
-pub(super) enum Message {
+pub(super) enum WriterMessage {
     Append(Append),
     /// Take nothing more, answer what is queued, end.
     Close,
 }
 
-pub(super) struct Writer {
+pub(super) struct WriterThread {
     pub(super) committer: Committer,
-    pub(super) queue: mpsc::Receiver<Message>,
-    pub(super) shared: Arc<Reader>,
+    pub(super) queue: mpsc::Receiver<WriterMessage>,
+    pub(super) shared: Arc<SharedLog>,
     pub(super) clock: Clock,
 }
 
-impl Writer {
+impl WriterThread {
     /// Runs until the spool is closed.
     pub(super) fn run(mut self) {
         let end = End(Arc::clone(&self.shared));
@@ -52,7 +52,8 @@ impl Writer {
         let mut group = Vec::with_capacity(QUEUE_MAX);
         let mut ticked = Instant::now();
         loop {
-            let tick_every = if self.shared.gate() == Gate::Open { TICK_EVERY } else { TICK_EVERY_SHUT };
+            let tick_every =
+                if self.shared.gate() == AppendGate::Open { TICK_EVERY } else { TICK_EVERY_SHUT };
             let patience = if waiting.is_empty() { tick_every } else { Duration::ZERO };
             let open = self.receive(&mut waiting, &waker, patience);
             if !open && waiting.is_empty() {
@@ -76,7 +77,7 @@ impl Writer {
 
     /// Takes what waits in the queue; if nothing does, waits for it that long. `false` when nothing
     /// will ever come again.
-    fn receive(&mut self, waiting: &mut Vec<Message>, waker: &Waker, patience: Duration) -> bool {
+    fn receive(&mut self, waiting: &mut Vec<WriterMessage>, waker: &Waker, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         let limit = QUEUE_MAX - waiting.len();
         if limit == 0 {
@@ -94,32 +95,32 @@ impl Writer {
     }
 
     /// Moves the oldest of what waits into the group, up to the bytes of one.
-    fn form_group(&mut self, waiting: &mut Vec<Message>, group: &mut Vec<Append>) {
+    fn form_group(&mut self, waiting: &mut Vec<WriterMessage>, group: &mut Vec<Append>) {
         let mut bytes = 0;
-        let fits = |message: &&Message| {
+        let fits = |message: &&WriterMessage| {
             let full = bytes >= GROUP_BYTES_MAX;
-            bytes += if let Message::Append(append) = message { weight(&append.entry) } else { 0 };
+            bytes += if let WriterMessage::Append(append) = message { weight(&append.entry) } else { 0 };
             !full
         };
         let count = waiting.iter().take_while(fits).count();
         for message in waiting.drain(..count) {
             match message {
-                Message::Append(append) => group.push(append),
-                Message::Close => self.queue.close(),
+                WriterMessage::Append(append) => group.push(append),
+                WriterMessage::Close => self.queue.close(),
             }
         }
     }
 }
 
 /// Says how the writer ended, even if by a panic.
-struct End(Arc<Reader>);
+struct End(Arc<SharedLog>);
 
 impl Drop for End {
     fn drop(&mut self) {
         if thread::panicking() {
             self.0.fail("the spool's writer has panicked".to_owned().into());
         }
-        self.0.set_gate(Gate::Closing);
+        self.0.set_gate(AppendGate::Closing);
         self.0.life.send_if_modified(|life| {
             let running = *life == Life::Running;
             if running {

@@ -18,7 +18,7 @@ use fanbridge::source::tls::Tls;
 use fanbridge::source::types_seen::TypesSeen;
 use fanbridge::source::{Intake, SourceIntake};
 use fanbridge::spool::disk::{Disk, DiskFile, DiskLock, FileId, Free, Look, RealDisk};
-use fanbridge::spool::{Held, Spool, SpoolOptions};
+use fanbridge::spool::{LockedDir, Spool, SpoolOptions};
 use fanbridge::telemetry::Metrics;
 use hmac::{Hmac, KeyInit, Mac};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -170,7 +170,7 @@ fn spool(dir: PathBuf, full: bool, fsync: Duration) -> Spool {
         answer_within: Duration::from_secs(60),
     };
     let disk = Arc::new(SlowDisk { disk: RealDisk::default(), fsync });
-    Spool::open(Held::take(&dir, disk).unwrap(), options, Arc::new(Metrics::new())).unwrap().0
+    Spool::open(LockedDir::take(&dir, disk).unwrap(), options, Arc::new(Metrics::new())).unwrap().0
 }
 
 fn source(name: &'static str, provider: &str, secret: Option<&str>) -> SourceConfig {

@@ -63,7 +63,7 @@ fn what_may_be_done_without_gives_way_in_need_and_for_nothing_else() {
     while world.append(1) != [full("spool_full")] {}
     let head = world.reader().head();
     // One reader stands at the head, another one at the beginning, which would rather do without.
-    world.reader().dispense_with(head);
+    world.reader().allow_pruning_in_need(head);
     world.second += 1_000;
     world.tick();
     assert!(is_stored(&world.append(1)));
@@ -87,7 +87,7 @@ fn a_backlog_does_not_give_way_where_that_makes_no_room() {
     let mut world = World::open_new(SpoolOptions { bytes_max: 30_000, ..options() });
     while world.append(1) != [full("spool_full")] {}
     let head = world.reader().head();
-    world.reader().dispense_with(head);
+    world.reader().allow_pruning_in_need(head);
     // Something else takes nearly all there may be: the whole backlog would not be room enough.
     world.reader().set_other_bytes(29_500);
     world.tick();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fanbridge::event::{Entry, EventTime, Position};
-use fanbridge::spool::verify::{Report, verify};
+use fanbridge::spool::verify::{SpoolReport, verify};
 use fanbridge::spool::{AppendError, Appended, ReadError, Recovery, SpoolError, SpoolOptions};
 
 use crate::sim::{Call, Dice, EINTR, EIO, EMFILE, EMLINK, ENFILE, ENOMEM, EOPNOTSUPP, EPERM, ESTALE, Fate};
@@ -41,11 +41,11 @@ fn survivors(world: &mut World) -> (Vec<u64>, Recovery) {
     (entries.iter().map(|(_, found)| number_of(found)).collect(), recovery)
 }
 
-fn looked_over(world: &World) -> Report {
+fn looked_over(world: &World) -> SpoolReport {
     verify(Path::new(DIR), &world.disk).expect("a stopped spool can be looked over")
 }
 
-fn is_reported(report: &Report) -> bool {
+fn is_reported(report: &SpoolReport) -> bool {
     !report.is_clean() || report.segments.iter().any(|segment| segment.torn_tail.is_some())
 }
 

@@ -13,7 +13,8 @@ use fanbridge::spool::disk::RealDisk;
 use fanbridge::spool::state::{FILE_NAME, Progress, State};
 use fanbridge::spool::verify::verify;
 use fanbridge::spool::{
-    AppendError, Appended, DuplicateKey, Held, RECORD_BYTES_MAX, ReadError, Spool, SpoolError, SpoolOptions,
+    AppendError, Appended, DuplicateKey, LockedDir, RECORD_BYTES_MAX, ReadError, Spool, SpoolError,
+    SpoolOptions,
 };
 use fanbridge::telemetry::Metrics;
 use tokio::task::JoinSet;
@@ -22,12 +23,12 @@ use crate::sim::{Call, EACCES, EIO, EPERM, SimDisk};
 use crate::world::{entry, key, number_of, options};
 
 fn open(dir: &Path, options: SpoolOptions) -> Result<Spool, SpoolError> {
-    let held = Held::take(dir, Arc::new(RealDisk::default()))?;
+    let held = LockedDir::take(dir, Arc::new(RealDisk::default()))?;
     Spool::open(held, options, Arc::new(Metrics::new())).map(|(spool, _)| spool)
 }
 
 fn open_simulated(disk: &SimDisk) -> Spool {
-    let held = Held::take(Path::new("/spool"), Arc::new(disk.clone())).unwrap();
+    let held = LockedDir::take(Path::new("/spool"), Arc::new(disk.clone())).unwrap();
     Spool::open(held, options(), Arc::new(Metrics::new())).unwrap().0
 }
 
@@ -120,8 +121,8 @@ async fn a_delivery_quarantined_by_an_earlier_release_is_not_taken_for_the_event
 async fn read_apart(spool: &Spool) -> Vec<u64> {
     let mut numbers = Vec::new();
     let mut after = Position(0);
-    while spool.pass_events(after) < spool.head() {
-        let batch = spool.read_apart(after, 7, 100_000).await.unwrap();
+    while spool.pass_shared_records(after) < spool.head() {
+        let batch = spool.read_single_sink(after, 7, 100_000).await.unwrap();
         assert_eq!(batch.damaged, 0, "an event that is passed over is not damage");
         assert!(batch.through > after);
         after = batch.through;
@@ -144,7 +145,7 @@ async fn a_reader_of_what_is_not_for_every_sink_gets_that_alone_from_memory_and_
     for entry in &entries {
         spool.append(entry.clone(), None).await.unwrap();
     }
-    let apart: Vec<u64> = entries.iter().filter(|entry| entry.is_apart()).map(number_of).collect();
+    let apart: Vec<u64> = entries.iter().filter(|entry| entry.is_single_sink()).map(number_of).collect();
     assert!((25..40).contains(&apart.len()), "some of each: {apart:?}");
     assert_eq!(read_apart(&spool).await, apart);
     spool.close().await;
@@ -272,7 +273,7 @@ async fn a_second_process_is_refused_or_waits_for_the_first_as_it_was_told() {
 
     let waiting = tokio::task::spawn_blocking({
         let dir = dir.path().to_owned();
-        move || Held::take(&dir, Arc::new(RealDisk::waiting(Duration::from_secs(20)))).map(|_| ())
+        move || LockedDir::take(&dir, Arc::new(RealDisk::waiting(Duration::from_secs(20)))).map(|_| ())
     });
     first.close().await;
     drop(first);
@@ -476,7 +477,7 @@ async fn segments_that_are_gone_at_the_end_are_missed_by_the_cursors() {
     assert_eq!(report.missing, [base..=head.0]);
 
     let metrics = Arc::new(Metrics::new());
-    let held = Held::take(dir.path(), Arc::new(RealDisk::default())).unwrap();
+    let held = LockedDir::take(dir.path(), Arc::new(RealDisk::default())).unwrap();
     let (spool, _) = Spool::open(held, roomy(), Arc::clone(&metrics)).unwrap();
     spool.resume_after(Position(1));
     spool.resume_after(head);

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use fanbridge::event::{Entry, Event, EventTime, Position, Quarantined, Stated, Timestamp};
 use fanbridge::spool::clock::{Moment, Steady};
 use fanbridge::spool::{
-    Append, AppendError, Appended, Committer, DuplicateKey, Held, Reader, Recovery, SpoolError, SpoolOptions,
+    Append, AppendError, Appended, Committer, DuplicateKey, LockedDir, Recovery, SharedLog, SpoolError,
+    SpoolOptions,
 };
 use fanbridge::telemetry::Metrics;
 use tokio::sync::oneshot;
@@ -90,7 +91,7 @@ pub fn key(number: u64) -> DuplicateKey {
 /// An opened spool without a thread.
 pub struct Opened {
     pub committer: Committer,
-    pub reader: Arc<Reader>,
+    pub reader: Arc<SharedLog>,
 }
 
 pub struct World {
@@ -143,9 +144,13 @@ impl World {
         self.opened_at = self.second;
         let disk = Arc::new(self.disk.clone());
         let metrics = Arc::clone(&self.metrics);
-        let (committer, reader, recovery) =
-            Committer::open(Held::take(Path::new(DIR), disk)?, self.options.clone(), metrics, self.now())?;
-        reader.settle(Position(self.settled));
+        let (committer, reader, recovery) = Committer::open(
+            LockedDir::take(Path::new(DIR), disk)?,
+            self.options.clone(),
+            metrics,
+            self.now(),
+        )?;
+        reader.release(Position(self.settled));
         reader.resume_after(Position(self.settled));
         self.opened = Some(Opened { committer, reader });
         Ok(recovery)
@@ -155,7 +160,7 @@ impl World {
         self.opened.as_mut().expect("the spool is open")
     }
 
-    pub fn reader(&self) -> &Reader {
+    pub fn reader(&self) -> &SharedLog {
         &self.opened.as_ref().expect("the spool is open").reader
     }
 
@@ -190,7 +195,7 @@ impl World {
     pub fn settle(&mut self, through: u64) {
         self.settled = self.settled.max(through);
         let settled = Position(self.settled);
-        self.reader().settle(settled);
+        self.reader().release(settled);
     }
 
     pub fn tick(&mut self) {

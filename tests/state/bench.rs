@@ -13,7 +13,7 @@ use fanbridge::health::Health;
 use fanbridge::selection::Selection;
 use fanbridge::spool::disk::RealDisk;
 use fanbridge::spool::state::{DeadFilter, DeadLetterInfo, FILE_NAME, NewDeadLetter, Progress, State};
-use fanbridge::spool::{Held, Spool, SpoolOptions};
+use fanbridge::spool::{LockedDir, Spool, SpoolOptions};
 use fanbridge::telemetry::Metrics;
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -48,7 +48,7 @@ impl Bench {
             tail_bytes_max: 1 << 20,
             answer_within: Duration::from_secs(60),
         };
-        let held = Held::take(dir.path(), Arc::new(RealDisk::default())).unwrap();
+        let held = LockedDir::take(dir.path(), Arc::new(RealDisk::default())).unwrap();
         let (spool, _) = Spool::open(held, options, Arc::clone(&metrics)).unwrap();
         let state = State::open(&dir.path().join(FILE_NAME)).unwrap();
         let health = Arc::new(Health::default());

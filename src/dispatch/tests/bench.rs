@@ -13,7 +13,7 @@ use crate::health::Health;
 use crate::spool::disk::{Disk, RealDisk};
 use crate::spool::state::tests::failing::{self, Faults};
 use crate::spool::state::{FILE_NAME, State};
-use crate::spool::{Appended, Held, Spool, SpoolOptions};
+use crate::spool::{Appended, LockedDir, Spool, SpoolOptions};
 use crate::telemetry::Metrics;
 
 /// How long a test waits for what has to come.
@@ -37,7 +37,7 @@ impl Bench {
     /// With its log on a disk of the test's own; so many bytes of it are read from memory.
     pub fn on(disk: Arc<dyn Disk>, tail_bytes_max: usize) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let held = Held::take(dir.path(), disk).expect("the directory");
+        let held = LockedDir::take(dir.path(), disk).expect("the directory");
         let options = SpoolOptions {
             bytes_max: 1 << 30,
             free_bytes_min: 0,

@@ -17,13 +17,13 @@ use redb::{
     WriteTransaction,
 };
 
-use super::room::Room;
-use super::storage::{Condition, Opener, Watch, Watched};
+use super::no_space::NoSpace;
+use super::storage::{Opener, StorageCondition, Watch, Watched};
 use super::{FORMAT, StateError, format_of};
 use crate::scarce::Scarce;
 use crate::spool::disk::open_itself;
+use crate::spool::named_file::{NameFate, NamedFile, UNSEEN_MAX};
 use crate::spool::outstanding::Outstanding;
-use crate::spool::place::{Fate, Place, UNSEEN_MAX};
 
 /// The library would take up to 1 GiB. Cursors are few, and dead letters are read rarely.
 const CACHE_BYTES: usize = 8 << 20;
@@ -32,10 +32,10 @@ const CACHE_BYTES: usize = 8 << 20;
 pub(super) struct StateFile {
     slot: RwLock<Slot>,
     opener: Opener,
-    pub(super) room: Room,
+    pub(super) room: NoSpace,
     pub(super) outstanding: Outstanding,
     /// Where the file is, if it is one.
-    place: Option<Place>,
+    place: Option<NamedFile>,
     /// Since when the system has not said whether it is there.
     unseen_since: Mutex<Option<Instant>>,
     /// What became of it, once it has lost its name: nothing is read or written any more.
@@ -52,7 +52,7 @@ struct Slot {
 
 impl Slot {
     fn is_sound(&self) -> bool {
-        self.database.is_some() && self.watch.condition() == Condition::Sound
+        self.database.is_some() && self.watch.condition() == StorageCondition::Sound
     }
 }
 
@@ -65,11 +65,11 @@ impl Drop for StateFile {
 impl StateFile {
     /// Opens the file whose bytes the opener has; the path is what errors call it, and the place is where
     /// it has to stay, if it is one that is written.
-    pub(super) fn open(path: &Path, opener: Opener, place: Option<Place>) -> Result<Self, StateError> {
+    pub(super) fn open(path: &Path, opener: Opener, place: Option<NamedFile>) -> Result<Self, StateError> {
         let watch = Arc::new(Watch::default());
         let database = database(&opener, &watch).map_err(|error| classify(path, error, &watch))?;
         let slot = RwLock::new(Slot { database: Some(database), watch });
-        let (room, outstanding, gone) = (Room::default(), Outstanding::default(), OnceLock::new());
+        let (room, outstanding, gone) = (NoSpace::default(), Outstanding::default(), OnceLock::new());
         let unseen_since = Mutex::default();
         Ok(Self { slot, opener, room, outstanding, place, unseen_since, gone, path: path.to_owned() })
     }
@@ -84,7 +84,7 @@ impl StateFile {
                 return Ok(());
             }
             // Whoever could not be told tries again, as for want of room.
-            Err(Fate::Unknown(source)) if self.may_be_unseen(&source) => {
+            Err(NameFate::Unknown(source)) if self.may_be_unseen(&source) => {
                 return Err(StateError::NoRoom { path: self.path.clone(), source });
             }
             Err(fate) => fate,
@@ -94,7 +94,7 @@ impl StateFile {
         self.is_there()?;
         // Closed, it is whole.
         close(&mut slot);
-        slot.watch.worsen(Condition::Broken);
+        slot.watch.worsen(StorageCondition::Broken);
         let len = place.len().map_err(|source| StateError::Io { path: self.path.clone(), source })?;
         let gone = place.mend(&fate, len);
         tracing::error!(gone, "the state file is not what it was: nothing is kept any more");
@@ -143,14 +143,14 @@ impl StateFile {
     ) -> Result<T, StateError> {
         let begun = Instant::now();
         if !self.room.may_try(begun) {
-            self.room.turned_away(who);
+            self.room.deferred(who);
             return Err(self.no_room());
         }
         // What was kept in a file that has lost its name is not kept.
         let result = self.is_there().and_then(|()| self.mend()).and_then(|()| self.write_once(f));
         let result = result.and_then(|value| self.look().map(|()| value));
         match &result {
-            Ok(_) => self.room.served(who, Instant::now()),
+            Ok(_) => self.room.wrote(who, Instant::now()),
             Err(StateError::NoRoom { source, .. }) => {
                 // At once, so that others can read, and the rest is measured by what this takes.
                 // If it fails, it is tried again when the file is next needed.
@@ -199,9 +199,11 @@ impl StateFile {
         }
         let mut slot = self.slot_to_change();
         match slot.watch.condition() {
-            Condition::Sound if slot.database.is_some() => return Ok(()),
-            Condition::Broken => return Err(classify(&self.path, redb::Error::PreviousIo, &slot.watch)),
-            Condition::Sound | Condition::Short => {}
+            StorageCondition::Sound if slot.database.is_some() => return Ok(()),
+            StorageCondition::Broken => {
+                return Err(classify(&self.path, redb::Error::PreviousIo, &slot.watch));
+            }
+            StorageCondition::Sound | StorageCondition::Short => {}
         }
         if slot.database.is_none() && !self.room.may_try(Instant::now()) {
             return Err(self.no_room());
@@ -322,7 +324,7 @@ fn closed() -> redb::Error {
 /// opened again.
 fn classify(path: &Path, error: redb::Error, watch: &Watch) -> StateError {
     let path = path.to_owned();
-    if watch.condition() == Condition::Short {
+    if watch.condition() == StorageCondition::Short {
         let source = match error {
             redb::Error::Io(source) => source,
             other => io::Error::other(other),

@@ -36,7 +36,7 @@ pub(super) fn file(path: &Path) -> io::Result<(Opener, File)> {
 /// What is known of some bytes since they were opened. It only gets worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub(super) enum Condition {
+pub(super) enum StorageCondition {
     /// Nothing has failed.
     Sound,
     /// A write found no room: open them again.
@@ -50,15 +50,15 @@ pub(super) enum Condition {
 pub(super) struct Watch(AtomicU8);
 
 impl Watch {
-    pub(super) fn condition(&self) -> Condition {
+    pub(super) fn condition(&self) -> StorageCondition {
         match self.0.load(Ordering::Acquire) {
-            0 => Condition::Sound,
-            1 => Condition::Short,
-            _ => Condition::Broken,
+            0 => StorageCondition::Sound,
+            1 => StorageCondition::Short,
+            _ => StorageCondition::Broken,
         }
     }
 
-    pub(super) fn worsen(&self, to: Condition) {
+    pub(super) fn worsen(&self, to: StorageCondition) {
         self.0.fetch_max(to as u8, Ordering::AcqRel);
     }
 }
@@ -78,12 +78,12 @@ impl Watched {
     /// Notes why bytes could not be put where they belong.
     fn unwritten(&self, error: io::Error) -> io::Error {
         let short = is_full(&error) || Scarce::of(&error).is_some();
-        self.watch.worsen(if short { Condition::Short } else { Condition::Broken });
+        self.watch.worsen(if short { StorageCondition::Short } else { StorageCondition::Broken });
         error
     }
 
     fn broken(&self, error: io::Error) -> io::Error {
-        self.watch.worsen(Condition::Broken);
+        self.watch.worsen(StorageCondition::Broken);
         error
     }
 }

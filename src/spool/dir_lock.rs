@@ -12,14 +12,14 @@ use super::recovery::failed;
 pub(super) const LOCK_FILE: &str = "lock";
 
 /// A spool's directory, held until this, and everything that was opened from it, is dropped.
-pub struct Held {
+pub struct LockedDir {
     pub(super) dir: PathBuf,
     pub(super) dir_id: FileId,
     pub(super) disk: Arc<dyn Disk>,
     pub(super) lock: Box<dyn DiskLock>,
 }
 
-impl Held {
+impl LockedDir {
     /// Takes the directory, which is made if it is missing. Blocks for as long as the disk was told to
     /// wait for another process.
     ///

@@ -25,7 +25,7 @@ const FOUND_MAX: u32 = 100;
 
 /// What is the matter with a name.
 #[derive(Debug)]
-pub(super) enum Fate {
+pub(super) enum NameFate {
     /// Nothing has it.
     Removed,
     /// Something else has it.
@@ -36,7 +36,7 @@ pub(super) enum Fate {
     Unknown(io::Error),
 }
 
-impl fmt::Display for Fate {
+impl fmt::Display for NameFate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Removed => write!(f, "was removed from under the bridge"),
@@ -50,19 +50,19 @@ impl fmt::Display for Fate {
 }
 
 /// Looks whether that file has this name, and is that long if its length is known.
-pub(super) fn look(disk: &dyn Disk, path: &Path, id: FileId, len: Option<u64>) -> Result<(), Fate> {
+pub(super) fn look(disk: &dyn Disk, path: &Path, id: FileId, len: Option<u64>) -> Result<(), NameFate> {
     match patiently(|| disk.look(path)) {
-        Ok(found) if found.id != id => Err(Fate::Replaced),
-        Ok(found) if len.is_some_and(|len| len != found.len) => Err(Fate::Resized(found.len)),
+        Ok(found) if found.id != id => Err(NameFate::Replaced),
+        Ok(found) if len.is_some_and(|len| len != found.len) => Err(NameFate::Resized(found.len)),
         Ok(_) => Ok(()),
         Err(error) => Err(unseen(error)),
     }
 }
 
 /// Looks whether that directory has this name.
-pub(super) fn look_at_dir(disk: &dyn Disk, dir: &Path, id: FileId) -> Result<(), Fate> {
+pub(super) fn look_at_dir(disk: &dyn Disk, dir: &Path, id: FileId) -> Result<(), NameFate> {
     match patiently(|| disk.dir_id(dir)) {
-        Ok(found) if found != id => Err(Fate::Replaced),
+        Ok(found) if found != id => Err(NameFate::Replaced),
         Ok(_) => Ok(()),
         Err(error) => Err(unseen(error)),
     }
@@ -76,8 +76,8 @@ fn patiently<T>(look: impl Fn() -> io::Result<T>) -> io::Result<T> {
     (1..LOOKS).map(|_| look()).find(is_said).unwrap_or_else(look)
 }
 
-fn unseen(error: io::Error) -> Fate {
-    if error.kind() == io::ErrorKind::NotFound { Fate::Removed } else { Fate::Unknown(error) }
+fn unseen(error: io::Error) -> NameFate {
+    if error.kind() == io::ErrorKind::NotFound { NameFate::Removed } else { NameFate::Unknown(error) }
 }
 
 /// Why a file's bytes are not under its name again, and where a whole copy of them is, if there is one.
@@ -87,7 +87,7 @@ struct Rescue {
 }
 
 /// An open file, and the name that it had when it was opened.
-pub(super) struct Place {
+pub(super) struct NamedFile {
     disk: Arc<dyn Disk>,
     dir_id: FileId,
     path: PathBuf,
@@ -95,7 +95,7 @@ pub(super) struct Place {
     file: Arc<dyn DiskFile>,
 }
 
-impl Place {
+impl NamedFile {
     /// The place of a file that was just opened under this name, in this directory.
     pub(super) fn of(
         disk: Arc<dyn Disk>,
@@ -118,16 +118,16 @@ impl Place {
     }
 
     /// Looks whether the file still has its name, and its length if that is known.
-    pub(super) fn look(&self, len: Option<u64>) -> Result<(), Fate> {
+    pub(super) fn look(&self, len: Option<u64>) -> Result<(), NameFate> {
         look(&*self.disk, &self.path, self.id, len)
     }
 
     /// Does what can be done about that fate, for as many bytes of the file as count, and says what was
     /// the matter and what is to be done now.
-    pub(super) fn mend(&self, fate: &Fate, len: u64) -> String {
+    pub(super) fn mend(&self, fate: &NameFate, len: u64) -> String {
         let path = self.path.display();
         let dir = self.path.parent().unwrap_or(Path::new("."));
-        if !matches!(fate, Fate::Removed | Fate::Replaced) {
+        if !matches!(fate, NameFate::Removed | NameFate::Replaced) {
             return format!("{path} {fate}; keep everything else out of this directory");
         }
         if let Err(fate) = look_at_dir(&*self.disk, dir, self.dir_id) {

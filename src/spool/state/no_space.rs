@@ -31,13 +31,13 @@ pub struct Shortage {
 
 /// The room of one file.
 #[derive(Debug, Default)]
-pub(super) struct Room {
-    short: Mutex<Short>,
+pub(super) struct NoSpace {
+    short: Mutex<Deferral>,
     failures: OnceLock<Counter>,
 }
 
 #[derive(Debug, Default)]
-struct Short {
+struct Deferral {
     waiting: BTreeSet<String>,
     since: Option<Instant>,
     failed_in_a_row: u32,
@@ -45,7 +45,7 @@ struct Short {
     detail: String,
 }
 
-impl Room {
+impl NoSpace {
     /// Counts every write that finds no room here, from now on.
     pub(super) fn count_in(&self, failures: Counter) {
         // Whoever came first stays: there is one bridge to a state.
@@ -58,7 +58,7 @@ impl Room {
     }
 
     /// These were turned away untried.
-    pub(super) fn turned_away(&self, who: &[&str]) {
+    pub(super) fn deferred(&self, who: &[&str]) {
         let mut short = self.short();
         // They are part of a shortage, and never its beginning.
         if short.since.is_some() {
@@ -89,7 +89,7 @@ impl Room {
     }
 
     /// A write of theirs took effect.
-    pub(super) fn served(&self, who: &[&str], now: Instant) {
+    pub(super) fn wrote(&self, who: &[&str], now: Instant) {
         let mut short = self.short();
         (short.failed_in_a_row, short.rests_until) = (0, None);
         for name in who {
@@ -119,7 +119,7 @@ impl Room {
     }
 
     /// Every change is whole before anything that could panic.
-    fn short(&self) -> MutexGuard<'_, Short> {
+    fn short(&self) -> MutexGuard<'_, Deferral> {
         self.short.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -130,36 +130,36 @@ mod tests {
 
     const QUICK: Duration = Duration::ZERO;
 
-    fn failed(room: &Room, who: &str, took: Duration, now: Instant) {
+    fn failed(room: &NoSpace, who: &str, took: Duration, now: Instant) {
         room.failed(&[who], "no space left".into(), took, now);
     }
 
     #[test]
     fn a_shortage_lasts_until_all_who_were_turned_away_are_served() {
-        let (room, now) = (Room::default(), Instant::now());
-        room.turned_away(&["early"]);
+        let (room, now) = (NoSpace::default(), Instant::now());
+        room.deferred(&["early"]);
         assert_eq!(room.shortage(now), None, "nobody has been told that there is no room");
         failed(&room, "(quarantine)", QUICK, now);
-        room.turned_away(&["lake"]);
-        room.served(&["lake"], now);
+        room.deferred(&["lake"]);
+        room.wrote(&["lake"], now);
         let later = now + Duration::from_secs(7);
         let shortage =
             Shortage { seconds: 7, waiting: vec!["(quarantine)".into()], detail: "no space left".into() };
         assert_eq!(room.shortage(later), Some(shortage), "a small write that fits is not the end of it");
-        room.served(&["(quarantine)"], later);
+        room.wrote(&["(quarantine)"], later);
         assert_eq!(room.shortage(later), None);
     }
 
     #[test]
     fn rests_grow_to_a_second_and_begin_anew_after_a_write_that_took_effect() {
-        let (room, now) = (Room::default(), Instant::now());
+        let (room, now) = (NoSpace::default(), Instant::now());
         let rest = |took| {
             failed(&room, "lake", took, now);
             (0..200).map(|n| Duration::from_millis(50 * n)).find(|after| room.may_try(now + *after))
         };
         let rests: Vec<_> = (0..4).map(|_| rest(QUICK).expect("it ends").as_millis()).collect();
         assert_eq!(rests, [250, 500, 1000, 1000]);
-        room.served(&["lake"], now);
+        room.wrote(&["lake"], now);
         assert!(room.may_try(now));
         assert_eq!(rest(QUICK), Some(Duration::from_millis(250)));
         assert_eq!(rest(Duration::from_millis(600)), Some(Duration::from_secs(6)), "a slow attempt");
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_write_that_nobody_will_repeat_is_no_shortage() {
-        let (room, now) = (Room::default(), Instant::now());
+        let (room, now) = (NoSpace::default(), Instant::now());
         room.failed(&[], "no space left".into(), QUICK, now);
         assert_eq!(room.shortage(now), None);
         assert!(!room.may_try(now));

@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::catalogue::Catalogue;
 use super::disk::{Disk, DiskLock, FileId};
 use super::failure::SpoolFailure;
 use super::lost::Lost;
+use super::named_file::NamedFile;
 use super::outstanding::Outstanding;
-use super::place::Place;
+use super::segments::Segments;
 use super::shared_window::DurableKeys;
 use super::tail::Tail;
-use super::{Room, SpoolOptions, Usage};
+use super::{Capacity, SpoolOptions, Usage};
 use crate::event::Position;
 use crate::scarce::Scarce;
 use crate::telemetry::Metrics;
@@ -27,7 +27,7 @@ use crate::telemetry::Metrics;
 /// Whether appends are taken, and if not, why. From [`Gate::Closing`] on it is for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub(super) enum Gate {
+pub(super) enum AppendGate {
     Open,
     BytesMax,
     FreeBytes,
@@ -40,7 +40,7 @@ pub(super) enum Gate {
     Failed,
 }
 
-impl Gate {
+impl AppendGate {
     const ALL: [Self; 10] = [
         Self::Open,
         Self::BytesMax,
@@ -71,7 +71,7 @@ impl Gate {
     }
 }
 
-impl From<Scarce> for Gate {
+impl From<Scarce> for AppendGate {
     fn from(scarce: Scarce) -> Self {
         match scarce {
             Scarce::Descriptors => Self::Descriptors,
@@ -93,11 +93,11 @@ struct GateLog {
 
 impl GateLog {
     /// What is to be told, if anything is. For good it is closed by others, and they say so.
-    fn news(&mut self, gate: Gate, now: Instant) -> Option<Gate> {
+    fn news(&mut self, gate: AppendGate, now: Instant) -> Option<AppendGate> {
         match gate {
-            Gate::Closing | Gate::Failed => None,
-            Gate::Open if !self.told_shut => None,
-            Gate::Open => {
+            AppendGate::Closing | AppendGate::Failed => None,
+            AppendGate::Open if !self.told_shut => None,
+            AppendGate::Open => {
                 let since = *self.open_since.get_or_insert(now);
                 self.told_shut = now.duration_since(since) < OPEN_TOLD_AFTER;
                 (!self.told_shut).then_some(gate)
@@ -121,7 +121,7 @@ pub(super) enum Life {
 /// What is durable, and where it is found.
 #[derive(Debug)]
 pub(super) struct View {
-    pub(super) catalogue: Catalogue,
+    pub(super) catalogue: Segments,
     pub(super) tail: Tail,
     /// The position that the next record gets.
     pub(super) next: Position,
@@ -129,7 +129,7 @@ pub(super) struct View {
 
 /// The reading side of a spool that has been opened, and what it shares with the writing side.
 /// [`super::Spool`] is built on it; by itself it is what tests drive without a thread.
-pub struct Reader {
+pub struct SharedLog {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) dir: PathBuf,
     pub(super) dir_id: FileId,
@@ -151,13 +151,13 @@ pub struct Reader {
     gate_log: Mutex<GateLog>,
     pub(super) lock: Box<dyn DiskLock>,
     /// The segment that was begun last, open as long as anybody may have to look for it.
-    open: Mutex<Option<Arc<Place>>>,
+    open: Mutex<Option<Arc<NamedFile>>>,
     /// What the writer has the disk do.
     pub(super) outstanding: Outstanding,
     pub(super) lost: Lost,
 }
 
-impl Reader {
+impl SharedLog {
     pub(super) fn new(
         disk: Arc<dyn Disk>,
         (dir, dir_id): (PathBuf, FileId),
@@ -184,7 +184,7 @@ impl Reader {
             window_events: AtomicUsize::new(0),
             durable_keys: OnceLock::new(),
             view: Mutex::new(view),
-            gate: AtomicU8::new(Gate::Open as u8),
+            gate: AtomicU8::new(AppendGate::Open as u8),
             gate_log: Mutex::default(),
             lock,
             open: Mutex::default(),
@@ -199,40 +199,40 @@ impl Reader {
     }
 
     /// The segment that was begun last in this life, if one was.
-    pub(super) fn open(&self) -> Option<Arc<Place>> {
+    pub(super) fn open(&self) -> Option<Arc<NamedFile>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Notes which segment was begun last.
-    pub(super) fn set_open(&self, place: Arc<Place>) {
+    pub(super) fn set_open(&self, place: Arc<NamedFile>) {
         *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
     }
 
-    pub(super) fn gate(&self) -> Gate {
-        Gate::ALL[usize::from(self.gate.load(Ordering::Relaxed)) % Gate::ALL.len()]
+    pub(super) fn gate(&self) -> AppendGate {
+        AppendGate::ALL[usize::from(self.gate.load(Ordering::Relaxed)) % AppendGate::ALL.len()]
     }
 
     /// Opens or closes the gate; one that is closed for good stays closed.
-    pub(super) fn set_gate(&self, gate: Gate) {
-        let for_good = |gate: u8| gate >= Gate::Closing as u8;
+    pub(super) fn set_gate(&self, gate: AppendGate) {
+        let for_good = |gate: u8| gate >= AppendGate::Closing as u8;
         // An error is no failure: what is closed for good was not changed.
         let _ = self.gate.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
-            (!for_good(held) || gate == Gate::Failed).then_some(gate as u8)
+            (!for_good(held) || gate == AppendGate::Failed).then_some(gate as u8)
         });
         self.tell_gate(gate);
     }
 
-    fn tell_gate(&self, gate: Gate) {
+    fn tell_gate(&self, gate: AppendGate) {
         let news = self.gate_log.lock().unwrap_or_else(PoisonError::into_inner).news(gate, Instant::now());
         match news {
-            Some(Gate::Open) => tracing::info!("the spool takes events again"),
-            Some(short @ (Gate::Descriptors | Gate::Memory)) => tracing::error!(
+            Some(AppendGate::Open) => tracing::info!("the spool takes events again"),
+            Some(short @ (AppendGate::Descriptors | AppendGate::Memory)) => tracing::error!(
                 reason = short.reason(),
                 "the spool takes no events: deliveries are answered 503 until the system gives it a file \
                  descriptor (LimitNOFILE, ulimit -n, fs.file-max) or memory again"
             ),
-            Some(Gate::Unseen) => tracing::error!(
-                reason = Gate::Unseen.reason(),
+            Some(AppendGate::Unseen) => tracing::error!(
+                reason = AppendGate::Unseen.reason(),
                 "the spool takes no events: deliveries are answered 503 until the system says again whether its \
                  files are there"
             ),
@@ -251,7 +251,7 @@ impl Reader {
 
     /// Stops everything: no append is taken again. The first reason stays.
     pub(super) fn fail(&self, failure: SpoolFailure) {
-        self.set_gate(Gate::Failed);
+        self.set_gate(AppendGate::Failed);
         self.life.send_if_modified(|life| {
             let running = *life == Life::Running;
             if running {
@@ -263,12 +263,12 @@ impl Reader {
     }
 
     /// Every cursor is durably at or past this position.
-    pub fn settle(&self, through: Position) {
+    pub fn release(&self, through: Position) {
         self.settled.fetch_max(through.0, Ordering::Relaxed);
     }
 
     /// What is up to this position may give way in need, though some cursor is before it.
-    pub fn dispense_with(&self, through: Position) {
+    pub fn allow_pruning_in_need(&self, through: Position) {
         self.dispensable.fetch_max(through.0, Ordering::Relaxed);
     }
 
@@ -277,13 +277,13 @@ impl Reader {
         self.other_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    pub(super) fn settled(&self) -> Position {
+    pub(super) fn released(&self) -> Position {
         Position(self.settled.load(Ordering::Relaxed))
     }
 
     /// How far what is kept may give way to what comes.
-    pub(super) fn dispensable(&self) -> Position {
-        self.settled().max(Position(self.dispensable.load(Ordering::Relaxed)))
+    pub(super) fn prunable_in_need(&self) -> Position {
+        self.released().max(Position(self.dispensable.load(Ordering::Relaxed)))
     }
 
     /// Never gives a position up to this one again. If the log ends before it, its newest segments are
@@ -309,7 +309,7 @@ impl Reader {
 
     /// How far a reader gets that only looks for what is not for every sink, without reading: to the
     /// head if there is nothing behind `after`, else nowhere.
-    pub(super) fn pass_events(&self, after: Position) -> Position {
+    pub(super) fn pass_shared_records(&self, after: Position) -> Position {
         // In this order: of all up to this head it is known for whom they are.
         let head = self.head();
         if *self.apart.borrow() <= after { head.max(after) } else { after }
@@ -322,16 +322,16 @@ impl Reader {
     }
 
     /// What may still be written once everything that may has given way.
-    pub(super) fn room(&self) -> Room {
+    pub(super) fn capacity(&self) -> Capacity {
         let (bytes, prunable) = {
             let view = self.view();
-            (view.catalogue.bytes(), view.catalogue.prunable_bytes(self.dispensable()))
+            (view.catalogue.bytes(), view.catalogue.prunable_bytes(self.prunable_in_need()))
         };
         let kept = bytes - prunable + self.other_bytes.load(Ordering::Relaxed);
         let free = self.free_bytes.load(Ordering::Relaxed).saturating_add(prunable);
         let left = self.options.bytes_max.saturating_sub(kept);
         let left = left.min(free.saturating_sub(self.options.free_bytes_min));
-        Room { left, whole: left + kept }
+        Capacity { left, whole: left + kept }
     }
 
     /// What the spool takes up.
@@ -358,12 +358,12 @@ mod tests {
     fn a_gate_that_opens_and_shuts_is_told_shut_once_and_open_once_it_stays_so() {
         let mut log = GateLog::default();
         let at = |seconds| Instant::now() + Duration::from_secs(seconds);
-        assert_eq!(log.news(Gate::Open, at(0)), None);
-        assert_eq!(log.news(Gate::DiskFull, at(1)), Some(Gate::DiskFull));
-        assert_eq!(log.news(Gate::Open, at(2)), None, "it may shut again");
-        assert_eq!(log.news(Gate::DiskFull, at(4)), None);
-        assert_eq!(log.news(Gate::Open, at(10)), None);
-        assert_eq!(log.news(Gate::Open, at(16)), Some(Gate::Open));
-        assert_eq!(log.news(Gate::Open, at(17)), None);
+        assert_eq!(log.news(AppendGate::Open, at(0)), None);
+        assert_eq!(log.news(AppendGate::DiskFull, at(1)), Some(AppendGate::DiskFull));
+        assert_eq!(log.news(AppendGate::Open, at(2)), None, "it may shut again");
+        assert_eq!(log.news(AppendGate::DiskFull, at(4)), None);
+        assert_eq!(log.news(AppendGate::Open, at(10)), None);
+        assert_eq!(log.news(AppendGate::Open, at(16)), Some(AppendGate::Open));
+        assert_eq!(log.news(AppendGate::Open, at(17)), None);
     }
 }

@@ -18,7 +18,7 @@ const INDEX_EVERY_BYTES: u64 = 64 * 1024;
 
 /// One segment.
 #[derive(Clone, Debug)]
-pub(super) struct Segment {
+pub(super) struct SegmentInfo {
     /// The first position it may hold; its file's name.
     pub(super) base: Position,
     /// The last position it accounts for; the one before `base` while it is empty.
@@ -36,7 +36,7 @@ pub(super) struct Segment {
     index: Vec<(Position, u64)>,
 }
 
-impl Segment {
+impl SegmentInfo {
     /// A segment with a header and no record.
     pub(super) fn new(base: Position, seed: Option<Seed>, created: Steady) -> Self {
         Self {
@@ -85,20 +85,20 @@ pub(super) fn before(position: Position) -> Position {
 
 /// The segments, oldest first, by rising positions.
 #[derive(Debug, Default)]
-pub(super) struct Catalogue {
-    segments: VecDeque<Segment>,
+pub(super) struct Segments {
+    segments: VecDeque<SegmentInfo>,
     bytes: u64,
 }
 
-impl Catalogue {
+impl Segments {
     /// Adds a segment behind all others.
-    pub(super) fn push(&mut self, segment: Segment) {
+    pub(super) fn push(&mut self, segment: SegmentInfo) {
         self.bytes += segment.len;
         self.segments.push_back(segment);
     }
 
     /// Changes the newest segment, and keeps the sum of bytes right.
-    pub(super) fn grow_newest(&mut self, grow: impl FnOnce(&mut Segment)) {
+    pub(super) fn grow_newest(&mut self, grow: impl FnOnce(&mut SegmentInfo)) {
         if let Some(segment) = self.segments.back_mut() {
             let before = segment.len;
             grow(segment);
@@ -107,21 +107,21 @@ impl Catalogue {
     }
 
     /// Takes the oldest segment out.
-    pub(super) fn pop_oldest(&mut self) -> Option<Segment> {
+    pub(super) fn pop_oldest(&mut self) -> Option<SegmentInfo> {
         let segment = self.segments.pop_front()?;
         self.bytes -= segment.len;
         Some(segment)
     }
 
     /// Puts back what [`Catalogue::pop_oldest`] took out.
-    pub(super) fn restore_oldest(&mut self, segment: Segment) {
+    pub(super) fn restore_oldest(&mut self, segment: SegmentInfo) {
         self.bytes += segment.len;
         self.segments.push_front(segment);
     }
 
     /// The oldest segment, if it is not the newest and nothing in it is behind `through`, damaged
     /// records included: a reader has been told of them.
-    pub(super) fn prunable(&self, through: Position) -> Option<&Segment> {
+    pub(super) fn prunable(&self, through: Position) -> Option<&SegmentInfo> {
         let next = self.segments.get(1)?;
         self.segments.front().filter(|_| before(next.base) <= through)
     }
@@ -153,7 +153,7 @@ impl Catalogue {
         &self,
         base: Position,
         count: usize,
-    ) -> impl Iterator<Item = (&Segment, Position)> {
+    ) -> impl Iterator<Item = (&SegmentInfo, Position)> {
         let start = self.segments.partition_point(|segment| segment.base <= base);
         let lasts = self.segments.iter().skip(start + 1).map(|next| before(next.base));
         let lasts = lasts.chain(self.newest().map(|newest| newest.last));
@@ -161,7 +161,7 @@ impl Catalogue {
     }
 
     /// Takes the segment with this base out, wherever it is.
-    pub(super) fn take_out(&mut self, base: Position) -> Option<Segment> {
+    pub(super) fn take_out(&mut self, base: Position) -> Option<SegmentInfo> {
         let at = self.segments.binary_search_by_key(&base, |segment| segment.base).ok()?;
         let segment = self.segments.remove(at)?;
         self.bytes -= segment.len;
@@ -176,18 +176,18 @@ impl Catalogue {
     }
 
     /// The oldest segment.
-    pub(super) fn oldest(&self) -> Option<&Segment> {
+    pub(super) fn oldest(&self) -> Option<&SegmentInfo> {
         self.segments.front()
     }
 
     /// The newest segment.
-    pub(super) fn newest(&self) -> Option<&Segment> {
+    pub(super) fn newest(&self) -> Option<&SegmentInfo> {
         self.segments.back()
     }
 
     /// The oldest segment that accounts for a position behind `after`, and the position behind all
     /// that it accounts for: where the next segment begins, or `None` if it is the newest.
-    pub(super) fn behind(&self, after: Position) -> Option<(&Segment, Option<Position>)> {
+    pub(super) fn behind(&self, after: Position) -> Option<(&SegmentInfo, Option<Position>)> {
         let at = self.segments.partition_point(|segment| segment.last <= after);
         let segment = self.segments.get(at)?;
         Some((segment, self.segments.get(at + 1).map(|next| next.base)))

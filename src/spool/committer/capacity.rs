@@ -10,12 +10,12 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::present::{LOOKS_AT_ONCE, Looked};
-use super::{Committer, Trouble};
+use super::file_check::{LOOKS_AT_ONCE, Looked};
+use super::{CommitError, Committer};
 use crate::event::Position;
 use crate::spool::clock::{Moment, Steady};
 use crate::spool::segment;
-use crate::spool::shared::Gate;
+use crate::spool::shared_log::AppendGate;
 use crate::spool::writer::GROUP_BYTES_MAX;
 
 /// How long a look at the free space holds good.
@@ -29,16 +29,16 @@ impl Committer {
             return;
         }
         self.window.expire(now.steady);
-        let looked = self.shared.look_over(self.looked_at, LOOKS_AT_ONCE);
+        let looked = self.shared.verify_files(self.looked_at, LOOKS_AT_ONCE);
         match looked.map_err(|displaced| self.bear(displaced, now)) {
             Ok(looked) => self.note_looked(looked, now),
             // Nothing is pruned from a directory of which nobody knows what is in it.
             Err(trouble) => {
-                self.meet(trouble, now);
+                self.handle(trouble, now);
                 return self.refresh_gate(now);
             }
         }
-        while self.oldest_is_past_retention(now.steady) && self.prune_oldest(self.shared.settled()) {}
+        while self.oldest_is_past_retention(now.steady) && self.prune_oldest(self.shared.released()) {}
         self.refresh_gate(now);
     }
 
@@ -47,7 +47,7 @@ impl Committer {
     fn note_looked(&mut self, looked: Looked, now: Moment) {
         (self.looked_at, self.unseen_since) = (looked.through, None);
         if looked.newest_is_gone
-            && let Err(Trouble::Broken(reason)) = self.begin_segment(now)
+            && let Err(CommitError::Broken(reason)) = self.begin_segment(now)
         {
             self.fail(reason);
         }
@@ -57,14 +57,14 @@ impl Committer {
         let options = &self.shared.options;
         let horizon = now.minus(options.retain.max(options.window));
         let view = self.shared.view();
-        view.catalogue.prunable(self.shared.settled()).is_some_and(|segment| segment.newest < horizon)
+        view.catalogue.prunable(self.shared.released()).is_some_and(|segment| segment.newest < horizon)
     }
 
     /// Has the oldest segment give way, if it may: one that somebody still waits for only where so many
     /// bytes can be had that way, because a backlog that goes for nothing helps nobody.
-    pub(super) fn give_way(&mut self, bytes: u64) -> bool {
-        let helps = self.shared.room().left >= bytes;
-        let through = if helps { self.shared.dispensable() } else { self.shared.settled() };
+    pub(super) fn prune_in_need(&mut self, bytes: u64) -> bool {
+        let helps = self.shared.capacity().left >= bytes;
+        let through = if helps { self.shared.prunable_in_need() } else { self.shared.released() };
         self.prune_oldest(through)
     }
 
@@ -80,7 +80,7 @@ impl Committer {
             view.catalogue.prunable(through).is_some().then(|| view.catalogue.pop_oldest()).flatten()
         };
         let Some(segment) = pruned else { return false };
-        let (from, last) = (segment.base.max(self.shared.settled().next()), segment.last);
+        let (from, last) = (segment.base.max(self.shared.released().next()), segment.last);
         let path = segment::path(&self.shared.dir, segment.base);
         match self.shared.disk.remove(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -105,31 +105,31 @@ impl Committer {
     }
 
     /// Bytes that may still be written.
-    pub(super) fn room(&self) -> u64 {
-        self.room_by_bytes_max().min(self.room_by_free_bytes())
+    pub(super) fn capacity(&self) -> u64 {
+        self.capacity_by_bytes_max().min(self.capacity_by_free_bytes())
     }
 
-    fn room_by_bytes_max(&self) -> u64 {
+    fn capacity_by_bytes_max(&self) -> u64 {
         let used = self.shared.view().catalogue.bytes() + self.shared.other_bytes.load(Ordering::Relaxed);
         self.shared.options.bytes_max.saturating_sub(used)
     }
 
-    fn room_by_free_bytes(&self) -> u64 {
+    fn capacity_by_free_bytes(&self) -> u64 {
         self.shared.free_bytes.load(Ordering::Relaxed).saturating_sub(self.shared.options.free_bytes_min)
     }
 
     /// Makes room for that many bytes, if segments that may go can, or says what stands in the way.
-    pub(super) fn make_room(&mut self, bytes: u64, now: Moment) -> Result<(), Gate> {
+    pub(super) fn free_capacity(&mut self, bytes: u64, now: Moment) -> Result<(), AppendGate> {
         loop {
             self.sample_free(now.steady);
-            let gate = if bytes > self.room_by_bytes_max() {
-                Gate::BytesMax
-            } else if bytes > self.room_by_free_bytes() {
-                Gate::FreeBytes
+            let gate = if bytes > self.capacity_by_bytes_max() {
+                AppendGate::BytesMax
+            } else if bytes > self.capacity_by_free_bytes() {
+                AppendGate::FreeBytes
             } else {
                 return Ok(());
             };
-            if !self.give_way(bytes) {
+            if !self.prune_in_need(bytes) {
                 return Err(gate);
             }
         }
@@ -144,7 +144,7 @@ impl Committer {
             Some((until, gate)) if now.steady < until => gate,
             _ => {
                 self.retry = None;
-                self.room_for_a_group(now).err().unwrap_or(Gate::Open)
+                self.group_capacity(now).err().unwrap_or(AppendGate::Open)
             }
         };
         let bytes = self.shared.view().catalogue.bytes();
@@ -153,38 +153,38 @@ impl Committer {
         self.shared.set_gate(gate);
     }
 
-    fn room_for_a_group(&mut self, now: Moment) -> Result<(), Gate> {
+    fn group_capacity(&mut self, now: Moment) -> Result<(), AppendGate> {
         let bytes = (GROUP_BYTES_MAX as u64).min(self.shared.options.bytes_max / 8);
-        let short = self.make_room(bytes, now);
+        let short = self.free_capacity(bytes, now);
         if short.is_ok() || !self.newest_may_go() {
             return short;
         }
         // All that is left may go but for being in the newest segment, which has to stay until another
         // one is there to tell how far the positions have got.
         match self.begin_segment(now) {
-            Ok(_) => self.make_room(bytes, now),
-            Err(Trouble::Full(gate)) => Err(gate),
-            Err(Trouble::Broken(reason)) => {
+            Ok(_) => self.free_capacity(bytes, now),
+            Err(CommitError::Full(gate)) => Err(gate),
+            Err(CommitError::Broken(reason)) => {
                 self.fail(reason);
-                Err(Gate::Failed)
+                Err(AppendGate::Failed)
             }
         }
     }
 
     fn newest_may_go(&self) -> bool {
-        let dispensable = self.shared.dispensable();
+        let dispensable = self.shared.prunable_in_need();
         let view = self.shared.view();
         view.catalogue.newest().is_some_and(|newest| !newest.is_empty() && newest.last <= dispensable)
     }
 
     /// Which kind of full the disk is.
-    pub(super) fn why_full(&mut self, now: Moment) -> Gate {
+    pub(super) fn why_full(&mut self, now: Moment) -> AppendGate {
         match self.shared.disk.free(&self.shared.dir) {
-            Ok(free) if free.inodes == Some(0) => Gate::Inodes,
+            Ok(free) if free.inodes == Some(0) => AppendGate::Inodes,
             _ => {
                 self.free_sampled = None;
                 self.sample_free(now.steady);
-                Gate::DiskFull
+                AppendGate::DiskFull
             }
         }
     }

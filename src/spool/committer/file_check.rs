@@ -8,14 +8,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::event::Position;
-use crate::spool::catalogue::Segment;
+use crate::spool::dir_lock::LOCK_FILE;
 use crate::spool::disk::FileId;
 use crate::spool::failure::{SpoolFailure, Taken};
 use crate::spool::frame::Seed;
-use crate::spool::held::LOCK_FILE;
-use crate::spool::place::{self, Fate, Place};
+use crate::spool::named_file::{self, NameFate, NamedFile};
 use crate::spool::segment;
-use crate::spool::shared::Reader;
+use crate::spool::segments::SegmentInfo;
+use crate::spool::shared_log::SharedLog;
 
 /// Closed segments that one look takes in: a few milliseconds. The next look goes on behind them.
 pub(super) const LOOKS_AT_ONCE: usize = 1024;
@@ -40,11 +40,11 @@ pub(super) enum Displaced {
 }
 
 impl Displaced {
-    fn new(fate: Fate, failure: impl FnOnce(&Fate) -> SpoolFailure) -> Self {
+    fn new(fate: NameFate, failure: impl FnOnce(&NameFate) -> SpoolFailure) -> Self {
         let failure = failure(&fate);
         match fate {
-            Fate::Unknown(error) => Self::Unseen { error, failure },
-            Fate::Removed | Fate::Replaced | Fate::Resized(_) => Self::Failed(failure),
+            NameFate::Unknown(error) => Self::Unseen { error, failure },
+            NameFate::Removed | NameFate::Replaced | NameFate::Resized(_) => Self::Failed(failure),
         }
     }
 }
@@ -69,7 +69,7 @@ struct Known {
 }
 
 impl Known {
-    fn of((segment, last): (&Segment, Position)) -> Self {
+    fn of((segment, last): (&SegmentInfo, Position)) -> Self {
         Self { base: segment.base, last, id: segment.id, seed: segment.seed, len: segment.len }
     }
 }
@@ -85,17 +85,18 @@ enum Found {
     Nothing,
 }
 
-impl Reader {
+impl SharedLog {
     /// Looks whether directory, lock, the newest segment and as many others behind `after` are what they
     /// were, and says how far it has got.
     ///
     /// # Errors
     /// What is the matter, what was done about it and what is to be done.
-    pub(super) fn look_over(&self, after: Position, count: usize) -> Result<Looked, Displaced> {
-        let lost = |fate: &Fate| {
+    pub(super) fn verify_files(&self, after: Position, count: usize) -> Result<Looked, Displaced> {
+        let lost = |fate: &NameFate| {
             format!("{} {fate}: what it held and no sink had got is lost with it", self.dir.display()).into()
         };
-        place::look_at_dir(&*self.disk, &self.dir, self.dir_id).map_err(|fate| Displaced::new(fate, lost))?;
+        named_file::look_at_dir(&*self.disk, &self.dir, self.dir_id)
+            .map_err(|fate| Displaced::new(fate, lost))?;
         self.look_at_lock()?;
         let (newest, others) = self.known(after, count);
         let newest_is_gone = match newest {
@@ -120,10 +121,10 @@ impl Reader {
     ///
     /// # Errors
     /// As [`Reader::look_over`].
-    pub(in crate::spool) fn look_over_all(&self) -> Result<(), SpoolFailure> {
+    pub(in crate::spool) fn verify_all_files(&self) -> Result<(), SpoolFailure> {
         let mut looks = 1;
         loop {
-            match self.look_over(Position(0), usize::MAX) {
+            match self.verify_files(Position(0), usize::MAX) {
                 Ok(_) => return Ok(()),
                 Err(Displaced::Unseen { .. }) if looks < LOOKS_AT_END => looks += 1,
                 Err(Displaced::Unseen { failure, .. } | Displaced::Failed(failure)) => return Err(failure),
@@ -144,10 +145,10 @@ impl Reader {
         let path = self.dir.join(LOCK_FILE);
         let looked = match self.lock.id() {
             Ok(None) => Ok(()),
-            Ok(Some(id)) => place::look(&*self.disk, &path, id, None),
-            Err(error) => Err(Fate::Unknown(error)),
+            Ok(Some(id)) => named_file::look(&*self.disk, &path, id, None),
+            Err(error) => Err(NameFate::Unknown(error)),
         };
-        let could_be_shared = |fate: &Fate| {
+        let could_be_shared = |fate: &NameFate| {
             format!("{} {fate}: another process could take the directory as well", path.display()).into()
         };
         looked.map_err(|fate| Displaced::new(fate, could_be_shared))
@@ -164,12 +165,12 @@ impl Reader {
     fn look_at_closed(&self, known: &Known) -> Result<Found, Displaced> {
         let path = segment::path(&self.dir, known.base);
         let Some(id) = known.id else { return Ok(Found::Same) };
-        let Err(fate) = place::look(&*self.disk, &path, id, Some(known.len)) else {
+        let Err(fate) = named_file::look(&*self.disk, &path, id, Some(known.len)) else {
             return Ok(Found::Same);
         };
-        let settled = self.settled();
+        let settled = self.released();
         let nobody_waits = known.last <= settled;
-        let failure = |fate: &Fate| match nobody_waits {
+        let failure = |fate: &NameFate| match nobody_waits {
             true => {
                 format!("{} {fate}; every sink has got past it: take away what is there now", path.display())
                     .into()
@@ -182,7 +183,7 @@ impl Reader {
             }),
         };
         match fate {
-            Fate::Removed if nobody_waits => {
+            NameFate::Removed if nobody_waits => {
                 self.view().catalogue.take_out(known.base);
                 tracing::warn!(
                     path = %path.display(),
@@ -191,7 +192,7 @@ impl Reader {
                 );
                 Ok(Found::Nothing)
             }
-            Fate::Replaced => match self.adopt(known, &path) {
+            NameFate::Replaced => match self.adopt(known, &path) {
                 Ok(true) => Ok(Found::Copy),
                 Ok(false) => Err(Displaced::Failed(failure(&fate))),
                 // Opening and making it durable can fail for want of something.
@@ -221,6 +222,6 @@ impl Reader {
 }
 
 /// What is the matter with the file that a group was just written to, if anything is.
-pub(super) fn displaced(place: &Place, len: u64) -> Result<(), Displaced> {
+pub(super) fn displaced(place: &NamedFile, len: u64) -> Result<(), Displaced> {
     place.look(Some(len)).map_err(|fate| Displaced::new(fate, |fate| place.mend(fate, len).into()))
 }

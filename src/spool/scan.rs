@@ -9,11 +9,11 @@ use std::io;
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 
-use super::catalogue::{Segment, before};
 use super::clock::Moment;
 use super::disk::Disk;
 use super::recovery::failed;
 use super::segment::{self, Found, Frame, HEADER_BYTES, Header, HeaderState, Scanner};
+use super::segments::{SegmentInfo, before};
 use super::{DuplicateKey, SpoolError, codec};
 use crate::event::{Entry, Position, Timestamp};
 
@@ -22,8 +22,8 @@ const CHUNK_BYTES: usize = 1 << 20;
 
 /// One segment file as found.
 #[derive(Debug)]
-pub(super) struct Surveyed {
-    pub(super) segment: Segment,
+pub(super) struct ScannedSegment {
+    pub(super) segment: SegmentInfo,
     /// Bytes of the file, with what is behind the last record.
     pub(super) file_bytes: u64,
     /// Damaged stretches with something whole behind them.
@@ -36,27 +36,27 @@ pub(super) struct Surveyed {
 
 /// All segment files as found, by position.
 #[derive(Debug, Default)]
-pub(super) struct Survey {
-    pub(super) segments: Vec<Surveyed>,
+pub(super) struct LogScan {
+    pub(super) segments: Vec<ScannedSegment>,
     /// Positions that are gone, between records that are there.
     pub(super) missing: Vec<RangeInclusive<u64>>,
 }
 
 /// Reads every segment of the directory and changes nothing. `on_key` is told the duplicate keys and
 /// arrivals of all whole records, in order.
-pub(super) fn survey(
+pub(super) fn scan_log(
     disk: &dyn Disk,
     dir: &Path,
     now: Moment,
     on_key: &mut dyn FnMut(DuplicateKey, Timestamp),
-) -> Result<Survey, SpoolError> {
+) -> Result<LogScan, SpoolError> {
     let names = disk.list(dir).map_err(failed("list", dir))?;
     let mut bases: Vec<Position> = names.iter().filter_map(|name| segment::base_of(name)).collect();
     bases.sort_unstable();
     let headers = read_headers(disk, dir, &bases)?;
 
     let last = bases.first().map_or(Position(0), |&base| before(base));
-    let mut surveyor = Surveyor { disk, now, on_key, last, limit: None, missing: Vec::new() };
+    let mut surveyor = SegmentScan { disk, now, on_key, last, limit: None, missing: Vec::new() };
     let mut segments = Vec::with_capacity(bases.len());
     for (at, (&base, header)) in bases.iter().zip(headers).enumerate() {
         surveyor.limit = bases.get(at + 1).copied();
@@ -68,7 +68,7 @@ pub(super) fn survey(
         }
         segments.push(surveyed);
     }
-    Ok(Survey { segments, missing: surveyor.missing })
+    Ok(LogScan { segments, missing: surveyor.missing })
 }
 
 /// All headers, before anything else is looked at: a newer format means hands off.
@@ -85,7 +85,7 @@ fn read_headers(disk: &dyn Disk, dir: &Path, bases: &[Position]) -> Result<Vec<H
 }
 
 /// Goes through the segments in order, and knows where it stands.
-struct Surveyor<'a> {
+struct SegmentScan<'a> {
     disk: &'a dyn Disk,
     now: Moment,
     on_key: &'a mut dyn FnMut(DuplicateKey, Timestamp),
@@ -97,12 +97,12 @@ struct Surveyor<'a> {
     missing: Vec<RangeInclusive<u64>>,
 }
 
-impl Surveyor<'_> {
-    fn survey(&mut self, path: &Path, base: Position, header: HeaderState) -> io::Result<Surveyed> {
+impl SegmentScan<'_> {
+    fn survey(&mut self, path: &Path, base: Position, header: HeaderState) -> io::Result<ScannedSegment> {
         let file = self.disk.open_read(path)?;
         let file_bytes = file.len()?;
         self.account_to(before(base));
-        let mut segment = Segment::new(base, None, self.now.steady);
+        let mut segment = SegmentInfo::new(base, None, self.now.steady);
         segment.id = Some(file.id()?);
         segment.last = self.last;
         let (header, header_damage) = match header {
@@ -113,7 +113,7 @@ impl Surveyor<'_> {
         segment.seed = Some(header.seed());
         segment.newest = self.now.steady_of(header.created);
         let damage = header_damage.into_iter().collect();
-        let mut surveyed = Surveyed { segment, file_bytes, damage, tail: None, repeated: 0 };
+        let mut surveyed = ScannedSegment { segment, file_bytes, damage, tail: None, repeated: 0 };
         let mut scanner = Scanner::new(&*file, header.seed(), HEADER_BYTES..file_bytes, CHUNK_BYTES);
         while let Some(found) = scanner.next()? {
             match found {
@@ -130,8 +130,8 @@ impl Surveyor<'_> {
         Ok(surveyed)
     }
 
-    fn take(&mut self, frame: &Frame, surveyed: &mut Surveyed) {
-        let Surveyed { segment, repeated, .. } = surveyed;
+    fn take(&mut self, frame: &Frame, surveyed: &mut ScannedSegment) {
+        let ScannedSegment { segment, repeated, .. } = surveyed;
         segment.len = frame.offset + frame.header.frame_len() as u64;
         segment.newest = segment.newest.max(self.now.steady_of(frame.header.arrived));
         let position = frame.header.position;
@@ -172,7 +172,7 @@ fn letter_key(written: DuplicateKey, frame: &Frame) -> Option<DuplicateKey> {
 
 /// A segment whose header is lost. One that never got beyond its header is merely torn; in a longer
 /// one there is no telling what was in it.
-fn unreadable(mut segment: Segment, file_bytes: u64) -> Surveyed {
+fn unreadable(mut segment: SegmentInfo, file_bytes: u64) -> ScannedSegment {
     segment.len = file_bytes;
     let whole = 0..file_bytes;
     let (damage, tail) = if segment.is_empty() {
@@ -180,5 +180,5 @@ fn unreadable(mut segment: Segment, file_bytes: u64) -> Surveyed {
     } else {
         (vec![whole], None)
     };
-    Surveyed { segment, file_bytes, damage, tail, repeated: 0 }
+    ScannedSegment { segment, file_bytes, damage, tail, repeated: 0 }
 }

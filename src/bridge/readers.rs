@@ -8,10 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::BridgeError;
 use crate::config::Config;
-use crate::dispatch::quarantine::{self, Care};
+use crate::dispatch::low_watermark::{ReaderPosition, shares};
+use crate::dispatch::quarantine::{self, QuarantineScope};
 use crate::dispatch::resume::{self, Resumption};
-use crate::dispatch::settlement::{Standing, shares};
-use crate::dispatch::{DispatchError, Dispatcher, Reader};
+use crate::dispatch::{DispatchError, Dispatcher, LogReader};
 use crate::health::Health;
 use crate::sink::Sink;
 use crate::spool::Spool;
@@ -44,18 +44,18 @@ impl Readers {
     ) -> Result<Self, BridgeError> {
         let names: Vec<&str> = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
         let Resumption { sinks: starts, quarantine, gone } = resume::resume(&names, spool, state)?;
-        let care = Care {
+        let care = QuarantineScope {
             cursor: quarantine,
             gone,
             configured: names.into_iter().map(str::to_owned).collect(),
             dead_letters: metrics.dead_letters.clone(),
         };
         let sink_readers = config.sinks.iter().zip(&starts);
-        let sink_readers =
-            sink_readers.map(|(sink, start)| Standing { cursor: start.cursor, detaches: sink.detaches });
-        let quarantine = Standing { cursor: care.begin(), detaches: false };
+        let sink_readers = sink_readers
+            .map(|(sink, start)| ReaderPosition { cursor: start.cursor, detaches: sink.detaches });
+        let quarantine = ReaderPosition { cursor: care.begin(), detaches: false };
         let standings: Vec<_> = sink_readers.chain([quarantine]).collect();
-        let reader = |share| Reader { share, spool: spool.clone(), state: state.clone() };
+        let reader = |share| LogReader { share, spool: spool.clone(), state: state.clone() };
         let mut readers: Vec<_> = shares(spool, &standings).into_iter().map(reader).collect();
         let last = readers.pop().unwrap_or_else(|| unreachable!("the quarantine has a cursor"));
 

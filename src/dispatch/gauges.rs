@@ -8,7 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::window::{Held, Window};
+use super::unsettled::{HeldTopic, Unsettled};
 use crate::event::{Position, Reason, Timestamp};
 use crate::health::SinkStatus;
 use crate::sink::{self, ACCIDENTS, Effort, PASSING, PERHAPS_PUBLISHED};
@@ -127,7 +127,7 @@ impl Gauges {
     /// Updates the sink's health; each change is one log line. A sink is degraded when a topic is
     /// held for more than an accident, when the sink reports an obstacle, and when it has settled
     /// none of its records for `quiet`, if that is long.
-    pub fn trouble(&mut self, window: &Window, quiet: Duration, sink: &dyn sink::Sink) {
+    pub fn trouble(&mut self, window: &Unsettled, quiet: Duration, sink: &dyn sink::Sink) {
         let held = window.held().filter(|held| is_trouble(held, quiet));
         // Always the same one of several topics, so that the reported detail does not flicker.
         let held = held.min_by_key(|held| held.topic);
@@ -181,7 +181,7 @@ impl Gauges {
 
     /// Reports how far the sink is behind the newest record, in records and seconds, and the number
     /// of records in flight.
-    pub fn report(&self, window: &Window, head: Position, in_flight: usize) {
+    pub fn report(&self, window: &Unsettled, head: Position, in_flight: usize) {
         let lag = head.0.saturating_sub(window.cursor().0);
         let age = window
             .oldest_pending()
@@ -198,7 +198,7 @@ impl Gauges {
 }
 
 /// Whether a topic is held for more than a passing reason or an accident.
-fn is_trouble(held: &Held<'_>, quiet: Duration) -> bool {
+fn is_trouble(held: &HeldTopic<'_>, quiet: Duration) -> bool {
     let word = &held.reason.word;
     let is_accident = quiet < ACCIDENT_MAX && held.probes_failed < PROBES_FAILED_MAX;
     let passes = PASSING.contains(word) || (is_accident && ACCIDENTS.contains(word));
@@ -226,16 +226,16 @@ mod tests {
     fn said(word: &'static str, quiet: Duration, probes_failed: u32) -> Option<String> {
         let status = crate::health::Health::default().add_sink("lake");
         let mut gauges = Gauges::new("lake", &Metrics::new(), Arc::clone(&status));
-        let mut window = Window::new(Position(0), BOUNDS);
+        let mut window = Unsettled::new(Position(0), BOUNDS);
         let record = Arc::new(Record { position: Position(1), topic: "t".into(), event: event("k") });
-        window.enter(&record);
+        window.admit(&record);
         let reason = Reason { word, detail: "d".into() };
-        window.put_off(&record, &reason, Duration::ZERO, 0);
+        window.retry_later(&record, &reason, Duration::ZERO, 0);
         for _ in 0..probes_failed {
             let now = window.next_retry(0).expect("the topic is held");
             let probe = window.due(now, 0, 1);
             window.published_again(&probe, 0);
-            window.put_off(&record, &reason, now, 0);
+            window.retry_later(&record, &reason, now, 0);
         }
         gauges.trouble(&window, quiet, &Unused);
         status.trouble()

@@ -6,14 +6,14 @@
 //! dispatcher never gives up a record, and never publishes a later record of a topic before one that
 //! has to be tried again (the rules are in [`window`]).
 
+mod checkpoint;
 mod gauges;
-mod keeper;
+pub mod low_watermark;
+mod maybe_duplicates;
 pub mod quarantine;
 pub mod resume;
 mod routes;
-pub mod settlement;
-mod suspects;
-pub mod window;
+pub mod unsettled;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -33,16 +33,16 @@ use crate::sink::{Publication, Sink};
 use crate::spool::state::{NewDeadLetter, State, StateError};
 use crate::spool::{ReadError, RecordBatch, Spool};
 use crate::telemetry::Metrics;
+use checkpoint::Checkpoint;
 use gauges::Gauges;
-use keeper::Keeper;
+use low_watermark::CursorHandle;
+use maybe_duplicates::MaybeDuplicates;
 use routes::Routes;
-use settlement::Share;
-use suspects::Suspects;
-use window::{Bounds, Entrance, Window};
+use unsettled::{SendPermission, Unsettled, UnsettledBounds};
 
 /// Most records published beyond the committed cursor, which bounds the duplicates after a crash, and
 /// most memory for unsettled records.
-pub const BOUNDS: Bounds = Bounds { records_max: 8192, bytes_max: 16 << 20 };
+pub const BOUNDS: UnsettledBounds = UnsettledBounds { records_max: 8192, bytes_max: 16 << 20 };
 /// Most records in one publication, which is also the size of a probe of a held topic.
 const BATCH_RECORDS_MAX: usize = 1024;
 /// Most bytes in one read from the spool.
@@ -88,9 +88,9 @@ pub struct Dispatcher {
     routes: Routes,
     gauges: Gauges,
     heart: Arc<Heart>,
-    keeper: Keeper,
-    window: Window,
-    publications: VecDeque<InFlight>,
+    keeper: Checkpoint,
+    window: Unsettled,
+    publications: VecDeque<PublishingBatch>,
     /// Number of publications handed to the sink, and of those that are resolved.
     published: u64,
     resolved: u64,
@@ -102,16 +102,16 @@ pub struct Dispatcher {
     quiet_since: Instant,
     /// Set when the log is closed and read to its end.
     exhausted: bool,
-    suspects: Suspects,
+    suspects: MaybeDuplicates,
     /// Position up to which events for this sink only are dead letters already.
     buried: Position,
     started: Instant,
 }
 
 /// A reader of the log, with its cursor.
-pub struct Reader {
+pub struct LogReader {
     /// Its entry among the cursors that decide which segments can be removed.
-    pub share: Share,
+    pub share: CursorHandle,
     /// The log.
     pub spool: Spool,
     /// Stores its cursor.
@@ -119,7 +119,7 @@ pub struct Reader {
 }
 
 /// A batch that the sink has and has not reported in full.
-struct InFlight {
+struct PublishingBatch {
     records: Vec<Arc<Record>>,
     publication: Publication,
 }
@@ -132,12 +132,12 @@ impl Dispatcher {
     pub fn new(
         config: &SinkConfig,
         sink: Arc<dyn Sink>,
-        reader: Reader,
+        reader: LogReader,
         buried: Position,
         metrics: &Metrics,
         health: &Health,
     ) -> Self {
-        let Reader { share, spool, state } = reader;
+        let LogReader { share, spool, state } = reader;
         Self {
             name: config.name.clone(),
             sink,
@@ -145,8 +145,8 @@ impl Dispatcher {
             routes: Routes::new(config, metrics),
             gauges: Gauges::new(&config.name, metrics, health.add_sink(&config.name)),
             heart: health.add_heart(&format!("the dispatcher of {}", config.name), HUNG_AFTER),
-            window: Window::new(share.cursor(), BOUNDS),
-            keeper: Keeper::new(&config.name, state, share, COMMIT_EVERY),
+            window: Unsettled::new(share.cursor(), BOUNDS),
+            keeper: Checkpoint::new(&config.name, state, share, COMMIT_EVERY),
             publications: VecDeque::with_capacity(PUBLICATIONS_MAX),
             published: 0,
             resolved: 0,
@@ -154,7 +154,7 @@ impl Dispatcher {
             settled_in_all: 0,
             quiet_since: Instant::now(),
             exhausted: false,
-            suspects: Suspects::new(BOUNDS.records_max, spool.head()),
+            suspects: MaybeDuplicates::new(BOUNDS.records_max, spool.head()),
             buried,
             started: Instant::now(),
             spool,
@@ -255,7 +255,7 @@ impl Dispatcher {
                 self.gauges.possible_duplicates.inc();
             }
             let record = Arc::new(record);
-            if self.window.enter(&record) == Entrance::Open {
+            if self.window.admit(&record) == SendPermission::Open {
                 open.push(record);
             }
         }
@@ -283,7 +283,7 @@ impl Dispatcher {
         }
         self.published += 1;
         let publication = self.sink.publish(records.clone());
-        self.publications.push_back(InFlight { records, publication });
+        self.publications.push_back(PublishingBatch { records, publication });
     }
 
     /// Whether the sink has no record to settle.
@@ -300,14 +300,14 @@ impl Dispatcher {
 
     /// Settles each record of the oldest publication, puts it off or makes it a dead letter.
     fn resolve(&mut self, outcomes: &[Outcome]) {
-        let Some(InFlight { records, .. }) = self.publications.pop_front() else { return };
+        let Some(PublishingBatch { records, .. }) = self.publications.pop_front() else { return };
         assert_eq!(records.len(), outcomes.len(), "a sink reports one outcome per record");
         self.resolved += 1;
         let wall = Timestamp::from(SystemTime::now());
         let now = self.started.elapsed();
         for (record, outcome) in records.iter().zip(outcomes) {
             if let Outcome::Retry(reason) = outcome {
-                self.window.put_off(record, reason, now, self.published);
+                self.window.retry_later(record, reason, now, self.published);
                 self.gauges.put_off(reason);
             } else {
                 self.settle(record, outcome, wall);
@@ -361,7 +361,7 @@ impl Dispatcher {
     /// Makes a record that the sink rejected a dead letter, in the commit that passes it.
     fn bury(&mut self, record: &Record, reason: &Reason, now: Timestamp) {
         self.gauges.dead_letter(&record.event.id, reason);
-        self.keeper.bury(NewDeadLetter {
+        self.keeper.add_dead_letter(NewDeadLetter {
             sink: Some(self.name.clone()),
             reason: reason.word.to_owned(),
             detail: reason.detail.clone(),
@@ -378,7 +378,7 @@ impl Dispatcher {
     /// with one to try again, stops the cursor before it.
     fn settle_known(&mut self) {
         let wall = Timestamp::from(SystemTime::now());
-        for InFlight { records, publication } in take(&mut self.publications) {
+        for PublishingBatch { records, publication } in take(&mut self.publications) {
             for (record, outcome) in records.iter().zip(publication.known()) {
                 if let Some(outcome) = outcome {
                     self.settle(record, &outcome, wall);
@@ -408,7 +408,7 @@ impl Dispatcher {
 }
 
 /// Waits for the oldest publication; the later ones proceed meanwhile.
-async fn resolved(publications: &mut VecDeque<InFlight>) -> Vec<Outcome> {
+async fn resolved(publications: &mut VecDeque<PublishingBatch>) -> Vec<Outcome> {
     match publications.front_mut() {
         Some(oldest) => (&mut oldest.publication).await,
         None => std::future::pending().await,

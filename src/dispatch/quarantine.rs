@@ -13,9 +13,9 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use tokio_util::sync::CancellationToken;
 
-use super::keeper::Keeper;
-use super::resume::{Gone, gone_name};
-use super::{DispatchError, READ_AGAIN_AFTER, Reader, Reading, sleep_until};
+use super::checkpoint::Checkpoint;
+use super::resume::{RemovedSink, removed_sink_name};
+use super::{DispatchError, LogReader, READ_AGAIN_AFTER, Reading, sleep_until};
 use crate::event::{Entry, Event, Position, Quarantined, Timestamp};
 use crate::spool::state::{NewDeadLetter, StateError};
 use crate::spool::{ReadError, RecordBatch, Spool};
@@ -33,25 +33,25 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 const PASS_EVERY: Duration = Duration::from_secs(1);
 
 /// The positions from which the quarantine copies.
-pub struct Care {
+pub struct QuarantineScope {
     /// Cursor for quarantined deliveries, and for events of a removed sink that has no cursor.
     pub cursor: Position,
     /// The removed sinks, each with the position up to which its own events were copied.
-    pub gone: Vec<Gone>,
+    pub gone: Vec<RemovedSink>,
     /// Names of the configured sinks, which deliver their own events.
     pub configured: Vec<String>,
     /// Counts events that become dead letters, by sink and reason.
     pub dead_letters: Family<SinkReason, Counter>,
 }
 
-impl Care {
+impl QuarantineScope {
     /// The lowest of all positions: the reader begins there.
     pub fn begin(&self) -> Position {
         self.gone.iter().map(|gone| gone.through).fold(self.cursor, Position::min)
     }
 
     fn rows(&self) -> Vec<(String, Position)> {
-        let gone = self.gone.iter().map(|gone| (gone_name(&gone.sink), gone.through));
+        let gone = self.gone.iter().map(|gone| (removed_sink_name(&gone.sink), gone.through));
         [(CURSOR.to_owned(), self.cursor)].into_iter().chain(gone).collect()
     }
 
@@ -71,14 +71,14 @@ impl Care {
 /// # Errors
 /// When the dead letters cannot be committed.
 pub async fn keep(
-    reader: Reader,
-    care: Care,
+    reader: LogReader,
+    care: QuarantineScope,
     stop: CancellationToken,
     cut: CancellationToken,
 ) -> Result<(), DispatchError> {
-    let Reader { share, spool, state } = reader;
+    let LogReader { share, spool, state } = reader;
     let mut cursor = share.cursor();
-    let mut keeper = Keeper::new(CURSOR, state, share, PASS_EVERY).under(care.rows());
+    let mut keeper = Checkpoint::new(CURSOR, state, share, PASS_EVERY).under(care.rows());
     let mut pass = tokio::time::interval(PASS_EVERY);
     let mut reading: Option<Reading> = None;
     // Set when the log is closed and read to its end.
@@ -126,7 +126,11 @@ pub async fn keep(
 
 /// The last commit. Without space for it the next start copies the same records again, and keeps each
 /// once.
-async fn finish(mut keeper: Keeper, cursor: Position, cut: &CancellationToken) -> Result<(), DispatchError> {
+async fn finish(
+    mut keeper: Checkpoint,
+    cursor: Position,
+    cut: &CancellationToken,
+) -> Result<(), DispatchError> {
     match keeper.finish(cursor, cut).await {
         Err(DispatchError::Commit { source: StateError::NoRoom { .. }, .. }) => Ok(()),
         finished => finished,
@@ -142,20 +146,20 @@ fn read(spool: &Spool, after: Position, pause: Duration) -> Reading {
     })
 }
 
-fn bury(batch: RecordBatch, care: &Care, keeper: &mut Keeper, log_limit: &LogLimit) {
+fn bury(batch: RecordBatch, care: &QuarantineScope, keeper: &mut Checkpoint, log_limit: &LogLimit) {
     let now = Timestamp::from(SystemTime::now());
     for (position, entry) in batch.entries {
         match entry {
             Entry::Quarantined(quarantined) if position > care.cursor => {
                 tell(&quarantined, log_limit);
-                keeper.bury(buried(position, quarantined, now));
+                keeper.add_dead_letter(dead_lettered_through(position, quarantined, now));
             }
             Entry::Event(event) => {
                 let Some(sink) = care.gone_sink(position, &event) else { continue };
                 tell_gone(sink, log_limit);
                 let labels = SinkReason { sink: sink.to_owned(), reason: SINK_GONE.to_owned() };
                 care.dead_letters.get_or_create(&labels).inc();
-                keeper.bury(buried_event(position, sink, &event, now));
+                keeper.add_dead_letter(buried_event(position, sink, &event, now));
             }
             // It was copied before, as a dead letter that might have been dropped since.
             Entry::Quarantined(_) => {}
@@ -203,7 +207,7 @@ fn buried_event(position: Position, sink: &str, event: &Event, now: Timestamp) -
     }
 }
 
-fn buried(position: Position, quarantined: Quarantined, now: Timestamp) -> NewDeadLetter {
+fn dead_lettered_through(position: Position, quarantined: Quarantined, now: Timestamp) -> NewDeadLetter {
     NewDeadLetter {
         sink: None,
         reason: quarantined.reason.to_string(),
@@ -241,8 +245,8 @@ mod tests {
 
     /// The dead letters, by position, after the quarantine has looked at all seven from these cursors.
     async fn kept(bench: &Bench, cursor: u64, retired: u64) -> Vec<(u64, String, String)> {
-        let gone = vec![Gone { sink: "retired".into(), through: Position(retired) }];
-        let care = Care { cursor: Position(cursor), gone, ..bench.care() };
+        let gone = vec![RemovedSink { sink: "retired".into(), through: Position(retired) }];
+        let care = QuarantineScope { cursor: Position(cursor), gone, ..bench.care() };
         let reader = bench.reader(care.begin());
         let (stop, never) = (CancellationToken::new(), CancellationToken::new());
         let running = tokio::spawn(keep(reader, care, stop.clone(), never));

@@ -22,7 +22,7 @@ pub struct Resumption {
     /// The cursor of the quarantine.
     pub quarantine: Position,
     /// The sinks that have a cursor but are no longer configured.
-    pub gone: Vec<Gone>,
+    pub gone: Vec<RemovedSink>,
 }
 
 /// Where a sink continues.
@@ -37,7 +37,7 @@ pub struct Start {
 
 /// A sink that is no longer configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gone {
+pub struct RemovedSink {
     /// The sink's name.
     pub sink: String,
     /// Position up to which events for this sink only were delivered or are dead letters.
@@ -46,7 +46,7 @@ pub struct Gone {
 
 /// The name under which the state stores, for a removed sink, the position up to which its own events
 /// became dead letters. No sink can have this name, because sink names have no parentheses.
-pub fn gone_name(sink: &str) -> String {
+pub fn removed_sink_name(sink: &str) -> String {
     format!("(gone) {sink}")
 }
 
@@ -86,14 +86,14 @@ pub fn resume(sinks: &[&str], spool: &Spool, state: &State) -> Result<Resumption
             cursor
         }
     };
-    let buried = |sink: &str| known.get(&gone_name(sink)).copied().unwrap_or_default();
+    let buried = |sink: &str| known.get(&removed_sink_name(sink)).copied().unwrap_or_default();
     let start = |name: &&str| Start { cursor: cursor_of(name), buried: buried(name) };
     let starts = sinks.iter().map(start).collect();
     let quarantine = cursor_of(quarantine::CURSOR);
     if !new.is_empty() {
         state.commit(&new)?;
     }
-    let gone = |(name, cursor): (&String, &Position)| Gone {
+    let gone = |(name, cursor): (&String, &Position)| RemovedSink {
         sink: name.clone(),
         through: buried(name).max(*cursor).min(newest),
     };
@@ -176,7 +176,7 @@ mod tests {
     async fn a_sink_that_is_gone_is_remembered_by_how_far_it_was_looked_after() {
         let rows = [("lake", 1), ("billing", 1), ("(gone) billing", 2), ("(quarantine)", 3)];
         let (bench, resumption) = resumed(&rows, &[]).await;
-        let gone = |sink: &str, through| Gone { sink: sink.into(), through: Position(through) };
+        let gone = |sink: &str, through| RemovedSink { sink: sink.into(), through: Position(through) };
         assert_eq!(resumption.gone, [gone("billing", 2), gone("lake", 1)]);
 
         let back = resume(&["billing"], &bench.spool, &bench.state).expect("readable");

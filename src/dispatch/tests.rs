@@ -297,7 +297,7 @@ async fn a_dispatcher_that_is_cut_short_keeps_what_was_settled() {
 
 #[test]
 fn a_restart_suspects_as_many_records_as_a_window_holds_however_far_apart_they_are() {
-    let mut suspects = Suspects::new(2, Position(1_000_000));
+    let mut suspects = MaybeDuplicates::new(2, Position(1_000_000));
     assert!(!suspects.take(Position(1_000_001)), "it came after the restart");
     assert!(suspects.take(Position(7)) && suspects.take(Position(900_000)));
     assert!(!suspects.take(Position(900_001)), "a window holds two");

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use crate::dispatch::Reader;
-use crate::dispatch::quarantine::Care;
-use crate::dispatch::settlement::{Standing, shares};
+use crate::dispatch::LogReader;
+use crate::dispatch::low_watermark::{ReaderPosition, shares};
+use crate::dispatch::quarantine::QuarantineScope;
 use crate::event::{Entry, Event, Position};
 use crate::health::Health;
 use crate::spool::disk::{Disk, RealDisk};
@@ -91,8 +91,8 @@ impl Bench {
     }
 
     /// The quarantine's care for all there is, beside the sink `lake`.
-    pub fn care(&self) -> Care {
-        Care {
+    pub fn care(&self) -> QuarantineScope {
+        QuarantineScope {
             cursor: Position(0),
             gone: Vec::new(),
             configured: vec!["lake".to_owned()],
@@ -101,9 +101,9 @@ impl Bench {
     }
 
     /// A reader of the log, the only one, that has got this far.
-    pub fn reader(&self, cursor: Position) -> Reader {
-        let share = shares(&self.spool, &[Standing { cursor, detaches: false }]).remove(0);
-        Reader { share, spool: self.spool.clone(), state: self.state.clone() }
+    pub fn reader(&self, cursor: Position) -> LogReader {
+        let share = shares(&self.spool, &[ReaderPosition { cursor, detaches: false }]).remove(0);
+        LogReader { share, spool: self.spool.clone(), state: self.state.clone() }
     }
 }
 

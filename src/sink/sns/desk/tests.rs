@@ -6,7 +6,7 @@ use bytestring::ByteString;
 use proptest::prelude::*;
 
 use super::*;
-use crate::dispatch::window::{Bounds, Entrance, Window};
+use crate::dispatch::unsettled::{SendPermission, Unsettled, UnsettledBounds};
 use crate::event::Position;
 use crate::event::tests::event;
 use crate::sink::Publication;
@@ -19,7 +19,7 @@ const PROBE: usize = 8;
 struct World {
     desk: Desk,
     in_flight: Arc<InFlight>,
-    window: Window,
+    window: Unsettled,
     publications: VecDeque<(Vec<Arc<Record>>, Publication)>,
     published: u64,
     resolved: u64,
@@ -68,7 +68,7 @@ impl World {
         Self {
             desk: Desk::new(Lanes::new(BATCH_BYTES_MAX), Pace::new(4, 7), Arc::clone(&in_flight)),
             in_flight,
-            window: Window::new(Position(0), Bounds { records_max: 10_000, bytes_max: 1 << 30 }),
+            window: Unsettled::new(Position(0), UnsettledBounds { records_max: 10_000, bytes_max: 1 << 30 }),
             publications: VecDeque::new(),
             published: 0,
             resolved: 0,
@@ -105,7 +105,7 @@ impl World {
             event.key = (key > 0).then(|| ByteString::from(key.to_string()));
             let topic = format!("t{}", (self.offered * 3) % u64::from(topics + 1));
             let record = Arc::new(Record { position: Position(self.offered), topic: topic.into(), event });
-            if self.window.enter(&record) == Entrance::Open {
+            if self.window.admit(&record) == SendPermission::Open {
                 open.push(record);
             }
         }
@@ -192,7 +192,7 @@ impl World {
             self.resolved += 1;
             for (record, outcome) in records.into_iter().zip(outcomes) {
                 if let Outcome::Retry(reason) = &outcome {
-                    self.window.put_off(&record, reason, self.now - self.start, self.published);
+                    self.window.retry_later(&record, reason, self.now - self.start, self.published);
                 } else {
                     self.window.settle(record.position);
                     let before = self.settled.insert(record.position, outcome);

@@ -8,7 +8,7 @@ use crate::spool::Spool;
 
 /// A reader's durable cursor, and whether a full spool waits for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct ReaderPosition {
     /// The reader's committed cursor.
     pub cursor: Position,
     /// Whether the reader skips records rather than hold a full spool back (`on_full: detach_sink`).
@@ -17,21 +17,23 @@ pub struct Standing {
 
 /// One reader's handle on the durable cursors.
 #[derive(Clone)]
-pub struct Share {
-    all: Arc<Mutex<Vec<Standing>>>,
+pub struct CursorHandle {
+    all: Arc<Mutex<Vec<ReaderPosition>>>,
     index: usize,
     spool: Spool,
 }
 
 /// One share for each reader. They are made together, so that no reader is forgotten while another
 /// one commits. Records that all readers have passed are released at once.
-pub fn shares(spool: &Spool, readers: &[Standing]) -> Vec<Share> {
+pub fn shares(spool: &Spool, readers: &[ReaderPosition]) -> Vec<CursorHandle> {
     settle(spool, readers);
     let all = Arc::new(Mutex::new(readers.to_vec()));
-    (0..readers.len()).map(|index| Share { all: Arc::clone(&all), index, spool: spool.clone() }).collect()
+    (0..readers.len())
+        .map(|index| CursorHandle { all: Arc::clone(&all), index, spool: spool.clone() })
+        .collect()
 }
 
-impl Share {
+impl CursorHandle {
     /// The durable cursor of this reader.
     pub fn cursor(&self) -> Position {
         self.all()[self.index].cursor
@@ -45,12 +47,12 @@ impl Share {
         settle(&self.spool, &all);
     }
 
-    fn all(&self) -> MutexGuard<'_, Vec<Standing>> {
+    fn all(&self) -> MutexGuard<'_, Vec<ReaderPosition>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn settle(spool: &Spool, readers: &[Standing]) {
+fn settle(spool: &Spool, readers: &[ReaderPosition]) {
     let slowest = readers.iter().map(|reader| reader.cursor).min();
     slowest.into_iter().for_each(|cursor| spool.release(cursor));
     let slowest = readers.iter().filter(|reader| !reader.detaches).map(|reader| reader.cursor).min();

@@ -17,7 +17,7 @@ use crate::sink::PASSING;
 
 /// The limits of a window.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub struct UnsettledBounds {
     /// Most records beyond the committed cursor.
     pub records_max: usize,
     /// Most bytes of unsettled records in memory.
@@ -26,15 +26,15 @@ pub struct Bounds {
 
 /// The records between the committed cursor and the last record read.
 #[derive(Debug)]
-pub struct Window {
-    bounds: Bounds,
+pub struct Unsettled {
+    bounds: UnsettledBounds,
     slots: VecDeque<Slot>,
     /// Number of settled slots at the front.
     settled: usize,
     bytes: usize,
     read: Position,
     committed: Position,
-    holds: HashMap<Arc<str>, Hold>,
+    holds: HashMap<Arc<str>, TopicHold>,
 }
 
 #[derive(Debug)]
@@ -49,7 +49,7 @@ struct Slot {
 
 /// A topic that is held because one of its records has to be tried again.
 #[derive(Debug)]
-struct Hold {
+struct TopicHold {
     waiting: BTreeSet<Position>,
     /// Number of a publication: all up to it have to be resolved before a record of the topic is
     /// published again, because they can still contain records of the topic.
@@ -64,7 +64,7 @@ struct Hold {
 
 /// A held topic, for metrics and log.
 #[derive(Clone, Copy, Debug)]
-pub struct Held<'w> {
+pub struct HeldTopic<'w> {
     /// The topic's name.
     pub topic: &'w str,
     /// Why one of its records has to be tried again.
@@ -75,16 +75,16 @@ pub struct Held<'w> {
 
 /// Whether a record can be published at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entrance {
+pub enum SendPermission {
     /// Publish the record now.
     Open,
     /// Its topic is held; [`Window::due`] returns the record later.
     Held,
 }
 
-impl Window {
+impl Unsettled {
     /// An empty window at a committed cursor.
-    pub fn new(committed: Position, bounds: Bounds) -> Self {
+    pub fn new(committed: Position, bounds: UnsettledBounds) -> Self {
         Self {
             bounds,
             slots: VecDeque::new(),
@@ -105,7 +105,7 @@ impl Window {
     }
 
     /// Adds the next record to publish. Positions ascend.
-    pub fn enter(&mut self, record: &Arc<Record>) -> Entrance {
+    pub fn admit(&mut self, record: &Arc<Record>) -> SendPermission {
         debug_assert!(record.position > self.read, "records enter in spool order");
         self.read = record.position;
         self.bytes += cost(record);
@@ -118,9 +118,9 @@ impl Window {
         match self.holds.get_mut(&record.topic) {
             Some(hold) => {
                 hold.waiting.insert(record.position);
-                Entrance::Held
+                SendPermission::Held
             }
-            None => Entrance::Open,
+            None => SendPermission::Open,
         }
     }
 
@@ -151,8 +151,8 @@ impl Window {
 
     /// Puts a record off, to be tried again: its topic is held for a backoff from `now` on, and until
     /// every publication up to number `barrier` is resolved.
-    pub fn put_off(&mut self, record: &Record, reason: &Reason, now: Duration, barrier: u64) {
-        let hold = self.holds.entry(Arc::clone(&record.topic)).or_insert_with(|| Hold {
+    pub fn retry_later(&mut self, record: &Record, reason: &Reason, now: Duration, barrier: u64) {
+        let hold = self.holds.entry(Arc::clone(&record.topic)).or_insert_with(|| TopicHold {
             waiting: BTreeSet::new(),
             barrier,
             probing: false,
@@ -215,8 +215,8 @@ impl Window {
     }
 
     /// The held topics.
-    pub fn held(&self) -> impl Iterator<Item = Held<'_>> {
-        self.holds.iter().map(|(topic, hold)| Held {
+    pub fn held(&self) -> impl Iterator<Item = HeldTopic<'_>> {
+        self.holds.iter().map(|(topic, hold)| HeldTopic {
             topic,
             reason: &hold.reason,
             probes_failed: hold.probes_failed,
@@ -284,19 +284,19 @@ mod tests {
     use super::*;
     use crate::event::tests::event;
 
-    const BOUNDS: Bounds = Bounds { records_max: 4, bytes_max: 1 << 20 };
+    const BOUNDS: UnsettledBounds = UnsettledBounds { records_max: 4, bytes_max: 1 << 20 };
     const TROUBLE: Reason = Reason { word: "unknown_topic", detail: String::new() };
 
     fn record(position: u64, topic: &str) -> Arc<Record> {
         Arc::new(Record { position: Position(position), topic: topic.into(), event: event("k") })
     }
 
-    fn entered(window: &mut Window, records: &[(u64, &str)]) -> Vec<Arc<Record>> {
+    fn entered(window: &mut Unsettled, records: &[(u64, &str)]) -> Vec<Arc<Record>> {
         records
             .iter()
             .map(|(position, topic)| {
                 let record = record(*position, topic);
-                window.enter(&record);
+                window.admit(&record);
                 record
             })
             .collect()
@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn the_cursor_never_passes_a_record_that_is_not_settled() {
-        let mut window = Window::new(Position(10), BOUNDS);
+        let mut window = Unsettled::new(Position(10), BOUNDS);
         entered(&mut window, &[(11, "a"), (13, "a"), (14, "b")]);
         window.settle(Position(14));
         window.settle(Position(13));
@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn the_cursor_passes_what_was_read_and_not_for_this_sink() {
-        let mut window = Window::new(Position(0), BOUNDS);
+        let mut window = Unsettled::new(Position(0), BOUNDS);
         window.read_through(Position(7));
         assert_eq!(window.cursor(), Position(7));
         entered(&mut window, &[(9, "a")]);
@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn room_comes_back_with_the_commit_and_not_before() {
-        let mut window = Window::new(Position(0), BOUNDS);
+        let mut window = Unsettled::new(Position(0), BOUNDS);
         entered(&mut window, &[(1, "a"), (2, "a"), (3, "a"), (4, "a")]);
         assert_eq!(window.room(), 0);
         for position in 1..=4 {
@@ -343,30 +343,30 @@ mod tests {
 
     #[test]
     fn a_record_that_was_put_off_holds_its_topic_and_no_other() {
-        let mut window = Window::new(Position(0), BOUNDS);
+        let mut window = Unsettled::new(Position(0), BOUNDS);
         let out = entered(&mut window, &[(1, "a"), (2, "b")]);
-        window.put_off(&out[0], &TROUBLE, Duration::ZERO, 1);
-        assert_eq!(window.enter(&record(3, "a")), Entrance::Held);
-        assert_eq!(window.enter(&record(4, "b")), Entrance::Open);
+        window.retry_later(&out[0], &TROUBLE, Duration::ZERO, 1);
+        assert_eq!(window.admit(&record(3, "a")), SendPermission::Held);
+        assert_eq!(window.admit(&record(4, "b")), SendPermission::Open);
     }
 
     #[test]
     fn a_record_that_only_stood_behind_another_does_not_hide_why_its_topic_is_held() {
-        let mut window = Window::new(Position(0), BOUNDS);
+        let mut window = Unsettled::new(Position(0), BOUNDS);
         let out = entered(&mut window, &[(1, "a"), (2, "a"), (3, "a")]);
         let behind = Reason { word: "held", detail: String::new() };
         for (record, reason) in out.iter().zip([&behind, &TROUBLE, &behind]) {
-            window.put_off(record, reason, Duration::ZERO, 1);
+            window.retry_later(record, reason, Duration::ZERO, 1);
         }
         assert_eq!(window.held().map(|held| held.reason.word).collect::<Vec<_>>(), ["unknown_topic"]);
     }
 
     #[test]
     fn a_held_topic_is_published_again_in_order_after_its_rest_and_once_its_publications_are_home() {
-        let mut window = Window::new(Position(0), Bounds { records_max: 100, ..BOUNDS });
+        let mut window = Unsettled::new(Position(0), UnsettledBounds { records_max: 100, ..BOUNDS });
         let out = entered(&mut window, &[(1, "a"), (2, "a")]);
-        window.put_off(&out[1], &TROUBLE, Duration::ZERO, 2);
-        window.put_off(&out[0], &TROUBLE, Duration::ZERO, 2);
+        window.retry_later(&out[1], &TROUBLE, Duration::ZERO, 2);
+        window.retry_later(&out[0], &TROUBLE, Duration::ZERO, 2);
         entered(&mut window, &[(3, "a")]);
         let rested = window.next_retry(2).expect("the topic is held");
         assert!(rested > Duration::ZERO);
@@ -378,16 +378,16 @@ mod tests {
 
     #[test]
     fn a_probe_that_goes_through_lifts_the_hold_and_one_that_fails_rests_longer() {
-        let mut window = Window::new(Position(0), Bounds { records_max: 100, ..BOUNDS });
+        let mut window = Unsettled::new(Position(0), UnsettledBounds { records_max: 100, ..BOUNDS });
         let out = entered(&mut window, &[(1, "a"), (2, "a"), (3, "a")]);
-        window.put_off(&out[0], &TROUBLE, Duration::ZERO, 1);
-        window.put_off(&out[1], &TROUBLE, Duration::ZERO, 1);
-        window.put_off(&out[2], &TROUBLE, Duration::ZERO, 1);
+        window.retry_later(&out[0], &TROUBLE, Duration::ZERO, 1);
+        window.retry_later(&out[1], &TROUBLE, Duration::ZERO, 1);
+        window.retry_later(&out[2], &TROUBLE, Duration::ZERO, 1);
         let first = window.next_retry(1).expect("held");
         let probe = window.due(first, 1, 1);
         window.published_again(&probe, 2);
         assert_eq!(window.next_retry(1), None, "the probe is out");
-        window.put_off(&probe[0], &TROUBLE, first, 2);
+        window.retry_later(&probe[0], &TROUBLE, first, 2);
         let second = window.next_retry(2).expect("held");
         assert!(second - first > first, "the second rest is longer than the first");
 
@@ -398,7 +398,7 @@ mod tests {
         window.settle(Position(1));
         assert_eq!(positions(&window.due(second, 3, 1)), [2, 3], "all that waits, at once");
         assert_eq!(window.held().count(), 0);
-        assert_eq!(window.enter(&record(4, "a")), Entrance::Open);
+        assert_eq!(window.admit(&record(4, "a")), SendPermission::Open);
     }
 
     #[test]

@@ -4,12 +4,12 @@ use crate::event::Position;
 
 /// The records that might have been published before a restart: as many as a window holds, of those
 /// that were in the log at the start.
-pub struct Suspects {
+pub struct MaybeDuplicates {
     left: usize,
     through: Position,
 }
 
-impl Suspects {
+impl MaybeDuplicates {
     /// The suspects after a restart that found the log's newest record at `head`.
     pub fn new(records_max: usize, head: Position) -> Self {
         Self { left: records_max, through: head }

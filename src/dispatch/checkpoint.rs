@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::settlement::Share;
+use super::low_watermark::CursorHandle;
 use super::{DispatchError, STALL_AT_STOP};
 use crate::event::Position;
 use crate::spool::state::{NewDeadLetter, Progress, State, StateError};
@@ -25,12 +25,12 @@ const NO_ROOM_REST: Duration = Duration::from_millis(250);
 const LETTER_BYTES: usize = 1 << 10;
 
 /// The commits of one reader's cursor.
-pub struct Keeper {
+pub struct Checkpoint {
     name: String,
     /// The names under which the cursor is stored, each with its stored position at the start.
     rows: Vec<(String, Position)>,
     state: State,
-    share: Share,
+    share: CursorHandle,
     /// Longest wait of a cursor for its commit, unless the reader is in a hurry or there is no space.
     every: Duration,
     dead: Vec<NewDeadLetter>,
@@ -42,9 +42,9 @@ pub struct Keeper {
     no_room: Option<StateError>,
 }
 
-impl Keeper {
+impl Checkpoint {
     /// Commits the cursor of this name, which starts at the share's cursor.
-    pub fn new(name: &str, state: State, share: Share, every: Duration) -> Self {
+    pub fn new(name: &str, state: State, share: CursorHandle, every: Duration) -> Self {
         Self {
             name: name.to_owned(),
             rows: vec![(name.to_owned(), share.cursor())],
@@ -71,7 +71,7 @@ impl Keeper {
     }
 
     /// Adds a dead letter to the commit that passes its position.
-    pub fn bury(&mut self, letter: NewDeadLetter) {
+    pub fn add_dead_letter(&mut self, letter: NewDeadLetter) {
         self.dead_bytes += weight(&letter);
         self.dead.push(letter);
     }

@@ -9,7 +9,7 @@ use super::*;
 use crate::config::{FileConfig, Output};
 use crate::event::tests::event;
 use crate::routing::TopicTemplate;
-use crate::sink::in_flight::InFlight as Ledger;
+use crate::sink::outcomes::OutcomeTable as Ledger;
 use crate::spool::state::DeadFilter;
 
 pub mod bench;

@@ -20,14 +20,14 @@ const PREFIX: &str = "ce_";
 
 /// An attribute's value, in one of the two CloudEvents types that fanbridge uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value<'a> {
+pub enum AttributeValue<'a> {
     /// A string, a URI reference or a timestamp: text on the wire in every mode.
     Text(&'a str),
     /// The Boolean `true`: text in binary mode, a JSON Boolean in structured mode.
     True,
 }
 
-impl<'a> Value<'a> {
+impl<'a> AttributeValue<'a> {
     /// The value as the text of a header.
     pub fn as_text(self) -> &'a str {
         match self {
@@ -39,36 +39,36 @@ impl<'a> Value<'a> {
 
 /// Calls `each` with every attribute of the event, in a fixed order. Names carry the prefix
 /// `ce_`; the content type is not among them, because each mode states it in its own way.
-pub fn attributes(record: &Record, mut each: impl FnMut(&str, Value<'_>)) {
+pub fn attributes(record: &Record, mut each: impl FnMut(&str, AttributeValue<'_>)) {
     let event = &record.event;
-    each("ce_specversion", Value::Text("1.0"));
-    each("ce_id", Value::Text(&event.id));
-    each("ce_source", Value::Text(&event.source));
-    each("ce_type", Value::Text(&event.event_type));
+    each("ce_specversion", AttributeValue::Text("1.0"));
+    each("ce_id", AttributeValue::Text(&event.id));
+    each("ce_source", AttributeValue::Text(&event.source));
+    each("ce_type", AttributeValue::Text(&event.event_type));
     if let Some(subject) = &event.subject {
-        each("ce_subject", Value::Text(subject));
+        each("ce_subject", AttributeValue::Text(subject));
     }
     match &event.time {
-        EventTime::Stated(time) => each("ce_time", Value::Text(time)),
+        EventTime::Stated(time) => each("ce_time", AttributeValue::Text(time)),
         EventTime::Inferred(arrival) => {
-            each("ce_time", Value::Text(&arrival.to_rfc3339()));
-            each("ce_timeinferred", Value::True);
+            each("ce_time", AttributeValue::Text(&arrival.to_rfc3339()));
+            each("ce_timeinferred", AttributeValue::True);
         }
     }
     if let Some(key) = &event.key {
-        each("ce_partitionkey", Value::Text(key));
+        each("ce_partitionkey", AttributeValue::Text(key));
     }
-    each("ce_family", Value::Text(&event.family));
-    each("ce_provider", Value::Text(&event.provider));
-    each("ce_intake", Value::Text(&event.intake));
-    each("ce_recordedtime", Value::Text(&event.arrived.to_rfc3339()));
+    each("ce_family", AttributeValue::Text(&event.family));
+    each("ce_provider", AttributeValue::Text(&event.provider));
+    each("ce_intake", AttributeValue::Text(&event.intake));
+    each("ce_recordedtime", AttributeValue::Text(&event.arrived.to_rfc3339()));
     // Twenty digits hold any 64-bit number, so that text order is accept order.
-    each("ce_sequence", Value::Text(&format!("{:020}", record.position.0)));
+    each("ce_sequence", AttributeValue::Text(&format!("{:020}", record.position.0)));
     let mut prefixed = String::from(PREFIX);
     for (name, value) in &event.extensions {
         prefixed.truncate(PREFIX.len());
         prefixed.push_str(name);
-        each(&prefixed, Value::Text(value));
+        each(&prefixed, AttributeValue::Text(value));
     }
 }
 
@@ -105,8 +105,8 @@ fn open_document(record: &Record, out: &mut Vec<u8>) {
         write_text(name.trim_start_matches(PREFIX), out);
         out.push(b':');
         match value {
-            Value::Text(text) => write_text(text, out),
-            Value::True => out.extend_from_slice(b"true"),
+            AttributeValue::Text(text) => write_text(text, out),
+            AttributeValue::True => out.extend_from_slice(b"true"),
         }
         out.push(b',');
     });

@@ -2,13 +2,13 @@
 
 pub mod envelope;
 pub mod file;
-pub(crate) mod in_flight;
 pub mod kafka;
+pub(crate) mod outcomes;
 pub mod sns;
 
 use std::sync::Arc;
 
-pub use self::in_flight::Publication;
+pub use self::outcomes::Publication;
 use crate::event::{Reason, Record};
 
 /// Reasons to publish a record again that say nothing about its topic: the record only stood behind

@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use self::dir_lock::DirLock;
 pub(crate) use self::writer::FILES_OPEN_MAX;
-use self::writer::Writer;
-use super::in_flight::{BatchNumber, InFlight, retry};
+use self::writer::FileWriter;
+use super::outcomes::{BatchNumber, OutcomeTable, retry};
 use super::{Publication, Sink};
 use crate::config::FileConfig;
 use crate::event::Record;
@@ -31,7 +31,7 @@ const BATCHES_WAITING_MAX: usize = 16_384;
 pub struct FileSink {
     /// One lock while a batch is handed over: two concurrent calls keep their order.
     to_writer: Mutex<SyncSender<Work>>,
-    in_flight: Arc<InFlight>,
+    in_flight: Arc<OutcomeTable>,
 }
 
 /// Why a file sink's directory cannot be used.
@@ -71,9 +71,9 @@ impl FileSink {
         topic_file::make_durable_dir(&config.dir).map_err(unusable)?;
         let lock = DirLock::take(&config.dir).map_err(unusable)?;
         let lock = lock.ok_or_else(|| UnusableDirectory::Taken(config.dir.clone()))?;
-        let in_flight = Arc::new(InFlight::default());
+        let in_flight = Arc::new(OutcomeTable::default());
         let (to_writer, work) = sync_channel(BATCHES_WAITING_MAX);
-        let writer = Writer::new(config, Arc::clone(&in_flight));
+        let writer = FileWriter::new(config, Arc::clone(&in_flight));
         std::thread::Builder::new()
             .name("file-sink".into())
             .spawn(move || {

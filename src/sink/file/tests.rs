@@ -1,6 +1,6 @@
 use super::*;
 use crate::event::Outcome;
-use crate::sink::in_flight::tests::record;
+use crate::sink::outcomes::tests::record;
 
 fn sink(dir: &std::path::Path) -> FileSink {
     FileSink::new(&FileConfig { dir: dir.join("new/topics"), rotate_bytes: 1 << 20 }).unwrap()

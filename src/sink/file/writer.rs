@@ -14,7 +14,7 @@ use crate::event::{Outcome, Record};
 use crate::routing::kafka_topic_problem;
 use crate::scarce::Scarce;
 use crate::sink::envelope;
-use crate::sink::in_flight::{BatchNumber, InFlight, held, rejected, retry};
+use crate::sink::outcomes::{BatchNumber, OutcomeTable, held, rejected, retry};
 
 /// Body bytes of one group, which is written before its fdatasync. Bounds the buffers and the wait of
 /// the group's first record.
@@ -22,10 +22,10 @@ const GROUP_BYTES_MAX: usize = 4 << 20;
 /// Most files kept open at once. A configuration can name more topics than that.
 pub(crate) const FILES_OPEN_MAX: usize = 64;
 
-pub(super) struct Writer {
+pub(super) struct FileWriter {
     dir: PathBuf,
     rotate_bytes: u64,
-    in_flight: Arc<InFlight>,
+    in_flight: Arc<OutcomeTable>,
     files: HashMap<Arc<str>, OpenFile>,
     /// Number of groups written, to find the file that was used longest ago.
     group: u64,
@@ -38,13 +38,13 @@ struct OpenFile {
 
 /// The lines of one topic in a group, and the records whose outcome depends on them.
 #[derive(Default)]
-struct Lines {
+struct TopicLines {
     text: Vec<u8>,
     waiting: Vec<(BatchNumber, usize)>,
 }
 
-impl Writer {
-    pub fn new(config: &FileConfig, in_flight: Arc<InFlight>) -> Self {
+impl FileWriter {
+    pub fn new(config: &FileConfig, in_flight: Arc<OutcomeTable>) -> Self {
         let (dir, rotate_bytes) = (config.dir.clone(), config.rotate_bytes);
         Self { dir, rotate_bytes, in_flight, files: HashMap::new(), group: 0 }
     }
@@ -68,7 +68,7 @@ impl Writer {
 
     fn write(&mut self, group: Vec<Work>) {
         self.group += 1;
-        let mut topics: HashMap<Arc<str>, Lines> = HashMap::new();
+        let mut topics: HashMap<Arc<str>, TopicLines> = HashMap::new();
         for work in &group {
             for (index, record) in work.records.iter().enumerate() {
                 let refused = refusal(record, self.in_flight.is_held(work.number, index));

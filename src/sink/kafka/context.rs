@@ -14,14 +14,14 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 use serde::Deserialize;
 
-use super::apart::Apart;
 use super::complaint::{self, Complaint};
+use super::isolated_topics::IsolatedTopics;
 use super::oauth;
 use super::outcome::{self, Journey};
 use super::reach::Reach;
 use crate::config::BearerToken;
 use crate::event::Outcome;
-use crate::sink::in_flight::{BatchNumber, InFlight};
+use crate::sink::outcomes::{BatchNumber, OutcomeTable};
 use crate::telemetry::{LogLimit, Shown};
 
 const _: () = assert!(usize::BITS == 64, "a batch number and an index share a pointer");
@@ -36,16 +36,16 @@ pub(super) fn place(batch: BatchNumber, index: usize) -> usize {
 
 /// The state that all producers of one sink share.
 #[derive(Clone)]
-pub(super) struct Common {
+pub(super) struct SinkContext {
     pub sink: Arc<str>,
-    pub in_flight: Arc<InFlight>,
-    pub apart: Arc<Apart>,
+    pub in_flight: Arc<OutcomeTable>,
+    pub apart: Arc<IsolatedTopics>,
     pub complaint: Arc<Complaint>,
     pub reach: Arc<Reach>,
     pub token: Option<BearerToken>,
 }
 
-impl Common {
+impl SinkContext {
     /// The initial state of the sink of this name.
     pub fn new(sink: &str, token: Option<BearerToken>) -> Self {
         Self {
@@ -59,20 +59,20 @@ impl Common {
     }
 
     /// A function that makes the context of each producer of a line, one after the other.
-    pub fn contexts(&self, alone: bool) -> impl Fn() -> LineContext + Send + Sync + use<> {
+    pub fn contexts(&self, alone: bool) -> impl Fn() -> CallbackContext + Send + Sync + use<> {
         let common = self.clone();
-        move || LineContext { common: common.clone(), alone, log_limit: LogLimit::default() }
+        move || CallbackContext { common: common.clone(), alone, log_limit: LogLimit::default() }
     }
 }
 
 /// The context of one producer.
-pub(super) struct LineContext {
-    pub common: Common,
+pub(super) struct CallbackContext {
+    pub common: SinkContext,
     alone: bool,
     log_limit: LogLimit,
 }
 
-impl LineContext {
+impl CallbackContext {
     /// The outcome of a record of this topic that got this error.
     pub fn outcome_of(&self, code: RDKafkaErrorCode, topic: &str) -> Outcome {
         let judgement = outcome::judge(code);
@@ -80,14 +80,14 @@ impl LineContext {
             true => Journey::Alone { others_pass: self.common.apart.takes_some(topic) },
             false => Journey::InCompany,
         };
-        if judgement.sets_apart() {
+        if judgement.isolates_topic() {
             self.common.apart.add(topic);
         }
         judgement.outcome(code, journey)
     }
 }
 
-impl ProducerContext for LineContext {
+impl ProducerContext for CallbackContext {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, place: usize) {
@@ -107,7 +107,7 @@ impl ProducerContext for LineContext {
     }
 }
 
-impl ClientContext for LineContext {
+impl ClientContext for CallbackContext {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn log(&self, level: Level, kind: &str, line: &str) {

@@ -11,12 +11,12 @@
 //! last copies of a key are in order.
 
 mod admin;
-mod apart;
 mod complaint;
 mod context;
-mod line;
+mod isolated_topics;
 mod oauth;
 mod outcome;
+mod producer;
 mod reach;
 mod settings;
 
@@ -26,12 +26,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 pub use self::admin::{KafkaAdmin, KafkaAdminError, TopicShape};
-use self::context::{Common, place};
-use self::line::{Line, LineProducer};
+use self::context::{SinkContext, place};
 use self::outcome::Journey;
+use self::producer::{ProducerHandle, SupervisedProducer};
 use self::settings::Settings;
 pub use self::settings::{MESSAGE_BYTES_MAX, UnusableProperty, check, check_property, decided};
-use super::in_flight::held;
+use super::outcomes::held;
 use super::{Publication, Sink};
 use crate::config::KafkaConfig;
 use crate::event::{Outcome, Reason, Record};
@@ -39,8 +39,8 @@ use crate::event::{Outcome, Reason, Record};
 /// A Kafka cluster as a sink.
 pub struct KafkaSink {
     /// One lock while a batch is handed over: two concurrent calls keep their order.
-    lines: Mutex<Lines>,
-    common: Common,
+    lines: Mutex<Producers>,
+    common: SinkContext,
 }
 
 /// Why a Kafka sink cannot be created.
@@ -54,13 +54,13 @@ pub enum KafkaSinkError {
     Client(String),
 }
 
-struct Lines {
+struct Producers {
     settings: Settings,
     structured: bool,
-    common: Common,
-    company: Line,
+    common: SinkContext,
+    company: SupervisedProducer,
     /// Started when the records of a topic first have to be sent one by one.
-    alone: Option<Line>,
+    alone: Option<SupervisedProducer>,
 }
 
 impl KafkaSink {
@@ -70,12 +70,13 @@ impl KafkaSink {
     /// When a property is refused or unknown, or librdkafka cannot start with the properties.
     pub fn new(name: &str, config: &KafkaConfig) -> Result<Self, KafkaSinkError> {
         let settings = Settings::new(config)?;
-        let common = Common::new(name, settings.token.clone());
-        let company = Line::start(settings.company(), config.structured, common.contexts(false));
+        let common = SinkContext::new(name, settings.token.clone());
+        let company =
+            SupervisedProducer::start(settings.company(), config.structured, common.contexts(false));
         let company = company.map_err(cannot_start)?;
         common.reach.ask_by(&company).map_err(|error| KafkaSinkError::Client(error.to_string()))?;
         let structured = config.structured;
-        let lines = Lines { settings, structured, common: common.clone(), company, alone: None };
+        let lines = Producers { settings, structured, common: common.clone(), company, alone: None };
         Ok(Self { lines: Mutex::new(lines), common })
     }
 }
@@ -127,17 +128,21 @@ impl Sink for KafkaSink {
 }
 
 /// The two producers as one batch uses them, and the topics whose records go to `alone`.
-struct Way {
-    company: LineProducer,
-    alone: Option<LineProducer>,
+struct BatchProducers {
+    company: ProducerHandle,
+    alone: Option<ProducerHandle>,
     apart: HashSet<Arc<str>>,
 }
 
-impl Lines {
-    fn way(&mut self) -> Way {
-        let apart = self.common.apart.now(|| self.alone.as_ref().is_none_or(Line::is_idle));
+impl Producers {
+    fn way(&mut self) -> BatchProducers {
+        let apart = self.common.apart.now(|| self.alone.as_ref().is_none_or(SupervisedProducer::is_idle));
         if !apart.is_empty() && self.alone.is_none() {
-            match Line::start(self.settings.alone(), self.structured, self.common.contexts(true)) {
+            match SupervisedProducer::start(
+                self.settings.alone(),
+                self.structured,
+                self.common.contexts(true),
+            ) {
                 Ok(line) => self.alone = Some(line),
                 Err(error) => tracing::error!(
                     sink = &*self.common.sink,
@@ -147,16 +152,16 @@ impl Lines {
                 ),
             }
         }
-        Way {
+        BatchProducers {
             company: self.company.producer(),
-            alone: self.alone.as_ref().filter(|_| !apart.is_empty()).map(Line::producer),
+            alone: self.alone.as_ref().filter(|_| !apart.is_empty()).map(SupervisedProducer::producer),
             apart,
         }
     }
 }
 
-impl Way {
-    fn line(&mut self, record: &Record) -> &mut LineProducer {
+impl BatchProducers {
+    fn line(&mut self, record: &Record) -> &mut ProducerHandle {
         match &mut self.alone {
             Some(alone) if self.apart.contains(&record.topic) => alone,
             _ => &mut self.company,

@@ -11,7 +11,7 @@
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use crate::event::Outcome;
-use crate::sink::in_flight::{rejected, retry};
+use crate::sink::outcomes::{rejected, retry};
 
 /// The meaning of an error code.
 #[derive(Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ const CLOCK: &str = "the topic does not accept the time of this machine's clock:
 impl Judgement {
     /// Whether the topic's records have to be sent one by one for a while, because each refused batch
     /// costs a producer.
-    pub fn sets_apart(&self) -> bool {
+    pub fn isolates_topic(&self) -> bool {
         matches!(self, Self::Refused(_) | Self::RefusedByRule | Self::Clock | Self::Forbidden)
     }
 
@@ -143,7 +143,7 @@ mod tests {
             assert_eq!((matches!(unproven, Outcome::Retry(_)), word(&unproven)), (wants_proof, expected));
             let in_company = judge(code).outcome(code, Journey::InCompany);
             assert!(matches!(in_company, Outcome::Retry(_)), "{in_company:?}");
-            assert!(judge(code).sets_apart());
+            assert!(judge(code).isolates_topic());
         }
     }
 

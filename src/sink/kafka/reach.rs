@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rdkafka::producer::Producer;
 
-use super::line::Line;
+use super::producer::SupervisedProducer;
 
 /// How long after an answer the next question is asked, unless the connections are lost before.
 const ASK_EVERY: Duration = Duration::from_secs(60);
@@ -63,7 +63,7 @@ impl Reach {
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn ask_by(self: &Arc<Self>, line: &Line) -> std::io::Result<()> {
+    pub fn ask_by(self: &Arc<Self>, line: &SupervisedProducer) -> std::io::Result<()> {
         let (reach, producer) = (Arc::clone(self), line.producer_while_it_lives());
         let ask = move || {
             while let Some(producer) = producer() {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytestring::ByteString;
 
 use crate::event::Record;
-use crate::sink::in_flight::BatchNumber;
+use crate::sink::outcomes::BatchNumber;
 
 /// Most entries in a batch, by the limits of SNS.
 pub(super) const ENTRIES_MAX: usize = 10;
@@ -38,7 +38,7 @@ pub(super) struct Waiting {
 
 /// A batch that was sent as one request and has no answer yet.
 #[derive(Debug)]
-pub(super) struct Departure {
+pub(super) struct OutgoingBatch {
     pub topic: Arc<str>,
     pub records: Vec<Waiting>,
     pub at: Instant,
@@ -49,7 +49,7 @@ pub(super) struct Departure {
 
 /// What happens to a record that has come back, and to its lane.
 #[derive(Debug)]
-pub(super) enum Return {
+pub(super) enum AfterResponse {
     /// The record has its outcome: the lane's next record can leave.
     Settled,
     /// The record goes back to the dispatcher, with all later records of its lane.
@@ -60,8 +60,8 @@ pub(super) enum Return {
 
 /// All records that wait, by topic and lane.
 #[derive(Debug)]
-pub(super) struct Lanes {
-    topics: Vec<Topic>,
+pub(super) struct SnsLanes {
+    topics: Vec<TopicLanes>,
     by_name: HashMap<Arc<str>, usize>,
     /// Index of the topic that is asked first for the next batch, so that topics take turns.
     turn: usize,
@@ -70,9 +70,9 @@ pub(super) struct Lanes {
 }
 
 #[derive(Debug)]
-struct Topic {
+struct TopicLanes {
     name: Arc<str>,
-    lanes: Vec<Lane>,
+    lanes: Vec<SnsLane>,
     free: Vec<usize>,
     by_key: HashMap<ByteString, usize>,
     /// Lanes whose first record can leave, and since when.
@@ -86,14 +86,14 @@ struct Topic {
 }
 
 #[derive(Debug, Default)]
-struct Lane {
+struct SnsLane {
     key: Option<ByteString>,
     waiting: VecDeque<Waiting>,
     /// Whether its first record is on its way.
     out: bool,
 }
 
-impl Lanes {
+impl SnsLanes {
     /// No lanes. `batch_bytes_max` bounds a batch in bytes.
     pub fn new(batch_bytes_max: usize) -> Self {
         Self { topics: Vec::new(), by_name: HashMap::new(), turn: 0, batch_bytes_max }
@@ -110,7 +110,7 @@ impl Lanes {
     }
 
     /// The next batch that is allowed to leave now.
-    pub fn next(&mut self, now: Instant) -> Option<Departure> {
+    pub fn next(&mut self, now: Instant) -> Option<OutgoingBatch> {
         let count = self.topics.len();
         for step in 0..count {
             let index = (self.turn + step) % count;
@@ -127,24 +127,29 @@ impl Lanes {
     /// When [`Lanes::next`] has to be called again if no record arrives and no request returns
     /// before.
     pub fn wake_at(&self) -> Option<Instant> {
-        self.topics.iter().filter_map(Topic::wake_at).min()
+        self.topics.iter().filter_map(TopicLanes::wake_at).min()
     }
 
     /// Takes a finished batch, with what happens to each of its records. Returns the records that
     /// stood after one that was given up: they are given up too.
-    pub fn take_back(&mut self, departure: Departure, returns: Vec<Return>, now: Instant) -> Vec<Waiting> {
+    pub fn take_back(
+        &mut self,
+        departure: OutgoingBatch,
+        returns: Vec<AfterResponse>,
+        now: Instant,
+    ) -> Vec<Waiting> {
         let topic = &mut self.topics[departure.topic_index];
         topic.out -= 1;
         let mut behind = Vec::new();
         for ((lane, waiting), what) in departure.lanes.into_iter().zip(departure.records).zip(returns) {
             topic.lanes[lane].out = false;
             match what {
-                Return::Settled => topic.go_on(lane, now),
-                Return::GivenUp => {
+                AfterResponse::Settled => topic.go_on(lane, now),
+                AfterResponse::GivenUp => {
                     behind.extend(topic.lanes[lane].waiting.drain(..));
                     topic.go_on(lane, now);
                 }
-                Return::Again(rest) => {
+                AfterResponse::Again(rest) => {
                     topic.lanes[lane].waiting.push_front(waiting);
                     topic.resting.insert((now + rest, lane));
                 }
@@ -188,13 +193,13 @@ impl Lanes {
         if let Some(index) = self.topic_index(name) {
             return index;
         }
-        self.topics.push(Topic::new(Arc::clone(name)));
+        self.topics.push(TopicLanes::new(Arc::clone(name)));
         self.by_name.insert(Arc::clone(name), self.topics.len() - 1);
         self.topics.len() - 1
     }
 }
 
-impl Topic {
+impl TopicLanes {
     fn new(name: Arc<str>) -> Self {
         Self {
             name,
@@ -210,7 +215,7 @@ impl Topic {
 
     fn open_lane(&mut self, key: Option<ByteString>, now: Instant) -> usize {
         let lane = self.free.pop().unwrap_or_else(|| {
-            self.lanes.push(Lane::default());
+            self.lanes.push(SnsLane::default());
             self.lanes.len() - 1
         });
         if let Some(key) = &key {
@@ -267,7 +272,7 @@ impl Topic {
         (is_full || self.out == 0 || now >= *since + LINGER).then_some(entries)
     }
 
-    fn depart(&mut self, topic_index: usize, entries: usize, now: Instant) -> Departure {
+    fn depart(&mut self, topic_index: usize, entries: usize, now: Instant) -> OutgoingBatch {
         let lanes: Vec<usize> = self.ready.drain(..entries).map(|(lane, _)| lane).collect();
         let take = |lane: &usize| {
             let lane = &mut self.lanes[*lane];
@@ -276,7 +281,7 @@ impl Topic {
         };
         let records = lanes.iter().map(take).collect();
         self.out += 1;
-        Departure { topic: Arc::clone(&self.name), records, at: now, topic_index, lanes }
+        OutgoingBatch { topic: Arc::clone(&self.name), records, at: now, topic_index, lanes }
     }
 
     fn wake_at(&self) -> Option<Instant> {

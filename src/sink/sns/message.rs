@@ -13,7 +13,7 @@ const GROUP_CHARS_MAX: usize = 128;
 
 /// A record in the form in which it is sent; its attributes are read from the record when it is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Message {
+pub(super) struct SnsMessage {
     pub text: String,
     /// Set on a FIFO topic only.
     pub fifo: Option<Fifo>,
@@ -43,7 +43,7 @@ pub(super) fn attributes(event: &Event) -> impl Iterator<Item = (&'static str, &
 /// # Errors
 /// When this record can never be published: it has characters that the service's XML cannot carry, or
 /// is larger than `bytes_max` bytes, attributes included.
-pub(super) fn message(record: &Record, sink: &str, bytes_max: usize) -> Result<Message, Reason> {
+pub(super) fn message(record: &Record, sink: &str, bytes_max: usize) -> Result<SnsMessage, Reason> {
     let event = &record.event;
     let mut text = Vec::new();
     envelope::structured(record, &mut text);
@@ -64,7 +64,7 @@ pub(super) fn message(record: &Record, sink: &str, bytes_max: usize) -> Result<M
         return Err(Reason { word: "too_large", detail });
     }
     let fifo = record.topic.ends_with(".fifo").then(|| fifo(event, sink));
-    Ok(Message { text, fifo })
+    Ok(SnsMessage { text, fifo })
 }
 
 /// Upper bound of the size of this record's message, in bytes. A byte of an attribute takes up to six

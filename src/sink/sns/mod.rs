@@ -8,12 +8,12 @@
 //! minutes.
 
 mod admin;
-mod desk;
 mod lanes;
 mod message;
 mod outcome;
 mod pace;
 mod request;
+mod scheduler;
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -25,12 +25,12 @@ use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 
 pub use self::admin::{SnsAdmin, SnsAdminError, TopicProperties};
-use self::desk::Desk;
-use self::lanes::{Departure, Lanes};
-use self::outcome::Fate;
+use self::lanes::{OutgoingBatch, SnsLanes};
+use self::outcome::EntryFate;
 use self::pace::Pace;
 use self::request::Publisher;
-use super::in_flight::InFlight;
+use self::scheduler::Scheduler;
+use super::outcomes::OutcomeTable;
 use super::{Effort, Publication, Sink};
 use crate::aws::{Aws, Patience, credentials_problem};
 use crate::config::SnsSinkConfig;
@@ -54,8 +54,8 @@ pub struct SnsSink {
 }
 
 struct Shared {
-    desk: Mutex<Desk>,
-    in_flight: Arc<InFlight>,
+    desk: Mutex<Scheduler>,
+    in_flight: Arc<OutcomeTable>,
     /// Notified when records were put on the desk.
     handed_over: Notify,
     /// Set while no credentials have been found since the start.
@@ -67,11 +67,11 @@ impl SnsSink {
     /// there is a record to publish.
     pub async fn new(name: &str, config: &SnsSinkConfig, aws: &Aws) -> Self {
         let settings = aws.settings(Some(&config.region), PATIENCE).await;
-        let in_flight = Arc::new(InFlight::default());
-        let lanes = Lanes::new(config.message_bytes_max.max(BATCH_BYTES_MAX));
+        let in_flight = Arc::new(OutcomeTable::default());
+        let lanes = SnsLanes::new(config.message_bytes_max.max(BATCH_BYTES_MAX));
         let pace = Pace::new(config.requests_max, RandomState::new().build_hasher().finish());
         let shared = Arc::new(Shared {
-            desk: Mutex::new(Desk::new(lanes, pace, Arc::clone(&in_flight))),
+            desk: Mutex::new(Scheduler::new(lanes, pace, Arc::clone(&in_flight))),
             in_flight,
             handed_over: Notify::new(),
             obstacle: Mutex::default(),
@@ -129,7 +129,7 @@ impl Drop for SnsSink {
 
 impl Shared {
     /// Ignores poisoning: a panic under this lock ends the task, and the task's end ends the process.
-    fn desk(&self) -> MutexGuard<'_, Desk> {
+    fn desk(&self) -> MutexGuard<'_, Scheduler> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -154,7 +154,7 @@ async fn await_credentials(shared: Arc<Shared>, settings: SdkConfig) {
 
 /// Sends the requests that the desk releases and returns their answers to it. Each request is a task.
 async fn drive(shared: Arc<Shared>, publisher: Arc<Publisher>) {
-    let mut requests: JoinSet<(Departure, Vec<Fate>)> = JoinSet::new();
+    let mut requests: JoinSet<(OutgoingBatch, Vec<EntryFate>)> = JoinSet::new();
     loop {
         let wake_at = {
             let mut desk = shared.desk();
@@ -171,7 +171,7 @@ async fn drive(shared: Arc<Shared>, publisher: Arc<Publisher>) {
             Some(done) = requests.join_next() => {
                 let (departure, fates) =
                     done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
-                shared.desk().take_back(departure, fates, Instant::now());
+                shared.desk().on_response(departure, fates, Instant::now());
             }
             () = shared.handed_over.notified() => {}
             () = sleep_until(wake_at) => {}

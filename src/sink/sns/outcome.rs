@@ -10,7 +10,7 @@ use crate::event::Reason;
 
 /// The fate of one record of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum EntryFate {
     /// The service has it.
     Published,
     /// This record can never be published.
@@ -92,19 +92,19 @@ fn is_about_the_record(message: &str) -> bool {
 }
 
 /// The fate of a record whose entry failed in a request that the service carried out.
-pub(super) fn of_entry(code: &str, message: &str, sender_fault: bool) -> Fate {
+pub(super) fn of_entry(code: &str, message: &str, sender_fault: bool) -> EntryFate {
     let unknown = if sender_fault { Meaning::Trouble("request_refused", "") } else { Meaning::Failed };
     let said = said(code);
     match meaning(code, message).unwrap_or(unknown) {
-        Meaning::Refused(word, advice) if sender_fault => Fate::Refused(reason(word, advice, said)),
-        Meaning::Refused(..) | Meaning::Failed => Fate::Failed(said),
-        Meaning::Throttled => Fate::Throttled(said),
-        Meaning::Trouble(word, advice) => Fate::Trouble(reason(word, advice, said)),
+        Meaning::Refused(word, advice) if sender_fault => EntryFate::Refused(reason(word, advice, said)),
+        Meaning::Refused(..) | Meaning::Failed => EntryFate::Failed(said),
+        Meaning::Throttled => EntryFate::Throttled(said),
+        Meaning::Trouble(word, advice) => EntryFate::Trouble(reason(word, advice, said)),
     }
 }
 
 /// The fate of each record of a request that failed as a whole with this answer.
-pub(super) fn of_request(status: u16, code: Option<&str>, message: &str, records: usize) -> Fate {
+pub(super) fn of_request(status: u16, code: Option<&str>, message: &str, records: usize) -> EntryFate {
     let code = code.filter(|code| !code.is_empty()).unwrap_or(match status {
         413 => "MessageTooLong",
         429 => "Throttled",
@@ -113,11 +113,11 @@ pub(super) fn of_request(status: u16, code: Option<&str>, message: &str, records
     let unknown = if status >= 500 { Meaning::Failed } else { Meaning::Trouble("request_refused", "") };
     let said = format!("{status} {}", said(code));
     match meaning(code, message).unwrap_or(unknown) {
-        Meaning::Refused(word, advice) if records == 1 => Fate::Refused(reason(word, advice, said)),
-        Meaning::Refused(..) => Fate::Suspect,
-        Meaning::Throttled => Fate::Throttled(said),
-        Meaning::Failed => Fate::Unclear(reason("service_error", "", said)),
-        Meaning::Trouble(word, advice) => Fate::Trouble(reason(word, advice, said)),
+        Meaning::Refused(word, advice) if records == 1 => EntryFate::Refused(reason(word, advice, said)),
+        Meaning::Refused(..) => EntryFate::Suspect,
+        Meaning::Throttled => EntryFate::Throttled(said),
+        Meaning::Failed => EntryFate::Unclear(reason("service_error", "", said)),
+        Meaning::Trouble(word, advice) => EntryFate::Trouble(reason(word, advice, said)),
     }
 }
 
@@ -137,13 +137,15 @@ fn said(code: &str) -> String {
 mod tests {
     use super::*;
 
-    fn word(fate: &Fate) -> &'static str {
+    fn word(fate: &EntryFate) -> &'static str {
         match fate {
-            Fate::Published => "published",
-            Fate::Suspect => "suspect",
-            Fate::Failed(_) => "failed",
-            Fate::Throttled(_) => "throttled",
-            Fate::Refused(reason) | Fate::Unclear(reason) | Fate::Trouble(reason) => reason.word,
+            EntryFate::Published => "published",
+            EntryFate::Suspect => "suspect",
+            EntryFate::Failed(_) => "failed",
+            EntryFate::Throttled(_) => "throttled",
+            EntryFate::Refused(reason) | EntryFate::Unclear(reason) | EntryFate::Trouble(reason) => {
+                reason.word
+            }
         }
     }
 
@@ -179,7 +181,7 @@ mod tests {
             (400, Some("ValidationError"), "Value '' at 'message' failed", "invalid_parameter"),
         ] {
             assert_eq!(word(&of_request(status, code, message, 1)), expected);
-            assert_eq!(of_request(status, code, message, 2), Fate::Suspect);
+            assert_eq!(of_request(status, code, message, 2), EntryFate::Suspect);
         }
     }
 
@@ -199,7 +201,7 @@ mod tests {
         let is_refused = |code: &str, message: &str| {
             let alone = of_request(400, Some(code), message, 1);
             let entry = of_entry(code, message, true);
-            [alone, entry].iter().any(|fate| matches!(fate, Fate::Refused(_) | Fate::Suspect))
+            [alone, entry].iter().any(|fate| matches!(fate, EntryFate::Refused(_) | EntryFate::Suspect))
         };
         for (code, message) in own_faults {
             assert!(is_refused(code, message), "{code}");
@@ -255,7 +257,7 @@ mod tests {
         ] {
             let fate = of_request(status, code, message, 1);
             assert_eq!(word(&fate), expected);
-            assert!(!matches!(fate, Fate::Refused(_) | Fate::Suspect), "{fate:?}");
+            assert!(!matches!(fate, EntryFate::Refused(_) | EntryFate::Suspect), "{fate:?}");
         }
     }
 
@@ -279,9 +281,9 @@ mod tests {
 
     #[test]
     fn a_code_is_cut_short_and_cannot_steer_a_terminal() {
-        let Fate::Failed(said) = of_entry(&"x".repeat(1000), "", false) else { panic!() };
+        let EntryFate::Failed(said) = of_entry(&"x".repeat(1000), "", false) else { panic!() };
         assert_eq!(said.len(), 64);
-        let Fate::Failed(said) = of_entry("x\u{1b}[2J\u{202e}y", "", false) else { panic!() };
+        let EntryFate::Failed(said) = of_entry("x\u{1b}[2J\u{202e}y", "", false) else { panic!() };
         assert_eq!(said, "x[2Jy");
     }
 }

@@ -9,9 +9,9 @@ use aws_sdk_sns::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_sns::operation::publish_batch::{PublishBatchError, PublishBatchOutput};
 use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
 
-use super::lanes::{Departure, Waiting};
-use super::message::{self, Message, STRING};
-use super::outcome::{self, Fate};
+use super::lanes::{OutgoingBatch, Waiting};
+use super::message::{self, STRING, SnsMessage};
+use super::outcome::{self, EntryFate};
 use crate::aws::{causes, credentials_problem};
 use crate::event::{Event, Reason};
 
@@ -25,8 +25,8 @@ pub(super) struct Publisher {
 
 impl Publisher {
     /// Publishes a batch once, without repetitions. Returns the fate of each of its records.
-    pub async fn publish(&self, departure: &Departure) -> Vec<Fate> {
-        let mut fates = vec![Fate::Published; departure.records.len()];
+    pub async fn publish(&self, departure: &OutgoingBatch) -> Vec<EntryFate> {
+        let mut fates = vec![EntryFate::Published; departure.records.len()];
         let mut sent = Vec::with_capacity(departure.records.len());
         let mut entries = Vec::with_capacity(departure.records.len());
         for (index, Waiting { record, .. }) in departure.records.iter().enumerate() {
@@ -35,7 +35,7 @@ impl Publisher {
                     entries.push(entry(index, message, &record.event));
                     sent.push(index);
                 }
-                Err(reason) => fates[index] = Fate::Refused(reason),
+                Err(reason) => fates[index] = EntryFate::Refused(reason),
             }
         }
         if sent.is_empty() {
@@ -53,8 +53,8 @@ impl Publisher {
         fates
     }
 
-    async fn fate_of_request(&self, error: &SdkError<PublishBatchError>, records: usize) -> Fate {
-        let unclear = |word| Fate::Unclear(Reason { word, detail: innermost(error) });
+    async fn fate_of_request(&self, error: &SdkError<PublishBatchError>, records: usize) -> EntryFate {
+        let unclear = |word| EntryFate::Unclear(Reason { word, detail: innermost(error) });
         match error {
             SdkError::ServiceError(answer) => {
                 let (status, said) = (answer.raw().status().as_u16(), answer.err());
@@ -73,21 +73,21 @@ impl Publisher {
                 let problem = credentials_problem(&self.settings).await;
                 let problem = problem
                     .unwrap_or_else(|| format!("no request could be sent: {}", DisplayErrorContext(error)));
-                Fate::Trouble(Reason { word: "credentials", detail: problem })
+                EntryFate::Trouble(Reason { word: "credentials", detail: problem })
             }
         }
     }
 }
 
 /// Enters the fate of each entry that the answer names; one that it does not name has failed.
-fn note_entries(answer: &PublishBatchOutput, sent: &[usize], fates: &mut [Fate]) {
+fn note_entries(answer: &PublishBatchOutput, sent: &[usize], fates: &mut [EntryFate]) {
     for index in sent {
-        fates[*index] = Fate::Failed("the answer of SNS does not name this entry".into());
+        fates[*index] = EntryFate::Failed("the answer of SNS does not name this entry".into());
     }
     let known = |id: &str| id.parse().ok().filter(|index| sent.contains(index));
     for done in answer.successful() {
         if let Some(index) = done.id().and_then(known) {
-            fates[index] = Fate::Published;
+            fates[index] = EntryFate::Published;
         }
     }
     for failed in answer.failed() {
@@ -98,7 +98,7 @@ fn note_entries(answer: &PublishBatchOutput, sent: &[usize], fates: &mut [Fate])
     }
 }
 
-fn entry(index: usize, message: Message, event: &Event) -> PublishBatchRequestEntry {
+fn entry(index: usize, message: SnsMessage, event: &Event) -> PublishBatchRequestEntry {
     let mut entry = PublishBatchRequestEntry::builder().id(index.to_string()).message(message.text);
     for (name, value) in message::attributes(event) {
         let value = MessageAttributeValue::builder().data_type(STRING).string_value(value).build();

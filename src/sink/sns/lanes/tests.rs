@@ -20,15 +20,15 @@ fn positions(records: &[Waiting]) -> Vec<u64> {
 }
 
 /// Lanes with these records in them.
-fn lanes(records: impl IntoIterator<Item = Waiting>, now: Instant) -> Lanes {
-    let mut lanes = Lanes::new(BYTES_MAX);
+fn lanes(records: impl IntoIterator<Item = Waiting>, now: Instant) -> SnsLanes {
+    let mut lanes = SnsLanes::new(BYTES_MAX);
     records.into_iter().for_each(|waiting| lanes.push(waiting, now));
     lanes
 }
 
 /// Takes a batch back whose records all have their fate.
-fn settled(lanes: &mut Lanes, departure: Departure, now: Instant) {
-    let returns = departure.records.iter().map(|_| Return::Settled).collect();
+fn settled(lanes: &mut SnsLanes, departure: OutgoingBatch, now: Instant) {
+    let returns = departure.records.iter().map(|_| AfterResponse::Settled).collect();
     assert!(lanes.take_back(departure, returns, now).is_empty());
 }
 
@@ -94,7 +94,7 @@ fn a_record_that_is_repeated_stays_before_the_rest_of_its_key_and_holds_up_no_ot
     let mut lanes = lanes([keyed("a", 1), keyed("a", 2), keyed("b", 3), keyed("b", 4)], now);
     let first = lanes.next(now).expect("it leaves");
     let rest = Duration::from_millis(100);
-    assert!(lanes.take_back(first, vec![Return::Again(rest), Return::Settled], now).is_empty());
+    assert!(lanes.take_back(first, vec![AfterResponse::Again(rest), AfterResponse::Settled], now).is_empty());
     let second = lanes.next(now).expect("b goes on");
     assert_eq!(positions(&second.records), [4]);
     settled(&mut lanes, second, now);
@@ -108,7 +108,7 @@ fn what_stands_behind_a_record_that_is_given_up_is_given_up_too() {
     let now = Instant::now();
     let mut lanes = lanes([keyed("a", 1), keyed("a", 2), keyed("b", 3), keyed("a", 4), keyed("b", 5)], now);
     let first = lanes.next(now).expect("it leaves");
-    let behind = lanes.take_back(first, vec![Return::GivenUp, Return::Settled], now);
+    let behind = lanes.take_back(first, vec![AfterResponse::GivenUp, AfterResponse::Settled], now);
     assert_eq!(positions(&behind), [2, 4]);
     assert_eq!(positions(&lanes.next(now).expect("b goes on").records), [5]);
 }

@@ -17,15 +17,15 @@ const PROBE: usize = 8;
 
 /// A desk between a dispatcher, which is the real window, and a service that answers at will.
 struct World {
-    desk: Desk,
-    in_flight: Arc<InFlight>,
+    desk: Scheduler,
+    in_flight: Arc<OutcomeTable>,
     window: Unsettled,
     publications: VecDeque<(Vec<Arc<Record>>, Publication)>,
     published: u64,
     resolved: u64,
     start: Instant,
     now: Instant,
-    out: Vec<Departure>,
+    out: Vec<OutgoingBatch>,
     offered: u64,
     /// What the service has carried out, in its order.
     log: Vec<Arc<Record>>,
@@ -63,10 +63,10 @@ fn reason(word: &'static str) -> Reason {
 
 impl World {
     fn new() -> Self {
-        let in_flight = Arc::new(InFlight::default());
+        let in_flight = Arc::new(OutcomeTable::default());
         let start = Instant::now();
         Self {
-            desk: Desk::new(Lanes::new(BATCH_BYTES_MAX), Pace::new(4, 7), Arc::clone(&in_flight)),
+            desk: Scheduler::new(SnsLanes::new(BATCH_BYTES_MAX), Pace::new(4, 7), Arc::clone(&in_flight)),
             in_flight,
             window: Unsettled::new(Position(0), UnsettledBounds { records_max: 10_000, bytes_max: 1 << 30 }),
             publications: VecDeque::new(),
@@ -141,9 +141,9 @@ impl World {
         assert!(self.out.len() <= 4);
     }
 
-    fn give_back(&mut self, departure: Departure, answer: Answer) {
+    fn give_back(&mut self, departure: OutgoingBatch, answer: Answer) {
         let count = departure.records.len();
-        let all = |fate: Fate| vec![fate; count];
+        let all = |fate: EntryFate| vec![fate; count];
         let fates = match &answer {
             Answer::Entries(entries) => departure
                 .records
@@ -153,34 +153,35 @@ impl World {
                     match entries.get(index) {
                         // One and the same record is refused each time, as a service would.
                         _ if self.refused.contains(&waiting.record.position) => {
-                            Fate::Refused(reason("too_large"))
+                            EntryFate::Refused(reason("too_large"))
                         }
-                        Some(1) => Fate::Failed("failed".into()),
-                        Some(2) => Fate::Throttled("slower".into()),
-                        Some(3) => Fate::Refused(reason("too_large")),
-                        Some(4) => Fate::Trouble(reason("unknown_topic")),
-                        _ => Fate::Published,
+                        Some(1) => EntryFate::Failed("failed".into()),
+                        Some(2) => EntryFate::Throttled("slower".into()),
+                        Some(3) => EntryFate::Refused(reason("too_large")),
+                        Some(4) => EntryFate::Trouble(reason("unknown_topic")),
+                        _ => EntryFate::Published,
                     }
                 })
                 .collect(),
-            Answer::Throttled => all(Fate::Throttled("slower".into())),
-            Answer::Suspect if count > 1 => all(Fate::Suspect),
-            Answer::Suspect => all(Fate::Refused(reason("invalid_parameter"))),
-            Answer::Trouble => all(Fate::Trouble(reason("topic_forbidden"))),
-            Answer::Unclear { .. } => all(Fate::Unclear(reason("timed_out"))),
+            Answer::Throttled => all(EntryFate::Throttled("slower".into())),
+            Answer::Suspect if count > 1 => all(EntryFate::Suspect),
+            Answer::Suspect => all(EntryFate::Refused(reason("invalid_parameter"))),
+            Answer::Trouble => all(EntryFate::Trouble(reason("topic_forbidden"))),
+            Answer::Unclear { .. } => all(EntryFate::Unclear(reason("timed_out"))),
         };
         for (waiting, fate) in departure.records.iter().zip(&fates) {
             match (fate, &answer) {
-                (Fate::Published, _) | (Fate::Unclear(_), Answer::Unclear { carried_out: true }) => {
+                (EntryFate::Published, _)
+                | (EntryFate::Unclear(_), Answer::Unclear { carried_out: true }) => {
                     self.log.push(Arc::clone(&waiting.record));
                 }
-                (Fate::Refused(_), _) => {
+                (EntryFate::Refused(_), _) => {
                     self.refused.insert(waiting.record.position);
                 }
                 _ => {}
             }
         }
-        self.desk.take_back(departure, fates, self.now);
+        self.desk.on_response(departure, fates, self.now);
     }
 
     /// What a dispatcher does with what is known by now.

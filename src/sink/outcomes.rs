@@ -27,41 +27,41 @@ pub(crate) type BatchNumber = usize;
 
 /// All batches of one sink that have unsettled records or that the dispatcher has not taken.
 #[derive(Default)]
-pub(crate) struct InFlight {
+pub(crate) struct OutcomeTable {
     board: Mutex<Board>,
 }
 
 #[derive(Default)]
 struct Board {
-    batches: Vec<Option<Batch>>,
+    batches: Vec<Option<OpenBatch>>,
     free: Vec<BatchNumber>,
     /// Number of batches opened since the start.
     opened: u64,
     /// Per lane, the records to publish again of which the dispatcher does not know yet.
-    untold: HashMap<Lane, BTreeSet<Position>>,
+    untold: HashMap<KeyLane, BTreeSet<Position>>,
     /// Per lane, the records to publish again of which the dispatcher was told while other batches
     /// were still open.
-    told: HashMap<Lane, Vec<Told>>,
+    told: HashMap<KeyLane, Vec<Reported>>,
 }
 
 /// A topic and a key: the records of one lane are sent in the order of their positions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Lane {
+struct KeyLane {
     topic: Arc<str>,
     key: ByteString,
 }
 
-struct Told {
+struct Reported {
     position: Position,
     /// Value of `Board::opened` when the dispatcher was told: later records of the lane in batches up
     /// to this one have to be published again too.
     opened: u64,
 }
 
-struct Batch {
+struct OpenBatch {
     /// Number of this batch in the order in which batches were opened, counted from 1.
     opened: u64,
-    places: Vec<Place>,
+    places: Vec<LanePosition>,
     /// The outcome of each record, `None` until it is settled.
     outcomes: Vec<Option<Outcome>>,
     /// Number of records without an outcome, plus one until the batch is sealed.
@@ -73,22 +73,22 @@ struct Batch {
 }
 
 /// A record's position and lane. A record without a key has no lane and no order to keep.
-struct Place {
+struct LanePosition {
     position: Position,
-    lane: Option<Lane>,
+    lane: Option<KeyLane>,
 }
 
-impl InFlight {
+impl OutcomeTable {
     /// Opens a batch. Returns its number, for the sink, and the [`Publication`], for the dispatcher.
     pub(crate) fn open(self: &Arc<Self>, records: &[Arc<Record>]) -> (BatchNumber, Publication) {
-        let place = |record: &Arc<Record>| Place {
+        let place = |record: &Arc<Record>| LanePosition {
             position: record.position,
-            lane: record.event.key.clone().map(|key| Lane { topic: Arc::clone(&record.topic), key }),
+            lane: record.event.key.clone().map(|key| KeyLane { topic: Arc::clone(&record.topic), key }),
         };
         let places: Vec<_> = records.iter().map(place).collect();
         let mut board = self.board();
         board.opened += 1;
-        let batch = Batch {
+        let batch = OpenBatch {
             opened: board.opened,
             outcomes: vec![None; places.len()],
             unsettled: places.len() + 1,
@@ -115,7 +115,7 @@ impl InFlight {
         batch.outcomes[index] = Some(outcome);
         batch.for_good += usize::from(!goes_again);
         if goes_again && !batch.abandoned {
-            let Place { position, lane } = &batch.places[index];
+            let LanePosition { position, lane } = &batch.places[index];
             if let (position, Some(lane)) = (*position, lane.clone()) {
                 board.untold.entry(lane).or_default().insert(position);
             }
@@ -149,11 +149,11 @@ impl InFlight {
 }
 
 impl Board {
-    fn batch(&mut self, number: BatchNumber) -> &mut Batch {
+    fn batch(&mut self, number: BatchNumber) -> &mut OpenBatch {
         self.batches[number].as_mut().expect("a batch stays until it is settled and taken")
     }
 
-    fn insert(&mut self, batch: Batch) -> BatchNumber {
+    fn insert(&mut self, batch: OpenBatch) -> BatchNumber {
         let number = self.free.pop().unwrap_or_else(|| {
             self.batches.push(None);
             self.batches.len() - 1
@@ -162,7 +162,7 @@ impl Board {
         number
     }
 
-    fn remove(&mut self, number: BatchNumber) -> Batch {
+    fn remove(&mut self, number: BatchNumber) -> OpenBatch {
         self.free.push(number);
         self.batches[number].take().expect("a batch is removed once")
     }
@@ -172,10 +172,10 @@ impl Board {
             return false;
         }
         let batch = self.batches[number].as_ref().expect("a batch stays until it is settled and taken");
-        let Place { position, lane: Some(lane) } = &batch.places[index] else { return false };
+        let LanePosition { position, lane: Some(lane) } = &batch.places[index] else { return false };
         let before = |first: &Position| first < position;
         let untold = self.untold.get(lane).and_then(BTreeSet::first).is_some_and(before);
-        let late = |told: &Told| told.opened >= batch.opened && before(&told.position);
+        let late = |told: &Reported| told.opened >= batch.opened && before(&told.position);
         untold || self.told.get(lane).is_some_and(|told| told.iter().any(late))
     }
 
@@ -190,7 +190,7 @@ impl Board {
         let mut again = HashSet::new();
         for (place, outcome) in batch.places.iter().zip(&mut batch.outcomes) {
             let Some(lane) = &place.lane else { continue };
-            let late = |told: &Told| told.opened >= batch.opened && told.position < place.position;
+            let late = |told: &Reported| told.opened >= batch.opened && told.position < place.position;
             match outcome {
                 None | Some(Outcome::Retry(_)) => {
                     again.insert(lane);
@@ -227,7 +227,7 @@ impl Board {
                 }
             }
             if oldest.is_some() {
-                let told = Told { position: place.position, opened: self.opened };
+                let told = Reported { position: place.position, opened: self.opened };
                 self.told.entry(lane.clone()).or_default().push(told);
             }
         }
@@ -241,7 +241,7 @@ impl Board {
 /// The outcomes of one batch, for the dispatcher: resolves to one outcome per record, in the order of
 /// the batch, when all are known. Dropping it stops no record: they might still be published.
 pub struct Publication {
-    in_flight: Arc<InFlight>,
+    in_flight: Arc<OutcomeTable>,
     number: Option<BatchNumber>,
 }
 

@@ -9,12 +9,12 @@ use std::mem::take;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::lanes::{Departure, Lanes, Return, Waiting};
-use super::outcome::Fate;
+use super::lanes::{AfterResponse, OutgoingBatch, SnsLanes, Waiting};
+use super::outcome::EntryFate;
 use super::pace::Pace;
 use crate::event::{Outcome, Reason, Record};
 use crate::sink::Effort;
-use crate::sink::in_flight::{BatchNumber, InFlight, held, retry};
+use crate::sink::outcomes::{BatchNumber, OutcomeTable, held, retry};
 
 /// Failures of one record after which its topic is held; with the rests of [`Pace::rest`] this takes
 /// about two seconds.
@@ -28,10 +28,10 @@ const SUSPECT: &str = "refused_in_company";
 const COMPLAINT_HOLDS: Duration = Duration::from_secs(30);
 
 /// The records of one SNS sink, and the state that decides when they are sent.
-pub(super) struct Desk {
-    lanes: Lanes,
+pub(super) struct Scheduler {
+    lanes: SnsLanes,
     pace: Pace,
-    in_flight: Arc<InFlight>,
+    in_flight: Arc<OutcomeTable>,
     complaint: Option<(Instant, String)>,
     /// Detail of the last answer that asked for fewer requests.
     throttled: String,
@@ -39,9 +39,9 @@ pub(super) struct Desk {
     repeated: BTreeMap<&'static str, u64>,
 }
 
-impl Desk {
+impl Scheduler {
     /// A desk without records.
-    pub fn new(lanes: Lanes, pace: Pace, in_flight: Arc<InFlight>) -> Self {
+    pub fn new(lanes: SnsLanes, pace: Pace, in_flight: Arc<OutcomeTable>) -> Self {
         Self { lanes, pace, in_flight, complaint: None, throttled: String::new(), repeated: BTreeMap::new() }
     }
 
@@ -65,7 +65,7 @@ impl Desk {
     }
 
     /// The next request that is allowed to leave now.
-    pub fn next(&mut self, now: Instant) -> Option<Departure> {
+    pub fn next(&mut self, now: Instant) -> Option<OutgoingBatch> {
         let departure = self.pace.allows(now).then(|| self.lanes.next(now)).flatten()?;
         self.pace.depart();
         Some(departure)
@@ -77,14 +77,14 @@ impl Desk {
     }
 
     /// Takes a finished request with the fate of each of its records.
-    pub fn take_back(&mut self, mut departure: Departure, fates: Vec<Fate>, now: Instant) {
+    pub fn on_response(&mut self, mut departure: OutgoingBatch, fates: Vec<EntryFate>, now: Instant) {
         assert_eq!(departure.records.len(), fates.len(), "each record has one fate");
         self.pace.come_back();
         let topic = Arc::clone(&departure.topic);
         let verdict = self.judge(&departure, &fates, now);
         let mut returns = Vec::with_capacity(fates.len());
         for (waiting, fate) in departure.records.iter_mut().zip(fates) {
-            let (what, outcome) = self.meet(waiting, fate);
+            let (what, outcome) = self.apply(waiting, fate);
             if let Some(outcome) = outcome {
                 self.in_flight.settle(waiting.batch, waiting.index, outcome);
             }
@@ -103,19 +103,19 @@ impl Desk {
 
     /// Adjusts the pace and the trust in the topic by the fates of one request. Returns a reason if
     /// all records that wait for the topic go back to the dispatcher.
-    fn judge(&mut self, departure: &Departure, fates: &[Fate], now: Instant) -> Option<Reason> {
+    fn judge(&mut self, departure: &OutgoingBatch, fates: &[EntryFate], now: Instant) -> Option<Reason> {
         let (mut published, mut throttled, mut lost) = (false, false, None);
         for fate in fates {
             match fate {
-                Fate::Published => published = true,
-                Fate::Refused(_) | Fate::Suspect => {}
-                Fate::Failed(said) => self.complaint = Some((now, said.clone())),
-                Fate::Throttled(said) => {
+                EntryFate::Published => published = true,
+                EntryFate::Refused(_) | EntryFate::Suspect => {}
+                EntryFate::Failed(said) => self.complaint = Some((now, said.clone())),
+                EntryFate::Throttled(said) => {
                     throttled = true;
                     self.throttled.clone_from(said);
                     self.complaint = Some((now, said.clone()));
                 }
-                Fate::Unclear(reason) | Fate::Trouble(reason) => {
+                EntryFate::Unclear(reason) | EntryFate::Trouble(reason) => {
                     lost = Some(fate);
                     self.complaint = Some((now, reason.detail.clone()));
                 }
@@ -131,13 +131,13 @@ impl Desk {
                 self.lanes.trust(&departure.topic);
                 None
             }
-            Some(Fate::Trouble(reason)) => {
+            Some(EntryFate::Trouble(reason)) => {
                 self.lanes.distrust(&departure.topic);
                 Some(reason.clone())
             }
             // One such request can be an accident; after two in a row the dispatcher decides about
             // the third.
-            Some(Fate::Unclear(reason)) => {
+            Some(EntryFate::Unclear(reason)) => {
                 self.pace.cut(departure.at, now);
                 let again = self.lanes.distrust(&departure.topic);
                 again.then(|| Reason { word: "unreachable", detail: reason.detail.clone() })
@@ -147,31 +147,33 @@ impl Desk {
     }
 
     /// What happens to the record in its lane, and its outcome if it has one now.
-    fn meet(&mut self, waiting: &mut Waiting, fate: Fate) -> (Return, Option<Outcome>) {
+    fn apply(&mut self, waiting: &mut Waiting, fate: EntryFate) -> (AfterResponse, Option<Outcome>) {
         match fate {
-            Fate::Published => (Return::Settled, Some(Outcome::Accepted)),
-            Fate::Refused(reason) => (Return::Settled, Some(Outcome::Rejected(reason))),
-            Fate::Suspect => {
+            EntryFate::Published => (AfterResponse::Settled, Some(Outcome::Accepted)),
+            EntryFate::Refused(reason) => (AfterResponse::Settled, Some(Outcome::Rejected(reason))),
+            EntryFate::Suspect => {
                 waiting.alone = true;
                 (self.again(SUSPECT, Duration::ZERO), None)
             }
-            Fate::Throttled(_) => (self.again(THROTTLED, Duration::ZERO), None),
-            Fate::Failed(said) => {
+            EntryFate::Throttled(_) => (self.again(THROTTLED, Duration::ZERO), None),
+            EntryFate::Failed(said) => {
                 waiting.failures += 1;
                 if waiting.failures >= FAILURES_MAX {
-                    return (Return::GivenUp, Some(retry(FAILED, said)));
+                    return (AfterResponse::GivenUp, Some(retry(FAILED, said)));
                 }
                 let rest = self.pace.rest(waiting.failures);
                 (self.again(FAILED, rest), None)
             }
-            Fate::Unclear(reason) | Fate::Trouble(reason) => (Return::GivenUp, Some(Outcome::Retry(reason))),
+            EntryFate::Unclear(reason) | EntryFate::Trouble(reason) => {
+                (AfterResponse::GivenUp, Some(Outcome::Retry(reason)))
+            }
         }
     }
 
     /// Counts a repetition, and returns the record to its lane for it.
-    fn again(&mut self, word: &'static str, rest: Duration) -> Return {
+    fn again(&mut self, word: &'static str, rest: Duration) -> AfterResponse {
         *self.repeated.entry(word).or_default() += 1;
-        Return::Again(rest)
+        AfterResponse::Again(rest)
     }
 
     /// The repetitions since the last call, and the number of requests allowed now.

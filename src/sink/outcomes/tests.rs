@@ -38,7 +38,7 @@ fn again() -> Outcome {
 }
 
 /// Opens, settles and seals a batch.
-fn settled(in_flight: &Arc<InFlight>, places: &[(u64, &str)], outcomes: Vec<Outcome>) -> Publication {
+fn settled(in_flight: &Arc<OutcomeTable>, places: &[(u64, &str)], outcomes: Vec<Outcome>) -> Publication {
     let (number, claim) = in_flight.open(&records(places));
     for (index, outcome) in outcomes.into_iter().enumerate() {
         in_flight.settle(number, index, outcome);
@@ -48,7 +48,7 @@ fn settled(in_flight: &Arc<InFlight>, places: &[(u64, &str)], outcomes: Vec<Outc
 }
 
 /// Which positions of a batch that is handed over now are held.
-fn held_of(in_flight: &Arc<InFlight>, places: &[(u64, &str)]) -> Vec<u64> {
+fn held_of(in_flight: &Arc<OutcomeTable>, places: &[(u64, &str)]) -> Vec<u64> {
     let (number, claim) = in_flight.open(&records(places));
     let held = (0..places.len()).filter(|index| in_flight.is_held(number, *index));
     let held = held.map(|index| places[index].0).collect();
@@ -64,7 +64,7 @@ fn poll_once(claim: Pin<&mut Publication>) -> Poll<Vec<Outcome>> {
 
 #[tokio::test]
 async fn outcomes_stand_in_the_batchs_order_whatever_the_order_of_reports() {
-    let in_flight = Arc::new(InFlight::default());
+    let in_flight = Arc::new(OutcomeTable::default());
     let (number, claim) = in_flight.open(&records(&[(1, "a"), (2, "b"), (3, "c")]));
     in_flight.settle(number, 2, rejected("too_large", ""));
     in_flight.seal(number);
@@ -75,7 +75,7 @@ async fn outcomes_stand_in_the_batchs_order_whatever_the_order_of_reports() {
 
 #[tokio::test]
 async fn a_batch_is_not_reported_before_its_last_record_and_its_seal() {
-    let in_flight = Arc::new(InFlight::default());
+    let in_flight = Arc::new(OutcomeTable::default());
     let (number, claim) = in_flight.open(&records(&[(1, "a")]));
     let mut claim = std::pin::pin!(claim);
     assert!(poll_once(claim.as_mut()).is_pending());
@@ -87,7 +87,7 @@ async fn a_batch_is_not_reported_before_its_last_record_and_its_seal() {
 
 #[tokio::test]
 async fn what_is_known_of_a_batch_is_counted_and_taken_before_the_rest_is() {
-    let in_flight = Arc::new(InFlight::default());
+    let in_flight = Arc::new(OutcomeTable::default());
     let places = [(1, "a"), (2, "b"), (3, "c"), (4, "d"), (5, "b"), (6, "c")];
     let (number, claim) = in_flight.open(&records(&places));
     in_flight.seal(number);
@@ -106,7 +106,7 @@ async fn what_is_known_of_a_batch_is_counted_and_taken_before_the_rest_is() {
 
 #[tokio::test]
 async fn an_accepted_record_behind_one_of_its_key_that_goes_again_goes_again_too() {
-    let in_flight = Arc::new(InFlight::default());
+    let in_flight = Arc::new(OutcomeTable::default());
     let places = [(1, "a"), (2, "b"), (3, "a"), (4, "b"), (5, "a")];
     let accepted = Outcome::Accepted;
     let reported = vec![accepted.clone(), accepted.clone(), again(), accepted.clone(), accepted.clone()];
@@ -117,7 +117,7 @@ async fn an_accepted_record_behind_one_of_its_key_that_goes_again_goes_again_too
 
 #[tokio::test]
 async fn a_record_that_overtook_one_of_an_earlier_batch_goes_again_too() {
-    let in_flight = Arc::new(InFlight::default());
+    let in_flight = Arc::new(OutcomeTable::default());
     let (first, earlier) = in_flight.open(&records(&[(1, "a")]));
     let later = settled(&in_flight, &[(2, "a"), (3, "b")], vec![Outcome::Accepted, Outcome::Accepted]);
     in_flight.settle(first, 0, again());
@@ -132,7 +132,7 @@ async fn a_record_that_overtook_one_of_an_earlier_batch_goes_again_too() {
 
 #[tokio::test]
 async fn only_the_lane_behind_a_record_that_goes_again_is_held_and_only_until_it_is_known() {
-    let in_flight = Arc::new(InFlight::default());
+    let in_flight = Arc::new(OutcomeTable::default());
     let claim = settled(&in_flight, &[(5, "a")], vec![again()]);
     assert_eq!(held_of(&in_flight, &[(4, "a"), (5, "a"), (6, "a"), (7, "b")]), [6]);
     claim.await;
@@ -141,7 +141,7 @@ async fn only_the_lane_behind_a_record_that_goes_again_is_held_and_only_until_it
 
 #[tokio::test]
 async fn a_dispatcher_that_never_pauses_gets_the_lowest_record_of_a_lane_through() {
-    let in_flight = Arc::new(InFlight::default());
+    let in_flight = Arc::new(OutcomeTable::default());
     let first = settled(&in_flight, &[(1, "a")], vec![again()]);
     let second = settled(&in_flight, &[(2, "a")], vec![held()]);
     first.await;
@@ -155,7 +155,7 @@ async fn a_dispatcher_that_never_pauses_gets_the_lowest_record_of_a_lane_through
 
 #[tokio::test]
 async fn a_batch_handed_over_before_the_dispatcher_knew_stays_held_after_it_does() {
-    let in_flight = Arc::new(InFlight::default());
+    let in_flight = Arc::new(OutcomeTable::default());
     let failed = settled(&in_flight, &[(1, "a")], vec![again()]);
     let (waiting, claim) = in_flight.open(&records(&[(2, "a")]));
     failed.await;
@@ -170,7 +170,7 @@ async fn a_batch_handed_over_before_the_dispatcher_knew_stays_held_after_it_does
 
 #[tokio::test]
 async fn an_abandoned_batch_holds_nothing_and_makes_room_once_it_is_reported() {
-    let in_flight = Arc::new(InFlight::default());
+    let in_flight = Arc::new(OutcomeTable::default());
     let (number, claim) = in_flight.open(&records(&[(1, "a")]));
     drop(claim);
     in_flight.settle(number, 0, again());

@@ -14,7 +14,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 
-use super::context::LineContext;
+use super::context::CallbackContext;
 use crate::event::Record;
 use crate::sink::envelope;
 use crate::telemetry::Shown;
@@ -27,27 +27,27 @@ const LOOK_UP_INTERVAL: Duration = Duration::from_micros(250_030);
 const LAST_ANSWERS: Duration = Duration::from_millis(300);
 
 /// A producer, its thread, and how to make its successor.
-pub(super) struct Line {
-    shared: Arc<Shared>,
+pub(super) struct SupervisedProducer {
+    shared: Arc<ProducerSlot>,
     structured: bool,
 }
 
-struct Shared {
+struct ProducerSlot {
     config: ClientConfig,
-    new_context: Box<dyn Fn() -> LineContext + Send + Sync>,
-    producer: Mutex<Arc<BaseProducer<LineContext>>>,
+    new_context: Box<dyn Fn() -> CallbackContext + Send + Sync>,
+    producer: Mutex<Arc<BaseProducer<CallbackContext>>>,
     stop: AtomicBool,
 }
 
-impl Line {
+impl SupervisedProducer {
     /// Makes the producer and starts its thread. The producer connects in the background.
     pub fn start(
         config: ClientConfig,
         structured: bool,
-        new_context: impl Fn() -> LineContext + Send + Sync + 'static,
+        new_context: impl Fn() -> CallbackContext + Send + Sync + 'static,
     ) -> Result<Self, KafkaError> {
         let producer = config.create_with_context(new_context())?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ProducerSlot {
             config,
             new_context: Box::new(new_context),
             producer: Mutex::new(Arc::new(producer)),
@@ -62,14 +62,14 @@ impl Line {
     }
 
     /// The producer in use, to hand it one batch.
-    pub fn producer(&self) -> LineProducer {
-        LineProducer { producer: self.shared.producer(), structured: self.structured, document: Vec::new() }
+    pub fn producer(&self) -> ProducerHandle {
+        ProducerHandle { producer: self.shared.producer(), structured: self.structured, document: Vec::new() }
     }
 
     /// A function that returns the producer in use, and `None` once the line is dropped.
     pub fn producer_while_it_lives(
         &self,
-    ) -> impl Fn() -> Option<Arc<BaseProducer<LineContext>>> + Send + use<> {
+    ) -> impl Fn() -> Option<Arc<BaseProducer<CallbackContext>>> + Send + use<> {
         let shared = Arc::downgrade(&self.shared);
         move || {
             shared
@@ -85,7 +85,7 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for SupervisedProducer {
     /// Lets the thread end, which drops the producer without waiting for the records in it.
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Release);
@@ -93,14 +93,14 @@ impl Drop for Line {
 }
 
 /// The producer of a line while one batch is handed to it.
-pub(super) struct LineProducer {
-    producer: Arc<BaseProducer<LineContext>>,
+pub(super) struct ProducerHandle {
+    producer: Arc<BaseProducer<CallbackContext>>,
     structured: bool,
     /// The structured document of the current record; the buffer is reused.
     document: Vec<u8>,
 }
 
-impl LineProducer {
+impl ProducerHandle {
     /// Hands one record over; its delivery report names `place`. After an error there is no other
     /// report.
     pub fn send(&mut self, record: &Record, place: usize) -> Result<(), RDKafkaErrorCode> {
@@ -132,7 +132,7 @@ impl LineProducer {
     }
 
     /// The producer's context.
-    pub fn context(&self) -> &LineContext {
+    pub fn context(&self) -> &CallbackContext {
         self.producer.context()
     }
 }
@@ -153,8 +153,8 @@ fn content_type(headers: OwnedHeaders, value: &str) -> OwnedHeaders {
     headers.insert(Header { key: "content-type", value: Some(value) })
 }
 
-impl Shared {
-    fn producer(&self) -> Arc<BaseProducer<LineContext>> {
+impl ProducerSlot {
+    fn producer(&self) -> Arc<BaseProducer<CallbackContext>> {
         Arc::clone(&self.producer.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -170,7 +170,7 @@ impl Shared {
     }
 
     /// Has every record in the dead producer reported, then puts a new producer in its place.
-    fn replace(&self, dead: &BaseProducer<LineContext>) {
+    fn replace(&self, dead: &BaseProducer<CallbackContext>) {
         let deadline = Instant::now() + LAST_ANSWERS;
         while dead.in_flight_count() > 0 && Instant::now() < deadline {
             dead.poll(Duration::from_millis(10));

@@ -10,7 +10,7 @@ const COOL_DOWN: Duration = Duration::from_secs(10);
 
 /// The topics whose records are sent one by one, with their recent past.
 #[derive(Default)]
-pub(super) struct Apart(Mutex<HashMap<Arc<str>, Lately>>);
+pub(super) struct IsolatedTopics(Mutex<HashMap<Arc<str>, Lately>>);
 
 /// When a topic last refused and last took a record.
 struct Lately {
@@ -19,7 +19,7 @@ struct Lately {
     taken: Option<Instant>,
 }
 
-impl Apart {
+impl IsolatedTopics {
     /// Sends the topic's records one by one from now on.
     pub fn add(&self, topic: &str) {
         let (mut topics, now) = (self.topics(), Instant::now());
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_topic_comes_back_when_it_has_cooled_down_and_nothing_is_on_its_way() {
-        let apart = Apart::default();
+        let apart = IsolatedTopics::default();
         apart.add("a");
         assert!(apart.now(|| true).contains("a"));
         apart.topics().get_mut("a").unwrap().refused -= COOL_DOWN;
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn what_a_topic_took_is_known_for_a_while_and_of_topics_that_are_apart() {
-        let apart = Apart::default();
+        let apart = IsolatedTopics::default();
         apart.note_taken("a");
         apart.add("a");
         assert!(!apart.takes_some("a"), "it was taken before a refusal had others travel alone");

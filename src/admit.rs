@@ -17,13 +17,13 @@ use crate::selection::Selection;
 
 /// The part of a source that admission needs.
 #[derive(Clone, Debug)]
-pub struct SourceView {
+pub struct AdmissionSource {
     definition: Arc<Definition>,
     intake: ByteString,
     event_source: ByteString,
 }
 
-impl SourceView {
+impl AdmissionSource {
     /// The source of this name. Its events carry this CloudEvents `source`: `/{provider}/{app}`.
     pub fn new(definition: Arc<Definition>, intake: ByteString, event_source: ByteString) -> Self {
         Self { definition, intake, event_source }
@@ -68,12 +68,12 @@ impl SourceView {
 }
 
 /// Decides about an authentic delivery.
-pub fn admit(source: &SourceView, verified: Verified, selection: &Selection) -> Verdict {
+pub fn admit(source: &AdmissionSource, verified: Verified, selection: &Selection) -> Verdict {
     decide(source, verified, None, selection)
 }
 
 fn decide(
-    source: &SourceView,
+    source: &AdmissionSource,
     verified: Verified,
     known_as: Option<&ByteString>,
     selection: &Selection,
@@ -110,7 +110,7 @@ fn decide(
 
 /// Decides about a quarantined delivery again. If its id is made of its body, the id stays: it was
 /// made of the whole body, of which perhaps only a part is kept.
-pub fn readmit(source: &SourceView, quarantined: &Quarantined, selection: &Selection) -> Verdict {
+pub fn readmit(source: &AdmissionSource, quarantined: &Quarantined, selection: &Selection) -> Verdict {
     // A topic's request to a queue never becomes an event, and its detail says what to do.
     if [SUBSCRIPTION_CONFIRMATION, UNSUBSCRIBE_CONFIRMATION].contains(&&*quarantined.reason) {
         return Verdict::Quarantine(quarantined.clone());

@@ -29,7 +29,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How patient a kind of call is.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct CallTimeouts {
     /// How long one attempt may take, from the request's first byte to the answer's last.
     pub attempt: Duration,
     /// How often it is tried in all. What is tried once is repeated by the loop that calls, with a
@@ -52,7 +52,7 @@ impl Aws {
 
     /// The settings of a client for this region; without one that of `aws.region`, else what
     /// environment and profile say.
-    pub async fn settings(&self, region: Option<&str>, patience: Patience) -> SdkConfig {
+    pub async fn settings(&self, region: Option<&str>, patience: CallTimeouts) -> SdkConfig {
         let region = region.or(self.config.region.as_deref()).map(|name| Region::new(name.to_owned()));
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -131,7 +131,7 @@ pub fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e 
 mod tests {
     use super::*;
 
-    const PATIENCE: Patience = Patience { attempt: Duration::from_secs(7), attempts: 1 };
+    const PATIENCE: CallTimeouts = CallTimeouts { attempt: Duration::from_secs(7), attempts: 1 };
 
     fn configured(fips: bool, dual_stack: bool) -> Aws {
         let region = Some("eu-west-3".to_owned());

@@ -28,7 +28,7 @@ use self::readers::{Readers, reader_error};
 use self::sources::{Sources, Wiring};
 use self::task::Task;
 use crate::admin::{self, Access, AdminState, Summary};
-use crate::admit::{SourceView, readmit};
+use crate::admit::{AdmissionSource, readmit};
 use crate::aws::Aws;
 use crate::config::{Config, Output, SinkConfig, SourceConfig, SpoolConfig};
 use crate::dead_letter::Readmit;
@@ -353,7 +353,7 @@ fn catalogued(config: &Config) -> Catalogued {
 /// Decides about quarantined deliveries again, by the definitions and the selection of now.
 fn readmission(config: &Config) -> Readmit {
     let view = |source: &SourceConfig| {
-        SourceView::new(Arc::clone(&source.definition), source.name.clone(), source.event_source())
+        AdmissionSource::new(Arc::clone(&source.definition), source.name.clone(), source.event_source())
     };
     let views: Vec<_> = config.sources.iter().map(view).collect();
     let selection = config.selection.clone();

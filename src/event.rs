@@ -62,7 +62,7 @@ pub struct Verified {
     /// The signed bytes. If the provider signs the plain body, that is the decompressed one.
     pub body: Bytes,
     /// What the headers state.
-    pub stated: Stated,
+    pub stated: HeaderClaims,
     /// Index of the source's secret that verified the delivery, for the metric by secret.
     pub secret: usize,
     /// Sender's clock minus this machine's clock in seconds, if the signature covers a timestamp.
@@ -73,7 +73,7 @@ pub struct Verified {
 
 /// What the headers of an authentic delivery state about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stated {
+pub struct HeaderClaims {
     /// An id that the signature covers (`webhook-id` of Standard Webhooks), if the scheme has one.
     pub signed_id: Option<ByteString>,
     /// The event type, if the provider states it in a header.
@@ -86,7 +86,7 @@ pub struct Stated {
 /// Longest value of an unsigned attribute in bytes.
 const STATED_BYTES_MAX: usize = 255;
 
-impl Stated {
+impl HeaderClaims {
     /// The text of an unsigned attribute, if it has 1 to 255 printable ASCII characters; any other is
     /// dropped.
     pub fn value(text: &str) -> Option<ByteString> {
@@ -212,7 +212,7 @@ pub struct Quarantined {
     /// What is wrong and where. Contains no part of the body.
     pub detail: ByteString,
     /// What the delivery's headers stated, for a later admission.
-    pub stated: Stated,
+    pub stated: HeaderClaims,
     /// When the delivery arrived at the bridge.
     pub arrived: Timestamp,
     /// The signed body, except for values that the definition might redact.
@@ -328,7 +328,7 @@ pub(crate) mod tests {
             intake: "stream-video".into(),
             reason: "json".into(),
             detail: "expected a value at byte 1".into(),
-            stated: Stated::default(),
+            stated: HeaderClaims::default(),
             arrived: Timestamp(1_778_198_400_000_000_000),
             body: Bytes::from_static(b"{"),
         }
@@ -337,10 +337,10 @@ pub(crate) mod tests {
     #[test]
     fn only_short_printable_ascii_travels_along() {
         for text in ["x", " ", "a b~", &"x".repeat(255)] {
-            assert_eq!(Stated::extension("n", text), Some(("n".into(), text.into())));
+            assert_eq!(HeaderClaims::extension("n", text), Some(("n".into(), text.into())));
         }
         for text in ["", "a\tb", "a\nb", "\u{7f}", "\u{e9}", &"x".repeat(256)] {
-            assert_eq!(Stated::value(text), None, "{text:?}");
+            assert_eq!(HeaderClaims::value(text), None, "{text:?}");
         }
     }
 

@@ -6,21 +6,24 @@ use proptest::prelude::*;
 use sha2::Digest;
 
 use super::*;
-use crate::event::{EventTime, Stated, Timestamp};
+use crate::event::{EventTime, HeaderClaims, Timestamp};
 use crate::provider::{builtin, builtin_named, sample};
 
 const NOW: Timestamp = Timestamp(1_778_198_400_000_000_000);
 
-fn source(provider: &str) -> SourceView {
+fn source(provider: &str) -> AdmissionSource {
     let definition = builtin_named(provider).unwrap();
     let event_source = format!("/{provider}/default").into();
-    SourceView::new(definition, "intake".into(), event_source)
+    AdmissionSource::new(definition, "intake".into(), event_source)
 }
 
 fn authentic(body: impl Into<Bytes>) -> Verified {
     Verified {
         body: body.into(),
-        stated: Stated { extensions: vec![("webhookid".into(), "w1".into())], ..Stated::default() },
+        stated: HeaderClaims {
+            extensions: vec![("webhookid".into(), "w1".into())],
+            ..HeaderClaims::default()
+        },
         secret: 0,
         skew_seconds: None,
         arrived: NOW,
@@ -138,7 +141,7 @@ fn what_is_redacted_in_a_quarantined_body_tells_events_apart_all_the_same_once_i
     let source = |pointer: &str| {
         let file = serde_saphyr::from_str(&text.replace("POINTER", pointer)).unwrap();
         let definition = Definition::compile("acme", file).unwrap();
-        SourceView::new(definition.into(), "intake".into(), "/acme/default".into())
+        AdmissionSource::new(definition.into(), "intake".into(), "/acme/default".into())
     };
     let admitted = |token: &str| {
         let body = format!(r#"{{"kind":"paid","token":"{token}"}}"#);
@@ -160,7 +163,7 @@ fn what_is_redacted_in_a_quarantined_body_tells_events_apart_all_the_same_once_i
 #[test]
 fn two_signed_ids_with_one_body_that_is_unusable_are_two_deliveries() {
     let id = |signed: &str| {
-        let stated = Stated { signed_id: Some(signed.into()), ..Stated::default() };
+        let stated = HeaderClaims { signed_id: Some(signed.into()), ..HeaderClaims::default() };
         match admit(&source("standard-webhooks"), Verified { stated, ..authentic("{}") }, &Selection::All) {
             Verdict::Quarantine(quarantined) => quarantined.id,
             other => panic!("{other:?}"),
@@ -172,8 +175,11 @@ fn two_signed_ids_with_one_body_that_is_unusable_are_two_deliveries() {
 
 #[test]
 fn a_quarantined_delivery_keeps_what_its_headers_said() {
-    let stated =
-        Stated { signed_id: Some("msg_1".into()), event_type: Some("push".into()), ..Stated::default() };
+    let stated = HeaderClaims {
+        signed_id: Some("msg_1".into()),
+        event_type: Some("push".into()),
+        ..HeaderClaims::default()
+    };
     let verified = Verified { stated: stated.clone(), ..authentic("{not json") };
     let verdict = admit(&source("github"), verified, &Selection::All);
     let Verdict::Quarantine(quarantined) = verdict else { panic!("{verdict:?}") };
@@ -189,7 +195,7 @@ fn every_catalogued_type_has_samples_that_are_accepted_and_distinct() {
                 let body = sample(definition, &info.name, NOW, n).unwrap();
                 let stated = crate::provider::event_headers(definition, &info.name);
                 let event_type = stated.values().next().map(|value| value.to_str().unwrap().into());
-                let stated = Stated { event_type, ..Stated::default() };
+                let stated = HeaderClaims { event_type, ..HeaderClaims::default() };
                 match admit(&source, Verified { stated, ..authentic(body) }, &Selection::All) {
                     Verdict::Accept(event) => event,
                     other => panic!("{}: {other:?}", info.name),
@@ -241,15 +247,15 @@ fn a_letter_keeps_the_identity_of_its_delivery_and_type_also_once_its_body_is_re
     let source = |pointer: &str| {
         let file = serde_saphyr::from_str(&text.replace("POINTER", pointer)).unwrap();
         let definition = Definition::compile("acme", file).unwrap();
-        SourceView::new(definition.into(), "intake".into(), "/acme/default".into())
+        AdmissionSource::new(definition.into(), "intake".into(), "/acme/default".into())
     };
     let mut ids = std::collections::BTreeSet::new();
     for (token, delivery) in [("one", Some("d1")), ("two", Some("d1")), ("one", Some("d2")), ("one", None)] {
         let body = format!(r#"{{"bad":"\n","good":"paid","token":"{token}"}}"#);
-        let stated = Stated {
+        let stated = HeaderClaims {
             event_type: Some("invoice".into()),
             extensions: delivery.map(|id| ("delivery".into(), id.into())).into_iter().collect(),
-            ..Stated::default()
+            ..HeaderClaims::default()
         };
         let verified = || Verified { stated: stated.clone(), ..authentic(body.clone()) };
         let Verdict::Quarantine(letter) = admit(&source("bad"), verified(), &Selection::All) else {

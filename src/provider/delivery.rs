@@ -8,7 +8,7 @@ use bytestring::ByteString;
 use http::HeaderName;
 
 use super::compile::Definition;
-use crate::event::Stated;
+use crate::event::HeaderClaims;
 
 /// The header with the provider's own id of a delivery.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ impl Definition {
     }
 
     /// The delivery's id, if it is part of an event's identity.
-    pub(crate) fn identifying_id<'a>(&self, stated: &'a Stated) -> Option<&'a ByteString> {
+    pub(crate) fn identifying_id<'a>(&self, stated: &'a HeaderClaims) -> Option<&'a ByteString> {
         self.delivery_id.as_ref().filter(|rule| rule.identifies)?;
         self.delivery_id(&stated.extensions)
     }

@@ -17,7 +17,7 @@ use serde::de::IgnoredAny;
 
 use super::Refusal;
 use super::body::{BodyLimits, GZIP_MAGIC, inflate};
-use crate::event::Stated;
+use crate::event::HeaderClaims;
 
 /// Reason of the dead letter for a topic's request to subscribe the queue.
 pub const SUBSCRIPTION_CONFIRMATION: &str = "subscription_confirmation";
@@ -95,7 +95,7 @@ fn may_be_envelope(text: &str) -> bool {
 /// The unsigned attributes of an event from a topic, posted or from a queue.
 pub fn topic_extensions(topic: &str, message_id: Option<&str>) -> Vec<(ByteString, ByteString)> {
     let stated = [("snstopic", Some(topic)), ("snsmessageid", message_id)];
-    stated.into_iter().filter_map(|(name, value)| Stated::extension(name, value?)).collect()
+    stated.into_iter().filter_map(|(name, value)| HeaderClaims::extension(name, value?)).collect()
 }
 
 /// The body in a message's text. A text in no known form is its own body, so that admission reports

@@ -46,7 +46,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use http::HeaderMap;
 
-use crate::event::{Delivery, Stated, Timestamp, Verified, single_header};
+use crate::event::{Delivery, HeaderClaims, Timestamp, Verified, single_header};
 
 /// An accepted delivery.
 #[derive(Debug)]
@@ -152,7 +152,7 @@ pub fn verify(
     }
     Ok(Receipt::Verified(Verified {
         body,
-        stated: Stated {
+        stated: HeaderClaims {
             signed_id: proof.signed_id,
             event_type: event_type(definition, &delivery.headers),
             extensions: extensions(definition, &delivery.headers),
@@ -201,7 +201,7 @@ fn event_type(definition: &Definition, headers: &HeaderMap) -> Option<ByteString
 /// The unsigned attributes from the headers.
 fn extensions(definition: &Definition, headers: &HeaderMap) -> Vec<(ByteString, ByteString)> {
     let attribute = |(name, header): &(ByteString, http::HeaderName)| {
-        Some((name.clone(), Stated::value(single_header(headers, header)?)?))
+        Some((name.clone(), HeaderClaims::value(single_header(headers, header)?)?))
     };
     definition.extensions.iter().filter_map(attribute).collect()
 }

@@ -12,10 +12,10 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 
 use super::body::{self, BodyBounds, BodyError};
+use super::body_budget::{BodyBudget, BodyPermit};
 use super::http::catch_panic;
-use super::memory::{Memory, Share};
 use super::problem::{Unproven, closing, problem};
-use super::{Answer, AnswerVerdict, Intake, SourceIntake, Unavailable};
+use super::{Acceptance, AnswerVerdict, Intake, SourceIntake, Unavailable};
 use crate::config::HttpConfig;
 use crate::event::{Delivery, Timestamp};
 use crate::provider::{BodyLimits, Refusal};
@@ -28,16 +28,16 @@ const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Basic realm="fanbridg
 
 /// What deliveries may cost, whichever source they are for.
 #[derive(Debug)]
-pub(super) struct Bounds {
+pub(super) struct DeliveryBounds {
     body: BodyBounds,
     /// What a body may become.
     inflate: BodyLimits,
     /// From the body's last byte to the answer.
     ack_timeout: Duration,
-    memory: Memory,
+    memory: BodyBudget,
 }
 
-impl Bounds {
+impl DeliveryBounds {
     pub(super) fn new(config: &HttpConfig) -> Self {
         Self {
             body: BodyBounds {
@@ -47,7 +47,7 @@ impl Bounds {
             },
             inflate: config.body_limits(),
             ack_timeout: config.ack_timeout,
-            memory: Memory::new(config.in_flight_bytes_max, config.largest_body_bytes),
+            memory: BodyBudget::new(config.in_flight_bytes_max, config.largest_body_bytes),
         }
     }
 
@@ -60,7 +60,7 @@ impl Bounds {
         intake: &Intake,
         source: &SourceIntake,
         request: Request<B>,
-    ) -> Result<(Delivery, Share<'_>), Refused> {
+    ) -> Result<(Delivery, BodyPermit<'_>), Refused> {
         let arrived = Timestamp::from(SystemTime::now());
         intake.accepting()?;
         let (head, body) = request.into_parts();
@@ -86,7 +86,7 @@ impl Bounds {
         &self,
         request: Request<B>,
         otherwise: &'static str,
-    ) -> Result<(Delivery, Share<'_>), Refused> {
+    ) -> Result<(Delivery, BodyPermit<'_>), Refused> {
         let arrived = Timestamp::from(SystemTime::now());
         let (head, body) = request.into_parts();
         let bounds = BodyBounds { bytes_max: PROBE_BYTES_MAX, ..self.body };
@@ -113,7 +113,7 @@ impl Bounds {
 /// A delivery that gets a 200.
 pub(super) enum Received {
     /// An authentic one; this became of it.
-    Answer(Answer),
+    Answer(Acceptance),
     /// One that carries no event; the word says what it was instead.
     Other(&'static str),
 }

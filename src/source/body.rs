@@ -13,7 +13,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
-use super::memory::{Memory, Share};
+use super::body_budget::{BodyBudget, BodyPermit};
 
 /// How long a body may take before its rate matters.
 const GRACE: Duration = Duration::from_secs(1);
@@ -51,8 +51,8 @@ pub(super) enum BodyError {
 pub(super) async fn read<'a, B: Body<Data = Bytes>>(
     body: B,
     bounds: &BodyBounds,
-    memory: &'a Memory,
-) -> Result<(Bytes, Share<'a>), BodyError> {
+    memory: &'a BodyBudget,
+) -> Result<(Bytes, BodyPermit<'a>), BodyError> {
     let mut body = pin!(body);
     let mut share = memory.share();
     // Without a stated length this is only what must come at least.
@@ -179,14 +179,14 @@ mod tests {
     #[tokio::test]
     async fn a_body_in_one_piece_is_not_copied() {
         let bytes = Bytes::from(vec![7; 8]);
-        let memory = Memory::new(8, 8);
+        let memory = BodyBudget::new(8, 8);
         let (read, _share) = read(Full::new(bytes.clone()), &BOUNDS, &memory).await.expect("within bounds");
         assert_eq!(read.as_ptr(), bytes.as_ptr());
     }
 
     #[tokio::test]
     async fn a_body_in_pieces_is_joined_up_to_the_bound() {
-        let memory = Memory::new(100, 100);
+        let memory = BodyBudget::new(100, 100);
         let (joined, _share) =
             read(chunks(&["abc", "", "de", "fgh"]), &BOUNDS, &memory).await.expect("8 bytes");
         assert_eq!(joined, "abcdefgh");
@@ -195,7 +195,7 @@ mod tests {
 
     #[tokio::test]
     async fn bodies_share_the_memory_and_give_it_back() {
-        let memory = Memory::new(10, 10);
+        let memory = BodyBudget::new(10, 10);
         let (_, share) = read(Full::new(Bytes::from("12345678")), &BOUNDS, &memory).await.expect("fits");
         let stated = read(Full::new(Bytes::from("123")), &BOUNDS, &memory).await;
         assert_eq!(stated.err(), Some(BodyError::NoMemory));
@@ -211,7 +211,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_stalls_is_given_the_time_its_bytes_have_bought() {
-        let memory = Memory::new(100, 100);
+        let memory = BodyBudget::new(100, 100);
         let start = Instant::now();
         let stalled = Chunks { stalls: true, ..chunks(&["abc", "d"]) };
         assert_eq!(read(stalled, &BOUNDS, &memory).await.err(), Some(BodyError::TooSlow));

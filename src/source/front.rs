@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use prometheus_client::metrics::counter::Counter;
 use tower::{Service, ServiceExt, service_fn};
 
-use super::answer::Bounds;
+use super::answer::DeliveryBounds;
 use super::problem::problem;
 use super::sns::{SnsSource, TrustError};
 use super::webhook::Webhook;
@@ -28,14 +28,14 @@ const NO_SOURCE: &str = "none";
 /// The ways in that are being laid out.
 pub struct Front {
     intake: Intake,
-    bounds: Arc<Bounds>,
+    bounds: Arc<DeliveryBounds>,
     strays: Counter,
-    by_path: HashMap<String, Way>,
+    by_path: HashMap<String, Endpoint>,
 }
 
 /// One source's way in.
 #[derive(Clone)]
-enum Way {
+enum Endpoint {
     Webhook(Arc<Webhook>),
     Sns(Arc<SnsSource>),
 }
@@ -45,13 +45,13 @@ impl Front {
     pub fn new(intake: Intake, config: &HttpConfig, metrics: &Metrics) -> Self {
         let strays = SourceCode { source: NO_SOURCE.into(), code: StatusCode::NOT_FOUND.as_str().into() };
         let strays = metrics.requests.get_or_create_owned(&strays);
-        Self { intake, bounds: Arc::new(Bounds::new(config)), strays, by_path: HashMap::new() }
+        Self { intake, bounds: Arc::new(DeliveryBounds::new(config)), strays, by_path: HashMap::new() }
     }
 
     /// Adds a source whose provider delivers by itself.
     pub fn add_webhook(&mut self, source: SourceIntake) {
         let webhook = Webhook::new(source, self.intake.clone(), self.bounds.clone());
-        self.add(Way::Webhook(Arc::new(webhook)));
+        self.add(Endpoint::Webhook(Arc::new(webhook)));
     }
 
     /// Adds a source that SNS topics deliver to.
@@ -67,11 +67,11 @@ impl Front {
     ) -> Result<(), TrustError> {
         let (intake, bounds) = (self.intake.clone(), self.bounds.clone());
         let sns = SnsSource::new(config, source, intake, bounds, aws, metrics).await?;
-        self.add(Way::Sns(Arc::new(sns)));
+        self.add(Endpoint::Sns(Arc::new(sns)));
         Ok(())
     }
 
-    fn add(&mut self, way: Way) {
+    fn add(&mut self, way: Endpoint) {
         self.by_path.insert(format!("/in/{}", way.source().name()), way);
     }
 
@@ -91,9 +91,9 @@ impl Front {
             let way = way.cloned().ok_or_else(|| others.clone());
             async move {
                 match way {
-                    Ok(Way::Webhook(webhook)) => Ok(webhook.answer(request).await),
+                    Ok(Endpoint::Webhook(webhook)) => Ok(webhook.answer(request).await),
                     // Boxed, so that what is rarer does not make every connection larger.
-                    Ok(Way::Sns(sns)) => Ok(Box::pin(sns.answer(request)).await),
+                    Ok(Endpoint::Sns(sns)) => Ok(Box::pin(sns.answer(request)).await),
                     Err(others) => Box::pin(others.oneshot(request)).await,
                 }
             }
@@ -102,7 +102,7 @@ impl Front {
 
     /// What answers requests that are no delivery: 405 at a source's path, else 404.
     fn others(&self) -> Router {
-        let add = |routes: Router, (path, way): (&String, &Way)| {
+        let add = |routes: Router, (path, way): (&String, &Endpoint)| {
             let way = way.clone();
             routes.route(path, any(async move || way.refuse_method()))
         };
@@ -114,7 +114,7 @@ impl Front {
     }
 }
 
-impl Way {
+impl Endpoint {
     fn source(&self) -> &SourceIntake {
         match self {
             Self::Webhook(webhook) => webhook.source(),

@@ -69,7 +69,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::super::connections::Connections;
-    use super::super::networks::{Networks, Place};
+    use super::super::networks::{ConnectionPermit, Networks};
     use super::*;
     use crate::telemetry::Metrics;
 
@@ -97,12 +97,15 @@ mod tests {
         Networks::new(1000, 1000, Connections::new("http", &Metrics::new()))
     }
 
-    fn enter(networks: &Arc<Networks>, address: &str) -> Place {
+    fn enter(networks: &Arc<Networks>, address: &str) -> ConnectionPermit {
         networks.enter(address.parse().unwrap(), CancellationToken::new()).unwrap()
     }
 
     /// Whether a peer that does its part gets a connection encrypted.
-    async fn is_encrypted(place: &Place, (acceptor, connector): &(TlsAcceptor, TlsConnector)) -> bool {
+    async fn is_encrypted(
+        place: &ConnectionPermit,
+        (acceptor, connector): &(TlsAcceptor, TlsConnector),
+    ) -> bool {
         let (here, there) = tokio::io::duplex(16 << 10);
         let name = ServerName::try_from("localhost").unwrap();
         let both = async { tokio::join!(encrypt(acceptor, here, &place.0), connector.connect(name, there)) };

@@ -32,10 +32,10 @@ use tower::ServiceExt;
 use super::connections::Connections;
 use super::handshake::encrypt;
 use super::head::Fault;
-use super::networks::{GUEST, Guest, Networks, Place};
+use super::networks::{ConnectionPermit, GUEST, Guest, Networks};
 use super::problem::{closing, is_granted, problem};
+use super::timeout_stream::{ConnectionState, TimeoutStream, Timeouts};
 use super::tls::Tls;
-use super::wire::{Exchange, Patience, Wire};
 use crate::config::HttpConfig;
 
 /// Bytes of a request's head; beyond it, or beyond the parser's own 100 headers, the answer is 431.
@@ -129,7 +129,7 @@ pub async fn serve<S, B>(
 
 struct Accepted {
     stream: TcpStream,
-    place: Place,
+    place: ConnectionPermit,
     slot: OwnedSemaphorePermit,
 }
 
@@ -202,8 +202,8 @@ where
     async fn converse<IO: AsyncRead + AsyncWrite + Unpin>(self, io: IO) {
         let Self { limits, tally, service, guest, cut } = self;
         let (tally, guest) = (&*tally, &*guest);
-        let patience = Patience { head: limits.header_timeout, idle: limits.idle_timeout };
-        let (wire, exchange) = Wire::new(io, patience);
+        let patience = Timeouts { head: limits.header_timeout, idle: limits.idle_timeout };
+        let (wire, exchange) = TimeoutStream::new(io, patience);
         guest.speaks(exchange.clone());
         let service =
             service_fn(move |request| answer(service.clone(), exchange.clone(), guest, tally, request));
@@ -239,7 +239,7 @@ where
 /// Answers one request, whatever happens in the service.
 async fn answer<S, B>(
     service: S,
-    exchange: Exchange,
+    exchange: ConnectionState,
     guest: &Guest,
     tally: &Connections,
     request: Request<Incoming>,

@@ -7,34 +7,34 @@
 mod answer;
 mod backoff;
 mod body;
+mod body_budget;
 pub mod connections;
 mod framing;
 pub mod front;
 mod handshake;
 mod head;
 pub mod http;
-mod memory;
+mod metrics;
 mod networks;
 pub mod problem;
 pub mod secrets;
 pub mod sns;
 pub mod sqs;
-mod tally;
+mod timeout_stream;
 pub mod tls;
 mod turns;
 pub mod types_seen;
 mod webhook;
-mod wire;
 
 use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use self::secrets::{SecretFile, Secrets};
-use self::tally::SourceTally;
+use self::metrics::SourceMetrics;
+use self::secrets::{Secrets, WatchedSecretFile};
 use self::turns::{Turns, Weight};
 use self::types_seen::TypesSeen;
-use crate::admit::{SourceView, admit};
+use crate::admit::{AdmissionSource, admit};
 use crate::config::SourceConfig;
 use crate::event::{Entry, Event, Filtered, Quarantined, Timestamp, Verdict, Verified};
 use crate::provider::Definition;
@@ -62,15 +62,15 @@ pub struct SourceIntake {
     name: ByteString,
     definition: Arc<Definition>,
     secrets: Arc<Secrets>,
-    view: SourceView,
-    tally: Arc<SourceTally>,
+    view: AdmissionSource,
+    tally: Arc<SourceMetrics>,
     /// The largest body on the wire, if it is not the one for all.
     body_bytes_max: Option<usize>,
 }
 
 /// What became of a delivery. It may be acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct Acceptance {
     /// What became of it.
     pub verdict: AnswerVerdict,
     /// The id of the event.
@@ -129,15 +129,16 @@ impl From<AppendError> for Unavailable {
 impl SourceIntake {
     /// Prepares a configured source.
     pub fn new(config: SourceConfig, metrics: &Metrics) -> Self {
-        let view = SourceView::new(config.definition.clone(), config.name.clone(), config.event_source());
-        let tally = Arc::new(SourceTally::new(&config.name, metrics));
+        let view =
+            AdmissionSource::new(config.definition.clone(), config.name.clone(), config.event_source());
+        let tally = Arc::new(SourceMetrics::new(&config.name, metrics));
         let SourceConfig { name, definition, secrets, body_bytes_max, .. } = config;
         let secrets = Arc::new(Secrets::new(&name, secrets, metrics));
         Self { name, definition, secrets, view, tally, body_bytes_max }
     }
 
     /// The files with its secrets, to be followed while it takes deliveries.
-    pub fn secret_files(&self, metrics: &Metrics) -> Vec<SecretFile> {
+    pub fn secret_files(&self, metrics: &Metrics) -> Vec<WatchedSecretFile> {
         Secrets::files(&self.secrets, &self.name, &self.definition, metrics)
     }
 
@@ -178,7 +179,11 @@ impl Intake {
     ///
     /// # Errors
     /// When the delivery is not durable. It must then not be acknowledged.
-    pub async fn receive(&self, source: &SourceIntake, verified: Verified) -> Result<Answer, Unavailable> {
+    pub async fn receive(
+        &self,
+        source: &SourceIntake,
+        verified: Verified,
+    ) -> Result<Acceptance, Unavailable> {
         let (size, arrived) = (verified.body.len(), verified.arrived);
         let verdict = self.work(size, || self.admit(source, verified)).await;
         self.keep(source, verdict, arrived).await
@@ -197,7 +202,7 @@ impl Intake {
         source: &SourceIntake,
         verdict: Verdict,
         arrived: Timestamp,
-    ) -> Result<Answer, Unavailable> {
+    ) -> Result<Acceptance, Unavailable> {
         match verdict {
             Verdict::Accept(event) => self.accept(source, event).await,
             Verdict::Filter(filtered) => Ok(self.filter(source, filtered, arrived)),
@@ -205,7 +210,7 @@ impl Intake {
         }
     }
 
-    async fn accept(&self, source: &SourceIntake, event: Event) -> Result<Answer, Unavailable> {
+    async fn accept(&self, source: &SourceIntake, event: Event) -> Result<Acceptance, Unavailable> {
         // Cheap: these share the allocations of the event.
         let (id, family, event_type) = (event.id.clone(), event.family.clone(), event.event_type.clone());
         let (keyless, arrived) = (event.key.is_none(), event.arrived);
@@ -230,17 +235,21 @@ impl Intake {
             types.seen(&definition.provider, &event_type, verdict, arrived);
         };
         let appended = self.spool.append_noting(Entry::Event(event), Some(key), note).await?;
-        Ok(Answer { verdict: verdict(appended, AnswerVerdict::Accepted), id })
+        Ok(Acceptance { verdict: verdict(appended, AnswerVerdict::Accepted), id })
     }
 
-    fn filter(&self, source: &SourceIntake, filtered: Filtered, arrived: Timestamp) -> Answer {
+    fn filter(&self, source: &SourceIntake, filtered: Filtered, arrived: Timestamp) -> Acceptance {
         let verdict = AnswerVerdict::Filtered;
         source.tally.event(&filtered.family, verdict);
         self.types.seen(&source.definition.provider, &filtered.event_type, verdict, arrived);
-        Answer { verdict, id: filtered.id }
+        Acceptance { verdict, id: filtered.id }
     }
 
-    async fn quarantine(&self, source: &SourceIntake, delivery: Quarantined) -> Result<Answer, Unavailable> {
+    async fn quarantine(
+        &self,
+        source: &SourceIntake,
+        delivery: Quarantined,
+    ) -> Result<Acceptance, Unavailable> {
         let id = delivery.id.clone();
         let key = DuplicateKey::of_letter(&delivery.source, &id);
         let tally = Arc::clone(&source.tally);
@@ -250,7 +259,7 @@ impl Intake {
             }
         };
         let appended = self.spool.append_noting(Entry::Quarantined(delivery), Some(key), note).await?;
-        Ok(Answer { verdict: verdict(appended, AnswerVerdict::Quarantined), id })
+        Ok(Acceptance { verdict: verdict(appended, AnswerVerdict::Quarantined), id })
     }
 
     /// Does work on an authentic body of this size.

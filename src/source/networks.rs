@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connections::Connections;
 use super::handshake;
-use super::wire::{Exchange, Rest};
+use super::timeout_stream::{ConnectionState, PeerState};
 
 /// How long after a request was granted it is not noted that another one was, on one connection.
 const NOTED_EVERY: Duration = Duration::from_secs(3600);
@@ -97,11 +97,11 @@ pub(super) struct Guest {
     displaced: AtomicBool,
     /// Tells the connection to end.
     pub(super) closing: CancellationToken,
-    exchange: OnceLock<Exchange>,
+    exchange: OnceLock<ConnectionState>,
 }
 
 /// A connection's place; taken until dropped.
-pub(super) struct Place(pub(super) Arc<Guest>);
+pub(super) struct ConnectionPermit(pub(super) Arc<Guest>);
 
 #[derive(Default)]
 struct Book {
@@ -131,7 +131,11 @@ impl Networks {
     /// A place for one more connection from this address, if there is one or one can be made. Where all
     /// are taken it has one all the same, and whoever lets it in has to wait until another leaves.
     /// `closing` tells the connection to end.
-    pub(super) fn enter(self: &Arc<Self>, address: IpAddr, closing: CancellationToken) -> Option<Place> {
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        address: IpAddr,
+        closing: CancellationToken,
+    ) -> Option<ConnectionPermit> {
         let address = network(address);
         let mut book = self.lock();
         book.expire();
@@ -150,7 +154,7 @@ impl Networks {
                 self.tally.all_taken();
             }
         }
-        Some(Place(book.admit(self, address, closing)))
+        Some(ConnectionPermit(book.admit(self, address, closing)))
     }
 
     /// Ends a connection of strangers that can be done without, of the network that has the most of those
@@ -289,7 +293,7 @@ impl Entry {
             let mut unproven = self.guests.values().filter(|guest| !guest.is_proven());
             unproven.find(|guest| guest.rest() == rest)
         };
-        at(Rest::Idle).or_else(|| if self.network.is_known() { None } else { at(Rest::Sending) })
+        at(PeerState::Idle).or_else(|| if self.network.is_known() { None } else { at(PeerState::Sending) })
     }
 }
 
@@ -325,7 +329,7 @@ impl Guest {
     }
 
     /// Lets it be seen what the connection is at.
-    pub(super) fn speaks(&self, exchange: Exchange) {
+    pub(super) fn speaks(&self, exchange: ConnectionState) {
         // It is told once.
         let _ = self.exchange.set(exchange);
     }
@@ -336,12 +340,12 @@ impl Guest {
     }
 
     /// One that says nothing yet, or encrypts nothing yet, is idle.
-    fn rest(&self) -> Rest {
-        self.exchange.get().map_or(Rest::Idle, Exchange::rest)
+    fn rest(&self) -> PeerState {
+        self.exchange.get().map_or(PeerState::Idle, ConnectionState::rest)
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.0.networks.lock().remove(&self.0);
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 
-pub use self::file::{SecretFile, follow_all};
+pub use self::file::{WatchedSecretFile, follow_all};
 
 use crate::config::{Reference, SourceSecret};
 use crate::event::Timestamp;
@@ -136,7 +136,7 @@ impl Secrets {
         source: &str,
         definition: &Arc<Definition>,
         metrics: &Metrics,
-    ) -> Vec<SecretFile> {
+    ) -> Vec<WatchedSecretFile> {
         let kept = this.kept.iter().enumerate();
         let files = kept.filter_map(|(number, (kept, name))| match kept {
             Reference::Env(_) => None,
@@ -145,7 +145,7 @@ impl Secrets {
         let file = |(number, path, name): (usize, _, &String)| {
             let labels = Labels { source: source.into(), secret: name.clone() };
             let failures = metrics.secret_reload_failures.get_or_create_owned(&labels);
-            SecretFile {
+            WatchedSecretFile {
                 secrets: Arc::clone(this),
                 number,
                 path,

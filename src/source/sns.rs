@@ -9,11 +9,11 @@
 //! 4xx, because SNS gives up on a message at 4xx.
 
 mod certificate;
+mod certificate_store;
 mod certificates;
 mod claim;
 mod envelope;
 mod fetch;
-mod kept;
 mod origin;
 mod raw;
 mod subscription;
@@ -31,20 +31,20 @@ use prometheus_client::metrics::family::Family;
 pub use self::fetch::TrustError;
 pub(in crate::source) use self::subscription::Subscriptions;
 
+use self::certificate_store::CertificateStore;
 use self::certificates::Certificates;
-use self::claim::{Claim, TOPIC_HEADER, other_topic, stated_kind, stated_topic};
-use self::envelope::{Envelope, Kind, Reading};
+use self::claim::{SignatureClaim, TOPIC_HEADER, other_topic, stated_kind, stated_topic};
+use self::envelope::{Envelope, EnvelopeKind, Reading};
 use self::fetch::{CertificateError, Fetcher};
-use self::kept::Kept;
-use super::answer::{Bounds, Received, Refused, answer};
-use super::memory::Share;
+use super::answer::{DeliveryBounds, Received, Refused, answer};
+use super::body_budget::BodyPermit;
 use super::networks::peer_network;
 use super::turns::Weight;
 use super::{Intake, SourceIntake};
 use crate::aws::Aws;
 use crate::aws::arn::TopicArn;
 use crate::config::SnsSourceConfig;
-use crate::event::{Delivery, Stated, Timestamp, Verified, single_header};
+use crate::event::{Delivery, HeaderClaims, Timestamp, Verified, single_header};
 use crate::provider::{decode_message, message_heaviness, topic_extensions};
 use crate::telemetry::{LogLimit, Metrics, Shown, SourceOutcome};
 
@@ -55,7 +55,7 @@ const MESSAGE_ID_HEADER: &str = "x-amz-sns-message-id";
 pub(super) struct SnsSource {
     source: SourceIntake,
     intake: Intake,
-    bounds: Arc<Bounds>,
+    bounds: Arc<DeliveryBounds>,
     config: SnsSourceConfig,
     certificates: Certificates,
     subscriptions: Subscriptions,
@@ -68,12 +68,12 @@ impl SnsSource {
         config: SnsSourceConfig,
         source: SourceIntake,
         intake: Intake,
-        bounds: Arc<Bounds>,
+        bounds: Arc<DeliveryBounds>,
         aws: &Aws,
         metrics: &Metrics,
     ) -> Result<Self, TrustError> {
         let fetcher = Fetcher::new(config.certificate_double.as_ref())?;
-        let kept = Kept::new(&config.certificates_dir, source.name());
+        let kept = CertificateStore::new(&config.certificates_dir, source.name());
         let fetches = metrics.sns_certificates.clone();
         Ok(Self {
             certificates: Certificates::new(source.name(), fetcher, kept, &config.topics, fetches),
@@ -120,7 +120,7 @@ impl SnsSource {
         Ok(())
     }
 
-    async fn take(&self, delivery: Delivery, share: Share<'_>) -> Result<Received, Refused> {
+    async fn take(&self, delivery: Delivery, share: BodyPermit<'_>) -> Result<Received, Refused> {
         let Delivery { headers, body, arrived } = delivery;
         if raw::is_marked(&headers) {
             return self.take_raw(&headers, body, arrived, share).await;
@@ -138,7 +138,7 @@ impl SnsSource {
         envelope: Envelope,
         headers: &HeaderMap,
         arrived: Timestamp,
-        mut share: Share<'_>,
+        mut share: BodyPermit<'_>,
     ) -> Result<Received, Refused> {
         let topic = match self.verify(&envelope, headers, arrived).await {
             Ok(topic) => topic,
@@ -149,12 +149,12 @@ impl SnsSource {
         };
         share.prove();
         match envelope.kind {
-            Kind::Notification => {
+            EnvelopeKind::Notification => {
                 let extensions = topic_extensions(topic.as_str(), Some(&envelope.message_id));
                 self.keep(envelope.message, extensions, arrived, share).await
             }
-            Kind::SubscriptionConfirmation => self.confirm(topic, envelope.token.as_deref()).await,
-            Kind::UnsubscribeConfirmation => Ok(self.note_end(topic)),
+            EnvelopeKind::SubscriptionConfirmation => self.confirm(topic, envelope.token.as_deref()).await,
+            EnvelopeKind::UnsubscribeConfirmation => Ok(self.note_end(topic)),
         }
     }
 
@@ -165,7 +165,8 @@ impl SnsSource {
         headers: &HeaderMap,
         arrived: Timestamp,
     ) -> Result<&TopicArn, Refused> {
-        let claim = Claim::read(envelope, headers, arrived, &self.config).map_err(Refused::Forbidden)?;
+        let claim =
+            SignatureClaim::read(envelope, headers, arrived, &self.config).map_err(Refused::Forbidden)?;
         let certificate = self.certificates.get(&claim.certificate, peer_network(), arrived).await?;
         let signed = || certificate.has_signed(&envelope.signed_text(), &claim);
         let signed = self.intake.work_unproven(Weight::plain(envelope.message.len()), signed).await?;
@@ -178,7 +179,7 @@ impl SnsSource {
         headers: &HeaderMap,
         body: Bytes,
         arrived: Timestamp,
-        mut share: Share<'_>,
+        mut share: BodyPermit<'_>,
     ) -> Result<Received, Refused> {
         let topic = self.raw_topic(headers)?;
         share.prove();
@@ -199,9 +200,9 @@ impl SnsSource {
             return Err(Refused::Challenged("password"));
         }
         let topic = stated_topic(headers, &self.config.topics);
-        let topic = topic.ok_or(Refused::Forbidden(other_topic(Kind::Notification)));
+        let topic = topic.ok_or(Refused::Forbidden(other_topic(EnvelopeKind::Notification)));
         let stated = single_header(headers, TOPIC_HEADER).unwrap_or("none");
-        topic.inspect_err(|refused| self.tell_of_refusal(*refused, Kind::Notification, stated))
+        topic.inspect_err(|refused| self.tell_of_refusal(*refused, EnvelopeKind::Notification, stated))
     }
 
     /// Makes what was published durable.
@@ -210,7 +211,7 @@ impl SnsSource {
         message: ByteString,
         extensions: Vec<(ByteString, ByteString)>,
         arrived: Timestamp,
-        mut share: Share<'_>,
+        mut share: BodyPermit<'_>,
     ) -> Result<Received, Refused> {
         let decoding = || decode_message(message.clone(), &self.bounds.inflate_of(&self.source));
         match self.intake.work(message_heaviness(&message), decoding).await {
@@ -276,8 +277,8 @@ impl SnsSource {
     /// Counts a subscription that somebody tried to make, and names a topic that is not listed: nothing
     /// else does, and the operator may have to list it. Anybody can post such a message, and so say any
     /// name.
-    fn tell_of_refusal(&self, refused: Refused, kind: Kind, arn: &str) {
-        if kind == Kind::SubscriptionConfirmation && matches!(refused, Refused::Forbidden(_)) {
+    fn tell_of_refusal(&self, refused: Refused, kind: EnvelopeKind, arn: &str) {
+        if kind == EnvelopeKind::SubscriptionConfirmation && matches!(refused, Refused::Forbidden(_)) {
             self.changed("refused");
         }
         let Refused::Forbidden(reason @ ("other_topic" | "subscription_of_other_topic")) = refused else {
@@ -309,7 +310,7 @@ impl From<CertificateError> for Refused {
 
 /// What SNS vouches for.
 fn verified(body: Bytes, extensions: Vec<(ByteString, ByteString)>, arrived: Timestamp) -> Verified {
-    let stated = Stated { extensions, ..Stated::default() };
+    let stated = HeaderClaims { extensions, ..HeaderClaims::default() };
     Verified { body, stated, secret: 0, skew_seconds: None, arrived }
 }
 

@@ -12,17 +12,17 @@
 //! failure waits before it is tried again. The queue's policy stands in for a signature. Only the
 //! files below `sqs/` know the SDK.
 
-mod asked;
-mod condition;
+mod batch;
 mod deletions;
 mod message;
+mod metrics;
 mod queue;
+mod queue_error;
+mod queue_health;
 mod scale;
-mod stored;
-mod tally;
+mod stored_ids;
 mod together;
-mod trouble;
-mod work;
+mod topic_questions;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,16 +33,16 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::asked::Asked;
-use self::condition::Condition;
+use self::batch::Received;
 use self::deletions::Deletions;
-use self::message::Message;
+use self::message::QueueMessage;
+use self::metrics::QueueMetrics;
 use self::queue::{Action, Queue};
+use self::queue_error::QueueError;
+use self::queue_health::QueueHealth;
 use self::scale::{Next, Scale};
-use self::stored::Stored;
-use self::tally::SqsTally;
-use self::trouble::Trouble;
-use self::work::Batch;
+use self::stored_ids::StoredIds;
+use self::topic_questions::TopicQuestions;
 use super::backoff::backoff;
 use super::{Intake, SourceIntake};
 use crate::aws::Aws;
@@ -74,11 +74,11 @@ struct Source {
     limits: BodyLimits,
     visibility: Duration,
     on_malformed: OnMalformed,
-    asked: Asked,
-    condition: Condition,
-    tally: SqsTally,
+    asked: TopicQuestions,
+    condition: QueueHealth,
+    tally: QueueMetrics,
     scale: Scale,
-    stored: Stored,
+    stored: StoredIds,
     paused: AtomicBool,
 }
 
@@ -97,16 +97,16 @@ impl SqsSource {
         let degraded = metrics.sqs.degraded.get_or_create_owned(&labels);
         let source = Source {
             queue: Queue::new(&config, aws).await,
-            asked: Asked::new(source.name(), config.confirm_topics, aws, metrics).await,
-            condition: Condition::new(source.name(), status, degraded, config.visibility_timeout),
-            tally: SqsTally::new(source.name(), metrics),
+            asked: TopicQuestions::new(source.name(), config.confirm_topics, aws, metrics).await,
+            condition: QueueHealth::new(source.name(), status, degraded, config.visibility_timeout),
+            tally: QueueMetrics::new(source.name(), metrics),
             intake,
             intake_source: source,
             limits,
             visibility: config.visibility_timeout,
             on_malformed: config.on_malformed,
             scale: Scale::new(config.receivers_max),
-            stored: Stored::default(),
+            stored: StoredIds::default(),
             paused: AtomicBool::new(false),
         };
         Self { source: Arc::new(source), receivers_max: config.receivers_max }
@@ -170,8 +170,8 @@ async fn receive(source: Arc<Source>, deletions: Deletions, stop: CancellationTo
                 if messages.is_empty() {
                     pause(begun + EMPTY_EVERY, &stop).await;
                 } else {
-                    let messages = messages.into_iter().filter_map(Message::new).collect();
-                    Batch::new(Arc::clone(&source), messages).run(&deletions).await;
+                    let messages = messages.into_iter().filter_map(QueueMessage::new).collect();
+                    Received::new(Arc::clone(&source), messages).run(&deletions).await;
                 }
                 next
             }
@@ -202,7 +202,7 @@ async fn pause(until: Instant, stop: &CancellationToken) {
 
 impl Source {
     /// Receives; `None` at a stop.
-    async fn receive_once(&self, stop: &CancellationToken) -> Option<Result<Vec<SdkMessage>, Trouble>> {
+    async fn receive_once(&self, stop: &CancellationToken) -> Option<Result<Vec<SdkMessage>, QueueError>> {
         self.tally.called(Action::Receive);
         let mut receiving = Box::pin(self.queue.receive(!self.condition.is_receiving()));
         tokio::select! {

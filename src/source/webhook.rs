@@ -14,8 +14,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 
-use super::answer::{Bounds, PROBE, Received, Refused, answer};
-use super::memory::Share;
+use super::answer::{DeliveryBounds, PROBE, Received, Refused, answer};
+use super::body_budget::BodyPermit;
 use super::problem::Unproven;
 use super::secrets::Live;
 use super::turns::Weight;
@@ -27,11 +27,11 @@ use crate::provider::{Claim, Receipt, Refusal, body_heaviness, body_heaviness_ma
 pub(super) struct Webhook {
     source: SourceIntake,
     intake: Intake,
-    bounds: Arc<Bounds>,
+    bounds: Arc<DeliveryBounds>,
 }
 
 impl Webhook {
-    pub(super) fn new(source: SourceIntake, intake: Intake, bounds: Arc<Bounds>) -> Self {
+    pub(super) fn new(source: SourceIntake, intake: Intake, bounds: Arc<DeliveryBounds>) -> Self {
         Self { source, intake, bounds }
     }
 
@@ -75,7 +75,7 @@ impl Webhook {
     async fn take(
         &self,
         delivery: Delivery,
-        mut share: Share<'_>,
+        mut share: BodyPermit<'_>,
         secrets: &Live,
     ) -> Result<Received, Refused> {
         let SourceIntake { definition, tally, .. } = &self.source;

@@ -10,7 +10,7 @@
 use bytes::{Buf, BufMut, Bytes};
 use bytestring::ByteString;
 
-use crate::event::{Entry, Event, EventTime, Quarantined, Stated, Timestamp};
+use crate::event::{Entry, Event, EventTime, HeaderClaims, Quarantined, Timestamp};
 
 const VERSION: u8 = 1;
 /// The moment of arrival, in front of everything that is of variable length.
@@ -175,7 +175,7 @@ fn decode_event(reader: &mut Reader) -> Result<Event, CodecError> {
 
 fn encode_quarantined(quarantined: &Quarantined, out: &mut Vec<u8>) {
     let Quarantined { id, source, provider, intake, reason, detail, stated, arrived, body } = quarantined;
-    let Stated { signed_id, event_type, extensions } = stated;
+    let HeaderClaims { signed_id, event_type, extensions } = stated;
     out.put_i64_le(arrived.0);
     for text in [id, source, provider, intake, reason, detail] {
         put_bytes(text.as_bytes(), out);
@@ -190,7 +190,7 @@ fn encode_quarantined(quarantined: &Quarantined, out: &mut Vec<u8>) {
 fn decode_quarantined(reader: &mut Reader) -> Result<Quarantined, CodecError> {
     let arrived = Timestamp(reader.i64()?);
     let [id, source, provider, intake, reason, detail] = reader.texts()?;
-    let stated = Stated {
+    let stated = HeaderClaims {
         signed_id: reader.optional_text()?,
         event_type: reader.optional_text()?,
         extensions: reader.extensions()?,
@@ -345,7 +345,7 @@ mod tests {
         ) -> Entry {
             let [id, source, provider, intake, reason, detail] = texts;
             let [signed_id, event_type] = optional;
-            let stated = Stated { signed_id, event_type, extensions };
+            let stated = HeaderClaims { signed_id, event_type, extensions };
             let arrived = Timestamp(arrived);
             Entry::Quarantined(Quarantined { id, source, provider, intake, reason, detail, stated, arrived, body })
         }
@@ -399,7 +399,7 @@ mod tests {
             intake: "video".into(),
             reason: "json".into(),
             detail: "expected a value at byte 1".into(),
-            stated: Stated::default(),
+            stated: HeaderClaims::default(),
             arrived: Timestamp(1),
             body: Bytes::from_static(b"{"),
         };

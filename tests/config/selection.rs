@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use fanbridge::admit::{SourceView, admit};
+use fanbridge::admit::{AdmissionSource, admit};
 use fanbridge::config::{Config, SourceConfig};
-use fanbridge::event::{Event, Stated, Timestamp, Verdict, Verified};
+use fanbridge::event::{Event, HeaderClaims, Timestamp, Verdict, Verified};
 use fanbridge::selection::Selection;
 use proptest::prelude::*;
 
@@ -163,8 +163,9 @@ fn custom_types_that_a_header_states_tell_events_of_one_body_apart_at_every_sour
                 b: { provider: github, secrets: [env:SECRET] }\nsinks: { b: { file: {} } }\n";
     let config = read(text).expect("valid").config;
     let id = |source: &SourceConfig, event_type: &str| {
-        let view = SourceView::new(source.definition.clone(), source.name.clone(), source.event_source());
-        let stated = Stated { event_type: Some(event_type.into()), ..Stated::default() };
+        let view =
+            AdmissionSource::new(source.definition.clone(), source.name.clone(), source.event_source());
+        let stated = HeaderClaims { event_type: Some(event_type.into()), ..HeaderClaims::default() };
         match admit(&view, authentic("{}", stated), &config.selection) {
             Verdict::Accept(event) => event.id,
             other => panic!("{other:?}"),
@@ -176,7 +177,7 @@ fn custom_types_that_a_header_states_tell_events_of_one_body_apart_at_every_sour
     assert_eq!(id(a, "invented"), id(b, "invented-too"));
 }
 
-fn authentic(body: &str, stated: Stated) -> Verified {
+fn authentic(body: &str, stated: HeaderClaims) -> Verified {
     Verified {
         body: bytes::Bytes::copy_from_slice(body.as_bytes()),
         stated,
@@ -192,8 +193,8 @@ fn topic_names(config: &Config, sink: usize) -> Vec<String> {
 
 /// What an authentic delivery of a type becomes at a source, if it is not filtered.
 fn admitted_event(config: &Config, source: &SourceConfig, event_type: &str) -> Option<Event> {
-    let view = SourceView::new(source.definition.clone(), source.name.clone(), source.event_source());
-    let verified = authentic(&format!(r#"{{"type":"{event_type}","id":"1"}}"#), Stated::default());
+    let view = AdmissionSource::new(source.definition.clone(), source.name.clone(), source.event_source());
+    let verified = authentic(&format!(r#"{{"type":"{event_type}","id":"1"}}"#), HeaderClaims::default());
     match admit(&view, verified, &config.selection) {
         Verdict::Accept(event) => Some(event),
         Verdict::Filter(_) => None,

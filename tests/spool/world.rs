@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fanbridge::event::{Entry, Event, EventTime, Position, Quarantined, Stated, Timestamp};
+use fanbridge::event::{Entry, Event, EventTime, HeaderClaims, Position, Quarantined, Timestamp};
 use fanbridge::spool::clock::{Moment, Steady};
 use fanbridge::spool::{
     Append, AppendError, Appended, Committer, DuplicateKey, LockedDir, Recovery, SharedLog, SpoolError,
@@ -51,7 +51,7 @@ pub fn entry(number: u64, second: i64) -> Entry {
             intake: "test".into(),
             reason: "json".into(),
             detail: "expected a value".into(),
-            stated: Stated { signed_id: Some("msg".into()), ..Stated::default() },
+            stated: HeaderClaims { signed_id: Some("msg".into()), ..HeaderClaims::default() },
             arrived,
             body: Bytes::from(body),
         });

@@ -8,7 +8,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use fanbridge::admin::{Access, AdminState, Note, SinkSummary, SourceSummary, Summary, router};
 use fanbridge::dead_letter::{Readmit, Redrive};
-use fanbridge::event::{Entry, Event, EventTime, Position, Quarantined, Stated, Timestamp, Verdict};
+use fanbridge::event::{Entry, Event, EventTime, HeaderClaims, Position, Quarantined, Timestamp, Verdict};
 use fanbridge::health::Health;
 use fanbridge::selection::Selection;
 use fanbridge::spool::disk::RealDisk;
@@ -168,7 +168,7 @@ pub fn quarantined(body: &'static [u8]) -> Quarantined {
         intake: "stream-video".into(),
         reason: "json".into(),
         detail: "expected a value at byte 1".into(),
-        stated: Stated::default(),
+        stated: HeaderClaims::default(),
         arrived: Timestamp(7),
         body: Bytes::from_static(body),
     }

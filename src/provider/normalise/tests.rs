@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::event::Stated;
+use crate::event::HeaderClaims;
 use crate::provider::{DefinitionFile, builtin_named};
 
 const NOW: Timestamp = Timestamp(1_778_198_400_000_000_000);
@@ -10,7 +10,7 @@ const NOW: Timestamp = Timestamp(1_778_198_400_000_000_000);
 fn authentic(body: &str) -> Verified {
     Verified {
         body: Bytes::copy_from_slice(body.as_bytes()),
-        stated: Stated::default(),
+        stated: HeaderClaims::default(),
         secret: 0,
         skew_seconds: None,
         arrived: NOW,
@@ -103,7 +103,7 @@ fn a_body_that_is_unusable_says_where_and_shows_nothing() {
 fn a_type_may_be_stated_in_a_header_with_its_detail_in_the_body() {
     let definition = of_event("type: { header: x-event, join: /action }");
     let event_type = |stated: Option<&str>, body: &str| {
-        let stated = Stated { event_type: stated.map(Into::into), ..Stated::default() };
+        let stated = HeaderClaims { event_type: stated.map(Into::into), ..HeaderClaims::default() };
         let verified = Verified { stated, ..authentic(body) };
         normalise(&definition, &verified, None)
             .map(|facts| facts.event_type.to_string())
@@ -129,7 +129,7 @@ fn identity_is_the_signed_id_or_the_id_in_the_body_or_the_digest() {
     assert_eq!(facts("fastpix", r#"{"type":"a","id":42}"#).id, "42");
 
     let standard = builtin_named("standard-webhooks").unwrap();
-    let stated = |id: &str| Stated { signed_id: Some(id.into()), ..Stated::default() };
+    let stated = |id: &str| HeaderClaims { signed_id: Some(id.into()), ..HeaderClaims::default() };
     let signed = |id: &str| Verified { stated: stated(id), ..authentic(body) };
     assert_eq!(normalise(&standard, &signed("msg_1"), None).unwrap().id, "msg_1");
 }
@@ -138,7 +138,7 @@ fn identity_is_the_signed_id_or_the_id_in_the_body_or_the_digest() {
 fn a_signed_id_that_can_be_no_events_id_tells_events_apart_all_the_same() {
     let standard = builtin_named("standard-webhooks").unwrap();
     let id = |signed: &str| {
-        let stated = Stated { signed_id: Some(signed.into()), ..Stated::default() };
+        let stated = HeaderClaims { signed_id: Some(signed.into()), ..HeaderClaims::default() };
         normalise(&standard, &Verified { stated, ..authentic(r#"{"type":"a"}"#) }, None).unwrap().id
     };
     for (one, other) in [("order 1".to_owned(), "order 2".to_owned()), ("x".repeat(256), "y".repeat(256))] {
@@ -150,7 +150,7 @@ fn a_signed_id_that_can_be_no_events_id_tells_events_apart_all_the_same() {
 
 /// The id of one body under a type that a header states.
 fn id_under(definition: &Definition, event_type: &str) -> ByteString {
-    let stated = Stated { event_type: Some(event_type.into()), ..Stated::default() };
+    let stated = HeaderClaims { event_type: Some(event_type.into()), ..HeaderClaims::default() };
     let verified = Verified { stated, ..authentic(r#"{"a":1}"#) };
     normalise(definition, &verified, None).unwrap().id
 }
@@ -407,10 +407,10 @@ fn an_envelope_without_data_that_all_consumers_read_alike_is_unusable() {
 fn id_of_delivery(provider: &str, event_type: &str, delivery: Option<&str>, body: &str) -> ByteString {
     let definition = builtin_named(provider).unwrap();
     let (_, extension) = definition.delivery_header().unwrap();
-    let stated = Stated {
+    let stated = HeaderClaims {
         event_type: Some(event_type.into()),
         extensions: delivery.map(|id| (extension.into(), id.into())).into_iter().collect(),
-        ..Stated::default()
+        ..HeaderClaims::default()
     };
     normalise(&definition, &Verified { stated, ..authentic(body) }, None).unwrap().id
 }
@@ -452,7 +452,7 @@ fn a_first_pointer_that_is_unusable_is_named_and_does_not_fall_through() {
         ("a\tb", "null", "header x-event"),
         ("", "1", "header x-event"),
     ] {
-        let stated = Stated { event_type: Some(header.into()), ..Stated::default() };
+        let stated = HeaderClaims { event_type: Some(header.into()), ..HeaderClaims::default() };
         let verified = Verified { stated, ..authentic(&format!(r#"{{"action":{action}}}"#)) };
         let detail = normalise(&joined, &verified, None).unwrap_err().detail;
         assert!(detail.starts_with(&format!("no usable event type at {place}, ")), "{detail}");

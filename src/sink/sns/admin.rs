@@ -8,11 +8,11 @@ use aws_sdk_sns::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_sns::types::Tag;
 
 use crate::aws::arn::TopicArn;
-use crate::aws::{Aws, Patience, credentials_problem};
+use crate::aws::{Aws, CallTimeouts, credentials_problem};
 use crate::config::SnsSinkConfig;
 
 /// Somebody waits at a terminal for the answer, so a failed request is repeated a few times.
-const PATIENCE: Patience = Patience { attempt: Duration::from_secs(5), attempts: 3 };
+const PATIENCE: CallTimeouts = CallTimeouts { attempt: Duration::from_secs(5), attempts: 3 };
 /// The attribute that makes a new topic a FIFO topic; its name has to end with `.fifo` as well.
 const FIFO_TOPIC: &str = "FifoTopic";
 

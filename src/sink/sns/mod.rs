@@ -32,14 +32,14 @@ use self::request::Publisher;
 use self::scheduler::Scheduler;
 use super::outcomes::OutcomeTable;
 use super::{Effort, Publication, Sink};
-use crate::aws::{Aws, Patience, credentials_problem};
+use crate::aws::{Aws, CallTimeouts, credentials_problem};
 use crate::config::SnsSinkConfig;
 use crate::event::{Reason, Record};
 
 /// Time for one request: the service answers within tens of milliseconds, but 256 KiB over a slow
 /// line take seconds. One attempt, because a repetition by the SDK would be invisible to the desk,
 /// which alone knows which records are allowed to follow.
-const PATIENCE: Patience = Patience { attempt: Duration::from_secs(10), attempts: 1 };
+const PATIENCE: CallTimeouts = CallTimeouts { attempt: Duration::from_secs(10), attempts: 1 };
 /// Largest batch in bytes, on a topic whose own limit was not raised.
 const BATCH_BYTES_MAX: usize = 256 << 10;
 

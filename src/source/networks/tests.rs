@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::super::body::BodyError;
-use super::super::memory::Memory;
+use super::super::body_budget::BodyBudget;
 use super::*;
 use crate::telemetry::Metrics;
 
@@ -9,7 +9,7 @@ fn networks(all_max: usize, each_max: usize) -> Arc<Networks> {
     Networks::new(all_max, each_max, Connections::new("http", &Metrics::new()))
 }
 
-fn enter(networks: &Arc<Networks>, address: &str) -> Option<Place> {
+fn enter(networks: &Arc<Networks>, address: &str) -> Option<ConnectionPermit> {
     networks.enter(address.parse().unwrap(), CancellationToken::new())
 }
 
@@ -19,10 +19,10 @@ fn counts(networks: &Networks) -> (usize, usize, usize) {
 }
 
 /// Has its request answered for the moment, so that nobody waits for its peer.
-fn busy(place: &Place) {
-    let (_wire, exchange) = super::super::wire::Wire::new(
+fn busy(place: &ConnectionPermit) {
+    let (_wire, exchange) = super::super::timeout_stream::TimeoutStream::new(
         tokio::io::empty(),
-        super::super::wire::Patience { head: Duration::ZERO, idle: Duration::ZERO },
+        super::super::timeout_stream::Timeouts { head: Duration::ZERO, idle: Duration::ZERO },
     );
     exchange.begin(false).unwrap_err();
     place.0.speaks(exchange);
@@ -177,7 +177,7 @@ async fn a_network_whose_requests_are_all_being_answered_shields_no_other() {
 #[tokio::test]
 async fn strangers_who_fill_their_part_of_the_memory_keep_no_small_body_out() {
     let networks = networks(16, 8);
-    let memory = Memory::new(2 << 20, 1 << 20);
+    let memory = BodyBudget::new(2 << 20, 1 << 20);
     let places: Vec<_> = (1..10).map(|last| enter(&networks, &format!("192.0.2.{last}")).unwrap()).collect();
     let mut shares = Vec::new();
     for place in &places {

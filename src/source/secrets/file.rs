@@ -25,7 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const READ_WITHIN: Duration = Duration::from_secs(10);
 
 /// A file with a secret of a source.
-pub struct SecretFile {
+pub struct WatchedSecretFile {
     pub(super) secrets: Arc<Secrets>,
     /// Which one of the secrets.
     pub(super) number: usize,
@@ -41,7 +41,7 @@ pub struct SecretFile {
 ///
 /// # Panics
 /// When one that follows does.
-pub async fn follow_all(files: Vec<SecretFile>, stop: CancellationToken) {
+pub async fn follow_all(files: Vec<WatchedSecretFile>, stop: CancellationToken) {
     // One that hangs keeps no other waiting.
     let mut following: JoinSet<()> = files.into_iter().map(|file| file.follow(stop.clone())).collect();
     tokio::select! {
@@ -50,7 +50,7 @@ pub async fn follow_all(files: Vec<SecretFile>, stop: CancellationToken) {
     }
 }
 
-impl SecretFile {
+impl WatchedSecretFile {
     async fn follow(mut self, stop: CancellationToken) {
         let following = async {
             loop {

@@ -22,7 +22,7 @@ fn secrets(configured: Vec<SourceSecret>, metrics: &Metrics) -> Arc<Secrets> {
     Arc::new(Secrets::new("front", configured, metrics))
 }
 
-fn file(secrets: &Arc<Secrets>, metrics: &Metrics) -> SecretFile {
+fn file(secrets: &Arc<Secrets>, metrics: &Metrics) -> WatchedSecretFile {
     Secrets::files(secrets, "front", &builtin_named("stream").unwrap(), metrics).remove(0)
 }
 

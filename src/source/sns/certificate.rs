@@ -20,7 +20,7 @@ use x509_parser::oid_registry::{OID_PKCS1_RSAENCRYPTION, OID_PKIX_ACCESS_DESCRIP
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 
-use super::claim::{Claim, SignatureDigest};
+use super::claim::{SignatureClaim, SignatureDigest};
 use crate::event::Timestamp;
 
 /// The shortest key.
@@ -37,7 +37,7 @@ pub(super) struct SigningCertificate {
 
 /// Why a certificate does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Flaw {
+pub(super) enum CertificateFlaw {
     /// Nothing at hand leads to a trusted root; the issuer's certificate may be at this URL.
     NoChain { issuer: Option<IssuerUrl> },
     /// It is wrong itself, and no other certificate mends that; the word says what it is.
@@ -47,7 +47,7 @@ pub(super) enum Flaw {
 /// The word of a certificate whose time is over, which no other start of the process changes.
 const EXPIRED: &str = "certificate_expired";
 
-impl Flaw {
+impl CertificateFlaw {
     /// Whether its time is over.
     pub(super) fn is_expiry(&self) -> bool {
         *self == Self::Fatal(EXPIRED)
@@ -72,12 +72,14 @@ impl SigningCertificate {
         roots: &RootCertStore,
         names: &[String],
         now: Timestamp,
-    ) -> Result<Self, Flaw> {
-        let (_, parsed) = X509Certificate::from_der(leaf).map_err(|_| Flaw::Fatal("certificate_form"))?;
+    ) -> Result<Self, CertificateFlaw> {
+        let (_, parsed) =
+            X509Certificate::from_der(leaf).map_err(|_| CertificateFlaw::Fatal("certificate_form"))?;
         let key = check_by_itself(&parsed)?;
-        let end_entity = EndEntityCert::try_from(leaf).map_err(|_| Flaw::Fatal("certificate_form"))?;
+        let end_entity =
+            EndEntityCert::try_from(leaf).map_err(|_| CertificateFlaw::Fatal("certificate_form"))?;
         if !end_entity.valid_dns_names().any(|name| names.iter().any(|wanted| wanted == name)) {
-            return Err(Flaw::Fatal("certificate_name"));
+            return Err(CertificateFlaw::Fatal("certificate_name"));
         }
         let mut valid = validity(&parsed);
         let seconds = seconds_within(&valid, now)?;
@@ -93,7 +95,8 @@ impl SigningCertificate {
         let path = path.map_err(|error| flaw(&error, &parsed))?;
         let issuers = path.intermediate_certificates().map(|issuer| issuer.der());
         for issuer in issuers {
-            let issuer = X509Certificate::from_der(&issuer).map_err(|_| Flaw::Fatal("certificate_form"))?;
+            let issuer =
+                X509Certificate::from_der(&issuer).map_err(|_| CertificateFlaw::Fatal("certificate_form"))?;
             let issuer = validity(&issuer.1);
             valid = valid.start.max(issuer.start)..valid.end.min(issuer.end);
         }
@@ -112,7 +115,7 @@ impl SigningCertificate {
     }
 
     /// Whether the claim's signature is this certificate's, over this text.
-    pub(super) fn has_signed(&self, text: &str, claim: &Claim<'_>) -> bool {
+    pub(super) fn has_signed(&self, text: &str, claim: &SignatureClaim<'_>) -> bool {
         let algorithm = match claim.digest {
             SignatureDigest::Sha1 => &RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY,
             SignatureDigest::Sha256 => &RSA_PKCS1_2048_8192_SHA256,
@@ -122,13 +125,13 @@ impl SigningCertificate {
 }
 
 /// What can be seen of the certificate alone; the key if nothing is wrong.
-fn check_by_itself(certificate: &X509Certificate<'_>) -> Result<Vec<u8>, Flaw> {
+fn check_by_itself(certificate: &X509Certificate<'_>) -> Result<Vec<u8>, CertificateFlaw> {
     if certificate.issuer().as_raw() == certificate.subject().as_raw() {
-        return Err(Flaw::Fatal("certificate_self_signed"));
+        return Err(CertificateFlaw::Fatal("certificate_self_signed"));
     }
-    let usage = certificate.key_usage().map_err(|_| Flaw::Fatal("certificate_form"))?;
+    let usage = certificate.key_usage().map_err(|_| CertificateFlaw::Fatal("certificate_form"))?;
     if usage.is_some_and(|usage| !usage.value.digital_signature()) {
-        return Err(Flaw::Fatal("certificate_usage"));
+        return Err(CertificateFlaw::Fatal("certificate_usage"));
     }
     let key = certificate.public_key();
     let is_rsa = key.algorithm.algorithm == OID_PKCS1_RSAENCRYPTION;
@@ -136,7 +139,7 @@ fn check_by_itself(certificate: &X509Certificate<'_>) -> Result<Vec<u8>, Flaw> {
         Ok(PublicKey::RSA(rsa)) if is_rsa && bits(rsa.modulus) >= KEY_BITS_MIN => {
             Ok(key.subject_public_key.data.to_vec())
         }
-        _ => Err(Flaw::Fatal("certificate_key")),
+        _ => Err(CertificateFlaw::Fatal("certificate_key")),
     }
 }
 
@@ -153,21 +156,21 @@ fn validity(certificate: &X509Certificate<'_>) -> Range<i64> {
 }
 
 /// The moment, if it is within a time in which a certificate is valid.
-fn seconds_within(valid: &Range<i64>, now: Timestamp) -> Result<u64, Flaw> {
+fn seconds_within(valid: &Range<i64>, now: Timestamp) -> Result<u64, CertificateFlaw> {
     let seconds = now.unix_seconds();
     if seconds >= valid.end {
-        return Err(Flaw::Fatal(EXPIRED));
+        return Err(CertificateFlaw::Fatal(EXPIRED));
     }
     let begun = u64::try_from(seconds).ok().filter(|_| seconds >= valid.start);
-    begun.ok_or(Flaw::Fatal("certificate_not_yet_valid"))
+    begun.ok_or(CertificateFlaw::Fatal("certificate_not_yet_valid"))
 }
 
-fn flaw(error: &webpki::Error, certificate: &X509Certificate<'_>) -> Flaw {
+fn flaw(error: &webpki::Error, certificate: &X509Certificate<'_>) -> CertificateFlaw {
     match error {
-        webpki::Error::CaUsedAsEndEntity => Flaw::Fatal("certificate_usage"),
-        webpki::Error::RequiredEkuNotFoundContext(_) => Flaw::Fatal("certificate_usage"),
+        webpki::Error::CaUsedAsEndEntity => CertificateFlaw::Fatal("certificate_usage"),
+        webpki::Error::RequiredEkuNotFoundContext(_) => CertificateFlaw::Fatal("certificate_usage"),
         // No issuer, or one that has expired or has not signed it: another may have.
-        _ => Flaw::NoChain { issuer: issuer_url(certificate) },
+        _ => CertificateFlaw::NoChain { issuer: issuer_url(certificate) },
     }
 }
 

@@ -18,8 +18,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::certificate::SigningCertificate;
+use super::certificate_store::CertificateStore;
 use super::fetch::{CertificateError, Fetcher};
-use super::kept::Kept;
 use super::origin::CertificateUrl;
 use crate::aws::arn::TopicArn;
 use crate::event::Timestamp;
@@ -43,7 +43,7 @@ type Fetched = Result<Arc<SigningCertificate>, CertificateError>;
 pub(super) struct Certificates {
     source: String,
     fetcher: Arc<Fetcher>,
-    kept: Kept,
+    kept: CertificateStore,
     known: Arc<Mutex<Known>>,
     fetches: Family<SourceOutcome, Counter>,
     log_limit: Arc<LogLimit>,
@@ -55,7 +55,7 @@ impl Certificates {
     pub(super) fn new(
         source: &str,
         fetcher: Fetcher,
-        kept: Kept,
+        kept: CertificateStore,
         topics: &[TopicArn],
         fetches: Family<SourceOutcome, Counter>,
     ) -> Self {

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::envelope::{Envelope, Kind};
+use super::envelope::{Envelope, EnvelopeKind};
 use super::origin::CertificateUrl;
 use crate::aws::arn::TopicArn;
 use crate::config::SnsSourceConfig;
@@ -27,8 +27,8 @@ pub(super) const TOPIC_HEADER: &str = "x-amz-sns-topic-arn";
 
 /// What a request is for, as its head says; `None` if SNS has not sent it. Nobody signed the head: it
 /// spares the reading of what cannot be genuine, and proves nothing.
-pub(super) fn stated_kind(headers: &HeaderMap) -> Option<Kind> {
-    Kind::of(single_header(headers, TYPE_HEADER)?)
+pub(super) fn stated_kind(headers: &HeaderMap) -> Option<EnvelopeKind> {
+    EnvelopeKind::of(single_header(headers, TYPE_HEADER)?)
 }
 
 /// The listed topic that the head names.
@@ -38,10 +38,10 @@ pub(super) fn stated_topic<'a>(headers: &HeaderMap, topics: &'a [TopicArn]) -> O
 }
 
 /// The word for a topic that is not listed.
-pub(super) fn other_topic(kind: Kind) -> &'static str {
+pub(super) fn other_topic(kind: EnvelopeKind) -> &'static str {
     match kind {
-        Kind::SubscriptionConfirmation => "subscription_of_other_topic",
-        Kind::Notification | Kind::UnsubscribeConfirmation => "other_topic",
+        EnvelopeKind::SubscriptionConfirmation => "subscription_of_other_topic",
+        EnvelopeKind::Notification | EnvelopeKind::UnsubscribeConfirmation => "other_topic",
     }
 }
 
@@ -54,14 +54,14 @@ pub(super) enum SignatureDigest {
 
 /// What an envelope claims: that this topic sent it, and that this certificate proves it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Claim<'a> {
+pub(super) struct SignatureClaim<'a> {
     pub topic: &'a TopicArn,
     pub certificate: CertificateUrl,
     pub digest: SignatureDigest,
     pub signature: Vec<u8>,
 }
 
-impl<'a> Claim<'a> {
+impl<'a> SignatureClaim<'a> {
     /// Reads the claim of an envelope that arrived with these headers.
     ///
     /// # Errors
@@ -148,7 +148,7 @@ mod tests {
     }
 
     fn word(changes: &[(&str, &str)]) -> &'static str {
-        Claim::read(&envelope(changes), &HeaderMap::new(), NOW, &config(false)).unwrap_err()
+        SignatureClaim::read(&envelope(changes), &HeaderMap::new(), NOW, &config(false)).unwrap_err()
     }
 
     #[test]
@@ -184,12 +184,12 @@ mod tests {
         {
             let envelope = envelope(&[("Timestamp", timestamp)]);
             let config = config(false);
-            let claim = Claim::read(&envelope, &HeaderMap::new(), NOW, &config).unwrap();
+            let claim = SignatureClaim::read(&envelope, &HeaderMap::new(), NOW, &config).unwrap();
             assert_eq!((claim.topic.as_str(), claim.digest), (TOPIC, SignatureDigest::Sha256));
         }
         let envelope = envelope(&[("SignatureVersion", "1")]);
         let config = config(true);
-        let claim = Claim::read(&envelope, &HeaderMap::new(), NOW, &config).unwrap();
+        let claim = SignatureClaim::read(&envelope, &HeaderMap::new(), NOW, &config).unwrap();
         assert_eq!(claim.digest, SignatureDigest::Sha1);
     }
 
@@ -203,7 +203,11 @@ mod tests {
             let config = config(false);
             (stated_kind(&headers), stated_topic(&headers, &config.topics).is_some())
         };
-        for kind in [Kind::Notification, Kind::SubscriptionConfirmation, Kind::UnsubscribeConfirmation] {
+        for kind in [
+            EnvelopeKind::Notification,
+            EnvelopeKind::SubscriptionConfirmation,
+            EnvelopeKind::UnsubscribeConfirmation,
+        ] {
             assert_eq!(head(&[(TYPE_HEADER, kind.as_str()), (TOPIC_HEADER, TOPIC)]), (Some(kind), true));
         }
         let kind = ("x-amz-sns-message-type", "Notification");
@@ -214,7 +218,11 @@ mod tests {
             assert_eq!(head(&[(TYPE_HEADER, value), topic]), (None, true), "{value}");
         }
         for value in ["", "events", "é", "arn:aws:sns:eu-west-1:111111111111:event", "ARN:AWS:SNS"] {
-            assert_eq!(head(&[kind, (TOPIC_HEADER, value)]), (Some(Kind::Notification), false), "{value}");
+            assert_eq!(
+                head(&[kind, (TOPIC_HEADER, value)]),
+                (Some(EnvelopeKind::Notification), false),
+                "{value}"
+            );
         }
     }
 
@@ -223,7 +231,7 @@ mod tests {
         let read = |name: &'static str, value: &str| {
             let headers =
                 HeaderMap::from_iter([(http::HeaderName::from_static(name), value.parse().unwrap())]);
-            Claim::read(&envelope(&[]), &headers, NOW, &config(false)).map(|_| ())
+            SignatureClaim::read(&envelope(&[]), &headers, NOW, &config(false)).map(|_| ())
         };
         assert_eq!(read(TYPE_HEADER, "Notification"), Ok(()));
         assert_eq!(read(TYPE_HEADER, "SubscriptionConfirmation"), Err("header_contradicts"));

@@ -18,7 +18,7 @@ const MEMBERS_MAX: usize = 64;
 
 /// What an envelope is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum EnvelopeKind {
     /// It carries what was published.
     Notification,
     /// It asks whether the topic may deliver here.
@@ -30,7 +30,7 @@ pub(super) enum Kind {
 /// An envelope. Nothing in it is trusted yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Envelope {
-    pub kind: Kind,
+    pub kind: EnvelopeKind,
     pub message: ByteString,
     pub message_id: String,
     pub topic_arn: String,
@@ -54,7 +54,7 @@ pub(super) enum Reading {
     Other,
 }
 
-impl Kind {
+impl EnvelopeKind {
     /// What a `Type` says.
     pub(super) fn of(text: &str) -> Option<Self> {
         Some(match text {
@@ -100,7 +100,7 @@ impl Envelope {
         let subscribe_url = self.subscribe_url.as_deref().map(|url| ("SubscribeURL", url));
         let token = self.token.as_deref().map(|token| ("Token", token));
         let (subject, subscribe_url, token) = match self.kind {
-            Kind::Notification => (subject, None, None),
+            EnvelopeKind::Notification => (subject, None, None),
             _ => (None, subscribe_url, token),
         };
         let fields = [
@@ -184,7 +184,7 @@ struct Members {
 impl Members {
     fn is_envelope(&self) -> bool {
         let [Field::Text(kind), Field::Text(_), ..] = &self.fields else { return false };
-        Kind::of(kind).is_some()
+        EnvelopeKind::of(kind).is_some()
     }
 
     fn into_envelope(self) -> Result<Envelope, &'static str> {
@@ -207,7 +207,7 @@ impl Members {
             token,
             subscribe,
         ] = self.fields;
-        let kind = Kind::of(&kind.text()?).ok_or("envelope_field_form")?;
+        let kind = EnvelopeKind::of(&kind.text()?).ok_or("envelope_field_form")?;
         let envelope = Envelope {
             kind,
             message: message.text()?.into(),
@@ -222,7 +222,11 @@ impl Members {
             subscribe_url: subscribe.text_if_present()?,
         };
         let confirmable = envelope.token.is_some() && envelope.subscribe_url.is_some();
-        if kind == Kind::Notification || confirmable { Ok(envelope) } else { Err("envelope_incomplete") }
+        if kind == EnvelopeKind::Notification || confirmable {
+            Ok(envelope)
+        } else {
+            Err("envelope_incomplete")
+        }
     }
 }
 

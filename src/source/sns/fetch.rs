@@ -28,8 +28,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::certificate::{Flaw, IssuerUrl, SigningCertificate};
-use super::kept::Chain;
+use super::certificate::{CertificateFlaw, IssuerUrl, SigningCertificate};
+use super::certificate_store::Chain;
 use super::origin::CertificateUrl;
 use crate::config::CertificateDouble;
 use crate::event::Timestamp;
@@ -160,7 +160,7 @@ impl Fetcher {
         let mut chain = certificates(&file)?;
         chain.extend(presented);
         let certificate = match self.check(url, &chain) {
-            Err(Flaw::NoChain { issuer: Some(issuer) }) => {
+            Err(CertificateFlaw::NoChain { issuer: Some(issuer) }) => {
                 chain.push(self.issuer(&issuer).await.map_err(|_| NO_ISSUER)?);
                 // Of itself it was found good.
                 self.check(url, &chain).map_err(|_| NO_ISSUER)?
@@ -178,8 +178,8 @@ impl Fetcher {
         &self,
         url: &CertificateUrl,
         chain: &[CertificateDer<'_>],
-    ) -> Result<SigningCertificate, Flaw> {
-        let (leaf, others) = chain.split_first().ok_or(Flaw::Fatal("certificate_form"))?;
+    ) -> Result<SigningCertificate, CertificateFlaw> {
+        let (leaf, others) = chain.split_first().ok_or(CertificateFlaw::Fatal("certificate_form"))?;
         let now = Timestamp::from(SystemTime::now());
         SigningCertificate::check(leaf, others, &self.roots, &url.certificate_names(), now)
     }
@@ -277,11 +277,11 @@ fn certificates(file: &[u8]) -> Result<Chain, CertificateError> {
     found.ok().filter(|found| !found.is_empty()).ok_or(CertificateError::Unavailable("certificate_form"))
 }
 
-impl From<Flaw> for CertificateError {
-    fn from(flaw: Flaw) -> Self {
+impl From<CertificateFlaw> for CertificateError {
+    fn from(flaw: CertificateFlaw) -> Self {
         match flaw {
-            Flaw::NoChain { .. } => Self::Untrusted("certificate_chain"),
-            Flaw::Fatal(word) => Self::Untrusted(word),
+            CertificateFlaw::NoChain { .. } => Self::Untrusted("certificate_chain"),
+            CertificateFlaw::Fatal(word) => Self::Untrusted(word),
         }
     }
 }

@@ -7,11 +7,11 @@ use aws_sdk_sns::Client;
 use aws_sdk_sns::error::{DisplayErrorContext, ProvideErrorMetadata};
 
 use crate::aws::arn::TopicArn;
-use crate::aws::{Aws, Patience, refusal};
+use crate::aws::{Aws, CallTimeouts, refusal};
 
 /// Tried once, because SNS sends what was not confirmed again; and for less time than SNS waits for
 /// the answer, which is 15 seconds.
-const CONFIRM: Patience = Patience { attempt: Duration::from_secs(4), attempts: 1 };
+const CONFIRM: CallTimeouts = CallTimeouts { attempt: Duration::from_secs(4), attempts: 1 };
 
 /// The service in each region that a topic is in.
 pub(in crate::source) struct Subscriptions {

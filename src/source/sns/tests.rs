@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::certificate::{Flaw, IssuerUrl, SigningCertificate};
+use super::certificate::{CertificateFlaw, IssuerUrl, SigningCertificate};
 use super::*;
 
 const TOPIC: &str = "arn:aws:sns:us-west-2:131990247566:dongie-standard-topic";
@@ -43,7 +43,12 @@ fn config() -> SnsSourceConfig {
     }
 }
 
-fn check(leaf: &str, others: &[&str], names: &[String], now: &str) -> Result<SigningCertificate, Flaw> {
+fn check(
+    leaf: &str,
+    others: &[&str],
+    names: &[String],
+    now: &str,
+) -> Result<SigningCertificate, CertificateFlaw> {
     let mut roots = RootCertStore::empty();
     roots.add(der(ROOT)).unwrap();
     let others: Vec<_> = others.iter().map(|pem| der(pem)).collect();
@@ -60,7 +65,7 @@ fn envelope(text: &str) -> Envelope {
 /// Whether the signature of an envelope holds, as of a few minutes later.
 fn holds(envelope: &Envelope) -> bool {
     let (config, arrived) = (config(), moment("2026-03-06T20:05:00Z"));
-    let claim = Claim::read(envelope, &HeaderMap::new(), arrived, &config).unwrap();
+    let claim = SignatureClaim::read(envelope, &HeaderMap::new(), arrived, &config).unwrap();
     let names = claim.certificate.certificate_names();
     let certificate = check(US_WEST_2, &[ISSUER], &names, "2026-03-06T20:05:00Z").unwrap();
     assert!(certificate.is_valid_at(arrived));
@@ -80,7 +85,7 @@ fn what_sns_itself_has_signed_holds_and_nothing_else_does() {
         assert!(!changed(|envelope| envelope.message = "another".into()), "{text}");
         assert!(!changed(|envelope| envelope.message_id = "another".into()), "{text}");
         // Of the end of a subscription, too: there libraries disagree with the documentation.
-        let is_confirmation = genuine.kind != Kind::Notification;
+        let is_confirmation = genuine.kind != EnvelopeKind::Notification;
         assert_eq!(changed(|envelope| envelope.token = None), !is_confirmation, "{text}");
     }
 }
@@ -90,7 +95,10 @@ fn the_certificates_of_sns_lead_to_amazons_root_by_the_authoritys_own_file() {
     let names = ["sns-signing.af-south-1.amazonaws.com".to_owned()];
     let now = "2026-10-02T18:00:00Z";
     let issuer = IssuerUrl { host: "crt.r2m01.amazontrust.com".into(), path: "/r2m01.cer".into() };
-    assert_eq!(check(AF_SOUTH_1, &[], &names, now).unwrap_err(), Flaw::NoChain { issuer: Some(issuer) });
+    assert_eq!(
+        check(AF_SOUTH_1, &[], &names, now).unwrap_err(),
+        CertificateFlaw::NoChain { issuer: Some(issuer) }
+    );
     let certificate = check(AF_SOUTH_1, &[ISSUER], &names, now).unwrap();
     assert!(certificate.is_valid_at(moment("2027-02-07T23:59:59Z")));
     assert!(!certificate.is_valid_at(moment("2027-02-08T00:00:00Z")));
@@ -100,6 +108,6 @@ fn the_certificates_of_sns_lead_to_amazons_root_by_the_authoritys_own_file() {
         (ISSUER, &names, "2027-03-01T00:00:00Z", "certificate_expired"),
         (ISSUER, &names, "2026-03-01T00:00:00Z", "certificate_not_yet_valid"),
     ] {
-        assert_eq!(check(AF_SOUTH_1, &[others], names, now).unwrap_err(), Flaw::Fatal(word));
+        assert_eq!(check(AF_SOUTH_1, &[others], names, now).unwrap_err(), CertificateFlaw::Fatal(word));
     }
 }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use aws_sdk_sqs::types::{Message as SdkMessage, MessageAttributeValue, MessageSystemAttributeName};
 use bytestring::ByteString;
 
-use crate::event::{Stated, Timestamp, Verified};
+use crate::event::{HeaderClaims, Timestamp, Verified};
 use crate::provider::{
     BodyLimits, Definition, SUBSCRIPTION_CONFIRMATION, TopicEnvelope, TopicEnvelopeKind,
     UNSUBSCRIBE_CONFIRMATION, decode_message, message_heaviness, stated_type, topic_extensions,
@@ -28,7 +28,7 @@ const QUESTION: &str = "SubscriptionConfirmation";
 
 /// What came out of the queue.
 #[derive(Debug)]
-pub(super) struct Message {
+pub(super) struct QueueMessage {
     /// The queue's name for it, the same at every receive.
     pub(super) id: String,
     /// Stands for it in what is done to it, until it becomes visible again.
@@ -61,7 +61,7 @@ pub(super) struct Question {
     pub(super) token: ByteString,
 }
 
-impl Message {
+impl QueueMessage {
     /// Takes over what the SDK made of an answer; `None` without a receipt, because nothing can be
     /// done to such a message.
     pub(super) fn new(received: SdkMessage) -> Option<Self> {
@@ -89,7 +89,7 @@ impl Message {
     /// The message as it is, when nothing could be made of it.
     pub(super) fn as_it_is(&self, arrived: Timestamp) -> Verified {
         let body = self.text.clone().into_bytes();
-        Verified { body, stated: Stated::default(), secret: 0, skew_seconds: None, arrived }
+        Verified { body, stated: HeaderClaims::default(), secret: 0, skew_seconds: None, arrived }
     }
 
     /// What a topic asks, if it is that and no event.
@@ -117,7 +117,7 @@ impl Message {
             definition.type_header().and_then(|header| stated(&attributes, header)).and_then(stated_type);
         let mut extensions = self.extensions();
         if let Some((header, name)) = definition.delivery_header() {
-            extensions.extend(stated(&attributes, header).and_then(|id| Stated::extension(name, id)));
+            extensions.extend(stated(&attributes, header).and_then(|id| HeaderClaims::extension(name, id)));
         }
         add_attributes(&mut extensions, &attributes);
         let text = match envelope {
@@ -127,7 +127,7 @@ impl Message {
                 envelope.message
             }
         };
-        let stated = Stated { signed_id: None, event_type, extensions };
+        let stated = HeaderClaims { signed_id: None, event_type, extensions };
         let (body, undecodable) = match decode_message(text.clone(), limits) {
             Ok(body) => (body, None),
             Err(refusal) => (text.into_bytes(), Some(Useless::undecodable(refusal.word()))),
@@ -145,7 +145,7 @@ impl Message {
             ("sqssenttime", sent.as_deref()),
             ("sqsgroupid", self.group.as_deref()),
         ];
-        own.into_iter().filter_map(|(name, value)| Stated::extension(name, value?)).collect()
+        own.into_iter().filter_map(|(name, value)| HeaderClaims::extension(name, value?)).collect()
     }
 
     /// The message's own attributes that are text, by their names, and those that were published to
@@ -200,7 +200,8 @@ impl Useless {
 fn add_attributes(extensions: &mut Vec<(ByteString, ByteString)>, attributes: &[(&str, &str)]) {
     let mut added = 0;
     for (name, value) in attributes {
-        let Some(extension) = attribute_name(name).and_then(|name| Stated::extension(&name, value)) else {
+        let Some(extension) = attribute_name(name).and_then(|name| HeaderClaims::extension(&name, value))
+        else {
             continue;
         };
         if added < ATTRIBUTES_MAX && extensions.iter().all(|(known, _)| *known != extension.0) {
@@ -249,7 +250,7 @@ mod tests {
 
     fn verified(provider: &str, message: SdkMessage) -> Verified {
         let definition = builtin_named(provider).unwrap();
-        Message::new(message).unwrap().verify(&definition, &LIMITS, Timestamp(7)).0
+        QueueMessage::new(message).unwrap().verify(&definition, &LIMITS, Timestamp(7)).0
     }
 
     fn pairs(verified: &Verified) -> Vec<(&str, &str)> {
@@ -349,7 +350,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_decoded_is_kept_as_it_was() {
-        let message = Message::new(sdk("H4sIAAAAAAAA").build()).unwrap();
+        let message = QueueMessage::new(sdk("H4sIAAAAAAAA").build()).unwrap();
         let definition = builtin_named("stream").unwrap();
         let (verified, undecodable) = message.verify(&definition, &LIMITS, Timestamp(7));
         assert_eq!(undecodable.map(|useless| useless.word), Some("bad_encoding"));
@@ -366,7 +367,7 @@ mod tests {
             ("SubscriptionConfirmation", "subscription_confirmation", "sqs.confirm_topics"),
             ("UnsubscribeConfirmation", "unsubscribe_confirmation", "subscribe the queue again"),
         ] {
-            let message = Message::new(sdk(&text(kind)).build()).unwrap();
+            let message = QueueMessage::new(sdk(&text(kind)).build()).unwrap();
             let (verified, useless) = message.verify(&definition, &LIMITS, Timestamp(7));
             let useless = useless.unwrap();
             assert_eq!((useless.word, verified.body), (word, text(kind).into()));
@@ -374,11 +375,11 @@ mod tests {
             let asked = Question { topic: "arn".into(), token: "k".into() };
             assert_eq!(message.question(), (word == "subscription_confirmation").then_some(asked));
         }
-        assert_eq!(Message::new(sdk(BODY).build()).unwrap().question(), None);
+        assert_eq!(QueueMessage::new(sdk(BODY).build()).unwrap().question(), None);
     }
 
     #[test]
     fn a_message_without_a_receipt_is_none() {
-        assert!(Message::new(SdkMessage::builder().body(BODY).build()).is_none());
+        assert!(QueueMessage::new(SdkMessage::builder().body(BODY).build()).is_none());
     }
 }

@@ -11,9 +11,9 @@ use aws_sdk_sqs::types::{
     Message as SdkMessage, MessageSystemAttributeName,
 };
 
-use super::trouble::Trouble;
+use super::queue_error::QueueError;
 use crate::aws::refusal::{self, Refusal};
-use crate::aws::{Aws, Patience};
+use crate::aws::{Aws, CallTimeouts};
 use crate::config::SqsConfig;
 
 /// The most messages in one call, by the service's own bound.
@@ -26,7 +26,7 @@ const SHORT_POLL: Duration = Duration::from_secs(1);
 
 /// A receive that has waited its 20 seconds is answered at once; five more are for a slow network.
 /// One that takes longer is lost, and the messages that it may have taken come back by themselves.
-const RECEIVE: Patience = Patience { attempt: Duration::from_secs(25), attempts: 1 };
+const RECEIVE: CallTimeouts = CallTimeouts { attempt: Duration::from_secs(25), attempts: 1 };
 /// Deletes and heartbeats are answered within some ten milliseconds. Ten seconds are patient with
 /// a service in trouble, and short beside the default visibility time-out of a minute.
 const SETTLE_ATTEMPT: Duration = Duration::from_secs(10);
@@ -105,7 +105,7 @@ impl Queue {
     }
 
     /// Up to ten messages; none if none came while it waited.
-    pub(super) async fn receive(&self, in_trouble: bool) -> Result<Vec<SdkMessage>, Trouble> {
+    pub(super) async fn receive(&self, in_trouble: bool) -> Result<Vec<SdkMessage>, QueueError> {
         let wait = if in_trouble { SHORT_POLL } else { LONG_POLL };
         let request = self
             .receiving
@@ -120,12 +120,12 @@ impl Queue {
             .message_attribute_names("All");
         match Box::pin(request.send()).await {
             Ok(received) => Ok(received.messages.unwrap_or_default()),
-            Err(error) => Err(Trouble::of(&error, Action::Receive, self).await),
+            Err(error) => Err(QueueError::of(&error, Action::Receive, self).await),
         }
     }
 
     /// Deletes up to ten messages; the fates are in their order.
-    pub(super) async fn delete(&self, receipts: &[&str]) -> Result<Fates, Trouble> {
+    pub(super) async fn delete(&self, receipts: &[&str]) -> Result<Fates, QueueError> {
         let entries = receipts.iter().zip(IDS).map(|(receipt, id)| {
             let entry = DeleteMessageBatchRequestEntry::builder().id(id).receipt_handle(*receipt).build();
             entry.unwrap_or_else(|_| unreachable!("an entry with an id and a receipt is complete"))
@@ -137,12 +137,12 @@ impl Queue {
                 let succeeded = deleted.successful.iter().map(|entry| entry.id.as_str());
                 Ok(fates(receipts.len(), succeeded, deleted.failed))
             }
-            Err(error) => Err(Trouble::of(&error, Action::Delete, self).await),
+            Err(error) => Err(QueueError::of(&error, Action::Delete, self).await),
         }
     }
 
     /// Keeps up to ten messages hidden for another visibility time-out from now.
-    pub(super) async fn extend(&self, receipts: &[&str]) -> Result<Fates, Trouble> {
+    pub(super) async fn extend(&self, receipts: &[&str]) -> Result<Fates, QueueError> {
         let entries = receipts.iter().zip(IDS).map(|(receipt, id)| {
             let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(id).receipt_handle(*receipt);
             let entry = entry.visibility_timeout(self.visibility_seconds).build();
@@ -155,7 +155,7 @@ impl Queue {
                 let succeeded = extended.successful.iter().map(|entry| entry.id.as_str());
                 Ok(fates(receipts.len(), succeeded, extended.failed))
             }
-            Err(error) => Err(Trouble::of(&error, Action::Extend, self).await),
+            Err(error) => Err(QueueError::of(&error, Action::Extend, self).await),
         }
     }
 }

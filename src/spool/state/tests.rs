@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::event::{Entry, Event, EventTime, Quarantined, Stated, Timestamp};
+use crate::event::{Entry, Event, EventTime, HeaderClaims, Quarantined, Timestamp};
 use crate::spool::codec;
 
 pub(crate) mod failing;
@@ -43,7 +43,7 @@ fn quarantined() -> Entry {
         intake: "stream-video".into(),
         reason: "json".into(),
         detail: "expected a value at byte 1".into(),
-        stated: Stated::default(),
+        stated: HeaderClaims::default(),
         arrived: Timestamp(7),
         body: Bytes::from_static(b"{"),
     })

@@ -14,7 +14,7 @@ use crate::telemetry::Shown;
 
 /// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Trouble {
+pub(super) struct QueueError {
     /// A word from a fixed list.
     pub(super) reason: &'static str,
     /// What is wrong and what to do. Holds no secret and no body.
@@ -23,7 +23,7 @@ pub(super) struct Trouble {
     pub(super) passing: bool,
 }
 
-impl Trouble {
+impl QueueError {
     /// Reads an error. Only where credentials may be the cause are they asked for, which can take
     /// a few seconds.
     pub(super) async fn of<E>(error: &SdkError<E, HttpResponse>, action: Action, queue: &Queue) -> Self
@@ -156,8 +156,8 @@ struct Said<'a> {
 mod tests {
     use super::*;
 
-    fn told(code: &str, status: u16) -> Trouble {
-        Trouble::told(Said { code, message: "", status, action: Action::Delete, queue: "https://sqs/1/q" })
+    fn told(code: &str, status: u16) -> QueueError {
+        QueueError::told(Said { code, message: "", status, action: Action::Delete, queue: "https://sqs/1/q" })
     }
 
     #[test]
@@ -197,7 +197,7 @@ mod tests {
             action: Action::Receive,
             queue: "q",
         };
-        let trouble = Trouble::told(said);
+        let trouble = QueueError::told(said);
         assert_eq!((trouble.reason, trouble.passing), ("clock", false));
         assert!(trouble.advice.contains("set the clock"), "{trouble:?}");
     }

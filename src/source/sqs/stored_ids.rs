@@ -10,12 +10,12 @@ const STORED_MAX: usize = 1 << 16;
 /// The messages of one queue that this process has stored, by a hash of their ids: a memory of at most
 /// a megabyte or two, and used for those alone that come back again and again.
 #[derive(Debug, Default)]
-pub(super) struct Stored {
+pub(super) struct StoredIds {
     hasher: RandomState,
     hashes: Mutex<HashSet<u64>>,
 }
 
-impl Stored {
+impl StoredIds {
     /// Remembers a message.
     pub(super) fn add(&self, id: &str) {
         let mut hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn what_was_stored_is_remembered_within_bounds() {
-        let stored = Stored::default();
+        let stored = StoredIds::default();
         assert!(!stored.has("a"));
         stored.add("a");
         assert!(stored.has("a") && !stored.has("b"));

@@ -26,7 +26,7 @@ const LINGER_BYTES_MAX: usize = 8 << 20;
 
 /// How long a peer may take.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(super) struct Timeouts {
     /// For a head, from its first byte (the first head: from the connection's beginning).
     pub head: Duration,
     /// Between two requests, if the one before was granted for a reason, and for taking an answer.
@@ -37,7 +37,7 @@ pub(super) struct Patience {
 
 /// A connection's exchange as both its ends, the bytes and the service, see it.
 #[derive(Clone, Debug)]
-pub(super) struct Exchange(Arc<Mutex<Seen>>);
+pub(super) struct ConnectionState(Arc<Mutex<Seen>>);
 
 #[derive(Debug)]
 struct Seen {
@@ -53,7 +53,7 @@ struct Seen {
 
 /// What a connection is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rest {
+pub(super) enum PeerState {
     /// It waits for a request, or for the rest of a head.
     Idle,
     /// A request is being answered whose body may not have come to its end.
@@ -67,7 +67,7 @@ pub(super) enum Rest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ambiguous;
 
-impl Exchange {
+impl ConnectionState {
     fn new() -> Self {
         let since = Instant::now();
         let framing = Framing::default();
@@ -106,12 +106,12 @@ impl Exchange {
     }
 
     /// What the connection is at.
-    pub(super) fn rest(&self) -> Rest {
+    pub(super) fn rest(&self) -> PeerState {
         let seen = self.seen();
         match seen.framing.stage() {
-            _ if !seen.answering => Rest::Idle,
-            Stage::Rest => Rest::Answering,
-            Stage::Head(_) | Stage::Body(_) | Stage::Unfollowed => Rest::Sending,
+            _ if !seen.answering => PeerState::Idle,
+            Stage::Rest => PeerState::Answering,
+            Stage::Head(_) | Stage::Body(_) | Stage::Unfollowed => PeerState::Sending,
         }
     }
 
@@ -130,7 +130,7 @@ impl Seen {
     }
 
     /// Until when the peer may take for its next byte, if it is the peer that is waited for.
-    fn deadline(&self, patience: Patience) -> Option<Instant> {
+    fn deadline(&self, patience: Timeouts) -> Option<Instant> {
         match self.framing.stage() {
             _ if self.answering => None,
             Stage::Rest if self.granted => Some(self.since + patience.idle),
@@ -141,10 +141,10 @@ impl Seen {
 }
 
 /// A stream that ends when the peer takes too long.
-pub(super) struct Wire<IO> {
+pub(super) struct TimeoutStream<IO> {
     io: IO,
-    exchange: Exchange,
-    patience: Patience,
+    exchange: ConnectionState,
+    patience: Timeouts,
     alarm: Pin<Box<Sleep>>,
     write_stuck: Option<Instant>,
     linger: Option<Linger>,
@@ -156,10 +156,10 @@ struct Linger {
     bytes_left: usize,
 }
 
-impl<IO> Wire<IO> {
+impl<IO> TimeoutStream<IO> {
     /// Wraps a connection that has just been made.
-    pub(super) fn new(io: IO, patience: Patience) -> (Self, Exchange) {
-        let exchange = Exchange::new();
+    pub(super) fn new(io: IO, patience: Timeouts) -> (Self, ConnectionState) {
+        let exchange = ConnectionState::new();
         let alarm = Box::pin(sleep_until(Instant::now() + patience.head));
         let wire = Self { io, exchange: exchange.clone(), patience, alarm, write_stuck: None, linger: None };
         (wire, exchange)
@@ -197,7 +197,7 @@ impl<IO> Wire<IO> {
     }
 }
 
-impl<IO: AsyncRead + Unpin> AsyncRead for Wire<IO> {
+impl<IO: AsyncRead + Unpin> AsyncRead for TimeoutStream<IO> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let wire = self.get_mut();
         let before = buf.filled().len();
@@ -214,7 +214,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Wire<IO> {
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimeoutStream<IO> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let wire = self.get_mut();
         let result = Pin::new(&mut wire.io).poll_write(cx, bytes);

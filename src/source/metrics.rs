@@ -40,7 +40,7 @@ const IDS_REMEMBERED: usize = 1024;
 
 /// What is counted about one source.
 #[derive(Debug)]
-pub(super) struct SourceTally {
+pub(super) struct SourceMetrics {
     name: String,
     answers: [Counter; CODES.len()],
     ack_duration: Histogram,
@@ -55,7 +55,7 @@ pub(super) struct SourceTally {
     ids: Mutex<UnsignedIds>,
 }
 
-impl SourceTally {
+impl SourceMetrics {
     pub(super) fn new(name: &str, metrics: &Metrics) -> Self {
         let source = || Source { source: name.into() };
         let answers = CODES.map(|code| {
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn what_is_counted_shows_in_the_metrics() {
         let metrics = Metrics::new();
-        let tally = SourceTally::new("front", &metrics);
+        let tally = SourceMetrics::new("front", &metrics);
         tally.answered(StatusCode::OK);
         tally.refused("missing");
         for _ in 0..2 {

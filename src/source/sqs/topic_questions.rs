@@ -13,7 +13,7 @@ use crate::telemetry::{LogLimit, Metrics, Shown, SourceOutcome};
 
 /// What became of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answered {
+pub(super) enum QuestionOutcome {
     /// The topic delivers here from now on.
     Confirmed,
     /// The service could not take the answer now: the question comes back.
@@ -25,7 +25,7 @@ pub(super) enum Answered {
 }
 
 /// Answers what topics ask of one queue.
-pub(super) struct Asked {
+pub(super) struct TopicQuestions {
     source: String,
     topics: Vec<TopicArn>,
     subscriptions: Subscriptions,
@@ -33,7 +33,7 @@ pub(super) struct Asked {
     log_limit: LogLimit,
 }
 
-impl Asked {
+impl TopicQuestions {
     pub(super) async fn new(source: &str, topics: Vec<TopicArn>, aws: &Aws, metrics: &Metrics) -> Self {
         Self {
             source: source.to_owned(),
@@ -44,17 +44,17 @@ impl Asked {
         }
     }
 
-    pub(super) async fn answer(&self, question: &Question) -> Answered {
+    pub(super) async fn answer(&self, question: &Question) -> QuestionOutcome {
         let source = &*self.source;
         let Some(topic) = self.topics.iter().find(|topic| *topic.as_str() == *question.topic) else {
             self.changed("refused");
-            return Answered::NotListed;
+            return QuestionOutcome::NotListed;
         };
         match self.subscriptions.confirm(topic, &question.token).await {
             Ok(()) => {
                 tracing::info!(source, %topic, "subscription confirmed: the topic delivers to this queue");
                 self.changed("confirmed");
-                Answered::Confirmed
+                QuestionOutcome::Confirmed
             }
             Err(unconfirmed) => {
                 if let Some(unsaid) = self.log_limit.admit(topic.as_str()) {
@@ -62,7 +62,7 @@ impl Asked {
                     tracing::error!(source, %topic, unsaid, "a subscription cannot be confirmed: {problem}");
                 }
                 self.changed(if unconfirmed.refused.is_some() { "refused" } else { "failed" });
-                unconfirmed.refused.map_or(Answered::Failed, Answered::Refused)
+                unconfirmed.refused.map_or(QuestionOutcome::Failed, QuestionOutcome::Refused)
             }
         }
     }

@@ -22,7 +22,7 @@ const ALWAYS_BYTES: usize = 64 << 10;
 
 /// The memory that all bodies share.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct BodyBudget {
     all: Semaphore,
     strangers: Semaphore,
     each_bytes_max: usize,
@@ -30,15 +30,15 @@ pub(super) struct Memory {
 
 /// A body's share of the memory; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Share<'a> {
-    memory: &'a Memory,
+pub(super) struct BodyPermit<'a> {
+    memory: &'a BodyBudget,
     held: Option<SemaphorePermit<'a>>,
     /// The same bytes once more, as long as a stranger holds them.
-    stranger: Option<StrangersShare<'a>>,
+    stranger: Option<StrangersPart<'a>>,
 }
 
 #[derive(Debug)]
-struct StrangersShare<'a> {
+struct StrangersPart<'a> {
     network: Arc<Network>,
     /// All that it has.
     bytes: usize,
@@ -46,7 +46,7 @@ struct StrangersShare<'a> {
     held: Option<SemaphorePermit<'a>>,
 }
 
-impl Memory {
+impl BodyBudget {
     /// So many bytes, of which strangers may have their part, or as many as the largest body takes.
     pub(super) fn new(bytes_max: usize, body_bytes_max: usize) -> Self {
         let bytes_max = bytes_max.min(Semaphore::MAX_PERMITS);
@@ -56,9 +56,9 @@ impl Memory {
     }
 
     /// Nothing yet, for the request at hand.
-    pub(super) fn share(&self) -> Share<'_> {
-        let stranger = stranger().map(|network| StrangersShare { network, bytes: 0, held: None });
-        Share { memory: self, held: None, stranger }
+    pub(super) fn share(&self) -> BodyPermit<'_> {
+        let stranger = stranger().map(|network| StrangersPart { network, bytes: 0, held: None });
+        BodyPermit { memory: self, held: None, stranger }
     }
 
     #[cfg(test)]
@@ -67,7 +67,7 @@ impl Memory {
     }
 }
 
-impl<'a> Share<'a> {
+impl<'a> BodyPermit<'a> {
     /// Grows the share to this many bytes in all; one that is larger already stays.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ impl<'a> Share<'a> {
         let held = self.held.as_ref().map_or(0, SemaphorePermit::num_permits);
         let Some(more) = bytes.checked_sub(held).filter(|more| *more > 0) else { return Ok(()) };
         let more_permits = u32::try_from(more).map_err(|_| BodyError::TooLarge)?;
-        let memory: &'a Memory = self.memory;
+        let memory: &'a BodyBudget = self.memory;
         let Ok(permit) = memory.all.try_acquire_many(more_permits) else {
             return Err(BodyError::NoMemory);
         };
@@ -93,8 +93,8 @@ impl<'a> Share<'a> {
     }
 }
 
-impl<'a> StrangersShare<'a> {
-    fn grow(&mut self, memory: &'a Memory, more: usize, more_permits: u32) -> Result<(), BodyError> {
+impl<'a> StrangersPart<'a> {
+    fn grow(&mut self, memory: &'a BodyBudget, more: usize, more_permits: u32) -> Result<(), BodyError> {
         let network = more + self.network.body_bytes.fetch_add(more, Relaxed);
         let permit = memory.strangers.try_acquire_many(more_permits).ok();
         // A single body may be larger than the part of its network.
@@ -111,7 +111,7 @@ impl<'a> StrangersShare<'a> {
     }
 }
 
-impl Drop for StrangersShare<'_> {
+impl Drop for StrangersPart<'_> {
     fn drop(&mut self) {
         self.network.body_bytes.fetch_sub(self.bytes, Relaxed);
     }

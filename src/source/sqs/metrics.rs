@@ -16,7 +16,7 @@ const RECEIVED_OFTEN: u32 = 10;
 
 /// The counters of one source.
 #[derive(Debug)]
-pub(super) struct SqsTally {
+pub(super) struct QueueMetrics {
     name: String,
     calls: [Counter; Action::ALL.len()],
     errors: Family<SourceReason, Counter>,
@@ -34,7 +34,7 @@ pub(super) struct SqsTally {
     log_limit: LogLimit,
 }
 
-impl SqsTally {
+impl QueueMetrics {
     pub(super) fn new(name: &str, metrics: &Metrics) -> Self {
         let (sqs, source) = (&metrics.sqs, Source { source: name.into() });
         let calls = Action::ALL.map(|action| {

@@ -23,7 +23,7 @@ const FILE_BYTES_MAX: u64 = 128 << 10;
 
 /// Where certificates are kept. Sources may share it.
 #[derive(Clone, Debug)]
-pub(super) struct Kept {
+pub(super) struct CertificateStore {
     dir: PathBuf,
     /// Tells the files of two sources apart while they are written.
     source: String,
@@ -32,7 +32,7 @@ pub(super) struct Kept {
 /// A certificate that was trusted once, with what it was trusted by: the first is its own.
 pub(super) type Chain = Vec<CertificateDer<'static>>;
 
-impl Kept {
+impl CertificateStore {
     pub(super) fn new(dir: &Path, source: &str) -> Self {
         Self { dir: dir.to_owned(), source: source.to_owned() }
     }
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_read_again_for_topics_of_its_region() {
         let home = tempfile::tempdir().unwrap();
-        let kept = Kept::new(&home.path().join("certificates"), "a");
+        let kept = CertificateStore::new(&home.path().join("certificates"), "a");
         assert_eq!(kept.read(&topics("eu-west-1")), []);
         kept.write(&url(1), &chain()[1..]);
         kept.write(&url(1), &chain());
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_used_is_passed_over_and_one_that_cannot_be_written_harms_nobody() {
         let home = tempfile::tempdir().unwrap();
-        let kept = Kept::new(home.path(), "a");
+        let kept = CertificateStore::new(home.path(), "a");
         kept.write(&url(1), &chain());
         let long = "x".repeat(1 << 20);
         for (number, text) in ["", "https://evil.example/\n", &text(&url(2), &[]), &long].iter().enumerate() {
@@ -155,6 +155,6 @@ mod tests {
         fs::create_dir(home.path().join("dir.pem")).unwrap();
         assert_eq!(kept.read(&topics("eu-west-1")), [(url(1), chain())]);
         fs::write(home.path().join("file"), "").unwrap();
-        Kept::new(&home.path().join("file"), "a").write(&url(1), &chain());
+        CertificateStore::new(&home.path().join("file"), "a").write(&url(1), &chain());
     }
 }

@@ -15,11 +15,11 @@ use bytestring::ByteString;
 use tokio::time::sleep;
 
 use super::Source;
-use super::asked::Answered;
 use super::deletions::Deletions;
-use super::message::{Message, Question, Useless};
+use super::message::{Question, QueueMessage, Useless};
 use super::queue::{Action, entry_word};
 use super::together::together;
+use super::topic_questions::QuestionOutcome;
 use crate::config::OnMalformed;
 use crate::event::{Timestamp, Verdict};
 use crate::source::Unavailable;
@@ -33,9 +33,9 @@ const WAVE_BYTES_MAX: usize = 4 << 20;
 const RECEIVED_TOO_OFTEN: u32 = 50;
 
 /// The messages of one receive.
-pub(super) struct Batch {
+pub(super) struct Received {
     source: Arc<Source>,
-    messages: Vec<Message>,
+    messages: Vec<QueueMessage>,
     arrived: Timestamp,
 }
 
@@ -48,19 +48,19 @@ struct Decided {
 
 /// Those of a wave that are stored one after the other.
 #[derive(Default)]
-struct Lane {
+struct FifoGroup {
     group: Option<String>,
     decided: Vec<Decided>,
 }
 
 /// What is to be stored together.
-type Wave = Vec<Lane>;
+type Wave = Vec<FifoGroup>;
 
 /// A topic's question, and its place in the batch.
 type Aside = (usize, Question);
 
-impl Batch {
-    pub(super) fn new(source: Arc<Source>, messages: Vec<Message>) -> Self {
+impl Received {
+    pub(super) fn new(source: Arc<Source>, messages: Vec<QueueMessage>) -> Self {
         Self { source, messages, arrived: SystemTime::now().into() }
     }
 
@@ -128,16 +128,16 @@ impl Batch {
         for ((at, _), answer) in questions.into_iter().zip(answers) {
             let message = &self.messages[at];
             let verdict = match answer {
-                Answered::Confirmed => {
+                QuestionOutcome::Confirmed => {
                     answered.push(at);
                     continue;
                 }
-                Answered::Failed => {
+                QuestionOutcome::Failed => {
                     self.leave(at, "confirmation", done);
                     continue;
                 }
-                Answered::NotListed => self.source.verdict(message, self.arrived).await,
-                Answered::Refused(code) => {
+                QuestionOutcome::NotListed => self.source.verdict(message, self.arrived).await,
+                QuestionOutcome::Refused(code) => {
                     let Useless { word, detail } = Useless::unanswerable(code);
                     let view = &self.source.intake_source.view;
                     view.quarantine(message.as_it_is(self.arrived), word, detail.into_owned())
@@ -160,7 +160,7 @@ impl Batch {
         let bytes = body_bytes(&decided.verdict);
         match wave.iter_mut().find(|lane| group.is_some() && lane.group == group) {
             Some(lane) => lane.decided.push(decided),
-            None => wave.push(Lane { group, decided: vec![decided] }),
+            None => wave.push(FifoGroup { group, decided: vec![decided] }),
         }
         bytes
     }
@@ -194,7 +194,7 @@ impl Batch {
 
     /// Stores a lane in order up to the first that cannot be. Says which are durable, and which group
     /// must wait.
-    async fn store(&self, lane: Lane, done: &[AtomicBool]) -> (Vec<usize>, Option<String>) {
+    async fn store(&self, lane: FifoGroup, done: &[AtomicBool]) -> (Vec<usize>, Option<String>) {
         let Source { intake, intake_source, tally, stored, .. } = &*self.source;
         let mut durable = Vec::with_capacity(lane.decided.len());
         let mut failed = false;
@@ -226,7 +226,7 @@ impl Source {
     /// What becomes of a message. One that brings us down is kept for whoever mends that. One that was
     /// received too often is not even looked at, because a look may be what keeps it from being settled;
     /// unless it has been stored, and it is only the deletes that fail.
-    async fn verdict(&self, message: &Message, arrived: Timestamp) -> Verdict {
+    async fn verdict(&self, message: &QueueMessage, arrived: Timestamp) -> Verdict {
         let Self { intake, intake_source, limits, .. } = self;
         let definition = &intake_source.definition;
         let view = &intake_source.view;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::queue::Action;
-use super::trouble::Trouble;
+use super::queue_error::QueueError;
 use crate::health::{SourceStatus, SourceTrouble};
 use crate::telemetry::LogLimit;
 
@@ -16,7 +16,7 @@ const LAPSES_AFTER_MIN: Duration = Duration::from_secs(300);
 
 /// How a queue is doing.
 #[derive(Debug)]
-pub(super) struct Condition {
+pub(super) struct QueueHealth {
     source: String,
     status: Arc<SourceStatus>,
     degraded: Gauge,
@@ -39,7 +39,7 @@ enum State {
 
 #[derive(Clone, Debug)]
 struct Ongoing {
-    trouble: Trouble,
+    trouble: QueueError,
     last: Instant,
     /// Whether a line tells of this very trouble.
     told: bool,
@@ -47,7 +47,7 @@ struct Ongoing {
     owes_end: bool,
 }
 
-impl Condition {
+impl QueueHealth {
     /// Nothing is known yet; `degraded` is 1 while there is trouble. What failed comes back after the
     /// visibility time-out, and so may its trouble.
     pub(super) fn new(
@@ -90,7 +90,7 @@ impl Condition {
     }
 
     /// A call failed.
-    pub(super) fn trouble(&self, action: Action, trouble: &Trouble) {
+    pub(super) fn trouble(&self, action: Action, trouble: &QueueError) {
         let mut actions = self.actions.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut actions[action as usize];
         let owed_end = match state {
@@ -121,7 +121,9 @@ impl Condition {
 
     fn show(&self, actions: &[State]) {
         let trouble = actions.iter().find_map(|state| match state {
-            State::Trouble(Ongoing { trouble: Trouble { reason, advice, .. }, .. }) => Some((reason, advice)),
+            State::Trouble(Ongoing { trouble: QueueError { reason, advice, .. }, .. }) => {
+                Some((reason, advice))
+            }
             _ => None,
         });
         self.degraded.set(i64::from(trouble.is_some()));
@@ -139,18 +141,18 @@ mod tests {
     use super::*;
     use crate::health::Health;
 
-    fn condition() -> (Condition, Arc<SourceStatus>, Gauge) {
+    fn condition() -> (QueueHealth, Arc<SourceStatus>, Gauge) {
         let (status, degraded) = (Health::default().add_source("queue"), Gauge::default());
         let visibility = Duration::from_secs(600);
-        (Condition::new("queue", Arc::clone(&status), degraded.clone(), visibility), status, degraded)
+        (QueueHealth::new("queue", Arc::clone(&status), degraded.clone(), visibility), status, degraded)
     }
 
-    fn passing() -> Trouble {
-        Trouble { reason: "server_error", advice: "500".into(), passing: true }
+    fn passing() -> QueueError {
+        QueueError { reason: "server_error", advice: "500".into(), passing: true }
     }
 
-    fn denied() -> Trouble {
-        Trouble { reason: "denied", advice: "grant it".into(), passing: false }
+    fn denied() -> QueueError {
+        QueueError { reason: "denied", advice: "grant it".into(), passing: false }
     }
 
     fn shown(status: &SourceStatus) -> Option<String> {
@@ -197,7 +199,7 @@ mod tests {
     #[test]
     fn trouble_that_is_back_before_the_log_takes_another_line_is_told_when_it_does() {
         let (condition, ..) = condition();
-        let told = |condition: &Condition| match &condition.actions.lock().expect("not poisoned")[0] {
+        let told = |condition: &QueueHealth| match &condition.actions.lock().expect("not poisoned")[0] {
             State::Trouble(known) => (known.told, known.owes_end),
             _ => (false, false),
         };
@@ -206,7 +208,7 @@ mod tests {
         condition.fine(Action::Receive);
         condition.trouble(Action::Receive, &denied());
         assert_eq!(told(&condition), (false, false), "within a minute");
-        let condition = Condition { log_limit: LogLimit::default(), ..condition };
+        let condition = QueueHealth { log_limit: LogLimit::default(), ..condition };
         condition.trouble(Action::Receive, &denied());
         assert_eq!(told(&condition), (true, true), "after it");
     }

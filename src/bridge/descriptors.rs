@@ -63,13 +63,13 @@ fn of_channel(channel: &Channel) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Outside, load};
+    use crate::config::{Environment, load};
 
     fn config(more: &str) -> Config {
         let text = format!(
             "sources: {{ a: {{ provider: stream, secrets: [env:A] }} {more} }}\nsinks: {{ l: {{ file: {{ dir: x }} }} }}"
         );
-        let outside = Outside {
+        let outside = Environment {
             env: &|_| Some("a-secret-of-the-tests-32-bytes-ok".into()),
             read: &|_| unreachable!("no file is named"),
             now: crate::event::Timestamp(0),

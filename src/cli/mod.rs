@@ -25,7 +25,7 @@ use std::time::SystemTime;
 use clap::{Parser, Subcommand};
 
 use crate::config::embedded::{Embedded, EmbeddedError};
-use crate::config::{Config, Loaded, Outside, Report, load_bytes, read_configuration, read_file};
+use crate::config::{Config, Environment, Loaded, Report, load_bytes, read_configuration, read_file};
 
 /// The configuration in the working directory that is used if none is named.
 const CONFIG_FILE: &str = "fanbridge.yaml";
@@ -208,7 +208,7 @@ fn read(path: &Path) -> Result<Result<Loaded, Report>, Failure> {
     let bytes = read_configuration(path)
         .map_err(|error| Failure::io(format_args!("cannot read {}", path.display()), &error))?;
     let now = SystemTime::now().into();
-    let outside = Outside { env: &|name| std::env::var(name).ok(), read: &read_file, now };
+    let outside = Environment { env: &|name| std::env::var(name).ok(), read: &read_file, now };
     Ok(load_bytes(&path.to_string_lossy(), &bytes, &outside))
 }
 

@@ -8,9 +8,9 @@ use super::file::{
     CertificateDoubleFile, ConfigFile, RawDeliveryFile, SnsSinkFile, SnsSourceFile, SourceFile, SqsFile,
 };
 use super::load::{Check, in_memory};
-use super::place::Path;
-use super::sinks::Around;
-use super::text::Size;
+use super::scalars::Size;
+use super::sinks::SinkSurroundings;
+use super::spans::Path;
 use super::topics::topics;
 use super::{
     AwsConfig, CertificateDouble, Channel, RawDelivery, SnsSinkConfig, SnsSourceConfig, SourceSecret,
@@ -226,7 +226,7 @@ impl Check<'_> {
         template: &TopicTemplate,
         selection: &Selection,
         at: &Path,
-        around: &Around<'_>,
+        around: &SinkSurroundings<'_>,
     ) -> Option<String> {
         let topics = topics(around.sources, around.selection, selection, template);
         let mut names: BTreeSet<String> = topics.into_iter().map(|topic| topic.name).collect();

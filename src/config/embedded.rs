@@ -13,8 +13,8 @@ use std::time::SystemTime;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
+use super::environment::Environment;
 use super::load::{Loaded, load};
-use super::outside::Outside;
 use super::{Config, Output, Report};
 
 /// The text of the configuration.
@@ -147,7 +147,7 @@ fn with_secrets(
     let known =
         |name: &str| secrets.iter().find(|(variable, _)| *variable == name).map(|(_, secret)| secret.clone());
     let now = SystemTime::now().into();
-    let outside = Outside { env: &known, read: &|_| Err(io::ErrorKind::NotFound.into()), now };
+    let outside = Environment { env: &known, read: &|_| Err(io::ErrorKind::NotFound.into()), now };
     let Loaded { mut config, .. } = load("the embedded configuration", TEXT, &outside)?;
     config.spool.dir = dir.into();
     for sink in &mut config.sinks {

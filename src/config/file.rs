@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::text::{Address, Period, Reference, Size};
+use super::scalars::{Address, Period, Reference, Size};
 pub use aws::*;
 pub use sink::*;
 
@@ -234,7 +234,7 @@ pub struct SourceFile {
     /// read again while the bridge runs, and its former secret is accepted for 10 more minutes, or
     /// until its `not_after`.
     #[serde(default)]
-    pub secrets: Vec<SecretFile>,
+    pub secrets: Vec<SecretEntryFile>,
     /// Largest body of this source as sent, if its provider sends larger ones than `limits` allows. The
     /// limit after decompression is then at least as large.
     pub body_bytes_max: Option<Size>,
@@ -257,7 +257,7 @@ fn default_app() -> String {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 #[schemars(inline)]
-pub enum SecretFile {
+pub enum SecretEntryFile {
     /// Valid as long as it is listed.
     Always(Reference),
     /// Valid within a period.

@@ -7,8 +7,8 @@ use secrecy::SecretString;
 
 use super::file::{ByName, KafkaFile, KafkaTlsFile, Mechanism, SaslFile};
 use super::load::Check;
-use super::place::Path;
-use super::text::{Reference, Setting};
+use super::scalars::{Reference, Setting};
+use super::spans::Path;
 use super::{BearerToken, KafkaConfig};
 use crate::sink::kafka;
 

@@ -10,14 +10,14 @@ use std::net::SocketAddr;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
+use super::environment::Environment;
 use super::file::{ConfigFile, DuplicatesFile, HttpFile, LimitsFile, SpoolFile, seconds};
-use super::outside::Outside;
-use super::place::{Path, Places};
 use super::report::{Problem, Report, Severity};
-use super::shape;
-use super::sinks::Around;
+use super::scalars::{Period, Size};
+use super::schema_check;
+use super::sinks::SinkSurroundings;
 use super::sources::expect_custom_types;
-use super::text::{Period, Size};
+use super::spans::{Path, Spans};
 use super::{AdminConfig, Config, HttpConfig, SharedWindowConfig, SpoolConfig, TlsConfig, tree};
 use crate::spool::shared_window::Server;
 use crate::spool::{RECORD_BYTES_MAX, SEGMENTS_MIN, segment_bytes};
@@ -35,7 +35,7 @@ pub struct Loaded {
 ///
 /// # Errors
 /// With all problems, warnings included, in the order of their places.
-pub fn load(origin: &str, text: &str, outside: &Outside<'_>) -> Result<Loaded, Report> {
+pub fn load(origin: &str, text: &str, outside: &Environment<'_>) -> Result<Loaded, Report> {
     let mut report = Report::new(origin, text);
     let tree = match tree::parse(text) {
         Ok(tree) => tree,
@@ -51,7 +51,7 @@ pub fn load(origin: &str, text: &str, outside: &Outside<'_>) -> Result<Loaded, R
             return Err(report);
         }
     };
-    let (json, places) = shape::check(&tree, &schema(), &mut report);
+    let (json, places) = schema_check::check(&tree, &schema(), &mut report);
     let mut check = Check { report, places, outside };
     let config = check.config(json, text);
     match config {
@@ -64,7 +64,7 @@ pub fn load(origin: &str, text: &str, outside: &Outside<'_>) -> Result<Loaded, R
 ///
 /// # Errors
 /// As for [`load`], and when the bytes are not UTF-8 text.
-pub fn load_bytes(origin: &str, bytes: &[u8], outside: &Outside<'_>) -> Result<Loaded, Report> {
+pub fn load_bytes(origin: &str, bytes: &[u8], outside: &Environment<'_>) -> Result<Loaded, Report> {
     let start = match std::str::from_utf8(bytes) {
         Ok(text) => return load(origin, text, outside),
         Err(error) => error.valid_up_to(),
@@ -95,8 +95,8 @@ pub fn fingerprint(text: &str) -> String {
 /// The checks of meaning. Those of sources, selections and sinks are in the files of these names.
 pub(super) struct Check<'c> {
     pub(super) report: Report,
-    pub(super) places: Places,
-    pub(super) outside: &'c Outside<'c>,
+    pub(super) places: Spans,
+    pub(super) outside: &'c Environment<'c>,
 }
 
 impl Check<'_> {
@@ -120,7 +120,7 @@ impl Check<'_> {
         let sources = self.sources(&file, &definitions);
         let known = self.known_types(&file, &sources, &definitions);
         let selection = self.selection(&file.select, &top.key("select"), &known);
-        let around = Around { selection: &selection, sources: &sources, known: &known };
+        let around = SinkSurroundings { selection: &selection, sources: &sources, known: &known };
         let sinks = self.sinks(&file, &around);
         self.check_sizes(&file, &sinks);
         Some(Config {

@@ -8,34 +8,34 @@
 //! except for the secrets of [`embedded`].
 
 mod aws;
-mod beside;
 pub mod embedded;
+mod environment;
 pub mod file;
 mod kafka;
-mod kept;
 mod load;
-mod nearest;
-mod outside;
-mod place;
 mod placeholder;
 mod report;
+mod scalars;
+mod schema_check;
+mod secrets;
 mod select;
-mod shape;
 mod sinks;
 mod sizes;
 mod sources;
-mod text;
+mod sources_together;
+mod spans;
+mod suggest;
 mod topics;
 mod tree;
 
+pub use environment::{Environment, read_configuration, read_file};
 pub use file::OnMalformed;
-pub use kept::secret_in_file;
 pub use load::{Loaded, fingerprint, load, load_bytes, schema};
-pub use nearest::{did_you_mean, nearest};
-pub use outside::{Outside, read_configuration, read_file};
 pub use placeholder::PLACEHOLDER_ACCOUNT;
 pub use report::{Problem, Report, Severity};
-pub use text::Reference;
+pub use scalars::Reference;
+pub use secrets::secret_in_file;
+pub use suggest::{did_you_mean, nearest};
 pub use topics::Topic;
 
 use std::net::SocketAddr;

@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::load::Check;
-use super::place::Path;
+use super::spans::Path;
 
 /// The account in the ARNs and URLs that `fanbridge init` and the documents print. It belongs to nobody.
 pub const PLACEHOLDER_ACCOUNT: &str = "111111111111";

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::SourceConfig;
 use super::file::{ConfigFile, SelectFile};
 use super::load::Check;
-use super::nearest::nearest;
-use super::place::Path;
 use super::sources::Definitions;
+use super::spans::Path;
+use super::suggest::nearest;
 use crate::provider::{Definition, event_type_problem};
 use crate::selection::Selection;
 

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path as FilePath, PathBuf};
 
+use super::environment::resolved;
 use super::file::{ConfigFile, OnFull, OutputFile, SinkFile};
 use super::load::Check;
-use super::outside::resolved;
-use super::place::Path;
+use super::scalars::Size;
 use super::select::KnownTypes;
-use super::text::Size;
+use super::spans::Path;
 use super::topics::topics;
 use super::{FileConfig, Output, SinkConfig, SourceConfig};
 use crate::routing::{TopicTemplate, kafka_topic_problem};
@@ -25,7 +25,7 @@ const TAKEN: (&str, &str) = ("quarantine", "quarantined deliveries in metrics an
 const KINDS: [&str; 3] = ["kafka", "sns", "file"];
 
 impl Check<'_> {
-    pub(super) fn sinks(&mut self, file: &ConfigFile, around: &Around<'_>) -> Vec<SinkConfig> {
+    pub(super) fn sinks(&mut self, file: &ConfigFile, around: &SinkSurroundings<'_>) -> Vec<SinkConfig> {
         let at = Path::default().key("sinks");
         if file.sinks.is_empty() && !self.places.has_inside(&at) {
             let dir = OutputFile::default().dir;
@@ -72,7 +72,13 @@ impl Check<'_> {
         }
     }
 
-    fn sink(&mut self, name: &str, file: &SinkFile, at: &Path, around: &Around<'_>) -> Option<SinkConfig> {
+    fn sink(
+        &mut self,
+        name: &str,
+        file: &SinkFile,
+        at: &Path,
+        around: &SinkSurroundings<'_>,
+    ) -> Option<SinkConfig> {
         let selection = self.selection(&file.select, &at.key("select"), around.known);
         let mut region = None;
         let topic = match TopicTemplate::parse(&file.topic) {
@@ -142,7 +148,7 @@ impl Check<'_> {
         template: &TopicTemplate,
         selection: &Selection,
         at: &Path,
-        around: &Around<'_>,
+        around: &SinkSurroundings<'_>,
     ) {
         let topics = topics(around.sources, around.selection, selection, template);
         let mut names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
@@ -166,7 +172,7 @@ impl Check<'_> {
 }
 
 /// The other parts of the configuration that a sink is checked against.
-pub(super) struct Around<'a> {
+pub(super) struct SinkSurroundings<'a> {
     /// The bridge's own selection.
     pub selection: &'a Selection,
     /// The configured sources.

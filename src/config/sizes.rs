@@ -4,8 +4,8 @@ use secrecy::ExposeSecret;
 
 use super::file::ConfigFile;
 use super::load::Check;
-use super::place::Path;
-use super::text::Size;
+use super::scalars::Size;
+use super::spans::Path;
 use super::{Output, SinkConfig};
 use crate::sink::kafka::MESSAGE_BYTES_MAX;
 

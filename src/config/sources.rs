@@ -6,11 +6,11 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 use serde_json::Value as Json;
 
-use super::file::{ConfigFile, SecretFile, SourceFile};
+use super::file::{ConfigFile, SecretEntryFile, SourceFile};
 use super::load::{BODY_BYTES_LEAST, Check, INFLATED_BYTES_MOST, in_memory};
-use super::nearest::did_you_mean;
-use super::place::Path;
-use super::text::Reference;
+use super::scalars::Reference;
+use super::spans::Path;
+use super::suggest::did_you_mean;
 use super::{Channel, SourceConfig, SourceSecret};
 use crate::event::Timestamp;
 use crate::provider::{self, Definition, DefinitionFile, SigningSecret};
@@ -163,8 +163,8 @@ impl Check<'_> {
         for (index, secret) in file.secrets.iter().enumerate() {
             let at = at.index(index);
             match secret {
-                SecretFile::Always(reference) => self.secret(reference, &at),
-                SecretFile::Dated(dated) => {
+                SecretEntryFile::Always(reference) => self.secret(reference, &at),
+                SecretEntryFile::Dated(dated) => {
                     dated.secret.as_ref().and_then(|reference| self.secret(reference, &at.key("secret")))
                 }
             };
@@ -217,13 +217,13 @@ impl Check<'_> {
 
     fn signing_secret(
         &mut self,
-        file: &SecretFile,
+        file: &SecretEntryFile,
         at: &Path,
         definition: &Definition,
     ) -> Option<SourceSecret> {
         let (reference, at_reference, not_before, not_after) = match file {
-            SecretFile::Always(reference) => (reference, at.clone(), None, None),
-            SecretFile::Dated(dated) => (
+            SecretEntryFile::Always(reference) => (reference, at.clone(), None, None),
+            SecretEntryFile::Dated(dated) => (
                 dated.secret.as_ref()?,
                 at.key("secret"),
                 self.moment(dated.not_before.as_deref(), &at.key("not_before")),

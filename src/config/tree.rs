@@ -22,12 +22,12 @@ pub struct Node {
     /// The bytes of the value in the text.
     pub span: Range<usize>,
     /// The value as written.
-    pub value: Value,
+    pub value: NodeValue,
 }
 
 /// A value as written, without a type.
 #[derive(Clone, Debug)]
-pub enum Value {
+pub enum NodeValue {
     /// A word, number or text.
     Scalar {
         /// The text after unquoting.
@@ -38,12 +38,12 @@ pub enum Value {
     /// A sequence.
     List(Vec<Node>),
     /// A mapping in the order of the text; a key can occur twice.
-    Map(Vec<Entry>),
+    Map(Vec<NodeEntry>),
 }
 
 /// A key of a mapping and its value.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct NodeEntry {
     /// The key.
     pub key: String,
     /// The bytes of the key in the text.
@@ -66,16 +66,16 @@ impl Node {
     /// Whether the value is empty, `~` or `null`.
     pub fn is_null(&self) -> bool {
         let is_null = |text: &str| matches!(text, "" | "~" | "null" | "Null" | "NULL");
-        matches!(&self.value, Value::Scalar { text, plain: true } if is_null(text))
+        matches!(&self.value, NodeValue::Scalar { text, plain: true } if is_null(text))
     }
 
     /// The value as JSON; plain scalars follow the core rules of YAML 1.2.
     pub fn to_json(&self) -> serde_json::Value {
         match &self.value {
-            Value::Scalar { text, plain: true } => plain_to_json(text),
-            Value::Scalar { text, .. } => text.clone().into(),
-            Value::List(items) => items.iter().map(Self::to_json).collect(),
-            Value::Map(entries) => {
+            NodeValue::Scalar { text, plain: true } => plain_to_json(text),
+            NodeValue::Scalar { text, .. } => text.clone().into(),
+            NodeValue::List(items) => items.iter().map(Self::to_json).collect(),
+            NodeValue::Map(entries) => {
                 entries.iter().map(|entry| (entry.key.clone(), entry.node.to_json())).collect()
             }
         }
@@ -83,17 +83,17 @@ impl Node {
 
     fn count(&self) -> usize {
         1 + match &self.value {
-            Value::Scalar { .. } => 0,
-            Value::List(items) => items.iter().map(Self::count).sum(),
-            Value::Map(entries) => entries.iter().map(|entry| entry.node.count()).sum(),
+            NodeValue::Scalar { .. } => 0,
+            NodeValue::List(items) => items.iter().map(Self::count).sum(),
+            NodeValue::Map(entries) => entries.iter().map(|entry| entry.node.count()).sum(),
         }
     }
 
     fn depth(&self) -> usize {
         1 + match &self.value {
-            Value::Scalar { .. } => 0,
-            Value::List(items) => items.iter().map(Self::depth).max().unwrap_or(0),
-            Value::Map(entries) => entries.iter().map(|entry| entry.node.depth()).max().unwrap_or(0),
+            NodeValue::Scalar { .. } => 0,
+            NodeValue::List(items) => items.iter().map(Self::depth).max().unwrap_or(0),
+            NodeValue::Map(entries) => entries.iter().map(|entry| entry.node.depth()).max().unwrap_or(0),
         }
     }
 }
@@ -130,7 +130,7 @@ pub fn parse(text: &str) -> Result<Node, SyntaxError> {
         })?;
         builder.take(event, range(span, text.len()))?;
     }
-    Ok(builder.root.unwrap_or(Node { span: 0..0, value: Value::Map(Vec::new()) }))
+    Ok(builder.root.unwrap_or(Node { span: 0..0, value: NodeValue::Map(Vec::new()) }))
 }
 
 fn range(span: Span, end: usize) -> Range<usize> {
@@ -143,7 +143,7 @@ struct Open {
     anchor: usize,
     /// The key whose value comes next.
     key: Option<(String, Range<usize>)>,
-    value: Value,
+    value: NodeValue,
 }
 
 #[derive(Default)]
@@ -165,14 +165,14 @@ impl Builder {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain && tag.is_none();
-                self.add(Node { span, value: Value::Scalar { text: text.into_owned(), plain } }, anchor)
+                self.add(Node { span, value: NodeValue::Scalar { text: text.into_owned(), plain } }, anchor)
             }
             Event::Alias(id) => match self.anchors.get(&id) {
                 Some(node) => self.add(Node { span, value: node.value.clone() }, 0),
                 None => refuse("an alias cannot be inside the value that it stands for"),
             },
-            Event::SequenceStart(_, anchor, _) => self.begin(span, anchor, Value::List(Vec::new())),
-            Event::MappingStart(_, anchor, _) => self.begin(span, anchor, Value::Map(Vec::new())),
+            Event::SequenceStart(_, anchor, _) => self.begin(span, anchor, NodeValue::List(Vec::new())),
+            Event::MappingStart(_, anchor, _) => self.begin(span, anchor, NodeValue::Map(Vec::new())),
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
                 Some(Open { start, anchor, value, .. }) => {
                     self.add(Node { span: start..span.end.max(start), value }, anchor)
@@ -184,7 +184,7 @@ impl Builder {
         }
     }
 
-    fn begin(&mut self, span: Range<usize>, anchor: usize, value: Value) -> Result<(), SyntaxError> {
+    fn begin(&mut self, span: Range<usize>, anchor: usize, value: NodeValue) -> Result<(), SyntaxError> {
         if self.open.len() == DEPTH_MAX {
             return Err(SyntaxError { span, message: format!("nested deeper than {DEPTH_MAX} levels") });
         }
@@ -202,13 +202,15 @@ impl Builder {
             return Ok(());
         };
         match (&mut open.value, open.key.take()) {
-            (Value::List(items), _) => items.push(node),
-            (Value::Map(entries), Some((key, key_span))) => entries.push(Entry { key, key_span, node }),
-            (Value::Map(_), None) => match node.value {
-                Value::Scalar { text, .. } => open.key = Some((text, node.span)),
+            (NodeValue::List(items), _) => items.push(node),
+            (NodeValue::Map(entries), Some((key, key_span))) => {
+                entries.push(NodeEntry { key, key_span, node })
+            }
+            (NodeValue::Map(_), None) => match node.value {
+                NodeValue::Scalar { text, .. } => open.key = Some((text, node.span)),
                 _ => return Err(SyntaxError { span: node.span, message: "a key must be text".into() }),
             },
-            (Value::Scalar { .. }, _) => unreachable!("only collections are opened"),
+            (NodeValue::Scalar { .. }, _) => unreachable!("only collections are opened"),
         }
         Ok(())
     }
@@ -244,9 +246,9 @@ mod tests {
     #[test]
     fn every_value_knows_where_it_stands() {
         let text = "a: 1\nb: [x, \"y\"]\n";
-        let Value::Map(entries) = parse(text).expect("readable").value else { panic!("a mapping") };
+        let NodeValue::Map(entries) = parse(text).expect("readable").value else { panic!("a mapping") };
         assert_eq!(&text[entries[1].key_span.clone()], "b");
-        let Value::List(items) = &entries[1].node.value else { panic!("a list") };
+        let NodeValue::List(items) = &entries[1].node.value else { panic!("a list") };
         assert_eq!(&text[items[1].span.clone()], "\"y\"");
     }
 

@@ -17,7 +17,7 @@ mod verbs;
 use std::io;
 use std::path::Path;
 
-use fanbridge::config::{Loaded, Outside, Problem, Report, load};
+use fanbridge::config::{Environment, Loaded, Problem, Report, load};
 use fanbridge::event::Timestamp;
 
 /// Reads a text in a world where the variables that tests name are set and `/pem` can be read.
@@ -29,7 +29,7 @@ fn read(text: &str) -> Result<Loaded, Report> {
         Some("/empty") => Ok(Vec::new()),
         _ => Err(io::ErrorKind::NotFound.into()),
     };
-    load("fanbridge.yaml", text, &Outside { env: &variable, read: &read, now: NOW })
+    load("fanbridge.yaml", text, &Environment { env: &variable, read: &read, now: NOW })
 }
 
 /// What time it is where tests read a text: 2026-11-21T06:40:00Z.

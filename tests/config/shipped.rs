@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::SystemTime;
 
-use fanbridge::config::{Outside, load, schema};
+use fanbridge::config::{Environment, load, schema};
 use fanbridge::event::Timestamp;
 use serde_json::Value;
 
@@ -32,7 +32,7 @@ fn the_example_is_accepted_without_a_warning() {
     };
     let read = |_: &Path| Ok(b"PEM".to_vec());
     let now = Timestamp::from(SystemTime::now());
-    let loaded = load("fanbridge.example.yaml", EXAMPLE, &Outside { env: &env, read: &read, now });
+    let loaded = load("fanbridge.example.yaml", EXAMPLE, &Environment { env: &env, read: &read, now });
     let loaded = loaded.unwrap_or_else(|report| panic!("{report}"));
     assert!(loaded.warnings.problems().is_empty(), "{}", loaded.warnings);
     assert_eq!(loaded.config.sources.len(), 5);
@@ -118,7 +118,7 @@ fn the_configurations_that_the_documents_show_are_accepted() {
     let env = |name: &str| Some(format!("rediss://:{name}-of-a-decent-length@cache.example:6379"));
     let env = |name: &str| if name == "KAFKA_BROKERS" { Some("a.example:9092".into()) } else { env(name) };
     let read = |_: &Path| Ok(b"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_vec());
-    let outside = Outside { env: &env, read: &read, now: Timestamp::from(SystemTime::now()) };
+    let outside = Environment { env: &env, read: &read, now: Timestamp::from(SystemTime::now()) };
     let shown: Vec<&str> = [DOCUMENT, PROVIDERS]
         .iter()
         .flat_map(|document| document.split("```yaml\n").skip(1))

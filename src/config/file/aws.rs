@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::text::{Period, Reference, Size};
+use super::super::scalars::{Period, Reference, Size};
 use super::seconds;
 
 /// How every source and sink reaches AWS. Credentials come from the usual places: environment,
@@ -118,7 +118,7 @@ pub struct RawDeliveryFile {
 pub struct CertificateDoubleFile {
     /// Loopback address and port of the server.
     #[schemars(required)]
-    pub address: Option<super::super::text::Address>,
+    pub address: Option<super::super::scalars::Address>,
     /// PEM file with the only authority to trust, for the connection and for the signing certificate.
     #[schemars(required)]
     pub authority: Option<String>,

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::text::{Reference, Setting, Size};
+use super::super::scalars::{Reference, Setting, Size};
 use super::{ByName, SelectFile, SnsSinkFile};
 use crate::routing::TopicTemplate;
 

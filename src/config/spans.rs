@@ -56,20 +56,20 @@ impl fmt::Display for Path {
 
 /// The places of a file's keys and values.
 #[derive(Debug, Default)]
-pub struct Places(HashMap<Path, Place>);
+pub struct Spans(HashMap<Path, Span>);
 
 /// The bytes of one key and value.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct Span {
     /// The bytes of the key, `None` for an element of a list.
     pub key: Option<Range<usize>>,
     /// The bytes of the value.
     pub value: Range<usize>,
 }
 
-impl Places {
+impl Spans {
     /// Adds the place of a key or element.
-    pub fn insert(&mut self, path: Path, place: Place) {
+    pub fn insert(&mut self, path: Path, place: Span) {
         self.0.insert(path, place);
     }
 
@@ -94,7 +94,7 @@ impl Places {
         self.0.keys().any(|inner| inner.parent().as_ref() == Some(path))
     }
 
-    fn find(&self, path: &Path) -> Option<&Place> {
+    fn find(&self, path: &Path) -> Option<&Span> {
         self.0.get(path).or_else(|| self.find(&path.parent()?))
     }
 }

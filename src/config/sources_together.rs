@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::load::Check;
-use super::place::Path;
+use super::spans::Path;
 use super::{Channel, SourceConfig, SqsConfig};
 
 impl Check<'_> {

@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 use crate::event::Timestamp;
 
 /// Access to the environment, for a configuration.
-pub struct Outside<'o> {
+pub struct Environment<'o> {
     /// Reads an environment variable, `None` if it is not set.
     pub env: &'o dyn Fn(&str) -> Option<String>,
     /// Reads a file.

@@ -10,16 +10,16 @@ use std::ops::Range;
 
 use serde_json::{Map, Value as Json};
 
-use super::nearest::nearest;
-use super::place::{Path, Place, Places};
 use super::report::{Problem, Report, Severity};
-use super::text::{form_expected, form_problem};
-use super::tree::{Entry, Node, Value};
+use super::scalars::{form_expected, form_problem};
+use super::spans::{Path, Span, Spans};
+use super::suggest::nearest;
+use super::tree::{Node, NodeEntry, NodeValue};
 
 /// Checks `tree` against `schema` and adds problems to `report`. Returns the usable values, and where
 /// everything is written.
-pub fn check(tree: &Node, schema: &Json, report: &mut Report) -> (Json, Places) {
-    let mut walk = Walk { schema, report, places: Places::default() };
+pub fn check(tree: &Node, schema: &Json, report: &mut Report) -> (Json, Spans) {
+    let mut walk = Walk { schema, report, places: Spans::default() };
     let json = walk.read(tree, schema, &Path::default(), 0..0).unwrap_or_else(|| Json::Object(Map::new()));
     (json, walk.places)
 }
@@ -27,7 +27,7 @@ pub fn check(tree: &Node, schema: &Json, report: &mut Report) -> (Json, Places) 
 struct Walk<'w> {
     schema: &'w Json,
     report: &'w mut Report,
-    places: Places,
+    places: Spans,
 }
 
 impl<'w> Walk<'w> {
@@ -36,16 +36,16 @@ impl<'w> Walk<'w> {
     fn read(&mut self, node: &Node, schema: &'w Json, path: &Path, owner: Range<usize>) -> Option<Json> {
         let branches = self.branches(schema);
         match &node.value {
-            Value::Map(entries) => match branches.iter().find(|branch| admits(branch, "object")) {
+            NodeValue::Map(entries) => match branches.iter().find(|branch| admits(branch, "object")) {
                 Some(branch) => Some(self.read_map(entries, branch, path, owner)),
                 None => self.misplaced("a mapping", &branches, path, owner),
             },
-            Value::List(items) => match branches.iter().find(|branch| admits(branch, "array")) {
+            NodeValue::List(items) => match branches.iter().find(|branch| admits(branch, "array")) {
                 Some(branch) => Some(self.read_list(items, branch, path)),
                 None => self.misplaced("a list", &branches, path, owner),
             },
             // A key without a value, such as `http:`, is an empty block.
-            Value::Scalar { .. } if node.is_null() => {
+            NodeValue::Scalar { .. } if node.is_null() => {
                 if let Some(branch) = branches.iter().find(|branch| admits(branch, "object")) {
                     Some(self.read_map(&[], branch, path, owner))
                 } else if branches.iter().any(|branch| admits(branch, "array")) {
@@ -54,14 +54,20 @@ impl<'w> Walk<'w> {
                     self.misplaced("nothing", &branches, path, owner)
                 }
             }
-            Value::Scalar { text, plain } => self.read_scalar(text, *plain, node, &branches, path),
+            NodeValue::Scalar { text, plain } => self.read_scalar(text, *plain, node, &branches, path),
         }
     }
 
-    fn read_map(&mut self, entries: &[Entry], schema: &'w Json, path: &Path, owner: Range<usize>) -> Json {
+    fn read_map(
+        &mut self,
+        entries: &[NodeEntry],
+        schema: &'w Json,
+        path: &Path,
+        owner: Range<usize>,
+    ) -> Json {
         let mut read = Map::new();
         let mut seen: HashMap<&str, &Range<usize>> = HashMap::new();
-        for Entry { key, key_span, node } in entries {
+        for NodeEntry { key, key_span, node } in entries {
             let inner = path.key(key);
             if let Some(first) = seen.insert(key, key_span) {
                 let (line, _) = self.report.position_of(first.start);
@@ -71,9 +77,9 @@ impl<'w> Walk<'w> {
                 continue;
             }
             let Some(expected) = self.property(schema, key, key_span, path) else { continue };
-            let multiline = matches!(node.value, Value::Map(_) | Value::List(_));
+            let multiline = matches!(node.value, NodeValue::Map(_) | NodeValue::List(_));
             let value = if multiline || node.is_null() { key_span.clone() } else { node.span.clone() };
-            self.places.insert(inner.clone(), Place { key: Some(key_span.clone()), value });
+            self.places.insert(inner.clone(), Span { key: Some(key_span.clone()), value });
             // A known key without a value has its default, like a missing key.
             let is_default = node.is_null() && is_optional(schema, key) && !self.is_collection(expected);
             if is_default {
@@ -152,7 +158,7 @@ impl<'w> Walk<'w> {
         for item in items {
             // Usable elements are numbered; unusable ones are left out.
             let inner = path.index(read.len());
-            self.places.insert(inner.clone(), Place { key: None, value: item.span.clone() });
+            self.places.insert(inner.clone(), Span { key: None, value: item.span.clone() });
             read.extend(self.read(item, expected, &inner, item.span.clone()));
         }
         Json::Array(read)

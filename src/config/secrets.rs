@@ -5,10 +5,10 @@ use std::path::Path as FilePath;
 
 use secrecy::SecretString;
 
+use super::environment::read_file;
 use super::load::Check;
-use super::outside::read_file;
-use super::place::Path;
-use super::text::{Reference, Setting, path_problem};
+use super::scalars::{Reference, Setting, path_problem};
+use super::spans::Path;
 
 /// The mark that some editors put invisibly in front of UTF-8 text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";

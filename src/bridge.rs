@@ -5,11 +5,11 @@
 //! connections, requests in flight are answered, the log is closed behind them, dispatchers deliver
 //! what is left and commit. Nothing that was acknowledged depends on the stop being orderly.
 
+mod background;
 pub mod descriptors;
+mod dispatchers;
 mod ending;
-mod notes;
-mod opening;
-mod readers;
+mod open;
 mod sources;
 mod task;
 
@@ -22,9 +22,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use self::dispatchers::{Dispatchers, reader_error};
 use self::ending::{given_up, graver, had_to_stop, look_over, named};
-use self::opening::{blocking, open, take};
-use self::readers::{Readers, reader_error};
+use self::open::{blocking, open, take};
 use self::sources::{Sources, Wiring};
 use self::task::Task;
 use crate::admin::{self, Access, AdminState, Summary};
@@ -138,7 +138,7 @@ pub struct Bridge {
     /// Reads the files with secrets again.
     secrets: Task,
     polling: DropGuard,
-    readers: Readers,
+    readers: Dispatchers,
     notes: Task,
     admin_task: Task,
     grace: Duration,
@@ -176,11 +176,11 @@ impl Bridge {
         for sink in &config.sinks {
             sinks.push(make_sink(sink, &aws).await?);
         }
-        let readers = Readers::start(&config, sinks, &spool, &state, &metrics, &health)?;
+        let readers = Dispatchers::start(&config, sinks, &spool, &state, &metrics, &health)?;
 
         let types = Arc::new(TypesSeen::new(catalogued(&config)));
         let noted = Arc::clone(&types);
-        let note_types = Arc::new(move |state: &State| notes::write_down(&noted, state));
+        let note_types = Arc::new(move |state: &State| background::write_down(&noted, state));
         admin_state.open(state.clone(), spool.clone(), readmission(&config), note_types);
         let intake = Intake::new(spool.clone(), config.selection, types.clone());
         let front = Front::new(intake.clone(), &config.http, &metrics);
@@ -204,7 +204,9 @@ impl Bridge {
             polling,
             admin_task,
             state: state.clone(),
-            notes: Task::spawn("the keeper of notes", |stop| notes::keep(types, spool.clone(), state, stop)),
+            notes: Task::spawn("the keeper of notes", |stop| {
+                background::keep(types, spool.clone(), state, stop)
+            }),
             readers,
             health,
             spool,

@@ -60,7 +60,7 @@ pub struct Redriven {
     /// again, or another letter has the same event.
     pub already_delivered: u64,
     /// The letters that stay dead letters, with the reason.
-    pub kept: Vec<Kept>,
+    pub kept: Vec<Remaining>,
     /// The requested numbers without a letter; a letter can have been redriven or dropped before.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<u64>,
@@ -83,7 +83,7 @@ pub struct Dropped {
 
 /// A dead letter that stays one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Kept {
+pub struct Remaining {
     /// The letter's number.
     pub id: u64,
     /// A reason from a fixed list.
@@ -110,7 +110,7 @@ pub struct Redrive {
 struct Unrecorded {
     appended: Vec<u64>,
     delivered: Vec<u64>,
-    kept: Vec<Kept>,
+    kept: Vec<Remaining>,
 }
 
 impl Redrive {
@@ -190,7 +190,7 @@ impl Redrive {
             match self.put_back(id).await {
                 Ok(Fate::Appended) => appended.push(id),
                 Ok(Fate::Delivered) => delivered.push(id),
-                Ok(Fate::Stays { reason, detail }) => kept.push(Kept { id, reason, detail }),
+                Ok(Fate::Stays { reason, detail }) => kept.push(Remaining { id, reason, detail }),
                 Ok(Fate::Gone) => report.missing.push(id),
                 Ok(Fate::Stopped(why)) => {
                     report.stopped = Some(why);
@@ -243,7 +243,7 @@ impl Redrive {
                 state.remove_dead_letters(&gone)?;
             }
             if !kept.is_empty() {
-                let again = |Kept { id, reason, detail }| Reassessment { id, reason, detail, at };
+                let again = |Remaining { id, reason, detail }| Reassessment { id, reason, detail, at };
                 state.reassess_dead_letters(&kept.into_iter().map(again).collect::<Vec<_>>())?;
             }
             Ok(())

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
-use super::{AdminState, Problem};
+use super::{AdminState, ProblemAnswer};
 use crate::dead_letter::{self, Choice, Document, Dropped, Redriven};
 use crate::spool::state::{self, DeadFilter, DeadLetterInfo, StateError};
 
@@ -53,7 +53,7 @@ impl ListQuery {
 pub(super) async fn list(
     State(admin): State<AdminState>,
     query: Result<Query<ListQuery>, QueryRejection>,
-) -> Result<Json<Vec<DeadLetterInfo>>, Problem> {
+) -> Result<Json<Vec<DeadLetterInfo>>, ProblemAnswer> {
     let Query(query) = query.map_err(|e| bad_request(e.body_text()))?;
     let (after, limit) = (query.after, query.limit());
     let filter = query.into_filter();
@@ -63,18 +63,18 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(admin): State<AdminState>,
     id: Result<Path<u64>, PathRejection>,
-) -> Result<Json<Document>, Problem> {
+) -> Result<Json<Document>, ProblemAnswer> {
     let Path(id) = id.map_err(|_| bad_request("expected the number of a dead letter in the path"))?;
     let document = admin.ask(move |state| dead_letter::show(state, id)).await?;
     document
         .map(Json)
-        .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, format!("there is no dead letter {id}")))
+        .ok_or_else(|| ProblemAnswer::new(StatusCode::NOT_FOUND, format!("there is no dead letter {id}")))
 }
 
 pub(super) async fn export(
     State(admin): State<AdminState>,
     query: Result<Query<ListQuery>, QueryRejection>,
-) -> Result<Response, Problem> {
+) -> Result<Response, ProblemAnswer> {
     let Query(query) = query.map_err(|e| bad_request(e.body_text()))?;
     let (after, limit) = (query.after, query.limit());
     let filter = query.into_filter();
@@ -131,7 +131,7 @@ pub(super) struct Counted {
 pub(super) async fn redrive(
     State(admin): State<AdminState>,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<RedriveAnswer>, Problem> {
+) -> Result<Json<RedriveAnswer>, ProblemAnswer> {
     let request: RedriveRequest = parse(body)?;
     let dry_run = request.dry_run;
     let choice = chosen(request)?;
@@ -153,14 +153,17 @@ pub(super) async fn redrive(
 
 /// The result of a change that runs in a task of its own: a client that disconnects must not end it
 /// half-way, with letters both in the spool and among the dead letters.
-async fn finished<T>(change: JoinHandle<Result<T, StateError>>, broken: &'static str) -> Result<T, Problem> {
+async fn finished<T>(
+    change: JoinHandle<Result<T, StateError>>,
+    broken: &'static str,
+) -> Result<T, ProblemAnswer> {
     match change.await {
         Ok(report) => Ok(report?),
-        Err(_) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, broken)),
+        Err(_) => Err(ProblemAnswer::new(StatusCode::INTERNAL_SERVER_ERROR, broken)),
     }
 }
 
-async fn count(admin: &AdminState, choice: Choice) -> Result<RedriveAnswer, Problem> {
+async fn count(admin: &AdminState, choice: Choice) -> Result<RedriveAnswer, ProblemAnswer> {
     let mut counted = Counted { dry_run: true, ..Counted::default() };
     match choice {
         Choice::Ids(ids) => {
@@ -190,7 +193,7 @@ fn named(state: &state::State, ids: Vec<u64>) -> Result<(u64, u64, Vec<u64>), St
     Ok((count, through, missing))
 }
 
-fn chosen(request: RedriveRequest) -> Result<Choice, Problem> {
+fn chosen(request: RedriveRequest) -> Result<Choice, ProblemAnswer> {
     match request {
         RedriveRequest { ids: Some(ids), filter: None, .. } => Ok(Choice::Ids(distinct(ids)?)),
         RedriveRequest { ids: None, filter: Some(filter), after, through, limit, dry_run } => {
@@ -218,11 +221,11 @@ pub struct DropRequest {
 pub(super) async fn drop(
     State(admin): State<AdminState>,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<Dropped>, Problem> {
+) -> Result<Json<Dropped>, ProblemAnswer> {
     let DropRequest { ids, confirm } = parse(body)?;
     let ids = distinct(ids)?;
     if confirm != ids.len() {
-        return Err(Problem::new(
+        return Err(ProblemAnswer::new(
             StatusCode::CONFLICT,
             format!("the request names {} dead letters but confirms {confirm}: none was dropped", ids.len()),
         ));
@@ -234,7 +237,7 @@ pub(super) async fn drop(
     Ok(Json(report))
 }
 
-fn distinct(ids: Vec<u64>) -> Result<Vec<u64>, Problem> {
+fn distinct(ids: Vec<u64>) -> Result<Vec<u64>, ProblemAnswer> {
     let ids: BTreeSet<u64> = ids.into_iter().collect();
     match ids.len() {
         0 => Err(bad_request("expected at least one number of a dead letter in ids")),
@@ -243,11 +246,11 @@ fn distinct(ids: Vec<u64>) -> Result<Vec<u64>, Problem> {
     }
 }
 
-fn parse<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, Problem> {
-    let body = body.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
+fn parse<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, ProblemAnswer> {
+    let body = body.map_err(|rejection| ProblemAnswer::new(rejection.status(), rejection.body_text()))?;
     serde_json::from_slice(&body).map_err(|error| bad_request(error.to_string()))
 }
 
-fn bad_request(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, detail)
+fn bad_request(detail: impl Into<std::borrow::Cow<'static, str>>) -> ProblemAnswer {
+    ProblemAnswer::new(StatusCode::BAD_REQUEST, detail)
 }

@@ -20,7 +20,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::Problem;
+use super::ProblemAnswer;
 
 /// Must be `1` on every change, because a page of another origin cannot send this header without
 /// permission.
@@ -59,8 +59,8 @@ impl Access {
     }
 
     /// Why a request is refused, `None` if it is allowed (pure).
-    fn refusal(&self, request: &Parts) -> Option<Problem> {
-        let refuse = |status, detail: &'static str| Some(Problem::new(status, detail));
+    fn refusal(&self, request: &Parts) -> Option<ProblemAnswer> {
+        let refuse = |status, detail: &'static str| Some(ProblemAnswer::new(status, detail));
         if !self.knows_host(request) {
             return refuse(
                 StatusCode::MISDIRECTED_REQUEST,

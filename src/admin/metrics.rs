@@ -7,14 +7,14 @@ use axum::response::IntoResponse;
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
 
-use super::{AdminState, Problem, probes};
+use super::{AdminState, ProblemAnswer, probes};
 use crate::spool::state::DeadCount;
 use crate::telemetry::{Exposition, Metrics, SinkReason, lines_dropped};
 
 pub(super) async fn metrics(
     State(admin): State<AdminState>,
     headers: HeaderMap,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<impl IntoResponse, ProblemAnswer> {
     if let Some(opened) = admin.opened.get() {
         let out = probes::outstanding(opened).unwrap_or_default();
         admin.metrics.disk_outstanding.set(out.as_secs_f64());

@@ -34,7 +34,7 @@ use crate::telemetry::Metrics;
 
 pub use dead::{DropRequest, RedriveRequest};
 pub use guard::{Access, REQUEST_HEADER};
-pub use problem::Problem;
+pub use problem::ProblemAnswer;
 pub use summary::{SinkSummary, SourceSummary, Summary};
 
 /// Largest request body in bytes, many times the numbers of 1,000 dead letters.
@@ -86,14 +86,14 @@ impl AdminState {
         let _ = self.opened.set(Opened { state, spool, redrive, note });
     }
 
-    fn opened(&self) -> Result<&Opened, Problem> {
-        let recovering = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the spool is being recovered");
+    fn opened(&self) -> Result<&Opened, ProblemAnswer> {
+        let recovering = ProblemAnswer::new(StatusCode::SERVICE_UNAVAILABLE, "the spool is being recovered");
         self.opened.get().ok_or(recovering)
     }
 
     /// Writes the counts of event types from memory to the state file, so that an answer is up to
     /// date. Without space on the disk, the answer is older.
-    async fn note(&self) -> Result<(), Problem> {
+    async fn note(&self) -> Result<(), ProblemAnswer> {
         let note = Arc::clone(&self.opened()?.note);
         let noted = move |state: &State| match note(state) {
             Err(StateError::NoRoom { .. }) => Ok(()),
@@ -106,13 +106,13 @@ impl AdminState {
     async fn ask<T: Send + 'static>(
         &self,
         f: impl FnOnce(&State) -> Result<T, StateError> + Send + 'static,
-    ) -> Result<T, Problem> {
+    ) -> Result<T, ProblemAnswer> {
         let state = self.opened()?.state.clone();
         match tokio::task::spawn_blocking(move || f(&state)).await {
-            Ok(answer) => answer.map_err(Problem::from),
+            Ok(answer) => answer.map_err(ProblemAnswer::from),
             Err(_) => {
                 let detail = "a query of the state file broke off: see the log";
-                Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail))
+                Err(ProblemAnswer::new(StatusCode::INTERNAL_SERVER_ERROR, detail))
             }
         }
     }
@@ -132,9 +132,9 @@ pub fn router(admin: AdminState) -> Router {
         .route("/api/dead/export", get(dead::export))
         .route("/api/dead/redrive", post(dead::redrive))
         .route("/api/dead/drop", post(dead::drop))
-        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path") })
+        .fallback(|| async { ProblemAnswer::new(StatusCode::NOT_FOUND, "there is nothing at this path") })
         .method_not_allowed_fallback(|| async {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not support this method")
+            ProblemAnswer::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not support this method")
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(Arc::clone(&admin.access), guard::guard))

@@ -15,7 +15,7 @@ use axum::extract::State;
 use http::StatusCode;
 
 use super::guard::Stranger;
-use super::{AdminState, Opened, Problem};
+use super::{AdminState, Opened, ProblemAnswer};
 use crate::health::CREDENTIALS;
 use crate::telemetry::steers_terminal;
 
@@ -25,7 +25,7 @@ const OK_WITHOUT_ROOM: &str =
     "ok, but there is no space on the disk to store cursors: see no_room in /api/status\n";
 
 /// Answers 200 if every watched loop is alive.
-pub(super) async fn livez(State(admin): State<AdminState>) -> Result<&'static str, Problem> {
+pub(super) async fn livez(State(admin): State<AdminState>) -> Result<&'static str, ProblemAnswer> {
     match admin.health.hung(Instant::now()) {
         None => Ok(OK),
         Some(name) => Err(unavailable(format!("{name} has given no sign of life: restart the bridge"))),
@@ -37,7 +37,7 @@ pub(super) async fn livez(State(admin): State<AdminState>) -> Result<&'static st
 pub(super) async fn readyz(
     State(admin): State<AdminState>,
     stranger: Option<Extension<Stranger>>,
-) -> Result<String, Problem> {
+) -> Result<String, ProblemAnswer> {
     if let Some(reason) = unready(&admin) {
         return Err(unavailable(if stranger.is_some() { NOT_READY.into() } else { reason }));
     }
@@ -53,7 +53,7 @@ pub(super) async fn readyz(
 }
 
 /// Answers 200 when the spool has been recovered.
-pub(super) async fn startupz(State(admin): State<AdminState>) -> Result<&'static str, Problem> {
+pub(super) async fn startupz(State(admin): State<AdminState>) -> Result<&'static str, ProblemAnswer> {
     if admin.health.is_started() { Ok(OK) } else { Err(unavailable("the spool is being recovered".into())) }
 }
 
@@ -100,6 +100,6 @@ fn troubles(admin: &AdminState) -> Vec<(String, String)> {
     sources.chain(sinks).collect()
 }
 
-fn unavailable(detail: String) -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+fn unavailable(detail: String) -> ProblemAnswer {
+    ProblemAnswer::new(StatusCode::SERVICE_UNAVAILABLE, detail)
 }

@@ -10,21 +10,21 @@ use crate::spool::state::StateError;
 
 /// A request that failed, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct ProblemAnswer {
     /// The HTTP status.
     pub status: StatusCode,
     /// What is wrong, for people. Contains no secret.
     pub detail: Cow<'static, str>,
 }
 
-impl Problem {
+impl ProblemAnswer {
     /// A problem with this status and detail.
     pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { status, detail: detail.into() }
     }
 }
 
-impl From<StateError> for Problem {
+impl From<StateError> for ProblemAnswer {
     /// Logs the cause instead of answering it, because the caller need not know paths of the disk.
     fn from(error: StateError) -> Self {
         if let StateError::NoRoom { .. } = error {
@@ -41,7 +41,7 @@ impl From<StateError> for Problem {
     }
 }
 
-impl IntoResponse for Problem {
+impl IntoResponse for ProblemAnswer {
     fn into_response(self) -> Response {
         let document = serde_json::json!({
             "type": "about:blank",

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 
-use super::{AdminState, Problem, SourceSummary, probes};
+use super::{AdminState, ProblemAnswer, SourceSummary, probes};
 use crate::spool::Usage;
 use crate::spool::state::{DeadCount, Shortage, StateError};
 
@@ -77,7 +77,7 @@ impl From<Usage> for SpoolState {
     }
 }
 
-pub(super) async fn status(State(admin): State<AdminState>) -> Result<Json<Status>, Problem> {
+pub(super) async fn status(State(admin): State<AdminState>) -> Result<Json<Status>, ProblemAnswer> {
     let unready_because = probes::unready(&admin);
     let opened = admin.opened.get();
     let counts = |state: &crate::spool::state::State| match state.dead_letter_counts() {

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 
-use super::{AdminState, Problem, Summary};
+use super::{AdminState, ProblemAnswer, Summary};
 use crate::event::Timestamp;
 use crate::spool::state::{OTHER_TYPE, TypeSeen};
 
@@ -27,7 +27,7 @@ pub(super) struct SeenType {
     selected_by: Vec<String>,
 }
 
-pub(super) async fn types(State(admin): State<AdminState>) -> Result<Json<Vec<SeenType>>, Problem> {
+pub(super) async fn types(State(admin): State<AdminState>) -> Result<Json<Vec<SeenType>>, ProblemAnswer> {
     admin.note().await?;
     let seen = admin.ask(|state| state.types_seen()).await?;
     Ok(Json(overview(seen, &admin.summary)))

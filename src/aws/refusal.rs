@@ -3,7 +3,7 @@
 
 /// What a code says, whichever service says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum AwsRefusal {
     /// Too many requests: fewer will do.
     Throttled,
     /// The credentials are not known, or do not sign what the service reads.
@@ -20,11 +20,11 @@ pub enum Refusal {
 
 /// What this code means, if it is one of those that all have in common. Without the
 /// [name space](bare) that a service may put before it.
-pub fn of(code: &str) -> Option<Refusal> {
+pub fn of(code: &str) -> Option<AwsRefusal> {
     Some(match code {
-        "RequestLimitExceeded" | "TooManyRequestsException" | "SlowDown" => Refusal::Throttled,
+        "RequestLimitExceeded" | "TooManyRequestsException" | "SlowDown" => AwsRefusal::Throttled,
         // In two dozen forms, also of a key's service behind the one that was asked.
-        _ if code.contains("Throttl") => Refusal::Throttled,
+        _ if code.contains("Throttl") => AwsRefusal::Throttled,
         "InvalidClientTokenId"
         | "UnrecognizedClientException"
         | "InvalidAccessKeyId"
@@ -34,12 +34,12 @@ pub fn of(code: &str) -> Option<Refusal> {
         | "InvalidSecurity"
         | "MissingAuthenticationToken"
         | "MissingAuthenticationTokenException"
-        | "OptInRequired" => Refusal::Credentials,
-        "ExpiredToken" | "ExpiredTokenException" => Refusal::Expired,
-        "RequestExpired" | "RequestTimeTooSkewed" | "RequestInTheFuture" => Refusal::Clock,
-        "AccessDenied" | "AccessDeniedException" | "AuthorizationError" => Refusal::Denied,
+        | "OptInRequired" => AwsRefusal::Credentials,
+        "ExpiredToken" | "ExpiredTokenException" => AwsRefusal::Expired,
+        "RequestExpired" | "RequestTimeTooSkewed" | "RequestInTheFuture" => AwsRefusal::Clock,
+        "AccessDenied" | "AccessDeniedException" | "AuthorizationError" => AwsRefusal::Denied,
         "InternalError" | "InternalFailure" | "InternalErrorException" | "ServiceUnavailable" => {
-            Refusal::Service
+            AwsRefusal::Service
         }
         _ => return None,
     })
@@ -47,11 +47,11 @@ pub fn of(code: &str) -> Option<Refusal> {
 
 /// The same, with what the service says beside the code: a signature that was made at another time has
 /// the code of one that was made with the wrong key.
-pub fn told(code: &str, message: &str) -> Option<Refusal> {
+pub fn told(code: &str, message: &str) -> Option<AwsRefusal> {
     let of_clock = ["Signature expired", "Signature not yet current"];
     match of(code) {
-        Some(Refusal::Credentials) if of_clock.iter().any(|words| message.contains(words)) => {
-            Some(Refusal::Clock)
+        Some(AwsRefusal::Credentials) if of_clock.iter().any(|words| message.contains(words)) => {
+            Some(AwsRefusal::Clock)
         }
         refusal => refusal,
     }
@@ -69,17 +69,17 @@ mod tests {
     #[test]
     fn a_code_means_the_same_whichever_service_says_it() {
         for (code, meaning) in [
-            ("TooManyRequestsException", Some(Refusal::Throttled)),
-            ("SlowDown", Some(Refusal::Throttled)),
-            ("RequestThrottledException", Some(Refusal::Throttled)),
-            ("KMS.ThrottlingException", Some(Refusal::Throttled)),
-            ("InvalidAccessKeyId", Some(Refusal::Credentials)),
-            ("InvalidSignatureException", Some(Refusal::Credentials)),
-            ("OptInRequired", Some(Refusal::Credentials)),
-            ("ExpiredToken", Some(Refusal::Expired)),
-            ("RequestExpired", Some(Refusal::Clock)),
-            ("AuthorizationError", Some(Refusal::Denied)),
-            ("InternalFailure", Some(Refusal::Service)),
+            ("TooManyRequestsException", Some(AwsRefusal::Throttled)),
+            ("SlowDown", Some(AwsRefusal::Throttled)),
+            ("RequestThrottledException", Some(AwsRefusal::Throttled)),
+            ("KMS.ThrottlingException", Some(AwsRefusal::Throttled)),
+            ("InvalidAccessKeyId", Some(AwsRefusal::Credentials)),
+            ("InvalidSignatureException", Some(AwsRefusal::Credentials)),
+            ("OptInRequired", Some(AwsRefusal::Credentials)),
+            ("ExpiredToken", Some(AwsRefusal::Expired)),
+            ("RequestExpired", Some(AwsRefusal::Clock)),
+            ("AuthorizationError", Some(AwsRefusal::Denied)),
+            ("InternalFailure", Some(AwsRefusal::Service)),
             ("KMSOptInRequired", None),
             ("KMSAccessDenied", None),
             ("InvalidParameter", None),
@@ -94,11 +94,11 @@ mod tests {
         let expired = "Signature expired: 20261128T143000Z is now earlier than 20261128T161500Z";
         let early = "Signature not yet current: 20361128T163000Z is still later than 20261128T163500Z";
         for (code, message, meaning) in [
-            ("SignatureDoesNotMatch", expired, Refusal::Clock),
-            ("InvalidSignatureException", early, Refusal::Clock),
-            ("RequestTimeTooSkewed", "", Refusal::Clock),
-            ("SignatureDoesNotMatch", "The request signature we calculated", Refusal::Credentials),
-            ("AccessDenied", expired, Refusal::Denied),
+            ("SignatureDoesNotMatch", expired, AwsRefusal::Clock),
+            ("InvalidSignatureException", early, AwsRefusal::Clock),
+            ("RequestTimeTooSkewed", "", AwsRefusal::Clock),
+            ("SignatureDoesNotMatch", "The request signature we calculated", AwsRefusal::Credentials),
+            ("AccessDenied", expired, AwsRefusal::Denied),
         ] {
             assert_eq!(told(code, message), Some(meaning), "{code}: {message}");
         }

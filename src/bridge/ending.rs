@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::BridgeError;
-use super::opening::blocking;
+use super::open::blocking;
 use crate::event::Position;
 use crate::spool::state::{State, StateError};
 use crate::spool::{Spool, SpoolFailure};

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::client::{Answer, Client, Endpoint};
+use super::client::{Client, ClientAnswer, Target};
 use super::{Exit, Failure};
 use crate::admin::REQUEST_HEADER;
 use crate::config::AdminConfig;
@@ -24,7 +24,7 @@ impl AdminClient {
     /// # Errors
     /// When the listener cannot be reached.
     pub async fn connect(config: &AdminConfig) -> Result<Self, Failure> {
-        Client::connect(&Endpoint::admin(config)).await.map(Self)
+        Client::connect(&Target::admin(config)).await.map(Self)
     }
 
     /// Requests a document; `None` if there is none at this path.
@@ -83,7 +83,7 @@ pub fn path_with(path: &str, pairs: &[(&str, Option<&str>)]) -> String {
     text
 }
 
-fn granted(answer: Answer) -> Result<Bytes, Failure> {
+fn granted(answer: ClientAnswer) -> Result<Bytes, Failure> {
     if answer.status.is_success() {
         return Ok(answer.body);
     }
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn a_refusal_tells_the_problems_detail_and_cannot_steer_the_terminal() {
         let answer =
-            |status, body: &'static str| Answer { status, body: Bytes::from_static(body.as_bytes()) };
+            |status, body: &'static str| ClientAnswer { status, body: Bytes::from_static(body.as_bytes()) };
         let failure =
             granted(answer(StatusCode::UNAUTHORIZED, r#"{"detail":"token\u001b[2J"}"#)).expect_err("401");
         assert_eq!(failure.exit, Exit::Config);

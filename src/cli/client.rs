@@ -35,7 +35,7 @@ const ANSWER_BYTES_MAX: usize = PAGE_BYTES_MAX + RECORD_BYTES_MAX * 2;
 
 /// The address of a listener, and how to connect to it.
 #[derive(Debug)]
-pub struct Endpoint {
+pub struct Target {
     host: String,
     port: u16,
     /// PEM file with the certificates to trust; `None` for plain HTTP.
@@ -43,7 +43,7 @@ pub struct Endpoint {
     token: Option<SecretString>,
 }
 
-impl Endpoint {
+impl Target {
     /// The public listener of this configuration, on this machine.
     pub fn http(config: &HttpConfig, ca: Option<&Path>) -> Self {
         let trust = config.tls.as_ref().map(|tls| ca.unwrap_or(&tls.certificate).to_owned());
@@ -109,7 +109,7 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 
 /// An HTTP answer.
 #[derive(Debug)]
-pub struct Answer {
+pub struct ClientAnswer {
     /// The HTTP status.
     pub status: StatusCode,
     /// The whole body.
@@ -129,8 +129,8 @@ impl Client {
     ///
     /// # Errors
     /// When the listener cannot be reached, or its certificate is not trusted.
-    pub async fn connect(endpoint: &Endpoint) -> Result<Self, Failure> {
-        let Endpoint { host, port, trust, token } = endpoint;
+    pub async fn connect(endpoint: &Target) -> Result<Self, Failure> {
+        let Target { host, port, trust, token } = endpoint;
         let failed = |error: &dyn std::error::Error| {
             Failure::io(format_args!("cannot connect to {host} port {port}"), error)
         };
@@ -179,7 +179,7 @@ impl Client {
     ///
     /// # Errors
     /// When the connection breaks or no answer comes within [`TIMEOUT`].
-    pub async fn get(&mut self, path: &str) -> Result<Answer, Failure> {
+    pub async fn get(&mut self, path: &str) -> Result<ClientAnswer, Failure> {
         self.request(Method::GET, path, HeaderMap::new(), Bytes::new()).await
     }
 
@@ -187,7 +187,12 @@ impl Client {
     ///
     /// # Errors
     /// When the connection breaks or no answer comes within [`TIMEOUT`].
-    pub async fn post(&mut self, path: &str, headers: HeaderMap, body: Bytes) -> Result<Answer, Failure> {
+    pub async fn post(
+        &mut self,
+        path: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<ClientAnswer, Failure> {
         self.request(Method::POST, path, headers, body).await
     }
 
@@ -197,7 +202,7 @@ impl Client {
         path: &str,
         headers: HeaderMap,
         body: Bytes,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<ClientAnswer, Failure> {
         let failed =
             |error: &dyn std::error::Error| Failure::io(format_args!("the request to {path} failed"), error);
         let mut request = Request::new(Full::new(body));
@@ -216,7 +221,7 @@ impl Client {
             let response = self.sender.send_request(request).await.map_err(|error| failed(&error))?;
             let status = response.status();
             let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-            Ok(Answer { status, body: body.map_err(|error| failed(&*error))?.to_bytes() })
+            Ok(ClientAnswer { status, body: body.map_err(|error| failed(&*error))?.to_bytes() })
         };
         within(answer).await?
     }

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::client::{Client, Endpoint};
+use super::client::{Client, Target};
 use super::output::{Format, Rows};
 use super::run::failure;
 use super::{Exit, Failure};
@@ -74,7 +74,7 @@ async fn demonstrate() -> anyhow::Result<()> {
     let players: Vec<Player> = players.map(Player::new).collect::<anyhow::Result<_>>()?;
 
     let bridge = Bridge::start(config).await?;
-    let (endpoint, _) = Endpoint::url(&format!("http://{}/", bridge.http_address()), None)?;
+    let (endpoint, _) = Target::url(&format!("http://{}/", bridge.http_address()), None)?;
     let mut front = Client::connect(&endpoint).await?;
     eprintln!(
         "fanbridge {}   spool {}   sinks {all}, explicit → {}",

@@ -14,15 +14,15 @@ pub struct Args {
     provider: Vec<String>,
     /// How events arrive; several ways become several sources of one application
     #[arg(long, value_enum, value_delimiter = ',', default_value = "webhook")]
-    from: Vec<Way>,
+    from: Vec<SourceKind>,
     /// Where events are published
     #[arg(long, value_enum, default_value_t)]
-    sink: Kind,
+    sink: SinkKind,
 }
 
 /// How a provider's events arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Way {
+pub enum SourceKind {
     /// The provider posts each event with a signature
     Webhook,
     /// The provider sends events to an SQS queue, and fanbridge reads the queue
@@ -33,7 +33,7 @@ pub enum Way {
 
 /// A kind of sink.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Kind {
+pub enum SinkKind {
     /// JSON Lines on the local disk
     #[default]
     File,
@@ -49,7 +49,7 @@ pub enum Kind {
 /// Exit code 2 if a provider is not built in.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let from = distinct(args.from.iter().copied());
-    let usual: &[&str] = if from == [Way::Webhook] { &["stream", "fastpix"] } else { &["stream"] };
+    let usual: &[&str] = if from == [SourceKind::Webhook] { &["stream", "fastpix"] } else { &["stream"] };
     let names = match args.provider.is_empty() {
         true => usual.to_vec(),
         false => distinct(args.provider.iter().map(String::as_str)),
@@ -77,29 +77,29 @@ fn distinct<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
 }
 
 /// The steps that the user has to take before `check`.
-fn to_do(providers: &[&str], from: &[Way], sink: Kind) -> String {
+fn to_do(providers: &[&str], from: &[SourceKind], sink: SinkKind) -> String {
     let mut steps = Vec::new();
-    if from.contains(&Way::Webhook) {
+    if from.contains(&SourceKind::Webhook) {
         let variables: Vec<String> = providers.iter().map(|name| variable(name)).collect();
         steps.push(format!("set {}", variables.join(" and ")));
     }
-    if sink == Kind::Kafka {
+    if sink == SinkKind::Kafka {
         steps.push("set KAFKA_BROKERS".to_owned());
     }
-    if sink == Kind::Sns || from.iter().any(|way| *way != Way::Webhook) {
+    if sink == SinkKind::Sns || from.iter().any(|way| *way != SourceKind::Webhook) {
         steps.push(format!("replace {PLACEHOLDER_ACCOUNT} and eu-west-1 by your account and region"));
     }
     if steps.is_empty() { "read the configuration through".to_owned() } else { steps.join(", ") }
 }
 
 /// The text of the configuration.
-pub fn text(providers: &[&str], from: &[Way], sink: Kind) -> String {
+pub fn text(providers: &[&str], from: &[SourceKind], sink: SinkKind) -> String {
     let sources: String =
         providers.iter().flat_map(|name| from.iter().map(|way| source(name, *way))).collect();
     let sink = match sink {
-        Kind::File => FILE_SINK,
-        Kind::Kafka => KAFKA_SINK,
-        Kind::Sns => SNS_SINK,
+        SinkKind::File => FILE_SINK,
+        SinkKind::Kafka => KAFKA_SINK,
+        SinkKind::Sns => SNS_SINK,
     };
     format!("{HEAD}\nsources:\n{sources}\n{SELECT}\nsinks:\n{sink}")
 }
@@ -144,21 +144,21 @@ const SNS_SINK: &str = "  \
     topic: \"arn:aws:sns:eu-west-1:111111111111:{provider}-{family}\"
 ";
 
-fn source(provider: &str, way: Way) -> String {
+fn source(provider: &str, way: SourceKind) -> String {
     match way {
-        Way::Webhook => format!(
+        SourceKind::Webhook => format!(
             "  {provider}: # POST /in/{provider}; list the old and the new secret while you replace it\n    \
              provider: {provider}\n    secrets: [env:{}]\n{}",
             variable(provider),
             body_bytes_max(provider)
         ),
-        Way::Sqs => format!(
+        SourceKind::Sqs => format!(
             "  {provider}-queue: # fanbridge trusts every sender that the queue's policy allows\n{}    \
              provider: {provider}\n    sqs: {{ queue_url: \
              \"https://sqs.eu-west-1.amazonaws.com/111111111111/{provider}-events\" }}\n",
             policy(provider, "SQS:SendMessage", "sqs")
         ),
-        Way::Sns => format!(
+        SourceKind::Sns => format!(
             "  {provider}-topic: # subscribe https://your.host/in/{provider}-topic to these topics\n{}    \
              provider: {provider}\n    sns: {{ topics: \
              [\"arn:aws:sns:eu-west-1:111111111111:{provider}-events\"] }}\n",

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 
 use self::assignment::{Assignment, assignment};
-use super::client::{Answer, Client, Endpoint, block_on};
+use super::client::{Client, ClientAnswer, Target, block_on};
 use super::output::{Format, Rows};
 use super::{ConfigArgs, Exit, Failure, configuration_to_send};
 use crate::config::{Channel, Config, SourceConfig, did_you_mean};
@@ -66,8 +66,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let config = configuration_to_send(&args.config)?;
     let letters = Letters::new(args, &config)?;
     let (endpoint, path) = match &args.url {
-        Some(url) => Endpoint::url(url, args.ca.as_deref())?,
-        None => (Endpoint::http(&config.http, args.ca.as_deref()), format!("/in/{}", args.source)),
+        Some(url) => Target::url(url, args.ca.as_deref())?,
+        None => (Target::http(&config.http, args.ca.as_deref()), format!("/in/{}", args.source)),
     };
     let tally = block_on(send_all(args, &letters, &endpoint, &path))?;
     tally.print(args)
@@ -76,7 +76,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 async fn send_all(
     args: &Args,
     letters: &Letters<'_>,
-    endpoint: &Endpoint,
+    endpoint: &Target,
     path: &str,
 ) -> Result<Tally, Failure> {
     let mut client = Client::connect(endpoint).await?;
@@ -225,7 +225,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, event_type: Option<&str>, answer: &Answer) {
+    fn add(&mut self, event_type: Option<&str>, answer: &ClientAnswer) {
         let said: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
         self.sent += 1;
         self.refused += u64::from(!answer.status.is_success());

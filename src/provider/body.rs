@@ -11,7 +11,7 @@ use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 use http::{HeaderMap, header::CONTENT_ENCODING};
 
-use super::Refusal;
+use super::DeliveryRefusal;
 
 /// The first bytes of gzip.
 pub(super) const GZIP_MAGIC: [u8; 2] = [0x1F, 0x8B];
@@ -40,13 +40,13 @@ pub(super) enum Encoding {
 }
 
 /// Reads the content encoding. Supported are none and, if the provider compresses, gzip.
-pub(super) fn encoding(headers: &HeaderMap, gzip: bool) -> Result<Encoding, Refusal> {
+pub(super) fn encoding(headers: &HeaderMap, gzip: bool) -> Result<Encoding, DeliveryRefusal> {
     let mut named = headers.get_all(CONTENT_ENCODING).iter();
     let name = named.next().map_or(&b"identity"[..], |value| value.as_bytes().trim_ascii());
     let plain = name.is_empty() || name.eq_ignore_ascii_case(b"identity");
     let known = plain || (gzip && name.eq_ignore_ascii_case(b"gzip"));
     match (known && named.next().is_none(), gzip) {
-        (false, _) => Err(Refusal::UnsupportedEncoding),
+        (false, _) => Err(DeliveryRefusal::UnsupportedEncoding),
         (true, true) => Ok(Encoding::Detect),
         (true, false) => Ok(Encoding::Plain),
     }
@@ -57,11 +57,11 @@ pub(super) fn encoding(headers: &HeaderMap, gzip: bool) -> Result<Encoding, Refu
 /// # Errors
 /// [`Refusal::TooLarge`] above the limits, [`Refusal::Undecodable`] for invalid gzip or bytes after
 /// it.
-pub(super) fn decode(body: Bytes, encoding: Encoding, limits: &BodyLimits) -> Result<Bytes, Refusal> {
+pub(super) fn decode(body: Bytes, encoding: Encoding, limits: &BodyLimits) -> Result<Bytes, DeliveryRefusal> {
     if encoding == Encoding::Detect && body.starts_with(&GZIP_MAGIC) {
         return inflate(&body, limits);
     }
-    if body.len() > limits.inflated_bytes_max { Err(Refusal::TooLarge) } else { Ok(body) }
+    if body.len() > limits.inflated_bytes_max { Err(DeliveryRefusal::TooLarge) } else { Ok(body) }
 }
 
 /// Bytes to process when a body is decoded, roughly. JSON compresses to about a tenth. A hostile body
@@ -84,7 +84,7 @@ impl BodyLimits {
     }
 }
 
-pub(super) fn inflate(body: &[u8], limits: &BodyLimits) -> Result<Bytes, Refusal> {
+pub(super) fn inflate(body: &[u8], limits: &BodyLimits) -> Result<Bytes, DeliveryRefusal> {
     let bytes_max = limits.inflated_max(body);
     // The decoder continues with the next gzip member until the input ends, and fails on anything
     // else.
@@ -96,8 +96,8 @@ pub(super) fn inflate(body: &[u8], limits: &BodyLimits) -> Result<Bytes, Refusal
         .by_ref()
         .take(bound)
         .read_to_end(&mut inflated)
-        .map_err(|_| Refusal::Undecodable("bad_encoding"))?;
-    if inflated.len() > bytes_max { Err(Refusal::TooLarge) } else { Ok(inflated.into()) }
+        .map_err(|_| DeliveryRefusal::Undecodable("bad_encoding"))?;
+    if inflated.len() > bytes_max { Err(DeliveryRefusal::TooLarge) } else { Ok(inflated.into()) }
 }
 
 #[cfg(test)]
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     const LIMITS: BodyLimits = BodyLimits { inflated_bytes_max: 5 << 20, inflate_ratio_max: 100 };
-    const BROKEN: Refusal = Refusal::Undecodable("bad_encoding");
+    const BROKEN: DeliveryRefusal = DeliveryRefusal::Undecodable("bad_encoding");
 
     fn gzip(plain: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -119,11 +119,11 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    fn decoded(body: impl Into<Bytes>) -> Result<Bytes, Refusal> {
+    fn decoded(body: impl Into<Bytes>) -> Result<Bytes, DeliveryRefusal> {
         decode(body.into(), Encoding::Detect, &LIMITS)
     }
 
-    fn named(values: &[&'static str]) -> Result<Encoding, Refusal> {
+    fn named(values: &[&'static str]) -> Result<Encoding, DeliveryRefusal> {
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(CONTENT_ENCODING, HeaderValue::from_static(value));
@@ -184,11 +184,19 @@ mod tests {
     #[test]
     fn a_bomb_stops_at_the_ratio_and_at_the_size() {
         let zeros = vec![b' '; 6 << 20];
-        assert_eq!(decoded(gzip(&zeros)), Err(Refusal::TooLarge), "ratio");
+        assert_eq!(decoded(gzip(&zeros)), Err(DeliveryRefusal::TooLarge), "ratio");
         let loose = BodyLimits { inflate_ratio_max: 100_000, ..LIMITS };
-        assert_eq!(decode(gzip(&zeros).into(), Encoding::Detect, &loose), Err(Refusal::TooLarge), "size");
+        assert_eq!(
+            decode(gzip(&zeros).into(), Encoding::Detect, &loose),
+            Err(DeliveryRefusal::TooLarge),
+            "size"
+        );
         assert_eq!(decoded(gzip(&zeros[..64 * 1024])).map(|body| body.len()), Ok(64 * 1024));
-        assert_eq!(decoded(gzip(&zeros[..64 * 1024 + 1])), Err(Refusal::TooLarge), "beyond the free part");
+        assert_eq!(
+            decoded(gzip(&zeros[..64 * 1024 + 1])),
+            Err(DeliveryRefusal::TooLarge),
+            "beyond the free part"
+        );
     }
 
     /// Whoever sends it needs no secret: inflating comes before the signature. A decoder that makes
@@ -211,9 +219,9 @@ mod tests {
         let limits = BodyLimits { inflated_bytes_max: 10, inflate_ratio_max: 100 };
         let size = |body: Vec<u8>| decode(body.into(), Encoding::Detect, &limits).map(|body| body.len());
         assert_eq!(size(vec![b' '; 10]), Ok(10));
-        assert_eq!(size(vec![b' '; 11]), Err(Refusal::TooLarge));
+        assert_eq!(size(vec![b' '; 11]), Err(DeliveryRefusal::TooLarge));
         assert_eq!(size(gzip(&[b' '; 10])), Ok(10));
-        assert_eq!(size(gzip(&[b' '; 11])), Err(Refusal::TooLarge));
+        assert_eq!(size(gzip(&[b' '; 11])), Err(DeliveryRefusal::TooLarge));
     }
 
     #[test]
@@ -230,7 +238,7 @@ mod tests {
             &["identity;q=0"],
             &["x-gzip"],
         ] {
-            assert_eq!(named(unknown), Err(Refusal::UnsupportedEncoding), "{unknown:?}");
+            assert_eq!(named(unknown), Err(DeliveryRefusal::UnsupportedEncoding), "{unknown:?}");
         }
     }
 }

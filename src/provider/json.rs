@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use self::cursor::Cursor;
 pub(super) use self::cursor::unescape;
-use self::keys::Keys;
+use self::keys::SeenKeys;
 use super::pointer::{NodeId, POINTERS_MAX, Pointers, ROOT, STEPS_MAX, Slot, Wanted};
 
 /// Deepest nesting of objects and arrays.
@@ -117,7 +117,7 @@ pub(super) fn scan(body: &[u8], pointers: &Pointers) -> Result<Captures, Defect>
         objects: 0,
         path: [Frame::default(); STEPS_MAX + 1],
         path_len: 0,
-        keys: Keys::new(),
+        keys: SeenKeys::new(),
         found: Captures { slots: [(0, 0); POINTERS_MAX / 2], redactions: Vec::new() },
     };
     scanner.cursor.skip_space();
@@ -159,7 +159,7 @@ struct Scanner<'a> {
     path: [Frame; STEPS_MAX + 1],
     path_len: usize,
     /// The keys seen at top level.
-    keys: Keys<'a>,
+    keys: SeenKeys<'a>,
     found: Captures,
 }
 

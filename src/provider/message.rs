@@ -15,7 +15,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use serde::de::IgnoredAny;
 
-use super::Refusal;
+use super::DeliveryRefusal;
 use super::body::{BodyLimits, GZIP_MAGIC, inflate};
 use crate::event::HeaderClaims;
 
@@ -103,9 +103,9 @@ pub fn topic_extensions(topic: &str, message_id: Option<&str>) -> Vec<(ByteStrin
 ///
 /// # Errors
 /// [`Refusal::TooLarge`] beyond the limits, [`Refusal::Undecodable`] for broken gzip.
-pub fn decode_message(text: ByteString, limits: &BodyLimits) -> Result<Bytes, Refusal> {
+pub fn decode_message(text: ByteString, limits: &BodyLimits) -> Result<Bytes, DeliveryRefusal> {
     if text.len() / 4 * 3 > limits.inflated_bytes_max {
-        return Err(Refusal::TooLarge);
+        return Err(DeliveryRefusal::TooLarge);
     }
     if is_plain(&text) {
         return Ok(text.into_bytes());
@@ -202,11 +202,11 @@ mod tests {
     #[test]
     fn a_broken_or_swollen_body_is_refused() {
         let broken = BASE64_STANDARD.encode(&gzip(BODY.as_bytes())[..20]);
-        assert!(matches!(decode_message(broken.into(), &LIMITS), Err(Refusal::Undecodable(_))));
+        assert!(matches!(decode_message(broken.into(), &LIMITS), Err(DeliveryRefusal::Undecodable(_))));
         let bomb = BASE64_STANDARD.encode(gzip(&vec![b' '; 2 << 20]));
-        assert_eq!(decode_message(bomb.into(), &LIMITS), Err(Refusal::TooLarge));
+        assert_eq!(decode_message(bomb.into(), &LIMITS), Err(DeliveryRefusal::TooLarge));
         let large = "{".repeat(2 << 20);
-        assert_eq!(decode_message(large.into(), &LIMITS), Err(Refusal::TooLarge));
+        assert_eq!(decode_message(large.into(), &LIMITS), Err(DeliveryRefusal::TooLarge));
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub enum Receipt {
 /// Why a delivery is refused. The reasons are from a fixed list, for metrics and the operator; the
 /// sender learns the status only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum DeliveryRefusal {
     /// There is no valid signature: answer 401, always with the same body.
     #[error("unauthenticated: {0}")]
     Unauthenticated(&'static str),
@@ -83,7 +83,7 @@ pub enum Refusal {
     TooLarge,
 }
 
-impl Refusal {
+impl DeliveryRefusal {
     /// The reason from a fixed list, for metrics.
     pub fn word(&self) -> &'static str {
         match self {
@@ -96,7 +96,7 @@ impl Refusal {
 
 /// What a delivery's headers say about its signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim {
+pub enum DeliveryClaim {
     /// The headers offer a signature: the body has to be read.
     Signed,
     /// There is no signature, so this can only be the provider's probe, with hardly any body.
@@ -113,15 +113,15 @@ pub fn claim(
     secrets: &[SigningSecret],
     headers: &HeaderMap,
     now: Timestamp,
-) -> Result<Claim, Refusal> {
+) -> Result<DeliveryClaim, DeliveryRefusal> {
     body::encoding(headers, definition.gzip)?;
     match signature::Offer::read(&definition.signature, headers) {
-        Err("missing_signature") if definition.probe => Ok(Claim::Unsigned),
-        Err(word) => Err(Refusal::Unauthenticated(word)),
+        Err("missing_signature") if definition.probe => Ok(DeliveryClaim::Unsigned),
+        Err(word) => Err(DeliveryRefusal::Unauthenticated(word)),
         Ok(_) if definition.is_verified() && !secrets.iter().any(|secret| secret.is_live(now)) => {
-            Err(Refusal::Unauthenticated("no_live_secret"))
+            Err(DeliveryRefusal::Unauthenticated("no_live_secret"))
         }
-        Ok(_) => Ok(Claim::Signed),
+        Ok(_) => Ok(DeliveryClaim::Signed),
     }
 }
 
@@ -137,13 +137,13 @@ pub fn verify(
     secrets: &[SigningSecret],
     delivery: Delivery,
     limits: &BodyLimits,
-) -> Result<Receipt, Refusal> {
+) -> Result<Receipt, DeliveryRefusal> {
     let encoding = body::encoding(&delivery.headers, definition.gzip)?;
     let offer = match signature::Offer::read(&definition.signature, &delivery.headers) {
         Err("missing_signature") if definition.probe && is_unsigned_probe(&delivery.body) => {
             return Ok(Receipt::Probe);
         }
-        offer => offer.map_err(Refusal::Unauthenticated)?,
+        offer => offer.map_err(DeliveryRefusal::Unauthenticated)?,
     };
     let body = body::decode(delivery.body, encoding, limits)?;
     let proof = offer.check(&definition.signature, secrets, &body, delivery.arrived)?;

@@ -26,7 +26,7 @@ pub(super) const REDACTED: &[u8] = b"\"[redacted]\"";
 
 /// The attributes and the data of a body.
 #[derive(Debug)]
-pub(crate) struct Facts {
+pub(crate) struct BodyFacts {
     pub event_type: ByteString,
     pub family: ByteString,
     pub id: ByteString,
@@ -53,7 +53,7 @@ pub(crate) fn normalise(
     definition: &Definition,
     verified: &Verified,
     known_as: Option<&ByteString>,
-) -> Result<Facts, Unusable> {
+) -> Result<BodyFacts, Unusable> {
     let captures = scan(&verified.body, &definition.pointers).map_err(|defect| Unusable {
         word: defect.flaw.word(),
         detail: defect.to_string(),
@@ -67,7 +67,7 @@ pub(crate) fn normalise(
     let class = definition.catalogue.class(&event_type);
     let data =
         read.data().map_err(|detail| Unusable { word: "data", detail, body: read.redacted(u64::MAX) })?;
-    Ok(Facts {
+    Ok(BodyFacts {
         id: read.id(verified, known_as, &event_type),
         time: read.time(verified.arrived),
         key: class.key_slots.iter().find_map(|slot| read.key(*slot)),

@@ -29,14 +29,14 @@ const NODES_MAX: usize = 4096;
 #[derive(Clone, Debug)]
 pub(super) struct Pointers {
     nodes: Vec<Node>,
-    places: Vec<Place>,
+    places: Vec<PointerPlace>,
     slots: Vec<String>,
     redactions: Vec<String>,
 }
 
 /// A place, and whether it is captured or redacted.
 #[derive(Clone, Debug)]
-struct Place {
+struct PointerPlace {
     steps: Vec<String>,
     wanted: Wanted,
 }
@@ -116,7 +116,7 @@ impl Pointers {
 
     /// Adds a place, unless the automaton would have too many nodes.
     fn add(&mut self, steps: Vec<String>, wanted: Wanted) -> Result<(), String> {
-        self.places.push(Place { steps, wanted });
+        self.places.push(PointerPlace { steps, wanted });
         match automaton(&self.places) {
             Some(nodes) => self.nodes = nodes,
             None => {
@@ -194,7 +194,7 @@ impl Node {
 }
 
 /// The nodes for these places; `None` if there are too many.
-fn automaton(places: &[Place]) -> Option<Vec<Node>> {
+fn automaton(places: &[PointerPlace]) -> Option<Vec<Node>> {
     let mut built = Automaton { places, numbers: HashMap::new(), agreeing: Vec::new() };
     built.node(0, (0..places.len()).collect());
     let mut nodes = Vec::new();
@@ -210,7 +210,7 @@ fn automaton(places: &[Place]) -> Option<Vec<Node>> {
 /// An automaton under construction. Each node is a number of steps and the places that agree with
 /// them.
 struct Automaton<'a> {
-    places: &'a [Place],
+    places: &'a [PointerPlace],
     numbers: HashMap<(usize, Vec<usize>), NodeId>,
     agreeing: Vec<(usize, Vec<usize>)>,
 }

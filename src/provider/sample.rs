@@ -22,7 +22,7 @@ const ENTITIES: u64 = 20;
 /// The body of the `n`th sample event of a type; `None` if the type is not in the catalogue.
 pub fn sample(definition: &Definition, event_type: &str, now: Timestamp, n: u64) -> Option<Vec<u8>> {
     let info = definition.catalogue.find(event_type)?;
-    let facts = shape::Facts { event_type, now, n };
+    let facts = shape::SampleFacts { event_type, now, n };
     let shaped = shape::body(&definition.provider, &facts);
     let mut body = shaped.unwrap_or_else(|| content(definition, event_type, now, n));
     let pointers = &definition.pointers;

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 
-use super::Refusal;
+use super::DeliveryRefusal;
 use super::compile::Definition;
 use super::definition::{EncodingFile, SecretEncodingFile};
 use super::secret::SigningSecret;
@@ -152,10 +152,10 @@ impl HmacScheme {
     ///
     /// # Errors
     /// When the timestamp is not a number of seconds, or beyond the tolerance.
-    pub fn skew(&self, timestamp: Option<&str>, now: Timestamp) -> Result<Option<i64>, Refusal> {
+    pub fn skew(&self, timestamp: Option<&str>, now: Timestamp) -> Result<Option<i64>, DeliveryRefusal> {
         let (Some(rule), Some(text)) = (&self.timestamp, timestamp) else { return Ok(None) };
         if !(1..=TIMESTAMP_DIGITS_MAX).contains(&text.len()) || !text.bytes().all(|c| c.is_ascii_digit()) {
-            return Err(Refusal::Unauthenticated("malformed_timestamp"));
+            return Err(DeliveryRefusal::Unauthenticated("malformed_timestamp"));
         }
         // The text is all digits, so the only possible error is overflow.
         let stated = i64::try_from(text.parse::<u64>().unwrap_or(u64::MAX)).unwrap_or(i64::MAX);
@@ -165,10 +165,10 @@ impl HmacScheme {
         }
         let as_milliseconds = (stated / 1000).saturating_sub(now.unix_seconds());
         if as_milliseconds.unsigned_abs() <= rule.tolerance_seconds.max(86_400) {
-            return Err(Refusal::Unauthenticated("timestamp_in_milliseconds"));
+            return Err(DeliveryRefusal::Unauthenticated("timestamp_in_milliseconds"));
         }
         let word = if skew < 0 { "timestamp_too_old" } else { "timestamp_too_new" };
-        Err(Refusal::OutOfTime { word, skew_seconds: skew })
+        Err(DeliveryRefusal::OutOfTime { word, skew_seconds: skew })
     }
 
     /// The signature as it is written in the header.

@@ -9,7 +9,7 @@ use bytestring::ByteString;
 use http::{HeaderMap, HeaderName};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
-use super::Refusal;
+use super::DeliveryRefusal;
 use super::scheme::{Form, HmacScheme, Mark, Part, Scheme, TimestampPlace};
 use super::secret::SigningSecret;
 use crate::event::Timestamp;
@@ -134,7 +134,7 @@ impl<'a> Offer<'a> {
         secrets: &[SigningSecret],
         body: &[u8],
         now: Timestamp,
-    ) -> Result<Proof, Refusal> {
+    ) -> Result<Proof, DeliveryRefusal> {
         let Some(scheme) = &scheme.hmac else { return Ok(Proof::default()) };
         let mut matched = Choice::from(0);
         let mut which = 0_u64;
@@ -149,10 +149,10 @@ impl<'a> Offer<'a> {
             }
         }
         if live == 0 {
-            return Err(Refusal::Unauthenticated("no_live_secret"));
+            return Err(DeliveryRefusal::Unauthenticated("no_live_secret"));
         }
         if !bool::from(matched) {
-            return Err(Refusal::Unauthenticated("wrong_signature"));
+            return Err(DeliveryRefusal::Unauthenticated("wrong_signature"));
         }
         let skew_seconds = scheme.skew(self.timestamp, now)?;
         Ok(Proof { secret: which as usize, signed_id: self.id.map(Into::into), skew_seconds })

@@ -24,31 +24,31 @@ fn deliver(headers: &[(&'static str, &str)], body: impl AsRef<[u8]>) -> Delivery
     Delivery { headers: map, body: Bytes::copy_from_slice(body.as_ref()), arrived: NOW }
 }
 
-fn check(provider: &str, keys: &[&[u8]], delivery: Delivery) -> Result<Receipt, Refusal> {
+fn check(provider: &str, keys: &[&[u8]], delivery: Delivery) -> Result<Receipt, DeliveryRefusal> {
     let definition = builtin_named(provider).unwrap();
     let secrets: Vec<_> = keys.iter().map(|key| SigningSecret::from_key(key.to_vec())).collect();
     verify(&definition, &secrets, delivery, &LIMITS)
 }
 
-fn stream(headers: &[(&'static str, &str)], body: impl AsRef<[u8]>) -> Result<Receipt, Refusal> {
+fn stream(headers: &[(&'static str, &str)], body: impl AsRef<[u8]>) -> Result<Receipt, DeliveryRefusal> {
     check("stream", &[STREAM_SECRET.as_bytes()], deliver(headers, body))
 }
 
-fn fastpix(headers: &[(&'static str, &str)], body: impl AsRef<[u8]>) -> Result<Receipt, Refusal> {
+fn fastpix(headers: &[(&'static str, &str)], body: impl AsRef<[u8]>) -> Result<Receipt, DeliveryRefusal> {
     check("fastpix", &[b"demo-secret"], deliver(headers, body))
 }
 
 /// The word of a refusal for want of authenticity.
 #[track_caller]
-fn unauthenticated(result: Result<Receipt, Refusal>) -> &'static str {
+fn unauthenticated(result: Result<Receipt, DeliveryRefusal>) -> &'static str {
     match result {
-        Err(Refusal::Unauthenticated(word) | Refusal::OutOfTime { word, .. }) => word,
+        Err(DeliveryRefusal::Unauthenticated(word) | DeliveryRefusal::OutOfTime { word, .. }) => word,
         other => panic!("expected a 401, got {other:?}"),
     }
 }
 
 #[track_caller]
-fn verified(result: Result<Receipt, Refusal>) -> Verified {
+fn verified(result: Result<Receipt, DeliveryRefusal>) -> Verified {
     match result {
         Ok(Receipt::Verified(verified)) => verified,
         other => panic!("expected an authentic delivery, got {other:?}"),
@@ -199,7 +199,7 @@ fn a_delivery_without_a_signature_is_refused_before_its_body_is_inflated() {
     let broken = b"\x1f\x8bnot gzip";
     assert_eq!(unauthenticated(stream(&[], broken)), "missing_signature");
     let refused = stream(&[("x-signature", STREAM_SIGNATURE)], broken);
-    assert_eq!(refused.unwrap_err(), Refusal::Undecodable("bad_encoding"));
+    assert_eq!(refused.unwrap_err(), DeliveryRefusal::Undecodable("bad_encoding"));
 }
 
 #[test]
@@ -277,8 +277,8 @@ fn headers_that_the_definition_names_travel_along() {
 
 #[test]
 fn every_refusal_has_a_word() {
-    assert_eq!(Refusal::Unauthenticated("wrong_signature").word(), "wrong_signature");
-    assert_eq!(Refusal::Undecodable("bad_encoding").word(), "bad_encoding");
-    assert_eq!(Refusal::UnsupportedEncoding.word(), "unsupported_encoding");
-    assert_eq!(Refusal::TooLarge.word(), "too_large");
+    assert_eq!(DeliveryRefusal::Unauthenticated("wrong_signature").word(), "wrong_signature");
+    assert_eq!(DeliveryRefusal::Undecodable("bad_encoding").word(), "bad_encoding");
+    assert_eq!(DeliveryRefusal::UnsupportedEncoding.word(), "unsupported_encoding");
+    assert_eq!(DeliveryRefusal::TooLarge.word(), "too_large");
 }

@@ -18,7 +18,7 @@ use super::problem::{Unproven, closing, problem};
 use super::{Acceptance, AnswerVerdict, Intake, SourceIntake, Unavailable};
 use crate::config::HttpConfig;
 use crate::event::{Delivery, Timestamp};
-use crate::provider::{BodyLimits, Refusal};
+use crate::provider::{BodyLimits, DeliveryRefusal};
 
 /// The largest body of a request that can only be a probe: `{}` and some white space.
 const PROBE_BYTES_MAX: usize = 16;
@@ -171,13 +171,15 @@ impl From<BodyError> for Refused {
     }
 }
 
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
+impl From<DeliveryRefusal> for Refused {
+    fn from(refusal: DeliveryRefusal) -> Self {
         match refusal {
-            Refusal::Unauthenticated(word) | Refusal::OutOfTime { word, .. } => Self::Unauthenticated(word),
-            Refusal::Undecodable(reason) => Self::Undecodable(reason),
-            Refusal::UnsupportedEncoding => Self::UnsupportedEncoding,
-            Refusal::TooLarge => Self::TooLarge("inflated_bytes"),
+            DeliveryRefusal::Unauthenticated(word) | DeliveryRefusal::OutOfTime { word, .. } => {
+                Self::Unauthenticated(word)
+            }
+            DeliveryRefusal::Undecodable(reason) => Self::Undecodable(reason),
+            DeliveryRefusal::UnsupportedEncoding => Self::UnsupportedEncoding,
+            DeliveryRefusal::TooLarge => Self::TooLarge("inflated_bytes"),
         }
     }
 }

@@ -21,7 +21,9 @@ use super::secrets::Live;
 use super::turns::Weight;
 use super::{Intake, SourceIntake};
 use crate::event::Delivery;
-use crate::provider::{Claim, Receipt, Refusal, body_heaviness, body_heaviness_max, claim, verify};
+use crate::provider::{
+    DeliveryClaim, DeliveryRefusal, Receipt, body_heaviness, body_heaviness_max, claim, verify,
+};
 
 /// One source's way in by webhook.
 pub(super) struct Webhook {
@@ -55,14 +57,14 @@ impl Webhook {
         // The secrets of one moment, for all of it: the sender signed before its headers came.
         let secrets = self.source.secrets.now();
         let (delivery, share) = match self.claim(&request, &secrets)? {
-            Claim::Signed => self.bounds.read(&self.intake, &self.source, request).await?,
-            Claim::Unsigned => self.bounds.read_probe(request, self.unsigned()).await?,
+            DeliveryClaim::Signed => self.bounds.read(&self.intake, &self.source, request).await?,
+            DeliveryClaim::Unsigned => self.bounds.read_probe(request, self.unsigned()).await?,
         };
         self.bounds.in_time(self.take(delivery, share, &secrets)).await
     }
 
     /// Judges by the headers what can be judged by them.
-    fn claim<B: Body>(&self, request: &Request<B>, secrets: &Live) -> Result<Claim, Refused> {
+    fn claim<B: Body>(&self, request: &Request<B>, secrets: &Live) -> Result<DeliveryClaim, Refused> {
         let SourceIntake { definition, .. } = &self.source;
         let claim = claim(definition, secrets.all(), request.headers(), SystemTime::now().into());
         claim.map_err(|refusal| match (self.refused(refusal), request.body().is_end_stream()) {
@@ -88,7 +90,7 @@ impl Webhook {
             Ok(Receipt::Probe) => return Ok(Received::Other(PROBE)),
             Err(refusal) => {
                 // Clocks that are apart show only here once nothing is accepted any more.
-                if let Refusal::OutOfTime { skew_seconds, .. } = refusal {
+                if let DeliveryRefusal::OutOfTime { skew_seconds, .. } = refusal {
                     tally.skewed(skew_seconds);
                 }
                 return Err(self.refused(refusal));
@@ -112,7 +114,7 @@ impl Webhook {
         if self.source.secrets.is_empty() { "no_secret" } else { "missing_signature" }
     }
 
-    fn refused(&self, refusal: Refusal) -> Refused {
+    fn refused(&self, refusal: DeliveryRefusal) -> Refused {
         match self.source.secrets.is_empty() {
             true => Refused::Unauthenticated(self.unsigned()),
             false => refusal.into(),

@@ -7,15 +7,15 @@ use super::{COUNT_MAX, Flaw};
 
 /// The keys of an object. The first 32 cost no allocation; more go into a set with a hash that no
 /// sender can foresee.
-pub(super) struct Keys<'a> {
+pub(super) struct SeenKeys<'a> {
     /// Per key, its first eight bytes combined with its length: keys with different marks differ.
-    marks: [u64; Keys::FEW],
-    few: [&'a [u8]; Keys::FEW],
+    marks: [u64; SeenKeys::FEW],
+    few: [&'a [u8]; SeenKeys::FEW],
     len: usize,
     many: Option<HashSet<Cow<'a, [u8]>>>,
 }
 
-impl<'a> Keys<'a> {
+impl<'a> SeenKeys<'a> {
     const FEW: usize = 32;
 
     pub fn new() -> Self {

@@ -17,7 +17,7 @@ fn authentic(body: &str) -> Verified {
     }
 }
 
-fn facts(provider: &str, body: &str) -> Facts {
+fn facts(provider: &str, body: &str) -> BodyFacts {
     normalise(&builtin_named(provider).unwrap(), &authentic(body), None).unwrap()
 }
 

@@ -16,7 +16,7 @@ use super::{ENTITIES, detail, uuid};
 use crate::event::Timestamp;
 
 /// The facts of one sample.
-pub(super) struct Facts<'a> {
+pub(super) struct SampleFacts<'a> {
     pub event_type: &'a str,
     pub now: Timestamp,
     pub n: u64,
@@ -58,7 +58,7 @@ static FILES: LazyLock<BTreeMap<&str, Shapes>> = LazyLock::new(|| {
 });
 
 /// A body in the shape of its type, `None` if the provider has no shapes for it.
-pub(super) fn body(provider: &str, facts: &Facts<'_>) -> Option<Map<String, Value>> {
+pub(super) fn body(provider: &str, facts: &SampleFacts<'_>) -> Option<Map<String, Value>> {
     let Shapes { parts, shapes } = FILES.get(provider)?;
     let writer = Writer { parts, tokens: tokens(facts) };
     let mut body = Map::new();
@@ -83,8 +83,8 @@ impl Shape {
 }
 
 /// The replacements in texts. The first three become numbers where they are the whole text.
-fn tokens(facts: &Facts<'_>) -> [(&'static str, String); 11] {
-    let Facts { event_type, now, n } = facts;
+fn tokens(facts: &SampleFacts<'_>) -> [(&'static str, String); 11] {
+    let SampleFacts { event_type, now, n } = facts;
     let entity = n % ENTITIES;
     let hex = |parts: &[&str]| hex::encode(Sha256::digest(parts.join("#")));
     let number = n.to_string();
@@ -200,7 +200,7 @@ mod tests {
                 assert!(known, "{}: {name}", definition.provider);
             }
             for info in definition.catalogue.types() {
-                let facts = Facts { event_type: &info.name, now: Timestamp(1), n: 7 };
+                let facts = SampleFacts { event_type: &info.name, now: Timestamp(1), n: 7 };
                 let body = body(&definition.provider, &facts);
                 assert!(body.is_some(), "{}", info.name);
                 let text = Value::Object(body.unwrap()).to_string();

@@ -12,7 +12,7 @@ use super::*;
 use crate::event::{Delivery, Verified};
 use crate::provider::scheme::{mac, sign};
 use crate::provider::{
-    BodyLimits, Definition, DefinitionFile, Receipt, Refusal, builtin, builtin_named, verify,
+    BodyLimits, Definition, DefinitionFile, DeliveryRefusal, Receipt, builtin, builtin_named, verify,
 };
 
 const NOW: Timestamp = Timestamp(1_700_000_000_500_000_000);
@@ -34,7 +34,7 @@ fn check(definition: &Definition, headers: HeaderMap, body: &str) -> Result<Veri
     let delivery = Delivery { headers, body: Bytes::copy_from_slice(body.as_bytes()), arrived: NOW };
     match verify(definition, &[SigningSecret::from_key(KEY.into())], delivery, &limits) {
         Ok(Receipt::Verified(verified)) => Ok(verified),
-        Err(Refusal::Unauthenticated(word) | Refusal::OutOfTime { word, .. }) => Err(word),
+        Err(DeliveryRefusal::Unauthenticated(word) | DeliveryRefusal::OutOfTime { word, .. }) => Err(word),
         other => panic!("neither verified nor unauthenticated: {other:?}"),
     }
 }

@@ -5,7 +5,7 @@
 //! credentials or the clock refuses no record, and neither does an unknown answer: such records are
 //! kept and tried again.
 
-use crate::aws::refusal::{self, Refusal};
+use crate::aws::refusal::{self, AwsRefusal};
 use crate::event::Reason;
 
 /// The fate of one record of a request.
@@ -43,13 +43,13 @@ enum Meaning {
 fn meaning(code: &str, message: &str) -> Option<Meaning> {
     use Meaning::{Failed, Throttled, Trouble};
     let common = refusal::told(code, message).map(|refusal| match refusal {
-        Refusal::Throttled => Throttled,
-        Refusal::Service => Failed,
-        Refusal::Denied => Trouble("topic_forbidden", "allow `sns:Publish` on the topic"),
-        Refusal::Credentials | Refusal::Expired => {
+        AwsRefusal::Throttled => Throttled,
+        AwsRefusal::Service => Failed,
+        AwsRefusal::Denied => Trouble("topic_forbidden", "allow `sns:Publish` on the topic"),
+        AwsRefusal::Credentials | AwsRefusal::Expired => {
             Trouble("credentials", "renew the AWS credentials, or give the bridge others")
         }
-        Refusal::Clock => Trouble("clock", "set this machine's clock: it differs from the service's"),
+        AwsRefusal::Clock => Trouble("clock", "set this machine's clock: it differs from the service's"),
     });
     common.or_else(|| meaning_here(code, message))
 }

@@ -12,7 +12,7 @@ use aws_sdk_sqs::types::{
 };
 
 use super::queue_error::QueueError;
-use crate::aws::refusal::{self, Refusal};
+use crate::aws::refusal::{self, AwsRefusal};
 use crate::aws::{Aws, CallTimeouts};
 use crate::config::SqsConfig;
 
@@ -189,10 +189,12 @@ fn fates<'a>(
 pub(super) fn entry_word(code: &str) -> (&'static str, bool) {
     let code = refusal::bare(code);
     match (refusal::of(code), code) {
-        (Some(Refusal::Throttled), _) => ("throttled", false),
-        (Some(Refusal::Service), _) => ("server_error", false),
-        (Some(Refusal::Denied), _) => ("denied", false),
-        (Some(Refusal::Credentials | Refusal::Expired | Refusal::Clock), _) => ("credentials", false),
+        (Some(AwsRefusal::Throttled), _) => ("throttled", false),
+        (Some(AwsRefusal::Service), _) => ("server_error", false),
+        (Some(AwsRefusal::Denied), _) => ("denied", false),
+        (Some(AwsRefusal::Credentials | AwsRefusal::Expired | AwsRefusal::Clock), _) => {
+            ("credentials", false)
+        }
         (None, "ReceiptHandleIsInvalid" | "InvalidParameterValue") => ("receipt_stale", true),
         (None, "MessageNotInflight") => ("not_in_flight", true),
         (None, "Unanswered") => ("unanswered", false),

@@ -7,7 +7,7 @@ use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
 use super::queue::{Action, Queue};
-use crate::aws::refusal::{self, Refusal};
+use crate::aws::refusal::{self, AwsRefusal};
 use crate::aws::{causes, credentials_problem};
 use crate::health::CREDENTIALS;
 use crate::telemetry::Shown;
@@ -61,31 +61,33 @@ impl QueueError {
         let code = refusal::bare(code);
         let shown = Shown(code);
         match refusal::told(code, message) {
-            Some(Refusal::Throttled) => Self::passing("throttled", format!("{name} is throttled ({shown})")),
-            Some(Refusal::Service) => {
+            Some(AwsRefusal::Throttled) => {
+                Self::passing("throttled", format!("{name} is throttled ({shown})"))
+            }
+            Some(AwsRefusal::Service) => {
                 Self::passing("server_error", format!("{name} fails in the service ({status} {shown})"))
             }
-            Some(Refusal::Denied) => Self::lasting(
+            Some(AwsRefusal::Denied) => Self::lasting(
                 "denied",
                 format!(
                     "{name} is not allowed ({shown}): grant the bridge {permission} on {queue}, and \
                      kms:Decrypt on the key if the queue has one"
                 ),
             ),
-            Some(Refusal::Credentials) => Self::lasting(
+            Some(AwsRefusal::Credentials) => Self::lasting(
                 CREDENTIALS,
                 format!(
                     "the AWS credentials are refused ({shown}): check the key, its secret and the region"
                 ),
             ),
-            Some(Refusal::Expired) => Self::lasting(
+            Some(AwsRefusal::Expired) => Self::lasting(
                 CREDENTIALS,
                 format!(
                     "the AWS credentials have expired ({shown}): renew the session they come from, and \
                      check the clock"
                 ),
             ),
-            Some(Refusal::Clock) => Self::lasting(
+            Some(AwsRefusal::Clock) => Self::lasting(
                 "clock",
                 format!("this machine's clock differs from the service's ({shown}): set the clock"),
             ),

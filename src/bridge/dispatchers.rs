@@ -19,7 +19,7 @@ use crate::spool::state::State;
 use crate::telemetry::Metrics;
 
 /// The tasks that read the log: a dispatcher for each sink, and the keeper of what is quarantined.
-pub(super) struct Readers {
+pub(super) struct Dispatchers {
     /// Under which names the state keeps their cursors.
     pub(super) names: Vec<String>,
     pub(super) tasks: JoinSet<Result<(), DispatchError>>,
@@ -29,7 +29,7 @@ pub(super) struct Readers {
     cut: CancellationToken,
 }
 
-impl Readers {
+impl Dispatchers {
     /// Starts them all, each where it stood.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use aws_config::{AppName, BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_credential_types::provider::ProvideCredentials;
 use tokio::sync::OnceCell;
 
-use crate::config::AwsConfig;
+use crate::config::AwsOptions;
 
 /// How long to wait for credentials before their lack is trouble: roles are asked for over the
 /// network, and the instance's metadata service answers within a second or not at all.
@@ -40,13 +40,13 @@ pub struct CallTimeouts {
 /// What clients are made of. Clones share their credentials.
 #[derive(Clone, Debug)]
 pub struct Aws {
-    config: AwsConfig,
+    config: AwsOptions,
     shared: Arc<OnceCell<SdkConfig>>,
 }
 
 impl Aws {
     /// The set-up as configured.
-    pub fn new(config: AwsConfig) -> Self {
+    pub fn new(config: AwsOptions) -> Self {
         Self { config, shared: Arc::default() }
     }
 
@@ -135,7 +135,7 @@ mod tests {
 
     fn configured(fips: bool, dual_stack: bool) -> Aws {
         let region = Some("eu-west-3".to_owned());
-        Aws::new(AwsConfig { region, profile: None, endpoint: None, fips, dual_stack })
+        Aws::new(AwsOptions { region, profile: None, endpoint: None, fips, dual_stack })
     }
 
     #[tokio::test]

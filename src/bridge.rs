@@ -30,7 +30,7 @@ use self::task::Task;
 use crate::admin::{self, Access, AdminState, Summary};
 use crate::admit::{AdmissionSource, readmit};
 use crate::aws::Aws;
-use crate::config::{Config, Output, SinkConfig, SourceConfig, SpoolConfig};
+use crate::config::{Config, Output, SinkOptions, SourceOptions, SpoolConfig};
 use crate::dead_letter::Readmit;
 use crate::dispatch::DispatchError;
 use crate::event::Verdict;
@@ -354,7 +354,7 @@ fn catalogued(config: &Config) -> Catalogued {
 
 /// Decides about quarantined deliveries again, by the definitions and the selection of now.
 fn readmission(config: &Config) -> Readmit {
-    let view = |source: &SourceConfig| {
+    let view = |source: &SourceOptions| {
         AdmissionSource::new(Arc::clone(&source.definition), source.name.clone(), source.event_source())
     };
     let views: Vec<_> = config.sources.iter().map(view).collect();
@@ -367,7 +367,7 @@ fn readmission(config: &Config) -> Readmit {
     })
 }
 
-async fn make_sink(config: &SinkConfig, aws: &Aws) -> Result<Arc<dyn Sink>, BridgeError> {
+async fn make_sink(config: &SinkOptions, aws: &Aws) -> Result<Arc<dyn Sink>, BridgeError> {
     let made: Result<Arc<dyn Sink>, Box<dyn std::error::Error + Send + Sync>> = match &config.output {
         Output::Kafka(kafka) => match KafkaSink::new(&config.name, kafka) {
             Ok(sink) => Ok(Arc::new(sink)),

@@ -6,7 +6,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::BridgeError;
 use super::task::Task;
 use crate::aws::Aws;
-use crate::config::{Channel, SourceConfig};
+use crate::config::{Channel, SourceOptions};
 use crate::health::Health;
 use crate::provider::BodyLimits;
 use crate::source::front::Front;
@@ -42,7 +42,7 @@ impl Wiring<'_> {
     /// When signatures of SNS could not be checked.
     pub(super) async fn start(
         self,
-        configured: Vec<SourceConfig>,
+        configured: Vec<SourceOptions>,
         mut front: Front,
         health: &Health,
     ) -> Result<Sources, BridgeError> {

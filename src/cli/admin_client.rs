@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::client::{Client, ClientAnswer, Target};
 use super::{Exit, Failure};
 use crate::admin::REQUEST_HEADER;
-use crate::config::AdminConfig;
+use crate::config::AdminOptions;
 use crate::telemetry::Shown;
 
 /// A connection to the admin listener.
@@ -23,7 +23,7 @@ impl AdminClient {
     ///
     /// # Errors
     /// When the listener cannot be reached.
-    pub async fn connect(config: &AdminConfig) -> Result<Self, Failure> {
+    pub async fn connect(config: &AdminOptions) -> Result<Self, Failure> {
         Client::connect(&Target::admin(config)).await.map(Self)
     }
 

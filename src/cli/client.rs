@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::{Exit, Failure};
-use crate::config::{AdminConfig, HttpConfig};
+use crate::config::{AdminOptions, HttpOptions};
 use crate::dead_letter::PAGE_BYTES_MAX;
 use crate::spool::RECORD_BYTES_MAX;
 use crate::trust;
@@ -45,7 +45,7 @@ pub struct Target {
 
 impl Target {
     /// The public listener of this configuration, on this machine.
-    pub fn http(config: &HttpConfig, ca: Option<&Path>) -> Self {
+    pub fn http(config: &HttpOptions, ca: Option<&Path>) -> Self {
         let trust = config.tls.as_ref().map(|tls| ca.unwrap_or(&tls.certificate).to_owned());
         Self {
             host: reachable(config.listen).ip().to_string(),
@@ -56,7 +56,7 @@ impl Target {
     }
 
     /// The admin listener of this configuration, on this machine.
-    pub fn admin(config: &AdminConfig) -> Self {
+    pub fn admin(config: &AdminOptions) -> Self {
         let host = reachable(config.listen).ip().to_string();
         Self { host, port: config.listen.port(), trust: None, token: config.token.clone() }
     }

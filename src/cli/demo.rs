@@ -24,7 +24,7 @@ use super::output::{Format, Rows};
 use super::run::failure;
 use super::{Exit, Failure};
 use crate::bridge::{Bridge, BridgeError};
-use crate::config::{Config, FileConfig, Output, SinkConfig, SourceConfig};
+use crate::config::{Config, FileSinkOptions, Output, SinkOptions, SourceOptions};
 use crate::event::Timestamp;
 use crate::provider::{self, Definition, SigningSecret, TypeInfo};
 use crate::routing::TopicTemplate;
@@ -99,15 +99,15 @@ async fn demonstrate() -> anyhow::Result<()> {
 }
 
 /// A second sink with a list of every catalogued type, on which an invented type is not.
-fn explicit_sink(data: &Path) -> SinkConfig {
+fn explicit_sink(data: &Path) -> SinkOptions {
     let types = provider::builtin().iter().flat_map(|definition| definition.catalogue.types());
-    SinkConfig {
+    SinkOptions {
         name: "explicit".into(),
         topic: TopicTemplate::parse(TopicTemplate::DEFAULT)
             .unwrap_or_else(|_| unreachable!("the default parses")),
         selection: Selection::Only(types.map(|info| info.name.to_string()).collect()),
         detaches: false,
-        output: Output::File(FileConfig { dir: data.join("explicit"), rotate_bytes: 64 << 20 }),
+        output: Output::File(FileSinkOptions { dir: data.join("explicit"), rotate_bytes: 64 << 20 }),
     }
 }
 
@@ -119,7 +119,7 @@ struct Player {
 }
 
 impl Player {
-    fn new(source: SourceConfig) -> anyhow::Result<Self> {
+    fn new(source: SourceOptions) -> anyhow::Result<Self> {
         let secret = source.secrets.into_iter().next().map(|kept| kept.secret);
         let secret = secret.with_context(|| format!("source `{}` has no secret", source.name))?;
         Ok(Self { source: source.name.to_string(), definition: source.definition, secret })

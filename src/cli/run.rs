@@ -17,7 +17,7 @@ use tracing::Level;
 
 use super::{ConfigArgs, Exit, Failure, chain, configuration_to_run};
 use crate::bridge::{Bridge, BridgeError, descriptors};
-use crate::config::{Config, HttpConfig};
+use crate::config::{Config, HttpOptions};
 use crate::scarce::Scarce;
 use crate::spool::SpoolError;
 use crate::spool::disk::survive_file_size_limit;
@@ -105,7 +105,7 @@ fn share_descriptors(config: &mut Config) -> Result<(), Failure> {
             ),
         ));
     };
-    let HttpConfig { connections_max, connections_per_address_max, .. } = &mut config.http;
+    let HttpOptions { connections_max, connections_per_address_max, .. } = &mut config.http;
     if left < *connections_max {
         // The share of one address stays the same.
         let share = left as f64 * (*connections_per_address_max as f64 / *connections_max as f64);

@@ -15,7 +15,7 @@ use self::assignment::{Assignment, assignment};
 use super::client::{Client, ClientAnswer, Target, block_on};
 use super::output::{Format, Rows};
 use super::{ConfigArgs, Exit, Failure, configuration_to_send};
-use crate::config::{Channel, Config, SourceConfig, did_you_mean};
+use crate::config::{Channel, Config, SourceOptions, did_you_mean};
 use crate::event::Timestamp;
 use crate::provider::{SigningSecret, event_headers, event_type_in, sample, sign};
 
@@ -119,7 +119,7 @@ fn elsewhere(channel: &Channel) -> Option<String> {
 
 /// Makes the requests that the provider would send.
 struct Letters<'a> {
-    source: &'a SourceConfig,
+    source: &'a SourceOptions,
     secret: Option<&'a SigningSecret>,
     event_type: String,
     /// The body from `--body`, which is sent every time; `None` for samples.
@@ -160,7 +160,7 @@ impl<'a> Letters<'a> {
     }
 
     /// The type's name on the wire. With `--body`, a type in no catalogue is taken as it is.
-    fn wire_name(source: &SourceConfig, name: &str, given: bool) -> Result<String, Failure> {
+    fn wire_name(source: &SourceOptions, name: &str, given: bool) -> Result<String, Failure> {
         let catalogue = &source.definition.catalogue;
         let info = catalogue.find(name).or_else(|| catalogue.find_alias(name));
         match info {

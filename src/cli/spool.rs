@@ -9,7 +9,7 @@ use clap::Subcommand;
 
 use super::run::failure;
 use super::{ConfigArgs, Exit, Failure, configuration};
-use crate::config::SinkConfig;
+use crate::config::SinkOptions;
 use crate::dispatch::quarantine;
 use crate::event::Position;
 use crate::spool::disk::RealDisk;
@@ -73,7 +73,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// The sinks of the configuration named beside a directory; a log can be verified without one.
-fn sinks_beside(config: &ConfigArgs) -> Option<Vec<SinkConfig>> {
+fn sinks_beside(config: &ConfigArgs) -> Option<Vec<SinkOptions>> {
     config.config.as_ref()?;
     let configured = configuration(config).map(|config| config.sinks);
     configured.inspect_err(|failure| eprintln!("{failure}: which sinks exist is not known")).ok()
@@ -84,7 +84,7 @@ fn sinks_beside(config: &ConfigArgs) -> Option<Vec<SinkConfig>> {
 /// problems; cursors that cannot be read count as one.
 fn account_to(
     cursors: Result<Vec<(String, Position)>, StateError>,
-    sinks: Option<&[SinkConfig]>,
+    sinks: Option<&[SinkOptions]>,
     report: &mut SpoolReport,
 ) -> Exit {
     let (problem, exit) = match cursors {
@@ -109,7 +109,7 @@ fn account_to(
 }
 
 /// Whether the log is kept for the reader of this name; `None` of a note that the bridge makes for itself.
-fn claim(reader: &str, sinks: Option<&[SinkConfig]>) -> Option<CursorClaim> {
+fn claim(reader: &str, sinks: Option<&[SinkOptions]>) -> Option<CursorClaim> {
     if reader.starts_with('(') {
         return (reader == quarantine::CURSOR).then_some(CursorClaim::Waits);
     }

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::client::block_on;
 use super::output::{Format, Rows};
 use super::{ConfigArgs, Exit, Failure, configuration};
-use crate::config::{Config, KafkaConfig, Output, SinkConfig};
+use crate::config::{Config, KafkaOptions, Output, SinkOptions};
 use crate::sink::kafka::{KafkaAdmin, KafkaAdminError, TopicShape};
 use crate::sink::sns::TopicProperties;
 
@@ -143,7 +143,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     verdict(&lines)
 }
 
-fn sinks<'c>(config: &'c Config, only: Option<&str>) -> Result<Vec<&'c SinkConfig>, Failure> {
+fn sinks<'c>(config: &'c Config, only: Option<&str>) -> Result<Vec<&'c SinkOptions>, Failure> {
     let sinks: Vec<_> =
         config.sinks.iter().filter(|sink| only.is_none_or(|name| sink.name == name)).collect();
     match only {
@@ -155,7 +155,7 @@ fn sinks<'c>(config: &'c Config, only: Option<&str>) -> Result<Vec<&'c SinkConfi
 }
 
 /// The sink's topics with their state, after creating missing ones if `new` is given.
-fn look(config: &Config, sink: &SinkConfig, new: Option<&NewTopics>) -> Result<Vec<Line>, Failure> {
+fn look(config: &Config, sink: &SinkOptions, new: Option<&NewTopics>) -> Result<Vec<Line>, Failure> {
     let states = match &sink.output {
         Output::File(_) => BTreeMap::new(),
         Output::Kafka(kafka) => states(kafka, &names(config, sink), new)?,
@@ -178,12 +178,12 @@ fn look(config: &Config, sink: &SinkConfig, new: Option<&NewTopics>) -> Result<V
     Ok(lines.collect())
 }
 
-fn names(config: &Config, sink: &SinkConfig) -> Vec<String> {
+fn names(config: &Config, sink: &SinkOptions) -> Vec<String> {
     config.topics(sink).into_iter().map(|topic| topic.name).collect()
 }
 
 /// The state of each of these topics of a cluster.
-fn states(kafka: &KafkaConfig, names: &[String], new: Option<&NewTopics>) -> Result<States, Failure> {
+fn states(kafka: &KafkaOptions, names: &[String], new: Option<&NewTopics>) -> Result<States, Failure> {
     let admin = KafkaAdmin::new(kafka, TIMEOUT)?;
     let existing = admin.topics()?;
     let there: Vec<&str> =

@@ -13,8 +13,8 @@ use super::sinks::SinkSurroundings;
 use super::spans::Path;
 use super::topics::topics;
 use super::{
-    AwsConfig, CertificateDouble, Channel, RawDelivery, SnsSinkConfig, SnsSourceConfig, SourceSecret,
-    SqsConfig,
+    AwsOptions, CertificateDouble, Channel, RawDelivery, SnsSinkOptions, SnsSourceOptions, SourceSecret,
+    SqsOptions,
 };
 use crate::aws::arn::{TopicArn, queue_region};
 use crate::routing::TopicTemplate;
@@ -31,7 +31,7 @@ const CERTIFICATES_DIR: &str = "sns-certificates";
 const SNS_MESSAGE_BYTES_MAX: Size = Size(1 << 20);
 
 impl Check<'_> {
-    pub(super) fn aws(&mut self, file: &ConfigFile) -> AwsConfig {
+    pub(super) fn aws(&mut self, file: &ConfigFile) -> AwsOptions {
         self.check_queues_are_reached(file);
         let (file, at) = (&file.aws, Path::default().key("aws"));
         for (key, value) in [("region", &file.region), ("profile", &file.profile)] {
@@ -43,7 +43,7 @@ impl Check<'_> {
         if let Some(endpoint) = &file.endpoint {
             self.check_endpoint(endpoint, &at.key("endpoint"));
         }
-        AwsConfig {
+        AwsOptions {
             region: file.region.clone(),
             profile: file.profile.clone(),
             endpoint: file.endpoint.clone(),
@@ -102,7 +102,7 @@ impl Check<'_> {
         Vec::new()
     }
 
-    fn sqs(&mut self, file: &SqsFile, at: &Path) -> Option<SqsConfig> {
+    fn sqs(&mut self, file: &SqsFile, at: &Path) -> Option<SqsOptions> {
         let seconds = file.visibility_timeout.0.as_secs();
         if !VISIBILITY_SECONDS.contains(&seconds) || file.visibility_timeout.0.subsec_nanos() > 0 {
             let label = "expected whole seconds, from `2s` to `12h`".into();
@@ -122,7 +122,7 @@ impl Check<'_> {
             }
             _ => {}
         }
-        Some(SqsConfig {
+        Some(SqsOptions {
             queue_url: queue_url.into(),
             region: named.map(str::to_owned).or_else(|| file.region.clone()),
             visibility_timeout: file.visibility_timeout.0,
@@ -132,7 +132,7 @@ impl Check<'_> {
         })
     }
 
-    fn sns_source(&mut self, file: &SnsSourceFile, at: &Path, spool_dir: &str) -> Option<SnsSourceConfig> {
+    fn sns_source(&mut self, file: &SnsSourceFile, at: &Path, spool_dir: &str) -> Option<SnsSourceOptions> {
         let at_topics = at.key("topics");
         if file.topics.is_empty() && !self.places.has_inside(&at_topics) {
             let label = "expected the ARNs of the topics that are allowed to deliver here".into();
@@ -148,7 +148,7 @@ impl Check<'_> {
         let double = double.and_then(|double| self.certificate_double(double, &at.key("certificate_double")));
         let certificates_dir = std::path::Path::new(spool_dir).join(CERTIFICATES_DIR);
         let allow_sha1 = file.allow_sha1;
-        Some(SnsSourceConfig { topics, allow_sha1, raw, certificates_dir, certificate_double: double })
+        Some(SnsSourceOptions { topics, allow_sha1, raw, certificates_dir, certificate_double: double })
     }
 
     fn topic_arns(&mut self, texts: &[String], at: &Path) -> Vec<TopicArn> {
@@ -201,7 +201,7 @@ impl Check<'_> {
         file: &SnsSinkFile,
         region: Option<String>,
         at: &Path,
-    ) -> Option<SnsSinkConfig> {
+    ) -> Option<SnsSinkOptions> {
         let at_bytes = at.key("message_bytes_max");
         self.at_least(&at_bytes, file.message_bytes_max, Size(1 << 10));
         if file.message_bytes_max > SNS_MESSAGE_BYTES_MAX {
@@ -213,7 +213,7 @@ impl Check<'_> {
             let label = format!("the topic's ARN names the region `{region}`, not `{stated}`");
             self.error(&at.key("region"), "two regions for one sink", label);
         }
-        Some(SnsSinkConfig {
+        Some(SnsSinkOptions {
             region,
             requests_max: file.requests_max,
             message_bytes_max: in_memory(file.message_bytes_max),

@@ -9,7 +9,7 @@ use super::file::{ByName, KafkaFile, KafkaTlsFile, Mechanism, SaslFile};
 use super::load::Check;
 use super::scalars::{Reference, Setting};
 use super::spans::Path;
-use super::{BearerToken, KafkaConfig};
+use super::{BearerToken, KafkaOptions};
 use crate::sink::kafka;
 
 /// Properties whose values are secrets and must be references.
@@ -17,13 +17,13 @@ const SECRET_PROPERTIES: [&str; 4] =
     ["sasl.password", "ssl.key.password", "ssl.keystore.password", "ssl.key.pem"];
 
 impl Check<'_> {
-    pub(super) fn kafka(&mut self, file: &KafkaFile, at: &Path) -> Option<KafkaConfig> {
+    pub(super) fn kafka(&mut self, file: &KafkaFile, at: &Path) -> Option<KafkaOptions> {
         let mut properties = BTreeMap::new();
         let token = self.security(file, &mut properties, at);
         self.properties(&file.properties, &mut properties, &at.key("properties"));
         let brokers = self.brokers(file.brokers.as_ref()?, &at.key("brokers"))?;
         let properties = properties.into_iter().collect();
-        let config = KafkaConfig { brokers, properties, token, structured: file.structured };
+        let config = KafkaOptions { brokers, properties, token, structured: file.structured };
         if let Err(unusable) = kafka::check(&config) {
             self.error_at_key(at, "unusable Kafka sink", unusable.to_string());
         }

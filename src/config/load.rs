@@ -18,7 +18,7 @@ use super::schema_check;
 use super::sinks::SinkSurroundings;
 use super::sources::expect_custom_types;
 use super::spans::{Path, Spans};
-use super::{AdminConfig, Config, HttpConfig, SharedWindowConfig, SpoolConfig, TlsConfig, tree};
+use super::{AdminOptions, Config, HttpOptions, SharedWindowOptions, SpoolConfig, TlsOptions, tree};
 use crate::spool::shared_window::Server;
 use crate::spool::{RECORD_BYTES_MAX, SEGMENTS_MIN, segment_bytes};
 
@@ -136,7 +136,7 @@ impl Check<'_> {
         })
     }
 
-    fn http(&mut self, file: &ConfigFile) -> HttpConfig {
+    fn http(&mut self, file: &ConfigFile) -> HttpOptions {
         let at = Path::default().key("limits");
         let (limits, file, largest) = (&file.limits, &file.http, largest_body(file));
         self.at_least(&at.key("body_bytes_max"), limits.body_bytes_max, BODY_BYTES_LEAST);
@@ -161,7 +161,7 @@ impl Check<'_> {
             }
             self.no_longer_than(&at.key(key), period, PATIENCE_LONGEST);
         }
-        HttpConfig {
+        HttpOptions {
             listen: file.listen.0,
             tls: self.tls(file),
             body_bytes_max: in_memory(limits.body_bytes_max),
@@ -179,15 +179,15 @@ impl Check<'_> {
         }
     }
 
-    fn tls(&mut self, file: &HttpFile) -> Option<TlsConfig> {
+    fn tls(&mut self, file: &HttpFile) -> Option<TlsOptions> {
         let tls = file.tls.as_ref()?;
         let at = Path::default().key("http").key("tls");
         let certificate = self.readable(tls.certificate.as_deref()?, &at.key("certificate"));
         let key = self.readable(tls.key.as_deref()?, &at.key("key"));
-        Some(TlsConfig { certificate: certificate?, key: key? })
+        Some(TlsOptions { certificate: certificate?, key: key? })
     }
 
-    fn admin(&mut self, file: &ConfigFile) -> AdminConfig {
+    fn admin(&mut self, file: &ConfigFile) -> AdminOptions {
         let at = Path::default().key("admin");
         let listen = file.admin.listen.0;
         let token = file.admin.token.as_ref().and_then(|token| self.secret(token, &at.key("token")));
@@ -212,7 +212,7 @@ impl Check<'_> {
                 self.error(&at.key("token"), "token that can be guessed", label);
             }
         }
-        AdminConfig { listen, token }
+        AdminOptions { listen, token }
     }
 
     fn spool(&mut self, file: &ConfigFile) -> SpoolConfig {
@@ -263,7 +263,7 @@ impl Check<'_> {
         file: &DuplicatesFile,
         limits: &LimitsFile,
         at: &Path,
-    ) -> Option<SharedWindowConfig> {
+    ) -> Option<SharedWindowOptions> {
         let prefix = &file.redis_prefix;
         if !(1..=64).contains(&prefix.len()) || !prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
             let label = "expected 1 to 64 printable ASCII characters, such as `fanbridge:`".into();
@@ -282,7 +282,7 @@ impl Check<'_> {
             let label = "the password crosses the network in plain text; `rediss://` encrypts it".into();
             self.warning(&at, "password without TLS", label);
         }
-        Some(SharedWindowConfig {
+        Some(SharedWindowOptions {
             server,
             prefix: prefix.clone(),
             window: file.window.0,

@@ -56,19 +56,19 @@ use crate::spool::shared_window::Server;
 #[derive(Debug)]
 pub struct Config {
     /// The public listener.
-    pub http: HttpConfig,
+    pub http: HttpOptions,
     /// The admin listener.
-    pub admin: AdminConfig,
+    pub admin: AdminOptions,
     /// The log on disk.
     pub spool: SpoolConfig,
     /// How sources and sinks reach AWS.
-    pub aws: AwsConfig,
+    pub aws: AwsOptions,
     /// The sources.
-    pub sources: Vec<SourceConfig>,
+    pub sources: Vec<SourceOptions>,
     /// The event types that the bridge accepts.
     pub selection: Selection,
     /// The sinks.
-    pub sinks: Vec<SinkConfig>,
+    pub sinks: Vec<SinkOptions>,
     /// How long a shutdown can take before it is cut short.
     pub shutdown_grace: Duration,
     /// First 12 hexadecimal digits of the SHA-256 of the configuration's text.
@@ -77,11 +77,11 @@ pub struct Config {
 
 /// The public listener and its limits.
 #[derive(Clone, Debug)]
-pub struct HttpConfig {
+pub struct HttpOptions {
     /// IP address and port to listen on.
     pub listen: SocketAddr,
     /// Certificate chain and key, if the listener uses TLS.
-    pub tls: Option<TlsConfig>,
+    pub tls: Option<TlsOptions>,
     /// Largest body as sent, in bytes.
     pub body_bytes_max: usize,
     /// Largest body after decompression, in bytes.
@@ -108,7 +108,7 @@ pub struct HttpConfig {
     pub largest_body_bytes: usize,
 }
 
-impl HttpConfig {
+impl HttpOptions {
     /// The limits on decompression, for bodies from every kind of source.
     pub fn body_limits(&self) -> BodyLimits {
         BodyLimits { inflated_bytes_max: self.inflated_bytes_max, inflate_ratio_max: self.inflate_ratio_max }
@@ -117,7 +117,7 @@ impl HttpConfig {
 
 /// A server's certificate and key.
 #[derive(Clone, Debug)]
-pub struct TlsConfig {
+pub struct TlsOptions {
     /// PEM file with the certificate chain, the server's own first.
     pub certificate: PathBuf,
     /// PEM file with the private key.
@@ -126,7 +126,7 @@ pub struct TlsConfig {
 
 /// The admin listener: health, metrics and the admin API.
 #[derive(Clone, Debug)]
-pub struct AdminConfig {
+pub struct AdminOptions {
     /// IP address and port to listen on; loopback by default.
     pub listen: SocketAddr,
     /// The bearer token that requests must have. Required if `listen` is not loopback.
@@ -153,12 +153,12 @@ pub struct SpoolConfig {
     /// How long a delivery waits for the disk before it is answered 503.
     pub ack_timeout: Duration,
     /// The duplicate window that replicas share, if it is configured.
-    pub shared_window: Option<SharedWindowConfig>,
+    pub shared_window: Option<SharedWindowOptions>,
 }
 
 /// The duplicate window that replicas share.
 #[derive(Clone, Debug)]
-pub struct SharedWindowConfig {
+pub struct SharedWindowOptions {
     /// The Redis server with the window.
     pub server: Server,
     /// Prefix of the keys.
@@ -171,7 +171,7 @@ pub struct SharedWindowConfig {
 
 /// A source of deliveries.
 #[derive(Debug)]
-pub struct SourceConfig {
+pub struct SourceOptions {
     /// The source's name. The path is `/in/{name}`, and the CloudEvents extension `intake` has it.
     pub name: ByteString,
     /// The definition of the source's provider: signatures and body layout.
@@ -203,14 +203,14 @@ pub enum Channel {
     /// The provider posts them over HTTP, signed.
     Webhook,
     /// They wait in an SQS queue, whose policy decides who can send to it.
-    Sqs(SqsConfig),
+    Sqs(SqsOptions),
     /// SNS posts them over HTTP and signs them.
-    Sns(SnsSourceConfig),
+    Sns(SnsSourceOptions),
 }
 
 /// An SQS queue that the bridge reads.
 #[derive(Clone, Debug)]
-pub struct SqsConfig {
+pub struct SqsOptions {
     /// The queue's URL.
     pub queue_url: String,
     /// The queue's region; `None` to take it from the environment.
@@ -227,7 +227,7 @@ pub struct SqsConfig {
 
 /// SNS topics that deliver to the bridge.
 #[derive(Clone, Debug)]
-pub struct SnsSourceConfig {
+pub struct SnsSourceOptions {
     /// The only topics that are allowed to deliver.
     pub topics: Vec<TopicArn>,
     /// Whether signatures made with SHA-1 are accepted.
@@ -260,7 +260,7 @@ pub struct CertificateDouble {
 
 /// How sources and sinks reach AWS.
 #[derive(Clone, Debug, Default)]
-pub struct AwsConfig {
+pub struct AwsOptions {
     /// The region, unless a queue's URL or a topic's ARN names one.
     pub region: Option<String>,
     /// The profile in the shared AWS configuration files.
@@ -273,7 +273,7 @@ pub struct AwsConfig {
     pub dual_stack: bool,
 }
 
-impl SourceConfig {
+impl SourceOptions {
     /// CloudEvents `source`: `/{provider}/{app}`.
     pub fn event_source(&self) -> ByteString {
         format!("/{}/{}", self.definition.provider, self.app).into()
@@ -282,7 +282,7 @@ impl SourceConfig {
 
 /// A sink.
 #[derive(Clone, Debug)]
-pub struct SinkConfig {
+pub struct SinkOptions {
     /// The sink's name, under which its cursor and dead letters are stored.
     pub name: String,
     /// The template of its topics.
@@ -299,16 +299,16 @@ pub struct SinkConfig {
 #[derive(Clone, Debug)]
 pub enum Output {
     /// A Kafka cluster.
-    Kafka(KafkaConfig),
+    Kafka(KafkaOptions),
     /// SNS topics.
-    Sns(SnsSinkConfig),
+    Sns(SnsSinkOptions),
     /// JSON Lines on the local disk.
-    File(FileConfig),
+    File(FileSinkOptions),
 }
 
 /// A Kafka cluster, and how to connect to it.
 #[derive(Clone, Debug)]
-pub struct KafkaConfig {
+pub struct KafkaOptions {
     /// `host:port,host:port,…`
     pub brokers: String,
     /// librdkafka properties, which librdkafka checks at the start. Values can be secrets.
@@ -331,7 +331,7 @@ pub enum BearerToken {
 
 /// A sink of SNS topics.
 #[derive(Clone, Debug)]
-pub struct SnsSinkConfig {
+pub struct SnsSinkOptions {
     /// The region that their ARNs name.
     pub region: String,
     /// Most requests at once.
@@ -342,7 +342,7 @@ pub struct SnsSinkConfig {
 
 /// A directory of JSON Lines files, one directory per topic.
 #[derive(Clone, Debug)]
-pub struct FileConfig {
+pub struct FileSinkOptions {
     /// Path of the directory.
     pub dir: PathBuf,
     /// Size at which a file is closed and the next one begun, in bytes.

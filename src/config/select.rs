@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::SourceConfig;
+use super::SourceOptions;
 use super::file::{ConfigFile, SelectFile};
 use super::load::Check;
 use super::sources::Definitions;
@@ -51,7 +51,7 @@ impl Check<'_> {
     pub(super) fn known_types(
         &mut self,
         file: &ConfigFile,
-        sources: &[SourceConfig],
+        sources: &[SourceOptions],
         definitions: &Definitions,
     ) -> KnownTypes {
         self.check_custom_types(file);

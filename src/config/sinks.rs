@@ -11,7 +11,7 @@ use super::scalars::Size;
 use super::select::KnownTypes;
 use super::spans::Path;
 use super::topics::topics;
-use super::{FileConfig, Output, SinkConfig, SourceConfig};
+use super::{FileSinkOptions, Output, SinkOptions, SourceOptions};
 use crate::routing::{TopicTemplate, kafka_topic_problem};
 use crate::selection::Selection;
 
@@ -25,7 +25,7 @@ const TAKEN: (&str, &str) = ("quarantine", "quarantined deliveries in metrics an
 const KINDS: [&str; 3] = ["kafka", "sns", "file"];
 
 impl Check<'_> {
-    pub(super) fn sinks(&mut self, file: &ConfigFile, around: &SinkSurroundings<'_>) -> Vec<SinkConfig> {
+    pub(super) fn sinks(&mut self, file: &ConfigFile, around: &SinkSurroundings<'_>) -> Vec<SinkOptions> {
         let at = Path::default().key("sinks");
         if file.sinks.is_empty() && !self.places.has_inside(&at) {
             let dir = OutputFile::default().dir;
@@ -78,7 +78,7 @@ impl Check<'_> {
         file: &SinkFile,
         at: &Path,
         around: &SinkSurroundings<'_>,
-    ) -> Option<SinkConfig> {
+    ) -> Option<SinkOptions> {
         let selection = self.selection(&file.select, &at.key("select"), around.known);
         let mut region = None;
         let topic = match TopicTemplate::parse(&file.topic) {
@@ -98,7 +98,7 @@ impl Check<'_> {
         };
         let output = self.output(file, region, at);
         let detaches = file.on_full == OnFull::DetachSink;
-        Some(SinkConfig { name: name.into(), topic: topic?, selection, detaches, output: output? })
+        Some(SinkOptions { name: name.into(), topic: topic?, selection, detaches, output: output? })
     }
 
     /// Checks the one kind of the sink. `region` is the region that its topics name, if they do.
@@ -122,13 +122,13 @@ impl Check<'_> {
         }
     }
 
-    fn file(&mut self, file: &OutputFile, at: &Path) -> Option<FileConfig> {
+    fn file(&mut self, file: &OutputFile, at: &Path) -> Option<FileSinkOptions> {
         self.at_least(&at.key("rotate_bytes"), file.rotate_bytes, Size(64 << 10));
         if file.dir.is_empty() {
             self.error(&at.key("dir"), "empty path", "expected the path of a directory".into());
         }
         self.check_path(&file.dir, &at.key("dir"));
-        Some(FileConfig { dir: file.dir.clone().into(), rotate_bytes: file.rotate_bytes.0 })
+        Some(FileSinkOptions { dir: file.dir.clone().into(), rotate_bytes: file.rotate_bytes.0 })
     }
 
     /// Reports the first impossible topic of a sink, and the number of further ones. Returns whether
@@ -176,7 +176,7 @@ pub(super) struct SinkSurroundings<'a> {
     /// The bridge's own selection.
     pub selection: &'a Selection,
     /// The configured sources.
-    pub sources: &'a [SourceConfig],
+    pub sources: &'a [SourceOptions],
     /// The event types that these sources can send.
     pub known: &'a KnownTypes,
 }

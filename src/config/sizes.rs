@@ -6,13 +6,13 @@ use super::file::ConfigFile;
 use super::load::Check;
 use super::scalars::Size;
 use super::spans::Path;
-use super::{Output, SinkConfig};
+use super::{Output, SinkOptions};
 use crate::sink::kafka::MESSAGE_BYTES_MAX;
 
 impl Check<'_> {
     /// Warns about sources whose `body_bytes_max` exceeds the general limit and that of a sink. The
     /// limit of a topic is known to its brokers only.
-    pub(super) fn check_sizes(&mut self, file: &ConfigFile, sinks: &[SinkConfig]) {
+    pub(super) fn check_sizes(&mut self, file: &ConfigFile, sinks: &[SinkOptions]) {
         let at = Path::default().key("sources");
         for (name, source) in &file.sources {
             let beyond_the_rest = |size: &Size| *size > file.limits.body_bytes_max;

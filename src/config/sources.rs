@@ -11,7 +11,7 @@ use super::load::{BODY_BYTES_LEAST, Check, INFLATED_BYTES_MOST, in_memory};
 use super::scalars::Reference;
 use super::spans::Path;
 use super::suggest::did_you_mean;
-use super::{Channel, SourceConfig, SourceSecret};
+use super::{Channel, SourceOptions, SourceSecret};
 use crate::event::Timestamp;
 use crate::provider::{self, Definition, DefinitionFile, SigningSecret};
 
@@ -74,7 +74,7 @@ impl Check<'_> {
         element.unwrap_or_else(|| path.key(step))
     }
 
-    pub(super) fn sources(&mut self, file: &ConfigFile, definitions: &Definitions) -> Vec<SourceConfig> {
+    pub(super) fn sources(&mut self, file: &ConfigFile, definitions: &Definitions) -> Vec<SourceOptions> {
         let at = Path::default().key("sources");
         if file.sources.is_empty() && !self.places.has_inside(&at) {
             let label = "expected at least one source under `sources`".into();
@@ -99,7 +99,7 @@ impl Check<'_> {
         at: &Path,
         definitions: &Definitions,
         spool_dir: &str,
-    ) -> Option<SourceConfig> {
+    ) -> Option<SourceOptions> {
         self.check_name(at, name);
         self.check_free(at, name, TAKEN);
         self.check_name(&at.key("app"), &file.app);
@@ -123,7 +123,7 @@ impl Check<'_> {
             }
             _ => self.secrets(file, &at.key("secrets"), definition),
         };
-        Some(SourceConfig {
+        Some(SourceOptions {
             name: name.into(),
             definition: Arc::clone(definition),
             app: file.app.as_str().into(),

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use super::load::Check;
 use super::spans::Path;
-use super::{Channel, SourceConfig, SqsConfig};
+use super::{Channel, SourceOptions, SqsOptions};
 
 impl Check<'_> {
     /// Compares each source with those before it in the file.
-    pub(super) fn check_beside_each_other(&mut self, sources: &[SourceConfig], at: &Path) {
+    pub(super) fn check_beside_each_other(&mut self, sources: &[SourceOptions], at: &Path) {
         let mut sources: Vec<_> = sources.iter().map(|source| (at.key(&source.name), source)).collect();
         sources.sort_by_key(|(at, _)| self.places.key(at).start);
         for (number, (at, source)) in sources.iter().enumerate() {
@@ -34,7 +34,7 @@ impl Check<'_> {
     }
 }
 
-fn share_a_queue(one: &SourceConfig, other: &SourceConfig) -> bool {
+fn share_a_queue(one: &SourceOptions, other: &SourceOptions) -> bool {
     match (&one.channel, &other.channel) {
         (Channel::Sqs(one), Channel::Sqs(other)) => queue(one) == queue(other),
         _ => false,
@@ -43,16 +43,16 @@ fn share_a_queue(one: &SourceConfig, other: &SourceConfig) -> bool {
 
 /// The region and path that identify a queue: requests go to the region's endpoint, whatever host the
 /// URL names.
-fn queue(config: &SqsConfig) -> (Option<&str>, String) {
+fn queue(config: &SqsOptions) -> (Option<&str>, String) {
     let url = config.queue_url.parse::<http::Uri>();
     let path = url.map_or_else(|_| config.queue_url.clone(), |url| url.path().to_owned());
     (config.region.as_deref(), path.trim_end_matches('/').to_owned())
 }
 
 /// Whether two webhook sources share event ids and duplicate window, but no secret.
-fn are_strangers_under_one_app(one: &SourceConfig, other: &SourceConfig) -> bool {
+fn are_strangers_under_one_app(one: &SourceOptions, other: &SourceOptions) -> bool {
     let signed =
-        |source: &SourceConfig| matches!(source.channel, Channel::Webhook) && !source.secrets.is_empty();
+        |source: &SourceOptions| matches!(source.channel, Channel::Webhook) && !source.secrets.is_empty();
     let fingerprints: HashSet<&str> = one.secrets.iter().map(|one| one.secret.fingerprint()).collect();
     signed(one)
         && signed(other)

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Config, SinkConfig, SourceConfig};
+use super::{Config, SinkOptions, SourceOptions};
 use crate::routing::TopicTemplate;
 use crate::selection::Selection;
 
@@ -18,7 +18,7 @@ pub struct Topic {
 
 impl Config {
     /// The topics of a sink, sorted by name.
-    pub fn topics(&self, sink: &SinkConfig) -> Vec<Topic> {
+    pub fn topics(&self, sink: &SinkOptions) -> Vec<Topic> {
         topics(&self.sources, &self.selection, &sink.selection, &sink.topic)
     }
 }
@@ -30,7 +30,7 @@ impl Config {
 /// selection names types but no providers, so a source can also send a type that only another
 /// catalogue knows, and its family follows the rule of the source's own catalogue.
 pub(super) fn topics(
-    sources: &[SourceConfig],
+    sources: &[SourceOptions],
     bridge: &Selection,
     sink: &Selection,
     template: &TopicTemplate,

@@ -25,7 +25,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::SinkConfig;
+use crate::config::SinkOptions;
 use crate::event::{Entry, Event, Outcome, Position, Reason, Record, Timestamp};
 use crate::health::{Health, Heart};
 use crate::selection::Selection;
@@ -130,7 +130,7 @@ impl Dispatcher {
     /// A dispatcher that continues at the reader's cursor. Events for its sink only are dead letters
     /// up to `buried`.
     pub fn new(
-        config: &SinkConfig,
+        config: &SinkOptions,
         sink: Arc<dyn Sink>,
         reader: LogReader,
         buried: Position,

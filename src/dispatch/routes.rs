@@ -7,7 +7,7 @@ use std::sync::Arc;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 
-use crate::config::SinkConfig;
+use crate::config::SinkOptions;
 use crate::event::{Event, Record, Timestamp};
 use crate::routing::TopicTemplate;
 use crate::telemetry::{Metrics, Sink, SinkFamily};
@@ -27,7 +27,7 @@ pub struct Routes {
 impl Routes {
     /// The routes of one sink. Both maps stay as small as the catalogue, because families and names
     /// come from definitions and configuration, never from a request.
-    pub fn new(config: &SinkConfig, metrics: &Metrics) -> Self {
+    pub fn new(config: &SinkOptions, metrics: &Metrics) -> Self {
         Self {
             template: config.topic.clone(),
             sink: config.name.clone(),

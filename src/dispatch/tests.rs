@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::bench::{Bench, LIMIT};
 use super::*;
-use crate::config::{FileConfig, Output};
+use crate::config::{FileSinkOptions, Output};
 use crate::event::tests::event;
 use crate::routing::TopicTemplate;
 use crate::sink::outcomes::OutcomeTable as Ledger;
@@ -95,12 +95,12 @@ impl Bench {
         sink: Arc<dyn Sink>,
         selection: Selection,
     ) -> Dispatcher {
-        let config = SinkConfig {
+        let config = SinkOptions {
             name: "lake".into(),
             topic: TopicTemplate::parse("{family}").expect("a template"),
             selection,
             detaches: false,
-            output: Output::File(FileConfig { dir: "unused".into(), rotate_bytes: 1 }),
+            output: Output::File(FileSinkOptions { dir: "unused".into(), rotate_bytes: 1 }),
         };
         Dispatcher::new(&config, sink, self.reader(cursor), Position(0), &self.metrics, &self.health)
     }

@@ -16,7 +16,7 @@ use super::body_budget::{BodyBudget, BodyPermit};
 use super::http::catch_panic;
 use super::problem::{Unproven, closing, problem};
 use super::{Acceptance, AnswerVerdict, Intake, SourceIntake, Unavailable};
-use crate::config::HttpConfig;
+use crate::config::HttpOptions;
 use crate::event::{Delivery, Timestamp};
 use crate::provider::{BodyLimits, DeliveryRefusal};
 
@@ -38,7 +38,7 @@ pub(super) struct DeliveryBounds {
 }
 
 impl DeliveryBounds {
-    pub(super) fn new(config: &HttpConfig) -> Self {
+    pub(super) fn new(config: &HttpOptions) -> Self {
         Self {
             body: BodyBounds {
                 bytes_max: config.body_bytes_max,

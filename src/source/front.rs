@@ -19,7 +19,7 @@ use super::sns::{SnsSource, TrustError};
 use super::webhook::Webhook;
 use super::{Intake, SourceIntake};
 use crate::aws::Aws;
-use crate::config::{HttpConfig, SnsSourceConfig};
+use crate::config::{HttpOptions, SnsSourceOptions};
 use crate::telemetry::{Metrics, SourceCode};
 
 /// The name that stands for no source in the metrics.
@@ -42,7 +42,7 @@ enum Endpoint {
 
 impl Front {
     /// A front without sources.
-    pub fn new(intake: Intake, config: &HttpConfig, metrics: &Metrics) -> Self {
+    pub fn new(intake: Intake, config: &HttpOptions, metrics: &Metrics) -> Self {
         let strays = SourceCode { source: NO_SOURCE.into(), code: StatusCode::NOT_FOUND.as_str().into() };
         let strays = metrics.requests.get_or_create_owned(&strays);
         Self { intake, bounds: Arc::new(DeliveryBounds::new(config)), strays, by_path: HashMap::new() }
@@ -60,7 +60,7 @@ impl Front {
     /// When there is no certificate to trust.
     pub async fn add_sns(
         &mut self,
-        config: SnsSourceConfig,
+        config: SnsSourceOptions,
         source: SourceIntake,
         aws: &Aws,
         metrics: &Metrics,

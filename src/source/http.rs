@@ -36,7 +36,7 @@ use super::networks::{ConnectionPermit, GUEST, Guest, Networks};
 use super::problem::{closing, is_granted, problem};
 use super::timeout_stream::{ConnectionState, TimeoutStream, Timeouts};
 use super::tls::Tls;
-use crate::config::HttpConfig;
+use crate::config::HttpOptions;
 
 /// Bytes of a request's head; beyond it, or beyond the parser's own 100 headers, the answer is 431.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -65,7 +65,7 @@ pub struct HttpLimits {
 
 impl HttpLimits {
     /// The configured limits.
-    pub fn new(config: &HttpConfig, drain_timeout: Duration) -> Self {
+    pub fn new(config: &HttpOptions, drain_timeout: Duration) -> Self {
         Self {
             header_timeout: config.header_timeout,
             idle_timeout: config.idle_timeout,

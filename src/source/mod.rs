@@ -35,7 +35,7 @@ use self::secrets::{Secrets, WatchedSecretFile};
 use self::turns::{Turns, Weight};
 use self::types_seen::TypesSeen;
 use crate::admit::{AdmissionSource, admit};
-use crate::config::SourceConfig;
+use crate::config::SourceOptions;
 use crate::event::{Entry, Event, Filtered, Quarantined, Timestamp, Verdict, Verified};
 use crate::provider::Definition;
 use crate::selection::Selection;
@@ -128,11 +128,11 @@ impl From<AppendError> for Unavailable {
 
 impl SourceIntake {
     /// Prepares a configured source.
-    pub fn new(config: SourceConfig, metrics: &Metrics) -> Self {
+    pub fn new(config: SourceOptions, metrics: &Metrics) -> Self {
         let view =
             AdmissionSource::new(config.definition.clone(), config.name.clone(), config.event_source());
         let tally = Arc::new(SourceMetrics::new(&config.name, metrics));
-        let SourceConfig { name, definition, secrets, body_bytes_max, .. } = config;
+        let SourceOptions { name, definition, secrets, body_bytes_max, .. } = config;
         let secrets = Arc::new(Secrets::new(&name, secrets, metrics));
         Self { name, definition, secrets, view, tally, body_bytes_max }
     }

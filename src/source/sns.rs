@@ -43,7 +43,7 @@ use super::turns::Weight;
 use super::{Intake, SourceIntake};
 use crate::aws::Aws;
 use crate::aws::arn::TopicArn;
-use crate::config::SnsSourceConfig;
+use crate::config::SnsSourceOptions;
 use crate::event::{Delivery, HeaderClaims, Timestamp, Verified, single_header};
 use crate::provider::{decode_message, message_heaviness, topic_extensions};
 use crate::telemetry::{LogLimit, Metrics, Shown, SourceOutcome};
@@ -56,7 +56,7 @@ pub(super) struct SnsSource {
     source: SourceIntake,
     intake: Intake,
     bounds: Arc<DeliveryBounds>,
-    config: SnsSourceConfig,
+    config: SnsSourceOptions,
     certificates: Certificates,
     subscriptions: Subscriptions,
     changes: Family<SourceOutcome, Counter>,
@@ -65,7 +65,7 @@ pub(super) struct SnsSource {
 
 impl SnsSource {
     pub(super) async fn new(
-        config: SnsSourceConfig,
+        config: SnsSourceOptions,
         source: SourceIntake,
         intake: Intake,
         bounds: Arc<DeliveryBounds>,

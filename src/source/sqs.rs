@@ -46,7 +46,7 @@ use self::topic_questions::TopicQuestions;
 use super::backoff::backoff;
 use super::{Intake, SourceIntake};
 use crate::aws::Aws;
-use crate::config::{OnMalformed, SqsConfig};
+use crate::config::{OnMalformed, SqsOptions};
 use crate::health::SourceStatus;
 use crate::provider::BodyLimits;
 use crate::telemetry::Metrics;
@@ -85,7 +85,7 @@ struct Source {
 impl SqsSource {
     /// Prepares a queue to be read. Nothing is asked of it yet, so it may be out of reach.
     pub async fn new(
-        config: SqsConfig,
+        config: SqsOptions,
         source: SourceIntake,
         intake: Intake,
         limits: BodyLimits,

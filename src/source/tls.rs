@@ -14,14 +14,14 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use rustls::{ServerConfig, crypto::aws_lc_rs};
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::TlsConfig;
+use crate::config::TlsOptions;
 
 /// How often at most the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// A server's identity that follows its files.
 pub struct Tls {
-    files: TlsConfig,
+    files: TlsOptions,
     look_every: Duration,
     current: Mutex<Current>,
 }
@@ -68,11 +68,11 @@ impl Tls {
     ///
     /// # Errors
     /// When they cannot be read or used.
-    pub fn load(files: &TlsConfig) -> Result<Self, TlsError> {
+    pub fn load(files: &TlsOptions) -> Result<Self, TlsError> {
         Self::load_and_look_every(files, LOOK_EVERY)
     }
 
-    fn load_and_look_every(files: &TlsConfig, look_every: Duration) -> Result<Self, TlsError> {
+    fn load_and_look_every(files: &TlsOptions, look_every: Duration) -> Result<Self, TlsError> {
         let changed = changed(files)?;
         let current = Current { acceptor: read(files)?, changed, looked: Instant::now() };
         Ok(Self { files: files.clone(), look_every, current: Mutex::new(current) })
@@ -95,7 +95,7 @@ impl Tls {
 }
 
 impl Current {
-    fn follow(&mut self, files: &TlsConfig) -> Result<(), TlsError> {
+    fn follow(&mut self, files: &TlsOptions) -> Result<(), TlsError> {
         let changed = changed(files)?;
         if changed != self.changed {
             self.acceptor = read(files)?;
@@ -107,7 +107,7 @@ impl Current {
     }
 }
 
-fn changed(files: &TlsConfig) -> Result<Changed, TlsError> {
+fn changed(files: &TlsOptions) -> Result<Changed, TlsError> {
     let of = |file: &Path| {
         let modified = std::fs::metadata(file).and_then(|metadata| metadata.modified());
         modified.map_err(|source| TlsError::Unreadable { file: file.display().to_string(), source })
@@ -115,7 +115,7 @@ fn changed(files: &TlsConfig) -> Result<Changed, TlsError> {
     Ok((of(&files.certificate)?, of(&files.key)?))
 }
 
-fn read(files: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
+fn read(files: &TlsOptions) -> Result<TlsAcceptor, TlsError> {
     let problem = |file: &Path, expected| {
         let file = file.display().to_string();
         move |error| match error {
@@ -141,7 +141,7 @@ mod tests {
     use rcgen::{CertifiedKey, generate_simple_self_signed};
     use std::fs::File;
 
-    fn write_identity(files: &TlsConfig, age: Duration) {
+    fn write_identity(files: &TlsOptions, age: Duration) {
         let CertifiedKey { cert, signing_key } =
             generate_simple_self_signed(["localhost".into()]).expect("a certificate");
         for (file, text) in [(&files.certificate, cert.pem()), (&files.key, signing_key.serialize_pem())] {
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn a_replaced_certificate_is_taken_and_one_of_no_use_is_not() {
         let dir = tempfile::tempdir().expect("a directory");
-        let files = TlsConfig { certificate: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
+        let files = TlsOptions { certificate: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
         write_identity(&files, Duration::from_secs(60));
         let tls = Tls::load_and_look_every(&files, Duration::ZERO).expect("a good identity");
         let first = in_service(&tls);
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn the_files_are_not_looked_at_for_every_handshake() {
         let dir = tempfile::tempdir().expect("a directory");
-        let files = TlsConfig { certificate: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
+        let files = TlsOptions { certificate: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
         write_identity(&files, Duration::from_secs(60));
         let tls = Tls::load(&files).expect("a good identity");
         let first = in_service(&tls);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use fanbridge::admit::{AdmissionSource, admit};
-use fanbridge::config::{Config, SourceConfig};
+use fanbridge::config::{Config, SourceOptions};
 use fanbridge::event::{Event, HeaderClaims, Timestamp, Verdict, Verified};
 use fanbridge::selection::Selection;
 use proptest::prelude::*;
@@ -162,7 +162,7 @@ fn custom_types_that_a_header_states_tell_events_of_one_body_apart_at_every_sour
     let text = "sources:\n  a: { provider: github, secrets: [env:SECRET], custom_types: [one, two] }\n  \
                 b: { provider: github, secrets: [env:SECRET] }\nsinks: { b: { file: {} } }\n";
     let config = read(text).expect("valid").config;
-    let id = |source: &SourceConfig, event_type: &str| {
+    let id = |source: &SourceOptions, event_type: &str| {
         let view =
             AdmissionSource::new(source.definition.clone(), source.name.clone(), source.event_source());
         let stated = HeaderClaims { event_type: Some(event_type.into()), ..HeaderClaims::default() };
@@ -192,7 +192,7 @@ fn topic_names(config: &Config, sink: usize) -> Vec<String> {
 }
 
 /// What an authentic delivery of a type becomes at a source, if it is not filtered.
-fn admitted_event(config: &Config, source: &SourceConfig, event_type: &str) -> Option<Event> {
+fn admitted_event(config: &Config, source: &SourceOptions, event_type: &str) -> Option<Event> {
     let view = AdmissionSource::new(source.definition.clone(), source.name.clone(), source.event_source());
     let verified = authentic(&format!(r#"{{"type":"{event_type}","id":"1"}}"#), HeaderClaims::default());
     match admit(&view, verified, &config.selection) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use fanbridge::config::{Channel, HttpConfig, Reference, SourceConfig, SourceSecret, TlsConfig};
+use fanbridge::config::{Channel, HttpOptions, Reference, SourceOptions, SourceSecret, TlsOptions};
 use fanbridge::event::Timestamp;
 use fanbridge::provider::{SigningSecret, builtin_named, sign};
 use fanbridge::selection::Selection;
@@ -38,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a test may want to be different.
 pub struct Setting {
-    pub http: HttpConfig,
+    pub http: HttpOptions,
     pub selection: Selection,
     pub spool_full: bool,
     /// How long the disk takes to make something durable.
@@ -48,7 +48,7 @@ pub struct Setting {
 
 impl Default for Setting {
     fn default() -> Self {
-        let http = HttpConfig {
+        let http = HttpOptions {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             tls: None,
             body_bytes_max: BODY_BYTES_MAX,
@@ -116,7 +116,7 @@ impl Front {
 
         let listener = TcpListener::bind(setting.http.listen).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let tls = setting.http.tls.as_ref().map(|files: &TlsConfig| Tls::load(files).unwrap());
+        let tls = setting.http.tls.as_ref().map(|files: &TlsOptions| Tls::load(files).unwrap());
         let limits = HttpLimits::new(&setting.http, setting.drain_timeout);
         let connections = Connections::new("http", &metrics);
         let stop = CancellationToken::new();
@@ -173,10 +173,10 @@ fn spool(dir: PathBuf, full: bool, fsync: Duration) -> Spool {
     Spool::open(LockedDir::take(&dir, disk).unwrap(), options, Arc::new(Metrics::new())).unwrap().0
 }
 
-fn source(name: &'static str, provider: &str, secret: Option<&str>) -> SourceConfig {
+fn source(name: &'static str, provider: &str, secret: Option<&str>) -> SourceOptions {
     let definition = builtin_named(provider).unwrap();
     let secret = secret.map(|secret| SigningSecret::parse(secret, &definition, None, None).unwrap());
-    SourceConfig {
+    SourceOptions {
         name: name.into(),
         definition,
         app: "default".into(),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use fanbridge::config::TlsConfig;
+use fanbridge::config::TlsOptions;
 use fanbridge::source::tls::{Tls, TlsError};
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use rustls::crypto::aws_lc_rs;
@@ -16,9 +16,9 @@ use tokio_rustls::client::TlsStream;
 use crate::support::{Front, Peer, delivery, event};
 
 /// Writes a fresh certificate and its key; returns the certificate to trust.
-fn identity(dir: &Path) -> (TlsConfig, CertificateDer<'static>) {
+fn identity(dir: &Path) -> (TlsOptions, CertificateDer<'static>) {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".into()]).unwrap();
-    let files = TlsConfig { certificate: dir.join("certificate.pem"), key: dir.join("key.pem") };
+    let files = TlsOptions { certificate: dir.join("certificate.pem"), key: dir.join("key.pem") };
     std::fs::write(&files.certificate, cert.pem()).unwrap();
     std::fs::write(&files.key, signing_key.serialize_pem()).unwrap();
     (files, cert.der().clone())

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fanbridge::config::FileConfig;
+use fanbridge::config::FileSinkOptions;
 use fanbridge::event::Outcome;
 use fanbridge::sink::Sink;
 use fanbridge::sink::file::FileSink;
@@ -25,7 +25,7 @@ impl Reader for Files {
 }
 
 fn sink(dir: &Path) -> (FileSink, Files) {
-    let config = FileConfig { dir: dir.join("topics"), rotate_bytes: 64 * 1024 };
+    let config = FileSinkOptions { dir: dir.join("topics"), rotate_bytes: 64 * 1024 };
     (FileSink::new(&config).unwrap(), Files(config.dir))
 }
 

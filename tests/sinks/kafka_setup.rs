@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use fanbridge::config::KafkaConfig;
+use fanbridge::config::KafkaOptions;
 use fanbridge::sink::kafka::KafkaSink;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -14,7 +14,7 @@ use crate::seen::{Reader, Seen};
 
 pub fn sink(brokers: &str, properties: &[(&str, &str)]) -> KafkaSink {
     let properties = properties.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-    let config = KafkaConfig { brokers: brokers.into(), properties, token: None, structured: false };
+    let config = KafkaOptions { brokers: brokers.into(), properties, token: None, structured: false };
     KafkaSink::new("lake", &config).unwrap()
 }
 

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use fanbridge::aws::Aws as SetUp;
-use fanbridge::config::{AwsConfig, SnsSinkConfig};
+use fanbridge::config::{AwsOptions, SnsSinkOptions};
 use fanbridge::event::Outcome;
 use fanbridge::sink::Sink;
 use fanbridge::sink::sns::SnsSink;
@@ -53,8 +53,8 @@ impl Subscribed {
     }
 
     async fn sink(&self) -> SnsSink {
-        let set_up = AwsConfig { endpoint: Some(self.proxy.endpoint()), ..AwsConfig::default() };
-        let config = SnsSinkConfig { region: REGION.into(), requests_max: 16, message_bytes_max: 256 << 10 };
+        let set_up = AwsOptions { endpoint: Some(self.proxy.endpoint()), ..AwsOptions::default() };
+        let config = SnsSinkOptions { region: REGION.into(), requests_max: 16, message_bytes_max: 256 << 10 };
         SnsSink::new("billing", &config, &SetUp::new(set_up)).await
     }
 }

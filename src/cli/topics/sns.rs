@@ -4,13 +4,13 @@ use super::States;
 use crate::aws::Aws;
 use crate::aws::arn::TopicArn;
 use crate::cli::{Exit, Failure};
-use crate::config::{AwsConfig, SnsSinkConfig};
+use crate::config::{AwsOptions, SnsSinkOptions};
 use crate::sink::sns::{SnsAdmin, SnsAdminError, TopicProperties};
 
 /// The state of each of these topics. With `new`, missing topics are created with these properties.
 pub async fn states(
-    config: &SnsSinkConfig,
-    aws: &AwsConfig,
+    config: &SnsSinkOptions,
+    aws: &AwsOptions,
     names: &[String],
     new: Option<&TopicProperties>,
 ) -> Result<States, Failure> {

@@ -20,7 +20,7 @@ pub(crate) use self::writer::FILES_OPEN_MAX;
 use self::writer::FileWriter;
 use super::outcomes::{BatchNumber, OutcomeTable, retry};
 use super::{Publication, Sink};
-use crate::config::FileConfig;
+use crate::config::FileSinkOptions;
 use crate::event::Record;
 
 /// Most batches that wait for the disk: more than the dispatcher's window holds, even at one record
@@ -66,7 +66,7 @@ impl FileSink {
     ///
     /// # Errors
     /// When the directory cannot be made or used, or another file sink has it.
-    pub fn new(config: &FileConfig) -> Result<Self, UnusableDirectory> {
+    pub fn new(config: &FileSinkOptions) -> Result<Self, UnusableDirectory> {
         let unusable = |error| UnusableDirectory::Io { dir: config.dir.clone(), error };
         topic_file::make_durable_dir(&config.dir).map_err(unusable)?;
         let lock = DirLock::take(&config.dir).map_err(unusable)?;

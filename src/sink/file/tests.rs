@@ -3,7 +3,7 @@ use crate::event::Outcome;
 use crate::sink::outcomes::tests::record;
 
 fn sink(dir: &std::path::Path) -> FileSink {
-    FileSink::new(&FileConfig { dir: dir.join("new/topics"), rotate_bytes: 1 << 20 }).unwrap()
+    FileSink::new(&FileSinkOptions { dir: dir.join("new/topics"), rotate_bytes: 1 << 20 }).unwrap()
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn a_directory_has_one_sink_until_that_one_has_written_all_it_was_given() 
     let first = sink(dir.path());
     let link = dir.path().join("link");
     std::os::unix::fs::symlink(dir.path().join("new/topics"), &link).unwrap();
-    let config = FileConfig { dir: link, rotate_bytes: 1 << 20 };
+    let config = FileSinkOptions { dir: link, rotate_bytes: 1 << 20 };
     let second = FileSink::new(&config).err();
     assert!(matches!(second, Some(UnusableDirectory::Taken(_))), "{second:?}");
     drop(first.publish(vec![record("t", Some("k"))]));

@@ -9,7 +9,7 @@ use std::sync::mpsc::Receiver;
 
 use super::Work;
 use super::topic_file::TopicFile;
-use crate::config::FileConfig;
+use crate::config::FileSinkOptions;
 use crate::event::{Outcome, Record};
 use crate::routing::kafka_topic_problem;
 use crate::scarce::Scarce;
@@ -44,7 +44,7 @@ struct TopicLines {
 }
 
 impl FileWriter {
-    pub fn new(config: &FileConfig, in_flight: Arc<OutcomeTable>) -> Self {
+    pub fn new(config: &FileSinkOptions, in_flight: Arc<OutcomeTable>) -> Self {
         let (dir, rotate_bytes) = (config.dir.clone(), config.rotate_bytes);
         Self { dir, rotate_bytes, in_flight, files: HashMap::new(), group: 0 }
     }

@@ -16,7 +16,7 @@ use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext}
 
 use super::settings::Settings;
 use super::{KafkaSinkError, cannot_start, complaint, oauth};
-use crate::config::{BearerToken, KafkaConfig};
+use crate::config::{BearerToken, KafkaOptions};
 
 /// The topic property that says how many in-sync replicas must have a record before it is
 /// acknowledged.
@@ -92,7 +92,7 @@ impl KafkaAdmin {
     ///
     /// # Errors
     /// When a configured property cannot be used.
-    pub fn new(config: &KafkaConfig, timeout: Duration) -> Result<Self, KafkaAdminError> {
+    pub fn new(config: &KafkaOptions, timeout: Duration) -> Result<Self, KafkaAdminError> {
         let settings = Settings::new(config).map_err(KafkaSinkError::from)?;
         let listener = Listener { token: settings.token.clone(), ..Listener::default() };
         let producer = settings.admin().create_with_context(listener).map_err(cannot_start)?;
@@ -292,7 +292,7 @@ mod tests {
 
     #[tokio::test]
     async fn creating_topics_with_a_token_is_refused_with_what_to_do_instead() {
-        let config = KafkaConfig {
+        let config = KafkaOptions {
             brokers: "127.0.0.1:1".into(),
             properties: vec![("sasl.mechanisms".into(), "OAUTHBEARER".into())],
             token: Some(BearerToken::Fixed("opaque".into())),

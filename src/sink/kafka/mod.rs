@@ -33,7 +33,7 @@ use self::settings::Settings;
 pub use self::settings::{MESSAGE_BYTES_MAX, UnusableProperty, check, check_property, decided};
 use super::outcomes::held;
 use super::{Publication, Sink};
-use crate::config::KafkaConfig;
+use crate::config::KafkaOptions;
 use crate::event::{Outcome, Reason, Record};
 
 /// A Kafka cluster as a sink.
@@ -68,7 +68,7 @@ impl KafkaSink {
     ///
     /// # Errors
     /// When a property is refused or unknown, or librdkafka cannot start with the properties.
-    pub fn new(name: &str, config: &KafkaConfig) -> Result<Self, KafkaSinkError> {
+    pub fn new(name: &str, config: &KafkaOptions) -> Result<Self, KafkaSinkError> {
         let settings = Settings::new(config)?;
         let common = SinkContext::new(name, settings.token.clone());
         let company =

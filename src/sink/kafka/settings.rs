@@ -8,7 +8,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::config::{BearerToken, KafkaConfig};
+use crate::config::{BearerToken, KafkaOptions};
 
 /// A Kafka property that cannot be used, and why.
 #[derive(Debug, thiserror::Error)]
@@ -133,7 +133,7 @@ pub fn check_property(property: &str, value: &SecretString) -> Result<(), Unusab
 ///
 /// # Errors
 /// With the first property that is refused, unknown or missing.
-pub fn check(config: &KafkaConfig) -> Result<(), UnusableProperty> {
+pub fn check(config: &KafkaOptions) -> Result<(), UnusableProperty> {
     Settings::new(config).map(drop)
 }
 
@@ -147,7 +147,7 @@ pub(super) struct Settings {
 
 impl Settings {
     /// Checks the user's properties and combines them with the defaults and the fixed ones.
-    pub fn new(config: &KafkaConfig) -> Result<Self, UnusableProperty> {
+    pub fn new(config: &KafkaOptions) -> Result<Self, UnusableProperty> {
         let mut client = ClientConfig::new();
         client.set_log_level(RDKafkaLogLevel::Info);
         for (property, value) in DEFAULTS {
@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     fn settings(properties: &[(&str, &str)]) -> Result<Settings, UnusableProperty> {
-        Settings::new(&KafkaConfig {
+        Settings::new(&KafkaOptions {
             brokers: "127.0.0.1:1".into(),
             properties: properties.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             token: None,

@@ -9,7 +9,7 @@ use aws_sdk_sns::types::Tag;
 
 use crate::aws::arn::TopicArn;
 use crate::aws::{Aws, CallTimeouts, credentials_problem};
-use crate::config::SnsSinkConfig;
+use crate::config::SnsSinkOptions;
 
 /// Somebody waits at a terminal for the answer, so a failed request is repeated a few times.
 const PATIENCE: CallTimeouts = CallTimeouts { attempt: Duration::from_secs(5), attempts: 3 };
@@ -40,7 +40,7 @@ impl SnsAdmin {
     ///
     /// # Errors
     /// When no AWS credentials are found.
-    pub async fn new(config: &SnsSinkConfig, aws: &Aws) -> Result<Self, SnsAdminError> {
+    pub async fn new(config: &SnsSinkOptions, aws: &Aws) -> Result<Self, SnsAdminError> {
         let settings = aws.settings(Some(&config.region), PATIENCE).await;
         if let Some(problem) = credentials_problem(&settings).await {
             return Err(SnsAdminError(problem));

@@ -33,7 +33,7 @@ use self::scheduler::Scheduler;
 use super::outcomes::OutcomeTable;
 use super::{Effort, Publication, Sink};
 use crate::aws::{Aws, CallTimeouts, credentials_problem};
-use crate::config::SnsSinkConfig;
+use crate::config::SnsSinkOptions;
 use crate::event::{Reason, Record};
 
 /// Time for one request: the service answers within tens of milliseconds, but 256 KiB over a slow
@@ -65,7 +65,7 @@ struct Shared {
 impl SnsSink {
     /// Starts the sink of this name. It looks for credentials in the background, and connects when
     /// there is a record to publish.
-    pub async fn new(name: &str, config: &SnsSinkConfig, aws: &Aws) -> Self {
+    pub async fn new(name: &str, config: &SnsSinkOptions, aws: &Aws) -> Self {
         let settings = aws.settings(Some(&config.region), PATIENCE).await;
         let in_flight = Arc::new(OutcomeTable::default());
         let lanes = SnsLanes::new(config.message_bytes_max.max(BATCH_BYTES_MAX));

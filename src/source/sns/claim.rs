@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use super::envelope::{Envelope, EnvelopeKind};
 use super::origin::CertificateUrl;
 use crate::aws::arn::TopicArn;
-use crate::config::SnsSourceConfig;
+use crate::config::SnsSourceOptions;
 use crate::event::{Timestamp, single_header};
 
 /// How old a message may be: SNS tries no delivery again after an hour.
@@ -70,7 +70,7 @@ impl<'a> SignatureClaim<'a> {
         envelope: &Envelope,
         headers: &HeaderMap,
         arrived: Timestamp,
-        config: &'a SnsSourceConfig,
+        config: &'a SnsSourceOptions,
     ) -> Result<Self, &'static str> {
         let topic = config.topics.iter().find(|topic| topic.as_str() == envelope.topic_arn);
         let topic = topic.ok_or(other_topic(envelope.kind))?;
@@ -120,9 +120,9 @@ mod tests {
     /// 2026-05-08T09:12:28Z.
     const NOW: Timestamp = Timestamp(1_778_231_548_000_000_000);
 
-    fn config(allow_sha1: bool) -> SnsSourceConfig {
+    fn config(allow_sha1: bool) -> SnsSourceOptions {
         let topics = vec![TopicArn::parse(TOPIC).unwrap()];
-        SnsSourceConfig {
+        SnsSourceOptions {
             topics,
             allow_sha1,
             raw: None,

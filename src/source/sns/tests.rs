@@ -32,9 +32,9 @@ fn moment(text: &str) -> Timestamp {
     Timestamp::from(std::time::SystemTime::from(OffsetDateTime::parse(text, &Rfc3339).unwrap()))
 }
 
-fn config() -> SnsSourceConfig {
+fn config() -> SnsSourceOptions {
     let topics = vec![TopicArn::parse(TOPIC).unwrap()];
-    SnsSourceConfig {
+    SnsSourceOptions {
         topics,
         allow_sha1: true,
         raw: None,

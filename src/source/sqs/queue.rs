@@ -14,7 +14,7 @@ use aws_sdk_sqs::types::{
 use super::queue_error::QueueError;
 use crate::aws::refusal::{self, AwsRefusal};
 use crate::aws::{Aws, CallTimeouts};
-use crate::config::SqsConfig;
+use crate::config::SqsOptions;
 
 /// The most messages in one call, by the service's own bound.
 pub(super) const BATCH_MAX: usize = 10;
@@ -76,7 +76,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub(super) async fn new(config: &SqsConfig, aws: &Aws) -> Self {
+    pub(super) async fn new(config: &SqsOptions, aws: &Aws) -> Self {
         let settings = aws.settings(config.region.as_deref(), RECEIVE).await;
         let timeouts =
             settings.timeout_config().map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);

@@ -34,7 +34,7 @@ use self::claims::{ASKS_MAX, ClaimRequest, ClaimWorker};
 use self::commands::Holder;
 use self::confirms::{ConfirmWorker, GROUPS_MAX};
 use super::DuplicateKey;
-use crate::config::SharedWindowConfig;
+use crate::config::SharedWindowOptions;
 use crate::telemetry::{Metrics, Reason};
 
 pub(super) use self::confirms::DurableKeys;
@@ -120,7 +120,7 @@ pub struct SharedWindow {
 impl SharedWindow {
     /// The window of this configuration, after the first attempt to reach its server, which takes a
     /// second at most. An attempt that fails is logged, counted and repeated, and nothing else.
-    pub async fn open(config: &SharedWindowConfig, metrics: &Metrics) -> (Self, SharedWindowWorker) {
+    pub async fn open(config: &SharedWindowOptions, metrics: &Metrics) -> (Self, SharedWindowWorker) {
         let (asks, asked) = mpsc::channel(ASKS_MAX);
         let (groups, durable) = mpsc::channel(GROUPS_MAX);
         let patience = Deadlines::within(config.ack_timeout);

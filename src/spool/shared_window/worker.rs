@@ -20,7 +20,7 @@ use super::commands::KeyNames;
 use super::confirms::ConfirmWorker;
 use super::connection::{Connection, Dialler, ServerError};
 use super::server::Server;
-use crate::config::SharedWindowConfig;
+use crate::config::SharedWindowOptions;
 
 /// The shortest time from one attempt to connect to the next.
 const DIAL_EVERY: Duration = Duration::from_secs(1);
@@ -59,7 +59,7 @@ pub struct SharedWindowWorker {
 impl SharedWindowWorker {
     /// After the first attempt to connect.
     pub(super) async fn open(
-        config: &SharedWindowConfig,
+        config: &SharedWindowOptions,
         patience: Duration,
         asking: ClaimWorker,
         telling: ConfirmWorker,

@@ -1,9 +1,9 @@
 //! How AWS is reached: one set-up for the clients of all services.
 //!
-//! Credentials come from the SDK's default chain: environment, shared profile, web identity,
-//! container and instance roles; it refreshes them by itself. All clients have one chain and one cache of
-//! what it brings, so that ten queues are one role to ask for. A client is made without asking for any, so
-//! a bridge starts without them and says what is missing.
+//! Credentials come from the SDK's default chain (environment, shared profile, web identity,
+//! container and instance roles), which also refreshes them. All clients share one chain and its
+//! cache, so that ten queues ask for one role once. A client is made without asking for credentials,
+//! so a bridge starts without them and reports what is missing.
 
 pub mod arn;
 pub mod refusal;
@@ -20,24 +20,25 @@ use tokio::sync::OnceCell;
 
 use crate::config::AwsOptions;
 
-/// How long to wait for credentials before their lack is trouble: roles are asked for over the
-/// network, and the instance's metadata service answers within a second or not at all.
+/// Longest wait for credentials before they count as missing: roles are fetched over the network, and
+/// an instance's metadata service answers within a second or not at all.
 const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a connection may take to be made; a region answers within a few hundred milliseconds.
+/// Longest time for making a connection; a region answers within a few hundred milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How patient a kind of call is.
+/// Time-out and number of attempts for one kind of call.
 #[derive(Clone, Copy, Debug)]
 pub struct CallTimeouts {
-    /// How long one attempt may take, from the request's first byte to the answer's last.
+    /// Longest time for one attempt, from the first byte of the request to the last byte of the
+    /// answer.
     pub attempt: Duration,
-    /// How often it is tried in all. What is tried once is repeated by the loop that calls, with a
-    /// backoff of its own, because only that loop knows what else must wait.
+    /// Number of attempts in all. A call with one attempt is repeated by the loop that makes it, with
+    /// a backoff of its own, because only that loop knows which other calls have to wait.
     pub attempts: u32,
 }
 
-/// What clients are made of. Clones share their credentials.
+/// Makes the settings of clients. Clones share their credentials.
 #[derive(Clone, Debug)]
 pub struct Aws {
     config: AwsOptions,
@@ -45,13 +46,13 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// The set-up as configured.
+    /// The set-up for this configuration.
     pub fn new(config: AwsOptions) -> Self {
         Self { config, shared: Arc::default() }
     }
 
-    /// The settings of a client for this region; without one that of `aws.region`, else what
-    /// environment and profile say.
+    /// The settings for a client in this region; `None` means `aws.region`, or else the region of
+    /// environment and profile.
     pub async fn settings(&self, region: Option<&str>, patience: CallTimeouts) -> SdkConfig {
         let region = region.or(self.config.region.as_deref()).map(|name| Region::new(name.to_owned()));
         let timeouts = TimeoutConfig::builder()
@@ -69,10 +70,11 @@ impl Aws {
         settings.build()
     }
 
-    /// What all clients have in common. The credentials' chain needs a region where it asks a service;
-    /// without one of its own it gets that of the first client.
+    /// The settings that all clients share. The credentials chain needs a region if it asks a
+    /// service: without one of its own it gets that of the first client.
     async fn load(&self, first: Option<Region>) -> SdkConfig {
-        // Large, and kept by every future that starts a source or a sink otherwise.
+        // Boxed, because it is large and would be part of every future that starts a source or a
+        // sink.
         let own = Box::pin(self.loader().load()).await;
         match first {
             Some(region) if own.region().is_none() => Box::pin(self.loader().region(region).load()).await,
@@ -98,13 +100,13 @@ impl Aws {
     }
 }
 
-/// One name in every request, by which the owner of the account finds the bridge in its logs.
+/// A name in every request, by which the account's owner finds the bridge in the logs of AWS.
 fn app_name() -> AppName {
     let name = concat!("fanbridge-", env!("CARGO_PKG_VERSION"));
     AppName::new(name).unwrap_or_else(|_| unreachable!("a name of letters, digits, `-` and `.`"))
 }
 
-/// Why no request can be signed now, with what to do, or nothing if there are credentials.
+/// Why no request can be signed now, and what to do; `None` if there are credentials.
 pub async fn credentials_problem(settings: &SdkConfig) -> Option<String> {
     let advice = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile in `aws.profile`, \
                   or give the machine a role";
@@ -122,7 +124,7 @@ pub async fn credentials_problem(settings: &SdkConfig) -> Option<String> {
     }
 }
 
-/// An error and what caused it, one after the other: the SDK's own words are at the end.
+/// An error and its causes, in order; the SDK's own message is the last one.
 pub fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error: &&'e (dyn Error + 'static)| <dyn Error>::source(*error))
 }

@@ -1,23 +1,23 @@
-//! What a machine can be short of for a while (pure).
+//! Resources that a machine can be short of for a while (pure).
 //!
-//! An error that says so is no fault of a disk, a file or a peer: the call did not begin, and may be
-//! made again. Whoever takes it for a failure ends a process that only had to wait.
+//! Such an error is no fault of a disk, a file or a peer: the call did not begin, and can be
+//! repeated. A process that took it for a failure would end although it only had to wait.
 
 use std::io;
 
 use rustix::io::Errno;
 
-/// What is short.
+/// A resource that is short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scarce {
-    /// Descriptors: of the process (EMFILE) or of the whole system (ENFILE).
+    /// File descriptors of the process (EMFILE) or of the whole system (ENFILE).
     Descriptors,
-    /// Memory of the kernel's (ENOMEM).
+    /// Memory of the kernel (ENOMEM).
     Memory,
 }
 
 impl Scarce {
-    /// What this error says is short, if it says so.
+    /// The resource that this error reports as short, if it does.
     pub fn of(error: &io::Error) -> Option<Self> {
         match Errno::from_io_error(error)? {
             Errno::MFILE | Errno::NFILE => Some(Self::Descriptors),
@@ -26,7 +26,7 @@ impl Scarce {
         }
     }
 
-    /// The word for metrics and answers.
+    /// The reason for metrics and answers.
     pub fn reason(self) -> &'static str {
         match self {
             Self::Descriptors => "no_descriptors",

@@ -1,4 +1,4 @@
-//! Names of queues and topics: what they say about where these are (pure).
+//! The region, account and name in ARNs of topics and in URLs of queues (pure).
 
 use std::fmt;
 
@@ -11,10 +11,10 @@ pub struct TopicArn {
 }
 
 impl TopicArn {
-    /// Reads `arn:{partition}:sns:{region}:{account}:{name}`.
+    /// Parses `arn:{partition}:sns:{region}:{account}:{name}`.
     ///
     /// # Errors
-    /// What is wrong, in words.
+    /// With a message that says what is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
         let parts: Vec<&str> = text.splitn(6, ':').collect();
         let [arn, partition, service, region, account, name] = parts[..] else {
@@ -31,7 +31,7 @@ impl TopicArn {
             return Err(format!("`{}` is not a region", region.escape_debug()));
         }
         if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
-            return Err("an account has 12 digits".into());
+            return Err("the account in an ARN has 12 digits".into());
         }
         if let Some(problem) = topic_name_problem(name) {
             return Err(problem);
@@ -40,12 +40,12 @@ impl TopicArn {
         Ok(Self { text: text.into(), region: start..start + region.len(), name: text.len() - name.len() })
     }
 
-    /// The ARN as text.
+    /// The text of the ARN.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The region.
+    /// The region in the ARN.
     pub fn region(&self) -> &str {
         &self.text[self.region.clone()]
     }
@@ -67,12 +67,12 @@ impl fmt::Display for TopicArn {
     }
 }
 
-/// The service's own rule: `[A-Za-z0-9_-]{1,256}`, of a FIFO topic with `.fifo` at its end.
+/// The rule of SNS: `[A-Za-z0-9_-]{1,256}`, and for a FIFO topic `.fifo` at the end.
 fn topic_name_problem(name: &str) -> Option<String> {
     let plain = name.strip_suffix(".fifo").unwrap_or(name);
     let stray = plain.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-')));
     if plain.is_empty() || name.len() > 256 {
-        Some(format!("an SNS topic's name has 1 to 256 characters, this has {}", name.len()))
+        Some(format!("an SNS topic's name has 1 to 256 characters, this name has {}", name.len()))
     } else {
         stray.map(|stray| {
             format!("{stray:?} is not allowed in an SNS topic's name: use a-z, A-Z, 0-9, `_` and `-`")
@@ -80,7 +80,7 @@ fn topic_name_problem(name: &str) -> Option<String> {
     }
 }
 
-/// The region that a queue's URL names, if it is one of the service's own:
+/// The region in a queue's URL, if the URL has a host of AWS:
 /// `https://sqs.{region}.amazonaws.com/{account}/{name}` and its FIPS, dual-stack, China and older
 /// forms.
 pub fn queue_region(url: &http::Uri) -> Option<&str> {

@@ -1,29 +1,29 @@
-//! What the error codes mean that every service of AWS has in common (pure). The codes of one
-//! service alone are judged where it is spoken to.
+//! The error codes that all services of AWS have in common (pure). The codes of a single service are
+//! judged where that service is called.
 
-/// What a code says, whichever service says it.
+/// The meaning of an error code, whichever service it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AwsRefusal {
-    /// Too many requests: fewer will do.
+    /// There are too many requests: send fewer.
     Throttled,
-    /// The credentials are not known, or do not sign what the service reads.
+    /// The credentials are unknown, or the signature does not match.
     Credentials,
-    /// The session that the credentials come from is over.
+    /// The session of the credentials has expired.
     Expired,
-    /// The request was signed at another time than the service's.
+    /// The time of the signature differs from the service's clock.
     Clock,
-    /// The credentials are good, and may not do this.
+    /// The credentials are valid, but not allowed to do this.
     Denied,
-    /// The service has failed by itself.
+    /// The service itself has failed.
     Service,
 }
 
-/// What this code means, if it is one of those that all have in common. Without the
-/// [name space](bare) that a service may put before it.
+/// The meaning of a code that all services have in common, `None` for any other code. A [name
+/// space](bare) in front of the code is ignored.
 pub fn of(code: &str) -> Option<AwsRefusal> {
     Some(match code {
         "RequestLimitExceeded" | "TooManyRequestsException" | "SlowDown" => AwsRefusal::Throttled,
-        // In two dozen forms, also of a key's service behind the one that was asked.
+        // There are two dozen such codes, some of a key's service that the called service uses.
         _ if code.contains("Throttl") => AwsRefusal::Throttled,
         "InvalidClientTokenId"
         | "UnrecognizedClientException"
@@ -45,8 +45,8 @@ pub fn of(code: &str) -> Option<AwsRefusal> {
     })
 }
 
-/// The same, with what the service says beside the code: a signature that was made at another time has
-/// the code of one that was made with the wrong key.
+/// The meaning of a code and its message: a signature that was made at another time has the same code
+/// as one that was made with a wrong key.
 pub fn told(code: &str, message: &str) -> Option<AwsRefusal> {
     let of_clock = ["Signature expired", "Signature not yet current"];
     match of(code) {
@@ -57,7 +57,7 @@ pub fn told(code: &str, message: &str) -> Option<AwsRefusal> {
     }
 }
 
-/// A code without the name space before it: `AWS.SimpleQueueService.`, `com.amazon.coral.service#`.
+/// The code without a name space such as `AWS.SimpleQueueService.` or `com.amazon.coral.service#`.
 pub fn bare(code: &str) -> &str {
     code.rsplit(['.', '#']).next().unwrap_or_default()
 }

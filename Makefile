@@ -16,7 +16,7 @@ bench: setup       ## throughput and latency beside their physical limits, in on
 
 check:             ## before every commit: format, lints, the rules of the house, unit tests; needs no server
 	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo test --locked --lib --bins --test tidy
 
 lint:

@@ -5,7 +5,7 @@
 //! apart, so that a machine that changes its mood changes it for both. Everything it starts it stops,
 //! by process id; everything it writes goes under the build directory.
 //!
-//! `cargo build --release --bins --examples && target/release/examples/bench [--quick]`
+//! `benches/run.sh [--quick]`, or `cargo bench [-- --quick]` for a build without LTO.
 
 #[path = "run/aws.rs"]
 mod aws;
@@ -61,6 +61,9 @@ struct Arguments {
     /// Exit with 1 if a target is missed.
     #[arg(long)]
     check: bool,
+    /// What cargo adds.
+    #[arg(long, hide = true)]
+    bench: bool,
 }
 
 /// What can be measured.

@@ -16,24 +16,17 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Finds the binaries beside this one.
+    /// Builds the binaries with the profile that this one was built with.
     ///
     /// # Errors
-    /// When one of them has not been built.
+    /// When they cannot be built.
     pub fn set() -> anyhow::Result<Self> {
         let own = std::env::current_exe()?;
-        let examples = own.parent().context("an executable is in a directory")?.to_path_buf();
-        let build = examples.parent().and_then(Path::parent).context("not in a build directory")?;
+        let profile = own.parent().and_then(Path::parent).context("not in a build directory")?;
+        build_with(profile)?;
+        let build = profile.parent().context("not in a build directory")?;
         let dir = tempfile::Builder::new().prefix("bench-").tempdir_in(build)?;
-        let stage = Self { examples, dir };
-        for program in [stage.bridge(), stage.examples.join("floor"), stage.examples.join("load")] {
-            anyhow::ensure!(
-                program.exists(),
-                "{} is not built: run cargo build --release --bins --examples",
-                program.display()
-            );
-        }
-        Ok(stage)
+        Ok(Self { examples: profile.join("examples"), dir })
     }
 
     /// The directory of this run, on the disk that the build is on.
@@ -108,6 +101,18 @@ impl Stage {
     fn bridge(&self) -> PathBuf {
         self.examples.with_file_name("fanbridge")
     }
+}
+
+/// Builds what is measured and what measures, into the directory of this profile.
+fn build_with(profile: &Path) -> anyhow::Result<()> {
+    let name = profile.file_name().context("a profile has a directory")?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--locked", "--bin", "fanbridge", "--example", "load", "--example", "floor"]);
+    command.arg("--profile").arg(name).arg("--target-dir").arg(profile.with_file_name(""));
+    let status = command.current_dir(env!("CARGO_MANIFEST_DIR")).status()?;
+    anyhow::ensure!(status.success(), "cargo could not build what is measured");
+    Ok(())
 }
 
 /// What to load with.

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::Skip;
-use super::commands::{Holder, KeyNames, Pipeline};
+use super::commands::{CommandBatch, Holder, KeyNames};
 use super::connection::{Pipe, ServerError};
 use crate::spool::DuplicateKey;
 
@@ -62,7 +62,7 @@ impl ClaimWorker {
         keys: &KeyNames,
         asks: &mut Vec<ClaimRequest>,
     ) -> Result<(), ServerError> {
-        let mut round = Pipeline::new(keys, asks.len());
+        let mut round = CommandBatch::new(keys, asks.len());
         for ask in &*asks {
             match ask {
                 ClaimRequest::Claim { key, .. } => round.claim(*key),

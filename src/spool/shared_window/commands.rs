@@ -85,12 +85,12 @@ impl KeyNames {
 }
 
 /// What is asked of the server in one go; it answers in the same order.
-pub(super) struct Pipeline<'k> {
+pub(super) struct CommandBatch<'k> {
     keys: &'k KeyNames,
     pub(super) commands: Pipeline,
 }
 
-impl<'k> Pipeline<'k> {
+impl<'k> CommandBatch<'k> {
     pub(super) fn new(keys: &'k KeyNames, commands: usize) -> Self {
         Self { keys, commands: Pipeline::with_capacity(commands) }
     }
@@ -129,14 +129,14 @@ mod tests {
         KeyNames::new("fanbridge:", 7, Duration::from_secs(5), Duration::from_secs(86_400))
     }
 
-    fn wire(round: &Pipeline<'_>) -> String {
+    fn wire(round: &CommandBatch<'_>) -> String {
         String::from_utf8(round.commands.get_packed_pipeline()).unwrap().replace("\r\n", " ")
     }
 
     #[test]
     fn a_claim_is_one_command_that_sets_only_what_nobody_has_and_says_who_has_it() {
         let keys = keys();
-        let mut round = Pipeline::new(&keys, 1);
+        let mut round = CommandBatch::new(&keys, 1);
         round.claim(DuplicateKey([0xab; 16]));
         let name = format!("fanbridge:2:{}", "ab".repeat(16));
         let words = ["SET", &name, "pending:0000000000000007", "NX", "GET", "PX", "5000"];
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn a_durable_key_lives_for_the_window_whoever_had_it() {
         let keys = keys();
-        let mut round = Pipeline::new(&keys, 1);
+        let mut round = CommandBatch::new(&keys, 1);
         round.durable(DuplicateKey([0; 16]));
         assert!(wire(&round).ends_with("$7 durable $2 PX $8 86400000 "), "{}", wire(&round));
     }

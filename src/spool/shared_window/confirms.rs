@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::mpsc;
 
-use super::commands::{KeyNames, Pipeline};
+use super::commands::{CommandBatch, KeyNames};
 use super::connection::{Pipe, ServerError};
 use crate::spool::DuplicateKey;
 
@@ -88,7 +88,7 @@ impl ConfirmWorker {
     async fn round(&mut self, line: &mut Pipe, keys: &KeyNames) -> Result<(), ServerError> {
         self.hear();
         let count = self.untold.len().min(ROUND_MAX);
-        let mut round = Pipeline::new(keys, count);
+        let mut round = CommandBatch::new(keys, count);
         self.untold.range(..count).for_each(|key| round.durable(*key));
         let answers = line.ask(&round).await?;
         match answers.iter().find_map(ServerError::of_answer) {

@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Skip;
-use super::commands::{KeyNames, Pipeline};
+use super::commands::{CommandBatch, KeyNames};
 use super::server::Server;
 use crate::telemetry::Shown;
 use crate::trust;
@@ -128,7 +128,7 @@ pub(super) struct Pipe {
 
 impl Pipe {
     /// Sends all of a round and returns an answer for each of its commands.
-    pub(super) async fn ask(&mut self, round: &Pipeline<'_>) -> Result<Vec<Value>, ServerError> {
+    pub(super) async fn ask(&mut self, round: &CommandBatch<'_>) -> Result<Vec<Value>, ServerError> {
         let count = round.commands.len();
         let asking = self.connection.send_packed_commands(&round.commands, 0, count);
         let answers = timeout(self.patience, asking).await.map_err(|_| ServerError::Silent)?;
@@ -162,7 +162,7 @@ impl Dialler {
         } else {
             self.log_in(stream).await?
         };
-        let mut round = Pipeline::new(keys, 1);
+        let mut round = CommandBatch::new(keys, 1);
         round.probe();
         let answers = link.line(PROBE_MAX).ask(&round).await?;
         keys.holder(answers.first().unwrap_or(&Value::Nil))?;

@@ -32,6 +32,7 @@ use crate::admit::{AdmissionSource, readmit};
 use crate::aws::Aws;
 use crate::config::{Config, Output, SinkOptions, SourceOptions, SpoolConfig};
 use crate::dead_letter::Readmit;
+use crate::dedup::shared::SharedWindow;
 use crate::dispatch::DispatchError;
 use crate::event::Verdict;
 use crate::health::Health;
@@ -46,9 +47,8 @@ use crate::source::http::{HttpLimits, serve};
 use crate::source::sns::TrustError;
 use crate::source::tls::{Tls, TlsError};
 use crate::source::types_seen::{Catalogued, TypesSeen};
-use crate::spool::shared_window::SharedWindow;
-use crate::spool::state::{State, StateError};
 use crate::spool::{Recovery, Spool, SpoolError, Taken};
+use crate::state::{State, StateError};
 use crate::telemetry::Metrics;
 
 /// Why the bridge could not start, or stopped by itself.

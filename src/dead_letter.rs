@@ -15,9 +15,10 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
+use crate::dedup::DuplicateKey;
 use crate::event::{Entry, Event, Quarantined, Timestamp, Verdict};
-use crate::spool::state::{DeadFilter, DeadLetterInfo, Reassessment, State, StateError};
-use crate::spool::{AppendError, Appended, DuplicateKey, Spool, codec};
+use crate::spool::{AppendError, Appended, Spool, codec};
+use crate::state::{DeadFilter, DeadLetterInfo, Reassessment, State, StateError};
 
 pub use document::{Document, Export, PAGE_BYTES_MAX, export, show};
 
@@ -327,8 +328,8 @@ mod tests {
     use crate::dispatch::tests::bench::{Bench, awaited};
     use crate::event::Position;
     use crate::event::tests::event;
-    use crate::spool::state::tests::failing::Fault;
-    use crate::spool::state::{NewDeadLetter, Progress};
+    use crate::state::tests::failing::Fault;
+    use crate::state::{NewDeadLetter, Progress};
 
     fn refused(position: u64) -> NewDeadLetter {
         NewDeadLetter {

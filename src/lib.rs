@@ -32,7 +32,9 @@ pub mod admit;
 pub mod provider;
 pub mod selection;
 
+pub mod dedup;
 pub mod spool;
+pub mod state;
 
 pub mod dead_letter;
 pub mod dispatch;
@@ -43,7 +45,9 @@ pub mod admin;
 pub mod aws;
 pub mod bridge;
 pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod disk;
 pub mod files;
 pub mod health;
 pub mod scarce;

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use super::{AdminState, ProblemAnswer};
 use crate::dead_letter::{self, Choice, Document, Dropped, Redriven};
-use crate::spool::state::{self, DeadFilter, DeadLetterInfo, StateError};
+use crate::state::{self, DeadFilter, DeadLetterInfo, StateError};
 
 /// Most letters on a page and in a change.
 pub(super) const LETTERS_MAX: usize = 1_000;

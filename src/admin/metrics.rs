@@ -8,7 +8,7 @@ use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
 
 use super::{AdminState, ProblemAnswer, probes};
-use crate::spool::state::DeadCount;
+use crate::state::DeadCount;
 use crate::telemetry::{Exposition, Metrics, SinkReason, lines_dropped};
 
 pub(super) async fn metrics(

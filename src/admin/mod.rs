@@ -29,7 +29,7 @@ use http::StatusCode;
 use crate::dead_letter::{Readmit, Redrive};
 use crate::health::Health;
 use crate::spool::Spool;
-use crate::spool::state::{State, StateError};
+use crate::state::{State, StateError};
 use crate::telemetry::Metrics;
 
 pub use dead::{DropRequest, RedriveRequest};

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 
-use crate::spool::state::StateError;
+use crate::state::StateError;
 
 /// A request that failed, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]

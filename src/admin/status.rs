@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{AdminState, ProblemAnswer, SourceSummary, probes};
 use crate::spool::Usage;
-use crate::spool::state::{DeadCount, Shortage, StateError};
+use crate::state::{DeadCount, Shortage, StateError};
 
 /// The state of the bridge.
 #[derive(Debug, Serialize)]
@@ -80,7 +80,7 @@ impl From<Usage> for SpoolState {
 pub(super) async fn status(State(admin): State<AdminState>) -> Result<Json<Status>, ProblemAnswer> {
     let unready_because = probes::unready(&admin);
     let opened = admin.opened.get();
-    let counts = |state: &crate::spool::state::State| match state.dead_letter_counts() {
+    let counts = |state: &crate::state::State| match state.dead_letter_counts() {
         Err(StateError::NoRoom { .. }) => Ok(None),
         counts => counts.map(Some),
     };

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{AdminState, ProblemAnswer, Summary};
 use crate::event::Timestamp;
-use crate::spool::state::{OTHER_TYPE, TypeSeen};
+use crate::state::{OTHER_TYPE, TypeSeen};
 
 /// An event type that has arrived.
 #[derive(Debug, PartialEq, Serialize)]

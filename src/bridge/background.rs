@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::source::types_seen::TypesSeen;
 use crate::spool::Spool;
-use crate::spool::state::{State, StateError};
+use crate::state::{State, StateError};
 
 /// How often.
 const NOTE_EVERY: Duration = Duration::from_secs(2);

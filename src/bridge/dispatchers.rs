@@ -15,7 +15,7 @@ use crate::dispatch::{DispatchError, Dispatcher, LogReader};
 use crate::health::Health;
 use crate::sink::Sink;
 use crate::spool::Spool;
-use crate::spool::state::State;
+use crate::state::State;
 use crate::telemetry::Metrics;
 
 /// The tasks that read the log: a dispatcher for each sink, and the keeper of what is quarantined.

@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::BridgeError;
 use super::open::blocking;
 use crate::event::Position;
-use crate::spool::state::{State, StateError};
 use crate::spool::{Spool, SpoolFailure};
+use crate::state::{State, StateError};
 
 /// How much longer than its grace a stop may take, for the last commits, if the disk answers.
 const LATE_MAX: Duration = Duration::from_secs(5);

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::BridgeError;
 use crate::config::SpoolConfig;
-use crate::spool::disk::RealDisk;
-use crate::spool::state::{self, State};
+use crate::disk::RealDisk;
 use crate::spool::{LockedDir, Recovery, Spool};
+use crate::state::{self, State};
 use crate::telemetry::Metrics;
 
 /// How long to wait for another process to give the spool up: as in a rolling update, where the

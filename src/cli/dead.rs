@@ -16,7 +16,7 @@ use super::client::block_on;
 use super::output::{Format, Rows, print};
 use super::{ConfigArgs, Exit, Failure, configuration};
 use crate::admin::{DropRequest, RedriveRequest};
-use crate::spool::state::{DeadFilter, DeadLetterInfo};
+use crate::state::{DeadFilter, DeadLetterInfo};
 use crate::telemetry::steers_terminal;
 use letters::Letters;
 

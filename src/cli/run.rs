@@ -18,10 +18,10 @@ use tracing::Level;
 use super::{ConfigArgs, Exit, Failure, chain, configuration_to_run};
 use crate::bridge::{Bridge, BridgeError, descriptors};
 use crate::config::{Config, HttpOptions};
+use crate::disk::survive_file_size_limit;
 use crate::scarce::Scarce;
 use crate::spool::SpoolError;
-use crate::spool::disk::survive_file_size_limit;
-use crate::spool::state::StateError;
+use crate::state::StateError;
 use crate::telemetry::{Log, init_logging};
 
 /// Exit code that a shell reports for a process ended by SIGTERM.

@@ -10,11 +10,11 @@ use clap::Subcommand;
 use super::run::failure;
 use super::{ConfigArgs, Exit, Failure, configuration};
 use crate::config::SinkOptions;
+use crate::disk::RealDisk;
 use crate::dispatch::quarantine;
 use crate::event::Position;
-use crate::spool::disk::RealDisk;
-use crate::spool::state::{FILE_NAME, State, StateError};
 use crate::spool::verify::{CursorClaim, CursorReport, CursorVerdict, SegmentReport, SpoolReport, verify};
+use crate::state::{FILE_NAME, State, StateError};
 
 /// Verifies the log on disk.
 #[derive(Debug, clap::Args)]

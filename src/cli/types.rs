@@ -11,7 +11,7 @@ use super::output::{Format, Rows, print};
 use super::{ConfigArgs, Exit, Failure, configuration, find, read};
 use crate::config::did_you_mean;
 use crate::provider::{self, Definition, TypeInfo, UNCLASSIFIED};
-use crate::spool::state::OTHER_TYPE;
+use crate::state::OTHER_TYPE;
 
 /// Arguments of `types`.
 #[derive(Debug, clap::Args)]

@@ -19,7 +19,7 @@ use super::sinks::SinkSurroundings;
 use super::sources::expect_custom_types;
 use super::spans::{Path, Spans};
 use super::{AdminOptions, Config, HttpOptions, SharedWindowOptions, SpoolConfig, TlsOptions, tree};
-use crate::spool::shared_window::Server;
+use crate::dedup::shared::Server;
 use crate::spool::{RECORD_BYTES_MAX, SEGMENTS_MIN, segment_bytes};
 
 /// A usable configuration and its warnings.

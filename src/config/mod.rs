@@ -47,10 +47,10 @@ use bytestring::ByteString;
 use secrecy::SecretString;
 
 use crate::aws::arn::TopicArn;
+use crate::dedup::shared::Server;
 use crate::provider::{BodyLimits, Definition, SigningSecret};
 use crate::routing::TopicTemplate;
 use crate::selection::Selection;
-use crate::spool::shared_window::Server;
 
 /// The whole configuration of a bridge.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::event::{Entry, Event, EventTime, Quarantined};
 use crate::spool::codec;
-use crate::spool::state::{DeadFilter, DeadLetterInfo, State, StateError};
+use crate::state::{DeadFilter, DeadLetterInfo, State, StateError};
 
 /// A page of an export ends with the letter with which it reaches this size in bytes.
 pub const PAGE_BYTES_MAX: usize = 8 << 20;

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::low_watermark::CursorHandle;
 use super::{DispatchError, STALL_AT_STOP};
 use crate::event::Position;
-use crate::spool::state::{NewDeadLetter, Progress, State, StateError};
+use crate::state::{NewDeadLetter, Progress, State, StateError};
 
 /// The pause after a commit that found no space. During a longer rest of its own, the state can
 /// refuse a commit without trying it.
@@ -183,8 +183,8 @@ mod tests {
     use crate::event::tests::quarantined;
     use crate::event::{Entry, Event, Outcome, Reason};
     use crate::selection::Selection;
-    use crate::spool::state::DeadFilter;
-    use crate::spool::state::tests::failing::Fault;
+    use crate::state::DeadFilter;
+    use crate::state::tests::failing::Fault;
 
     const WINDOW: u64 = BOUNDS.records_max as u64;
 

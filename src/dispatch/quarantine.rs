@@ -17,8 +17,8 @@ use super::checkpoint::Checkpoint;
 use super::resume::{RemovedSink, removed_sink_name};
 use super::{DispatchError, LogReader, READ_AGAIN_AFTER, Reading, sleep_until};
 use crate::event::{Entry, Event, Position, Quarantined, Timestamp};
-use crate::spool::state::{NewDeadLetter, StateError};
 use crate::spool::{ReadError, RecordBatch, Spool};
+use crate::state::{NewDeadLetter, StateError};
 use crate::telemetry::{LogLimit, Shown, SinkReason};
 
 /// The name under which the cursor is stored. No sink can have it, because sink names have no
@@ -226,7 +226,7 @@ mod tests {
     use super::*;
     use crate::dispatch::tests::bench::{Bench, awaited};
     use crate::event::tests::{event, quarantined};
-    use crate::spool::state::DeadFilter;
+    use crate::state::DeadFilter;
 
     /// Seven records: unusable, for `lake`, for `retired`, for all, for `retired`, for a sink that
     /// nobody remembers, unusable.
@@ -254,7 +254,7 @@ mod tests {
         stop.cancel();
         running.await.expect("no panic").expect("no error");
         let letters = bench.state.dead_letters(&DeadFilter::default(), 0, 10).expect("readable");
-        let row = |letter: crate::spool::state::DeadLetterInfo| {
+        let row = |letter: crate::state::DeadLetterInfo| {
             (letter.position.0, letter.sink.unwrap_or_default(), letter.reason)
         };
         letters.into_iter().map(row).collect()

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use super::quarantine;
 use crate::event::Position;
 use crate::spool::Spool;
-use crate::spool::state::{Progress, State, StateError};
+use crate::state::{Progress, State, StateError};
 
 /// Where all readers continue.
 #[derive(Debug, PartialEq, Eq)]

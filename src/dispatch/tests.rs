@@ -10,7 +10,7 @@ use crate::config::{FileSinkOptions, Output};
 use crate::event::tests::event;
 use crate::routing::TopicTemplate;
 use crate::sink::outcomes::OutcomeTable as Ledger;
-use crate::spool::state::DeadFilter;
+use crate::state::DeadFilter;
 
 pub mod bench;
 mod slow;

@@ -36,10 +36,11 @@ use self::turns::{Turns, Weight};
 use self::types_seen::TypesSeen;
 use crate::admit::{AdmissionSource, admit};
 use crate::config::SourceOptions;
+use crate::dedup::DuplicateKey;
 use crate::event::{Entry, Event, Filtered, Quarantined, Timestamp, Verdict, Verified};
 use crate::provider::Definition;
 use crate::selection::Selection;
-use crate::spool::{AppendError, Appended, DuplicateKey, Spool};
+use crate::spool::{AppendError, Appended, Spool};
 use crate::telemetry::Metrics;
 
 /// The room in the spool below which sources that can wait do: an eighth of it, and no more than

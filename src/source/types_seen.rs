@@ -13,7 +13,7 @@ use bytestring::ByteString;
 
 use super::AnswerVerdict;
 use crate::event::Timestamp;
-use crate::spool::state::{OTHER_TYPE, TypeSeen};
+use crate::state::{OTHER_TYPE, TypeSeen};
 
 /// Types beyond the catalogues that are remembered between two drains.
 const TYPES_MAX: usize = 4096;

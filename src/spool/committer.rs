@@ -14,17 +14,18 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::clock::{Moment, Steady};
-use super::disk::{DiskFile, is_full, write_all_at};
 use super::failure::SpoolFailure;
 use super::frame::{self, FRAME_HEADER_BYTES, Seed};
-use super::named_file::NamedFile;
 use super::segment::{self, HEADER_BYTES, Header};
 use super::segments::SegmentInfo;
 use super::shared_log::{AppendGate, SharedLog};
 use super::tail::Block;
-use super::window::{KeySighting, LocalWindow};
-use super::{AppendError, Appended, DuplicateKey, RECORD_BYTES_MAX};
+use super::{AppendError, Appended, RECORD_BYTES_MAX};
+use crate::clock::{Moment, Steady};
+use crate::dedup::DuplicateKey;
+use crate::dedup::local::{KeySighting, LocalWindow};
+use crate::disk::named_file::NamedFile;
+use crate::disk::{DiskFile, is_full, write_all_at};
 use crate::event::{Entry, Position};
 use crate::scarce::Scarce;
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::SpoolError;
-use super::disk::{Disk, DiskLock, FileId};
 use super::recovery::failed;
+use crate::disk::{Disk, DiskLock, FileId};
 
 /// The name of the file whose lock makes a process the directory's owner.
 pub(super) const LOCK_FILE: &str = "lock";

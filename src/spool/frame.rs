@@ -10,7 +10,8 @@
 
 use crc32c::{crc32c, crc32c_append};
 
-use super::{DuplicateKey, codec};
+use super::codec;
+use crate::dedup::DuplicateKey;
 use crate::event::{Entry, Position, Timestamp};
 
 /// Bytes in front of each payload.

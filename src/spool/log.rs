@@ -9,21 +9,21 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::clock::{Clock, Moment};
 use super::committer::{Append, Committer};
 use super::dir_lock::LockedDir;
 use super::failure::SpoolFailure;
 use super::noted::Noted;
 use super::recovery::{self, Recovered, failed};
 use super::shared_log::{AppendGate, Life, SharedLog, View};
-use super::shared_window::{KeyClaim, SharedWindow};
 use super::tail::Tail;
-use super::window::LocalWindow;
 use super::writer::{QUEUE_MAX, WriterMessage, WriterThread};
 use super::{
-    AppendError, Appended, Capacity, DuplicateKey, ReadError, RecordBatch, Recovery, SpoolError,
-    SpoolOptions, Usage,
+    AppendError, Appended, Capacity, ReadError, RecordBatch, Recovery, SpoolError, SpoolOptions, Usage,
 };
+use crate::clock::{Clock, Moment};
+use crate::dedup::DuplicateKey;
+use crate::dedup::local::LocalWindow;
+use crate::dedup::shared::{KeyClaim, SharedWindow};
 use crate::event::{Entry, Position};
 use crate::telemetry::Metrics;
 

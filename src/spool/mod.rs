@@ -15,9 +15,7 @@
 //! is contained and counted, never silent. It knows no cursors: their owner tells what is settled.
 //! Replicas may share a duplicate window: it is asked before an append waits for the writer.
 
-pub mod clock;
 pub mod codec;
-pub mod disk;
 pub mod verify;
 
 mod committer;
@@ -26,25 +24,18 @@ mod failure;
 mod frame;
 mod log;
 mod lost;
-mod named_file;
 mod noted;
-mod outstanding;
 mod read;
 mod recovery;
 mod scan;
 mod segment;
 mod segments;
 mod shared_log;
-pub mod shared_window;
-pub mod state;
 mod tail;
-mod window;
 mod writer;
 
 use std::path::PathBuf;
 use std::time::Duration;
-
-use sha2::{Digest, Sha256};
 
 use crate::config::SpoolConfig;
 use crate::event::{Entry, Position};
@@ -102,39 +93,6 @@ impl From<&SpoolConfig> for SpoolOptions {
             tail_bytes_max: 8 << 20,
             answer_within: config.ack_timeout,
         }
-    }
-}
-
-/// What makes two deliveries the same event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct DuplicateKey(pub [u8; 16]);
-
-impl DuplicateKey {
-    /// The key of the event with this CloudEvents `source` and `id`.
-    pub fn of(source: &str, id: &str) -> Self {
-        // The length in front keeps ("a", "bc") and ("ab", "c") apart.
-        let digest = Sha256::new()
-            .chain_update((source.len() as u64).to_le_bytes())
-            .chain_update(source)
-            .chain_update(id)
-            .finalize();
-        let mut key = [0; 16];
-        key.copy_from_slice(&digest[..16]);
-        Self(key)
-    }
-
-    /// The key of the quarantined delivery of this CloudEvents `source` that is known by this `id`. No
-    /// event has it: a delivery and the event that it becomes later may have the same id, and the
-    /// event has not been stored because the delivery was.
-    pub fn of_letter(source: &str, id: &str) -> Self {
-        // No source is that long.
-        let digest = Sha256::new()
-            .chain_update(u64::MAX.to_le_bytes())
-            .chain_update(Self::of(source, id).0)
-            .finalize();
-        let mut key = [0; 16];
-        key.copy_from_slice(&digest[..16]);
-        Self(key)
     }
 }
 
@@ -246,25 +204,4 @@ pub struct Usage {
     pub free_bytes: u64,
     /// Keys in the duplicate window.
     pub window_events: usize,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_duplicate_key_keeps_source_and_id_apart() {
-        assert_eq!(DuplicateKey::of("/stream/default", "a"), DuplicateKey::of("/stream/default", "a"));
-        assert_ne!(DuplicateKey::of("/stream/default", "a"), DuplicateKey::of("/stream/default", "b"));
-        assert_ne!(DuplicateKey::of("a", "bc"), DuplicateKey::of("ab", "c"));
-        assert_ne!(DuplicateKey::of("", "abc"), DuplicateKey::of("abc", ""));
-    }
-
-    #[test]
-    fn a_delivery_and_the_event_that_it_becomes_have_keys_of_their_own() {
-        let letter = DuplicateKey::of_letter("/stream/default", "sha256-00");
-        assert_eq!(letter, DuplicateKey::of_letter("/stream/default", "sha256-00"));
-        assert_ne!(letter, DuplicateKey::of("/stream/default", "sha256-00"));
-        assert_ne!(letter, DuplicateKey::of_letter("/stream/other", "sha256-00"));
-    }
 }

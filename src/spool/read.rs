@@ -12,13 +12,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::disk::{DiskFile, FileId};
 use super::frame::Seed;
 use super::segment::{self, Found, Scanner};
 use super::segments::before;
 use super::shared_log::{Life, SharedLog};
 use super::tail::Block;
 use super::{ReadError, RecordBatch, codec};
+use crate::disk::{DiskFile, FileId};
 use crate::event::{Entry, Position};
 
 /// Bytes read from disk at once.

@@ -10,14 +10,15 @@ use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 use std::time::Duration;
 
-use super::clock::{Moment, Steady};
-use super::disk::Disk;
+use super::SpoolError;
 use super::frame::FRAME_HEADER_BYTES;
 use super::scan::{ScannedSegment, scan_log};
 use super::segment::{self, HEADER_BYTES};
 use super::segments::{SegmentInfo, Segments};
-use super::window::{KeySighting, LocalWindow};
-use super::{DuplicateKey, SpoolError};
+use crate::clock::{Moment, Steady};
+use crate::dedup::DuplicateKey;
+use crate::dedup::local::{KeySighting, LocalWindow};
+use crate::disk::Disk;
 use crate::event::{Position, Timestamp};
 
 /// What was found when the spool was opened.

@@ -9,12 +9,13 @@ use std::io;
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 
-use super::clock::Moment;
-use super::disk::Disk;
 use super::recovery::failed;
 use super::segment::{self, Found, Frame, HEADER_BYTES, Header, HeaderState, Scanner};
 use super::segments::{SegmentInfo, before};
-use super::{DuplicateKey, SpoolError, codec};
+use super::{SpoolError, codec};
+use crate::clock::Moment;
+use crate::dedup::DuplicateKey;
+use crate::disk::Disk;
 use crate::event::{Entry, Position, Timestamp};
 
 /// Bytes read at once: few system calls, little memory.

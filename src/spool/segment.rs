@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use crc32c::crc32c;
 
-use super::disk::{Disk, DiskFile, read_full_at, write_all_at};
 use super::frame::{FRAME_HEADER_BYTES, FrameHeader, MAGIC, Seed};
+use crate::disk::{Disk, DiskFile, read_full_at, write_all_at};
 use crate::event::{Position, Timestamp};
 
 /// The layout this release writes, and the newest it reads.

@@ -7,10 +7,10 @@
 
 use std::collections::VecDeque;
 
-use super::clock::Steady;
-use super::disk::FileId;
 use super::frame::Seed;
 use super::segment::HEADER_BYTES;
+use crate::clock::Steady;
+use crate::disk::FileId;
 use crate::event::Position;
 
 /// Bytes between two points of the index: what a reader scans past at most, and 16 bytes of memory.

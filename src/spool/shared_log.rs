@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::disk::{Disk, DiskLock, FileId};
 use super::failure::SpoolFailure;
 use super::lost::Lost;
-use super::named_file::NamedFile;
-use super::outstanding::Outstanding;
 use super::segments::Segments;
-use super::shared_window::DurableKeys;
 use super::tail::Tail;
 use super::{Capacity, SpoolOptions, Usage};
+use crate::dedup::shared::DurableKeys;
+use crate::disk::named_file::NamedFile;
+use crate::disk::outstanding::Outstanding;
+use crate::disk::{Disk, DiskLock, FileId};
 use crate::event::Position;
 use crate::scarce::Scarce;
 use crate::telemetry::Metrics;

@@ -9,14 +9,14 @@ use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 
 use super::SpoolError;
-use super::clock::Moment;
 use super::dir_lock::{LOCK_FILE, lock_to_read};
-use super::disk::Disk;
 use super::recovery::failed;
 use super::scan::{ScannedSegment, scan_log};
 use super::segment;
-use super::state;
+use crate::clock::Moment;
+use crate::disk::Disk;
 use crate::event::Position;
+use crate::state;
 
 /// What is in a spool's directory.
 #[derive(Clone, Debug, Default)]

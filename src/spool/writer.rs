@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::clock::Clock;
 use super::committer::{Append, Committer, weight};
 use super::shared_log::{AppendGate, Life, SharedLog};
+use crate::clock::Clock;
 
 /// Appends that may wait for the writer.
 pub(super) const QUEUE_MAX: usize = 1024;

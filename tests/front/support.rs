@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use fanbridge::config::{Channel, HttpOptions, Reference, SourceOptions, SourceSecret, TlsOptions};
+use fanbridge::disk::{Disk, DiskFile, DiskLock, FileId, Free, Look, RealDisk};
 use fanbridge::event::Timestamp;
 use fanbridge::provider::{SigningSecret, builtin_named, sign};
 use fanbridge::selection::Selection;
@@ -17,7 +18,6 @@ use fanbridge::source::http::{HttpLimits, serve};
 use fanbridge::source::tls::Tls;
 use fanbridge::source::types_seen::TypesSeen;
 use fanbridge::source::{Intake, SourceIntake};
-use fanbridge::spool::disk::{Disk, DiskFile, DiskLock, FileId, Free, Look, RealDisk};
 use fanbridge::spool::{LockedDir, Spool, SpoolOptions};
 use fanbridge::telemetry::Metrics;
 use hmac::{Hmac, KeyInit, Mac};

@@ -8,14 +8,14 @@ use bytes::Bytes;
 use clap::Parser;
 use fanbridge::cli::Exit;
 use fanbridge::cli::spool::{Args, run};
+use fanbridge::dedup::DuplicateKey;
+use fanbridge::disk::RealDisk;
 use fanbridge::event::{Entry, Event, Position};
-use fanbridge::spool::disk::RealDisk;
-use fanbridge::spool::state::{FILE_NAME, Progress, State};
 use fanbridge::spool::verify::verify;
 use fanbridge::spool::{
-    AppendError, Appended, DuplicateKey, LockedDir, RECORD_BYTES_MAX, ReadError, Spool, SpoolError,
-    SpoolOptions,
+    AppendError, Appended, LockedDir, RECORD_BYTES_MAX, ReadError, Spool, SpoolError, SpoolOptions,
 };
+use fanbridge::state::{FILE_NAME, Progress, State};
 use fanbridge::telemetry::Metrics;
 use tokio::task::JoinSet;
 
@@ -298,7 +298,7 @@ async fn a_limit_on_the_size_of_files_refuses_and_goes_on_in_another_file() {
         assert!(limited.await.unwrap().success(), "no signal ends the process");
         return;
     }
-    fanbridge::spool::disk::survive_file_size_limit().unwrap();
+    fanbridge::disk::survive_file_size_limit().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path(), SpoolOptions { segment_bytes: 1 << 20, ..roomy() }).unwrap();
     let mut stored = 0;

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use fanbridge::spool::disk::{Disk, DiskFile, DiskLock, FileId, Free, Look};
+use fanbridge::disk::{Disk, DiskFile, DiskLock, FileId, Free, Look};
 
 pub const SECTOR: usize = 512;
 

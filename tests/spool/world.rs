@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use fanbridge::clock::{Moment, Steady};
+use fanbridge::dedup::DuplicateKey;
 use fanbridge::event::{Entry, Event, EventTime, HeaderClaims, Position, Quarantined, Timestamp};
-use fanbridge::spool::clock::{Moment, Steady};
 use fanbridge::spool::{
-    Append, AppendError, Appended, Committer, DuplicateKey, LockedDir, Recovery, SharedLog, SpoolError,
-    SpoolOptions,
+    Append, AppendError, Appended, Committer, LockedDir, Recovery, SharedLog, SpoolError, SpoolOptions,
 };
 use fanbridge::telemetry::Metrics;
 use tokio::sync::oneshot;

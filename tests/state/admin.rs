@@ -7,7 +7,7 @@ use bytes::Bytes;
 use fanbridge::admin::router;
 use fanbridge::event::{Entry, Timestamp};
 use fanbridge::health::{CREDENTIALS, SourceTrouble};
-use fanbridge::spool::state::TypeSeen;
+use fanbridge::state::TypeSeen;
 use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 

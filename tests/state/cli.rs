@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use fanbridge::event::{Entry, Position, Quarantined};
-use fanbridge::spool::state::{FILE_NAME, Progress, State};
+use fanbridge::state::{FILE_NAME, Progress, State};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::process::Command;

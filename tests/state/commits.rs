@@ -3,7 +3,7 @@
 use std::fs;
 
 use fanbridge::event::Position;
-use fanbridge::spool::state::{DeadFilter, FILE_NAME, Progress, State};
+use fanbridge::state::{DeadFilter, FILE_NAME, Progress, State};
 use proptest::prelude::*;
 
 use crate::bench::refused;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use fanbridge::event::Position;
-use fanbridge::spool::state::{FILE_NAME, Progress, State};
+use fanbridge::state::{FILE_NAME, Progress, State};
 use serde_json::Value;
 
 use crate::bench::refused;

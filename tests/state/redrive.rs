@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use fanbridge::dead_letter::{Choice, REDRIVEN_EXTENSION, Readmit};
+use fanbridge::dedup::DuplicateKey;
 use fanbridge::event::{Entry, Filtered, Verdict};
-use fanbridge::spool::state::DeadFilter;
-use fanbridge::spool::{Appended, DuplicateKey};
+use fanbridge::spool::Appended;
+use fanbridge::state::DeadFilter;
 
 use crate::bench::{Bench, event, letter, never, refused, unusable};
 

@@ -4,9 +4,9 @@ use super::super::admin_client::{AdminClient, path_with};
 use super::super::{Exit, Failure};
 use crate::config::Config;
 use crate::dead_letter;
-use crate::spool::disk::{DiskLock, RealDisk};
-use crate::spool::state::{DeadFilter, DeadLetterInfo, FILE_NAME, State, StateError};
+use crate::disk::{DiskLock, RealDisk};
 use crate::spool::{SpoolError, lock_to_read};
+use crate::state::{DeadFilter, DeadLetterInfo, FILE_NAME, State, StateError};
 
 /// Access to the dead letters of a bridge.
 pub enum Letters {

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use crate::disk::{Disk, RealDisk};
 use crate::dispatch::LogReader;
 use crate::dispatch::low_watermark::{ReaderPosition, shares};
 use crate::dispatch::quarantine::QuarantineScope;
 use crate::event::{Entry, Event, Position};
 use crate::health::Health;
-use crate::spool::disk::{Disk, RealDisk};
-use crate::spool::state::tests::failing::{self, Faults};
-use crate::spool::state::{FILE_NAME, State};
 use crate::spool::{Appended, LockedDir, Spool, SpoolOptions};
+use crate::state::tests::failing::{self, Faults};
+use crate::state::{FILE_NAME, State};
 use crate::telemetry::Metrics;
 
 /// How long a test waits for what has to come.

@@ -10,12 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::bench::{Bench, awaited};
 use super::{Scripted, of_family};
+use crate::disk::{Disk, DiskFile, DiskLock, FileId, Free, Look, RealDisk};
 use crate::dispatch::{READ_AGAIN_AFTER, quarantine};
 use crate::event::tests::quarantined;
 use crate::event::{Entry, Outcome, Position};
 use crate::selection::Selection;
-use crate::spool::disk::{Disk, DiskFile, DiskLock, FileId, Free, Look, RealDisk};
-use crate::spool::state::DeadFilter;
+use crate::state::DeadFilter;
 
 /// The disk of this machine, but for a number of times in which no file is opened for reading.
 #[derive(Default)]

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use super::file_check::{LOOKS_AT_ONCE, Looked};
 use super::{CommitError, Committer};
+use crate::clock::{Moment, Steady};
 use crate::event::Position;
-use crate::spool::clock::{Moment, Steady};
 use crate::spool::segment;
 use crate::spool::shared_log::AppendGate;
 use crate::spool::writer::GROUP_BYTES_MAX;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::Committer;
 use super::file_check::Displaced;
+use crate::clock::Moment;
+use crate::disk::named_file::UNSEEN_MAX;
 use crate::scarce::Scarce;
 use crate::spool::AppendError;
-use crate::spool::clock::Moment;
 use crate::spool::failure::SpoolFailure;
-use crate::spool::named_file::UNSEEN_MAX;
 use crate::spool::shared_log::AppendGate;
 
 /// How long appends are refused after the disk said that it is full, before it is asked again.

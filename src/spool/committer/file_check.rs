@@ -7,12 +7,12 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::disk::FileId;
+use crate::disk::named_file::{self, NameFate, NamedFile};
 use crate::event::Position;
 use crate::spool::dir_lock::LOCK_FILE;
-use crate::spool::disk::FileId;
 use crate::spool::failure::{SpoolFailure, Taken};
 use crate::spool::frame::Seed;
-use crate::spool::named_file::{self, NameFate, NamedFile};
 use crate::spool::segment;
 use crate::spool::segments::SegmentInfo;
 use crate::spool::shared_log::SharedLog;

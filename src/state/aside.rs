@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use redb::StorageBackend;
 
 use super::storage::Opener;
-use crate::spool::disk::open_itself;
+use crate::disk::open_itself;
 
 const PAGE_BYTES: usize = 4096;
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::disk::{Disk, DiskFile, FileId, read_full_at, write_all_at};
+use super::{Disk, DiskFile, FileId, read_full_at, write_all_at};
 
 /// Bytes copied at once.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -19,13 +19,13 @@ const CHUNK_BYTES: usize = 1 << 20;
 const LOOKS: usize = 3;
 /// How long the system may not say whether a file is there. What it is short of is waited for as long as it
 /// takes.
-pub(super) const UNSEEN_MAX: Duration = Duration::from_secs(10);
+pub(crate) const UNSEEN_MAX: Duration = Duration::from_secs(10);
 /// So many files that were found under one name are kept.
 const FOUND_MAX: u32 = 100;
 
 /// What is the matter with a name.
 #[derive(Debug)]
-pub(super) enum NameFate {
+pub(crate) enum NameFate {
     /// Nothing has it.
     Removed,
     /// Something else has it.
@@ -50,7 +50,7 @@ impl fmt::Display for NameFate {
 }
 
 /// Looks whether that file has this name, and is that long if its length is known.
-pub(super) fn look(disk: &dyn Disk, path: &Path, id: FileId, len: Option<u64>) -> Result<(), NameFate> {
+pub(crate) fn look(disk: &dyn Disk, path: &Path, id: FileId, len: Option<u64>) -> Result<(), NameFate> {
     match patiently(|| disk.look(path)) {
         Ok(found) if found.id != id => Err(NameFate::Replaced),
         Ok(found) if len.is_some_and(|len| len != found.len) => Err(NameFate::Resized(found.len)),
@@ -60,7 +60,7 @@ pub(super) fn look(disk: &dyn Disk, path: &Path, id: FileId, len: Option<u64>) -
 }
 
 /// Looks whether that directory has this name.
-pub(super) fn look_at_dir(disk: &dyn Disk, dir: &Path, id: FileId) -> Result<(), NameFate> {
+pub(crate) fn look_at_dir(disk: &dyn Disk, dir: &Path, id: FileId) -> Result<(), NameFate> {
     match patiently(|| disk.dir_id(dir)) {
         Ok(found) if found != id => Err(NameFate::Replaced),
         Ok(_) => Ok(()),
@@ -87,7 +87,7 @@ struct Rescue {
 }
 
 /// An open file, and the name that it had when it was opened.
-pub(super) struct NamedFile {
+pub(crate) struct NamedFile {
     disk: Arc<dyn Disk>,
     dir_id: FileId,
     path: PathBuf,
@@ -97,7 +97,7 @@ pub(super) struct NamedFile {
 
 impl NamedFile {
     /// The place of a file that was just opened under this name, in this directory.
-    pub(super) fn of(
+    pub(crate) fn of(
         disk: Arc<dyn Disk>,
         dir_id: FileId,
         path: PathBuf,
@@ -108,23 +108,23 @@ impl NamedFile {
     }
 
     /// The file's length in bytes, whatever its name is by now.
-    pub(super) fn len(&self) -> io::Result<u64> {
+    pub(crate) fn len(&self) -> io::Result<u64> {
         self.file.len()
     }
 
     /// Which file it is.
-    pub(super) fn id(&self) -> FileId {
+    pub(crate) fn id(&self) -> FileId {
         self.id
     }
 
     /// Looks whether the file still has its name, and its length if that is known.
-    pub(super) fn look(&self, len: Option<u64>) -> Result<(), NameFate> {
+    pub(crate) fn look(&self, len: Option<u64>) -> Result<(), NameFate> {
         look(&*self.disk, &self.path, self.id, len)
     }
 
     /// Does what can be done about that fate, for as many bytes of the file as count, and says what was
     /// the matter and what is to be done now.
-    pub(super) fn mend(&self, fate: &NameFate, len: u64) -> String {
+    pub(crate) fn mend(&self, fate: &NameFate, len: u64) -> String {
         let path = self.path.display();
         let dir = self.path.parent().unwrap_or(Path::new("."));
         if !matches!(fate, NameFate::Removed | NameFate::Replaced) {

@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
 
+use crate::disk::{is_full, open_itself};
 use crate::scarce::Scarce;
-use crate::spool::disk::{is_full, open_itself};
 
 /// Opens the same bytes once more.
 pub(super) type Opener = Box<dyn Fn() -> io::Result<Box<dyn StorageBackend>> + Send + Sync>;

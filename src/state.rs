@@ -24,8 +24,8 @@ use std::time::{Duration, Instant};
 
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
-use super::disk::{Disk, RealDisk, RealFile};
-use super::named_file::NamedFile;
+use crate::disk::named_file::NamedFile;
+use crate::disk::{Disk, RealDisk, RealFile};
 use crate::event::Position;
 use crate::telemetry::Metrics;
 use file::{StateFile, corrupted};

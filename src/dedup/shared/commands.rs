@@ -9,7 +9,7 @@ use std::time::Duration;
 use redis::{Pipeline, Value};
 
 use super::connection::ServerError;
-use crate::spool::DuplicateKey;
+use crate::dedup::DuplicateKey;
 
 /// How long the key lives that shows whether the server can be used.
 const PROBE_FOR: Duration = Duration::from_secs(1);

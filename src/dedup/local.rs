@@ -13,7 +13,7 @@ use std::time::Duration;
 use hashbrown::HashTable;
 
 use super::DuplicateKey;
-use super::clock::Steady;
+use crate::clock::Steady;
 
 /// Stretches of time in one window: a key outlives the window by at most one of them.
 const BUCKETS: u32 = 128;
@@ -28,7 +28,7 @@ const PARTS: usize = 256;
 
 /// What the window knows of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum KeySighting {
+pub(crate) enum KeySighting {
     /// Not within the window.
     New,
     /// Its first copy is durable.
@@ -37,7 +37,7 @@ pub(super) enum KeySighting {
     Staged,
 }
 
-pub(super) struct LocalWindow {
+pub(crate) struct LocalWindow {
     span: Duration,
     bucket_span: Duration,
     keys_max: usize,
@@ -62,7 +62,7 @@ struct Bucket {
 
 impl LocalWindow {
     /// An empty window that remembers keys for `span`, and never more than `keys_max` of them.
-    pub(super) fn new(span: Duration, keys_max: usize) -> Self {
+    pub(crate) fn new(span: Duration, keys_max: usize) -> Self {
         let keys_max = keys_max.min(u32::MAX as usize / 2);
         Self {
             span,
@@ -78,12 +78,12 @@ impl LocalWindow {
     }
 
     /// How many keys are remembered.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.ring.len()
     }
 
     /// What is known of the key.
-    pub(super) fn sighting(&self, key: DuplicateKey) -> KeySighting {
+    pub(crate) fn sighting(&self, key: DuplicateKey) -> KeySighting {
         let hash = self.hasher.hash_one(key);
         let found = self.numbers[part(hash)].find(hash, |&number| self.key(number) == key);
         match found.map(|&number| self.index(number)) {
@@ -94,7 +94,7 @@ impl LocalWindow {
     }
 
     /// Remembers a key that is new, until [`Window::commit`] or [`Window::roll_back`] decides.
-    pub(super) fn stage(&mut self, key: DuplicateKey) {
+    pub(crate) fn stage(&mut self, key: DuplicateKey) {
         let number = self.front.wrapping_add(self.ring.len() as u32);
         self.ring.push_back(key);
         let Self { ring, front, hasher, .. } = self;
@@ -107,7 +107,7 @@ impl LocalWindow {
 
     /// The staged keys are durable: they count from this moment, and the oldest make room for them.
     /// Moments must not go backwards; one that does counts as the latest before it.
-    pub(super) fn commit(&mut self, at: Steady) {
+    pub(crate) fn commit(&mut self, at: Steady) {
         let keys = std::mem::take(&mut self.staged);
         if keys > 0 {
             match self.buckets.back_mut() {
@@ -121,7 +121,7 @@ impl LocalWindow {
     }
 
     /// The staged keys' group failed: their next copy is again the first.
-    pub(super) fn roll_back(&mut self) {
+    pub(crate) fn roll_back(&mut self) {
         for _ in 0..std::mem::take(&mut self.staged) {
             let number = self.front.wrapping_add(self.ring.len() as u32 - 1);
             self.take_out_of_table(number);
@@ -130,7 +130,7 @@ impl LocalWindow {
     }
 
     /// Forgets what the window is past at this moment. Not while keys are staged.
-    pub(super) fn expire(&mut self, now: Steady) {
+    pub(crate) fn expire(&mut self, now: Steady) {
         let horizon = now.minus(self.span).minus(self.bucket_span);
         while let Some(bucket) = self.buckets.front()
             && bucket.begun < horizon

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use redb::{BackendError, StorageBackend};
 
-use crate::spool::state::file::StateFile;
-use crate::spool::state::{State, storage};
+use crate::state::file::StateFile;
+use crate::state::{State, storage};
 
 /// When calls fail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

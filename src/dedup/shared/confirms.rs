@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::commands::{CommandBatch, KeyNames};
 use super::connection::{Pipe, ServerError};
-use crate::spool::DuplicateKey;
+use crate::dedup::DuplicateKey;
 
 /// Groups of durable events that may wait for the keeper, of at most a thousand keys each.
 pub(super) const GROUPS_MAX: usize = 64;
@@ -22,7 +22,7 @@ const UNTOLD_MAX: usize = 65_536;
 
 /// Takes the keys of what has become durable from the committer to the keeper.
 #[derive(Debug)]
-pub(in crate::spool) struct DurableKeys {
+pub(crate) struct DurableKeys {
     pub(super) groups: mpsc::Sender<Vec<DuplicateKey>>,
     pub(super) forgotten: Counter,
 }
@@ -30,7 +30,7 @@ pub(in crate::spool) struct DurableKeys {
 impl DurableKeys {
     /// Every event with one of these keys is on stable storage. Never waits: what cannot be told
     /// may be stored by another replica, too.
-    pub(in crate::spool) fn tell(&self, keys: Vec<DuplicateKey>) {
+    pub(crate) fn tell(&self, keys: Vec<DuplicateKey>) {
         use mpsc::error::TrySendError::{Closed, Full};
         if keys.is_empty() {
             return;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::Skip;
 use super::commands::{CommandBatch, Holder, KeyNames};
 use super::connection::{Pipe, ServerError};
-use crate::spool::DuplicateKey;
+use crate::dedup::DuplicateKey;
 
 /// Appends that may wait for the server, and that one round takes: as many as there are connections
 /// by default. Beyond it they go on without its word.

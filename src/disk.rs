@@ -5,6 +5,9 @@
 //! log. Behind the seam nothing is retried or decided: a call is one system call as far as possible,
 //! and its error goes up as it is. The loops over short writes and reads stand in front of it.
 
+pub(crate) mod named_file;
+pub(crate) mod outstanding;
+
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
@@ -243,7 +246,7 @@ fn open(options: &mut OpenOptions, path: &Path) -> io::Result<Box<dyn DiskFile>>
 
 /// Opens what has this name itself: never what a symbolic link points to, which is somebody else's, and
 /// nothing that is no regular file, which may wait for ever or hold nothing.
-pub(super) fn open_itself(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+pub(crate) fn open_itself(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let opened = options.custom_flags(flags.bits().cast_signed()).open(path);
     let file = opened.map_err(|error| match error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) {
@@ -263,7 +266,7 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-pub(super) struct RealFile(pub(super) File);
+pub(crate) struct RealFile(pub(crate) File);
 
 impl DiskFile for RealFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
@@ -306,13 +309,13 @@ impl DiskLock for FileLock {
 
 /// Whether a failed write means that there is no room, rather than that the disk is broken:
 /// no space, a quota, a bound on the size of files, or a write that takes nothing.
-pub(super) fn is_full(error: &io::Error) -> bool {
+pub(crate) fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull, WriteZero};
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge | WriteZero)
 }
 
 /// Writes all the bytes at the offset, however short the single writes are.
-pub(super) fn write_all_at(file: &dyn DiskFile, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+pub(crate) fn write_all_at(file: &dyn DiskFile, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.write_at(bytes, offset) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -334,7 +337,7 @@ const PAGE_BYTES: usize = 4096;
 ///
 /// A page that the disk cannot read (EIO) is left zero: no frame verifies there, so the damage is
 /// found and counted like any other, and one bad sector does not take the rest along.
-pub(super) fn read_full_at(file: &dyn DiskFile, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+pub(crate) fn read_full_at(file: &dyn DiskFile, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
     match read_until_end(file, bytes, offset) {
         Err(error) if is_unreadable(&error) => {}
         result => return result,

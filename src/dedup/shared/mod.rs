@@ -37,7 +37,7 @@ use super::DuplicateKey;
 use crate::config::SharedWindowOptions;
 use crate::telemetry::{Metrics, Reason};
 
-pub(super) use self::confirms::DurableKeys;
+pub(crate) use self::confirms::DurableKeys;
 pub use self::server::Server;
 pub use self::worker::SharedWindowWorker;
 
@@ -66,7 +66,7 @@ impl Deadlines {
 
 /// What an append has to go by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum KeyClaim {
+pub(crate) enum KeyClaim {
     /// A copy is durable in another replica's spool, or in this one's.
     Durable,
     /// The event is ours to store.
@@ -148,7 +148,7 @@ impl SharedWindow {
     }
 
     /// Asks for an event before it is appended.
-    pub(super) async fn claim(&self, key: DuplicateKey) -> KeyClaim {
+    pub(crate) async fn claim(&self, key: DuplicateKey) -> KeyClaim {
         let deadline = Instant::now() + self.patience;
         let mut pause = FIRST_PAUSE;
         loop {
@@ -190,7 +190,7 @@ impl SharedWindow {
     }
 
     /// Gives a claim back whose append failed. One that is not given back is past its time soon.
-    pub(super) fn release(&self, key: DuplicateKey) {
+    pub(crate) fn release(&self, key: DuplicateKey) {
         if self.usable.load(Ordering::Relaxed) {
             // Full: it is past its time soon.
             let _ = self.asks.try_send(ClaimRequest::Release { key });
@@ -198,7 +198,7 @@ impl SharedWindow {
     }
 
     /// Where the committer says what has become durable.
-    pub(super) fn durable_keys(&self) -> DurableKeys {
+    pub(crate) fn durable_keys(&self) -> DurableKeys {
         DurableKeys { groups: self.groups.clone(), forgotten: self.forgotten.clone() }
     }
 }

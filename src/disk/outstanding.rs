@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// The work on the disk that is on its way; of one thread at a time.
 #[derive(Debug)]
-pub(super) struct Outstanding {
+pub(crate) struct Outstanding {
     origin: Instant,
     /// Since when, in milliseconds and one more; 0 while nothing is on its way.
     since: AtomicU64,
@@ -22,13 +22,13 @@ impl Default for Outstanding {
 
 impl Outstanding {
     /// Begins work that is on its way until what is returned is dropped.
-    pub(super) fn begin(&self) -> impl Drop + '_ {
+    pub(crate) fn begin(&self) -> impl Drop + '_ {
         self.since.store(self.millis() + 1, Ordering::Relaxed);
         Underway(&self.since)
     }
 
     /// How long the work has been on its way, if any is.
-    pub(super) fn elapsed(&self) -> Option<Duration> {
+    pub(crate) fn elapsed(&self) -> Option<Duration> {
         let since = self.since.load(Ordering::Relaxed).checked_sub(1)?;
         Some(Duration::from_millis(self.millis().saturating_sub(since)))
     }

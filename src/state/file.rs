@@ -20,10 +20,10 @@ use redb::{
 use super::no_space::NoSpace;
 use super::storage::{Opener, StorageCondition, Watch, Watched};
 use super::{FORMAT, StateError, format_of};
+use crate::disk::named_file::{NameFate, NamedFile, UNSEEN_MAX};
+use crate::disk::open_itself;
+use crate::disk::outstanding::Outstanding;
 use crate::scarce::Scarce;
-use crate::spool::disk::open_itself;
-use crate::spool::named_file::{NameFate, NamedFile, UNSEEN_MAX};
-use crate::spool::outstanding::Outstanding;
 
 /// The library would take up to 1 GiB. Cursors are few, and dead letters are read rarely.
 const CACHE_BYTES: usize = 8 << 20;

@@ -5,7 +5,7 @@ use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use fanbridge::event::{Delivery, Timestamp};
 use fanbridge::provider::{BodyLimits, Definition, Receipt, SigningSecret, builtin_named, verify};
-use fanbridge::source::connections::Connections;
+use fanbridge::source::http::connections::Connections;
 use fanbridge::source::http::{HttpLimits, serve};
 use fanbridge::telemetry::Metrics;
 use http_body_util::BodyExt;

@@ -14,7 +14,7 @@ use prometheus_client::metrics::counter::Counter;
 use tower::{Service, ServiceExt, service_fn};
 
 use super::answer::DeliveryBounds;
-use super::problem::problem;
+use super::http::problem::problem;
 use super::sns::{SnsSource, TrustError};
 use super::webhook::Webhook;
 use super::{Intake, SourceIntake};

@@ -6,23 +6,12 @@
 
 mod answer;
 mod backoff;
-mod body;
-mod body_budget;
-pub mod connections;
-mod framing;
 pub mod front;
-mod handshake;
-mod head;
 pub mod http;
 mod metrics;
-mod networks;
-pub mod problem;
 pub mod secrets;
 pub mod sns;
 pub mod sqs;
-mod timeout_stream;
-pub mod tls;
-mod turns;
 pub mod types_seen;
 mod webhook;
 
@@ -30,9 +19,9 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
+use self::http::turns::{Turns, Weight};
 use self::metrics::SourceMetrics;
 use self::secrets::{Secrets, WatchedSecretFile};
-use self::turns::{Turns, Weight};
 use self::types_seen::TypesSeen;
 use crate::admit::{AdmissionSource, admit};
 use crate::config::SourceOptions;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::get;
-use fanbridge::source::connections::Connections;
+use fanbridge::source::http::connections::Connections;
 use fanbridge::source::http::{HttpLimits, serve};
 use fanbridge::telemetry::Metrics;
 use tokio::io::AsyncWriteExt;

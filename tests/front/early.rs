@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::any;
-use fanbridge::source::connections::Connections;
+use fanbridge::source::http::connections::Connections;
 use fanbridge::source::http::{HttpLimits, serve};
 use fanbridge::telemetry::Metrics;
 use tokio::net::{TcpListener, TcpStream};

@@ -19,7 +19,7 @@ pub struct Connections {
 }
 
 /// An open connection; counted until dropped.
-pub(super) struct Open(Arc<Connections>);
+pub(in crate::source) struct Open(Arc<Connections>);
 
 impl Connections {
     /// The numbers of the listener with this name.
@@ -29,14 +29,14 @@ impl Connections {
         Arc::new(Self { listener, open, refused, log_limit: LogLimit::default() })
     }
 
-    pub(super) fn open(self: &Arc<Self>) -> Open {
+    pub(in crate::source) fn open(self: &Arc<Self>) -> Open {
         self.open.inc();
         Open(Arc::clone(self))
     }
 
     /// An address has all the connections it may have, and asked for one more. Behind a proxy all
     /// providers are one address, so this is worth a line.
-    pub(super) fn address_is_full(&self) {
+    pub(in crate::source) fn address_is_full(&self) {
         self.count("address_full");
         if let Some(unsaid) = self.log_limit.admit("address_full") {
             tracing::warn!(
@@ -48,7 +48,7 @@ impl Connections {
     }
 
     /// Strangers have all the connections they may have, and none of them can be done without.
-    pub(super) fn strangers_are_full(&self) {
+    pub(in crate::source) fn strangers_are_full(&self) {
         self.count("strangers_full");
         if let Some(unsaid) = self.log_limit.admit("strangers_full") {
             tracing::warn!(
@@ -60,7 +60,7 @@ impl Connections {
     }
 
     /// A connection that waited for its peer was closed to make room for another.
-    pub(super) fn displaced(&self) {
+    pub(in crate::source) fn displaced(&self) {
         self.count("displaced");
         if let Some(unsaid) = self.log_limit.admit("displaced") {
             tracing::warn!(
@@ -72,7 +72,7 @@ impl Connections {
     }
 
     /// All connections are taken, and the next has to wait.
-    pub(super) fn all_taken(&self) {
+    pub(in crate::source) fn all_taken(&self) {
         if let Some(unsaid) = self.log_limit.admit("all_taken") {
             tracing::warn!(
                 listener = self.listener,
@@ -83,14 +83,14 @@ impl Connections {
     }
 
     /// The peer and this listener could not agree on a way to encrypt.
-    pub(super) fn handshake_failed(&self, error: &std::io::Error) {
+    pub(in crate::source) fn handshake_failed(&self, error: &std::io::Error) {
         self.count("tls_handshake");
         tracing::debug!(%error, "tls handshake failed");
     }
 
     /// A connection ended with an error: what the parser itself refused, with a 400 or a 431, is
     /// counted; a peer that just went away is not.
-    pub(super) fn broke(&self, error: &hyper::Error) {
+    pub(in crate::source) fn broke(&self, error: &hyper::Error) {
         if error.is_parse_too_large() {
             self.count("head_too_large");
         } else if error.is_parse() {
@@ -100,13 +100,13 @@ impl Connections {
     }
 
     /// The length of a request's body is stated in two ways.
-    pub(super) fn ambiguous_length(&self) {
+    pub(in crate::source) fn ambiguous_length(&self) {
         self.count("ambiguous_length");
         tracing::debug!("refused a request whose length is stated in two ways");
     }
 
     /// A request's head says something that others may read otherwise.
-    pub(super) fn bad_head(&self, reason: &str) {
+    pub(in crate::source) fn bad_head(&self, reason: &str) {
         self.count(reason);
         tracing::debug!(reason, "refused a request for what its head says");
     }

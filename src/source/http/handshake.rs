@@ -68,9 +68,9 @@ mod tests {
     use tokio_rustls::TlsConnector;
     use tokio_util::sync::CancellationToken;
 
-    use super::super::connections::Connections;
-    use super::super::networks::{ConnectionPermit, Networks};
     use super::*;
+    use crate::source::http::connections::Connections;
+    use crate::source::http::networks::{ConnectionPermit, Networks};
     use crate::telemetry::Metrics;
 
     /// Both ends of any handshake.

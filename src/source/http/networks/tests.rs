@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
-use super::super::body::BodyError;
-use super::super::body_budget::BodyBudget;
 use super::*;
+use crate::source::http::body::BodyError;
+use crate::source::http::body_budget::BodyBudget;
 use crate::telemetry::Metrics;
 
 fn networks(all_max: usize, each_max: usize) -> Arc<Networks> {
@@ -20,9 +20,9 @@ fn counts(networks: &Networks) -> (usize, usize, usize) {
 
 /// Has its request answered for the moment, so that nobody waits for its peer.
 fn busy(place: &ConnectionPermit) {
-    let (_wire, exchange) = super::super::timeout_stream::TimeoutStream::new(
+    let (_wire, exchange) = crate::source::http::timeout_stream::TimeoutStream::new(
         tokio::io::empty(),
-        super::super::timeout_stream::Timeouts { head: Duration::ZERO, idle: Duration::ZERO },
+        crate::source::http::timeout_stream::Timeouts { head: Duration::ZERO, idle: Duration::ZERO },
     );
     exchange.begin(false).unwrap_err();
     place.0.speaks(exchange);

@@ -45,9 +45,9 @@ pub fn closing<B>(mut response: Response<B>) -> Response<B> {
 /// Marks an answer that is a success and says nothing of who asked: the connection is no better known
 /// for it than before.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Unproven;
+pub(in crate::source) struct Unproven;
 
 /// Whether an answer grants what was asked to who has shown who he is.
-pub(super) fn is_granted<B>(response: &Response<B>) -> bool {
+pub(in crate::source) fn is_granted<B>(response: &Response<B>) -> bool {
     response.status().is_success() && response.extensions().get::<Unproven>().is_none()
 }

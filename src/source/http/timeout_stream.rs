@@ -26,7 +26,7 @@ const LINGER_BYTES_MAX: usize = 8 << 20;
 
 /// How long a peer may take.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Timeouts {
+pub(in crate::source) struct Timeouts {
     /// For a head, from its first byte (the first head: from the connection's beginning).
     pub head: Duration,
     /// Between two requests, if the one before was granted for a reason, and for taking an answer.
@@ -37,7 +37,7 @@ pub(super) struct Timeouts {
 
 /// A connection's exchange as both its ends, the bytes and the service, see it.
 #[derive(Clone, Debug)]
-pub(super) struct ConnectionState(Arc<Mutex<Seen>>);
+pub(in crate::source) struct ConnectionState(Arc<Mutex<Seen>>);
 
 #[derive(Debug)]
 struct Seen {
@@ -53,7 +53,7 @@ struct Seen {
 
 /// What a connection is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PeerState {
+pub(in crate::source) enum PeerState {
     /// It waits for a request, or for the rest of a head.
     Idle,
     /// A request is being answered whose body may not have come to its end.
@@ -65,7 +65,7 @@ pub(super) enum PeerState {
 /// The service and the watcher differ about where a request begins or ends, or the request is
 /// framed in two ways at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ambiguous;
+pub(in crate::source) struct Ambiguous;
 
 impl ConnectionState {
     fn new() -> Self {
@@ -78,7 +78,7 @@ impl ConnectionState {
     ///
     /// # Errors
     /// When the request must be refused and the connection closed.
-    pub(super) fn begin(&self, chunked: bool) -> Result<(), Ambiguous> {
+    pub(in crate::source) fn begin(&self, chunked: bool) -> Result<(), Ambiguous> {
         let mut seen = self.seen();
         seen.answering = true;
         seen.requests += 1;
@@ -93,12 +93,12 @@ impl ConnectionState {
 
     /// Whether a part of the last request's body has yet to come. What has come and was not read, the
     /// parser passes over by itself.
-    pub(super) fn owes_body(&self) -> bool {
+    pub(in crate::source) fn owes_body(&self) -> bool {
         matches!(self.seen().framing.stage(), Stage::Body(_))
     }
 
     /// Notes that the request's answer is on its way, and whether it grants what was asked.
-    pub(super) fn end(&self, granted: bool) {
+    pub(in crate::source) fn end(&self, granted: bool) {
         let mut seen = self.seen();
         seen.answering = false;
         seen.granted = granted;
@@ -106,7 +106,7 @@ impl ConnectionState {
     }
 
     /// What the connection is at.
-    pub(super) fn rest(&self) -> PeerState {
+    pub(in crate::source) fn rest(&self) -> PeerState {
         let seen = self.seen();
         match seen.framing.stage() {
             _ if !seen.answering => PeerState::Idle,
@@ -141,7 +141,7 @@ impl Seen {
 }
 
 /// A stream that ends when the peer takes too long.
-pub(super) struct TimeoutStream<IO> {
+pub(in crate::source) struct TimeoutStream<IO> {
     io: IO,
     exchange: ConnectionState,
     patience: Timeouts,
@@ -158,7 +158,7 @@ struct Linger {
 
 impl<IO> TimeoutStream<IO> {
     /// Wraps a connection that has just been made.
-    pub(super) fn new(io: IO, patience: Timeouts) -> (Self, ConnectionState) {
+    pub(in crate::source) fn new(io: IO, patience: Timeouts) -> (Self, ConnectionState) {
         let exchange = ConnectionState::new();
         let alarm = Box::pin(sleep_until(Instant::now() + patience.head));
         let wire = Self { io, exchange: exchange.clone(), patience, alarm, write_stuck: None, linger: None };

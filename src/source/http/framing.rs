@@ -11,7 +11,7 @@ use std::io::BufRead;
 
 /// What is known of a connection's incoming bytes so far.
 #[derive(Debug, Default)]
-pub(super) struct Framing {
+pub(in crate::source) struct Framing {
     stage: Stage,
     /// The part of a head's line that came without its end. The parser stops reading at its head
     /// limit, which bounds this too.
@@ -22,7 +22,7 @@ pub(super) struct Framing {
 
 /// Where in a message the next byte falls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(in crate::source) enum Stage {
     /// Between messages.
     #[default]
     Rest,
@@ -36,7 +36,7 @@ pub(super) enum Stage {
 
 /// What a head has said so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Head {
+pub(in crate::source) struct Head {
     begun: bool,
     length: Option<u64>,
     transfer_encoding: bool,
@@ -44,7 +44,7 @@ pub(super) struct Head {
 
 /// How the last head of a connection frames its body, if by a `Transfer-Encoding`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Transfer {
+pub(in crate::source) enum Transfer {
     /// By that alone.
     Plain,
     /// There is a `Content-Length` as well.
@@ -53,7 +53,7 @@ pub(super) enum Transfer {
 
 impl Framing {
     /// Takes note of the next bytes.
-    pub(super) fn follow(&mut self, mut bytes: &[u8]) {
+    pub(in crate::source) fn follow(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             match self.stage {
                 Stage::Rest => self.stage = Stage::Head(Head::default()),
@@ -69,17 +69,17 @@ impl Framing {
     }
 
     /// Where the next byte falls.
-    pub(super) fn stage(&self) -> Stage {
+    pub(in crate::source) fn stage(&self) -> Stage {
         self.stage
     }
 
     /// How many heads have been seen to their end.
-    pub(super) fn heads(&self) -> u64 {
+    pub(in crate::source) fn heads(&self) -> u64 {
         self.heads
     }
 
     /// The `Transfer-Encoding` that ended the following, if one did.
-    pub(super) fn transfer(&self) -> Option<Transfer> {
+    pub(in crate::source) fn transfer(&self) -> Option<Transfer> {
         self.transfer
     }
 

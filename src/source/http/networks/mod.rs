@@ -43,23 +43,23 @@ const KEPT_FROM_STRANGERS: usize = 4;
 tokio::task_local! {
     /// The connection that the task serves. A part of each request would cost every one of them an
     /// allocation, for the few that ask.
-    pub(super) static GUEST: Arc<Guest>;
+    pub(in crate::source) static GUEST: Arc<Guest>;
 }
 
 /// The network that the request at hand comes from, as far as its connection tells: behind a proxy
 /// all come from one. `None` outside of a connection.
-pub(super) fn peer_network() -> Option<IpAddr> {
+pub(in crate::source) fn peer_network() -> Option<IpAddr> {
     GUEST.try_with(|guest| guest.network.address).ok()
 }
 
 /// The network that the request at hand comes from, if it is a stranger.
-pub(super) fn stranger() -> Option<Arc<Network>> {
+pub(in crate::source) fn stranger() -> Option<Arc<Network>> {
     let stranger = |guest: &Arc<Guest>| (!guest.network.is_known()).then(|| Arc::clone(&guest.network));
     GUEST.try_with(stranger).ok().flatten()
 }
 
 /// All networks, as one listener sees them.
-pub(super) struct Networks {
+pub(in crate::source) struct Networks {
     since: Instant,
     tally: Arc<Connections>,
     /// Connections in all, of strangers, and of one network.
@@ -73,21 +73,21 @@ pub(super) struct Networks {
 
 /// A network, as all its connections share it.
 #[derive(Debug)]
-pub(super) struct Network {
+pub(in crate::source) struct Network {
     address: IpAddr,
     known: AtomicBool,
     /// Bytes of bodies in memory that it sent as a stranger.
-    pub(super) body_bytes: AtomicUsize,
+    pub(in crate::source) body_bytes: AtomicUsize,
     /// Held by the one large body of a stranger that is worked on, or next to be.
-    pub(super) turn: Semaphore,
+    pub(in crate::source) turn: Semaphore,
     /// Held by each of its bodies that waits for that.
-    pub(super) line: Semaphore,
+    pub(in crate::source) line: Semaphore,
     /// Held by the one handshake of a stranger of which a step is taken, or next to be.
     handshake: Semaphore,
 }
 
 /// A connection.
-pub(super) struct Guest {
+pub(in crate::source) struct Guest {
     networks: Arc<Networks>,
     network: Arc<Network>,
     number: u64,
@@ -96,12 +96,12 @@ pub(super) struct Guest {
     noted: AtomicU64,
     displaced: AtomicBool,
     /// Tells the connection to end.
-    pub(super) closing: CancellationToken,
+    pub(in crate::source) closing: CancellationToken,
     exchange: OnceLock<ConnectionState>,
 }
 
 /// A connection's place; taken until dropped.
-pub(super) struct ConnectionPermit(pub(super) Arc<Guest>);
+pub(in crate::source) struct ConnectionPermit(pub(in crate::source) Arc<Guest>);
 
 #[derive(Default)]
 struct Book {
@@ -121,7 +121,7 @@ struct Entry {
 }
 
 impl Networks {
-    pub(super) fn new(all_max: usize, each_max: usize, tally: Arc<Connections>) -> Arc<Self> {
+    pub(in crate::source) fn new(all_max: usize, each_max: usize, tally: Arc<Connections>) -> Arc<Self> {
         let strangers_max = all_max - all_max / KEPT_FROM_STRANGERS;
         let (since, book) = (Instant::now(), Mutex::default());
         let handshakes = Semaphore::new(handshake::turns());
@@ -131,7 +131,7 @@ impl Networks {
     /// A place for one more connection from this address, if there is one or one can be made. Where all
     /// are taken it has one all the same, and whoever lets it in has to wait until another leaves.
     /// `closing` tells the connection to end.
-    pub(super) fn enter(
+    pub(in crate::source) fn enter(
         self: &Arc<Self>,
         address: IpAddr,
         closing: CancellationToken,
@@ -298,14 +298,14 @@ impl Entry {
 }
 
 impl Network {
-    pub(super) fn is_known(&self) -> bool {
+    pub(in crate::source) fn is_known(&self) -> bool {
         self.known.load(Relaxed)
     }
 }
 
 impl Guest {
     /// Notes that a request was granted for a reason: who sends it is who he should be.
-    pub(super) fn prove(&self) {
+    pub(in crate::source) fn prove(&self) {
         if self.proof_age().is_none_or(|age| age >= NOTED_EVERY) {
             self.noted.store(self.networks.since.elapsed().as_secs() + 1, Relaxed);
             self.networks.lock().prove(self);
@@ -313,7 +313,7 @@ impl Guest {
     }
 
     /// Whether a request was lately granted for a reason.
-    pub(super) fn is_proven(&self) -> bool {
+    pub(in crate::source) fn is_proven(&self) -> bool {
         self.proof_age().is_some_and(|age| age < KNOWN_FOR)
     }
 
@@ -324,18 +324,18 @@ impl Guest {
 
     /// The lines in which each step of a stranger's handshake waits for its turn: that of its network,
     /// and that of all.
-    pub(super) fn handshake_lines(&self) -> Option<[&Semaphore; 2]> {
+    pub(in crate::source) fn handshake_lines(&self) -> Option<[&Semaphore; 2]> {
         (!self.network.is_known()).then_some([&self.network.handshake, &self.networks.handshakes])
     }
 
     /// Lets it be seen what the connection is at.
-    pub(super) fn speaks(&self, exchange: ConnectionState) {
+    pub(in crate::source) fn speaks(&self, exchange: ConnectionState) {
         // It is told once.
         let _ = self.exchange.set(exchange);
     }
 
     /// Whether the connection must make room for another, whatever it is at.
-    pub(super) fn is_displaced(&self) -> bool {
+    pub(in crate::source) fn is_displaced(&self) -> bool {
         self.displaced.load(Relaxed)
     }
 

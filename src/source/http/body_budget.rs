@@ -22,7 +22,7 @@ const ALWAYS_BYTES: usize = 64 << 10;
 
 /// The memory that all bodies share.
 #[derive(Debug)]
-pub(super) struct BodyBudget {
+pub(in crate::source) struct BodyBudget {
     all: Semaphore,
     strangers: Semaphore,
     each_bytes_max: usize,
@@ -30,7 +30,7 @@ pub(super) struct BodyBudget {
 
 /// A body's share of the memory; given back when dropped.
 #[derive(Debug)]
-pub(super) struct BodyPermit<'a> {
+pub(in crate::source) struct BodyPermit<'a> {
     memory: &'a BodyBudget,
     held: Option<SemaphorePermit<'a>>,
     /// The same bytes once more, as long as a stranger holds them.
@@ -48,7 +48,7 @@ struct StrangersPart<'a> {
 
 impl BodyBudget {
     /// So many bytes, of which strangers may have their part, or as many as the largest body takes.
-    pub(super) fn new(bytes_max: usize, body_bytes_max: usize) -> Self {
+    pub(in crate::source) fn new(bytes_max: usize, body_bytes_max: usize) -> Self {
         let bytes_max = bytes_max.min(Semaphore::MAX_PERMITS);
         let strangers = (bytes_max / FOR_STRANGERS).max(body_bytes_max).min(bytes_max);
         let (all, each_bytes_max) = (Semaphore::new(bytes_max), strangers / FOR_ONE_NETWORK);
@@ -56,13 +56,13 @@ impl BodyBudget {
     }
 
     /// Nothing yet, for the request at hand.
-    pub(super) fn share(&self) -> BodyPermit<'_> {
+    pub(in crate::source) fn share(&self) -> BodyPermit<'_> {
         let stranger = stranger().map(|network| StrangersPart { network, bytes: 0, held: None });
         BodyPermit { memory: self, held: None, stranger }
     }
 
     #[cfg(test)]
-    pub(super) fn bytes_free(&self) -> usize {
+    pub(in crate::source) fn bytes_free(&self) -> usize {
         self.all.available_permits()
     }
 }
@@ -72,7 +72,7 @@ impl<'a> BodyPermit<'a> {
     ///
     /// # Errors
     /// [`BodyError::NoMemory`] when the other bodies leave no room.
-    pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), BodyError> {
+    pub(in crate::source) fn grow_to(&mut self, bytes: usize) -> Result<(), BodyError> {
         let held = self.held.as_ref().map_or(0, SemaphorePermit::num_permits);
         let Some(more) = bytes.checked_sub(held).filter(|more| *more > 0) else { return Ok(()) };
         let more_permits = u32::try_from(more).map_err(|_| BodyError::TooLarge)?;
@@ -88,7 +88,7 @@ impl<'a> BodyPermit<'a> {
     }
 
     /// The body is authentic: strangers have its room again.
-    pub(super) fn prove(&mut self) {
+    pub(in crate::source) fn prove(&mut self) {
         self.stranger = None;
     }
 }

@@ -20,7 +20,7 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// What one body may cost.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct BodyBounds {
+pub(in crate::source) struct BodyBounds {
     /// The largest body.
     pub bytes_max: usize,
     /// The longest time from the head to the last byte.
@@ -31,7 +31,7 @@ pub(super) struct BodyBounds {
 
 /// Why a body was not taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BodyError {
+pub(in crate::source) enum BodyError {
     /// Larger than allowed.
     TooLarge,
     /// Arrives too slowly.
@@ -48,7 +48,7 @@ pub(super) enum BodyError {
 ///
 /// # Errors
 /// As soon as a bound is passed; what remains of the body is then unread.
-pub(super) async fn read<'a, B: Body<Data = Bytes>>(
+pub(in crate::source) async fn read<'a, B: Body<Data = Bytes>>(
     body: B,
     bounds: &BodyBounds,
     memory: &'a BodyBudget,

@@ -37,9 +37,9 @@ use self::claim::{SignatureClaim, TOPIC_HEADER, other_topic, stated_kind, stated
 use self::envelope::{Envelope, EnvelopeKind, Reading};
 use self::fetch::{CertificateError, Fetcher};
 use super::answer::{DeliveryBounds, Received, Refused, answer};
-use super::body_budget::BodyPermit;
-use super::networks::peer_network;
-use super::turns::Weight;
+use super::http::body_budget::BodyPermit;
+use super::http::networks::peer_network;
+use super::http::turns::Weight;
 use super::{Intake, SourceIntake};
 use crate::aws::Aws;
 use crate::aws::arn::TopicArn;

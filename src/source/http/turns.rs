@@ -12,8 +12,8 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::Unavailable;
 use super::networks::stranger;
+use crate::source::Unavailable;
 
 /// Bodies beyond this are hashed, inflated and parsed off the runtime. At about a gigabyte a
 /// second this is some 100 µs, the longest that other connections should wait for one.
@@ -23,7 +23,7 @@ const STRANGERS_WAIT: Duration = Duration::from_secs(2);
 
 /// The bytes that working on a body goes through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Weight {
+pub(in crate::source) struct Weight {
     /// If its sender means well.
     pub likely: usize,
     /// If he does not.
@@ -32,14 +32,14 @@ pub(super) struct Weight {
 
 impl Weight {
     /// Of a body that does not inflate.
-    pub(super) fn plain(bytes: usize) -> Self {
+    pub(in crate::source) fn plain(bytes: usize) -> Self {
         Self { likely: bytes, at_most: bytes }
     }
 }
 
 /// The lines.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(in crate::source) struct Turns {
     authentic: Semaphore,
     inflating: Semaphore,
     strangers: Semaphore,
@@ -47,7 +47,7 @@ pub(super) struct Turns {
 
 impl Turns {
     /// As many turns at a time as there are cores, for strangers half as many.
-    pub(super) fn new(cores: usize) -> Self {
+    pub(in crate::source) fn new(cores: usize) -> Self {
         let line = Semaphore::new;
         Self { authentic: line(cores), inflating: line(cores), strangers: line((cores / 2).max(1)) }
     }
@@ -55,7 +55,7 @@ impl Turns {
     /// Does work on a body that is authentic, of this size. Heavy work leaves the runtime's thread to
     /// the other connections; it stays in this task, so it can borrow, and a thread is made for it only
     /// then.
-    pub(super) async fn authentic<T>(&self, bytes: usize, work: impl FnOnce() -> T) -> T {
+    pub(in crate::source) async fn authentic<T>(&self, bytes: usize, work: impl FnOnce() -> T) -> T {
         if bytes <= QUICK_BYTES_MAX {
             return work();
         }
@@ -66,7 +66,7 @@ impl Turns {
     ///
     /// # Errors
     /// When too much of strangers is to be done before it.
-    pub(super) async fn unproven<T>(
+    pub(in crate::source) async fn unproven<T>(
         &self,
         weight: Weight,
         work: impl FnOnce() -> T,

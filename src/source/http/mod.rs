@@ -6,6 +6,18 @@
 //! before a graceful end, and a panic in one request is that request's 500. It knows nothing of
 //! paths, sources or deliveries.
 
+pub(super) mod body;
+pub(super) mod body_budget;
+pub mod connections;
+pub(super) mod framing;
+mod handshake;
+pub(super) mod head;
+pub(super) mod networks;
+pub mod problem;
+pub(super) mod timeout_stream;
+pub mod tls;
+pub(super) mod turns;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
@@ -29,14 +41,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use super::connections::Connections;
-use super::handshake::encrypt;
-use super::head::Fault;
-use super::networks::{ConnectionPermit, GUEST, Guest, Networks};
-use super::problem::{closing, is_granted, problem};
-use super::timeout_stream::{ConnectionState, TimeoutStream, Timeouts};
-use super::tls::Tls;
+use super::http::connections::Connections;
+use super::http::head::Fault;
+use super::http::networks::{ConnectionPermit, GUEST, Guest, Networks};
+use super::http::problem::{closing, is_granted, problem};
+use super::http::timeout_stream::{ConnectionState, TimeoutStream, Timeouts};
+use super::http::tls::Tls;
 use crate::config::HttpOptions;
+use handshake::encrypt;
 
 /// Bytes of a request's head; beyond it, or beyond the parser's own 100 headers, the answer is 431.
 const HEAD_BYTES_MAX: usize = 64 << 10;

@@ -2,7 +2,7 @@
 //!
 //! The parser refuses what it cannot read itself. This refuses what it takes and another reader on
 //! the way may have taken otherwise: whose request it is (RFC 9112, section 3.2), and how its body
-//! is coded (section 6.1). Whether the body's end is stated in two ways is [`super::wire`]'s to see.
+//! is coded (section 6.1). Whether the body's end is stated in two ways is [`crate::source::wire`]'s to see.
 
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::uri::Authority;
@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, Version};
 
 /// Why a head is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(in crate::source) enum Fault {
     /// No host, two of them, one that is none, or another than the target's.
     Host,
     /// The body is coded in two ways or in one that makes no sense.
@@ -21,7 +21,7 @@ pub(super) enum Fault {
 
 impl Fault {
     /// What is wrong with this request's head, if anything is.
-    pub(super) fn of<B>(request: &Request<B>) -> Option<Self> {
+    pub(in crate::source) fn of<B>(request: &Request<B>) -> Option<Self> {
         let headers = request.headers();
         if !knows_host(request.version(), request.uri(), headers) {
             return Some(Self::Host);
@@ -30,7 +30,7 @@ impl Fault {
     }
 
     /// The answer's status.
-    pub(super) fn status(self) -> StatusCode {
+    pub(in crate::source) fn status(self) -> StatusCode {
         match self {
             Self::Host | Self::Coding => StatusCode::BAD_REQUEST,
             Self::UnknownCoding => StatusCode::NOT_IMPLEMENTED,
@@ -38,7 +38,7 @@ impl Fault {
     }
 
     /// What the answer tells.
-    pub(super) fn detail(self) -> &'static str {
+    pub(in crate::source) fn detail(self) -> &'static str {
         match self {
             Self::Host => "a request names its host once, as its target does",
             Self::Coding => "the coding of the body is stated in two ways",
@@ -47,7 +47,7 @@ impl Fault {
     }
 
     /// The word for the metrics.
-    pub(super) fn reason(self) -> &'static str {
+    pub(in crate::source) fn reason(self) -> &'static str {
         match self {
             Self::Host => "host",
             Self::Coding => "transfer_coding",

@@ -11,11 +11,14 @@
 mod dead;
 mod guard;
 mod metrics;
+mod options;
 mod probes;
 mod problem;
 mod status;
 mod summary;
 mod types;
+
+pub use options::AdminOptions;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;

@@ -1,7 +1,8 @@
 //! The part of the configuration that the admin API shows: names and selections, never a secret.
 
-use crate::config::{Config, Output};
+use crate::config::Config;
 use crate::selection::Selection;
+use crate::sink::Output;
 pub use crate::source::types_seen::Catalogued;
 
 /// The visible part of the configuration.

@@ -6,7 +6,10 @@
 //! so a bridge starts without them and reports what is missing.
 
 pub mod arn;
+mod options;
 pub mod refusal;
+
+pub use options::AwsOptions;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -17,8 +20,6 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_credential_types::provider::ProvideCredentials;
 use tokio::sync::OnceCell;
-
-use crate::config::AwsOptions;
 
 /// Longest wait for credentials before they count as missing: roles are fetched over the network, and
 /// an instance's metadata service answers within a second or not at all.

@@ -4,8 +4,10 @@
 //! once all else has its own: without a descriptor the log cannot go on to its next segment, a sink
 //! cannot reach its brokers, and nobody can ask how the bridge is.
 
-use crate::config::{Channel, Config, Output};
+use crate::config::Config;
+use crate::sink::Output;
 use crate::sink::file::FILES_OPEN_MAX;
+use crate::source::Channel;
 use crate::source::http::ADMIN_CONNECTIONS_MAX;
 
 /// Streams, the runtime's own, names being looked up, certificates and tokens being read again, and

@@ -6,12 +6,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::BridgeError;
 use super::task::Task;
 use crate::aws::Aws;
-use crate::config::{Channel, SourceOptions};
 use crate::health::Health;
 use crate::provider::BodyLimits;
 use crate::source::front::Front;
 use crate::source::secrets::follow_all;
 use crate::source::sqs::SqsSource;
+use crate::source::{Channel, SourceOptions};
 use crate::source::{Intake, SourceIntake};
 use crate::telemetry::Metrics;
 

@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 
 use super::client::{Client, ClientAnswer, Target};
 use super::{Exit, Failure};
+use crate::admin::AdminOptions;
 use crate::admin::REQUEST_HEADER;
-use crate::config::AdminOptions;
 use crate::telemetry::Shown;
 
 /// A connection to the admin listener.

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use super::output::{Format, print};
 use super::{ConfigArgs, Exit, Failure, colour_on, find, read};
-use crate::config::{Channel, Config, Output, Problem, Report, schema};
+use crate::config::{Config, Problem, Report, schema};
 use crate::selection::Selection;
+use crate::sink::Output;
+use crate::source::Channel;
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]

@@ -21,8 +21,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::{Exit, Failure};
-use crate::config::{AdminOptions, HttpOptions};
+use crate::admin::AdminOptions;
 use crate::dead_letter::PAGE_BYTES_MAX;
+use crate::source::http::HttpOptions;
 use crate::spool::RECORD_BYTES_MAX;
 use crate::trust;
 

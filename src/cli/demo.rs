@@ -24,11 +24,14 @@ use super::output::{Format, Rows};
 use super::run::failure;
 use super::{Exit, Failure};
 use crate::bridge::{Bridge, BridgeError};
-use crate::config::{Config, FileSinkOptions, Output, SinkOptions, SourceOptions};
+use crate::config::Config;
 use crate::event::Timestamp;
 use crate::provider::{self, Definition, SigningSecret, TypeInfo};
 use crate::routing::TopicTemplate;
 use crate::selection::Selection;
+use crate::sink::file::FileSinkOptions;
+use crate::sink::{Output, SinkOptions};
+use crate::source::SourceOptions;
 
 /// An event type that is in no catalogue.
 const INVENTED: &str = "call.teleported";

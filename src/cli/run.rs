@@ -17,9 +17,10 @@ use tracing::Level;
 
 use super::{ConfigArgs, Exit, Failure, chain, configuration_to_run};
 use crate::bridge::{Bridge, BridgeError, descriptors};
-use crate::config::{Config, HttpOptions};
+use crate::config::Config;
 use crate::disk::survive_file_size_limit;
 use crate::scarce::Scarce;
+use crate::source::http::HttpOptions;
 use crate::spool::SpoolError;
 use crate::state::StateError;
 use crate::telemetry::{Log, init_logging};

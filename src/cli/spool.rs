@@ -9,10 +9,10 @@ use clap::Subcommand;
 
 use super::run::failure;
 use super::{ConfigArgs, Exit, Failure, configuration};
-use crate::config::SinkOptions;
 use crate::disk::RealDisk;
 use crate::dispatch::quarantine;
 use crate::event::Position;
+use crate::sink::SinkOptions;
 use crate::spool::verify::{CursorClaim, CursorReport, CursorVerdict, SegmentReport, SpoolReport, verify};
 use crate::state::{FILE_NAME, State, StateError};
 

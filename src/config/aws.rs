@@ -12,13 +12,14 @@ use super::scalars::Size;
 use super::sinks::SinkSurroundings;
 use super::spans::Path;
 use super::topics::topics;
-use super::{
-    AwsOptions, CertificateDouble, Channel, RawDelivery, SnsSinkOptions, SnsSourceOptions, SourceSecret,
-    SqsOptions,
-};
+use crate::aws::AwsOptions;
 use crate::aws::arn::{TopicArn, queue_region};
 use crate::routing::TopicTemplate;
 use crate::selection::Selection;
+use crate::sink::sns::SnsSinkOptions;
+use crate::source::sns::{CertificateDouble, RawDelivery, SnsSourceOptions};
+use crate::source::sqs::SqsOptions;
+use crate::source::{Channel, SourceSecret};
 
 /// Range of visibility time-outs in seconds, by the limits of SQS; below 2 s an extension would come
 /// too late.

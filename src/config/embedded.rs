@@ -15,7 +15,8 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::environment::Environment;
 use super::load::{Loaded, load};
-use super::{Config, Output, Report};
+use super::{Config, Report};
+use crate::sink::Output;
 
 /// The text of the configuration.
 pub const TEXT: &str = include_str!("embedded.yaml");

@@ -9,8 +9,8 @@ use super::file::{ByName, KafkaFile, KafkaTlsFile, Mechanism, SaslFile};
 use super::load::Check;
 use super::scalars::{Reference, Setting};
 use super::spans::Path;
-use super::{BearerToken, KafkaOptions};
 use crate::sink::kafka;
+use crate::sink::kafka::{BearerToken, KafkaOptions};
 
 /// Properties whose values are secrets and must be references.
 const SECRET_PROPERTIES: [&str; 4] =

@@ -18,8 +18,11 @@ use super::schema_check;
 use super::sinks::SinkSurroundings;
 use super::sources::expect_custom_types;
 use super::spans::{Path, Spans};
-use super::{AdminOptions, Config, HttpOptions, SharedWindowOptions, SpoolConfig, TlsOptions, tree};
+use super::{Config, SpoolConfig, tree};
+use crate::admin::AdminOptions;
 use crate::dedup::shared::Server;
+use crate::dedup::shared::SharedWindowOptions;
+use crate::source::http::{HttpOptions, TlsOptions};
 use crate::spool::{RECORD_BYTES_MAX, SEGMENTS_MIN, segment_bytes};
 
 /// A usable configuration and its warnings.

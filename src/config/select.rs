@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::SourceOptions;
 use super::file::{ConfigFile, SelectFile};
 use super::load::Check;
 use super::sources::Definitions;
@@ -13,6 +12,7 @@ use super::spans::Path;
 use super::suggest::nearest;
 use crate::provider::{Definition, event_type_problem};
 use crate::selection::Selection;
+use crate::source::SourceOptions;
 
 /// The event types that the configured sources can send.
 #[derive(Debug, Default)]

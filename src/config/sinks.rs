@@ -11,9 +11,11 @@ use super::scalars::Size;
 use super::select::KnownTypes;
 use super::spans::Path;
 use super::topics::topics;
-use super::{FileSinkOptions, Output, SinkOptions, SourceOptions};
 use crate::routing::{TopicTemplate, kafka_topic_problem};
 use crate::selection::Selection;
+use crate::sink::file::FileSinkOptions;
+use crate::sink::{Output, SinkOptions};
+use crate::source::SourceOptions;
 
 /// Name of the sink that is used if none is configured.
 const DEFAULT_SINK: &str = "local";

@@ -6,8 +6,8 @@ use super::file::ConfigFile;
 use super::load::Check;
 use super::scalars::Size;
 use super::spans::Path;
-use super::{Output, SinkOptions};
 use crate::sink::kafka::MESSAGE_BYTES_MAX;
+use crate::sink::{Output, SinkOptions};
 
 impl Check<'_> {
     /// Warns about sources whose `body_bytes_max` exceeds the general limit and that of a sink. The

@@ -11,9 +11,9 @@ use super::load::{BODY_BYTES_LEAST, Check, INFLATED_BYTES_MOST, in_memory};
 use super::scalars::Reference;
 use super::spans::Path;
 use super::suggest::did_you_mean;
-use super::{Channel, SourceOptions, SourceSecret};
 use crate::event::Timestamp;
 use crate::provider::{self, Definition, DefinitionFile, SigningSecret};
+use crate::source::{Channel, SourceOptions, SourceSecret};
 
 /// Definitions by provider name, including the built-in ones.
 pub(super) type Definitions = BTreeMap<String, Arc<Definition>>;

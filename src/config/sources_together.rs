@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use super::load::Check;
 use super::spans::Path;
-use super::{Channel, SourceOptions, SqsOptions};
+use crate::source::sqs::SqsOptions;
+use crate::source::{Channel, SourceOptions};
 
 impl Check<'_> {
     /// Compares each source with those before it in the file.

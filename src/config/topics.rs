@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Config, SinkOptions, SourceOptions};
+use super::Config;
 use crate::routing::TopicTemplate;
 use crate::selection::Selection;
+use crate::sink::SinkOptions;
+use crate::source::SourceOptions;
 
 /// A topic, and the events that go to it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -25,10 +25,10 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::SinkOptions;
 use crate::event::{Entry, Event, Outcome, Position, Reason, Record, Timestamp};
 use crate::health::{Health, Heart};
 use crate::selection::Selection;
+use crate::sink::SinkOptions;
 use crate::sink::{Publication, Sink};
 use crate::spool::{ReadError, RecordBatch, Spool};
 use crate::state::{NewDeadLetter, State, StateError};

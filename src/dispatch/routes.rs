@@ -7,9 +7,9 @@ use std::sync::Arc;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 
-use crate::config::SinkOptions;
 use crate::event::{Event, Record, Timestamp};
 use crate::routing::TopicTemplate;
+use crate::sink::SinkOptions;
 use crate::telemetry::{Metrics, Sink, SinkFamily};
 
 /// Maps an event to its topic, and counts deliveries by family.

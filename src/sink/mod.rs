@@ -3,8 +3,11 @@
 pub mod envelope;
 pub mod file;
 pub mod kafka;
+mod options;
 pub(crate) mod outcomes;
 pub mod sns;
+
+pub use options::{Output, SinkOptions};
 
 use std::sync::Arc;
 

@@ -11,12 +11,12 @@ use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 
+use super::http::HttpOptions;
 use super::http::body::{self, BodyBounds, BodyError};
 use super::http::body_budget::{BodyBudget, BodyPermit};
 use super::http::catch_panic;
 use super::http::problem::{Unproven, closing, problem};
 use super::{Acceptance, AnswerVerdict, Intake, SourceIntake, Unavailable};
-use crate::config::HttpOptions;
 use crate::event::{Delivery, Timestamp};
 use crate::provider::{BodyLimits, DeliveryRefusal};
 

@@ -14,12 +14,13 @@ use prometheus_client::metrics::counter::Counter;
 use tower::{Service, ServiceExt, service_fn};
 
 use super::answer::DeliveryBounds;
+use super::http::HttpOptions;
 use super::http::problem::problem;
+use super::sns::SnsSourceOptions;
 use super::sns::{SnsSource, TrustError};
 use super::webhook::Webhook;
 use super::{Intake, SourceIntake};
 use crate::aws::Aws;
-use crate::config::{HttpOptions, SnsSourceOptions};
 use crate::telemetry::{Metrics, SourceCode};
 
 /// The name that stands for no source in the metrics.

@@ -9,11 +9,14 @@ mod backoff;
 pub mod front;
 pub mod http;
 mod metrics;
+mod options;
 pub mod secrets;
 pub mod sns;
 pub mod sqs;
 pub mod types_seen;
 mod webhook;
+
+pub use options::{Channel, SourceOptions, SourceSecret};
 
 use std::sync::Arc;
 
@@ -24,7 +27,6 @@ use self::metrics::SourceMetrics;
 use self::secrets::{Secrets, WatchedSecretFile};
 use self::types_seen::TypesSeen;
 use crate::admit::{AdmissionSource, admit};
-use crate::config::SourceOptions;
 use crate::dedup::DuplicateKey;
 use crate::event::{Entry, Event, Filtered, Quarantined, Timestamp, Verdict, Verified};
 use crate::provider::Definition;

@@ -1,6 +1,6 @@
 //! Each kind of mistake, where it is marked and what is said about it.
 
-use fanbridge::config::Output;
+use fanbridge::sink::Output;
 
 use super::{SOURCE, VALID, expect, problems, read};
 

@@ -1,6 +1,7 @@
 //! Secrets: read from where they are kept, checked, and never shown.
 
-use fanbridge::config::{BearerToken, Output};
+use fanbridge::sink::Output;
+use fanbridge::sink::kafka::BearerToken;
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
 

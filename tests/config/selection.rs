@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use fanbridge::admit::{AdmissionSource, admit};
-use fanbridge::config::{Config, SourceOptions};
+use fanbridge::config::Config;
 use fanbridge::event::{Event, HeaderClaims, Timestamp, Verdict, Verified};
 use fanbridge::selection::Selection;
+use fanbridge::source::SourceOptions;
 use proptest::prelude::*;
 
 use super::{SOURCE, VALID, read};

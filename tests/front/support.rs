@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use fanbridge::config::{Channel, HttpOptions, Reference, SourceOptions, SourceSecret, TlsOptions};
+use fanbridge::config::Reference;
 use fanbridge::disk::{Disk, DiskFile, DiskLock, FileId, Free, Look, RealDisk};
 use fanbridge::event::Timestamp;
 use fanbridge::provider::{SigningSecret, builtin_named, sign};
@@ -16,7 +16,9 @@ use fanbridge::source::front::Front as Routes;
 use fanbridge::source::http::connections::Connections;
 use fanbridge::source::http::tls::Tls;
 use fanbridge::source::http::{HttpLimits, serve};
+use fanbridge::source::http::{HttpOptions, TlsOptions};
 use fanbridge::source::types_seen::TypesSeen;
+use fanbridge::source::{Channel, SourceOptions, SourceSecret};
 use fanbridge::source::{Intake, SourceIntake};
 use fanbridge::spool::{LockedDir, Spool, SpoolOptions};
 use fanbridge::telemetry::Metrics;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use fanbridge::config::TlsOptions;
+use fanbridge::source::http::TlsOptions;
 use fanbridge::source::http::tls::{Tls, TlsError};
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use rustls::crypto::aws_lc_rs;

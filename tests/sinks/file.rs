@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use fanbridge::config::FileSinkOptions;
 use fanbridge::event::Outcome;
 use fanbridge::sink::Sink;
 use fanbridge::sink::file::FileSink;
+use fanbridge::sink::file::FileSinkOptions;
 
 use crate::contract;
 use crate::seen::{Reader, Seen, record};

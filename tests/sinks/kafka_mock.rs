@@ -54,7 +54,7 @@ async fn the_kafka_sink_keeps_the_contract_on_a_mock_cluster() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_structured_sink_writes_one_document_with_the_body_verbatim() {
     let (_cluster, brokers) = cluster(&["t"]);
-    let config = fanbridge::config::KafkaOptions {
+    let config = fanbridge::sink::kafka::KafkaOptions {
         brokers: brokers.clone(),
         properties: Vec::new(),
         token: None,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use fanbridge::config::KafkaOptions;
+use fanbridge::sink::kafka::KafkaOptions;
 use fanbridge::sink::kafka::KafkaSink;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};

@@ -5,10 +5,11 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use fanbridge::aws::Aws as SetUp;
-use fanbridge::config::{AwsOptions, SnsSinkOptions};
+use fanbridge::aws::AwsOptions;
 use fanbridge::event::Outcome;
 use fanbridge::sink::Sink;
 use fanbridge::sink::sns::SnsSink;
+use fanbridge::sink::sns::SnsSinkOptions;
 
 use crate::contract;
 use crate::seen::{Reader, Seen, large_record, record};

@@ -15,9 +15,10 @@ use self::assignment::{Assignment, assignment};
 use super::client::{Client, ClientAnswer, Target, block_on};
 use super::output::{Format, Rows};
 use super::{ConfigArgs, Exit, Failure, configuration_to_send};
-use crate::config::{Channel, Config, SourceOptions, did_you_mean};
+use crate::config::{Config, did_you_mean};
 use crate::event::Timestamp;
 use crate::provider::{SigningSecret, event_headers, event_type_in, sample, sign};
+use crate::source::{Channel, SourceOptions};
 
 /// Up to this many events one line each is printed, above it a summary.
 const LINES_MAX: u64 = 20;

@@ -14,9 +14,11 @@ use serde_json::json;
 use super::client::block_on;
 use super::output::{Format, Rows};
 use super::{ConfigArgs, Exit, Failure, configuration};
-use crate::config::{Config, KafkaOptions, Output, SinkOptions};
+use crate::config::Config;
+use crate::sink::kafka::KafkaOptions;
 use crate::sink::kafka::{KafkaAdmin, KafkaAdminError, TopicShape};
 use crate::sink::sns::TopicProperties;
+use crate::sink::{Output, SinkOptions};
 
 /// How long a cluster can take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);

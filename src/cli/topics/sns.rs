@@ -2,9 +2,10 @@
 
 use super::States;
 use crate::aws::Aws;
+use crate::aws::AwsOptions;
 use crate::aws::arn::TopicArn;
 use crate::cli::{Exit, Failure};
-use crate::config::{AwsOptions, SnsSinkOptions};
+use crate::sink::sns::SnsSinkOptions;
 use crate::sink::sns::{SnsAdmin, SnsAdminError, TopicProperties};
 
 /// The state of each of these topics. With `new`, missing topics are created with these properties.

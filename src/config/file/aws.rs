@@ -1,5 +1,6 @@
 //! The AWS blocks of the configuration file: how AWS is reached, queues, and topics on either side.
 
+use crate::source::sqs::OnMalformed;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -68,18 +69,6 @@ fn visibility_timeout() -> Period {
 
 fn receivers_max() -> usize {
     8
-}
-
-/// What to do with a message that cannot become an event.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-pub enum OnMalformed {
-    /// Keep it as a dead letter and delete it from the queue.
-    #[default]
-    DeadLetter,
-    /// Leave it in the queue, whose own redrive policy has to move it.
-    Redrive,
 }
 
 /// Deliveries from SNS topics, through an HTTPS subscription of `/in/{name}`.

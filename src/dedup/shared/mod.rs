@@ -19,8 +19,11 @@ mod claims;
 mod commands;
 mod confirms;
 mod connection;
+mod options;
 mod server;
 mod worker;
+
+pub use options::SharedWindowOptions;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,7 +37,6 @@ use self::claims::{ASKS_MAX, ClaimRequest, ClaimWorker};
 use self::commands::Holder;
 use self::confirms::{ConfirmWorker, GROUPS_MAX};
 use super::DuplicateKey;
-use crate::config::SharedWindowOptions;
 use crate::telemetry::{Metrics, Reason};
 
 pub(crate) use self::confirms::DurableKeys;

@@ -15,12 +15,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::SharedWindowOptions;
 use super::claims::ClaimWorker;
 use super::commands::KeyNames;
 use super::confirms::ConfirmWorker;
 use super::connection::{Connection, Dialler, ServerError};
 use super::server::Server;
-use crate::config::SharedWindowOptions;
 
 /// The shortest time from one attempt to connect to the next.
 const DIAL_EVERY: Duration = Duration::from_secs(1);

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::bench::{Bench, LIMIT};
 use super::*;
-use crate::config::{FileSinkOptions, Output};
 use crate::event::tests::event;
 use crate::routing::TopicTemplate;
+use crate::sink::Output;
+use crate::sink::file::FileSinkOptions;
 use crate::sink::outcomes::OutcomeTable as Ledger;
 use crate::state::DeadFilter;
 

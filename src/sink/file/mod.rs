@@ -8,6 +8,7 @@
 //! locked, so that no line of another writer is cut off.
 
 mod dir_lock;
+mod options;
 mod topic_file;
 mod writer;
 
@@ -20,7 +21,6 @@ pub(crate) use self::writer::FILES_OPEN_MAX;
 use self::writer::FileWriter;
 use super::outcomes::{BatchNumber, OutcomeTable, retry};
 use super::{Publication, Sink};
-use crate::config::FileSinkOptions;
 use crate::event::Record;
 
 /// Most batches that wait for the disk: more than the dispatcher's window holds, even at one record
@@ -114,3 +114,5 @@ fn no_follow() -> i32 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+
+pub use options::FileSinkOptions;

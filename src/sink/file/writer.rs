@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
+use super::FileSinkOptions;
 use super::Work;
 use super::topic_file::TopicFile;
-use crate::config::FileSinkOptions;
 use crate::event::{Outcome, Record};
 use crate::routing::kafka_topic_problem;
 use crate::scarce::Scarce;

@@ -15,8 +15,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext};
 
 use super::settings::Settings;
+use super::{BearerToken, KafkaOptions};
 use super::{KafkaSinkError, cannot_start, complaint, oauth};
-use crate::config::{BearerToken, KafkaOptions};
 
 /// The topic property that says how many in-sync replicas must have a record before it is
 /// acknowledged.

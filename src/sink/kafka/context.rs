@@ -14,12 +14,12 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 use serde::Deserialize;
 
+use super::BearerToken;
 use super::complaint::{self, Complaint};
 use super::isolated_topics::IsolatedTopics;
 use super::oauth;
 use super::outcome::{self, Journey};
 use super::reach::Reach;
-use crate::config::BearerToken;
 use crate::event::Outcome;
 use crate::sink::outcomes::{BatchNumber, OutcomeTable};
 use crate::telemetry::{LogLimit, Shown};

@@ -15,10 +15,13 @@ mod complaint;
 mod context;
 mod isolated_topics;
 mod oauth;
+mod options;
 mod outcome;
 mod producer;
 mod reach;
 mod settings;
+
+pub use options::{BearerToken, KafkaOptions};
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,7 +36,6 @@ use self::settings::Settings;
 pub use self::settings::{MESSAGE_BYTES_MAX, UnusableProperty, check, check_property, decided};
 use super::outcomes::held;
 use super::{Publication, Sink};
-use crate::config::KafkaOptions;
 use crate::event::{Outcome, Reason, Record};
 
 /// A Kafka cluster as a sink.

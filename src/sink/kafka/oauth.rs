@@ -12,7 +12,7 @@ use rdkafka::client::OAuthToken;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
-use crate::config::BearerToken;
+use super::BearerToken;
 
 /// The longest time until the token is read again, whatever expiry it states: a token that the
 /// brokers refuse must not be used for the rest of its life once its file has been replaced.

@@ -8,7 +8,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::config::{BearerToken, KafkaOptions};
+use super::{BearerToken, KafkaOptions};
 
 /// A Kafka property that cannot be used, and why.
 #[derive(Debug, thiserror::Error)]

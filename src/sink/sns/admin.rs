@@ -7,9 +7,9 @@ use aws_sdk_sns::Client;
 use aws_sdk_sns::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_sns::types::Tag;
 
+use super::SnsSinkOptions;
 use crate::aws::arn::TopicArn;
 use crate::aws::{Aws, CallTimeouts, credentials_problem};
-use crate::config::SnsSinkOptions;
 
 /// Somebody waits at a terminal for the answer, so a failed request is repeated a few times.
 const PATIENCE: CallTimeouts = CallTimeouts { attempt: Duration::from_secs(5), attempts: 3 };

@@ -10,10 +10,13 @@
 mod admin;
 mod lanes;
 mod message;
+mod options;
 mod outcome;
 mod pace;
 mod request;
 mod scheduler;
+
+pub use options::SnsSinkOptions;
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -33,7 +36,6 @@ use self::scheduler::Scheduler;
 use super::outcomes::OutcomeTable;
 use super::{Effort, Publication, Sink};
 use crate::aws::{Aws, CallTimeouts, credentials_problem};
-use crate::config::SnsSinkOptions;
 use crate::event::{Reason, Record};
 
 /// Time for one request: the service answers within tens of milliseconds, but 256 KiB over a slow

@@ -13,10 +13,13 @@ pub(super) mod framing;
 mod handshake;
 pub(super) mod head;
 pub(super) mod networks;
+mod options;
 pub mod problem;
 pub(super) mod timeout_stream;
 pub mod tls;
 pub(super) mod turns;
+
+pub use options::{HttpOptions, TlsOptions};
 
 use std::convert::Infallible;
 use std::io;
@@ -47,7 +50,6 @@ use super::http::networks::{ConnectionPermit, GUEST, Guest, Networks};
 use super::http::problem::{closing, is_granted, problem};
 use super::http::timeout_stream::{ConnectionState, TimeoutStream, Timeouts};
 use super::http::tls::Tls;
-use crate::config::HttpOptions;
 use handshake::encrypt;
 
 /// Bytes of a request's head; beyond it, or beyond the parser's own 100 headers, the answer is 431.

@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use rustls::{ServerConfig, crypto::aws_lc_rs};
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::TlsOptions;
+use super::TlsOptions;
 
 /// How often at most the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(10);

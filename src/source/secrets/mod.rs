@@ -14,7 +14,8 @@ use prometheus_client::metrics::counter::Counter;
 
 pub use self::file::{WatchedSecretFile, follow_all};
 
-use crate::config::{Reference, SourceSecret};
+use super::SourceSecret;
+use crate::config::Reference;
 use crate::event::Timestamp;
 use crate::provider::{Definition, SigningSecret};
 use crate::telemetry::{Metrics, SourceSecret as Labels};

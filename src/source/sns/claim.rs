@@ -7,10 +7,10 @@ use http::HeaderMap;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::SnsSourceOptions;
 use super::envelope::{Envelope, EnvelopeKind};
 use super::origin::CertificateUrl;
 use crate::aws::arn::TopicArn;
-use crate::config::SnsSourceOptions;
 use crate::event::{Timestamp, single_header};
 
 /// How old a message may be: SNS tries no delivery again after an hour.

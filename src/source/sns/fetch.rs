@@ -28,10 +28,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::CertificateDouble;
 use super::certificate::{CertificateFlaw, IssuerUrl, SigningCertificate};
 use super::certificate_store::Chain;
 use super::origin::CertificateUrl;
-use crate::config::CertificateDouble;
 use crate::event::Timestamp;
 use crate::trust;
 

@@ -14,9 +14,12 @@ mod certificates;
 mod claim;
 mod envelope;
 mod fetch;
+mod options;
 mod origin;
 mod raw;
 mod subscription;
+
+pub use options::{CertificateDouble, RawDelivery, SnsSourceOptions};
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -43,7 +46,6 @@ use super::http::turns::Weight;
 use super::{Intake, SourceIntake};
 use crate::aws::Aws;
 use crate::aws::arn::TopicArn;
-use crate::config::SnsSourceOptions;
 use crate::event::{Delivery, HeaderClaims, Timestamp, Verified, single_header};
 use crate::provider::{decode_message, message_heaviness, topic_extensions};
 use crate::telemetry::{LogLimit, Metrics, Shown, SourceOutcome};

@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::config::RawDelivery;
+use super::RawDelivery;
 use crate::event::single_header;
 
 /// The header by which SNS tells a raw delivery.

@@ -14,13 +14,13 @@ use std::time::{Duration, SystemTime};
 use bytestring::ByteString;
 use tokio::time::sleep;
 
+use super::OnMalformed;
 use super::Source;
 use super::deletions::Deletions;
 use super::message::{Question, QueueMessage, Useless};
 use super::queue::{Action, entry_word};
 use super::together::together;
 use super::topic_questions::QuestionOutcome;
-use crate::config::OnMalformed;
 use crate::event::{Timestamp, Verdict};
 use crate::source::Unavailable;
 

@@ -16,6 +16,7 @@ mod batch;
 mod deletions;
 mod message;
 mod metrics;
+mod options;
 mod queue;
 mod queue_error;
 mod queue_health;
@@ -23,6 +24,8 @@ mod scale;
 mod stored_ids;
 mod together;
 mod topic_questions;
+
+pub use options::{OnMalformed, SqsOptions};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,7 +49,6 @@ use self::topic_questions::TopicQuestions;
 use super::backoff::backoff;
 use super::{Intake, SourceIntake};
 use crate::aws::Aws;
-use crate::config::{OnMalformed, SqsOptions};
 use crate::health::SourceStatus;
 use crate::provider::BodyLimits;
 use crate::telemetry::Metrics;

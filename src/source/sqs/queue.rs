@@ -11,10 +11,10 @@ use aws_sdk_sqs::types::{
     Message as SdkMessage, MessageSystemAttributeName,
 };
 
+use super::SqsOptions;
 use super::queue_error::QueueError;
 use crate::aws::refusal::{self, AwsRefusal};
 use crate::aws::{Aws, CallTimeouts};
-use crate::config::SqsOptions;
 
 /// The most messages in one call, by the service's own bound.
 pub(super) const BATCH_MAX: usize = 10;

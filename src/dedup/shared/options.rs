@@ -1,0 +1,18 @@
+//! Which server keeps the shared window, and how long it is waited for.
+
+use std::time::Duration;
+
+use super::Server;
+
+/// The duplicate window that replicas share.
+#[derive(Clone, Debug)]
+pub struct SharedWindowOptions {
+    /// The Redis server with the window.
+    pub server: Server,
+    /// Prefix of the keys.
+    pub prefix: String,
+    /// How long a delivery is recognised as a duplicate.
+    pub window: Duration,
+    /// How long a delivery can take to be answered; the wait for the server is a part of it.
+    pub ack_timeout: Duration,
+}

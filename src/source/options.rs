@@ -1,0 +1,56 @@
+//! What a source is: its provider, its secrets and the channel its deliveries come by.
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+
+use super::sns::SnsSourceOptions;
+use super::sqs::SqsOptions;
+use crate::config::Reference;
+use crate::provider::{Definition, SigningSecret};
+
+/// A source of deliveries.
+#[derive(Debug)]
+pub struct SourceOptions {
+    /// The source's name. The path is `/in/{name}`, and the CloudEvents extension `intake` has it.
+    pub name: ByteString,
+    /// The definition of the source's provider: signatures and body layout.
+    pub definition: Arc<Definition>,
+    /// The provider's application. Sources with the same provider and app share event ids and
+    /// duplicate window.
+    pub app: ByteString,
+    /// The signing secrets. They can be empty only if the provider probes before it shows its secret,
+    /// or if deliveries do not come from a webhook.
+    pub secrets: Vec<SourceSecret>,
+    /// How deliveries reach the source.
+    pub channel: Channel,
+    /// Largest body as sent in bytes, if it differs from the general limit.
+    pub body_bytes_max: Option<usize>,
+}
+
+impl SourceOptions {
+    /// CloudEvents `source`: `/{provider}/{app}`.
+    pub fn event_source(&self) -> ByteString {
+        format!("/{}/{}", self.definition.provider, self.app).into()
+    }
+}
+
+/// A signing secret, and the reference to it: a file can have another secret later.
+#[derive(Clone, Debug)]
+pub struct SourceSecret {
+    /// Reference to the secret.
+    pub kept: Reference,
+    /// The secret as it was read at the start.
+    pub secret: SigningSecret,
+}
+
+/// How deliveries reach a source.
+#[derive(Clone, Debug)]
+pub enum Channel {
+    /// The provider posts them over HTTP, signed.
+    Webhook,
+    /// They wait in an SQS queue, whose policy decides who can send to it.
+    Sqs(SqsOptions),
+    /// SNS posts them over HTTP and signs them.
+    Sns(SnsSourceOptions),
+}

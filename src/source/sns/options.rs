@@ -1,0 +1,41 @@
+//! Which topics deliver, and how they prove it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+
+use crate::aws::arn::TopicArn;
+
+/// SNS topics that deliver to the bridge.
+#[derive(Clone, Debug)]
+pub struct SnsSourceOptions {
+    /// The only topics that are allowed to deliver.
+    pub topics: Vec<TopicArn>,
+    /// Whether signatures made with SHA-1 are accepted.
+    pub allow_sha1: bool,
+    /// User name and password of raw deliveries, if they are accepted.
+    pub raw: Option<RawDelivery>,
+    /// Directory in which fetched signing certificates are kept for the next start.
+    pub certificates_dir: PathBuf,
+    /// The test server for signing certificates, if there is one.
+    pub certificate_double: Option<CertificateDouble>,
+}
+
+/// User name and password that replace the signature of a raw delivery.
+#[derive(Clone, Debug)]
+pub struct RawDelivery {
+    /// The user name in the subscription's URL.
+    pub username: String,
+    /// The password in the subscription's URL.
+    pub password: SecretString,
+}
+
+/// A test server that stands in for the hosts of signing certificates, on this machine.
+#[derive(Clone, Debug)]
+pub struct CertificateDouble {
+    /// The server's address, which is a loopback address.
+    pub address: SocketAddr,
+    /// PEM file with the only authority to trust.
+    pub authority: PathBuf,
+}

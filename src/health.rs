@@ -1,8 +1,9 @@
 //! The health of the process: each part of the bridge writes its own, the admin listener reads it.
 //! There are no rules here: the reader decides whether a state is good enough.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::event::Position;
@@ -216,7 +217,7 @@ impl SourceStatus {
 
 /// Ignores poisoning: every write replaces a whole value, so a panic leaves no half-written one.
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 #[cfg(test)]

@@ -25,7 +25,8 @@ use std::time::SystemTime;
 use clap::{Parser, Subcommand};
 
 use crate::config::embedded::{Embedded, EmbeddedError};
-use crate::config::{Config, Environment, Loaded, Report, load_bytes, read_configuration, read_file};
+use crate::config::{Config, Environment, Loaded, Report, load_bytes, read_configuration};
+use crate::reference::read_file;
 
 /// The configuration in the working directory that is used if none is named.
 const CONFIG_FILE: &str = "fanbridge.yaml";

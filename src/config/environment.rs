@@ -1,6 +1,6 @@
 //! The environment of a configuration: variables, files and the time, and how much of a file is read.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::OFlags;
 
 use crate::event::Timestamp;
+use crate::reference::FILE_BYTES_MAX;
 
 /// Access to the environment, for a configuration.
 pub struct Environment<'o> {
@@ -17,27 +18,6 @@ pub struct Environment<'o> {
     pub read: &'o dyn Fn(&Path) -> io::Result<Vec<u8>>,
     /// The current time.
     pub now: Timestamp,
-}
-
-/// Largest file in bytes; secrets, certificates and configurations are smaller.
-const FILE_BYTES_MAX: u64 = 1 << 20;
-
-/// The content of a file that a configuration names: a secret, a certificate or a key.
-///
-/// # Errors
-/// When the file cannot be read, is not a regular file, or is larger than 1 MiB. A path named by
-/// mistake could have no end, and a pipe might never begin.
-pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    // Checked before it is opened: opening a pipe waits for its writer.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file, as a secret or a certificate has to be"));
-    }
-    let mut content = Vec::new();
-    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut content)?;
-    match content.len() as u64 > FILE_BYTES_MAX {
-        true => Err(io::Error::other("it is larger than 1 MiB, which no secret and no certificate is")),
-        false => Ok(content),
-    }
 }
 
 /// The text of a configuration file, which can be a pipe.

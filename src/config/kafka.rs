@@ -7,8 +7,9 @@ use secrecy::SecretString;
 
 use super::file::{ByName, KafkaFile, KafkaTlsFile, Mechanism, SaslFile};
 use super::load::Check;
-use super::scalars::{Reference, Setting};
+use super::scalars::Setting;
 use super::spans::Path;
+use crate::reference::Reference;
 use crate::sink::kafka;
 use crate::sink::kafka::{BearerToken, KafkaOptions};
 

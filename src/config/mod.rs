@@ -28,12 +28,10 @@ mod suggest;
 mod topics;
 mod tree;
 
-pub use environment::{Environment, read_configuration, read_file};
+pub use environment::{Environment, read_configuration};
 pub use load::{Loaded, fingerprint, load, load_bytes, schema};
 pub use placeholder::PLACEHOLDER_ACCOUNT;
 pub use report::{Problem, Report, Severity};
-pub use scalars::Reference;
-pub use secrets::secret_in_file;
 pub use suggest::{did_you_mean, nearest};
 pub use topics::Topic;
 

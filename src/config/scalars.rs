@@ -7,9 +7,10 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+
+use crate::reference::Reference;
 
 /// A number of bytes: `20 GiB`, `512 KiB`, `1048576`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,15 +23,6 @@ pub struct Period(pub Duration);
 /// An IP address and port to listen on: `127.0.0.1:8080`, `[::]:8080`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address(pub SocketAddr);
-
-/// A reference to a secret: `env:NAME` or `file:PATH`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reference {
-    /// An environment variable.
-    Env(String),
-    /// A file; a line break at its end is ignored.
-    File(PathBuf),
-}
 
 /// A value that is not a secret, written out or as a [`Reference`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,52 +132,6 @@ impl FromStr for Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-impl FromStr for Reference {
-    type Err = String;
-
-    /// The error never repeats the text, which could be the secret itself, pasted by mistake.
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(name) = text.strip_prefix("env:") {
-            let portable = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            return match name.chars().all(portable) && name.starts_with(|c: char| !c.is_ascii_digit()) {
-                true => Ok(Self::Env(name.into())),
-                false => Err("the name of an environment variable has letters, digits and `_` only".into()),
-            };
-        }
-        match text.strip_prefix("file:") {
-            Some("") => Err("expected the path of a file after `file:`".into()),
-            Some(path) => {
-                path_problem(path).map_or_else(|| Ok(Self::File(path.into())), |problem| Err(problem.into()))
-            }
-            None => Err("write a secret as `env:NAME` or `file:PATH`, never the secret itself".into()),
-        }
-    }
-}
-
-/// Why a path would need a shell to expand it, `None` if it does not.
-pub fn path_problem(path: &str) -> Option<&'static str> {
-    let variable = |(_, rest): (&str, &str)| {
-        rest.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '{' | '_'))
-    };
-    if path.starts_with('~') {
-        return Some(
-            "`~` is not expanded to the home directory: write the whole path, such as `/home/me/data`",
-        );
-    }
-    path.split_once('$')
-        .is_some_and(variable)
-        .then_some("`$` is not expanded as a variable: write the whole path, such as `/home/me/data`")
-}
-
-impl fmt::Display for Reference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Env(name) => write!(f, "env:{name}"),
-            Self::File(path) => write!(f, "file:{}", path.display()),
-        }
     }
 }
 
@@ -319,24 +265,5 @@ mod tests {
             assert_eq!(period.to_string().parse(), Ok(period));
         }
         assert_eq!(Period(Duration::from_secs(86_400)).to_string(), "24h");
-    }
-
-    #[test]
-    fn a_path_that_only_a_shell_would_expand_is_refused() {
-        for path in ["~/data", "~me/data", "$HOME/data", "/a/${NAME}/b", "/a/$_b"] {
-            assert!(path_problem(path).is_some(), "{path}");
-            assert!(format!("file:{path}").parse::<Reference>().is_err(), "{path}");
-        }
-        for path in ["data", "/a/b~", "/a/$", "/a/$1", "./~data"] {
-            assert!(path_problem(path).is_none(), "{path}");
-        }
-    }
-
-    #[test]
-    fn a_secret_pasted_as_itself_is_refused_without_being_repeated() {
-        for text in ["hunter2-canary", "env:hunter2-canary", "file:", "env:", "ENV:hunter2"] {
-            let problem = text.parse::<Reference>().unwrap_err();
-            assert!(!problem.contains("hunter2"), "{problem}");
-        }
     }
 }

@@ -1,17 +1,13 @@
 //! Reads secrets, settings and files that a configuration names.
 
-use std::io;
 use std::path::Path as FilePath;
 
 use secrecy::SecretString;
 
-use super::environment::read_file;
 use super::load::Check;
-use super::scalars::{Reference, Setting, path_problem};
+use super::scalars::Setting;
 use super::spans::Path;
-
-/// The mark that some editors put invisibly in front of UTF-8 text.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+use crate::reference::{Reference, path_problem, text_in_file, without_line_end};
 
 impl Check<'_> {
     /// Checks that a file can be read and returns its path. A `file:` in front is allowed.
@@ -70,30 +66,4 @@ impl Check<'_> {
         };
         without_line_end(&text).ok_or_else(|| format!("{reference} is empty"))
     }
-}
-
-/// The secret that a file has now, checked as strictly as at the start.
-///
-/// # Errors
-/// When the file cannot be read or has no secret. The message names the file and repeats none of its
-/// content.
-pub fn secret_in_file(path: &FilePath) -> Result<SecretString, String> {
-    let text = without_line_end(&text_in_file(path, &read_file)?);
-    text.map(Into::into).ok_or_else(|| format!("{} is empty", path.display()))
-}
-
-fn text_in_file(path: &FilePath, read: &dyn Fn(&FilePath) -> io::Result<Vec<u8>>) -> Result<String, String> {
-    let content = read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    if content.starts_with(BYTE_ORDER_MARK) {
-        let advice = "which would count as part of the secret: save the file without it";
-        return Err(format!("{} begins with a byte order mark, {advice}", path.display()));
-    }
-    String::from_utf8(content).map_err(|_| format!("{} is not UTF-8 text", path.display()))
-}
-
-/// The text without the line break with which editors and `echo` end a file. `None` if nothing else
-/// is left.
-fn without_line_end(text: &str) -> Option<String> {
-    let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
-    (!text.trim().is_empty()).then(|| text.into())
 }

@@ -8,11 +8,11 @@ use serde_json::Value as Json;
 
 use super::file::{ConfigFile, SecretEntryFile, SourceFile};
 use super::load::{BODY_BYTES_LEAST, Check, INFLATED_BYTES_MOST, in_memory};
-use super::scalars::Reference;
 use super::spans::Path;
 use super::suggest::did_you_mean;
 use crate::event::Timestamp;
 use crate::provider::{self, Definition, DefinitionFile, SigningSecret};
+use crate::reference::Reference;
 use crate::source::{Channel, SourceOptions, SourceSecret};
 
 /// Definitions by provider name, including the built-in ones.

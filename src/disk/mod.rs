@@ -8,11 +8,11 @@
 pub(crate) mod named_file;
 pub(crate) mod outstanding;
 
+use parking_lot::Mutex;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::OFlags;
@@ -179,14 +179,14 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        match self.held.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+        match self.held.lock().as_ref() {
             Some(held) if held.is(dir)? => held.dir.sync_all(),
             _ => File::open(dir)?.sync_all(),
         }
     }
 
     fn hold_dir(&self, dir: &Path) -> io::Result<()> {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(HeldDir::open(dir)?);
+        *self.held.lock() = Some(HeldDir::open(dir)?);
         Ok(())
     }
 

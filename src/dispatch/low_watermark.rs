@@ -1,7 +1,8 @@
 //! The durable cursors of all readers of the spool. Segments that all cursors have passed can be
 //! removed. If the spool is full, so can those that all readers have passed which hold it back.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 
 use crate::event::Position;
 use crate::spool::Spool;
@@ -48,7 +49,7 @@ impl CursorHandle {
     }
 
     fn all(&self) -> MutexGuard<'_, Vec<ReaderPosition>> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock()
     }
 }
 

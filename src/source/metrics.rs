@@ -4,10 +4,10 @@
 //! for every delivery. Families are few and come from the catalogue, so theirs are looked up when
 //! they are first seen and kept.
 
+use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytestring::ByteString;
@@ -107,7 +107,7 @@ impl SourceMetrics {
 
     /// An event of this family has its verdict.
     pub(super) fn event(&self, family: &ByteString, verdict: AnswerVerdict) {
-        let families = self.families.read().unwrap_or_else(PoisonError::into_inner);
+        let families = self.families.read();
         if let Some(counters) = families.get(family) {
             counters[verdict as usize].inc();
             return;
@@ -121,7 +121,7 @@ impl SourceMetrics {
             })
         });
         counters[verdict as usize].inc();
-        let mut families = self.families.write().unwrap_or_else(PoisonError::into_inner);
+        let mut families = self.families.write();
         families.insert(ByteString::from(&**family), counters);
     }
 
@@ -135,7 +135,7 @@ impl SourceMetrics {
     pub(super) fn unsigned_id(&self, unsigned: &str, event: &str, body: Option<&[u8]>) {
         let (unsigned, event) = (self.id_hash.hash_one(unsigned), self.id_hash.hash_one(event));
         let body = body.map(|body| self.id_hash.hash_one(body));
-        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ids = self.ids.lock();
         let by_id = ids.reused(unsigned, event);
         let by_body = body.is_some_and(|body| ids.reused(body, unsigned));
         drop(ids);

@@ -6,8 +6,8 @@ use bytestring::ByteString;
 
 use super::sns::SnsSourceOptions;
 use super::sqs::SqsOptions;
-use crate::config::Reference;
 use crate::provider::{Definition, SigningSecret};
+use crate::reference::Reference;
 
 /// A source of deliveries.
 #[derive(Debug)]

@@ -5,9 +5,9 @@
 //! finds no room is counted. A type that a catalogue has always finds room, whatever else came.
 //! Noting is a short critical section and does no I/O.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytestring::ByteString;
 
@@ -146,7 +146,7 @@ impl TypesSeen {
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock()
     }
 }
 

@@ -4,9 +4,10 @@
 //! lock that is never held across I/O or an await, the rest in atomics and watches. The directory's
 //! lock lives here, so it is held while anybody can still write or read.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -195,17 +196,17 @@ impl SharedLog {
 
     /// The view, for a moment. A panic elsewhere cannot leave it half changed.
     pub(super) fn view(&self) -> MutexGuard<'_, View> {
-        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+        self.view.lock()
     }
 
     /// The segment that was begun last in this life, if one was.
     pub(super) fn open(&self) -> Option<Arc<NamedFile>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.open.lock().clone()
     }
 
     /// Notes which segment was begun last.
     pub(super) fn set_open(&self, place: Arc<NamedFile>) {
-        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
+        *self.open.lock() = Some(place);
     }
 
     pub(super) fn gate(&self) -> AppendGate {
@@ -223,7 +224,7 @@ impl SharedLog {
     }
 
     fn tell_gate(&self, gate: AppendGate) {
-        let news = self.gate_log.lock().unwrap_or_else(PoisonError::into_inner).news(gate, Instant::now());
+        let news = self.gate_log.lock().news(gate, Instant::now());
         match news {
             Some(AppendGate::Open) => tracing::info!("the spool takes events again"),
             Some(short @ (AppendGate::Descriptors | AppendGate::Memory)) => tracing::error!(

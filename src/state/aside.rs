@@ -3,12 +3,12 @@
 //! A database that was not closed in order must be mended before it can be read. Here it is, and the
 //! file stays as it was.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use redb::StorageBackend;
 
@@ -46,7 +46,7 @@ struct Changed {
 
 impl Aside {
     fn changed(&self) -> MutexGuard<'_, Changed> {
-        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.changed.lock()
     }
 
     /// A page as it was before any write to it.

@@ -4,12 +4,13 @@
 //! want of room that is done here: the commit that failed has left nothing behind, and all that was
 //! committed before is there. After any other error nothing is tried again.
 
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use redb::{
@@ -58,7 +59,7 @@ impl Slot {
 
 impl Drop for StateFile {
     fn drop(&mut self) {
-        close(self.slot.get_mut().unwrap_or_else(PoisonError::into_inner));
+        close(self.slot.get_mut());
     }
 }
 
@@ -109,7 +110,7 @@ impl StateFile {
     }
 
     fn unseen_since(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.unseen_since.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unseen_since.lock()
     }
 
     fn is_there(&self) -> Result<(), StateError> {
@@ -230,11 +231,11 @@ impl StateFile {
     }
 
     fn slot(&self) -> RwLockReadGuard<'_, Slot> {
-        self.slot.read().unwrap_or_else(PoisonError::into_inner)
+        self.slot.read()
     }
 
     fn slot_to_change(&self) -> RwLockWriteGuard<'_, Slot> {
-        self.slot.write().unwrap_or_else(PoisonError::into_inner)
+        self.slot.write()
     }
 }
 

@@ -3,8 +3,9 @@
 //! The state is short of room from the first write that found none until all who were turned away
 //! have been served: so what is small and fits does not hide what does not.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
@@ -120,7 +121,7 @@ impl NoSpace {
 
     /// Every change is whole before anything that could panic.
     fn short(&self) -> MutexGuard<'_, Deferral> {
-        self.short.lock().unwrap_or_else(PoisonError::into_inner)
+        self.short.lock()
     }
 }
 

@@ -1,8 +1,8 @@
 //! Limits how often one kind of log line is written. Used wherever a line could be logged per event.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::num::NonZeroU64;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Shortest time between two log lines of one kind.
@@ -21,7 +21,7 @@ impl LogLimit {
     /// number of lines held back since the last one, for the field `unsaid`; `None` for none, so that
     /// the field is left out.
     pub fn admit(&self, kind: &str) -> Option<Option<NonZeroU64>> {
-        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kinds = self.kinds.lock();
         let now = Instant::now();
         match kinds.get_mut(kind) {
             Some((said, unsaid)) if now.duration_since(*said) < LOG_INTERVAL => {
@@ -47,7 +47,7 @@ mod tests {
         assert_eq!(limit.admit("FAIL"), Some(None));
         assert_eq!(limit.admit("FAIL"), None);
         assert_eq!(limit.admit("GETPID"), Some(None));
-        limit.kinds.lock().expect("not poisoned").get_mut("FAIL").expect("known").0 -= LOG_INTERVAL;
+        limit.kinds.lock().get_mut("FAIL").expect("known").0 -= LOG_INTERVAL;
         assert_eq!(limit.admit("FAIL"), Some(NonZeroU64::new(1)));
     }
 }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use fanbridge::config::Reference;
 use fanbridge::disk::{Disk, DiskFile, DiskLock, FileId, Free, Look, RealDisk};
 use fanbridge::event::Timestamp;
 use fanbridge::provider::{SigningSecret, builtin_named, sign};
+use fanbridge::reference::Reference;
 use fanbridge::selection::Selection;
 use fanbridge::source::front::Front as Routes;
 use fanbridge::source::http::connections::Connections;

@@ -4,8 +4,9 @@ use crate::source::sqs::OnMalformed;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::scalars::{Period, Reference, Size};
+use super::super::scalars::{Period, Size};
 use super::seconds;
+use crate::reference::Reference;
 
 /// How every source and sink reaches AWS. Credentials come from the usual places: environment,
 /// profile, web identity, container or instance role.

@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::scalars::{Address, Period, Reference, Size};
+use super::scalars::{Address, Period, Size};
+use crate::reference::Reference;
 pub use aws::*;
 pub use sink::*;
 

@@ -3,8 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::scalars::{Reference, Setting, Size};
+use super::super::scalars::{Setting, Size};
 use super::{ByName, SelectFile, SnsSinkFile};
+use crate::reference::Reference;
 use crate::routing::TopicTemplate;
 
 /// A sink: exactly one of `kafka`, `sns` and `file`.

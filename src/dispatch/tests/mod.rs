@@ -1,7 +1,7 @@
 //! The loop over a real spool and state, with a sink that follows a script.
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::bench::{Bench, LIMIT};
@@ -43,12 +43,12 @@ impl Scripted {
     }
 
     fn accepted(&self, topic: &str) -> Vec<u64> {
-        let accepted = self.accepted.lock().expect("no panic");
+        let accepted = self.accepted.lock();
         accepted.iter().filter(|(to, _)| **to == *topic).map(|(_, position)| position.0).collect()
     }
 
     pub fn offers(&self, position: u64) -> u32 {
-        self.offered.lock().expect("no panic").get(&Position(position)).copied().unwrap_or(0)
+        self.offered.lock().get(&Position(position)).copied().unwrap_or(0)
     }
 }
 
@@ -56,9 +56,9 @@ impl Sink for Scripted {
     /// As the contract has it: once a record was put off, nothing later of its topic is accepted
     /// before that record is offered again.
     fn publish(&self, batch: Vec<Arc<Record>>) -> Publication {
-        let mut offered = self.offered.lock().expect("no panic");
-        let mut accepted = self.accepted.lock().expect("no panic");
-        let mut held = self.held.lock().expect("no panic");
+        let mut offered = self.offered.lock();
+        let mut accepted = self.accepted.lock();
+        let mut held = self.held.lock();
         let (number, publication) = self.ledger.open(&batch);
         for (index, record) in batch.iter().enumerate() {
             let before = offered.entry(record.position).or_default();

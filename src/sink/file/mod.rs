@@ -12,9 +12,10 @@ mod options;
 mod topic_file;
 mod writer;
 
+use parking_lot::Mutex;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use self::dir_lock::DirLock;
 pub(crate) use self::writer::FILES_OPEN_MAX;
@@ -88,7 +89,7 @@ impl FileSink {
 
 impl Sink for FileSink {
     fn publish(&self, batch: Vec<Arc<Record>>) -> Publication {
-        let to_writer = self.to_writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let to_writer = self.to_writer.lock();
         let (number, claim) = self.in_flight.open(&batch);
         let sent = to_writer.try_send(Work { number, records: batch });
         drop(to_writer);

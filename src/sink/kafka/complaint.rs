@@ -1,6 +1,6 @@
 //! The last complaint of the Kafka client: it explains why a sink gives no answer.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::RDKafkaLogLevel as Level;
@@ -58,14 +58,13 @@ impl Complaint {
     /// before it say why.
     pub fn note(&self, code: Option<Code>, reason: &str) {
         if code != Some(Code::AllBrokersDown) {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some((Instant::now(), explained(reason)));
+            *self.0.lock() = Some((Instant::now(), explained(reason)));
         }
     }
 
     /// The last complaint, unless it is older than [`HOLDS_GOOD`].
     pub fn last(&self) -> Option<String> {
-        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = self.0.lock();
         let (at, reason) = last.as_ref()?;
         (at.elapsed() < HOLDS_GOOD).then(|| reason.clone())
     }
@@ -82,7 +81,7 @@ mod tests {
         complaint.note(Some(Code::Resolve), "failed to resolve `kafka`");
         complaint.note(Some(Code::AllBrokersDown), "1/1 brokers are down");
         assert_eq!(complaint.last(), Some("failed to resolve `kafka`".into()));
-        complaint.0.lock().expect("not poisoned").as_mut().expect("noted").0 -= HOLDS_GOOD;
+        complaint.0.lock().as_mut().expect("noted").0 -= HOLDS_GOOD;
         assert_eq!(complaint.last(), None);
     }
     #[test]

@@ -1,8 +1,9 @@
 //! The Kafka topics whose records are sent one by one for a while, because one of their batches was
 //! refused.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long after its last refusal a topic's records are sent one by one.
@@ -55,7 +56,7 @@ impl IsolatedTopics {
     }
 
     fn topics(&self) -> MutexGuard<'_, HashMap<Arc<str>, Lately>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -23,8 +23,9 @@ mod settings;
 
 pub use options::{BearerToken, KafkaOptions};
 
+use parking_lot::Mutex;
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
@@ -76,7 +77,10 @@ impl KafkaSink {
         let company =
             SupervisedProducer::start(settings.company(), config.structured, common.contexts(false));
         let company = company.map_err(cannot_start)?;
-        common.reach.ask_by(&company).map_err(|error| KafkaSinkError::Client(error.to_string()))?;
+        common
+            .reach
+            .ask_by(company.producer_while_it_lives())
+            .map_err(|error| KafkaSinkError::Client(error.to_string()))?;
         let structured = config.structured;
         let lines = Producers { settings, structured, common: common.clone(), company, alone: None };
         Ok(Self { lines: Mutex::new(lines), common })
@@ -91,7 +95,7 @@ impl Drop for KafkaSink {
 
 impl Sink for KafkaSink {
     fn publish(&self, batch: Vec<Arc<Record>>) -> Publication {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.lines.lock();
         let (number, claim) = self.common.in_flight.open(&batch);
         let mut way = lines.way();
         if let Some(record) = batch.first() {

@@ -5,8 +5,9 @@
 //! that the dead producer still holds are then reported as to be published again, and only after the
 //! last of these reports does a new producer take its place.
 
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
@@ -155,7 +156,7 @@ fn content_type(headers: OwnedHeaders, value: &str) -> OwnedHeaders {
 
 impl ProducerSlot {
     fn producer(&self) -> Arc<BaseProducer<CallbackContext>> {
-        Arc::clone(&self.producer.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.producer.lock())
     }
 
     fn read_reports(&self) {
@@ -180,7 +181,7 @@ impl ProducerSlot {
             dead.poll(Duration::from_millis(10));
         }
         match self.config.create_with_context((self.new_context)()) {
-            Ok(new) => *self.producer.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(new),
+            Ok(new) => *self.producer.lock() = Arc::new(new),
             // The same settings worked before, so the machine lacks threads or memory. The dead
             // producer refuses every record until a new one can be made, and the records stay in the
             // spool.

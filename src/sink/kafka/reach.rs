@@ -3,12 +3,11 @@
 //!
 //! The question blocks, so a thread of its own asks it: neither the runtime nor a stop waits for it.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use rdkafka::producer::Producer;
-
-use super::producer::SupervisedProducer;
+use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 
 /// How long after an answer the next question is asked, unless the connections are lost before.
 const ASK_EVERY: Duration = Duration::from_secs(60);
@@ -59,12 +58,15 @@ impl Reach {
         self.changed.notify_one();
     }
 
-    /// Asks through the producer of this line until [`Reach::end`], or until the line is dropped.
+    /// Asks through the producer that `producer` returns, until [`Reach::end`] or until there is none.
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn ask_by(self: &Arc<Self>, line: &SupervisedProducer) -> std::io::Result<()> {
-        let (reach, producer) = (Arc::clone(self), line.producer_while_it_lives());
+    pub fn ask_by<C: ProducerContext + 'static>(
+        self: &Arc<Self>,
+        producer: impl Fn() -> Option<Arc<BaseProducer<C>>> + Send + 'static,
+    ) -> std::io::Result<()> {
+        let reach = Arc::clone(self);
         let ask = move || {
             while let Some(producer) = producer() {
                 let topic = reach.topic.get().map(|topic| &**topic);
@@ -83,27 +85,17 @@ impl Reach {
     fn note(&self, answered: bool) -> bool {
         let mut state = self.state();
         state.silent = !answered;
-        let over = |state: &mut State| !state.over;
-        state = self.wait(state, REST, over);
+        self.changed.wait_while_for(&mut state, |state| !state.over, REST);
         if answered {
-            state = self.wait(state, ASK_EVERY, |state| !state.over && !state.doubtful);
+            let quiet = |state: &mut State| !state.over && !state.doubtful;
+            self.changed.wait_while_for(&mut state, quiet, ASK_EVERY);
         }
         state.doubtful = false;
         !state.over
     }
 
-    fn wait<'s>(
-        &self,
-        state: MutexGuard<'s, State>,
-        time: Duration,
-        wait_on: impl FnMut(&mut State) -> bool,
-    ) -> MutexGuard<'s, State> {
-        let waited = self.changed.wait_timeout_while(state, time, wait_on);
-        waited.unwrap_or_else(PoisonError::into_inner).0
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

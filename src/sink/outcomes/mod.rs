@@ -12,10 +12,11 @@
 //! right order at the price of a duplicate. Only lanes are held back, and never the record with the
 //! lowest position of a lane, so a dispatcher that never pauses still gets every record through.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytestring::ByteString;
@@ -144,7 +145,7 @@ impl OutcomeTable {
 
     /// Ignores poisoning: no code that runs under this lock can panic with the board half changed.
     fn board(&self) -> MutexGuard<'_, Board> {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+        self.board.lock()
     }
 }
 

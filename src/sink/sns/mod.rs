@@ -18,9 +18,10 @@ mod scheduler;
 
 pub use options::SnsSinkOptions;
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_config::SdkConfig;
@@ -132,11 +133,11 @@ impl Drop for SnsSink {
 impl Shared {
     /// Ignores poisoning: a panic under this lock ends the task, and the task's end ends the process.
     fn desk(&self) -> MutexGuard<'_, Scheduler> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+        self.desk.lock()
     }
 
     fn obstacle(&self) -> MutexGuard<'_, Option<Reason>> {
-        self.obstacle.lock().unwrap_or_else(PoisonError::into_inner)
+        self.obstacle.lock()
     }
 }
 

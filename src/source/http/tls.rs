@@ -4,9 +4,10 @@
 //! depends on what another part of the process installed. A certificate that was replaced by one
 //! that cannot be used leaves the old one in service.
 
+use parking_lot::Mutex;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustls::pki_types::pem::PemObject;
@@ -82,7 +83,7 @@ impl Tls {
     ///
     /// Reading two small files now and then is not worth another thread.
     pub fn acceptor(&self) -> TlsAcceptor {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.lock();
         if current.looked.elapsed() >= self.look_every {
             current.looked = Instant::now();
             if let Err(error) = current.follow(&self.files) {

@@ -15,9 +15,9 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Labels, Secrets};
-use crate::config::secret_in_file;
 use crate::event::Timestamp;
 use crate::provider::{Definition, secret_oddity};
+use crate::reference::secret_in_file;
 
 /// How long a file is left alone between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(5);

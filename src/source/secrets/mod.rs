@@ -6,8 +6,9 @@
 
 mod file;
 
+use parking_lot::{Mutex, RwLock};
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -15,9 +16,9 @@ use prometheus_client::metrics::counter::Counter;
 pub use self::file::{WatchedSecretFile, follow_all};
 
 use super::SourceSecret;
-use crate::config::Reference;
 use crate::event::Timestamp;
 use crate::provider::{Definition, SigningSecret};
+use crate::reference::Reference;
 use crate::telemetry::{Metrics, SourceSecret as Labels};
 
 /// How long what a secret's file held before is taken after the file was replaced: deliveries that were
@@ -128,7 +129,7 @@ impl Secrets {
 
     /// Those of this moment.
     pub(super) fn now(&self) -> Arc<Live> {
-        Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.live.read())
     }
 
     /// The files among them.
@@ -161,7 +162,7 @@ impl Secrets {
 
     /// The secret of this number as it is now.
     fn current(&self, number: usize) -> Option<SigningSecret> {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.entries.lock();
         entries.get(number).map(|entry| entry.current.clone())
     }
 
@@ -182,11 +183,11 @@ impl Secrets {
 
     /// Changes an entry, and the set that deliveries take if that says so.
     fn change<T>(&self, number: usize, change: impl FnOnce(&mut Entry) -> (bool, T)) -> Option<T> {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries.lock();
         let (changed, told) = change(entries.get_mut(number)?);
         if changed {
             let live = Arc::new(Live::of(&entries));
-            *self.live.write().unwrap_or_else(PoisonError::into_inner) = live;
+            *self.live.write() = live;
         }
         Some(told)
     }

@@ -1,6 +1,7 @@
 //! The condition of one queue: told once when it changes, by action, and kept for who asks.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::gauge::Gauge;
@@ -63,7 +64,7 @@ impl QueueHealth {
 
     /// A call was answered.
     pub(super) fn fine(&self, action: Action) {
-        let mut actions = self.actions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut actions = self.actions.lock();
         let before = std::mem::replace(&mut actions[action as usize], State::Fine);
         self.tell_end(action, &before);
         if action == Action::Receive {
@@ -91,7 +92,7 @@ impl QueueHealth {
 
     /// A call failed.
     pub(super) fn trouble(&self, action: Action, trouble: &QueueError) {
-        let mut actions = self.actions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut actions = self.actions.lock();
         let state = &mut actions[action as usize];
         let owed_end = match state {
             // Now and then a call fails in any network.
@@ -115,7 +116,7 @@ impl QueueHealth {
 
     /// Whether the last receive was answered.
     pub(super) fn is_receiving(&self) -> bool {
-        let actions = self.actions.lock().unwrap_or_else(PoisonError::into_inner);
+        let actions = self.actions.lock();
         matches!(actions[Action::Receive as usize], State::Fine)
     }
 
@@ -188,7 +189,7 @@ mod tests {
     fn trouble_of_a_call_that_is_rarely_made_lapses_once_the_queue_is_read_again() {
         let (condition, ..) = condition();
         condition.trouble(Action::Extend, &denied());
-        let mut actions = condition.actions.lock().expect("not poisoned").clone();
+        let mut actions = condition.actions.lock().clone();
         let start = Instant::now();
         condition.lapse(&mut actions, start + Duration::from_secs(1100));
         assert!(matches!(actions[Action::Extend as usize], State::Trouble(_)), "it may come back until then");
@@ -199,7 +200,7 @@ mod tests {
     #[test]
     fn trouble_that_is_back_before_the_log_takes_another_line_is_told_when_it_does() {
         let (condition, ..) = condition();
-        let told = |condition: &QueueHealth| match &condition.actions.lock().expect("not poisoned")[0] {
+        let told = |condition: &QueueHealth| match &condition.actions.lock()[0] {
             State::Trouble(known) => (known.told, known.owes_end),
             _ => (false, false),
         };

@@ -5,7 +5,7 @@
 //! doubles within a round; one that came back less than half full ends its loop, unless it is the
 //! last. A long poll of an idle queue is one call in 20 seconds.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
 
 use tokio::sync::Notify;
 
@@ -69,7 +69,7 @@ impl Scale {
     }
 
     fn lock(&self) -> MutexGuard<'_, usize> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        self.running.lock()
     }
 }
 

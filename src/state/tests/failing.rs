@@ -4,7 +4,9 @@
 use std::io::{self, ErrorKind};
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use redb::{BackendError, StorageBackend};
 
@@ -33,7 +35,7 @@ struct Failing {
 
 impl Failing {
     fn take_room(&self) -> io::Result<()> {
-        let mut fault = self.faults.0.lock().unwrap();
+        let mut fault = self.faults.0.lock();
         *fault = match *fault {
             Fault::OneIn(0) => Fault::None,
             Fault::OneIn(left) => Fault::OneIn(left - 1),
@@ -59,7 +61,7 @@ impl StorageBackend for Failing {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let mut fault = self.faults.0.lock().unwrap();
+        let mut fault = self.faults.0.lock();
         if *fault == Fault::OneSync {
             *fault = Fault::None;
             return Err(ErrorKind::StorageFull.into());
@@ -87,7 +89,7 @@ pub(crate) struct Faults(Arc<Mutex<Fault>>);
 
 impl Faults {
     pub(crate) fn set(&self, fault: Fault) {
-        *self.0.lock().unwrap() = fault;
+        *self.0.lock() = fault;
     }
 }
 

@@ -19,7 +19,7 @@ log=$(mktemp)
 finish() {
     [ -z "${own_broker:-}" ] || tests/servers/kafka.sh stop >/dev/null 2>&1
     [ -z "${own_emulator:-}" ] || tests/servers/aws.sh stop >/dev/null 2>&1
-    rm -f "$log"
+    rm -f "$log" "$log".*
 }
 trap finish EXIT
 
@@ -72,18 +72,32 @@ export FANBRIDGE_TEST_SERVERS=required
 part build cargo test --locked --no-run || exit 1
 wants lint && part lint make lint
 wants unit && part unit cargo test --locked --lib --bins
-for name in tidy config front sns spool state replicas sinks aws faults; do
-    wants "$name" || continue
-    case $name in
-        aws | faults)
-            # Most of these wait: for a time-out, an outage, a visibility. Those that measure run alone.
-            part "$name" cargo test --locked --test "$name" -- --nocapture --skip alone:: \
-                --test-threads $(($(nproc) + 5))
-            part "$name alone" cargo test --locked --test "$name" alone:: -- --nocapture --test-threads 1
-            ;;
-        *) part "$name" cargo test --locked --test "$name" -- --nocapture ;;
-    esac
+# beside NAME COMMAND…: runs it in the background, for `part NAME settled NAME`.
+beside() {
+    local name=$1
+    shift
+    { "$@" >"$log.$name" 2>&1; echo $? >"$log.$name.status"; } &
+    echo $! >"$log.$name.pid"
+}
+settled() {
+    tail --pid="$(cat "$log.$1.pid")" -s 0.2 -n +1 -f "$log.$1"
+    return "$(cat "$log.$1.status")"
+}
+
+suite() { cargo test --locked --test "$1" "${@:2}"; }
+for name in tidy config front sns spool state replicas; do
+    wants "$name" && part "$name" suite "$name" -- --nocapture
 done
+# Most of these wait: for a time-out, an outage, a visibility. So the sinks are tested beside the
+# queues, and the tests that measure run alone behind the others.
+wants sinks && beside sinks suite sinks -- --nocapture
+for name in aws faults; do
+    wants "$name" || continue
+    part "$name" suite "$name" -- --nocapture --skip alone:: --test-threads $(($(nproc) + 3))
+    [ ! -e "$log.sinks.pid" ] || { part sinks settled sinks; rm "$log.sinks.pid"; }
+    part "$name alone" suite "$name" alone:: -- --nocapture --test-threads 1
+done
+[ ! -e "$log.sinks.pid" ] || part sinks settled sinks
 
 printf '\n%s\n' "what ran, and how long it took ($(nproc) cores):"
 printf '  %s\n' "${summary[@]}"

@@ -45,30 +45,6 @@ fn a_fifo_topic_has_each_event_once_and_in_order_over_kills_and_lost_answers() {
 }
 
 #[test]
-fn a_bridge_stopped_while_one_key_drains_slowly_repeats_no_more_than_was_on_its_way() {
-    let _turn = turns::in_company();
-    let Some(out) = Out::new("a slow SNS at SIGTERM", "slow") else { return };
-    out.configure_with("shutdown_grace_seconds: 5\n", &out.topic.arn, "");
-    out.proxy.always("PublishBatch", Fault::HoldAnswer(Duration::from_millis(30)));
-    let bridge = out.home.start();
-    let shape = Shape { name: "hot", senders: 1, keys_per_sender: 1, body_bytes: 300, pause: Duration::ZERO };
-    let load = Load::start(out.home.http, shape);
-    await_acknowledged(&load, 1_000);
-    let (ledger, _) = load.finish();
-    let before = out.proxy.await_calls("PublishBatch", 20, DEADLINE).len();
-    bridge.stop();
-    let at_stop = out.calls();
-    assert!(at_stop > before + 20, "{before} calls, then {at_stop}: it did not go on for the grace");
-    assert!(at_stop + 100 < ledger.acknowledged(), "{at_stop} calls: no publication was left unresolved");
-    out.proxy.heal();
-    let bridge = out.home.start();
-    let arrivals = out.drained(&ledger);
-    bridge.stop();
-    // One key has one request on its way, of one record.
-    ledger.judge(&arrivals).assert_kept(1, 1);
-}
-
-#[test]
 fn a_subscribers_filter_policy_on_the_family_lets_only_that_family_through() {
     let _turn = turns::in_company();
     let Some(out) = Out::new("a filter policy on the family", "filtered") else { return };

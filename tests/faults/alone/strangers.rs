@@ -43,7 +43,7 @@ fn small_gzip_of_strangers_delays_no_senders_delivery() {
 
 #[test]
 fn bodies_without_a_signature_take_no_memory_from_senders() {
-    let bridge = withstand(Kind::Unsigned);
+    let (bridge, _home) = withstand(Kind::Unsigned);
     let refused = |reason: &str| bridge.metric("fanbridge_refused_total", &[reason]);
     assert!(refused("reason=\"missing_signature\"") > 0.0, "the strangers were there");
     assert_eq!(refused("reason=\"in_flight_bytes\""), 0.0);
@@ -51,7 +51,7 @@ fn bodies_without_a_signature_take_no_memory_from_senders() {
 
 #[test]
 fn bodies_under_forged_signatures_leave_memory_to_senders() {
-    let bridge = withstand(Kind::Forged);
+    let (bridge, _home) = withstand(Kind::Forged);
     let refused = |reason: &str| bridge.metric("fanbridge_refused_total", &[reason]);
     assert!(refused("reason=\"strangers_in_flight_bytes\"") > 0.0, "the strangers were there");
     assert_eq!(refused("reason=\"in_flight_bytes\""), 0.0);
@@ -59,26 +59,26 @@ fn bodies_under_forged_signatures_leave_memory_to_senders() {
 
 #[test]
 fn probes_of_strangers_take_no_connections_from_senders() {
-    let bridge = withstand(Kind::Probes);
+    let (bridge, _home) = withstand(Kind::Probes);
     assert!(bridge.metric("fanbridge_connections_refused_total", &["reason=\"displaced\""]) > 0.0);
 }
 
 #[test]
 fn connections_of_strangers_who_say_nothing_give_way_to_senders() {
-    let bridge = withstand(Kind::Silent);
+    let (bridge, _home) = withstand(Kind::Silent);
     assert!(bridge.metric("fanbridge_connections_refused_total", &["reason=\"displaced\""]) > 0.0);
 }
 
 #[test]
 fn handshakes_of_strangers_delay_no_senders_connection() {
-    let bridge = withstand(Kind::Handshakes);
+    let (bridge, _home) = withstand(Kind::Handshakes);
     let failed = bridge.metric("fanbridge_connections_refused_total", &["reason=\"tls_handshake\""]);
     assert!(failed > 100.0, "{failed} handshakes of strangers were begun and left");
 }
 
 #[test]
 fn connections_of_strangers_without_end_keep_no_senders_connection_waiting() {
-    let bridge = withstand(Kind::Connections);
+    let (bridge, _home) = withstand(Kind::Connections);
     assert!(bridge.metric("fanbridge_connections_refused_total", &["reason=\"displaced\""]) > 0.0);
 }
 
@@ -101,7 +101,7 @@ fn a_burst_of_connections_waits_in_the_systems_queue_while_the_bridge_is_busy() 
 }
 
 /// Delivers while strangers attack; the first delivery comes from a network that is not known yet.
-fn withstand(kind: Kind) -> Bridge {
+fn withstand(kind: Kind) -> (Bridge, Home) {
     let _turn = turns::alone();
     let tier = Tier::of_this_run();
     let (each, rounds) = (tier.pick(64, 64, 1024), tier.pick(10, 10, 100));
@@ -139,7 +139,7 @@ fn withstand(kind: Kind) -> Bridge {
     assert!(before > 0, "nobody attacked");
     drop(attack);
     assert!(answers.slowest() < allowed, "{answers}, where {allowed:?} were allowed");
-    bridge
+    (bridge, home)
 }
 
 /// How long each delivery took, by shape.

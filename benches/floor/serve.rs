@@ -42,7 +42,7 @@ struct Front {
 /// When it cannot listen, or the secret is none.
 pub async fn run(listen: SocketAddr, secret: &str, append: Option<Append>) -> anyhow::Result<()> {
     let definition = builtin_named("stream").ok_or_else(|| anyhow::anyhow!("stream is not built in"))?;
-    let secrets = vec![SigningSecret::parse(secret, &definition, None, None)?];
+    let secrets = vec![SigningSecret::parse(secret, definition.secret_form(), None, None)?];
     let front = Arc::new(Front { definition, secrets, append });
     // As the bridge does it: no router on a delivery's way.
     let service = tower::service_fn(move |request| {

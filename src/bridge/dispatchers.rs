@@ -15,7 +15,7 @@ use crate::dispatch::{DispatchError, Dispatcher, LogReader};
 use crate::health::Health;
 use crate::sink::Sink;
 use crate::spool::Spool;
-use crate::state::State;
+use crate::state::{CursorOwner, State};
 use crate::telemetry::Metrics;
 
 /// The tasks that read the log: a dispatcher for each sink, and the keeper of what is quarantined.
@@ -60,7 +60,7 @@ impl Dispatchers {
         let last = readers.pop().unwrap_or_else(|| unreachable!("the quarantine has a cursor"));
 
         let sinks_named = config.sinks.iter().map(|sink| sink.name.clone());
-        let names = sinks_named.chain([quarantine::CURSOR.to_owned()]).collect();
+        let names = sinks_named.chain([CursorOwner::Quarantine.to_string()]).collect();
         let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
         let mut tasks = JoinSet::new();
         for (((sink_config, sink), reader), start) in config.sinks.iter().zip(sinks).zip(readers).zip(starts)

@@ -10,11 +10,10 @@ use clap::Subcommand;
 use super::run::failure;
 use super::{ConfigArgs, Exit, Failure, configuration};
 use crate::disk::RealDisk;
-use crate::dispatch::quarantine;
 use crate::event::Position;
 use crate::sink::SinkOptions;
 use crate::spool::verify::{CursorClaim, CursorReport, CursorVerdict, SegmentReport, SpoolReport, verify};
-use crate::state::{FILE_NAME, State, StateError};
+use crate::state::{CursorOwner, FILE_NAME, State, StateError};
 
 /// Verifies the log on disk.
 #[derive(Debug, clap::Args)]
@@ -110,9 +109,11 @@ fn account_to(
 
 /// Whether the log is kept for the reader of this name; `None` of a note that the bridge makes for itself.
 fn claim(reader: &str, sinks: Option<&[SinkOptions]>) -> Option<CursorClaim> {
-    if reader.starts_with('(') {
-        return (reader == quarantine::CURSOR).then_some(CursorClaim::Waits);
-    }
+    let reader = match CursorOwner::of(reader) {
+        CursorOwner::Sink(name) => name,
+        CursorOwner::Quarantine => return Some(CursorClaim::Waits),
+        CursorOwner::RemovedSink(_) | CursorOwner::Unknown => return None,
+    };
     let Some(sinks) = sinks else { return Some(CursorClaim::Unknown) };
     Some(match sinks.iter().find(|sink| sink.name == reader) {
         Some(sink) if sink.detaches => CursorClaim::GivesWay,

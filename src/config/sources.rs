@@ -232,7 +232,7 @@ impl Check<'_> {
         };
         let text = self.secret(reference, &at_reference)?;
         let kept = kept_in(reference);
-        match SigningSecret::parse(text.expose_secret(), definition, not_before, not_after) {
+        match SigningSecret::parse(text.expose_secret(), definition.secret_form(), not_before, not_after) {
             Ok(secret) => {
                 self.warn_of_oddities(text.expose_secret(), &kept, definition, &at_reference);
                 if secret.is_short() {
@@ -255,7 +255,7 @@ impl Check<'_> {
             let label = format!("{kept} contains {oddity}, which counts as part of the secret");
             self.warning(at, "suspicious secret", label);
         }
-        if provider::is_api_key(text, definition) {
+        if definition.secret_form().is_api_key(text) {
             let label =
                 format!("{kept} contains an API key; an endpoint's signing secret begins with `whsec_`");
             self.error(at, "not a signing secret", label);

@@ -183,8 +183,8 @@ mod tests {
     use crate::event::tests::quarantined;
     use crate::event::{Entry, Event, Outcome, Reason};
     use crate::selection::Selection;
-    use crate::state::DeadFilter;
     use crate::state::tests::failing::Fault;
+    use crate::state::{CursorOwner, DeadFilter};
 
     const WINDOW: u64 = BOUNDS.records_max as u64;
 
@@ -260,7 +260,10 @@ mod tests {
         awaited(|| letters() == 3).await;
         stop.cancel();
         running.await.expect("no panic").expect("no error");
-        assert_eq!(bench.state.cursor(quarantine::CURSOR).expect("readable"), Some(Position(3)));
+        assert_eq!(
+            bench.state.cursor(&CursorOwner::Quarantine.to_string()).expect("readable"),
+            Some(Position(3))
+        );
     }
 
     #[tokio::test]

@@ -70,7 +70,7 @@ const HUNG_AFTER: Duration = Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 pub enum DispatchError {
     /// The cursor cannot be committed.
-    #[error("sink `{sink}` cannot store its cursor: it delivers records after the stored one again")]
+    #[error("the cursor of `{sink}` cannot be stored: the records after the stored one are delivered again")]
     Commit {
         /// The sink's name.
         sink: String,

@@ -14,16 +14,13 @@ use prometheus_client::metrics::family::Family;
 use tokio_util::sync::CancellationToken;
 
 use super::checkpoint::Checkpoint;
-use super::resume::{RemovedSink, removed_sink_name};
+use super::resume::RemovedSink;
 use super::{DispatchError, LogReader, READ_AGAIN_AFTER, Reading, sleep_until};
 use crate::event::{Entry, Event, Position, Quarantined, Timestamp};
 use crate::spool::{ReadError, RecordBatch, Spool};
-use crate::state::{NewDeadLetter, StateError};
+use crate::state::{CursorOwner, NewDeadLetter, StateError};
 use crate::telemetry::{LogLimit, Shown, SinkReason};
 
-/// The name under which the cursor is stored. No sink can have it, because sink names have no
-/// parentheses.
-pub const CURSOR: &str = "(quarantine)";
 /// Reason of a dead letter whose only sink is no longer configured.
 const SINK_GONE: &str = "sink_gone";
 const BATCH_RECORDS_MAX: usize = 4096;
@@ -51,8 +48,9 @@ impl QuarantineScope {
     }
 
     fn rows(&self) -> Vec<(String, Position)> {
-        let gone = self.gone.iter().map(|gone| (removed_sink_name(&gone.sink), gone.through));
-        [(CURSOR.to_owned(), self.cursor)].into_iter().chain(gone).collect()
+        let gone =
+            self.gone.iter().map(|gone| (CursorOwner::RemovedSink(&gone.sink).to_string(), gone.through));
+        [(CursorOwner::Quarantine.to_string(), self.cursor)].into_iter().chain(gone).collect()
     }
 
     /// The removed sink for which alone this event is, if its events were not copied up to this
@@ -78,7 +76,8 @@ pub async fn keep(
 ) -> Result<(), DispatchError> {
     let LogReader { share, spool, state } = reader;
     let mut cursor = share.cursor();
-    let mut keeper = Checkpoint::new(CURSOR, state, share, PASS_EVERY).under(care.rows());
+    let mut keeper =
+        Checkpoint::new(&CursorOwner::Quarantine.to_string(), state, share, PASS_EVERY).under(care.rows());
     let mut pass = tokio::time::interval(PASS_EVERY);
     let mut reading: Option<Reading> = None;
     // Set when the log is closed and read to its end.
@@ -286,6 +285,10 @@ mod tests {
         assert_eq!(kept(&bench, 6, 3).await, [row(5, "retired", SINK_GONE), row(7, "", "json")]);
         let bench = spooled().await;
         assert_eq!(kept(&bench, 7, 2).await, [row(3, "retired", SINK_GONE), row(5, "retired", SINK_GONE)]);
-        assert_eq!(bench.state.cursor(CURSOR).expect("readable"), None, "its own cursor was not moved back");
+        assert_eq!(
+            bench.state.cursor(&CursorOwner::Quarantine.to_string()).expect("readable"),
+            None,
+            "its own cursor was not moved back"
+        );
     }
 }

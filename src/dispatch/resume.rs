@@ -9,10 +9,9 @@
 
 use std::collections::BTreeMap;
 
-use super::quarantine;
 use crate::event::Position;
 use crate::spool::Spool;
-use crate::state::{Progress, State, StateError};
+use crate::state::{CursorOwner, Progress, State, StateError};
 
 /// Where all readers continue.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,12 +41,6 @@ pub struct RemovedSink {
     pub sink: String,
     /// Position up to which events for this sink only were delivered or are dead letters.
     pub through: Position,
-}
-
-/// The name under which the state stores, for a removed sink, the position up to which its own events
-/// became dead letters. No sink can have this name, because sink names have no parentheses.
-pub fn removed_sink_name(sink: &str) -> String {
-    format!("(gone) {sink}")
 }
 
 /// Where the quarantine and the sinks with these names continue. The cursors of new readers are
@@ -80,16 +73,17 @@ pub fn resume(sinks: &[&str], spool: &Spool, state: &State) -> Result<Resumption
         None => {
             // The quarantine begins with the oldest record in any case: no other reader keeps those
             // deliveries.
-            let from_oldest = known.is_empty() || name == quarantine::CURSOR;
+            let from_oldest = known.is_empty() || CursorOwner::of(name) == CursorOwner::Quarantine;
             let cursor = if from_oldest { lost } else { newest };
             new.push(Progress { sink: name.to_owned(), cursor, dead: Vec::new() });
             cursor
         }
     };
-    let buried = |sink: &str| known.get(&removed_sink_name(sink)).copied().unwrap_or_default();
+    let buried =
+        |sink: &str| known.get(&CursorOwner::RemovedSink(sink).to_string()).copied().unwrap_or_default();
     let start = |name: &&str| Start { cursor: cursor_of(name), buried: buried(name) };
     let starts = sinks.iter().map(start).collect();
-    let quarantine = cursor_of(quarantine::CURSOR);
+    let quarantine = cursor_of(&CursorOwner::Quarantine.to_string());
     if !new.is_empty() {
         state.commit(&new)?;
     }
@@ -102,16 +96,17 @@ pub fn resume(sinks: &[&str], spool: &Spool, state: &State) -> Result<Resumption
 
 /// Whether a stored cursor belongs to a sink that is no longer configured.
 fn is_left_behind(name: &str, sinks: &[&str]) -> bool {
-    !name.starts_with('(') && !sinks.contains(&name)
+    matches!(CursorOwner::of(name), CursorOwner::Sink(sink) if !sinks.contains(&sink))
 }
 
 /// Warns about a sink that was removed or renamed before it delivered all records, if the spool still
-/// has them.
+/// has some of them.
 fn warn_of_left_behind(name: &str, cursor: Position, lost: Position, newest: Position) {
-    if (lost..newest).contains(&cursor) {
+    let records = newest.0.saturating_sub(cursor.max(lost).0);
+    if records > 0 {
         tracing::warn!(
             sink = name,
-            records = newest.0 - cursor.0,
+            records,
             "the sink was removed from the configuration with undelivered records: configure it again \
              under this name to deliver them"
         );

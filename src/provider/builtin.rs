@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::compile::Definition;
+use super::definition::Definition;
 
 /// Name and text of every built-in definition.
 const FILES: [(&str, &str); 7] = [

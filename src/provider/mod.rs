@@ -11,7 +11,8 @@ mod builtin;
 mod catalogue;
 mod compile;
 mod definition;
-mod delivery;
+mod definition_file;
+mod event_type;
 mod json;
 mod message;
 mod normalise;
@@ -20,13 +21,15 @@ mod salvage;
 mod sample;
 mod scheme;
 mod secret;
+mod sign;
 mod signature;
 
 pub use body::{BodyLimits, body_heaviness, body_heaviness_max};
 pub use builtin::{builtin, builtin_named};
 pub use catalogue::{Catalogue, TypeInfo, UNCLASSIFIED};
-pub use compile::{Definition, DefinitionProblem};
-pub use definition::{
+pub use compile::DefinitionProblem;
+pub use definition::Definition;
+pub use definition_file::{
     BodyEncodingFile, BodyFile, ChannelFile, DefinitionFile, DeliveryIdFile, EncodingFile, EventFile,
     EventTypeFile, FamilyFile, FormFile, ProbeFile, SchemeFile, SecretEncodingFile, SignatureFile,
     TimeUnitFile, TimestampFile, TypeFile,
@@ -39,8 +42,8 @@ pub use message::{
 pub(crate) use normalise::{Unusable, letter_id, normalise};
 pub(crate) use salvage::salvage;
 pub use sample::{event_headers, sample};
-pub use scheme::sign;
-pub use secret::{SecretProblem, SigningSecret, is_api_key, secret_oddity};
+pub use secret::{SecretForm, SecretProblem, SigningSecret, secret_oddity};
+pub use sign::sign;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -170,7 +173,7 @@ pub fn event_type_in(definition: &Definition, headers: &HeaderMap, body: &Bytes)
 
 /// What is expected of an event type, if this is not one; `None` if it is.
 pub fn event_type_problem(name: &str) -> Option<String> {
-    (!normalise::is_type(name)).then(|| format!("expected {}", normalise::type_expected()))
+    (!event_type::is_type(name)).then(|| format!("expected {}", event_type::type_expected()))
 }
 
 /// Whether an unsigned body is the provider's probe: empty, or `{}`. A larger unsigned body is an
@@ -188,7 +191,7 @@ fn is_unsigned_probe(body: &Bytes) -> bool {
 
 /// A text as an event type, `None` if it cannot be one.
 pub fn stated_type(text: &str) -> Option<ByteString> {
-    normalise::is_type(text).then(|| text.into())
+    event_type::is_type(text).then(|| text.into())
 }
 
 /// The event type from the header, for providers that state it there.

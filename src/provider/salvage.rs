@@ -7,8 +7,10 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::normalise::REDACTED;
 use super::pointer::steps;
+
+/// Replacement of a redacted value.
+pub(super) const REDACTED: &[u8] = b"\"[redacted]\"";
 
 /// A body with the values replaced whose keys are the last names of these redactions.
 pub(crate) fn salvage(body: &Bytes, redactions: &[String]) -> Bytes {

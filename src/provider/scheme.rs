@@ -6,14 +6,13 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderName;
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 
 use super::DeliveryRefusal;
-use super::compile::Definition;
-use super::definition::{EncodingFile, SecretEncodingFile};
-use super::secret::SigningSecret;
+use super::definition_file::EncodingFile;
+use super::secret::{SecretForm, SigningSecret};
 use crate::event::Timestamp;
 
 /// Most digits of a timestamp.
@@ -33,8 +32,7 @@ pub(super) struct Scheme {
 impl Scheme {
     /// The scheme of a definition without `signature`.
     pub fn unknown() -> Self {
-        let secret = SecretForm { encoding: SecretEncodingFile::default(), prefix: None };
-        Self { hmac: None, open: false, secret }
+        Self { hmac: None, open: false, secret: SecretForm::default() }
     }
 }
 
@@ -48,13 +46,6 @@ pub(super) struct HmacScheme {
     pub signed: Vec<Part>,
     pub id_header: Option<HeaderName>,
     pub timestamp: Option<TimestampRule>,
-}
-
-/// How secrets are written.
-#[derive(Clone, Debug)]
-pub(super) struct SecretForm {
-    pub encoding: SecretEncodingFile,
-    pub prefix: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -172,7 +163,7 @@ impl HmacScheme {
     }
 
     /// The signature as it is written in the header.
-    fn write(&self, mark: Mark, timestamp: &str) -> String {
+    pub(super) fn write(&self, mark: Mark, timestamp: &str) -> String {
         let bytes = &mark.bytes[..mark.len];
         let text = match self.encoding {
             EncodingFile::Hex => hex::encode(bytes),
@@ -198,36 +189,6 @@ impl Algorithm {
             Self::Sha512 => 64,
         }
     }
-}
-
-/// The headers that a provider would send with this body: signature, id and timestamp.
-///
-/// For tools that play the provider. `id` is used if the scheme signs one. A scheme without
-/// verification needs no headers.
-pub fn sign(
-    definition: &Definition,
-    secret: &SigningSecret,
-    body: &[u8],
-    now: Timestamp,
-    id: &str,
-) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    let Some(scheme) = &definition.signature.hmac else { return headers };
-    let timestamp = now.unix_seconds().to_string();
-    let mark = scheme.mac(secret, Some(id), Some(&timestamp), body);
-    let mut add = |name: &HeaderName, value: &str| {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(name, value);
-        }
-    };
-    add(&scheme.header, &scheme.write(mark, &timestamp));
-    if let Some(name) = &scheme.id_header {
-        add(name, id);
-    }
-    if let Some(TimestampPlace::Header(name)) = scheme.timestamp.as_ref().map(|rule| &rule.place) {
-        add(name, &timestamp);
-    }
-    headers
 }
 
 /// The MAC over the concatenated parts.

@@ -14,8 +14,7 @@ use secrecy::{ExposeSecret, SecretSlice};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::compile::Definition;
-use super::definition::SecretEncodingFile;
+use super::definition_file::SecretEncodingFile;
 use crate::event::Timestamp;
 
 /// Least length of a secret in bytes: 128 bits.
@@ -39,6 +38,24 @@ const PLACEHOLDERS: [&str; 14] = [
     "yoursecret",
     "yourapisecret",
 ];
+
+/// How secrets are written.
+#[derive(Clone, Debug, Default)]
+pub struct SecretForm {
+    /// The encoding of the key's bytes.
+    pub(super) encoding: SecretEncodingFile,
+    /// A prefix that people can leave out.
+    pub(super) prefix: Option<String>,
+    /// What the provider's API keys begin with, which are no signing secrets.
+    pub(super) api_key_prefixes: &'static [&'static str],
+}
+
+impl SecretForm {
+    /// Whether a text is an API key of the provider, which signs with another secret.
+    pub fn is_api_key(&self, text: &str) -> bool {
+        self.api_key_prefixes.iter().any(|prefix| text.starts_with(prefix))
+    }
+}
 
 /// A key with which deliveries are signed. Copies share the bytes.
 #[derive(Clone)]
@@ -83,11 +100,10 @@ impl SigningSecret {
     /// never valid.
     pub fn parse(
         text: &str,
-        definition: &Definition,
+        form: &SecretForm,
         not_before: Option<Timestamp>,
         not_after: Option<Timestamp>,
     ) -> Result<Self, SecretProblem> {
-        let form = &definition.signature.secret;
         let text = form.prefix.as_deref().and_then(|prefix| text.strip_prefix(prefix)).unwrap_or(text);
         if text.trim().is_empty() {
             return Err(SecretProblem::Empty);
@@ -122,11 +138,11 @@ impl SigningSecret {
     ///
     /// # Errors
     /// As for [`SigningSecret::parse`], and when it is the provider's API key.
-    pub fn replaced_by(&self, text: &str, definition: &Definition) -> Result<Self, SecretProblem> {
-        if is_api_key(text, definition) {
+    pub fn replaced_by(&self, text: &str, form: &SecretForm) -> Result<Self, SecretProblem> {
+        if form.is_api_key(text) {
             return Err(SecretProblem::ApiKey);
         }
-        Self::parse(text, definition, self.not_before, self.not_after)
+        Self::parse(text, form, self.not_before, self.not_after)
     }
 
     /// This secret after another one has replaced it: valid until its `not_after`, or else for
@@ -199,12 +215,6 @@ pub fn secret_oddity(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether a text is the API key of a provider that signs with another secret.
-pub fn is_api_key(text: &str, definition: &Definition) -> bool {
-    let api_key = ["sk_", "rk_", "pk_"].iter().any(|prefix| text.starts_with(prefix));
-    api_key && &*definition.provider == "stripe"
-}
-
 impl fmt::Display for SigningSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "***(sha256:{})", self.fingerprint)
@@ -234,7 +244,7 @@ mod tests {
 
     fn parse(provider: &str, text: &str) -> Result<SigningSecret, SecretProblem> {
         let definition = builtin_named(provider).expect("built in");
-        SigningSecret::parse(text, &definition, None, None)
+        SigningSecret::parse(text, definition.secret_form(), None, None)
     }
 
     #[test]
@@ -329,7 +339,7 @@ mod tests {
         let live = |start, end| {
             SigningSecret::parse(
                 "sixteen-bytes-xy",
-                &definition,
+                definition.secret_form(),
                 Some(Timestamp(start)),
                 Some(Timestamp(end)),
             )
@@ -344,7 +354,8 @@ mod tests {
     fn a_secret_that_another_replaced_is_live_to_its_stated_end_or_for_a_while() {
         let definition = builtin_named("stream").expect("built in");
         let parse = |end: Option<i64>| {
-            SigningSecret::parse("sixteen-bytes-xy", &definition, None, end.map(Timestamp)).expect("usable")
+            SigningSecret::parse("sixteen-bytes-xy", definition.secret_form(), None, end.map(Timestamp))
+                .expect("usable")
         };
         let (now, while_ns) = (Timestamp(100), Duration::from_nanos(10));
         for (stated, end) in [(None, 110), (Some(500), 500), (Some(50), 50)] {
@@ -353,11 +364,11 @@ mod tests {
             assert_eq!((before.is_over(Timestamp(end)), before.is_over(Timestamp(end + 1))), (false, true));
         }
         let entry = parse(Some(500));
-        let new = entry.replaced_by("sixteen-bytes-yz", &definition).expect("usable");
+        let new = entry.replaced_by("sixteen-bytes-yz", definition.secret_form()).expect("usable");
         assert_eq!((new.end(), new.is_same_key(&entry)), (Some(Timestamp(500)), false), "of the same entry");
-        assert_eq!(entry.replaced_by("short", &definition).err(), Some(SecretProblem::Short(5)));
+        assert_eq!(entry.replaced_by("short", definition.secret_form()).err(), Some(SecretProblem::Short(5)));
         let stripe = builtin_named("stripe").expect("built in");
-        let key = entry.replaced_by("sk_live_0123456789abcdef", &stripe);
+        let key = entry.replaced_by("sk_live_0123456789abcdef", stripe.secret_form());
         assert_eq!(key.err(), Some(SecretProblem::ApiKey));
     }
 }

@@ -218,7 +218,7 @@ fn a_secret_counts_inside_its_window_only() {
     let definition = builtin_named("stream").unwrap();
     let at = |arrived: i64| {
         let end = Some(Timestamp(NOW.0 + 10));
-        let secret = SigningSecret::parse(STREAM_SECRET, &definition, Some(NOW), end).unwrap();
+        let secret = SigningSecret::parse(STREAM_SECRET, definition.secret_form(), Some(NOW), end).unwrap();
         let delivery = deliver(&[("x-signature", STREAM_SIGNATURE)], STREAM_BODY);
         verify(&definition, &[secret], Delivery { arrived: Timestamp(arrived), ..delivery }, &LIMITS)
     };

@@ -12,8 +12,9 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 
 use super::http::HttpOptions;
-use super::http::body::{self, BodyBounds, BodyError};
+use super::http::body::{self, BodyBounds};
 use super::http::body_budget::{BodyBudget, BodyPermit};
+use super::http::body_error::BodyError;
 use super::http::catch_panic;
 use super::http::problem::{Unproven, closing, problem};
 use super::{Acceptance, AnswerVerdict, Intake, SourceIntake, Unavailable};

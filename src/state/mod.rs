@@ -9,6 +9,7 @@
 //! **Every call blocks** on the disk: call from a blocking thread.
 
 mod aside;
+mod cursor_owner;
 mod dead_letters;
 mod file;
 mod no_space;
@@ -30,6 +31,7 @@ use crate::event::Position;
 use crate::telemetry::Metrics;
 use file::{StateFile, corrupted};
 
+pub use cursor_owner::CursorOwner;
 pub use no_space::Shortage;
 pub use row::{DeadCount, DeadFilter, DeadLetterInfo, NewDeadLetter, Progress, Reassessment, TypeSeen};
 pub use types_seen::{OTHER_TYPE, TYPE_NAME_BYTES_MAX, TYPE_NAMES_MAX};

@@ -268,7 +268,8 @@ fn send_signs_as_the_provider_would_and_keeps_its_connection() {
     assert!(sent.stdout.contains(r#""verdict":"accepted""#), "{}", sent.stdout);
 
     let definition = builtin_named("stream").expect("built in");
-    let secret = SigningSecret::parse(VARIABLES[0].1, &definition, None, None).expect("a secret");
+    let secret =
+        SigningSecret::parse(VARIABLES[0].1, definition.secret_form(), None, None).expect("a secret");
     let mut bodies = HashSet::new();
     for (head, body) in bridge.join().expect("three requests") {
         assert!(head.starts_with("POST /in/stream HTTP/1.1\r\n"), "{head}");

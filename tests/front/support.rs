@@ -177,7 +177,8 @@ fn spool(dir: PathBuf, full: bool, fsync: Duration) -> Spool {
 
 fn source(name: &'static str, provider: &str, secret: Option<&str>) -> SourceOptions {
     let definition = builtin_named(provider).unwrap();
-    let secret = secret.map(|secret| SigningSecret::parse(secret, &definition, None, None).unwrap());
+    let secret =
+        secret.map(|secret| SigningSecret::parse(secret, definition.secret_form(), None, None).unwrap());
     SourceOptions {
         name: name.into(),
         definition,
@@ -317,7 +318,7 @@ pub fn github(event: &str, headers: &str, body: &str) -> Vec<u8> {
 pub fn timed(seconds: i64, body: &str) -> Vec<u8> {
     let moment = Timestamp(Timestamp::from(SystemTime::now()).0 + seconds * 1_000_000_000);
     let definition = builtin_named("standard-webhooks").unwrap();
-    let secret = SigningSecret::parse(STANDARD_SECRET, &definition, None, None).unwrap();
+    let secret = SigningSecret::parse(STANDARD_SECRET, definition.secret_form(), None, None).unwrap();
     let signed = sign(&definition, &secret, body.as_bytes(), moment, "msg_1");
     let lines = signed.iter().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap()));
     let headers: String = lines.collect();

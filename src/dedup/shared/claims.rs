@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use super::Skip;
 use super::commands::{CommandBatch, Holder, KeyNames};
-use super::connection::{Pipe, ServerError};
+use super::connection::Pipe;
+use super::error::ServerError;
 use crate::dedup::DuplicateKey;
 
 /// Appends that may wait for the server, and that one round takes: as many as there are connections

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use redis::{Pipeline, Value};
 
-use super::connection::ServerError;
+use super::error::ServerError;
 use crate::dedup::DuplicateKey;
 
 /// How long the key lives that shows whether the server can be used.

@@ -8,7 +8,8 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::sync::mpsc;
 
 use super::commands::{CommandBatch, KeyNames};
-use super::connection::{Pipe, ServerError};
+use super::connection::Pipe;
+use super::error::ServerError;
 use crate::dedup::DuplicateKey;
 
 /// Groups of durable events that may wait for the keeper, of at most a thousand keys each.

@@ -5,12 +5,11 @@
 //! on: one that does not know a command repeats it with its arguments, and one of them may be the
 //! password.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, ErrorKind, RedisError, ServerErrorKind, Value};
+use redis::{AsyncConnectionConfig, Value};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -18,88 +17,13 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Skip;
 use super::commands::{CommandBatch, KeyNames};
+use super::error::ServerError;
 use super::server::Server;
-use crate::telemetry::Shown;
 use crate::trust;
 
 /// How long a first round may take: no event waits for it.
 const PROBE_MAX: Duration = Duration::from_millis(500);
-
-/// Why the server cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ServerError {
-    #[error("it does not answer in time")]
-    Silent,
-    #[error("the connection broke")]
-    Broken,
-    #[error("no connection: {0}")]
-    Connect(io::Error),
-    #[error("no TLS connection: {0}")]
-    Tls(String),
-    #[error("it refuses with {code}: {meaning}")]
-    Refused { code: String, meaning: &'static str },
-    #[error("what it answers is not understood")]
-    Unexpected,
-}
-
-impl ServerError {
-    fn of_login(error: &RedisError) -> Self {
-        match error.kind() {
-            ErrorKind::AuthenticationFailed => {
-                Self::Refused { code: "AUTH".into(), meaning: "user or password are wrong, or not wanted" }
-            }
-            ErrorKind::Server(ServerErrorKind::ResponseError) => Self::Refused {
-                code: "SELECT".into(),
-                meaning: "it has no such database, or the user may not choose one",
-            },
-            _ => Self::of(error),
-        }
-    }
-
-    /// The same for who waited for an answer.
-    pub(super) fn skip(&self) -> Skip {
-        match self {
-            Self::Silent => Skip::Timeout,
-            _ => Skip::Error,
-        }
-    }
-
-    /// What an answer to one command stands for, if it is a refusal.
-    pub(super) fn of_answer(answer: &Value) -> Option<Self> {
-        match answer {
-            Value::ServerError(error) => Some(Self::refused(error.code())),
-            _ => None,
-        }
-    }
-
-    fn of(error: &RedisError) -> Self {
-        match error.code() {
-            Some(code) => Self::refused(code),
-            None if error.is_timeout() => Self::Silent,
-            None if error.is_io_error() => Self::Broken,
-            None => Self::Unexpected,
-        }
-    }
-
-    fn refused(code: &str) -> Self {
-        let meaning = match code {
-            "ERR" => "`SET … NX GET` needs Redis 7.0 or later, or Valkey",
-            "NOAUTH" => "the URL needs a password",
-            "NOPERM" => "the user may not use SET, GET, EVAL and DEL on keys that begin with the prefix",
-            "MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN" | "TRYAGAIN" => {
-                "this is a cluster; name a server that keeps all keys"
-            }
-            "READONLY" | "MASTERDOWN" => "this is a read-only replica; name the primary",
-            "OOM" => "its memory is full; raise it, or let it evict keys",
-            "LOADING" => "it is starting",
-            "WRONGTYPE" => "somebody else keeps keys under this prefix",
-            _ => "see its own log",
-        };
-        Self::Refused { code: Shown(code).to_string(), meaning }
-    }
-}
 
 /// A connection that was usable when it was made. Dropping it closes it.
 pub(super) struct Connection {

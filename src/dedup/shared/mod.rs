@@ -19,6 +19,7 @@ mod claims;
 mod commands;
 mod confirms;
 mod connection;
+mod error;
 mod options;
 mod server;
 mod worker;

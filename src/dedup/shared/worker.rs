@@ -19,7 +19,8 @@ use super::SharedWindowOptions;
 use super::claims::ClaimWorker;
 use super::commands::KeyNames;
 use super::confirms::ConfirmWorker;
-use super::connection::{Connection, Dialler, ServerError};
+use super::connection::{Connection, Dialler};
+use super::error::ServerError;
 use super::server::Server;
 
 /// The shortest time from one attempt to connect to the next.

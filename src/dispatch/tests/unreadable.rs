@@ -15,7 +15,7 @@ use crate::dispatch::{READ_AGAIN_AFTER, quarantine};
 use crate::event::tests::quarantined;
 use crate::event::{Entry, Outcome, Position};
 use crate::selection::Selection;
-use crate::state::DeadFilter;
+use crate::state::{CursorOwner, DeadFilter};
 
 /// The disk of this machine, but for a number of times in which no file is opened for reading.
 #[derive(Default)]
@@ -143,5 +143,9 @@ async fn a_rest_before_the_log_is_read_again_does_not_hold_the_end_up() {
     stop.cancel();
     running.await.expect("no panic").expect("no error");
     assert!(stopped.elapsed() < READ_AGAIN_AFTER / 2, "ended after {:?}", stopped.elapsed());
-    assert_eq!(bench.state.cursor(quarantine::CURSOR).expect("readable"), None, "nothing was passed");
+    assert_eq!(
+        bench.state.cursor(&CursorOwner::Quarantine.to_string()).expect("readable"),
+        None,
+        "nothing was passed"
+    );
 }

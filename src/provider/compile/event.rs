@@ -4,8 +4,8 @@ use bytestring::ByteString;
 use http::HeaderName;
 
 use super::Compiler;
-use crate::provider::definition::EventFile;
-use crate::provider::delivery::DeliveryId;
+use crate::provider::definition::DeliveryId;
+use crate::provider::definition_file::EventFile;
 use crate::provider::pointer::Slot;
 
 impl Compiler {

@@ -14,11 +14,11 @@ use bytestring::ByteString;
 use http::HeaderName;
 
 use super::catalogue::{Catalogue, Family, TypeInfo, UNCLASSIFIED};
-use super::definition::{
-    BodyEncodingFile, ChannelFile, DefinitionFile, FamilyFile, ProbeFile, TimeUnitFile, TypeFile,
+use super::definition::Definition;
+use super::definition_file::{
+    BodyEncodingFile, ChannelFile, DefinitionFile, FamilyFile, ProbeFile, TypeFile,
 };
-use super::delivery::DeliveryId;
-use super::normalise::{is_type, type_expected};
+use super::event_type::{is_type, type_expected};
 use super::pointer::{Pointers, Slot, covers, steps};
 use super::scheme::Scheme;
 
@@ -43,33 +43,6 @@ const RESERVED: [&str; 18] = [
     "time",
     "timeinferred",
 ];
-
-/// A compiled provider: its signatures, the layout of its bodies, and its event types.
-#[derive(Clone, Debug)]
-pub struct Definition {
-    /// Name of the provider.
-    pub provider: ByteString,
-    /// The event families and types.
-    pub catalogue: Catalogue,
-    pub(super) signature: Scheme,
-    /// Whether bodies can be compressed with gzip.
-    pub(super) gzip: bool,
-    pub(super) probe: bool,
-    pub(super) pointers: Pointers,
-    /// The header that states the event type, if the body does not.
-    pub(super) type_header: Option<HeaderName>,
-    /// Where the body states the type or, with `type_header`, the detail of the type.
-    pub(super) type_slots: Vec<Slot>,
-    pub(super) id_slots: Vec<Slot>,
-    pub(super) delivery_id: Option<DeliveryId>,
-    pub(super) time_slots: Vec<Slot>,
-    pub(super) time_unit: TimeUnitFile,
-    /// Where the body has the event's data; `None` if the whole body is the data.
-    pub(super) data_slot: Option<Slot>,
-    pub(super) extensions: Vec<(ByteString, HeaderName)>,
-    /// Expected types that are not in the catalogue.
-    custom_types: BTreeSet<String>,
-}
 
 /// A part of a definition that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,45 +80,6 @@ impl Definition {
             Err(compiler.problems)
         }
     }
-
-    /// Whether deliveries have a signature that is verified.
-    pub fn is_verified(&self) -> bool {
-        self.signature.hmac.is_some()
-    }
-
-    /// Whether webhooks are accepted: the definition says how they are signed, or that they are not.
-    pub fn takes_webhooks(&self) -> bool {
-        self.signature.hmac.is_some() || self.signature.open
-    }
-
-    /// Adds expected types that are not in the catalogue.
-    pub fn expect_types(&mut self, types: impl IntoIterator<Item = String>) {
-        self.custom_types.extend(types);
-    }
-
-    /// Whether a type is in the catalogue or expected beyond it. Without a catalogue every type is
-    /// expected, because an event that is lost since another one has the same body would be worse.
-    pub(super) fn expects(&self, event_type: &str) -> bool {
-        self.catalogue.types().len() == 0
-            || self.catalogue.find(event_type).is_some()
-            || self.custom_types.contains(event_type)
-    }
-
-    /// Whether the provider probes an endpoint before it shows the secret. Only then can a source
-    /// begin without a secret.
-    pub fn probes(&self) -> bool {
-        self.probe
-    }
-
-    /// The header that states the event type, if the body does not.
-    pub fn type_header(&self) -> Option<&str> {
-        self.type_header.as_ref().map(HeaderName::as_str)
-    }
-
-    /// The pointers whose values are redacted.
-    pub fn redactions(&self) -> &[String] {
-        self.pointers.redactions()
-    }
 }
 
 /// The pointers and problems found so far.
@@ -162,7 +96,8 @@ impl Compiler {
                 format!("`{name}` is not a provider name, expected a-z, 0-9, `-`, `_` and `.`"),
             );
         }
-        let signature = file.signature.as_ref().map_or_else(Scheme::unknown, |file| self.signature(file));
+        let signature =
+            file.signature.as_ref().map_or_else(Scheme::unknown, |file| self.signature(name, file));
         let extensions = self.extensions(&file.extensions);
         let (type_header, type_slots) = self.event_type(&file.event);
         let id_slots = self.slots(&file.event.id, &["event", "id"]);

@@ -2,14 +2,20 @@
 //! first delivery arrives.
 
 use super::Compiler;
-use crate::provider::definition::{FormFile, SchemeFile, SignatureFile, TimestampFile};
-use crate::provider::scheme::{
-    Algorithm, Form, HmacScheme, Part, Scheme, SecretForm, TimestampPlace, TimestampRule,
-};
+use crate::provider::definition_file::{FormFile, SchemeFile, SignatureFile, TimestampFile};
+use crate::provider::scheme::{Algorithm, Form, HmacScheme, Part, Scheme, TimestampPlace, TimestampRule};
+use crate::provider::secret::SecretForm;
+
+/// What Stripe's API keys begin with: people take them for the signing secret, `whsec_…`.
+const STRIPE_API_KEYS: [&str; 3] = ["sk_", "rk_", "pk_"];
 
 impl Compiler {
-    pub(super) fn signature(&mut self, file: &SignatureFile) -> Scheme {
-        let secret = SecretForm { encoding: file.secret_encoding, prefix: file.secret_prefix.clone() };
+    pub(super) fn signature(&mut self, provider: &str, file: &SignatureFile) -> Scheme {
+        let secret = SecretForm {
+            encoding: file.secret_encoding,
+            prefix: file.secret_prefix.clone(),
+            api_key_prefixes: if provider == "stripe" { &STRIPE_API_KEYS } else { &[] },
+        };
         let algorithm = match file.scheme {
             SchemeFile::HmacSha1 => Some(Algorithm::Sha1),
             SchemeFile::HmacSha256 => Some(Algorithm::Sha256),

@@ -11,8 +11,8 @@ use http::{HeaderMap, HeaderValue};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::compile::Definition;
-use super::definition::TimeUnitFile;
+use super::definition::Definition;
+use super::definition_file::TimeUnitFile;
 use super::pointer::steps;
 use crate::event::Timestamp;
 

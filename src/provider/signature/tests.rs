@@ -10,7 +10,8 @@ use sha2::Sha256;
 
 use super::*;
 use crate::event::{Delivery, Verified};
-use crate::provider::scheme::{mac, sign};
+use crate::provider::scheme::mac;
+use crate::provider::sign::sign;
 use crate::provider::{
     BodyLimits, Definition, DefinitionFile, DeliveryRefusal, Receipt, builtin, builtin_named, verify,
 };
@@ -92,7 +93,8 @@ fn what_sign_makes_verify_believes_in_every_form() {
 #[test]
 fn the_published_example_of_standard_webhooks_holds() {
     let secret =
-        SigningSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", &standard(), None, None).unwrap();
+        SigningSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", standard().secret_form(), None, None)
+            .unwrap();
     let body = br#"{"test": 2432232314}"#;
     let moment = Timestamp(1_614_265_330_000_000_000);
     let headers = sign(&standard(), &secret, body, moment, "msg_p5jXN8AQM9LWM0D4loKWxJek");

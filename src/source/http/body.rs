@@ -14,6 +14,7 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::body_budget::{BodyBudget, BodyPermit};
+use super::body_error::BodyError;
 
 /// How long a body may take before its rate matters.
 const GRACE: Duration = Duration::from_secs(1);
@@ -27,21 +28,6 @@ pub(in crate::source) struct BodyBounds {
     pub timeout: Duration,
     /// The slowest rate, measured after the first second; 0 for any.
     pub bytes_per_second_min: usize,
-}
-
-/// Why a body was not taken in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::source) enum BodyError {
-    /// Larger than allowed.
-    TooLarge,
-    /// Arrives too slowly.
-    TooSlow,
-    /// No memory for it now.
-    NoMemory,
-    /// No memory for one who may be anybody.
-    NoMemoryForStrangers,
-    /// The peer went away, or its chunks make no sense.
-    Broken,
 }
 
 /// Reads a body to its end; with it comes its share of the memory.

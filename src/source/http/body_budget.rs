@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::body::BodyError;
+use super::body_error::BodyError;
 use super::networks::{Network, stranger};
 
 /// The part of the memory for strangers: one in so many.

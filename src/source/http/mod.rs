@@ -8,6 +8,7 @@
 
 pub(super) mod body;
 pub(super) mod body_budget;
+pub(super) mod body_error;
 pub mod connections;
 pub(super) mod framing;
 mod handshake;

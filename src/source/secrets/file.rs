@@ -98,7 +98,7 @@ impl WatchedSecretFile {
         let Some(current) = self.secrets.current(self.number) else { return Ok(()) };
         let text = text.expose_secret();
         let new = current
-            .replaced_by(text, &self.definition)
+            .replaced_by(text, self.definition.secret_form())
             .map_err(|problem| format!("in {}: {problem}", self.path.display()))?;
         let fingerprint = new.fingerprint().to_owned();
         let Some(end) = self.secrets.replace(self.number, new, now) else { return Ok(()) };

@@ -11,7 +11,7 @@ fn after(seconds: i64) -> Timestamp {
 }
 
 fn secret(text: &str, not_after: Option<Timestamp>) -> SigningSecret {
-    SigningSecret::parse(text, &builtin_named("stream").unwrap(), None, not_after).unwrap()
+    SigningSecret::parse(text, builtin_named("stream").unwrap().secret_form(), None, not_after).unwrap()
 }
 
 fn in_file(path: &str, not_after: Option<Timestamp>) -> SourceSecret {

@@ -31,7 +31,8 @@ fuzz_target!(|input: (Vec<(u8, Vec<u8>)>, i64)| {
     }
     for definition in builtin() {
         // Canonical base64 of 24 bytes, and a text of 32: whatever the provider's encoding is.
-        let secret = SigningSecret::parse("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", definition, None, None);
+        let secret =
+            SigningSecret::parse("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", definition.secret_form(), None, None);
         let delivery = Delivery {
             headers: headers.clone(),
             body: Bytes::from_static(br#"{"type":"call.ring"}"#),

@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::source::http::body::BodyError;
 use crate::source::http::body_budget::BodyBudget;
+use crate::source::http::body_error::BodyError;
 use crate::telemetry::Metrics;
 
 fn networks(all_max: usize, each_max: usize) -> Arc<Networks> {

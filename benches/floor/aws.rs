@@ -1,8 +1,8 @@
 //! SQS and SNS without AWS: a stub of both protocols, and what the SDK by itself does with it.
 //!
 //! The emulator that the tests use is slower than the bridge, so it would be what is measured. The
-//! stub answers at once, or as late as it is told to, hands out messages that exist once each, and counts calls. It knows just
-//! as much of the protocols as the bridge and the floors speak.
+//! stub answers at once, or as late as it is told to, hands out messages that exist once each, and counts
+//! calls. It knows just as much of the protocols as the bridge and the floors speak.
 
 mod bare;
 mod stub;

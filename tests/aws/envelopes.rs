@@ -189,7 +189,8 @@ fn base64_in_lines_and_an_envelope_with_a_member_more_are_taken_as_what_they_are
 pub const LISTED: &str = "arn:aws:sns:eu-west-1:222222222222:stream-events";
 const CONFIRMED: &str = "<ConfirmSubscriptionResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\">\
     <ConfirmSubscriptionResult><SubscriptionArn>arn:aws:sns:eu-west-1:222222222222:stream-events:6b0e71bd\
-    </SubscriptionArn></ConfirmSubscriptionResult><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata>\
+    </SubscriptionArn></ConfirmSubscriptionResult>\
+             <ResponseMetadata><RequestId>r</RequestId></ResponseMetadata>\
     </ConfirmSubscriptionResponse>";
 
 /// What SNS puts into a queue of another account before it delivers there, and where anybody who
@@ -203,8 +204,7 @@ pub fn question(kind: &str, topic: &str, proxy: &Proxy) -> String {
 }
 
 #[test]
-fn a_listed_topic_that_asks_in_the_queue_is_confirmed_through_the_api_and_any_other_is_a_letter_that_says_what_to_do()
- {
+fn a_listed_topic_that_asks_in_the_queue_is_confirmed_through_the_api_and_any_other_is_a_letter() {
     let Some(aws) = Aws::connect("a topic that asks in a queue") else { return };
     let queue = aws.queue("asked", &[]);
     let proxy = Proxy::before(aws.endpoint());

@@ -34,7 +34,10 @@ fn name() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn a_list_takes_exactly_what_is_on_it(listed in prop::collection::vec(name(), 0..12), asked in prop::collection::vec(name(), 0..24)) {
+    fn a_list_takes_exactly_what_is_on_it(
+        listed in prop::collection::vec(name(), 0..12),
+        asked in prop::collection::vec(name(), 0..24),
+    ) {
         let selection = Selection::Only(listed.iter().cloned().collect::<BTreeSet<_>>());
         for name in asked.iter().chain(&listed) {
             let reference = listed.iter().any(|on_list| on_list.as_bytes() == name.as_bytes());

@@ -78,7 +78,8 @@ impl Default for Setting {
 
 /// What the source `large` takes.
 pub const LARGE_BYTES_MAX: usize = 2 << 20;
-/// A running front with six sources: `stream`, `large`, `github` and `standard` with [`SECRET`], and `fastpix` and
+/// A running front with six sources: `stream`, `large`, `github` and `standard` with [`SECRET`], and
+/// `fastpix` and
 /// `mute` without any; `mute` is of Stream, `standard` of a sender of Standard Webhooks.
 pub struct Front {
     pub address: SocketAddr,

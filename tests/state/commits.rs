@@ -36,7 +36,7 @@ proptest! {
                     last_commit = Some((alive.len(), progress));
                 }
                 // Repeated, as after a commit whose answer was lost; only if nothing was removed since.
-                2 => if let Some((_, progress)) = last_commit.as_ref().filter(|(count, _)| *count == alive.len()) {
+                2 => if let Some((count, progress)) = &last_commit && *count == alive.len() {
                     state.commit(std::slice::from_ref(progress)).unwrap();
                 },
                 3 => {

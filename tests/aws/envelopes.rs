@@ -190,7 +190,7 @@ pub const LISTED: &str = "arn:aws:sns:eu-west-1:222222222222:stream-events";
 const CONFIRMED: &str = "<ConfirmSubscriptionResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\">\
     <ConfirmSubscriptionResult><SubscriptionArn>arn:aws:sns:eu-west-1:222222222222:stream-events:6b0e71bd\
     </SubscriptionArn></ConfirmSubscriptionResult>\
-             <ResponseMetadata><RequestId>r</RequestId></ResponseMetadata>\
+    <ResponseMetadata><RequestId>r</RequestId></ResponseMetadata>\
     </ConfirmSubscriptionResponse>";
 
 /// What SNS puts into a queue of another account before it delivers there, and where anybody who

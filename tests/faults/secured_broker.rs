@@ -245,7 +245,7 @@ fn listeners(dir: &str) -> String {
          listener.name.passwords.scram-sha-512.sasl.jaas.config={MODULES}.scram.ScramLoginModule required;\n\
          listener.name.tokens.sasl.enabled.mechanisms=OAUTHBEARER\n\
          listener.name.tokens.oauthbearer.sasl.jaas.config={MODULES}.oauthbearer.OAuthBearerLoginModule \
-             required \
+         required \
          unsecuredLoginStringClaim_sub=\"broker\" unsecuredValidatorRequiredScope=\"{SCOPE}\";\n\
          listener.name.mutual.ssl.client.auth=required\n\
          listener.name.mutual.ssl.truststore.type=PEM\n\

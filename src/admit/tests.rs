@@ -230,10 +230,15 @@ proptest! {
         let selected = list.contains(&event_type);
         let verdict = admit(&source("stream"), authentic(body.clone()), &Selection::Only(list));
         let all = admit(&source("stream"), authentic(body), &Selection::All);
-        let Verdict::Accept(unfiltered) = all else { return Err(TestCaseError::fail("select: all takes all")) };
+        let Verdict::Accept(unfiltered) = all else {
+            return Err(TestCaseError::fail("select: all takes all"));
+        };
         match verdict {
             Verdict::Accept(event) => { prop_assert!(selected); prop_assert_eq!(event, unfiltered) }
-            Verdict::Filter(filtered) => { prop_assert!(!selected); prop_assert_eq!(filtered.id, unfiltered.id) }
+            Verdict::Filter(filtered) => {
+                prop_assert!(!selected);
+                prop_assert_eq!(filtered.id, unfiltered.id)
+            }
             Verdict::Quarantine(_) => prop_assert!(false, "a usable body"),
         }
     }

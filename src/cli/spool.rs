@@ -161,7 +161,8 @@ fn print_cursor(cursor: &CursorReport, out: &mut impl Write) -> io::Result<()> {
         }
         CursorClaim::Unknown => writeln!(
             out,
-            "  positions {from} to {to} are gone, and it has not got past them: undelivered if it is still a sink, \
+            "  positions {from} to {to} are gone, and it has not got past them: undelivered if it is still a \
+             sink, \
              which the configuration tells (--config FILE)"
         ),
         CursorClaim::GivesWay | CursorClaim::Gone => {

@@ -78,7 +78,8 @@ fn what_sign_makes_verify_believes_in_every_form() {
            timestamp: { field: t } }",
         "{ scheme: hmac-sha256, header: x-sig, signed: 'v0:{timestamp}:{body}', prefix: v0=, \
            timestamp: { header: x-time } }",
-        "{ scheme: hmac-sha512, header: x-sig, form: versions, version: v2, signed: '{id}/{body}', id_header: x-id }",
+        "{ scheme: hmac-sha512, header: x-sig, form: versions, version: v2, signed: '{id}/{body}', \
+         id_header: x-id }",
     ] {
         let definition = definition(signature);
         let verified = check(&definition, signed(&definition, "msg_1", 0), BODY);

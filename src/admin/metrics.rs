@@ -20,17 +20,19 @@ pub(super) async fn metrics(
         admin.metrics.disk_outstanding.set(out.as_secs_f64());
     }
     // A query of a disk that hangs would hang too.
-    if admin.opened.get().is_some_and(|opened| probes::hangs(opened).is_none()) {
-        let kept = admin.ask(|state| Ok((state.dead_letter_counts()?, state.file_bytes()?))).await;
+    let kept = match admin.opened.get().is_some_and(|opened| probes::hangs(opened).is_none()) {
         // If the state file cannot be read, the other metrics are still shown.
-        if let Ok((counts, bytes)) = kept {
-            note_dead_letters(&admin.metrics, counts);
-            admin.metrics.state_bytes.set(gauge(bytes));
-        }
-    }
-    admin.metrics.log_lines_dropped.inner().store(lines_dropped(), Ordering::Relaxed);
+        true => admin.ask(|state| Ok((state.dead_letter_counts()?, state.file_bytes()?))).await.ok(),
+        false => None,
+    };
     let format =
         Exposition::asked_for(headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()));
+    let _whole = admin.scrape.lock();
+    if let Some((counts, bytes)) = kept {
+        note_dead_letters(&admin.metrics, counts);
+        admin.metrics.state_bytes.set(gauge(bytes));
+    }
+    admin.metrics.log_lines_dropped.inner().store(lines_dropped(), Ordering::Relaxed);
     Ok(([(CONTENT_TYPE, format.content_type())], admin.metrics.expose(format)))
 }
 

@@ -28,6 +28,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use http::StatusCode;
+use parking_lot::Mutex;
 
 use crate::dead_letter::{Readmit, Redrive};
 use crate::health::Health;
@@ -57,6 +58,8 @@ pub struct AdminState {
     /// When the process started.
     pub started: Instant,
     opened: Arc<OnceLock<Opened>>,
+    /// Held while the metrics are exposed, so that no scrape sees what another one has half noted.
+    scrape: Arc<Mutex<()>>,
 }
 
 struct Opened {
@@ -79,6 +82,7 @@ impl AdminState {
             access: Arc::new(access),
             started: Instant::now(),
             opened: Arc::default(),
+            scrape: Arc::default(),
         }
     }
 

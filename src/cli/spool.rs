@@ -162,8 +162,7 @@ fn print_cursor(cursor: &CursorReport, out: &mut impl Write) -> io::Result<()> {
         CursorClaim::Unknown => writeln!(
             out,
             "  positions {from} to {to} are gone, and it has not got past them: undelivered if it is still a \
-             sink, \
-             which the configuration tells (--config FILE)"
+             sink, which the configuration tells (--config FILE)"
         ),
         CursorClaim::GivesWay | CursorClaim::Gone => {
             writeln!(out, "  positions {from} to {to} are gone, and it will not get them")

@@ -135,7 +135,7 @@ fn a_message_that_was_received_fifty_times_becomes_a_dead_letter_unread() {
     await_until("the dead letter is kept", DEADLINE, || {
         (bridge.metric("fanbridge_dead_letters_kept", &["reason=\"received_often\""]) == 1.0).then_some(())
     });
-    bridge.assert_logs("a message keeps coming back");
+    bridge.assert_logs("this message keeps coming back from the queue");
     bridge.stop();
     assert!(inlet.arrivals().is_empty());
 }

@@ -42,7 +42,7 @@ fn a_bridge_without_credentials_says_so_and_reads_once_there_are_some() {
     fs::rename(inlet.home.path("half"), handed_out).unwrap();
     bridge.await_ready();
     inlet.await_exactly(&load, &queue, DEADLINE);
-    let told = bridge.log().matches("the queue is in trouble").count();
+    let told = bridge.log().matches("the source's queue is in trouble").count();
     assert_eq!(told, 1, "one line for one change");
     bridge.stop();
 }
@@ -147,7 +147,7 @@ fn no_fault_of_the_service_loses_a_message_or_makes_the_bridge_spin() {
         let arrivals = inlet.await_arrivals(load.len(), DEADLINE);
         queue.await_empty(DEADLINE);
         assert_each_once(&arrivals, &load);
-        let told = bridge.log().matches("the queue is in trouble").count();
+        let told = bridge.log().matches("the source's queue is in trouble").count();
         println!("{name}: {calls} calls in {LASTING:?}, {told} lines");
         assert!(told <= 4, "{name}: {told} lines for one fault");
         bridge.stop();

@@ -1,9 +1,9 @@
-//! Takes a request's body in, within bounds of size, time and memory.
+//! Reads a request's body, within bounds of size, time and memory.
 //!
-//! A body that states its length is judged by it before a byte is read. All bodies in memory
-//! together are bounded: each holds its bytes' share of one budget until it is answered, and gets
-//! it as the bytes arrive, because a length that is only stated must not keep others out. A body
-//! in one piece, as nearly all are, is not copied. What the bytes mean is no matter here.
+//! A body that states too large a length is refused before a byte is read. All bodies in memory share
+//! one [`BodyBudget`]: each holds a [`BodyPermit`] for its bytes until its delivery is answered. The
+//! permit grows as the bytes arrive, because a length that is only stated must not keep others out. A
+//! body that arrives in one piece, as nearly all do, is not copied.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -16,32 +16,32 @@ use tokio::time::{Instant, timeout_at};
 use super::body_budget::{BodyBudget, BodyPermit};
 use super::body_error::BodyError;
 
-/// How long a body may take before its rate matters.
+/// How long a body can take before its rate is judged.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What one body may cost.
+/// The bounds of one body.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::source) struct BodyBounds {
-    /// The largest body.
+    /// The largest body, in bytes as sent.
     pub bytes_max: usize,
     /// The longest time from the head to the last byte.
     pub timeout: Duration,
-    /// The slowest rate, measured after the first second; 0 for any.
+    /// The slowest rate, judged after the first second; 0 for no bound.
     pub bytes_per_second_min: usize,
 }
 
-/// Reads a body to its end; with it comes its share of the memory.
+/// Reads a body to its end. The permit that comes with it holds its bytes of the budget.
 ///
 /// # Errors
-/// As soon as a bound is passed; what remains of the body is then unread.
+/// As soon as a bound is passed; the rest of the body is then left unread.
 pub(in crate::source) async fn read<'a, B: Body<Data = Bytes>>(
     body: B,
     bounds: &BodyBounds,
-    memory: &'a BodyBudget,
+    budget: &'a BodyBudget,
 ) -> Result<(Bytes, BodyPermit<'a>), BodyError> {
     let mut body = pin!(body);
-    let mut share = memory.share();
-    // Without a stated length this is only what must come at least.
+    let mut permit = budget.permit();
+    // For a body without a stated length this is a lower bound, mostly 0.
     let stated = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if stated > bounds.bytes_max {
         return Err(BodyError::TooLarge);
@@ -57,21 +57,21 @@ pub(in crate::source) async fn read<'a, B: Body<Data = Bytes>>(
             Ok(Some(Err(_))) => return Err(BodyError::Broken),
             Ok(Some(Ok(frame))) => frame,
         };
-        // Trailers say nothing that anyone here wants to know.
+        // Trailers are ignored.
         if let Ok(piece) = frame.into_data() {
             if piece.len() > bounds.bytes_max - pieces.len() {
                 return Err(BodyError::TooLarge);
             }
-            share.grow_to(pieces.len() + piece.len())?;
+            permit.grow_to(pieces.len() + piece.len())?;
             pieces.push(piece);
         }
     }
-    Ok((pieces.join(), share))
+    Ok((pieces.join(), permit))
 }
 
 impl BodyBounds {
-    /// The time by which more than this many bytes must have arrived: every byte buys time for
-    /// the next ones, up to the whole timeout.
+    /// How long after the head more than this many bytes must have arrived: each byte that arrived
+    /// extends the time for the next ones, up to the whole timeout.
     fn time_for(&self, bytes: usize) -> Duration {
         match self.bytes_per_second_min {
             0 => self.timeout,
@@ -80,10 +80,10 @@ impl BodyBounds {
     }
 }
 
-/// The most room that is made for a body by the length that it states.
+/// Most bytes that are allocated for a body because of the length that it states.
 const STATED_ROOM_MAX: usize = 256 << 10;
 
-/// A body as it comes in: the first piece as it is; a second one starts the copying.
+/// A body as it arrives: a single piece is kept as it is; from the second on, pieces are copied together.
 enum Pieces {
     One { piece: Bytes, stated: usize },
     Many(BytesMut),
@@ -105,7 +105,7 @@ impl Pieces {
         match self {
             Self::One { piece, .. } if piece.is_empty() => *piece = next,
             Self::One { piece, stated } => {
-                // What is only stated is not worth more room than this before it comes.
+                // Bytes that are only stated get no more memory than this before they arrive.
                 let room = (*stated).min(STATED_ROOM_MAX).max(piece.len() + next.len());
                 let mut buffer = BytesMut::with_capacity(room);
                 buffer.extend_from_slice(piece);
@@ -165,44 +165,44 @@ mod tests {
     #[tokio::test]
     async fn a_body_in_one_piece_is_not_copied() {
         let bytes = Bytes::from(vec![7; 8]);
-        let memory = BodyBudget::new(8, 8);
-        let (read, _share) = read(Full::new(bytes.clone()), &BOUNDS, &memory).await.expect("within bounds");
+        let budget = BodyBudget::new(8, 8);
+        let (read, _permit) = read(Full::new(bytes.clone()), &BOUNDS, &budget).await.expect("within bounds");
         assert_eq!(read.as_ptr(), bytes.as_ptr());
     }
 
     #[tokio::test]
     async fn a_body_in_pieces_is_joined_up_to_the_bound() {
-        let memory = BodyBudget::new(100, 100);
-        let (joined, _share) =
-            read(chunks(&["abc", "", "de", "fgh"]), &BOUNDS, &memory).await.expect("8 bytes");
+        let budget = BodyBudget::new(100, 100);
+        let (joined, _permit) =
+            read(chunks(&["abc", "", "de", "fgh"]), &BOUNDS, &budget).await.expect("8 bytes");
         assert_eq!(joined, "abcdefgh");
-        assert_eq!(read(chunks(&["abc", "defghi"]), &BOUNDS, &memory).await.err(), Some(BodyError::TooLarge));
+        assert_eq!(read(chunks(&["abc", "defghi"]), &BOUNDS, &budget).await.err(), Some(BodyError::TooLarge));
     }
 
     #[tokio::test]
-    async fn bodies_share_the_memory_and_give_it_back() {
-        let memory = BodyBudget::new(10, 10);
-        let (_, share) = read(Full::new(Bytes::from("12345678")), &BOUNDS, &memory).await.expect("fits");
-        let stated = read(Full::new(Bytes::from("123")), &BOUNDS, &memory).await;
+    async fn bodies_share_the_budget_and_give_it_back() {
+        let budget = BodyBudget::new(10, 10);
+        let (_, permit) = read(Full::new(Bytes::from("12345678")), &BOUNDS, &budget).await.expect("fits");
+        let stated = read(Full::new(Bytes::from("123")), &BOUNDS, &budget).await;
         assert_eq!(stated.err(), Some(BodyError::NoMemory));
-        let unstated = read(chunks(&["1", "2", "3"]), &BOUNDS, &memory).await;
+        let unstated = read(chunks(&["1", "2", "3"]), &BOUNDS, &budget).await;
         assert_eq!(unstated.err(), Some(BodyError::NoMemory));
-        drop(share);
-        let (_, mut share) = read(chunks(&["1", "2", "3"]), &BOUNDS, &memory).await.expect("fits again");
-        assert_eq!(share.grow_to(10), Ok(()));
-        assert_eq!(share.grow_to(11), Err(BodyError::NoMemory));
-        drop(share);
-        assert_eq!(memory.bytes_free(), 10);
+        drop(permit);
+        let (_, mut permit) = read(chunks(&["1", "2", "3"]), &BOUNDS, &budget).await.expect("fits again");
+        assert_eq!(permit.grow_to(10), Ok(()));
+        assert_eq!(permit.grow_to(11), Err(BodyError::NoMemory));
+        drop(permit);
+        assert_eq!(budget.bytes_free(), 10);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_stalls_is_given_the_time_its_bytes_have_bought() {
-        let memory = BodyBudget::new(100, 100);
+        let budget = BodyBudget::new(100, 100);
         let start = Instant::now();
         let stalled = Chunks { stalls: true, ..chunks(&["abc", "d"]) };
-        assert_eq!(read(stalled, &BOUNDS, &memory).await.err(), Some(BodyError::TooSlow));
+        assert_eq!(read(stalled, &BOUNDS, &budget).await.err(), Some(BodyError::TooSlow));
         assert_eq!(start.elapsed().as_secs(), 3, "the first second and two for four bytes");
-        assert_eq!(memory.bytes_free(), 100);
+        assert_eq!(budget.bytes_free(), 100);
     }
 
     #[test]

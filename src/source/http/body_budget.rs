@@ -1,8 +1,8 @@
-//! The memory that all bodies share.
+//! The budget of bytes that all bodies in memory share.
 //!
-//! Each holds its bytes' share of one budget until it is answered. Bodies of strangers have a part of
-//! it among themselves, and those of one network of strangers a part of that: whoever sends without
-//! being known leaves room for who is, and for who may yet turn out to be.
+//! Each body holds as many bytes of the budget as it has, until its delivery is answered. Bodies of
+//! strangers share one part of it, and the bodies of one network of strangers a part of that part: so a
+//! stranger leaves memory to known networks, and to other strangers who may be authentic.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,15 +12,15 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::body_error::BodyError;
 use super::networks::{Network, stranger};
 
-/// The part of the memory for strangers: one in so many.
+/// Strangers can have one `FOR_STRANGERS`th of the budget.
 const FOR_STRANGERS: usize = 2;
-/// The part of that for one network: one in so many.
+/// One network of strangers can have one `FOR_ONE_NETWORK`th of that part.
 const FOR_ONE_NETWORK: usize = 8;
-/// What a network of strangers may have in any case, beside what others have taken: as much as nearly
-/// every delivery takes. So those who fill the strangers' part keep nobody out.
+/// Bytes that each network of strangers can have even if the strangers' part is used up: nearly every
+/// delivery is smaller. So strangers who fill their part do not keep out the small bodies of others.
 const ALWAYS_BYTES: usize = 64 << 10;
 
-/// The memory that all bodies share.
+/// The budget of bytes that all bodies in memory share.
 #[derive(Debug)]
 pub(in crate::source) struct BodyBudget {
     all: Semaphore,
@@ -28,26 +28,27 @@ pub(in crate::source) struct BodyBudget {
     each_bytes_max: usize,
 }
 
-/// A body's share of the memory; given back when dropped.
+/// The bytes that one body holds of the budget; they are given back when the permit is dropped.
 #[derive(Debug)]
 pub(in crate::source) struct BodyPermit<'a> {
-    memory: &'a BodyBudget,
+    budget: &'a BodyBudget,
     held: Option<SemaphorePermit<'a>>,
-    /// The same bytes once more, as long as a stranger holds them.
+    /// The same bytes as part of the strangers' part, until the body proves authentic.
     stranger: Option<StrangersPart<'a>>,
 }
 
 #[derive(Debug)]
 struct StrangersPart<'a> {
     network: Arc<Network>,
-    /// All that it has.
+    /// All bytes of this body.
     bytes: usize,
-    /// What of it is of the strangers' part.
+    /// Those of its bytes that are taken from the strangers' part; the others are within
+    /// [`ALWAYS_BYTES`].
     held: Option<SemaphorePermit<'a>>,
 }
 
 impl BodyBudget {
-    /// So many bytes, of which strangers may have their part, or as many as the largest body takes.
+    /// A budget of `bytes_max`. The strangers' part is at least as large as one largest body.
     pub(in crate::source) fn new(bytes_max: usize, body_bytes_max: usize) -> Self {
         let bytes_max = bytes_max.min(Semaphore::MAX_PERMITS);
         let strangers = (bytes_max / FOR_STRANGERS).max(body_bytes_max).min(bytes_max);
@@ -55,10 +56,10 @@ impl BodyBudget {
         Self { all, strangers: Semaphore::new(strangers), each_bytes_max }
     }
 
-    /// Nothing yet, for the request at hand.
-    pub(in crate::source) fn share(&self) -> BodyPermit<'_> {
+    /// A permit of no bytes yet, for the request that the current task serves.
+    pub(in crate::source) fn permit(&self) -> BodyPermit<'_> {
         let stranger = stranger().map(|network| StrangersPart { network, bytes: 0, held: None });
-        BodyPermit { memory: self, held: None, stranger }
+        BodyPermit { budget: self, held: None, stranger }
     }
 
     #[cfg(test)]
@@ -68,37 +69,38 @@ impl BodyBudget {
 }
 
 impl<'a> BodyPermit<'a> {
-    /// Grows the share to this many bytes in all; one that is larger already stays.
+    /// Grows the permit to this many bytes in all; a larger permit stays as it is.
     ///
     /// # Errors
-    /// [`BodyError::NoMemory`] when the other bodies leave no room.
+    /// [`BodyError::NoMemory`] when the other bodies leave too few bytes;
+    /// [`BodyError::NoMemoryForStrangers`] when those of strangers do.
     pub(in crate::source) fn grow_to(&mut self, bytes: usize) -> Result<(), BodyError> {
         let held = self.held.as_ref().map_or(0, SemaphorePermit::num_permits);
         let Some(more) = bytes.checked_sub(held).filter(|more| *more > 0) else { return Ok(()) };
         let more_permits = u32::try_from(more).map_err(|_| BodyError::TooLarge)?;
-        let memory: &'a BodyBudget = self.memory;
-        let Ok(permit) = memory.all.try_acquire_many(more_permits) else {
+        let budget: &'a BodyBudget = self.budget;
+        let Ok(permit) = budget.all.try_acquire_many(more_permits) else {
             return Err(BodyError::NoMemory);
         };
         if let Some(stranger) = &mut self.stranger {
-            stranger.grow(memory, more, more_permits)?;
+            stranger.grow(budget, more, more_permits)?;
         }
         add(&mut self.held, permit);
         Ok(())
     }
 
-    /// The body is authentic: strangers have its room again.
+    /// Notes that the body is authentic: its bytes no longer count in the strangers' part.
     pub(in crate::source) fn prove(&mut self) {
         self.stranger = None;
     }
 }
 
 impl<'a> StrangersPart<'a> {
-    fn grow(&mut self, memory: &'a BodyBudget, more: usize, more_permits: u32) -> Result<(), BodyError> {
+    fn grow(&mut self, budget: &'a BodyBudget, more: usize, more_permits: u32) -> Result<(), BodyError> {
         let network = more + self.network.body_bytes.fetch_add(more, Relaxed);
-        let permit = memory.strangers.try_acquire_many(more_permits).ok();
-        // A single body may be larger than the part of its network.
-        let within = network <= memory.each_bytes_max || network <= self.bytes + more;
+        let permit = budget.strangers.try_acquire_many(more_permits).ok();
+        // The only body of a network can be larger than the network's part.
+        let within = network <= budget.each_bytes_max || network <= self.bytes + more;
         if !within || (permit.is_none() && network > ALWAYS_BYTES) {
             self.network.body_bytes.fetch_sub(more, Relaxed);
             return Err(BodyError::NoMemoryForStrangers);

@@ -1,16 +1,16 @@
 //! Why a request has no body for its source.
 
-/// Why a body was not taken in.
+/// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::source) enum BodyError {
-    /// Larger than allowed.
+    /// The body is larger than `bytes_max`.
     TooLarge,
-    /// Arrives too slowly.
+    /// The body arrives more slowly than `bytes_per_second_min`, or not within `timeout`.
     TooSlow,
-    /// No memory for it now.
+    /// The budget has too few bytes left.
     NoMemory,
-    /// No memory for one who may be anybody.
+    /// The strangers' part of the budget has too few bytes left, and the peer is a stranger.
     NoMemoryForStrangers,
-    /// The peer went away, or its chunks make no sense.
+    /// The peer went away, or its chunks are malformed.
     Broken,
 }

@@ -1,11 +1,11 @@
 //! Follows the message framing of one connection's incoming bytes, beside the HTTP parser (pure).
 //!
 //! The parser drops a `Content-Length` that comes together with a `Transfer-Encoding` before
-//! anyone can see that both were sent: the mark of request smuggling. So the heads are watched
-//! here as well, and only for that. A body of stated length is skipped by counting. A head with a
-//! `Transfer-Encoding` is the last one followed: the connection is closed behind that request, so
-//! no second reader of chunks exists that could come to another conclusion than the first.
-//! Whatever else is wrong with a head is left to the parser, which refuses it and closes.
+//! anyone can see that both were sent, which is the mark of request smuggling. So [`Framing`] reads the
+//! heads as well, for this alone. It skips a body of stated length by counting. A head with a
+//! `Transfer-Encoding` is the last one that it follows: the connection is closed after that request, so
+//! there is no second reader of chunks that could understand them in another way. Any other fault of a
+//! head is left to the parser, which refuses it and closes.
 
 use std::io::BufRead;
 
@@ -13,8 +13,8 @@ use std::io::BufRead;
 #[derive(Debug, Default)]
 pub(in crate::source) struct Framing {
     stage: Stage,
-    /// The part of a head's line that came without its end. The parser stops reading at its head
-    /// limit, which bounds this too.
+    /// The beginning of a head's line whose end has not arrived. The parser stops reading at its head
+    /// limit, which bounds this buffer too.
     line: Vec<u8>,
     heads: u64,
     transfer: Option<Transfer>,
@@ -30,7 +30,7 @@ pub(in crate::source) enum Stage {
     Head(Head),
     /// In a body with this many bytes to come.
     Body(u64),
-    /// Behind a head with a `Transfer-Encoding`: no longer followed.
+    /// After a head with a `Transfer-Encoding`: the bytes are no longer followed.
     Unfollowed,
 }
 
@@ -42,17 +42,17 @@ pub(in crate::source) struct Head {
     transfer_encoding: bool,
 }
 
-/// How the last head of a connection frames its body, if by a `Transfer-Encoding`.
+/// How a head with a `Transfer-Encoding` frames its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::source) enum Transfer {
-    /// By that alone.
+    /// By the `Transfer-Encoding` alone.
     Plain,
-    /// There is a `Content-Length` as well.
+    /// By a `Content-Length` as well.
     WithLength,
 }
 
 impl Framing {
-    /// Takes note of the next bytes.
+    /// Reads the next bytes of the connection.
     pub(in crate::source) fn follow(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             match self.stage {
@@ -68,22 +68,22 @@ impl Framing {
         }
     }
 
-    /// Where the next byte falls.
+    /// Where in a message the next byte falls.
     pub(in crate::source) fn stage(&self) -> Stage {
         self.stage
     }
 
-    /// How many heads have been seen to their end.
+    /// How many heads have been read to their end.
     pub(in crate::source) fn heads(&self) -> u64 {
         self.heads
     }
 
-    /// The `Transfer-Encoding` that ended the following, if one did.
+    /// The framing of the head with a `Transfer-Encoding`, if there was one: it is the last head followed.
     pub(in crate::source) fn transfer(&self) -> Option<Transfer> {
         self.transfer
     }
 
-    /// Takes note of at most one line; returns what comes after it.
+    /// Reads at most one line of a head; returns the bytes after it.
     fn follow_line<'a>(&mut self, mut head: Head, bytes: &'a [u8]) -> &'a [u8] {
         let Some((line, rest)) = split_line(bytes) else {
             self.line.extend_from_slice(bytes);
@@ -111,8 +111,8 @@ impl Framing {
     }
 }
 
-/// The bytes before the first `\n` and those behind it. The standard library searches many bytes at
-/// once here, and one at a time where a slice is searched by a closure.
+/// The bytes before the first `\n` and those after it. `skip_until` searches many bytes at once; a search
+/// of the slice with a closure would look at one byte at a time.
 fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut rest = bytes;
     let passed = rest.skip_until(b'\n').ok()?;
@@ -139,8 +139,8 @@ impl Head {
         {
             let (name, value) = (&line[..colon], &line[colon + 1..]);
             if name.eq_ignore_ascii_case(b"content-length") {
-                // A repeated length is refused by the parser unless it is the same. One that is
-                // no number is refused too, but counts as sent.
+                // The parser refuses a second length unless it is the same, and one that is no number;
+                // the latter still counts as sent here.
                 self.length = Some(number(value).unwrap_or(0));
             } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
                 self.transfer_encoding = true;

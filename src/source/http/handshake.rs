@@ -1,10 +1,11 @@
-//! Whose turn it is to have a TLS handshake worked on.
+//! TLS handshakes, of which strangers' take turns.
 //!
-//! A handshake costs a signature, up to some milliseconds of a core, before anybody has said who he is.
-//! So strangers stand in a line, one handshake of each network at a time, and work for them leaves half
-//! of the cores to others; known networks never wait. A turn is one step: it goes as far as what the peer
-//! has sent, so nobody holds it who is waited for. Who waits for a turn waits within the time that a
-//! handshake may take, and for others is idle.
+//! A handshake costs a signature, up to some milliseconds of a core, before the peer has said who it is.
+//! So a stranger's handshake waits for its turn: each network has one at a time, and all strangers
+//! together use at most half of the cores. Known networks never wait. A turn is one step of a handshake:
+//! it processes what the peer has sent and ends, so a turn is never held while the peer is waited for.
+//! The time spent waiting for a turn counts towards the handshake's timeout, and a connection that waits
+//! for one counts as idle.
 
 use std::future::poll_fn;
 use std::io;
@@ -17,7 +18,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::networks::Guest;
 
-/// How many steps of strangers' handshakes are taken at a time: half as many as there are cores.
+/// How many steps of strangers' handshakes run at a time: half as many as there are cores.
 pub(super) fn turns() -> usize {
     (std::thread::available_parallelism().map_or(1, usize::from) / 2).max(1)
 }
@@ -25,7 +26,7 @@ pub(super) fn turns() -> usize {
 /// Encrypts a connection.
 ///
 /// # Errors
-/// When the peer goes away, or cannot agree with us.
+/// When the peer goes away, or the peer and this listener share no version or cipher.
 pub(super) async fn encrypt<IO: AsyncRead + AsyncWrite + Unpin>(
     acceptor: &TlsAcceptor,
     io: IO,
@@ -33,7 +34,7 @@ pub(super) async fn encrypt<IO: AsyncRead + AsyncWrite + Unpin>(
 ) -> io::Result<TlsStream<IO>> {
     let mut handshake = pin!(acceptor.accept(io));
     loop {
-        let turn = match guest.handshake_lines() {
+        let turn = match guest.handshake_turns() {
             Some([network, all]) => Some((network.acquire().await, all.acquire().await)),
             None => None,
         };
@@ -46,7 +47,7 @@ pub(super) async fn encrypt<IO: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// Waits until the task is woken, by whatever it was last polled for.
+/// Waits until the task is woken.
 async fn woken() {
     let mut waits = true;
     poll_fn(|_| if std::mem::take(&mut waits) { Poll::Pending } else { Poll::Ready(()) }).await;
@@ -103,12 +104,12 @@ mod tests {
 
     /// Whether a peer that does its part gets a connection encrypted.
     async fn is_encrypted(
-        place: &ConnectionPermit,
+        permit: &ConnectionPermit,
         (acceptor, connector): &(TlsAcceptor, TlsConnector),
     ) -> bool {
         let (here, there) = tokio::io::duplex(16 << 10);
         let name = ServerName::try_from("localhost").unwrap();
-        let both = async { tokio::join!(encrypt(acceptor, here, &place.0), connector.connect(name, there)) };
+        let both = async { tokio::join!(encrypt(acceptor, here, &permit.0), connector.connect(name, there)) };
         match timeout(Duration::from_secs(1), both).await {
             Ok((here, there)) => here.is_ok() && there.is_ok(),
             Err(_) => false,
@@ -121,12 +122,12 @@ mod tests {
         let (stranger, known) = (enter(&networks, "192.0.2.1"), enter(&networks, "192.0.2.2"));
         known.0.prove();
         assert!(is_encrypted(&stranger, &ends).await && is_encrypted(&known, &ends).await);
-        let [_, all] = stranger.0.handshake_lines().unwrap();
+        let [_, all] = stranger.0.handshake_turns().unwrap();
         let taken = all.acquire_many(turns() as u32).await.unwrap();
         assert!(!is_encrypted(&stranger, &ends).await, "all turns are taken");
         assert!(is_encrypted(&known, &ends).await);
         drop(taken);
-        let [network, _] = stranger.0.handshake_lines().unwrap();
+        let [network, _] = stranger.0.handshake_turns().unwrap();
         let taken = network.acquire().await.unwrap();
         assert!(!is_encrypted(&stranger, &ends).await, "its network has its turn already");
         assert!(is_encrypted(&enter(&networks, "192.0.2.3"), &ends).await, "and keeps no other back");
@@ -142,8 +143,8 @@ mod tests {
             let (here, mut there) = tokio::io::duplex(16 << 10);
             // The beginning of a hello, of some.
             there.write_all(&[22, 3, 1, 2, 0, 1][..number % 7]).await.unwrap();
-            let (place, acceptor) = (enter(&networks, "192.0.2.1"), ends.0.clone());
-            let task = tokio::spawn(async move { drop(encrypt(&acceptor, here, &place.0).await) });
+            let (permit, acceptor) = (enter(&networks, "192.0.2.1"), ends.0.clone());
+            let task = tokio::spawn(async move { drop(encrypt(&acceptor, here, &permit.0).await) });
             waiting.push((there, task));
         }
         tokio::task::yield_now().await;

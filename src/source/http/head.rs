@@ -1,8 +1,9 @@
-//! What a request's head must say for two readers to take it for the same request (pure).
+//! Refuses request heads that two HTTP readers could understand differently (pure).
 //!
-//! The parser refuses what it cannot read itself. This refuses what it takes and another reader on
-//! the way may have taken otherwise: whose request it is (RFC 9112, section 3.2), and how its body
-//! is coded (section 6.1). Whether the body's end is stated in two ways is [`crate::source::wire`]'s to see.
+//! The parser refuses what it cannot read itself. This module refuses heads that the parser accepts but
+//! that a proxy on the way could have understood in another way: which host the request is for (RFC 9112,
+//! section 3.2), and how its body is coded (section 6.1). Whether the length of the body is stated in two
+//! ways is checked in [`super::timeout_stream`].
 
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::uri::Authority;
@@ -11,16 +12,16 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, Version};
 /// Why a head is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::source) enum Fault {
-    /// No host, two of them, one that is none, or another than the target's.
+    /// The head names no host, two hosts, a malformed host, or another host than the target.
     Host,
-    /// The body is coded in two ways or in one that makes no sense.
+    /// The body is coded in two ways or in a malformed one.
     Coding,
-    /// The body is coded in a way that is not known here.
+    /// The body is coded in a way that the bridge does not know.
     UnknownCoding,
 }
 
 impl Fault {
-    /// What is wrong with this request's head, if anything is.
+    /// The fault of this request's head, if it has one.
     pub(in crate::source) fn of<B>(request: &Request<B>) -> Option<Self> {
         let headers = request.headers();
         if !knows_host(request.version(), request.uri(), headers) {
@@ -37,12 +38,12 @@ impl Fault {
         }
     }
 
-    /// What the answer tells.
+    /// The `detail` of the answer's problem document.
     pub(in crate::source) fn detail(self) -> &'static str {
         match self {
-            Self::Host => "a request names its host once, as its target does",
-            Self::Coding => "the coding of the body is stated in two ways",
-            Self::UnknownCoding => "a body is transferred plain or chunked",
+            Self::Host => "the request must name its host exactly once, and the same host as its target",
+            Self::Coding => "the request states the coding of its body in two ways or in a malformed one",
+            Self::UnknownCoding => "the body must be sent plain or chunked",
         }
     }
 
@@ -56,15 +57,15 @@ impl Fault {
     }
 }
 
-/// Whether the host is named exactly once and is the target's, if that names one. HTTP/1.0 need not
-/// name any.
+/// Whether the head names its host exactly once, and the same host as the target if the target names
+/// one. A request of HTTP/1.0 need not name a host.
 fn knows_host(version: Version, target: &Uri, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
         (None, _) => version < Version::HTTP_11,
         (Some(host), None) => authority(host).is_some_and(|host| {
             let same = |other: &Authority| other.host().eq_ignore_ascii_case(host.host());
-            // A target without a scheme is no URL: it is where CONNECT wants to go.
+            // A target with an authority and no scheme is the destination of a CONNECT.
             target.scheme().is_none() || target.authority().is_none_or(same)
         }),
         (Some(_), Some(_)) => false,
@@ -79,8 +80,8 @@ fn authority(host: &HeaderValue) -> Option<Authority> {
     (fine && !authority.host().is_empty()).then_some(authority)
 }
 
-/// What is wrong with the way the body is coded for its transfer. The parser has refused what does
-/// not end in `chunked`, and HTTP/1.0 with any coding.
+/// The fault of the body's transfer coding, if it has one. The parser has already refused codings that
+/// do not end in `chunked`, and any coding in HTTP/1.0.
 fn fault_of_coding(headers: &HeaderMap) -> Option<Fault> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let coding = codings.next()?.as_bytes().trim_ascii();
@@ -91,7 +92,7 @@ fn fault_of_coding(headers: &HeaderMap) -> Option<Fault> {
         return None;
     }
     let mut names = coding.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-    // The last one is `chunked`, which may stand nowhere else.
+    // The last name is `chunked`, and no other name must be.
     let is_known_to_somebody = |name: &[u8]| is_token(name) && !name.eq_ignore_ascii_case(b"chunked");
     names.next_back();
     Some(if names.all(is_known_to_somebody) { Fault::UnknownCoding } else { Fault::Coding })

@@ -1,10 +1,10 @@
 //! A listener: accepts connections, bounds what each may cost, and hands requests to a service.
 //!
 //! HTTP/1 only, with our own accept loop, because the ready-made one also speaks HTTP/2 without
-//! being asked and bounds neither connections nor time. Generic over the service, so the public
-//! and the private listener are the same code. Invariants: a request that was begun is answered
-//! before a graceful end, and a panic in one request is that request's 500. It knows nothing of
-//! paths, sources or deliveries.
+//! being asked and bounds neither connections nor time. The listener is generic over the service, so
+//! the public and the private listener are the same code. Invariants: a request whose head was read is
+//! answered before a graceful end, and a panic while one request is answered makes that answer a 500.
+//! The listener knows nothing of paths, sources or deliveries.
 
 pub(super) mod body;
 pub(super) mod body_budget;
@@ -53,28 +53,29 @@ use super::http::timeout_stream::{ConnectionState, TimeoutStream, Timeouts};
 use super::http::tls::Tls;
 use handshake::encrypt;
 
-/// Bytes of a request's head; beyond it, or beyond the parser's own 100 headers, the answer is 431.
+/// Most bytes of a request's head. A longer head, or one with more than the parser's 100 headers, is
+/// answered 431.
 const HEAD_BYTES_MAX: usize = 64 << 10;
-/// Connections of the private listener: people, a scraper, an orchestrator's probes.
+/// Most open connections of the private listener, which serves people, a scraper and probes.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
-/// How long requests to the private listener may take at the end of a stop.
+/// How long a stop waits for requests in flight on the private listener.
 const ADMIN_DRAIN_MAX: Duration = Duration::from_secs(1);
-/// The pause after the system refused a connection for want of descriptors or memory.
+/// How long the listener pauses after the system had no descriptor or memory for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What connections may cost.
+/// The bounds of time and number for the connections of one listener.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpLimits {
-    /// How long a request's head (and a TLS handshake) may take.
+    /// How long a request's head can take, and how long a TLS handshake can take.
     pub header_timeout: Duration,
-    /// How long an idle connection is kept, and how long a peer may take to read an answer.
+    /// How long an idle connection is kept, and how long a peer can take to read an answer.
     pub idle_timeout: Duration,
-    /// Open connections in all; more wait in the system's backlog, but for one that waits here. Three
-    /// quarters of them are for networks that were not authentic lately.
+    /// Most open connections. Further ones wait in the system's backlog, and one of them in this
+    /// process. Strangers can have three quarters of them.
     pub connections_max: usize,
-    /// Open connections from one address (IPv6: from one /64); more are closed at once.
+    /// Most open connections from one address (IPv6: from one /64). Further ones are closed at once.
     pub connections_per_address_max: usize,
-    /// How long requests in flight may take to end once the listener is told to stop.
+    /// How long the listener waits for requests in flight once it is told to stop.
     pub drain_timeout: Duration,
 }
 
@@ -90,9 +91,9 @@ impl HttpLimits {
         }
     }
 
-    /// The same for the private listener, which strangers do not reach: one address may have all, and
-    /// there are always some for it, however many the public one has. It ends last, when the grace may be
-    /// over, so that nobody there is waited for much longer.
+    /// The limits of the private listener. Strangers do not reach it, so one address can have all of its
+    /// connections, and they are not taken from those of the public listener. It stops last, when the
+    /// grace may be used up, so it waits at most a second for requests in flight.
     pub fn private(self) -> Self {
         let connections_max = ADMIN_CONNECTIONS_MAX;
         let drain_timeout = self.drain_timeout.min(ADMIN_DRAIN_MAX);
@@ -100,15 +101,15 @@ impl HttpLimits {
     }
 }
 
-/// Serves connections until told to stop, then ends them in order: no new ones, idle ones are
-/// closed, requests in flight are answered; what has not ended by the drain timeout is cut.
+/// Serves connections until `stop` is cancelled. Then it accepts no new connection, closes idle ones,
+/// has requests in flight answered, and cuts the connections that are left at the drain timeout.
 ///
 /// `service` is cloned for every request and must always be ready, as an axum `Router` is.
 pub async fn serve<S, B>(
     listener: TcpListener,
     tls: Option<Tls>,
     limits: HttpLimits,
-    tally: Arc<Connections>,
+    metrics: Arc<Connections>,
     service: S,
     stop: CancellationToken,
 ) where
@@ -120,23 +121,26 @@ pub async fn serve<S, B>(
     let connections = TaskTracker::new();
     let cut = CancellationToken::new();
     let slots = Arc::new(Semaphore::new(limits.connections_max));
-    let networks = Networks::new(limits.connections_max, limits.connections_per_address_max, tally.clone());
+    let networks = Networks::new(limits.connections_max, limits.connections_per_address_max, metrics.clone());
     let tls = tls.map(Arc::new);
     while let Some(accepted) = stop.run_until_cancelled(enter(&listener, &slots, &networks, &stop)).await {
-        let Accepted { stream, place, slot } = accepted;
-        let open = tally.open();
-        let (tally, service, guest) = (tally.clone(), service.clone(), place.0.clone());
-        let connection = Connection { limits, tally, service, guest: guest.clone(), cut: cut.clone() };
+        let Accepted { stream, permit, slot } = accepted;
+        let open = metrics.open();
+        let (metrics, service, guest) = (metrics.clone(), service.clone(), permit.0.clone());
+        let connection = Connection { limits, metrics, service, guest: guest.clone(), cut: cut.clone() };
         let tls = tls.clone();
         connections.spawn(GUEST.scope(guest, async move {
             connection.run(stream, tls.as_deref()).await;
-            drop((place, slot, open));
+            drop((permit, slot, open));
         }));
     }
     drop(listener);
     connections.close();
     if tokio::time::timeout(limits.drain_timeout, connections.wait()).await.is_err() {
-        tracing::warn!(connections = connections.len(), "cutting connections that did not end in time");
+        tracing::warn!(
+            connections = connections.len(),
+            "the listener stops: connections that did not end within its drain time are cut"
+        );
         cut.cancel();
         connections.wait().await;
     }
@@ -144,11 +148,11 @@ pub async fn serve<S, B>(
 
 struct Accepted {
     stream: TcpStream,
-    place: ConnectionPermit,
+    permit: ConnectionPermit,
     slot: OwnedSemaphorePermit,
 }
 
-/// The next connection that has a place, once there is a slot for it.
+/// The next connection that [`Networks`] lets in, once fewer than `connections_max` are open.
 async fn enter(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
@@ -157,9 +161,9 @@ async fn enter(
 ) -> Accepted {
     loop {
         let (stream, address) = accept(listener).await;
-        if let Some(place) = networks.enter(address, stop.child_token()) {
+        if let Some(permit) = networks.enter(address, stop.child_token()) {
             let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
-            return Accepted { stream, place, slot };
+            return Accepted { stream, permit, slot };
         }
     }
 }
@@ -170,12 +174,16 @@ async fn accept(listener: &TcpListener) -> (TcpStream, IpAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => return (stream, peer.ip()),
-            // The peer is gone already; the listener is fine.
+            // The peer has left already; nothing is wrong with the listener.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            // Most likely no descriptors are left: trying again at once would only spin.
+            // Most likely the process has no descriptor left: another attempt at once would only spin.
             Err(error) => {
                 if !std::mem::replace(&mut refused, true) {
-                    tracing::error!(%error, "cannot accept connections, trying again");
+                    tracing::error!(
+                        %error,
+                        "the listener cannot accept connections and tries again every 100 ms: if the process \
+                         has too many open files, raise their limit"
+                    );
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
@@ -185,7 +193,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, IpAddr) {
 
 struct Connection<S> {
     limits: HttpLimits,
-    tally: Arc<Connections>,
+    metrics: Arc<Connections>,
     service: S,
     guest: Arc<Guest>,
     cut: CancellationToken,
@@ -199,8 +207,8 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     async fn run(self, stream: TcpStream, tls: Option<&Tls>) {
-        // An answer is one small write: waiting for more to send with it only costs time. A peer
-        // that is gone already shows at the first read.
+        // An answer is one small write, so delaying it to send more with it only costs time. If the
+        // peer has left already, the first read fails.
         let _ = stream.set_nodelay(true);
         let Some(tls) = tls else { return self.converse(stream).await };
         let acceptor = tls.acceptor();
@@ -208,28 +216,28 @@ where
         let handshake = tokio::time::timeout(self.limits.header_timeout, handshake);
         match self.guest.closing.run_until_cancelled(handshake).await {
             Some(Ok(Ok(stream))) => self.converse(stream).await,
-            Some(Ok(Err(error))) => self.tally.handshake_failed(&error),
+            Some(Ok(Err(error))) => self.metrics.handshake_failed(&error),
             Some(Err(_)) | None => {}
         }
     }
 
-    /// Answers requests until the peer or the bridge has had enough.
+    /// Answers requests until the peer closes the connection, a timeout passes or the listener stops.
     async fn converse<IO: AsyncRead + AsyncWrite + Unpin>(self, io: IO) {
-        let Self { limits, tally, service, guest, cut } = self;
-        let (tally, guest) = (&*tally, &*guest);
-        let patience = Timeouts { head: limits.header_timeout, idle: limits.idle_timeout };
-        let (wire, exchange) = TimeoutStream::new(io, patience);
-        guest.speaks(exchange.clone());
+        let Self { limits, metrics, service, guest, cut } = self;
+        let (metrics, guest) = (&*metrics, &*guest);
+        let timeouts = Timeouts { head: limits.header_timeout, idle: limits.idle_timeout };
+        let (stream, state) = TimeoutStream::new(io, timeouts);
+        guest.set_state(state.clone());
         let service =
-            service_fn(move |request| answer(service.clone(), exchange.clone(), guest, tally, request));
+            service_fn(move |request| answer(service.clone(), state.clone(), guest, metrics, request));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(None) // `Wire` has it: this one would also cut idle connections.
-            .half_close(true) // Who only ends its own side still waits for the answer.
-            .writev(false) // Answers are small: one copy is cheaper than two slices.
+            .header_read_timeout(None) // `TimeoutStream` does it: this timer would also cut idle connections.
+            .half_close(true) // A peer that closed its sending side still waits for the answer.
+            .writev(false) // Answers are small: one copy is cheaper than a write of two slices.
             .max_buf_size(HEAD_BYTES_MAX)
             .max_header_size(HEAD_BYTES_MAX)
-            .serve_connection(TokioIo::new(wire), service);
+            .serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
         let ended = tokio::select! {
             biased;
@@ -246,17 +254,17 @@ where
             }
         };
         if let Err(error) = ended {
-            tally.broke(&error);
+            metrics.broke(&error);
         }
     }
 }
 
-/// Answers one request, whatever happens in the service.
+/// Answers one request; a panic in the service is answered 500.
 async fn answer<S, B>(
     service: S,
-    exchange: ConnectionState,
+    state: ConnectionState,
     guest: &Guest,
-    tally: &Connections,
+    metrics: &Connections,
     request: Request<Incoming>,
 ) -> Result<Response<B>, Infallible>
 where
@@ -264,19 +272,19 @@ where
     B: From<Bytes>,
 {
     let chunked = request.headers().contains_key(TRANSFER_ENCODING);
-    let response = if exchange.begin(chunked).is_err() {
-        tally.ambiguous_length();
+    let response = if state.begin(chunked).is_err() {
+        metrics.ambiguous_length();
         closing(problem(StatusCode::BAD_REQUEST, "the length of the body is stated in two ways"))
     } else if let Some(fault) = Fault::of(&request) {
-        tally.bad_head(fault.reason());
+        metrics.bad_head(fault.reason());
         closing(problem(fault.status(), fault.detail()))
     } else {
         match catch_panic(pin!(service.oneshot(request))).await {
-            // The framing is followed up to a chunked request and not beyond it.
+            // `Framing` does not follow the connection beyond a chunked request.
             Ok(Ok(response)) if chunked => closing(response),
-            // Answered before its body was here. The parser would close the connection behind the
-            // answer, and whoever is not told so sends it the next request.
-            Ok(Ok(response)) if exchange.owes_body() => closing(response),
+            // The service answered before the whole body had arrived. The parser closes the connection
+            // after such an answer; a peer that is not told so would send its next request on it.
+            Ok(Ok(response)) if state.owes_body() => closing(response),
             Ok(Ok(response)) => response,
             Err(Panicked) => closing(problem(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here")),
         }
@@ -284,17 +292,17 @@ where
     if is_granted(&response) {
         guest.prove();
     }
-    // Who has shown who he is may wait, whatever else he is told.
-    exchange.end(response.status().is_success() && guest.is_proven());
+    // A proven peer gets the long idle timeout after a success.
+    state.end(response.status().is_success() && guest.is_proven());
     Ok(response)
 }
 
-/// A future panicked. The panic hook has reported it.
+/// Says that a future panicked. The panic hook has logged the panic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Panicked;
 
-/// Contains a panic: what the future owned is dropped with it, the connection lives on. Borrows the
-/// future, because one that is passed on by value takes its room twice.
+/// Polls a future and catches its panic, so that the connection lives on; what the future owns is
+/// dropped with it. The future is borrowed, because one that is passed by value takes its memory twice.
 pub(super) async fn catch_panic<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Panicked> {
     std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(Poll::Pending) => Poll::Pending,

@@ -1,4 +1,4 @@
-//! What the public listener and its connections are bounded by.
+//! The configuration of the public listener: its address, its TLS files and its limits.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -46,7 +46,7 @@ impl HttpOptions {
     }
 }
 
-/// A server's certificate and key.
+/// The files of the server's certificate and key.
 #[derive(Clone, Debug)]
 pub struct TlsOptions {
     /// PEM file with the certificate chain, the server's own first.

@@ -1,7 +1,7 @@
 //! Error answers: RFC 9457 problem documents, the same from every listener.
 //!
-//! What a document says is fixed text: nothing of the request is echoed, and the reason for a
-//! failed authentication is kept for the metrics.
+//! A document is fixed text: it repeats nothing of the request, and the reason why an authentication
+//! failed is only in the metrics.
 
 use std::fmt::Display;
 
@@ -9,12 +9,12 @@ use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
-/// Seconds after which a delivery that could not be taken may be tried again.
+/// Seconds after which a provider is asked to send a delivery again that was answered 503.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
-/// A problem document. `detail` is made of fixed words and needs no escaping in JSON.
+/// An answer with a problem document. `detail` is made of fixed words and needs no escaping in JSON.
 ///
-/// 503 comes with `Retry-After`, 415 with the encoding that is understood.
+/// A 503 carries `Retry-After`, a 415 the encoding that is accepted.
 pub fn problem<B: From<Bytes>>(status: StatusCode, detail: impl Display) -> Response<B> {
     let title = status.canonical_reason().unwrap_or("Error");
     let document = format!(
@@ -42,12 +42,12 @@ pub fn closing<B>(mut response: Response<B>) -> Response<B> {
     response
 }
 
-/// Marks an answer that is a success and says nothing of who asked: the connection is no better known
-/// for it than before.
+/// Marks a successful answer that does not prove the peer authentic: its network stays as unknown as it
+/// was.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::source) struct Unproven;
 
-/// Whether an answer grants what was asked to who has shown who he is.
+/// Whether an answer is a success that proves the peer authentic.
 pub(in crate::source) fn is_granted<B>(response: &Response<B>) -> bool {
     response.status().is_success() && response.extensions().get::<Unproven>().is_none()
 }

@@ -1,11 +1,11 @@
-//! The byte stream of one connection, with patience that ends.
+//! The byte stream of one connection, which ends when the peer takes too long.
 //!
-//! Sits between the socket (or TLS) and the HTTP parser. It ends the stream when a head is
+//! [`TimeoutStream`] sits between the socket (or TLS) and the HTTP parser. It ends the stream when a head is
 //! dribbled, when a connection idles, and when the peer stops reading its answers; it lets the
 //! service compare the parser's view of the framing with [`Framing`]'s; and it closes so that an
-//! answer sent before the whole request was read is not lost. One timer a connection, armed only
-//! while the peer is waited for: the parser's own head timer would also cut idle connections.
-//! It does not time bodies: the reader of a body knows its rate.
+//! answer sent before the whole request was read is not lost. Each connection has one timer, which is
+//! armed only while the bridge waits for the peer: the parser's own head timer would also cut idle
+//! connections. Bodies are timed by their reader, [`super::body`], which knows their rate.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::io;
@@ -19,24 +19,25 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::framing::{Framing, Stage, Transfer};
 
-/// How long a close waits for the peer to have read the answer. A peer that is still sending when
-/// the socket closes is told so by a reset, which discards what it has not read yet.
+/// How long a close waits for the peer to read the answer. If the socket closes while the peer still
+/// sends, the peer gets a reset, which discards what it has not read yet.
 const LINGER: Duration = Duration::from_secs(1);
-/// Bytes that are read and thrown away meanwhile.
+/// Most bytes that are read and discarded during that wait.
 const LINGER_BYTES_MAX: usize = 8 << 20;
 
-/// How long a peer may take.
+/// How long a connection waits for its peer.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::source) struct Timeouts {
-    /// For a head, from its first byte (the first head: from the connection's beginning).
+    /// For a head, from its first byte; for the first head, from the beginning of the connection.
     pub head: Duration,
-    /// Between two requests, if the one before was granted for a reason, and for taking an answer.
-    /// Whoever is refused, or only probes, has as long as for a head: strangers should not hold
-    /// places that others wait for.
+    /// For the next request after one that an authentic peer was granted, and for reading an answer.
+    /// After any other request the peer has only `head`: strangers should not hold connections that
+    /// others wait for.
     pub idle: Duration,
 }
 
-/// A connection's exchange as both its ends, the bytes and the service, see it.
+/// What the byte stream and the service of one connection both have to know: its framing, and whether a
+/// request is being answered.
 #[derive(Clone, Debug)]
 pub(in crate::source) struct ConnectionState(Arc<Mutex<Seen>>);
 
@@ -52,10 +53,10 @@ struct Seen {
     granted: bool,
 }
 
-/// What a connection is at.
+/// What a connection is doing, as far as its peer can make it wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::source) enum PeerState {
-    /// It waits for a request, or for the rest of a head.
+    /// The connection waits for a request, or for the rest of a head.
     Idle,
     /// A request is being answered whose body may not have come to its end.
     Sending,
@@ -63,8 +64,8 @@ pub(in crate::source) enum PeerState {
     Answering,
 }
 
-/// The service and the watcher differ about where a request begins or ends, or the request is
-/// framed in two ways at once.
+/// The parser and [`Framing`] differ about where a request begins or ends, or the request states the
+/// length of its body in two ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::source) struct Ambiguous;
 
@@ -84,7 +85,7 @@ impl ConnectionState {
         seen.answering = true;
         seen.requests += 1;
         let plain = if chunked {
-            // Nothing is parsed behind such a request, so it is the one the watcher ended with.
+            // `Framing` follows nothing beyond a chunked request, so it must have ended with this one.
             seen.framing.transfer() == Some(Transfer::Plain) && seen.framing.heads() == seen.requests
         } else {
             seen.framing.heads() >= seen.requests
@@ -92,13 +93,13 @@ impl ConnectionState {
         if plain { Ok(()) } else { Err(Ambiguous) }
     }
 
-    /// Whether a part of the last request's body has yet to come. What has come and was not read, the
-    /// parser passes over by itself.
+    /// Whether a part of the last request's body has not arrived yet. The parser itself discards what
+    /// has arrived and was not read.
     pub(in crate::source) fn owes_body(&self) -> bool {
         matches!(self.seen().framing.stage(), Stage::Body(_))
     }
 
-    /// Notes that the request's answer is on its way, and whether it grants what was asked.
+    /// Notes that the request is answered, and whether the answer grants what was asked.
     pub(in crate::source) fn end(&self, granted: bool) {
         let mut seen = self.seen();
         seen.answering = false;
@@ -106,8 +107,8 @@ impl ConnectionState {
         seen.since = Instant::now();
     }
 
-    /// What the connection is at.
-    pub(in crate::source) fn rest(&self) -> PeerState {
+    /// What the connection is doing now.
+    pub(in crate::source) fn peer_state(&self) -> PeerState {
         let seen = self.seen();
         match seen.framing.stage() {
             _ if !seen.answering => PeerState::Idle,
@@ -130,12 +131,12 @@ impl Seen {
         }
     }
 
-    /// Until when the peer may take for its next byte, if it is the peer that is waited for.
-    fn deadline(&self, patience: Timeouts) -> Option<Instant> {
+    /// The deadline of the peer's next byte; `None` if the connection does not wait for the peer.
+    fn deadline(&self, timeouts: Timeouts) -> Option<Instant> {
         match self.framing.stage() {
             _ if self.answering => None,
-            Stage::Rest if self.granted => Some(self.since + patience.idle),
-            Stage::Rest | Stage::Head(_) => Some(self.since + patience.head),
+            Stage::Rest if self.granted => Some(self.since + timeouts.idle),
+            Stage::Rest | Stage::Head(_) => Some(self.since + timeouts.head),
             Stage::Body(_) | Stage::Unfollowed => None,
         }
     }
@@ -144,9 +145,9 @@ impl Seen {
 /// A stream that ends when the peer takes too long.
 pub(in crate::source) struct TimeoutStream<IO> {
     io: IO,
-    exchange: ConnectionState,
-    patience: Timeouts,
-    alarm: Pin<Box<Sleep>>,
+    state: ConnectionState,
+    timeouts: Timeouts,
+    timer: Pin<Box<Sleep>>,
     write_stuck: Option<Instant>,
     linger: Option<Linger>,
 }
@@ -159,11 +160,11 @@ struct Linger {
 
 impl<IO> TimeoutStream<IO> {
     /// Wraps a connection that has just been made.
-    pub(in crate::source) fn new(io: IO, patience: Timeouts) -> (Self, ConnectionState) {
-        let exchange = ConnectionState::new();
-        let alarm = Box::pin(sleep_until(Instant::now() + patience.head));
-        let wire = Self { io, exchange: exchange.clone(), patience, alarm, write_stuck: None, linger: None };
-        (wire, exchange)
+    pub(in crate::source) fn new(io: IO, timeouts: Timeouts) -> (Self, ConnectionState) {
+        let state = ConnectionState::new();
+        let timer = Box::pin(sleep_until(Instant::now() + timeouts.head));
+        let stream = Self { io, state: state.clone(), timeouts, timer, write_stuck: None, linger: None };
+        (stream, state)
     }
 
     /// Whether the deadline has passed; if not, the task is woken when it does.
@@ -171,27 +172,27 @@ impl<IO> TimeoutStream<IO> {
         if Instant::now() >= deadline {
             return true;
         }
-        // An alarm that rings too early is cheaper than one set anew for every request.
-        if self.alarm.deadline() > deadline {
-            self.alarm.as_mut().reset(deadline);
+        // A timer that fires too early is cheaper than one that is reset for every request.
+        if self.timer.deadline() > deadline {
+            self.timer.as_mut().reset(deadline);
         }
-        while self.alarm.as_mut().poll(cx).is_ready() {
+        while self.timer.as_mut().poll(cx).is_ready() {
             if Instant::now() >= deadline {
                 return true;
             }
-            self.alarm.as_mut().reset(deadline);
+            self.timer.as_mut().reset(deadline);
         }
         false
     }
 
-    /// Passes a write's result on, or gives up on a peer that takes nothing any more.
+    /// Passes a write's result on; fails once the peer has read nothing for the idle timeout.
     fn unless_stuck<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if result.is_ready() {
             self.write_stuck = None;
             return result;
         }
         let since = *self.write_stuck.get_or_insert_with(Instant::now);
-        if self.overdue(cx, since + self.patience.idle) {
+        if self.overdue(cx, since + self.timeouts.idle) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         Poll::Pending
@@ -200,16 +201,16 @@ impl<IO> TimeoutStream<IO> {
 
 impl<IO: AsyncRead + Unpin> AsyncRead for TimeoutStream<IO> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let wire = self.get_mut();
+        let this = self.get_mut();
         let before = buf.filled().len();
-        if let Poll::Ready(result) = Pin::new(&mut wire.io).poll_read(cx, buf) {
-            wire.exchange.seen().follow(&buf.filled()[before..]);
+        if let Poll::Ready(result) = Pin::new(&mut this.io).poll_read(cx, buf) {
+            this.state.seen().follow(&buf.filled()[before..]);
             return Poll::Ready(result);
         }
-        let deadline = wire.exchange.seen().deadline(wire.patience);
+        let deadline = this.state.seen().deadline(this.timeouts);
         match deadline {
-            // To the parser the stream just ends: it closes without an answer.
-            Some(deadline) if wire.overdue(cx, deadline) => Poll::Ready(Ok(())),
+            // The parser sees the end of the stream, and closes without an answer.
+            Some(deadline) if this.overdue(cx, deadline) => Poll::Ready(Ok(())),
             _ => Poll::Pending,
         }
     }
@@ -217,9 +218,9 @@ impl<IO: AsyncRead + Unpin> AsyncRead for TimeoutStream<IO> {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimeoutStream<IO> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let wire = self.get_mut();
-        let result = Pin::new(&mut wire.io).poll_write(cx, bytes);
-        wire.unless_stuck(cx, result)
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.io).poll_write(cx, bytes);
+        this.unless_stuck(cx, result)
     }
 
     fn poll_write_vectored(
@@ -227,9 +228,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimeoutStream<IO> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let wire = self.get_mut();
-        let result = Pin::new(&mut wire.io).poll_write_vectored(cx, slices);
-        wire.unless_stuck(cx, result)
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.io).poll_write_vectored(cx, slices);
+        this.unless_stuck(cx, result)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -237,20 +238,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimeoutStream<IO> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let wire = self.get_mut();
-        let result = Pin::new(&mut wire.io).poll_flush(cx);
-        wire.unless_stuck(cx, result)
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.io).poll_flush(cx);
+        this.unless_stuck(cx, result)
     }
 
-    /// Says goodbye and, if the peer may still be sending, waits a little for it to notice.
+    /// Closes the sending side. If the peer may still be sending, waits up to [`LINGER`] for it to stop.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let wire = self.get_mut();
-        let mut linger = match wire.linger {
+        let this = self.get_mut();
+        let mut linger = match this.linger {
             Some(linger) => linger,
             None => {
-                let result = Pin::new(&mut wire.io).poll_shutdown(cx);
-                ready!(wire.unless_stuck(cx, result))?;
-                if wire.exchange.seen().framing.stage() == Stage::Rest {
+                let result = Pin::new(&mut this.io).poll_shutdown(cx);
+                ready!(this.unless_stuck(cx, result))?;
+                if this.state.seen().framing.stage() == Stage::Rest {
                     return Poll::Ready(Ok(()));
                 }
                 Linger { until: Instant::now() + LINGER, bytes_left: LINGER_BYTES_MAX }
@@ -258,14 +259,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimeoutStream<IO> {
         };
         let mut scratch = [0; 4096];
         while linger.bytes_left > 0 {
-            wire.linger = Some(linger);
+            this.linger = Some(linger);
             let mut waste = ReadBuf::new(&mut scratch);
-            match Pin::new(&mut wire.io).poll_read(cx, &mut waste) {
+            match Pin::new(&mut this.io).poll_read(cx, &mut waste) {
                 Poll::Ready(Ok(())) if !waste.filled().is_empty() => {
                     linger.bytes_left = linger.bytes_left.saturating_sub(waste.filled().len());
                 }
                 Poll::Ready(_) => break,
-                Poll::Pending if wire.overdue(cx, linger.until) => break,
+                Poll::Pending if this.overdue(cx, linger.until) => break,
                 Poll::Pending => return Poll::Pending,
             }
         }

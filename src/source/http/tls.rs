@@ -1,8 +1,8 @@
 //! TLS for a listener: certificate and key from PEM files, read again when they change.
 //!
-//! TLS 1.2 and 1.3, HTTP/1.1 only. The cryptography is passed in explicitly, so that nothing
-//! depends on what another part of the process installed. A certificate that was replaced by one
-//! that cannot be used leaves the old one in service.
+//! TLS 1.2 and 1.3, HTTP/1.1 only. The cryptography provider is passed explicitly, so that nothing
+//! depends on what another part of the process installed. If the new files cannot be used, the old
+//! certificate stays in service.
 
 use parking_lot::Mutex;
 use std::io;
@@ -17,10 +17,10 @@ use tokio_rustls::TlsAcceptor;
 
 use super::TlsOptions;
 
-/// How often at most the files are looked at.
+/// The shortest time between two checks whether the files have changed.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// A server's identity that follows its files.
+/// The certificate and key of a listener, which are read again when their files change.
 pub struct Tls {
     files: TlsOptions,
     look_every: Duration,
@@ -33,7 +33,7 @@ struct Current {
     looked: Instant,
 }
 
-/// When certificate and key were last changed.
+/// The modification times of the certificate file and of the key file.
 type Changed = (SystemTime, SystemTime);
 
 /// A certificate or key that cannot be used.
@@ -48,19 +48,19 @@ pub enum TlsError {
         #[source]
         source: io::Error,
     },
-    /// A file is not what it should be.
-    #[error("`{file}` is no PEM {expected}")]
+    /// A file does not hold PEM of the expected kind.
+    #[error("`{file}` does not hold a PEM {expected}")]
     NotPem {
         /// The file.
         file: String,
-        /// What was expected in it.
+        /// What the file should hold.
         expected: &'static str,
-        /// Why it is not.
+        /// What the parser found wrong.
         #[source]
         source: pem::Error,
     },
-    /// The two do not go together.
-    #[error("certificate and key cannot be used")]
+    /// The certificate and the key do not belong together, or TLS does not accept them.
+    #[error("the TLS certificate and key cannot be used together")]
     Unusable(#[from] rustls::Error),
 }
 
@@ -79,16 +79,21 @@ impl Tls {
         Ok(Self { files: files.clone(), look_every, current: Mutex::new(current) })
     }
 
-    /// For the next handshake: with the files as they are now, give or take ten seconds.
+    /// The acceptor for the next handshake, made of the files as they were at most ten seconds ago.
     ///
-    /// Reading two small files now and then is not worth another thread.
+    /// The files are read on this thread: they are small, and rarely change.
     pub fn acceptor(&self) -> TlsAcceptor {
         let mut current = self.current.lock();
         if current.looked.elapsed() >= self.look_every {
             current.looked = Instant::now();
             if let Err(error) = current.follow(&self.files) {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::error!(%error, cause, "keeping the old certificate");
+                tracing::error!(
+                    %error,
+                    cause,
+                    "the listener's TLS certificate or key has changed and cannot be used: the old \
+                     certificate stays in service until the files are right"
+                );
             }
         }
         current.acceptor.clone()
@@ -100,9 +105,10 @@ impl Current {
         let changed = changed(files)?;
         if changed != self.changed {
             self.acceptor = read(files)?;
-            // Only now: files that were read half written are looked at again.
+            // Noted only after they were read well: half-written files are read again at the next check.
             self.changed = changed;
-            tracing::info!(certificate = %files.certificate.display(), "certificate read again");
+            let certificate = files.certificate.display();
+            tracing::info!(%certificate, "the listener's TLS certificate has changed and is in service");
         }
         Ok(())
     }

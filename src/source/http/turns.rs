@@ -1,10 +1,11 @@
-//! Whose turn it is to have a large body worked on.
+//! Bounds how many large bodies are hashed, inflated and parsed at a time.
 //!
-//! What is authentic never waits for what may not be: there is a line for each, and a third for bodies
-//! that inflate, because a stranger behind the same proxy can make one cost two hundred times what
-//! it took to send. Strangers stand in a line of their own, one body of each network at a time, so
-//! that a newcomer waits for as many bodies as there are networks and not for as many as they sent.
-//! With it is bounded what bodies inflate to before anybody knows whose they are.
+//! Work on authentic bodies never waits for work on bodies that may not be authentic: each kind has a
+//! queue. A third queue is for bodies of known networks that inflate, because a stranger behind the same
+//! proxy can make such a body cost two hundred times what it took to send. Strangers have the queue
+//! `strangers`, and each network has one body at a time in it: so a newcomer waits for as many bodies as
+//! there are networks, and not for as many as those networks sent. This also bounds the memory that
+//! bodies inflate to before they are known to be authentic.
 
 use std::time::Duration;
 
@@ -15,29 +16,29 @@ use tokio::time::timeout;
 use super::networks::stranger;
 use crate::source::Unavailable;
 
-/// Bodies beyond this are hashed, inflated and parsed off the runtime. At about a gigabyte a
-/// second this is some 100 µs, the longest that other connections should wait for one.
+/// Larger bodies are hashed, inflated and parsed off the runtime's threads. At about a gigabyte a second
+/// a body of this size takes some 100 µs, the longest that other connections should wait for one.
 const QUICK_BYTES_MAX: usize = 64 << 10;
-/// How long a stranger's body waits for its turn, holding memory meanwhile.
+/// How long a stranger's body waits for its turn before it is answered 503. It holds memory meanwhile.
 const STRANGERS_WAIT: Duration = Duration::from_secs(2);
 
-/// The bytes that working on a body goes through.
+/// How many bytes have to be processed for a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::source) struct Weight {
-    /// If its sender means well.
+    /// For a body of an honest sender.
     pub likely: usize,
-    /// If he does not.
+    /// For a body that was made to cost as much as the limits allow.
     pub at_most: usize,
 }
 
 impl Weight {
-    /// Of a body that does not inflate.
+    /// The weight of a body that is not compressed.
     pub(in crate::source) fn plain(bytes: usize) -> Self {
         Self { likely: bytes, at_most: bytes }
     }
 }
 
-/// The lines.
+/// The queues in which large bodies wait for their turn.
 #[derive(Debug)]
 pub(in crate::source) struct Turns {
     authentic: Semaphore,
@@ -46,15 +47,14 @@ pub(in crate::source) struct Turns {
 }
 
 impl Turns {
-    /// As many turns at a time as there are cores, for strangers half as many.
+    /// Queues with as many turns at a time as there are cores; strangers have half as many.
     pub(in crate::source) fn new(cores: usize) -> Self {
         let line = Semaphore::new;
         Self { authentic: line(cores), inflating: line(cores), strangers: line((cores / 2).max(1)) }
     }
 
-    /// Does work on a body that is authentic, of this size. Heavy work leaves the runtime's thread to
-    /// the other connections; it stays in this task, so it can borrow, and a thread is made for it only
-    /// then.
+    /// Works on an authentic body of this size. Work on a large body hands the other connections of the
+    /// runtime's thread to another thread; the work itself stays in this task, so it can borrow.
     pub(in crate::source) async fn authentic<T>(&self, bytes: usize, work: impl FnOnce() -> T) -> T {
         if bytes <= QUICK_BYTES_MAX {
             return work();
@@ -62,10 +62,10 @@ impl Turns {
         in_turn(&self.authentic, work).await
     }
 
-    /// Does work that is to tell whether a body is authentic.
+    /// Does the work that finds out whether a body is authentic.
     ///
     /// # Errors
-    /// When too much of strangers is to be done before it.
+    /// When too many bodies of strangers are before it, or its turn does not come within two seconds.
     pub(in crate::source) async fn unproven<T>(
         &self,
         weight: Weight,
@@ -81,7 +81,7 @@ impl Turns {
         if weight.at_most <= QUICK_BYTES_MAX {
             return Ok(work());
         }
-        let _place = network.line.try_acquire().map_err(|_| Unavailable::Later("strangers_turn"))?;
+        let _waiting = network.waiting.try_acquire().map_err(|_| Unavailable::Later("strangers_turn"))?;
         let waiting = async { (network.turn.acquire().await, self.strangers.acquire().await) };
         let turn = timeout(STRANGERS_WAIT, waiting).await;
         let _turn = turn.map_err(|_| Unavailable::Later("strangers_turn"))?;
@@ -97,7 +97,7 @@ async fn in_turn<T>(line: &Semaphore, work: impl FnOnce() -> T) -> T {
 fn off_the_runtime<T>(work: impl FnOnce() -> T) -> T {
     match Handle::current().runtime_flavor() {
         RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
-        // There is no other thread to hand the connections to.
+        // A runtime of one thread cannot hand its connections to another thread.
         _ => work(),
     }
 }

@@ -1,9 +1,10 @@
-//! What is done with the messages of one receive, until each is durable or left in the queue.
+//! Handles the messages of one receive, until each is durable or left in the queue.
 //!
-//! The messages are decided about one after the other, and appended together, so that they share
-//! the log's group commit. What topics ask is answered after that. Until all of them are durable, a heartbeat at half their time-out keeps
-//! them hidden. In a FIFO queue the messages of one group are appended one after the other, and one
-//! that could not be keeps those behind it from overtaking: they all come back, in order.
+//! The messages are admitted one after the other and appended together, so that they share the log's
+//! group commit. Questions of SNS topics are answered after that. Until every message is durable, a
+//! heartbeat at half the visibility time-out keeps them hidden. In a FIFO queue the messages of one
+//! group are appended one after the other. If one of them cannot be appended, the later ones of its
+//! group are left in the queue as well, so that they come back in order.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,12 +25,13 @@ use super::topic_questions::QuestionOutcome;
 use crate::event::{Timestamp, Verdict};
 use crate::source::Unavailable;
 
-/// The decoded bodies of a batch that are in memory at once: beyond it the first ones are stored
-/// before the next one is decoded, which may inflate to more than all of them.
+/// Bytes of decoded bodies from which a wave is complete: they are stored before the next message is
+/// decoded, because one message can inflate to more than all others.
 const WAVE_BYTES_MAX: usize = 4 << 20;
 
-/// The receive count from which a message is taken for one that cannot be settled: with the default
-/// time-out some fifty minutes, and far below what a queue keeps.
+/// The receive count from which a message becomes a dead letter, because something keeps it from being
+/// stored and deleted. With the default visibility time-out this takes some fifty minutes, far less than
+/// a queue keeps messages.
 const RECEIVED_TOO_OFTEN: u32 = 50;
 
 /// The messages of one receive.
@@ -39,43 +41,44 @@ pub(super) struct Received {
     arrived: Timestamp,
 }
 
-/// A message that goes into the spool, or is of a type that is not selected.
+/// A message with its verdict.
 struct Decided {
-    /// Its place in the batch.
+    /// The message's index in the batch.
     at: usize,
     verdict: Verdict,
 }
 
-/// Those of a wave that are stored one after the other.
+/// Messages of a wave that are stored one after the other: those of one group of a FIFO queue, or a
+/// single message.
 #[derive(Default)]
 struct FifoGroup {
     group: Option<String>,
     decided: Vec<Decided>,
 }
 
-/// What is to be stored together.
+/// Messages that are stored at the same time; only those of one [`FifoGroup`] wait for each other.
 type Wave = Vec<FifoGroup>;
 
-/// A topic's question, and its place in the batch.
-type Aside = (usize, Question);
+/// A topic's question, and the index of its message in the batch.
+type AskedAt = (usize, Question);
 
 impl Received {
     pub(super) fn new(source: Arc<Source>, messages: Vec<QueueMessage>) -> Self {
         Self { source, messages, arrived: SystemTime::now().into() }
     }
 
-    /// Does all of it, and has deleted what may be.
+    /// Stores the messages, and hands those that are durable or filtered to the deleter.
     pub(super) async fn run(self, deletions: &Deletions) {
         let receipts: Vec<ByteString> = self.messages.iter().map(|message| message.receipt.clone()).collect();
-        // Which of them need not be kept hidden any more.
+        // Which messages no longer need to be kept hidden.
         let done: Vec<_> = self.messages.iter().map(|_| AtomicBool::new(false)).collect();
         tokio::select! {
-            () = self.keep(&done, deletions) => {}
+            () = self.store_all(&done, deletions) => {}
             never = keep_hidden(&self.source, &receipts, &done) => match never {},
         }
     }
 
-    async fn keep(&self, done: &[AtomicBool], deletions: &Deletions) {
+    async fn store_all(&self, done: &[AtomicBool], deletions: &Deletions) {
         let (mut held, mut questions) = (HashSet::new(), Vec::new());
         let mut next = 0;
         while next < self.messages.len() {
@@ -88,13 +91,13 @@ impl Received {
         }
     }
 
-    /// Decides about messages up to the bytes of a wave, and sorts them into lanes. Questions are put
-    /// aside.
+    /// Admits messages until a wave is complete, and sorts them into FIFO groups. Questions of topics are
+    /// collected in `questions`.
     async fn decide(
         &self,
         next: &mut usize,
         held: &HashSet<String>,
-        questions: &mut Vec<Aside>,
+        questions: &mut Vec<AskedAt>,
         done: &[AtomicBool],
     ) -> Wave {
         let fifo = self.source.queue.is_fifo();
@@ -103,7 +106,7 @@ impl Received {
             let at = *next;
             *next += 1;
             let message = &self.messages[at];
-            self.source.tally.received_again(&message.id, message.receives);
+            self.source.metrics.received_again(&message.id, message.receives);
             let group = message.group.clone().filter(|_| fifo);
             if group.as_ref().is_some_and(|group| held.contains(group)) {
                 self.leave(at, "held_back", done);
@@ -119,10 +122,11 @@ impl Received {
         wave
     }
 
-    /// Answers what topics ask, all at once, and behind the events: none of these waits for the service,
-    /// which may take seconds. Says what becomes a letter, and which questions are settled.
-    async fn answer(&self, questions: Vec<Aside>, done: &[AtomicBool]) -> (Wave, Vec<usize>) {
-        let asked = &self.source.asked;
+    /// Answers the questions of topics, all at once. This happens after the events are stored, so that no
+    /// event waits for the service, which can take seconds. Returns the questions that become dead
+    /// letters, and the indices of those that were confirmed.
+    async fn answer(&self, questions: Vec<AskedAt>, done: &[AtomicBool]) -> (Wave, Vec<usize>) {
+        let asked = &self.source.questions;
         let answers = together(questions.iter().map(|(_, question)| asked.answer(question)).collect()).await;
         let (mut wave, mut answered) = (Wave::new(), Vec::new());
         for ((at, _), answer) in questions.into_iter().zip(answers) {
@@ -148,8 +152,8 @@ impl Received {
         (wave, answered)
     }
 
-    /// Puts what was decided into its lane, unless it is for the queue's own redrive; the bytes that it
-    /// holds.
+    /// Adds a message to its group in the wave, or leaves it in the queue if the queue's own redrive policy
+    /// is to move it. Returns the bytes that were added.
     fn sort(&self, decided: Decided, group: Option<String>, wave: &mut Wave, done: &[AtomicBool]) -> usize {
         if let (Verdict::Quarantine(quarantined), OnMalformed::Redrive) =
             (&decided.verdict, self.source.on_malformed)
@@ -158,21 +162,21 @@ impl Received {
             return 0;
         }
         let bytes = body_bytes(&decided.verdict);
-        match wave.iter_mut().find(|lane| group.is_some() && lane.group == group) {
-            Some(lane) => lane.decided.push(decided),
+        match wave.iter_mut().find(|fifo| group.is_some() && fifo.group == group) {
+            Some(fifo) => fifo.decided.push(decided),
             None => wave.push(FifoGroup { group, decided: vec![decided] }),
         }
         bytes
     }
 
-    /// Leaves a message in the queue: it comes back after its time-out, which is as good a backoff as any.
+    /// Leaves a message in the queue. It comes back after its visibility time-out, which serves as backoff.
     fn leave(&self, at: usize, reason: &str, done: &[AtomicBool]) {
-        self.source.tally.left(reason);
+        self.source.metrics.left(reason);
         done[at].store(true, Ordering::Relaxed);
     }
 
-    /// Stores a wave, and deletes what is durable then and what was settled before. Says which groups must
-    /// wait.
+    /// Stores a wave, and hands to the deleter the messages that are durable then and those in `settled`.
+    /// Returns the FIFO groups of which a message could not be stored.
     async fn settle(
         &self,
         wave: Wave,
@@ -180,7 +184,7 @@ impl Received {
         done: &[AtomicBool],
         deletions: &Deletions,
     ) -> Vec<String> {
-        let kept = together(wave.into_iter().map(|lane| self.store(lane, done)).collect()).await;
+        let kept = together(wave.into_iter().map(|fifo| self.store(fifo, done)).collect()).await;
         let mut held = Vec::new();
         for (durable, failed) in kept {
             settled.extend(durable);
@@ -192,20 +196,20 @@ impl Received {
         held
     }
 
-    /// Stores a lane in order up to the first that cannot be. Says which are durable, and which group
-    /// must wait.
-    async fn store(&self, lane: FifoGroup, done: &[AtomicBool]) -> (Vec<usize>, Option<String>) {
-        let Source { intake, intake_source, tally, stored, .. } = &*self.source;
-        let mut durable = Vec::with_capacity(lane.decided.len());
+    /// Stores the messages of a group in order, and leaves the rest of them in the queue once one cannot be
+    /// stored. Returns the indices of the durable ones, and the group if one could not be stored.
+    async fn store(&self, fifo: FifoGroup, done: &[AtomicBool]) -> (Vec<usize>, Option<String>) {
+        let Source { intake, intake_source, metrics, stored, .. } = &*self.source;
+        let mut durable = Vec::with_capacity(fifo.decided.len());
         let mut failed = false;
-        for Decided { at, verdict } in lane.decided {
+        for Decided { at, verdict } in fifo.decided {
             if failed {
                 self.leave(at, "held_back", done);
             } else {
                 match intake.keep(intake_source, verdict, self.arrived).await {
                     Ok(_) => {
                         let message = &self.messages[at];
-                        tally.durable(message.sent);
+                        metrics.durable(message.sent);
                         if message.receives >= RECEIVED_TOO_OFTEN / 2 {
                             stored.add(&message.id);
                         }
@@ -218,20 +222,23 @@ impl Received {
                 }
             }
         }
-        (durable, lane.group.filter(|_| failed))
+        (durable, fifo.group.filter(|_| failed))
     }
 }
 
 impl Source {
-    /// What becomes of a message. One that brings us down is kept for whoever mends that. One that was
-    /// received too often is not even looked at, because a look may be what keeps it from being settled;
-    /// unless it has been stored, and it is only the deletes that fail.
+    /// The verdict on a message. A message whose decoding panics is quarantined as it is. So is a message
+    /// that was received too often, without being decoded, because decoding it may be what fails every
+    /// time; unless this process has stored it before, so that only its deletion fails.
     async fn verdict(&self, message: &QueueMessage, arrived: Timestamp) -> Verdict {
         let Self { intake, intake_source, limits, .. } = self;
         let definition = &intake_source.definition;
         let view = &intake_source.view;
         if message.receives >= RECEIVED_TOO_OFTEN && !self.stored.has(&message.id) {
-            let detail = format!("received {} times; it may have been stored before", message.receives);
+            let detail = format!(
+                "the message was received {} times; an earlier receive may have stored it already",
+                message.receives
+            );
             return view.quarantine(message.as_it_is(arrived), "received_often", detail);
         }
         let verified = intake.work(message.heaviness(), || {
@@ -244,53 +251,57 @@ impl Source {
             catch_unwind(AssertUnwindSafe(deciding))
         });
         verified.await.unwrap_or_else(|_| {
-            view.quarantine(message.as_it_is(arrived), "panic", "a fault of fanbridge's own".into())
+            view.quarantine(
+                message.as_it_is(arrived),
+                "panic",
+                "decoding this message panicked, which is a fault of fanbridge: the log has the panic".into(),
+            )
         })
     }
 }
 
-/// Keeps messages hidden until they are done: at half their time-out, and sooner again if that
-/// failed.
+/// Keeps messages hidden until they are done: a heartbeat at half their visibility time-out, and an
+/// earlier one if the last failed.
 async fn keep_hidden(
     source: &Source,
     receipts: &[ByteString],
     done: &[AtomicBool],
 ) -> std::convert::Infallible {
     let half = source.visibility / 2;
-    // Long enough for another attempt or two before the time-out.
+    // Short enough for further attempts before the visibility time-out.
     let again = (half / 4).max(Duration::from_millis(250));
     let mut gone = vec![false; receipts.len()];
     let mut wait = half;
     loop {
         sleep(wait).await;
         let open = |at: &usize| !gone[*at] && !done[*at].load(Ordering::Relaxed);
-        let places: Vec<usize> = (0..receipts.len()).filter(open).collect();
+        let hidden: Vec<usize> = (0..receipts.len()).filter(open).collect();
         wait = half;
-        if places.is_empty() {
+        if hidden.is_empty() {
             continue;
         }
-        let batch: Vec<&str> = places.iter().map(|at| &*receipts[*at]).collect();
-        source.tally.called(Action::Extend);
+        let batch: Vec<&str> = hidden.iter().map(|at| &*receipts[*at]).collect();
+        source.metrics.called(Action::Extend);
         match source.queue.extend(&batch).await {
-            Ok(fates) => {
-                source.condition.fine(Action::Extend);
-                for (at, fate) in places.into_iter().zip(fates) {
-                    let Some(code) = fate else {
-                        source.tally.extended.inc();
+            Ok(results) => {
+                source.health.fine(Action::Extend);
+                for (at, result) in hidden.into_iter().zip(results) {
+                    let Some(code) = result else {
+                        source.metrics.extended.inc();
                         continue;
                     };
                     let (reason, stale) = entry_word(&code);
-                    source.tally.not_extended(reason, 1);
+                    source.metrics.not_extended(reason, 1);
                     gone[at] = stale;
                     if !stale {
                         wait = again;
                     }
                 }
             }
-            Err(trouble) => {
-                source.tally.failed(trouble.reason);
-                source.tally.not_extended(trouble.reason, batch.len());
-                source.condition.trouble(Action::Extend, &trouble);
+            Err(error) => {
+                source.metrics.failed(error.reason);
+                source.metrics.not_extended(error.reason, batch.len());
+                source.health.trouble(Action::Extend, &error);
                 wait = again;
             }
         }

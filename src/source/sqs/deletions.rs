@@ -1,10 +1,11 @@
-//! Deletes what is durable, in batches that are full.
+//! Deletes messages that are durable, ten in a call where possible.
 //!
-//! All loops hand over what they have made durable, and go on receiving. What they bring is put
-//! together to calls of ten; less waits a moment for company. An entry that failed is tried again a
-//! few times; after a call that failed as a whole the next one waits, by itself, until one succeeds.
-//! What is given up comes back after its time-out and is then known as a duplicate, so nothing here
-//! can lose or repeat an event. Bounded: when too much waits, the loops wait too.
+//! All receive loops hand their durable messages to one deleter, and go on receiving. The deleter makes
+//! batches of ten; fewer messages wait a moment for others. An entry that failed is tried again a few
+//! times. After a call that failed as a whole, one call at a time is tried, with backoff, until one
+//! succeeds. A message that is given up comes back after its visibility time-out and is then a duplicate,
+//! so a failure here neither loses an event nor repeats one. When too many messages wait, the loops wait
+//! as well.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,19 +21,19 @@ use super::Source;
 use super::queue::{Action, BATCH_MAX, entry_word};
 use crate::source::backoff::backoff;
 
-/// How long a message may wait for others to be deleted with: long beside the answers of the
-/// service, short beside any visibility time-out.
-const COMPANY: Duration = Duration::from_millis(50);
-/// How often a message is tried in all: with the backoff in between, some ten seconds.
+/// How long a message waits for others to be deleted with: longer than the service takes to answer, and
+/// much shorter than any visibility time-out.
+const BATCH_WAIT: Duration = Duration::from_millis(50);
+/// Most attempts to delete one message; with the backoff between them they take some ten seconds.
 const ATTEMPTS_MAX: u32 = 8;
 
-/// Takes messages to delete. Cheap to clone; the deleter ends when the last one is gone and all is
-/// done.
+/// Hands messages to the deleter. The deleter ends when the last clone is dropped and every message is
+/// deleted or given up.
 #[derive(Clone)]
 pub(super) struct Deletions(mpsc::Sender<Vec<ByteString>>);
 
 impl Deletions {
-    /// The way to a deleter, and the deleter.
+    /// Starts a deleter; returns the handle that feeds it, and its task.
     pub(super) fn start(
         source: Arc<Source>,
         calls_max: usize,
@@ -53,10 +54,10 @@ impl Deletions {
         (Self(sender), tokio::spawn(deleter.run()))
     }
 
-    /// Hands over messages that are durable.
+    /// Hands over the receipt handles of messages that are durable.
     pub(super) async fn delete(&self, receipts: Vec<ByteString>) {
         if !receipts.is_empty() {
-            // Without a deleter they stay, and come back as duplicates.
+            // If the deleter is gone, the messages come back as duplicates.
             let _ = self.0.send(receipts).await;
         }
     }
@@ -70,12 +71,12 @@ struct Deletion {
     since: Instant,
 }
 
-/// What became of a call.
+/// What became of a delete call.
 #[derive(Default)]
 struct Outcome {
-    /// What is left to delete.
+    /// The messages that are not deleted and are worth another attempt.
     failed: Vec<Deletion>,
-    /// Whether the service answered at all.
+    /// Whether the service answered the call.
     answered: bool,
 }
 
@@ -83,13 +84,13 @@ struct Deleter {
     source: Arc<Source>,
     incoming: mpsc::Receiver<Vec<ByteString>>,
     waiting: VecDeque<Deletion>,
-    /// Those that failed, and when they are due again.
+    /// Messages whose deletion failed, and when they are due again.
     again: Vec<(Instant, Deletion)>,
     calls: JoinSet<Outcome>,
     calls_max: usize,
-    /// Calls in a row that failed as a whole.
+    /// How many calls in a row failed as a whole.
     failures: u32,
-    /// When the next call may begin.
+    /// No call begins before this moment.
     not_before: Instant,
     stop: CancellationToken,
 }
@@ -99,15 +100,15 @@ impl Deleter {
         let mut open = true;
         while open || !self.waiting.is_empty() || !self.again.is_empty() || !self.calls.is_empty() {
             self.call_for_what_is_due(open);
-            let roomy = self.waiting.len() + self.again.len() < self.calls_max * BATCH_MAX * 2;
+            let has_room = self.waiting.len() + self.again.len() < self.calls_max * BATCH_MAX * 2;
             let due = self.next_due();
             tokio::select! {
-                receipts = self.incoming.recv(), if open && roomy => match receipts {
+                receipts = self.incoming.recv(), if open && has_room => match receipts {
                     Some(receipts) => self.take(receipts),
                     None => open = false,
                 },
                 Some(outcome) = self.calls.join_next(), if !self.calls.is_empty() => {
-                    // A call that panicked deleted nothing that anybody counts on.
+                    // The messages of a call that panicked come back as duplicates.
                     self.try_again(outcome.unwrap_or_default());
                 }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
@@ -121,7 +122,7 @@ impl Deleter {
         self.waiting.extend(receipts.into_iter().map(|receipt| Deletion { receipt, attempts: 0, since }));
     }
 
-    /// Begins calls for full batches, and for others that have waited long enough for company.
+    /// Begins calls for full batches, and for smaller ones whose oldest message has waited long enough.
     fn call_for_what_is_due(&mut self, open: bool) {
         let now = Instant::now();
         for (_, deletion) in self.again.extract_if(.., |(due, _)| *due <= now) {
@@ -129,7 +130,7 @@ impl Deleter {
         }
         let hurried = !open || self.stop.is_cancelled();
         while self.calls.len() < self.calls_at_once() && now >= self.not_before {
-            let due = self.waiting.front().is_some_and(|oldest| hurried || now >= oldest.since + COMPANY);
+            let due = self.waiting.front().is_some_and(|oldest| hurried || now >= oldest.since + BATCH_WAIT);
             if self.waiting.len() < BATCH_MAX && !due {
                 return;
             }
@@ -138,14 +139,14 @@ impl Deleter {
         }
     }
 
-    /// When something is to be done without anybody's asking.
+    /// When the next call becomes due, if no message arrives and no call ends before.
     fn next_due(&self) -> Option<Instant> {
         let again = self.again.iter().map(|(due, _)| *due);
-        let lonely = self.waiting.front().map(|oldest| (oldest.since + COMPANY).max(self.not_before));
-        again.chain(lonely.filter(|_| self.calls.len() < self.calls_at_once())).min()
+        let partial = self.waiting.front().map(|oldest| (oldest.since + BATCH_WAIT).max(self.not_before));
+        again.chain(partial.filter(|_| self.calls.len() < self.calls_at_once())).min()
     }
 
-    /// A service in trouble is asked by one call at a time.
+    /// How many calls run at a time: one after a call failed as a whole.
     fn calls_at_once(&self) -> usize {
         if self.failures > 0 { 1 } else { self.calls_max }
     }
@@ -155,7 +156,7 @@ impl Deleter {
         if outcome.answered {
             self.failures = 0;
         } else if self.failures == 0 || self.calls.is_empty() {
-            // Those that were under way with the first one fail with it, and count once.
+            // Calls that were under way with the first failed one count as the same failure.
             self.failures += 1;
             self.not_before = now + backoff(self.failures);
         }
@@ -166,17 +167,17 @@ impl Deleter {
         failed.retain(|deletion| {
             let again = deletion.attempts < ATTEMPTS_MAX;
             if !again {
-                self.source.tally.left("not_deleted");
+                self.source.metrics.left("not_deleted");
             }
             again
         });
-        // One wait for all of them, so that they come back as a batch.
+        // All failed entries of a call wait for the same time, so that they become one batch again.
         let wait = backoff(failed.iter().map(|deletion| deletion.attempts).max().unwrap_or(1));
         let due = if outcome.answered { now + wait } else { self.not_before };
         self.again.extend(failed.into_iter().map(|deletion| (due, deletion)));
     }
 
-    /// At a stop nobody waits for a service that is in trouble; what has not been tried is, once.
+    /// At a stop gives up messages whose deletion failed; those that were not tried yet are tried once.
     fn give_up(&mut self) {
         self.again.clear();
         self.failures = 0;
@@ -186,32 +187,32 @@ impl Deleter {
 
 /// Deletes a batch.
 async fn call(source: Arc<Source>, mut batch: Vec<Deletion>) -> Outcome {
-    let Source { queue, tally, condition, .. } = &*source;
+    let Source { queue, metrics, health, .. } = &*source;
     let receipts: Vec<&str> = batch.iter().map(|deletion| &*deletion.receipt).collect();
-    tally.called(Action::Delete);
+    metrics.called(Action::Delete);
     let outcome = queue.delete(&receipts).await;
     batch.iter_mut().for_each(|deletion| deletion.attempts += 1);
     match outcome {
-        Ok(fates) => {
-            condition.fine(Action::Delete);
+        Ok(results) => {
+            health.fine(Action::Delete);
             let mut failed = Vec::new();
-            for (deletion, fate) in batch.into_iter().zip(fates) {
-                let Some(code) = fate else {
-                    tally.deleted.inc();
+            for (deletion, result) in batch.into_iter().zip(results) {
+                let Some(code) = result else {
+                    metrics.deleted.inc();
                     continue;
                 };
                 let (reason, stale) = entry_word(&code);
-                tally.not_deleted(reason, 1);
+                metrics.not_deleted(reason, 1);
                 if !stale {
                     failed.push(deletion);
                 }
             }
             Outcome { failed, answered: true }
         }
-        Err(trouble) => {
-            tally.failed(trouble.reason);
-            tally.not_deleted(trouble.reason, batch.len());
-            condition.trouble(Action::Delete, &trouble);
+        Err(error) => {
+            metrics.failed(error.reason);
+            metrics.not_deleted(error.reason, batch.len());
+            health.trouble(Action::Delete, &error);
             Outcome { failed: batch, answered: false }
         }
     }

@@ -1,8 +1,8 @@
-//! A message of a queue becomes a delivery (pure): what is its body, and what is said beside it.
+//! A message of a queue becomes a delivery (pure): its body, and the attributes beside it.
 //!
-//! Whoever the queue's policy lets send vouches for the body, as a signature would. The id of the
-//! event comes from the body, as it does when the same event comes by webhook; what stands beside
-//! the body travels along as attributes and decides nothing.
+//! The queue's policy decides who can send, and so stands in for a signature. The id of the event comes
+//! from the body, as it does when the same event comes by webhook. The message's attributes become
+//! CloudEvents attributes; of them, only the provider's type header decides anything.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -16,54 +16,54 @@ use crate::provider::{
     UNSUBSCRIBE_CONFIRMATION, decode_message, message_heaviness, stated_type, topic_extensions,
 };
 
-/// How many attributes of a message travel along.
+/// Most attributes of a message that become attributes of the event.
 const ATTRIBUTES_MAX: usize = 10;
-/// The longest name of a CloudEvents attribute that everybody takes.
+/// The longest name of a CloudEvents attribute that all implementations accept, in bytes.
 const NAME_BYTES_MAX: usize = 20;
-/// What the names of a message's own attributes begin with.
+/// The prefix of the CloudEvents attributes that are made of a message's own attributes.
 const ATTRIBUTE_PREFIX: &str = "sqsattr";
 
-/// What is in every message by which a topic asks something.
+/// The text that every message with a topic's question contains.
 const QUESTION: &str = "SubscriptionConfirmation";
 
-/// What came out of the queue.
+/// A message as it was received.
 #[derive(Debug)]
 pub(super) struct QueueMessage {
-    /// The queue's name for it, the same at every receive.
+    /// The message's id, which is the same at every receive.
     pub(super) id: String,
-    /// Stands for it in what is done to it, until it becomes visible again.
+    /// The receipt handle, by which it is deleted or kept hidden until it becomes visible again.
     pub(super) receipt: ByteString,
-    /// Its group; FIFO queues keep the order within one.
+    /// The message's group; a FIFO queue keeps the order within a group.
     pub(super) group: Option<String>,
-    /// The so-manieth receive.
+    /// How often the queue has handed the message out, this time included.
     pub(super) receives: u32,
-    /// When it was sent.
+    /// When the message was sent to the queue.
     pub(super) sent: Option<Timestamp>,
     attributes: HashMap<String, MessageAttributeValue>,
     text: ByteString,
 }
 
-/// Why nothing can be made of a message.
+/// Why no event can be made of a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Useless {
-    /// From a fixed list.
+    /// The reason, from a fixed list.
     pub(super) word: &'static str,
-    /// What it is and what to do, for people. Holds no part of the message.
+    /// What the message is and what to do about it. Holds no part of the message.
     pub(super) detail: Cow<'static, str>,
 }
 
 /// A topic that asks whether it may deliver to the queue.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Question {
-    /// Its ARN, as it says.
+    /// The topic's ARN as the message states it.
     pub(super) topic: ByteString,
-    /// What the answer is given with.
+    /// The token that the confirmation must carry.
     pub(super) token: ByteString,
 }
 
 impl QueueMessage {
-    /// Takes over what the SDK made of an answer; `None` without a receipt, because nothing can be
-    /// done to such a message.
+    /// Takes a message over from the SDK; `None` if it has no receipt handle, because it could be neither
+    /// deleted nor kept hidden.
     pub(super) fn new(received: SdkMessage) -> Option<Self> {
         let receipt = received.receipt_handle.filter(|receipt| !receipt.is_empty())?;
         let mut system = received.attributes.unwrap_or_default();
@@ -81,26 +81,27 @@ impl QueueMessage {
         })
     }
 
-    /// The bytes that decoding goes through.
+    /// How many bytes have to be processed to decode the message.
     pub(super) fn heaviness(&self) -> usize {
         message_heaviness(&self.text)
     }
 
-    /// The message as it is, when nothing could be made of it.
+    /// The message undecoded, for the dead letters.
     pub(super) fn as_it_is(&self, arrived: Timestamp) -> Verified {
         let body = self.text.clone().into_bytes();
         Verified { body, stated: HeaderClaims::default(), secret: 0, skew_seconds: None, arrived }
     }
 
-    /// What a topic asks, if it is that and no event.
+    /// The question of a topic, if the message is one and no event.
     pub(super) fn question(&self) -> Option<Question> {
-        // Any other message is spared the pass.
+        // The search spares all other messages the parsing.
         let envelope = TopicEnvelope::read(self.text.contains(QUESTION).then_some(&*self.text)?)?;
         let asks = envelope.kind == TopicEnvelopeKind::SubscriptionConfirmation;
         Some(Question { topic: envelope.topic_arn, token: envelope.token.filter(|_| asks)? })
     }
 
-    /// The message's body as the provider made it; or as it is, with why nothing can be made of it.
+    /// The message's body as the provider made it; or the message undecoded, and why no event can be made
+    /// of it.
     pub(super) fn verify(
         &self,
         definition: &Definition,
@@ -135,7 +136,7 @@ impl QueueMessage {
         (Verified { body, stated, secret: 0, skew_seconds: None, arrived }, undecodable)
     }
 
-    /// What the queue says of the message, as attributes of the event.
+    /// What the queue states about the message, as attributes of the event.
     fn extensions(&self) -> Vec<(ByteString, ByteString)> {
         let sent = self.sent.map(Timestamp::to_rfc3339);
         let receives = self.receives.to_string();
@@ -148,8 +149,8 @@ impl QueueMessage {
         own.into_iter().filter_map(|(name, value)| HeaderClaims::extension(name, value?)).collect()
     }
 
-    /// The message's own attributes that are text, by their names, and those that were published to
-    /// the topic before it: delivered raw, they would be its own.
+    /// The message's own attributes that are text, sorted by name, together with those in the SNS envelope:
+    /// if the topic delivered raw, SNS would make them the message's own.
     fn attributes<'a>(&'a self, envelope: Option<&'a TopicEnvelope>) -> Vec<(&'a str, &'a str)> {
         let own = self.attributes.iter();
         let own = own.filter_map(|(name, value)| Some((name.as_str(), value.string_value()?)));
@@ -165,38 +166,38 @@ impl Useless {
         Self { word, detail: format!("the message cannot be decoded: {word}").into() }
     }
 
-    /// Why there is no event in a listed topic's question: the service refuses the answer with this code.
+    /// For the question of a listed topic: the service refuses the confirmation with this code.
     pub(super) fn unanswerable(code: &str) -> Self {
         let detail = format!(
-            "a listed SNS topic asks whether it may deliver to this queue, and SNS refuses the answer for \
-             good ({code}): the question is too old, was answered before, or is not the topic's. If the topic \
-             does not deliver here, subscribe the queue to it again. Then drop the letter"
+            "a listed SNS topic asks whether it may deliver to this queue, and SNS refuses the confirmation \
+             for good ({code}): the token is too old, was used before, or is not the topic's. If the topic \
+             does not deliver here, subscribe the queue to it again. Then drop this dead letter"
         );
         Self { word: SUBSCRIPTION_CONFIRMATION, detail: detail.into() }
     }
 
-    /// Why there is no event in an envelope of this kind.
+    /// For an envelope of a kind that carries no event.
     fn unless_published(kind: TopicEnvelopeKind) -> Option<Self> {
         let (word, detail) = match kind {
             TopicEnvelopeKind::Notification => return None,
             TopicEnvelopeKind::SubscriptionConfirmation => (
                 SUBSCRIPTION_CONFIRMATION,
-                "an SNS topic asks whether it may deliver to this queue, and waits for the answer: if it \
-                 may, list its ARN under `sqs.confirm_topics` and subscribe it again, or confirm it within \
-                 three days with `aws sns confirm-subscription` and the TopicArn and Token in this letter; \
-                 do not open its SubscribeURL. Else drop the letter",
+                "an SNS topic asks whether it may deliver to this queue, and waits for the answer. To allow \
+                 it, list its ARN under `sqs.confirm_topics` and subscribe the queue to it again, or confirm \
+                 it within three days with `aws sns confirm-subscription` and the TopicArn and Token in this \
+                 dead letter; do not open its SubscribeURL. To refuse it, drop this dead letter",
             ),
             TopicEnvelopeKind::UnsubscribeConfirmation => (
                 UNSUBSCRIBE_CONFIRMATION,
-                "an SNS topic tells that it delivers to this queue no longer: if that was not meant, \
-                 subscribe the queue again. Then drop the letter",
+                "an SNS topic no longer delivers to this queue, because its subscription was ended: if that \
+                 was not intended, subscribe the queue again. Then drop this dead letter",
             ),
         };
         Some(Self { word, detail: detail.into() })
     }
 }
 
-/// Adds a message's attributes in their order, so that the same ones are always chosen.
+/// Adds a message's attributes in their order, so that every receive chooses the same ones.
 fn add_attributes(extensions: &mut Vec<(ByteString, ByteString)>, attributes: &[(&str, &str)]) {
     let mut added = 0;
     for (name, value) in attributes {
@@ -211,21 +212,22 @@ fn add_attributes(extensions: &mut Vec<(ByteString, ByteString)>, attributes: &[
     }
 }
 
-/// What providers state in a header: here it is the one attribute of that name, in any case. Of two it is
-/// anybody's guess which one is meant.
+/// The value of the attribute that has the name of a provider's header, in any case. `None` if there are
+/// two, because either could be the right one.
 fn stated<'a>(attributes: &[(&'a str, &'a str)], header: &str) -> Option<&'a str> {
     let mut found = attributes.iter().filter(|(name, _)| name.eq_ignore_ascii_case(header));
     found.next().filter(|_| found.next().is_none()).map(|(_, value)| *value)
 }
 
-/// The attribute's name for CloudEvents: lower-case letters and digits, and not too many.
+/// The CloudEvents name of an attribute: the prefix, and its letters and digits in lower case, up to
+/// [`NAME_BYTES_MAX`] bytes.
 fn attribute_name(name: &str) -> Option<String> {
     let letters = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase());
     let letters: String = letters.take(NAME_BYTES_MAX - ATTRIBUTE_PREFIX.len()).collect();
     (!letters.is_empty()).then(|| format!("{ATTRIBUTE_PREFIX}{letters}"))
 }
 
-/// Milliseconds since the Unix epoch.
+/// Reads milliseconds since the Unix epoch.
 fn moment(millis: &str) -> Option<Timestamp> {
     millis.parse::<i64>().ok()?.checked_mul(1_000_000).map(Timestamp)
 }
@@ -280,7 +282,8 @@ mod tests {
     #[test]
     fn an_envelope_is_taken_off_and_named() {
         let envelope = format!(
-            r#"{{"Type":"Notification","MessageId":"n","TopicArn":"arn:aws:sns:eu-west-1:1:t","Message":{BODY:?}}}"#
+            r#"{{"Type":"Notification","MessageId":"n","Message":{BODY:?},
+                "TopicArn":"arn:aws:sns:eu-west-1:1:t"}}"#
         );
         let verified = verified("stream", sdk(&envelope).build());
         assert_eq!(verified.body, BODY);
@@ -290,8 +293,8 @@ mod tests {
 
     #[test]
     fn what_was_published_to_a_topic_with_attributes_has_them_as_if_delivered_raw() {
-        let envelope = r#"{"Type":"Notification","MessageId":"n","TopicArn":"t","Message":"{}","MessageAttributes":
-            {"X-GitHub-Event":{"Type":"String","Value":"push"},"tenant":{"Type":"String","Value":"a"}}}"#;
+        let envelope = r#"{"Type":"Notification","MessageId":"n","TopicArn":"t","Message":"{}",
+            "MessageAttributes":{"X-GitHub-Event":{"Type":"String","Value":"push"},"tenant":{"Type":"String","Value":"a"}}}"#;
         let wrapped = verified("github", sdk(envelope).build());
         let raw = sdk("{}").message_attributes("X-GitHub-Event", string("push"));
         let raw = verified("github", raw.message_attributes("tenant", string("a")).build());
@@ -307,7 +310,8 @@ mod tests {
 
     #[test]
     fn an_event_that_dresses_as_an_envelope_is_itself() {
-        let body = r#"{"type":"call.updated","Type":"Notification","TopicArn":"t","MessageId":"m","Message":"{\"type\":\"call.ended\"}"}"#;
+        let body = r#"{"type":"call.updated","Type":"Notification","TopicArn":"t",
+            "MessageId":"m","Message":"{\"type\":\"call.ended\"}"}"#;
         let verified = verified("stream", sdk(body).build());
         assert_eq!(verified.body, body);
         assert_eq!(pairs(&verified), [("sqsmessageid", "m"), ("sqsreceivecount", "1")]);

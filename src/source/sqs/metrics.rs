@@ -1,4 +1,4 @@
-//! What is counted about one queue, with every handle looked up beforehand.
+//! The metrics of one queue. Handles whose labels are known are looked up once.
 
 use std::time::SystemTime;
 
@@ -11,10 +11,10 @@ use super::queue::Action;
 use crate::event::Timestamp;
 use crate::telemetry::{LogLimit, Metrics, Shown, Source, SourceAction, SourceReason};
 
-/// The receive count from which a message is suspicious: something keeps it from being settled.
+/// The receive count from which a message is logged: something keeps it from being stored and deleted.
 const RECEIVED_OFTEN: u32 = 10;
 
-/// The counters of one source.
+/// The metrics of one SQS source.
 #[derive(Debug)]
 pub(super) struct QueueMetrics {
     name: String,
@@ -60,17 +60,17 @@ impl QueueMetrics {
         }
     }
 
-    /// A call begins.
+    /// Counts a call that begins.
     pub(super) fn called(&self, action: Action) {
         self.calls[action as usize].inc();
     }
 
-    /// A call failed as a whole; `reason` is from a fixed list.
+    /// Counts a call that failed as a whole; `reason` is from a fixed list.
     pub(super) fn failed(&self, reason: &'static str) {
         self.count(&self.errors, reason, 1);
     }
 
-    /// A receive brought so many messages.
+    /// Counts a receive that brought so many messages.
     pub(super) fn received(&self, messages: usize) {
         if messages == 0 {
             self.empty.inc();
@@ -78,39 +78,50 @@ impl QueueMetrics {
         self.received.inc_by(messages as u64);
     }
 
-    /// A message came for the so-manieth time. One that comes again and again is told of.
+    /// Notes how often the queue has handed a message out. From [`RECEIVED_OFTEN`] on this is logged.
     pub(super) fn received_again(&self, message: &str, receives: u32) {
         self.receive_count.observe(f64::from(receives));
         if receives >= RECEIVED_OFTEN
             && let Some(unsaid) = self.log_limit.admit("received_often")
         {
             let (source, message_id) = (&self.name, Shown(message));
-            tracing::warn!(source, %message_id, receives, unsaid, "a message keeps coming back");
+            tracing::warn!(
+                source,
+                %message_id,
+                receives,
+                unsaid,
+                "this message keeps coming back from the queue: see why it is not stored or not deleted"
+            );
         }
     }
 
-    /// A message that was sent at this time is durable now.
+    /// Observes the age of a message that is durable now and was sent to the queue at this time.
     pub(super) fn durable(&self, sent: Option<Timestamp>) {
         if let Some(sent) = sent {
             self.age.observe(Timestamp::from(SystemTime::now()).seconds_since(sent));
         }
     }
 
-    /// An attempt did not delete so many messages.
+    /// Counts messages that an attempt did not delete.
     pub(super) fn not_deleted(&self, reason: &'static str, messages: usize) {
         self.count(&self.delete_failures, reason, messages);
     }
 
-    /// An attempt did not keep so many messages hidden.
+    /// Counts messages that an attempt did not keep hidden.
     pub(super) fn not_extended(&self, reason: &'static str, messages: usize) {
         self.count(&self.extend_failures, reason, messages);
     }
 
-    /// A message stays in the queue; `reason` is from a fixed list.
+    /// Counts a message that is left in the queue; `reason` is from a fixed list.
     pub(super) fn left(&self, reason: &str) {
         self.count(&self.left, reason, 1);
         if let Some(unsaid) = self.log_limit.admit(reason) {
-            tracing::warn!(source = self.name, reason, unsaid, "a message is left in the queue");
+            tracing::warn!(
+                source = self.name,
+                reason,
+                unsaid,
+                "a message is left in the queue and comes back after its visibility time-out"
+            );
         }
     }
 

@@ -1,4 +1,4 @@
-//! SQS: messages of a queue become deliveries, and are deleted once they are durable.
+//! The SQS source: messages of a queue become deliveries, and are deleted once they are durable.
 //!
 //! ```text
 //! loop (1 to receivers_max) ─ receive up to 10 ─▶ work: decode, decide, append ─▶ durable
@@ -7,10 +7,10 @@
 //!                                                        deletions: batches of 10, tried again
 //! ```
 //!
-//! Invariants: a message is deleted only after [`Intake`] has answered for it; one that could not
-//! be stored is left, and comes back; nothing is received while the spool is nearly full; every
-//! failure waits before it is tried again. The queue's policy stands in for a signature. Only the
-//! files below `sqs/` know the SDK.
+//! Invariants: a message is deleted only after [`Intake`] has made it durable or filtered it. A message
+//! that could not be stored is left in the queue, and comes back. No message is received while the spool
+//! is nearly full. Every failed call waits before it is tried again. The queue's policy stands in for a
+//! signature. Only this module and the ones below it know the SDK.
 
 mod batch;
 mod deletions;
@@ -53,13 +53,13 @@ use crate::health::SourceStatus;
 use crate::provider::BodyLimits;
 use crate::telemetry::Metrics;
 
-/// How long a receive under way is waited for at a stop. A queue with messages answers at once;
-/// what it hands out to a receive that was given up stays hidden until its time-out.
+/// How long a stop waits for a receive under way. A queue with messages answers at once; messages that
+/// the queue hands out to an abandoned receive stay hidden until their visibility time-out.
 const LAST_RECEIVE: Duration = Duration::from_secs(1);
-/// The shortest time between two receives that bring nothing, for whatever answers a long poll
-/// without waiting.
+/// The shortest time between the beginnings of two receives of which the first brought no message: some
+/// servers answer a long poll without waiting.
 const EMPTY_EVERY: Duration = Duration::from_secs(1);
-/// How often it is looked whether the spool has room again.
+/// How long a receive loop waits before it checks again whether the spool has room.
 const ROOM_EVERY: Duration = Duration::from_millis(250);
 
 /// A source that reads a queue.
@@ -68,7 +68,7 @@ pub struct SqsSource {
     receivers_max: usize,
 }
 
-/// What all loops of one source share.
+/// What all loops and tasks of one SQS source share.
 struct Source {
     queue: Queue,
     intake: Intake,
@@ -76,16 +76,16 @@ struct Source {
     limits: BodyLimits,
     visibility: Duration,
     on_malformed: OnMalformed,
-    asked: TopicQuestions,
-    condition: QueueHealth,
-    tally: QueueMetrics,
+    questions: TopicQuestions,
+    health: QueueHealth,
+    metrics: QueueMetrics,
     scale: Scale,
     stored: StoredIds,
     paused: AtomicBool,
 }
 
 impl SqsSource {
-    /// Prepares a queue to be read. Nothing is asked of it yet, so it may be out of reach.
+    /// Prepares the source. It makes no call yet, so the queue need not be reachable.
     pub async fn new(
         config: SqsOptions,
         source: SourceIntake,
@@ -99,9 +99,9 @@ impl SqsSource {
         let degraded = metrics.sqs.degraded.get_or_create_owned(&labels);
         let source = Source {
             queue: Queue::new(&config, aws).await,
-            asked: TopicQuestions::new(source.name(), config.confirm_topics, aws, metrics).await,
-            condition: QueueHealth::new(source.name(), status, degraded, config.visibility_timeout),
-            tally: QueueMetrics::new(source.name(), metrics),
+            questions: TopicQuestions::new(source.name(), config.confirm_topics, aws, metrics).await,
+            health: QueueHealth::new(source.name(), status, degraded, config.visibility_timeout),
+            metrics: QueueMetrics::new(source.name(), metrics),
             intake,
             intake_source: source,
             limits,
@@ -114,43 +114,49 @@ impl SqsSource {
         Self { source: Arc::new(source), receivers_max: config.receivers_max }
     }
 
-    /// Reads until told to stop; then finishes what was received.
+    /// Receives until `stop` is cancelled; then finishes the messages that were received.
     pub async fn run(self, stop: CancellationToken) {
         let Self { source, receivers_max } = self;
         let (name, queue) = (source.intake_source.name(), source.queue.url());
-        tracing::info!(source = &**name, queue, receivers_max, "reading a queue");
+        tracing::info!(source = &**name, queue, receivers_max, "the source begins to receive from its queue");
         let (deletions, mut deleter) = Deletions::start(Arc::clone(&source), receivers_max, stop.clone());
         let mut loops = JoinSet::new();
         while !stop.is_cancelled() {
             while loops.len() < source.scale.running() {
                 loops.spawn(receive(Arc::clone(&source), deletions.clone(), stop.clone()));
             }
-            source.tally.receivers.set(loops.len() as i64);
+            source.metrics.receivers.set(loops.len() as i64);
             tokio::select! {
                 () = source.scale.grown() => {}
                 () = stop.cancelled() => {}
                 Some(ended) = loops.join_next() => if ended.is_err() {
-                    // What it held comes back. Should it happen again at once, then not at once.
-                    tracing::error!(source = &**name, "a receive loop broke down");
+                    // Its messages come back to the queue. A pause keeps a loop that always panics from
+                    // panicking without rest.
+                    tracing::error!(
+                        source = &**name,
+                        "a receive loop of this source panicked: its messages come back to the queue, and \
+                         another loop replaces it"
+                    );
                     source.scale.lost();
                     pause(Instant::now() + backoff(ATTEMPTS_AFTER_A_BREAKDOWN), &stop).await;
                 },
-                // It ends by itself only if it broke down, and without it everything comes back for ever.
+                // The deleter ends before the loops only if it panicked, and without it no message is
+                // ever deleted.
                 Err(broken) = &mut deleter => std::panic::resume_unwind(broken.into_panic()),
             }
         }
         while loops.join_next().await.is_some() {}
         drop(deletions);
-        // One that panicked now has deleted what it has deleted; there is nothing else to save.
+        // If the deleter panicked now, the messages that it did not delete come back as duplicates.
         let _ = deleter.await;
-        source.tally.receivers.set(0);
+        source.metrics.receivers.set(0);
     }
 }
 
-/// The backoff after a loop broke down: that of the fourth failure in a row.
+/// A receive loop that panicked is replaced after the backoff of this many failures in a row.
 const ATTEMPTS_AFTER_A_BREAKDOWN: u32 = 4;
 
-/// One receive loop.
+/// Runs one receive loop until the stop, or until fewer loops are needed.
 async fn receive(source: Arc<Source>, deletions: Deletions, stop: CancellationToken) {
     let mut failures = 0;
     while !stop.is_cancelled() {
@@ -166,8 +172,8 @@ async fn receive(source: Arc<Source>, deletions: Deletions, stop: CancellationTo
         let next = match received {
             Ok(messages) => {
                 failures = 0;
-                source.condition.fine(Action::Receive);
-                source.tally.received(messages.len());
+                source.health.fine(Action::Receive);
+                source.metrics.received(messages.len());
                 let next = source.scale.received(messages.len());
                 if messages.is_empty() {
                     pause(begun + EMPTY_EVERY, &stop).await;
@@ -177,10 +183,10 @@ async fn receive(source: Arc<Source>, deletions: Deletions, stop: CancellationTo
                 }
                 next
             }
-            Err(trouble) => {
+            Err(error) => {
                 failures += 1;
-                source.tally.failed(trouble.reason);
-                source.condition.trouble(Action::Receive, &trouble);
+                source.metrics.failed(error.reason);
+                source.health.trouble(Action::Receive, &error);
                 let next = source.scale.idle();
                 if next == Next::Go {
                     pause(Instant::now() + backoff(failures), &stop).await;
@@ -194,7 +200,7 @@ async fn receive(source: Arc<Source>, deletions: Deletions, stop: CancellationTo
     }
 }
 
-/// Waits, but not beyond a stop.
+/// Waits until this moment, or until the stop if that comes first.
 async fn pause(until: Instant, stop: &CancellationToken) {
     tokio::select! {
         () = sleep_until(until) => {}
@@ -203,27 +209,30 @@ async fn pause(until: Instant, stop: &CancellationToken) {
 }
 
 impl Source {
-    /// Receives; `None` at a stop.
+    /// Makes one receive call; `None` if the stop cut it short.
     async fn receive_once(&self, stop: &CancellationToken) -> Option<Result<Vec<SdkMessage>, QueueError>> {
-        self.tally.called(Action::Receive);
-        let mut receiving = Box::pin(self.queue.receive(!self.condition.is_receiving()));
+        self.metrics.called(Action::Receive);
+        let mut receiving = Box::pin(self.queue.receive(!self.health.is_receiving()));
         tokio::select! {
             received = &mut receiving => Some(received),
             () = stop.cancelled() => timeout(LAST_RECEIVE, receiving).await.ok(),
         }
     }
 
-    /// Whether there is room for what a receive may bring. Told when it changes.
+    /// Whether the spool has room for the messages of one receive. A change is logged.
     fn has_room(&self) -> bool {
         let before = self.paused.load(Ordering::Relaxed);
         let room = self.intake.has_room_to_spare(before);
         if self.paused.swap(!room, Ordering::Relaxed) == room {
             let source = &**self.intake_source.name();
-            self.tally.paused.set(i64::from(!room));
+            self.metrics.paused.set(i64::from(!room));
             if room {
-                tracing::info!(source, "the spool has room: the queue is read again");
+                tracing::info!(source, "the spool has room again: the source receives from its queue");
             } else {
-                tracing::warn!(source, "the spool is nearly full: the queue is not read until there is room");
+                tracing::warn!(
+                    source,
+                    "the spool is nearly full: the source receives nothing from its queue until it has room"
+                );
             }
         }
         room

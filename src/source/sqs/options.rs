@@ -1,4 +1,4 @@
-//! Which queue is read, and how.
+//! The configuration of an SQS source.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::aws::arn::TopicArn;
 pub struct SqsOptions {
     /// The queue's URL.
     pub queue_url: String,
-    /// The queue's region; `None` to take it from the environment.
+    /// The queue's AWS region; `None` to take it from the environment.
     pub region: Option<String>,
     /// How long a received message stays hidden from other readers.
     pub visibility_timeout: Duration,

@@ -1,5 +1,5 @@
-//! The calls of the service: receive, delete, keep hidden. Each is tried once; what is worth
-//! trying again, and when, is for who calls to say.
+//! The calls to the SQS service: receive messages, delete them, keep them hidden. Each call is tried
+//! once; the caller decides whether and when it is tried again.
 
 use std::time::Duration;
 
@@ -16,22 +16,23 @@ use super::queue_error::QueueError;
 use crate::aws::refusal::{self, AwsRefusal};
 use crate::aws::{Aws, CallTimeouts};
 
-/// The most messages in one call, by the service's own bound.
+/// Most messages in one call; the service sets this bound.
 pub(super) const BATCH_MAX: usize = 10;
-/// How long a receive waits for a message: the longest that the service allows, and so the fewest
+/// How long a receive waits for a message: the longest that the service allows, which makes the fewest
 /// calls.
 const LONG_POLL: Duration = Duration::from_secs(20);
-/// The same while the queue is in trouble: an answer, even an empty one, tells that it is over.
+/// How long a receive waits for a message while the last receive failed: even an empty answer shows that
+/// the queue can be read again.
 const SHORT_POLL: Duration = Duration::from_secs(1);
 
-/// A receive that has waited its 20 seconds is answered at once; five more are for a slow network.
-/// One that takes longer is lost, and the messages that it may have taken come back by themselves.
+/// The time-out of a receive: its 20 seconds of waiting, and five for a slow network. Messages that the
+/// queue handed out to a receive that timed out come back after their visibility time-out.
 const RECEIVE: CallTimeouts = CallTimeouts { attempt: Duration::from_secs(25), attempts: 1 };
-/// Deletes and heartbeats are answered within some ten milliseconds. Ten seconds are patient with
-/// a service in trouble, and short beside the default visibility time-out of a minute.
+/// The time-out of deletes and heartbeats. A healthy service answers them within some ten milliseconds;
+/// ten seconds give a slow one time, and are short beside the default visibility time-out of a minute.
 const SETTLE_ATTEMPT: Duration = Duration::from_secs(10);
 
-/// What is called.
+/// A call to the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Receive,
@@ -40,10 +41,10 @@ pub(super) enum Action {
 }
 
 impl Action {
-    /// All of them, in the order of their values.
+    /// All actions, in the order of their values.
     pub(super) const ALL: [Self; 3] = [Self::Receive, Self::Delete, Self::Extend];
 
-    /// The service's name for it.
+    /// The service's name for the action.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Receive => "ReceiveMessage",
@@ -52,7 +53,7 @@ impl Action {
         }
     }
 
-    /// The permission that it needs.
+    /// The IAM permission that the action needs.
     pub(super) fn permission(self) -> &'static str {
         match self {
             Self::Receive => "sqs:ReceiveMessage",
@@ -62,14 +63,14 @@ impl Action {
     }
 }
 
-/// What became of one entry of a batch: `None` is a success, else the service's code.
-pub(super) type Fates = [Option<String>; BATCH_MAX];
+/// The results of a batch's entries, in their order: `None` for a success, else the service's code.
+pub(super) type EntryErrors = [Option<String>; BATCH_MAX];
 
-/// One queue.
+/// The client of one queue.
 pub(super) struct Queue {
     url: String,
     visibility_seconds: i32,
-    /// What the clients are made of, with the credentials.
+    /// The settings that the clients are made of, with the credentials.
     settings: SdkConfig,
     receiving: Client,
     settling: Client,
@@ -99,14 +100,15 @@ impl Queue {
         &self.settings
     }
 
-    /// Whether the queue keeps the order of each group: the service insists on that ending.
+    /// Whether the queue is a FIFO queue, which keeps the order of each group. The service requires this
+    /// ending of its name.
     pub(super) fn is_fifo(&self) -> bool {
         self.url.ends_with(".fifo")
     }
 
-    /// Up to ten messages; none if none came while it waited.
-    pub(super) async fn receive(&self, in_trouble: bool) -> Result<Vec<SdkMessage>, QueueError> {
-        let wait = if in_trouble { SHORT_POLL } else { LONG_POLL };
+    /// Receives up to ten messages; none if the queue had none while the call waited.
+    pub(super) async fn receive(&self, last_failed: bool) -> Result<Vec<SdkMessage>, QueueError> {
+        let wait = if last_failed { SHORT_POLL } else { LONG_POLL };
         let request = self
             .receiving
             .receive_message()
@@ -124,8 +126,8 @@ impl Queue {
         }
     }
 
-    /// Deletes up to ten messages; the fates are in their order.
-    pub(super) async fn delete(&self, receipts: &[&str]) -> Result<Fates, QueueError> {
+    /// Deletes up to ten messages; the results are in their order.
+    pub(super) async fn delete(&self, receipts: &[&str]) -> Result<EntryErrors, QueueError> {
         let entries = receipts.iter().zip(IDS).map(|(receipt, id)| {
             let entry = DeleteMessageBatchRequestEntry::builder().id(id).receipt_handle(*receipt).build();
             entry.unwrap_or_else(|_| unreachable!("an entry with an id and a receipt is complete"))
@@ -135,14 +137,15 @@ impl Queue {
         match Box::pin(request.send()).await {
             Ok(deleted) => {
                 let succeeded = deleted.successful.iter().map(|entry| entry.id.as_str());
-                Ok(fates(receipts.len(), succeeded, deleted.failed))
+                Ok(entry_errors(receipts.len(), succeeded, deleted.failed))
             }
             Err(error) => Err(QueueError::of(&error, Action::Delete, self).await),
         }
     }
 
-    /// Keeps up to ten messages hidden for another visibility time-out from now.
-    pub(super) async fn extend(&self, receipts: &[&str]) -> Result<Fates, QueueError> {
+    /// Keeps up to ten messages hidden for another visibility time-out from now; the results are in their
+    /// order.
+    pub(super) async fn extend(&self, receipts: &[&str]) -> Result<EntryErrors, QueueError> {
         let entries = receipts.iter().zip(IDS).map(|(receipt, id)| {
             let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(id).receipt_handle(*receipt);
             let entry = entry.visibility_timeout(self.visibility_seconds).build();
@@ -153,7 +156,7 @@ impl Queue {
         match Box::pin(request.send()).await {
             Ok(extended) => {
                 let succeeded = extended.successful.iter().map(|entry| entry.id.as_str());
-                Ok(fates(receipts.len(), succeeded, extended.failed))
+                Ok(entry_errors(receipts.len(), succeeded, extended.failed))
             }
             Err(error) => Err(QueueError::of(&error, Action::Extend, self).await),
         }
@@ -163,29 +166,29 @@ impl Queue {
 /// The ids of a batch's entries, in their order.
 const IDS: [&str; BATCH_MAX] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
-/// Sorts an answer's entries by their ids. What the answer does not name has failed: a success
-/// must be said.
-fn fates<'a>(
+/// Sorts the results in an answer by the ids of their entries. An entry that the answer does not name
+/// counts as failed.
+fn entry_errors<'a>(
     count: usize,
     succeeded: impl Iterator<Item = &'a str>,
     failed: Vec<BatchResultErrorEntry>,
-) -> Fates {
-    let mut fates = [const { None }; BATCH_MAX];
-    fates[..count].fill(Some("Unanswered".to_owned()));
-    let place = |id: &str| IDS[..count].iter().position(|known| *known == id);
-    for at in succeeded.filter_map(place) {
-        fates[at] = None;
+) -> EntryErrors {
+    let mut entry_errors = [const { None }; BATCH_MAX];
+    entry_errors[..count].fill(Some("Unanswered".to_owned()));
+    let index = |id: &str| IDS[..count].iter().position(|known| *known == id);
+    for at in succeeded.filter_map(index) {
+        entry_errors[at] = None;
     }
     for entry in failed {
-        if let Some(at) = place(&entry.id) {
-            fates[at] = Some(entry.code);
+        if let Some(at) = index(&entry.id) {
+            entry_errors[at] = Some(entry.code);
         }
     }
-    fates
+    entry_errors
 }
 
-/// A code of the service as a word from a fixed list, and whether another attempt is of no use:
-/// the message is somebody else's, or gone.
+/// Maps a code of the service to a word from a fixed list. The flag says that another attempt is of no
+/// use, because another reader has the message or the message is gone.
 pub(super) fn entry_word(code: &str) -> (&'static str, bool) {
     let code = refusal::bare(code);
     match (refusal::of(code), code) {
@@ -210,8 +213,8 @@ mod tests {
     fn an_entry_has_succeeded_only_if_the_answer_says_so() {
         let failed = BatchResultErrorEntry::builder().id("1").code("InternalError").sender_fault(false);
         let failed = vec![failed.build().expect("complete")];
-        let fates = fates(4, ["0", "9", "x", "1"].into_iter(), failed);
-        let words: Vec<_> = fates.iter().map(Option::as_deref).collect();
+        let entry_errors = entry_errors(4, ["0", "9", "x", "1"].into_iter(), failed);
+        let words: Vec<_> = entry_errors.iter().map(Option::as_deref).collect();
         let unanswered = Some("Unanswered");
         assert_eq!(words[..4], [None, Some("InternalError"), unanswered, unanswered]);
         assert!(words[4..].iter().all(Option::is_none));

@@ -1,4 +1,4 @@
-//! What is wrong when a call fails, in a word for the metrics and a sentence for people.
+//! Explains why a call to SQS failed: a word for the metrics, and a sentence with what to do.
 
 use std::error::Error;
 
@@ -15,24 +15,24 @@ use crate::telemetry::Shown;
 /// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct QueueError {
-    /// A word from a fixed list.
+    /// The reason, a word from a fixed list.
     pub(super) reason: &'static str,
     /// What is wrong and what to do. Holds no secret and no body.
     pub(super) advice: String,
-    /// Whether it may well be over at the next attempt, so that once is not worth a line.
+    /// Whether the next attempt may well succeed, so that a single failure is not logged.
     pub(super) passing: bool,
 }
 
 impl QueueError {
-    /// Reads an error. Only where credentials may be the cause are they asked for, which can take
-    /// a few seconds.
+    /// Reads an error. If credentials may be its cause, asks the credentials provider for them, which can
+    /// take a few seconds.
     pub(super) async fn of<E>(error: &SdkError<E, HttpResponse>, action: Action, queue: &Queue) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
         let name = action.name();
         match error {
-            SdkError::TimeoutError(_) => Self::passing("timeout", format!("{name} is not answered in time")),
+            SdkError::TimeoutError(_) => Self::passing("timeout", format!("{name} was not answered in time")),
             SdkError::ServiceError(refused) => {
                 let code = refused.err().code().unwrap_or_default();
                 let message = refused.err().message().unwrap_or_default();
@@ -40,18 +40,19 @@ impl QueueError {
                 Self::told(Said { code, message, status, action, queue: queue.url() })
             }
             SdkError::ResponseError(_) => {
-                Self::passing("malformed_answer", format!("the answer to {name} makes no sense"))
+                Self::passing("malformed_answer", format!("the answer to {name} is malformed"))
             }
             _ if concerns_credentials(error) => {
                 let problem = credentials_problem(queue.settings()).await;
-                // They may have come between the call and the question.
-                let problem = problem.unwrap_or_else(|| "there were no AWS credentials a moment ago".into());
+                // Credentials may have become available between the call and the question.
+                let problem =
+                    problem.unwrap_or_else(|| "there were no AWS credentials when the call was made".into());
                 Self::lasting(CREDENTIALS, problem)
             }
             SdkError::DispatchFailure(_) => {
-                Self::passing("connection", format!("{name} does not get through: {}", shown(error)))
+                Self::passing("connection", format!("{name} did not reach the service: {}", shown(error)))
             }
-            _ => Self::lasting("request", format!("{name} cannot be sent: {}", shown(error))),
+            _ => Self::lasting("request", format!("{name} could not be sent: {}", shown(error))),
         }
     }
 
@@ -62,16 +63,16 @@ impl QueueError {
         let shown = Shown(code);
         match refusal::told(code, message) {
             Some(AwsRefusal::Throttled) => {
-                Self::passing("throttled", format!("{name} is throttled ({shown})"))
+                Self::passing("throttled", format!("the service throttles {name} ({shown})"))
             }
             Some(AwsRefusal::Service) => {
-                Self::passing("server_error", format!("{name} fails in the service ({status} {shown})"))
+                Self::passing("server_error", format!("{name} failed in the service ({status} {shown})"))
             }
             Some(AwsRefusal::Denied) => Self::lasting(
                 "denied",
                 format!(
                     "{name} is not allowed ({shown}): grant the bridge {permission} on {queue}, and \
-                     kms:Decrypt on the key if the queue has one"
+                     kms:Decrypt on the queue's KMS key if it has one"
                 ),
             ),
             Some(AwsRefusal::Credentials) => Self::lasting(
@@ -83,8 +84,8 @@ impl QueueError {
             Some(AwsRefusal::Expired) => Self::lasting(
                 CREDENTIALS,
                 format!(
-                    "the AWS credentials have expired ({shown}): renew the session they come from, and \
-                     check the clock"
+                    "the AWS credentials have expired ({shown}): renew them at their origin, and check this \
+                     machine's clock"
                 ),
             ),
             Some(AwsRefusal::Clock) => Self::lasting(
@@ -95,7 +96,7 @@ impl QueueError {
         }
     }
 
-    /// The codes of this service alone, and answers without a code.
+    /// Explains the codes that only SQS uses, and answers without a code.
     fn told_of_queue(said: Said<'_>) -> Self {
         let Said { code, status, action, queue, .. } = said;
         let (name, permission) = (action.name(), action.permission());
@@ -108,20 +109,24 @@ impl QueueError {
             ),
             "OverLimit" => Self::passing(
                 "in_flight_limit",
-                "too many messages of the queue are received and not deleted: look for other readers".into(),
+                "the queue has too many messages that were received and not deleted: see whether other \
+                 readers receive from it without deleting"
+                    .into(),
             ),
-            _ if status == 429 => Self::passing("throttled", format!("{name} is throttled ({shown})")),
+            _ if status == 429 => {
+                Self::passing("throttled", format!("the service throttles {name} ({shown})"))
+            }
             _ if status >= 500 => {
-                Self::passing("server_error", format!("{name} fails in the service ({status} {shown})"))
+                Self::passing("server_error", format!("{name} failed in the service ({status} {shown})"))
             }
             _ if status < 300 => {
-                Self::passing("malformed_answer", format!("the answer to {name} makes no sense"))
+                Self::passing("malformed_answer", format!("the answer to {name} is malformed"))
             }
             _ if status == 403 && code.is_empty() => Self::lasting(
                 "denied",
                 format!("{name} is not allowed (403): grant the bridge {permission} on {queue}"),
             ),
-            _ => Self::lasting("refused", format!("{name} is refused ({status} {shown})")),
+            _ => Self::lasting("refused", format!("the service refused {name} ({status} {shown})")),
         }
     }
 
@@ -138,13 +143,13 @@ fn concerns_credentials(error: &(dyn Error + 'static)) -> bool {
     causes(error).any(|cause| cause.is::<CredentialsError>())
 }
 
-/// An error with what caused it, as far as it may be shown.
+/// The text of an error and of its causes, made safe to show.
 fn shown(error: &(dyn Error + 'static)) -> String {
     let causes: Vec<_> = causes(error).map(ToString::to_string).collect();
     Shown(&causes.join(": ")).to_string()
 }
 
-/// What the service said.
+/// The answer of the service to a call that failed.
 #[derive(Clone, Copy)]
 struct Said<'a> {
     code: &'a str,
@@ -184,8 +189,8 @@ mod tests {
             ("OptInRequired", 403, "credentials", false),
             ("SomethingNew", 400, "refused", false),
         ] {
-            let trouble = told(code, status);
-            assert_eq!((trouble.reason, trouble.passing), (reason, passing), "{code} {status}");
+            let error = told(code, status);
+            assert_eq!((error.reason, error.passing), (reason, passing), "{code} {status}");
         }
     }
 
@@ -199,9 +204,9 @@ mod tests {
             action: Action::Receive,
             queue: "q",
         };
-        let trouble = QueueError::told(said);
-        assert_eq!((trouble.reason, trouble.passing), ("clock", false));
-        assert!(trouble.advice.contains("set the clock"), "{trouble:?}");
+        let error = QueueError::told(said);
+        assert_eq!((error.reason, error.passing), ("clock", false));
+        assert!(error.advice.contains("set the clock"), "{error:?}");
     }
 
     #[test]

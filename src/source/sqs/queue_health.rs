@@ -1,4 +1,5 @@
-//! The condition of one queue: told once when it changes, by action, and kept for who asks.
+//! The health of one queue, for each kind of call: a change is logged once, and the health endpoints and
+//! the metrics show the current state.
 
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -11,11 +12,11 @@ use super::queue_error::QueueError;
 use crate::health::{SourceStatus, SourceTrouble};
 use crate::telemetry::LogLimit;
 
-/// How long the trouble of an action is kept at least without another failure, once the queue is read
-/// again: heartbeats are so rare that the next one may be weeks away.
+/// How long an action counts as in trouble at least after its last failure, once receives succeed again:
+/// heartbeats can be so rare that the next one is weeks away.
 const LAPSES_AFTER_MIN: Duration = Duration::from_secs(300);
 
-/// How a queue is doing.
+/// The health of one queue.
 #[derive(Debug)]
 pub(super) struct QueueHealth {
     source: String,
@@ -26,31 +27,32 @@ pub(super) struct QueueHealth {
     log_limit: LogLimit,
 }
 
-/// How calls of one action are doing.
+/// The health of one action.
 #[derive(Clone, Debug, Default)]
 enum State {
-    /// None has been answered yet, or none for long.
+    /// No call was answered yet, or the last trouble was long ago.
     #[default]
     Unknown,
     Fine,
-    /// The last one failed in a way that passes, mostly.
+    /// The last call failed, and the next one may well succeed.
     Doubtful,
     Trouble(Ongoing),
 }
 
 #[derive(Clone, Debug)]
 struct Ongoing {
-    trouble: QueueError,
+    error: QueueError,
     last: Instant,
-    /// Whether a line tells of this very trouble.
+    /// Whether a log line reported this reason.
     told: bool,
-    /// Whether a line tells of any since it was fine, so that another has to tell of the end.
+    /// Whether a log line reported any trouble since the last success, so that another must report its end.
     owes_end: bool,
 }
 
 impl QueueHealth {
-    /// Nothing is known yet; `degraded` is 1 while there is trouble. What failed comes back after the
-    /// visibility time-out, and so may its trouble.
+    /// The health of a queue that has not been called yet. The gauge `degraded` is 1 while an action is in
+    /// trouble. A message whose call failed comes back after the visibility time-out, and can fail again
+    /// then, so trouble is kept for at least twice that time.
     pub(super) fn new(
         source: &str,
         status: Arc<SourceStatus>,
@@ -62,7 +64,7 @@ impl QueueHealth {
         Self { source: source.into(), status, degraded, lapses_after, actions, log_limit }
     }
 
-    /// A call was answered.
+    /// Notes that a call succeeded.
     pub(super) fn fine(&self, action: Action) {
         let mut actions = self.actions.lock();
         let before = std::mem::replace(&mut actions[action as usize], State::Fine);
@@ -74,7 +76,7 @@ impl QueueHealth {
         self.show(&*actions);
     }
 
-    /// Forgets trouble that nothing has repeated for long.
+    /// Forgets trouble whose last failure is long ago.
     fn lapse(&self, actions: &mut [State], now: Instant) {
         for (action, state) in Action::ALL.into_iter().zip(actions) {
             if matches!(state, State::Trouble(known) if now.duration_since(known.last) >= self.lapses_after) {
@@ -84,37 +86,49 @@ impl QueueHealth {
     }
 
     fn tell_end(&self, action: Action, before: &State) {
-        if let State::Trouble(Ongoing { trouble, owes_end: true, .. }) = before {
-            let (source, reason) = (&self.source, trouble.reason);
-            tracing::info!(source, action = action.name(), reason, "the queue's trouble is over");
+        if let State::Trouble(Ongoing { error, owes_end: true, .. }) = before {
+            let (source, reason) = (&self.source, error.reason);
+            tracing::info!(
+                source,
+                action = action.name(),
+                reason,
+                "calls of this action to the source's queue succeed again"
+            );
         }
     }
 
-    /// A call failed.
-    pub(super) fn trouble(&self, action: Action, trouble: &QueueError) {
+    /// Notes that a call failed.
+    pub(super) fn trouble(&self, action: Action, error: &QueueError) {
         let mut actions = self.actions.lock();
         let state = &mut actions[action as usize];
         let owed_end = match state {
-            // Now and then a call fails in any network.
-            State::Fine if trouble.passing => return *state = State::Doubtful,
-            State::Trouble(known) if known.told && known.trouble.reason == trouble.reason => {
+            // A single call can fail in any network.
+            State::Fine if error.passing => return *state = State::Doubtful,
+            State::Trouble(known) if known.told && known.error.reason == error.reason => {
                 return known.last = Instant::now();
             }
             State::Trouble(known) => known.owes_end,
             _ => false,
         };
-        // What changes its face all the time, or comes and goes, is told of once a minute.
-        let unsaid = self.log_limit.admit(&format!("{} {}", action.name(), trouble.reason));
+        // Trouble whose reason keeps changing, or that comes and goes, is logged once a minute.
+        let unsaid = self.log_limit.admit(&format!("{} {}", action.name(), error.reason));
         if let Some(unsaid) = unsaid {
-            let (source, action, reason) = (&self.source, action.name(), trouble.reason);
-            tracing::warn!(source, action, reason, unsaid, "the queue is in trouble: {}", trouble.advice);
+            let (source, action, reason) = (&self.source, action.name(), error.reason);
+            tracing::warn!(
+                source,
+                action,
+                reason,
+                unsaid,
+                "the source's queue is in trouble: {}",
+                error.advice
+            );
         }
         let (told, last) = (unsaid.is_some(), Instant::now());
-        *state = State::Trouble(Ongoing { trouble: trouble.clone(), last, told, owes_end: owed_end || told });
+        *state = State::Trouble(Ongoing { error: error.clone(), last, told, owes_end: owed_end || told });
         self.show(&*actions);
     }
 
-    /// Whether the last receive was answered.
+    /// Whether the last receive succeeded.
     pub(super) fn is_receiving(&self) -> bool {
         let actions = self.actions.lock();
         matches!(actions[Action::Receive as usize], State::Fine)
@@ -122,7 +136,7 @@ impl QueueHealth {
 
     fn show(&self, actions: &[State]) {
         let trouble = actions.iter().find_map(|state| match state {
-            State::Trouble(Ongoing { trouble: QueueError { reason, advice, .. }, .. }) => {
+            State::Trouble(Ongoing { error: QueueError { reason, advice, .. }, .. }) => {
                 Some((reason, advice))
             }
             _ => None,
@@ -142,7 +156,7 @@ mod tests {
     use super::*;
     use crate::health::Health;
 
-    fn condition() -> (QueueHealth, Arc<SourceStatus>, Gauge) {
+    fn queue_health() -> (QueueHealth, Arc<SourceStatus>, Gauge) {
         let (status, degraded) = (Health::default().add_source("queue"), Gauge::default());
         let visibility = Duration::from_secs(600);
         (QueueHealth::new("queue", Arc::clone(&status), degraded.clone(), visibility), status, degraded)
@@ -162,55 +176,58 @@ mod tests {
 
     #[test]
     fn trouble_is_shown_until_it_is_over_and_one_slip_is_none() {
-        let (condition, status, degraded) = condition();
-        condition.trouble(Action::Receive, &passing());
+        let (health, status, degraded) = queue_health();
+        health.trouble(Action::Receive, &passing());
         assert_eq!(shown(&status).as_deref(), Some("500"), "before the first answer nothing is a slip");
         assert!(!status.was_reached());
-        condition.fine(Action::Receive);
+        health.fine(Action::Receive);
         assert_eq!((shown(&status), status.was_reached(), degraded.get()), (None, true, 0));
 
-        condition.trouble(Action::Receive, &passing());
+        health.trouble(Action::Receive, &passing());
         assert_eq!(shown(&status), None, "once");
-        condition.trouble(Action::Receive, &passing());
+        health.trouble(Action::Receive, &passing());
         assert_eq!((shown(&status).as_deref(), degraded.get()), (Some("500"), 1), "twice");
-        condition.fine(Action::Receive);
-        condition.trouble(Action::Delete, &denied());
-        condition.fine(Action::Receive);
+        health.fine(Action::Receive);
+        health.trouble(Action::Delete, &denied());
+        health.fine(Action::Receive);
         assert_eq!(
             shown(&status).as_deref(),
             Some("grant it"),
             "one action's health does not hide another's"
         );
-        condition.fine(Action::Delete);
+        health.fine(Action::Delete);
         assert_eq!(shown(&status), None);
     }
 
     #[test]
     fn trouble_of_a_call_that_is_rarely_made_lapses_once_the_queue_is_read_again() {
-        let (condition, ..) = condition();
-        condition.trouble(Action::Extend, &denied());
-        let mut actions = condition.actions.lock().clone();
+        let (health, ..) = queue_health();
+        health.trouble(Action::Extend, &denied());
+        let mut actions = health.actions.lock().clone();
         let start = Instant::now();
-        condition.lapse(&mut actions, start + Duration::from_secs(1100));
-        assert!(matches!(actions[Action::Extend as usize], State::Trouble(_)), "it may come back until then");
-        condition.lapse(&mut actions, start + Duration::from_secs(1201));
+        health.lapse(&mut actions, start + Duration::from_secs(1100));
+        assert!(
+            matches!(actions[Action::Extend as usize], State::Trouble(_)),
+            "the trouble can come back until then"
+        );
+        health.lapse(&mut actions, start + Duration::from_secs(1201));
         assert!(matches!(actions[Action::Extend as usize], State::Unknown));
     }
 
     #[test]
     fn trouble_that_is_back_before_the_log_takes_another_line_is_told_when_it_does() {
-        let (condition, ..) = condition();
-        let told = |condition: &QueueHealth| match &condition.actions.lock()[0] {
+        let (health, ..) = queue_health();
+        let told = |health: &QueueHealth| match &health.actions.lock()[0] {
             State::Trouble(known) => (known.told, known.owes_end),
             _ => (false, false),
         };
-        condition.trouble(Action::Receive, &denied());
-        assert_eq!(told(&condition), (true, true));
-        condition.fine(Action::Receive);
-        condition.trouble(Action::Receive, &denied());
-        assert_eq!(told(&condition), (false, false), "within a minute");
-        let condition = QueueHealth { log_limit: LogLimit::default(), ..condition };
-        condition.trouble(Action::Receive, &denied());
-        assert_eq!(told(&condition), (true, true), "after it");
+        health.trouble(Action::Receive, &denied());
+        assert_eq!(told(&health), (true, true));
+        health.fine(Action::Receive);
+        health.trouble(Action::Receive, &denied());
+        assert_eq!(told(&health), (false, false), "within a minute");
+        let health = QueueHealth { log_limit: LogLimit::default(), ..health };
+        health.trouble(Action::Receive, &denied());
+        assert_eq!(told(&health), (true, true), "after it");
     }
 }

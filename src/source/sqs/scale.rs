@@ -1,9 +1,9 @@
-//! How many receive loops there should be: as many as the backlog keeps busy (pure, but for the
-//! lock around one number).
+//! Decides how many receive loops run: as many as the backlog keeps busy (pure, but for the lock around
+//! one number).
 //!
-//! Each loop says what its receive brought. A full one asks for another loop, so their number
-//! doubles within a round; one that came back less than half full ends its loop, unless it is the
-//! last. A long poll of an idle queue is one call in 20 seconds.
+//! Each loop reports how many messages its receive brought. A full receive asks for another loop, so the
+//! number of loops can double within one round of receives. A receive that is less than half full ends
+//! its loop, unless that is the last one. The one loop of an idle queue makes a call every 20 seconds.
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -11,14 +11,14 @@ use tokio::sync::Notify;
 
 use super::queue::BATCH_MAX;
 
-/// What a loop does next.
+/// What a receive loop does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Go,
     End,
 }
 
-/// The loops of one source.
+/// The receive loops of one source.
 #[derive(Debug)]
 pub(super) struct Scale {
     running: Mutex<usize>,
@@ -27,12 +27,12 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// One loop, and room for so many.
+    /// Begins with one loop, and allows `max`.
     pub(super) fn new(max: usize) -> Self {
         Self { running: Mutex::new(1), max: max.max(1), grown: Notify::new() }
     }
 
-    /// A loop's receive brought so many messages.
+    /// Notes that a loop's receive brought so many messages.
     pub(super) fn received(&self, messages: usize) -> Next {
         let mut running = self.lock();
         if messages >= BATCH_MAX {
@@ -47,23 +47,23 @@ impl Scale {
         Next::Go
     }
 
-    /// A loop's receive failed, or it may not receive: one is enough to try again.
+    /// Notes that a loop's receive failed, or that the spool has no room: one loop is enough to try again.
     pub(super) fn idle(&self) -> Next {
         self.received(0)
     }
 
-    /// A loop is gone that did not ask.
+    /// Notes that a loop panicked.
     pub(super) fn lost(&self) {
         let mut running = self.lock();
         *running = (*running - 1).max(1);
     }
 
-    /// How many there should be.
+    /// How many loops should run.
     pub(super) fn running(&self) -> usize {
         *self.lock()
     }
 
-    /// Resolves when there should be more.
+    /// Resolves when more loops should run.
     pub(super) async fn grown(&self) {
         self.grown.notified().await;
     }

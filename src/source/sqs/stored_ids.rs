@@ -1,14 +1,14 @@
-//! Which messages were stored and come back all the same, because they cannot be deleted.
+//! Remembers which messages this process has stored but may be unable to delete, so that they come back.
 
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 
-/// The most that are remembered; beyond it the memory begins anew.
+/// Most messages that are remembered; at this number all of them are forgotten.
 const STORED_MAX: usize = 1 << 16;
 
-/// The messages of one queue that this process has stored, by a hash of their ids: a memory of at most
-/// a megabyte or two, and used for those alone that come back again and again.
+/// Hashes of the ids of messages of one queue that this process has stored. It takes at most a megabyte or
+/// two, and only messages that came back many times are added.
 #[derive(Debug, Default)]
 pub(super) struct StoredIds {
     hasher: RandomState,
@@ -25,7 +25,7 @@ impl StoredIds {
         hashes.insert(self.hasher.hash_one(id));
     }
 
-    /// Whether it is remembered.
+    /// Whether a message with this id is remembered.
     pub(super) fn has(&self, id: &str) -> bool {
         let hash = self.hasher.hash_one(id);
         self.hashes.lock().contains(&hash)

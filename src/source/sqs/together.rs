@@ -1,11 +1,12 @@
-//! Few futures at once in one task.
+//! Runs a few futures at once in one task.
 
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
 
-/// Waits for all of them. They are first polled in their order, which keeps appends in it as far
-/// as [`Intake::keep`](crate::source::Intake) promises; a task for each would lose it, and costs more.
+/// Waits for all futures; returns their outputs in the order of the futures. They are first polled in
+/// that order, so that they begin their appends in it, as [`Intake::keep`](crate::source::Intake)
+/// promises. A task for each future would lose that order, and cost more.
 pub(super) async fn together<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
     let mut waiting: Vec<Pin<Box<F>>> = futures.into_iter().map(Box::pin).collect();
     let mut outputs: Vec<Option<F::Output>> = waiting.iter().map(|_| None).collect();

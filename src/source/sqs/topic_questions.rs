@@ -1,6 +1,6 @@
-//! Topics that ask by a message in the queue whether they may deliver to it, as those of other
-//! accounts do. The listed ones are answered through the service's API, and never by the URL that a
-//! message names; any other question is a dead letter that says what to do.
+//! Answers SNS topics that ask, by a message in the queue, whether they may deliver to it. Topics of
+//! other accounts do so. A listed topic is confirmed through the service's API, and never by the URL in
+//! the message. The question of any other topic becomes a dead letter that says what to do.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -16,15 +16,15 @@ use crate::telemetry::{LogLimit, Metrics, Shown, SourceOutcome};
 pub(super) enum QuestionOutcome {
     /// The topic delivers here from now on.
     Confirmed,
-    /// The service could not take the answer now: the question comes back.
+    /// The service did not take the confirmation now: the message with the question comes back.
     Failed,
-    /// The service refuses the answer for good, with this code.
+    /// The service refuses the confirmation for good, with this code.
     Refused(&'static str),
-    /// The topic is not listed.
+    /// The topic is not listed under `confirm_topics`.
     NotListed,
 }
 
-/// Answers what topics ask of one queue.
+/// Answers the topics that ask to deliver to one queue.
 pub(super) struct TopicQuestions {
     source: String,
     topics: Vec<TopicArn>,
@@ -59,7 +59,12 @@ impl TopicQuestions {
             Err(unconfirmed) => {
                 if let Some(unsaid) = self.log_limit.admit(topic.as_str()) {
                     let problem = Shown(&unconfirmed.problem);
-                    tracing::error!(source, %topic, unsaid, "a subscription cannot be confirmed: {problem}");
+                    tracing::error!(
+                        source,
+                        %topic,
+                        unsaid,
+                        "the topic's subscription of this source's queue cannot be confirmed: {problem}"
+                    );
                 }
                 self.changed(if unconfirmed.refused.is_some() { "refused" } else { "failed" });
                 unconfirmed.refused.map_or(QuestionOutcome::Failed, QuestionOutcome::Refused)

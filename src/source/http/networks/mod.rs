@@ -1,15 +1,16 @@
-//! Who is at the door: the networks that have connections here, and those that lately were authentic.
+//! Decides which networks can have how many connections.
 //!
-//! A network is an IPv4 address or an IPv6 /64, which is what one peer controls at least. It is a
-//! stranger until a request of its was granted for a reason, and then known for a day: a connection that
-//! stays open is no proof. Strangers share a part of the connections, so that known networks always find
-//! places; when places are short, connections of strangers that wait for their peer go first, those of
-//! the network that has the most. So a newcomer with one connection is not turned away for a stranger
-//! with a thousand; all of an IPv6 /48 count together there, because one peer may well have that much.
-//! Behind a proxy all come from one network: there it is the connections without a granted request that
-//! go first.
-//! One lock, taken when a connection comes or goes, and when it is granted a request and that was not
-//! noted within the hour.
+//! A network is an IPv4 address or an IPv6 /64, which one peer controls at least. It is a stranger until
+//! a request of it proves authentic, and known for a day after the last one that did; an open connection
+//! alone proves nothing. Strangers share three quarters of the connections, so that known networks can
+//! always connect. When connections are short, a stranger's connection that waits for its peer is closed
+//! first: one of the network with the most connections, in the site with the most. So a newcomer with
+//! one connection is not refused in favour of a stranger with a thousand. An IPv6 /48 is one site,
+//! because one peer can well control that much. Behind a proxy all connections come from one network;
+//! there, those on which nothing authentic came are closed first.
+//!
+//! One lock guards all of it. It is taken when a connection comes or goes, and at most once an hour for
+//! each connection on which authentic requests arrive.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
@@ -26,82 +27,84 @@ use super::connections::Connections;
 use super::handshake;
 use super::timeout_stream::{ConnectionState, PeerState};
 
-/// How long after a request was granted it is not noted that another one was, on one connection.
+/// The shortest time between two notes that requests on one connection were authentic.
 const NOTED_EVERY: Duration = Duration::from_secs(3600);
-/// How long a network, or a connection, is known by what was noted: a day from its last granted request
-/// in any case.
+/// How long after the last note a network, or a connection, counts as known: at least a day from its
+/// last authentic request.
 const KNOWN_FOR: Duration = Duration::from_secs(24 * 3600 + NOTED_EVERY.as_secs());
-/// How often it is looked, at most, who is known no longer: there may be thousands.
+/// The shortest time between two searches for networks that are no longer known: there can be thousands.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Known networks that are remembered without a connection; the one that was here longest ago is
+/// Most known networks that are remembered without a connection. The one whose proof is oldest is
 /// forgotten first.
 const REMEMBERED_MAX: usize = 4096;
-/// Large bodies of one network of strangers that may wait for their turn.
-const LINE_MAX: usize = 128;
-/// The part of the connections that is kept from strangers: one in so many.
+/// Most large bodies of one network of strangers that wait for their turn.
+const WAITING_MAX: usize = 128;
+/// One in `KEPT_FROM_STRANGERS` connections is kept for known networks.
 const KEPT_FROM_STRANGERS: usize = 4;
 
 tokio::task_local! {
-    /// The connection that the task serves. A part of each request would cost every one of them an
-    /// allocation, for the few that ask.
+    /// The connection that the task serves. Were it an extension of each request, every request would
+    /// cost an allocation, and few ask for it.
     pub(in crate::source) static GUEST: Arc<Guest>;
 }
 
-/// The network that the request at hand comes from, as far as its connection tells: behind a proxy
-/// all come from one. `None` outside of a connection.
+/// The network of the connection that the current task serves; behind a proxy this is the proxy's.
+/// `None` outside of a connection.
 pub(in crate::source) fn peer_network() -> Option<IpAddr> {
     GUEST.try_with(|guest| guest.network.address).ok()
 }
 
-/// The network that the request at hand comes from, if it is a stranger.
+/// The network of the connection that the current task serves, if it is a stranger.
 pub(in crate::source) fn stranger() -> Option<Arc<Network>> {
     let stranger = |guest: &Arc<Guest>| (!guest.network.is_known()).then(|| Arc::clone(&guest.network));
     GUEST.try_with(stranger).ok().flatten()
 }
 
-/// All networks, as one listener sees them.
+/// All networks that one listener knows, and their connections.
 pub(in crate::source) struct Networks {
     since: Instant,
-    tally: Arc<Connections>,
-    /// Connections in all, of strangers, and of one network.
+    metrics: Arc<Connections>,
+    /// Most connections in all, of strangers together, and of one network.
     all_max: usize,
     strangers_max: usize,
     each_max: usize,
-    /// Held by each step of a stranger's handshake that is taken.
+    /// Held by each step of a stranger's handshake while it runs.
     handshakes: Semaphore,
     book: Mutex<Book>,
 }
 
-/// A network, as all its connections share it.
+/// One network; all its connections share this.
 #[derive(Debug)]
 pub(in crate::source) struct Network {
     address: IpAddr,
     known: AtomicBool,
-    /// Bytes of bodies in memory that it sent as a stranger.
+    /// Bytes of the bodies in memory that this network sent as a stranger.
     pub(in crate::source) body_bytes: AtomicUsize,
-    /// Held by the one large body of a stranger that is worked on, or next to be.
+    /// Held by the one large body of this network that is worked on, or that waits for the turn of all
+    /// strangers.
     pub(in crate::source) turn: Semaphore,
-    /// Held by each of its bodies that waits for that.
-    pub(in crate::source) line: Semaphore,
-    /// Held by the one handshake of a stranger of which a step is taken, or next to be.
+    /// Held by each large body of this network until it is worked on: [`WAITING_MAX`] at most.
+    pub(in crate::source) waiting: Semaphore,
+    /// Held by the one handshake of this network of which a step runs, or that waits for the turn of all
+    /// strangers.
     handshake: Semaphore,
 }
 
-/// A connection.
+/// One connection and what its network is known for.
 pub(in crate::source) struct Guest {
     networks: Arc<Networks>,
     network: Arc<Network>,
     number: u64,
-    /// When a request of its was granted for a reason, as far as it was noted: in seconds since the
-    /// listener began, and one more.
+    /// When it was last noted that a request on this connection was authentic: in seconds since the
+    /// listener began, plus one; 0 for never.
     noted: AtomicU64,
     displaced: AtomicBool,
-    /// Tells the connection to end.
+    /// Cancelled to tell the connection to end.
     pub(in crate::source) closing: CancellationToken,
-    exchange: OnceLock<ConnectionState>,
+    state: OnceLock<ConnectionState>,
 }
 
-/// A connection's place; taken until dropped.
+/// Lets one connection be open; its network has one more to open when the permit is dropped.
 pub(in crate::source) struct ConnectionPermit(pub(in crate::source) Arc<Guest>);
 
 #[derive(Default)]
@@ -117,21 +120,22 @@ struct Entry {
     network: Arc<Network>,
     /// Open connections, the oldest first.
     guests: BTreeMap<u64, Arc<Guest>>,
-    /// When it was last noted to be authentic.
+    /// When a request of this network was last noted to be authentic.
     proven_at: Option<Instant>,
 }
 
 impl Networks {
-    pub(in crate::source) fn new(all_max: usize, each_max: usize, tally: Arc<Connections>) -> Arc<Self> {
+    pub(in crate::source) fn new(all_max: usize, each_max: usize, metrics: Arc<Connections>) -> Arc<Self> {
         let strangers_max = all_max - all_max / KEPT_FROM_STRANGERS;
         let (since, book) = (Instant::now(), Mutex::default());
         let handshakes = Semaphore::new(handshake::turns());
-        Arc::new(Self { since, tally, all_max, strangers_max, each_max, handshakes, book })
+        Arc::new(Self { since, metrics, all_max, strangers_max, each_max, handshakes, book })
     }
 
-    /// A place for one more connection from this address, if there is one or one can be made. Where all
-    /// are taken it has one all the same, and whoever lets it in has to wait until another leaves.
-    /// `closing` tells the connection to end.
+    /// A permit for one more connection from this address, unless its network or the strangers have as
+    /// many as they can have and none of those can be closed. If only `connections_max` is reached, the
+    /// permit is given all the same, and the caller waits until another connection ends. `closing` tells
+    /// the connection to end.
     pub(in crate::source) fn enter(
         self: &Arc<Self>,
         address: IpAddr,
@@ -142,38 +146,38 @@ impl Networks {
         book.expire();
         let (count, known) = book.look(address);
         if count >= self.each_max && !self.displace(&mut book, Some(address)) {
-            self.tally.address_is_full();
+            self.metrics.address_is_full();
             return None;
         }
         if !known && book.strangers >= self.strangers_max && !self.displace_stranger(&mut book) {
-            self.tally.strangers_are_full();
+            self.metrics.strangers_are_full();
             return None;
         }
         if book.open >= self.all_max && !self.displace_stranger(&mut book) {
             let crowd = book.crowds(|_| true).max_by_key(|(count, _)| *count).map(|(_, address)| address);
             if !self.displace(&mut book, crowd) {
-                self.tally.all_taken();
+                self.metrics.all_taken();
             }
         }
         Some(ConnectionPermit(book.admit(self, address, closing)))
     }
 
-    /// Ends a connection of strangers that can be done without, of the network that has the most of those
-    /// that have one, in the site that has the most; whether there was one.
+    /// Closes a stranger's connection that waits for its peer: one of the network with the most
+    /// connections, in the site with the most. Returns whether there was one.
     fn displace_stranger(&self, book: &mut Book) -> bool {
-        // Where all of the largest are being answered, that shields nobody else.
+        // If the largest network has no connection that waits, the next one is tried.
         let mut crowds = BinaryHeap::from(book.strangers_by_site());
         std::iter::from_fn(|| crowds.pop()).any(|(.., address)| self.displace(book, Some(address)))
     }
 
-    /// Ends the connection of this network that can best be done without; whether there was one.
+    /// Closes the connection of this network that can best be spared; returns whether there was one.
     fn displace(&self, book: &mut Book, address: Option<IpAddr>) -> bool {
         let entry = address.and_then(|address| book.entries.get(&address));
         let Some(guest) = entry.and_then(Entry::superfluous).cloned() else { return false };
         guest.displaced.store(true, Relaxed);
         guest.closing.cancel();
         book.remove(&guest);
-        self.tally.displaced();
+        self.metrics.displaced();
         true
     }
 
@@ -183,7 +187,7 @@ impl Networks {
 }
 
 impl Book {
-    /// Makes strangers of those whose proof is too old, and forgets them if they are not here.
+    /// Makes strangers of networks whose proof is too old, and forgets those without a connection.
     fn expire(&mut self) {
         if self.looked.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
             return;
@@ -206,7 +210,8 @@ impl Book {
         entry.map_or((0, false), |entry| (entry.guests.len(), entry.network.is_known()))
     }
 
-    /// The networks of strangers that have connections: with their site's number, and their own.
+    /// The strangers' networks that have connections: the connections of the site, those of the network,
+    /// and its address.
     fn strangers_by_site(&self) -> Vec<(usize, usize, IpAddr)> {
         let strangers = || self.crowds(|entry| !entry.network.is_known());
         let mut sites: HashMap<IpAddr, usize> = HashMap::new();
@@ -214,7 +219,7 @@ impl Book {
         strangers().map(|(count, address)| (sites[&site(address)], count, address)).collect()
     }
 
-    /// The networks among these that have connections, with their number.
+    /// The networks that have connections and that `among` selects, with how many they have.
     fn crowds(&self, among: impl Fn(&Entry) -> bool) -> impl Iterator<Item = (usize, IpAddr)> {
         let entries = self.entries.iter().filter(move |(_, entry)| !entry.guests.is_empty() && among(entry));
         entries.map(|(address, entry)| (entry.guests.len(), *address))
@@ -230,7 +235,7 @@ impl Book {
             noted: AtomicU64::new(0),
             displaced: AtomicBool::new(false),
             closing,
-            exchange: OnceLock::new(),
+            state: OnceLock::new(),
         });
         entry.guests.insert(guest.number, Arc::clone(&guest));
         self.open += 1;
@@ -238,7 +243,7 @@ impl Book {
         guest
     }
 
-    /// Takes a connection out; one that was taken out before is none any more.
+    /// Removes a connection; does nothing if it was removed before.
     fn remove(&mut self, guest: &Guest) {
         let address = guest.network.address;
         let Some(entry) = self.entries.get_mut(&address) else { return };
@@ -253,7 +258,7 @@ impl Book {
         self.forget();
     }
 
-    /// Notes that a network is authentic.
+    /// Notes that a connection's network sent an authentic request.
     fn prove(&mut self, guest: &Guest) {
         let Some(entry) = self.entries.get_mut(&guest.network.address) else { return };
         if !entry.guests.contains_key(&guest.number) {
@@ -265,9 +270,9 @@ impl Book {
         }
     }
 
-    /// Forgets networks without connections until the memory of them is within its bound.
+    /// Forgets networks without connections until at most [`REMEMBERED_MAX`] of them are left.
     fn forget(&mut self) {
-        // Those with connections are as many as those at most.
+        // There are at most as many networks with connections as there are connections.
         while self.entries.len() > REMEMBERED_MAX + self.open {
             let idle = self.entries.iter().filter(|(_, entry)| entry.guests.is_empty());
             let Some(oldest) = idle.min_by_key(|(_, entry)| entry.proven_at).map(|(address, _)| *address)
@@ -282,17 +287,17 @@ impl Book {
 impl Entry {
     fn new(address: IpAddr) -> Self {
         let (known, body_bytes) = (AtomicBool::new(false), AtomicUsize::new(0));
-        let (turn, line, handshake) = (Semaphore::new(1), Semaphore::new(LINE_MAX), Semaphore::new(1));
-        let network = Arc::new(Network { address, known, body_bytes, turn, line, handshake });
+        let (turn, waiting, handshake) = (Semaphore::new(1), Semaphore::new(WAITING_MAX), Semaphore::new(1));
+        let network = Arc::new(Network { address, known, body_bytes, turn, waiting, handshake });
         Self { network, guests: BTreeMap::new(), proven_at: None }
     }
 
-    /// The connection that can best be done without: the oldest idle one that was not granted a
-    /// request within a day, and of a stranger also one whose request is still on its way.
+    /// The connection that can best be spared: the oldest idle one on which nothing authentic came within
+    /// a day. Of a stranger, also one whose request has not arrived whole.
     fn superfluous(&self) -> Option<&Arc<Guest>> {
-        let at = |rest| {
+        let at = |wanted| {
             let mut unproven = self.guests.values().filter(|guest| !guest.is_proven());
-            unproven.find(|guest| guest.rest() == rest)
+            unproven.find(|guest| guest.peer_state() == wanted)
         };
         at(PeerState::Idle).or_else(|| if self.network.is_known() { None } else { at(PeerState::Sending) })
     }
@@ -305,7 +310,7 @@ impl Network {
 }
 
 impl Guest {
-    /// Notes that a request was granted for a reason: who sends it is who he should be.
+    /// Notes that a request on this connection was authentic.
     pub(in crate::source) fn prove(&self) {
         if self.proof_age().is_none_or(|age| age >= NOTED_EVERY) {
             self.noted.store(self.networks.since.elapsed().as_secs() + 1, Relaxed);
@@ -313,7 +318,7 @@ impl Guest {
         }
     }
 
-    /// Whether a request was lately granted for a reason.
+    /// Whether a request on this connection was authentic within a day.
     pub(in crate::source) fn is_proven(&self) -> bool {
         self.proof_age().is_some_and(|age| age < KNOWN_FOR)
     }
@@ -323,26 +328,26 @@ impl Guest {
         Some(self.networks.since.elapsed().saturating_sub(noted))
     }
 
-    /// The lines in which each step of a stranger's handshake waits for its turn: that of its network,
-    /// and that of all.
-    pub(in crate::source) fn handshake_lines(&self) -> Option<[&Semaphore; 2]> {
+    /// The semaphores of which each step of a stranger's handshake needs a permit: that of its network,
+    /// and that of all strangers. `None` for a known network.
+    pub(in crate::source) fn handshake_turns(&self) -> Option<[&Semaphore; 2]> {
         (!self.network.is_known()).then_some([&self.network.handshake, &self.networks.handshakes])
     }
 
-    /// Lets it be seen what the connection is at.
-    pub(in crate::source) fn speaks(&self, exchange: ConnectionState) {
-        // It is told once.
-        let _ = self.exchange.set(exchange);
+    /// Lets [`Networks`] see what the connection is doing.
+    pub(in crate::source) fn set_state(&self, state: ConnectionState) {
+        // A second call is ignored.
+        let _ = self.state.set(state);
     }
 
-    /// Whether the connection must make room for another, whatever it is at.
+    /// Whether the connection was chosen to make room for another, and must end at once.
     pub(in crate::source) fn is_displaced(&self) -> bool {
         self.displaced.load(Relaxed)
     }
 
-    /// One that says nothing yet, or encrypts nothing yet, is idle.
-    fn rest(&self) -> PeerState {
-        self.exchange.get().map_or(PeerState::Idle, ConnectionState::rest)
+    /// What the connection is doing. It counts as idle until its TLS handshake is complete.
+    fn peer_state(&self) -> PeerState {
+        self.state.get().map_or(PeerState::Idle, ConnectionState::peer_state)
     }
 }
 
@@ -352,7 +357,7 @@ impl Drop for ConnectionPermit {
     }
 }
 
-/// What one peer controls at least: an IPv4 address or an IPv6 /64.
+/// The network of an address: the IPv4 address, or the IPv6 /64, which one peer controls at least.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
@@ -360,8 +365,8 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// What one peer may control, and so is one crowd among those that make room: an IPv4 address, or the
-/// IPv6 /48 that most sites get, with 65,536 networks in it.
+/// The site of a network, whose connections count together when one has to be closed: the IPv4 address,
+/// or the IPv6 /48, which most sites get and which has 65,536 networks.
 fn site(network: IpAddr) -> IpAddr {
     match network {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 80 << 80).into(),

@@ -266,10 +266,13 @@ fn acknowledgement<B: From<Bytes>>(received: &Received) -> Response<B> {
     };
     let mut response = Response::new(B::from(document));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    // Anybody may ask whether somebody is here, and whoever captured a delivery can send it again.
+    // Anybody can probe, and whoever captured a delivery or a message of SNS can send it again. Only the
+    // first copy of an event that is stored shows that its sender is the provider.
     let tells_nothing = match received {
-        Received::Other(word) => *word == PROBE,
-        Received::Answer(answer) => answer.verdict == AnswerVerdict::Duplicate,
+        Received::Other(_) => true,
+        Received::Answer(answer) => {
+            matches!(answer.verdict, AnswerVerdict::Duplicate | AnswerVerdict::Filtered)
+        }
     };
     if tells_nothing {
         response.extensions_mut().insert(Unproven);

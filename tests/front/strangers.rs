@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use fanbridge::selection::Selection;
 use tokio::time::timeout;
 
 use crate::support::{Front, delivery, event, timed};
@@ -174,6 +175,24 @@ async fn a_delivery_that_is_sent_again_makes_nobody_known() {
     assert_eq!(sender.ask(delivery(&event(200))).await.status, 200);
     let mut copying = front.connect_from(2).await;
     assert!(copying.ask(delivery(&event(200))).await.body.contains("duplicate"));
+    let _silent = (front.connect_from(2).await, front.connect_from(2).await);
+    let newcomer = front.connect_from(3).await.ask(delivery(&event(201))).await;
+    assert_eq!(newcomer.status, 200);
+    copying.assert_closed().await;
+}
+
+#[tokio::test]
+async fn a_delivery_that_the_selection_keeps_out_makes_nobody_known_however_often_it_is_sent() {
+    let front = Front::start_with(|setting| {
+        setting.http.connections_max = 4;
+        setting.http.header_timeout = Duration::from_secs(60);
+        setting.selection = Selection::Only(["call.ended".to_owned()].into());
+    })
+    .await;
+    let mut copying = front.connect_from(2).await;
+    for _ in 0..3 {
+        assert!(copying.ask(delivery(&event(200))).await.body.contains("filtered"));
+    }
     let _silent = (front.connect_from(2).await, front.connect_from(2).await);
     let newcomer = front.connect_from(3).await.ask(delivery(&event(201))).await;
     assert_eq!(newcomer.status, 200);

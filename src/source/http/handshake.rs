@@ -1,7 +1,7 @@
 //! TLS handshakes, of which strangers' take turns.
 //!
 //! A handshake costs a signature, up to some milliseconds of a core, before the peer has said who it is.
-//! So a stranger's handshake waits for its turn: each network has one at a time, and all strangers
+//! So a stranger's handshake waits for its turn: each site (an IPv4 address, an IPv6 /48) has one at a time, and all strangers
 //! together use at most half of the cores. Known networks never wait. A turn is one step of a handshake:
 //! it processes what the peer has sent and ends, so a turn is never held while the peer is waited for.
 //! The time spent waiting for a turn counts towards the handshake's timeout, and a connection that waits
@@ -18,11 +18,6 @@ use tokio_rustls::server::TlsStream;
 
 use super::networks::Guest;
 
-/// How many steps of strangers' handshakes run at a time: half as many as there are cores.
-pub(super) fn turns() -> usize {
-    (std::thread::available_parallelism().map_or(1, usize::from) / 2).max(1)
-}
-
 /// Encrypts a connection.
 ///
 /// # Errors
@@ -35,7 +30,7 @@ pub(super) async fn encrypt<IO: AsyncRead + AsyncWrite + Unpin>(
     let mut handshake = pin!(acceptor.accept(io));
     loop {
         let turn = match guest.handshake_turns() {
-            Some([network, all]) => Some((network.acquire().await, all.acquire().await)),
+            Some([site, all]) => Some((site.acquire().await, all.acquire().await)),
             None => None,
         };
         let step = poll_fn(|cx| Poll::Ready(handshake.as_mut().poll(cx))).await;
@@ -71,7 +66,7 @@ mod tests {
 
     use super::*;
     use crate::source::http::connections::Connections;
-    use crate::source::http::networks::{ConnectionPermit, Networks};
+    use crate::source::http::networks::{ConnectionPermit, Networks, handshakes_max};
     use crate::telemetry::Metrics;
 
     /// Both ends of any handshake.
@@ -123,16 +118,26 @@ mod tests {
         known.0.prove();
         assert!(is_encrypted(&stranger, &ends).await && is_encrypted(&known, &ends).await);
         let [_, all] = stranger.0.handshake_turns().unwrap();
-        let taken = all.acquire_many(turns() as u32).await.unwrap();
+        let taken = all.acquire_many(handshakes_max() as u32).await.unwrap();
         assert!(!is_encrypted(&stranger, &ends).await, "all turns are taken");
         assert!(is_encrypted(&known, &ends).await);
         drop(taken);
-        let [network, _] = stranger.0.handshake_turns().unwrap();
-        let taken = network.acquire().await.unwrap();
-        assert!(!is_encrypted(&stranger, &ends).await, "its network has its turn already");
+        let [site, _] = stranger.0.handshake_turns().unwrap();
+        let taken = site.acquire().await.unwrap();
+        assert!(!is_encrypted(&stranger, &ends).await, "its site has its turn already");
         assert!(is_encrypted(&enter(&networks, "192.0.2.3"), &ends).await, "and keeps no other back");
         drop(taken);
         assert!(is_encrypted(&stranger, &ends).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_networks_of_one_site_have_one_turn_among_them() {
+        let (networks, ends) = (networks(), ends());
+        let one = enter(&networks, "2001:db8:1:1::1");
+        let [site, _] = one.0.handshake_turns().unwrap();
+        let _taken = site.acquire().await.unwrap();
+        assert!(!is_encrypted(&enter(&networks, "2001:db8:1:2::1"), &ends).await, "another /64 of the /48");
+        assert!(is_encrypted(&enter(&networks, "2001:db8:2:1::1"), &ends).await, "another /48");
     }
 
     #[tokio::test(start_paused = true)]

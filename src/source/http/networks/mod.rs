@@ -12,19 +12,19 @@
 //! One lock guards all of it. It is taken when a connection comes or goes, and at most once an hour for
 //! each connection on which authentic requests arrive.
 
-use parking_lot::{Mutex, MutexGuard};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::connections::Connections;
-use super::handshake;
 use super::timeout_stream::{ConnectionState, PeerState};
 
 /// The shortest time between two notes that requests on one connection were authentic.
@@ -85,7 +85,15 @@ pub(in crate::source) struct Network {
     pub(in crate::source) turn: Semaphore,
     /// Held by each large body of this network until it is worked on: [`WAITING_MAX`] at most.
     pub(in crate::source) waiting: Semaphore,
-    /// Held by the one handshake of this network of which a step runs, or that waits for the turn of all
+    site: Arc<Site>,
+}
+
+/// One site: an IPv4 address, or an IPv6 /48, whose networks are cheap to have.
+#[derive(Debug)]
+struct Site {
+    /// Open connections of its networks that are strangers; changed under the lock of the book.
+    strangers: AtomicUsize,
+    /// Held by the one handshake of this site of which a step runs, or that waits for the turn of all
     /// strangers.
     handshake: Semaphore,
 }
@@ -114,6 +122,18 @@ struct Book {
     strangers: usize,
     looked: Option<Instant>,
     entries: HashMap<IpAddr, Entry>,
+    sites: HashMap<IpAddr, Weak<Site>>,
+}
+
+/// A stranger's network, in the order in which its connections can be spared: the largest site goes
+/// first, then the largest network. Of equals the one that is here longest, so that nobody chooses.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Crowd {
+    of_site: usize,
+    of_network: usize,
+    /// Number of its oldest connection.
+    oldest: Reverse<u64>,
+    address: IpAddr,
 }
 
 struct Entry {
@@ -128,7 +148,7 @@ impl Networks {
     pub(in crate::source) fn new(all_max: usize, each_max: usize, metrics: Arc<Connections>) -> Arc<Self> {
         let strangers_max = all_max - all_max / KEPT_FROM_STRANGERS;
         let (since, book) = (Instant::now(), Mutex::default());
-        let handshakes = Semaphore::new(handshake::turns());
+        let handshakes = Semaphore::new(handshakes_max());
         Arc::new(Self { since, metrics, all_max, strangers_max, each_max, handshakes, book })
     }
 
@@ -165,9 +185,12 @@ impl Networks {
     /// Closes a stranger's connection that waits for its peer: one of the network with the most
     /// connections, in the site with the most. Returns whether there was one.
     fn displace_stranger(&self, book: &mut Book) -> bool {
-        // If the largest network has no connection that waits, the next one is tried.
-        let mut crowds = BinaryHeap::from(book.strangers_by_site());
-        std::iter::from_fn(|| crowds.pop()).any(|(.., address)| self.displace(book, Some(address)))
+        let largest = book.strangers_by_site().max();
+        largest.is_some_and(|crowd| self.displace(book, Some(crowd.address))) || {
+            // The largest has no connection that waits: the next ones are tried.
+            let mut crowds: BinaryHeap<_> = book.strangers_by_site().collect();
+            std::iter::from_fn(|| crowds.pop()).any(|crowd| self.displace(book, Some(crowd.address)))
+        }
     }
 
     /// Closes the connection of this network that can best be spared; returns whether there was one.
@@ -199,9 +222,11 @@ impl Book {
                 entry.proven_at = None;
                 entry.network.known.store(false, Relaxed);
                 *strangers += entry.guests.len();
+                entry.network.site.strangers.fetch_add(entry.guests.len(), Relaxed);
             }
             !entry.guests.is_empty() || entry.proven_at.is_some()
         });
+        self.sites.retain(|_, site| site.strong_count() > 0);
     }
 
     /// How many connections a network has, and whether it is known.
@@ -210,13 +235,19 @@ impl Book {
         entry.map_or((0, false), |entry| (entry.guests.len(), entry.network.is_known()))
     }
 
-    /// The strangers' networks that have connections: the connections of the site, those of the network,
-    /// and its address.
-    fn strangers_by_site(&self) -> Vec<(usize, usize, IpAddr)> {
-        let strangers = || self.crowds(|entry| !entry.network.is_known());
-        let mut sites: HashMap<IpAddr, usize> = HashMap::new();
-        strangers().for_each(|(count, address)| *sites.entry(site(address)).or_default() += count);
-        strangers().map(|(count, address)| (sites[&site(address)], count, address)).collect()
+    /// The strangers' networks that have connections. One pass without a look-up, because every arrival
+    /// makes it while the strangers have all that they can have.
+    fn strangers_by_site(&self) -> impl Iterator<Item = Crowd> {
+        let strangers = self.entries.iter().filter(|(_, entry)| !entry.network.is_known());
+        strangers.filter_map(|(address, entry)| {
+            let (oldest, _) = entry.guests.first_key_value()?;
+            Some(Crowd {
+                of_site: entry.network.site.strangers.load(Relaxed),
+                of_network: entry.guests.len(),
+                oldest: Reverse(*oldest),
+                address: *address,
+            })
+        })
     }
 
     /// The networks that have connections and that `among` selects, with how many they have.
@@ -226,7 +257,8 @@ impl Book {
     }
 
     fn admit(&mut self, networks: &Arc<Networks>, address: IpAddr, closing: CancellationToken) -> Arc<Guest> {
-        let entry = self.entries.entry(address).or_insert_with(|| Entry::new(address));
+        let sites = &mut self.sites;
+        let entry = self.entries.entry(address).or_insert_with(|| Entry::new(address, sites));
         self.arrivals += 1;
         let guest = Arc::new(Guest {
             networks: Arc::clone(networks),
@@ -239,7 +271,10 @@ impl Book {
         });
         entry.guests.insert(guest.number, Arc::clone(&guest));
         self.open += 1;
-        self.strangers += usize::from(!entry.network.is_known());
+        if !entry.network.is_known() {
+            self.strangers += 1;
+            entry.network.site.strangers.fetch_add(1, Relaxed);
+        }
         guest
     }
 
@@ -251,7 +286,10 @@ impl Book {
             return;
         }
         self.open -= 1;
-        self.strangers -= usize::from(!entry.network.is_known());
+        if !entry.network.is_known() {
+            self.strangers -= 1;
+            entry.network.site.strangers.fetch_sub(1, Relaxed);
+        }
         if entry.guests.is_empty() && entry.proven_at.is_none() {
             self.entries.remove(&address);
         }
@@ -267,6 +305,7 @@ impl Book {
         entry.proven_at = Some(Instant::now());
         if !entry.network.known.swap(true, Relaxed) {
             self.strangers -= entry.guests.len();
+            entry.network.site.strangers.fetch_sub(entry.guests.len(), Relaxed);
         }
     }
 
@@ -285,10 +324,16 @@ impl Book {
 }
 
 impl Entry {
-    fn new(address: IpAddr) -> Self {
+    fn new(address: IpAddr, sites: &mut HashMap<IpAddr, Weak<Site>>) -> Self {
         let (known, body_bytes) = (AtomicBool::new(false), AtomicUsize::new(0));
-        let (turn, waiting, handshake) = (Semaphore::new(1), Semaphore::new(WAITING_MAX), Semaphore::new(1));
-        let network = Arc::new(Network { address, known, body_bytes, turn, waiting, handshake });
+        let (turn, waiting) = (Semaphore::new(1), Semaphore::new(WAITING_MAX));
+        let known_site = sites.entry(site(address)).or_default();
+        let site = known_site.upgrade().unwrap_or_else(|| {
+            let new = Arc::new(Site { strangers: AtomicUsize::new(0), handshake: Semaphore::new(1) });
+            *known_site = Arc::downgrade(&new);
+            new
+        });
+        let network = Arc::new(Network { address, known, body_bytes, turn, waiting, site });
         Self { network, guests: BTreeMap::new(), proven_at: None }
     }
 
@@ -328,10 +373,10 @@ impl Guest {
         Some(self.networks.since.elapsed().saturating_sub(noted))
     }
 
-    /// The semaphores of which each step of a stranger's handshake needs a permit: that of its network,
+    /// The semaphores of which each step of a stranger's handshake needs a permit: that of its site,
     /// and that of all strangers. `None` for a known network.
     pub(in crate::source) fn handshake_turns(&self) -> Option<[&Semaphore; 2]> {
-        (!self.network.is_known()).then_some([&self.network.handshake, &self.networks.handshakes])
+        (!self.network.is_known()).then_some([&self.network.site.handshake, &self.networks.handshakes])
     }
 
     /// Lets [`Networks`] see what the connection is doing.
@@ -355,6 +400,11 @@ impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.0.networks.lock().remove(&self.0);
     }
+}
+
+/// How many steps of strangers' handshakes run at a time: half as many as there are cores.
+pub(super) fn handshakes_max() -> usize {
+    (std::thread::available_parallelism().map_or(1, usize::from) / 2).max(1)
 }
 
 /// The network of an address: the IPv4 address, or the IPv6 /64, which one peer controls at least.

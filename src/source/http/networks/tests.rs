@@ -80,6 +80,17 @@ async fn a_stranger_with_many_networks_in_one_site_goes_before_one_with_two_conn
 }
 
 #[tokio::test]
+async fn of_strangers_with_one_connection_each_the_oldest_goes_whatever_its_address() {
+    let networks = networks(4, 4);
+    let addresses = ["192.0.2.1", "192.0.2.200", "2001:db8:ffff::1"];
+    let old: Vec<_> = addresses.iter().map(|address| enter(&networks, address).unwrap()).collect();
+    let newcomer = enter(&networks, "2001:db8:fffe::1").unwrap();
+    assert!(old[0].0.is_displaced());
+    let _another = enter(&networks, "192.0.2.3").unwrap();
+    assert!(old[1].0.is_displaced() && !old[2].0.is_displaced() && !newcomer.0.is_displaced());
+}
+
+#[tokio::test]
 async fn a_stranger_whose_request_is_being_answered_is_not_displaced() {
     let networks = networks(4, 4);
     let permits: Vec<_> = (0..3).map(|_| enter(&networks, "192.0.2.1").unwrap()).collect();

@@ -1,11 +1,11 @@
-//! What a spooled entry looks like in bytes.
+//! The payload of an entry in bytes.
 //!
-//! The one place that knows the layout, for the log and for the dead letters alike. Decoding is
+//! The only place that knows this layout, for the log and for the dead letters alike. Decoding is
 //! zero-copy: every text and the body are slices that share the input's allocation. The first
 //! byte is the layout's version; a version is never changed, only followed by a new one, together with
-//! a new segment format, so that an older release refuses the log instead of skipping records. Integrity
-//! is the business of whoever stores the bytes: what decodes here may still be damaged, so nothing
-//! is trusted, and every length is checked before it is used.
+//! a new segment format, so that an older release refuses the log instead of skipping records. Whoever
+//! stores the bytes checks their integrity; bytes that come here can still be damaged, so every length is
+//! checked before it is used.
 
 use bytes::{Buf, BufMut, Bytes};
 use bytestring::ByteString;
@@ -13,7 +13,7 @@ use bytestring::ByteString;
 use crate::event::{Entry, Event, EventTime, HeaderClaims, Quarantined, Timestamp};
 
 const VERSION: u8 = 1;
-/// The moment of arrival, in front of everything that is of variable length.
+/// Bytes of the arrival, which is in front of every field of variable length.
 const ARRIVED_BYTES: usize = size_of::<i64>();
 
 const EVENT: u8 = 0;
@@ -28,10 +28,10 @@ const INFERRED: u8 = 1;
 /// Why bytes are not an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
-    /// A later release wrote the bytes: keep them, and do not treat them as damage.
+    /// A later release wrote the bytes: keep them, because they are not damaged.
     #[error("entry has layout version {0}, expected at most {VERSION}")]
     Newer(u8),
-    /// No release wrote the bytes like this.
+    /// No release writes such bytes.
     #[error("entry is malformed: {0}")]
     Malformed(&'static str),
 }
@@ -51,14 +51,14 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
     }
 }
 
-/// Whether these are the bytes of an entry that is [not for every sink](Entry::is_apart). Looks no
-/// further than it has to: what is no event at all counts as such, a damaged one as any other.
-pub(super) fn is_apart(input: &[u8]) -> bool {
+/// Whether these are the bytes of a [single-sink entry](Entry::is_single_sink). Reads no further than
+/// necessary: bytes that are no event count as a single-sink entry, a damaged event as one for every sink.
+pub(super) fn is_single_sink(input: &[u8]) -> bool {
     let Some(mut rest) = input.strip_prefix(&[VERSION, EVENT]).and_then(|rest| rest.get(ARRIVED_BYTES..))
     else {
         return true;
     };
-    // As it was encoded: six texts, then key, subject and the one sink.
+    // The order of encoding: six texts, then key, subject and the only sink.
     let for_one = |rest: &mut &[u8]| {
         for _ in 0..6 {
             skip_bytes(rest)?;
@@ -298,6 +298,7 @@ impl Reader {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use proptest::prelude::*;
+    use proptest::sample::Index;
 
     use super::*;
 
@@ -347,7 +348,9 @@ mod tests {
             let [signed_id, event_type] = optional;
             let stated = HeaderClaims { signed_id, event_type, extensions };
             let arrived = Timestamp(arrived);
-            Entry::Quarantined(Quarantined { id, source, provider, intake, reason, detail, stated, arrived, body })
+            Entry::Quarantined(Quarantined {
+                id, source, provider, intake, reason, detail, stated, arrived, body,
+            })
         }
     }
 
@@ -363,11 +366,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn who_an_entry_is_for_shows_without_decoding_it(entry in entry(), cut in any::<proptest::sample::Index>()) {
+        fn who_an_entry_is_for_shows_without_decoding_it(entry in entry(), cut in any::<Index>()) {
             let bytes = encoded(&entry);
-            prop_assert_eq!(is_apart(&bytes), entry.is_single_sink());
+            prop_assert_eq!(is_single_sink(&bytes), entry.is_single_sink());
             // Cut anywhere, it still says something.
-            is_apart(&bytes[..cut.index(bytes.len())]);
+            is_single_sink(&bytes[..cut.index(bytes.len())]);
         }
 
         #[test]
@@ -376,7 +379,7 @@ mod tests {
         }
 
         #[test]
-        fn an_entry_cut_short_is_malformed(entry in entry(), cut in any::<proptest::sample::Index>()) {
+        fn an_entry_cut_short_is_malformed(entry in entry(), cut in any::<Index>()) {
             let bytes = encoded(&entry);
             let kept = cut.index(bytes.len());
             prop_assert!(matches!(decode(bytes.slice(..kept)), Err(CodecError::Malformed(_))));

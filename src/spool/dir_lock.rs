@@ -1,4 +1,4 @@
-//! A directory that one process has for itself: the first thing of a start.
+//! The lock on the spool's directory, which a start takes before it reads or writes anything else.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,8 @@ use crate::disk::{Disk, DiskLock, FileId};
 /// The name of the file whose lock makes a process the directory's owner.
 pub(super) const LOCK_FILE: &str = "lock";
 
-/// A spool's directory, held until this, and everything that was opened from it, is dropped.
+/// A spool's directory, locked for this process until this value and everything that was opened from it is
+/// dropped.
 pub struct LockedDir {
     pub(super) dir: PathBuf,
     pub(super) dir_id: FileId,
@@ -20,11 +21,11 @@ pub struct LockedDir {
 }
 
 impl LockedDir {
-    /// Takes the directory, which is made if it is missing. Blocks for as long as the disk was told to
-    /// wait for another process.
+    /// Locks the directory, which is made if it is missing. Blocks for as long as the disk was told to wait
+    /// for another process.
     ///
     /// # Errors
-    /// [`SpoolError::Locked`] when another process has it.
+    /// [`SpoolError::Locked`] when another process has locked it.
     pub fn take(dir: &Path, disk: Arc<dyn Disk>) -> Result<Self, SpoolError> {
         disk.create_dirs(dir).map_err(failed("make", dir))?;
         let lock = lock(&*disk, dir)?;
@@ -34,18 +35,18 @@ impl LockedDir {
     }
 }
 
-/// Takes an existing directory for this process.
+/// Locks an existing directory for this process alone.
 fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn DiskLock>, SpoolError> {
     let path = dir.join(LOCK_FILE);
     let lock = disk.lock(&path).map_err(failed("lock", &path))?;
     lock.ok_or_else(|| SpoolError::Locked(dir.to_owned()))
 }
 
-/// Takes an existing directory without writing to it, beside others who only read. `None` if it was never
-/// taken: whoever owns it has made the file of the lock before anything else.
+/// Locks an existing directory for reading, without writing to it, together with other readers. `None` if
+/// there is no lock file: a bridge makes it before anything else, so none has ever used the directory.
 ///
 /// # Errors
-/// [`SpoolError::Locked`] when a bridge has it.
+/// [`SpoolError::Locked`] when a bridge has locked it.
 pub fn lock_to_read(disk: &dyn Disk, dir: &Path) -> Result<Option<Box<dyn DiskLock>>, SpoolError> {
     let path = dir.join(LOCK_FILE);
     match disk.lock_existing(&path) {

@@ -1,4 +1,4 @@
-//! Why a spool that was open takes nothing any more.
+//! Why an open spool has failed and takes no more appends.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use crate::event::Position;
 
-/// Why nothing is taken any more, until the next start.
+/// Why the spool takes no more appends until the next start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpoolFailure {
-    /// The disk failed, or a file was displaced and put back: the next start finds what is durable.
+    /// The disk failed, or a file was displaced and put back: the next start recovers what is durable.
     #[error("{0}")]
     Broken(Arc<str>),
-    /// A closed segment is not what it was. The next start would pass what it held, so that a person has to
-    /// decide first.
+    /// A closed segment was removed or changed. The next start would pass over the events that it held, so a
+    /// person has to decide first.
     #[error("{0}")]
     Taken(Taken),
 }
@@ -24,16 +24,16 @@ impl From<String> for SpoolFailure {
     }
 }
 
-/// A closed segment that is not what it was, with events that some reader has not settled.
+/// A closed segment that was removed or changed, with positions that are not released.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
-    /// Its file.
+    /// The segment's file.
     pub path: PathBuf,
-    /// What became of it.
+    /// What became of the file, as the end of a sentence about it.
     pub fate: String,
-    /// The first position in it that is not settled.
+    /// The first position in the segment that is not released.
     pub first: Position,
-    /// The last position that it accounts for.
+    /// The last position that the segment accounts for.
     pub last: Position,
 }
 

@@ -1,9 +1,9 @@
-//! One record on disk: a header that verifies by itself, then the payload.
+//! A frame: one entry on disk, with a header that verifies by itself and then the payload.
 //!
 //! Both checksums are seeded with the segment's random id, so the blocks of a deleted segment, or
-//! bytes that somebody sends us in a body, never look like a record of this one. The header has its
+//! bytes that a sender puts in a body, never look like a frame of this segment. The header has its
 //! own checksum: its length can be trusted before the payload is read, a damaged payload costs
-//! exactly one record, and looking for the next record behind damage costs 52 bytes a candidate.
+//! exactly one entry, and looking for the next frame behind damage reads 52 bytes a candidate.
 //!
 //! Layout, little-endian: magic 4, payload length 4, position 8, arrival 8, duplicate key 16,
 //! flags 4, payload CRC32C 4, CRC32C of the 48 bytes before it 4.
@@ -23,7 +23,7 @@ pub(super) const MAGIC: [u8; 4] = [0xfb, 0xf2, 0xa3, 0x9e];
 const CHECKED_BYTES: usize = FRAME_HEADER_BYTES - 4;
 const HAS_KEY: u32 = 1;
 
-/// Where the checksums of one segment start from.
+/// The value with which the checksums of one segment's frames start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Seed(u32);
 
@@ -38,7 +38,7 @@ impl Seed {
     }
 }
 
-/// A header whose checksum held.
+/// A frame header whose checksum is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FrameHeader {
     pub(super) payload_len: usize,
@@ -49,7 +49,7 @@ pub(super) struct FrameHeader {
 }
 
 impl FrameHeader {
-    /// The header at the start of `bytes`, if there is one that verifies.
+    /// The header at the start of `bytes`; `None` if none verifies there.
     pub(super) fn parse(bytes: &[u8], seed: Seed) -> Option<Self> {
         let bytes = bytes.first_chunk::<FRAME_HEADER_BYTES>()?;
         let (checked, crc) = bytes.split_at(CHECKED_BYTES);
@@ -84,9 +84,9 @@ fn field<const N: usize>(bytes: &[u8; FRAME_HEADER_BYTES], at: usize) -> [u8; N]
     *bytes[at..].first_chunk().expect("every field lies within the header")
 }
 
-/// Appends the entry's frame to `out` and says how long it is.
+/// Appends the entry's frame to `out` and returns its length in bytes.
 ///
-/// The caller takes it off again if the payload is longer than a record may be.
+/// The caller cuts it off again if the payload is longer than [`super::RECORD_BYTES_MAX`].
 pub(super) fn encode(
     entry: &Entry,
     position: Position,

@@ -1,7 +1,7 @@
-//! The spool as the rest of the bridge sees it: open, append, read, settle, close.
+//! The spool as the rest of the bridge sees it: open, append, read, release, close.
 //!
-//! A cheap handle. Appending and reading are async and never block a worker thread on the disk:
-//! writing is one thread's business, and a read from disk goes to the blocking pool. The handle
+//! [`Spool`] is a handle that is cheap to clone. Appending and reading are async and never block a worker
+//! thread on the disk: one thread writes, and a read from disk runs in the blocking pool. The handle
 //! decides nothing; see the committer for what an answer promises.
 
 use std::sync::Arc;
@@ -27,17 +27,17 @@ use crate::dedup::shared::{KeyClaim, SharedWindow};
 use crate::event::{Entry, Position};
 use crate::telemetry::Metrics;
 
-/// Why nothing can be stored while the disk does not answer in time.
+/// The reason for refusing appends while the disk has not answered for longer than `answer_within`.
 const DISK_HANGS: &str = "disk_hangs";
 
-/// A handle on the log; all of one spool's handles are alike.
+/// A handle on the log; all handles of one spool are alike.
 ///
-/// The directory is held until the last handle is dropped.
+/// The directory stays locked until the last handle is dropped.
 #[derive(Clone)]
 pub struct Spool {
-    reader: Arc<SharedLog>,
+    shared: Arc<SharedLog>,
     queue: mpsc::Sender<WriterMessage>,
-    /// Ends when the writer has.
+    /// Closed when the writer thread has ended.
     writing: watch::Receiver<()>,
     shared_window: Option<Arc<SharedWindow>>,
 }
@@ -45,19 +45,19 @@ pub struct Spool {
 impl Spool {
     /// Opens the spool in a directory and recovers what is in it.
     ///
-    /// Blocks while it reads every retained segment. Next, tell it every cursor with
-    /// [`Spool::resume_after`] and [`Spool::settle`].
+    /// Blocks while it reads every retained segment. After that, call [`Spool::resume_after`] with every
+    /// cursor, and [`Spool::release`] with the lowest.
     pub fn open(
-        held: LockedDir,
+        locked: LockedDir,
         options: SpoolOptions,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Recovery), SpoolError> {
         let clock = Clock::start();
-        let (committer, reader, recovery) = Committer::open(held, options, metrics, clock.now())?;
-        let dir = reader.dir.clone();
+        let (committer, shared, recovery) = Committer::open(locked, options, metrics, clock.now())?;
+        let dir = shared.dir.clone();
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
         let (ends_with_the_writer, writing) = watch::channel(());
-        let writer = WriterThread { committer, queue: receiver, shared: Arc::clone(&reader), clock };
+        let writer = WriterThread { committer, queue: receiver, shared: Arc::clone(&shared), clock };
         let run = move || {
             writer.run();
             drop(ends_with_the_writer);
@@ -66,21 +66,21 @@ impl Spool {
             .name("spool-writer".into())
             .spawn(run)
             .map_err(failed("start the writer for", &dir))?;
-        Ok((Self { reader, queue, writing, shared_window: None }, recovery))
+        Ok((Self { shared, queue, writing, shared_window: None }, recovery))
     }
 
-    /// The same spool with a duplicate window that it shares with others. Once, and before the first
-    /// append.
+    /// The same spool with a duplicate window that it shares with other replicas. Call it once, and before
+    /// the first append.
     pub fn sharing(self, window: SharedWindow) -> Self {
-        // Twice it would go on telling the first.
-        let _ = self.reader.durable_keys.set(window.durable_keys());
+        // A second call is ignored.
+        let _ = self.shared.durable_keys.set(window.durable_keys());
         Self { shared_window: Some(Arc::new(window)), ..self }
     }
 
-    /// Stores the entry, and returns when it is on stable storage, or finds that a copy of it is, in
-    /// this spool or in one that shares its duplicate window.
+    /// Stores the entry, and returns when it is on stable storage. If a copy of it already is, in this spool
+    /// or in one that shares its duplicate window, nothing is stored.
     ///
-    /// Dropping the future withdraws nothing that has been queued.
+    /// Dropping the future does not withdraw an append that has been queued.
     pub async fn append(
         &self,
         entry: Entry,
@@ -89,16 +89,16 @@ impl Spool {
         self.append_noting(entry, duplicate, |_| {}).await
     }
 
-    /// The same. `note` is told what became of the append, also where the future is dropped behind the
-    /// moment from which it cannot be withdrawn. Where nothing is taken any more it is not called.
+    /// As [`Spool::append`]. `note` is called with what became of the append, also if the future is dropped
+    /// after the append was queued. It is not called if the spool was closed or has failed before.
     pub async fn append_noting(
         &self,
         entry: Entry,
         duplicate: Option<DuplicateKey>,
         note: impl FnOnce(&Result<Appended, AppendError>) + Send + 'static,
     ) -> Result<Appended, AppendError> {
-        if self.reader.gate() >= AppendGate::Closing {
-            return Err(stopped(&self.reader));
+        if self.shared.gate() >= AppendGate::Closing {
+            return Err(stopped(&self.shared));
         }
         let (Some(window), Some(key)) = (&self.shared_window, duplicate) else {
             return self.store(entry, duplicate, note).await;
@@ -132,17 +132,17 @@ impl Spool {
         let (answer, answered) = oneshot::channel();
         let append = Append { entry, duplicate, answer };
         if self.queue.send(WriterMessage::Append(append)).await.is_err() {
-            let stopped = Err(stopped(&self.reader));
+            let stopped = Err(stopped(&self.shared));
             note(&stopped);
             return stopped;
         }
-        let reader = Arc::clone(&self.reader);
-        Noted::new(answered, move || Err(stopped(&reader)), note).await
+        let shared = Arc::clone(&self.shared);
+        Noted::new(answered, move || Err(stopped(&shared)), note).await
     }
 
     /// Whether an append has a chance, or why it has none. Cheap: ask before a body is read.
     pub fn accepting(&self) -> Result<(), &'static str> {
-        match self.reader.gate() {
+        match self.shared.gate() {
             AppendGate::Open if self.outstanding().is_some_and(|out| out > self.answer_within()) => {
                 Err(DISK_HANGS)
             }
@@ -151,29 +151,29 @@ impl Spool {
         }
     }
 
-    /// How long what the disk was last asked for has been out, if it is.
+    /// How long the writer has been waiting for the disk; `None` while it is not.
     pub fn outstanding(&self) -> Option<Duration> {
-        self.reader.outstanding.elapsed()
+        self.shared.outstanding.elapsed()
     }
 
-    /// How long the disk may take to answer.
+    /// How long the disk can take to answer before appends are refused.
     pub fn answer_within(&self) -> Duration {
-        self.reader.options.answer_within
+        self.shared.options.answer_within
     }
 
-    /// What may still be written once everything that may has given way.
+    /// What can still be written, counting everything that can be pruned for it.
     pub fn capacity(&self) -> Capacity {
-        self.reader.capacity()
+        self.shared.capacity()
     }
 
     /// The newest durable position.
     pub fn head(&self) -> Position {
-        self.reader.head()
+        self.shared.head()
     }
 
-    /// The oldest position that is kept; the next one to be given while nothing is.
+    /// The oldest position that is kept; while the log is empty, the position that the next entry gets.
     pub fn first(&self) -> Position {
-        self.reader.first()
+        self.shared.first()
     }
 
     /// The records behind `after`, in order: at most `records_max`, and about `bytes_max` of encoded
@@ -185,58 +185,59 @@ impl Spool {
         records_max: usize,
         bytes_max: usize,
     ) -> Result<RecordBatch, ReadError> {
-        self.reader.read(after, records_max, bytes_max).await
+        self.shared.read(after, records_max, bytes_max).await
     }
 
-    /// As [`Spool::read`], for who is after what is [not for every sink](Entry::is_apart): waits for the
-    /// next of it, and passes over everything else without decoding it.
+    /// As [`Spool::read`], for a reader of [single-sink entries](Entry::is_single_sink): waits for the next
+    /// one, and passes over all other entries without decoding them.
     pub async fn read_single_sink(
         &self,
         after: Position,
         records_max: usize,
         bytes_max: usize,
     ) -> Result<RecordBatch, ReadError> {
-        self.reader.read_apart(after, records_max, bytes_max).await
+        self.shared.read_single_sink(after, records_max, bytes_max).await
     }
 
-    /// How far that reader gets without reading: to the head while it has nothing to wait for.
+    /// How far a reader of single-sink entries at `after` gets without reading: to the head if there is no
+    /// single-sink entry behind `after`, else nowhere.
     pub fn pass_shared_records(&self, after: Position) -> Position {
-        self.reader.pass_shared_records(after)
+        self.shared.pass_shared_records(after)
     }
 
-    /// Tells that every cursor is durably at or past this position: whole segments up to it may go
-    /// once the retention is past, or when space runs short. Before the first call none may.
+    /// Releases the log up to this position, which every cursor has durably reached: whole segments up to it
+    /// are removed once `retain` is over, or when space runs short. Before the first call none is.
     pub fn release(&self, through: Position) {
-        self.reader.release(through);
+        self.shared.release(through);
     }
 
-    /// Tells that what is up to this position may give way when space runs short, settled or not: who
-    /// has not got it does without.
+    /// Lets segments up to this position be pruned when space runs short, released or not: a sink that has
+    /// not read them yet misses their records.
     pub fn allow_pruning_in_need(&self, through: Position) {
-        self.reader.allow_pruning_in_need(through);
+        self.shared.allow_pruning_in_need(through);
     }
 
-    /// Tells how far a cursor had got. Call it for every cursor after opening and before the first
-    /// append: if the newest segments were lost, their positions must not be given to other events,
-    /// which that cursor would then pass over.
+    /// Gives no position up to this cursor to a new entry. Call it with every cursor after opening and before
+    /// the first append: if the newest segments were lost, new entries at their positions would be passed
+    /// over by that cursor.
     pub fn resume_after(&self, cursor: Position) {
-        self.reader.resume_after(cursor);
+        self.shared.resume_after(cursor);
     }
 
-    /// Tells how many bytes the owner's other files in the directory take; they count as the spool's.
+    /// Sets how many bytes the owner's other files in the directory take: they count towards `bytes_max`.
     pub fn set_other_bytes(&self, bytes: u64) {
-        self.reader.set_other_bytes(bytes);
+        self.shared.set_other_bytes(bytes);
     }
 
-    /// What the spool takes up.
+    /// The space that the spool uses.
     pub fn usage(&self) -> Usage {
-        self.reader.usage()
+        self.shared.usage()
     }
 
     /// Resolves when the disk can no longer be trusted, with the reason; never before, and never
     /// after an orderly close.
     pub async fn failed(&self) -> SpoolFailure {
-        let mut life = self.reader.life.subscribe();
+        let mut life = self.shared.life.subscribe();
         loop {
             if let Life::Failed(failure) = &*life.borrow_and_update() {
                 return failure.clone();
@@ -247,22 +248,22 @@ impl Spool {
         }
     }
 
-    /// Looks whether the files that hold what was acknowledged are still what they were. Blocks on the
-    /// disk.
+    /// Checks that the files which hold acknowledged events are still the files that the spool wrote. Blocks
+    /// on the disk.
     ///
     /// # Errors
-    /// What is the matter, what was done about it and what is to be done.
+    /// Which file is not, what was done about it and what a person has to do.
     pub fn verify_files(&self) -> Result<(), SpoolFailure> {
-        match &*self.reader.life.borrow() {
+        match &*self.shared.life.borrow() {
             Life::Failed(failure) => Err(failure.clone()),
-            Life::Running | Life::Closed => self.reader.verify_all_files(),
+            Life::Running | Life::Closed => self.shared.verify_all_files(),
         }
     }
 
-    /// Takes nothing more, answers what was queued, and stops the writer. Reading goes on as far as
-    /// there is something to read.
+    /// Takes no more appends, answers those that were queued, and stops the writer. Readers can still read up
+    /// to the head.
     pub async fn close(&self) {
-        self.reader.set_gate(AppendGate::Closing);
+        self.shared.set_gate(AppendGate::Closing);
         // An error means that the writer has already stopped.
         let _ = self.queue.send(WriterMessage::Close).await;
         let mut writing = self.writing.clone();
@@ -270,39 +271,39 @@ impl Spool {
     }
 }
 
-/// Why nothing is taken any more.
-fn stopped(reader: &SharedLog) -> AppendError {
-    match &*reader.life.borrow() {
+/// How an append is refused when the writer has ended.
+fn stopped(shared: &SharedLog) -> AppendError {
+    match &*shared.life.borrow() {
         Life::Failed(_) => AppendError::Failed,
         Life::Running | Life::Closed => AppendError::Full { reason: AppendGate::Closing.reason() },
     }
 }
 
 impl Committer {
-    /// Opens a spool without a thread: the caller commits, ticks and tells the time. What
-    /// [`Spool::open`] is made of, and what a simulation drives.
+    /// Opens a spool without a writer thread: the caller commits, ticks and passes the time in.
+    /// [`Spool::open`] is made of it, and the simulated disk's tests drive it.
     pub fn open(
-        held: LockedDir,
+        locked: LockedDir,
         options: SpoolOptions,
         metrics: Arc<Metrics>,
         now: Moment,
     ) -> Result<(Self, Arc<SharedLog>, Recovery), SpoolError> {
         let begun = Instant::now();
-        let LockedDir { dir, dir_id, disk, lock } = held;
+        let LockedDir { dir, dir_id, disk, lock } = locked;
         let window = LocalWindow::new(options.window, options.window_events_max);
         let recovered = recovery::recover(&*disk, &dir, window, now)?;
-        let Recovered { catalogue, window, next, leftover, mut report } = recovered;
+        let Recovered { segments, window, next, leftover, mut report } = recovered;
         report.seconds = begun.elapsed().as_secs_f64();
         metrics.spool_torn.inc_by(report.torn_tails);
         metrics.spool_limit.set(i64::try_from(options.bytes_max).unwrap_or(i64::MAX));
 
-        let view = View { catalogue, tail: Tail::new(options.tail_bytes_max), next };
+        let view = View { segments, tail: Tail::new(options.tail_bytes_max), next };
         let (corrupt, damaged) = (metrics.spool_corrupt.clone(), report.damaged.len() as u64);
-        let reader = Arc::new(SharedLog::new(disk, (dir, dir_id), options, metrics, view, lock));
-        let lost: u64 = report.missing.iter().map(|range| reader.lost.add(range, 0)).sum();
+        let shared = Arc::new(SharedLog::new(disk, (dir, dir_id), options, metrics, view, lock));
+        let lost: u64 = report.missing.iter().map(|range| shared.lost.add(range, 0)).sum();
         corrupt.inc_by(lost.max(damaged));
-        let mut committer = Self::new(Arc::clone(&reader), window, leftover);
+        let mut committer = Self::new(Arc::clone(&shared), window, leftover);
         committer.tick(now);
-        Ok((committer, reader, report))
+        Ok((committer, shared, report))
     }
 }

@@ -1,18 +1,17 @@
-//! Which records are known to be lost, so that each is counted once: whoever finds it, and however many
-//! read there.
+//! The positions that are known to be lost, so that each is counted once, however many readers find it.
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-/// Lost positions, as ranges that neither overlap nor touch: first → last. There are no more of them than
-/// damaged places in the log.
+/// Lost positions, as ranges that neither overlap nor touch: first → last. There are no more ranges than
+/// damaged stretches in the log.
 #[derive(Debug, Default)]
 pub(super) struct Lost(Mutex<BTreeMap<u64, u64>>);
 
 impl Lost {
-    /// Adds these positions and says how many of them are new. What is before `kept` is forgotten: nobody
-    /// gets there again.
+    /// Adds a range of positions and returns how many of them are new. Ranges before `kept` are forgotten,
+    /// because no reader gets there again.
     pub(super) fn add(&self, range: &RangeInclusive<u64>, kept: u64) -> u64 {
         if range.is_empty() {
             return 0;

@@ -1,19 +1,34 @@
 //! The spool: a durable, bounded log between sources and sinks.
 //!
-//! A source appends and may say yes when the answer comes: the record is then on stable storage.
-//! A dispatcher reads on from its own cursor and settles. Nobody else touches the directory.
+//! A source appends an entry, and answers the provider once the append has been answered: the entry is
+//! then on stable storage. A dispatcher reads on from its own cursor. No other process touches the
+//! directory.
 //!
 //! ```text
 //! Spool::append ─▶ writer (one thread) ─▶ committer: window? encode, write, fdatasync ─▶ answers
 //!                                            │ durable
 //!                                            ▼
-//! Spool::read ◀── tail (memory) or segments (disk, over the sparse index of the catalogue)
+//! Spool::read ◀── tail (memory) or segment files (disk, found by a sparse index)
 //! ```
 //!
+//! Positions in the log (docs/ARCHITECTURE.md explains each of them; [`SharedLog`] asserts what the log
+//! itself can know):
+//!
+//! ```text
+//!  oldest ≤ … ≤ released ≤ min(committed cursors) ≤ committed ≤ settled prefix ≤ read ≤ durable head < next
+//!               (retention may take)          per sink: durable    in memory       taken in    fdatasync'd
+//! ```
+//!
+//! - `next` is the position that the next entry gets; `head` is the newest durable position.
+//! - Segments up to `released` are removed when they are older than `retain` and the duplicate window.
+//! - Segments up to `prunable_in_need`, which is never less than `released`, are removed only while the log
+//!   is full. So `oldest` can pass the cursors of sinks with `on_full: detach_sink`, and no others.
+//!
 //! Invariants: nothing is answered before it is durable; nothing is trusted after a failed fsync;
-//! disk and memory are bounded, and at the bound appends are refused, never records dropped; damage
-//! is contained and counted, never silent. It knows no cursors: their owner tells what is settled.
-//! Replicas may share a duplicate window: it is asked before an append waits for the writer.
+//! disk and memory are bounded, and at the bound appends are refused, never records dropped, except for
+//! sinks that detach; damage is contained and counted, never silent. The spool knows no cursors: their
+//! owner releases positions. Replicas can share a duplicate window: it is asked before an append waits for
+//! the writer.
 
 pub mod codec;
 pub mod verify;
@@ -47,14 +62,15 @@ pub use log::Spool;
 pub use recovery::{Damage, Recovery};
 pub use shared_log::SharedLog;
 
-/// The longest entry, in encoded bytes: far beyond any body that a source lets in.
+/// The longest entry, in encoded bytes (64 MiB): far beyond any body that a source lets in.
 pub const RECORD_BYTES_MAX: usize = 64 << 20;
 
-/// The fewest segments that a spool has room for: of a few large ones none is ever wholly settled, and
-/// nothing can give way.
+/// The fewest segments that a spool has capacity for. With only a few large ones, hardly any would ever be
+/// released as a whole, and nothing could be pruned.
 pub const SEGMENTS_MIN: u64 = 8;
 
-/// The length at which a segment of a spool with this bound is closed: what was asked for, or less.
+/// The length in bytes at which a segment is closed: what is configured, or an eighth of `bytes_max` if that
+/// is less.
 pub fn segment_bytes(asked_for: u64, bytes_max: u64) -> u64 {
     asked_for.min(bytes_max / SEGMENTS_MIN)
 }
@@ -68,8 +84,8 @@ pub struct SpoolOptions {
     pub free_bytes_min: u64,
     /// The length at which a segment is closed and a new one begun.
     pub segment_bytes: u64,
-    /// How long settled records are kept for replay. They give way when space runs short. Not kept
-    /// shorter than `window`, which is rebuilt from them at start.
+    /// How long released records are kept for replay. They are pruned earlier when space runs short, and
+    /// otherwise never before `window` is over, because the duplicate window is rebuilt from them at start.
     pub retain: Duration,
     /// How long a duplicate is recognised.
     pub window: Duration,
@@ -77,7 +93,7 @@ pub struct SpoolOptions {
     pub window_events_max: usize,
     /// Bytes of the newest records to keep in memory for readers.
     pub tail_bytes_max: usize,
-    /// How long the disk may take to answer. While it takes longer, nothing can be stored.
+    /// How long the disk can take to answer before appends are refused with `disk_hangs`.
     pub answer_within: Duration,
 }
 
@@ -99,26 +115,26 @@ impl From<&SpoolConfig> for SpoolOptions {
 /// What became of an append. Either way the event is on stable storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Appended {
-    /// It is the record at this position.
+    /// The event was stored as the entry at this position.
     Stored(Position),
-    /// An earlier copy, within the duplicate window, is.
+    /// An earlier copy of the event, within the duplicate window, is already stored.
     Duplicate,
 }
 
-/// Why an append was refused. Nothing is stored, and nothing remembered of its key.
+/// Why an append was refused. The entry is not stored, and its duplicate key is not remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
-    /// It will never fit: refuse it for good.
+    /// The entry will never fit: refuse it for good.
     #[error("entry is longer than {RECORD_BYTES_MAX} bytes")]
     TooLarge,
-    /// Not now: ask for it again later.
+    /// The spool cannot store anything now: append the entry again later.
     #[error("spool cannot store: {reason}")]
     Full {
         /// A short, bounded word for metrics and people.
         reason: &'static str,
     },
     /// The disk can no longer be trusted, or the writer has ended: stop.
-    #[error("spool has failed")]
+    #[error("spool has failed: nothing is stored until the next start")]
     Failed,
 }
 
@@ -127,7 +143,8 @@ pub enum AppendError {
 pub struct RecordBatch {
     /// Records in order, by position.
     pub entries: Vec<(Position, Entry)>,
-    /// How far the reader has got: read on behind this. Never before the last entry.
+    /// The position up to which everything is accounted for: read on behind it. Never less than the
+    /// position of the last entry.
     pub through: Position,
     /// Positions behind `after` and up to `through` that have no entry here, because they are
     /// damaged, lost or pruned.
@@ -140,7 +157,7 @@ pub enum ReadError {
     /// The spool was closed or has failed, and all that is durable has been read: stop.
     #[error("spool has stopped")]
     Stopped,
-    /// Reading failed for want of something other than good sectors: try again.
+    /// Reading failed for another reason than a bad sector: try again.
     #[error("cannot read segment {path}")]
     Io {
         /// The segment's file.
@@ -150,26 +167,29 @@ pub enum ReadError {
     },
 }
 
-/// Why a spool cannot be opened. Its directory is as it was.
+/// Why a spool cannot be opened. Its directory is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
-    /// Another process has it: exit code 75, try again when that one has ended.
+    /// Another process has locked the directory: exit code 75. Start again when that process has ended.
     #[error("spool directory {0} is in use by another process, expected to be its only user")]
     Locked(PathBuf),
-    /// A later release wrote it: use that one.
-    #[error("segment {path} has format {found}, expected at most {newest}", newest = segment::FORMAT_VERSION)]
+    /// A later release wrote the segment: exit code 78.
+    #[error(
+        "segment {path} has format {found}, expected at most {newest}: run the release that wrote it",
+        newest = segment::FORMAT_VERSION
+    )]
     NewerFormat {
         /// The segment's file.
         path: PathBuf,
-        /// The format it is in.
+        /// The format version in its header.
         found: u32,
     },
     /// The disk failed: exit code 74.
     #[error("cannot {what} {path}")]
     Io {
-        /// What was tried.
+        /// What was tried, as a verb with its object, for the message.
         what: &'static str,
-        /// With which file or directory.
+        /// The file or directory.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
@@ -179,13 +199,13 @@ pub enum SpoolError {
 /// How much a spool may still write, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    /// What may still be written, by the bound of the spool and that of the disk.
+    /// Bytes that can still be written, by `bytes_max` and by the free space of the file system.
     pub left: u64,
-    /// That, and what can not give way to it.
+    /// `left` plus the bytes that cannot be pruned.
     pub whole: u64,
 }
 
-/// What a spool takes up.
+/// The space that a spool uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
     /// Bytes of all segments.
@@ -194,7 +214,7 @@ pub struct Usage {
     pub other_bytes: u64,
     /// Bytes that both may take together.
     pub bytes_max: u64,
-    /// Segment files.
+    /// How many segment files there are.
     pub segments: usize,
     /// The oldest position that is kept.
     pub first: Position,

@@ -1,8 +1,8 @@
-//! An answer that is heeded also when whoever asked has gone.
+//! The answer to an append, which reaches its `note` even if the caller has stopped waiting.
 //!
-//! Who waits for an append may stop waiting: at a time-out, or because the sender hung up. What was queued
-//! is stored all the same, and what is to be done about that is done: here by who waits, and if nobody
-//! does any more by a task of its own. There are no more of those than appends that are queued.
+//! The caller of an append can stop waiting: at a time-out, or because the sender hung up. An append that was
+//! queued is stored all the same, and its `note` is called: by the caller that waits, or else by a task of
+//! its own. There are no more of these tasks than queued appends.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -12,14 +12,15 @@ use tokio::sync::oneshot;
 
 use super::committer::AppendReply;
 
-/// Resolves to the answer, once `note` has been told of it.
-pub(super) struct Noted<S: FnOnce() -> AppendReply + Send + 'static, N: FnOnce(&AppendReply) + Send + 'static>(
-    Option<Waiting<S, N>>,
-);
+/// Resolves to the answer, after `note` was called with it.
+pub(super) struct Noted<S, N>(Option<Waiting<S, N>>)
+where
+    S: FnOnce() -> AppendReply + Send + 'static,
+    N: FnOnce(&AppendReply) + Send + 'static;
 
 struct Waiting<S, N> {
     answered: oneshot::Receiver<AppendReply>,
-    /// What it means that there is no answer.
+    /// The answer if the writer ended without giving one.
     silence: S,
     note: N,
 }
@@ -35,7 +36,7 @@ where
         answer
     }
 
-    async fn alone(mut self) {
+    async fn finish(mut self) {
         let answered = (&mut self.answered).await;
         let _ = self.end(answered);
     }
@@ -51,7 +52,7 @@ where
     }
 }
 
-// Nothing in it is pinned.
+// No field is pinned.
 impl<S, N> Unpin for Noted<S, N>
 where
     S: FnOnce() -> AppendReply + Send + 'static,
@@ -67,11 +68,11 @@ where
     type Output = AppendReply;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<AppendReply> {
-        let Some(waiting) = &mut self.0 else { unreachable!("it is not polled again behind its answer") };
+        let Some(waiting) = &mut self.0 else { unreachable!("polled again after it has answered") };
         let answered = ready!(Pin::new(&mut waiting.answered).poll(context));
         match self.0.take() {
             Some(waiting) => Poll::Ready(waiting.end(answered)),
-            None => unreachable!("it was there a moment ago"),
+            None => unreachable!("it was there a line ago"),
         }
     }
 }
@@ -82,11 +83,11 @@ where
     N: FnOnce(&AppendReply) + Send + 'static,
 {
     fn drop(&mut self) {
-        // Without a runtime the process ends.
+        // Without a runtime the process is ending, and nothing is noted any more.
         if let Some(waiting) = self.0.take()
             && let Ok(runtime) = Handle::try_current()
         {
-            runtime.spawn(waiting.alone());
+            runtime.spawn(waiting.finish());
         }
     }
 }

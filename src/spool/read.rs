@@ -1,8 +1,8 @@
-//! Reading: from memory at the tail, from disk behind it, never the backlog at once.
+//! Reading the log: from memory at the tail, from disk before it, and never the whole backlog at once.
 //!
-//! One call looks the position up under the view's lock and reads without it. Whatever stands between
-//! `after` and where the reader has got is either an entry or counted as damaged, so a reader can
-//! neither stall at damage nor pass it unnoticed. Only durable bytes are ever read.
+//! A call looks the position up under the view's lock and reads without it. Every position between `after`
+//! and `through` of a batch either has an entry there or is counted as damaged, so a reader can neither stall
+//! at damage nor pass it unnoticed. Only durable bytes are ever read.
 
 use std::io;
 use std::ops::RangeInclusive;
@@ -28,7 +28,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 enum Stored {
     Memory(Vec<Block>),
     Disk(Stretch),
-    /// Nowhere: there is none up to this position.
+    /// Nowhere: up to this position there is no record to be read.
     Gone(Position),
 }
 
@@ -40,18 +40,18 @@ struct Stretch {
     seed: Seed,
     offset: u64,
     end: u64,
-    /// How far a reader has got that has read it to its end.
+    /// The position that a reader has reached when it has read the stretch to its end.
     through: Position,
 }
 
-/// What a reader is after.
+/// Which entries a reader wants.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     All,
-    Apart,
+    SingleSink,
 }
 
-/// What a batch may still take in.
+/// How much more a batch takes in.
 struct Limits {
     records: usize,
     bytes: usize,
@@ -69,8 +69,8 @@ struct Gathering {
 }
 
 impl SharedLog {
-    /// The records behind `after`, up to the limits but at least one; waits until there is one, or
-    /// one is known to be missing.
+    /// The entries behind `after`, up to the limits but at least one. Waits until there is one, or until one
+    /// is known to be missing.
     pub(super) async fn read(
         self: &Arc<Self>,
         after: Position,
@@ -82,15 +82,15 @@ impl SharedLog {
         self.read_behind(after, limits).await
     }
 
-    /// The same for what is not for every sink: waits until there may be some.
-    pub(super) async fn read_apart(
+    /// The same for single-sink entries: waits until there can be one.
+    pub(super) async fn read_single_sink(
         self: &Arc<Self>,
         after: Position,
         records_max: usize,
         bytes_max: usize,
     ) -> Result<RecordBatch, ReadError> {
-        self.wait_behind(&self.apart, after).await?;
-        let limits = Limits { records: records_max.max(1), bytes: bytes_max, wanted: Wanted::Apart };
+        self.wait_behind(&self.single_sink, after).await?;
+        let limits = Limits { records: records_max.max(1), bytes: bytes_max, wanted: Wanted::SingleSink };
         self.read_behind(after, limits).await
     }
 
@@ -111,7 +111,7 @@ impl SharedLog {
         }
     }
 
-    /// As the spool's read, for where there is no runtime: `None` instead of waiting.
+    /// As [`super::Spool::read`], for callers without a runtime: returns `None` instead of waiting.
     pub fn read_now(
         &self,
         after: Position,
@@ -129,7 +129,7 @@ impl SharedLog {
         }
     }
 
-    /// Waits until the newest position of some kind is behind `after`.
+    /// Waits until a watched position is greater than `after`.
     async fn wait_behind(&self, newest: &watch::Sender<Position>, after: Position) -> Result<(), ReadError> {
         let mut newest = newest.subscribe();
         let mut life = self.life.subscribe();
@@ -146,7 +146,7 @@ impl SharedLog {
         if !blocks.is_empty() {
             return Stored::Memory(blocks);
         }
-        let Some((segment, next_base)) = view.catalogue.behind(after) else {
+        let Some((segment, next_base)) = view.segments.behind(after) else {
             return Stored::Gone(Position(view.next.0 - 1));
         };
         let through = next_base.map_or(segment.last, before);
@@ -179,19 +179,20 @@ impl SharedLog {
             Err(error) => Err(error),
         };
         let gathered = batch.map_err(|source| ReadError::Io { path: stretch.path.clone(), source })?;
-        // What stood before the segment was pruned, or was counted as missing at start; the segment itself
-        // may have been since the look-up.
+        // Positions before the segment were pruned, or were counted as missing at start. The segment itself
+        // can have been pruned since the look-up.
         let kept = stretch.base.max(self.first()).0;
         for gap in &gathered.gaps {
-            // Others may have met it before.
+            // Another reader can have counted it before.
             let new = self.lost.add(&(kept.max(*gap.start())..=*gap.end()), self.first().0);
             self.metrics.spool_corrupt.inc_by(new);
         }
         Ok(gathered.batch(after))
     }
 
-    /// The file is gone: pruned since the look-up, in which case what was pruned is passed over, or taken
-    /// away under us. Then nobody passes it: the writer finds that out, too, and stops.
+    /// The batch for a segment whose file is gone. If it was pruned since the look-up, the reader passes over
+    /// what was pruned. If somebody removed it, there is no batch: the reader must not pass what it held, and
+    /// the writer finds the same and fails the spool.
     fn without(&self, stretch: &Stretch, after: Position) -> Option<Gathering> {
         let first = self.first();
         let through = Position(first.0.saturating_sub(1)).max(after.next());
@@ -199,7 +200,7 @@ impl SharedLog {
     }
 }
 
-/// The batch of a reader that finds nothing up to here.
+/// The batch of a reader that finds no entry up to `through`.
 fn nothing(after: Position, through: Position) -> RecordBatch {
     Gathering::new(Wanted::All, after).through(through).batch(after)
 }
@@ -232,7 +233,8 @@ fn scan(
     let mut scanner = Scanner::new(file, stretch.seed, stretch.offset..stretch.end, chunk_bytes);
     while let Some(found) = scanner.next()? {
         let Found::Frame(frame) = found else { continue };
-        // Only the segment's own positions, and rising: so order holds whatever is on disk.
+        // Only positions of this segment count, and only while they rise: so readers get entries in order
+        // whatever is on disk.
         if frame.header.position <= through || frame.header.position > stretch.through {
             continue;
         }
@@ -246,21 +248,21 @@ fn scan(
 }
 
 impl Stretch {
-    /// Whether the file is the one that is known or a copy of it, and holds all of the stretch.
+    /// Checks that the file is the segment's, or a copy of it, and holds all of the stretch.
     fn is_in(&self, file: &dyn DiskFile) -> io::Result<()> {
         let is_another = self.id.is_some_and(|id| file.id().is_ok_and(|found| found != id));
         if is_another && !segment::is_copy(file, self.base, Some(self.seed))? {
-            return Err(io::Error::other("it was replaced under the bridge by something else"));
+            return Err(io::Error::other("the file was replaced under the bridge by something else"));
         }
         if file.len()? < self.end {
-            return Err(io::Error::other("it was cut short under the bridge"));
+            return Err(io::Error::other("the file was cut short under the bridge"));
         }
         Ok(())
     }
 }
 
 impl Limits {
-    /// Whether one more record fits. The first always does.
+    /// Whether one more record fits, which is then counted. The first always fits.
     fn admit(&mut self, bytes: usize, first: bool) -> bool {
         if !first && (self.records == 0 || self.bytes < bytes) {
             return false;
@@ -272,13 +274,13 @@ impl Limits {
 }
 
 impl Gathering {
-    /// Of a reader that stands at `after`.
+    /// The empty batch of a reader that has read up to `after`.
     fn new(wanted: Wanted, after: Position) -> Self {
         Self { entries: Vec::new(), last: after, gaps: Vec::new(), wanted }
     }
 
     fn take(&mut self, position: Position, payload: Bytes) {
-        if self.wanted == Wanted::Apart && !codec::is_apart(&payload) {
+        if self.wanted == Wanted::SingleSink && !codec::is_single_sink(&payload) {
             self.account_to(before(position));
         } else if let Ok(entry) = codec::decode(payload) {
             self.account_to(before(position));
@@ -289,7 +291,7 @@ impl Gathering {
         self.last = position;
     }
 
-    /// Up to this position there is no record that was not taken.
+    /// Counts the positions up to this one that have no record so far as gaps.
     fn account_to(&mut self, position: Position) {
         if position > self.last {
             self.gaps.push(self.last.0 + 1..=position.0);
@@ -302,7 +304,7 @@ impl Gathering {
         self
     }
 
-    /// What a reader gets that stood at `after`.
+    /// The finished batch for a reader that had read up to `after`.
     fn batch(self, after: Position) -> RecordBatch {
         let damaged = self.gaps.iter().map(|gap| gap.end() - gap.start() + 1).sum();
         RecordBatch { entries: self.entries, through: self.last.max(after), damaged }

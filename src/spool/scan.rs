@@ -1,9 +1,9 @@
-//! What is in the directory: every segment, read from end to end.
+//! Scanning the spool's directory: every segment, read from end to end.
 //!
-//! A survey only reads. Recovery acts on it and `verify` prints it, so both see the same. What it calls
-//! missing follows from the positions: they rise by one, and each segment's name says where the one
-//! before it ends. It judges nothing: whether a bad end is a torn tail or damage is known only of the
-//! newest segment.
+//! A scan only reads. Recovery acts on it and `verify` prints it, so both see the same. Which positions are
+//! missing follows from the others: positions rise by one, and each segment's name says where the segment
+//! before it ends. A scan does not judge damage, except that only the newest segment can have a torn tail:
+//! an unreadable end of any other is damage.
 
 use std::io;
 use std::ops::{Range, RangeInclusive};
@@ -18,33 +18,33 @@ use crate::dedup::DuplicateKey;
 use crate::disk::Disk;
 use crate::event::{Entry, Position, Timestamp};
 
-/// Bytes read at once: few system calls, little memory.
+/// Bytes read at once (1 MiB): few system calls, little memory.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// One segment file as found.
+/// One segment file as it was found.
 #[derive(Debug)]
 pub(super) struct ScannedSegment {
     pub(super) segment: SegmentInfo,
-    /// Bytes of the file, with what is behind the last record.
+    /// Bytes of the file, including those behind the last record.
     pub(super) file_bytes: u64,
-    /// Damaged stretches with something whole behind them.
+    /// Damaged stretches with a whole record behind them.
     pub(super) damage: Vec<Range<u64>>,
-    /// What is behind the last whole record, if anything is.
+    /// The bytes behind the last whole record, if there are any.
     pub(super) tail: Option<Range<u64>>,
-    /// Records at positions that other records have.
+    /// How many records are at positions that other records have.
     pub(super) repeated: u64,
 }
 
-/// All segment files as found, by position.
+/// All segment files as they were found, by position.
 #[derive(Debug, Default)]
 pub(super) struct LogScan {
     pub(super) segments: Vec<ScannedSegment>,
-    /// Positions that are gone, between records that are there.
+    /// Positions without a record between records that are there.
     pub(super) missing: Vec<RangeInclusive<u64>>,
 }
 
-/// Reads every segment of the directory and changes nothing. `on_key` is told the duplicate keys and
-/// arrivals of all whole records, in order.
+/// Reads every segment of the directory and changes nothing. `on_key` is called with the duplicate key and
+/// the arrival of every whole record, in order.
 pub(super) fn scan_log(
     disk: &dyn Disk,
     dir: &Path,
@@ -57,22 +57,22 @@ pub(super) fn scan_log(
     let headers = read_headers(disk, dir, &bases)?;
 
     let last = bases.first().map_or(Position(0), |&base| before(base));
-    let mut surveyor = SegmentScan { disk, now, on_key, last, limit: None, missing: Vec::new() };
+    let mut scan = SegmentScan { disk, now, on_key, last, limit: None, missing: Vec::new() };
     let mut segments = Vec::with_capacity(bases.len());
     for (at, (&base, header)) in bases.iter().zip(headers).enumerate() {
-        surveyor.limit = bases.get(at + 1).copied();
+        scan.limit = bases.get(at + 1).copied();
         let path = segment::path(dir, base);
-        let mut surveyed = surveyor.survey(&path, base, header).map_err(failed("read segment", &path))?;
-        if surveyor.limit.is_some() {
-            // Only the newest may end within a record; anywhere else that is damage.
-            surveyed.damage.extend(surveyed.tail.take());
+        let mut scanned = scan.scan(&path, base, header).map_err(failed("read segment", &path))?;
+        if scan.limit.is_some() {
+            // Only the newest segment can end within a record; anywhere else that is damage.
+            scanned.damage.extend(scanned.tail.take());
         }
-        segments.push(surveyed);
+        segments.push(scanned);
     }
-    Ok(LogScan { segments, missing: surveyor.missing })
+    Ok(LogScan { segments, missing: scan.missing })
 }
 
-/// All headers, before anything else is looked at: a newer format means hands off.
+/// Reads all headers before anything else: a directory with a newer format must not be changed.
 fn read_headers(disk: &dyn Disk, dir: &Path, bases: &[Position]) -> Result<Vec<HeaderState>, SpoolError> {
     let read = |&base: &Position| {
         let path = segment::path(dir, base);
@@ -85,21 +85,21 @@ fn read_headers(disk: &dyn Disk, dir: &Path, bases: &[Position]) -> Result<Vec<H
     bases.iter().map(read).collect()
 }
 
-/// Goes through the segments in order, and knows where it stands.
+/// Scans the segments in order, and keeps account of positions across them.
 struct SegmentScan<'a> {
     disk: &'a dyn Disk,
     now: Moment,
     on_key: &'a mut dyn FnMut(DuplicateKey, Timestamp),
-    /// The last position accounted for.
+    /// The last position that is accounted for.
     last: Position,
-    /// Where the next segment begins. It was begun when all before it was durable, and no other
-    /// record of this one was ever promised.
+    /// The base of the next segment. It was begun when every acknowledged record of this one was durable, so
+    /// no record here at its base or behind it was ever acknowledged.
     limit: Option<Position>,
     missing: Vec<RangeInclusive<u64>>,
 }
 
 impl SegmentScan<'_> {
-    fn survey(&mut self, path: &Path, base: Position, header: HeaderState) -> io::Result<ScannedSegment> {
+    fn scan(&mut self, path: &Path, base: Position, header: HeaderState) -> io::Result<ScannedSegment> {
         let file = self.disk.open_read(path)?;
         let file_bytes = file.len()?;
         self.account_to(before(base));
@@ -114,25 +114,25 @@ impl SegmentScan<'_> {
         segment.seed = Some(header.seed());
         segment.newest = self.now.steady_of(header.created);
         let damage = header_damage.into_iter().collect();
-        let mut surveyed = ScannedSegment { segment, file_bytes, damage, tail: None, repeated: 0 };
+        let mut scanned = ScannedSegment { segment, file_bytes, damage, tail: None, repeated: 0 };
         let mut scanner = Scanner::new(&*file, header.seed(), HEADER_BYTES..file_bytes, CHUNK_BYTES);
         while let Some(found) = scanner.next()? {
             match found {
                 Found::Damage(range) => {
-                    let start = surveyed.tail.map_or(range.start, |tail| tail.start);
-                    surveyed.tail = Some(start..range.end);
+                    let start = scanned.tail.map_or(range.start, |tail| tail.start);
+                    scanned.tail = Some(start..range.end);
                 }
                 Found::Frame(frame) => {
-                    surveyed.damage.extend(surveyed.tail.take());
-                    self.take(&frame, &mut surveyed);
+                    scanned.damage.extend(scanned.tail.take());
+                    self.take(&frame, &mut scanned);
                 }
             }
         }
-        Ok(surveyed)
+        Ok(scanned)
     }
 
-    fn take(&mut self, frame: &Frame, surveyed: &mut ScannedSegment) {
-        let ScannedSegment { segment, repeated, .. } = surveyed;
+    fn take(&mut self, frame: &Frame, scanned: &mut ScannedSegment) {
+        let ScannedSegment { segment, repeated, .. } = scanned;
         segment.len = frame.offset + frame.header.frame_len() as u64;
         segment.newest = segment.newest.max(self.now.steady_of(frame.header.arrived));
         let position = frame.header.position;
@@ -148,7 +148,7 @@ impl SegmentScan<'_> {
         }
     }
 
-    /// Up to this position there is no record that has not been seen.
+    /// Counts the positions up to this one that have no record so far as missing.
     fn account_to(&mut self, position: Position) {
         if position > self.last {
             self.missing.push(self.last.0 + 1..=position.0);
@@ -157,8 +157,8 @@ impl SegmentScan<'_> {
     }
 }
 
-/// The key of a quarantined delivery that an earlier release has written under the key of an event:
-/// the event that it becomes would be taken for a duplicate of it.
+/// The right key for a quarantined delivery that an earlier release wrote under the key of an event. Under
+/// that key, the event that the delivery becomes later would be taken for a duplicate of it.
 fn letter_key(written: DuplicateKey, frame: &Frame) -> Option<DuplicateKey> {
     if !codec::is_quarantined(&frame.payload) {
         return None;
@@ -171,8 +171,8 @@ fn letter_key(written: DuplicateKey, frame: &Frame) -> Option<DuplicateKey> {
     }
 }
 
-/// A segment whose header is lost. One that never got beyond its header is merely torn; in a longer
-/// one there is no telling what was in it.
+/// A segment whose header is lost. If it is no longer than a header, it is merely torn; what a longer one
+/// held is unknown.
 fn unreadable(mut segment: SegmentInfo, file_bytes: u64) -> ScannedSegment {
     segment.len = file_bytes;
     let whole = 0..file_bytes;

@@ -1,10 +1,10 @@
-//! A segment file: a header in two sectors, then frames one behind the other.
+//! A segment file: a header in two sectors, then frames one after the other.
 //!
-//! The header stands twice, each time in a sector of its own that is never written again, so one
+//! The header is written twice, each time in a sector of its own that is never written again, so one
 //! flipped bit or one lost sector hides nothing. [`Scanner`] is the only reader of frames on disk:
 //! behind damage it looks for the next frame that verifies, and it reports the bytes it passed over,
-//! so damage is contained, counted and never silent. It does not judge positions; whoever knows
-//! what should be there does.
+//! so damage is contained, counted and never silent. It does not judge positions; its callers know which
+//! ones should be there.
 
 use std::io;
 use std::ops::Range;
@@ -17,7 +17,7 @@ use super::frame::{FRAME_HEADER_BYTES, FrameHeader, MAGIC, Seed};
 use crate::disk::{Disk, DiskFile, read_full_at, write_all_at};
 use crate::event::{Position, Timestamp};
 
-/// The layout this release writes, and the newest it reads.
+/// The format version that this release writes, and the newest that it reads.
 pub(super) const FORMAT_VERSION: u32 = 1;
 
 /// Bytes in front of the first frame: two sectors, each with a copy of the header at its start.
@@ -28,13 +28,13 @@ const COPY_BYTES: usize = 64;
 const COPY_CHECKED_BYTES: usize = COPY_BYTES - 4;
 const HEADER_MAGIC: [u8; 8] = *b"fanspool";
 
-/// What a segment says of itself.
+/// A segment's header.
 ///
 /// Magic, version and the checksum at byte 60 keep their place in every format to come, so that
 /// an old release can tell a newer format from damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
-    /// Random; seeds the checksum of every frame.
+    /// The segment's id: a random number that seeds the checksums of its frames.
     pub(super) id: u64,
     /// The position of the first record.
     pub(super) base: Position,
@@ -42,21 +42,21 @@ pub(super) struct Header {
     pub(super) created: Timestamp,
 }
 
-/// What is found where a header should be.
+/// The header as it was found on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HeaderState {
     /// Both copies are as written.
     Whole(Header),
-    /// One copy is damaged; the other tells all there is.
+    /// One copy is damaged; this is the other.
     Damaged(Header),
-    /// No copy verifies: nothing behind it can be told from noise.
+    /// No copy verifies, so no frame behind it can be verified.
     Lost,
     /// A later release wrote the segment in this format.
     Newer(u32),
 }
 
 impl Header {
-    /// Where the checksums of the segment's frames start from.
+    /// The value with which the checksums of the segment's frames start.
     pub(super) fn seed(&self) -> Seed {
         Seed::of(self.id)
     }
@@ -93,8 +93,8 @@ impl Header {
     }
 }
 
-/// Whether the file has the header of the segment that begins at this position and has this seed, which is
-/// made of a number that no other segment has.
+/// Whether the file has the header of the segment with this base and this seed. The seed comes from the
+/// segment's random id, so hardly any other segment has it.
 pub(super) fn is_copy(file: &dyn DiskFile, base: Position, seed: Option<Seed>) -> io::Result<bool> {
     let (HeaderState::Whole(header) | HeaderState::Damaged(header)) = Header::read(file, base)? else {
         return Ok(false);
@@ -120,7 +120,7 @@ pub(super) fn path(dir: &Path, base: Position) -> PathBuf {
     dir.join(format!("{base:020}.log", base = base.0))
 }
 
-/// The position that a file name stands for, if it is a segment's.
+/// The base of the segment whose file has this name; `None` if it is no segment's name.
 pub(super) fn base_of(name: &str) -> Option<Position> {
     let digits = name.strip_suffix(".log")?;
     let canonical = digits.len() == 20 && digits.bytes().all(|digit| digit.is_ascii_digit());
@@ -128,8 +128,8 @@ pub(super) fn base_of(name: &str) -> Option<Position> {
 }
 
 /// Makes a segment's file with its header; neither is durable yet. `leftover` says that a file of
-/// this name exists and holds no record: it is used again rather than removed, because its name may
-/// be all that still tells how far the positions had got.
+/// this name exists and holds no record: it is used again rather than removed, because its name can
+/// be all that still tells how far the positions have got.
 pub(super) fn create(
     disk: &dyn Disk,
     dir: &Path,
@@ -154,22 +154,22 @@ fn reopen_leftover(disk: &dyn Disk, path: &Path) -> io::Result<Box<dyn DiskFile>
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
     pub(super) header: FrameHeader,
-    /// Where it begins in the file.
+    /// The offset in the file at which the frame begins.
     pub(super) offset: u64,
     /// The encoded entry, sharing the scanner's read buffer.
     pub(super) payload: Bytes,
 }
 
-/// What a scanner meets.
+/// What a scanner finds.
 #[derive(Clone, Debug)]
 pub(super) enum Found {
     /// A frame that verified.
     Frame(Frame),
-    /// Bytes that are no frame; what follows them, if anything, is one.
+    /// Bytes that are no frame. A frame follows them, or the end of the file.
     Damage(Range<u64>),
 }
 
-/// Reads frames from a stretch of a segment file, in chunks, over whatever damage there is.
+/// Reads the frames of a stretch of a segment file, in chunks, and passes over damage.
 pub(super) struct Scanner<'a> {
     file: &'a dyn DiskFile,
     seed: Seed,
@@ -195,11 +195,11 @@ impl<'a> Scanner<'a> {
         }
         let Some(header) = self.header_at(start)? else {
             self.offset = self.resync(start + 1)?;
-            // The file may have turned out shorter than it was said to be.
+            // The file can have turned out shorter than the caller thought.
             return Ok((self.offset > start).then(|| Found::Damage(start..self.offset)));
         };
         let Some(frame) = self.bytes_at(start, header.frame_len())? else {
-            // The header verifies, so its length is right, and the end is missing.
+            // The header verifies, so its length is right, and the end of the payload is missing.
             self.offset = self.end;
             return Ok(Some(Found::Damage(start..self.end)));
         };
@@ -217,7 +217,7 @@ impl<'a> Scanner<'a> {
         Ok(bytes.and_then(|bytes| FrameHeader::parse(&bytes, self.seed)))
     }
 
-    /// Where the next header that verifies begins, at or behind `from`; the end if there is none.
+    /// The offset of the next header that verifies, at or behind `from`; the end if there is none.
     fn resync(&mut self, mut from: u64) -> io::Result<u64> {
         while self.bytes_at(from, FRAME_HEADER_BYTES)?.is_some() {
             let behind = (from - self.chunk_offset) as usize;
@@ -236,7 +236,7 @@ impl<'a> Scanner<'a> {
         Ok(self.end)
     }
 
-    /// That many bytes from the offset on, or `None` if there are fewer before the end.
+    /// `count` bytes from the offset on, or `None` if there are fewer before the end.
     fn bytes_at(&mut self, offset: u64, count: usize) -> io::Result<Option<Bytes>> {
         if self.end.saturating_sub(offset) < count as u64 {
             return Ok(None);

@@ -1,7 +1,7 @@
-//! Which segments there are, what they hold, and what may go.
+//! Which segments there are, what they hold, and which can be pruned.
 //!
-//! The picture of the directory in memory: enough to find a position on disk in one look (a sparse
-//! index, one point every 64 KiB), to account for bytes, and to name the next segment that may be
+//! The directory as it is known in memory: enough to find a position on disk in one look (a sparse
+//! index, one point every 64 KiB), to account for bytes, and to name the next segment that can be
 //! pruned. It does no I/O. Every segment but the newest is closed and never written again; the
 //! newest is never pruned, because its name tells how far the positions have got.
 
@@ -13,25 +13,26 @@ use crate::clock::Steady;
 use crate::disk::FileId;
 use crate::event::Position;
 
-/// Bytes between two points of the index: what a reader scans past at most, and 16 bytes of memory.
+/// Bytes between two points of the index: a reader scans past at most so many, and each point takes 16 bytes
+/// of memory.
 const INDEX_EVERY_BYTES: u64 = 64 * 1024;
 
-/// One segment.
+/// What is known of one segment.
 #[derive(Clone, Debug)]
 pub(super) struct SegmentInfo {
-    /// The first position it may hold; its file's name.
+    /// The first position that the segment can hold; its file is named after it.
     pub(super) base: Position,
-    /// The last position it accounts for; the one before `base` while it is empty.
+    /// The last position that the segment accounts for; the one before `base` while it is empty.
     pub(super) last: Position,
-    /// Checks its frames. `None` if the header is lost and nothing in it can be read.
+    /// The seed of its frames' checksums. `None` if its header is lost and nothing in it can be read.
     pub(super) seed: Option<Seed>,
     /// Bytes of the file that are durable.
     pub(super) len: u64,
-    /// Whole records in it.
+    /// How many whole records it holds.
     pub(super) records: u64,
-    /// When its newest record came.
+    /// When its newest record arrived.
     pub(super) newest: Steady,
-    /// Which file it is.
+    /// The identity of its file; `None` if it is not known.
     pub(super) id: Option<FileId>,
     index: Vec<(Position, u64)>,
 }
@@ -51,7 +52,7 @@ impl SegmentInfo {
         }
     }
 
-    /// Whether it holds no record and no damage that may have been one.
+    /// Whether it holds no record, and no damage that can have been one.
     pub(super) fn is_empty(&self) -> bool {
         self.len <= HEADER_BYTES
     }
@@ -61,7 +62,7 @@ impl SegmentInfo {
         self.index.first().map(|&(position, _)| position)
     }
 
-    /// Notes a record at this offset, for the index and the count.
+    /// Counts a record at this offset, and adds it to the index if one is due.
     pub(super) fn note(&mut self, position: Position, offset: u64) {
         self.last = position;
         self.records += 1;
@@ -106,28 +107,28 @@ impl Segments {
         }
     }
 
-    /// Takes the oldest segment out.
+    /// Takes the oldest segment out of the list.
     pub(super) fn pop_oldest(&mut self) -> Option<SegmentInfo> {
         let segment = self.segments.pop_front()?;
         self.bytes -= segment.len;
         Some(segment)
     }
 
-    /// Puts back what [`Catalogue::pop_oldest`] took out.
+    /// Puts back the segment that [`Segments::pop_oldest`] took out.
     pub(super) fn restore_oldest(&mut self, segment: SegmentInfo) {
         self.bytes += segment.len;
         self.segments.push_front(segment);
     }
 
-    /// The oldest segment, if it is not the newest and nothing in it is behind `through`, damaged
-    /// records included: a reader has been told of them.
+    /// The oldest segment, if it is not the newest and holds no position behind `through`. Damaged records
+    /// count like others: the readers that passed them have counted them.
     pub(super) fn prunable(&self, through: Position) -> Option<&SegmentInfo> {
         let next = self.segments.get(1)?;
         self.segments.front().filter(|_| before(next.base) <= through)
     }
 
-    /// Bytes of all the segments that may go, one after the other, if what is up to `through` may. The
-    /// newest can if all of it may: another is then begun.
+    /// Bytes of all the segments that can be pruned, one after the other, if positions up to `through` can.
+    /// The newest can if `through` is behind all of it: another segment is begun first.
     pub(super) fn prunable_bytes(&self, through: Position) -> u64 {
         if self.newest().is_none_or(|newest| newest.last <= through) {
             return self.bytes;
@@ -147,8 +148,8 @@ impl Segments {
         self.segments.len()
     }
 
-    /// At most so many segments behind the one with this base, oldest first, each with the last position
-    /// of all that it accounts for.
+    /// At most `count` segments behind the one with this base, oldest first, each with the last position that
+    /// it accounts for.
     pub(super) fn following(
         &self,
         base: Position,
@@ -160,7 +161,7 @@ impl Segments {
         self.segments.range(start..).take(count).zip(lasts)
     }
 
-    /// Takes the segment with this base out, wherever it is.
+    /// Takes the segment with this base out of the list, wherever it is.
     pub(super) fn take_out(&mut self, base: Position) -> Option<SegmentInfo> {
         let at = self.segments.binary_search_by_key(&base, |segment| segment.base).ok()?;
         let segment = self.segments.remove(at)?;
@@ -168,7 +169,7 @@ impl Segments {
         Some(segment)
     }
 
-    /// Notes that this segment is in another file now.
+    /// Notes that the segment with this base is in another file now.
     pub(super) fn moved(&mut self, base: Position, id: FileId) {
         if let Ok(at) = self.segments.binary_search_by_key(&base, |segment| segment.base) {
             self.segments[at].id = Some(id);
@@ -185,8 +186,8 @@ impl Segments {
         self.segments.back()
     }
 
-    /// The oldest segment that accounts for a position behind `after`, and the position behind all
-    /// that it accounts for: where the next segment begins, or `None` if it is the newest.
+    /// The oldest segment that accounts for a position behind `after`, and the base of the segment after it;
+    /// `None` if it is the newest.
     pub(super) fn behind(&self, after: Position) -> Option<(&SegmentInfo, Option<Position>)> {
         let at = self.segments.partition_point(|segment| segment.last <= after);
         let segment = self.segments.get(at)?;

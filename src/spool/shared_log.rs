@@ -1,8 +1,8 @@
 //! What the writer and the readers of a spool share.
 //!
-//! The writer changes, the readers look: the picture of the directory and the tail under one short
-//! lock that is never held across I/O or an await, the rest in atomics and watches. The directory's
-//! lock lives here, so it is held while anybody can still write or read.
+//! The writer changes it and the readers look at it. The list of segments and the tail are under one short
+//! lock that is never held across I/O or an await; the rest is in atomics and watches. The directory's
+//! lock is kept here, so the directory stays locked while anybody can still write or read.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ use crate::event::Position;
 use crate::scarce::Scarce;
 use crate::telemetry::Metrics;
 
-/// Whether appends are taken, and if not, why. From [`Gate::Closing`] on it is for good.
+/// Whether appends are taken, and if not, why. From [`AppendGate::Closing`] on none is taken any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(super) enum AppendGate {
@@ -81,31 +81,31 @@ impl From<Scarce> for AppendGate {
     }
 }
 
-/// How long the gate has to stay open to be told as open again. Close to a bound it opens and shuts
-/// with every group.
-const OPEN_TOLD_AFTER: Duration = Duration::from_secs(5);
+/// How long the gate has to stay open before the log says that it is open again. Close to a bound it opens
+/// and shuts with every group.
+const OPEN_LOGGED_AFTER: Duration = Duration::from_secs(5);
 
 /// What the log says of the gate: one line when it shuts, one when it has been open for a while.
 #[derive(Debug, Default)]
 struct GateLog {
-    told_shut: bool,
+    shut_logged: bool,
     open_since: Option<Instant>,
 }
 
 impl GateLog {
-    /// What is to be told, if anything is. For good it is closed by others, and they say so.
+    /// The gate to log, if there is news. Whoever closes or fails the spool logs that itself.
     fn news(&mut self, gate: AppendGate, now: Instant) -> Option<AppendGate> {
         match gate {
             AppendGate::Closing | AppendGate::Failed => None,
-            AppendGate::Open if !self.told_shut => None,
+            AppendGate::Open if !self.shut_logged => None,
             AppendGate::Open => {
                 let since = *self.open_since.get_or_insert(now);
-                self.told_shut = now.duration_since(since) < OPEN_TOLD_AFTER;
-                (!self.told_shut).then_some(gate)
+                self.shut_logged = now.duration_since(since) < OPEN_LOGGED_AFTER;
+                (!self.shut_logged).then_some(gate)
             }
             shut => {
                 self.open_since = None;
-                (!std::mem::replace(&mut self.told_shut, true)).then_some(shut)
+                (!std::mem::replace(&mut self.shut_logged, true)).then_some(shut)
             }
         }
     }
@@ -119,17 +119,17 @@ pub(super) enum Life {
     Failed(SpoolFailure),
 }
 
-/// What is durable, and where it is found.
+/// What is durable, and where it can be read.
 #[derive(Debug)]
 pub(super) struct View {
-    pub(super) catalogue: Segments,
+    pub(super) segments: Segments,
     pub(super) tail: Tail,
-    /// The position that the next record gets.
+    /// The position that the next entry gets.
     pub(super) next: Position,
 }
 
-/// The reading side of a spool that has been opened, and what it shares with the writing side.
-/// [`super::Spool`] is built on it; by itself it is what tests drive without a thread.
+/// What the committer and the readers of an open spool share: files, positions, capacity and gate.
+/// [`super::Spool`] is built on it; tests use it without a writer thread.
 pub struct SharedLog {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) dir: PathBuf,
@@ -137,23 +137,23 @@ pub struct SharedLog {
     pub(super) options: SpoolOptions,
     pub(super) metrics: Arc<Metrics>,
     pub(super) head: watch::Sender<Position>,
-    /// The newest position that may hold what is not for every sink; known before `head` gets there.
-    pub(super) apart: watch::Sender<Position>,
+    /// The newest position that can hold a single-sink entry; it moves before `head` gets there.
+    pub(super) single_sink: watch::Sender<Position>,
     pub(super) life: watch::Sender<Life>,
-    pub(super) settled: AtomicU64,
-    pub(super) dispensable: AtomicU64,
+    pub(super) released: AtomicU64,
+    pub(super) prunable_in_need: AtomicU64,
     pub(super) other_bytes: AtomicU64,
     pub(super) free_bytes: AtomicU64,
     pub(super) window_events: AtomicUsize,
-    /// Who else is to know what is durable, if anybody is.
+    /// Takes the keys of durable events to the shared duplicate window, if there is one.
     pub(super) durable_keys: OnceLock<DurableKeys>,
     view: Mutex<View>,
     gate: AtomicU8,
     gate_log: Mutex<GateLog>,
     pub(super) lock: Box<dyn DiskLock>,
-    /// The segment that was begun last, open as long as anybody may have to look for it.
+    /// The file of the segment that was begun last: it stays open so that its name can be checked.
     open: Mutex<Option<Arc<NamedFile>>>,
-    /// What the writer has the disk do.
+    /// How long the writer has been waiting for the disk.
     pub(super) outstanding: Outstanding,
     pub(super) lost: Lost,
 }
@@ -175,11 +175,11 @@ impl SharedLog {
             options,
             metrics,
             head: watch::Sender::new(head),
-            // What was there before has not been looked at.
-            apart: watch::Sender::new(head),
+            // Recovery does not look for single-sink entries: there can be one anywhere up to here.
+            single_sink: watch::Sender::new(head),
             life: watch::Sender::new(Life::Running),
-            settled: AtomicU64::new(0),
-            dispensable: AtomicU64::new(0),
+            released: AtomicU64::new(0),
+            prunable_in_need: AtomicU64::new(0),
             other_bytes: AtomicU64::new(0),
             free_bytes: AtomicU64::new(u64::MAX),
             window_events: AtomicUsize::new(0),
@@ -194,113 +194,135 @@ impl SharedLog {
         }
     }
 
-    /// The view, for a moment. A panic elsewhere cannot leave it half changed.
+    /// Locks the view. Hold it for a moment only, never across I/O or an await.
     pub(super) fn view(&self) -> MutexGuard<'_, View> {
         self.view.lock()
     }
 
-    /// The segment that was begun last in this life, if one was.
+    /// The file of the segment that this process began last, if it began one.
     pub(super) fn open(&self) -> Option<Arc<NamedFile>> {
         self.open.lock().clone()
     }
 
-    /// Notes which segment was begun last.
-    pub(super) fn set_open(&self, place: Arc<NamedFile>) {
-        *self.open.lock() = Some(place);
+    /// Sets the file of the segment that was begun last.
+    pub(super) fn set_open(&self, file: Arc<NamedFile>) {
+        *self.open.lock() = Some(file);
     }
 
     pub(super) fn gate(&self) -> AppendGate {
         AppendGate::ALL[usize::from(self.gate.load(Ordering::Relaxed)) % AppendGate::ALL.len()]
     }
 
-    /// Opens or closes the gate; one that is closed for good stays closed.
+    /// Sets the gate. A gate that is `Closing` stays so until it is `Failed`, and a failed one stays failed.
     pub(super) fn set_gate(&self, gate: AppendGate) {
         let for_good = |gate: u8| gate >= AppendGate::Closing as u8;
-        // An error is no failure: what is closed for good was not changed.
-        let _ = self.gate.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
-            (!for_good(held) || gate == AppendGate::Failed).then_some(gate as u8)
+        // An error only means that a gate which is closed for good was left unchanged.
+        let _ = self.gate.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |current| {
+            (!for_good(current) || gate == AppendGate::Failed).then_some(gate as u8)
         });
-        self.tell_gate(gate);
+        self.log_gate(gate);
     }
 
-    fn tell_gate(&self, gate: AppendGate) {
+    fn log_gate(&self, gate: AppendGate) {
         let news = self.gate_log.lock().news(gate, Instant::now());
         match news {
-            Some(AppendGate::Open) => tracing::info!("the spool takes events again"),
+            Some(AppendGate::Open) => tracing::info!("the spool accepts events again"),
             Some(short @ (AppendGate::Descriptors | AppendGate::Memory)) => tracing::error!(
                 reason = short.reason(),
-                "the spool takes no events: deliveries are answered 503 until the system gives it a file \
-                 descriptor (LimitNOFILE, ulimit -n, fs.file-max) or memory again"
+                "the spool accepts no events because the system has no file descriptor or no memory left for \
+                 it: deliveries are answered 503 until it has; raise LimitNOFILE (ulimit -n), fs.file-max or \
+                 the memory limit"
             ),
             Some(AppendGate::Unseen) => tracing::error!(
                 reason = AppendGate::Unseen.reason(),
-                "the spool takes no events: deliveries are answered 503 until the system says again whether its \
-                 files are there"
+                "the spool accepts no events because the system does not say whether the spool's files still \
+                 exist (lstat fails): deliveries are answered 503 until it does; check the file system of \
+                 `spool.dir`"
             ),
             Some(shut) => tracing::error!(
                 reason = shut.reason(),
-                bytes = self.view().catalogue.bytes(),
+                bytes = self.view().segments.bytes(),
                 other_bytes = self.other_bytes.load(Ordering::Relaxed),
                 bytes_max = self.options.bytes_max,
                 free_bytes = self.free_bytes.load(Ordering::Relaxed),
                 free_bytes_min = self.options.free_bytes_min,
-                "the spool takes no events: deliveries are answered 503 until there is room"
+                "the spool accepts no events because there is no space for them: deliveries are answered 503 \
+                 until there is; find the sink that lags, free space on the disk, or raise `spool.bytes_max`"
             ),
             None => {}
         }
     }
 
-    /// Stops everything: no append is taken again. The first reason stays.
+    /// Fails the spool: no append is taken again. The first reason is kept.
     pub(super) fn fail(&self, failure: SpoolFailure) {
         self.set_gate(AppendGate::Failed);
         self.life.send_if_modified(|life| {
             let running = *life == Life::Running;
             if running {
-                tracing::error!(reason = %failure, "the spool has failed and takes no more events");
+                tracing::error!(reason = %failure, "the spool has failed and accepts no more events");
                 *life = Life::Failed(failure);
             }
             running
         });
     }
 
-    /// Every cursor is durably at or past this position.
+    /// See [`super::Spool::release`]. Before [`Self::resume_after`] has been called this can be a position
+    /// beyond the head of a log that has lost its newest segments.
     pub fn release(&self, through: Position) {
-        self.settled.fetch_max(through.0, Ordering::Relaxed);
+        self.released.fetch_max(through.0, Ordering::Relaxed);
     }
 
-    /// What is up to this position may give way in need, though some cursor is before it.
+    /// See [`super::Spool::allow_pruning_in_need`].
     pub fn allow_pruning_in_need(&self, through: Position) {
-        self.dispensable.fetch_max(through.0, Ordering::Relaxed);
+        self.prunable_in_need.fetch_max(through.0, Ordering::Relaxed);
     }
 
-    /// How many bytes the owner's other files in the directory take; they count as the spool's.
+    /// See [`super::Spool::set_other_bytes`].
     pub fn set_other_bytes(&self, bytes: u64) {
         self.other_bytes.store(bytes, Ordering::Relaxed);
     }
 
     pub(super) fn released(&self) -> Position {
-        Position(self.settled.load(Ordering::Relaxed))
+        Position(self.released.load(Ordering::Relaxed))
     }
 
-    /// How far what is kept may give way to what comes.
+    /// The position up to which segments can be removed while the log is full; never less than `released`.
     pub(super) fn prunable_in_need(&self) -> Position {
-        self.released().max(Position(self.dispensable.load(Ordering::Relaxed)))
+        self.released().max(Position(self.prunable_in_need.load(Ordering::Relaxed)))
     }
 
-    /// Never gives a position up to this one again. If the log ends before it, its newest segments are
-    /// gone: counted like any other that is missing.
+    /// See [`super::Spool::resume_after`]. If the log ends before the cursor, its newest segments are gone,
+    /// and their positions are counted as missing.
     pub fn resume_after(&self, cursor: Position) {
         let mut view = self.view();
         if view.next <= cursor {
             tracing::error!(
                 from = view.next.0,
                 to = cursor.0,
-                "the log ends before a cursor: its newest records are missing"
+                "records {}-{} are missing: the log ends before a sink's cursor, so its newest segments were \
+                 lost or an older copy of the log was restored; new events go behind that cursor",
+                view.next.0,
+                cursor.0
             );
             self.metrics.spool_corrupt.inc_by(self.lost.add(&(view.next.0..=cursor.0), 0));
             view.next = cursor.next();
             self.head.send_replace(cursor);
         }
+        self.assert_positions(&view);
+    }
+
+    /// Asserts what the log alone can know of the positions that are drawn in `spool/mod.rs`. Two things do
+    /// not hold: a reader can take a group from the tail, and its cursor be released, before `head` has moved
+    /// over the group, so `released` is compared with `next`; and `oldest` passes `released` when a full log
+    /// was pruned, and whenever a start has not called `release` yet.
+    pub(super) fn assert_positions(&self, view: &View) {
+        let (head, released) = (self.head(), self.released());
+        let prunable = self.prunable_in_need();
+        debug_assert!(head < view.next, "head {head:?} is before next {:?}", view.next);
+        debug_assert!(released <= prunable, "released {released:?} is prunable, up to {prunable:?}");
+        debug_assert!(prunable < view.next, "{prunable:?} is a cursor's, before next {:?}", view.next);
+        let oldest = view.segments.oldest().map_or(view.next, |segment| segment.base);
+        debug_assert!(oldest <= view.next, "oldest {oldest:?} is not behind next {:?}", view.next);
     }
 
     /// The newest durable position.
@@ -308,25 +330,24 @@ impl SharedLog {
         *self.head.borrow()
     }
 
-    /// How far a reader gets that only looks for what is not for every sink, without reading: to the
-    /// head if there is nothing behind `after`, else nowhere.
+    /// See [`super::Spool::pass_shared_records`].
     pub(super) fn pass_shared_records(&self, after: Position) -> Position {
-        // In this order: of all up to this head it is known for whom they are.
+        // The head first: whether there is a single-sink entry is known of all positions up to that head.
         let head = self.head();
-        if *self.apart.borrow() <= after { head.max(after) } else { after }
+        if *self.single_sink.borrow() <= after { head.max(after) } else { after }
     }
 
-    /// The oldest position that is kept; the next one to be given while nothing is.
+    /// The oldest position that is kept; while the log is empty, the position that the next entry gets.
     pub fn first(&self) -> Position {
         let view = self.view();
-        view.catalogue.oldest().map_or(view.next, |segment| segment.base)
+        view.segments.oldest().map_or(view.next, |segment| segment.base)
     }
 
-    /// What may still be written once everything that may has given way.
+    /// What can still be written, counting everything that can be pruned for it.
     pub(super) fn capacity(&self) -> Capacity {
         let (bytes, prunable) = {
             let view = self.view();
-            (view.catalogue.bytes(), view.catalogue.prunable_bytes(self.prunable_in_need()))
+            (view.segments.bytes(), view.segments.prunable_bytes(self.prunable_in_need()))
         };
         let kept = bytes - prunable + self.other_bytes.load(Ordering::Relaxed);
         let free = self.free_bytes.load(Ordering::Relaxed).saturating_add(prunable);
@@ -335,15 +356,15 @@ impl SharedLog {
         Capacity { left, whole: left + kept }
     }
 
-    /// What the spool takes up.
+    /// The space that the spool uses.
     pub fn usage(&self) -> Usage {
         let view = self.view();
         Usage {
-            bytes: view.catalogue.bytes(),
+            bytes: view.segments.bytes(),
             other_bytes: self.other_bytes.load(Ordering::Relaxed),
             bytes_max: self.options.bytes_max,
-            segments: view.catalogue.len(),
-            first: view.catalogue.oldest().map_or(view.next, |segment| segment.base),
+            segments: view.segments.len(),
+            first: view.segments.oldest().map_or(view.next, |segment| segment.base),
             head: Position(view.next.0 - 1),
             free_bytes: self.free_bytes.load(Ordering::Relaxed),
             window_events: self.window_events.load(Ordering::Relaxed),

@@ -1,8 +1,8 @@
-//! The newest groups, kept in memory as they were written.
+//! The tail: the newest groups, kept in memory as they were written.
 //!
 //! A reader that keeps up with the log gets slices of these blocks: no disk read, no copy, no
-//! checksum. Bounded in bytes; what falls out is read from disk. A reader that holds on to an entry
-//! holds on to its whole block.
+//! checksum. The tail is bounded in bytes; older groups are read from disk. A reader that keeps an entry
+//! keeps its whole block in memory.
 
 use std::collections::VecDeque;
 
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::frame::{FRAME_HEADER_BYTES, FrameHeader};
 use crate::event::Position;
 
-/// The frames of one group, one behind the other.
+/// The frames of one group, one after the other.
 #[derive(Clone, Debug)]
 pub(super) struct Block {
     pub(super) first: Position,
@@ -20,7 +20,7 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// Headers and payloads of its frames, in order.
+    /// The headers and payloads of the block's frames, in order.
     pub(super) fn frames(&self) -> impl Iterator<Item = (FrameHeader, Bytes)> + '_ {
         let mut offset = 0;
         std::iter::from_fn(move || {
@@ -46,7 +46,7 @@ impl Tail {
         Self { blocks: VecDeque::new(), bytes: 0, bytes_max }
     }
 
-    /// Takes in a durable block, and lets the oldest go where the bound asks for it.
+    /// Adds a durable block, and drops the oldest ones while the tail is larger than its bound.
     pub(super) fn push(&mut self, block: Block) {
         self.bytes += block.bytes.len();
         self.blocks.push_back(block);
@@ -57,8 +57,8 @@ impl Tail {
         }
     }
 
-    /// The block with the record behind `after`, and the ones behind it, up to about that many
-    /// bytes. Empty if that record is not in memory.
+    /// The block with the record after `after`, and the blocks behind it, up to about `bytes_max`. Empty if
+    /// that record is not in memory.
     pub(super) fn behind(&self, after: Position, bytes_max: usize) -> Vec<Block> {
         let start = self.blocks.partition_point(|block| block.last <= after);
         if self.blocks.get(start).is_none_or(|block| block.first > after.next()) {

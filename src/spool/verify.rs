@@ -1,8 +1,8 @@
-//! Looks a stopped spool over and says what is in it, segment by segment.
+//! Checks the spool of a bridge that is not running, and reports what is in it, segment by segment.
 //!
-//! Reads every byte and writes none; it holds the directory's lock, so that nobody writes meanwhile. It
-//! finds exactly what a start would find, because it is the same survey. It repairs nothing: a start
-//! does what can be done.
+//! It reads every byte and writes none; it holds the directory's lock, so that nobody writes meanwhile. It
+//! finds exactly what a start would find, because both use the same scan. It repairs nothing: a start
+//! repairs what can be repaired.
 
 use std::io;
 use std::ops::{Range, RangeInclusive};
@@ -23,50 +23,50 @@ use crate::state;
 pub struct SpoolReport {
     /// The segments, oldest first.
     pub segments: Vec<SegmentReport>,
-    /// Positions that are gone, between records that are there or up to a cursor.
+    /// Positions without a record, between records that are there or up to a cursor.
     pub missing: Vec<RangeInclusive<u64>>,
-    /// Where the log begins, if it has any segment.
+    /// The first position of the oldest segment; `None` if there is no segment.
     pub begin: Option<Position>,
-    /// Where the log ends: the last position that its segments account for.
+    /// The last position that the segments account for.
     pub end: Position,
-    /// The cursors of all readers that there ever were.
+    /// The cursors of all readers that ever committed one.
     pub cursors: Vec<CursorReport>,
-    /// What else is wrong, or cannot be told.
+    /// What else is wrong or unknown, in sentences.
     pub problems: Vec<String>,
 }
 
 /// How far a reader of the log has got.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CursorReport {
-    /// Whose it is.
+    /// The reader's name: a sink's, or that of the quarantine.
     pub reader: String,
-    /// The last position that it has got past.
+    /// The last position that the reader has passed.
     pub at: Position,
-    /// Whether the log is kept for it.
+    /// Whether the log is kept for the reader.
     pub claim: CursorClaim,
-    /// Positions before the log begins that it has not got past.
+    /// Positions that the reader has not passed and that are before the oldest segment.
     pub undelivered: Option<RangeInclusive<u64>>,
 }
 
 /// Whether the log is kept for a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CursorClaim {
-    /// What it has not got must be there.
+    /// Everything that the reader has not passed must be there.
     Waits,
-    /// It would rather miss events than hold others up.
+    /// The reader skips records rather than hold a full spool back (`on_full: detach_sink`).
     GivesWay,
-    /// It is no longer configured.
+    /// The reader is no longer configured.
     Gone,
-    /// It is not known whether it is still configured.
+    /// It is not known whether the reader is still configured.
     Unknown,
 }
 
-/// What it all comes to.
+/// The verdict on the whole spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CursorVerdict {
-    /// Every record that was ever promised, and not pruned since, is there.
+    /// Every record that was ever acknowledged, and not pruned since, is there.
     Clean,
-    /// All that can be judged is, and of the rest it cannot be told.
+    /// Nothing is known to be missing, but of some cursors it cannot be told.
     Unknown,
     /// Something is damaged or missing, or cannot be read.
     Damaged,
@@ -75,30 +75,30 @@ pub enum CursorVerdict {
 /// What is in one segment.
 #[derive(Clone, Debug)]
 pub struct SegmentReport {
-    /// Its file.
+    /// The segment's file.
     pub path: PathBuf,
-    /// Its first and last record's positions; `None` if it has no whole record.
+    /// The positions of its first and last record; `None` if it has no whole record.
     pub positions: Option<RangeInclusive<u64>>,
-    /// Whole records.
+    /// How many whole records it holds.
     pub records: u64,
-    /// Bytes of the file.
+    /// The file's length in bytes.
     pub bytes: u64,
-    /// Bytes that hold no record and should, as offsets in the file.
+    /// Bytes that should hold records and do not, as offsets in the file.
     pub damaged: Vec<Range<u64>>,
     /// Bytes of a record that was being written when the process or the power ended; the next start
     /// cuts them off. Only the newest segment can have them.
     pub torn_tail: Option<Range<u64>>,
-    /// Whole records at positions that records elsewhere have; those are the ones that count.
+    /// How many whole records are at positions that records elsewhere have. The ones elsewhere count.
     pub repeated: u64,
 }
 
 impl SpoolReport {
-    /// Whether every record that was ever promised, and not pruned since, is there.
+    /// Whether every record that was ever acknowledged, and not pruned since, is there.
     pub fn is_clean(&self) -> bool {
         self.verdict() == CursorVerdict::Clean
     }
 
-    /// What it all comes to. A torn tail does not count: nothing in it was promised.
+    /// The verdict. A torn tail does not count as damage: nothing in it was acknowledged.
     pub fn verdict(&self) -> CursorVerdict {
         let clean = |segment: &SegmentReport| segment.damaged.is_empty() && segment.repeated == 0;
         let is_there = self.problems.is_empty() && self.missing.is_empty() && self.segments.iter().all(clean);
@@ -111,8 +111,8 @@ impl SpoolReport {
         }
     }
 
-    /// Takes into account how far a cursor has got: what it has passed was there, so that a log which
-    /// ends before it has lost its newest segments.
+    /// Adds a cursor to the account: everything it has passed was there, so a log that ends before it has
+    /// lost its newest segments.
     pub fn account_to(&mut self, cursor: Position) {
         if cursor > self.end {
             self.missing.push(self.end.next().0..=cursor.0);
@@ -120,15 +120,15 @@ impl SpoolReport {
         }
     }
 
-    /// Takes into account how far this reader has got: what is behind that must be there still, if the log
-    /// is kept for it.
+    /// Adds a reader to the account: everything behind its cursor must still be there, if the log is kept for
+    /// it.
     pub fn account_from(&mut self, reader: String, at: Position, claim: CursorClaim) {
         let begin = self.begin.filter(|begin| at.next() < *begin);
         let undelivered = begin.map(|begin| at.next().0..=begin.0 - 1);
         self.cursors.push(CursorReport { reader, at, claim, undelivered });
     }
 
-    /// Whole records in all.
+    /// How many whole records all segments hold.
     pub fn records(&self) -> u64 {
         self.segments.iter().map(|segment| segment.records).sum()
     }
@@ -139,7 +139,7 @@ impl SpoolReport {
     }
 }
 
-/// Looks over the spool in a directory that no process has open.
+/// Checks the spool in a directory that no process has open.
 ///
 /// # Errors
 /// When the directory cannot be read, holds no spool, or is in use.
@@ -147,14 +147,15 @@ pub fn verify(dir: &Path, disk: &dyn Disk) -> Result<SpoolReport, SpoolError> {
     let _lock = lock_to_read(disk, dir)?;
     let names = disk.list(dir).map_err(failed("list", dir))?;
     if !names.iter().any(|name| is_of_a_spool(name)) {
-        let nothing = io::Error::new(io::ErrorKind::NotFound, "it has no segment, no lock and no state");
+        let what = "the directory has no segment, no lock and no state";
+        let nothing = io::Error::new(io::ErrorKind::NotFound, what);
         return Err(failed("find a spool in", dir)(nothing));
     }
-    let survey = scan_log(disk, dir, Moment::default(), &mut |_, _| {})?;
-    let begin = survey.segments.first().map(|surveyed| surveyed.segment.base);
-    let end = survey.segments.last().map(|surveyed| surveyed.segment.last).unwrap_or_default();
-    let segments = survey.segments.into_iter().map(|surveyed| SegmentReport::of(dir, surveyed)).collect();
-    Ok(SpoolReport { segments, missing: survey.missing, begin, end, ..SpoolReport::default() })
+    let scan = scan_log(disk, dir, Moment::default(), &mut |_, _| {})?;
+    let begin = scan.segments.first().map(|scanned| scanned.segment.base);
+    let end = scan.segments.last().map(|scanned| scanned.segment.last).unwrap_or_default();
+    let segments = scan.segments.into_iter().map(|scanned| SegmentReport::of(dir, scanned)).collect();
+    Ok(SpoolReport { segments, missing: scan.missing, begin, end, ..SpoolReport::default() })
 }
 
 fn is_of_a_spool(name: &str) -> bool {
@@ -162,8 +163,8 @@ fn is_of_a_spool(name: &str) -> bool {
 }
 
 impl SegmentReport {
-    fn of(dir: &Path, surveyed: ScannedSegment) -> Self {
-        let ScannedSegment { segment, file_bytes, damage, tail, repeated } = surveyed;
+    fn of(dir: &Path, scanned: ScannedSegment) -> Self {
+        let ScannedSegment { segment, file_bytes, damage, tail, repeated } = scanned;
         Self {
             path: segment::path(dir, segment.base),
             positions: segment.first_record().map(|first| first.0..=segment.last.0),

@@ -1,9 +1,10 @@
-//! The one thread that writes: takes what waits, has it committed, again.
+//! The one thread that writes to the log: it takes the appends that wait, has them committed as a group, and
+//! starts over.
 //!
-//! Groups form by themselves: while one is being made durable the next ones wait, so a slow disk makes
-//! larger groups and no timer adds latency to a fast one. The queue is bounded; a full one makes
-//! appends wait. The thread ends when the spool is closed or its last handle dropped, after what was
-//! queued has been answered.
+//! Groups form by themselves: while one is being made durable, the next appends wait. So a slow disk makes
+//! larger groups, and no timer adds latency to a fast one. The queue is bounded; while it is full, appends
+//! wait. The thread ends when the spool is closed or its last handle is dropped, after every queued append
+//! has been answered.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -16,23 +17,24 @@ use super::committer::{Append, Committer, weight};
 use super::shared_log::{AppendGate, Life, SharedLog};
 use crate::clock::Clock;
 
-/// Appends that may wait for the writer.
+/// How many appends can wait in the queue, and how many more the writer can have taken from it.
 pub(super) const QUEUE_MAX: usize = 1024;
 
-/// Bytes after which a group takes no more: several fast fsyncs' worth, and 8 blocks of the tail.
+/// Bytes after which a group takes no more appends: what a fast disk writes in several fsyncs, and an eighth
+/// of the tail.
 pub(super) const GROUP_BYTES_MAX: usize = 1 << 20;
 
-/// How often the writer looks after retention when nothing comes in.
+/// How often the writer does its periodic work while the gate is open.
 const TICK_EVERY: Duration = Duration::from_secs(1);
 
-/// How often it looks whether a shut gate can be opened.
+/// How often it does so while the gate is shut, to open it soon.
 const TICK_EVERY_SHUT: Duration = Duration::from_millis(100);
 
-/// What comes through the queue.
+/// A message in the writer's queue.
 #[expect(clippy::large_enum_variant, reason = "all but one message of a spool's life are appends")]
 pub(super) enum WriterMessage {
     Append(Append),
-    /// Take nothing more, answer what is queued, end.
+    /// Take no more appends, answer the queued ones, and end.
     Close,
 }
 
@@ -68,15 +70,15 @@ impl WriterThread {
             }
             drop(underway);
         }
-        // Who stops in order has to know as well whether what was acknowledged is still there.
+        // An orderly end, too, reports whether the files with acknowledged events are still there.
         let underway = self.shared.outstanding.begin();
-        self.committer.look_over_all();
+        self.committer.verify_all_files();
         drop(underway);
         drop(end);
     }
 
-    /// Takes what waits in the queue; if nothing does, waits for it that long. `false` when nothing
-    /// will ever come again.
+    /// Takes the messages that wait in the queue; if there is none, waits for one at most as long as
+    /// `patience`. Returns `false` when no message will ever come again.
     fn receive(&mut self, waiting: &mut Vec<WriterMessage>, waker: &Waker, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         let limit = QUEUE_MAX - waiting.len();
@@ -94,7 +96,7 @@ impl WriterThread {
         }
     }
 
-    /// Moves the oldest of what waits into the group, up to the bytes of one.
+    /// Moves the oldest waiting appends into the group, up to [`GROUP_BYTES_MAX`].
     fn form_group(&mut self, waiting: &mut Vec<WriterMessage>, group: &mut Vec<Append>) {
         let mut bytes = 0;
         let fits = |message: &&WriterMessage| {
@@ -112,7 +114,7 @@ impl WriterThread {
     }
 }
 
-/// Says how the writer ended, even if by a panic.
+/// Records how the writer ended when it is dropped, also after a panic.
 struct End(Arc<SharedLog>);
 
 impl Drop for End {
@@ -131,7 +133,7 @@ impl Drop for End {
     }
 }
 
-/// Wakes the writer from its wait for the queue.
+/// Wakes the writer thread when a message comes.
 struct Unpark(Thread);
 
 impl Wake for Unpark {

@@ -162,7 +162,7 @@ fn a_segment_that_every_sink_has_got_past_may_be_removed_under_the_bridge() {
     let bridge = home.start();
     fs::remove_file(segments(&home).remove(0)).unwrap();
     await_until("the bridge notices", PATIENCE, || {
-        bridge.log().contains("somebody removed a segment that every sink has got past").then_some(())
+        bridge.log().contains("somebody removed a segment that every sink has passed").then_some(())
     });
     events.by_ref().take(50).for_each(|event| event.hand_over(&mut bridge.client(), &ledger));
     let arrivals = readers::drained(&ledger, PATIENCE, || readers::files(&topics));
@@ -180,7 +180,7 @@ fn a_copy_in_the_place_of_a_closed_segment_ends_nothing_and_is_delivered() {
     fill(&home, &bridge, &ledger, &mut events);
     replace(&segments(&home)[0]);
     await_until("the bridge notices", PATIENCE, || {
-        bridge.log().contains("a copy was put in the place of a closed segment").then_some(())
+        bridge.log().contains("somebody replaced a closed segment by a copy of it").then_some(())
     });
     events.by_ref().take(50).for_each(|event| event.hand_over(&mut bridge.client(), &ledger));
     bridge.stop();

@@ -1,10 +1,10 @@
-//! Bounds: how much may still be written, what gives way first, and when the gate is shut.
+//! Capacity: how much can still be written, what is pruned first, and when the append gate is shut.
 //!
-//! Two bounds hold: bytes of the spool, and bytes free on the file system. Settled segments are kept
-//! for replay only while there is room; they give way, oldest first, before anything is refused. A
-//! record that is not settled never does, unless all who have not got it would rather do without than
-//! have the spool refuse others. The gate shuts one group before the bound, so that what is
-//! already on its way in still fits, and opens by itself.
+//! Two bounds hold: `bytes_max` of the spool, and `free_bytes_min` of the file system. Released segments are
+//! kept for replay only while there is capacity; they are pruned, oldest first, before any append is
+//! refused. A segment that is not released is pruned only if every sink that still needs it has
+//! `on_full: detach_sink`. The gate shuts one group before the bound, so that the appends already on their
+//! way still fit, and it opens by itself.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -18,23 +18,23 @@ use crate::spool::segment;
 use crate::spool::shared_log::AppendGate;
 use crate::spool::writer::GROUP_BYTES_MAX;
 
-/// How long a look at the free space holds good.
+/// How often the free space of the file system is read.
 const FREE_SAMPLE_EVERY: Duration = Duration::from_millis(100);
 
 impl Committer {
-    /// Does what is due without anybody asking: prunes what retention is past, and looks whether
-    /// the gate can be opened.
+    /// Does the periodic work: checks files, prunes segments that are past retention, and looks whether the
+    /// gate can be opened.
     pub fn tick(&mut self, now: Moment) {
         if self.failed {
             return;
         }
         self.window.expire(now.steady);
         let looked = self.shared.verify_files(self.looked_at, LOOKS_AT_ONCE);
-        match looked.map_err(|displaced| self.bear(displaced, now)) {
+        match looked.map_err(|displaced| self.on_displaced(displaced, now)) {
             Ok(looked) => self.note_looked(looked, now),
-            // Nothing is pruned from a directory of which nobody knows what is in it.
-            Err(trouble) => {
-                self.handle(trouble, now);
+            // Nothing is pruned from a directory whose content is not known for certain.
+            Err(error) => {
+                self.handle(error, now);
                 return self.refresh_gate(now);
             }
         }
@@ -42,8 +42,8 @@ impl Committer {
         self.refresh_gate(now);
     }
 
-    /// Notes how far a look has got. If the newest segment is gone, another one has to tell how far the
-    /// positions have got.
+    /// Notes how far a check of the files has got. If the newest segment is gone, a new one is begun, because
+    /// the newest segment's name tells the next start how far the positions have got.
     fn note_looked(&mut self, looked: Looked, now: Moment) {
         (self.looked_at, self.unseen_since) = (looked.through, None);
         if looked.newest_is_gone
@@ -57,60 +57,66 @@ impl Committer {
         let options = &self.shared.options;
         let horizon = now.minus(options.retain.max(options.window));
         let view = self.shared.view();
-        view.catalogue.prunable(self.shared.released()).is_some_and(|segment| segment.newest < horizon)
+        view.segments.prunable(self.shared.released()).is_some_and(|segment| segment.newest < horizon)
     }
 
-    /// Has the oldest segment give way, if it may: one that somebody still waits for only where so many
-    /// bytes can be had that way, because a backlog that goes for nothing helps nobody.
+    /// Prunes the oldest segment, if that is allowed. One that is not released is pruned only if pruning can
+    /// free that many bytes in all, because otherwise a backlog would be lost for nothing.
     pub(super) fn prune_in_need(&mut self, bytes: u64) -> bool {
         let helps = self.shared.capacity().left >= bytes;
         let through = if helps { self.shared.prunable_in_need() } else { self.shared.released() };
         self.prune_oldest(through)
     }
 
-    /// Takes the oldest segment off the disk, if it holds nothing behind `through`. The cursors that
-    /// count are durably past it; one directory sync per file keeps the order of disappearance, so a
-    /// power cut leaves no hole.
+    /// Removes the oldest segment's file, if the segment holds nothing behind `through`. The cursors of all
+    /// sinks that do not detach are durably past it. The directory is synced after every file, so that
+    /// segments disappear in order and a power cut leaves no gap.
     fn prune_oldest(&mut self, through: Position) -> bool {
         if self.failed {
             return false;
         }
         let pruned = {
             let mut view = self.shared.view();
-            view.catalogue.prunable(through).is_some().then(|| view.catalogue.pop_oldest()).flatten()
+            view.segments.prunable(through).is_some().then(|| view.segments.pop_oldest()).flatten()
         };
+        debug_assert!(pruned.as_ref().is_none_or(|segment| segment.last <= through), "beyond {through:?}");
         let Some(segment) = pruned else { return false };
         let (from, last) = (segment.base.max(self.shared.released().next()), segment.last);
         let path = segment::path(&self.shared.dir, segment.base);
         match self.shared.disk.remove(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(%error, path = %path.display(), "cannot remove a segment that is past");
-                self.shared.view().catalogue.restore_oldest(segment);
+                let path = path.display();
+                tracing::warn!(%error, %path, "cannot remove a prunable segment's file: trying again later");
+                self.shared.view().segments.restore_oldest(segment);
                 return false;
             }
             _ => {}
         }
         if let Err(error) = self.shared.disk.sync_dir(&self.shared.dir) {
-            self.fail(format!("cannot make a removal durable: {error}"));
+            let path = path.display();
+            self.fail(format!("cannot make the removal of segment {path} durable: {error}"));
         }
         self.free_sampled = None;
         if from <= last {
             tracing::error!(
                 from = from.0,
                 to = last.0,
-                "no room: these give way, and a sink with `on_full: detach_sink` that has not got them yet does not"
+                "spool full: records {}-{} were pruned before every sink with `on_full: detach_sink` had \
+                 delivered them; those sinks skip them",
+                from.0,
+                last.0
             );
         }
         !self.failed
     }
 
-    /// Bytes that may still be written.
+    /// Bytes that can still be written without pruning.
     pub(super) fn capacity(&self) -> u64 {
         self.capacity_by_bytes_max().min(self.capacity_by_free_bytes())
     }
 
     fn capacity_by_bytes_max(&self) -> u64 {
-        let used = self.shared.view().catalogue.bytes() + self.shared.other_bytes.load(Ordering::Relaxed);
+        let used = self.shared.view().segments.bytes() + self.shared.other_bytes.load(Ordering::Relaxed);
         self.shared.options.bytes_max.saturating_sub(used)
     }
 
@@ -118,7 +124,8 @@ impl Committer {
         self.shared.free_bytes.load(Ordering::Relaxed).saturating_sub(self.shared.options.free_bytes_min)
     }
 
-    /// Makes room for that many bytes, if segments that may go can, or says what stands in the way.
+    /// Prunes until that many bytes can be written. If pruning cannot free them, returns the bound that is in
+    /// the way.
     pub(super) fn free_capacity(&mut self, bytes: u64, now: Moment) -> Result<(), AppendGate> {
         loop {
             self.sample_free(now.steady);
@@ -135,7 +142,7 @@ impl Committer {
         }
     }
 
-    /// Opens or shuts the gate, as there is room for another group or not.
+    /// Opens the gate if there is capacity for another group, and shuts it otherwise.
     pub(super) fn refresh_gate(&mut self, now: Moment) {
         if self.failed {
             return;
@@ -147,7 +154,7 @@ impl Committer {
                 self.group_capacity(now).err().unwrap_or(AppendGate::Open)
             }
         };
-        let bytes = self.shared.view().catalogue.bytes();
+        let bytes = self.shared.view().segments.bytes();
         self.shared.metrics.spool_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         self.shared.window_events.store(self.window.len(), Ordering::Relaxed);
         self.shared.set_gate(gate);
@@ -156,11 +163,11 @@ impl Committer {
     fn group_capacity(&mut self, now: Moment) -> Result<(), AppendGate> {
         let bytes = (GROUP_BYTES_MAX as u64).min(self.shared.options.bytes_max / 8);
         let short = self.free_capacity(bytes, now);
-        if short.is_ok() || !self.newest_may_go() {
+        if short.is_ok() || !self.newest_is_prunable() {
             return short;
         }
-        // All that is left may go but for being in the newest segment, which has to stay until another
-        // one is there to tell how far the positions have got.
+        // All that is left could be pruned, but it is in the newest segment. That one stays until there is a
+        // newer one whose name tells how far the positions have got.
         match self.begin_segment(now) {
             Ok(_) => self.free_capacity(bytes, now),
             Err(CommitError::Full(gate)) => Err(gate),
@@ -171,13 +178,13 @@ impl Committer {
         }
     }
 
-    fn newest_may_go(&self) -> bool {
-        let dispensable = self.shared.prunable_in_need();
+    fn newest_is_prunable(&self) -> bool {
+        let prunable = self.shared.prunable_in_need();
         let view = self.shared.view();
-        view.catalogue.newest().is_some_and(|newest| !newest.is_empty() && newest.last <= dispensable)
+        view.segments.newest().is_some_and(|newest| !newest.is_empty() && newest.last <= prunable)
     }
 
-    /// Which kind of full the disk is.
+    /// Whether the disk is out of inodes or out of bytes.
     pub(super) fn why_full(&mut self, now: Moment) -> AppendGate {
         match self.shared.disk.free(&self.shared.dir) {
             Ok(free) if free.inodes == Some(0) => AppendGate::Inodes,
@@ -195,12 +202,12 @@ impl Committer {
         }
         match self.shared.disk.free(&self.shared.dir) {
             Ok(free) => self.shared.free_bytes.store(free.bytes, Ordering::Relaxed),
-            Err(error) => tracing::warn!(%error, "cannot tell the free space of the spool's file system"),
+            Err(error) => tracing::warn!(%error, "cannot read the free space of the spool's file system"),
         }
         self.free_sampled = Some(now);
     }
 
-    /// Counts bytes off the free space until the next look at it.
+    /// Subtracts written bytes from the free space, until it is read again.
     pub(super) fn spend_free(&self, bytes: u64) {
         let free = self.shared.free_bytes.load(Ordering::Relaxed);
         self.shared.free_bytes.store(free.saturating_sub(bytes), Ordering::Relaxed);

@@ -1,4 +1,5 @@
-//! What stands in the way of a group, and what is done about it: wait and refuse, or never write again.
+//! Why a group cannot be committed, and what follows: appends are refused for a while, or the spool fails and
+//! never writes again.
 
 use std::io;
 use std::time::Duration;
@@ -12,12 +13,12 @@ use crate::spool::AppendError;
 use crate::spool::failure::SpoolFailure;
 use crate::spool::shared_log::AppendGate;
 
-/// How long appends are refused after the disk said that it is full, before it is asked again.
+/// How long appends are refused after a write found the disk full, before a write is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 
-/// Why nothing gets to the disk.
+/// Why a group cannot be committed.
 pub(super) enum CommitError {
-    /// There is no room, or nothing to write with: refuse, and go on when there is.
+    /// There is no capacity, file descriptor or memory: refuse appends until there is.
     Full(AppendGate),
     /// The disk cannot be trusted any more.
     Broken(SpoolFailure),
@@ -30,9 +31,9 @@ impl CommitError {
 }
 
 impl Committer {
-    /// Does what the trouble asks for, and says how the appends are refused.
-    pub(super) fn handle(&mut self, trouble: CommitError, now: Moment) -> AppendError {
-        match trouble {
+    /// Shuts the gate or fails the spool, and returns the error with which the group's appends are refused.
+    pub(super) fn handle(&mut self, error: CommitError, now: Moment) -> AppendError {
+        match error {
             CommitError::Full(gate) => {
                 self.retry = Some((now.steady.plus(RETRY_AFTER), gate));
                 self.shared.set_gate(gate);
@@ -45,15 +46,16 @@ impl Committer {
         }
     }
 
-    /// What a look asks for that has not found everything as it was. While the system does not say what is
-    /// there, nothing is taken; if it never does, that is a failure, unless it only lacks something.
-    pub(super) fn bear(&mut self, displaced: Displaced, now: Moment) -> CommitError {
+    /// The commit error for a file that was found changed. While the system does not say whether a file is
+    /// there, appends are refused; after [`UNSEEN_MAX`] the spool fails. Want of descriptors or memory is
+    /// waited for without limit.
+    pub(super) fn on_displaced(&mut self, displaced: Displaced, now: Moment) -> CommitError {
         let (error, failure) = match displaced {
             Displaced::Failed(failure) => return CommitError::Broken(failure),
             Displaced::Unseen { error, failure } => (error, failure),
         };
         let since = *self.unseen_since.get_or_insert_with(|| {
-            tracing::warn!(%error, "the system does not say whether a file of the spool is still there");
+            tracing::warn!(%error, "the system does not say whether a file of the spool still exists");
             now.steady
         });
         match Scarce::of(&error) {
@@ -64,8 +66,8 @@ impl Committer {
     }
 }
 
-/// What an error asks for that came before anything was written.
-pub(super) fn not_now_or_broken(doing: &str, error: &io::Error) -> CommitError {
+/// The commit error for an I/O error that came before anything was written.
+pub(super) fn full_or_broken(doing: &str, error: &io::Error) -> CommitError {
     match Scarce::of(error) {
         Some(scarce) => CommitError::Full(scarce.into()),
         None => CommitError::broken(format!("{doing}: {error}")),

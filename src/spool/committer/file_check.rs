@@ -1,7 +1,8 @@
-//! The files of a spool that is open: whether they are all there, as it knows them.
+//! Checks that the files of an open spool are still the files that it wrote.
 //!
-//! What is not there as it was ends the spool, before a cursor passes it. Two things are no harm: a segment
-//! that nobody waits for is gone, and a copy of a closed one is in its place.
+//! A file that was removed, replaced or resized fails the spool, before a cursor passes what it held. Two
+//! changes are harmless: a segment was removed that every cursor has passed, and a closed segment was
+//! replaced by a copy of itself.
 
 use std::io;
 use std::path::Path;
@@ -17,25 +18,25 @@ use crate::spool::segment;
 use crate::spool::segments::SegmentInfo;
 use crate::spool::shared_log::SharedLog;
 
-/// Closed segments that one look takes in: a few milliseconds. The next look goes on behind them.
+/// How many closed segments one check looks at: a few milliseconds. The next check goes on behind them.
 pub(super) const LOOKS_AT_ONCE: usize = 1024;
 
-/// How often all is looked at once more at the end while the system does not say what is there, and how long
-/// each time is waited for.
+/// How often all files are checked at the end while the system does not say whether one is there, and the
+/// pause between two checks.
 const LOOKS_AT_END: usize = 10;
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-/// Why a look has not found everything as it was.
+/// What is wrong with a file that a check looked at.
 #[derive(Debug)]
 pub(super) enum Displaced {
     /// The system does not say whether a file is there.
     Unseen {
-        /// What it says instead.
+        /// The error it answers with.
         error: io::Error,
-        /// What it comes to if that lasts.
+        /// The failure to report if that lasts.
         failure: SpoolFailure,
     },
-    /// A file is not there, or not as it was.
+    /// A file was removed, replaced or resized.
     Failed(SpoolFailure),
 }
 
@@ -49,16 +50,16 @@ impl Displaced {
     }
 }
 
-/// How far a look has got.
+/// How far a check has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Looked {
-    /// The base of the segment to go on behind.
+    /// The base of the last segment checked: the next check goes on behind it.
     pub(super) through: Position,
-    /// The newest segment is gone, and nobody waited for it.
+    /// The newest segment was removed, and every cursor has passed it.
     pub(super) newest_is_gone: bool,
 }
 
-/// A segment as it is known.
+/// A segment as the spool knows it.
 struct Known {
     base: Position,
     /// The last position that it accounts for.
@@ -74,26 +75,26 @@ impl Known {
     }
 }
 
-/// What a look at a closed segment has found.
+/// What the check of a closed segment has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
-    /// The file that is known.
+    /// The file that the spool knows.
     Same,
-    /// A copy of it, which is known from now on.
+    /// A copy of that file, which the spool uses from now on.
     Copy,
-    /// Nothing, and nobody waits for it.
+    /// Nothing, and every cursor has passed the segment.
     Nothing,
 }
 
 impl SharedLog {
-    /// Looks whether directory, lock, the newest segment and as many others behind `after` are what they
-    /// were, and says how far it has got.
+    /// Checks the directory, the lock, the newest segment and up to `count` others behind `after`, and says
+    /// how far it has got.
     ///
     /// # Errors
-    /// What is the matter, what was done about it and what is to be done.
+    /// Which file was changed, what was done about it and what a person has to do.
     pub(super) fn verify_files(&self, after: Position, count: usize) -> Result<Looked, Displaced> {
         let lost = |fate: &NameFate| {
-            format!("{} {fate}: what it held and no sink had got is lost with it", self.dir.display()).into()
+            format!("{} {fate}: events in it that no sink had delivered are lost", self.dir.display()).into()
         };
         named_file::look_at_dir(&*self.disk, &self.dir, self.dir_id)
             .map_err(|fate| Displaced::new(fate, lost))?;
@@ -107,7 +108,7 @@ impl SharedLog {
         for known in &others {
             let found = self.look_at_closed(known)?;
             through = known.base;
-            // A copy was made durable first: one at a time, so that nobody waits long.
+            // A copy was synced, which takes time: at most one in each check.
             if found == Found::Copy && count < usize::MAX {
                 return Ok(Looked { through, newest_is_gone });
             }
@@ -116,11 +117,11 @@ impl SharedLog {
         Ok(Looked { through, newest_is_gone })
     }
 
-    /// Looks at everything, more than once while the system does not say what is there: who ends then cannot
-    /// say that all is well.
+    /// Checks all files, repeatedly while the system does not say whether one is there: a bridge that ends
+    /// without an answer cannot report that every event is safe.
     ///
     /// # Errors
-    /// As [`Reader::look_over`].
+    /// As [`Self::verify_files`].
     pub(in crate::spool) fn verify_all_files(&self) -> Result<(), SpoolFailure> {
         let mut looks = 1;
         loop {
@@ -135,9 +136,9 @@ impl SharedLog {
 
     fn known(&self, after: Position, count: usize) -> (Option<Known>, Vec<Known>) {
         let view = self.view();
-        let newest = view.catalogue.newest().map(|newest| Known::of((newest, newest.last)));
+        let newest = view.segments.newest().map(|newest| Known::of((newest, newest.last)));
         let is_closed = |known: &Known| newest.as_ref().is_none_or(|newest| known.base < newest.base);
-        let others = view.catalogue.following(after, count).map(Known::of).filter(is_closed).collect();
+        let others = view.segments.following(after, count).map(Known::of).filter(is_closed).collect();
         (newest, others)
     }
 
@@ -156,8 +157,8 @@ impl SharedLog {
 
     fn look_at_newest(&self, known: &Known) -> Result<Found, Displaced> {
         let open = self.open();
-        match open.as_ref().filter(|place| known.id == Some(place.id())) {
-            Some(place) => displaced(place, known.len).map(|()| Found::Same),
+        match open.as_ref().filter(|file| known.id == Some(file.id())) {
+            Some(file) => displaced(file, known.len).map(|()| Found::Same),
             None => self.look_at_closed(known),
         }
     }
@@ -172,8 +173,8 @@ impl SharedLog {
         let nobody_waits = known.last <= settled;
         let failure = |fate: &NameFate| match nobody_waits {
             true => {
-                format!("{} {fate}; every sink has got past it: take away what is there now", path.display())
-                    .into()
+                let path = path.display();
+                format!("{path} {fate}; every sink has passed it: remove the file that is there now").into()
             }
             false => SpoolFailure::Taken(Taken {
                 fate: fate.to_string(),
@@ -184,26 +185,27 @@ impl SharedLog {
         };
         match fate {
             NameFate::Removed if nobody_waits => {
-                self.view().catalogue.take_out(known.base);
+                self.view().segments.take_out(known.base);
                 tracing::warn!(
                     path = %path.display(),
-                    "somebody removed a segment that every sink has got past: nothing is lost, but behind a restart \
-                     what it held is no longer known for repetitions; keep everything else out of this directory"
+                    "somebody removed a segment that every sink has passed: no event is lost, but after a \
+                     restart the bridge does not recognise duplicates of the events in it; keep other \
+                     programs out of this directory"
                 );
                 Ok(Found::Nothing)
             }
             NameFate::Replaced => match self.adopt(known, &path) {
                 Ok(true) => Ok(Found::Copy),
                 Ok(false) => Err(Displaced::Failed(failure(&fate))),
-                // Opening and making it durable can fail for want of something.
+                // Opening or syncing the copy failed, possibly for want of descriptors or memory.
                 Err(error) => Err(Displaced::Unseen { failure: failure(&fate), error }),
             },
             fate => Err(Displaced::new(fate, failure)),
         }
     }
 
-    /// Takes what is there now for the segment, if it is a copy of it, and makes it durable. What is in its
-    /// records is checked when they are read, as of any segment.
+    /// Uses the file that is there now for the segment, if it is a copy of it, and makes it durable. Its
+    /// records are verified when they are read, as those of any segment.
     fn adopt(&self, known: &Known, path: &Path) -> io::Result<bool> {
         let file = self.disk.open_read(path)?;
         if !segment::is_copy(&*file, known.base, known.seed)? || file.len()? != known.len {
@@ -211,17 +213,17 @@ impl SharedLog {
         }
         file.sync_all()?;
         self.disk.sync_dir(&self.dir)?;
-        self.view().catalogue.moved(known.base, file.id()?);
+        self.view().segments.moved(known.base, file.id()?);
         tracing::warn!(
             path = %path.display(),
-            "a copy was put in the place of a closed segment, and is used from now on; keep everything else out \
-             of this directory"
+            "somebody replaced a closed segment by a copy of it: the copy is used from now on; keep other \
+             programs out of this directory"
         );
         Ok(true)
     }
 }
 
-/// What is the matter with the file that a group was just written to, if anything is.
-pub(super) fn displaced(place: &NamedFile, len: u64) -> Result<(), Displaced> {
-    place.look(Some(len)).map_err(|fate| Displaced::new(fate, |fate| place.mend(fate, len).into()))
+/// Checks that the file to which a group was just written still has its name and is `len` bytes long.
+pub(super) fn displaced(file: &NamedFile, len: u64) -> Result<(), Displaced> {
+    file.look(Some(len)).map_err(|fate| Displaced::new(fate, |fate| file.mend(fate, len).into()))
 }

@@ -1,10 +1,11 @@
 //! The group-commit step: many appends, one write, one fdatasync, then all the answers.
 //!
-//! A plain struct that a thread calls; it reads no clock and starts nothing, so a simulated disk can
-//! drive it call by call (only the time an fdatasync takes is measured). Nothing is answered before its bytes are durable. A group is stored or
-//! refused as one where the disk is concerned. When there is no room it cuts back to the durable
-//! length and carries on later; when the disk cannot be trusted (a failed fsync, a failed cut) it
-//! never writes again. It keeps no queue and decides nothing about when groups form.
+//! The committer is a plain struct that a thread calls. It reads no clock (it only measures how long an
+//! fdatasync takes) and starts nothing, so tests with a simulated disk can drive it call by call. No append
+//! is answered before its bytes are durable. The disk stores or refuses a group as a whole. When there is
+//! no capacity, the committer cuts the segment back to the durable length and carries on later; when the
+//! disk cannot be trusted (a failed fsync, a failed cut), it never writes again. It keeps no queue and does
+//! not decide when groups form.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
@@ -33,7 +34,7 @@ mod capacity;
 mod commit_error;
 mod file_check;
 
-use commit_error::{CommitError, not_now_or_broken};
+use commit_error::{CommitError, full_or_broken};
 use file_check::Displaced;
 
 /// The answer to an append.
@@ -44,9 +45,9 @@ pub type AppendReply = Result<Appended, AppendError>;
 pub struct Append {
     /// What to store.
     pub entry: Entry,
-    /// Recognises later copies, if they are to be.
+    /// The key by which later copies are recognised; `None` if they need not be.
     pub duplicate: Option<DuplicateKey>,
-    /// Where the answer goes. Nobody need be there any more.
+    /// Where the answer goes. The receiver can be gone by then.
     pub answer: oneshot::Sender<AppendReply>,
 }
 
@@ -55,46 +56,46 @@ pub struct Committer {
     shared: Arc<SharedLog>,
     window: LocalWindow,
     active: Option<Active>,
-    /// A file without records that has the next segment's name.
+    /// Whether there is a file without records that has the next segment's name.
     leftover: bool,
-    /// When the free space was last looked at.
+    /// When the free space was last read.
     free_sampled: Option<Steady>,
-    /// The disk said that it is full, so until when to refuse, and why.
+    /// Until when appends are refused, and why, after a write found the disk full.
     retry: Option<(Steady, AppendGate)>,
     failed: bool,
-    /// Behind which segment the next look at the files goes on.
+    /// The base of the segment behind which the next check of the files goes on.
     looked_at: Position,
-    /// Since when the system has not said whether a file is there.
+    /// When the system first did not say whether a file is there; `None` while it does.
     unseen_since: Option<Steady>,
 }
 
 /// The segment that is being written.
 struct Active {
     file: Arc<dyn DiskFile>,
-    place: Arc<NamedFile>,
+    named: Arc<NamedFile>,
     seed: Seed,
-    /// Bytes that are durable: where the next group goes, and where a failed one is cut off.
+    /// Bytes that are durable: the next group is written here, and a failed one is cut off here.
     durable_len: u64,
 }
 
 impl Active {
-    /// Takes back what was written behind what counts. Durably: were the cut lost to a power cut, refused
-    /// records could come back at positions that the next segment has given to others.
+    /// Cuts off what was written behind the durable length, and makes the cut durable: if a power failure
+    /// undid it, refused records could come back at positions that the next segment has given to others.
     fn cut(&self) -> Result<(), CommitError> {
         let cut = self.file.truncate(self.durable_len).and_then(|()| self.file.sync_data());
-        cut.map_err(|error| CommitError::broken(format!("cannot take a failed write back: {error}")))
+        cut.map_err(|error| CommitError::broken(format!("cannot cut off a failed write: {error}")))
     }
 }
 
-/// A group on its way to the disk.
+/// A group that is encoded and not yet written.
 struct Staged {
     bytes: Vec<u8>,
     first: Position,
-    /// Where each record begins in `bytes`; its position is `first` and its place in here.
+    /// Where each record begins in `bytes`; a record's position is `first` plus its index here.
     offsets: Vec<usize>,
-    /// The newest that is not for every sink.
-    apart: Option<Position>,
-    /// The keys of the records, if anybody else is to know them.
+    /// The newest position with a single-sink entry.
+    single_sink: Option<Position>,
+    /// The duplicate keys of the records, if there is a shared duplicate window.
     keys: Vec<DuplicateKey>,
     answers: Vec<(oneshot::Sender<AppendReply>, Appended)>,
 }
@@ -114,7 +115,7 @@ impl Committer {
         }
     }
 
-    /// Stores a group and answers all of it. Empties `group`.
+    /// Stores a group and answers every append in it. Empties `group`.
     pub fn commit(&mut self, group: &mut Vec<Append>, now: Moment) {
         self.window.expire(now.steady);
         self.answer_known(group);
@@ -124,7 +125,7 @@ impl Committer {
         }
     }
 
-    /// Answers what the window knows to be durable; the rest stays.
+    /// Answers the appends whose keys the duplicate window knows to be durable; the others stay in the group.
     fn answer_known(&self, group: &mut Vec<Append>) {
         let known = |append: &mut Append| {
             let durable = |key| self.window.sighting(key) == KeySighting::Durable;
@@ -135,7 +136,7 @@ impl Committer {
             keys.extend(append.duplicate);
             reply(append.answer, Ok(Appended::Duplicate));
         }
-        // Whoever shares the window may not have heard of it when it became durable.
+        // The shared window can have missed these keys when their events became durable.
         if let Some(others) = self.shared.durable_keys.get() {
             others.tell(keys);
         }
@@ -144,8 +145,8 @@ impl Committer {
     fn store(&mut self, group: &mut Vec<Append>, now: Moment) {
         let seed = match self.segment(now) {
             Ok(seed) => seed,
-            Err(trouble) => {
-                let refusal = self.handle(trouble, now);
+            Err(error) => {
+                let refusal = self.handle(error, now);
                 return group.drain(..).for_each(|append| reply(append.answer, Err(refusal)));
             }
         };
@@ -155,25 +156,25 @@ impl Committer {
         }
         match self.write(&staged.bytes, now) {
             Ok(()) => self.publish(staged, now),
-            Err(trouble) => {
+            Err(error) => {
                 self.window.roll_back();
-                let refusal = self.handle(trouble, now);
+                let refusal = self.handle(error, now);
                 staged.answers.into_iter().for_each(|(answer, _)| reply(answer, Err(refusal)));
             }
         }
     }
 
-    /// The seed of the segment to write to; begins one if need be.
+    /// The seed of the segment to write to. Begins a segment if there is none or it is full.
     fn segment(&mut self, now: Moment) -> Result<Seed, CommitError> {
         let segment_bytes = self.shared.options.segment_bytes;
         match &self.active {
-            _ if self.failed => Err(CommitError::broken("the spool has failed before")),
+            _ if self.failed => Err(CommitError::broken("the spool has failed already")),
             Some(active) if active.durable_len < segment_bytes => Ok(active.seed),
             _ => self.begin_segment(now),
         }
     }
 
-    /// Makes the next segment, durable with its directory entry before anything is written to it.
+    /// Begins the next segment. Its file and its directory entry are durable before a group is written to it.
     fn begin_segment(&mut self, now: Moment) -> Result<Seed, CommitError> {
         self.active = None;
         let base = self.shared.view().next;
@@ -190,13 +191,14 @@ impl Committer {
                     }
                 }
                 Err(error) => {
-                    // What there is of the file by now is used again.
+                    // Whatever there is of the file by now is used again.
                     self.leftover = true;
-                    return Err(not_now_or_broken("cannot make a segment", &error));
+                    return Err(full_or_broken("cannot create a segment", &error));
                 }
             }
         };
-        // Descriptors are what opening takes; a failed fsync is believed in nothing.
+        // Syncing the directory can need a descriptor, which can be waited for. After any other error of a
+        // sync it is unknown what is durable.
         let undurable = |error: io::Error| match Scarce::of(&error) {
             Some(Scarce::Descriptors) => CommitError::Full(AppendGate::Descriptors),
             _ => CommitError::broken(format!("cannot make a new segment durable: {error}")),
@@ -205,31 +207,31 @@ impl Committer {
         file.sync_all().and_then(|()| disk.sync_dir(&dir)).map_err(undurable)?;
         let file: Arc<dyn DiskFile> = file.into();
         let path = segment::path(&dir, base);
-        let place = NamedFile::of(disk, self.shared.dir_id, path, Arc::clone(&file))
-            .map_err(|error| CommitError::broken(format!("cannot look at a new segment: {error}")))?;
-        let (seed, place) = (header.seed(), Arc::new(place));
+        let named = NamedFile::of(disk, self.shared.dir_id, path, Arc::clone(&file))
+            .map_err(|error| CommitError::broken(format!("cannot look up a new segment's file: {error}")))?;
+        let (seed, named) = (header.seed(), Arc::new(named));
         let mut segment = SegmentInfo::new(base, Some(seed), now.steady);
-        segment.id = Some(place.id());
-        self.shared.view().catalogue.push(segment);
-        self.shared.set_open(Arc::clone(&place));
+        segment.id = Some(named.id());
+        self.shared.view().segments.push(segment);
+        self.shared.set_open(Arc::clone(&named));
         self.spend_free(HEADER_BYTES);
-        self.active = Some(Active { file, place, seed, durable_len: HEADER_BYTES });
+        self.active = Some(Active { file, named, seed, durable_len: HEADER_BYTES });
         self.leftover = false;
         Ok(seed)
     }
 
-    /// Encodes what is new and fits, and sets aside the copies of what is in this very group.
+    /// Encodes the entries that are new and fit. Copies of an entry in the same group wait for its outcome.
     fn stage(&mut self, group: &mut Vec<Append>, seed: Seed, now: Moment) -> Staged {
         let capacity = group.iter().map(|append| weight(&append.entry)).sum();
         let mut staged = Staged {
             bytes: Vec::with_capacity(capacity),
             first: self.shared.view().next,
             offsets: Vec::with_capacity(group.len()),
-            apart: None,
+            single_sink: None,
             keys: Vec::new(),
             answers: Vec::with_capacity(group.len()),
         };
-        let mut room = self.capacity();
+        let mut left = self.capacity();
         let is_shared = self.shared.durable_keys.get().is_some();
         for Append { entry, duplicate, answer } in group.drain(..) {
             if duplicate.is_some_and(|key| self.window.sighting(key) == KeySighting::Staged) {
@@ -241,9 +243,9 @@ impl Committer {
             let frame_len = frame::encode(&entry, position, duplicate, seed, &mut staged.bytes);
             let refusal = if frame_len > FRAME_HEADER_BYTES + RECORD_BYTES_MAX {
                 Some(AppendError::TooLarge)
-            } else if staged.bytes.len() as u64 > room {
+            } else if staged.bytes.len() as u64 > left {
                 let gate = self.free_capacity(staged.bytes.len() as u64, now);
-                room = self.capacity();
+                left = self.capacity();
                 gate.err().map(|gate| AppendError::Full { reason: gate.reason() })
             } else {
                 None
@@ -255,7 +257,7 @@ impl Committer {
             }
             staged.offsets.push(start);
             if entry.is_single_sink() {
-                staged.apart = Some(position);
+                staged.single_sink = Some(position);
             }
             staged.answers.push((answer, Appended::Stored(position)));
             duplicate.into_iter().for_each(|key| self.window.stage(key));
@@ -264,7 +266,7 @@ impl Committer {
         staged
     }
 
-    /// Writes the bytes behind what is durable, and makes them durable.
+    /// Writes the bytes behind the durable length, and makes them durable.
     fn write(&mut self, bytes: &[u8], now: Moment) -> Result<(), CommitError> {
         loop {
             let Some(active) = self.active.as_mut().filter(|_| !self.failed) else {
@@ -278,15 +280,15 @@ impl Committer {
                     .map_err(|error| CommitError::broken(format!("cannot make events durable: {error}")))?;
                 let before = active.durable_len;
                 active.durable_len += bytes.len() as u64;
-                // Durable in a file that has lost its name is not durable.
-                let Err(displaced) = file_check::displaced(&active.place, active.durable_len) else {
+                // Bytes in a file that has lost its name are not durable.
+                let Err(displaced) = file_check::displaced(&active.named, active.durable_len) else {
                     return Ok(());
                 };
                 if matches!(displaced, Displaced::Unseen { .. }) {
                     active.durable_len = before;
                     active.cut()?;
                 }
-                return Err(self.bear(displaced, now));
+                return Err(self.on_displaced(displaced, now));
             };
             let scarce = Scarce::of(&error);
             if !is_full(&error) && scarce.is_none() {
@@ -297,7 +299,7 @@ impl Committer {
                 return Err(CommitError::Full(scarce.into()));
             }
             if error.kind() == io::ErrorKind::FileTooLarge && active.durable_len > HEADER_BYTES {
-                // This file may grow no more, but another may.
+                // This file cannot grow any more, but another can.
                 self.active = None;
                 return Err(CommitError::Full(AppendGate::DiskFull));
             }
@@ -307,15 +309,15 @@ impl Committer {
         }
     }
 
-    /// The group is durable: lets readers see it and remembers its keys, then answers.
+    /// Shows a durable group to the readers, remembers its keys, and answers its appends.
     fn publish(&mut self, staged: Staged, now: Moment) {
-        let Staged { bytes, first, offsets, apart, keys, answers } = staged;
+        let Staged { bytes, first, offsets, single_sink, keys, answers } = staged;
         let written = bytes.len() as u64;
         let last = Position(first.0 + offsets.len() as u64 - 1);
         self.window.commit(now.steady);
         {
             let mut view = self.shared.view();
-            view.catalogue.grow_newest(|segment| {
+            view.segments.grow_newest(|segment| {
                 for (position, &offset) in (first.0..).zip(&offsets) {
                     segment.note(Position(position), segment.len + offset as u64);
                 }
@@ -324,10 +326,11 @@ impl Committer {
             });
             view.tail.push(Block { first, last, bytes: Bytes::from(bytes) });
             view.next = last.next();
+            self.shared.assert_positions(&view);
         }
         self.spend_free(written);
-        if let Some(apart) = apart {
-            self.shared.apart.send_replace(apart);
+        if let Some(single_sink) = single_sink {
+            self.shared.single_sink.send_replace(single_sink);
         }
         self.shared.head.send_replace(last);
         if let Some(others) = self.shared.durable_keys.get() {
@@ -336,8 +339,8 @@ impl Committer {
         answers.into_iter().for_each(|(answer, appended)| reply(answer, Ok(appended)));
     }
 
-    /// Looks at every file of the spool, and fails if one is not what it was.
-    pub(super) fn look_over_all(&mut self) {
+    /// Checks every file of the spool, and fails the spool if one was changed.
+    pub(super) fn verify_all_files(&mut self) {
         if !self.failed
             && let Err(failure) = self.shared.verify_all_files()
         {
@@ -345,23 +348,23 @@ impl Committer {
         }
     }
 
-    /// Writes no more. What was not made durable is cut off as well as may be, so that the next
-    /// start does not take the page cache's word for what is on the disk.
+    /// Fails the spool: nothing is written any more. What was not made durable is cut off if possible,
+    /// because the next start could read it from the page cache though it is not on the disk.
     fn fail(&mut self, failure: impl Into<SpoolFailure>) {
         self.failed = true;
         if let Some(active) = self.active.take() {
-            // One that others have cut short is not made longer again.
+            // A file that somebody else has shortened is not made longer again.
             let is_short = active.file.len().is_ok_and(|len| len < active.durable_len);
             let cut = if is_short { Ok(()) } else { active.file.truncate(active.durable_len) };
             if let Err(error) = cut {
-                tracing::error!(%error, "cannot cut a segment back to what is durable");
+                tracing::error!(%error, "cannot cut the newest segment back to its durable length");
             }
         }
         self.shared.fail(failure.into());
     }
 }
 
-/// About how many bytes an entry becomes, for grouping and for setting memory aside.
+/// An estimate of an entry's encoded bytes, for grouping and for allocating memory.
 pub(super) fn weight(entry: &Entry) -> usize {
     let body = match entry {
         Entry::Event(event) => &event.body,
@@ -371,6 +374,6 @@ pub(super) fn weight(entry: &Entry) -> usize {
 }
 
 fn reply(to: oneshot::Sender<AppendReply>, answer: AppendReply) {
-    // Whoever asked may have gone; what was decided stands all the same.
+    // The receiver can be gone; the outcome of the append stands all the same.
     let _ = to.send(answer);
 }

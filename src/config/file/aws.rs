@@ -4,8 +4,7 @@ use crate::source::sqs::OnMalformed;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::scalars::{Period, Size};
-use super::seconds;
+use crate::config::yaml::scalars::{Address, Period, Size};
 use crate::reference::Reference;
 
 /// How every source and sink reaches AWS. Credentials come from the usual places: environment,
@@ -65,7 +64,7 @@ impl Default for SqsFile {
 }
 
 fn visibility_timeout() -> Period {
-    seconds(60)
+    Period::seconds(60)
 }
 
 fn receivers_max() -> usize {
@@ -108,7 +107,7 @@ pub struct RawDeliveryFile {
 pub struct CertificateDoubleFile {
     /// Loopback address and port of the server.
     #[schemars(required)]
-    pub address: Option<super::super::scalars::Address>,
+    pub address: Option<Address>,
     /// PEM file with the only authority to trust, for the connection and for the signing certificate.
     #[schemars(required)]
     pub authority: Option<String>,

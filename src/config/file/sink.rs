@@ -1,10 +1,13 @@
 //! The sink blocks of the configuration file.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::scalars::{Setting, Size};
-use super::{ByName, SelectFile, SnsSinkFile};
+use super::aws::SnsSinkFile;
+use super::select::SelectFile;
+use crate::config::yaml::scalars::{Setting, Size};
 use crate::reference::Reference;
 use crate::routing::TopicTemplate;
 
@@ -63,7 +66,7 @@ pub struct KafkaFile {
     pub sasl: Option<SaslFile>,
     /// Other librdkafka properties.
     #[serde(default)]
-    pub properties: ByName<Setting>,
+    pub properties: BTreeMap<String, Setting>,
 }
 
 /// TLS to the brokers. `tls: {}` trusts the system's certificate authorities.

@@ -6,24 +6,24 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 use serde_json::Value as Json;
 
-use super::file::{ConfigFile, SecretEntryFile, SourceFile};
-use super::load::{BODY_BYTES_LEAST, Check, INFLATED_BYTES_MOST, in_memory};
-use super::spans::Path;
-use super::suggest::did_you_mean;
+use super::{BODY_BYTES_LEAST, Check, INFLATED_BYTES_MOST, in_memory};
+use crate::config::file::{ConfigFile, SecretEntryFile, SourceFile};
+use crate::config::suggest::did_you_mean;
+use crate::config::yaml::spans::Path;
 use crate::event::Timestamp;
 use crate::provider::{self, Definition, DefinitionFile, SigningSecret};
 use crate::reference::Reference;
 use crate::source::{Channel, SourceOptions, SourceSecret};
 
 /// Definitions by provider name, including the built-in ones.
-pub(super) type Definitions = BTreeMap<String, Arc<Definition>>;
+pub(in crate::config) type Definitions = BTreeMap<String, Arc<Definition>>;
 
 /// The source name that metrics use for requests without a source, and its meaning.
 const TAKEN: (&str, &str) = ("none", "requests without a source in metrics");
 
 impl Check<'_> {
     /// Compiles the file's own definitions and adds them to the built-in ones.
-    pub(super) fn definitions(&mut self, providers: Json) -> Definitions {
+    pub(in crate::config) fn definitions(&mut self, providers: Json) -> Definitions {
         let mut definitions: Definitions = provider::builtin()
             .iter()
             .map(|definition| (definition.provider.to_string(), Arc::clone(definition)))
@@ -47,7 +47,7 @@ impl Check<'_> {
     fn compile(&mut self, name: &str, json: Json, at: &Path) -> Option<Definition> {
         let file: DefinitionFile = match serde_json::from_value(json) {
             Ok(file) => file,
-            // `shape` has reported the reason. In case it has not, the parser's message is better
+            // The schema check has reported the reason. In case it has not, the parser's message is better
             // than none.
             Err(error) => {
                 if !self.report.has_errors() {
@@ -74,7 +74,11 @@ impl Check<'_> {
         element.unwrap_or_else(|| path.key(step))
     }
 
-    pub(super) fn sources(&mut self, file: &ConfigFile, definitions: &Definitions) -> Vec<SourceOptions> {
+    pub(in crate::config) fn sources(
+        &mut self,
+        file: &ConfigFile,
+        definitions: &Definitions,
+    ) -> Vec<SourceOptions> {
         let at = Path::default().key("sources");
         if file.sources.is_empty() && !self.places.has_inside(&at) {
             let label = "expected at least one source under `sources`".into();
@@ -277,7 +281,7 @@ impl Check<'_> {
 /// Adds the sources' custom types to the definitions of providers that state the type in a header,
 /// where it is part of an event's id. It is added for all sources of the provider, so that an event
 /// has the same id from each of them.
-pub(super) fn expect_custom_types(definitions: &mut Definitions, file: &ConfigFile) {
+pub(in crate::config) fn expect_custom_types(definitions: &mut Definitions, file: &ConfigFile) {
     for source in file.sources.values().filter(|source| !source.custom_types.is_empty()) {
         let definition = source.provider.as_ref().and_then(|provider| definitions.get_mut(provider));
         if let Some(definition) = definition.filter(|definition| definition.type_header().is_some()) {

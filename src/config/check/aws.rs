@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 
 use secrecy::ExposeSecret;
 
-use super::file::{
-    CertificateDoubleFile, ConfigFile, RawDeliveryFile, SnsSinkFile, SnsSourceFile, SourceFile, SqsFile,
-};
-use super::load::{Check, in_memory};
-use super::scalars::Size;
 use super::sinks::SinkSurroundings;
-use super::spans::Path;
-use super::topics::topics;
+use super::{Check, in_memory};
 use crate::aws::AwsOptions;
 use crate::aws::arn::{TopicArn, queue_region};
+use crate::config::file::{
+    CertificateDoubleFile, ConfigFile, RawDeliveryFile, SnsSinkFile, SnsSourceFile, SourceFile, SqsFile,
+};
+use crate::config::topics::topics;
+use crate::config::yaml::scalars::Size;
+use crate::config::yaml::spans::Path;
 use crate::routing::TopicTemplate;
 use crate::selection::Selection;
 use crate::sink::sns::SnsSinkOptions;
@@ -32,7 +32,7 @@ const CERTIFICATES_DIR: &str = "sns-certificates";
 const SNS_MESSAGE_BYTES_MAX: Size = Size(1 << 20);
 
 impl Check<'_> {
-    pub(super) fn aws(&mut self, file: &ConfigFile) -> AwsOptions {
+    pub(in crate::config) fn aws(&mut self, file: &ConfigFile) -> AwsOptions {
         self.check_queues_are_reached(file);
         let (file, at) = (&file.aws, Path::default().key("aws"));
         for (key, value) in [("region", &file.region), ("profile", &file.profile)] {
@@ -80,7 +80,12 @@ impl Check<'_> {
     }
 
     /// How deliveries reach a source; `None` if the block is unusable.
-    pub(super) fn channel(&mut self, file: &SourceFile, at: &Path, spool_dir: &str) -> Option<Channel> {
+    pub(in crate::config) fn channel(
+        &mut self,
+        file: &SourceFile,
+        at: &Path,
+        spool_dir: &str,
+    ) -> Option<Channel> {
         match (&file.sqs, &file.sns) {
             (None, None) if self.places.has(&at.key("sqs")) || self.places.has(&at.key("sns")) => None,
             (None, None) => Some(Channel::Webhook),
@@ -95,7 +100,7 @@ impl Check<'_> {
     }
 
     /// Warns about secrets of a source whose deliveries the provider does not sign.
-    pub(super) fn no_secrets(&mut self, file: &SourceFile, at: &Path) -> Vec<SourceSecret> {
+    pub(in crate::config) fn no_secrets(&mut self, file: &SourceFile, at: &Path) -> Vec<SourceSecret> {
         if !file.secrets.is_empty() {
             let label = "deliveries from SQS and SNS have no provider's signature, so these are never used";
             self.warning(&at.key("secrets"), "unused secrets", label.into());
@@ -197,7 +202,7 @@ impl Check<'_> {
 
     /// The settings of a sink whose topics are in this region. Without a region, a problem was
     /// reported before.
-    pub(super) fn sns_sink(
+    pub(in crate::config) fn sns_sink(
         &mut self,
         file: &SnsSinkFile,
         region: Option<String>,
@@ -222,7 +227,7 @@ impl Check<'_> {
     }
 
     /// Reports impossible ARNs that the template can produce. Returns the region that all ARNs name.
-    pub(super) fn check_arns(
+    pub(in crate::config) fn check_arns(
         &mut self,
         template: &TopicTemplate,
         selection: &Selection,

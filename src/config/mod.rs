@@ -35,6 +35,7 @@ use crate::selection::Selection;
 use crate::sink::SinkOptions;
 use crate::source::SourceOptions;
 use crate::source::http::HttpOptions;
+use crate::spool::options::{SpoolOptions, TAIL_BYTES_MAX, segment_bytes};
 
 /// The whole configuration of a bridge.
 #[derive(Debug)]
@@ -80,4 +81,20 @@ pub struct SpoolConfig {
     pub ack_timeout: Duration,
     /// The duplicate window that replicas share, if it is configured.
     pub shared_window: Option<SharedWindowOptions>,
+}
+
+impl SpoolConfig {
+    /// The bounds of the spool itself.
+    pub fn options(&self) -> SpoolOptions {
+        SpoolOptions {
+            bytes_max: self.bytes_max,
+            free_bytes_min: self.free_bytes_min,
+            segment_bytes: segment_bytes(self.segment_bytes, self.bytes_max),
+            retain: self.retain,
+            window: self.duplicates_window,
+            window_events_max: self.duplicates_events_max,
+            tail_bytes_max: TAIL_BYTES_MAX,
+            answer_within: self.ack_timeout,
+        }
+    }
 }

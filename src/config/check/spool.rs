@@ -8,7 +8,7 @@ use crate::config::file::{ConfigFile, DuplicatesFile, LimitsFile, SpoolFile};
 use crate::config::yaml::scalars::Size;
 use crate::config::yaml::spans::Path;
 use crate::dedup::shared::{Server, SharedWindowOptions};
-use crate::spool::{SEGMENTS_MIN, segment_bytes};
+use crate::spool::options::{SEGMENTS_MIN, segment_bytes};
 
 impl Check<'_> {
     pub(in crate::config) fn spool(&mut self, file: &ConfigFile) -> SpoolConfig {

@@ -4,41 +4,44 @@ use std::net::SocketAddr;
 
 use secrecy::ExposeSecret;
 
-use super::{
-    BODY_BYTES_LEAST, Check, IN_FLIGHT_BYTES_MOST, INFLATED_BYTES_MOST, PATIENCE_LONGEST, TOKEN_BYTES_MIN,
-    in_memory, largest_body,
-};
+use super::{Check, in_memory, largest_body};
 use crate::admin::AdminOptions;
+use crate::admin::options::TOKEN_BYTES_MIN;
 use crate::config::file::{ConfigFile, HttpFile};
 use crate::config::yaml::scalars::Size;
 use crate::config::yaml::spans::Path;
+use crate::source::http::options::{
+    ACK_TIMEOUT, BODY_BYTES_MAX, BODY_BYTES_PER_SECOND_MIN, BODY_TIMEOUT, HEADER_TIMEOUT, IDLE_TIMEOUT,
+    IN_FLIGHT_BYTES_MAX, INFLATED_BYTES_MAX,
+};
 use crate::source::http::{HttpOptions, TlsOptions};
 
 impl Check<'_> {
     pub(in crate::config) fn http(&mut self, file: &ConfigFile) -> HttpOptions {
         let at = Path::default().key("limits");
         let (limits, file, largest) = (&file.limits, &file.http, largest_body(file));
-        self.at_least(&at.key("body_bytes_max"), limits.body_bytes_max, BODY_BYTES_LEAST);
-        self.at_least(&at.key("inflated_bytes_max"), limits.inflated_bytes_max, limits.body_bytes_max);
-        self.at_most(&at.key("inflated_bytes_max"), limits.inflated_bytes_max, INFLATED_BYTES_MOST);
+        self.at_least(&at.key(BODY_BYTES_MAX.key), limits.body_bytes_max, Size(BODY_BYTES_MAX.least));
+        self.at_least(&at.key(INFLATED_BYTES_MAX.key), limits.inflated_bytes_max, limits.body_bytes_max);
+        self.at_most(
+            &at.key(INFLATED_BYTES_MAX.key),
+            limits.inflated_bytes_max,
+            Size(INFLATED_BYTES_MAX.most),
+        );
         // The largest body must fit into the memory for all bodies, or it is never accepted.
-        self.at_least(&at.key("in_flight_bytes_max"), limits.in_flight_bytes_max, largest);
-        self.at_most(&at.key("in_flight_bytes_max"), limits.in_flight_bytes_max, IN_FLIGHT_BYTES_MOST);
-        self.at_most(&at.key("body_bytes_per_second_min"), limits.body_bytes_per_second_min, Size(1 << 30));
-        for (key, period) in [
-            ("header_timeout", limits.header_timeout),
-            ("body_timeout", limits.body_timeout),
-            ("idle_timeout", limits.idle_timeout),
-            ("ack_timeout", limits.ack_timeout),
+        self.at_least(&at.key(IN_FLIGHT_BYTES_MAX.key), limits.in_flight_bytes_max, largest);
+        self.check_size(&at, limits.in_flight_bytes_max, &IN_FLIGHT_BYTES_MAX);
+        self.check_size(&at, limits.body_bytes_per_second_min, &BODY_BYTES_PER_SECOND_MIN);
+        for (knob, period) in [
+            (HEADER_TIMEOUT, limits.header_timeout),
+            (BODY_TIMEOUT, limits.body_timeout),
+            (IDLE_TIMEOUT, limits.idle_timeout),
+            (ACK_TIMEOUT, limits.ack_timeout),
         ] {
-            if period.0.is_zero() {
-                self.error(
-                    &at.key(key),
-                    "zero duration",
-                    format!("with `{key}: 0s` every request would time out"),
-                );
+            if period.0 < knob.least {
+                let label = format!("with `{}: 0s` every request would time out", knob.key);
+                self.error(&at.key(knob.key), "zero duration", label);
             }
-            self.no_longer_than(&at.key(key), period, PATIENCE_LONGEST);
+            self.no_longer_than(&at, period, &knob);
         }
         HttpOptions {
             listen: file.listen.0,

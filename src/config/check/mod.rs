@@ -15,12 +15,14 @@ pub(super) mod sources;
 mod sources_together;
 mod spool;
 
+use std::time::Duration;
+
 use super::environment::Environment;
 use super::file::ConfigFile;
 use super::report::{Problem, Report, Severity};
 use super::yaml::scalars::{Period, Size};
 use super::yaml::spans::{Path, Spans};
-use crate::spool::RECORD_BYTES_MAX;
+use crate::knob::Knob;
 
 /// A configuration that is being checked.
 pub(super) struct Check<'c> {
@@ -30,6 +32,22 @@ pub(super) struct Check<'c> {
 }
 
 impl Check<'_> {
+    /// Reports a size outside the bounds of its knob, in this block.
+    pub(super) fn check_size(&mut self, block: &Path, size: Size, knob: &Knob<u64>) {
+        let at = block.key(knob.key);
+        self.at_least(&at, size, Size(knob.least));
+        self.at_most(&at, size, Size(knob.most));
+    }
+
+    /// Reports a period above the bound of its knob, in this block.
+    pub(super) fn no_longer_than(&mut self, block: &Path, period: Period, knob: &Knob<Duration>) {
+        let (at, longest) = (block.key(knob.key), Period(knob.most));
+        if period > longest {
+            let label = format!("expected at most {longest} for `{at}`, found {period}");
+            self.error(&at, "time too long", label);
+        }
+    }
+
     /// Reports a size below its minimum.
     pub(super) fn at_least(&mut self, at: &Path, size: Size, least: Size) {
         if size < least {
@@ -41,14 +59,6 @@ impl Check<'_> {
     pub(super) fn at_most(&mut self, at: &Path, size: Size, most: Size) {
         if size > most {
             self.error(at, "size too large", format!("expected at most {most} for `{at}`, found {size}"));
-        }
-    }
-
-    /// Reports a period above its maximum.
-    pub(super) fn no_longer_than(&mut self, at: &Path, period: Period, longest: Period) {
-        if period > longest {
-            let label = format!("expected at most {longest} for `{at}`, found {period}");
-            self.error(at, "time too long", label);
         }
     }
 
@@ -100,23 +110,6 @@ impl Check<'_> {
         }
     }
 }
-
-/// Most bytes of an event's attributes beside its body.
-const ATTRIBUTES_BYTES_MAX: u64 = 1 << 20;
-/// Least limit on bodies in bytes: events are larger than that.
-pub(super) const BODY_BYTES_LEAST: Size = Size(1 << 10);
-/// Largest body in bytes that fits into a record of the spool.
-pub(super) const INFLATED_BYTES_MOST: Size = Size(RECORD_BYTES_MAX as u64 - ATTRIBUTES_BYTES_MAX);
-/// Most memory for bodies in bytes, above what any machine has.
-const IN_FLIGHT_BYTES_MOST: Size = Size(1 << 40);
-/// Most bytes on disk, above what any file system takes.
-const SPOOL_BYTES_MOST: Size = Size(1 << 60);
-/// Longest wait for a peer or a disk.
-const PATIENCE_LONGEST: Period = Period::seconds(86_400);
-/// Longest time for which events and duplicates are kept: ten years.
-const KEPT_LONGEST: Period = Period::seconds(3_650 * 86_400);
-/// Least length of an admin token in bytes: 128 bits.
-const TOKEN_BYTES_MIN: usize = 16;
 
 /// Largest body of any source after decompression.
 pub(super) fn largest_body(file: &ConfigFile) -> Size {

@@ -9,11 +9,11 @@ use super::selection::KnownTypes;
 use crate::config::environment::resolved;
 use crate::config::file::{ConfigFile, OnFull, OutputFile, SinkFile};
 use crate::config::topics::topics;
-use crate::config::yaml::scalars::Size;
 use crate::config::yaml::spans::Path;
 use crate::routing::{TopicTemplate, kafka_topic_problem};
 use crate::selection::Selection;
 use crate::sink::file::FileSinkOptions;
+use crate::sink::file::options::ROTATE_BYTES;
 use crate::sink::{Output, SinkOptions};
 use crate::source::SourceOptions;
 
@@ -129,7 +129,7 @@ impl Check<'_> {
     }
 
     fn file(&mut self, file: &OutputFile, at: &Path) -> Option<FileSinkOptions> {
-        self.at_least(&at.key("rotate_bytes"), file.rotate_bytes, Size(64 << 10));
+        self.check_size(at, file.rotate_bytes, &ROTATE_BYTES);
         if file.dir.is_empty() {
             self.error(&at.key("dir"), "empty path", "expected the path of a directory".into());
         }

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 use serde_json::Value as Json;
 
-use super::{BODY_BYTES_LEAST, Check, INFLATED_BYTES_MOST, in_memory};
+use super::{Check, in_memory};
 use crate::config::file::{ConfigFile, SecretEntryFile, SourceFile};
 use crate::config::suggest::did_you_mean;
 use crate::config::yaml::spans::Path;
 use crate::event::Timestamp;
 use crate::provider::{self, Definition, DefinitionFile, SigningSecret};
 use crate::reference::Reference;
+use crate::source::http::options::BODY_BYTES_MAX;
 use crate::source::{Channel, SourceOptions, SourceSecret};
 
 /// Definitions by provider name, including the built-in ones.
@@ -114,7 +115,7 @@ impl Check<'_> {
             return None;
         };
         let channel = self.channel(file, at, spool_dir);
-        let body_bytes_max = self.body_bytes_max(file, channel.as_ref(), &at.key("body_bytes_max"));
+        let body_bytes_max = self.body_bytes_max(file, channel.as_ref(), at);
         let secrets = match channel {
             Some(Channel::Sqs(_) | Channel::Sns(_)) => self.no_secrets(file, at),
             Some(Channel::Webhook) if !definition.takes_webhooks() => {
@@ -141,11 +142,10 @@ impl Check<'_> {
     /// limits.
     fn body_bytes_max(&mut self, file: &SourceFile, channel: Option<&Channel>, at: &Path) -> Option<usize> {
         let size = file.body_bytes_max?;
-        self.at_least(at, size, BODY_BYTES_LEAST);
-        self.at_most(at, size, INFLATED_BYTES_MOST);
+        self.check_size(at, size, &BODY_BYTES_MAX);
         if matches!(channel, Some(Channel::Sqs(_))) {
             let label = "SQS limits the messages of a queue, so this value is never used".into();
-            self.warning(at, "`body_bytes_max` without effect", label);
+            self.warning(&at.key(BODY_BYTES_MAX.key), "`body_bytes_max` without effect", label);
         }
         Some(in_memory(size))
     }

@@ -2,22 +2,22 @@
 
 use secrecy::ExposeSecret;
 
-use super::{ATTRIBUTES_BYTES_MAX, Check, KEPT_LONGEST, SPOOL_BYTES_MOST, largest_body};
+use super::{Check, largest_body};
 use crate::config::SpoolConfig;
 use crate::config::file::{ConfigFile, DuplicatesFile, LimitsFile, SpoolFile};
 use crate::config::yaml::scalars::Size;
 use crate::config::yaml::spans::Path;
+use crate::dedup::shared::options::{PREFIX, PREFIX_BYTES_MAX};
 use crate::dedup::shared::{Server, SharedWindowOptions};
-use crate::spool::options::{SEGMENTS_MIN, segment_bytes};
+use crate::spool::options::{ATTRIBUTES_BYTES_MAX, BYTES_MAX, RETAIN, SEGMENTS_MIN, WINDOW, segment_bytes};
 
 impl Check<'_> {
     pub(in crate::config) fn spool(&mut self, file: &ConfigFile) -> SpoolConfig {
         let at = Path::default().key("spool");
         let (limits, largest, file) = (&file.limits, largest_body(file), &file.spool);
-        self.at_most(&at.key("bytes_max"), file.bytes_max, SPOOL_BYTES_MOST);
-        self.no_longer_than(&at.key("retain"), file.retain, KEPT_LONGEST);
-        let at_window = at.key("duplicates").key("window");
-        self.no_longer_than(&at_window, file.duplicates.window, KEPT_LONGEST);
+        self.check_size(&at, file.bytes_max, &BYTES_MAX);
+        self.no_longer_than(&at, file.retain, &RETAIN);
+        self.no_longer_than(&at.key("duplicates"), file.duplicates.window, &WINDOW);
         if file.dir.is_empty() {
             self.error(&at.key("dir"), "empty path", "expected the path of a directory".into());
         }
@@ -61,8 +61,11 @@ impl Check<'_> {
         at: &Path,
     ) -> Option<SharedWindowOptions> {
         let prefix = &file.redis_prefix;
-        if !(1..=64).contains(&prefix.len()) || !prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let label = "expected 1 to 64 printable ASCII characters, such as `fanbridge:`".into();
+        if !(1..=PREFIX_BYTES_MAX).contains(&prefix.len())
+            || !prefix.bytes().all(|byte| byte.is_ascii_graphic())
+        {
+            let label =
+                format!("expected 1 to {PREFIX_BYTES_MAX} printable ASCII characters, such as `{PREFIX}`");
             self.error(&at.key("redis_prefix"), "unusable prefix", label);
         }
         let at = at.key("redis");

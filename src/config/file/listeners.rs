@@ -3,8 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::admin;
 use crate::config::yaml::scalars::{Address, Period, Size};
 use crate::reference::Reference;
+use crate::source::http::options as limits;
 
 /// The public listener.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -18,7 +20,7 @@ pub struct HttpFile {
 
 impl Default for HttpFile {
     fn default() -> Self {
-        Self { listen: Address(([127, 0, 0, 1], 8080).into()), tls: None }
+        Self { listen: Address(limits::LISTEN), tls: None }
     }
 }
 
@@ -46,7 +48,7 @@ pub struct AdminFile {
 
 impl Default for AdminFile {
     fn default() -> Self {
-        Self { listen: Address(([127, 0, 0, 1], 9090).into()), token: None }
+        Self { listen: Address(admin::options::LISTEN), token: None }
     }
 }
 
@@ -59,7 +61,7 @@ pub struct LimitsFile {
     /// Largest body after decompression.
     pub inflated_bytes_max: Size,
     /// Largest ratio of decompressed to sent bytes, for bodies above 64 KiB after decompression.
-    #[schemars(range(min = 1, max = 1100))]
+    #[schemars(range(min = limits::INFLATE_RATIO_MAX.least, max = limits::INFLATE_RATIO_MAX.most))]
     pub inflate_ratio_max: usize,
     /// How long a request's headers can take.
     pub header_timeout: Period,
@@ -72,10 +74,10 @@ pub struct LimitsFile {
     /// How long a delivery waits for the disk before it is answered 503.
     pub ack_timeout: Period,
     /// Most open connections.
-    #[schemars(range(min = 1, max = 1_000_000))]
+    #[schemars(range(min = limits::CONNECTIONS_MAX.least, max = limits::CONNECTIONS_MAX.most))]
     pub connections_max: usize,
     /// Most open connections from one address.
-    #[schemars(range(min = 1, max = 1_000_000))]
+    #[schemars(range(min = limits::CONNECTIONS_PER_ADDRESS_MAX.least, max = limits::CONNECTIONS_PER_ADDRESS_MAX.most))]
     pub connections_per_address_max: usize,
     /// Most bytes of bodies in memory at once; above it, deliveries are answered 503.
     pub in_flight_bytes_max: Size,
@@ -84,17 +86,17 @@ pub struct LimitsFile {
 impl Default for LimitsFile {
     fn default() -> Self {
         Self {
-            body_bytes_max: Size(2 << 20),
-            inflated_bytes_max: Size(16 << 20),
-            inflate_ratio_max: 200,
-            header_timeout: Period::seconds(5),
-            body_timeout: Period::seconds(10),
-            body_bytes_per_second_min: Size(1 << 10),
-            idle_timeout: Period::seconds(75),
-            ack_timeout: Period::seconds(5),
-            connections_max: 4096,
-            connections_per_address_max: 1024,
-            in_flight_bytes_max: Size(256 << 20),
+            body_bytes_max: Size(limits::BODY_BYTES_MAX.default),
+            inflated_bytes_max: Size(limits::INFLATED_BYTES_MAX.default),
+            inflate_ratio_max: limits::INFLATE_RATIO_MAX.default,
+            header_timeout: Period(limits::HEADER_TIMEOUT.default),
+            body_timeout: Period(limits::BODY_TIMEOUT.default),
+            body_bytes_per_second_min: Size(limits::BODY_BYTES_PER_SECOND_MIN.default),
+            idle_timeout: Period(limits::IDLE_TIMEOUT.default),
+            ack_timeout: Period(limits::ACK_TIMEOUT.default),
+            connections_max: limits::CONNECTIONS_MAX.default,
+            connections_per_address_max: limits::CONNECTIONS_PER_ADDRESS_MAX.default,
+            in_flight_bytes_max: Size(limits::IN_FLIGHT_BYTES_MAX.default),
         }
     }
 }

@@ -10,6 +10,7 @@ use super::select::SelectFile;
 use crate::config::yaml::scalars::{Setting, Size};
 use crate::reference::Reference;
 use crate::routing::TopicTemplate;
+use crate::sink::file::options::{DIR, ROTATE_BYTES};
 
 /// A sink: exactly one of `kafka`, `sns` and `file`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -140,6 +141,6 @@ pub struct OutputFile {
 
 impl Default for OutputFile {
     fn default() -> Self {
-        Self { dir: "fanbridge-data/topics".into(), rotate_bytes: Size(128 << 20) }
+        Self { dir: DIR.into(), rotate_bytes: Size(ROTATE_BYTES.default) }
     }
 }

@@ -4,7 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::yaml::scalars::{Period, Size};
+use crate::dedup::shared::options::PREFIX;
 use crate::reference::Reference;
+use crate::spool::options::{
+    BYTES_MAX, DIR, FREE_BYTES_MIN, RETAIN, SEGMENT_BYTES, WINDOW, WINDOW_EVENTS_MAX,
+};
 
 /// The log on disk and its limits.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -27,11 +31,11 @@ pub struct SpoolFile {
 impl Default for SpoolFile {
     fn default() -> Self {
         Self {
-            dir: "fanbridge-data".into(),
-            bytes_max: Size(20 << 30),
-            free_bytes_min: Size(1 << 30),
-            retain: Period::seconds(86_400),
-            segment_bytes: Size(64 << 20),
+            dir: DIR.into(),
+            bytes_max: Size(BYTES_MAX.default),
+            free_bytes_min: Size(FREE_BYTES_MIN.default),
+            retain: Period(RETAIN.default),
+            segment_bytes: Size(SEGMENT_BYTES.default),
             duplicates: DuplicatesFile::default(),
         }
     }
@@ -44,7 +48,7 @@ pub struct DuplicatesFile {
     /// How long a delivery is recognised as a duplicate.
     pub window: Period,
     /// Most events that are remembered, at about 24 bytes of memory each.
-    #[schemars(range(min = 1, max = 1_000_000_000))]
+    #[schemars(range(min = WINDOW_EVENTS_MAX.least, max = WINDOW_EVENTS_MAX.most))]
     pub events_max: usize,
     /// Reference to the URL of a Redis (7.0 or later) or Valkey server in which replicas share a
     /// second window: `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS. All
@@ -57,10 +61,10 @@ pub struct DuplicatesFile {
 impl Default for DuplicatesFile {
     fn default() -> Self {
         Self {
-            window: Period::seconds(86_400),
-            events_max: 2_000_000,
+            window: Period(WINDOW.default),
+            events_max: WINDOW_EVENTS_MAX.default,
             redis: None,
-            redis_prefix: "fanbridge:".into(),
+            redis_prefix: PREFIX.into(),
         }
     }
 }

@@ -20,13 +20,6 @@ pub struct Size(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(pub Duration);
 
-impl Period {
-    /// A period of whole seconds.
-    pub const fn seconds(count: u64) -> Self {
-        Self(Duration::from_secs(count))
-    }
-}
-
 /// An IP address and port to listen on: `127.0.0.1:8080`, `[::]:8080`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address(pub SocketAddr);

@@ -19,7 +19,7 @@ mod claims;
 mod commands;
 mod confirms;
 mod connection;
-mod options;
+pub mod options;
 mod server;
 mod worker;
 

@@ -35,7 +35,7 @@ use crate::selection::Selection;
 use crate::sink::SinkOptions;
 use crate::source::SourceOptions;
 use crate::source::http::HttpOptions;
-use crate::spool::options::{SpoolOptions, TAIL_BYTES_MAX, segment_bytes};
+use crate::spool::SpoolOptions;
 
 /// The whole configuration of a bridge.
 #[derive(Debug)]
@@ -60,41 +60,13 @@ pub struct Config {
     pub fingerprint: String,
 }
 
-/// The log on disk and its limits.
+/// The log on disk.
 #[derive(Clone, Debug)]
 pub struct SpoolConfig {
     /// The spool's directory, which one process uses at a time.
     pub dir: PathBuf,
-    /// Most bytes on disk; above it, deliveries are answered 503.
-    pub bytes_max: u64,
-    /// Bytes to leave free on the file system.
-    pub free_bytes_min: u64,
-    /// How long delivered events are kept. They are removed earlier when space runs short.
-    pub retain: Duration,
-    /// Size at which a segment is closed and the next one begun, in bytes.
-    pub segment_bytes: u64,
-    /// How long a delivery is recognised as a duplicate.
-    pub duplicates_window: Duration,
-    /// Most events that the duplicate window remembers.
-    pub duplicates_events_max: usize,
-    /// How long a delivery waits for the disk before it is answered 503.
-    pub ack_timeout: Duration,
+    /// The bounds of the spool.
+    pub options: SpoolOptions,
     /// The duplicate window that replicas share, if it is configured.
     pub shared_window: Option<SharedWindowOptions>,
-}
-
-impl SpoolConfig {
-    /// The bounds of the spool itself.
-    pub fn options(&self) -> SpoolOptions {
-        SpoolOptions {
-            bytes_max: self.bytes_max,
-            free_bytes_min: self.free_bytes_min,
-            segment_bytes: segment_bytes(self.segment_bytes, self.bytes_max),
-            retain: self.retain,
-            window: self.duplicates_window,
-            window_events_max: self.duplicates_events_max,
-            tail_bytes_max: TAIL_BYTES_MAX,
-            answer_within: self.ack_timeout,
-        }
-    }
 }

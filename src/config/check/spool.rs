@@ -9,7 +9,10 @@ use crate::config::yaml::scalars::Size;
 use crate::config::yaml::spans::Path;
 use crate::dedup::shared::options::{PREFIX, PREFIX_BYTES_MAX};
 use crate::dedup::shared::{Server, SharedWindowOptions};
-use crate::spool::options::{ATTRIBUTES_BYTES_MAX, BYTES_MAX, RETAIN, SEGMENTS_MIN, WINDOW, segment_bytes};
+use crate::spool::options::{
+    ATTRIBUTES_BYTES_MAX, BYTES_MAX, RETAIN, SEGMENT_BYTES, SEGMENTS_MIN, SpoolOptions, TAIL_BYTES_MAX,
+    WINDOW, segment_bytes,
+};
 
 impl Check<'_> {
     pub(in crate::config) fn spool(&mut self, file: &ConfigFile) -> SpoolConfig {
@@ -24,21 +27,22 @@ impl Check<'_> {
         self.check_path(&file.dir, &at.key("dir"));
         // A record has the decompressed body and its attributes, and must fit into a segment.
         let record = Size(largest.0.saturating_add(ATTRIBUTES_BYTES_MAX));
-        self.at_least(&at.key("segment_bytes"), file.segment_bytes, record);
+        self.at_least(&at.key(SEGMENT_BYTES.key), file.segment_bytes, record);
         // Also where `bytes_max` makes segments shorter.
-        self.at_least(&at.key("bytes_max"), file.bytes_max, Size(record.0.saturating_mul(SEGMENTS_MIN)));
-        self.check_segments(file, &at.key("segment_bytes"));
-        SpoolConfig {
-            dir: file.dir.clone().into(),
+        self.at_least(&at.key(BYTES_MAX.key), file.bytes_max, Size(record.0.saturating_mul(SEGMENTS_MIN)));
+        self.check_segments(file, &at.key(SEGMENT_BYTES.key));
+        let options = SpoolOptions {
             bytes_max: file.bytes_max.0,
             free_bytes_min: file.free_bytes_min.0,
+            segment_bytes: segment_bytes(file.segment_bytes.0, file.bytes_max.0),
             retain: file.retain.0,
-            segment_bytes: file.segment_bytes.0,
-            duplicates_window: file.duplicates.window.0,
-            duplicates_events_max: file.duplicates.events_max,
-            ack_timeout: limits.ack_timeout.0,
-            shared_window: self.shared_window(&file.duplicates, limits, &at.key("duplicates")),
-        }
+            window: file.duplicates.window.0,
+            window_events_max: file.duplicates.events_max,
+            tail_bytes_max: TAIL_BYTES_MAX,
+            answer_within: limits.ack_timeout.0,
+        };
+        let shared_window = self.shared_window(&file.duplicates, limits, &at.key("duplicates"));
+        SpoolConfig { dir: file.dir.clone().into(), options, shared_window }
     }
 
     /// Warns about a configured segment size that the spool does not use.

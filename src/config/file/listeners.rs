@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::admin;
 use crate::config::yaml::scalars::{Address, Period, Size};
 use crate::reference::Reference;
-use crate::source::http::options as limits;
+use crate::source::http::options::{self as limits, CONNECTIONS_PER_ADDRESS_MAX};
 
 /// The public listener.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -77,7 +77,7 @@ pub struct LimitsFile {
     #[schemars(range(min = limits::CONNECTIONS_MAX.least, max = limits::CONNECTIONS_MAX.most))]
     pub connections_max: usize,
     /// Most open connections from one address.
-    #[schemars(range(min = limits::CONNECTIONS_PER_ADDRESS_MAX.least, max = limits::CONNECTIONS_PER_ADDRESS_MAX.most))]
+    #[schemars(range(min = CONNECTIONS_PER_ADDRESS_MAX.least, max = CONNECTIONS_PER_ADDRESS_MAX.most))]
     pub connections_per_address_max: usize,
     /// Most bytes of bodies in memory at once; above it, deliveries are answered 503.
     pub in_flight_bytes_max: Size,
@@ -95,7 +95,7 @@ impl Default for LimitsFile {
             idle_timeout: Period(limits::IDLE_TIMEOUT.default),
             ack_timeout: Period(limits::ACK_TIMEOUT.default),
             connections_max: limits::CONNECTIONS_MAX.default,
-            connections_per_address_max: limits::CONNECTIONS_PER_ADDRESS_MAX.default,
+            connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX.default,
             in_flight_bytes_max: Size(limits::IN_FLIGHT_BYTES_MAX.default),
         }
     }

@@ -50,6 +50,7 @@ pub mod config;
 pub mod disk;
 pub mod files;
 pub mod health;
+pub mod knob;
 pub mod reference;
 pub mod scarce;
 pub mod telemetry;

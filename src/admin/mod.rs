@@ -11,7 +11,7 @@
 mod dead;
 mod guard;
 mod metrics;
-mod options;
+pub mod options;
 mod probes;
 mod problem;
 mod status;

@@ -1,8 +1,14 @@
 //! Where the private listener is, and who may ask it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use secrecy::SecretString;
+
+/// The address, unless another one is configured.
+pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+
+/// Least length of the token in bytes: 128 bits.
+pub const TOKEN_BYTES_MIN: usize = 16;
 
 /// The admin listener: health, metrics and the admin API.
 #[derive(Clone, Debug)]

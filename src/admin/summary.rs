@@ -1,8 +1,6 @@
 //! The part of the configuration that the admin API shows: names and selections, never a secret.
 
-use crate::config::Config;
 use crate::selection::Selection;
-use crate::sink::Output;
 pub use crate::source::types_seen::Catalogued;
 
 /// The visible part of the configuration.
@@ -44,32 +42,6 @@ pub struct SinkSummary {
 }
 
 impl Summary {
-    /// The summary of a configuration.
-    pub fn new(config: &Config, catalogued: Catalogued) -> Self {
-        let sources = config.sources.iter().map(|source| SourceSummary {
-            name: source.name.to_string(),
-            provider: source.definition.provider.to_string(),
-            event_source: source.event_source().to_string(),
-        });
-        let sinks = config.sinks.iter().map(|sink| SinkSummary {
-            name: sink.name.clone(),
-            kind: match sink.output {
-                Output::Kafka(_) => "kafka",
-                Output::Sns(_) => "sns",
-                Output::File(_) => "file",
-            },
-            topic: sink.topic.to_string(),
-            selection: sink.selection.clone(),
-        });
-        Self {
-            fingerprint: config.fingerprint.clone(),
-            sources: sources.collect(),
-            sinks: sinks.collect(),
-            selection: config.selection.clone(),
-            catalogued,
-        }
-    }
-
     /// The sinks that an event of this type goes to.
     pub fn selected_by(&self, event_type: &str) -> Vec<String> {
         let takes =

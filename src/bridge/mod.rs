@@ -11,6 +11,7 @@ mod dispatchers;
 mod ending;
 mod open;
 mod sources;
+mod summary;
 mod task;
 
 use std::net::SocketAddr;
@@ -26,8 +27,9 @@ use self::dispatchers::{Dispatchers, reader_error};
 use self::ending::{given_up, graver, had_to_stop, look_over, named};
 use self::open::{blocking, open, take};
 use self::sources::{Sources, Wiring};
+use self::summary::{catalogued, summary};
 use self::task::Task;
-use crate::admin::{self, Access, AdminState, Summary};
+use crate::admin::{self, Access, AdminState};
 use crate::admit::{AdmissionSource, readmit};
 use crate::aws::Aws;
 use crate::config::{Config, SpoolConfig};
@@ -48,7 +50,7 @@ use crate::source::http::connections::Connections;
 use crate::source::http::tls::{Tls, TlsError};
 use crate::source::http::{HttpLimits, serve};
 use crate::source::sns::TrustError;
-use crate::source::types_seen::{Catalogued, TypesSeen};
+use crate::source::types_seen::TypesSeen;
 use crate::spool::{Recovery, Spool, SpoolError, Taken};
 use crate::state::{State, StateError};
 use crate::telemetry::Metrics;
@@ -338,20 +340,6 @@ async fn share(spool: Spool, config: &SpoolConfig, metrics: &Metrics) -> (Spool,
             )
         }
     }
-}
-
-/// The configuration as far as the admin listener shows it.
-fn summary(config: &Config) -> Summary {
-    Summary::new(config, catalogued(config))
-}
-
-/// Which types the catalogues of the configured providers have.
-fn catalogued(config: &Config) -> Catalogued {
-    let definitions: Vec<_> = config.sources.iter().map(|source| Arc::clone(&source.definition)).collect();
-    Box::new(move |provider, event_type| {
-        let mut theirs = definitions.iter().filter(|definition| *definition.provider == *provider);
-        theirs.any(|definition| definition.catalogue.find(event_type).is_some())
-    })
 }
 
 /// Decides about quarantined deliveries again, by the definitions and the selection of now.

@@ -37,7 +37,7 @@ pub(super) async fn open(
     metrics: Arc<Metrics>,
 ) -> Result<(Spool, State, Recovery), BridgeError> {
     blocking(move || {
-        let (spool, recovery) = Spool::open(held, (&config).into(), Arc::clone(&metrics))?;
+        let (spool, recovery) = Spool::open(held, config.options, Arc::clone(&metrics))?;
         let state = State::open(&config.dir.join(state::FILE_NAME))?;
         state.count_in(&metrics);
         // The furthest stands for all of them.

@@ -17,12 +17,10 @@ use super::environment::Environment;
 use super::load::{Loaded, load};
 use super::{Config, Report};
 use crate::sink::Output;
+use crate::spool::options::DIR as DATA_DIR;
 
 /// The text of the configuration.
 pub const TEXT: &str = include_str!("embedded.yaml");
-
-/// The directory of the spool and the topics in the text.
-const DATA_DIR: &str = "fanbridge-data";
 
 /// The secrets to make: variable, file name, and how the provider writes a secret.
 const SECRETS: [(&str, &str, Writing); 2] = [

@@ -1,36 +1,26 @@
 //! The configuration as used: every value is checked, every secret is read, and every topic is
 //! possible.
 //!
-//! [`load()`] makes it from text, in three steps: `tree` parses YAML and remembers where everything
-//! is written, `shape` checks keys and forms against the types of [`mod@file`], and the checks of
-//! meaning (`load`, `sources`, `select`, `sinks`, `kafka`) turn the rest into a [`Config`]. The
-//! problems of all steps are in one [`Report`]. This module opens no socket and writes no file,
-//! except for the secrets of [`embedded`].
+//! [`load()`] makes it from text, in three steps: `yaml` parses the text, remembers where everything is
+//! written, and checks keys and forms against the types of [`mod@file`]; `check` checks the meaning; and
+//! the rest becomes a [`Config`], which has the options of every room. The problems of all steps are in
+//! one [`Report`]. This module opens no socket and writes no file, except for the secrets of
+//! [`embedded`]. It stands on top of the rooms that it configures: only `cli` and `bridge` use it.
 
-mod aws;
+mod check;
 pub mod embedded;
 mod environment;
 pub mod file;
-mod kafka;
 mod load;
-mod placeholder;
 mod report;
-mod scalars;
-mod schema_check;
-mod secrets;
-mod select;
-mod sinks;
-mod sizes;
-mod sources;
-mod sources_together;
-mod spans;
 mod suggest;
 mod topics;
-mod tree;
+mod yaml;
 
+pub use check::placeholders::PLACEHOLDER_ACCOUNT;
 pub use environment::{Environment, read_configuration};
-pub use load::{Loaded, fingerprint, load, load_bytes, schema};
-pub use placeholder::PLACEHOLDER_ACCOUNT;
+pub use file::schema;
+pub use load::{Loaded, fingerprint, load, load_bytes};
 pub use report::{Problem, Report, Severity};
 pub use suggest::{did_you_mean, nearest};
 pub use topics::Topic;
@@ -45,6 +35,7 @@ use crate::selection::Selection;
 use crate::sink::SinkOptions;
 use crate::source::SourceOptions;
 use crate::source::http::HttpOptions;
+use crate::spool::SpoolOptions;
 
 /// The whole configuration of a bridge.
 #[derive(Debug)]
@@ -69,25 +60,13 @@ pub struct Config {
     pub fingerprint: String,
 }
 
-/// The log on disk and its limits.
+/// The log on disk.
 #[derive(Clone, Debug)]
 pub struct SpoolConfig {
     /// The spool's directory, which one process uses at a time.
     pub dir: PathBuf,
-    /// Most bytes on disk; above it, deliveries are answered 503.
-    pub bytes_max: u64,
-    /// Bytes to leave free on the file system.
-    pub free_bytes_min: u64,
-    /// How long delivered events are kept. They are removed earlier when space runs short.
-    pub retain: Duration,
-    /// Size at which a segment is closed and the next one begun, in bytes.
-    pub segment_bytes: u64,
-    /// How long a delivery is recognised as a duplicate.
-    pub duplicates_window: Duration,
-    /// Most events that the duplicate window remembers.
-    pub duplicates_events_max: usize,
-    /// How long a delivery waits for the disk before it is answered 503.
-    pub ack_timeout: Duration,
+    /// The bounds of the spool.
+    pub options: SpoolOptions,
     /// The duplicate window that replicas share, if it is configured.
     pub shared_window: Option<SharedWindowOptions>,
 }

@@ -6,7 +6,6 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
-use std::sync::LazyLock;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
@@ -53,9 +52,10 @@ pub struct Report {
 }
 
 impl Report {
-    /// A report without problems. `origin` names the text, usually by its file.
-    pub fn new(origin: &str, text: &str) -> Self {
-        Self { origin: origin.into(), text: mask(text), problems: Vec::new() }
+    /// A report without problems. `origin` names the text, usually by its file; `known_keys` are those of
+    /// a configuration, at which a secret in a one-line mapping ends.
+    pub fn new(origin: &str, text: &str, known_keys: &HashSet<String>) -> Self {
+        Self { origin: origin.into(), text: mask(text, known_keys), problems: Vec::new() }
     }
 
     /// Adds a problem. A span over several lines is cut to the first line.
@@ -154,7 +154,7 @@ const FILLERS: [char; 4] = ['*', '·', '•', '🞄'];
 /// Works on lines and needs no valid YAML, because a text that cannot be parsed is shown as well.
 /// Masks everything after a sensitive key: its line up to the next known key of the same mapping,
 /// and the lines that belong to it. It masks too much rather than too little.
-fn mask(text: &str) -> String {
+fn mask(text: &str, known_keys: &HashSet<String>) -> String {
     let mut masked = String::with_capacity(text.len());
     let mut sensitive_indent = None;
     for line in text.split_inclusive('\n') {
@@ -175,7 +175,8 @@ fn mask(text: &str) -> String {
             sensitive_indent = Some(indent);
             let (shown, behind) = rest.split_at(key_end);
             let in_mapping = line[..line.len() - behind.len()].contains('{');
-            let (hidden, next) = behind.split_at(if in_mapping { value_end(behind) } else { behind.len() });
+            let (hidden, next) =
+                behind.split_at(if in_mapping { value_end(behind, known_keys) } else { behind.len() });
             masked.push_str(shown);
             mask_words(hidden, &mut masked);
             rest = next;
@@ -195,7 +196,7 @@ fn sensitive_key_end(line: &str) -> Option<usize> {
 /// The longest possible value at the beginning of a line: it ends at the next key that a
 /// configuration knows, in the same one-line mapping or one around it. Text after any other comma
 /// can be part of the secret.
-fn value_end(line: &str) -> usize {
+fn value_end(line: &str, known_keys: &HashSet<String>) -> usize {
     let (mut depth, mut quote, mut escaped) = (0_i32, None, false);
     for (at, c) in line.char_indices() {
         match (quote, c) {
@@ -206,30 +207,15 @@ fn value_end(line: &str) -> usize {
             (None, '"' | '\'') => quote = Some(c),
             (None, '[' | '{') => depth += 1,
             (None, ']' | '}') => depth -= 1,
-            (None, ',') if depth <= 0 && begins_with_known_key(&line[at + 1..]) => return at,
+            (None, ',') if depth <= 0 && begins_with_known_key(&line[at + 1..], known_keys) => return at,
             (None, _) => {}
         }
     }
     line.len()
 }
 
-fn begins_with_known_key(text: &str) -> bool {
-    static KNOWN: LazyLock<HashSet<String>> = LazyLock::new(|| {
-        let mut keys = HashSet::new();
-        collect_keys(&super::load::schema(), &mut keys);
-        keys
-    });
-    text.starts_with(' ') && text.trim_start().split_once(": ").is_some_and(|(key, _)| KNOWN.contains(key))
-}
-
-/// Collects the keys that a schema names at any level.
-fn collect_keys(schema: &serde_json::Value, keys: &mut HashSet<String>) {
-    if let Some(properties) = schema["properties"].as_object() {
-        keys.extend(properties.keys().cloned());
-    }
-    let inside = schema.as_object().into_iter().flat_map(serde_json::Map::values);
-    let inside = inside.chain(schema.as_array().into_iter().flatten());
-    inside.for_each(|schema| collect_keys(schema, keys));
+fn begins_with_known_key(text: &str, known: &HashSet<String>) -> bool {
+    text.starts_with(' ') && text.trim_start().split_once(": ").is_some_and(|(key, _)| known.contains(key))
 }
 
 fn mask_words(text: &str, masked: &mut String) {
@@ -249,10 +235,11 @@ fn mask_words(text: &str, masked: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::file::known_keys;
 
     #[test]
     fn a_problem_is_rendered_with_its_place_and_advice() {
-        let mut report = Report::new("fanbridge.yaml", "select:\n  - call.ringg\n");
+        let mut report = Report::new("fanbridge.yaml", "select:\n  - call.ringg\n", known_keys());
         report.add(Problem {
             severity: Severity::Error,
             title: "unknown event type".into(),
@@ -295,7 +282,7 @@ mod tests {
             "a: { secrets: [x], app: b, secrets: [CANARY], sasl: { password: CANARY } }",
         ];
         for text in shapes {
-            let masked = mask(text);
+            let masked = mask(text, known_keys());
             assert!(!masked.contains("CANARY"), "{masked}");
             let places = |text: &str| text.char_indices().map(|(place, _)| place).collect::<Vec<_>>();
             assert_eq!(places(&masked), places(text), "places must stay where they are");
@@ -306,7 +293,7 @@ mod tests {
     fn references_and_everything_else_stay_readable() {
         let text = "secrets: [env:A, \"file:/b\", { secret: env:C, not_before: 2026-01-01 }]\nselect: all\n";
         let shown = "secrets: [env:A, \"file:/b\", { secret: env:C, not_before: ********** }]\nselect: all\n";
-        assert_eq!(mask(text), shown);
+        assert_eq!(mask(text, known_keys()), shown);
     }
 
     #[test]
@@ -323,7 +310,7 @@ mod tests {
                 "{ token: ***, listen: d }, http: { listen: e }",
             ),
         ] {
-            assert_eq!(mask(text), shown);
+            assert_eq!(mask(text, known_keys()), shown);
         }
     }
 }

@@ -31,6 +31,7 @@
 //! the writer.
 
 pub mod codec;
+pub mod options;
 pub mod verify;
 
 mod committer;
@@ -50,67 +51,16 @@ mod tail;
 mod writer;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use crate::config::SpoolConfig;
 use crate::event::{Entry, Position};
 
 pub use committer::{Append, Committer};
 pub use dir_lock::{LockedDir, lock_to_read};
 pub use failure::{SpoolFailure, Taken};
 pub use log::Spool;
+pub use options::{RECORD_BYTES_MAX, SpoolOptions};
 pub use recovery::{Damage, Recovery};
 pub use shared_log::SharedLog;
-
-/// The longest entry, in encoded bytes (64 MiB): far beyond any body that a source lets in.
-pub const RECORD_BYTES_MAX: usize = 64 << 20;
-
-/// The fewest segments that a spool has capacity for. With only a few large ones, hardly any would ever be
-/// released as a whole, and nothing could be pruned.
-pub const SEGMENTS_MIN: u64 = 8;
-
-/// The length in bytes at which a segment is closed: what is configured, or an eighth of `bytes_max` if that
-/// is less.
-pub fn segment_bytes(asked_for: u64, bytes_max: u64) -> u64 {
-    asked_for.min(bytes_max / SEGMENTS_MIN)
-}
-
-/// The bounds of a spool.
-#[derive(Clone, Debug)]
-pub struct SpoolOptions {
-    /// Bytes that segments and the owner's other files may take together.
-    pub bytes_max: u64,
-    /// Bytes to leave free on the file system.
-    pub free_bytes_min: u64,
-    /// The length at which a segment is closed and a new one begun.
-    pub segment_bytes: u64,
-    /// How long released records are kept for replay. They are pruned earlier when space runs short, and
-    /// otherwise never before `window` is over, because the duplicate window is rebuilt from them at start.
-    pub retain: Duration,
-    /// How long a duplicate is recognised.
-    pub window: Duration,
-    /// How many keys the duplicate window remembers.
-    pub window_events_max: usize,
-    /// Bytes of the newest records to keep in memory for readers.
-    pub tail_bytes_max: usize,
-    /// How long the disk can take to answer before appends are refused with `disk_hangs`.
-    pub answer_within: Duration,
-}
-
-impl From<&SpoolConfig> for SpoolOptions {
-    fn from(config: &SpoolConfig) -> Self {
-        Self {
-            bytes_max: config.bytes_max,
-            free_bytes_min: config.free_bytes_min,
-            segment_bytes: segment_bytes(config.segment_bytes, config.bytes_max),
-            retain: config.retain,
-            window: config.duplicates_window,
-            window_events_max: config.duplicates_events_max,
-            tail_bytes_max: 8 << 20,
-            answer_within: config.ack_timeout,
-        }
-    }
-}
 
 /// What became of an append. Either way the event is on stable storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -559,10 +559,7 @@ fn sizes_that_contradict_each_other_are_found() {
 #[test]
 fn a_spool_has_room_for_eight_segments_of_which_each_holds_the_largest_event() {
     // The spool's own rule, by the function that it uses.
-    let used = |text: &str| {
-        let config = read(text).expect("valid").config.spool;
-        fanbridge::spool::SpoolOptions::from(&config).segment_bytes
-    };
+    let used = |text: &str| read(text).expect("valid").config.spool.options.segment_bytes;
     for least in ["136 MiB", "135 MiB"] {
         let text = format!("{VALID}spool: {{ bytes_max: {least} }}\n");
         assert_eq!(read(&text).is_ok(), least == "136 MiB", "of 16 MiB and attributes each");

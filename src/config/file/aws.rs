@@ -1,12 +1,13 @@
 //! The AWS blocks of the configuration file: how AWS is reached, queues, and topics on either side.
 
-use crate::source::sqs::OnMalformed;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::scalars::{Period, Size};
-use super::seconds;
+use crate::config::yaml::scalars::{Address, Period, Size};
 use crate::reference::Reference;
+use crate::sink::sns::options::{MESSAGE_BYTES_MAX, REQUESTS_MAX};
+use crate::source::sqs::OnMalformed;
+use crate::source::sqs::options::{RECEIVERS_MAX, VISIBILITY_TIMEOUT};
 
 /// How every source and sink reaches AWS. Credentials come from the usual places: environment,
 /// profile, web identity, container or instance role.
@@ -40,7 +41,7 @@ pub struct SqsFile {
     pub visibility_timeout: Period,
     /// Most receive loops at once. A single one runs while there is little to do.
     #[serde(default = "receivers_max")]
-    #[schemars(range(min = 1, max = 64))]
+    #[schemars(range(min = RECEIVERS_MAX.least, max = RECEIVERS_MAX.most))]
     pub receivers_max: usize,
     /// What to do with a message that cannot become an event.
     #[serde(default)]
@@ -65,11 +66,11 @@ impl Default for SqsFile {
 }
 
 fn visibility_timeout() -> Period {
-    seconds(60)
+    Period(VISIBILITY_TIMEOUT.default)
 }
 
 fn receivers_max() -> usize {
-    8
+    RECEIVERS_MAX.default
 }
 
 /// Deliveries from SNS topics, through an HTTPS subscription of `/in/{name}`.
@@ -108,7 +109,7 @@ pub struct RawDeliveryFile {
 pub struct CertificateDoubleFile {
     /// Loopback address and port of the server.
     #[schemars(required)]
-    pub address: Option<super::super::scalars::Address>,
+    pub address: Option<Address>,
     /// PEM file with the only authority to trust, for the connection and for the signing certificate.
     #[schemars(required)]
     pub authority: Option<String>,
@@ -121,7 +122,7 @@ pub struct SnsSinkFile {
     /// The region, for readers of the file only: it must be the one in the topics' ARNs.
     pub region: Option<String>,
     /// Most requests at once.
-    #[schemars(range(min = 1, max = 256))]
+    #[schemars(range(min = REQUESTS_MAX.least, max = REQUESTS_MAX.most))]
     pub requests_max: usize,
     /// Largest message in bytes, attributes included; a larger one becomes a dead letter. SNS has its
     /// own limit per topic, 256 KiB unless it was raised.
@@ -130,6 +131,10 @@ pub struct SnsSinkFile {
 
 impl Default for SnsSinkFile {
     fn default() -> Self {
-        Self { region: None, requests_max: 16, message_bytes_max: Size(256 << 10) }
+        Self {
+            region: None,
+            requests_max: REQUESTS_MAX.default,
+            message_bytes_max: Size(MESSAGE_BYTES_MAX.default),
+        }
     }
 }

@@ -1,12 +1,16 @@
 //! The sink blocks of the configuration file.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::scalars::{Setting, Size};
-use super::{ByName, SelectFile, SnsSinkFile};
+use super::aws::SnsSinkFile;
+use super::select::SelectFile;
+use crate::config::yaml::scalars::{Setting, Size};
 use crate::reference::Reference;
 use crate::routing::TopicTemplate;
+use crate::sink::file::options::{DIR, ROTATE_BYTES};
 
 /// A sink: exactly one of `kafka`, `sns` and `file`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -63,7 +67,7 @@ pub struct KafkaFile {
     pub sasl: Option<SaslFile>,
     /// Other librdkafka properties.
     #[serde(default)]
-    pub properties: ByName<Setting>,
+    pub properties: BTreeMap<String, Setting>,
 }
 
 /// TLS to the brokers. `tls: {}` trusts the system's certificate authorities.
@@ -137,6 +141,6 @@ pub struct OutputFile {
 
 impl Default for OutputFile {
     fn default() -> Self {
-        Self { dir: "fanbridge-data/topics".into(), rotate_bytes: Size(128 << 20) }
+        Self { dir: DIR.into(), rotate_bytes: Size(ROTATE_BYTES.default) }
     }
 }

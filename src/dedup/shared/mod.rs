@@ -20,7 +20,7 @@ mod commands;
 mod confirms;
 mod connection;
 mod error;
-mod options;
+pub mod options;
 mod server;
 mod worker;
 

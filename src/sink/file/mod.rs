@@ -8,7 +8,7 @@
 //! locked, so that no line of another writer is cut off.
 
 mod dir_lock;
-mod options;
+pub mod options;
 mod topic_file;
 mod writer;
 

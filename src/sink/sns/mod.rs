@@ -10,7 +10,7 @@
 mod admin;
 mod lanes;
 mod message;
-mod options;
+pub mod options;
 mod outcome;
 mod pace;
 mod request;

@@ -14,7 +14,7 @@ pub(super) mod framing;
 mod handshake;
 pub(super) mod head;
 pub(super) mod networks;
-mod options;
+pub mod options;
 pub mod problem;
 pub(super) mod timeout_stream;
 pub mod tls;

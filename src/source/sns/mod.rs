@@ -14,7 +14,7 @@ mod certificates;
 mod claim;
 mod envelope;
 mod fetch;
-mod options;
+pub mod options;
 mod origin;
 mod raw;
 mod subscription;

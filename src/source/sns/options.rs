@@ -7,6 +7,12 @@ use secrecy::SecretString;
 
 use crate::aws::arn::TopicArn;
 
+/// Least length of a raw delivery's password in bytes: 128 bits.
+pub const PASSWORD_BYTES_MIN: usize = 16;
+
+/// Directory of fetched signing certificates, in the spool's directory.
+pub const CERTIFICATES_DIR: &str = "sns-certificates";
+
 /// SNS topics that deliver to the bridge.
 #[derive(Clone, Debug)]
 pub struct SnsSourceOptions {

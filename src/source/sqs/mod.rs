@@ -16,7 +16,7 @@ mod batch;
 mod deletions;
 mod message;
 mod metrics;
-mod options;
+pub mod options;
 mod queue;
 mod queue_error;
 mod queue_health;

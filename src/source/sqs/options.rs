@@ -6,6 +6,19 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::aws::arn::TopicArn;
+use crate::knob::Knob;
+
+/// How long a received message stays hidden from other readers, in whole seconds. The greatest bound is
+/// that of SQS; below the least one an extension would come too late.
+pub const VISIBILITY_TIMEOUT: Knob<Duration> = Knob {
+    key: "visibility_timeout",
+    default: Duration::from_secs(60),
+    least: Duration::from_secs(2),
+    most: Duration::from_secs(43_200),
+};
+
+/// Most receive loops at once.
+pub const RECEIVERS_MAX: Knob<usize> = Knob { key: "receivers_max", default: 8, least: 1, most: 64 };
 
 /// An SQS queue that the bridge reads.
 #[derive(Clone, Debug)]

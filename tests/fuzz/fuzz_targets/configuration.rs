@@ -4,7 +4,7 @@
 
 use std::io;
 
-use fanbridge::config::{Outside, load};
+use fanbridge::config::{Environment, load};
 use fanbridge::event::Timestamp;
 use libfuzzer_sys::fuzz_target;
 
@@ -14,7 +14,7 @@ const CANARY: &str = "CANARY";
 fuzz_target!(|text: &str| {
     let env = |name: &str| (name == "SECRET").then(|| "0123456789abcdef0123456789abcdef".to_owned());
     let now = Timestamp(1_795_243_200_000_000_000);
-    let outside = Outside { env: &env, read: &|_| Err(io::ErrorKind::NotFound.into()), now };
+    let outside = Environment { env: &env, read: &|_| Err(io::ErrorKind::NotFound.into()), now };
     let hostile = format!("sources:\n  a:\n    secrets:\n    - {CANARY}\n{text}");
     let wrote_it = text.contains(CANARY);
     for text in [text, &hostile] {

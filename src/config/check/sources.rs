@@ -6,24 +6,25 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 use serde_json::Value as Json;
 
-use super::file::{ConfigFile, SecretEntryFile, SourceFile};
-use super::load::{BODY_BYTES_LEAST, Check, INFLATED_BYTES_MOST, in_memory};
-use super::spans::Path;
-use super::suggest::did_you_mean;
+use super::{Check, in_memory};
+use crate::config::file::{ConfigFile, SecretEntryFile, SourceFile};
+use crate::config::suggest::did_you_mean;
+use crate::config::yaml::spans::Path;
 use crate::event::Timestamp;
 use crate::provider::{self, Definition, DefinitionFile, SigningSecret};
 use crate::reference::Reference;
+use crate::source::http::options::BODY_BYTES_MAX;
 use crate::source::{Channel, SourceOptions, SourceSecret};
 
 /// Definitions by provider name, including the built-in ones.
-pub(super) type Definitions = BTreeMap<String, Arc<Definition>>;
+pub(in crate::config) type Definitions = BTreeMap<String, Arc<Definition>>;
 
 /// The source name that metrics use for requests without a source, and its meaning.
 const TAKEN: (&str, &str) = ("none", "requests without a source in metrics");
 
 impl Check<'_> {
     /// Compiles the file's own definitions and adds them to the built-in ones.
-    pub(super) fn definitions(&mut self, providers: Json) -> Definitions {
+    pub(in crate::config) fn definitions(&mut self, providers: Json) -> Definitions {
         let mut definitions: Definitions = provider::builtin()
             .iter()
             .map(|definition| (definition.provider.to_string(), Arc::clone(definition)))
@@ -47,7 +48,7 @@ impl Check<'_> {
     fn compile(&mut self, name: &str, json: Json, at: &Path) -> Option<Definition> {
         let file: DefinitionFile = match serde_json::from_value(json) {
             Ok(file) => file,
-            // `shape` has reported the reason. In case it has not, the parser's message is better
+            // The schema check has reported the reason. In case it has not, the parser's message is better
             // than none.
             Err(error) => {
                 if !self.report.has_errors() {
@@ -74,7 +75,11 @@ impl Check<'_> {
         element.unwrap_or_else(|| path.key(step))
     }
 
-    pub(super) fn sources(&mut self, file: &ConfigFile, definitions: &Definitions) -> Vec<SourceOptions> {
+    pub(in crate::config) fn sources(
+        &mut self,
+        file: &ConfigFile,
+        definitions: &Definitions,
+    ) -> Vec<SourceOptions> {
         let at = Path::default().key("sources");
         if file.sources.is_empty() && !self.places.has_inside(&at) {
             let label = "expected at least one source under `sources`".into();
@@ -110,7 +115,7 @@ impl Check<'_> {
             return None;
         };
         let channel = self.channel(file, at, spool_dir);
-        let body_bytes_max = self.body_bytes_max(file, channel.as_ref(), &at.key("body_bytes_max"));
+        let body_bytes_max = self.body_bytes_max(file, channel.as_ref(), at);
         let secrets = match channel {
             Some(Channel::Sqs(_) | Channel::Sns(_)) => self.no_secrets(file, at),
             Some(Channel::Webhook) if !definition.takes_webhooks() => {
@@ -137,11 +142,10 @@ impl Check<'_> {
     /// limits.
     fn body_bytes_max(&mut self, file: &SourceFile, channel: Option<&Channel>, at: &Path) -> Option<usize> {
         let size = file.body_bytes_max?;
-        self.at_least(at, size, BODY_BYTES_LEAST);
-        self.at_most(at, size, INFLATED_BYTES_MOST);
+        self.check_size(at, size, &BODY_BYTES_MAX);
         if matches!(channel, Some(Channel::Sqs(_))) {
             let label = "SQS limits the messages of a queue, so this value is never used".into();
-            self.warning(at, "`body_bytes_max` without effect", label);
+            self.warning(&at.key(BODY_BYTES_MAX.key), "`body_bytes_max` without effect", label);
         }
         Some(in_memory(size))
     }
@@ -277,7 +281,7 @@ impl Check<'_> {
 /// Adds the sources' custom types to the definitions of providers that state the type in a header,
 /// where it is part of an event's id. It is added for all sources of the provider, so that an event
 /// has the same id from each of them.
-pub(super) fn expect_custom_types(definitions: &mut Definitions, file: &ConfigFile) {
+pub(in crate::config) fn expect_custom_types(definitions: &mut Definitions, file: &ConfigFile) {
     for source in file.sources.values().filter(|source| !source.custom_types.is_empty()) {
         let definition = source.provider.as_ref().and_then(|provider| definitions.get_mut(provider));
         if let Some(definition) = definition.filter(|definition| definition.type_header().is_some()) {

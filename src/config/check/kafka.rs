@@ -5,10 +5,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use secrecy::SecretString;
 
-use super::file::{ByName, KafkaFile, KafkaTlsFile, Mechanism, SaslFile};
-use super::load::Check;
-use super::scalars::Setting;
-use super::spans::Path;
+use super::Check;
+use crate::config::file::{KafkaFile, KafkaTlsFile, Mechanism, SaslFile};
+use crate::config::yaml::scalars::Setting;
+use crate::config::yaml::spans::Path;
 use crate::reference::Reference;
 use crate::sink::kafka;
 use crate::sink::kafka::{BearerToken, KafkaOptions};
@@ -18,7 +18,7 @@ const SECRET_PROPERTIES: [&str; 4] =
     ["sasl.password", "ssl.key.password", "ssl.keystore.password", "ssl.key.pem"];
 
 impl Check<'_> {
-    pub(super) fn kafka(&mut self, file: &KafkaFile, at: &Path) -> Option<KafkaOptions> {
+    pub(in crate::config) fn kafka(&mut self, file: &KafkaFile, at: &Path) -> Option<KafkaOptions> {
         let mut properties = BTreeMap::new();
         let token = self.security(file, &mut properties, at);
         self.properties(&file.properties, &mut properties, &at.key("properties"));
@@ -157,7 +157,7 @@ impl Check<'_> {
 
     fn properties(
         &mut self,
-        file: &ByName<Setting>,
+        file: &BTreeMap<String, Setting>,
         properties: &mut BTreeMap<String, SecretString>,
         at: &Path,
     ) {

@@ -1,20 +1,20 @@
-//! Checks a tree of YAML against the JSON Schema of [`super::file`]: reports every problem with keys
+//! Checks a tree of YAML against the JSON Schema of the configuration file: reports every problem with keys
 //! and forms, and returns the usable part.
 //!
 //! Unlike a derived parser it does not stop at the first problem: an unusable part is reported and
 //! left out, so that the rest can be checked for meaning. It supports only the parts of JSON Schema
-//! that the generator uses for the types of `file.rs` and of provider definitions.
+//! that the generator uses for the types of `config::file` and of provider definitions.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use serde_json::{Map, Value as Json};
 
-use super::report::{Problem, Report, Severity};
 use super::scalars::{form_expected, form_problem};
 use super::spans::{Path, Span, Spans};
-use super::suggest::nearest;
 use super::tree::{Node, NodeEntry, NodeValue};
+use crate::config::report::{Problem, Report, Severity};
+use crate::config::suggest::nearest;
 
 /// Checks `tree` against `schema` and adds problems to `report`. Returns the usable values, and where
 /// everything is written.

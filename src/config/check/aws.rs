@@ -4,35 +4,29 @@ use std::collections::BTreeSet;
 
 use secrecy::ExposeSecret;
 
-use super::file::{
-    CertificateDoubleFile, ConfigFile, RawDeliveryFile, SnsSinkFile, SnsSourceFile, SourceFile, SqsFile,
-};
-use super::load::{Check, in_memory};
-use super::scalars::Size;
 use super::sinks::SinkSurroundings;
-use super::spans::Path;
-use super::topics::topics;
+use super::{Check, in_memory};
 use crate::aws::AwsOptions;
 use crate::aws::arn::{TopicArn, queue_region};
+use crate::config::file::{
+    CertificateDoubleFile, ConfigFile, RawDeliveryFile, SnsSinkFile, SnsSourceFile, SourceFile, SqsFile,
+};
+use crate::config::topics::topics;
+use crate::config::yaml::scalars::{Period, Size};
+use crate::config::yaml::spans::Path;
+use crate::knob::Knob;
 use crate::routing::TopicTemplate;
 use crate::selection::Selection;
 use crate::sink::sns::SnsSinkOptions;
+use crate::sink::sns::options::MESSAGE_BYTES_MAX;
+use crate::source::sns::options::{CERTIFICATES_DIR, PASSWORD_BYTES_MIN};
 use crate::source::sns::{CertificateDouble, RawDelivery, SnsSourceOptions};
 use crate::source::sqs::SqsOptions;
+use crate::source::sqs::options::VISIBILITY_TIMEOUT;
 use crate::source::{Channel, SourceSecret};
 
-/// Range of visibility time-outs in seconds, by the limits of SQS; below 2 s an extension would come
-/// too late.
-const VISIBILITY_SECONDS: std::ops::RangeInclusive<u64> = 2..=43_200;
-/// Least length of a raw delivery's password in bytes: 128 bits.
-const PASSWORD_BYTES_MIN: usize = 16;
-/// Directory of fetched signing certificates, in the spool's directory.
-const CERTIFICATES_DIR: &str = "sns-certificates";
-/// Largest message in bytes that SNS takes on a topic whose limit was raised.
-const SNS_MESSAGE_BYTES_MAX: Size = Size(1 << 20);
-
 impl Check<'_> {
-    pub(super) fn aws(&mut self, file: &ConfigFile) -> AwsOptions {
+    pub(in crate::config) fn aws(&mut self, file: &ConfigFile) -> AwsOptions {
         self.check_queues_are_reached(file);
         let (file, at) = (&file.aws, Path::default().key("aws"));
         for (key, value) in [("region", &file.region), ("profile", &file.profile)] {
@@ -80,7 +74,12 @@ impl Check<'_> {
     }
 
     /// How deliveries reach a source; `None` if the block is unusable.
-    pub(super) fn channel(&mut self, file: &SourceFile, at: &Path, spool_dir: &str) -> Option<Channel> {
+    pub(in crate::config) fn channel(
+        &mut self,
+        file: &SourceFile,
+        at: &Path,
+        spool_dir: &str,
+    ) -> Option<Channel> {
         match (&file.sqs, &file.sns) {
             (None, None) if self.places.has(&at.key("sqs")) || self.places.has(&at.key("sns")) => None,
             (None, None) => Some(Channel::Webhook),
@@ -95,7 +94,7 @@ impl Check<'_> {
     }
 
     /// Warns about secrets of a source whose deliveries the provider does not sign.
-    pub(super) fn no_secrets(&mut self, file: &SourceFile, at: &Path) -> Vec<SourceSecret> {
+    pub(in crate::config) fn no_secrets(&mut self, file: &SourceFile, at: &Path) -> Vec<SourceSecret> {
         if !file.secrets.is_empty() {
             let label = "deliveries from SQS and SNS have no provider's signature, so these are never used";
             self.warning(&at.key("secrets"), "unused secrets", label.into());
@@ -104,10 +103,11 @@ impl Check<'_> {
     }
 
     fn sqs(&mut self, file: &SqsFile, at: &Path) -> Option<SqsOptions> {
-        let seconds = file.visibility_timeout.0.as_secs();
-        if !VISIBILITY_SECONDS.contains(&seconds) || file.visibility_timeout.0.subsec_nanos() > 0 {
-            let label = "expected whole seconds, from `2s` to `12h`".into();
-            self.error(&at.key("visibility_timeout"), "not a visibility time-out", label);
+        let Knob { key, least, most, .. } = VISIBILITY_TIMEOUT;
+        let timeout = file.visibility_timeout.0;
+        if !(least..=most).contains(&timeout) || timeout.subsec_nanos() > 0 {
+            let label = format!("expected whole seconds, from `{}` to `{}`", Period(least), Period(most));
+            self.error(&at.key(key), "not a visibility time-out", label);
         }
         let queue_url = file.queue_url.as_deref()?;
         let Some(url) = web_url(queue_url).filter(|url| url.path().len() > 1) else {
@@ -197,16 +197,17 @@ impl Check<'_> {
 
     /// The settings of a sink whose topics are in this region. Without a region, a problem was
     /// reported before.
-    pub(super) fn sns_sink(
+    pub(in crate::config) fn sns_sink(
         &mut self,
         file: &SnsSinkFile,
         region: Option<String>,
         at: &Path,
     ) -> Option<SnsSinkOptions> {
-        let at_bytes = at.key("message_bytes_max");
-        self.at_least(&at_bytes, file.message_bytes_max, Size(1 << 10));
-        if file.message_bytes_max > SNS_MESSAGE_BYTES_MAX {
-            let label = format!("SNS takes at most {SNS_MESSAGE_BYTES_MAX} on any topic");
+        let Knob { key, least, most, .. } = MESSAGE_BYTES_MAX;
+        let at_bytes = at.key(key);
+        self.at_least(&at_bytes, file.message_bytes_max, Size(least));
+        if file.message_bytes_max > Size(most) {
+            let label = format!("SNS takes at most {} on any topic", Size(most));
             self.error(&at_bytes, "size too large", label);
         }
         let region = region?;
@@ -222,7 +223,7 @@ impl Check<'_> {
     }
 
     /// Reports impossible ARNs that the template can produce. Returns the region that all ARNs name.
-    pub(super) fn check_arns(
+    pub(in crate::config) fn check_arns(
         &mut self,
         template: &TopicTemplate,
         selection: &Selection,

@@ -2,15 +2,15 @@
 
 use serde_json::Value as Json;
 
-use super::load::Check;
-use super::spans::Path;
+use super::Check;
+use crate::config::yaml::spans::Path;
 
 /// The account in the ARNs and URLs that `fanbridge init` and the documents print. It belongs to nobody.
 pub const PLACEHOLDER_ACCOUNT: &str = "111111111111";
 
 impl Check<'_> {
     /// Warns about each value with the placeholder of an account.
-    pub(super) fn warn_of_placeholders(&mut self, json: &Json, at: &Path) {
+    pub(in crate::config) fn warn_of_placeholders(&mut self, json: &Json, at: &Path) {
         match json {
             Json::String(text) if text.split(['/', ':']).any(|part| part == PLACEHOLDER_ACCOUNT) => {
                 let label = format!(

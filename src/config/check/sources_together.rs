@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 
-use super::load::Check;
-use super::spans::Path;
+use super::Check;
+use crate::config::yaml::spans::Path;
 use crate::source::sqs::SqsOptions;
 use crate::source::{Channel, SourceOptions};
 
 impl Check<'_> {
     /// Compares each source with those before it in the file.
-    pub(super) fn check_beside_each_other(&mut self, sources: &[SourceOptions], at: &Path) {
+    pub(in crate::config) fn check_beside_each_other(&mut self, sources: &[SourceOptions], at: &Path) {
         let mut sources: Vec<_> = sources.iter().map(|source| (at.key(&source.name), source)).collect();
         sources.sort_by_key(|(at, _)| self.places.key(at).start);
         for (number, (at, source)) in sources.iter().enumerate() {

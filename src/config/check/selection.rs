@@ -5,18 +5,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::file::{ConfigFile, SelectFile};
-use super::load::Check;
+use super::Check;
 use super::sources::Definitions;
-use super::spans::Path;
-use super::suggest::nearest;
+use crate::config::file::{ConfigFile, SelectFile};
+use crate::config::suggest::nearest;
+use crate::config::yaml::spans::Path;
 use crate::provider::{Definition, event_type_problem};
 use crate::selection::Selection;
 use crate::source::SourceOptions;
 
 /// The event types that the configured sources can send.
 #[derive(Debug, Default)]
-pub(super) struct KnownTypes {
+pub(in crate::config) struct KnownTypes {
     /// Types that are sent to webhooks, by their names on the wire.
     sent: BTreeSet<String>,
     /// Types that are sent to WebSocket clients only.
@@ -48,7 +48,7 @@ fn is_open(definition: &Definition) -> bool {
 
 impl Check<'_> {
     /// The event types that the file's sources can send.
-    pub(super) fn known_types(
+    pub(in crate::config) fn known_types(
         &mut self,
         file: &ConfigFile,
         sources: &[SourceOptions],
@@ -90,7 +90,12 @@ impl Check<'_> {
     }
 
     /// The selection, with every alias replaced by the name on the wire.
-    pub(super) fn selection(&mut self, file: &SelectFile, at: &Path, known: &KnownTypes) -> Selection {
+    pub(in crate::config) fn selection(
+        &mut self,
+        file: &SelectFile,
+        at: &Path,
+        known: &KnownTypes,
+    ) -> Selection {
         let SelectFile::Only(names) = file else { return Selection::All };
         if names.is_empty() && !self.places.has_inside(at) {
             let label = "an empty list selects no event; expected event types, or `select: all`".into();
@@ -138,7 +143,7 @@ impl Check<'_> {
     }
 
     /// Warns about types on a sink's list that the bridge's own selection filters.
-    pub(super) fn check_within(
+    pub(in crate::config) fn check_within(
         &mut self,
         sink: &SelectFile,
         at: &Path,

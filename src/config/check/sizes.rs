@@ -2,17 +2,17 @@
 
 use secrecy::ExposeSecret;
 
-use super::file::ConfigFile;
-use super::load::Check;
-use super::scalars::Size;
-use super::spans::Path;
+use super::Check;
+use crate::config::file::ConfigFile;
+use crate::config::yaml::scalars::Size;
+use crate::config::yaml::spans::Path;
 use crate::sink::kafka::MESSAGE_BYTES_MAX;
 use crate::sink::{Output, SinkOptions};
 
 impl Check<'_> {
     /// Warns about sources whose `body_bytes_max` exceeds the general limit and that of a sink. The
     /// limit of a topic is known to its brokers only.
-    pub(super) fn check_sizes(&mut self, file: &ConfigFile, sinks: &[SinkOptions]) {
+    pub(in crate::config) fn check_sizes(&mut self, file: &ConfigFile, sinks: &[SinkOptions]) {
         let at = Path::default().key("sources");
         for (name, source) in &file.sources {
             let beyond_the_rest = |size: &Size| *size > file.limits.body_bytes_max;

@@ -4,14 +4,14 @@ use std::path::Path as FilePath;
 
 use secrecy::SecretString;
 
-use super::load::Check;
-use super::scalars::Setting;
-use super::spans::Path;
+use super::Check;
+use crate::config::yaml::scalars::Setting;
+use crate::config::yaml::spans::Path;
 use crate::reference::{Reference, path_problem, text_in_file, without_line_end};
 
 impl Check<'_> {
     /// Checks that a file can be read and returns its path. A `file:` in front is allowed.
-    pub(super) fn readable(&mut self, path: &str, at: &Path) -> Option<std::path::PathBuf> {
+    pub(in crate::config) fn readable(&mut self, path: &str, at: &Path) -> Option<std::path::PathBuf> {
         let path = path.strip_prefix("file:").unwrap_or(path);
         if self.check_path(path, at) {
             return None;
@@ -31,7 +31,7 @@ impl Check<'_> {
     }
 
     /// Reports a path that would need a shell to expand it. Returns whether it was reported.
-    pub(super) fn check_path(&mut self, path: &str, at: &Path) -> bool {
+    pub(in crate::config) fn check_path(&mut self, path: &str, at: &Path) -> bool {
         let problem = path_problem(path);
         if let Some(problem) = problem {
             self.error(at, "path that is not expanded", problem.into());
@@ -40,7 +40,7 @@ impl Check<'_> {
     }
 
     /// Reads the secret behind a reference.
-    pub(super) fn secret(&mut self, reference: &Reference, at: &Path) -> Option<SecretString> {
+    pub(in crate::config) fn secret(&mut self, reference: &Reference, at: &Path) -> Option<SecretString> {
         match self.fetch(reference) {
             Ok(text) => Some(text.into()),
             Err(label) => {
@@ -51,7 +51,7 @@ impl Check<'_> {
     }
 
     /// The value of a setting, written out or behind a reference.
-    pub(super) fn setting(&mut self, setting: &Setting, at: &Path) -> Option<SecretString> {
+    pub(in crate::config) fn setting(&mut self, setting: &Setting, at: &Path) -> Option<SecretString> {
         match setting {
             Setting::Text(text) => Some(text.clone().into()),
             Setting::Kept(reference) => self.secret(reference, at),

@@ -4,16 +4,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path as FilePath, PathBuf};
 
-use super::environment::resolved;
-use super::file::{ConfigFile, OnFull, OutputFile, SinkFile};
-use super::load::Check;
-use super::scalars::Size;
-use super::select::KnownTypes;
-use super::spans::Path;
-use super::topics::topics;
+use super::Check;
+use super::selection::KnownTypes;
+use crate::config::environment::resolved;
+use crate::config::file::{ConfigFile, OnFull, OutputFile, SinkFile};
+use crate::config::topics::topics;
+use crate::config::yaml::spans::Path;
 use crate::routing::{TopicTemplate, kafka_topic_problem};
 use crate::selection::Selection;
 use crate::sink::file::FileSinkOptions;
+use crate::sink::file::options::ROTATE_BYTES;
 use crate::sink::{Output, SinkOptions};
 use crate::source::SourceOptions;
 
@@ -27,7 +27,11 @@ const TAKEN: (&str, &str) = ("quarantine", "quarantined deliveries in metrics an
 const KINDS: [&str; 3] = ["kafka", "sns", "file"];
 
 impl Check<'_> {
-    pub(super) fn sinks(&mut self, file: &ConfigFile, around: &SinkSurroundings<'_>) -> Vec<SinkOptions> {
+    pub(in crate::config) fn sinks(
+        &mut self,
+        file: &ConfigFile,
+        around: &SinkSurroundings<'_>,
+    ) -> Vec<SinkOptions> {
         let at = Path::default().key("sinks");
         if file.sinks.is_empty() && !self.places.has_inside(&at) {
             let dir = OutputFile::default().dir;
@@ -125,7 +129,7 @@ impl Check<'_> {
     }
 
     fn file(&mut self, file: &OutputFile, at: &Path) -> Option<FileSinkOptions> {
-        self.at_least(&at.key("rotate_bytes"), file.rotate_bytes, Size(64 << 10));
+        self.check_size(at, file.rotate_bytes, &ROTATE_BYTES);
         if file.dir.is_empty() {
             self.error(&at.key("dir"), "empty path", "expected the path of a directory".into());
         }
@@ -135,7 +139,11 @@ impl Check<'_> {
 
     /// Reports the first impossible topic of a sink, and the number of further ones. Returns whether
     /// there is one.
-    pub(super) fn report_impossible(&mut self, mut wrong: impl Iterator<Item = String>, at: &Path) -> bool {
+    pub(in crate::config) fn report_impossible(
+        &mut self,
+        mut wrong: impl Iterator<Item = String>,
+        at: &Path,
+    ) -> bool {
         let Some(label) = wrong.next() else { return false };
         let others = wrong.count();
         let problem = self.error(at, "impossible topic", label);
@@ -174,7 +182,7 @@ impl Check<'_> {
 }
 
 /// The other parts of the configuration that a sink is checked against.
-pub(super) struct SinkSurroundings<'a> {
+pub(in crate::config) struct SinkSurroundings<'a> {
     /// The bridge's own selection.
     pub selection: &'a Selection,
     /// The configured sources.

@@ -1,0 +1,43 @@
+//! The part of the configuration that the admin API shows.
+
+use std::sync::Arc;
+
+use crate::admin::{SinkSummary, SourceSummary, Summary};
+use crate::config::Config;
+use crate::sink::Output;
+use crate::source::types_seen::Catalogued;
+
+/// The names and selections of a configuration.
+pub(super) fn summary(config: &Config) -> Summary {
+    let sources = config.sources.iter().map(|source| SourceSummary {
+        name: source.name.to_string(),
+        provider: source.definition.provider.to_string(),
+        event_source: source.event_source().to_string(),
+    });
+    let sinks = config.sinks.iter().map(|sink| SinkSummary {
+        name: sink.name.clone(),
+        kind: match sink.output {
+            Output::Kafka(_) => "kafka",
+            Output::Sns(_) => "sns",
+            Output::File(_) => "file",
+        },
+        topic: sink.topic.to_string(),
+        selection: sink.selection.clone(),
+    });
+    Summary {
+        fingerprint: config.fingerprint.clone(),
+        sources: sources.collect(),
+        sinks: sinks.collect(),
+        selection: config.selection.clone(),
+        catalogued: catalogued(config),
+    }
+}
+
+/// Whether the catalogue of a configured provider has a type.
+pub(super) fn catalogued(config: &Config) -> Catalogued {
+    let definitions: Vec<_> = config.sources.iter().map(|source| Arc::clone(&source.definition)).collect();
+    Box::new(move |provider, event_type| {
+        let mut theirs = definitions.iter().filter(|definition| *definition.provider == *provider);
+        theirs.any(|definition| definition.catalogue.find(event_type).is_some())
+    })
+}

@@ -1,0 +1,123 @@
+//! The checks of meaning: whether the values of a configuration make sense, alone and together.
+//!
+//! [`Check`] has the report and what every check needs. Each other file adds the checks of its noun, so
+//! that this one knows none of them.
+
+mod aws;
+mod kafka;
+mod listeners;
+pub(super) mod placeholders;
+mod secrets;
+pub(super) mod selection;
+pub(super) mod sinks;
+mod sizes;
+pub(super) mod sources;
+mod sources_together;
+mod spool;
+
+use std::time::Duration;
+
+use super::environment::Environment;
+use super::file::ConfigFile;
+use super::report::{Problem, Report, Severity};
+use super::yaml::scalars::{Period, Size};
+use super::yaml::spans::{Path, Spans};
+use crate::knob::Knob;
+
+/// A configuration that is being checked.
+pub(super) struct Check<'c> {
+    pub(super) report: Report,
+    pub(super) places: Spans,
+    pub(super) outside: &'c Environment<'c>,
+}
+
+impl Check<'_> {
+    /// Reports a size outside the bounds of its knob, in this block.
+    pub(super) fn check_size(&mut self, block: &Path, size: Size, knob: &Knob<u64>) {
+        let at = block.key(knob.key);
+        self.at_least(&at, size, Size(knob.least));
+        self.at_most(&at, size, Size(knob.most));
+    }
+
+    /// Reports a period above the bound of its knob, in this block.
+    pub(super) fn no_longer_than(&mut self, block: &Path, period: Period, knob: &Knob<Duration>) {
+        let (at, longest) = (block.key(knob.key), Period(knob.most));
+        if period > longest {
+            let label = format!("expected at most {longest} for `{at}`, found {period}");
+            self.error(&at, "time too long", label);
+        }
+    }
+
+    /// Reports a size below its minimum.
+    pub(super) fn at_least(&mut self, at: &Path, size: Size, least: Size) {
+        if size < least {
+            self.error(at, "size too small", format!("expected at least {least} for `{at}`, found {size}"));
+        }
+    }
+
+    /// Reports a size above its maximum.
+    pub(super) fn at_most(&mut self, at: &Path, size: Size, most: Size) {
+        if size > most {
+            self.error(at, "size too large", format!("expected at most {most} for `{at}`, found {size}"));
+        }
+    }
+
+    /// Reports an error at the value of `at`.
+    pub(super) fn error(&mut self, at: &Path, title: &str, label: String) -> &mut Problem {
+        let span = self.places.value(at);
+        self.add(Severity::Error, span, at, title, label)
+    }
+
+    /// Reports an error at the key of `at`.
+    pub(super) fn error_at_key(&mut self, at: &Path, title: &str, label: String) -> &mut Problem {
+        let span = self.places.key(at);
+        self.add(Severity::Error, span, at, title, label)
+    }
+
+    /// Reports a warning at the value of `at`.
+    pub(super) fn warning(&mut self, at: &Path, title: &str, label: String) -> &mut Problem {
+        let span = self.places.value(at);
+        self.add(Severity::Warning, span, at, title, label)
+    }
+
+    fn add(
+        &mut self,
+        severity: Severity,
+        span: std::ops::Range<usize>,
+        at: &Path,
+        title: &str,
+        label: String,
+    ) -> &mut Problem {
+        let path = at.to_string();
+        self.report.add(Problem { severity, title: title.into(), label, notes: Vec::new(), span, path })
+    }
+
+    /// Reports a name that is not `[a-z0-9-]{1,63}`, because names become part of paths, files and
+    /// labels.
+    pub(super) fn check_name(&mut self, at: &Path, name: &str) {
+        let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if !(1..=63).contains(&name.len()) || !name.chars().all(fine) {
+            let label = "expected 1 to 63 characters of a-z, 0-9 and `-`".into();
+            self.error_at_key(at, &format!("unusable name `{}`", name.escape_debug()), label);
+        }
+    }
+
+    /// Reports a name that has another meaning where names are shown.
+    pub(super) fn check_free(&mut self, at: &Path, name: &str, (taken, meaning): (&str, &str)) {
+        if name == taken {
+            let label = format!("this name stands for {meaning}; choose another one");
+            self.error_at_key(at, &format!("reserved name `{name}`"), label);
+        }
+    }
+}
+
+/// Largest body of any source after decompression.
+pub(super) fn largest_body(file: &ConfigFile) -> Size {
+    let own = file.sources.values().filter_map(|source| source.body_bytes_max);
+    own.fold(file.limits.inflated_bytes_max, Size::max)
+}
+
+/// A size that counts bytes in memory.
+pub(super) fn in_memory(size: Size) -> usize {
+    usize::try_from(size.0).unwrap_or(usize::MAX)
+}

@@ -29,7 +29,7 @@ pub(super) async fn keep(types: Arc<TypesSeen>, spool: Spool, state: State, stop
             // The state says so itself, once for all that waits for room.
             Ok(Err(StateError::NoRoom { .. })) if !stopped => {}
             // Cursors and dead letters would go on into a file that nobody can find again.
-            Ok(Err(StateError::Gone(_))) => return,
+            Ok(Err(StateError::Gone { .. })) => return,
             Ok(Err(error)) => tracing::error!(%error, "cannot note the types seen"),
             Ok(Ok(())) => {}
             Err(broken) => std::panic::resume_unwind(broken.into_panic()),

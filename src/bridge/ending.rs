@@ -85,6 +85,7 @@ impl From<SpoolFailure> for BridgeError {
     fn from(failure: SpoolFailure) -> Self {
         match failure {
             SpoolFailure::Broken(reason) => Self::SpoolFailed(reason.to_string()),
+            SpoolFailure::Misplaced(reason) => Self::Misplaced(reason.to_string()),
             SpoolFailure::Taken(taken) => Self::Taken { taken, waiting: Vec::new() },
         }
     }
@@ -98,7 +99,7 @@ pub(super) fn graver(
 ) -> Result<(), BridgeError> {
     match (first, second) {
         (Err(BridgeError::Taken { .. }), Err(second)) => Err(second),
-        (_, Err(second @ BridgeError::Taken { .. })) => Err(second),
+        (_, Err(second @ (BridgeError::Taken { .. } | BridgeError::Misplaced(_)))) => Err(second),
         (first, second) => first.and(second),
     }
 }

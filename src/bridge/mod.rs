@@ -100,6 +100,9 @@ pub enum BridgeError {
     /// The disk failed; nothing of the log is trusted until it was recovered.
     #[error("the spool failed: {0}; nothing is acknowledged any more, restart to recover what is durable")]
     SpoolFailed(String),
+    /// What the spool held is somewhere else. The next start would begin without it: a person moves it first.
+    #[error("the spool failed: {0}")]
+    Misplaced(String),
     /// Events were taken away that somebody waits for. The next start would pass them: a person decides.
     #[error(
         "{taken}, and {} has not got past them: put the file back as it was and start again, or start without \

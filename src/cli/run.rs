@@ -249,6 +249,8 @@ fn exit_code(error: &BridgeError) -> Exit {
         | BridgeError::Tls(_)
         | BridgeError::Trust(_)
         | BridgeError::Sink { .. }
+        | BridgeError::State(StateError::Gone { needs_person: true, .. })
+        | BridgeError::Misplaced(_)
         | BridgeError::Taken { .. } => Exit::Config,
         BridgeError::Spool(SpoolError::Io { .. })
         | BridgeError::State(_)

@@ -68,6 +68,20 @@ pub(crate) fn look_at_dir(disk: &dyn Disk, dir: &Path, id: FileId) -> Result<(),
     }
 }
 
+/// What is told of a directory that is not under its name any more. What is in it is there, elsewhere: a
+/// start would make a new directory and begin without it.
+pub(crate) fn dir_mended(dir: &Path, fate: &NameFate) -> Mended {
+    let needs_person = matches!(fate, NameFate::Removed | NameFate::Replaced);
+    let advice = match needs_person {
+        true => {
+            "put it back as it was and start again, or start without it, which gives up the events in it \
+                 that no sink had delivered and the dead letters"
+        }
+        false => "the events in it are safe only if it is",
+    };
+    Mended { text: format!("{} {fate}: {advice}", dir.display()), needs_person }
+}
+
 /// Asks again when the system does not say: a call may have been interrupted.
 fn patiently<T>(look: impl Fn() -> io::Result<T>) -> io::Result<T> {
     let is_said = |looked: &io::Result<T>| {
@@ -78,6 +92,22 @@ fn patiently<T>(look: impl Fn() -> io::Result<T>) -> io::Result<T> {
 
 fn unseen(error: io::Error) -> NameFate {
     if error.kind() == io::ErrorKind::NotFound { NameFate::Removed } else { NameFate::Unknown(error) }
+}
+
+/// What was the matter with a name, and what became of the file's bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Mended {
+    /// Both, and what a person has to do, as a sentence.
+    pub text: String,
+    /// Whether the bytes are somewhere else, so that a start before a person has moved them would begin
+    /// without them.
+    pub needs_person: bool,
+}
+
+impl Mended {
+    fn by_itself(text: String) -> Self {
+        Self { text, needs_person: false }
+    }
 }
 
 /// Why a file's bytes are not under its name again, and where a whole copy of them is, if there is one.
@@ -124,33 +154,36 @@ impl NamedFile {
 
     /// Does what can be done about that fate, for as many bytes of the file as count, and says what was
     /// the matter and what is to be done now.
-    pub(crate) fn mend(&self, fate: &NameFate, len: u64) -> String {
+    pub(crate) fn mend(&self, fate: &NameFate, len: u64) -> Mended {
         let path = self.path.display();
         let dir = self.path.parent().unwrap_or(Path::new("."));
         if !matches!(fate, NameFate::Removed | NameFate::Replaced) {
-            return format!("{path} {fate}; keep everything else out of this directory");
+            return Mended::by_itself(format!("{path} {fate}; keep other programs out of this directory"));
         }
         if let Err(fate) = look_at_dir(&*self.disk, dir, self.dir_id) {
-            return format!(
-                "{} {fate}: what was kept in it and is not elsewhere is lost; put it back as it was",
-                dir.display()
-            );
+            return dir_mended(dir, &fate);
         }
         match self.put_back(dir, len) {
-            Ok(None) => format!("{path} {fate}; all that it held was put back under its name"),
-            Ok(Some(found)) => format!(
+            Ok(None) => {
+                Mended::by_itself(format!("{path} {fate}; all that it held was put back under its name"))
+            }
+            Ok(Some(found)) => Mended::by_itself(format!(
                 "{path} {fate}; all that it held was put back under its name, and what was found there is \
-                 {} now; keep everything else out of this directory",
+                 {} now; keep other programs out of this directory",
                 found.display()
-            ),
-            Err(Rescue { error, copy: Some(copy) }) => format!(
-                "{path} {fate}, and what it held cannot be put back under its name ({error}): all of it is in \
-                 {}; move that there before you start again",
-                copy.display()
-            ),
-            Err(Rescue { error, copy: None }) => format!(
-                "{path} {fate}, and what it held cannot be kept ({error}): what was written to it since then is lost"
-            ),
+            )),
+            Err(Rescue { error, copy: Some(copy) }) => Mended {
+                text: format!(
+                    "{path} {fate}, and what it held cannot be put back under its name ({error}): all of it \
+                     is in {}; move that to {path} and start again",
+                    copy.display()
+                ),
+                needs_person: true,
+            },
+            Err(Rescue { error, copy: None }) => Mended::by_itself(format!(
+                "{path} {fate}, and what it held cannot be kept ({error}): what was written to it since then \
+                 is lost"
+            )),
         }
     }
 

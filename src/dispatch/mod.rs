@@ -59,7 +59,7 @@ const STALL_AT_STOP: Duration = Duration::from_secs(3);
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Log line about a read that failed.
 const UNREADABLE: &str = "the dispatcher cannot read the spool for this sink and tries again in a second; if \
-    this goes on, raise the limit of open files or free memory";
+    this goes on, mend what the error says, such as want of open files or memory";
 /// How often the loop reports lag and age and gives a sign of life.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
 /// How long the loop can give no sign of life before the process counts as hung. No wait for a sink

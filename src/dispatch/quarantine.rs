@@ -111,7 +111,7 @@ pub async fn keep(
                         tracing::error!(
                             %error,
                             "the quarantine cannot read the spool: it reads again in a second; if this goes \
-                             on, raise the limit of open files or free memory"
+                             on, mend what the error says, such as want of open files or memory"
                         );
                         reading = Some(read(&spool, cursor, READ_AGAIN_AFTER));
                     }

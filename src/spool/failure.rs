@@ -1,9 +1,11 @@
 //! Why an open spool has failed and takes no more appends.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::disk::named_file::Mended;
 use crate::event::Position;
 
 /// Why the spool takes no more appends until the next start.
@@ -12,10 +14,30 @@ pub enum SpoolFailure {
     /// The disk failed, or a file was displaced and put back: the next start recovers what is durable.
     #[error("{0}")]
     Broken(Arc<str>),
+    /// What the spool held is somewhere else. The next start would begin without it, so a person has to move
+    /// it first.
+    #[error("{0}")]
+    Misplaced(Arc<str>),
     /// A closed segment was removed or changed. The next start would pass over the events that it held, so a
     /// person has to decide first.
     #[error("{0}")]
     Taken(Taken),
+}
+
+impl SpoolFailure {
+    /// The same failure with the system's error, where the failure has a text of its own.
+    pub(super) fn after(self, error: &io::Error) -> Self {
+        match self {
+            Self::Broken(text) => Self::Broken(format!("{text} (the system said: {error})").into()),
+            other => other,
+        }
+    }
+}
+
+impl From<Mended> for SpoolFailure {
+    fn from(Mended { text, needs_person }: Mended) -> Self {
+        if needs_person { Self::Misplaced(text.into()) } else { Self::Broken(text.into()) }
+    }
 }
 
 impl From<String> for SpoolFailure {

@@ -108,7 +108,7 @@ pub enum ReadError {
     #[error("spool has stopped")]
     Stopped,
     /// Reading failed for another reason than a bad sector: try again.
-    #[error("cannot read segment {path}")]
+    #[error("cannot read segment {path}: {source}")]
     Io {
         /// The segment's file.
         path: PathBuf,

@@ -21,7 +21,7 @@ use redb::{
 use super::no_space::NoSpace;
 use super::storage::{Opener, StorageCondition, Watch, Watched};
 use super::{FORMAT, StateError, format_of};
-use crate::disk::named_file::{NameFate, NamedFile, UNSEEN_MAX};
+use crate::disk::named_file::{Mended, NameFate, NamedFile, UNSEEN_MAX};
 use crate::disk::open_itself;
 use crate::disk::outstanding::Outstanding;
 use crate::scarce::Scarce;
@@ -40,7 +40,7 @@ pub(super) struct StateFile {
     /// Since when the system has not said whether it is there.
     unseen_since: Mutex<Option<Instant>>,
     /// What became of it, once it has lost its name: nothing is read or written any more.
-    gone: OnceLock<String>,
+    gone: OnceLock<Mended>,
     pub(super) path: PathBuf,
 }
 
@@ -97,10 +97,10 @@ impl StateFile {
         close(&mut slot);
         slot.watch.worsen(StorageCondition::Broken);
         let len = place.len().map_err(|source| StateError::Io { path: self.path.clone(), source })?;
-        let gone = place.mend(&fate, len);
-        tracing::error!(gone, "the state file is not what it was: nothing is kept any more");
-        let _ = self.gone.set(gone.clone());
-        Err(StateError::Gone(gone))
+        let mended = place.mend(&fate, len);
+        tracing::error!(gone = mended.text, "the state file is not what it was: nothing is kept any more");
+        let _ = self.gone.set(mended);
+        self.is_there()
     }
 
     /// Whether it may be unknown for now whether the file is there: for a while, or for want of something.
@@ -114,7 +114,10 @@ impl StateFile {
     }
 
     fn is_there(&self) -> Result<(), StateError> {
-        self.gone.get().map_or(Ok(()), |gone| Err(StateError::Gone(gone.clone())))
+        match self.gone.get().cloned() {
+            Some(Mended { text, needs_person }) => Err(StateError::Gone { text, needs_person }),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn read<T>(

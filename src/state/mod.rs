@@ -93,9 +93,15 @@ pub enum StateError {
         /// What the system said.
         source: io::Error,
     },
-    /// The file is no longer what its name stands for: exit code 74.
-    #[error("{0}")]
-    Gone(String),
+    /// The file is no longer what its name stands for: exit code 74, or 78 if a person has to move its bytes
+    /// before the next start.
+    #[error("{text}")]
+    Gone {
+        /// What became of the file and what a person has to do.
+        text: String,
+        /// Whether the next start would begin without its bytes.
+        needs_person: bool,
+    },
     /// The disk failed: nothing written since can be trusted, exit code 74.
     #[error(
         "state file {path} cannot be read or written: check the disk, its space and permissions, then restart"

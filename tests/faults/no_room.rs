@@ -153,7 +153,7 @@ fn a_stop_without_room_for_the_cursor_ends_in_time_and_says_so_and_loses_nothing
     drop(no_room);
     assert_eq!(status.code(), Some(EXIT_DISK_FAILED), "the log ends:\n{}", bridge.log_tail());
     let log = bridge.log();
-    assert!(log.contains("sink `local` cannot store its cursor"), "the log ends:\n{}", bridge.log_tail());
+    assert!(log.contains("the cursor of `local` cannot be stored"), "the log ends:\n{}", bridge.log_tail());
 
     let bridge = scene.home.start();
     scene.hand_over(&bridge, 5);

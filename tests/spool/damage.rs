@@ -214,6 +214,19 @@ fn a_copy_in_the_place_of_a_closed_segment_is_read_and_ends_nothing() {
 }
 
 #[test]
+fn a_copy_whose_fsync_fails_is_not_synced_again_and_called_durable() {
+    let mut world = World::open_new(SpoolOptions { tail_bytes_max: 0, ..options() });
+    while world.disk.segments().len() < 4 {
+        world.append(3);
+    }
+    let oldest = world.disk.segments().remove(0);
+    world.disk.put(&oldest, world.disk.contents(&oldest));
+    world.disk.plan(Call::Sync, &[EIO]);
+    world.tick();
+    assert_eq!(world.append(1), [Err(AppendError::Failed)]);
+}
+
+#[test]
 fn a_segment_that_nobody_waits_for_may_be_taken_away_and_counts_as_no_loss() {
     // The oldest, one between others, all that are closed.
     for gone in [0..1, 1..2, 0..3] {

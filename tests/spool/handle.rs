@@ -13,7 +13,8 @@ use fanbridge::disk::RealDisk;
 use fanbridge::event::{Entry, Event, Position};
 use fanbridge::spool::verify::verify;
 use fanbridge::spool::{
-    AppendError, Appended, LockedDir, RECORD_BYTES_MAX, ReadError, Spool, SpoolError, SpoolOptions,
+    AppendError, Appended, LockedDir, RECORD_BYTES_MAX, ReadError, Spool, SpoolError, SpoolFailure,
+    SpoolOptions,
 };
 use fanbridge::state::{FILE_NAME, Progress, State};
 use fanbridge::telemetry::Metrics;
@@ -222,10 +223,12 @@ async fn what_can_be_neither_linked_nor_moved_leaves_a_whole_copy_and_says_where
     disk.plan(Call::Rename, &[EACCES]);
     assert_eq!(spool.append(entry(2, 0), None).await, Err(AppendError::Failed));
     let (said, copy) = (spool.failed().await.to_string(), path.with_extension("log.kept-1"));
-    let told = format!("all of it is in {}; move that there before you start again", copy.display());
+    let told = format!("all of it is in {}; move that to {} and start again", copy.display(), path.display());
     assert!(said.contains("cannot be put back under its name") && said.contains(&told), "{said}");
     assert!(disk.contents(&copy).starts_with(&held), "a whole copy");
     assert_eq!(disk.contents(&path), b"something else", "untouched");
+    let failure = spool.failed().await;
+    assert!(matches!(failure, SpoolFailure::Misplaced(_)), "a start would begin without it: {failure:?}");
     spool.close().await;
 }
 

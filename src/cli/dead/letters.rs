@@ -138,7 +138,7 @@ fn failed(error: &StateError) -> Failure {
         StateError::Missing(_)
         | StateError::Damaged { .. }
         | StateError::NoRoom { .. }
-        | StateError::Gone(_)
+        | StateError::Gone { .. }
         | StateError::Io { .. } => Exit::Io,
     };
     Failure::new(exit, error.to_string())

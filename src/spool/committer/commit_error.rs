@@ -55,13 +55,18 @@ impl Committer {
             Displaced::Unseen { error, failure } => (error, failure),
         };
         let since = *self.unseen_since.get_or_insert_with(|| {
-            tracing::warn!(%error, "the system does not say whether a file of the spool still exists");
+            tracing::warn!(
+                %error,
+                %failure,
+                "the system does not say whether a file of the spool still exists: no event is acknowledged \
+                 until it does, and the spool fails if that lasts"
+            );
             now.steady
         });
         match Scarce::of(&error) {
             Some(scarce) => CommitError::Full(scarce.into()),
             None if now.steady < since.plus(UNSEEN_MAX) => CommitError::Full(AppendGate::Unseen),
-            None => CommitError::Broken(failure),
+            None => CommitError::Broken(failure.after(&error)),
         }
     }
 }

@@ -8,8 +8,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::disk::FileId;
 use crate::disk::named_file::{self, NameFate, NamedFile};
+use crate::disk::{DiskFile, FileId};
 use crate::event::Position;
 use crate::spool::dir_lock::LOCK_FILE;
 use crate::spool::failure::{SpoolFailure, Taken};
@@ -93,11 +93,9 @@ impl SharedLog {
     /// # Errors
     /// Which file was changed, what was done about it and what a person has to do.
     pub(super) fn verify_files(&self, after: Position, count: usize) -> Result<Looked, Displaced> {
-        let lost = |fate: &NameFate| {
-            format!("{} {fate}: events in it that no sink had delivered are lost", self.dir.display()).into()
-        };
+        let misplaced = |fate: &NameFate| named_file::dir_mended(&self.dir, fate).into();
         named_file::look_at_dir(&*self.disk, &self.dir, self.dir_id)
-            .map_err(|fate| Displaced::new(fate, lost))?;
+            .map_err(|fate| Displaced::new(fate, misplaced))?;
         self.look_at_lock()?;
         let (newest, others) = self.known(after, count);
         let newest_is_gone = match newest {
@@ -194,36 +192,49 @@ impl SharedLog {
                 );
                 Ok(Found::Nothing)
             }
-            NameFate::Replaced => match self.adopt(known, &path) {
-                Ok(true) => Ok(Found::Copy),
-                Ok(false) => Err(Displaced::Failed(failure(&fate))),
-                // Opening or syncing the copy failed, possibly for want of descriptors or memory.
+            NameFate::Replaced => match self.copy_of(known, &path) {
+                Ok(Some(copy)) => self.adopt(known, &path, &*copy).map(|()| Found::Copy),
+                Ok(None) => Err(Displaced::Failed(failure(&fate))),
+                // It cannot be told what is there, possibly for want of descriptors or memory.
                 Err(error) => Err(Displaced::Unseen { failure: failure(&fate), error }),
             },
             fate => Err(Displaced::new(fate, failure)),
         }
     }
 
-    /// Uses the file that is there now for the segment, if it is a copy of it, and makes it durable. Its
-    /// records are verified when they are read, as those of any segment.
-    fn adopt(&self, known: &Known, path: &Path) -> io::Result<bool> {
+    /// The file that is there now, if it is a copy of the segment. Its records are verified when they are
+    /// read, as those of any segment.
+    fn copy_of(&self, known: &Known, path: &Path) -> io::Result<Option<Box<dyn DiskFile>>> {
         let file = self.disk.open_read(path)?;
-        if !segment::is_copy(&*file, known.base, known.seed)? || file.len()? != known.len {
-            return Ok(false);
-        }
-        file.sync_all()?;
-        self.disk.sync_dir(&self.dir)?;
-        self.view().segments.moved(known.base, file.id()?);
+        let is_copy = segment::is_copy(&*file, known.base, known.seed)? && file.len()? == known.len;
+        Ok(is_copy.then_some(file))
+    }
+
+    /// Makes a copy of the segment durable and uses it from now on. An fsync that fails is not repeated: the
+    /// system reports a lost write once, and would call the next fsync a success.
+    fn adopt(&self, known: &Known, path: &Path, copy: &dyn DiskFile) -> Result<(), Displaced> {
+        let synced = copy.sync_all().and_then(|()| self.disk.sync_dir(&self.dir)).and_then(|()| copy.id());
+        let id = synced.map_err(|error| {
+            let text = format!("{} is a copy that cannot be made durable: {error}", path.display());
+            Displaced::Failed(text.into())
+        })?;
+        self.view().segments.moved(known.base, id);
         tracing::warn!(
             path = %path.display(),
             "somebody replaced a closed segment by a copy of it: the copy is used from now on; keep other \
              programs out of this directory"
         );
-        Ok(true)
+        Ok(())
     }
 }
 
-/// Checks that the file to which a group was just written still has its name and is `len` bytes long.
-pub(super) fn displaced(file: &NamedFile, len: u64) -> Result<(), Displaced> {
-    file.look(Some(len)).map_err(|fate| Displaced::new(fate, |fate| file.mend(fate, len).into()))
+/// Checks that the file still has its name and is `len` bytes long.
+fn displaced(file: &NamedFile, len: u64) -> Result<(), Displaced> {
+    displaced_after(file, len, len)
+}
+
+/// Checks that the file to which a group was just written still has its name and is `after` bytes long. If it
+/// has not, what it held before the group is put back: `before` bytes.
+pub(super) fn displaced_after(file: &NamedFile, before: u64, after: u64) -> Result<(), Displaced> {
+    file.look(Some(after)).map_err(|fate| Displaced::new(fate, |fate| file.mend(fate, before).into()))
 }

@@ -278,14 +278,14 @@ impl Committer {
                 self.shared.metrics.spool_fsync.observe(begun.elapsed().as_secs_f64());
                 synced
                     .map_err(|error| CommitError::broken(format!("cannot make events durable: {error}")))?;
-                let before = active.durable_len;
-                active.durable_len += bytes.len() as u64;
-                // Bytes in a file that has lost its name are not durable.
-                let Err(displaced) = file_check::displaced(&active.named, active.durable_len) else {
+                // Bytes in a file that has lost its name are not durable: the group is refused, and what is
+                // put back is without it.
+                let (before, after) = (active.durable_len, active.durable_len + bytes.len() as u64);
+                let Err(displaced) = file_check::displaced_after(&active.named, before, after) else {
+                    active.durable_len = after;
                     return Ok(());
                 };
                 if matches!(displaced, Displaced::Unseen { .. }) {
-                    active.durable_len = before;
                     active.cut()?;
                 }
                 return Err(self.on_displaced(displaced, now));

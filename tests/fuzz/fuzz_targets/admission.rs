@@ -2,8 +2,8 @@
 #![no_main]
 
 use bytes::Bytes;
-use fanbridge::admit::{SourceView, admit};
-use fanbridge::event::{Stated, Timestamp, Verdict, Verified};
+use fanbridge::admit::{AdmissionSource, admit};
+use fanbridge::event::{HeaderClaims, Timestamp, Verdict, Verified};
 use fanbridge::provider::builtin;
 use fanbridge::selection::Selection;
 use libfuzzer_sys::fuzz_target;
@@ -11,10 +11,10 @@ use serde_json::Value;
 
 fuzz_target!(|body: &[u8]| {
     for definition in builtin() {
-        let source = SourceView::new(definition.clone(), "intake".into(), "/p/a".into());
+        let source = AdmissionSource::new(definition.clone(), "intake".into(), "/p/a".into());
         let verified = Verified {
             body: Bytes::copy_from_slice(body),
-            stated: Stated { event_type: Some("stated".into()), ..Stated::default() },
+            stated: HeaderClaims { event_type: Some("stated".into()), ..HeaderClaims::default() },
             secret: 0,
             skew_seconds: None,
             arrived: Timestamp(0),

@@ -294,7 +294,8 @@ mod tests {
     #[test]
     fn what_was_published_to_a_topic_with_attributes_has_them_as_if_delivered_raw() {
         let envelope = r#"{"Type":"Notification","MessageId":"n","TopicArn":"t","Message":"{}",
-            "MessageAttributes":{"X-GitHub-Event":{"Type":"String","Value":"push"},"tenant":{"Type":"String","Value":"a"}}}"#;
+            "MessageAttributes":{"X-GitHub-Event":{"Type":"String","Value":"push"},
+            "tenant":{"Type":"String","Value":"a"}}}"#;
         let wrapped = verified("github", sdk(envelope).build());
         let raw = sdk("{}").message_attributes("X-GitHub-Event", string("push"));
         let raw = verified("github", raw.message_attributes("tenant", string("a")).build());

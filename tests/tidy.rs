@@ -70,10 +70,7 @@ fn every_path_in_the_tables_of_these_rules_exists() {
     let homes = ONLY_IN.iter().flat_map(|(_, homes)| *homes).chain(PURE);
     let missing: Vec<_> =
         homes.filter(|home| !sources.iter().any(|(path, _)| path.starts_with(**home))).collect();
-    assert!(
-        missing.is_empty(),
-        "no file under src/ is at these paths of the tables: {missing:?}"
-    );
+    assert!(missing.is_empty(), "no file under src/ is at these paths of the tables: {missing:?}");
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub enum BridgeError {
     /// The log cannot be opened.
     #[error(transparent)]
     Spool(#[from] SpoolError),
-    /// The state cannot be opened or kept.
+    /// The state cannot be opened, read or written.
     #[error(transparent)]
     State(#[from] StateError),
     /// A listener cannot be bound.
@@ -165,7 +165,7 @@ impl Bridge {
         let addresses = (address(&http, config.http.listen), address(&admin, config.admin.listen));
         let tls = config.http.tls.as_ref().map(Tls::load).transpose()?;
 
-        // The admin listener answers while the log is recovered, which may take a while.
+        // The admin listener answers while the log is recovered, which can take long.
         let access = Access::new(config.admin.listen, config.admin.token.as_ref());
         let admin_state = AdminState::new(metrics.clone(), health.clone(), summary(&config), access);
         let connections = Connections::new("admin", &metrics);
@@ -175,7 +175,7 @@ impl Bridge {
 
         tracing::info!(dir = %config.spool.dir.display(), "the bridge recovers the spool");
         let (spool, state, recovery) = open(held, config.spool.clone(), Arc::clone(&metrics)).await?;
-        let (spool, window_worker) = share(spool, &config.spool, &metrics).await;
+        let (spool, window_worker) = share_window(spool, &config.spool, &metrics).await;
         let aws = Aws::new(config.aws.clone());
         let mut sinks = Vec::with_capacity(config.sinks.len());
         for sink in &config.sinks {
@@ -316,7 +316,7 @@ const BACKLOG: u32 = 4096;
 fn bind(address: SocketAddr) -> Result<TcpListener, BridgeError> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let listening = socket.and_then(|socket| {
-        // Connections of the process before this one may still be closing.
+        // Connections of the previous process can still be closing.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)
@@ -324,13 +324,13 @@ fn bind(address: SocketAddr) -> Result<TcpListener, BridgeError> {
     listening.map_err(|source| BridgeError::Listen { address, source })
 }
 
-/// The address that a listener has in fact: for port 0 the system chooses the port.
+/// The address that a listener really has: for port 0 the system chooses the port.
 fn address(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(asked)
 }
 
 /// Connects the spool to the shared duplicate window, if one is configured.
-async fn share(spool: Spool, config: &SpoolConfig, metrics: &Metrics) -> (Spool, Option<Task>) {
+async fn share_window(spool: Spool, config: &SpoolConfig, metrics: &Metrics) -> (Spool, Option<Task>) {
     match &config.shared_window {
         None => (spool, None),
         Some(config) => {

@@ -55,7 +55,7 @@ pub(super) async fn open(
 fn warn_of_others(dir: &Path) {
     let Ok(metadata) = fs::metadata(dir) else { return };
     let mode = metadata.mode() & 0o7777;
-    // In a directory of another owner, these permissions may be how the bridge itself has access.
+    // In a directory of another owner, these permissions can be how the bridge itself has access.
     let ours = metadata.uid() == rustix::process::geteuid().as_raw();
     if mode & 0o007 != 0 && ours {
         let what = if lets_others_remove(mode) { "remove files of" } else { "list" };

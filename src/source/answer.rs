@@ -238,9 +238,10 @@ impl Refused {
             Self::Unavailable(_) => {
                 closing(problem(StatusCode::SERVICE_UNAVAILABLE, "the delivery cannot be stored now"))
             }
-            Self::Panicked => {
-                closing(problem(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here"))
-            }
+            Self::Panicked => closing(problem(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "fanbridge failed while it handled this request",
+            )),
         }
     }
 }

@@ -100,7 +100,7 @@ impl SourceMetrics {
                 source = self.name,
                 reason,
                 unsaid,
-                "the source refused a delivery, for this reason"
+                "the source refused a delivery for this reason"
             );
         }
     }

@@ -36,7 +36,7 @@ use crate::telemetry::Metrics;
 
 /// Most bytes of the spool that are kept for webhooks: once an eighth of the spool, or this many bytes, is
 /// all that is left, sources that poll a queue wait. A message that waits in a queue is safe there; a
-/// webhook delivery that is refused may be lost.
+/// webhook delivery that is refused can be lost.
 const ROOM_FOR_WEBHOOKS_BYTES: u64 = 256 << 20;
 
 /// Admits verified deliveries and makes them durable, for every source.
@@ -167,7 +167,7 @@ impl Intake {
 
     /// Admits a delivery and, unless it is filtered, makes it durable.
     ///
-    /// Dropping the future does not undo an append that was begun: the event may be stored, and
+    /// Dropping the future does not undo an append that was begun: the event can be stored, and
     /// the provider's next attempt is then a duplicate. The metrics count the event all the same.
     ///
     /// # Errors

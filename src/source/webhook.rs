@@ -103,7 +103,7 @@ impl Webhook {
         if let Some(seconds) = verified.skew_seconds {
             metrics.skewed(seconds);
         }
-        // The body may have been inflated.
+        // The body can be larger now, because it was inflated.
         permit.grow_to(verified.body.len())?;
         Ok(Received::Answer(self.intake.receive(&self.source, verified).await?))
     }

@@ -37,7 +37,7 @@ pub(super) struct SigningCertificate {
 /// Why a certificate is not trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum CertificateFlaw {
-    /// The certificates at hand do not lead to a trusted root; the issuer's may be at this URL.
+    /// The certificates at hand do not lead to a trusted root; the issuer's can be at this URL.
     NoChain { issuer: Option<IssuerUrl> },
     /// The certificate itself is wrong, for this reason; no other certificate can mend that.
     Fatal(&'static str),
@@ -169,7 +169,7 @@ fn flaw(error: &webpki::Error, certificate: &X509Certificate<'_>) -> Certificate
     match error {
         webpki::Error::CaUsedAsEndEntity => CertificateFlaw::Fatal("certificate_usage"),
         webpki::Error::RequiredEkuNotFoundContext(_) => CertificateFlaw::Fatal("certificate_usage"),
-        // The issuer is missing, has expired or has not signed this certificate: another one may fit.
+        // The issuer is missing, has expired or has not signed this certificate: another one can fit.
         _ => CertificateFlaw::NoChain { issuer: issuer_url(certificate) },
     }
 }

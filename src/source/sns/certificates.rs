@@ -69,7 +69,7 @@ impl Certificates {
                         source,
                         path = url.path(),
                         ?flaw,
-                        "a stored signing certificate is not used, because of this flaw"
+                        "a stored SNS signing certificate is not used, because of this flaw"
                     );
                     // Any other flaw can come from the clock or the roots, and be gone at the next start.
                     if flaw.is_expiry() {

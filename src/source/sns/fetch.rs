@@ -48,7 +48,7 @@ const HEAD_BYTES_MAX: usize = 16 << 10;
 /// Why there is no certificate, with the reason for the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CertificateError {
-    /// The certificate could not be fetched now; another attempt may succeed.
+    /// The certificate could not be fetched now; another attempt can succeed.
     Unavailable(&'static str),
     /// The certificate that was fetched cannot be trusted.
     Untrusted(&'static str),

@@ -143,7 +143,7 @@ mod tests {
             // The region.
             format!("https://sns.us-east-1.amazonaws.com{path}"),
             format!("https://sns.eu-west-11.amazonaws.com{path}"),
-            // What may stand around a host.
+            // What a URL can have around its host.
             format!("https://user@{host}{path}"),
             format!("https://user:password@{host}{path}"),
             format!("https://{host}@evil.example{path}"),

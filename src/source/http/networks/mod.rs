@@ -39,7 +39,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const REMEMBERED_MAX: usize = 4096;
 /// Most large bodies of one network of strangers that wait for their turn.
 const WAITING_MAX: usize = 128;
-/// One in `KEPT_FROM_STRANGERS` connections is kept for known networks.
+/// One in this many connections is kept for known networks.
 const KEPT_FROM_STRANGERS: usize = 4;
 
 tokio::task_local! {

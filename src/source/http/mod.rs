@@ -1,6 +1,6 @@
 //! A listener: accepts connections, bounds their number and their time, and hands requests to a service.
 //!
-//! HTTP/1 only, with our own accept loop, because the ready-made one also speaks HTTP/2 without
+//! HTTP/1 only, with an accept loop of its own, because hyper-util's loop also speaks HTTP/2 without
 //! being asked and bounds neither connections nor time. The listener is generic over the service, so
 //! the public and the private listener are the same code. Invariants: a request whose head was read is
 //! answered before a graceful end, and a panic while one request is answered makes that answer a 500.

@@ -1,8 +1,9 @@
 //! A message of a queue becomes a delivery (pure): its body, and the attributes beside it.
 //!
 //! The queue's policy decides who can send, and so stands in for a signature. The id of the event comes
-//! from the body, as it does when the same event comes by webhook. The message's attributes become
-//! CloudEvents attributes; of them, only the provider's type header decides anything.
+//! from the body, as it does when the same event comes by webhook. The provider's type and delivery
+//! headers are read from the message attributes of the same names. Every attribute becomes a CloudEvents
+//! attribute; apart from those two, none decides anything.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //!  provider ──POST──▶ source/webhook ┐
-//!  SNS ──────POST──▶ source/sns      ├─▶ verify ─▶ admit ─▶ SPOOL ─▶ dispatch ─▶ sink/kafka  topic per family
-//!  SQS ◀─────poll─── source/sqs      ┘    (pure)   (pure)  (fsync)     │  one per sink, own cursor
-//!                         ▲                                   │         ├─▶ sink/sns    topic per family
-//!                         └── 2xx / DeleteMessage ◀── durable ┘         ├─▶ sink/file   JSON Lines per topic
-//!                                                                       └─▶ dead letters (kept, listed, redriven)
+//!  SNS ───────POST──▶ source/sns     ├─▶ verify ─▶ admit ─▶ SPOOL ─────────▶ dispatch ──┬─▶ sink/kafka
+//!  SQS ◀──────poll─── source/sqs     ┘   (pure)    (pure)   (dedup, fsync)   per sink   ├─▶ sink/sns
+//!                         ▲                                   │                 │       ├─▶ sink/file
+//!                         └── 2xx / DeleteMessage ◀── durable ┘                 ▼       └─▶ dead letters
+//!                                                           state: cursors, dead letters, types seen
 //! ```
 //!
 //! The spool cuts the system in two. In front of it nothing knows of sinks: a source verifies,
@@ -22,7 +22,13 @@
 //! and disk are bounded, and at the bound the answer is 503, never a drop; no secret and no body is
 //! in a log, metric or error.
 //!
-//! The modules, in the order an event meets them:
+//! The modules, grouped in the order in which an event passes them. `event` is what they all speak of. Then
+//! come the sources; the decisions about a delivery (`provider`, `admit`, `selection`); what is kept
+//! (`dedup`, `spool`, `state`); the sinks and what leads to them (`dispatch`, `routing`, `dead_letter`). The
+//! last group serves all others: `bridge` wires and starts the parts, `config` and `cli` stand above it,
+//! `admin`, `health` and `telemetry` report, `disk`, `files` and `clock` are the seams to the system,
+//! `reference` reads secrets and files that a configuration names, `scarce` and `trust` are what sinks and
+//! sources share.
 
 pub mod event;
 

@@ -1,4 +1,4 @@
-//! fanbridge: arguments → verb → exit code.
+//! The `fanbridge` program: runs the command that its arguments name, and returns its exit code.
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
 //! References to what a configuration does not contain itself: `env:NAME` and `file:PATH`.
 //!
-//! A reference says where a value is kept and never contains the value. What is behind one is read
-//! within bounds: a path that is named by mistake can have no end.
+//! A reference says where a value is kept and never contains the value. A file that a reference names is
+//! read up to a bound: a path that is named by mistake can have no end, as `/dev/zero` has none.
 
 use std::fmt;
 use std::fs::File;

@@ -1,6 +1,6 @@
-//! The rules of the house, kept by a test: who may use what, how long a file may get, which words
-//! and leftovers have no place; in `tidy/rooms.rs`, which room stands on which;
-//! and, in `tidy/documents.rs`, that the documents are true.
+//! Tests that keep the rules of the source: which module can use which dependency, how long a file can be,
+//! which words and leftovers are not allowed; in `tidy/rooms.rs`, which room stands on which; and, in
+//! `tidy/documents.rs`, that the documents are true.
 
 #[path = "tidy/documents.rs"]
 mod documents;
@@ -10,23 +10,23 @@ mod rooms;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Code lines (blank lines, comments and tests apart) at which a file holds two nouns.
+/// Most code lines of a file, without blank lines, comments and tests: a longer file has two subjects.
 const CODE_LINES_MAX: usize = 330;
 
-/// A crate or module, and the only places under `src/` that may name it.
+/// A crate, and the only paths under `src/` that can name it.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("axum", &["source/front.rs", "admin/"]),
-    ("rdkafka", &["sink/kafka"]),
+    ("rdkafka", &["sink/kafka/"]),
     ("redb", &["state/"]),
     ("redis", &["dedup/shared/"]),
-    ("aws_config", &["aws/mod.rs", "source/sqs", "source/sns", "sink/sns"]),
-    ("aws_sdk_sqs", &["source/sqs"]),
-    ("aws_sdk_sns", &["source/sns", "sink/sns"]),
+    ("aws_config", &["aws/", "source/sqs/", "source/sns/", "sink/sns/"]),
+    ("aws_sdk_sqs", &["source/sqs/"]),
+    ("aws_sdk_sns", &["source/sns/", "sink/sns/"]),
 ];
 
-/// Modules that decide: no I/O, no clock, no runtime, no log.
+/// Modules that only decide: they have no I/O, no clock, no runtime and no log.
 const PURE: &[&str] = &[
-    "admit/mod.rs",
+    "admit/",
     "aws/arn.rs",
     "aws/refusal.rs",
     "dispatch/maybe_duplicates.rs",
@@ -36,7 +36,7 @@ const PURE: &[&str] = &[
     "routing.rs",
     "selection.rs",
     "sink/kafka/outcome.rs",
-    "sink/sns/lanes/mod.rs",
+    "sink/sns/lanes/",
     "sink/sns/message.rs",
     "sink/sns/outcome.rs",
     "sink/sns/pace.rs",
@@ -45,6 +45,7 @@ const PURE: &[&str] = &[
     "source/sns/origin.rs",
     "source/sqs/message.rs",
 ];
+/// What such a module must not name.
 const IMPURE: &[&str] =
     &["tokio", "tracing", "std::fs", "std::net", "std::thread", "Instant::now", "SystemTime::now"];
 
@@ -54,16 +55,25 @@ fn each_dependency_stays_where_it_belongs() {
     for (path, code) in sources() {
         for (name, homes) in ONLY_IN {
             if !homes.iter().any(|home| path.starts_with(home)) && names(&code, name) {
-                strays.push(format!("src/{path} names {name}, which belongs to {homes:?}"));
+                strays.push(format!("src/{path} names {name}, which only {homes:?} can name"));
             }
         }
         if PURE.iter().any(|pure| path.starts_with(pure)) {
             for name in IMPURE.iter().filter(|name| names(&code, name)) {
-                strays.push(format!("src/{path} decides, and so may not name {name}"));
+                strays.push(format!("src/{path} is pure, and so must not name {name}"));
             }
         }
     }
-    assert!(strays.is_empty(), "{strays:#?}");
+    assert!(strays.is_empty(), "these files break a rule: {strays:#?}");
+}
+
+#[test]
+fn every_path_in_the_tables_of_these_rules_exists() {
+    let sources = sources();
+    let homes = ONLY_IN.iter().flat_map(|(_, homes)| *homes).chain(PURE);
+    let missing: Vec<_> =
+        homes.filter(|home| !sources.iter().any(|(path, _)| path.starts_with(**home))).collect();
+    assert!(missing.is_empty(), "no file under src/ is at these paths of the tables: {missing:?}");
 }
 
 #[test]
@@ -76,7 +86,7 @@ fn the_log_reaches_the_disk_through_its_seam_only() {
         })
         .map(|(path, _)| path)
         .collect();
-    assert!(strays.is_empty(), "the log reaches the disk through disk/: {strays:?}");
+    assert!(strays.is_empty(), "the spool must use disk/ and not std::fs: {strays:?}");
 }
 
 #[test]
@@ -89,17 +99,17 @@ fn sources_and_sinks_do_not_know_each_other() {
         })
         .map(|(path, _)| path)
         .collect();
-    assert!(strays.is_empty(), "{strays:?}");
+    assert!(strays.is_empty(), "sources must not name sinks, nor sinks sources: {strays:?}");
 }
 
 #[test]
-fn no_file_holds_two_nouns() {
+fn no_file_is_so_long_that_it_has_two_subjects() {
     let long: Vec<_> = sources()
         .into_iter()
         .map(|(path, code)| (code.lines().filter(|line| is_code(line)).count(), path))
         .filter(|(lines, _)| *lines > CODE_LINES_MAX)
         .collect();
-    assert!(long.is_empty(), "split these by noun: {long:?}");
+    assert!(long.is_empty(), "split these files by subject (code lines, path): {long:?}");
 }
 
 #[test]
@@ -124,16 +134,16 @@ fn nothing_unfinished_and_no_empty_word_is_left() {
             );
         }
     }
-    assert!(found.is_empty(), "{found:#?}");
+    assert!(found.is_empty(), "leftovers and empty words: {found:#?}");
 }
 
-/// Whether code names a path, as a path and not as a part of a longer word.
+/// Whether code names this path, and not only a longer word that contains it.
 fn names(code: &str, name: &str) -> bool {
     code.match_indices(name).any(|(at, _)| {
         let before = code[..at].chars().next_back();
         let rest = &code[at + name.len()..];
         let part_of_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
-        // One colon would be a field of that name.
+        // A single colon follows a field of that name.
         !part_of_word(before)
             && !part_of_word(rest.chars().next())
             && (name.contains("::") || rest.starts_with("::") || rest.starts_with(';'))
@@ -158,7 +168,7 @@ fn sources() -> Vec<(String, String)> {
         .collect()
 }
 
-/// Every Rust file under a directory, by its path below it.
+/// Every Rust file under a directory: its path below the directory, and its text.
 fn rust_files(dir: &str) -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
     let mut files = Vec::new();

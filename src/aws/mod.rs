@@ -54,17 +54,17 @@ impl Aws {
 
     /// The settings for a client in this region; `None` means `aws.region`, or else the region of
     /// environment and profile.
-    pub async fn settings(&self, region: Option<&str>, patience: CallTimeouts) -> SdkConfig {
+    pub async fn settings(&self, region: Option<&str>, call: CallTimeouts) -> SdkConfig {
         let region = region.or(self.config.region.as_deref()).map(|name| Region::new(name.to_owned()));
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
-            .operation_attempt_timeout(patience.attempt)
+            .operation_attempt_timeout(call.attempt)
             .build();
         let shared = self.shared.get_or_init(|| self.load(region.clone())).await;
         let mut settings = shared
             .to_builder()
             .timeout_config(timeouts)
-            .retry_config(RetryConfig::standard().with_max_attempts(patience.attempts.max(1)));
+            .retry_config(RetryConfig::standard().with_max_attempts(call.attempts.max(1)));
         if region.is_some() {
             settings.set_region(region);
         }
@@ -118,10 +118,10 @@ pub async fn credentials_problem(settings: &SdkConfig) -> Option<String> {
         Ok(Ok(credentials)) => {
             let now = std::time::SystemTime::now();
             let expired = credentials.expiry().is_some_and(|expiry| expiry <= now);
-            expired.then(|| "the AWS credentials have expired: renew the session they come from".to_owned())
+            expired.then(|| "the AWS credentials have expired: renew them at their origin".to_owned())
         }
         Ok(Err(error)) => Some(format!("no AWS credentials ({error}): {advice}")),
-        Err(_) => Some(format!("the source of the AWS credentials does not answer: {advice}")),
+        Err(_) => Some(format!("the provider of the AWS credentials did not answer within 5 s: {advice}")),
     }
 }
 
@@ -134,7 +134,7 @@ pub fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e 
 mod tests {
     use super::*;
 
-    const PATIENCE: CallTimeouts = CallTimeouts { attempt: Duration::from_secs(7), attempts: 1 };
+    const TIMEOUTS: CallTimeouts = CallTimeouts { attempt: Duration::from_secs(7), attempts: 1 };
 
     fn configured(fips: bool, dual_stack: bool) -> Aws {
         let region = Some("eu-west-3".to_owned());
@@ -144,20 +144,20 @@ mod tests {
     #[tokio::test]
     async fn the_kind_of_endpoint_that_is_configured_is_the_kind_that_is_called() {
         for (fips, dual_stack) in [(true, false), (false, true), (true, true), (false, false)] {
-            let settings = configured(fips, dual_stack).settings(None, PATIENCE).await;
+            let settings = configured(fips, dual_stack).settings(None, TIMEOUTS).await;
             assert_eq!((settings.use_fips(), settings.use_dual_stack()), (Some(fips), Some(dual_stack)));
         }
     }
 
     #[tokio::test]
-    async fn a_client_has_the_patience_of_its_calls_and_its_own_region_before_the_common_one() {
+    async fn a_client_has_the_time_outs_of_its_calls_and_its_own_region_before_the_common_one() {
         let aws = configured(false, false);
         for (own, expected) in [(None, "eu-west-3"), (Some("us-east-2"), "us-east-2")] {
-            let settings = aws.settings(own, PATIENCE).await;
+            let settings = aws.settings(own, TIMEOUTS).await;
             assert_eq!(settings.region().map(Region::as_ref), Some(expected));
             let timeouts = settings.timeout_config().expect("time-outs");
-            assert_eq!(timeouts.operation_attempt_timeout(), Some(PATIENCE.attempt));
-            assert_eq!(settings.retry_config().map(RetryConfig::max_attempts), Some(PATIENCE.attempts));
+            assert_eq!(timeouts.operation_attempt_timeout(), Some(TIMEOUTS.attempt));
+            assert_eq!(settings.retry_config().map(RetryConfig::max_attempts), Some(TIMEOUTS.attempts));
             assert!(settings.app_name().is_some_and(|name| name.as_ref().starts_with("fanbridge-")));
         }
     }

@@ -1,4 +1,4 @@
-//! How AWS is reached.
+//! The configuration of AWS: region, profile and endpoints.
 
 /// How sources and sinks reach AWS.
 #[derive(Clone, Debug, Default)]

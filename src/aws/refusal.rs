@@ -23,7 +23,7 @@ pub enum AwsRefusal {
 pub fn of(code: &str) -> Option<AwsRefusal> {
     Some(match code {
         "RequestLimitExceeded" | "TooManyRequestsException" | "SlowDown" => AwsRefusal::Throttled,
-        // There are two dozen such codes, some of a key's service that the called service uses.
+        // There are two dozen such codes; some come from KMS through the service that was called.
         _ if code.contains("Throttl") => AwsRefusal::Throttled,
         "InvalidClientTokenId"
         | "UnrecognizedClientException"

@@ -1,4 +1,4 @@
-//! What is noted in memory and written down now and then: the types seen, and the state file's size.
+//! Writes the event types seen to the state every two seconds, and tells the spool the state file's size.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +9,14 @@ use crate::source::types_seen::TypesSeen;
 use crate::spool::Spool;
 use crate::state::{State, StateError};
 
-/// How often.
+/// How long the types seen stay in memory only.
 const NOTE_EVERY: Duration = Duration::from_secs(2);
 
-/// Writes down now and then what is noted in memory.
+/// Writes the types seen to the state every two seconds, and once more at the stop.
 ///
-/// What cannot be written is kept in memory; a fault of our own is one of the process. Ends when the
-/// state file is gone, as if it broke down: then nothing is kept any more.
+/// Types that cannot be written stay in memory. A panic in the work is a panic of this task. Ends before
+/// the stop if the state file is gone, which the bridge then treats as a failure: no cursor and no dead
+/// letter could be kept any more.
 pub(super) async fn keep(types: Arc<TypesSeen>, spool: Spool, state: State, stop: CancellationToken) {
     loop {
         let stopped = tokio::time::timeout(NOTE_EVERY, stop.cancelled()).await.is_ok();
@@ -26,11 +27,14 @@ pub(super) async fn keep(types: Arc<TypesSeen>, spool: Spool, state: State, stop
             noted
         });
         match noting.await {
-            // The state says so itself, once for all that waits for room.
+            // The state itself logs that it waits for disk space.
             Ok(Err(StateError::NoRoom { .. })) if !stopped => {}
-            // Cursors and dead letters would go on into a file that nobody can find again.
+            // Cursors and dead letters would be written to a file that has no name any more.
             Ok(Err(StateError::Gone { .. })) => return,
-            Ok(Err(error)) => tracing::error!(%error, "cannot note the types seen"),
+            Ok(Err(error)) => tracing::error!(
+                %error,
+                "the event types seen cannot be written to the state: they stay in memory"
+            ),
             Ok(Ok(())) => {}
             Err(broken) => std::panic::resume_unwind(broken.into_panic()),
         }
@@ -40,17 +44,17 @@ pub(super) async fn keep(types: Arc<TypesSeen>, spool: Spool, state: State, stop
     }
 }
 
-/// Moves what is noted of the types seen from memory to the state; what cannot be kept there stays.
+/// Moves the types seen from memory to the state; if that fails they stay in memory.
 pub(super) fn write_down(types: &TypesSeen, state: &State) -> Result<(), StateError> {
     let drained = types.drain();
     let rows = drained.to_rows();
-    let kept = if rows.is_empty() {
+    let written = if rows.is_empty() {
         Ok(())
     } else {
         state.record_types_beside(&rows, &|provider, name| types.is_catalogued(provider, name))
     };
-    if kept.is_err() {
+    if written.is_err() {
         types.put_back(drained);
     }
-    kept
+    written
 }

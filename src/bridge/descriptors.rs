@@ -1,8 +1,8 @@
-//! Who gets the descriptors that a process may have (pure).
+//! Divides the file descriptors that the process can have (pure).
 //!
-//! Each connection is one, and strangers decide how many there are. So connections get what is left
-//! once all else has its own: without a descriptor the log cannot go on to its next segment, a sink
-//! cannot reach its brokers, and nobody can ask how the bridge is.
+//! Each connection takes one descriptor, and strangers decide how many connections are asked for. So
+//! connections get only the descriptors that nothing else needs: without one the log cannot begin its next
+//! segment, a sink cannot reach its brokers, and the admin listener cannot answer.
 
 use crate::config::Config;
 use crate::sink::Output;
@@ -10,23 +10,25 @@ use crate::sink::file::FILES_OPEN_MAX;
 use crate::source::Channel;
 use crate::source::http::ADMIN_CONNECTIONS_MAX;
 
-/// Streams, the runtime's own, names being looked up, certificates and tokens being read again, and
-/// those of connections that are turned away as soon as they are there.
+/// Descriptors for the standard streams, the runtime, name look-ups, files of certificates and tokens that
+/// are read again, and connections that are closed as soon as they are accepted.
 const OWN: usize = 48;
-/// The directory and its lock, the segment that is written, one looked at, the state file.
+/// Descriptors for the spool's directory and its lock, the segment that is written, a segment that is
+/// checked, and the state file.
 const SPOOL: usize = 12;
-/// What reads the log for one sink, or settles for it.
+/// Descriptors for reading the log and committing for one sink.
 const READING: usize = 4;
-/// Brokers of one cluster. How many there are is known only once they are reached.
+/// Descriptors for the brokers of one cluster, whose number is known only once they are reached.
 const BROKERS: usize = 64;
-/// Connections of one client of AWS beside those that it is told to have.
+/// Descriptors for the connections of one AWS client beside its configured ones.
 const AWS: usize = 8;
-/// The shared duplicate window's.
+/// Descriptors for the connections of the shared duplicate window.
 const SHARED_WINDOW: usize = 4;
-/// With fewer connections than this nobody would be served.
+/// Fewest connections with which the public listener is of use.
 const CONNECTIONS_MIN: usize = 16;
 
-/// How many connections a process may have that may open so many files; `None` if too few to run.
+/// How many connections the public listener can have if the process can open this many files; `None` if
+/// they are too few to run.
 pub fn connections(files: u64, config: &Config) -> Option<usize> {
     let files = usize::try_from(files).unwrap_or(usize::MAX);
     files.checked_sub(beside_connections(config)).filter(|left| *left >= CONNECTIONS_MIN)
@@ -37,7 +39,7 @@ pub fn files_min(config: &Config) -> usize {
     beside_connections(config) + CONNECTIONS_MIN
 }
 
-/// What all but the public listener's connections take at most.
+/// Most descriptors of everything but the public listener's connections.
 fn beside_connections(config: &Config) -> usize {
     let sinks: usize = config.sinks.iter().map(|sink| READING + of_output(&sink.output)).sum();
     let sources: usize = config.sources.iter().map(|source| of_channel(&source.channel)).sum();
@@ -56,7 +58,7 @@ fn of_output(output: &Output) -> usize {
 fn of_channel(channel: &Channel) -> usize {
     match channel {
         Channel::Webhook => 0,
-        // Each loop has one to receive and one to delete.
+        // Each receive loop takes one connection to receive and one to delete.
         Channel::Sqs(sqs) => AWS.saturating_add(sqs.receivers_max.saturating_mul(2)),
         Channel::Sns(_) => AWS,
     }
@@ -69,14 +71,15 @@ mod tests {
 
     fn config(more: &str) -> Config {
         let text = format!(
-            "sources: {{ a: {{ provider: stream, secrets: [env:A] }} {more} }}\nsinks: {{ l: {{ file: {{ dir: x }} }} }}"
+            "sources: {{ a: {{ provider: stream, secrets: [env:A] }} {more} }}\n\
+             sinks: {{ l: {{ file: {{ dir: x }} }} }}"
         );
-        let outside = Environment {
+        let environment = Environment {
             env: &|_| Some("a-secret-of-the-tests-32-bytes-ok".into()),
             read: &|_| unreachable!("no file is named"),
             now: crate::event::Timestamp(0),
         };
-        load("test", &text, &outside).expect("it can be used").config
+        load("test", &text, &environment).expect("it can be used").config
     }
 
     #[test]
@@ -92,7 +95,8 @@ mod tests {
 
     #[test]
     fn a_queue_takes_two_for_each_of_its_loops() {
-        let queue = ", q: { provider: stream, sqs: { queue_url: 'https://sqs.eu-west-1.amazonaws.com/123456789012/q', receivers_max: 8 } }";
+        let queue = ", q: { provider: stream, sqs: { receivers_max: 8, \
+                     queue_url: 'https://sqs.eu-west-1.amazonaws.com/123456789012/q' } }";
         assert_eq!(files_min(&config(queue)), files_min(&config("")) + 16 + AWS);
     }
 }

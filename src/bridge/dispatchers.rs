@@ -1,4 +1,5 @@
-//! What reads the log: a dispatcher for each sink, and the keeper of what is quarantined.
+//! Starts and ends the tasks that read the log: a dispatcher for each sink, and the task that turns
+//! quarantined deliveries into dead letters.
 
 use std::sync::Arc;
 
@@ -18,19 +19,19 @@ use crate::spool::Spool;
 use crate::state::{CursorOwner, State};
 use crate::telemetry::Metrics;
 
-/// The tasks that read the log: a dispatcher for each sink, and the keeper of what is quarantined.
+/// The tasks that read the log: a dispatcher for each sink, and the one for quarantined deliveries.
 pub(super) struct Dispatchers {
-    /// Under which names the state keeps their cursors.
+    /// The names of their cursors in the state.
     pub(super) names: Vec<String>,
     pub(super) tasks: JoinSet<Result<(), DispatchError>>,
-    /// Deliver what is left, then end.
+    /// Tells the tasks to deliver what is left, then end.
     stop: CancellationToken,
-    /// End now.
+    /// Tells the tasks to end at once.
     cut: CancellationToken,
 }
 
 impl Dispatchers {
-    /// Starts them all, each where it stood.
+    /// Starts the tasks, each after its cursor.
     ///
     /// # Errors
     /// When the cursors cannot be read.
@@ -44,7 +45,7 @@ impl Dispatchers {
     ) -> Result<Self, BridgeError> {
         let names: Vec<&str> = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
         let Resumption { sinks: starts, quarantine, gone } = resume::resume(&names, spool, state)?;
-        let care = QuarantineScope {
+        let scope = QuarantineScope {
             cursor: quarantine,
             gone,
             configured: names.into_iter().map(str::to_owned).collect(),
@@ -53,10 +54,10 @@ impl Dispatchers {
         let sink_readers = config.sinks.iter().zip(&starts);
         let sink_readers = sink_readers
             .map(|(sink, start)| ReaderPosition { cursor: start.cursor, detaches: sink.detaches });
-        let quarantine = ReaderPosition { cursor: care.begin(), detaches: false };
-        let standings: Vec<_> = sink_readers.chain([quarantine]).collect();
+        let quarantine = ReaderPosition { cursor: scope.begin(), detaches: false };
+        let positions: Vec<_> = sink_readers.chain([quarantine]).collect();
         let reader = |share| LogReader { share, spool: spool.clone(), state: state.clone() };
-        let mut readers: Vec<_> = shares(spool, &standings).into_iter().map(reader).collect();
+        let mut readers: Vec<_> = shares(spool, &positions).into_iter().map(reader).collect();
         let last = readers.pop().unwrap_or_else(|| unreachable!("the quarantine has a cursor"));
 
         let sinks_named = config.sinks.iter().map(|sink| sink.name.clone());
@@ -68,11 +69,11 @@ impl Dispatchers {
             let dispatcher = Dispatcher::new(sink_config, sink, reader, start.buried, metrics, health);
             tasks.spawn(dispatcher.run(stop.clone(), cut.clone()));
         }
-        tasks.spawn(quarantine::keep(last, care, stop.clone(), cut.clone()));
+        tasks.spawn(quarantine::keep(last, scope, stop.clone(), cut.clone()));
         Ok(Self { names, tasks, stop, cut })
     }
 
-    /// Lets them end by themselves until the deadline, then cuts them short.
+    /// Tells the tasks to deliver what is left and end, and cuts them short at the deadline.
     pub(super) async fn end(mut self, deadline: Instant) -> Result<(), BridgeError> {
         self.stop.cancel();
         let mut first = Ok(());

@@ -1,5 +1,5 @@
-//! How the bridge ends: whether what it was trusted with is still there, who waits for what is not, and how
-//! long anybody waits for the end.
+//! The end of a stop: how long it can take, whether the acknowledged events are still on disk, and which
+//! sinks wait for events that are not.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use crate::event::Position;
 use crate::spool::{Spool, SpoolFailure};
 use crate::state::{State, StateError};
 
-/// How much longer than its grace a stop may take, for the last commits, if the disk answers.
+/// How much longer than its grace a stop can take for the last commits, if the disk answers.
 const LATE_MAX: Duration = Duration::from_secs(5);
-/// How often it is looked meanwhile whether it does.
+/// How often it is checked during that time whether the disk answers.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Resolves when nobody waits for the stop any longer: at the deadline if the disk does not answer, and
-/// a little later otherwise. Says what is not waited for.
+/// Resolves when the bridge ends without waiting for its stop: at the deadline if the disk does not
+/// answer, otherwise up to five seconds later. Returns a sentence that says what the stop waited for.
 pub(super) async fn given_up(spool: Spool, state: State, deadline: Instant) -> String {
     sleep_until(deadline).await;
     let out = loop {
@@ -28,26 +28,26 @@ pub(super) async fn given_up(spool: Spool, state: State, deadline: Instant) -> S
         }
         sleep(LOOK_EVERY).await;
     };
-    // Dropped, it might close the file, and hang.
+    // Dropping these could close their files, and hang.
     std::mem::forget((spool, state));
     match out {
         Some(out) => format!(
-            "the disk under the spool has not answered for {} s: the bridge ends without it. What was \
-             acknowledged is there, and what was delivered lately may be delivered again",
+            "the disk under the spool has not answered for {} s, so the bridge ends without it. Every \
+             acknowledged event is on the disk; events that were delivered lately can be delivered again",
             out.as_secs()
         ),
-        None => "a part of the bridge did not end in its time: the bridge ends without it".to_owned(),
+        None => "a part of the bridge did not stop within the grace: the bridge ends without it".to_owned(),
     }
 }
 
-/// Looks whether what was acknowledged, and how far each of these readers has got, is still where it was
-/// kept.
+/// Checks that the files of the log and of the state are still in place. Events in a log file that was
+/// taken away are an error that names the readers that have not passed them.
 pub(super) async fn look_over(spool: Spool, state: State, readers: Vec<String>) -> Result<(), BridgeError> {
     blocking(move || {
         match spool.verify_files() {
             Err(SpoolFailure::Taken(taken)) => match behind(&state, &readers, taken.last) {
                 Ok(waiting) if waiting.is_empty() => {
-                    return Err(BridgeError::SpoolFailed(format!("{taken}, which every sink has got past")));
+                    return Err(BridgeError::SpoolFailed(format!("{taken}, which every sink has passed")));
                 }
                 waiting => return Err(BridgeError::Taken { taken, waiting: waiting.unwrap_or(readers) }),
             },
@@ -58,7 +58,7 @@ pub(super) async fn look_over(spool: Spool, state: State, readers: Vec<String>) 
     .await
 }
 
-/// Those of these readers that have not got past this position.
+/// The readers among these whose cursor has not passed this position.
 fn behind(state: &State, readers: &[String], last: Position) -> Result<Vec<String>, StateError> {
     let cursors = state.cursors()?;
     let is_behind = |reader: &&String| {
@@ -68,7 +68,7 @@ fn behind(state: &State, readers: &[String], last: Position) -> Result<Vec<Strin
     Ok(readers.iter().filter(is_behind).cloned().collect())
 }
 
-/// The names of readers, for people.
+/// The names of sinks, for a message.
 pub(super) fn named(readers: &[String]) -> String {
     match readers {
         [] => "some sink".to_owned(),
@@ -76,7 +76,7 @@ pub(super) fn named(readers: &[String]) -> String {
     }
 }
 
-/// What is told in front of the reason for which a bridge had to stop, if there is one.
+/// Leads to the error that made the bridge stop, if there is one.
 pub(super) fn had_to_stop(first: &Option<Box<BridgeError>>) -> &'static str {
     if first.is_some() { "; it had to stop because of this" } else { "" }
 }
@@ -91,8 +91,8 @@ impl From<SpoolFailure> for BridgeError {
     }
 }
 
-/// What counts of what ended the bridge and what its stop has found: the stop knows best who waits for what
-/// is not there any more.
+/// The error to report, of the one that ended the bridge and the one that its stop found. Events that were
+/// taken away are graver than any other error, and the stop knows best which sinks wait for them.
 pub(super) fn graver(
     first: Result<(), BridgeError>,
     second: Result<(), BridgeError>,

@@ -1,9 +1,9 @@
 //! Wires sources → spool → dispatchers, starts them in order and stops them in order.
 //!
-//! Start: the directory is taken and both addresses are bound, log and state are opened and recovered,
-//! dispatchers begin at their cursors, and only then is a delivery taken. Stop, all of it within the grace: no new
-//! connections, requests in flight are answered, the log is closed behind them, dispatchers deliver
-//! what is left and commit. Nothing that was acknowledged depends on the stop being orderly.
+//! Start: the spool's directory is locked, both addresses are bound, log and state are opened and
+//! recovered, dispatchers begin after their cursors, and only then are deliveries taken. Stop, all of it
+//! within the grace: no new connection is accepted, requests in flight are answered, the log is closed,
+//! dispatchers deliver what is left and commit. No acknowledged event depends on an orderly stop.
 
 mod background;
 pub mod descriptors;
@@ -61,71 +61,75 @@ pub enum BridgeError {
     /// The log cannot be opened.
     #[error(transparent)]
     Spool(#[from] SpoolError),
-    /// The state cannot be opened or kept.
+    /// The state cannot be opened, read or written.
     #[error(transparent)]
     State(#[from] StateError),
     /// A listener cannot be bound.
     #[error("cannot listen on {address}")]
     Listen {
-        /// Where.
+        /// The configured address.
         address: SocketAddr,
-        /// Why not.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// Nothing that SNS signs could be checked.
+    /// An SNS source is configured and no certificate authority is trusted.
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// A sink cannot be made from its configuration.
     #[error("sink `{name}` cannot be made")]
     Sink {
-        /// Its name.
+        /// The sink's name.
         name: String,
-        /// Why not.
+        /// What is wrong.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Another sink, mostly another process's, has the directory of one.
+    /// The directory of a file sink is in use by another sink, mostly of another process.
     #[error("sink `{name}` cannot be made")]
     SinkTaken {
-        /// Its name.
+        /// The sink's name.
         name: String,
-        /// Whose directory it is.
+        /// The directory, and what uses it.
         source: UnusableDirectory,
     },
     /// A dispatcher ended.
     #[error(transparent)]
     Dispatch(#[from] DispatchError),
-    /// The disk failed; nothing of the log is trusted until it was recovered.
-    #[error("the spool failed: {0}; nothing is acknowledged any more, restart to recover what is durable")]
+    /// The disk failed, and the log is not trusted until it was recovered.
+    #[error(
+        "the spool failed: {0}; no delivery is acknowledged any more, restart to recover what is durable"
+    )]
     SpoolFailed(String),
-    /// What the spool held is somewhere else. The next start would begin without it: a person moves it first.
+    /// What the spool held is somewhere else. The next start would begin without it, so a person has to move
+    /// it first.
     #[error("the spool failed: {0}")]
     Misplaced(String),
-    /// Events were taken away that somebody waits for. The next start would pass them: a person decides.
+    /// A file of the log was taken away with events that a sink waits for. The next start would skip them, so
+    /// a person has to decide.
     #[error(
-        "{taken}, and {} has not got past them: put the file back as it was and start again, or start without \
-         it, which gives those events up",
+        "{taken}, and {} has not got past them: put the file back as it was and start again, or start \
+         without it, which gives those events up",
         named(.waiting)
     )]
     Taken {
-        /// What was taken away.
+        /// The events that were taken away.
         taken: Taken,
-        /// Who waits for it, as far as that is known.
+        /// The sinks that wait for them, as far as they are known.
         waiting: Vec<String>,
     },
-    /// A part did not end in time, so that the bridge ended without it.
+    /// A part did not stop in time, so the bridge ended without waiting for it.
     #[error("{what}{}", had_to_stop(.first))]
     Hangs {
-        /// Which, and what that means.
+        /// The part, and what its delay means.
         what: String,
-        /// Why the bridge stopped, unless it was told to.
+        /// The error that made the bridge stop, unless it was told to.
         #[source]
         first: Option<Box<Self>>,
     },
-    /// A fault of the bridge's own. The log has the panic.
-    #[error("{0} broke down, so the bridge stops; nothing acknowledged is lost, start it again")]
+    /// A part panicked, which is a fault of the bridge. The log has the panic.
+    #[error("{0} broke down, so the bridge stops; no acknowledged event is lost: start the bridge again")]
     BrokeDown(&'static str),
 }
 
@@ -138,36 +142,36 @@ pub struct Bridge {
     spool: Spool,
     state: State,
     front: Task,
-    /// Keeps the shared duplicate window, if there is one.
-    keeper: Option<Task>,
-    /// The sources that go and get their deliveries.
+    /// The worker of the shared duplicate window, if there is one.
+    window_worker: Option<Task>,
+    /// The sources that poll a queue.
     pollers: JoinSet<()>,
-    /// Reads the files with secrets again.
+    /// Reads the files of signing secrets again and again.
     secrets: Task,
     polling: DropGuard,
-    readers: Dispatchers,
-    notes: Task,
+    dispatchers: Dispatchers,
+    background: Task,
     admin_task: Task,
     grace: Duration,
 }
 
 impl Bridge {
-    /// Starts everything. When this returns, deliveries are taken.
+    /// Starts the bridge. When this returns, deliveries are taken.
     ///
     /// # Errors
-    /// When a part cannot start. Nothing is left running.
+    /// When a part cannot start; then no part is left running.
     pub async fn start(config: Config) -> Result<Self, BridgeError> {
         let metrics = Arc::new(Metrics::new());
         let health = Arc::new(Health::default());
         let limits = HttpLimits::new(&config.http, config.shutdown_grace);
         let held = take(config.spool.clone()).await?;
-        // Bound next: an address in use is found before a long recovery, not after it.
+        // Bound before the recovery, so that an address in use is found before a long recovery.
         let http = bind(config.http.listen)?;
         let admin = bind(config.admin.listen)?;
         let addresses = (address(&http, config.http.listen), address(&admin, config.admin.listen));
         let tls = config.http.tls.as_ref().map(Tls::load).transpose()?;
 
-        // The admin listener answers while the log is recovered, which may take a while.
+        // The admin listener answers while the log is recovered, which can take long.
         let access = Access::new(config.admin.listen, config.admin.token.as_ref());
         let admin_state = AdminState::new(metrics.clone(), health.clone(), summary(&config), access);
         let connections = Connections::new("admin", &metrics);
@@ -175,15 +179,15 @@ impl Bridge {
             serve(admin, None, limits.private(), connections, admin::router(admin_state.clone()), stop)
         });
 
-        tracing::info!(dir = %config.spool.dir.display(), "recovering the spool");
+        tracing::info!(dir = %config.spool.dir.display(), "the bridge recovers the spool");
         let (spool, state, recovery) = open(held, config.spool.clone(), Arc::clone(&metrics)).await?;
-        let (spool, keeper) = share(spool, &config.spool, &metrics).await;
+        let (spool, window_worker) = share_window(spool, &config.spool, &metrics).await;
         let aws = Aws::new(config.aws.clone());
         let mut sinks = Vec::with_capacity(config.sinks.len());
         for sink in &config.sinks {
             sinks.push(make_sink(sink, &aws).await?);
         }
-        let readers = Dispatchers::start(&config, sinks, &spool, &state, &metrics, &health)?;
+        let dispatchers = Dispatchers::start(&config, sinks, &spool, &state, &metrics, &health)?;
 
         let types = Arc::new(TypesSeen::new(catalogued(&config)));
         let noted = Arc::clone(&types);
@@ -205,61 +209,61 @@ impl Bridge {
             admin: addresses.1,
             recovery,
             front,
-            keeper,
+            window_worker,
             pollers,
             secrets,
             polling,
             admin_task,
             state: state.clone(),
-            notes: Task::spawn("the keeper of notes", |stop| {
+            background: Task::spawn("the writer of the types seen", |stop| {
                 background::keep(types, spool.clone(), state, stop)
             }),
-            readers,
+            dispatchers,
             health,
             spool,
             grace: config.shutdown_grace,
         })
     }
 
-    /// Where deliveries are taken.
+    /// The address of the public listener, with its real port.
     pub fn http_address(&self) -> SocketAddr {
         self.http
     }
 
-    /// Where the admin listener is.
+    /// The address of the admin listener, with its real port.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin
     }
 
-    /// What was found in the log at start.
+    /// What recovery found in the log.
     pub fn recovery(&self) -> &Recovery {
         &self.recovery
     }
 
-    /// The condition of the bridge, as the admin listener sees it.
+    /// The health of the bridge, which the admin listener reports.
     pub fn health(&self) -> &Arc<Health> {
         &self.health
     }
 
-    /// Runs until told to stop or until a part fails that nothing can go on without, then stops
-    /// in order within the grace.
+    /// Runs until `stop` is cancelled or a part fails that the bridge cannot do without, then stops in
+    /// order within the grace.
     ///
     /// # Errors
-    /// What failed.
+    /// The failure.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), BridgeError> {
         let ended = tokio::select! {
             () = stop.cancelled() => Ok(()),
             failure = self.spool.failed() => Err(failure.into()),
-            Some(ended) = self.readers.tasks.join_next() => Err(reader_error(ended)),
-            // None of these ends by itself but by breaking down: better no bridge than one that hears
-            // nothing, or has a part that does nothing and looks well.
+            Some(ended) = self.dispatchers.tasks.join_next() => Err(reader_error(ended)),
+            // These parts end by themselves only by a panic. A bridge that stops is better than one that
+            // receives nothing, or that has a dead part and looks healthy.
             Some(_) = self.pollers.join_next() => Err(BridgeError::BrokeDown("a source that polls")),
             broken = self.front.broken() => Err(broken),
             broken = self.secrets.broken() => Err(broken),
-            // It ends, too, when the state file is gone.
-            broken = self.notes.broken() => Err(self.state.look().map_or_else(Into::into, |()| broken)),
+            // This part also ends when the state file is gone.
+            broken = self.background.broken() => Err(self.state.look().map_or_else(Into::into, |()| broken)),
             broken = self.admin_task.broken() => Err(broken),
-            broken = broken(&mut self.keeper) => Err(broken),
+            broken = broken(&mut self.window_worker) => Err(broken),
         };
         let (spool, state) = (self.spool.clone(), self.state.clone());
         let given_up = given_up(spool, state, Instant::now() + self.grace);
@@ -268,57 +272,57 @@ impl Bridge {
             biased;
             stopped = &mut stopping => graver(ended, stopped),
             hung = given_up => {
-                // What hangs would hang here, too, if it were dropped.
+                // Dropping the stop could hang on the same disk.
                 std::mem::forget(stopping);
                 Err(BridgeError::Hangs { what: hung, first: ended.err().map(Box::new) })
             }
         }
     }
 
-    /// Ends every part in its turn, also behind one that broke down; the first error counts.
+    /// Ends every part in its turn, even after one broke down; returns the first error.
     async fn stop(mut self) -> Result<(), BridgeError> {
-        tracing::info!("stopping: no new deliveries");
+        tracing::info!("the bridge stops: it takes no new deliveries");
         let deadline = Instant::now() + self.grace;
         self.health.stop();
         drop(self.polling);
         let mut ended = self.front.end().await;
         ended = ended.and(self.secrets.end().await);
-        // What a poller has not finished by then comes back from its queue.
+        // Messages that a polling source has not finished by the deadline come back from its queue.
         while let Ok(Some(poller)) = timeout_at(deadline, self.pollers.join_next()).await {
             ended = ended.and(poller.map_err(|_| BridgeError::BrokeDown("a source that polls")));
         }
         self.pollers.abort_all();
         self.spool.close().await;
-        // Behind the last group, so that all of it is told to those who share the window.
-        if let Some(keeper) = self.keeper {
-            ended = ended.and(keeper.end().await);
+        // The worker ends after the last group is durable, so that it confirms every event to the replicas.
+        if let Some(window_worker) = self.window_worker {
+            ended = ended.and(window_worker.end().await);
         }
-        let readers = self.readers.names.clone();
-        ended = ended.and(self.readers.end(deadline).await);
-        ended = ended.and(self.notes.end().await);
-        ended = graver(ended, look_over(self.spool.clone(), self.state, readers).await);
+        let dispatchers = self.dispatchers.names.clone();
+        ended = ended.and(self.dispatchers.end(deadline).await);
+        ended = ended.and(self.background.end().await);
+        ended = graver(ended, look_over(self.spool.clone(), self.state, dispatchers).await);
         ended = ended.and(self.admin_task.end().await);
-        tracing::info!(head = self.spool.head().0, "stopped");
+        tracing::info!(head = self.spool.head().0, "the bridge has stopped");
         ended
     }
 }
 
-async fn broken(keeper: &mut Option<Task>) -> BridgeError {
-    match keeper {
-        Some(keeper) => keeper.broken().await,
+async fn broken(window_worker: &mut Option<Task>) -> BridgeError {
+    match window_worker {
+        Some(window_worker) => window_worker.broken().await,
         None => std::future::pending().await,
     }
 }
 
-/// Connections that the system keeps for a listener until it gets to them; what beyond it is dropped
-/// comes again after a second, and the system may have a smaller bound of its own. The default is 128,
-/// which a burst of strangers fills between two looks.
+/// Most connections that the system queues for a listener. The system can have a smaller bound of its own.
+/// A peer beyond it tries again after a second. The usual default is 128, which a burst of strangers fills
+/// before the listener accepts the next connection.
 const BACKLOG: u32 = 4096;
 
 fn bind(address: SocketAddr) -> Result<TcpListener, BridgeError> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let listening = socket.and_then(|socket| {
-        // Connections of a life before may still be closing.
+        // Connections of the previous process can still be closing.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)
@@ -326,26 +330,28 @@ fn bind(address: SocketAddr) -> Result<TcpListener, BridgeError> {
     listening.map_err(|source| BridgeError::Listen { address, source })
 }
 
-/// The address that a listener really has: port 0 asks the system for one.
+/// The address that a listener really has: for port 0 the system chooses the port.
 fn address(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(asked)
 }
 
-/// Has the spool share its duplicate window with other replicas, if it is to.
-async fn share(spool: Spool, config: &SpoolConfig, metrics: &Metrics) -> (Spool, Option<Task>) {
+/// Connects the spool to the shared duplicate window, if one is configured.
+async fn share_window(spool: Spool, config: &SpoolConfig, metrics: &Metrics) -> (Spool, Option<Task>) {
     match &config.shared_window {
         None => (spool, None),
         Some(config) => {
-            let (window, keeper) = SharedWindow::open(config, metrics).await;
+            let (window, window_worker) = SharedWindow::open(config, metrics).await;
             (
                 spool.sharing(window),
-                Some(Task::spawn("the keeper of the shared window", |stop| keeper.run(stop))),
+                Some(Task::spawn("the worker of the shared duplicate window", |stop| {
+                    window_worker.run(stop)
+                })),
             )
         }
     }
 }
 
-/// Decides about quarantined deliveries again, by the definitions and the selection of now.
+/// Admits quarantined deliveries again, by the current definitions and the current selection.
 fn readmission(config: &Config) -> Readmit {
     let view = |source: &SourceOptions| {
         AdmissionSource::new(Arc::clone(&source.definition), source.name.clone(), source.event_source())

@@ -1,4 +1,4 @@
-//! What the bridge keeps, opened: the directory first, then the log and the state in it.
+//! Opens what the bridge keeps on disk: locks the spool's directory, then opens the log and the state in it.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -13,34 +13,35 @@ use crate::spool::{LockedDir, Recovery, Spool};
 use crate::state::{self, State};
 use crate::telemetry::Metrics;
 
-/// How long to wait for another process to give the spool up: as in a rolling update, where the
-/// old one is still stopping.
+/// How long to wait for another process to release the spool: in a rolling update the old process is
+/// still stopping.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 
-/// Takes the directory, before anything else: who has the addresses, too, is then told who has it. The
-/// lock guards the state file as well, which is looked at before the log is mended: data of a later
-/// release stays as it is, all of it, if that release had time to close the file.
+/// Locks the spool's directory. This comes first, so that a second process for the same spool is told
+/// about the spool and not about an address in use. The lock guards the state file as well. The state
+/// file's version is checked before recovery changes the log, so that data of a later release stays
+/// untouched, if that release had time to close the file.
 pub(super) async fn take(config: SpoolConfig) -> Result<LockedDir, BridgeError> {
     blocking(move || {
-        let held = LockedDir::take(&config.dir, Arc::new(RealDisk::waiting(LOCK_WAIT)))?;
+        let dir = LockedDir::take(&config.dir, Arc::new(RealDisk::waiting(LOCK_WAIT)))?;
         warn_of_others(&config.dir);
         State::refuse_newer(&config.dir.join(state::FILE_NAME))?;
-        Ok(held)
+        Ok(dir)
     })
     .await
 }
 
 /// Opens and recovers log and state.
 pub(super) async fn open(
-    held: LockedDir,
+    dir: LockedDir,
     config: SpoolConfig,
     metrics: Arc<Metrics>,
 ) -> Result<(Spool, State, Recovery), BridgeError> {
     blocking(move || {
-        let (spool, recovery) = Spool::open(held, config.options, Arc::clone(&metrics))?;
+        let (spool, recovery) = Spool::open(dir, config.options, Arc::clone(&metrics))?;
         let state = State::open(&config.dir.join(state::FILE_NAME))?;
         state.count_in(&metrics);
-        // The furthest stands for all of them.
+        // The log is told the furthest cursor only.
         let furthest = state.cursors()?.into_iter().map(|(_, cursor)| cursor).max();
         furthest.iter().for_each(|cursor| spool.resume_after(*cursor));
         spool.set_other_bytes(state.file_bytes()?);
@@ -49,26 +50,30 @@ pub(super) async fn open(
     .await
 }
 
-/// Warns of a directory that was there before and lets others in. One that a start makes is for its owner
-/// alone, and so are the files.
+/// Warns if the spool's directory gives access to other users. A directory that the bridge makes, and every
+/// file in it, is for its owner alone.
 fn warn_of_others(dir: &Path) {
     let Ok(metadata) = fs::metadata(dir) else { return };
     let mode = metadata.mode() & 0o7777;
-    // In somebody else's directory it may be the bridge itself that is let in that way.
+    // In a directory of another owner, these permissions can be how the bridge itself has access.
     let ours = metadata.uid() == rustix::process::geteuid().as_raw();
     if mode & 0o007 != 0 && ours {
         let what = if lets_others_remove(mode) { "remove files of" } else { "list" };
         let (dir, mode) = (dir.display(), format_args!("{mode:04o}"));
-        tracing::warn!(%dir, %mode, "anybody on this machine may {what} the spool's directory: `chmod o=` on it keeps them out");
+        tracing::warn!(
+            %dir,
+            %mode,
+            "any user of this machine can {what} the spool's directory: run `chmod o=` on it to prevent this"
+        );
     }
 }
 
-/// Whether others may remove what is not theirs: writable, and not sticky.
+/// Whether other users can remove files that are not theirs: the directory is writable and not sticky.
 fn lets_others_remove(mode: u32) -> bool {
     mode & 0o002 != 0 && mode & 0o1000 == 0
 }
 
-/// Leaves the runtime's threads alone with work that waits for the disk.
+/// Runs work that waits for the disk on a thread of its own, so that it blocks no thread of the runtime.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BridgeError> + Send + 'static,
 ) -> Result<T, BridgeError> {

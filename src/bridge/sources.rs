@@ -1,4 +1,4 @@
-//! The ways in: some are parts of the public listener, others go and get their deliveries.
+//! Starts the sources: some are endpoints of the public listener, the others poll a queue.
 
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -17,17 +17,17 @@ use crate::telemetry::Metrics;
 
 /// All sources of a bridge.
 pub(super) struct Sources {
-    /// Those that are posted to; not listening yet.
+    /// The endpoints of the sources that are posted to; they do not listen yet.
     pub(super) front: Front,
-    /// Those that go and get their deliveries.
+    /// The running sources that poll a queue.
     pub(super) pollers: JoinSet<()>,
-    /// Reads the files with their secrets again.
+    /// Reads the files of signing secrets again and again.
     pub(super) secrets: Task,
-    /// Tells the pollers to end when it is dropped.
+    /// Tells the polling sources to end when it is dropped.
     pub(super) polling: DropGuard,
 }
 
-/// What sources are made with.
+/// What all sources need to be made.
 pub(super) struct Wiring<'a> {
     pub(super) intake: &'a Intake,
     pub(super) limits: BodyLimits,
@@ -36,10 +36,10 @@ pub(super) struct Wiring<'a> {
 }
 
 impl Wiring<'_> {
-    /// Adds to the front what is posted to it, and starts the others.
+    /// Adds the sources that are posted to to the front, and starts those that poll.
     ///
     /// # Errors
-    /// When signatures of SNS could not be checked.
+    /// When an SNS source is configured and no certificate authority is trusted.
     pub(super) async fn start(
         self,
         configured: Vec<SourceOptions>,

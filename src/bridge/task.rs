@@ -1,11 +1,11 @@
-//! One part of the bridge that runs until it is told to end.
+//! A task of the bridge that runs until it is told to end.
 
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::BridgeError;
 
-/// A running part and the way to end it. One that is dropped is told to end, too.
+/// A running part of the bridge. Dropping the `Task` tells the part to end.
 pub(super) struct Task {
     name: &'static str,
     stop: DropGuard,
@@ -13,7 +13,7 @@ pub(super) struct Task {
 }
 
 impl Task {
-    /// Starts a part; the name is for whoever reads that it broke down.
+    /// Starts a part; its name is for the error that says that it broke down.
     pub(super) fn spawn<F: Future<Output = ()> + Send + 'static>(
         name: &'static str,
         part: impl FnOnce(CancellationToken) -> F,
@@ -24,19 +24,19 @@ impl Task {
         Self { name, stop: stop.drop_guard(), running }
     }
 
-    /// Resolves if it ends although nobody told it to: it broke down, or has said why it cannot go on.
+    /// Resolves if the part ends without being told to: it panicked, or has logged why it cannot go on.
     pub(super) async fn broken(&mut self) -> BridgeError {
         match self.running.join_next().await {
             Some(_) => BridgeError::BrokeDown(self.name),
-            // That has been told already.
+            // The end was reported by an earlier call.
             None => std::future::pending().await,
         }
     }
 
-    /// Tells it to end, and waits until it has.
+    /// Tells the part to end, and waits until it has.
     ///
     /// # Errors
-    /// When it breaks down on the way.
+    /// When the part panics before it has ended.
     pub(super) async fn end(self) -> Result<(), BridgeError> {
         let Self { name, stop, mut running } = self;
         drop(stop);
@@ -55,7 +55,7 @@ mod tests {
     async fn a_part_that_breaks_down_is_named_and_can_still_be_ended() {
         let mut broken = Task::spawn("the part", |_| async { panic!("on purpose") });
         assert!(matches!(broken.broken().await, BridgeError::BrokeDown("the part")));
-        assert!(broken.end().await.is_ok(), "it is told once");
+        assert!(broken.end().await.is_ok(), "its end is reported once");
 
         let mut fine = Task::spawn("the part", |stop| async move { stop.cancelled().await });
         let waited = tokio::time::timeout(std::time::Duration::from_millis(20), fine.broken()).await;

@@ -1,7 +1,8 @@
-//! What every source that listens shares: the bounds of a delivery, and how its fate is answered.
+//! What all sources that listen share: the bounds of a delivery, and the answer to it.
 //!
-//! One place says which refusal is which status, and one document says what became of a delivery.
-//! The reason for a refusal goes to the metrics and not to the caller.
+//! This module alone decides which refusal is answered with which status, and writes the document that an
+//! acknowledged delivery is answered with. The reason for a refusal goes to the metrics and not to the
+//! caller.
 
 use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime};
@@ -21,21 +22,21 @@ use super::{Acceptance, AnswerVerdict, Intake, SourceIntake, Unavailable};
 use crate::event::{Delivery, Timestamp};
 use crate::provider::{BodyLimits, DeliveryRefusal};
 
-/// The largest body of a request that can only be a probe: `{}` and some white space.
+/// Most bytes of the body of a probe: `{}` and some white space.
 const PROBE_BYTES_MAX: usize = 16;
 
-/// Asks for a name and a password (RFC 7617).
+/// The challenge that asks for a user name and a password (RFC 7617).
 const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Basic realm="fanbridge""#);
 
-/// What deliveries may cost, whichever source they are for.
+/// The bounds of deliveries over HTTP, for all sources.
 #[derive(Debug)]
 pub(super) struct DeliveryBounds {
     body: BodyBounds,
-    /// What a body may become.
+    /// The bounds of a body after decompression.
     inflate: BodyLimits,
-    /// From the body's last byte to the answer.
+    /// Longest time from the last byte of the body to the answer.
     ack_timeout: Duration,
-    memory: BodyBudget,
+    budget: BodyBudget,
 }
 
 impl DeliveryBounds {
@@ -48,14 +49,14 @@ impl DeliveryBounds {
             },
             inflate: config.body_limits(),
             ack_timeout: config.ack_timeout,
-            memory: BodyBudget::new(config.in_flight_bytes_max, config.largest_body_bytes),
+            budget: BodyBudget::new(config.in_flight_bytes_max, config.largest_body_bytes),
         }
     }
 
-    /// Takes a delivery in; with it comes its body's share of the memory.
+    /// Reads a delivery; the permit that comes with it holds its body's bytes of the budget.
     ///
     /// # Errors
-    /// Before the body is read if it could not be stored, and as soon as it is beyond a bound.
+    /// Before the body is read, if the spool takes no appends; and as soon as the body passes a bound.
     pub(super) async fn read<B: Body<Data = Bytes>>(
         &self,
         intake: &Intake,
@@ -65,24 +66,26 @@ impl DeliveryBounds {
         let arrived = Timestamp::from(SystemTime::now());
         intake.accepting()?;
         let (head, body) = request.into_parts();
-        let (body, share) = body::read(body, &self.body_of(source), &self.memory).await?;
-        Ok((Delivery { headers: head.headers, body, arrived }, share))
+        let (body, permit) = body::read(body, &self.body_of(source), &self.budget).await?;
+        Ok((Delivery { headers: head.headers, body, arrived }, permit))
     }
 
     fn body_of(&self, source: &SourceIntake) -> BodyBounds {
         BodyBounds { bytes_max: source.body_bytes_max.unwrap_or(self.body.bytes_max), ..self.body }
     }
 
-    /// What a body of this source's may become: whatever may come plain may also come compressed.
+    /// The bounds of a body of this source after decompression: a body that is allowed uncompressed is
+    /// allowed compressed as well.
     pub(super) fn inflate_of(&self, source: &SourceIntake) -> BodyLimits {
         let inflated_bytes_max = self.inflate.inflated_bytes_max.max(self.body_of(source).bytes_max);
         BodyLimits { inflated_bytes_max, ..self.inflate }
     }
 
-    /// Takes in what can only be a probe.
+    /// Reads an unsigned request that can only be a probe.
     ///
     /// # Errors
-    /// As soon as it is more than that: then it is a delivery that cannot be authentic, for this reason.
+    /// As soon as its body is larger than a probe's: then the request is refused with the reason
+    /// `otherwise`.
     pub(super) async fn read_probe<B: Body<Data = Bytes>>(
         &self,
         request: Request<B>,
@@ -91,17 +94,17 @@ impl DeliveryBounds {
         let arrived = Timestamp::from(SystemTime::now());
         let (head, body) = request.into_parts();
         let bounds = BodyBounds { bytes_max: PROBE_BYTES_MAX, ..self.body };
-        match body::read(body, &bounds, &self.memory).await {
-            Ok((body, share)) => Ok((Delivery { headers: head.headers, body, arrived }, share)),
+        match body::read(body, &bounds, &self.budget).await {
+            Ok((body, permit)) => Ok((Delivery { headers: head.headers, body, arrived }, permit)),
             Err(BodyError::TooLarge) => Err(Refused::Unread(otherwise)),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Does what a delivery takes, for as long as its sender waits.
+    /// Waits for a delivery to be taken, up to `ack_timeout`.
     ///
-    /// At the time-out an append that was begun goes on, and the event may be stored: the sender's
-    /// next attempt is then a duplicate.
+    /// After the time-out an append that was begun goes on, and the event can be stored all the same: the
+    /// sender's next attempt is then a duplicate.
     pub(super) async fn in_time(
         &self,
         taken: impl Future<Output = Result<Received, Refused>>,
@@ -111,25 +114,25 @@ impl DeliveryBounds {
     }
 }
 
-/// A delivery that gets a 200.
+/// A request that is answered 200.
 pub(super) enum Received {
-    /// An authentic one; this became of it.
+    /// An authentic delivery, and what became of it.
     Answer(Acceptance),
-    /// One that carries no event; the word says what it was instead.
+    /// A request that carries no event; the word says what it was instead.
     Other(&'static str),
 }
 
-/// The word for the provider's question whether anybody is here.
+/// The word for a request by which a provider checks that the endpoint answers.
 pub(super) const PROBE: &str = "probe";
 
-/// A delivery that does not. The words are for the metrics.
+/// A delivery that is refused, with the reason for the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
     Undecodable(&'static str),
     Unauthenticated(&'static str),
-    /// The same, before the body was read.
+    /// The delivery cannot be authentic, which shows before its body is read.
     Unread(&'static str),
-    /// The same, and the peer is asked for a name and password.
+    /// The delivery lacks the right user name and password, for which the peer is asked.
     Challenged(&'static str),
     Forbidden(&'static str),
     TooSlow,
@@ -139,7 +142,7 @@ pub(super) enum Refused {
     Panicked,
 }
 
-/// Answers a delivery with its fate, whatever happens on the way there, and counts it.
+/// Takes a delivery, answers it and counts the answer; a panic on the way is answered 500.
 pub(super) async fn answer<B: From<Bytes>>(
     source: &SourceIntake,
     receive: Pin<&mut impl Future<Output = Result<Received, Refused>>>,
@@ -148,15 +151,15 @@ pub(super) async fn answer<B: From<Bytes>>(
     let received = catch_panic(receive).await;
     let response = match received.unwrap_or(Err(Refused::Panicked)) {
         Ok(received) => {
-            source.tally.acknowledged(started.elapsed());
+            source.metrics.acknowledged(started.elapsed());
             acknowledgement(&received)
         }
         Err(refused) => {
-            source.tally.refused(refused.reason());
+            source.metrics.refused(refused.reason());
             refused.response()
         }
     };
-    source.tally.answered(response.status());
+    source.metrics.answered(response.status());
     response
 }
 
@@ -195,7 +198,7 @@ impl From<Unavailable> for Refused {
 }
 
 impl Refused {
-    /// Why, for the metrics.
+    /// The reason of the refusal, for the metrics.
     fn reason(self) -> &'static str {
         match self {
             Self::Undecodable(reason)
@@ -211,10 +214,10 @@ impl Refused {
         }
     }
 
-    /// The one place where a refusal becomes a status.
+    /// The answer to the refusal. No other code decides its status.
     ///
-    /// What may be refused before the body was read to its end closes the connection: the rest of
-    /// the body is not worth reading to get at a next request.
+    /// A refusal that is possible before the whole body was read closes the connection: the rest of the
+    /// body is not worth reading for the sake of a next request.
     fn response<B: From<Bytes>>(self) -> Response<B> {
         match self {
             Self::Undecodable(reason) => {
@@ -231,14 +234,15 @@ impl Refused {
             Self::TooSlow => closing(problem(StatusCode::REQUEST_TIMEOUT, "the body arrives too slowly")),
             Self::TooLarge(_) => closing(problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large")),
             Self::UnsupportedEncoding => {
-                closing(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a body may be plain or gzip"))
+                closing(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a body must be plain or gzip"))
             }
             Self::Unavailable(_) => {
                 closing(problem(StatusCode::SERVICE_UNAVAILABLE, "the delivery cannot be stored now"))
             }
-            Self::Panicked => {
-                closing(problem(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here"))
-            }
+            Self::Panicked => closing(problem(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "fanbridge failed while it handled this request",
+            )),
         }
     }
 }
@@ -253,7 +257,7 @@ fn acknowledgement<B: From<Bytes>>(received: &Received) -> Response<B> {
         Received::Other(word) => Bytes::from(format!(r#"{{"verdict":"{word}"}}"#)),
         Received::Answer(answer) => {
             let verdict = answer.verdict.as_str();
-            // Exact, unless the id needs escaping.
+            // The exact size, unless the id needs escaping.
             let size = r#"{"verdict":"","id":""}"#.len() + verdict.len() + answer.id.len();
             let mut document = Vec::with_capacity(size);
             document.extend_from_slice(br#"{"verdict":""#);
@@ -266,15 +270,15 @@ fn acknowledgement<B: From<Bytes>>(received: &Received) -> Response<B> {
     };
     let mut response = Response::new(B::from(document));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    // Anybody can probe, and whoever captured a delivery or a message of SNS can send it again. Only the
-    // first copy of an event that is stored shows that its sender is the provider.
-    let tells_nothing = match received {
+    // Anybody can probe, and anybody who captured a delivery or a message of SNS can send it again. Only the
+    // first copy of an event that is stored proves that its sender is the provider.
+    let proves_nothing = match received {
         Received::Other(_) => true,
         Received::Answer(answer) => {
             matches!(answer.verdict, AnswerVerdict::Duplicate | AnswerVerdict::Filtered)
         }
     };
-    if tells_nothing {
+    if proves_nothing {
         response.extensions_mut().insert(Unproven);
     }
     response

@@ -1,15 +1,15 @@
-//! How long to wait before something is tried again.
+//! The wait before a failed call of a source is tried again.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
-/// The bound of the first wait.
+/// Longest wait after the first failure.
 const FIRST: Duration = Duration::from_millis(200);
-/// The bound of all waits.
+/// Longest wait after any number of failures.
 const LONGEST: Duration = Duration::from_secs(20);
 
-/// The wait after so many failures in a row: at random up to a bound that doubles with each, so
-/// that those who failed together do not come back together. Never less than a tenth of the bound.
+/// The wait after this many failures in a row. It is random, so that callers that failed together do not
+/// try again together: between a tenth and the whole of a bound that doubles with each failure.
 pub(super) fn backoff(failures: u32) -> Duration {
     let dice = RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
     within(bound(failures), dice)
@@ -20,7 +20,7 @@ fn bound(failures: u32) -> Duration {
     (FIRST * (1 << doublings)).min(LONGEST)
 }
 
-/// A wait below the bound, for a number from 0 to 1.
+/// The wait below this bound for a random number from 0 to 1.
 fn within(bound: Duration, dice: f64) -> Duration {
     bound.mul_f64(0.1 + 0.9 * dice)
 }

@@ -23,10 +23,10 @@ use super::{Intake, SourceIntake};
 use crate::aws::Aws;
 use crate::telemetry::{Metrics, SourceCode};
 
-/// The name that stands for no source in the metrics.
+/// The label `source` of requests to a path that no source has.
 const NO_SOURCE: &str = "none";
 
-/// The ways in that are being laid out.
+/// The endpoints of the public listener, while they are added.
 pub struct Front {
     intake: Intake,
     bounds: Arc<DeliveryBounds>,
@@ -34,7 +34,7 @@ pub struct Front {
     by_path: HashMap<String, Endpoint>,
 }
 
-/// One source's way in.
+/// The endpoint of one source.
 #[derive(Clone)]
 enum Endpoint {
     Webhook(Arc<Webhook>),
@@ -49,7 +49,7 @@ impl Front {
         Self { intake, bounds: Arc::new(DeliveryBounds::new(config)), strays, by_path: HashMap::new() }
     }
 
-    /// Adds a source whose provider delivers by itself.
+    /// Adds a source whose provider posts webhooks.
     pub fn add_webhook(&mut self, source: SourceIntake) {
         let webhook = Webhook::new(source, self.intake.clone(), self.bounds.clone());
         self.add(Endpoint::Webhook(Arc::new(webhook)));
@@ -58,7 +58,7 @@ impl Front {
     /// Adds a source that SNS topics deliver to.
     ///
     /// # Errors
-    /// When there is no certificate to trust.
+    /// When no certificate authority is trusted.
     pub async fn add_sns(
         &mut self,
         config: SnsSourceOptions,
@@ -72,13 +72,13 @@ impl Front {
         Ok(())
     }
 
-    fn add(&mut self, way: Endpoint) {
-        self.by_path.insert(format!("/in/{}", way.source().name()), way);
+    fn add(&mut self, endpoint: Endpoint) {
+        self.by_path.insert(format!("/in/{}", endpoint.source().name()), endpoint);
     }
 
-    /// The service of a listener: a delivery goes straight to its source, and everything else to
-    /// [`Front::others`]. What a router allocates and copies for each request is as much work as
-    /// reading the delivery's JSON.
+    /// The service of the public listener: a POST to a source's path goes straight to its source, and every
+    /// other request to [`Front::others`]. A router would allocate and copy for each request about as much
+    /// as the delivery's JSON takes to read.
     pub fn service(
         self,
     ) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
@@ -88,12 +88,12 @@ impl Front {
         let others = self.others();
         let by_path = Arc::new(self.by_path);
         service_fn(move |request: Request<Incoming>| {
-            let way = by_path.get(request.uri().path()).filter(|_| request.method() == Method::POST);
-            let way = way.cloned().ok_or_else(|| others.clone());
+            let endpoint = by_path.get(request.uri().path()).filter(|_| request.method() == Method::POST);
+            let endpoint = endpoint.cloned().ok_or_else(|| others.clone());
             async move {
-                match way {
+                match endpoint {
                     Ok(Endpoint::Webhook(webhook)) => Ok(webhook.answer(request).await),
-                    // Boxed, so that what is rarer does not make every connection larger.
+                    // Boxed, so that the rarer futures do not make every connection larger.
                     Ok(Endpoint::Sns(sns)) => Ok(Box::pin(sns.answer(request)).await),
                     Err(others) => Box::pin(others.oneshot(request)).await,
                 }
@@ -101,16 +101,16 @@ impl Front {
         })
     }
 
-    /// What answers requests that are no delivery: 405 at a source's path, else 404.
+    /// Answers requests that are no delivery: 405 at a source's path, else 404.
     fn others(&self) -> Router {
-        let add = |routes: Router, (path, way): (&String, &Endpoint)| {
-            let way = way.clone();
-            routes.route(path, any(async move || way.refuse_method()))
+        let add = |routes: Router, (path, endpoint): (&String, &Endpoint)| {
+            let endpoint = endpoint.clone();
+            routes.route(path, any(async move || endpoint.refuse_method()))
         };
         let strays = self.strays.clone();
         self.by_path.iter().fold(Router::new(), add).fallback(async move || {
             strays.inc();
-            problem::<Body>(StatusCode::NOT_FOUND, "there is nothing at this path")
+            problem::<Body>(StatusCode::NOT_FOUND, "no source has this path")
         })
     }
 }
@@ -124,7 +124,7 @@ impl Endpoint {
     }
 
     fn refuse_method(&self) -> Response<Body> {
-        self.source().tally.answered(StatusCode::METHOD_NOT_ALLOWED);
+        self.source().metrics.answered(StatusCode::METHOD_NOT_ALLOWED);
         let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "deliveries are sent with POST");
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
         response

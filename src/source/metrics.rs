@@ -1,8 +1,8 @@
-//! A source's metrics, with every handle looked up beforehand.
+//! The metrics of one source. Handles whose labels are known are looked up once, at the start.
 //!
-//! Looking one up by its labels costs a lock and an allocation for each label, which is too much
-//! for every delivery. Families are few and come from the catalogue, so theirs are looked up when
-//! they are first seen and kept.
+//! A look-up by labels costs a lock and an allocation for each label, which is too much for every
+//! delivery. Event families are few and come from the catalogue, so their handles are looked up when a
+//! family is first seen, and kept.
 
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ use crate::telemetry::{
     FloatGauge, LogLimit, Metrics, Source, SourceCode, SourceFamilyVerdict, SourceReason,
 };
 
-/// The status codes a source answers with.
+/// The status codes that a source answers with.
 const CODES: [StatusCode; 10] = [
     StatusCode::OK,
     StatusCode::BAD_REQUEST,
@@ -35,10 +35,10 @@ const CODES: [StatusCode; 10] = [
     StatusCode::SERVICE_UNAVAILABLE,
 ];
 
-/// Unsigned ids that are remembered, to notice their reuse.
+/// How many unsigned ids are remembered, to notice their reuse.
 const IDS_REMEMBERED: usize = 1024;
 
-/// What is counted about one source.
+/// The metrics of one source.
 #[derive(Debug)]
 pub(super) struct SourceMetrics {
     name: String,
@@ -78,7 +78,7 @@ impl SourceMetrics {
         }
     }
 
-    /// A request was answered with this status.
+    /// Counts a request that was answered with this status.
     pub(super) fn answered(&self, code: StatusCode) {
         debug_assert!(CODES.contains(&code), "{code} is not counted");
         if let Some(index) = CODES.iter().position(|known| *known == code) {
@@ -86,26 +86,31 @@ impl SourceMetrics {
         }
     }
 
-    /// A delivery was answered with a verdict after this long.
+    /// Observes how long a delivery took to be acknowledged.
     pub(super) fn acknowledged(&self, after: Duration) {
         self.ack_duration.observe(after.as_secs_f64());
     }
 
-    /// A delivery was refused before admission; `reason` is from a fixed list. Whoever sends can
-    /// cause this, so the log has it once a minute for each reason.
+    /// Counts a delivery that was refused before admission; `reason` is from a fixed list. Any sender can
+    /// cause refusals, so each reason is logged once a minute.
     pub(super) fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&SourceReason { source: self.name.clone(), reason: reason.into() }).inc();
         if let Some(unsaid) = self.log_limit.admit(reason) {
-            tracing::warn!(source = self.name, reason, unsaid, "delivery refused");
+            tracing::warn!(
+                source = self.name,
+                reason,
+                unsaid,
+                "the source refused a delivery for this reason"
+            );
         }
     }
 
-    /// A signed timestamp was this far from our clock.
+    /// Sets the difference between a delivery's signed timestamp and this machine's clock, in seconds.
     pub(super) fn skewed(&self, seconds: i64) {
         self.clock_skew.set(seconds as f64);
     }
 
-    /// An event of this family has its verdict.
+    /// Counts an event of this family and its verdict.
     pub(super) fn event(&self, family: &ByteString, verdict: AnswerVerdict) {
         let families = self.families.read();
         if let Some(counters) = families.get(family) {
@@ -125,13 +130,14 @@ impl SourceMetrics {
         families.insert(ByteString::from(&**family), counters);
     }
 
-    /// An event without a partition key was accepted.
+    /// Counts an accepted event without a partition key.
     pub(super) fn keyless(&self) {
         self.keyless.inc();
     }
 
-    /// An event was accepted whose delivery carried this id, which nobody signed. `body` is given where
-    /// the id makes one body several events: then the body, too, is looked for under another id.
+    /// Notes an accepted event whose delivery carried this unsigned id, and counts a reuse: the id with
+    /// another event, or, where the id is the event's identity, the body with another id. `body` is given
+    /// in that case only.
     pub(super) fn unsigned_id(&self, unsigned: &str, event: &str, body: Option<&[u8]>) {
         let (unsigned, event) = (self.id_hash.hash_one(unsigned), self.id_hash.hash_one(event));
         let body = body.map(|body| self.id_hash.hash_one(body));
@@ -145,22 +151,22 @@ impl SourceMetrics {
     }
 }
 
-/// Unsigned ids of late and the event each stood for, and bodies with the id each came under, as
-/// hashes; one that falls into the place of another replaces it.
+/// Hashes of recent unsigned ids with the event that each stood for, and of bodies with the id that each
+/// came with. A pair replaces another one in the same slot.
 #[derive(Debug)]
 struct UnsignedIds {
-    places: Vec<(u64, u64)>,
+    slots: Vec<(u64, u64)>,
 }
 
 impl UnsignedIds {
     fn new() -> Self {
-        Self { places: vec![(0, 0); IDS_REMEMBERED] }
+        Self { slots: vec![(0, 0); IDS_REMEMBERED] }
     }
 
-    /// Whether something stood for another thing before; from now on it stands for this one.
+    /// Whether `what` stood for another thing before; from now on it stands for `stands_for`.
     fn reused(&mut self, what: u64, stands_for: u64) -> bool {
-        let place = &mut self.places[what as usize % IDS_REMEMBERED];
-        let before = std::mem::replace(place, (what, stands_for));
+        let slot = &mut self.slots[what as usize % IDS_REMEMBERED];
+        let before = std::mem::replace(slot, (what, stands_for));
         before.0 == what && before.1 != stands_for
     }
 }
@@ -181,11 +187,11 @@ mod tests {
     #[test]
     fn what_is_counted_shows_in_the_metrics() {
         let metrics = Metrics::new();
-        let tally = SourceMetrics::new("front", &metrics);
-        tally.answered(StatusCode::OK);
-        tally.refused("missing");
+        let counted = SourceMetrics::new("front", &metrics);
+        counted.answered(StatusCode::OK);
+        counted.refused("missing");
         for _ in 0..2 {
-            tally.event(&"video.call".into(), AnswerVerdict::Filtered);
+            counted.event(&"video.call".into(), AnswerVerdict::Filtered);
         }
         let text = metrics.render();
         for line in [

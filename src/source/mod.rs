@@ -1,8 +1,8 @@
-//! Where events come in: the way every source takes from a verified delivery to a durable answer.
+//! Sources: from a delivery to its acknowledgement.
 //!
-//! A source brings deliveries in and verifies them; [`Intake::receive`] admits and appends.
-//! Invariant: an [`Answer`] exists only for what is on stable storage, or was filtered by the
-//! selection, so whoever holds one may acknowledge. Sources know nothing of sinks.
+//! A source receives deliveries and verifies them; [`Intake::receive`] admits and appends them.
+//! Invariant: an [`Acceptance`] exists only for a delivery that is on stable storage or that the selection
+//! filtered, so a source that has one acknowledges the delivery. Sources know nothing of sinks.
 
 mod answer;
 mod backoff;
@@ -34,38 +34,39 @@ use crate::selection::Selection;
 use crate::spool::{AppendError, Appended, Spool};
 use crate::telemetry::Metrics;
 
-/// The room in the spool below which sources that can wait do: an eighth of it, and no more than
-/// this many bytes. What waits in a queue is safe there, a webhook is not.
+/// Most bytes of the spool that are kept for webhooks: once an eighth of the spool, or this many bytes, is
+/// all that is left, sources that poll a queue wait. A message that waits in a queue is safe there; a
+/// webhook delivery that is refused can be lost.
 const ROOM_FOR_WEBHOOKS_BYTES: u64 = 256 << 20;
 
-/// Takes verified deliveries in, for every source.
+/// Admits verified deliveries and makes them durable, for every source.
 #[derive(Clone)]
 pub struct Intake {
     spool: Spool,
     selection: Arc<Selection>,
     types: Arc<TypesSeen>,
-    /// Bounds how many large bodies are worked on at once, and with it the memory they inflate to.
+    /// Bounds how many large bodies are worked on at once, and so the memory that they inflate to.
     turns: Arc<Turns>,
 }
 
-/// One source as its deliveries need it.
+/// What a source needs to take a delivery: its definition, its secrets and its metrics.
 #[derive(Debug)]
 pub struct SourceIntake {
     name: ByteString,
     definition: Arc<Definition>,
     secrets: Arc<Secrets>,
     view: AdmissionSource,
-    tally: Arc<SourceMetrics>,
-    /// The largest body on the wire, if it is not the one for all.
+    metrics: Arc<SourceMetrics>,
+    /// The largest body as sent, if it differs from the general limit.
     body_bytes_max: Option<usize>,
 }
 
-/// What became of a delivery. It may be acknowledged.
+/// What became of a delivery that can be acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acceptance {
-    /// What became of it.
+    /// What became of the delivery.
     pub verdict: AnswerVerdict,
-    /// The id of the event.
+    /// The id of the event or of the quarantined delivery.
     pub id: ByteString,
 }
 
@@ -74,16 +75,16 @@ pub struct Acceptance {
 pub enum AnswerVerdict {
     /// The event is durable.
     Accepted,
-    /// The selection keeps its type out.
+    /// The event's type is not selected; the event is not stored.
     Filtered,
     /// The event was durable already.
     Duplicate,
-    /// It cannot become an event; it is durable for the dead letters.
+    /// The delivery cannot become an event; it is durable, and becomes a dead letter.
     Quarantined,
 }
 
 impl AnswerVerdict {
-    /// All of them, in the order of their values.
+    /// All verdicts, in the order of their values.
     pub const ALL: [Self; 4] = [Self::Accepted, Self::Filtered, Self::Duplicate, Self::Quarantined];
 
     /// The word for answers, metrics and logs.
@@ -100,10 +101,10 @@ impl AnswerVerdict {
 /// The delivery is not durable and must not be acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
-    /// It may be sent again later.
-    #[error("cannot store now: {0}")]
+    /// The delivery can be stored later, if it is sent again.
+    #[error("the delivery cannot be stored now: {0}")]
     Later(&'static str),
-    /// It can never be stored.
+    /// The event can never be stored.
     #[error("the event is too large for the spool")]
     TooLarge,
 }
@@ -123,13 +124,13 @@ impl SourceIntake {
     pub fn new(config: SourceOptions, metrics: &Metrics) -> Self {
         let view =
             AdmissionSource::new(config.definition.clone(), config.name.clone(), config.event_source());
-        let tally = Arc::new(SourceMetrics::new(&config.name, metrics));
+        let source_metrics = Arc::new(SourceMetrics::new(&config.name, metrics));
         let SourceOptions { name, definition, secrets, body_bytes_max, .. } = config;
         let secrets = Arc::new(Secrets::new(&name, secrets, metrics));
-        Self { name, definition, secrets, view, tally, body_bytes_max }
+        Self { name, definition, secrets, view, metrics: source_metrics, body_bytes_max }
     }
 
-    /// The files with its secrets, to be followed while it takes deliveries.
+    /// The files of the source's secrets, which are watched while the source takes deliveries.
     pub fn secret_files(&self, metrics: &Metrics) -> Vec<WatchedSecretFile> {
         Secrets::files(&self.secrets, &self.name, &self.definition, metrics)
     }
@@ -141,22 +142,22 @@ impl SourceIntake {
 }
 
 impl Intake {
-    /// The way into this spool, for the types that this selection takes.
+    /// An intake that appends to this spool the events that this selection takes.
     pub fn new(spool: Spool, selection: Selection, types: Arc<TypesSeen>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self { spool, selection: Arc::new(selection), types, turns: Arc::new(Turns::new(cores)) }
     }
 
-    /// Whether a delivery could be stored now; asked before its body is read.
+    /// Checks, before the body of a delivery is read, that the spool takes appends.
     ///
     /// # Errors
-    /// [`Unavailable::Later`] when not.
+    /// [`Unavailable::Later`] when it does not.
     pub fn accepting(&self) -> Result<(), Unavailable> {
         self.spool.accepting().map_err(Unavailable::Later)
     }
 
-    /// Whether there is room for sources that can wait, such as those that read a queue. Once they
-    /// wait, half as much room again is asked for, so that they do not stop and go.
+    /// Whether the spool has room for sources that can wait, such as those that poll a queue. Once they
+    /// wait, half as much room again is required, so that they do not stop and go.
     pub fn has_room_to_spare(&self, waiting: bool) -> bool {
         let room = self.spool.capacity();
         let for_webhooks = (room.whole / 8).min(ROOM_FOR_WEBHOOKS_BYTES);
@@ -166,11 +167,11 @@ impl Intake {
 
     /// Admits a delivery and, unless it is filtered, makes it durable.
     ///
-    /// Dropping the future does not undo an append that was begun: the event may be stored, and
-    /// the provider's next attempt is then a duplicate. It is counted as what became of it all the same.
+    /// Dropping the future does not undo an append that was begun: the event can be stored, and
+    /// the provider's next attempt is then a duplicate. The metrics count the event all the same.
     ///
     /// # Errors
-    /// When the delivery is not durable. It must then not be acknowledged.
+    /// When the delivery is not durable. It must not be acknowledged then.
     pub async fn receive(
         &self,
         source: &SourceIntake,
@@ -181,14 +182,15 @@ impl Intake {
         self.keep(source, verdict, arrived).await
     }
 
-    /// Decides what becomes of a delivery, the first half of [`Intake::receive`].
+    /// Decides the verdict on a delivery: the first half of [`Intake::receive`].
     fn admit(&self, source: &SourceIntake, verified: Verified) -> Verdict {
         admit(&source.view, verified, &self.selection)
     }
 
-    /// Makes durable what was decided, the second half of [`Intake::receive`]. It is appended where
-    /// this is first polled, so what is polled in an order is stored in that order; but if replicas share
-    /// a duplicate window, in the order of its answers. Who needs an order waits for each.
+    /// Carries out a verdict: the second half of [`Intake::receive`]. An entry is appended when the future is
+    /// first polled, so entries are stored in the order in which their futures are first polled. If
+    /// replicas share a duplicate window, they are stored in the order of its answers instead: a caller
+    /// that needs an order waits for each future.
     async fn keep(
         &self,
         source: &SourceIntake,
@@ -203,27 +205,27 @@ impl Intake {
     }
 
     async fn accept(&self, source: &SourceIntake, event: Event) -> Result<Acceptance, Unavailable> {
-        // Cheap: these share the allocations of the event.
+        // These clones are cheap: they share the allocations of the event.
         let (id, family, event_type) = (event.id.clone(), event.family.clone(), event.event_type.clone());
         let (keyless, arrived) = (event.key.is_none(), event.arrived);
         let unsigned = source.definition.delivery_id(&event.extensions).cloned();
         let body = source.definition.identifies_deliveries().then(|| event.body.clone());
         let key = DuplicateKey::of(&event.source, &id);
 
-        let (tally, noted) = (Arc::clone(&source.tally), id.clone());
+        let (metrics, noted) = (Arc::clone(&source.metrics), id.clone());
         let (types, definition) = (Arc::clone(&self.types), Arc::clone(&source.definition));
         let note = move |appended: &Result<Appended, AppendError>| {
             let Ok(appended) = appended else { return };
             let verdict = verdict(*appended, AnswerVerdict::Accepted);
             if verdict == AnswerVerdict::Accepted {
                 if keyless {
-                    tally.keyless();
+                    metrics.keyless();
                 }
                 if let Some(unsigned) = unsigned {
-                    tally.unsigned_id(&unsigned, &noted, body.as_deref());
+                    metrics.unsigned_id(&unsigned, &noted, body.as_deref());
                 }
             }
-            tally.event(&family, verdict);
+            metrics.event(&family, verdict);
             types.seen(&definition.provider, &event_type, verdict, arrived);
         };
         let appended = self.spool.append_noting(Entry::Event(event), Some(key), note).await?;
@@ -232,7 +234,7 @@ impl Intake {
 
     fn filter(&self, source: &SourceIntake, filtered: Filtered, arrived: Timestamp) -> Acceptance {
         let verdict = AnswerVerdict::Filtered;
-        source.tally.event(&filtered.family, verdict);
+        source.metrics.event(&filtered.family, verdict);
         self.types.seen(&source.definition.provider, &filtered.event_type, verdict, arrived);
         Acceptance { verdict, id: filtered.id }
     }
@@ -244,31 +246,32 @@ impl Intake {
     ) -> Result<Acceptance, Unavailable> {
         let id = delivery.id.clone();
         let key = DuplicateKey::of_letter(&delivery.source, &id);
-        let tally = Arc::clone(&source.tally);
+        let metrics = Arc::clone(&source.metrics);
         let note = move |appended: &Result<Appended, AppendError>| {
             if let Ok(appended) = appended {
-                tally.event(&ByteString::from_static("none"), verdict(*appended, AnswerVerdict::Quarantined));
+                metrics
+                    .event(&ByteString::from_static("none"), verdict(*appended, AnswerVerdict::Quarantined));
             }
         };
         let appended = self.spool.append_noting(Entry::Quarantined(delivery), Some(key), note).await?;
         Ok(Acceptance { verdict: verdict(appended, AnswerVerdict::Quarantined), id })
     }
 
-    /// Does work on an authentic body of this size.
+    /// Works on an authentic body of this size, in its turn.
     async fn work<T>(&self, bytes: usize, work: impl FnOnce() -> T) -> T {
         self.turns.authentic(bytes, work).await
     }
 
-    /// Does work that is to tell whether a body is authentic.
+    /// Does the work that finds out whether a body is authentic, in its turn.
     ///
     /// # Errors
-    /// [`Unavailable::Later`] when strangers have too much to be done.
+    /// [`Unavailable::Later`] when too many bodies of strangers wait.
     async fn work_unproven<T>(&self, weight: Weight, work: impl FnOnce() -> T) -> Result<T, Unavailable> {
         self.turns.unproven(weight, work).await
     }
 }
 
-/// What became of a delivery: this, if it was stored.
+/// The verdict after an append: `stored`, unless the entry is a duplicate.
 fn verdict(appended: Appended, stored: AnswerVerdict) -> AnswerVerdict {
     match appended {
         Appended::Stored(_) => stored,

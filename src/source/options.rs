@@ -1,4 +1,4 @@
-//! What a source is: its provider, its secrets and the channel its deliveries come by.
+//! The configuration of a source: its provider, its secrets and how its deliveries arrive.
 
 use std::sync::Arc;
 
@@ -47,10 +47,10 @@ pub struct SourceSecret {
 /// How deliveries reach a source.
 #[derive(Clone, Debug)]
 pub enum Channel {
-    /// The provider posts them over HTTP, signed.
+    /// The provider posts signed deliveries over HTTP.
     Webhook,
-    /// They wait in an SQS queue, whose policy decides who can send to it.
+    /// Deliveries wait in an SQS queue, whose policy decides who can send to it.
     Sqs(SqsOptions),
-    /// SNS posts them over HTTP and signs them.
+    /// SNS posts deliveries over HTTP and signs them.
     Sns(SnsSourceOptions),
 }

@@ -1,9 +1,9 @@
-//! Which event types have come by, with what became of them, until someone writes it down.
+//! Counts the event types seen and their verdicts, in memory, until they are written to the state.
 //!
-//! Sources note every type here, known or not, so that nothing is left out unseen; whoever owns
-//! the state on disk drains it now and then. Bounded, because types come from the wire: what
-//! finds no room is counted. A type that a catalogue has always finds room, whatever else came.
-//! Noting is a short critical section and does no I/O.
+//! Sources note every type here, whether or not it is in a catalogue, so that a person can see which
+//! types are filtered. A task of the bridge drains the counts and writes them to the state. Types come
+//! from the wire, so their number is bounded: events of further types are counted as other. A type in a
+//! catalogue always has room. Noting a type takes a lock for a short time and does no I/O.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
@@ -15,10 +15,10 @@ use super::AnswerVerdict;
 use crate::event::Timestamp;
 use crate::state::{OTHER_TYPE, TypeSeen};
 
-/// Types beyond the catalogues that are remembered between two drains.
+/// Most types outside of all catalogues that are remembered between two drains.
 const TYPES_MAX: usize = 4096;
 
-/// Whether a provider's catalogue has a type: `(provider, type)`.
+/// Tells whether a provider's catalogue has a type: `(provider, type)`.
 pub type Catalogued = Box<dyn Fn(&str, &str) -> bool + Send + Sync>;
 
 /// Event types since the last drain.
@@ -28,7 +28,7 @@ pub struct TypesSeen {
 }
 
 impl Default for TypesSeen {
-    /// Without any catalogue.
+    /// An empty count, with no catalogue.
     fn default() -> Self {
         Self::new(Box::new(|_, _| false))
     }
@@ -37,38 +37,38 @@ impl Default for TypesSeen {
 #[derive(Debug, Default)]
 struct Seen {
     types: HashMap<ByteString, HashMap<ByteString, Sightings>>,
-    /// How many of these no catalogue has.
+    /// How many of `types` are in no catalogue.
     count: usize,
-    /// Types that found no room, by provider.
+    /// Events of the types that had no room, by provider.
     others: HashMap<ByteString, Sightings>,
 }
 
-/// How often a type came, and when.
+/// How often events of a type came since the last drain, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sightings {
-    /// When it came first since the last drain.
+    /// When the first of these events came.
     pub first: Timestamp,
-    /// When it came last.
+    /// When the last of these events came.
     pub last: Timestamp,
-    /// Events accepted.
+    /// How many events were accepted.
     pub accepted: u64,
-    /// Events that the selection kept out.
+    /// How many events the selection filtered.
     pub filtered: u64,
-    /// Deliveries of events that were accepted before.
+    /// How many deliveries were duplicates.
     pub duplicates: u64,
 }
 
-/// What was noted between two drains.
+/// The types seen between two drains.
 #[derive(Debug, Default)]
 pub struct Drained {
-    /// Provider, type and what became of its events.
+    /// Provider, type and counts.
     pub types: Vec<(ByteString, ByteString, Sightings)>,
-    /// The same of the types that found no room, by provider.
+    /// Provider and counts of all types that had no room.
     pub others: Vec<(ByteString, Sightings)>,
 }
 
 impl Drained {
-    /// One row for each provider, type and verdict, as they are kept.
+    /// The rows for the state: one for each provider, type and verdict.
     pub fn to_rows(&self) -> Vec<TypeSeen> {
         let types = self.types.iter().map(|(provider, event_type, seen)| (provider, &**event_type, seen));
         let others = self.others.iter().map(|(provider, seen)| (provider, OTHER_TYPE, seen));
@@ -93,25 +93,25 @@ impl Drained {
 }
 
 impl TypesSeen {
-    /// Nothing seen yet.
+    /// An empty count.
     pub fn new(catalogued: Catalogued) -> Self {
         Self { seen: Mutex::default(), catalogued }
     }
 
-    /// Whether a provider's catalogue has a type: of these there are only so many.
+    /// Whether a provider's catalogue has a type.
     pub fn is_catalogued(&self, provider: &str, event_type: &str) -> bool {
         (self.catalogued)(provider, event_type)
     }
 
-    /// Notes one event.
+    /// Counts one event of a type.
     pub fn seen(&self, provider: &str, event_type: &str, verdict: AnswerVerdict, when: Timestamp) {
         let mut seen = self.lock();
         if let Some(sightings) = seen.types.get_mut(provider).and_then(|types| types.get_mut(event_type)) {
             sightings.add(verdict, when);
-        } else if seen.takes_place(self.is_catalogued(provider, event_type)) {
+        } else if seen.has_room_for(self.is_catalogued(provider, event_type)) {
             let mut sightings = Sightings::begun(when);
             sightings.add(verdict, when);
-            // Copied, because the text at hand is part of a body and would keep all of it alive.
+            // Copied, because the type's text is part of a body and would keep the whole body in memory.
             seen.types.entry(provider.into()).or_default().insert(event_type.into(), sightings);
         } else {
             let others = seen.others.entry(provider.into());
@@ -119,7 +119,7 @@ impl TypesSeen {
         }
     }
 
-    /// Everything since the last drain.
+    /// Takes out everything that was counted since the last drain.
     pub fn drain(&self) -> Drained {
         let seen = std::mem::take(&mut *self.lock());
         let types = seen.types.into_iter().flat_map(|(provider, types)| {
@@ -128,13 +128,13 @@ impl TypesSeen {
         Drained { types: types.collect(), others: seen.others.into_iter().collect() }
     }
 
-    /// Takes back what was drained and could not be kept.
+    /// Adds drained counts again that could not be written.
     pub fn put_back(&self, drained: Drained) {
         let mut seen = self.lock();
         for (provider, event_type, sightings) in drained.types {
             if let Some(noted) = seen.types.get_mut(&provider).and_then(|types| types.get_mut(&event_type)) {
                 noted.merge(sightings);
-            } else if seen.takes_place(self.is_catalogued(&provider, &event_type)) {
+            } else if seen.has_room_for(self.is_catalogued(&provider, &event_type)) {
                 seen.types.entry(provider).or_default().insert(event_type, sightings);
             } else {
                 seen.put_back_other(provider, sightings);
@@ -151,8 +151,8 @@ impl TypesSeen {
 }
 
 impl Seen {
-    /// Whether there is a place for one more type, which then has it.
-    fn takes_place(&mut self, catalogued: bool) -> bool {
+    /// Whether there is room for one more type; if so, the type is counted among those remembered.
+    fn has_room_for(&mut self, catalogued: bool) -> bool {
         let free = catalogued || self.count < TYPES_MAX;
         self.count += usize::from(free && !catalogued);
         free
@@ -185,7 +185,7 @@ impl Sightings {
             AnswerVerdict::Accepted => self.accepted += 1,
             AnswerVerdict::Filtered => self.filtered += 1,
             AnswerVerdict::Duplicate => self.duplicates += 1,
-            // What is quarantined has no type that could be trusted.
+            // A quarantined delivery has no type that can be trusted.
             AnswerVerdict::Quarantined => {}
         }
     }

@@ -1,10 +1,10 @@
-//! Webhooks: a request becomes a delivery, and its fate an answer.
+//! The webhook source: a signed request becomes a delivery, and its verdict the answer.
 //!
-//! The order is the point: a delivery that offers no signature, could not be stored, or is too large,
-//! is turned away before its body is read; the signature comes before anything looks into the body;
-//! 200 comes after [`Intake::receive`] returned. Authentic deliveries are never refused for what they
-//! contain. The content type is not judged, because providers vary; the reason for a 401 goes to
-//! the metrics and not to the caller.
+//! The order of the checks matters. A delivery that offers no signature, cannot be stored now or states
+//! too large a length is refused before its body is read. The signature is checked before anything reads
+//! the body's content. The answer 200 comes after [`Intake::receive`] has returned. An authentic delivery
+//! is never refused for its content. The content type is not checked, because providers differ. The reason
+//! for a 401 goes to the metrics and not to the caller.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::provider::{
     DeliveryClaim, DeliveryRefusal, Receipt, body_heaviness, body_heaviness_max, claim, verify,
 };
 
-/// One source's way in by webhook.
+/// One webhook source: the endpoint to which its provider posts.
 pub(super) struct Webhook {
     source: SourceIntake,
     intake: Intake,
@@ -54,16 +54,16 @@ impl Webhook {
     }
 
     async fn receive<B: Body<Data = Bytes>>(&self, request: Request<B>) -> Result<Received, Refused> {
-        // The secrets of one moment, for all of it: the sender signed before its headers came.
+        // One set of secrets for the whole delivery: it was signed before its headers arrived.
         let secrets = self.source.secrets.now();
-        let (delivery, share) = match self.claim(&request, &secrets)? {
+        let (delivery, permit) = match self.claim(&request, &secrets)? {
             DeliveryClaim::Signed => self.bounds.read(&self.intake, &self.source, request).await?,
             DeliveryClaim::Unsigned => self.bounds.read_probe(request, self.unsigned()).await?,
         };
-        self.bounds.in_time(self.take(delivery, share, &secrets)).await
+        self.bounds.in_time(self.take(delivery, permit, &secrets)).await
     }
 
-    /// Judges by the headers what can be judged by them.
+    /// Checks what the headers alone can show.
     fn claim<B: Body>(&self, request: &Request<B>, secrets: &Live) -> Result<DeliveryClaim, Refused> {
         let SourceIntake { definition, .. } = &self.source;
         let claim = claim(definition, secrets.all(), request.headers(), SystemTime::now().into());
@@ -77,10 +77,10 @@ impl Webhook {
     async fn take(
         &self,
         delivery: Delivery,
-        mut share: BodyPermit<'_>,
+        mut permit: BodyPermit<'_>,
         secrets: &Live,
     ) -> Result<Received, Refused> {
-        let SourceIntake { definition, tally, .. } = &self.source;
+        let SourceIntake { definition, metrics, .. } = &self.source;
         let inflate = self.bounds.inflate_of(&self.source);
         let (likely, at_most) =
             (body_heaviness(&delivery.body), body_heaviness_max(&delivery.body, &inflate));
@@ -89,27 +89,27 @@ impl Webhook {
             Ok(Receipt::Verified(verified)) => verified,
             Ok(Receipt::Probe) => return Ok(Received::Other(PROBE)),
             Err(refusal) => {
-                // Clocks that are apart show only here once nothing is accepted any more.
+                // Once clocks differ so far that no delivery is accepted, only this shows the skew.
                 if let DeliveryRefusal::OutOfTime { skew_seconds, .. } = refusal {
-                    tally.skewed(skew_seconds);
+                    metrics.skewed(skew_seconds);
                 }
                 return Err(self.refused(refusal));
             }
         };
         if definition.is_verified() {
-            share.prove();
+            permit.prove();
         }
         secrets.used(verified.secret);
         if let Some(seconds) = verified.skew_seconds {
-            tally.skewed(seconds);
+            metrics.skewed(seconds);
         }
-        // It may have been inflated.
-        share.grow_to(verified.body.len())?;
+        // The body can be larger now, because it was inflated.
+        permit.grow_to(verified.body.len())?;
         Ok(Received::Answer(self.intake.receive(&self.source, verified).await?))
     }
 
-    /// The word for what carries no signature. The provider may be probing before it tells its secret:
-    /// then nothing else is known yet.
+    /// The reason for refusing a request without a signature. A source without a secret has no other: its
+    /// provider probes before it shows the secret.
     fn unsigned(&self) -> &'static str {
         if self.source.secrets.is_empty() { "no_secret" } else { "missing_signature" }
     }

@@ -82,9 +82,9 @@ fn a_secret_whose_file_is_replaced_is_taken_within_a_minute_and_the_one_before_s
 
     replace(&file, &format!("{THIRD}\n"));
     await_taken(&bridge, THIRD);
-    await_logged(&bridge, "the secret's file can be used again");
+    await_logged(&bridge, "the file of this secret can be used again");
     let log = bridge.log();
-    let warned = log.lines().filter(|line| line.contains("the secret's file cannot be used"));
+    let warned = log.lines().filter(|line| line.contains("the file of this secret cannot be used"));
     assert_eq!(warned.count(), 3, "one line for each trouble\n{log}");
     for secret in [FIRST, SECOND, THIRD, "too-short"] {
         assert!(!log.contains(secret), "a secret is in the log");

@@ -163,7 +163,7 @@ fn a_bridge_terminated_while_it_recovers_does_not_wait_for_the_end_of_it() {
     segment.set_len(60 << 30).expect("a file may have holes");
     let mut bridge = home.spawn_under(&[]);
     await_until("the bridge recovers", Duration::from_secs(10), || {
-        (bridge.log_tail().matches("recovering the spool").count() == 2).then_some(())
+        (bridge.log_tail().matches("the bridge recovers the spool").count() == 2).then_some(())
     });
     bridge.terminate();
     let status = bridge.await_exit(Duration::from_secs(10));

@@ -2,7 +2,7 @@
 //!
 //! Each body holds as many bytes of the budget as it has, until its delivery is answered. Bodies of
 //! strangers share one part of it, and the bodies of one network of strangers a part of that part: so a
-//! stranger leaves memory to known networks, and to other strangers who may be authentic.
+//! stranger leaves memory to known networks, and to other strangers who can be authentic.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,9 +12,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::body_error::BodyError;
 use super::networks::{Network, stranger};
 
-/// Strangers can have one `FOR_STRANGERS`th of the budget.
+/// The strangers' part is the budget divided by this.
 const FOR_STRANGERS: usize = 2;
-/// One network of strangers can have one `FOR_ONE_NETWORK`th of that part.
+/// One network's part is the strangers' part divided by this.
 const FOR_ONE_NETWORK: usize = 8;
 /// Bytes that each network of strangers can have even if the strangers' part is used up: nearly every
 /// delivery is smaller. So strangers who fill their part do not keep out the small bodies of others.

@@ -1,6 +1,6 @@
-//! A listener: accepts connections, bounds what each may cost, and hands requests to a service.
+//! A listener: accepts connections, bounds their number and their time, and hands requests to a service.
 //!
-//! HTTP/1 only, with our own accept loop, because the ready-made one also speaks HTTP/2 without
+//! HTTP/1 only, with an accept loop of its own, because hyper-util's loop also speaks HTTP/2 without
 //! being asked and bounds neither connections nor time. The listener is generic over the service, so
 //! the public and the private listener are the same code. Invariants: a request whose head was read is
 //! answered before a graceful end, and a panic while one request is answered makes that answer a 500.
@@ -286,7 +286,10 @@ where
             // after such an answer; a peer that is not told so would send its next request on it.
             Ok(Ok(response)) if state.owes_body() => closing(response),
             Ok(Ok(response)) => response,
-            Err(Panicked) => closing(problem(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here")),
+            Err(Panicked) => closing(problem(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "fanbridge failed while it handled this request",
+            )),
         }
     };
     if is_granted(&response) {

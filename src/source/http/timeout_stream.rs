@@ -58,7 +58,7 @@ struct Seen {
 pub(in crate::source) enum PeerState {
     /// The connection waits for a request, or for the rest of a head.
     Idle,
-    /// A request is being answered whose body may not have come to its end.
+    /// A request is being answered, and its body has not arrived whole or is not followed.
     Sending,
     /// A whole request is being answered.
     Answering,
@@ -243,7 +243,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimeoutStream<IO> {
         this.unless_stuck(cx, result)
     }
 
-    /// Closes the sending side. If the peer may still be sending, waits up to [`LINGER`] for it to stop.
+    /// Closes the sending side. If a request has not arrived whole, waits up to [`LINGER`] for the peer to
+    /// stop sending.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let mut linger = match this.linger {

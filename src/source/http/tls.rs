@@ -91,8 +91,8 @@ impl Tls {
                 tracing::error!(
                     %error,
                     cause,
-                    "the listener's TLS certificate or key has changed and cannot be used: the old \
-                     certificate stays in service until the files are right"
+                    "the files of the listener's TLS certificate and key cannot be used any more: the old \
+                     certificate stays in service until they are right"
                 );
             }
         }

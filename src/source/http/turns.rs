@@ -1,6 +1,6 @@
 //! Bounds how many large bodies are hashed, inflated and parsed at a time.
 //!
-//! Work on authentic bodies never waits for work on bodies that may not be authentic: each kind has a
+//! Work on authentic bodies never waits for work on bodies that are not proven authentic: each kind has a
 //! queue. A third queue is for bodies of known networks that inflate, because a stranger behind the same
 //! proxy can make such a body cost two hundred times what it took to send. Strangers have the queue
 //! `strangers`, and each network has one body at a time in it: so a newcomer waits for as many bodies as

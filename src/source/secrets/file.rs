@@ -1,7 +1,7 @@
-//! A secret's file is read again and again: whoever mounts it replaces it when the secret rotates.
+//! Reads the file of a secret every five seconds: a rotation replaces the file.
 //!
-//! It is read by its path each time, because a replaced file and a swapped link have the name and
-//! nothing else in common with the one before.
+//! The file is opened by its path each time, because a replaced file, or a symbolic link that was swapped,
+//! has only its name in common with the one before.
 
 use std::panic::resume_unwind;
 use std::path::PathBuf;
@@ -19,30 +19,30 @@ use crate::event::Timestamp;
 use crate::provider::{Definition, secret_oddity};
 use crate::reference::secret_in_file;
 
-/// How long a file is left alone between two looks.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How long a look may take before that counts as a failure of its own, and is said.
+/// The time between two reads of a file.
+const READ_EVERY: Duration = Duration::from_secs(5);
+/// How long a read can take before that is logged and counted as a failure.
 const READ_WITHIN: Duration = Duration::from_secs(10);
 
-/// A file with a secret of a source.
+/// A file with a secret of a source, which is watched.
 pub struct WatchedSecretFile {
     pub(super) secrets: Arc<Secrets>,
-    /// Which one of the secrets.
+    /// The secret's number among those of its source.
     pub(super) number: usize,
     pub(super) path: PathBuf,
     pub(super) labels: Labels,
     pub(super) definition: Arc<Definition>,
     pub(super) failures: Counter,
-    /// What was wrong at the last look.
-    pub(super) trouble: Option<String>,
+    /// The problem of the last read, if it had one.
+    pub(super) problem: Option<String>,
 }
 
-/// Follows files until told to stop.
+/// Watches files until `stop` is cancelled.
 ///
 /// # Panics
-/// When one that follows does.
+/// When the task that watches a file panics.
 pub async fn follow_all(files: Vec<WatchedSecretFile>, stop: CancellationToken) {
-    // One that hangs keeps no other waiting.
+    // One task for each file, so that a file whose read hangs does not delay the others.
     let mut following: JoinSet<()> = files.into_iter().map(|file| file.follow(stop.clone())).collect();
     tokio::select! {
         () = stop.cancelled() => {}
@@ -54,8 +54,8 @@ impl WatchedSecretFile {
     async fn follow(mut self, stop: CancellationToken) {
         let following = async {
             loop {
-                self.look().await;
-                sleep(LOOK_EVERY).await;
+                self.read_once().await;
+                sleep(READ_EVERY).await;
             }
         };
         tokio::select! {
@@ -64,7 +64,7 @@ impl WatchedSecretFile {
         }
     }
 
-    async fn look(&mut self) {
+    async fn read_once(&mut self) {
         let path = self.path.clone();
         let mut reading = spawn_blocking(move || secret_in_file(&path));
         let read = match timeout(READ_WITHIN, &mut reading).await {
@@ -80,14 +80,14 @@ impl WatchedSecretFile {
         self.note(read, SystemTime::now().into());
     }
 
-    /// What a look found: a new secret is taken, and trouble is said when it begins, changes and ends.
+    /// Handles the result of a read: takes a new secret, and logs a problem when it begins, changes or ends.
     pub(super) fn note(&mut self, read: Result<SecretString, String>, now: Timestamp) {
         self.secrets.forget(self.number, now);
         match read.and_then(|text| self.take(&text, now)) {
             Ok(()) => {
-                if self.trouble.take().is_some() {
+                if self.problem.take().is_some() {
                     let Labels { source, secret } = &self.labels;
-                    tracing::info!(source, secret, "the secret's file can be used again");
+                    tracing::info!(source, secret, "the file of this secret can be used again");
                 }
             }
             Err(problem) => self.fail(problem, now),
@@ -107,30 +107,35 @@ impl WatchedSecretFile {
             source,
             secret,
             fingerprint,
-            "the secret's file was replaced: the new secret is valid, and the one before until {end}"
+            "the file of this secret was replaced: the new secret is valid, and the one before it until {end}"
         );
         if let Some(oddity) = secret_oddity(text) {
-            tracing::warn!(source, secret, "the file holds {oddity}, and all of it is taken for the secret");
+            tracing::warn!(
+                source,
+                secret,
+                "the file of this secret holds {oddity}, and all of it counts as the secret"
+            );
         }
         Ok(())
     }
 
     fn fail(&mut self, problem: String, now: Timestamp) {
-        // Nobody has to keep a file whose secret has ended.
+        // A file whose secret is no longer valid need not exist.
         if self.secrets.current(self.number).is_some_and(|current| current.is_over(now)) {
             return;
         }
         self.failures.inc();
-        if self.trouble.as_ref() != Some(&problem) {
+        if self.problem.as_ref() != Some(&problem) {
             let Labels { source, secret } = &self.labels;
             tracing::warn!(
                 source,
                 secret,
-                "the secret's file cannot be used, and the secret it held before stays valid: {problem}; put \
-                 the provider's signing secret into it, it is read again every {} s",
-                LOOK_EVERY.as_secs()
+                "the file of this secret cannot be used, and the secret that it held before stays valid: \
+                 {problem}; put the provider's signing secret into the file, which is read again every {} \
+                 s",
+                READ_EVERY.as_secs()
             );
-            self.trouble = Some(problem);
+            self.problem = Some(problem);
         }
     }
 }

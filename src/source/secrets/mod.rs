@@ -1,8 +1,8 @@
-//! A source's secrets as they are at this moment: what the configuration names, and of a file that was
-//! replaced also what it held before, for a while.
+//! The signing secrets of a source: the current ones, and for a while also those that a replaced file held
+//! before.
 //!
-//! A delivery takes the set of its moment once. A file that is replaced makes a new set, which stands in
-//! the old one's place from then on.
+//! A delivery takes the set of secrets once, at its beginning. When a file is replaced, a new set replaces
+//! the old one.
 
 mod file;
 
@@ -21,55 +21,55 @@ use crate::provider::{Definition, SigningSecret};
 use crate::reference::Reference;
 use crate::telemetry::{Metrics, SourceSecret as Labels};
 
-/// How long what a secret's file held before is taken after the file was replaced: deliveries that were
-/// signed with it are still on their way, and the provider may be told of the new one later than the
-/// bridge. A `not_after` in the configuration says it instead, for whatever the file holds or held.
+/// How long a former secret stays valid after its file was replaced: deliveries that were signed with it
+/// are still on their way, and the provider may get the new secret later than the bridge. A `not_after` in
+/// the configuration replaces this, for the current and the former secrets of the file.
 const OVERLAP: Duration = Duration::from_secs(600);
-/// The most former contents of one file that are taken at once; the oldest goes first. Each costs every
-/// delivery of the source a signature, and a file that changes all the time is no rotation.
+/// Most former secrets of one file that are valid at once; the oldest is dropped first. Each of them costs
+/// a signature for every delivery, and a file that changes all the time is not a rotation.
 const FORMER_MAX: usize = 3;
 
-/// The secrets of one source, over time.
+/// The secrets of one source, which change with their files.
 #[derive(Debug)]
 pub(super) struct Secrets {
     live: RwLock<Arc<Live>>,
     entries: Mutex<Vec<Entry>>,
-    /// Where each is kept, and its name in metrics and logs.
+    /// The reference of each secret, and its name in metrics and logs.
     kept: Vec<(Reference, String)>,
 }
 
-/// The secrets of one moment, each with the counter of its deliveries.
+/// The set of secrets at one moment, each with the counter of its deliveries.
 #[derive(Debug, Default)]
 pub(super) struct Live {
     secrets: Vec<SigningSecret>,
     used: Vec<Counter>,
 }
 
-/// One secret of the configuration, and what its file held before.
+/// One configured secret, and the former ones of its file.
 #[derive(Debug)]
 struct Entry {
     current: SigningSecret,
-    /// The newest last.
+    /// The former secrets, the newest last.
     former: Vec<SigningSecret>,
     used: Counter,
-    /// Where `former` is counted, if there can be any.
+    /// The counter of deliveries that a former secret verified; `None` for a secret that has no file.
     former_used: Option<Counter>,
 }
 
 impl Live {
-    /// All of them, whether or not their time has come.
+    /// All secrets of the set, also those that are not valid yet or any more.
     pub(super) fn all(&self) -> &[SigningSecret] {
         &self.secrets
     }
 
-    /// This one verified a delivery.
+    /// Counts a delivery that the secret with this number verified.
     pub(super) fn used(&self, secret: usize) {
         if let Some(counter) = self.used.get(secret) {
             counter.inc();
         }
     }
 
-    /// What is current stands first: a secret that is both is counted as that.
+    /// Current secrets come first, so that a secret that is both current and former counts as current.
     fn of(entries: &[Entry]) -> Self {
         let current = entries.iter().map(|entry| (&entry.current, &entry.used));
         let former = entries.iter().flat_map(|entry| {
@@ -82,7 +82,7 @@ impl Live {
 }
 
 impl Entry {
-    /// Its file holds this now. Whether that is news.
+    /// Makes the secret that the file holds now the current one; returns whether it is another.
     fn replace(&mut self, new: SigningSecret, now: Timestamp) -> bool {
         if new.is_same_key(&self.current) {
             return false;
@@ -94,7 +94,7 @@ impl Entry {
         true
     }
 
-    /// Forgets what its file held and whose time is over. Whether there was any.
+    /// Drops former secrets that are no longer valid; returns whether there were any.
     fn forget(&mut self, now: Timestamp) -> bool {
         let before = self.former.len();
         self.former.retain(|former| !former.is_over(now));
@@ -103,7 +103,7 @@ impl Entry {
 }
 
 impl Secrets {
-    /// Those of the configuration.
+    /// The secrets as they were configured and read at the start.
     pub(super) fn new(source: &str, secrets: Vec<SourceSecret>, metrics: &Metrics) -> Self {
         let names = names(secrets.iter().map(|secret| &secret.kept));
         let counter = |secret: String| {
@@ -122,17 +122,17 @@ impl Secrets {
         Self { live: RwLock::new(Arc::new(Live::of(&entries))), entries: Mutex::new(entries), kept }
     }
 
-    /// Whether there are none at all.
+    /// Whether the source has no secret.
     pub(super) fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }
 
-    /// Those of this moment.
+    /// The current set of secrets.
     pub(super) fn now(&self) -> Arc<Live> {
         Arc::clone(&self.live.read())
     }
 
-    /// The files among them.
+    /// The files of these secrets, to be watched.
     pub(super) fn files(
         this: &Arc<Self>,
         source: &str,
@@ -154,20 +154,20 @@ impl Secrets {
                 labels,
                 definition: Arc::clone(definition),
                 failures,
-                trouble: None,
+                problem: None,
             }
         };
         files.map(file).collect()
     }
 
-    /// The secret of this number as it is now.
+    /// The current secret with this number.
     fn current(&self, number: usize) -> Option<SigningSecret> {
         let entries = self.entries.lock();
         entries.get(number).map(|entry| entry.current.clone())
     }
 
-    /// The file of this number holds this secret now. Tells until when what it held before is taken, if
-    /// that is another.
+    /// Makes a secret that its file holds now the current one. If it is another than before, returns until
+    /// when the one before stays valid.
     fn replace(&self, number: usize, new: SigningSecret, now: Timestamp) -> Option<Timestamp> {
         self.change(number, |entry| {
             let is_news = entry.replace(new, now);
@@ -176,12 +176,12 @@ impl Secrets {
         .flatten()
     }
 
-    /// Wipes what the file of this number held before, once its time is over.
+    /// Drops the former secrets with this number that are no longer valid.
     fn forget(&self, number: usize, now: Timestamp) {
         self.change(number, |entry| (entry.forget(now), ()));
     }
 
-    /// Changes an entry, and the set that deliveries take if that says so.
+    /// Changes an entry; if `change` returns true, makes a new set of secrets.
     fn change<T>(&self, number: usize, change: impl FnOnce(&mut Entry) -> (bool, T)) -> Option<T> {
         let mut entries = self.entries.lock();
         let (changed, told) = change(entries.get_mut(number)?);
@@ -193,8 +193,8 @@ impl Secrets {
     }
 }
 
-/// What secrets are called where people read of them: where they are kept, with a number behind it when
-/// that occurs again.
+/// The names of secrets in metrics and logs: their references, with a number added when a reference occurs
+/// again.
 fn names<'a>(kept: impl Iterator<Item = &'a Reference>) -> Vec<String> {
     let mut taken = HashSet::new();
     let name = |kept: &Reference| {

@@ -70,7 +70,7 @@ fn a_file_that_is_of_no_use_changes_nothing_and_is_counted() {
 }
 
 #[test]
-fn the_file_of_a_secret_that_has_ended_may_be_gone() {
+fn the_file_of_a_secret_that_has_ended_can_be_missing() {
     let metrics = Metrics::new();
     let secrets = secrets(vec![in_file("/a", Some(after(-60)))], &metrics);
     file(&secrets, &metrics).note(Err("cannot read /a".into()), NOW);
@@ -96,7 +96,7 @@ fn a_file_that_changes_all_the_time_leaves_a_few_behind_and_one_that_returns_is_
 }
 
 #[test]
-fn each_secret_is_counted_under_the_place_where_it_is_kept() {
+fn each_secret_is_counted_under_its_reference() {
     let metrics = Metrics::new();
     let kept = |kept: Reference, text| SourceSecret { kept, secret: secret(text, None) };
     let configured = vec![

@@ -1,8 +1,7 @@
-//! The certificate that SNS signs with: what must hold of it before a signature by it means
-//! anything. No I/O; the moment is given.
+//! Checks the certificate that SNS signs with. No I/O; the caller gives the time.
 //!
-//! It must be issued to SNS in the topic's region, for signing, with an RSA key of 2,048 bits or
-//! more, by an authority that leads to a trusted root through certificates that are all valid now.
+//! The certificate must be issued to SNS in the topic's region, for signing, with an RSA key of 2,048 bits
+//! or more, by an authority that leads to a trusted root through certificates that are all valid now.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -23,32 +22,32 @@ use x509_parser::public_key::PublicKey;
 use super::claim::{SignatureClaim, SignatureDigest};
 use crate::event::Timestamp;
 
-/// The shortest key.
+/// Fewest bits of an RSA key.
 const KEY_BITS_MIN: usize = 2048;
 
-/// A certificate that holds, for as long as its whole chain does.
+/// A signing certificate that was checked, with the time during which its whole chain is valid.
 #[derive(Debug)]
 pub(super) struct SigningCertificate {
     /// The RSA public key.
     key: Vec<u8>,
-    /// In seconds since the Unix epoch; the end is the first second that is no longer in it.
+    /// When the whole chain is valid, in seconds since the Unix epoch; the end is excluded.
     valid: Range<i64>,
 }
 
-/// Why a certificate does not hold.
+/// Why a certificate is not trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum CertificateFlaw {
-    /// Nothing at hand leads to a trusted root; the issuer's certificate may be at this URL.
+    /// The certificates at hand do not lead to a trusted root; the issuer's can be at this URL.
     NoChain { issuer: Option<IssuerUrl> },
-    /// It is wrong itself, and no other certificate mends that; the word says what it is.
+    /// The certificate itself is wrong, for this reason; no other certificate can mend that.
     Fatal(&'static str),
 }
 
-/// The word of a certificate whose time is over, which no other start of the process changes.
+/// The reason for a certificate that has expired, which no later start of the process can change.
 const EXPIRED: &str = "certificate_expired";
 
 impl CertificateFlaw {
-    /// Whether its time is over.
+    /// Whether the certificate has expired.
     pub(super) fn is_expiry(&self) -> bool {
         *self == Self::Fatal(EXPIRED)
     }
@@ -62,10 +61,11 @@ pub(super) struct IssuerUrl {
 }
 
 impl SigningCertificate {
-    /// Checks a certificate that must carry one of these names, with others that may lead to a root.
+    /// Checks a certificate that must carry one of these names. The other certificates can lead from it to
+    /// a trusted root.
     ///
     /// # Errors
-    /// Its [`Flaw`].
+    /// The certificate's [`CertificateFlaw`].
     pub(super) fn check(
         leaf: &CertificateDer<'_>,
         others: &[CertificateDer<'_>],
@@ -103,13 +103,13 @@ impl SigningCertificate {
         Ok(Self { key, valid })
     }
 
-    /// One with no key that is any key.
+    /// A certificate without a usable key, for tests of the cache.
     #[cfg(test)]
     pub(super) fn valid_until(seconds: i64) -> Self {
         Self { key: Vec::new(), valid: 0..seconds }
     }
 
-    /// Whether it, and all that it rests on, is valid at a moment.
+    /// Whether the certificate and its whole chain are valid at a moment.
     pub(super) fn is_valid_at(&self, moment: Timestamp) -> bool {
         self.valid.contains(&moment.unix_seconds())
     }
@@ -124,7 +124,7 @@ impl SigningCertificate {
     }
 }
 
-/// What can be seen of the certificate alone; the key if nothing is wrong.
+/// Checks the certificate alone, without its chain; returns its key.
 fn check_by_itself(certificate: &X509Certificate<'_>) -> Result<Vec<u8>, CertificateFlaw> {
     if certificate.issuer().as_raw() == certificate.subject().as_raw() {
         return Err(CertificateFlaw::Fatal("certificate_self_signed"));
@@ -155,7 +155,7 @@ fn validity(certificate: &X509Certificate<'_>) -> Range<i64> {
     validity.not_before.timestamp()..validity.not_after.timestamp().saturating_add(1)
 }
 
-/// The moment, if it is within a time in which a certificate is valid.
+/// The moment in Unix seconds, if the certificate is valid at that moment.
 fn seconds_within(valid: &Range<i64>, now: Timestamp) -> Result<u64, CertificateFlaw> {
     let seconds = now.unix_seconds();
     if seconds >= valid.end {
@@ -169,21 +169,21 @@ fn flaw(error: &webpki::Error, certificate: &X509Certificate<'_>) -> Certificate
     match error {
         webpki::Error::CaUsedAsEndEntity => CertificateFlaw::Fatal("certificate_usage"),
         webpki::Error::RequiredEkuNotFoundContext(_) => CertificateFlaw::Fatal("certificate_usage"),
-        // No issuer, or one that has expired or has not signed it: another may have.
+        // The issuer is missing, has expired or has not signed this certificate: another one can fit.
         _ => CertificateFlaw::NoChain { issuer: issuer_url(certificate) },
     }
 }
 
-/// Where the issuer's certificate is, if that is a place of Amazon's own authority: anybody can
-/// write any URL into a certificate of his own.
+/// The URL of the issuer's certificate, if it is on a host of Amazon's own authority: anybody can write
+/// any URL into a certificate of their own.
 fn issuer_url(certificate: &X509Certificate<'_>) -> Option<IssuerUrl> {
     let access =
         certificate.extensions().iter().find_map(|extension| match extension.parsed_extension() {
             ParsedExtension::AuthorityInfoAccess(access) => Some(access),
             _ => None,
         })?;
-    access.iter().find_map(|place| match &place.access_location {
-        GeneralName::URI(url) if place.access_method == OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS => {
+    access.iter().find_map(|issuer| match &issuer.access_location {
+        GeneralName::URI(url) if issuer.access_method == OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS => {
             IssuerUrl::read(url)
         }
         _ => None,
@@ -191,8 +191,8 @@ fn issuer_url(certificate: &X509Certificate<'_>) -> Option<IssuerUrl> {
 }
 
 impl IssuerUrl {
-    /// Reads `http://crt.{issuer}.amazontrust.com/{file}`. What comes from there proves itself by
-    /// its signature, and so needs no TLS.
+    /// Reads `http://crt.{issuer}.amazontrust.com/{file}`. An issuer's certificate is proved by its own
+    /// signature, and so needs no TLS.
     fn read(url: &str) -> Option<Self> {
         let (host, file) = url.strip_prefix("http://")?.split_once('/')?;
         let issuer = host.strip_prefix("crt.")?.strip_suffix(".amazontrust.com")?;

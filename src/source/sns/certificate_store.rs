@@ -1,8 +1,8 @@
-//! The signing certificates that were trusted, on disk beside the spool, so that after a restart the
-//! first messages need no fetch: while nothing is known, strangers compete for the few there are.
+//! Stores signing certificates that were trusted, on disk beside the spool. After a restart the first
+//! messages then need no fetch, for which they would have to compete with strangers.
 //!
-//! They are worth no more than what a host sends: each is judged anew when it is read. So nothing
-//! depends on these files, and what goes wrong with them costs a fetch and a line in the log.
+//! A stored certificate is trusted no more than one that a host sends: each is checked again when it is
+//! read. So nothing depends on these files, and a fault of one costs a fetch and a log line.
 
 use std::fs;
 use std::io;
@@ -16,20 +16,20 @@ use rustls::pki_types::pem::PemObject;
 use super::origin::CertificateUrl;
 use crate::aws::arn::TopicArn;
 
-/// The most files that are read; a region gets a new certificate a few times a year.
+/// Most files that are read; a region gets a new certificate a few times a year.
 const FILES_MAX: usize = 256;
-/// The bytes of a file: those of two that were fetched, and of what the host presented.
+/// Most bytes of a stored file, which holds two fetched files and the certificates that the host presented.
 const FILE_BYTES_MAX: u64 = 128 << 10;
 
-/// Where certificates are kept. Sources may share it.
+/// The directory with the stored certificates. Sources can share it.
 #[derive(Clone, Debug)]
 pub(super) struct CertificateStore {
     dir: PathBuf,
-    /// Tells the files of two sources apart while they are written.
+    /// Part of the name of a file while it is written, so that two sources do not write the same one.
     source: String,
 }
 
-/// A certificate that was trusted once, with what it was trusted by: the first is its own.
+/// A signing certificate, which comes first, and the certificates that lead from it to a trusted root.
 pub(super) type Chain = Vec<CertificateDer<'static>>;
 
 impl CertificateStore {
@@ -37,12 +37,13 @@ impl CertificateStore {
         Self { dir: dir.to_owned(), source: source.to_owned() }
     }
 
-    /// Those of the regions of these topics.
+    /// Reads the stored certificates of these topics' regions.
     pub(super) fn read(&self, topics: &[TopicArn]) -> Vec<(CertificateUrl, Chain)> {
         let files = match fs::read_dir(&self.dir) {
             Ok(files) => files,
             Err(error) => {
-                tracing::debug!(dir = %self.dir.display(), %error, "no signing certificates are kept");
+                let dir = self.dir.display();
+                tracing::debug!(%dir, %error, "the stored SNS signing certificates cannot be read");
                 return Vec::new();
             }
         };
@@ -51,17 +52,23 @@ impl CertificateStore {
         let read = |file: PathBuf| {
             let found = read_file(&file).map(|text| parse(&text, topics));
             found.inspect_err(|error| {
-                tracing::debug!(file = %file.display(), %error, "a kept signing certificate cannot be read");
+                let file = file.display();
+                tracing::debug!(%file, %error, "a stored SNS signing certificate cannot be read");
             })
         };
         files.take(FILES_MAX).filter_map(|file| read(file).ok()?).collect()
     }
 
-    /// Keeps one for the next start.
+    /// Stores a certificate for the next start.
     pub(super) fn write(&self, url: &CertificateUrl, chain: &[CertificateDer<'_>]) {
         if let Err(error) = self.try_write(url, chain) {
             let (source, dir) = (&self.source, self.dir.display());
-            tracing::warn!(source, %dir, %error, "a signing certificate cannot be kept: the next start fetches it again");
+            tracing::warn!(
+                source,
+                %dir,
+                %error,
+                "an SNS signing certificate cannot be stored: the next start has to fetch it again"
+            );
         }
     }
 
@@ -70,13 +77,13 @@ impl CertificateStore {
         let file = self.dir.join(url.file_name());
         let unfinished = file.with_extension(format!("{}.tmp", self.source));
         let written = fs::write(&unfinished, text(url, chain)).and_then(|()| fs::rename(&unfinished, &file));
-        // On a full disk the half of a file is in the way.
+        // On a full disk an unfinished file would take space.
         written.inspect_err(|_| drop(fs::remove_file(&unfinished)))
     }
 
-    /// Forgets one that does not hold any more.
+    /// Removes a stored certificate that has expired.
     pub(super) fn remove(&self, url: &CertificateUrl) {
-        // What cannot be removed is found wanting again at the next start.
+        // A file that cannot be removed is tried again at the next start.
         let _ = fs::remove_file(self.dir.join(url.file_name()));
     }
 }
@@ -84,12 +91,14 @@ impl CertificateStore {
 fn read_file(file: &Path) -> io::Result<String> {
     let bytes = fs::metadata(file)?.len();
     if bytes > FILE_BYTES_MAX {
-        return Err(io::Error::other(format!("it has {bytes} bytes")));
+        return Err(io::Error::other(format!(
+            "the file has {bytes} bytes, more than any stored certificate"
+        )));
     }
     fs::read_to_string(file)
 }
 
-/// A line with the URL, and the certificates as PEM.
+/// The text of a stored file: a line with the URL, and the certificates as PEM.
 fn text(url: &CertificateUrl, chain: &[CertificateDer<'_>]) -> String {
     let mut text = format!("https://{}{}\n", url.host(), url.path());
     for certificate in chain {
@@ -132,28 +141,28 @@ mod tests {
     #[test]
     fn what_is_kept_is_read_again_for_topics_of_its_region() {
         let home = tempfile::tempdir().unwrap();
-        let kept = CertificateStore::new(&home.path().join("certificates"), "a");
-        assert_eq!(kept.read(&topics("eu-west-1")), []);
-        kept.write(&url(1), &chain()[1..]);
-        kept.write(&url(1), &chain());
-        assert_eq!(kept.read(&topics("eu-west-1")), [(url(1), chain())]);
-        assert_eq!(kept.read(&topics("us-east-1")), []);
-        kept.remove(&url(1));
-        assert_eq!(kept.read(&topics("eu-west-1")), []);
+        let store = CertificateStore::new(&home.path().join("certificates"), "a");
+        assert_eq!(store.read(&topics("eu-west-1")), []);
+        store.write(&url(1), &chain()[1..]);
+        store.write(&url(1), &chain());
+        assert_eq!(store.read(&topics("eu-west-1")), [(url(1), chain())]);
+        assert_eq!(store.read(&topics("us-east-1")), []);
+        store.remove(&url(1));
+        assert_eq!(store.read(&topics("eu-west-1")), []);
     }
 
     #[test]
     fn a_file_that_cannot_be_used_is_passed_over_and_one_that_cannot_be_written_harms_nobody() {
         let home = tempfile::tempdir().unwrap();
-        let kept = CertificateStore::new(home.path(), "a");
-        kept.write(&url(1), &chain());
+        let store = CertificateStore::new(home.path(), "a");
+        store.write(&url(1), &chain());
         let long = "x".repeat(1 << 20);
         for (number, text) in ["", "https://evil.example/\n", &text(&url(2), &[]), &long].iter().enumerate() {
             fs::write(home.path().join(format!("{number}.pem")), text).unwrap();
         }
         fs::write(home.path().join("x.pem"), [0xff]).unwrap();
         fs::create_dir(home.path().join("dir.pem")).unwrap();
-        assert_eq!(kept.read(&topics("eu-west-1")), [(url(1), chain())]);
+        assert_eq!(store.read(&topics("eu-west-1")), [(url(1), chain())]);
         fs::write(home.path().join("file"), "").unwrap();
         CertificateStore::new(&home.path().join("file"), "a").write(&url(1), &chain());
     }

@@ -1,10 +1,10 @@
-//! The signing certificates that are known, and the only way to one that is not.
+//! The cache of signing certificates; a certificate that is not in it is fetched.
 //!
-//! A certificate is fetched once, however many deliveries ask for it at the same time: the fetch is
-//! a task of its own, so that a sender who hangs up ends nobody's wait. A stranger who knows a
-//! topic's name can ask for any file of the certificate host. So failures are remembered for a
-//! while, there are only so many fetches a minute, of which one network has at most half, and none
-//! of it can push out a certificate that holds.
+//! A certificate is fetched once, however many deliveries ask for it at the same time. The fetch is a
+//! task of its own, so that it goes on if the sender that caused it hangs up. A stranger who knows a
+//! topic's name can make the bridge ask for any file of the certificate host. So failures are remembered
+//! for a while, the fetches of a minute are bounded, one network can cause at most half of them, and a
+//! failed fetch never removes a valid certificate.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, VecDeque};
@@ -29,13 +29,13 @@ use crate::telemetry::{LogLimit, SourceOutcome};
 
 /// How long a failure is remembered.
 const FAILURE_REMEMBERED: Duration = Duration::from_secs(30);
-/// Fetches in any minute. Each region has one certificate, and a new one a few times a year.
+/// Most fetches in any minute. Each region has one certificate, and gets a new one a few times a year.
 const FETCHES_PER_MINUTE_MAX: usize = 10;
-/// Those that one network can cause: the other half is for others, SNS among them.
+/// Most fetches in any minute that one network can cause: the other half is for others, such as SNS.
 const FETCHES_PER_NETWORK_MAX: usize = FETCHES_PER_MINUTE_MAX / 2;
 const MINUTE: Duration = Duration::from_secs(60);
-/// Certificates that are kept.
-const KEPT_MAX: usize = 32;
+/// Most valid certificates in memory; the one that was not used for longest is removed first.
+const VALID_MAX: usize = 32;
 
 /// What became of a fetch.
 type Fetched = Result<Arc<SigningCertificate>, CertificateError>;
@@ -44,24 +44,24 @@ type Fetched = Result<Arc<SigningCertificate>, CertificateError>;
 pub(super) struct Certificates {
     source: String,
     fetcher: Arc<Fetcher>,
-    kept: CertificateStore,
+    store: CertificateStore,
     known: Arc<Mutex<Known>>,
     fetches: Family<SourceOutcome, Counter>,
     log_limit: Arc<LogLimit>,
 }
 
 impl Certificates {
-    /// Those that were kept for these topics' regions, as far as they still hold, and by and by
-    /// those that are asked for.
+    /// The cache of one source. It begins with the stored certificates of these topics' regions that are
+    /// still valid.
     pub(super) fn new(
         source: &str,
         fetcher: Fetcher,
-        kept: CertificateStore,
+        store: CertificateStore,
         topics: &[TopicArn],
         fetches: Family<SourceOutcome, Counter>,
     ) -> Self {
         let mut known = Known::default();
-        for (url, chain) in kept.read(topics) {
+        for (url, chain) in store.read(topics) {
             match fetcher.check(&url, &chain) {
                 Ok(certificate) => known.settle(url, Ok(Arc::new(certificate)), Instant::now()),
                 Err(flaw) => {
@@ -69,23 +69,23 @@ impl Certificates {
                         source,
                         path = url.path(),
                         ?flaw,
-                        "a kept signing certificate is given up"
+                        "a stored SNS signing certificate is not used, because of this flaw"
                     );
-                    // Other flaws may be the clock's, or the roots', and gone at the next start.
+                    // Any other flaw can come from the clock or the roots, and be gone at the next start.
                     if flaw.is_expiry() {
-                        kept.remove(&url);
+                        store.remove(&url);
                     }
                 }
             }
         }
         let (source, fetcher, known) = (source.to_owned(), Arc::new(fetcher), Arc::new(Mutex::new(known)));
-        Self { source, fetcher, kept, known, fetches, log_limit: Arc::default() }
+        Self { source, fetcher, store, known, fetches, log_limit: Arc::default() }
     }
 
-    /// The certificate at a URL that a delivery from this network names, as it is at this moment.
+    /// The certificate at a URL that a delivery from this network names, valid at this moment.
     ///
     /// # Errors
-    /// When there is none that can be trusted, or none to be had now.
+    /// When the certificate cannot be trusted, or cannot be fetched now.
     pub(super) async fn get(
         &self,
         url: &CertificateUrl,
@@ -110,29 +110,29 @@ impl Certificates {
     fn spawn_fetch(&self, url: CertificateUrl, sender: watch::Sender<Option<Fetched>>) {
         let (fetcher, known) = (Arc::clone(&self.fetcher), Arc::clone(&self.known));
         let (source, fetches) = (self.source.clone(), self.fetches.clone());
-        let (log_limit, kept) = (Arc::clone(&self.log_limit), self.kept.clone());
-        // There are as many of these as fetches in three seconds, the time that each may take.
+        let (log_limit, store) = (Arc::clone(&self.log_limit), self.store.clone());
+        // Each of these tasks ends within three seconds, and the fetches of a minute are bounded.
         tokio::spawn(async move {
             let fetched = catch_panic(pin!(fetcher.fetch(&url))).await;
             let (fetched, chain) = match fetched.unwrap_or(Err(CertificateError::Unavailable("panic"))) {
                 Ok((certificate, chain)) => (Ok(Arc::new(certificate)), Some(chain)),
                 Err(error) => (Err(error), None),
             };
-            let outcome = tell(&source, &url, fetched.as_ref().err(), &log_limit);
+            let outcome = report(&source, &url, fetched.as_ref().err(), &log_limit);
             fetches.get_or_create(&SourceOutcome { source, outcome: outcome.into() }).inc();
             lock(&known).settle(url.clone(), fetched.clone(), Instant::now());
-            // Nobody may be waiting any more.
+            // An error says that no delivery waits any more.
             let _ = sender.send(Some(fetched));
             if let Some(chain) = chain {
-                // It needs no more than to be begun.
-                tokio::task::spawn_blocking(move || kept.write(&url, &chain));
+                // Nothing waits for the file to be written.
+                tokio::task::spawn_blocking(move || store.write(&url, &chain));
             }
         });
     }
 }
 
-/// Says what became of a fetch, failures once a minute for each reason; the word for the metrics.
-fn tell(
+/// Logs what became of a fetch, failures once a minute for each reason; returns the outcome for the metrics.
+fn report(
     source: &str,
     url: &CertificateUrl,
     error: Option<&CertificateError>,
@@ -140,16 +140,16 @@ fn tell(
 ) -> &'static str {
     let host = url.host();
     let Some(error) = error else {
-        tracing::info!(source, host, "signing certificate fetched");
+        tracing::info!(source, host, "an SNS signing certificate was fetched and is trusted");
         return "trusted";
     };
     let (reason, advice) = (error.reason(), error.advice());
-    let (outcome, what) = match error {
-        CertificateError::Untrusted(_) => ("untrusted", "a signing certificate cannot be trusted"),
-        CertificateError::Unavailable(_) => ("unavailable", "a signing certificate cannot be had"),
+    let (outcome, problem) = match error {
+        CertificateError::Untrusted(_) => ("untrusted", "an SNS signing certificate cannot be trusted"),
+        CertificateError::Unavailable(_) => ("unavailable", "an SNS signing certificate cannot be fetched"),
     };
     if let Some(unsaid) = log_limit.admit(reason) {
-        tracing::warn!(source, host, path = url.path(), reason, unsaid, "{what}: {advice}");
+        tracing::warn!(source, host, path = url.path(), reason, unsaid, "{problem}: {advice}");
     }
     outcome
 }
@@ -158,11 +158,11 @@ fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
     known.lock()
 }
 
-/// What is known of certificates, by URL.
+/// What is known of the certificate at each URL.
 #[derive(Default)]
 struct Known {
     entries: HashMap<CertificateUrl, Entry>,
-    /// When the fetches of the last minute began, and for which network.
+    /// The fetches of the last minute: when each began, and which network caused it.
     fetches: VecDeque<(Instant, Option<IpAddr>)>,
 }
 
@@ -174,9 +174,9 @@ enum Entry {
 
 enum Found {
     Here(Fetched),
-    /// Somebody is fetching it.
+    /// Another delivery has caused a fetch that is under way.
     Coming(watch::Receiver<Option<Fetched>>),
-    /// It is for the asker to fetch, and to tell.
+    /// The caller must fetch the certificate and send the result.
     Missing(watch::Sender<Option<Fetched>>, watch::Receiver<Option<Fetched>>),
 }
 
@@ -222,12 +222,12 @@ impl Known {
             Err(error) => Entry::Failed { error, at: now },
         };
         self.entries.insert(url, entry);
-        let kept = self.entries.iter().filter_map(|(url, entry)| match entry {
+        let valid = self.entries.iter().filter_map(|(url, entry)| match entry {
             Entry::Holds { used, .. } => Some((*used, url)),
             _ => None,
         });
-        if kept.clone().count() > KEPT_MAX
-            && let Some((_, url)) = kept.min_by_key(|(used, _)| *used)
+        if valid.clone().count() > VALID_MAX
+            && let Some((_, url)) = valid.min_by_key(|(used, _)| *used)
         {
             let url = url.clone();
             self.entries.remove(&url);
@@ -332,13 +332,13 @@ mod tests {
     #[test]
     fn of_many_that_hold_the_one_unused_for_longest_gives_way() {
         let (mut known, mut now) = (Known::default(), Instant::now());
-        for number in 0..=KEPT_MAX {
+        for number in 0..=VALID_MAX {
             now += MINUTE;
             assert!(is_missing(&known.find(&url(number), THEM, NOW, now)));
             known.settle(url(number), good(), now);
             assert!(matches!(known.find(&url(0), THEM, NOW, now), Found::Here(Ok(_))));
         }
-        assert_eq!(known.entries.len(), KEPT_MAX);
+        assert_eq!(known.entries.len(), VALID_MAX);
         assert!(is_missing(&known.find(&url(1), THEM, NOW, now + MINUTE)));
     }
 }

@@ -1,5 +1,5 @@
-//! What can be said of a message without asking anybody: of its head before its body is read, and of
-//! its envelope before the first connection (pure).
+//! Checks a message without any I/O: its head before its body is read, and its envelope before a
+//! certificate is fetched (pure).
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -13,20 +13,20 @@ use super::origin::CertificateUrl;
 use crate::aws::arn::TopicArn;
 use crate::event::{Timestamp, single_header};
 
-/// How old a message may be: SNS tries no delivery again after an hour.
+/// Oldest age of a message: SNS tries no delivery again after an hour.
 const AGE_SECONDS_MAX: i64 = 3600;
-/// How far a message's clock may be ahead of ours.
+/// How far a message's timestamp can be ahead of this machine's clock.
 const AHEAD_SECONDS_MAX: i64 = 300;
-/// The bytes of a signature by the largest key, which has 8,192 bits.
+/// Most bytes of a signature: the largest key has 8,192 bits.
 const SIGNATURE_BYTES_MAX: usize = 1024;
 
-/// The headers in which SNS repeats what the envelope says. It sends both with whatever it posts, with
-/// raw deliveries as well.
+/// The headers in which SNS repeats the envelope's type and topic. SNS sends both with every request, raw
+/// deliveries included.
 const TYPE_HEADER: &str = "x-amz-sns-message-type";
 pub(super) const TOPIC_HEADER: &str = "x-amz-sns-topic-arn";
 
-/// What a request is for, as its head says; `None` if SNS has not sent it. Nobody signed the head: it
-/// spares the reading of what cannot be genuine, and proves nothing.
+/// The kind of message that a request's head states; `None` if SNS cannot have sent the request. Nothing
+/// signs the head: the check saves reading bodies that cannot be genuine, and proves nothing.
 pub(super) fn stated_kind(headers: &HeaderMap) -> Option<EnvelopeKind> {
     EnvelopeKind::of(single_header(headers, TYPE_HEADER)?)
 }
@@ -37,7 +37,7 @@ pub(super) fn stated_topic<'a>(headers: &HeaderMap, topics: &'a [TopicArn]) -> O
     topics.iter().find(|topic| topic.as_str() == stated)
 }
 
-/// The word for a topic that is not listed.
+/// The reason for refusing a topic that is not listed.
 pub(super) fn other_topic(kind: EnvelopeKind) -> &'static str {
     match kind {
         EnvelopeKind::SubscriptionConfirmation => "subscription_of_other_topic",
@@ -45,14 +45,14 @@ pub(super) fn other_topic(kind: EnvelopeKind) -> &'static str {
     }
 }
 
-/// What the signature is made with.
+/// The digest that a signature is made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SignatureDigest {
     Sha1,
     Sha256,
 }
 
-/// What an envelope claims: that this topic sent it, and that this certificate proves it.
+/// The claim of an envelope: that this topic sent it, and that this certificate proves it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SignatureClaim<'a> {
     pub topic: &'a TopicArn,
@@ -65,7 +65,7 @@ impl<'a> SignatureClaim<'a> {
     /// Reads the claim of an envelope that arrived with these headers.
     ///
     /// # Errors
-    /// The word for why it cannot be true, or is not wanted.
+    /// The reason why the claim cannot be true, or is not wanted.
     pub(super) fn read(
         envelope: &Envelope,
         headers: &HeaderMap,
@@ -74,7 +74,7 @@ impl<'a> SignatureClaim<'a> {
     ) -> Result<Self, &'static str> {
         let topic = config.topics.iter().find(|topic| topic.as_str() == envelope.topic_arn);
         let topic = topic.ok_or(other_topic(envelope.kind))?;
-        // What nobody signed proves nothing, but who contradicts himself lies.
+        // Unsigned headers prove nothing, but headers that contradict the envelope show a forgery.
         if contradicts(headers, TYPE_HEADER, envelope.kind.as_str())
             || contradicts(headers, TOPIC_HEADER, topic.as_str())
         {
@@ -135,7 +135,10 @@ mod tests {
         let mut json = serde_json::json!({
             "Type": "Notification", "MessageId": "m", "TopicArn": TOPIC, "Message": "{}",
             "Timestamp": "2026-05-08T09:12:28.800Z", "SignatureVersion": "2", "Signature": "AAAA",
-            "SigningCertURL": "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-0123456789abcdef0123456789abcdef.pem",
+            "SigningCertURL": format!(
+                "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-{}.pem",
+                "0123456789abcdef".repeat(2),
+            ),
             "Token": "k", "SubscribeURL": "http://169.254.169.254/",
         });
         for (name, value) in changes {

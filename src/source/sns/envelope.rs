@@ -1,10 +1,10 @@
-//! What SNS sends over HTTP: the envelope, read strictly, and the text that its signature covers
-//! (pure).
+//! The envelope in which SNS sends a message over HTTP, read strictly, and the text that its signature
+//! covers (pure).
 //!
-//! The format is that of "HTTP/HTTPS notification JSON format" in the developer guide of SNS. An
-//! envelope is told from any other body by its `Type`, one of three, and a `Message` that is a
-//! string. Once it is one, a key that occurs twice or a field of another form is a forgery, because
-//! SNS writes neither. Fields that nothing here reads may be of any form.
+//! The format is that of "HTTP/HTTPS notification JSON format" in the developer guide of SNS. A body is
+//! an envelope if its `Type` is one of three and its `Message` is a string. In an envelope, a key that
+//! occurs twice or a field of another form shows a forgery, because SNS writes neither. Fields that this
+//! module does not read can be of any form.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -13,17 +13,17 @@ use bytestring::ByteString;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The most members of an envelope; SNS writes a dozen.
+/// Most members of an envelope; SNS writes a dozen.
 const MEMBERS_MAX: usize = 64;
 
 /// What an envelope is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EnvelopeKind {
-    /// It carries what was published.
+    /// The envelope carries a published message.
     Notification,
-    /// It asks whether the topic may deliver here.
+    /// The topic asks whether it may deliver to this endpoint.
     SubscriptionConfirmation,
-    /// It tells that the topic delivers here no longer.
+    /// The topic no longer delivers to this endpoint.
     UnsubscribeConfirmation,
 }
 
@@ -39,23 +39,23 @@ pub(super) struct Envelope {
     pub signature: String,
     pub signing_cert_url: String,
     subject: Option<String>,
-    /// Of a confirmation: what it is confirmed with.
+    /// The token that the answer to a confirmation carries.
     pub token: Option<String>,
     subscribe_url: Option<String>,
 }
 
-/// What a body turns out to be.
+/// What a body was read as.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reading {
     Envelope(Box<Envelope>),
-    /// An envelope that SNS has not written; the word says why.
+    /// An envelope that SNS cannot have written, for this reason.
     Forged(&'static str),
-    /// Anything else.
+    /// A body that is no envelope.
     Other,
 }
 
 impl EnvelopeKind {
-    /// What a `Type` says.
+    /// The kind that a `Type` names.
     pub(super) fn of(text: &str) -> Option<Self> {
         Some(match text {
             "Notification" => Self::Notification,
@@ -92,9 +92,9 @@ impl Envelope {
         }
     }
 
-    /// The text that the signature covers: names and unescaped values of the documented fields, each
-    /// on a line of its own. That of an UnsubscribeConfirmation has its token, as documented; a
-    /// validator of the service's own leaves it out, and such a text has no valid signature.
+    /// The text that the signature covers: names and unescaped values of the documented fields, each on a
+    /// line of its own. The text of an UnsubscribeConfirmation includes the token, as documented; one
+    /// validator of AWS leaves it out, and the signature does not match such a text.
     pub(super) fn signed_text(&self) -> String {
         let subject = self.subject.as_deref().map(|subject| ("Subject", subject));
         let subscribe_url = self.subscribe_url.as_deref().map(|url| ("SubscribeURL", url));
@@ -121,7 +121,7 @@ impl Envelope {
     }
 }
 
-/// A member that is read.
+/// The value of a member that is read.
 #[derive(Default)]
 enum Field {
     #[default]
@@ -136,7 +136,7 @@ impl<'de> Deserialize<'de> for Field {
         if !raw.starts_with('"') {
             return Ok(Self::NoText);
         }
-        // A string that JSON's grammar takes and that is no text: half a surrogate pair.
+        // JSON's grammar allows a string with half a surrogate pair, which is no text.
         Ok(serde_json::from_str(raw).map_or(Self::NoText, Self::Text))
     }
 }
@@ -242,16 +242,16 @@ impl<'de> Visitor<'de> for MembersVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
         let (mut members, mut seen) = (Members::default(), HashSet::new());
         while let Some(name) = map.next_key::<String>()? {
-            let place = NAMES.iter().position(|known| *known == name);
+            let index = NAMES.iter().position(|known| *known == name);
             members.too_many |= seen.len() >= MEMBERS_MAX;
-            // Beyond the bound nothing needs to be remembered: it is refused or no envelope.
+            // Beyond the bound no name needs to be remembered: the body is refused or no envelope.
             let new = members.too_many || seen.insert(name);
             members.repeated |= !new;
             let field: Field = map.next_value()?;
-            if let Some(place) = place
-                && !matches!(members.fields[place], Field::Text(_))
+            if let Some(index) = index
+                && !matches!(members.fields[index], Field::Text(_))
             {
-                members.fields[place] = field;
+                members.fields[index] = field;
             }
         }
         Ok(members)
@@ -272,13 +272,15 @@ mod tests {
 
     const NOTIFICATION: &str = r#"{
         "Type": "Notification", "MessageId": "m-1", "TopicArn": "arn:aws:sns:eu-west-1:111111111111:t",
-        "Subject": "About \u00e9", "Message": "{\"a\":\"b\u0000\\n\"}\n\ud83c\udf9e", "Timestamp": "2026-05-08T09:12:28.800Z",
+        "Subject": "About \u00e9", "Message": "{\"a\":\"b\u0000\\n\"}\n\ud83c\udf9e",
+        "Timestamp": "2026-05-08T09:12:28.800Z",
         "SignatureVersion": "2", "Signature": "AAAA", "SigningCertURL": "u", "UnsubscribeURL": "v",
         "MessageAttributes": { "family": { "Type": "String", "Value": "x" } } }"#;
 
     fn confirmation(kind: &str) -> String {
         format!(
-            r#"{{"Type":"{kind}","MessageId":"m","TopicArn":"t","Message":"hello","Timestamp":"s","SignatureVersion":"2",
+            r#"{{"Type":"{kind}","MessageId":"m","TopicArn":"t","Message":"hello","Timestamp":"s",
+               "SignatureVersion":"2",
                "Signature":"AAAA","SigningCertURL":"u","Token":"k","SubscribeURL":"w","Subject":"unsigned"}}"#
         )
     }
@@ -288,7 +290,8 @@ mod tests {
         assert_eq!(
             envelope(NOTIFICATION).signed_text(),
             "Message\n{\"a\":\"b\0\\n\"}\n\u{1F39E}\nMessageId\nm-1\nSubject\nAbout é\n\
-             Timestamp\n2026-05-08T09:12:28.800Z\nTopicArn\narn:aws:sns:eu-west-1:111111111111:t\nType\nNotification\n"
+             Timestamp\n2026-05-08T09:12:28.800Z\nTopicArn\narn:aws:sns:eu-west-1:111111111111:t\n\
+             Type\nNotification\n"
         );
         let without = NOTIFICATION.replace(r#""Subject": "About \u00e9", "#, "");
         assert!(!envelope(&without).signed_text().contains("Subject"));
@@ -298,7 +301,8 @@ mod tests {
             assert_eq!(
                 envelope(&confirmation(kind)).signed_text(),
                 format!(
-                    "Message\nhello\nMessageId\nm\nSubscribeURL\nw\nTimestamp\ns\nToken\nk\nTopicArn\nt\nType\n{kind}\n"
+                    "Message\nhello\nMessageId\nm\nSubscribeURL\nw\nTimestamp\ns\nToken\nk\nTopicArn\nt\n\
+                     Type\n{kind}\n"
                 )
             );
         }

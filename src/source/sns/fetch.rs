@@ -1,13 +1,14 @@
-//! Fetches a signing certificate, and with it what leads from there to a trusted root.
+//! Fetches a signing certificate, and the certificates that lead from it to a trusted root.
 //!
-//! Three seconds in all, 16 KiB, no redirects, and only to public addresses: the host follows from
-//! the topic's region, but who answers for its name is up to the resolver. The file mostly holds the
-//! certificate alone, so its chain is made of what else is in the file, of what the host's own TLS
-//! handshake presented, and failing both of one more file, from the authority.
+//! A fetch takes three seconds and 16 KiB a file at most, follows no redirect, and connects only to
+//! public addresses: the host name follows from the topic's region, but the resolver decides which
+//! address it has. The file mostly holds the signing certificate alone. So the chain is made of the other
+//! certificates in the file, of those that the host presented in its own TLS handshake, and, if both do
+//! not suffice, of the issuer's certificate, which is fetched from the authority.
 //!
-//! What SNS is answered hangs on whose fault a failure is. Untrusted is a certificate that is wrong
-//! itself: who names it is no friend. Whatever keeps us from having the right one is the fault of
-//! the network, a host or a proxy, and SNS must send again.
+//! How SNS is answered depends on where the fault lies. A certificate that is wrong itself is untrusted,
+//! and the message that names it is refused with 403. If the network, a host or a proxy keeps the bridge
+//! from having the right certificate, the answer is 503 and SNS sends the message again.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -35,26 +36,26 @@ use super::origin::CertificateUrl;
 use crate::event::Timestamp;
 use crate::trust;
 
-/// From the first look-up to the last byte of the last file.
+/// Longest time of a fetch, from the first look-up to the last byte of the last file.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// How long one address may take to be connected to, so that another gets a turn.
+/// Longest time for connecting to one address, so that there is time to try another.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// The bytes of a file; a chain of four certificates has about half of that.
+/// Most bytes of a file; a chain of four certificates has about half of that.
 const FILE_BYTES_MAX: usize = 16 << 10;
-/// The bytes of an answer's head, and of what is read ahead.
+/// Most bytes of an answer's head, read-ahead included.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 
-/// Why there is no certificate. The words are for the metrics.
+/// Why there is no certificate, with the reason for the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CertificateError {
-    /// It could not be had; perhaps later.
+    /// The certificate could not be fetched now; another attempt can succeed.
     Unavailable(&'static str),
-    /// What there is cannot be trusted.
+    /// The certificate that was fetched cannot be trusted.
     Untrusted(&'static str),
 }
 
 impl CertificateError {
-    /// The word for the metrics.
+    /// The reason, for the metrics.
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::Unavailable(reason) | Self::Untrusted(reason) => reason,
@@ -65,29 +66,36 @@ impl CertificateError {
     pub(super) fn advice(self) -> &'static str {
         match self {
             Self::Untrusted(_) => {
-                "what it signs is refused; if a topic of yours has it, see that this system's root certificates and clock are right"
+                "messages signed with it are refused with 403. If one of your topics sends them, see that \
+                 this system's root certificates and clock are right"
             }
             Self::Unavailable("certificate_address") => {
-                "the host's name leads to an address that is not public, as a private DNS name of a VPC endpoint does: have it resolved publicly here"
+                "the host name resolves to an address that is not public, as with the private DNS name of \
+                 a VPC endpoint: let the bridge resolve it publicly"
             }
             Self::Unavailable("certificate_issuer") => {
-                "its issuer's certificate is not to be had, or leads to no trusted root: let the bridge reach crt.*.amazontrust.com on port 80, and keep this system's root certificates up to date"
+                "the certificate of its issuer cannot be fetched, or leads to no trusted root: let the \
+                 bridge reach crt.*.amazontrust.com on port 80, and keep this system's root certificates \
+                 up to date"
             }
             Self::Unavailable("certificate_tls") => {
-                "the host does not prove who it is: look for a proxy that opens TLS, and keep this system's root certificates up to date"
+                "the host does not prove its identity over TLS: look for a proxy that opens TLS, and keep \
+                 this system's root certificates up to date"
             }
             Self::Unavailable("certificate_status" | "certificate_size" | "certificate_form") => {
-                "the host sent no certificate: a stranger may have named one that is not there; if your topics' messages are affected, look for a proxy"
+                "the host did not send a certificate: a stranger may have named one that does not exist. \
+                 If your topics' messages are affected, look for a proxy"
             }
             Self::Unavailable(_) => {
-                "let the bridge reach the host on port 443; until then SNS is asked to send again"
+                "let the bridge reach the host on port 443. Until then messages are answered 503, and SNS \
+                 sends them again"
             }
         }
     }
 }
 
-/// The issuer's certificate is not to be had, or is not what leads to a trusted root. Plain HTTP
-/// brings it, so that anybody on the way may have answered.
+/// The issuer's certificate cannot be fetched, or does not lead to a trusted root. It comes over plain
+/// HTTP, so anybody on the way can have sent another one.
 const NO_ISSUER: CertificateError = CertificateError::Unavailable("certificate_issuer");
 
 /// Why a source cannot check signatures at all.
@@ -95,11 +103,12 @@ const NO_ISSUER: CertificateError = CertificateError::Unavailable("certificate_i
 pub enum TrustError {
     /// The system has no trusted roots.
     #[error(
-        "this system has no trusted root certificates, and SNS cannot be verified without: install them (Debian: the package ca-certificates), or set SSL_CERT_FILE"
+        "this system has no trusted root certificates, and without them SNS messages cannot be verified: \
+         install them (Debian: the package ca-certificates), or set SSL_CERT_FILE"
     )]
     NoRoots,
-    /// The double's authority cannot be used.
-    #[error("`{file}` is no PEM certificate of an authority")]
+    /// The authority of the certificate double cannot be used.
+    #[error("`{file}` does not hold the PEM certificate of an authority")]
     Authority {
         /// The file.
         file: String,
@@ -109,16 +118,16 @@ pub enum TrustError {
     Tls(#[from] rustls::Error),
 }
 
-/// Fetches certificates and judges them.
+/// Fetches signing certificates and checks them.
 pub(super) struct Fetcher {
     roots: Arc<RootCertStore>,
     tls: TlsConnector,
-    /// Where every connection goes instead.
+    /// The test server to which every connection goes instead, if there is one.
     double: Option<SocketAddr>,
 }
 
 impl Fetcher {
-    /// Trusts the system's roots, or a double's authority and nothing else.
+    /// A fetcher that trusts the system's roots, or, for a test, only the authority of a certificate double.
     pub(super) fn new(double: Option<&CertificateDouble>) -> Result<Self, TrustError> {
         let roots = match double {
             Some(double) => {
@@ -143,7 +152,7 @@ impl Fetcher {
         })
     }
 
-    /// Fetches the certificate at this URL and checks it. With it comes what it was trusted by.
+    /// Fetches the certificate at this URL and checks it; returns it with the chain that it was trusted by.
     pub(super) async fn fetch(
         &self,
         url: &CertificateUrl,
@@ -162,7 +171,7 @@ impl Fetcher {
         let certificate = match self.check(url, &chain) {
             Err(CertificateFlaw::NoChain { issuer: Some(issuer) }) => {
                 chain.push(self.issuer(&issuer).await.map_err(|_| NO_ISSUER)?);
-                // Of itself it was found good.
+                // The certificate itself was found good by the first check.
                 self.check(url, &chain).map_err(|_| NO_ISSUER)?
             }
             checked => checked?,
@@ -170,10 +179,11 @@ impl Fetcher {
         Ok((certificate, chain))
     }
 
-    /// Checks the first of these as the certificate at a URL, with the others and the roots of today.
+    /// Checks the first certificate of a chain as the one at this URL, with the rest of the chain and the
+    /// trusted roots.
     ///
     /// # Errors
-    /// Its flaw.
+    /// The certificate's flaw.
     pub(super) fn check(
         &self,
         url: &CertificateUrl,
@@ -192,7 +202,7 @@ impl Fetcher {
         Ok(pem.unwrap_or_else(|_| CertificateDer::from(file)))
     }
 
-    /// A file, and the certificates other than its own that the host presented.
+    /// Fetches a file; returns it with the issuers' certificates that the host presented for its own TLS.
     async fn get_over_tls(
         &self,
         host: &str,
@@ -223,7 +233,7 @@ impl Fetcher {
     }
 }
 
-/// The addresses of a host, asked for once; none if any of them is not a public one.
+/// The addresses of a host, looked up once; an error if any of them is not public.
 async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, CertificateError> {
     let found = tokio::net::lookup_host((host, port)).await;
     let found: Vec<_> = found.map_err(|_| CertificateError::Unavailable("certificate_resolution"))?.collect();
@@ -234,7 +244,7 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, CertificateEr
     }
 }
 
-/// One GET on a fresh connection. Anything but 200 is no file; a redirect is not followed.
+/// Makes one GET request on a fresh connection. Any status but 200 is an error; no redirect is followed.
 async fn get<IO>(stream: IO, host: &str, path: &str) -> Result<Vec<u8>, CertificateError>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -266,12 +276,12 @@ where
     tokio::select! {
         biased;
         fetched = &mut exchange => fetched,
-        // It ends when the host closes, which may be while the last bytes are still to be taken.
+        // The connection ends when the host closes it, which can be before the last bytes are read.
         _ = &mut connection => exchange.await,
     }
 }
 
-/// The certificates of a PEM file, at least one.
+/// The certificates in a PEM file, at least one.
 fn certificates(file: &[u8]) -> Result<Chain, CertificateError> {
     let found: Result<Chain, _> = CertificateDer::pem_slice_iter(file).collect();
     found.ok().filter(|found| !found.is_empty()).ok_or(CertificateError::Unavailable("certificate_form"))
@@ -292,8 +302,8 @@ impl From<io::Error> for CertificateError {
     }
 }
 
-/// Whether an address is one of the internet at large, by the registries of special addresses of
-/// RFC 6890 and its successors.
+/// Whether an address is public, by the registries of special-purpose addresses of RFC 6890 and its
+/// successors.
 fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => is_public_v4(v4),
@@ -318,11 +328,11 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
     match segments {
-        // NAT64 of an IPv6-only network.
+        // NAT64: an IPv4 address as an IPv6-only network sees it.
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
             is_public_v4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
         }
-        // Tunnels, and what is for documents.
+        // Tunnels, and addresses for documentation.
         [0x2001, 0..=0x01ff | 0x0db8, ..] | [0x2002, ..] => false,
         [first, ..] => first & 0xe000 == 0x2000,
     }

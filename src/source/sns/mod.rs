@@ -1,12 +1,11 @@
-//! Topics that deliver over HTTP: SNS posts to `/in/{source}`, and its signature is checked before
-//! anything it says is believed.
+//! The SNS source: topics deliver over HTTP to `/in/{source}`, and the signature of a message is checked
+//! before anything in the message is believed.
 //!
-//! The order is the point. What the head must say comes before the body is read. Then what can be told
-//! from the message alone: its form, its topic against the list, the URL of its certificate against the
-//! one form that it may have, its age. Only then is a certificate asked for, and only its signature makes
-//! the rest true. A subscription is
-//! confirmed by the service's API; no URL in a message is ever followed. Overload is 503 and never
-//! 4xx, because SNS gives up on a message at 4xx.
+//! The checks go from cheap to costly. The head is checked before the body is read. Then the message
+//! alone is checked: its form, its topic against the configured list, the URL of its certificate against
+//! the only form that SNS writes, its age. Only then is a certificate fetched, and only the signature
+//! proves the message genuine. A subscription is confirmed through the service's API; no URL in a message
+//! is ever followed. Overload is answered 503 and never 4xx, because SNS gives up on a message at 4xx.
 
 mod certificate;
 mod certificate_store;
@@ -53,7 +52,7 @@ use crate::telemetry::{LogLimit, Metrics, Shown, SourceOutcome};
 /// The header with a raw delivery's message id.
 const MESSAGE_ID_HEADER: &str = "x-amz-sns-message-id";
 
-/// One source's way in by SNS.
+/// One SNS source: the endpoint to which its topics deliver.
 pub(super) struct SnsSource {
     source: SourceIntake,
     intake: Intake,
@@ -75,10 +74,10 @@ impl SnsSource {
         metrics: &Metrics,
     ) -> Result<Self, TrustError> {
         let fetcher = Fetcher::new(config.certificate_double.as_ref())?;
-        let kept = CertificateStore::new(&config.certificates_dir, source.name());
+        let store = CertificateStore::new(&config.certificates_dir, source.name());
         let fetches = metrics.sns_certificates.clone();
         Ok(Self {
-            certificates: Certificates::new(source.name(), fetcher, kept, &config.topics, fetches),
+            certificates: Certificates::new(source.name(), fetcher, store, &config.topics, fetches),
             subscriptions: Subscriptions::new(&config.topics, aws).await,
             changes: metrics.sns_subscriptions.clone(),
             log_limit: LogLimit::default(),
@@ -103,12 +102,12 @@ impl SnsSource {
 
     async fn receive<B: Body<Data = Bytes>>(&self, request: Request<B>) -> Result<Received, Refused> {
         self.judge_head(request.headers())?;
-        let (delivery, share) = self.bounds.read(&self.intake, &self.source, request).await?;
-        self.bounds.in_time(self.take(delivery, share)).await
+        let (delivery, permit) = self.bounds.read(&self.intake, &self.source, request).await?;
+        self.bounds.in_time(self.take(delivery, permit)).await
     }
 
-    /// Judges by the head what can be judged by it, before anybody reads the body. Who lies there is
-    /// refused for what the body says, or for its signature.
+    /// Refuses what the head alone shows to be unwanted, before the body is read. A head proves nothing: the
+    /// body and its signature are checked later.
     fn judge_head(&self, headers: &HeaderMap) -> Result<(), Refused> {
         let kind = stated_kind(headers).ok_or(Refused::Unread("message_type"))?;
         if raw::is_marked(headers) {
@@ -116,22 +115,22 @@ impl SnsSource {
         }
         if stated_topic(headers, &self.config.topics).is_none() {
             let refused = Refused::Forbidden(other_topic(kind));
-            self.tell_of_refusal(refused, kind, single_header(headers, TOPIC_HEADER).unwrap_or("none"));
+            self.report_refusal(refused, kind, single_header(headers, TOPIC_HEADER).unwrap_or("none"));
             return Err(refused);
         }
         Ok(())
     }
 
-    async fn take(&self, delivery: Delivery, share: BodyPermit<'_>) -> Result<Received, Refused> {
+    async fn take(&self, delivery: Delivery, permit: BodyPermit<'_>) -> Result<Received, Refused> {
         let Delivery { headers, body, arrived } = delivery;
         if raw::is_marked(&headers) {
-            return self.take_raw(&headers, body, arrived, share).await;
+            return self.take_raw(&headers, body, arrived, permit).await;
         }
         let reading = || Envelope::read(&body);
         match self.intake.work_unproven(Weight::plain(body.len()), reading).await? {
-            Reading::Envelope(envelope) => self.take_envelope(*envelope, &headers, arrived, share).await,
+            Reading::Envelope(envelope) => self.take_envelope(*envelope, &headers, arrived, permit).await,
             Reading::Forged(reason) => Err(Refused::Forbidden(reason)),
-            Reading::Other => self.take_raw(&headers, body, arrived, share).await,
+            Reading::Other => self.take_raw(&headers, body, arrived, permit).await,
         }
     }
 
@@ -140,27 +139,27 @@ impl SnsSource {
         envelope: Envelope,
         headers: &HeaderMap,
         arrived: Timestamp,
-        mut share: BodyPermit<'_>,
+        mut permit: BodyPermit<'_>,
     ) -> Result<Received, Refused> {
         let topic = match self.verify(&envelope, headers, arrived).await {
             Ok(topic) => topic,
             Err(refused) => {
-                self.tell_of_refusal(refused, envelope.kind, &envelope.topic_arn);
+                self.report_refusal(refused, envelope.kind, &envelope.topic_arn);
                 return Err(refused);
             }
         };
-        share.prove();
+        permit.prove();
         match envelope.kind {
             EnvelopeKind::Notification => {
                 let extensions = topic_extensions(topic.as_str(), Some(&envelope.message_id));
-                self.keep(envelope.message, extensions, arrived, share).await
+                self.keep(envelope.message, extensions, arrived, permit).await
             }
             EnvelopeKind::SubscriptionConfirmation => self.confirm(topic, envelope.token.as_deref()).await,
             EnvelopeKind::UnsubscribeConfirmation => Ok(self.note_end(topic)),
         }
     }
 
-    /// Checks that an envelope is genuine; the topic that it comes from.
+    /// Checks that an envelope is genuine; returns the topic that sent it.
     async fn verify(
         &self,
         envelope: &Envelope,
@@ -175,25 +174,25 @@ impl SnsSource {
         signed.then_some(claim.topic).ok_or(Refused::Forbidden("signature"))
     }
 
-    /// Takes a delivery without a signature, from who has the password.
+    /// Takes a raw delivery, which has a password in place of a signature.
     async fn take_raw(
         &self,
         headers: &HeaderMap,
         body: Bytes,
         arrived: Timestamp,
-        mut share: BodyPermit<'_>,
+        mut permit: BodyPermit<'_>,
     ) -> Result<Received, Refused> {
         let topic = self.raw_topic(headers)?;
-        share.prove();
+        permit.prove();
         let extensions = topic_extensions(topic.as_str(), single_header(headers, MESSAGE_ID_HEADER));
         match ByteString::try_from(body.clone()) {
-            Ok(message) => self.keep(message, extensions, arrived, share).await,
-            // No text, and so no event: admission says so.
+            Ok(message) => self.keep(message, extensions, arrived, permit).await,
+            // A body that is not UTF-8 cannot be an event: admission quarantines it.
             Err(_) => self.admit(body, extensions, arrived).await,
         }
     }
 
-    /// The topic that a delivery without a signature comes from, if it brings the password.
+    /// The listed topic that a raw delivery comes from, if the delivery carries the password.
     fn raw_topic(&self, headers: &HeaderMap) -> Result<&TopicArn, Refused> {
         let Some(expected) = &self.config.raw else {
             return Err(Refused::Unread("not_an_envelope"));
@@ -204,22 +203,22 @@ impl SnsSource {
         let topic = stated_topic(headers, &self.config.topics);
         let topic = topic.ok_or(Refused::Forbidden(other_topic(EnvelopeKind::Notification)));
         let stated = single_header(headers, TOPIC_HEADER).unwrap_or("none");
-        topic.inspect_err(|refused| self.tell_of_refusal(*refused, EnvelopeKind::Notification, stated))
+        topic.inspect_err(|refused| self.report_refusal(*refused, EnvelopeKind::Notification, stated))
     }
 
-    /// Makes what was published durable.
+    /// Makes a published message durable.
     async fn keep(
         &self,
         message: ByteString,
         extensions: Vec<(ByteString, ByteString)>,
         arrived: Timestamp,
-        mut share: BodyPermit<'_>,
+        mut permit: BodyPermit<'_>,
     ) -> Result<Received, Refused> {
         let decoding = || decode_message(message.clone(), &self.bounds.inflate_of(&self.source));
         match self.intake.work(message_heaviness(&message), decoding).await {
             Ok(body) => {
                 drop(message);
-                share.grow_to(body.len())?;
+                permit.grow_to(body.len())?;
                 self.admit(body, extensions, arrived).await
             }
             Err(refusal) => {
@@ -229,7 +228,7 @@ impl SnsSource {
         }
     }
 
-    /// Keeps for the dead letters, as it came, what is authentic and cannot be decoded.
+    /// Quarantines, undecoded, an authentic message that cannot be decoded.
     async fn quarantine(&self, verified: Verified, word: &'static str) -> Result<Received, Refused> {
         let (arrived, bytes) = (verified.arrived, verified.body.len());
         let deciding = || self.source.view.undecodable(verified, word);
@@ -251,14 +250,19 @@ impl SnsSource {
         let source: &str = self.source.name();
         match self.subscriptions.confirm(topic, token.unwrap_or_default()).await {
             Ok(()) => {
-                tracing::info!(source, %topic, "subscription confirmed: the topic delivers here");
+                tracing::info!(source, %topic, "subscription confirmed: the topic delivers to this source");
                 self.changed("confirmed");
                 Ok(Received::Other("confirmed"))
             }
             Err(unconfirmed) => {
                 if let Some(unsaid) = self.log_limit.admit(topic.as_str()) {
                     let problem = Shown(&unconfirmed.problem);
-                    tracing::error!(source, %topic, unsaid, "a subscription cannot be confirmed: {problem}");
+                    tracing::error!(
+                        source,
+                        %topic,
+                        unsaid,
+                        "the topic's subscription to this source cannot be confirmed: {problem}"
+                    );
                 }
                 self.changed("failed");
                 Err(Refused::Unavailable("confirmation"))
@@ -266,20 +270,26 @@ impl SnsSource {
         }
     }
 
-    /// A topic delivers here no longer. It is for people to say whether that was meant.
+    /// Reports that a topic no longer delivers to this source; a person decides whether that was intended.
     fn note_end(&self, topic: &TopicArn) -> Received {
         let source: &str = self.source.name();
         if let Some(unsaid) = self.log_limit.admit("ended") {
-            tracing::warn!(source, %topic, unsaid, "subscription ended: the topic delivers here no longer");
+            tracing::warn!(
+                source,
+                %topic,
+                unsaid,
+                "subscription ended: the topic no longer delivers to this source. If that was not \
+                 intended, subscribe it again"
+            );
         }
         self.changed("ended");
         Received::Other("unsubscribed")
     }
 
-    /// Counts a subscription that somebody tried to make, and names a topic that is not listed: nothing
-    /// else does, and the operator may have to list it. Anybody can post such a message, and so say any
-    /// name.
-    fn tell_of_refusal(&self, refused: Refused, kind: EnvelopeKind, arn: &str) {
+    /// Counts a subscription that was refused, and logs a topic that is not listed: this log line is the
+    /// only place that names it, and the operator may have to list it. Anybody can post such a message with
+    /// any name.
+    fn report_refusal(&self, refused: Refused, kind: EnvelopeKind, arn: &str) {
         if kind == EnvelopeKind::SubscriptionConfirmation && matches!(refused, Refused::Forbidden(_)) {
             self.changed("refused");
         }
@@ -290,7 +300,8 @@ impl SnsSource {
             let (source, topic): (&str, _) = (self.source.name(), Shown(arn));
             tracing::warn!(
                 source, %topic, reason, unsaid,
-                "a topic that is not listed here, or somebody in its name: if it is yours, add it to `sns.topics`"
+                "a message was refused because its topic is not listed for this source (anybody can write \
+                 such a message): if the topic is yours, add it to `sns.topics`"
             );
         }
     }
@@ -310,7 +321,7 @@ impl From<CertificateError> for Refused {
     }
 }
 
-/// What SNS vouches for.
+/// A message that SNS, or the password of a raw delivery, vouches for.
 fn verified(body: Bytes, extensions: Vec<(ByteString, ByteString)>, arrived: Timestamp) -> Verified {
     let stated = HeaderClaims { extensions, ..HeaderClaims::default() };
     Verified { body, stated, secret: 0, skew_seconds: None, arrived }

@@ -1,4 +1,4 @@
-//! Which topics deliver, and how they prove it.
+//! The configuration of an SNS source: which topics can deliver, and how they prove their identity.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

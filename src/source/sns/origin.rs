@@ -1,27 +1,27 @@
-//! Where a signing certificate comes from, and in whose name it is: both follow from the region of
-//! the topic, never from what a message says (pure).
+//! The URL of a signing certificate and the names in it: both follow from the topic's region, and never
+//! from what a message says (pure).
 
 use crate::aws::arn::TopicArn;
 
-/// What the path of every signing certificate begins with.
+/// The beginning of every signing certificate's path.
 const PATH_START: &str = "/SimpleNotificationService-";
 const PATH_END: &str = ".pem";
-/// The characters between, of lower-case hexadecimal.
+/// How many lower-case hexadecimal characters are between the beginning and the end of the path.
 const PATH_HEX_CHARS: usize = 32;
 
 /// The URL of a signing certificate of one region.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct CertificateUrl {
     region: String,
-    /// The 32 characters that tell one certificate of the region from another.
+    /// The 32 hexadecimal characters that identify one certificate of the region.
     hex: String,
 }
 
 impl CertificateUrl {
-    /// Reads a `SigningCertURL` as that of a topic's region.
+    /// Reads a `SigningCertURL` that must belong to the topic's region.
     ///
-    /// It is compared as text with the one form that it may have, and never taken apart: no reading
-    /// of user names, ports, escapes or dots in it could differ from another's.
+    /// The URL is compared as text with the only form that SNS writes, and not parsed: so no parser can
+    /// understand user names, ports, escapes or dots in it differently.
     pub(super) fn read(text: &str, topic: &TopicArn) -> Option<Self> {
         let region = topic.region();
         let path = text.strip_prefix("https://")?.strip_prefix(&*host(region))?;
@@ -31,24 +31,23 @@ impl CertificateUrl {
             .then(|| Self { region: region.to_owned(), hex: hex.to_owned() })
     }
 
-    /// The host to ask.
+    /// The host of the URL.
     pub(super) fn host(&self) -> String {
         host(&self.region)
     }
 
-    /// What to ask it for.
+    /// The path of the URL.
     pub(super) fn path(&self) -> String {
         format!("{PATH_START}{}{PATH_END}", self.hex)
     }
 
-    /// A name for a file about it.
+    /// The name of the file that stores the certificate.
     pub(super) fn file_name(&self) -> String {
         format!("{}-{}.pem", self.region, self.hex)
     }
 
-    /// The names of which the certificate must carry one, as the service's own SDK for Java lists
-    /// them: one for most regions, one of its own for each region that is opted in to, and older
-    /// forms for GovCloud and China.
+    /// The names of which the certificate must carry one, as the AWS SDK for Java lists them: one name for
+    /// most regions, a name of its own for each opt-in region, and older forms for GovCloud and China.
     pub(super) fn certificate_names(&self) -> Vec<String> {
         let (region, domain) = (&*self.region, domain(&self.region));
         let mut names = vec![
@@ -144,7 +143,7 @@ mod tests {
             // The region.
             format!("https://sns.us-east-1.amazonaws.com{path}"),
             format!("https://sns.eu-west-11.amazonaws.com{path}"),
-            // What may stand around a host.
+            // What a URL can have around its host.
             format!("https://user@{host}{path}"),
             format!("https://user:password@{host}{path}"),
             format!("https://{host}@evil.example{path}"),

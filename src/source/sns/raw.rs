@@ -1,5 +1,5 @@
-//! Raw deliveries: what was published and nothing around it, and so no signature. In its place
-//! stand a name and a password, which SNS sends once it was asked for them.
+//! Raw deliveries: the published message without an envelope, and so without a signature. In place of the
+//! signature SNS sends a user name and a password, once it was asked for them with a 401.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -12,15 +12,15 @@ use subtle::ConstantTimeEq;
 use super::RawDelivery;
 use crate::event::single_header;
 
-/// The header by which SNS tells a raw delivery.
+/// The header by which SNS marks a raw delivery.
 const RAW_HEADER: &str = "x-amz-sns-rawdelivery";
 
-/// Whether a delivery says that it is a raw one.
+/// Whether a delivery is marked as raw.
 pub(super) fn is_marked(headers: &HeaderMap) -> bool {
     headers.get_all(RAW_HEADER).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
 }
 
-/// Whether the headers carry the configured name and password, compared in constant time.
+/// Whether the headers carry the configured user name and password, compared in constant time.
 pub(super) fn is_known(headers: &HeaderMap, expected: &RawDelivery) -> bool {
     let Some(given) = credentials(headers) else { return false };
     let (username, password) = given.split_at(given.iter().position(|b| *b == b':').unwrap_or(given.len()));
@@ -29,7 +29,7 @@ pub(super) fn is_known(headers: &HeaderMap, expected: &RawDelivery) -> bool {
     (same(username, &expected.username) & same(password, expected.password.expose_secret())).into()
 }
 
-/// What stands behind `Basic`, decoded; of a header that occurs once (RFC 7617).
+/// The decoded credentials after `Basic`, if the header occurs exactly once (RFC 7617).
 fn credentials(headers: &HeaderMap) -> Option<Vec<u8>> {
     let (scheme, rest) = single_header(headers, AUTHORIZATION)?.as_bytes().split_at_checked(6)?;
     let encoded = scheme.eq_ignore_ascii_case(b"basic ").then(|| rest.trim_ascii())?;

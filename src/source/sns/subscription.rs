@@ -1,4 +1,4 @@
-//! Confirms subscriptions, through the service's API and never by the URL that a message names.
+//! Confirms subscriptions through the service's API, and never by the URL that a message names.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use aws_sdk_sns::error::{DisplayErrorContext, ProvideErrorMetadata};
 use crate::aws::arn::TopicArn;
 use crate::aws::{Aws, CallTimeouts, refusal};
 
-/// Tried once, because SNS sends what was not confirmed again; and for less time than SNS waits for
-/// the answer, which is 15 seconds.
+/// A confirmation is tried once, because SNS repeats its question; and for less than the 15 seconds that
+/// SNS waits for the answer.
 const CONFIRM: CallTimeouts = CallTimeouts { attempt: Duration::from_secs(4), attempts: 1 };
 
-/// The service in each region that a topic is in.
+/// Clients of the SNS service, one for each region that a configured topic is in.
 pub(in crate::source) struct Subscriptions {
     regions: HashMap<String, Client>,
 }
@@ -21,9 +21,9 @@ pub(in crate::source) struct Subscriptions {
 /// Why a subscription is not confirmed.
 #[derive(Debug)]
 pub(in crate::source) struct Unconfirmed {
-    /// The service's code, if that is an answer to the question: it will be the same another time.
+    /// The service's code, if the service refused the token for good.
     pub refused: Option<&'static str>,
-    /// What happened, and what to do about it. Holds no token.
+    /// The problem and what to do about it. Holds no token.
     pub problem: String,
 }
 
@@ -40,14 +40,14 @@ impl Subscriptions {
         Self { regions }
     }
 
-    /// Confirms that a topic may deliver here. From then on only who has the permission for it in
-    /// the topic's account can end the subscription.
+    /// Confirms a topic's subscription. From then on, only principals with the permission in the topic's
+    /// account can end the subscription.
     ///
     /// # Errors
-    /// Why not.
+    /// Why the subscription is not confirmed.
     pub(in crate::source) async fn confirm(&self, topic: &TopicArn, token: &str) -> Result<(), Unconfirmed> {
         let Some(client) = self.regions.get(topic.region()) else {
-            let problem = "its region is not that of a configured topic".to_owned();
+            let problem = "the topic's region is not the region of any configured topic".to_owned();
             return Err(Unconfirmed { refused: None, problem });
         };
         let request = client.confirm_subscription().topic_arn(topic.as_str()).token(token);
@@ -56,8 +56,8 @@ impl Subscriptions {
         };
         let refused = refusal_of_token(error.code().unwrap_or_default(), error.message().unwrap_or_default());
         let said = match refused {
-            // What it says beside the code may repeat the token.
-            Some(code) => format!("SNS does not take its token ({code})"),
+            // The message beside the code could repeat the token.
+            Some(code) => format!("SNS refuses the token of the question ({code})"),
             None => DisplayErrorContext(error).to_string(),
         };
         let problem = format!("credentials with sns:ConfirmSubscription on the topic are needed: {said}");
@@ -65,14 +65,14 @@ impl Subscriptions {
     }
 }
 
-/// The code by which the service refuses a token for good: it is not the topic's, was used up or is too
-/// old, or the topic or its subscription is no more. What concerns us and not the token is none: it may
-/// be mended, and then the same token is taken.
+/// The code by which the service refuses a token for good: the token is not the topic's, was used before
+/// or is too old, or the topic or its subscription no longer exists. `None` for a code that concerns the
+/// bridge's own permissions or the service: once that is mended, the same token can be used.
 fn refusal_of_token(code: &str, message: &str) -> Option<&'static str> {
     match refusal::bare(code) {
         "InvalidParameter" | "InvalidParameterValue" | "ValidationError" => Some("InvalidParameter"),
         "NotFound" => Some("NotFound"),
-        // In these words it is our own credentials that lack the permission.
+        // With these words the service says that the bridge's own credentials lack the permission.
         "AuthorizationError" if message.contains("not authorized to perform") => None,
         "AuthorizationError" => Some("AuthorizationError"),
         _ => None,

@@ -1,5 +1,5 @@
-//! What SNS itself has signed, with the certificates that it has itself served: the messages are
-//! those by which its SDK for Java (Apache-2.0) is tested. They are judged as of their own day.
+//! Messages that SNS itself has signed, with the certificates that it has served. The messages are those
+//! of the tests of the AWS SDK for Java (Apache-2.0). They are checked as of the day they were sent.
 
 #![allow(clippy::unwrap_used)]
 
@@ -84,7 +84,8 @@ fn what_sns_itself_has_signed_holds_and_nothing_else_does() {
         };
         assert!(!changed(|envelope| envelope.message = "another".into()), "{text}");
         assert!(!changed(|envelope| envelope.message_id = "another".into()), "{text}");
-        // Of the end of a subscription, too: there libraries disagree with the documentation.
+        // The token is signed in an UnsubscribeConfirmation as well, where libraries disagree with the
+        // documentation.
         let is_confirmation = genuine.kind != EnvelopeKind::Notification;
         assert_eq!(changed(|envelope| envelope.token = None), !is_confirmation, "{text}");
     }

@@ -228,7 +228,7 @@ impl Received {
 
 impl Source {
     /// The verdict on a message. A message whose decoding panics is quarantined as it is. So is a message
-    /// that was received too often, without being decoded, because decoding it may be what fails every
+    /// that was received too often, without being decoded, because decoding it can be what fails every
     /// time; unless this process has stored it before, so that only its deletion fails.
     async fn verdict(&self, message: &QueueMessage, arrived: Timestamp) -> Verdict {
         let Self { intake, intake_source, limits, .. } = self;
@@ -284,7 +284,7 @@ async fn keep_hidden(
         source.metrics.called(Action::Extend);
         match source.queue.extend(&batch).await {
             Ok(results) => {
-                source.health.fine(Action::Extend);
+                source.health.succeeded(Action::Extend);
                 for (at, result) in hidden.into_iter().zip(results) {
                     let Some(code) = result else {
                         source.metrics.extended.inc();
@@ -301,7 +301,7 @@ async fn keep_hidden(
             Err(error) => {
                 source.metrics.failed(error.reason);
                 source.metrics.not_extended(error.reason, batch.len());
-                source.health.trouble(Action::Extend, &error);
+                source.health.failed(Action::Extend, &error);
                 wait = again;
             }
         }

@@ -194,7 +194,7 @@ async fn call(source: Arc<Source>, mut batch: Vec<Deletion>) -> Outcome {
     batch.iter_mut().for_each(|deletion| deletion.attempts += 1);
     match outcome {
         Ok(results) => {
-            health.fine(Action::Delete);
+            health.succeeded(Action::Delete);
             let mut failed = Vec::new();
             for (deletion, result) in batch.into_iter().zip(results) {
                 let Some(code) = result else {
@@ -212,7 +212,7 @@ async fn call(source: Arc<Source>, mut batch: Vec<Deletion>) -> Outcome {
         Err(error) => {
             metrics.failed(error.reason);
             metrics.not_deleted(error.reason, batch.len());
-            health.trouble(Action::Delete, &error);
+            health.failed(Action::Delete, &error);
             Outcome { failed: batch, answered: false }
         }
     }

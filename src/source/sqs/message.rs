@@ -1,8 +1,9 @@
 //! A message of a queue becomes a delivery (pure): its body, and the attributes beside it.
 //!
 //! The queue's policy decides who can send, and so stands in for a signature. The id of the event comes
-//! from the body, as it does when the same event comes by webhook. The message's attributes become
-//! CloudEvents attributes; of them, only the provider's type header decides anything.
+//! from the body, as it does when the same event comes by webhook. The provider's type and delivery
+//! headers are read from the message attributes of the same names. Every attribute becomes a CloudEvents
+//! attribute; apart from those two, none decides anything.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -294,7 +295,8 @@ mod tests {
     #[test]
     fn what_was_published_to_a_topic_with_attributes_has_them_as_if_delivered_raw() {
         let envelope = r#"{"Type":"Notification","MessageId":"n","TopicArn":"t","Message":"{}",
-            "MessageAttributes":{"X-GitHub-Event":{"Type":"String","Value":"push"},"tenant":{"Type":"String","Value":"a"}}}"#;
+            "MessageAttributes":{"X-GitHub-Event":{"Type":"String","Value":"push"},
+            "tenant":{"Type":"String","Value":"a"}}}"#;
         let wrapped = verified("github", sdk(envelope).build());
         let raw = sdk("{}").message_attributes("X-GitHub-Event", string("push"));
         let raw = verified("github", raw.message_attributes("tenant", string("a")).build());

@@ -172,7 +172,7 @@ async fn receive(source: Arc<Source>, deletions: Deletions, stop: CancellationTo
         let next = match received {
             Ok(messages) => {
                 failures = 0;
-                source.health.fine(Action::Receive);
+                source.health.succeeded(Action::Receive);
                 source.metrics.received(messages.len());
                 let next = source.scale.received(messages.len());
                 if messages.is_empty() {
@@ -186,7 +186,7 @@ async fn receive(source: Arc<Source>, deletions: Deletions, stop: CancellationTo
             Err(error) => {
                 failures += 1;
                 source.metrics.failed(error.reason);
-                source.health.trouble(Action::Receive, &error);
+                source.health.failed(Action::Receive, &error);
                 let next = source.scale.idle();
                 if next == Next::Go {
                     pause(Instant::now() + backoff(failures), &stop).await;

@@ -19,12 +19,12 @@ pub(super) struct QueueError {
     pub(super) reason: &'static str,
     /// What is wrong and what to do. Holds no secret and no body.
     pub(super) advice: String,
-    /// Whether the next attempt may well succeed, so that a single failure is not logged.
+    /// Whether the next attempt is likely to succeed, so that a single failure is not logged.
     pub(super) passing: bool,
 }
 
 impl QueueError {
-    /// Reads an error. If credentials may be its cause, asks the credentials provider for them, which can
+    /// Reads an error. If credentials can be its cause, asks the credentials provider for them, which can
     /// take a few seconds.
     pub(super) async fn of<E>(error: &SdkError<E, HttpResponse>, action: Action, queue: &Queue) -> Self
     where
@@ -37,14 +37,14 @@ impl QueueError {
                 let code = refused.err().code().unwrap_or_default();
                 let message = refused.err().message().unwrap_or_default();
                 let status = refused.raw().status().as_u16();
-                Self::told(Said { code, message, status, action, queue: queue.url() })
+                Self::of_answer(Answer { code, message, status, action, queue: queue.url() })
             }
             SdkError::ResponseError(_) => {
                 Self::passing("malformed_answer", format!("the answer to {name} is malformed"))
             }
             _ if concerns_credentials(error) => {
                 let problem = credentials_problem(queue.settings()).await;
-                // Credentials may have become available between the call and the question.
+                // Credentials can have become available between the call and the question.
                 let problem =
                     problem.unwrap_or_else(|| "there were no AWS credentials when the call was made".into());
                 Self::lasting(CREDENTIALS, problem)
@@ -56,8 +56,8 @@ impl QueueError {
         }
     }
 
-    fn told(said: Said<'_>) -> Self {
-        let Said { code, message, status, action, queue } = said;
+    fn of_answer(answer: Answer<'_>) -> Self {
+        let Answer { code, message, status, action, queue } = answer;
         let (name, permission) = (action.name(), action.permission());
         let code = refusal::bare(code);
         let shown = Shown(code);
@@ -92,13 +92,13 @@ impl QueueError {
                 "clock",
                 format!("this machine's clock differs from the service's ({shown}): set the clock"),
             ),
-            None => Self::told_of_queue(said),
+            None => Self::of_queue_code(answer),
         }
     }
 
     /// Explains the codes that only SQS uses, and answers without a code.
-    fn told_of_queue(said: Said<'_>) -> Self {
-        let Said { code, status, action, queue, .. } = said;
+    fn of_queue_code(answer: Answer<'_>) -> Self {
+        let Answer { code, status, action, queue, .. } = answer;
         let (name, permission) = (action.name(), action.permission());
         let code = refusal::bare(code);
         let shown = Shown(code);
@@ -149,9 +149,9 @@ fn shown(error: &(dyn Error + 'static)) -> String {
     Shown(&causes.join(": ")).to_string()
 }
 
-/// The answer of the service to a call that failed.
+/// The service's answer to a call that failed.
 #[derive(Clone, Copy)]
-struct Said<'a> {
+struct Answer<'a> {
     code: &'a str,
     message: &'a str,
     status: u16,
@@ -164,7 +164,13 @@ mod tests {
     use super::*;
 
     fn told(code: &str, status: u16) -> QueueError {
-        QueueError::told(Said { code, message: "", status, action: Action::Delete, queue: "https://sqs/1/q" })
+        QueueError::of_answer(Answer {
+            code,
+            message: "",
+            status,
+            action: Action::Delete,
+            queue: "https://sqs/1/q",
+        })
     }
 
     #[test]
@@ -197,14 +203,14 @@ mod tests {
     #[test]
     fn a_wrong_clock_is_told_from_credentials_that_are_refused() {
         let message = "Signature expired: 20261128T143000Z is now earlier than 20261128T161500Z";
-        let said = Said {
+        let answer = Answer {
             code: "InvalidSignatureException",
             message,
             status: 403,
             action: Action::Receive,
             queue: "q",
         };
-        let error = QueueError::told(said);
+        let error = QueueError::of_answer(answer);
         assert_eq!((error.reason, error.passing), ("clock", false));
         assert!(error.advice.contains("set the clock"), "{error:?}");
     }

@@ -34,7 +34,7 @@ enum State {
     #[default]
     Unknown,
     Fine,
-    /// The last call failed, and the next one may well succeed.
+    /// The last call failed, and the next one is likely to succeed.
     Doubtful,
     Trouble(Ongoing),
 }
@@ -44,7 +44,7 @@ struct Ongoing {
     error: QueueError,
     last: Instant,
     /// Whether a log line reported this reason.
-    told: bool,
+    logged: bool,
     /// Whether a log line reported any trouble since the last success, so that another must report its end.
     owes_end: bool,
 }
@@ -65,10 +65,10 @@ impl QueueHealth {
     }
 
     /// Notes that a call succeeded.
-    pub(super) fn fine(&self, action: Action) {
+    pub(super) fn succeeded(&self, action: Action) {
         let mut actions = self.actions.lock();
         let before = std::mem::replace(&mut actions[action as usize], State::Fine);
-        self.tell_end(action, &before);
+        self.log_end(action, &before);
         if action == Action::Receive {
             self.status.reach();
             self.lapse(&mut *actions, Instant::now());
@@ -80,12 +80,12 @@ impl QueueHealth {
     fn lapse(&self, actions: &mut [State], now: Instant) {
         for (action, state) in Action::ALL.into_iter().zip(actions) {
             if matches!(state, State::Trouble(known) if now.duration_since(known.last) >= self.lapses_after) {
-                self.tell_end(action, &std::mem::take(state));
+                self.log_end(action, &std::mem::take(state));
             }
         }
     }
 
-    fn tell_end(&self, action: Action, before: &State) {
+    fn log_end(&self, action: Action, before: &State) {
         if let State::Trouble(Ongoing { error, owes_end: true, .. }) = before {
             let (source, reason) = (&self.source, error.reason);
             tracing::info!(
@@ -98,13 +98,13 @@ impl QueueHealth {
     }
 
     /// Notes that a call failed.
-    pub(super) fn trouble(&self, action: Action, error: &QueueError) {
+    pub(super) fn failed(&self, action: Action, error: &QueueError) {
         let mut actions = self.actions.lock();
         let state = &mut actions[action as usize];
         let owed_end = match state {
             // A single call can fail in any network.
             State::Fine if error.passing => return *state = State::Doubtful,
-            State::Trouble(known) if known.told && known.error.reason == error.reason => {
+            State::Trouble(known) if known.logged && known.error.reason == error.reason => {
                 return known.last = Instant::now();
             }
             State::Trouble(known) => known.owes_end,
@@ -123,8 +123,8 @@ impl QueueHealth {
                 error.advice
             );
         }
-        let (told, last) = (unsaid.is_some(), Instant::now());
-        *state = State::Trouble(Ongoing { error: error.clone(), last, told, owes_end: owed_end || told });
+        let (logged, last) = (unsaid.is_some(), Instant::now());
+        *state = State::Trouble(Ongoing { error: error.clone(), last, logged, owes_end: owed_end || logged });
         self.show(&*actions);
     }
 
@@ -177,32 +177,32 @@ mod tests {
     #[test]
     fn trouble_is_shown_until_it_is_over_and_one_slip_is_none() {
         let (health, status, degraded) = queue_health();
-        health.trouble(Action::Receive, &passing());
+        health.failed(Action::Receive, &passing());
         assert_eq!(shown(&status).as_deref(), Some("500"), "before the first answer nothing is a slip");
         assert!(!status.was_reached());
-        health.fine(Action::Receive);
+        health.succeeded(Action::Receive);
         assert_eq!((shown(&status), status.was_reached(), degraded.get()), (None, true, 0));
 
-        health.trouble(Action::Receive, &passing());
+        health.failed(Action::Receive, &passing());
         assert_eq!(shown(&status), None, "once");
-        health.trouble(Action::Receive, &passing());
+        health.failed(Action::Receive, &passing());
         assert_eq!((shown(&status).as_deref(), degraded.get()), (Some("500"), 1), "twice");
-        health.fine(Action::Receive);
-        health.trouble(Action::Delete, &denied());
-        health.fine(Action::Receive);
+        health.succeeded(Action::Receive);
+        health.failed(Action::Delete, &denied());
+        health.succeeded(Action::Receive);
         assert_eq!(
             shown(&status).as_deref(),
             Some("grant it"),
             "one action's health does not hide another's"
         );
-        health.fine(Action::Delete);
+        health.succeeded(Action::Delete);
         assert_eq!(shown(&status), None);
     }
 
     #[test]
     fn trouble_of_a_call_that_is_rarely_made_lapses_once_the_queue_is_read_again() {
         let (health, ..) = queue_health();
-        health.trouble(Action::Extend, &denied());
+        health.failed(Action::Extend, &denied());
         let mut actions = health.actions.lock().clone();
         let start = Instant::now();
         health.lapse(&mut actions, start + Duration::from_secs(1100));
@@ -217,17 +217,17 @@ mod tests {
     #[test]
     fn trouble_that_is_back_before_the_log_takes_another_line_is_told_when_it_does() {
         let (health, ..) = queue_health();
-        let told = |health: &QueueHealth| match &health.actions.lock()[0] {
-            State::Trouble(known) => (known.told, known.owes_end),
+        let logged = |health: &QueueHealth| match &health.actions.lock()[0] {
+            State::Trouble(known) => (known.logged, known.owes_end),
             _ => (false, false),
         };
-        health.trouble(Action::Receive, &denied());
-        assert_eq!(told(&health), (true, true));
-        health.fine(Action::Receive);
-        health.trouble(Action::Receive, &denied());
-        assert_eq!(told(&health), (false, false), "within a minute");
+        health.failed(Action::Receive, &denied());
+        assert_eq!(logged(&health), (true, true));
+        health.succeeded(Action::Receive);
+        health.failed(Action::Receive, &denied());
+        assert_eq!(logged(&health), (false, false), "within a minute");
         let health = QueueHealth { log_limit: LogLimit::default(), ..health };
-        health.trouble(Action::Receive, &denied());
-        assert_eq!(told(&health), (true, true), "after it");
+        health.failed(Action::Receive, &denied());
+        assert_eq!(logged(&health), (true, true), "after it");
     }
 }

@@ -1,4 +1,4 @@
-//! Remembers which messages this process has stored but may be unable to delete, so that they come back.
+//! Remembers which messages this process has stored and that come back, because they cannot be deleted.
 
 use parking_lot::Mutex;
 use std::collections::HashSet;

@@ -37,9 +37,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Most known networks that are remembered without a connection. The one whose proof is oldest is
 /// forgotten first.
 const REMEMBERED_MAX: usize = 4096;
-/// Most large bodies of one network of strangers that wait for their turn.
+/// Most large bodies of one network of strangers that wait for their turn or have it.
 const WAITING_MAX: usize = 128;
-/// One in `KEPT_FROM_STRANGERS` connections is kept for known networks.
+/// One in this many connections is kept for known networks.
 const KEPT_FROM_STRANGERS: usize = 4;
 
 tokio::task_local! {
@@ -83,7 +83,7 @@ pub(in crate::source) struct Network {
     /// Held by the one large body of this network that is worked on, or that waits for the turn of all
     /// strangers.
     pub(in crate::source) turn: Semaphore,
-    /// Held by each large body of this network until it is worked on: [`WAITING_MAX`] at most.
+    /// Held by each large body of this network that waits for its turn or has it: [`WAITING_MAX`] at most.
     pub(in crate::source) waiting: Semaphore,
     site: Arc<Site>,
 }
@@ -98,7 +98,7 @@ struct Site {
     handshake: Semaphore,
 }
 
-/// One connection and what its network is known for.
+/// One connection, with its network and what its peer has proved.
 pub(in crate::source) struct Guest {
     networks: Arc<Networks>,
     network: Arc<Network>,
@@ -112,7 +112,7 @@ pub(in crate::source) struct Guest {
     state: OnceLock<ConnectionState>,
 }
 
-/// Lets one connection be open; its network has one more to open when the permit is dropped.
+/// Lets one connection be open; when the permit is dropped, its network can open another.
 pub(in crate::source) struct ConnectionPermit(pub(in crate::source) Arc<Guest>);
 
 #[derive(Default)]

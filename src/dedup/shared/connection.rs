@@ -1,9 +1,9 @@
-//! The connection to the server: made, tried, used.
+//! The connection to the server: how it is made, probed and used.
 //!
-//! TCP and TLS are ours, the protocol is the client's: so the cryptography, the authorities and the
-//! options of the socket are the same as everywhere else here. The server's texts are not passed
-//! on: one that does not know a command repeats it with its arguments, and one of them may be the
-//! password.
+//! The bridge makes TCP and TLS connections itself and leaves the protocol to the client library: so the
+//! cryptography, the authorities and the options of the socket are those of the whole bridge. The server's
+//! error texts are not passed on: a server that does not know a command repeats it with its arguments, and
+//! one of them can be the password.
 
 use std::io;
 use std::sync::Arc;
@@ -24,13 +24,13 @@ use super::server::Server;
 use crate::telemetry::Shown;
 use crate::trust;
 
-/// How long a first round may take: no event waits for it.
+/// How long the first round, the probe, can take; no event waits for it.
 const PROBE_MAX: Duration = Duration::from_millis(500);
 
 /// Why the server cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ServerError {
-    #[error("it does not answer in time")]
+    #[error("the server does not answer in time")]
     Silent,
     #[error("the connection broke")]
     Broken,
@@ -38,27 +38,28 @@ pub(super) enum ServerError {
     Connect(io::Error),
     #[error("no TLS connection: {0}")]
     Tls(String),
-    #[error("it refuses with {code}: {meaning}")]
+    #[error("the server refuses with {code}: {meaning}")]
     Refused { code: String, meaning: &'static str },
-    #[error("what it answers is not understood")]
+    #[error("the server's answer is not understood: expected a Redis or Valkey server")]
     Unexpected,
 }
 
 impl ServerError {
     fn of_login(error: &RedisError) -> Self {
         match error.kind() {
-            ErrorKind::AuthenticationFailed => {
-                Self::Refused { code: "AUTH".into(), meaning: "user or password are wrong, or not wanted" }
-            }
+            ErrorKind::AuthenticationFailed => Self::Refused {
+                code: "AUTH".into(),
+                meaning: "the user or password is wrong, or not expected",
+            },
             ErrorKind::Server(ServerErrorKind::ResponseError) => Self::Refused {
                 code: "SELECT".into(),
-                meaning: "it has no such database, or the user may not choose one",
+                meaning: "the server has no such database, or the user may not choose one",
             },
             _ => Self::of(error),
         }
     }
 
-    /// The same for who waited for an answer.
+    /// The reason for which appends that waited for an answer go on without it.
     pub(super) fn skip(&self) -> Skip {
         match self {
             Self::Silent => Skip::Timeout,
@@ -66,7 +67,7 @@ impl ServerError {
         }
     }
 
-    /// What an answer to one command stands for, if it is a refusal.
+    /// The error in an answer to one command, if it is one.
     pub(super) fn of_answer(answer: &Value) -> Option<Self> {
         match answer {
             Value::ServerError(error) => Some(Self::refused(error.code())),
@@ -92,10 +93,10 @@ impl ServerError {
                 "this is a cluster; name a server that keeps all keys"
             }
             "READONLY" | "MASTERDOWN" => "this is a read-only replica; name the primary",
-            "OOM" => "its memory is full; raise it, or let it evict keys",
-            "LOADING" => "it is starting",
-            "WRONGTYPE" => "somebody else keeps keys under this prefix",
-            _ => "see its own log",
+            "OOM" => "the server's memory is full; raise it, or let the server evict keys",
+            "LOADING" => "the server is starting",
+            "WRONGTYPE" => "another program has keys with this prefix",
+            _ => "see the server's own log",
         };
         Self::Refused { code: Shown(code).to_string(), meaning }
     }
@@ -108,26 +109,26 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// A way to use the connection beside others, on which a round may take this long.
-    pub(super) fn line(&self, patience: Duration) -> Pipe {
+    /// A pipe over the connection, on which a round can take as long as `patience`. Several pipes share it.
+    pub(super) fn pipe(&self, patience: Duration) -> Pipe {
         Pipe { connection: self.connection.clone(), patience }
     }
 
-    /// Resolves when the connection is gone.
+    /// Resolves when the connection has ended.
     pub(super) async fn gone(&mut self) {
-        // However it ended, it has.
+        // The connection has ended, with or without an error.
         let _ = (&mut self.driver).await;
     }
 }
 
-/// One of the ways to use a connection: one round at a time.
+/// One user's end of a connection: it sends one round at a time.
 pub(super) struct Pipe {
     connection: MultiplexedConnection,
     patience: Duration,
 }
 
 impl Pipe {
-    /// Sends all of a round and returns an answer for each of its commands.
+    /// Sends the commands of a round and returns the answer to each of them.
     pub(super) async fn ask(&mut self, round: &CommandBatch<'_>) -> Result<Vec<Value>, ServerError> {
         let count = round.commands.len();
         let asking = self.connection.send_packed_commands(&round.commands, 0, count);
@@ -148,11 +149,11 @@ impl Dialler {
         Self { server, tls: None }
     }
 
-    /// Connects, logs in, and tries the command that everything rests on.
+    /// Connects, logs in, and tries the command that makes a claim.
     pub(super) async fn dial(&mut self, keys: &KeyNames) -> Result<Connection, ServerError> {
         let Server { host, port, tls, .. } = &self.server;
         let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(ServerError::Connect)?;
-        // A round is one small write that is waited for.
+        // A round is one small write, and an append waits for its answer.
         stream.set_nodelay(true).map_err(ServerError::Connect)?;
         let link = if *tls {
             let name =
@@ -164,7 +165,7 @@ impl Dialler {
         };
         let mut round = CommandBatch::new(keys, 1);
         round.probe();
-        let answers = link.line(PROBE_MAX).ask(&round).await?;
+        let answers = link.pipe(PROBE_MAX).ask(&round).await?;
         keys.holder(answers.first().unwrap_or(&Value::Nil))?;
         Ok(link)
     }
@@ -173,14 +174,14 @@ impl Dialler {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        // Each line keeps the time.
+        // Each pipe has a time-out of its own.
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let made = MultiplexedConnection::new_with_config(&self.server.login, stream, config).await;
         let (connection, driver) = made.map_err(|error| ServerError::of_login(&error))?;
         Ok(Connection { connection, driver: AbortOnDropHandle::new(tokio::spawn(driver)) })
     }
 
-    /// Trusts the system's authorities, read once.
+    /// The TLS connector, which trusts the system's authorities. They are read once.
     async fn connector(&mut self) -> Result<TlsConnector, ServerError> {
         if let Some(connector) = &self.tls {
             return Ok(connector.clone());

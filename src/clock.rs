@@ -1,8 +1,8 @@
-//! Two clocks read at once: the wall for what is recorded, a steady one for what expires.
+//! Two clocks read at once: the wall clock for times that are recorded, a steady clock for ages.
 //!
-//! Ages are measured on the steady clock, so a wall clock that is set while the bridge runs neither
-//! forgets duplicates nor drops retained segments early. Only at start are recorded arrival times
-//! carried over onto the steady clock. The log takes moments as arguments and reads no clock itself.
+//! Ages are measured on the steady clock, so setting the wall clock while the bridge runs neither makes it
+//! forget duplicate keys nor removes retained segments early. Only at start are recorded arrival times
+//! converted to the steady clock. The log takes moments as arguments and reads no clock itself.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,12 +13,12 @@ use crate::event::Timestamp;
 pub struct Steady(pub i64);
 
 impl Steady {
-    /// This moment and a span later.
+    /// The moment a span after this one.
     pub fn plus(self, span: Duration) -> Self {
         Self(self.0.saturating_add(nanos(span)))
     }
 
-    /// This moment and a span earlier.
+    /// The moment a span before this one.
     pub fn minus(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(nanos(span)))
     }
@@ -31,15 +31,15 @@ fn nanos(span: Duration) -> i64 {
 /// One moment on both clocks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Moment {
-    /// What the wall clock says.
+    /// The time on the wall clock: UTC.
     pub wall: Timestamp,
-    /// What the steady clock says.
+    /// The time on the steady clock.
     pub steady: Steady,
 }
 
 impl Moment {
-    /// When an earlier process recorded this arrival, on the steady clock of this one. An arrival
-    /// that seems to lie in the future counts as now.
+    /// The moment of an arrival that an earlier process recorded, on the steady clock of this process. An
+    /// arrival that seems to be in the future counts as now.
     pub fn steady_of(self, arrived: Timestamp) -> Steady {
         let age = self.wall.0.saturating_sub(arrived.0).max(0);
         Steady(self.steady.0.saturating_sub(age))

@@ -1,4 +1,4 @@
-//! Which file a name stands for, and locks of files, for the two parts that have files for themselves.
+//! The identity of files, and locks on files, for the spool's directory and the file sink.
 
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io;
@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-/// How often a held lock is tried again; there is no way to wait for one with a deadline.
+/// The pause before a lock that somebody else holds is tried again; the system cannot wait for a lock with a
+/// deadline.
 const LOCK_RETRY: Duration = Duration::from_millis(50);
 
-/// What tells a file from every other one that has had its name, as long as it is open.
+/// The identity of a file: while the file is open, no other one has the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileId {
-    /// The file system.
+    /// The device number of the file system.
     pub device: u64,
-    /// The file's number in it.
+    /// The file's number in its file system.
     pub inode: u64,
 }
 
@@ -27,26 +28,26 @@ impl From<&Metadata> for FileId {
 }
 
 impl FileId {
-    /// Of an open file, whatever its name is by now.
+    /// The identity of an open file, whatever its name is by now.
     pub fn of(file: &File) -> io::Result<Self> {
         Ok(Self::from(&file.metadata()?))
     }
 
-    /// Of what has this name itself, which may be a symbolic link.
+    /// The identity of what has this name, which can be a symbolic link.
     pub fn at(path: &Path) -> io::Result<Self> {
         Ok(Self::from(&fs::symlink_metadata(path)?))
     }
 
-    /// Of what this path leads to.
+    /// The identity of what this path leads to, through symbolic links.
     pub fn behind(path: &Path) -> io::Result<Self> {
         Ok(Self::from(&fs::metadata(path)?))
     }
 }
 
-/// Whether an attempt at a file's lock has got it; not if somebody else has it.
+/// Whether an attempt to lock a file succeeded; `false` if somebody else holds the lock.
 ///
 /// # Errors
-/// When there can be no lock, with what that means.
+/// When the file cannot be locked at all, with an explanation if the file system gives no locks.
 pub fn has_lock(attempt: Result<(), TryLockError>) -> io::Result<bool> {
     match attempt {
         Ok(()) => Ok(true),
@@ -67,10 +68,10 @@ fn explained(error: io::Error) -> io::Error {
     }
 }
 
-/// Attempts until there is something, or for as long as the patience lasts; once at least.
+/// Repeats the attempt until it returns something, or until `patience` is over; at least once.
 ///
 /// # Errors
-/// Those of the attempt, at once.
+/// The first error of an attempt.
 pub fn attempt_for<T>(
     patience: Duration,
     mut attempt: impl FnMut() -> io::Result<Option<T>>,

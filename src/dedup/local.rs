@@ -1,10 +1,10 @@
-//! The duplicate window: which keys were seen of late, in memory.
+//! The local duplicate window: the duplicate keys of late, in memory.
 //!
-//! Keys stand in arrival order in one ring; a table of 32-bit ring numbers finds them by a randomly
-//! keyed hash, so nobody can prepare colliding ids. Together about 24 bytes a key. The window is
+//! The keys are in one ring in arrival order; a table of 32-bit ring numbers finds them by a randomly
+//! keyed hash, so nobody can prepare colliding ids. Together they take about 24 bytes a key. The window is
 //! bounded in keys and in time; time is kept per bucket, not per key, so a key lives for the window
 //! and at most one 128th of it longer. Keys staged for a group that then fails are taken back.
-//! Nothing here is durable: the log is scanned to build the window anew.
+//! Nothing here is durable: a start scans the log to build the window anew.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -15,25 +15,25 @@ use hashbrown::HashTable;
 use super::DuplicateKey;
 use crate::clock::Steady;
 
-/// Stretches of time in one window: a key outlives the window by at most one of them.
+/// How many buckets of time a window has: a key outlives the window by at most one of them.
 const BUCKETS: u32 = 128;
 
-/// Room set aside for the ring at once, so that growing never stalls a group; 64 MiB, filled from the
-/// front and mapped only where it is filled.
+/// Keys for which the ring's memory is reserved at once, so that growing never stalls a group: 64 MiB, of
+/// which the system maps only what has been filled.
 const PREALLOCATED_KEYS_MAX: usize = 1 << 22;
 
-/// Parts of the table. Each grows by itself and with the keys that it holds: set aside at once, all
-/// of it would soon be mapped, because hashes are scattered; grown at once, it would stall a group.
+/// Parts of the table, each of which grows by itself with its keys. A table that is reserved at once would
+/// soon be mapped as a whole, because hashes are scattered; one that grows as a whole would stall a group.
 const PARTS: usize = 256;
 
 /// What the window knows of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeySighting {
-    /// Not within the window.
+    /// The window does not have the key.
     New,
-    /// Its first copy is durable.
+    /// The first entry with the key is durable.
     Durable,
-    /// Its first copy is in the group that is being written.
+    /// The first entry with the key is in the group that is being written.
     Staged,
 }
 
@@ -41,21 +41,21 @@ pub(crate) struct LocalWindow {
     span: Duration,
     bucket_span: Duration,
     keys_max: usize,
-    /// The keys, oldest first; the one in front has the number `front`.
+    /// The keys, oldest first; the oldest has the number `front`.
     ring: VecDeque<DuplicateKey>,
     front: u32,
-    /// The numbers of the ring's keys, by a part of their hash. A number wraps, which is no harm: at
-    /// most 2^32 keys are held.
+    /// The numbers of the ring's keys, by a part of their hash. Numbers wrap, which is harmless: the ring
+    /// holds fewer than 2^31 keys.
     numbers: Vec<HashTable<u32>>,
     hasher: RandomState,
-    /// How many keys of the ring's front came in each stretch of time, oldest first.
+    /// How many of the ring's keys arrived in each stretch of time, oldest first.
     buckets: VecDeque<Bucket>,
-    /// How many keys at the ring's back await their group's fate.
+    /// How many keys at the ring's back belong to a group that is not durable yet.
     staged: usize,
 }
 
 struct Bucket {
-    /// When its first key came.
+    /// When its first key arrived.
     begun: Steady,
     keys: usize,
 }
@@ -93,7 +93,7 @@ impl LocalWindow {
         }
     }
 
-    /// Remembers a key that is new, until [`Window::commit`] or [`Window::roll_back`] decides.
+    /// Adds a new key, which [`LocalWindow::commit`] keeps or [`LocalWindow::roll_back`] takes back.
     pub(crate) fn stage(&mut self, key: DuplicateKey) {
         let number = self.front.wrapping_add(self.ring.len() as u32);
         self.ring.push_back(key);
@@ -105,8 +105,8 @@ impl LocalWindow {
         self.staged += 1;
     }
 
-    /// The staged keys are durable: they count from this moment, and the oldest make room for them.
-    /// Moments must not go backwards; one that does counts as the latest before it.
+    /// Makes the staged keys durable: their time in the window begins now, and the oldest keys beyond
+    /// `keys_max` are forgotten. A moment before an earlier one counts as that one.
     pub(crate) fn commit(&mut self, at: Steady) {
         let keys = std::mem::take(&mut self.staged);
         if keys > 0 {
@@ -120,7 +120,7 @@ impl LocalWindow {
         }
     }
 
-    /// The staged keys' group failed: their next copy is again the first.
+    /// Takes the staged keys back, because their group failed: the next copies count as new.
     pub(crate) fn roll_back(&mut self) {
         for _ in 0..std::mem::take(&mut self.staged) {
             let number = self.front.wrapping_add(self.ring.len() as u32 - 1);
@@ -129,7 +129,8 @@ impl LocalWindow {
         }
     }
 
-    /// Forgets what the window is past at this moment. Not while keys are staged.
+    /// Forgets the keys that are older than the window at this moment. Must not be called while keys are
+    /// staged.
     pub(crate) fn expire(&mut self, now: Steady) {
         let horizon = now.minus(self.span).minus(self.bucket_span);
         while let Some(bucket) = self.buckets.front()
@@ -167,7 +168,7 @@ impl LocalWindow {
     }
 }
 
-/// The part of the table for a hash: by bits that the parts themselves make no use of.
+/// The part of the table for a hash: by bits of it that the parts themselves do not use.
 fn part(hash: u64) -> usize {
     (hash >> 40) as usize % PARTS
 }

@@ -27,11 +27,11 @@ impl DuplicateKey {
         Self(key)
     }
 
-    /// The key of the quarantined delivery of this CloudEvents `source` that is known by this `id`. No
-    /// event has it: a delivery and the event that it becomes later may have the same id, and the
-    /// event has not been stored because the delivery was.
+    /// The key of the quarantined delivery with this CloudEvents `source` and `id`. No event has the same
+    /// key: a delivery and the event that it becomes later can have the same id, and the event must not be
+    /// taken for stored because the delivery was.
     pub fn of_letter(source: &str, id: &str) -> Self {
-        // No source is that long.
+        // No source is that long, so no event's key is made from these bytes.
         let digest = Sha256::new()
             .chain_update(u64::MAX.to_le_bytes())
             .chain_update(Self::of(source, id).0)

@@ -1,9 +1,9 @@
-//! The file-system seam: all that the log asks of a disk, and nothing more.
+//! The interface between the log and the file system.
 //!
 //! The log is written against [`Disk`], so that a simulated disk can cut the power at every call,
-//! tear sectors and run out of space. [`RealDisk`] is the only place that touches `std::fs` for the
-//! log. Behind the seam nothing is retried or decided: a call is one system call as far as possible,
-//! and its error goes up as it is. The loops over short writes and reads stand in front of it.
+//! tear sectors and run out of space. [`RealDisk`] is the only place that uses `std::fs` for the
+//! log. A [`Disk`] retries and decides nothing: a call is one system call as far as possible, and its error
+//! is returned as it is. The loops over short writes and reads are functions on top of it.
 
 pub(crate) mod named_file;
 pub(crate) mod outstanding;
@@ -43,21 +43,21 @@ pub trait Disk: Send + Sync + 'static {
     fn hold_dir(&self, _dir: &Path) -> io::Result<()> {
         Ok(())
     }
-    /// What the file system that holds the directory has left for this process.
+    /// The free bytes and inodes of the directory's file system, for this process.
     fn free(&self, dir: &Path) -> io::Result<Free>;
-    /// What is there under this name now: the entry itself, not what a symbolic link points to.
+    /// The identity and length of what has this name now: the entry itself, not a symbolic link's target.
     fn look(&self, path: &Path) -> io::Result<Look>;
-    /// Which directory is there under this name now, also by way of a symbolic link.
+    /// The identity of the directory that this path leads to now, also through a symbolic link.
     fn dir_id(&self, dir: &Path) -> io::Result<FileId>;
-    /// Gives what is there a second name, which must not exist yet. Durable after [`Disk::sync_dir`].
+    /// Gives a file a second name, which must not exist yet. Durable after [`Disk::sync_dir`].
     fn link(&self, path: &Path, second: &Path) -> io::Result<()>;
-    /// Moves a file to a name, in place of whatever has it. Durable after [`Disk::sync_dir`].
+    /// Gives a file another name, and replaces what has that name. Durable after [`Disk::sync_dir`].
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Takes the exclusive lock on a file, which is made if it is missing. `None` if another
     /// process holds it. The lock lasts until the returned value is dropped or the process ends.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>>;
-    /// Takes the same lock by a file that is there and need not be writable; `NotFound` if there is
-    /// none. Of a disk whose locks are no files, the lock itself.
+    /// Takes a lock for reading on an existing file, which need not be writable; `NotFound` if there is no
+    /// such file. A disk whose locks are no files takes the exclusive lock.
     fn lock_existing(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
         self.lock(path)
     }
@@ -77,7 +77,7 @@ pub trait DiskFile: Send + Sync {
     fn truncate(&self, len: u64) -> io::Result<()>;
     /// The file's length in bytes.
     fn len(&self) -> io::Result<u64>;
-    /// Which file it is, whatever its name is by now.
+    /// The file's identity, whatever its name is by now.
     fn id(&self) -> io::Result<FileId>;
     /// Whether the file holds nothing.
     fn is_empty(&self) -> io::Result<bool> {
@@ -85,27 +85,27 @@ pub trait DiskFile: Send + Sync {
     }
 }
 
-/// Holds a directory for one process, for as long as it lives.
+/// A lock on a directory, held until it is dropped.
 pub trait DiskLock: Send + Sync {
-    /// The file that is locked; `None` of a disk whose locks are no files.
+    /// The identity of the locked file; `None` if the disk's locks are no files.
     fn id(&self) -> io::Result<Option<FileId>>;
 }
 
-/// What is found under a name.
+/// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
-    /// Which file it is.
+    /// The identity of the file.
     pub id: FileId,
-    /// Its length in bytes.
+    /// The file's length in bytes.
     pub len: u64,
 }
 
-/// What a file system has left.
+/// The free space of a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Free {
-    /// Bytes that this process may still allocate.
+    /// Bytes that this process can still allocate.
     pub bytes: u64,
-    /// Files that may still be made; `None` where the file system has no such bound.
+    /// Files that can still be made; `None` if the file system has no such bound.
     pub inodes: Option<u64>,
 }
 
@@ -113,11 +113,11 @@ pub struct Free {
 #[derive(Debug, Default)]
 pub struct RealDisk {
     lock_wait: Duration,
-    /// The directory that stays open, the spool's.
+    /// The spool's directory, which stays open.
     held: Mutex<Option<HeldDir>>,
 }
 
-/// An open directory, and what its path was.
+/// An open directory, and the path under which it was opened.
 #[derive(Debug)]
 struct HeldDir {
     path: PathBuf,
@@ -129,7 +129,7 @@ impl HeldDir {
         Ok(Self { path: path.to_owned(), dir: File::open(path)? })
     }
 
-    /// Whether the path still leads to it: one that was replaced has other entries.
+    /// Whether the path still leads to this directory, and not to one that has replaced it.
     fn is(&self, path: &Path) -> io::Result<bool> {
         if self.path != path {
             return Ok(false);
@@ -194,7 +194,7 @@ impl Disk for RealDisk {
         let stat = rustix::fs::statvfs(dir)?;
         Ok(Free {
             bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
-            // File systems without a fixed table of inodes (btrfs) say that they have none at all.
+            // File systems without a fixed table of inodes (btrfs) report zero of them.
             inodes: (stat.f_files > 0).then_some(stat.f_favail),
         })
     }
@@ -224,7 +224,7 @@ impl Disk for RealDisk {
     }
 
     fn lock_existing(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
-        // Over NFS only who may write gets an exclusive lock; a shared one keeps a writer out as well.
+        // Over NFS an exclusive lock needs a writable file; a shared one keeps a writer out as well.
         self.lock_file(open_itself(OpenOptions::new().read(true), path)?, File::try_lock_shared)
     }
 }
@@ -244,8 +244,8 @@ fn open(options: &mut OpenOptions, path: &Path) -> io::Result<Box<dyn DiskFile>>
     Ok(Box::new(RealFile(open_itself(options, path)?)))
 }
 
-/// Opens what has this name itself: never what a symbolic link points to, which is somebody else's, and
-/// nothing that is no regular file, which may wait for ever or hold nothing.
+/// Opens the regular file that has this name. Refuses a symbolic link, whose target can be anybody's file,
+/// and anything that is no regular file, because opening it can wait for ever.
 pub(crate) fn open_itself(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let opened = options.custom_flags(flags.bits().cast_signed()).open(path);
@@ -255,7 +255,7 @@ pub(crate) fn open_itself(options: &mut OpenOptions, path: &Path) -> io::Result<
     })?;
     match file.metadata()?.is_file() {
         true => Ok(file),
-        false => Err(io::Error::other("it is no regular file: take it out of the spool's directory")),
+        false => Err(io::Error::other("it is no regular file: remove it from the spool's directory")),
     }
 }
 
@@ -298,7 +298,7 @@ impl DiskFile for RealFile {
     }
 }
 
-/// The kernel drops the lock with the last handle of the open file.
+/// A locked file. The kernel releases the lock when the last handle of the open file is closed.
 struct FileLock(File);
 
 impl DiskLock for FileLock {
@@ -307,14 +307,14 @@ impl DiskLock for FileLock {
     }
 }
 
-/// Whether a failed write means that there is no room, rather than that the disk is broken:
-/// no space, a quota, a bound on the size of files, or a write that takes nothing.
+/// Whether a write failed for want of space, and not because the disk is broken: no space, a quota, a bound
+/// on the size of files, or a write that takes no bytes.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull, WriteZero};
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge | WriteZero)
 }
 
-/// Writes all the bytes at the offset, however short the single writes are.
+/// Writes all the bytes at the offset, in as many writes as that takes.
 pub(crate) fn write_all_at(file: &dyn DiskFile, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.write_at(bytes, offset) {
@@ -330,13 +330,13 @@ pub(crate) fn write_all_at(file: &dyn DiskFile, mut bytes: &[u8], mut offset: u6
     Ok(())
 }
 
-/// Bytes of one page: the unit in which a bad stretch of a disk is given up.
+/// Bytes of one page: if a sector cannot be read, its page counts as lost.
 const PAGE_BYTES: usize = 4096;
 
-/// Fills the buffer from the offset and says how many bytes there were before the end of the file.
+/// Fills the buffer from the offset and returns how many bytes there were before the end of the file.
 ///
-/// A page that the disk cannot read (EIO) is left zero: no frame verifies there, so the damage is
-/// found and counted like any other, and one bad sector does not take the rest along.
+/// A page that the disk cannot read (EIO) is filled with zeros: no frame verifies there, so the damage is
+/// found and counted like any other, and one bad sector does not make the other pages unreadable.
 pub(crate) fn read_full_at(file: &dyn DiskFile, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
     match read_until_end(file, bytes, offset) {
         Err(error) if is_unreadable(&error) => {}
@@ -377,8 +377,8 @@ fn read_until_end(file: &dyn DiskFile, bytes: &mut [u8], offset: u64) -> io::Res
     Ok(filled)
 }
 
-/// Keeps a write beyond RLIMIT_FSIZE an error that can be answered (EFBIG) instead of a signal that
-/// kills the process. Call once, inside the tokio runtime, before the first append.
+/// Makes a write beyond RLIMIT_FSIZE an error (EFBIG) instead of a signal that kills the process. Call it
+/// once, inside the tokio runtime, before the first append.
 pub fn survive_file_size_limit() -> io::Result<()> {
     // The number of SIGXFSZ on every Linux but MIPS and PA-RISC. The process keeps it caught after
     // the returned stream is dropped.

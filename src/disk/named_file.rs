@@ -1,9 +1,9 @@
-//! Whether a file still has the name under which it was opened, and what is done when it has not.
+//! Whether an open file still has its name, and what is done when it has not.
 //!
-//! A file is known by its handle, not by its name. One that is replaced under a running bridge (by a
-//! restore, `mv`, rsync, `sed -i`) goes on taking what is written to it, and nobody will find that
-//! again. Its bytes can still be read as long as it is open: so they are put back under its name, and
-//! what was found there is kept beside it.
+//! A process writes to a file by its handle, not by its name. If a file is replaced under a running bridge
+//! (by a restore, `mv`, rsync, `sed -i`), writes to the old file still succeed, and nobody can find them
+//! again. But its bytes can be read as long as it is open: so they are put back under its name, and the file
+//! that was found there is kept under another name next to it.
 
 use std::fmt;
 use std::io;
@@ -15,24 +15,24 @@ use super::{Disk, DiskFile, FileId, read_full_at, write_all_at};
 
 /// Bytes copied at once.
 const CHUNK_BYTES: usize = 1 << 20;
-/// How often a name is looked at before it counts that the system does not say.
+/// How often a name is looked up before the answer is that the system does not say.
 const LOOKS: usize = 3;
-/// How long the system may not say whether a file is there. What it is short of is waited for as long as it
-/// takes.
+/// How long the bridge goes on while the system does not say whether a file is there. Want of descriptors or
+/// memory is waited for without limit.
 pub(crate) const UNSEEN_MAX: Duration = Duration::from_secs(10);
-/// So many files that were found under one name are kept.
+/// How many files that were found under one name are kept.
 const FOUND_MAX: u32 = 100;
 
-/// What is the matter with a name.
+/// What became of the name of a file.
 #[derive(Debug)]
 pub(crate) enum NameFate {
-    /// Nothing has it.
+    /// No file has the name.
     Removed,
-    /// Something else has it.
+    /// Another file has the name.
     Replaced,
-    /// The file has it, and is not as long as it was.
+    /// The file has its name, and this length in bytes, which is not the expected one.
     Resized(u64),
-    /// The system does not say.
+    /// The system does not say whether the file is there.
     Unknown(io::Error),
 }
 
@@ -43,13 +43,13 @@ impl fmt::Display for NameFate {
             Self::Replaced => write!(f, "was replaced under the bridge by something else"),
             Self::Resized(len) => write!(f, "was changed under the bridge: it is {len} bytes long now"),
             Self::Unknown(error) => {
-                write!(f, "cannot be looked at ({error}), so that nobody can tell whether it is still there")
+                write!(f, "cannot be looked up ({error}), so it is unknown whether it still exists")
             }
         }
     }
 }
 
-/// Looks whether that file has this name, and is that long if its length is known.
+/// Checks that the file with this identity has this name and, if a length is given, is that long.
 pub(crate) fn look(disk: &dyn Disk, path: &Path, id: FileId, len: Option<u64>) -> Result<(), NameFate> {
     match patiently(|| disk.look(path)) {
         Ok(found) if found.id != id => Err(NameFate::Replaced),
@@ -59,7 +59,7 @@ pub(crate) fn look(disk: &dyn Disk, path: &Path, id: FileId, len: Option<u64>) -
     }
 }
 
-/// Looks whether that directory has this name.
+/// Checks that this path leads to the directory with this identity.
 pub(crate) fn look_at_dir(disk: &dyn Disk, dir: &Path, id: FileId) -> Result<(), NameFate> {
     match patiently(|| disk.dir_id(dir)) {
         Ok(found) if found != id => Err(NameFate::Replaced),
@@ -68,21 +68,21 @@ pub(crate) fn look_at_dir(disk: &dyn Disk, dir: &Path, id: FileId) -> Result<(),
     }
 }
 
-/// What is told of a directory that is not under its name any more. What is in it is there, elsewhere: a
-/// start would make a new directory and begin without it.
+/// What is told of a directory that lost its name. Its files are elsewhere: a start would make a new directory
+/// and begin without them.
 pub(crate) fn dir_mended(dir: &Path, fate: &NameFate) -> Mended {
     let needs_person = matches!(fate, NameFate::Removed | NameFate::Replaced);
     let advice = match needs_person {
         true => {
-            "put it back as it was and start again, or start without it, which gives up the events in it \
-                 that no sink had delivered and the dead letters"
+            "put the directory back as it was and start again, or start without it, which gives up the dead \
+             letters and the events in it that no sink had delivered"
         }
         false => "the events in it are safe only if it is",
     };
     Mended { text: format!("{} {fate}: {advice}", dir.display()), needs_person }
 }
 
-/// Asks again when the system does not say: a call may have been interrupted.
+/// Looks up again when the system does not say whether the file is there: a call can have been interrupted.
 fn patiently<T>(look: impl Fn() -> io::Result<T>) -> io::Result<T> {
     let is_said = |looked: &io::Result<T>| {
         looked.as_ref().err().is_none_or(|error| error.kind() == io::ErrorKind::NotFound)
@@ -94,10 +94,10 @@ fn unseen(error: io::Error) -> NameFate {
     if error.kind() == io::ErrorKind::NotFound { NameFate::Removed } else { NameFate::Unknown(error) }
 }
 
-/// What was the matter with a name, and what became of the file's bytes.
+/// What became of the bytes of a file that lost its name.
 #[derive(Clone, Debug)]
 pub(crate) struct Mended {
-    /// Both, and what a person has to do, as a sentence.
+    /// What happened, and what a person has to do.
     pub text: String,
     /// Whether the bytes are somewhere else, so that a start before a person has moved them would begin
     /// without them.
@@ -110,7 +110,7 @@ impl Mended {
     }
 }
 
-/// Why a file's bytes are not under its name again, and where a whole copy of them is, if there is one.
+/// Why a file's bytes could not be put back under its name, and where a whole copy of them is, if any.
 struct Rescue {
     error: io::Error,
     copy: Option<PathBuf>,
@@ -126,7 +126,7 @@ pub(crate) struct NamedFile {
 }
 
 impl NamedFile {
-    /// The place of a file that was just opened under this name, in this directory.
+    /// A file that was just opened under this name, in the directory with this identity.
     pub(crate) fn of(
         disk: Arc<dyn Disk>,
         dir_id: FileId,
@@ -142,18 +142,18 @@ impl NamedFile {
         self.file.len()
     }
 
-    /// Which file it is.
+    /// The file's identity.
     pub(crate) fn id(&self) -> FileId {
         self.id
     }
 
-    /// Looks whether the file still has its name, and its length if that is known.
+    /// Checks that the file still has its name and, if a length is given, is that long.
     pub(crate) fn look(&self, len: Option<u64>) -> Result<(), NameFate> {
         look(&*self.disk, &self.path, self.id, len)
     }
 
-    /// Does what can be done about that fate, for as many bytes of the file as count, and says what was
-    /// the matter and what is to be done now.
+    /// Puts the first `len` bytes of a file that was removed or replaced back under its name, if it can, and
+    /// returns what happened and what a person has to do.
     pub(crate) fn mend(&self, fate: &NameFate, len: u64) -> Mended {
         let path = self.path.display();
         let dir = self.path.parent().unwrap_or(Path::new("."));
@@ -165,29 +165,29 @@ impl NamedFile {
         }
         match self.put_back(dir, len) {
             Ok(None) => {
-                Mended::by_itself(format!("{path} {fate}; all that it held was put back under its name"))
+                Mended::by_itself(format!("{path} {fate}; all of its content was put back under its name"))
             }
             Ok(Some(found)) => Mended::by_itself(format!(
-                "{path} {fate}; all that it held was put back under its name, and what was found there is \
-                 {} now; keep other programs out of this directory",
+                "{path} {fate}; all of its content was put back under its name, and the file that was found \
+                 there is now {}; keep other programs out of this directory",
                 found.display()
             )),
             Err(Rescue { error, copy: Some(copy) }) => Mended {
                 text: format!(
-                    "{path} {fate}, and what it held cannot be put back under its name ({error}): all of it \
-                     is in {}; move that to {path} and start again",
+                    "{path} {fate}, and its content cannot be put back under its name ({error}): all of it \
+                     is in {}; rename that file to {path} before you start again",
                     copy.display()
                 ),
                 needs_person: true,
             },
             Err(Rescue { error, copy: None }) => Mended::by_itself(format!(
-                "{path} {fate}, and what it held cannot be kept ({error}): what was written to it since then \
+                "{path} {fate}, and its content cannot be saved ({error}): what was written to it since then \
                  is lost"
             )),
         }
     }
 
-    /// Writes the file's bytes under its name again, durably. What is found there gets another name,
+    /// Writes the file's bytes under its name again, durably. A file that is found there gets another name,
     /// which is returned.
     fn put_back(&self, dir: &Path, len: u64) -> Result<Option<PathBuf>, Rescue> {
         let copy = self.free_name("kept").map_err(|error| Rescue { error, copy: None })?;
@@ -195,7 +195,7 @@ impl NamedFile {
         self.take_over(&copy, dir).map_err(|error| Rescue { error, copy: Some(copy) })
     }
 
-    /// Gives the copy the file's name.
+    /// Gives the copy the name of the file.
     fn take_over(&self, copy: &Path, dir: &Path) -> io::Result<Option<PathBuf>> {
         let found = self.set_aside()?;
         self.disk.rename(copy, &self.path)?;
@@ -219,20 +219,19 @@ impl NamedFile {
         copy.sync_all()
     }
 
-    /// Gives what is found under the file's name a second one, if anything is.
+    /// Gives the file that is found under this file's name, if any, a second name, which is returned.
     fn set_aside(&self) -> io::Result<Option<PathBuf>> {
         let second = self.free_name("found")?;
         match self.disk.link(&self.path, &second) {
             Ok(()) => Ok(Some(second)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            // A file of another user may not be linked (fs.protected_hardlinks), and some file systems
-            // have no links at all.
+            // The system can refuse to link a file of another user (fs.protected_hardlinks), and some file
+            // systems have no links at all.
             Err(_) => self.disk.rename(&self.path, &second).map(|()| Some(second)),
         }
     }
 
-    /// The first name of this kind beside the file that nothing has: nothing that was kept before is lost
-    /// for what is kept now.
+    /// The first free name of this kind next to the file, so that no file that was kept before is replaced.
     fn free_name(&self, what: &str) -> io::Result<PathBuf> {
         let names = (1..=FOUND_MAX).map(|number| self.beside(&format!("{what}-{number}")));
         let is_free = |name: &PathBuf| match self.disk.look(name) {

@@ -1,16 +1,16 @@
 //! How long the disk has not answered.
 //!
-//! A call that hangs has no result to judge by, and the one before it was fine. So what is out is told
-//! while it is out.
+//! A call that hangs has no result to judge the disk by, and the call before it succeeded. So the time of a
+//! call can be read while it is under way.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// The work on the disk that is on its way; of one thread at a time.
+/// The work on the disk that is under way, of one thread at a time.
 #[derive(Debug)]
 pub(crate) struct Outstanding {
     origin: Instant,
-    /// Since when, in milliseconds and one more; 0 while nothing is on its way.
+    /// When the work began, in milliseconds after `origin` plus one; 0 while no work is under way.
     since: AtomicU64,
 }
 
@@ -21,13 +21,13 @@ impl Default for Outstanding {
 }
 
 impl Outstanding {
-    /// Begins work that is on its way until what is returned is dropped.
+    /// Begins work, which is under way until the returned value is dropped.
     pub(crate) fn begin(&self) -> impl Drop + '_ {
         self.since.store(self.millis() + 1, Ordering::Relaxed);
         Underway(&self.since)
     }
 
-    /// How long the work has been on its way, if any is.
+    /// How long the work has been under way; `None` if there is none.
     pub(crate) fn elapsed(&self) -> Option<Duration> {
         let since = self.since.load(Ordering::Relaxed).checked_sub(1)?;
         Some(Duration::from_millis(self.millis().saturating_sub(since)))

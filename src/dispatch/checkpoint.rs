@@ -30,7 +30,7 @@ pub struct Checkpoint {
     /// The names under which the cursor is stored, each with its stored position at the start.
     rows: Vec<(String, Position)>,
     state: State,
-    share: CursorHandle,
+    cursors: CursorHandle,
     /// Longest wait of a cursor for its commit, unless the reader is in a hurry or there is no space.
     every: Duration,
     dead: Vec<NewDeadLetter>,
@@ -43,13 +43,13 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Commits the cursor of this name, which starts at the share's cursor.
-    pub fn new(name: &str, state: State, share: CursorHandle, every: Duration) -> Self {
+    /// Commits the cursor of this name, which starts at the cursor of the handle.
+    pub fn new(name: &str, state: State, cursors: CursorHandle, every: Duration) -> Self {
         Self {
             name: name.to_owned(),
-            rows: vec![(name.to_owned(), share.cursor())],
+            rows: vec![(name.to_owned(), cursors.cursor())],
             state,
-            share,
+            cursors,
             every,
             dead: Vec::new(),
             dead_bytes: 0,
@@ -67,7 +67,7 @@ impl Checkpoint {
 
     /// The durable cursor.
     pub fn committed(&self) -> Position {
-        self.share.cursor()
+        self.cursors.cursor()
     }
 
     /// Adds a dead letter to the commit that passes its position.
@@ -127,7 +127,7 @@ impl Checkpoint {
                 self.no_room = None;
                 self.dead.retain(|letter| letter.position > cursor);
                 self.dead_bytes = self.dead.iter().map(weight).sum();
-                self.share.commit(cursor);
+                self.cursors.commit(cursor);
                 Ok(Some(cursor))
             }
             Err(error @ StateError::NoRoom { .. }) => {
@@ -250,7 +250,7 @@ mod tests {
         faults.set(Fault::All);
         let reader = bench.reader(Position(0));
         let (stop, never) = (CancellationToken::new(), CancellationToken::new());
-        let running = tokio::spawn(quarantine::keep(reader, bench.care(), stop.clone(), never));
+        let running = tokio::spawn(quarantine::keep(reader, bench.scope(), stop.clone(), never));
         for _ in 0..3 {
             bench.append_entry(Entry::Quarantined(quarantined())).await;
         }

@@ -67,7 +67,7 @@ impl Gauges {
     }
 
     /// Counts a record that has to be tried again.
-    pub fn put_off(&self, reason: &Reason) {
+    pub fn retry_later(&self, reason: &Reason) {
         self.retries.get_or_create(&self.labels(reason.word)).inc();
         if PERHAPS_PUBLISHED.contains(&reason.word) {
             self.possible_duplicates.inc();
@@ -127,8 +127,8 @@ impl Gauges {
     /// Updates the sink's health; each change is one log line. A sink is degraded when a topic is
     /// held for more than an accident, when the sink reports an obstacle, and when it has settled
     /// none of its records for `quiet`, if that is long.
-    pub fn trouble(&mut self, window: &Unsettled, quiet: Duration, sink: &dyn sink::Sink) {
-        let held = window.held().filter(|held| is_trouble(held, quiet));
+    pub fn trouble(&mut self, unsettled: &Unsettled, quiet: Duration, sink: &dyn sink::Sink) {
+        let held = unsettled.held().filter(|held| is_trouble(held, quiet));
         // Always the same one of several topics, so that the reported detail does not flicker.
         let held = held.min_by_key(|held| held.topic);
         let held = held.map(|held| (held.reason.word, format!("{}: {}", held.topic, held.reason.detail)));
@@ -181,15 +181,15 @@ impl Gauges {
 
     /// Reports how far the sink is behind the newest record, in records and seconds, and the number
     /// of records in flight.
-    pub fn report(&self, window: &Unsettled, head: Position, in_flight: usize) {
-        let lag = head.0.saturating_sub(window.cursor().0);
-        let age = window
+    pub fn report(&self, unsettled: &Unsettled, head: Position, in_flight: usize) {
+        let lag = head.0.saturating_sub(unsettled.cursor().0);
+        let age = unsettled
             .oldest_pending()
             .map_or(0.0, |arrived| Timestamp::from(SystemTime::now()).seconds_since(arrived));
         self.lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
         self.oldest_pending.set(age);
         self.in_flight.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
-        self.status.progress(window.cursor(), lag, age);
+        self.status.progress(unsettled.cursor(), lag, age);
     }
 
     fn labels(&self, reason: &str) -> SinkReason {
@@ -245,7 +245,7 @@ mod tests {
     fn what_a_sink_repeats_by_itself_is_counted_as_what_was_put_off_is() {
         let metrics = Metrics::new();
         let gauges = Gauges::new("lake", &metrics, crate::health::Health::default().add_sink("lake"));
-        gauges.put_off(&Reason { word: "throttled", detail: String::new() });
+        gauges.retry_later(&Reason { word: "throttled", detail: String::new() });
         gauges.effort(&Effort { repeated: vec![("throttled", 3), ("failed", 1)], requests_allowed: Some(4) });
         gauges.effort(&Effort { repeated: vec![("failed", 2)], requests_allowed: None });
         let text = metrics.render();

@@ -1,5 +1,5 @@
-//! The durable cursors of all readers of the spool. Segments that all cursors have passed can be
-//! removed. If the spool is full, so can those that all readers have passed which hold it back.
+//! The durable cursors of all readers of the log. Segments that all cursors have passed are released. If
+//! the spool is full, segments can be removed that all readers without `on_full: detach_sink` have passed.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub struct CursorHandle {
     spool: Spool,
 }
 
-/// One share for each reader. They are made together, so that no reader is forgotten while another
+/// One handle for each reader. They are made together, so that no reader is forgotten while another
 /// one commits. Records that all readers have passed are released at once.
 pub fn shares(spool: &Spool, readers: &[ReaderPosition]) -> Vec<CursorHandle> {
     settle(spool, readers);
@@ -40,8 +40,8 @@ impl CursorHandle {
         self.all()[self.index].cursor
     }
 
-    /// Notes that this reader's cursor is durable up to here, and releases what all readers have
-    /// passed.
+    /// Notes that this reader's cursor is durable up to here, and releases the records that all readers
+    /// have passed.
     pub fn commit(&self, cursor: Position) {
         let mut all = self.all();
         all[self.index].cursor = cursor;

@@ -4,7 +4,7 @@
 //! keeps a few publications in flight. A record that the sink accepts or rejects is settled, and the
 //! cursor is committed at the end of the settled prefix, together with the dead letters that it passes. The
 //! dispatcher never gives up a record, and never publishes a later record of a topic before one that
-//! has to be tried again (the rules are in [`window`]).
+//! has to be tried again (the rules are in [`unsettled`]).
 
 mod checkpoint;
 mod gauges;
@@ -51,7 +51,7 @@ const BATCH_BYTES_MAX: usize = 512 << 10;
 /// drain a backlog faster than four of twice the size, in the same memory.
 const PUBLICATIONS_MAX: usize = 8;
 /// Longest wait of a settled record for its commit. A commit costs one fsync; at this pace commits do
-/// not let the window fill up below 80,000 records/s.
+/// not let `unsettled` fill up below 80,000 records/s.
 const COMMIT_EVERY: Duration = Duration::from_millis(50);
 /// How long a stopping dispatcher waits for a sink that settles no record, and for space to commit.
 const STALL_AT_STOP: Duration = Duration::from_secs(3);
@@ -88,8 +88,8 @@ pub struct Dispatcher {
     routes: Routes,
     gauges: Gauges,
     heart: Arc<Heart>,
-    keeper: Checkpoint,
-    window: Unsettled,
+    checkpoint: Checkpoint,
+    unsettled: Unsettled,
     publications: VecDeque<PublishingBatch>,
     /// Number of publications handed to the sink, and of those that are resolved.
     published: u64,
@@ -102,7 +102,7 @@ pub struct Dispatcher {
     quiet_since: Instant,
     /// Set when the log is closed and read to its end.
     exhausted: bool,
-    suspects: MaybeDuplicates,
+    maybe_duplicates: MaybeDuplicates,
     /// Position up to which events for this sink only are dead letters already.
     buried: Position,
     started: Instant,
@@ -110,7 +110,7 @@ pub struct Dispatcher {
 
 /// A reader of the log, with its cursor.
 pub struct LogReader {
-    /// Its entry among the cursors that decide which segments can be removed.
+    /// Its handle on the cursors that decide which segments can be removed.
     pub share: CursorHandle,
     /// The log.
     pub spool: Spool,
@@ -145,8 +145,8 @@ impl Dispatcher {
             routes: Routes::new(config, metrics),
             gauges: Gauges::new(&config.name, metrics, health.add_sink(&config.name)),
             heart: health.add_heart(&format!("the dispatcher of {}", config.name), HUNG_AFTER),
-            window: Unsettled::new(share.cursor(), BOUNDS),
-            keeper: Checkpoint::new(&config.name, state, share, COMMIT_EVERY),
+            unsettled: Unsettled::new(share.cursor(), BOUNDS),
+            checkpoint: Checkpoint::new(&config.name, state, share, COMMIT_EVERY),
             publications: VecDeque::with_capacity(PUBLICATIONS_MAX),
             published: 0,
             resolved: 0,
@@ -154,7 +154,7 @@ impl Dispatcher {
             settled_in_all: 0,
             quiet_since: Instant::now(),
             exhausted: false,
-            suspects: MaybeDuplicates::new(BOUNDS.records_max, spool.head()),
+            maybe_duplicates: MaybeDuplicates::new(BOUNDS.records_max, spool.head()),
             buried,
             started: Instant::now(),
             spool,
@@ -175,13 +175,13 @@ impl Dispatcher {
             if reading.is_none() {
                 reading = self.read(Duration::ZERO);
             }
-            let hurry = self.window.room() < BOUNDS.records_max / 2;
-            let commit_at = self.keeper.begin_if_due(self.window.cursor(), hurry);
-            if stopped_at.is_some() && self.exhausted && self.window.is_settled() {
+            let hurry = self.unsettled.left() < BOUNDS.records_max / 2;
+            let commit_at = self.checkpoint.begin_if_due(self.unsettled.cursor(), hurry);
+            if stopped_at.is_some() && self.exhausted && self.unsettled.is_settled() {
                 return self.finish(&cut).await;
             }
             let give_up_at = stopped_at.map(|at| at.max(self.quiet_since) + STALL_AT_STOP);
-            let retry_at = self.window.next_retry(self.resolved).map(|at| self.started + at);
+            let retry_at = self.unsettled.next_retry(self.resolved).map(|at| self.started + at);
             tokio::select! {
                 outcomes = resolved(&mut self.publications), if !self.publications.is_empty() => {
                     self.resolve(&outcomes);
@@ -197,7 +197,9 @@ impl Dispatcher {
                         }
                     }
                 }
-                kept = self.keeper.done() => kept?.into_iter().for_each(|cursor| self.window.commit(cursor)),
+                kept = self.checkpoint.done() => {
+                    kept?.into_iter().for_each(|cursor| self.unsettled.commit(cursor));
+                }
                 () = sleep_until(retry_at), if retry_at.is_some() => self.publish_due(),
                 () = sleep_until(commit_at), if commit_at.is_some() => {}
                 _ = report.tick() => self.report(reading.is_some()),
@@ -212,17 +214,17 @@ impl Dispatcher {
         }
     }
 
-    /// Starts to read the next records, after a pause, if there is room for them.
+    /// Starts to read the next records, after a pause, if more can be unsettled.
     fn read(&self, pause: Duration) -> Option<Reading> {
-        let records_max = self.window.room().min(BATCH_RECORDS_MAX);
+        let records_max = self.unsettled.left().min(BATCH_RECORDS_MAX);
         let busy = self.publications.len() >= PUBLICATIONS_MAX;
-        // A dead letter leaves the window before it leaves the memory.
-        let heavy = self.keeper.dead_bytes() >= BOUNDS.bytes_max;
+        // A dead letter leaves `unsettled` before it leaves the memory.
+        let heavy = self.checkpoint.dead_bytes() >= BOUNDS.bytes_max;
         if self.exhausted || records_max == 0 || busy || heavy {
             return None;
         }
         let spool = self.spool.clone();
-        let after = self.window.read();
+        let after = self.unsettled.read();
         Some(Box::pin(async move {
             if !pause.is_zero() {
                 tokio::time::sleep(pause).await;
@@ -233,7 +235,7 @@ impl Dispatcher {
 
     /// Routes a batch from the log and publishes the records for this sink.
     fn take_in(&mut self, batch: RecordBatch) {
-        self.gauges.passed(self.window.read(), batch.damaged);
+        self.gauges.passed(self.unsettled.read(), batch.damaged);
         let read_bytes: usize = batch.entries.iter().map(|(_, entry)| entry.body().len()).sum();
         let mut records = Vec::with_capacity(batch.entries.len());
         let mut taken_bytes = 0;
@@ -251,15 +253,15 @@ impl Dispatcher {
             if sparse {
                 record.event = record.event.detached();
             }
-            if self.suspects.take(record.position) {
+            if self.maybe_duplicates.take(record.position) {
                 self.gauges.possible_duplicates.inc();
             }
             let record = Arc::new(record);
-            if self.window.admit(&record) == SendPermission::Open {
+            if self.unsettled.admit(&record) == SendPermission::Open {
                 open.push(record);
             }
         }
-        self.window.read_through(batch.through);
+        self.unsettled.read_through(batch.through);
         self.publish(open);
     }
 
@@ -288,17 +290,17 @@ impl Dispatcher {
 
     /// Whether the sink has no record to settle.
     fn is_idle(&self) -> bool {
-        self.publications.is_empty() && self.window.held().next().is_none()
+        self.publications.is_empty() && self.unsettled.held().next().is_none()
     }
 
     /// Publishes the records of held topics that are due.
     fn publish_due(&mut self) {
-        let records = self.window.due(self.started.elapsed(), self.resolved, BATCH_RECORDS_MAX);
-        self.window.published_again(&records, self.published + 1);
+        let records = self.unsettled.due(self.started.elapsed(), self.resolved, BATCH_RECORDS_MAX);
+        self.unsettled.published_again(&records, self.published + 1);
         self.publish(records);
     }
 
-    /// Settles each record of the oldest publication, puts it off or makes it a dead letter.
+    /// Settles each record of the oldest publication, holds it to be tried again or makes it a dead letter.
     fn resolve(&mut self, outcomes: &[Outcome]) {
         let Some(PublishingBatch { records, .. }) = self.publications.pop_front() else { return };
         assert_eq!(records.len(), outcomes.len(), "a sink reports one outcome per record");
@@ -307,8 +309,8 @@ impl Dispatcher {
         let now = self.started.elapsed();
         for (record, outcome) in records.iter().zip(outcomes) {
             if let Outcome::Retry(reason) = outcome {
-                self.window.retry_later(record, reason, now, self.published);
-                self.gauges.put_off(reason);
+                self.unsettled.retry_later(record, reason, now, self.published);
+                self.gauges.retry_later(reason);
             } else {
                 self.settle(record, outcome, wall);
             }
@@ -320,10 +322,10 @@ impl Dispatcher {
     fn settle(&mut self, record: &Record, outcome: &Outcome, wall: Timestamp) {
         match outcome {
             Outcome::Accepted => self.routes.delivered(record, wall),
-            Outcome::Rejected(reason) => self.bury(record, reason, wall),
+            Outcome::Rejected(reason) => self.add_dead_letter(record, reason, wall),
             Outcome::Retry(_) => return,
         }
-        self.window.settle(record.position);
+        self.unsettled.settle(record.position);
         self.settled += 1;
     }
 
@@ -344,28 +346,28 @@ impl Dispatcher {
     fn report(&mut self, reads: bool) {
         self.heart.beat();
         if !reads {
-            self.gauges.given_up(self.spool.first(), self.window.read());
+            self.gauges.given_up(self.spool.first(), self.unsettled.read());
         }
         self.note_trouble();
         self.gauges.effort(&self.sink.effort());
         let in_flight = self.publications.iter().map(|out| out.records.len()).sum();
-        self.gauges.report(&self.window, self.spool.head(), in_flight);
+        self.gauges.report(&self.unsettled, self.spool.head(), in_flight);
     }
 
     fn note_trouble(&mut self) {
         self.has_settled_more();
         let quiet = if self.is_idle() { Duration::ZERO } else { self.quiet_since.elapsed() };
-        self.gauges.trouble(&self.window, quiet, &*self.sink);
+        self.gauges.trouble(&self.unsettled, quiet, &*self.sink);
     }
 
     /// Makes a record that the sink rejected a dead letter, in the commit that passes it.
-    fn bury(&mut self, record: &Record, reason: &Reason, now: Timestamp) {
+    fn add_dead_letter(&mut self, record: &Record, reason: &Reason, now: Timestamp) {
         self.gauges.dead_letter(&record.event.id, reason);
-        self.keeper.add_dead_letter(NewDeadLetter {
+        self.checkpoint.add_dead_letter(NewDeadLetter {
             sink: Some(self.name.clone()),
             reason: reason.word.to_owned(),
             detail: reason.detail.clone(),
-            attempts: self.window.attempts(record.position),
+            attempts: self.unsettled.attempts(record.position),
             first: record.event.arrived,
             last: now,
             position: record.position,
@@ -391,11 +393,11 @@ impl Dispatcher {
     /// published again after the next start.
     async fn finish(mut self, cut: &CancellationToken) -> Result<(), DispatchError> {
         self.settle_known();
-        let kept = self.keeper.finish(self.window.cursor(), cut).await;
-        self.window.commit(self.keeper.committed());
+        let kept = self.checkpoint.finish(self.unsettled.cursor(), cut).await;
+        self.unsettled.commit(self.checkpoint.committed());
         // Do not report health here: an idle sink is not a healthy one.
-        self.gauges.report(&self.window, self.spool.head(), 0);
-        let (cursor, head) = (self.window.committed().0, self.spool.head().0);
+        self.gauges.report(&self.unsettled, self.spool.head(), 0);
+        let (cursor, head) = (self.unsettled.committed().0, self.spool.head().0);
         // The operator has to know about undelivered records before the volume is deleted.
         tracing::info!(
             sink = self.name,

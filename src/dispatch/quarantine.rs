@@ -64,20 +64,20 @@ impl QuarantineScope {
 }
 
 /// Runs until stopped, then commits until `cut` is cancelled. The reader has to begin at
-/// [`Care::begin`].
+/// [`QuarantineScope::begin`].
 ///
 /// # Errors
 /// When the dead letters cannot be committed.
 pub async fn keep(
     reader: LogReader,
-    care: QuarantineScope,
+    scope: QuarantineScope,
     stop: CancellationToken,
     cut: CancellationToken,
 ) -> Result<(), DispatchError> {
     let LogReader { share, spool, state } = reader;
     let mut cursor = share.cursor();
-    let mut keeper =
-        Checkpoint::new(&CursorOwner::Quarantine.to_string(), state, share, PASS_EVERY).under(care.rows());
+    let name = CursorOwner::Quarantine.to_string();
+    let mut checkpoint = Checkpoint::new(&name, state, share, PASS_EVERY).under(scope.rows());
     let mut pass = tokio::time::interval(PASS_EVERY);
     let mut reading: Option<Reading> = None;
     // Set when the log is closed and read to its end.
@@ -85,16 +85,16 @@ pub async fn keep(
     let log_limit = LogLimit::default();
     loop {
         // Dead letters that wait for space on the disk must not fill the memory.
-        if reading.is_none() && !exhausted && keeper.dead_bytes() < BATCH_BYTES_MAX {
+        if reading.is_none() && !exhausted && checkpoint.dead_bytes() < BATCH_BYTES_MAX {
             reading = Some(read(&spool, cursor, Duration::ZERO));
         }
-        let commit_at = keeper.begin_if_due(cursor, keeper.dead_bytes() > 0);
+        let commit_at = checkpoint.begin_if_due(cursor, checkpoint.dead_bytes() > 0);
         tokio::select! {
-            () = stop.cancelled() => return finish(keeper, spool.pass_shared_records(cursor), &cut).await,
+            () = stop.cancelled() => return finish(checkpoint, spool.pass_shared_records(cursor), &cut).await,
             _ = pass.tick() => {
                 let passed = spool.pass_shared_records(cursor);
                 if passed > cursor {
-                    // A read that is underway waits for the next special record, so the later cursor
+                    // A read that is underway waits for the next single-sink entry, so the later cursor
                     // is as good for it.
                     (cursor, reading) = (passed, None);
                 }
@@ -104,7 +104,7 @@ pub async fn keep(
                 match batch {
                     Ok(batch) => {
                         cursor = batch.through;
-                        bury(batch, &care, &mut keeper, &log_limit);
+                        add_dead_letters(batch, &scope, &mut checkpoint, &log_limit);
                     }
                     Err(ReadError::Stopped) => exhausted = true,
                     Err(error @ ReadError::Io { .. }) => {
@@ -117,7 +117,7 @@ pub async fn keep(
                     }
                 }
             }
-            kept = keeper.done() => drop(kept?),
+            kept = checkpoint.done() => drop(kept?),
             () = sleep_until(commit_at), if commit_at.is_some() => {}
         }
     }
@@ -126,11 +126,11 @@ pub async fn keep(
 /// The last commit. Without space for it the next start copies the same records again, and keeps each
 /// once.
 async fn finish(
-    mut keeper: Checkpoint,
+    mut checkpoint: Checkpoint,
     cursor: Position,
     cut: &CancellationToken,
 ) -> Result<(), DispatchError> {
-    match keeper.finish(cursor, cut).await {
+    match checkpoint.finish(cursor, cut).await {
         Err(DispatchError::Commit { source: StateError::NoRoom { .. }, .. }) => Ok(()),
         finished => finished,
     }
@@ -145,20 +145,25 @@ fn read(spool: &Spool, after: Position, pause: Duration) -> Reading {
     })
 }
 
-fn bury(batch: RecordBatch, care: &QuarantineScope, keeper: &mut Checkpoint, log_limit: &LogLimit) {
+fn add_dead_letters(
+    batch: RecordBatch,
+    scope: &QuarantineScope,
+    checkpoint: &mut Checkpoint,
+    log_limit: &LogLimit,
+) {
     let now = Timestamp::from(SystemTime::now());
     for (position, entry) in batch.entries {
         match entry {
-            Entry::Quarantined(quarantined) if position > care.cursor => {
-                tell(&quarantined, log_limit);
-                keeper.add_dead_letter(dead_lettered_through(position, quarantined, now));
+            Entry::Quarantined(quarantined) if position > scope.cursor => {
+                log_quarantined(&quarantined, log_limit);
+                checkpoint.add_dead_letter(dead_lettered_through(position, quarantined, now));
             }
             Entry::Event(event) => {
-                let Some(sink) = care.gone_sink(position, &event) else { continue };
-                tell_gone(sink, log_limit);
+                let Some(sink) = scope.gone_sink(position, &event) else { continue };
+                log_gone(sink, log_limit);
                 let labels = SinkReason { sink: sink.to_owned(), reason: SINK_GONE.to_owned() };
-                care.dead_letters.get_or_create(&labels).inc();
-                keeper.add_dead_letter(buried_event(position, sink, &event, now));
+                scope.dead_letters.get_or_create(&labels).inc();
+                checkpoint.add_dead_letter(dead_letter_of_gone_sink(position, sink, &event, now));
             }
             // It was copied before, as a dead letter that might have been dropped since.
             Entry::Quarantined(_) => {}
@@ -167,7 +172,7 @@ fn bury(batch: RecordBatch, care: &QuarantineScope, keeper: &mut Checkpoint, log
 }
 
 /// Logs a quarantined delivery, at most once a minute for each source and reason.
-fn tell(quarantined: &Quarantined, log_limit: &LogLimit) {
+fn log_quarantined(quarantined: &Quarantined, log_limit: &LogLimit) {
     let (source, reason) = (&*quarantined.intake, &*quarantined.reason);
     if let Some(unsaid) = log_limit.admit(&format!("{source} {reason}")) {
         let detail = Shown(&quarantined.detail);
@@ -181,7 +186,7 @@ fn tell(quarantined: &Quarantined, log_limit: &LogLimit) {
     }
 }
 
-fn tell_gone(sink: &str, log_limit: &LogLimit) {
+fn log_gone(sink: &str, log_limit: &LogLimit) {
     if let Some(unsaid) = log_limit.admit(sink) {
         tracing::warn!(
             sink,
@@ -192,7 +197,7 @@ fn tell_gone(sink: &str, log_limit: &LogLimit) {
     }
 }
 
-fn buried_event(position: Position, sink: &str, event: &Event, now: Timestamp) -> NewDeadLetter {
+fn dead_letter_of_gone_sink(position: Position, sink: &str, event: &Event, now: Timestamp) -> NewDeadLetter {
     NewDeadLetter {
         sink: Some(sink.to_owned()),
         reason: SINK_GONE.to_owned(),
@@ -245,10 +250,10 @@ mod tests {
     /// The dead letters, by position, after the quarantine has looked at all seven from these cursors.
     async fn kept(bench: &Bench, cursor: u64, retired: u64) -> Vec<(u64, String, String)> {
         let gone = vec![RemovedSink { sink: "retired".into(), through: Position(retired) }];
-        let care = QuarantineScope { cursor: Position(cursor), gone, ..bench.care() };
-        let reader = bench.reader(care.begin());
+        let scope = QuarantineScope { cursor: Position(cursor), gone, ..bench.scope() };
+        let reader = bench.reader(scope.begin());
         let (stop, never) = (CancellationToken::new(), CancellationToken::new());
-        let running = tokio::spawn(keep(reader, care, stop.clone(), never));
+        let running = tokio::spawn(keep(reader, scope, stop.clone(), never));
         awaited(|| bench.state.cursor("(gone) retired").expect("readable") == Some(Position(7))).await;
         stop.cancel();
         running.await.expect("no panic").expect("no error");

@@ -4,7 +4,7 @@
 //! Records enter and leave in spool order; in between each is in flight, waiting or settled. The
 //! cursor is the end of the settled prefix, so it never passes a record that the sink does not have.
 //! When a record has to be tried again, its whole topic is held: no later record is published to the
-//! topic until that record is settled, which keeps the order of a key. The window is bounded in
+//! topic until that record is settled, which keeps the order of a key. The records are bounded in
 //! records and bytes beyond the *committed* cursor, which also bounds the duplicates after a crash.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::event::{Position, Reason, Record, Timestamp};
 use crate::sink::PASSING;
 
-/// The limits of a window.
+/// The limits of the unsettled records of one sink.
 #[derive(Clone, Copy, Debug)]
 pub struct UnsettledBounds {
     /// Most records beyond the committed cursor.
@@ -42,7 +42,7 @@ struct Slot {
     position: Position,
     arrived: Timestamp,
     /// How often the record has to be tried again so far.
-    put_off: u32,
+    retries: u32,
     /// `None` once settled.
     record: Option<Arc<Record>>,
 }
@@ -64,11 +64,11 @@ struct TopicHold {
 
 /// A held topic, for metrics and log.
 #[derive(Clone, Copy, Debug)]
-pub struct HeldTopic<'w> {
+pub struct HeldTopic<'u> {
     /// The topic's name.
-    pub topic: &'w str,
+    pub topic: &'u str,
     /// Why one of its records has to be tried again.
-    pub reason: &'w Reason,
+    pub reason: &'u Reason,
     /// Number of failed probes since the topic is held.
     pub probes_failed: u32,
 }
@@ -78,12 +78,12 @@ pub struct HeldTopic<'w> {
 pub enum SendPermission {
     /// Publish the record now.
     Open,
-    /// Its topic is held; [`Window::due`] returns the record later.
+    /// Its topic is held; [`Unsettled::due`] returns the record later.
     Held,
 }
 
 impl Unsettled {
-    /// An empty window at a committed cursor.
+    /// No records, at a committed cursor.
     pub fn new(committed: Position, bounds: UnsettledBounds) -> Self {
         Self {
             bounds,
@@ -97,7 +97,7 @@ impl Unsettled {
     }
 
     /// Number of records that can be read now.
-    pub fn room(&self) -> usize {
+    pub fn left(&self) -> usize {
         if self.bytes >= self.bounds.bytes_max {
             return 0;
         }
@@ -112,7 +112,7 @@ impl Unsettled {
         self.slots.push_back(Slot {
             position: record.position,
             arrived: record.event.arrived,
-            put_off: 0,
+            retries: 0,
             record: Some(Arc::clone(record)),
         });
         match self.holds.get_mut(&record.topic) {
@@ -124,8 +124,7 @@ impl Unsettled {
         }
     }
 
-    /// Notes that all records up to this position were read, also those that did not enter the
-    /// window.
+    /// Notes that all records up to this position were read, also those that are not for this sink.
     pub fn read_through(&mut self, position: Position) {
         self.read = self.read.max(position);
     }
@@ -149,7 +148,7 @@ impl Unsettled {
         }
     }
 
-    /// Puts a record off, to be tried again: its topic is held for a backoff from `now` on, and until
+    /// Notes that a record has to be tried again: its topic is held for a backoff from `now` on, and until
     /// every publication up to number `barrier` is resolved.
     pub fn retry_later(&mut self, record: &Record, reason: &Reason, now: Duration, barrier: u64) {
         let hold = self.holds.entry(Arc::clone(&record.topic)).or_insert_with(|| TopicHold {
@@ -173,16 +172,16 @@ impl Unsettled {
             hold.retry_at = now + backoff(hold.attempts);
         }
         if let Some(slot) = self.slot(record.position) {
-            slot.put_off += 1;
+            slot.retries += 1;
         }
     }
 
     /// How often this record was handed to the sink.
     pub fn attempts(&mut self, position: Position) -> u32 {
-        self.slot(position).map_or(1, |slot| slot.put_off + 1)
+        self.slot(position).map_or(1, |slot| slot.retries + 1)
     }
 
-    /// When [`Window::due`] has to be called next, if a topic is held whose publications are resolved
+    /// When [`Unsettled::due`] has to be called next, if a topic is held whose publications are resolved
     /// (`resolved` is the number of the last resolved publication).
     pub fn next_retry(&self, resolved: u64) -> Option<Duration> {
         self.holds.values().filter(|hold| hold.barrier <= resolved).map(|hold| hold.retry_at).min()
@@ -204,7 +203,7 @@ impl Unsettled {
         positions.iter().filter_map(|position| self.slot(*position)?.record.clone()).collect()
     }
 
-    /// Notes that [due](Window::due) records are published again, in the publication of this number.
+    /// Notes that [due](Unsettled::due) records are published again, in the publication of this number.
     pub fn published_again(&mut self, records: &[Arc<Record>], publication: u64) {
         for record in records {
             if let Some(hold) = self.holds.get_mut(&record.topic) {
@@ -246,7 +245,7 @@ impl Unsettled {
         }
     }
 
-    /// Whether every record in the window is accepted or a dead letter.
+    /// Whether every record is accepted or a dead letter.
     pub fn is_settled(&self) -> bool {
         self.settled == self.slots.len()
     }
@@ -331,13 +330,13 @@ mod tests {
     fn room_comes_back_with_the_commit_and_not_before() {
         let mut window = Unsettled::new(Position(0), BOUNDS);
         entered(&mut window, &[(1, "a"), (2, "a"), (3, "a"), (4, "a")]);
-        assert_eq!(window.room(), 0);
+        assert_eq!(window.left(), 0);
         for position in 1..=4 {
             window.settle(Position(position));
         }
-        assert_eq!(window.room(), 0, "settled but not durable: a crash would publish them again");
+        assert_eq!(window.left(), 0, "settled but not durable: a crash would publish them again");
         window.commit(Position(3));
-        assert_eq!(window.room(), 3);
+        assert_eq!(window.left(), 3);
         assert_eq!((window.committed(), window.cursor()), (Position(3), Position(4)));
     }
 

@@ -1,7 +1,7 @@
-//! The bytes of a file that is only looked at: what is written to them is kept in memory.
+//! A storage for a file that is only read: everything that is written to it stays in memory.
 //!
-//! A database that was not closed in order must be mended before it can be read. Here it is, and the
-//! file stays as it was.
+//! A database that was not closed in order has to be repaired before it can be read. With this storage the
+//! repair is made in memory, and the file is not changed.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ const PAGE_BYTES: usize = 4096;
 
 type Page = Box<[u8; PAGE_BYTES]>;
 
-/// An opener of a file that need not be writable.
+/// An opener of a file, which need not be writable.
 pub(super) fn file(path: &Path) -> io::Result<Opener> {
     let file = open_itself(OpenOptions::new().read(true), path)?;
     Ok(Box::new(move || {
@@ -35,11 +35,11 @@ struct Aside {
     changed: Mutex<Changed>,
 }
 
-/// What differs from the file.
+/// The difference between the storage and the file.
 #[derive(Debug)]
 struct Changed {
     len: u64,
-    /// So many bytes are the file's where no page says otherwise; those behind them are zero.
+    /// Bytes from the start that are the file's unless a page has replaced them; those behind are zero.
     of_file: u64,
     pages: BTreeMap<u64, Page>,
 }
@@ -49,7 +49,7 @@ impl Aside {
         self.changed.lock()
     }
 
-    /// A page as it was before any write to it.
+    /// The content of a page before any write to it.
     fn unchanged(&self, number: u64, of_file: u64) -> io::Result<Page> {
         let mut page = Box::new([0; PAGE_BYTES]);
         let start = number * PAGE_BYTES as u64;

@@ -1,7 +1,7 @@
-//! The dead letters' tables: info, payload, where each came from, and running totals.
+//! The tables of the dead letters: info, payload, origin, and running totals.
 //!
-//! Info and payload are apart, so that a listing reads no payloads. Every change of a letter
-//! changes its total in the same transaction, so counting never walks the table.
+//! Info and payload are in separate tables, so that a listing reads no payloads. Every change of a dead
+//! letter changes its total in the same transaction, so that counting all of them reads only the totals.
 
 use bytes::Bytes;
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
@@ -12,18 +12,18 @@ use crate::spool::codec;
 
 /// Number → [`DeadLetterInfo`] as JSON.
 const INFO: TableDefinition<u64, &[u8]> = TableDefinition::new("dead_letters");
-/// Number → the entry, encoded, behind its checksum: what is redriven is what was signed.
+/// Number → the checksum of the encoded entry, and the entry: a damaged payload is never redriven.
 const PAYLOAD: TableDefinition<u64, (u32, &[u8])> = TableDefinition::new("dead_letter_payloads");
-/// Sink and position → number: what makes a repeated commit harmless.
+/// Sink and position → number: by this a repeated commit finds the letters that it has stored before.
 const ORIGIN: TableDefinition<Origin, u64> = TableDefinition::new("dead_letter_origins");
-/// Sink and reason → how many, and the bytes of their payloads.
+/// Sink and reason → the number of dead letters, and the bytes of their payloads.
 const TOTALS: TableDefinition<(Option<&str>, &str), (u64, u64)> = TableDefinition::new("dead_letter_totals");
 type Origin = (Option<&'static str>, u64);
 type Totals<'txn> = Table<'txn, (Option<&'static str>, &'static str), (u64, u64)>;
 
 impl State {
-    /// Dead letters that the filter takes, less their payloads, in ascending order behind the
-    /// number `after`, at most `limit` of them.
+    /// The dead letters that the filter takes, without their payloads, in ascending order behind the number
+    /// `after`, at most `limit` of them.
     ///
     /// # Errors
     /// See [`StateError`].
@@ -50,7 +50,7 @@ impl State {
     }
 
     /// How many dead letters the filter takes, behind the number `after` and up to `through`, at most
-    /// `limit` of them; and the greatest number among them. Walks them all.
+    /// `limit`; and the greatest number among them. Reads the info of each.
     ///
     /// # Errors
     /// See [`StateError`].
@@ -98,7 +98,7 @@ impl State {
         })
     }
 
-    /// Removes dead letters for good and says which of them there were.
+    /// Removes dead letters for good, and returns the numbers of those that existed.
     ///
     /// # Errors
     /// See [`StateError`].
@@ -124,7 +124,7 @@ impl State {
         Ok(removed)
     }
 
-    /// Gives dead letters that were tried again, and stay, the reason they stay for.
+    /// Sets the new reasons of dead letters that were tried again and stay.
     ///
     /// # Errors
     /// See [`StateError`].
@@ -150,7 +150,7 @@ impl State {
         })
     }
 
-    /// How many dead letters there are, by sink and reason. Does not walk them.
+    /// How many dead letters there are, by sink and reason. Reads only the totals.
     ///
     /// # Errors
     /// See [`StateError`].
@@ -181,8 +181,8 @@ pub(super) fn create_tables(write: &WriteTransaction) -> Result<(), redb::Error>
     Ok(())
 }
 
-/// Adds dead letters that are not there yet.
-pub(super) fn bury<'a>(
+/// Adds the dead letters that are not stored yet.
+pub(super) fn add<'a>(
     write: &WriteTransaction,
     letters: impl Iterator<Item = &'a NewDeadLetter>,
 ) -> Result<(), redb::Error> {

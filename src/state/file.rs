@@ -1,8 +1,8 @@
-//! The database file: opened, asked and changed, and opened again when it had no room.
+//! The database file: opened, read and written, and opened again after a write that found no space.
 //!
-//! The library refuses everything after an error of its storage until the file is opened again. For
-//! want of room that is done here: the commit that failed has left nothing behind, and all that was
-//! committed before is there. After any other error nothing is tried again.
+//! After an error of its storage, the library refuses everything until the file is opened again. After want
+//! of space that is done here: the failed commit has left nothing behind, and all that was committed before
+//! is there. After any other error nothing is tried again.
 
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::fs::{self, File, OpenOptions};
@@ -26,27 +26,28 @@ use crate::disk::open_itself;
 use crate::disk::outstanding::Outstanding;
 use crate::scarce::Scarce;
 
-/// The library would take up to 1 GiB. Cursors are few, and dead letters are read rarely.
+/// The library's cache in bytes (8 MiB; its default is 1 GiB): cursors are few, and dead letters are read
+/// rarely.
 const CACHE_BYTES: usize = 8 << 20;
 
 /// An open database file.
 pub(super) struct StateFile {
     slot: RwLock<Slot>,
     opener: Opener,
-    pub(super) room: NoSpace,
+    pub(super) space: NoSpace,
     pub(super) outstanding: Outstanding,
-    /// Where the file is, if it is one.
-    place: Option<NamedFile>,
-    /// Since when the system has not said whether it is there.
+    /// The file with its name, if it is one that is written.
+    named: Option<NamedFile>,
+    /// When the system first did not say whether the file is there; `None` while it does.
     unseen_since: Mutex<Option<Instant>>,
-    /// What became of it, once it has lost its name: nothing is read or written any more.
+    /// What became of the file, once it has lost its name: nothing is read or written any more.
     gone: OnceLock<Mended>,
     pub(super) path: PathBuf,
 }
 
-/// Locked for writing only while the file is opened again or made smaller.
+/// The open database. It is locked for writing only while the file is opened again or compacted.
 struct Slot {
-    /// Not there if opening it again failed, and when it is dropped.
+    /// `None` after opening the file again has failed, and while this is dropped.
     database: Option<Database>,
     watch: Arc<Watch>,
 }
@@ -64,47 +65,52 @@ impl Drop for StateFile {
 }
 
 impl StateFile {
-    /// Opens the file whose bytes the opener has; the path is what errors call it, and the place is where
-    /// it has to stay, if it is one that is written.
-    pub(super) fn open(path: &Path, opener: Opener, place: Option<NamedFile>) -> Result<Self, StateError> {
+    /// Opens the file that the opener opens. Errors name `path`. A file that is written has to keep its
+    /// name: `named` is for checking that.
+    pub(super) fn open(path: &Path, opener: Opener, named: Option<NamedFile>) -> Result<Self, StateError> {
         let watch = Arc::new(Watch::default());
         let database = database(&opener, &watch).map_err(|error| classify(path, error, &watch))?;
         let slot = RwLock::new(Slot { database: Some(database), watch });
-        let (room, outstanding, gone) = (NoSpace::default(), Outstanding::default(), OnceLock::new());
+        let (space, outstanding, gone) = (NoSpace::default(), Outstanding::default(), OnceLock::new());
         let unseen_since = Mutex::default();
-        Ok(Self { slot, opener, room, outstanding, place, unseen_since, gone, path: path.to_owned() })
+        Ok(Self { slot, opener, space, outstanding, named, unseen_since, gone, path: path.to_owned() })
     }
 
-    /// Looks whether the file still has its name. If not, its bytes are put back under it.
+    /// Checks that the file still has its name. If not, its content is put back under its name.
     pub(super) fn look(&self) -> Result<(), StateError> {
         self.is_there()?;
-        let Some(place) = &self.place else { return Ok(()) };
-        let fate = match place.look(None) {
+        let Some(named) = &self.named else { return Ok(()) };
+        let fate = match named.look(None) {
             Ok(()) => {
                 *self.unseen_since() = None;
                 return Ok(());
             }
-            // Whoever could not be told tries again, as for want of room.
-            Err(NameFate::Unknown(source)) if self.may_be_unseen(&source) => {
+            // The caller tries again, as after want of space.
+            Err(NameFate::Unknown(source)) if self.is_unseen_for_now(&source) => {
                 return Err(StateError::NoRoom { path: self.path.clone(), source });
             }
             Err(fate) => fate,
         };
         let mut slot = self.slot_to_change();
-        // Of several who find out, one does something about it.
+        // Of several threads that find this out, one puts the file back.
         self.is_there()?;
-        // Closed, it is whole.
+        // A database is whole on disk only when it is closed.
         close(&mut slot);
         slot.watch.worsen(StorageCondition::Broken);
-        let len = place.len().map_err(|source| StateError::Io { path: self.path.clone(), source })?;
-        let mended = place.mend(&fate, len);
-        tracing::error!(gone = mended.text, "the state file is not what it was: nothing is kept any more");
+        let len = named.len().map_err(|source| StateError::Io { path: self.path.clone(), source })?;
+        let mended = named.mend(&fate, len);
+        tracing::error!(
+            gone = mended.text,
+            "the state file was removed or replaced: no cursor and no dead letter is committed any more, and \
+             the bridge stops"
+        );
         let _ = self.gone.set(mended);
         self.is_there()
     }
 
-    /// Whether it may be unknown for now whether the file is there: for a while, or for want of something.
-    fn may_be_unseen(&self, error: &io::Error) -> bool {
+    /// Whether it is too early to give up on a file of which the system does not say whether it is there:
+    /// want of descriptors or memory is waited for without limit, anything else up to [`UNSEEN_MAX`].
+    fn is_unseen_for_now(&self, error: &io::Error) -> bool {
         let since = *self.unseen_since().get_or_insert_with(Instant::now);
         Scarce::of(error).is_some() || since.elapsed() < UNSEEN_MAX
     }
@@ -132,35 +138,35 @@ impl StateFile {
             result.map_err(|error| classify(&self.path, error, &slot.watch))
         };
         match once() {
-            // Somebody's write found no room meanwhile. What is there can be read all the same.
+            // Another thread's write found no space meanwhile. What is committed can be read all the same.
             Err(StateError::NoRoom { .. }) => once(),
             result => result,
         }
     }
 
-    /// Changes the file, durably once this returns. `who` will try again if there is no room, and is
-    /// named until that has been done.
+    /// Changes the file in one transaction, which is durable when this returns. If there is no space, the
+    /// writers `who` try again, and are listed as waiting until they have written.
     pub(super) fn write<T>(
         &self,
         who: &[&str],
         f: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, StateError> {
         let begun = Instant::now();
-        if !self.room.may_try(begun) {
-            self.room.deferred(who);
-            return Err(self.no_room());
+        if !self.space.may_try(begun) {
+            self.space.deferred(who);
+            return Err(self.no_space());
         }
-        // What was kept in a file that has lost its name is not kept.
+        // A commit to a file that has lost its name is not durable.
         let result = self.is_there().and_then(|()| self.mend()).and_then(|()| self.write_once(f));
         let result = result.and_then(|value| self.look().map(|()| value));
         match &result {
-            Ok(_) => self.room.wrote(who, Instant::now()),
+            Ok(_) => self.space.wrote(who, Instant::now()),
             Err(StateError::NoRoom { source, .. }) => {
-                // At once, so that others can read, and the rest is measured by what this takes.
-                // If it fails, it is tried again when the file is next needed.
+                // The file is opened again at once, so that others can read, and so that the rest is as long
+                // as this takes requires. If opening fails, the next read or write tries again.
                 let _ = self.mend();
                 let now = Instant::now();
-                self.room.failed(who, source.to_string(), now.duration_since(begun), now);
+                self.space.failed(who, source.to_string(), now.duration_since(begun), now);
             }
             Err(_) => {}
         }
@@ -196,7 +202,7 @@ impl StateFile {
         compacted.map_err(|error| classify(&self.path, error, watch))
     }
 
-    /// Opens the file again if it had no room.
+    /// Opens the file again after a write that found no space.
     fn mend(&self) -> Result<(), StateError> {
         if self.slot().is_sound() {
             return Ok(());
@@ -209,18 +215,18 @@ impl StateFile {
             }
             StorageCondition::Sound | StorageCondition::Short => {}
         }
-        if slot.database.is_none() && !self.room.may_try(Instant::now()) {
-            return Err(self.no_room());
+        if slot.database.is_none() && !self.space.may_try(Instant::now()) {
+            return Err(self.no_space());
         }
         close(&mut slot);
         slot.watch = Arc::default();
         let opened = database(&self.opener, &slot.watch);
         slot.database = Some(opened.map_err(|error| match classify(&self.path, error, &slot.watch) {
-            // A tool that looks at the file has come in between; it will be gone soon.
+            // A tool that reads the file has opened it in between, and will close it soon.
             StateError::Locked(path) => {
-                StateError::NoRoom { path, source: io::Error::other("another process looks at the file") }
+                StateError::NoRoom { path, source: io::Error::other("another process is reading the file") }
             }
-            // Opening it takes a descriptor, which others may have given back by the next time.
+            // Opening the file takes a descriptor, and there can be one again by the next time.
             StateError::Io { path, source } if Scarce::of(&source).is_some() => {
                 StateError::NoRoom { path, source }
             }
@@ -229,8 +235,8 @@ impl StateFile {
         Ok(())
     }
 
-    fn no_room(&self) -> StateError {
-        StateError::NoRoom { path: self.path.clone(), source: io::Error::other(self.room.detail()) }
+    fn no_space(&self) -> StateError {
+        StateError::NoRoom { path: self.path.clone(), source: io::Error::other(self.space.detail()) }
     }
 
     fn slot(&self) -> RwLockReadGuard<'_, Slot> {
@@ -245,13 +251,13 @@ impl StateFile {
 fn database(opener: &Opener, watch: &Arc<Watch>) -> Result<Database, redb::Error> {
     let bytes = Watched::new(opener()?, Arc::clone(watch));
     if bytes.len()? == 0 {
-        // The library would make a new database of it.
+        // The library would make a new database of an empty file.
         return Err(corrupted("it is empty"));
     }
     contained(|| Ok(redb::Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(bytes)?))
 }
 
-/// Closing writes, and so meets damage like everything else.
+/// Closes the database, which writes to the file and so can panic on damage like any other call.
 fn close(slot: &mut Slot) {
     let _: Result<(), redb::Error> = contained(|| {
         drop(slot.database.take());
@@ -259,15 +265,15 @@ fn close(slot: &mut Slot) {
     });
 }
 
-/// Makes an empty state file, in which `fill` makes the tables. It appears under its name only when
-/// it is whole, so that a crash on the way leaves nothing that a later start would have to call damaged.
+/// Makes an empty state file, in which `fill` makes the tables. The file gets its name only when it is
+/// whole, so that a crash on the way leaves nothing that a later start would have to call damaged.
 pub(super) fn create(
     path: &Path,
     fill: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
 ) -> Result<(), StateError> {
     let create = || {
         let unfinished = path.with_extension("redb.new");
-        // Bodies are kept in here: nobody else's business.
+        // The file holds bodies of events, so only this user can read it.
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true).mode(0o600);
         let file = open_itself(&mut options, &unfinished)?;
@@ -284,17 +290,17 @@ pub(super) fn create(
     create().map_err(|error| classify(path, error, &Watch::default()))
 }
 
-/// Looks at the format without writing.
+/// Checks, without writing, that no later release wrote the file.
 pub(super) fn refuse_newer(path: &Path) -> Result<(), StateError> {
     match peek(path, format_of)? {
         Some(found) if found > FORMAT => Err(StateError::Newer { path: path.to_owned(), found }),
-        // One that was not closed in order was open in a release that could open it.
+        // A file that was not closed in order needs repair to be read; opening it checks the format again.
         _ => Ok(()),
     }
 }
 
-/// Asks a file without writing: opening for writing already changes a redb file. `None` if it was not
-/// closed in order, and only mending it would tell.
+/// Reads from a file without writing to it: opening a redb file for writing already changes it. `None` if
+/// the file was not closed in order, because then it has to be repaired before it can be read.
 pub(super) fn peek<T>(
     path: &Path,
     f: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
@@ -311,7 +317,8 @@ pub(super) fn peek<T>(
     found.map_err(|error| classify(path, error, &Watch::default()))
 }
 
-/// The library follows the numbers in its pages, and panics when damage leads it astray.
+/// Runs a call of the library and makes an error of its panic: it follows the numbers in its pages, and
+/// panics when damaged ones lead it astray.
 fn contained<T>(f: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb::Error> {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|_| Err(corrupted("its pages contradict each other")))
 }
@@ -324,8 +331,8 @@ fn closed() -> redb::Error {
     redb::Error::DatabaseClosed
 }
 
-/// What an error asks for. Once bytes had no room, whatever follows comes of that, until they are
-/// opened again.
+/// The state's error for an error of the library. After a write that found no space, every error counts as
+/// want of space until the file is opened again, because the library fails all calls by then.
 fn classify(path: &Path, error: redb::Error, watch: &Watch) -> StateError {
     let path = path.to_owned();
     if watch.condition() == StorageCondition::Short {
@@ -338,7 +345,7 @@ fn classify(path: &Path, error: redb::Error, watch: &Watch) -> StateError {
     match error {
         redb::Error::DatabaseAlreadyOpen => StateError::Locked(path),
         redb::Error::Io(source) if source.kind() == io::ErrorKind::NotFound => StateError::Missing(path),
-        // The library reports a file that is too short or not its own as these.
+        // The library reports a file that is too short, or that is no database, with these kinds.
         redb::Error::Io(source)
             if matches!(source.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
         {

@@ -1,10 +1,10 @@
-//! The transactional, cold part of the spool: cursors, dead letters and the event types seen.
+//! The state of the bridge: cursors, dead letters and the event types seen.
 //!
-//! One redb file beside the log's segments, and the only user of redb. Its one promise: a dead
-//! letter and the cursor that passes it are committed together, durably, or not at all; a segment
-//! may be unlinked once the commit that passes it has returned. Want of room is no failure: what was
-//! kept stays, and who could not commit tries again. Nothing here is on the hot path, and nothing
-//! here decides: whoever commits knows why.
+//! The state is one redb file beside the log's segments; nothing else uses redb. Its one promise: a dead
+//! letter and the cursor that passes it are committed together, durably, or not at all; so a segment can be
+//! removed once the commit that passes it has returned. Want of space is no failure: committed rows stay,
+//! and a caller that could not commit tries again. Nothing here is on the hot path, and nothing here
+//! decides: the callers know why they commit.
 //!
 //! **Every call blocks** on the disk: call from a blocking thread.
 
@@ -39,38 +39,38 @@ pub use types_seen::{OTHER_TYPE, TYPE_NAME_BYTES_MAX, TYPE_NAMES_MAX};
 /// The file's name in the spool directory.
 pub const FILE_NAME: &str = "state.redb";
 
-/// The layout of the tables; one more for every change that an older release would misread.
+/// The version of the tables' layout: it rises with every change that an older release would misread.
 const FORMAT: u64 = 1;
 
-/// A file up to this size is not made smaller.
+/// A file is not compacted up to this size (64 MiB) beyond what its dead letters need.
 const SLACK_BYTES: u64 = 64 << 20;
-/// Nor is one up to so many times what its dead letters need: pages come in powers of two, and full
-/// ones make up to three times.
+/// A file is not compacted while it is no larger than this many times what its dead letters need: the library
+/// takes pages in powers of two, and can use up to three times the bytes of the rows.
 const FREE_FACTOR: u64 = 4;
-/// What a dead letter needs beside its payload, about.
+/// About how many bytes a dead letter needs besides its payload.
 const ROW_BYTES: u64 = 1 << 10;
 
 /// `format`, `last_dead_letter`, `type_names`.
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
-/// Sink → the end of its settled prefix, and the checksum of both: the library checks its pages
-/// only when it repairs, and a cursor that is read wrong loses events silently.
+/// Sink → its cursor, and a checksum of both: the library verifies its pages only when it repairs, and a
+/// cursor that is read wrong loses events silently.
 const CURSORS: TableDefinition<&str, (u64, u32)> = TableDefinition::new("cursors");
 
-/// Why the state cannot be used. Each asks for something different to be done.
+/// Why the state cannot be used. Each error asks for another remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// A later release wrote the file. It is as it was.
+    /// A later release wrote the file, which is unchanged: exit code 78.
     #[error("state file {path} has format {found}, expected at most {FORMAT}: run the release that wrote it")]
     Newer {
         /// The file.
         path: PathBuf,
-        /// The format it is in.
+        /// The format version in the file.
         found: u64,
     },
     /// Another process has the file open: exit code 75.
     #[error("state file {0} is in use by another process, expected to be its only user")]
     Locked(PathBuf),
-    /// There is no such file, and none was to be made.
+    /// There is no such file, and the call does not make one.
     #[error("state file {0} does not exist: nothing has run in this spool directory")]
     Missing(PathBuf),
     /// The content cannot be read.
@@ -81,28 +81,28 @@ pub enum StateError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the file.
         found: String,
     },
-    /// There was no room for a write: all that was kept before is there, and the write may be tried
+    /// There was no space for a write: all that was committed before is there, and the write can be tried
     /// again.
-    #[error("no room to write state file {path}: make room on its file system, or raise the quota")]
+    #[error("no space to write state file {path}: free space on its file system, or raise the quota")]
     NoRoom {
         /// The file.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
-    /// The file is no longer what its name stands for: exit code 74, or 78 if a person has to move its bytes
-    /// before the next start.
+    /// The file was removed or replaced under the bridge: exit code 74, or 78 if a person has to move its
+    /// content before the next start.
     #[error("{text}")]
     Gone {
-        /// What became of the file and what a person has to do.
+        /// What happened, and what a person has to do.
         text: String,
-        /// Whether the next start would begin without its bytes.
+        /// Whether the next start would begin without its content.
         needs_person: bool,
     },
-    /// The disk failed: nothing written since can be trusted, exit code 74.
+    /// The disk failed, and nothing written since can be trusted: exit code 74.
     #[error(
         "state file {path} cannot be read or written: check the disk, its space and permissions, then restart"
     )]
@@ -119,11 +119,10 @@ pub enum StateError {
 pub struct State(Arc<StateFile>);
 
 impl State {
-    /// Looks, without changing a byte, whether an earlier or this release wrote the state file, if
-    /// there is one.
+    /// Checks, without changing a byte, that no later release wrote the state file. It need not exist.
     ///
     /// # Errors
-    /// [`StateError::Newer`] when not; also when it cannot be read.
+    /// [`StateError::Newer`] if one did; also when the file cannot be read.
     pub fn refuse_newer(path: &Path) -> Result<(), StateError> {
         match file::refuse_newer(path) {
             Err(StateError::Missing(_)) => Ok(()),
@@ -145,7 +144,7 @@ impl State {
         }
     }
 
-    /// Opens the state file that a bridge has left behind.
+    /// Opens the state file of an earlier run.
     ///
     /// # Errors
     /// See [`StateError`]. A file of a later format is not touched.
@@ -153,8 +152,8 @@ impl State {
         file::refuse_newer(path)?;
         let io = |source| StateError::Io { path: path.to_owned(), source };
         let (opener, file) = storage::file(path).map_err(io)?;
-        let place = place_of(path, file).map_err(io)?;
-        Self::opened(path, StateFile::open(path, opener, Some(place))?)
+        let named = named(path, file).map_err(io)?;
+        Self::opened(path, StateFile::open(path, opener, Some(named))?)
     }
 
     fn opened(path: &Path, file: StateFile) -> Result<Self, StateError> {
@@ -166,22 +165,22 @@ impl State {
         }
     }
 
-    /// Counts every write that finds no room in these metrics, from now on.
+    /// Counts every write that finds no space in these metrics, from now on.
     pub fn count_in(&self, metrics: &Metrics) {
-        self.0.room.count_in(metrics.state_no_room.clone());
+        self.0.space.count_in(metrics.state_no_room.clone());
     }
 
-    /// What cannot be kept for want of room, if anything: it is tried again all the time.
+    /// The writes that wait for space, if any do. They are tried again until they take effect.
     pub fn shortage(&self) -> Option<Shortage> {
-        self.0.room.shortage(Instant::now())
+        self.0.space.shortage(Instant::now())
     }
 
-    /// How long the change that is being written has been out, if one is.
+    /// How long the transaction that is being written has been waiting for the disk; `None` if there is none.
     pub fn outstanding(&self) -> Option<Duration> {
         self.0.outstanding.elapsed()
     }
 
-    /// The end of a sink's settled prefix; `None` if it never committed one.
+    /// A sink's cursor; `None` if it never committed one.
     ///
     /// # Errors
     /// See [`StateError`].
@@ -192,7 +191,7 @@ impl State {
         })
     }
 
-    /// All cursors by sink, also of sinks that are no longer configured.
+    /// All cursors by sink, including those of sinks that are no longer configured.
     ///
     /// # Errors
     /// See [`StateError`].
@@ -200,7 +199,7 @@ impl State {
         self.read(cursors)
     }
 
-    /// All cursors in the file that a bridge has left behind, of which no byte is changed.
+    /// All cursors in the file of an earlier run, without changing a byte of it.
     ///
     /// # Errors
     /// See [`StateError`].
@@ -215,8 +214,8 @@ impl State {
         }
     }
 
-    /// Opens the state file that a bridge has left behind to be read only: not a byte of it is changed, so
-    /// that it may lie on a file system that takes no writes. What is written stays in memory.
+    /// Opens the state file of an earlier run for reading only. No byte of it is changed, so it can lie on a
+    /// read-only file system. Anything that is written stays in memory.
     ///
     /// # Errors
     /// See [`StateError`].
@@ -231,14 +230,15 @@ impl State {
         }
     }
 
-    /// Moves cursors, together with the dead letters that they pass, in one durable transaction:
-    /// all of it is on stable storage when this returns, or none of it is.
+    /// Commits cursors, together with the dead letters that they pass, in one durable transaction: all of it
+    /// is on stable storage when this returns, or none of it is.
     ///
-    /// May be repeated: a dead letter is known by its sink and position, and kept once. A cursor may
-    /// move back. Quarantined deliveries have no sink: one reader alone may commit them.
+    /// Repeating a commit is harmless: a dead letter is known by its sink and position, and stored once. A
+    /// cursor is also allowed to move back. Quarantined deliveries have no sink, so only one reader may
+    /// commit them.
     ///
     /// # Errors
-    /// See [`StateError`]. After one it is unknown whether the transaction took effect.
+    /// See [`StateError`]. After an error it is unknown whether the transaction took effect.
     pub fn commit(&self, progress: &[Progress]) -> Result<(), StateError> {
         let who: Vec<&str> = progress.iter().map(|step| step.sink.as_str()).collect();
         self.0.write(&who, |write| {
@@ -248,14 +248,14 @@ impl State {
                 cursors.insert(step.sink.as_str(), (step.cursor.0, checksum))?;
             }
             if progress.iter().any(|step| !step.dead.is_empty()) {
-                dead_letters::bury(write, progress.iter().flat_map(|step| &step.dead))?;
+                dead_letters::add(write, progress.iter().flat_map(|step| &step.dead))?;
             }
             Ok(())
         })
     }
 
-    /// Looks whether the file still has its name. If not, what it holds is put back under it, and
-    /// nothing can be read or written any more.
+    /// Checks that the file still has its name. If not, its content is put back under its name, and nothing
+    /// can be read or written any more.
     ///
     /// # Errors
     /// [`StateError::Gone`].
@@ -274,9 +274,9 @@ impl State {
         Ok(metadata.len())
     }
 
-    /// Makes the file smaller if most of it is free. The library reuses what is free and never
-    /// gives it back, but the file counts against the spool's bound: after a mountain of dead
-    /// letters was dropped, the bridge would have no room for events.
+    /// Compacts the file if most of it is free. The library reuses free pages and never gives them back, but
+    /// the file counts towards the spool's `bytes_max`: after a great many dead letters were dropped, there
+    /// would be no capacity for events.
     fn reclaim(&self) -> Result<(), StateError> {
         let used: u64 =
             self.dead_letter_counts()?.iter().map(|count| count.bytes + count.count * ROW_BYTES).sum();
@@ -284,7 +284,7 @@ impl State {
             return Ok(());
         }
         match self.0.compact() {
-            // Pages move before the file gets smaller. Another time will do.
+            // Compacting needs space itself, to move pages. The next start or drop tries again.
             Err(StateError::NoRoom { .. }) => Ok(()),
             compacted => compacted,
         }
@@ -294,7 +294,7 @@ impl State {
         self.0.read(f)
     }
 
-    /// A change that nobody repeats of their own accord.
+    /// A transaction that its caller does not repeat by itself, so it does not count as waiting for space.
     fn write<T>(&self, f: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>) -> Result<T, StateError> {
         self.0.write(&[], f)
     }
@@ -306,7 +306,7 @@ impl std::fmt::Debug for State {
     }
 }
 
-fn place_of(path: &Path, file: fs::File) -> io::Result<NamedFile> {
+fn named(path: &Path, file: fs::File) -> io::Result<NamedFile> {
     let disk = Arc::new(RealDisk::default());
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     NamedFile::of(disk.clone(), disk.dir_id(dir)?, path.to_owned(), Arc::new(RealFile(file)))
@@ -321,7 +321,7 @@ fn create_tables(write: &WriteTransaction) -> Result<(), redb::Error> {
 
 fn format_of(read: &ReadTransaction) -> Result<u64, redb::Error> {
     let format = read.open_table(META)?.get("format")?;
-    format.map(|format| format.value()).ok_or_else(|| corrupted("it has no format"))
+    format.map(|format| format.value()).ok_or_else(|| corrupted("it has no format version"))
 }
 
 fn cursors(read: &ReadTransaction) -> Result<Vec<(String, Position)>, redb::Error> {

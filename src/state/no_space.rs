@@ -1,7 +1,7 @@
-//! Whether there is room for what the state is to keep, when to try again, and what the log says.
+//! Whether the file system has space for the state's writes, when to try again, and what the log says.
 //!
-//! The state is short of room from the first write that found none until all who were turned away
-//! have been served: so what is small and fits does not hide what does not.
+//! A shortage begins with the first write that finds no space, and ends when every writer that was deferred
+//! or failed has written. So a small write that fits does not hide a large one that does not.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeSet;
@@ -11,26 +11,26 @@ use std::time::{Duration, Instant};
 use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
 
-/// The first rest after a write that found no room; the second is twice as long, and so on.
+/// The first rest after a write that found no space; each further one is twice as long, up to the longest.
 const REST_MIN: Duration = Duration::from_millis(250);
-/// The longest rest, unless attempts are slow: somebody who made room sees it used at once.
+/// The longest rest, unless attempts are slow: space that somebody freed is used within a second.
 const REST_MAX: Duration = Duration::from_secs(1);
-/// A rest lasts at least so many times what the attempt took: of a large file most of that is
-/// opening it again, and nobody can read it meanwhile.
+/// A rest lasts at least this many times as long as the attempt took: most of an attempt is opening the file
+/// again, which takes long if the file is large, and nobody can read it meanwhile.
 const REST_FACTOR: u32 = 10;
 
-/// What cannot be kept for want of room.
+/// The writes of the state that wait for space.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Shortage {
-    /// For how long.
+    /// For how many seconds.
     pub seconds: u64,
-    /// Whose writes wait: sinks that cannot keep their cursors, `(quarantine)`, `(types seen)`.
+    /// Whose writes wait: sinks that cannot commit their cursors, `(quarantine)`, `(types seen)`.
     pub waiting: Vec<String>,
-    /// What the system said.
+    /// The system's error at the last attempt.
     pub detail: String,
 }
 
-/// The room of one file.
+/// The shortage of space of one file, if there is one.
 #[derive(Debug, Default)]
 pub(super) struct NoSpace {
     short: Mutex<Deferral>,
@@ -47,27 +47,27 @@ struct Deferral {
 }
 
 impl NoSpace {
-    /// Counts every write that finds no room here, from now on.
+    /// Counts every write that finds no space in this counter, from now on.
     pub(super) fn count_in(&self, failures: Counter) {
-        // Whoever came first stays: there is one bridge to a state.
+        // A second counter is ignored: a state belongs to one bridge.
         let _ = self.failures.set(failures);
     }
 
-    /// Whether a write may be tried, and the file be opened again for it.
+    /// Whether the rest is over, so that a write is tried and the file is opened again for it.
     pub(super) fn may_try(&self, now: Instant) -> bool {
         self.short().rests_until.is_none_or(|until| until <= now)
     }
 
-    /// These were turned away untried.
+    /// Notes that these writers' writes were deferred without an attempt.
     pub(super) fn deferred(&self, who: &[&str]) {
         let mut short = self.short();
-        // They are part of a shortage, and never its beginning.
+        // Only an attempt begins a shortage.
         if short.since.is_some() {
             short.waiting.extend(who.iter().map(|&name| name.to_owned()));
         }
     }
 
-    /// A write of theirs found no room, after so long.
+    /// Notes that a write of these writers found no space, and how long the attempt took.
     pub(super) fn failed(&self, who: &[&str], detail: String, took: Duration, now: Instant) {
         if let Some(failures) = self.failures.get() {
             failures.inc();
@@ -83,13 +83,15 @@ impl NoSpace {
             tracing::error!(
                 waiting = ?short.waiting,
                 detail = short.detail,
-                "no room to keep the cursor: delivery goes on as far as the window of each sink allows, and \
-                 a crash now repeats what was delivered since; make room on the file system of `spool.dir`"
+                "no space to write the state file: the commits of {waiting:?} wait, each sink among them \
+                 stops at 8,192 uncommitted records, and a crash repeats what was delivered since its last \
+                 commit; free space on the file system of `spool.dir`",
+                waiting = short.waiting
             );
         }
     }
 
-    /// A write of theirs took effect.
+    /// Notes that a write of these writers took effect.
     pub(super) fn wrote(&self, who: &[&str], now: Instant) {
         let mut short = self.short();
         (short.failed_in_a_row, short.rests_until) = (0, None);
@@ -100,7 +102,7 @@ impl NoSpace {
             && let Some(since) = short.since.take()
         {
             let seconds = now.saturating_duration_since(since).as_secs();
-            tracing::info!(seconds, "there is room again: all cursors are kept");
+            tracing::info!(seconds, "there is space for the state file again: every waiting commit was made");
         }
     }
 
@@ -114,12 +116,11 @@ impl NoSpace {
         })
     }
 
-    /// What the system said last.
+    /// The system's error at the last attempt.
     pub(super) fn detail(&self) -> String {
         self.short().detail.clone()
     }
 
-    /// Every change is whole before anything that could panic.
     fn short(&self) -> MutexGuard<'_, Deferral> {
         self.short.lock()
     }
@@ -139,7 +140,7 @@ mod tests {
     fn a_shortage_lasts_until_all_who_were_turned_away_are_served() {
         let (room, now) = (NoSpace::default(), Instant::now());
         room.deferred(&["early"]);
-        assert_eq!(room.shortage(now), None, "nobody has been told that there is no room");
+        assert_eq!(room.shortage(now), None, "no attempt has failed yet");
         failed(&room, "(quarantine)", QUICK, now);
         room.deferred(&["lake"]);
         room.wrote(&["lake"], now);

@@ -1,31 +1,31 @@
-//! What the state keeps, as its callers and the admin API see it.
+//! The rows of the state, as its callers and the admin API see them.
 //!
-//! Rows are JSON inside the file: an older release skips what it does not know, and a person with
+//! Rows are JSON inside the file: an older release skips fields that it does not know, and a person with
 //! the file and no fanbridge can still read them.
 
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Entry, Position, Timestamp};
 
-/// How far a sink has got, and what it could not deliver on the way.
+/// A sink's cursor, and the dead letters that it passes.
 #[derive(Clone, Debug)]
 pub struct Progress {
     /// The sink's name.
     pub sink: String,
-    /// The end of its settled prefix: this position and everything before it.
+    /// The end of the sink's settled prefix: this position and all before it are settled.
     pub cursor: Position,
-    /// What is behind the cursor and was not delivered.
+    /// The dead letters up to the cursor that are not yet stored.
     pub dead: Vec<NewDeadLetter>,
 }
 
 /// An entry that cannot be delivered.
 #[derive(Clone, Debug)]
 pub struct NewDeadLetter {
-    /// The sink that refused it; `None` if it was quarantined at the front.
+    /// The sink that refused it; `None` for a quarantined delivery.
     pub sink: Option<String>,
-    /// A short, bounded word.
+    /// The reason, one word of a bounded set.
     pub reason: String,
-    /// What happened, for people. Holds no part of the body.
+    /// What happened, in a sentence that holds no part of the body.
     pub detail: String,
     /// How often it was tried.
     pub attempts: u32,
@@ -33,7 +33,7 @@ pub struct NewDeadLetter {
     pub first: Timestamp,
     /// When it was last tried.
     pub last: Timestamp,
-    /// Where it stands in the spool.
+    /// Its position in the log.
     pub position: Position,
     /// The topic it was meant for.
     pub topic: Option<String>,
@@ -41,17 +41,17 @@ pub struct NewDeadLetter {
     pub entry: Entry,
 }
 
-/// A dead letter, less its payload.
+/// A dead letter without its payload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetterInfo {
-    /// Its number: ascending, never used again.
+    /// Its number: numbers ascend and are never used again.
     #[serde(default)]
     pub id: u64,
-    /// The sink that refused it; `None` if it was quarantined at the front.
+    /// The sink that refused it; `None` for a quarantined delivery.
     pub sink: Option<String>,
-    /// A short, bounded word.
+    /// The reason, one word of a bounded set.
     pub reason: String,
-    /// What happened, for people.
+    /// What happened, in a sentence.
     pub detail: String,
     /// How often it was tried.
     pub attempts: u32,
@@ -61,7 +61,7 @@ pub struct DeadLetterInfo {
     /// When it was last tried.
     #[serde(with = "rfc3339")]
     pub last: Timestamp,
-    /// Where it stood in the spool.
+    /// Its position in the log when it became a dead letter.
     #[serde(with = "position")]
     pub position: Position,
     /// The topic it was meant for.
@@ -102,27 +102,27 @@ impl NewDeadLetter {
     }
 }
 
-/// A new reason for a dead letter that stays one.
+/// A new reason for a dead letter that was tried again and stays one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reassessment {
-    /// Which one.
+    /// The dead letter's number.
     pub id: u64,
-    /// A short, bounded word.
+    /// The reason, one word of a bounded set.
     pub reason: String,
-    /// What happened, for people.
+    /// What happened, in a sentence.
     pub detail: String,
     /// When it was tried again.
     pub at: Timestamp,
 }
 
-/// Which dead letters; the default is all of them.
+/// A filter of dead letters; the default takes all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeadFilter {
     /// Only this sink's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sink: Option<String>,
-    /// Only those quarantined at the front, which have no sink.
+    /// Only quarantined deliveries, which have no sink.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub quarantined: bool,
     /// Only those with this reason.
@@ -149,32 +149,32 @@ impl DeadFilter {
 /// How many dead letters there are of one sink and reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadCount {
-    /// The sink; `None` for those quarantined at the front.
+    /// The sink; `None` for quarantined deliveries.
     pub sink: Option<String>,
-    /// The reason.
+    /// The reason, one word of a bounded set.
     pub reason: String,
-    /// How many.
+    /// How many dead letters there are.
     pub count: u64,
     /// The bytes that their payloads take.
     pub bytes: u64,
 }
 
-/// An event type that arrived, with what became of it.
+/// An event type that arrived, with one verdict on its deliveries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TypeSeen {
-    /// The provider.
+    /// The name of the provider.
     pub provider: String,
     /// The type, as the provider names it.
     #[serde(rename = "type")]
     pub event_type: String,
     /// `accepted`, `filtered`, `duplicate` or `quarantined`.
     pub verdict: String,
-    /// How often.
+    /// How many deliveries had this type and verdict.
     pub count: u64,
-    /// When for the first time.
+    /// When the first of them arrived.
     #[serde(with = "rfc3339")]
     pub first: Timestamp,
-    /// When for the last time.
+    /// When the last of them arrived.
     #[serde(with = "rfc3339")]
     pub last: Timestamp,
 }

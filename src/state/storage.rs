@@ -1,9 +1,9 @@
-//! The bytes under the database, watched for how they fail.
+//! The storage under the database, watched for how it fails.
 //!
-//! After any error of theirs the library refuses everything until the file is opened again, and
-//! does not say which call it was. That decides whether the file may be opened again: a write or a
-//! new length that found no room leaves on the disk what was there; after a failed fsync the kernel
-//! takes pages for written that are not, and a file that is opened again would believe it.
+//! After any error of its storage, the library refuses everything until the file is opened again, and does
+//! not say which call failed. But that decides whether the file can be opened again: a write or a new length
+//! that found no space leaves the disk unchanged; after a failed fsync, the kernel takes pages for written
+//! that are not, and a database that is opened again would trust them.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -18,11 +18,11 @@ use redb::{BackendError, StorageBackend};
 use crate::disk::{is_full, open_itself};
 use crate::scarce::Scarce;
 
-/// Opens the same bytes once more.
+/// Opens the same file once more.
 pub(super) type Opener = Box<dyn Fn() -> io::Result<Box<dyn StorageBackend>> + Send + Sync>;
 
-/// An opener of a file that is there, and the file. It stays open between one time and the next, so that
-/// an error of writing back which nobody has heard of is told to the next fsync.
+/// An opener of an existing file, and the file. The file stays open between two uses of the opener, so that
+/// the next fsync reports an error of writing back that no call has reported yet.
 pub(super) fn file(path: &Path) -> io::Result<(Opener, File)> {
     let file = open_itself(OpenOptions::new().read(true).write(true), path)?;
     let kept = file.try_clone()?;
@@ -33,19 +33,19 @@ pub(super) fn file(path: &Path) -> io::Result<(Opener, File)> {
     Ok((opener, kept))
 }
 
-/// What is known of some bytes since they were opened. It only gets worse.
+/// The condition of the storage since it was opened. It only gets worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(super) enum StorageCondition {
-    /// Nothing has failed.
+    /// No call has failed.
     Sound,
-    /// A write found no room: open them again.
+    /// A write found no space: open the file again.
     Short,
-    /// Anything else failed: trust them no more.
+    /// Another call failed: never trust the file again.
     Broken,
 }
 
-/// A [`Condition`] that is written where things fail, and read where that matters.
+/// A [`StorageCondition`] that the storage worsens and the state file reads.
 #[derive(Debug, Default)]
 pub(super) struct Watch(AtomicU8);
 
@@ -63,7 +63,7 @@ impl Watch {
     }
 }
 
-/// Bytes under watch.
+/// A storage whose errors a [`Watch`] notes.
 #[derive(Debug)]
 pub(super) struct Watched {
     bytes: Box<dyn StorageBackend>,
@@ -75,7 +75,7 @@ impl Watched {
         Self { bytes, watch }
     }
 
-    /// Notes why bytes could not be put where they belong.
+    /// Notes the error of a write or of a new length.
     fn unwritten(&self, error: io::Error) -> io::Error {
         let short = is_full(&error) || Scarce::of(&error).is_some();
         self.watch.worsen(if short { StorageCondition::Short } else { StorageCondition::Broken });
@@ -102,7 +102,7 @@ impl StorageBackend for Watched {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        // In another guise, so that no error of an fsync passes for a write without room.
+        // Wrapped, so that an error of an fsync is never taken for a write that found no space.
         self.bytes.sync_data().map_err(|error| io::Error::other(self.broken(error)))
     }
 

@@ -1,7 +1,7 @@
 //! The event types that arrived, with counts by verdict.
 //!
-//! Names come from the wire, so their number and length are bounded: what is beyond is counted
-//! under [`OTHER_TYPE`], not forgotten.
+//! Type names come from senders, so their number and length are bounded: types beyond the bounds are
+//! counted together under [`OTHER_TYPE`].
 
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
@@ -9,18 +9,18 @@ use super::row::TypeSeen;
 use super::{META, State, StateError};
 use crate::event::Timestamp;
 
-/// Distinct types beyond the catalogues to remember, over all providers.
+/// How many distinct types outside the catalogues are remembered, over all providers.
 pub const TYPE_NAMES_MAX: u64 = 10_000;
-/// The longest name to remember; the longest that a provider documents has 52 bytes.
+/// The longest type name to remember, in bytes; the longest that a provider documents has 52.
 pub const TYPE_NAME_BYTES_MAX: usize = 256;
-/// Stands for all types beyond the bounds.
+/// The name under which all types beyond the bounds are counted.
 pub const OTHER_TYPE: &str = "other";
 
-/// Provider, type and verdict → count, and when for the first and the last time.
+/// Provider, type and verdict → count, and when the first and the last delivery arrived.
 const TYPES: TableDefinition<(&str, &str, &str), (u64, i64, i64)> = TableDefinition::new("types_seen");
 
 impl State {
-    /// Adds what was seen since the last time to what is known.
+    /// Adds the counts since the last call to those in the file.
     ///
     /// # Errors
     /// See [`StateError`].
@@ -28,7 +28,7 @@ impl State {
         self.record_types_beside(seen, &|_, _| false)
     }
 
-    /// The same, where the types that a provider's catalogue has keep their names whatever else was seen.
+    /// As [`Self::record_types`], but types in a provider's catalogue keep their names beyond the bounds.
     ///
     /// # Errors
     /// See [`StateError`].

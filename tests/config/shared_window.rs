@@ -46,10 +46,9 @@ fn what_is_wrong_with_a_url_is_said_without_the_url() {
         ("NOT_REDIS", "expected `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS"),
         (
             "REDIS_UNESCAPED",
-            "it cannot be read as a URL; in a password, `%`, `/`, `?`, `#` and `@` are written %25, %2F, \
-             %3F, %23 and %40",
+            "expected a URL; in a password, write `%`, `/`, `?`, `#` and `@` as %25, %2F, %3F, %23 and %40",
         ),
-        ("REDIS_DATABASE", "the database behind the host is not a number"),
+        ("REDIS_DATABASE", "the database after the host is not a number"),
     ] {
         let text = duplicates(&format!("redis: ‹env:{name}›"));
         expect(&text, title, label);

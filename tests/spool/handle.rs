@@ -223,7 +223,8 @@ async fn what_can_be_neither_linked_nor_moved_leaves_a_whole_copy_and_says_where
     disk.plan(Call::Rename, &[EACCES]);
     assert_eq!(spool.append(entry(2, 0), None).await, Err(AppendError::Failed));
     let (said, copy) = (spool.failed().await.to_string(), path.with_extension("log.kept-1"));
-    let told = format!("all of it is in {}; move that to {} and start again", copy.display(), path.display());
+    let (kept, name) = (copy.display(), path.display());
+    let told = format!("all of it is in {kept}; rename that file to {name} before you start again");
     assert!(said.contains("cannot be put back under its name") && said.contains(&told), "{said}");
     assert!(disk.contents(&copy).starts_with(&held), "a whole copy");
     assert_eq!(disk.contents(&path), b"something else", "untouched");

@@ -1,4 +1,4 @@
-//! The questions of appends: what comes up while one round is under way goes with the next.
+//! Takes the claims of appends to the server. Claims that come while one round is under way go with the next.
 
 use std::convert::Infallible;
 
@@ -13,53 +13,53 @@ use super::connection::Pipe;
 use super::error::ServerError;
 use crate::dedup::DuplicateKey;
 
-/// Appends that may wait for the server, and that one round takes: as many as there are connections
-/// by default. Beyond it they go on without its word.
-pub(super) const ASKS_MAX: usize = 4096;
+/// How many appends can wait for the server, and how many claims one round takes: as many as there are
+/// connections by default. Further appends go on without the shared window.
+pub(super) const REQUESTS_MAX: usize = 4096;
 
-/// What an append asks.
+/// What an append asks of the server.
 pub(super) enum ClaimRequest {
-    /// To claim a key, or to say who has it.
+    /// Claim a key, or return its holder.
     Claim { key: DuplicateKey, answer: oneshot::Sender<Result<Holder, Skip>> },
-    /// To give a claim back.
+    /// Release a claim.
     Release { key: DuplicateKey },
 }
 
 impl ClaimRequest {
     fn skip(self, reason: Skip) {
         if let Self::Claim { answer, .. } = self {
-            // Whoever asked may have gone.
+            // The append can have stopped waiting.
             let _ = answer.send(Err(reason));
         }
     }
 }
 
-/// Takes questions to the server and answers back.
+/// Takes requests to the server and answers back.
 pub(super) struct ClaimWorker {
     pub(super) asks: mpsc::Receiver<ClaimRequest>,
-    /// The time that a round takes.
+    /// The time that a round takes, in seconds.
     pub(super) duration: Histogram,
 }
 
 impl ClaimWorker {
-    /// Asks the server for as long as it answers. Who waits when this is dropped is answered, too:
-    /// that the server is away.
-    pub(super) async fn serve(&mut self, mut line: Pipe, keys: &KeyNames) -> ServerError {
+    /// Takes requests to the server until a round fails, and returns why it failed. Requests that wait when
+    /// this is dropped are answered with `Away`.
+    pub(super) async fn serve(&mut self, mut pipe: Pipe, keys: &KeyNames) -> ServerError {
         let mut asks = Vec::new();
         loop {
-            if self.asks.recv_many(&mut asks, ASKS_MAX).await == 0 {
-                // Nobody will ever ask again.
+            if self.asks.recv_many(&mut asks, REQUESTS_MAX).await == 0 {
+                // No request will ever come again.
                 std::future::pending::<()>().await;
             }
-            if let Err(trouble) = self.round(&mut line, keys, &mut asks).await {
-                return trouble;
+            if let Err(error) = self.round(&mut pipe, keys, &mut asks).await {
+                return error;
             }
         }
     }
 
     async fn round(
         &self,
-        line: &mut Pipe,
+        pipe: &mut Pipe,
         keys: &KeyNames,
         asks: &mut Vec<ClaimRequest>,
     ) -> Result<(), ServerError> {
@@ -71,18 +71,18 @@ impl ClaimWorker {
             }
         }
         let begun = Instant::now();
-        let answers = line.ask(&round).await;
+        let answers = pipe.ask(&round).await;
         self.duration.observe(begun.elapsed().as_secs_f64());
         match answers {
             Ok(answers) => hand_out(keys, asks, &answers),
-            Err(trouble) => {
-                asks.drain(..).for_each(|ask| ask.skip(trouble.skip()));
-                Err(trouble)
+            Err(error) => {
+                asks.drain(..).for_each(|ask| ask.skip(error.skip()));
+                Err(error)
             }
         }
     }
 
-    /// Answers that the server is away, for as long as it is.
+    /// Answers every request with `Away`, for as long as the server is.
     pub(super) async fn decline(&mut self) -> Infallible {
         while let Some(ask) = self.asks.recv().await {
             ask.skip(Skip::Away);
@@ -91,14 +91,14 @@ impl ClaimWorker {
     }
 }
 
-/// Answers each question; the first answer that is none is returned.
+/// Answers each request, and returns the first answer that is an error.
 fn hand_out(keys: &KeyNames, asks: &mut Vec<ClaimRequest>, answers: &[Value]) -> Result<(), ServerError> {
     let mut outcome = Ok(());
     for (ask, answer) in asks.drain(..).zip(answers) {
-        // A claim that could not be given back is past its time soon.
+        // A claim that could not be released expires soon.
         let ClaimRequest::Claim { answer: asker, .. } = ask else { continue };
         let holder = keys.holder(answer);
-        // Whoever asked may have gone; the claim is past its time soon.
+        // The append can have stopped waiting; its claim expires soon.
         let _ = asker.send(holder.as_ref().copied().map_err(ServerError::skip));
         outcome = outcome.and(holder.map(drop));
     }

@@ -1,8 +1,8 @@
-//! What the server keeps, and what is said to it.
+//! The keys in the server, and the commands that claim, confirm and release them.
 //!
-//! A key is a prefix, a generation and the event's duplicate key in hex; its value is the claim of one life of one
-//! replica, or the word `durable`. One command does it all: `SET … NX GET PX` claims a key or says
-//! who has it, in one step (Redis 7.0 or later, and Valkey).
+//! A key's name is a prefix, a generation and the event's duplicate key in hex; its value is the claim of one
+//! run of one replica, or the word `durable`. One command claims a key or returns its holder, in one step:
+//! `SET … NX GET PX` (Redis 7.0 or later, and Valkey).
 
 use std::time::Duration;
 
@@ -11,38 +11,38 @@ use redis::{Pipeline, Value};
 use super::error::ServerError;
 use crate::dedup::DuplicateKey;
 
-/// How long the key lives that shows whether the server can be used.
+/// How long the probe key lives. Claiming it shows whether the server can be used.
 const PROBE_FOR: Duration = Duration::from_secs(1);
 
 /// Deletes a key if it still has this value.
 const RELEASE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end \
                        return 0";
 
-/// Stands before each key in its name. An earlier release, which had none, kept quarantined deliveries
-/// under the keys of events: what such a delivery becomes would be taken for durable.
+/// The generation in front of each duplicate key. An earlier release had none, and stored quarantined
+/// deliveries under the keys of events: an event made of such a delivery would be taken for durable.
 const GENERATION: &str = "2:";
 
 /// The value of a key whose event is on stable storage.
 const DURABLE: &[u8] = b"durable";
 
-/// Who has a key.
+/// The holder of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holder {
-    /// Nobody had it: it is claimed for us.
+    /// Nobody had claimed the key: this replica has claimed it now.
     Nobody,
-    /// Claimed by this replica, for another copy.
+    /// This replica claimed the key before, for another copy of the event.
     Us,
-    /// Claimed by another replica.
+    /// Another replica has claimed the key.
     Another,
-    /// Its event is durable.
+    /// The key's event is durable.
     Durable,
 }
 
-/// Names and values of keys.
+/// Makes the names and values of keys.
 #[derive(Debug)]
 pub(super) struct KeyNames {
     prefix: String,
-    /// The value of what this life of this replica has claimed.
+    /// The value of the keys that this run of this replica has claimed.
     claim: String,
     /// How long a claim lives, in milliseconds.
     claim_for: u64,
@@ -51,14 +51,14 @@ pub(super) struct KeyNames {
 }
 
 impl KeyNames {
-    /// `life` tells this life of this replica from all others.
-    pub(super) fn new(prefix: &str, life: u64, claim_for: Duration, durable_for: Duration) -> Self {
-        // The server adds it to the present time, and takes neither nothing nor what overflows.
+    /// `run` is a random number that identifies this run of this replica.
+    pub(super) fn new(prefix: &str, run: u64, claim_for: Duration, durable_for: Duration) -> Self {
+        // The server refuses zero, and a time that overflows when it is added to the present one.
         const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
         let millis = |time: Duration| time.clamp(Duration::from_millis(1), LONGEST).as_millis() as u64;
         Self {
             prefix: prefix.to_owned(),
-            claim: format!("pending:{life:016x}"),
+            claim: format!("pending:{run:016x}"),
             claim_for: millis(claim_for),
             durable_for: millis(durable_for),
         }
@@ -72,7 +72,7 @@ impl KeyNames {
         name
     }
 
-    /// What the answer to a claim says.
+    /// Reads the answer to a claim.
     pub(super) fn holder(&self, answer: &Value) -> Result<Holder, ServerError> {
         match answer {
             Value::Nil => Ok(Holder::Nobody),
@@ -84,7 +84,7 @@ impl KeyNames {
     }
 }
 
-/// What is asked of the server in one go; it answers in the same order.
+/// The commands of one round to the server, which answers them in the same order.
 pub(super) struct CommandBatch<'k> {
     keys: &'k KeyNames,
     pub(super) commands: Pipeline,
@@ -95,12 +95,12 @@ impl<'k> CommandBatch<'k> {
         Self { keys, commands: Pipeline::with_capacity(commands) }
     }
 
-    /// Claims a key, or learns who has it: see [`Keys::holder`].
+    /// Claims a key; [`KeyNames::holder`] reads the answer.
     pub(super) fn claim(&mut self, key: DuplicateKey) {
         self.claim_name(&self.keys.name(key), self.keys.claim_for);
     }
 
-    /// The same with a key that is no event's.
+    /// Claims the probe key, which no event has.
     pub(super) fn probe(&mut self) {
         self.claim_name(&format!("{}probe", self.keys.prefix), PROBE_FOR.as_millis() as u64);
     }
@@ -109,12 +109,12 @@ impl<'k> CommandBatch<'k> {
         self.commands.cmd("SET").arg(name).arg(&self.keys.claim).arg("NX").arg("GET").arg("PX").arg(millis);
     }
 
-    /// Says that a key's event is durable.
+    /// Confirms that a key's event is durable.
     pub(super) fn durable(&mut self, key: DuplicateKey) {
         self.commands.cmd("SET").arg(self.keys.name(key)).arg(DURABLE).arg("PX").arg(self.keys.durable_for);
     }
 
-    /// Gives a claim back, unless the key is no longer ours.
+    /// Releases a claim, unless this run of this replica no longer holds it.
     pub(super) fn release(&mut self, key: DuplicateKey) {
         self.commands.cmd("EVAL").arg(RELEASE).arg(1).arg(self.keys.name(key)).arg(&self.keys.claim);
     }

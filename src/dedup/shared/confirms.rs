@@ -1,5 +1,5 @@
-//! What has become durable, on its way to the server. What cannot be told now is told later, up to
-//! a bound; telling it twice does no harm.
+//! Confirms the keys of durable events in the server. Keys that cannot be confirmed now are kept and
+//! confirmed later, up to a bound; confirming a key twice is harmless.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -12,16 +12,16 @@ use super::connection::Pipe;
 use super::error::ServerError;
 use crate::dedup::DuplicateKey;
 
-/// Groups of durable events that may wait for the keeper, of at most a thousand keys each.
+/// How many groups of durable events can wait for the worker, of at most a thousand keys each.
 pub(super) const GROUPS_MAX: usize = 64;
 
-/// Keys that are told in one round: about a millisecond of the server's time.
+/// How many keys are confirmed in one round: about a millisecond of the server's time.
 const ROUND_MAX: usize = 1024;
 
-/// Keys that wait for the server to come back: a minute of a thousand events a second, a megabyte.
-const UNTOLD_MAX: usize = 65_536;
+/// How many keys wait for the server to come back: a minute of a thousand events a second, a megabyte.
+const UNCONFIRMED_MAX: usize = 65_536;
 
-/// Takes the keys of what has become durable from the committer to the keeper.
+/// Passes the keys of durable events from the committer to the worker.
 #[derive(Debug)]
 pub(crate) struct DurableKeys {
     pub(super) groups: mpsc::Sender<Vec<DuplicateKey>>,
@@ -29,9 +29,9 @@ pub(crate) struct DurableKeys {
 }
 
 impl DurableKeys {
-    /// Every event with one of these keys is on stable storage. Never waits: what cannot be told
-    /// may be stored by another replica, too.
-    pub(crate) fn tell(&self, keys: Vec<DuplicateKey>) {
+    /// Passes on keys whose events are on stable storage. Never waits: keys that do not fit are forgotten and
+    /// counted, and another replica can then store a copy of their events.
+    pub(crate) fn confirm(&self, keys: Vec<DuplicateKey>) {
         use mpsc::error::TrySendError::{Closed, Full};
         if keys.is_empty() {
             return;
@@ -42,60 +42,60 @@ impl DurableKeys {
     }
 }
 
-/// Tells the server what is durable.
+/// Confirms keys of durable events in the server.
 pub(super) struct ConfirmWorker {
     groups: mpsc::Receiver<Vec<DuplicateKey>>,
-    /// What is not yet told, oldest first.
-    untold: VecDeque<DuplicateKey>,
+    /// The keys that are not yet confirmed, oldest first.
+    unconfirmed: VecDeque<DuplicateKey>,
     forgotten: Counter,
 }
 
 impl ConfirmWorker {
     pub(super) fn new(groups: mpsc::Receiver<Vec<DuplicateKey>>, forgotten: Counter) -> Self {
-        Self { groups, untold: VecDeque::new(), forgotten }
+        Self { groups, unconfirmed: VecDeque::new(), forgotten }
     }
 
-    /// Tells the server for as long as it takes it.
-    pub(super) async fn serve(&mut self, mut line: Pipe, keys: &KeyNames) -> ServerError {
+    /// Confirms keys until a round fails, and returns why it failed.
+    pub(super) async fn serve(&mut self, mut pipe: Pipe, keys: &KeyNames) -> ServerError {
         loop {
-            if self.untold.is_empty() {
+            if self.unconfirmed.is_empty() {
                 self.wait().await;
             }
-            if let Err(trouble) = self.round(&mut line, keys).await {
-                return trouble;
+            if let Err(error) = self.round(&mut pipe, keys).await {
+                return error;
             }
         }
     }
 
-    /// Tells what there is to tell at the end.
-    pub(super) async fn finish(&mut self, mut line: Pipe, keys: &KeyNames) {
-        self.hear();
-        while !self.untold.is_empty() && self.round(&mut line, keys).await.is_ok() {}
+    /// Confirms the keys that are left at the end, until a round fails.
+    pub(super) async fn finish(&mut self, mut pipe: Pipe, keys: &KeyNames) {
+        self.receive();
+        while !self.unconfirmed.is_empty() && self.round(&mut pipe, keys).await.is_ok() {}
     }
 
-    /// How many keys are not told.
-    pub(super) fn untold(&mut self) -> usize {
-        self.hear();
-        self.untold.len()
+    /// How many keys are not yet confirmed.
+    pub(super) fn unconfirmed(&mut self) -> usize {
+        self.receive();
+        self.unconfirmed.len()
     }
 
-    /// Keeps what becomes durable, for as long as the server is away.
+    /// Keeps the keys of durable events, for as long as the server is away.
     pub(super) async fn keep(&mut self) -> Infallible {
         loop {
             self.wait().await;
         }
     }
 
-    async fn round(&mut self, line: &mut Pipe, keys: &KeyNames) -> Result<(), ServerError> {
-        self.hear();
-        let count = self.untold.len().min(ROUND_MAX);
+    async fn round(&mut self, pipe: &mut Pipe, keys: &KeyNames) -> Result<(), ServerError> {
+        self.receive();
+        let count = self.unconfirmed.len().min(ROUND_MAX);
         let mut round = CommandBatch::new(keys, count);
-        self.untold.range(..count).for_each(|key| round.durable(*key));
-        let answers = line.ask(&round).await?;
+        self.unconfirmed.range(..count).for_each(|key| round.durable(*key));
+        let answers = pipe.ask(&round).await?;
         match answers.iter().find_map(ServerError::of_answer) {
-            Some(trouble) => Err(trouble),
+            Some(error) => Err(error),
             None => {
-                self.untold.drain(..count);
+                self.unconfirmed.drain(..count);
                 Ok(())
             }
         }
@@ -109,18 +109,18 @@ impl ConfirmWorker {
         }
     }
 
-    /// Takes what has become durable meanwhile.
-    fn hear(&mut self) {
+    /// Takes the keys that have come in meanwhile.
+    fn receive(&mut self) {
         while let Ok(keys) = self.groups.try_recv() {
             self.remember(keys);
         }
     }
 
-    /// Keeps keys to be told, the newest of them if there is no room for all.
+    /// Keeps keys to be confirmed; beyond the bound the oldest are forgotten and counted.
     fn remember(&mut self, keys: Vec<DuplicateKey>) {
-        self.untold.extend(keys);
-        let over = self.untold.len().saturating_sub(UNTOLD_MAX);
-        self.untold.drain(..over);
+        self.unconfirmed.extend(keys);
+        let over = self.unconfirmed.len().saturating_sub(UNCONFIRMED_MAX);
+        self.unconfirmed.drain(..over);
         self.forgotten.inc_by(over as u64);
     }
 }
@@ -139,28 +139,28 @@ mod tests {
     fn beyond_the_bound_the_oldest_are_forgotten_and_counted() {
         let (groups, receiver) = mpsc::channel(GROUPS_MAX);
         let forgotten = Counter::default();
-        let mut telling = ConfirmWorker::new(receiver, forgotten.clone());
+        let mut worker = ConfirmWorker::new(receiver, forgotten.clone());
         let durable = DurableKeys { groups, forgotten: forgotten.clone() };
-        let most = UNTOLD_MAX as u64;
+        let most = UNCONFIRMED_MAX as u64;
         for group in 0..most / 1024 + 1 {
-            durable.tell(keys(group * 1024..(group + 1) * 1024));
-            assert_eq!(telling.untold() as u64, most.min((group + 1) * 1024));
+            durable.confirm(keys(group * 1024..(group + 1) * 1024));
+            assert_eq!(worker.unconfirmed() as u64, most.min((group + 1) * 1024));
         }
         assert_eq!(forgotten.get(), 1024);
-        assert_eq!(telling.untold.front(), keys(1024..1025).first());
-        assert_eq!(telling.untold.back(), keys(most + 1023..most + 1024).first());
+        assert_eq!(worker.unconfirmed.front(), keys(1024..1025).first());
+        assert_eq!(worker.unconfirmed.back(), keys(most + 1023..most + 1024).first());
     }
 
     #[test]
     fn a_committer_that_nobody_hears_does_not_wait() {
         let (groups, receiver) = mpsc::channel(1);
         let durable = DurableKeys { groups, forgotten: Counter::default() };
-        durable.tell(Vec::new());
-        durable.tell(keys(0..3));
-        durable.tell(keys(3..8));
+        durable.confirm(Vec::new());
+        durable.confirm(keys(0..3));
+        durable.confirm(keys(3..8));
         assert_eq!(durable.forgotten.get(), 5);
         drop(receiver);
-        durable.tell(keys(8..10));
+        durable.confirm(keys(8..10));
         assert_eq!(durable.forgotten.get(), 7);
     }
 }

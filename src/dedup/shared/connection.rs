@@ -1,9 +1,9 @@
-//! The connection to the server: made, tried, used.
+//! The connection to the server: how it is made, probed and used.
 //!
-//! TCP and TLS are ours, the protocol is the client's: so the cryptography, the authorities and the
-//! options of the socket are the same as everywhere else here. The server's texts are not passed
-//! on: one that does not know a command repeats it with its arguments, and one of them may be the
-//! password.
+//! The bridge makes TCP and TLS connections itself and leaves the protocol to the client library: so the
+//! cryptography, the authorities and the options of the socket are those of the whole bridge. The server's
+//! error texts are not passed on: a server that does not know a command repeats it with its arguments, and
+//! one of them can be the password.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use super::error::ServerError;
 use super::server::Server;
 use crate::trust;
 
-/// How long a first round may take: no event waits for it.
+/// How long the first round, the probe, can take; no event waits for it.
 const PROBE_MAX: Duration = Duration::from_millis(500);
 
 /// A connection that was usable when it was made. Dropping it closes it.
@@ -32,26 +32,26 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// A way to use the connection beside others, on which a round may take this long.
-    pub(super) fn line(&self, patience: Duration) -> Pipe {
+    /// A pipe over the connection, on which a round can take as long as `patience`. Several pipes share it.
+    pub(super) fn pipe(&self, patience: Duration) -> Pipe {
         Pipe { connection: self.connection.clone(), patience }
     }
 
-    /// Resolves when the connection is gone.
+    /// Resolves when the connection has ended.
     pub(super) async fn gone(&mut self) {
-        // However it ended, it has.
+        // The connection has ended, with or without an error.
         let _ = (&mut self.driver).await;
     }
 }
 
-/// One of the ways to use a connection: one round at a time.
+/// One user's end of a connection: it sends one round at a time.
 pub(super) struct Pipe {
     connection: MultiplexedConnection,
     patience: Duration,
 }
 
 impl Pipe {
-    /// Sends all of a round and returns an answer for each of its commands.
+    /// Sends the commands of a round and returns the answer to each of them.
     pub(super) async fn ask(&mut self, round: &CommandBatch<'_>) -> Result<Vec<Value>, ServerError> {
         let count = round.commands.len();
         let asking = self.connection.send_packed_commands(&round.commands, 0, count);
@@ -72,11 +72,11 @@ impl Dialler {
         Self { server, tls: None }
     }
 
-    /// Connects, logs in, and tries the command that everything rests on.
+    /// Connects, logs in, and tries the command that makes a claim.
     pub(super) async fn dial(&mut self, keys: &KeyNames) -> Result<Connection, ServerError> {
         let Server { host, port, tls, .. } = &self.server;
         let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(ServerError::Connect)?;
-        // A round is one small write that is waited for.
+        // A round is one small write, and an append waits for its answer.
         stream.set_nodelay(true).map_err(ServerError::Connect)?;
         let link = if *tls {
             let name =
@@ -88,7 +88,7 @@ impl Dialler {
         };
         let mut round = CommandBatch::new(keys, 1);
         round.probe();
-        let answers = link.line(PROBE_MAX).ask(&round).await?;
+        let answers = link.pipe(PROBE_MAX).ask(&round).await?;
         keys.holder(answers.first().unwrap_or(&Value::Nil))?;
         Ok(link)
     }
@@ -97,14 +97,14 @@ impl Dialler {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        // Each line keeps the time.
+        // Each pipe has a time-out of its own.
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let made = MultiplexedConnection::new_with_config(&self.server.login, stream, config).await;
         let (connection, driver) = made.map_err(|error| ServerError::of_login(&error))?;
         Ok(Connection { connection, driver: AbortOnDropHandle::new(tokio::spawn(driver)) })
     }
 
-    /// Trusts the system's authorities, read once.
+    /// The TLS connector, which trusts the system's authorities. They are read once.
     async fn connector(&mut self) -> Result<TlsConnector, ServerError> {
         if let Some(connector) = &self.tls {
             return Ok(connector.clone());

@@ -13,7 +13,7 @@ use crate::telemetry::Shown;
 /// Why the server cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ServerError {
-    #[error("it does not answer in time")]
+    #[error("the server does not answer in time")]
     Silent,
     #[error("the connection broke")]
     Broken,
@@ -21,27 +21,28 @@ pub(super) enum ServerError {
     Connect(io::Error),
     #[error("no TLS connection: {0}")]
     Tls(String),
-    #[error("it refuses with {code}: {meaning}")]
+    #[error("the server refuses with {code}: {meaning}")]
     Refused { code: String, meaning: &'static str },
-    #[error("what it answers is not understood")]
+    #[error("the server's answer is not understood: expected a Redis or Valkey server")]
     Unexpected,
 }
 
 impl ServerError {
     pub(super) fn of_login(error: &RedisError) -> Self {
         match error.kind() {
-            ErrorKind::AuthenticationFailed => {
-                Self::Refused { code: "AUTH".into(), meaning: "user or password are wrong, or not wanted" }
-            }
+            ErrorKind::AuthenticationFailed => Self::Refused {
+                code: "AUTH".into(),
+                meaning: "the user or password is wrong, or not expected",
+            },
             ErrorKind::Server(ServerErrorKind::ResponseError) => Self::Refused {
                 code: "SELECT".into(),
-                meaning: "it has no such database, or the user may not choose one",
+                meaning: "the server has no such database, or the user may not choose one",
             },
             _ => Self::of(error),
         }
     }
 
-    /// The same for who waited for an answer.
+    /// The reason for which appends that waited for an answer go on without it.
     pub(super) fn skip(&self) -> Skip {
         match self {
             Self::Silent => Skip::Timeout,
@@ -49,7 +50,7 @@ impl ServerError {
         }
     }
 
-    /// What an answer to one command stands for, if it is a refusal.
+    /// The error in an answer to one command, if it is one.
     pub(super) fn of_answer(answer: &Value) -> Option<Self> {
         match answer {
             Value::ServerError(error) => Some(Self::refused(error.code())),
@@ -75,10 +76,10 @@ impl ServerError {
                 "this is a cluster; name a server that keeps all keys"
             }
             "READONLY" | "MASTERDOWN" => "this is a read-only replica; name the primary",
-            "OOM" => "its memory is full; raise it, or let it evict keys",
-            "LOADING" => "it is starting",
-            "WRONGTYPE" => "somebody else keeps keys under this prefix",
-            _ => "see its own log",
+            "OOM" => "the server's memory is full; raise it, or let the server evict keys",
+            "LOADING" => "the server is starting",
+            "WRONGTYPE" => "another program has keys with this prefix",
+            _ => "see the server's own log",
         };
         Self::Refused { code: Shown(code).to_string(), meaning }
     }

@@ -1,19 +1,19 @@
-//! The duplicate window that replicas share: one key an event in Redis or Valkey, beside the window
-//! that each replica has of its own.
+//! The duplicate window that replicas share: one key for each event in Redis or Valkey, in addition to the
+//! local window of each replica.
 //!
 //! ```text
 //!          claim                  fdatasync of the group
 //! nobody's ─────▶ pending, by us ───────────────────────▶ durable, for as long as the window
-//!     ▲                │ the append failed, or the claim is past its time
+//!     ▲                │ the append failed, or the claim has expired
 //!     └────────────────┘
 //! ```
 //!
-//! It can only save a repetition, never cost an event: `durable` is written after the fdatasync and
-//! at no other time, so what is answered as a duplicate is on some replica's disk. Whatever else
-//! the server says, or fails to say, the append goes on and the replica's own window decides. One
-//! task, the [`Keeper`], speaks to the server; an append waits for two of its rounds at most, and a
-//! bounded time longer while another replica has a copy of the event in hand. When the server is
-//! away, nobody waits.
+//! The shared window can only prevent a duplicate, never lose an event: `durable` is written after the
+//! fdatasync and at no other time, so an event that is answered as a duplicate is on some replica's disk.
+//! Whatever else the server answers, or fails to answer, the append goes on and the local window decides. One
+//! task, the [`SharedWindowWorker`], speaks to the server; an append waits for two of its rounds at most, and
+//! a bounded time longer while another replica is storing a copy of the event. While the server is away,
+//! nothing waits for it.
 
 mod claims;
 mod commands;
@@ -34,7 +34,7 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use self::claims::{ASKS_MAX, ClaimRequest, ClaimWorker};
+use self::claims::{ClaimRequest, ClaimWorker, REQUESTS_MAX};
 use self::commands::Holder;
 use self::confirms::{ConfirmWorker, GROUPS_MAX};
 use super::DuplicateKey;
@@ -44,59 +44,60 @@ pub(crate) use self::confirms::DurableKeys;
 pub use self::server::Server;
 pub use self::worker::SharedWindowWorker;
 
-/// The first pause before asking again after a key that another replica has claimed; each next one
-/// is twice as long.
+/// The first pause before asking again for a key that another replica has claimed; each further pause is
+/// twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 
-/// How long may be waited, as shares of the time in which a delivery must be answered.
+/// How long an append can wait for the shared window, as parts of the time in which a delivery must be
+/// answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Deadlines {
-    /// With one answer of the server.
+    /// For one answer of the server.
     answer: Duration,
-    /// With the replica that has claimed a key.
+    /// For another replica that has claimed the key.
     claim: Duration,
 }
 
 impl Deadlines {
-    /// 100 ms and 250 ms under the default of 5 s, and never more.
+    /// 100 ms and 250 ms with the default `ack_timeout` of 5 s, and never more.
     fn within(ack_timeout: Duration) -> Self {
-        let share = |of: u32, most: u64| {
+        let part = |of: u32, most: u64| {
             (ack_timeout / of).clamp(Duration::from_millis(1), Duration::from_millis(most))
         };
-        Self { answer: share(50, 100), claim: share(20, 250) }
+        Self { answer: part(50, 100), claim: part(20, 250) }
     }
 }
 
-/// What an append has to go by.
+/// What the shared window says of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyClaim {
     /// A copy is durable in another replica's spool, or in this one's.
     Durable,
-    /// The event is ours to store.
+    /// This replica has claimed the key: store the event.
     Ours,
-    /// Nothing is certain: store it, unless the replica's own window knows it.
+    /// Nothing is certain: store the event, unless the local window knows it.
     None,
 }
 
-/// Why an append went on without the shared window's word.
+/// Why an append went on without an answer of the shared window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Skip {
     /// The server cannot be used.
     Away,
-    /// Too many wait for it already.
+    /// Too many appends are waiting for the server already.
     Busy,
-    /// It refused.
+    /// The server refused the command.
     Error,
-    /// Another replica has claimed the event and is not done with it.
+    /// Another replica has claimed the event and has neither stored nor released it in time.
     Pending,
-    /// It did not answer in time.
+    /// The server did not answer in time.
     Timeout,
 }
 
 impl Skip {
     const ALL: [Self; 5] = [Self::Away, Self::Busy, Self::Error, Self::Pending, Self::Timeout];
 
-    /// The word for the metric.
+    /// The reason as a label of the metric.
     fn as_str(self) -> &'static str {
         match self {
             Self::Away => "away",
@@ -108,7 +109,7 @@ impl Skip {
     }
 }
 
-/// The handle that appends ask. The keeper behind it must be run.
+/// The handle by which appends use the shared window. Its [`SharedWindowWorker`] must be run.
 #[derive(Debug)]
 pub struct SharedWindow {
     asks: mpsc::Sender<ClaimRequest>,
@@ -121,10 +122,10 @@ pub struct SharedWindow {
 }
 
 impl SharedWindow {
-    /// The window of this configuration, after the first attempt to reach its server, which takes a
-    /// second at most. An attempt that fails is logged, counted and repeated, and nothing else.
+    /// Makes the window and its worker, after the first attempt to connect to the server, which takes a
+    /// second at most. An attempt that fails is logged, counted and repeated, and does not fail the start.
     pub async fn open(config: &SharedWindowOptions, metrics: &Metrics) -> (Self, SharedWindowWorker) {
-        let (asks, asked) = mpsc::channel(ASKS_MAX);
+        let (asks, asked) = mpsc::channel(REQUESTS_MAX);
         let (groups, durable) = mpsc::channel(GROUPS_MAX);
         let patience = Deadlines::within(config.ack_timeout);
         let usable = Arc::new(AtomicBool::new(false));
@@ -142,15 +143,15 @@ impl SharedWindow {
             duplicates: metrics.shared_duplicates.clone(),
             forgotten: forgotten.clone(),
         };
-        let asking = ClaimWorker { asks: asked, duration: metrics.shared_round.clone() };
-        let telling = ConfirmWorker::new(durable, forgotten);
+        let claims = ClaimWorker { asks: asked, duration: metrics.shared_round.clone() };
+        let confirms = ConfirmWorker::new(durable, forgotten);
         let degraded = metrics.shared_degraded.clone();
-        let keeper =
-            SharedWindowWorker::open(config, patience.answer, asking, telling, usable, degraded).await;
-        (window, keeper)
+        let worker =
+            SharedWindowWorker::open(config, patience.answer, claims, confirms, usable, degraded).await;
+        (window, worker)
     }
 
-    /// Asks for an event before it is appended.
+    /// Claims the key of an event before it is appended.
     pub(crate) async fn claim(&self, key: DuplicateKey) -> KeyClaim {
         let deadline = Instant::now() + self.patience;
         let mut pause = FIRST_PAUSE;
@@ -161,7 +162,7 @@ impl SharedWindow {
                     self.duplicates.inc();
                     return KeyClaim::Durable;
                 }
-                // Two copies here: the replica's own window keeps them apart.
+                // Another copy is being appended on this replica: the local window tells the two apart.
                 Ok(Holder::Us) => return KeyClaim::None,
                 Ok(Holder::Another) => {}
                 Err(skip) => return self.skip(skip),
@@ -192,15 +193,15 @@ impl SharedWindow {
         KeyClaim::None
     }
 
-    /// Gives a claim back whose append failed. One that is not given back is past its time soon.
+    /// Releases a claim whose append failed. A claim that is not released expires soon.
     pub(crate) fn release(&self, key: DuplicateKey) {
         if self.usable.load(Ordering::Relaxed) {
-            // Full: it is past its time soon.
+            // If the queue is full, the claim is left to expire.
             let _ = self.asks.try_send(ClaimRequest::Release { key });
         }
     }
 
-    /// Where the committer says what has become durable.
+    /// The handle by which the committer confirms the keys of durable events.
     pub(crate) fn durable_keys(&self) -> DurableKeys {
         DurableKeys { groups: self.groups.clone(), forgotten: self.forgotten.clone() }
     }

@@ -1,4 +1,4 @@
-//! Which server keeps the shared window, and how long it is waited for.
+//! The options of the shared window: its server, and how long an append waits for it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub const PREFIX_BYTES_MAX: usize = 64;
 pub struct SharedWindowOptions {
     /// The Redis server with the window.
     pub server: Server,
-    /// Prefix of the keys.
+    /// The prefix of the keys' names in the server.
     pub prefix: String,
     /// How long a delivery is recognised as a duplicate.
     pub window: Duration,

@@ -1,13 +1,13 @@
-//! The server that keeps the shared window: where it is, and how to get in.
+//! The address of the server that keeps the shared window, and the login.
 
 use std::fmt;
 
 use redis::RedisConnectionInfo;
 
-/// The port of a URL without one.
+/// The port if the URL names none.
 const PORT: u16 = 6379;
 
-/// A Redis or Valkey server and what it takes to get in. Shown without the latter.
+/// The address of a Redis or Valkey server, and the login. Its texts do not show the login.
 #[derive(Clone)]
 pub struct Server {
     pub(super) host: String,
@@ -21,7 +21,7 @@ impl Server {
     /// `valkeys` are the same.
     ///
     /// # Errors
-    /// What is wrong with it, without any of it.
+    /// What is wrong with the URL, in words that repeat no part of it.
     pub fn parse(url: &str) -> Result<Self, &'static str> {
         let (scheme, rest) = url.trim().split_once("://").ok_or(EXPECTED)?;
         let tls = match scheme {
@@ -35,11 +35,11 @@ impl Server {
             return Err(TRAILING);
         }
         if url.host_str().is_none_or(str::is_empty) {
-            return Err("it names no host");
+            return Err("the URL names no host");
         }
         let database = url.path().trim_matches('/');
         if !database.is_empty() && database.parse::<u32>().is_err() {
-            return Err("the database behind the host is not a number");
+            return Err("the database after the host is not a number");
         }
         let info = redis::IntoConnectionInfo::into_connection_info(url).map_err(|_| UNUSABLE)?;
         let redis::ConnectionAddr::Tcp(host, port) = info.addr().clone() else { return Err(EXPECTED) };
@@ -47,7 +47,7 @@ impl Server {
         Ok(Self { host, port: if port == 0 { PORT } else { port }, tls, login })
     }
 
-    /// Whether a password would cross a network, other than this machine's own, in the clear.
+    /// Whether a password would leave this machine in the clear.
     pub fn shows_its_password(&self) -> bool {
         let local = self.host == "localhost"
             || self.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
@@ -56,8 +56,9 @@ impl Server {
 }
 
 const EXPECTED: &str = "expected `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS";
-const UNREADABLE: &str = "it cannot be read as a URL; in a password, `%`, `/`, `?`, `#` and `@` are written %25, %2F, %3F, %23 and %40";
-const TRAILING: &str = "`?` and `#` mean nothing in it; in a password they are written %3F and %23";
+const UNREADABLE: &str = "expected a URL; in a password, write `%`, `/`, `?`, `#` and `@` as %25, %2F, %3F, \
+                          %23 and %40";
+const TRAILING: &str = "expected no `?` and no `#` in the URL; in a password, write them as %3F and %23";
 const UNUSABLE: &str = "expected a host that can be connected to, and user and password in UTF-8";
 
 impl fmt::Display for Server {
@@ -110,9 +111,9 @@ mod tests {
             ("redis://cache:hunter2", UNREADABLE),
             ("redis://hunter2?x@cache", TRAILING),
             ("rediss://hunter2/#insecure", TRAILING),
-            ("redis:///0", "it names no host"),
-            ("redis://cache/hunter2", "the database behind the host is not a number"),
-            ("redis://cache/-1", "the database behind the host is not a number"),
+            ("redis:///0", "the URL names no host"),
+            ("redis://cache/hunter2", "the database after the host is not a number"),
+            ("redis://cache/-1", "the database after the host is not a number"),
             ("redis://0.0.0.0", UNUSABLE),
             ("redis://me:%ff@hunter2", UNUSABLE),
         ] {

@@ -1,9 +1,9 @@
-//! The one task that speaks to the server: asks for appends, tells what is durable, keeps the
-//! connection.
+//! The one task that speaks to the server: it claims keys for appends, confirms the keys of durable events,
+//! and keeps the connection.
 //!
-//! A round that fails, or takes too long, ends the connection. From then on every question is
-//! answered at once with "away", and the server is tried again once a second: an outage costs one
-//! wait a second at most, and not one for every event.
+//! A round that fails, or takes too long, ends the connection. From then on every claim is answered at once
+//! with `Away`, and the server is tried again once a second. So an outage makes at most one append wait a
+//! second, and not every one.
 
 use std::convert::Infallible;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -26,29 +26,29 @@ use super::server::Server;
 /// The shortest time from one attempt to connect to the next.
 const DIAL_EVERY: Duration = Duration::from_secs(1);
 
-/// How long an attempt may take. No event waits for it.
+/// How long an attempt to connect can take; no event waits for it.
 const DIAL_MAX: Duration = Duration::from_secs(1);
 
-/// How long the server has to stay usable to be told as usable again.
-const USABLE_TOLD_AFTER: Duration = Duration::from_secs(5);
+/// How long the server has to stay usable before the log says that it is usable again.
+const USABLE_LOGGED_AFTER: Duration = Duration::from_secs(5);
 
-/// The shortest time from one line about why it cannot be used to the next.
-const AWAY_TOLD_EVERY: Duration = Duration::from_secs(10);
+/// The shortest time between two log lines about why the server cannot be used.
+const AWAY_LOGGED_EVERY: Duration = Duration::from_secs(10);
 
-/// How often in a row a connection may be lost sooner than that before it is told.
+/// How many connections in a row can be lost sooner than [`USABLE_LOGGED_AFTER`] before the log says so.
 const LOST_SOON_MAX: u32 = 3;
 
-/// How long telling what is left may take at the end.
+/// How long confirming the keys that are left can take at the end.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
-/// Keeps the shared window: to be run as a task for as long as the spool is appended to.
+/// The worker of the shared window. Run it as a task for as long as anything appends to the spool.
 pub struct SharedWindowWorker {
     dialler: Dialler,
     keys: KeyNames,
-    /// How long the answers to a round may take.
+    /// How long the answers to a round can take.
     patience: Duration,
-    asking: ClaimWorker,
-    telling: ConfirmWorker,
+    claims: ClaimWorker,
+    confirms: ConfirmWorker,
     usable: Arc<AtomicBool>,
     degraded: Gauge,
     /// When the last attempt to connect began.
@@ -58,63 +58,67 @@ pub struct SharedWindowWorker {
 }
 
 impl SharedWindowWorker {
-    /// After the first attempt to connect.
+    /// Returns the worker after the first attempt to connect.
     pub(super) async fn open(
         config: &SharedWindowOptions,
         patience: Duration,
-        asking: ClaimWorker,
-        telling: ConfirmWorker,
+        claims: ClaimWorker,
+        confirms: ConfirmWorker,
         usable: Arc<AtomicBool>,
         degraded: Gauge,
     ) -> Self {
-        let life = RandomState::new().build_hasher().finish();
-        let mut keeper = Self {
+        let run = RandomState::new().build_hasher().finish();
+        let mut worker = Self {
             dialler: Dialler::new(config.server.clone()),
-            keys: KeyNames::new(&config.prefix, life, config.ack_timeout, config.window),
+            keys: KeyNames::new(&config.prefix, run, config.ack_timeout, config.window),
             patience,
-            asking,
-            telling,
+            claims,
+            confirms,
             usable,
             degraded,
             dialled: Instant::now(),
             link: None,
             news: News::new(config.server.clone()),
         };
-        let dialled = dial(&mut keeper.dialler, &keeper.keys, Instant::now()).await;
-        keeper.take(dialled);
-        keeper
+        let dialled = dial(&mut worker.dialler, &worker.keys, Instant::now()).await;
+        worker.take(dialled);
+        worker
     }
 
-    /// Works until told to stop; then tells what is durable and not yet told, and ends.
+    /// Works until it is stopped; then confirms the keys that are not yet confirmed, and ends.
     pub async fn run(mut self, stop: CancellationToken) {
         while stop.run_until_cancelled(self.work()).await.is_some() {}
         self.usable.store(false, Ordering::Relaxed);
         if let Some(link) = self.link.take() {
-            let farewell = self.telling.finish(link.line(self.patience), &self.keys);
-            // What takes longer is not told, and another replica may store it, no more.
+            let farewell = self.confirms.finish(link.pipe(self.patience), &self.keys);
+            // Keys that take longer are not confirmed. The log line below says so.
             let _ = timeout(FAREWELL_MAX, farewell).await;
         }
-        let events = self.telling.untold();
+        let events = self.confirms.unconfirmed();
         if events > 0 {
-            tracing::warn!(events, "the shared duplicate window was not told of the newest events");
+            tracing::warn!(
+                events,
+                "the newest {events} durable events were not confirmed in the shared duplicate window before \
+                 the end: another replica can store a copy of them"
+            );
         }
     }
 
-    /// Speaks to the server until it cannot be used, or tries it once again. Dropped, it keeps the
-    /// connection.
+    /// With a connection: serves claims and confirms until the connection fails. Without one: tries once to
+    /// connect. Dropping the future keeps the connection.
     async fn work(&mut self) {
         match &mut self.link {
             Some(link) => {
-                let (asks, tells) = (link.line(self.patience), link.line(self.patience));
-                let trouble = tokio::select! {
-                    trouble = self.asking.serve(asks, &self.keys) => trouble,
-                    trouble = self.telling.serve(tells, &self.keys) => trouble,
+                let (claims, confirms) = (link.pipe(self.patience), link.pipe(self.patience));
+                let error = tokio::select! {
+                    error = self.claims.serve(claims, &self.keys) => error,
+                    error = self.confirms.serve(confirms, &self.keys) => error,
                     () = link.gone() => ServerError::Broken,
                     never = self.news.settle() => match never {},
                 };
-                // The log has it if the next attempt fails as well, or this happens again and again.
-                tracing::debug!(%trouble, "lost the connection to the shared duplicate window");
-                self.news.lost(&trouble);
+                // A warning follows if the next attempt fails as well, or if this happens again and again.
+                tracing::debug!(trouble = %error, "the connection to the shared duplicate window was lost");
+                self.news.lost(&error);
                 self.link = None;
                 self.show();
             }
@@ -122,8 +126,8 @@ impl SharedWindowWorker {
                 let due = Instant::now().max(self.dialled + DIAL_EVERY);
                 let dialled = tokio::select! {
                     dialled = dial(&mut self.dialler, &self.keys, due) => dialled,
-                    never = self.asking.decline() => match never {},
-                    never = self.telling.keep() => match never {},
+                    never = self.claims.decline() => match never {},
+                    never = self.confirms.keep() => match never {},
                 };
                 self.dialled = due;
                 self.take(dialled);
@@ -138,30 +142,30 @@ impl SharedWindowWorker {
                 self.link = Some(link);
                 self.news.usable();
             }
-            Err(trouble) => self.news.away(&trouble),
+            Err(error) => self.news.away(&error),
         }
         self.show();
     }
 
-    /// Lets appends and the outside see whether the server can be used.
+    /// Shows appends and the metric whether the server can be used.
     fn show(&self) {
         self.usable.store(self.link.is_some(), Ordering::Relaxed);
         self.degraded.set(i64::from(self.link.is_none()));
     }
 }
 
-/// Connects when it is due.
+/// Waits until `due`, and then tries to connect.
 async fn dial(dialler: &mut Dialler, keys: &KeyNames, due: Instant) -> Result<Connection, ServerError> {
     sleep_until(due).await;
     timeout(DIAL_MAX, dialler.dial(keys)).await.unwrap_or(Err(ServerError::Silent))
 }
 
-/// What the log says of the server: one line when it cannot be used, another if the reason has
-/// changed, and one when it could be used again for a while.
+/// What the log says of the server: one line when it cannot be used, another when the reason has
+/// changed, and one when it has been usable again for a while.
 #[derive(Debug)]
 struct News {
     server: Server,
-    /// Why it is told as away, and when it was told, if it is.
+    /// The reason that was logged while the server is away, and when it was logged.
     away: Option<(String, Instant)>,
     usable_since: Option<Instant>,
     /// Connections in a row that were lost soon after they were made.
@@ -173,45 +177,47 @@ impl News {
         Self { server, away: None, usable_since: None, lost_soon: 0 }
     }
 
-    /// A connection was lost. A server that can be connected to and then is too slow, every time, is as
-    /// good as away.
-    fn lost(&mut self, trouble: &ServerError) {
-        let soon = self.usable_since.is_some_and(|since| since.elapsed() < USABLE_TOLD_AFTER);
+    /// Notes that a connection was lost. A server that takes connections and then is too slow, every time,
+    /// counts as away.
+    fn lost(&mut self, error: &ServerError) {
+        let soon = self.usable_since.is_some_and(|since| since.elapsed() < USABLE_LOGGED_AFTER);
         self.lost_soon = if soon { self.lost_soon + 1 } else { 0 };
         if self.lost_soon >= LOST_SOON_MAX {
-            self.away(trouble);
+            self.away(error);
         }
     }
 
-    fn away(&mut self, trouble: &ServerError) {
+    fn away(&mut self, error: &ServerError) {
         self.usable_since = None;
-        let trouble = trouble.to_string();
-        // Two reasons may take turns.
-        let told = |(told, at): &(String, Instant)| *told == trouble || at.elapsed() < AWAY_TOLD_EVERY;
-        if !self.away.as_ref().is_some_and(told) {
+        let trouble = error.to_string();
+        // Two reasons can alternate.
+        let logged =
+            |(reason, at): &(String, Instant)| *reason == trouble || at.elapsed() < AWAY_LOGGED_EVERY;
+        if !self.away.as_ref().is_some_and(logged) {
             tracing::warn!(
                 server = %self.server,
                 trouble,
-                "the shared duplicate window cannot be used: each replica recognises its own duplicates \
-                 only, until the server can be used again"
+                "the shared duplicate window cannot be used ({trouble}): until it can, each replica \
+                 recognises only its own duplicates; check the server {server}",
+                server = self.server
             );
             self.away = Some((trouble, Instant::now()));
         }
     }
 
     fn usable(&mut self) {
-        // The first time there is nothing to wait for.
+        // The first connection is logged at once.
         if self.usable_since.is_none() && self.away.is_none() {
             tracing::info!(server = %self.server, "the shared duplicate window is in use");
         }
         self.usable_since = Some(Instant::now());
     }
 
-    /// Tells that the server can be used again, if it was told as away, once it has been usable for
-    /// a while. Then waits for ever.
+    /// Logs that the server can be used again, if the log says that it is away, once it has been usable for a
+    /// while. Then waits for ever.
     async fn settle(&mut self) -> Infallible {
         if let (Some(_), Some(since)) = (&self.away, self.usable_since) {
-            sleep_until(since + USABLE_TOLD_AFTER).await;
+            sleep_until(since + USABLE_LOGGED_AFTER).await;
             tracing::info!(server = %self.server, "the shared duplicate window is in use again");
             self.away = None;
         }
@@ -236,7 +242,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(3600)).await;
         let mut now_and_then = News::new(server());
         for _ in 0..10 {
-            lose(&mut now_and_then, USABLE_TOLD_AFTER * 2);
+            lose(&mut now_and_then, USABLE_LOGGED_AFTER * 2);
         }
         assert!(now_and_then.away.is_none());
         let mut every_time = News::new(server());

@@ -91,7 +91,7 @@ impl Bench {
     }
 
     /// The quarantine's care for all there is, beside the sink `lake`.
-    pub fn care(&self) -> QuarantineScope {
+    pub fn scope(&self) -> QuarantineScope {
         QuarantineScope {
             cursor: Position(0),
             gone: Vec::new(),

@@ -121,7 +121,7 @@ async fn quarantined_deliveries_that_cannot_be_read_are_tried_again_after_a_rest
     let (stop, never) = (CancellationToken::new(), CancellationToken::new());
     let begun = Instant::now();
     let running =
-        tokio::spawn(quarantine::keep(bench.reader(Position(0)), bench.care(), stop.clone(), never));
+        tokio::spawn(quarantine::keep(bench.reader(Position(0)), bench.scope(), stop.clone(), never));
     let letters = || bench.state.dead_letters(&DeadFilter::default(), 0, 10).expect("readable").len();
     awaited(|| letters() == 1).await;
     assert_eq!(disk.tries(), 4);
@@ -137,7 +137,7 @@ async fn a_rest_before_the_log_is_read_again_does_not_hold_the_end_up() {
     disk.refuse(u32::MAX);
     let (stop, never) = (CancellationToken::new(), CancellationToken::new());
     let running =
-        tokio::spawn(quarantine::keep(bench.reader(Position(0)), bench.care(), stop.clone(), never));
+        tokio::spawn(quarantine::keep(bench.reader(Position(0)), bench.scope(), stop.clone(), never));
     awaited(|| disk.tries() > 0).await;
     let stopped = Instant::now();
     stop.cancel();

@@ -39,7 +39,7 @@ pub(super) fn place(batch: BatchNumber, index: usize) -> usize {
 pub(super) struct SinkContext {
     pub sink: Arc<str>,
     pub in_flight: Arc<OutcomeTable>,
-    pub apart: Arc<IsolatedTopics>,
+    pub isolated: Arc<IsolatedTopics>,
     pub complaint: Arc<Complaint>,
     pub reach: Arc<Reach>,
     pub token: Option<BearerToken>,
@@ -51,24 +51,24 @@ impl SinkContext {
         Self {
             sink: sink.into(),
             in_flight: Arc::default(),
-            apart: Arc::default(),
+            isolated: Arc::default(),
             complaint: Arc::default(),
             reach: Arc::default(),
             token,
         }
     }
 
-    /// A function that makes the context of each producer of a line, one after the other.
-    pub fn contexts(&self, alone: bool) -> impl Fn() -> CallbackContext + Send + Sync + use<> {
+    /// A function that makes the context of each producer, one after the other.
+    pub fn contexts(&self, single: bool) -> impl Fn() -> CallbackContext + Send + Sync + use<> {
         let common = self.clone();
-        move || CallbackContext { common: common.clone(), alone, log_limit: LogLimit::default() }
+        move || CallbackContext { common: common.clone(), single, log_limit: LogLimit::default() }
     }
 }
 
 /// The context of one producer.
 pub(super) struct CallbackContext {
     pub common: SinkContext,
-    alone: bool,
+    single: bool,
     log_limit: LogLimit,
 }
 
@@ -76,12 +76,12 @@ impl CallbackContext {
     /// The outcome of a record of this topic that got this error.
     pub fn outcome_of(&self, code: RDKafkaErrorCode, topic: &str) -> Outcome {
         let judgement = outcome::judge(code);
-        let journey = match self.alone {
-            true => Journey::Alone { others_pass: self.common.apart.takes_some(topic) },
-            false => Journey::InCompany,
+        let journey = match self.single {
+            true => Journey::Single { others_pass: self.common.isolated.takes_some(topic) },
+            false => Journey::Batched,
         };
         if judgement.isolates_topic() {
-            self.common.apart.add(topic);
+            self.common.isolated.add(topic);
         }
         judgement.outcome(code, journey)
     }
@@ -93,8 +93,8 @@ impl ProducerContext for CallbackContext {
     fn delivery(&self, result: &DeliveryResult<'_>, place: usize) {
         let outcome = match result {
             Ok(message) => {
-                if self.alone {
-                    self.common.apart.note_taken(message.topic());
+                if self.single {
+                    self.common.isolated.note_taken(message.topic());
                 }
                 Outcome::Accepted
             }

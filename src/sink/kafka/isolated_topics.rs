@@ -46,10 +46,10 @@ impl IsolatedTopics {
     /// The topics whose records are sent one by one now. A topic whose cool-down is over returns to
     /// batches only when no single record is on its way: the two producers do not know each other's
     /// order.
-    pub fn now(&self, alone_is_idle: impl FnOnce() -> bool) -> HashSet<Arc<str>> {
+    pub fn now(&self, single_is_idle: impl FnOnce() -> bool) -> HashSet<Arc<str>> {
         let mut topics = self.topics();
         let cooled = |lately: &Lately| lately.refused.elapsed() >= COOL_DOWN;
-        if topics.values().any(cooled) && alone_is_idle() {
+        if topics.values().any(cooled) && single_is_idle() {
             topics.retain(|_, lately| !cooled(lately));
         }
         topics.keys().cloned().collect()
@@ -67,24 +67,24 @@ mod tests {
 
     #[test]
     fn a_topic_comes_back_when_it_has_cooled_down_and_nothing_is_on_its_way() {
-        let apart = IsolatedTopics::default();
-        apart.add("a");
-        assert!(apart.now(|| true).contains("a"));
-        apart.topics().get_mut("a").unwrap().refused -= COOL_DOWN;
-        assert!(apart.now(|| false).contains("a"));
-        assert!(apart.now(|| true).is_empty());
+        let topics = IsolatedTopics::default();
+        topics.add("a");
+        assert!(topics.now(|| true).contains("a"));
+        topics.topics().get_mut("a").unwrap().refused -= COOL_DOWN;
+        assert!(topics.now(|| false).contains("a"));
+        assert!(topics.now(|| true).is_empty());
     }
 
     #[test]
-    fn what_a_topic_took_is_known_for_a_while_and_of_topics_that_are_apart() {
-        let apart = IsolatedTopics::default();
-        apart.note_taken("a");
-        apart.add("a");
-        assert!(!apart.takes_some("a"), "it was taken before a refusal had others travel alone");
-        apart.note_taken("a");
-        apart.add("a");
-        assert!(apart.takes_some("a") && !apart.takes_some("b"));
-        *apart.topics().get_mut("a").unwrap().taken.as_mut().unwrap() -= COOL_DOWN;
-        assert!(!apart.takes_some("a"));
+    fn what_a_topic_took_is_known_for_a_while_and_of_isolated_topics() {
+        let topics = IsolatedTopics::default();
+        topics.note_taken("a");
+        topics.add("a");
+        assert!(!topics.takes_some("a"), "the record was taken before a refusal isolated the topic");
+        topics.note_taken("a");
+        topics.add("a");
+        assert!(topics.takes_some("a") && !topics.takes_some("b"));
+        *topics.topics().get_mut("a").unwrap().taken.as_mut().unwrap() -= COOL_DOWN;
+        assert!(!topics.takes_some("a"));
     }
 }

@@ -1,8 +1,8 @@
 //! Publishes to Kafka at least once and in order per key: idempotent producers, acknowledgements of
 //! all in-sync replicas, no local time-out.
 //!
-//! Records are normally sent in librdkafka's batches (the `company` line). After a refused batch the
-//! records of its topic are sent one by one for a while (the `alone` line), so that the refusal finds
+//! Records are normally sent in librdkafka's batches (the `batched` producer). After a refused batch the
+//! records of its topic are sent one by one for a while (the `single` producer), so that the refusal finds
 //! the one record that caused it.
 //!
 //! Invariant: [`Outcome::Accepted`] means that all in-sync replicas have the record. After a lost
@@ -42,7 +42,7 @@ use crate::event::{Outcome, Reason, Record};
 /// A Kafka cluster as a sink.
 pub struct KafkaSink {
     /// One lock while a batch is handed over: two concurrent calls keep their order.
-    lines: Mutex<Producers>,
+    producers: Mutex<Producers>,
     common: SinkContext,
 }
 
@@ -61,9 +61,9 @@ struct Producers {
     settings: Settings,
     structured: bool,
     common: SinkContext,
-    company: SupervisedProducer,
+    batched: SupervisedProducer,
     /// Started when the records of a topic first have to be sent one by one.
-    alone: Option<SupervisedProducer>,
+    single: Option<SupervisedProducer>,
 }
 
 impl KafkaSink {
@@ -74,16 +74,16 @@ impl KafkaSink {
     pub fn new(name: &str, config: &KafkaOptions) -> Result<Self, KafkaSinkError> {
         let settings = Settings::new(config)?;
         let common = SinkContext::new(name, settings.token.clone());
-        let company =
-            SupervisedProducer::start(settings.company(), config.structured, common.contexts(false));
-        let company = company.map_err(cannot_start)?;
+        let batched =
+            SupervisedProducer::start(settings.batched(), config.structured, common.contexts(false));
+        let batched = batched.map_err(cannot_start)?;
         common
             .reach
-            .ask_by(company.producer_while_it_lives())
+            .ask_by(batched.producer_while_it_lives())
             .map_err(|error| KafkaSinkError::Client(error.to_string()))?;
         let structured = config.structured;
-        let lines = Producers { settings, structured, common: common.clone(), company, alone: None };
-        Ok(Self { lines: Mutex::new(lines), common })
+        let producers = Producers { settings, structured, common: common.clone(), batched, single: None };
+        Ok(Self { producers: Mutex::new(producers), common })
     }
 }
 
@@ -95,9 +95,9 @@ impl Drop for KafkaSink {
 
 impl Sink for KafkaSink {
     fn publish(&self, batch: Vec<Arc<Record>>) -> Publication {
-        let mut lines = self.lines.lock();
+        let mut producers = self.producers.lock();
         let (number, claim) = self.common.in_flight.open(&batch);
-        let mut way = lines.way();
+        let mut handles = producers.for_batch();
         if let Some(record) = batch.first() {
             self.common.reach.publishes_to(&record.topic);
         }
@@ -105,19 +105,19 @@ impl Sink for KafkaSink {
         for (index, record) in batch.iter().enumerate() {
             let refused = if queue_full {
                 let full = RDKafkaErrorCode::QueueFull;
-                Some(outcome::judge(full).outcome(full, Journey::InCompany))
+                Some(outcome::judge(full).outcome(full, Journey::Batched))
             } else if self.common.in_flight.is_held(number, index) {
                 Some(held())
             } else {
-                let sent = way.send(record, place(number, index));
+                let sent = handles.send(record, place(number, index));
                 queue_full = sent == Err(RDKafkaErrorCode::QueueFull);
-                sent.err().map(|code| way.outcome_of(code, record))
+                sent.err().map(|code| handles.outcome_of(code, record))
             };
             if let Some(outcome) = refused {
                 self.common.in_flight.settle(number, index, outcome);
             }
         }
-        drop(lines);
+        drop(producers);
         self.common.in_flight.seal(number);
         claim
     }
@@ -133,23 +133,24 @@ impl Sink for KafkaSink {
     }
 }
 
-/// The two producers as one batch uses them, and the topics whose records go to `alone`.
+/// The two producers as one batch uses them, and the topics whose records go to `single`.
 struct BatchProducers {
-    company: ProducerHandle,
-    alone: Option<ProducerHandle>,
-    apart: HashSet<Arc<str>>,
+    batched: ProducerHandle,
+    single: Option<ProducerHandle>,
+    isolated: HashSet<Arc<str>>,
 }
 
 impl Producers {
-    fn way(&mut self) -> BatchProducers {
-        let apart = self.common.apart.now(|| self.alone.as_ref().is_none_or(SupervisedProducer::is_idle));
-        if !apart.is_empty() && self.alone.is_none() {
+    fn for_batch(&mut self) -> BatchProducers {
+        let isolated =
+            self.common.isolated.now(|| self.single.as_ref().is_none_or(SupervisedProducer::is_idle));
+        if !isolated.is_empty() && self.single.is_none() {
             match SupervisedProducer::start(
-                self.settings.alone(),
+                self.settings.single(),
                 self.structured,
                 self.common.contexts(true),
             ) {
-                Ok(line) => self.alone = Some(line),
+                Ok(producer) => self.single = Some(producer),
                 Err(error) => tracing::error!(
                     sink = &*self.common.sink,
                     "no Kafka client for single records can be created, so the records of topics with a \
@@ -159,23 +160,23 @@ impl Producers {
             }
         }
         BatchProducers {
-            company: self.company.producer(),
-            alone: self.alone.as_ref().filter(|_| !apart.is_empty()).map(SupervisedProducer::producer),
-            apart,
+            batched: self.batched.producer(),
+            single: self.single.as_ref().filter(|_| !isolated.is_empty()).map(SupervisedProducer::producer),
+            isolated,
         }
     }
 }
 
 impl BatchProducers {
-    fn line(&mut self, record: &Record) -> &mut ProducerHandle {
-        match &mut self.alone {
-            Some(alone) if self.apart.contains(&record.topic) => alone,
-            _ => &mut self.company,
+    fn producer_for(&mut self, record: &Record) -> &mut ProducerHandle {
+        match &mut self.single {
+            Some(single) if self.isolated.contains(&record.topic) => single,
+            _ => &mut self.batched,
         }
     }
 
     fn send(&mut self, record: &Record, place: usize) -> Result<(), RDKafkaErrorCode> {
-        self.line(record).send(record, place)
+        self.producer_for(record).send(record, place)
     }
 
     /// The outcome of a record that librdkafka refused at once, without asking a broker. It looked at
@@ -183,9 +184,9 @@ impl BatchProducers {
     fn outcome_of(&mut self, code: RDKafkaErrorCode, record: &Record) -> Outcome {
         match outcome::judge(code) {
             judgement @ outcome::Judgement::Refused(_) => {
-                judgement.outcome(code, Journey::Alone { others_pass: false })
+                judgement.outcome(code, Journey::Single { others_pass: false })
             }
-            _ => self.line(record).context().outcome_of(code, &record.topic),
+            _ => self.producer_for(record).context().outcome_of(code, &record.topic),
         }
     }
 }

@@ -35,9 +35,9 @@ pub(super) enum Judgement {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Journey {
     /// In a batch with other records, any of which can have caused the error.
-    InCompany,
+    Batched,
     /// As a batch of its own.
-    Alone {
+    Single {
         /// Whether the topic recently took another record that was sent alone.
         others_pass: bool,
     },
@@ -93,12 +93,12 @@ impl Judgement {
     pub fn outcome(self, code: Code, journey: Journey) -> Outcome {
         let refused = |word| rejected(word, format!("the broker refuses this record: {code}"));
         match (self, journey) {
-            (Self::Refused(_) | Self::RefusedByRule, Journey::InCompany) => {
+            (Self::Refused(_) | Self::RefusedByRule, Journey::Batched) => {
                 retry("refused_in_company", format!("the broker refused the batch of this record: {code}"))
             }
-            (Self::Refused(word), Journey::Alone { .. }) => refused(word),
-            (Self::RefusedByRule, Journey::Alone { others_pass: true }) => refused("invalid_record"),
-            (Self::RefusedByRule, Journey::Alone { others_pass: false }) => {
+            (Self::Refused(word), Journey::Single { .. }) => refused(word),
+            (Self::RefusedByRule, Journey::Single { others_pass: true }) => refused("invalid_record"),
+            (Self::RefusedByRule, Journey::Single { others_pass: false }) => {
                 retry("invalid_record", format!("{RULE}: {code}"))
             }
             (Self::Clock, _) => retry("clock", format!("{CLOCK}: {code}")),
@@ -125,7 +125,7 @@ mod tests {
         (Code::InvalidRecord, "invalid_record", "it lacks what others of the topic have", true),
     ];
     const JOURNEYS: [Journey; 3] =
-        [Journey::InCompany, Journey::Alone { others_pass: false }, Journey::Alone { others_pass: true }];
+        [Journey::Batched, Journey::Single { others_pass: false }, Journey::Single { others_pass: true }];
 
     fn word(outcome: &Outcome) -> &'static str {
         match outcome {
@@ -137,12 +137,12 @@ mod tests {
     #[test]
     fn a_record_is_rejected_only_for_itself_and_only_when_it_was_alone() {
         for (code, expected, _, wants_proof) in OWN_FAULTS {
-            let alone = judge(code).outcome(code, Journey::Alone { others_pass: true });
-            assert!(matches!(alone, Outcome::Rejected(_)) && word(&alone) == expected, "{alone:?}");
-            let unproven = judge(code).outcome(code, Journey::Alone { others_pass: false });
+            let single = judge(code).outcome(code, Journey::Single { others_pass: true });
+            assert!(matches!(single, Outcome::Rejected(_)) && word(&single) == expected, "{single:?}");
+            let unproven = judge(code).outcome(code, Journey::Single { others_pass: false });
             assert_eq!((matches!(unproven, Outcome::Retry(_)), word(&unproven)), (wants_proof, expected));
-            let in_company = judge(code).outcome(code, Journey::InCompany);
-            assert!(matches!(in_company, Outcome::Retry(_)), "{in_company:?}");
+            let batched = judge(code).outcome(code, Journey::Batched);
+            assert!(matches!(batched, Outcome::Retry(_)), "{batched:?}");
             assert!(judge(code).isolates_topic());
         }
     }

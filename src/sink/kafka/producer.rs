@@ -67,7 +67,7 @@ impl SupervisedProducer {
         ProducerHandle { producer: self.shared.producer(), structured: self.structured, document: Vec::new() }
     }
 
-    /// A function that returns the producer in use, and `None` once the line is dropped.
+    /// A function that returns the producer in use, and `None` once this supervised producer is dropped.
     pub fn producer_while_it_lives(
         &self,
     ) -> impl Fn() -> Option<Arc<BaseProducer<CallbackContext>>> + Send + use<> {

@@ -172,14 +172,14 @@ impl Settings {
 
     /// For records sent in batches. A refused batch stops this producer, so that no later record
     /// overtakes it.
-    pub fn company(&self) -> ClientConfig {
+    pub fn batched(&self) -> ClientConfig {
         let mut client = self.client.clone();
         client.set("enable.gapless.guarantee", "true");
         client
     }
 
     /// For records sent one by one, so that a refusal is about one record.
-    pub fn alone(&self) -> ClientConfig {
+    pub fn single(&self) -> ClientConfig {
         let mut client = self.client.clone();
         client.set("batch.num.messages", "1");
         client.set("linger.ms", "0");
@@ -248,7 +248,7 @@ mod tests {
         for (property, _) in FIXED {
             assert!(decided(property).is_some(), "{property} is set last, so a user's value would be lost");
         }
-        let client = settings(&[]).unwrap().company();
+        let client = settings(&[]).unwrap().batched();
         for (property, value) in FIXED {
             assert_eq!(client.get(property), Some(*value));
         }
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn a_users_property_wins_over_a_default_also_under_its_other_name() {
         let client =
-            settings(&[("queue.buffering.max.ms", "77"), ("compression.codec", "zstd")]).unwrap().company();
+            settings(&[("queue.buffering.max.ms", "77"), ("compression.codec", "zstd")]).unwrap().batched();
         let native = client.create_native_config().unwrap();
         assert_eq!(native.get("linger.ms").unwrap(), "77");
         assert_eq!(native.get("compression.type").unwrap(), "zstd");

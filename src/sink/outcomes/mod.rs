@@ -29,20 +29,20 @@ pub(crate) type BatchNumber = usize;
 /// All batches of one sink that have unsettled records or that the dispatcher has not taken.
 #[derive(Default)]
 pub(crate) struct OutcomeTable {
-    board: Mutex<Board>,
+    batches: Mutex<OpenBatches>,
 }
 
 #[derive(Default)]
-struct Board {
+struct OpenBatches {
     batches: Vec<Option<OpenBatch>>,
     free: Vec<BatchNumber>,
     /// Number of batches opened since the start.
     opened: u64,
     /// Per lane, the records to publish again of which the dispatcher does not know yet.
-    untold: HashMap<KeyLane, BTreeSet<Position>>,
+    unreported: HashMap<KeyLane, BTreeSet<Position>>,
     /// Per lane, the records to publish again of which the dispatcher was told while other batches
     /// were still open.
-    told: HashMap<KeyLane, Vec<Reported>>,
+    reported: HashMap<KeyLane, Vec<Reported>>,
 }
 
 /// A topic and a key: the records of one lane are sent in the order of their positions.
@@ -54,7 +54,7 @@ struct KeyLane {
 
 struct Reported {
     position: Position,
-    /// Value of `Board::opened` when the dispatcher was told: later records of the lane in batches up
+    /// Value of `OpenBatches::opened` when the dispatcher was told: later records of the lane in batches up
     /// to this one have to be published again too.
     opened: u64,
 }
@@ -87,10 +87,10 @@ impl OutcomeTable {
             lane: record.event.key.clone().map(|key| KeyLane { topic: Arc::clone(&record.topic), key }),
         };
         let places: Vec<_> = records.iter().map(place).collect();
-        let mut board = self.board();
-        board.opened += 1;
+        let mut open = self.batches();
+        open.opened += 1;
         let batch = OpenBatch {
-            opened: board.opened,
+            opened: open.opened,
             outcomes: vec![None; places.len()],
             unsettled: places.len() + 1,
             for_good: 0,
@@ -98,39 +98,39 @@ impl OutcomeTable {
             waker: None,
             abandoned: false,
         };
-        let number = board.insert(batch);
+        let number = open.insert(batch);
         (number, Publication { in_flight: Arc::clone(self), number: Some(number) })
     }
 
     /// Whether this record must not be sent, because an earlier record of its lane has to be
     /// published again.
     pub(super) fn is_held(&self, number: BatchNumber, index: usize) -> bool {
-        self.board().is_held(number, index)
+        self.batches().is_held(number, index)
     }
 
     /// Records the outcome of one record. Called exactly once per record.
     pub(crate) fn settle(&self, number: BatchNumber, index: usize, outcome: Outcome) {
-        let mut board = self.board();
+        let mut open = self.batches();
         let goes_again = matches!(outcome, Outcome::Retry(_));
-        let batch = board.batch(number);
+        let batch = open.batch(number);
         batch.outcomes[index] = Some(outcome);
         batch.for_good += usize::from(!goes_again);
         if goes_again && !batch.abandoned {
             let LanePosition { position, lane } = &batch.places[index];
             if let (position, Some(lane)) = (*position, lane.clone()) {
-                board.untold.entry(lane).or_default().insert(position);
+                open.unreported.entry(lane).or_default().insert(position);
             }
         }
-        self.count_down(&mut board, number);
+        self.count_down(&mut open, number);
     }
 
     /// Closes the batch: every record of it is settled, or will be. Called exactly once per batch.
     pub(crate) fn seal(&self, number: BatchNumber) {
-        self.count_down(&mut self.board(), number);
+        self.count_down(&mut self.batches(), number);
     }
 
-    fn count_down(&self, board: &mut Board, number: BatchNumber) {
-        let batch = board.batch(number);
+    fn count_down(&self, open: &mut OpenBatches, number: BatchNumber) {
+        let batch = open.batch(number);
         batch.unsettled -= 1;
         if batch.unsettled > 0 {
             return;
@@ -139,17 +139,16 @@ impl OutcomeTable {
             waker.wake();
         }
         if batch.abandoned {
-            board.remove(number);
+            open.remove(number);
         }
     }
 
-    /// Ignores poisoning: no code that runs under this lock can panic with the board half changed.
-    fn board(&self) -> MutexGuard<'_, Board> {
-        self.board.lock()
+    fn batches(&self) -> MutexGuard<'_, OpenBatches> {
+        self.batches.lock()
     }
 }
 
-impl Board {
+impl OpenBatches {
     fn batch(&mut self, number: BatchNumber) -> &mut OpenBatch {
         self.batches[number].as_mut().expect("a batch stays until it is settled and taken")
     }
@@ -169,35 +168,37 @@ impl Board {
     }
 
     fn is_held(&self, number: BatchNumber, index: usize) -> bool {
-        if self.untold.is_empty() && self.told.is_empty() {
+        if self.unreported.is_empty() && self.reported.is_empty() {
             return false;
         }
         let batch = self.batches[number].as_ref().expect("a batch stays until it is settled and taken");
         let LanePosition { position, lane: Some(lane) } = &batch.places[index] else { return false };
         let before = |first: &Position| first < position;
-        let untold = self.untold.get(lane).and_then(BTreeSet::first).is_some_and(before);
-        let late = |told: &Reported| told.opened >= batch.opened && before(&told.position);
-        untold || self.told.get(lane).is_some_and(|told| told.iter().any(late))
+        let unreported = self.unreported.get(lane).and_then(BTreeSet::first).is_some_and(before);
+        let late = |reported: &Reported| reported.opened >= batch.opened && before(&reported.position);
+        unreported || self.reported.get(lane).is_some_and(|reported| reported.iter().any(late))
     }
 
     /// Changes the outcome of accepted records to [`Outcome::Retry`] where an earlier record of their
     /// lane has to be published again or has no outcome yet.
     fn keep_lanes_in_order(&mut self, number: BatchNumber) {
-        let Self { batches, told, .. } = self;
+        let Self { batches, reported, .. } = self;
         let batch = batches[number].as_mut().expect("a batch stays until it is settled and taken");
-        if told.is_empty() && batch.for_good == batch.places.len() {
+        if reported.is_empty() && batch.for_good == batch.places.len() {
             return;
         }
         let mut again = HashSet::new();
         for (place, outcome) in batch.places.iter().zip(&mut batch.outcomes) {
             let Some(lane) = &place.lane else { continue };
-            let late = |told: &Reported| told.opened >= batch.opened && told.position < place.position;
+            let late =
+                |reported: &Reported| reported.opened >= batch.opened && reported.position < place.position;
             match outcome {
                 None | Some(Outcome::Retry(_)) => {
                     again.insert(lane);
                 }
                 Some(Outcome::Accepted)
-                    if again.contains(lane) || told.get(lane).is_some_and(|told| told.iter().any(late)) =>
+                    if again.contains(lane)
+                        || reported.get(lane).is_some_and(|reported| reported.iter().any(late)) =>
                 {
                     let overtook = retry(
                         "overtook",
@@ -211,30 +212,30 @@ impl Board {
     }
 
     /// Notes that the dispatcher now knows the outcomes of this batch.
-    fn tell(&mut self, number: BatchNumber) {
+    fn report(&mut self, number: BatchNumber) {
         let batch = self.batches[number].as_ref().expect("a batch stays until it is settled and taken");
         let goes_again = |outcome: &Option<Outcome>| matches!(outcome, Some(Outcome::Retry(_)));
-        if self.told.is_empty() && !batch.outcomes.iter().any(goes_again) {
+        if self.reported.is_empty() && !batch.outcomes.iter().any(goes_again) {
             return;
         }
         let others = self.batches.iter().flatten().filter(|other| other.opened != batch.opened);
         let oldest = others.map(|other| other.opened).min();
         for (place, outcome) in batch.places.iter().zip(&batch.outcomes) {
             let (Some(Outcome::Retry(_)), Some(lane)) = (outcome, &place.lane) else { continue };
-            if let Some(untold) = self.untold.get_mut(lane) {
-                untold.remove(&place.position);
-                if untold.is_empty() {
-                    self.untold.remove(lane);
+            if let Some(unreported) = self.unreported.get_mut(lane) {
+                unreported.remove(&place.position);
+                if unreported.is_empty() {
+                    self.unreported.remove(lane);
                 }
             }
             if oldest.is_some() {
-                let told = Reported { position: place.position, opened: self.opened };
-                self.told.entry(lane.clone()).or_default().push(told);
+                let reported = Reported { position: place.position, opened: self.opened };
+                self.reported.entry(lane.clone()).or_default().push(reported);
             }
         }
-        self.told.retain(|_, told| {
-            told.retain(|told| oldest.is_some_and(|oldest| told.opened >= oldest));
-            !told.is_empty()
+        self.reported.retain(|_, reported| {
+            reported.retain(|reported| oldest.is_some_and(|oldest| reported.opened >= oldest));
+            !reported.is_empty()
         });
     }
 }
@@ -250,16 +251,16 @@ impl Publication {
     /// Number of records accepted or rejected so far. The final number can be lower: an accepted
     /// record that has overtaken an earlier one of its lane is published again.
     pub fn settled(&self) -> usize {
-        self.number.map_or(0, |number| self.in_flight.board().batch(number).for_good)
+        self.number.map_or(0, |number| self.in_flight.batches().batch(number).for_good)
     }
 
     /// Stops waiting and returns the outcomes known by now, in the order of the batch. An accepted
     /// record after an unsettled one of its lane is returned as [`Outcome::Retry`].
     pub fn known(self) -> Vec<Option<Outcome>> {
         let Some(number) = self.number else { return Vec::new() };
-        let mut board = self.in_flight.board();
-        board.keep_lanes_in_order(number);
-        board.batch(number).outcomes.clone()
+        let mut open = self.in_flight.batches();
+        open.keep_lanes_in_order(number);
+        open.batch(number).outcomes.clone()
     }
 }
 
@@ -269,15 +270,15 @@ impl Future for Publication {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Vec<Outcome>> {
         let number = self.number.expect("a publication is not polled after it has resolved");
         let taken = {
-            let mut board = self.in_flight.board();
-            let batch = board.batch(number);
+            let mut open = self.in_flight.batches();
+            let batch = open.batch(number);
             if batch.unsettled > 0 {
                 batch.waker = Some(cx.waker().clone());
                 return Poll::Pending;
             }
-            board.keep_lanes_in_order(number);
-            board.tell(number);
-            board.remove(number)
+            open.keep_lanes_in_order(number);
+            open.report(number);
+            open.remove(number)
         };
         self.number = None;
         let settled = |outcome: Option<Outcome>| outcome.expect("all records of the batch are settled");
@@ -288,12 +289,12 @@ impl Future for Publication {
 impl Drop for Publication {
     fn drop(&mut self) {
         let Some(number) = self.number else { return };
-        let mut board = self.in_flight.board();
-        board.tell(number);
-        if board.batch(number).unsettled == 0 {
-            board.remove(number);
+        let mut open = self.in_flight.batches();
+        open.report(number);
+        if open.batch(number).unsettled == 0 {
+            open.remove(number);
         } else {
-            board.batch(number).abandoned = true;
+            open.batch(number).abandoned = true;
         }
     }
 }

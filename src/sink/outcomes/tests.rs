@@ -165,7 +165,7 @@ async fn a_batch_handed_over_before_the_dispatcher_knew_stays_held_after_it_does
     in_flight.seal(waiting);
     claim.await;
     settled(&in_flight, &[(9, "z")], vec![again()]).await;
-    assert!(in_flight.board().told.is_empty(), "what is told is forgotten with the batches it was for");
+    assert!(in_flight.batches().reported.is_empty(), "a report is forgotten with the batches it was for");
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! Publishes to SNS at least once and in order per key: batches of up to ten records of different
 //! keys, in as many concurrent requests as the service takes.
 //!
-//! One task sends the requests that the [desk] releases and returns their answers to it;
-//! [`Sink::publish`] only puts records on the desk. Invariant: while a record is on its way or waits
+//! One task sends the requests that the [scheduler] releases and returns their answers to it;
+//! [`Sink::publish`] only puts records with the scheduler. Invariant: while a record is on its way or waits
 //! for its repetition, no later record of its lane is sent. A request that might have been carried
 //! out is repeated, so a record can arrive twice; a FIFO topic drops the second copy within five
 //! minutes.
@@ -40,7 +40,7 @@ use crate::aws::{Aws, CallTimeouts, credentials_problem};
 use crate::event::{Reason, Record};
 
 /// Time for one request: the service answers within tens of milliseconds, but 256 KiB over a slow
-/// line take seconds. One attempt, because a repetition by the SDK would be invisible to the desk,
+/// line take seconds. One attempt, because a repetition by the SDK would be invisible to the scheduler,
 /// which alone knows which records are allowed to follow.
 const PATIENCE: CallTimeouts = CallTimeouts { attempt: Duration::from_secs(10), attempts: 1 };
 /// Largest batch in bytes, on a topic whose own limit was not raised.
@@ -57,9 +57,9 @@ pub struct SnsSink {
 }
 
 struct Shared {
-    desk: Mutex<Scheduler>,
+    scheduler: Mutex<Scheduler>,
     in_flight: Arc<OutcomeTable>,
-    /// Notified when records were put on the desk.
+    /// Notified when records were put with the scheduler.
     handed_over: Notify,
     /// Set while no credentials have been found since the start.
     obstacle: Mutex<Option<Reason>>,
@@ -74,7 +74,7 @@ impl SnsSink {
         let lanes = SnsLanes::new(config.message_bytes_max.max(BATCH_BYTES_MAX));
         let pace = Pace::new(config.requests_max, RandomState::new().build_hasher().finish());
         let shared = Arc::new(Shared {
-            desk: Mutex::new(Scheduler::new(lanes, pace, Arc::clone(&in_flight))),
+            scheduler: Mutex::new(Scheduler::new(lanes, pace, Arc::clone(&in_flight))),
             in_flight,
             handed_over: Notify::new(),
             obstacle: Mutex::default(),
@@ -97,9 +97,9 @@ impl Sink for SnsSink {
         let claim = {
             // One lock from opening the batch to filling the lanes: two concurrent calls keep their
             // order.
-            let mut desk = self.shared.desk();
+            let mut scheduler = self.shared.scheduler();
             let (number, claim) = self.shared.in_flight.open(&batch);
-            desk.hand_over(number, batch, message::bytes_at_most, Instant::now());
+            scheduler.hand_over(number, batch, message::bytes_at_most, Instant::now());
             claim
         };
         self.shared.handed_over.notify_one();
@@ -108,17 +108,17 @@ impl Sink for SnsSink {
 
     fn complaint(&self) -> Option<String> {
         assert!(!self.driver.is_finished(), "the task that publishes to SNS has ended");
-        self.shared.desk().complaint(Instant::now())
+        self.shared.scheduler().complaint(Instant::now())
     }
 
     fn obstacle(&self) -> Option<Reason> {
         let obstacle = self.shared.obstacle().clone();
-        obstacle.or_else(|| self.shared.desk().obstacle(Instant::now()))
+        obstacle.or_else(|| self.shared.scheduler().obstacle(Instant::now()))
     }
 
     fn effort(&self) -> Effort {
         assert!(!self.driver.is_finished(), "the task that publishes to SNS has ended");
-        self.shared.desk().effort()
+        self.shared.scheduler().effort()
     }
 }
 
@@ -131,9 +131,8 @@ impl Drop for SnsSink {
 }
 
 impl Shared {
-    /// Ignores poisoning: a panic under this lock ends the task, and the task's end ends the process.
-    fn desk(&self) -> MutexGuard<'_, Scheduler> {
-        self.desk.lock()
+    fn scheduler(&self) -> MutexGuard<'_, Scheduler> {
+        self.scheduler.lock()
     }
 
     fn obstacle(&self) -> MutexGuard<'_, Option<Reason>> {
@@ -155,26 +154,26 @@ async fn await_credentials(shared: Arc<Shared>, settings: SdkConfig) {
     }
 }
 
-/// Sends the requests that the desk releases and returns their answers to it. Each request is a task.
+/// Sends the requests that the scheduler releases and returns their answers to it. Each request is a task.
 async fn drive(shared: Arc<Shared>, publisher: Arc<Publisher>) {
     let mut requests: JoinSet<(OutgoingBatch, Vec<EntryFate>)> = JoinSet::new();
     loop {
         let wake_at = {
-            let mut desk = shared.desk();
-            while let Some(departure) = desk.next(Instant::now()) {
+            let mut scheduler = shared.scheduler();
+            while let Some(departure) = scheduler.next(Instant::now()) {
                 let publisher = Arc::clone(&publisher);
                 requests.spawn(async move {
                     let fates = publisher.publish(&departure).await;
                     (departure, fates)
                 });
             }
-            desk.wake_at()
+            scheduler.wake_at()
         };
         tokio::select! {
             Some(done) = requests.join_next() => {
                 let (departure, fates) =
                     done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
-                shared.desk().on_response(departure, fates, Instant::now());
+                shared.scheduler().on_response(departure, fates, Instant::now());
             }
             () = shared.handed_over.notified() => {}
             () = sleep_until(wake_at) => {}

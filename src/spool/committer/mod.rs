@@ -138,7 +138,7 @@ impl Committer {
         }
         // The shared window can have missed these keys when their events became durable.
         if let Some(others) = self.shared.durable_keys.get() {
-            others.tell(keys);
+            others.confirm(keys);
         }
     }
 
@@ -334,7 +334,7 @@ impl Committer {
         }
         self.shared.head.send_replace(last);
         if let Some(others) = self.shared.durable_keys.get() {
-            others.tell(keys);
+            others.confirm(keys);
         }
         answers.into_iter().for_each(|(answer, appended)| reply(answer, Ok(appended)));
     }

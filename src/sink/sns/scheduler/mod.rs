@@ -35,12 +35,12 @@ pub(super) struct Scheduler {
     complaint: Option<(Instant, String)>,
     /// Detail of the last answer that asked for fewer requests.
     throttled: String,
-    /// Number of records repeated here since [`Desk::effort`] was last called, by reason.
+    /// Number of records repeated here since [`Scheduler::effort`] was last called, by reason.
     repeated: BTreeMap<&'static str, u64>,
 }
 
 impl Scheduler {
-    /// A desk without records.
+    /// A scheduler without records.
     pub fn new(lanes: SnsLanes, pace: Pace, in_flight: Arc<OutcomeTable>) -> Self {
         Self { lanes, pace, in_flight, complaint: None, throttled: String::new(), repeated: BTreeMap::new() }
     }
@@ -71,7 +71,7 @@ impl Scheduler {
         Some(departure)
     }
 
-    /// When [`Desk::next`] has to be called again if no record arrives and no request returns before.
+    /// When [`Scheduler::next`] has to be called again if no record arrives and no request returns before.
     pub fn wake_at(&self) -> Option<Instant> {
         self.lanes.wake_at().and_then(|wanted| self.pace.allows_at(wanted))
     }

@@ -94,7 +94,7 @@ impl Dispatchers {
 pub(super) fn reader_error(ended: Result<Result<(), DispatchError>, tokio::task::JoinError>) -> BridgeError {
     match ended {
         Ok(Err(error)) => error.into(),
-        Ok(Ok(())) => BridgeError::SpoolFailed("a dispatcher ended before it was told to".to_owned()),
+        Ok(Ok(())) => BridgeError::BrokeDown("a dispatcher that ended by itself"),
         Err(_) => BridgeError::BrokeDown("a dispatcher"),
     }
 }

@@ -68,8 +68,8 @@ pub(crate) fn look_at_dir(disk: &dyn Disk, dir: &Path, id: FileId) -> Result<(),
     }
 }
 
-/// What is told of a directory that lost its name. Its files are elsewhere: a start would make a new directory
-/// and begin without them.
+/// What is told of a directory that lost its name. Its files are elsewhere: a start would make a new
+/// directory and begin without them.
 pub(crate) fn dir_mended(dir: &Path, fate: &NameFate) -> Mended {
     let needs_person = matches!(fate, NameFate::Removed | NameFate::Replaced);
     let advice = match needs_person {

@@ -4,8 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::SpoolError;
-use super::recovery::failed;
+use super::{SpoolError, failed};
 use crate::disk::{Disk, DiskLock, FileId};
 
 /// The name of the file whose lock makes a process the directory's owner.

@@ -11,9 +11,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::committer::{Append, Committer};
 use super::dir_lock::LockedDir;
+use super::failed;
 use super::failure::SpoolFailure;
 use super::noted::Noted;
-use super::recovery::{self, Recovered, failed};
+use super::recovery::{self, Recovered};
 use super::shared_log::{AppendGate, Life, SharedLog, View};
 use super::tail::Tail;
 use super::writer::{QUEUE_MAX, WriterMessage, WriterThread};

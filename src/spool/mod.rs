@@ -50,7 +50,8 @@ mod shared_log;
 mod tail;
 mod writer;
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use crate::event::{Entry, Position};
 
@@ -61,6 +62,9 @@ pub use log::Spool;
 pub use options::{RECORD_BYTES_MAX, SpoolOptions};
 pub use recovery::{Damage, Recovery};
 pub use shared_log::SharedLog;
+
+/// The file beside the segments in which the owner of the log keeps its state.
+pub const STATE_FILE: &str = "state.redb";
 
 /// What became of an append. Either way the event is on stable storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,4 +178,10 @@ pub struct Usage {
     pub free_bytes: u64,
     /// Keys in the duplicate window.
     pub window_events: usize,
+}
+
+/// Makes the error for a disk call that failed, of what was tried and with which path.
+fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SpoolError {
+    let path = path.to_owned();
+    move |source| SpoolError::Io { what, path, source }
 }

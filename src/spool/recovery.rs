@@ -5,12 +5,12 @@
 //! the page cache, and removes segments that hold nothing. Damage is left in place and reported; no file
 //! that holds a record is ever deleted here.
 
-use std::io;
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 use std::time::Duration;
 
 use super::SpoolError;
+use super::failed;
 use super::frame::FRAME_HEADER_BYTES;
 use super::scan::{ScannedSegment, scan_log};
 use super::segment::{self, HEADER_BYTES};
@@ -190,10 +190,4 @@ impl Recovery {
             );
         }
     }
-}
-
-/// Makes the error for a disk call that failed, of what was tried and with which path.
-pub(super) fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SpoolError {
-    let path = path.to_owned();
-    move |source| SpoolError::Io { what, path, source }
 }

@@ -9,10 +9,9 @@ use std::io;
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 
-use super::recovery::failed;
 use super::segment::{self, Found, Frame, HEADER_BYTES, Header, HeaderState, Scanner};
 use super::segments::{SegmentInfo, before};
-use super::{SpoolError, codec};
+use super::{SpoolError, codec, failed};
 use crate::clock::Moment;
 use crate::dedup::DuplicateKey;
 use crate::disk::Disk;

@@ -8,15 +8,13 @@ use std::io;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 
-use super::SpoolError;
 use super::dir_lock::{LOCK_FILE, lock_to_read};
-use super::recovery::failed;
 use super::scan::{ScannedSegment, scan_log};
 use super::segment;
+use super::{STATE_FILE, SpoolError, failed};
 use crate::clock::Moment;
 use crate::disk::Disk;
 use crate::event::Position;
-use crate::state;
 
 /// What is in a spool's directory.
 #[derive(Clone, Debug, Default)]
@@ -159,7 +157,7 @@ pub fn verify(dir: &Path, disk: &dyn Disk) -> Result<SpoolReport, SpoolError> {
 }
 
 fn is_of_a_spool(name: &str) -> bool {
-    name == LOCK_FILE || name == state::FILE_NAME || segment::base_of(name).is_some()
+    name == LOCK_FILE || name == STATE_FILE || segment::base_of(name).is_some()
 }
 
 impl SegmentReport {

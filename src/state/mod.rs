@@ -37,7 +37,7 @@ pub use row::{DeadCount, DeadFilter, DeadLetterInfo, NewDeadLetter, Progress, Re
 pub use types_seen::{OTHER_TYPE, TYPE_NAME_BYTES_MAX, TYPE_NAMES_MAX};
 
 /// The file's name in the spool directory.
-pub const FILE_NAME: &str = "state.redb";
+pub const FILE_NAME: &str = crate::spool::STATE_FILE;
 
 /// The version of the tables' layout: it rises with every change that an older release would misread.
 const FORMAT: u64 = 1;

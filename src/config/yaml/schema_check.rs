@@ -11,7 +11,7 @@ use std::ops::Range;
 use serde_json::{Map, Value as Json};
 
 use super::scalars::{form_expected, form_problem};
-use super::spans::{Path, Span, Spans};
+use super::spans::{KeySpan, Path, Spans};
 use super::tree::{Node, NodeEntry, NodeValue};
 use crate::config::report::{Problem, Report, Severity};
 use crate::config::suggest::nearest;
@@ -79,7 +79,7 @@ impl<'w> Walk<'w> {
             let Some(expected) = self.property(schema, key, key_span, path) else { continue };
             let multiline = matches!(node.value, NodeValue::Map(_) | NodeValue::List(_));
             let value = if multiline || node.is_null() { key_span.clone() } else { node.span.clone() };
-            self.places.insert(inner.clone(), Span { key: Some(key_span.clone()), value });
+            self.places.insert(inner.clone(), KeySpan { key: Some(key_span.clone()), value });
             // A known key without a value has its default, like a missing key.
             let is_default = node.is_null() && is_optional(schema, key) && !self.is_collection(expected);
             if is_default {
@@ -158,7 +158,7 @@ impl<'w> Walk<'w> {
         for item in items {
             // Usable elements are numbered; unusable ones are left out.
             let inner = path.index(read.len());
-            self.places.insert(inner.clone(), Span { key: None, value: item.span.clone() });
+            self.places.insert(inner.clone(), KeySpan { key: None, value: item.span.clone() });
             read.extend(self.read(item, expected, &inner, item.span.clone()));
         }
         Json::Array(read)

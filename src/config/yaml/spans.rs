@@ -56,11 +56,11 @@ impl fmt::Display for Path {
 
 /// The places of a file's keys and values.
 #[derive(Debug, Default)]
-pub struct Spans(HashMap<Path, Span>);
+pub struct Spans(HashMap<Path, KeySpan>);
 
 /// The bytes of one key and value.
 #[derive(Clone, Debug)]
-pub struct Span {
+pub struct KeySpan {
     /// The bytes of the key, `None` for an element of a list.
     pub key: Option<Range<usize>>,
     /// The bytes of the value.
@@ -69,7 +69,7 @@ pub struct Span {
 
 impl Spans {
     /// Adds the place of a key or element.
-    pub fn insert(&mut self, path: Path, place: Span) {
+    pub fn insert(&mut self, path: Path, place: KeySpan) {
         self.0.insert(path, place);
     }
 
@@ -94,7 +94,7 @@ impl Spans {
         self.0.keys().any(|inner| inner.parent().as_ref() == Some(path))
     }
 
-    fn find(&self, path: &Path) -> Option<&Span> {
+    fn find(&self, path: &Path) -> Option<&KeySpan> {
         self.0.get(path).or_else(|| self.find(&path.parent()?))
     }
 }

@@ -1,11 +1,11 @@
 //! TLS handshakes, of which strangers' take turns.
 //!
 //! A handshake costs a signature, up to some milliseconds of a core, before the peer has said who it is.
-//! So a stranger's handshake waits for its turn: each site (an IPv4 address, an IPv6 /48) has one at a time, and all strangers
-//! together use at most half of the cores. Known networks never wait. A turn is one step of a handshake:
-//! it processes what the peer has sent and ends, so a turn is never held while the peer is waited for.
-//! The time spent waiting for a turn counts towards the handshake's timeout, and a connection that waits
-//! for one counts as idle.
+//! So a stranger's handshake waits for its turn: each site (an IPv4 address, an IPv6 /48) has one at a time,
+//! and all strangers together use at most half of the cores. Known networks never wait. A turn is one step of
+//! a handshake: it processes what the peer has sent and ends, so a turn is never held while the peer is
+//! waited for. The time spent waiting for a turn counts towards the handshake's timeout, and a connection
+//! that waits for one counts as idle.
 
 use std::future::poll_fn;
 use std::io;

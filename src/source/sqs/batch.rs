@@ -17,9 +17,10 @@ use tokio::time::sleep;
 
 use super::OnMalformed;
 use super::Source;
+use super::action::Action;
 use super::deletions::Deletions;
 use super::message::{Question, QueueMessage, Useless};
-use super::queue::{Action, entry_word};
+use super::queue::entry_word;
 use super::together::together;
 use super::topic_questions::QuestionOutcome;
 use crate::event::{Timestamp, Verdict};
@@ -35,7 +36,7 @@ const WAVE_BYTES_MAX: usize = 4 << 20;
 const RECEIVED_TOO_OFTEN: u32 = 50;
 
 /// The messages of one receive.
-pub(super) struct Received {
+pub(super) struct ReceivedMessages {
     source: Arc<Source>,
     messages: Vec<QueueMessage>,
     arrived: Timestamp,
@@ -62,7 +63,7 @@ type Wave = Vec<FifoGroup>;
 /// A topic's question, and the index of its message in the batch.
 type AskedAt = (usize, Question);
 
-impl Received {
+impl ReceivedMessages {
     pub(super) fn new(source: Arc<Source>, messages: Vec<QueueMessage>) -> Self {
         Self { source, messages, arrived: SystemTime::now().into() }
     }

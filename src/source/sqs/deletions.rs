@@ -18,7 +18,8 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::Source;
-use super::queue::{Action, BATCH_MAX, entry_word};
+use super::action::Action;
+use super::queue::{BATCH_MAX, entry_word};
 use crate::source::backoff::backoff;
 
 /// How long a message waits for others to be deleted with: longer than the service takes to answer, and

@@ -7,7 +7,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
-use super::queue::Action;
+use super::action::Action;
 use crate::event::Timestamp;
 use crate::telemetry::{LogLimit, Metrics, Shown, Source, SourceAction, SourceReason};
 

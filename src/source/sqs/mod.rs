@@ -12,6 +12,7 @@
 //! is nearly full. Every failed call waits before it is tried again. The queue's policy stands in for a
 //! signature. Only this module and the ones below it know the SDK.
 
+mod action;
 mod batch;
 mod deletions;
 mod message;
@@ -36,11 +37,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::batch::Received;
+use self::action::Action;
+use self::batch::ReceivedMessages;
 use self::deletions::Deletions;
 use self::message::QueueMessage;
 use self::metrics::QueueMetrics;
-use self::queue::{Action, Queue};
+use self::queue::Queue;
 use self::queue_error::QueueError;
 use self::queue_health::QueueHealth;
 use self::scale::{Next, Scale};
@@ -179,7 +181,7 @@ async fn receive(source: Arc<Source>, deletions: Deletions, stop: CancellationTo
                     pause(begun + EMPTY_EVERY, &stop).await;
                 } else {
                     let messages = messages.into_iter().filter_map(QueueMessage::new).collect();
-                    Received::new(Arc::clone(&source), messages).run(&deletions).await;
+                    ReceivedMessages::new(Arc::clone(&source), messages).run(&deletions).await;
                 }
                 next
             }

@@ -12,6 +12,7 @@ use aws_sdk_sqs::types::{
 };
 
 use super::SqsOptions;
+use super::action::Action;
 use super::queue_error::QueueError;
 use crate::aws::refusal::{self, AwsRefusal};
 use crate::aws::{Aws, CallTimeouts};
@@ -31,37 +32,6 @@ const RECEIVE: CallTimeouts = CallTimeouts { attempt: Duration::from_secs(25), a
 /// The time-out of deletes and heartbeats. A healthy service answers them within some ten milliseconds;
 /// ten seconds give a slow one time, and are short beside the default visibility time-out of a minute.
 const SETTLE_ATTEMPT: Duration = Duration::from_secs(10);
-
-/// A call to the service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
-    Receive,
-    Delete,
-    Extend,
-}
-
-impl Action {
-    /// All actions, in the order of their values.
-    pub(super) const ALL: [Self; 3] = [Self::Receive, Self::Delete, Self::Extend];
-
-    /// The service's name for the action.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Receive => "ReceiveMessage",
-            Self::Delete => "DeleteMessageBatch",
-            Self::Extend => "ChangeMessageVisibilityBatch",
-        }
-    }
-
-    /// The IAM permission that the action needs.
-    pub(super) fn permission(self) -> &'static str {
-        match self {
-            Self::Receive => "sqs:ReceiveMessage",
-            Self::Delete => "sqs:DeleteMessage",
-            Self::Extend => "sqs:ChangeMessageVisibility",
-        }
-    }
-}
 
 /// The results of a batch's entries, in their order: `None` for a success, else the service's code.
 pub(super) type EntryErrors = [Option<String>; BATCH_MAX];
@@ -96,10 +66,6 @@ impl Queue {
         &self.url
     }
 
-    pub(super) fn settings(&self) -> &SdkConfig {
-        &self.settings
-    }
-
     /// Whether the queue is a FIFO queue, which keeps the order of each group. The service requires this
     /// ending of its name.
     pub(super) fn is_fifo(&self) -> bool {
@@ -122,7 +88,7 @@ impl Queue {
             .message_attribute_names("All");
         match Box::pin(request.send()).await {
             Ok(received) => Ok(received.messages.unwrap_or_default()),
-            Err(error) => Err(QueueError::of(&error, Action::Receive, self).await),
+            Err(error) => Err(QueueError::of(&error, Action::Receive, &self.url, &self.settings).await),
         }
     }
 
@@ -139,7 +105,7 @@ impl Queue {
                 let succeeded = deleted.successful.iter().map(|entry| entry.id.as_str());
                 Ok(entry_errors(receipts.len(), succeeded, deleted.failed))
             }
-            Err(error) => Err(QueueError::of(&error, Action::Delete, self).await),
+            Err(error) => Err(QueueError::of(&error, Action::Delete, &self.url, &self.settings).await),
         }
     }
 
@@ -158,7 +124,7 @@ impl Queue {
                 let succeeded = extended.successful.iter().map(|entry| entry.id.as_str());
                 Ok(entry_errors(receipts.len(), succeeded, extended.failed))
             }
-            Err(error) => Err(QueueError::of(&error, Action::Extend, self).await),
+            Err(error) => Err(QueueError::of(&error, Action::Extend, &self.url, &self.settings).await),
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::error::Error;
 
+use aws_config::SdkConfig;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
-use super::queue::{Action, Queue};
+use super::action::Action;
 use crate::aws::refusal::{self, AwsRefusal};
 use crate::aws::{causes, credentials_problem};
 use crate::health::CREDENTIALS;
@@ -26,7 +27,12 @@ pub(super) struct QueueError {
 impl QueueError {
     /// Reads an error. If credentials can be its cause, asks the credentials provider for them, which can
     /// take a few seconds.
-    pub(super) async fn of<E>(error: &SdkError<E, HttpResponse>, action: Action, queue: &Queue) -> Self
+    pub(super) async fn of<E>(
+        error: &SdkError<E, HttpResponse>,
+        action: Action,
+        queue: &str,
+        settings: &SdkConfig,
+    ) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
@@ -37,13 +43,13 @@ impl QueueError {
                 let code = refused.err().code().unwrap_or_default();
                 let message = refused.err().message().unwrap_or_default();
                 let status = refused.raw().status().as_u16();
-                Self::of_answer(Answer { code, message, status, action, queue: queue.url() })
+                Self::of_answer(Answer { code, message, status, action, queue })
             }
             SdkError::ResponseError(_) => {
                 Self::passing("malformed_answer", format!("the answer to {name} is malformed"))
             }
             _ if concerns_credentials(error) => {
-                let problem = credentials_problem(queue.settings()).await;
+                let problem = credentials_problem(settings).await;
                 // Credentials can have become available between the call and the question.
                 let problem =
                     problem.unwrap_or_else(|| "there were no AWS credentials when the call was made".into());

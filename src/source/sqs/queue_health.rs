@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::queue::Action;
+use super::action::Action;
 use super::queue_error::QueueError;
 use crate::health::{SourceStatus, SourceTrouble};
 use crate::telemetry::LogLimit;

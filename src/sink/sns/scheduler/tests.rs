@@ -252,7 +252,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => any::<bool>().prop_map(|carried_out| Answer::Unclear { carried_out }),
     ];
     let step = prop_oneof![
-        2 => (1..40_u8, 0..3_u8, 0..12_u8).prop_map(|(records, topics, keys)| Step::Offer { records, topics, keys }),
+        2 => (1..40_u8, 0..3_u8, 0..12_u8)
+            .prop_map(|(records, topics, keys)| Step::Offer { records, topics, keys }),
         4 => Just(Step::Leave),
         4 => (any::<u8>(), answer).prop_map(|(which, answer)| Step::Return { which, answer }),
         3 => (0..300_u16).prop_map(|millis| Step::Pass { millis }),

@@ -78,7 +78,7 @@ pub fn segment_bytes(asked_for: u64, bytes_max: u64) -> u64 {
 /// The bounds of a spool.
 #[derive(Clone, Debug)]
 pub struct SpoolOptions {
-    /// Bytes that segments and the owner's other files may take together.
+    /// The most bytes that segments and the owner's other files take together.
     pub bytes_max: u64,
     /// Bytes to leave free on the file system.
     pub free_bytes_min: u64,
@@ -196,7 +196,7 @@ pub enum SpoolError {
     },
 }
 
-/// How much a spool may still write, in bytes.
+/// How many bytes a spool can still write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
     /// Bytes that can still be written, by `bytes_max` and by the free space of the file system.
@@ -212,7 +212,7 @@ pub struct Usage {
     pub bytes: u64,
     /// Bytes of the owner's other files.
     pub other_bytes: u64,
-    /// Bytes that both may take together.
+    /// The most bytes that both take together.
     pub bytes_max: u64,
     /// How many segment files there are.
     pub segments: usize,

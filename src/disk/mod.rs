@@ -39,7 +39,7 @@ pub trait Disk: Send + Sync + 'static {
     /// Makes the directory's entries durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Opens the directory for good, so that making its entries durable needs no descriptor that
-    /// others may have taken by then.
+    /// others have taken by then.
     fn hold_dir(&self, _dir: &Path) -> io::Result<()> {
         Ok(())
     }

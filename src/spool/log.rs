@@ -179,7 +179,7 @@ impl Spool {
 
     /// The records behind `after`, in order: at most `records_max`, and about `bytes_max` of encoded
     /// bytes, but at least one. Waits until something durable is behind `after`. Positions that
-    /// cannot be read are passed over and counted in the batch, so a batch may be empty of entries.
+    /// cannot be read are passed over and counted in the batch, so a batch can be without entries.
     pub async fn read(
         &self,
         after: Position,

@@ -150,7 +150,7 @@ pub enum SpoolError {
     },
 }
 
-/// How much a spool may still write, in bytes.
+/// How many bytes a spool can still write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
     /// Bytes that can still be written, by `bytes_max` and by the free space of the file system.
@@ -166,7 +166,7 @@ pub struct Usage {
     pub bytes: u64,
     /// Bytes of the owner's other files.
     pub other_bytes: u64,
-    /// Bytes that both may take together.
+    /// The most bytes that both take together.
     pub bytes_max: u64,
     /// How many segment files there are.
     pub segments: usize,

@@ -382,7 +382,7 @@ mod tests {
         let at = |seconds| Instant::now() + Duration::from_secs(seconds);
         assert_eq!(log.news(AppendGate::Open, at(0)), None);
         assert_eq!(log.news(AppendGate::DiskFull, at(1)), Some(AppendGate::DiskFull));
-        assert_eq!(log.news(AppendGate::Open, at(2)), None, "it may shut again");
+        assert_eq!(log.news(AppendGate::Open, at(2)), None, "it can shut again");
         assert_eq!(log.news(AppendGate::DiskFull, at(4)), None);
         assert_eq!(log.news(AppendGate::Open, at(10)), None);
         assert_eq!(log.news(AppendGate::Open, at(16)), Some(AppendGate::Open));

@@ -132,46 +132,46 @@ mod tests {
 
     const QUICK: Duration = Duration::ZERO;
 
-    fn failed(room: &NoSpace, who: &str, took: Duration, now: Instant) {
-        room.failed(&[who], "no space left".into(), took, now);
+    fn failed(space: &NoSpace, who: &str, took: Duration, now: Instant) {
+        space.failed(&[who], "no space left".into(), took, now);
     }
 
     #[test]
     fn a_shortage_lasts_until_all_who_were_turned_away_are_served() {
-        let (room, now) = (NoSpace::default(), Instant::now());
-        room.deferred(&["early"]);
-        assert_eq!(room.shortage(now), None, "no attempt has failed yet");
-        failed(&room, "(quarantine)", QUICK, now);
-        room.deferred(&["lake"]);
-        room.wrote(&["lake"], now);
+        let (space, now) = (NoSpace::default(), Instant::now());
+        space.deferred(&["early"]);
+        assert_eq!(space.shortage(now), None, "no attempt has failed yet");
+        failed(&space, "(quarantine)", QUICK, now);
+        space.deferred(&["lake"]);
+        space.wrote(&["lake"], now);
         let later = now + Duration::from_secs(7);
         let shortage =
             Shortage { seconds: 7, waiting: vec!["(quarantine)".into()], detail: "no space left".into() };
-        assert_eq!(room.shortage(later), Some(shortage), "a small write that fits is not the end of it");
-        room.wrote(&["(quarantine)"], later);
-        assert_eq!(room.shortage(later), None);
+        assert_eq!(space.shortage(later), Some(shortage), "a small write that fits is not the end of it");
+        space.wrote(&["(quarantine)"], later);
+        assert_eq!(space.shortage(later), None);
     }
 
     #[test]
     fn rests_grow_to_a_second_and_begin_anew_after_a_write_that_took_effect() {
-        let (room, now) = (NoSpace::default(), Instant::now());
+        let (space, now) = (NoSpace::default(), Instant::now());
         let rest = |took| {
-            failed(&room, "lake", took, now);
-            (0..200).map(|n| Duration::from_millis(50 * n)).find(|after| room.may_try(now + *after))
+            failed(&space, "lake", took, now);
+            (0..200).map(|n| Duration::from_millis(50 * n)).find(|after| space.may_try(now + *after))
         };
         let rests: Vec<_> = (0..4).map(|_| rest(QUICK).expect("it ends").as_millis()).collect();
         assert_eq!(rests, [250, 500, 1000, 1000]);
-        room.wrote(&["lake"], now);
-        assert!(room.may_try(now));
+        space.wrote(&["lake"], now);
+        assert!(space.may_try(now));
         assert_eq!(rest(QUICK), Some(Duration::from_millis(250)));
         assert_eq!(rest(Duration::from_millis(600)), Some(Duration::from_secs(6)), "a slow attempt");
     }
 
     #[test]
     fn a_write_that_nobody_will_repeat_is_no_shortage() {
-        let (room, now) = (NoSpace::default(), Instant::now());
-        room.failed(&[], "no space left".into(), QUICK, now);
-        assert_eq!(room.shortage(now), None);
-        assert!(!room.may_try(now));
+        let (space, now) = (NoSpace::default(), Instant::now());
+        space.failed(&[], "no space left".into(), QUICK, now);
+        assert_eq!(space.shortage(now), None);
+        assert!(!space.may_try(now));
     }
 }

@@ -167,22 +167,22 @@ impl SharedLog {
         let Err(fate) = named_file::look(&*self.disk, &path, id, Some(known.len)) else {
             return Ok(Found::Same);
         };
-        let settled = self.released();
-        let nobody_waits = known.last <= settled;
-        let failure = |fate: &NameFate| match nobody_waits {
+        let released = self.released();
+        let is_released = known.last <= released;
+        let failure = |fate: &NameFate| match is_released {
             true => {
                 let path = path.display();
                 format!("{path} {fate}; every sink has passed it: remove the file that is there now").into()
             }
             false => SpoolFailure::Taken(Taken {
                 fate: fate.to_string(),
-                first: known.base.max(settled.next()),
+                first: known.base.max(released.next()),
                 last: known.last,
                 path: path.clone(),
             }),
         };
         match fate {
-            NameFate::Removed if nobody_waits => {
+            NameFate::Removed if is_released => {
                 self.view().segments.take_out(known.base);
                 tracing::warn!(
                     path = %path.display(),

@@ -55,8 +55,8 @@ pub(super) fn encoding(headers: &HeaderMap, gzip: bool) -> Result<Encoding, Deli
 /// The signed bytes.
 ///
 /// # Errors
-/// [`Refusal::TooLarge`] above the limits, [`Refusal::Undecodable`] for invalid gzip or bytes after
-/// it.
+/// [`DeliveryRefusal::TooLarge`] above the limits, [`DeliveryRefusal::Undecodable`] for invalid gzip or bytes
+/// after it.
 pub(super) fn decode(body: Bytes, encoding: Encoding, limits: &BodyLimits) -> Result<Bytes, DeliveryRefusal> {
     if encoding == Encoding::Detect && body.starts_with(&GZIP_MAGIC) {
         return inflate(&body, limits);

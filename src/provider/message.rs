@@ -102,7 +102,7 @@ pub fn topic_extensions(topic: &str, message_id: Option<&str>) -> Vec<(ByteStrin
 /// what is wrong with it.
 ///
 /// # Errors
-/// [`Refusal::TooLarge`] beyond the limits, [`Refusal::Undecodable`] for broken gzip.
+/// [`DeliveryRefusal::TooLarge`] beyond the limits, [`DeliveryRefusal::Undecodable`] for broken gzip.
 pub fn decode_message(text: ByteString, limits: &BodyLimits) -> Result<Bytes, DeliveryRefusal> {
     if text.len() / 4 * 3 > limits.inflated_bytes_max {
         return Err(DeliveryRefusal::TooLarge);

@@ -110,7 +110,7 @@ pub enum DeliveryClaim {
 /// its body is read.
 ///
 /// # Errors
-/// The [`Refusal`] that [`verify`] would return, whatever the body.
+/// The [`DeliveryRefusal`] that [`verify`] would return, whatever the body.
 pub fn claim(
     definition: &Definition,
     secrets: &[SigningSecret],
@@ -134,7 +134,7 @@ pub fn claim(
 /// come first: a delivery without a usable signature is refused before its body is decompressed.
 ///
 /// # Errors
-/// A [`Refusal`], which decides the answer.
+/// A [`DeliveryRefusal`], which decides the answer.
 pub fn verify(
     definition: &Definition,
     secrets: &[SigningSecret],

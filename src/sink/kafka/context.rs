@@ -1,8 +1,8 @@
 //! The callbacks of librdkafka: delivery reports, log lines, statistics and requests for a token.
 //!
-//! They run on the thread of the producer's [`Line`](super::line::Line), so a delivery report costs one
-//! lock and no allocation. The client's own log lines are at level `debug`: when trouble begins or ends,
-//! the dispatcher logs one line about the sink.
+//! They run on the thread of the producer's [`SupervisedProducer`](super::producer::SupervisedProducer), so a
+//! delivery report costs one lock and no allocation. The client's own log lines are at level `debug`: when
+//! trouble begins or ends, the dispatcher logs one line about the sink.
 
 use std::error::Error;
 use std::sync::Arc;

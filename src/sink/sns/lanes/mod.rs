@@ -124,7 +124,7 @@ impl SnsLanes {
         None
     }
 
-    /// When [`Lanes::next`] has to be called again if no record arrives and no request returns
+    /// When [`SnsLanes::next`] has to be called again if no record arrives and no request returns
     /// before.
     pub fn wake_at(&self) -> Option<Instant> {
         self.topics.iter().filter_map(TopicLanes::wake_at).min()
@@ -171,7 +171,7 @@ impl SnsLanes {
         drained
     }
 
-    /// Limits the topic to one request at a time until [`Lanes::trust`]. Returns whether it already
+    /// Limits the topic to one request at a time until [`SnsLanes::trust`]. Returns whether it already
     /// was.
     pub fn distrust(&mut self, name: &str) -> bool {
         let index = self.topic_index(name);

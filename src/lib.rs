@@ -19,8 +19,8 @@
 //! nothing is acknowledged before it is durable; accepted = delivered + dead letters + pending, per
 //! sink; nothing unverified is spooled; bytes out are the signed bytes in, less redactions; no event
 //! outside a selection reaches a sink; events of one key keep their accept order per sink; memory
-//! and disk are bounded, and at the bound the answer is 503, never a drop; no secret and no body is
-//! in a log, metric or error.
+//! and disk are bounded, and at the bound the answer is 503, never a drop, except for sinks that
+//! detach; no secret and no body is in a log, metric or error.
 //!
 //! The modules, grouped in the order in which an event passes them. `event` is what they all speak of. Then
 //! come the sources; the decisions about a delivery (`provider`, `admit`, `selection`); what is kept

@@ -1,5 +1,5 @@
-//! The checks of sinks: each has one kind, and its topics can exist. The checks of one kind are in
-//! the file of its name.
+//! The checks of sinks: each has one kind, and its topics can exist. The checks of Kafka are in
+//! `kafka`, those of SNS in `aws`.
 
 use std::collections::BTreeMap;
 use std::path::{Path as FilePath, PathBuf};

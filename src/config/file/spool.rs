@@ -16,7 +16,7 @@ use crate::spool::options::{
 pub struct SpoolFile {
     /// The spool's directory, which one process uses at a time.
     pub dir: String,
-    /// Most bytes on disk; above it, deliveries are answered 503 and none is lost.
+    /// Most bytes on disk; above it, deliveries are answered 503. Only a sink that detaches misses events.
     pub bytes_max: Size,
     /// Bytes to leave free on the file system.
     pub free_bytes_min: Size,

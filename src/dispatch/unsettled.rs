@@ -3,9 +3,10 @@
 //!
 //! Records enter and leave in spool order; in between each is in flight, waiting or settled. The
 //! cursor is the end of the settled prefix, so it never passes a record that the sink does not have.
-//! When a record has to be tried again, its whole topic is held: no later record is published to the
-//! topic until that record is settled, which keeps the order of a key. The records are bounded in
-//! records and bytes beyond the *committed* cursor, which also bounds the duplicates after a crash.
+//! When a record has to be tried again, its whole topic is held: nothing is published to the topic until
+//! all earlier publications have resolved and the backoff is over; then the waiting records go again by
+//! position, which keeps the order of a key. The records are bounded in records and bytes beyond the
+//! *committed* cursor, which also bounds the duplicates after a crash.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::mem::replace;

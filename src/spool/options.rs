@@ -60,8 +60,8 @@ pub struct SpoolOptions {
     pub free_bytes_min: u64,
     /// Size at which a segment is closed and the next one begun, in bytes.
     pub segment_bytes: u64,
-    /// How long delivered records are kept. They are pruned earlier when space runs short, but not kept
-    /// for less than `window`, which is rebuilt from them at the start.
+    /// How long delivered records are kept, if that is longer than `window`, which is rebuilt from them at
+    /// the start. Both yield when space runs short.
     pub retain: Duration,
     /// How long a delivery is recognised as a duplicate.
     pub window: Duration,

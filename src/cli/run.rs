@@ -20,6 +20,7 @@ use crate::bridge::{Bridge, BridgeError, descriptors};
 use crate::config::Config;
 use crate::disk::survive_file_size_limit;
 use crate::scarce::Scarce;
+use crate::sink::kafka;
 use crate::source::http::HttpOptions;
 use crate::spool::SpoolError;
 use crate::state::StateError;
@@ -180,7 +181,9 @@ async fn until_stopped(config: Config) -> Result<(), Failure> {
         recovery_seconds = recovery.seconds,
         "the bridge is ready: deliveries are taken"
     );
-    bridge.run(stop).await.map_err(failure)
+    let ended = bridge.run(stop).await.map_err(failure);
+    kafka::threads::ended().await;
+    ended
 }
 
 /// The signals that the bridge handles.

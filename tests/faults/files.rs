@@ -83,7 +83,7 @@ fn writers_that_try_for_a_file_sinks_directory_under_load_cost_it_no_line() {
         let checked = third.try_verb(&["check"]);
         assert_eq!(checked.status.code(), Some(EXIT_CONFIG), "two sinks, one directory");
         let said = String::from_utf8_lossy(&checked.stdout).into_owned();
-        assert!(said.contains("one directory for two"), "{said}");
+        assert!(said.contains("directory used twice"), "{said}");
         assert_eq!(third.spawn_under(&[]).await_exit(PATIENCE).code(), Some(EXIT_CONFIG));
         await_until("the load flows", PATIENCE, || (load.acknowledged() > before + 100).then_some(()));
     }

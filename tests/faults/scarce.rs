@@ -133,7 +133,7 @@ fn a_machine_without_descriptors_gets_503_and_is_served_once_it_has_some() {
     });
     drop(fault);
     hand_over([refused].into_iter().chain(events.take(200)), &mut client, &ledger);
-    bridge.assert_logs("until the system gives it a file descriptor");
+    bridge.assert_logs("the system has no file descriptor or no memory left for it");
 
     let arrivals =
         readers::drained(&ledger, Duration::from_secs(20), || readers::files(&home.path("topics")));

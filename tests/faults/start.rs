@@ -69,7 +69,7 @@ fn a_state_of_a_later_release_is_refused_and_nothing_of_the_spool_is_changed() {
 #[test]
 fn a_bridge_whose_files_are_removed_stops_acknowledging_and_says_which() {
     let _turn = turns::in_company();
-    for removed in ["spool", "spool/state.redb"] {
+    for (removed, exit) in [("spool", EXIT_CONFIG), ("spool/state.redb", EXIT_IO)] {
         let home = Home::new();
         home.configure_files();
         let bridge = home.start();
@@ -79,7 +79,7 @@ fn a_bridge_whose_files_are_removed_stops_acknowledging_and_says_which() {
         let gone = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         gone.expect("it is there");
         let (code, log) = ended(bridge);
-        assert_eq!(code, Some(EXIT_IO), "{log}");
+        assert_eq!(code, Some(exit), "{log}");
         assert!(log.contains("was removed from under the bridge"), "{log}");
     }
 }

@@ -20,6 +20,7 @@ mod outcome;
 mod producer;
 mod reach;
 mod settings;
+pub mod threads;
 
 pub use options::{BearerToken, KafkaOptions};
 

@@ -5,14 +5,17 @@
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 
 /// How long after an answer the next question is asked, unless the connections are lost before.
 const ASK_EVERY: Duration = Duration::from_secs(60);
 /// How long one question can take, which is as long as one attempt to connect.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the end of the sink can be waited for while a question is underway.
+const STEP: Duration = Duration::from_secs(1);
 /// Shortest time between two questions.
 const REST: Duration = Duration::from_secs(1);
 
@@ -69,15 +72,29 @@ impl Reach {
         let reach = Arc::clone(self);
         let ask = move || {
             while let Some(producer) = producer() {
-                let topic = reach.topic.get().map(|topic| &**topic);
-                let answer = producer.client().fetch_metadata(topic, PATIENCE);
+                let answered = reach.ask(&producer);
                 drop(producer);
-                if !reach.note(answer.is_ok()) {
+                if !reach.note(answered) {
                     return;
                 }
             }
         };
         std::thread::Builder::new().name("kafka-reach".into()).spawn(ask).map(drop)
+    }
+
+    /// Asks once and returns whether a broker answered. The wait is made of steps, because the end of the sink
+    /// must not wait for a broker that hangs.
+    fn ask<C: ProducerContext>(&self, producer: &BaseProducer<C>) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        let topic = self.topic.get().map(|topic| &**topic);
+        loop {
+            match producer.client().fetch_metadata(topic, STEP) {
+                Ok(_) => return true,
+                Err(KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut))
+                    if Instant::now() < deadline && !self.state().over => {}
+                Err(_) => return false,
+            }
+        }
     }
 
     /// Notes whether a broker answered, then waits until the next question is due. Returns `false` if

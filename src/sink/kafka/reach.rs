@@ -82,8 +82,8 @@ impl Reach {
         std::thread::Builder::new().name("kafka-reach".into()).spawn(ask).map(drop)
     }
 
-    /// Asks once and returns whether a broker answered. The wait is made of steps, because the end of the sink
-    /// must not wait for a broker that hangs.
+    /// Asks once and returns whether a broker answered. The wait is made of steps, because the end of the
+    /// sink must not wait for a broker that hangs.
     fn ask<C: ProducerContext>(&self, producer: &BaseProducer<C>) -> bool {
         let deadline = Instant::now() + PATIENCE;
         let topic = self.topic.get().map(|topic| &**topic);

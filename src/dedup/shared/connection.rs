@@ -1,9 +1,7 @@
 //! The connection to the server: how it is made, probed and used.
 //!
 //! The bridge makes TCP and TLS connections itself and leaves the protocol to the client library: so the
-//! cryptography, the authorities and the options of the socket are those of the whole bridge. The server's
-//! error texts are not passed on: a server that does not know a command repeats it with its arguments, and
-//! one of them can be the password.
+//! cryptography, the authorities and the options of the socket are those of the whole bridge.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 //! the spool finds the damage and judges it.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -49,10 +49,10 @@ struct VerifyArgs {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let Verb::Verify(VerifyArgs { dir, config, wait_seconds }) = &args.verb;
     let (dir, sinks) = match dir {
-        Some(dir) => (dir.clone(), sinks_beside(config)),
+        Some(dir) => (dir.clone(), sinks_beside(config, dir)),
         None => {
             let config = configuration(config)?;
-            (config.spool.dir, Some(config.sinks))
+            (config.spool.dir, Some(ConfiguredSinks { sinks: config.sinks, are_of_this_spool: true }))
         }
     };
     let disk = RealDisk::waiting(Duration::from_secs(*wait_seconds));
@@ -65,17 +65,44 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Err(StateError::Locked(_)) => State::cursors_left(&dir.join(FILE_NAME)),
         read => read,
     };
-    let exit = account_to(cursors, sinks.as_deref(), &mut report);
+    let exit = account_to(cursors, sinks.as_ref(), &mut report);
     // A closed pipe, as of `| head`, is not an error.
     let _ = print(&report, &mut io::stdout().lock());
     if report.is_clean() { Ok(()) } else { Err(Failure::new(exit, "")) }
 }
 
+/// The sinks that a configuration names.
+struct ConfiguredSinks {
+    sinks: Vec<SinkOptions>,
+    /// Whether the configuration has the verified directory as its spool. Otherwise it can be that of another
+    /// bridge, as `FANBRIDGE_CONFIG` often is: a sink that it does not name can still exist.
+    are_of_this_spool: bool,
+}
+
 /// The sinks of the configuration named beside a directory; a log can be verified without one.
-fn sinks_beside(config: &ConfigArgs) -> Option<Vec<SinkOptions>> {
-    config.config.as_ref()?;
-    let configured = configuration(config).map(|config| config.sinks);
-    configured.inspect_err(|failure| eprintln!("{failure}: which sinks exist is not known")).ok()
+fn sinks_beside(config: &ConfigArgs, dir: &Path) -> Option<ConfiguredSinks> {
+    let file = config.config.as_ref()?;
+    let config = match configuration(config) {
+        Ok(config) => config,
+        Err(failure) => {
+            eprintln!("{failure}: which sinks exist is not known");
+            return None;
+        }
+    };
+    let are_of_this_spool = is_same_dir(&config.spool.dir, dir);
+    if !are_of_this_spool {
+        eprintln!(
+            "{} configures the spool {}, and {} is verified: a sink that the configuration does not name, or              that it lets detach, can be another in the bridge of this spool",
+            file.display(),
+            config.spool.dir.display(),
+            dir.display()
+        );
+    }
+    Some(ConfiguredSinks { sinks: config.sinks, are_of_this_spool })
+}
+
+fn is_same_dir(one: &Path, other: &Path) -> bool {
+    one == other || one.canonicalize().is_ok_and(|one| other.canonicalize().is_ok_and(|other| one == other))
 }
 
 /// Compares the log with the stored cursors: the log must reach the furthest cursor, and must have all
@@ -83,7 +110,7 @@ fn sinks_beside(config: &ConfigArgs) -> Option<Vec<SinkOptions>> {
 /// problems; cursors that cannot be read count as one.
 fn account_to(
     cursors: Result<Vec<(String, Position)>, StateError>,
-    sinks: Option<&[SinkOptions]>,
+    sinks: Option<&ConfiguredSinks>,
     report: &mut SpoolReport,
 ) -> Exit {
     let (problem, exit) = match cursors {
@@ -108,16 +135,17 @@ fn account_to(
 }
 
 /// Whether the log is kept for the reader of this name; `None` of a note that the bridge makes for itself.
-fn claim(reader: &str, sinks: Option<&[SinkOptions]>) -> Option<CursorClaim> {
+fn claim(reader: &str, sinks: Option<&ConfiguredSinks>) -> Option<CursorClaim> {
     let reader = match CursorOwner::of(reader) {
         CursorOwner::Sink(name) => name,
         CursorOwner::Quarantine => return Some(CursorClaim::Waits),
         CursorOwner::RemovedSink(_) | CursorOwner::Unknown => return None,
     };
-    let Some(sinks) = sinks else { return Some(CursorClaim::Unknown) };
+    let Some(ConfiguredSinks { sinks, are_of_this_spool }) = sinks else { return Some(CursorClaim::Unknown) };
     Some(match sinks.iter().find(|sink| sink.name == reader) {
-        Some(sink) if sink.detaches => CursorClaim::GivesWay,
-        Some(_) => CursorClaim::Waits,
+        Some(sink) if !sink.detaches => CursorClaim::Waits,
+        _ if !are_of_this_spool => CursorClaim::Unknown,
+        Some(_) => CursorClaim::GivesWay,
         None => CursorClaim::Gone,
     })
 }

@@ -102,7 +102,8 @@ fn sinks_beside(config: &ConfigArgs, dir: &Path) -> Option<ConfiguredSinks> {
 }
 
 fn is_same_dir(one: &Path, other: &Path) -> bool {
-    one == other || one.canonicalize().is_ok_and(|one| other.canonicalize().is_ok_and(|other| one == other))
+    let canonical = |dir: &Path| dir.canonicalize().ok();
+    one == other || canonical(one).is_some_and(|one| canonical(other) == Some(one))
 }
 
 /// Compares the log with the stored cursors: the log must reach the furthest cursor, and must have all

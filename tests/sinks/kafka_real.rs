@@ -178,6 +178,41 @@ async fn refusals_in_a_full_pipeline_break_no_keys_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_sent_alone_overtakes_none_of_its_key_that_the_dead_producer_still_holds() {
+    let Some(brokers) = servers::kafka("a refusal before a full queue") else { return };
+    let _calm = BROKER.read().await;
+    let cluster = Cluster::new(&brokers, "queue");
+    let (sink, reader) = (sink(&brokers, &[("batch.num.messages", "5")]), Consuming { brokers });
+    let topic = cluster.create("t", &[("max.message.bytes", "50000")]).await;
+    let last = 3000;
+    let make = |position| match position {
+        10 => large_record(&topic, position, "large", 200_000),
+        _ if position < last => record(&topic, position, Some(&format!("other-{}", position % 50))),
+        // The key's first record stands last in the queue of the producer that the refusal ends.
+        _ => record(&topic, position, Some("key")),
+    };
+    let mut publications = Vec::new();
+    let mut publish = |records: Vec<Arc<Record>>| publications.push((records.clone(), sink.publish(records)));
+    publish((0..=last).map(make).collect());
+    for position in last + 1..last + 100 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        publish(vec![make(position)]);
+    }
+    let mut again = Vec::new();
+    for (records, publication) in publications {
+        let outcomes = records.into_iter().zip(publication.await);
+        again.extend(outcomes.filter(|(_, outcome)| matches!(outcome, Outcome::Retry(_))));
+    }
+    again.sort_by_key(|(record, _)| record.position);
+    assert!(again.iter().any(|(record, _)| record.position.0 == last), "the refusal came too late");
+    let again = again.into_iter().map(|(record, _)| record).collect();
+    publish_until_settled(&sink, again).await;
+    let all = (0..last + 100).filter(|position| *position != 10);
+    let seen = reader.read(&topic, usize::try_from(last).unwrap() + 99);
+    println!("{} copies", copies_of_all_in_order(&seen, all));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_without_the_key_that_a_compacted_topic_needs_is_rejected_while_the_topic_takes_others() {
     let Some(brokers) = servers::kafka("a compacted topic") else { return };
     let _calm = BROKER.read().await;

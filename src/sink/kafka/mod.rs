@@ -143,8 +143,15 @@ struct BatchProducers {
 
 impl Producers {
     fn for_batch(&mut self) -> BatchProducers {
-        let isolated =
+        let batched = self.batched.producer();
+        let mut isolated =
             self.common.isolated.now(|| self.single.as_ref().is_none_or(SupervisedProducer::is_idle));
+        // The first record of a refused batch isolates its topic, and the others can still wait for their
+        // report: a later record of such a key, sent alone, would overtake. The dead producer refuses all
+        // records, and its successor comes only when all are reported.
+        if !isolated.is_empty() && batched.is_dead() {
+            isolated.clear();
+        }
         if !isolated.is_empty() && self.single.is_none() {
             match SupervisedProducer::start(
                 self.settings.single(),
@@ -161,7 +168,7 @@ impl Producers {
             }
         }
         BatchProducers {
-            batched: self.batched.producer(),
+            batched,
             single: self.single.as_ref().filter(|_| !isolated.is_empty()).map(SupervisedProducer::producer),
             isolated,
         }

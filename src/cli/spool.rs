@@ -92,7 +92,8 @@ fn sinks_beside(config: &ConfigArgs, dir: &Path) -> Option<ConfiguredSinks> {
     let are_of_this_spool = is_same_dir(&config.spool.dir, dir);
     if !are_of_this_spool {
         eprintln!(
-            "{} configures the spool {}, and {} is verified: a sink that the configuration does not name, or              that it lets detach, can be another in the bridge of this spool",
+            "{} configures the spool {}, and {} is verified: a sink that the configuration does not name, or \
+             that it lets detach, can be another in the bridge of this spool",
             file.display(),
             config.spool.dir.display(),
             dir.display()

@@ -87,8 +87,8 @@ pub enum StateError {
     /// The file cannot be written for now, for want of space, of descriptors or of an answer from its disk:
     /// all that was committed before is there, and the write can be tried again.
     #[error(
-        "state file {path} cannot be written for now, and nothing is lost: if its file system or the quota is \
-         full, free space"
+        "state file {path} cannot be written for now, and nothing is lost: if its file system or the quota \
+         is full, free space"
     )]
     NoRoom {
         /// The file.

@@ -25,11 +25,10 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::event::{Entry, Event, Outcome, Position, Reason, Record, Timestamp};
+use crate::event::{Entry, Event, Position, Record, Timestamp};
 use crate::health::{Health, Heart};
 use crate::selection::Selection;
-use crate::sink::SinkOptions;
-use crate::sink::{Publication, Sink};
+use crate::sink::{Outcome, Publication, Reason, Sink, SinkOptions};
 use crate::spool::{ReadError, RecordBatch, Spool};
 use crate::state::{NewDeadLetter, State, StateError};
 use crate::telemetry::Metrics;
@@ -365,7 +364,7 @@ impl Dispatcher {
         self.gauges.dead_letter(&record.event.id, reason);
         self.checkpoint.add_dead_letter(NewDeadLetter {
             sink: Some(self.name.clone()),
-            reason: reason.word.to_owned(),
+            reason: reason.word().to_owned(),
             detail: reason.detail.clone(),
             attempts: self.unsettled.attempts(record.position),
             first: record.event.arrived,

@@ -13,8 +13,8 @@ use std::mem::replace;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::{Position, Reason, Record, Timestamp};
-use crate::sink::PASSING;
+use crate::event::{Position, Record, Timestamp};
+use crate::sink::Reason;
 
 /// The limits of the unsettled records of one sink.
 #[derive(Clone, Copy, Debug)]
@@ -163,7 +163,7 @@ impl Unsettled {
         });
         hold.waiting.insert(record.position);
         // A record that only stood behind another one says nothing about the topic.
-        if !PASSING.contains(&reason.word) || PASSING.contains(&hold.reason.word) {
+        if !reason.cause.is_waiting() || hold.reason.cause.is_waiting() {
             hold.reason.clone_from(reason);
         }
         hold.barrier = barrier;
@@ -283,9 +283,10 @@ fn backoff(attempts: u32) -> Duration {
 mod tests {
     use super::*;
     use crate::event::tests::event;
+    use crate::sink::Cause;
 
     const BOUNDS: UnsettledBounds = UnsettledBounds { records_max: 4, bytes_max: 1 << 20 };
-    const TROUBLE: Reason = Reason { word: "unknown_topic", detail: String::new() };
+    const TROUBLE: Reason = Reason { cause: Cause::UNKNOWN_TOPIC, detail: String::new() };
 
     fn record(position: u64, topic: &str) -> Arc<Record> {
         Arc::new(Record { position: Position(position), topic: topic.into(), event: event("k") })
@@ -354,11 +355,11 @@ mod tests {
     fn a_record_that_only_stood_behind_another_does_not_hide_why_its_topic_is_held() {
         let mut window = Unsettled::new(Position(0), BOUNDS);
         let out = entered(&mut window, &[(1, "a"), (2, "a"), (3, "a")]);
-        let behind = Reason { word: "held", detail: String::new() };
+        let behind = Reason::new(Cause::HELD, "");
         for (record, reason) in out.iter().zip([&behind, &TROUBLE, &behind]) {
             window.retry_later(record, reason, Duration::ZERO, 1);
         }
-        assert_eq!(window.held().map(|held| held.reason.word).collect::<Vec<_>>(), ["unknown_topic"]);
+        assert_eq!(window.held().map(|held| held.reason.word()).collect::<Vec<_>>(), ["unknown_topic"]);
     }
 
     #[test]

@@ -21,7 +21,8 @@ use std::task::{Context, Poll, Waker};
 
 use bytestring::ByteString;
 
-use crate::event::{Outcome, Position, Reason, Record};
+use crate::event::{Position, Record};
+use crate::sink::{Cause, Outcome};
 
 /// Names an open batch. A number is reused once its batch is removed, never before.
 pub(crate) type BatchNumber = usize;
@@ -200,8 +201,8 @@ impl OpenBatches {
                     if again.contains(lane)
                         || reported.get(lane).is_some_and(|reported| reported.iter().any(late)) =>
                 {
-                    let overtook = retry(
-                        "overtook",
+                    let overtook = Outcome::retry(
+                        Cause::OVERTOOK,
                         "published before an earlier record of its key that is tried again",
                     );
                     *outcome = Some(overtook);
@@ -299,20 +300,10 @@ impl Drop for Publication {
     }
 }
 
-/// [`Outcome::Retry`] with this reason.
-pub(super) fn retry(word: &'static str, detail: impl Into<String>) -> Outcome {
-    Outcome::Retry(Reason { word, detail: detail.into() })
-}
-
-/// [`Outcome::Rejected`] with this reason.
-pub(super) fn rejected(word: &'static str, detail: impl Into<String>) -> Outcome {
-    Outcome::Rejected(Reason { word, detail: detail.into() })
-}
-
 /// The outcome of a record that is not sent, because an earlier record of its lane is published again
 /// first.
 pub(super) fn held() -> Outcome {
-    retry("held", "an earlier record of its key has to be published first")
+    Outcome::retry(Cause::HELD, "an earlier record of its key has to be published first")
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ fn records(places: &[(u64, &str)]) -> Vec<Arc<Record>> {
 }
 
 fn again() -> Outcome {
-    retry("unknown_topic", "")
+    Outcome::retry(Cause::UNKNOWN_TOPIC, "")
 }
 
 /// Opens, settles and seals a batch.
@@ -66,11 +66,11 @@ fn poll_once(claim: Pin<&mut Publication>) -> Poll<Vec<Outcome>> {
 async fn outcomes_stand_in_the_batchs_order_whatever_the_order_of_reports() {
     let in_flight = Arc::new(OutcomeTable::default());
     let (number, claim) = in_flight.open(&records(&[(1, "a"), (2, "b"), (3, "c")]));
-    in_flight.settle(number, 2, rejected("too_large", ""));
+    in_flight.settle(number, 2, Outcome::rejected(Cause::TOO_LARGE, ""));
     in_flight.seal(number);
     in_flight.settle(number, 0, Outcome::Accepted);
     in_flight.settle(number, 1, again());
-    assert_eq!(claim.await, [Outcome::Accepted, again(), rejected("too_large", "")]);
+    assert_eq!(claim.await, [Outcome::Accepted, again(), Outcome::rejected(Cause::TOO_LARGE, "")]);
 }
 
 #[tokio::test]
@@ -93,13 +93,17 @@ async fn what_is_known_of_a_batch_is_counted_and_taken_before_the_rest_is() {
     in_flight.seal(number);
     assert_eq!(claim.settled(), 0);
     let accepted = || Outcome::Accepted;
-    let fates = [(0, accepted()), (3, again()), (4, accepted()), (5, rejected("too_large", ""))];
+    let fates =
+        [(0, accepted()), (3, again()), (4, accepted()), (5, Outcome::rejected(Cause::TOO_LARGE, ""))];
     fates.into_iter().for_each(|(index, fate)| in_flight.settle(number, index, fate));
     assert_eq!(claim.settled(), 3, "one goes again, and two are not known");
     let known = claim.known();
     assert_eq!(known[..4], [Some(accepted()), None, None, Some(again())]);
-    assert!(matches!(&known[4], Some(Outcome::Retry(reason)) if reason.word == "overtook"), "{known:?}");
-    assert_eq!(known[5], Some(rejected("too_large", "")));
+    assert!(
+        matches!(&known[4], Some(Outcome::Retry(reason)) if reason.cause == Cause::OVERTOOK),
+        "{known:?}"
+    );
+    assert_eq!(known[5], Some(Outcome::rejected(Cause::TOO_LARGE, "")));
     [1, 2].into_iter().for_each(|index| in_flight.settle(number, index, accepted()));
     assert_eq!(in_flight.open(&records(&[(7, "a")])).0, number, "the rest is reported to nobody");
 }
@@ -112,7 +116,10 @@ async fn an_accepted_record_behind_one_of_its_key_that_goes_again_goes_again_too
     let reported = vec![accepted.clone(), accepted.clone(), again(), accepted.clone(), accepted.clone()];
     let outcomes = settled(&in_flight, &places, reported).await;
     assert_eq!(outcomes[..4], [accepted.clone(), accepted.clone(), again(), accepted]);
-    assert!(matches!(&outcomes[4], Outcome::Retry(reason) if reason.word == "overtook"), "{outcomes:?}");
+    assert!(
+        matches!(&outcomes[4], Outcome::Retry(reason) if reason.cause == Cause::OVERTOOK),
+        "{outcomes:?}"
+    );
 }
 
 #[tokio::test]
@@ -124,7 +131,10 @@ async fn a_record_that_overtook_one_of_an_earlier_batch_goes_again_too() {
     in_flight.seal(first);
     assert_eq!(earlier.await, [again()]);
     let outcomes = later.await;
-    assert!(matches!(&outcomes[0], Outcome::Retry(reason) if reason.word == "overtook"), "{outcomes:?}");
+    assert!(
+        matches!(&outcomes[0], Outcome::Retry(reason) if reason.cause == Cause::OVERTOOK),
+        "{outcomes:?}"
+    );
     assert_eq!(outcomes[1], Outcome::Accepted, "another lane");
     let published_again = settled(&in_flight, &[(1, "a"), (2, "a")], vec![Outcome::Accepted; 2]);
     assert_eq!(published_again.await, [Outcome::Accepted, Outcome::Accepted]);

@@ -32,9 +32,10 @@ pub trait Sink: Send + Sync + 'static {
     ///
     /// The dispatcher calls this again before an earlier publication has resolved, to keep the pipe
     /// full; a sink keeps the order of calls per lane (same topic, same key). After a record has to be
-    /// [published again](Outcome::Retry), the sink accepts no later record of its lane
-    /// that has not left yet, until that record is handed over again. Dropping the publication recalls
-    /// no record: they might still be published.
+    /// [published again](Outcome::Retry), the sink sends no later record of its lane that has not left yet,
+    /// until that record is handed over again. One that has left is reported as accepted; the dispatcher
+    /// publishes it again behind the other. Dropping the publication recalls no record: they might still be
+    /// published.
     fn publish(&self, batch: Vec<Arc<Record>>) -> Publication;
 
     /// The sink's explanation of a missing outcome, for people. Asked when it has reported none for long.

@@ -14,6 +14,7 @@ use crate::sink::{Cause, Output};
 use crate::state::DeadFilter;
 
 pub mod bench;
+mod overtaking;
 mod slow;
 mod unreadable;
 

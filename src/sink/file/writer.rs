@@ -72,7 +72,7 @@ impl FileWriter {
         let mut topics: HashMap<Arc<str>, TopicLines> = HashMap::new();
         for work in &group {
             for (index, record) in work.records.iter().enumerate() {
-                let refused = refusal(record, self.in_flight.is_held(work.number, index));
+                let refused = refusal(record, self.in_flight.is_held(record));
                 if let Some(outcome) = refused {
                     self.in_flight.settle(work.number, index, outcome);
                     continue;

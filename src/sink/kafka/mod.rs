@@ -107,7 +107,7 @@ impl Sink for KafkaSink {
             let refused = if queue_full {
                 let full = RDKafkaErrorCode::QueueFull;
                 Some(outcome::judge(full).outcome(full, Journey::Batched))
-            } else if self.common.in_flight.is_held(number, index) {
+            } else if self.common.in_flight.is_held(record) {
                 Some(held())
             } else {
                 let sent = handles.send(record, place(number, index));

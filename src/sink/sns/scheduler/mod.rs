@@ -49,7 +49,7 @@ impl Scheduler {
         now: Instant,
     ) {
         for (index, record) in records.into_iter().enumerate() {
-            if self.in_flight.is_held(batch, index) {
+            if self.in_flight.is_held(&record) {
                 self.in_flight.settle(batch, index, held());
             } else {
                 let bytes = bytes(&record);

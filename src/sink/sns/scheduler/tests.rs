@@ -191,7 +191,8 @@ impl World {
             let Poll::Ready(outcomes) = Pin::new(publication).poll(&mut cx) else { break };
             let (records, _) = self.publications.pop_front().expect("it was there");
             self.resolved += 1;
-            for (record, outcome) in records.into_iter().zip(outcomes) {
+            for (record, reported) in records.into_iter().zip(outcomes) {
+                let outcome = self.window.in_order(&record, reported);
                 if let Outcome::Retry(reason) = &outcome {
                     self.window.retry_later(&record, reason, self.now - self.start, self.published);
                 } else {

@@ -1,7 +1,7 @@
-//! The types that all stages share: a delivery, an event, a record and their outcomes.
+//! The types that all stages share: a delivery, an event, a record.
 //!
 //! There is one type per stage, and each step consumes the one before: [`Delivery`] → [`Verified`] →
-//! [`Verdict`] → (spool) [`Position`] → [`Record`] → [`Outcome`]. This module does no I/O and reads
+//! [`Verdict`] → (spool) [`Position`] → [`Record`] → the sink's outcome. This module does no I/O and reads
 //! no clock. Text that is a part of a body is a [`ByteString`] that shares the body's allocation, so
 //! an event holds its attributes without a copy.
 
@@ -274,26 +274,6 @@ pub struct Record {
     pub topic: std::sync::Arc<str>,
     /// The event to publish.
     pub event: Event,
-}
-
-/// A sink's outcome for one record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The sink has the record: settle it.
-    Accepted,
-    /// The sink or the topic does not take the record now: keep it, back off, publish it again.
-    Retry(Reason),
-    /// The sink never takes this record: it becomes a dead letter.
-    Rejected(Reason),
-}
-
-/// Why a record was not accepted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reason {
-    /// A reason from a fixed list, for metrics and grouping (`too_large`, `unknown_topic`, …).
-    pub word: &'static str,
-    /// An explanation for the operator. Contains no part of a body and no secret.
-    pub detail: String,
 }
 
 #[cfg(test)]

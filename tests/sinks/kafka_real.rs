@@ -9,8 +9,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fanbridge::event::{Outcome, Record};
-use fanbridge::sink::{Publication, Sink};
+use fanbridge::event::Record;
+use fanbridge::sink::{Cause, Outcome, Publication, Sink};
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -142,7 +142,7 @@ async fn a_batch_too_large_for_its_topic_loses_no_record_and_no_order() {
     let batch: Vec<_> = (0..30).map(|position| large_record(&topic, position, "key", 9_000)).collect();
     let (outcomes, reasons) = publish_until_settled(&sink, batch).await;
     assert_eq!(outcomes, vec![Outcome::Accepted; 30]);
-    assert!(reasons.iter().any(|reason| reason.word == "refused_in_company"), "{reasons:?}");
+    assert!(reasons.iter().any(|reason| reason.cause == Cause::REFUSED_IN_COMPANY), "{reasons:?}");
     assert_eq!(sequences(&reader, &topic, 30), (0..30).collect::<Vec<_>>());
 }
 
@@ -175,7 +175,7 @@ async fn refusals_in_a_full_pipeline_break_no_keys_order() {
         for (record, outcome) in batch.into_iter().zip(claim.await) {
             match outcome {
                 Outcome::Accepted => {}
-                Outcome::Rejected(reason) => drop(rejected.insert((record.position.0, reason.word))),
+                Outcome::Rejected(reason) => drop(rejected.insert((record.position.0, reason.word()))),
                 Outcome::Retry(_) => drop(pending.insert(record.position.0, record)),
             }
         }
@@ -243,7 +243,7 @@ async fn a_record_without_the_key_that_a_compacted_topic_needs_is_rejected_while
             break reason.clone();
         }
     };
-    assert_eq!(refused.word, "invalid_record", "{refused:?}");
+    assert_eq!(refused.word(), "invalid_record", "{refused:?}");
     let seen: BTreeSet<u64> = sequences(&reader, &topic, others as usize).into_iter().collect();
     assert_eq!(seen, (1..=others).collect());
 }
@@ -262,8 +262,10 @@ async fn records_that_a_topic_takes_none_like_are_kept_until_it_does() {
         let outcomes = sink.publish(batch.clone()).await;
         let is_kept = |outcome: &Outcome| matches!(outcome, Outcome::Retry(_));
         assert!(outcomes.iter().all(is_kept), "{outcomes:?}");
-        let is_alone =
-            |outcome: &Outcome| matches!(outcome, Outcome::Retry(reason) if reason.word == "invalid_record");
+        let is_alone = |outcome: &Outcome| match outcome {
+            Outcome::Retry(reason) => reason.cause == Cause::INVALID_RECORD,
+            Outcome::Accepted | Outcome::Rejected(_) => false,
+        };
         rounds_alone += u32::from(outcomes.iter().all(is_alone));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

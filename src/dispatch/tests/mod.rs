@@ -8,12 +8,13 @@ use self::bench::{Bench, LIMIT};
 use super::*;
 use crate::event::tests::event;
 use crate::routing::TopicTemplate;
-use crate::sink::Output;
 use crate::sink::file::FileSinkOptions;
 use crate::sink::outcomes::OutcomeTable as Ledger;
+use crate::sink::{Cause, Output};
 use crate::state::DeadFilter;
 
 pub mod bench;
+mod overtaking;
 mod slow;
 mod unreadable;
 
@@ -82,7 +83,7 @@ impl Sink for Scripted {
 }
 
 fn trouble() -> Reason {
-    Reason { word: "unknown_topic", detail: "it is not there".into() }
+    Reason::new(Cause::UNKNOWN_TOPIC, "it is not there")
 }
 
 impl Bench {
@@ -239,7 +240,7 @@ async fn a_refused_record_is_a_dead_letter_once_and_its_neighbours_arrive() {
     for _ in 0..10 {
         bench.append(of_family("a")).await;
     }
-    let too_large = || Reason { word: "too_large", detail: "9 bytes, at most 8".into() };
+    let too_large = || Reason::new(Cause::TOO_LARGE, "9 bytes, at most 8");
     let sink = Scripted::new(move |record, _| match record.position.0 {
         4 => Outcome::Rejected(too_large()),
         _ => Outcome::Accepted,

@@ -13,8 +13,9 @@ use super::{Scripted, of_family};
 use crate::disk::{Disk, DiskFile, DiskLock, FileId, Free, Look, RealDisk};
 use crate::dispatch::{READ_AGAIN_AFTER, quarantine};
 use crate::event::tests::quarantined;
-use crate::event::{Entry, Outcome, Position};
+use crate::event::{Entry, Position};
 use crate::selection::Selection;
+use crate::sink::Outcome;
 use crate::state::{CursorOwner, DeadFilter};
 
 /// The disk of this machine, but for a number of times in which no file is opened for reading.

@@ -4,8 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use fanbridge::event::Outcome;
-use fanbridge::sink::Sink;
+use fanbridge::sink::{Outcome, Sink};
 
 use crate::kafka_real::{BROKER, Cluster, assert_unreported, batch, control, controlled_brokers, sequences};
 use crate::kafka_setup::{Consuming, sink};

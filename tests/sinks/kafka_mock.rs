@@ -139,7 +139,7 @@ async fn a_topic_that_may_be_seen_but_not_written_resumes_alone_too() {
         cluster.request_errors(RDKafkaApiKey::Produce, &[forbidden]);
         let mut outcomes = sink.publish(batch("t", 1..2)).await;
         // The producer that the first refusal ended is replaced in a moment.
-        while matches!(&outcomes[0], Outcome::Retry(reason) if reason.word == "producer_fatal") {
+        while matches!(&outcomes[0], Outcome::Retry(reason) if reason.word() == "producer_fatal") {
             tokio::time::sleep(Duration::from_millis(5)).await;
             outcomes = sink.publish(batch("t", 1..2)).await;
         }

@@ -151,7 +151,7 @@ pub struct Event {
     /// The event family, which topics are named after.
     pub family: ByteString,
     /// The name of the source that took the event in.
-    pub intake: ByteString,
+    pub source_name: ByteString,
     /// The partition key: orders the events of one entity. `None` if the event names no entity.
     pub key: Option<ByteString>,
     /// CloudEvents `subject`: the entity the event is about.
@@ -180,7 +180,7 @@ impl Event {
             event_type: own(&self.event_type),
             provider: own(&self.provider),
             family: own(&self.family),
-            intake: own(&self.intake),
+            source_name: own(&self.source_name),
             key: self.key.as_ref().map(own),
             subject: self.subject.as_ref().map(own),
             time: match &self.time {
@@ -205,7 +205,7 @@ pub struct Quarantined {
     /// The provider's name.
     pub provider: ByteString,
     /// The name of the source that took the delivery in.
-    pub intake: ByteString,
+    pub source_name: ByteString,
     /// A reason from a fixed list, for metrics and grouping (`json`, `not_object`, `duplicate_key`,
     /// …).
     pub reason: ByteString,
@@ -288,7 +288,7 @@ pub(crate) mod tests {
             event_type: "call.created".into(),
             provider: "stream".into(),
             family: "video.call-lifecycle".into(),
-            intake: "stream-video".into(),
+            source_name: "stream-video".into(),
             key: Some(key.into()),
             subject: Some(key.into()),
             time: EventTime::Stated("2026-05-08T09:12:28.8Z".into()),
@@ -305,7 +305,7 @@ pub(crate) mod tests {
             id: "sha256-00".into(),
             source: "/stream/default".into(),
             provider: "stream".into(),
-            intake: "stream-video".into(),
+            source_name: "stream-video".into(),
             reason: "json".into(),
             detail: "expected a value at byte 1".into(),
             stated: HeaderClaims::default(),

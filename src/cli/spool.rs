@@ -12,7 +12,7 @@ use super::{ConfigArgs, Exit, Failure, configuration};
 use crate::disk::RealDisk;
 use crate::event::Position;
 use crate::sink::SinkOptions;
-use crate::spool::verify::{CursorClaim, CursorReport, CursorVerdict, SegmentReport, SpoolReport, verify};
+use crate::spool::verify::{CursorClaim, CursorReport, SegmentReport, SpoolReport, SpoolVerdict, verify};
 use crate::state::{CursorOwner, FILE_NAME, State, StateError};
 
 /// Verifies the log on disk.
@@ -44,7 +44,7 @@ struct VerifyArgs {
 /// Runs the verb.
 ///
 /// # Errors
-/// Exit code 1 if records are damaged or missing, or if that cannot be told; 75 if a bridge has the spool,
+/// Exit code 1 if entries are damaged or missing, or if that cannot be told; 75 if a bridge has the spool,
 /// 78 if a later release wrote it, 74 if it cannot be read or does not exist.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let Verb::Verify(VerifyArgs { dir, config, wait_seconds }) = &args.verb;
@@ -108,7 +108,7 @@ fn is_same_dir(one: &Path, other: &Path) -> bool {
 }
 
 /// Compares the log with the stored cursors: the log must reach the furthest cursor, and must have all
-/// records after the cursor of each reader that it is kept for. Returns the exit code for a log with
+/// entries after the cursor of each reader that it is kept for. Returns the exit code for a log with
 /// problems; cursors that cannot be read count as one.
 fn account_to(
     cursors: Result<Vec<(String, Position)>, StateError>,
@@ -126,7 +126,7 @@ fn account_to(
             }
             return Exit::Failed;
         }
-        Err(StateError::Missing(_)) if report.records() == 0 => return Exit::Failed,
+        Err(StateError::Missing(_)) if report.entries() == 0 => return Exit::Failed,
         Err(error @ (StateError::Missing(_) | StateError::Damaged { .. })) => (error, Exit::Failed),
         Err(error @ StateError::Locked(_)) => (error, Exit::Temporary),
         Err(error @ StateError::Newer { .. }) => (error, Exit::Config),
@@ -166,12 +166,12 @@ fn print(report: &SpoolReport, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "{problem}")?;
     }
     let verdict = match report.verdict() {
-        CursorVerdict::Clean => "clean",
-        CursorVerdict::Unknown => "not known to be clean",
-        CursorVerdict::Damaged => "damaged",
+        SpoolVerdict::Clean => "clean",
+        SpoolVerdict::Unknown => "not known to be clean",
+        SpoolVerdict::Damaged => "damaged",
     };
-    let (segments, records, bytes) = (report.segments.len(), report.records(), report.bytes());
-    writeln!(out, "{verdict}: {segments} segments, {records} records, {bytes} bytes")
+    let (segments, entries, bytes) = (report.segments.len(), report.entries(), report.bytes());
+    writeln!(out, "{verdict}: {segments} segments, {entries} entries, {bytes} bytes")
 }
 
 fn print_cursor(cursor: &CursorReport, out: &mut impl Write) -> io::Result<()> {
@@ -201,25 +201,25 @@ fn print_cursor(cursor: &CursorReport, out: &mut impl Write) -> io::Result<()> {
 }
 
 fn print_segment(segment: &SegmentReport, out: &mut impl Write) -> io::Result<()> {
-    let SegmentReport { path, positions, records, bytes, damaged, torn_tail, repeated } = segment;
+    let SegmentReport { path, positions, entries, bytes, damaged, torn_tail, repeated } = segment;
     let name = path.file_name().unwrap_or_default().display();
     match positions {
         Some(span) => write!(out, "{name}: positions {} to {}", span.start(), span.end())?,
         None => write!(out, "{name}: no positions")?,
     }
-    writeln!(out, ", {records} records, {bytes} bytes")?;
+    writeln!(out, ", {entries} entries, {bytes} bytes")?;
     for range in damaged {
         writeln!(out, "  damaged: bytes {} to {}", range.start, range.end)?;
     }
     if let Some(range) = torn_tail {
         writeln!(
             out,
-            "  torn tail: bytes {} to {} are an unfinished record, which the next start cuts off",
+            "  torn tail: bytes {} to {} are an unfinished entry, which the next start cuts off",
             range.start, range.end
         )?;
     }
     if *repeated > 0 {
-        writeln!(out, "  repeated: {repeated} records have positions that other records have")?;
+        writeln!(out, "  repeated: {repeated} entries have positions that other entries have")?;
     }
     Ok(())
 }

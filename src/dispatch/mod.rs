@@ -29,7 +29,7 @@ use crate::event::{Entry, Event, Position, Record, Timestamp};
 use crate::health::{Health, Heart};
 use crate::selection::Selection;
 use crate::sink::{Outcome, Publication, Reason, Sink, SinkOptions};
-use crate::spool::{ReadError, RecordBatch, Spool};
+use crate::spool::{EntryBatch, ReadError, Spool};
 use crate::state::{NewDeadLetter, State, StateError};
 use crate::telemetry::Metrics;
 use checkpoint::Checkpoint;
@@ -123,7 +123,7 @@ struct PublishingBatch {
     publication: Publication,
 }
 
-type Reading = Pin<Box<dyn Future<Output = Result<RecordBatch, ReadError>> + Send>>;
+type Reading = Pin<Box<dyn Future<Output = Result<EntryBatch, ReadError>> + Send>>;
 
 impl Dispatcher {
     /// A dispatcher that continues at the reader's cursor. Events for its sink only are dead letters
@@ -233,7 +233,7 @@ impl Dispatcher {
     }
 
     /// Routes a batch from the log and publishes the records for this sink.
-    fn take_in(&mut self, batch: RecordBatch) {
+    fn take_in(&mut self, batch: EntryBatch) {
         self.gauges.passed(self.unsettled.read(), batch.damaged);
         let read_bytes: usize = batch.entries.iter().map(|(_, entry)| entry.body().len()).sum();
         let mut records = Vec::with_capacity(batch.entries.len());

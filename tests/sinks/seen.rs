@@ -64,7 +64,7 @@ pub fn record(topic: &str, position: u64, key: Option<&str>) -> Arc<Record> {
             event_type: "call.ring".into(),
             provider: "stream".into(),
             family: "video".into(),
-            intake: "stream-video".into(),
+            source_name: "stream-video".into(),
             key: key.map(Into::into),
             subject: key.map(Into::into),
             time: EventTime::Stated("2025-11-21T07:20:00.123456789Z".into()),

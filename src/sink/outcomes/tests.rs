@@ -12,7 +12,7 @@ pub(in crate::sink) fn record(topic: &str, key: Option<&str>) -> Arc<Record> {
             event_type: "call.ring".into(),
             provider: "stream".into(),
             family: "video".into(),
-            intake: "stream-video".into(),
+            source_name: "stream-video".into(),
             key: key.map(Into::into),
             subject: None,
             time: EventTime::Inferred(Timestamp(0)),

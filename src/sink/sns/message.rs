@@ -80,7 +80,7 @@ pub(super) fn bytes_at_most(record: &Record) -> usize {
         + event.event_type.len()
         + event.provider.len()
         + event.family.len()
-        + event.intake.len()
+        + event.source_name.len()
         + optional(&event.key)
         + optional(&event.subject)
         + event.extensions.iter().map(|(name, value)| name.len() + value.len() + 1).sum::<usize>();

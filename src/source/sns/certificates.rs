@@ -33,8 +33,9 @@ const FETCHES_PER_MINUTE_MAX: usize = 20;
 /// Most fetches in any minute that strangers together can cause.
 const STRANGERS_FETCHES_PER_MINUTE_MAX: usize = FETCHES_PER_MINUTE_MAX / 2;
 const MINUTE: Duration = Duration::from_secs(60);
-/// Most trusted certificates in memory; the one that was not used for longest is removed first.
-const TRUSTED_MAX: usize = 32;
+/// Most trusted certificates in memory, several for every region that AWS has; the one that was not used
+/// for longest is removed first.
+const TRUSTED_MAX: usize = 128;
 
 /// What became of a fetch.
 type Fetched = Result<Arc<SigningCertificate>, CertificateError>;

@@ -9,10 +9,12 @@
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use tokio::sync::watch;
@@ -24,7 +26,6 @@ use super::fetch::{CertificateError, Fetcher};
 use super::origin::CertificateUrl;
 use crate::aws::arn::TopicArn;
 use crate::event::Timestamp;
-use crate::source::http::catch_panic;
 use crate::telemetry::{LogLimit, SourceOutcome};
 
 /// How long a failure is remembered.
@@ -113,7 +114,7 @@ impl Certificates {
         let (log_limit, store) = (Arc::clone(&self.log_limit), self.store.clone());
         // Each of these tasks ends within three seconds, and the fetches of a minute are bounded.
         tokio::spawn(async move {
-            let fetched = catch_panic(pin!(fetcher.fetch(&url))).await;
+            let fetched = AssertUnwindSafe(pin!(fetcher.fetch(&url))).catch_unwind().await;
             let (fetched, chain) = match fetched.unwrap_or(Err(CertificateError::Unavailable("panic"))) {
                 Ok((certificate, chain)) => (Ok(Arc::new(certificate)), Some(chain)),
                 Err(error) => (Err(error), None),

@@ -10,10 +10,12 @@
 
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures_util::FutureExt;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use tokio::sync::watch;
@@ -23,7 +25,6 @@ use super::certificate::SigningCertificate;
 use super::fetch::{CertificateError, Fetcher};
 use super::origin::CertificateUrl;
 use crate::event::Timestamp;
-use crate::source::http::catch_panic;
 use crate::telemetry::{LogLimit, SourceOutcome};
 
 /// How long a failure is remembered.
@@ -85,7 +86,7 @@ impl Certificates {
         let log_limit = Arc::clone(&self.log_limit);
         // Each of these tasks ends within three seconds, and the fetches of a minute are bounded.
         tokio::spawn(async move {
-            let fetched = catch_panic(pin!(fetcher.fetch(&url))).await;
+            let fetched = AssertUnwindSafe(pin!(fetcher.fetch(&url))).catch_unwind().await;
             let fetched = fetched.unwrap_or(Err(CertificateError::Unavailable("panic"))).map(Arc::new);
             let outcome = report(&source, &url, fetched.as_ref().err(), &log_limit);
             fetches.get_or_create(&SourceOutcome { source, outcome: outcome.into() }).inc();

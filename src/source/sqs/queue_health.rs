@@ -136,15 +136,14 @@ impl QueueHealth {
 
     fn show(&self, actions: &[State]) {
         let trouble = actions.iter().find_map(|state| match state {
-            State::Trouble(Ongoing { error: QueueError { reason, advice, .. }, .. }) => {
-                Some((reason, advice))
-            }
+            State::Trouble(Ongoing { error, .. }) => Some(error),
             _ => None,
         });
         self.degraded.set(i64::from(trouble.is_some()));
         match trouble {
-            Some((reason, advice)) => {
-                self.status.degraded(SourceTrouble { reason, advice: advice.clone() });
+            Some(error) => {
+                let QueueError { reason, advice, lacks_credentials, .. } = error.clone();
+                self.status.degraded(SourceTrouble { reason, advice, lacks_credentials });
             }
             None => self.status.healthy(),
         }
@@ -163,11 +162,11 @@ mod tests {
     }
 
     fn passing() -> QueueError {
-        QueueError { reason: "server_error", advice: "500".into(), passing: true }
+        QueueError { reason: "server_error", advice: "500".into(), passing: true, lacks_credentials: false }
     }
 
     fn denied() -> QueueError {
-        QueueError { reason: "denied", advice: "grant it".into(), passing: false }
+        QueueError { reason: "denied", advice: "grant it".into(), passing: false, lacks_credentials: false }
     }
 
     fn shown(status: &SourceStatus) -> Option<String> {

@@ -23,6 +23,8 @@ mod kafka;
 mod latency;
 #[path = "run/machine.rs"]
 mod machine;
+#[path = "run/pair.rs"]
+mod pair;
 #[path = "load/report.rs"]
 mod report;
 #[path = "run/stage.rs"]
@@ -37,7 +39,7 @@ use clap::{Parser, ValueEnum};
 use machine::Machine;
 use serde::Serialize;
 use stage::Stage;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use verdict::Target;
 
 /// Measures the bridge beside its floors.
@@ -55,6 +57,9 @@ struct Arguments {
     /// The Kafka cluster for the end-to-end part; without one, a broker of its own is started.
     #[arg(long, env = "KAFKA_BROKERS")]
     brokers: Option<String>,
+    /// Another build of the bridge, such as the one before a change: measure the two in turn, and nothing else.
+    #[arg(long, value_name = "BINARY", conflicts_with_all = ["only", "check"])]
+    before: Option<PathBuf>,
     /// Where the results go as JSON; beside the build by default.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -133,6 +138,7 @@ struct Results {
     backlog: Option<backlog::Backlog>,
     kafka: Option<kafka::Kafka>,
     aws: Option<aws::Aws>,
+    pair: Option<pair::Pair>,
     targets: Vec<Target>,
 }
 
@@ -148,17 +154,30 @@ fn main() -> anyhow::Result<()> {
         backlog: None,
         kafka: None,
         aws: None,
+        pair: None,
         targets: Vec::new(),
     };
     println!("{}\ncommand  {}", results.machine, results.command);
-    measure(&arguments, &stage, &mut results)?;
-
-    println!("\n{}", verdict::table(&results.targets));
+    match &arguments.before {
+        Some(before) => compare(&arguments, before, &stage, &mut results)?,
+        None => {
+            measure(&arguments, &stage, &mut results)?;
+            println!("\n{}", verdict::table(&results.targets));
+        }
+    }
     let json = arguments.json.clone().unwrap_or_else(|| stage.build_dir().join("bench.json"));
     std::fs::write(&json, serde_json::to_vec_pretty(&results)?)?;
     println!("results as JSON: {}", json.display());
     let missed = results.targets.iter().filter(|target| !target.met()).count();
     anyhow::ensure!(!arguments.check || missed == 0, "{missed} targets missed");
+    Ok(())
+}
+
+fn compare(arguments: &Arguments, before: &Path, stage: &Stage, results: &mut Results) -> anyhow::Result<()> {
+    let broker = Broker::at_or_started(arguments.brokers.as_deref(), stage)?;
+    let pair = pair::measure([&stage.with_bridge(before)?, stage], &results.plan, broker.address())?;
+    println!("\n{pair}");
+    results.pair = Some(pair);
     Ok(())
 }
 

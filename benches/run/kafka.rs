@@ -35,9 +35,11 @@ struct Produced {
 
 /// The bridge's part.
 #[derive(Clone, Copy, Debug, Serialize)]
-struct Sample {
-    per_second: f64,
-    cpu_us_per_event: f64,
+pub struct Sample {
+    /// Events per second.
+    pub per_second: f64,
+    /// CPU time of the bridge per event.
+    pub cpu_us_per_event: f64,
 }
 
 /// Measures producer, drain and end to end in turn.
@@ -45,13 +47,7 @@ struct Sample {
 /// # Errors
 /// When the cluster is not there, or not everything arrives in time.
 pub fn measure(stage: &Stage, plan: &Plan, brokers: &str) -> anyhow::Result<Kafka> {
-    let mut kafka = Kafka {
-        events: plan.kafka_events,
-        producer: Vec::new(),
-        end_to_end: Vec::new(),
-        drain: Vec::new(),
-        bridge_peak_mib: 0.0,
-    };
+    let mut kafka = Kafka::new(plan);
     let topic = Topic::make(stage, brokers)?;
     produce(stage, plan, brokers)?;
     for round in 1..=plan.rounds {
@@ -67,13 +63,17 @@ pub fn measure(stage: &Stage, plan: &Plan, brokers: &str) -> anyhow::Result<Kafk
 }
 
 /// The topic of this bench; deleted when dropped.
-struct Topic<'a> {
+pub struct Topic<'a> {
     stage: &'a Stage,
     brokers: &'a str,
 }
 
 impl<'a> Topic<'a> {
-    fn make(stage: &'a Stage, brokers: &'a str) -> anyhow::Result<Self> {
+    /// Makes the topic.
+    ///
+    /// # Errors
+    /// When the cluster is not there.
+    pub fn make(stage: &'a Stage, brokers: &'a str) -> anyhow::Result<Self> {
         let _: String = stage.run_floor("topic", &["make", "--brokers", brokers, "--topic", TOPIC])?;
         Ok(Self { stage, brokers })
     }
@@ -98,8 +98,22 @@ fn produce(stage: &Stage, plan: &Plan, brokers: &str) -> anyhow::Result<Produced
 }
 
 impl Kafka {
+    /// Nothing measured yet.
+    pub fn new(plan: &Plan) -> Self {
+        Self {
+            events: plan.kafka_events,
+            producer: Vec::new(),
+            end_to_end: Vec::new(),
+            drain: Vec::new(),
+            bridge_peak_mib: 0.0,
+        }
+    }
+
     /// Takes events in while there is no broker, then starts over the same spool with one.
-    fn drain(&mut self, stage: &Stage, brokers: &str) -> anyhow::Result<Sample> {
+    ///
+    /// # Errors
+    /// When the bridge does not come up, or not everything arrives in time.
+    pub fn drain(&mut self, stage: &Stage, brokers: &str) -> anyhow::Result<Sample> {
         let dir = stage.new_dir()?;
         let filling = start_bridge(stage, dir.path(), NOWHERE)?;
         self.fill(stage, &filling)?;
@@ -119,7 +133,10 @@ impl Kafka {
     }
 
     /// Takes events in and delivers them at the same time, until the sink has the last one.
-    fn end_to_end(&mut self, stage: &Stage, brokers: &str) -> anyhow::Result<Sample> {
+    ///
+    /// # Errors
+    /// When the bridge does not come up, or not everything arrives in time.
+    pub fn end_to_end(&mut self, stage: &Stage, brokers: &str) -> anyhow::Result<Sample> {
         let dir = stage.new_dir()?;
         let bridge = start_bridge(stage, dir.path(), brokers)?;
         let (started, cpu) = (Instant::now(), bridge.child.cpu_seconds()?);

@@ -3,16 +3,18 @@
 use anyhow::Context;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use crate::report::LoadReport;
 
 /// What every child is given to sign and verify with.
 const SECRET: &str = "a signing secret that only the bench knows";
 
-/// The binaries of one build, and a directory that goes away with this value.
+/// The binaries of one build, and a directory that goes away with the last of its stages.
 pub struct Stage {
+    bridge: PathBuf,
     examples: PathBuf,
-    dir: tempfile::TempDir,
+    dir: Arc<tempfile::TempDir>,
 }
 
 impl Stage {
@@ -25,8 +27,17 @@ impl Stage {
         let profile = own.parent().and_then(Path::parent).context("not in a build directory")?;
         build_with(profile)?;
         let build = profile.parent().context("not in a build directory")?;
-        let dir = tempfile::Builder::new().prefix("bench-").tempdir_in(build)?;
-        Ok(Self { examples: profile.join("examples"), dir })
+        let dir = Arc::new(tempfile::Builder::new().prefix("bench-").tempdir_in(build)?);
+        Ok(Self { bridge: profile.join("fanbridge"), examples: profile.join("examples"), dir })
+    }
+
+    /// The same, with another build of the bridge.
+    ///
+    /// # Errors
+    /// When there is no such file.
+    pub fn with_bridge(&self, bridge: &Path) -> anyhow::Result<Self> {
+        let bridge = bridge.canonicalize().with_context(|| format!("no bridge at {}", bridge.display()))?;
+        Ok(Self { bridge, examples: self.examples.clone(), dir: Arc::clone(&self.dir) })
     }
 
     /// The directory of this run, on the disk that the build is on.
@@ -49,7 +60,7 @@ impl Stage {
 
     /// The bridge itself.
     pub fn bridge_command(&self) -> Command {
-        with_secret(Command::new(self.bridge()))
+        with_secret(Command::new(&self.bridge))
     }
 
     /// One of the floors.
@@ -96,10 +107,6 @@ impl Stage {
             report.statuses
         );
         Ok(report)
-    }
-
-    fn bridge(&self) -> PathBuf {
-        self.examples.with_file_name("fanbridge")
     }
 }
 

@@ -114,6 +114,39 @@ async fn a_batch_that_is_refused_goes_again_one_by_one_and_nothing_is_rejected_f
     assert!(reasons.iter().any(|reason| reason.cause == Cause::REFUSED_IN_COMPANY), "{reasons:?}");
 }
 
+/// The two producers, for batches and for single records, do not know each other's order.
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_refused_batch_a_key_waits_until_what_was_sent_of_it_before_is_known() {
+    const SLOW: Duration = Duration::from_secs(2);
+    let cluster: Cluster = MockCluster::new(2).unwrap();
+    cluster.create_topic("t", 2, 2).unwrap();
+    (0..2).for_each(|partition| cluster.partition_leader("t", partition, Some(partition + 1)).unwrap());
+    let sink = sink(&cluster.bootstrap_servers(), &[]);
+    cluster.broker_round_trip_time(2, SLOW).unwrap();
+    let (mut quick, mut slow) = (None, None);
+    let mut keys = (0..).zip(["a", "b", "c", "d", "e", "f", "g", "h"]);
+    while quick.is_none() || slow.is_none() {
+        let (position, key) = keys.next().expect("both partitions have a key");
+        let began = Instant::now();
+        assert_eq!(sink.publish(vec![record("t", position, Some(key))]).await, [Outcome::Accepted]);
+        *(if began.elapsed() < SLOW { &mut quick } else { &mut slow }) = Some(key);
+    }
+    let (first, refused, later) = (record("t", 10, slow), record("t", 11, quick), record("t", 12, slow));
+
+    let on_its_way = sink.publish(vec![first.clone()]);
+    // The first request has to be there before the error.
+    tokio::time::sleep(SLOW * 3 / 4).await;
+    cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+    assert_put_off(&sink.publish(vec![refused.clone()]).await, "refused_in_company");
+    assert_put_off(&sink.publish(vec![later.clone()]).await, "held");
+    let mut again = vec![refused, later];
+    if on_its_way.await != [Outcome::Accepted] {
+        again.insert(0, first);
+    }
+    let count = again.len();
+    assert_eq!(publish_until_settled(&sink, again).await.0, vec![Outcome::Accepted; count]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_may_not_be_written_is_kept_and_resumes_alone() {
     let (cluster, brokers) = cluster(&["t", "other"]);

@@ -75,15 +75,11 @@ pub(super) struct CallbackContext {
 impl CallbackContext {
     /// The outcome of a record of this topic that got this error.
     pub fn outcome_of(&self, code: RDKafkaErrorCode, topic: &str) -> Outcome {
-        let judgement = outcome::judge(code);
         let journey = match self.single {
             true => Journey::Single { others_pass: self.common.isolated.takes_some(topic) },
             false => Journey::Batched,
         };
-        if judgement.isolates_topic() {
-            self.common.isolated.add(topic);
-        }
-        judgement.outcome(code, journey)
+        outcome::judge(code).outcome(code, journey)
     }
 }
 
@@ -91,19 +87,25 @@ impl ProducerContext for CallbackContext {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, place: usize) {
-        let outcome = match result {
+        let settle = |outcome| {
+            self.common.in_flight.settle(place >> INDEX_BITS, place & ((1 << INDEX_BITS) - 1), outcome);
+        };
+        match result {
             Ok(message) => {
                 if self.single {
                     self.common.isolated.note_taken(message.topic());
                 }
-                Outcome::Accepted
+                settle(Outcome::Accepted);
             }
             Err((error, message)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-                self.outcome_of(code, message.topic())
+                settle(self.outcome_of(code, message.topic()));
+                // Only now: whoever sees that the topic is isolated sees the failure, too.
+                if outcome::judge(code).isolates_topic() {
+                    self.common.isolated.add(message.topic());
+                }
             }
-        };
-        self.common.in_flight.settle(place >> INDEX_BITS, place & ((1 << INDEX_BITS) - 1), outcome);
+        }
     }
 }
 

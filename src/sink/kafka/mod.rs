@@ -3,7 +3,8 @@
 //!
 //! Records are normally sent in librdkafka's batches (the `batched` producer). After a refused batch the
 //! records of its topic are sent one by one for a while (the `single` producer), so that the refusal finds
-//! the one record that caused it.
+//! the one record that caused it. The first of them leaves only when the dispatcher hands the refused batch
+//! over again: by then nothing of the topic is left in `batched`.
 //!
 //! Invariant: [`Outcome::Accepted`] means that all in-sync replicas have the record. After a lost
 //! answer or a fatal producer error a record can be in the topic twice, and a record that had left
@@ -36,7 +37,7 @@ use self::outcome::Journey;
 use self::producer::{ProducerHandle, SupervisedProducer};
 use self::settings::Settings;
 pub use self::settings::{MESSAGE_BYTES_MAX, UnusableProperty, check, check_property, decided};
-use super::outcomes::held;
+use super::outcomes::{OutcomeTable, held};
 use super::{Cause, Outcome, Publication, Reason, Sink};
 use crate::event::Record;
 
@@ -107,7 +108,7 @@ impl Sink for KafkaSink {
             let refused = if queue_full {
                 let full = RDKafkaErrorCode::QueueFull;
                 Some(outcome::judge(full).outcome(full, Journey::Batched))
-            } else if self.common.in_flight.is_held(record) {
+            } else if handles.is_held(record, &self.common.in_flight) {
                 Some(held())
             } else {
                 let sent = handles.send(record, place(number, index));
@@ -183,6 +184,16 @@ impl BatchProducers {
         }
     }
 
+    /// Whether the record has to wait for an earlier one of its key. Behind a refusal it waits for any of
+    /// its topic: the record would go to `single` while others of its key can still be on their way in
+    /// `batched`, and the two producers do not know each other's order.
+    fn is_held(&self, record: &Record, in_flight: &OutcomeTable) -> bool {
+        match &self.single {
+            Some(_) if self.isolated.contains(&record.topic) => in_flight.is_topic_held(record),
+            _ => in_flight.is_held(record),
+        }
+    }
+
     fn send(&mut self, record: &Record, place: usize) -> Result<(), RDKafkaErrorCode> {
         self.producer_for(record).send(record, place)
     }
@@ -194,7 +205,14 @@ impl BatchProducers {
             judgement @ outcome::Judgement::Refused(_) => {
                 judgement.outcome(code, Journey::Single { others_pass: false })
             }
-            _ => self.producer_for(record).context().outcome_of(code, &record.topic),
+            judgement => {
+                let context = self.producer_for(record).context();
+                let outcome = context.outcome_of(code, &record.topic);
+                if judgement.isolates_topic() {
+                    context.common.isolated.add(&record.topic);
+                }
+                outcome
+            }
         }
     }
 }

@@ -37,15 +37,15 @@ pub(crate) struct OutcomeTable {
 struct OpenBatches {
     batches: Vec<Option<OpenBatch>>,
     free: Vec<BatchNumber>,
-    /// Per lane, the records that have to be published again and were not handed over again yet.
-    failed: HashMap<KeyLane, BTreeSet<Position>>,
+    /// By topic, the records that have to be published again and were not handed over again yet.
+    failed: HashMap<Arc<str>, FailedRecords>,
 }
 
-/// A topic and a key: the records of one lane are sent in the order of their positions.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct KeyLane {
-    topic: Arc<str>,
-    key: ByteString,
+/// The failed records of a topic. A record without a key has no lane, and no order to keep.
+#[derive(Default)]
+struct FailedRecords {
+    all: BTreeSet<Position>,
+    by_key: HashMap<ByteString, BTreeSet<Position>>,
 }
 
 struct OpenBatch {
@@ -60,11 +60,28 @@ struct OpenBatch {
     abandoned: bool,
 }
 
-impl KeyLane {
-    /// The record's lane. A record without a key has none, and no order to keep.
-    fn of(record: &Record) -> Option<Self> {
-        let key = record.event.key.clone()?;
-        Some(Self { topic: Arc::clone(&record.topic), key })
+impl FailedRecords {
+    fn add(&mut self, record: &Record) {
+        self.all.insert(record.position);
+        if let Some(key) = &record.event.key {
+            self.by_key.entry(key.clone()).or_default().insert(record.position);
+        }
+    }
+
+    fn remove(&mut self, record: &Record) {
+        self.all.remove(&record.position);
+        let Some(key) = &record.event.key else { return };
+        if let Some(of_key) = self.by_key.get_mut(key) {
+            of_key.remove(&record.position);
+            if of_key.is_empty() {
+                self.by_key.remove(key);
+            }
+        }
+    }
+
+    /// The first failed record of this record's lane.
+    fn first_of_lane(&self, record: &Record) -> Option<Position> {
+        self.by_key.get(record.event.key.as_ref()?)?.first().copied()
     }
 }
 
@@ -88,7 +105,17 @@ impl OutcomeTable {
     /// Whether this record must not be sent, because an earlier record of its lane has to be
     /// published again.
     pub(crate) fn is_held(&self, record: &Record) -> bool {
-        self.batches().is_held(record)
+        let open = self.batches();
+        let first = open.failed.get(&record.topic).and_then(|failed| failed.first_of_lane(record));
+        first.is_some_and(|first| first < record.position)
+    }
+
+    /// Whether an earlier record of the topic has to be published again, so that the dispatcher holds the
+    /// topic now or will soon: what was sent of it before can still be on its way.
+    pub(super) fn is_topic_held(&self, record: &Record) -> bool {
+        let open = self.batches();
+        let first = open.failed.get(&record.topic).and_then(|failed| failed.all.first());
+        first.is_some_and(|first| *first < record.position)
     }
 
     /// Records the outcome of one record. Called exactly once per record.
@@ -99,10 +126,8 @@ impl OutcomeTable {
         batch.outcomes[index] = Some(outcome);
         batch.for_good += usize::from(!goes_again);
         if goes_again && !batch.abandoned {
-            let Record { position, .. } = *batch.records[index];
-            if let Some(lane) = KeyLane::of(&batch.records[index]) {
-                open.failed.entry(lane).or_default().insert(position);
-            }
+            let record = Arc::clone(&batch.records[index]);
+            open.failed.entry(Arc::clone(&record.topic)).or_default().add(&record);
         }
         self.count_down(&mut open, number);
     }
@@ -150,24 +175,12 @@ impl OpenBatches {
         self.batches[number].take().expect("a batch is removed once")
     }
 
-    fn is_held(&self, record: &Record) -> bool {
-        if self.failed.is_empty() {
-            return false;
-        }
-        let first = KeyLane::of(record).and_then(|lane| self.failed.get(&lane)?.first());
-        first.is_some_and(|first| *first < record.position)
-    }
-
     /// Holds nothing back behind this record any more: it is handed over again, or nobody will.
     fn release(&mut self, record: &Record) {
-        if self.failed.is_empty() {
-            return;
-        }
-        let Some(lane) = KeyLane::of(record) else { return };
-        if let Some(failed) = self.failed.get_mut(&lane) {
-            failed.remove(&record.position);
-            if failed.is_empty() {
-                self.failed.remove(&lane);
+        if let Some(failed) = self.failed.get_mut(&record.topic) {
+            failed.remove(record);
+            if failed.all.is_empty() {
+                self.failed.remove(&record.topic);
             }
         }
     }

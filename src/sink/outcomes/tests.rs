@@ -118,6 +118,21 @@ async fn only_the_lane_behind_a_record_that_goes_again_is_held_and_only_until_th
 }
 
 #[tokio::test]
+async fn a_topic_is_known_to_be_held_behind_its_first_failed_record_with_a_key_or_without() {
+    let in_flight = Arc::new(OutcomeTable::default());
+    let failed = [record("t", None), records(&[(7, "a")]).remove(0)];
+    let (number, _claim) = in_flight.open(&failed);
+    let at = |position: u64| records(&[(position, "b")]).remove(0);
+    (0..2).for_each(|index| in_flight.settle(number, index, again()));
+    assert!(in_flight.is_topic_held(&at(2)) && !in_flight.is_topic_held(&at(1)));
+    assert!(!in_flight.is_topic_held(&record("other", Some("a"))));
+    let (_, _again) = in_flight.open(&failed[..1]);
+    assert!(in_flight.is_topic_held(&at(8)) && !in_flight.is_topic_held(&at(6)), "behind the second");
+    let (_, _again) = in_flight.open(&failed[1..]);
+    assert!(!in_flight.is_topic_held(&at(8)));
+}
+
+#[tokio::test]
 async fn a_dispatcher_that_never_pauses_gets_the_lowest_record_of_a_lane_through() {
     let in_flight = Arc::new(OutcomeTable::default());
     let first = settled(&in_flight, &[(1, "a")], vec![again()]);

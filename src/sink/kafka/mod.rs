@@ -144,15 +144,8 @@ struct BatchProducers {
 
 impl Producers {
     fn for_batch(&mut self) -> BatchProducers {
-        let batched = self.batched.producer();
-        let mut isolated =
+        let isolated =
             self.common.isolated.now(|| self.single.as_ref().is_none_or(SupervisedProducer::is_idle));
-        // The first record of a refused batch isolates its topic, and the others can still wait for their
-        // report: a later record of such a key, sent alone, would overtake. The dead producer refuses all
-        // records, and its successor comes only when all are reported.
-        if !isolated.is_empty() && batched.is_dead() {
-            isolated.clear();
-        }
         if !isolated.is_empty() && self.single.is_none() {
             match SupervisedProducer::start(
                 self.settings.single(),
@@ -169,7 +162,7 @@ impl Producers {
             }
         }
         BatchProducers {
-            batched,
+            batched: self.batched.producer(),
             single: self.single.as_ref().filter(|_| !isolated.is_empty()).map(SupervisedProducer::producer),
             isolated,
         }

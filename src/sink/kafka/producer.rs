@@ -132,12 +132,6 @@ impl ProducerHandle {
             .map_err(|(error, _)| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::InvalidTopic))
     }
 
-    /// Whether a fatal error ended the producer, so that it refuses every record. The client notes the error
-    /// before it reports any record that the error concerns.
-    pub fn is_dead(&self) -> bool {
-        self.producer.client().fatal_error().is_some()
-    }
-
     /// The producer's context.
     pub fn context(&self) -> &CallbackContext {
         self.producer.context()

@@ -12,7 +12,7 @@ use super::unsettled::{HeldTopic, Unsettled};
 use crate::event::{Position, Reason, Timestamp};
 use crate::health::SinkStatus;
 use crate::sink::{self, ACCIDENTS, Effort, PASSING, PERHAPS_PUBLISHED};
-use crate::telemetry::{FloatGauge, LogLimit, Metrics, Shown, Sink, SinkReason};
+use crate::telemetry::{Episode, EpisodeStage, FloatGauge, LogLimit, Metrics, Shown, Sink, SinkReason};
 
 /// How long a sink can report no outcome before it counts as degraded: longer than a healthy sink
 /// ever takes, and shorter than an operator waits before looking.
@@ -40,7 +40,8 @@ pub struct Gauges {
     /// Counts published records that might have been published before.
     pub possible_duplicates: Counter,
     status: Arc<SinkStatus>,
-    in_trouble: Option<Instant>,
+    /// The time in which the sink is degraded, by the reason.
+    trouble: Episode<&'static str>,
     log_limit: LogLimit,
 }
 
@@ -61,7 +62,7 @@ impl Gauges {
             missed_through: Position(0),
             possible_duplicates: metrics.possible_duplicates.get_or_create(&sink).clone(),
             status,
-            in_trouble: None,
+            trouble: Episode::default(),
             log_limit: LogLimit::default(),
         }
     }
@@ -124,9 +125,9 @@ impl Gauges {
         }
     }
 
-    /// Updates the sink's health; each change is one log line. A sink is degraded when a topic is
-    /// held for more than an accident, when the sink reports an obstacle, and when it has settled
-    /// none of its records for `quiet`, if that is long.
+    /// Updates the sink's health; a change of it, or of the reason, is one log line. A sink is degraded
+    /// when a topic is held for more than an accident, when the sink reports an obstacle, and when it has
+    /// settled none of its records for `quiet`, if that is long.
     pub fn trouble(&mut self, unsettled: &Unsettled, quiet: Duration, sink: &dyn sink::Sink) {
         let held = unsettled.held().filter(|held| is_trouble(held, quiet));
         // Always the same one of several topics, so that the reported detail does not flicker.
@@ -145,25 +146,32 @@ impl Gauges {
         }
     }
 
-    fn degraded(&mut self, word: &str, detail: &str) {
-        if self.in_trouble.is_none() {
-            self.in_trouble = Some(Instant::now());
-            self.degraded.set(1);
-            tracing::warn!(
-                sink = self.name,
-                reason = word,
-                detail = %Shown(detail),
+    fn degraded(&mut self, reason: &'static str, detail: &str) {
+        self.degraded.set(1);
+        let (sink, shown) = (&*self.name, Shown(detail));
+        match self.trouble.happens(reason, Instant::now()).map(|news| news.stage) {
+            Some(EpisodeStage::Begins) => tracing::warn!(
+                sink,
+                reason,
+                detail = %shown,
                 "the sink is degraded: its records are kept in the spool and tried again; the detail says why"
-            );
+            ),
+            Some(_) => tracing::warn!(
+                sink,
+                reason,
+                detail = %shown,
+                "the sink is still degraded, for another reason than before: the detail says why"
+            ),
+            None => {}
         }
-        self.status.degraded(format!("{word}: {detail}"));
+        self.status.degraded(format!("{reason}: {detail}"));
     }
 
     fn healthy(&mut self) {
-        let Some(since) = self.in_trouble.take() else { return };
+        let Some(end) = self.trouble.over(Instant::now()) else { return };
         self.degraded.set(0);
         self.status.healthy();
-        let degraded_seconds = since.elapsed().as_secs();
+        let degraded_seconds = end.lasted.as_secs();
         tracing::info!(sink = self.name, degraded_seconds, "the sink is healthy again");
     }
 

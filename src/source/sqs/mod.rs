@@ -29,10 +29,10 @@ mod topic_questions;
 pub use options::{OnMalformed, SqsOptions};
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_sdk_sqs::types::Message as SdkMessage;
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -53,7 +53,7 @@ use super::{Intake, SourceIntake};
 use crate::aws::Aws;
 use crate::health::SourceStatus;
 use crate::provider::BodyLimits;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Episode, Metrics};
 
 /// How long a stop waits for a receive under way. A queue with messages answers at once; messages that
 /// the queue hands out to an abandoned receive stay hidden until their visibility time-out.
@@ -83,7 +83,8 @@ struct Source {
     metrics: QueueMetrics,
     scale: Scale,
     stored: StoredIds,
-    paused: AtomicBool,
+    /// The time in which the loops receive nothing, because the spool is nearly full.
+    paused: Mutex<Episode<()>>,
 }
 
 impl SqsSource {
@@ -111,7 +112,7 @@ impl SqsSource {
             on_malformed: config.on_malformed,
             scale: Scale::new(config.receivers_max),
             stored: StoredIds::default(),
-            paused: AtomicBool::new(false),
+            paused: Mutex::default(),
         };
         Self { source: Arc::new(source), receivers_max: config.receivers_max }
     }
@@ -223,19 +224,22 @@ impl Source {
 
     /// Whether the spool has room for the messages of one receive. A change is logged.
     fn has_room(&self) -> bool {
-        let before = self.paused.load(Ordering::Relaxed);
-        let room = self.intake.has_room_to_spare(before);
-        if self.paused.swap(!room, Ordering::Relaxed) == room {
-            let source = &**self.intake_source.name();
-            self.metrics.paused.set(i64::from(!room));
-            if room {
-                tracing::info!(source, "the spool has room again: the source receives from its queue");
-            } else {
-                tracing::warn!(
-                    source,
-                    "the spool is nearly full: the source receives nothing from its queue until it has room"
-                );
-            }
+        let (source, now) = (&**self.intake_source.name(), Instant::now().into_std());
+        let mut paused = self.paused.lock();
+        let room = self.intake.has_room_to_spare(paused.is_ongoing());
+        self.metrics.paused.set(i64::from(!room));
+        if !room && paused.happens((), now).is_some() {
+            tracing::warn!(
+                source,
+                "the spool is nearly full: the source receives nothing from its queue until it has room"
+            );
+        } else if room && let Some(end) = paused.over(now) {
+            let paused_seconds = end.lasted.as_secs();
+            tracing::info!(
+                source,
+                paused_seconds,
+                "the spool has room again: the source receives from its queue"
+            );
         }
         room
     }

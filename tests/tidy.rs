@@ -29,6 +29,7 @@ const PURE: &[&str] = &[
     "admit/",
     "aws/arn.rs",
     "aws/refusal.rs",
+    "backoff.rs",
     "dispatch/maybe_duplicates.rs",
     "dispatch/unsettled.rs",
     "event.rs",

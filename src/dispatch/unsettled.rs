@@ -13,6 +13,7 @@ use std::mem::replace;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::backoff::HELD_TOPIC;
 use crate::event::{Position, Reason, Record, Timestamp};
 use crate::sink::PASSING;
 
@@ -170,7 +171,7 @@ impl Unsettled {
         hold.probes_failed += u32::from(replace(&mut hold.probing, false));
         if hold.retry_at <= now {
             hold.attempts += 1;
-            hold.retry_at = now + backoff(hold.attempts);
+            hold.retry_at = now + HELD_TOPIC.step(hold.attempts);
         }
         if let Some(slot) = self.slot(record.position) {
             slot.retries += 1;
@@ -271,12 +272,6 @@ impl Unsettled {
 fn cost(record: &Record) -> usize {
     const ATTRIBUTES_BYTES: usize = 512;
     record.event.body.len() + ATTRIBUTES_BYTES
-}
-
-/// How long a held topic rests before the nth attempt: 50, 100, 200, 400, 800, then 1,000 ms each.
-/// The maximum is below the two seconds within which a recovered topic has to get records again.
-fn backoff(attempts: u32) -> Duration {
-    Duration::from_millis(25 << attempts.min(6)).min(Duration::from_secs(1))
 }
 
 #[cfg(test)]
@@ -399,12 +394,5 @@ mod tests {
         assert_eq!(positions(&window.due(second, 3, 1)), [2, 3], "all that waits, at once");
         assert_eq!(window.held().count(), 0);
         assert_eq!(window.admit(&record(4, "a")), SendPermission::Open);
-    }
-
-    #[test]
-    fn a_rest_never_exceeds_one_second() {
-        assert_eq!(backoff(1), Duration::from_millis(50));
-        assert_eq!(backoff(5), Duration::from_millis(800));
-        assert!((6..200).all(|attempts| backoff(attempts) == Duration::from_secs(1)));
     }
 }

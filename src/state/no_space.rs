@@ -11,12 +11,9 @@ use std::time::{Duration, Instant};
 use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
 
+use crate::backoff::STATE_SPACE;
 use crate::telemetry::Episode;
 
-/// The first rest after a write that found no space; each further one is twice as long, up to the longest.
-const REST_MIN: Duration = Duration::from_millis(250);
-/// The longest rest, unless attempts are slow: space that somebody freed is used within a second.
-const REST_MAX: Duration = Duration::from_secs(1);
 /// A rest lasts at least this many times as long as the attempt took: most of an attempt is opening the file
 /// again, which takes long if the file is large, and nobody can read it meanwhile.
 const REST_FACTOR: u32 = 10;
@@ -76,8 +73,8 @@ impl NoSpace {
             failures.inc();
         }
         let mut short = self.short();
-        let rest = (REST_MIN * (1 << short.failed_in_a_row.min(2))).min(REST_MAX);
         short.failed_in_a_row = short.failed_in_a_row.saturating_add(1);
+        let rest = STATE_SPACE.step(short.failed_in_a_row);
         short.rests_until = Some(now + rest.max(took * REST_FACTOR));
         short.detail.clone_from(&detail);
         short.waiting.extend(who.iter().map(|&name| name.to_owned()));

@@ -18,7 +18,7 @@ const FLOORS: &[&[&str]] = &[
     &["spool"],
     &["dedup", "disk", "admit"],
     &["provider", "selection", "routing", "aws", "health", "files", "reference", "clock"],
-    &["event", "knob", "telemetry", "scarce", "trust"],
+    &["event", "knob", "telemetry", "scarce", "trust", "backoff"],
 ];
 
 /// Names that several public types may have, because their module says whose they are.

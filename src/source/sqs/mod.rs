@@ -48,9 +48,9 @@ use self::queue_health::QueueHealth;
 use self::scale::{Next, Scale};
 use self::stored_ids::StoredIds;
 use self::topic_questions::TopicQuestions;
-use super::backoff::backoff;
 use super::{Intake, SourceIntake};
 use crate::aws::Aws;
+use crate::backoff::SOURCE_CALL;
 use crate::health::SourceStatus;
 use crate::provider::BodyLimits;
 use crate::telemetry::{Episode, Metrics};
@@ -141,7 +141,7 @@ impl SqsSource {
                          another loop replaces it"
                     );
                     source.scale.lost();
-                    pause(Instant::now() + backoff(ATTEMPTS_AFTER_A_BREAKDOWN), &stop).await;
+                    pause(Instant::now() + SOURCE_CALL.random_wait(ATTEMPTS_AFTER_A_BREAKDOWN), &stop).await;
                 },
                 // The deleter ends before the loops only if it panicked, and without it no message is
                 // ever deleted.
@@ -192,7 +192,7 @@ async fn receive(source: Arc<Source>, deletions: Deletions, stop: CancellationTo
                 source.health.failed(Action::Receive, &error);
                 let next = source.scale.idle();
                 if next == Next::Go {
-                    pause(Instant::now() + backoff(failures), &stop).await;
+                    pause(Instant::now() + SOURCE_CALL.random_wait(failures), &stop).await;
                 }
                 next
             }

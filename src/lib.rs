@@ -61,4 +61,6 @@ pub mod knob;
 pub mod reference;
 pub mod scarce;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;
 pub mod trust;

@@ -157,11 +157,13 @@ fn is_code(line: &str) -> bool {
     !line.is_empty() && !line.starts_with("//")
 }
 
-/// The code of every file under `src/`, without comments and without the tests at its end.
+/// The code of every file under `src/`, without comments, without the tests at its end, and without what is
+/// for tests only.
 fn sources() -> Vec<(String, String)> {
     rust_files("src")
         .into_iter()
         .filter(|(path, _)| !path.ends_with("tests.rs") && !path.contains("/tests/"))
+        .filter(|(path, _)| !path.starts_with("testing/"))
         .map(|(path, text)| {
             let code = text.split("\n#[cfg(test)]\n").next().unwrap_or_default();
             let code = code.lines().filter(|line| is_code(line)).collect::<Vec<_>>().join("\n");

@@ -218,8 +218,8 @@ mod tests {
     use super::*;
     use crate::dispatch::BOUNDS;
     use crate::event::Record;
-    use crate::event::tests::event;
     use crate::sink::Publication;
+    use crate::testing::events::event;
 
     /// Has no complaint and no obstacle.
     struct Unused;

@@ -277,7 +277,7 @@ fn cost(record: &Record) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::tests::event;
+    use crate::testing::events::event;
 
     const BOUNDS: UnsettledBounds = UnsettledBounds { records_max: 4, bytes_max: 1 << 20 };
     const TROUBLE: Reason = Reason { word: "unknown_topic", detail: String::new() };

@@ -43,8 +43,8 @@ pub(super) async fn keep(types: Arc<TypesSeen>, spool: Spool, state: State, stop
             }
             Ok(Ok(())) => {
                 if let Some(end) = unwritten.over(Instant::now()) {
-                    let unwritten_seconds = end.lasted.as_secs();
-                    tracing::info!(unwritten_seconds, "the event types seen are written to the state again");
+                    let seconds = end.seconds();
+                    tracing::info!(seconds, "the event types seen are written to the state again");
                 }
             }
             Err(broken) => std::panic::resume_unwind(broken.into_panic()),

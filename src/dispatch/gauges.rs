@@ -12,7 +12,9 @@ use super::unsettled::{HeldTopic, Unsettled};
 use crate::event::{Position, Reason, Timestamp};
 use crate::health::SinkStatus;
 use crate::sink::{self, ACCIDENTS, Effort, PASSING, PERHAPS_PUBLISHED};
-use crate::telemetry::{Episode, EpisodeStage, FloatGauge, LogLimit, Metrics, Shown, Sink, SinkReason};
+use crate::telemetry::{
+    Episode, EpisodeNews, EpisodeStage, FloatGauge, LogLimit, Metrics, Shown, Sink, SinkReason,
+};
 
 /// How long a sink can report no outcome before it counts as degraded: longer than a healthy sink
 /// ever takes, and shorter than an operator waits before looking.
@@ -149,16 +151,17 @@ impl Gauges {
     fn degraded(&mut self, reason: &'static str, detail: &str) {
         self.degraded.set(1);
         let (sink, shown) = (&*self.name, Shown(detail));
-        match self.trouble.happens(reason, Instant::now()).map(|news| news.stage) {
-            Some(EpisodeStage::Begins) => tracing::warn!(
+        match self.trouble.happens(reason, Instant::now()) {
+            Some(EpisodeNews { stage: EpisodeStage::Begins, .. }) => tracing::warn!(
                 sink,
                 reason,
                 detail = %shown,
                 "the sink is degraded: its records are kept in the spool and tried again; the detail says why"
             ),
-            Some(_) => tracing::warn!(
+            Some(EpisodeNews { lasts, .. }) => tracing::warn!(
                 sink,
                 reason,
+                seconds = lasts.as_secs(),
                 detail = %shown,
                 "the sink is still degraded, for another reason than before: the detail says why"
             ),
@@ -171,8 +174,7 @@ impl Gauges {
         let Some(end) = self.trouble.over(Instant::now()) else { return };
         self.degraded.set(0);
         self.status.healthy();
-        let degraded_seconds = end.lasted.as_secs();
-        tracing::info!(sink = self.name, degraded_seconds, "the sink is healthy again");
+        tracing::info!(sink = self.name, seconds = end.seconds(), "the sink is healthy again");
     }
 
     /// Counts the records that the sink repeated by itself, and shows the number of requests allowed

@@ -206,8 +206,8 @@ impl SharedLog {
             AppendGate::Closing | AppendGate::Failed => {}
             AppendGate::Open => {
                 let end = self.shut.lock().over(now);
-                if let Some(shut_seconds) = end.map(|end| end.lasted.as_secs()) {
-                    tracing::info!(shut_seconds, "the spool accepts events again");
+                if let Some(seconds) = end.map(|end| end.seconds()) {
+                    tracing::info!(seconds, "the spool accepts events again");
                 }
             }
             shut => {

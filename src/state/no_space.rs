@@ -100,7 +100,7 @@ impl NoSpace {
         if short.waiting.is_empty()
             && let Some(end) = short.lasts.over(now)
         {
-            let seconds = end.lasted.as_secs();
+            let seconds = end.seconds();
             tracing::info!(seconds, "there is space for the state file again: every waiting commit was made");
         }
     }

@@ -64,6 +64,13 @@ pub struct EpisodeEnd {
     pub times: u64,
 }
 
+impl EpisodeEnd {
+    /// How many seconds it lasted, for the field `seconds` of the line.
+    pub fn seconds(&self) -> u64 {
+        self.lasted.as_secs()
+    }
+}
+
 impl<C> Default for Episode<C> {
     /// An episode whose end is told at once, and that is told again only if its cause changes.
     fn default() -> Self {

@@ -216,10 +216,10 @@ impl News {
         if let Some(ends_at) = self.away.ends_at() {
             sleep_until(ends_at.into()).await;
             if let Some(end) = self.away.over(Instant::now().into_std()) {
-                let away_seconds = end.lasted.as_secs();
+                let seconds = end.seconds();
                 tracing::info!(
                     server = %self.server,
-                    away_seconds,
+                    seconds,
                     "the shared duplicate window is in use again"
                 );
             }

@@ -181,7 +181,7 @@ async fn accept(listener: &TcpListener, deaf: &mut Episode<String>) -> (TcpStrea
         match listener.accept().await {
             Ok((stream, peer)) => {
                 if let Some(end) = deaf.over(Instant::now()) {
-                    let (seconds, failures) = (end.lasted.as_secs(), end.times);
+                    let (seconds, failures) = (end.seconds(), end.times);
                     tracing::info!(seconds, failures, "the listener accepts connections again");
                 }
                 return (stream, peer.ip());

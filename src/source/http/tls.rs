@@ -101,9 +101,9 @@ impl Current {
     fn look(&mut self, files: &TlsOptions, now: Instant) {
         self.looked = now;
         let Err(error) = self.follow(files) else {
-            if let Some(unusable_seconds) = self.trouble.over(now).map(|end| end.lasted.as_secs()) {
+            if let Some(seconds) = self.trouble.over(now).map(|end| end.seconds()) {
                 tracing::info!(
-                    unusable_seconds,
+                    seconds,
                     "the files of the listener's TLS certificate and key can be used again"
                 );
             }

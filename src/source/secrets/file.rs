@@ -88,13 +88,8 @@ impl WatchedSecretFile {
             Ok(()) => {
                 if let Some(end) = self.trouble.over(Instant::now()) {
                     let Labels { source, secret } = &self.labels;
-                    let unusable_seconds = end.lasted.as_secs();
-                    tracing::info!(
-                        source,
-                        secret,
-                        unusable_seconds,
-                        "the file of this secret can be used again"
-                    );
+                    let seconds = end.seconds();
+                    tracing::info!(source, secret, seconds, "the file of this secret can be used again");
                 }
             }
             Err(problem) => self.fail(problem, now),

@@ -234,12 +234,8 @@ impl Source {
                 "the spool is nearly full: the source receives nothing from its queue until it has room"
             );
         } else if room && let Some(end) = paused.over(now) {
-            let paused_seconds = end.lasted.as_secs();
-            tracing::info!(
-                source,
-                paused_seconds,
-                "the spool has room again: the source receives from its queue"
-            );
+            let seconds = end.seconds();
+            tracing::info!(source, seconds, "the spool has room again: the source receives from its queue");
         }
         room
     }

@@ -98,11 +98,11 @@ impl QueueHealth {
                 continue;
             }
             let Some(end) = trouble.over(now) else { continue };
-            let (source, action, trouble_seconds) = (&self.source, action.name(), end.lasted.as_secs());
+            let (source, action, seconds) = (&self.source, action.name(), end.seconds());
             tracing::info!(
                 source,
                 action,
-                trouble_seconds,
+                seconds,
                 "calls of this action to the source's queue succeed again"
             );
         }

@@ -98,7 +98,7 @@ impl Committer {
             }
             _ => {}
         }
-        if let Some(seconds) = self.unremovable.over(Instant::now()).map(|end| end.lasted.as_secs()) {
+        if let Some(seconds) = self.unremovable.over(Instant::now()).map(|end| end.seconds()) {
             tracing::info!(seconds, "the files of prunable segments can be removed again");
         }
         if let Err(error) = self.shared.disk.sync_dir(&self.shared.dir) {
@@ -213,7 +213,7 @@ impl Committer {
             Ok(free) => {
                 self.shared.free_bytes.store(free.bytes, Ordering::Relaxed);
                 if let Some(end) = self.free_unknown.over(Instant::now()) {
-                    let seconds = end.lasted.as_secs();
+                    let seconds = end.seconds();
                     tracing::info!(seconds, "the free space of the spool's file system can be read again");
                 }
             }

@@ -126,9 +126,9 @@ pub async fn serve<S, B>(
     let slots = Arc::new(Semaphore::new(limits.connections_max));
     let networks = Networks::new(limits.connections_max, limits.connections_per_address_max, metrics.clone());
     let tls = tls.map(Arc::new);
-    let mut deaf = Episode::settling(ACCEPTS_SETTLED_AFTER);
+    let mut accept_failures = Episode::settling(ACCEPTS_SETTLED_AFTER);
     loop {
-        let entering = enter(&listener, &mut deaf, &slots, &networks, &stop);
+        let entering = enter(&listener, &mut accept_failures, &slots, &networks, &stop);
         let Some(accepted) = stop.run_until_cancelled(entering).await else { break };
         let Accepted { stream, permit, slot } = accepted;
         let open = metrics.open();
@@ -161,13 +161,13 @@ struct Accepted {
 /// The next connection that [`Networks`] lets in, once fewer than `connections_max` are open.
 async fn enter(
     listener: &TcpListener,
-    deaf: &mut Episode<String>,
+    accept_failures: &mut Episode<String>,
     slots: &Arc<Semaphore>,
     networks: &Arc<Networks>,
     stop: &CancellationToken,
 ) -> Accepted {
     loop {
-        let (stream, address) = accept(listener, deaf).await;
+        let (stream, address) = accept(listener, accept_failures).await;
         if let Some(permit) = networks.enter(address, stop.child_token()) {
             let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
             return Accepted { stream, permit, slot };
@@ -175,12 +175,12 @@ async fn enter(
     }
 }
 
-/// The next connection. `deaf` is the time in which none can be accepted, by the system's error.
-async fn accept(listener: &TcpListener, deaf: &mut Episode<String>) -> (TcpStream, IpAddr) {
+/// The next connection. `accept_failures` is the time in which none can be accepted, by the system's error.
+async fn accept(listener: &TcpListener, accept_failures: &mut Episode<String>) -> (TcpStream, IpAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                if let Some(end) = deaf.over(Instant::now()) {
+                if let Some(end) = accept_failures.over(Instant::now()) {
                     let (seconds, failures) = (end.seconds(), end.times);
                     tracing::info!(seconds, failures, "the listener accepts connections again");
                 }
@@ -190,7 +190,7 @@ async fn accept(listener: &TcpListener, deaf: &mut Episode<String>) -> (TcpStrea
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             // Most likely the process has no descriptor left: another attempt at once would only spin.
             Err(error) => {
-                if deaf.happens(error.to_string(), Instant::now()).is_some() {
+                if accept_failures.happens(error.to_string(), Instant::now()).is_some() {
                     tracing::error!(
                         %error,
                         "the listener cannot accept connections and tries again every 100 ms: if the process \

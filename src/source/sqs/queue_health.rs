@@ -99,12 +99,22 @@ impl QueueHealth {
             }
             let Some(end) = trouble.over(now) else { continue };
             let (source, action, seconds) = (&self.source, action.name(), end.seconds());
-            tracing::info!(
-                source,
-                action,
-                seconds,
-                "calls of this action to the source's queue succeed again"
-            );
+            if matches!(state, State::Unknown) {
+                tracing::info!(
+                    source,
+                    action,
+                    seconds,
+                    "no call of this action to the source's queue has failed for minutes, and none was made \
+                     that succeeded: its trouble is forgotten"
+                );
+            } else {
+                tracing::info!(
+                    source,
+                    action,
+                    seconds,
+                    "calls of this action to the source's queue succeed again"
+                );
+            }
         }
     }
 

@@ -1,7 +1,7 @@
-//! The types that all stages share: a delivery, an event, a record and their outcomes.
+//! The types that all stages share: a delivery, an event, a record.
 //!
 //! There is one type per stage, and each step consumes the one before: [`Delivery`] → [`Verified`] →
-//! [`Verdict`] → (spool) [`Position`] → [`Record`] → [`Outcome`]. This module does no I/O and reads
+//! [`Verdict`] → (spool) [`Position`] → [`Record`] → the sink's outcome. This module does no I/O and reads
 //! no clock. Text that is a part of a body is a [`ByteString`] that shares the body's allocation, so
 //! an event holds its attributes without a copy.
 
@@ -151,7 +151,7 @@ pub struct Event {
     /// The event family, which topics are named after.
     pub family: ByteString,
     /// The name of the source that took the event in.
-    pub intake: ByteString,
+    pub source_name: ByteString,
     /// The partition key: orders the events of one entity. `None` if the event names no entity.
     pub key: Option<ByteString>,
     /// CloudEvents `subject`: the entity the event is about.
@@ -180,7 +180,7 @@ impl Event {
             event_type: own(&self.event_type),
             provider: own(&self.provider),
             family: own(&self.family),
-            intake: own(&self.intake),
+            source_name: own(&self.source_name),
             key: self.key.as_ref().map(own),
             subject: self.subject.as_ref().map(own),
             time: match &self.time {
@@ -205,7 +205,7 @@ pub struct Quarantined {
     /// The provider's name.
     pub provider: ByteString,
     /// The name of the source that took the delivery in.
-    pub intake: ByteString,
+    pub source_name: ByteString,
     /// A reason from a fixed list, for metrics and grouping (`json`, `not_object`, `duplicate_key`,
     /// …).
     pub reason: ByteString,
@@ -274,26 +274,6 @@ pub struct Record {
     pub topic: std::sync::Arc<str>,
     /// The event to publish.
     pub event: Event,
-}
-
-/// A sink's outcome for one record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The sink has the record: settle it.
-    Accepted,
-    /// The sink or the topic does not take the record now: keep it, back off, publish it again.
-    Retry(Reason),
-    /// The sink never takes this record: it becomes a dead letter.
-    Rejected(Reason),
-}
-
-/// Why a record was not accepted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reason {
-    /// A reason from a fixed list, for metrics and grouping (`too_large`, `unknown_topic`, …).
-    pub word: &'static str,
-    /// An explanation for the operator. Contains no part of a body and no secret.
-    pub detail: String,
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ impl Scarce {
     }
 
     /// The reason for metrics and answers.
-    pub fn reason(self) -> &'static str {
+    pub const fn reason(self) -> &'static str {
         match self {
             Self::Descriptors => "no_descriptors",
             Self::Memory => "no_memory",

@@ -36,7 +36,10 @@ part() {
     [ "$status" -eq 0 ] || [ "${bad:-0}" -gt 0 ] || bad=1
     # The names stand last in what a test binary prints, after what the tests printed.
     [ "$status" -eq 0 ] || mapfile -t -O ${#failures[@]} failures < <(
-        tac "$log" | awk -v part="$name" '/^failures:$/ { exit } /^    [^ ]+$/ { print part ": " $1 }')
+        tac "$log" | awk '/^failures:$/ { exit } /^    [^ ]+$/ { print $1 }' | while read -r test; do
+            printf 'FAILED %s: %s\n' "$name" "$test"
+            grep -a -A 4 -m 1 "^thread '$test'" "$log" | cut -c 1-300
+        done)
     passed=$((passed + ${good:-0}))
     failed=$((failed + ${bad:-0}))
     summary+=("$(printf '%-12s %5s s   %4s passed   %s' "$name" $((SECONDS - began)) "${good:--}" \
@@ -90,7 +93,7 @@ for name in tidy config front sns spool state replicas; do
 done
 # Most of these wait: for a time-out, an outage, a visibility. So the sinks are tested beside the
 # queues, and the tests that measure run alone behind the others.
-wants sinks && beside sinks suite sinks -- --nocapture
+wants sinks && beside sinks suite sinks -- --nocapture --skip alone::
 for name in aws faults; do
     wants "$name" || continue
     part "$name" suite "$name" -- --nocapture --skip alone:: --test-threads $(($(nproc) + 3))
@@ -98,10 +101,11 @@ for name in aws faults; do
     part "$name alone" suite "$name" alone:: -- --nocapture --test-threads 1
 done
 [ ! -e "$log.sinks.pid" ] || part sinks settled sinks
+wants sinks && part "sinks alone" suite sinks alone:: -- --nocapture --test-threads 1
 
 printf '\n%s\n' "what ran, and how long it took ($(nproc) cores):"
 printf '  %s\n' "${summary[@]}"
 printf '  %-12s %5s s\n\n' total "$SECONDS"
-[ ${#failures[@]} -eq 0 ] || printf 'FAILED %s\n' "${failures[@]}"
+[ ${#failures[@]} -eq 0 ] || printf '%s\n' "${failures[@]}"
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]

@@ -37,6 +37,7 @@ const PURE: &[&str] = &[
     "routing.rs",
     "selection.rs",
     "sink/kafka/outcome.rs",
+    "sink/reason.rs",
     "sink/sns/lanes/",
     "sink/sns/message.rs",
     "sink/sns/outcome.rs",

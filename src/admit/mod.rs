@@ -19,14 +19,14 @@ use crate::selection::Selection;
 #[derive(Clone, Debug)]
 pub struct AdmissionSource {
     definition: Arc<Definition>,
-    intake: ByteString,
+    source_name: ByteString,
     event_source: ByteString,
 }
 
 impl AdmissionSource {
     /// The source of this name. Its events carry this CloudEvents `source`: `/{provider}/{app}`.
-    pub fn new(definition: Arc<Definition>, intake: ByteString, event_source: ByteString) -> Self {
-        Self { definition, intake, event_source }
+    pub fn new(definition: Arc<Definition>, source_name: ByteString, event_source: ByteString) -> Self {
+        Self { definition, source_name, event_source }
     }
 
     /// The definition of the source's provider: signatures and body layout.
@@ -35,8 +35,8 @@ impl AdmissionSource {
     }
 
     /// Name of the source from the configuration.
-    pub fn intake(&self) -> &ByteString {
-        &self.intake
+    pub fn source_name(&self) -> &ByteString {
+        &self.source_name
     }
 
     /// Quarantines an authentic message of a queue or of SNS whose body cannot be decoded.
@@ -57,7 +57,7 @@ impl AdmissionSource {
             id: letter_id(&self.definition, &verified),
             source: self.event_source.clone(),
             provider: self.definition.provider.clone(),
-            intake: self.intake.clone(),
+            source_name: self.source_name.clone(),
             reason: ByteString::from_static(word),
             detail: detail.into(),
             stated: verified.stated,
@@ -97,7 +97,7 @@ fn decide(
         event_type: facts.event_type,
         provider: source.definition.provider.clone(),
         family: facts.family,
-        intake: source.intake.clone(),
+        source_name: source.source_name.clone(),
         subject: facts.key.clone(),
         key: facts.key,
         time: facts.time,

@@ -49,7 +49,7 @@ fn a_selected_event_is_accepted_with_all_its_attributes() {
         event_type: "call.session_started".into(),
         provider: "stream".into(),
         family: "video.session".into(),
-        intake: "intake".into(),
+        source_name: "intake".into(),
         key: Some("default:1".into()),
         subject: Some("default:1".into()),
         time: EventTime::Stated("2026-05-08T00:00:00Z".into()),
@@ -120,7 +120,7 @@ fn an_authentic_body_that_is_unusable_is_kept_as_it_is() {
         let Verdict::Quarantine(quarantined) = verdict else { panic!("{verdict:?}") };
         assert_eq!((&*quarantined.reason, &*quarantined.body), (reason, body));
         assert_eq!(quarantined.id, digest_id(body));
-        assert_eq!((&*quarantined.source, &*quarantined.intake), ("/stream/default", "intake"));
+        assert_eq!((&*quarantined.source, &*quarantined.source_name), ("/stream/default", "intake"));
     }
 }
 

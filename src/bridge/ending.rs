@@ -45,11 +45,13 @@ pub(super) async fn given_up(spool: Spool, state: State, deadline: Instant) -> S
 pub(super) async fn look_over(spool: Spool, state: State, readers: Vec<String>) -> Result<(), BridgeError> {
     blocking(move || {
         match spool.verify_files() {
-            Err(SpoolFailure::Taken(taken)) => match behind(&state, &readers, taken.last) {
+            Err(SpoolFailure::SegmentMissing(taken)) => match behind(&state, &readers, taken.last) {
                 Ok(waiting) if waiting.is_empty() => {
                     return Err(BridgeError::SpoolFailed(format!("{taken}, which every sink has passed")));
                 }
-                waiting => return Err(BridgeError::Taken { taken, waiting: waiting.unwrap_or(readers) }),
+                waiting => {
+                    return Err(BridgeError::SegmentMissing { taken, waiting: waiting.unwrap_or(readers) });
+                }
             },
             looked => looked?,
         }
@@ -86,7 +88,7 @@ impl From<SpoolFailure> for BridgeError {
         match failure {
             SpoolFailure::Broken(reason) => Self::SpoolFailed(reason.to_string()),
             SpoolFailure::Misplaced(reason) => Self::Misplaced(reason.to_string()),
-            SpoolFailure::Taken(taken) => Self::Taken { taken, waiting: Vec::new() },
+            SpoolFailure::SegmentMissing(taken) => Self::SegmentMissing { taken, waiting: Vec::new() },
         }
     }
 }
@@ -98,8 +100,8 @@ pub(super) fn graver(
     second: Result<(), BridgeError>,
 ) -> Result<(), BridgeError> {
     match (first, second) {
-        (Err(BridgeError::Taken { .. }), Err(second)) => Err(second),
-        (_, Err(second @ (BridgeError::Taken { .. } | BridgeError::Misplaced(_)))) => Err(second),
+        (Err(BridgeError::SegmentMissing { .. }), Err(second)) => Err(second),
+        (_, Err(second @ (BridgeError::SegmentMissing { .. } | BridgeError::Misplaced(_)))) => Err(second),
         (first, second) => first.and(second),
     }
 }

@@ -51,7 +51,7 @@ use crate::source::http::tls::{Tls, TlsError};
 use crate::source::http::{HttpLimits, serve};
 use crate::source::sns::TrustError;
 use crate::source::types_seen::TypesSeen;
-use crate::spool::{Recovery, Spool, SpoolError, Taken};
+use crate::spool::{MissingSegment, Recovery, Spool, SpoolError};
 use crate::state::{State, StateError};
 use crate::telemetry::Metrics;
 
@@ -88,7 +88,7 @@ pub enum BridgeError {
     },
     /// The directory of a file sink is in use by another sink, mostly of another process.
     #[error("sink `{name}` cannot be made")]
-    SinkTaken {
+    SinkInUse {
         /// The sink's name.
         name: String,
         /// The directory, and what uses it.
@@ -113,9 +113,9 @@ pub enum BridgeError {
          without it, which gives those events up",
         named(.waiting)
     )]
-    Taken {
+    SegmentMissing {
         /// The events that were taken away.
-        taken: Taken,
+        taken: MissingSegment,
         /// The sinks that wait for them, as far as they are known.
         waiting: Vec<String>,
     },
@@ -359,7 +359,7 @@ fn readmission(config: &Config) -> Readmit {
     let views: Vec<_> = config.sources.iter().map(view).collect();
     let selection = config.selection.clone();
     Arc::new(move |quarantined| {
-        let Some(view) = views.iter().find(|view| *view.intake() == quarantined.intake) else {
+        let Some(view) = views.iter().find(|view| *view.source_name() == quarantined.source_name) else {
             return Verdict::Quarantine(quarantined.clone());
         };
         readmit(view, quarantined, &selection)
@@ -378,7 +378,7 @@ async fn make_sink(config: &SinkOptions, aws: &Aws) -> Result<Arc<dyn Sink>, Bri
             match blocking(move || Ok(FileSink::new(&file))).await? {
                 Ok(sink) => Ok(Arc::new(sink)),
                 Err(source @ UnusableDirectory::Taken(_)) => {
-                    return Err(BridgeError::SinkTaken { name: config.name.clone(), source });
+                    return Err(BridgeError::SinkInUse { name: config.name.clone(), source });
                 }
                 Err(error) => Err(error.into()),
             }

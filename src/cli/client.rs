@@ -24,7 +24,7 @@ use super::{Exit, Failure};
 use crate::admin::AdminOptions;
 use crate::dead_letter::PAGE_BYTES_MAX;
 use crate::source::http::HttpOptions;
-use crate::spool::RECORD_BYTES_MAX;
+use crate::spool::ENTRY_BYTES_MAX;
 use crate::trust;
 
 /// How long the bridge can take to accept a connection or to answer.
@@ -32,7 +32,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Largest answer that is read, in bytes: a page of dead letters, the last of which has the largest
 /// possible body in base64.
-const ANSWER_BYTES_MAX: usize = PAGE_BYTES_MAX + RECORD_BYTES_MAX * 2;
+const ANSWER_BYTES_MAX: usize = PAGE_BYTES_MAX + ENTRY_BYTES_MAX * 2;
 
 /// The address of a listener, and how to connect to it.
 #[derive(Debug)]

@@ -177,7 +177,7 @@ async fn until_stopped(config: Config) -> Result<(), Failure> {
         http = %bridge.http_address(),
         admin = %bridge.admin_address(),
         configuration = fingerprint,
-        records = recovery.records,
+        entries = recovery.entries,
         recovery_seconds = recovery.seconds,
         "the bridge is ready: deliveries are taken"
     );
@@ -246,7 +246,7 @@ fn exit_code(error: &BridgeError) -> Exit {
         error if is_for_want(error) => Exit::Temporary,
         BridgeError::Spool(SpoolError::Locked(_))
         | BridgeError::State(StateError::Locked(_))
-        | BridgeError::SinkTaken { .. } => Exit::Temporary,
+        | BridgeError::SinkInUse { .. } => Exit::Temporary,
         BridgeError::Spool(SpoolError::NewerFormat { .. })
         | BridgeError::State(StateError::Newer { .. })
         | BridgeError::Tls(_)
@@ -254,7 +254,7 @@ fn exit_code(error: &BridgeError) -> Exit {
         | BridgeError::Sink { .. }
         | BridgeError::State(StateError::Gone { needs_person: true, .. })
         | BridgeError::Misplaced(_)
-        | BridgeError::Taken { .. } => Exit::Config,
+        | BridgeError::SegmentMissing { .. } => Exit::Config,
         BridgeError::Spool(SpoolError::Io { .. })
         | BridgeError::State(_)
         | BridgeError::Listen { .. }
@@ -294,9 +294,13 @@ mod tests {
         assert!(io.to_string().ends_with(said), "{io}");
 
         let (first, last) = (crate::event::Position(1), crate::event::Position(9));
-        let taken =
-            crate::spool::Taken { path: "spool/1.log".into(), fate: "was removed".into(), first, last };
-        let person = hung(Some(BridgeError::Taken { taken, waiting: vec!["lake".into()] }));
+        let taken = crate::spool::MissingSegment {
+            path: "spool/1.log".into(),
+            fate: "was removed".into(),
+            first,
+            last,
+        };
+        let person = hung(Some(BridgeError::SegmentMissing { taken, waiting: vec!["lake".into()] }));
         assert_eq!(person.exit, Exit::Config, "a supervisor does not pass what is gone");
         assert!(
             person.to_string().contains("positions 1 to 9, and `lake` has not got past them"),

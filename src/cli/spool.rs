@@ -2,7 +2,7 @@
 //! the spool finds the damage and judges it.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -12,7 +12,7 @@ use super::{ConfigArgs, Exit, Failure, configuration};
 use crate::disk::RealDisk;
 use crate::event::Position;
 use crate::sink::SinkOptions;
-use crate::spool::verify::{CursorClaim, CursorReport, CursorVerdict, SegmentReport, SpoolReport, verify};
+use crate::spool::verify::{CursorClaim, CursorReport, SegmentReport, SpoolReport, SpoolVerdict, verify};
 use crate::state::{CursorOwner, FILE_NAME, State, StateError};
 
 /// Verifies the log on disk.
@@ -44,15 +44,15 @@ struct VerifyArgs {
 /// Runs the verb.
 ///
 /// # Errors
-/// Exit code 1 if records are damaged or missing, or if that cannot be told; 75 if a bridge has the spool,
+/// Exit code 1 if entries are damaged or missing, or if that cannot be told; 75 if a bridge has the spool,
 /// 78 if a later release wrote it, 74 if it cannot be read or does not exist.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let Verb::Verify(VerifyArgs { dir, config, wait_seconds }) = &args.verb;
     let (dir, sinks) = match dir {
-        Some(dir) => (dir.clone(), sinks_beside(config)),
+        Some(dir) => (dir.clone(), sinks_beside(config, dir)),
         None => {
             let config = configuration(config)?;
-            (config.spool.dir, Some(config.sinks))
+            (config.spool.dir, Some(ConfiguredSinks { sinks: config.sinks, are_of_this_spool: true }))
         }
     };
     let disk = RealDisk::waiting(Duration::from_secs(*wait_seconds));
@@ -65,25 +65,54 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Err(StateError::Locked(_)) => State::cursors_left(&dir.join(FILE_NAME)),
         read => read,
     };
-    let exit = account_to(cursors, sinks.as_deref(), &mut report);
+    let exit = account_to(cursors, sinks.as_ref(), &mut report);
     // A closed pipe, as of `| head`, is not an error.
     let _ = print(&report, &mut io::stdout().lock());
     if report.is_clean() { Ok(()) } else { Err(Failure::new(exit, "")) }
 }
 
+/// The sinks that a configuration names.
+struct ConfiguredSinks {
+    sinks: Vec<SinkOptions>,
+    /// Whether the configuration has the verified directory as its spool. Otherwise it can be that of another
+    /// bridge, as `FANBRIDGE_CONFIG` often is: a sink that it does not name can still exist.
+    are_of_this_spool: bool,
+}
+
 /// The sinks of the configuration named beside a directory; a log can be verified without one.
-fn sinks_beside(config: &ConfigArgs) -> Option<Vec<SinkOptions>> {
-    config.config.as_ref()?;
-    let configured = configuration(config).map(|config| config.sinks);
-    configured.inspect_err(|failure| eprintln!("{failure}: which sinks exist is not known")).ok()
+fn sinks_beside(config: &ConfigArgs, dir: &Path) -> Option<ConfiguredSinks> {
+    let file = config.config.as_ref()?;
+    let config = match configuration(config) {
+        Ok(config) => config,
+        Err(failure) => {
+            eprintln!("{failure}: which sinks exist is not known");
+            return None;
+        }
+    };
+    let are_of_this_spool = is_same_dir(&config.spool.dir, dir);
+    if !are_of_this_spool {
+        eprintln!(
+            "{} configures the spool {}, and {} is verified: a sink that the configuration does not name, or \
+             that it lets detach, can be another in the bridge of this spool",
+            file.display(),
+            config.spool.dir.display(),
+            dir.display()
+        );
+    }
+    Some(ConfiguredSinks { sinks: config.sinks, are_of_this_spool })
+}
+
+fn is_same_dir(one: &Path, other: &Path) -> bool {
+    let canonical = |dir: &Path| dir.canonicalize().ok();
+    one == other || canonical(one).is_some_and(|one| canonical(other) == Some(one))
 }
 
 /// Compares the log with the stored cursors: the log must reach the furthest cursor, and must have all
-/// records after the cursor of each reader that it is kept for. Returns the exit code for a log with
+/// entries after the cursor of each reader that it is kept for. Returns the exit code for a log with
 /// problems; cursors that cannot be read count as one.
 fn account_to(
     cursors: Result<Vec<(String, Position)>, StateError>,
-    sinks: Option<&[SinkOptions]>,
+    sinks: Option<&ConfiguredSinks>,
     report: &mut SpoolReport,
 ) -> Exit {
     let (problem, exit) = match cursors {
@@ -97,7 +126,7 @@ fn account_to(
             }
             return Exit::Failed;
         }
-        Err(StateError::Missing(_)) if report.records() == 0 => return Exit::Failed,
+        Err(StateError::Missing(_)) if report.entries() == 0 => return Exit::Failed,
         Err(error @ (StateError::Missing(_) | StateError::Damaged { .. })) => (error, Exit::Failed),
         Err(error @ StateError::Locked(_)) => (error, Exit::Temporary),
         Err(error @ StateError::Newer { .. }) => (error, Exit::Config),
@@ -108,16 +137,17 @@ fn account_to(
 }
 
 /// Whether the log is kept for the reader of this name; `None` of a note that the bridge makes for itself.
-fn claim(reader: &str, sinks: Option<&[SinkOptions]>) -> Option<CursorClaim> {
+fn claim(reader: &str, sinks: Option<&ConfiguredSinks>) -> Option<CursorClaim> {
     let reader = match CursorOwner::of(reader) {
         CursorOwner::Sink(name) => name,
         CursorOwner::Quarantine => return Some(CursorClaim::Waits),
         CursorOwner::RemovedSink(_) | CursorOwner::Unknown => return None,
     };
-    let Some(sinks) = sinks else { return Some(CursorClaim::Unknown) };
+    let Some(ConfiguredSinks { sinks, are_of_this_spool }) = sinks else { return Some(CursorClaim::Unknown) };
     Some(match sinks.iter().find(|sink| sink.name == reader) {
-        Some(sink) if sink.detaches => CursorClaim::GivesWay,
-        Some(_) => CursorClaim::Waits,
+        Some(sink) if !sink.detaches => CursorClaim::Waits,
+        _ if !are_of_this_spool => CursorClaim::Unknown,
+        Some(_) => CursorClaim::GivesWay,
         None => CursorClaim::Gone,
     })
 }
@@ -136,12 +166,12 @@ fn print(report: &SpoolReport, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "{problem}")?;
     }
     let verdict = match report.verdict() {
-        CursorVerdict::Clean => "clean",
-        CursorVerdict::Unknown => "not known to be clean",
-        CursorVerdict::Damaged => "damaged",
+        SpoolVerdict::Clean => "clean",
+        SpoolVerdict::Unknown => "not known to be clean",
+        SpoolVerdict::Damaged => "damaged",
     };
-    let (segments, records, bytes) = (report.segments.len(), report.records(), report.bytes());
-    writeln!(out, "{verdict}: {segments} segments, {records} records, {bytes} bytes")
+    let (segments, entries, bytes) = (report.segments.len(), report.entries(), report.bytes());
+    writeln!(out, "{verdict}: {segments} segments, {entries} entries, {bytes} bytes")
 }
 
 fn print_cursor(cursor: &CursorReport, out: &mut impl Write) -> io::Result<()> {
@@ -171,25 +201,25 @@ fn print_cursor(cursor: &CursorReport, out: &mut impl Write) -> io::Result<()> {
 }
 
 fn print_segment(segment: &SegmentReport, out: &mut impl Write) -> io::Result<()> {
-    let SegmentReport { path, positions, records, bytes, damaged, torn_tail, repeated } = segment;
+    let SegmentReport { path, positions, entries, bytes, damaged, torn_tail, repeated } = segment;
     let name = path.file_name().unwrap_or_default().display();
     match positions {
         Some(span) => write!(out, "{name}: positions {} to {}", span.start(), span.end())?,
         None => write!(out, "{name}: no positions")?,
     }
-    writeln!(out, ", {records} records, {bytes} bytes")?;
+    writeln!(out, ", {entries} entries, {bytes} bytes")?;
     for range in damaged {
         writeln!(out, "  damaged: bytes {} to {}", range.start, range.end)?;
     }
     if let Some(range) = torn_tail {
         writeln!(
             out,
-            "  torn tail: bytes {} to {} are an unfinished record, which the next start cuts off",
+            "  torn tail: bytes {} to {} are an unfinished entry, which the next start cuts off",
             range.start, range.end
         )?;
     }
     if *repeated > 0 {
-        writeln!(out, "  repeated: {repeated} records have positions that other records have")?;
+        writeln!(out, "  repeated: {repeated} entries have positions that other entries have")?;
     }
     Ok(())
 }

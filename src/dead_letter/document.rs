@@ -115,7 +115,7 @@ impl Document {
         Self {
             info,
             provider: event.provider.to_string(),
-            intake: event.intake.to_string(),
+            intake: event.source_name.to_string(),
             family: Some(event.family.to_string()),
             key: event.key.map(|key| key.to_string()),
             subject: event.subject.map(|subject| subject.to_string()),
@@ -135,7 +135,7 @@ impl Document {
         let (data, data_base64) = body(&delivery.body);
         Self {
             provider: delivery.provider.to_string(),
-            intake: delivery.intake.to_string(),
+            intake: delivery.source_name.to_string(),
             recorded_time: delivery.arrived.to_rfc3339(),
             data,
             data_base64,

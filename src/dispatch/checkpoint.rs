@@ -179,8 +179,9 @@ mod tests {
     use super::*;
     use crate::dispatch::tests::{Scripted, of_family};
     use crate::dispatch::{BOUNDS, quarantine};
-    use crate::event::{Entry, Event, Outcome, Reason};
+    use crate::event::{Entry, Event};
     use crate::selection::Selection;
+    use crate::sink::{Cause, Outcome};
     use crate::state::{CursorOwner, DeadFilter};
     use crate::testing::bench::{Bench, LIMIT, awaited};
     use crate::testing::events::quarantined;
@@ -273,9 +274,7 @@ mod tests {
         bench.state.count_in(&bench.metrics);
         let large = Event { body: vec![b'x'; BODY_BYTES].into(), ..of_family("a") };
         bench.append_many(64, &large).await;
-        let refuses = Scripted::new(|_, _| {
-            Outcome::Rejected(Reason { word: "too_large", detail: "a byte more than it takes".into() })
-        });
+        let refuses = Scripted::new(|_, _| Outcome::rejected(Cause::TOO_LARGE, "a byte more than it takes"));
         faults.set(Fault::All);
         let (stop, never) = (CancellationToken::new(), CancellationToken::new());
         let dispatcher = bench.dispatcher_behind(Position(0), refuses.clone(), Selection::All);

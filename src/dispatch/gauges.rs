@@ -9,9 +9,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::unsettled::{HeldTopic, Unsettled};
-use crate::event::{Position, Reason, Timestamp};
+use crate::event::{Position, Timestamp};
 use crate::health::SinkStatus;
-use crate::sink::{self, ACCIDENTS, Effort, PASSING, PERHAPS_PUBLISHED};
+use crate::sink::reason::CauseKind;
+use crate::sink::{self, Cause, Effort, Reason};
 use crate::telemetry::{
     Episode, EpisodeNews, EpisodeStage, FloatGauge, LogLimit, Metrics, Shown, Sink, SinkReason,
 };
@@ -19,8 +20,8 @@ use crate::telemetry::{
 /// How long a sink can report no outcome before it counts as degraded: longer than a healthy sink
 /// ever takes, and shorter than an operator waits before looking.
 pub const SILENCE_MAX: Duration = Duration::from_secs(10);
-/// How long a sink can settle no record while a topic is held for one of [`ACCIDENTS`]. Such a topic
-/// is probed within 50 ms, and a request takes less than the rest of the second.
+/// How long a sink can settle no record while a topic is held for what is [`CauseKind::Transient`].
+/// Such a topic is probed within 50 ms, and a request takes less than the rest of the second.
 const ACCIDENT_MAX: Duration = Duration::from_secs(1);
 /// Number of failed probes of a topic after which its trouble counts as no accident, whatever other
 /// topics do.
@@ -71,20 +72,20 @@ impl Gauges {
 
     /// Counts a record that has to be tried again.
     pub fn retry_later(&self, reason: &Reason) {
-        self.retries.get_or_create(&self.labels(reason.word)).inc();
-        if PERHAPS_PUBLISHED.contains(&reason.word) {
+        self.retries.get_or_create(&self.labels(reason.word())).inc();
+        if reason.cause.maybe_published() {
             self.possible_duplicates.inc();
         }
     }
 
     /// Counts a record that became a dead letter, and logs it, at a limited rate.
     pub fn dead_letter(&self, id: &ByteString, reason: &Reason) {
-        self.dead_letters.get_or_create(&self.labels(reason.word)).inc();
-        let Some(unsaid) = self.log_limit.admit(reason.word) else { return };
+        self.dead_letters.get_or_create(&self.labels(reason.word())).inc();
+        let Some(unsaid) = self.log_limit.admit(reason.word()) else { return };
         tracing::warn!(
             sink = self.name,
             id = %Shown(id),
-            reason = reason.word,
+            reason = reason.word(),
             detail = %Shown(&reason.detail),
             unsaid,
             "the sink rejected a record, which was kept as a dead letter: see `fanbridge dead list`"
@@ -134,12 +135,12 @@ impl Gauges {
         let held = unsettled.held().filter(|held| is_trouble(held, quiet));
         // Always the same one of several topics, so that the reported detail does not flicker.
         let held = held.min_by_key(|held| held.topic);
-        let held = held.map(|held| (held.reason.word, format!("{}: {}", held.topic, held.reason.detail)));
-        let obstacle = || sink.obstacle().map(|obstacle| (obstacle.word, obstacle.detail));
+        let held = held.map(|held| (held.reason.word(), format!("{}: {}", held.topic, held.reason.detail)));
+        let obstacle = || sink.obstacle().map(|obstacle| (obstacle.word(), obstacle.detail));
         let silence = || {
             let unknown = || format!("the sink has confirmed no record for {} s", quiet.as_secs());
             let detail = || sink.complaint().unwrap_or_else(unknown);
-            (quiet >= SILENCE_MAX).then(|| ("no_answer", detail()))
+            (quiet >= SILENCE_MAX).then(|| (Cause::NO_ANSWER.word(), detail()))
         };
         let found = held.or_else(obstacle).or_else(silence);
         match found {
@@ -209,10 +210,11 @@ impl Gauges {
 
 /// Whether a topic is held for more than a passing reason or an accident.
 fn is_trouble(held: &HeldTopic<'_>, quiet: Duration) -> bool {
-    let word = &held.reason.word;
-    let is_accident = quiet < ACCIDENT_MAX && held.probes_failed < PROBES_FAILED_MAX;
-    let passes = PASSING.contains(word) || (is_accident && ACCIDENTS.contains(word));
-    !passes
+    match held.reason.cause.kind() {
+        CauseKind::Waiting => false,
+        CauseKind::Transient => quiet >= ACCIDENT_MAX || held.probes_failed >= PROBES_FAILED_MAX,
+        CauseKind::Lasting => true,
+    }
 }
 
 #[cfg(test)]
@@ -233,13 +235,13 @@ mod tests {
     }
 
     /// What is said of a topic that is held for this reason after so many probes that failed.
-    fn said(word: &'static str, quiet: Duration, probes_failed: u32) -> Option<String> {
+    fn said(cause: Cause, quiet: Duration, probes_failed: u32) -> Option<String> {
         let status = crate::health::Health::default().add_sink("lake");
         let mut gauges = Gauges::new("lake", &Metrics::new(), Arc::clone(&status));
         let mut window = Unsettled::new(Position(0), BOUNDS);
         let record = Arc::new(Record { position: Position(1), topic: "t".into(), event: event("k") });
         window.admit(&record);
-        let reason = Reason { word, detail: "d".into() };
+        let reason = Reason::new(cause, "d");
         window.retry_later(&record, &reason, Duration::ZERO, 0);
         for _ in 0..probes_failed {
             let now = window.next_retry(0).expect("the topic is held");
@@ -255,7 +257,7 @@ mod tests {
     fn what_a_sink_repeats_by_itself_is_counted_as_what_was_put_off_is() {
         let metrics = Metrics::new();
         let gauges = Gauges::new("lake", &metrics, crate::health::Health::default().add_sink("lake"));
-        gauges.retry_later(&Reason { word: "throttled", detail: String::new() });
+        gauges.retry_later(&Reason::new(Cause::THROTTLED, ""));
         gauges.effort(&Effort { repeated: vec![("throttled", 3), ("failed", 1)], requests_allowed: Some(4) });
         gauges.effort(&Effort { repeated: vec![("failed", 2)], requests_allowed: None });
         let text = metrics.render();
@@ -270,16 +272,17 @@ mod tests {
 
     #[test]
     fn what_may_be_an_accident_is_no_trouble_until_it_lasts_or_happens_again() {
-        for word in ACCIDENTS {
-            assert_eq!(said(word, Duration::from_millis(999), 1), None, "{word}");
-            assert_eq!(said(word, ACCIDENT_MAX, 0), Some(format!("{word}: t: d")));
-            assert_eq!(said(word, Duration::ZERO, PROBES_FAILED_MAX), Some(format!("{word}: t: d")));
+        for cause in [Cause::CLOCK, Cause::SERVICE_ERROR, Cause::TIMED_OUT, Cause::UNREACHABLE] {
+            let word = cause.word();
+            assert_eq!(said(cause, Duration::from_millis(999), 1), None, "{word}");
+            assert_eq!(said(cause, ACCIDENT_MAX, 0), Some(format!("{word}: t: d")));
+            assert_eq!(said(cause, Duration::ZERO, PROBES_FAILED_MAX), Some(format!("{word}: t: d")));
         }
     }
 
     #[test]
     fn what_will_not_pass_is_trouble_at_once() {
-        assert_eq!(said("unknown_topic", Duration::ZERO, 0), Some("unknown_topic: t: d".into()));
-        assert_eq!(said("held", ACCIDENT_MAX, 5), None, "a record that only stood behind another");
+        assert_eq!(said(Cause::UNKNOWN_TOPIC, Duration::ZERO, 0), Some("unknown_topic: t: d".into()));
+        assert_eq!(said(Cause::HELD, ACCIDENT_MAX, 5), None, "a record that only stood behind another");
     }
 }

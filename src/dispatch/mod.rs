@@ -25,12 +25,11 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::event::{Entry, Event, Outcome, Position, Reason, Record, Timestamp};
+use crate::event::{Entry, Event, Position, Record, Timestamp};
 use crate::health::{Health, Heart};
 use crate::selection::Selection;
-use crate::sink::SinkOptions;
-use crate::sink::{Publication, Sink};
-use crate::spool::{ReadError, RecordBatch, Spool};
+use crate::sink::{Outcome, Publication, Reason, Sink, SinkOptions};
+use crate::spool::{EntryBatch, ReadError, Spool};
 use crate::state::{NewDeadLetter, State, StateError};
 use crate::telemetry::Metrics;
 use checkpoint::Checkpoint;
@@ -124,7 +123,7 @@ struct PublishingBatch {
     publication: Publication,
 }
 
-type Reading = Pin<Box<dyn Future<Output = Result<RecordBatch, ReadError>> + Send>>;
+type Reading = Pin<Box<dyn Future<Output = Result<EntryBatch, ReadError>> + Send>>;
 
 impl Dispatcher {
     /// A dispatcher that continues at the reader's cursor. Events for its sink only are dead letters
@@ -184,7 +183,7 @@ impl Dispatcher {
             let retry_at = self.unsettled.next_retry(self.resolved).map(|at| self.started + at);
             tokio::select! {
                 outcomes = resolved(&mut self.publications), if !self.publications.is_empty() => {
-                    self.resolve(&outcomes);
+                    self.resolve(outcomes);
                 }
                 batch = async { reading.as_mut().expect("guarded").await }, if reading.is_some() => {
                     reading = None;
@@ -234,7 +233,7 @@ impl Dispatcher {
     }
 
     /// Routes a batch from the log and publishes the records for this sink.
-    fn take_in(&mut self, batch: RecordBatch) {
+    fn take_in(&mut self, batch: EntryBatch) {
         self.gauges.passed(self.unsettled.read(), batch.damaged);
         let read_bytes: usize = batch.entries.iter().map(|(_, entry)| entry.body().len()).sum();
         let mut records = Vec::with_capacity(batch.entries.len());
@@ -301,18 +300,19 @@ impl Dispatcher {
     }
 
     /// Settles each record of the oldest publication, holds it to be tried again or makes it a dead letter.
-    fn resolve(&mut self, outcomes: &[Outcome]) {
+    fn resolve(&mut self, outcomes: Vec<Outcome>) {
         let Some(PublishingBatch { records, .. }) = self.publications.pop_front() else { return };
         assert_eq!(records.len(), outcomes.len(), "a sink reports one outcome per record");
         self.resolved += 1;
         let wall = Timestamp::from(SystemTime::now());
         let now = self.started.elapsed();
-        for (record, outcome) in records.iter().zip(outcomes) {
-            if let Outcome::Retry(reason) = outcome {
+        for (record, reported) in records.iter().zip(outcomes) {
+            let outcome = self.unsettled.in_order(record, reported);
+            if let Outcome::Retry(reason) = &outcome {
                 self.unsettled.retry_later(record, reason, now, self.published);
                 self.gauges.retry_later(reason);
             } else {
-                self.settle(record, outcome, wall);
+                self.settle(record, &outcome, wall);
             }
         }
         self.note_trouble();
@@ -365,7 +365,7 @@ impl Dispatcher {
         self.gauges.dead_letter(&record.event.id, reason);
         self.checkpoint.add_dead_letter(NewDeadLetter {
             sink: Some(self.name.clone()),
-            reason: reason.word.to_owned(),
+            reason: reason.word().to_owned(),
             detail: reason.detail.clone(),
             attempts: self.unsettled.attempts(record.position),
             first: record.event.arrived,
@@ -377,7 +377,7 @@ impl Dispatcher {
     }
 
     /// Settles the records that unresolved publications have settled. A record without an outcome, or
-    /// with one to try again, stops the cursor before it.
+    /// with one to try again, stops the cursor before it, so those that have overtaken it go again too.
     fn settle_known(&mut self) {
         let wall = Timestamp::from(SystemTime::now());
         for PublishingBatch { records, publication } in take(&mut self.publications) {

@@ -17,7 +17,7 @@ use super::checkpoint::Checkpoint;
 use super::resume::RemovedSink;
 use super::{DispatchError, LogReader, READ_AGAIN_AFTER, Reading, sleep_until};
 use crate::event::{Entry, Event, Position, Quarantined, Timestamp};
-use crate::spool::{ReadError, RecordBatch, Spool};
+use crate::spool::{EntryBatch, ReadError, Spool};
 use crate::state::{CursorOwner, NewDeadLetter, StateError};
 use crate::telemetry::{LogLimit, Shown, SinkReason};
 
@@ -90,9 +90,9 @@ pub async fn keep(
         }
         let commit_at = checkpoint.begin_if_due(cursor, checkpoint.dead_bytes() > 0);
         tokio::select! {
-            () = stop.cancelled() => return finish(checkpoint, spool.pass_shared_records(cursor), &cut).await,
+            () = stop.cancelled() => return finish(checkpoint, spool.pass_shared_entries(cursor), &cut).await,
             _ = pass.tick() => {
-                let passed = spool.pass_shared_records(cursor);
+                let passed = spool.pass_shared_entries(cursor);
                 if passed > cursor {
                     // A read that is underway waits for the next single-sink entry, so the later cursor
                     // is as good for it.
@@ -146,7 +146,7 @@ fn read(spool: &Spool, after: Position, pause: Duration) -> Reading {
 }
 
 fn add_dead_letters(
-    batch: RecordBatch,
+    batch: EntryBatch,
     scope: &QuarantineScope,
     checkpoint: &mut Checkpoint,
     log_limit: &LogLimit,
@@ -173,7 +173,7 @@ fn add_dead_letters(
 
 /// Logs a quarantined delivery, at most once a minute for each source and reason.
 fn log_quarantined(quarantined: &Quarantined, log_limit: &LogLimit) {
-    let (source, reason) = (&*quarantined.intake, &*quarantined.reason);
+    let (source, reason) = (&*quarantined.source_name, &*quarantined.reason);
     if let Some(unsaid) = log_limit.admit(&format!("{source} {reason}")) {
         let detail = Shown(&quarantined.detail);
         tracing::warn!(

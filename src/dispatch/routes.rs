@@ -42,14 +42,14 @@ impl Routes {
     /// The topic of an event.
     pub fn topic(&mut self, event: &Event) -> Arc<str> {
         self.place.clear();
-        for part in [&event.provider, &event.family, &event.intake] {
+        for part in [&event.provider, &event.family, &event.source_name] {
             self.place.push_str(part);
             self.place.push('\0');
         }
         if let Some(topic) = self.topics.get(&self.place) {
             return Arc::clone(topic);
         }
-        let topic: Arc<str> = self.template.render(&event.provider, &event.family, &event.intake).into();
+        let topic: Arc<str> = self.template.render(&event.provider, &event.family, &event.source_name).into();
         self.topics.insert(self.place.clone(), Arc::clone(&topic));
         topic
     }

@@ -7,15 +7,23 @@
 //! all earlier publications have resolved and the backoff is over; then the waiting records go again by
 //! position, which keeps the order of a key. The records are bounded in records and bytes beyond the
 //! *committed* cursor, which also bounds the duplicates after a crash.
+//!
+//! Later records of the key can have left before the dispatcher knew. Publications resolve in the order in
+//! which they were handed over, and from one time that a topic is published again to the next its records
+//! ascend; so the outcome of each comes after those of all earlier ones of its key. One that is accepted
+//! when an earlier one has come back has overtaken it ([`Unsettled::in_order`]): both are published again,
+//! and the key ends in the right order at the price of a duplicate.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::mem::replace;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytestring::ByteString;
+
 use crate::backoff::HELD_TOPIC;
-use crate::event::{Position, Reason, Record, Timestamp};
-use crate::sink::PASSING;
+use crate::event::{Position, Record, Timestamp};
+use crate::sink::{Cause, Outcome, Reason};
 
 /// The limits of the unsettled records of one sink.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +61,8 @@ struct Slot {
 #[derive(Debug)]
 struct TopicHold {
     waiting: BTreeSet<Position>,
+    /// The keys of which a record has come back since the topic was last published again.
+    failed_keys: HashSet<ByteString>,
     /// Number of a publication: all up to it have to be resolved before a record of the topic is
     /// published again, because they can still contain records of the topic.
     barrier: u64,
@@ -155,6 +165,7 @@ impl Unsettled {
     pub fn retry_later(&mut self, record: &Record, reason: &Reason, now: Duration, barrier: u64) {
         let hold = self.holds.entry(Arc::clone(&record.topic)).or_insert_with(|| TopicHold {
             waiting: BTreeSet::new(),
+            failed_keys: HashSet::new(),
             barrier,
             probing: false,
             probes_failed: 0,
@@ -163,8 +174,9 @@ impl Unsettled {
             reason: reason.clone(),
         });
         hold.waiting.insert(record.position);
+        hold.failed_keys.extend(record.event.key.clone());
         // A record that only stood behind another one says nothing about the topic.
-        if !PASSING.contains(&reason.word) || PASSING.contains(&hold.reason.word) {
+        if !reason.cause.is_waiting() || hold.reason.cause.is_waiting() {
             hold.reason.clone_from(reason);
         }
         hold.barrier = barrier;
@@ -175,6 +187,21 @@ impl Unsettled {
         }
         if let Some(slot) = self.slot(record.position) {
             slot.retries += 1;
+        }
+    }
+
+    /// What follows from the outcome that a sink reported of a record, once those of all records that were
+    /// published before it are noted: an accepted record that has overtaken an earlier one of its key is
+    /// tried again, as that one is. A rejected record becomes a dead letter all the same.
+    pub fn in_order(&self, record: &Record, reported: Outcome) -> Outcome {
+        let Some(hold) = self.holds.get(&record.topic) else { return reported };
+        let behind = record.event.key.as_ref().is_some_and(|key| hold.failed_keys.contains(key));
+        match reported {
+            Outcome::Accepted if behind => Outcome::retry(
+                Cause::OVERTOOK,
+                "published before an earlier record of its key that is tried again",
+            ),
+            reported => reported,
         }
     }
 
@@ -211,6 +238,7 @@ impl Unsettled {
             if let Some(hold) = self.holds.get_mut(&record.topic) {
                 hold.barrier = publication;
                 hold.probing = true;
+                hold.failed_keys.clear();
             }
         }
     }
@@ -277,10 +305,11 @@ fn cost(record: &Record) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Event;
     use crate::testing::events::event;
 
     const BOUNDS: UnsettledBounds = UnsettledBounds { records_max: 4, bytes_max: 1 << 20 };
-    const TROUBLE: Reason = Reason { word: "unknown_topic", detail: String::new() };
+    const TROUBLE: Reason = Reason { cause: Cause::UNKNOWN_TOPIC, detail: String::new() };
 
     fn record(position: u64, topic: &str) -> Arc<Record> {
         Arc::new(Record { position: Position(position), topic: topic.into(), event: event("k") })
@@ -349,11 +378,11 @@ mod tests {
     fn a_record_that_only_stood_behind_another_does_not_hide_why_its_topic_is_held() {
         let mut window = Unsettled::new(Position(0), BOUNDS);
         let out = entered(&mut window, &[(1, "a"), (2, "a"), (3, "a")]);
-        let behind = Reason { word: "held", detail: String::new() };
+        let behind = Reason::new(Cause::HELD, "");
         for (record, reason) in out.iter().zip([&behind, &TROUBLE, &behind]) {
             window.retry_later(record, reason, Duration::ZERO, 1);
         }
-        assert_eq!(window.held().map(|held| held.reason.word).collect::<Vec<_>>(), ["unknown_topic"]);
+        assert_eq!(window.held().map(|held| held.reason.word()).collect::<Vec<_>>(), ["unknown_topic"]);
     }
 
     #[test]
@@ -369,6 +398,39 @@ mod tests {
         assert!(window.due(rested, 1, 10).is_empty(), "publication 2 is still out");
         assert!(window.due(Duration::ZERO, 2, 10).is_empty(), "the topic still rests");
         assert_eq!(positions(&window.due(rested, 2, 2)), [1, 2], "a first batch probes it");
+    }
+
+    fn keyed(position: u64, key: Option<&'static str>) -> Arc<Record> {
+        let event = Event { key: key.map(Into::into), ..event("") };
+        Arc::new(Record { position: Position(position), topic: "a".into(), event })
+    }
+
+    #[test]
+    fn an_accepted_record_behind_one_of_its_key_that_goes_again_goes_again_too() {
+        let mut window = Unsettled::new(Position(0), UnsettledBounds { records_max: 100, ..BOUNDS });
+        let keys = [Some("k"), Some("other"), Some("k"), None, Some("k")];
+        let out: Vec<_> = (1..).zip(keys).map(|(position, key)| keyed(position, key)).collect();
+        for record in &out {
+            window.admit(record);
+        }
+        assert_eq!(window.in_order(&out[0], Outcome::Accepted), Outcome::Accepted, "nothing has failed");
+        window.retry_later(&out[0], &TROUBLE, Duration::ZERO, 1);
+        for well in [&out[1], &out[3]] {
+            assert_eq!(window.in_order(well, Outcome::Accepted), Outcome::Accepted, "another key, and none");
+        }
+        let overtook = window.in_order(&out[2], Outcome::Accepted);
+        let Outcome::Retry(reason) = &overtook else { panic!("{overtook:?}") };
+        assert_eq!(reason.cause, Cause::OVERTOOK);
+        window.retry_later(&out[2], reason, Duration::ZERO, 1);
+        let refused = Outcome::rejected(Cause::TOO_LARGE, "");
+        assert_eq!(window.in_order(&out[4], refused.clone()), refused, "it becomes a dead letter");
+
+        let rested = window.next_retry(1).expect("the topic is held");
+        let probe = window.due(rested, 1, 10);
+        window.published_again(&probe, 2);
+        for again in [&out[0], &out[2]] {
+            assert_eq!(window.in_order(again, Outcome::Accepted), Outcome::Accepted, "in order this time");
+        }
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub fn attributes(record: &Record, mut each: impl FnMut(&str, AttributeValue<'_>
     }
     each("ce_family", AttributeValue::Text(&event.family));
     each("ce_provider", AttributeValue::Text(&event.provider));
-    each("ce_intake", AttributeValue::Text(&event.intake));
+    each("ce_intake", AttributeValue::Text(&event.source_name));
     each("ce_recordedtime", AttributeValue::Text(&event.arrived.to_rfc3339()));
     // Twenty digits hold any 64-bit number, so that text order is accept order.
     each("ce_sequence", AttributeValue::Text(&format!("{:020}", record.position.0)));
@@ -136,7 +136,7 @@ mod tests {
                 event_type: "call.ring\r\nx".into(),
                 provider: "stream".into(),
                 family: "video".into(),
-                intake: "stream-video".into(),
+                source_name: "stream-video".into(),
                 key: Some("default:abc".into()),
                 subject: Some("call/default:abc".into()),
                 time: EventTime::Inferred(Timestamp(1_763_709_600_000_000_000)),

@@ -5,6 +5,7 @@ pub mod file;
 pub mod kafka;
 mod options;
 pub(crate) mod outcomes;
+pub mod reason;
 pub mod sns;
 
 pub use options::{Output, SinkOptions};
@@ -12,21 +13,8 @@ pub use options::{Output, SinkOptions};
 use std::sync::Arc;
 
 pub use self::outcomes::Publication;
-use crate::event::{Reason, Record};
-
-/// Reasons to publish a record again that say nothing about its topic: the record only stood behind
-/// another one, or in one batch with it.
-pub const PASSING: [&str; 4] = ["held", "refused_in_company", "overtook", "producer_fatal"];
-
-/// Reasons that can be an accident of one request: they degrade the sink only if they last or happen
-/// again.
-///
-/// A record that waited in the client for the end of an outage can be too old for its topic by then
-/// (`clock`); the next attempt stamps it anew.
-pub const ACCIDENTS: [&str; 4] = ["clock", "service_error", "timed_out", "unreachable"];
-
-/// Reasons after which the record might have been published all the same.
-pub const PERHAPS_PUBLISHED: [&str; 4] = ["overtook", "producer_fatal", "service_error", "timed_out"];
+pub use self::reason::{Cause, Outcome, Reason};
+use crate::event::Record;
 
 /// What a sink has done without the dispatcher, for the metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,9 +32,10 @@ pub trait Sink: Send + Sync + 'static {
     ///
     /// The dispatcher calls this again before an earlier publication has resolved, to keep the pipe
     /// full; a sink keeps the order of calls per lane (same topic, same key). After a record has to be
-    /// [published again](crate::event::Outcome::Retry), the sink accepts no later record of its lane
-    /// that has not left yet, until that record is handed over again. Dropping the publication recalls
-    /// no record: they might still be published.
+    /// [published again](Outcome::Retry), the sink sends no later record of its lane that has not left yet,
+    /// until that record is handed over again. One that has left is reported as accepted; the dispatcher
+    /// publishes it again behind the other. Dropping the publication recalls no record: they might still be
+    /// published.
     fn publish(&self, batch: Vec<Arc<Record>>) -> Publication;
 
     /// The sink's explanation of a missing outcome, for people. Asked when it has reported none for long.

@@ -18,7 +18,7 @@ use super::http::body_budget::{BodyBudget, BodyPermit};
 use super::http::body_error::BodyError;
 use super::http::catch_panic;
 use super::http::problem::{Unproven, closing, problem};
-use super::{Acceptance, AnswerVerdict, Intake, SourceIntake, Unavailable};
+use super::{Acceptance, DeliveryFate, Intake, SourceIntake, Unavailable};
 use crate::event::{Delivery, Timestamp};
 use crate::provider::{BodyLimits, DeliveryRefusal};
 
@@ -256,7 +256,7 @@ fn acknowledgement<B: From<Bytes>>(received: &Received) -> Response<B> {
     let document = match received {
         Received::Other(word) => Bytes::from(format!(r#"{{"verdict":"{word}"}}"#)),
         Received::Answer(answer) => {
-            let verdict = answer.verdict.as_str();
+            let verdict = answer.fate.as_str();
             // The exact size, unless the id needs escaping.
             let size = r#"{"verdict":"","id":""}"#.len() + verdict.len() + answer.id.len();
             let mut document = Vec::with_capacity(size);
@@ -275,7 +275,7 @@ fn acknowledgement<B: From<Bytes>>(received: &Received) -> Response<B> {
     let proves_nothing = match received {
         Received::Other(_) => true,
         Received::Answer(answer) => {
-            matches!(answer.verdict, AnswerVerdict::Duplicate | AnswerVerdict::Filtered)
+            matches!(answer.fate, DeliveryFate::Duplicate | DeliveryFate::Filtered)
         }
     };
     if proves_nothing {

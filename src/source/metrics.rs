@@ -16,7 +16,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 
-use super::AnswerVerdict;
+use super::DeliveryFate;
 use crate::telemetry::{
     FloatGauge, LogLimit, Metrics, Source, SourceCode, SourceFamilyVerdict, SourceReason,
 };
@@ -46,7 +46,7 @@ pub(super) struct SourceMetrics {
     ack_duration: Histogram,
     refused: Family<SourceReason, Counter>,
     events: Family<SourceFamilyVerdict, Counter>,
-    families: RwLock<HashMap<ByteString, [Counter; AnswerVerdict::ALL.len()]>>,
+    families: RwLock<HashMap<ByteString, [Counter; DeliveryFate::ALL.len()]>>,
     clock_skew: FloatGauge,
     keyless: Counter,
     id_reuse: Counter,
@@ -111,21 +111,21 @@ impl SourceMetrics {
     }
 
     /// Counts an event of this family and its verdict.
-    pub(super) fn event(&self, family: &ByteString, verdict: AnswerVerdict) {
+    pub(super) fn event(&self, family: &ByteString, fate: DeliveryFate) {
         let families = self.families.read();
         if let Some(counters) = families.get(family) {
-            counters[verdict as usize].inc();
+            counters[fate as usize].inc();
             return;
         }
         drop(families);
-        let counters = AnswerVerdict::ALL.map(|verdict| {
+        let counters = DeliveryFate::ALL.map(|verdict| {
             self.events.get_or_create_owned(&SourceFamilyVerdict {
                 source: self.name.clone(),
                 family: family.to_string(),
                 verdict: verdict.as_str().into(),
             })
         });
-        counters[verdict as usize].inc();
+        counters[fate as usize].inc();
         let mut families = self.families.write();
         families.insert(ByteString::from(&**family), counters);
     }
@@ -191,7 +191,7 @@ mod tests {
         counted.answered(StatusCode::OK);
         counted.refused("missing");
         for _ in 0..2 {
-            counted.event(&"video.call".into(), AnswerVerdict::Filtered);
+            counted.event(&"video.call".into(), DeliveryFate::Filtered);
         }
         let text = metrics.render();
         for line in [

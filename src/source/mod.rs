@@ -64,14 +64,14 @@ pub struct SourceIntake {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acceptance {
     /// What became of the delivery.
-    pub verdict: AnswerVerdict,
+    pub fate: DeliveryFate,
     /// The id of the event or of the quarantined delivery.
     pub id: ByteString,
 }
 
-/// What became of an authentic delivery.
+/// What became of an authentic delivery: the `verdict` of answers and metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnswerVerdict {
+pub enum DeliveryFate {
     /// The event is durable.
     Accepted,
     /// The event's type is not selected; the event is not stored.
@@ -82,8 +82,8 @@ pub enum AnswerVerdict {
     Quarantined,
 }
 
-impl AnswerVerdict {
-    /// All verdicts, in the order of their values.
+impl DeliveryFate {
+    /// All of them, in the order of their values.
     pub const ALL: [Self; 4] = [Self::Accepted, Self::Filtered, Self::Duplicate, Self::Quarantined];
 
     /// The word for answers, metrics and logs.
@@ -215,8 +215,8 @@ impl Intake {
         let (types, definition) = (Arc::clone(&self.types), Arc::clone(&source.definition));
         let note = move |appended: &Result<Appended, AppendError>| {
             let Ok(appended) = appended else { return };
-            let verdict = verdict(*appended, AnswerVerdict::Accepted);
-            if verdict == AnswerVerdict::Accepted {
+            let fate = fate(*appended, DeliveryFate::Accepted);
+            if fate == DeliveryFate::Accepted {
                 if keyless {
                     metrics.keyless();
                 }
@@ -224,18 +224,18 @@ impl Intake {
                     metrics.unsigned_id(&unsigned, &noted, body.as_deref());
                 }
             }
-            metrics.event(&family, verdict);
-            types.seen(&definition.provider, &event_type, verdict, arrived);
+            metrics.event(&family, fate);
+            types.seen(&definition.provider, &event_type, fate, arrived);
         };
         let appended = self.spool.append_noting(Entry::Event(event), Some(key), note).await?;
-        Ok(Acceptance { verdict: verdict(appended, AnswerVerdict::Accepted), id })
+        Ok(Acceptance { fate: fate(appended, DeliveryFate::Accepted), id })
     }
 
     fn filter(&self, source: &SourceIntake, filtered: Filtered, arrived: Timestamp) -> Acceptance {
-        let verdict = AnswerVerdict::Filtered;
-        source.metrics.event(&filtered.family, verdict);
-        self.types.seen(&source.definition.provider, &filtered.event_type, verdict, arrived);
-        Acceptance { verdict, id: filtered.id }
+        let fate = DeliveryFate::Filtered;
+        source.metrics.event(&filtered.family, fate);
+        self.types.seen(&source.definition.provider, &filtered.event_type, fate, arrived);
+        Acceptance { fate, id: filtered.id }
     }
 
     async fn quarantine(
@@ -248,12 +248,11 @@ impl Intake {
         let metrics = Arc::clone(&source.metrics);
         let note = move |appended: &Result<Appended, AppendError>| {
             if let Ok(appended) = appended {
-                metrics
-                    .event(&ByteString::from_static("none"), verdict(*appended, AnswerVerdict::Quarantined));
+                metrics.event(&ByteString::from_static("none"), fate(*appended, DeliveryFate::Quarantined));
             }
         };
         let appended = self.spool.append_noting(Entry::Quarantined(delivery), Some(key), note).await?;
-        Ok(Acceptance { verdict: verdict(appended, AnswerVerdict::Quarantined), id })
+        Ok(Acceptance { fate: fate(appended, DeliveryFate::Quarantined), id })
     }
 
     /// Works on an authentic body of this size, in its turn.
@@ -271,9 +270,9 @@ impl Intake {
 }
 
 /// The verdict after an append: `stored`, unless the entry is a duplicate.
-fn verdict(appended: Appended, stored: AnswerVerdict) -> AnswerVerdict {
+fn fate(appended: Appended, stored: DeliveryFate) -> DeliveryFate {
     match appended {
         Appended::Stored(_) => stored,
-        Appended::Duplicate => AnswerVerdict::Duplicate,
+        Appended::Duplicate => DeliveryFate::Duplicate,
     }
 }

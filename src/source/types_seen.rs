@@ -11,7 +11,7 @@ use std::collections::hash_map::Entry;
 
 use bytestring::ByteString;
 
-use super::AnswerVerdict;
+use super::DeliveryFate;
 use crate::event::Timestamp;
 use crate::state::{OTHER_TYPE, TypeSeen};
 
@@ -75,14 +75,14 @@ impl Drained {
         let rows = types.chain(others).flat_map(|(provider, event_type, sightings)| {
             let Sightings { first, last, accepted, filtered, duplicates } = *sightings;
             let counts = [
-                (AnswerVerdict::Accepted, accepted),
-                (AnswerVerdict::Filtered, filtered),
-                (AnswerVerdict::Duplicate, duplicates),
+                (DeliveryFate::Accepted, accepted),
+                (DeliveryFate::Filtered, filtered),
+                (DeliveryFate::Duplicate, duplicates),
             ];
-            counts.into_iter().filter(|(_, count)| *count > 0).map(move |(verdict, count)| TypeSeen {
+            counts.into_iter().filter(|(_, count)| *count > 0).map(move |(fate, count)| TypeSeen {
                 provider: provider.to_string(),
                 event_type: event_type.to_owned(),
-                verdict: verdict.as_str().to_owned(),
+                verdict: fate.as_str().to_owned(),
                 count,
                 first,
                 last,
@@ -104,18 +104,18 @@ impl TypesSeen {
     }
 
     /// Counts one event of a type.
-    pub fn seen(&self, provider: &str, event_type: &str, verdict: AnswerVerdict, when: Timestamp) {
+    pub fn seen(&self, provider: &str, event_type: &str, fate: DeliveryFate, when: Timestamp) {
         let mut seen = self.lock();
         if let Some(sightings) = seen.types.get_mut(provider).and_then(|types| types.get_mut(event_type)) {
-            sightings.add(verdict, when);
+            sightings.add(fate, when);
         } else if seen.has_room_for(self.is_catalogued(provider, event_type)) {
             let mut sightings = Sightings::begun(when);
-            sightings.add(verdict, when);
+            sightings.add(fate, when);
             // Copied, because the type's text is part of a body and would keep the whole body in memory.
             seen.types.entry(provider.into()).or_default().insert(event_type.into(), sightings);
         } else {
             let others = seen.others.entry(provider.into());
-            others.or_insert_with(|| Sightings::begun(when)).add(verdict, when);
+            others.or_insert_with(|| Sightings::begun(when)).add(fate, when);
         }
     }
 
@@ -179,14 +179,14 @@ impl Sightings {
         self.duplicates += other.duplicates;
     }
 
-    fn add(&mut self, verdict: AnswerVerdict, when: Timestamp) {
+    fn add(&mut self, fate: DeliveryFate, when: Timestamp) {
         self.last = self.last.max(when);
-        match verdict {
-            AnswerVerdict::Accepted => self.accepted += 1,
-            AnswerVerdict::Filtered => self.filtered += 1,
-            AnswerVerdict::Duplicate => self.duplicates += 1,
+        match fate {
+            DeliveryFate::Accepted => self.accepted += 1,
+            DeliveryFate::Filtered => self.filtered += 1,
+            DeliveryFate::Duplicate => self.duplicates += 1,
             // A quarantined delivery has no type that can be trusted.
-            AnswerVerdict::Quarantined => {}
+            DeliveryFate::Quarantined => {}
         }
     }
 }
@@ -198,8 +198,8 @@ mod tests {
     #[test]
     fn a_drain_takes_what_was_noted_and_leaves_nothing() {
         let types = TypesSeen::default();
-        types.seen("stream", "call.ring", AnswerVerdict::Accepted, Timestamp(1));
-        types.seen("stream", "call.ring", AnswerVerdict::Filtered, Timestamp(2));
+        types.seen("stream", "call.ring", DeliveryFate::Accepted, Timestamp(1));
+        types.seen("stream", "call.ring", DeliveryFate::Filtered, Timestamp(2));
         let drained = types.drain();
         let sightings =
             Sightings { first: Timestamp(1), last: Timestamp(2), accepted: 1, filtered: 1, duplicates: 0 };
@@ -211,9 +211,9 @@ mod tests {
     fn a_flood_of_invented_types_is_counted_and_takes_no_more_room() {
         let types = TypesSeen::default();
         for n in 0..TYPES_MAX + 7 {
-            types.seen("stream", &format!("made.up.{n}"), AnswerVerdict::Accepted, Timestamp(1));
+            types.seen("stream", &format!("made.up.{n}"), DeliveryFate::Accepted, Timestamp(1));
         }
-        types.seen("stream", "made.up.0", AnswerVerdict::Accepted, Timestamp(2));
+        types.seen("stream", "made.up.0", DeliveryFate::Accepted, Timestamp(2));
         let drained = types.drain();
         assert_eq!(drained.types.len(), TYPES_MAX);
         let rows = drained.to_rows();
@@ -226,12 +226,12 @@ mod tests {
         let types = TypesSeen::new(Box::new(|provider, name| provider == "stream" && name == "call.ring"));
         let flood = || {
             for n in 0..TYPES_MAX + 7 {
-                types.seen("stream", &format!("made.up.{n}"), AnswerVerdict::Accepted, Timestamp(1));
+                types.seen("stream", &format!("made.up.{n}"), DeliveryFate::Accepted, Timestamp(1));
             }
         };
         flood();
-        types.seen("stream", "call.ring", AnswerVerdict::Accepted, Timestamp(2));
-        types.seen("other", "call.ring", AnswerVerdict::Accepted, Timestamp(2));
+        types.seen("stream", "call.ring", DeliveryFate::Accepted, Timestamp(2));
+        types.seen("other", "call.ring", DeliveryFate::Accepted, Timestamp(2));
         let drained = types.drain();
         let noted = |drained: &Drained| {
             drained.types.iter().filter(|(_, name, _)| name == "call.ring").map(|row| row.0.clone()).collect()
@@ -247,10 +247,10 @@ mod tests {
     #[test]
     fn what_could_not_be_kept_is_put_back_and_adds_up_with_what_came_meanwhile() {
         let types = TypesSeen::default();
-        types.seen("stream", "call.ring", AnswerVerdict::Accepted, Timestamp(1));
-        types.seen("stream", "call.ended", AnswerVerdict::Filtered, Timestamp(2));
+        types.seen("stream", "call.ring", DeliveryFate::Accepted, Timestamp(1));
+        types.seen("stream", "call.ended", DeliveryFate::Filtered, Timestamp(2));
         let drained = types.drain();
-        types.seen("stream", "call.ring", AnswerVerdict::Duplicate, Timestamp(5));
+        types.seen("stream", "call.ring", DeliveryFate::Duplicate, Timestamp(5));
         types.put_back(drained);
         let mut drained = types.drain().types;
         drained.sort_by(|a, b| a.1.cmp(&b.1));
@@ -266,7 +266,7 @@ mod tests {
         let types = TypesSeen::default();
         let flood = |from: usize| {
             for n in from..from + TYPES_MAX + 1 {
-                types.seen("stream", &format!("made.up.{n}"), AnswerVerdict::Accepted, Timestamp(1));
+                types.seen("stream", &format!("made.up.{n}"), DeliveryFate::Accepted, Timestamp(1));
             }
         };
         flood(0);

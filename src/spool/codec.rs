@@ -3,7 +3,7 @@
 //! The only place that knows this layout, for the log and for the dead letters alike. Decoding is
 //! zero-copy: every text and the body are slices that share the input's allocation. The first
 //! byte is the layout's version; a version is never changed, only followed by a new one, together with
-//! a new segment format, so that an older release refuses the log instead of skipping records. Whoever
+//! a new segment format, so that an older release refuses the log instead of skipping entries. Whoever
 //! stores the bytes checks their integrity; bytes that come here can still be damaged, so every length is
 //! checked before it is used.
 
@@ -113,7 +113,7 @@ fn encode_event(event: &Event, out: &mut Vec<u8>) {
         event_type,
         provider,
         family,
-        intake,
+        source_name,
         key,
         subject,
         time,
@@ -123,7 +123,7 @@ fn encode_event(event: &Event, out: &mut Vec<u8>) {
         body,
     } = event;
     out.put_i64_le(arrived.0);
-    for text in [id, source, event_type, provider, family, intake] {
+    for text in [id, source, event_type, provider, family, source_name] {
         put_bytes(text.as_bytes(), out);
     }
     for optional in [key, subject, only_sink] {
@@ -145,7 +145,7 @@ fn encode_event(event: &Event, out: &mut Vec<u8>) {
 
 fn decode_event(reader: &mut Reader) -> Result<Event, CodecError> {
     let arrived = Timestamp(reader.i64()?);
-    let [id, source, event_type, provider, family, intake] = reader.texts()?;
+    let [id, source, event_type, provider, family, source_name] = reader.texts()?;
     let key = reader.optional_text()?;
     let subject = reader.optional_text()?;
     let only_sink = reader.optional_text()?;
@@ -162,7 +162,7 @@ fn decode_event(reader: &mut Reader) -> Result<Event, CodecError> {
         event_type,
         provider,
         family,
-        intake,
+        source_name,
         key,
         subject,
         time,
@@ -174,10 +174,11 @@ fn decode_event(reader: &mut Reader) -> Result<Event, CodecError> {
 }
 
 fn encode_quarantined(quarantined: &Quarantined, out: &mut Vec<u8>) {
-    let Quarantined { id, source, provider, intake, reason, detail, stated, arrived, body } = quarantined;
+    let Quarantined { id, source, provider, source_name, reason, detail, stated, arrived, body } =
+        quarantined;
     let HeaderClaims { signed_id, event_type, extensions } = stated;
     out.put_i64_le(arrived.0);
-    for text in [id, source, provider, intake, reason, detail] {
+    for text in [id, source, provider, source_name, reason, detail] {
         put_bytes(text.as_bytes(), out);
     }
     for optional in [signed_id, event_type] {
@@ -189,14 +190,14 @@ fn encode_quarantined(quarantined: &Quarantined, out: &mut Vec<u8>) {
 
 fn decode_quarantined(reader: &mut Reader) -> Result<Quarantined, CodecError> {
     let arrived = Timestamp(reader.i64()?);
-    let [id, source, provider, intake, reason, detail] = reader.texts()?;
+    let [id, source, provider, source_name, reason, detail] = reader.texts()?;
     let stated = HeaderClaims {
         signed_id: reader.optional_text()?,
         event_type: reader.optional_text()?,
         extensions: reader.extensions()?,
     };
     let body = reader.bytes()?;
-    Ok(Quarantined { id, source, provider, intake, reason, detail, stated, arrived, body })
+    Ok(Quarantined { id, source, provider, source_name, reason, detail, stated, arrived, body })
 }
 
 /// A length in base 128, least significant digit first, the high bit set on all but the last.
@@ -326,11 +327,11 @@ mod tests {
             extensions in proptest::collection::vec((text(), text()), 0..5),
             body in body(),
         ) -> Entry {
-            let [id, source, event_type, provider, family, intake] = texts;
+            let [id, source, event_type, provider, family, source_name] = texts;
             let [key, subject, only_sink] = optional;
             let arrived = Timestamp(arrived);
             Entry::Event(Event {
-                id, source, event_type, provider, family, intake, key, subject, time, arrived,
+                id, source, event_type, provider, family, source_name, key, subject, time, arrived,
                 extensions, only_sink, body,
             })
         }
@@ -344,12 +345,12 @@ mod tests {
             arrived in any::<i64>(),
             body in body(),
         ) -> Entry {
-            let [id, source, provider, intake, reason, detail] = texts;
+            let [id, source, provider, source_name, reason, detail] = texts;
             let [signed_id, event_type] = optional;
             let stated = HeaderClaims { signed_id, event_type, extensions };
             let arrived = Timestamp(arrived);
             Entry::Quarantined(Quarantined {
-                id, source, provider, intake, reason, detail, stated, arrived, body,
+                id, source, provider, source_name, reason, detail, stated, arrived, body,
             })
         }
     }
@@ -399,7 +400,7 @@ mod tests {
             id: "sha256-00".into(),
             source: "/stream/default".into(),
             provider: "stream".into(),
-            intake: "video".into(),
+            source_name: "video".into(),
             reason: "json".into(),
             detail: "expected a value at byte 1".into(),
             stated: HeaderClaims::default(),

@@ -21,7 +21,7 @@ pub enum SpoolFailure {
     /// A closed segment was removed or changed. The next start would pass over the events that it held, so a
     /// person has to decide first.
     #[error("{0}")]
-    Taken(Taken),
+    SegmentMissing(MissingSegment),
 }
 
 impl SpoolFailure {
@@ -48,7 +48,7 @@ impl From<String> for SpoolFailure {
 
 /// A closed segment that was removed or changed, with positions that are not released.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Taken {
+pub struct MissingSegment {
     /// The segment's file.
     pub path: PathBuf,
     /// What became of the file, as the end of a sentence about it.
@@ -59,7 +59,7 @@ pub struct Taken {
     pub last: Position,
 }
 
-impl fmt::Display for Taken {
+impl fmt::Display for MissingSegment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { path, fate, first, last } = self;
         write!(f, "{} {fate}: it held positions {} to {}", path.display(), first.0, last.0)

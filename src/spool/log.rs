@@ -19,7 +19,7 @@ use super::shared_log::{AppendGate, Life, SharedLog, View};
 use super::tail::Tail;
 use super::writer::{QUEUE_MAX, WriterMessage, WriterThread};
 use super::{
-    AppendError, Appended, Capacity, ReadError, RecordBatch, Recovery, SpoolError, SpoolOptions, Usage,
+    AppendError, Appended, Capacity, EntryBatch, ReadError, Recovery, SpoolError, SpoolOptions, Usage,
 };
 use crate::clock::{Clock, Moment};
 use crate::dedup::DuplicateKey;
@@ -177,16 +177,16 @@ impl Spool {
         self.shared.first()
     }
 
-    /// The records behind `after`, in order: at most `records_max`, and about `bytes_max` of encoded
+    /// The entries behind `after`, in order: at most `entries_max`, and about `bytes_max` of encoded
     /// bytes, but at least one. Waits until something durable is behind `after`. Positions that
     /// cannot be read are passed over and counted in the batch, so a batch can be without entries.
     pub async fn read(
         &self,
         after: Position,
-        records_max: usize,
+        entries_max: usize,
         bytes_max: usize,
-    ) -> Result<RecordBatch, ReadError> {
-        self.shared.read(after, records_max, bytes_max).await
+    ) -> Result<EntryBatch, ReadError> {
+        self.shared.read(after, entries_max, bytes_max).await
     }
 
     /// As [`Spool::read`], for a reader of [single-sink entries](Entry::is_single_sink): waits for the next
@@ -194,16 +194,16 @@ impl Spool {
     pub async fn read_single_sink(
         &self,
         after: Position,
-        records_max: usize,
+        entries_max: usize,
         bytes_max: usize,
-    ) -> Result<RecordBatch, ReadError> {
-        self.shared.read_single_sink(after, records_max, bytes_max).await
+    ) -> Result<EntryBatch, ReadError> {
+        self.shared.read_single_sink(after, entries_max, bytes_max).await
     }
 
     /// How far a reader of single-sink entries at `after` gets without reading: to the head if there is no
     /// single-sink entry behind `after`, else nowhere.
-    pub fn pass_shared_records(&self, after: Position) -> Position {
-        self.shared.pass_shared_records(after)
+    pub fn pass_shared_entries(&self, after: Position) -> Position {
+        self.shared.pass_shared_entries(after)
     }
 
     /// Releases the log up to this position, which every cursor has durably reached: whole segments up to it
@@ -213,7 +213,7 @@ impl Spool {
     }
 
     /// Lets segments up to this position be pruned when space runs short, released or not: a sink that has
-    /// not read them yet misses their records.
+    /// not read them yet misses their entries.
     pub fn allow_pruning_in_need(&self, through: Position) {
         self.shared.allow_pruning_in_need(through);
     }

@@ -25,7 +25,7 @@
 //!   is full. So `oldest` can pass the cursors of sinks with `on_full: detach_sink`, and no others.
 //!
 //! Invariants: nothing is answered before it is durable; nothing is trusted after a failed fsync;
-//! disk and memory are bounded, and at the bound appends are refused, never records dropped, except for
+//! disk and memory are bounded, and at the bound appends are refused, never entries dropped, except for
 //! sinks that detach; damage is contained and counted, never silent. The spool knows no cursors: their
 //! owner releases positions. Replicas can share a duplicate window: it is asked before an append waits for
 //! the writer.
@@ -57,9 +57,9 @@ use crate::event::{Entry, Position};
 
 pub use committer::{Append, Committer};
 pub use dir_lock::{LockedDir, lock_to_read};
-pub use failure::{SpoolFailure, Taken};
+pub use failure::{MissingSegment, SpoolFailure};
 pub use log::Spool;
-pub use options::{RECORD_BYTES_MAX, SpoolOptions};
+pub use options::{ENTRY_BYTES_MAX, SpoolOptions};
 pub use recovery::{Damage, Recovery};
 pub use shared_log::SharedLog;
 
@@ -79,7 +79,7 @@ pub enum Appended {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
     /// The entry will never fit: refuse it for good.
-    #[error("entry is longer than {RECORD_BYTES_MAX} bytes")]
+    #[error("entry is longer than {ENTRY_BYTES_MAX} bytes")]
     TooLarge,
     /// The spool cannot store anything now: append the entry again later.
     #[error("spool cannot store: {reason}")]
@@ -92,10 +92,10 @@ pub enum AppendError {
     Failed,
 }
 
-/// Records that a reader asked for.
+/// Entries that a reader asked for.
 #[derive(Clone, Debug, Default)]
-pub struct RecordBatch {
-    /// Records in order, by position.
+pub struct EntryBatch {
+    /// Entries in order, by position.
     pub entries: Vec<(Position, Entry)>,
     /// The position up to which everything is accounted for: read on behind it. Never less than the
     /// position of the last entry.

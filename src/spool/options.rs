@@ -5,19 +5,19 @@ use std::time::Duration;
 use crate::knob::Knob;
 
 /// Longest entry, in encoded bytes: far beyond any body that a source accepts.
-pub const RECORD_BYTES_MAX: usize = 64 << 20;
+pub const ENTRY_BYTES_MAX: usize = 64 << 20;
 
 /// Most bytes of an event's attributes beside its body.
 pub const ATTRIBUTES_BYTES_MAX: u64 = 1 << 20;
 
-/// Largest body in bytes that fits into a record.
-pub const BODY_BYTES_MAX: u64 = RECORD_BYTES_MAX as u64 - ATTRIBUTES_BYTES_MAX;
+/// Largest body in bytes that fits into an entry.
+pub const BODY_BYTES_MAX: u64 = ENTRY_BYTES_MAX as u64 - ATTRIBUTES_BYTES_MAX;
 
 /// Fewest segments that a spool has room for. Of a few large segments none is ever wholly delivered, so
 /// none could be pruned.
 pub const SEGMENTS_MIN: u64 = 8;
 
-/// Bytes of the newest records that are kept in memory for readers.
+/// Bytes of the newest entries that are kept in memory for readers.
 pub const TAIL_BYTES_MAX: usize = 8 << 20;
 
 /// The directory, unless another one is configured.
@@ -60,14 +60,14 @@ pub struct SpoolOptions {
     pub free_bytes_min: u64,
     /// Size at which a segment is closed and the next one begun, in bytes.
     pub segment_bytes: u64,
-    /// How long delivered records are kept, if that is longer than `window`, which is rebuilt from them at
+    /// How long delivered entries are kept, if that is longer than `window`, which is rebuilt from them at
     /// the start. Both yield when space runs short.
     pub retain: Duration,
     /// How long a delivery is recognised as a duplicate.
     pub window: Duration,
     /// Most keys that the duplicate window remembers.
     pub window_events_max: usize,
-    /// Bytes of the newest records to keep in memory for readers.
+    /// Bytes of the newest entries to keep in memory for readers.
     pub tail_bytes_max: usize,
     /// How long the disk can take to answer. While it takes longer, nothing can be stored.
     pub answer_within: Duration,

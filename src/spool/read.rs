@@ -17,18 +17,18 @@ use super::segment::{self, Found, Scanner};
 use super::segments::before;
 use super::shared_log::{Life, SharedLog};
 use super::tail::Block;
-use super::{ReadError, RecordBatch, codec};
+use super::{EntryBatch, ReadError, codec};
 use crate::disk::{DiskFile, FileId};
 use crate::event::{Entry, Position};
 
 /// Bytes read from disk at once.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Where the records behind a position are.
+/// Where the entries behind a position are.
 enum Stored {
     Memory(Vec<Block>),
     Disk(Stretch),
-    /// Nowhere: up to this position there is no record to be read.
+    /// Nowhere: up to this position there is no entry to be read.
     Gone(Position),
 }
 
@@ -53,7 +53,7 @@ enum Wanted {
 
 /// How much more a batch takes in.
 struct Limits {
-    records: usize,
+    entries: usize,
     bytes: usize,
     wanted: Wanted,
 }
@@ -63,7 +63,7 @@ struct Gathering {
     entries: Vec<(Position, Entry)>,
     /// The last position that was accounted for.
     last: Position,
-    /// Positions that have no record.
+    /// Positions that have no entry.
     gaps: Vec<RangeInclusive<u64>>,
     wanted: Wanted,
 }
@@ -74,11 +74,11 @@ impl SharedLog {
     pub(super) async fn read(
         self: &Arc<Self>,
         after: Position,
-        records_max: usize,
+        entries_max: usize,
         bytes_max: usize,
-    ) -> Result<RecordBatch, ReadError> {
+    ) -> Result<EntryBatch, ReadError> {
         self.wait_behind(&self.head, after).await?;
-        let limits = Limits { records: records_max.max(1), bytes: bytes_max, wanted: Wanted::All };
+        let limits = Limits { entries: entries_max.max(1), bytes: bytes_max, wanted: Wanted::All };
         self.read_behind(after, limits).await
     }
 
@@ -86,19 +86,15 @@ impl SharedLog {
     pub(super) async fn read_single_sink(
         self: &Arc<Self>,
         after: Position,
-        records_max: usize,
+        entries_max: usize,
         bytes_max: usize,
-    ) -> Result<RecordBatch, ReadError> {
+    ) -> Result<EntryBatch, ReadError> {
         self.wait_behind(&self.single_sink, after).await?;
-        let limits = Limits { records: records_max.max(1), bytes: bytes_max, wanted: Wanted::SingleSink };
+        let limits = Limits { entries: entries_max.max(1), bytes: bytes_max, wanted: Wanted::SingleSink };
         self.read_behind(after, limits).await
     }
 
-    async fn read_behind(
-        self: &Arc<Self>,
-        after: Position,
-        limits: Limits,
-    ) -> Result<RecordBatch, ReadError> {
+    async fn read_behind(self: &Arc<Self>, after: Position, limits: Limits) -> Result<EntryBatch, ReadError> {
         match self.place(after, limits.bytes) {
             Stored::Memory(blocks) => Ok(read_memory(&blocks, after, limits)),
             Stored::Gone(through) => Ok(nothing(after, through)),
@@ -115,13 +111,13 @@ impl SharedLog {
     pub fn read_now(
         &self,
         after: Position,
-        records_max: usize,
+        entries_max: usize,
         bytes_max: usize,
-    ) -> Result<Option<RecordBatch>, ReadError> {
+    ) -> Result<Option<EntryBatch>, ReadError> {
         if self.head() <= after {
             return Ok(None);
         }
-        let limits = Limits { records: records_max.max(1), bytes: bytes_max, wanted: Wanted::All };
+        let limits = Limits { entries: entries_max.max(1), bytes: bytes_max, wanted: Wanted::All };
         match self.place(after, bytes_max) {
             Stored::Memory(blocks) => Ok(Some(read_memory(&blocks, after, limits))),
             Stored::Gone(through) => Ok(Some(nothing(after, through))),
@@ -169,7 +165,7 @@ impl SharedLog {
         stretch: &Stretch,
         after: Position,
         mut limits: Limits,
-    ) -> Result<RecordBatch, ReadError> {
+    ) -> Result<EntryBatch, ReadError> {
         limits.bytes = limits.bytes.min(CHUNK_BYTES);
         let batch = match self.disk.open_read(&stretch.path) {
             Ok(file) => stretch.is_in(&*file).and_then(|()| scan(&*file, stretch, after, limits)),
@@ -201,11 +197,11 @@ impl SharedLog {
 }
 
 /// The batch of a reader that finds no entry up to `through`.
-fn nothing(after: Position, through: Position) -> RecordBatch {
+fn nothing(after: Position, through: Position) -> EntryBatch {
     Gathering::new(Wanted::All, after).through(through).batch(after)
 }
 
-fn read_memory(blocks: &[Block], after: Position, mut limits: Limits) -> RecordBatch {
+fn read_memory(blocks: &[Block], after: Position, mut limits: Limits) -> EntryBatch {
     let mut gathering = Gathering::new(limits.wanted, after);
     let mut through = after;
     for (header, payload) in blocks.iter().flat_map(Block::frames) {
@@ -262,12 +258,12 @@ impl Stretch {
 }
 
 impl Limits {
-    /// Whether one more record fits, which is then counted. The first always fits.
+    /// Whether one more entry fits, which is then counted. The first always fits.
     fn admit(&mut self, bytes: usize, first: bool) -> bool {
-        if !first && (self.records == 0 || self.bytes < bytes) {
+        if !first && (self.entries == 0 || self.bytes < bytes) {
             return false;
         }
-        self.records = self.records.saturating_sub(1);
+        self.entries = self.entries.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(bytes);
         true
     }
@@ -291,7 +287,7 @@ impl Gathering {
         self.last = position;
     }
 
-    /// Counts the positions up to this one that have no record so far as gaps.
+    /// Counts the positions up to this one that have no entry so far as gaps.
     fn account_to(&mut self, position: Position) {
         if position > self.last {
             self.gaps.push(self.last.0 + 1..=position.0);
@@ -305,8 +301,8 @@ impl Gathering {
     }
 
     /// The finished batch for a reader that had read up to `after`.
-    fn batch(self, after: Position) -> RecordBatch {
+    fn batch(self, after: Position) -> EntryBatch {
         let damaged = self.gaps.iter().map(|gap| gap.end() - gap.start() + 1).sum();
-        RecordBatch { entries: self.entries, through: self.last.max(after), damaged }
+        EntryBatch { entries: self.entries, through: self.last.max(after), damaged }
     }
 }

@@ -3,7 +3,7 @@
 //! Recovery acts on a [`LogScan`](super::scan::LogScan). It refuses a newer format before it changes
 //! anything, cuts a torn tail off the newest segment, makes durable what an earlier process can have left in
 //! the page cache, and removes segments that hold nothing. Damage is left in place and reported; no file
-//! that holds a record is ever deleted here.
+//! that holds an entry is ever deleted here.
 
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
@@ -26,15 +26,15 @@ use crate::event::{Position, Timestamp};
 pub struct Recovery {
     /// How many segment files there are.
     pub segments: usize,
-    /// How many whole records they hold.
-    pub records: u64,
+    /// How many whole entries they hold.
+    pub entries: u64,
     /// Bytes of the segment files.
     pub bytes: u64,
-    /// 1 if the newest segment ended within a record, whose append was never answered, else 0.
+    /// 1 if the newest segment ended within an entry, whose append was never answered, else 0.
     pub torn_tails: u64,
-    /// Stretches of bytes that should hold records and do not.
+    /// Stretches of bytes that should hold entries and do not.
     pub damaged: Vec<Damage>,
-    /// Positions between the oldest and the newest whose records are gone.
+    /// Positions between the oldest and the newest whose entries are gone.
     pub missing: Vec<RangeInclusive<u64>>,
     /// How long recovery took.
     pub seconds: f64,
@@ -55,7 +55,7 @@ pub(super) struct Recovered {
     pub(super) window: LocalWindow,
     /// The position that the next entry gets.
     pub(super) next: Position,
-    /// Whether there is a file without records that has the next segment's name.
+    /// Whether there is a file without entries that has the next segment's name.
     pub(super) leftover: bool,
     pub(super) report: Recovery,
 }
@@ -69,7 +69,7 @@ pub(super) fn recover(
 ) -> Result<Recovered, SpoolError> {
     let mut scan = scan_log(disk, dir, now, &mut |key, arrived| remember(&mut window, key, now, arrived))?;
     window.expire(now.steady);
-    count_ages_from_the_newest_record(&mut scan.segments, now);
+    count_ages_from_the_newest_entry(&mut scan.segments, now);
     let mut report = Recovery { missing: std::mem::take(&mut scan.missing), ..Recovery::default() };
     let newest = scan.segments.pop();
     let mut segments = Segments::default();
@@ -92,10 +92,10 @@ pub(super) fn recover(
     Ok(Recovered { segments, window, next, leftover, report })
 }
 
-/// Counts the age of segments from the newest record of all, and not from the wall clock at this start: a
+/// Counts the age of segments from the newest entry of all, and not from the wall clock at this start: a
 /// clock that is years ahead would have every retained segment removed. So the time that the bridge was down
 /// does not count. A segment is no older than those before it, whatever the clock said when it was written.
-fn count_ages_from_the_newest_record(segments: &mut [ScannedSegment], now: Moment) {
+fn count_ages_from_the_newest_entry(segments: &mut [ScannedSegment], now: Moment) {
     let newest = segments.iter().map(|scanned| scanned.segment.newest).max().unwrap_or(now.steady);
     let since = Duration::from_nanos(now.steady.0.saturating_sub(newest.0).max(0).unsigned_abs());
     let mut before = Steady(i64::MIN);
@@ -107,7 +107,7 @@ fn count_ages_from_the_newest_record(segments: &mut [ScannedSegment], now: Momen
 
 fn remember(window: &mut LocalWindow, key: DuplicateKey, now: Moment, arrived: Timestamp) {
     let at = now.steady_of(arrived);
-    // The window as it was when the record arrived: an earlier copy can have left it by then.
+    // The window as it was when the entry arrived: an earlier copy can have left it by then.
     window.expire(at);
     if window.sighting(key) == KeySighting::New {
         window.stage(key);
@@ -156,11 +156,11 @@ fn mend_newest(
         );
         file.truncate(tail.start).map_err(failed("truncate segment", &path))?;
     }
-    if segment.records == 0 && !segment.is_empty() {
-        // Nothing in the segment can be read. It accounts for as many records as would fit, so that no
+    if segment.entries == 0 && !segment.is_empty() {
+        // Nothing in the segment can be read. It accounts for as many entries as would fit, so that no
         // position is given twice.
-        let records_max = (file_bytes - HEADER_BYTES) / FRAME_HEADER_BYTES as u64 + 1;
-        segment.last = Position(segment.base.0.saturating_add(records_max));
+        let entries_max = (file_bytes - HEADER_BYTES) / FRAME_HEADER_BYTES as u64 + 1;
+        segment.last = Position(segment.base.0.saturating_add(entries_max));
     }
     file.sync_all().map_err(failed("sync segment", &path))?;
     disk.sync_dir(dir).map_err(failed("sync directory", dir))?;
@@ -170,13 +170,13 @@ fn mend_newest(
 impl Recovery {
     fn note(&mut self, scanned: &ScannedSegment) {
         let segment = scanned.segment.base;
-        self.records += scanned.segment.records;
+        self.entries += scanned.segment.entries;
         for bytes in &scanned.damage {
             tracing::error!(
                 segment = segment.0,
                 from = bytes.start,
                 to = bytes.end,
-                "a segment is damaged: its bytes {} to {} hold no readable record; sinks skip what was there",
+                "a segment is damaged: its bytes {} to {} hold no readable entry; sinks skip what was there",
                 bytes.start,
                 bytes.end
             );
@@ -185,8 +185,8 @@ impl Recovery {
         if scanned.repeated > 0 {
             tracing::error!(
                 segment = segment.0,
-                records = scanned.repeated,
-                "a segment holds records at positions that other records have: these copies are ignored"
+                entries = scanned.repeated,
+                "a segment holds entries at positions that other entries have: these copies are ignored"
             );
         }
     }

@@ -24,13 +24,13 @@ const CHUNK_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct ScannedSegment {
     pub(super) segment: SegmentInfo,
-    /// Bytes of the file, including those behind the last record.
+    /// Bytes of the file, including those behind the last entry.
     pub(super) file_bytes: u64,
-    /// Damaged stretches with a whole record behind them.
+    /// Damaged stretches with a whole entry behind them.
     pub(super) damage: Vec<Range<u64>>,
-    /// The bytes behind the last whole record, if there are any.
+    /// The bytes behind the last whole entry, if there are any.
     pub(super) tail: Option<Range<u64>>,
-    /// How many records are at positions that other records have.
+    /// How many entries are at positions that other entries have.
     pub(super) repeated: u64,
 }
 
@@ -38,12 +38,12 @@ pub(super) struct ScannedSegment {
 #[derive(Debug, Default)]
 pub(super) struct LogScan {
     pub(super) segments: Vec<ScannedSegment>,
-    /// Positions without a record between records that are there.
+    /// Positions without an entry between entries that are there.
     pub(super) missing: Vec<RangeInclusive<u64>>,
 }
 
 /// Reads every segment of the directory and changes nothing. `on_key` is called with the duplicate key and
-/// the arrival of every whole record, in order.
+/// the arrival of every whole entry, in order.
 pub(super) fn scan_log(
     disk: &dyn Disk,
     dir: &Path,
@@ -63,7 +63,7 @@ pub(super) fn scan_log(
         let path = segment::path(dir, base);
         let mut scanned = scan.scan(&path, base, header).map_err(failed("read segment", &path))?;
         if scan.limit.is_some() {
-            // Only the newest segment can end within a record; anywhere else that is damage.
+            // Only the newest segment can end within an entry; anywhere else that is damage.
             scanned.damage.extend(scanned.tail.take());
         }
         segments.push(scanned);
@@ -91,8 +91,8 @@ struct SegmentScan<'a> {
     on_key: &'a mut dyn FnMut(DuplicateKey, Timestamp),
     /// The last position that is accounted for.
     last: Position,
-    /// The base of the next segment. It was begun when every acknowledged record of this one was durable, so
-    /// no record here at its base or behind it was ever acknowledged.
+    /// The base of the next segment. It was begun when every acknowledged entry of this one was durable, so
+    /// no entry here at its base or behind it was ever acknowledged.
     limit: Option<Position>,
     missing: Vec<RangeInclusive<u64>>,
 }
@@ -147,7 +147,7 @@ impl SegmentScan<'_> {
         }
     }
 
-    /// Counts the positions up to this one that have no record so far as missing.
+    /// Counts the positions up to this one that have no entry so far as missing.
     fn account_to(&mut self, position: Position) {
         if position > self.last {
             self.missing.push(self.last.0 + 1..=position.0);

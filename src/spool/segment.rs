@@ -36,7 +36,7 @@ const HEADER_MAGIC: [u8; 8] = *b"fanspool";
 pub(super) struct Header {
     /// The segment's id: a random number that seeds the checksums of its frames.
     pub(super) id: u64,
-    /// The position of the first record.
+    /// The position of the first entry.
     pub(super) base: Position,
     /// When the segment was made.
     pub(super) created: Timestamp,
@@ -128,7 +128,7 @@ pub(super) fn base_of(name: &str) -> Option<Position> {
 }
 
 /// Makes a segment's file with its header; neither is durable yet. `leftover` says that a file of
-/// this name exists and holds no record: it is used again rather than removed, because its name can
+/// this name exists and holds no entry: it is used again rather than removed, because its name can
 /// be all that still tells how far the positions have got.
 pub(super) fn create(
     disk: &dyn Disk,

@@ -28,9 +28,9 @@ pub(super) struct SegmentInfo {
     pub(super) seed: Option<Seed>,
     /// Bytes of the file that are durable.
     pub(super) len: u64,
-    /// How many whole records it holds.
-    pub(super) records: u64,
-    /// When its newest record arrived.
+    /// How many whole entries it holds.
+    pub(super) entries: u64,
+    /// When its newest entry arrived.
     pub(super) newest: Steady,
     /// The identity of its file; `None` if it is not known.
     pub(super) id: Option<FileId>,
@@ -38,41 +38,41 @@ pub(super) struct SegmentInfo {
 }
 
 impl SegmentInfo {
-    /// A segment with a header and no record.
+    /// A segment with a header and no entry.
     pub(super) fn new(base: Position, seed: Option<Seed>, created: Steady) -> Self {
         Self {
             base,
             last: before(base),
             seed,
             len: HEADER_BYTES,
-            records: 0,
+            entries: 0,
             newest: created,
             id: None,
             index: Vec::new(),
         }
     }
 
-    /// Whether it holds no record, and no damage that can have been one.
+    /// Whether it holds no entry, and no damage that can have been one.
     pub(super) fn is_empty(&self) -> bool {
         self.len <= HEADER_BYTES
     }
 
-    /// The position of its first whole record.
-    pub(super) fn first_record(&self) -> Option<Position> {
+    /// The position of its first whole entry.
+    pub(super) fn first_entry(&self) -> Option<Position> {
         self.index.first().map(|&(position, _)| position)
     }
 
-    /// Counts a record at this offset, and adds it to the index if one is due.
+    /// Counts an entry at this offset, and adds it to the index if one is due.
     pub(super) fn note(&mut self, position: Position, offset: u64) {
         self.last = position;
-        self.records += 1;
+        self.entries += 1;
         let due = self.index.last().is_none_or(|&(_, indexed)| offset >= indexed + INDEX_EVERY_BYTES);
         if due {
             self.index.push((position, offset));
         }
     }
 
-    /// An offset at or before the record at this position, where a frame begins.
+    /// An offset at or before the entry at this position, where a frame begins.
     pub(super) fn offset_before(&self, position: Position) -> u64 {
         let behind = self.index.partition_point(|&(indexed, _)| indexed <= position);
         behind.checked_sub(1).map_or(HEADER_BYTES, |at| self.index[at].1)
@@ -120,7 +120,7 @@ impl Segments {
         self.segments.push_front(segment);
     }
 
-    /// The oldest segment, if it is not the newest and holds no position behind `through`. Damaged records
+    /// The oldest segment, if it is not the newest and holds no position behind `through`. Damaged entries
     /// count like others: the readers that passed them have counted them.
     pub(super) fn prunable(&self, through: Position) -> Option<&SegmentInfo> {
         let next = self.segments.get(1)?;

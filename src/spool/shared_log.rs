@@ -292,7 +292,7 @@ impl SharedLog {
             tracing::error!(
                 from = view.next.0,
                 to = cursor.0,
-                "records {}-{} are missing: the log ends before a sink's cursor, so its newest segments were \
+                "entries {}-{} are missing: the log ends before a sink's cursor, so its newest segments were \
                  lost or an older copy of the log was restored; new events go behind that cursor",
                 view.next.0,
                 cursor.0
@@ -324,7 +324,7 @@ impl SharedLog {
     }
 
     /// See [`super::Spool::pass_shared_records`].
-    pub(super) fn pass_shared_records(&self, after: Position) -> Position {
+    pub(super) fn pass_shared_entries(&self, after: Position) -> Position {
         // The head first: whether there is a single-sink entry is known of all positions up to that head.
         let head = self.head();
         if *self.single_sink.borrow() <= after { head.max(after) } else { after }

@@ -57,8 +57,8 @@ impl Tail {
         }
     }
 
-    /// The block with the record after `after`, and the blocks behind it, up to about `bytes_max`. Empty if
-    /// that record is not in memory.
+    /// The block with the entry after `after`, and the blocks behind it, up to about `bytes_max`. Empty if
+    /// that entry is not in memory.
     pub(super) fn behind(&self, after: Position, bytes_max: usize) -> Vec<Block> {
         let start = self.blocks.partition_point(|block| block.last <= after);
         if self.blocks.get(start).is_none_or(|block| block.first > after.next()) {

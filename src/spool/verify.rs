@@ -21,7 +21,7 @@ use crate::event::Position;
 pub struct SpoolReport {
     /// The segments, oldest first.
     pub segments: Vec<SegmentReport>,
-    /// Positions without a record, between records that are there or up to a cursor.
+    /// Positions without an entry, between entries that are there or up to a cursor.
     pub missing: Vec<RangeInclusive<u64>>,
     /// The first position of the oldest segment; `None` if there is no segment.
     pub begin: Option<Position>,
@@ -51,7 +51,7 @@ pub struct CursorReport {
 pub enum CursorClaim {
     /// Everything that the reader has not passed must be there.
     Waits,
-    /// The reader skips records rather than hold a full spool back (`on_full: detach_sink`).
+    /// The reader skips entries rather than hold a full spool back (`on_full: detach_sink`).
     GivesWay,
     /// The reader is no longer configured.
     Gone,
@@ -61,8 +61,8 @@ pub enum CursorClaim {
 
 /// The verdict on the whole spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CursorVerdict {
-    /// Every record that was ever acknowledged, and not pruned since, is there.
+pub enum SpoolVerdict {
+    /// Every entry that was ever acknowledged, and not pruned since, is there.
     Clean,
     /// Nothing is known to be missing, but of some cursors it cannot be told.
     Unknown,
@@ -75,37 +75,37 @@ pub enum CursorVerdict {
 pub struct SegmentReport {
     /// The segment's file.
     pub path: PathBuf,
-    /// The positions of its first and last record; `None` if it has no whole record.
+    /// The positions of its first and last entry; `None` if it has no whole entry.
     pub positions: Option<RangeInclusive<u64>>,
-    /// How many whole records it holds.
-    pub records: u64,
+    /// How many whole entries it holds.
+    pub entries: u64,
     /// The file's length in bytes.
     pub bytes: u64,
-    /// Bytes that should hold records and do not, as offsets in the file.
+    /// Bytes that should hold entries and do not, as offsets in the file.
     pub damaged: Vec<Range<u64>>,
-    /// Bytes of a record that was being written when the process or the power ended; the next start
+    /// Bytes of an entry that was being written when the process or the power ended; the next start
     /// cuts them off. Only the newest segment can have them.
     pub torn_tail: Option<Range<u64>>,
-    /// How many whole records are at positions that records elsewhere have. The ones elsewhere count.
+    /// How many whole entries are at positions that entries elsewhere have. The ones elsewhere count.
     pub repeated: u64,
 }
 
 impl SpoolReport {
-    /// Whether every record that was ever acknowledged, and not pruned since, is there.
+    /// Whether every entry that was ever acknowledged, and not pruned since, is there.
     pub fn is_clean(&self) -> bool {
-        self.verdict() == CursorVerdict::Clean
+        self.verdict() == SpoolVerdict::Clean
     }
 
     /// The verdict. A torn tail does not count as damage: nothing in it was acknowledged.
-    pub fn verdict(&self) -> CursorVerdict {
+    pub fn verdict(&self) -> SpoolVerdict {
         let clean = |segment: &SegmentReport| segment.damaged.is_empty() && segment.repeated == 0;
         let is_there = self.problems.is_empty() && self.missing.is_empty() && self.segments.iter().all(clean);
         let lacks =
             |claim| self.cursors.iter().any(|cursor| cursor.claim == claim && cursor.undelivered.is_some());
         match () {
-            () if !is_there || lacks(CursorClaim::Waits) => CursorVerdict::Damaged,
-            () if lacks(CursorClaim::Unknown) => CursorVerdict::Unknown,
-            () => CursorVerdict::Clean,
+            () if !is_there || lacks(CursorClaim::Waits) => SpoolVerdict::Damaged,
+            () if lacks(CursorClaim::Unknown) => SpoolVerdict::Unknown,
+            () => SpoolVerdict::Clean,
         }
     }
 
@@ -126,9 +126,9 @@ impl SpoolReport {
         self.cursors.push(CursorReport { reader, at, claim, undelivered });
     }
 
-    /// How many whole records all segments hold.
-    pub fn records(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.records).sum()
+    /// How many whole entries all segments hold.
+    pub fn entries(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.entries).sum()
     }
 
     /// Bytes of all segment files.
@@ -165,8 +165,8 @@ impl SegmentReport {
         let ScannedSegment { segment, file_bytes, damage, tail, repeated } = scanned;
         Self {
             path: segment::path(dir, segment.base),
-            positions: segment.first_record().map(|first| first.0..=segment.last.0),
-            records: segment.records,
+            positions: segment.first_entry().map(|first| first.0..=segment.last.0),
+            entries: segment.entries,
             bytes: file_bytes,
             damaged: damage,
             torn_tail: tail,

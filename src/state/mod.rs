@@ -84,9 +84,12 @@ pub enum StateError {
         /// What is wrong with the file.
         found: String,
     },
-    /// There was no space for a write: all that was committed before is there, and the write can be tried
-    /// again.
-    #[error("no space to write state file {path}: free space on its file system, or raise the quota")]
+    /// The file cannot be written for now, for want of space, of descriptors or of an answer from its disk:
+    /// all that was committed before is there, and the write can be tried again.
+    #[error(
+        "state file {path} cannot be written for now, and nothing is lost: if its file system or the quota \
+         is full, free space"
+    )]
     NoRoom {
         /// The file.
         path: PathBuf,

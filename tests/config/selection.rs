@@ -154,7 +154,7 @@ fn every_event_that_is_admitted_goes_to_a_topic_that_was_listed() {
         for (index, sink) in config.sinks.iter().enumerate() {
             let names = topic_names(config, index);
             for event in events.iter().filter(|event| sink.selection.takes(&event.event_type)) {
-                let topic = sink.topic.render(&event.provider, &event.family, &event.intake);
+                let topic = sink.topic.render(&event.provider, &event.family, &event.source_name);
                 assert!(names.contains(&topic), "{topic} of {} is not in {names:?}", event.event_type);
             }
         }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fanbridge::event::{EventTime, Outcome, Record, Timestamp};
-use fanbridge::sink::Sink;
+use fanbridge::event::{EventTime, Record, Timestamp};
+use fanbridge::sink::{Outcome, Sink};
 
 use crate::seen::{Reader, Seen, publish_until_settled, record};
 
@@ -98,7 +98,7 @@ pub async fn a_refused_record_is_rejected_and_its_neighbours_are_accepted(
     let (outcomes, _) = publish_until_settled(sink, batch).await;
     for (index, outcome) in outcomes.iter().enumerate() {
         match outcome {
-            Outcome::Rejected(reason) => assert_eq!((index, reason.word), (4, word), "{reason:?}"),
+            Outcome::Rejected(reason) => assert_eq!((index, reason.word()), (4, word), "{reason:?}"),
             outcome => assert_eq!((index != 4, outcome), (true, &Outcome::Accepted)),
         }
     }

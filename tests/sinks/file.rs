@@ -2,10 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use fanbridge::event::Outcome;
-use fanbridge::sink::Sink;
-use fanbridge::sink::file::FileSink;
-use fanbridge::sink::file::FileSinkOptions;
+use fanbridge::sink::file::{FileSink, FileSinkOptions};
+use fanbridge::sink::{Outcome, Sink};
 
 use crate::contract;
 use crate::seen::{Reader, Seen, record};

@@ -8,9 +8,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fanbridge::event::{Outcome, Record};
+use fanbridge::event::Record;
 use fanbridge::sink::kafka::KafkaSink;
-use fanbridge::sink::{Publication, Sink};
+use fanbridge::sink::{Outcome, Publication, Sink};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};

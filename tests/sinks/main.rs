@@ -9,6 +9,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alone;
 mod contract;
 mod file;
 mod kafka_faults;

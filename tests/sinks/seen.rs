@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use fanbridge::event::{Event, EventTime, Outcome, Position, Reason, Record, Timestamp};
-use fanbridge::sink::Sink;
+use fanbridge::event::{Event, EventTime, Position, Record, Timestamp};
+use fanbridge::sink::{Cause, Outcome, Reason, Sink};
 use serde_json::value::RawValue;
 
 /// A published record as a reader finds it.
@@ -64,7 +64,7 @@ pub fn record(topic: &str, position: u64, key: Option<&str>) -> Arc<Record> {
             event_type: "call.ring".into(),
             provider: "stream".into(),
             family: "video".into(),
-            intake: "stream-video".into(),
+            source_name: "stream-video".into(),
             key: key.map(Into::into),
             subject: key.map(Into::into),
             time: EventTime::Stated("2025-11-21T07:20:00.123456789Z".into()),
@@ -111,7 +111,7 @@ pub fn copies_of_all_in_order(seen: &[Seen], records: impl Iterator<Item = u64>)
 /// report the first while the batch is still being handed over.
 pub fn assert_put_off(outcomes: &[Outcome], word: &str) {
     for (index, outcome) in outcomes.iter().enumerate() {
-        let expected = |reason: &Reason| reason.word == word || (index > 0 && reason.word == "held");
+        let expected = |reason: &Reason| reason.word() == word || (index > 0 && reason.cause == Cause::HELD);
         assert!(matches!(outcome, Outcome::Retry(reason) if expected(reason)), "{index}: {outcomes:?}");
     }
 }

@@ -6,10 +6,8 @@ use std::time::Duration;
 
 use fanbridge::aws::Aws as SetUp;
 use fanbridge::aws::AwsOptions;
-use fanbridge::event::Outcome;
-use fanbridge::sink::Sink;
-use fanbridge::sink::sns::SnsSink;
-use fanbridge::sink::sns::SnsSinkOptions;
+use fanbridge::sink::sns::{SnsSink, SnsSinkOptions};
+use fanbridge::sink::{Outcome, Sink};
 
 use crate::contract;
 use crate::seen::{Reader, Seen, large_record, record};

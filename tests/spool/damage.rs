@@ -446,7 +446,7 @@ fn a_segment_in_the_first_format_is_still_read() {
     let kept = include_bytes!("fixtures/format-1/00000000000000000001.log");
     world.disk.put(&PathBuf::from(DIR).join(name), kept.to_vec());
     let recovery = world.open().expect("a later release reads an earlier one's segments");
-    assert_eq!((recovery.records, recovery.torn_tails, recovery.damaged.len()), (6, 0, 0));
+    assert_eq!((recovery.entries, recovery.torn_tails, recovery.damaged.len()), (6, 0, 0));
     let (entries, _) = world.read_all();
     for (number, (position, found)) in (0..).zip(entries) {
         assert_eq!((position, found), (number + 1, entry(number, 0)));
@@ -468,10 +468,11 @@ fn the_segment_that_the_architecture_draws_is_read_as_it_is_explained_there() {
     let mut world = World::new(options());
     world.disk.put(&PathBuf::from(DIR).join("00000000000000000001.log"), segment);
     let recovery = world.open().expect("what a bridge wrote can be opened");
-    assert_eq!((recovery.records, recovery.torn_tails, recovery.damaged.len()), (1, 0, 0));
+    assert_eq!((recovery.entries, recovery.torn_tails, recovery.damaged.len()), (1, 0, 0));
     let (entries, _) = world.read_all();
     let [(1, Entry::Event(event))] = &entries[..] else { panic!("one event at position 1: {entries:?}") };
-    let texts = [&event.id, &event.source, &event.event_type, &event.provider, &event.family, &event.intake];
+    let texts =
+        [&event.id, &event.source, &event.event_type, &event.provider, &event.family, &event.source_name];
     assert_eq!(texts, ["evt_1", "/acme/default", "invoice.paid", "acme", "invoices", "acme"]);
     assert_eq!((event.key.as_deref(), event.subject.as_deref()), (Some("c7"), Some("c7")));
     assert_eq!((&event.only_sink, event.extensions.len()), (&None, 0));

@@ -13,7 +13,7 @@ use fanbridge::disk::RealDisk;
 use fanbridge::event::{Entry, Event, Position};
 use fanbridge::spool::verify::verify;
 use fanbridge::spool::{
-    AppendError, Appended, LockedDir, RECORD_BYTES_MAX, ReadError, Spool, SpoolError, SpoolFailure,
+    AppendError, Appended, ENTRY_BYTES_MAX, LockedDir, ReadError, Spool, SpoolError, SpoolFailure,
     SpoolOptions,
 };
 use fanbridge::state::{FILE_NAME, Progress, State};
@@ -122,7 +122,7 @@ async fn a_delivery_quarantined_by_an_earlier_release_is_not_taken_for_the_event
 async fn read_apart(spool: &Spool) -> Vec<u64> {
     let mut numbers = Vec::new();
     let mut after = Position(0);
-    while spool.pass_shared_records(after) < spool.head() {
+    while spool.pass_shared_entries(after) < spool.head() {
         let batch = spool.read_single_sink(after, 7, 100_000).await.unwrap();
         assert_eq!(batch.damaged, 0, "an event that is passed over is not damage");
         assert!(batch.through > after);
@@ -261,7 +261,7 @@ async fn an_entry_that_can_never_fit_is_told_apart_and_a_large_one_is_kept() {
         }
         other => other,
     };
-    assert_eq!(spool.append(with_body(RECORD_BYTES_MAX), None).await, Err(AppendError::TooLarge));
+    assert_eq!(spool.append(with_body(ENTRY_BYTES_MAX), None).await, Err(AppendError::TooLarge));
     spool.append(with_body(3 << 20), None).await.unwrap();
     spool.append(entry(2, 0), None).await.unwrap();
     let batch = spool.read(Position(0), 10, 1).await.unwrap();

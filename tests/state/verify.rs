@@ -74,4 +74,18 @@ fn what_a_sink_has_not_got_is_judged_by_whether_it_is_still_configured() {
         let removed = home.try_verb(words);
         assert_said(&removed, 0, &["cursor of `slow`: at 0, and it is no longer configured", "\nclean: "]);
     }
+
+    // The configuration of another bridge does not tell which sinks this one has.
+    let moved = home.path("moved");
+    fs::rename(&dir, &moved).unwrap();
+    for sink in [String::new(), slow.replace("} }", "}, on_full: detach_sink }")] {
+        configure(&home, &sink);
+        let others = home.try_verb(&["spool", "verify", moved.to_str().unwrap()]);
+        assert_said(&others, 1, &["undelivered if it is still a sink", "\nnot known to be clean: "]);
+        let warning = String::from_utf8_lossy(&others.stderr);
+        assert!(warning.contains("spool, and ") && warning.contains("moved is verified"), "{warning}");
+    }
+    configure(&home, &slow);
+    let named = home.try_verb(&["spool", "verify", moved.to_str().unwrap()]);
+    assert_said(&named, 1, &["undelivered: positions 1 to ", "\ndamaged: "]);
 }

@@ -8,13 +8,14 @@ use super::low_watermark::{ReaderPosition, shares};
 use super::quarantine::QuarantineScope;
 use super::*;
 use crate::routing::TopicTemplate;
-use crate::sink::Output;
 use crate::sink::file::FileSinkOptions;
 use crate::sink::outcomes::OutcomeTable as Ledger;
+use crate::sink::{Cause, Output};
 use crate::state::DeadFilter;
 use crate::testing::bench::{Bench, LIMIT};
 use crate::testing::events::event;
 
+mod overtaking;
 mod slow;
 mod unreadable;
 
@@ -83,7 +84,7 @@ impl Sink for Scripted {
 }
 
 fn trouble() -> Reason {
-    Reason { word: "unknown_topic", detail: "it is not there".into() }
+    Reason::new(Cause::UNKNOWN_TOPIC, "it is not there")
 }
 
 impl Bench {
@@ -256,7 +257,7 @@ async fn a_refused_record_is_a_dead_letter_once_and_its_neighbours_arrive() {
     for _ in 0..10 {
         bench.append(of_family("a")).await;
     }
-    let too_large = || Reason { word: "too_large", detail: "9 bytes, at most 8".into() };
+    let too_large = || Reason::new(Cause::TOO_LARGE, "9 bytes, at most 8");
     let sink = Scripted::new(move |record, _| match record.position.0 {
         4 => Outcome::Rejected(too_large()),
         _ => Outcome::Accepted,

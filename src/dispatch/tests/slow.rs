@@ -137,7 +137,7 @@ async fn said(sink: Arc<Slow>, time: Duration) -> Vec<Option<String>> {
 }
 
 fn failed() -> Option<Outcome> {
-    Some(Outcome::Retry(Reason { word: "service_error", detail: "500".into() }))
+    Some(Outcome::retry(Cause::SERVICE_ERROR, "500"))
 }
 
 #[tokio::test(start_paused = true)]

@@ -20,8 +20,8 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use self::dir_lock::DirLock;
 pub(crate) use self::writer::FILES_OPEN_MAX;
 use self::writer::FileWriter;
-use super::outcomes::{BatchNumber, OutcomeTable, retry};
-use super::{Publication, Sink};
+use super::outcomes::{BatchNumber, OutcomeTable};
+use super::{Cause, Outcome, Publication, Sink};
 use crate::event::Record;
 
 /// Most batches that wait for the disk: more than the dispatcher's window holds, even at one record
@@ -98,7 +98,7 @@ impl Sink for FileSink {
         ) = sent
         {
             for index in 0..records.len() {
-                let outcome = retry("queue_full", "the disk is slower than the records arrive");
+                let outcome = Outcome::retry(Cause::QUEUE_FULL, "the disk is slower than the records arrive");
                 self.in_flight.settle(number, index, outcome);
             }
             self.in_flight.seal(number);

@@ -1,5 +1,4 @@
 use super::*;
-use crate::event::Outcome;
 use crate::sink::outcomes::tests::record;
 
 fn sink(dir: &std::path::Path) -> FileSink {
@@ -15,7 +14,7 @@ async fn a_topic_that_would_leave_the_directory_is_rejected_and_its_neighbours_a
     assert_eq!(outcomes[0], Outcome::Accepted);
     for outcome in &outcomes[1..] {
         assert!(
-            matches!(outcome, Outcome::Rejected(reason) if reason.word == "invalid_topic"),
+            matches!(outcome, Outcome::Rejected(reason) if reason.cause == Cause::INVALID_TOPIC),
             "{outcome:?}"
         );
     }
@@ -48,7 +47,7 @@ async fn a_topic_that_cannot_be_opened_goes_again_and_the_others_go_on() {
     let topics = dir.path().join("new/topics");
     std::fs::write(topics.join("blocked"), b"a file where a directory should be").unwrap();
     let outcomes = sink.publish(vec![record("blocked", Some("k")), record("free", Some("k"))]).await;
-    assert!(matches!(&outcomes[0], Outcome::Retry(reason) if reason.word == "io"), "{outcomes:?}");
+    assert!(matches!(&outcomes[0], Outcome::Retry(reason) if reason.cause == Cause::IO), "{outcomes:?}");
     assert_eq!(outcomes[1], Outcome::Accepted);
     std::fs::remove_file(topics.join("blocked")).unwrap();
     assert_eq!(sink.publish(vec![record("blocked", Some("k"))]).await, [Outcome::Accepted]);
@@ -65,7 +64,7 @@ async fn a_symbolic_link_named_like_a_topics_file_is_not_written_through() {
     std::os::unix::fs::symlink(&elsewhere, &link).unwrap();
     let outcomes = sink.publish(vec![record("t", Some("k"))]).await;
     let said = format!("{outcomes:?}");
-    assert!(matches!(&outcomes[0], Outcome::Retry(reason) if reason.word == "io"), "{said}");
+    assert!(matches!(&outcomes[0], Outcome::Retry(reason) if reason.cause == Cause::IO), "{said}");
     assert!(said.contains("is a symbolic link"), "{said}");
     assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), "not a whole line, and not the sink's");
     std::fs::remove_file(&link).unwrap();

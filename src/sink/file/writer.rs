@@ -10,11 +10,12 @@ use std::sync::mpsc::Receiver;
 use super::FileSinkOptions;
 use super::Work;
 use super::topic_file::TopicFile;
-use crate::event::{Outcome, Record};
+use crate::event::Record;
 use crate::routing::kafka_topic_problem;
 use crate::scarce::Scarce;
 use crate::sink::envelope;
-use crate::sink::outcomes::{BatchNumber, OutcomeTable, held, rejected, retry};
+use crate::sink::outcomes::{BatchNumber, OutcomeTable, held};
+use crate::sink::{Cause, Outcome};
 
 /// Body bytes of one group, which is written before its fdatasync. Bounds the buffers and the wait of
 /// the group's first record.
@@ -71,7 +72,7 @@ impl FileWriter {
         let mut topics: HashMap<Arc<str>, TopicLines> = HashMap::new();
         for work in &group {
             for (index, record) in work.records.iter().enumerate() {
-                let refused = refusal(record, self.in_flight.is_held(work.number, index));
+                let refused = refusal(record, self.in_flight.is_held(record));
                 if let Some(outcome) = refused {
                     self.in_flight.settle(work.number, index, outcome);
                     continue;
@@ -126,17 +127,17 @@ impl FileWriter {
 /// again.
 fn refusal(record: &Record, is_held: bool) -> Option<Outcome> {
     match kafka_topic_problem(&record.topic) {
-        Some(problem) => Some(rejected("invalid_topic", problem)),
+        Some(problem) => Some(Outcome::rejected(Cause::INVALID_TOPIC, problem)),
         None => is_held.then(held),
     }
 }
 
 fn outcome_of(error: &Error) -> Outcome {
-    let word = match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "disk_full",
+    let cause = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Cause::DISK_FULL,
         // RLIMIT_FSIZE, or the file system's own limit: freeing space does not help.
-        ErrorKind::FileTooLarge => "file_size_limit",
-        _ => Scarce::of(error).map_or("io", Scarce::reason),
+        ErrorKind::FileTooLarge => Cause::FILE_SIZE_LIMIT,
+        _ => Scarce::of(error).map_or(Cause::IO, Cause::from),
     };
-    retry(word, error.to_string())
+    Outcome::retry(cause, error.to_string())
 }

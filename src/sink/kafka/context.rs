@@ -20,7 +20,7 @@ use super::isolated_topics::IsolatedTopics;
 use super::oauth;
 use super::outcome::{self, Journey};
 use super::reach::Reach;
-use crate::event::Outcome;
+use crate::sink::Outcome;
 use crate::sink::outcomes::{BatchNumber, OutcomeTable};
 use crate::telemetry::{LogLimit, Shown};
 

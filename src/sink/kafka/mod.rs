@@ -37,8 +37,8 @@ use self::producer::{ProducerHandle, SupervisedProducer};
 use self::settings::Settings;
 pub use self::settings::{MESSAGE_BYTES_MAX, UnusableProperty, check, check_property, decided};
 use super::outcomes::held;
-use super::{Publication, Sink};
-use crate::event::{Outcome, Reason, Record};
+use super::{Cause, Outcome, Publication, Reason, Sink};
+use crate::event::Record;
 
 /// A Kafka cluster as a sink.
 pub struct KafkaSink {
@@ -107,7 +107,7 @@ impl Sink for KafkaSink {
             let refused = if queue_full {
                 let full = RDKafkaErrorCode::QueueFull;
                 Some(outcome::judge(full).outcome(full, Journey::Batched))
-            } else if self.common.in_flight.is_held(number, index) {
+            } else if self.common.in_flight.is_held(record) {
                 Some(held())
             } else {
                 let sent = handles.send(record, place(number, index));
@@ -130,7 +130,7 @@ impl Sink for KafkaSink {
     fn obstacle(&self) -> Option<Reason> {
         let unknown = || "no Kafka broker answers: none of `brokers` can be reached, or they hang".into();
         let detail = || self.complaint().unwrap_or_else(unknown);
-        self.common.reach.is_silent().then(|| Reason { word: "no_answer", detail: detail() })
+        self.common.reach.is_silent().then(|| Reason::new(Cause::NO_ANSWER, detail()))
     }
 }
 
@@ -143,8 +143,15 @@ struct BatchProducers {
 
 impl Producers {
     fn for_batch(&mut self) -> BatchProducers {
-        let isolated =
+        let batched = self.batched.producer();
+        let mut isolated =
             self.common.isolated.now(|| self.single.as_ref().is_none_or(SupervisedProducer::is_idle));
+        // The first record of a refused batch isolates its topic, and the others can still wait for their
+        // report: a later record of such a key, sent alone, would overtake. The dead producer refuses all
+        // records, and its successor comes only when all are reported.
+        if !isolated.is_empty() && batched.is_dead() {
+            isolated.clear();
+        }
         if !isolated.is_empty() && self.single.is_none() {
             match SupervisedProducer::start(
                 self.settings.single(),
@@ -161,7 +168,7 @@ impl Producers {
             }
         }
         BatchProducers {
-            batched: self.batched.producer(),
+            batched,
             single: self.single.as_ref().filter(|_| !isolated.is_empty()).map(SupervisedProducer::producer),
             isolated,
         }

@@ -10,14 +10,13 @@
 
 use rdkafka::error::RDKafkaErrorCode as Code;
 
-use crate::event::Outcome;
-use crate::sink::outcomes::{rejected, retry};
+use crate::sink::{Cause, Outcome};
 
 /// The meaning of an error code.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Judgement {
     /// This record is refused for good if it was sent alone.
-    Refused(&'static str),
+    Refused(Cause),
     /// This record is refused for good if it was sent alone and the topic takes other records now;
     /// otherwise the refusal is about the topic.
     RefusedByRule,
@@ -28,7 +27,7 @@ pub(super) enum Judgement {
     /// The topic does not exist: try again later.
     Unknown,
     /// The queue, the connection or the broker has a problem: try again later.
-    Trouble(&'static str),
+    Trouble(Cause),
 }
 
 /// How the record that got an error was sent.
@@ -48,7 +47,7 @@ pub(super) fn judge(code: Code) -> Judgement {
     use Judgement::{Clock, Forbidden, Refused, RefusedByRule, Trouble, Unknown};
     match code {
         // `MessageBatchTooLarge`: the record is larger than a segment of the topic.
-        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => Refused("too_large"),
+        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => Refused(Cause::TOO_LARGE),
         // A compacted topic requires a key, and some brokers validate records: some records of a
         // topic fulfil that and others do not, or, if it requires the number of a schema, none does.
         Code::InvalidRecord => RefusedByRule,
@@ -57,23 +56,23 @@ pub(super) fn judge(code: Code) -> Judgement {
         Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition | Code::InvalidTopic => {
             Unknown
         }
-        Code::InvalidDifferentRecord => Trouble("refused_in_company"),
-        Code::QueueFull => Trouble("queue_full"),
+        Code::InvalidDifferentRecord => Trouble(Cause::REFUSED_IN_COMPANY),
+        Code::QueueFull => Trouble(Cause::QUEUE_FULL),
         // A fatal error empties the producer's queues; the records in them are published again.
         Code::Fatal | Code::GaplessGuarantee | Code::PurgeQueue | Code::PurgeInflight => {
-            Trouble("producer_fatal")
+            Trouble(Cause::PRODUCER_FATAL)
         }
         Code::OutOfOrderSequenceNumber
         | Code::DuplicateSequenceNumber
         | Code::InvalidProducerEpoch
-        | Code::UnknownProducerId => Trouble("producer_fatal"),
-        Code::SaslAuthenticationFailed | Code::Authentication | Code::SSL => Trouble("authentication"),
+        | Code::UnknownProducerId => Trouble(Cause::PRODUCER_FATAL),
+        Code::SaslAuthenticationFailed | Code::Authentication | Code::SSL => Trouble(Cause::AUTHENTICATION),
         Code::MessageTimedOut | Code::OperationTimedOut | Code::RequestTimedOut | Code::TimedOutQueue => {
-            Trouble("timed_out")
+            Trouble(Cause::TIMED_OUT)
         }
-        Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve => Trouble("unreachable"),
-        Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => Trouble("not_enough_replicas"),
-        _ => Trouble("broker_error"),
+        Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve => Trouble(Cause::UNREACHABLE),
+        Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => Trouble(Cause::NOT_ENOUGH_REPLICAS),
+        _ => Trouble(Cause::BROKER_ERROR),
     }
 }
 
@@ -91,22 +90,24 @@ impl Judgement {
 
     /// The outcome of a record that was sent in this way and got this error.
     pub fn outcome(self, code: Code, journey: Journey) -> Outcome {
-        let refused = |word| rejected(word, format!("the broker refuses this record: {code}"));
+        let refused = |cause| Outcome::rejected(cause, format!("the broker refuses this record: {code}"));
         match (self, journey) {
-            (Self::Refused(_) | Self::RefusedByRule, Journey::Batched) => {
-                retry("refused_in_company", format!("the broker refused the batch of this record: {code}"))
-            }
-            (Self::Refused(word), Journey::Single { .. }) => refused(word),
-            (Self::RefusedByRule, Journey::Single { others_pass: true }) => refused("invalid_record"),
+            (Self::Refused(_) | Self::RefusedByRule, Journey::Batched) => Outcome::retry(
+                Cause::REFUSED_IN_COMPANY,
+                format!("the broker refused the batch of this record: {code}"),
+            ),
+            (Self::Refused(cause), Journey::Single { .. }) => refused(cause),
+            (Self::RefusedByRule, Journey::Single { others_pass: true }) => refused(Cause::INVALID_RECORD),
             (Self::RefusedByRule, Journey::Single { others_pass: false }) => {
-                retry("invalid_record", format!("{RULE}: {code}"))
+                Outcome::retry(Cause::INVALID_RECORD, format!("{RULE}: {code}"))
             }
-            (Self::Clock, _) => retry("clock", format!("{CLOCK}: {code}")),
-            (Self::Forbidden, _) => {
-                retry("topic_forbidden", format!("grant these credentials write access to the topic: {code}"))
-            }
-            (Self::Unknown, _) => retry("unknown_topic", format!("create the topic: {code}")),
-            (Self::Trouble(word), _) => retry(word, code.to_string()),
+            (Self::Clock, _) => Outcome::retry(Cause::CLOCK, format!("{CLOCK}: {code}")),
+            (Self::Forbidden, _) => Outcome::retry(
+                Cause::TOPIC_FORBIDDEN,
+                format!("grant these credentials write access to the topic: {code}"),
+            ),
+            (Self::Unknown, _) => Outcome::retry(Cause::UNKNOWN_TOPIC, format!("create the topic: {code}")),
+            (Self::Trouble(cause), _) => Outcome::retry(cause, code.to_string()),
         }
     }
 }
@@ -130,7 +131,7 @@ mod tests {
     fn word(outcome: &Outcome) -> &'static str {
         match outcome {
             Outcome::Accepted => "accepted",
-            Outcome::Retry(reason) | Outcome::Rejected(reason) => reason.word,
+            Outcome::Retry(reason) | Outcome::Rejected(reason) => reason.word(),
         }
     }
 
@@ -168,7 +169,7 @@ mod tests {
             else {
                 panic!("a record is rejected for the machine's clock");
             };
-            assert_eq!(reason.word, "clock");
+            assert_eq!(reason.cause, Cause::CLOCK);
             assert!(reason.detail.contains("correct this clock or the broker's"), "{}", reason.detail);
         }
     }

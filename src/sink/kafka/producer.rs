@@ -132,6 +132,12 @@ impl ProducerHandle {
             .map_err(|(error, _)| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::InvalidTopic))
     }
 
+    /// Whether a fatal error ended the producer, so that it refuses every record. The client notes the error
+    /// before it reports any record that the error concerns.
+    pub fn is_dead(&self) -> bool {
+        self.producer.client().fatal_error().is_some()
+    }
+
     /// The producer's context.
     pub fn context(&self) -> &CallbackContext {
         self.producer.context()
@@ -172,11 +178,12 @@ impl ProducerSlot {
 
     /// Has every record in the dead producer reported, then puts a new producer in its place.
     fn replace(&self, dead: &BaseProducer<CallbackContext>) {
+        dead.purge(PurgeConfig::default().queue());
         let deadline = Instant::now() + LAST_ANSWERS;
         while dead.in_flight_count() > 0 && Instant::now() < deadline {
             dead.poll(Duration::from_millis(10));
         }
-        dead.purge(PurgeConfig::default().queue().inflight());
+        dead.purge(PurgeConfig::default().inflight());
         while dead.in_flight_count() > 0 {
             dead.poll(Duration::from_millis(10));
         }

@@ -5,23 +5,24 @@
 //! by one (from any thread, without an allocation). The dispatcher takes the outcomes of a batch as
 //! one list, through its [`Publication`].
 //!
-//! Invariant: while the dispatcher does not yet know that a record has to be published again, the
-//! sink sends no later record of the same lane (same topic, same key). Once the dispatcher knows, it
-//! keeps the order itself. A later record that had already left by then cannot be called back: it is
-//! reported as [`Outcome::Retry`] too, in the same batch or a later one, so that the lane ends in the
-//! right order at the price of a duplicate. Only lanes are held back, and never the record with the
-//! lowest position of a lane, so a dispatcher that never pauses still gets every record through.
+//! Invariant: from the moment a record has to be published again until it is handed over again, the
+//! sink sends no later record of its lane (same topic, same key). A later record that had already left
+//! by then is reported as what it is, accepted; the dispatcher, which knows the outcome of the earlier
+//! one, publishes both again (`Unsettled::in_order`). Only lanes are held back, and never the record
+//! with the lowest position of a lane, so a dispatcher that never pauses still gets every record through.
 
 use parking_lot::{Mutex, MutexGuard};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
+use std::mem::take;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytestring::ByteString;
 
-use crate::event::{Outcome, Position, Reason, Record};
+use crate::event::{Position, Record};
+use crate::sink::{Cause, Outcome};
 
 /// Names an open batch. A number is reused once its batch is removed, never before.
 pub(crate) type BatchNumber = usize;
@@ -36,13 +37,8 @@ pub(crate) struct OutcomeTable {
 struct OpenBatches {
     batches: Vec<Option<OpenBatch>>,
     free: Vec<BatchNumber>,
-    /// Number of batches opened since the start.
-    opened: u64,
-    /// Per lane, the records to publish again of which the dispatcher does not know yet.
-    unreported: HashMap<KeyLane, BTreeSet<Position>>,
-    /// Per lane, the records to publish again of which the dispatcher was told while other batches
-    /// were still open.
-    reported: HashMap<KeyLane, Vec<Reported>>,
+    /// Per lane, the records that have to be published again and were not handed over again yet.
+    failed: HashMap<KeyLane, BTreeSet<Position>>,
 }
 
 /// A topic and a key: the records of one lane are sent in the order of their positions.
@@ -52,17 +48,8 @@ struct KeyLane {
     key: ByteString,
 }
 
-struct Reported {
-    position: Position,
-    /// Value of `OpenBatches::opened` when the dispatcher was told: later records of the lane in batches up
-    /// to this one have to be published again too.
-    opened: u64,
-}
-
 struct OpenBatch {
-    /// Number of this batch in the order in which batches were opened, counted from 1.
-    opened: u64,
-    places: Vec<LanePosition>,
+    records: Vec<Arc<Record>>,
     /// The outcome of each record, `None` until it is settled.
     outcomes: Vec<Option<Outcome>>,
     /// Number of records without an outcome, plus one until the batch is sealed.
@@ -73,39 +60,35 @@ struct OpenBatch {
     abandoned: bool,
 }
 
-/// A record's position and lane. A record without a key has no lane and no order to keep.
-struct LanePosition {
-    position: Position,
-    lane: Option<KeyLane>,
+impl KeyLane {
+    /// The record's lane. A record without a key has none, and no order to keep.
+    fn of(record: &Record) -> Option<Self> {
+        let key = record.event.key.clone()?;
+        Some(Self { topic: Arc::clone(&record.topic), key })
+    }
 }
 
 impl OutcomeTable {
     /// Opens a batch. Returns its number, for the sink, and the [`Publication`], for the dispatcher.
     pub(crate) fn open(self: &Arc<Self>, records: &[Arc<Record>]) -> (BatchNumber, Publication) {
-        let place = |record: &Arc<Record>| LanePosition {
-            position: record.position,
-            lane: record.event.key.clone().map(|key| KeyLane { topic: Arc::clone(&record.topic), key }),
-        };
-        let places: Vec<_> = records.iter().map(place).collect();
-        let mut open = self.batches();
-        open.opened += 1;
         let batch = OpenBatch {
-            opened: open.opened,
-            outcomes: vec![None; places.len()],
-            unsettled: places.len() + 1,
+            records: records.to_vec(),
+            outcomes: vec![None; records.len()],
+            unsettled: records.len() + 1,
             for_good: 0,
-            places,
             waker: None,
             abandoned: false,
         };
+        let mut open = self.batches();
+        records.iter().for_each(|record| open.release(record));
         let number = open.insert(batch);
         (number, Publication { in_flight: Arc::clone(self), number: Some(number) })
     }
 
     /// Whether this record must not be sent, because an earlier record of its lane has to be
     /// published again.
-    pub(super) fn is_held(&self, number: BatchNumber, index: usize) -> bool {
-        self.batches().is_held(number, index)
+    pub(crate) fn is_held(&self, record: &Record) -> bool {
+        self.batches().is_held(record)
     }
 
     /// Records the outcome of one record. Called exactly once per record.
@@ -116,9 +99,9 @@ impl OutcomeTable {
         batch.outcomes[index] = Some(outcome);
         batch.for_good += usize::from(!goes_again);
         if goes_again && !batch.abandoned {
-            let LanePosition { position, lane } = &batch.places[index];
-            if let (position, Some(lane)) = (*position, lane.clone()) {
-                open.unreported.entry(lane).or_default().insert(position);
+            let Record { position, .. } = *batch.records[index];
+            if let Some(lane) = KeyLane::of(&batch.records[index]) {
+                open.failed.entry(lane).or_default().insert(position);
             }
         }
         self.count_down(&mut open, number);
@@ -167,76 +150,26 @@ impl OpenBatches {
         self.batches[number].take().expect("a batch is removed once")
     }
 
-    fn is_held(&self, number: BatchNumber, index: usize) -> bool {
-        if self.unreported.is_empty() && self.reported.is_empty() {
+    fn is_held(&self, record: &Record) -> bool {
+        if self.failed.is_empty() {
             return false;
         }
-        let batch = self.batches[number].as_ref().expect("a batch stays until it is settled and taken");
-        let LanePosition { position, lane: Some(lane) } = &batch.places[index] else { return false };
-        let before = |first: &Position| first < position;
-        let unreported = self.unreported.get(lane).and_then(BTreeSet::first).is_some_and(before);
-        let late = |reported: &Reported| reported.opened >= batch.opened && before(&reported.position);
-        unreported || self.reported.get(lane).is_some_and(|reported| reported.iter().any(late))
+        let first = KeyLane::of(record).and_then(|lane| self.failed.get(&lane)?.first());
+        first.is_some_and(|first| *first < record.position)
     }
 
-    /// Changes the outcome of accepted records to [`Outcome::Retry`] where an earlier record of their
-    /// lane has to be published again or has no outcome yet.
-    fn keep_lanes_in_order(&mut self, number: BatchNumber) {
-        let Self { batches, reported, .. } = self;
-        let batch = batches[number].as_mut().expect("a batch stays until it is settled and taken");
-        if reported.is_empty() && batch.for_good == batch.places.len() {
+    /// Holds nothing back behind this record any more: it is handed over again, or nobody will.
+    fn release(&mut self, record: &Record) {
+        if self.failed.is_empty() {
             return;
         }
-        let mut again = HashSet::new();
-        for (place, outcome) in batch.places.iter().zip(&mut batch.outcomes) {
-            let Some(lane) = &place.lane else { continue };
-            let late =
-                |reported: &Reported| reported.opened >= batch.opened && reported.position < place.position;
-            match outcome {
-                None | Some(Outcome::Retry(_)) => {
-                    again.insert(lane);
-                }
-                Some(Outcome::Accepted)
-                    if again.contains(lane)
-                        || reported.get(lane).is_some_and(|reported| reported.iter().any(late)) =>
-                {
-                    let overtook = retry(
-                        "overtook",
-                        "published before an earlier record of its key that is tried again",
-                    );
-                    *outcome = Some(overtook);
-                }
-                Some(Outcome::Accepted | Outcome::Rejected(_)) => {}
+        let Some(lane) = KeyLane::of(record) else { return };
+        if let Some(failed) = self.failed.get_mut(&lane) {
+            failed.remove(&record.position);
+            if failed.is_empty() {
+                self.failed.remove(&lane);
             }
         }
-    }
-
-    /// Notes that the dispatcher now knows the outcomes of this batch.
-    fn report(&mut self, number: BatchNumber) {
-        let batch = self.batches[number].as_ref().expect("a batch stays until it is settled and taken");
-        let goes_again = |outcome: &Option<Outcome>| matches!(outcome, Some(Outcome::Retry(_)));
-        if self.reported.is_empty() && !batch.outcomes.iter().any(goes_again) {
-            return;
-        }
-        let others = self.batches.iter().flatten().filter(|other| other.opened != batch.opened);
-        let oldest = others.map(|other| other.opened).min();
-        for (place, outcome) in batch.places.iter().zip(&batch.outcomes) {
-            let (Some(Outcome::Retry(_)), Some(lane)) = (outcome, &place.lane) else { continue };
-            if let Some(unreported) = self.unreported.get_mut(lane) {
-                unreported.remove(&place.position);
-                if unreported.is_empty() {
-                    self.unreported.remove(lane);
-                }
-            }
-            if oldest.is_some() {
-                let reported = Reported { position: place.position, opened: self.opened };
-                self.reported.entry(lane.clone()).or_default().push(reported);
-            }
-        }
-        self.reported.retain(|_, reported| {
-            reported.retain(|reported| oldest.is_some_and(|oldest| reported.opened >= oldest));
-            !reported.is_empty()
-        });
     }
 }
 
@@ -248,19 +181,15 @@ pub struct Publication {
 }
 
 impl Publication {
-    /// Number of records accepted or rejected so far. The final number can be lower: an accepted
-    /// record that has overtaken an earlier one of its lane is published again.
+    /// Number of records accepted or rejected so far.
     pub fn settled(&self) -> usize {
         self.number.map_or(0, |number| self.in_flight.batches().batch(number).for_good)
     }
 
-    /// Stops waiting and returns the outcomes known by now, in the order of the batch. An accepted
-    /// record after an unsettled one of its lane is returned as [`Outcome::Retry`].
+    /// Stops waiting and returns the outcomes known by now, in the order of the batch.
     pub fn known(self) -> Vec<Option<Outcome>> {
         let Some(number) = self.number else { return Vec::new() };
-        let mut open = self.in_flight.batches();
-        open.keep_lanes_in_order(number);
-        open.batch(number).outcomes.clone()
+        self.in_flight.batches().batch(number).outcomes.clone()
     }
 }
 
@@ -276,8 +205,6 @@ impl Future for Publication {
                 batch.waker = Some(cx.waker().clone());
                 return Poll::Pending;
             }
-            open.keep_lanes_in_order(number);
-            open.report(number);
             open.remove(number)
         };
         self.number = None;
@@ -290,29 +217,21 @@ impl Drop for Publication {
     fn drop(&mut self) {
         let Some(number) = self.number else { return };
         let mut open = self.in_flight.batches();
-        open.report(number);
-        if open.batch(number).unsettled == 0 {
+        let batch = open.batch(number);
+        batch.abandoned = true;
+        let records = take(&mut batch.records);
+        let is_settled = batch.unsettled == 0;
+        records.iter().for_each(|record| open.release(record));
+        if is_settled {
             open.remove(number);
-        } else {
-            open.batch(number).abandoned = true;
         }
     }
-}
-
-/// [`Outcome::Retry`] with this reason.
-pub(super) fn retry(word: &'static str, detail: impl Into<String>) -> Outcome {
-    Outcome::Retry(Reason { word, detail: detail.into() })
-}
-
-/// [`Outcome::Rejected`] with this reason.
-pub(super) fn rejected(word: &'static str, detail: impl Into<String>) -> Outcome {
-    Outcome::Rejected(Reason { word, detail: detail.into() })
 }
 
 /// The outcome of a record that is not sent, because an earlier record of its lane is published again
 /// first.
 pub(super) fn held() -> Outcome {
-    retry("held", "an earlier record of its key has to be published first")
+    Outcome::retry(Cause::HELD, "an earlier record of its key has to be published first")
 }
 
 #[cfg(test)]

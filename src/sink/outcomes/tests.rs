@@ -12,7 +12,7 @@ pub(in crate::sink) fn record(topic: &str, key: Option<&str>) -> Arc<Record> {
             event_type: "call.ring".into(),
             provider: "stream".into(),
             family: "video".into(),
-            intake: "stream-video".into(),
+            source_name: "stream-video".into(),
             key: key.map(Into::into),
             subject: None,
             time: EventTime::Inferred(Timestamp(0)),
@@ -34,7 +34,7 @@ fn records(places: &[(u64, &str)]) -> Vec<Arc<Record>> {
 }
 
 fn again() -> Outcome {
-    retry("unknown_topic", "")
+    Outcome::retry(Cause::UNKNOWN_TOPIC, "")
 }
 
 /// Opens, settles and seals a batch.
@@ -49,9 +49,10 @@ fn settled(in_flight: &Arc<OutcomeTable>, places: &[(u64, &str)], outcomes: Vec<
 
 /// Which positions of a batch that is handed over now are held.
 fn held_of(in_flight: &Arc<OutcomeTable>, places: &[(u64, &str)]) -> Vec<u64> {
-    let (number, claim) = in_flight.open(&records(places));
-    let held = (0..places.len()).filter(|index| in_flight.is_held(number, *index));
-    let held = held.map(|index| places[index].0).collect();
+    let records = records(places);
+    let (number, claim) = in_flight.open(&records);
+    let held = records.iter().filter(|record| in_flight.is_held(record));
+    let held = held.map(|record| record.position.0).collect();
     (0..places.len()).for_each(|index| in_flight.settle(number, index, Outcome::Accepted));
     in_flight.seal(number);
     drop(claim);
@@ -66,11 +67,11 @@ fn poll_once(claim: Pin<&mut Publication>) -> Poll<Vec<Outcome>> {
 async fn outcomes_stand_in_the_batchs_order_whatever_the_order_of_reports() {
     let in_flight = Arc::new(OutcomeTable::default());
     let (number, claim) = in_flight.open(&records(&[(1, "a"), (2, "b"), (3, "c")]));
-    in_flight.settle(number, 2, rejected("too_large", ""));
+    in_flight.settle(number, 2, Outcome::rejected(Cause::TOO_LARGE, ""));
     in_flight.seal(number);
     in_flight.settle(number, 0, Outcome::Accepted);
     in_flight.settle(number, 1, again());
-    assert_eq!(claim.await, [Outcome::Accepted, again(), rejected("too_large", "")]);
+    assert_eq!(claim.await, [Outcome::Accepted, again(), Outcome::rejected(Cause::TOO_LARGE, "")]);
 }
 
 #[tokio::test]
@@ -93,50 +94,27 @@ async fn what_is_known_of_a_batch_is_counted_and_taken_before_the_rest_is() {
     in_flight.seal(number);
     assert_eq!(claim.settled(), 0);
     let accepted = || Outcome::Accepted;
-    let fates = [(0, accepted()), (3, again()), (4, accepted()), (5, rejected("too_large", ""))];
+    let fates =
+        [(0, accepted()), (3, again()), (4, accepted()), (5, Outcome::rejected(Cause::TOO_LARGE, ""))];
     fates.into_iter().for_each(|(index, fate)| in_flight.settle(number, index, fate));
     assert_eq!(claim.settled(), 3, "one goes again, and two are not known");
     let known = claim.known();
     assert_eq!(known[..4], [Some(accepted()), None, None, Some(again())]);
-    assert!(matches!(&known[4], Some(Outcome::Retry(reason)) if reason.word == "overtook"), "{known:?}");
-    assert_eq!(known[5], Some(rejected("too_large", "")));
+    assert_eq!(known[4], Some(accepted()));
+    assert_eq!(known[5], Some(Outcome::rejected(Cause::TOO_LARGE, "")));
     [1, 2].into_iter().for_each(|index| in_flight.settle(number, index, accepted()));
     assert_eq!(in_flight.open(&records(&[(7, "a")])).0, number, "the rest is reported to nobody");
 }
 
 #[tokio::test]
-async fn an_accepted_record_behind_one_of_its_key_that_goes_again_goes_again_too() {
-    let in_flight = Arc::new(OutcomeTable::default());
-    let places = [(1, "a"), (2, "b"), (3, "a"), (4, "b"), (5, "a")];
-    let accepted = Outcome::Accepted;
-    let reported = vec![accepted.clone(), accepted.clone(), again(), accepted.clone(), accepted.clone()];
-    let outcomes = settled(&in_flight, &places, reported).await;
-    assert_eq!(outcomes[..4], [accepted.clone(), accepted.clone(), again(), accepted]);
-    assert!(matches!(&outcomes[4], Outcome::Retry(reason) if reason.word == "overtook"), "{outcomes:?}");
-}
-
-#[tokio::test]
-async fn a_record_that_overtook_one_of_an_earlier_batch_goes_again_too() {
-    let in_flight = Arc::new(OutcomeTable::default());
-    let (first, earlier) = in_flight.open(&records(&[(1, "a")]));
-    let later = settled(&in_flight, &[(2, "a"), (3, "b")], vec![Outcome::Accepted, Outcome::Accepted]);
-    in_flight.settle(first, 0, again());
-    in_flight.seal(first);
-    assert_eq!(earlier.await, [again()]);
-    let outcomes = later.await;
-    assert!(matches!(&outcomes[0], Outcome::Retry(reason) if reason.word == "overtook"), "{outcomes:?}");
-    assert_eq!(outcomes[1], Outcome::Accepted, "another lane");
-    let published_again = settled(&in_flight, &[(1, "a"), (2, "a")], vec![Outcome::Accepted; 2]);
-    assert_eq!(published_again.await, [Outcome::Accepted, Outcome::Accepted]);
-}
-
-#[tokio::test]
-async fn only_the_lane_behind_a_record_that_goes_again_is_held_and_only_until_it_is_known() {
+async fn only_the_lane_behind_a_record_that_goes_again_is_held_and_only_until_that_is_handed_over() {
     let in_flight = Arc::new(OutcomeTable::default());
     let claim = settled(&in_flight, &[(5, "a")], vec![again()]);
-    assert_eq!(held_of(&in_flight, &[(4, "a"), (5, "a"), (6, "a"), (7, "b")]), [6]);
+    assert_eq!(held_of(&in_flight, &[(4, "a"), (6, "a"), (7, "b")]), [6]);
     claim.await;
-    assert!(held_of(&in_flight, &[(6, "a")]).is_empty());
+    assert_eq!(held_of(&in_flight, &[(6, "a")]), [6], "that its outcome was taken changes nothing");
+    assert!(held_of(&in_flight, &[(5, "a"), (6, "a")]).is_empty());
+    assert!(in_flight.batches().failed.is_empty());
 }
 
 #[tokio::test]
@@ -149,7 +127,7 @@ async fn a_dispatcher_that_never_pauses_gets_the_lowest_record_of_a_lane_through
     let third = settled(&in_flight, &[(3, "a")], vec![held()]);
     second.await;
     assert_eq!(held_of(&in_flight, &[(2, "a"), (4, "a")]), [4]);
-    drop(third);
+    third.await;
     assert!(held_of(&in_flight, &[(3, "a"), (4, "a")]).is_empty());
 }
 
@@ -157,15 +135,14 @@ async fn a_dispatcher_that_never_pauses_gets_the_lowest_record_of_a_lane_through
 async fn a_batch_handed_over_before_the_dispatcher_knew_stays_held_after_it_does() {
     let in_flight = Arc::new(OutcomeTable::default());
     let failed = settled(&in_flight, &[(1, "a")], vec![again()]);
-    let (waiting, claim) = in_flight.open(&records(&[(2, "a")]));
-    failed.await;
-    assert!(in_flight.is_held(waiting, 0));
-    assert!(held_of(&in_flight, &[(2, "a")]).is_empty());
+    let late = records(&[(2, "a")]);
+    let (waiting, claim) = in_flight.open(&late);
+    assert_eq!(failed.await, [again()]);
+    assert!(in_flight.is_held(&late[0]));
     in_flight.settle(waiting, 0, held());
     in_flight.seal(waiting);
-    claim.await;
-    settled(&in_flight, &[(9, "z")], vec![again()]).await;
-    assert!(in_flight.batches().reported.is_empty(), "a report is forgotten with the batches it was for");
+    assert_eq!(claim.await, [held()]);
+    assert!(held_of(&in_flight, &[(1, "a"), (2, "a")]).is_empty());
 }
 
 #[tokio::test]

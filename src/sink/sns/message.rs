@@ -3,8 +3,8 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::event::{Event, Reason, Record};
-use crate::sink::envelope;
+use crate::event::{Event, Record};
+use crate::sink::{Cause, Reason, envelope};
 
 /// Data type of every message attribute. Its name counts towards the size of a message.
 pub(super) const STRING: &str = "String";
@@ -47,13 +47,13 @@ pub(super) fn message(record: &Record, sink: &str, bytes_max: usize) -> Result<S
     let event = &record.event;
     let mut text = Vec::new();
     envelope::structured(record, &mut text);
-    let text = String::from_utf8(text)
-        .map_err(|_| Reason { word: "xml_illegal", detail: "the body is not UTF-8".into() })?;
+    let text =
+        String::from_utf8(text).map_err(|_| Reason::new(Cause::XML_ILLEGAL, "the body is not UTF-8"))?;
     let illegal = xml_illegal(&text).or_else(|| attributes(event).find_map(|(_, value)| xml_illegal(value)));
     if let Some(illegal) = illegal {
         let detail =
             format!("SNS cannot carry the character U+{:04X}: XML does not allow it", u32::from(illegal));
-        return Err(Reason { word: "xml_illegal", detail });
+        return Err(Reason::new(Cause::XML_ILLEGAL, detail));
     }
     let attributes: usize =
         attributes(event).map(|(name, value)| name.len() + STRING.len() + value.len()).sum();
@@ -61,7 +61,7 @@ pub(super) fn message(record: &Record, sink: &str, bytes_max: usize) -> Result<S
     if bytes > bytes_max {
         let detail =
             format!("the message has {bytes} bytes with its attributes; `message_bytes_max` is {bytes_max}");
-        return Err(Reason { word: "too_large", detail });
+        return Err(Reason::new(Cause::TOO_LARGE, detail));
     }
     let fifo = record.topic.ends_with(".fifo").then(|| fifo(event, sink));
     Ok(SnsMessage { text, fifo })
@@ -80,7 +80,7 @@ pub(super) fn bytes_at_most(record: &Record) -> usize {
         + event.event_type.len()
         + event.provider.len()
         + event.family.len()
-        + event.intake.len()
+        + event.source_name.len()
         + optional(&event.key)
         + optional(&event.subject)
         + event.extensions.iter().map(|(name, value)| name.len() + value.len() + 1).sum::<usize>();
@@ -142,7 +142,7 @@ mod tests {
     }
 
     fn refusal(record: &Record, bytes_max: usize) -> Option<&'static str> {
-        message(record, "lake", bytes_max).err().map(|reason| reason.word)
+        message(record, "lake", bytes_max).err().map(|reason| reason.word())
     }
 
     #[test]
@@ -162,7 +162,7 @@ mod tests {
         let mut named = record(TOPIC, "{}");
         named.event.id = "a\u{1b}b".into();
         let reason = message(&named, "lake", 1 << 18).expect_err("an attribute is not escaped");
-        assert!(reason.word == "xml_illegal" && reason.detail.contains("U+001B"), "{reason:?}");
+        assert!(reason.cause == Cause::XML_ILLEGAL && reason.detail.contains("U+001B"), "{reason:?}");
     }
 
     #[test]

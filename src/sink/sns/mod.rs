@@ -35,9 +35,9 @@ use self::pace::Pace;
 use self::request::Publisher;
 use self::scheduler::Scheduler;
 use super::outcomes::OutcomeTable;
-use super::{Effort, Publication, Sink};
+use super::{Cause, Effort, Publication, Reason, Sink};
 use crate::aws::{Aws, CallTimeouts, credentials_problem};
-use crate::event::{Reason, Record};
+use crate::event::Record;
 
 /// Time for one request: the service answers within tens of milliseconds, but 256 KiB over a slow
 /// line take seconds. One attempt, because a repetition by the SDK would be invisible to the scheduler,
@@ -146,7 +146,7 @@ async fn await_credentials(shared: Arc<Shared>, settings: SdkConfig) {
     loop {
         let problem = credentials_problem(&settings).await;
         let found = problem.is_none();
-        *shared.obstacle() = problem.map(|detail| Reason { word: "credentials", detail });
+        *shared.obstacle() = problem.map(|detail| Reason::new(Cause::CREDENTIALS, detail));
         if found {
             return;
         }

@@ -6,7 +6,7 @@
 //! kept and tried again.
 
 use crate::aws::refusal::{self, AwsRefusal};
-use crate::event::Reason;
+use crate::sink::{Cause, Reason};
 
 /// The fate of one record of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,12 +30,12 @@ pub(super) enum EntryFate {
 /// The meaning of an error code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meaning {
-    /// A reason and its explanation.
-    Refused(&'static str, &'static str),
+    /// The cause and its explanation.
+    Refused(Cause, &'static str),
     Failed,
     Throttled,
-    /// A reason and what to do about it.
-    Trouble(&'static str, &'static str),
+    /// The cause and what to do about it.
+    Trouble(Cause, &'static str),
 }
 
 /// The meaning of a known error code. The message is used only to tell two meanings of one code apart
@@ -45,30 +45,32 @@ fn meaning(code: &str, message: &str) -> Option<Meaning> {
     let common = refusal::told(code, message).map(|refusal| match refusal {
         AwsRefusal::Throttled => Throttled,
         AwsRefusal::Service => Failed,
-        AwsRefusal::Denied => Trouble("topic_forbidden", "allow `sns:Publish` on the topic"),
+        AwsRefusal::Denied => Trouble(Cause::TOPIC_FORBIDDEN, "allow `sns:Publish` on the topic"),
         AwsRefusal::Credentials | AwsRefusal::Expired => {
-            Trouble("credentials", "renew the AWS credentials, or give the bridge others")
+            Trouble(Cause::CREDENTIALS, "renew the AWS credentials, or give the bridge others")
         }
-        AwsRefusal::Clock => Trouble("clock", "set this machine's clock: it differs from the service's"),
+        AwsRefusal::Clock => Trouble(Cause::CLOCK, "set this machine's clock: it differs from the service's"),
     });
     common.or_else(|| meaning_here(code, message))
 }
 
-const TOO_LARGE: Meaning = Meaning::Refused("too_large", "the topic takes no message of this size");
+const TOO_LARGE: Meaning = Meaning::Refused(Cause::TOO_LARGE, "the topic takes no message of this size");
 
 /// The codes that only SNS uses.
 fn meaning_here(code: &str, message: &str) -> Option<Meaning> {
     use Meaning::{Refused, Trouble};
     Some(match code {
         "NotFound" | "NotFoundException" => {
-            Trouble("unknown_topic", "create it with `fanbridge topics apply`")
+            Trouble(Cause::UNKNOWN_TOPIC, "create it with `fanbridge topics apply`")
         }
         // SNS also answers this for a topic of another account.
         "InvalidParameter" if message.contains("TopicArn") => {
-            Trouble("unknown_topic", "check the sink's `topic`")
+            Trouble(Cause::UNKNOWN_TOPIC, "check the sink's `topic`")
         }
-        _ if code.starts_with("KMS") => Trouble("topic_key", "check the topic's KMS key and its key policy"),
-        "EndpointDisabled" | "PlatformApplicationDisabled" => Trouble("topic_disabled", "enable it"),
+        _ if code.starts_with("KMS") => {
+            Trouble(Cause::TOPIC_KEY, "check the topic's KMS key and its key policy")
+        }
+        "EndpointDisabled" | "PlatformApplicationDisabled" => Trouble(Cause::TOPIC_DISABLED, "enable it"),
         "BatchRequestTooLong" | "MessageTooLong" => TOO_LARGE,
         "InvalidParameter" if message.contains("too long") => TOO_LARGE,
         "InvalidParameter"
@@ -76,8 +78,8 @@ fn meaning_here(code: &str, message: &str) -> Option<Meaning> {
         | "ParameterValueInvalid"
         | "ValidationError"
         | "ValidationException" => match is_about_the_record(message) {
-            true => Refused("invalid_parameter", "SNS does not take its text or one of its attributes"),
-            false => Trouble("request_refused", "check the topic's kind and the sink's settings"),
+            true => Refused(Cause::INVALID_PARAMETER, "SNS does not take its text or one of its attributes"),
+            false => Trouble(Cause::REQUEST_REFUSED, "check the topic's kind and the sink's settings"),
         },
         _ => return None,
     })
@@ -93,13 +95,13 @@ fn is_about_the_record(message: &str) -> bool {
 
 /// The fate of a record whose entry failed in a request that the service carried out.
 pub(super) fn of_entry(code: &str, message: &str, sender_fault: bool) -> EntryFate {
-    let unknown = if sender_fault { Meaning::Trouble("request_refused", "") } else { Meaning::Failed };
+    let unknown = if sender_fault { Meaning::Trouble(Cause::REQUEST_REFUSED, "") } else { Meaning::Failed };
     let said = said(code);
     match meaning(code, message).unwrap_or(unknown) {
-        Meaning::Refused(word, advice) if sender_fault => EntryFate::Refused(reason(word, advice, said)),
+        Meaning::Refused(cause, advice) if sender_fault => EntryFate::Refused(reason(cause, advice, said)),
         Meaning::Refused(..) | Meaning::Failed => EntryFate::Failed(said),
         Meaning::Throttled => EntryFate::Throttled(said),
-        Meaning::Trouble(word, advice) => EntryFate::Trouble(reason(word, advice, said)),
+        Meaning::Trouble(cause, advice) => EntryFate::Trouble(reason(cause, advice, said)),
     }
 }
 
@@ -110,20 +112,20 @@ pub(super) fn of_request(status: u16, code: Option<&str>, message: &str, records
         429 => "Throttled",
         _ => "",
     });
-    let unknown = if status >= 500 { Meaning::Failed } else { Meaning::Trouble("request_refused", "") };
+    let unknown = if status >= 500 { Meaning::Failed } else { Meaning::Trouble(Cause::REQUEST_REFUSED, "") };
     let said = format!("{status} {}", said(code));
     match meaning(code, message).unwrap_or(unknown) {
-        Meaning::Refused(word, advice) if records == 1 => EntryFate::Refused(reason(word, advice, said)),
+        Meaning::Refused(cause, advice) if records == 1 => EntryFate::Refused(reason(cause, advice, said)),
         Meaning::Refused(..) => EntryFate::Suspect,
         Meaning::Throttled => EntryFate::Throttled(said),
-        Meaning::Failed => EntryFate::Unclear(reason("service_error", "", said)),
-        Meaning::Trouble(word, advice) => EntryFate::Trouble(reason(word, advice, said)),
+        Meaning::Failed => EntryFate::Unclear(reason(Cause::SERVICE_ERROR, "", said)),
+        Meaning::Trouble(cause, advice) => EntryFate::Trouble(reason(cause, advice, said)),
     }
 }
 
-fn reason(word: &'static str, advice: &str, said: String) -> Reason {
+fn reason(cause: Cause, advice: &str, said: String) -> Reason {
     let detail = if advice.is_empty() { said } else { format!("{advice} ({said})") };
-    Reason { word, detail }
+    Reason { cause, detail }
 }
 
 /// The code as it can be shown: printable ASCII, cut after 64 characters.
@@ -144,7 +146,7 @@ mod tests {
             EntryFate::Failed(_) => "failed",
             EntryFate::Throttled(_) => "throttled",
             EntryFate::Refused(reason) | EntryFate::Unclear(reason) | EntryFate::Trouble(reason) => {
-                reason.word
+                reason.word()
             }
         }
     }

@@ -13,7 +13,8 @@ use super::lanes::{OutgoingBatch, Waiting};
 use super::message::{self, STRING, SnsMessage};
 use super::outcome::{self, EntryFate};
 use crate::aws::{causes, credentials_problem};
-use crate::event::{Event, Reason};
+use crate::event::Event;
+use crate::sink::{Cause, Reason};
 
 /// Sends the requests of one sink.
 pub(super) struct Publisher {
@@ -54,26 +55,26 @@ impl Publisher {
     }
 
     async fn fate_of_request(&self, error: &SdkError<PublishBatchError>, records: usize) -> EntryFate {
-        let unclear = |word| EntryFate::Unclear(Reason { word, detail: innermost(error) });
+        let unclear = |cause| EntryFate::Unclear(Reason::new(cause, innermost(error)));
         match error {
             SdkError::ServiceError(answer) => {
                 let (status, said) = (answer.raw().status().as_u16(), answer.err());
                 outcome::of_request(status, said.code(), said.message().unwrap_or_default(), records)
             }
-            SdkError::DispatchFailure(_) if was_never_connected(error) => unclear("unreachable"),
-            SdkError::TimeoutError(_) | SdkError::ResponseError(_) => unclear("timed_out"),
+            SdkError::DispatchFailure(_) if was_never_connected(error) => unclear(Cause::UNREACHABLE),
+            SdkError::TimeoutError(_) | SdkError::ResponseError(_) => unclear(Cause::TIMED_OUT),
             SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => {
-                unclear("timed_out")
+                unclear(Cause::TIMED_OUT)
             }
             SdkError::DispatchFailure(failure) if has_cause::<hyper::Error>(failure.as_connector_error()) => {
-                unclear("timed_out")
+                unclear(Cause::TIMED_OUT)
             }
             // Nothing has been sent: there are no credentials, or the endpoint does not exist.
             _ => {
                 let problem = credentials_problem(&self.settings).await;
                 let problem = problem
                     .unwrap_or_else(|| format!("no request could be sent: {}", DisplayErrorContext(error)));
-                EntryFate::Trouble(Reason { word: "credentials", detail: problem })
+                EntryFate::Trouble(Reason::new(Cause::CREDENTIALS, problem))
             }
         }
     }

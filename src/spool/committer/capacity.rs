@@ -110,7 +110,7 @@ impl Committer {
             tracing::error!(
                 from = from.0,
                 to = last.0,
-                "spool full: records {}-{} were pruned before every sink with `on_full: detach_sink` had \
+                "spool full: entries {}-{} were pruned before every sink with `on_full: detach_sink` had \
                  delivered them; those sinks skip them",
                 from.0,
                 last.0

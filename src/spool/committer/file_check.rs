@@ -12,7 +12,7 @@ use crate::disk::named_file::{self, NameFate, NamedFile};
 use crate::disk::{DiskFile, FileId};
 use crate::event::Position;
 use crate::spool::dir_lock::LOCK_FILE;
-use crate::spool::failure::{SpoolFailure, Taken};
+use crate::spool::failure::{MissingSegment, SpoolFailure};
 use crate::spool::frame::Seed;
 use crate::spool::segment;
 use crate::spool::segments::SegmentInfo;
@@ -174,7 +174,7 @@ impl SharedLog {
                 let path = path.display();
                 format!("{path} {fate}; every sink has passed it: remove the file that is there now").into()
             }
-            false => SpoolFailure::Taken(Taken {
+            false => SpoolFailure::SegmentMissing(MissingSegment {
                 fate: fate.to_string(),
                 first: known.base.max(released.next()),
                 last: known.last,
@@ -202,7 +202,7 @@ impl SharedLog {
         }
     }
 
-    /// The file that is there now, if it is a copy of the segment. Its records are verified when they are
+    /// The file that is there now, if it is a copy of the segment. Its entries are verified when they are
     /// read, as those of any segment.
     fn copy_of(&self, known: &Known, path: &Path) -> io::Result<Option<Box<dyn DiskFile>>> {
         let file = self.disk.open_read(path)?;

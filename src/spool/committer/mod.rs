@@ -21,7 +21,7 @@ use super::segment::{self, HEADER_BYTES, Header};
 use super::segments::SegmentInfo;
 use super::shared_log::{AppendGate, SharedLog};
 use super::tail::Block;
-use super::{AppendError, Appended, RECORD_BYTES_MAX};
+use super::{AppendError, Appended, ENTRY_BYTES_MAX};
 use crate::clock::{Moment, Steady};
 use crate::dedup::DuplicateKey;
 use crate::dedup::local::{KeySighting, LocalWindow};
@@ -57,7 +57,7 @@ pub struct Committer {
     shared: Arc<SharedLog>,
     window: LocalWindow,
     active: Option<Active>,
-    /// Whether there is a file without records that has the next segment's name.
+    /// Whether there is a file without entries that has the next segment's name.
     leftover: bool,
     /// When the free space was last read.
     free_sampled: Option<Steady>,
@@ -85,7 +85,7 @@ struct Active {
 
 impl Active {
     /// Cuts off what was written behind the durable length, and makes the cut durable: if a power failure
-    /// undid it, refused records could come back at positions that the next segment has given to others.
+    /// undid it, refused entries could come back at positions that the next segment has given to others.
     fn cut(&self) -> Result<(), CommitError> {
         let cut = self.file.truncate(self.durable_len).and_then(|()| self.file.sync_data());
         cut.map_err(|error| CommitError::broken(format!("cannot cut off a failed write: {error}")))
@@ -96,11 +96,11 @@ impl Active {
 struct Staged {
     bytes: Vec<u8>,
     first: Position,
-    /// Where each record begins in `bytes`; a record's position is `first` plus its index here.
+    /// Where each entry begins in `bytes`; an entry's position is `first` plus its index here.
     offsets: Vec<usize>,
     /// The newest position with a single-sink entry.
     single_sink: Option<Position>,
-    /// The duplicate keys of the records, if there is a shared duplicate window.
+    /// The duplicate keys of the entries, if there is a shared duplicate window.
     keys: Vec<DuplicateKey>,
     answers: Vec<(oneshot::Sender<AppendReply>, Appended)>,
 }
@@ -162,7 +162,7 @@ impl Committer {
             return;
         }
         match self.write(&staged.bytes, now) {
-            Ok(()) => self.publish(staged, now),
+            Ok(()) => self.make_visible(staged, now),
             Err(error) => {
                 self.window.roll_back();
                 let refusal = self.handle(error, now);
@@ -248,7 +248,7 @@ impl Committer {
             let start = staged.bytes.len();
             let position = Position(staged.first.0 + staged.offsets.len() as u64);
             let frame_len = frame::encode(&entry, position, duplicate, seed, &mut staged.bytes);
-            let refusal = if frame_len > FRAME_HEADER_BYTES + RECORD_BYTES_MAX {
+            let refusal = if frame_len > FRAME_HEADER_BYTES + ENTRY_BYTES_MAX {
                 Some(AppendError::TooLarge)
             } else if staged.bytes.len() as u64 > left {
                 let gate = self.free_capacity(staged.bytes.len() as u64, now);
@@ -317,7 +317,7 @@ impl Committer {
     }
 
     /// Shows a durable group to the readers, remembers its keys, and answers its appends.
-    fn publish(&mut self, staged: Staged, now: Moment) {
+    fn make_visible(&mut self, staged: Staged, now: Moment) {
         let Staged { bytes, first, offsets, single_sink, keys, answers } = staged;
         let written = bytes.len() as u64;
         let last = Position(first.0 + offsets.len() as u64 - 1);

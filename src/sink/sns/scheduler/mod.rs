@@ -12,18 +12,13 @@ use std::time::{Duration, Instant};
 use super::lanes::{AfterResponse, OutgoingBatch, SnsLanes, Waiting};
 use super::outcome::EntryFate;
 use super::pace::Pace;
-use crate::event::{Outcome, Reason, Record};
-use crate::sink::Effort;
-use crate::sink::outcomes::{BatchNumber, OutcomeTable, held, retry};
+use crate::event::Record;
+use crate::sink::outcomes::{BatchNumber, OutcomeTable, held};
+use crate::sink::{Cause, Effort, Outcome, Reason};
 
 /// Failures of one record after which its topic is held; with the rests of [`Pace::rest`] this takes
 /// about two seconds.
 const FAILURES_MAX: u32 = 8;
-/// Reason of a record whose entry failed, both while it is repeated here and when its topic is held.
-const FAILED: &str = "entry_failed";
-const THROTTLED: &str = "throttled";
-/// Reason of a record that is repeated alone, because another record of its batch might be at fault.
-const SUSPECT: &str = "refused_in_company";
 /// How long a complaint of the service is shown.
 const COMPLAINT_HOLDS: Duration = Duration::from_secs(30);
 
@@ -54,7 +49,7 @@ impl Scheduler {
         now: Instant,
     ) {
         for (index, record) in records.into_iter().enumerate() {
-            if self.in_flight.is_held(batch, index) {
+            if self.in_flight.is_held(&record) {
                 self.in_flight.settle(batch, index, held());
             } else {
                 let bytes = bytes(&record);
@@ -140,7 +135,7 @@ impl Scheduler {
             Some(EntryFate::Unclear(reason)) => {
                 self.pace.cut(departure.at, now);
                 let again = self.lanes.distrust(&departure.topic);
-                again.then(|| Reason { word: "unreachable", detail: reason.detail.clone() })
+                again.then(|| Reason::new(Cause::UNREACHABLE, reason.detail.clone()))
             }
             _ => None,
         }
@@ -153,16 +148,16 @@ impl Scheduler {
             EntryFate::Refused(reason) => (AfterResponse::Settled, Some(Outcome::Rejected(reason))),
             EntryFate::Suspect => {
                 waiting.alone = true;
-                (self.again(SUSPECT, Duration::ZERO), None)
+                (self.again(Cause::REFUSED_IN_COMPANY, Duration::ZERO), None)
             }
-            EntryFate::Throttled(_) => (self.again(THROTTLED, Duration::ZERO), None),
+            EntryFate::Throttled(_) => (self.again(Cause::THROTTLED, Duration::ZERO), None),
             EntryFate::Failed(said) => {
                 waiting.failures += 1;
                 if waiting.failures >= FAILURES_MAX {
-                    return (AfterResponse::GivenUp, Some(retry(FAILED, said)));
+                    return (AfterResponse::GivenUp, Some(Outcome::retry(Cause::ENTRY_FAILED, said)));
                 }
                 let rest = self.pace.rest(waiting.failures);
-                (self.again(FAILED, rest), None)
+                (self.again(Cause::ENTRY_FAILED, rest), None)
             }
             EntryFate::Unclear(reason) | EntryFate::Trouble(reason) => {
                 (AfterResponse::GivenUp, Some(Outcome::Retry(reason)))
@@ -171,8 +166,8 @@ impl Scheduler {
     }
 
     /// Counts a repetition, and returns the record to its lane for it.
-    fn again(&mut self, word: &'static str, rest: Duration) -> AfterResponse {
-        *self.repeated.entry(word).or_default() += 1;
+    fn again(&mut self, cause: Cause, rest: Duration) -> AfterResponse {
+        *self.repeated.entry(cause.word()).or_default() += 1;
         AfterResponse::Again(rest)
     }
 
@@ -193,7 +188,7 @@ impl Scheduler {
                 self.throttled
             )
         };
-        self.pace.is_throttled(now).then(|| Reason { word: THROTTLED, detail: detail() })
+        self.pace.is_throttled(now).then(|| Reason::new(Cause::THROTTLED, detail()))
     }
 
     /// The last complaint of the service, for 30 s.

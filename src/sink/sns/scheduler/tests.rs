@@ -57,8 +57,8 @@ enum Answer {
     },
 }
 
-fn reason(word: &'static str) -> Reason {
-    Reason { word, detail: String::new() }
+fn reason(cause: Cause) -> Reason {
+    Reason::new(cause, "")
 }
 
 impl World {
@@ -153,21 +153,21 @@ impl World {
                     match entries.get(index) {
                         // One and the same record is refused each time, as a service would.
                         _ if self.refused.contains(&waiting.record.position) => {
-                            EntryFate::Refused(reason("too_large"))
+                            EntryFate::Refused(reason(Cause::TOO_LARGE))
                         }
                         Some(1) => EntryFate::Failed("failed".into()),
                         Some(2) => EntryFate::Throttled("slower".into()),
-                        Some(3) => EntryFate::Refused(reason("too_large")),
-                        Some(4) => EntryFate::Trouble(reason("unknown_topic")),
+                        Some(3) => EntryFate::Refused(reason(Cause::TOO_LARGE)),
+                        Some(4) => EntryFate::Trouble(reason(Cause::UNKNOWN_TOPIC)),
                         _ => EntryFate::Published,
                     }
                 })
                 .collect(),
             Answer::Throttled => all(EntryFate::Throttled("slower".into())),
             Answer::Suspect if count > 1 => all(EntryFate::Suspect),
-            Answer::Suspect => all(EntryFate::Refused(reason("invalid_parameter"))),
-            Answer::Trouble => all(EntryFate::Trouble(reason("topic_forbidden"))),
-            Answer::Unclear { .. } => all(EntryFate::Unclear(reason("timed_out"))),
+            Answer::Suspect => all(EntryFate::Refused(reason(Cause::INVALID_PARAMETER))),
+            Answer::Trouble => all(EntryFate::Trouble(reason(Cause::TOPIC_FORBIDDEN))),
+            Answer::Unclear { .. } => all(EntryFate::Unclear(reason(Cause::TIMED_OUT))),
         };
         for (waiting, fate) in departure.records.iter().zip(&fates) {
             match (fate, &answer) {
@@ -191,7 +191,8 @@ impl World {
             let Poll::Ready(outcomes) = Pin::new(publication).poll(&mut cx) else { break };
             let (records, _) = self.publications.pop_front().expect("it was there");
             self.resolved += 1;
-            for (record, outcome) in records.into_iter().zip(outcomes) {
+            for (record, reported) in records.into_iter().zip(outcomes) {
+                let outcome = self.window.in_order(&record, reported);
                 if let Outcome::Retry(reason) = &outcome {
                     self.window.retry_later(&record, reason, self.now - self.start, self.published);
                 } else {
@@ -297,7 +298,7 @@ fn a_throttled_request_is_a_pause_for_all_and_no_failure_of_its_records() {
     assert!(world.out.iter().flat_map(|departure| &departure.records).all(|waiting| waiting.failures == 0));
     assert_eq!(world.desk.complaint(world.now), Some("slower".into()));
     assert_eq!(world.desk.complaint(world.now + COMPLAINT_HOLDS), None);
-    let effort = Effort { repeated: vec![(THROTTLED, records as u64)], requests_allowed: Some(2) };
+    let effort = Effort { repeated: vec![("throttled", records as u64)], requests_allowed: Some(2) };
     assert_eq!(world.desk.effort(), effort, "but it is counted");
     assert_eq!(world.desk.effort().repeated, [], "once");
     world.heal();
@@ -317,7 +318,7 @@ fn a_service_that_throttles_for_long_is_an_obstacle_until_it_is_calm() {
         world.step(Step::Leave);
     }
     let obstacle = world.desk.obstacle(world.now).expect("it throttles");
-    assert!(obstacle.word == "throttled" && obstacle.detail.contains("slower"), "{obstacle:?}");
+    assert!(obstacle.cause == Cause::THROTTLED && obstacle.detail.contains("slower"), "{obstacle:?}");
     world.heal();
     world.step(Step::Pass { millis: 3000 });
     assert_eq!(world.desk.obstacle(world.now), None);
@@ -334,7 +335,7 @@ fn a_topic_that_does_not_exist_costs_one_request_for_all_that_waits() {
     while !world.out.is_empty() {
         world.step(Step::Return { which: 0, answer: Answer::Trouble });
     }
-    let held: Vec<_> = world.window.held().map(|held| (held.topic, held.reason.word)).collect();
+    let held: Vec<_> = world.window.held().map(|held| (held.topic, held.reason.word())).collect();
     assert_eq!(held, [("t0", "topic_forbidden")]);
     world.step(Step::Pass { millis: 50 });
     world.leave();
@@ -352,9 +353,13 @@ fn a_record_that_fails_again_and_again_holds_its_topic_in_the_end() {
             world.step(Step::Leave);
         }
     }
-    assert_eq!(world.window.held().map(|held| held.reason.word).collect::<Vec<_>>(), ["entry_failed"]);
+    assert_eq!(world.window.held().map(|held| held.reason.word()).collect::<Vec<_>>(), ["entry_failed"]);
     let repeated = u64::from(FAILURES_MAX) - 1;
-    assert_eq!(world.desk.effort().repeated, [(FAILED, repeated)], "the last one the dispatcher counts");
+    assert_eq!(
+        world.desk.effort().repeated,
+        [("entry_failed", repeated)],
+        "the last one the dispatcher counts"
+    );
 }
 
 #[test]
@@ -365,7 +370,7 @@ fn the_records_of_a_refused_request_travel_alone_until_the_refused_one_is_found(
     world.step(Step::Leave);
     assert_eq!(world.out.iter().map(|departure| departure.records.len()).collect::<Vec<_>>(), [1, 1, 1, 1]);
     world.step(Step::Return { which: 0, answer: Answer::Suspect });
-    assert_eq!(world.desk.effort().repeated, [(SUSPECT, records)]);
+    assert_eq!(world.desk.effort().repeated, [("refused_in_company", records)]);
     world.heal();
     world.judge();
     let rejected = world.settled.values().filter(|outcome| matches!(outcome, Outcome::Rejected(_))).count();

@@ -171,9 +171,6 @@ pub struct SourceStatus {
     trouble: Mutex<Option<SourceTrouble>>,
 }
 
-/// Reason of a polling source without AWS credentials.
-pub const CREDENTIALS: &str = "credentials";
-
 /// What keeps a polling source from receiving or settling deliveries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceTrouble {
@@ -181,6 +178,8 @@ pub struct SourceTrouble {
     pub reason: &'static str,
     /// The problem and what to do about it. Contains no secret and no body.
     pub advice: String,
+    /// Whether the problem is that there are no AWS credentials, or that the service refuses them.
+    pub lacks_credentials: bool,
 }
 
 impl SourceStatus {

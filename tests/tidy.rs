@@ -42,6 +42,7 @@ const PURE: &[&str] = &[
     "sink/sns/message.rs",
     "sink/sns/outcome.rs",
     "sink/sns/pace.rs",
+    "source/sns/certificate.rs",
     "source/sns/claim.rs",
     "source/sns/envelope.rs",
     "source/sns/origin.rs",

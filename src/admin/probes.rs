@@ -16,7 +16,6 @@ use http::StatusCode;
 
 use super::guard::Stranger;
 use super::{AdminState, Opened, ProblemAnswer};
-use crate::health::CREDENTIALS;
 use crate::telemetry::steers_terminal;
 
 const OK: &str = "ok\n";
@@ -85,7 +84,7 @@ pub(super) fn hangs(opened: &Opened) -> Option<String> {
 /// The source that has had no credentials since the start, and what to do.
 fn unreached(admin: &AdminState) -> Option<String> {
     admin.health.sources().iter().filter(|source| !source.was_reached()).find_map(|source| {
-        let trouble = source.trouble().filter(|trouble| trouble.reason == CREDENTIALS)?;
+        let trouble = source.trouble().filter(|trouble| trouble.lacks_credentials)?;
         Some(format!("source {} cannot receive: {}", source.name(), trouble.advice))
     })
 }

@@ -31,7 +31,7 @@ use crate::routing::TopicTemplate;
 use crate::selection::Selection;
 use crate::sink::file::FileSinkOptions;
 use crate::sink::{Output, SinkOptions};
-use crate::source::SourceOptions;
+use crate::source::{DeliveryFate, SourceOptions};
 
 /// An event type that is in no catalogue.
 const INVENTED: &str = "call.teleported";
@@ -146,15 +146,16 @@ impl Player {
         let answer = front.post(&format!("/in/{}", self.source), headers, body.into()).await?;
         let json: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let text = |key: &str| json.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
-        Ok(Answered { status: answer.status.as_u16(), verdict: text("verdict"), id: text("id") })
+        let verdict = DeliveryFate::named(&text("verdict"));
+        Ok(Answered { status: answer.status.as_u16(), verdict, id: text("id") })
     }
 }
 
 /// The front's answer to one delivery.
 struct Answered {
     status: u16,
-    /// Empty if the delivery was refused.
-    verdict: String,
+    /// `None` if the delivery was refused.
+    verdict: Option<DeliveryFate>,
     id: String,
 }
 
@@ -191,11 +192,11 @@ async fn play(front: &mut Client, players: &[Player]) -> anyhow::Result<Played> 
             let answer = player.send(front, body.clone(), &number.to_string()).await?;
             played.ack.push(began.elapsed());
             ensure!(
-                answer.verdict == "accepted",
+                answer.verdict == Some(DeliveryFate::Accepted),
                 "{} was answered {} {}, expected 200 accepted",
                 info.name,
                 answer.status,
-                answer.verdict
+                answer.verdict.map_or("", DeliveryFate::as_str)
             );
             played.accepted.insert(answer.id, info.name.to_string());
             retry = Some((player, body, number.to_string()));
@@ -205,7 +206,8 @@ async fn play(front: &mut Client, players: &[Player]) -> anyhow::Result<Played> 
     progress.finish();
 
     let (player, body, id) = retry.context("at least one type was sent")?;
-    played.duplicates += usize::from(player.send(front, body, &id).await?.verdict == "duplicate");
+    let duplicate = Some(DeliveryFate::Duplicate);
+    played.duplicates += usize::from(player.send(front, body, &id).await?.verdict == duplicate);
     let stream = players
         .iter()
         .find(|player| &*player.definition.provider == "stream")
@@ -215,9 +217,10 @@ async fn play(front: &mut Client, players: &[Player]) -> anyhow::Result<Played> 
             .into_bytes()
     };
     let invented = stream.send(front, event(INVENTED), "").await?;
-    played.invented = (invented.verdict == "accepted").then_some(invented.id);
+    played.invented = (invented.verdict == Some(DeliveryFate::Accepted)).then_some(invented.id);
     let unusable = format!(r#"{{"type":"call.created","type":"call.ended","n":{number}}}"#).into_bytes();
-    played.quarantined += usize::from(stream.send(front, unusable, "").await?.verdict == "quarantined");
+    let quarantined = Some(DeliveryFate::Quarantined);
+    played.quarantined += usize::from(stream.send(front, unusable, "").await?.verdict == quarantined);
     let forged = provider::sign(&stream.definition, &stream.secret, b"{}", Timestamp(0), "");
     played.refused += usize::from(stream.post(front, forged, event("call.created")).await?.status == 401);
     Ok(played)

@@ -3,7 +3,7 @@
 //! Text from events can contain anything. A table shows control characters escaped, so that no text
 //! from the network can drive a terminal.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use serde_json::{Map, Value};
@@ -62,7 +62,7 @@ impl Rows {
     /// When stdout cannot be written.
     pub fn print(&self, format: Format) -> Result<(), Failure> {
         match format {
-            Format::Table if io::stdout().is_terminal() => print(&self.table(Table::new().width())),
+            Format::Table => print(&self.table(terminal_width())),
             format => print(&self.render(format)),
         }
     }
@@ -95,6 +95,12 @@ impl Rows {
         let line = |line: String| format!("{}\n", line.strip_prefix(' ').unwrap_or(&line).trim_end());
         table.lines().map(line).collect()
     }
+}
+
+/// The width of the terminal that stdout is; `None` if it is none, or has no width.
+fn terminal_width() -> Option<u16> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(size.ws_col)
 }
 
 /// Width of the padding around a cell's text.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Subcommand;
 
 use super::run::failure;
-use super::{ConfigArgs, Exit, Failure, configuration};
+use super::{ConfigArgs, Exit, Failure, chain, configuration};
 use crate::disk::RealDisk;
 use crate::event::Position;
 use crate::sink::SinkOptions;
@@ -132,7 +132,7 @@ fn account_to(
         Err(error @ StateError::Newer { .. }) => (error, Exit::Config),
         Err(error) => (error, Exit::Io),
     };
-    report.problems.push(format!("the cursors of the sinks cannot be read: {problem}"));
+    report.problems.push(format!("the cursors of the sinks cannot be read: {}", chain(&problem)));
     exit
 }
 

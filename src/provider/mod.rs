@@ -118,13 +118,13 @@ pub fn claim(
     now: Timestamp,
 ) -> Result<DeliveryClaim, DeliveryRefusal> {
     body::encoding(headers, definition.gzip)?;
-    match signature::Offer::read(&definition.signature, headers) {
-        Err("missing_signature") if definition.probe => Ok(DeliveryClaim::Unsigned),
-        Err(word) => Err(DeliveryRefusal::Unauthenticated(word)),
-        Ok(_) if definition.is_verified() && !secrets.iter().any(|secret| secret.is_live(now)) => {
+    match offer(definition, headers)? {
+        None if definition.probe => Ok(DeliveryClaim::Unsigned),
+        None => Err(DeliveryRefusal::Unauthenticated(signature::MISSING)),
+        Some(_) if definition.is_verified() && !secrets.iter().any(|secret| secret.is_live(now)) => {
             Err(DeliveryRefusal::Unauthenticated("no_live_secret"))
         }
-        Ok(_) => Ok(DeliveryClaim::Signed),
+        Some(_) => Ok(DeliveryClaim::Signed),
     }
 }
 
@@ -142,11 +142,11 @@ pub fn verify(
     limits: &BodyLimits,
 ) -> Result<Receipt, DeliveryRefusal> {
     let encoding = body::encoding(&delivery.headers, definition.gzip)?;
-    let offer = match signature::Offer::read(&definition.signature, &delivery.headers) {
-        Err("missing_signature") if definition.probe && is_unsigned_probe(&delivery.body) => {
-            return Ok(Receipt::Probe);
-        }
-        offer => offer.map_err(DeliveryRefusal::Unauthenticated)?,
+    let Some(offer) = offer(definition, &delivery.headers)? else {
+        let is_probe = definition.probe && is_unsigned_probe(&delivery.body);
+        return is_probe
+            .then_some(Receipt::Probe)
+            .ok_or(DeliveryRefusal::Unauthenticated(signature::MISSING));
     };
     let body = body::decode(delivery.body, encoding, limits)?;
     let proof = offer.check(&definition.signature, secrets, &body, delivery.arrived)?;
@@ -164,6 +164,14 @@ pub fn verify(
         skew_seconds: proof.skew_seconds,
         arrived: delivery.arrived,
     }))
+}
+
+/// What the headers offer as a proof of the sender, `None` if there is no signature.
+fn offer<'a>(
+    definition: &Definition,
+    headers: &'a HeaderMap,
+) -> Result<Option<signature::Offer<'a>>, DeliveryRefusal> {
+    signature::Offer::read(&definition.signature, headers).map_err(DeliveryRefusal::Unauthenticated)
 }
 
 /// The type that an event with these headers and this body would have, if it can be told.

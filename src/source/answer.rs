@@ -4,10 +4,12 @@
 //! acknowledged delivery is answered with. The reason for a refusal goes to the metrics and not to the
 //! caller.
 
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
@@ -16,7 +18,6 @@ use super::http::HttpOptions;
 use super::http::body::{self, BodyBounds};
 use super::http::body_budget::{BodyBudget, BodyPermit};
 use super::http::body_error::BodyError;
-use super::http::catch_panic;
 use super::http::problem::{Unproven, closing, problem};
 use super::{Acceptance, DeliveryFate, Intake, SourceIntake, Unavailable};
 use crate::event::{Delivery, Timestamp};
@@ -148,7 +149,7 @@ pub(super) async fn answer<B: From<Bytes>>(
     receive: Pin<&mut impl Future<Output = Result<Received, Refused>>>,
 ) -> Response<B> {
     let started = Instant::now();
-    let received = catch_panic(receive).await;
+    let received = AssertUnwindSafe(receive).catch_unwind().await;
     let response = match received.unwrap_or(Err(Refused::Panicked)) {
         Ok(received) => {
             source.metrics.acknowledged(started.elapsed());

@@ -86,6 +86,11 @@ impl DeliveryFate {
     /// All of them, in the order of their values.
     pub const ALL: [Self; 4] = [Self::Accepted, Self::Filtered, Self::Duplicate, Self::Quarantined];
 
+    /// The verdict of this word.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|verdict| verdict.as_str() == word)
+    }
+
     /// The word for answers, metrics and logs.
     pub fn as_str(self) -> &'static str {
         match self {

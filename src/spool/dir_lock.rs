@@ -4,7 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{SpoolError, failed};
+use super::SpoolError;
+use super::error::failed;
 use crate::disk::{Disk, DiskLock, FileId};
 
 /// The name of the file whose lock makes a process the directory's owner.

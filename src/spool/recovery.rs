@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::SpoolError;
-use super::failed;
+use super::error::failed;
 use super::frame::FRAME_HEADER_BYTES;
 use super::scan::{ScannedSegment, scan_log};
 use super::segment::{self, HEADER_BYTES};

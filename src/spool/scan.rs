@@ -9,9 +9,10 @@ use std::io;
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 
+use super::error::failed;
 use super::segment::{self, Found, Frame, HEADER_BYTES, Header, HeaderState, Scanner};
 use super::segments::{SegmentInfo, before};
-use super::{SpoolError, codec, failed};
+use super::{SpoolError, codec};
 use crate::clock::Moment;
 use crate::dedup::DuplicateKey;
 use crate::disk::Disk;

@@ -9,9 +9,10 @@ use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 
 use super::dir_lock::{LOCK_FILE, lock_to_read};
+use super::error::failed;
 use super::scan::{ScannedSegment, scan_log};
 use super::segment;
-use super::{STATE_FILE, SpoolError, failed};
+use super::{STATE_FILE, SpoolError};
 use crate::clock::Moment;
 use crate::disk::Disk;
 use crate::event::Position;

@@ -19,7 +19,7 @@ use redb::{
 };
 
 use super::no_space::NoSpace;
-use super::storage::{Opener, StorageCondition, Watch, Watched};
+use super::storage::{self, Opener, StorageCondition, Watch, Watched};
 use super::{FORMAT, StateError, format_of};
 use crate::disk::named_file::{Mended, NameFate, NamedFile, UNSEEN_MAX};
 use crate::disk::open_itself;
@@ -74,6 +74,16 @@ impl StateFile {
         let (space, outstanding, gone) = (NoSpace::default(), Outstanding::default(), OnceLock::new());
         let unseen_since = Mutex::default();
         Ok(Self { slot, opener, space, outstanding, named, unseen_since, gone, path: path.to_owned() })
+    }
+
+    /// Opens a copy of the file, so that a file that was not closed in order can be repaired without being
+    /// changed.
+    pub(super) fn open_copy(path: &Path) -> Result<Self, StateError> {
+        let copied = storage::copy(path).map_err(|source| match source.kind() {
+            io::ErrorKind::WouldBlock => StateError::Locked(path.to_owned()),
+            _ => StateError::Io { path: path.to_owned(), source },
+        });
+        Self::open(path, copied?, None)
     }
 
     /// Checks that the file still has its name. If not, its content is put back under its name.

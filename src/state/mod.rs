@@ -8,7 +8,6 @@
 //!
 //! **Every call blocks** on the disk: call from a blocking thread.
 
-mod aside;
 mod cursor_owner;
 mod dead_letters;
 mod file;
@@ -156,13 +155,15 @@ impl State {
         let io = |source| StateError::Io { path: path.to_owned(), source };
         let (opener, file) = storage::file(path).map_err(io)?;
         let named = named(path, file).map_err(io)?;
-        Self::opened(path, StateFile::open(path, opener, Some(named))?)
+        let state = Self::opened(path, StateFile::open(path, opener, Some(named))?)?;
+        state.reclaim()?;
+        Ok(state)
     }
 
     fn opened(path: &Path, file: StateFile) -> Result<Self, StateError> {
         let state = Self(Arc::new(file));
         match state.read(format_of)? {
-            FORMAT => state.reclaim().map(|()| state),
+            FORMAT => Ok(state),
             found if found > FORMAT => Err(StateError::Newer { path: path.to_owned(), found }),
             found => Err(StateError::Damaged { path: path.to_owned(), found: format!("format {found}") }),
         }
@@ -210,27 +211,18 @@ impl State {
         file::refuse_newer(path)?;
         match file::peek(path, cursors)? {
             Some(cursors) => Ok(cursors),
-            None => {
-                let io = |source| StateError::Io { path: path.to_owned(), source };
-                StateFile::open(path, aside::file(path).map_err(io)?, None)?.read(cursors)
-            }
+            None => StateFile::open_copy(path)?.read(cursors),
         }
     }
 
     /// Opens the state file of an earlier run for reading only. No byte of it is changed, so it can lie on a
-    /// read-only file system. Anything that is written stays in memory.
+    /// read-only file system: a copy of it is read, in the directory for temporary files.
     ///
     /// # Errors
     /// See [`StateError`].
     pub fn open_to_read(path: &Path) -> Result<Self, StateError> {
         file::refuse_newer(path)?;
-        let io = |source| StateError::Io { path: path.to_owned(), source };
-        let state = Self(Arc::new(StateFile::open(path, aside::file(path).map_err(io)?, None)?));
-        match state.read(format_of)? {
-            FORMAT => Ok(state),
-            found if found > FORMAT => Err(StateError::Newer { path: path.to_owned(), found }),
-            found => Err(StateError::Damaged { path: path.to_owned(), found: format!("format {found}") }),
-        }
+        Self::opened(path, StateFile::open_copy(path)?)
     }
 
     /// Commits cursors, together with the dead letters that they pass, in one durable transaction: all of it

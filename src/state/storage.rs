@@ -33,6 +33,21 @@ pub(super) fn file(path: &Path) -> io::Result<(Opener, File)> {
     Ok((opener, kept))
 }
 
+/// An opener of a copy of a file, which need not be writable. The copy is in the directory for temporary
+/// files, only this user can read it, and it has no name, so that it is gone when this process ends. Fails
+/// with `WouldBlock` if another process has the file open: it could be writing to it.
+pub(super) fn copy(path: &Path) -> io::Result<Opener> {
+    let mut file = open_itself(OpenOptions::new().read(true), path)?;
+    file.try_lock_shared()?;
+    let copied = tempfile::tempfile().and_then(|mut copy| io::copy(&mut file, &mut copy).map(|_| copy));
+    let copied = copied.map_err(|error| {
+        let dir = std::env::temp_dir();
+        let advice = "set TMPDIR to a directory with room for it";
+        io::Error::other(format!("it cannot be copied to {} to be read ({error}): {advice}", dir.display()))
+    })?;
+    Ok(Box::new(move || Ok(Box::new(FileBackend::new(copied.try_clone()?).map_err(io::Error::other)?))))
+}
+
 /// The condition of the storage since it was opened. It only gets worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]

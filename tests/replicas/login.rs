@@ -48,6 +48,14 @@ fn a_password_and_tls_get_in_and_neither_is_shown() {
     bridges[0].assert_logs("rediss://localhost");
     bridges.iter().for_each(assert_not_shown);
 
+    // A file in which another authority cannot be read, as systems have it, is as good.
+    let damaged = path("damaged.pem");
+    let junk = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    fs::write(&damaged, format!("{junk}{}", made.cert.pem())).unwrap();
+    let lenient = replica(&url);
+    let bridge = lenient.start_under(&["env", &format!("SSL_CERT_FILE={damaged}")]);
+    assert_eq!(verdict(&mut bridge.client(), &delivery()), "duplicate");
+
     // Who does not know the authority gets no further than the handshake, and says so.
     let stranger = replica(&url);
     let bridge = stranger.start_under(&["env", "SSL_CERT_FILE=/dev/null"]);

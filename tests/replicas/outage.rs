@@ -1,6 +1,11 @@
 //! A server that is frozen, killed, stopped or was never there: no delivery is refused, hardly one
 //! is late, and the window is in use again by itself.
 
+use std::io;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::bridge::Bridge;
@@ -107,7 +112,7 @@ fn a_server_that_dies_or_hangs_under_load_refuses_nothing_and_is_used_again_by_i
     let (_, tally_b) = at_b.finish();
     ledger.offer(&delivery(0).id, Some(&delivery(0).key), &delivery(0).body);
     for (bridge, tally) in [(&a, tally_a), (&b, tally_b)] {
-        assert_eq!(tally.put_off.load(std::sync::atomic::Ordering::Relaxed), 0, "none is refused");
+        assert_eq!(tally.put_off.load(Ordering::Relaxed), 0, "none is refused");
         println!("the slowest delivery took {:?}", tally.slowest());
         assert!(tally.slowest() < Duration::from_secs(2), "the slowest took {:?}", tally.slowest());
         assert_eq!(bridge.metric("fanbridge_refused_total", &[]), 0.0);
@@ -143,4 +148,53 @@ fn a_replica_starts_without_its_server_and_uses_it_once_it_is_there() {
     let mut client = b.client();
     assert!((0..50).all(|number| verdict(&mut client, &delivery(number)) == "duplicate"));
     assert_eq!(judge(&ledger, &union(vec![(&home_a, a), (&home_b, b)])).arrivals, 50);
+}
+
+/// Takes connections as a name does that always leads to the primary: one that is made goes to the port that
+/// is the primary's then, and stays there.
+fn name_of(primary: &Arc<AtomicU16>) -> u16 {
+    let (listener, primary) = (TcpListener::bind("127.0.0.1:0").unwrap(), Arc::clone(primary));
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let server = TcpStream::connect(("127.0.0.1", primary.load(Ordering::Relaxed))).unwrap();
+            let ways = [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)];
+            for (mut from, mut to) in ways {
+                thread::spawn(move || {
+                    // An end that is gone ends the other.
+                    let _ = io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Both);
+                });
+            }
+        }
+    });
+    port
+}
+
+#[test]
+fn a_primary_that_has_become_a_read_only_replica_is_left_for_the_one_that_its_name_leads_to_now() {
+    let _turn = turns::in_company();
+    let (Some(before), Some(after)) = (Redis::start("a primary"), Redis::start("the next primary")) else {
+        return;
+    };
+    let primary = Arc::new(AtomicU16::new(before.port));
+    let home = replica(&format!("redis://127.0.0.1:{}", name_of(&primary)));
+    let bridge = home.start();
+    assert_eq!(verdict(&mut bridge.client(), &delivery(0)), "accepted");
+
+    await_until("the primary knows the event", Duration::from_secs(20), || {
+        before.values("fanbridge:").values().any(|value| value == "durable").then_some(())
+    });
+
+    // It keeps its connections, and answers on them.
+    before.connect().ask(&["REPLICAOF", "127.0.0.1", "1"]);
+    primary.store(after.port, Ordering::Relaxed);
+    assert_eq!(verdict(&mut bridge.client(), &delivery(1)), "accepted");
+    assert_eq!(skipped(&bridge, "error"), 1.0, "it refuses to be written to");
+    await_until("the next primary knows the event", Duration::from_secs(20), || {
+        (after.keys("fanbridge:").len() == 1).then_some(())
+    });
+    await_in_use(&bridge);
+    assert_eq!(verdict(&mut bridge.client(), &delivery(2)), "accepted");
+    assert_eq!((skipped(&bridge, "error"), after.keys("fanbridge:").len()), (1.0, 2));
 }

@@ -1,10 +1,11 @@
-//! An authority that issues signing certificates, good ones and bad ones.
+//! An authority that issues certificates, good ones and bad ones: those that hosts present, and those
+//! that sign messages.
 
 use std::sync::LazyLock;
 
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize, SignatureAlgorithm,
+    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize, SignatureAlgorithm,
 };
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
@@ -45,7 +46,7 @@ impl PublicKeyData for WeakKey {
     }
 }
 
-/// An authority: a root, or one below another.
+/// An authority with a root of its own.
 pub struct Authority {
     params: CertificateParams,
     key: KeyPair,
@@ -59,8 +60,6 @@ pub struct Leaf {
     pub not_after: OffsetDateTime,
     pub usages: Vec<KeyUsagePurpose>,
     pub extended_usages: Vec<ExtendedKeyUsagePurpose>,
-    /// Where it says that its issuer's certificate is.
-    pub issuer_url: Option<String>,
     pub is_authority: bool,
 }
 
@@ -74,7 +73,6 @@ impl Leaf {
             not_after: now + Duration::days(30),
             usages: vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment],
             extended_usages: vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
-            issuer_url: None,
             is_authority: false,
         }
     }
@@ -88,9 +86,6 @@ impl Leaf {
         params.extended_key_usages.clone_from(&self.extended_usages);
         if self.is_authority {
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        }
-        if let Some(url) = &self.issuer_url {
-            params.custom_extensions.push(authority_information_access(url));
         }
         params
     }
@@ -108,20 +103,6 @@ impl Authority {
         Self { params, key, certificate }
     }
 
-    /// An authority that this one vouches for.
-    pub fn below(&self, name: &str) -> Self {
-        let (params, key) = (authority(name), KeyPair::generate().unwrap());
-        let certificate = params.signed_by(&key, &self.issuer()).unwrap();
-        Self { params, key, certificate }
-    }
-
-    /// Another certificate of an authority below this one, which ended at this moment, as PEM.
-    pub fn vouched_until(&self, below: &Self, end: OffsetDateTime) -> String {
-        let mut params = below.params.clone();
-        (params.not_before, params.not_after) = (end - Duration::days(30), end);
-        params.signed_by(&below.key, &self.issuer()).unwrap().pem()
-    }
-
     /// A certificate of the key that signs messages, as PEM.
     pub fn issue(&self, leaf: &Leaf) -> String {
         self.issue_for(leaf, &*KEY)
@@ -132,12 +113,16 @@ impl Authority {
         leaf.params().signed_by(key, &self.issuer()).unwrap().pem()
     }
 
-    /// TLS for a server of these names, which presents these other certificates, too.
-    pub fn tls(&self, names: &[&str], others: &[&Certificate]) -> Arc<ServerConfig> {
+    /// TLS for a server of these names.
+    pub fn tls(&self, names: &[&str]) -> Arc<ServerConfig> {
+        self.tls_with(&Leaf::named(names))
+    }
+
+    /// TLS for a server that presents this certificate.
+    pub fn tls_with(&self, leaf: &Leaf) -> Arc<ServerConfig> {
         let key = KeyPair::generate().unwrap();
-        let certificate = Leaf::named(names).params().signed_by(&key, &self.issuer()).unwrap();
-        let chain = std::iter::once(&certificate).chain(others.iter().copied());
-        let chain = chain.map(|certificate| certificate.der().clone()).collect();
+        let certificate = leaf.params().signed_by(&key, &self.issuer()).unwrap();
+        let chain = vec![certificate.der().clone()];
         let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -157,16 +142,4 @@ fn authority(name: &str) -> CertificateParams {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
-}
-
-/// The extension that names one place of the issuer's certificate (RFC 5280, 4.2.2.1).
-fn authority_information_access(url: &str) -> CustomExtension {
-    let wrapped = |tag: u8, content: &[u8]| {
-        let length = u8::try_from(content.len()).ok().filter(|length| *length < 128).unwrap();
-        [&[tag, length], content].concat()
-    };
-    let method = wrapped(0x06, &[0x2b, 6, 1, 5, 5, 7, 0x30, 2]);
-    let location = wrapped(0x86, url.as_bytes());
-    let content = wrapped(0x30, &wrapped(0x30, &[method, location].concat()));
-    CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 1], content)
 }

@@ -1,5 +1,4 @@
-//! The certificate host's double: TLS and plain HTTP on one loopback port, files by path, and a
-//! memory of who connected.
+//! The certificate host's double: TLS on a loopback port, files by path, and a memory of who connected.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -21,17 +20,18 @@ pub enum File {
     Late(Vec<u8>, Duration),
     /// A bare status, with one header.
     Status(u16, &'static str, String),
+    /// This, a byte every tenth of a second, and so not within any time that somebody should wait.
+    Slow(Vec<u8>),
     /// More bytes than anybody should read, without a stated length.
     Endless,
     /// Nothing: the connection is closed.
     Cut,
 }
 
-/// One connection.
+/// One request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Visit {
-    pub tls: bool,
-    /// The name that the handshake or the request asked for.
+    /// The host that the request named.
     pub host: String,
     pub path: String,
 }
@@ -100,19 +100,12 @@ impl Shared {
     fn serve(&self, stream: TcpStream) -> io::Result<()> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        let mut first = [0];
-        stream.peek(&mut first)?;
-        // The first byte of a handshake.
-        if first[0] == 0x16 {
-            let config = lock(&self.tls).clone();
-            let connection = ServerConnection::new(config).map_err(io::Error::other)?;
-            self.answer(true, StreamOwned::new(connection, stream))
-        } else {
-            self.answer(false, stream)
-        }
+        let config = lock(&self.tls).clone();
+        let connection = ServerConnection::new(config).map_err(io::Error::other)?;
+        self.answer(StreamOwned::new(connection, stream))
     }
 
-    fn answer(&self, tls: bool, stream: impl Read + Write) -> io::Result<()> {
+    fn answer(&self, stream: impl Read + Write) -> io::Result<()> {
         let mut stream = BufReader::new(stream);
         let (mut path, mut host) = (String::new(), String::new());
         loop {
@@ -127,7 +120,7 @@ impl Shared {
                 Some(_) => {}
             }
         }
-        lock(&self.visits).push(Visit { tls, host, path: path.clone() });
+        lock(&self.visits).push(Visit { host, path: path.clone() });
         let file = lock(&self.files).get(&path).cloned();
         let stream = stream.get_mut();
         match file.unwrap_or(File::Status(404, "x-none", "1".into())) {
@@ -139,6 +132,15 @@ impl Shared {
             File::Status(status, name, value) => {
                 write!(stream, "HTTP/1.1 {status} Status\r\n{name}: {value}\r\ncontent-length: 0\r\n\r\n")?;
                 stream.flush()
+            }
+            File::Slow(bytes) => {
+                write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", bytes.len())?;
+                for byte in bytes {
+                    stream.write_all(&[byte])?;
+                    stream.flush()?;
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                Ok(())
             }
             File::Endless => {
                 write!(stream, "HTTP/1.1 200 OK\r\n\r\n")?;

@@ -57,7 +57,7 @@ fn pass_on(stream: TcpStream, bridge: u16) -> io::Result<()> {
 fn start(home: &Home, aws: &Aws, topic: &str) -> (Bridge, Double) {
     let root = Authority::root("root of the tests");
     fs::write(home.path("authority.pem"), root.certificate.pem()).unwrap();
-    let double = Double::start(root.tls(&[&format!("sns.{REGION}.amazonaws.com")], &[]));
+    let double = Double::start(root.tls(&[&format!("sns.{REGION}.amazonaws.com")]));
     let good = root.issue(&Leaf::named(&["sns.amazonaws.com"]));
     double.put(&certificate_path(0), File::Here(good.into()));
     let sources = format!(

@@ -56,7 +56,7 @@ impl World {
         let root = Authority::root("root of the tests");
         fs::write(home.path("authority.pem"), root.certificate.pem()).unwrap();
         let host = format!("sns.{REGION}.amazonaws.com");
-        let double = Double::start(root.tls(&[&host], &[]));
+        let double = Double::start(root.tls(&[&host]));
         let good = root.issue(&Leaf::named(&["sns.amazonaws.com"]));
         double.put(&certificate_path(0), File::Here(good.into()));
         let service = Service::start();

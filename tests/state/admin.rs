@@ -6,7 +6,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use fanbridge::admin::router;
 use fanbridge::event::{Entry, Timestamp};
-use fanbridge::health::{CREDENTIALS, SourceTrouble};
+use fanbridge::health::SourceTrouble;
 use fanbridge::state::TypeSeen;
 use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
@@ -145,7 +145,8 @@ async fn who_may_not_see_the_rest_is_told_by_the_probes_that_something_is_wrong_
     admin.health.add_sink("lake").degraded("unknown_topic: broker-7.internal".into());
     let source = admin.health.add_source("queue");
     source.reach();
-    source.degraded(SourceTrouble { reason: "denied", advice: "on https://sqs/111111111111/q".into() });
+    let denied = "on https://sqs/111111111111/q".into();
+    source.degraded(SourceTrouble { reason: "denied", advice: denied, lacks_credentials: false });
     let router = router(admin.clone());
     let ask = |host: &str, token: Option<&str>| {
         let mut request = Request::get("/readyz").header("host", host);
@@ -169,7 +170,8 @@ async fn who_may_not_see_the_rest_is_told_by_the_probes_that_something_is_wrong_
     );
     // Credentials that were never there make the bridge unready, and are as secret.
     let never = admin.health.add_source("other");
-    never.degraded(SourceTrouble { reason: CREDENTIALS, advice: "no file /home/x/.aws".into() });
+    let missing = "no file /home/x/.aws".into();
+    never.degraded(SourceTrouble { reason: "credentials", advice: missing, lacks_credentials: true });
     assert!(!text(ask("10.1.2.3", None)).await.contains("/home/x"));
     assert!(text(ask("10.1.2.3", Some("s3cret"))).await.contains("source other cannot receive: no file"));
 }

@@ -244,3 +244,16 @@ fn a_stopped_bridges_letters_are_read_where_nothing_can_be_written_however_it_en
     // What was only read is as good as before.
     home.start().stop();
 }
+
+#[test]
+fn letters_of_a_stopped_bridge_that_cannot_be_copied_are_not_read_and_what_to_do_is_said() {
+    let _turn = turns::in_company();
+    let home = Home::new();
+    home.configure_files();
+    home.start().stop();
+    let ran = home.try_verb_under(&["env", "TMPDIR=/nowhere"], &["dead", "list"]);
+    assert_eq!(ran.status.code(), Some(74), "{}", said(&ran));
+    let told = said(&ran);
+    assert!(told.contains("it cannot be copied to /nowhere") && told.contains("set TMPDIR"), "{told}");
+    assert_eq!(home.try_verb_under(&["env"], &["dead", "list"]).status.code(), Some(0));
+}

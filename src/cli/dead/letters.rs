@@ -1,7 +1,7 @@
 //! Reads dead letters from a running bridge, or from the state file that a stopped one left.
 
 use super::super::admin_client::{AdminClient, path_with};
-use super::super::{Exit, Failure};
+use super::super::{Exit, Failure, chain};
 use crate::config::Config;
 use crate::dead_letter;
 use crate::disk::{DiskLock, RealDisk};
@@ -141,5 +141,5 @@ fn failed(error: &StateError) -> Failure {
         | StateError::Gone { .. }
         | StateError::Io { .. } => Exit::Io,
     };
-    Failure::new(exit, error.to_string())
+    Failure::new(exit, chain(error))
 }

@@ -19,7 +19,7 @@ use crate::routing::TopicTemplate;
 use crate::selection::Selection;
 use crate::sink::sns::SnsSinkOptions;
 use crate::sink::sns::options::MESSAGE_BYTES_MAX;
-use crate::source::sns::options::{CERTIFICATES_DIR, PASSWORD_BYTES_MIN};
+use crate::source::sns::options::PASSWORD_BYTES_MIN;
 use crate::source::sns::{CertificateDouble, RawDelivery, SnsSourceOptions};
 use crate::source::sqs::SqsOptions;
 use crate::source::sqs::options::VISIBILITY_TIMEOUT;
@@ -74,17 +74,12 @@ impl Check<'_> {
     }
 
     /// How deliveries reach a source; `None` if the block is unusable.
-    pub(in crate::config) fn channel(
-        &mut self,
-        file: &SourceFile,
-        at: &Path,
-        spool_dir: &str,
-    ) -> Option<Channel> {
+    pub(in crate::config) fn channel(&mut self, file: &SourceFile, at: &Path) -> Option<Channel> {
         match (&file.sqs, &file.sns) {
             (None, None) if self.places.has(&at.key("sqs")) || self.places.has(&at.key("sns")) => None,
             (None, None) => Some(Channel::Webhook),
             (Some(sqs), None) => self.sqs(sqs, &at.key("sqs")).map(Channel::Sqs),
-            (None, Some(sns)) => self.sns_source(sns, &at.key("sns"), spool_dir).map(Channel::Sns),
+            (None, Some(sns)) => self.sns_source(sns, &at.key("sns")).map(Channel::Sns),
             (Some(_), Some(_)) => {
                 let label = "a source has `sqs` or `sns`, not both; give each a source of its own".into();
                 self.error_at_key(at, "source of two kinds", label);
@@ -133,7 +128,7 @@ impl Check<'_> {
         })
     }
 
-    fn sns_source(&mut self, file: &SnsSourceFile, at: &Path, spool_dir: &str) -> Option<SnsSourceOptions> {
+    fn sns_source(&mut self, file: &SnsSourceFile, at: &Path) -> Option<SnsSourceOptions> {
         let at_topics = at.key("topics");
         if file.topics.is_empty() && !self.places.has_inside(&at_topics) {
             let label = "expected the ARNs of the topics that are allowed to deliver here".into();
@@ -147,9 +142,8 @@ impl Check<'_> {
         let raw = file.raw.as_ref().and_then(|raw| self.raw_delivery(raw, &at.key("raw")));
         let double = file.certificate_double.as_ref();
         let double = double.and_then(|double| self.certificate_double(double, &at.key("certificate_double")));
-        let certificates_dir = std::path::Path::new(spool_dir).join(CERTIFICATES_DIR);
         let allow_sha1 = file.allow_sha1;
-        Some(SnsSourceOptions { topics, allow_sha1, raw, certificates_dir, certificate_double: double })
+        Some(SnsSourceOptions { topics, allow_sha1, raw, certificate_double: double })
     }
 
     fn topic_arns(&mut self, texts: &[String], at: &Path) -> Vec<TopicArn> {

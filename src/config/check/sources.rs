@@ -89,9 +89,7 @@ impl Check<'_> {
         }
         let sources = file.sources.iter();
         let sources: Vec<_> = sources
-            .filter_map(|(name, source)| {
-                self.source(name, source, &at.key(name), definitions, &file.spool.dir)
-            })
+            .filter_map(|(name, source)| self.source(name, source, &at.key(name), definitions))
             .collect();
         self.check_beside_each_other(&sources, &at);
         sources
@@ -103,7 +101,6 @@ impl Check<'_> {
         file: &SourceFile,
         at: &Path,
         definitions: &Definitions,
-        spool_dir: &str,
     ) -> Option<SourceOptions> {
         self.check_name(at, name);
         self.check_free(at, name, TAKEN);
@@ -114,7 +111,7 @@ impl Check<'_> {
             self.fetch_secrets(file, &at.key("secrets"));
             return None;
         };
-        let channel = self.channel(file, at, spool_dir);
+        let channel = self.channel(file, at);
         let body_bytes_max = self.body_bytes_max(file, channel.as_ref(), at);
         let secrets = match channel {
             Some(Channel::Sqs(_) | Channel::Sns(_)) => self.no_secrets(file, at),

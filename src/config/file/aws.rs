@@ -110,7 +110,7 @@ pub struct CertificateDoubleFile {
     /// Loopback address and port of the server.
     #[schemars(required)]
     pub address: Option<Address>,
-    /// PEM file with the only authority to trust, for the connection and for the signing certificate.
+    /// PEM file with the only authority to trust for the connection to the server.
     #[schemars(required)]
     pub authority: Option<String>,
 }

@@ -1,7 +1,9 @@
 //! The connection to the server: how it is made, probed and used.
 //!
 //! The bridge makes TCP and TLS connections itself and leaves the protocol to the client library: so the
-//! cryptography, the authorities and the options of the socket are those of the whole bridge.
+//! cryptography, the authorities and the options of the socket are those of the whole bridge. It also decides
+//! itself when a connection has failed: the library's `ConnectionManager` keeps one whose server is silent or
+//! has become a read-only replica, and lets a command wait while it connects again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +13,6 @@ use redis::{AsyncConnectionConfig, Value};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -32,7 +33,9 @@ pub(super) struct Connection {
 impl Connection {
     /// A pipe over the connection, on which a round can take as long as `patience`. Several pipes share it.
     pub(super) fn pipe(&self, patience: Duration) -> Pipe {
-        Pipe { connection: self.connection.clone(), patience }
+        let mut connection = self.connection.clone();
+        connection.set_response_timeout(patience);
+        Pipe(connection)
     }
 
     /// Resolves when the connection has ended.
@@ -43,17 +46,13 @@ impl Connection {
 }
 
 /// One user's end of a connection: it sends one round at a time.
-pub(super) struct Pipe {
-    connection: MultiplexedConnection,
-    patience: Duration,
-}
+pub(super) struct Pipe(MultiplexedConnection);
 
 impl Pipe {
     /// Sends the commands of a round and returns the answer to each of them.
     pub(super) async fn ask(&mut self, round: &CommandBatch<'_>) -> Result<Vec<Value>, ServerError> {
         let count = round.commands.len();
-        let asking = self.connection.send_packed_commands(&round.commands, 0, count);
-        let answers = timeout(self.patience, asking).await.map_err(|_| ServerError::Silent)?;
+        let answers = self.0.send_packed_commands(&round.commands, 0, count).await;
         let answers = answers.map_err(|error| ServerError::of(&error))?;
         if answers.len() == count { Ok(answers) } else { Err(ServerError::Unexpected) }
     }

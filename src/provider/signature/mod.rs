@@ -37,6 +37,9 @@ const TIMESTAMP: Words = Words {
     malformed: "malformed_timestamp",
 };
 
+/// The reason for a delivery without a signature.
+pub(super) const MISSING: &str = SIGNATURE.missing;
+
 /// The claim of a delivery's headers, borrowed from them.
 #[derive(Default)]
 pub(super) struct Offer<'a> {
@@ -59,12 +62,12 @@ impl<'a> Offer<'a> {
     /// Reads the signatures, the id and the timestamp of a delivery.
     ///
     /// In a list, an impossible signature (wrong length, wrong alphabet) is skipped; a delivery
-    /// without any other is refused.
-    pub fn read(scheme: &Scheme, headers: &'a HeaderMap) -> Result<Self, &'static str> {
+    /// without any other is refused. `None` if the delivery does not have the header at all.
+    pub fn read(scheme: &Scheme, headers: &'a HeaderMap) -> Result<Option<Self>, &'static str> {
         let Some(scheme) = &scheme.hmac else {
-            return scheme.open.then(Self::default).ok_or("no_scheme");
+            return if scheme.open { Ok(Some(Self::default())) } else { Err("no_scheme") };
         };
-        let text = only(headers, &scheme.header, SIGNATURE)?;
+        let Some(text) = only(headers, &scheme.header, SIGNATURE)? else { return Ok(None) };
         let mut offer = Self::default();
         match &scheme.form {
             Form::Single { prefix } => {
@@ -85,12 +88,12 @@ impl<'a> Offer<'a> {
             return Err(SIGNATURE.malformed);
         }
         if let Some(name) = &scheme.id_header {
-            offer.id = Some(only(headers, name, ID)?);
+            offer.id = Some(only(headers, name, ID)?.ok_or(ID.missing)?);
         }
         if let Some(TimestampPlace::Header(name)) = scheme.timestamp.as_ref().map(|rule| &rule.place) {
-            offer.timestamp = Some(only(headers, name, TIMESTAMP)?);
+            offer.timestamp = Some(only(headers, name, TIMESTAMP)?.ok_or(TIMESTAMP.missing)?);
         }
-        offer.is_unambiguous(scheme).then_some(offer).ok_or("ambiguous_parts")
+        if offer.is_unambiguous(scheme) { Ok(Some(offer)) } else { Err("ambiguous_parts") }
     }
 
     fn read_fields(&mut self, scheme: &HmacScheme, version: &str, text: &'a str) -> Result<(), &'static str> {
@@ -159,14 +162,19 @@ impl<'a> Offer<'a> {
     }
 }
 
-/// The value of a header that must occur exactly once and be visible ASCII.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName, words: Words) -> Result<&'a str, &'static str> {
+/// The value of a header that must occur exactly once and be visible ASCII; `None` if it is missing or
+/// empty.
+fn only<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+    words: Words,
+) -> Result<Option<&'a str>, &'static str> {
     let mut values = headers.get_all(name).iter();
-    let value = values.next().filter(|value| !value.is_empty()).ok_or(words.missing)?;
+    let Some(value) = values.next().filter(|value| !value.is_empty()) else { return Ok(None) };
     if values.next().is_some() {
         return Err(words.ambiguous);
     }
-    value.to_str().map_err(|_| words.malformed)
+    value.to_str().map(Some).map_err(|_| words.malformed)
 }
 
 /// The entries of a list, at most [`OFFERED_MAX`], because each costs a comparison per secret. Empty

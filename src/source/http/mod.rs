@@ -25,13 +25,13 @@ pub use options::{HttpOptions, TlsOptions};
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::header::TRANSFER_ENCODING;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -291,14 +291,16 @@ where
         metrics.bad_head(fault.reason());
         closing(problem(fault.status(), fault.detail()))
     } else {
-        match catch_panic(pin!(service.oneshot(request))).await {
+        // Pinned here, because a future that is passed on by value takes its memory twice.
+        match AssertUnwindSafe(pin!(service.oneshot(request))).catch_unwind().await {
             // `Framing` does not follow the connection beyond a chunked request.
             Ok(Ok(response)) if chunked => closing(response),
             // The service answered before the whole body had arrived. The parser closes the connection
             // after such an answer; a peer that is not told so would send its next request on it.
             Ok(Ok(response)) if state.owes_body() => closing(response),
             Ok(Ok(response)) => response,
-            Err(Panicked) => closing(problem(
+            // The panic hook has logged the panic, and what the request owned is dropped with its future.
+            Err(_panic) => closing(problem(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "fanbridge failed while it handled this request",
             )),
@@ -310,19 +312,4 @@ where
     // A proven peer gets the long idle timeout after a success.
     state.end(response.status().is_success() && guest.is_proven());
     Ok(response)
-}
-
-/// Says that a future panicked. The panic hook has logged the panic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Panicked;
-
-/// Polls a future and catches its panic, so that the connection lives on; what the future owns is
-/// dropped with it. The future is borrowed, because one that is passed by value takes its memory twice.
-pub(super) async fn catch_panic<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Panicked> {
-    std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-        Err(_) => Poll::Ready(Err(Panicked)),
-    })
-    .await
 }

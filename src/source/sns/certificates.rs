@@ -3,39 +3,40 @@
 //! A certificate is fetched once, however many deliveries ask for it at the same time. The fetch is a
 //! task of its own, so that it goes on if the sender that caused it hangs up. A stranger who knows a
 //! topic's name can make the bridge ask for any file of the certificate host. So failures are remembered
-//! for a while, the fetches of a minute are bounded, one network can cause at most half of them, and a
-//! failed fetch never removes a valid certificate.
+//! for a while, and the fetches of a minute are bounded: strangers together can cause half of them. The
+//! other half is for networks from which something authentic came, and for certificates that were trusted
+//! before. A certificate that is trusted and valid needs no fetch, and no failed fetch removes it: whatever
+//! strangers do, messages signed with it are taken.
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use futures_util::FutureExt;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::certificate::SigningCertificate;
-use super::certificate_store::CertificateStore;
 use super::fetch::{CertificateError, Fetcher};
 use super::origin::CertificateUrl;
-use crate::aws::arn::TopicArn;
 use crate::event::Timestamp;
-use crate::source::http::catch_panic;
 use crate::telemetry::{LogLimit, SourceOutcome};
 
 /// How long a failure is remembered.
 const FAILURE_REMEMBERED: Duration = Duration::from_secs(30);
 /// Most fetches in any minute. Each region has one certificate, and gets a new one a few times a year.
-const FETCHES_PER_MINUTE_MAX: usize = 10;
-/// Most fetches in any minute that one network can cause: the other half is for others, such as SNS.
-const FETCHES_PER_NETWORK_MAX: usize = FETCHES_PER_MINUTE_MAX / 2;
+const FETCHES_PER_MINUTE_MAX: usize = 20;
+/// Most fetches in any minute that strangers together can cause.
+const STRANGERS_FETCHES_PER_MINUTE_MAX: usize = FETCHES_PER_MINUTE_MAX / 2;
 const MINUTE: Duration = Duration::from_secs(60);
-/// Most valid certificates in memory; the one that was not used for longest is removed first.
-const VALID_MAX: usize = 32;
+/// Most trusted certificates in memory, several for every region that AWS has; the one that was not used
+/// for longest is removed first.
+const TRUSTED_MAX: usize = 128;
 
 /// What became of a fetch.
 type Fetched = Result<Arc<SigningCertificate>, CertificateError>;
@@ -44,61 +45,33 @@ type Fetched = Result<Arc<SigningCertificate>, CertificateError>;
 pub(super) struct Certificates {
     source: String,
     fetcher: Arc<Fetcher>,
-    store: CertificateStore,
     known: Arc<Mutex<Known>>,
     fetches: Family<SourceOutcome, Counter>,
     log_limit: Arc<LogLimit>,
 }
 
 impl Certificates {
-    /// The cache of one source. It begins with the stored certificates of these topics' regions that are
-    /// still valid.
-    pub(super) fn new(
-        source: &str,
-        fetcher: Fetcher,
-        store: CertificateStore,
-        topics: &[TopicArn],
-        fetches: Family<SourceOutcome, Counter>,
-    ) -> Self {
-        let mut known = Known::default();
-        for (url, chain) in store.read(topics) {
-            match fetcher.check(&url, &chain) {
-                Ok(certificate) => known.settle(url, Ok(Arc::new(certificate)), Instant::now()),
-                Err(flaw) => {
-                    tracing::debug!(
-                        source,
-                        path = url.path(),
-                        ?flaw,
-                        "a stored SNS signing certificate is not used, because of this flaw"
-                    );
-                    // Any other flaw can come from the clock or the roots, and be gone at the next start.
-                    if flaw.is_expiry() {
-                        store.remove(&url);
-                    }
-                }
-            }
-        }
-        let (source, fetcher, known) = (source.to_owned(), Arc::new(fetcher), Arc::new(Mutex::new(known)));
-        Self { source, fetcher, store, known, fetches, log_limit: Arc::default() }
+    /// The empty cache of one source.
+    pub(super) fn new(source: &str, fetcher: Fetcher, fetches: Family<SourceOutcome, Counter>) -> Self {
+        let (source, fetcher) = (source.to_owned(), Arc::new(fetcher));
+        Self { source, fetcher, known: Arc::default(), fetches, log_limit: Arc::default() }
     }
 
-    /// The certificate at a URL that a delivery from this network names, valid at this moment.
+    /// The certificate at a URL that a delivery names, valid at this moment. The delivery can come from a
+    /// network of which nothing authentic is known.
     ///
     /// # Errors
     /// When the certificate cannot be trusted, or cannot be fetched now.
-    pub(super) async fn get(
-        &self,
-        url: &CertificateUrl,
-        network: Option<IpAddr>,
-        moment: Timestamp,
-    ) -> Fetched {
-        let mut fetching = match lock(&self.known).find(url, network, moment, Instant::now()) {
+    pub(super) async fn get(&self, url: &CertificateUrl, is_stranger: bool, moment: Timestamp) -> Fetched {
+        let found = self.known.lock().find(url, is_stranger, moment, Instant::now());
+        let mut fetching = match found {
             Found::Here(fetched) => return fetched,
             Found::Coming(fetching) => fetching,
             Found::Missing(sender, fetching) => {
                 self.spawn_fetch(url.clone(), sender);
                 fetching
             }
+            Found::Bounded => return Err(self.report_bound(url, is_stranger)),
         };
         let fetched = match fetching.wait_for(Option::is_some).await {
             Ok(fetched) => (*fetched).clone(),
@@ -110,24 +83,37 @@ impl Certificates {
     fn spawn_fetch(&self, url: CertificateUrl, sender: watch::Sender<Option<Fetched>>) {
         let (fetcher, known) = (Arc::clone(&self.fetcher), Arc::clone(&self.known));
         let (source, fetches) = (self.source.clone(), self.fetches.clone());
-        let (log_limit, store) = (Arc::clone(&self.log_limit), self.store.clone());
+        let log_limit = Arc::clone(&self.log_limit);
         // Each of these tasks ends within three seconds, and the fetches of a minute are bounded.
         tokio::spawn(async move {
-            let fetched = catch_panic(pin!(fetcher.fetch(&url))).await;
-            let (fetched, chain) = match fetched.unwrap_or(Err(CertificateError::Unavailable("panic"))) {
-                Ok((certificate, chain)) => (Ok(Arc::new(certificate)), Some(chain)),
-                Err(error) => (Err(error), None),
-            };
+            let fetched = AssertUnwindSafe(pin!(fetcher.fetch(&url))).catch_unwind().await;
+            let fetched = fetched.unwrap_or(Err(CertificateError::Unavailable("panic"))).map(Arc::new);
             let outcome = report(&source, &url, fetched.as_ref().err(), &log_limit);
             fetches.get_or_create(&SourceOutcome { source, outcome: outcome.into() }).inc();
-            lock(&known).settle(url.clone(), fetched.clone(), Instant::now());
+            let moment = Timestamp::from(SystemTime::now());
+            known.lock().settle(url, fetched.clone(), moment, Instant::now());
             // An error says that no delivery waits any more.
             let _ = sender.send(Some(fetched));
-            if let Some(chain) = chain {
-                // Nothing waits for the file to be written.
-                tokio::task::spawn_blocking(move || store.write(&url, &chain));
-            }
         });
+    }
+
+    /// Logs once a minute that a certificate is not fetched; returns the error for the delivery.
+    fn report_bound(&self, url: &CertificateUrl, is_stranger: bool) -> CertificateError {
+        let error = CertificateError::Unavailable("certificate_fetches");
+        if let Some(unsaid) = self.log_limit.admit(error.reason()) {
+            let (source, host, path) = (&*self.source, url.host(), url.path());
+            let (reason, advice) = (error.reason(), error.advice());
+            tracing::warn!(
+                source,
+                host,
+                path,
+                reason,
+                is_stranger,
+                unsaid,
+                "an SNS signing certificate is not fetched, as this minute's fetches are used up: {advice}"
+            );
+        }
+        error
     }
 }
 
@@ -154,22 +140,32 @@ fn report(
     outcome
 }
 
-fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
-    known.lock()
-}
-
 /// What is known of the certificate at each URL.
 #[derive(Default)]
 struct Known {
-    entries: HashMap<CertificateUrl, Entry>,
-    /// The fetches of the last minute: when each began, and which network caused it.
-    fetches: VecDeque<(Instant, Option<IpAddr>)>,
+    /// Certificates that were valid when they were fetched, at most [`TRUSTED_MAX`].
+    trusted: HashMap<CertificateUrl, Trusted>,
+    /// Failures of the last [`FAILURE_REMEMBERED`]; the bound on fetches bounds them, too.
+    failed: HashMap<CertificateUrl, Failed>,
+    fetching: HashMap<CertificateUrl, watch::Receiver<Option<Fetched>>>,
+    /// The fetches of the last minute.
+    fetches: VecDeque<Fetch>,
 }
 
-enum Entry {
-    Fetching(watch::Receiver<Option<Fetched>>),
-    Holds { certificate: Arc<SigningCertificate>, used: Instant },
-    Failed { error: CertificateError, at: Instant },
+struct Trusted {
+    certificate: Arc<SigningCertificate>,
+    used: Instant,
+}
+
+struct Failed {
+    error: CertificateError,
+    at: Instant,
+}
+
+struct Fetch {
+    begun: Instant,
+    /// Whether the fetch counts among those that strangers caused.
+    of_strangers: bool,
 }
 
 enum Found {
@@ -178,59 +174,67 @@ enum Found {
     Coming(watch::Receiver<Option<Fetched>>),
     /// The caller must fetch the certificate and send the result.
     Missing(watch::Sender<Option<Fetched>>, watch::Receiver<Option<Fetched>>),
+    /// The certificate is not here, and nothing more is fetched for this delivery in this minute.
+    Bounded,
 }
 
 impl Known {
-    fn find(
-        &mut self,
-        url: &CertificateUrl,
-        network: Option<IpAddr>,
-        moment: Timestamp,
-        now: Instant,
-    ) -> Found {
-        match self.entries.get_mut(url) {
-            Some(Entry::Fetching(fetching)) if fetching.has_changed().is_ok() => {
-                return Found::Coming(fetching.clone());
-            }
-            Some(Entry::Holds { certificate, used }) if certificate.is_valid_at(moment) => {
-                *used = now;
-                return Found::Here(Ok(Arc::clone(certificate)));
-            }
-            Some(Entry::Failed { error, at }) if now - *at < FAILURE_REMEMBERED => {
-                return Found::Here(Err(*error));
-            }
+    fn find(&mut self, url: &CertificateUrl, is_stranger: bool, moment: Timestamp, now: Instant) -> Found {
+        let trusted = self.trusted.get_mut(url);
+        let was_trusted = trusted.is_some();
+        if let Some(trusted) = trusted.filter(|trusted| trusted.certificate.is_valid_at(moment)) {
+            trusted.used = now;
+            return Found::Here(Ok(Arc::clone(&trusted.certificate)));
+        }
+        match self.fetching.get(url) {
+            Some(fetching) if fetching.has_changed().is_ok() => return Found::Coming(fetching.clone()),
             _ => {}
         }
-        while self.fetches.front().is_some_and(|(begun, _)| now - *begun >= MINUTE) {
-            self.fetches.pop_front();
+        match self.failed.get(url) {
+            Some(failed) if now - failed.at < FAILURE_REMEMBERED => return Found::Here(Err(failed.error)),
+            _ => {}
         }
-        let of_network = self.fetches.iter().filter(|(_, of)| *of == network).count();
-        if self.fetches.len() >= FETCHES_PER_MINUTE_MAX || of_network >= FETCHES_PER_NETWORK_MAX {
-            return Found::Here(Err(CertificateError::Unavailable("certificate_fetches")));
+        if !self.may_fetch(is_stranger && !was_trusted, now) {
+            return Found::Bounded;
         }
-        self.fetches.push_back((now, network));
         let (sender, receiver) = watch::channel(None);
-        self.entries.insert(url.clone(), Entry::Fetching(receiver.clone()));
+        self.fetching.insert(url.clone(), receiver.clone());
         Found::Missing(sender, receiver)
     }
 
-    fn settle(&mut self, url: CertificateUrl, fetched: Fetched, now: Instant) {
-        self.entries
-            .retain(|_, entry| !matches!(entry, Entry::Failed { at, .. } if now - *at >= FAILURE_REMEMBERED));
-        let entry = match fetched {
-            Ok(certificate) => Entry::Holds { certificate, used: now },
-            Err(error) => Entry::Failed { error, at: now },
-        };
-        self.entries.insert(url, entry);
-        let valid = self.entries.iter().filter_map(|(url, entry)| match entry {
-            Entry::Holds { used, .. } => Some((*used, url)),
-            _ => None,
-        });
-        if valid.clone().count() > VALID_MAX
-            && let Some((_, url)) = valid.min_by_key(|(used, _)| *used)
-        {
+    /// Whether another fetch can begin now; if so, counts it.
+    fn may_fetch(&mut self, of_strangers: bool, now: Instant) -> bool {
+        while self.fetches.front().is_some_and(|fetch| now - fetch.begun >= MINUTE) {
+            self.fetches.pop_front();
+        }
+        let strangers = self.fetches.iter().filter(|fetch| fetch.of_strangers).count();
+        let may = self.fetches.len() < FETCHES_PER_MINUTE_MAX
+            && (!of_strangers || strangers < STRANGERS_FETCHES_PER_MINUTE_MAX);
+        if may {
+            self.fetches.push_back(Fetch { begun: now, of_strangers });
+        }
+        may
+    }
+
+    /// Notes what became of a fetch that ended at this moment.
+    fn settle(&mut self, url: CertificateUrl, fetched: Fetched, moment: Timestamp, now: Instant) {
+        self.fetching.remove(&url);
+        self.failed.retain(|_, failed| now - failed.at < FAILURE_REMEMBERED);
+        match fetched {
+            Ok(certificate) => self.trust(url, Trusted { certificate, used: now }, moment),
+            Err(error) => drop(self.failed.insert(url, Failed { error, at: now })),
+        }
+    }
+
+    /// Remembers a trusted certificate. Those that are not valid any more give way to it, and then the one
+    /// that was not used for longest.
+    fn trust(&mut self, url: CertificateUrl, certificate: Trusted, moment: Timestamp) {
+        self.trusted.retain(|_, trusted| trusted.certificate.is_valid_at(moment));
+        self.trusted.insert(url, certificate);
+        let longest_unused = self.trusted.iter().min_by_key(|(_, trusted)| trusted.used);
+        if let Some((url, _)) = longest_unused.filter(|_| self.trusted.len() > TRUSTED_MAX) {
             let url = url.clone();
-            self.entries.remove(&url);
+            self.trusted.remove(&url);
         }
     }
 }
@@ -238,13 +242,13 @@ impl Known {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::net::Ipv4Addr;
-
     use super::*;
+    use crate::aws::arn::TopicArn;
 
     const NOW: Timestamp = Timestamp(1_778_231_548_000_000_000);
-    const THEM: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
-    const OTHERS: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)));
+    const EXPIRED: Timestamp = Timestamp(NOW.0 + 61_000_000_000);
+    const STRANGER: bool = true;
+    const PROVEN: bool = false;
 
     fn url(number: usize) -> CertificateUrl {
         let topic = TopicArn::parse("arn:aws:sns:eu-west-1:111111111111:t").unwrap();
@@ -252,6 +256,7 @@ mod tests {
         CertificateUrl::read(&text, &topic).unwrap()
     }
 
+    /// A certificate that is valid now and for a minute.
     fn good() -> Fetched {
         Ok(Arc::new(SigningCertificate::valid_until(NOW.unix_seconds() + 60)))
     }
@@ -264,81 +269,119 @@ mod tests {
         matches!(found, Found::Missing(..))
     }
 
+    fn is_bounded(found: &Found) -> bool {
+        matches!(found, Found::Bounded)
+    }
+
+    fn is_valid(found: &Found) -> bool {
+        matches!(found, Found::Here(Ok(_)))
+    }
+
+    /// Fetches the certificate with this number, with this result.
+    #[track_caller]
+    fn fetch(known: &mut Known, number: usize, is_stranger: bool, fetched: Fetched, now: Instant) {
+        assert!(is_missing(&known.find(&url(number), is_stranger, NOW, now)));
+        known.settle(url(number), fetched, NOW, now);
+    }
+
+    /// How many of twenty certificates, from this number on, are fetched.
+    fn fetched_of_twenty(known: &mut Known, from: usize, is_stranger: bool, now: Instant) -> usize {
+        let missing = |number: &usize| is_missing(&known.find(&url(*number), is_stranger, NOW, now));
+        (from..from + 20).filter(missing).count()
+    }
+
     #[test]
-    fn a_certificate_is_kept_until_it_or_its_chain_expires() {
+    fn a_certificate_is_used_until_it_expires() {
         let (mut known, start) = (Known::default(), Instant::now());
-        assert!(is_missing(&known.find(&url(0), THEM, NOW, start)));
-        known.settle(url(0), good(), start);
+        fetch(&mut known, 0, STRANGER, good(), start);
         let later = start + Duration::from_secs(3600);
-        assert!(matches!(known.find(&url(0), THEM, NOW, later), Found::Here(Ok(_))));
-        let expired = Timestamp(NOW.0 + 61_000_000_000);
-        assert!(is_missing(&known.find(&url(0), THEM, expired, later)));
+        assert!(is_valid(&known.find(&url(0), STRANGER, NOW, later)));
+        assert!(is_missing(&known.find(&url(0), STRANGER, EXPIRED, later)));
     }
 
     #[test]
     fn a_failure_is_remembered_for_half_a_minute() {
         let (mut known, start) = (Known::default(), Instant::now());
-        assert!(is_missing(&known.find(&url(0), THEM, NOW, start)));
-        known.settle(url(0), failed(), start);
+        fetch(&mut known, 0, STRANGER, failed(), start);
         let soon = start + FAILURE_REMEMBERED - Duration::from_millis(1);
-        assert!(matches!(known.find(&url(0), THEM, NOW, soon), Found::Here(Err(_))));
-        assert!(is_missing(&known.find(&url(0), THEM, NOW, start + FAILURE_REMEMBERED)));
+        assert!(matches!(known.find(&url(0), STRANGER, NOW, soon), Found::Here(Err(_))));
+        assert!(is_missing(&known.find(&url(0), STRANGER, NOW, start + FAILURE_REMEMBERED)));
     }
 
     #[test]
     fn a_fetch_is_waited_for_while_it_runs_and_begun_again_if_it_was_lost() {
         let (mut known, start) = (Known::default(), Instant::now());
-        let running = known.find(&url(0), THEM, NOW, start);
-        assert!(matches!(known.find(&url(0), THEM, NOW, start), Found::Coming(_)));
+        let running = known.find(&url(0), STRANGER, NOW, start);
+        assert!(matches!(known.find(&url(0), STRANGER, NOW, start), Found::Coming(_)));
         drop(running);
-        assert!(is_missing(&known.find(&url(0), THEM, NOW, start)));
+        assert!(is_missing(&known.find(&url(0), STRANGER, NOW, start)));
     }
 
     #[test]
-    fn fetches_are_counted_by_the_minute_and_failures_push_out_nothing_that_holds() {
-        let (mut known, start) = (Known::default(), Instant::now());
-        let mut now = start;
-        assert!(is_missing(&known.find(&url(0), THEM, NOW, now)));
-        known.settle(url(0), good(), now);
-        for number in 1..FETCHES_PER_MINUTE_MAX {
-            let network = if number < FETCHES_PER_NETWORK_MAX { THEM } else { OTHERS };
-            assert!(is_missing(&known.find(&url(number), network, NOW, now)));
-            known.settle(url(number), failed(), now);
-        }
-        let beyond = known.find(&url(99), None, NOW, now + MINUTE - Duration::from_millis(1));
-        assert!(matches!(beyond, Found::Here(Err(CertificateError::Unavailable("certificate_fetches")))));
-        for number in 100..1000 {
-            now += MINUTE;
-            assert!(is_missing(&known.find(&url(number), THEM, NOW, now)));
-            known.settle(url(number), failed(), now);
-        }
-        assert!(matches!(known.find(&url(0), THEM, NOW, now), Found::Here(Ok(_))));
-        assert!(known.entries.len() < 5, "{}", known.entries.len());
-    }
-
-    #[test]
-    fn one_network_leaves_half_of_the_fetches_to_others() {
+    fn strangers_cause_half_of_the_fetches_of_a_minute_however_many_they_are() {
         let (mut known, now) = (Known::default(), Instant::now());
-        let causes = |known: &mut Known, network, from: usize| {
-            (from..from + 20)
-                .filter(|number| is_missing(&known.find(&url(*number), network, NOW, now)))
-                .count()
-        };
-        assert_eq!(causes(&mut known, THEM, 0), 5);
-        assert_eq!(causes(&mut known, OTHERS, 100), 5);
-        assert_eq!(causes(&mut known, None, 200), 0);
+        assert_eq!(fetched_of_twenty(&mut known, 0, STRANGER, now), 10);
+        assert_eq!(fetched_of_twenty(&mut known, 100, STRANGER, now), 0);
+        assert_eq!(fetched_of_twenty(&mut known, 200, PROVEN, now), 10);
+        assert_eq!(fetched_of_twenty(&mut known, 300, PROVEN, now), 0);
+        let soon = now + MINUTE - Duration::from_millis(1);
+        assert!(is_bounded(&known.find(&url(400), PROVEN, NOW, soon)));
+        assert_eq!(fetched_of_twenty(&mut known, 500, PROVEN, now + MINUTE), 20);
     }
 
     #[test]
-    fn of_many_that_hold_the_one_unused_for_longest_gives_way() {
-        let (mut known, mut now) = (Known::default(), Instant::now());
-        for number in 0..=VALID_MAX {
-            now += MINUTE;
-            assert!(is_missing(&known.find(&url(number), THEM, NOW, now)));
-            known.settle(url(number), good(), now);
-            assert!(matches!(known.find(&url(0), THEM, NOW, now), Found::Here(Ok(_))));
+    fn a_trusted_certificate_needs_no_fetch_when_all_are_used_up() {
+        let (mut known, now) = (Known::default(), Instant::now());
+        fetch(&mut known, 0, STRANGER, good(), now);
+        while !is_bounded(&known.find(&url(known.fetches.len()), PROVEN, NOW, now)) {}
+        assert!(is_valid(&known.find(&url(0), STRANGER, NOW, now)));
+    }
+
+    #[test]
+    fn a_certificate_that_was_trusted_is_fetched_again_beyond_the_strangers_half() {
+        let (mut known, now) = (Known::default(), Instant::now());
+        fetch(&mut known, 0, STRANGER, good(), now);
+        while !is_bounded(&known.find(&url(known.fetches.len()), STRANGER, NOW, now)) {}
+        assert!(is_missing(&known.find(&url(0), STRANGER, EXPIRED, now)));
+    }
+
+    #[test]
+    fn no_failed_fetch_removes_a_trusted_certificate() {
+        let (mut known, start) = (Known::default(), Instant::now());
+        fetch(&mut known, 0, STRANGER, good(), start);
+        // This machine's clock goes wrong, and is put right.
+        assert!(is_missing(&known.find(&url(0), STRANGER, EXPIRED, start)));
+        known.settle(url(0), failed(), EXPIRED, start);
+        assert!(matches!(known.find(&url(0), STRANGER, EXPIRED, start), Found::Here(Err(_))));
+        assert!(is_valid(&known.find(&url(0), STRANGER, NOW, start)));
+        for number in 1..1000 {
+            let now = start + MINUTE * u32::try_from(number).unwrap();
+            fetch(&mut known, number, STRANGER, failed(), now);
+            assert!(is_valid(&known.find(&url(0), STRANGER, NOW, now)));
+            assert_eq!(known.failed.len(), 1, "old failures are forgotten");
         }
-        assert_eq!(known.entries.len(), VALID_MAX);
-        assert!(is_missing(&known.find(&url(1), THEM, NOW, now + MINUTE)));
+        assert_eq!((known.trusted.len(), known.fetching.len(), known.fetches.len()), (1, 0, 1));
+    }
+
+    #[test]
+    fn of_many_trusted_certificates_the_one_unused_for_longest_gives_way() {
+        let (mut known, mut now) = (Known::default(), Instant::now());
+        for number in 0..=TRUSTED_MAX {
+            now += MINUTE;
+            fetch(&mut known, number, PROVEN, good(), now);
+            assert!(is_valid(&known.find(&url(0), PROVEN, NOW, now)));
+        }
+        assert_eq!(known.trusted.len(), TRUSTED_MAX);
+        assert!(is_missing(&known.find(&url(1), PROVEN, NOW, now + MINUTE)));
+    }
+
+    #[test]
+    fn an_expired_certificate_gives_way_to_the_next_one() {
+        let (mut known, now) = (Known::default(), Instant::now());
+        fetch(&mut known, 0, PROVEN, good(), now);
+        let next = Ok(Arc::new(SigningCertificate::valid_until(EXPIRED.unix_seconds() + 60)));
+        assert!(is_missing(&known.find(&url(1), PROVEN, EXPIRED, now)));
+        known.settle(url(1), next, EXPIRED, now);
+        assert_eq!(known.trusted.keys().collect::<Vec<_>>(), [&url(1)]);
     }
 }

@@ -122,13 +122,7 @@ mod tests {
 
     fn config(allow_sha1: bool) -> SnsSourceOptions {
         let topics = vec![TopicArn::parse(TOPIC).unwrap()];
-        SnsSourceOptions {
-            topics,
-            allow_sha1,
-            raw: None,
-            certificate_double: None,
-            certificates_dir: "/nowhere".into(),
-        }
+        SnsSourceOptions { topics, allow_sha1, raw: None, certificate_double: None }
     }
 
     fn envelope(changes: &[(&str, &str)]) -> Envelope {

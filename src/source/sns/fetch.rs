@@ -1,16 +1,14 @@
-//! Fetches a signing certificate, and the certificates that lead from it to a trusted root.
+//! Fetches a signing certificate from the host that serves it.
 //!
-//! A fetch takes three seconds and 16 KiB a file at most, follows no redirect, and connects only to
-//! public addresses: the host name follows from the topic's region, but the resolver decides which
-//! address it has. The file mostly holds the signing certificate alone. So the chain is made of the other
-//! certificates in the file, of those that the host presented in its own TLS handshake, and, if both do
-//! not suffice, of the issuer's certificate, which is fetched from the authority.
+//! The host proves over TLS, by the roots that this system trusts, that it is SNS's in the topic's region,
+//! and thereby vouches for the certificate. A fetch takes three seconds and 16 KiB at most, follows no
+//! redirect, and connects only to public addresses: the host name follows from the topic's region, but the
+//! resolver decides which address it has. Of several certificates in the file the first one counts.
 //!
 //! How SNS is answered depends on where the fault lies. A certificate that is wrong itself is untrusted,
-//! and the message that names it is refused with 403. If the network, a host or a proxy keeps the bridge
+//! and the message that names it is refused with 403. If the network, the host or a proxy keeps the bridge
 //! from having the right certificate, the answer is 503 and SNS sends the message again.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
@@ -30,17 +28,18 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::CertificateDouble;
-use super::certificate::{CertificateFlaw, IssuerUrl, SigningCertificate};
-use super::certificate_store::Chain;
+use super::certificate::SigningCertificate;
 use super::origin::CertificateUrl;
 use crate::event::Timestamp;
 use crate::trust;
 
-/// Longest time of a fetch, from the first look-up to the last byte of the last file.
+/// Longest time of a fetch, from the look-up to the last byte of the file.
 const TIMEOUT: Duration = Duration::from_secs(3);
+/// The port of HTTPS; the URL of a certificate has no other.
+const PORT: u16 = 443;
 /// Longest time for connecting to one address, so that there is time to try another.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Most bytes of a file; a chain of four certificates has about half of that.
+/// Most bytes of a file; a certificate has about two thousand.
 const FILE_BYTES_MAX: usize = 16 << 10;
 /// Most bytes of an answer's head, read-ahead included.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -67,16 +66,16 @@ impl CertificateError {
         match self {
             Self::Untrusted(_) => {
                 "messages signed with it are refused with 403. If one of your topics sends them, see that \
-                 this system's root certificates and clock are right"
+                 this system's clock is right"
             }
             Self::Unavailable("certificate_address") => {
                 "the host name resolves to an address that is not public, as with the private DNS name of \
                  a VPC endpoint: let the bridge resolve it publicly"
             }
-            Self::Unavailable("certificate_issuer") => {
-                "the certificate of its issuer cannot be fetched, or leads to no trusted root: let the \
-                 bridge reach crt.*.amazontrust.com on port 80, and keep this system's root certificates \
-                 up to date"
+            Self::Unavailable("certificate_fetches") => {
+                "strangers may be naming certificates that do not exist. Messages whose certificate is known \
+                 are taken as ever; the others are answered 503, and SNS sends them again. If this goes on, \
+                 keep the strangers off, for example with a firewall in front"
             }
             Self::Unavailable("certificate_tls") => {
                 "the host does not prove its identity over TLS: look for a proxy that opens TLS, and keep \
@@ -93,10 +92,6 @@ impl CertificateError {
         }
     }
 }
-
-/// The issuer's certificate cannot be fetched, or does not lead to a trusted root. It comes over plain
-/// HTTP, so anybody on the way can have sent another one.
-const NO_ISSUER: CertificateError = CertificateError::Unavailable("certificate_issuer");
 
 /// Why a source cannot check signatures at all.
 #[derive(Debug, thiserror::Error)]
@@ -120,7 +115,6 @@ pub enum TrustError {
 
 /// Fetches signing certificates and checks them.
 pub(super) struct Fetcher {
-    roots: Arc<RootCertStore>,
     tls: TlsConnector,
     /// The test server to which every connection goes instead, if there is one.
     double: Option<SocketAddr>,
@@ -142,87 +136,38 @@ impl Fetcher {
         if roots.is_empty() {
             return Err(TrustError::NoRoots);
         }
-        let roots = Arc::new(roots);
-        let mut tls = trust::client(Arc::clone(&roots))?;
+        let mut tls = trust::client(roots)?;
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self {
-            roots,
-            tls: TlsConnector::from(Arc::new(tls)),
-            double: double.map(|double| double.address),
-        })
+        Ok(Self { tls: TlsConnector::from(Arc::new(tls)), double: double.map(|double| double.address) })
     }
 
-    /// Fetches the certificate at this URL and checks it; returns it with the chain that it was trusted by.
-    pub(super) async fn fetch(
-        &self,
-        url: &CertificateUrl,
-    ) -> Result<(SigningCertificate, Chain), CertificateError> {
-        let fetched = tokio::time::timeout(TIMEOUT, self.fetch_and_check(url)).await;
-        fetched.unwrap_or(Err(CertificateError::Unavailable("certificate_timeout")))
-    }
-
-    async fn fetch_and_check(
-        &self,
-        url: &CertificateUrl,
-    ) -> Result<(SigningCertificate, Chain), CertificateError> {
-        let (file, presented) = self.get_over_tls(&url.host(), &url.path()).await?;
-        let mut chain = certificates(&file)?;
-        chain.extend(presented);
-        let certificate = match self.check(url, &chain) {
-            Err(CertificateFlaw::NoChain { issuer: Some(issuer) }) => {
-                chain.push(self.issuer(&issuer).await.map_err(|_| NO_ISSUER)?);
-                // The certificate itself was found good by the first check.
-                self.check(url, &chain).map_err(|_| NO_ISSUER)?
-            }
-            checked => checked?,
-        };
-        Ok((certificate, chain))
-    }
-
-    /// Checks the first certificate of a chain as the one at this URL, with the rest of the chain and the
-    /// trusted roots.
+    /// Fetches the certificate at this URL and checks it.
     ///
     /// # Errors
-    /// The certificate's flaw.
-    pub(super) fn check(
-        &self,
-        url: &CertificateUrl,
-        chain: &[CertificateDer<'_>],
-    ) -> Result<SigningCertificate, CertificateFlaw> {
-        let (leaf, others) = chain.split_first().ok_or(CertificateFlaw::Fatal("certificate_form"))?;
+    /// When the certificate cannot be fetched now, or cannot be trusted.
+    pub(super) async fn fetch(&self, url: &CertificateUrl) -> Result<SigningCertificate, CertificateError> {
+        let file = tokio::time::timeout(TIMEOUT, self.fetch_file(&url.host(), &url.path())).await;
+        let file = file.unwrap_or(Err(CertificateError::Unavailable("certificate_timeout")))?;
+        let certificate = CertificateDer::from_pem_slice(&file)
+            .map_err(|_| CertificateError::Unavailable("certificate_form"))?;
         let now = Timestamp::from(SystemTime::now());
-        SigningCertificate::check(leaf, others, &self.roots, &url.certificate_names(), now)
+        SigningCertificate::check(&certificate, &url.certificate_names(), now)
+            .map_err(CertificateError::Untrusted)
     }
 
-    async fn issuer(&self, url: &IssuerUrl) -> Result<CertificateDer<'static>, CertificateError> {
-        let stream = self.connect(&url.host, 80).await?;
-        let file = get(stream, &url.host, &url.path).await?;
-        // Most authorities publish the plain DER form, some PEM.
-        let pem = CertificateDer::from_pem_slice(&file);
-        Ok(pem.unwrap_or_else(|_| CertificateDer::from(file)))
-    }
-
-    /// Fetches a file; returns it with the issuers' certificates that the host presented for its own TLS.
-    async fn get_over_tls(
-        &self,
-        host: &str,
-        path: &str,
-    ) -> Result<(Vec<u8>, Vec<CertificateDer<'static>>), CertificateError> {
-        let unavailable = |_| CertificateError::Unavailable("certificate_tls");
+    async fn fetch_file(&self, host: &str, path: &str) -> Result<Vec<u8>, CertificateError> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| CertificateError::Untrusted("certificate_url"))?;
-        let stream = self.connect(host, 443).await?;
-        let stream = self.tls.connect(name, stream).await.map_err(unavailable)?;
-        let presented = stream.get_ref().1.peer_certificates().unwrap_or_default();
-        let presented =
-            presented.iter().skip(1).map(|certificate| certificate.clone().into_owned()).collect();
-        Ok((get(stream, host, path).await?, presented))
+        let stream = self.connect(host).await?;
+        let stream = self.tls.connect(name, stream).await;
+        let stream = stream.map_err(|_| CertificateError::Unavailable("certificate_tls"))?;
+        get(stream, host, path).await
     }
 
-    async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, CertificateError> {
+    async fn connect(&self, host: &str) -> Result<TcpStream, CertificateError> {
         let addresses = match self.double {
             Some(double) => vec![double],
-            None => resolve(host, port).await?,
+            None => resolve(host).await?,
         };
         for address in addresses {
             if let Ok(Ok(stream)) = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
@@ -234,8 +179,8 @@ impl Fetcher {
 }
 
 /// The addresses of a host, looked up once; an error if any of them is not public.
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, CertificateError> {
-    let found = tokio::net::lookup_host((host, port)).await;
+async fn resolve(host: &str) -> Result<Vec<SocketAddr>, CertificateError> {
+    let found = tokio::net::lookup_host((host, PORT)).await;
     let found: Vec<_> = found.map_err(|_| CertificateError::Unavailable("certificate_resolution"))?.collect();
     if found.iter().all(|address| is_public(address.ip())) {
         Ok(found)
@@ -278,27 +223,6 @@ where
         fetched = &mut exchange => fetched,
         // The connection ends when the host closes it, which can be before the last bytes are read.
         _ = &mut connection => exchange.await,
-    }
-}
-
-/// The certificates in a PEM file, at least one.
-fn certificates(file: &[u8]) -> Result<Chain, CertificateError> {
-    let found: Result<Chain, _> = CertificateDer::pem_slice_iter(file).collect();
-    found.ok().filter(|found| !found.is_empty()).ok_or(CertificateError::Unavailable("certificate_form"))
-}
-
-impl From<CertificateFlaw> for CertificateError {
-    fn from(flaw: CertificateFlaw) -> Self {
-        match flaw {
-            CertificateFlaw::NoChain { .. } => Self::Untrusted("certificate_chain"),
-            CertificateFlaw::Fatal(word) => Self::Untrusted(word),
-        }
-    }
-}
-
-impl From<io::Error> for CertificateError {
-    fn from(_: io::Error) -> Self {
-        Self::Unavailable("certificate_connection")
     }
 }
 
@@ -381,7 +305,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_host_with_an_address_of_this_machine_is_not_asked() {
-        let refused = resolve("localhost", 443).await;
+        let refused = resolve("localhost").await;
         assert_eq!(refused, Err(CertificateError::Unavailable("certificate_address")));
     }
 }

@@ -8,7 +8,6 @@
 //! is ever followed. Overload is answered 503 and never 4xx, because SNS gives up on a message at 4xx.
 
 mod certificate;
-mod certificate_store;
 mod certificates;
 mod claim;
 mod envelope;
@@ -33,14 +32,13 @@ use prometheus_client::metrics::family::Family;
 pub use self::fetch::TrustError;
 pub(in crate::source) use self::subscription::Subscriptions;
 
-use self::certificate_store::CertificateStore;
 use self::certificates::Certificates;
 use self::claim::{SignatureClaim, TOPIC_HEADER, other_topic, stated_kind, stated_topic};
 use self::envelope::{Envelope, EnvelopeKind, Reading};
 use self::fetch::{CertificateError, Fetcher};
 use super::answer::{DeliveryBounds, Received, Refused, answer};
 use super::http::body_budget::BodyPermit;
-use super::http::networks::peer_network;
+use super::http::networks::stranger;
 use super::http::turns::Weight;
 use super::{Intake, SourceIntake};
 use crate::aws::Aws;
@@ -74,10 +72,8 @@ impl SnsSource {
         metrics: &Metrics,
     ) -> Result<Self, TrustError> {
         let fetcher = Fetcher::new(config.certificate_double.as_ref())?;
-        let store = CertificateStore::new(&config.certificates_dir, source.name());
-        let fetches = metrics.sns_certificates.clone();
         Ok(Self {
-            certificates: Certificates::new(source.name(), fetcher, store, &config.topics, fetches),
+            certificates: Certificates::new(source.name(), fetcher, metrics.sns_certificates.clone()),
             subscriptions: Subscriptions::new(&config.topics, aws).await,
             changes: metrics.sns_subscriptions.clone(),
             log_limit: LogLimit::default(),
@@ -168,7 +164,8 @@ impl SnsSource {
     ) -> Result<&TopicArn, Refused> {
         let claim =
             SignatureClaim::read(envelope, headers, arrived, &self.config).map_err(Refused::Forbidden)?;
-        let certificate = self.certificates.get(&claim.certificate, peer_network(), arrived).await?;
+        let is_stranger = stranger().is_some();
+        let certificate = self.certificates.get(&claim.certificate, is_stranger, arrived).await?;
         let signed = || certificate.has_signed(&envelope.signed_text(), &claim);
         let signed = self.intake.work_unproven(Weight::plain(envelope.message.len()), signed).await?;
         signed.then_some(claim.topic).ok_or(Refused::Forbidden("signature"))

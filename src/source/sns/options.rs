@@ -10,9 +10,6 @@ use crate::aws::arn::TopicArn;
 /// Least length of a raw delivery's password in bytes: 128 bits.
 pub const PASSWORD_BYTES_MIN: usize = 16;
 
-/// Directory of fetched signing certificates, in the spool's directory.
-pub const CERTIFICATES_DIR: &str = "sns-certificates";
-
 /// SNS topics that deliver to the bridge.
 #[derive(Clone, Debug)]
 pub struct SnsSourceOptions {
@@ -22,8 +19,6 @@ pub struct SnsSourceOptions {
     pub allow_sha1: bool,
     /// User name and password of raw deliveries, if they are accepted.
     pub raw: Option<RawDelivery>,
-    /// Directory in which fetched signing certificates are kept for the next start.
-    pub certificates_dir: PathBuf,
     /// The test server for signing certificates, if there is one.
     pub certificate_double: Option<CertificateDouble>,
 }
@@ -42,6 +37,6 @@ pub struct RawDelivery {
 pub struct CertificateDouble {
     /// The server's address, which is a loopback address.
     pub address: SocketAddr,
-    /// PEM file with the only authority to trust.
+    /// PEM file with the only authority to trust for the connection to the server.
     pub authority: PathBuf,
 }

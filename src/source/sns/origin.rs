@@ -41,11 +41,6 @@ impl CertificateUrl {
         format!("{PATH_START}{}{PATH_END}", self.hex)
     }
 
-    /// The name of the file that stores the certificate.
-    pub(super) fn file_name(&self) -> String {
-        format!("{}-{}.pem", self.region, self.hex)
-    }
-
     /// The names of which the certificate must carry one, as the AWS SDK for Java lists them: one name for
     /// most regions, a name of its own for each opt-in region, and older forms for GovCloud and China.
     pub(super) fn certificate_names(&self) -> Vec<String> {

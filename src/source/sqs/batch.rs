@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytestring::ByteString;
+use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use super::OnMalformed;
@@ -21,7 +22,6 @@ use super::action::Action;
 use super::deletions::Deletions;
 use super::message::{Question, QueueMessage, Useless};
 use super::queue::entry_word;
-use super::together::together;
 use super::topic_questions::QuestionOutcome;
 use crate::event::{Timestamp, Verdict};
 use crate::source::Unavailable;
@@ -128,7 +128,7 @@ impl ReceivedMessages {
     /// letters, and the indices of those that were confirmed.
     async fn answer(&self, questions: Vec<AskedAt>, done: &[AtomicBool]) -> (Wave, Vec<usize>) {
         let asked = &self.source.questions;
-        let answers = together(questions.iter().map(|(_, question)| asked.answer(question)).collect()).await;
+        let answers = join_all(questions.iter().map(|(_, question)| asked.answer(question))).await;
         let (mut wave, mut answered) = (Wave::new(), Vec::new());
         for ((at, _), answer) in questions.into_iter().zip(answers) {
             let message = &self.messages[at];
@@ -185,7 +185,9 @@ impl ReceivedMessages {
         done: &[AtomicBool],
         deletions: &Deletions,
     ) -> Vec<String> {
-        let kept = together(wave.into_iter().map(|fifo| self.store(fifo, done)).collect()).await;
+        // The groups begin their appends in their order, as [`Intake::keep`](crate::source::Intake) promises.
+        // A task for each group would lose that order.
+        let kept = join_all(wave.into_iter().map(|fifo| self.store(fifo, done))).await;
         let mut held = Vec::new();
         for (durable, failed) in kept {
             settled.extend(durable);
@@ -321,5 +323,28 @@ fn word(unavailable: Unavailable) -> &'static str {
     match unavailable {
         Unavailable::Later(reason) => reason,
         Unavailable::TooLarge => "too_large",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_appends_of_a_wave_begin_in_their_order_and_their_results_are_in_it_too() {
+        let begun = Mutex::new(Vec::new());
+        let append = async |number: usize| {
+            begun.lock().push(number);
+            for _ in 0..10 - number {
+                yield_now().await;
+            }
+            number
+        };
+        let wave: Vec<usize> = (0..10).collect();
+        assert_eq!(join_all(wave.iter().copied().map(append)).await, wave);
+        assert_eq!(*begun.lock(), wave);
     }
 }

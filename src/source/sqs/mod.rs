@@ -23,7 +23,6 @@ mod queue_error;
 mod queue_health;
 mod scale;
 mod stored_ids;
-mod together;
 mod topic_questions;
 
 pub use options::{OnMalformed, SqsOptions};

@@ -10,7 +10,6 @@ use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use super::action::Action;
 use crate::aws::refusal::{self, AwsRefusal};
 use crate::aws::{causes, credentials_problem};
-use crate::health::CREDENTIALS;
 use crate::telemetry::Shown;
 
 /// Why a call failed.
@@ -22,6 +21,8 @@ pub(super) struct QueueError {
     pub(super) advice: String,
     /// Whether the next attempt is likely to succeed, so that a single failure is not logged.
     pub(super) passing: bool,
+    /// Whether there are no AWS credentials, or the service refuses them.
+    pub(super) lacks_credentials: bool,
 }
 
 impl QueueError {
@@ -53,7 +54,7 @@ impl QueueError {
                 // Credentials can have become available between the call and the question.
                 let problem =
                     problem.unwrap_or_else(|| "there were no AWS credentials when the call was made".into());
-                Self::lasting(CREDENTIALS, problem)
+                Self::lacking_credentials(problem)
             }
             SdkError::DispatchFailure(_) => {
                 Self::passing("connection", format!("{name} did not reach the service: {}", shown(error)))
@@ -81,19 +82,13 @@ impl QueueError {
                      kms:Decrypt on the queue's KMS key if it has one"
                 ),
             ),
-            Some(AwsRefusal::Credentials) => Self::lasting(
-                CREDENTIALS,
-                format!(
-                    "the AWS credentials are refused ({shown}): check the key, its secret and the region"
-                ),
-            ),
-            Some(AwsRefusal::Expired) => Self::lasting(
-                CREDENTIALS,
-                format!(
-                    "the AWS credentials have expired ({shown}): renew them at their origin, and check this \
-                     machine's clock"
-                ),
-            ),
+            Some(AwsRefusal::Credentials) => Self::lacking_credentials(format!(
+                "the AWS credentials are refused ({shown}): check the key, its secret and the region"
+            )),
+            Some(AwsRefusal::Expired) => Self::lacking_credentials(format!(
+                "the AWS credentials have expired ({shown}): renew them at their origin, and check this \
+                 machine's clock"
+            )),
             Some(AwsRefusal::Clock) => Self::lasting(
                 "clock",
                 format!("this machine's clock differs from the service's ({shown}): set the clock"),
@@ -137,11 +132,15 @@ impl QueueError {
     }
 
     fn passing(reason: &'static str, advice: String) -> Self {
-        Self { reason, advice, passing: true }
+        Self { reason, advice, passing: true, lacks_credentials: false }
     }
 
     fn lasting(reason: &'static str, advice: String) -> Self {
-        Self { reason, advice, passing: false }
+        Self { reason, advice, passing: false, lacks_credentials: false }
+    }
+
+    fn lacking_credentials(advice: String) -> Self {
+        Self { lacks_credentials: true, ..Self::lasting("credentials", advice) }
     }
 }
 

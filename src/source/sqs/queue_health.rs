@@ -149,13 +149,14 @@ impl QueueHealth {
 
     fn show(&self, actions: &[ActionHealth]) {
         let trouble = actions.iter().find_map(|action| match &action.state {
-            State::Trouble(QueueError { reason, advice, .. }, _) => Some((reason, advice)),
+            State::Trouble(error, _) => Some(error),
             _ => None,
         });
         self.degraded.set(i64::from(trouble.is_some()));
         match trouble {
-            Some((reason, advice)) => {
-                self.status.degraded(SourceTrouble { reason, advice: advice.clone() });
+            Some(error) => {
+                let QueueError { reason, advice, lacks_credentials, .. } = error.clone();
+                self.status.degraded(SourceTrouble { reason, advice, lacks_credentials });
             }
             None => self.status.healthy(),
         }
@@ -174,11 +175,11 @@ mod tests {
     }
 
     fn passing() -> QueueError {
-        QueueError { reason: "server_error", advice: "500".into(), passing: true }
+        QueueError { reason: "server_error", advice: "500".into(), passing: true, lacks_credentials: false }
     }
 
     fn denied() -> QueueError {
-        QueueError { reason: "denied", advice: "grant it".into(), passing: false }
+        QueueError { reason: "denied", advice: "grant it".into(), passing: false, lacks_credentials: false }
     }
 
     fn shown(status: &SourceStatus) -> Option<String> {

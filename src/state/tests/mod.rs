@@ -101,6 +101,18 @@ fn how_far_a_bridge_had_got_can_be_told_without_touching_what_it_left() {
 }
 
 #[test]
+fn a_file_that_a_process_has_open_is_not_copied_and_a_copy_is_no_bar_to_opening_it() {
+    let (dir, state) = opened();
+    let path = dir.path().join(FILE_NAME);
+    let copied = storage::copy(&path).map(drop);
+    assert_eq!(copied.unwrap_err().kind(), io::ErrorKind::WouldBlock, "it could be torn");
+    drop(state);
+    let reader = State::open_to_read(&path).unwrap();
+    State::open(&path).unwrap().commit(&[progress("lake", 9, Vec::new())]).unwrap();
+    assert_eq!(reader.cursors().unwrap(), [], "the reader has its copy");
+}
+
+#[test]
 fn a_dead_letter_comes_back_as_it_was_kept() {
     let (_dir, state) = opened();
     let kept = letter(Some("lake"), 8, "too_large");

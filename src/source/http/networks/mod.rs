@@ -48,12 +48,6 @@ tokio::task_local! {
     pub(in crate::source) static GUEST: Arc<Guest>;
 }
 
-/// The network of the connection that the current task serves; behind a proxy this is the proxy's.
-/// `None` outside of a connection.
-pub(in crate::source) fn peer_network() -> Option<IpAddr> {
-    GUEST.try_with(|guest| guest.network.address).ok()
-}
-
 /// The network of the connection that the current task serves, if it is a stranger.
 pub(in crate::source) fn stranger() -> Option<Arc<Network>> {
     let stranger = |guest: &Arc<Guest>| (!guest.network.is_known()).then(|| Arc::clone(&guest.network));

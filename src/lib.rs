@@ -27,8 +27,8 @@
 //! (`dedup`, `spool`, `state`); the sinks and what leads to them (`dispatch`, `routing`, `dead_letter`). The
 //! last group serves all others: `bridge` wires and starts the parts, `config` and `cli` stand above it,
 //! `admin`, `health` and `telemetry` report, `disk`, `files` and `clock` are the seams to the system,
-//! `reference` reads secrets and files that a configuration names, `scarce` and `trust` are what sinks and
-//! sources share.
+//! `reference` reads secrets and files that a configuration names; `backoff`, `scarce` and `trust` are what
+//! sinks and sources share.
 
 pub mod event;
 
@@ -49,6 +49,7 @@ pub mod sink;
 
 pub mod admin;
 pub mod aws;
+pub mod backoff;
 pub mod bridge;
 pub mod cli;
 pub mod clock;
@@ -60,4 +61,6 @@ pub mod knob;
 pub mod reference;
 pub mod scarce;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;
 pub mod trust;

@@ -1,13 +1,14 @@
 //! Writes the event types seen to the state every two seconds, and tells the spool the state file's size.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::source::types_seen::TypesSeen;
 use crate::spool::Spool;
 use crate::state::{State, StateError};
+use crate::telemetry::Episode;
 
 /// How long the types seen stay in memory only.
 const NOTE_EVERY: Duration = Duration::from_secs(2);
@@ -18,6 +19,7 @@ const NOTE_EVERY: Duration = Duration::from_secs(2);
 /// the stop if the state file is gone, which the bridge then treats as a failure: no cursor and no dead
 /// letter could be kept any more.
 pub(super) async fn keep(types: Arc<TypesSeen>, spool: Spool, state: State, stop: CancellationToken) {
+    let mut unwritten = Episode::reminding();
     loop {
         let stopped = tokio::time::timeout(NOTE_EVERY, stop.cancelled()).await.is_ok();
         let (types, spool, state) = (Arc::clone(&types), spool.clone(), state.clone());
@@ -31,11 +33,20 @@ pub(super) async fn keep(types: Arc<TypesSeen>, spool: Spool, state: State, stop
             Ok(Err(StateError::NoRoom { .. })) if !stopped => {}
             // Cursors and dead letters would be written to a file that has no name any more.
             Ok(Err(StateError::Gone { .. })) => return,
-            Ok(Err(error)) => tracing::error!(
-                %error,
-                "the event types seen cannot be written to the state: they stay in memory"
-            ),
-            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                if unwritten.happens(error.to_string(), Instant::now()).is_some() || stopped {
+                    tracing::error!(
+                        %error,
+                        "the event types seen cannot be written to the state: they stay in memory"
+                    );
+                }
+            }
+            Ok(Ok(())) => {
+                if let Some(end) = unwritten.over(Instant::now()) {
+                    let seconds = end.seconds();
+                    tracing::info!(seconds, "the event types seen are written to the state again");
+                }
+            }
             Err(broken) => std::panic::resume_unwind(broken.into_panic()),
         }
         if stopped {

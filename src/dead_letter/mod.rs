@@ -325,11 +325,11 @@ fn marked(mut event: Event) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dispatch::tests::bench::{Bench, awaited};
     use crate::event::Position;
-    use crate::event::tests::event;
-    use crate::state::tests::failing::Fault;
     use crate::state::{NewDeadLetter, Progress};
+    use crate::testing::bench::{Bench, awaited};
+    use crate::testing::events::event;
+    use crate::testing::failing::Fault;
 
     fn refused(position: u64) -> NewDeadLetter {
         NewDeadLetter {

@@ -177,15 +177,15 @@ mod tests {
     use std::sync::atomic::Ordering;
 
     use super::*;
-    use crate::dispatch::tests::bench::{Bench, LIMIT, awaited};
     use crate::dispatch::tests::{Scripted, of_family};
     use crate::dispatch::{BOUNDS, quarantine};
-    use crate::event::tests::quarantined;
     use crate::event::{Entry, Event};
     use crate::selection::Selection;
     use crate::sink::{Cause, Outcome};
-    use crate::state::tests::failing::Fault;
     use crate::state::{CursorOwner, DeadFilter};
+    use crate::testing::bench::{Bench, LIMIT, awaited};
+    use crate::testing::events::quarantined;
+    use crate::testing::failing::Fault;
 
     const WINDOW: u64 = BOUNDS.records_max as u64;
 

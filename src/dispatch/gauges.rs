@@ -13,7 +13,9 @@ use crate::event::{Position, Timestamp};
 use crate::health::SinkStatus;
 use crate::sink::reason::CauseKind;
 use crate::sink::{self, Cause, Effort, Reason};
-use crate::telemetry::{FloatGauge, LogLimit, Metrics, Shown, Sink, SinkReason};
+use crate::telemetry::{
+    Episode, EpisodeNews, EpisodeStage, FloatGauge, LogLimit, Metrics, Shown, Sink, SinkReason,
+};
 
 /// How long a sink can report no outcome before it counts as degraded: longer than a healthy sink
 /// ever takes, and shorter than an operator waits before looking.
@@ -41,7 +43,8 @@ pub struct Gauges {
     /// Counts published records that might have been published before.
     pub possible_duplicates: Counter,
     status: Arc<SinkStatus>,
-    in_trouble: Option<Instant>,
+    /// The time in which the sink is degraded, by the reason.
+    trouble: Episode<&'static str>,
     log_limit: LogLimit,
 }
 
@@ -62,7 +65,7 @@ impl Gauges {
             missed_through: Position(0),
             possible_duplicates: metrics.possible_duplicates.get_or_create(&sink).clone(),
             status,
-            in_trouble: None,
+            trouble: Episode::default(),
             log_limit: LogLimit::default(),
         }
     }
@@ -125,9 +128,9 @@ impl Gauges {
         }
     }
 
-    /// Updates the sink's health; each change is one log line. A sink is degraded when a topic is
-    /// held for more than an accident, when the sink reports an obstacle, and when it has settled
-    /// none of its records for `quiet`, if that is long.
+    /// Updates the sink's health; a change of it, or of the reason, is one log line. A sink is degraded
+    /// when a topic is held for more than an accident, when the sink reports an obstacle, and when it has
+    /// settled none of its records for `quiet`, if that is long.
     pub fn trouble(&mut self, unsettled: &Unsettled, quiet: Duration, sink: &dyn sink::Sink) {
         let held = unsettled.held().filter(|held| is_trouble(held, quiet));
         // Always the same one of several topics, so that the reported detail does not flicker.
@@ -146,26 +149,33 @@ impl Gauges {
         }
     }
 
-    fn degraded(&mut self, word: &str, detail: &str) {
-        if self.in_trouble.is_none() {
-            self.in_trouble = Some(Instant::now());
-            self.degraded.set(1);
-            tracing::warn!(
-                sink = self.name,
-                reason = word,
-                detail = %Shown(detail),
+    fn degraded(&mut self, reason: &'static str, detail: &str) {
+        self.degraded.set(1);
+        let (sink, shown) = (&*self.name, Shown(detail));
+        match self.trouble.happens(reason, Instant::now()) {
+            Some(EpisodeNews { stage: EpisodeStage::Begins, .. }) => tracing::warn!(
+                sink,
+                reason,
+                detail = %shown,
                 "the sink is degraded: its records are kept in the spool and tried again; the detail says why"
-            );
+            ),
+            Some(EpisodeNews { lasts, .. }) => tracing::warn!(
+                sink,
+                reason,
+                seconds = lasts.as_secs(),
+                detail = %shown,
+                "the sink is still degraded, for another reason than before: the detail says why"
+            ),
+            None => {}
         }
-        self.status.degraded(format!("{word}: {detail}"));
+        self.status.degraded(format!("{reason}: {detail}"));
     }
 
     fn healthy(&mut self) {
-        let Some(since) = self.in_trouble.take() else { return };
+        let Some(end) = self.trouble.over(Instant::now()) else { return };
         self.degraded.set(0);
         self.status.healthy();
-        let degraded_seconds = since.elapsed().as_secs();
-        tracing::info!(sink = self.name, degraded_seconds, "the sink is healthy again");
+        tracing::info!(sink = self.name, seconds = end.seconds(), "the sink is healthy again");
     }
 
     /// Counts the records that the sink repeated by itself, and shows the number of requests allowed
@@ -212,8 +222,8 @@ mod tests {
     use super::*;
     use crate::dispatch::BOUNDS;
     use crate::event::Record;
-    use crate::event::tests::event;
     use crate::sink::Publication;
+    use crate::testing::events::event;
 
     /// Has no complaint and no obstacle.
     struct Unused;

@@ -425,4 +425,4 @@ async fn sleep_until(moment: Option<Instant>) {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

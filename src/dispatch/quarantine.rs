@@ -228,9 +228,9 @@ fn dead_lettered_through(position: Position, quarantined: Quarantined, now: Time
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dispatch::tests::bench::{Bench, awaited};
-    use crate::event::tests::{event, quarantined};
     use crate::state::DeadFilter;
+    use crate::testing::bench::{Bench, awaited};
+    use crate::testing::events::{event, quarantined};
 
     /// Seven records: unusable, for `lake`, for `retired`, for all, for `retired`, for a sink that
     /// nobody remembers, unusable.

@@ -127,8 +127,8 @@ fn warn_of_gap(name: &str, cursor: Position, lost: Position) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dispatch::tests::bench::Bench;
-    use crate::event::tests::event;
+    use crate::testing::bench::Bench;
+    use crate::testing::events::event;
 
     fn at(cursor: u64) -> Start {
         Start { cursor: Position(cursor), buried: Position(0) }

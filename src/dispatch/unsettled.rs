@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use bytestring::ByteString;
 
+use crate::backoff::HELD_TOPIC;
 use crate::event::{Position, Record, Timestamp};
 use crate::sink::{Cause, Outcome, Reason};
 
@@ -182,7 +183,7 @@ impl Unsettled {
         hold.probes_failed += u32::from(replace(&mut hold.probing, false));
         if hold.retry_at <= now {
             hold.attempts += 1;
-            hold.retry_at = now + backoff(hold.attempts);
+            hold.retry_at = now + HELD_TOPIC.step(hold.attempts);
         }
         if let Some(slot) = self.slot(record.position) {
             slot.retries += 1;
@@ -301,17 +302,11 @@ fn cost(record: &Record) -> usize {
     record.event.body.len() + ATTRIBUTES_BYTES
 }
 
-/// How long a held topic rests before the nth attempt: 50, 100, 200, 400, 800, then 1,000 ms each.
-/// The maximum is below the two seconds within which a recovered topic has to get records again.
-fn backoff(attempts: u32) -> Duration {
-    Duration::from_millis(25 << attempts.min(6)).min(Duration::from_secs(1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::event::Event;
-    use crate::event::tests::event;
+    use crate::testing::events::event;
 
     const BOUNDS: UnsettledBounds = UnsettledBounds { records_max: 4, bytes_max: 1 << 20 };
     const TROUBLE: Reason = Reason { cause: Cause::UNKNOWN_TOPIC, detail: String::new() };
@@ -461,12 +456,5 @@ mod tests {
         assert_eq!(positions(&window.due(second, 3, 1)), [2, 3], "all that waits, at once");
         assert_eq!(window.held().count(), 0);
         assert_eq!(window.admit(&record(4, "a")), SendPermission::Open);
-    }
-
-    #[test]
-    fn a_rest_never_exceeds_one_second() {
-        assert_eq!(backoff(1), Duration::from_millis(50));
-        assert_eq!(backoff(5), Duration::from_millis(800));
-        assert!((6..200).all(|attempts| backoff(attempts) == Duration::from_secs(1)));
     }
 }

@@ -5,7 +5,6 @@
 //! filtered, so a source that has one acknowledges the delivery. Sources know nothing of sinks.
 
 mod answer;
-mod backoff;
 pub mod front;
 pub mod http;
 mod metrics;

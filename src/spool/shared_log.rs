@@ -23,7 +23,7 @@ use crate::disk::outstanding::Outstanding;
 use crate::disk::{Disk, DiskLock, FileId};
 use crate::event::Position;
 use crate::scarce::Scarce;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Episode, Metrics};
 
 /// Whether appends are taken, and if not, why. From [`AppendGate::Closing`] on none is taken any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,32 +85,6 @@ impl From<Scarce> for AppendGate {
 /// and shuts with every group.
 const OPEN_LOGGED_AFTER: Duration = Duration::from_secs(5);
 
-/// What the log says of the gate: one line when it shuts, one when it has been open for a while.
-#[derive(Debug, Default)]
-struct GateLog {
-    shut_logged: bool,
-    open_since: Option<Instant>,
-}
-
-impl GateLog {
-    /// The gate to log, if there is news. Whoever closes or fails the spool logs that itself.
-    fn news(&mut self, gate: AppendGate, now: Instant) -> Option<AppendGate> {
-        match gate {
-            AppendGate::Closing | AppendGate::Failed => None,
-            AppendGate::Open if !self.shut_logged => None,
-            AppendGate::Open => {
-                let since = *self.open_since.get_or_insert(now);
-                self.shut_logged = now.duration_since(since) < OPEN_LOGGED_AFTER;
-                (!self.shut_logged).then_some(gate)
-            }
-            shut => {
-                self.open_since = None;
-                (!std::mem::replace(&mut self.shut_logged, true)).then_some(shut)
-            }
-        }
-    }
-}
-
 /// How a spool ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Life {
@@ -149,7 +123,8 @@ pub struct SharedLog {
     pub(super) durable_keys: OnceLock<DurableKeys>,
     view: Mutex<View>,
     gate: AtomicU8,
-    gate_log: Mutex<GateLog>,
+    /// The time in which the gate is shut, for the log.
+    shut: Mutex<Episode<AppendGate>>,
     pub(super) lock: Box<dyn DiskLock>,
     /// The file of the segment that was begun last: it stays open so that its name can be checked.
     open: Mutex<Option<Arc<NamedFile>>>,
@@ -186,7 +161,7 @@ impl SharedLog {
             durable_keys: OnceLock::new(),
             view: Mutex::new(view),
             gate: AtomicU8::new(AppendGate::Open as u8),
-            gate_log: Mutex::default(),
+            shut: Mutex::new(Episode::settling(OPEN_LOGGED_AFTER)),
             lock,
             open: Mutex::default(),
             outstanding: Outstanding::default(),
@@ -223,23 +198,42 @@ impl SharedLog {
         self.log_gate(gate);
     }
 
+    /// Logs that the gate is shut, when that begins and when the reason changes, and that it is open again.
+    /// Whoever closes or fails the spool logs that.
     fn log_gate(&self, gate: AppendGate) {
-        let news = self.gate_log.lock().news(gate, Instant::now());
-        match news {
-            Some(AppendGate::Open) => tracing::info!("the spool accepts events again"),
-            Some(short @ (AppendGate::Descriptors | AppendGate::Memory)) => tracing::error!(
+        let now = Instant::now();
+        match gate {
+            AppendGate::Closing | AppendGate::Failed => {}
+            AppendGate::Open => {
+                let end = self.shut.lock().over(now);
+                if let Some(seconds) = end.map(|end| end.seconds()) {
+                    tracing::info!(seconds, "the spool accepts events again");
+                }
+            }
+            shut => {
+                let news = self.shut.lock().happens(shut, now);
+                if news.is_some() {
+                    self.log_shut(shut);
+                }
+            }
+        }
+    }
+
+    fn log_shut(&self, gate: AppendGate) {
+        match gate {
+            short @ (AppendGate::Descriptors | AppendGate::Memory) => tracing::error!(
                 reason = short.reason(),
                 "the spool accepts no events because the system has no file descriptor or no memory left for \
                  it: deliveries are answered 503 until it has; raise LimitNOFILE (ulimit -n), fs.file-max or \
                  the memory limit"
             ),
-            Some(AppendGate::Unseen) => tracing::error!(
+            AppendGate::Unseen => tracing::error!(
                 reason = AppendGate::Unseen.reason(),
                 "the spool accepts no events because the system does not say whether the spool's files still \
                  exist (lstat fails): deliveries are answered 503 until it does; check the file system of \
                  `spool.dir`"
             ),
-            Some(shut) => tracing::error!(
+            shut => tracing::error!(
                 reason = shut.reason(),
                 bytes = self.view().segments.bytes(),
                 other_bytes = self.other_bytes.load(Ordering::Relaxed),
@@ -249,7 +243,6 @@ impl SharedLog {
                 "the spool accepts no events because there is no space for them: deliveries are answered 503 \
                  until there is; find the sink that lags, free space on the disk, or raise `spool.bytes_max`"
             ),
-            None => {}
         }
     }
 
@@ -369,23 +362,5 @@ impl SharedLog {
             free_bytes: self.free_bytes.load(Ordering::Relaxed),
             window_events: self.window_events.load(Ordering::Relaxed),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_gate_that_opens_and_shuts_is_told_shut_once_and_open_once_it_stays_so() {
-        let mut log = GateLog::default();
-        let at = |seconds| Instant::now() + Duration::from_secs(seconds);
-        assert_eq!(log.news(AppendGate::Open, at(0)), None);
-        assert_eq!(log.news(AppendGate::DiskFull, at(1)), Some(AppendGate::DiskFull));
-        assert_eq!(log.news(AppendGate::Open, at(2)), None, "it can shut again");
-        assert_eq!(log.news(AppendGate::DiskFull, at(4)), None);
-        assert_eq!(log.news(AppendGate::Open, at(10)), None);
-        assert_eq!(log.news(AppendGate::Open, at(16)), Some(AppendGate::Open));
-        assert_eq!(log.news(AppendGate::Open, at(17)), None);
     }
 }

@@ -341,4 +341,4 @@ fn checked_cursor(sink: &str, (cursor, checksum): (u64, u32)) -> Result<Position
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -11,10 +11,9 @@ use std::time::{Duration, Instant};
 use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
 
-/// The first rest after a write that found no space; each further one is twice as long, up to the longest.
-const REST_MIN: Duration = Duration::from_millis(250);
-/// The longest rest, unless attempts are slow: space that somebody freed is used within a second.
-const REST_MAX: Duration = Duration::from_secs(1);
+use crate::backoff::STATE_SPACE;
+use crate::telemetry::Episode;
+
 /// A rest lasts at least this many times as long as the attempt took: most of an attempt is opening the file
 /// again, which takes long if the file is large, and nobody can read it meanwhile.
 const REST_FACTOR: u32 = 10;
@@ -40,7 +39,8 @@ pub(super) struct NoSpace {
 #[derive(Debug, Default)]
 struct Deferral {
     waiting: BTreeSet<String>,
-    since: Option<Instant>,
+    /// The time in which writes wait, for the system's error.
+    lasts: Episode<String>,
     failed_in_a_row: u32,
     rests_until: Option<Instant>,
     detail: String,
@@ -62,7 +62,7 @@ impl NoSpace {
     pub(super) fn deferred(&self, who: &[&str]) {
         let mut short = self.short();
         // Only an attempt begins a shortage.
-        if short.since.is_some() {
+        if short.lasts.is_ongoing() {
             short.waiting.extend(who.iter().map(|&name| name.to_owned()));
         }
     }
@@ -73,13 +73,12 @@ impl NoSpace {
             failures.inc();
         }
         let mut short = self.short();
-        let rest = (REST_MIN * (1 << short.failed_in_a_row.min(2))).min(REST_MAX);
         short.failed_in_a_row = short.failed_in_a_row.saturating_add(1);
+        let rest = STATE_SPACE.step(short.failed_in_a_row);
         short.rests_until = Some(now + rest.max(took * REST_FACTOR));
-        short.detail = detail;
+        short.detail.clone_from(&detail);
         short.waiting.extend(who.iter().map(|&name| name.to_owned()));
-        if !short.waiting.is_empty() && short.since.is_none() {
-            short.since = Some(now);
+        if !short.waiting.is_empty() && short.lasts.happens(detail, now).is_some() {
             tracing::error!(
                 waiting = ?short.waiting,
                 detail = short.detail,
@@ -99,9 +98,9 @@ impl NoSpace {
             short.waiting.remove(*name);
         }
         if short.waiting.is_empty()
-            && let Some(since) = short.since.take()
+            && let Some(end) = short.lasts.over(now)
         {
-            let seconds = now.saturating_duration_since(since).as_secs();
+            let seconds = end.seconds();
             tracing::info!(seconds, "there is space for the state file again: every waiting commit was made");
         }
     }
@@ -110,7 +109,7 @@ impl NoSpace {
     pub(super) fn shortage(&self, now: Instant) -> Option<Shortage> {
         let short = self.short();
         Some(Shortage {
-            seconds: now.saturating_duration_since(short.since?).as_secs(),
+            seconds: short.lasts.lasts(now)?.as_secs(),
             waiting: short.waiting.iter().cloned().collect(),
             detail: short.detail.clone(),
         })

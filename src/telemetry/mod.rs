@@ -4,6 +4,7 @@
 //! families from the catalogue, reasons and verdicts from fixed lists. An id or an event type from a
 //! request is never a label.
 
+mod episode;
 mod exposition;
 mod limit;
 mod log;
@@ -19,6 +20,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+pub use episode::{Episode, EpisodeEnd, EpisodeNews, EpisodeStage};
 pub use exposition::Exposition;
 pub use limit::LogLimit;
 pub use log::{Log, LogError, SHOWN_CHARS_MAX, Shown, init_logging, lines_dropped, steers_terminal};

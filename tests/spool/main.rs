@@ -8,6 +8,7 @@ mod tier;
 mod bounds;
 mod damage;
 mod handle;
+mod log_lines;
 mod model;
 mod power;
 mod sim;

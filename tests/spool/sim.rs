@@ -39,6 +39,7 @@ pub enum Call {
     Remove,
     Read,
     Look,
+    Free,
     Link,
     Rename,
 }
@@ -396,7 +397,8 @@ impl Disk for SimDisk {
     }
 
     fn free(&self, _dir: &Path) -> io::Result<Free> {
-        let state = self.state();
+        let mut state = self.state();
+        state.fault(Call::Free)?;
         Ok(Free { bytes: state.room(), inodes: state.free_inodes })
     }
 

@@ -18,7 +18,7 @@ const FLOORS: &[&[&str]] = &[
     &["spool"],
     &["dedup", "disk", "admit"],
     &["provider", "selection", "routing", "aws", "health", "files", "reference", "clock"],
-    &["event", "knob", "telemetry", "scarce", "trust"],
+    &["event", "knob", "telemetry", "scarce", "trust", "backoff"],
 ];
 
 /// Names that several public types may have, because their module says whose they are.
@@ -47,6 +47,22 @@ fn a_room_uses_rooms_below_it_and_none_beside_or_above() {
         }
     }
     assert!(strays.is_empty(), "{strays:#?}");
+}
+
+#[test]
+fn what_tests_of_several_rooms_work_on_is_in_testing() {
+    let borrowed = |(path, text): (String, String)| {
+        let room = path.split(['/', '.']).next().unwrap_or_default().to_owned();
+        let paths = text.match_indices("crate::").map(|(at, _)| {
+            let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+            text[at..].split(|c| !is_path(c)).next().unwrap_or_default().to_owned()
+        });
+        let is_borrowed =
+            |used: &String| used.contains("::tests::") && !used.starts_with(&format!("crate::{room}::"));
+        paths.filter(is_borrowed).map(|used| format!("src/{path} names {used}")).collect::<Vec<_>>()
+    };
+    let borrowed: Vec<_> = rust_files("src").into_iter().flat_map(borrowed).collect();
+    assert!(borrowed.is_empty(), "move these to src/testing/: {borrowed:#?}");
 }
 
 #[test]

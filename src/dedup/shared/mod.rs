@@ -38,15 +38,12 @@ use self::claims::{ClaimRequest, ClaimWorker, REQUESTS_MAX};
 use self::commands::Holder;
 use self::confirms::{ConfirmWorker, GROUPS_MAX};
 use super::DuplicateKey;
+use crate::backoff::CLAIMED_KEY;
 use crate::telemetry::{Metrics, Reason};
 
 pub(crate) use self::confirms::DurableKeys;
 pub use self::server::Server;
 pub use self::worker::SharedWindowWorker;
-
-/// The first pause before asking again for a key that another replica has claimed; each further pause is
-/// twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(2);
 
 /// How long an append can wait for the shared window, as parts of the time in which a delivery must be
 /// answered.
@@ -154,7 +151,7 @@ impl SharedWindow {
     /// Claims the key of an event before it is appended.
     pub(crate) async fn claim(&self, key: DuplicateKey) -> KeyClaim {
         let deadline = Instant::now() + self.patience;
-        let mut pause = FIRST_PAUSE;
+        let mut asked = 0;
         loop {
             match self.ask(key).await {
                 Ok(Holder::Nobody) => return KeyClaim::Ours,
@@ -171,8 +168,8 @@ impl SharedWindow {
             if now >= deadline {
                 return self.skip(Skip::Pending);
             }
-            tokio::time::sleep_until(deadline.min(now + pause)).await;
-            pause *= 2;
+            asked += 1;
+            tokio::time::sleep_until(deadline.min(now + CLAIMED_KEY.step(asked))).await;
         }
     }
 

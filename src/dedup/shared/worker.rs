@@ -22,6 +22,7 @@ use super::confirms::ConfirmWorker;
 use super::connection::{Connection, Dialler};
 use super::error::ServerError;
 use super::server::Server;
+use crate::telemetry::Episode;
 
 /// The shortest time from one attempt to connect to the next.
 const DIAL_EVERY: Duration = Duration::from_secs(1);
@@ -31,9 +32,6 @@ const DIAL_MAX: Duration = Duration::from_secs(1);
 
 /// How long the server has to stay usable before the log says that it is usable again.
 const USABLE_LOGGED_AFTER: Duration = Duration::from_secs(5);
-
-/// The shortest time between two log lines about why the server cannot be used.
-const AWAY_LOGGED_EVERY: Duration = Duration::from_secs(10);
 
 /// How many connections in a row can be lost sooner than [`USABLE_LOGGED_AFTER`] before the log says so.
 const LOST_SOON_MAX: u32 = 3;
@@ -165,8 +163,8 @@ async fn dial(dialler: &mut Dialler, keys: &KeyNames, due: Instant) -> Result<Co
 #[derive(Debug)]
 struct News {
     server: Server,
-    /// The reason that was logged while the server is away, and when it was logged.
-    away: Option<(String, Instant)>,
+    /// The time in which the server cannot be used, by the reason.
+    away: Episode<String>,
     usable_since: Option<Instant>,
     /// Connections in a row that were lost soon after they were made.
     lost_soon: u32,
@@ -174,7 +172,7 @@ struct News {
 
 impl News {
     fn new(server: Server) -> Self {
-        Self { server, away: None, usable_since: None, lost_soon: 0 }
+        Self { server, away: Episode::settling(USABLE_LOGGED_AFTER), usable_since: None, lost_soon: 0 }
     }
 
     /// Notes that a connection was lost. A server that takes connections and then is too slow, every time,
@@ -182,7 +180,7 @@ impl News {
     fn lost(&mut self, error: &ServerError) {
         let soon = self.usable_since.is_some_and(|since| since.elapsed() < USABLE_LOGGED_AFTER);
         self.lost_soon = if soon { self.lost_soon + 1 } else { 0 };
-        if self.lost_soon >= LOST_SOON_MAX {
+        if self.lost_soon >= LOST_SOON_MAX || self.away.is_ongoing() {
             self.away(error);
         }
     }
@@ -190,10 +188,7 @@ impl News {
     fn away(&mut self, error: &ServerError) {
         self.usable_since = None;
         let trouble = error.to_string();
-        // Two reasons can alternate.
-        let logged =
-            |(reason, at): &(String, Instant)| *reason == trouble || at.elapsed() < AWAY_LOGGED_EVERY;
-        if !self.away.as_ref().is_some_and(logged) {
+        if self.away.happens(trouble.clone(), Instant::now().into_std()).is_some() {
             tracing::warn!(
                 server = %self.server,
                 trouble,
@@ -201,25 +196,33 @@ impl News {
                  recognises only its own duplicates; check the server {server}",
                 server = self.server
             );
-            self.away = Some((trouble, Instant::now()));
         }
     }
 
     fn usable(&mut self) {
         // The first connection is logged at once.
-        if self.usable_since.is_none() && self.away.is_none() {
+        if self.usable_since.is_none() && !self.away.is_ongoing() {
             tracing::info!(server = %self.server, "the shared duplicate window is in use");
         }
-        self.usable_since = Some(Instant::now());
+        let now = Instant::now();
+        self.usable_since = Some(now);
+        // Its end is told by `settle`, because it is not told at once.
+        let _ = self.away.over(now.into_std());
     }
 
     /// Logs that the server can be used again, if the log says that it is away, once it has been usable for a
     /// while. Then waits for ever.
     async fn settle(&mut self) -> Infallible {
-        if let (Some(_), Some(since)) = (&self.away, self.usable_since) {
-            sleep_until(since + USABLE_LOGGED_AFTER).await;
-            tracing::info!(server = %self.server, "the shared duplicate window is in use again");
-            self.away = None;
+        if let Some(ends_at) = self.away.ends_at() {
+            sleep_until(ends_at.into()).await;
+            if let Some(end) = self.away.over(Instant::now().into_std()) {
+                let seconds = end.seconds();
+                tracing::info!(
+                    server = %self.server,
+                    seconds,
+                    "the shared duplicate window is in use again"
+                );
+            }
         }
         std::future::pending().await
     }
@@ -244,11 +247,11 @@ mod tests {
         for _ in 0..10 {
             lose(&mut now_and_then, USABLE_LOGGED_AFTER * 2);
         }
-        assert!(now_and_then.away.is_none());
+        assert!(!now_and_then.away.is_ongoing());
         let mut every_time = News::new(server());
         for lost in 1..=LOST_SOON_MAX {
             lose(&mut every_time, Duration::from_millis(100));
-            assert_eq!(every_time.away.is_some(), lost == LOST_SOON_MAX, "after {lost}");
+            assert_eq!(every_time.away.is_ongoing(), lost == LOST_SOON_MAX, "after {lost}");
         }
     }
 }

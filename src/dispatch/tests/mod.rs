@@ -4,16 +4,17 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use self::bench::{Bench, LIMIT};
+use super::low_watermark::{ReaderPosition, shares};
+use super::quarantine::QuarantineScope;
 use super::*;
-use crate::event::tests::event;
 use crate::routing::TopicTemplate;
 use crate::sink::file::FileSinkOptions;
 use crate::sink::outcomes::OutcomeTable as Ledger;
 use crate::sink::{Cause, Output};
 use crate::state::DeadFilter;
+use crate::testing::bench::{Bench, LIMIT};
+use crate::testing::events::event;
 
-pub mod bench;
 mod overtaking;
 mod slow;
 mod unreadable;
@@ -87,6 +88,22 @@ fn trouble() -> Reason {
 }
 
 impl Bench {
+    /// The quarantine's care for all there is, beside the sink `lake`.
+    pub fn scope(&self) -> QuarantineScope {
+        QuarantineScope {
+            cursor: Position(0),
+            gone: Vec::new(),
+            configured: vec!["lake".to_owned()],
+            dead_letters: self.metrics.dead_letters.clone(),
+        }
+    }
+
+    /// A reader of the log, the only one, that has got this far.
+    pub fn reader(&self, cursor: Position) -> LogReader {
+        let share = shares(&self.spool, &[ReaderPosition { cursor, detaches: false }]).remove(0);
+        LogReader { share, spool: self.spool.clone(), state: self.state.clone() }
+    }
+
     fn dispatcher(&self, sink: Arc<dyn Sink>, selection: Selection) -> Dispatcher {
         self.dispatcher_behind(self.cursor(), sink, selection)
     }

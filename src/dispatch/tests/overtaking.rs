@@ -8,6 +8,7 @@ use bytestring::ByteString;
 use proptest::prelude::*;
 
 use super::*;
+use crate::testing::bench::awaited;
 
 /// How many copies of records arrived beyond the first of each. Asserts that just these records arrived,
 /// and that the last copies of each key ascend.
@@ -85,7 +86,7 @@ async fn records_that_left_before_an_earlier_one_of_their_key_was_known_to_fail_
     let sink = Arc::new(Hasty::default());
     let (stop, never) = (CancellationToken::new(), CancellationToken::new());
     let running = tokio::spawn(bench.dispatcher(sink.clone(), Selection::All).run(stop.clone(), never));
-    bench::awaited(|| bench.cursor() == bench.spool.head()).await;
+    awaited(|| bench.cursor() == bench.spool.head()).await;
     stop.cancel();
     bench.spool.close().await;
     running.await.expect("no panic").expect("no error");

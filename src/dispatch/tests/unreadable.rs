@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::bench::{Bench, awaited};
 use super::{Scripted, of_family};
 use crate::disk::{Disk, DiskFile, DiskLock, FileId, Free, Look, RealDisk};
 use crate::dispatch::{READ_AGAIN_AFTER, quarantine};
-use crate::event::tests::quarantined;
 use crate::event::{Entry, Position};
 use crate::selection::Selection;
 use crate::sink::Outcome;
 use crate::state::{CursorOwner, DeadFilter};
+use crate::testing::bench::{Bench, awaited};
+use crate::testing::events::quarantined;
 
 /// The disk of this machine, but for a number of times in which no file is opened for reading.
 #[derive(Default)]

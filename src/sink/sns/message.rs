@@ -130,7 +130,7 @@ fn hex_of(texts: &[&str]) -> String {
 mod tests {
     use super::*;
     use crate::event::Position;
-    use crate::event::tests::event;
+    use crate::testing::events::event;
     use bytes::Bytes;
 
     const TOPIC: &str = "arn:aws:sns:eu-west-1:111111111111:t";

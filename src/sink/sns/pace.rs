@@ -7,10 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-/// The rest before the nth attempt is at most 20, 40, 80, 160, 320, 640, then 1,000 ms. The maximum
-/// is below the two seconds within which a recovered service has to be used again.
-const REST_FIRST: Duration = Duration::from_millis(20);
-const REST_MAX: Duration = Duration::from_secs(1);
+use crate::backoff::SNS_REQUEST;
 
 /// How long the service can throttle before the sink counts as degraded: a burst is over by then.
 const THROTTLED_MAX: Duration = Duration::from_secs(5);
@@ -106,12 +103,11 @@ impl Pace {
 
     /// How long to rest after the nth failure in a row: between half of its step and the whole.
     pub fn rest(&mut self, failures: u32) -> Duration {
-        let step = (REST_FIRST * (1 << failures.saturating_sub(1).min(6))).min(REST_MAX);
         // Xorshift: enough for rests that do not fall together.
         self.jitter ^= self.jitter << 13;
         self.jitter ^= self.jitter >> 7;
         self.jitter ^= self.jitter << 17;
-        step / 2 + (step / 2).mul_f64((self.jitter >> 11) as f64 / (1_u64 << 53) as f64)
+        SNS_REQUEST.wait(failures, (self.jitter >> 11) as f64 / (1_u64 << 53) as f64)
     }
 }
 
@@ -158,7 +154,7 @@ mod tests {
         pace.pause(now);
         assert!(!pace.allows(now));
         let again = pace.allows_at(now).expect("the pause ends");
-        assert!(again > now && again <= now + REST_FIRST && pace.allows(again));
+        assert!(again > now && again <= now + SNS_REQUEST.step(1) && pace.allows(again));
     }
 
     #[test]
@@ -177,7 +173,7 @@ mod tests {
     fn a_rest_doubles_with_each_failure_up_to_a_second_and_is_never_twice_the_same() {
         let mut pace = Pace::new(1, 7);
         for failures in 1..40 {
-            let step = (REST_FIRST * (1 << (failures - 1).min(6))).min(REST_MAX);
+            let step = SNS_REQUEST.step(failures);
             let (one, other) = (pace.rest(failures), pace.rest(failures));
             assert!(one != other && one >= step / 2 && one <= step && other <= step, "{failures}: {one:?}");
         }

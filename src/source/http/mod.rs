@@ -28,7 +28,7 @@ use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -51,6 +51,7 @@ use super::http::networks::{ConnectionPermit, GUEST, Guest, Networks};
 use super::http::problem::{closing, is_granted, problem};
 use super::http::timeout_stream::{ConnectionState, TimeoutStream, Timeouts};
 use super::http::tls::Tls;
+use crate::telemetry::Episode;
 use handshake::encrypt;
 
 /// Most bytes of a request's head. A longer head, or one with more than the parser's 100 headers, is
@@ -62,6 +63,8 @@ pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 const ADMIN_DRAIN_MAX: Duration = Duration::from_secs(1);
 /// How long the listener pauses after the system had no descriptor or memory for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long the listener must have accepted all connections before the log says that it does so again.
+const ACCEPTS_SETTLED_AFTER: Duration = Duration::from_secs(5);
 
 /// The bounds of time and number for the connections of one listener.
 #[derive(Clone, Copy, Debug)]
@@ -123,7 +126,10 @@ pub async fn serve<S, B>(
     let slots = Arc::new(Semaphore::new(limits.connections_max));
     let networks = Networks::new(limits.connections_max, limits.connections_per_address_max, metrics.clone());
     let tls = tls.map(Arc::new);
-    while let Some(accepted) = stop.run_until_cancelled(enter(&listener, &slots, &networks, &stop)).await {
+    let mut accept_failures = Episode::settling(ACCEPTS_SETTLED_AFTER);
+    loop {
+        let entering = enter(&listener, &mut accept_failures, &slots, &networks, &stop);
+        let Some(accepted) = stop.run_until_cancelled(entering).await else { break };
         let Accepted { stream, permit, slot } = accepted;
         let open = metrics.open();
         let (metrics, service, guest) = (metrics.clone(), service.clone(), permit.0.clone());
@@ -155,12 +161,13 @@ struct Accepted {
 /// The next connection that [`Networks`] lets in, once fewer than `connections_max` are open.
 async fn enter(
     listener: &TcpListener,
+    accept_failures: &mut Episode<String>,
     slots: &Arc<Semaphore>,
     networks: &Arc<Networks>,
     stop: &CancellationToken,
 ) -> Accepted {
     loop {
-        let (stream, address) = accept(listener).await;
+        let (stream, address) = accept(listener, accept_failures).await;
         if let Some(permit) = networks.enter(address, stop.child_token()) {
             let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
             return Accepted { stream, permit, slot };
@@ -168,17 +175,22 @@ async fn enter(
     }
 }
 
-/// The next connection.
-async fn accept(listener: &TcpListener) -> (TcpStream, IpAddr) {
-    let mut refused = false;
+/// The next connection. `accept_failures` is the time in which none can be accepted, by the system's error.
+async fn accept(listener: &TcpListener, accept_failures: &mut Episode<String>) -> (TcpStream, IpAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => return (stream, peer.ip()),
+            Ok((stream, peer)) => {
+                if let Some(end) = accept_failures.over(Instant::now()) {
+                    let (seconds, failures) = (end.seconds(), end.times);
+                    tracing::info!(seconds, failures, "the listener accepts connections again");
+                }
+                return (stream, peer.ip());
+            }
             // The peer has left already; nothing is wrong with the listener.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             // Most likely the process has no descriptor left: another attempt at once would only spin.
             Err(error) => {
-                if !std::mem::replace(&mut refused, true) {
+                if accept_failures.happens(error.to_string(), Instant::now()).is_some() {
                     tracing::error!(
                         %error,
                         "the listener cannot accept connections and tries again every 100 ms: if the process \

@@ -16,6 +16,7 @@ use rustls::{ServerConfig, crypto::aws_lc_rs};
 use tokio_rustls::TlsAcceptor;
 
 use super::TlsOptions;
+use crate::telemetry::Episode;
 
 /// The shortest time between two checks whether the files have changed.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -31,6 +32,9 @@ struct Current {
     acceptor: TlsAcceptor,
     changed: Changed,
     looked: Instant,
+    /// The time in which the files cannot be used, by the error and its cause. The certificate in service
+    /// expires some day, so the log repeats it.
+    trouble: Episode<(String, Option<String>)>,
 }
 
 /// The modification times of the certificate file and of the key file.
@@ -75,7 +79,8 @@ impl Tls {
 
     fn load_and_look_every(files: &TlsOptions, look_every: Duration) -> Result<Self, TlsError> {
         let changed = changed(files)?;
-        let current = Current { acceptor: read(files)?, changed, looked: Instant::now() };
+        let trouble = Episode::reminding();
+        let current = Current { acceptor: read(files)?, changed, looked: Instant::now(), trouble };
         Ok(Self { files: files.clone(), look_every, current: Mutex::new(current) })
     }
 
@@ -85,22 +90,36 @@ impl Tls {
     pub fn acceptor(&self) -> TlsAcceptor {
         let mut current = self.current.lock();
         if current.looked.elapsed() >= self.look_every {
-            current.looked = Instant::now();
-            if let Err(error) = current.follow(&self.files) {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::error!(
-                    %error,
-                    cause,
-                    "the files of the listener's TLS certificate and key cannot be used any more: the old \
-                     certificate stays in service until they are right"
-                );
-            }
+            current.look(&self.files, Instant::now());
         }
         current.acceptor.clone()
     }
 }
 
 impl Current {
+    /// Looks whether the files have changed, and logs when they cannot be used and when they can again.
+    fn look(&mut self, files: &TlsOptions, now: Instant) {
+        self.looked = now;
+        let Err(error) = self.follow(files) else {
+            if let Some(seconds) = self.trouble.over(now).map(|end| end.seconds()) {
+                tracing::info!(
+                    seconds,
+                    "the files of the listener's TLS certificate and key can be used again"
+                );
+            }
+            return;
+        };
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        if self.trouble.happens((error.to_string(), cause.clone()), now).is_some() {
+            tracing::error!(
+                %error,
+                cause,
+                "the files of the listener's TLS certificate and key cannot be used any more: the old \
+                 certificate stays in service until they are right"
+            );
+        }
+    }
+
     fn follow(&mut self, files: &TlsOptions) -> Result<(), TlsError> {
         let changed = changed(files)?;
         if changed != self.changed {
@@ -180,12 +199,15 @@ mod tests {
         std::fs::write(&files.certificate, "half a certif").expect("written");
         make_older(&files.certificate, Duration::from_secs(50));
         assert_eq!(in_service(&tls), first, "the old one stays in service");
+        let is_told = || tls.current.lock().trouble.is_ongoing();
+        assert!(is_told(), "that it cannot be used is said once, and not at each look");
         std::fs::remove_file(&files.key).expect("removed");
         assert_eq!(in_service(&tls), first, "and stays");
 
         write_identity(&files, Duration::from_secs(40));
         let second = in_service(&tls);
         assert_ne!(second, first, "the new one is taken");
+        assert!(!is_told());
         assert_eq!(in_service(&tls), second);
     }
 

@@ -6,7 +6,7 @@
 use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use prometheus_client::metrics::counter::Counter;
 use secrecy::{ExposeSecret, SecretString};
@@ -18,6 +18,7 @@ use super::{Labels, Secrets};
 use crate::event::Timestamp;
 use crate::provider::{Definition, secret_oddity};
 use crate::reference::secret_in_file;
+use crate::telemetry::Episode;
 
 /// The time between two reads of a file.
 const READ_EVERY: Duration = Duration::from_secs(5);
@@ -33,8 +34,8 @@ pub struct WatchedSecretFile {
     pub(super) labels: Labels,
     pub(super) definition: Arc<Definition>,
     pub(super) failures: Counter,
-    /// The problem of the last read, if it had one.
-    pub(super) problem: Option<String>,
+    /// The time in which the file cannot be used, by the problem.
+    pub(super) trouble: Episode<String>,
 }
 
 /// Watches files until `stop` is cancelled.
@@ -85,9 +86,10 @@ impl WatchedSecretFile {
         self.secrets.forget(self.number, now);
         match read.and_then(|text| self.take(&text, now)) {
             Ok(()) => {
-                if self.problem.take().is_some() {
+                if let Some(end) = self.trouble.over(Instant::now()) {
                     let Labels { source, secret } = &self.labels;
-                    tracing::info!(source, secret, "the file of this secret can be used again");
+                    let seconds = end.seconds();
+                    tracing::info!(source, secret, seconds, "the file of this secret can be used again");
                 }
             }
             Err(problem) => self.fail(problem, now),
@@ -125,7 +127,7 @@ impl WatchedSecretFile {
             return;
         }
         self.failures.inc();
-        if self.problem.as_ref() != Some(&problem) {
+        if self.trouble.happens(problem.clone(), Instant::now()).is_some() {
             let Labels { source, secret } = &self.labels;
             tracing::warn!(
                 source,
@@ -135,7 +137,6 @@ impl WatchedSecretFile {
                  s",
                 READ_EVERY.as_secs()
             );
-            self.problem = Some(problem);
         }
     }
 }

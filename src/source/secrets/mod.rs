@@ -19,7 +19,7 @@ use super::SourceSecret;
 use crate::event::Timestamp;
 use crate::provider::{Definition, SigningSecret};
 use crate::reference::Reference;
-use crate::telemetry::{Metrics, SourceSecret as Labels};
+use crate::telemetry::{Episode, Metrics, SourceSecret as Labels};
 
 /// How long a former secret stays valid after its file was replaced: deliveries that were signed with it
 /// are still on their way, and the provider may get the new secret later than the bridge. A `not_after` in
@@ -154,7 +154,7 @@ impl Secrets {
                 labels,
                 definition: Arc::clone(definition),
                 failures,
-                problem: None,
+                trouble: Episode::default(),
             }
         };
         files.map(file).collect()

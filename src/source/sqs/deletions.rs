@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::Source;
 use super::action::Action;
 use super::queue::{BATCH_MAX, entry_word};
-use crate::source::backoff::backoff;
+use crate::backoff::SOURCE_CALL;
 
 /// How long a message waits for others to be deleted with: longer than the service takes to answer, and
 /// much shorter than any visibility time-out.
@@ -159,7 +159,7 @@ impl Deleter {
         } else if self.failures == 0 || self.calls.is_empty() {
             // Calls that were under way with the first failed one count as the same failure.
             self.failures += 1;
-            self.not_before = now + backoff(self.failures);
+            self.not_before = now + SOURCE_CALL.random_wait(self.failures);
         }
         if self.stop.is_cancelled() {
             return;
@@ -173,7 +173,8 @@ impl Deleter {
             again
         });
         // All failed entries of a call wait for the same time, so that they become one batch again.
-        let wait = backoff(failed.iter().map(|deletion| deletion.attempts).max().unwrap_or(1));
+        let attempts = failed.iter().map(|deletion| deletion.attempts).max().unwrap_or(1);
+        let wait = SOURCE_CALL.random_wait(attempts);
         let due = if outcome.answered { now + wait } else { self.not_before };
         self.again.extend(failed.into_iter().map(|deletion| (due, deletion)));
     }

@@ -28,10 +28,10 @@ mod topic_questions;
 pub use options::{OnMalformed, SqsOptions};
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_sdk_sqs::types::Message as SdkMessage;
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -47,12 +47,12 @@ use self::queue_health::QueueHealth;
 use self::scale::{Next, Scale};
 use self::stored_ids::StoredIds;
 use self::topic_questions::TopicQuestions;
-use super::backoff::backoff;
 use super::{Intake, SourceIntake};
 use crate::aws::Aws;
+use crate::backoff::SOURCE_CALL;
 use crate::health::SourceStatus;
 use crate::provider::BodyLimits;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Episode, Metrics};
 
 /// How long a stop waits for a receive under way. A queue with messages answers at once; messages that
 /// the queue hands out to an abandoned receive stay hidden until their visibility time-out.
@@ -82,7 +82,8 @@ struct Source {
     metrics: QueueMetrics,
     scale: Scale,
     stored: StoredIds,
-    paused: AtomicBool,
+    /// The time in which the loops receive nothing, because the spool is nearly full.
+    paused: Mutex<Episode<()>>,
 }
 
 impl SqsSource {
@@ -110,7 +111,7 @@ impl SqsSource {
             on_malformed: config.on_malformed,
             scale: Scale::new(config.receivers_max),
             stored: StoredIds::default(),
-            paused: AtomicBool::new(false),
+            paused: Mutex::default(),
         };
         Self { source: Arc::new(source), receivers_max: config.receivers_max }
     }
@@ -139,7 +140,7 @@ impl SqsSource {
                          another loop replaces it"
                     );
                     source.scale.lost();
-                    pause(Instant::now() + backoff(ATTEMPTS_AFTER_A_BREAKDOWN), &stop).await;
+                    pause(Instant::now() + SOURCE_CALL.random_wait(ATTEMPTS_AFTER_A_BREAKDOWN), &stop).await;
                 },
                 // The deleter ends before the loops only if it panicked, and without it no message is
                 // ever deleted.
@@ -190,7 +191,7 @@ async fn receive(source: Arc<Source>, deletions: Deletions, stop: CancellationTo
                 source.health.failed(Action::Receive, &error);
                 let next = source.scale.idle();
                 if next == Next::Go {
-                    pause(Instant::now() + backoff(failures), &stop).await;
+                    pause(Instant::now() + SOURCE_CALL.random_wait(failures), &stop).await;
                 }
                 next
             }
@@ -222,19 +223,18 @@ impl Source {
 
     /// Whether the spool has room for the messages of one receive. A change is logged.
     fn has_room(&self) -> bool {
-        let before = self.paused.load(Ordering::Relaxed);
-        let room = self.intake.has_room_to_spare(before);
-        if self.paused.swap(!room, Ordering::Relaxed) == room {
-            let source = &**self.intake_source.name();
-            self.metrics.paused.set(i64::from(!room));
-            if room {
-                tracing::info!(source, "the spool has room again: the source receives from its queue");
-            } else {
-                tracing::warn!(
-                    source,
-                    "the spool is nearly full: the source receives nothing from its queue until it has room"
-                );
-            }
+        let (source, now) = (&**self.intake_source.name(), Instant::now().into_std());
+        let mut paused = self.paused.lock();
+        let room = self.intake.has_room_to_spare(paused.is_ongoing());
+        self.metrics.paused.set(i64::from(!room));
+        if !room && paused.happens((), now).is_some() {
+            tracing::warn!(
+                source,
+                "the spool is nearly full: the source receives nothing from its queue until it has room"
+            );
+        } else if room && let Some(end) = paused.over(now) {
+            let seconds = end.seconds();
+            tracing::info!(source, seconds, "the spool has room again: the source receives from its queue");
         }
         room
     }

@@ -1,5 +1,5 @@
-//! The health of one queue, for each kind of call: a change is logged once, and the health endpoints and
-//! the metrics show the current state.
+//! The health of one queue, for each kind of call: trouble is logged when it begins, when its reason changes
+//! and when it ends, and the health endpoints and the metrics show the current state.
 
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -10,11 +10,15 @@ use prometheus_client::metrics::gauge::Gauge;
 use super::action::Action;
 use super::queue_error::QueueError;
 use crate::health::{SourceStatus, SourceTrouble};
-use crate::telemetry::LogLimit;
+use crate::telemetry::Episode;
 
 /// How long an action counts as in trouble at least after its last failure, once receives succeed again:
 /// heartbeats can be so rare that the next one is weeks away.
 const LAPSES_AFTER_MIN: Duration = Duration::from_secs(300);
+
+/// How long calls of an action must not have been in trouble before the log says that they succeed again: a
+/// queue that comes and goes writes a line or two a minute.
+const END_LOGGED_AFTER: Duration = Duration::from_secs(60);
 
 /// The health of one queue.
 #[derive(Debug)]
@@ -23,11 +27,24 @@ pub(super) struct QueueHealth {
     status: Arc<SourceStatus>,
     degraded: Gauge,
     lapses_after: Duration,
-    actions: Mutex<[State; Action::ALL.len()]>,
-    log_limit: LogLimit,
+    actions: Mutex<[ActionHealth; Action::ALL.len()]>,
 }
 
 /// The health of one action.
+#[derive(Clone, Debug)]
+struct ActionHealth {
+    state: State,
+    /// The time in which it is in trouble, for the log: by its reason.
+    trouble: Episode<&'static str>,
+}
+
+impl Default for ActionHealth {
+    fn default() -> Self {
+        Self { state: State::default(), trouble: Episode::settling(END_LOGGED_AFTER) }
+    }
+}
+
+/// How the last calls of one action went.
 #[derive(Clone, Debug, Default)]
 enum State {
     /// No call was answered yet, or the last trouble was long ago.
@@ -36,17 +53,8 @@ enum State {
     Fine,
     /// The last call failed, and the next one is likely to succeed.
     Doubtful,
-    Trouble(Ongoing),
-}
-
-#[derive(Clone, Debug)]
-struct Ongoing {
-    error: QueueError,
-    last: Instant,
-    /// Whether a log line reported this reason.
-    logged: bool,
-    /// Whether a log line reported any trouble since the last success, so that another must report its end.
-    owes_end: bool,
+    /// The error of the last call, and when it failed.
+    Trouble(QueueError, Instant),
 }
 
 impl QueueHealth {
@@ -60,83 +68,88 @@ impl QueueHealth {
         visibility: Duration,
     ) -> Self {
         let lapses_after = LAPSES_AFTER_MIN.max(visibility * 2);
-        let (actions, log_limit) = (Mutex::default(), LogLimit::default());
-        Self { source: source.into(), status, degraded, lapses_after, actions, log_limit }
+        Self { source: source.into(), status, degraded, lapses_after, actions: Mutex::default() }
     }
 
     /// Notes that a call succeeded.
     pub(super) fn succeeded(&self, action: Action) {
-        let mut actions = self.actions.lock();
-        let before = std::mem::replace(&mut actions[action as usize], State::Fine);
-        self.log_end(action, &before);
+        let (mut actions, now) = (self.actions.lock(), Instant::now());
+        actions[action as usize].state = State::Fine;
         if action == Action::Receive {
             self.status.reach();
-            self.lapse(&mut *actions, Instant::now());
+            self.lapse(&mut *actions, now);
         }
+        self.log_ends(&mut *actions, now);
         self.show(&*actions);
     }
 
     /// Forgets trouble whose last failure is long ago.
-    fn lapse(&self, actions: &mut [State], now: Instant) {
-        for (action, state) in Action::ALL.into_iter().zip(actions) {
-            if matches!(state, State::Trouble(known) if now.duration_since(known.last) >= self.lapses_after) {
-                self.log_end(action, &std::mem::take(state));
+    fn lapse(&self, actions: &mut [ActionHealth], now: Instant) {
+        for ActionHealth { state, .. } in actions {
+            if matches!(state, State::Trouble(_, last) if now.duration_since(*last) >= self.lapses_after) {
+                *state = State::Unknown;
             }
         }
     }
 
-    fn log_end(&self, action: Action, before: &State) {
-        if let State::Trouble(Ongoing { error, owes_end: true, .. }) = before {
-            let (source, reason) = (&self.source, error.reason);
-            tracing::info!(
-                source,
-                action = action.name(),
-                reason,
-                "calls of this action to the source's queue succeed again"
-            );
+    fn log_ends(&self, actions: &mut [ActionHealth], now: Instant) {
+        for (action, ActionHealth { state, trouble }) in Action::ALL.into_iter().zip(actions) {
+            if matches!(state, State::Trouble(..)) {
+                continue;
+            }
+            let Some(end) = trouble.over(now) else { continue };
+            let (source, action, seconds) = (&self.source, action.name(), end.seconds());
+            if matches!(state, State::Unknown) {
+                tracing::info!(
+                    source,
+                    action,
+                    seconds,
+                    "no call of this action to the source's queue has failed for minutes, and none was made \
+                     that succeeded: its trouble is forgotten"
+                );
+            } else {
+                tracing::info!(
+                    source,
+                    action,
+                    seconds,
+                    "calls of this action to the source's queue succeed again"
+                );
+            }
         }
     }
 
     /// Notes that a call failed.
     pub(super) fn failed(&self, action: Action, error: &QueueError) {
         let mut actions = self.actions.lock();
-        let state = &mut actions[action as usize];
-        let owed_end = match state {
-            // A single call can fail in any network.
-            State::Fine if error.passing => return *state = State::Doubtful,
-            State::Trouble(known) if known.logged && known.error.reason == error.reason => {
-                return known.last = Instant::now();
-            }
-            State::Trouble(known) => known.owes_end,
-            _ => false,
-        };
-        // Trouble whose reason keeps changing, or that comes and goes, is logged once a minute.
-        let unsaid = self.log_limit.admit(&format!("{} {}", action.name(), error.reason));
-        if let Some(unsaid) = unsaid {
+        let (ActionHealth { state, trouble }, now) = (&mut actions[action as usize], Instant::now());
+        // A single call can fail in any network.
+        if error.passing && matches!(state, State::Fine) {
+            return *state = State::Doubtful;
+        }
+        *state = State::Trouble(error.clone(), now);
+        if let Some(news) = trouble.happens(error.reason, now) {
             let (source, action, reason) = (&self.source, action.name(), error.reason);
             tracing::warn!(
                 source,
                 action,
                 reason,
-                unsaid,
+                unsaid = news.unsaid,
                 "the source's queue is in trouble: {}",
                 error.advice
             );
         }
-        let (logged, last) = (unsaid.is_some(), Instant::now());
-        *state = State::Trouble(Ongoing { error: error.clone(), last, logged, owes_end: owed_end || logged });
         self.show(&*actions);
     }
 
     /// Whether the last receive succeeded.
     pub(super) fn is_receiving(&self) -> bool {
         let actions = self.actions.lock();
-        matches!(actions[Action::Receive as usize], State::Fine)
+        matches!(actions[Action::Receive as usize].state, State::Fine)
     }
 
-    fn show(&self, actions: &[State]) {
-        let trouble = actions.iter().find_map(|state| match state {
-            State::Trouble(Ongoing { error, .. }) => Some(error),
+    fn show(&self, actions: &[ActionHealth]) {
+        let trouble = actions.iter().find_map(|action| match &action.state {
+            State::Trouble(error, _) => Some(error),
             _ => None,
         });
         self.degraded.set(i64::from(trouble.is_some()));
@@ -206,27 +219,26 @@ mod tests {
         let start = Instant::now();
         health.lapse(&mut actions, start + Duration::from_secs(1100));
         assert!(
-            matches!(actions[Action::Extend as usize], State::Trouble(_)),
+            matches!(actions[Action::Extend as usize].state, State::Trouble(..)),
             "the trouble can come back until then"
         );
         health.lapse(&mut actions, start + Duration::from_secs(1201));
-        assert!(matches!(actions[Action::Extend as usize], State::Unknown));
+        assert!(matches!(actions[Action::Extend as usize].state, State::Unknown));
     }
 
     #[test]
-    fn trouble_that_is_back_before_the_log_takes_another_line_is_told_when_it_does() {
+    fn trouble_that_is_back_before_its_end_is_logged_is_the_same_trouble() {
         let (health, ..) = queue_health();
-        let logged = |health: &QueueHealth| match &health.actions.lock()[0] {
-            State::Trouble(known) => (known.logged, known.owes_end),
-            _ => (false, false),
-        };
-        health.failed(Action::Receive, &denied());
-        assert_eq!(logged(&health), (true, true));
-        health.succeeded(Action::Receive);
-        health.failed(Action::Receive, &denied());
-        assert_eq!(logged(&health), (false, false), "within a minute");
-        let health = QueueHealth { log_limit: LogLimit::default(), ..health };
-        health.failed(Action::Receive, &denied());
-        assert_eq!(logged(&health), (true, true), "after it");
+        let ends_at = || health.actions.lock()[Action::Delete as usize].trouble.ends_at();
+        health.failed(Action::Delete, &denied());
+        assert_eq!(ends_at(), None);
+        health.succeeded(Action::Delete);
+        assert!(ends_at().is_some(), "it can come back");
+        health.failed(Action::Delete, &denied());
+        assert_eq!(ends_at(), None, "it has come back");
+        health.succeeded(Action::Delete);
+        let later = ends_at().expect("it is over");
+        health.log_ends(&mut *health.actions.lock(), later);
+        assert!(!health.actions.lock()[Action::Delete as usize].trouble.is_ongoing(), "a minute later");
     }
 }

@@ -8,7 +8,7 @@
 
 use std::io;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::file_check::{LOOKS_AT_ONCE, Looked};
 use super::{CommitError, Committer};
@@ -85,12 +85,21 @@ impl Committer {
         let path = segment::path(&self.shared.dir, segment.base);
         match self.shared.disk.remove(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                let path = path.display();
-                tracing::warn!(%error, %path, "cannot remove a prunable segment's file: trying again later");
                 self.shared.view().segments.restore_oldest(segment);
+                if self.unremovable.happens(error.to_string(), Instant::now()).is_some() {
+                    let path = path.display();
+                    tracing::warn!(
+                        %error,
+                        %path,
+                        "cannot remove a prunable segment's file: trying again later"
+                    );
+                }
                 return false;
             }
             _ => {}
+        }
+        if let Some(seconds) = self.unremovable.over(Instant::now()).map(|end| end.seconds()) {
+            tracing::info!(seconds, "the files of prunable segments can be removed again");
         }
         if let Err(error) = self.shared.disk.sync_dir(&self.shared.dir) {
             let path = path.display();
@@ -201,8 +210,18 @@ impl Committer {
             return;
         }
         match self.shared.disk.free(&self.shared.dir) {
-            Ok(free) => self.shared.free_bytes.store(free.bytes, Ordering::Relaxed),
-            Err(error) => tracing::warn!(%error, "cannot read the free space of the spool's file system"),
+            Ok(free) => {
+                self.shared.free_bytes.store(free.bytes, Ordering::Relaxed);
+                if let Some(end) = self.free_unknown.over(Instant::now()) {
+                    let seconds = end.seconds();
+                    tracing::info!(seconds, "the free space of the spool's file system can be read again");
+                }
+            }
+            Err(error) => {
+                if self.free_unknown.happens(error.to_string(), Instant::now()).is_some() {
+                    tracing::warn!(%error, "cannot read the free space of the spool's file system");
+                }
+            }
         }
         self.free_sampled = Some(now);
     }

@@ -29,6 +29,7 @@ use crate::disk::named_file::NamedFile;
 use crate::disk::{DiskFile, is_full, write_all_at};
 use crate::event::{Entry, Position};
 use crate::scarce::Scarce;
+use crate::telemetry::Episode;
 
 mod capacity;
 mod commit_error;
@@ -60,6 +61,10 @@ pub struct Committer {
     leftover: bool,
     /// When the free space was last read.
     free_sampled: Option<Steady>,
+    /// The time in which the free space cannot be read, by the system's error.
+    free_unknown: Episode<String>,
+    /// The time in which a segment's file cannot be removed, by the system's error.
+    unremovable: Episode<String>,
     /// Until when appends are refused, and why, after a write found the disk full.
     retry: Option<(Steady, AppendGate)>,
     failed: bool,
@@ -108,6 +113,8 @@ impl Committer {
             active: None,
             leftover,
             free_sampled: None,
+            free_unknown: Episode::reminding(),
+            unremovable: Episode::reminding(),
             retry: None,
             failed: false,
             looked_at: Position(0),

@@ -1,15 +1,27 @@
 #![allow(clippy::unwrap_used)]
 
-use bytes::Bytes;
 use proptest::prelude::*;
+use redb::StorageBackend;
 use tempfile::TempDir;
 
 use super::*;
-use crate::event::{Entry, Event, EventTime, HeaderClaims, Quarantined, Timestamp};
+use crate::event::{Entry, Event, Timestamp};
 use crate::spool::codec;
+use crate::testing::events;
 
-pub(crate) mod failing;
 mod no_room;
+
+impl State {
+    /// Opens the state file that is there; all its bytes go through what `front` makes of them.
+    pub(crate) fn open_behind(
+        path: &Path,
+        front: impl Fn(Box<dyn StorageBackend>) -> Box<dyn StorageBackend> + Send + Sync + 'static,
+    ) -> Self {
+        let (open, _) = storage::file(path).unwrap();
+        let opener = Box::new(move || open().map(&front));
+        Self::opened(path, StateFile::open(path, opener, None).unwrap()).unwrap()
+    }
+}
 
 fn opened() -> (TempDir, State) {
     let dir = tempfile::tempdir().unwrap();
@@ -18,35 +30,11 @@ fn opened() -> (TempDir, State) {
 }
 
 fn event(event_type: &str) -> Entry {
-    Entry::Event(Event {
-        id: "evt-1".into(),
-        source: "/stream/default".into(),
-        event_type: event_type.into(),
-        provider: "stream".into(),
-        family: "video.call".into(),
-        source_name: "stream-video".into(),
-        key: Some("default:abc".into()),
-        subject: None,
-        time: EventTime::Inferred(Timestamp(7)),
-        arrived: Timestamp(7),
-        extensions: Vec::new(),
-        only_sink: None,
-        body: Bytes::from_static(br#"{"type":"call.ring"}"#),
-    })
+    Entry::Event(Event { event_type: event_type.into(), ..events::event("default:abc") })
 }
 
 fn quarantined() -> Entry {
-    Entry::Quarantined(Quarantined {
-        id: "sha256-00".into(),
-        source: "/stream/default".into(),
-        provider: "stream".into(),
-        source_name: "stream-video".into(),
-        reason: "json".into(),
-        detail: "expected a value at byte 1".into(),
-        stated: HeaderClaims::default(),
-        arrived: Timestamp(7),
-        body: Bytes::from_static(b"{"),
-    })
+    Entry::Quarantined(events::quarantined())
 }
 
 fn letter(sink: Option<&str>, position: u64, reason: &str) -> NewDeadLetter {

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::failing::{self, Fault, Faults};
 use super::*;
+use crate::testing::failing::{self, Fault, Faults};
 
 /// A state on bytes that can be made to fail.
 struct Bench {

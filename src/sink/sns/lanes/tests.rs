@@ -1,6 +1,6 @@
 use super::*;
 use crate::event::Position;
-use crate::event::tests::event;
+use crate::testing::events::event;
 
 const BYTES_MAX: usize = 1000;
 

@@ -8,9 +8,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::dispatch::unsettled::{SendPermission, Unsettled, UnsettledBounds};
 use crate::event::Position;
-use crate::event::tests::event;
 use crate::sink::Publication;
 use crate::sink::sns::lanes::ENTRIES_MAX;
+use crate::testing::events::event;
 
 const BATCH_BYTES_MAX: usize = 100;
 const PROBE: usize = 8;

@@ -1,4 +1,4 @@
-//! What the tests of this part work on: a spool and a state in a directory of their own.
+//! A spool and a state in a directory of their own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,15 +6,12 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::disk::{Disk, RealDisk};
-use crate::dispatch::LogReader;
-use crate::dispatch::low_watermark::{ReaderPosition, shares};
-use crate::dispatch::quarantine::QuarantineScope;
 use crate::event::{Entry, Event, Position};
 use crate::health::Health;
 use crate::spool::{Appended, LockedDir, Spool, SpoolOptions};
-use crate::state::tests::failing::{self, Faults};
 use crate::state::{FILE_NAME, State};
 use crate::telemetry::Metrics;
+use crate::testing::failing::{self, Faults};
 
 /// How long a test waits for what has to come.
 pub const LIMIT: Duration = Duration::from_secs(20);
@@ -88,22 +85,6 @@ impl Bench {
         let entries = std::fs::read_dir(self.dir.path()).expect("a directory");
         let names = entries.map(|entry| entry.expect("an entry").file_name());
         names.filter(|name| name.to_string_lossy().ends_with(".log")).count()
-    }
-
-    /// The quarantine's care for all there is, beside the sink `lake`.
-    pub fn scope(&self) -> QuarantineScope {
-        QuarantineScope {
-            cursor: Position(0),
-            gone: Vec::new(),
-            configured: vec!["lake".to_owned()],
-            dead_letters: self.metrics.dead_letters.clone(),
-        }
-    }
-
-    /// A reader of the log, the only one, that has got this far.
-    pub fn reader(&self, cursor: Position) -> LogReader {
-        let share = shares(&self.spool, &[ReaderPosition { cursor, detaches: false }]).remove(0);
-        LogReader { share, spool: self.spool.clone(), state: self.state.clone() }
     }
 }
 

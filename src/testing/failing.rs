@@ -1,5 +1,4 @@
 //! A state on bytes that fail as they are told.
-#![allow(clippy::unwrap_used)]
 
 use std::io::{self, ErrorKind};
 use std::ops::Bound;
@@ -10,8 +9,7 @@ use parking_lot::Mutex;
 
 use redb::{BackendError, StorageBackend};
 
-use crate::state::file::StateFile;
-use crate::state::{State, storage};
+use crate::state::State;
 
 /// When calls fail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,10 +94,7 @@ impl Faults {
 /// Opens the state file that is there.
 pub(crate) fn opened(path: &Path) -> (State, Faults) {
     let faults = Faults::default();
-    let ((open, _), told) = (storage::file(path).unwrap(), faults.clone());
-    let opener = move || {
-        // The same locks and bytes, with faults in front.
-        Ok(Box::new(Failing { bytes: open()?, faults: told.clone() }) as Box<dyn StorageBackend>)
-    };
-    (State::opened(path, StateFile::open(path, Box::new(opener), None).unwrap()).unwrap(), faults)
+    let told = faults.clone();
+    let state = State::open_behind(path, move |bytes| Box::new(Failing { bytes, faults: told.clone() }));
+    (state, faults)
 }

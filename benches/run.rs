@@ -57,7 +57,7 @@ struct Arguments {
     /// The Kafka cluster for the end-to-end part; without one, a broker of its own is started.
     #[arg(long, env = "KAFKA_BROKERS")]
     brokers: Option<String>,
-    /// Another build of the bridge, such as the one before a change: measure the two in turn, and nothing else.
+    /// Another build of the bridge, such as the one before a change: measure only the two, in turn.
     #[arg(long, value_name = "BINARY", conflicts_with_all = ["only", "check"])]
     before: Option<PathBuf>,
     /// Where the results go as JSON; beside the build by default.

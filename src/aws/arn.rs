@@ -81,11 +81,11 @@ fn topic_name_problem(name: &str) -> Option<String> {
 }
 
 /// The region in a queue's URL, if the URL has a host of AWS:
-/// `https://sqs.{region}.amazonaws.com/{account}/{name}` and its FIPS, dual-stack, China and older
+/// `https://sqs.{region}.amazonaws.com/{account}/{name}` and its FIPS, dual-stack, China, sovereign and older
 /// forms.
 pub fn queue_region(url: &http::Uri) -> Option<&str> {
     let host = url.host()?;
-    let inner = ["amazonaws.com", "amazonaws.com.cn", "api.aws"]
+    let inner = ["amazonaws.com", "amazonaws.com.cn", "amazonaws.eu", "api.aws"]
         .iter()
         .find_map(|domain| host.strip_suffix(domain)?.strip_suffix('.'))?;
     let region = match inner.split_once('.') {
@@ -134,6 +134,7 @@ mod tests {
             ("https://sqs.eu-west-1.amazonaws.com/111111111111/q", Some("eu-west-1")),
             ("https://sqs-fips.us-gov-west-1.amazonaws.com/111111111111/q", Some("us-gov-west-1")),
             ("https://sqs.cn-north-1.amazonaws.com.cn/111111111111/q", Some("cn-north-1")),
+            ("https://sqs.eusc-de-east-1.amazonaws.eu/111111111111/q", Some("eusc-de-east-1")),
             ("https://eu-west-1.queue.amazonaws.com/111111111111/q", Some("eu-west-1")),
             ("https://sqs.eu-west-1.api.aws/111111111111/q", Some("eu-west-1")),
             ("http://127.0.0.1:4566/queue/eu-west-1/111111111111/q", None),

@@ -64,7 +64,12 @@ fn host(region: &str) -> String {
 }
 
 fn domain(region: &str) -> &'static str {
-    if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" }
+    match region {
+        _ if region.starts_with("cn-") => "amazonaws.com.cn",
+        // The European Sovereign Cloud, a partition of its own.
+        _ if region.starts_with("eusc-") => "amazonaws.eu",
+        _ => "amazonaws.com",
+    }
 }
 
 #[cfg(test)]
@@ -87,6 +92,9 @@ mod tests {
         let url = format!("https://sns.cn-north-1.amazonaws.com.cn/SimpleNotificationService-{HEX}.pem");
         let read_url = read(&url, "cn-north-1").unwrap();
         assert_eq!(read_url.host(), "sns.cn-north-1.amazonaws.com.cn");
+        let url = format!("https://sns.eusc-de-east-1.amazonaws.eu/SimpleNotificationService-{HEX}.pem");
+        assert_eq!(read(&url, "eusc-de-east-1").unwrap().host(), "sns.eusc-de-east-1.amazonaws.eu");
+        assert!(read(&url.replace(".eu/", ".com/"), "eusc-de-east-1").is_none());
         assert_eq!(
             read_url.certificate_names(),
             [

@@ -9,12 +9,12 @@ use std::time::Duration;
 /// Waits that double with each failure in a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Backoff {
-    /// The longest wait after the first failure.
+    /// The first step.
     first: Duration,
-    /// The longest wait after any number of failures.
+    /// The bound of all steps.
     longest: Duration,
-    /// The least part of a step that is waited, from 0 to 1; the rest of the step is left to chance. With 1
-    /// nothing is.
+    /// The least part of a step that is waited, from 0 to 1; the rest is left to chance, so 1 means no
+    /// randomness.
     least: f64,
 }
 
@@ -25,8 +25,8 @@ pub const SOURCE_CALL: Backoff =
     Backoff { first: Duration::from_millis(200), longest: Duration::from_secs(20), least: 0.1 };
 
 /// A request of a sink to SNS: 20, 40, 80, 160, 320, 640, then 1,000 ms. The longest is below the two seconds
-/// within which a recovered service has to be used again; half of it is left to chance, so that the lanes of
-/// one sink do not come back together.
+/// within which a recovered service has to be used again; half of each step is left to chance, so that the
+/// lanes of one sink do not come back together.
 pub const SNS_REQUEST: Backoff =
     Backoff { first: Duration::from_millis(20), longest: Duration::from_secs(1), least: 0.5 };
 
@@ -37,7 +37,7 @@ pub const HELD_TOPIC: Backoff =
     Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(1), least: 1.0 };
 
 /// A write of the state after one that found no space: 250, 500, then 1,000 ms. Space that somebody freed is
-/// used within a second; each attempt opens the file again, which the first wait keeps rare.
+/// used within a second; each attempt opens the file again, so even the first wait is long.
 pub const STATE_SPACE: Backoff =
     Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(1), least: 1.0 };
 
@@ -47,7 +47,7 @@ pub const CLAIMED_KEY: Backoff =
     Backoff { first: Duration::from_millis(2), longest: Duration::from_millis(250), least: 1.0 };
 
 impl Backoff {
-    /// The longest wait after this many failures in a row; that of the first for none.
+    /// The longest wait after this many failures in a row; 0 counts as 1.
     pub const fn step(&self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1);
         // Beyond 2^31 every schedule has reached its longest wait.

@@ -1,7 +1,7 @@
 //! Two builds of the bridge in turn: what a change has brought, or cost.
 //!
-//! Every round starts both afresh, the one that went second in the round before first, and takes them one
-//! after the other for each figure. A change is the median of the rounds' ratios.
+//! Every round starts both afresh, in the other order than the round before, and takes them one after the
+//! other for each figure. A change is the median of the rounds' ratios.
 
 use serde::Serialize;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::{Plan, median, plain_table};
 
 const BODY_BYTES: usize = 1024;
 const CONNECTIONS: [usize; 3] = [1, 64, 256];
-/// Connections of the load whose half the latency is measured at.
+/// Latency is measured at half the rate that so many connections reached in the first round.
 const LATENCY_CONNECTIONS: usize = 64;
 const NAMES: [&str; 2] = ["before", "after"];
 
@@ -41,11 +41,11 @@ struct Figure {
 pub fn measure(stages: [&Stage; 2], plan: &Plan, brokers: &str) -> anyhow::Result<Pair> {
     let mut pair = Pair::default();
     let _topic = Topic::make(stages[1], brokers)?;
-    let mut half = None;
+    let mut half_rate = None;
     for round in 0..plan.rounds {
         let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
         eprintln!("pair: round {} of {}, {} first", round + 1, plan.rounds, NAMES[order[0]]);
-        pair.intake(stages, order, plan, &mut half)?;
+        pair.intake(stages, order, plan, &mut half_rate)?;
         for which in order {
             let mut kafka = Kafka::new(plan);
             let drained = kafka.drain(stages[which], brokers)?;
@@ -75,7 +75,7 @@ impl Pair {
         stages: [&Stage; 2],
         order: [usize; 2],
         plan: &Plan,
-        half: &mut Option<f64>,
+        half_rate: &mut Option<f64>,
     ) -> anyhow::Result<()> {
         let mut bridges = Vec::new();
         for which in order {
@@ -88,13 +88,13 @@ impl Pair {
             for (which, running, _) in &bridges {
                 let rate = self.flat_out(stages[*which], *which, running, connections, plan)?;
                 if connections == LATENCY_CONNECTIONS {
-                    half.get_or_insert(rate / 2.0);
+                    half_rate.get_or_insert(rate / 2.0);
                 }
             }
         }
         for (which, running, _) in &bridges {
             let seconds = 2.5 * plan.seconds;
-            let load = Load { rate: *half, seconds, ..load(running, LATENCY_CONNECTIONS, plan) };
+            let load = Load { rate: *half_rate, seconds, ..load(running, LATENCY_CONNECTIONS, plan) };
             let report = stages[*which].load(&load)?;
             self.note(*which, "answers at half load, p50 ms", false, report.p50_ms);
             self.note(*which, "answers at half load, p99 ms", false, report.p99_ms);

@@ -8,6 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
+use super::unreadable::Unreadable;
 use super::unsettled::{HeldTopic, Unsettled};
 use crate::event::{Position, Timestamp};
 use crate::health::SinkStatus;
@@ -43,6 +44,8 @@ pub struct Gauges {
     /// Counts published records that might have been published before.
     pub possible_duplicates: Counter,
     status: Arc<SinkStatus>,
+    /// The time in which the spool cannot be read for the sink.
+    pub unreadable: Unreadable,
     /// The time in which the sink is degraded, by the reason.
     trouble: Episode<&'static str>,
     log_limit: LogLimit,
@@ -65,6 +68,7 @@ impl Gauges {
             missed_through: Position(0),
             possible_duplicates: metrics.possible_duplicates.get_or_create(&sink).clone(),
             status,
+            unreadable: Unreadable::new(name),
             trouble: Episode::default(),
             log_limit: LogLimit::default(),
         }

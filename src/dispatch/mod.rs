@@ -13,6 +13,7 @@ mod maybe_duplicates;
 pub mod quarantine;
 pub mod resume;
 mod routes;
+mod unreadable;
 pub mod unsettled;
 
 use std::collections::VecDeque;
@@ -56,9 +57,6 @@ const COMMIT_EVERY: Duration = Duration::from_millis(50);
 const STALL_AT_STOP: Duration = Duration::from_secs(3);
 /// The pause after a read that failed, mostly for lack of file descriptors or memory.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// Log line about a read that failed.
-const UNREADABLE: &str = "the dispatcher cannot read the spool for this sink and tries again in a second; if \
-    this goes on, mend what the error says, such as want of open files or memory";
 /// How often the loop reports lag and age and gives a sign of life.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
 /// How long the loop can give no sign of life before the process counts as hung. No wait for a sink
@@ -191,7 +189,7 @@ impl Dispatcher {
                         Ok(batch) => self.take_in(batch),
                         Err(ReadError::Stopped) => self.exhausted = true,
                         Err(error @ ReadError::Io { .. }) => {
-                            tracing::error!(sink = self.name, %error, "{UNREADABLE}");
+                            self.gauges.unreadable.failed(&error);
                             reading = self.read(READ_AGAIN_AFTER);
                         }
                     }
@@ -234,6 +232,7 @@ impl Dispatcher {
 
     /// Routes a batch from the log and publishes the records for this sink.
     fn take_in(&mut self, batch: EntryBatch) {
+        self.gauges.unreadable.succeeded();
         self.gauges.passed(self.unsettled.read(), batch.damaged);
         let read_bytes: usize = batch.entries.iter().map(|(_, entry)| entry.body().len()).sum();
         let mut records = Vec::with_capacity(batch.entries.len());

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::checkpoint::Checkpoint;
 use super::resume::RemovedSink;
+use super::unreadable::Unreadable;
 use super::{DispatchError, LogReader, READ_AGAIN_AFTER, Reading, sleep_until};
 use crate::event::{Entry, Event, Position, Quarantined, Timestamp};
 use crate::spool::{EntryBatch, ReadError, Spool};
@@ -77,6 +78,7 @@ pub async fn keep(
     let LogReader { share, spool, state } = reader;
     let mut cursor = share.cursor();
     let name = CursorOwner::Quarantine.to_string();
+    let mut unreadable = Unreadable::new(&name);
     let mut checkpoint = Checkpoint::new(&name, state, share, PASS_EVERY).under(scope.rows());
     let mut pass = tokio::time::interval(PASS_EVERY);
     let mut reading: Option<Reading> = None;
@@ -103,16 +105,13 @@ pub async fn keep(
                 reading = None;
                 match batch {
                     Ok(batch) => {
+                        unreadable.succeeded();
                         cursor = batch.through;
                         add_dead_letters(batch, &scope, &mut checkpoint, &log_limit);
                     }
                     Err(ReadError::Stopped) => exhausted = true,
                     Err(error @ ReadError::Io { .. }) => {
-                        tracing::error!(
-                            %error,
-                            "the quarantine cannot read the spool: it reads again in a second; if this goes \
-                             on, mend what the error says, such as want of open files or memory"
-                        );
+                        unreadable.failed(&error);
                         reading = Some(read(&spool, cursor, READ_AGAIN_AFTER));
                     }
                 }

@@ -2,15 +2,16 @@
 //! (pure).
 //!
 //! Records enter and leave in spool order; in between each is in flight, waiting or settled. The
-//! cursor is the end of the settled prefix, so it never passes a record that the sink does not have.
+//! cursor is the end of the settled prefix, so it passes only records that the sink has or that became dead
+//! letters.
 //! When a record has to be tried again, its whole topic is held: nothing is published to the topic until
 //! all earlier publications have resolved and the backoff is over; then the waiting records go again by
 //! position, which keeps the order of a key. The records are bounded in records and bytes beyond the
 //! *committed* cursor, which also bounds the duplicates after a crash.
 //!
 //! Later records of the key can have left before the dispatcher knew. Publications resolve in the order in
-//! which they were handed over, and from one time that a topic is published again to the next its records
-//! ascend; so the outcome of each comes after those of all earlier ones of its key. One that is accepted
+//! which they were handed over, and between two republications of a topic its records leave in ascending
+//! order; so the outcome of each comes after those of all earlier ones of its key. One that is accepted
 //! when an earlier one has come back has overtaken it ([`Unsettled::in_order`]): both are published again,
 //! and the key ends in the right order at the price of a duplicate.
 
@@ -25,7 +26,7 @@ use crate::backoff::HELD_TOPIC;
 use crate::event::{Position, Record, Timestamp};
 use crate::sink::{Cause, Outcome, Reason};
 
-/// The limits of the unsettled records of one sink.
+/// The limits of what one sink's dispatcher has read and not committed.
 #[derive(Clone, Copy, Debug)]
 pub struct UnsettledBounds {
     /// Most records beyond the committed cursor.
@@ -66,7 +67,7 @@ struct TopicHold {
     /// Number of a publication: all up to it have to be resolved before a record of the topic is
     /// published again, because they can still contain records of the topic.
     barrier: u64,
-    /// Whether a first batch was published again, and no record of it had to be tried again so far.
+    /// Whether a first batch is out again or went through: no record of it has come back.
     probing: bool,
     probes_failed: u32,
     attempts: u32,
@@ -108,7 +109,7 @@ impl Unsettled {
         }
     }
 
-    /// Number of records that can be read now.
+    /// How many more records can be read now.
     pub fn left(&self) -> usize {
         if self.bytes >= self.bounds.bytes_max {
             return 0;

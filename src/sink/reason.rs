@@ -47,14 +47,14 @@ impl Reason {
     }
 }
 
-/// What a cause says about the topic of its record, and so about the health of the sink.
+/// What a cause says about the sink's health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CauseKind {
-    /// Nothing: the record only stood behind another one, or in one batch with it.
+    /// Nothing: the record only stood behind another one, in one batch with it or in one producer.
     Waiting,
-    /// It can be an accident of one request: it degrades the sink only if it lasts or happens again.
+    /// Nothing yet: it can be an accident of one request, and degrades the sink if it lasts or happens again.
     Transient,
-    /// It stays until somebody mends the topic, the sink or the record.
+    /// The sink is degraded at once: this passes when somebody mends something, or when an overload ends.
     Lasting,
 }
 
@@ -66,24 +66,24 @@ pub struct Cause {
     maybe_published: bool,
 }
 
-/// Causes of [`Outcome::Retry`].
+/// Causes of [`Outcome::Retry`], and of a sink that reports no outcome.
 impl Cause {
     /// An earlier record of its key has to be published first.
     pub const HELD: Self = Self::waiting("held");
     /// Its batch was refused, perhaps because of another record.
     pub const REFUSED_IN_COMPANY: Self = Self::waiting("refused_in_company");
     /// It was published before an earlier record of its key that is tried again.
-    pub const OVERTOOK: Self = Self::waiting("overtook").or_published();
+    pub const OVERTOOK: Self = Self::waiting("overtook").possibly_published();
     /// It was in a Kafka producer that had a fatal error.
-    pub const PRODUCER_FATAL: Self = Self::waiting("producer_fatal").or_published();
+    pub const PRODUCER_FATAL: Self = Self::waiting("producer_fatal").possibly_published();
 
     /// The topic or the service does not accept this machine's time. A record that waited in the client
     /// for the end of an outage can be too old for its topic by then; the next attempt stamps it anew.
     pub const CLOCK: Self = Self::transient("clock");
     /// The service failed at the request.
-    pub const SERVICE_ERROR: Self = Self::transient("service_error").or_published();
+    pub const SERVICE_ERROR: Self = Self::transient("service_error").possibly_published();
     /// The request was not answered in time.
-    pub const TIMED_OUT: Self = Self::transient("timed_out").or_published();
+    pub const TIMED_OUT: Self = Self::transient("timed_out").possibly_published();
     /// No connection was made.
     pub const UNREACHABLE: Self = Self::transient("unreachable");
 
@@ -103,8 +103,8 @@ impl Cause {
     pub const IO: Self = Self::lasting("io");
     /// The sink reports no outcome.
     pub const NO_ANSWER: Self = Self::lasting("no_answer");
-    /// Too few replicas of the partition are in sync.
-    pub const NOT_ENOUGH_REPLICAS: Self = Self::lasting("not_enough_replicas");
+    /// Too few replicas of the partition are in sync. The leader can have kept the record all the same.
+    pub const NOT_ENOUGH_REPLICAS: Self = Self::lasting("not_enough_replicas").possibly_published();
     /// The process or the machine has too many files open.
     pub const NO_DESCRIPTORS: Self = Self::lasting(Scarce::Descriptors.reason());
     /// The machine has too little memory.
@@ -153,7 +153,7 @@ impl Cause {
         Self { word, kind: CauseKind::Lasting, maybe_published: false }
     }
 
-    const fn or_published(self) -> Self {
+    const fn possibly_published(self) -> Self {
         Self { maybe_published: true, ..self }
     }
 
@@ -193,7 +193,7 @@ mod tests {
 
     /// Runbooks and alerts go by these words.
     #[test]
-    fn the_words_of_what_passes_by_itself_and_of_what_might_have_been_published_stay_what_they_are() {
+    fn the_words_that_alerts_go_by_stay_what_they_are() {
         for (cause, word, kind, maybe_published) in [
             (Cause::HELD, "held", CauseKind::Waiting, false),
             (Cause::REFUSED_IN_COMPANY, "refused_in_company", CauseKind::Waiting, false),

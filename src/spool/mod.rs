@@ -260,7 +260,7 @@ impl Spool {
     }
 
     /// Releases the log up to this position, which every cursor has durably reached: whole segments up to it
-    /// are removed once `retain` is over, or when space runs short. Before the first call none is.
+    /// are removed once `retain` is over, or when space runs short. Before the first call none is removed.
     pub fn release(&self, through: Position) {
         self.shared.release(through);
     }
@@ -271,9 +271,9 @@ impl Spool {
         self.shared.allow_pruning_in_need(through);
     }
 
-    /// Gives no position up to this cursor to a new entry. Call it with every cursor after opening and before
-    /// the first append: if the newest segments were lost, new entries at their positions would be passed
-    /// over by that cursor.
+    /// Gives new entries only positions behind this cursor. Call it with every cursor after opening and
+    /// before the first append: if the newest segments were lost, new entries at their positions would be
+    /// passed over by that cursor.
     pub fn resume_after(&self, cursor: Position) {
         self.shared.resume_after(cursor);
     }
@@ -376,8 +376,8 @@ pub enum Appended {
 pub struct EntryBatch {
     /// Entries in order, by position.
     pub entries: Vec<(Position, Entry)>,
-    /// The position up to which everything is accounted for: read on behind it. Never less than the
-    /// position of the last entry.
+    /// Read on behind this position: up to it everything is either here or counted as damaged. Never less
+    /// than the position of the last entry.
     pub through: Position,
     /// Positions behind `after` and up to `through` that have no entry here, because they are
     /// damaged, lost or pruned.

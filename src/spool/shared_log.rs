@@ -212,29 +212,32 @@ impl SharedLog {
             }
             shut => {
                 let news = self.shut.lock().happens(shut, now);
-                if news.is_some() {
-                    self.log_shut(shut);
+                if let Some(news) = news {
+                    self.log_shut(shut, news.seconds());
                 }
             }
         }
     }
 
-    fn log_shut(&self, gate: AppendGate) {
+    fn log_shut(&self, gate: AppendGate, seconds: Option<u64>) {
         match gate {
             short @ (AppendGate::Descriptors | AppendGate::Memory) => tracing::error!(
                 reason = short.reason(),
+                seconds,
                 "the spool accepts no events because the system has no file descriptor or no memory left for \
                  it: deliveries are answered 503 until it has; raise LimitNOFILE (ulimit -n), fs.file-max or \
                  the memory limit"
             ),
             AppendGate::Unseen => tracing::error!(
                 reason = AppendGate::Unseen.reason(),
+                seconds,
                 "the spool accepts no events because the system does not say whether the spool's files still \
                  exist (lstat fails): deliveries are answered 503 until it does; check the file system of \
                  `spool.dir`"
             ),
             shut => tracing::error!(
                 reason = shut.reason(),
+                seconds,
                 bytes = self.view().segments.bytes(),
                 other_bytes = self.other_bytes.load(Ordering::Relaxed),
                 bytes_max = self.options.bytes_max,
@@ -323,7 +326,7 @@ impl SharedLog {
         *self.head.borrow()
     }
 
-    /// See [`super::Spool::pass_shared_records`].
+    /// See [`super::Spool::pass_shared_entries`].
     pub(super) fn pass_shared_entries(&self, after: Position) -> Position {
         // The head first: whether there is a single-sink entry is known of all positions up to that head.
         let head = self.head();

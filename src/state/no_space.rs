@@ -78,13 +78,17 @@ impl NoSpace {
         short.rests_until = Some(now + rest.max(took * REST_FACTOR));
         short.detail.clone_from(&detail);
         short.waiting.extend(who.iter().map(|&name| name.to_owned()));
-        if !short.waiting.is_empty() && short.lasts.happens(detail, now).is_some() {
+        if short.waiting.is_empty() {
+            return;
+        }
+        if let Some(news) = short.lasts.happens(detail, now) {
             tracing::error!(
+                seconds = news.seconds(),
                 waiting = ?short.waiting,
                 detail = short.detail,
-                "no space to write the state file: the commits of {waiting:?} wait, each sink among them \
-                 stops at 8,192 uncommitted records, and a crash repeats what was delivered since its last \
-                 commit; free space on the file system of `spool.dir`",
+                "the state file cannot be written for now: the commits of {waiting:?} wait, each sink among \
+                 them stops at 8,192 uncommitted records, and a crash repeats what was delivered since its \
+                 last commit; mend what the detail says, such as no space on the file system of `spool.dir`",
                 waiting = short.waiting
             );
         }

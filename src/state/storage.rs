@@ -41,9 +41,12 @@ pub(super) fn copy(path: &Path) -> io::Result<Opener> {
     file.try_lock_shared()?;
     let copied = tempfile::tempfile().and_then(|mut copy| io::copy(&mut file, &mut copy).map(|_| copy));
     let copied = copied.map_err(|error| {
-        let dir = std::env::temp_dir();
+        let (dir, bytes) = (std::env::temp_dir(), file.metadata().map_or(0, |metadata| metadata.len()));
         let advice = "set TMPDIR to a directory with room for it";
-        io::Error::other(format!("it cannot be copied to {} to be read ({error}): {advice}", dir.display()))
+        let dir = dir.display();
+        io::Error::other(format!(
+            "its {bytes} bytes cannot be copied to {dir} to be read ({error}): {advice}"
+        ))
     })?;
     Ok(Box::new(move || Ok(Box::new(FileBackend::new(copied.try_clone()?).map_err(io::Error::other)?))))
 }

@@ -1,4 +1,4 @@
-//! Whether something that lasts has to be told (pure).
+//! Decides when trouble that lasts is logged (pure).
 //!
 //! Trouble that lasts is found again with every attempt, and the log has one line when it begins and one when
 //! it ends. [`Episode`] says when such a line is due; its owner writes it, in words of its own.
@@ -6,15 +6,15 @@
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-/// Shortest time between two lines of one episode about one cause: if causes alternate, or if it reminds.
+/// Shortest time between two lines of one episode about the same cause.
 const CAUSE_TOLD_EVERY: Duration = Duration::from_secs(60);
 /// Most lines of one episode about changed causes within [`CAUSE_TOLD_EVERY`].
 const CAUSES_TOLD_MAX: usize = 6;
 
-/// Something that lasts, for a cause that can change, or does not take place now.
+/// Trouble that comes and goes, with its present cause.
 #[derive(Clone, Debug)]
 pub struct Episode<C> {
-    /// How long it must not have happened before its end is told.
+    /// How long it must stay away before its end is told.
     settles_after: Duration,
     /// Whether it is told again every [`CAUSE_TOLD_EVERY`], though its cause is the same.
     reminds: bool,
@@ -27,7 +27,8 @@ struct Ongoing<C> {
     times: u64,
     /// How often it happened after it was told last.
     unsaid: u64,
-    /// The causes that were told, the newest last; no cause twice, and old ones only until the next is told.
+    /// The causes that were told, the newest last, no cause twice. Entries older than [`CAUSE_TOLD_EVERY`] go
+    /// when another cause comes.
     told: Vec<(C, Instant)>,
     over_since: Option<Instant>,
 }
@@ -53,6 +54,13 @@ pub struct EpisodeNews {
     /// How often it happened without a line since the last one; `None` for never, so that a field of
     /// the line is left out.
     pub unsaid: Option<NonZeroU64>,
+}
+
+impl EpisodeNews {
+    /// How many seconds it has lasted, for the field `seconds` of the line; `None` if it begins.
+    pub fn seconds(&self) -> Option<u64> {
+        (self.stage != EpisodeStage::Begins).then(|| self.lasts.as_secs())
+    }
 }
 
 /// The line that is due about the end of an episode.

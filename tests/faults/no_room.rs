@@ -105,7 +105,7 @@ fn without_room_for_the_cursor_events_are_taken_in_and_delivered_and_the_cursor_
     let log = bridge.log();
     bridge.stop();
     scene.ledger.judge(&arrivals).assert_kept(0, 0);
-    for line in ["no space to write the state file", "there is space for the state file again"] {
+    for line in ["the state file cannot be written for now", "there is space for the state file again"] {
         assert_eq!(log.matches(line).count(), 1, "{line}: one line for each change in\n{log}");
     }
 }

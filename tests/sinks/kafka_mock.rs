@@ -148,6 +148,37 @@ async fn behind_a_refused_batch_a_key_waits_until_what_was_sent_of_it_before_is_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn batches_that_the_client_would_send_again_do_not_keep_a_dead_producer_from_being_replaced() {
+    const SLOW: Duration = Duration::from_millis(400);
+    let (cluster, brokers) = cluster(&["t"]);
+    let sink = sink(&brokers, &[]);
+    assert_eq!(sink.publish(batch("t", 0..1)).await, [Outcome::Accepted]);
+    for round in 0..3 {
+        // The answers to the later batches come while the dead producer is emptied, and are passing errors.
+        cluster.broker_round_trip_time(1, SLOW).unwrap();
+        let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+        let behind = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS;
+        cluster.request_errors(RDKafkaApiKey::Produce, &[refused, behind, behind, behind, behind]);
+        // A topic of which a batch was refused lately is not sent in batches.
+        let topic = format!("t{round}");
+        cluster.create_topic(&topic, 1, 1).unwrap();
+        let mut publications = Vec::new();
+        for position in 0..5 {
+            publications.push(sink.publish(batch(&topic, position..position + 1)));
+            tokio::time::sleep(SLOW / 4).await;
+        }
+        for publication in publications {
+            let resolved = tokio::time::timeout(Duration::from_secs(20), publication).await;
+            assert!(matches!(resolved.expect("the producer is replaced")[..], [Outcome::Retry(_)]));
+        }
+        cluster.clear_request_errors(RDKafkaApiKey::Produce);
+        cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();
+        let (outcomes, _) = publish_until_settled(&sink, batch(&topic, 0..5)).await;
+        assert_eq!(outcomes, vec![Outcome::Accepted; 5]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_may_not_be_written_is_kept_and_resumes_alone() {
     let (cluster, brokers) = cluster(&["t", "other"]);
     let sink = sink(&brokers, &[]);

@@ -230,6 +230,30 @@ fn a_file_that_may_grow_no_more_is_followed_by_another() {
 }
 
 #[test]
+fn nothing_is_pruned_for_a_group_that_no_file_may_hold() {
+    let mut world = World::open_new(SpoolOptions { bytes_max: 30_000, ..options() });
+    while world.disk.segments().len() < 4 {
+        assert!(is_stored(&world.append(1)));
+    }
+    let head = world.reader().head();
+    world.reader().allow_pruning_in_need(head);
+    world.disk.plan(Call::Write, &[EFBIG]);
+    assert_eq!(world.append(1), [full("disk_full")], "the next append begins a file");
+    for is_new in [true, false, false] {
+        world.second += 1;
+        // The header of the new file is written, and the group is not.
+        world.disk.plan(Call::Write, if is_new { &[0] } else { &[] });
+        world.disk.plan(Call::Write, &[EFBIG; 20]);
+        assert_eq!(world.append(1), [full("disk_full")]);
+        world.disk.unplan();
+    }
+    assert_eq!(world.reader().first(), Position(1), "a sink that detaches still gets everything");
+    world.second += 1;
+    assert!(is_stored(&world.append(1)));
+    world.check();
+}
+
+#[test]
 fn a_refused_group_never_comes_back_in_place_of_a_promised_one() {
     for seed in 0..200 {
         let mut world = World::open_new(options());

@@ -6,10 +6,10 @@
 //! the one record that caused it. The first of them leaves only when the dispatcher hands the refused batch
 //! over again: by then nothing of the topic is left in `batched`.
 //!
-//! Invariant: [`Outcome::Accepted`] means that all in-sync replicas have the record. After a lost
-//! answer or a fatal producer error a record can be in the topic twice, and a record that had left
-//! behind one that then failed can be in the topic before it. Both are published again, so that the
-//! last copies of a key are in order.
+//! Invariant: [`Outcome::Accepted`] means that all in-sync replicas have the record. After a fatal error of
+//! a producer a record can be in the topic twice, and one that had left behind a record that then failed
+//! can be in the topic before it. The dispatcher publishes the failed record again and then those of its
+//! key behind it, so that the last copies of a key are in order.
 
 mod admin;
 mod complaint;
@@ -28,6 +28,7 @@ pub use options::{BearerToken, KafkaOptions};
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
@@ -40,6 +41,7 @@ pub use self::settings::{MESSAGE_BYTES_MAX, UnusableProperty, check, check_prope
 use super::outcomes::{OutcomeTable, held};
 use super::{Cause, Outcome, Publication, Reason, Sink};
 use crate::event::Record;
+use crate::telemetry::Episode;
 
 /// A Kafka cluster as a sink.
 pub struct KafkaSink {
@@ -66,6 +68,8 @@ struct Producers {
     batched: SupervisedProducer,
     /// Started when the records of a topic first have to be sent one by one.
     single: Option<SupervisedProducer>,
+    /// The time in which it has to be started and cannot be.
+    single_missing: Episode<String>,
 }
 
 impl KafkaSink {
@@ -84,7 +88,14 @@ impl KafkaSink {
             .ask_by(batched.producer_while_it_lives())
             .map_err(|error| KafkaSinkError::Client(error.to_string()))?;
         let structured = config.structured;
-        let producers = Producers { settings, structured, common: common.clone(), batched, single: None };
+        let producers = Producers {
+            settings,
+            structured,
+            common: common.clone(),
+            batched,
+            single: None,
+            single_missing: Episode::reminding(),
+        };
         Ok(Self { producers: Mutex::new(producers), common })
     }
 }
@@ -147,24 +158,36 @@ impl Producers {
         let isolated =
             self.common.isolated.now(|| self.single.as_ref().is_none_or(SupervisedProducer::is_idle));
         if !isolated.is_empty() && self.single.is_none() {
-            match SupervisedProducer::start(
-                self.settings.single(),
-                self.structured,
-                self.common.contexts(true),
-            ) {
-                Ok(producer) => self.single = Some(producer),
-                Err(error) => tracing::error!(
-                    sink = &*self.common.sink,
-                    "no Kafka client for single records can be created, so the records of topics with a \
-                     refused batch are still sent in batches: {}",
-                    cannot_start(error)
-                ),
-            }
+            self.start_single();
         }
         BatchProducers {
             batched: self.batched.producer(),
             single: self.single.as_ref().filter(|_| !isolated.is_empty()).map(SupervisedProducer::producer),
             isolated,
+        }
+    }
+
+    fn start_single(&mut self) {
+        let contexts = self.common.contexts(true);
+        let started = SupervisedProducer::start(self.settings.single(), self.structured, contexts);
+        let (sink, now) = (&*self.common.sink, Instant::now());
+        match started {
+            Ok(producer) => {
+                self.single = Some(producer);
+                if let Some(seconds) = self.single_missing.over(now).map(|end| end.seconds()) {
+                    tracing::info!(sink, seconds, "a Kafka client for single records could be created");
+                }
+            }
+            Err(error) => {
+                let reason = cannot_start(error).to_string();
+                if self.single_missing.happens(reason.clone(), now).is_some() {
+                    tracing::error!(
+                        sink,
+                        "no Kafka client for single records can be created, so the records of topics with a \
+                         refused batch are still sent in batches: {reason}"
+                    );
+                }
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 use super::context::CallbackContext;
 use crate::event::Record;
 use crate::sink::envelope;
-use crate::telemetry::Shown;
+use crate::telemetry::{Episode, Shown};
 
 /// How long one wait for reports lasts, which bounds how long a dead producer stays in use. A shorter
 /// wait would cost processor time: the client waits in whole milliseconds and spins through the rest
@@ -160,40 +160,49 @@ impl ProducerSlot {
     }
 
     fn read_reports(&self) {
+        let mut unreplaced = Episode::reminding();
         while !self.stop.load(Ordering::Acquire) {
             let producer = self.producer();
             producer.poll(LOOK_UP_INTERVAL);
-            if let Some((code, reason)) = producer.client().fatal_error() {
-                tell_of_end(&producer.context().common.sink, code, &reason);
-                self.replace(&producer);
+            let Some((code, reason)) = producer.client().fatal_error() else { continue };
+            let sink = &*producer.context().common.sink;
+            if !unreplaced.is_ongoing() {
+                tell_of_end(sink, code, &reason);
+            }
+            match self.replace(&producer) {
+                Ok(()) => {
+                    if let Some(seconds) = unreplaced.over(Instant::now()).map(|end| end.seconds()) {
+                        tracing::info!(sink, seconds, "a new Kafka client could be created");
+                    }
+                }
+                Err(error) => {
+                    if unreplaced.happens(error.to_string(), Instant::now()).is_some() {
+                        tracing::error!(
+                            sink,
+                            "no new Kafka client can be created ({error}): the sink's records stay in the \
+                             spool, and the bridge tries again; check the machine's threads and memory"
+                        );
+                    }
+                }
             }
         }
     }
 
-    /// Has every record in the dead producer reported, then puts a new producer in its place.
-    fn replace(&self, dead: &BaseProducer<CallbackContext>) {
-        dead.purge(PurgeConfig::default().queue());
+    /// Has every record in the dead producer reported, then puts a new producer in its place. The settings
+    /// worked before, so an error means that the machine lacks threads or memory; the dead producer then
+    /// refuses every record, and the records stay in the spool.
+    fn replace(&self, dead: &BaseProducer<CallbackContext>) -> Result<(), KafkaError> {
         let deadline = Instant::now() + LAST_ANSWERS;
-        while dead.in_flight_count() > 0 && Instant::now() < deadline {
-            dead.poll(Duration::from_millis(10));
-        }
-        dead.purge(PurgeConfig::default().inflight());
         while dead.in_flight_count() > 0 {
+            // Again and again: the client puts a batch with a passing error back into its queue, and sends
+            // nothing from there any more.
+            let queued = PurgeConfig::default().queue();
+            dead.purge(if Instant::now() < deadline { queued } else { queued.inflight() });
             dead.poll(Duration::from_millis(10));
         }
-        match self.config.create_with_context((self.new_context)()) {
-            Ok(new) => *self.producer.lock() = Arc::new(new),
-            // The same settings worked before, so the machine lacks threads or memory. The dead
-            // producer refuses every record until a new one can be made, and the records stay in the
-            // spool.
-            Err(error) => {
-                tracing::error!(
-                    sink = &*dead.context().common.sink,
-                    "no new Kafka client can be created ({error}): the sink's records stay in the spool, and \
-                     the bridge tries again; check the machine's threads and memory"
-                )
-            }
-        }
+        let new = self.config.create_with_context((self.new_context)())?;
+        *self.producer.lock() = Arc::new(new);
+        Ok(())
     }
 }
 

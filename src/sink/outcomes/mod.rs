@@ -1,15 +1,15 @@
 //! The bookkeeping that all sinks share: the outcome of each record that a sink was handed, until the
 //! dispatcher has taken it.
 //!
-//! A sink opens a batch before any of its records can have an outcome, then settles the records one
-//! by one (from any thread, without an allocation). The dispatcher takes the outcomes of a batch as
+//! A sink opens a batch before any of its records can have an outcome, then reports the outcome of each (from
+//! any thread, without an allocation). The dispatcher takes the outcomes of a batch as
 //! one list, through its [`Publication`].
 //!
 //! Invariant: from the moment a record has to be published again until it is handed over again, the
 //! sink sends no later record of its lane (same topic, same key). A later record that had already left
 //! by then is reported as what it is, accepted; the dispatcher, which knows the outcome of the earlier
 //! one, publishes both again (`Unsettled::in_order`). Only lanes are held back, and never the record
-//! with the lowest position of a lane, so a dispatcher that never pauses still gets every record through.
+//! with the lowest position of a lane, so no lane can block itself.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeSet, HashMap};
@@ -175,7 +175,8 @@ impl OpenBatches {
         self.batches[number].take().expect("a batch is removed once")
     }
 
-    /// Holds nothing back behind this record any more: it is handed over again, or nobody will.
+    /// Holds nothing back behind this record any more: it is handed over again, or its publication was
+    /// dropped.
     fn release(&mut self, record: &Record) {
         if let Some(failed) = self.failed.get_mut(&record.topic) {
             failed.remove(record);

@@ -178,12 +178,20 @@ async fn enter(
 /// The next connection. `accept_failures` is the time in which none can be accepted, by the system's error.
 async fn accept(listener: &TcpListener, accept_failures: &mut Episode<String>) -> (TcpStream, IpAddr) {
     loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                if let Some(end) = accept_failures.over(Instant::now()) {
-                    let (seconds, failures) = (end.seconds(), end.times);
-                    tracing::info!(seconds, failures, "the listener accepts connections again");
+        let accepted = match accept_failures.ends_at() {
+            None => listener.accept().await,
+            // The end is told in time, even if nobody connects.
+            Some(end) => match tokio::time::timeout_at(end.into(), listener.accept()).await {
+                Ok(accepted) => accepted,
+                Err(_) => {
+                    accepts_again(accept_failures);
+                    continue;
                 }
+            },
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                accepts_again(accept_failures);
                 return (stream, peer.ip());
             }
             // The peer has left already; nothing is wrong with the listener.
@@ -200,6 +208,13 @@ async fn accept(listener: &TcpListener, accept_failures: &mut Episode<String>) -
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+}
+
+fn accepts_again(accept_failures: &mut Episode<String>) {
+    if let Some(end) = accept_failures.over(Instant::now()) {
+        let (seconds, failures) = (end.seconds(), end.times);
+        tracing::info!(seconds, failures, "the listener accepts connections again");
     }
 }
 

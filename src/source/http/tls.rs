@@ -110,8 +110,9 @@ impl Current {
             return;
         };
         let cause = std::error::Error::source(&error).map(ToString::to_string);
-        if self.trouble.happens((error.to_string(), cause.clone()), now).is_some() {
+        if let Some(news) = self.trouble.happens((error.to_string(), cause.clone()), now) {
             tracing::error!(
+                seconds = news.seconds(),
                 %error,
                 cause,
                 "the files of the listener's TLS certificate and key cannot be used any more: the old \

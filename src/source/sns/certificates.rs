@@ -3,17 +3,18 @@
 //! A certificate is fetched once, however many deliveries ask for it at the same time. The fetch is a
 //! task of its own, so that it goes on if the sender that caused it hangs up. A stranger who knows a
 //! topic's name can make the bridge ask for any file of the certificate host. So failures are remembered
-//! for a while, and the fetches of a minute are bounded: strangers together can cause half of them. The
-//! other half is for networks from which something authentic came, and for certificates that were trusted
-//! before. A certificate that is trusted and valid needs no fetch, and no failed fetch removes it: whatever
-//! strangers do, messages signed with it are taken.
+//! for a while, and the fetches of a minute are bounded: strangers together can cause half of them, and those
+//! of one site two. The other half is for networks from which something authentic came, and for certificates
+//! that were trusted before. A certificate that is trusted and valid needs no fetch, and no failed fetch
+//! removes it: whatever strangers do, messages signed with it are taken.
 
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use prometheus_client::metrics::counter::Counter;
@@ -33,6 +34,8 @@ const FAILURE_REMEMBERED: Duration = Duration::from_secs(30);
 const FETCHES_PER_MINUTE_MAX: usize = 20;
 /// Most fetches in any minute that strangers together can cause.
 const STRANGERS_FETCHES_PER_MINUTE_MAX: usize = FETCHES_PER_MINUTE_MAX / 2;
+/// Most fetches in any minute that the strangers of one site can cause. After a start SNS is a stranger, too.
+const SITES_FETCHES_PER_MINUTE_MAX: usize = 2;
 const MINUTE: Duration = Duration::from_secs(60);
 /// Most trusted certificates in memory, several for every region that AWS has; the one that was not used
 /// for longest is removed first.
@@ -57,13 +60,18 @@ impl Certificates {
         Self { source, fetcher, known: Arc::default(), fetches, log_limit: Arc::default() }
     }
 
-    /// The certificate at a URL that a delivery names, valid at this moment. The delivery can come from a
-    /// network of which nothing authentic is known.
+    /// The certificate at a URL that a delivery names, valid at this moment. `stranger` is the delivery's
+    /// site if nothing authentic is known of its network.
     ///
     /// # Errors
     /// When the certificate cannot be trusted, or cannot be fetched now.
-    pub(super) async fn get(&self, url: &CertificateUrl, is_stranger: bool, moment: Timestamp) -> Fetched {
-        let found = self.known.lock().find(url, is_stranger, moment, Instant::now());
+    pub(super) async fn get(
+        &self,
+        url: &CertificateUrl,
+        stranger: Option<IpAddr>,
+        moment: Timestamp,
+    ) -> Fetched {
+        let found = self.known.lock().find(url, stranger, moment, Instant::now());
         let mut fetching = match found {
             Found::Here(fetched) => return fetched,
             Found::Coming(fetching) => fetching,
@@ -71,7 +79,7 @@ impl Certificates {
                 self.spawn_fetch(url.clone(), sender);
                 fetching
             }
-            Found::Bounded => return Err(self.report_bound(url, is_stranger)),
+            Found::Bounded => return Err(self.report_bound(url, stranger.is_some())),
         };
         let fetched = match fetching.wait_for(Option::is_some).await {
             Ok(fetched) => (*fetched).clone(),
@@ -90,8 +98,7 @@ impl Certificates {
             let fetched = fetched.unwrap_or(Err(CertificateError::Unavailable("panic"))).map(Arc::new);
             let outcome = report(&source, &url, fetched.as_ref().err(), &log_limit);
             fetches.get_or_create(&SourceOutcome { source, outcome: outcome.into() }).inc();
-            let moment = Timestamp::from(SystemTime::now());
-            known.lock().settle(url, fetched.clone(), moment, Instant::now());
+            known.lock().settle(url, fetched.clone(), Instant::now());
             // An error says that no delivery waits any more.
             let _ = sender.send(Some(fetched));
         });
@@ -164,8 +171,8 @@ struct Failed {
 
 struct Fetch {
     begun: Instant,
-    /// Whether the fetch counts among those that strangers caused.
-    of_strangers: bool,
+    /// The site of the stranger that caused the fetch.
+    stranger: Option<IpAddr>,
 }
 
 enum Found {
@@ -179,7 +186,13 @@ enum Found {
 }
 
 impl Known {
-    fn find(&mut self, url: &CertificateUrl, is_stranger: bool, moment: Timestamp, now: Instant) -> Found {
+    fn find(
+        &mut self,
+        url: &CertificateUrl,
+        stranger: Option<IpAddr>,
+        moment: Timestamp,
+        now: Instant,
+    ) -> Found {
         let trusted = self.trusted.get_mut(url);
         let was_trusted = trusted.is_some();
         if let Some(trusted) = trusted.filter(|trusted| trusted.certificate.is_valid_at(moment)) {
@@ -194,7 +207,7 @@ impl Known {
             Some(failed) if now - failed.at < FAILURE_REMEMBERED => return Found::Here(Err(failed.error)),
             _ => {}
         }
-        if !self.may_fetch(is_stranger && !was_trusted, now) {
+        if !self.may_fetch(stranger.filter(|_| !was_trusted), now) {
             return Found::Bounded;
         }
         let (sender, receiver) = watch::channel(None);
@@ -203,33 +216,34 @@ impl Known {
     }
 
     /// Whether another fetch can begin now; if so, counts it.
-    fn may_fetch(&mut self, of_strangers: bool, now: Instant) -> bool {
+    fn may_fetch(&mut self, stranger: Option<IpAddr>, now: Instant) -> bool {
         while self.fetches.front().is_some_and(|fetch| now - fetch.begun >= MINUTE) {
             self.fetches.pop_front();
         }
-        let strangers = self.fetches.iter().filter(|fetch| fetch.of_strangers).count();
-        let may = self.fetches.len() < FETCHES_PER_MINUTE_MAX
-            && (!of_strangers || strangers < STRANGERS_FETCHES_PER_MINUTE_MAX);
+        let count =
+            |counts: &dyn Fn(&Fetch) -> bool| self.fetches.iter().filter(|fetch| counts(fetch)).count();
+        let has_share = stranger.is_none()
+            || (count(&|fetch| fetch.stranger.is_some()) < STRANGERS_FETCHES_PER_MINUTE_MAX
+                && count(&|fetch| fetch.stranger == stranger) < SITES_FETCHES_PER_MINUTE_MAX);
+        let may = has_share && self.fetches.len() < FETCHES_PER_MINUTE_MAX;
         if may {
-            self.fetches.push_back(Fetch { begun: now, of_strangers });
+            self.fetches.push_back(Fetch { begun: now, stranger });
         }
         may
     }
 
-    /// Notes what became of a fetch that ended at this moment.
-    fn settle(&mut self, url: CertificateUrl, fetched: Fetched, moment: Timestamp, now: Instant) {
+    /// Notes what became of a fetch that has ended.
+    fn settle(&mut self, url: CertificateUrl, fetched: Fetched, now: Instant) {
         self.fetching.remove(&url);
         self.failed.retain(|_, failed| now - failed.at < FAILURE_REMEMBERED);
         match fetched {
-            Ok(certificate) => self.trust(url, Trusted { certificate, used: now }, moment),
+            Ok(certificate) => self.trust(url, Trusted { certificate, used: now }),
             Err(error) => drop(self.failed.insert(url, Failed { error, at: now })),
         }
     }
 
-    /// Remembers a trusted certificate. Those that are not valid any more give way to it, and then the one
-    /// that was not used for longest.
-    fn trust(&mut self, url: CertificateUrl, certificate: Trusted, moment: Timestamp) {
-        self.trusted.retain(|_, trusted| trusted.certificate.is_valid_at(moment));
+    /// Remembers a trusted certificate. The one that was not used for longest gives way to it.
+    fn trust(&mut self, url: CertificateUrl, certificate: Trusted) {
         self.trusted.insert(url, certificate);
         let longest_unused = self.trusted.iter().min_by_key(|(_, trusted)| trusted.used);
         if let Some((url, _)) = longest_unused.filter(|_| self.trusted.len() > TRUSTED_MAX) {
@@ -242,13 +256,15 @@ impl Known {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::net::Ipv4Addr;
+
     use super::*;
     use crate::aws::arn::TopicArn;
 
     const NOW: Timestamp = Timestamp(1_778_231_548_000_000_000);
     const EXPIRED: Timestamp = Timestamp(NOW.0 + 61_000_000_000);
-    const STRANGER: bool = true;
-    const PROVEN: bool = false;
+    const STRANGER: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
+    const PROVEN: Option<IpAddr> = None;
 
     fn url(number: usize) -> CertificateUrl {
         let topic = TopicArn::parse("arn:aws:sns:eu-west-1:111111111111:t").unwrap();
@@ -279,14 +295,14 @@ mod tests {
 
     /// Fetches the certificate with this number, with this result.
     #[track_caller]
-    fn fetch(known: &mut Known, number: usize, is_stranger: bool, fetched: Fetched, now: Instant) {
-        assert!(is_missing(&known.find(&url(number), is_stranger, NOW, now)));
-        known.settle(url(number), fetched, NOW, now);
+    fn fetch(known: &mut Known, number: usize, stranger: Option<IpAddr>, fetched: Fetched, now: Instant) {
+        assert!(is_missing(&known.find(&url(number), stranger, NOW, now)));
+        known.settle(url(number), fetched, now);
     }
 
     /// How many of twenty certificates, from this number on, are fetched.
-    fn fetched_of_twenty(known: &mut Known, from: usize, is_stranger: bool, now: Instant) -> usize {
-        let missing = |number: &usize| is_missing(&known.find(&url(*number), is_stranger, NOW, now));
+    fn fetched_of_twenty(known: &mut Known, from: usize, stranger: Option<IpAddr>, now: Instant) -> usize {
+        let missing = |number: &usize| is_missing(&known.find(&url(*number), stranger, NOW, now));
         (from..from + 20).filter(missing).count()
     }
 
@@ -318,10 +334,17 @@ mod tests {
     }
 
     #[test]
-    fn strangers_cause_half_of_the_fetches_of_a_minute_however_many_they_are() {
+    fn strangers_cause_half_of_the_fetches_of_a_minute_however_many_they_are_and_one_site_two() {
         let (mut known, now) = (Known::default(), Instant::now());
-        assert_eq!(fetched_of_twenty(&mut known, 0, STRANGER, now), 10);
-        assert_eq!(fetched_of_twenty(&mut known, 100, STRANGER, now), 0);
+        let sites = |host| Some(IpAddr::V4(Ipv4Addr::new(198, 51, 100, host)));
+        let of_sites = |known: &mut Known, hosts: std::ops::Range<u8>| {
+            hosts
+                .map(|host| fetched_of_twenty(known, usize::from(host) * 1000, sites(host), now))
+                .sum::<usize>()
+        };
+        assert_eq!(fetched_of_twenty(&mut known, 0, STRANGER, now), 2, "one site");
+        assert_eq!(of_sites(&mut known, 1..20), 8);
+        assert_eq!(of_sites(&mut known, 20..40), 0);
         assert_eq!(fetched_of_twenty(&mut known, 200, PROVEN, now), 10);
         assert_eq!(fetched_of_twenty(&mut known, 300, PROVEN, now), 0);
         let soon = now + MINUTE - Duration::from_millis(1);
@@ -351,7 +374,7 @@ mod tests {
         fetch(&mut known, 0, STRANGER, good(), start);
         // This machine's clock goes wrong, and is put right.
         assert!(is_missing(&known.find(&url(0), STRANGER, EXPIRED, start)));
-        known.settle(url(0), failed(), EXPIRED, start);
+        known.settle(url(0), failed(), start);
         assert!(matches!(known.find(&url(0), STRANGER, EXPIRED, start), Found::Here(Err(_))));
         assert!(is_valid(&known.find(&url(0), STRANGER, NOW, start)));
         for number in 1..1000 {
@@ -373,15 +396,5 @@ mod tests {
         }
         assert_eq!(known.trusted.len(), TRUSTED_MAX);
         assert!(is_missing(&known.find(&url(1), PROVEN, NOW, now + MINUTE)));
-    }
-
-    #[test]
-    fn an_expired_certificate_gives_way_to_the_next_one() {
-        let (mut known, now) = (Known::default(), Instant::now());
-        fetch(&mut known, 0, PROVEN, good(), now);
-        let next = Ok(Arc::new(SigningCertificate::valid_until(EXPIRED.unix_seconds() + 60)));
-        assert!(is_missing(&known.find(&url(1), PROVEN, EXPIRED, now)));
-        known.settle(url(1), next, EXPIRED, now);
-        assert_eq!(known.trusted.keys().collect::<Vec<_>>(), [&url(1)]);
     }
 }

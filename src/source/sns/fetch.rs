@@ -1,9 +1,9 @@
 //! Fetches a signing certificate from the host that serves it.
 //!
-//! The host proves over TLS, by the roots that this system trusts, that it is SNS's in the topic's region,
-//! and thereby vouches for the certificate. A fetch takes three seconds and 16 KiB at most, follows no
-//! redirect, and connects only to public addresses: the host name follows from the topic's region, but the
-//! resolver decides which address it has. Of several certificates in the file the first one counts.
+//! The host proves over TLS, by the roots that this system trusts, that it is SNS's host for the topic's
+//! region, and thereby vouches for the certificate. A fetch takes three seconds and 16 KiB at most, follows
+//! no redirect, and connects only to public addresses: the host name follows from the topic's region, but
+//! the resolver decides which address it has. Of several certificates in the file the first one counts.
 //!
 //! How SNS is answered depends on where the fault lies. A certificate that is wrong itself is untrusted,
 //! and the message that names it is refused with 403. If the network, the host or a proxy keeps the bridge
@@ -245,6 +245,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         || a >= 224
         || (a == 100 && (64..128).contains(&b))
         || (a == 192 && b == 0 && c == 0)
+        || (a == 192 && b == 88 && c == 99)
         || (a == 198 && (b == 18 || b == 19));
     !special
 }
@@ -257,7 +258,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
             is_public_v4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
         }
         // Tunnels, and addresses for documentation.
-        [0x2001, 0..=0x01ff | 0x0db8, ..] | [0x2002, ..] => false,
+        [0x2001, 0..=0x01ff | 0x0db8, ..] | [0x2002, ..] | [0x3fff, 0..=0x0fff, ..] => false,
         [first, ..] => first & 0xe000 == 0x2000,
     }
 }
@@ -283,6 +284,8 @@ mod tests {
             "100.64.0.1",
             "0.0.0.0",
             "192.0.0.1",
+            "192.88.99.1",
+            "3fff::1",
             "192.0.2.1",
             "198.18.0.1",
             "224.0.0.1",

@@ -164,8 +164,8 @@ impl SnsSource {
     ) -> Result<&TopicArn, Refused> {
         let claim =
             SignatureClaim::read(envelope, headers, arrived, &self.config).map_err(Refused::Forbidden)?;
-        let is_stranger = stranger().is_some();
-        let certificate = self.certificates.get(&claim.certificate, is_stranger, arrived).await?;
+        let stranger = stranger().map(|network| network.site());
+        let certificate = self.certificates.get(&claim.certificate, stranger, arrived).await?;
         let signed = || certificate.has_signed(&envelope.signed_text(), &claim);
         let signed = self.intake.work_unproven(Weight::plain(envelope.message.len()), signed).await?;
         signed.then_some(claim.topic).ok_or(Refused::Forbidden("signature"))

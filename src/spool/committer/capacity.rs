@@ -86,9 +86,10 @@ impl Committer {
         match self.shared.disk.remove(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 self.shared.view().segments.restore_oldest(segment);
-                if self.unremovable.happens(error.to_string(), Instant::now()).is_some() {
+                if let Some(news) = self.unremovable.happens(error.to_string(), Instant::now()) {
                     let path = path.display();
                     tracing::warn!(
+                        seconds = news.seconds(),
                         %error,
                         %path,
                         "cannot remove a prunable segment's file: trying again later"
@@ -218,8 +219,9 @@ impl Committer {
                 }
             }
             Err(error) => {
-                if self.free_unknown.happens(error.to_string(), Instant::now()).is_some() {
-                    tracing::warn!(%error, "cannot read the free space of the spool's file system");
+                if let Some(news) = self.free_unknown.happens(error.to_string(), Instant::now()) {
+                    let seconds = news.seconds();
+                    tracing::warn!(seconds, %error, "cannot read the free space of the spool's file system");
                 }
             }
         }

@@ -305,9 +305,11 @@ impl Committer {
             if let Some(scarce) = scarce {
                 return Err(CommitError::Full(scarce.into()));
             }
-            if error.kind() == io::ErrorKind::FileTooLarge && active.durable_len > HEADER_BYTES {
-                // This file cannot grow any more, but another can.
-                self.active = None;
+            if error.kind() == io::ErrorKind::FileTooLarge {
+                // This file cannot grow any more, but another can, unless the group alone is too large.
+                if active.durable_len > HEADER_BYTES {
+                    self.active = None;
+                }
                 return Err(CommitError::Full(AppendGate::DiskFull));
             }
             if !self.prune_in_need(bytes.len() as u64) {

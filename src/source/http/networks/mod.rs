@@ -82,6 +82,13 @@ pub(in crate::source) struct Network {
     site: Arc<Site>,
 }
 
+impl Network {
+    /// The address of its site.
+    pub(in crate::source) fn site(&self) -> IpAddr {
+        site(self.address)
+    }
+}
+
 /// One site: an IPv4 address, or an IPv6 /48, whose networks are cheap to have.
 #[derive(Debug)]
 struct Site {

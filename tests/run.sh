@@ -74,7 +74,6 @@ export FANBRIDGE_TEST_SERVERS=required
 
 part build cargo test --locked --no-run || exit 1
 wants lint && part lint make lint
-wants unit && part unit cargo test --locked --lib --bins
 # beside NAME COMMAND…: runs it in the background, for `part NAME settled NAME`.
 beside() {
     local name=$1
@@ -88,11 +87,14 @@ settled() {
 }
 
 suite() { cargo test --locked --test "$1" "${@:2}"; }
-for name in tidy config front sns spool state replicas; do
+# Tests of replicas, sinks and queues mostly wait: for a time-out, an outage, a visibility. So replicas are
+# tested beside the unit tests, and sinks beside queues; the tests that measure run alone behind the others.
+wants replicas && beside replicas suite replicas -- --nocapture
+wants unit && part unit cargo test --locked --lib --bins
+wants replicas && part replicas settled replicas
+for name in tidy config front sns spool state; do
     wants "$name" && part "$name" suite "$name" -- --nocapture
 done
-# Most of these wait: for a time-out, an outage, a visibility. So the sinks are tested beside the
-# queues, and the tests that measure run alone behind the others.
 wants sinks && beside sinks suite sinks -- --nocapture --skip alone::
 for name in aws faults; do
     wants "$name" || continue

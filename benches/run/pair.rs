@@ -145,7 +145,7 @@ impl Figure {
         let gains: Vec<_> = before.iter().zip(after).map(gain).collect();
         let least = gains.iter().copied().fold(f64::INFINITY, f64::min);
         let most = gains.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        [median(gains.into_iter()), least, most]
+        [median(gains), least, most]
     }
 }
 

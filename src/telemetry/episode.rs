@@ -59,7 +59,7 @@ pub struct EpisodeNews {
 impl EpisodeNews {
     /// How many seconds it has lasted, for the field `seconds` of the line; `None` if it begins.
     pub fn seconds(&self) -> Option<u64> {
-        (self.stage != EpisodeStage::Begins).then(|| self.lasts.as_secs())
+        (self.stage != EpisodeStage::Begins).then_some(self.lasts.as_secs())
     }
 }
 

@@ -26,7 +26,7 @@ pub static BROKER: RwLock<()> = RwLock::const_new(());
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/kafka.sh");
 
 /// The broker's address if the script can stop it; says so if not.
-pub fn controlled_brokers(test: &str) -> Option<String> {
+fn controlled_brokers(test: &str) -> Option<String> {
     let brokers = servers::kafka(test)?;
     let address = Command::new(SCRIPT).arg("address").output().unwrap().stdout;
     let controlled = String::from_utf8_lossy(&address).trim() == brokers;
@@ -36,7 +36,7 @@ pub fn controlled_brokers(test: &str) -> Option<String> {
     controlled.then_some(brokers)
 }
 
-pub fn control(verb: &[&str]) {
+fn control(verb: &[&str]) {
     assert!(Command::new(SCRIPT).args(verb).status().unwrap().success(), "kafka.sh {verb:?}");
 }
 
@@ -92,7 +92,7 @@ pub fn sequences(reader: &Consuming, topic: &str, count: usize) -> Vec<u64> {
     reader.read(topic, count).iter().map(Seen::sequence).collect()
 }
 
-pub async fn assert_unreported(claim: &mut Publication, wait: Duration) {
+async fn assert_unreported(claim: &mut Publication, wait: Duration) {
     let early = tokio::time::timeout(wait, claim).await;
     assert!(early.is_err(), "reported during the outage: {early:?}");
 }
@@ -294,4 +294,46 @@ async fn another_client_reads_the_same_key_headers_and_body() {
          ce_family=video,ce_provider=stream,ce_intake=stream-video,ce_recordedtime=2025-11-21T07:20:00Z,\
          ce_sequence=00000000000000000007,ce_webhookid=w-1|{\"type\":\"call.ring\", \"n\":7}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_broker_gets_every_record_once_and_in_order() {
+    let Some(brokers) = controlled_brokers("a restarted broker") else { return };
+    let _alone = BROKER.write().await;
+    let cluster = Cluster::new(&brokers, "restarted");
+    let (sink, reader) = (sink(&brokers, &[]), Consuming { brokers });
+    let topic = cluster.create("t", &[]).await;
+    let mut claims = vec![sink.publish(batch(&topic, 0..500))];
+    control(&["kill"]);
+    let mut during = sink.publish(batch(&topic, 500..1000));
+    assert_unreported(&mut during, Duration::from_secs(1)).await;
+    claims.push(during);
+    let port = reader.brokers.rsplit(':').next().unwrap().to_owned();
+    control(&["start", &port]);
+    let up = Instant::now();
+    for claim in claims {
+        assert_eq!(claim.await, vec![Outcome::Accepted; 500]);
+    }
+    println!("a restarted broker had everything after {:?}", up.elapsed());
+    assert!(up.elapsed() < Duration::from_secs(2), "{:?}", up.elapsed());
+    assert_eq!(sequences(&reader, &topic, 1000), (0..1000).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_broker_accepts_nothing_and_gets_everything_once_it_thaws() {
+    let Some(brokers) = controlled_brokers("a frozen broker") else { return };
+    let _alone = BROKER.write().await;
+    let cluster = Cluster::new(&brokers, "frozen");
+    let (sink, reader) = (sink(&brokers, &[]), Consuming { brokers });
+    let topic = cluster.create("t", &[]).await;
+    assert_eq!(sink.publish(batch(&topic, 0..1)).await, [Outcome::Accepted]);
+    control(&["freeze"]);
+    let mut claim = sink.publish(batch(&topic, 1..500));
+    assert_unreported(&mut claim, Duration::from_secs(2)).await;
+    control(&["thaw"]);
+    let thawed = Instant::now();
+    assert_eq!(claim.await, vec![Outcome::Accepted; 499]);
+    println!("a thawed broker had everything after {:?}", thawed.elapsed());
+    assert!(thawed.elapsed() < Duration::from_secs(2), "{:?}", thawed.elapsed());
+    assert_eq!(sequences(&reader, &topic, 500), (0..500).collect::<Vec<_>>());
 }

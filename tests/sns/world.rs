@@ -1,6 +1,8 @@
 //! A bridge with SNS sources, and all that it speaks to.
 
 use std::fs;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -28,6 +30,8 @@ pub struct Setting {
     pub raw: bool,
     /// There is no room on the disk, as far as the bridge is concerned.
     pub full: bool,
+    /// Whether each delivery comes from another network, as SNS's do.
+    pub many_senders: bool,
     /// What the bridge is started under.
     pub wrapper: Vec<String>,
 }
@@ -40,6 +44,8 @@ pub struct World {
     pub bridge: Bridge,
     /// What the bridge is started under.
     wrapper: Vec<String>,
+    /// How many deliveries came, if each comes from another network.
+    senders: Option<AtomicU8>,
 }
 
 impl World {
@@ -49,8 +55,14 @@ impl World {
 
     pub fn start_with(change: impl FnOnce(&mut Setting, &Home)) -> Self {
         let home = Home::new();
-        let mut setting =
-            Setting { sources: 1, allow_sha1: false, raw: false, full: false, wrapper: Vec::new() };
+        let mut setting = Setting {
+            sources: 1,
+            allow_sha1: false,
+            raw: false,
+            full: false,
+            many_senders: false,
+            wrapper: Vec::new(),
+        };
         change(&mut setting, &home);
 
         let root = Authority::root("root of the tests");
@@ -74,16 +86,17 @@ impl World {
             environment.into_iter().map(str::to_owned).chain(setting.wrapper.iter().cloned()).collect();
         let words: Vec<&str> = wrapper.iter().map(String::as_str).collect();
         let bridge = if setting.full { start_unready(&home, &words) } else { home.start_under(&words) };
-        Self { home, root, double, service, bridge, wrapper }
+        let senders = setting.many_senders.then(AtomicU8::default);
+        Self { home, root, double, service, bridge, wrapper, senders }
     }
 
     /// The same world after the bridge was stopped and started again.
     pub fn restarted(self) -> Self {
-        let Self { home, root, double, service, bridge, wrapper } = self;
+        let Self { home, root, double, service, bridge, wrapper, senders } = self;
         bridge.stop();
         let words: Vec<&str> = wrapper.iter().map(String::as_str).collect();
         let bridge = home.start_under(&words);
-        Self { home, root, double, service, bridge, wrapper }
+        Self { home, root, double, service, bridge, wrapper, senders }
     }
 
     /// Sends a message to the first source, as SNS does.
@@ -107,7 +120,12 @@ impl World {
 
     /// Sends any body to a source by its number, with these headers alone.
     pub fn post_bare(&self, source: usize, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        self.bridge.client().post(&format!("/in/sns-{source}"), headers, body).expect("an answer")
+        let client = self.bridge.client();
+        let mut client = match &self.senders {
+            None => client,
+            Some(count) => client.at(Ipv4Addr::new(127, 0, 1, count.fetch_add(1, Ordering::Relaxed))),
+        };
+        client.post(&format!("/in/sns-{source}"), headers, body).expect("an answer")
     }
 
     /// How many deliveries were refused for a reason.

@@ -254,6 +254,6 @@ fn letters_of_a_stopped_bridge_that_cannot_be_copied_are_not_read_and_what_to_do
     let ran = home.try_verb_under(&["env", "TMPDIR=/nowhere"], &["dead", "list"]);
     assert_eq!(ran.status.code(), Some(74), "{}", said(&ran));
     let told = said(&ran);
-    assert!(told.contains("it cannot be copied to /nowhere") && told.contains("set TMPDIR"), "{told}");
+    assert!(told.contains("bytes cannot be copied to /nowhere") && told.contains("set TMPDIR"), "{told}");
     assert_eq!(home.try_verb_under(&["env"], &["dead", "list"]).status.code(), Some(0));
 }

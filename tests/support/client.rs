@@ -2,7 +2,7 @@
 //! another, and a clear word on whether a failed delivery may have been taken in.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ impl<T: Read + Write + Send> Wire for T {}
 /// One connection to the bridge, opened when it is first needed and again after a failure.
 pub struct Client {
     address: SocketAddr,
+    /// The address to connect from, if not the usual one.
+    from: Option<Ipv4Addr>,
     timeout: Duration,
     tls: Option<Arc<ClientConfig>>,
     connection: Option<BufReader<Box<dyn Wire>>>,
@@ -59,7 +61,12 @@ impl Client {
     /// A client of a port of this machine that waits ten seconds for an answer.
     pub fn new(port: u16) -> Self {
         let (address, timeout) = (([127, 0, 0, 1], port).into(), Duration::from_secs(10));
-        Self { address, timeout, tls: None, connection: None }
+        Self { address, from: None, timeout, tls: None, connection: None }
+    }
+
+    /// The same client at another address of this machine, which is a network of its own.
+    pub fn at(self, address: Ipv4Addr) -> Self {
+        Self { from: Some(address), ..self }
     }
 
     /// The same client over TLS, of a server whose name is `localhost`.
@@ -118,7 +125,10 @@ impl Client {
 
     fn connected(&mut self) -> io::Result<&mut BufReader<Box<dyn Wire>>> {
         if self.connection.is_none() {
-            let stream = TcpStream::connect_timeout(&self.address, Duration::from_secs(2))?;
+            let stream = match self.from {
+                None => TcpStream::connect_timeout(&self.address, Duration::from_secs(2))?,
+                Some(from) => connect_from(from, self.address)?,
+            };
             stream.set_nodelay(true)?;
             stream.set_read_timeout(Some(self.timeout))?;
             let wire: Box<dyn Wire> = match &self.tls {
@@ -133,6 +143,17 @@ impl Client {
         }
         self.connection.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
+}
+
+fn connect_from(from: Ipv4Addr, to: SocketAddr) -> io::Result<TcpStream> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let stream = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind((from, 0).into())?;
+        socket.connect(to).await?.into_std()
+    })?;
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 /// A POST as it goes over the wire.

@@ -42,7 +42,7 @@ fn undelivered_events_cost_disk_and_neither_memory_nor_pace() {
         for _ in 0..steps {
             let rate = rank.deliver(events / STEPS);
             rates.push(rate);
-            shares.push(rate / reference.deliver(events / STEPS / 4));
+            shares.push(rate / reference.deliver(events / STEPS / 8));
             resident_max = resident_max.max(bridge.resident_bytes());
         }
         let of = |values: &[f64]| (median(&values[..JUDGED]), median(&values[values.len() - JUDGED..]));

@@ -86,7 +86,7 @@ fn field<const N: usize>(bytes: &[u8; FRAME_HEADER_BYTES], at: usize) -> [u8; N]
 
 /// Appends the entry's frame to `out` and returns its length in bytes.
 ///
-/// The caller cuts it off again if the payload is longer than [`super::RECORD_BYTES_MAX`].
+/// The caller cuts it off again if the payload is longer than [`super::ENTRY_BYTES_MAX`].
 pub(super) fn encode(
     entry: &Entry,
     position: Position,

@@ -81,7 +81,9 @@ fn a_sink_that_is_turned_away_says_why_and_delivers_once_it_is_let_in() {
             }
             case.said.iter().all(|said| complaint.contains(said)).then_some(())
         });
-        assert_eq!(state(&bridge, case.sink)["lag_events"], ledger.acknowledged(), "{}", case.sink);
+        await_until(&format!("{} lags by all events", case.sink), PATIENCE, || {
+            (state(&bridge, case.sink)["lag_events"] == ledger.acknowledged()).then_some(())
+        });
     }
     fs::write(home.path("token"), token(SCOPE, Duration::from_secs(3600))).unwrap();
     await_until("the new token is taken from its file", PATIENCE, || {

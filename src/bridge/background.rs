@@ -34,8 +34,10 @@ pub(super) async fn keep(types: Arc<TypesSeen>, spool: Spool, state: State, stop
             // Cursors and dead letters would be written to a file that has no name any more.
             Ok(Err(StateError::Gone { .. })) => return,
             Ok(Err(error)) => {
-                if unwritten.happens(error.to_string(), Instant::now()).is_some() || stopped {
+                let news = unwritten.happens(error.to_string(), Instant::now());
+                if news.is_some() || stopped {
                     tracing::error!(
+                        seconds = news.and_then(|news| news.seconds()),
                         %error,
                         "the event types seen cannot be written to the state: they stay in memory"
                     );

@@ -45,12 +45,12 @@ pub(super) async fn given_up(spool: Spool, state: State, deadline: Instant) -> S
 pub(super) async fn look_over(spool: Spool, state: State, readers: Vec<String>) -> Result<(), BridgeError> {
     blocking(move || {
         match spool.verify_files() {
-            Err(SpoolFailure::SegmentMissing(taken)) => match behind(&state, &readers, taken.last) {
+            Err(SpoolFailure::SegmentMissing(segment)) => match behind(&state, &readers, segment.last) {
                 Ok(waiting) if waiting.is_empty() => {
-                    return Err(BridgeError::SpoolFailed(format!("{taken}, which every sink has passed")));
+                    return Err(BridgeError::SpoolFailed(format!("{segment}, which every sink has passed")));
                 }
                 waiting => {
-                    return Err(BridgeError::SegmentMissing { taken, waiting: waiting.unwrap_or(readers) });
+                    return Err(BridgeError::SegmentMissing { segment, waiting: waiting.unwrap_or(readers) });
                 }
             },
             looked => looked?,
@@ -88,7 +88,7 @@ impl From<SpoolFailure> for BridgeError {
         match failure {
             SpoolFailure::Broken(reason) => Self::SpoolFailed(reason.to_string()),
             SpoolFailure::Misplaced(reason) => Self::Misplaced(reason.to_string()),
-            SpoolFailure::SegmentMissing(taken) => Self::SegmentMissing { taken, waiting: Vec::new() },
+            SpoolFailure::SegmentMissing(segment) => Self::SegmentMissing { segment, waiting: Vec::new() },
         }
     }
 }

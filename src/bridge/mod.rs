@@ -109,13 +109,13 @@ pub enum BridgeError {
     /// A file of the log was taken away with events that a sink waits for. The next start would skip them, so
     /// a person has to decide.
     #[error(
-        "{taken}, and {} has not got past them: put the file back as it was and start again, or start \
+        "{segment}, and {} has not got past them: put the file back as it was and start again, or start \
          without it, which gives those events up",
         named(.waiting)
     )]
     SegmentMissing {
-        /// The events that were taken away.
-        taken: MissingSegment,
+        /// The segment, with the positions that are gone with it.
+        segment: MissingSegment,
         /// The sinks that wait for them, as far as they are known.
         waiting: Vec<String>,
     },

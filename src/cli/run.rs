@@ -294,13 +294,13 @@ mod tests {
         assert!(io.to_string().ends_with(said), "{io}");
 
         let (first, last) = (crate::event::Position(1), crate::event::Position(9));
-        let taken = crate::spool::MissingSegment {
+        let segment = crate::spool::MissingSegment {
             path: "spool/1.log".into(),
             fate: "was removed".into(),
             first,
             last,
         };
-        let person = hung(Some(BridgeError::SegmentMissing { taken, waiting: vec!["lake".into()] }));
+        let person = hung(Some(BridgeError::SegmentMissing { segment, waiting: vec!["lake".into()] }));
         assert_eq!(person.exit, Exit::Config, "a supervisor does not pass what is gone");
         assert!(
             person.to_string().contains("positions 1 to 9, and `lake` has not got past them"),

@@ -93,7 +93,7 @@ impl Drop for SupervisedProducer {
     }
 }
 
-/// The producer of a line while one batch is handed to it.
+/// The producer in use, while one batch is handed to it.
 pub(super) struct ProducerHandle {
     producer: Arc<BaseProducer<CallbackContext>>,
     structured: bool,

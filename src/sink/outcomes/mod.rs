@@ -99,7 +99,7 @@ impl OutcomeTable {
         let mut open = self.batches();
         records.iter().for_each(|record| open.release(record));
         let number = open.insert(batch);
-        (number, Publication { in_flight: Arc::clone(self), number: Some(number) })
+        (number, Publication { table: Arc::clone(self), number: Some(number) })
     }
 
     /// Whether this record must not be sent, because an earlier record of its lane has to be
@@ -190,20 +190,20 @@ impl OpenBatches {
 /// The outcomes of one batch, for the dispatcher: resolves to one outcome per record, in the order of
 /// the batch, when all are known. Dropping it stops no record: they might still be published.
 pub struct Publication {
-    in_flight: Arc<OutcomeTable>,
+    table: Arc<OutcomeTable>,
     number: Option<BatchNumber>,
 }
 
 impl Publication {
     /// Number of records accepted or rejected so far.
     pub fn settled(&self) -> usize {
-        self.number.map_or(0, |number| self.in_flight.batches().batch(number).for_good)
+        self.number.map_or(0, |number| self.table.batches().batch(number).for_good)
     }
 
     /// Stops waiting and returns the outcomes known by now, in the order of the batch.
     pub fn known(self) -> Vec<Option<Outcome>> {
         let Some(number) = self.number else { return Vec::new() };
-        self.in_flight.batches().batch(number).outcomes.clone()
+        self.table.batches().batch(number).outcomes.clone()
     }
 }
 
@@ -213,7 +213,7 @@ impl Future for Publication {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Vec<Outcome>> {
         let number = self.number.expect("a publication is not polled after it has resolved");
         let taken = {
-            let mut open = self.in_flight.batches();
+            let mut open = self.table.batches();
             let batch = open.batch(number);
             if batch.unsettled > 0 {
                 batch.waker = Some(cx.waker().clone());
@@ -230,7 +230,7 @@ impl Future for Publication {
 impl Drop for Publication {
     fn drop(&mut self) {
         let Some(number) = self.number else { return };
-        let mut open = self.in_flight.batches();
+        let mut open = self.table.batches();
         let batch = open.batch(number);
         batch.abandoned = true;
         let records = take(&mut batch.records);

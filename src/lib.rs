@@ -27,8 +27,8 @@
 //! (`dedup`, `spool`, `state`); the sinks and what leads to them (`dispatch`, `routing`, `dead_letter`). The
 //! last group serves all others: `bridge` wires and starts the parts, `config` and `cli` stand above it,
 //! `admin`, `health` and `telemetry` report, `disk`, `files` and `clock` are the seams to the system,
-//! `reference` reads secrets and files that a configuration names; `backoff`, `scarce` and `trust` are what
-//! sinks and sources share.
+//! `reference` and `scalars` are how a configuration writes secrets, files, sizes and times; `backoff`,
+//! `scarce` and `trust` are what sinks and sources share.
 
 pub mod event;
 
@@ -57,8 +57,9 @@ pub mod config;
 pub mod disk;
 pub mod files;
 pub mod health;
-pub mod knob;
+
 pub mod reference;
+pub mod scalars;
 pub mod scarce;
 pub mod telemetry;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use fanbridge::event::{Delivery, Timestamp};
 use fanbridge::provider::{BodyLimits, Definition, Receipt, SigningSecret, builtin_named, verify};
 use fanbridge::source::http::connections::Connections;
-use fanbridge::source::http::{HttpLimits, serve};
+use fanbridge::source::http::{Limits, serve};
 use fanbridge::telemetry::Metrics;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -21,13 +21,7 @@ use crate::append::Append;
 
 /// As long as what the bridge answers.
 const ANSWER: &str = r#"{"verdict":"accepted","id":"sha256-0000000000000000000000000000000000000000000000000000000000000000"}"#;
-const HTTP: HttpLimits = HttpLimits {
-    header_timeout: Duration::from_secs(10),
-    idle_timeout: Duration::from_secs(75),
-    connections_max: 4096,
-    connections_per_address_max: 4096,
-    drain_timeout: Duration::from_secs(1),
-};
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 const BODY: BodyLimits = BodyLimits { inflated_bytes_max: 16 << 20, inflate_ratio_max: 100 };
 
 struct Front {
@@ -52,7 +46,8 @@ pub async fn run(listen: SocketAddr, secret: &str, append: Option<Append>) -> an
     let listener = TcpListener::bind(listen).await?;
     println!("{}", listener.local_addr()?);
     let connections = Connections::new("http", &Metrics::new());
-    serve(listener, None, HTTP, connections, service, CancellationToken::new()).await;
+    let limits = Limits { connections_per_address_max: 4096, ..Limits::default() };
+    serve(listener, None, limits, DRAIN_TIMEOUT, connections, service, CancellationToken::new()).await;
     Ok(())
 }
 

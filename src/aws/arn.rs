@@ -1,6 +1,7 @@
 //! The region, account and name in ARNs of topics and in URLs of queues (pure).
 
 use std::fmt;
+use std::str::FromStr;
 
 /// The ARN of an SNS topic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +59,14 @@ impl TopicArn {
     /// Whether it is a FIFO topic.
     pub fn is_fifo(&self) -> bool {
         self.text.ends_with(".fifo")
+    }
+}
+
+impl FromStr for TopicArn {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse(text)
     }
 }
 

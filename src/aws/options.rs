@@ -1,7 +1,12 @@
-//! The configuration of AWS: region, profile and endpoints.
+//! How AWS is reached: region, profile and endpoints, the block `aws`.
 
-/// How sources and sinks reach AWS.
-#[derive(Clone, Debug, Default)]
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How every source and sink reaches AWS. Credentials come from the usual places: environment,
+/// profile, web identity, container or instance role.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct AwsOptions {
     /// The region, unless a queue's URL or a topic's ARN names one.
     pub region: Option<String>,

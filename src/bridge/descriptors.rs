@@ -43,7 +43,7 @@ pub fn files_min(config: &Config) -> usize {
 fn beside_connections(config: &Config) -> usize {
     let sinks: usize = config.sinks.iter().map(|sink| READING + of_output(&sink.output)).sum();
     let sources: usize = config.sources.iter().map(|source| of_channel(&source.channel)).sum();
-    let shared = config.spool.shared_window.as_ref().map_or(0, |_| SHARED_WINDOW);
+    let shared = config.shared_window.as_ref().map_or(0, |_| SHARED_WINDOW);
     OWN + SPOOL + ADMIN_CONNECTIONS_MAX + sinks + sources + shared
 }
 

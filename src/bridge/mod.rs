@@ -32,9 +32,9 @@ use self::task::Task;
 use crate::admin::{self, Access, AdminState};
 use crate::admit::{AdmissionSource, readmit};
 use crate::aws::Aws;
-use crate::config::{Config, SpoolConfig};
+use crate::config::Config;
 use crate::dead_letter::Readmit;
-use crate::dedup::shared::SharedWindow;
+use crate::dedup::shared::{SharedWindow, SharedWindowOptions};
 use crate::dispatch::DispatchError;
 use crate::event::Verdict;
 use crate::health::Health;
@@ -47,8 +47,8 @@ use crate::source::Intake;
 use crate::source::SourceOptions;
 use crate::source::front::Front;
 use crate::source::http::connections::Connections;
+use crate::source::http::serve;
 use crate::source::http::tls::{Tls, TlsError};
-use crate::source::http::{HttpLimits, serve};
 use crate::source::sns::TrustError;
 use crate::source::types_seen::TypesSeen;
 use crate::spool::{MissingSegment, Recovery, Spool, SpoolError};
@@ -163,7 +163,7 @@ impl Bridge {
     pub async fn start(config: Config) -> Result<Self, BridgeError> {
         let metrics = Arc::new(Metrics::new());
         let health = Arc::new(Health::default());
-        let limits = HttpLimits::new(&config.http, config.shutdown_grace);
+        let (limits, grace) = (config.limits, config.shutdown_grace);
         let held = take(config.spool.clone()).await?;
         // Bound before the recovery, so that an address in use is found before a long recovery.
         let http = bind(config.http.listen)?;
@@ -176,12 +176,14 @@ impl Bridge {
         let admin_state = AdminState::new(metrics.clone(), health.clone(), summary(&config), access);
         let connections = Connections::new("admin", &metrics);
         let admin_task = Task::spawn("the admin listener", |stop| {
-            serve(admin, None, limits.private(), connections, admin::router(admin_state.clone()), stop)
+            let (limits, router) = (limits.private(), admin::router(admin_state.clone()));
+            // It stops last, when the grace may be used up.
+            serve(admin, None, limits, grace.min(ADMIN_DRAIN_MAX), connections, router, stop)
         });
 
         tracing::info!(dir = %config.spool.dir.display(), "the bridge recovers the spool");
         let (spool, state, recovery) = open(held, config.spool.clone(), Arc::clone(&metrics)).await?;
-        let (spool, window_worker) = share_window(spool, &config.spool, &metrics).await;
+        let (spool, window_worker) = share_window(spool, config.shared_window.as_ref(), &metrics).await;
         let aws = Aws::new(config.aws.clone());
         let mut sinks = Vec::with_capacity(config.sinks.len());
         for sink in &config.sinks {
@@ -194,15 +196,15 @@ impl Bridge {
         let note_types = Arc::new(move |state: &State| background::write_down(&noted, state));
         admin_state.open(state.clone(), spool.clone(), readmission(&config), note_types);
         let intake = Intake::new(spool.clone(), config.selection, types.clone());
-        let front = Front::new(intake.clone(), &config.http, &metrics);
-        let wiring =
-            Wiring { intake: &intake, limits: config.http.body_limits(), aws: &aws, metrics: &metrics };
+        let front = Front::new(intake.clone(), &limits, &metrics);
+        let wiring = Wiring { intake: &intake, limits: limits.body_limits(), aws: &aws, metrics: &metrics };
         let Sources { front, pollers, secrets, polling } =
             wiring.start(config.sources, front, &health).await?;
         let service = front.service();
         let connections = Connections::new("http", &metrics);
-        let front =
-            Task::spawn("the public listener", |stop| serve(http, tls, limits, connections, service, stop));
+        let front = Task::spawn("the public listener", |stop| {
+            serve(http, tls, limits, grace, connections, service, stop)
+        });
         health.start();
         Ok(Self {
             http: addresses.0,
@@ -221,7 +223,7 @@ impl Bridge {
             dispatchers,
             health,
             spool,
-            grace: config.shutdown_grace,
+            grace,
         })
     }
 
@@ -319,6 +321,9 @@ async fn broken(window_worker: &mut Option<Task>) -> BridgeError {
 /// before the listener accepts the next connection.
 const BACKLOG: u32 = 4096;
 
+/// How long a stop waits for requests in flight on the private listener.
+const ADMIN_DRAIN_MAX: Duration = Duration::from_secs(1);
+
 fn bind(address: SocketAddr) -> Result<TcpListener, BridgeError> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let listening = socket.and_then(|socket| {
@@ -336,8 +341,12 @@ fn address(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
 }
 
 /// Connects the spool to the shared duplicate window, if one is configured.
-async fn share_window(spool: Spool, config: &SpoolConfig, metrics: &Metrics) -> (Spool, Option<Task>) {
-    match &config.shared_window {
+async fn share_window(
+    spool: Spool,
+    config: Option<&SharedWindowOptions>,
+    metrics: &Metrics,
+) -> (Spool, Option<Task>) {
+    match config {
         None => (spool, None),
         Some(config) => {
             let (window, window_worker) = SharedWindow::open(config, metrics).await;

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::BridgeError;
-use crate::config::SpoolConfig;
 use crate::disk::RealDisk;
-use crate::spool::{LockedDir, Recovery, Spool};
+use crate::spool::{LockedDir, Recovery, Spool, SpoolOptions};
 use crate::state::{self, State};
 use crate::telemetry::Metrics;
 
@@ -21,11 +20,11 @@ const LOCK_WAIT: Duration = Duration::from_secs(2);
 /// about the spool and not about an address in use. The lock guards the state file as well. The state
 /// file's version is checked before recovery changes the log, so that data of a later release stays
 /// untouched, if that release had time to close the file.
-pub(super) async fn take(config: SpoolConfig) -> Result<LockedDir, BridgeError> {
+pub(super) async fn take(options: SpoolOptions) -> Result<LockedDir, BridgeError> {
     blocking(move || {
-        let dir = LockedDir::take(&config.dir, Arc::new(RealDisk::waiting(LOCK_WAIT)))?;
-        warn_of_others(&config.dir);
-        State::refuse_newer(&config.dir.join(state::FILE_NAME))?;
+        let dir = LockedDir::take(&options.dir, Arc::new(RealDisk::waiting(LOCK_WAIT)))?;
+        warn_of_others(&options.dir);
+        State::refuse_newer(&options.dir.join(state::FILE_NAME))?;
         Ok(dir)
     })
     .await
@@ -34,12 +33,13 @@ pub(super) async fn take(config: SpoolConfig) -> Result<LockedDir, BridgeError> 
 /// Opens and recovers log and state.
 pub(super) async fn open(
     dir: LockedDir,
-    config: SpoolConfig,
+    options: SpoolOptions,
     metrics: Arc<Metrics>,
 ) -> Result<(Spool, State, Recovery), BridgeError> {
     blocking(move || {
-        let (spool, recovery) = Spool::open(dir, config.options, Arc::clone(&metrics))?;
-        let state = State::open(&config.dir.join(state::FILE_NAME))?;
+        let path = options.dir.join(state::FILE_NAME);
+        let (spool, recovery) = Spool::open(dir, options, Arc::clone(&metrics))?;
+        let state = State::open(&path)?;
         state.count_in(&metrics);
         // The log is told the furthest cursor only.
         let furthest = state.cursors()?.into_iter().map(|(_, cursor)| cursor).max();

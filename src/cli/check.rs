@@ -88,7 +88,7 @@ fn summary(origin: &str, config: &Config) -> String {
         let (provider, app) = (&source.definition.provider, &source.app);
         text.push_str(&format!("source {}: {provider}, app {app}, {how}\n", source.name));
     }
-    if let Some(shared) = &config.spool.shared_window {
+    if let Some(shared) = &config.shared_window {
         text.push_str(&format!("duplicates shared in {}, keys {}*\n", shared.server, shared.prefix));
     }
     text.push_str(&format!("select {}\n", selected(&config.selection)));
@@ -96,7 +96,8 @@ fn summary(origin: &str, config: &Config) -> String {
         let to = match &sink.output {
             Output::Kafka(kafka) => format!("kafka {}", kafka.brokers),
             Output::Sns(sns) => {
-                format!("sns {}, up to {} at once", sns.region, counted(sns.requests_max, "request"))
+                let region = sns.region.as_deref().unwrap_or_default();
+                format!("sns {region}, up to {} at once", counted(sns.requests_max, "request"))
             }
             Output::File(file) => format!("files in {}", file.dir.display()),
         };

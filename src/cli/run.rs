@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::disk::survive_file_size_limit;
 use crate::scarce::Scarce;
 use crate::sink::kafka;
-use crate::source::http::HttpOptions;
+use crate::source::http::Limits;
 use crate::spool::SpoolError;
 use crate::state::StateError;
 use crate::telemetry::{Log, init_logging};
@@ -107,7 +107,7 @@ fn share_descriptors(config: &mut Config) -> Result<(), Failure> {
             ),
         ));
     };
-    let HttpOptions { connections_max, connections_per_address_max, .. } = &mut config.http;
+    let Limits { connections_max, connections_per_address_max, .. } = &mut config.limits;
     if left < *connections_max {
         // The share of one address stays the same.
         let share = left as f64 * (*connections_per_address_max as f64 / *connections_max as f64);

@@ -5,20 +5,60 @@
 //! shows all problems. Nothing is bound, written or connected. Environment and files are read through
 //! [`Environment`]; the only global that counts is the working directory, at which relative paths begin.
 
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path as FilePath;
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
-use super::Config;
 use super::check::Check;
 use super::check::sinks::SinkSurroundings;
 use super::check::sources::expect_custom_types;
-use super::environment::Environment;
 use super::file::{ConfigFile, known_keys, schema};
 use super::report::{Problem, Report, Severity};
 use super::yaml::spans::Path;
 use super::yaml::{schema_check, tree};
+use crate::admin::AdminOptions;
+use crate::aws::AwsOptions;
+use crate::dedup::shared::SharedWindowOptions;
+use crate::event::Timestamp;
+use crate::reference::FILE_BYTES_MAX;
+use crate::selection::Selection;
+use crate::sink::SinkOptions;
+use crate::source::SourceOptions;
+use crate::source::http::{HttpOptions, Limits};
+use crate::spool::SpoolOptions;
+
+/// The whole configuration of a bridge.
+#[derive(Debug)]
+pub struct Config {
+    /// The public listener.
+    pub http: HttpOptions,
+    /// The limits for senders.
+    pub limits: Limits,
+    /// The admin listener.
+    pub admin: AdminOptions,
+    /// The log on disk.
+    pub spool: SpoolOptions,
+    /// The duplicate window that replicas share, if it is configured.
+    pub shared_window: Option<SharedWindowOptions>,
+    /// How sources and sinks reach AWS.
+    pub aws: AwsOptions,
+    /// The sources.
+    pub sources: Vec<SourceOptions>,
+    /// The event types that the bridge accepts.
+    pub selection: Selection,
+    /// The sinks.
+    pub sinks: Vec<SinkOptions>,
+    /// How long a shutdown can take before it is cut short.
+    pub shutdown_grace: Duration,
+    /// First 12 hexadecimal digits of the SHA-256 of the configuration's text.
+    pub fingerprint: String,
+}
 
 /// A usable configuration and its warnings.
 #[derive(Debug)]
@@ -27,6 +67,16 @@ pub struct Loaded {
     pub config: Config,
     /// The warnings about what was probably not meant.
     pub warnings: Report,
+}
+
+/// Access to the environment, for a configuration.
+pub struct Environment<'o> {
+    /// Reads an environment variable, `None` if it is not set.
+    pub env: &'o dyn Fn(&str) -> Option<String>,
+    /// Reads a file.
+    pub read: &'o dyn Fn(&FilePath) -> io::Result<Vec<u8>>,
+    /// The current time.
+    pub now: Timestamp,
 }
 
 /// Loads a configuration. `origin` names the text in messages, usually by its file.
@@ -80,6 +130,32 @@ pub fn load_bytes(origin: &str, bytes: &[u8], outside: &Environment<'_>) -> Resu
     Err(report)
 }
 
+/// The text of a configuration file, which can be a pipe.
+///
+/// # Errors
+/// When the file cannot be read, is a pipe without a writer, or is longer than 1 MiB.
+pub fn read_configuration(path: &FilePath) -> io::Result<Vec<u8>> {
+    // Without this flag, opening a pipe waits for its writer.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let mut content = vec![0; 1];
+    match (&file).read(&mut content) {
+        Ok(0) if file.metadata()?.file_type().is_fifo() => {
+            return Err(io::Error::other("it is a pipe to which no process writes"));
+        }
+        Ok(read) => content.truncate(read),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => content.clear(),
+        Err(error) => return Err(error),
+    }
+    // From here on, reading waits for the writer.
+    rustix::fs::fcntl_setfl(&file, OFlags::empty())?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content)?;
+    match content.len() as u64 > FILE_BYTES_MAX {
+        true => Err(io::Error::other("it is larger than 1 MiB, which no configuration is")),
+        false => Ok(content),
+    }
+}
+
 /// First 12 hexadecimal digits of the text's SHA-256, which identify the configuration in the log.
 pub fn fingerprint(text: &str) -> String {
     hex::encode(&Sha256::digest(text)[..6])
@@ -103,17 +179,21 @@ impl Check<'_> {
         let top = Path::default();
         let mut definitions = self.definitions(providers.unwrap_or_default());
         expect_custom_types(&mut definitions, &file);
+        self.check_queues_are_reached(&file);
         let sources = self.sources(&file, &definitions);
         let known = self.known_types(&file, &sources, &definitions);
         let selection = self.selection(&file.select, &top.key("select"), &known);
         let around = SinkSurroundings { selection: &selection, sources: &sources, known: &known };
         let sinks = self.sinks(&file, &around);
         self.check_sizes(&file, &sinks);
+        let limits = self.limits(&file);
         Some(Config {
-            http: self.http(&file),
             admin: self.admin(&file),
-            spool: self.spool(&file),
-            aws: self.aws(&file),
+            spool: self.spool(&file, &limits),
+            shared_window: self.shared_window(&file.spool.duplicates, &limits),
+            http: self.http(file.http),
+            aws: self.aws(file.aws),
+            limits,
             sources,
             selection,
             sinks,

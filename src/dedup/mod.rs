@@ -7,7 +7,10 @@
 use sha2::{Digest, Sha256};
 
 pub mod local;
+pub mod options;
 pub mod shared;
+
+pub use options::DuplicatesOptions;
 
 /// What makes two deliveries the same event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

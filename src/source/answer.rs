@@ -14,7 +14,7 @@ use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 
-use super::http::HttpOptions;
+use super::http::Limits;
 use super::http::body::{self, BodyBounds};
 use super::http::body_budget::{BodyBudget, BodyPermit};
 use super::http::body_error::BodyError;
@@ -41,16 +41,16 @@ pub(super) struct DeliveryBounds {
 }
 
 impl DeliveryBounds {
-    pub(super) fn new(config: &HttpOptions) -> Self {
+    pub(super) fn new(limits: &Limits) -> Self {
         Self {
             body: BodyBounds {
-                bytes_max: config.body_bytes_max,
-                timeout: config.body_timeout,
-                bytes_per_second_min: config.body_bytes_per_second_min,
+                bytes_max: limits.body_bytes_max,
+                timeout: limits.body_timeout,
+                bytes_per_second_min: limits.body_bytes_per_second_min,
             },
-            inflate: config.body_limits(),
-            ack_timeout: config.ack_timeout,
-            budget: BodyBudget::new(config.in_flight_bytes_max, config.largest_body_bytes),
+            inflate: limits.body_limits(),
+            ack_timeout: limits.ack_timeout,
+            budget: BodyBudget::new(limits.in_flight_bytes_max, limits.largest_body_bytes),
         }
     }
 

@@ -14,7 +14,7 @@ use prometheus_client::metrics::counter::Counter;
 use tower::{Service, ServiceExt, service_fn};
 
 use super::answer::DeliveryBounds;
-use super::http::HttpOptions;
+use super::http::Limits;
 use super::http::problem::problem;
 use super::sns::SnsSourceOptions;
 use super::sns::{SnsSource, TrustError};
@@ -43,10 +43,10 @@ enum Endpoint {
 
 impl Front {
     /// A front without sources.
-    pub fn new(intake: Intake, config: &HttpOptions, metrics: &Metrics) -> Self {
+    pub fn new(intake: Intake, limits: &Limits, metrics: &Metrics) -> Self {
         let strays = SourceCode { source: NO_SOURCE.into(), code: StatusCode::NOT_FOUND.as_str().into() };
         let strays = metrics.requests.get_or_create_owned(&strays);
-        Self { intake, bounds: Arc::new(DeliveryBounds::new(config)), strays, by_path: HashMap::new() }
+        Self { intake, bounds: Arc::new(DeliveryBounds::new(limits)), strays, by_path: HashMap::new() }
     }
 
     /// Adds a source whose provider posts webhooks.

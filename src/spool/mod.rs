@@ -344,7 +344,7 @@ impl Committer {
     ) -> Result<(Self, Arc<SharedLog>, Recovery), SpoolError> {
         let begun = Instant::now();
         let LockedDir { dir, dir_id, disk, lock } = locked;
-        let window = LocalWindow::new(options.window, options.window_events_max);
+        let window = LocalWindow::new(options.duplicates.window, options.duplicates.events_max);
         let recovered = recovery::recover(&*disk, &dir, window, now)?;
         let Recovered { segments, window, next, leftover, mut report } = recovered;
         report.seconds = begun.elapsed().as_secs_f64();

@@ -1,8 +1,13 @@
-//! What bounds a spool.
+//! What bounds a spool: the block `spool`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::knob::Knob;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::dedup::DuplicatesOptions;
+use crate::scalars::{Period, Size};
 
 /// Longest entry, in encoded bytes: far beyond any body that a source accepts.
 pub const ENTRY_BYTES_MAX: usize = 64 << 20;
@@ -17,60 +22,57 @@ pub const BODY_BYTES_MAX: u64 = ENTRY_BYTES_MAX as u64 - ATTRIBUTES_BYTES_MAX;
 /// none could be pruned.
 pub const SEGMENTS_MIN: u64 = 8;
 
-/// Bytes of the newest entries that are kept in memory for readers.
-pub const TAIL_BYTES_MAX: usize = 8 << 20;
-
-/// The directory, unless another one is configured.
+/// The directory, unless another one is configured. It also has the topics of a file sink and the secrets
+/// of the embedded configuration.
 pub const DIR: &str = "fanbridge-data";
 
-/// Most bytes on disk. The bound is above what any file system takes.
-pub const BYTES_MAX: Knob<u64> = Knob { key: "bytes_max", default: 20 << 30, least: 0, most: 1 << 60 };
-
-/// Bytes to leave free on the file system.
-pub const FREE_BYTES_MIN: Knob<u64> =
-    Knob { key: "free_bytes_min", default: 1 << 30, least: 0, most: u64::MAX };
-
-/// How long delivered events are kept.
-pub const RETAIN: Knob<Duration> =
-    Knob { key: "retain", default: DAY, least: Duration::ZERO, most: KEPT_LONGEST };
-
-/// Size at which a segment is closed. [`segment_bytes`] makes it shorter in a small spool.
-pub const SEGMENT_BYTES: Knob<u64> =
-    Knob { key: "segment_bytes", default: 64 << 20, least: 0, most: u64::MAX };
-
-/// How long a delivery is recognised as a duplicate.
-pub const WINDOW: Knob<Duration> =
-    Knob { key: "window", default: DAY, least: Duration::ZERO, most: KEPT_LONGEST };
-
-/// Most keys that the duplicate window remembers, at about 24 bytes of memory each.
-pub const WINDOW_EVENTS_MAX: Knob<usize> =
-    Knob { key: "events_max", default: 2_000_000, least: 1, most: 1_000_000_000 };
-
-const DAY: Duration = Duration::from_secs(86_400);
-
-/// Longest time for which events and duplicates are kept: ten years.
-const KEPT_LONGEST: Duration = Duration::from_secs(3_650 * 86_400);
-
-/// The bounds of a spool.
-#[derive(Clone, Debug)]
+/// The log on disk between sources and sinks, and its limits.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct SpoolOptions {
-    /// Most bytes of the segments and the owner's other files together.
+    /// The spool's directory, which one process uses at a time.
+    pub dir: PathBuf,
+    /// Most bytes on disk; above it, deliveries are answered 503. Only a sink that detaches misses events.
+    // The bound is above what any file system takes.
+    #[serde(with = "Size")]
+    #[schemars(range(max = 1_u64 << 60))]
     pub bytes_max: u64,
     /// Bytes to leave free on the file system.
+    #[serde(with = "Size")]
     pub free_bytes_min: u64,
-    /// Size at which a segment is closed and the next one begun, in bytes.
-    pub segment_bytes: u64,
-    /// How long delivered entries are kept, if that is longer than `window`, which is rebuilt from them at
-    /// the start. Both yield when space runs short.
+    /// How long delivered events are kept in the log. They are removed earlier when space runs short.
+    // The window is rebuilt from them at the start, so they are kept as long as it is if that is longer.
+    #[serde(with = "Period")]
+    #[schemars(extend("formatMaximum" = "87600h"))]
     pub retain: Duration,
-    /// How long a delivery is recognised as a duplicate.
-    pub window: Duration,
-    /// Most keys that the duplicate window remembers.
-    pub window_events_max: usize,
+    /// Size at which a segment of the log is closed and the next one begun.
+    // [`segment_bytes`] makes it shorter in a small spool.
+    #[serde(with = "Size")]
+    pub segment_bytes: u64,
+    /// How many deliveries are recognised as duplicates, and for how long.
+    pub duplicates: DuplicatesOptions,
     /// Bytes of the newest entries to keep in memory for readers.
+    #[serde(skip)]
     pub tail_bytes_max: usize,
-    /// How long the disk can take to answer. While it takes longer, nothing can be stored.
+    /// How long the disk can take to answer: `limits.ack_timeout`. While it takes longer, nothing can be
+    /// stored.
+    #[serde(skip)]
     pub answer_within: Duration,
+}
+
+impl Default for SpoolOptions {
+    fn default() -> Self {
+        Self {
+            dir: DIR.into(),
+            bytes_max: 20 << 30,
+            free_bytes_min: 1 << 30,
+            retain: Duration::from_secs(86_400),
+            segment_bytes: 64 << 20,
+            duplicates: DuplicatesOptions::default(),
+            tail_bytes_max: 8 << 20,
+            answer_within: Duration::from_secs(5),
+        }
+    }
 }
 
 /// The size at which a spool with this bound closes a segment: the configured size, or less.

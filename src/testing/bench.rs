@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use crate::dedup::DuplicatesOptions;
 use crate::disk::{Disk, RealDisk};
 use crate::event::{Entry, Event, Position};
 use crate::health::Health;
@@ -40,10 +41,10 @@ impl Bench {
             free_bytes_min: 0,
             segment_bytes: 64 << 10,
             retain: Duration::ZERO,
-            window: Duration::ZERO,
-            window_events_max: 1000,
+            duplicates: DuplicatesOptions { window: Duration::ZERO, events_max: 1000, ..Default::default() },
             tail_bytes_max,
             answer_within: Duration::from_secs(60),
+            ..SpoolOptions::default()
         };
         let (spool, _) = Spool::open(held, options, Arc::default()).expect("a spool");
         let state = State::open(&dir.path().join(FILE_NAME)).expect("a state");

@@ -265,7 +265,7 @@ fn an_sns_sinks_region_is_the_one_that_all_its_topics_name() {
         format!("sources: {{ {} }}\nsinks: {{ b: {{ sns: {{}}, topic: {topic} }} }}\n", sources.join(", "))
     };
     let region = |text: &str| match &read(text).expect("valid").config.sinks[0].output {
-        Output::Sns(sns) => sns.region.clone(),
+        Output::Sns(sns) => sns.region.clone().expect("of its topics"),
         other => panic!("not an SNS sink: {other:?}"),
     };
     let by_source = "\"arn:aws:sns:{source}:111111111111:events\"";
@@ -551,15 +551,15 @@ fn sizes_that_contradict_each_other_are_found() {
     );
     expect(
         &format!("{SOURCE}limits: {{ ack_timeout: ‹0s› }}\n"),
-        "zero duration",
-        "with `ack_timeout: 0s` every request would time out",
+        "time too short",
+        "expected at least 1ms for `limits.ack_timeout`, found 0s",
     );
 }
 
 #[test]
 fn a_spool_has_room_for_eight_segments_of_which_each_holds_the_largest_event() {
     // The spool's own rule, by the function that it uses.
-    let used = |text: &str| read(text).expect("valid").config.spool.options.segment_bytes;
+    let used = |text: &str| read(text).expect("valid").config.spool.segment_bytes;
     for least in ["136 MiB", "135 MiB"] {
         let text = format!("{VALID}spool: {{ bytes_max: {least} }}\n");
         assert_eq!(read(&text).is_ok(), least == "136 MiB", "of 16 MiB and attributes each");
@@ -742,7 +742,7 @@ fn topics_that_may_subscribe_a_queue_are_told_by_their_arns() {
             "sources: {{ a: {{ provider: stream, sqs: {{ queue_url: \"{url}\", confirm_topics: [‹events›] \
              }} }} }}\n"
         ),
-        "not the ARN of an SNS topic",
+        "invalid value for `sources.a.sqs.confirm_topics`",
         "expected `arn:aws:sns:{region}:{account}:{name}`",
     );
 }

@@ -10,7 +10,7 @@ fn duplicates(keys: &str) -> String {
 
 #[test]
 fn replicas_share_nothing_unless_they_are_told_to() {
-    assert!(read(VALID).expect("valid").config.spool.shared_window.is_none());
+    assert!(read(VALID).expect("valid").config.shared_window.is_none());
 }
 
 #[test]
@@ -18,7 +18,7 @@ fn a_shared_window_lives_as_long_as_ones_own_and_waits_a_share_of_the_acknowledg
     let text = format!("{}limits: {{ ack_timeout: 3s }}\n", duplicates("window: 1h, redis: env:REDIS_TLS"));
     let loaded = read(&text).expect("valid");
     assert!(loaded.warnings.problems().is_empty(), "{}", loaded.warnings);
-    let shared = loaded.config.spool.shared_window.as_ref().expect("a shared window");
+    let shared = loaded.config.shared_window.as_ref().expect("a shared window");
     assert_eq!((shared.window, shared.ack_timeout), (Duration::from_secs(3600), Duration::from_secs(3)));
     assert_eq!(shared.prefix, "fanbridge:");
     assert_eq!(shared.server.to_string(), "rediss://cache:6379/1");

@@ -41,25 +41,25 @@ fn the_example_is_accepted_without_a_warning() {
 /// The blocks of the file whose keys a user writes, and the file itself.
 fn blocks(schema: &Value) -> impl Iterator<Item = &serde_json::Map<String, Value>> {
     let blocks = [
-        "HttpFile",
-        "TlsFile",
+        "HttpOptions",
+        "TlsOptions",
         "AdminFile",
-        "LimitsFile",
-        "SpoolFile",
-        "DuplicatesFile",
+        "Limits",
+        "SpoolOptions",
+        "DuplicatesOptions",
         "SourceFile",
         "DatedSecretFile",
         "SnsSourceFile",
         "RawDeliveryFile",
         "CertificateDoubleFile",
-        "AwsFile",
-        "SqsFile",
+        "AwsOptions",
+        "SqsOptions",
         "SinkFile",
         "KafkaFile",
         "KafkaTlsFile",
         "SaslFile",
-        "OutputFile",
-        "SnsSinkFile",
+        "FileSinkOptions",
+        "SnsSinkOptions",
     ];
     let definitions = blocks.into_iter().map(|name| &schema["$defs"][name]).chain([schema]);
     definitions.map(|definition| definition["properties"].as_object().expect("keys"))

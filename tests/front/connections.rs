@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::routing::get;
 use fanbridge::source::http::connections::Connections;
-use fanbridge::source::http::{HttpLimits, serve};
+use fanbridge::source::http::serve;
 use fanbridge::telemetry::Metrics;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -59,7 +59,7 @@ async fn a_peer_that_asks_first_with_too_much_is_refused_instead() {
 
 #[tokio::test]
 async fn a_dribbled_head_is_closed_at_the_timeout() {
-    let front = Front::start_with(|setting| setting.http.header_timeout = SHORT).await;
+    let front = Front::start_with(|setting| setting.limits.header_timeout = SHORT).await;
     for head in [
         "POST /in/stream HTTP/1.1\r\nX-Dribbled: as slowly as can be",
         "\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n",
@@ -85,7 +85,7 @@ async fn a_dribbled_head_is_closed_at_the_timeout() {
 
 #[tokio::test]
 async fn a_connection_that_says_nothing_is_closed_at_the_head_timeout() {
-    let front = Front::start_with(|setting| setting.http.header_timeout = SHORT).await;
+    let front = Front::start_with(|setting| setting.limits.header_timeout = SHORT).await;
     let start = Instant::now();
     front.connect().await.assert_closed().await;
     assert!((SHORT..10 * SHORT).contains(&start.elapsed()));
@@ -94,8 +94,8 @@ async fn a_connection_that_says_nothing_is_closed_at_the_head_timeout() {
 #[tokio::test]
 async fn an_idle_connection_outlives_the_head_timeout_but_not_the_idle_timeout() {
     let front = Front::start_with(|setting| {
-        setting.http.header_timeout = SHORT;
-        setting.http.idle_timeout = 10 * SHORT;
+        setting.limits.header_timeout = SHORT;
+        setting.limits.idle_timeout = 10 * SHORT;
     })
     .await;
     let mut peer = front.connect().await;
@@ -110,8 +110,8 @@ async fn an_idle_connection_outlives_the_head_timeout_but_not_the_idle_timeout()
 #[tokio::test]
 async fn a_stranger_holds_a_connection_no_longer_than_a_head_may_take() {
     let front = Front::start_with(|setting| {
-        setting.http.header_timeout = SHORT;
-        setting.http.idle_timeout = Duration::from_secs(60);
+        setting.limits.header_timeout = SHORT;
+        setting.limits.idle_timeout = Duration::from_secs(60);
     })
     .await;
     let mut peer = front.connect().await;
@@ -124,7 +124,7 @@ async fn a_stranger_holds_a_connection_no_longer_than_a_head_may_take() {
 
 #[tokio::test]
 async fn a_body_that_never_ends_is_a_timeout() {
-    let front = Front::start_with(|setting| setting.http.body_timeout = SHORT).await;
+    let front = Front::start_with(|setting| setting.limits.body_timeout = SHORT).await;
     let mut peer = front.connect().await;
     let request = delivery(&event(200));
     let reply = peer.ask(&request[..request.len() - 1]).await;
@@ -136,8 +136,8 @@ async fn a_body_that_never_ends_is_a_timeout() {
 #[tokio::test]
 async fn a_body_below_the_minimum_rate_is_a_timeout_long_before_the_last() {
     let front = Front::start_with(|setting| {
-        setting.http.body_timeout = Duration::from_secs(60);
-        setting.http.body_bytes_per_second_min = 1000;
+        setting.limits.body_timeout = Duration::from_secs(60);
+        setting.limits.body_bytes_per_second_min = 1000;
     })
     .await;
     let mut peer = front.connect().await;
@@ -157,7 +157,7 @@ async fn a_body_below_the_minimum_rate_is_a_timeout_long_before_the_last() {
 
 #[tokio::test]
 async fn a_peer_that_takes_no_answers_is_given_up() {
-    let front = Front::start_with(|setting| setting.http.idle_timeout = SHORT).await;
+    let front = Front::start_with(|setting| setting.limits.idle_timeout = SHORT).await;
     let mut peer = front.connect().await;
     let requests = b"GET /in/stream HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
     // Until the answers fill every buffer on the way and the front reads no more, and then gives up.
@@ -167,7 +167,7 @@ async fn a_peer_that_takes_no_answers_is_given_up() {
 
 #[tokio::test]
 async fn connections_beyond_the_limit_wait_for_a_place() {
-    let front = Front::start_with(|setting| setting.http.connections_max = 2).await;
+    let front = Front::start_with(|setting| setting.limits.connections_max = 2).await;
     let (mut first, mut second) = (front.connect().await, front.connect().await);
     assert_eq!(first.ask(delivery(&event(200))).await.status, 200);
     assert_eq!(second.ask(delivery(&event(201))).await.status, 200);
@@ -180,7 +180,7 @@ async fn connections_beyond_the_limit_wait_for_a_place() {
 
 #[tokio::test]
 async fn connections_beyond_the_limit_of_an_address_are_closed() {
-    let front = Front::start_with(|setting| setting.http.connections_per_address_max = 1).await;
+    let front = Front::start_with(|setting| setting.limits.connections_per_address_max = 1).await;
     let mut first = front.connect().await;
     assert_eq!(first.ask(delivery(&event(200))).await.status, 200);
     front.connect().await.assert_closed().await;
@@ -199,7 +199,7 @@ async fn connections_beyond_the_limit_of_an_address_are_closed() {
 
 #[tokio::test]
 async fn a_connection_that_no_source_ever_sees_is_counted() {
-    let front = Front::start_with(|setting| setting.http.connections_per_address_max = 1).await;
+    let front = Front::start_with(|setting| setting.limits.connections_per_address_max = 1).await;
     let mut stranger = front.connect().await;
     assert_eq!(stranger.ask("no HTTP at all\r\n\r\n").await.status, 400);
     stranger.assert_closed().await;
@@ -284,9 +284,10 @@ async fn a_panic_in_one_request_is_that_requests_error_and_nobody_elses() {
         .route("/fine", get(async || "fine"));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let limits = HttpLimits::new(&Setting::default().http, SHORT);
+    let limits = Setting::default().limits;
     let connections = Connections::new("http", &Metrics::new());
-    let served = tokio::spawn(serve(listener, None, limits, connections, router, CancellationToken::new()));
+    let served =
+        tokio::spawn(serve(listener, None, limits, SHORT, connections, router, CancellationToken::new()));
 
     let mut unlucky = Peer::new(TcpStream::connect(address).await.unwrap());
     let mut other = Peer::new(TcpStream::connect(address).await.unwrap());

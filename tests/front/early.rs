@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::any;
 use fanbridge::source::http::connections::Connections;
-use fanbridge::source::http::{HttpLimits, serve};
+use fanbridge::source::http::serve;
 use fanbridge::telemetry::Metrics;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -118,9 +118,10 @@ async fn a_listener_whose_service_reads_no_body_says_that_it_closes() {
     let router = Router::new().route("/fine", any(async || "fine"));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let limits = HttpLimits::new(&Setting::default().http, LATE).private();
+    let limits = Setting::default().limits.private();
     let connections = Connections::new("admin", &Metrics::new());
-    let served = tokio::spawn(serve(listener, None, limits, connections, router, CancellationToken::new()));
+    let served =
+        tokio::spawn(serve(listener, None, limits, LATE, connections, router, CancellationToken::new()));
     for path in ["/fine", "/nothing"] {
         let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n");
         let mut peer = Peer::new(TcpStream::connect(address).await.unwrap());

@@ -72,8 +72,8 @@ async fn of_an_unsigned_probe_no_more_is_read_than_a_probe_may_have() {
 #[tokio::test]
 async fn a_probe_keeps_a_connection_no_longer_than_a_stranger() {
     let front = Front::start_with(|setting| {
-        setting.http.header_timeout = SHORT;
-        setting.http.idle_timeout = Duration::from_secs(60);
+        setting.limits.header_timeout = SHORT;
+        setting.limits.idle_timeout = Duration::from_secs(60);
     })
     .await;
     let mut peer = front.connect().await;
@@ -87,8 +87,8 @@ async fn a_probe_keeps_a_connection_no_longer_than_a_stranger() {
 #[tokio::test]
 async fn bodies_of_strangers_leave_memory_to_the_known_and_to_newcomers() {
     let front = Front::start_with(|setting| {
-        setting.http.inflated_bytes_max = 4096;
-        setting.http.in_flight_bytes_max = 32 << 10;
+        setting.limits.inflated_bytes_max = 4096;
+        setting.limits.in_flight_bytes_max = 32 << 10;
     })
     .await;
     let mut known = front.connect().await;
@@ -120,8 +120,8 @@ async fn bodies_of_strangers_leave_memory_to_the_known_and_to_newcomers() {
 #[tokio::test]
 async fn strangers_who_hold_all_connections_they_may_make_room_for_a_newcomer() {
     let front = Front::start_with(|setting| {
-        setting.http.connections_max = 8;
-        setting.http.header_timeout = Duration::from_secs(60);
+        setting.limits.connections_max = 8;
+        setting.limits.header_timeout = Duration::from_secs(60);
     })
     .await;
     let mut silent = Vec::new();
@@ -150,8 +150,8 @@ async fn strangers_who_hold_all_connections_they_may_make_room_for_a_newcomer() 
 #[tokio::test]
 async fn a_body_on_its_way_does_not_make_a_stranger_known() {
     let front = Front::start_with(|setting| {
-        setting.http.connections_max = 4;
-        setting.http.body_timeout = Duration::from_secs(60);
+        setting.limits.connections_max = 4;
+        setting.limits.body_timeout = Duration::from_secs(60);
     })
     .await;
     let mut strangers = Vec::new();
@@ -167,8 +167,8 @@ async fn a_body_on_its_way_does_not_make_a_stranger_known() {
 #[tokio::test]
 async fn a_delivery_that_is_sent_again_makes_nobody_known() {
     let front = Front::start_with(|setting| {
-        setting.http.connections_max = 4;
-        setting.http.header_timeout = Duration::from_secs(60);
+        setting.limits.connections_max = 4;
+        setting.limits.header_timeout = Duration::from_secs(60);
     })
     .await;
     let mut sender = front.connect().await;
@@ -184,8 +184,8 @@ async fn a_delivery_that_is_sent_again_makes_nobody_known() {
 #[tokio::test]
 async fn a_delivery_that_the_selection_keeps_out_makes_nobody_known_however_often_it_is_sent() {
     let front = Front::start_with(|setting| {
-        setting.http.connections_max = 4;
-        setting.http.header_timeout = Duration::from_secs(60);
+        setting.limits.connections_max = 4;
+        setting.limits.header_timeout = Duration::from_secs(60);
         setting.selection = Selection::Only(["call.ended".to_owned()].into());
     })
     .await;

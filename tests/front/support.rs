@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use fanbridge::dedup::DuplicatesOptions;
 use fanbridge::disk::{Disk, DiskFile, DiskLock, FileId, Free, Look, RealDisk};
 use fanbridge::event::Timestamp;
 use fanbridge::provider::{SigningSecret, builtin_named, sign};
@@ -14,9 +15,9 @@ use fanbridge::reference::Reference;
 use fanbridge::selection::Selection;
 use fanbridge::source::front::Front as Routes;
 use fanbridge::source::http::connections::Connections;
+use fanbridge::source::http::serve;
 use fanbridge::source::http::tls::Tls;
-use fanbridge::source::http::{HttpLimits, serve};
-use fanbridge::source::http::{HttpOptions, TlsOptions};
+use fanbridge::source::http::{HttpOptions, Limits, TlsOptions};
 use fanbridge::source::types_seen::TypesSeen;
 use fanbridge::source::{Channel, SourceOptions, SourceSecret};
 use fanbridge::source::{Intake, SourceIntake};
@@ -41,6 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What a test may want to be different.
 pub struct Setting {
     pub http: HttpOptions,
+    pub limits: Limits,
     pub selection: Selection,
     pub spool_full: bool,
     /// How long the disk takes to make something durable.
@@ -50,9 +52,8 @@ pub struct Setting {
 
 impl Default for Setting {
     fn default() -> Self {
-        let http = HttpOptions {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            tls: None,
+        let http = HttpOptions { listen: SocketAddr::from(([127, 0, 0, 1], 0)), tls: None };
+        let limits = Limits {
             body_bytes_max: BODY_BYTES_MAX,
             inflated_bytes_max: 1 << 20,
             inflate_ratio_max: 100,
@@ -68,6 +69,7 @@ impl Default for Setting {
         };
         Self {
             http,
+            limits,
             selection: Selection::All,
             spool_full: false,
             fsync: Duration::ZERO,
@@ -111,7 +113,7 @@ impl Front {
             ("mute", "stream", None),
             ("github", "github", Some(SECRET)),
         ];
-        let mut routes = Routes::new(intake, &setting.http, &metrics);
+        let mut routes = Routes::new(intake, &setting.limits, &metrics);
         for (name, provider, secret) in sources {
             routes.add_webhook(SourceIntake::new(source(name, provider, secret), &metrics));
         }
@@ -120,10 +122,10 @@ impl Front {
         let listener = TcpListener::bind(setting.http.listen).await.unwrap();
         let address = listener.local_addr().unwrap();
         let tls = setting.http.tls.as_ref().map(|files: &TlsOptions| Tls::load(files).unwrap());
-        let limits = HttpLimits::new(&setting.http, setting.drain_timeout);
+        let (limits, drain) = (setting.limits, setting.drain_timeout);
         let connections = Connections::new("http", &metrics);
         let stop = CancellationToken::new();
-        let served = tokio::spawn(serve(listener, tls, limits, connections, service, stop.clone()));
+        let served = tokio::spawn(serve(listener, tls, limits, drain, connections, service, stop.clone()));
         Self { address, stop, served, metrics, types, _dir: dir }
     }
 
@@ -167,10 +169,14 @@ fn spool(dir: PathBuf, full: bool, fsync: Duration) -> Spool {
         free_bytes_min: if full { u64::MAX } else { 0 },
         segment_bytes: 1 << 20,
         retain: Duration::from_secs(60),
-        window: Duration::from_secs(60),
-        window_events_max: 1000,
+        duplicates: DuplicatesOptions {
+            window: Duration::from_secs(60),
+            events_max: 1000,
+            ..Default::default()
+        },
         tail_bytes_max: 1 << 20,
         answer_within: Duration::from_secs(60),
+        ..SpoolOptions::default()
     };
     let disk = Arc::new(SlowDisk { disk: RealDisk::default(), fsync });
     Spool::open(LockedDir::take(&dir, disk).unwrap(), options, Arc::new(Metrics::new())).unwrap().0

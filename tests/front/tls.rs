@@ -68,7 +68,7 @@ async fn a_handshake_that_is_never_begun_is_closed() {
     let (files, _) = identity(dir.path());
     let front = Front::start_with(|setting| {
         setting.http.tls = Some(files);
-        setting.http.header_timeout = std::time::Duration::from_millis(200);
+        setting.limits.header_timeout = std::time::Duration::from_millis(200);
     })
     .await;
     front.connect().await.assert_closed().await;

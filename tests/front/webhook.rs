@@ -130,7 +130,7 @@ async fn a_full_spool_turns_deliveries_away_before_their_bodies() {
 async fn a_delivery_that_waits_too_long_for_the_disk_is_to_be_sent_again() {
     let front = Front::start_with(|setting| {
         setting.fsync = Duration::from_millis(500);
-        setting.http.ack_timeout = Duration::from_millis(50);
+        setting.limits.ack_timeout = Duration::from_millis(50);
     })
     .await;
     let reply = front.connect().await.ask(delivery(&event(200))).await;
@@ -148,7 +148,7 @@ async fn a_delivery_that_waits_too_long_for_the_disk_is_to_be_sent_again() {
 
 #[tokio::test]
 async fn bodies_beyond_the_memory_for_all_are_to_be_sent_again() {
-    let front = Front::start_with(|setting| setting.http.in_flight_bytes_max = 3000).await;
+    let front = Front::start_with(|setting| setting.limits.in_flight_bytes_max = 3000).await;
     let mut first = front.connect().await;
     let request = delivery(&event(2000));
     let (most, last) = request.split_at(request.len() - 1);
@@ -172,7 +172,7 @@ async fn bodies_beyond_the_memory_for_all_are_to_be_sent_again() {
 
 #[tokio::test]
 async fn a_length_that_is_only_stated_keeps_nobody_out() {
-    let front = Front::start_with(|setting| setting.http.in_flight_bytes_max = 3000).await;
+    let front = Front::start_with(|setting| setting.limits.in_flight_bytes_max = 3000).await;
     let mut promising = front.connect().await;
     let request = delivery_with("Expect: 100-continue\r\n", &event(3000));
     assert_eq!(promising.ask(&request[..request.len() - 3000]).await.status, 100);
@@ -181,7 +181,7 @@ async fn a_length_that_is_only_stated_keeps_nobody_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_with_a_bound_of_its_own_takes_what_others_refuse() {
-    let front = Front::start_with(|setting| setting.http.in_flight_bytes_max = 8 << 20).await;
+    let front = Front::start_with(|setting| setting.limits.in_flight_bytes_max = 8 << 20).await;
     let to_large = |request: &[u8]| {
         let at = request.windows(10).position(|ten| ten == b"/in/stream").unwrap();
         [&request[..at], b"/in/large", &request[at + 10..]].concat()

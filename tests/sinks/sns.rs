@@ -53,7 +53,8 @@ impl Subscribed {
 
     async fn sink(&self) -> SnsSink {
         let set_up = AwsOptions { endpoint: Some(self.proxy.endpoint()), ..AwsOptions::default() };
-        let config = SnsSinkOptions { region: REGION.into(), requests_max: 16, message_bytes_max: 256 << 10 };
+        let config =
+            SnsSinkOptions { region: Some(REGION.into()), requests_max: 16, message_bytes_max: 256 << 10 };
         SnsSink::new("billing", &config, &SetUp::new(set_up)).await
     }
 }

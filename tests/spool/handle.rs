@@ -9,6 +9,7 @@ use clap::Parser;
 use fanbridge::cli::Exit;
 use fanbridge::cli::spool::{Args, run};
 use fanbridge::dedup::DuplicateKey;
+use fanbridge::dedup::DuplicatesOptions;
 use fanbridge::disk::RealDisk;
 use fanbridge::event::{Entry, Event, Position};
 use fanbridge::spool::verify::verify;
@@ -34,7 +35,12 @@ fn open_simulated(disk: &SimDisk) -> Spool {
 }
 
 fn roomy() -> SpoolOptions {
-    SpoolOptions { bytes_max: 1 << 30, segment_bytes: 64 * 1024, window_events_max: 10_000, ..options() }
+    SpoolOptions {
+        bytes_max: 1 << 30,
+        segment_bytes: 64 * 1024,
+        duplicates: DuplicatesOptions { events_max: 10_000, ..options().duplicates },
+        ..options()
+    }
 }
 
 async fn read_all(spool: &Spool) -> Vec<(Position, Entry)> {

@@ -110,7 +110,7 @@ impl Model {
         let number = known[which.index(known.len())];
         let fresh = self.log.iter().skip(first as usize - 1).flatten().any(|there| *there == number);
         if fresh {
-            let window = self.world.options.window.as_secs() as i64;
+            let window = self.world.options.duplicates.window.as_secs() as i64;
             let age = self.world.second - self.world.arrived[&number];
             // Around the end of the window either answer would do; then nothing is asked.
             if age < window {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fanbridge::clock::{Moment, Steady};
 use fanbridge::dedup::DuplicateKey;
+use fanbridge::dedup::DuplicatesOptions;
 use fanbridge::event::{Entry, Event, EventTime, HeaderClaims, Position, Quarantined, Timestamp};
 use fanbridge::spool::{
     Append, AppendError, Appended, Committer, LockedDir, Recovery, SharedLog, SpoolError, SpoolOptions,
@@ -31,10 +32,14 @@ pub fn options() -> SpoolOptions {
         free_bytes_min: 0,
         segment_bytes: 4096,
         retain: Duration::from_secs(50),
-        window: Duration::from_secs(100),
-        window_events_max: 1000,
+        duplicates: DuplicatesOptions {
+            window: Duration::from_secs(100),
+            events_max: 1000,
+            ..Default::default()
+        },
         tail_bytes_max: 2000,
         answer_within: Duration::from_secs(60),
+        ..SpoolOptions::default()
     }
 }
 
@@ -257,13 +262,13 @@ impl World {
 
     /// Every record within the window is recognised when it comes again.
     fn check_duplicates(&mut self, entries: &[(u64, Entry)]) {
-        let since = self.second - self.options.window.as_secs() as i64;
+        let since = self.second - self.options.duplicates.window.as_secs() as i64;
         let recent: Vec<u64> = entries
             .iter()
             .filter(|(_, entry)| arrived_of(entry) >= since)
             .map(|(_, entry)| number_of(entry))
             .collect();
-        let kept = recent.len().saturating_sub(self.options.window_events_max);
+        let kept = recent.len().saturating_sub(self.options.duplicates.events_max);
         let recent = &recent[kept..];
         if !recent.is_empty() {
             let answers = self.append_numbers(recent);

@@ -8,6 +8,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use fanbridge::admin::{Access, AdminState, Note, SinkSummary, SourceSummary, Summary, router};
 use fanbridge::dead_letter::{Readmit, Redrive};
+use fanbridge::dedup::DuplicatesOptions;
 use fanbridge::disk::RealDisk;
 use fanbridge::event::{Entry, Event, EventTime, HeaderClaims, Position, Quarantined, Timestamp, Verdict};
 use fanbridge::health::Health;
@@ -43,10 +44,14 @@ impl Bench {
             free_bytes_min: 0,
             segment_bytes: 1 << 20,
             retain: Duration::from_secs(60),
-            window: Duration::from_secs(60),
-            window_events_max: 1000,
+            duplicates: DuplicatesOptions {
+                window: Duration::from_secs(60),
+                events_max: 1000,
+                ..Default::default()
+            },
             tail_bytes_max: 1 << 20,
             answer_within: Duration::from_secs(60),
+            ..SpoolOptions::default()
         };
         let held = LockedDir::take(dir.path(), Arc::new(RealDisk::default())).unwrap();
         let (spool, _) = Spool::open(held, options, Arc::clone(&metrics)).unwrap();

@@ -17,8 +17,9 @@ const FLOORS: &[&[&str]] = &[
     &["state"],
     &["spool"],
     &["dedup", "disk", "admit"],
+    &["scalars"],
     &["provider", "selection", "routing", "aws", "health", "files", "reference", "clock"],
-    &["event", "knob", "telemetry", "scarce", "trust", "backoff"],
+    &["event", "telemetry", "scarce", "trust", "backoff"],
 ];
 
 /// Names that several public types may have, because their module says whose they are.

@@ -4,55 +4,42 @@ use std::collections::BTreeSet;
 
 use secrecy::ExposeSecret;
 
+use super::Check;
 use super::sinks::SinkSurroundings;
-use super::{Check, in_memory};
 use crate::aws::AwsOptions;
 use crate::aws::arn::{TopicArn, queue_region};
-use crate::config::file::{
-    CertificateDoubleFile, ConfigFile, RawDeliveryFile, SnsSinkFile, SnsSourceFile, SourceFile, SqsFile,
-};
+use crate::config::file::{CertificateDoubleFile, ConfigFile, RawDeliveryFile, SnsSourceFile, SourceFile};
 use crate::config::topics::topics;
-use crate::config::yaml::scalars::{Period, Size};
 use crate::config::yaml::spans::Path;
-use crate::knob::Knob;
 use crate::routing::TopicTemplate;
 use crate::selection::Selection;
 use crate::sink::sns::SnsSinkOptions;
-use crate::sink::sns::options::MESSAGE_BYTES_MAX;
 use crate::source::sns::options::PASSWORD_BYTES_MIN;
 use crate::source::sns::{CertificateDouble, RawDelivery, SnsSourceOptions};
 use crate::source::sqs::SqsOptions;
-use crate::source::sqs::options::VISIBILITY_TIMEOUT;
 use crate::source::{Channel, SourceSecret};
 
 impl Check<'_> {
-    pub(in crate::config) fn aws(&mut self, file: &ConfigFile) -> AwsOptions {
-        self.check_queues_are_reached(file);
-        let (file, at) = (&file.aws, Path::default().key("aws"));
-        for (key, value) in [("region", &file.region), ("profile", &file.profile)] {
+    pub(in crate::config) fn aws(&mut self, aws: AwsOptions) -> AwsOptions {
+        let at = Path::default().key("aws");
+        for (key, value) in [("region", &aws.region), ("profile", &aws.profile)] {
             if value.as_ref().is_some_and(String::is_empty) {
                 let label = format!("leave `{key}` out to use the AWS environment or profile");
                 self.error(&at.key(key), "empty value", label);
             }
         }
-        if let Some(endpoint) = &file.endpoint {
+        if let Some(endpoint) = &aws.endpoint {
             self.check_endpoint(endpoint, &at.key("endpoint"));
         }
-        AwsOptions {
-            region: file.region.clone(),
-            profile: file.profile.clone(),
-            endpoint: file.endpoint.clone(),
-            fips: file.fips,
-            dual_stack: file.dual_stack,
-        }
+        aws
     }
 
     /// Reports queues with a host that is not of AWS: requests go to the region's endpoint, whatever
     /// host the URL names.
-    fn check_queues_are_reached(&mut self, file: &ConfigFile) {
+    pub(in crate::config) fn check_queues_are_reached(&mut self, file: &ConfigFile) {
         let queues = file.sources.iter().filter_map(|(name, source)| Some((name, source.sqs.as_ref()?)));
         for (name, sqs) in queues {
-            let url = sqs.queue_url.as_deref().and_then(web_url);
+            let url = web_url(&sqs.queue_url);
             if file.aws.endpoint.is_none() && url.is_some_and(|url| queue_region(&url).is_none()) {
                 let at = Path::default().key("sources").key(name).key("sqs").key("queue_url");
                 let label = "requests go to the region's AWS endpoint, not to this host; set `aws.endpoint`, \
@@ -97,35 +84,30 @@ impl Check<'_> {
         Vec::new()
     }
 
-    fn sqs(&mut self, file: &SqsFile, at: &Path) -> Option<SqsOptions> {
-        let Knob { key, least, most, .. } = VISIBILITY_TIMEOUT;
-        let timeout = file.visibility_timeout.0;
-        if !(least..=most).contains(&timeout) || timeout.subsec_nanos() > 0 {
-            let label = format!("expected whole seconds, from `{}` to `{}`", Period(least), Period(most));
-            self.error(&at.key(key), "not a visibility time-out", label);
+    fn sqs(&mut self, sqs: &SqsOptions, at: &Path) -> Option<SqsOptions> {
+        if sqs.visibility_timeout.subsec_nanos() > 0 {
+            let label = "SQS counts whole seconds".into();
+            self.error(&at.key("visibility_timeout"), "not a visibility time-out", label);
         }
-        let queue_url = file.queue_url.as_deref()?;
-        let Some(url) = web_url(queue_url).filter(|url| url.path().len() > 1) else {
-            let label = "expected `https://sqs.{region}.amazonaws.com/{account}/{queue}`".into();
-            self.error(&at.key("queue_url"), "not the URL of a queue", label);
+        let at_url = at.key("queue_url");
+        // Its absence has been reported.
+        let is_given = self.places.has(&at_url);
+        let Some(url) = web_url(&sqs.queue_url).filter(|url| url.path().len() > 1) else {
+            if is_given {
+                let label = "expected `https://sqs.{region}.amazonaws.com/{account}/{queue}`".into();
+                self.error(&at_url, "not the URL of a queue", label);
+            }
             return None;
         };
         let named = queue_region(&url);
-        match (named, &file.region) {
+        match (named, &sqs.region) {
             (Some(named), Some(region)) if named != region => {
                 let label = format!("the queue's URL names the region `{named}`");
                 self.error(&at.key("region"), "two regions for one queue", label);
             }
             _ => {}
         }
-        Some(SqsOptions {
-            queue_url: queue_url.into(),
-            region: named.map(str::to_owned).or_else(|| file.region.clone()),
-            visibility_timeout: file.visibility_timeout.0,
-            receivers_max: file.receivers_max,
-            on_malformed: file.on_malformed,
-            confirm_topics: self.topic_arns(&file.confirm_topics, &at.key("confirm_topics")),
-        })
+        Some(SqsOptions { region: named.map(str::to_owned).or_else(|| sqs.region.clone()), ..sqs.clone() })
     }
 
     fn sns_source(&mut self, file: &SnsSourceFile, at: &Path) -> Option<SnsSourceOptions> {
@@ -134,7 +116,6 @@ impl Check<'_> {
             let label = "expected the ARNs of the topics that are allowed to deliver here".into();
             self.error(&at_topics, "no topic is configured", label);
         }
-        let topics = self.topic_arns(&file.topics, &at_topics);
         if file.allow_sha1 {
             let label = "set the topic's SignatureVersion to 2 and remove this key".into();
             self.warning(&at.key("allow_sha1"), "signatures made with SHA-1", label);
@@ -143,20 +124,7 @@ impl Check<'_> {
         let double = file.certificate_double.as_ref();
         let double = double.and_then(|double| self.certificate_double(double, &at.key("certificate_double")));
         let allow_sha1 = file.allow_sha1;
-        Some(SnsSourceOptions { topics, allow_sha1, raw, certificate_double: double })
-    }
-
-    fn topic_arns(&mut self, texts: &[String], at: &Path) -> Vec<TopicArn> {
-        let mut topics = Vec::new();
-        for (index, text) in texts.iter().enumerate() {
-            match TopicArn::parse(text) {
-                Ok(topic) => topics.push(topic),
-                Err(problem) => {
-                    self.error(&at.index(index), "not the ARN of an SNS topic", problem);
-                }
-            }
-        }
-        topics
+        Some(SnsSourceOptions { topics: file.topics.clone(), allow_sha1, raw, certificate_double: double })
     }
 
     fn raw_delivery(&mut self, file: &RawDeliveryFile, at: &Path) -> Option<RawDelivery> {
@@ -193,27 +161,16 @@ impl Check<'_> {
     /// reported before.
     pub(in crate::config) fn sns_sink(
         &mut self,
-        file: &SnsSinkFile,
+        sns: &SnsSinkOptions,
         region: Option<String>,
         at: &Path,
     ) -> Option<SnsSinkOptions> {
-        let Knob { key, least, most, .. } = MESSAGE_BYTES_MAX;
-        let at_bytes = at.key(key);
-        self.at_least(&at_bytes, file.message_bytes_max, Size(least));
-        if file.message_bytes_max > Size(most) {
-            let label = format!("SNS takes at most {} on any topic", Size(most));
-            self.error(&at_bytes, "size too large", label);
-        }
         let region = region?;
-        if let Some(stated) = file.region.as_ref().filter(|stated| **stated != region) {
+        if let Some(stated) = sns.region.as_ref().filter(|stated| **stated != region) {
             let label = format!("the topic's ARN names the region `{region}`, not `{stated}`");
             self.error(&at.key("region"), "two regions for one sink", label);
         }
-        Some(SnsSinkOptions {
-            region,
-            requests_max: file.requests_max,
-            message_bytes_max: in_memory(file.message_bytes_max),
-        })
+        Some(SnsSinkOptions { region: Some(region), ..sns.clone() })
     }
 
     /// Reports impossible ARNs that the template can produce. Returns the region that all ARNs name.

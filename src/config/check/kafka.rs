@@ -7,9 +7,9 @@ use secrecy::SecretString;
 
 use super::Check;
 use crate::config::file::{KafkaFile, KafkaTlsFile, Mechanism, SaslFile};
-use crate::config::yaml::scalars::Setting;
 use crate::config::yaml::spans::Path;
 use crate::reference::Reference;
+use crate::scalars::Setting;
 use crate::sink::kafka;
 use crate::sink::kafka::{BearerToken, KafkaOptions};
 

@@ -5,7 +5,7 @@
 
 mod aws;
 mod kafka;
-mod listeners;
+mod limits;
 pub(super) mod placeholders;
 mod secrets;
 pub(super) mod selection;
@@ -15,14 +15,10 @@ pub(super) mod sources;
 mod sources_together;
 mod spool;
 
-use std::time::Duration;
-
-use super::environment::Environment;
-use super::file::ConfigFile;
+use super::load::Environment;
 use super::report::{Problem, Report, Severity};
-use super::yaml::scalars::{Period, Size};
 use super::yaml::spans::{Path, Spans};
-use crate::knob::Knob;
+use crate::scalars::Size;
 
 /// A configuration that is being checked.
 pub(super) struct Check<'c> {
@@ -32,33 +28,10 @@ pub(super) struct Check<'c> {
 }
 
 impl Check<'_> {
-    /// Reports a size outside the bounds of its knob, in this block.
-    pub(super) fn check_size(&mut self, block: &Path, size: Size, knob: &Knob<u64>) {
-        let at = block.key(knob.key);
-        self.at_least(&at, size, Size(knob.least));
-        self.at_most(&at, size, Size(knob.most));
-    }
-
-    /// Reports a period above the bound of its knob, in this block.
-    pub(super) fn no_longer_than(&mut self, block: &Path, period: Period, knob: &Knob<Duration>) {
-        let (at, longest) = (block.key(knob.key), Period(knob.most));
-        if period > longest {
-            let label = format!("expected at most {longest} for `{at}`, found {period}");
-            self.error(&at, "time too long", label);
-        }
-    }
-
     /// Reports a size below its minimum.
     pub(super) fn at_least(&mut self, at: &Path, size: Size, least: Size) {
         if size < least {
             self.error(at, "size too small", format!("expected at least {least} for `{at}`, found {size}"));
-        }
-    }
-
-    /// Reports a size above its maximum.
-    pub(super) fn at_most(&mut self, at: &Path, size: Size, most: Size) {
-        if size > most {
-            self.error(at, "size too large", format!("expected at most {most} for `{at}`, found {size}"));
         }
     }
 
@@ -109,15 +82,4 @@ impl Check<'_> {
             self.error_at_key(at, &format!("reserved name `{name}`"), label);
         }
     }
-}
-
-/// Largest body of any source after decompression.
-pub(super) fn largest_body(file: &ConfigFile) -> Size {
-    let own = file.sources.values().filter_map(|source| source.body_bytes_max);
-    own.fold(file.limits.inflated_bytes_max, Size::max)
-}
-
-/// A size that counts bytes in memory.
-pub(super) fn in_memory(size: Size) -> usize {
-    usize::try_from(size.0).unwrap_or(usize::MAX)
 }

@@ -5,9 +5,9 @@ use std::path::Path as FilePath;
 use secrecy::SecretString;
 
 use super::Check;
-use crate::config::yaml::scalars::Setting;
 use crate::config::yaml::spans::Path;
 use crate::reference::{Reference, path_problem, text_in_file, without_line_end};
+use crate::scalars::Setting;
 
 impl Check<'_> {
     /// Checks that a file can be read and returns its path. A `file:` in front is allowed.
@@ -37,6 +37,14 @@ impl Check<'_> {
             self.error(at, "path that is not expanded", problem.into());
         }
         problem.is_some()
+    }
+
+    /// Reports a directory that is empty or would need a shell to expand it.
+    pub(in crate::config) fn check_dir(&mut self, dir: &FilePath, at: &Path) {
+        if dir.as_os_str().is_empty() {
+            self.error(at, "empty path", "expected the path of a directory".into());
+        }
+        self.check_path(&dir.to_string_lossy(), at);
     }
 
     /// Reads the secret behind a reference.

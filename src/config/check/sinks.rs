@@ -2,18 +2,16 @@
 //! `kafka`, those of SNS in `aws`.
 
 use std::collections::BTreeMap;
-use std::path::{Path as FilePath, PathBuf};
+use std::path::{Component, Path as FilePath, PathBuf};
 
 use super::Check;
 use super::selection::KnownTypes;
-use crate::config::environment::resolved;
-use crate::config::file::{ConfigFile, OnFull, OutputFile, SinkFile};
+use crate::config::file::{ConfigFile, OnFull, SinkFile};
 use crate::config::topics::topics;
 use crate::config::yaml::spans::Path;
 use crate::routing::{TopicTemplate, kafka_topic_problem};
 use crate::selection::Selection;
 use crate::sink::file::FileSinkOptions;
-use crate::sink::file::options::ROTATE_BYTES;
 use crate::sink::{Output, SinkOptions};
 use crate::source::SourceOptions;
 
@@ -34,14 +32,14 @@ impl Check<'_> {
     ) -> Vec<SinkOptions> {
         let at = Path::default().key("sinks");
         if file.sinks.is_empty() && !self.places.has_inside(&at) {
-            let dir = OutputFile::default().dir;
-            let label = format!("events go to the file sink `{DEFAULT_SINK}`, into {dir}");
+            let dir = FileSinkOptions::default().dir;
+            let label = format!("events go to the file sink `{DEFAULT_SINK}`, into {}", dir.display());
             self.warning(&at, "no sink is configured", label);
-            let sink = SinkFile { file: Some(OutputFile::default()), ..SinkFile::default() };
+            let sink = SinkFile { file: Some(FileSinkOptions::default()), ..SinkFile::default() };
             return self.sink(DEFAULT_SINK, &sink, &at.key(DEFAULT_SINK), around).into_iter().collect();
         }
         let mut sinks = Vec::new();
-        let mut dirs = BTreeMap::from([(resolved(FilePath::new(&file.spool.dir)), "the spool".to_owned())]);
+        let mut dirs = BTreeMap::from([(resolved(&file.spool.dir), "the spool".to_owned())]);
         for (name, sink) in &file.sinks {
             let at = at.key(name);
             if let Some(output) = &sink.file {
@@ -60,17 +58,18 @@ impl Check<'_> {
     fn check_apart(
         &mut self,
         dirs: &mut BTreeMap<PathBuf, String>,
-        output: &OutputFile,
+        output: &FileSinkOptions,
         name: &str,
         at: &Path,
     ) {
-        let dir = resolved(FilePath::new(&output.dir));
+        let dir = resolved(&output.dir);
         let nested = dirs.iter().find(|(other, owner)| {
             **owner != "the spool" && **other != dir && (other.starts_with(&dir) || dir.starts_with(other))
         });
         let nested = nested.map(|(other, owner)| (other.display().to_string(), owner.clone()));
         if let Some(owner) = dirs.insert(dir, format!("sink `{name}`")) {
-            let label = format!("{owner} already writes to {}: choose another directory", output.dir);
+            let label =
+                format!("{owner} already writes to {}: choose another directory", output.dir.display());
             self.error(at, "directory used twice", label);
         } else if let Some((other, owner)) = nested {
             let label = format!("{owner} writes to {other}, where a topic could have the same directory");
@@ -112,7 +111,10 @@ impl Check<'_> {
         match (&file.kafka, &file.sns, &file.file) {
             (Some(kafka), None, None) => self.kafka(kafka, &at.key("kafka")).map(Output::Kafka),
             (None, Some(sns), None) => self.sns_sink(sns, region, &at.key("sns")).map(Output::Sns),
-            (None, None, Some(file)) => self.file(file, &at.key("file")).map(Output::File),
+            (None, None, Some(file)) => {
+                self.check_dir(&file.dir, &at.key("file").key("dir"));
+                Some(Output::File(file.clone()))
+            }
             (None, None, None) => {
                 if !KINDS.iter().any(|kind| self.places.has(&at.key(kind))) {
                     let label = "expected `kafka`, `sns` or `file` under this name".into();
@@ -126,15 +128,6 @@ impl Check<'_> {
                 None
             }
         }
-    }
-
-    fn file(&mut self, file: &OutputFile, at: &Path) -> Option<FileSinkOptions> {
-        self.check_size(at, file.rotate_bytes, &ROTATE_BYTES);
-        if file.dir.is_empty() {
-            self.error(&at.key("dir"), "empty path", "expected the path of a directory".into());
-        }
-        self.check_path(&file.dir, &at.key("dir"));
-        Some(FileSinkOptions { dir: file.dir.clone().into(), rotate_bytes: file.rotate_bytes.0 })
     }
 
     /// Reports the first impossible topic of a sink, and the number of further ones. Returns whether
@@ -201,4 +194,17 @@ fn colliding<'t>(topics: impl Iterator<Item = &'t str>) -> Option<(&'t str, &'t 
         }
     }
     None
+}
+
+/// The same absolute path for every spelling of a place, as far as it exists: links are followed, and
+/// `.` and `..` are resolved after them.
+fn resolved(path: &FilePath) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_default();
+    absolute.components().fold(PathBuf::new(), |mut path, component| {
+        match component {
+            Component::ParentDir => drop(path.pop()),
+            component => path.push(component),
+        }
+        path.canonicalize().unwrap_or(path)
+    })
 }

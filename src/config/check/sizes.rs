@@ -4,8 +4,8 @@ use secrecy::ExposeSecret;
 
 use super::Check;
 use crate::config::file::ConfigFile;
-use crate::config::yaml::scalars::Size;
 use crate::config::yaml::spans::Path;
+use crate::scalars::Size;
 use crate::sink::kafka::MESSAGE_BYTES_MAX;
 use crate::sink::{Output, SinkOptions};
 
@@ -15,7 +15,7 @@ impl Check<'_> {
     pub(in crate::config) fn check_sizes(&mut self, file: &ConfigFile, sinks: &[SinkOptions]) {
         let at = Path::default().key("sources");
         for (name, source) in &file.sources {
-            let beyond_the_rest = |size: &Size| *size > file.limits.body_bytes_max;
+            let beyond_the_rest = |size: &Size| *size > Size::from(file.limits.body_bytes_max);
             let Some(size) = source.body_bytes_max.filter(beyond_the_rest) else { continue };
             for sink in sinks {
                 let Some(most) = largest_message(&sink.output).filter(|most| *most < size) else { continue };

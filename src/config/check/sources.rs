@@ -6,14 +6,13 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 use serde_json::Value as Json;
 
-use super::{Check, in_memory};
+use super::Check;
 use crate::config::file::{ConfigFile, SecretEntryFile, SourceFile};
 use crate::config::suggest::did_you_mean;
 use crate::config::yaml::spans::Path;
 use crate::event::Timestamp;
 use crate::provider::{self, Definition, DefinitionFile, SigningSecret};
 use crate::reference::Reference;
-use crate::source::http::options::BODY_BYTES_MAX;
 use crate::source::{Channel, SourceOptions, SourceSecret};
 
 /// Definitions by provider name, including the built-in ones.
@@ -135,16 +134,14 @@ impl Check<'_> {
         })
     }
 
-    /// Checks the size of a source's bodies. Whether the memory limit allows it is checked with the
-    /// limits.
+    /// The size of a source's bodies. Whether the memory limit allows it is checked with the limits.
     fn body_bytes_max(&mut self, file: &SourceFile, channel: Option<&Channel>, at: &Path) -> Option<usize> {
         let size = file.body_bytes_max?;
-        self.check_size(at, size, &BODY_BYTES_MAX);
         if matches!(channel, Some(Channel::Sqs(_))) {
             let label = "SQS limits the messages of a queue, so this value is never used".into();
-            self.warning(&at.key(BODY_BYTES_MAX.key), "`body_bytes_max` without effect", label);
+            self.warning(&at.key("body_bytes_max"), "`body_bytes_max` without effect", label);
         }
-        Some(in_memory(size))
+        usize::try_from(size.0).ok()
     }
 
     fn report_unknown(&mut self, provider: &str, at: &Path, definitions: &Definitions) {

@@ -1,30 +1,33 @@
-//! The configuration file as written: one type per block, with the default of every key.
+//! The configuration file as written.
 //!
-//! These types only define the form; [`load()`](super::load()) checks whether the values make sense
-//! together. The JSON Schema is generated from these types, and `schema_check` checks a text against that
-//! schema, so that a key is defined in one place. Required values are `Option`s here, so that a file
-//! that lacks one can still be read and all its problems be reported at once.
+//! A block whose values are used as they are written is the options of its room, such as
+//! [`Limits`] of `source::http`: name, unit, default and bounds of a key are in that one place. The other
+//! blocks have a type here, because they name what is read elsewhere: secrets, providers, event types. These
+//! types only define the form; [`load()`](super::load()) checks whether the values make sense together. The
+//! JSON Schema is generated from them, and `schema_check` checks a text against it. A required value can be
+//! absent here, so that a file that lacks one can still be read and all its problems be reported at once.
 
-mod aws;
-mod listeners;
-mod schema;
 mod select;
 mod sink;
 mod source;
-mod spool;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::LazyLock;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
 
-pub use self::aws::*;
-pub use self::listeners::*;
-pub use self::schema::{known_keys, schema};
 pub use self::select::*;
 pub use self::sink::*;
 pub use self::source::*;
-pub use self::spool::*;
+use crate::admin;
+use crate::aws::AwsOptions;
+use crate::reference::Reference;
+use crate::scalars::Address;
+use crate::source::http::{HttpOptions, Limits};
+use crate::spool::SpoolOptions;
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -32,18 +35,18 @@ pub use self::spool::*;
 #[schemars(title = "fanbridge configuration")]
 pub struct ConfigFile {
     /// The public listener, where providers deliver.
-    pub http: HttpFile,
+    pub http: HttpOptions,
     /// The admin listener: health, metrics and the admin API.
     pub admin: AdminFile,
     /// Limits for senders.
-    pub limits: LimitsFile,
+    pub limits: Limits,
     /// The log on disk between sources and sinks.
-    pub spool: SpoolFile,
+    pub spool: SpoolOptions,
     /// How long a shutdown can take before it is cut short, in seconds.
     #[schemars(range(min = 1, max = 3600))]
     pub shutdown_grace_seconds: Grace,
     /// How sources and sinks reach AWS.
-    pub aws: AwsFile,
+    pub aws: AwsOptions,
     /// Definitions of further providers, in the form of the built-in ones.
     pub providers: BTreeMap<String, ProviderFile>,
     /// The sources, by name; the name is part of the path, `/in/{name}`. At least one is required.
@@ -52,6 +55,23 @@ pub struct ConfigFile {
     pub select: SelectFile,
     /// The sinks, by name. If there is none, a file sink named `local` is used.
     pub sinks: BTreeMap<String, SinkFile>,
+}
+
+/// The private listener.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminFile {
+    /// IP address and port to listen on. An address other than loopback needs a token.
+    #[serde(with = "Address")]
+    pub listen: SocketAddr,
+    /// The bearer token that requests must have; at least 16 bytes.
+    pub token: Option<Reference>,
+}
+
+impl Default for AdminFile {
+    fn default() -> Self {
+        Self { listen: admin::options::LISTEN, token: None }
+    }
 }
 
 /// A number of whole seconds.
@@ -68,3 +88,60 @@ impl Default for Grace {
 
 /// A provider's definition as written, whose form is defined in [`crate::provider`].
 pub type ProviderFile = crate::provider::DefinitionFile;
+
+/// The JSON Schema of the file.
+pub fn schema() -> Json {
+    schemars::schema_for!(ConfigFile).into()
+}
+
+/// The keys that the schema names at any level.
+pub fn known_keys() -> &'static HashSet<String> {
+    static KEYS: LazyLock<HashSet<String>> = LazyLock::new(|| {
+        let mut keys = HashSet::new();
+        collect_keys(&schema(), &mut keys);
+        keys
+    });
+    &KEYS
+}
+
+fn collect_keys(schema: &Json, keys: &mut HashSet<String>) {
+    if let Some(properties) = schema["properties"].as_object() {
+        keys.extend(properties.keys().cloned());
+    }
+    let inside = schema.as_object().into_iter().flat_map(Map::values);
+    let inside = inside.chain(schema.as_array().into_iter().flatten());
+    inside.for_each(|schema| collect_keys(schema, keys));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Json;
+    use crate::scalars::Period;
+
+    #[test]
+    fn each_bound_of_a_period_is_a_period() {
+        fn bounds(schema: &Json, found: &mut Vec<String>) {
+            for (key, inner) in schema.as_object().into_iter().flatten() {
+                if key.starts_with("format") && key != "format" {
+                    assert_eq!(schema["format"], "period", "{schema}");
+                    found.push(inner.as_str().expect("text").to_owned());
+                }
+                bounds(inner, found);
+            }
+        }
+        let mut found = Vec::new();
+        bounds(&super::schema(), &mut found);
+        assert!(found.len() >= 12, "{found:?}");
+        found.iter().for_each(|text| assert!(text.parse::<Period>().is_ok(), "{text}"));
+    }
+
+    #[test]
+    fn the_keys_of_every_level_are_known_and_no_value_is() {
+        let known = super::known_keys();
+        for key in ["sources", "secrets", "username", "not_after", "bytes_max", "event"] {
+            assert!(known.contains(key), "{key}");
+        }
+        assert!(!known.contains("anyOf") && !known.contains("minimum"));
+        assert!(matches!(super::schema(), Json::Object(_)));
+    }
+}

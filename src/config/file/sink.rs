@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::aws::SnsSinkFile;
 use super::select::SelectFile;
-use crate::config::yaml::scalars::{Setting, Size};
 use crate::reference::Reference;
 use crate::routing::TopicTemplate;
-use crate::sink::file::options::{DIR, ROTATE_BYTES};
+use crate::scalars::Setting;
+use crate::sink::file::FileSinkOptions;
+use crate::sink::sns::SnsSinkOptions;
 
 /// A sink: exactly one of `kafka`, `sns` and `file`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -19,9 +19,9 @@ pub struct SinkFile {
     /// A Kafka cluster.
     pub kafka: Option<KafkaFile>,
     /// SNS topics.
-    pub sns: Option<SnsSinkFile>,
+    pub sns: Option<SnsSinkOptions>,
     /// JSON Lines on the local disk, one directory per topic.
-    pub file: Option<OutputFile>,
+    pub file: Option<FileSinkOptions>,
     /// The topic, made of text, `{provider}`, `{family}` and `{source}`. For an SNS sink it is the
     /// topic's ARN, in which dots of a family become `-`.
     pub topic: String,
@@ -126,21 +126,5 @@ impl Mechanism {
             Self::ScramSha512 => "SCRAM-SHA-512",
             Self::OauthBearer => "OAUTHBEARER",
         }
-    }
-}
-
-/// A directory of JSON Lines files.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct OutputFile {
-    /// Path of the directory.
-    pub dir: String,
-    /// Size at which a file is closed and the next one begun.
-    pub rotate_bytes: Size,
-}
-
-impl Default for OutputFile {
-    fn default() -> Self {
-        Self { dir: DIR.into(), rotate_bytes: Size(ROTATE_BYTES.default) }
     }
 }

@@ -1,11 +1,14 @@
-//! The source blocks of the configuration file, but for those of AWS.
+//! The source blocks of the configuration file.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::aws::{SnsSourceFile, SqsFile};
-use crate::config::yaml::scalars::Size;
+use crate::aws::arn::TopicArn;
 use crate::reference::Reference;
+use crate::scalars::{Address, Size};
+use crate::source::http::options::BODY_BYTES_LEAST;
+use crate::source::sqs::SqsOptions;
+use crate::spool::options::BODY_BYTES_MAX;
 
 /// A source of deliveries.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -25,9 +28,10 @@ pub struct SourceFile {
     pub secrets: Vec<SecretEntryFile>,
     /// Largest body of this source as sent, if its provider sends larger ones than `limits` allows. The
     /// limit after decompression is then at least as large.
+    #[schemars(range(min = BODY_BYTES_LEAST, max = BODY_BYTES_MAX))]
     pub body_bytes_max: Option<Size>,
     /// Receive deliveries from an SQS queue instead of over HTTP.
-    pub sqs: Option<SqsFile>,
+    pub sqs: Option<SqsOptions>,
     /// Receive deliveries from SNS topics instead of from the provider.
     pub sns: Option<SnsSourceFile>,
     /// Event types that this source sends beyond its provider's catalogue, so that `select` can name
@@ -63,4 +67,46 @@ pub struct DatedSecretFile {
     pub not_before: Option<String>,
     /// Last moment at which the secret is valid, in RFC 3339.
     pub not_after: Option<String>,
+}
+
+/// Deliveries from SNS topics, through an HTTPS subscription of `/in/{name}`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SnsSourceFile {
+    /// ARNs of the topics that are allowed to deliver here; every other topic is refused.
+    #[schemars(required)]
+    #[serde(default)]
+    pub topics: Vec<TopicArn>,
+    /// Also accept signatures of version 1, which are made with SHA-1.
+    #[serde(default)]
+    pub allow_sha1: bool,
+    /// Also accept raw deliveries, which SNS does not sign. The user name and password in the
+    /// subscription's URL replace the signature.
+    pub raw: Option<RawDeliveryFile>,
+    /// For tests only: a server for signing certificates, instead of the regions' own hosts.
+    pub certificate_double: Option<CertificateDoubleFile>,
+}
+
+/// User name and password of raw deliveries.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawDeliveryFile {
+    /// The user name in the subscription's URL.
+    #[schemars(required)]
+    pub username: Option<String>,
+    /// The password in the subscription's URL; at least 16 bytes.
+    #[schemars(required)]
+    pub password: Option<Reference>,
+}
+
+/// A test server that stands in for the hosts of signing certificates, on this machine.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateDoubleFile {
+    /// Loopback address and port of the server.
+    #[schemars(required)]
+    pub address: Option<Address>,
+    /// PEM file with the only authority to trust for the connection to the server.
+    #[schemars(required)]
+    pub authority: Option<String>,
 }

@@ -1,7 +1,6 @@
-//! Reads YAML: [`tree`] parses it and remembers where everything is written, [`schema_check`] checks
-//! keys and forms against a JSON Schema, [`scalars`] are the forms, and [`spans`] the places.
+//! Reads YAML: [`tree`] parses it and remembers where everything is written, [`schema_check`] checks keys,
+//! forms and bounds against a JSON Schema, and [`spans`] are the places.
 
-pub mod scalars;
 pub mod schema_check;
 pub mod spans;
 pub mod tree;

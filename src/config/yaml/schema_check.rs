@@ -10,11 +10,11 @@ use std::ops::Range;
 
 use serde_json::{Map, Value as Json};
 
-use super::scalars::{form_expected, form_problem};
 use super::spans::{KeySpan, Path, Spans};
 use super::tree::{Node, NodeEntry, NodeValue};
 use crate::config::report::{Problem, Report, Severity};
 use crate::config::suggest::nearest;
+use crate::scalars::{bounds_problem, form_expected, form_problem};
 
 /// Checks `tree` against `schema` and adds problems to `report`. Returns the usable values, and where
 /// everything is written.
@@ -194,10 +194,11 @@ impl<'w> Walk<'w> {
             self.error(span, path, "unknown value", label);
             return None;
         };
-        match scalar(text, plain, node, branch) {
+        match scalar(text, plain, node, branch, path) {
             Ok(value) => Some(value),
-            Err(label) => {
-                self.error(span, path, &format!("invalid value for `{path}`"), label);
+            Err((title, label)) => {
+                let title = title.map_or_else(|| format!("invalid value for `{path}`"), str::to_owned);
+                self.error(span, path, &title, label);
                 None
             }
         }
@@ -279,11 +280,20 @@ fn words(branch: &Json) -> impl Iterator<Item = &str> + Clone {
     listed.chain(branch.get("const")).filter_map(Json::as_str)
 }
 
-/// A scalar in the type of the branch, or what is wrong with it.
-fn scalar(text: &str, plain: bool, node: &Node, branch: &Json) -> Result<Json, String> {
+/// A scalar in the type of the branch, or what is wrong with it, with a title if the general one says less.
+fn scalar(
+    text: &str,
+    plain: bool,
+    node: &Node,
+    branch: &Json,
+    path: &Path,
+) -> Result<Json, (Option<&'static str>, String)> {
     let format = branch.get("format").and_then(Json::as_str).unwrap_or_default();
     if let Some(problem) = form_problem(format, text) {
-        return Err(problem);
+        return Err((None, problem));
+    }
+    if let Some((title, problem)) = bounds_problem(format, text, branch, &path.to_string()) {
+        return Err((Some(title), problem));
     }
     if *branch == Json::Bool(true) {
         return Ok(node.to_json());
@@ -292,14 +302,14 @@ fn scalar(text: &str, plain: bool, node: &Node, branch: &Json) -> Result<Json, S
         return Ok(text.into());
     }
     let value = if plain { node.to_json() } else { Json::Null };
-    let wrong = || Err(format!("expected {}, found `{}`", describe(&[branch]), text.escape_debug()));
+    let wrong = || format!("expected {}, found `{}`", describe(&[branch]), text.escape_debug());
     match &value {
         Json::Bool(_) if admits(branch, "boolean") => Ok(value),
         Json::Number(number) if number.is_i64() && admits(branch, "integer") => {
-            in_range(number, branch).map(|()| value)
+            in_range(number, branch).map(|()| value).map_err(|problem| (None, problem))
         }
         Json::Number(_) if admits(branch, "number") => Ok(value),
-        _ => wrong(),
+        _ => Err((None, wrong())),
     }
 }
 

@@ -4,9 +4,6 @@ use std::time::Duration;
 
 use super::Server;
 
-/// Prefix of the keys, unless another one is configured.
-pub const PREFIX: &str = "fanbridge:";
-
 /// Longest prefix of the keys, in bytes.
 pub const PREFIX_BYTES_MAX: usize = 64;
 

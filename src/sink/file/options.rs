@@ -1,21 +1,27 @@
-//! Which directory the files are in, and when a new one is begun.
+//! Which directory the files are in, and when a new one is begun: the block `file` of a sink.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::knob::Knob;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-/// The directory, unless another one is configured.
-pub const DIR: &str = "fanbridge-data/topics";
-
-/// Size at which a file is closed and the next one begun.
-pub const ROTATE_BYTES: Knob<u64> =
-    Knob { key: "rotate_bytes", default: 128 << 20, least: 64 << 10, most: u64::MAX };
+use crate::scalars::Size;
+use crate::spool::options::DIR;
 
 /// A directory of JSON Lines files, one directory per topic.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct FileSinkOptions {
     /// Path of the directory.
     pub dir: PathBuf,
-    /// Size at which a file is closed and the next one begun, in bytes.
+    /// Size at which a file is closed and the next one begun.
+    #[serde(with = "Size")]
+    #[schemars(range(min = 64 << 10))]
     pub rotate_bytes: u64,
+}
+
+impl Default for FileSinkOptions {
+    fn default() -> Self {
+        Self { dir: Path::new(DIR).join("topics"), rotate_bytes: 128 << 20 }
+    }
 }

@@ -41,7 +41,7 @@ impl SnsAdmin {
     /// # Errors
     /// When no AWS credentials are found.
     pub async fn new(config: &SnsSinkOptions, aws: &Aws) -> Result<Self, SnsAdminError> {
-        let settings = aws.settings(Some(&config.region), PATIENCE).await;
+        let settings = aws.settings(config.region.as_deref(), PATIENCE).await;
         if let Some(problem) = credentials_problem(&settings).await {
             return Err(SnsAdminError(problem));
         }

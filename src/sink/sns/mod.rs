@@ -69,7 +69,7 @@ impl SnsSink {
     /// Starts the sink of this name. It looks for credentials in the background, and connects when
     /// there is a record to publish.
     pub async fn new(name: &str, config: &SnsSinkOptions, aws: &Aws) -> Self {
-        let settings = aws.settings(Some(&config.region), PATIENCE).await;
+        let settings = aws.settings(config.region.as_deref(), PATIENCE).await;
         let in_flight = Arc::new(OutcomeTable::default());
         let lanes = SnsLanes::new(config.message_bytes_max.max(BATCH_BYTES_MAX));
         let pace = Pace::new(config.requests_max, RandomState::new().build_hasher().finish());

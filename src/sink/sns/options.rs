@@ -1,22 +1,29 @@
-//! Which region is published to, and how much at once.
+//! Which region is published to, and how much at once: the block `sns` of a sink.
 
-use crate::knob::Knob;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-/// Most requests at once.
-pub const REQUESTS_MAX: Knob<usize> = Knob { key: "requests_max", default: 16, least: 1, most: 256 };
+use crate::scalars::Size;
 
-/// Largest message, attributes included. The default is the limit of SNS on a topic, and the greatest
-/// bound that of a topic whose limit was raised.
-pub const MESSAGE_BYTES_MAX: Knob<u64> =
-    Knob { key: "message_bytes_max", default: 256 << 10, least: 1 << 10, most: 1 << 20 };
-
-/// A sink of SNS topics.
-#[derive(Clone, Debug)]
+/// A sink of SNS topics, all in the one region that their ARNs name.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct SnsSinkOptions {
-    /// The region that their ARNs name.
-    pub region: String,
+    /// The region, for readers of the file only: it must be the one in the topics' ARNs.
+    // Set from the ARNs if the file does not name it.
+    pub region: Option<String>,
     /// Most requests at once.
+    #[schemars(range(min = 1, max = 256))]
     pub requests_max: usize,
-    /// Largest message in bytes, attributes included.
+    /// Largest message in bytes, attributes included; a larger one becomes a dead letter. SNS has its
+    /// own limit per topic, 256 KiB unless it was raised.
+    #[serde(with = "Size")]
+    #[schemars(range(min = 1 << 10, max = 1 << 20))]
     pub message_bytes_max: usize,
+}
+
+impl Default for SnsSinkOptions {
+    fn default() -> Self {
+        Self { region: None, requests_max: 16, message_bytes_max: 256 << 10 }
+    }
 }

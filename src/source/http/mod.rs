@@ -20,7 +20,7 @@ pub(super) mod timeout_stream;
 pub mod tls;
 pub(super) mod turns;
 
-pub use options::{HttpOptions, TlsOptions};
+pub use options::{HttpOptions, Limits, TlsOptions};
 
 use std::convert::Infallible;
 use std::io;
@@ -59,59 +59,20 @@ use handshake::encrypt;
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Most open connections of the private listener, which serves people, a scraper and probes.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
-/// How long a stop waits for requests in flight on the private listener.
-const ADMIN_DRAIN_MAX: Duration = Duration::from_secs(1);
 /// How long the listener pauses after the system had no descriptor or memory for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long the listener must have accepted all connections before the log says that it does so again.
 const ACCEPTS_SETTLED_AFTER: Duration = Duration::from_secs(5);
 
-/// The bounds of time and number for the connections of one listener.
-#[derive(Clone, Copy, Debug)]
-pub struct HttpLimits {
-    /// How long a request's head can take, and how long a TLS handshake can take.
-    pub header_timeout: Duration,
-    /// How long an idle connection is kept, and how long a peer can take to read an answer.
-    pub idle_timeout: Duration,
-    /// Most open connections. Further ones wait in the system's backlog, and one of them in this
-    /// process. Strangers can have three quarters of them.
-    pub connections_max: usize,
-    /// Most open connections from one address (IPv6: from one /64). Further ones are closed at once.
-    pub connections_per_address_max: usize,
-    /// How long the listener waits for requests in flight once it is told to stop.
-    pub drain_timeout: Duration,
-}
-
-impl HttpLimits {
-    /// The configured limits.
-    pub fn new(config: &HttpOptions, drain_timeout: Duration) -> Self {
-        Self {
-            header_timeout: config.header_timeout,
-            idle_timeout: config.idle_timeout,
-            connections_max: config.connections_max,
-            connections_per_address_max: config.connections_per_address_max,
-            drain_timeout,
-        }
-    }
-
-    /// The limits of the private listener. Strangers do not reach it, so one address can have all of its
-    /// connections, and they are not taken from those of the public listener. It stops last, when the
-    /// grace may be used up, so it waits at most a second for requests in flight.
-    pub fn private(self) -> Self {
-        let connections_max = ADMIN_CONNECTIONS_MAX;
-        let drain_timeout = self.drain_timeout.min(ADMIN_DRAIN_MAX);
-        Self { connections_max, connections_per_address_max: connections_max, drain_timeout, ..self }
-    }
-}
-
 /// Serves connections until `stop` is cancelled. Then it accepts no new connection, closes idle ones,
-/// has requests in flight answered, and cuts the connections that are left at the drain timeout.
+/// has requests in flight answered, and cuts the connections that are left after `drain_timeout`.
 ///
 /// `service` is cloned for every request and must always be ready, as an axum `Router` is.
 pub async fn serve<S, B>(
     listener: TcpListener,
     tls: Option<Tls>,
-    limits: HttpLimits,
+    limits: Limits,
+    drain_timeout: Duration,
     metrics: Arc<Connections>,
     service: S,
     stop: CancellationToken,
@@ -142,7 +103,7 @@ pub async fn serve<S, B>(
     }
     drop(listener);
     connections.close();
-    if tokio::time::timeout(limits.drain_timeout, connections.wait()).await.is_err() {
+    if tokio::time::timeout(drain_timeout, connections.wait()).await.is_err() {
         tracing::warn!(
             connections = connections.len(),
             "the listener stops: connections that did not end within its drain time are cut"
@@ -219,7 +180,7 @@ fn accepts_again(accept_failures: &mut Episode<String>) {
 }
 
 struct Connection<S> {
-    limits: HttpLimits,
+    limits: Limits,
     metrics: Arc<Connections>,
     service: S,
     guest: Arc<Guest>,

@@ -1,111 +1,138 @@
-//! The configuration of the public listener: its address, its TLS files and its limits.
+//! The public listener's address, its TLS files, and the limits for senders: the blocks `http` and `limits`.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::knob::Knob;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::ADMIN_CONNECTIONS_MAX;
 use crate::provider::BodyLimits;
+use crate::scalars::{Address, Period, Size};
 use crate::spool::options::BODY_BYTES_MAX as STORED_BYTES_MAX;
 
-/// The address, unless another one is configured.
-pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// The least bound on bodies, in bytes. Events are larger.
+pub const BODY_BYTES_LEAST: u64 = 1 << 10;
 
-/// Largest body as sent. Events are larger than the least bound.
-pub const BODY_BYTES_MAX: Knob<u64> =
-    Knob { key: "body_bytes_max", default: 2 << 20, least: 1 << 10, most: STORED_BYTES_MAX };
+/// The public listener.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpOptions {
+    /// IP address and port to listen on.
+    #[serde(with = "Address")]
+    pub listen: SocketAddr,
+    /// Certificate and key for TLS without a proxy in front.
+    pub tls: Option<TlsOptions>,
+}
 
-/// Largest body after decompression, which must fit into a record of the spool.
-pub const INFLATED_BYTES_MAX: Knob<u64> =
-    Knob { key: "inflated_bytes_max", default: 16 << 20, least: 1 << 10, most: STORED_BYTES_MAX };
-
-/// Largest ratio of decompressed to sent bytes. No compression exceeds the greatest bound.
-pub const INFLATE_RATIO_MAX: Knob<usize> =
-    Knob { key: "inflate_ratio_max", default: 200, least: 1, most: 1100 };
-
-/// How long a request's headers can take.
-pub const HEADER_TIMEOUT: Knob<Duration> = timeout("header_timeout", 5);
-
-/// How long a request's body can take.
-pub const BODY_TIMEOUT: Knob<Duration> = timeout("body_timeout", 10);
-
-/// Slowest rate of a body, in bytes per second.
-pub const BODY_BYTES_PER_SECOND_MIN: Knob<u64> =
-    Knob { key: "body_bytes_per_second_min", default: 1 << 10, least: 0, most: 1 << 30 };
-
-/// How long an idle connection is kept.
-pub const IDLE_TIMEOUT: Knob<Duration> = timeout("idle_timeout", 75);
-
-/// How long a delivery waits for the disk, and for a shared duplicate window.
-pub const ACK_TIMEOUT: Knob<Duration> = timeout("ack_timeout", 5);
-
-/// Most open connections.
-pub const CONNECTIONS_MAX: Knob<usize> =
-    Knob { key: "connections_max", default: 4096, least: 1, most: 1_000_000 };
-
-/// Most open connections from one address.
-pub const CONNECTIONS_PER_ADDRESS_MAX: Knob<usize> =
-    Knob { key: "connections_per_address_max", default: 1024, least: 1, most: 1_000_000 };
-
-/// Most bytes of bodies in memory at once. The greatest bound is above what any machine has.
-pub const IN_FLIGHT_BYTES_MAX: Knob<u64> =
-    Knob { key: "in_flight_bytes_max", default: 256 << 20, least: 1 << 10, most: 1 << 40 };
-
-/// A wait for a peer or a disk: not zero, and a day at most.
-const fn timeout(key: &'static str, default_seconds: u64) -> Knob<Duration> {
-    Knob {
-        key,
-        default: Duration::from_secs(default_seconds),
-        least: Duration::from_millis(1),
-        most: Duration::from_secs(86_400),
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self { listen: (Ipv4Addr::LOCALHOST, 8080).into(), tls: None }
     }
 }
 
-/// The public listener and its limits.
-#[derive(Clone, Debug)]
-pub struct HttpOptions {
-    /// IP address and port to listen on.
-    pub listen: SocketAddr,
-    /// Certificate chain and key, if the listener uses TLS.
-    pub tls: Option<TlsOptions>,
-    /// Largest body as sent, in bytes.
+/// A server's certificate and key, as paths of PEM files.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["certificate", "key"]))]
+pub struct TlsOptions {
+    /// The certificate chain, the server's own certificate first.
+    #[serde(skip_serializing_if = "is_absent")]
+    pub certificate: PathBuf,
+    /// The private key.
+    #[serde(skip_serializing_if = "is_absent")]
+    pub key: PathBuf,
+}
+
+fn is_absent(path: &Path) -> bool {
+    path.as_os_str().is_empty()
+}
+
+/// Limits for senders.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Largest body as sent; a larger one is answered 413.
+    #[serde(with = "Size")]
+    #[schemars(range(min = BODY_BYTES_LEAST, max = STORED_BYTES_MAX))]
     pub body_bytes_max: usize,
-    /// Largest body after decompression, in bytes.
+    /// Largest body after decompression.
+    #[serde(with = "Size")]
+    #[schemars(range(min = BODY_BYTES_LEAST, max = STORED_BYTES_MAX))]
     pub inflated_bytes_max: usize,
     /// Largest ratio of decompressed to sent bytes, for bodies above 64 KiB after decompression.
+    // No compression exceeds the bound.
+    #[schemars(range(min = 1, max = 1100))]
     pub inflate_ratio_max: usize,
     /// How long a request's headers can take.
+    // A TLS handshake can take as long.
+    #[serde(with = "Period")]
+    #[schemars(extend("formatMinimum" = "1ms", "formatMaximum" = "24h"))]
     pub header_timeout: Duration,
     /// How long a request's body can take.
+    #[serde(with = "Period")]
+    #[schemars(extend("formatMinimum" = "1ms", "formatMaximum" = "24h"))]
     pub body_timeout: Duration,
-    /// Slowest rate of a body in bytes per second, measured after its first second.
+    /// Slowest rate of a body, in bytes per second, measured after its first second.
+    #[serde(with = "Size")]
+    #[schemars(range(max = 1_u64 << 30))]
     pub body_bytes_per_second_min: usize,
-    /// How long an idle connection is kept.
+    /// How long an idle connection is kept after a successful request.
+    // A peer can take as long to read an answer.
+    #[serde(with = "Period")]
+    #[schemars(extend("formatMinimum" = "1ms", "formatMaximum" = "24h"))]
     pub idle_timeout: Duration,
     /// How long a delivery waits for the disk before it is answered 503.
+    #[serde(with = "Period")]
+    #[schemars(extend("formatMinimum" = "1ms", "formatMaximum" = "24h"))]
     pub ack_timeout: Duration,
     /// Most open connections.
+    // Further ones wait in the system's backlog, and one of them in this process.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub connections_max: usize,
     /// Most open connections from one address.
+    // An IPv6 address stands for its /64. Further connections are closed at once.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub connections_per_address_max: usize,
     /// Most bytes of bodies in memory at once; above it, deliveries are answered 503.
+    #[serde(with = "Size")]
+    #[schemars(range(min = BODY_BYTES_LEAST, max = 1_u64 << 40))]
     pub in_flight_bytes_max: usize,
-    /// Largest body of any source after decompression, in bytes.
+    /// Largest body of any source after decompression, in bytes. It follows from the other keys.
+    #[serde(skip)]
     pub largest_body_bytes: usize,
 }
 
-impl HttpOptions {
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 2 << 20,
+            inflated_bytes_max: 16 << 20,
+            inflate_ratio_max: 200,
+            header_timeout: Duration::from_secs(5),
+            body_timeout: Duration::from_secs(10),
+            body_bytes_per_second_min: 1 << 10,
+            idle_timeout: Duration::from_secs(75),
+            ack_timeout: Duration::from_secs(5),
+            connections_max: 4096,
+            connections_per_address_max: 1024,
+            in_flight_bytes_max: 256 << 20,
+            largest_body_bytes: 16 << 20,
+        }
+    }
+}
+
+impl Limits {
     /// The limits on decompression, for bodies from every kind of source.
     pub fn body_limits(&self) -> BodyLimits {
         BodyLimits { inflated_bytes_max: self.inflated_bytes_max, inflate_ratio_max: self.inflate_ratio_max }
     }
-}
 
-/// The files of the server's certificate and key.
-#[derive(Clone, Debug)]
-pub struct TlsOptions {
-    /// PEM file with the certificate chain, the server's own first.
-    pub certificate: PathBuf,
-    /// PEM file with the private key.
-    pub key: PathBuf,
+    /// The limits of the private listener. Strangers do not reach it, so one address can have all of its
+    /// connections, and they are not taken from those of the public listener.
+    pub fn private(self) -> Self {
+        let connections_max = ADMIN_CONNECTIONS_MAX;
+        Self { connections_max, connections_per_address_max: connections_max, ..self }
+    }
 }

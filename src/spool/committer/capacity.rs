@@ -55,7 +55,7 @@ impl Committer {
 
     fn oldest_is_past_retention(&self, now: Steady) -> bool {
         let options = &self.shared.options;
-        let horizon = now.minus(options.retain.max(options.window));
+        let horizon = now.minus(options.retain.max(options.duplicates.window));
         let view = self.shared.view();
         view.segments.prunable(self.shared.released()).is_some_and(|segment| segment.newest < horizon)
     }

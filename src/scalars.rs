@@ -1,8 +1,9 @@
-//! The scalar forms of a configuration: sizes, periods, addresses and references to secrets.
+//! How a configuration writes sizes, periods, addresses and settings.
 //!
 //! Each is a type that is parsed from text and written back in the same form, so that the schema
-//! shows defaults as a person would write them. A [`Reference`] says where a value is kept and never
-//! contains the value itself.
+//! shows defaults as a person would write them. The options of a room have plain numbers and durations, and
+//! say with `#[serde(with = "Size")]` how these are written. A [`Reference`] says where a value is kept and
+//! never contains the value itself.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,6 +11,11 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serializer};
+use serde_json::Value as Json;
+
+use crate::aws::arn::TopicArn;
 use crate::reference::Reference;
 
 /// A number of bytes: `20 GiB`, `512 KiB`, `1048576`.
@@ -48,6 +54,76 @@ const SIZE_UNITS: [(&str, u64); 10] = [
 
 const PERIOD_UNITS_MS: [(&str, u64); 5] =
     [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+
+impl Size {
+    /// Writes a number of bytes, for `#[serde(with = "Size")]`.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<T: Copy + Into<Self>, S: Serializer>(
+        bytes: &T,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&(*bytes).into())
+    }
+
+    /// Reads a number of bytes, for `#[serde(with = "Size")]`.
+    ///
+    /// # Errors
+    /// When it is no size, or larger than any memory or disk of this machine can be.
+    pub fn deserialize<'de, T: TryFrom<u64>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+        let size = <Self as Deserialize>::deserialize(deserializer)?;
+        T::try_from(size.0).map_err(|_| D::Error::custom(format!("{size} is too large for this machine")))
+    }
+}
+
+impl From<u64> for Size {
+    fn from(bytes: u64) -> Self {
+        Self(bytes)
+    }
+}
+
+impl From<usize> for Size {
+    fn from(bytes: usize) -> Self {
+        Self(bytes as u64)
+    }
+}
+
+impl Period {
+    /// Writes a duration, for `#[serde(with = "Period")]`.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&Self(*duration))
+    }
+
+    /// Reads a duration, for `#[serde(with = "Period")]`.
+    ///
+    /// # Errors
+    /// When it is no period.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        <Self as Deserialize>::deserialize(deserializer).map(|period| period.0)
+    }
+}
+
+impl Address {
+    /// Writes an address, for `#[serde(with = "Address")]`.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(address: &SocketAddr, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(address)
+    }
+
+    /// Reads an address, for `#[serde(with = "Address")]`.
+    ///
+    /// # Errors
+    /// When it is no IP address with a port.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+        <Self as Deserialize>::deserialize(deserializer).map(|address| address.0)
+    }
+}
 
 impl FromStr for Size {
     type Err = String;
@@ -219,6 +295,40 @@ forms! {
     Address "address" "string" "an IP address and port such as `127.0.0.1:8080`"
     Reference "reference" "string" "a secret as `env:NAME` or `file:PATH`"
     Setting "setting" ["string", "number", "boolean"] "text, `env:NAME` or `file:PATH`"
+    TopicArn "topic-arn" "string" "the ARN of an SNS topic"
+}
+
+/// What is wrong with a size or period outside the bounds of its schema: a title, and what was expected.
+/// A schema bounds a size by `minimum` and `maximum` in bytes, a period by `formatMinimum` and
+/// `formatMaximum` in its own form.
+pub fn bounds_problem(format: &str, text: &str, schema: &Json, key: &str) -> Option<(&'static str, String)> {
+    let bytes = |bound: &str| schema.get(bound)?.as_u64().map(Size);
+    let period = |bound: &str| schema.get(bound)?.as_str()?.parse::<Period>().ok();
+    match format {
+        "size" => {
+            let titles = ["size too small", "size too large"];
+            out_of_bounds(text.parse().ok()?, bytes("minimum"), bytes("maximum"), titles, key)
+        }
+        "period" => {
+            let titles = ["time too short", "time too long"];
+            out_of_bounds(text.parse().ok()?, period("formatMinimum"), period("formatMaximum"), titles, key)
+        }
+        _ => None,
+    }
+}
+
+fn out_of_bounds<T: PartialOrd + fmt::Display>(
+    value: T,
+    least: Option<T>,
+    most: Option<T>,
+    [small, large]: [&'static str; 2],
+    key: &str,
+) -> Option<(&'static str, String)> {
+    match (least.filter(|least| value < *least), most.filter(|most| value > *most)) {
+        (Some(least), _) => Some((small, format!("expected at least {least} for `{key}`, found {value}"))),
+        (None, Some(most)) => Some((large, format!("expected at most {most} for `{key}`, found {value}"))),
+        (None, None) => None,
+    }
 }
 
 fn expected<F: Form>(text: &str) -> String {

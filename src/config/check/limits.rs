@@ -1,0 +1,82 @@
+//! The checks of the limits for senders, and of both listeners.
+
+use std::net::SocketAddr;
+
+use secrecy::ExposeSecret;
+
+use super::Check;
+use crate::admin::AdminOptions;
+use crate::admin::options::TOKEN_BYTES_MIN;
+use crate::config::file::ConfigFile;
+use crate::config::yaml::spans::Path;
+use crate::scalars::Size;
+use crate::source::http::{HttpOptions, Limits};
+
+impl Check<'_> {
+    /// Checks the limits against each other, and adds what follows from the sources.
+    pub(in crate::config) fn limits(&mut self, file: &ConfigFile) -> Limits {
+        let at = Path::default().key("limits");
+        let own = file.sources.values().filter_map(|source| Some(source.body_bytes_max?.0 as usize));
+        let largest_body_bytes = own.fold(file.limits.inflated_bytes_max, usize::max);
+        let limits = Limits { largest_body_bytes, ..file.limits };
+        let size = |bytes: usize| Size::from(bytes);
+        let inflated = size(limits.inflated_bytes_max);
+        self.at_least(&at.key("inflated_bytes_max"), inflated, size(limits.body_bytes_max));
+        // The largest body must fit into the memory for all bodies, or it is never accepted.
+        let in_flight = size(limits.in_flight_bytes_max);
+        self.at_least(&at.key("in_flight_bytes_max"), in_flight, size(largest_body_bytes));
+        limits
+    }
+
+    pub(in crate::config) fn http(&mut self, mut http: HttpOptions) -> HttpOptions {
+        if let Some(tls) = &mut http.tls {
+            let at = Path::default().key("http").key("tls");
+            for (key, path) in [("certificate", &mut tls.certificate), ("key", &mut tls.key)] {
+                let at = at.key(key);
+                // Its absence has been reported.
+                if self.places.has(&at)
+                    && let Some(readable) = self.readable(&path.to_string_lossy(), &at)
+                {
+                    *path = readable;
+                }
+            }
+        }
+        http
+    }
+
+    pub(in crate::config) fn admin(&mut self, file: &ConfigFile) -> AdminOptions {
+        let at = Path::default().key("admin");
+        let listen = file.admin.listen;
+        let token = file.admin.token.as_ref().and_then(|token| self.secret(token, &at.key("token")));
+        if file.admin.token.is_none() && !listen.ip().is_loopback() && !self.places.has(&at.key("token")) {
+            self.error(
+                &at.key("listen"),
+                "admin listener without a token",
+                "whoever reaches this port from another machine could read and redrive events".into(),
+            )
+            .notes
+            .push("add `token: env:NAME` under `admin`, or listen on 127.0.0.1".into());
+        }
+        if collide(listen, file.http.listen) {
+            let public = file.http.listen;
+            let label = format!("`http` listens on {public}; the admin listener needs another port");
+            self.error(&at.key("listen"), "one address for two listeners", label);
+        }
+        if let Some(token) = &token {
+            let length = token.expose_secret().len();
+            if length < TOKEN_BYTES_MIN {
+                let label = format!("the token has {length} bytes, expected at least {TOKEN_BYTES_MIN}");
+                self.error(&at.key("token"), "token that can be guessed", label);
+            }
+        }
+        AdminOptions { listen, token }
+    }
+}
+
+/// Whether two listeners cannot both be bound. The unspecified address takes the port on all
+/// addresses, and an IPv4 address can also be written in IPv6.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let (ip, other_ip) = (one.ip().to_canonical(), other.ip().to_canonical());
+    let overlap = ip == other_ip || ip.is_unspecified() || other_ip.is_unspecified();
+    overlap && one.port() == other.port() && one.port() != 0
+}

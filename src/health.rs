@@ -1,10 +1,11 @@
 //! The health of the process: each part of the bridge writes its own, the admin listener reads it.
 //! There are no rules here: the reader decides whether a state is good enough.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::event::Position;
 
@@ -42,25 +43,25 @@ impl Health {
     /// Adds a sink, healthy and with its cursor at 0.
     pub fn add_sink(&self, name: &str) -> Arc<SinkStatus> {
         let status = Arc::new(SinkStatus { name: name.to_owned(), ..SinkStatus::default() });
-        held(&self.sinks).push(Arc::clone(&status));
+        self.sinks.lock().push(Arc::clone(&status));
         status
     }
 
     /// All sinks, in the configuration's order.
     pub fn sinks(&self) -> Vec<Arc<SinkStatus>> {
-        held(&self.sinks).clone()
+        self.sinks.lock().clone()
     }
 
     /// Adds a polling source, which has not reached its queue yet.
     pub fn add_source(&self, name: &str) -> Arc<SourceStatus> {
         let status = Arc::new(SourceStatus { name: name.to_owned(), ..SourceStatus::default() });
-        held(&self.sources).push(Arc::clone(&status));
+        self.sources.lock().push(Arc::clone(&status));
         status
     }
 
     /// The polling sources, in the configuration's order.
     pub fn sources(&self) -> Vec<Arc<SourceStatus>> {
-        held(&self.sources).clone()
+        self.sources.lock().clone()
     }
 
     /// Adds a loop that has to beat at least every `patience`, also while it waits. If it does not,
@@ -68,13 +69,13 @@ impl Health {
     pub fn add_heart(&self, name: &str, patience: Duration) -> Arc<Heart> {
         let (origin, last_millis) = (Instant::now(), AtomicU64::new(0));
         let heart = Arc::new(Heart { name: name.to_owned(), patience, origin, last_millis });
-        held(&self.hearts).push(Arc::downgrade(&heart));
+        self.hearts.lock().push(Arc::downgrade(&heart));
         heart
     }
 
     /// The name of a loop that has not beaten for longer than its `patience`, if there is one.
     pub fn hung(&self, now: Instant) -> Option<String> {
-        let hearts = held(&self.hearts);
+        let hearts = self.hearts.lock();
         hearts
             .iter()
             .filter_map(Weak::upgrade)
@@ -134,12 +135,12 @@ impl SinkStatus {
 
     /// Marks the sink as degraded, with the reason and its detail.
     pub fn degraded(&self, trouble: String) {
-        *held(&self.trouble) = Some(trouble);
+        *self.trouble.lock() = Some(trouble);
     }
 
     /// Marks the sink as healthy.
     pub fn healthy(&self) {
-        *held(&self.trouble) = None;
+        *self.trouble.lock() = None;
     }
 
     /// The end of the settled prefix.
@@ -159,7 +160,7 @@ impl SinkStatus {
 
     /// The reason and detail of a degraded sink, `None` for a healthy one.
     pub fn trouble(&self) -> Option<String> {
-        held(&self.trouble).clone()
+        self.trouble.lock().clone()
     }
 }
 
@@ -171,7 +172,7 @@ pub struct SourceStatus {
     trouble: Mutex<Option<SourceTrouble>>,
 }
 
-/// What keeps a polling source from receiving or settling deliveries.
+/// What keeps a polling source from receiving or deleting messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceTrouble {
     /// Reason from a fixed list, for metrics and log.
@@ -190,12 +191,12 @@ impl SourceStatus {
 
     /// Marks the source as degraded.
     pub fn degraded(&self, trouble: SourceTrouble) {
-        *held(&self.trouble) = Some(trouble);
+        *self.trouble.lock() = Some(trouble);
     }
 
     /// Marks the source as healthy.
     pub fn healthy(&self) {
-        *held(&self.trouble) = None;
+        *self.trouble.lock() = None;
     }
 
     /// Notes that the source reached its queue.
@@ -210,13 +211,8 @@ impl SourceStatus {
 
     /// The problem of a degraded source, `None` for a healthy one.
     pub fn trouble(&self) -> Option<SourceTrouble> {
-        held(&self.trouble).clone()
+        self.trouble.lock().clone()
     }
-}
-
-/// Ignores poisoning: every write replaces a whole value, so a panic leaves no half-written one.
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock()
 }
 
 #[cfg(test)]

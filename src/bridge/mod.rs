@@ -164,7 +164,7 @@ impl Bridge {
         let metrics = Arc::new(Metrics::new());
         let health = Arc::new(Health::default());
         let (limits, grace) = (config.limits, config.shutdown_grace);
-        let held = take(config.spool.clone()).await?;
+        let locked = take(config.spool.clone()).await?;
         // Bound before the recovery, so that an address in use is found before a long recovery.
         let http = bind(config.http.listen)?;
         let admin = bind(config.admin.listen)?;
@@ -182,7 +182,7 @@ impl Bridge {
         });
 
         tracing::info!(dir = %config.spool.dir.display(), "the bridge recovers the spool");
-        let (spool, state, recovery) = open(held, config.spool.clone(), Arc::clone(&metrics)).await?;
+        let (spool, state, recovery) = open(locked, config.spool.clone(), Arc::clone(&metrics)).await?;
         let (spool, window_worker) = share_window(spool, config.shared_window.as_ref(), &metrics).await;
         let aws = Aws::new(config.aws.clone());
         let mut sinks = Vec::with_capacity(config.sinks.len());

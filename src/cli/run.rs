@@ -34,10 +34,10 @@ const FILES_MAX: u64 = 1 << 20;
 
 /// Threads started beforehand for work that blocks on the disk, besides two per sink: one that reads
 /// for it and one that commits its cursor.
-const THREADS_HELD: usize = 6;
+const THREADS_STARTED: usize = 6;
 
 /// How long an idle thread is kept: longer than a process lives.
-const THREADS_KEPT_FOR: Duration = Duration::from_secs(366 * 86_400);
+const THREADS_LAST_FOR: Duration = Duration::from_secs(366 * 86_400);
 
 /// How long the last log line can take to be written before the process ends at once.
 const LAST_LINE_WITHIN: Duration = Duration::from_millis(100);
@@ -67,10 +67,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     share_descriptors(&mut config).map_err(logged)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .thread_keep_alive(THREADS_KEPT_FOR)
+        .thread_keep_alive(THREADS_LAST_FOR)
         .build()
         .map_err(|error| Failure::io("cannot start the runtime", &error))?;
-    hold_threads(&runtime, THREADS_HELD + 2 * config.sinks.len());
+    start_threads(&runtime, THREADS_STARTED + 2 * config.sinks.len());
     let ended = runtime.block_on(until_stopped(config));
     // An abandoned recovery could read for minutes, and is not waited for; other disk operations get
     // the time they need.
@@ -139,7 +139,7 @@ fn raise_files_limit() -> u64 {
 
 /// Starts threads for work that blocks on the disk. If the system gives no more threads later,
 /// commits and reads take turns on these, instead of failing.
-fn hold_threads(runtime: &Runtime, count: usize) {
+fn start_threads(runtime: &Runtime, count: usize) {
     let door = Arc::new(RwLock::new(()));
     let shut = door.write();
     for _ in 0..count {

@@ -12,6 +12,7 @@ mod options;
 pub mod secrets;
 pub mod sns;
 pub mod sqs;
+mod turns;
 pub mod types_seen;
 mod webhook;
 
@@ -21,9 +22,9 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use self::http::turns::{Turns, Weight};
 use self::metrics::SourceMetrics;
 use self::secrets::{Secrets, WatchedSecretFile};
+use self::turns::{Turns, Weight};
 use self::types_seen::TypesSeen;
 use crate::admit::{AdmissionSource, admit};
 use crate::dedup::DuplicateKey;

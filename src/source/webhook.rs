@@ -17,8 +17,8 @@ use http_body::Body;
 use super::answer::{DeliveryBounds, PROBE, Received, Refused, answer};
 use super::http::body_budget::BodyPermit;
 use super::http::problem::Unproven;
-use super::http::turns::Weight;
 use super::secrets::Live;
+use super::turns::Weight;
 use super::{Intake, SourceIntake};
 use crate::event::Delivery;
 use crate::provider::{

@@ -161,7 +161,7 @@ impl SharedLog {
             durable_keys: OnceLock::new(),
             view: Mutex::new(view),
             gate: AtomicU8::new(AppendGate::Open as u8),
-            shut: Mutex::new(Episode::settling(OPEN_LOGGED_AFTER)),
+            shut: Mutex::new(Episode::ending_after(OPEN_LOGGED_AFTER)),
             lock,
             open: Mutex::default(),
             outstanding: Outstanding::default(),

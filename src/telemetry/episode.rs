@@ -15,7 +15,7 @@ const CAUSES_TOLD_MAX: usize = 6;
 #[derive(Clone, Debug)]
 pub struct Episode<C> {
     /// How long it must stay away before its end is told.
-    settles_after: Duration,
+    ends_after: Duration,
     /// Whether it is told again every [`CAUSE_TOLD_EVERY`], though its cause is the same.
     reminds: bool,
     ongoing: Option<Ongoing<C>>,
@@ -82,15 +82,15 @@ impl EpisodeEnd {
 impl<C> Default for Episode<C> {
     /// An episode whose end is told at once, and that is told again only if its cause changes.
     fn default() -> Self {
-        Self { settles_after: Duration::ZERO, reminds: false, ongoing: None }
+        Self { ends_after: Duration::ZERO, reminds: false, ongoing: None }
     }
 }
 
 impl<C: PartialEq> Episode<C> {
     /// An episode that counts as over once it has not happened for this long: what comes and goes faster is
     /// one episode.
-    pub fn settling(settles_after: Duration) -> Self {
-        Self { settles_after, ..Self::default() }
+    pub fn ending_after(ends_after: Duration) -> Self {
+        Self { ends_after, ..Self::default() }
     }
 
     /// An episode whose end is told at once, and that is told again every minute.
@@ -122,7 +122,7 @@ impl<C: PartialEq> Episode<C> {
     pub fn over(&mut self, now: Instant) -> Option<EpisodeEnd> {
         let ongoing = self.ongoing.as_mut()?;
         let over_since = *ongoing.over_since.get_or_insert(now);
-        if now.saturating_duration_since(over_since) < self.settles_after {
+        if now.saturating_duration_since(over_since) < self.ends_after {
             return None;
         }
         let Ongoing { since, times, .. } = self.ongoing.take()?;
@@ -141,7 +141,7 @@ impl<C: PartialEq> Episode<C> {
 
     /// When its end has to be told if it does not happen before; `None` unless it is over.
     pub fn ends_at(&self) -> Option<Instant> {
-        Some(self.ongoing.as_ref()?.over_since? + self.settles_after)
+        Some(self.ongoing.as_ref()?.over_since? + self.ends_after)
     }
 }
 
@@ -205,8 +205,8 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_and_goes_is_one_episode_until_it_has_settled() {
-        let (mut episode, start) = (Episode::settling(Duration::from_secs(5)), Instant::now());
+    fn what_comes_and_goes_is_one_episode_until_it_has_ended() {
+        let (mut episode, start) = (Episode::ending_after(Duration::from_secs(5)), Instant::now());
         assert!(episode.happens("full", start).is_some());
         for seconds in [1, 5, 9] {
             assert_eq!(episode.over(after(seconds)(start)), None, "it can happen again");

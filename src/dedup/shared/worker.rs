@@ -172,7 +172,7 @@ struct News {
 
 impl News {
     fn new(server: Server) -> Self {
-        Self { server, away: Episode::settling(USABLE_LOGGED_AFTER), usable_since: None, lost_soon: 0 }
+        Self { server, away: Episode::ending_after(USABLE_LOGGED_AFTER), usable_since: None, lost_soon: 0 }
     }
 
     /// Notes that a connection was lost. A server that takes connections and then is too slow, every time,

@@ -32,7 +32,7 @@ const BATCHES_WAITING_MAX: usize = 16_384;
 pub struct FileSink {
     /// One lock while a batch is handed over: two concurrent calls keep their order.
     to_writer: Mutex<SyncSender<Work>>,
-    in_flight: Arc<OutcomeTable>,
+    outcomes: Arc<OutcomeTable>,
 }
 
 /// Why a file sink's directory cannot be used.
@@ -72,9 +72,9 @@ impl FileSink {
         topic_file::make_durable_dir(&config.dir).map_err(unusable)?;
         let lock = DirLock::take(&config.dir).map_err(unusable)?;
         let lock = lock.ok_or_else(|| UnusableDirectory::Taken(config.dir.clone()))?;
-        let in_flight = Arc::new(OutcomeTable::default());
+        let outcomes = Arc::new(OutcomeTable::default());
         let (to_writer, work) = sync_channel(BATCHES_WAITING_MAX);
-        let writer = FileWriter::new(config, Arc::clone(&in_flight));
+        let writer = FileWriter::new(config, Arc::clone(&outcomes));
         std::thread::Builder::new()
             .name("file-sink".into())
             .spawn(move || {
@@ -83,14 +83,14 @@ impl FileSink {
                 drop(lock);
             })
             .map_err(unusable)?;
-        Ok(Self { to_writer: Mutex::new(to_writer), in_flight })
+        Ok(Self { to_writer: Mutex::new(to_writer), outcomes })
     }
 }
 
 impl Sink for FileSink {
     fn publish(&self, batch: Vec<Arc<Record>>) -> Publication {
         let to_writer = self.to_writer.lock();
-        let (number, claim) = self.in_flight.open(&batch);
+        let (number, publication) = self.outcomes.open(&batch);
         let sent = to_writer.try_send(Work { number, records: batch });
         drop(to_writer);
         if let Err(
@@ -99,11 +99,11 @@ impl Sink for FileSink {
         {
             for index in 0..records.len() {
                 let outcome = Outcome::retry(Cause::QUEUE_FULL, "the disk is slower than the records arrive");
-                self.in_flight.settle(number, index, outcome);
+                self.outcomes.settle(number, index, outcome);
             }
-            self.in_flight.seal(number);
+            self.outcomes.seal(number);
         }
-        claim
+        publication
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) const FILES_OPEN_MAX: usize = 64;
 pub(super) struct FileWriter {
     dir: PathBuf,
     rotate_bytes: u64,
-    in_flight: Arc<OutcomeTable>,
+    outcomes: Arc<OutcomeTable>,
     files: HashMap<Arc<str>, OpenFile>,
     /// Number of groups written, to find the file that was used longest ago.
     group: u64,
@@ -45,9 +45,9 @@ struct TopicLines {
 }
 
 impl FileWriter {
-    pub fn new(config: &FileSinkOptions, in_flight: Arc<OutcomeTable>) -> Self {
+    pub fn new(config: &FileSinkOptions, outcomes: Arc<OutcomeTable>) -> Self {
         let (dir, rotate_bytes) = (config.dir.clone(), config.rotate_bytes);
-        Self { dir, rotate_bytes, in_flight, files: HashMap::new(), group: 0 }
+        Self { dir, rotate_bytes, outcomes, files: HashMap::new(), group: 0 }
     }
 
     /// Writes batches until the sink is dropped.
@@ -72,9 +72,9 @@ impl FileWriter {
         let mut topics: HashMap<Arc<str>, TopicLines> = HashMap::new();
         for work in &group {
             for (index, record) in work.records.iter().enumerate() {
-                let refused = refusal(record, self.in_flight.is_held(record));
+                let refused = refusal(record, self.outcomes.is_held(record));
                 if let Some(outcome) = refused {
-                    self.in_flight.settle(work.number, index, outcome);
+                    self.outcomes.settle(work.number, index, outcome);
                     continue;
                 }
                 let lines = topics.entry(Arc::clone(&record.topic)).or_default();
@@ -86,11 +86,11 @@ impl FileWriter {
             let appended = self.append(&topic, &lines.text);
             for (number, index) in lines.waiting {
                 let outcome = appended.as_ref().map_or_else(outcome_of, |()| Outcome::Accepted);
-                self.in_flight.settle(number, index, outcome);
+                self.outcomes.settle(number, index, outcome);
             }
         }
         for work in group {
-            self.in_flight.seal(work.number);
+            self.outcomes.seal(work.number);
         }
     }
 

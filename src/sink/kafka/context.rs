@@ -38,7 +38,7 @@ pub(super) fn place(batch: BatchNumber, index: usize) -> usize {
 #[derive(Clone)]
 pub(super) struct SinkContext {
     pub sink: Arc<str>,
-    pub in_flight: Arc<OutcomeTable>,
+    pub outcomes: Arc<OutcomeTable>,
     pub isolated: Arc<IsolatedTopics>,
     pub complaint: Arc<Complaint>,
     pub reach: Arc<Reach>,
@@ -50,7 +50,7 @@ impl SinkContext {
     pub fn new(sink: &str, token: Option<BearerToken>) -> Self {
         Self {
             sink: sink.into(),
-            in_flight: Arc::default(),
+            outcomes: Arc::default(),
             isolated: Arc::default(),
             complaint: Arc::default(),
             reach: Arc::default(),
@@ -88,7 +88,7 @@ impl ProducerContext for CallbackContext {
 
     fn delivery(&self, result: &DeliveryResult<'_>, place: usize) {
         let settle = |outcome| {
-            self.common.in_flight.settle(place >> INDEX_BITS, place & ((1 << INDEX_BITS) - 1), outcome);
+            self.common.outcomes.settle(place >> INDEX_BITS, place & ((1 << INDEX_BITS) - 1), outcome);
         };
         match result {
             Ok(message) => {

@@ -109,7 +109,7 @@ impl Drop for KafkaSink {
 impl Sink for KafkaSink {
     fn publish(&self, batch: Vec<Arc<Record>>) -> Publication {
         let mut producers = self.producers.lock();
-        let (number, claim) = self.common.in_flight.open(&batch);
+        let (number, publication) = self.common.outcomes.open(&batch);
         let mut handles = producers.for_batch();
         if let Some(record) = batch.first() {
             self.common.reach.publishes_to(&record.topic);
@@ -119,7 +119,7 @@ impl Sink for KafkaSink {
             let refused = if queue_full {
                 let full = RDKafkaErrorCode::QueueFull;
                 Some(outcome::judge(full).outcome(full, Journey::Batched))
-            } else if handles.is_held(record, &self.common.in_flight) {
+            } else if handles.is_held(record, &self.common.outcomes) {
                 Some(held())
             } else {
                 let sent = handles.send(record, place(number, index));
@@ -127,12 +127,12 @@ impl Sink for KafkaSink {
                 sent.err().map(|code| handles.outcome_of(code, record))
             };
             if let Some(outcome) = refused {
-                self.common.in_flight.settle(number, index, outcome);
+                self.common.outcomes.settle(number, index, outcome);
             }
         }
         drop(producers);
-        self.common.in_flight.seal(number);
-        claim
+        self.common.outcomes.seal(number);
+        publication
     }
 
     fn complaint(&self) -> Option<String> {
@@ -203,10 +203,10 @@ impl BatchProducers {
     /// Whether the record has to wait for an earlier one of its key. Behind a refusal it waits for any of
     /// its topic: the record would go to `single` while others of its key can still be on their way in
     /// `batched`, and the two producers do not know each other's order.
-    fn is_held(&self, record: &Record, in_flight: &OutcomeTable) -> bool {
+    fn is_held(&self, record: &Record, outcomes: &OutcomeTable) -> bool {
         match &self.single {
-            Some(_) if self.isolated.contains(&record.topic) => in_flight.is_topic_held(record),
-            _ => in_flight.is_held(record),
+            Some(_) if self.isolated.contains(&record.topic) => outcomes.is_topic_held(record),
+            _ => outcomes.is_held(record),
         }
     }
 

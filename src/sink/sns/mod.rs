@@ -58,7 +58,7 @@ pub struct SnsSink {
 
 struct Shared {
     scheduler: Mutex<Scheduler>,
-    in_flight: Arc<OutcomeTable>,
+    outcomes: Arc<OutcomeTable>,
     /// Notified when records were put with the scheduler.
     handed_over: Notify,
     /// Set while no credentials have been found since the start.
@@ -70,12 +70,12 @@ impl SnsSink {
     /// there is a record to publish.
     pub async fn new(name: &str, config: &SnsSinkOptions, aws: &Aws) -> Self {
         let settings = aws.settings(config.region.as_deref(), PATIENCE).await;
-        let in_flight = Arc::new(OutcomeTable::default());
+        let outcomes = Arc::new(OutcomeTable::default());
         let lanes = SnsLanes::new(config.message_bytes_max.max(BATCH_BYTES_MAX));
         let pace = Pace::new(config.requests_max, RandomState::new().build_hasher().finish());
         let shared = Arc::new(Shared {
-            scheduler: Mutex::new(Scheduler::new(lanes, pace, Arc::clone(&in_flight))),
-            in_flight,
+            scheduler: Mutex::new(Scheduler::new(lanes, pace, Arc::clone(&outcomes))),
+            outcomes,
             handed_over: Notify::new(),
             obstacle: Mutex::default(),
         });
@@ -94,16 +94,16 @@ impl SnsSink {
 impl Sink for SnsSink {
     fn publish(&self, batch: Vec<Arc<Record>>) -> Publication {
         assert!(!self.driver.is_finished(), "the task that publishes to SNS has ended");
-        let claim = {
+        let publication = {
             // One lock from opening the batch to filling the lanes: two concurrent calls keep their
             // order.
             let mut scheduler = self.shared.scheduler();
-            let (number, claim) = self.shared.in_flight.open(&batch);
+            let (number, publication) = self.shared.outcomes.open(&batch);
             scheduler.hand_over(number, batch, message::bytes_at_most, Instant::now());
-            claim
+            publication
         };
         self.shared.handed_over.notify_one();
-        claim
+        publication
     }
 
     fn complaint(&self) -> Option<String> {

@@ -32,7 +32,7 @@ pub(in crate::source) struct BodyBudget {
 #[derive(Debug)]
 pub(in crate::source) struct BodyPermit<'a> {
     budget: &'a BodyBudget,
-    held: Option<SemaphorePermit<'a>>,
+    permit: Option<SemaphorePermit<'a>>,
     /// The same bytes as part of the strangers' part, until the body proves authentic.
     stranger: Option<StrangersPart<'a>>,
 }
@@ -44,7 +44,7 @@ struct StrangersPart<'a> {
     bytes: usize,
     /// Those of its bytes that are taken from the strangers' part; the others are within
     /// [`ALWAYS_BYTES`].
-    held: Option<SemaphorePermit<'a>>,
+    permit: Option<SemaphorePermit<'a>>,
 }
 
 impl BodyBudget {
@@ -58,8 +58,8 @@ impl BodyBudget {
 
     /// A permit of no bytes yet, for the request that the current task serves.
     pub(in crate::source) fn permit(&self) -> BodyPermit<'_> {
-        let stranger = stranger().map(|network| StrangersPart { network, bytes: 0, held: None });
-        BodyPermit { budget: self, held: None, stranger }
+        let stranger = stranger().map(|network| StrangersPart { network, bytes: 0, permit: None });
+        BodyPermit { budget: self, permit: None, stranger }
     }
 
     #[cfg(test)]
@@ -75,8 +75,8 @@ impl<'a> BodyPermit<'a> {
     /// [`BodyError::NoMemory`] when the other bodies leave too few bytes;
     /// [`BodyError::NoMemoryForStrangers`] when those of strangers do.
     pub(in crate::source) fn grow_to(&mut self, bytes: usize) -> Result<(), BodyError> {
-        let held = self.held.as_ref().map_or(0, SemaphorePermit::num_permits);
-        let Some(more) = bytes.checked_sub(held).filter(|more| *more > 0) else { return Ok(()) };
+        let so_far = self.permit.as_ref().map_or(0, SemaphorePermit::num_permits);
+        let Some(more) = bytes.checked_sub(so_far).filter(|more| *more > 0) else { return Ok(()) };
         let more_permits = u32::try_from(more).map_err(|_| BodyError::TooLarge)?;
         let budget: &'a BodyBudget = self.budget;
         let Ok(permit) = budget.all.try_acquire_many(more_permits) else {
@@ -85,7 +85,7 @@ impl<'a> BodyPermit<'a> {
         if let Some(stranger) = &mut self.stranger {
             stranger.grow(budget, more, more_permits)?;
         }
-        add(&mut self.held, permit);
+        add(&mut self.permit, permit);
         Ok(())
     }
 
@@ -107,7 +107,7 @@ impl<'a> StrangersPart<'a> {
         }
         self.bytes += more;
         if let Some(permit) = permit {
-            add(&mut self.held, permit);
+            add(&mut self.permit, permit);
         }
         Ok(())
     }
@@ -119,8 +119,8 @@ impl Drop for StrangersPart<'_> {
     }
 }
 
-fn add<'a>(held: &mut Option<SemaphorePermit<'a>>, more: SemaphorePermit<'a>) {
-    match held {
+fn add<'a>(permit: &mut Option<SemaphorePermit<'a>>, more: SemaphorePermit<'a>) {
+    match permit {
         Some(permit) => permit.merge(more),
         none => *none = Some(more),
     }

@@ -18,7 +18,6 @@ pub mod options;
 pub mod problem;
 pub(super) mod timeout_stream;
 pub mod tls;
-pub(super) mod turns;
 
 pub use options::{HttpOptions, Limits, TlsOptions};
 
@@ -62,7 +61,7 @@ pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// How long the listener pauses after the system had no descriptor or memory for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long the listener must have accepted all connections before the log says that it does so again.
-const ACCEPTS_SETTLED_AFTER: Duration = Duration::from_secs(5);
+const ACCEPTS_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Serves connections until `stop` is cancelled. Then it accepts no new connection, closes idle ones,
 /// has requests in flight answered, and cuts the connections that are left after `drain_timeout`.
@@ -87,7 +86,7 @@ pub async fn serve<S, B>(
     let slots = Arc::new(Semaphore::new(limits.connections_max));
     let networks = Networks::new(limits.connections_max, limits.connections_per_address_max, metrics.clone());
     let tls = tls.map(Arc::new);
-    let mut accept_failures = Episode::settling(ACCEPTS_SETTLED_AFTER);
+    let mut accept_failures = Episode::ending_after(ACCEPTS_AGAIN_AFTER);
     loop {
         let entering = enter(&listener, &mut accept_failures, &slots, &networks, &stop);
         let Some(accepted) = stop.run_until_cancelled(entering).await else { break };

@@ -98,7 +98,7 @@ impl Certificates {
             let fetched = fetched.unwrap_or(Err(CertificateError::Unavailable("panic"))).map(Arc::new);
             let outcome = report(&source, &url, fetched.as_ref().err(), &log_limit);
             fetches.get_or_create(&SourceOutcome { source, outcome: outcome.into() }).inc();
-            known.lock().settle(url, fetched.clone(), Instant::now());
+            known.lock().remember(url, fetched.clone(), Instant::now());
             // An error says that no delivery waits any more.
             let _ = sender.send(Some(fetched));
         });
@@ -233,7 +233,7 @@ impl Known {
     }
 
     /// Notes what became of a fetch that has ended.
-    fn settle(&mut self, url: CertificateUrl, fetched: Fetched, now: Instant) {
+    fn remember(&mut self, url: CertificateUrl, fetched: Fetched, now: Instant) {
         self.fetching.remove(&url);
         self.failed.retain(|_, failed| now - failed.at < FAILURE_REMEMBERED);
         match fetched {
@@ -297,7 +297,7 @@ mod tests {
     #[track_caller]
     fn fetch(known: &mut Known, number: usize, stranger: Option<IpAddr>, fetched: Fetched, now: Instant) {
         assert!(is_missing(&known.find(&url(number), stranger, NOW, now)));
-        known.settle(url(number), fetched, now);
+        known.remember(url(number), fetched, now);
     }
 
     /// How many of twenty certificates, from this number on, are fetched.
@@ -374,7 +374,7 @@ mod tests {
         fetch(&mut known, 0, STRANGER, good(), start);
         // This machine's clock goes wrong, and is put right.
         assert!(is_missing(&known.find(&url(0), STRANGER, EXPIRED, start)));
-        known.settle(url(0), failed(), start);
+        known.remember(url(0), failed(), start);
         assert!(matches!(known.find(&url(0), STRANGER, EXPIRED, start), Found::Here(Err(_))));
         assert!(is_valid(&known.find(&url(0), STRANGER, NOW, start)));
         for number in 1..1000 {

@@ -39,7 +39,7 @@ use self::fetch::{CertificateError, Fetcher};
 use super::answer::{DeliveryBounds, Received, Refused, answer};
 use super::http::body_budget::BodyPermit;
 use super::http::networks::stranger;
-use super::http::turns::Weight;
+use super::turns::Weight;
 use super::{Intake, SourceIntake};
 use crate::aws::Aws;
 use crate::aws::arn::TopicArn;

@@ -80,15 +80,15 @@ impl ReceivedMessages {
     }
 
     async fn store_all(&self, done: &[AtomicBool], deletions: &Deletions) {
-        let (mut held, mut questions) = (HashSet::new(), Vec::new());
+        let (mut blocked, mut questions) = (HashSet::new(), Vec::new());
         let mut next = 0;
         while next < self.messages.len() {
-            let wave = self.decide(&mut next, &held, &mut questions, done).await;
-            held.extend(self.settle(wave, Vec::new(), done, deletions).await);
+            let wave = self.decide(&mut next, &blocked, &mut questions, done).await;
+            blocked.extend(self.store_wave(wave, Vec::new(), done, deletions).await);
         }
         if !questions.is_empty() {
             let (wave, answered) = self.answer(questions, done).await;
-            self.settle(wave, answered, done, deletions).await;
+            self.store_wave(wave, answered, done, deletions).await;
         }
     }
 
@@ -97,7 +97,7 @@ impl ReceivedMessages {
     async fn decide(
         &self,
         next: &mut usize,
-        held: &HashSet<String>,
+        blocked: &HashSet<String>,
         questions: &mut Vec<AskedAt>,
         done: &[AtomicBool],
     ) -> Wave {
@@ -109,7 +109,7 @@ impl ReceivedMessages {
             let message = &self.messages[at];
             self.source.metrics.received_again(&message.id, message.receives);
             let group = message.group.clone().filter(|_| fifo);
-            if group.as_ref().is_some_and(|group| held.contains(group)) {
+            if group.as_ref().is_some_and(|group| blocked.contains(group)) {
                 self.leave(at, "held_back", done);
             } else if let Some(question) =
                 message.question().filter(|_| message.receives < RECEIVED_TOO_OFTEN)
@@ -176,27 +176,27 @@ impl ReceivedMessages {
         done[at].store(true, Ordering::Relaxed);
     }
 
-    /// Stores a wave, and hands to the deleter the messages that are durable then and those in `settled`.
+    /// Stores a wave, and hands to the deleter the messages that are durable then and those in `finished`.
     /// Returns the FIFO groups of which a message could not be stored.
-    async fn settle(
+    async fn store_wave(
         &self,
         wave: Wave,
-        mut settled: Vec<usize>,
+        mut finished: Vec<usize>,
         done: &[AtomicBool],
         deletions: &Deletions,
     ) -> Vec<String> {
         // The groups begin their appends in their order, as [`Intake::keep`](crate::source::Intake) promises.
         // A task for each group would lose that order.
         let kept = join_all(wave.into_iter().map(|fifo| self.store(fifo, done))).await;
-        let mut held = Vec::new();
+        let mut blocked = Vec::new();
         for (durable, failed) in kept {
-            settled.extend(durable);
-            held.extend(failed);
+            finished.extend(durable);
+            blocked.extend(failed);
         }
-        let receipts = settled.iter().map(|at| self.messages[*at].receipt.clone());
+        let receipts = finished.iter().map(|at| self.messages[*at].receipt.clone());
         deletions.delete(receipts.collect()).await;
-        settled.into_iter().for_each(|at| done[at].store(true, Ordering::Relaxed));
-        held
+        finished.into_iter().for_each(|at| done[at].store(true, Ordering::Relaxed));
+        blocked
     }
 
     /// Stores the messages of a group in order, and leaves the rest of them in the queue once one cannot be

@@ -43,7 +43,7 @@ pub(super) struct Queue {
     /// The settings that the clients are made of, with the credentials.
     settings: SdkConfig,
     receiving: Client,
-    settling: Client,
+    changes: Client,
 }
 
 impl Queue {
@@ -52,12 +52,12 @@ impl Queue {
         let timeouts =
             settings.timeout_config().map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
         let timeouts = timeouts.operation_attempt_timeout(SETTLE_ATTEMPT).build();
-        let settling = aws_sdk_sqs::config::Builder::from(&settings).timeout_config(timeouts).build();
+        let changes = aws_sdk_sqs::config::Builder::from(&settings).timeout_config(timeouts).build();
         Self {
             url: config.queue_url.clone(),
             visibility_seconds: i32::try_from(config.visibility_timeout.as_secs()).unwrap_or(i32::MAX),
             receiving: Client::new(&settings),
-            settling: Client::from_conf(settling),
+            changes: Client::from_conf(changes),
             settings,
         }
     }
@@ -98,7 +98,7 @@ impl Queue {
             let entry = DeleteMessageBatchRequestEntry::builder().id(id).receipt_handle(*receipt).build();
             entry.unwrap_or_else(|_| unreachable!("an entry with an id and a receipt is complete"))
         });
-        let request = self.settling.delete_message_batch().queue_url(&self.url);
+        let request = self.changes.delete_message_batch().queue_url(&self.url);
         let request = request.set_entries(Some(entries.collect()));
         match Box::pin(request.send()).await {
             Ok(deleted) => {
@@ -117,7 +117,7 @@ impl Queue {
             let entry = entry.visibility_timeout(self.visibility_seconds).build();
             entry.unwrap_or_else(|_| unreachable!("an entry with an id and a receipt is complete"))
         });
-        let request = self.settling.change_message_visibility_batch().queue_url(&self.url);
+        let request = self.changes.change_message_visibility_batch().queue_url(&self.url);
         let request = request.set_entries(Some(entries.collect()));
         match Box::pin(request.send()).await {
             Ok(extended) => {

@@ -40,7 +40,7 @@ struct ActionHealth {
 
 impl Default for ActionHealth {
     fn default() -> Self {
-        Self { state: State::default(), trouble: Episode::settling(END_LOGGED_AFTER) }
+        Self { state: State::default(), trouble: Episode::ending_after(END_LOGGED_AFTER) }
     }
 }
 

@@ -26,7 +26,7 @@ const COMPLAINT_HOLDS: Duration = Duration::from_secs(30);
 pub(super) struct Scheduler {
     lanes: SnsLanes,
     pace: Pace,
-    in_flight: Arc<OutcomeTable>,
+    outcomes: Arc<OutcomeTable>,
     complaint: Option<(Instant, String)>,
     /// Detail of the last answer that asked for fewer requests.
     throttled: String,
@@ -36,11 +36,11 @@ pub(super) struct Scheduler {
 
 impl Scheduler {
     /// A scheduler without records.
-    pub fn new(lanes: SnsLanes, pace: Pace, in_flight: Arc<OutcomeTable>) -> Self {
-        Self { lanes, pace, in_flight, complaint: None, throttled: String::new(), repeated: BTreeMap::new() }
+    pub fn new(lanes: SnsLanes, pace: Pace, outcomes: Arc<OutcomeTable>) -> Self {
+        Self { lanes, pace, outcomes, complaint: None, throttled: String::new(), repeated: BTreeMap::new() }
     }
 
-    /// Takes the records of a batch that was opened in `in_flight`.
+    /// Takes the records of a batch that was opened in `outcomes`.
     pub fn hand_over(
         &mut self,
         batch: BatchNumber,
@@ -49,14 +49,14 @@ impl Scheduler {
         now: Instant,
     ) {
         for (index, record) in records.into_iter().enumerate() {
-            if self.in_flight.is_held(&record) {
-                self.in_flight.settle(batch, index, held());
+            if self.outcomes.is_held(&record) {
+                self.outcomes.settle(batch, index, held());
             } else {
                 let bytes = bytes(&record);
                 self.lanes.push(Waiting { record, batch, index, bytes, failures: 0, alone: false }, now);
             }
         }
-        self.in_flight.seal(batch);
+        self.outcomes.seal(batch);
     }
 
     /// The next request that is allowed to leave now.
@@ -81,17 +81,17 @@ impl Scheduler {
         for (waiting, fate) in departure.records.iter_mut().zip(fates) {
             let (what, outcome) = self.apply(waiting, fate);
             if let Some(outcome) = outcome {
-                self.in_flight.settle(waiting.batch, waiting.index, outcome);
+                self.outcomes.settle(waiting.batch, waiting.index, outcome);
             }
             returns.push(what);
         }
         for behind in self.lanes.take_back(departure, returns, now) {
-            self.in_flight.settle(behind.batch, behind.index, held());
+            self.outcomes.settle(behind.batch, behind.index, held());
         }
         if let Some(reason) = verdict {
             for waiting in self.lanes.drain(&topic) {
                 let outcome = Outcome::Retry(reason.clone());
-                self.in_flight.settle(waiting.batch, waiting.index, outcome);
+                self.outcomes.settle(waiting.batch, waiting.index, outcome);
             }
         }
     }

@@ -18,7 +18,7 @@ const PROBE: usize = 8;
 /// A desk between a dispatcher, which is the real window, and a service that answers at will.
 struct World {
     desk: Scheduler,
-    in_flight: Arc<OutcomeTable>,
+    outcomes: Arc<OutcomeTable>,
     window: Unsettled,
     publications: VecDeque<(Vec<Arc<Record>>, Publication)>,
     published: u64,
@@ -63,11 +63,11 @@ fn reason(cause: Cause) -> Reason {
 
 impl World {
     fn new() -> Self {
-        let in_flight = Arc::new(OutcomeTable::default());
+        let outcomes = Arc::new(OutcomeTable::default());
         let start = Instant::now();
         Self {
-            desk: Scheduler::new(SnsLanes::new(BATCH_BYTES_MAX), Pace::new(4, 7), Arc::clone(&in_flight)),
-            in_flight,
+            desk: Scheduler::new(SnsLanes::new(BATCH_BYTES_MAX), Pace::new(4, 7), Arc::clone(&outcomes)),
+            outcomes,
             window: Unsettled::new(Position(0), UnsettledBounds { records_max: 10_000, bytes_max: 1 << 30 }),
             publications: VecDeque::new(),
             published: 0,
@@ -117,11 +117,11 @@ impl World {
             return;
         }
         self.published += 1;
-        let (number, claim) = self.in_flight.open(&records);
+        let (number, publication) = self.outcomes.open(&records);
         // Every fifth record is half a batch by itself.
         let bytes = |record: &Record| if record.position.0.is_multiple_of(5) { 50 } else { 1 };
         self.desk.hand_over(number, records.clone(), bytes, self.now);
-        self.publications.push_back((records, claim));
+        self.publications.push_back((records, publication));
     }
 
     fn leave(&mut self) {

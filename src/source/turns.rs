@@ -13,8 +13,8 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::networks::stranger;
-use crate::source::Unavailable;
+use super::Unavailable;
+use super::http::networks::stranger;
 
 /// Larger bodies are hashed, inflated and parsed off the runtime's threads. At about a gigabyte a second
 /// a body of this size takes some 100 µs, the longest that other connections should wait for one.

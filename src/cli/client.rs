@@ -1,33 +1,39 @@
-//! One kept-alive HTTP connection to a running bridge, for the verbs that talk to it.
+//! A client of a running bridge, for the verbs that talk to it: one kept-alive HTTP connection to one of
+//! its listeners, and the conventions of its admin API.
 //!
 //! TLS is used for `https` addresses, and trusts only the certificates it is given: verification
-//! cannot be switched off.
+//! cannot be switched off. The paths and the meaning of their answers belong to the verbs.
 
+use std::error::Error;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::{Exit, Failure};
-use crate::admin::AdminOptions;
+use super::{Exit, Failure, causes};
+use crate::admin::{AdminOptions, REQUEST_HEADER};
 use crate::dead_letter::PAGE_BYTES_MAX;
 use crate::source::http::HttpOptions;
 use crate::spool::ENTRY_BYTES_MAX;
+use crate::telemetry::Shown;
 use crate::trust;
 
-/// How long the bridge can take to accept a connection or to answer.
+/// How long the bridge can take to accept a connection and to answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Largest answer that is read, in bytes: a page of dead letters, the last of which has the largest
@@ -48,35 +54,39 @@ impl Target {
     /// The public listener of this configuration, on this machine.
     pub fn http(config: &HttpOptions, ca: Option<&Path>) -> Self {
         let trust = config.tls.as_ref().map(|tls| ca.unwrap_or(&tls.certificate).to_owned());
-        Self {
-            host: reachable(config.listen).ip().to_string(),
-            port: config.listen.port(),
-            trust,
-            token: None,
-        }
+        Self { trust, ..Self::here(config.listen) }
     }
 
-    /// The admin listener of this configuration, on this machine.
-    pub fn admin(config: &AdminOptions) -> Self {
-        let host = reachable(config.listen).ip().to_string();
-        Self { host, port: config.listen.port(), trust: None, token: config.token.clone() }
+    /// A listener on this machine, under the address that reaches it: loopback for one that listens
+    /// everywhere.
+    fn here(listen: SocketAddr) -> Self {
+        let host = match listen {
+            SocketAddr::V4(address) if address.ip().is_unspecified() => "127.0.0.1".into(),
+            SocketAddr::V6(address) if address.ip().is_unspecified() => "::1".into(),
+            address => address.ip().to_string(),
+        };
+        Self { host, port: listen.port(), trust: None, token: None }
     }
 
     /// The endpoint of a URL, and the path in it.
     ///
     /// # Errors
     /// When the scheme is neither `http` nor `https`, certificates for `https` are missing, or the
-    /// port is not one.
+    /// host or the port is not one.
     pub fn url(url: &str, ca: Option<&Path>) -> Result<(Self, String), Failure> {
         let wrong = |why: &str| Failure::new(Exit::Usage, format!("the address `{url}` {why}"));
         let uri: Uri = url.parse().map_err(|_| wrong("is not a URL"))?;
         let host = uri.host().ok_or_else(|| wrong("has no host"))?;
+        let bare = host.trim_matches(['[', ']']).to_owned();
         let (default_port, trust) = match (uri.scheme_str(), ca) {
             (Some("http"), _) => (80, None),
             (Some("https"), Some(ca)) => (443, Some(ca.to_owned())),
             (Some("https"), None) => return Err(wrong("needs --ca FILE with the certificates to trust")),
             _ => return Err(wrong("must begin with http:// or https://")),
         };
+        if trust.is_some() && ServerName::try_from(&*bare).is_err() {
+            return Err(wrong("has a host that cannot be in a certificate"));
+        }
         let port = match stated_port(&uri, host) {
             None => default_port,
             Some(port) => port
@@ -86,7 +96,15 @@ impl Target {
                 .ok_or_else(|| wrong("has an impossible port, expected 1 to 65535"))?,
         };
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        Ok((Self { host: host.trim_matches(['[', ']']).to_owned(), port, trust, token: None }, path))
+        Ok((Self { host: bare, port, trust, token: None }, path))
+    }
+
+    /// The beginning of all its URLs.
+    fn origin(&self) -> String {
+        let Self { host, port, trust, .. } = self;
+        let scheme = if trust.is_some() { "https" } else { "http" };
+        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        format!("{scheme}://{host}:{port}")
     }
 }
 
@@ -95,17 +113,6 @@ fn stated_port<'u>(uri: &'u Uri, host: &str) -> Option<&'u str> {
     let authority = uri.authority()?.as_str();
     let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
     place.strip_prefix(host)?.strip_prefix(':').filter(|port| !port.is_empty())
-}
-
-/// The address under which this machine reaches a listener: loopback for one that listens everywhere.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    match listen {
-        SocketAddr::V4(address) if address.ip().is_unspecified() => ([127, 0, 0, 1], address.port()).into(),
-        SocketAddr::V6(address) if address.ip().is_unspecified() => {
-            ([0, 0, 0, 0, 0, 0, 0, 1_u16], address.port()).into()
-        }
-        address => address,
-    }
 }
 
 /// An HTTP answer.
@@ -117,145 +124,193 @@ pub struct ClientAnswer {
     pub body: Bytes,
 }
 
-/// An HTTP/1.1 connection.
+/// Sends requests to one listener, one after the other and on one connection, under [`block_on`]. The first
+/// one connects; one that finds the connection closed connects again.
 #[derive(Debug)]
 pub struct Client {
-    sender: SendRequest<Full<Bytes>>,
-    host: HeaderValue,
-    token: Option<SecretString>,
+    http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    target: Target,
 }
 
 impl Client {
-    /// Opens a connection.
+    /// A client of this listener. It does not connect yet.
     ///
     /// # Errors
-    /// When the listener cannot be reached, or its certificate is not trusted.
-    pub async fn connect(endpoint: &Target) -> Result<Self, Failure> {
-        let Target { host, port, trust, token } = endpoint;
-        let failed = |error: &dyn std::error::Error| {
-            Failure::io(format_args!("cannot connect to {host} port {port}"), error)
-        };
-        let stream = within(TcpStream::connect((host.as_str(), *port))).await?.map_err(|error| {
-            let advice = "is the bridge running? `fanbridge run` starts it";
-            Failure::new(Exit::Io, format!("cannot connect to {host} port {port}: {error} ({advice})"))
-        })?;
+    /// When the certificates to trust cannot be read.
+    pub fn new(target: Target) -> Result<Self, Failure> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
         // Small requests follow each other: waiting to fill a packet would cost 40 ms each.
-        stream.set_nodelay(true).map_err(|error| failed(&error))?;
-        let sender = match trust {
-            None => Self::speak(stream).await,
-            Some(trust) => {
-                let name = ServerName::try_from(host.clone())
-                    .map_err(|_| Failure::new(Exit::Usage, format!("`{host}` is not a host name")))?;
-                let connector = tokio_rustls::TlsConnector::from(Arc::new(trusting(trust)?));
-                let stream =
-                    within(connector.connect(name, stream)).await?.map_err(|error| failed(&error))?;
-                Self::speak(stream).await
-            }
-        };
-        let authority =
-            if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        Ok(Self {
-            sender: sender.map_err(|error| failed(&error))?,
-            host: HeaderValue::from_str(&authority).map_err(|error| failed(&error))?,
-            token: token.clone(),
-        })
+        tcp.set_nodelay(true);
+        let connector = HttpsConnector::from((tcp, trusting(target.trust.as_deref())?));
+        let http = legacy::Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector);
+        Ok(Self { http, target })
     }
 
-    async fn speak<S>(stream: S) -> Result<SendRequest<Full<Bytes>>, hyper::Error>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        // The task ends when the sender is dropped; the pending request reports its errors.
-        tokio::spawn(connection);
-        Ok(sender)
-    }
-
-    /// Whether the bridge has closed the connection.
-    pub fn is_closed(&self) -> bool {
-        self.sender.is_closed()
-    }
-
-    /// Sends a GET request.
+    /// A client of the admin API of the bridge with this configuration, on this machine.
     ///
     /// # Errors
-    /// When the connection breaks or no answer comes within [`TIMEOUT`].
-    pub async fn get(&mut self, path: &str) -> Result<ClientAnswer, Failure> {
+    /// When nobody answers there. What is answered does not matter yet.
+    pub async fn admin(config: &AdminOptions) -> Result<Self, Failure> {
+        let bridge = Self::new(Target { token: config.token.clone(), ..Target::here(config.listen) })?;
+        bridge.get("/livez").await?;
+        Ok(bridge)
+    }
+
+    /// Requests a document of the admin API; `None` if there is none at this path.
+    ///
+    /// # Errors
+    /// When the bridge does not answer, or refuses the request.
+    pub async fn document(&self, path: &str) -> Result<Option<Bytes>, Failure> {
+        let answer = self.get(path).await?;
+        if answer.status == StatusCode::NOT_FOUND { Ok(None) } else { granted(answer).map(Some) }
+    }
+
+    /// Requests a JSON document of the admin API.
+    ///
+    /// # Errors
+    /// When the bridge does not answer, refuses the request, or answers without the expected JSON.
+    pub async fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        read(&granted(self.get(path).await?)?)
+    }
+
+    /// Requests a change through the admin API, and returns its result.
+    ///
+    /// # Errors
+    /// When the bridge does not answer, refuses the request, or answers without the expected JSON.
+    pub async fn change<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        change: &(impl Serialize + Sync),
+    ) -> Result<T, Failure> {
+        let headers = HeaderMap::from_iter([
+            (REQUEST_HEADER, HeaderValue::from_static("1")),
+            (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        ]);
+        let body =
+            serde_json::to_vec(change).map_err(|error| Failure::io("cannot write the request", &error))?;
+        read(&granted(self.post(path, headers, body.into()).await?)?)
+    }
+
+    async fn get(&self, path: &str) -> Result<ClientAnswer, Failure> {
         self.request(Method::GET, path, HeaderMap::new(), Bytes::new()).await
     }
 
     /// Sends a POST request.
     ///
     /// # Errors
-    /// When the connection breaks or no answer comes within [`TIMEOUT`].
-    pub async fn post(
-        &mut self,
-        path: &str,
-        headers: HeaderMap,
-        body: Bytes,
-    ) -> Result<ClientAnswer, Failure> {
+    /// When the listener cannot be reached, its certificate is not trusted, the connection breaks or
+    /// no answer comes within [`TIMEOUT`].
+    pub async fn post(&self, path: &str, headers: HeaderMap, body: Bytes) -> Result<ClientAnswer, Failure> {
         self.request(Method::POST, path, headers, body).await
     }
 
     async fn request(
-        &mut self,
+        &self,
         method: Method,
         path: &str,
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<ClientAnswer, Failure> {
-        let failed =
-            |error: &dyn std::error::Error| Failure::io(format_args!("the request to {path} failed"), error);
+        let failed = |error: &dyn Error| Failure::io(format_args!("the request to {path} failed"), error);
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
-        *request.uri_mut() = path.parse().map_err(|error: http::uri::InvalidUri| failed(&error))?;
+        let url = format!("{}{path}", self.target.origin());
+        *request.uri_mut() = url.parse().map_err(|error: http::uri::InvalidUri| failed(&error))?;
         *request.headers_mut() = headers;
-        request.headers_mut().insert(header::HOST, self.host.clone());
-        if let Some(token) = &self.token {
+        if let Some(token) = &self.target.token {
             let bearer = format!("Bearer {}", token.expose_secret());
             let mut value = HeaderValue::from_str(&bearer).map_err(|error| failed(&error))?;
             value.set_sensitive(true);
-            request.headers_mut().insert(header::AUTHORIZATION, value);
+            request.headers_mut().insert(AUTHORIZATION, value);
         }
         let answer = async {
-            self.sender.ready().await.map_err(|error| failed(&error))?;
-            let response = self.sender.send_request(request).await.map_err(|error| failed(&error))?;
+            let response = self.http.request(request).await.map_err(|error| match error.is_connect() {
+                true => self.unreached(&error),
+                false => failed(error.source().unwrap_or(&error)),
+            })?;
             let status = response.status();
             let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
             Ok(ClientAnswer { status, body: body.map_err(|error| failed(&*error))?.to_bytes() })
         };
-        within(answer).await?
+        tokio::time::timeout(TIMEOUT, answer).await.map_err(|_| {
+            let message = format!("the bridge did not answer within {} s", TIMEOUT.as_secs());
+            Failure::new(Exit::Temporary, message)
+        })?
+    }
+
+    /// What kept the client from connecting. What failed before TLS has a type of the connector, and what
+    /// failed in it is an I/O error.
+    fn unreached(&self, error: &legacy::Error) -> Failure {
+        let doing = format!("cannot connect to {} port {}", self.target.host, self.target.port);
+        match error.source().filter(|cause| cause.is::<io::Error>()) {
+            Some(in_tls) => Failure::io(doing, in_tls),
+            None => {
+                let cause = causes(error).last().map(ToString::to_string).unwrap_or_default();
+                let advice = "is the bridge running? `fanbridge run` starts it";
+                Failure::new(Exit::Io, format!("{doing}: {cause} ({advice})"))
+            }
+        }
     }
 }
 
-async fn within<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
-    tokio::time::timeout(TIMEOUT, work).await.map_err(|_| {
-        let message = format!("the bridge did not answer within {} s", TIMEOUT.as_secs());
-        Failure::new(Exit::Temporary, message)
-    })
-}
-
-/// A TLS client that trusts only the certificates in this PEM file.
-fn trusting(file: &Path) -> Result<rustls::ClientConfig, Failure> {
-    let unusable = |error: &dyn std::error::Error| {
-        Failure::io(format_args!("cannot use the certificates in {}", file.display()), error)
-    };
+/// A TLS client that trusts only the certificates in this PEM file, or nobody.
+fn trusting(file: Option<&Path>) -> Result<rustls::ClientConfig, Failure> {
+    let place = file.unwrap_or(Path::new("")).display();
+    let unusable =
+        |error: &dyn Error| Failure::io(format_args!("cannot use the certificates in {place}"), error);
     let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| unusable(&error))? {
-        let certificate = certificate.map_err(|error| unusable(&error))?;
-        roots.add(certificate).map_err(|error| unusable(&error))?;
+    if let Some(file) = file {
+        for certificate in CertificateDer::pem_file_iter(file).map_err(|error| unusable(&error))? {
+            let certificate = certificate.map_err(|error| unusable(&error))?;
+            roots.add(certificate).map_err(|error| unusable(&error))?;
+        }
     }
     trust::client(roots).map_err(|error| unusable(&error))
 }
 
-/// Runs the network work of a verb to its end.
+fn granted(answer: ClientAnswer) -> Result<Bytes, Failure> {
+    if answer.status.is_success() {
+        return Ok(answer.body);
+    }
+    let exit = match answer.status {
+        StatusCode::SERVICE_UNAVAILABLE => Exit::Temporary,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::Config,
+        _ => Exit::Failed,
+    };
+    let problem = serde_json::from_slice::<serde_json::Value>(&answer.body).unwrap_or_default();
+    let detail = problem.get("detail").and_then(|detail| detail.as_str()).unwrap_or("without a reason");
+    Err(Failure::new(exit, format!("the bridge answered {}: {}", answer.status, Shown(detail))))
+}
+
+fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Failure> {
+    serde_json::from_slice(body).map_err(|error| Failure::io("cannot read the bridge's answer", &error))
+}
+
+/// Runs the network work of a verb to its end, on this thread alone. So the task that has read an answer
+/// puts the connection back before the work goes on, and the next request finds it there; on several threads
+/// the request can be first, and opens another connection.
 ///
 /// # Errors
 /// The error of the work, or of a runtime that cannot start.
 pub fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::io("cannot start the runtime", &error))?
-        .block_on(work)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::io("cannot start the runtime", &error))?.block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_tells_the_problems_detail_and_cannot_steer_the_terminal() {
+        let answer =
+            |status, body: &'static str| ClientAnswer { status, body: Bytes::from_static(body.as_bytes()) };
+        let failure =
+            granted(answer(StatusCode::UNAUTHORIZED, r#"{"detail":"token\u001b[2J"}"#)).expect_err("401");
+        assert_eq!(failure.exit, Exit::Config);
+        assert_eq!(failure.to_string(), r"the bridge answered 401 Unauthorized: token\u{1b}[2J");
+        let failure = granted(answer(StatusCode::BAD_GATEWAY, "<html>")).expect_err("502");
+        assert!(failure.to_string().ends_with("without a reason"), "{failure}");
+    }
 }

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::client::{Client, Target};
+use super::client::{Client, Target, block_on};
 use super::output::{Format, Rows};
 use super::run::failure;
 use super::{Exit, Failure};
@@ -78,7 +78,7 @@ async fn demonstrate() -> anyhow::Result<()> {
 
     let bridge = Bridge::start(config).await?;
     let (endpoint, _) = Target::url(&format!("http://{}/", bridge.http_address()), None)?;
-    let mut front = Client::connect(&endpoint).await?;
+    let front = Client::new(endpoint)?;
     eprintln!(
         "fanbridge {}   spool {}   sinks {all}, explicit → {}",
         env!("CARGO_PKG_VERSION"),
@@ -89,7 +89,9 @@ async fn demonstrate() -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let running = tokio::spawn(bridge.run(stop.clone()));
 
-    let played = play(&mut front, &players).await;
+    // The bridge keeps its threads, and what plays the providers has its own.
+    let played = tokio::task::block_in_place(|| block_on(async { Ok(play(&front, &players).await) }));
+    let played = played.map_err(anyhow::Error::from).flatten();
     let delivered = match &played {
         Ok(played) => deliveries(&data, played).await,
         Err(_) => Ok(Delivered::default()),
@@ -136,13 +138,13 @@ impl Player {
     }
 
     /// Signs a body and sends it.
-    async fn send(&self, front: &mut Client, body: Vec<u8>, id: &str) -> anyhow::Result<Answered> {
+    async fn send(&self, front: &Client, body: Vec<u8>, id: &str) -> anyhow::Result<Answered> {
         let now = Timestamp::from(SystemTime::now());
         let headers = provider::sign(&self.definition, &self.secret, &body, now, id);
         self.post(front, headers, body).await
     }
 
-    async fn post(&self, front: &mut Client, headers: HeaderMap, body: Vec<u8>) -> anyhow::Result<Answered> {
+    async fn post(&self, front: &Client, headers: HeaderMap, body: Vec<u8>) -> anyhow::Result<Answered> {
         let answer = front.post(&format!("/in/{}", self.source), headers, body.into()).await?;
         let json: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let text = |key: &str| json.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
@@ -173,7 +175,7 @@ struct Played {
 }
 
 /// Sends every catalogued type, then four deliveries that get other answers.
-async fn play(front: &mut Client, players: &[Player]) -> anyhow::Result<Played> {
+async fn play(front: &Client, players: &[Player]) -> anyhow::Result<Played> {
     let mut played = Played::default();
     let total: usize = players.iter().map(|player| player.types().0.len()).sum();
     eprintln!("sending {total} signed events: every known type that a webhook carries");

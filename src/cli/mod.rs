@@ -4,7 +4,6 @@
 //! code, so that scripts can branch on it. Verbs have no rules of their own: they call the library
 //! and print.
 
-pub mod admin_client;
 pub mod check;
 mod client;
 pub mod dead;
@@ -109,8 +108,12 @@ impl Failure {
 
 /// An error's message and those of its causes, joined by colons.
 fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// An error and its causes.
+fn causes(error: &dyn std::error::Error) -> impl Iterator<Item = &dyn std::error::Error> {
+    std::iter::successors(Some(error), |error| error.source())
 }
 
 impl From<EmbeddedError> for Failure {

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::admin_client::AdminClient;
-use super::client;
+use super::client::{Client, block_on};
 use super::output::{Format, Rows, print};
 use super::{ConfigArgs, Exit, Failure, configuration, find, read};
 use crate::config::did_you_mean;
@@ -162,8 +161,7 @@ fn scalar(name: &str) -> String {
 /// Prints the types that the running bridge has seen, from its admin API.
 fn seen(args: &Args, definitions: &[Arc<Definition>]) -> Result<(), Failure> {
     let config = configuration(&args.config)?;
-    let types: Vec<Value> =
-        client::block_on(async { AdminClient::connect(&config.admin).await?.get_json("/api/types").await })?;
+    let types: Vec<Value> = block_on(async { Client::admin(&config.admin).await?.json("/api/types").await })?;
     let types: Vec<Value> = types
         .into_iter()
         .map(|row| noted(with_family(row, definitions)))

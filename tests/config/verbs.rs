@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -217,10 +217,9 @@ fn send_says_what_to_do_when_it_cannot() {
     }
 }
 
-/// Answers `count` requests on one connection like the bridge would; returns heads and bodies.
-fn bridge(listener: TcpListener, count: usize) -> JoinHandle<Vec<(String, Vec<u8>)>> {
-    std::thread::spawn(move || {
-        let (stream, _) = listener.accept().expect("a connection");
+/// Answers so many requests on each connection like the bridge would; returns heads and bodies.
+fn bridge(listener: TcpListener, connections: &'static [usize]) -> JoinHandle<Vec<(String, Vec<u8>)>> {
+    let converse = |stream: TcpStream, count: usize| {
         stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
         let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
         let mut stream = stream;
@@ -235,18 +234,38 @@ fn bridge(listener: TcpListener, count: usize) -> JoinHandle<Vec<(String, Vec<u8
             reader.read_exact(&mut body).expect("the body");
             requests.push((head, body));
             let answer = r#"{"verdict":"accepted","id":"sha256-abc"}"#;
-            let length = answer.len();
-            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{answer}").expect("answered");
+            let (length, last) = (answer.len(), requests.len() == count);
+            let connection = if last { "close" } else { "keep-alive" };
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: {connection}");
+            stream.write_all(format!("{head}\r\n\r\n{answer}").as_bytes()).expect("answered");
         }
         requests
+    };
+    std::thread::spawn(move || {
+        let next = || listener.accept().expect("a connection").0;
+        connections.iter().flat_map(|count| converse(next(), *count)).collect()
     })
+}
+
+#[test]
+fn send_needs_one_connection_however_many_events_and_another_only_when_that_is_closed() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/in/stream", listener.local_addr().expect("an address"));
+    let bridge = bridge(listener, &[997, 1, 2]);
+    let dir = directory();
+    let init = fanbridge(&dir, &["init"], &[]);
+    fs::write(dir.path().join("fanbridge.yaml"), init.stdout).expect("written");
+    let words = ["send", "stream", "call.created", "--count", "1000", "--url", &url, "--format", "ndjson"];
+    let sent = fanbridge(&dir, &words, &VARIABLES);
+    assert_eq!((sent.code, sent.stdout.trim()), (Some(0), r#"{"events":1000,"verdict":"accepted"}"#));
+    assert_eq!(bridge.join().expect("every request").len(), 1000);
 }
 
 #[test]
 fn send_signs_as_the_provider_would_and_keeps_its_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
-    let bridge = bridge(listener, 3);
+    let bridge = bridge(listener, &[3]);
     let dir = directory();
     let init = fanbridge(&dir, &["init"], &[]);
     fs::write(dir.path().join("fanbridge.yaml"), init.stdout.replace("0.0.0.0:8080", &address))

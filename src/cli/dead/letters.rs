@@ -1,6 +1,6 @@
 //! Reads dead letters from a running bridge, or from the state file that a stopped one left.
 
-use super::super::admin_client::{AdminClient, path_with};
+use super::super::client::Client;
 use super::super::{Exit, Failure, chain};
 use crate::config::Config;
 use crate::dead_letter;
@@ -11,7 +11,7 @@ use crate::state::{DeadFilter, DeadLetterInfo, FILE_NAME, State, StateError};
 /// Access to the dead letters of a bridge.
 pub enum Letters {
     /// The running bridge, through its admin API.
-    Running(AdminClient),
+    Running(Client),
     /// The state file of a stopped bridge, opened for reading. The lock keeps a bridge from starting
     /// meanwhile.
     Stopped { state: State, _held: Option<Box<dyn DiskLock>> },
@@ -20,7 +20,7 @@ pub enum Letters {
 impl Letters {
     /// Asks the running bridge, or opens the state file if no bridge answers.
     pub async fn reach(config: &Config) -> Result<Self, Failure> {
-        let silent = match AdminClient::connect(&config.admin).await {
+        let silent = match Client::admin(&config.admin).await {
             Ok(bridge) => return Ok(Self::Running(bridge)),
             Err(failure) => failure,
         };
@@ -42,7 +42,7 @@ impl Letters {
     }
 
     /// The running bridge, which a change of dead letters needs.
-    pub fn running(self) -> Result<AdminClient, Failure> {
+    pub fn running(self) -> Result<Client, Failure> {
         match self {
             Self::Running(bridge) => Ok(bridge),
             Self::Stopped { .. } => Err(Failure::new(
@@ -61,7 +61,7 @@ impl Letters {
         limit: u64,
     ) -> Result<Vec<DeadLetterInfo>, Failure> {
         match self {
-            Self::Running(bridge) => bridge.get_json(&query("/api/dead", filter, after, limit)).await,
+            Self::Running(bridge) => bridge.json(&query("/api/dead", filter, after, limit)).await,
             Self::Stopped { state, .. } => {
                 let limit = usize::try_from(limit).unwrap_or(usize::MAX);
                 state.dead_letters(filter, after, limit).map_err(|error| failed(&error))
@@ -73,7 +73,7 @@ impl Letters {
     pub async fn show(&mut self, id: u64) -> Result<Option<String>, Failure> {
         match self {
             Self::Running(bridge) => {
-                let document = bridge.get(&format!("/api/dead/{id}")).await?;
+                let document = bridge.document(&format!("/api/dead/{id}")).await?;
                 Ok(document.map(|document| String::from_utf8_lossy(&document).into_owned()))
             }
             Self::Stopped { state, .. } => {
@@ -96,7 +96,7 @@ impl Letters {
     ) -> Result<Option<(String, u64)>, Failure> {
         let lines = match self {
             Self::Running(bridge) => {
-                let lines = bridge.get(&query("/api/dead/export", filter, after, limit as u64)).await?;
+                let lines = bridge.document(&query("/api/dead/export", filter, after, limit as u64)).await?;
                 String::from_utf8_lossy(&lines.unwrap_or_default()).into_owned()
             }
             Self::Stopped { state, .. } => {
@@ -131,6 +131,24 @@ fn query(path: &str, filter: &DeadFilter, after: u64, limit: u64) -> String {
     path_with(path, &pairs)
 }
 
+/// A path with a query, without the pairs that have no value.
+fn path_with(path: &str, pairs: &[(&str, Option<&str>)]) -> String {
+    let mut text = path.to_owned();
+    let given = pairs.iter().filter_map(|(name, value)| value.map(|value| (name, value)));
+    for (at, (name, value)) in given.enumerate() {
+        text.push(if at == 0 { '?' } else { '&' });
+        text.push_str(name);
+        text.push('=');
+        for byte in value.bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(byte.into()),
+                _ => text.push_str(&format!("%{byte:02X}")),
+            }
+        }
+    }
+    text
+}
+
 fn failed(error: &StateError) -> Failure {
     let exit = match error {
         StateError::Locked(_) => Exit::Temporary,
@@ -142,4 +160,17 @@ fn failed(error: &StateError) -> Failure {
         | StateError::Io { .. } => Exit::Io,
     };
     Failure::new(exit, chain(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_keeps_every_value_in_its_place() {
+        let path =
+            path_with("/api/dead", &[("sink", Some("a&b=c d/é")), ("reason", None), ("limit", Some("5"))]);
+        assert_eq!(path, "/api/dead?sink=a%26b%3Dc%20d%2F%C3%A9&limit=5");
+        assert_eq!(path_with("/api/dead", &[("sink", None)]), "/api/dead");
+    }
 }

@@ -255,8 +255,8 @@ async fn redrive(args: &RedriveArgs) -> Result<(), Failure> {
         let which = "say which dead letters: numbers, --sink, --quarantined, --reason, --type or --all";
         return Err(Failure::new(Exit::Usage, which));
     }
-    let mut bridge = Letters::reach(&configuration(&args.config)?).await?.running()?;
-    let counted: Counted = bridge.post_json("/api/dead/redrive", &request).await?;
+    let bridge = Letters::reach(&configuration(&args.config)?).await?.running()?;
+    let counted: Counted = bridge.change("/api/dead/redrive", &request).await?;
     if !confirmed("redriven", &counted, args.dry_run, args.yes)? {
         return complete(&counted.missing);
     }
@@ -268,7 +268,7 @@ async fn redrive(args: &RedriveArgs) -> Result<(), Failure> {
     let bar = ProgressBar::new(counted.count);
     let (mut redriven, mut delivered, mut kept, mut missing) = (0, 0, Vec::new(), Vec::new());
     let stopped = loop {
-        let page: Page = bridge.post_json("/api/dead/redrive", &request).await?;
+        let page: Page = bridge.change("/api/dead/redrive", &request).await?;
         redriven += page.redriven;
         delivered += page.already_delivered;
         kept.extend(page.kept);
@@ -313,17 +313,17 @@ struct Dropped {
 }
 
 async fn drop(args: &DropArgs) -> Result<(), Failure> {
-    let mut bridge = Letters::reach(&configuration(&args.config)?).await?.running()?;
+    let bridge = Letters::reach(&configuration(&args.config)?).await?.running()?;
     let mut ids = args.ids.clone();
     ids.sort_unstable();
     ids.dedup();
     let count = RedriveRequest { ids: Some(ids.clone()), dry_run: true, ..RedriveRequest::default() };
-    let counted: Counted = bridge.post_json("/api/dead/redrive", &count).await?;
+    let counted: Counted = bridge.change("/api/dead/redrive", &count).await?;
     if !confirmed("dropped", &counted, args.dry_run, args.yes)? {
         return complete(&counted.missing);
     }
     let confirm = ids.len();
-    let done: Dropped = bridge.post_json("/api/dead/drop", &DropRequest { ids, confirm }).await?;
+    let done: Dropped = bridge.change("/api/dead/drop", &DropRequest { ids, confirm }).await?;
     eprintln!("dropped {}", done.dropped);
     complete(&done.missing)
 }

@@ -66,21 +66,15 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let config = configuration_to_send(&args.config)?;
     let letters = Letters::new(args, &config)?;
-    let (endpoint, path) = match &args.url {
+    let (target, path) = match &args.url {
         Some(url) => Target::url(url, args.ca.as_deref())?,
         None => (Target::http(&config.http, args.ca.as_deref()), format!("/in/{}", args.source)),
     };
-    let tally = block_on(send_all(args, &letters, &endpoint, &path))?;
+    let tally = block_on(send_all(args, &letters, Client::new(target)?, &path))?;
     tally.print(args)
 }
 
-async fn send_all(
-    args: &Args,
-    letters: &Letters<'_>,
-    endpoint: &Target,
-    path: &str,
-) -> Result<Tally, Failure> {
-    let mut client = Client::connect(endpoint).await?;
+async fn send_all(args: &Args, letters: &Letters<'_>, client: Client, path: &str) -> Result<Tally, Failure> {
     let mut pace = args.rate.map(|rate| tokio::time::interval(Duration::from_secs(1) / rate));
     if let Some(pace) = &mut pace {
         pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -95,10 +89,6 @@ async fn send_all(
         let event_type = letters.event_type_in(&headers, &body);
         let answer = client.post(path, headers, body).await?;
         tally.add(event_type.as_deref(), &answer);
-        // The bridge closes a connection after a refusal: the next event needs a new one.
-        if client.is_closed() && tally.sent < args.count {
-            client = Client::connect(endpoint).await?;
-        }
     }
     Ok(tally)
 }

@@ -9,23 +9,27 @@
 //! and the message that names it is refused with 403. If the network, the host or a proxy keeps the bridge
 //! from having the right certificate, the answer is 503 and SNS sends the message again.
 
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::ready;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{HOST, USER_AGENT};
-use http::{Request, StatusCode};
+use http::header::USER_AGENT;
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use rustls::RootCertStore;
+use hyper::body::Incoming;
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::client::legacy::connect::{Connect, HttpConnector};
+use hyper_util::rt::TokioExecutor;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use rustls::{ClientConfig, RootCertStore};
 
 use super::CertificateDouble;
 use super::certificate::SigningCertificate;
@@ -115,7 +119,7 @@ pub enum TrustError {
 
 /// Fetches signing certificates and checks them.
 pub(super) struct Fetcher {
-    tls: TlsConnector,
+    tls: Arc<ClientConfig>,
     /// The test server to which every connection goes instead, if there is one.
     double: Option<SocketAddr>,
 }
@@ -138,7 +142,7 @@ impl Fetcher {
         }
         let mut tls = trust::client(roots)?;
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { tls: TlsConnector::from(Arc::new(tls)), double: double.map(|double| double.address) })
+        Ok(Self { tls: Arc::new(tls), double: double.map(|double| double.address) })
     }
 
     /// Fetches the certificate at this URL and checks it.
@@ -155,27 +159,67 @@ impl Fetcher {
             .map_err(CertificateError::Untrusted)
     }
 
+    /// The file at a path of the host. Any status but 200 is an error; no redirect is followed.
     async fn fetch_file(&self, host: &str, path: &str) -> Result<Vec<u8>, CertificateError> {
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| CertificateError::Untrusted("certificate_url"))?;
-        let stream = self.connect(host).await?;
-        let stream = self.tls.connect(name, stream).await;
-        let stream = stream.map_err(|_| CertificateError::Unavailable("certificate_tls"))?;
-        get(stream, host, path).await
-    }
-
-    async fn connect(&self, host: &str) -> Result<TcpStream, CertificateError> {
         let addresses = match self.double {
             Some(double) => vec![double],
             None => resolve(host).await?,
         };
-        for address in addresses {
-            if let Ok(Ok(stream)) = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
-                return Ok(stream);
-            }
+        let response = self.request(addresses, host, path).await?;
+        if response.status() != StatusCode::OK {
+            return Err(CertificateError::Unavailable("certificate_status"));
         }
-        Err(CertificateError::Unavailable("certificate_connection"))
+        let file = Limited::new(response.into_body(), FILE_BYTES_MAX).collect().await;
+        let file = file.map_err(|error| match error.is::<LengthLimitError>() {
+            true => CertificateError::Unavailable("certificate_size"),
+            false => CertificateError::Unavailable("certificate_connection"),
+        })?;
+        Ok(Vec::from(file.to_bytes()))
     }
+
+    /// Makes one GET request to the host at these addresses.
+    async fn request(
+        &self,
+        addresses: Vec<SocketAddr>,
+        host: &str,
+        path: &str,
+    ) -> Result<Response<Incoming>, CertificateError> {
+        let unusable = CertificateError::Untrusted("certificate_url");
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| unusable)?;
+        let request = Request::get(format!("https://{host}{path}"))
+            .header(USER_AGENT, concat!("fanbridge/", env!("CARGO_PKG_VERSION")))
+            .body(Empty::<Bytes>::new())
+            .map_err(|_| unusable)?;
+        let connector = self.connector(name, addresses);
+        let client = legacy::Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
+            .http1_max_buf_size(HEAD_BYTES_MAX)
+            .build(connector);
+        client.request(request).await.map_err(|error| unanswered(&error))
+    }
+
+    /// Connects to these addresses only, one after the other, and expects this name to be proven.
+    fn connector(
+        &self,
+        name: ServerName<'static>,
+        addresses: Vec<SocketAddr>,
+    ) -> impl Connect + Clone + Send + Sync + 'static + use<> {
+        let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+        let resolved = move |_: Name| ready(Ok::<_, Infallible>(addresses.clone().into_iter()));
+        let mut tcp = HttpConnector::new_with_resolver(tower::service_fn(resolved));
+        tcp.enforce_http(false);
+        // The connector gives each address an equal part of this time.
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT.saturating_mul(count)));
+        tcp.set_happy_eyeballs_timeout(None);
+        HttpsConnector::new(tcp, self.tls.clone(), true, Arc::new(FixedServerNameResolver::new(name)))
+    }
+}
+
+/// Why the host did not answer. What failed before TLS has a type of the connector, and what failed in it
+/// is an I/O error.
+fn unanswered(error: &legacy::Error) -> CertificateError {
+    let in_tls = error.is_connect() && error.source().is_some_and(|cause| cause.is::<io::Error>());
+    CertificateError::Unavailable(if in_tls { "certificate_tls" } else { "certificate_connection" })
 }
 
 /// The addresses of a host, looked up once; an error if any of them is not public.
@@ -186,43 +230,6 @@ async fn resolve(host: &str) -> Result<Vec<SocketAddr>, CertificateError> {
         Ok(found)
     } else {
         Err(CertificateError::Unavailable("certificate_address"))
-    }
-}
-
-/// Makes one GET request on a fresh connection. Any status but 200 is an error; no redirect is followed.
-async fn get<IO>(stream: IO, host: &str, path: &str) -> Result<Vec<u8>, CertificateError>
-where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let broken = |_: hyper::Error| CertificateError::Unavailable("certificate_connection");
-    let request = Request::get(path)
-        .header(HOST, host)
-        .header(USER_AGENT, concat!("fanbridge/", env!("CARGO_PKG_VERSION")))
-        .body(Empty::<Bytes>::new())
-        .map_err(|_| CertificateError::Untrusted("certificate_url"))?;
-    let (mut sender, connection) = http1::Builder::new()
-        .max_buf_size(HEAD_BYTES_MAX)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(broken)?;
-    let exchange = async {
-        let response = sender.send_request(request).await.map_err(broken)?;
-        if response.status() != StatusCode::OK {
-            return Err(CertificateError::Unavailable("certificate_status"));
-        }
-        let file = Limited::new(response.into_body(), FILE_BYTES_MAX).collect().await;
-        let file = file.map_err(|error| match error.is::<LengthLimitError>() {
-            true => CertificateError::Unavailable("certificate_size"),
-            false => CertificateError::Unavailable("certificate_connection"),
-        })?;
-        Ok(Vec::from(file.to_bytes()))
-    };
-    let (mut exchange, mut connection) = (pin!(exchange), pin!(connection));
-    tokio::select! {
-        biased;
-        fetched = &mut exchange => fetched,
-        // The connection ends when the host closes it, which can be before the last bytes are read.
-        _ = &mut connection => exchange.await,
     }
 }
 
@@ -266,6 +273,8 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
     use super::*;
 
     #[test]
@@ -310,5 +319,47 @@ mod tests {
     async fn a_host_with_an_address_of_this_machine_is_not_asked() {
         let refused = resolve("localhost").await;
         assert_eq!(refused, Err(CertificateError::Unavailable("certificate_address")));
+    }
+
+    /// Why a host at these addresses does not answer.
+    async fn silence(addresses: &[SocketAddr]) -> CertificateError {
+        let tls = Arc::new(trust::client(RootCertStore::empty()).unwrap());
+        let fetcher = Fetcher { tls, double: None };
+        let request = fetcher.request(addresses.to_vec(), "sns.eu-west-1.amazonaws.com", "/x.pem");
+        // The bound of a fetch is not at work here.
+        let asked = tokio::time::timeout(Duration::from_secs(60), request).await.unwrap();
+        asked.unwrap_err()
+    }
+
+    const IN_TLS: CertificateError = CertificateError::Unavailable("certificate_tls");
+
+    /// An address where every connection ends before TLS begins.
+    async fn closing() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_host_that_nobody_is_at_and_one_that_speaks_no_tls_are_told_apart() {
+        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        assert_eq!(silence(&[nobody]).await, CertificateError::Unavailable("certificate_connection"));
+        assert_eq!(silence(&[]).await, CertificateError::Unavailable("certificate_connection"));
+        assert_eq!(silence(&[closing().await]).await, IN_TLS);
+        assert_eq!(silence(&[nobody, closing().await]).await, IN_TLS, "the next address is tried");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_leaves_time_for_the_next_one() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        // With this one the queue is full: the system ignores those who want to connect after it.
+        let silent = socket.listen(0).unwrap();
+        let silent = (silent.local_addr().unwrap(), silent);
+        let _first = TcpStream::connect(silent.0).await.unwrap();
+        let begun = std::time::Instant::now();
+        assert_eq!(silence(&[silent.0, closing().await]).await, IN_TLS);
+        assert!(begun.elapsed() >= CONNECT_TIMEOUT, "it had its time");
     }
 }

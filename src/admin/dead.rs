@@ -117,15 +117,17 @@ pub(super) enum RedriveAnswer {
 }
 
 /// The result of a dry run.
-#[derive(Debug, Default, Serialize)]
-pub(super) struct Counted {
-    dry_run: bool,
-    count: u64,
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Counted {
+    /// Always true, so that nobody takes this for the result of a change.
+    pub dry_run: bool,
+    /// The number of letters that would be changed.
+    pub count: u64,
     /// The highest number among the counted letters.
-    through: u64,
+    pub through: u64,
     /// The requested numbers without a letter.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    missing: Vec<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<u64>,
 }
 
 pub(super) async fn redrive(

@@ -36,7 +36,7 @@ use crate::spool::Spool;
 use crate::state::{State, StateError};
 use crate::telemetry::Metrics;
 
-pub use dead::{DropRequest, RedriveRequest};
+pub use dead::{Counted, DropRequest, RedriveRequest};
 pub use guard::{Access, REQUEST_HEADER};
 pub use problem::ProblemAnswer;
 pub use summary::{SinkSummary, SourceSummary, Summary};

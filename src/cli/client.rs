@@ -247,8 +247,8 @@ impl Client {
             Some(in_tls) => Failure::io(doing, in_tls),
             None => {
                 let cause = causes(error).last().map(ToString::to_string).unwrap_or_default();
-                let advice = "is the bridge running? `fanbridge run` starts it";
-                Failure::new(Exit::Io, format!("{doing}: {cause} ({advice})"))
+                let advice = " (is the bridge running? `fanbridge run` starts it)";
+                Failure { advice, ..Failure::new(Exit::Io, format!("{doing}: {cause}")) }
             }
         }
     }

@@ -87,17 +87,19 @@ pub enum Exit {
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{message}")]
+#[error("{message}{advice}")]
 pub struct Failure {
     /// The exit code.
     pub exit: Exit,
     message: String,
+    /// What to do about it, if the message does not say it: empty, or in parentheses behind a space.
+    advice: &'static str,
 }
 
 impl Failure {
     /// A failure with its message, which is empty if it was printed before.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into() }
+        Self { exit, message: message.into(), advice: "" }
     }
 
     /// A failed I/O operation; `doing` says what the verb was doing.

@@ -13,7 +13,7 @@ mod document;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::dedup::DuplicateKey;
 use crate::event::{Entry, Event, Quarantined, Timestamp, Verdict};
@@ -53,17 +53,18 @@ pub enum Choice {
 }
 
 /// The result of a redrive.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redriven {
     /// Number of letters whose event is in the spool again.
     pub redriven: u64,
     /// Number of letters removed because their event was durable already: the provider had sent it
     /// again, or another letter has the same event.
+    #[serde(default)]
     pub already_delivered: u64,
     /// The letters that stay dead letters, with the reason.
     pub kept: Vec<Remaining>,
     /// The requested numbers without a letter; a letter can have been redriven or dropped before.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<u64>,
     /// Why the redrive ended early, if it did. Letters not mentioned above are unchanged.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,17 +74,17 @@ pub struct Redriven {
 }
 
 /// The result of dropping letters.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dropped {
     /// Number of letters deleted for good.
     pub dropped: u64,
     /// The requested numbers without a letter; a letter can have been redriven or dropped before.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<u64>,
 }
 
 /// A dead letter that stays one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remaining {
     /// The letter's number.
     pub id: u64,

@@ -33,7 +33,7 @@ impl State {
         after: u64,
         limit: usize,
     ) -> Result<Vec<DeadLetterInfo>, StateError> {
-        self.read(|read| {
+        self.file.read(|read| {
             let mut letters = Vec::new();
             for row in read.open_table(INFO)?.range(after.saturating_add(1)..)? {
                 if letters.len() >= limit {
@@ -61,7 +61,7 @@ impl State {
         through: u64,
         limit: usize,
     ) -> Result<(u64, u64), StateError> {
-        self.read(|read| {
+        self.file.read(|read| {
             let (mut count, mut last) = (0, 0);
             for row in read.open_table(INFO)?.range(after.saturating_add(1)..)? {
                 let (id, info) = row?;
@@ -81,7 +81,7 @@ impl State {
     /// # Errors
     /// See [`StateError`].
     pub fn dead_letter(&self, id: u64) -> Result<Option<(DeadLetterInfo, Bytes)>, StateError> {
-        self.read(|read| {
+        self.file.read(|read| {
             let Some(info) = read.open_table(INFO)?.get(id)? else {
                 return Ok(None);
             };
@@ -103,7 +103,7 @@ impl State {
     /// # Errors
     /// See [`StateError`].
     pub fn remove_dead_letters(&self, ids: &[u64]) -> Result<Vec<u64>, StateError> {
-        let removed = self.write(|write| {
+        let removed = self.file.write(&[], |write| {
             let mut info = write.open_table(INFO)?;
             let mut payloads = write.open_table(PAYLOAD)?;
             let mut origins = write.open_table(ORIGIN)?;
@@ -129,7 +129,7 @@ impl State {
     /// # Errors
     /// See [`StateError`].
     pub fn reassess_dead_letters(&self, outcomes: &[Reassessment]) -> Result<(), StateError> {
-        self.write(|write| {
+        self.file.write(&[], |write| {
             let mut info = write.open_table(INFO)?;
             let payloads = write.open_table(PAYLOAD)?;
             let mut totals = write.open_table(TOTALS)?;
@@ -155,7 +155,7 @@ impl State {
     /// # Errors
     /// See [`StateError`].
     pub fn dead_letter_counts(&self) -> Result<Vec<DeadCount>, StateError> {
-        self.read(|read| {
+        self.file.read(|read| {
             let mut counts = Vec::new();
             for row in read.open_table(TOTALS)?.iter()? {
                 let (key, total) = row?;

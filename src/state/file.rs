@@ -155,7 +155,8 @@ impl StateFile {
     }
 
     /// Changes the file in one transaction, which is durable when this returns. If there is no space, the
-    /// writers `who` try again, and are listed as waiting until they have written.
+    /// writers `who` try again, and are listed as waiting until they have written; nobody is listed for a
+    /// change that its caller does not repeat by itself.
     pub(super) fn write<T>(
         &self,
         who: &[&str],

@@ -118,7 +118,9 @@ pub enum StateError {
 
 /// The open state file. Clones share it; the last one dropped closes it.
 #[derive(Clone)]
-pub struct State(Arc<StateFile>);
+pub struct State {
+    file: Arc<StateFile>,
+}
 
 impl State {
     /// Checks, without changing a byte, that no later release wrote the state file. It need not exist.
@@ -161,8 +163,8 @@ impl State {
     }
 
     fn opened(path: &Path, file: StateFile) -> Result<Self, StateError> {
-        let state = Self(Arc::new(file));
-        match state.read(format_of)? {
+        let state = Self { file: Arc::new(file) };
+        match state.file.read(format_of)? {
             FORMAT => Ok(state),
             found if found > FORMAT => Err(StateError::Newer { path: path.to_owned(), found }),
             found => Err(StateError::Damaged { path: path.to_owned(), found: format!("format {found}") }),
@@ -171,17 +173,17 @@ impl State {
 
     /// Counts every write that finds no space in these metrics, from now on.
     pub fn count_in(&self, metrics: &Metrics) {
-        self.0.space.count_in(metrics.state_no_room.clone());
+        self.file.space.count_in(metrics.state_no_room.clone());
     }
 
     /// The writes that wait for space, if any do. They are tried again until they take effect.
     pub fn shortage(&self) -> Option<Shortage> {
-        self.0.space.shortage(Instant::now())
+        self.file.space.shortage(Instant::now())
     }
 
     /// How long the transaction that is being written has been waiting for the disk; `None` if there is none.
     pub fn outstanding(&self) -> Option<Duration> {
-        self.0.outstanding.elapsed()
+        self.file.outstanding.elapsed()
     }
 
     /// A sink's cursor; `None` if it never committed one.
@@ -189,7 +191,7 @@ impl State {
     /// # Errors
     /// See [`StateError`].
     pub fn cursor(&self, sink: &str) -> Result<Option<Position>, StateError> {
-        self.read(|read| {
+        self.file.read(|read| {
             let cursor = read.open_table(CURSORS)?.get(sink)?;
             cursor.map(|row| checked_cursor(sink, row.value())).transpose()
         })
@@ -200,7 +202,7 @@ impl State {
     /// # Errors
     /// See [`StateError`].
     pub fn cursors(&self) -> Result<Vec<(String, Position)>, StateError> {
-        self.read(cursors)
+        self.file.read(cursors)
     }
 
     /// All cursors in the file of an earlier run, without changing a byte of it.
@@ -236,7 +238,7 @@ impl State {
     /// See [`StateError`]. After an error it is unknown whether the transaction took effect.
     pub fn commit(&self, progress: &[Progress]) -> Result<(), StateError> {
         let who: Vec<&str> = progress.iter().map(|step| step.sink.as_str()).collect();
-        self.0.write(&who, |write| {
+        self.file.write(&who, |write| {
             let mut cursors = write.open_table(CURSORS)?;
             for step in progress {
                 let checksum = cursor_checksum(&step.sink, step.cursor.0);
@@ -255,7 +257,7 @@ impl State {
     /// # Errors
     /// [`StateError::Gone`].
     pub fn look(&self) -> Result<(), StateError> {
-        self.0.look()
+        self.file.look()
     }
 
     /// The file's size in bytes.
@@ -264,7 +266,7 @@ impl State {
     /// See [`StateError`].
     pub fn file_bytes(&self) -> Result<u64, StateError> {
         self.look()?;
-        let path = &self.0.path;
+        let path = &self.file.path;
         let metadata = fs::metadata(path).map_err(|source| StateError::Io { path: path.clone(), source })?;
         Ok(metadata.len())
     }
@@ -278,26 +280,17 @@ impl State {
         if self.file_bytes()? <= SLACK_BYTES + used.saturating_mul(FREE_FACTOR) {
             return Ok(());
         }
-        match self.0.compact() {
+        match self.file.compact() {
             // Compacting needs space itself, to move pages. The next start or drop tries again.
             Err(StateError::NoRoom { .. }) => Ok(()),
             compacted => compacted,
         }
     }
-
-    fn read<T>(&self, f: impl Fn(&ReadTransaction) -> Result<T, redb::Error>) -> Result<T, StateError> {
-        self.0.read(f)
-    }
-
-    /// A transaction that its caller does not repeat by itself, so it does not count as waiting for space.
-    fn write<T>(&self, f: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>) -> Result<T, StateError> {
-        self.0.write(&[], f)
-    }
 }
 
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("State").field(&self.0.path).finish()
+        f.debug_tuple("State").field(&self.file.path).finish()
     }
 }
 

@@ -37,7 +37,7 @@ impl State {
         seen: &[TypeSeen],
         catalogued: &dyn Fn(&str, &str) -> bool,
     ) -> Result<(), StateError> {
-        self.0.write(&["(types seen)"], |write| {
+        self.file.write(&["(types seen)"], |write| {
             let mut meta = write.open_table(META)?;
             let mut types = write.open_table(TYPES)?;
             let mut names = meta.get("type_names")?.map_or(0, |names| names.value());
@@ -73,7 +73,7 @@ impl State {
     /// # Errors
     /// See [`StateError`].
     pub fn types_seen(&self) -> Result<Vec<TypeSeen>, StateError> {
-        self.read(|read| {
+        self.file.read(|read| {
             let mut seen = Vec::new();
             for row in read.open_table(TYPES)?.iter()? {
                 let (key, value) = row?;

@@ -143,15 +143,23 @@ async fn a_stopped_bridges_letters_can_be_read_and_not_changed() {
     bench.bury(vec![refused("lake", 1), unusable(2)]);
     let config = configured(&bench, unused_port().await);
 
+    let all: [&[&str]; 3] = [&["list"], &["redrive", "--all", "--yes"], &["drop", "1", "--yes"]];
+    let assert_busy = async || {
+        for words in all {
+            let busy = dead(&config, words).await;
+            assert_eq!(busy.status.code(), Some(74), "{words:?}: {}", said(&busy));
+            let told = "but its admin listener does not answer: cannot connect to 127.0.0.1 port";
+            assert!(said(&busy).contains("a bridge is running on the spool in"), "{}", said(&busy));
+            assert!(said(&busy).contains(told), "{}", said(&busy));
+            assert!(!said(&busy).contains("`fanbridge run`"), "it runs: {}", said(&busy));
+        }
+    };
     // While another process holds the file, it is not opened.
-    let busy = dead(&config, &["list"]).await;
-    assert_eq!(busy.status.code(), Some(74), "{}", said(&busy));
-
+    assert_busy().await;
     let Bench { dir, state, spool, .. } = bench;
     // Nor while one has the directory that is about to open it.
     drop(state);
-    let busy = dead(&config, &["list"]).await;
-    assert_eq!(busy.status.code(), Some(74), "{}", said(&busy));
+    assert_busy().await;
     spool.close().await;
     drop(spool);
     let listed = dead(&config, &["list", "--format", "ndjson"]).await;
@@ -162,8 +170,15 @@ async fn a_stopped_bridges_letters_can_be_read_and_not_changed() {
         let refused = dead(&config, change).await;
         assert_eq!(refused.status.code(), Some(75), "{}", said(&refused));
         assert!(said(&refused).contains("no bridge is running"), "{}", said(&refused));
+        assert!(said(&refused).contains("start it with `fanbridge run`"), "{}", said(&refused));
     }
+    // Nor where none has ever run.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let kept = elsewhere.path().join("fanbridge.yaml");
+    std::fs::copy(&config, &kept).unwrap();
     drop(dir);
+    let refused = dead(&kept, &["drop", "1", "--yes"]).await;
+    assert_eq!(refused.status.code(), Some(75), "{}", said(&refused));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,29 +1,25 @@
-//! `fanbridge dead`: lists and changes the dead letters of a running bridge, or reads those that a
-//! stopped one left.
+//! `fanbridge dead`: redrives and drops the dead letters of a running bridge; in `read`, lists, shows and
+//! exports them.
 //!
-//! A running bridge is asked through its admin API. If none is running, list, show and export read
-//! the state file, under the file's lock. Changes need the bridge, because a redriven event goes
-//! through its spool. Without `--yes` a change only says what it would do.
+//! Changes are requested from the admin API of the running bridge, because a redriven event goes through
+//! its spool. Without `--yes` a change only says what it would do.
 
-mod letters;
-
-use std::io::{self, IsTerminal};
+mod read;
 
 use indicatif::ProgressBar;
-use serde::Deserialize;
 
-use super::client::block_on;
-use super::output::{Format, Rows, print};
+use super::client::{Client, block_on};
+use super::output::{Format, Rows};
 use super::{ConfigArgs, Exit, Failure, configuration};
-use crate::admin::{DropRequest, RedriveRequest};
-use crate::state::{DeadFilter, DeadLetterInfo};
-use crate::telemetry::steers_terminal;
-use letters::Letters;
+use crate::admin::{Counted, DropRequest, RedriveRequest};
+use crate::config::Config;
+use crate::dead_letter::{Dropped, Redriven, Remaining};
+use crate::disk::RealDisk;
+use crate::spool::{SpoolError, lock_to_read};
+use crate::state::DeadFilter;
 
 /// Letters per redrive request: few enough to finish well within the client's time-out.
 const REDRIVE_PAGE: usize = 200;
-/// Letters per export request.
-const EXPORT_PAGE: usize = 100;
 
 /// Arguments of `dead`.
 #[derive(Debug, clap::Args)]
@@ -154,70 +150,34 @@ impl FilterArgs {
 pub fn run(args: &Args) -> Result<(), Failure> {
     block_on(async {
         match &args.verb {
-            Verb::List(args) => list(args).await,
-            Verb::Show(args) => show(args).await,
+            Verb::List(args) => read::list(args).await,
+            Verb::Show(args) => read::show(args).await,
             Verb::Redrive(args) => redrive(args).await,
-            Verb::Export(args) => export(args).await,
+            Verb::Export(args) => read::export(args).await,
             Verb::Drop(args) => drop(args).await,
         }
     })
 }
 
-async fn list(args: &ListArgs) -> Result<(), Failure> {
-    let mut letters = Letters::reach(&configuration(&args.config)?).await?;
-    let page = letters.list(&args.filter.filter(), args.after, args.limit).await?;
-    rows(&page).print(args.format)?;
-    if let Some(last) = page.last().filter(|_| page.len() as u64 == args.limit) {
-        eprintln!("there might be more dead letters: continue with --after {}", last.id);
-    }
-    Ok(())
+/// The running bridge, which alone can change its dead letters.
+async fn bridge(config: &Config) -> Result<Client, Failure> {
+    let unanswered = |why: Failure| match lock_to_read(&RealDisk::default(), &config.spool.dir) {
+        Err(SpoolError::Locked(_)) => unheard(config, &why),
+        Ok(_) | Err(_) => {
+            let advice = "only a running bridge can change its dead letters: start it with `fanbridge run`";
+            Failure::new(Exit::Temporary, format!("no bridge is running, and {advice}"))
+        }
+    };
+    Client::admin(&config.admin).await.map_err(unanswered)
 }
 
-fn rows(page: &[DeadLetterInfo]) -> Rows {
-    let mut rows = Rows::new(&[
-        "id",
-        "sink",
-        "reason",
-        "event_type",
-        "event_id",
-        "attempts",
-        "last",
-        "body_bytes",
-        "detail",
-    ]);
-    for letter in page {
-        rows.add(serde_json::to_value(letter).unwrap_or_default());
-    }
-    rows
-}
-
-async fn show(args: &ShowArgs) -> Result<(), Failure> {
-    let mut letters = Letters::reach(&configuration(&args.config)?).await?;
-    match letters.show(args.id).await? {
-        Some(document) => print(&format!("{}\n", shown(document))),
-        None => Err(none_such(&[args.id])),
-    }
-}
-
-async fn export(args: &ExportArgs) -> Result<(), Failure> {
-    let mut letters = Letters::reach(&configuration(&args.config)?).await?;
-    let filter = args.filter.filter();
-    let mut after = 0;
-    while let Some((lines, last)) = letters.export(&filter, after, EXPORT_PAGE).await? {
-        print(&shown(lines))?;
-        after = last;
-    }
-    Ok(())
-}
-
-/// The admin API's count of the letters that a redrive would take.
-#[derive(Debug, Deserialize)]
-struct Counted {
-    count: u64,
-    through: u64,
-    /// The requested numbers without a letter.
-    #[serde(default)]
-    missing: Vec<u64>,
+/// A bridge has locked its files, and so runs, but did not answer.
+fn unheard(config: &Config, why: &Failure) -> Failure {
+    let dir = config.spool.dir.display();
+    let advice = "see its log, and whether it was started with another `admin.listen`";
+    let running =
+        format!("a bridge is running on the spool in {dir}, but its admin listener does not answer");
+    Failure::new(why.exit, format!("{running}: {} ({advice})", why.message))
 }
 
 /// Fails if some of the requested letters did not exist. Called after the others were processed.
@@ -228,20 +188,6 @@ fn complete(missing: &[u64]) -> Result<(), Failure> {
 fn none_such(ids: &[u64]) -> Failure {
     let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
     Failure::new(Exit::Failed, format!("there is no dead letter {}", ids.join(", ")))
-}
-
-/// The admin API's result for one page of a redrive.
-#[derive(Debug, Deserialize)]
-struct Page {
-    redriven: u64,
-    #[serde(default)]
-    already_delivered: u64,
-    kept: Vec<serde_json::Value>,
-    /// The requested numbers without a letter.
-    #[serde(default)]
-    missing: Vec<u64>,
-    stopped: Option<String>,
-    last: Option<u64>,
 }
 
 async fn redrive(args: &RedriveArgs) -> Result<(), Failure> {
@@ -255,7 +201,7 @@ async fn redrive(args: &RedriveArgs) -> Result<(), Failure> {
         let which = "say which dead letters: numbers, --sink, --quarantined, --reason, --type or --all";
         return Err(Failure::new(Exit::Usage, which));
     }
-    let bridge = Letters::reach(&configuration(&args.config)?).await?.running()?;
+    let bridge = bridge(&configuration(&args.config)?).await?;
     let counted: Counted = bridge.change("/api/dead/redrive", &request).await?;
     if !confirmed("redriven", &counted, args.dry_run, args.yes)? {
         return complete(&counted.missing);
@@ -268,7 +214,7 @@ async fn redrive(args: &RedriveArgs) -> Result<(), Failure> {
     let bar = ProgressBar::new(counted.count);
     let (mut redriven, mut delivered, mut kept, mut missing) = (0, 0, Vec::new(), Vec::new());
     let stopped = loop {
-        let page: Page = bridge.change("/api/dead/redrive", &request).await?;
+        let page: Redriven = bridge.change("/api/dead/redrive", &request).await?;
         redriven += page.redriven;
         delivered += page.already_delivered;
         kept.extend(page.kept);
@@ -282,15 +228,15 @@ async fn redrive(args: &RedriveArgs) -> Result<(), Failure> {
     bar.finish_and_clear();
     let delivered = if delivered > 0 { format!(", already delivered {delivered}") } else { String::new() };
     eprintln!("redriven {redriven}{delivered}, kept {}", kept.len());
-    report(kept, stopped, args.format)?;
+    report(&kept, stopped, args.format)?;
     complete(&missing)
 }
 
-fn report(kept: Vec<serde_json::Value>, stopped: Option<String>, format: Format) -> Result<(), Failure> {
+fn report(kept: &[Remaining], stopped: Option<String>, format: Format) -> Result<(), Failure> {
     let clean = kept.is_empty();
     if !clean {
         let mut rows = Rows::new(&["id", "reason", "detail"]);
-        kept.into_iter().for_each(|row| rows.add(row));
+        kept.iter().for_each(|letter| rows.add(serde_json::to_value(letter).unwrap_or_default()));
         rows.print(format)?;
     }
     match stopped {
@@ -303,17 +249,8 @@ fn report(kept: Vec<serde_json::Value>, stopped: Option<String>, format: Format)
     }
 }
 
-/// The admin API's result for a drop.
-#[derive(Debug, Deserialize)]
-struct Dropped {
-    dropped: u64,
-    /// The requested numbers without a letter.
-    #[serde(default)]
-    missing: Vec<u64>,
-}
-
 async fn drop(args: &DropArgs) -> Result<(), Failure> {
-    let bridge = Letters::reach(&configuration(&args.config)?).await?.running()?;
+    let bridge = bridge(&configuration(&args.config)?).await?;
     let mut ids = args.ids.clone();
     ids.sort_unstable();
     ids.dedup();
@@ -346,45 +283,14 @@ fn confirmed(done: &str, counted: &Counted, dry_run: bool, yes: bool) -> Result<
     Ok(yes && count > 0)
 }
 
-/// JSON with control characters escaped if stdout is a terminal, so that the terminal does not obey
-/// them. The value stays the same, because JSON has such characters only in strings. Output to a file
-/// or pipe is not changed.
-fn shown(json: String) -> String {
-    if !io::stdout().is_terminal() {
-        return json;
-    }
-    escaped(&json)
-}
-
-fn escaped(json: &str) -> String {
-    let mut text = String::with_capacity(json.len());
-    for c in json.chars() {
-        if steers_terminal(c) && !matches!(c, '\\' | '\n' | '\r' | '\t') {
-            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
-        } else {
-            text.push(c);
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
-    fn json_on_a_terminal_says_the_same_and_steers_nothing() {
-        let value = json!({ "a\u{202e}b": "\u{9b}2J\u{7f} \u{e0041} é \\ \" \u{2028}" });
-        let text = escaped(&value.to_string());
-        assert!(!text.chars().any(|c| steers_terminal(c) && c != '\\'), "{text}");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).expect("JSON"), value);
-    }
-
-    #[test]
     fn a_change_needs_yes_and_something_to_change() {
-        let counted = |count, missing: &[u64]| Counted { count, through: 9, missing: missing.into() };
+        let counted =
+            |count, missing: &[u64]| Counted { dry_run: true, count, through: 9, missing: missing.into() };
         let (two, none) = (counted(2, &[7]), counted(0, &[]));
         assert!(confirmed("dropped", &two, false, true).expect("confirmed"));
         assert!(!confirmed("dropped", &two, true, false).expect("a dry run"));

@@ -249,7 +249,10 @@ fn types_beyond_the_bound_are_counted_as_other() {
 fn a_file_of_a_later_format_is_refused_and_left_as_it_was() {
     let (dir, state) = opened();
     let path = dir.path().join(FILE_NAME);
-    state.write(|write| Ok(write.open_table(META)?.insert("format", FORMAT + 1).map(drop)?)).unwrap();
+    state
+        .file
+        .write(&[], |write| Ok(write.open_table(META)?.insert("format", FORMAT + 1).map(drop)?))
+        .unwrap();
     drop(state);
     let before = fs::read(&path).unwrap();
 
@@ -308,7 +311,10 @@ fn a_cursor_that_was_changed_on_disk_is_not_believed() {
     let (_dir, state) = opened();
     state.commit(&[progress("lake", 9, Vec::new())]).unwrap();
     let checksum = cursor_checksum("lake", 9);
-    state.write(|write| Ok(write.open_table(CURSORS)?.insert("lake", (10, checksum)).map(drop)?)).unwrap();
+    state
+        .file
+        .write(&[], |write| Ok(write.open_table(CURSORS)?.insert("lake", (10, checksum)).map(drop)?))
+        .unwrap();
     assert!(matches!(state.cursor("lake"), Err(StateError::Damaged { .. })));
     assert!(matches!(state.cursors(), Err(StateError::Damaged { .. })));
 }

@@ -26,7 +26,7 @@ impl Bench {
 
     /// A commit that does not rest after the last one that failed.
     fn commit(&self, progress: &Progress) -> Result<(), StateError> {
-        self.state.0.space.wrote(&[], Instant::now());
+        self.state.file.space.wrote(&[], Instant::now());
         self.state.commit(std::slice::from_ref(progress))
     }
 

@@ -1,17 +1,95 @@
-//! Reads dead letters from a running bridge, or from the state file that a stopped one left.
+//! `fanbridge dead list`, `show` and `export`: reads the dead letters of a running bridge through its admin
+//! API, or, under the files' locks, those in the state file that a stopped one left.
+
+use std::io::{self, IsTerminal};
 
 use super::super::client::Client;
-use super::super::{Exit, Failure, chain};
+use super::super::output::{Rows, print};
+use super::super::{Exit, Failure, chain, configuration};
+use super::{ExportArgs, ListArgs, ShowArgs, none_such, unheard};
 use crate::config::Config;
 use crate::dead_letter;
 use crate::disk::{DiskLock, RealDisk};
 use crate::spool::{SpoolError, lock_to_read};
 use crate::state::{DeadFilter, DeadLetterInfo, FILE_NAME, State, StateError};
+use crate::telemetry::steers_terminal;
+
+/// Letters per export request.
+const EXPORT_PAGE: usize = 100;
+
+pub async fn list(args: &ListArgs) -> Result<(), Failure> {
+    let letters = Letters::reach(&configuration(&args.config)?).await?;
+    let page = letters.list(&args.filter.filter(), args.after, args.limit).await?;
+    rows(&page).print(args.format)?;
+    if let Some(last) = page.last().filter(|_| page.len() as u64 == args.limit) {
+        eprintln!("there might be more dead letters: continue with --after {}", last.id);
+    }
+    Ok(())
+}
+
+fn rows(page: &[DeadLetterInfo]) -> Rows {
+    let mut rows = Rows::new(&[
+        "id",
+        "sink",
+        "reason",
+        "event_type",
+        "event_id",
+        "attempts",
+        "last",
+        "body_bytes",
+        "detail",
+    ]);
+    for letter in page {
+        rows.add(serde_json::to_value(letter).unwrap_or_default());
+    }
+    rows
+}
+
+pub async fn show(args: &ShowArgs) -> Result<(), Failure> {
+    let letters = Letters::reach(&configuration(&args.config)?).await?;
+    match letters.show(args.id).await? {
+        Some(document) => print(&format!("{}\n", shown(document))),
+        None => Err(none_such(&[args.id])),
+    }
+}
+
+pub async fn export(args: &ExportArgs) -> Result<(), Failure> {
+    let letters = Letters::reach(&configuration(&args.config)?).await?;
+    let filter = args.filter.filter();
+    let mut after = 0;
+    while let Some((lines, last)) = letters.export(&filter, after, EXPORT_PAGE).await? {
+        print(&shown(lines))?;
+        after = last;
+    }
+    Ok(())
+}
+
+/// JSON with control characters escaped if stdout is a terminal, so that the terminal does not obey
+/// them. The value stays the same, because JSON has such characters only in strings. Output to a file
+/// or pipe is not changed.
+fn shown(json: String) -> String {
+    if !io::stdout().is_terminal() {
+        return json;
+    }
+    escaped(&json)
+}
+
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if steers_terminal(c) && !matches!(c, '\\' | '\n' | '\r' | '\t') {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
 
 /// Access to the dead letters of a bridge.
-pub enum Letters {
+enum Letters {
     /// The running bridge, through its admin API.
-    Running(Client),
+    Running(Box<Client>),
     /// The state file of a stopped bridge, opened for reading. The lock keeps a bridge from starting
     /// meanwhile.
     Stopped { state: State, _held: Option<Box<dyn DiskLock>> },
@@ -19,16 +97,16 @@ pub enum Letters {
 
 impl Letters {
     /// Asks the running bridge, or opens the state file if no bridge answers.
-    pub async fn reach(config: &Config) -> Result<Self, Failure> {
+    async fn reach(config: &Config) -> Result<Self, Failure> {
         let silent = match Client::admin(&config.admin).await {
-            Ok(bridge) => return Ok(Self::Running(bridge)),
+            Ok(bridge) => return Ok(Self::Running(Box::new(bridge))),
             Err(failure) => failure,
         };
         // This process does nothing else, so it can block on the disk.
         let dir = &config.spool.dir;
         let held = match lock_to_read(&RealDisk::default(), dir) {
             Ok(held) => held,
-            Err(SpoolError::Locked(_)) => return Err(silent),
+            Err(SpoolError::Locked(_)) => return Err(unheard(config, &silent)),
             Err(error) => {
                 return Err(Failure::io(format!("cannot open the spool in {}", dir.display()), &error));
             }
@@ -36,26 +114,14 @@ impl Letters {
         match State::open_to_read(&dir.join(FILE_NAME)) {
             Ok(state) => Ok(Self::Stopped { state, _held: held }),
             // A bridge is running, but its admin listener does not answer.
-            Err(StateError::Locked(_)) => Err(silent),
+            Err(StateError::Locked(_)) => Err(unheard(config, &silent)),
             Err(error) => Err(failed(&error)),
         }
     }
 
-    /// The running bridge, which a change of dead letters needs.
-    pub fn running(self) -> Result<Client, Failure> {
-        match self {
-            Self::Running(bridge) => Ok(bridge),
-            Self::Stopped { .. } => Err(Failure::new(
-                Exit::Temporary,
-                "no bridge is running, and only a running bridge can change its dead letters: start it with \
-                 `fanbridge run`",
-            )),
-        }
-    }
-
     /// A page of the list, from the first number after `after`.
-    pub async fn list(
-        &mut self,
+    async fn list(
+        &self,
         filter: &DeadFilter,
         after: u64,
         limit: u64,
@@ -70,7 +136,7 @@ impl Letters {
     }
 
     /// One letter with its body, as JSON on one line.
-    pub async fn show(&mut self, id: u64) -> Result<Option<String>, Failure> {
+    async fn show(&self, id: u64) -> Result<Option<String>, Failure> {
         match self {
             Self::Running(bridge) => {
                 let document = bridge.document(&format!("/api/dead/{id}")).await?;
@@ -88,8 +154,8 @@ impl Letters {
 
     /// A page of letters with their bodies as JSON Lines, and the number of the last one; `None`
     /// after the last page.
-    pub async fn export(
-        &mut self,
+    async fn export(
+        &self,
         filter: &DeadFilter,
         after: u64,
         limit: usize,
@@ -164,7 +230,17 @@ fn failed(error: &StateError) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn json_on_a_terminal_says_the_same_and_steers_nothing() {
+        let value = json!({ "a\u{202e}b": "\u{9b}2J\u{7f} \u{e0041} é \\ \" \u{2028}" });
+        let text = escaped(&value.to_string());
+        assert!(!text.chars().any(|c| steers_terminal(c) && c != '\\'), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).expect("JSON"), value);
+    }
 
     #[test]
     fn a_query_keeps_every_value_in_its_place() {

@@ -12,7 +12,6 @@ mod catalogue;
 mod compile;
 mod definition;
 mod definition_file;
-mod event_type;
 mod json;
 mod message;
 mod normalise;
@@ -181,7 +180,7 @@ pub fn event_type_in(definition: &Definition, headers: &HeaderMap, body: &Bytes)
 
 /// What is expected of an event type, if this is not one; `None` if it is.
 pub fn event_type_problem(name: &str) -> Option<String> {
-    (!event_type::is_type(name)).then(|| format!("expected {}", event_type::type_expected()))
+    (!normalise::is_type(name)).then(|| format!("expected {}", normalise::type_expected()))
 }
 
 /// Whether an unsigned body is the provider's probe: empty, or `{}`. A larger unsigned body is an
@@ -199,7 +198,7 @@ fn is_unsigned_probe(body: &Bytes) -> bool {
 
 /// A text as an event type, `None` if it cannot be one.
 pub fn stated_type(text: &str) -> Option<ByteString> {
-    event_type::is_type(text).then(|| text.into())
+    normalise::is_type(text).then(|| text.into())
 }
 
 /// The event type from the header, for providers that state it there.

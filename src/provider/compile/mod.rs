@@ -18,7 +18,7 @@ use super::definition::Definition;
 use super::definition_file::{
     BodyEncodingFile, ChannelFile, DefinitionFile, FamilyFile, ProbeFile, TypeFile,
 };
-use super::event_type::{is_type, type_expected};
+use super::normalise::{is_type, type_expected};
 use super::pointer::{Pointers, Slot, covers, steps};
 use super::scheme::Scheme;
 

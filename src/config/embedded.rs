@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use super::load::Environment;
+use super::check::Environment;
 use super::load::{Loaded, load};
 use super::{Config, Report};
 use crate::sink::Output;

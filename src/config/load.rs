@@ -15,9 +15,9 @@ use rustix::fs::OFlags;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
-use super::check::Check;
 use super::check::sinks::SinkSurroundings;
 use super::check::sources::expect_custom_types;
+use super::check::{Check, Environment};
 use super::file::{ConfigFile, known_keys, schema};
 use super::report::{Problem, Report, Severity};
 use super::yaml::spans::Path;
@@ -25,7 +25,6 @@ use super::yaml::{schema_check, tree};
 use crate::admin::AdminOptions;
 use crate::aws::AwsOptions;
 use crate::dedup::shared::SharedWindowOptions;
-use crate::event::Timestamp;
 use crate::reference::FILE_BYTES_MAX;
 use crate::selection::Selection;
 use crate::sink::SinkOptions;
@@ -67,16 +66,6 @@ pub struct Loaded {
     pub config: Config,
     /// The warnings about what was probably not meant.
     pub warnings: Report,
-}
-
-/// Access to the environment, for a configuration.
-pub struct Environment<'o> {
-    /// Reads an environment variable, `None` if it is not set.
-    pub env: &'o dyn Fn(&str) -> Option<String>,
-    /// Reads a file.
-    pub read: &'o dyn Fn(&FilePath) -> io::Result<Vec<u8>>,
-    /// The current time.
-    pub now: Timestamp,
 }
 
 /// Loads a configuration. `origin` names the text in messages, usually by its file.
@@ -186,7 +175,9 @@ impl Check<'_> {
         let around = SinkSurroundings { selection: &selection, sources: &sources, known: &known };
         let sinks = self.sinks(&file, &around);
         self.check_sizes(&file, &sinks);
-        let limits = self.limits(&file);
+        let largest_body_bytes = file.largest_body_bytes();
+        let limits = Limits { largest_body_bytes, ..file.limits };
+        self.check_limits(&limits);
         Some(Config {
             admin: self.admin(&file),
             spool: self.spool(&file, &limits),

@@ -17,9 +17,10 @@ mod suggest;
 mod topics;
 mod yaml;
 
+pub use check::Environment;
 pub use check::placeholders::PLACEHOLDER_ACCOUNT;
 pub use file::schema;
-pub use load::{Config, Environment, Loaded, fingerprint, load, load_bytes, read_configuration};
+pub use load::{Config, Loaded, fingerprint, load, load_bytes, read_configuration};
 pub use report::{Problem, Report, Severity};
 pub use suggest::{did_you_mean, nearest};
 pub use topics::Topic;

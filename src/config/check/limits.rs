@@ -13,19 +13,15 @@ use crate::scalars::Size;
 use crate::source::http::{HttpOptions, Limits};
 
 impl Check<'_> {
-    /// Checks the limits against each other, and adds what follows from the sources.
-    pub(in crate::config) fn limits(&mut self, file: &ConfigFile) -> Limits {
+    /// Checks the limits against each other.
+    pub(in crate::config) fn check_limits(&mut self, limits: &Limits) {
         let at = Path::default().key("limits");
-        let own = file.sources.values().filter_map(|source| Some(source.body_bytes_max?.0 as usize));
-        let largest_body_bytes = own.fold(file.limits.inflated_bytes_max, usize::max);
-        let limits = Limits { largest_body_bytes, ..file.limits };
         let size = |bytes: usize| Size::from(bytes);
         let inflated = size(limits.inflated_bytes_max);
         self.at_least(&at.key("inflated_bytes_max"), inflated, size(limits.body_bytes_max));
         // The largest body must fit into the memory for all bodies, or it is never accepted.
         let in_flight = size(limits.in_flight_bytes_max);
-        self.at_least(&at.key("in_flight_bytes_max"), in_flight, size(largest_body_bytes));
-        limits
+        self.at_least(&at.key("in_flight_bytes_max"), in_flight, size(limits.largest_body_bytes));
     }
 
     pub(in crate::config) fn http(&mut self, mut http: HttpOptions) -> HttpOptions {

@@ -15,10 +15,23 @@ pub(super) mod sources;
 mod sources_together;
 mod spool;
 
-use super::load::Environment;
+use std::io;
+use std::path::Path as FilePath;
+
 use super::report::{Problem, Report, Severity};
 use super::yaml::spans::{Path, Spans};
+use crate::event::Timestamp;
 use crate::scalars::Size;
+
+/// Access to the environment, for a configuration.
+pub struct Environment<'o> {
+    /// Reads an environment variable, `None` if it is not set.
+    pub env: &'o dyn Fn(&str) -> Option<String>,
+    /// Reads a file.
+    pub read: &'o dyn Fn(&FilePath) -> io::Result<Vec<u8>>,
+    /// The current time.
+    pub now: Timestamp,
+}
 
 /// A configuration that is being checked.
 pub(super) struct Check<'c> {

@@ -57,6 +57,14 @@ pub struct ConfigFile {
     pub sinks: BTreeMap<String, SinkFile>,
 }
 
+impl ConfigFile {
+    /// Largest body of any source after decompression: what is allowed uncompressed is allowed compressed.
+    pub fn largest_body_bytes(&self) -> usize {
+        let own = self.sources.values().filter_map(|source| usize::try_from(source.body_bytes_max?.0).ok());
+        own.fold(self.limits.inflated_bytes_max, usize::max)
+    }
+}
+
 /// The private listener.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

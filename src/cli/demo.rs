@@ -29,6 +29,7 @@ use crate::event::Timestamp;
 use crate::provider::{self, Definition, SigningSecret, TypeInfo};
 use crate::routing::TopicTemplate;
 use crate::selection::Selection;
+use crate::sink::LINGER;
 use crate::sink::file::FileSinkOptions;
 use crate::sink::{Output, SinkOptions};
 use crate::source::{DeliveryFate, SourceOptions};
@@ -112,6 +113,7 @@ fn explicit_sink(data: &Path) -> SinkOptions {
             .unwrap_or_else(|_| unreachable!("the default parses")),
         selection: Selection::Only(types.map(|info| info.name.to_string()).collect()),
         detaches: false,
+        linger: LINGER,
         output: Output::File(FileSinkOptions { dir: data.join("explicit"), rotate_bytes: 64 << 20 }),
     }
 }

@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::STALL_AT_STOP;
 use super::low_watermark::CursorHandle;
-use super::{DispatchError, STALL_AT_STOP};
 use crate::event::Position;
 use crate::state::{NewDeadLetter, Progress, State, StateError};
 
@@ -23,6 +23,19 @@ const NO_ROOM_REST: Duration = Duration::from_millis(250);
 
 /// Memory of a dead letter beside its body, in bytes, roughly.
 const LETTER_BYTES: usize = 1 << 10;
+
+/// Why a dispatcher ended before it was stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum DispatchError {
+    /// The cursor cannot be committed.
+    #[error("the cursor of `{sink}` cannot be stored: the records after the stored one are delivered again")]
+    Commit {
+        /// The sink's name.
+        sink: String,
+        /// The error of the state file.
+        source: StateError,
+    },
+}
 
 /// The commits of one reader's cursor.
 pub struct Checkpoint {

@@ -8,6 +8,7 @@
 
 mod checkpoint;
 mod gauges;
+mod linger;
 pub mod low_watermark;
 mod maybe_duplicates;
 pub mod quarantine;
@@ -23,7 +24,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
+use futures_util::future::OptionFuture;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{Entry, Event, Position, Record, Timestamp};
@@ -31,10 +33,12 @@ use crate::health::{Health, Heart};
 use crate::selection::Selection;
 use crate::sink::{Outcome, Publication, Reason, Sink, SinkOptions};
 use crate::spool::{EntryBatch, ReadError, Spool};
-use crate::state::{NewDeadLetter, State, StateError};
+use crate::state::{NewDeadLetter, State};
 use crate::telemetry::Metrics;
 use checkpoint::Checkpoint;
+pub use checkpoint::DispatchError;
 use gauges::Gauges;
+use linger::Linger;
 use low_watermark::CursorHandle;
 use maybe_duplicates::MaybeDuplicates;
 use routes::Routes;
@@ -63,19 +67,6 @@ const REPORT_EVERY: Duration = Duration::from_millis(500);
 /// or a disk blocks the loop.
 const HUNG_AFTER: Duration = Duration::from_secs(60);
 
-/// Why a dispatcher ended before it was stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum DispatchError {
-    /// The cursor cannot be committed.
-    #[error("the cursor of `{sink}` cannot be stored: the records after the stored one are delivered again")]
-    Commit {
-        /// The sink's name.
-        sink: String,
-        /// The error of the state file.
-        source: StateError,
-    },
-}
-
 /// The state of one sink's dispatcher.
 pub struct Dispatcher {
     name: String,
@@ -87,6 +78,7 @@ pub struct Dispatcher {
     heart: Arc<Heart>,
     checkpoint: Checkpoint,
     unsettled: Unsettled,
+    linger: Linger,
     publications: VecDeque<PublishingBatch>,
     /// Number of publications handed to the sink, and of those that are resolved.
     published: u64,
@@ -144,6 +136,7 @@ impl Dispatcher {
             heart: health.add_heart(&format!("the dispatcher of {}", config.name), HUNG_AFTER),
             unsettled: Unsettled::new(share.cursor(), BOUNDS),
             checkpoint: Checkpoint::new(&config.name, state, share, COMMIT_EVERY),
+            linger: Linger::new(config.linger),
             publications: VecDeque::with_capacity(PUBLICATIONS_MAX),
             published: 0,
             resolved: 0,
@@ -170,7 +163,7 @@ impl Dispatcher {
         let mut stopped_at: Option<Instant> = None;
         loop {
             if reading.is_none() {
-                reading = self.read(Duration::ZERO);
+                reading = self.read(self.pause());
             }
             let hurry = self.unsettled.left() < BOUNDS.records_max / 2;
             let commit_at = self.checkpoint.begin_if_due(self.unsettled.cursor(), hurry);
@@ -197,11 +190,11 @@ impl Dispatcher {
                 kept = self.checkpoint.done() => {
                     kept?.into_iter().for_each(|cursor| self.unsettled.commit(cursor));
                 }
-                () = sleep_until(retry_at), if retry_at.is_some() => self.publish_due(),
-                () = sleep_until(commit_at), if commit_at.is_some() => {}
+                Some(()) = OptionFuture::from(retry_at.map(sleep_until)) => self.publish_due(),
+                Some(()) = OptionFuture::from(commit_at.map(sleep_until)) => {}
                 _ = report.tick() => self.report(reading.is_some()),
                 () = stop.cancelled(), if stopped_at.is_none() => stopped_at = Some(Instant::now()),
-                () = sleep_until(give_up_at), if give_up_at.is_some() => {
+                Some(()) = OptionFuture::from(give_up_at.map(sleep_until)) => {
                     if !self.has_settled_more() {
                         return self.finish(&cut).await;
                     }
@@ -209,6 +202,12 @@ impl Dispatcher {
                 () = cut.cancelled() => return self.finish(&cut).await,
             }
         }
+    }
+
+    /// The pause before the next read: none for a dispatcher that is behind the log.
+    fn pause(&self) -> Duration {
+        let caught_up = self.unsettled.read() >= self.spool.head();
+        if caught_up { self.linger.pause(self.started.elapsed()) } else { Duration::ZERO }
     }
 
     /// Starts to read the next records, after a pause, if more can be unsettled.
@@ -235,6 +234,7 @@ impl Dispatcher {
         self.gauges.unreadable.succeeded();
         self.gauges.passed(self.unsettled.read(), batch.damaged);
         let read_bytes: usize = batch.entries.iter().map(|(_, entry)| entry.body().len()).sum();
+        self.linger.read(batch.entries.len(), read_bytes, self.started.elapsed());
         let mut records = Vec::with_capacity(batch.entries.len());
         let mut taken_bytes = 0;
         for (position, entry) in batch.entries {
@@ -412,13 +412,6 @@ impl Dispatcher {
 async fn resolved(publications: &mut VecDeque<PublishingBatch>) -> Vec<Outcome> {
     match publications.front_mut() {
         Some(oldest) => (&mut oldest.publication).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn sleep_until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,
     }
 }

@@ -9,14 +9,16 @@
 
 use std::time::{Duration, SystemTime};
 
+use futures_util::future::OptionFuture;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use super::checkpoint::Checkpoint;
 use super::resume::RemovedSink;
 use super::unreadable::Unreadable;
-use super::{DispatchError, LogReader, READ_AGAIN_AFTER, Reading, sleep_until};
+use super::{DispatchError, LogReader, READ_AGAIN_AFTER, Reading};
 use crate::event::{Entry, Event, Position, Quarantined, Timestamp};
 use crate::spool::{EntryBatch, ReadError, Spool};
 use crate::state::{CursorOwner, NewDeadLetter, StateError};
@@ -117,7 +119,7 @@ pub async fn keep(
                 }
             }
             kept = checkpoint.done() => drop(kept?),
-            () = sleep_until(commit_at), if commit_at.is_some() => {}
+            Some(()) = OptionFuture::from(commit_at.map(sleep_until)) => {}
         }
     }
 }

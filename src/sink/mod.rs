@@ -8,7 +8,7 @@ pub(crate) mod outcomes;
 pub mod reason;
 pub mod sns;
 
-pub use options::{Output, SinkOptions};
+pub use options::{LINGER, Output, SinkOptions};
 
 use std::sync::Arc;
 

@@ -1,10 +1,15 @@
 //! What a sink is: its name, its topics, which events it takes and what it writes to.
 
+use std::time::Duration;
+
 use super::file::FileSinkOptions;
 use super::kafka::KafkaOptions;
 use super::sns::SnsSinkOptions;
 use crate::routing::TopicTemplate;
 use crate::selection::Selection;
+
+/// The default of [`SinkOptions::linger`].
+pub const LINGER: Duration = Duration::from_millis(50);
 
 /// A sink.
 #[derive(Clone, Debug)]
@@ -17,6 +22,8 @@ pub struct SinkOptions {
     pub selection: Selection,
     /// Whether the sink skips records rather than hold a full spool back (`on_full: detach_sink`).
     pub detaches: bool,
+    /// Longest time for which records wait for each other, while so many come that larger batches pay.
+    pub linger: Duration,
     /// The kind of the sink, with its settings.
     pub output: Output,
 }

@@ -103,7 +103,8 @@ impl Check<'_> {
         };
         let output = self.output(file, region, at);
         let detaches = file.on_full == OnFull::DetachSink;
-        Some(SinkOptions { name: name.into(), topic: topic?, selection, detaches, output: output? })
+        let (linger, name) = (file.linger, name.into());
+        Some(SinkOptions { name, topic: topic?, selection, detaches, linger, output: output? })
     }
 
     /// Checks the one kind of the sink. `region` is the region that its topics name, if they do.

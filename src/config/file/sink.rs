@@ -1,6 +1,7 @@
 //! The sink blocks of the configuration file.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::select::SelectFile;
 use crate::reference::Reference;
 use crate::routing::TopicTemplate;
-use crate::scalars::Setting;
+use crate::scalars::{Period, Setting};
+use crate::sink::LINGER;
 use crate::sink::file::FileSinkOptions;
 use crate::sink::sns::SnsSinkOptions;
 
@@ -29,6 +31,11 @@ pub struct SinkFile {
     pub select: SelectFile,
     /// What to do when the spool is full of events that wait for this sink.
     pub on_full: OnFull,
+    /// Longest time for which events wait for each other before they are published, while so many come that
+    /// larger batches pay. While few come, each is published at once.
+    #[serde(with = "Period")]
+    #[schemars(extend("formatMaximum" = "1s"))]
+    pub linger: Duration,
 }
 
 /// What to do when the spool is full of events that wait for a sink.
@@ -46,8 +53,8 @@ pub enum OnFull {
 impl Default for SinkFile {
     fn default() -> Self {
         let topic = TopicTemplate::DEFAULT.into();
-        let (select, on_full) = (SelectFile::default(), OnFull::default());
-        Self { kafka: None, sns: None, file: None, topic, select, on_full }
+        let (select, on_full, linger) = (SelectFile::default(), OnFull::default(), LINGER);
+        Self { kafka: None, sns: None, file: None, topic, select, on_full, linger }
     }
 }
 

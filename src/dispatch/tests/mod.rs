@@ -9,6 +9,7 @@ use super::low_watermark::{ReaderPosition, shares};
 use super::quarantine::QuarantineScope;
 use super::*;
 use crate::routing::TopicTemplate;
+use crate::sink::LINGER;
 use crate::sink::file::FileSinkOptions;
 use crate::sink::outcomes::OutcomeTable as Ledger;
 use crate::sink::{Cause, Output};
@@ -120,6 +121,7 @@ impl Bench {
             topic: TopicTemplate::parse("{family}").expect("a template"),
             selection,
             detaches: false,
+            linger: LINGER,
             output: Output::File(FileSinkOptions { dir: "unused".into(), rotate_bytes: 1 }),
         };
         Dispatcher::new(&config, sink, self.reader(cursor), Position(0), &self.metrics, &self.health)

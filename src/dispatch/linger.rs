@@ -1,0 +1,137 @@
+//! When to read again (pure): at once while little comes, and once in a while when much comes.
+//!
+//! A batch costs a sink and its brokers nearly the same whether it has one record or a hundred, and no answer
+//! to a provider waits for a sink. So while many events come, a dispatcher that has caught up with the log
+//! lets more of them come before it reads again. An event that comes alone waits for nothing.
+
+use std::time::Duration;
+
+/// Records in the longest wait from which on it pays to wait: 1,280 records a second for 50 ms.
+const RECORDS_MIN: f64 = 64.0;
+/// Most records to let come: half of what may be unsettled.
+const RECORDS_MAX: f64 = super::BOUNDS.records_max as f64 / 2.0;
+/// Most bytes to let come: a quarter of what the log keeps in memory for readers.
+const BYTES_MAX: f64 = (2 << 20) as f64;
+
+/// How many events came lately, and how long to wait for more.
+#[derive(Debug)]
+pub(super) struct Linger {
+    longest: Duration,
+    /// What was read since this time, and how long to go on counting.
+    since: Duration,
+    counts_for: Duration,
+    records: usize,
+    bytes: usize,
+    /// Whether so many came in the time before that it pays to wait.
+    pays: bool,
+}
+
+impl Linger {
+    /// Waits `longest` at most; zero for never.
+    pub(super) fn new(longest: Duration) -> Self {
+        Self { longest, since: Duration::ZERO, counts_for: longest, records: 0, bytes: 0, pays: false }
+    }
+
+    /// Counts what was read at `now`. All times are since the dispatcher was started.
+    pub(super) fn read(&mut self, records: usize, bytes: usize, now: Duration) {
+        self.records += records;
+        self.bytes += bytes;
+        let counted = now.saturating_sub(self.since);
+        if counted < self.counts_for {
+            return;
+        }
+        let seconds = counted.as_secs_f64().max(1e-6);
+        let (records, bytes) = (self.records as f64 / seconds, self.bytes as f64 / seconds);
+        let longest = self.longest.as_secs_f64();
+        let wait = longest.min(RECORDS_MAX / records).min(BYTES_MAX / bytes);
+        self.pays = records * longest >= RECORDS_MIN;
+        (self.counts_for, self.since) = (Duration::from_secs_f64(wait), now);
+        (self.records, self.bytes) = (0, 0);
+    }
+
+    /// How long to wait before the next read, once the log is read to its head.
+    pub(super) fn pause(&self, now: Duration) -> Duration {
+        let until = if self.pays { self.since + self.counts_for } else { Duration::ZERO };
+        until.saturating_sub(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LONGEST: Duration = Duration::from_millis(50);
+
+    /// Reads for two seconds as a dispatcher does that always catches up, while so many events of so many
+    /// bytes come each millisecond. Returns the number of reads in the second one, and the largest.
+    fn reads(linger: &mut Linger, each: usize, bytes: usize) -> (usize, usize) {
+        let (mut count, mut largest, mut waiting, mut next) = (0, 0, 0, Duration::ZERO);
+        for now in (1..=2000).map(Duration::from_millis) {
+            waiting += each;
+            if now >= next {
+                linger.read(waiting, waiting * bytes, now);
+                if now > Duration::from_secs(1) {
+                    (count, largest) = (count + 1, largest.max(waiting));
+                }
+                waiting = 0;
+                next = now + linger.pause(now);
+            }
+        }
+        (count, largest)
+    }
+
+    #[test]
+    fn while_few_events_come_each_is_read_at_once() {
+        let mut linger = Linger::new(LONGEST);
+        let (count, largest) = reads(&mut linger, 1, 1000);
+        assert_eq!((count, largest), (1000, 1), "a thousand a second");
+    }
+
+    #[test]
+    fn while_many_come_they_are_read_once_in_the_longest_wait() {
+        let mut linger = Linger::new(LONGEST);
+        let (count, largest) = reads(&mut linger, 20, 1000);
+        assert!((19..=21).contains(&count), "{count} reads in a second");
+        assert!(largest <= 20 * 51, "{largest}");
+    }
+
+    #[test]
+    fn large_events_are_read_before_they_leave_the_memory_of_the_log() {
+        let mut linger = Linger::new(LONGEST);
+        let (_, largest) = reads(&mut linger, 20, 16 << 10);
+        assert!(largest * (16 << 10) <= 3 << 20, "{largest}");
+    }
+
+    #[test]
+    fn the_first_event_after_a_pause_is_read_at_once_and_so_are_those_that_follow_it_alone() {
+        let mut linger = Linger::new(LONGEST);
+        reads(&mut linger, 40, 1000);
+        let later = Duration::from_secs(9);
+        assert_eq!(linger.pause(later), Duration::ZERO);
+        linger.read(1, 1000, later);
+        assert_eq!(linger.pause(later), Duration::ZERO);
+    }
+
+    #[test]
+    fn without_a_wait_nothing_waits() {
+        let mut linger = Linger::new(Duration::ZERO);
+        let (count, _) = reads(&mut linger, 100, 1000);
+        assert_eq!(count, 1000);
+    }
+
+    proptest! {
+        #[test]
+        fn no_event_waits_longer_than_the_longest_wait(
+            steps in prop::collection::vec((0..400_u64, 0..5000_usize, 0..2_000_000_usize), 1..200),
+        ) {
+            let (mut linger, mut now) = (Linger::new(LONGEST), Duration::ZERO);
+            for (passed, records, bytes) in steps {
+                now += Duration::from_millis(passed);
+                linger.read(records, bytes, now);
+                prop_assert!(linger.pause(now) <= LONGEST);
+            }
+        }
+    }
+}

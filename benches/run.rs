@@ -175,7 +175,7 @@ fn main() -> anyhow::Result<()> {
 
 fn compare(arguments: &Arguments, before: &Path, stage: &Stage, results: &mut Results) -> anyhow::Result<()> {
     let broker = Broker::at_or_started(arguments.brokers.as_deref(), stage)?;
-    let pair = pair::measure([&stage.with_bridge(before)?, stage], &results.plan, broker.address())?;
+    let pair = pair::measure([&stage.with_bridge(before)?, stage], &results.plan, &broker)?;
     println!("\n{pair}");
     results.pair = Some(pair);
     Ok(())
@@ -205,7 +205,7 @@ fn measure(arguments: &Arguments, stage: &Stage, results: &mut Results) -> anyho
     if wanted(Part::Kafka) {
         match Broker::at_or_started(arguments.brokers.as_deref(), stage) {
             Ok(broker) => {
-                let kafka = kafka::measure(stage, &plan, broker.address())?;
+                let kafka = kafka::measure(stage, &plan, &broker)?;
                 println!("\n{kafka}");
                 results.targets.extend(kafka.targets());
                 results.kafka = Some(kafka);

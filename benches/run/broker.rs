@@ -4,6 +4,7 @@ use anyhow::Context;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::child::cpu_seconds_of;
 use crate::stage::Stage;
 
 /// A broker; ended when dropped if it was started here.
@@ -40,6 +41,14 @@ impl Broker {
     /// `host:port`
     pub fn address(&self) -> &str {
         &self.address
+    }
+}
+
+impl Broker {
+    /// The CPU time that the broker has taken so far, in seconds; `None` for one that this run did not start.
+    pub fn cpu_seconds(&self) -> Option<f64> {
+        let pid = std::fs::read_to_string(self.started.as_ref()?.dir.join("kafka/pid")).ok()?;
+        cpu_seconds_of(pid.trim().parse().ok()?).ok()
     }
 }
 

@@ -46,12 +46,7 @@ impl Child {
     /// # Errors
     /// When it has ended.
     pub fn cpu_seconds(&self) -> anyhow::Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
-        // The name in brackets may hold anything; utime and stime are fields 14 and 15 of proc(5).
-        let (_, after) = stat.rsplit_once(") ").context("/proc/PID/stat has no name")?;
-        let ticks: u64 =
-            after.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
-        Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+        cpu_seconds_of(self.0.id())
     }
 
     /// Its resident memory now and at its highest, in MiB.
@@ -98,4 +93,16 @@ pub struct Resident {
     pub now: f64,
     /// The highest so far.
     pub peak: f64,
+}
+
+/// The CPU time of a process so far, all its threads together, in seconds.
+///
+/// # Errors
+/// When there is no such process.
+pub fn cpu_seconds_of(pid: u32) -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name in brackets may hold anything; utime and stime are fields 14 and 15 of proc(5).
+    let (_, after) = stat.rsplit_once(") ").context("/proc/PID/stat has no name")?;
+    let ticks: u64 = after.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }

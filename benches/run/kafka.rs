@@ -5,12 +5,14 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use crate::broker::Broker;
 use crate::stage::{Load, Stage};
 use crate::subject::{NOWHERE, Running, TOPIC, start_bridge};
 use crate::verdict::{Limit, Target};
 use crate::{Plan, median, plain_table};
 
-const CONNECTIONS: usize = 64;
+/// Through to Kafka; the backlog is filled by so many as well.
+pub const CONNECTIONS: [usize; 2] = [64, 256];
 const BODY_BYTES: usize = 1024;
 /// How often it is asked how far the sink is.
 const LOOK: Duration = Duration::from_millis(20);
@@ -21,7 +23,8 @@ const DELIVERED_MAX: Duration = Duration::from_secs(300);
 pub struct Kafka {
     events: u64,
     producer: Vec<Produced>,
-    end_to_end: Vec<Sample>,
+    /// By the number of connections.
+    end_to_end: [Vec<Sample>; CONNECTIONS.len()],
     drain: Vec<Sample>,
     bridge_peak_mib: f64,
 }
@@ -40,23 +43,27 @@ pub struct Sample {
     pub per_second: f64,
     /// CPU time of the bridge per event.
     pub cpu_us_per_event: f64,
+    /// CPU time of the broker per event, if the broker was started for this run.
+    pub broker_us_per_event: Option<f64>,
 }
 
 /// Measures producer, drain and end to end in turn.
 ///
 /// # Errors
 /// When the cluster is not there, or not everything arrives in time.
-pub fn measure(stage: &Stage, plan: &Plan, brokers: &str) -> anyhow::Result<Kafka> {
+pub fn measure(stage: &Stage, plan: &Plan, broker: &Broker) -> anyhow::Result<Kafka> {
     let mut kafka = Kafka::new(plan);
-    let topic = Topic::make(stage, brokers)?;
-    produce(stage, plan, brokers)?;
+    let topic = Topic::make(stage, broker)?;
+    produce(stage, plan, broker)?;
     for round in 1..=plan.rounds {
         eprintln!("kafka: round {round} of {}", plan.rounds);
-        kafka.producer.push(produce(stage, plan, brokers)?);
-        let drained = kafka.drain(stage, brokers)?;
+        kafka.producer.push(produce(stage, plan, broker)?);
+        let drained = kafka.drain(stage, broker)?;
         kafka.drain.push(drained);
-        let end_to_end = kafka.end_to_end(stage, brokers)?;
-        kafka.end_to_end.push(end_to_end);
+        for (connections, samples) in CONNECTIONS.into_iter().zip(0..) {
+            let through = kafka.end_to_end(stage, broker, connections)?;
+            kafka.end_to_end[samples].push(through);
+        }
     }
     drop(topic);
     Ok(kafka)
@@ -65,7 +72,7 @@ pub fn measure(stage: &Stage, plan: &Plan, brokers: &str) -> anyhow::Result<Kafk
 /// The topic of this bench; deleted when dropped.
 pub struct Topic<'a> {
     stage: &'a Stage,
-    brokers: &'a str,
+    broker: &'a Broker,
 }
 
 impl<'a> Topic<'a> {
@@ -73,15 +80,16 @@ impl<'a> Topic<'a> {
     ///
     /// # Errors
     /// When the cluster is not there.
-    pub fn make(stage: &'a Stage, brokers: &'a str) -> anyhow::Result<Self> {
-        let _: String = stage.run_floor("topic", &["make", "--brokers", brokers, "--topic", TOPIC])?;
-        Ok(Self { stage, brokers })
+    pub fn make(stage: &'a Stage, broker: &'a Broker) -> anyhow::Result<Self> {
+        let _: String =
+            stage.run_floor("topic", &["make", "--brokers", broker.address(), "--topic", TOPIC])?;
+        Ok(Self { stage, broker })
     }
 }
 
 impl Drop for Topic<'_> {
     fn drop(&mut self) {
-        let arguments = ["delete", "--brokers", self.brokers, "--topic", TOPIC];
+        let arguments = ["delete", "--brokers", self.broker.address(), "--topic", TOPIC];
         if let Err(error) = self.stage.run_floor::<String>("topic", &arguments) {
             eprintln!("the topic {TOPIC} is left behind: {error}");
         }
@@ -89,11 +97,11 @@ impl Drop for Topic<'_> {
 }
 
 /// The floor: the same records without anything before them.
-fn produce(stage: &Stage, plan: &Plan, brokers: &str) -> anyhow::Result<Produced> {
+fn produce(stage: &Stage, plan: &Plan, broker: &Broker) -> anyhow::Result<Produced> {
     let (count, bytes) = (plan.kafka_events.to_string(), BODY_BYTES.to_string());
     stage.run_floor(
         "produce",
-        &["--brokers", brokers, "--topic", TOPIC, "--count", &count, "--body-bytes", &bytes],
+        &["--brokers", broker.address(), "--topic", TOPIC, "--count", &count, "--body-bytes", &bytes],
     )
 }
 
@@ -103,7 +111,7 @@ impl Kafka {
         Self {
             events: plan.kafka_events,
             producer: Vec::new(),
-            end_to_end: Vec::new(),
+            end_to_end: [Vec::new(), Vec::new()],
             drain: Vec::new(),
             bridge_peak_mib: 0.0,
         }
@@ -113,20 +121,21 @@ impl Kafka {
     ///
     /// # Errors
     /// When the bridge does not come up, or not everything arrives in time.
-    pub fn drain(&mut self, stage: &Stage, brokers: &str) -> anyhow::Result<Sample> {
+    pub fn drain(&mut self, stage: &Stage, broker: &Broker) -> anyhow::Result<Sample> {
         let dir = stage.new_dir()?;
         let filling = start_bridge(stage, dir.path(), NOWHERE)?;
-        self.fill(stage, &filling)?;
+        self.fill(stage, &filling, CONNECTIONS[0])?;
         filling.child.stop()?;
 
-        let draining = start_bridge(stage, dir.path(), brokers)?;
+        let draining = start_bridge(stage, dir.path(), broker.address())?;
         // The clock starts with the first delivery: connecting is not draining.
         let (before, _) = await_delivered(&draining, 1)?;
-        let started = Instant::now();
+        let (started, broker_cpu) = (Instant::now(), broker.cpu_seconds());
         let (_, ended) = await_delivered(&draining, self.events)?;
         let sample = Sample {
             per_second: (self.events - before) as f64 / (ended - started).as_secs_f64(),
             cpu_us_per_event: draining.child.cpu_seconds()? * 1e6 / self.events as f64,
+            broker_us_per_event: since(broker, broker_cpu).map(|us| us / (self.events - before) as f64),
         };
         self.settle(draining)?;
         Ok(sample)
@@ -136,24 +145,31 @@ impl Kafka {
     ///
     /// # Errors
     /// When the bridge does not come up, or not everything arrives in time.
-    pub fn end_to_end(&mut self, stage: &Stage, brokers: &str) -> anyhow::Result<Sample> {
+    pub fn end_to_end(
+        &mut self,
+        stage: &Stage,
+        broker: &Broker,
+        connections: usize,
+    ) -> anyhow::Result<Sample> {
         let dir = stage.new_dir()?;
-        let bridge = start_bridge(stage, dir.path(), brokers)?;
+        let bridge = start_bridge(stage, dir.path(), broker.address())?;
         let (started, cpu) = (Instant::now(), bridge.child.cpu_seconds()?);
-        self.fill(stage, &bridge)?;
+        let broker_cpu = broker.cpu_seconds();
+        self.fill(stage, &bridge, connections)?;
         let (_, ended) = await_delivered(&bridge, self.events)?;
         let sample = Sample {
             per_second: self.events as f64 / (ended - started).as_secs_f64(),
             cpu_us_per_event: (bridge.child.cpu_seconds()? - cpu) * 1e6 / self.events as f64,
+            broker_us_per_event: since(broker, broker_cpu).map(|us| us / self.events as f64),
         };
         self.settle(bridge)?;
         Ok(sample)
     }
 
-    fn fill(&self, stage: &Stage, bridge: &Running) -> anyhow::Result<()> {
+    fn fill(&self, stage: &Stage, bridge: &Running, connections: usize) -> anyhow::Result<()> {
         let load = Load {
             to: &bridge.to,
-            connections: CONNECTIONS,
+            connections,
             body_bytes: BODY_BYTES,
             seconds: 600.0,
             rate: None,
@@ -174,7 +190,7 @@ impl Kafka {
 
     /// What the bridge has to reach here.
     pub fn targets(&self) -> Vec<Target> {
-        let cpu = median(self.end_to_end.iter().map(|sample| sample.cpu_us_per_event));
+        let cpu = median(self.end_to_end[0].iter().map(|sample| sample.cpu_us_per_event));
         vec![
             Target::new("drain: share of the bare producer", self.share_percent(), Limit::AtLeast(80.0), "%"),
             Target::new("webhook to Kafka: CPU", cpu, Limit::AtMost(25.0), "us/event"),
@@ -186,6 +202,11 @@ impl Kafka {
             ),
         ]
     }
+}
+
+/// The broker's CPU time since then, in microseconds.
+fn since(broker: &Broker, then: Option<f64>) -> Option<f64> {
+    Some((broker.cpu_seconds()? - then?) * 1e6)
 }
 
 /// Waits until the sink has `events`; how many it had then, and when that was.
@@ -212,24 +233,28 @@ fn window_mib(events: u64) -> f64 {
 impl fmt::Display for Kafka {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "INTO KAFKA, {} events of {BODY_BYTES} B; the broker shares the machine", self.events)?;
-        let mut table = plain_table(&["", "events/s", "CPU us/event"]);
+        let mut table = plain_table(&["", "events/s", "CPU us/event", "broker us/event"]);
         let producer = (
             median(self.producer.iter().map(|produced| produced.delivered_per_second)),
             median(self.producer.iter().map(|produced| produced.cpu_us_per_event)),
+            f64::NAN,
         );
         let middle = |samples: &[Sample]| {
             (
                 median(samples.iter().map(|sample| sample.per_second)),
                 median(samples.iter().map(|sample| sample.cpu_us_per_event)),
+                median(samples.iter().filter_map(|sample| sample.broker_us_per_event)),
             )
         };
         let rows = [
             ("librdkafka by itself", producer),
             ("fanbridge drains a backlog", middle(&self.drain)),
-            ("fanbridge, webhook to Kafka", middle(&self.end_to_end)),
+            ("fanbridge, webhook to Kafka, 64 connections", middle(&self.end_to_end[0])),
+            ("fanbridge, webhook to Kafka, 256 connections", middle(&self.end_to_end[1])),
         ];
-        for (name, (rate, cpu)) in rows {
-            table.add_row([name.to_owned(), format!("{rate:.0}"), format!("{cpu:.1}")]);
+        for (name, (rate, cpu, broker)) in rows {
+            let broker = if broker.is_nan() { "not seen".into() } else { format!("{broker:.1}") };
+            table.add_row([name.to_owned(), format!("{rate:.0}"), format!("{cpu:.1}"), broker]);
         }
         write!(f, "{table}\n\nfanbridge's resident memory at its highest: {:.0} MiB", self.bridge_peak_mib)
     }

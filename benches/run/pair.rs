@@ -6,8 +6,9 @@
 use serde::Serialize;
 use std::fmt;
 
+use crate::broker::Broker;
 use crate::intake::warm_up;
-use crate::kafka::{Kafka, Topic};
+use crate::kafka::{CONNECTIONS as CONNECTIONS_INTO_KAFKA, Kafka, Sample, Topic};
 use crate::stage::{Load, Stage};
 use crate::subject::{Running, Subject};
 use crate::{Plan, median, plain_table};
@@ -38,9 +39,9 @@ struct Figure {
 ///
 /// # Errors
 /// When a bridge does not come up or does not accept everything, or when the cluster is not there.
-pub fn measure(stages: [&Stage; 2], plan: &Plan, brokers: &str) -> anyhow::Result<Pair> {
+pub fn measure(stages: [&Stage; 2], plan: &Plan, broker: &Broker) -> anyhow::Result<Pair> {
     let mut pair = Pair::default();
-    let _topic = Topic::make(stages[1], brokers)?;
+    let _topic = Topic::make(stages[1], broker)?;
     let mut half_rate = None;
     for round in 0..plan.rounds {
         let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
@@ -48,12 +49,12 @@ pub fn measure(stages: [&Stage; 2], plan: &Plan, brokers: &str) -> anyhow::Resul
         pair.intake(stages, order, plan, &mut half_rate)?;
         for which in order {
             let mut kafka = Kafka::new(plan);
-            let drained = kafka.drain(stages[which], brokers)?;
-            pair.note(which, "drain of a backlog, events/s", true, drained.per_second);
-            pair.note(which, "drain of a backlog, CPU us/event", false, drained.cpu_us_per_event);
-            let through = kafka.end_to_end(stages[which], brokers)?;
-            pair.note(which, "webhook to Kafka, events/s", true, through.per_second);
-            pair.note(which, "webhook to Kafka, CPU us/event", false, through.cpu_us_per_event);
+            let drained = kafka.drain(stages[which], broker)?;
+            pair.sample(which, "drain of a backlog", drained);
+            for connections in CONNECTIONS_INTO_KAFKA {
+                let through = kafka.end_to_end(stages[which], broker, connections)?;
+                pair.sample(which, &format!("into Kafka at {connections}"), through);
+            }
         }
     }
     Ok(pair)
@@ -68,6 +69,14 @@ impl Pair {
             self.figures.len() - 1
         });
         self.figures[at].values[which].push(value);
+    }
+
+    fn sample(&mut self, which: usize, name: &str, sample: Sample) {
+        self.note(which, format!("{name}, events/s"), true, sample.per_second);
+        self.note(which, format!("{name}, CPU us/event"), false, sample.cpu_us_per_event);
+        if let Some(broker) = sample.broker_us_per_event {
+            self.note(which, format!("{name}, broker us/event"), false, broker);
+        }
     }
 
     fn intake(

@@ -57,7 +57,6 @@ pub mod config;
 pub mod disk;
 pub mod files;
 pub mod health;
-
 pub mod reference;
 pub mod scalars;
 pub mod scarce;

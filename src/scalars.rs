@@ -305,10 +305,7 @@ pub fn bounds_problem(format: &str, text: &str, schema: &Json, key: &str) -> Opt
     let bytes = |bound: &str| schema.get(bound)?.as_u64().map(Size);
     let period = |bound: &str| schema.get(bound)?.as_str()?.parse::<Period>().ok();
     match format {
-        "size" => {
-            let titles = ["size too small", "size too large"];
-            out_of_bounds(text.parse().ok()?, bytes("minimum"), bytes("maximum"), titles, key)
-        }
+        "size" => out_of_bounds(text.parse().ok()?, bytes("minimum"), bytes("maximum"), SIZE_TITLES, key),
         "period" => {
             let titles = ["time too short", "time too long"];
             out_of_bounds(text.parse().ok()?, period("formatMinimum"), period("formatMaximum"), titles, key)
@@ -317,7 +314,11 @@ pub fn bounds_problem(format: &str, text: &str, schema: &Json, key: &str) -> Opt
     }
 }
 
-fn out_of_bounds<T: PartialOrd + fmt::Display>(
+/// The titles of a size below and above its bounds.
+pub const SIZE_TITLES: [&str; 2] = ["size too small", "size too large"];
+
+/// What is wrong with a value outside its bounds: the title of its side, and what was expected.
+pub fn out_of_bounds<T: PartialOrd + fmt::Display>(
     value: T,
     least: Option<T>,
     most: Option<T>,

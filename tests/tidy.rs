@@ -30,6 +30,7 @@ const PURE: &[&str] = &[
     "aws/arn.rs",
     "aws/refusal.rs",
     "backoff.rs",
+    "dispatch/linger.rs",
     "dispatch/maybe_duplicates.rs",
     "dispatch/unsettled.rs",
     "event.rs",

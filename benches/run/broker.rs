@@ -42,9 +42,7 @@ impl Broker {
     pub fn address(&self) -> &str {
         &self.address
     }
-}
 
-impl Broker {
     /// The CPU time that the broker has taken so far, in seconds; `None` for one that this run did not start.
     pub fn cpu_seconds(&self) -> Option<f64> {
         let pid = std::fs::read_to_string(self.started.as_ref()?.dir.join("kafka/pid")).ok()?;

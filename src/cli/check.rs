@@ -96,7 +96,7 @@ fn summary(origin: &str, config: &Config) -> String {
         let to = match &sink.output {
             Output::Kafka(kafka) => format!("kafka {}", kafka.brokers),
             Output::Sns(sns) => {
-                let region = sns.region.as_deref().unwrap_or_default();
+                let region = sns.region.as_deref().expect("it was set from the topics' ARNs");
                 format!("sns {region}, up to {} at once", counted(sns.requests_max, "request"))
             }
             Output::File(file) => format!("files in {}", file.dir.display()),

@@ -6,12 +6,14 @@
 
 use std::time::Duration;
 
+use crate::spool::options::TAIL_BYTES_MAX;
+
 /// Records in the longest wait from which on it pays to wait: 1,280 records a second for 50 ms.
 const RECORDS_MIN: f64 = 64.0;
 /// Most records to let come: half of what may be unsettled.
 const RECORDS_MAX: f64 = super::BOUNDS.records_max as f64 / 2.0;
 /// Most bytes to let come: a quarter of what the log keeps in memory for readers.
-const BYTES_MAX: f64 = (2 << 20) as f64;
+const BYTES_MAX: f64 = TAIL_BYTES_MAX as f64 / 4.0;
 
 /// How many events came lately, and how long to wait for more.
 #[derive(Debug)]
@@ -32,7 +34,8 @@ impl Linger {
         Self { longest, since: Duration::ZERO, counts_for: longest, records: 0, bytes: 0, pays: false }
     }
 
-    /// Counts what was read at `now`. All times are since the dispatcher was started.
+    /// Counts what was read at `now`: the records for this sink, and the bytes of the log in which they were.
+    /// All times are since the dispatcher was started.
     pub(super) fn read(&mut self, records: usize, bytes: usize, now: Duration) {
         self.records += records;
         self.bytes += bytes;
@@ -101,7 +104,19 @@ mod tests {
     fn large_events_are_read_before_they_leave_the_memory_of_the_log() {
         let mut linger = Linger::new(LONGEST);
         let (_, largest) = reads(&mut linger, 20, 16 << 10);
-        assert!(largest * (16 << 10) <= 3 << 20, "{largest}");
+        assert!(largest * (16 << 10) <= (2 << 20) + 20 * (16 << 10), "{largest}");
+    }
+
+    #[test]
+    fn no_more_are_let_come_than_half_of_what_may_be_unsettled() {
+        let (_, largest) = reads(&mut Linger::new(LONGEST), 100, 100);
+        assert!((3900..=4200).contains(&largest), "{largest}");
+    }
+
+    #[test]
+    fn it_pays_from_64_events_in_the_longest_wait_on() {
+        let (count, _) = reads(&mut Linger::new(LONGEST), 2, 1000);
+        assert!(count < 30, "100 events in 50 ms: {count} reads in a second");
     }
 
     #[test]

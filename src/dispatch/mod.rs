@@ -163,7 +163,9 @@ impl Dispatcher {
         let mut stopped_at: Option<Instant> = None;
         loop {
             if reading.is_none() {
-                reading = self.read(self.pause());
+                // A dispatcher that is to end waits for nothing more to come.
+                let pause = if stopped_at.is_none() { self.pause() } else { Duration::ZERO };
+                reading = self.read(pause);
             }
             let hurry = self.unsettled.left() < BOUNDS.records_max / 2;
             let commit_at = self.checkpoint.begin_if_due(self.unsettled.cursor(), hurry);
@@ -234,7 +236,6 @@ impl Dispatcher {
         self.gauges.unreadable.succeeded();
         self.gauges.passed(self.unsettled.read(), batch.damaged);
         let read_bytes: usize = batch.entries.iter().map(|(_, entry)| entry.body().len()).sum();
-        self.linger.read(batch.entries.len(), read_bytes, self.started.elapsed());
         let mut records = Vec::with_capacity(batch.entries.len());
         let mut taken_bytes = 0;
         for (position, entry) in batch.entries {
@@ -243,6 +244,7 @@ impl Dispatcher {
                 records.push(Record { position, topic: self.routes.topic(&event), event });
             }
         }
+        self.linger.read(records.len(), read_bytes, self.started.elapsed());
         // Records share the memory of the chunk they were read in: a few records would keep all of
         // it.
         let sparse = taken_bytes < read_bytes / 2;

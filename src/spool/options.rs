@@ -22,6 +22,9 @@ pub const BODY_BYTES_MAX: u64 = ENTRY_BYTES_MAX as u64 - ATTRIBUTES_BYTES_MAX;
 /// none could be pruned.
 pub const SEGMENTS_MIN: u64 = 8;
 
+/// Bytes of the newest entries that are kept in memory for readers.
+pub const TAIL_BYTES_MAX: usize = 8 << 20;
+
 /// The directory, unless another one is configured. It also has the topics of a file sink and the secrets
 /// of the embedded configuration.
 pub const DIR: &str = "fanbridge-data";
@@ -69,7 +72,7 @@ impl Default for SpoolOptions {
             retain: Duration::from_secs(86_400),
             segment_bytes: 64 << 20,
             duplicates: DuplicatesOptions::default(),
-            tail_bytes_max: 8 << 20,
+            tail_bytes_max: TAIL_BYTES_MAX,
             answer_within: Duration::from_secs(5),
         }
     }

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_and_goes_is_one_episode_until_it_has_ended() {
+    fn what_comes_and_goes_is_one_episode_until_it_has_stayed_away() {
         let (mut episode, start) = (Episode::ending_after(Duration::from_secs(5)), Instant::now());
         assert!(episode.happens("full", start).is_some());
         for seconds in [1, 5, 9] {

@@ -1,5 +1,6 @@
 //! Each kind of mistake, where it is marked and what is said about it.
 
+use fanbridge::config::Severity;
 use fanbridge::sink::Output;
 
 use super::{SOURCE, VALID, expect, problems, read};
@@ -623,6 +624,67 @@ fn a_number_that_nothing_has_room_for_is_an_error_and_no_panic_at_the_start() {
         "size too large",
         "expected at most 1048576 TiB for `spool.bytes_max`, found 16777215 TiB",
     );
+}
+
+#[test]
+fn a_value_that_was_refused_is_not_refused_once_more_for_its_default() {
+    for text in [
+        "limits: { body_bytes_max: 32 MiB, inflated_bytes_max: 1 GiB }",
+        "http: { tls: { certificate: , key: /pem } }",
+    ] {
+        let problems = problems(&format!("{SOURCE}{text}\n"));
+        let errors = problems.problems().iter().filter(|problem| problem.severity == Severity::Error);
+        assert!(errors.count() <= 1, "{problems}");
+    }
+    let queue = problems("sources: { a: { provider: stream, sqs: { queue_url: } } }\n");
+    assert_eq!(
+        queue.problems().iter().filter(|problem| problem.severity == Severity::Error).count(),
+        1,
+        "{queue}"
+    );
+}
+
+#[test]
+fn each_bound_of_a_sink_and_of_a_queue_is_told() {
+    let sns = |bytes: &str| {
+        format!(
+            "s: {{ sns: {{ message_bytes_max: ‹{bytes}› }}, topic: 'arn:aws:sns:eu-west-1:123456789012:x' }}"
+        )
+    };
+    for (sink, title, label) in [
+        (
+            "f: { file: {}, linger: ‹2s› }".to_owned(),
+            "time too long",
+            "at most 200ms for `sinks.f.linger`, found 2s",
+        ),
+        (
+            "f: { file: { rotate_bytes: ‹65535› } }".to_owned(),
+            "size too small",
+            "at least 64 KiB for `sinks.f.file.rotate_bytes`, found 65535",
+        ),
+        (sns("1 MB"), "", ""),
+        (
+            sns("1048577"),
+            "size too large",
+            "at most 1 MiB for `sinks.s.sns.message_bytes_max`, found 1048577",
+        ),
+        (sns("1023"), "size too small", "at least 1 KiB for `sinks.s.sns.message_bytes_max`, found 1023"),
+    ] {
+        let text = format!("{SOURCE}sinks: {{ {sink} }}\n");
+        match title {
+            "" => assert!(read(&text.replace(['‹', '›'], "")).is_ok(), "{text}"),
+            title => expect(&text, title, &format!("expected {label}")),
+        }
+    }
+    for (timeout, title, label) in [
+        ("1s", "time too short", "expected at least 2s for `sources.a.sqs.visibility_timeout`, found 1s"),
+        ("13h", "time too long", "expected at most 12h for `sources.a.sqs.visibility_timeout`, found 13h"),
+        ("2500ms", "not a visibility time-out", "SQS counts whole seconds"),
+    ] {
+        let url = "https://sqs.eu-west-1.amazonaws.com/222222222222/q";
+        let queue = format!("sqs: {{ queue_url: \"{url}\", visibility_timeout: ‹{timeout}› }}");
+        expect(&format!("sources: {{ a: {{ provider: stream, {queue} }} }}\n"), title, label);
+    }
 }
 
 #[test]

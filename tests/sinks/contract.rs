@@ -20,14 +20,14 @@ pub async fn a_keys_records_keep_their_order_across_pipelined_batches(
     const BATCHES: u64 = 40;
     const BATCH: u64 = 50;
     let key = |position: u64| format!("key-{}", position % 7);
-    let claims: Vec<_> = (0..BATCHES)
+    let publications: Vec<_> = (0..BATCHES)
         .map(|batch| {
             let positions = batch * BATCH..(batch + 1) * BATCH;
             sink.publish(positions.map(|position| record(topic, position, Some(&key(position)))).collect())
         })
         .collect();
-    for claim in claims {
-        assert_eq!(claim.await, vec![Outcome::Accepted; BATCH as usize]);
+    for publication in publications {
+        assert_eq!(publication.await, vec![Outcome::Accepted; BATCH as usize]);
     }
     let seen = reader.read(topic, (BATCHES * BATCH) as usize);
     let mut by_key: BTreeMap<_, Vec<u64>> = BTreeMap::new();
@@ -130,7 +130,7 @@ pub async fn an_empty_batch_has_no_outcomes(sink: &dyn Sink) {
     assert_eq!(sink.publish(Vec::new()).await, []);
 }
 
-pub async fn a_dropped_claim_withdraws_nothing(sink: &dyn Sink, reader: &dyn Reader, topic: Topic<'_>) {
+pub async fn a_dropped_publication_withdraws_nothing(sink: &dyn Sink, reader: &dyn Reader, topic: Topic<'_>) {
     drop(sink.publish(vec![record(topic, 1, Some("key"))]));
     assert_eq!(sink.publish(vec![record(topic, 2, Some("key"))]).await, [Outcome::Accepted]);
     let sequences: Vec<_> = reader.read(topic, 2).iter().map(Seen::sequence).collect();

@@ -44,7 +44,7 @@ async fn the_file_sink_keeps_the_contract() {
         "invalid_topic",
     )
     .await;
-    contract::a_dropped_claim_withdraws_nothing(&sink, &files, "dropped").await;
+    contract::a_dropped_publication_withdraws_nothing(&sink, &files, "dropped").await;
     contract::what_is_settled_is_counted_and_known_while_nobody_waits_for_it(&sink, "counted").await;
 }
 

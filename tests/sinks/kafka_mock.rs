@@ -47,7 +47,7 @@ async fn the_kafka_sink_keeps_the_contract_on_a_mock_cluster() {
         "too_large",
     )
     .await;
-    contract::a_dropped_claim_withdraws_nothing(&sink, &reader, "dropped").await;
+    contract::a_dropped_publication_withdraws_nothing(&sink, &reader, "dropped").await;
     contract::what_is_settled_is_counted_and_known_while_nobody_waits_for_it(&sink, "keyless").await;
 }
 

@@ -92,8 +92,8 @@ pub fn sequences(reader: &Consuming, topic: &str, count: usize) -> Vec<u64> {
     reader.read(topic, count).iter().map(Seen::sequence).collect()
 }
 
-async fn assert_unreported(claim: &mut Publication, wait: Duration) {
-    let early = tokio::time::timeout(wait, claim).await;
+async fn assert_unreported(publication: &mut Publication, wait: Duration) {
+    let early = tokio::time::timeout(wait, publication).await;
     assert!(early.is_err(), "reported during the outage: {early:?}");
 }
 
@@ -110,7 +110,7 @@ async fn the_kafka_sink_keeps_the_contract_on_a_real_broker() {
     let topic = cluster.create("keyless", &[]).await;
     contract::a_record_without_a_key_stays_without(&sink, &reader, &topic).await;
     let topic = cluster.create("dropped", &[]).await;
-    contract::a_dropped_claim_withdraws_nothing(&sink, &reader, &topic).await;
+    contract::a_dropped_publication_withdraws_nothing(&sink, &reader, &topic).await;
     contract::what_is_settled_is_counted_and_known_while_nobody_waits_for_it(&sink, &topic).await;
 }
 
@@ -171,8 +171,8 @@ async fn refusals_in_a_full_pipeline_break_no_keys_order() {
                 std::iter::from_fn(|| pending.pop_first()).take(50).map(|(_, next)| next).collect();
             in_flight.push_back((batch.clone(), sink.publish(batch)));
         }
-        let (batch, claim) = in_flight.pop_front().unwrap();
-        for (record, outcome) in batch.into_iter().zip(claim.await) {
+        let (batch, publication) = in_flight.pop_front().unwrap();
+        for (record, outcome) in batch.into_iter().zip(publication.await) {
             match outcome {
                 Outcome::Accepted => {}
                 Outcome::Rejected(reason) => drop(rejected.insert((record.position.0, reason.word()))),
@@ -303,16 +303,16 @@ async fn a_restarted_broker_gets_every_record_once_and_in_order() {
     let cluster = Cluster::new(&brokers, "restarted");
     let (sink, reader) = (sink(&brokers, &[]), Consuming { brokers });
     let topic = cluster.create("t", &[]).await;
-    let mut claims = vec![sink.publish(batch(&topic, 0..500))];
+    let mut publications = vec![sink.publish(batch(&topic, 0..500))];
     control(&["kill"]);
     let mut during = sink.publish(batch(&topic, 500..1000));
     assert_unreported(&mut during, Duration::from_secs(1)).await;
-    claims.push(during);
+    publications.push(during);
     let port = reader.brokers.rsplit(':').next().unwrap().to_owned();
     control(&["start", &port]);
     let up = Instant::now();
-    for claim in claims {
-        assert_eq!(claim.await, vec![Outcome::Accepted; 500]);
+    for publication in publications {
+        assert_eq!(publication.await, vec![Outcome::Accepted; 500]);
     }
     println!("a restarted broker had everything after {:?}", up.elapsed());
     assert!(up.elapsed() < Duration::from_secs(2), "{:?}", up.elapsed());
@@ -328,11 +328,11 @@ async fn a_frozen_broker_accepts_nothing_and_gets_everything_once_it_thaws() {
     let topic = cluster.create("t", &[]).await;
     assert_eq!(sink.publish(batch(&topic, 0..1)).await, [Outcome::Accepted]);
     control(&["freeze"]);
-    let mut claim = sink.publish(batch(&topic, 1..500));
-    assert_unreported(&mut claim, Duration::from_secs(2)).await;
+    let mut publication = sink.publish(batch(&topic, 1..500));
+    assert_unreported(&mut publication, Duration::from_secs(2)).await;
     control(&["thaw"]);
     let thawed = Instant::now();
-    assert_eq!(claim.await, vec![Outcome::Accepted; 499]);
+    assert_eq!(publication.await, vec![Outcome::Accepted; 499]);
     println!("a thawed broker had everything after {:?}", thawed.elapsed());
     assert!(thawed.elapsed() < Duration::from_secs(2), "{:?}", thawed.elapsed());
     assert_eq!(sequences(&reader, &topic, 500), (0..500).collect::<Vec<_>>());

@@ -95,7 +95,7 @@ async fn the_sns_sink_keeps_the_contract() {
         "too_large",
     )
     .await;
-    contract::a_dropped_claim_withdraws_nothing(&sink, &asked, &topics.topic("dropped")).await;
+    contract::a_dropped_publication_withdraws_nothing(&sink, &asked, &topics.topic("dropped")).await;
     let topic = topics.topic("counted");
     contract::what_is_settled_is_counted_and_known_while_nobody_waits_for_it(&sink, &topic).await;
 }
@@ -119,7 +119,7 @@ async fn a_fifo_topics_queue_gets_what_the_contract_promises() {
         "too_large",
     )
     .await;
-    contract::a_dropped_claim_withdraws_nothing(&sink, &topics, &topics.topic("dropped.fifo")).await;
+    contract::a_dropped_publication_withdraws_nothing(&sink, &topics, &topics.topic("dropped.fifo")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

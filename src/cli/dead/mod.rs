@@ -163,12 +163,18 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 async fn bridge(config: &Config) -> Result<Client, Failure> {
     let unanswered = |why: Failure| match lock_to_read(&RealDisk::default(), &config.spool.dir) {
         Err(SpoolError::Locked(_)) => unheard(config, &why),
-        Ok(_) | Err(_) => {
+        Err(error) => unopened(config, &error),
+        Ok(_) => {
             let advice = "only a running bridge can change its dead letters: start it with `fanbridge run`";
-            Failure::new(Exit::Temporary, format!("no bridge is running, and {advice}"))
+            Failure::new(Exit::Temporary, format!("no bridge is running, and {advice} ({})", why.message))
         }
     };
     Client::admin(&config.admin).await.map_err(unanswered)
+}
+
+/// Whether a bridge runs cannot be told.
+fn unopened(config: &Config, error: &SpoolError) -> Failure {
+    Failure::io(format_args!("cannot open the spool in {}", config.spool.dir.display()), error)
 }
 
 /// A bridge has locked its files, and so runs, but did not answer.

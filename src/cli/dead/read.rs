@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal};
 use super::super::client::Client;
 use super::super::output::{Rows, print};
 use super::super::{Exit, Failure, chain, configuration};
-use super::{ExportArgs, ListArgs, ShowArgs, none_such, unheard};
+use super::{ExportArgs, ListArgs, ShowArgs, none_such, unheard, unopened};
 use crate::config::Config;
 use crate::dead_letter;
 use crate::disk::{DiskLock, RealDisk};
@@ -92,7 +92,7 @@ enum Letters {
     Running(Box<Client>),
     /// The state file of a stopped bridge, opened for reading. The lock keeps a bridge from starting
     /// meanwhile.
-    Stopped { state: State, _held: Option<Box<dyn DiskLock>> },
+    Stopped { state: State, _lock: Option<Box<dyn DiskLock>> },
 }
 
 impl Letters {
@@ -104,15 +104,13 @@ impl Letters {
         };
         // This process does nothing else, so it can block on the disk.
         let dir = &config.spool.dir;
-        let held = match lock_to_read(&RealDisk::default(), dir) {
-            Ok(held) => held,
+        let locked = match lock_to_read(&RealDisk::default(), dir) {
+            Ok(locked) => locked,
             Err(SpoolError::Locked(_)) => return Err(unheard(config, &silent)),
-            Err(error) => {
-                return Err(Failure::io(format!("cannot open the spool in {}", dir.display()), &error));
-            }
+            Err(error) => return Err(unopened(config, &error)),
         };
         match State::open_to_read(&dir.join(FILE_NAME)) {
-            Ok(state) => Ok(Self::Stopped { state, _held: held }),
+            Ok(state) => Ok(Self::Stopped { state, _lock: locked }),
             // A bridge is running, but its admin listener does not answer.
             Err(StateError::Locked(_)) => Err(unheard(config, &silent)),
             Err(error) => Err(failed(&error)),

@@ -90,10 +90,8 @@ impl Check<'_> {
             self.error(&at.key("visibility_timeout"), "not a visibility time-out", label);
         }
         let at_url = at.key("queue_url");
-        // Its absence has been reported.
-        let is_given = self.places.has(&at_url);
         let Some(url) = web_url(&sqs.queue_url).filter(|url| url.path().len() > 1) else {
-            if is_given {
+            if self.has_usable(&at_url) {
                 let label = "expected `https://sqs.{region}.amazonaws.com/{account}/{queue}`".into();
                 self.error(&at_url, "not the URL of a queue", label);
             }

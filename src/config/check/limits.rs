@@ -29,8 +29,7 @@ impl Check<'_> {
             let at = Path::default().key("http").key("tls");
             for (key, path) in [("certificate", &mut tls.certificate), ("key", &mut tls.key)] {
                 let at = at.key(key);
-                // Its absence has been reported.
-                if self.places.has(&at)
+                if self.has_usable(&at)
                     && let Some(readable) = self.readable(&path.to_string_lossy(), &at)
                 {
                     *path = readable;

@@ -21,7 +21,7 @@ use std::path::Path as FilePath;
 use super::report::{Problem, Report, Severity};
 use super::yaml::spans::{Path, Spans};
 use crate::event::Timestamp;
-use crate::scalars::Size;
+use crate::scalars::{SIZE_TITLES, Size, out_of_bounds};
 
 /// Access to the environment, for a configuration.
 pub struct Environment<'o> {
@@ -41,10 +41,27 @@ pub(super) struct Check<'c> {
 }
 
 impl Check<'_> {
-    /// Reports a size below its minimum.
+    /// Whether the file has a value at this path that was not refused: in place of a refused one stands the
+    /// default, of which the file knows nothing.
+    pub(super) fn has_usable(&self, at: &Path) -> bool {
+        self.places.has(at) && !self.is_refused(at)
+    }
+
+    fn is_refused(&self, at: &Path) -> bool {
+        let path = at.to_string();
+        self.report
+            .problems()
+            .iter()
+            .any(|problem| problem.severity == Severity::Error && problem.path == path)
+    }
+
+    /// Reports a size below its minimum, which another value demands.
     pub(super) fn at_least(&mut self, at: &Path, size: Size, least: Size) {
-        if size < least {
-            self.error(at, "size too small", format!("expected at least {least} for `{at}`, found {size}"));
+        if self.is_refused(at) {
+            return;
+        }
+        if let Some((title, label)) = out_of_bounds(size, Some(least), None, SIZE_TITLES, &at.to_string()) {
+            self.error(at, title, label);
         }
     }
 

@@ -122,7 +122,12 @@ impl Check<'_> {
                 self.error(&at.key("provider"), "webhook source without a signature", label);
                 return None;
             }
-            _ => self.secrets(file, &at.key("secrets"), definition),
+            Some(Channel::Webhook) => self.secrets(file, &at.key("secrets"), definition),
+            // Whether it needs secrets is not known.
+            None => {
+                self.fetch_secrets(file, &at.key("secrets"));
+                return None;
+            }
         };
         Some(SourceOptions {
             name: name.into(),

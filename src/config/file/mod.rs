@@ -1,11 +1,12 @@
 //! The configuration file as written.
 //!
-//! A block whose values are used as they are written is the options of its room, such as
-//! [`Limits`] of `source::http`: name, unit, default and bounds of a key are in that one place. The other
-//! blocks have a type here, because they name what is read elsewhere: secrets, providers, event types. These
-//! types only define the form; [`load()`](super::load()) checks whether the values make sense together. The
-//! JSON Schema is generated from them, and `schema_check` checks a text against it. A required value can be
-//! absent here, so that a file that lacks one can still be read and all its problems be reported at once.
+//! A block whose values are used as they are written is the options of its room, such as [`Limits`] of
+//! `source::http`: name, unit, default and bounds of a key are in that one place. The other blocks have a
+//! type here, because they become something else once what they name is read: secrets, providers, event
+//! types. These types only define the form; [`load()`](super::load()) checks whether the values make sense
+//! together. The JSON Schema is generated from them, and `schema_check` checks a text against it. A required
+//! value can be absent here, so that a file that lacks one can still be read and all its problems be reported
+//! at once.
 
 mod select;
 mod sink;

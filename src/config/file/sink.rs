@@ -34,7 +34,7 @@ pub struct SinkFile {
     /// Longest time for which events wait for each other before they are published, while so many come that
     /// larger batches pay. While few come, each is published at once.
     #[serde(with = "Period")]
-    #[schemars(extend("formatMaximum" = "1s"))]
+    #[schemars(extend("formatMaximum" = "200ms"))]
     pub linger: Duration,
 }
 

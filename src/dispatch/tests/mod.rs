@@ -32,6 +32,7 @@ pub struct Scripted {
     accepted: Mutex<Vec<(Arc<str>, Position)>>,
     held: Mutex<BTreeMap<Arc<str>, Position>>,
     pub accepted_count: AtomicU64,
+    publications: AtomicU64,
 }
 
 impl Scripted {
@@ -43,6 +44,7 @@ impl Scripted {
             accepted: Mutex::default(),
             held: Mutex::default(),
             accepted_count: AtomicU64::new(0),
+            publications: AtomicU64::new(0),
         })
     }
 
@@ -60,6 +62,7 @@ impl Sink for Scripted {
     /// As the contract has it: once a record was put off, nothing later of its topic is accepted
     /// before that record is offered again.
     fn publish(&self, batch: Vec<Arc<Record>>) -> Publication {
+        self.publications.fetch_add(1, Ordering::Relaxed);
         let mut offered = self.offered.lock();
         let mut accepted = self.accepted.lock();
         let mut held = self.held.lock();
@@ -323,6 +326,26 @@ fn a_restart_suspects_as_many_records_as_a_window_holds_however_far_apart_they_a
     assert!(!suspects.take(Position(1_000_001)), "it came after the restart");
     assert!(suspects.take(Position(7)) && suspects.take(Position(900_000)));
     assert!(!suspects.take(Position(900_001)), "a window holds two");
+}
+
+#[tokio::test]
+async fn while_many_events_come_they_are_published_together_and_all_of_them() {
+    let bench = Bench::new();
+    let sink = Scripted::new(|_, _| Outcome::Accepted);
+    let mut dispatcher = bench.dispatcher(sink.clone(), Selection::All);
+    dispatcher.linger = Linger::new(Duration::from_millis(400));
+    let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
+    let running = tokio::spawn(dispatcher.run(stop.clone(), cut));
+    for _ in 0..300 {
+        bench.append_many(4, &of_family("a")).await;
+        tokio::time::sleep(Duration::from_millis(4)).await;
+    }
+    bench.spool.close().await;
+    stop.cancel();
+    running.await.expect("no panic").expect("no error");
+    assert_eq!(sink.accepted("a").len(), 1200);
+    let publications = sink.publications.load(Ordering::Relaxed);
+    assert!(publications < 200, "{publications} for 300 groups");
 }
 
 #[tokio::test]

@@ -121,7 +121,7 @@ async fn only_the_lane_behind_a_record_that_goes_again_is_held_and_only_until_th
 async fn a_topic_is_known_to_be_held_behind_its_first_failed_record_with_a_key_or_without() {
     let outcomes = Arc::new(OutcomeTable::default());
     let failed = [record("t", None), records(&[(7, "a")]).remove(0)];
-    let (number, _claim) = outcomes.open(&failed);
+    let (number, _publication) = outcomes.open(&failed);
     let at = |position: u64| records(&[(position, "b")]).remove(0);
     (0..2).for_each(|index| outcomes.settle(number, index, again()));
     assert!(outcomes.is_topic_held(&at(2)) && !outcomes.is_topic_held(&at(1)));

@@ -106,9 +106,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
+        let inflated_bytes_max = 16 << 20;
         Self {
             body_bytes_max: 2 << 20,
-            inflated_bytes_max: 16 << 20,
+            inflated_bytes_max,
             inflate_ratio_max: 200,
             header_timeout: Duration::from_secs(5),
             body_timeout: Duration::from_secs(10),
@@ -118,7 +119,7 @@ impl Default for Limits {
             connections_max: 4096,
             connections_per_address_max: 1024,
             in_flight_bytes_max: 256 << 20,
-            largest_body_bytes: 16 << 20,
+            largest_body_bytes: inflated_bytes_max,
         }
     }
 }

@@ -21,9 +21,9 @@ use super::framing::{Framing, Stage, Transfer};
 
 /// How long a close waits for the peer to read the answer. If the socket closes while the peer still
 /// sends, the peer gets a reset, which discards what it has not read yet.
-const LINGER: Duration = Duration::from_secs(1);
+const CLOSING_WAIT: Duration = Duration::from_secs(1);
 /// Most bytes that are read and discarded during that wait.
-const LINGER_BYTES_MAX: usize = 8 << 20;
+const CLOSING_BYTES_MAX: usize = 8 << 20;
 
 /// How long a connection waits for its peer.
 #[derive(Clone, Copy, Debug)]
@@ -149,11 +149,11 @@ pub(in crate::source) struct TimeoutStream<IO> {
     timeouts: Timeouts,
     timer: Pin<Box<Sleep>>,
     write_stuck: Option<Instant>,
-    linger: Option<Linger>,
+    closing: Option<Closing>,
 }
 
 #[derive(Clone, Copy)]
-struct Linger {
+struct Closing {
     until: Instant,
     bytes_left: usize,
 }
@@ -163,7 +163,7 @@ impl<IO> TimeoutStream<IO> {
     pub(in crate::source) fn new(io: IO, timeouts: Timeouts) -> (Self, ConnectionState) {
         let state = ConnectionState::new();
         let timer = Box::pin(sleep_until(Instant::now() + timeouts.head));
-        let stream = Self { io, state: state.clone(), timeouts, timer, write_stuck: None, linger: None };
+        let stream = Self { io, state: state.clone(), timeouts, timer, write_stuck: None, closing: None };
         (stream, state)
     }
 
@@ -243,31 +243,31 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimeoutStream<IO> {
         this.unless_stuck(cx, result)
     }
 
-    /// Closes the sending side. If a request has not arrived whole, waits up to [`LINGER`] for the peer to
-    /// stop sending.
+    /// Closes the sending side. If a request has not arrived whole, waits up to [`CLOSING_WAIT`] for the peer
+    /// to stop sending.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let mut linger = match this.linger {
-            Some(linger) => linger,
+        let mut closing = match this.closing {
+            Some(closing) => closing,
             None => {
                 let result = Pin::new(&mut this.io).poll_shutdown(cx);
                 ready!(this.unless_stuck(cx, result))?;
                 if this.state.seen().framing.stage() == Stage::Rest {
                     return Poll::Ready(Ok(()));
                 }
-                Linger { until: Instant::now() + LINGER, bytes_left: LINGER_BYTES_MAX }
+                Closing { until: Instant::now() + CLOSING_WAIT, bytes_left: CLOSING_BYTES_MAX }
             }
         };
         let mut scratch = [0; 4096];
-        while linger.bytes_left > 0 {
-            this.linger = Some(linger);
+        while closing.bytes_left > 0 {
+            this.closing = Some(closing);
             let mut waste = ReadBuf::new(&mut scratch);
             match Pin::new(&mut this.io).poll_read(cx, &mut waste) {
                 Poll::Ready(Ok(())) if !waste.filled().is_empty() => {
-                    linger.bytes_left = linger.bytes_left.saturating_sub(waste.filled().len());
+                    closing.bytes_left = closing.bytes_left.saturating_sub(waste.filled().len());
                 }
                 Poll::Ready(_) => break,
-                Poll::Pending if this.overdue(cx, linger.until) => break,
+                Poll::Pending if this.overdue(cx, closing.until) => break,
                 Poll::Pending => return Poll::Pending,
             }
         }

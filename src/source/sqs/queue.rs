@@ -31,7 +31,7 @@ const SHORT_POLL: Duration = Duration::from_secs(1);
 const RECEIVE: CallTimeouts = CallTimeouts { attempt: Duration::from_secs(25), attempts: 1 };
 /// The time-out of deletes and heartbeats. A healthy service answers them within some ten milliseconds;
 /// ten seconds give a slow one time, and are short beside the default visibility time-out of a minute.
-const SETTLE_ATTEMPT: Duration = Duration::from_secs(10);
+const CHANGE_ATTEMPT: Duration = Duration::from_secs(10);
 
 /// The results of a batch's entries, in their order: `None` for a success, else the service's code.
 pub(super) type EntryErrors = [Option<String>; BATCH_MAX];
@@ -51,7 +51,7 @@ impl Queue {
         let settings = aws.settings(config.region.as_deref(), RECEIVE).await;
         let timeouts =
             settings.timeout_config().map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
-        let timeouts = timeouts.operation_attempt_timeout(SETTLE_ATTEMPT).build();
+        let timeouts = timeouts.operation_attempt_timeout(CHANGE_ATTEMPT).build();
         let changes = aws_sdk_sqs::config::Builder::from(&settings).timeout_config(timeouts).build();
         Self {
             url: config.queue_url.clone(),

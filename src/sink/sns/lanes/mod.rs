@@ -19,7 +19,7 @@ pub(super) const ENTRIES_MAX: usize = 10;
 /// How long a batch that is not full waits for more records while another request to its topic is on
 /// its way. From 1,000 records/s on, ten lanes fill a batch within this time, and a request takes
 /// longer.
-const LINGER: Duration = Duration::from_millis(10);
+const FILL_WAIT: Duration = Duration::from_millis(10);
 
 /// A record that was handed over and has no outcome yet.
 #[derive(Debug)]
@@ -269,7 +269,7 @@ impl TopicLanes {
                 break;
             }
         }
-        (is_full || self.out == 0 || now >= *since + LINGER).then_some(entries)
+        (is_full || self.out == 0 || now >= *since + FILL_WAIT).then_some(entries)
     }
 
     fn depart(&mut self, topic_index: usize, entries: usize, now: Instant) -> OutgoingBatch {
@@ -286,7 +286,7 @@ impl TopicLanes {
 
     fn wake_at(&self) -> Option<Instant> {
         let rested = self.resting.first().map(|(at, _)| *at);
-        let lingered = self.ready.front().map(|(_, since)| *since + LINGER);
+        let lingered = self.ready.front().map(|(_, since)| *since + FILL_WAIT);
         let lingered = lingered.filter(|_| !(self.wary && self.out > 0));
         rested.into_iter().chain(lingered).min()
     }

@@ -48,7 +48,7 @@ fn records_without_a_key_do_not_wait_for_each_other() {
     let now = Instant::now();
     let mut lanes = lanes((1..=13).map(|position| waiting("t", None, position)), now);
     assert_eq!(lanes.next(now).expect("it leaves").records.len(), ENTRIES_MAX);
-    assert_eq!(positions(&lanes.next(now + LINGER).expect("it leaves").records), [11, 12, 13]);
+    assert_eq!(positions(&lanes.next(now + FILL_WAIT).expect("it leaves").records), [11, 12, 13]);
 }
 
 #[test]
@@ -58,8 +58,8 @@ fn what_does_not_fill_a_batch_waits_a_moment_while_another_is_on_its_way() {
     let first = lanes.next(now).expect("nothing to wait for");
     lanes.push(keyed("b", 2), now);
     assert!(lanes.next(now).is_none());
-    assert_eq!(lanes.wake_at(), Some(now + LINGER));
-    let second = lanes.next(now + LINGER).expect("it has waited");
+    assert_eq!(lanes.wake_at(), Some(now + FILL_WAIT));
+    let second = lanes.next(now + FILL_WAIT).expect("it has waited");
     assert_eq!(positions(&second.records), [2]);
     settled(&mut lanes, first, now);
     settled(&mut lanes, second, now);
@@ -82,7 +82,7 @@ fn a_batch_stays_within_the_bytes_and_a_record_beyond_them_travels_by_itself() {
     let sized = |position, bytes| Waiting { bytes, ..waiting("t", None, position) };
     let mut lanes = lanes([sized(1, 600), sized(2, 400), sized(3, 1), sized(4, 5000), sized(5, 1)], now);
     let mut left = Vec::new();
-    while let Some(departure) = lanes.next(now + LINGER) {
+    while let Some(departure) = lanes.next(now + FILL_WAIT) {
         left.push(positions(&departure.records));
     }
     assert_eq!(left, [vec![1, 2], vec![3], vec![4], vec![5]]);
@@ -119,7 +119,7 @@ fn a_record_that_travels_alone_has_no_company_before_or_behind_it() {
     let alone = |position| Waiting { alone: true, ..waiting("t", None, position) };
     let mut lanes = lanes([waiting("t", None, 1), alone(2), alone(3), waiting("t", None, 4)], now);
     let left: Vec<_> =
-        std::iter::from_fn(|| lanes.next(now + LINGER)).map(|left| positions(&left.records)).collect();
+        std::iter::from_fn(|| lanes.next(now + FILL_WAIT)).map(|left| positions(&left.records)).collect();
     assert_eq!(left, [vec![1], vec![2], vec![3], vec![4]]);
 }
 

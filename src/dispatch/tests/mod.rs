@@ -32,7 +32,6 @@ pub struct Scripted {
     accepted: Mutex<Vec<(Arc<str>, Position)>>,
     held: Mutex<BTreeMap<Arc<str>, Position>>,
     pub accepted_count: AtomicU64,
-    publications: AtomicU64,
 }
 
 impl Scripted {
@@ -44,7 +43,6 @@ impl Scripted {
             accepted: Mutex::default(),
             held: Mutex::default(),
             accepted_count: AtomicU64::new(0),
-            publications: AtomicU64::new(0),
         })
     }
 
@@ -62,7 +60,6 @@ impl Sink for Scripted {
     /// As the contract has it: once a record was put off, nothing later of its topic is accepted
     /// before that record is offered again.
     fn publish(&self, batch: Vec<Arc<Record>>) -> Publication {
-        self.publications.fetch_add(1, Ordering::Relaxed);
         let mut offered = self.offered.lock();
         let mut accepted = self.accepted.lock();
         let mut held = self.held.lock();
@@ -328,24 +325,33 @@ fn a_restart_suspects_as_many_records_as_a_window_holds_however_far_apart_they_a
     assert!(!suspects.take(Position(900_001)), "a window holds two");
 }
 
-#[tokio::test]
-async fn while_many_events_come_they_are_published_together_and_all_of_them() {
+#[tokio::test(start_paused = true)]
+async fn a_dispatcher_waits_for_more_to_come_only_if_it_has_read_all_there_is_and_many_come_for_it() {
     let bench = Bench::new();
     let sink = Scripted::new(|_, _| Outcome::Accepted);
-    let mut dispatcher = bench.dispatcher(sink.clone(), Selection::All);
-    dispatcher.linger = Linger::new(Duration::from_millis(400));
-    let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
-    let running = tokio::spawn(dispatcher.run(stop.clone(), cut));
-    for _ in 0..300 {
-        bench.append_many(4, &of_family("a")).await;
-        tokio::time::sleep(Duration::from_millis(4)).await;
+    let dispatcher_for = |taken: bool| {
+        let selection = if taken { Selection::All } else { Selection::Only([].into()) };
+        let mut dispatcher = bench.dispatcher(sink.clone(), selection);
+        dispatcher.linger = Linger::new(LINGER);
+        dispatcher
+    };
+    bench.append_many(500, &of_family("a")).await;
+    for taken in [true, false] {
+        let mut dispatcher = dispatcher_for(taken);
+        tokio::time::advance(LINGER).await;
+        let batch = bench.spool.read(Position(0), 500, usize::MAX).await.expect("readable");
+        assert_eq!(batch.through, Position(500));
+        dispatcher.take_in(batch);
+        assert_eq!(dispatcher.pause() > Duration::ZERO, taken, "500 came, and none of them for the other");
     }
-    bench.spool.close().await;
-    stop.cancel();
-    running.await.expect("no panic").expect("no error");
-    assert_eq!(sink.accepted("a").len(), 1200);
-    let publications = sink.publications.load(Ordering::Relaxed);
-    assert!(publications < 200, "{publications} for 300 groups");
+    let mut dispatcher = dispatcher_for(true);
+    tokio::time::advance(LINGER).await;
+    dispatcher.take_in(bench.spool.read(Position(0), 400, usize::MAX).await.expect("readable"));
+    assert_eq!(dispatcher.pause(), Duration::ZERO, "it is behind the log");
+
+    let (begun, pause) = (Instant::now(), LINGER / 2);
+    let read = dispatcher.read(pause).expect("there is more").await.expect("readable");
+    assert_eq!((read.entries.len(), begun.elapsed() >= pause), (100, true));
 }
 
 #[tokio::test]

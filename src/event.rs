@@ -5,6 +5,8 @@
 //! no clock. Text that is a part of a body is a [`ByteString`] that shares the body's allocation, so
 //! an event holds its attributes without a copy.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use bytestring::ByteString;
 use http::HeaderMap;
@@ -106,15 +108,16 @@ pub fn single_header(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&st
     values.next().filter(|_| values.next().is_none())?.to_str().ok()
 }
 
-/// The decision of admission about an authentic delivery.
+/// The decision of admission about an authentic delivery. An event and a quarantined delivery are shared from
+/// here to the sink, because each is larger than what moves along the way.
 #[derive(Debug)]
 pub enum Verdict {
     /// Selected: the event goes to the spool, and from there to every sink that selects it.
-    Accept(Event),
+    Accept(Arc<Event>),
     /// Usable but not selected: the event is counted by type, and the sender gets a success.
     Filter(Filtered),
     /// Unusable: the delivery goes to the spool, and from there to the dead letters.
-    Quarantine(Quarantined),
+    Quarantine(Arc<Quarantined>),
 }
 
 /// The part of an event that is kept when the selection filters it.
@@ -169,11 +172,21 @@ pub struct Event {
 }
 
 impl Event {
-    /// A copy of the event in memory of its own. The attributes and the body are parts of larger
-    /// buffers and keep those alive, so an event that is kept for long has to be detached.
+    /// A copy of the event in memory of its own: one buffer for all the texts, one for the body. The
+    /// attributes and the body are parts of larger buffers and keep those alive, so an event that is kept for
+    /// long has to be detached.
     #[must_use]
     pub fn detached(&self) -> Self {
-        let own = |text: &ByteString| ByteString::from(&**text);
+        let mut texts = String::new();
+        self.each_text(|text| texts.push_str(text));
+        let texts = ByteString::from(texts);
+        let mut taken = 0;
+        let mut own = |text: &ByteString| {
+            let start = taken;
+            taken += text.len();
+            texts.slice_ref(&texts[start..taken])
+        };
+        // In the order of `each_text`.
         Self {
             id: own(&self.id),
             source: own(&self.source),
@@ -181,17 +194,31 @@ impl Event {
             provider: own(&self.provider),
             family: own(&self.family),
             source_name: own(&self.source_name),
-            key: self.key.as_ref().map(own),
-            subject: self.subject.as_ref().map(own),
+            key: self.key.as_ref().map(&mut own),
+            subject: self.subject.as_ref().map(&mut own),
+            only_sink: self.only_sink.as_ref().map(&mut own),
             time: match &self.time {
                 EventTime::Stated(text) => EventTime::Stated(own(text)),
                 EventTime::Inferred(moment) => EventTime::Inferred(*moment),
             },
-            arrived: self.arrived,
             extensions: self.extensions.iter().map(|(name, value)| (own(name), own(value))).collect(),
-            only_sink: self.only_sink.as_ref().map(own),
+            arrived: self.arrived,
             body: Bytes::copy_from_slice(&self.body),
         }
+    }
+
+    /// Calls `visit` with each text of the event.
+    fn each_text<'event>(&'event self, visit: impl FnMut(&'event str)) {
+        let attributes =
+            [&self.id, &self.source, &self.event_type, &self.provider, &self.family, &self.source_name];
+        let time = match &self.time {
+            EventTime::Stated(text) => Some(text),
+            EventTime::Inferred(_) => None,
+        };
+        let optional = [&self.key, &self.subject, &self.only_sink].into_iter().flatten();
+        let extensions = self.extensions.iter().flat_map(|(name, value)| [name, value]);
+        let texts = attributes.into_iter().chain(optional).chain(time).chain(extensions);
+        texts.map(|text| &**text).for_each(visit);
     }
 }
 
@@ -219,13 +246,26 @@ pub struct Quarantined {
     pub body: Bytes,
 }
 
-/// A record's content in the spool: an event for the sinks, or a delivery for the dead letters.
+/// A record's content in the spool: an event for the sinks, or a delivery for the dead letters. A clone
+/// shares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// An accepted event.
-    Event(Event),
+    Event(Arc<Event>),
     /// A quarantined delivery.
-    Quarantined(Quarantined),
+    Quarantined(Arc<Quarantined>),
+}
+
+impl From<Event> for Entry {
+    fn from(event: Event) -> Self {
+        Self::Event(event.into())
+    }
+}
+
+impl From<Quarantined> for Entry {
+    fn from(quarantined: Quarantined) -> Self {
+        Self::Quarantined(quarantined.into())
+    }
 }
 
 impl Entry {
@@ -271,9 +311,9 @@ pub struct Record {
     /// The event's position in the spool.
     pub position: Position,
     /// The topic's full name (Kafka), ARN (SNS) or directory name (file).
-    pub topic: std::sync::Arc<str>,
-    /// The event to publish.
-    pub event: Event,
+    pub topic: Arc<str>,
+    /// The event to publish, which the records of other sinks share.
+    pub event: Arc<Event>,
 }
 
 #[cfg(test)]
@@ -308,8 +348,17 @@ mod tests {
 
     #[test]
     fn a_detached_event_equals_its_original() {
-        let original = event("default:abc");
-        assert_eq!(original.detached(), original);
+        let whole = event("default:abc");
+        let sparse = Event {
+            subject: None,
+            only_sink: Some("lake".into()),
+            time: EventTime::Inferred(Timestamp(7)),
+            extensions: Vec::new(),
+            ..event("k")
+        };
+        for original in [whole, sparse] {
+            assert_eq!(original.detached(), original);
+        }
     }
 
     #[test]

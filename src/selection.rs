@@ -3,7 +3,7 @@
 //! A list also keeps out types that are created later. Names are compared byte for byte. There are no
 //! patterns, because a pattern would let new types in.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 /// A selection of event types.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub enum Selection {
     #[default]
     All,
     /// Exactly these types, by the provider's names.
-    Only(BTreeSet<String>),
+    Only(HashSet<String>),
 }
 
 impl Selection {

@@ -53,7 +53,7 @@ impl AdmissionSource {
 
     /// Quarantines a delivery with the part of its body to keep. The id is made of the whole body.
     fn quarantined(&self, verified: Verified, word: &'static str, detail: String, body: Bytes) -> Verdict {
-        Verdict::Quarantine(Quarantined {
+        Verdict::Quarantine(Arc::new(Quarantined {
             id: letter_id(&self.definition, &verified),
             source: self.event_source.clone(),
             provider: self.definition.provider.clone(),
@@ -63,7 +63,7 @@ impl AdmissionSource {
             stated: verified.stated,
             arrived: verified.arrived,
             body,
-        })
+        }))
     }
 }
 
@@ -91,7 +91,7 @@ fn decide(
             family: facts.family,
         });
     }
-    Verdict::Accept(Event {
+    Verdict::Accept(Arc::new(Event {
         id: facts.id,
         source: source.event_source.clone(),
         event_type: facts.event_type,
@@ -105,7 +105,7 @@ fn decide(
         extensions: verified.stated.extensions,
         only_sink: None,
         body: facts.body,
-    })
+    }))
 }
 
 /// Decides about a quarantined delivery again. If its id is made of its body, the id stays: it was
@@ -113,7 +113,7 @@ fn decide(
 pub fn readmit(source: &AdmissionSource, quarantined: &Quarantined, selection: &Selection) -> Verdict {
     // A topic's request to a queue never becomes an event, and its detail says what to do.
     if [SUBSCRIPTION_CONFIRMATION, UNSUBSCRIBE_CONFIRMATION].contains(&&*quarantined.reason) {
-        return Verdict::Quarantine(quarantined.clone());
+        return Verdict::Quarantine(quarantined.clone().into());
     }
     let verified = Verified {
         body: quarantined.body.clone(),

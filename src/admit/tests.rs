@@ -58,7 +58,7 @@ fn a_selected_event_is_accepted_with_all_its_attributes() {
         only_sink: None,
         body: body.into(),
     };
-    assert_eq!(event, expected);
+    assert_eq!(*event, expected);
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn what_is_redacted_in_a_quarantined_body_tells_events_apart_all_the_same_once_i
         match (direct, readmit(&source("kind"), &letter, &Selection::All)) {
             (Verdict::Accept(direct), Verdict::Accept(later)) => {
                 assert_eq!((&direct.id, &direct.body), (&later.id, &later.body));
-                later.id
+                later.id.clone()
             }
             other => panic!("{other:?}"),
         }
@@ -165,7 +165,7 @@ fn two_signed_ids_with_one_body_that_is_unusable_are_two_deliveries() {
     let id = |signed: &str| {
         let stated = HeaderClaims { signed_id: Some(signed.into()), ..HeaderClaims::default() };
         match admit(&source("standard-webhooks"), Verified { stated, ..authentic("{}") }, &Selection::All) {
-            Verdict::Quarantine(quarantined) => quarantined.id,
+            Verdict::Quarantine(quarantined) => quarantined.id.clone(),
             other => panic!("{other:?}"),
         }
     };
@@ -206,7 +206,12 @@ fn every_catalogued_type_has_samples_that_are_accepted_and_distinct() {
             assert_ne!(first.id, second.id, "{}", info.name);
             assert_eq!(event(1), first);
             assert_eq!(first.key.is_some(), !info.key.is_empty(), "{}", info.name);
-            assert_ne!(first.key, second.key.filter(|_| first.key.is_some()), "{}", info.name);
+            assert_ne!(
+                first.key.as_ref(),
+                second.key.as_ref().filter(|_| first.key.is_some()),
+                "{}",
+                info.name
+            );
             // GitHub has no one place for the time of an event.
             let stated = matches!(first.time, EventTime::Stated(_));
             assert_eq!(stated, &*definition.provider != "github", "{}", info.name);
@@ -228,7 +233,8 @@ proptest! {
     ) {
         let body = format!(r#"{{"type":"{event_type}","call_cid":"c"}}"#);
         let selected = list.contains(&event_type);
-        let verdict = admit(&source("stream"), authentic(body.clone()), &Selection::Only(list));
+        let selection = Selection::Only(list.into_iter().collect());
+        let verdict = admit(&source("stream"), authentic(body.clone()), &selection);
         let all = admit(&source("stream"), authentic(body), &Selection::All);
         let Verdict::Accept(unfiltered) = all else {
             return Err(TestCaseError::fail("select: all takes all"));
@@ -237,7 +243,7 @@ proptest! {
             Verdict::Accept(event) => { prop_assert!(selected); prop_assert_eq!(event, unfiltered) }
             Verdict::Filter(filtered) => {
                 prop_assert!(!selected);
-                prop_assert_eq!(filtered.id, unfiltered.id)
+                prop_assert_eq!(&filtered.id, &unfiltered.id)
             }
             Verdict::Quarantine(_) => prop_assert!(false, "a usable body"),
         }
@@ -271,6 +277,6 @@ fn a_letter_keeps_the_identity_of_its_delivery_and_type_also_once_its_body_is_re
             (Verdict::Accept(direct), Verdict::Accept(later)) => assert_eq!(direct.id, later.id),
             other => panic!("{other:?}"),
         }
-        assert!(ids.insert(letter.id), "{token} of {delivery:?} is a letter of its own");
+        assert!(ids.insert(letter.id.clone()), "{token} of {delivery:?} is a letter of its own");
     }
 }

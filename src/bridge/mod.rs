@@ -369,7 +369,7 @@ fn readmission(config: &Config) -> Readmit {
     let selection = config.selection.clone();
     Arc::new(move |quarantined| {
         let Some(view) = views.iter().find(|view| *view.source_name() == quarantined.source_name) else {
-            return Verdict::Quarantine(quarantined.clone());
+            return Verdict::Quarantine(quarantined.clone().into());
         };
         readmit(view, quarantined, &selection)
     })

@@ -3,6 +3,7 @@
 //! Besides the sinks, this is the only way in which a payload leaves the bridge.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -73,8 +74,8 @@ pub fn show(state: &State, id: u64) -> Result<Option<Document>, StateError> {
         return Ok(None);
     };
     Ok(Some(match codec::decode(payload.clone()) {
-        Ok(Entry::Event(event)) => Document::of_event(info, event),
-        Ok(Entry::Quarantined(delivery)) => Document::of_quarantined(info, delivery),
+        Ok(Entry::Event(event)) => Document::of_event(info, Arc::unwrap_or_clone(event)),
+        Ok(Entry::Quarantined(delivery)) => Document::of_quarantined(info, Arc::unwrap_or_clone(delivery)),
         // The layout of a later release, or an unknown one: the raw payload is better than none.
         Err(_) => Document::of_unknown(info, &payload),
     }))

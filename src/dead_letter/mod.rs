@@ -226,7 +226,7 @@ impl Redrive {
             },
             Err(error) => return Ok(Fate::stays("undecodable", error.to_string())),
         };
-        Ok(match self.spool.append(Entry::Event(event), duplicate).await {
+        Ok(match self.spool.append(event.into(), duplicate).await {
             Ok(Appended::Stored(_)) => Fate::Appended,
             Ok(Appended::Duplicate) => Fate::Delivered,
             Err(error @ AppendError::TooLarge) => Fate::stays("too_large", error.to_string()),
@@ -300,12 +300,12 @@ fn decide(
         }
         (Entry::Event(event), sink) => {
             let only_sink = sink.as_deref().map(Into::into);
-            Ok((marked(Event { only_sink, ..event }), None))
+            Ok((marked(Event { only_sink, ..Arc::unwrap_or_clone(event) }), None))
         }
         (Entry::Quarantined(delivery), _) => match readmit(&delivery) {
             Verdict::Accept(event) => {
                 let duplicate = DuplicateKey::of(&event.source, &event.id);
-                Ok((marked(event), Some(duplicate)))
+                Ok((marked(Arc::unwrap_or_clone(event)), Some(duplicate)))
             }
             Verdict::Filter(filtered) => {
                 let detail =
@@ -342,7 +342,7 @@ mod tests {
             last: Timestamp(2),
             position: Position(position),
             topic: Some("stream.video".into()),
-            entry: Entry::Event(event("k")),
+            entry: event("k").into(),
         }
     }
 
@@ -352,7 +352,7 @@ mod tests {
         let dead = (1..=3).map(refused).collect();
         let progress = Progress { sink: "lake".into(), cursor: Position(3), dead };
         bench.state.commit(&[progress]).expect("room");
-        let readmit: Readmit = Arc::new(|delivery| Verdict::Quarantine(delivery.clone()));
+        let readmit: Readmit = Arc::new(|delivery| Verdict::Quarantine(delivery.clone().into()));
         let (state, spool) = (bench.state.clone(), bench.spool.clone());
         let redrive = Redrive::new(state, spool, ["lake".to_owned()], readmit);
         let all = || Choice::Matching { filter: DeadFilter::default(), after: 0, through: 9, limit: 9 };

@@ -192,7 +192,7 @@ mod tests {
     use super::*;
     use crate::dispatch::tests::{Scripted, of_family};
     use crate::dispatch::{BOUNDS, quarantine};
-    use crate::event::{Entry, Event};
+    use crate::event::Event;
     use crate::selection::Selection;
     use crate::sink::{Cause, Outcome};
     use crate::state::{CursorOwner, DeadFilter};
@@ -266,7 +266,7 @@ mod tests {
         let (stop, never) = (CancellationToken::new(), CancellationToken::new());
         let running = tokio::spawn(quarantine::keep(reader, bench.scope(), stop.clone(), never));
         for _ in 0..3 {
-            bench.append_entry(Entry::Quarantined(quarantined())).await;
+            bench.append_entry(quarantined().into()).await;
         }
         awaited(|| bench.state.shortage().is_some()).await;
         faults.set(Fault::None);

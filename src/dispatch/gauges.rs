@@ -243,7 +243,7 @@ mod tests {
         let status = crate::health::Health::default().add_sink("lake");
         let mut gauges = Gauges::new("lake", &Metrics::new(), Arc::clone(&status));
         let mut window = Unsettled::new(Position(0), BOUNDS);
-        let record = Arc::new(Record { position: Position(1), topic: "t".into(), event: event("k") });
+        let record = Arc::new(Record { position: Position(1), topic: "t".into(), event: event("k").into() });
         window.admit(&record);
         let reason = Reason::new(cause, "d");
         window.retry_later(&record, &reason, Duration::ZERO, 0);

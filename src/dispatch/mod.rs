@@ -38,7 +38,7 @@ use crate::telemetry::Metrics;
 use checkpoint::Checkpoint;
 pub use checkpoint::DispatchError;
 use gauges::Gauges;
-use linger::Linger;
+use linger::{Came, Linger};
 use low_watermark::CursorHandle;
 use maybe_duplicates::MaybeDuplicates;
 use routes::Routes;
@@ -235,8 +235,8 @@ impl Dispatcher {
     fn take_in(&mut self, batch: EntryBatch) {
         self.gauges.unreadable.succeeded();
         self.gauges.passed(self.unsettled.read(), batch.damaged);
-        let read_bytes: usize = batch.entries.iter().map(|(_, entry)| entry.body().len()).sum();
-        let mut records = Vec::with_capacity(batch.entries.len());
+        let (entries, read_bytes) = (batch.entries.len(), batch.body_bytes());
+        let mut records = Vec::new();
         let mut taken_bytes = 0;
         for (position, entry) in batch.entries {
             if let Some(event) = self.takes(position, entry) {
@@ -244,14 +244,15 @@ impl Dispatcher {
                 records.push(Record { position, topic: self.routes.topic(&event), event });
             }
         }
-        self.linger.read(records.len(), read_bytes, self.started.elapsed());
+        let came = Came { entries, bytes: read_bytes, records: records.len() };
+        self.linger.read(came, self.started.elapsed());
         // Records share the memory of the chunk they were read in: a few records would keep all of
         // it.
         let sparse = taken_bytes < read_bytes / 2;
         let mut open = Vec::with_capacity(records.len());
         for mut record in records {
             if sparse {
-                record.event = record.event.detached();
+                record.event = Arc::new(record.event.detached());
             }
             if self.maybe_duplicates.take(record.position) {
                 self.gauges.possible_duplicates.inc();
@@ -266,7 +267,7 @@ impl Dispatcher {
     }
 
     /// The event, if it is for this sink: selected, or redriven for this sink only.
-    fn takes(&self, position: Position, entry: Entry) -> Option<Event> {
+    fn takes(&self, position: Position, entry: Entry) -> Option<Arc<Event>> {
         match entry {
             Entry::Quarantined(_) => None,
             Entry::Event(event) => match &event.only_sink {
@@ -373,7 +374,7 @@ impl Dispatcher {
             last: now,
             position: record.position,
             topic: Some(record.topic.to_string()),
-            entry: Entry::Event(record.event.detached()),
+            entry: record.event.detached().into(),
         });
     }
 

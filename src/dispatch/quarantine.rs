@@ -7,6 +7,7 @@
 //! copies both out in one transaction with the cursor that passes them; it does not read other
 //! events.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::OptionFuture;
@@ -208,11 +209,11 @@ fn dead_letter_of_gone_sink(position: Position, sink: &str, event: &Event, now: 
         last: now,
         position,
         topic: None,
-        entry: Entry::Event(event.detached()),
+        entry: event.detached().into(),
     }
 }
 
-fn dead_lettered_through(position: Position, quarantined: Quarantined, now: Timestamp) -> NewDeadLetter {
+fn dead_lettered_through(position: Position, quarantined: Arc<Quarantined>, now: Timestamp) -> NewDeadLetter {
     NewDeadLetter {
         sink: None,
         reason: quarantined.reason.to_string(),
@@ -238,13 +239,13 @@ mod tests {
     async fn spooled() -> Bench {
         let bench = Bench::new();
         let for_sink = |sink: &'static str| Event { only_sink: Some(sink.into()), ..event("k") };
-        bench.append_entry(Entry::Quarantined(quarantined())).await;
+        bench.append_entry(quarantined().into()).await;
         bench.append(for_sink("lake")).await;
         bench.append(for_sink("retired")).await;
         bench.append(event("k")).await;
         bench.append(for_sink("retired")).await;
         bench.append(for_sink("forgotten")).await;
-        bench.append_entry(Entry::Quarantined(quarantined())).await;
+        bench.append_entry(quarantined().into()).await;
         bench
     }
 

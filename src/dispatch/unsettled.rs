@@ -313,7 +313,7 @@ mod tests {
     const TROUBLE: Reason = Reason { cause: Cause::UNKNOWN_TOPIC, detail: String::new() };
 
     fn record(position: u64, topic: &str) -> Arc<Record> {
-        Arc::new(Record { position: Position(position), topic: topic.into(), event: event("k") })
+        Arc::new(Record { position: Position(position), topic: topic.into(), event: event("k").into() })
     }
 
     fn entered(window: &mut Unsettled, records: &[(u64, &str)]) -> Vec<Arc<Record>> {
@@ -403,7 +403,7 @@ mod tests {
 
     fn keyed(position: u64, key: Option<&'static str>) -> Arc<Record> {
         let event = Event { key: key.map(Into::into), ..event("") };
-        Arc::new(Record { position: Position(position), topic: "a".into(), event })
+        Arc::new(Record { position: Position(position), topic: "a".into(), event: event.into() })
     }
 
     #[test]

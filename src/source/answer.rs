@@ -108,7 +108,7 @@ impl DeliveryBounds {
     /// sender's next attempt is then a duplicate.
     pub(super) async fn in_time(
         &self,
-        taken: impl Future<Output = Result<Received, Refused>>,
+        taken: Pin<&mut impl Future<Output = Result<Received, Refused>>>,
     ) -> Result<Received, Refused> {
         let taken = tokio::time::timeout(self.ack_timeout, taken);
         taken.await.unwrap_or(Err(Refused::Unavailable("ack_timeout")))

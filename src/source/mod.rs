@@ -209,7 +209,7 @@ impl Intake {
         }
     }
 
-    async fn accept(&self, source: &SourceIntake, event: Event) -> Result<Acceptance, Unavailable> {
+    async fn accept(&self, source: &SourceIntake, event: Arc<Event>) -> Result<Acceptance, Unavailable> {
         // These clones are cheap: they share the allocations of the event.
         let (id, family, event_type) = (event.id.clone(), event.family.clone(), event.event_type.clone());
         let (keyless, arrived) = (event.key.is_none(), event.arrived);
@@ -247,7 +247,7 @@ impl Intake {
     async fn quarantine(
         &self,
         source: &SourceIntake,
-        delivery: Quarantined,
+        delivery: Arc<Quarantined>,
     ) -> Result<Acceptance, Unavailable> {
         let id = delivery.id.clone();
         let key = DuplicateKey::of_letter(&delivery.source, &id);

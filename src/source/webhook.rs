@@ -60,7 +60,7 @@ impl Webhook {
             DeliveryClaim::Signed => self.bounds.read(&self.intake, &self.source, request).await?,
             DeliveryClaim::Unsigned => self.bounds.read_probe(request, self.unsigned()).await?,
         };
-        self.bounds.in_time(self.take(delivery, permit, &secrets)).await
+        self.bounds.in_time(pin!(self.take(delivery, permit, &secrets))).await
     }
 
     /// Checks what the headers alone can show.

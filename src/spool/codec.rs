@@ -99,8 +99,8 @@ pub fn decode(input: Bytes) -> Result<Entry, CodecError> {
         _ => return Err(CodecError::Malformed("unknown version")),
     }
     let entry = match reader.byte()? {
-        EVENT => Entry::Event(decode_event(&mut reader)?),
-        QUARANTINED => Entry::Quarantined(decode_quarantined(&mut reader)?),
+        EVENT => decode_event(&mut reader)?.into(),
+        QUARANTINED => decode_quarantined(&mut reader)?.into(),
         _ => return Err(CodecError::Malformed("unknown kind")),
     };
     if reader.0.is_empty() { Ok(entry) } else { Err(CodecError::Malformed("bytes behind the end")) }
@@ -330,7 +330,7 @@ mod tests {
             let [id, source, event_type, provider, family, source_name] = texts;
             let [key, subject, only_sink] = optional;
             let arrived = Timestamp(arrived);
-            Entry::Event(Event {
+            Entry::from(Event {
                 id, source, event_type, provider, family, source_name, key, subject, time, arrived,
                 extensions, only_sink, body,
             })
@@ -349,7 +349,7 @@ mod tests {
             let [signed_id, event_type] = optional;
             let stated = HeaderClaims { signed_id, event_type, extensions };
             let arrived = Timestamp(arrived);
-            Entry::Quarantined(Quarantined {
+            Entry::from(Quarantined {
                 id, source, provider, source_name, reason, detail, stated, arrived, body,
             })
         }
@@ -407,7 +407,7 @@ mod tests {
             arrived: Timestamp(1),
             body: Bytes::from_static(b"{"),
         };
-        let input = encoded(&Entry::Quarantined(quarantined));
+        let input = encoded(&quarantined.into());
         let Entry::Quarantined(decoded) = decode(input.clone()).unwrap() else {
             panic!("a quarantined delivery stays one");
         };

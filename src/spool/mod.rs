@@ -384,6 +384,13 @@ pub struct EntryBatch {
     pub damaged: u64,
 }
 
+impl EntryBatch {
+    /// Bytes of the bodies of all entries.
+    pub fn body_bytes(&self) -> usize {
+        self.entries.iter().map(|(_, entry)| entry.body().len()).sum()
+    }
+}
+
 /// How many bytes a spool can still write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {

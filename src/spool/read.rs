@@ -201,18 +201,34 @@ fn nothing(after: Position, through: Position) -> EntryBatch {
     Gathering::new(Wanted::All, after).through(through).batch(after)
 }
 
-fn read_memory(blocks: &[Block], after: Position, mut limits: Limits) -> EntryBatch {
+fn read_memory(blocks: &[Block], after: Position, limits: Limits) -> EntryBatch {
+    match limits.wanted {
+        Wanted::All => read_shared(blocks, after, limits),
+        Wanted::SingleSink => read_single_sink(blocks, after, limits),
+    }
+}
+
+/// Reads all entries, which the blocks have decoded for every reader.
+fn read_shared(blocks: &[Block], after: Position, mut limits: Limits) -> EntryBatch {
     let mut gathering = Gathering::new(limits.wanted, after);
-    let mut through = after;
-    for (header, payload) in blocks.iter().flat_map(Block::frames) {
-        if header.position <= after {
-            continue;
-        }
-        if !limits.admit(payload.len(), through == after) {
+    for entry in blocks.iter().flat_map(Block::entries).filter(|entry| entry.position > after) {
+        if !limits.admit(entry.payload_len, gathering.last == after) {
             break;
         }
-        through = header.position;
-        gathering.take(through, payload);
+        gathering.take_decoded(entry.position, entry.entry.clone());
+    }
+    gathering.batch(after)
+}
+
+/// Reads single-sink entries, and decodes no others.
+fn read_single_sink(blocks: &[Block], after: Position, mut limits: Limits) -> EntryBatch {
+    let mut gathering = Gathering::new(limits.wanted, after);
+    let frames = blocks.iter().flat_map(Block::frames).filter(|(header, _)| header.position > after);
+    for (header, payload) in frames {
+        if !limits.admit(payload.len(), gathering.last == after) {
+            break;
+        }
+        gathering.take(header.position, payload);
     }
     gathering.batch(after)
 }
@@ -278,7 +294,15 @@ impl Gathering {
     fn take(&mut self, position: Position, payload: Bytes) {
         if self.wanted == Wanted::SingleSink && !codec::is_single_sink(&payload) {
             self.account_to(before(position));
-        } else if let Ok(entry) = codec::decode(payload) {
+            self.last = position;
+        } else {
+            self.take_decoded(position, codec::decode(payload).ok());
+        }
+    }
+
+    /// Takes the entry at this position, or counts it as a gap if it could not be decoded.
+    fn take_decoded(&mut self, position: Position, entry: Option<Entry>) {
+        if let Some(entry) = entry {
             self.account_to(before(position));
             self.entries.push((position, entry));
         } else {

@@ -31,7 +31,6 @@ const TICK_EVERY: Duration = Duration::from_secs(1);
 const TICK_EVERY_SHUT: Duration = Duration::from_millis(100);
 
 /// A message in the writer's queue.
-#[expect(clippy::large_enum_variant, reason = "all but one message of a spool's life are appends")]
 pub(super) enum WriterMessage {
     Append(Append),
     /// Take no more appends, answer the queued ones, and end.

@@ -61,7 +61,7 @@ impl Bench {
     }
 
     pub async fn append(&self, event: Event) -> Position {
-        self.append_entry(Entry::Event(event)).await
+        self.append_entry(event.into()).await
     }
 
     pub async fn append_entry(&self, entry: Entry) -> Position {
@@ -73,8 +73,7 @@ impl Bench {
 
     /// Appends so many copies of an event, all at once.
     pub async fn append_many(&self, count: u64, event: &Event) {
-        let append =
-            |spool: Spool, event: Event| async move { spool.append(Entry::Event(event), None).await };
+        let append = |spool: Spool, event: Event| async move { spool.append(event.into(), None).await };
         let appends: JoinSet<_> = (0..count).map(|_| append(self.spool.clone(), event.clone())).collect();
         for done in appends.join_all().await {
             done.expect("room");

@@ -1,6 +1,5 @@
 //! What becomes of deliveries, and what is counted.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fanbridge::selection::Selection;
@@ -33,7 +32,7 @@ async fn an_event_is_accepted_once_and_then_a_duplicate() {
 
 #[tokio::test]
 async fn a_type_that_is_not_selected_is_answered_as_a_success() {
-    let selection = Selection::Only(BTreeSet::from(["call.ring".to_owned()]));
+    let selection = Selection::Only(["call.ring".to_owned()].into());
     let front = Front::start_with(|setting| setting.selection = selection).await;
     let reply = front.connect().await.ask(delivery(&event(200))).await;
     assert_eq!(reply.status, 200);

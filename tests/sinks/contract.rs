@@ -49,7 +49,7 @@ pub async fn a_body_and_its_attributes_arrive_as_they_left(
     let mut sent = record(topic, 18_446_744_073_709_551_615, Some("schlüssel:1"));
     let body = r#" {"n":12345678901234567890123,"d":0.1000000000000000055511151231257827,"e":1e400,"z":-0,
         "u":"\u0000\ud83d\ude00 ü","k":{"k":[ ]}} "#;
-    let event = &mut Arc::make_mut(&mut sent).event;
+    let event = Arc::make_mut(&mut Arc::make_mut(&mut sent).event);
     event.body = body.into();
     event.event_type = "call.\"ring\"\u{2028}<script>".into();
     event.time = EventTime::Inferred(Timestamp(1_763_709_600_123_000_000));

@@ -58,7 +58,7 @@ pub fn record(topic: &str, position: u64, key: Option<&str>) -> Arc<Record> {
     Arc::new(Record {
         position: Position(position),
         topic: topic.into(),
-        event: Event {
+        event: Arc::new(Event {
             id: format!("id-{position}").into(),
             source: "/stream/default".into(),
             event_type: "call.ring".into(),
@@ -72,7 +72,7 @@ pub fn record(topic: &str, position: u64, key: Option<&str>) -> Arc<Record> {
             extensions: vec![("webhookid".into(), "w-1".into())],
             only_sink: None,
             body: format!(r#"{{"type":"call.ring", "n":{position}}}"#).into(),
-        },
+        }),
     })
 }
 
@@ -85,7 +85,8 @@ pub fn large_record(topic: &str, position: u64, key: &str, bytes: usize) -> Arc<
         char::from(DIGITS[(state >> 58) as usize])
     });
     let mut record = record(topic, position, Some(key));
-    Arc::make_mut(&mut record).event.body = format!(r#"{{"x":"{}"}}"#, noise.collect::<String>()).into();
+    let event = Arc::make_mut(&mut Arc::make_mut(&mut record).event);
+    event.body = format!(r#"{{"x":"{}"}}"#, noise.collect::<String>()).into();
     record
 }
 

@@ -88,6 +88,22 @@ async fn many_tasks_appends_are_all_there_once_and_in_order_after_a_restart() {
     assert!(found.iter().all(|(_, found)| *found == entry(number_of(found), 0)));
 }
 
+#[tokio::test]
+async fn readers_that_keep_up_share_what_the_first_of_them_decoded() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path(), SpoolOptions { tail_bytes_max: 1 << 20, ..roomy() }).unwrap();
+    for number in 0..4 {
+        spool.append(entry(number, 0), None).await.unwrap();
+    }
+    let read = async |after, count| spool.read(Position(after), count, usize::MAX).await.unwrap().entries;
+    let (all, some) = (read(0, 9).await, read(1, 2).await);
+    assert_eq!((all.len(), some.len()), (4, 2));
+    for ((position, entry), again) in all[1..3].iter().zip(&some) {
+        let (Entry::Event(first), Entry::Event(second)) = (entry, &again.1) else { panic!("{entry:?}") };
+        assert!(Arc::ptr_eq(first, second), "{position:?} was decoded twice");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn racing_copies_become_one_record_and_every_answer_waits_for_it() {
     let dir = tempfile::tempdir().unwrap();
@@ -144,7 +160,7 @@ async fn a_reader_of_what_is_not_for_every_sink_gets_that_alone_from_memory_and_
     let spool = open(dir.path(), SpoolOptions { tail_bytes_max: 1 << 20, ..roomy() }).unwrap();
     let entries = (0..98).map(|number| match entry(number, 0) {
         Entry::Event(event) if number % 7 == 0 => {
-            Entry::Event(Event { only_sink: Some("lake".into()), ..event })
+            Event { only_sink: Some("lake".into()), ..Arc::unwrap_or_clone(event) }.into()
         }
         entry => entry,
     });
@@ -263,7 +279,7 @@ async fn an_entry_that_can_never_fit_is_told_apart_and_a_large_one_is_kept() {
     let spool = open(dir.path(), SpoolOptions { tail_bytes_max: 0, ..roomy() }).unwrap();
     let with_body = |bytes: usize| match entry(1, 0) {
         Entry::Event(event) => {
-            Entry::Event(fanbridge::event::Event { body: Bytes::from(vec![7; bytes]), ..event })
+            Event { body: Bytes::from(vec![7; bytes]), ..Arc::unwrap_or_clone(event) }.into()
         }
         other => other,
     };

@@ -49,7 +49,7 @@ pub fn entry(number: u64, second: i64) -> Entry {
     let body: Vec<u8> = (0..length).map(|at| (number.wrapping_mul(31) + at * at) as u8).collect();
     let arrived = Timestamp((EPOCH_SECONDS + second) * 1_000_000_000);
     if number % 5 == 4 {
-        return Entry::Quarantined(Quarantined {
+        return Entry::from(Quarantined {
             id: format!("{number}").into(),
             source: "/test/default".into(),
             provider: "test".into(),
@@ -61,7 +61,7 @@ pub fn entry(number: u64, second: i64) -> Entry {
             body: Bytes::from(body),
         });
     }
-    Entry::Event(Event {
+    Entry::from(Event {
         id: format!("{number}").into(),
         source: "/test/default".into(),
         event_type: "thing.happened".into(),
@@ -79,12 +79,18 @@ pub fn entry(number: u64, second: i64) -> Entry {
 }
 
 pub fn number_of(entry: &Entry) -> u64 {
-    let (Entry::Event(Event { id, .. }) | Entry::Quarantined(Quarantined { id, .. })) = entry;
+    let id = match entry {
+        Entry::Event(event) => &event.id,
+        Entry::Quarantined(delivery) => &delivery.id,
+    };
     id.parse().expect("ids are numbers")
 }
 
 fn arrived_of(entry: &Entry) -> i64 {
-    let (Entry::Event(Event { arrived, .. }) | Entry::Quarantined(Quarantined { arrived, .. })) = entry;
+    let arrived = match entry {
+        Entry::Event(event) => event.arrived,
+        Entry::Quarantined(delivery) => delivery.arrived,
+    };
     arrived.unix_seconds() - EPOCH_SECONDS
 }
 

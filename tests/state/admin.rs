@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use fanbridge::admin::router;
-use fanbridge::event::{Entry, Timestamp};
+use fanbridge::event::Timestamp;
 use fanbridge::health::SourceTrouble;
 use fanbridge::state::TypeSeen;
 use http::{Request, Response, StatusCode};
@@ -338,7 +338,7 @@ async fn types_tell_which_are_new_and_who_selects_them() {
 async fn a_list_holds_no_body_and_a_single_letter_holds_it_verbatim() {
     let bench = Bench::new();
     let hostile = "call\r\n\u{1b}[31m<script>\u{202e}";
-    bench.bury(vec![letter(Some("lake"), 1, "invalid", Entry::Event(event("evt-1", hostile)))]);
+    bench.bury(vec![letter(Some("lake"), 1, "invalid", event("evt-1", hostile).into())]);
     let router = bench.router();
 
     let list = send(&router, get("/api/dead?sink=lake")).await;
@@ -360,9 +360,7 @@ async fn a_body_that_is_not_one_line_of_json_is_shown_in_base64() {
     let bench = Bench::new();
     let bodies: [&[u8]; 4] = [b"{\"a\":\n1}", b"\xff", b" {}", b""];
     let letters = bodies.iter().zip(1..);
-    bench.bury(
-        letters.map(|(body, n)| letter(None, n, "json", Entry::Quarantined(quarantined(body)))).collect(),
-    );
+    bench.bury(letters.map(|(body, n)| letter(None, n, "json", quarantined(body).into())).collect());
     let router = bench.router();
 
     let export = send(&router, get("/api/dead/export")).await;

@@ -90,7 +90,7 @@ impl Bench {
         }
         let batch = self.spool.read(Position(0), 10_000, 16 << 20).await.unwrap();
         let event = |(_, entry)| match entry {
-            Entry::Event(event) => event,
+            Entry::Event(event) => Arc::unwrap_or_clone(event),
             Entry::Quarantined(delivery) => panic!("{delivery:?} was not to be spooled"),
         };
         batch.entries.into_iter().map(event).collect()
@@ -137,7 +137,7 @@ fn summary() -> Summary {
 
 /// Readmits nothing.
 pub fn never() -> Readmit {
-    Arc::new(|delivery| Verdict::Quarantine(delivery.clone()))
+    Arc::new(|delivery| Verdict::Quarantine(delivery.clone().into()))
 }
 
 /// Has nothing in memory to write down.
@@ -195,12 +195,12 @@ pub fn letter(sink: Option<&str>, position: u64, reason: &str, entry: Entry) -> 
 
 /// A letter of this sink with an event of its own.
 pub fn refused(sink: &str, position: u64) -> NewDeadLetter {
-    letter(Some(sink), position, "too_large", Entry::Event(event(&format!("evt-{position}"), "call.ring")))
+    letter(Some(sink), position, "too_large", event(&format!("evt-{position}"), "call.ring").into())
 }
 
 /// A quarantined delivery.
 pub fn unusable(position: u64) -> NewDeadLetter {
-    letter(None, position, "json", Entry::Quarantined(quarantined(b"{")))
+    letter(None, position, "json", quarantined(b"{").into())
 }
 
 /// Sends a request through the routes.

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::sync::Arc;
 
 use fanbridge::event::{Entry, Position, Quarantined};
 use fanbridge::state::{FILE_NAME, Progress, State};
@@ -111,7 +112,7 @@ async fn letters_as_large_as_any_are_shown_and_exported_by_a_running_bridge() {
     // In base64 this one alone is beyond 16 MiB, and an export's page ends behind it.
     let large = |n| match unusable(n).entry {
         Entry::Quarantined(quarantined) => {
-            Entry::Quarantined(Quarantined { body: vec![0xff; 16 << 20].into(), ..quarantined })
+            Quarantined { body: vec![0xff; 16 << 20].into(), ..Arc::unwrap_or_clone(quarantined) }.into()
         }
         Entry::Event(_) => unreachable!("unusable deliveries are none"),
     };
@@ -185,7 +186,7 @@ async fn a_stopped_bridges_letters_can_be_read_and_not_changed() {
 async fn a_table_of_hostile_names_does_not_steer_the_terminal() {
     let bench = Bench::new();
     let hostile = event("a\r\n\u{1b}]0;owned\u{7}", "call\u{1b}[2J\u{202e}\u{9b}31m");
-    bench.bury(vec![letter(Some("lake"), 1, "invalid", Entry::Event(hostile))]);
+    bench.bury(vec![letter(Some("lake"), 1, "invalid", hostile.into())]);
     let config = configured(&bench, served(&bench).await);
 
     let listed = dead(&config, &["list"]).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fanbridge::dead_letter::{Choice, REDRIVEN_EXTENSION, Readmit};
 use fanbridge::dedup::DuplicateKey;
-use fanbridge::event::{Entry, Filtered, Verdict};
+use fanbridge::event::{Filtered, Verdict};
 use fanbridge::spool::Appended;
 use fanbridge::state::DeadFilter;
 
@@ -39,7 +39,7 @@ async fn an_event_that_is_redriven_again_is_marked_once() {
     let mut again = event("evt-1", "call.ring");
     again.extensions.push((REDRIVEN_EXTENSION.into(), "1".into()));
     again.only_sink = Some("lake".into());
-    bench.bury(vec![letter(Some("lake"), 1, "too_large", Entry::Event(again))]);
+    bench.bury(vec![letter(Some("lake"), 1, "too_large", again.into())]);
 
     bench.redrive(never()).run(all()).await.unwrap();
 
@@ -67,7 +67,7 @@ async fn a_quarantined_delivery_that_is_usable_now_goes_to_every_sink() {
     let readmit: Readmit = Arc::new(|delivery| {
         let mut accepted = event("evt-9", "call.ring");
         accepted.body = delivery.body.clone();
-        Verdict::Accept(accepted)
+        Verdict::Accept(accepted.into())
     });
 
     let report = bench.redrive(readmit).run(all()).await.unwrap();
@@ -80,13 +80,13 @@ async fn a_quarantined_delivery_that_is_usable_now_goes_to_every_sink() {
 
 /// Takes every delivery for the event of this id.
 fn as_event(id: &'static str) -> Readmit {
-    Arc::new(move |_| Verdict::Accept(event(id, "call.ring")))
+    Arc::new(move |_| Verdict::Accept(event(id, "call.ring").into()))
 }
 
 /// What the provider's own delivery of that event becomes in the spool.
 async fn sent_by_the_provider(bench: &Bench, id: &str) -> Appended {
     let key = DuplicateKey::of("/stream/default", id);
-    bench.spool.append(Entry::Event(event(id, "call.ring")), Some(key)).await.unwrap()
+    bench.spool.append(event(id, "call.ring").into(), Some(key)).await.unwrap()
 }
 
 #[tokio::test]
@@ -145,7 +145,7 @@ async fn a_quarantined_delivery_that_stays_unusable_takes_todays_reason() {
         let mut again = delivery.clone();
         again.reason = "no_type".into();
         again.detail = "no type at /type".into();
-        Verdict::Quarantine(again)
+        Verdict::Quarantine(again.into())
     });
 
     let report = bench.redrive(readmit).run(all()).await.unwrap();

@@ -171,7 +171,7 @@ impl World {
             self.offered += 1;
             let position = Position(self.offered);
             let topic = if key % 2 == 0 { "even" } else { "odd" }.into();
-            let event = Event { key: (key > 0).then(|| key.to_string().into()), ..event("") };
+            let event = Event { key: (key > 0).then(|| key.to_string().into()), ..event("") }.into();
             let record = Arc::new(Record { position, topic, event });
             if unsettled.admit(&record) == SendPermission::Open {
                 open.push(record);

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Scripted, of_family};
 use crate::disk::{Disk, DiskFile, DiskLock, FileId, Free, Look, RealDisk};
 use crate::dispatch::{READ_AGAIN_AFTER, quarantine};
-use crate::event::{Entry, Position};
+use crate::event::Position;
 use crate::selection::Selection;
 use crate::sink::Outcome;
 use crate::state::{CursorOwner, DeadFilter};
@@ -117,7 +117,7 @@ async fn a_log_that_cannot_be_read_is_tried_again_after_a_rest_and_all_of_it_arr
 #[tokio::test(start_paused = true)]
 async fn quarantined_deliveries_that_cannot_be_read_are_tried_again_after_a_rest() {
     let (disk, bench) = Unreadable::bench();
-    bench.append_entry(Entry::Quarantined(quarantined())).await;
+    bench.append_entry(quarantined().into()).await;
     disk.refuse(3);
     let (stop, never) = (CancellationToken::new(), CancellationToken::new());
     let begun = Instant::now();
@@ -134,7 +134,7 @@ async fn quarantined_deliveries_that_cannot_be_read_are_tried_again_after_a_rest
 #[tokio::test(start_paused = true)]
 async fn a_rest_before_the_log_is_read_again_does_not_hold_the_end_up() {
     let (disk, bench) = Unreadable::bench();
-    bench.append_entry(Entry::Quarantined(quarantined())).await;
+    bench.append_entry(quarantined().into()).await;
     disk.refuse(u32::MAX);
     let (stop, never) = (CancellationToken::new(), CancellationToken::new());
     let running =

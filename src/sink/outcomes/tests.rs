@@ -6,7 +6,7 @@ pub(in crate::sink) fn record(topic: &str, key: Option<&str>) -> Arc<Record> {
     Arc::new(Record {
         position: Position(1),
         topic: topic.into(),
-        event: Event {
+        event: Arc::new(Event {
             id: "id".into(),
             source: "/stream/default".into(),
             event_type: "call.ring".into(),
@@ -20,7 +20,7 @@ pub(in crate::sink) fn record(topic: &str, key: Option<&str>) -> Arc<Record> {
             extensions: Vec::new(),
             only_sink: None,
             body: bytes::Bytes::from_static(b"{}"),
-        },
+        }),
     })
 }
 

@@ -132,13 +132,14 @@ mod tests {
     use crate::event::Position;
     use crate::testing::events::event;
     use bytes::Bytes;
+    use std::sync::Arc;
 
     const TOPIC: &str = "arn:aws:sns:eu-west-1:111111111111:t";
 
     fn record(topic: &str, body: &'static str) -> Record {
         let mut event = event("default:abc");
         event.body = Bytes::from_static(body.as_bytes());
-        Record { position: Position(7), topic: topic.into(), event }
+        Record { position: Position(7), topic: topic.into(), event: event.into() }
     }
 
     fn refusal(record: &Record, bytes_max: usize) -> Option<&'static str> {
@@ -160,7 +161,7 @@ mod tests {
             assert_eq!(refusal(&record(TOPIC, body), 1 << 18), Some("xml_illegal"), "{body:?}");
         }
         let mut named = record(TOPIC, "{}");
-        named.event.id = "a\u{1b}b".into();
+        Arc::make_mut(&mut named.event).id = "a\u{1b}b".into();
         let reason = message(&named, "lake", 1 << 18).expect_err("an attribute is not escaped");
         assert!(reason.cause == Cause::XML_ILLEGAL && reason.detail.contains("U+001B"), "{reason:?}");
     }
@@ -180,12 +181,13 @@ mod tests {
         let mut record = record(TOPIC, "{}");
         for text in ["", "plain", "\u{1}\u{1}\"\"\\\\\u{7f}", "üüü"] {
             let many: bytestring::ByteString = text.repeat(300).into();
-            for each in [&mut record.event.id, &mut record.event.source, &mut record.event.event_type] {
+            let event = Arc::make_mut(&mut record.event);
+            for each in [&mut event.id, &mut event.source, &mut event.event_type] {
                 *each = many.clone();
             }
-            record.event.subject = Some(many.clone());
-            record.event.key = Some(many.clone());
-            record.event.extensions = vec![(many.clone(), many.clone())];
+            event.subject = Some(many.clone());
+            event.key = Some(many.clone());
+            event.extensions = vec![(many.clone(), many.clone())];
             let mut document = Vec::new();
             envelope::structured(&record, &mut document);
             let attributes: usize =
@@ -197,7 +199,7 @@ mod tests {
     #[test]
     fn an_empty_attribute_is_left_out() {
         let mut record = record(TOPIC, "{}");
-        record.event.family = "".into();
+        Arc::make_mut(&mut record.event).family = "".into();
         let names: Vec<_> = attributes(&record.event).map(|(name, _)| name).collect();
         assert_eq!(names, ["type", "source", "provider", "id"]);
     }
@@ -206,7 +208,7 @@ mod tests {
     fn a_fifo_message_has_its_key_as_group_or_the_keys_digest_where_it_cannot_be_one() {
         let group = |key: Option<&str>| {
             let mut record = record("arn:aws:sns:eu-west-1:111111111111:t.fifo", "{}");
-            record.event.key = key.map(Into::into);
+            Arc::make_mut(&mut record.event).key = key.map(Into::into);
             message(&record, "lake", 1 << 18).expect("it can be sent").fifo.expect("a FIFO topic").group
         };
         assert_eq!(group(Some("default:abc/1!")), "default:abc/1!");
@@ -222,7 +224,8 @@ mod tests {
     fn the_deduplication_id_is_of_source_id_and_sink_and_the_same_each_time() {
         let id = |source: &'static str, id: &'static str, sink: &str, position: u64| {
             let mut record = record("arn:aws:sns:eu-west-1:111111111111:t.fifo", "{}");
-            (record.event.source, record.event.id) = (source.into(), id.into());
+            let event = Arc::make_mut(&mut record.event);
+            (event.source, event.id) = (source.into(), id.into());
             record.position = Position(position);
             message(&record, sink, 1 << 18).expect("it can be sent").fifo.expect("a FIFO topic").deduplication
         };

@@ -99,7 +99,7 @@ impl SnsSource {
     async fn receive<B: Body<Data = Bytes>>(&self, request: Request<B>) -> Result<Received, Refused> {
         self.judge_head(request.headers())?;
         let (delivery, permit) = self.bounds.read(&self.intake, &self.source, request).await?;
-        self.bounds.in_time(self.take(delivery, permit)).await
+        self.bounds.in_time(pin!(self.take(delivery, permit))).await
     }
 
     /// Refuses what the head alone shows to be unwanted, before the body is read. A head proves nothing: the

@@ -333,7 +333,7 @@ impl Committer {
                 segment.len += written;
                 segment.newest = now.steady;
             });
-            view.tail.push(Block { first, last, bytes: Bytes::from(bytes) });
+            view.tail.push(Block::new(first, last, Bytes::from(bytes)));
             view.next = last.next();
             self.shared.assert_positions(&view);
         }

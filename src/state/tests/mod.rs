@@ -30,11 +30,11 @@ fn opened() -> (TempDir, State) {
 }
 
 fn event(event_type: &str) -> Entry {
-    Entry::Event(Event { event_type: event_type.into(), ..events::event("default:abc") })
+    Entry::from(Event { event_type: event_type.into(), ..events::event("default:abc") })
 }
 
 fn quarantined() -> Entry {
-    Entry::Quarantined(events::quarantined())
+    events::quarantined().into()
 }
 
 fn letter(sink: Option<&str>, position: u64, reason: &str) -> NewDeadLetter {
@@ -364,6 +364,7 @@ fn letters_that_are_removed_give_their_space_back_while_the_bridge_runs() {
     for round in 0..20 {
         let mut big = letter(Some("lake"), 0, "too_large");
         if let Entry::Event(event) = &mut big.entry {
+            let event = Arc::make_mut(event);
             event.body = vec![b'x'; 8192].into();
         }
         let dead = (0..500).map(|n| NewDeadLetter { position: Position(round * 500 + n), ..big.clone() });

@@ -45,6 +45,7 @@ fn a_commit_without_room_at_any_of_its_writes_changes_nothing_and_succeeds_when_
         // Large, so that the file has to grow as well.
         let mut dead = letter(Some("lake"), writes + 2, "too_large");
         if let Entry::Event(event) = &mut dead.entry {
+            let event = Arc::make_mut(event);
             event.body = vec![b'x'; 200_000].into();
         }
         let step = progress("lake", writes + 2, vec![dead]);

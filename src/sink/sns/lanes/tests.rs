@@ -7,7 +7,7 @@ const BYTES_MAX: usize = 1000;
 fn waiting(topic: &str, key: Option<&'static str>, position: u64) -> Waiting {
     let mut event = event("");
     event.key = key.map(Into::into);
-    let record = Arc::new(Record { position: Position(position), topic: topic.into(), event });
+    let record = Arc::new(Record { position: Position(position), topic: topic.into(), event: event.into() });
     Waiting { record, batch: 0, index: 0, bytes: 1, failures: 0, alone: false }
 }
 

@@ -104,7 +104,11 @@ impl World {
             let key = (self.offered * 7) % u64::from(keys + 2);
             event.key = (key > 0).then(|| ByteString::from(key.to_string()));
             let topic = format!("t{}", (self.offered * 3) % u64::from(topics + 1));
-            let record = Arc::new(Record { position: Position(self.offered), topic: topic.into(), event });
+            let record = Arc::new(Record {
+                position: Position(self.offered),
+                topic: topic.into(),
+                event: event.into(),
+            });
             if self.window.admit(&record) == SendPermission::Open {
                 open.push(record);
             }

@@ -70,8 +70,10 @@ pub fn attributes(
     match &event.time {
         EventTime::Stated(time) => own(Attribute::Time, AttributeValue::Text(time)),
         EventTime::Inferred(arrival) => {
-            let mut room = [0; RFC3339_BYTES_MAX];
-            own(Attribute::Time, AttributeValue::Text(arrival.rfc3339_in(&mut room)));
+            if carried.has(Attribute::Time) {
+                let mut room = [0; RFC3339_BYTES_MAX];
+                own(Attribute::Time, AttributeValue::Text(arrival.rfc3339_in(&mut room)));
+            }
             own(Attribute::TimeInferred, AttributeValue::True);
         }
     }
@@ -81,10 +83,14 @@ pub fn attributes(
     own(Attribute::Family, AttributeValue::Text(&event.family));
     own(Attribute::Provider, AttributeValue::Text(&event.provider));
     own(Attribute::Intake, AttributeValue::Text(&event.source_name));
-    let mut room = [0; RFC3339_BYTES_MAX];
-    own(Attribute::RecordedTime, AttributeValue::Text(event.arrived.rfc3339_in(&mut room)));
-    let mut room = [0; SEQUENCE_DIGITS];
-    own(Attribute::Sequence, AttributeValue::Text(sequence_in(record.position, &mut room)));
+    if carried.has(Attribute::RecordedTime) {
+        let mut room = [0; RFC3339_BYTES_MAX];
+        own(Attribute::RecordedTime, AttributeValue::Text(event.arrived.rfc3339_in(&mut room)));
+    }
+    if carried.has(Attribute::Sequence) {
+        let mut room = [0; SEQUENCE_DIGITS];
+        own(Attribute::Sequence, AttributeValue::Text(sequence_in(record.position, &mut room)));
+    }
     for (name, value) in event.extensions.iter().filter(|(name, _)| carried.has_extension(name)) {
         each(AttributeName::Extension(name), AttributeValue::Text(value));
     }
@@ -146,8 +152,17 @@ fn open_document(record: &Record, carried: &CarriedAttributes, out: &mut Vec<u8>
     write_text(BODY_CONTENT_TYPE, out);
 }
 
+/// Appends the text as a JSON string.
 fn write_text(text: &str, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, text).expect("text can always be written to memory as JSON");
+    let is_escaped = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
+    // Without a way out of the loop, many bytes are looked at at once; hardly any text has one to escape.
+    if text.bytes().fold(false, |any, byte| any | is_escaped(byte)) {
+        serde_json::to_writer(out, text).expect("text can always be written to memory as JSON");
+    } else {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    }
 }
 
 #[cfg(test)]
@@ -218,6 +233,16 @@ mod tests {
         for position in [0, 1, 9, 10, 12_345_678_901, u64::MAX] {
             let text = format!("{position:020}");
             assert_eq!(sequence_in(Position(position), &mut [0; SEQUENCE_DIGITS]), text);
+        }
+    }
+
+    #[test]
+    fn each_character_is_escaped_where_json_demands_it_and_nowhere_else() {
+        for character in ('\0'..='\u{17f}').chain(['\u{2028}', '\u{fffe}', '😀']) {
+            let text = format!("before {character} behind");
+            let mut out = Vec::new();
+            write_text(&text, &mut out);
+            assert_eq!(out, serde_json::to_vec(&text).expect("JSON"), "{character:?}");
         }
     }
 

@@ -11,6 +11,10 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use http::HeaderMap;
 use http::header::AsHeaderName;
+use time::format_description::well_known::Rfc3339;
+
+/// Bytes of the longest text of a [`Timestamp`]: a date, a time with nine fractional digits, and `Z`.
+pub const RFC3339_BYTES_MAX: usize = 30;
 
 /// A moment in nanoseconds since the Unix epoch, UTC. The range is from 1677 to 2262.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,10 +34,22 @@ impl Timestamp {
 
     /// The moment as RFC 3339 text in UTC, with as many fractional digits as needed.
     pub fn to_rfc3339(self) -> String {
-        time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0))
+        self.rfc3339_in(&mut [0; RFC3339_BYTES_MAX]).to_owned()
+    }
+
+    /// The same text, written into `room` instead of a new allocation.
+    pub fn rfc3339_in(self, room: &mut [u8; RFC3339_BYTES_MAX]) -> &str {
+        let nanos = u32::try_from(self.0.rem_euclid(1_000_000_000)).ok();
+        let mut rest = &mut room[..];
+        time::OffsetDateTime::from_unix_timestamp(self.unix_seconds())
             .ok()
-            .and_then(|moment| moment.format(&time::format_description::well_known::Rfc3339).ok())
-            .unwrap_or_else(|| unreachable!("64-bit nanoseconds lie within the years 1677 and 2262"))
+            .zip(nanos)
+            .and_then(|(second, nanos)| second.replace_nanosecond(nanos).ok())
+            .and_then(|moment| moment.format_into(&mut rest, &Rfc3339).ok())
+            .unwrap_or_else(|| unreachable!("64-bit nanoseconds lie within the years 1677 and 2262"));
+        // What `format_into` returns leaves the fractional digits out (time 0.3.55).
+        let written = RFC3339_BYTES_MAX - rest.len();
+        std::str::from_utf8(&room[..written]).unwrap_or_else(|_| unreachable!("RFC 3339 is ASCII"))
     }
 }
 

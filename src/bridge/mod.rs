@@ -376,15 +376,16 @@ fn readmission(config: &Config) -> Readmit {
 }
 
 async fn make_sink(config: &SinkOptions, aws: &Aws) -> Result<Arc<dyn Sink>, BridgeError> {
+    let carried = &config.attributes;
     let made: Result<Arc<dyn Sink>, Box<dyn std::error::Error + Send + Sync>> = match &config.output {
-        Output::Kafka(kafka) => match KafkaSink::new(&config.name, kafka) {
+        Output::Kafka(kafka) => match KafkaSink::new(&config.name, kafka, carried) {
             Ok(sink) => Ok(Arc::new(sink)),
             Err(error) => Err(error.into()),
         },
-        Output::Sns(sns) => Ok(Arc::new(SnsSink::new(&config.name, sns, aws).await)),
+        Output::Sns(sns) => Ok(Arc::new(SnsSink::new(&config.name, sns, carried, aws).await)),
         Output::File(file) => {
-            let file = file.clone();
-            match blocking(move || Ok(FileSink::new(&file))).await? {
+            let (file, carried) = (file.clone(), carried.clone());
+            match blocking(move || Ok(FileSink::new(&file, &carried))).await? {
                 Ok(sink) => Ok(Arc::new(sink)),
                 Err(source @ UnusableDirectory::Taken(_)) => {
                     return Err(BridgeError::SinkInUse { name: config.name.clone(), source });

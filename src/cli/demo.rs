@@ -31,7 +31,7 @@ use crate::routing::TopicTemplate;
 use crate::selection::Selection;
 use crate::sink::LINGER;
 use crate::sink::file::FileSinkOptions;
-use crate::sink::{Output, SinkOptions};
+use crate::sink::{CarriedAttributes, Output, SinkOptions};
 use crate::source::{DeliveryFate, SourceOptions};
 
 /// An event type that is in no catalogue.
@@ -114,6 +114,7 @@ fn explicit_sink(data: &Path) -> SinkOptions {
         selection: Selection::Only(types.map(|info| info.name.to_string()).collect()),
         detaches: false,
         linger: LINGER,
+        attributes: CarriedAttributes::default(),
         output: Output::File(FileSinkOptions { dir: data.join("explicit"), rotate_bytes: 64 << 20 }),
     }
 }

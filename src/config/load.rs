@@ -172,7 +172,12 @@ impl Check<'_> {
         let sources = self.sources(&file, &definitions);
         let known = self.known_types(&file, &sources, &definitions);
         let selection = self.selection(&file.select, &top.key("select"), &known);
-        let around = SinkSurroundings { selection: &selection, sources: &sources, known: &known };
+        let around = SinkSurroundings {
+            selection: &selection,
+            sources: &sources,
+            all_sources: !sources.is_empty() && sources.len() == file.sources.len(),
+            known: &known,
+        };
         let sinks = self.sinks(&file, &around);
         self.check_sizes(&file, &sinks);
         let largest_body_bytes = file.largest_body_bytes();

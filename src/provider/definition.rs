@@ -87,6 +87,11 @@ impl Definition {
         self.type_header.as_ref().map(HeaderName::as_str)
     }
 
+    /// The names of the extensions that headers of a webhook become.
+    pub fn extension_names(&self) -> impl Iterator<Item = &str> {
+        self.extensions.iter().map(|(name, _)| &**name)
+    }
+
     /// The pointers whose values are redacted.
     pub fn redactions(&self) -> &[String] {
         self.pointers.redactions()

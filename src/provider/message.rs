@@ -92,10 +92,16 @@ fn may_be_envelope(text: &str) -> bool {
     ["\"Notification\"", "Confirmation\""].iter().any(|kind| text.contains(kind))
 }
 
+/// The names of the attributes that [`topic_extensions`] makes.
+pub const TOPIC_EXTENSIONS: [&str; 2] = ["snstopic", "snsmessageid"];
+
 /// The unsigned attributes of an event from a topic, posted or from a queue.
 pub fn topic_extensions(topic: &str, message_id: Option<&str>) -> Vec<(ByteString, ByteString)> {
-    let stated = [("snstopic", Some(topic)), ("snsmessageid", message_id)];
-    stated.into_iter().filter_map(|(name, value)| HeaderClaims::extension(name, value?)).collect()
+    TOPIC_EXTENSIONS
+        .into_iter()
+        .zip([Some(topic), message_id])
+        .filter_map(|(name, value)| HeaderClaims::extension(name, value?))
+        .collect()
 }
 
 /// The body in a message's text. A text in no known form is its own body, so that admission reports

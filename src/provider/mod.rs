@@ -35,8 +35,8 @@ pub use definition_file::{
 };
 pub use json::{Defect, Flaw};
 pub use message::{
-    SUBSCRIPTION_CONFIRMATION, TopicEnvelope, TopicEnvelopeKind, UNSUBSCRIBE_CONFIRMATION, decode_message,
-    message_heaviness, topic_extensions,
+    SUBSCRIPTION_CONFIRMATION, TOPIC_EXTENSIONS, TopicEnvelope, TopicEnvelopeKind, UNSUBSCRIBE_CONFIRMATION,
+    decode_message, message_heaviness, topic_extensions,
 };
 pub(crate) use normalise::{Unusable, letter_id, normalise};
 pub(crate) use salvage::salvage;

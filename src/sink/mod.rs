@@ -1,5 +1,6 @@
 //! The sinks, which publish records and report an outcome for each. The dispatcher decides what follows.
 
+pub mod attributes;
 pub mod envelope;
 pub mod file;
 pub mod kafka;
@@ -8,6 +9,7 @@ pub(crate) mod outcomes;
 pub mod reason;
 pub mod sns;
 
+pub use attributes::CarriedAttributes;
 pub use options::{LINGER, Output, SinkOptions};
 
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::attributes::CarriedAttributes;
 use super::file::FileSinkOptions;
 use super::kafka::KafkaOptions;
 use super::sns::SnsSinkOptions;
@@ -24,6 +25,8 @@ pub struct SinkOptions {
     pub detaches: bool,
     /// Longest time for which records wait for each other, while so many come that larger batches pay.
     pub linger: Duration,
+    /// Which attributes its records carry.
+    pub attributes: CarriedAttributes,
     /// The kind of the sink, with its settings.
     pub output: Output,
 }

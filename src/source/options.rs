@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use super::sns::SnsSourceOptions;
-use super::sqs::SqsOptions;
-use crate::provider::{Definition, SigningSecret};
+use super::sqs::{self, SqsOptions};
+use crate::provider::{Definition, SigningSecret, TOPIC_EXTENSIONS};
 use crate::reference::Reference;
 
 /// A source of deliveries.
@@ -32,6 +32,26 @@ impl SourceOptions {
     /// CloudEvents `source`: `/{provider}/{app}`.
     pub fn event_source(&self) -> ByteString {
         format!("/{}/{}", self.definition.provider, self.app).into()
+    }
+
+    /// The names of the extensions that events of this source can have, apart from those that are made of a
+    /// message's own attributes.
+    pub fn extension_names(&self) -> Vec<&str> {
+        let definition = &self.definition;
+        match &self.channel {
+            Channel::Webhook => definition.extension_names().collect(),
+            Channel::Sns(_) => TOPIC_EXTENSIONS.to_vec(),
+            Channel::Sqs(_) => {
+                let delivery = definition.delivery_header().map(|(_, name)| name);
+                sqs::EXTENSIONS.into_iter().chain(TOPIC_EXTENSIONS).chain(delivery).collect()
+            }
+        }
+    }
+
+    /// Whether events of this source can have the extension of this name.
+    pub fn can_state(&self, extension: &str) -> bool {
+        let of_message = matches!(self.channel, Channel::Sqs(_)) && sqs::is_attribute_name(extension);
+        of_message || self.extension_names().contains(&extension)
     }
 }
 

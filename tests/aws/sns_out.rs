@@ -1,7 +1,9 @@
 //! What subscribers of SNS topics get, and what becomes of what cannot be published.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+use aws_sdk_sqs::types::MessageSystemAttributeName;
 
 use crate::sns_set_up::{DEADLINE, Out, SHAPE, WINDOW, await_acknowledged, await_degraded};
 use crate::support::aws::{REGION, wait};
@@ -69,6 +71,35 @@ fn a_subscribers_filter_policy_on_the_family_lets_only_that_family_through() {
     let filtered = types_of(&recordings.take(2, DEADLINE));
     assert_eq!(filtered, ["call.recording_ready".to_owned(), "call.recording_started".to_owned()].into());
     assert_eq!(recordings.depth().total(), 0);
+    bridge.stop();
+}
+
+/// Subscribers filter by message attributes, so a list that leaves one out leaves their policies without it.
+#[test]
+fn a_list_of_attributes_narrows_the_document_and_what_subscribers_can_filter_by() {
+    let _turn = turns::in_company();
+    let Some(out) = Out::new("a list of attributes", "listed.fifo") else { return };
+    let names = ["all", "by-family", "by-provider"];
+    let [all, by_family, by_provider] = names.map(|name| out.aws.queue(&format!("{name}.fifo"), &[]));
+    let raw = ("RawMessageDelivery", "true");
+    out.topic.subscribe(&all, &[raw]);
+    out.topic.subscribe(&by_family, &[raw, ("FilterPolicy", r#"{"family":["video.recording"]}"#)]);
+    out.topic.subscribe(&by_provider, &[raw, ("FilterPolicy", r#"{"provider":["stream"]}"#)]);
+    out.configure(&out.topic.arn, ", attributes: [family, sequence]");
+    let bridge = out.home.start();
+    let delivery = Delivery::new("call.recording_ready", "default:a", 1, 0);
+    delivery.hand_over(&mut bridge.client(), &Ledger::default());
+    let message = all.take(1, DEADLINE).remove(0);
+    let document: BTreeMap<String, serde_json::Value> =
+        serde_json::from_str(message.body().unwrap()).unwrap();
+    let members: Vec<_> = document.keys().map(String::as_str).collect();
+    assert_eq!(members.join(" "), "data datacontenttype family id sequence source specversion type");
+    let attributes: BTreeSet<_> = message.message_attributes().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(attributes, BTreeSet::from(["family", "id", "source", "type"]));
+    let group = message.attributes().unwrap().get(&MessageSystemAttributeName::MessageGroupId);
+    assert_eq!(group.map(String::as_str), Some("default:a"), "the group is no attribute");
+    assert_eq!(by_family.take(1, DEADLINE).len(), 1);
+    assert_eq!(by_provider.depth().total(), 0, "no message has a provider to filter by");
     bridge.stop();
 }
 

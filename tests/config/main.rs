@@ -4,6 +4,7 @@
 mod documents;
 
 mod all_at_once;
+mod attributes;
 mod cannot_work;
 mod catalogue;
 mod messages;

@@ -10,6 +10,7 @@
 mod support;
 
 mod alone;
+mod attributes;
 mod bad_inputs;
 mod broker;
 mod clock;

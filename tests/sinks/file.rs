@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fanbridge::sink::file::{FileSink, FileSinkOptions};
-use fanbridge::sink::{Outcome, Sink};
+use fanbridge::sink::{CarriedAttributes, Outcome, Sink};
 
 use crate::contract;
 use crate::seen::{Reader, Seen, record};
@@ -24,7 +24,7 @@ impl Reader for Files {
 
 fn sink(dir: &Path) -> (FileSink, Files) {
     let config = FileSinkOptions { dir: dir.join("topics"), rotate_bytes: 64 * 1024 };
-    (FileSink::new(&config).unwrap(), Files(config.dir))
+    (FileSink::new(&config, &CarriedAttributes::default()).unwrap(), Files(config.dir))
 }
 
 #[tokio::test]

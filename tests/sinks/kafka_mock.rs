@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fanbridge::event::Record;
-use fanbridge::sink::{Cause, Outcome, Sink};
+use fanbridge::sink::{CarriedAttributes, Cause, Outcome, Sink};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
@@ -60,7 +60,8 @@ async fn a_structured_sink_writes_one_document_with_the_body_verbatim() {
         token: None,
         structured: true,
     };
-    let sink = fanbridge::sink::kafka::KafkaSink::new("lake", &config).unwrap();
+    let sink =
+        fanbridge::sink::kafka::KafkaSink::new("lake", &config, &CarriedAttributes::default()).unwrap();
     let sent = record("t", 1, Some("key"));
     let body = sent.event.body.clone();
     assert_eq!(sink.publish(vec![sent]).await, [Outcome::Accepted]);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use fanbridge::sink::CarriedAttributes;
 use fanbridge::sink::kafka::KafkaOptions;
 use fanbridge::sink::kafka::KafkaSink;
 use rdkafka::config::ClientConfig;
@@ -15,7 +16,7 @@ use crate::seen::{Reader, Seen};
 pub fn sink(brokers: &str, properties: &[(&str, &str)]) -> KafkaSink {
     let properties = properties.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     let config = KafkaOptions { brokers: brokers.into(), properties, token: None, structured: false };
-    KafkaSink::new("lake", &config).unwrap()
+    KafkaSink::new("lake", &config, &CarriedAttributes::default()).unwrap()
 }
 
 /// Reads with a consumer.

@@ -12,6 +12,7 @@ mod support;
 mod alone;
 mod contract;
 mod file;
+mod kafka_cost;
 mod kafka_faults;
 mod kafka_mock;
 mod kafka_real;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use fanbridge::aws::Aws as SetUp;
 use fanbridge::aws::AwsOptions;
 use fanbridge::sink::sns::{SnsSink, SnsSinkOptions};
-use fanbridge::sink::{Outcome, Sink};
+use fanbridge::sink::{CarriedAttributes, Outcome, Sink};
 
 use crate::contract;
 use crate::seen::{Reader, Seen, large_record, record};
@@ -55,7 +55,7 @@ impl Subscribed {
         let set_up = AwsOptions { endpoint: Some(self.proxy.endpoint()), ..AwsOptions::default() };
         let config =
             SnsSinkOptions { region: Some(REGION.into()), requests_max: 16, message_bytes_max: 256 << 10 };
-        SnsSink::new("billing", &config, &SetUp::new(set_up)).await
+        SnsSink::new("billing", &config, &CarriedAttributes::default(), &SetUp::new(set_up)).await
     }
 }
 

@@ -103,8 +103,9 @@ impl Check<'_> {
         };
         let output = self.output(file, region, at);
         let detaches = file.on_full == OnFull::DetachSink;
+        let attributes = self.attributes(&file.attributes, &at.key("attributes"), around);
         let (linger, name) = (file.linger, name.into());
-        Some(SinkOptions { name, topic: topic?, selection, detaches, linger, output: output? })
+        Some(SinkOptions { name, topic: topic?, selection, detaches, linger, attributes, output: output? })
     }
 
     /// Checks the one kind of the sink. `region` is the region that its topics name, if they do.
@@ -179,8 +180,10 @@ impl Check<'_> {
 pub(in crate::config) struct SinkSurroundings<'a> {
     /// The bridge's own selection.
     pub selection: &'a Selection,
-    /// The configured sources.
+    /// The configured sources that can be used.
     pub sources: &'a [SourceOptions],
+    /// Whether these are all configured sources.
+    pub all_sources: bool,
     /// The event types that these sources can send.
     pub known: &'a KnownTypes,
 }

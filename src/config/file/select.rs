@@ -1,4 +1,4 @@
-//! A selection of event types as written.
+//! Selections of event types and of attributes as written.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,32 @@ impl Default for SelectFile {
     fn default() -> Self {
         Self::Every(Everything::All)
     }
+}
+
+/// `all`, or a list of names of CloudEvents attributes.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub enum AttributesFile {
+    /// Every attribute.
+    Every(EveryAttribute),
+    /// The required attributes and these.
+    Only(Vec<String>),
+}
+
+impl Default for AttributesFile {
+    fn default() -> Self {
+        Self::Every(EveryAttribute::All)
+    }
+}
+
+/// The word `all`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum EveryAttribute {
+    /// Every attribute that an event has.
+    All,
 }
 
 /// The word `all`.

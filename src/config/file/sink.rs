@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::select::SelectFile;
+use super::select::{AttributesFile, SelectFile};
 use crate::reference::Reference;
 use crate::routing::TopicTemplate;
 use crate::scalars::{Period, Setting};
@@ -36,6 +36,9 @@ pub struct SinkFile {
     #[serde(with = "Period")]
     #[schemars(extend("formatMaximum" = "200ms"))]
     pub linger: Duration,
+    /// Which CloudEvents attributes its records carry: `specversion`, `id`, `source`, `type` and
+    /// `datacontenttype` always, the others if they are listed.
+    pub attributes: AttributesFile,
 }
 
 /// What to do when the spool is full of events that wait for a sink.
@@ -52,9 +55,16 @@ pub enum OnFull {
 
 impl Default for SinkFile {
     fn default() -> Self {
-        let topic = TopicTemplate::DEFAULT.into();
-        let (select, on_full, linger) = (SelectFile::default(), OnFull::default(), LINGER);
-        Self { kafka: None, sns: None, file: None, topic, select, on_full, linger }
+        Self {
+            kafka: None,
+            sns: None,
+            file: None,
+            topic: TopicTemplate::DEFAULT.into(),
+            select: SelectFile::default(),
+            on_full: OnFull::default(),
+            linger: LINGER,
+            attributes: AttributesFile::default(),
+        }
     }
 }
 

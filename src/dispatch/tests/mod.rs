@@ -12,7 +12,7 @@ use crate::routing::TopicTemplate;
 use crate::sink::LINGER;
 use crate::sink::file::FileSinkOptions;
 use crate::sink::outcomes::OutcomeTable as Ledger;
-use crate::sink::{Cause, Output};
+use crate::sink::{CarriedAttributes, Cause, Output};
 use crate::state::DeadFilter;
 use crate::testing::bench::{Bench, LIMIT};
 use crate::testing::events::event;
@@ -122,6 +122,7 @@ impl Bench {
             selection,
             detaches: false,
             linger: LINGER,
+            attributes: CarriedAttributes::default(),
             output: Output::File(FileSinkOptions { dir: "unused".into(), rotate_bytes: 1 }),
         };
         Dispatcher::new(&config, sink, self.reader(cursor), Position(0), &self.metrics, &self.health)

@@ -21,7 +21,7 @@ use self::dir_lock::DirLock;
 pub(crate) use self::writer::FILES_OPEN_MAX;
 use self::writer::FileWriter;
 use super::outcomes::{BatchNumber, OutcomeTable};
-use super::{Cause, Outcome, Publication, Sink};
+use super::{CarriedAttributes, Cause, Outcome, Publication, Sink};
 use crate::event::Record;
 
 /// Most batches that wait for the disk: more than the dispatcher's window holds, even at one record
@@ -67,14 +67,14 @@ impl FileSink {
     ///
     /// # Errors
     /// When the directory cannot be made or used, or another file sink has it.
-    pub fn new(config: &FileSinkOptions) -> Result<Self, UnusableDirectory> {
+    pub fn new(config: &FileSinkOptions, carried: &CarriedAttributes) -> Result<Self, UnusableDirectory> {
         let unusable = |error| UnusableDirectory::Io { dir: config.dir.clone(), error };
         topic_file::make_durable_dir(&config.dir).map_err(unusable)?;
         let lock = DirLock::take(&config.dir).map_err(unusable)?;
         let lock = lock.ok_or_else(|| UnusableDirectory::Taken(config.dir.clone()))?;
         let outcomes = Arc::new(OutcomeTable::default());
         let (to_writer, work) = sync_channel(BATCHES_WAITING_MAX);
-        let writer = FileWriter::new(config, Arc::clone(&outcomes));
+        let writer = FileWriter::new(config, carried.clone(), Arc::clone(&outcomes));
         std::thread::Builder::new()
             .name("file-sink".into())
             .spawn(move || {

@@ -1,8 +1,12 @@
 use super::*;
 use crate::sink::outcomes::tests::record;
 
+fn new_sink(config: &FileSinkOptions) -> Result<FileSink, UnusableDirectory> {
+    FileSink::new(config, &CarriedAttributes::default())
+}
+
 fn sink(dir: &std::path::Path) -> FileSink {
-    FileSink::new(&FileSinkOptions { dir: dir.join("new/topics"), rotate_bytes: 1 << 20 }).unwrap()
+    new_sink(&FileSinkOptions { dir: dir.join("new/topics"), rotate_bytes: 1 << 20 }).unwrap()
 }
 
 #[tokio::test]
@@ -78,11 +82,11 @@ async fn a_directory_has_one_sink_until_that_one_has_written_all_it_was_given() 
     let link = dir.path().join("link");
     std::os::unix::fs::symlink(dir.path().join("new/topics"), &link).unwrap();
     let config = FileSinkOptions { dir: link, rotate_bytes: 1 << 20 };
-    let second = FileSink::new(&config).err();
+    let second = new_sink(&config).err();
     assert!(matches!(second, Some(UnusableDirectory::Taken(_))), "{second:?}");
     drop(first.publish(vec![record("t", Some("k"))]));
     drop(first);
-    let second = FileSink::new(&config).unwrap();
+    let second = new_sink(&config).unwrap();
     assert_eq!(second.publish(vec![record("t", Some("k"))]).await, [Outcome::Accepted]);
     let file = dir.path().join("new/topics/t/00000001.jsonl");
     assert_eq!(std::fs::read_to_string(file).unwrap().lines().count(), 2);

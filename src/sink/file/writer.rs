@@ -15,7 +15,7 @@ use crate::routing::kafka_topic_problem;
 use crate::scarce::Scarce;
 use crate::sink::envelope;
 use crate::sink::outcomes::{BatchNumber, OutcomeTable, held};
-use crate::sink::{Cause, Outcome};
+use crate::sink::{CarriedAttributes, Cause, Outcome};
 
 /// Body bytes of one group, which is written before its fdatasync. Bounds the buffers and the wait of
 /// the group's first record.
@@ -26,6 +26,7 @@ pub(crate) const FILES_OPEN_MAX: usize = 64;
 pub(super) struct FileWriter {
     dir: PathBuf,
     rotate_bytes: u64,
+    carried: CarriedAttributes,
     outcomes: Arc<OutcomeTable>,
     files: HashMap<Arc<str>, OpenFile>,
     /// Number of groups written, to find the file that was used longest ago.
@@ -45,9 +46,9 @@ struct TopicLines {
 }
 
 impl FileWriter {
-    pub fn new(config: &FileSinkOptions, outcomes: Arc<OutcomeTable>) -> Self {
+    pub fn new(config: &FileSinkOptions, carried: CarriedAttributes, outcomes: Arc<OutcomeTable>) -> Self {
         let (dir, rotate_bytes) = (config.dir.clone(), config.rotate_bytes);
-        Self { dir, rotate_bytes, outcomes, files: HashMap::new(), group: 0 }
+        Self { dir, rotate_bytes, carried, outcomes, files: HashMap::new(), group: 0 }
     }
 
     /// Writes batches until the sink is dropped.
@@ -78,7 +79,7 @@ impl FileWriter {
                     continue;
                 }
                 let lines = topics.entry(Arc::clone(&record.topic)).or_default();
-                envelope::structured_line(record, &mut lines.text);
+                envelope::structured_line(record, &self.carried, &mut lines.text);
                 lines.waiting.push((work.number, index));
             }
         }

@@ -14,6 +14,7 @@
 mod admin;
 mod complaint;
 mod context;
+mod encoder;
 mod isolated_topics;
 mod oauth;
 mod options;
@@ -34,12 +35,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 pub use self::admin::{KafkaAdmin, KafkaAdminError, TopicShape};
 use self::context::{SinkContext, place};
+use self::encoder::{Encoder, RecordForm};
 use self::outcome::Journey;
 use self::producer::{ProducerHandle, SupervisedProducer};
 use self::settings::Settings;
 pub use self::settings::{MESSAGE_BYTES_MAX, UnusableProperty, check, check_property, decided};
 use super::outcomes::{OutcomeTable, held};
-use super::{Cause, Outcome, Publication, Reason, Sink};
+use super::{CarriedAttributes, Cause, Outcome, Publication, Reason, Sink};
 use crate::event::Record;
 use crate::telemetry::Episode;
 
@@ -47,6 +49,7 @@ use crate::telemetry::Episode;
 pub struct KafkaSink {
     /// One lock while a batch is handed over: two concurrent calls keep their order.
     producers: Mutex<Producers>,
+    form: RecordForm,
     common: SinkContext,
 }
 
@@ -63,7 +66,6 @@ pub enum KafkaSinkError {
 
 struct Producers {
     settings: Settings,
-    structured: bool,
     common: SinkContext,
     batched: SupervisedProducer,
     /// Started when the records of a topic first have to be sent one by one.
@@ -77,26 +79,28 @@ impl KafkaSink {
     ///
     /// # Errors
     /// When a property is refused or unknown, or librdkafka cannot start with the properties.
-    pub fn new(name: &str, config: &KafkaOptions) -> Result<Self, KafkaSinkError> {
+    pub fn new(
+        name: &str,
+        config: &KafkaOptions,
+        carried: &CarriedAttributes,
+    ) -> Result<Self, KafkaSinkError> {
         let settings = Settings::new(config)?;
         let common = SinkContext::new(name, settings.token.clone());
-        let batched =
-            SupervisedProducer::start(settings.batched(), config.structured, common.contexts(false));
+        let batched = SupervisedProducer::start(settings.batched(), common.contexts(false));
         let batched = batched.map_err(cannot_start)?;
         common
             .reach
             .ask_by(batched.producer_while_it_lives())
             .map_err(|error| KafkaSinkError::Client(error.to_string()))?;
-        let structured = config.structured;
         let producers = Producers {
             settings,
-            structured,
             common: common.clone(),
             batched,
             single: None,
             single_missing: Episode::reminding(),
         };
-        Ok(Self { producers: Mutex::new(producers), common })
+        let form = RecordForm { structured: config.structured, carried: carried.clone() };
+        Ok(Self { producers: Mutex::new(producers), form, common })
     }
 }
 
@@ -110,7 +114,8 @@ impl Sink for KafkaSink {
     fn publish(&self, batch: Vec<Arc<Record>>) -> Publication {
         let mut producers = self.producers.lock();
         let (number, publication) = self.common.outcomes.open(&batch);
-        let mut handles = producers.for_batch();
+        let handles = producers.for_batch();
+        let mut encoder = Encoder::new(&self.form);
         if let Some(record) = batch.first() {
             self.common.reach.publishes_to(&record.topic);
         }
@@ -122,7 +127,7 @@ impl Sink for KafkaSink {
             } else if handles.is_held(record, &self.common.outcomes) {
                 Some(held())
             } else {
-                let sent = handles.send(record, place(number, index));
+                let sent = handles.send(record, &mut encoder, place(number, index));
                 queue_full = sent == Err(RDKafkaErrorCode::QueueFull);
                 sent.err().map(|code| handles.outcome_of(code, record))
             };
@@ -169,7 +174,7 @@ impl Producers {
 
     fn start_single(&mut self) {
         let contexts = self.common.contexts(true);
-        let started = SupervisedProducer::start(self.settings.single(), self.structured, contexts);
+        let started = SupervisedProducer::start(self.settings.single(), contexts);
         let (sink, now) = (&*self.common.sink, Instant::now());
         match started {
             Ok(producer) => {
@@ -193,10 +198,10 @@ impl Producers {
 }
 
 impl BatchProducers {
-    fn producer_for(&mut self, record: &Record) -> &mut ProducerHandle {
-        match &mut self.single {
+    fn producer_for(&self, record: &Record) -> &ProducerHandle {
+        match &self.single {
             Some(single) if self.isolated.contains(&record.topic) => single,
-            _ => &mut self.batched,
+            _ => &self.batched,
         }
     }
 
@@ -210,13 +215,13 @@ impl BatchProducers {
         }
     }
 
-    fn send(&mut self, record: &Record, place: usize) -> Result<(), RDKafkaErrorCode> {
-        self.producer_for(record).send(record, place)
+    fn send(&self, record: &Record, encoder: &mut Encoder<'_>, place: usize) -> Result<(), RDKafkaErrorCode> {
+        self.producer_for(record).send(record, encoder, place)
     }
 
     /// The outcome of a record that librdkafka refused at once, without asking a broker. It looked at
     /// no other record, so the refusal is about this one.
-    fn outcome_of(&mut self, code: RDKafkaErrorCode, record: &Record) -> Outcome {
+    fn outcome_of(&self, code: RDKafkaErrorCode, record: &Record) -> Outcome {
         match outcome::judge(code) {
             judgement @ outcome::Judgement::Refused(_) => {
                 judgement.outcome(code, Journey::Single { others_pass: false })

@@ -12,12 +12,11 @@ use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 
 use super::context::CallbackContext;
+use super::encoder::Encoder;
 use crate::event::Record;
-use crate::sink::envelope;
 use crate::telemetry::{Episode, Shown};
 
 /// How long one wait for reports lasts, which bounds how long a dead producer stays in use. A shorter
@@ -30,7 +29,6 @@ const LAST_ANSWERS: Duration = Duration::from_millis(300);
 /// A producer, its thread, and how to make its successor.
 pub(super) struct SupervisedProducer {
     shared: Arc<ProducerSlot>,
-    structured: bool,
 }
 
 struct ProducerSlot {
@@ -44,7 +42,6 @@ impl SupervisedProducer {
     /// Makes the producer and starts its thread. The producer connects in the background.
     pub fn start(
         config: ClientConfig,
-        structured: bool,
         new_context: impl Fn() -> CallbackContext + Send + Sync + 'static,
     ) -> Result<Self, KafkaError> {
         let producer = config.create_with_context(new_context())?;
@@ -59,12 +56,12 @@ impl SupervisedProducer {
             .name("kafka-reports".into())
             .spawn(move || thread.read_reports())
             .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
-        Ok(Self { shared, structured })
+        Ok(Self { shared })
     }
 
     /// The producer in use, to hand it one batch.
     pub fn producer(&self) -> ProducerHandle {
-        ProducerHandle { producer: self.shared.producer(), structured: self.structured, document: Vec::new() }
+        ProducerHandle { producer: self.shared.producer() }
     }
 
     /// A function that returns the producer in use, and `None` once this supervised producer is dropped.
@@ -96,23 +93,18 @@ impl Drop for SupervisedProducer {
 /// The producer in use, while one batch is handed to it.
 pub(super) struct ProducerHandle {
     producer: Arc<BaseProducer<CallbackContext>>,
-    structured: bool,
-    /// The structured document of the current record; the buffer is reused.
-    document: Vec<u8>,
 }
 
 impl ProducerHandle {
     /// Hands one record over; its delivery report names `place`. After an error there is no other
-    /// report.
-    pub fn send(&mut self, record: &Record, place: usize) -> Result<(), RDKafkaErrorCode> {
-        let headers = if self.structured {
-            self.document.clear();
-            envelope::structured(record, &mut self.document);
-            content_type(OwnedHeaders::new_with_capacity(1), envelope::STRUCTURED_CONTENT_TYPE)
-        } else {
-            binary_headers(record)
-        };
-        let payload = if self.structured { &self.document[..] } else { &record.event.body[..] };
+    /// report. The client copies the value, and takes the headers as they are.
+    pub fn send(
+        &self,
+        record: &Record,
+        encoder: &mut Encoder<'_>,
+        place: usize,
+    ) -> Result<(), RDKafkaErrorCode> {
+        let (headers, payload) = encoder.encode(record);
         let message = BaseRecord {
             topic: &record.topic,
             partition: None,
@@ -136,22 +128,6 @@ impl ProducerHandle {
     pub fn context(&self) -> &CallbackContext {
         self.producer.context()
     }
-}
-
-fn binary_headers(record: &Record) -> OwnedHeaders {
-    let capacity = 14 + record.event.extensions.len();
-    // `insert` consumes the headers and returns them, so they are taken out and put back.
-    let mut headers =
-        Some(content_type(OwnedHeaders::new_with_capacity(capacity), envelope::BODY_CONTENT_TYPE));
-    envelope::attributes(record, |name, value| {
-        let header = Header { key: name, value: Some(value.as_text()) };
-        headers = headers.take().map(|headers| headers.insert(header));
-    });
-    headers.expect("every insertion puts the headers back")
-}
-
-fn content_type(headers: OwnedHeaders, value: &str) -> OwnedHeaders {
-    headers.insert(Header { key: "content-type", value: Some(value) })
 }
 
 impl ProducerSlot {

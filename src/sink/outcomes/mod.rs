@@ -17,6 +17,7 @@ use std::future::Future;
 use std::mem::take;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use bytestring::ByteString;
@@ -31,6 +32,9 @@ pub(crate) type BatchNumber = usize;
 #[derive(Default)]
 pub(crate) struct OutcomeTable {
     batches: Mutex<OpenBatches>,
+    /// Whether any record failed and was not handed over again. It is written under the lock and read without
+    /// it, so that a record that is handed over waits for no report while nothing has failed.
+    any_failed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -97,7 +101,7 @@ impl OutcomeTable {
             abandoned: false,
         };
         let mut open = self.batches();
-        records.iter().for_each(|record| open.release(record));
+        self.release(&mut open, records);
         let number = open.insert(batch);
         (number, Publication { table: Arc::clone(self), number: Some(number) })
     }
@@ -105,6 +109,9 @@ impl OutcomeTable {
     /// Whether this record must not be sent, because an earlier record of its lane has to be
     /// published again.
     pub(crate) fn is_held(&self, record: &Record) -> bool {
+        if !self.any_failed.load(Ordering::Acquire) {
+            return false;
+        }
         let open = self.batches();
         let first = open.failed.get(&record.topic).and_then(|failed| failed.first_of_lane(record));
         first.is_some_and(|first| first < record.position)
@@ -128,6 +135,7 @@ impl OutcomeTable {
         if goes_again && !batch.abandoned {
             let record = Arc::clone(&batch.records[index]);
             open.failed.entry(Arc::clone(&record.topic)).or_default().add(&record);
+            self.any_failed.store(true, Ordering::Release);
         }
         self.count_down(&mut open, number);
     }
@@ -149,6 +157,15 @@ impl OutcomeTable {
         if batch.abandoned {
             open.remove(number);
         }
+    }
+
+    /// Holds nothing back behind these records any more.
+    fn release(&self, open: &mut OpenBatches, records: &[Arc<Record>]) {
+        if open.failed.is_empty() {
+            return;
+        }
+        records.iter().for_each(|record| open.release(record));
+        self.any_failed.store(!open.failed.is_empty(), Ordering::Release);
     }
 
     fn batches(&self) -> MutexGuard<'_, OpenBatches> {
@@ -235,7 +252,7 @@ impl Drop for Publication {
         batch.abandoned = true;
         let records = take(&mut batch.records);
         let is_settled = batch.unsettled == 0;
-        records.iter().for_each(|record| open.release(record));
+        self.table.release(&mut open, &records);
         if is_settled {
             open.remove(number);
         }

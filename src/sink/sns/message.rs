@@ -4,6 +4,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::event::{Event, Record};
+use crate::sink::attributes::{Attribute, CarriedAttributes};
 use crate::sink::{Cause, Reason, envelope};
 
 /// Data type of every message attribute. Its name counts towards the size of a message.
@@ -26,38 +27,47 @@ pub(super) struct Fifo {
     pub deduplication: String,
 }
 
-/// The message attributes of an event. Empty ones are left out, because SNS refuses them.
-pub(super) fn attributes(event: &Event) -> impl Iterator<Item = (&'static str, &str)> {
+/// The message attributes of an event, by which subscribers filter: those of these five that the record
+/// carries. Empty ones are left out, because SNS refuses them.
+pub(super) fn attributes<'e>(
+    event: &'e Event,
+    carried: &CarriedAttributes,
+) -> impl Iterator<Item = (&'static str, &'e str)> {
     let all = [
-        ("type", &*event.event_type),
-        ("source", &*event.source),
-        ("family", &*event.family),
-        ("provider", &*event.provider),
-        ("id", &*event.id),
+        (Attribute::Type, &*event.event_type),
+        (Attribute::Source, &*event.source),
+        (Attribute::Family, &*event.family),
+        (Attribute::Provider, &*event.provider),
+        (Attribute::Id, &*event.id),
     ];
-    all.into_iter().filter(|(_, value)| !value.is_empty())
+    let of_message = all.into_iter().filter(|(name, value)| carried.has(*name) && !value.is_empty());
+    of_message.map(|(name, value)| (name.name(), value))
 }
 
-/// The message for this record when the sink of this name publishes it.
+/// The message for this record, with these attributes, when the sink of this name publishes it.
 ///
 /// # Errors
 /// When this record can never be published: it has characters that the service's XML cannot carry, or
 /// is larger than `bytes_max` bytes, attributes included.
-pub(super) fn message(record: &Record, sink: &str, bytes_max: usize) -> Result<SnsMessage, Reason> {
+pub(super) fn message(
+    record: &Record,
+    carried: &CarriedAttributes,
+    sink: &str,
+    bytes_max: usize,
+) -> Result<SnsMessage, Reason> {
     let event = &record.event;
     let mut text = Vec::new();
-    envelope::structured(record, &mut text);
+    envelope::structured(record, carried, &mut text);
     let text =
         String::from_utf8(text).map_err(|_| Reason::new(Cause::XML_ILLEGAL, "the body is not UTF-8"))?;
-    let illegal = xml_illegal(&text).or_else(|| attributes(event).find_map(|(_, value)| xml_illegal(value)));
+    let mut values = attributes(event, carried).map(|(_, value)| value);
+    let illegal = xml_illegal(&text).or_else(|| values.find_map(xml_illegal));
     if let Some(illegal) = illegal {
         let detail =
             format!("SNS cannot carry the character U+{:04X}: XML does not allow it", u32::from(illegal));
         return Err(Reason::new(Cause::XML_ILLEGAL, detail));
     }
-    let attributes: usize =
-        attributes(event).map(|(name, value)| name.len() + STRING.len() + value.len()).sum();
-    let bytes = text.len() + attributes;
+    let bytes = text.len() + attribute_bytes(event, carried);
     if bytes > bytes_max {
         let detail =
             format!("the message has {bytes} bytes with its attributes; `message_bytes_max` is {bytes_max}");
@@ -65,6 +75,11 @@ pub(super) fn message(record: &Record, sink: &str, bytes_max: usize) -> Result<S
     }
     let fifo = record.topic.ends_with(".fifo").then(|| fifo(event, sink));
     Ok(SnsMessage { text, fifo })
+}
+
+/// The size of the message attributes in bytes, by which SNS counts them.
+fn attribute_bytes(event: &Event, carried: &CarriedAttributes) -> usize {
+    attributes(event, carried).map(|(name, value)| name.len() + STRING.len() + value.len()).sum()
 }
 
 /// Upper bound of the size of this record's message, in bytes. A byte of an attribute takes up to six
@@ -142,14 +157,18 @@ mod tests {
         Record { position: Position(7), topic: topic.into(), event: event.into() }
     }
 
+    fn all() -> CarriedAttributes {
+        CarriedAttributes::default()
+    }
+
     fn refusal(record: &Record, bytes_max: usize) -> Option<&'static str> {
-        message(record, "lake", bytes_max).err().map(|reason| reason.word())
+        message(record, &all(), "lake", bytes_max).err().map(|reason| reason.word())
     }
 
     #[test]
     fn the_text_is_a_structured_event_with_the_body_verbatim() {
         let body = r#"{"n":12345678901234567890123,"c":"\u0001 tab:	 ü😀"}"#;
-        let made = message(&record(TOPIC, body), "lake", 1 << 18).expect("it can be sent");
+        let made = message(&record(TOPIC, body), &all(), "lake", 1 << 18).expect("it can be sent");
         assert!(made.text.ends_with(&format!(r#""data":{body}}}"#)), "{}", made.text);
         assert_eq!(made.fifo, None);
     }
@@ -162,16 +181,16 @@ mod tests {
         }
         let mut named = record(TOPIC, "{}");
         Arc::make_mut(&mut named.event).id = "a\u{1b}b".into();
-        let reason = message(&named, "lake", 1 << 18).expect_err("an attribute is not escaped");
+        let reason = message(&named, &all(), "lake", 1 << 18).expect_err("an attribute is not escaped");
         assert!(reason.cause == Cause::XML_ILLEGAL && reason.detail.contains("U+001B"), "{reason:?}");
     }
 
     #[test]
     fn the_bound_counts_text_and_attributes_to_the_byte() {
         let record = record(TOPIC, "{}");
-        let text = message(&record, "lake", 1 << 18).expect("it can be sent").text.len();
+        let text = message(&record, &all(), "lake", 1 << 18).expect("it can be sent").text.len();
         let attributes: usize =
-            attributes(&record.event).map(|(name, value)| name.len() + 6 + value.len()).sum();
+            attributes(&record.event, &all()).map(|(name, value)| name.len() + 6 + value.len()).sum();
         assert_eq!(refusal(&record, text + attributes), None);
         assert_eq!(refusal(&record, text + attributes - 1), Some("too_large"));
     }
@@ -189,9 +208,8 @@ mod tests {
             event.key = Some(many.clone());
             event.extensions = vec![(many.clone(), many.clone())];
             let mut document = Vec::new();
-            envelope::structured(&record, &mut document);
-            let attributes: usize =
-                attributes(&record.event).map(|(name, value)| name.len() + 6 + value.len()).sum();
+            envelope::structured(&record, &all(), &mut document);
+            let attributes = attribute_bytes(&record.event, &all());
             assert!(document.len() + attributes <= bytes_at_most(&record), "{text:?}");
         }
     }
@@ -200,8 +218,22 @@ mod tests {
     fn an_empty_attribute_is_left_out() {
         let mut record = record(TOPIC, "{}");
         Arc::make_mut(&mut record.event).family = "".into();
-        let names: Vec<_> = attributes(&record.event).map(|(name, _)| name).collect();
+        let names: Vec<_> = attributes(&record.event, &all()).map(|(name, _)| name).collect();
         assert_eq!(names, ["type", "source", "provider", "id"]);
+    }
+
+    #[test]
+    fn a_list_narrows_what_subscribers_filter_by_and_the_document_in_the_same_way() {
+        let record = record(TOPIC, "{}");
+        for (listed, expected) in
+            [(&["family"][..], "type source family id"), (&["subject"], "type source id")]
+        {
+            let carried = CarriedAttributes::listed(listed.iter().copied());
+            let names: Vec<_> = attributes(&record.event, &carried).map(|(name, _)| name).collect();
+            assert_eq!(names.join(" "), expected);
+            let text = message(&record, &carried, "lake", 1 << 18).expect("it can be sent").text;
+            assert_eq!(text.contains(r#""family":"#), listed == ["family"], "{text}");
+        }
     }
 
     #[test]
@@ -209,7 +241,11 @@ mod tests {
         let group = |key: Option<&str>| {
             let mut record = record("arn:aws:sns:eu-west-1:111111111111:t.fifo", "{}");
             Arc::make_mut(&mut record.event).key = key.map(Into::into);
-            message(&record, "lake", 1 << 18).expect("it can be sent").fifo.expect("a FIFO topic").group
+            message(&record, &all(), "lake", 1 << 18)
+                .expect("it can be sent")
+                .fifo
+                .expect("a FIFO topic")
+                .group
         };
         assert_eq!(group(Some("default:abc/1!")), "default:abc/1!");
         for key in ["", "a b", "schlüssel", &"k".repeat(129)] {
@@ -227,7 +263,11 @@ mod tests {
             let event = Arc::make_mut(&mut record.event);
             (event.source, event.id) = (source.into(), id.into());
             record.position = Position(position);
-            message(&record, sink, 1 << 18).expect("it can be sent").fifo.expect("a FIFO topic").deduplication
+            message(&record, &all(), sink, 1 << 18)
+                .expect("it can be sent")
+                .fifo
+                .expect("a FIFO topic")
+                .deduplication
         };
         let first = id("/stream/default", "1", "lake", 1);
         // `printf '%s' '/stream/default|1|lake' | sha256sum | head -c32`

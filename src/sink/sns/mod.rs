@@ -35,7 +35,7 @@ use self::pace::Pace;
 use self::request::Publisher;
 use self::scheduler::Scheduler;
 use super::outcomes::OutcomeTable;
-use super::{Cause, Effort, Publication, Reason, Sink};
+use super::{CarriedAttributes, Cause, Effort, Publication, Reason, Sink};
 use crate::aws::{Aws, CallTimeouts, credentials_problem};
 use crate::event::Record;
 
@@ -68,7 +68,7 @@ struct Shared {
 impl SnsSink {
     /// Starts the sink of this name. It looks for credentials in the background, and connects when
     /// there is a record to publish.
-    pub async fn new(name: &str, config: &SnsSinkOptions, aws: &Aws) -> Self {
+    pub async fn new(name: &str, config: &SnsSinkOptions, carried: &CarriedAttributes, aws: &Aws) -> Self {
         let settings = aws.settings(config.region.as_deref(), PATIENCE).await;
         let outcomes = Arc::new(OutcomeTable::default());
         let lanes = SnsLanes::new(config.message_bytes_max.max(BATCH_BYTES_MAX));
@@ -84,6 +84,7 @@ impl SnsSink {
             client: aws_sdk_sns::Client::new(&settings),
             settings,
             sink: name.to_owned(),
+            carried: carried.clone(),
             message_bytes_max: config.message_bytes_max,
         };
         let driver = tokio::spawn(drive(Arc::clone(&shared), Arc::new(publisher)));

@@ -14,13 +14,14 @@ use super::message::{self, STRING, SnsMessage};
 use super::outcome::{self, EntryFate};
 use crate::aws::{causes, credentials_problem};
 use crate::event::Event;
-use crate::sink::{Cause, Reason};
+use crate::sink::{CarriedAttributes, Cause, Reason};
 
 /// Sends the requests of one sink.
 pub(super) struct Publisher {
     pub client: Client,
     pub settings: SdkConfig,
     pub sink: String,
+    pub carried: CarriedAttributes,
     pub message_bytes_max: usize,
 }
 
@@ -31,9 +32,9 @@ impl Publisher {
         let mut sent = Vec::with_capacity(departure.records.len());
         let mut entries = Vec::with_capacity(departure.records.len());
         for (index, Waiting { record, .. }) in departure.records.iter().enumerate() {
-            match message::message(record, &self.sink, self.message_bytes_max) {
+            match message::message(record, &self.carried, &self.sink, self.message_bytes_max) {
                 Ok(message) => {
-                    entries.push(entry(index, message, &record.event));
+                    entries.push(entry(index, message, &record.event, &self.carried));
                     sent.push(index);
                 }
                 Err(reason) => fates[index] = EntryFate::Refused(reason),
@@ -99,9 +100,14 @@ fn note_entries(answer: &PublishBatchOutput, sent: &[usize], fates: &mut [EntryF
     }
 }
 
-fn entry(index: usize, message: SnsMessage, event: &Event) -> PublishBatchRequestEntry {
+fn entry(
+    index: usize,
+    message: SnsMessage,
+    event: &Event,
+    carried: &CarriedAttributes,
+) -> PublishBatchRequestEntry {
     let mut entry = PublishBatchRequestEntry::builder().id(index.to_string()).message(message.text);
-    for (name, value) in message::attributes(event) {
+    for (name, value) in message::attributes(event, carried) {
         let value = MessageAttributeValue::builder().data_type(STRING).string_value(value).build();
         entry = entry.message_attributes(name, value.expect("the attribute has a type"));
     }

@@ -24,6 +24,10 @@ const NAME_BYTES_MAX: usize = 20;
 /// The prefix of the CloudEvents attributes that are made of a message's own attributes.
 const ATTRIBUTE_PREFIX: &str = "sqsattr";
 
+/// The names of the attributes that are made of what the queue states.
+pub(in crate::source) const EXTENSIONS: [&str; 4] =
+    ["sqsmessageid", "sqsreceivecount", "sqssenttime", "sqsgroupid"];
+
 /// The text that every message with a topic's question contains.
 const QUESTION: &str = "SubscriptionConfirmation";
 
@@ -141,13 +145,13 @@ impl QueueMessage {
     fn extensions(&self) -> Vec<(ByteString, ByteString)> {
         let sent = self.sent.map(Timestamp::to_rfc3339);
         let receives = self.receives.to_string();
-        let own = [
-            ("sqsmessageid", Some(self.id.as_str())),
-            ("sqsreceivecount", Some(receives.as_str())),
-            ("sqssenttime", sent.as_deref()),
-            ("sqsgroupid", self.group.as_deref()),
-        ];
-        own.into_iter().filter_map(|(name, value)| HeaderClaims::extension(name, value?)).collect()
+        let stated =
+            [Some(self.id.as_str()), Some(receives.as_str()), sent.as_deref(), self.group.as_deref()];
+        EXTENSIONS
+            .into_iter()
+            .zip(stated)
+            .filter_map(|(name, value)| HeaderClaims::extension(name, value?))
+            .collect()
     }
 
     /// The message's own attributes that are text, sorted by name, together with those in the SNS envelope:
@@ -226,6 +230,12 @@ fn attribute_name(name: &str) -> Option<String> {
     let letters = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase());
     let letters: String = letters.take(NAME_BYTES_MAX - ATTRIBUTE_PREFIX.len()).collect();
     (!letters.is_empty()).then(|| format!("{ATTRIBUTE_PREFIX}{letters}"))
+}
+
+/// Whether a message's own attribute can become an attribute of this name.
+pub(in crate::source) fn is_attribute_name(name: &str) -> bool {
+    name.strip_prefix(ATTRIBUTE_PREFIX).is_some_and(|letters| !letters.is_empty())
+        && name.len() <= NAME_BYTES_MAX
 }
 
 /// Reads milliseconds since the Unix epoch.

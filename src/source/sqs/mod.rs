@@ -25,6 +25,7 @@ mod scale;
 mod stored_ids;
 mod topic_questions;
 
+pub(super) use message::{EXTENSIONS, is_attribute_name};
 pub use options::{OnMalformed, SqsOptions};
 
 use std::sync::Arc;

@@ -4,13 +4,14 @@
 //! keyed hash, so nobody can prepare colliding ids. Together they take about 24 bytes a key. The window is
 //! bounded in keys and in time; time is kept per bucket, not per key, so a key lives for the window
 //! and at most one 128th of it longer. Keys staged for a group that then fails are taken back.
-//! Nothing here is durable: a start scans the log to build the window anew.
+//! Nothing here is durable: a start builds the window anew from the log.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use super::DuplicateKey;
 use crate::clock::Steady;
@@ -82,6 +83,45 @@ impl LocalWindow {
         self.ring.len()
     }
 
+    /// The most keys that are remembered.
+    pub(crate) fn keys_max(&self) -> usize {
+        self.keys_max
+    }
+
+    /// Keys that arrived before this moment are forgotten at `now`.
+    pub(crate) fn horizon(&self, now: Steady) -> Steady {
+        now.minus(self.span).minus(self.bucket_span)
+    }
+
+    /// Makes the tables large enough for so many more keys, as far as the window takes them, so that a start
+    /// which recalls them does not make them larger step by step.
+    pub(crate) fn reserve(&mut self, keys: u64) {
+        let keys = usize::try_from(keys).unwrap_or(usize::MAX).min(self.keys_max);
+        let Self { numbers, ring, front, hasher, .. } = self;
+        for part in numbers {
+            part.reserve(keys / PARTS, |&number| hasher.hash_one(ring[number.wrapping_sub(*front) as usize]));
+        }
+    }
+
+    /// Remembers the key of an entry that arrived at this moment, as at a start: the window is what it was
+    /// when the entry arrived, so an earlier copy can have left it by then. A key that is in it stays where
+    /// it is.
+    pub(crate) fn recall(&mut self, key: DuplicateKey, at: Steady) {
+        self.expire(at);
+        let number = self.front.wrapping_add(self.ring.len() as u32);
+        let Self { ring, front, hasher, numbers, .. } = self;
+        let hash = hasher.hash_one(key);
+        let key_of = |number: u32| ring[number.wrapping_sub(*front) as usize];
+        let is_key = |&known: &u32| key_of(known) == key;
+        match numbers[part(hash)].entry(hash, is_key, |&known| hasher.hash_one(key_of(known))) {
+            Entry::Occupied(_) => return,
+            Entry::Vacant(vacant) => drop(vacant.insert(number)),
+        }
+        self.ring.push_back(key);
+        self.staged = 1;
+        self.commit(at);
+    }
+
     /// What is known of the key.
     pub(crate) fn sighting(&self, key: DuplicateKey) -> KeySighting {
         let hash = self.hasher.hash_one(key);
@@ -129,10 +169,21 @@ impl LocalWindow {
         }
     }
 
+    /// Forgets a durable key, because its entry was found damaged: the next copy counts as new.
+    pub(crate) fn forget(&mut self, key: DuplicateKey) {
+        let hash = self.hasher.hash_one(key);
+        let Self { ring, front, numbers, .. } = self;
+        let is_key = |&number: &u32| ring[number.wrapping_sub(*front) as usize] == key;
+        // Its place in the ring is forgotten in its turn.
+        if let Ok(entry) = numbers[part(hash)].find_entry(hash, is_key) {
+            entry.remove();
+        }
+    }
+
     /// Forgets the keys that are older than the window at this moment. Must not be called while keys are
     /// staged.
     pub(crate) fn expire(&mut self, now: Steady) {
-        let horizon = now.minus(self.span).minus(self.bucket_span);
+        let horizon = self.horizon(now);
         while let Some(bucket) = self.buckets.front()
             && bucket.begun < horizon
         {
@@ -240,6 +291,44 @@ mod tests {
         window.expire(at(10 + 130));
         assert_eq!(window.sighting(key(1)), KeySighting::New);
         assert_eq!(window.len(), 0);
+    }
+
+    #[test]
+    fn a_key_that_is_recalled_counts_once_and_from_its_own_arrival() {
+        let mut window = LocalWindow::new(SPAN, 3);
+        window.reserve(1_000_000);
+        for (number, second) in [(1, 0), (2, 10), (1, 20), (3, 30)] {
+            window.recall(key(number), at(second));
+        }
+        assert_eq!(window.len(), 3);
+        window.expire(at(130));
+        assert_eq!(window.sighting(key(1)), KeySighting::New, "its first copy has left the window");
+        assert_eq!(window.sighting(key(2)), KeySighting::Durable);
+        // An earlier copy has left the window by the arrival of the next.
+        window.recall(key(2), at(200));
+        window.recall(key(4), at(200));
+        window.recall(key(5), at(200));
+        window.recall(key(6), at(200));
+        assert_eq!((window.len(), window.sighting(key(2))), (3, KeySighting::New));
+        assert_eq!(window.sighting(key(6)), KeySighting::Durable);
+    }
+
+    #[test]
+    fn a_key_whose_entry_is_lost_is_new_again_and_can_come_back() {
+        let mut window = LocalWindow::new(SPAN, 3);
+        (1..=3).for_each(|number| window.recall(key(number), at(number)));
+        window.forget(key(2));
+        window.forget(key(9));
+        let known = |window: &LocalWindow, number| window.sighting(key(number)) == KeySighting::Durable;
+        assert!(known(&window, 1) && !known(&window, 2) && known(&window, 3));
+        window.stage(key(2));
+        window.commit(at(10));
+        assert!(known(&window, 2));
+        window.recall(key(4), at(11));
+        window.expire(at(3 + 130));
+        assert!(known(&window, 2) && known(&window, 4) && !known(&window, 3));
+        window.expire(at(400));
+        assert_eq!((window.len(), known(&window, 2)), (0, false));
     }
 
     #[test]

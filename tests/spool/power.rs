@@ -32,6 +32,7 @@ fn live(world: &mut World) -> Option<()> {
     world.append(6);
     alive(world)?;
 
+    world.stop();
     world.open().ok()?;
     world.append(2);
     alive(world)?;
@@ -145,7 +146,10 @@ fn act_at_random(world: &mut World, dice: &mut Dice) {
             world.disk.plan(Call::Write, &[&passes[..], &[EFBIG]].concat());
         }
         14 => {
-            // A restart; the power may go during it.
+            // A restart, in order or not; the power may go during it.
+            if dice.roll(2) == 0 {
+                world.stop();
+            }
             if world.open().is_err() {
                 assert!(world.disk.is_dead(), "only a power cut keeps a spool from opening");
             }

@@ -161,6 +161,18 @@ impl World {
         Ok(recovery)
     }
 
+    /// Stops the spool in order.
+    pub fn stop(&mut self) {
+        if let Some(mut opened) = self.opened.take() {
+            opened.committer.close();
+        }
+    }
+
+    /// Bytes of all files of segments, as they are on the disk.
+    pub fn segment_bytes(&self) -> u64 {
+        self.disk.segments().iter().map(|path| self.disk.contents(path).len() as u64).sum()
+    }
+
     pub fn opened(&mut self) -> &mut Opened {
         self.opened.as_mut().expect("the spool is open")
     }

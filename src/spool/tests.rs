@@ -153,8 +153,10 @@ fn without_footers(dir: &Path) -> tempfile::TempDir {
 
 /// What is known of a segment, apart from its file.
 fn known(segment: &SegmentInfo) -> SegmentInfo {
-    let len = segment.frames_end();
-    SegmentInfo { len, footer_bytes: 0, id: None, verified: true, ..segment.clone() }
+    let mut known = segment.clone();
+    known.len = segment.frames_end();
+    (known.footer_bytes, known.id, known.verified) = (0, None, true);
+    known
 }
 
 fn scan(dir: &Path, now: Moment, depth: ScanDepth) -> (Vec<SegmentInfo>, usize, Keys) {

@@ -261,6 +261,9 @@ impl World {
         for (position, number) in self.promised.range(first..) {
             assert_eq!(there.get(position), Some(number), "what was promised at {position} is there");
         }
+        // A file that was begun and not taken into use holds at most a header.
+        let (used, on_disk) = (self.reader().usage().bytes, self.segment_bytes());
+        assert!(used <= on_disk && on_disk <= used + 1024, "{used} bytes are accounted for, of {on_disk}");
         self.check_duplicates(&entries);
         damaged
     }

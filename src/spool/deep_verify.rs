@@ -165,7 +165,8 @@ impl Account {
                 segments,
                 bytes,
                 seconds,
-                "the segments that the start took by their footers are verified: every entry in them can be read"
+                "the segments that the start took by their footers are verified: every entry in them can be \
+                 read"
             ),
             _ => tracing::warn!(
                 segments,
@@ -174,8 +175,8 @@ impl Account {
                 lost,
                 unread,
                 seconds,
-                "the segments that the start took by their footers are verified: {lost} entries in them are lost, \
-                 {damaged} stretches of bytes are damaged, and of {unread} more segments it is not known"
+                "the segments that the start took by their footers are verified: {lost} entries in them are \
+                 lost, {damaged} stretches of bytes are damaged, and {unread} more segments cannot be read"
             ),
         }
     }

@@ -7,10 +7,10 @@
 //! made, never pass for it.
 //!
 //! Layout, little-endian: the duplicate keys by position, 24 bytes each (key 16, arrival 8); the index, 16
-//! bytes a point (position 8, offset 8); the trailer, 64 bytes (magic 8, offset of the footer 8, last position
-//! 8, newest moment 8, number of keys 8, number of points 8, CRC32C of the keys 4, CRC32C of the index 4, zero
-//! 4, CRC32C of the 60 bytes before it 4). The keys stand apart, because a start reads them only of the
-//! segments that the duplicate window needs.
+//! bytes a point (position 8, offset 8); the trailer, 64 bytes (magic 8, offset of the footer 8, last
+//! position 8, newest moment 8, number of keys 8, number of points 8, CRC32C of the keys 4, CRC32C of the
+//! index 4, zero 4, CRC32C of the 60 bytes before it 4). The keys stand apart, because a start reads them
+//! only of the segments that the duplicate window needs.
 
 use std::io;
 use std::ops::Range;

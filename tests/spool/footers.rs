@@ -234,7 +234,7 @@ fn the_last_entry_of_a_closed_segment_is_missed_if_it_is_damaged_and_its_positio
     assert!(!report(&world).is_clean());
     for footer_is_good in [true, false] {
         if !footer_is_good {
-            // The keys do not verify, so the segment is scanned; the trailer says which position was the last.
+            // The keys do not verify, so the segment is scanned; the trailer says which position is the last.
             world.disk.tamper(&newest, |bytes| {
                 let frames = footer_of(bytes);
                 bytes[frames] ^= 1;

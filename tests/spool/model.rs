@@ -34,8 +34,8 @@ enum Step {
     Kill,
     /// The segments that were opened by their footers are read.
     Verify,
-    /// One bit of a frame or of a footer flips while the spool is stopped. Headers have a test of their own: two flips
-    /// can take a segment's only two copies.
+    /// One bit of a frame or of a footer flips while the spool is stopped. Headers have a test of their
+    /// own: two flips can take a segment's only two copies.
     Corrupt(Index, Index),
     /// The disk has so many bytes left, or plenty again.
     Fill(Option<u64>),

@@ -115,8 +115,8 @@ impl Committer {
                 tracing::warn!(
                     segment = segment.base.0,
                     %error,
-                    "the footer of a segment cannot be written: a start reads the segment as a whole; no event \
-                     is lost"
+                    "the footer of a segment cannot be written: a start reads the segment as a whole; no \
+                     event is lost"
                 );
                 file.truncate(segment.len)
                     .map_err(|error| CommitError::broken(format!("cannot cut off a failed write: {error}")))

@@ -19,7 +19,7 @@ use super::segment::{self, HEADER_BYTES};
 use super::segments::{SegmentInfo, Segments};
 use crate::clock::{Moment, Steady};
 use crate::dedup::DuplicateKey;
-use crate::dedup::local::LocalWindow;
+use crate::dedup::local::{LocalWindow, RecalledWindow};
 use crate::disk::Disk;
 use crate::event::{Position, Timestamp};
 
@@ -70,7 +70,7 @@ pub(super) struct Recovered {
 
 /// Fills the duplicate window with the keys that a scan finds.
 struct Remember {
-    window: LocalWindow,
+    window: RecalledWindow,
     now: Moment,
 }
 
@@ -84,18 +84,14 @@ impl ScanObserver for Remember {
 pub(super) fn recover(
     disk: &dyn Disk,
     dir: &Path,
-    mut window: LocalWindow,
+    window: LocalWindow,
     now: Moment,
 ) -> Result<Recovered, SpoolError> {
     let listed = list_segments(disk, dir)?;
     let keys_from = keys_needed_from(&listed, &window, now);
-    let keys =
-        listed[keys_from..].iter().filter_map(|listed| listed.footer.as_ref()).map(|footer| footer.keys);
-    window.reserve(keys.sum());
-    let mut remember = Remember { window, now };
+    let mut remember = Remember { window: RecalledWindow::new(window), now };
     let mut scan = scan_log(disk, listed, now, ScanDepth::Footers { keys_from }, &mut remember)?;
-    let Remember { mut window, .. } = remember;
-    window.expire(now.steady);
+    let window = remember.window.finish(now.steady);
     count_ages_from_the_newest_entry(&mut scan.segments, now);
     let mut report = Recovery { missing: std::mem::take(&mut scan.missing), ..Recovery::default() };
     let newest = scan.segments.pop();

@@ -136,6 +136,46 @@ fn no_bit_of_any_footer_loses_or_invents_an_entry_or_a_duplicate_key() {
 }
 
 #[test]
+fn any_flipped_bit_of_a_closed_segment_is_found_and_takes_at_most_its_own_entry_along() {
+    let mut world = World::open_new(SpoolOptions { segment_bytes: 1500, ..from_disk() });
+    let (mut ends, path) = (Vec::new(), PathBuf::from(DIR).join("00000000000000000001.log"));
+    while world.disk.segments().len() < 2 {
+        ends.push(world.disk.segments().first().map_or(HEADER_BYTES, |_| world.disk.contents(&path).len()));
+        world.append(1);
+    }
+    world.stop();
+    let (whole, count) = (world.disk.contents(&path), world.promised.len() as u64);
+    // Where each entry of the segment begins, and where the footer does.
+    let begins = &ends[..ends.len() - 1];
+    let footer = footer_of(&whole);
+    for bit in 0..whole.len() * 8 {
+        world.disk.tamper(&path, |bytes| {
+            bytes.clone_from(&whole);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        });
+        let lost = begins.iter().rposition(|&begin| begin <= bit / 8 && bit / 8 < footer);
+        let lost = lost.map(|index| index as u64 + 1);
+        world.metrics = std::sync::Arc::default();
+        let recovery = world.open().expect("a damaged spool opens");
+        assert_eq!(
+            recovery.scanned,
+            usize::from(lost.is_none()),
+            "bit {bit}: header and footer are looked at"
+        );
+        verify_deeply(&world);
+        let (entries, damaged) = world.read_all();
+        let found: Vec<u64> = entries.iter().map(|(position, _)| *position).collect();
+        let expected: Vec<u64> = (1..=count).filter(|position| Some(*position) != lost).collect();
+        assert_eq!(found, expected, "bit {bit} takes at most its own entry along");
+        assert_eq!(damaged, u64::from(lost.is_some()));
+        let is_of_header = bit / 8 < HEADER_BYTES;
+        let counted = world.metrics.spool_corrupt.get();
+        assert_eq!(counted, u64::from(lost.is_some() || is_of_header), "bit {bit} is counted once");
+        world.opened = None;
+    }
+}
+
+#[test]
 fn a_footer_cut_short_anywhere_is_no_damage() {
     let mut world = stopped_with_segments(3);
     let path = world.disk.segments()[1].clone();

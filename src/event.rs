@@ -294,6 +294,14 @@ impl Entry {
         }
     }
 
+    /// When the delivery arrived at the bridge.
+    pub fn arrived(&self) -> Timestamp {
+        match self {
+            Self::Event(event) => event.arrived,
+            Self::Quarantined(quarantined) => quarantined.arrived,
+        }
+    }
+
     /// The body of the event or delivery.
     pub fn body(&self) -> &Bytes {
         match self {

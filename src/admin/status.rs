@@ -57,6 +57,9 @@ struct SpoolState {
     bytes_max: u64,
     free_bytes: u64,
     segments: usize,
+    /// How many segments the start took by their footers and have not been verified frame by frame since.
+    unverified_segments: usize,
+    unverified_bytes: u64,
     first: u64,
     head: u64,
     duplicate_keys: usize,
@@ -70,6 +73,8 @@ impl From<Usage> for SpoolState {
             bytes_max: usage.bytes_max,
             free_bytes: usage.free_bytes,
             segments: usage.segments,
+            unverified_segments: usage.unverified_segments,
+            unverified_bytes: usage.unverified_bytes,
             first: usage.first.0,
             head: usage.head.0,
             duplicate_keys: usage.window_events,

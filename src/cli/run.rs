@@ -178,6 +178,8 @@ async fn until_stopped(config: Config) -> Result<(), Failure> {
         admin = %bridge.admin_address(),
         configuration = fingerprint,
         entries = recovery.entries,
+        segments_by_footer = recovery.by_footer,
+        segments_scanned = recovery.scanned,
         recovery_seconds = recovery.seconds,
         "the bridge is ready: deliveries are taken"
     );

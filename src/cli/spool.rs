@@ -12,7 +12,9 @@ use super::{ConfigArgs, Exit, Failure, chain, configuration};
 use crate::disk::RealDisk;
 use crate::event::Position;
 use crate::sink::SinkOptions;
-use crate::spool::verify::{CursorClaim, CursorReport, SegmentReport, SpoolReport, SpoolVerdict, verify};
+use crate::spool::verify::{
+    CursorClaim, CursorReport, FooterState, SegmentReport, SpoolReport, SpoolVerdict, verify,
+};
 use crate::state::{CursorOwner, FILE_NAME, State, StateError};
 
 /// Verifies the log on disk.
@@ -201,7 +203,7 @@ fn print_cursor(cursor: &CursorReport, out: &mut impl Write) -> io::Result<()> {
 }
 
 fn print_segment(segment: &SegmentReport, out: &mut impl Write) -> io::Result<()> {
-    let SegmentReport { path, positions, entries, bytes, damaged, torn_tail, repeated } = segment;
+    let SegmentReport { path, positions, entries, bytes, damaged, torn_tail, repeated, footer } = segment;
     let name = path.file_name().unwrap_or_default().display();
     match positions {
         Some(span) => write!(out, "{name}: positions {} to {}", span.start(), span.end())?,
@@ -220,6 +222,14 @@ fn print_segment(segment: &SegmentReport, out: &mut impl Write) -> io::Result<()
     }
     if *repeated > 0 {
         writeln!(out, "  repeated: {repeated} entries have positions that other entries have")?;
+    }
+    if let FooterState::Damaged(range) = footer {
+        writeln!(
+            out,
+            "  footer damaged: bytes {} to {} hold no entry; each start reads this segment as a whole, and \
+             nothing is lost",
+            range.start, range.end
+        )?;
     }
     Ok(())
 }

@@ -4,13 +4,14 @@
 //! keyed hash, so nobody can prepare colliding ids. Together they take about 24 bytes a key. The window is
 //! bounded in keys and in time; time is kept per bucket, not per key, so a key lives for the window
 //! and at most one 128th of it longer. Keys staged for a group that then fails are taken back.
-//! Nothing here is durable: a start scans the log to build the window anew.
+//! Nothing here is durable: a start builds the window anew from the log.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use super::DuplicateKey;
 use crate::clock::Steady;
@@ -25,6 +26,9 @@ const PREALLOCATED_KEYS_MAX: usize = 1 << 22;
 /// Parts of the table, each of which grows by itself with its keys. A table that is reserved at once would
 /// soon be mapped as a whole, because hashes are scattered; one that grows as a whole would stall a group.
 const PARTS: usize = 256;
+
+/// Keys that a start finds places for in the table at once (4 MiB of memory).
+const KEYS_AT_ONCE: usize = 1 << 18;
 
 /// What the window knows of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +86,16 @@ impl LocalWindow {
         self.ring.len()
     }
 
+    /// The most keys that are remembered.
+    pub(crate) fn keys_max(&self) -> usize {
+        self.keys_max
+    }
+
+    /// Keys that arrived before this moment are forgotten at `now`.
+    pub(crate) fn horizon(&self, now: Steady) -> Steady {
+        now.minus(self.span).minus(self.bucket_span)
+    }
+
     /// What is known of the key.
     pub(crate) fn sighting(&self, key: DuplicateKey) -> KeySighting {
         let hash = self.hasher.hash_one(key);
@@ -129,10 +143,21 @@ impl LocalWindow {
         }
     }
 
+    /// Forgets a durable key, because its entry was found damaged: the next copy counts as new.
+    pub(crate) fn forget(&mut self, key: DuplicateKey) {
+        let hash = self.hasher.hash_one(key);
+        let Self { ring, front, numbers, .. } = self;
+        let is_key = |&number: &u32| ring[number.wrapping_sub(*front) as usize] == key;
+        // Its place in the ring is forgotten in its turn.
+        if let Ok(entry) = numbers[part(hash)].find_entry(hash, is_key) {
+            entry.remove();
+        }
+    }
+
     /// Forgets the keys that are older than the window at this moment. Must not be called while keys are
     /// staged.
     pub(crate) fn expire(&mut self, now: Steady) {
-        let horizon = now.minus(self.span).minus(self.bucket_span);
+        let horizon = self.horizon(now);
         while let Some(bucket) = self.buckets.front()
             && bucket.begun < horizon
         {
@@ -165,6 +190,61 @@ impl LocalWindow {
 
     fn index(&self, number: u32) -> usize {
         number.wrapping_sub(self.front) as usize
+    }
+}
+
+/// A window while a start fills it: its keys are in the ring, and none can be found yet.
+///
+/// A key is found by its place in a table of many megabytes. Two million keys one by one would take a second
+/// and more, nearly all of it waiting for memory; sorted by part, they take a fraction.
+pub(crate) struct RecalledWindow(LocalWindow);
+
+impl RecalledWindow {
+    /// The window, which holds no key yet.
+    pub(crate) fn new(window: LocalWindow) -> Self {
+        Self(window)
+    }
+
+    /// Adds the key of an entry that arrived at this moment. Keys that have left the window by then are
+    /// forgotten, and so are the oldest beyond its bound.
+    pub(crate) fn recall(&mut self, key: DuplicateKey, at: Steady) {
+        let Self(window) = self;
+        window.expire(at);
+        window.ring.push_back(key);
+        window.staged = 1;
+        window.commit(at);
+    }
+
+    /// The window with what is left of the keys at this moment. Of a key that was added twice, the later one
+    /// counts.
+    pub(crate) fn finish(self, now: Steady) -> LocalWindow {
+        let Self(mut window) = self;
+        window.expire(now);
+        let LocalWindow { ring, front, numbers, hasher, .. } = &mut window;
+        let (front, keys) = (*front, &*ring.make_contiguous());
+        let key_of = |number: u32| keys[number.wrapping_sub(front) as usize];
+        for table in &mut *numbers {
+            table.reserve(keys.len() / PARTS, |&number| hasher.hash_one(key_of(number)));
+        }
+        let mut sorted = vec![Vec::new(); PARTS];
+        let mut number = front;
+        for keys in keys.chunks(KEYS_AT_ONCE) {
+            for key in keys {
+                let hash = hasher.hash_one(key);
+                sorted[part(hash)].push((hash, number));
+                number = number.wrapping_add(1);
+            }
+            for (table, found) in numbers.iter_mut().zip(&mut sorted) {
+                for (hash, number) in found.drain(..) {
+                    let is_key = |&known: &u32| key_of(known) == key_of(number);
+                    match table.entry(hash, is_key, |&known| hasher.hash_one(key_of(known))) {
+                        Entry::Occupied(mut known) => *known.get_mut() = number,
+                        Entry::Vacant(vacant) => drop(vacant.insert(number)),
+                    }
+                }
+            }
+        }
+        window
     }
 }
 
@@ -240,6 +320,62 @@ mod tests {
         window.expire(at(10 + 130));
         assert_eq!(window.sighting(key(1)), KeySighting::New);
         assert_eq!(window.len(), 0);
+    }
+
+    fn recalled(keys_max: usize, keys: &[(u64, u64)], now: u64) -> LocalWindow {
+        let mut window = RecalledWindow::new(LocalWindow::new(SPAN, keys_max));
+        keys.iter().for_each(|&(number, second)| window.recall(key(number), at(second)));
+        window.finish(at(now))
+    }
+
+    #[test]
+    fn recalled_keys_are_those_that_the_window_would_have_and_a_later_copy_counts() {
+        let window = recalled(10, &[(1, 0), (2, 10), (1, 20), (3, 30)], 130);
+        let known = |window: &LocalWindow, number| window.sighting(key(number)) == KeySighting::Durable;
+        assert!(
+            (1..=3).all(|number| known(&window, number)),
+            "the first copy of 1 is too old, and not the later"
+        );
+        let window = recalled(10, &[(1, 0), (2, 100), (3, 200)], 229);
+        assert!(!known(&window, 1) && known(&window, 2) && known(&window, 3));
+        let window = recalled(3, &[(1, 0), (2, 0), (3, 0), (4, 0), (5, 0)], 0);
+        assert_eq!(window.len(), 3);
+        assert!(!known(&window, 2) && known(&window, 3) && known(&window, 5));
+    }
+
+    #[test]
+    fn a_window_that_was_recalled_goes_on_as_any() {
+        let many: Vec<_> = (0..600_000).map(|number| (number, number / 10_000)).collect();
+        let mut window = recalled(400_000, &many, 60);
+        assert_eq!(window.numbers.iter().map(HashTable::len).sum::<usize>(), 400_000);
+        for number in 0..200_000 {
+            assert_eq!(window.sighting(key(number)), KeySighting::New);
+        }
+        for number in 200_000..600_000 {
+            assert_eq!(window.sighting(key(number)), KeySighting::Durable);
+        }
+        window.stage(key(1));
+        window.commit(at(61));
+        assert_eq!(window.sighting(key(200_000)), KeySighting::New, "the oldest gave way");
+        assert_eq!(window.sighting(key(1)), KeySighting::Durable);
+    }
+
+    #[test]
+    fn a_key_whose_entry_is_lost_is_new_again_and_can_come_back() {
+        let mut window = recalled(3, &[(1, 1), (2, 2), (3, 3)], 3);
+        window.forget(key(2));
+        window.forget(key(9));
+        let known = |window: &LocalWindow, number| window.sighting(key(number)) == KeySighting::Durable;
+        assert!(known(&window, 1) && !known(&window, 2) && known(&window, 3));
+        window.stage(key(2));
+        window.commit(at(10));
+        assert!(known(&window, 2));
+        window.stage(key(4));
+        window.commit(at(11));
+        window.expire(at(3 + 130));
+        assert!(known(&window, 2) && known(&window, 4) && !known(&window, 3));
+        window.expire(at(400));
+        assert_eq!((window.len(), known(&window, 2)), (0, false));
     }
 
     #[test]

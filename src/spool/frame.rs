@@ -23,7 +23,7 @@ pub(super) const MAGIC: [u8; 4] = [0xfb, 0xf2, 0xa3, 0x9e];
 const CHECKED_BYTES: usize = FRAME_HEADER_BYTES - 4;
 const HAS_KEY: u32 = 1;
 
-/// The value with which the checksums of one segment's frames start.
+/// The value with which the checksums of one segment's frames, and of its footer, start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Seed(u32);
 
@@ -33,7 +33,8 @@ impl Seed {
         Self(crc32c(&segment_id.to_le_bytes()))
     }
 
-    fn checksum(self, bytes: &[u8]) -> u32 {
+    /// The checksum of these bytes, if they are a part of the segment.
+    pub(super) fn checksum(self, bytes: &[u8]) -> u32 {
         crc32c_append(self.0, bytes)
     }
 }
@@ -97,15 +98,11 @@ pub(super) fn encode(
     let start = out.len();
     out.resize(start + FRAME_HEADER_BYTES, 0);
     codec::encode(entry, out);
-    let arrived = match entry {
-        Entry::Event(event) => event.arrived,
-        Entry::Quarantined(quarantined) => quarantined.arrived,
-    };
     let (header, payload) = out[start..].split_at_mut(FRAME_HEADER_BYTES);
     header[0..4].copy_from_slice(&MAGIC);
     header[4..8].copy_from_slice(&(payload.len() as u32).to_le_bytes());
     header[8..16].copy_from_slice(&position.0.to_le_bytes());
-    header[16..24].copy_from_slice(&arrived.0.to_le_bytes());
+    header[16..24].copy_from_slice(&entry.arrived().0.to_le_bytes());
     if let Some(DuplicateKey(key)) = key {
         header[24..40].copy_from_slice(&key);
         header[40..44].copy_from_slice(&HAS_KEY.to_le_bytes());

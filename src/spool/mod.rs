@@ -35,9 +35,11 @@ pub mod options;
 pub mod verify;
 
 mod committer;
+mod deep_verify;
 mod dir_lock;
 mod error;
 mod failure;
+mod footer;
 mod frame;
 mod lost;
 mod noted;
@@ -69,6 +71,7 @@ use crate::event::{Entry, Position};
 use crate::telemetry::Metrics;
 
 pub use committer::{Append, Committer};
+pub use deep_verify::DeepVerify;
 pub use dir_lock::{LockedDir, lock_to_read};
 pub use error::{AppendError, ReadError, SpoolError};
 pub use failure::{MissingSegment, SpoolFailure};
@@ -91,15 +94,16 @@ const DISK_HANGS: &str = "disk_hangs";
 pub struct Spool {
     shared: Arc<SharedLog>,
     queue: mpsc::Sender<WriterMessage>,
-    /// Closed when the writer thread has ended.
-    writing: watch::Receiver<()>,
+    /// Closed when the threads of the spool have ended.
+    working: watch::Receiver<()>,
     shared_window: Option<Arc<SharedWindow>>,
 }
 
 impl Spool {
     /// Opens the spool in a directory and recovers what is in it.
     ///
-    /// Blocks while it reads every retained segment. After that, call [`Spool::resume_after`] with every
+    /// Blocks while it reads the footers of the closed segments, and every segment without a good one. After
+    /// that, call [`Spool::resume_after`] with every
     /// cursor, and [`Spool::release`] with the lowest.
     pub fn open(
         locked: LockedDir,
@@ -110,17 +114,31 @@ impl Spool {
         let (committer, shared, recovery) = Committer::open(locked, options, metrics, clock.now())?;
         let dir = shared.dir.clone();
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
-        let (ends_with_the_writer, writing) = watch::channel(());
+        let (ends_with_the_threads, working) = watch::channel(());
         let writer = WriterThread { committer, queue: receiver, shared: Arc::clone(&shared), clock };
+        let deep_verify = DeepVerify::paced(Arc::clone(&shared));
+        let verifying = (recovery.by_footer > 0).then(|| ends_with_the_threads.clone());
         let run = move || {
             writer.run();
-            drop(ends_with_the_writer);
+            drop(ends_with_the_threads);
         };
         std::thread::Builder::new()
             .name("spool-writer".into())
             .spawn(run)
             .map_err(failed("start the writer for", &dir))?;
-        Ok((Self { shared, queue, writing, shared_window: None }, recovery))
+        if let Some(ends_with_the_threads) = verifying {
+            let run = move || {
+                deep_verify.run();
+                drop(ends_with_the_threads);
+            };
+            if let Err(error) = std::thread::Builder::new().name("spool-verifier".into()).spawn(run) {
+                tracing::warn!(
+                    %error,
+                    "the verification of closed segments cannot be started: only what is read is verified"
+                );
+            }
+        }
+        Ok((Self { shared, queue, working, shared_window: None }, recovery))
     }
 
     /// The same spool with a duplicate window that it shares with other replicas. Call it once, and before
@@ -314,14 +332,14 @@ impl Spool {
         }
     }
 
-    /// Takes no more appends, answers those that were queued, and stops the writer. Readers can still read up
-    /// to the head.
+    /// Takes no more appends, answers those that were queued, and stops the threads. Readers can still read
+    /// up to the head.
     pub async fn close(&self) {
         self.shared.set_gate(AppendGate::Closing);
         // An error means that the writer has already stopped.
         let _ = self.queue.send(WriterMessage::Close).await;
-        let mut writing = self.writing.clone();
-        while writing.changed().await.is_ok() {}
+        let mut working = self.working.clone();
+        while working.changed().await.is_ok() {}
     }
 }
 
@@ -346,7 +364,7 @@ impl Committer {
         let LockedDir { dir, dir_id, disk, lock } = locked;
         let window = LocalWindow::new(options.duplicates.window, options.duplicates.events_max);
         let recovered = recovery::recover(&*disk, &dir, window, now)?;
-        let Recovered { segments, window, next, leftover, mut report } = recovered;
+        let Recovered { segments, window, next, leftover, draft, mut report } = recovered;
         report.seconds = begun.elapsed().as_secs_f64();
         metrics.spool_torn.inc_by(report.torn_tails);
         metrics.spool_limit.set(i64::try_from(options.bytes_max).unwrap_or(i64::MAX));
@@ -356,7 +374,7 @@ impl Committer {
         let shared = Arc::new(SharedLog::new(disk, (dir, dir_id), options, metrics, view, lock));
         let lost: u64 = report.missing.iter().map(|range| shared.lost.add(range, 0)).sum();
         corrupt.inc_by(lost.max(damaged));
-        let mut committer = Self::new(Arc::clone(&shared), window, leftover);
+        let mut committer = Self::new(Arc::clone(&shared), window, leftover, draft);
         committer.tick(now);
         Ok((committer, shared, report))
     }
@@ -411,6 +429,10 @@ pub struct Usage {
     pub bytes_max: u64,
     /// How many segment files there are.
     pub segments: usize,
+    /// How many of them the start took by their footers, and no frame of them has been verified since.
+    pub unverified_segments: usize,
+    /// Bytes of these.
+    pub unverified_bytes: u64,
     /// The oldest position that is kept.
     pub first: Position,
     /// The newest durable position.
@@ -420,3 +442,6 @@ pub struct Usage {
     /// Keys in the duplicate window.
     pub window_events: usize,
 }
+
+#[cfg(test)]
+mod tests;

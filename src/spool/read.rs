@@ -154,7 +154,7 @@ impl SharedLog {
                 id: segment.id,
                 seed,
                 offset: segment.offset_before(after.next()),
-                end: segment.len,
+                end: segment.frames_end(),
                 through,
             }),
         }

@@ -1,9 +1,10 @@
 //! Recovery: from whatever is in the directory to a spool that can be written, without asking anybody.
 //!
-//! Recovery acts on a [`LogScan`](super::scan::LogScan). It refuses a newer format before it changes
-//! anything, cuts a torn tail off the newest segment, makes durable what an earlier process can have left in
-//! the page cache, and removes segments that hold nothing. Damage is left in place and reported; no file
-//! that holds an entry is ever deleted here.
+//! Recovery acts on a [`LogScan`](super::scan::LogScan), which takes closed segments by their footers and
+//! reads the others. It refuses a newer format before it changes anything, cuts a torn tail off the newest
+//! segment, makes durable what an earlier process can have left in the page cache, and removes segments that
+//! hold nothing. Damage is left in place and reported; no file that holds an entry is ever deleted here. The
+//! frames of segments that were taken by their footers are verified afterwards ([`super::deep_verify`]).
 
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
@@ -11,13 +12,14 @@ use std::time::Duration;
 
 use super::SpoolError;
 use super::error::failed;
+use super::footer::FooterDraft;
 use super::frame::FRAME_HEADER_BYTES;
-use super::scan::{ScannedSegment, scan_log};
+use super::scan::{ListedSegment, ScanDepth, ScanObserver, ScannedSegment, list_segments, scan_log};
 use super::segment::{self, HEADER_BYTES};
 use super::segments::{SegmentInfo, Segments};
 use crate::clock::{Moment, Steady};
 use crate::dedup::DuplicateKey;
-use crate::dedup::local::{KeySighting, LocalWindow};
+use crate::dedup::local::{LocalWindow, RecalledWindow};
 use crate::disk::Disk;
 use crate::event::{Position, Timestamp};
 
@@ -26,7 +28,11 @@ use crate::event::{Position, Timestamp};
 pub struct Recovery {
     /// How many segment files there are.
     pub segments: usize,
-    /// How many whole entries they hold.
+    /// How many segment files were taken by their footers, so that their frames are still to be verified.
+    pub by_footer: usize,
+    /// How many segment files were read from end to end.
+    pub scanned: usize,
+    /// How many whole entries they hold; of a segment that was taken by its footer, how many it says.
     pub entries: u64,
     /// Bytes of the segment files.
     pub bytes: u64,
@@ -57,18 +63,35 @@ pub(super) struct Recovered {
     pub(super) next: Position,
     /// Whether there is a file without entries that has the next segment's name.
     pub(super) leftover: bool,
+    /// What the footer of the newest segment is made of, if it can have one and has none yet.
+    pub(super) draft: Option<FooterDraft>,
     pub(super) report: Recovery,
+}
+
+/// Fills the duplicate window with the keys that a scan finds.
+struct Remember {
+    window: RecalledWindow,
+    now: Moment,
+}
+
+impl ScanObserver for Remember {
+    fn on_key(&mut self, key: DuplicateKey, arrived: Timestamp) {
+        self.window.recall(key, self.now.steady_of(arrived));
+    }
 }
 
 /// Scans the directory, mends the newest segment, and returns what the spool starts with.
 pub(super) fn recover(
     disk: &dyn Disk,
     dir: &Path,
-    mut window: LocalWindow,
+    window: LocalWindow,
     now: Moment,
 ) -> Result<Recovered, SpoolError> {
-    let mut scan = scan_log(disk, dir, now, &mut |key, arrived| remember(&mut window, key, now, arrived))?;
-    window.expire(now.steady);
+    let listed = list_segments(disk, dir)?;
+    let keys_from = keys_needed_from(&listed, &window, now);
+    let mut remember = Remember { window: RecalledWindow::new(window), now };
+    let mut scan = scan_log(disk, listed, now, ScanDepth::Footers { keys_from }, &mut remember)?;
+    let window = remember.window.finish(now.steady);
     count_ages_from_the_newest_entry(&mut scan.segments, now);
     let mut report = Recovery { missing: std::mem::take(&mut scan.missing), ..Recovery::default() };
     let newest = scan.segments.pop();
@@ -77,19 +100,39 @@ pub(super) fn recover(
         keep_closed(disk, dir, scanned, &mut segments, &mut report)?;
     }
     let mut next = segments.newest().map_or(Position(1), |segment| segment.last.next());
-    let mut leftover = false;
-    if let Some(scanned) = newest {
+    let (mut leftover, mut draft) = (false, None);
+    if let Some(mut scanned) = newest {
         let base = scanned.segment.base;
+        draft = scanned.draft.take().filter(|_| scanned.damage.is_empty() && scanned.repeated == 0);
         let segment = mend_newest(disk, dir, scanned, &mut report)?;
         next = next.max(base).max(segment.last.next());
         leftover = segment.is_empty() && base == next;
-        if !segment.is_empty() {
+        if segment.is_empty() {
+            draft = None;
+        } else {
             segments.push(segment);
         }
     }
     report.segments = segments.len();
     report.bytes = segments.bytes();
-    Ok(Recovered { segments, window, next, leftover, report })
+    Ok(Recovered { segments, window, next, leftover, draft, report })
+}
+
+/// The index of the first segment whose keys the duplicate window needs. Those before it are older than the
+/// window, or so many keys follow that the window forgets theirs. What a segment without a footer holds is
+/// not known before it is scanned.
+fn keys_needed_from(listed: &[ListedSegment], window: &LocalWindow, now: Moment) -> usize {
+    let horizon = window.horizon(now.steady);
+    let is_recent = |listed: &ListedSegment| {
+        listed.footer.as_ref().is_none_or(|footer| now.steady_of(footer.newest) >= horizon)
+    };
+    let mut keys = 0;
+    let fills_window = |listed: &ListedSegment| {
+        keys += listed.footer.as_ref().map_or(0, |footer| footer.keys);
+        keys >= window.keys_max() as u64
+    };
+    let recent = listed.iter().position(is_recent).unwrap_or(listed.len());
+    recent.max(listed.iter().rposition(fills_window).unwrap_or(0))
 }
 
 /// Counts the age of segments from the newest entry of all, and not from the wall clock at this start: a
@@ -102,16 +145,6 @@ fn count_ages_from_the_newest_entry(segments: &mut [ScannedSegment], now: Moment
     for ScannedSegment { segment, .. } in segments {
         segment.newest = segment.newest.plus(since).max(before);
         before = segment.newest;
-    }
-}
-
-fn remember(window: &mut LocalWindow, key: DuplicateKey, now: Moment, arrived: Timestamp) {
-    let at = now.steady_of(arrived);
-    // The window as it was when the entry arrived: an earlier copy can have left it by then.
-    window.expire(at);
-    if window.sighting(key) == KeySighting::New {
-        window.stage(key);
-        window.commit(at);
     }
 }
 
@@ -152,11 +185,11 @@ fn mend_newest(
         tracing::warn!(
             segment = %path.display(),
             cut_bytes = file_bytes - tail.start,
-            "cut an unfinished write off the newest segment: its deliveries were never acknowledged"
+            "cut an unfinished write off the newest segment: no delivery in it was ever acknowledged"
         );
         file.truncate(tail.start).map_err(failed("truncate segment", &path))?;
     }
-    if segment.entries == 0 && !segment.is_empty() {
+    if segment.entries == 0 && segment.footer_bytes == 0 && !segment.is_empty() {
         // Nothing in the segment can be read. It accounts for as many entries as would fit, so that no
         // position is given twice.
         let entries_max = (file_bytes - HEADER_BYTES) / FRAME_HEADER_BYTES as u64 + 1;
@@ -169,25 +202,11 @@ fn mend_newest(
 
 impl Recovery {
     fn note(&mut self, scanned: &ScannedSegment) {
-        let segment = scanned.segment.base;
+        scanned.log_damage();
+        self.by_footer += usize::from(!scanned.segment.verified);
+        self.scanned += usize::from(scanned.segment.verified);
         self.entries += scanned.segment.entries;
-        for bytes in &scanned.damage {
-            tracing::error!(
-                segment = segment.0,
-                from = bytes.start,
-                to = bytes.end,
-                "a segment is damaged: its bytes {} to {} hold no readable entry; sinks skip what was there",
-                bytes.start,
-                bytes.end
-            );
-            self.damaged.push(Damage { segment, bytes: bytes.clone() });
-        }
-        if scanned.repeated > 0 {
-            tracing::error!(
-                segment = segment.0,
-                entries = scanned.repeated,
-                "a segment holds entries at positions that other entries have: these copies are ignored"
-            );
-        }
+        let segment = scanned.segment.base;
+        self.damaged.extend(scanned.damage.iter().cloned().map(|bytes| Damage { segment, bytes }));
     }
 }

@@ -1,4 +1,5 @@
-//! A segment file: a header in two sectors, then frames one after the other.
+//! A segment file: a header in two sectors, frames one after the other and, once it is closed, a footer
+//! ([`super::footer`]).
 //!
 //! The header is written twice, each time in a sector of its own that is never written again, so one
 //! flipped bit or one lost sector hides nothing. [`Scanner`] is the only reader of frames on disk:
@@ -17,8 +18,11 @@ use super::frame::{FRAME_HEADER_BYTES, FrameHeader, MAGIC, Seed};
 use crate::disk::{Disk, DiskFile, read_full_at, write_all_at};
 use crate::event::{Position, Timestamp};
 
-/// The format version that this release writes, and the newest that it reads.
-pub(super) const FORMAT_VERSION: u32 = 1;
+/// The format version that this release writes, and the newest that it reads. Version 1 had no footer.
+pub(super) const FORMAT_VERSION: u32 = 2;
+
+/// The first version in which a footer can stand behind the frames.
+const FOOTER_VERSION: u32 = 2;
 
 /// Bytes in front of the first frame: two sectors, each with a copy of the header at its start.
 pub(super) const HEADER_BYTES: u64 = 1024;
@@ -34,6 +38,8 @@ const HEADER_MAGIC: [u8; 8] = *b"fanspool";
 /// an old release can tell a newer format from damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
+    /// The format version of the segment.
+    version: u32,
     /// The segment's id: a random number that seeds the checksums of its frames.
     pub(super) id: u64,
     /// The position of the first entry.
@@ -56,7 +62,17 @@ pub(super) enum HeaderState {
 }
 
 impl Header {
-    /// The value with which the checksums of the segment's frames start.
+    /// The header of a new segment.
+    pub(super) fn new(id: u64, base: Position, created: Timestamp) -> Self {
+        Self { version: FORMAT_VERSION, id, base, created }
+    }
+
+    /// Whether a footer can stand behind the segment's frames.
+    pub(super) fn takes_footer(&self) -> bool {
+        self.version >= FOOTER_VERSION
+    }
+
+    /// The value with which the checksums of the segment's frames and footer start.
     pub(super) fn seed(&self) -> Seed {
         Seed::of(self.id)
     }
@@ -64,7 +80,7 @@ impl Header {
     fn encode(&self) -> Vec<u8> {
         let mut copy = [0; COPY_BYTES];
         copy[0..8].copy_from_slice(&HEADER_MAGIC);
-        copy[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        copy[8..12].copy_from_slice(&self.version.to_le_bytes());
         copy[16..24].copy_from_slice(&self.id.to_le_bytes());
         copy[24..32].copy_from_slice(&self.base.0.to_le_bytes());
         copy[32..40].copy_from_slice(&self.created.0.to_le_bytes());
@@ -85,10 +101,10 @@ impl Header {
         let second = parse_copy(&bytes[SECTOR_BYTES..]);
         Ok(match first.or(second) {
             None => HeaderState::Lost,
-            Some((version, _)) if version > FORMAT_VERSION => HeaderState::Newer(version),
-            Some((_, header)) if header.base != base => HeaderState::Lost,
-            Some((_, header)) if header.encode() == bytes => HeaderState::Whole(header),
-            Some((_, header)) => HeaderState::Damaged(header),
+            Some(header) if header.version > FORMAT_VERSION => HeaderState::Newer(header.version),
+            Some(header) if header.base != base => HeaderState::Lost,
+            Some(header) if header.encode() == bytes => HeaderState::Whole(header),
+            Some(header) => HeaderState::Damaged(header),
         })
     }
 }
@@ -102,17 +118,19 @@ pub(super) fn is_copy(file: &dyn DiskFile, base: Position, seed: Option<Seed>) -
     Ok(seed == Some(header.seed()))
 }
 
-fn parse_copy(bytes: &[u8]) -> Option<(u32, Header)> {
+fn parse_copy(bytes: &[u8]) -> Option<Header> {
     let copy = bytes.first_chunk::<COPY_BYTES>()?;
     let (checked, crc) = copy.split_at(COPY_CHECKED_BYTES);
     if !checked.starts_with(&HEADER_MAGIC) || crc != crc32c(checked).to_le_bytes() {
         return None;
     }
     let number = |at: usize| checked[at..].first_chunk::<8>().map(|field| u64::from_le_bytes(*field));
-    let version = u32::from_le_bytes(*checked[8..].first_chunk()?);
-    let header =
-        Header { id: number(16)?, base: Position(number(24)?), created: Timestamp(number(32)? as i64) };
-    Some((version, header))
+    Some(Header {
+        version: u32::from_le_bytes(*checked[8..].first_chunk()?),
+        id: number(16)?,
+        base: Position(number(24)?),
+        created: Timestamp(number(32)? as i64),
+    })
 }
 
 /// The path of the segment that begins at this position.

@@ -7,9 +7,10 @@
 
 use std::collections::VecDeque;
 
+use super::footer::Footer;
 use super::frame::Seed;
 use super::segment::HEADER_BYTES;
-use crate::clock::Steady;
+use crate::clock::{Moment, Steady};
 use crate::disk::FileId;
 use crate::event::Position;
 
@@ -18,7 +19,7 @@ use crate::event::Position;
 const INDEX_EVERY_BYTES: u64 = 64 * 1024;
 
 /// What is known of one segment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SegmentInfo {
     /// The first position that the segment can hold; its file is named after it.
     pub(super) base: Position,
@@ -26,14 +27,18 @@ pub(super) struct SegmentInfo {
     pub(super) last: Position,
     /// The seed of its frames' checksums. `None` if its header is lost and nothing in it can be read.
     pub(super) seed: Option<Seed>,
-    /// Bytes of the file that are durable.
+    /// Bytes of the file that are accounted for: header and durable frames, and the footer if there is one.
     pub(super) len: u64,
+    /// How many of these bytes are behind the last frame: those of the footer, or of what is left of one.
+    pub(super) footer_bytes: u64,
     /// How many whole entries it holds.
     pub(super) entries: u64,
     /// When its newest entry arrived.
     pub(super) newest: Steady,
     /// The identity of its file; `None` if it is not known.
     pub(super) id: Option<FileId>,
+    /// Whether this process has read every frame of it, or written it.
+    pub(super) verified: bool,
     index: Vec<(Position, u64)>,
 }
 
@@ -45,11 +50,45 @@ impl SegmentInfo {
             last: before(base),
             seed,
             len: HEADER_BYTES,
+            footer_bytes: 0,
             entries: 0,
             newest: created,
             id: None,
+            verified: true,
             index: Vec::new(),
         }
+    }
+
+    /// A closed segment of which its footer, which ends with the file, was read and not its frames.
+    pub(super) fn of_footer(
+        base: Position,
+        seed: Seed,
+        footer: Footer,
+        file_bytes: u64,
+        now: Moment,
+    ) -> Self {
+        Self {
+            base,
+            last: footer.last,
+            seed: Some(seed),
+            len: file_bytes,
+            footer_bytes: file_bytes - footer.begin,
+            entries: footer.last.next().0 - base.0,
+            newest: now.steady_of(footer.newest),
+            id: None,
+            verified: false,
+            index: footer.index,
+        }
+    }
+
+    /// The offset at which the frames end.
+    pub(super) fn frames_end(&self) -> u64 {
+        self.len - self.footer_bytes
+    }
+
+    /// The sparse index: positions, and the offsets of their frames.
+    pub(super) fn index(&self) -> &[(Position, u64)] {
+        &self.index
     }
 
     /// Whether it holds no entry, and no damage that can have been one.
@@ -167,6 +206,24 @@ impl Segments {
         let segment = self.segments.remove(at)?;
         self.bytes -= segment.len;
         Some(segment)
+    }
+
+    /// The segment with this base, if it is still kept.
+    pub(super) fn at(&self, base: Position) -> Option<&SegmentInfo> {
+        let at = self.segments.binary_search_by_key(&base, |segment| segment.base).ok()?;
+        self.segments.get(at)
+    }
+
+    /// The segments whose frames this process has not read yet, oldest first.
+    pub(super) fn unverified(&self) -> impl Iterator<Item = &SegmentInfo> {
+        self.segments.iter().filter(|segment| !segment.verified)
+    }
+
+    /// Notes that every frame of the segment with this base was read.
+    pub(super) fn note_verified(&mut self, base: Position) {
+        if let Ok(at) = self.segments.binary_search_by_key(&base, |segment| segment.base) {
+            self.segments[at].verified = true;
+        }
     }
 
     /// Notes that the segment with this base is in another file now.

@@ -17,6 +17,7 @@ use super::lost::Lost;
 use super::segments::Segments;
 use super::tail::Tail;
 use super::{Capacity, SpoolOptions, Usage};
+use crate::dedup::DuplicateKey;
 use crate::dedup::shared::DurableKeys;
 use crate::disk::named_file::NamedFile;
 use crate::disk::outstanding::Outstanding;
@@ -131,6 +132,8 @@ pub struct SharedLog {
     /// How long the writer has been waiting for the disk.
     pub(super) outstanding: Outstanding,
     pub(super) lost: Lost,
+    /// Duplicate keys of entries that were found damaged: the committer takes them out of its window.
+    pub(super) lost_keys: Mutex<Vec<DuplicateKey>>,
 }
 
 impl SharedLog {
@@ -166,6 +169,7 @@ impl SharedLog {
             open: Mutex::default(),
             outstanding: Outstanding::default(),
             lost: Lost::default(),
+            lost_keys: Mutex::default(),
         }
     }
 
@@ -360,6 +364,8 @@ impl SharedLog {
             other_bytes: self.other_bytes.load(Ordering::Relaxed),
             bytes_max: self.options.bytes_max,
             segments: view.segments.len(),
+            unverified_segments: view.segments.unverified().count(),
+            unverified_bytes: view.segments.unverified().map(|segment| segment.len).sum(),
             first: view.segments.oldest().map_or(view.next, |segment| segment.base),
             head: Position(view.next.0 - 1),
             free_bytes: self.free_bytes.load(Ordering::Relaxed),

@@ -1,8 +1,8 @@
 //! Checks the spool of a bridge that is not running, and reports what is in it, segment by segment.
 //!
 //! It reads every byte and writes none; it holds the directory's lock, so that nobody writes meanwhile. It
-//! finds exactly what a start would find, because both use the same scan. It repairs nothing: a start
-//! repairs what can be repaired.
+//! finds what a start finds that cannot use a footer, because both use the same scan. It repairs nothing: a
+//! start repairs what can be repaired.
 
 use std::io;
 use std::ops::{Range, RangeInclusive};
@@ -10,12 +10,14 @@ use std::path::{Path, PathBuf};
 
 use super::dir_lock::{LOCK_FILE, lock_to_read};
 use super::error::failed;
-use super::scan::{ScannedSegment, scan_log};
+use super::scan::{ScanDepth, ScanObserver, ScannedSegment, list_segments, scan_log};
 use super::segment;
 use super::{STATE_FILE, SpoolError};
 use crate::clock::Moment;
 use crate::disk::Disk;
 use crate::event::Position;
+
+pub use super::scan::FooterState;
 
 /// What is in a spool's directory.
 #[derive(Clone, Debug, Default)]
@@ -89,6 +91,8 @@ pub struct SegmentReport {
     pub torn_tail: Option<Range<u64>>,
     /// How many whole entries are at positions that entries elsewhere have. The ones elsewhere count.
     pub repeated: u64,
+    /// What is behind the last entry of a closed segment.
+    pub footer: FooterState,
 }
 
 impl SpoolReport {
@@ -150,12 +154,18 @@ pub fn verify(dir: &Path, disk: &dyn Disk) -> Result<SpoolReport, SpoolError> {
         let nothing = io::Error::new(io::ErrorKind::NotFound, what);
         return Err(failed("find a spool in", dir)(nothing));
     }
-    let scan = scan_log(disk, dir, Moment::default(), &mut |_, _| {})?;
+    let listed = list_segments(disk, dir)?;
+    let scan = scan_log(disk, listed, Moment::default(), ScanDepth::Frames, &mut Nobody)?;
     let begin = scan.segments.first().map(|scanned| scanned.segment.base);
     let end = scan.segments.last().map(|scanned| scanned.segment.last).unwrap_or_default();
     let segments = scan.segments.into_iter().map(|scanned| SegmentReport::of(dir, scanned)).collect();
     Ok(SpoolReport { segments, missing: scan.missing, begin, end, ..SpoolReport::default() })
 }
+
+/// The keys of a spool that is verified are not needed.
+struct Nobody;
+
+impl ScanObserver for Nobody {}
 
 fn is_of_a_spool(name: &str) -> bool {
     name == LOCK_FILE || name == STATE_FILE || segment::base_of(name).is_some()
@@ -163,7 +173,7 @@ fn is_of_a_spool(name: &str) -> bool {
 
 impl SegmentReport {
     fn of(dir: &Path, scanned: ScannedSegment) -> Self {
-        let ScannedSegment { segment, file_bytes, damage, tail, repeated } = scanned;
+        let ScannedSegment { segment, file_bytes, damage, tail, repeated, footer, draft: _ } = scanned;
         Self {
             path: segment::path(dir, segment.base),
             positions: segment.first_entry().map(|first| first.0..=segment.last.0),
@@ -172,6 +182,7 @@ impl SegmentReport {
             damaged: damage,
             torn_tail: tail,
             repeated,
+            footer,
         }
     }
 }

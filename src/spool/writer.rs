@@ -71,6 +71,7 @@ impl WriterThread {
         }
         // An orderly end, too, reports whether the files with acknowledged events are still there.
         let underway = self.shared.outstanding.begin();
+        self.committer.close();
         self.committer.verify_all_files();
         drop(underway);
         drop(end);

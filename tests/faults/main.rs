@@ -20,6 +20,7 @@ mod duplicates;
 mod every_type;
 mod files;
 mod first_steps;
+mod footers;
 mod fsync;
 mod hang;
 mod log;

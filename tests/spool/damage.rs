@@ -7,6 +7,7 @@ use fanbridge::event::{Entry, EventTime, Position};
 use fanbridge::spool::verify::{SpoolReport, verify};
 use fanbridge::spool::{AppendError, Appended, ReadError, Recovery, SpoolError, SpoolOptions};
 
+use crate::footers::footer_of;
 use crate::sim::{Call, Dice, EINTR, EIO, EMFILE, EMLINK, ENFILE, ENOMEM, EOPNOTSUPP, EPERM, ESTALE, Fate};
 use crate::world::{DIR, World, entry, number_of, options};
 
@@ -87,7 +88,7 @@ fn a_segment_cut_off_anywhere_in_its_last_record_loses_that_record_only() {
         assert_eq!(recovery.torn_tails, u64::from(len > begins[2]));
         assert!(recovery.damaged.is_empty() && recovery.missing.is_empty());
         assert_eq!(found[..2], [0, 1]);
-        assert_eq!(world.disk.contents(&path).len(), begins[2], "the torn tail is cut");
+        assert_eq!(footer_of(&world.disk.contents(&path)), begins[2], "the torn tail is cut");
         assert!(!is_reported(&looked_over(&world)), "after that nothing is wrong any more");
     }
 }
@@ -103,7 +104,7 @@ fn a_tail_torn_in_several_records_is_cut_whole() {
     let (found, recovery) = survivors(&mut world);
     assert_eq!(found[..2], [0, 1]);
     assert_eq!((recovery.torn_tails, recovery.damaged.len()), (1, 0));
-    assert_eq!(world.disk.contents(&path).len(), begins[2]);
+    assert_eq!(footer_of(&world.disk.contents(&path)), begins[2], "the footer is in its place");
 }
 
 #[test]
@@ -427,7 +428,7 @@ fn a_spool_of_a_later_release_is_refused_and_left_alone() {
     let newer = PathBuf::from(DIR).join("00000000000000000009.log");
     let mut contents = world.disk.contents(&path);
     for copy in [0, 512] {
-        contents[copy + 8..copy + 12].copy_from_slice(&2_u32.to_le_bytes());
+        contents[copy + 8..copy + 12].copy_from_slice(&3_u32.to_le_bytes());
         let crc = crc32c::crc32c(&contents[copy..copy + 60]);
         contents[copy + 60..copy + 64].copy_from_slice(&crc.to_le_bytes());
     }
@@ -435,7 +436,7 @@ fn a_spool_of_a_later_release_is_refused_and_left_alone() {
 
     let calls = world.disk.calls();
     let refused = world.open().expect_err("a newer format is refused");
-    assert!(matches!(&refused, SpoolError::NewerFormat { path, found: 2 } if *path == newer), "{refused}");
+    assert!(matches!(&refused, SpoolError::NewerFormat { path, found: 3 } if *path == newer), "{refused}");
     assert_eq!(world.disk.calls(), calls, "nothing was changed, not even the torn tail");
 }
 
@@ -466,9 +467,17 @@ fn the_segment_that_the_architecture_draws_is_read_as_it_is_explained_there() {
         segment.extend(hex::decode(digits).unwrap());
     }
     let mut world = World::new(options());
-    world.disk.put(&PathBuf::from(DIR).join("00000000000000000001.log"), segment);
+    let path = PathBuf::from(DIR).join("00000000000000000001.log");
+    world.disk.put(&path, segment.clone());
     let recovery = world.open().expect("what a bridge wrote can be opened");
     assert_eq!((recovery.entries, recovery.torn_tails, recovery.damaged.len()), (1, 0, 0));
+    assert_eq!((recovery.by_footer, recovery.scanned), (1, 0));
+    // Without its footer, it gets the same one again.
+    world.disk.tamper(&path, |bytes| bytes.truncate(0x4bb));
+    assert_eq!(world.open().expect("the footer is not needed").scanned, 1);
+    world.stop();
+    assert_eq!(world.disk.contents(&path), segment);
+    world.open().expect("and it can be opened again");
     let (entries, _) = world.read_all();
     let [(1, Entry::Event(event))] = &entries[..] else { panic!("one event at position 1: {entries:?}") };
     let texts =

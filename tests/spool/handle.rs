@@ -21,6 +21,7 @@ use fanbridge::state::{FILE_NAME, Progress, State};
 use fanbridge::telemetry::Metrics;
 use tokio::task::JoinSet;
 
+use crate::footers::footer_of;
 use crate::sim::{Call, EACCES, EIO, EPERM, SimDisk};
 use crate::world::{entry, key, number_of, options};
 
@@ -134,6 +135,10 @@ async fn a_delivery_quarantined_by_an_earlier_release_is_not_taken_for_the_event
     spool.append(entry(4, 0), Some(shared)).await.unwrap();
     spool.close().await;
     drop(spool);
+    // It wrote no footers.
+    let path = dir.path().join("00000000000000000001.log");
+    let frames = footer_of(&std::fs::read(&path).unwrap());
+    std::fs::File::options().write(true).open(path).unwrap().set_len(frames as u64).unwrap();
 
     let spool = open(dir.path(), roomy()).unwrap();
     assert_eq!(spool.append(entry(4, 0), Some(key(4))).await, Ok(Appended::Duplicate), "it is known itself");

@@ -7,6 +7,7 @@ mod tier;
 
 mod bounds;
 mod damage;
+mod footers;
 mod handle;
 mod log_lines;
 mod model;

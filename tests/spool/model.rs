@@ -4,10 +4,11 @@
 //! disk has lost it. Whatever is done to the spool, what it reads and answers has to be what the
 //! vector says.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fanbridge::event::Position;
-use fanbridge::spool::{Appended, SpoolOptions};
+use fanbridge::spool::{Appended, DeepVerify, SpoolOptions};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -30,8 +31,11 @@ enum Step {
     /// A power cut between two calls.
     Crash(u64),
     Restart,
-    /// One bit of a frame flips while the spool is stopped. Headers have a test of their own: two flips
-    /// can take a segment's only two copies.
+    Kill,
+    /// The segments that were opened by their footers are read.
+    Verify,
+    /// One bit of a frame or of a footer flips while the spool is stopped. Headers have a test of their
+    /// own: two flips can take a segment's only two copies.
     Corrupt(Index, Index),
     /// The disk has so many bytes left, or plenty again.
     Fill(Option<u64>),
@@ -47,7 +51,9 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1_i64..60).prop_map(Step::Advance),
         2 => Just(Step::Tick),
         2 => any::<u64>().prop_map(Step::Crash),
-        1 => Just(Step::Restart),
+        2 => Just(Step::Restart),
+        1 => Just(Step::Kill),
+        1 => Just(Step::Verify),
         1 => (any::<Index>(), any::<Index>()).prop_map(|(file, bit)| Step::Corrupt(file, bit)),
         1 => proptest::option::of(0_u64..3000).prop_map(Step::Fill),
     ]
@@ -79,9 +85,16 @@ impl Model {
                 self.learn();
             }
             Step::Restart => {
+                self.world.stop();
                 self.world.open().expect("a stopped spool opens");
                 self.learn();
             }
+            Step::Kill => {
+                self.world.disk.kill();
+                self.world.open().expect("a killed spool opens");
+                self.learn();
+            }
+            Step::Verify => self.verify(),
             Step::Corrupt(file, bit) => self.corrupt(file, bit),
             Step::Fill(left) => {
                 let used = self.world.disk.used();
@@ -161,8 +174,18 @@ impl Model {
         lost.len()
     }
 
+    /// What is not damaged is verified, and a loss that readers have counted is not counted again.
+    fn verify(&self) {
+        let counted = || self.world.metrics.spool_corrupt.get();
+        self.world.read_all();
+        let before = counted();
+        DeepVerify::unpaced(Arc::clone(&self.world.opened.as_ref().expect("it is open").reader)).run();
+        assert_eq!(self.world.reader().usage().unverified_segments, 0);
+        assert_eq!(counted(), before);
+    }
+
     fn corrupt(&mut self, file: &Index, bit: &Index) {
-        self.world.opened = None;
+        self.world.stop();
         let segments = self.world.disk.segments();
         if !segments.is_empty() {
             self.world.disk.tamper(&segments[file.index(segments.len())], |bytes| {

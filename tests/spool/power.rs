@@ -1,5 +1,6 @@
 //! The power is cut: at every call of a scripted life, and at random ones of many random lives.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fanbridge::spool::SpoolOptions;
@@ -32,6 +33,7 @@ fn live(world: &mut World) -> Option<()> {
     world.append(6);
     alive(world)?;
 
+    world.stop();
     world.open().ok()?;
     world.append(2);
     alive(world)?;
@@ -96,8 +98,10 @@ fn a_power_cut_while_recovering_from_a_power_cut_loses_nothing_promised() {
     }
 }
 
-/// One random life, with up to three power cuts in it.
-fn live_at_random(seed: u64) {
+/// One random life, with up to three power cuts in it. Returns how many segments the starts after them took
+/// by their footers, and how many they scanned.
+fn live_at_random(seed: u64) -> (usize, usize) {
+    let mut taken = (0, 0);
     let mut dice = Dice::new(seed);
     let mut world = World::open_new(SpoolOptions {
         segment_bytes: 1500 + dice.roll(6000),
@@ -120,8 +124,10 @@ fn live_at_random(seed: u64) {
         world.disk.set_capacity(None);
         let fate = [Fate::Old, Fate::New, Fate::Zero, Fate::Garbage][dice.roll(4) as usize];
         let fate = if dice.roll(2) == 0 { Fate::Mixed } else { fate };
-        world.crash_and_recover(fate, &mut dice);
+        let recovery = world.crash_and_recover(fate, &mut dice);
+        taken = (taken.0 + recovery.by_footer, taken.1 + recovery.scanned);
     }
+    taken
 }
 
 fn act_at_random(world: &mut World, dice: &mut Dice) {
@@ -145,7 +151,10 @@ fn act_at_random(world: &mut World, dice: &mut Dice) {
             world.disk.plan(Call::Write, &[&passes[..], &[EFBIG]].concat());
         }
         14 => {
-            // A restart; the power may go during it.
+            // A restart, in order or not; the power may go during it.
+            if dice.roll(2) == 0 {
+                world.stop();
+            }
             if world.open().is_err() {
                 assert!(world.disk.is_dead(), "only a power cut keeps a spool from opening");
             }
@@ -162,14 +171,20 @@ fn act_at_random(world: &mut World, dice: &mut Dice) {
 #[test]
 fn ten_thousand_random_lives_with_power_cuts_keep_every_promise() {
     let lives = Tier::of_this_run().pick(10_000, 10_000, 100_000);
+    let (by_footer, scanned) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for half in 0..2 {
+            let (by_footer, scanned) = (&by_footer, &scanned);
             scope.spawn(move || {
                 for seed in (half..lives).step_by(2) {
                     let life = std::panic::catch_unwind(|| live_at_random(seed));
-                    assert!(life.is_ok(), "the life of seed {seed} broke a promise");
+                    let taken = life.unwrap_or_else(|_| panic!("the life of seed {seed} broke a promise"));
+                    by_footer.fetch_add(taken.0, Ordering::Relaxed);
+                    scanned.fetch_add(taken.1, Ordering::Relaxed);
                 }
             });
         }
     });
+    let (by_footer, scanned) = (by_footer.into_inner() as u64, scanned.into_inner() as u64);
+    assert!(by_footer > lives && scanned > lives, "{by_footer} by their footers, {scanned} scanned");
 }

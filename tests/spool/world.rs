@@ -167,6 +167,18 @@ impl World {
         Ok(recovery)
     }
 
+    /// Stops the spool in order.
+    pub fn stop(&mut self) {
+        if let Some(mut opened) = self.opened.take() {
+            opened.committer.close();
+        }
+    }
+
+    /// Bytes of all files of segments, as they are on the disk.
+    pub fn segment_bytes(&self) -> u64 {
+        self.disk.segments().iter().map(|path| self.disk.contents(path).len() as u64).sum()
+    }
+
     pub fn opened(&mut self) -> &mut Opened {
         self.opened.as_mut().expect("the spool is open")
     }
@@ -255,6 +267,9 @@ impl World {
         for (position, number) in self.promised.range(first..) {
             assert_eq!(there.get(position), Some(number), "what was promised at {position} is there");
         }
+        // A file that was begun and not taken into use holds at most a header.
+        let (used, on_disk) = (self.reader().usage().bytes, self.segment_bytes());
+        assert!(used <= on_disk && on_disk <= used + 1024, "{used} bytes are accounted for, of {on_disk}");
         self.check_duplicates(&entries);
         damaged
     }

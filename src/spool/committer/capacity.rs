@@ -29,6 +29,8 @@ impl Committer {
             return;
         }
         self.window.expire(now.steady);
+        let lost = std::mem::take(&mut *self.shared.lost_keys.lock());
+        lost.into_iter().for_each(|key| self.window.forget(key));
         let looked = self.shared.verify_files(self.looked_at, LOOKS_AT_ONCE);
         match looked.map_err(|displaced| self.on_displaced(displaced, now)) {
             Ok(looked) => self.note_looked(looked, now),
@@ -150,6 +152,17 @@ impl Committer {
                 return Err(gate);
             }
         }
+    }
+
+    /// Prunes released segments until that many bytes can be written, if pruning can free them. Says whether
+    /// they can be written.
+    pub(super) fn free_released_capacity(&mut self, bytes: u64) -> bool {
+        while self.capacity() < bytes {
+            if self.shared.capacity().left < bytes || !self.prune_oldest(self.shared.released()) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Opens the gate if there is capacity for another group, and shuts it otherwise.

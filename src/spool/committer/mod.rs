@@ -7,7 +7,6 @@
 //! disk cannot be trusted (a failed fsync, a failed cut), it never writes again. It keeps no queue and does
 //! not decide when groups form.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,9 +15,9 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::failure::SpoolFailure;
+use super::footer::FooterDraft;
 use super::frame::{self, FRAME_HEADER_BYTES, Seed};
-use super::segment::{self, HEADER_BYTES, Header};
-use super::segments::SegmentInfo;
+use super::segment::HEADER_BYTES;
 use super::shared_log::{AppendGate, SharedLog};
 use super::tail::Block;
 use super::{AppendError, Appended, ENTRY_BYTES_MAX};
@@ -27,15 +26,16 @@ use crate::dedup::DuplicateKey;
 use crate::dedup::local::{KeySighting, LocalWindow};
 use crate::disk::named_file::NamedFile;
 use crate::disk::{DiskFile, is_full, write_all_at};
-use crate::event::{Entry, Position};
+use crate::event::{Entry, Position, Timestamp};
 use crate::scarce::Scarce;
 use crate::telemetry::Episode;
 
 mod capacity;
 mod commit_error;
 mod file_check;
+mod roll;
 
-use commit_error::{CommitError, full_or_broken};
+use commit_error::CommitError;
 use file_check::Displaced;
 
 /// The answer to an append.
@@ -57,6 +57,8 @@ pub struct Committer {
     shared: Arc<SharedLog>,
     window: LocalWindow,
     active: Option<Active>,
+    /// What the footer of the newest segment is made of, if an earlier process left that segment without one.
+    unclosed: Option<FooterDraft>,
     /// Whether there is a file without entries that has the next segment's name.
     leftover: bool,
     /// When the free space was last read.
@@ -81,6 +83,8 @@ struct Active {
     seed: Seed,
     /// Bytes that are durable: the next group is written here, and a failed one is cut off here.
     durable_len: u64,
+    /// What its footer will be made of.
+    draft: FooterDraft,
 }
 
 impl Active {
@@ -100,17 +104,23 @@ struct Staged {
     offsets: Vec<usize>,
     /// The newest position with a single-sink entry.
     single_sink: Option<Position>,
-    /// The duplicate keys of the entries, if there is a shared duplicate window.
-    keys: Vec<DuplicateKey>,
+    /// The duplicate key and the arrival of each entry.
+    keys: Vec<(Option<DuplicateKey>, Timestamp)>,
     answers: Vec<(oneshot::Sender<AppendReply>, Appended)>,
 }
 
 impl Committer {
-    pub(super) fn new(shared: Arc<SharedLog>, window: LocalWindow, leftover: bool) -> Self {
+    pub(super) fn new(
+        shared: Arc<SharedLog>,
+        window: LocalWindow,
+        leftover: bool,
+        unclosed: Option<FooterDraft>,
+    ) -> Self {
         Self {
             shared,
             window,
             active: None,
+            unclosed,
             leftover,
             free_sampled: None,
             free_unknown: Episode::reminding(),
@@ -181,52 +191,6 @@ impl Committer {
         }
     }
 
-    /// Begins the next segment. Its file and its directory entry are durable before a group is written to it.
-    fn begin_segment(&mut self, now: Moment) -> Result<Seed, CommitError> {
-        self.active = None;
-        let base = self.shared.view().next;
-        let id = RandomState::new().build_hasher().finish();
-        let header = Header { id, base, created: now.wall };
-        let (disk, dir) = (Arc::clone(&self.shared.disk), self.shared.dir.clone());
-        let file = loop {
-            match segment::create(&*disk, &dir, &header, self.leftover) {
-                Ok(file) => break file,
-                Err(error) if is_full(&error) => {
-                    self.leftover = true;
-                    if !self.prune_in_need(HEADER_BYTES) {
-                        return Err(CommitError::Full(self.why_full(now)));
-                    }
-                }
-                Err(error) => {
-                    // Whatever there is of the file by now is used again.
-                    self.leftover = true;
-                    return Err(full_or_broken("cannot create a segment", &error));
-                }
-            }
-        };
-        // Syncing the directory can need a descriptor, which can be waited for. After any other error of a
-        // sync it is unknown what is durable.
-        let undurable = |error: io::Error| match Scarce::of(&error) {
-            Some(Scarce::Descriptors) => CommitError::Full(AppendGate::Descriptors),
-            _ => CommitError::broken(format!("cannot make a new segment durable: {error}")),
-        };
-        self.leftover = true;
-        file.sync_all().and_then(|()| disk.sync_dir(&dir)).map_err(undurable)?;
-        let file: Arc<dyn DiskFile> = file.into();
-        let path = segment::path(&dir, base);
-        let named = NamedFile::of(disk, self.shared.dir_id, path, Arc::clone(&file))
-            .map_err(|error| CommitError::broken(format!("cannot look up a new segment's file: {error}")))?;
-        let (seed, named) = (header.seed(), Arc::new(named));
-        let mut segment = SegmentInfo::new(base, Some(seed), now.steady);
-        segment.id = Some(named.id());
-        self.shared.view().segments.push(segment);
-        self.shared.set_open(Arc::clone(&named));
-        self.spend_free(HEADER_BYTES);
-        self.active = Some(Active { file, named, seed, durable_len: HEADER_BYTES });
-        self.leftover = false;
-        Ok(seed)
-    }
-
     /// Encodes the entries that are new and fit. Copies of an entry in the same group wait for its outcome.
     fn stage(&mut self, group: &mut Vec<Append>, seed: Seed, now: Moment) -> Staged {
         let capacity = group.iter().map(|append| weight(&append.entry)).sum();
@@ -235,11 +199,10 @@ impl Committer {
             first: self.shared.view().next,
             offsets: Vec::with_capacity(group.len()),
             single_sink: None,
-            keys: Vec::new(),
+            keys: Vec::with_capacity(group.len()),
             answers: Vec::with_capacity(group.len()),
         };
         let mut left = self.capacity();
-        let is_shared = self.shared.durable_keys.get().is_some();
         for Append { entry, duplicate, answer } in group.drain(..) {
             if duplicate.is_some_and(|key| self.window.sighting(key) == KeySighting::Staged) {
                 staged.answers.push((answer, Appended::Duplicate));
@@ -268,7 +231,7 @@ impl Committer {
             }
             staged.answers.push((answer, Appended::Stored(position)));
             duplicate.into_iter().for_each(|key| self.window.stage(key));
-            staged.keys.extend(duplicate.filter(|_| is_shared));
+            staged.keys.push((duplicate, entry.arrived()));
         }
         staged
     }
@@ -324,6 +287,9 @@ impl Committer {
         let written = bytes.len() as u64;
         let last = Position(first.0 + offsets.len() as u64 - 1);
         self.window.commit(now.steady);
+        if let Some(active) = &mut self.active {
+            keys.iter().for_each(|&(key, arrived)| active.draft.note(key, arrived));
+        }
         {
             let mut view = self.shared.view();
             view.segments.grow_newest(|segment| {
@@ -343,7 +309,7 @@ impl Committer {
         }
         self.shared.head.send_replace(last);
         if let Some(others) = self.shared.durable_keys.get() {
-            others.confirm(keys);
+            others.confirm(keys.into_iter().filter_map(|(key, _)| key).collect());
         }
         answers.into_iter().for_each(|(answer, appended)| reply(answer, Ok(appended)));
     }

@@ -15,6 +15,8 @@ mod backlog;
 mod broker;
 #[path = "run/child.rs"]
 mod child;
+#[path = "run/identity.rs"]
+mod identity;
 #[path = "run/intake.rs"]
 mod intake;
 #[path = "run/kafka.rs"]
@@ -27,10 +29,14 @@ mod machine;
 mod pair;
 #[path = "load/report.rs"]
 mod report;
+#[path = "run/sample.rs"]
+mod sample;
 #[path = "run/stage.rs"]
 mod stage;
 #[path = "run/subject.rs"]
 mod subject;
+#[path = "run/table.rs"]
+mod table;
 #[path = "run/verdict.rs"]
 mod verdict;
 
@@ -39,8 +45,10 @@ use clap::{Parser, ValueEnum};
 use machine::Machine;
 use serde::Serialize;
 use stage::Stage;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use verdict::Target;
+use table::{median, plain_table};
+use verdict::{Absent, Target};
 
 /// Measures the bridge beside its floors.
 #[derive(Parser)]
@@ -92,8 +100,8 @@ struct Plan {
     rounds: usize,
     /// Seconds of load per measurement.
     seconds: f64,
-    connections: Vec<usize>,
-    body_bytes: Vec<usize>,
+    /// Body size in bytes, and connections, of each case of the intake.
+    intake: Vec<(usize, usize)>,
     /// Events of the backlog that memory is measured with.
     backlog_events: u64,
     /// Events that go through Kafka per round.
@@ -107,8 +115,15 @@ impl Plan {
         let full = Self {
             rounds: 5,
             seconds: 2.0,
-            connections: vec![1, 16, 64, 256],
-            body_bytes: vec![1024, 4096],
+            intake: vec![
+                (1024, 1),
+                (1024, 8),
+                (1024, 64),
+                (1024, 256),
+                (1024, 1024),
+                (4096, 64),
+                (4096, 256),
+            ],
             backlog_events: 1_000_000,
             kafka_events: 200_000,
             aws_messages: 100_000,
@@ -116,8 +131,7 @@ impl Plan {
         let quick = Self {
             rounds: 3,
             seconds: 1.0,
-            connections: vec![64, 256],
-            body_bytes: vec![1024],
+            intake: vec![(1024, 64), (1024, 256)],
             backlog_events: 200_000,
             kafka_events: 50_000,
             aws_messages: 30_000,
@@ -133,13 +147,22 @@ struct Results {
     machine: Machine,
     command: String,
     plan: Plan,
+    #[serde(flatten)]
+    found: Found,
+    pair: Option<pair::Pair>,
+    targets: Vec<Target>,
+    /// Parts that were to be measured and were not, and why.
+    not_measured: Vec<String>,
+}
+
+/// What was found by part.
+#[derive(Default, Serialize)]
+struct Found {
     intake: Option<intake::Intake>,
     latency: Option<latency::Latency>,
     backlog: Option<backlog::Backlog>,
     kafka: Option<kafka::Kafka>,
     aws: Option<aws::Aws>,
-    pair: Option<pair::Pair>,
-    targets: Vec<Target>,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -149,25 +172,28 @@ fn main() -> anyhow::Result<()> {
         machine: Machine::look(stage.dir())?,
         command: std::env::args().collect::<Vec<_>>().join(" "),
         plan: Plan::new(&arguments),
-        intake: None,
-        latency: None,
-        backlog: None,
-        kafka: None,
-        aws: None,
+        found: Found::default(),
         pair: None,
         targets: Vec::new(),
+        not_measured: Vec::new(),
     };
     println!("{}\ncommand  {}", results.machine, results.command);
-    match &arguments.before {
-        Some(before) => compare(&arguments, before, &stage, &mut results)?,
-        None => {
-            measure(&arguments, &stage, &mut results)?;
-            println!("\n{}", verdict::table(&results.targets));
+    let failures = match &arguments.before {
+        Some(before) => {
+            compare(&arguments, before, &stage, &mut results)?;
+            0
         }
+        None => measure(&arguments, &stage, &mut results),
+    };
+    let value = serde_json::to_value(&results)?;
+    if arguments.before.is_none() {
+        println!("\n{}", verdict::table(&results.targets));
     }
     let json = arguments.json.clone().unwrap_or_else(|| stage.build_dir().join("bench.json"));
-    std::fs::write(&json, serde_json::to_vec_pretty(&results)?)?;
-    println!("results as JSON: {}", json.display());
+    std::fs::write(&json, serde_json::to_vec_pretty(&value)?)?;
+    println!("\nresults as JSON: {}", json.display());
+    results.not_measured.iter().for_each(|part| println!("not measured: {part}"));
+    anyhow::ensure!(failures == 0, "{failures} parts could not be measured");
     let missed = results.targets.iter().filter(|target| !target.met()).count();
     anyhow::ensure!(!arguments.check || missed == 0, "{missed} targets missed");
     Ok(())
@@ -181,64 +207,74 @@ fn compare(arguments: &Arguments, before: &Path, stage: &Stage, results: &mut Re
     Ok(())
 }
 
-fn measure(arguments: &Arguments, stage: &Stage, results: &mut Results) -> anyhow::Result<()> {
-    let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
-    let plan = results.plan.clone();
-    if wanted(Part::Intake) {
-        let intake = intake::measure(stage, &plan)?;
-        println!("\n{intake}");
-        results.targets.extend(intake.targets());
-        results.intake = Some(intake);
+/// Measures every part that is wanted; how many failed for another reason than what this machine lacks. A
+/// part that fails leaves the others to be measured.
+fn measure(arguments: &Arguments, stage: &Stage, results: &mut Results) -> usize {
+    let (plan, mut run) = (results.plan.clone(), Run { arguments, results, failures: 0 });
+    let found = Found {
+        intake: run.part(Part::Intake, intake::Intake::targets, || intake::measure(stage, &plan)),
+        latency: run.part(Part::Latency, latency::Latency::targets, || latency::measure(stage, &plan)),
+        backlog: run.part(Part::Backlog, backlog::Backlog::targets, || backlog::measure(stage, &plan)),
+        ..run.into_kafka(stage, &plan)
+    };
+    let aws = run.part(Part::Aws, aws::Aws::targets, || aws::measure(stage, &plan));
+    let failures = run.failures;
+    results.found = Found { aws, ..found };
+    failures
+}
+
+/// For a part that has none.
+fn no_targets<T>(_: &T) -> Vec<Target> {
+    Vec::new()
+}
+
+/// A run that goes on.
+struct Run<'r> {
+    arguments: &'r Arguments,
+    results: &'r mut Results,
+    failures: usize,
+}
+
+impl Run<'_> {
+    fn wants(&self, part: Part) -> bool {
+        self.arguments.only.is_empty() || self.arguments.only.contains(&part)
     }
-    if wanted(Part::Latency) {
-        let latency = latency::measure(stage, &plan)?;
-        println!("\n{latency}");
-        results.targets.extend(latency.targets());
-        results.latency = Some(latency);
-    }
-    if wanted(Part::Backlog) {
-        let backlog = backlog::measure(stage, &plan)?;
-        println!("\n{backlog}");
-        results.targets.extend(backlog.targets());
-        results.backlog = Some(backlog);
-    }
-    if wanted(Part::Kafka) {
-        match Broker::at_or_started(arguments.brokers.as_deref(), stage) {
-            Ok(broker) => {
-                let kafka = kafka::measure(stage, &plan, &broker)?;
-                println!("\n{kafka}");
-                results.targets.extend(kafka.targets());
-                results.kafka = Some(kafka);
+
+    /// Measures a part if it is wanted, prints it, and collects its targets.
+    fn part<T: Display>(
+        &mut self,
+        part: Part,
+        targets: impl FnOnce(&T) -> Vec<Target>,
+        measure: impl FnOnce() -> anyhow::Result<T>,
+    ) -> Option<T> {
+        if !self.wants(part) {
+            return None;
+        }
+        match measure() {
+            Ok(found) => {
+                println!("\n{found}");
+                self.results.targets.extend(targets(&found));
+                Some(found)
             }
-            Err(error) => eprintln!("\nnot measured: end to end into Kafka, because {error:#}"),
+            Err(error) => {
+                let name =
+                    part.to_possible_value().map_or_else(String::new, |part| part.get_name().to_owned());
+                eprintln!("\nnot measured: {name}, because {error:#}");
+                self.failures += usize::from(!error.is::<Absent>());
+                self.results.not_measured.push(format!("{name}: {error:#}"));
+                None
+            }
         }
     }
-    if wanted(Part::Aws) {
-        let aws = aws::measure(stage, &plan)?;
-        println!("\n{aws}");
-        results.targets.extend(aws.targets());
-        results.aws = Some(aws);
-    }
-    Ok(())
-}
 
-/// The middle of some measurements; the mean of the two middle ones if they are even in number.
-fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.into_iter().collect();
-    values.sort_by(f64::total_cmp);
-    match (values.len() / 2, values.len() % 2) {
-        (0, 0) => f64::NAN,
-        (middle, 0) => f64::midpoint(values[middle - 1], values[middle]),
-        (middle, _) => values[middle],
+    /// The parts that need a broker.
+    fn into_kafka(&mut self, stage: &Stage, plan: &Plan) -> Found {
+        if !self.wants(Part::Kafka) {
+            return Found::default();
+        }
+        let broker = Broker::at_or_started(self.arguments.brokers.as_deref(), stage);
+        let broker = || broker.as_ref().map_err(|error| anyhow::Error::new(Absent(format!("{error:#}"))));
+        let kafka = self.part(Part::Kafka, kafka::Kafka::targets, || kafka::measure(stage, plan, broker()?));
+        Found { kafka, ..Found::default() }
     }
-}
-
-/// A table in the plain style that all parts print.
-fn plain_table(header: &[&str]) -> comfy_table::Table {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING).set_header(header.iter().copied());
-    for column in table.column_iter_mut() {
-        column.set_cell_alignment(comfy_table::CellAlignment::Right);
-    }
-    table
 }

@@ -3,7 +3,8 @@
 //! - `verify` answers as the bridge does once the signature held, and keeps nothing: the most the
 //!   HTTP stack and the cryptography allow.
 //! - `keep` also appends the body to a plain file and answers after the group's fdatasync: the most
-//!   that durability allows, without frames, duplicates, admission or sinks.
+//!   that durability allows, without frames, duplicates, admission or sinks. The file grows; with
+//!   `--recycle` it has its blocks from the beginning, and is written again and again.
 //! - `append` is that file by itself, driven by tasks in the same process.
 //! - `produce` is librdkafka by itself, with the bridge's settings and records.
 //! - `receive` and `publish` are the AWS SDK by itself against `stub`, which answers as SQS and SNS do.
@@ -19,7 +20,7 @@ mod produce;
 mod serve;
 mod topic;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -38,21 +39,23 @@ enum Floor {
         /// Where to listen; the address is printed once it is open.
         #[arg(long, default_value = "127.0.0.1:0")]
         listen: SocketAddr,
+        #[command(flatten)]
+        tls: serve::Tls,
     },
     /// Verify, append, fdatasync and answer.
     Keep {
         /// As above.
         #[arg(long, default_value = "127.0.0.1:0")]
         listen: SocketAddr,
-        /// The file to append to.
-        #[arg(long)]
-        file: PathBuf,
+        #[command(flatten)]
+        file: AppendTo,
+        #[command(flatten)]
+        tls: serve::Tls,
     },
     /// Append and fdatasync, without a network.
     Append {
-        /// The file to append to.
-        #[arg(long)]
-        file: PathBuf,
+        #[command(flatten)]
+        file: AppendTo,
         /// Tasks that each wait for their append before the next.
         #[arg(long, default_value_t = 64)]
         tasks: usize,
@@ -75,6 +78,22 @@ enum Floor {
     Publish(aws::Publish),
 }
 
+#[derive(Args)]
+struct AppendTo {
+    /// The file to append to.
+    #[arg(long)]
+    file: PathBuf,
+    /// Writes over what is in the file instead of making it longer.
+    #[arg(long)]
+    recycle: bool,
+}
+
+impl AppendTo {
+    fn open(&self) -> std::io::Result<append::Append> {
+        append::open(&self.file, self.recycle)
+    }
+}
+
 /// The signing secret the load uses, from the environment as the bridge takes it.
 fn secret() -> anyhow::Result<String> {
     std::env::var("BENCH_SECRET").map_err(|_| anyhow::anyhow!("$BENCH_SECRET is not set"))
@@ -83,12 +102,11 @@ fn secret() -> anyhow::Result<String> {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     match Arguments::parse().floor {
-        Floor::Verify { listen } => serve::run(listen, &secret()?, None).await,
-        Floor::Keep { listen, file } => serve::run(listen, &secret()?, Some(append::open(&file)?)).await,
+        Floor::Verify { listen, tls } => serve::run(listen, &tls, &secret()?, None).await,
+        Floor::Keep { listen, file, tls } => serve::run(listen, &tls, &secret()?, Some(file.open()?)).await,
         Floor::Append { file, tasks, body_bytes, seconds } => {
             let appended =
-                append::drive(append::open(&file)?, tasks, body_bytes, Duration::from_secs_f64(seconds))
-                    .await?;
+                append::drive(file.open()?, tasks, body_bytes, Duration::from_secs_f64(seconds)).await?;
             println!("{}", serde_json::to_string(&appended)?);
             Ok(())
         }

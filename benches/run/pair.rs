@@ -140,6 +140,7 @@ fn load<'a>(running: &'a Running, connections: usize, plan: &Plan) -> Load<'a> {
         seconds: plan.seconds,
         rate: None,
         count: None,
+        more: &[],
     }
 }
 

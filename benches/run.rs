@@ -37,6 +37,8 @@ mod stage;
 mod subject;
 #[path = "run/table.rs"]
 mod table;
+#[path = "run/tls.rs"]
+mod tls;
 #[path = "run/verdict.rs"]
 mod verdict;
 
@@ -86,6 +88,8 @@ enum Part {
     Intake,
     /// Acknowledgement latency at half load.
     Latency,
+    /// TLS on connections that are kept, and on new ones with full and resumed handshakes.
+    Tls,
     /// Memory and speed while a backlog grows that no sink takes.
     Backlog,
     /// End to end into Kafka, and the drain of a backlog.
@@ -160,6 +164,7 @@ struct Results {
 struct Found {
     intake: Option<intake::Intake>,
     latency: Option<latency::Latency>,
+    tls: Option<tls::Tls>,
     backlog: Option<backlog::Backlog>,
     kafka: Option<kafka::Kafka>,
     aws: Option<aws::Aws>,
@@ -214,6 +219,7 @@ fn measure(arguments: &Arguments, stage: &Stage, results: &mut Results) -> usize
     let found = Found {
         intake: run.part(Part::Intake, intake::Intake::targets, || intake::measure(stage, &plan)),
         latency: run.part(Part::Latency, latency::Latency::targets, || latency::measure(stage, &plan)),
+        tls: run.part(Part::Tls, no_targets, || tls::measure(stage, &plan)),
         backlog: run.part(Part::Backlog, backlog::Backlog::targets, || backlog::measure(stage, &plan)),
         ..run.into_kafka(stage, &plan)
     };

@@ -11,6 +11,8 @@
 mod aws;
 #[path = "run/backlog.rs"]
 mod backlog;
+#[path = "run/bodies.rs"]
+mod bodies;
 #[path = "run/broker.rs"]
 mod broker;
 #[path = "run/child.rs"]
@@ -90,6 +92,8 @@ enum Part {
     Latency,
     /// TLS on connections that are kept, and on new ones with full and resumed handshakes.
     Tls,
+    /// Compressed bodies and large ones.
+    Bodies,
     /// Memory and speed while a backlog grows that no sink takes.
     Backlog,
     /// End to end into Kafka, and the drain of a backlog.
@@ -165,6 +169,7 @@ struct Found {
     intake: Option<intake::Intake>,
     latency: Option<latency::Latency>,
     tls: Option<tls::Tls>,
+    bodies: Option<bodies::Bodies>,
     backlog: Option<backlog::Backlog>,
     kafka: Option<kafka::Kafka>,
     aws: Option<aws::Aws>,
@@ -220,6 +225,7 @@ fn measure(arguments: &Arguments, stage: &Stage, results: &mut Results) -> usize
         intake: run.part(Part::Intake, intake::Intake::targets, || intake::measure(stage, &plan)),
         latency: run.part(Part::Latency, latency::Latency::targets, || latency::measure(stage, &plan)),
         tls: run.part(Part::Tls, no_targets, || tls::measure(stage, &plan)),
+        bodies: run.part(Part::Bodies, no_targets, || bodies::measure(stage, &plan)),
         backlog: run.part(Part::Backlog, backlog::Backlog::targets, || backlog::measure(stage, &plan)),
         ..run.into_kafka(stage, &plan)
     };

@@ -19,6 +19,8 @@ mod broker;
 mod child;
 #[path = "run/identity.rs"]
 mod identity;
+#[path = "run/idle.rs"]
+mod idle;
 #[path = "run/intake.rs"]
 mod intake;
 #[path = "run/kafka.rs"]
@@ -94,6 +96,8 @@ enum Part {
     Tls,
     /// Compressed bodies and large ones.
     Bodies,
+    /// Thousands of connections with nothing to say.
+    Idle,
     /// Memory and speed while a backlog grows that no sink takes.
     Backlog,
     /// End to end into Kafka, and the drain of a backlog.
@@ -170,6 +174,7 @@ struct Found {
     latency: Option<latency::Latency>,
     tls: Option<tls::Tls>,
     bodies: Option<bodies::Bodies>,
+    idle: Option<idle::Idle>,
     backlog: Option<backlog::Backlog>,
     kafka: Option<kafka::Kafka>,
     aws: Option<aws::Aws>,
@@ -226,6 +231,7 @@ fn measure(arguments: &Arguments, stage: &Stage, results: &mut Results) -> usize
         latency: run.part(Part::Latency, latency::Latency::targets, || latency::measure(stage, &plan)),
         tls: run.part(Part::Tls, no_targets, || tls::measure(stage, &plan)),
         bodies: run.part(Part::Bodies, no_targets, || bodies::measure(stage, &plan)),
+        idle: run.part(Part::Idle, no_targets, || idle::measure(stage, &plan)),
         backlog: run.part(Part::Backlog, backlog::Backlog::targets, || backlog::measure(stage, &plan)),
         ..run.into_kafka(stage, &plan)
     };

@@ -31,6 +31,8 @@ mod latency;
 mod machine;
 #[path = "run/pair.rs"]
 mod pair;
+#[path = "run/pipelining.rs"]
+mod pipelining;
 #[path = "load/report.rs"]
 mod report;
 #[path = "run/sample.rs"]
@@ -98,6 +100,8 @@ enum Part {
     Bodies,
     /// Thousands of connections with nothing to say.
     Idle,
+    /// Several requests on the wire of one connection.
+    Pipelining,
     /// Memory and speed while a backlog grows that no sink takes.
     Backlog,
     /// End to end into Kafka, and the drain of a backlog.
@@ -175,6 +179,7 @@ struct Found {
     tls: Option<tls::Tls>,
     bodies: Option<bodies::Bodies>,
     idle: Option<idle::Idle>,
+    pipelining: Option<pipelining::Pipelining>,
     backlog: Option<backlog::Backlog>,
     kafka: Option<kafka::Kafka>,
     aws: Option<aws::Aws>,
@@ -232,6 +237,7 @@ fn measure(arguments: &Arguments, stage: &Stage, results: &mut Results) -> usize
         tls: run.part(Part::Tls, no_targets, || tls::measure(stage, &plan)),
         bodies: run.part(Part::Bodies, no_targets, || bodies::measure(stage, &plan)),
         idle: run.part(Part::Idle, no_targets, || idle::measure(stage, &plan)),
+        pipelining: run.part(Part::Pipelining, no_targets, || pipelining::measure(stage, &plan)),
         backlog: run.part(Part::Backlog, backlog::Backlog::targets, || backlog::measure(stage, &plan)),
         ..run.into_kafka(stage, &plan)
     };

@@ -13,6 +13,9 @@ mod aws;
 mod backlog;
 #[path = "run/bodies.rs"]
 mod bodies;
+#[allow(dead_code, unused_imports, reason = "the load writes most of the bodies, and has the tests")]
+#[path = "load/body.rs"]
+mod body;
 #[path = "run/broker.rs"]
 mod broker;
 #[path = "run/child.rs"]
@@ -45,6 +48,8 @@ mod subject;
 mod table;
 #[path = "run/tls.rs"]
 mod tls;
+#[path = "run/types.rs"]
+mod types;
 #[path = "run/verdict.rs"]
 mod verdict;
 
@@ -102,6 +107,8 @@ enum Part {
     Idle,
     /// Several requests on the wire of one connection.
     Pipelining,
+    /// Many sources with many event types.
+    Types,
     /// Memory and speed while a backlog grows that no sink takes.
     Backlog,
     /// End to end into Kafka, and the drain of a backlog.
@@ -124,6 +131,8 @@ struct Plan {
     kafka_events: u64,
     /// Messages that come from SQS, and go to SNS, per round.
     aws_messages: u64,
+    /// Events of many types per round.
+    type_events: u64,
 }
 
 impl Plan {
@@ -143,6 +152,7 @@ impl Plan {
             backlog_events: 1_000_000,
             kafka_events: 200_000,
             aws_messages: 100_000,
+            type_events: 200_000,
         };
         let quick = Self {
             rounds: 3,
@@ -151,6 +161,7 @@ impl Plan {
             backlog_events: 200_000,
             kafka_events: 50_000,
             aws_messages: 30_000,
+            type_events: 100_000,
         };
         let plan = if arguments.quick { quick } else { full };
         Self { rounds: arguments.rounds.unwrap_or(plan.rounds), ..plan }
@@ -180,6 +191,7 @@ struct Found {
     bodies: Option<bodies::Bodies>,
     idle: Option<idle::Idle>,
     pipelining: Option<pipelining::Pipelining>,
+    types: Option<types::Types>,
     backlog: Option<backlog::Backlog>,
     kafka: Option<kafka::Kafka>,
     aws: Option<aws::Aws>,
@@ -238,6 +250,7 @@ fn measure(arguments: &Arguments, stage: &Stage, results: &mut Results) -> usize
         bodies: run.part(Part::Bodies, no_targets, || bodies::measure(stage, &plan)),
         idle: run.part(Part::Idle, no_targets, || idle::measure(stage, &plan)),
         pipelining: run.part(Part::Pipelining, no_targets, || pipelining::measure(stage, &plan)),
+        types: run.part(Part::Types, no_targets, || types::measure(stage, &plan)),
         backlog: run.part(Part::Backlog, backlog::Backlog::targets, || backlog::measure(stage, &plan)),
         ..run.into_kafka(stage, &plan)
     };

@@ -40,6 +40,8 @@ mod pipelining;
 mod report;
 #[path = "run/sample.rs"]
 mod sample;
+#[path = "run/sinks.rs"]
+mod sinks;
 #[path = "run/stage.rs"]
 mod stage;
 #[path = "run/subject.rs"]
@@ -109,6 +111,8 @@ enum Part {
     Pipelining,
     /// Many sources with many event types.
     Types,
+    /// One, four and sixteen sinks.
+    Sinks,
     /// Memory and speed while a backlog grows that no sink takes.
     Backlog,
     /// End to end into Kafka, and the drain of a backlog.
@@ -131,6 +135,8 @@ struct Plan {
     kafka_events: u64,
     /// Messages that come from SQS, and go to SNS, per round.
     aws_messages: u64,
+    /// Events that go through file sinks per round.
+    sink_events: u64,
     /// Events of many types per round.
     type_events: u64,
 }
@@ -152,6 +158,7 @@ impl Plan {
             backlog_events: 1_000_000,
             kafka_events: 200_000,
             aws_messages: 100_000,
+            sink_events: 100_000,
             type_events: 200_000,
         };
         let quick = Self {
@@ -161,6 +168,7 @@ impl Plan {
             backlog_events: 200_000,
             kafka_events: 50_000,
             aws_messages: 30_000,
+            sink_events: 20_000,
             type_events: 100_000,
         };
         let plan = if arguments.quick { quick } else { full };
@@ -192,6 +200,7 @@ struct Found {
     idle: Option<idle::Idle>,
     pipelining: Option<pipelining::Pipelining>,
     types: Option<types::Types>,
+    sinks: Option<sinks::Sinks>,
     backlog: Option<backlog::Backlog>,
     kafka: Option<kafka::Kafka>,
     aws: Option<aws::Aws>,
@@ -251,6 +260,7 @@ fn measure(arguments: &Arguments, stage: &Stage, results: &mut Results) -> usize
         idle: run.part(Part::Idle, no_targets, || idle::measure(stage, &plan)),
         pipelining: run.part(Part::Pipelining, no_targets, || pipelining::measure(stage, &plan)),
         types: run.part(Part::Types, no_targets, || types::measure(stage, &plan)),
+        sinks: run.part(Part::Sinks, sinks::Sinks::targets, || sinks::measure(stage, &plan)),
         backlog: run.part(Part::Backlog, backlog::Backlog::targets, || backlog::measure(stage, &plan)),
         ..run.into_kafka(stage, &plan)
     };

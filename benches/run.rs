@@ -40,6 +40,8 @@ mod pipelining;
 mod report;
 #[path = "run/sample.rs"]
 mod sample;
+#[path = "run/selection.rs"]
+mod selection;
 #[path = "run/sinks.rs"]
 mod sinks;
 #[path = "run/stage.rs"]
@@ -113,6 +115,8 @@ enum Part {
     Types,
     /// One, four and sixteen sinks.
     Sinks,
+    /// A list of selected types.
+    Selection,
     /// Memory and speed while a backlog grows that no sink takes.
     Backlog,
     /// End to end into Kafka, and the drain of a backlog.
@@ -201,6 +205,7 @@ struct Found {
     pipelining: Option<pipelining::Pipelining>,
     types: Option<types::Types>,
     sinks: Option<sinks::Sinks>,
+    selection: Option<selection::Selection>,
     backlog: Option<backlog::Backlog>,
     kafka: Option<kafka::Kafka>,
     aws: Option<aws::Aws>,
@@ -261,6 +266,7 @@ fn measure(arguments: &Arguments, stage: &Stage, results: &mut Results) -> usize
         pipelining: run.part(Part::Pipelining, no_targets, || pipelining::measure(stage, &plan)),
         types: run.part(Part::Types, no_targets, || types::measure(stage, &plan)),
         sinks: run.part(Part::Sinks, sinks::Sinks::targets, || sinks::measure(stage, &plan)),
+        selection: run.part(Part::Selection, no_targets, || selection::measure(stage, &plan)),
         backlog: run.part(Part::Backlog, backlog::Backlog::targets, || backlog::measure(stage, &plan)),
         ..run.into_kafka(stage, &plan)
     };

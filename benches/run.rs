@@ -36,6 +36,8 @@ mod machine;
 mod pair;
 #[path = "run/pipelining.rs"]
 mod pipelining;
+#[path = "run/redis.rs"]
+mod redis;
 #[path = "load/report.rs"]
 mod report;
 #[path = "run/sample.rs"]
@@ -117,6 +119,8 @@ enum Part {
     Sinks,
     /// A list of selected types.
     Selection,
+    /// The duplicate window in Redis.
+    Redis,
     /// Memory and speed while a backlog grows that no sink takes.
     Backlog,
     /// End to end into Kafka, and the drain of a backlog.
@@ -206,6 +210,7 @@ struct Found {
     types: Option<types::Types>,
     sinks: Option<sinks::Sinks>,
     selection: Option<selection::Selection>,
+    redis: Option<redis::Redis>,
     backlog: Option<backlog::Backlog>,
     kafka: Option<kafka::Kafka>,
     aws: Option<aws::Aws>,
@@ -267,6 +272,7 @@ fn measure(arguments: &Arguments, stage: &Stage, results: &mut Results) -> usize
         types: run.part(Part::Types, no_targets, || types::measure(stage, &plan)),
         sinks: run.part(Part::Sinks, sinks::Sinks::targets, || sinks::measure(stage, &plan)),
         selection: run.part(Part::Selection, no_targets, || selection::measure(stage, &plan)),
+        redis: run.part(Part::Redis, no_targets, || redis::measure(stage, &plan)),
         backlog: run.part(Part::Backlog, backlog::Backlog::targets, || backlog::measure(stage, &plan)),
         ..run.into_kafka(stage, &plan)
     };

@@ -48,6 +48,8 @@ mod selection;
 mod sinks;
 #[path = "run/stage.rs"]
 mod stage;
+#[path = "run/start.rs"]
+mod start;
 #[path = "run/subject.rs"]
 mod subject;
 #[path = "run/table.rs"]
@@ -90,6 +92,9 @@ struct Arguments {
     /// Where the results go as JSON; beside the build by default.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// GiB that the log holds in the measurement of a start.
+    #[arg(long)]
+    start_gib: Option<f64>,
     /// Exit with 1 if a target is missed.
     #[arg(long)]
     check: bool,
@@ -123,6 +128,8 @@ enum Part {
     Redis,
     /// Memory and speed while a backlog grows that no sink takes.
     Backlog,
+    /// A start over a log that holds much.
+    Start,
     /// End to end into Kafka, and the drain of a backlog.
     Kafka,
     /// Out of SQS and into SNS, beside the SDK by itself; the services are stubs.
@@ -147,6 +154,8 @@ struct Plan {
     sink_events: u64,
     /// Events of many types per round.
     type_events: u64,
+    /// GiB that the log holds at a start.
+    start_gib: f64,
 }
 
 impl Plan {
@@ -168,6 +177,7 @@ impl Plan {
             aws_messages: 100_000,
             sink_events: 100_000,
             type_events: 200_000,
+            start_gib: 2.0,
         };
         let quick = Self {
             rounds: 3,
@@ -178,9 +188,11 @@ impl Plan {
             aws_messages: 30_000,
             sink_events: 20_000,
             type_events: 100_000,
+            start_gib: 0.25,
         };
         let plan = if arguments.quick { quick } else { full };
-        Self { rounds: arguments.rounds.unwrap_or(plan.rounds), ..plan }
+        let start_gib = arguments.start_gib.unwrap_or(plan.start_gib);
+        Self { rounds: arguments.rounds.unwrap_or(plan.rounds), start_gib, ..plan }
     }
 }
 
@@ -212,6 +224,7 @@ struct Found {
     selection: Option<selection::Selection>,
     redis: Option<redis::Redis>,
     backlog: Option<backlog::Backlog>,
+    start: Option<start::Start>,
     kafka: Option<kafka::Kafka>,
     aws: Option<aws::Aws>,
 }
@@ -274,6 +287,7 @@ fn measure(arguments: &Arguments, stage: &Stage, results: &mut Results) -> usize
         selection: run.part(Part::Selection, no_targets, || selection::measure(stage, &plan)),
         redis: run.part(Part::Redis, no_targets, || redis::measure(stage, &plan)),
         backlog: run.part(Part::Backlog, backlog::Backlog::targets, || backlog::measure(stage, &plan)),
+        start: run.part(Part::Start, no_targets, || start::measure(stage, &plan)),
         ..run.into_kafka(stage, &plan)
     };
     let aws = run.part(Part::Aws, aws::Aws::targets, || aws::measure(stage, &plan));

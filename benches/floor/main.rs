@@ -7,6 +7,7 @@
 //!   `--recycle` it has its blocks from the beginning, and is written again and again.
 //! - `append` is that file by itself, driven by tasks in the same process.
 //! - `produce` is librdkafka by itself, with the bridge's settings and records.
+//! - `fill` is no floor: it leaves a spool behind, for a bridge to start over.
 //! - `receive` and `publish` are the AWS SDK by itself against `stub`, which answers as SQS and SNS do.
 //!
 //! A floor is as simple as it can be and still honest; it is no model for anything else.
@@ -16,6 +17,7 @@ mod aws;
 #[allow(dead_code, reason = "a producer does not sign")]
 #[path = "../load/body.rs"]
 mod body;
+mod fill;
 mod produce;
 mod serve;
 mod topic;
@@ -70,6 +72,8 @@ enum Floor {
     Produce(produce::Produce),
     /// Make or delete the topic that is produced to.
     Topic(topic::Topic),
+    /// Leave a spool with events that are delivered.
+    Fill(fill::Fill),
     /// Answer as SQS and SNS do.
     Stub(aws::Stub),
     /// Empty the stub's queue.
@@ -111,6 +115,7 @@ async fn main() -> anyhow::Result<()> {
             Ok(())
         }
         Floor::Topic(topic) => topic.run().await,
+        Floor::Fill(fill) => fill.run().await,
         Floor::Stub(stub) => stub.run().await,
         Floor::Receive(receive) => receive.run().await,
         Floor::Publish(publish) => publish.run().await,

@@ -20,6 +20,8 @@ mod body;
 mod broker;
 #[path = "run/child.rs"]
 mod child;
+#[path = "run/compression.rs"]
+mod compression;
 #[path = "run/identity.rs"]
 mod identity;
 #[path = "run/idle.rs"]
@@ -132,6 +134,8 @@ enum Part {
     Start,
     /// End to end into Kafka, and the drain of a backlog.
     Kafka,
+    /// Compression into Kafka.
+    Compression,
     /// Out of SQS and into SNS, beside the SDK by itself; the services are stubs.
     Aws,
 }
@@ -226,6 +230,7 @@ struct Found {
     backlog: Option<backlog::Backlog>,
     start: Option<start::Start>,
     kafka: Option<kafka::Kafka>,
+    compression: Option<compression::Compression>,
     aws: Option<aws::Aws>,
 }
 
@@ -342,12 +347,14 @@ impl Run<'_> {
 
     /// The parts that need a broker.
     fn into_kafka(&mut self, stage: &Stage, plan: &Plan) -> Found {
-        if !self.wants(Part::Kafka) {
+        if !self.wants(Part::Kafka) && !self.wants(Part::Compression) {
             return Found::default();
         }
         let broker = Broker::at_or_started(self.arguments.brokers.as_deref(), stage);
         let broker = || broker.as_ref().map_err(|error| anyhow::Error::new(Absent(format!("{error:#}"))));
         let kafka = self.part(Part::Kafka, kafka::Kafka::targets, || kafka::measure(stage, plan, broker()?));
-        Found { kafka, ..Found::default() }
+        let compression =
+            self.part(Part::Compression, no_targets, || compression::measure(stage, plan, broker()?));
+        Found { kafka, compression, ..Found::default() }
     }
 }

@@ -19,6 +19,8 @@ const BODY_BYTES: usize = 1024;
 pub struct Kafka {
     events: u64,
     producer: Vec<Produced>,
+    /// The same records without their headers.
+    producer_bare: Vec<Produced>,
     /// By the number of connections.
     end_to_end: [Vec<Sample>; CONNECTIONS.len()],
     drain: Vec<Sample>,
@@ -50,10 +52,11 @@ pub struct Sample {
 pub fn measure(stage: &Stage, plan: &Plan, broker: &Broker) -> anyhow::Result<Kafka> {
     let mut kafka = Kafka::new(plan);
     let topic = Topic::make(stage, broker)?;
-    produce(stage, plan, broker)?;
+    produce(stage, plan, broker, &[])?;
     for round in 1..=plan.rounds {
         eprintln!("kafka: round {round} of {}", plan.rounds);
-        kafka.producer.push(produce(stage, plan, broker)?);
+        kafka.producer.push(produce(stage, plan, broker, &[])?);
+        kafka.producer_bare.push(produce(stage, plan, broker, &["--bare"])?);
         let drained = kafka.drain(stage, broker)?;
         kafka.drain.push(drained);
         for (connections, samples) in CONNECTIONS.into_iter().zip(0..) {
@@ -93,11 +96,11 @@ impl Drop for Topic<'_> {
 }
 
 /// The floor: the same records without anything before them.
-fn produce(stage: &Stage, plan: &Plan, broker: &Broker) -> anyhow::Result<Produced> {
+fn produce(stage: &Stage, plan: &Plan, broker: &Broker, more: &[&str]) -> anyhow::Result<Produced> {
     let (count, bytes) = (plan.kafka_events.to_string(), BODY_BYTES.to_string());
     let arguments =
         ["--brokers", broker.address(), "--topic", TOPIC, "--count", &count, "--body-bytes", &bytes];
-    stage.run_floor("produce", &arguments)
+    stage.run_floor("produce", &[&arguments[..], more].concat())
 }
 
 impl Kafka {
@@ -106,6 +109,7 @@ impl Kafka {
         Self {
             events: plan.kafka_events,
             producer: Vec::new(),
+            producer_bare: Vec::new(),
             end_to_end: [Vec::new(), Vec::new()],
             drain: Vec::new(),
             bridge_peak_mib: 0.0,
@@ -230,6 +234,7 @@ impl fmt::Display for Kafka {
         };
         let rows = [
             ("librdkafka by itself", producer(&self.producer)),
+            ("librdkafka by itself, without headers", producer(&self.producer_bare)),
             ("fanbridge drains a backlog", middle(&self.drain)),
             ("fanbridge, webhook to Kafka, 64 connections", middle(&self.end_to_end[0])),
             ("fanbridge, webhook to Kafka, 256 connections", middle(&self.end_to_end[1])),

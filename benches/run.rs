@@ -22,6 +22,9 @@ mod broker;
 mod child;
 #[path = "run/compression.rs"]
 mod compression;
+#[allow(dead_code, unused_imports, reason = "the tests run with the example `figures`")]
+#[path = "run/goals.rs"]
+mod goals;
 #[path = "run/identity.rs"]
 mod identity;
 #[path = "run/idle.rs"]
@@ -38,6 +41,9 @@ mod machine;
 mod pair;
 #[path = "run/pipelining.rs"]
 mod pipelining;
+#[allow(dead_code, unused_imports, reason = "the tests run with the example `figures`")]
+#[path = "run/plot.rs"]
+mod plot;
 #[path = "run/redis.rs"]
 mod redis;
 #[path = "load/report.rs"]
@@ -97,6 +103,9 @@ struct Arguments {
     /// GiB that the log holds in the measurement of a start.
     #[arg(long)]
     start_gib: Option<f64>,
+    /// Where the plot of throughput and latency goes; beside the build by default.
+    #[arg(long, value_name = "SVG")]
+    plot: Option<PathBuf>,
     /// Exit with 1 if a target is missed.
     #[arg(long)]
     check: bool,
@@ -257,10 +266,16 @@ fn main() -> anyhow::Result<()> {
     let value = serde_json::to_value(&results)?;
     if arguments.before.is_none() {
         println!("\n{}", verdict::table(&results.targets));
+        println!("\n{}", goals::table(&goals::goals(&value)));
     }
     let json = arguments.json.clone().unwrap_or_else(|| stage.build_dir().join("bench.json"));
     std::fs::write(&json, serde_json::to_vec_pretty(&value)?)?;
     println!("\nresults as JSON: {}", json.display());
+    if let Some(svg) = plot::svg(&value) {
+        let path = arguments.plot.clone().unwrap_or_else(|| stage.build_dir().join("bench.svg"));
+        std::fs::write(&path, svg)?;
+        println!("throughput and latency as a plot: {}", path.display());
+    }
     results.not_measured.iter().for_each(|part| println!("not measured: {part}"));
     anyhow::ensure!(failures == 0, "{failures} parts could not be measured");
     let missed = results.targets.iter().filter(|target| !target.met()).count();

@@ -23,6 +23,9 @@ mod child;
 #[path = "run/compression.rs"]
 mod compression;
 #[allow(dead_code, unused_imports, reason = "the tests run with the example `figures`")]
+#[path = "run/flat.rs"]
+mod flat;
+#[allow(dead_code, unused_imports, reason = "the tests run with the example `figures`")]
 #[path = "run/goals.rs"]
 mod goals;
 #[path = "run/identity.rs"]
@@ -69,6 +72,7 @@ mod types;
 #[path = "run/verdict.rs"]
 mod verdict;
 
+use anyhow::Context;
 use broker::Broker;
 use clap::{Parser, ValueEnum};
 use machine::Machine;
@@ -94,8 +98,9 @@ struct Arguments {
     /// The Kafka cluster for the end-to-end part; without one, a broker of its own is started.
     #[arg(long, env = "KAFKA_BROKERS")]
     brokers: Option<String>,
-    /// Another build of the bridge, such as the one before a change: measure only the two, in turn.
-    #[arg(long, value_name = "BINARY", conflicts_with_all = ["only", "check"])]
+    /// Another build of the bridge, such as the one before a change: measure only the two, in turn. With
+    /// `--only`, one of the parts that compare no floor's rate.
+    #[arg(long, value_name = "BINARY", conflicts_with = "check")]
     before: Option<PathBuf>,
     /// Where the results go as JSON; beside the build by default.
     #[arg(long)]
@@ -284,11 +289,54 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn compare(arguments: &Arguments, before: &Path, stage: &Stage, results: &mut Results) -> anyhow::Result<()> {
-    let broker = Broker::at_or_started(arguments.brokers.as_deref(), stage)?;
-    let pair = pair::measure([&stage.with_bridge(before)?, stage], &results.plan, &broker)?;
+    let (before, plan) = (stage.with_bridge(before)?, &results.plan);
+    let stages = [&before, stage];
+    let broker = || Broker::at_or_started(arguments.brokers.as_deref(), stage);
+    let pair = match &arguments.only[..] {
+        [] => pair::measure(stages, plan, &broker()?)?,
+        parts => {
+            let needs_broker = parts.contains(&Part::Compression);
+            let broker = needs_broker.then(broker).transpose()?;
+            let once = Plan { rounds: 1, ..plan.clone() };
+            pair::measure_parts(stages, plan.rounds, parts, |part, stage| {
+                one_round(part, stage, &once, broker.as_ref())
+            })?
+        }
+    };
     println!("\n{pair}");
     results.pair = Some(pair);
     Ok(())
+}
+
+/// One round of a part that can be compared between two builds.
+fn one_round(
+    part: Part,
+    stage: &Stage,
+    plan: &Plan,
+    broker: Option<&Broker>,
+) -> anyhow::Result<serde_json::Value> {
+    Ok(match part {
+        Part::Tls => serde_json::to_value(tls::measure(stage, plan)?)?,
+        Part::Bodies => serde_json::to_value(bodies::measure(stage, plan)?)?,
+        Part::Idle => serde_json::to_value(idle::measure(stage, plan)?)?,
+        Part::Pipelining => serde_json::to_value(pipelining::measure(stage, plan)?)?,
+        Part::Types => serde_json::to_value(types::measure(stage, plan)?)?,
+        Part::Sinks => serde_json::to_value(sinks::measure(stage, plan)?)?,
+        Part::Selection => serde_json::to_value(selection::measure(stage, plan)?)?,
+        Part::Redis => serde_json::to_value(redis::measure(stage, plan)?)?,
+        Part::Compression => {
+            let broker = broker.context("a broker was started for this part")?;
+            serde_json::to_value(compression::measure(stage, plan, broker)?)?
+        }
+        Part::Intake | Part::Latency | Part::Kafka => {
+            anyhow::bail!(
+                "leave `--only` out: intake, latency and kafka are what `--before` compares by itself"
+            )
+        }
+        Part::Backlog | Part::Aws | Part::Start => {
+            anyhow::bail!("`--before` does not compare backlog, aws and start")
+        }
+    })
 }
 
 /// Measures every part that is wanted; how many failed for another reason than what this machine lacks. A

@@ -2,6 +2,9 @@
 //!
 //! `figures target/bench.json --plot docs/performance.svg`
 
+#[cfg(test)]
+#[path = "../run/flat.rs"]
+mod flat;
 #[path = "../run/goals.rs"]
 mod goals;
 #[path = "../run/plot.rs"]

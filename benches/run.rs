@@ -356,7 +356,7 @@ fn measure(arguments: &Arguments, stage: &Stage, results: &mut Results) -> usize
         redis: run.part(Part::Redis, no_targets, || redis::measure(stage, &plan)),
         backlog: run.part(Part::Backlog, backlog::Backlog::targets, || backlog::measure(stage, &plan)),
         start: run.part(Part::Start, no_targets, || start::measure(stage, &plan)),
-        ..run.into_kafka(stage, &plan)
+        ..run.with_broker(stage, &plan)
     };
     let aws = run.part(Part::Aws, aws::Aws::targets, || aws::measure(stage, &plan));
     let failures = run.failures;
@@ -409,7 +409,7 @@ impl Run<'_> {
     }
 
     /// The parts that need a broker.
-    fn into_kafka(&mut self, stage: &Stage, plan: &Plan) -> Found {
+    fn with_broker(&mut self, stage: &Stage, plan: &Plan) -> Found {
         if !self.wants(Part::Kafka) && !self.wants(Part::Compression) {
             return Found::default();
         }

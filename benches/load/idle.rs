@@ -3,13 +3,16 @@
 use anyhow::Context;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::body::Bodies;
 use crate::connection::{Connection, Target};
 
 /// How many are opened together.
 const TOGETHER: usize = 64;
+/// How long nothing is asked after that, so that what opening them has caused is over: each connection is
+/// looked at once more when its next head would be late, which is after 5 s.
+const SETTLE: Duration = Duration::from_secs(6);
 /// The first number of their events: no other event has one so large.
 const NUMBERS_FROM: u64 = 1 << 48;
 
@@ -46,6 +49,7 @@ impl Idle {
         }
         if count > 0 {
             println!(r#"{{"idle":{count}}}"#);
+            std::thread::sleep(SETTLE);
         }
         Ok(Self(open))
     }

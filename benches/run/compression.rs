@@ -1,4 +1,5 @@
-//! What compression costs and saves on the way into Kafka.
+//! What compression costs and saves on the way into Kafka. It saves more here than elsewhere: most of each body
+//! is the same in all.
 
 use serde::Serialize;
 use std::fmt;
@@ -83,6 +84,6 @@ impl fmt::Display for Compression {
                 of(|size| size.broker_us_per_event),
             ]);
         }
-        write!(f, "{table}")
+        write!(f, "{table}\nThe load's bodies resemble each other: those of a provider compress less.")
     }
 }

@@ -151,7 +151,7 @@ fn numbers(values: &Value) -> impl Iterator<Item = f64> {
     values.as_array().into_iter().flatten().filter_map(Value::as_f64)
 }
 
-fn fields<'r>(samples: &'r Value, field: &str) -> impl Iterator<Item = f64> {
+fn fields(samples: &Value, field: &str) -> impl Iterator<Item = f64> {
     samples.as_array().into_iter().flatten().filter_map(move |sample| sample[field].as_f64())
 }
 

@@ -4,6 +4,7 @@ use rustix::process::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::process::Stdio;
+use std::time::Duration;
 
 use crate::child::Child;
 use crate::identity::Identity;
@@ -18,6 +19,10 @@ const SUBJECTS: [Subject; 2] = [Subject::Verify, Subject::Bridge];
 const CONNECTIONS: usize = 10_000;
 /// With TLS, of so many connections one: a handshake takes its time.
 const TLS_SHARE: usize = 5;
+/// How long what opening them has caused takes; shorter than the load waits before it goes on.
+const SETTLE: Duration = Duration::from_millis(5800);
+/// Opening so many takes its time, and what they take hardly differs.
+const ROUNDS_MAX: usize = 3;
 /// Files that a process has open beside its connections, at most.
 const OTHER_FILES: usize = 512;
 
@@ -56,8 +61,9 @@ pub fn measure(stage: &Stage, plan: &Plan) -> anyhow::Result<Idle> {
         eprintln!("idle: {files} open files are allowed, so {allowed} connections instead of {CONNECTIONS}");
     }
     let identity = Identity::make(stage.dir())?;
-    for round in 1..=plan.rounds {
-        eprintln!("idle: round {round} of {}", plan.rounds);
+    let rounds = plan.rounds.min(ROUNDS_MAX);
+    for round in 1..=rounds {
+        eprintln!("idle: round {round} of {rounds}");
         for subject in SUBJECTS {
             idle.round(stage, plan, subject, None)?;
             idle.round(stage, plan, subject, Some(&identity))?;
@@ -111,6 +117,7 @@ fn beside(stage: &Stage, running: &Running, load: &Load<'_>, count: usize) -> an
     let mut lines = child.lines()?;
     let mut line = || lines.next().unwrap_or_else(|| Err(anyhow::anyhow!("the load ended without a word")));
     let opened: Opened = serde_json::from_str(&line()?)?;
+    std::thread::sleep(SETTLE);
     let (after, cpu) = (running.child.resident_mib()?.now, running.child.cpu_seconds()?);
     let report: LoadReport = serde_json::from_str(&line()?)?;
     let sample = Sample::of(&report, running.child.cpu_seconds()? - cpu);

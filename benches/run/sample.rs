@@ -141,9 +141,11 @@ impl fmt::Display for Rows {
     }
 }
 
-/// Whether the load was busy all the time in most rounds.
+/// Whether the load has bounded the rate: it was busy all the time, or took more of the cores that both share.
 pub fn is_bounded_by_load(samples: &[Sample]) -> bool {
-    median(samples.iter().map(|sample| sample.sender_busy_percent)) >= BUSY_PERCENT
+    let middle = |of: fn(&Sample) -> f64| median(samples.iter().map(of));
+    middle(|sample| sample.sender_busy_percent) >= BUSY_PERCENT
+        || middle(|sample| sample.sender_cpu_us_per_event) > middle(|sample| sample.cpu_us_per_event)
 }
 
 /// What to say of measurements that the load has bounded; nothing if there are none.
@@ -153,7 +155,8 @@ pub fn note_of_load(names: impl Iterator<Item = String>) -> String {
         return String::new();
     }
     format!(
-        "\nThe load was busy all the time, so these rates are its own and not the subject's: {}",
+        "\nThe load was busy all the time, or took more CPU time than the subject: of these, compare the CPU \
+         time and not the rate: {}",
         names.join("; ")
     )
 }

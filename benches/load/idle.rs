@@ -55,7 +55,7 @@ impl Idle {
     }
 
     /// How many the server has not closed.
-    pub fn still_open(self) -> usize {
+    pub fn still_open(&self) -> usize {
         let is_open = |connection: &Connection| {
             let socket = connection.socket();
             let peeked = socket.set_nonblocking(true).and_then(|()| socket.peek(&mut [0]));

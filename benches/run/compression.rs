@@ -1,5 +1,5 @@
-//! What compression costs and saves on the way into Kafka. It saves more here than elsewhere: most of each body
-//! is the same in all.
+//! What compression costs and saves on the way into Kafka. It saves more here than elsewhere, because most
+//! of each body is the same in all.
 
 use serde::Serialize;
 use std::fmt;

@@ -141,7 +141,8 @@ impl fmt::Display for Rows {
     }
 }
 
-/// Whether the load has bounded the rate: it was busy all the time, or took more of the cores that both share.
+/// Whether the load has bounded the rate: it was busy all the time, or took more of the cores that both
+/// share.
 pub fn is_bounded_by_load(samples: &[Sample]) -> bool {
     let middle = |of: fn(&Sample) -> f64| median(samples.iter().map(of));
     middle(|sample| sample.sender_busy_percent) >= BUSY_PERCENT

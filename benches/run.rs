@@ -11,10 +11,27 @@
 mod aws;
 #[path = "run/backlog.rs"]
 mod backlog;
+#[path = "run/bodies.rs"]
+mod bodies;
+#[allow(dead_code, unused_imports, reason = "the load writes most of the bodies, and has the tests")]
+#[path = "load/body.rs"]
+mod body;
 #[path = "run/broker.rs"]
 mod broker;
 #[path = "run/child.rs"]
 mod child;
+#[path = "run/compression.rs"]
+mod compression;
+#[allow(dead_code, unused_imports, reason = "the tests run with the example `figures`")]
+#[path = "run/flat.rs"]
+mod flat;
+#[allow(dead_code, unused_imports, reason = "the tests run with the example `figures`")]
+#[path = "run/goals.rs"]
+mod goals;
+#[path = "run/identity.rs"]
+mod identity;
+#[path = "run/idle.rs"]
+mod idle;
 #[path = "run/intake.rs"]
 mod intake;
 #[path = "run/kafka.rs"]
@@ -25,22 +42,46 @@ mod latency;
 mod machine;
 #[path = "run/pair.rs"]
 mod pair;
+#[path = "run/pipelining.rs"]
+mod pipelining;
+#[allow(dead_code, unused_imports, reason = "the tests run with the example `figures`")]
+#[path = "run/plot.rs"]
+mod plot;
+#[path = "run/redis.rs"]
+mod redis;
 #[path = "load/report.rs"]
 mod report;
+#[path = "run/sample.rs"]
+mod sample;
+#[path = "run/selection.rs"]
+mod selection;
+#[path = "run/sinks.rs"]
+mod sinks;
 #[path = "run/stage.rs"]
 mod stage;
+#[path = "run/start.rs"]
+mod start;
 #[path = "run/subject.rs"]
 mod subject;
+#[path = "run/table.rs"]
+mod table;
+#[path = "run/tls.rs"]
+mod tls;
+#[path = "run/types.rs"]
+mod types;
 #[path = "run/verdict.rs"]
 mod verdict;
 
+use anyhow::Context;
 use broker::Broker;
 use clap::{Parser, ValueEnum};
 use machine::Machine;
 use serde::Serialize;
 use stage::Stage;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use verdict::Target;
+use table::{median, plain_table};
+use verdict::{Absent, Target};
 
 /// Measures the bridge beside its floors.
 #[derive(Parser)]
@@ -57,12 +98,19 @@ struct Arguments {
     /// The Kafka cluster for the end-to-end part; without one, a broker of its own is started.
     #[arg(long, env = "KAFKA_BROKERS")]
     brokers: Option<String>,
-    /// Another build of the bridge, such as the one before a change: measure only the two, in turn.
-    #[arg(long, value_name = "BINARY", conflicts_with_all = ["only", "check"])]
+    /// Another build of the bridge, such as the one before a change: measure only the two, in turn. With
+    /// `--only`, one of the parts that compare no floor's rate.
+    #[arg(long, value_name = "BINARY", conflicts_with = "check")]
     before: Option<PathBuf>,
     /// Where the results go as JSON; beside the build by default.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// GiB that the log holds in the measurement of a start.
+    #[arg(long)]
+    start_gib: Option<f64>,
+    /// Where the plot of throughput and latency goes; beside the build by default.
+    #[arg(long, value_name = "SVG")]
+    plot: Option<PathBuf>,
     /// Exit with 1 if a target is missed.
     #[arg(long)]
     check: bool,
@@ -78,10 +126,30 @@ enum Part {
     Intake,
     /// Acknowledgement latency at half load.
     Latency,
+    /// TLS on connections that are kept, and on new ones with full and resumed handshakes.
+    Tls,
+    /// Compressed bodies and large ones.
+    Bodies,
+    /// Thousands of connections with nothing to say.
+    Idle,
+    /// Several requests on the wire of one connection.
+    Pipelining,
+    /// Many sources with many event types.
+    Types,
+    /// One, four and sixteen sinks.
+    Sinks,
+    /// A list of selected types.
+    Selection,
+    /// The duplicate window in Redis.
+    Redis,
     /// Memory and speed while a backlog grows that no sink takes.
     Backlog,
+    /// A start over a log that holds much.
+    Start,
     /// End to end into Kafka, and the drain of a backlog.
     Kafka,
+    /// Compression into Kafka.
+    Compression,
     /// Out of SQS and into SNS, beside the SDK by itself; the services are stubs.
     Aws,
 }
@@ -92,14 +160,20 @@ struct Plan {
     rounds: usize,
     /// Seconds of load per measurement.
     seconds: f64,
-    connections: Vec<usize>,
-    body_bytes: Vec<usize>,
+    /// Body size in bytes, and connections, of each case of the intake.
+    intake: Vec<(usize, usize)>,
     /// Events of the backlog that memory is measured with.
     backlog_events: u64,
     /// Events that go through Kafka per round.
     kafka_events: u64,
     /// Messages that come from SQS, and go to SNS, per round.
     aws_messages: u64,
+    /// Events that go through file sinks per round.
+    sink_events: u64,
+    /// Events of many types per round.
+    type_events: u64,
+    /// GiB that the log holds at a start.
+    start_gib: f64,
 }
 
 impl Plan {
@@ -107,23 +181,36 @@ impl Plan {
         let full = Self {
             rounds: 5,
             seconds: 2.0,
-            connections: vec![1, 16, 64, 256],
-            body_bytes: vec![1024, 4096],
+            intake: vec![
+                (1024, 1),
+                (1024, 8),
+                (1024, 64),
+                (1024, 256),
+                (1024, 1024),
+                (4096, 64),
+                (4096, 256),
+            ],
             backlog_events: 1_000_000,
             kafka_events: 200_000,
             aws_messages: 100_000,
+            sink_events: 100_000,
+            type_events: 200_000,
+            start_gib: 2.0,
         };
         let quick = Self {
             rounds: 3,
             seconds: 1.0,
-            connections: vec![64, 256],
-            body_bytes: vec![1024],
+            intake: vec![(1024, 64), (1024, 256)],
             backlog_events: 200_000,
             kafka_events: 50_000,
             aws_messages: 30_000,
+            sink_events: 20_000,
+            type_events: 100_000,
+            start_gib: 0.25,
         };
         let plan = if arguments.quick { quick } else { full };
-        Self { rounds: arguments.rounds.unwrap_or(plan.rounds), ..plan }
+        let start_gib = arguments.start_gib.unwrap_or(plan.start_gib);
+        Self { rounds: arguments.rounds.unwrap_or(plan.rounds), start_gib, ..plan }
     }
 }
 
@@ -133,13 +220,32 @@ struct Results {
     machine: Machine,
     command: String,
     plan: Plan,
-    intake: Option<intake::Intake>,
-    latency: Option<latency::Latency>,
-    backlog: Option<backlog::Backlog>,
-    kafka: Option<kafka::Kafka>,
-    aws: Option<aws::Aws>,
+    #[serde(flatten)]
+    found: Found,
     pair: Option<pair::Pair>,
     targets: Vec<Target>,
+    /// Parts that were to be measured and were not, and why.
+    not_measured: Vec<String>,
+}
+
+/// What was found by part.
+#[derive(Default, Serialize)]
+struct Found {
+    intake: Option<intake::Intake>,
+    latency: Option<latency::Latency>,
+    tls: Option<tls::Tls>,
+    bodies: Option<bodies::Bodies>,
+    idle: Option<idle::Idle>,
+    pipelining: Option<pipelining::Pipelining>,
+    types: Option<types::Types>,
+    sinks: Option<sinks::Sinks>,
+    selection: Option<selection::Selection>,
+    redis: Option<redis::Redis>,
+    backlog: Option<backlog::Backlog>,
+    start: Option<start::Start>,
+    kafka: Option<kafka::Kafka>,
+    compression: Option<compression::Compression>,
+    aws: Option<aws::Aws>,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -149,96 +255,169 @@ fn main() -> anyhow::Result<()> {
         machine: Machine::look(stage.dir())?,
         command: std::env::args().collect::<Vec<_>>().join(" "),
         plan: Plan::new(&arguments),
-        intake: None,
-        latency: None,
-        backlog: None,
-        kafka: None,
-        aws: None,
+        found: Found::default(),
         pair: None,
         targets: Vec::new(),
+        not_measured: Vec::new(),
     };
     println!("{}\ncommand  {}", results.machine, results.command);
-    match &arguments.before {
-        Some(before) => compare(&arguments, before, &stage, &mut results)?,
-        None => {
-            measure(&arguments, &stage, &mut results)?;
-            println!("\n{}", verdict::table(&results.targets));
+    let failures = match &arguments.before {
+        Some(before) => {
+            compare(&arguments, before, &stage, &mut results)?;
+            0
         }
+        None => measure(&arguments, &stage, &mut results),
+    };
+    let value = serde_json::to_value(&results)?;
+    if arguments.before.is_none() {
+        println!("\n{}", verdict::table(&results.targets));
+        println!("\n{}", goals::table(&goals::goals(&value)));
     }
     let json = arguments.json.clone().unwrap_or_else(|| stage.build_dir().join("bench.json"));
-    std::fs::write(&json, serde_json::to_vec_pretty(&results)?)?;
-    println!("results as JSON: {}", json.display());
+    std::fs::write(&json, serde_json::to_vec_pretty(&value)?)?;
+    println!("\nresults as JSON: {}", json.display());
+    if let Some(svg) = plot::svg(&value) {
+        let path = arguments.plot.clone().unwrap_or_else(|| stage.build_dir().join("bench.svg"));
+        std::fs::write(&path, svg)?;
+        println!("throughput and latency as a plot: {}", path.display());
+    }
+    results.not_measured.iter().for_each(|part| println!("not measured: {part}"));
+    anyhow::ensure!(failures == 0, "{failures} parts could not be measured");
     let missed = results.targets.iter().filter(|target| !target.met()).count();
     anyhow::ensure!(!arguments.check || missed == 0, "{missed} targets missed");
     Ok(())
 }
 
 fn compare(arguments: &Arguments, before: &Path, stage: &Stage, results: &mut Results) -> anyhow::Result<()> {
-    let broker = Broker::at_or_started(arguments.brokers.as_deref(), stage)?;
-    let pair = pair::measure([&stage.with_bridge(before)?, stage], &results.plan, &broker)?;
+    let (before, plan) = (stage.with_bridge(before)?, &results.plan);
+    let stages = [&before, stage];
+    let broker = || Broker::at_or_started(arguments.brokers.as_deref(), stage);
+    let pair = match &arguments.only[..] {
+        [] => pair::measure(stages, plan, &broker()?)?,
+        parts => {
+            let needs_broker = parts.contains(&Part::Compression);
+            let broker = needs_broker.then(broker).transpose()?;
+            let once = Plan { rounds: 1, ..plan.clone() };
+            pair::measure_parts(stages, plan.rounds, parts, |part, stage| {
+                one_round(part, stage, &once, broker.as_ref())
+            })?
+        }
+    };
     println!("\n{pair}");
     results.pair = Some(pair);
     Ok(())
 }
 
-fn measure(arguments: &Arguments, stage: &Stage, results: &mut Results) -> anyhow::Result<()> {
-    let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
-    let plan = results.plan.clone();
-    if wanted(Part::Intake) {
-        let intake = intake::measure(stage, &plan)?;
-        println!("\n{intake}");
-        results.targets.extend(intake.targets());
-        results.intake = Some(intake);
+/// One round of a part that can be compared between two builds.
+fn one_round(
+    part: Part,
+    stage: &Stage,
+    plan: &Plan,
+    broker: Option<&Broker>,
+) -> anyhow::Result<serde_json::Value> {
+    Ok(match part {
+        Part::Tls => serde_json::to_value(tls::measure(stage, plan)?)?,
+        Part::Bodies => serde_json::to_value(bodies::measure(stage, plan)?)?,
+        Part::Idle => serde_json::to_value(idle::measure(stage, plan)?)?,
+        Part::Pipelining => serde_json::to_value(pipelining::measure(stage, plan)?)?,
+        Part::Types => serde_json::to_value(types::measure(stage, plan)?)?,
+        Part::Sinks => serde_json::to_value(sinks::measure(stage, plan)?)?,
+        Part::Selection => serde_json::to_value(selection::measure(stage, plan)?)?,
+        Part::Redis => serde_json::to_value(redis::measure(stage, plan)?)?,
+        Part::Compression => {
+            let broker = broker.context("a broker was started for this part")?;
+            serde_json::to_value(compression::measure(stage, plan, broker)?)?
+        }
+        Part::Intake | Part::Latency | Part::Kafka => {
+            anyhow::bail!(
+                "leave `--only` out: intake, latency and kafka are what `--before` compares by itself"
+            )
+        }
+        Part::Backlog | Part::Aws | Part::Start => {
+            anyhow::bail!("`--before` does not compare backlog, aws and start")
+        }
+    })
+}
+
+/// Measures every part that is wanted; how many failed for another reason than what this machine lacks. A
+/// part that fails leaves the others to be measured.
+fn measure(arguments: &Arguments, stage: &Stage, results: &mut Results) -> usize {
+    let (plan, mut run) = (results.plan.clone(), Run { arguments, results, failures: 0 });
+    let found = Found {
+        intake: run.part(Part::Intake, intake::Intake::targets, || intake::measure(stage, &plan)),
+        latency: run.part(Part::Latency, latency::Latency::targets, || latency::measure(stage, &plan)),
+        tls: run.part(Part::Tls, no_targets, || tls::measure(stage, &plan)),
+        bodies: run.part(Part::Bodies, no_targets, || bodies::measure(stage, &plan)),
+        idle: run.part(Part::Idle, no_targets, || idle::measure(stage, &plan)),
+        pipelining: run.part(Part::Pipelining, no_targets, || pipelining::measure(stage, &plan)),
+        types: run.part(Part::Types, no_targets, || types::measure(stage, &plan)),
+        sinks: run.part(Part::Sinks, sinks::Sinks::targets, || sinks::measure(stage, &plan)),
+        selection: run.part(Part::Selection, no_targets, || selection::measure(stage, &plan)),
+        redis: run.part(Part::Redis, no_targets, || redis::measure(stage, &plan)),
+        backlog: run.part(Part::Backlog, backlog::Backlog::targets, || backlog::measure(stage, &plan)),
+        start: run.part(Part::Start, no_targets, || start::measure(stage, &plan)),
+        ..run.with_broker(stage, &plan)
+    };
+    let aws = run.part(Part::Aws, aws::Aws::targets, || aws::measure(stage, &plan));
+    let failures = run.failures;
+    results.found = Found { aws, ..found };
+    failures
+}
+
+/// For a part that has none.
+fn no_targets<T>(_: &T) -> Vec<Target> {
+    Vec::new()
+}
+
+/// A run that goes on.
+struct Run<'r> {
+    arguments: &'r Arguments,
+    results: &'r mut Results,
+    failures: usize,
+}
+
+impl Run<'_> {
+    fn wants(&self, part: Part) -> bool {
+        self.arguments.only.is_empty() || self.arguments.only.contains(&part)
     }
-    if wanted(Part::Latency) {
-        let latency = latency::measure(stage, &plan)?;
-        println!("\n{latency}");
-        results.targets.extend(latency.targets());
-        results.latency = Some(latency);
-    }
-    if wanted(Part::Backlog) {
-        let backlog = backlog::measure(stage, &plan)?;
-        println!("\n{backlog}");
-        results.targets.extend(backlog.targets());
-        results.backlog = Some(backlog);
-    }
-    if wanted(Part::Kafka) {
-        match Broker::at_or_started(arguments.brokers.as_deref(), stage) {
-            Ok(broker) => {
-                let kafka = kafka::measure(stage, &plan, &broker)?;
-                println!("\n{kafka}");
-                results.targets.extend(kafka.targets());
-                results.kafka = Some(kafka);
+
+    /// Measures a part if it is wanted, prints it, and collects its targets.
+    fn part<T: Display>(
+        &mut self,
+        part: Part,
+        targets: impl FnOnce(&T) -> Vec<Target>,
+        measure: impl FnOnce() -> anyhow::Result<T>,
+    ) -> Option<T> {
+        if !self.wants(part) {
+            return None;
+        }
+        match measure() {
+            Ok(found) => {
+                println!("\n{found}");
+                self.results.targets.extend(targets(&found));
+                Some(found)
             }
-            Err(error) => eprintln!("\nnot measured: end to end into Kafka, because {error:#}"),
+            Err(error) => {
+                let name =
+                    part.to_possible_value().map_or_else(String::new, |part| part.get_name().to_owned());
+                eprintln!("\nnot measured: {name}, because {error:#}");
+                self.failures += usize::from(!error.is::<Absent>());
+                self.results.not_measured.push(format!("{name}: {error:#}"));
+                None
+            }
         }
     }
-    if wanted(Part::Aws) {
-        let aws = aws::measure(stage, &plan)?;
-        println!("\n{aws}");
-        results.targets.extend(aws.targets());
-        results.aws = Some(aws);
-    }
-    Ok(())
-}
 
-/// The middle of some measurements; the mean of the two middle ones if they are even in number.
-fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.into_iter().collect();
-    values.sort_by(f64::total_cmp);
-    match (values.len() / 2, values.len() % 2) {
-        (0, 0) => f64::NAN,
-        (middle, 0) => f64::midpoint(values[middle - 1], values[middle]),
-        (middle, _) => values[middle],
+    /// The parts that need a broker.
+    fn with_broker(&mut self, stage: &Stage, plan: &Plan) -> Found {
+        if !self.wants(Part::Kafka) && !self.wants(Part::Compression) {
+            return Found::default();
+        }
+        let broker = Broker::at_or_started(self.arguments.brokers.as_deref(), stage);
+        let broker = || broker.as_ref().map_err(|error| anyhow::Error::new(Absent(format!("{error:#}"))));
+        let kafka = self.part(Part::Kafka, kafka::Kafka::targets, || kafka::measure(stage, plan, broker()?));
+        let compression =
+            self.part(Part::Compression, no_targets, || compression::measure(stage, plan, broker()?));
+        Found { kafka, compression, ..Found::default() }
     }
-}
-
-/// A table in the plain style that all parts print.
-fn plain_table(header: &[&str]) -> comfy_table::Table {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING).set_header(header.iter().copied());
-    for column in table.column_iter_mut() {
-        column.set_cell_alignment(comfy_table::CellAlignment::Right);
-    }
-    table
 }

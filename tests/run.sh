@@ -90,7 +90,7 @@ suite() { cargo test --locked --test "$1" "${@:2}"; }
 # Tests of replicas, sinks and queues mostly wait: for a time-out, an outage, a visibility. So replicas are
 # tested beside the unit tests, and sinks beside queues; the tests that measure run alone behind the others.
 wants replicas && beside replicas suite replicas -- --nocapture
-wants unit && part unit cargo test --locked --lib --bins
+wants unit && part unit cargo test --locked --lib --bins --example load --example figures
 wants replicas && part replicas settled replicas
 for name in tidy config front sns spool state; do
     wants "$name" && part "$name" suite "$name" -- --nocapture

@@ -1,9 +1,13 @@
 //! A plain file with group commit: one writer, one write and one fdatasync for all that wait.
+//!
+//! A file that grows makes every fdatasync write the file system's own records, too. A recycled one has
+//! all its blocks, and its writes begin at the front again when they come to the end.
 
 use bytes::Bytes;
 use serde::Serialize;
 use std::fs::File;
-use std::io::Write;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -12,6 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 const WAITING_MAX: usize = 1024;
 /// How many appends share one fdatasync at most.
 const GROUP_MAX: usize = 512;
+/// Bytes of a file that is recycled: as many as a segment of the bridge.
+const RECYCLED_BYTES: u64 = 64 << 20;
 
 /// Bytes, and whom to tell that they are durable.
 type Waiting = (Bytes, oneshot::Sender<()>);
@@ -29,12 +35,42 @@ impl Append {
     }
 }
 
+/// The file, and where the next group goes.
+struct Log {
+    file: File,
+    at: u64,
+    recycle: bool,
+}
+
+impl Log {
+    fn create(path: &Path, recycle: bool) -> io::Result<Self> {
+        let file = File::create(path)?;
+        if recycle {
+            let zeros = vec![0; 1 << 20];
+            for at in (0..RECYCLED_BYTES).step_by(zeros.len()) {
+                file.write_all_at(&zeros, at)?;
+            }
+            file.sync_all()?;
+        }
+        Ok(Self { file, at: 0, recycle })
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.recycle && self.at + bytes.len() as u64 > RECYCLED_BYTES {
+            self.at = 0;
+        }
+        self.file.write_all_at(bytes, self.at)?;
+        self.at += bytes.len() as u64;
+        self.file.sync_data()
+    }
+}
+
 /// Opens the file and starts its writer.
 ///
 /// # Errors
 /// When the file cannot be created.
-pub fn open(path: &Path) -> std::io::Result<Append> {
-    let mut file = File::create(path)?;
+pub fn open(path: &Path, recycle: bool) -> io::Result<Append> {
+    let mut log = Log::create(path, recycle)?;
     let (sender, mut receiver) = mpsc::channel::<Waiting>(WAITING_MAX);
     std::thread::spawn(move || {
         let mut group = Vec::with_capacity(GROUP_MAX);
@@ -45,7 +81,7 @@ pub fn open(path: &Path) -> std::io::Result<Append> {
                 buffer.extend_from_slice(bytes);
             }
             // On failure the waiting are dropped unanswered, and so is everyone after them.
-            if file.write_all(&buffer).and_then(|()| file.sync_data()).is_err() {
+            if log.append(&buffer).is_err() {
                 return;
             }
             for (_, durable) in group.drain(..) {

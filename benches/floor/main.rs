@@ -3,9 +3,11 @@
 //! - `verify` answers as the bridge does once the signature held, and keeps nothing: the most the
 //!   HTTP stack and the cryptography allow.
 //! - `keep` also appends the body to a plain file and answers after the group's fdatasync: the most
-//!   that durability allows, without frames, duplicates, admission or sinks.
+//!   that durability allows, without frames, duplicates, admission or sinks. The file grows; with
+//!   `--recycle` it has its blocks from the beginning, and is written again and again.
 //! - `append` is that file by itself, driven by tasks in the same process.
 //! - `produce` is librdkafka by itself, with the bridge's settings and records.
+//! - `fill` is no floor: it leaves a spool behind, for a bridge to start over.
 //! - `receive` and `publish` are the AWS SDK by itself against `stub`, which answers as SQS and SNS do.
 //!
 //! A floor is as simple as it can be and still honest; it is no model for anything else.
@@ -15,11 +17,12 @@ mod aws;
 #[allow(dead_code, reason = "a producer does not sign")]
 #[path = "../load/body.rs"]
 mod body;
+mod fill;
 mod produce;
 mod serve;
 mod topic;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -38,21 +41,23 @@ enum Floor {
         /// Where to listen; the address is printed once it is open.
         #[arg(long, default_value = "127.0.0.1:0")]
         listen: SocketAddr,
+        #[command(flatten)]
+        tls: serve::Tls,
     },
     /// Verify, append, fdatasync and answer.
     Keep {
         /// As above.
         #[arg(long, default_value = "127.0.0.1:0")]
         listen: SocketAddr,
-        /// The file to append to.
-        #[arg(long)]
-        file: PathBuf,
+        #[command(flatten)]
+        file: AppendTo,
+        #[command(flatten)]
+        tls: serve::Tls,
     },
     /// Append and fdatasync, without a network.
     Append {
-        /// The file to append to.
-        #[arg(long)]
-        file: PathBuf,
+        #[command(flatten)]
+        file: AppendTo,
         /// Tasks that each wait for their append before the next.
         #[arg(long, default_value_t = 64)]
         tasks: usize,
@@ -67,12 +72,30 @@ enum Floor {
     Produce(produce::Produce),
     /// Make or delete the topic that is produced to.
     Topic(topic::Topic),
+    /// Leave a spool with events that are delivered.
+    Fill(fill::Fill),
     /// Answer as SQS and SNS do.
     Stub(aws::Stub),
     /// Empty the stub's queue.
     Receive(aws::Receive),
     /// Publish to the stub's topic, one by one.
     Publish(aws::Publish),
+}
+
+#[derive(Args)]
+struct AppendTo {
+    /// The file to append to.
+    #[arg(long)]
+    file: PathBuf,
+    /// Writes over what is in the file instead of making it longer.
+    #[arg(long)]
+    recycle: bool,
+}
+
+impl AppendTo {
+    fn open(&self) -> std::io::Result<append::Append> {
+        append::open(&self.file, self.recycle)
+    }
 }
 
 /// The signing secret the load uses, from the environment as the bridge takes it.
@@ -83,16 +106,16 @@ fn secret() -> anyhow::Result<String> {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     match Arguments::parse().floor {
-        Floor::Verify { listen } => serve::run(listen, &secret()?, None).await,
-        Floor::Keep { listen, file } => serve::run(listen, &secret()?, Some(append::open(&file)?)).await,
+        Floor::Verify { listen, tls } => serve::run(listen, &tls, &secret()?, None).await,
+        Floor::Keep { listen, file, tls } => serve::run(listen, &tls, &secret()?, Some(file.open()?)).await,
         Floor::Append { file, tasks, body_bytes, seconds } => {
             let appended =
-                append::drive(append::open(&file)?, tasks, body_bytes, Duration::from_secs_f64(seconds))
-                    .await?;
+                append::drive(file.open()?, tasks, body_bytes, Duration::from_secs_f64(seconds)).await?;
             println!("{}", serde_json::to_string(&appended)?);
             Ok(())
         }
         Floor::Topic(topic) => topic.run().await,
+        Floor::Fill(fill) => fill.run().await,
         Floor::Stub(stub) => stub.run().await,
         Floor::Receive(receive) => receive.run().await,
         Floor::Publish(publish) => publish.run().await,

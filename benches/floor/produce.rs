@@ -49,6 +49,9 @@ pub struct Produce {
     /// Partition keys that records are spread over.
     #[arg(long, default_value_t = 1000)]
     keys: usize,
+    /// Leaves the headers out.
+    #[arg(long)]
+    bare: bool,
     /// More librdkafka settings, `name=value`.
     #[arg(long)]
     property: Vec<String>,
@@ -138,8 +141,10 @@ impl Produce {
         number: u64,
     ) -> anyhow::Result<()> {
         let key = format!("default:bench-{:06}", number % self.keys as u64);
-        let mut record =
-            BaseRecord::to(&self.topic).key(&key).payload(body).headers(headers(&key, id, number));
+        let mut record = BaseRecord::to(&self.topic).key(&key).payload(body);
+        if !self.bare {
+            record = record.headers(headers(&key, id, number));
+        }
         loop {
             match producer.send(record) {
                 Ok(()) => return Ok(()),

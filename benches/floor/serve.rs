@@ -3,15 +3,17 @@
 
 use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use clap::Args;
 use fanbridge::event::{Delivery, Timestamp};
 use fanbridge::provider::{BodyLimits, Definition, Receipt, SigningSecret, builtin_named, verify};
 use fanbridge::source::http::connections::Connections;
-use fanbridge::source::http::{Limits, serve};
+use fanbridge::source::http::{Limits, TlsOptions, serve, tls};
 use fanbridge::telemetry::Metrics;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
@@ -24,6 +26,28 @@ const ANSWER: &str = r#"{"verdict":"accepted","id":"sha256-000000000000000000000
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 const BODY: BodyLimits = BodyLimits { inflated_bytes_max: 16 << 20, inflate_ratio_max: 100 };
 
+/// More than any load opens.
+const CONNECTIONS_MAX: usize = 65_536;
+
+/// The bridge's own TLS, if it is asked for.
+#[derive(Args)]
+pub struct Tls {
+    /// The certificate, as a PEM file.
+    #[arg(long, requires = "key")]
+    certificate: Option<PathBuf>,
+    /// Its key.
+    #[arg(long, requires = "certificate")]
+    key: Option<PathBuf>,
+}
+
+impl Tls {
+    fn load(&self) -> anyhow::Result<Option<tls::Tls>> {
+        let files = self.certificate.clone().zip(self.key.clone());
+        let load = |(certificate, key)| tls::Tls::load(&TlsOptions { certificate, key });
+        Ok(files.map(load).transpose()?)
+    }
+}
+
 struct Front {
     definition: Arc<Definition>,
     secrets: Vec<SigningSecret>,
@@ -34,7 +58,7 @@ struct Front {
 ///
 /// # Errors
 /// When it cannot listen, or the secret is none.
-pub async fn run(listen: SocketAddr, secret: &str, append: Option<Append>) -> anyhow::Result<()> {
+pub async fn run(listen: SocketAddr, tls: &Tls, secret: &str, append: Option<Append>) -> anyhow::Result<()> {
     let definition = builtin_named("stream").ok_or_else(|| anyhow::anyhow!("stream is not built in"))?;
     let secrets = vec![SigningSecret::parse(secret, definition.secret_form(), None, None)?];
     let front = Arc::new(Front { definition, secrets, append });
@@ -46,8 +70,12 @@ pub async fn run(listen: SocketAddr, secret: &str, append: Option<Append>) -> an
     let listener = TcpListener::bind(listen).await?;
     println!("{}", listener.local_addr()?);
     let connections = Connections::new("http", &Metrics::new());
-    let limits = Limits { connections_per_address_max: 4096, ..Limits::default() };
-    serve(listener, None, limits, DRAIN_TIMEOUT, connections, service, CancellationToken::new()).await;
+    let limits = Limits {
+        connections_max: CONNECTIONS_MAX,
+        connections_per_address_max: CONNECTIONS_MAX,
+        ..Limits::default()
+    };
+    serve(listener, tls.load()?, limits, DRAIN_TIMEOUT, connections, service, CancellationToken::new()).await;
     Ok(())
 }
 

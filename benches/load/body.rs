@@ -6,22 +6,46 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The event type every body carries.
+/// The event type of every body, unless there are to be several.
 pub const EVENT_TYPE: &str = "call.session_participant_joined";
 /// Hex digits of an id.
 pub const ID_CHARS: usize = 32;
 /// Hex digits of a signature.
 pub const SIGNATURE_CHARS: usize = 64;
 
-const KEY_DIGITS: usize = 6;
+const DIGITS: usize = 6;
 const MOMENT_CHARS: usize = "2026-11-21T09:28:24.000000000Z".len();
+
+/// How bodies differ.
+#[derive(Clone, Copy, Debug)]
+pub struct Kinds {
+    /// Partition keys that bodies are spread over.
+    pub keys: usize,
+    /// Event types, which go round with the keys; 0 for the one that the catalogue has.
+    pub types: usize,
+    /// Parts, one for each source: a part has keys, and so types, of its own.
+    pub parts: usize,
+}
+
+/// What the names of several event types begin with.
+const KIND: &str = "bench.kind_";
+
+/// The name of event type `number`, if there are several.
+pub fn kind(number: usize) -> String {
+    format!("{KIND}{number:06}")
+}
 
 /// Writes bodies over a pool of partition keys and signs them.
 #[derive(Clone)]
 pub struct Bodies {
     template: Vec<u8>,
+    /// Where the type's digits are, and how many types there are, if there are several.
+    types: Option<(usize, usize)>,
+    /// Parts that the keys are divided into, each with as many.
+    parts: usize,
     key_at: usize,
     tail_at: usize,
     moment_at: usize,
@@ -38,13 +62,27 @@ pub type Id = [u8; ID_CHARS];
 pub type Signature = [u8; SIGNATURE_CHARS];
 
 impl Bodies {
-    /// Bodies of `bytes` over `keys` partition keys.
+    /// Bodies of `bytes` over `keys` partition keys, all of one type.
     ///
     /// # Errors
     /// When the size cannot hold the fields every body has, or a pool size has too many digits.
     pub fn new(bytes: usize, keys: usize, secret: &[u8]) -> anyhow::Result<Self> {
+        Self::of_kinds(bytes, Kinds { keys, types: 0, parts: 1 }, secret)
+    }
+
+    /// Bodies of `bytes` of so many kinds.
+    ///
+    /// # Errors
+    /// As above, and when the keys cannot be divided as asked for.
+    pub fn of_kinds(bytes: usize, kinds: Kinds, secret: &[u8]) -> anyhow::Result<Self> {
+        let Kinds { keys, types, parts } = kinds;
         anyhow::ensure!((1..=999_999).contains(&keys), "{keys} keys: expected 1 to 999999");
-        let head = head();
+        anyhow::ensure!(types <= keys, "{types} types: expected at most as many as keys, which are {keys}");
+        anyhow::ensure!(
+            parts > 0 && keys.is_multiple_of(parts),
+            "{keys} keys in {parts} parts: expected as many in each"
+        );
+        let head = head(types);
         let tail =
             format!(r#""}},"created_at":"{}","id":"{}"}}"#, "0".repeat(MOMENT_CHARS), "0".repeat(ID_CHARS));
         let room = bytes.checked_sub(head.len() + tail.len() + OPENING.len());
@@ -54,8 +92,11 @@ impl Bodies {
         debug_assert_eq!(text.len(), bytes, "the padding fills the body exactly");
 
         let tail_at = bytes - tail.len();
+        let place = |before: &str| text.find(before).map_or(0, |at| at + before.len());
         let mut bodies = Self {
-            key_at: text.find("000000").map_or(0, |at| at),
+            types: (types > 0).then(|| (place(KIND), types)),
+            parts,
+            key_at: place("default:bench-"),
             tail_at,
             moment_at: tail_at + tail.find(":\"0").map_or(0, |at| at + 2),
             id_at: bytes - ID_CHARS - 2,
@@ -66,11 +107,33 @@ impl Bodies {
         };
         for key in 0..keys {
             let mut state = Hmac::new_from_slice(secret).map_err(|_| anyhow::anyhow!("unusable secret"))?;
-            bodies.put_key(key);
-            state.update(&bodies.template[..tail_at]);
+            state.update(bodies.start(key));
             bodies.begun.push(state);
         }
         Ok(bodies)
+    }
+
+    /// Everything before the tail of a body with this key.
+    pub fn start(&mut self, key: usize) -> &[u8] {
+        let Self { template, types, key_at, tail_at, .. } = self;
+        put_key(template, *types, *key_at, key);
+        &template[..*tail_at]
+    }
+
+    /// Where what differs between keys ends, and where what differs between bodies begins.
+    pub fn same(&self) -> Range<usize> {
+        self.key_at + DIGITS..self.tail_at
+    }
+
+    /// How many keys there are.
+    pub fn keys(&self) -> usize {
+        self.begun.len()
+    }
+
+    /// The key of the body with this number in one of the parts.
+    pub fn key(&self, part: usize, number: u64) -> usize {
+        let each = self.begun.len() / self.parts;
+        part * each + usize::try_from(number % each as u64).unwrap_or_default()
     }
 
     /// Bytes of every body.
@@ -85,8 +148,12 @@ impl Bodies {
 
     /// Turns `body`, which began as [`Bodies::blank`], into event number `number` of this run.
     pub fn write(&mut self, body: &mut [u8], number: u64) -> Id {
-        let key = self.key_number(number);
-        body[self.key_at..][..KEY_DIGITS].copy_from_slice(&decimal::<KEY_DIGITS>(key as u64));
+        self.write_with(self.key(0, number), body, number)
+    }
+
+    /// As above, with a key of the caller's choice.
+    pub fn write_with(&mut self, key: usize, body: &mut [u8], number: u64) -> Id {
+        put_key(body, self.types, self.key_at, key);
         body[self.moment_at..][..MOMENT_CHARS].copy_from_slice(self.clock.now());
         let mut id = [0; ID_CHARS];
         put_hex(&self.run.to_be_bytes(), &mut id[..16]);
@@ -95,29 +162,30 @@ impl Bodies {
         id
     }
 
-    /// Signs what [`Bodies::write`] made of `body` for the same number.
-    pub fn sign(&self, body: &[u8], number: u64) -> Signature {
-        let mut state = self.begun[self.key_number(number)].clone();
+    /// Signs what was written to `body` with this key.
+    pub fn sign(&self, key: usize, body: &[u8]) -> Signature {
+        let mut state = self.begun[key].clone();
         state.update(&body[self.tail_at..]);
         let mut signature = [0; SIGNATURE_CHARS];
         put_hex(&state.finalize().into_bytes(), &mut signature);
         signature
     }
+}
 
-    fn key_number(&self, number: u64) -> usize {
-        usize::try_from(number % self.begun.len() as u64).unwrap_or_default()
-    }
-
-    fn put_key(&mut self, key: usize) {
-        self.template[self.key_at..][..KEY_DIGITS].copy_from_slice(&decimal::<KEY_DIGITS>(key as u64));
+/// Writes a key's digits, and those of its type if there are several.
+fn put_key(body: &mut [u8], types: Option<(usize, usize)>, key_at: usize, key: usize) {
+    body[key_at..][..DIGITS].copy_from_slice(&decimal::<DIGITS>(key as u64));
+    if let Some((type_at, types)) = types {
+        body[type_at..][..DIGITS].copy_from_slice(&decimal::<DIGITS>((key % types) as u64));
     }
 }
 
-/// Everything before the padding; the first `000000` is the key's place.
-fn head() -> String {
+/// Everything before the padding.
+fn head(types: usize) -> String {
     let user = user(1);
+    let event_type = if types > 0 { kind(0) } else { EVENT_TYPE.to_owned() };
     format!(
-        r#"{{"type":"{EVENT_TYPE}","call_cid":"default:bench-000000","session_id":"5d1f4c2a-session","participant":{{"user_session_id":"77c1b2","role":"user","joined_at":"2026-11-21T09:28:24.1Z","user":{user}}},"#
+        r#"{{"type":"{event_type}","call_cid":"default:bench-000000","session_id":"5d1f4c2a-session","participant":{{"user_session_id":"77c1b2","role":"user","joined_at":"2026-11-21T09:28:24.1Z","user":{user}}},"#
     )
 }
 
@@ -194,8 +262,8 @@ impl Clock {
     }
 }
 
-fn decimal<const DIGITS: usize>(mut value: u64) -> [u8; DIGITS] {
-    let mut digits = [b'0'; DIGITS];
+fn decimal<const COUNT: usize>(mut value: u64) -> [u8; COUNT] {
+    let mut digits = [b'0'; COUNT];
     for digit in digits.iter_mut().rev() {
         *digit += (value % 10) as u8;
         value /= 10;
@@ -204,10 +272,10 @@ fn decimal<const DIGITS: usize>(mut value: u64) -> [u8; DIGITS] {
 }
 
 fn put_hex(bytes: &[u8], text: &mut [u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    const HEX: &[u8; 16] = b"0123456789abcdef";
     for (byte, pair) in bytes.iter().zip(text.chunks_exact_mut(2)) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
+        pair[0] = HEX[usize::from(byte >> 4)];
+        pair[1] = HEX[usize::from(byte & 15)];
     }
 }
 
@@ -230,9 +298,34 @@ mod tests {
                 assert_eq!(json["id"].as_str().unwrap().as_bytes(), id);
                 let mut whole = Hmac::<Sha256>::new_from_slice(b"a secret of the bench").unwrap();
                 whole.update(&body);
-                assert_eq!(hex::encode(whole.finalize().into_bytes()).as_bytes(), bodies.sign(&body, number));
+                let signature = bodies.sign(bodies.key(0, number), &body);
+                assert_eq!(hex::encode(whole.finalize().into_bytes()).as_bytes(), signature);
             }
         }
+    }
+
+    #[test]
+    fn each_part_has_keys_and_types_of_its_own() {
+        let kinds = Kinds { keys: 6, types: 6, parts: 3 };
+        let mut bodies = Bodies::of_kinds(1024, kinds, b"a secret of the bench").unwrap();
+        let mut body = bodies.blank().to_vec();
+        let mut seen = Vec::new();
+        for part in 0..3 {
+            for number in 0..4 {
+                let key = bodies.key(part, number);
+                bodies.write_with(key, &mut body, number);
+                let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
+                assert_eq!(json["type"], kind(key));
+                assert_eq!(json["call_cid"], format!("default:bench-{key:06}"));
+                let mut whole = Hmac::<Sha256>::new_from_slice(b"a secret of the bench").unwrap();
+                whole.update(&body);
+                assert_eq!(hex::encode(whole.finalize().into_bytes()).as_bytes(), bodies.sign(key, &body));
+                seen.push(key);
+            }
+        }
+        assert_eq!(seen, [0, 1, 0, 1, 2, 3, 2, 3, 4, 5, 4, 5]);
+        assert!(Bodies::of_kinds(1024, Kinds { keys: 7, ..kinds }, b"secret").is_err());
+        assert!(Bodies::of_kinds(1024, Kinds { types: 9, ..kinds }, b"secret").is_err());
     }
 
     #[test]

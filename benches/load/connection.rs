@@ -1,28 +1,49 @@
-//! One keep-alive HTTP/1.1 connection with at most one request on the wire.
+//! One HTTP/1.1 connection with some requests on the wire.
 //!
-//! Every request has the same length and layout, so a request is patched in place and leaves in one
-//! write; of an answer only the status and `content-length` are read. Sockets block, but are read
-//! only when readable, and a request fits the send buffer.
+//! Every request has the same length and layout, so a request is patched in place, and all that are sent
+//! together leave in one write. Sockets block, but are read only when readable; a body that does not fit
+//! the send buffer wants a thread of its own.
 
-use std::io::{self, Read, Write};
+use rustls::ClientConfig;
+use std::collections::VecDeque;
+use std::io;
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
+use crate::answer::Answers;
 use crate::body::{Bodies, ID_CHARS, Id, SIGNATURE_CHARS};
+use crate::gzip::Gzip;
+use crate::wire::Wire;
 
-const ANSWER_HEAD_BYTES_MAX: usize = 4096;
-const STALL_MAX: Duration = Duration::from_secs(10);
+/// What all connections have in common.
+pub struct Target {
+    /// The server.
+    pub to: SocketAddr,
+    /// The path; `{}` in it becomes the number of the source.
+    pub path: String,
+    /// How to encrypt, if at all.
+    pub tls: Option<Arc<ClientConfig>>,
+    /// How to compress, if at all.
+    pub gzip: Option<Gzip>,
+    /// Sources that connections are spread over.
+    pub sources: usize,
+    /// Most requests on the wire of one connection.
+    pub depth: usize,
+    /// Whether the server is asked to close the connection after each answer.
+    pub close: bool,
+}
 
-/// A connection and the request it has on the wire.
+/// A connection and the requests it has on the wire.
 pub struct Connection {
-    to: SocketAddr,
-    stream: TcpStream,
-    request: Vec<u8>,
-    id_at: usize,
-    signature_at: usize,
-    body_at: usize,
-    answer: Answer,
-    pending: Option<Pending>,
+    target: Arc<Target>,
+    wire: Wire,
+    source: usize,
+    /// Requests that this connection has sent.
+    sent: u64,
+    request: Request,
+    answers: Answers,
+    pending: VecDeque<Pending>,
 }
 
 /// A request on the wire.
@@ -34,161 +55,133 @@ pub struct Pending {
     pub due: Instant,
 }
 
-/// What became readable.
-pub enum Progress {
-    /// Not all of the answer is here.
-    Partial,
-    /// The answer to this request is complete, with this status.
-    Answered(Pending, u16),
-}
-
 impl Connection {
     /// Connects; `bodies` decides the length of every request.
-    pub fn open(to: SocketAddr, path: &str, bodies: &Bodies) -> io::Result<Self> {
-        let before = format!(
-            "POST {path} HTTP/1.1\r\nhost: {to}\r\nuser-agent: fanbridge-load\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\nx-webhook-attempt: 1\r\nx-webhook-id: ",
-            bodies.bytes()
-        );
-        let mut request = before.into_bytes();
-        let id_at = request.len();
-        request.extend([b'0'; ID_CHARS]);
-        request.extend(b"\r\nx-signature: ");
-        let signature_at = request.len();
-        request.extend([b'0'; SIGNATURE_CHARS]);
-        request.extend(b"\r\n\r\n");
-        let body_at = request.len();
-        request.extend(bodies.blank());
-        let stream = connect(to)?;
-        Ok(Self { to, stream, request, id_at, signature_at, body_at, answer: Answer::new(), pending: None })
+    pub fn open(target: &Arc<Target>, index: usize, bodies: &Bodies) -> io::Result<Self> {
+        let source = index % target.sources;
+        Ok(Self {
+            wire: Wire::open(target.to, target.tls.as_ref())?,
+            request: Request::blank(target, source, bodies),
+            target: Arc::clone(target),
+            source,
+            sent: 0,
+            answers: Answers::new(),
+            pending: VecDeque::new(),
+        })
     }
 
     /// The socket, to wait for.
     pub fn socket(&self) -> &TcpStream {
-        &self.stream
+        self.wire.socket()
     }
 
-    /// Whether a request is on the wire.
-    pub fn busy(&self) -> bool {
-        self.pending.is_some()
+    /// Whether its handshake took up a former session.
+    pub fn is_resumed(&self) -> bool {
+        self.wire.is_resumed()
     }
 
-    /// Signs and sends event `number`, which was due at `due`.
-    pub fn send(&mut self, bodies: &mut Bodies, number: u64, due: Instant) -> io::Result<()> {
-        let body = &mut self.request[self.body_at..];
-        let id = bodies.write(body, number);
-        let signature = bodies.sign(body, number);
-        self.request[self.id_at..][..ID_CHARS].copy_from_slice(&id);
-        self.request[self.signature_at..][..SIGNATURE_CHARS].copy_from_slice(&signature);
-        self.pending = Some(Pending { id, due });
-        self.stream.write_all(&self.request)
+    /// Requests on the wire.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
     }
 
-    /// Reads what is there; call when the socket is readable.
-    pub fn receive(&mut self) -> io::Result<Progress> {
-        let status = self.answer.read_from(&mut self.stream)?;
-        match (status, self.pending) {
-            (Some(status), Some(pending)) => {
-                self.pending = None;
-                Ok(Progress::Answered(pending, status))
+    /// How many more requests can be sent now.
+    pub fn room(&self) -> usize {
+        self.target.depth - self.pending.len()
+    }
+
+    /// Signs and sends these events, each with its number and the moment it was due, in one write.
+    pub fn send(&mut self, bodies: &mut Bodies, events: &[(u64, Instant)]) -> io::Result<()> {
+        let mut together = Vec::new();
+        for &(number, due) in events {
+            // Numbers are shared by all connections: of one connection they can be all alike modulo
+            // something.
+            let turn = if self.target.sources > 1 { self.sent } else { number };
+            let id = self.request.write(&self.target, bodies, bodies.key(self.source, turn), number);
+            self.sent += 1;
+            self.pending.push_back(Pending { id, due });
+            if events.len() > 1 {
+                together.extend_from_slice(&self.request.bytes);
             }
-            (Some(_), None) => Err(io::Error::other("an answer without a request")),
-            (None, _) => Ok(Progress::Partial),
         }
+        self.wire.send(if events.len() > 1 { &together } else { &self.request.bytes })
     }
 
-    /// Replaces a broken connection; the request that was on the wire is given up.
+    /// Reads what is there and appends the requests that are answered; call when the socket is readable.
+    pub fn receive(&mut self, answered: &mut Vec<(Pending, u16)>) -> io::Result<()> {
+        let mut statuses = Vec::new();
+        loop {
+            match self.answers.read_from(&mut self.wire, &mut statuses) {
+                Ok(()) if self.wire.has_more() => {}
+                Ok(()) => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        for status in statuses {
+            let request = self.pending.pop_front();
+            answered.push((request.ok_or_else(|| io::Error::other("an answer without a request"))?, status));
+        }
+        if self.pending.is_empty() && !self.answers.at_end() {
+            return Err(io::Error::other("an answer is longer than its content-length"));
+        }
+        Ok(())
+    }
+
+    /// Replaces a broken connection; the requests that were on the wire are given up.
     pub fn reopen(&mut self) -> io::Result<()> {
-        self.stream = connect(self.to)?;
-        self.answer = Answer::new();
-        self.pending = None;
+        self.wire = Wire::open(self.target.to, self.target.tls.as_ref())?;
+        self.answers = Answers::new();
+        self.pending.clear();
         Ok(())
     }
 }
 
-fn connect(to: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&to, STALL_MAX)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(STALL_MAX))?;
-    stream.set_write_timeout(Some(STALL_MAX))?;
-    Ok(stream)
+/// A request's bytes, and where they differ.
+struct Request {
+    bytes: Vec<u8>,
+    id_at: usize,
+    signature_at: usize,
+    body_at: usize,
+    /// The body before it is compressed.
+    plain: Vec<u8>,
 }
 
-/// An answer as far as it has arrived.
-struct Answer {
-    head: Box<[u8; ANSWER_HEAD_BYTES_MAX]>,
-    filled: usize,
-    /// Once the head is read: the status and the bytes of the body still to come.
-    rest: Option<(u16, usize)>,
-}
-
-impl Answer {
-    fn new() -> Self {
-        Self { head: Box::new([0; ANSWER_HEAD_BYTES_MAX]), filled: 0, rest: None }
+impl Request {
+    fn blank(target: &Target, source: usize, bodies: &Bodies) -> Self {
+        let (path, to) = (target.path.replace("{}", &source.to_string()), target.to);
+        let body = target.gzip.as_ref().map_or(bodies.blank(), Gzip::blank);
+        let encoding = if target.gzip.is_some() { "content-encoding: gzip\r\n" } else { "" };
+        let close = if target.close { "connection: close\r\n" } else { "" };
+        let before = format!(
+            "POST {path} HTTP/1.1\r\nhost: {to}\r\nuser-agent: fanbridge-load\r\n{close}{encoding}\
+             content-type: application/json\r\ncontent-length: {}\r\nx-webhook-attempt: 1\r\nx-webhook-id: ",
+            body.len()
+        );
+        let mut bytes = before.into_bytes();
+        let id_at = bytes.len();
+        bytes.extend([b'0'; ID_CHARS]);
+        bytes.extend(b"\r\nx-signature: ");
+        let signature_at = bytes.len();
+        bytes.extend([b'0'; SIGNATURE_CHARS]);
+        bytes.extend(b"\r\n\r\n");
+        let body_at = bytes.len();
+        bytes.extend(body);
+        let plain = if target.gzip.is_some() { bodies.blank().to_vec() } else { Vec::new() };
+        Self { bytes, id_at, signature_at, body_at, plain }
     }
 
-    /// One read; the status once the answer is complete, after which the next answer may begin.
-    fn read_from(&mut self, stream: &mut impl Read) -> io::Result<Option<u16>> {
-        let read = stream.read(&mut self.head[self.filled..])?;
-        if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+    /// Turns it into event `number` with this key.
+    fn write(&mut self, target: &Target, bodies: &mut Bodies, key: usize, number: u64) -> Id {
+        let body = &mut self.bytes[self.body_at..];
+        let plain = if target.gzip.is_some() { &mut self.plain[..] } else { &mut *body };
+        let id = bodies.write_with(key, plain, number);
+        let signature = bodies.sign(key, plain);
+        if let Some(gzip) = &target.gzip {
+            gzip.write(key, &self.plain, body);
         }
-        let (status, left) = match self.rest {
-            Some((status, left)) => (status, left.checked_sub(read)),
-            None => {
-                self.filled += read;
-                let Some((status, end, length)) = parse_head(&self.head[..self.filled])? else {
-                    return Ok(None);
-                };
-                let here = self.filled - end;
-                self.filled = 0;
-                (status, length.checked_sub(here))
-            }
-        };
-        let left = left.ok_or_else(|| io::Error::other("an answer is longer than its content-length"))?;
-        self.rest = (left > 0).then_some((status, left));
-        Ok((left == 0).then_some(status))
-    }
-}
-
-/// Status, where the body begins and how long it is; `None` if the head is not complete.
-fn parse_head(bytes: &[u8]) -> io::Result<Option<(u16, usize, usize)>> {
-    let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
-        if bytes.len() == ANSWER_HEAD_BYTES_MAX {
-            return Err(io::Error::other("an answer's head is over 4096 bytes"));
-        }
-        return Ok(None);
-    };
-    let head = std::str::from_utf8(&bytes[..end]).map_err(io::Error::other)?;
-    let status = head.get(9..12).and_then(|digits| digits.parse().ok());
-    let status = status.ok_or_else(|| io::Error::other("an answer without a status"))?;
-    let length = head.split("\r\n").find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
-    });
-    let length = length.ok_or_else(|| io::Error::other("an answer without a content-length"))?;
-    Ok(Some((status, end + 4, length)))
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn an_answer_is_complete_with_its_last_byte_however_it_is_cut() {
-        let whole = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 5\r\n\r\nhello";
-        for cut in 1..whole.len() {
-            let mut answer = Answer::new();
-            assert_eq!(answer.read_from(&mut &whole[..cut]).unwrap(), None);
-            assert_eq!(answer.read_from(&mut &whole[cut..]).unwrap(), Some(503));
-            assert_eq!(answer.read_from(&mut &whole[..]).unwrap(), Some(503), "the next one starts afresh");
-        }
-    }
-
-    #[test]
-    fn an_answer_without_a_length_is_an_error() {
-        assert!(Answer::new().read_from(&mut &b"HTTP/1.1 200 OK\r\n\r\n"[..]).is_err());
-        assert!(Answer::new().read_from(&mut &b""[..]).is_err());
+        self.bytes[self.id_at..][..ID_CHARS].copy_from_slice(&id);
+        self.bytes[self.signature_at..][..SIGNATURE_CHARS].copy_from_slice(&signature);
+        id
     }
 }

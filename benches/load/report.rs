@@ -32,4 +32,10 @@ pub struct LoadReport {
     pub max_ms: f64,
     /// What sending cost: CPU time of the load itself.
     pub sender_cpu_us_per_event: f64,
+    /// How much of the time the load's threads were busy: near 100, the load is what bounds the rate.
+    pub sender_busy_percent: f64,
+    /// Connections that took up a former session of TLS.
+    pub resumed: u64,
+    /// Connections that were kept open beside the load, with nothing to say, and still are.
+    pub idle: usize,
 }

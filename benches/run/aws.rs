@@ -198,6 +198,7 @@ fn publish(stage: &Stage, messages: u64) -> anyhow::Result<Sample> {
         seconds: 600.0,
         rate: None,
         count: Some(messages),
+        more: &[],
     })?;
     filling.child.stop()?;
 

@@ -48,6 +48,7 @@ pub fn measure(stage: &Stage, plan: &Plan) -> anyhow::Result<Backlog> {
             seconds: 600.0,
             rate: None,
             count: Some(plan.backlog_events / STEPS),
+            more: &[],
         })?;
         steps.push(Step {
             undelivered: step * plan.backlog_events / STEPS,

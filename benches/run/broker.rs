@@ -50,6 +50,20 @@ impl Broker {
     }
 }
 
+impl Broker {
+    /// Bytes that the topic's records take in the log; `None` for a broker that this run did not start.
+    pub fn log_bytes(&self, topic: &str) -> Option<u64> {
+        let partitions = std::fs::read_dir(self.started.as_ref()?.dir.join("kafka/data")).ok()?;
+        let is_of_topic = |name: &str| name.rsplit_once('-').is_some_and(|(name, _)| name == topic);
+        let of_topic =
+            partitions.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_of_topic));
+        let files =
+            of_topic.filter_map(|partition| std::fs::read_dir(partition.path()).ok()).flatten().flatten();
+        let logs = files.filter(|file| file.path().extension().is_some_and(|kind| kind == "log"));
+        Some(logs.filter_map(|log| log.metadata().ok()).map(|metadata| metadata.len()).sum())
+    }
+}
+
 impl Drop for Broker {
     fn drop(&mut self) {
         if let Some(script) = &self.started

@@ -29,11 +29,16 @@ impl Child {
     /// # Errors
     /// When it ends without one.
     pub fn first_line(&mut self) -> anyhow::Result<String> {
+        self.lines()?.next().context("the process ended before it said anything")?
+    }
+
+    /// The lines of its output, which must have been piped; for the first time only.
+    ///
+    /// # Errors
+    /// When they have been asked for before.
+    pub fn lines(&mut self) -> anyhow::Result<impl Iterator<Item = anyhow::Result<String>> + use<>> {
         let output = self.0.stdout.take().context("the output is not piped")?;
-        let mut line = String::new();
-        BufReader::new(output).read_line(&mut line)?;
-        anyhow::ensure!(!line.is_empty(), "the process ended before it said anything");
-        Ok(line.trim_end().into())
+        Ok(BufReader::new(output).lines().map(|line| Ok(line?)))
     }
 
     /// Whether it is still running.

@@ -6,10 +6,14 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+use crate::sample::{Sample, is_bounded_by_load, note_of_load};
 use crate::stage::{Load, Stage};
-use crate::subject::{Running, Subject};
+use crate::subject::{Running, Setup, Subject};
 use crate::verdict::{Limit, Target};
 use crate::{Plan, median, plain_table};
+
+/// By default one address has no more than the most that are measured.
+const CONNECTIONS_MAX: &str = "connections_per_address_max: 2048";
 
 /// What was found, by case.
 #[derive(Debug, Serialize)]
@@ -28,17 +32,8 @@ struct Case {
     append_per_second: Vec<f64>,
     verify: Vec<Sample>,
     keep: Vec<Sample>,
+    recycle: Vec<Sample>,
     bridge: Vec<Sample>,
-}
-
-/// One measurement of one subject.
-#[derive(Clone, Copy, Debug, Serialize)]
-struct Sample {
-    per_second: f64,
-    cpu_us_per_event: f64,
-    p50_ms: f64,
-    p99_ms: f64,
-    sender_cpu_us_per_event: f64,
 }
 
 /// The part that is read of what the `append` floor prints.
@@ -53,10 +48,8 @@ struct Appended {
 /// When a subject does not come up or does not accept everything.
 pub fn measure(stage: &Stage, plan: &Plan) -> anyhow::Result<Intake> {
     let mut intake = Intake { cases: Vec::new(), bridge_peak_mib: Vec::new() };
-    for &body_bytes in &plan.body_bytes {
-        for &connections in &plan.connections {
-            intake.cases.push(Case::new(body_bytes, connections));
-        }
+    for &(body_bytes, connections) in &plan.intake {
+        intake.cases.push(Case::new(body_bytes, connections));
     }
     for round in 1..=plan.rounds {
         eprintln!("intake: round {round} of {}", plan.rounds);
@@ -70,14 +63,19 @@ impl Intake {
         let dir = stage.new_dir()?;
         let mut subjects = Vec::new();
         for subject in Subject::ALL {
-            let running = subject.start(stage, dir.path())?;
+            let setup = Setup { limits: CONNECTIONS_MAX, ..Setup::default() };
+            let running = subject.start_with(stage, dir.path(), &setup)?;
             warm_up(stage, &running)?;
             subjects.push((subject, running));
         }
         for case in &mut self.cases {
             case.append_per_second.push(append(stage, plan, case, &dir.path().join("appended"))?);
             for (subject, running) in &subjects {
-                let sample = Sample::take(stage, plan, case, running)?;
+                let load = Load {
+                    body_bytes: case.body_bytes,
+                    ..Load::flat_out(&running.to, case.connections, plan.seconds)
+                };
+                let sample = Sample::take(stage, running, &load)?;
                 case.samples_mut(*subject).push(sample);
             }
         }
@@ -93,7 +91,7 @@ impl Intake {
     /// What the bridge has to reach here.
     pub fn targets(&self) -> Vec<Target> {
         let mut targets = Vec::new();
-        for case in self.cases.iter().filter(|case| case.connections >= 64) {
+        for case in self.cases.iter().filter(|case| [64, 256].contains(&case.connections)) {
             let name = format!("intake, {} B at {} connections", case.body_bytes, case.connections);
             let share = Target::new(
                 format!("{name}: share of the verify-only floor"),
@@ -119,7 +117,17 @@ impl Case {
             append_per_second: Vec::new(),
             verify: Vec::new(),
             keep: Vec::new(),
+            recycle: Vec::new(),
             bridge: Vec::new(),
+        }
+    }
+
+    fn samples(&self, subject: Subject) -> &[Sample] {
+        match subject {
+            Subject::Verify => &self.verify,
+            Subject::Keep => &self.keep,
+            Subject::Recycle => &self.recycle,
+            Subject::Bridge => &self.bridge,
         }
     }
 
@@ -127,6 +135,7 @@ impl Case {
         match subject {
             Subject::Verify => &mut self.verify,
             Subject::Keep => &mut self.keep,
+            Subject::Recycle => &mut self.recycle,
             Subject::Bridge => &mut self.bridge,
         }
     }
@@ -138,34 +147,14 @@ impl Case {
     }
 }
 
-impl Sample {
-    fn take(stage: &Stage, plan: &Plan, case: &Case, running: &Running) -> anyhow::Result<Self> {
-        let cpu = running.child.cpu_seconds()?;
-        let report = stage.load(&Load {
-            to: &running.to,
-            connections: case.connections,
-            body_bytes: case.body_bytes,
-            seconds: plan.seconds,
-            rate: None,
-            count: None,
-        })?;
-        let cpu = running.child.cpu_seconds()? - cpu;
-        Ok(Self {
-            per_second: report.accepted_per_second,
-            cpu_us_per_event: cpu * 1e6 / report.accepted as f64,
-            p50_ms: report.p50_ms,
-            p99_ms: report.p99_ms,
-            sender_cpu_us_per_event: report.sender_cpu_us_per_event,
-        })
-    }
-}
-
 /// Lets a fresh subject fault in its memory and open its first segment.
 pub fn warm_up(stage: &Stage, running: &Running) -> anyhow::Result<()> {
-    let load =
-        Load { to: &running.to, connections: 64, body_bytes: 1024, seconds: 0.5, rate: None, count: None };
-    stage.load(&load)?;
-    Ok(())
+    warm_up_with(stage, running, &[])
+}
+
+/// The same with more arguments of the load.
+pub fn warm_up_with(stage: &Stage, running: &Running, more: &[&str]) -> anyhow::Result<()> {
+    stage.load(&Load { more, ..Load::flat_out(&running.to, 64, 0.5) }).map(drop)
 }
 
 fn append(stage: &Stage, plan: &Plan, case: &Case, file: &std::path::Path) -> anyhow::Result<f64> {
@@ -186,6 +175,7 @@ impl fmt::Display for Intake {
             "PLAIN FILE",
             "VERIFY ONLY",
             "+ PLAIN FILE",
+            "RECYCLED",
             "FANBRIDGE",
             "OF VERIFY ONLY",
             "LOWEST-HIGHEST",
@@ -201,6 +191,7 @@ impl fmt::Display for Intake {
                 format!("{:.0}", median(case.append_per_second.iter().copied())),
                 format!("{:.0}", rate(&case.verify)),
                 format!("{:.0}", rate(&case.keep)),
+                format!("{:.0}", rate(&case.recycle)),
                 format!("{:.0}", rate(&case.bridge)),
                 format!("{:.0} %", case.share_percent()),
                 format!("{:.0}-{:.0}", rates.clone().fold(f64::MAX, f64::min), rates.fold(0.0, f64::max)),
@@ -209,8 +200,9 @@ impl fmt::Display for Intake {
             ]);
         }
         writeln!(f, "{table}\n\nCPU time per event, us; the sender's is not part of the others'")?;
-        let mut table =
-            plain_table(&["BODY", "CONNECTIONS", "VERIFY ONLY", "+ PLAIN FILE", "FANBRIDGE", "SENDER"]);
+        let header =
+            ["BODY", "CONNECTIONS", "VERIFY ONLY", "+ PLAIN FILE", "RECYCLED", "FANBRIDGE", "SENDER"];
+        let mut table = plain_table(&header);
         for case in &self.cases {
             let cpu = |samples: &[Sample]| {
                 format!("{:.1}", median(samples.iter().map(|sample| sample.cpu_us_per_event)))
@@ -221,11 +213,18 @@ impl fmt::Display for Intake {
                 case.connections.to_string(),
                 cpu(&case.verify),
                 cpu(&case.keep),
+                cpu(&case.recycle),
                 cpu(&case.bridge),
                 format!("{sender:.1}"),
             ]);
         }
         let peak = self.bridge_peak_mib.iter().copied().fold(0.0, f64::max);
-        write!(f, "{table}\n\nfanbridge's resident memory at its highest: {peak:.0} MiB")
+        let all = self.cases.iter().flat_map(|case| Subject::ALL.map(|subject| (case, subject)));
+        let bounded = all.filter(|(case, subject)| is_bounded_by_load(case.samples(*subject)));
+        let name = |(case, subject): (&Case, Subject)| {
+            format!("{} B, {} connections, {}", case.body_bytes, case.connections, subject.name())
+        };
+        let note = note_of_load(bounded.map(name));
+        write!(f, "{table}{note}\n\nfanbridge's resident memory at its highest: {peak:.0} MiB")
     }
 }

@@ -1,28 +1,26 @@
 //! From the webhook into Kafka, and the drain of a backlog, beside librdkafka by itself.
 
-use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::broker::Broker;
 use crate::stage::{Load, Stage};
-use crate::subject::{NOWHERE, Running, TOPIC, start_bridge};
+use crate::subject::{NOWHERE, Running, TOPIC, await_delivered, start_bridge};
 use crate::verdict::{Limit, Target};
 use crate::{Plan, median, plain_table};
 
 /// Through to Kafka; the backlog is filled by so many as well.
 pub const CONNECTIONS: [usize; 2] = [64, 256];
 const BODY_BYTES: usize = 1024;
-/// How often it is asked how far the sink is.
-const LOOK: Duration = Duration::from_millis(20);
-const DELIVERED_MAX: Duration = Duration::from_secs(300);
 
 /// What was found; one entry per round.
 #[derive(Debug, Serialize)]
 pub struct Kafka {
     events: u64,
     producer: Vec<Produced>,
+    /// The same records without their headers.
+    producer_bare: Vec<Produced>,
     /// By the number of connections.
     end_to_end: [Vec<Sample>; CONNECTIONS.len()],
     drain: Vec<Sample>,
@@ -54,10 +52,11 @@ pub struct Sample {
 pub fn measure(stage: &Stage, plan: &Plan, broker: &Broker) -> anyhow::Result<Kafka> {
     let mut kafka = Kafka::new(plan);
     let topic = Topic::make(stage, broker)?;
-    produce(stage, plan, broker)?;
+    produce(stage, plan, broker, &[])?;
     for round in 1..=plan.rounds {
         eprintln!("kafka: round {round} of {}", plan.rounds);
-        kafka.producer.push(produce(stage, plan, broker)?);
+        kafka.producer.push(produce(stage, plan, broker, &[])?);
+        kafka.producer_bare.push(produce(stage, plan, broker, &["--bare"])?);
         let drained = kafka.drain(stage, broker)?;
         kafka.drain.push(drained);
         for (connections, samples) in CONNECTIONS.into_iter().zip(0..) {
@@ -97,12 +96,11 @@ impl Drop for Topic<'_> {
 }
 
 /// The floor: the same records without anything before them.
-fn produce(stage: &Stage, plan: &Plan, broker: &Broker) -> anyhow::Result<Produced> {
+fn produce(stage: &Stage, plan: &Plan, broker: &Broker, more: &[&str]) -> anyhow::Result<Produced> {
     let (count, bytes) = (plan.kafka_events.to_string(), BODY_BYTES.to_string());
-    stage.run_floor(
-        "produce",
-        &["--brokers", broker.address(), "--topic", TOPIC, "--count", &count, "--body-bytes", &bytes],
-    )
+    let arguments =
+        ["--brokers", broker.address(), "--topic", TOPIC, "--count", &count, "--body-bytes", &bytes];
+    stage.run_floor("produce", &[&arguments[..], more].concat())
 }
 
 impl Kafka {
@@ -111,6 +109,7 @@ impl Kafka {
         Self {
             events: plan.kafka_events,
             producer: Vec::new(),
+            producer_bare: Vec::new(),
             end_to_end: [Vec::new(), Vec::new()],
             drain: Vec::new(),
             bridge_peak_mib: 0.0,
@@ -174,6 +173,7 @@ impl Kafka {
             seconds: 600.0,
             rate: None,
             count: Some(self.events),
+            more: &[],
         };
         stage.load(&load).map(drop)
     }
@@ -209,22 +209,6 @@ fn since(broker: &Broker, then: Option<f64>) -> Option<f64> {
     Some((broker.cpu_seconds()? - then?) * 1e6)
 }
 
-/// Waits until the sink has `events`; how many it had then, and when that was.
-fn await_delivered(bridge: &Running, events: u64) -> anyhow::Result<(u64, Instant)> {
-    let started = Instant::now();
-    loop {
-        let delivered = bridge.delivered().context("cannot see what was delivered")?;
-        if delivered >= events {
-            return Ok((delivered, Instant::now()));
-        }
-        anyhow::ensure!(
-            started.elapsed() < DELIVERED_MAX,
-            "{delivered} of {events} events delivered after {DELIVERED_MAX:?}"
-        );
-        std::thread::sleep(LOOK);
-    }
-}
-
 /// What the duplicate window takes for so many events, about: 24 bytes each.
 fn window_mib(events: u64) -> f64 {
     events as f64 * 24.0 / f64::from(1 << 20)
@@ -234,11 +218,13 @@ impl fmt::Display for Kafka {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "INTO KAFKA, {} events of {BODY_BYTES} B; the broker shares the machine", self.events)?;
         let mut table = plain_table(&["", "events/s", "CPU us/event", "broker us/event"]);
-        let producer = (
-            median(self.producer.iter().map(|produced| produced.delivered_per_second)),
-            median(self.producer.iter().map(|produced| produced.cpu_us_per_event)),
-            f64::NAN,
-        );
+        let producer = |rounds: &[Produced]| {
+            (
+                median(rounds.iter().map(|produced| produced.delivered_per_second)),
+                median(rounds.iter().map(|produced| produced.cpu_us_per_event)),
+                f64::NAN,
+            )
+        };
         let middle = |samples: &[Sample]| {
             (
                 median(samples.iter().map(|sample| sample.per_second)),
@@ -247,7 +233,8 @@ impl fmt::Display for Kafka {
             )
         };
         let rows = [
-            ("librdkafka by itself", producer),
+            ("librdkafka by itself", producer(&self.producer)),
+            ("librdkafka by itself, without headers", producer(&self.producer_bare)),
             ("fanbridge drains a backlog", middle(&self.drain)),
             ("fanbridge, webhook to Kafka, 64 connections", middle(&self.end_to_end[0])),
             ("fanbridge, webhook to Kafka, 256 connections", middle(&self.end_to_end[1])),

@@ -53,6 +53,7 @@ pub fn measure(stage: &Stage, plan: &Plan) -> anyhow::Result<Latency> {
             seconds: plan.seconds,
             rate: None,
             count: None,
+            more: &[],
         };
         let rate = stage.load(&flat_out)?.accepted_per_second / 2.0;
         for (running, samples) in [(&verify, &mut latency.verify), (&bridge, &mut latency.bridge)] {

@@ -3,15 +3,17 @@
 //! Every round starts both afresh, in the other order than the round before, and takes them one after the
 //! other for each figure. A change is the median of the rounds' ratios.
 
+use clap::ValueEnum;
 use serde::Serialize;
 use std::fmt;
 
 use crate::broker::Broker;
+use crate::flat::{Flat, figures};
 use crate::intake::warm_up;
 use crate::kafka::{CONNECTIONS as CONNECTIONS_INTO_KAFKA, Kafka, Sample, Topic};
 use crate::stage::{Load, Stage};
 use crate::subject::{Running, Subject};
-use crate::{Plan, median, plain_table};
+use crate::{Part, Plan, median, plain_table};
 
 const BODY_BYTES: usize = 1024;
 const CONNECTIONS: [usize; 3] = [1, 64, 256];
@@ -54,6 +56,33 @@ pub fn measure(stages: [&Stage; 2], plan: &Plan, broker: &Broker) -> anyhow::Res
             for connections in CONNECTIONS_INTO_KAFKA {
                 let through = kafka.end_to_end(stages[which], broker, connections)?;
                 pair.sample(which, &format!("into Kafka at {connections}"), through);
+            }
+        }
+    }
+    Ok(pair)
+}
+
+/// Measures parts that know nothing of pairs, one round of each build after the other. Their floors are
+/// measured, too, and say by how much the machine itself has changed.
+///
+/// # Errors
+/// When a part fails.
+pub fn measure_parts(
+    stages: [&Stage; 2],
+    rounds: usize,
+    parts: &[Part],
+    one_round: impl Fn(Part, &Stage) -> anyhow::Result<serde_json::Value>,
+) -> anyhow::Result<Pair> {
+    let mut pair = Pair::default();
+    for round in 0..rounds {
+        let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
+        eprintln!("pair: round {} of {rounds}, {} first", round + 1, NAMES[order[0]]);
+        for part in parts {
+            let name = part.to_possible_value().map_or_else(String::new, |part| part.get_name().to_owned());
+            for which in order {
+                for Flat { name, rises, value } in figures(&name, &one_round(*part, stages[which])?) {
+                    pair.note(which, name, rises, value);
+                }
             }
         }
     }
@@ -140,6 +169,7 @@ fn load<'a>(running: &'a Running, connections: usize, plan: &Plan) -> Load<'a> {
         seconds: plan.seconds,
         rate: None,
         count: None,
+        more: &[],
     }
 }
 

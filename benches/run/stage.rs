@@ -1,6 +1,7 @@
 //! Where the bench plays: the binaries it starts and the directory it writes to.
 
 use anyhow::Context;
+use rustix::process::{Resource, Rlimit};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use crate::report::LoadReport;
 
 /// What every child is given to sign and verify with.
-const SECRET: &str = "a signing secret that only the bench knows";
+pub const SECRET: &str = "a signing secret that only the bench knows";
 
 /// The binaries of one build, and a directory that goes away with the last of its stages.
 pub struct Stage {
@@ -26,6 +27,9 @@ impl Stage {
         let own = std::env::current_exe()?;
         let profile = own.parent().and_then(Path::parent).context("not in a build directory")?;
         build_with(profile)?;
+        // Idle connections are many, and children inherit the limit.
+        let limit = rustix::process::getrlimit(Resource::Nofile);
+        rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
         let build = profile.parent().context("not in a build directory")?;
         let dir = Arc::new(tempfile::Builder::new().prefix("bench-").tempdir_in(build)?);
         Ok(Self { bridge: profile.join("fanbridge"), examples: profile.join("examples"), dir })
@@ -87,6 +91,13 @@ impl Stage {
     /// # Errors
     /// When it fails, or when not every request was accepted: then the rate means nothing.
     pub fn load(&self, load: &Load<'_>) -> anyhow::Result<LoadReport> {
+        let report = last_line_of(&mut self.load_command(load))?;
+        load.expect_accepted(&report)?;
+        Ok(report)
+    }
+
+    /// The command that runs the load.
+    pub fn load_command(&self, load: &Load<'_>) -> Command {
         let mut command = with_secret(Command::new(self.examples.join("load")));
         command.args(["--to", load.to, "--connections", &load.connections.to_string()]);
         command.args(["--body-bytes", &load.body_bytes.to_string(), "--seconds", &load.seconds.to_string()]);
@@ -96,17 +107,8 @@ impl Stage {
         if let Some(count) = load.count {
             command.args(["--count", &count.to_string()]);
         }
-        let report: LoadReport = last_line_of(&mut command)?;
-        let refused: u64 = report.statuses.values().sum::<u64>() - report.accepted;
-        anyhow::ensure!(
-            refused + report.errors == 0,
-            "{} connections with {} bytes: {} requests without an answer, the others were answered {:?}",
-            load.connections,
-            load.body_bytes,
-            report.errors,
-            report.statuses
-        );
-        Ok(report)
+        command.args(load.more);
+        command
     }
 }
 
@@ -116,6 +118,8 @@ fn build_with(profile: &Path) -> anyhow::Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["build", "--locked", "--bin", "fanbridge", "--example", "load", "--example", "floor"]);
+    // The one profile whose directory has another name.
+    let name = if name == "debug" { "dev".as_ref() } else { name };
     command.arg("--profile").arg(name).arg("--target-dir").arg(profile.with_file_name(""));
     let status = command.current_dir(env!("CARGO_MANIFEST_DIR")).status()?;
     anyhow::ensure!(status.success(), "cargo could not build what is measured");
@@ -137,6 +141,32 @@ pub struct Load<'a> {
     pub rate: Option<f64>,
     /// At most how many.
     pub count: Option<u64>,
+    /// More arguments.
+    pub more: &'a [&'a str],
+}
+
+impl<'a> Load<'a> {
+    /// So many connections with small bodies, as fast as they are answered.
+    pub fn flat_out(to: &'a str, connections: usize, seconds: f64) -> Self {
+        Self { to, connections, body_bytes: 1024, seconds, rate: None, count: None, more: &[] }
+    }
+
+    /// Checks that every request was accepted: otherwise the rate means nothing.
+    ///
+    /// # Errors
+    /// When one was not.
+    pub fn expect_accepted(&self, report: &LoadReport) -> anyhow::Result<()> {
+        let refused: u64 = report.statuses.values().sum::<u64>() - report.accepted;
+        anyhow::ensure!(
+            refused + report.errors == 0,
+            "{} connections with {} bytes: {} requests without an answer, the others were answered {:?}",
+            self.connections,
+            self.body_bytes,
+            report.errors,
+            report.statuses
+        );
+        Ok(())
+    }
 }
 
 fn with_secret(mut command: Command) -> Command {

@@ -9,6 +9,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::child::Child;
+use crate::identity::Identity;
 use crate::stage::Stage;
 
 /// Where the bridge sends what the load makes: a topic that nobody else uses.
@@ -16,6 +17,9 @@ pub const TOPIC: &str = "fanbridge-bench.video.session";
 /// A broker that does not exist: nobody listens on port 1.
 pub const NOWHERE: &str = "127.0.0.1:1";
 const READY_MAX: Duration = Duration::from_secs(30);
+/// How often it is asked how far the sinks are.
+const LOOK: Duration = Duration::from_millis(20);
+const DELIVERED_MAX: Duration = Duration::from_secs(300);
 
 /// Who answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -24,6 +28,8 @@ pub enum Subject {
     Verify,
     /// The floor that also appends to a plain file and syncs it.
     Keep,
+    /// The same with a file whose blocks are there already.
+    Recycle,
     /// The bridge, with a sink whose broker does not exist.
     Bridge,
 }
@@ -34,30 +40,74 @@ pub struct Running {
     pub child: Child,
     /// The webhook's URL.
     pub to: String,
-    admin: Option<SocketAddr>,
+    /// Where the bridge tells of itself.
+    pub admin: Option<SocketAddr>,
+}
+
+/// What a user would have set up otherwise.
+#[derive(Clone, Copy, Default)]
+pub struct Setup<'a> {
+    /// The certificate of the public listener, for TLS.
+    pub tls: Option<&'a Identity>,
+    /// Keys of the bridge's `limits`.
+    pub limits: &'a str,
+    /// Keys of the bridge's `spool`.
+    pub spool: &'a str,
+    /// The bridge's sources, sinks and all else; by default one source, and a sink whose broker does not
+    /// exist.
+    pub ways: &'a str,
 }
 
 impl Subject {
     /// All, in the order they are printed.
-    pub const ALL: [Self; 3] = [Self::Verify, Self::Keep, Self::Bridge];
+    pub const ALL: [Self; 4] = [Self::Verify, Self::Keep, Self::Recycle, Self::Bridge];
+
+    /// As it is called in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Verify => "verify only",
+            Self::Keep => "+ plain file",
+            Self::Recycle => "+ plain file, recycled",
+            Self::Bridge => "fanbridge",
+        }
+    }
 
     /// Starts it with its files in `dir` and waits until it is ready.
     ///
     /// # Errors
     /// When it does not come up.
     pub fn start(self, stage: &Stage, dir: &Path) -> anyhow::Result<Running> {
+        self.start_with(stage, dir, &Setup::default())
+    }
+
+    /// As above, set up otherwise; of this a floor has TLS alone.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start_with(self, stage: &Stage, dir: &Path, setup: &Setup<'_>) -> anyhow::Result<Running> {
         let mut command = match self {
-            Self::Bridge => return start_bridge(stage, dir, NOWHERE),
+            Self::Bridge => return start(stage, dir, setup),
             Self::Verify => stage.floor_command("verify"),
-            Self::Keep => {
+            Self::Keep | Self::Recycle => {
                 let mut command = stage.floor_command("keep");
-                command.arg("--file").arg(dir.join("plain"));
+                let recycle = self == Self::Recycle;
+                command.arg("--file").arg(dir.join(if recycle { "recycled" } else { "plain" }));
+                command.args(recycle.then_some("--recycle"));
                 command
             }
         };
+        if let Some(Identity { certificate, key }) = setup.tls {
+            command.arg("--certificate").arg(certificate).arg("--key").arg(key);
+        }
         let mut child = Child::start(&mut command)?;
         let address = child.first_line()?;
-        Ok(Running { child, to: format!("http://{address}/in/bench"), admin: None })
+        Ok(Running { child, to: format!("{}://{address}/in/bench", setup.scheme()), admin: None })
+    }
+}
+
+impl Setup<'_> {
+    fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
     }
 }
 
@@ -66,14 +116,20 @@ impl Subject {
 /// # Errors
 /// When it does not come up.
 pub fn start_bridge(stage: &Stage, dir: &Path, brokers: &str) -> anyhow::Result<Running> {
-    let ways = format!(
+    start_between(stage, dir, &into_kafka(brokers, ""))
+}
+
+/// One webhook in, one Kafka sink with these librdkafka properties.
+pub fn into_kafka(brokers: &str, properties: &str) -> String {
+    format!(
         r#"sources:
   bench: {{ provider: stream, secrets: ["env:BENCH_SECRET"] }}
 sinks:
-  lake: {{ kafka: {{ brokers: "{brokers}" }}, topic: "fanbridge-bench.{{family}}" }}
+  lake:
+    kafka: {{ brokers: "{brokers}", properties: {{ {properties} }} }}
+    topic: "fanbridge-bench.{{family}}"
 "#
-    );
-    start_between(stage, dir, &ways)
+    )
 }
 
 /// Starts the bridge over the spool in `dir`, with these sources and sinks, and waits until it is
@@ -82,14 +138,11 @@ sinks:
 /// # Errors
 /// When it does not come up.
 pub fn start_between(stage: &Stage, dir: &Path, ways: &str) -> anyhow::Result<Running> {
-    let (http, admin) = (free_address()?, free_address()?);
-    let config = dir.join("fanbridge.yaml");
-    std::fs::write(&config, configuration(dir, http, admin, ways))?;
-    let mut command = stage.bridge_command();
-    command.arg("run").arg("--config").arg(&config).stdout(Stdio::null());
-    command.stderr(std::fs::File::options().create(true).append(true).open(dir.join("log"))?);
-    let child = Child::start(&mut command)?;
-    let mut running = Running { child, to: format!("http://{http}/in/bench"), admin: Some(admin) };
+    start(stage, dir, &Setup { ways, ..Setup::default() })
+}
+
+fn start(stage: &Stage, dir: &Path, setup: &Setup<'_>) -> anyhow::Result<Running> {
+    let mut running = launch(stage, dir, setup)?;
     running.await_ready().with_context(|| {
         let log = std::fs::read_to_string(dir.join("log")).unwrap_or_default();
         format!("the bridge did not become ready; it said:\n{log}")
@@ -97,14 +150,37 @@ pub fn start_between(stage: &Stage, dir: &Path, ways: &str) -> anyhow::Result<Ru
     Ok(running)
 }
 
+/// Starts the bridge over the spool in `dir` and waits for nothing.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn launch(stage: &Stage, dir: &Path, setup: &Setup<'_>) -> anyhow::Result<Running> {
+    let (http, admin) = (free_address()?, free_address()?);
+    let config = dir.join("fanbridge.yaml");
+    std::fs::write(&config, configuration(dir, http, admin, setup))?;
+    let mut command = stage.bridge_command();
+    command.arg("run").arg("--config").arg(&config).stdout(Stdio::null());
+    command.stderr(std::fs::File::options().create(true).append(true).open(dir.join("log"))?);
+    let child = Child::start(&mut command)?;
+    Ok(Running { child, to: format!("{}://{http}/in/bench", setup.scheme()), admin: Some(admin) })
+}
+
 /// The bridge as a user would run it: everything that is not said stays at its default.
-fn configuration(dir: &Path, http: SocketAddr, admin: SocketAddr, ways: &str) -> String {
+fn configuration(dir: &Path, http: SocketAddr, admin: SocketAddr, setup: &Setup<'_>) -> String {
+    let tls = setup.tls.map_or_else(String::new, |Identity { certificate, key }| {
+        format!(r#", tls: {{ certificate: "{}", key: "{}" }}"#, certificate.display(), key.display())
+    });
+    let ways = if setup.ways.is_empty() { into_kafka(NOWHERE, "") } else { setup.ways.to_owned() };
+    let comma = if setup.spool.is_empty() { "" } else { ", " };
     format!(
-        r#"http: {{ listen: "{http}" }}
+        r#"http: {{ listen: "{http}"{tls} }}
 admin: {{ listen: "{admin}" }}
-spool: {{ dir: "{dir}/spool" }}
+limits: {{ {limits} }}
+spool: {{ dir: "{dir}/spool"{comma}{spool} }}
 {ways}"#,
-        dir = dir.display()
+        limits = setup.limits,
+        dir = dir.display(),
+        spool = setup.spool,
     )
 }
 
@@ -131,8 +207,30 @@ impl Running {
     }
 }
 
+/// Waits until the sinks together have so many; how many they had then, and when that was.
+///
+/// # Errors
+/// When they do not have them in time.
+pub fn await_delivered(bridge: &Running, events: u64) -> anyhow::Result<(u64, Instant)> {
+    let started = Instant::now();
+    loop {
+        let delivered = bridge.delivered().context("cannot see what was delivered")?;
+        if delivered >= events {
+            return Ok((delivered, Instant::now()));
+        }
+        anyhow::ensure!(
+            started.elapsed() < DELIVERED_MAX,
+            "{delivered} of {events} events delivered after {DELIVERED_MAX:?}"
+        );
+        std::thread::sleep(LOOK);
+    }
+}
+
 /// An address that was free a moment ago.
-fn free_address() -> std::io::Result<SocketAddr> {
+///
+/// # Errors
+/// When there is none.
+pub fn free_address() -> std::io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 

@@ -4,6 +4,11 @@ use serde::Serialize;
 
 use crate::plain_table;
 
+/// Something that a measurement needs and this machine does not have: no failure of the bridge.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Absent(pub String);
+
 /// A number that has to be on one side of a limit.
 #[derive(Clone, Debug, Serialize)]
 pub struct Target {
@@ -30,11 +35,31 @@ impl Target {
 
     /// Whether it is on the right side. What could not be measured is not.
     pub fn met(&self) -> bool {
-        match self.limit {
-            Limit::AtLeast(limit) => self.measured >= limit,
-            Limit::AtMost(limit) => self.measured <= limit,
+        self.limit.met_by(self.measured)
+    }
+}
+
+impl Limit {
+    /// Whether the number is on the right side.
+    pub fn met_by(self, number: f64) -> bool {
+        match self {
+            Self::AtLeast(limit) => number >= limit,
+            Self::AtMost(limit) => number <= limit,
         }
     }
+
+    /// As it is printed.
+    pub fn text(self, unit: &str) -> String {
+        match self {
+            Self::AtLeast(limit) => format!(">= {limit} {unit}"),
+            Self::AtMost(limit) => format!("<= {limit} {unit}"),
+        }
+    }
+}
+
+/// As it is printed.
+pub fn verdict_of(met: bool) -> &'static str {
+    if met { "met" } else { "MISSED" }
 }
 
 /// As many as tell a number from its limit.
@@ -46,13 +71,9 @@ fn decimals(number: f64) -> usize {
 pub fn table(targets: &[Target]) -> comfy_table::Table {
     let mut table = plain_table(&["TARGET", "LIMIT", "MEASURED", ""]);
     for target in targets {
-        let limit = match target.limit {
-            Limit::AtLeast(limit) => format!(">= {limit} {}", target.unit),
-            Limit::AtMost(limit) => format!("<= {limit} {}", target.unit),
-        };
+        let limit = target.limit.text(target.unit);
         let measured = format!("{:.*} {}", decimals(target.measured), target.measured, target.unit);
-        let verdict = if target.met() { "met" } else { "MISSED" };
-        table.add_row([target.name.as_str(), &limit, &measured, verdict]);
+        table.add_row([target.name.as_str(), &limit, &measured, verdict_of(target.met())]);
     }
     table
 }

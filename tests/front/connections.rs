@@ -39,6 +39,20 @@ async fn pipelined_requests_are_answered_in_their_order() {
 }
 
 #[tokio::test]
+async fn a_request_keeps_its_connection_however_much_of_the_next_one_has_arrived() {
+    let front = Front::start().await;
+    let (first, second) = (delivery(&event(200)), delivery(&event(300)));
+    for cut in [1, 40, second.len() - 300, second.len() - 150, second.len() - 1] {
+        let mut peer = front.connect().await;
+        peer.send([&first[..], &second[..cut]].concat()).await;
+        let reply = peer.reply().await.unwrap();
+        assert_eq!((reply.status, reply.closing()), (200, false), "{cut} bytes of the next one are here");
+        let reply = peer.ask(&second[cut..]).await;
+        assert_eq!((reply.status, reply.closing()), (200, false));
+    }
+}
+
+#[tokio::test]
 async fn a_peer_that_asks_first_is_told_to_go_on() {
     let front = Front::start().await;
     let mut peer = front.connect().await;

@@ -53,6 +53,14 @@ struct Seen {
     granted: bool,
 }
 
+impl Seen {
+    /// Whether the body that is arriving is that of the request which was parsed last. Requests that are sent
+    /// behind each other arrive before their turn, whole or in part.
+    fn owes_body(&self) -> bool {
+        matches!(self.framing.stage(), Stage::Body(_)) && self.framing.heads() == self.requests
+    }
+}
+
 /// What a connection is doing, as far as its peer can make it wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::source) enum PeerState {
@@ -96,7 +104,7 @@ impl ConnectionState {
     /// Whether a part of the last request's body has not arrived yet. The parser itself discards what
     /// has arrived and was not read.
     pub(in crate::source) fn owes_body(&self) -> bool {
-        matches!(self.seen().framing.stage(), Stage::Body(_))
+        self.seen().owes_body()
     }
 
     /// Notes that the request is answered, and whether the answer grants what was asked.
@@ -112,8 +120,9 @@ impl ConnectionState {
         let seen = self.seen();
         match seen.framing.stage() {
             _ if !seen.answering => PeerState::Idle,
-            Stage::Rest => PeerState::Answering,
-            Stage::Head(_) | Stage::Body(_) | Stage::Unfollowed => PeerState::Sending,
+            Stage::Unfollowed => PeerState::Sending,
+            _ if seen.owes_body() => PeerState::Sending,
+            _ => PeerState::Answering,
         }
     }
 

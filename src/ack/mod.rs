@@ -15,6 +15,7 @@
 //! nothing here.
 
 mod acceptances;
+mod fingerprint;
 mod known;
 pub mod options;
 mod sink;
@@ -96,8 +97,11 @@ impl AwaitedSinks {
     /// What the answers of one source wait for; `None` if they wait for no sink.
     pub fn after(&self, options: &AckOptions) -> Option<AckAfter> {
         let sinks: Vec<_> = options.after.iter().filter_map(|name| self.get(name)).cloned().collect();
+        let named = sinks.iter().map(|sink| (sink.name(), sink.fingerprint()));
+        let fingerprint = fingerprint::of_all(named);
         (!sinks.is_empty()).then(|| AckAfter {
             sinks,
+            fingerprint,
             within: options.within,
             known: Arc::clone(&self.known),
         })
@@ -108,6 +112,7 @@ impl AwaitedSinks {
 #[derive(Clone, Debug)]
 pub struct AckAfter {
     sinks: Vec<Arc<AwaitedSink>>,
+    fingerprint: u32,
     within: Duration,
     known: Arc<Mutex<KnownPositions>>,
 }
@@ -118,7 +123,8 @@ impl AckAfter {
         let takers = self.sinks.iter().filter(|sink| sink.selection().takes(&event.event_type));
         let sinks: Vec<_> = takers.cloned().collect();
         let deadline = Instant::now() + self.within;
-        (!sinks.is_empty()).then(|| Awaiting { sinks, key, deadline, known: Arc::clone(&self.known) })
+        let (fingerprint, known) = (self.fingerprint, Arc::clone(&self.known));
+        (!sinks.is_empty()).then(|| Awaiting { sinks, fingerprint, key, deadline, known })
     }
 }
 
@@ -126,12 +132,23 @@ impl AckAfter {
 #[derive(Clone, Debug)]
 pub struct Awaiting {
     sinks: Vec<Arc<AwaitedSink>>,
+    fingerprint: u32,
     key: DuplicateKey,
     deadline: Instant,
     known: Arc<Mutex<KnownPositions>>,
 }
 
 impl Awaiting {
+    /// The event's duplicate key.
+    pub fn key(&self) -> DuplicateKey {
+        self.key
+    }
+
+    /// What tells the sinks of the source from others, by their names and what they take.
+    pub fn fingerprint(&self) -> u32 {
+        self.fingerprint
+    }
+
     /// Notes where the event was stored, so that a repetition of it finds its record.
     pub fn stored(&self, position: Position) {
         self.known.lock().note(self.key, position);

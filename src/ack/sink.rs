@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
 use super::acceptances::{Acceptances, Settled, Sought, Standing};
+use super::fingerprint;
 use crate::dedup::DuplicateKey;
 use crate::event::{Event, Position, Record};
 use crate::selection::Selection;
@@ -78,6 +79,11 @@ impl AwaitedSink {
     /// The sink's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The first four bytes of a hash of what the sink takes.
+    pub fn fingerprint(&self) -> [u8; 4] {
+        fingerprint::of(&self.selection)
     }
 
     /// Which events the sink takes.

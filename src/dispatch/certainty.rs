@@ -7,12 +7,9 @@
 //! when a bridge has run in which no answer waited for the sink. A sink for which answers never waited has no
 //! such row.
 
-use sha2::{Digest, Sha256};
-
 use crate::ack::{AwaitedSink, AwaitedSinks};
 use crate::dedup::DuplicateKey;
 use crate::event::Position;
-use crate::selection::Selection;
 use crate::spool::Spool;
 use crate::state::{CursorOwner, DeadFilter, DeadLetterInfo, Progress, State, StateError};
 
@@ -37,7 +34,7 @@ pub fn begin(
     for (name, cursor) in sinks {
         let sink = awaited.get(name);
         let rows: Vec<_> = known.iter().filter_map(|(row, position)| of(row, name, *position)).collect();
-        let selection = sink.map(|sink| fingerprint(sink.selection()));
+        let selection = sink.map(|sink| hex::encode(sink.fingerprint()));
         let from = certain_from(&rows, selection.as_deref(), *cursor);
         if let Certain::Now(selection) = from {
             let sink = CursorOwner::Acceptance { selection, sink: name }.to_string();
@@ -55,7 +52,7 @@ pub fn begin(
 
 /// The row of a sink that answers wait for.
 pub(super) fn row(sink: &AwaitedSink) -> String {
-    let selection = fingerprint(sink.selection());
+    let selection = hex::encode(sink.fingerprint());
     CursorOwner::Acceptance { selection: &selection, sink: sink.name() }.to_string()
 }
 
@@ -91,20 +88,6 @@ fn certain_from<'s>(rows: &[(&str, Position)], selection: Option<&'s str>, curso
         None if selection.is_none() && rows.is_empty() => Certain::Unasked,
         _ => Certain::Now(asked),
     }
-}
-
-/// The first 8 hexadecimal digits of a hash of what a selection takes.
-fn fingerprint(selection: &Selection) -> String {
-    let mut hash = Sha256::new();
-    match selection {
-        Selection::All => hash.update([0]),
-        Selection::Only(types) => types.iter().for_each(|name| {
-            hash.update([1]);
-            hash.update((name.len() as u64).to_le_bytes());
-            hash.update(name);
-        }),
-    }
-    hex::encode(&hash.finalize()[..4])
 }
 
 /// The events among a sink's dead letters, each with its position.
@@ -158,15 +141,5 @@ mod tests {
         let since = [("a", at(7)), ("-", at(9))];
         assert_eq!(certain_from(&since, None, at(12)), Certain::Since(at(9)));
         assert_eq!(certain_from(&since, A, at(12)), Certain::Now("a"));
-    }
-
-    #[test]
-    fn selections_that_take_other_types_have_other_fingerprints() {
-        let only = |types: &[&str]| Selection::Only(types.iter().map(|name| (*name).to_owned()).collect());
-        let all = [Selection::All, only(&[]), only(&["a"]), only(&["a", "b"]), only(&["ab"])];
-        let mut fingerprints: Vec<_> = all.iter().map(fingerprint).collect();
-        fingerprints.sort();
-        fingerprints.dedup();
-        assert_eq!(fingerprints.len(), all.len());
     }
 }

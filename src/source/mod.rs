@@ -31,6 +31,7 @@ use self::types_seen::TypesSeen;
 use crate::ack::{AckAfter, Unaccepted};
 use crate::admit::{AdmissionSource, admit};
 use crate::dedup::DuplicateKey;
+use crate::dedup::shared::Sufficient;
 use crate::event::{Entry, Event, Filtered, Quarantined, Timestamp, Verdict, Verified};
 use crate::provider::Definition;
 use crate::selection::Selection;
@@ -233,6 +234,9 @@ impl Intake {
         let key = DuplicateKey::of(&event.source, &id);
         let awaiting = source.ack.as_ref().and_then(|ack| ack.begin(&event, key));
         let awaited = awaiting.clone().map(|awaiting| (awaiting, event.clone()));
+        let sufficient = awaiting
+            .as_ref()
+            .map_or(Sufficient::Durable, |awaiting| Sufficient::Accepted(awaiting.fingerprint()));
 
         let (metrics, noted) = (Arc::clone(&source.metrics), id.clone());
         let (types, definition) = (Arc::clone(&self.types), Arc::clone(&source.definition));
@@ -253,7 +257,7 @@ impl Intake {
             metrics.event(&family, fate);
             types.seen(&definition.provider, &event_type, fate, arrived);
         };
-        let appended = self.spool.append_noting(Entry::Event(event), Some(key), note).await?;
+        let appended = self.spool.append_noting(Entry::Event(event), Some(key), sufficient, note).await?;
         if let Some((awaiting, event)) = awaited {
             self.await_sinks(awaiting, event, appended).await?;
         }
@@ -280,7 +284,10 @@ impl Intake {
                 metrics.event(&ByteString::from_static("none"), fate(*appended, DeliveryFate::Quarantined));
             }
         };
-        let appended = self.spool.append_noting(Entry::Quarantined(delivery), Some(key), note).await?;
+        let appended = self
+            .spool
+            .append_noting(Entry::Quarantined(delivery), Some(key), Sufficient::Durable, note)
+            .await?;
         if source.ack.is_some() {
             return Err(Unaccepted::Quarantined.into());
         }
@@ -305,6 +312,6 @@ impl Intake {
 fn fate(appended: Appended, stored: DeliveryFate) -> DeliveryFate {
     match appended {
         Appended::Stored(_) => stored,
-        Appended::Duplicate => DeliveryFate::Duplicate,
+        Appended::Duplicate | Appended::AcceptedElsewhere => DeliveryFate::Duplicate,
     }
 }

@@ -107,15 +107,3 @@ fn a_time_that_others_end_before_is_refused_or_warned_of() {
     let unused = with("", "ack: { after: [], within: 50s }\n");
     assert!(problems(&unused).problems().is_empty(), "nothing waits");
 }
-
-#[test]
-fn a_window_that_replicas_share_would_acknowledge_too_early_and_is_refused() {
-    let shared = "spool: { duplicates: { redis: env:REDIS_TLS } }\n";
-    expect(
-        &with("", &format!("ack: {{ after: [‹lake›] }}\n{shared}")),
-        "`ack.after` with a shared duplicate window",
-        "another replica would answer a retry as a duplicate before the sinks have the event; remove \
-         `spool.duplicates.redis`, or wait for no sink",
-    );
-    assert!(problems(&with("", shared)).problems().is_empty());
-}

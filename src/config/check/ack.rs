@@ -64,12 +64,6 @@ impl Check<'_> {
             );
             self.error(&at_within, "time too long", label);
         }
-        if file.spool.duplicates.redis.is_some() {
-            let label = "another replica would answer a retry as a duplicate before the sinks have the \
-                         event; remove `spool.duplicates.redis`, or wait for no sink";
-            let at = at.key("after").index(0);
-            self.error(&at, "`ack.after` with a shared duplicate window", label.into());
-        }
     }
 
     /// Checks the named sinks.

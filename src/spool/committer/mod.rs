@@ -48,6 +48,8 @@ pub struct Append {
     pub entry: Entry,
     /// The key by which later copies are recognised; `None` if they need not be.
     pub duplicate: Option<DuplicateKey>,
+    /// Whether the other replicas are told that the key is durable.
+    pub confirm: bool,
     /// Where the answer goes. The receiver can be gone by then.
     pub answer: oneshot::Sender<AppendReply>,
 }
@@ -140,7 +142,7 @@ impl Committer {
         };
         let mut keys = Vec::new();
         for append in group.extract_if(.., known) {
-            keys.extend(append.duplicate);
+            keys.extend(append.duplicate.filter(|_| append.confirm));
             reply(append.answer, Ok(Appended::Duplicate));
         }
         // The shared window can have missed these keys when their events became durable.
@@ -240,7 +242,7 @@ impl Committer {
         };
         let mut left = self.capacity();
         let is_shared = self.shared.durable_keys.get().is_some();
-        for Append { entry, duplicate, answer } in group.drain(..) {
+        for Append { entry, duplicate, confirm, answer } in group.drain(..) {
             if duplicate.is_some_and(|key| self.window.sighting(key) == KeySighting::Staged) {
                 staged.answers.push((answer, Appended::Duplicate));
                 continue;
@@ -268,7 +270,7 @@ impl Committer {
             }
             staged.answers.push((answer, Appended::Stored(position)));
             duplicate.into_iter().for_each(|key| self.window.stage(key));
-            staged.keys.extend(duplicate.filter(|_| is_shared));
+            staged.keys.extend(duplicate.filter(|_| is_shared && confirm));
         }
         staged
     }

@@ -105,6 +105,30 @@ async fn of_events_from_before_the_sink_was_waited_for_nobody_can_tell() {
     running.end(&bench).await;
 }
 
+#[tokio::test]
+async fn of_records_that_the_sink_had_to_skip_nobody_can_tell_and_the_state_remembers_it() {
+    let bench = Bench::new();
+    let large = |number| Event { body: vec![b'x'; 4 << 10].into(), ..numbered(number, "a") };
+    for number in 1..=200 {
+        bench.append(large(number)).await;
+    }
+    bench.spool.release(Position(100));
+    crate::testing::bench::awaited(|| bench.spool.first() > Position(1)).await;
+    let lost = Position(bench.spool.first().0 - 1);
+    let (gone, last) = (Sought::At(Position(1)), Sought::At(Position(200)));
+    let first = awaited(&bench, &Selection::All);
+    let running = start(&bench, &first, Scripted::new(|_, _| Outcome::Accepted));
+    assert_eq!(waits(&first, 200).accepted(last).await, Ok(true));
+    assert_eq!(waits(&first, 1).accepted(gone).await, Ok(false), "passed, and never given to the sink");
+    let unknown = Sought::Through(bench.spool.head());
+    assert_eq!(waits(&first, 1).accepted(unknown).await, Ok(false), "it may be one of them");
+    running.end(&bench).await;
+
+    let rows = bench.state.cursors().expect("readable");
+    let certain = rows.iter().find(|(name, _)| name.starts_with("(accepts ")).map(|(_, from)| *from);
+    assert!(certain >= Some(lost), "{rows:?}");
+}
+
 fn progress(cursor: Position) -> crate::state::Progress {
     crate::state::Progress { sink: "lake".into(), cursor, dead: Vec::new() }
 }

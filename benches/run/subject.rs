@@ -66,14 +66,25 @@ impl Subject {
 /// # Errors
 /// When it does not come up.
 pub fn start_bridge(stage: &Stage, dir: &Path, brokers: &str) -> anyhow::Result<Running> {
-    let ways = format!(
+    start_between(stage, dir, &into_kafka(brokers))
+}
+
+/// The same with answers that wait until the sink has the event.
+///
+/// # Errors
+/// When it does not come up.
+pub fn start_answering_after(stage: &Stage, dir: &Path, brokers: &str) -> anyhow::Result<Running> {
+    start_between(stage, dir, &format!("{}ack: {{ after: [lake] }}\n", into_kafka(brokers)))
+}
+
+fn into_kafka(brokers: &str) -> String {
+    format!(
         r#"sources:
   bench: {{ provider: stream, secrets: ["env:BENCH_SECRET"] }}
 sinks:
   lake: {{ kafka: {{ brokers: "{brokers}" }}, topic: "fanbridge-bench.{{family}}" }}
 "#
-    );
-    start_between(stage, dir, &ways)
+    )
 }
 
 /// Starts the bridge over the spool in `dir`, with these sources and sinks, and waits until it is

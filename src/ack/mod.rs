@@ -24,7 +24,7 @@ pub use acceptances::Sought;
 pub use options::AckOptions;
 pub use sink::{AwaitedSink, Settlements};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,7 +96,8 @@ impl AwaitedSinks {
 
     /// What the answers of one source wait for; `None` if they wait for no sink.
     pub fn after(&self, options: &AckOptions) -> Option<AckAfter> {
-        let sinks: Vec<_> = options.after.iter().filter_map(|name| self.get(name)).cloned().collect();
+        let names: BTreeSet<&String> = options.after.iter().collect();
+        let sinks: Vec<_> = names.into_iter().filter_map(|name| self.get(name)).cloned().collect();
         let named = sinks.iter().map(|sink| (sink.name(), sink.fingerprint()));
         let fingerprint = fingerprint::of_all(named);
         (!sinks.is_empty()).then(|| AckAfter {

@@ -310,9 +310,9 @@ fn a_stop_answers_those_that_wait_for_a_sink_within_the_grace() {
 }
 
 /// A home whose sink `local` is Kafka, with topics that take no record of more than 20,000 bytes.
-fn home_of_small_topics() -> Option<(Home, String, String)> {
+fn home_of_small_topics(name: &str) -> Option<(Home, String, String)> {
     let brokers = servers::kafka("events that a sink rejects")?;
-    let prefix = servers::own_name("ack-rejected");
+    let prefix = servers::own_name(name);
     let topic = format!("{prefix}.{}", TOPICS[0]);
     servers::create_topic(&brokers, &topic, &[("max.message.bytes", "20000")]);
     let home = Home::new();
@@ -325,7 +325,7 @@ fn home_of_small_topics() -> Option<(Home, String, String)> {
 #[test]
 fn an_event_that_its_sink_rejects_is_never_acknowledged_until_somebody_drops_its_dead_letter() {
     let _turn = turns::in_company();
-    let Some((home, brokers, topic)) = home_of_small_topics() else { return };
+    let Some((home, brokers, topic)) = home_of_small_topics("ack-rejected") else { return };
     let bridge = home.start();
     let (fine, large) = (event(1), Delivery::new(TYPE, "default:large", 2, 100_000));
     assert!(insist(&bridge, &fine).is_success());
@@ -354,6 +354,29 @@ fn an_event_that_its_sink_rejects_is_never_acknowledged_until_somebody_drops_its
     bridge.stop();
     let records = readers::kafka(&brokers, &[&topic]);
     assert_eq!(records.len(), 1, "the fine one: {records:?}");
+}
+
+#[test]
+fn a_redriven_event_is_acknowledged_once_its_sink_has_accepted_it() {
+    let _turn = turns::in_company();
+    let Some((home, brokers, topic)) = home_of_small_topics("ack-redriven") else { return };
+    let bridge = home.start();
+    let large = Delivery::new(TYPE, "default:large", 1, 100_000);
+    assert_put_off(&send(&bridge, &large), "a sink has rejected it");
+    await_until("it is a dead letter", DEADLINE, || {
+        (bridge.metric("fanbridge_dead_letters_kept", &["sink=\"local\""]) == 1.0).then_some(())
+    });
+    servers::alter_topic(&brokers, &topic, "max.message.bytes", "1000000");
+    // The broker may need a moment to heed the change, and reject the event once more.
+    await_until("the redriven event is acknowledged", DEADLINE, || {
+        home.run_verb(&["dead", "redrive", "--sink", "local", "--yes"]);
+        std::thread::sleep(Duration::from_millis(300));
+        Some(send(&bridge, &large)).filter(Answer::is_success)
+    });
+    bridge.stop();
+    let records = readers::kafka(&brokers, &[&topic]);
+    let redriven: Vec<_> = records.iter().map(|record| record.header("ce_redriven")).collect();
+    assert_eq!(redriven, ["1"], "it is there, once");
 }
 
 #[test]

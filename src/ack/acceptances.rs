@@ -60,7 +60,7 @@ pub(super) struct Acceptances {
     settled: Position,
     /// The accepted records behind the settled prefix; a dispatcher bounds how many there can be.
     ahead: BTreeSet<Position>,
-    /// The rejected events, each with the position of the record that was rejected last.
+    /// The rejected events, each with the position of its last record that was rejected.
     rejected: HashMap<DuplicateKey, Position>,
     doubt: Option<Doubt>,
 }
@@ -104,7 +104,9 @@ impl Acceptances {
                 key.map(|key| self.rejected.remove(&key));
             }
             Settled::Rejected(key) => {
-                self.rejected.insert(key, position);
+                // Of two copies that were rejected the later one counts, whichever is told first.
+                let last = self.rejected.entry(key).or_insert(position);
+                *last = position.max(*last);
                 if self.rejected.len() > REJECTED_MAX {
                     let through = self.rejected.drain().map(|(_, at)| at).max();
                     through.into_iter().for_each(|through| self.doubt(through, until));
@@ -138,7 +140,10 @@ impl Acceptances {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::time::Duration;
+
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -227,6 +232,57 @@ mod tests {
         for number in [1, all] {
             assert_eq!(at(&known, number, now), Standing::Doubtful);
             assert_eq!(through(&known, all, number, now), Standing::Doubtful);
+        }
+    }
+
+    /// What becomes of a record, and by how many others it is settled later than its place says.
+    fn fate() -> impl Strategy<Value = (u64, Fate, usize)> {
+        let fate =
+            prop_oneof![3 => Just(Fate::Accepted), 2 => Just(Fate::Rejected), 1 => Just(Fate::Skipped)];
+        (0..5_u64, fate, 0..6_usize)
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Fate {
+        Accepted,
+        Rejected,
+        Skipped,
+    }
+
+    proptest! {
+        /// A few events, each at several positions: sent again, redriven, or stored once more.
+        #[test]
+        fn whatever_a_sink_does_no_event_counts_as_accepted_that_it_does_not_have(
+            fates in proptest::collection::vec(fate(), 1..40),
+        ) {
+            let (mut known, now) = (Acceptances::default(), Instant::now());
+            let until = now + Duration::from_secs(60);
+            let mut order: Vec<usize> = (0..fates.len()).collect();
+            order.sort_by_key(|index| index + fates[*index].2);
+            let (mut has, mut settled) = (BTreeSet::new(), vec![false; fates.len()]);
+            for index in order {
+                let (number, fate, _) = fates[index];
+                let position = Position(index as u64 + 1);
+                match fate {
+                    Fate::Accepted => {
+                        let compared = (known.rejected() > 0).then(|| key(number));
+                        known.settle(position, Settled::Accepted(compared), until);
+                        has.insert(number);
+                    }
+                    Fate::Rejected => known.settle(position, Settled::Rejected(key(number)), until),
+                    Fate::Skipped => known.doubt(position, until),
+                }
+                settled[index] = true;
+                let prefix = settled.iter().take_while(|settled| **settled).count() as u64;
+                known.pass(Position(prefix));
+                for (at, (number, ..)) in (1..).zip(&fates) {
+                    let exact = known.standing(Sought::At(Position(at)), key(*number), now);
+                    prop_assert!(exact != Standing::Accepted || has.contains(number), "{number} at {at}");
+                    let head = Position(fates.len() as u64);
+                    let duplicate = known.standing(Sought::Through(head), key(*number), now);
+                    prop_assert!(duplicate != Standing::Accepted || has.contains(number), "{number}");
+                }
+            }
         }
     }
 }

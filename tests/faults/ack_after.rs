@@ -95,13 +95,13 @@ fn refused(bridge: &Bridge, reason: &str) -> f64 {
     bridge.metric("fanbridge_refused_total", &["source=\"stream-video\"", &format!("reason=\"{reason}\"")])
 }
 
-/// The fleet of a cloud: each life has a disk of its own, and loses it together with the process. Senders
-/// give up nothing; what was answered 2xx is never sent again.
+/// The fleet of a cloud: each disk has a life or two, and is lost together with the process. Senders give up
+/// nothing; what was answered 2xx is never sent again.
 #[test]
 fn a_disk_that_dies_with_its_machine_again_and_again_loses_nothing_that_was_acknowledged_after_kafka() {
     let _turn = turns::in_company();
     let Some(outlet) = Outlet::kafka("lost-disk") else { return };
-    let lives = Tier::of_this_run().pick(20, 100, 500);
+    let disks = Tier::of_this_run().pick(20, 100, 500);
     let config = outlet.home.path("fanbridge.yaml");
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, text + "ack: { after: [lake], within: 4s }\n").unwrap();
@@ -114,17 +114,20 @@ fn a_disk_that_dies_with_its_machine_again_and_again_loses_nothing_that_was_ackn
         pause: Duration::from_millis(2),
     };
     let load = Load::start(outlet.home.http, shape);
-    let mut cut_off = 0;
-    for life in 0..lives {
-        let bridge = outlet.home.start();
-        let (before, unanswered) = (load.acknowledged(), load.tally.unanswered.load(Ordering::Relaxed));
-        await_until(&format!("life {life} acknowledges"), DEADLINE, || {
-            (load.acknowledged() >= before + 20).then_some(())
-        });
-        std::thread::sleep(Duration::from_millis(dice.within(0..30)));
-        bridge.kill();
+    let (mut lives, mut cut_off) = (0, 0);
+    for disk in 0..disks {
+        for _ in 0..dice.within(1..3) {
+            lives += 1;
+            let bridge = outlet.home.start();
+            let (before, unanswered) = (load.acknowledged(), load.tally.unanswered.load(Ordering::Relaxed));
+            await_until(&format!("disk {disk}, life {lives}: something is acknowledged"), DEADLINE, || {
+                (load.acknowledged() >= before + 20).then_some(())
+            });
+            std::thread::sleep(Duration::from_millis(dice.within(0..30)));
+            bridge.kill();
+            cut_off += usize::from(load.tally.unanswered.load(Ordering::Relaxed) > unanswered);
+        }
         fs::remove_dir_all(outlet.home.path("spool")).expect("the disk can be lost");
-        cut_off += usize::from(load.tally.unanswered.load(Ordering::Relaxed) > unanswered);
     }
     let last = outlet.home.start();
     let (ledger, tally) = load.finish();
@@ -133,8 +136,8 @@ fn a_disk_that_dies_with_its_machine_again_and_again_loses_nothing_that_was_ackn
     let arrived: HashSet<&str> = arrivals.iter().map(|arrival| arrival.id.as_str()).collect();
     let missing = ledger.missing(arrived.iter().copied());
     println!(
-        "{lives} lives, {acknowledged} acknowledged, {} records of {} events, {} put off, {cut_off} lives \
-         ended with a request under way, {} missing",
+        "{disks} disks, {lives} lives, {acknowledged} acknowledged, {} records of {} events, {} put off, \
+         {cut_off} lives ended with a request under way, {} missing",
         arrivals.len(),
         arrived.len(),
         tally.put_off.load(Ordering::Relaxed),

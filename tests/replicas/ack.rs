@@ -2,13 +2,16 @@
 //! another one.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use crate::support::bridge::{Bridge, Home};
-use crate::support::client::Answer;
+use crate::support::client::{Answer, Client};
 use crate::support::load::Delivery;
+use crate::support::oracle::Ledger;
 use crate::support::redis::Redis;
-use crate::support::{await_until, readers, turns};
+use crate::support::{Tier, await_until, readers, turns};
 use crate::{replica, replica_with, taken_twice, union, verdict};
 
 /// How long anything may take on a busy machine.
@@ -101,4 +104,69 @@ fn an_event_that_was_acknowledged_without_a_sink_is_none_that_the_sink_has() {
     let at_b = readers::files(&home_b.path("topics"));
     assert!(at_b.iter().any(|arrival| arrival.id == delivery.id), "acknowledged, and in no sink");
     b.stop();
+}
+
+/// Each sender turns to the other replica when one does not answer 2xx, as a balancer has it.
+fn send_to_either(ports: [u16; 2], number: u64, ledger: &Ledger, stop: &AtomicBool) {
+    let mut clients = ports.map(|port| Client::new(port).with_timeout(DEADLINE));
+    for event in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let delivery = Delivery::new("call.created", &format!("default:{number}"), event, 200);
+        ledger.offer(&delivery.id, Some(&delivery.key), &delivery.body);
+        let mut which = event as usize % 2;
+        while !delivery.send(&mut clients[which]).is_ok_and(|answer| answer.is_success()) {
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
+            which = 1 - which;
+            thread::sleep(Duration::from_millis(3));
+        }
+        ledger.acknowledge(&delivery.id);
+    }
+}
+
+/// Ends the senders, also when the test has failed.
+struct StopAtTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn replicas_that_lose_their_disks_in_turn_lose_nothing_that_either_of_them_acknowledged() {
+    let _turn = turns::in_company();
+    let Some(redis) = Redis::start("replicas that lose their disks") else { return };
+    let losses = Tier::of_this_run().pick(6, 20, 100);
+    let homes = [awaiting_replica(&redis, "4s"), awaiting_replica(&redis, "4s")];
+    let mut bridges = [0, 1].map(|which: usize| Some(homes[which].start()));
+    let ports = [homes[0].http, homes[1].http];
+    let (ledger, stop) = (Ledger::default(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        for number in 0..4 {
+            let (ledger, stop) = (&ledger, &stop);
+            scope.spawn(move || send_to_either(ports, number, ledger, stop));
+        }
+        let _stop = StopAtTheEnd(&stop);
+        for loss in 0..losses {
+            let before = ledger.acknowledged();
+            await_until("something is acknowledged", DEADLINE, || {
+                (ledger.acknowledged() >= before + 30).then_some(())
+            });
+            let which = loss % 2;
+            bridges[which].take().expect("it runs").kill();
+            fs::remove_dir_all(homes[which].path("spool")).expect("the disk can be lost");
+            bridges[which] = Some(homes[which].start());
+        }
+    });
+    bridges.into_iter().flatten().for_each(Bridge::kill);
+    let arrivals: Vec<_> = homes.iter().flat_map(|home| readers::files(&home.path("topics"))).collect();
+    let missing = ledger.missing(arrivals.iter().map(|arrival| arrival.id.as_str()));
+    let acknowledged = ledger.acknowledged();
+    println!("{losses} disks lost, {acknowledged} acknowledged, {} records", arrivals.len());
+    assert!(missing.is_empty(), "{} of {acknowledged} are missing", missing.len());
+    assert!(acknowledged >= losses * 30, "too little was acknowledged");
 }

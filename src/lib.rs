@@ -13,7 +13,8 @@
 //! decides, appends, and says yes once the record is on stable storage. Behind it nothing knows of
 //! HTTP: one dispatcher per sink reads on from its own cursor. No acknowledgement travels through
 //! the pipeline, one sink's outage reaches neither another sink nor the provider, and a restart
-//! continues at the cursors.
+//! continues at the cursors. The one exception is asked for: with `ack.after` an answer also waits until
+//! the named sinks have accepted the event.
 //!
 //! What always holds:
 //! nothing is acknowledged before it is durable; accepted = delivered + dead letters + pending, per
@@ -24,11 +25,11 @@
 //!
 //! The modules, grouped in the order in which an event passes them. `event` is what they all speak of. Then
 //! come the sources; the decisions about a delivery (`provider`, `admit`, `selection`); what is kept
-//! (`dedup`, `spool`, `state`); the sinks and what leads to them (`dispatch`, `routing`, `dead_letter`). The
-//! last group serves all others: `bridge` wires and starts the parts, `config` and `cli` stand above it,
-//! `admin`, `health` and `telemetry` report, `disk`, `files` and `clock` are the seams to the system,
-//! `reference` and `scalars` are how a configuration writes secrets, files, sizes and times; `backoff`,
-//! `scarce` and `trust` are what sinks and sources share.
+//! (`dedup`, `spool`, `state`), and which answers wait for sinks (`ack`); the sinks and what leads to them
+//! (`dispatch`, `routing`, `dead_letter`). The last group serves all others: `bridge` wires and starts the
+//! parts, `config` and `cli` stand above it, `admin`, `health` and `telemetry` report, `disk`, `files` and
+//! `clock` are the seams to the system, `reference` and `scalars` are how a configuration writes secrets,
+//! files, sizes and times; `backoff`, `scarce` and `trust` are what sinks and sources share.
 
 pub mod event;
 
@@ -38,6 +39,7 @@ pub mod admit;
 pub mod provider;
 pub mod selection;
 
+pub mod ack;
 pub mod dedup;
 pub mod spool;
 pub mod state;

@@ -26,6 +26,9 @@ const ONLY_IN: &[(&str, &[&str])] = &[
 
 /// Modules that only decide: they have no I/O, no clock, no runtime and no log.
 const PURE: &[&str] = &[
+    "ack/acceptances.rs",
+    "ack/fingerprint.rs",
+    "ack/known.rs",
     "admit/",
     "aws/arn.rs",
     "aws/refusal.rs",

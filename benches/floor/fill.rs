@@ -98,7 +98,7 @@ async fn write(spool: Spool, mut bodies: Bodies, next: Arc<AtomicU64>, bytes_max
         let webhook_id = bodies.write(&mut body, number);
         let event = event(&body, std::str::from_utf8(&webhook_id)?, number);
         let key = DuplicateKey::of(&event.source, &event.id);
-        let appended = spool.append(Entry::Event(event), Some(key)).await?;
+        let appended = spool.append(Entry::from(event), Some(key)).await?;
         anyhow::ensure!(matches!(appended, Appended::Stored(_)), "no two events are alike");
     }
 }

@@ -5,14 +5,17 @@ use std::fmt;
 use std::time::Instant;
 
 use crate::broker::Broker;
+use crate::report::LoadReport;
 use crate::stage::{Load, Stage};
-use crate::subject::{NOWHERE, Running, TOPIC, await_delivered, start_bridge};
+use crate::subject::{NOWHERE, Running, TOPIC, await_delivered, start_answering_after, start_bridge};
 use crate::verdict::{Limit, Target};
 use crate::{Plan, median, plain_table};
 
 /// Through to Kafka; the backlog is filled by so many as well.
 pub const CONNECTIONS: [usize; 2] = [64, 256];
 const BODY_BYTES: usize = 1024;
+/// Answers that wait for the broker come so much more slowly that one in so many events is enough.
+const AFTER_FEWER: u64 = 4;
 
 /// What was found; one entry per round.
 #[derive(Debug, Serialize)]
@@ -23,6 +26,8 @@ pub struct Kafka {
     producer_bare: Vec<Produced>,
     /// By the number of connections.
     end_to_end: [Vec<Sample>; CONNECTIONS.len()],
+    /// The same with answers that wait for the broker.
+    answered_after: [Vec<Answered>; CONNECTIONS.len()],
     drain: Vec<Sample>,
     bridge_peak_mib: f64,
 }
@@ -45,6 +50,14 @@ pub struct Sample {
     pub broker_us_per_event: Option<f64>,
 }
 
+/// The bridge's part with `ack.after`, and how long its answers took.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Answered {
+    sample: Sample,
+    p50_ms: f64,
+    p99_ms: f64,
+}
+
 /// Measures producer, drain and end to end in turn.
 ///
 /// # Errors
@@ -62,6 +75,8 @@ pub fn measure(stage: &Stage, plan: &Plan, broker: &Broker) -> anyhow::Result<Ka
         for (connections, samples) in CONNECTIONS.into_iter().zip(0..) {
             let through = kafka.end_to_end(stage, broker, connections)?;
             kafka.end_to_end[samples].push(through);
+            let answered = kafka.answered_after(stage, broker, connections)?;
+            kafka.answered_after[samples].push(answered);
         }
     }
     drop(topic);
@@ -111,6 +126,7 @@ impl Kafka {
             producer: Vec::new(),
             producer_bare: Vec::new(),
             end_to_end: [Vec::new(), Vec::new()],
+            answered_after: [Vec::new(), Vec::new()],
             drain: Vec::new(),
             bridge_peak_mib: 0.0,
         }
@@ -123,7 +139,7 @@ impl Kafka {
     pub fn drain(&mut self, stage: &Stage, broker: &Broker) -> anyhow::Result<Sample> {
         let dir = stage.new_dir()?;
         let filling = start_bridge(stage, dir.path(), NOWHERE)?;
-        self.fill(stage, &filling, CONNECTIONS[0])?;
+        fill(stage, &filling, CONNECTIONS[0], self.events)?;
         filling.child.stop()?;
 
         let draining = start_bridge(stage, dir.path(), broker.address())?;
@@ -152,30 +168,43 @@ impl Kafka {
     ) -> anyhow::Result<Sample> {
         let dir = stage.new_dir()?;
         let bridge = start_bridge(stage, dir.path(), broker.address())?;
-        let (started, cpu) = (Instant::now(), bridge.child.cpu_seconds()?);
-        let broker_cpu = broker.cpu_seconds();
-        self.fill(stage, &bridge, connections)?;
-        let (_, ended) = await_delivered(&bridge, self.events)?;
-        let sample = Sample {
-            per_second: self.events as f64 / (ended - started).as_secs_f64(),
-            cpu_us_per_event: (bridge.child.cpu_seconds()? - cpu) * 1e6 / self.events as f64,
-            broker_us_per_event: since(broker, broker_cpu).map(|us| us / self.events as f64),
-        };
-        self.settle(bridge)?;
+        let (sample, _) = self.through(stage, broker, bridge, connections, self.events)?;
         Ok(sample)
     }
 
-    fn fill(&self, stage: &Stage, bridge: &Running, connections: usize) -> anyhow::Result<()> {
-        let load = Load {
-            to: &bridge.to,
-            connections,
-            body_bytes: BODY_BYTES,
-            seconds: 600.0,
-            rate: None,
-            count: Some(self.events),
-            more: &[],
+    /// The same with answers that wait for the broker.
+    fn answered_after(
+        &mut self,
+        stage: &Stage,
+        broker: &Broker,
+        connections: usize,
+    ) -> anyhow::Result<Answered> {
+        let dir = stage.new_dir()?;
+        let bridge = start_answering_after(stage, dir.path(), broker.address())?;
+        let events = self.events / AFTER_FEWER;
+        let (sample, report) = self.through(stage, broker, bridge, connections, events)?;
+        Ok(Answered { sample, p50_ms: report.p50_ms, p99_ms: report.p99_ms })
+    }
+
+    fn through(
+        &mut self,
+        stage: &Stage,
+        broker: &Broker,
+        bridge: Running,
+        connections: usize,
+        events: u64,
+    ) -> anyhow::Result<(Sample, LoadReport)> {
+        let (started, cpu) = (Instant::now(), bridge.child.cpu_seconds()?);
+        let broker_cpu = broker.cpu_seconds();
+        let report = fill(stage, &bridge, connections, events)?;
+        let (_, ended) = await_delivered(&bridge, events)?;
+        let sample = Sample {
+            per_second: events as f64 / (ended - started).as_secs_f64(),
+            cpu_us_per_event: (bridge.child.cpu_seconds()? - cpu) * 1e6 / events as f64,
+            broker_us_per_event: since(broker, broker_cpu).map(|us| us / events as f64),
         };
-        stage.load(&load).map(drop)
+        self.settle(bridge)?;
+        Ok((sample, report))
     }
 
     fn settle(&mut self, bridge: Running) -> anyhow::Result<()> {
@@ -202,6 +231,18 @@ impl Kafka {
             ),
         ]
     }
+}
+
+fn fill(stage: &Stage, bridge: &Running, connections: usize, events: u64) -> anyhow::Result<LoadReport> {
+    stage.load(&Load {
+        to: &bridge.to,
+        connections,
+        body_bytes: BODY_BYTES,
+        seconds: 600.0,
+        rate: None,
+        count: Some(events),
+        more: &[],
+    })
 }
 
 /// The broker's CPU time since then, in microseconds.
@@ -239,9 +280,21 @@ impl fmt::Display for Kafka {
             ("fanbridge, webhook to Kafka, 64 connections", middle(&self.end_to_end[0])),
             ("fanbridge, webhook to Kafka, 256 connections", middle(&self.end_to_end[1])),
         ];
+        let after = CONNECTIONS.into_iter().zip(&self.answered_after).map(|(connections, answered)| {
+            let samples: Vec<_> = answered.iter().map(|answered| answered.sample).collect();
+            let (p50, p99) = (
+                median(answered.iter().map(|answered| answered.p50_ms)),
+                median(answered.iter().map(|answered| answered.p99_ms)),
+            );
+            let name = format!(
+                "the same, answered after the broker, {connections} connections: p50 {p50:.1} ms, p99 {p99:.1} ms"
+            );
+            (name, middle(&samples))
+        });
+        let rows = rows.into_iter().map(|(name, figures)| (name.to_owned(), figures)).chain(after);
         for (name, (rate, cpu, broker)) in rows {
             let broker = if broker.is_nan() { "not seen".into() } else { format!("{broker:.1}") };
-            table.add_row([name.to_owned(), format!("{rate:.0}"), format!("{cpu:.1}"), broker]);
+            table.add_row([name, format!("{rate:.0}"), format!("{cpu:.1}"), broker]);
         }
         write!(f, "{table}\n\nfanbridge's resident memory at its highest: {:.0} MiB", self.bridge_peak_mib)
     }

@@ -119,6 +119,14 @@ pub fn start_bridge(stage: &Stage, dir: &Path, brokers: &str) -> anyhow::Result<
     start_between(stage, dir, &into_kafka(brokers, ""))
 }
 
+/// The same with answers that wait until the sink has the event.
+///
+/// # Errors
+/// When it does not come up.
+pub fn start_answering_after(stage: &Stage, dir: &Path, brokers: &str) -> anyhow::Result<Running> {
+    start_between(stage, dir, &format!("{}ack: {{ after: [lake] }}\n", into_kafka(brokers, "")))
+}
+
 /// One webhook in, one Kafka sink with these librdkafka properties.
 pub fn into_kafka(brokers: &str, properties: &str) -> String {
     format!(

@@ -30,6 +30,7 @@ use axum::routing::{get, post};
 use http::StatusCode;
 use parking_lot::Mutex;
 
+use crate::ack::AwaitedSinks;
 use crate::dead_letter::{Readmit, Redrive};
 use crate::health::Health;
 use crate::spool::Spool;
@@ -87,9 +88,9 @@ impl AdminState {
     }
 
     /// Adds the spool and the state once they are open. Only the first call counts.
-    pub fn open(&self, state: State, spool: Spool, readmit: Readmit, note: Note) {
+    pub fn open(&self, state: State, spool: Spool, readmit: Readmit, note: Note, awaited: &AwaitedSinks) {
         let sinks = self.summary.sinks.iter().map(|sink| sink.name.clone());
-        let redrive = Redrive::new(state.clone(), spool.clone(), sinks, readmit);
+        let redrive = Redrive::new(state.clone(), spool.clone(), sinks, readmit).telling(awaited.clone());
         let _ = self.opened.set(Opened { state, spool, redrive, note });
     }
 

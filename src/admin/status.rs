@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{AdminState, ProblemAnswer, SourceSummary, probes};
 use crate::spool::Usage;
 use crate::state::{DeadCount, Shortage, StateError};
+use crate::telemetry::{AckMetrics, Sink};
 
 /// The state of the bridge.
 #[derive(Debug, Serialize)]
@@ -46,8 +47,20 @@ struct SinkState {
     cursor: u64,
     lag_events: u64,
     oldest_pending_seconds: f64,
+    /// Of a sink that answers wait for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answers: Option<AnswersState>,
     #[serde(skip_serializing_if = "Option::is_none")]
     degraded_because: Option<String>,
+}
+
+/// The answers that wait for a sink.
+#[derive(Debug, Serialize)]
+struct AnswersState {
+    /// How many wait now.
+    waiting: i64,
+    /// How many have not waited any longer since the start.
+    late: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -129,8 +142,16 @@ fn sinks(admin: &AdminState) -> Vec<SinkState> {
             cursor: status.map_or(0, |status| status.cursor().0),
             lag_events: status.map_or(0, |status| status.lag_records()),
             oldest_pending_seconds: status.map_or(0.0, |status| status.oldest_pending_seconds()),
+            answers: sink.awaited.then(|| answers(&admin.metrics.ack, &sink.name)),
             degraded_because: status.and_then(|status| status.trouble()),
         }
     };
     admin.summary.sinks.iter().map(state).collect()
+}
+
+fn answers(metrics: &AckMetrics, sink: &str) -> AnswersState {
+    let sink = Sink { sink: sink.to_owned() };
+    let (waiting, late) =
+        (metrics.waiting.get_or_create(&sink).get(), metrics.late.get_or_create(&sink).get());
+    AnswersState { waiting, late }
 }

@@ -39,6 +39,8 @@ pub struct SinkSummary {
     pub topic: String,
     /// The event types that the sink accepts of those that the bridge accepts.
     pub selection: Selection,
+    /// Whether answers wait for the sink.
+    pub awaited: bool,
 }
 
 impl Summary {

@@ -80,6 +80,7 @@ mod tests {
             fingerprint: String::new(),
             sources: Vec::new(),
             sinks: vec![SinkSummary {
+                awaited: false,
                 name: "lake".into(),
                 kind: "file",
                 topic: "{family}".into(),

@@ -8,7 +8,9 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::BridgeError;
+use crate::ack::AwaitedSinks;
 use crate::config::Config;
+use crate::dispatch::certainty;
 use crate::dispatch::low_watermark::{ReaderPosition, shares};
 use crate::dispatch::quarantine::{self, QuarantineScope};
 use crate::dispatch::resume::{self, Resumption};
@@ -42,9 +44,12 @@ impl Dispatchers {
         state: &State,
         metrics: &Metrics,
         health: &Health,
+        awaited: &AwaitedSinks,
     ) -> Result<Self, BridgeError> {
         let names: Vec<&str> = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
         let Resumption { sinks: starts, quarantine, gone } = resume::resume(&names, spool, state)?;
+        let cursors: Vec<_> = names.iter().zip(&starts).map(|(name, start)| (*name, start.cursor)).collect();
+        certainty::begin(&cursors, awaited, spool, state)?;
         let scope = QuarantineScope {
             cursor: quarantine,
             gone,
@@ -67,6 +72,7 @@ impl Dispatchers {
         for (((sink_config, sink), reader), start) in config.sinks.iter().zip(sinks).zip(readers).zip(starts)
         {
             let dispatcher = Dispatcher::new(sink_config, sink, reader, start.buried, metrics, health);
+            let dispatcher = dispatcher.awaited(awaited.get(&sink_config.name));
             tasks.spawn(dispatcher.run(stop.clone(), cut.clone()));
         }
         tasks.spawn(quarantine::keep(last, scope, stop.clone(), cut.clone()));

@@ -27,7 +27,7 @@ use self::dispatchers::{Dispatchers, reader_error};
 use self::ending::{given_up, graver, had_to_stop, look_over, named};
 use self::open::{blocking, open, take};
 use self::sources::{Sources, Wiring};
-use self::summary::{catalogued, summary};
+use self::summary::{awaited, catalogued, summary};
 use self::task::Task;
 use crate::admin::{self, Access, AdminState};
 use crate::admit::{AdmissionSource, readmit};
@@ -189,15 +189,18 @@ impl Bridge {
         for sink in &config.sinks {
             sinks.push(make_sink(sink, &aws).await?);
         }
-        let dispatchers = Dispatchers::start(&config, sinks, &spool, &state, &metrics, &health)?;
+        let awaited = awaited(&config, &metrics);
+        let dispatchers = Dispatchers::start(&config, sinks, &spool, &state, &metrics, &health, &awaited)?;
 
         let types = Arc::new(TypesSeen::new(catalogued(&config)));
         let noted = Arc::clone(&types);
         let note_types = Arc::new(move |state: &State| background::write_down(&noted, state));
-        admin_state.open(state.clone(), spool.clone(), readmission(&config), note_types);
+        admin_state.open(state.clone(), spool.clone(), readmission(&config), note_types, &awaited);
         let intake = Intake::new(spool.clone(), config.selection, types.clone());
         let front = Front::new(intake.clone(), &limits, &metrics);
-        let wiring = Wiring { intake: &intake, limits: limits.body_limits(), aws: &aws, metrics: &metrics };
+        let (intake, limits_of_bodies) = (&intake, limits.body_limits());
+        let wiring =
+            Wiring { intake, limits: limits_of_bodies, aws: &aws, metrics: &metrics, awaited: &awaited };
         let Sources { front, pollers, secrets, polling } =
             wiring.start(config.sources, front, &health).await?;
         let service = front.service();

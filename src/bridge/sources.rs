@@ -5,6 +5,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::BridgeError;
 use super::task::Task;
+use crate::ack::AwaitedSinks;
 use crate::aws::Aws;
 use crate::health::Health;
 use crate::provider::BodyLimits;
@@ -33,6 +34,7 @@ pub(super) struct Wiring<'a> {
     pub(super) limits: BodyLimits,
     pub(super) aws: &'a Aws,
     pub(super) metrics: &'a Metrics,
+    pub(super) awaited: &'a AwaitedSinks,
 }
 
 impl Wiring<'_> {
@@ -46,12 +48,13 @@ impl Wiring<'_> {
         mut front: Front,
         health: &Health,
     ) -> Result<Sources, BridgeError> {
-        let Self { intake, limits, aws, metrics } = self;
+        let Self { intake, limits, aws, metrics, awaited } = self;
         let (mut pollers, polling) = (JoinSet::new(), CancellationToken::new());
         let mut files = Vec::new();
         for source in configured {
             let channel = source.channel.clone();
-            let source = SourceIntake::new(source, metrics);
+            let ack = awaited.after(&source.ack);
+            let source = SourceIntake::new(source, metrics).awaiting(ack);
             files.extend(source.secret_files(metrics));
             match channel {
                 Channel::Webhook => front.add_webhook(source),

@@ -1,11 +1,13 @@
-//! The part of the configuration that the admin API shows.
+//! What the admin API shows of the configuration, and which sinks answers wait for.
 
 use std::sync::Arc;
 
+use crate::ack::AwaitedSinks;
 use crate::admin::{SinkSummary, SourceSummary, Summary};
 use crate::config::Config;
 use crate::sink::Output;
 use crate::source::types_seen::Catalogued;
+use crate::telemetry::Metrics;
 
 /// The names and selections of a configuration.
 pub(super) fn summary(config: &Config) -> Summary {
@@ -23,6 +25,7 @@ pub(super) fn summary(config: &Config) -> Summary {
         },
         topic: sink.topic.to_string(),
         selection: sink.selection.clone(),
+        awaited: is_awaited(config, &sink.name),
     });
     Summary {
         fingerprint: config.fingerprint.clone(),
@@ -31,6 +34,17 @@ pub(super) fn summary(config: &Config) -> Summary {
         selection: config.selection.clone(),
         catalogued: catalogued(config),
     }
+}
+
+/// The sinks that the answers of some source wait for.
+pub(super) fn awaited(config: &Config, metrics: &Metrics) -> AwaitedSinks {
+    let sinks = config.sinks.iter().filter(|sink| is_awaited(config, &sink.name));
+    let sinks = sinks.map(|sink| (sink.name.as_str(), &sink.selection));
+    AwaitedSinks::new(sinks, config.spool.duplicates.window, metrics)
+}
+
+fn is_awaited(config: &Config, sink: &str) -> bool {
+    config.sources.iter().any(|source| source.ack.after.iter().any(|name| name == sink))
 }
 
 /// Whether the catalogue of a configured provider has a type.

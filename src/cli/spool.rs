@@ -143,7 +143,7 @@ fn claim(reader: &str, sinks: Option<&ConfiguredSinks>) -> Option<CursorClaim> {
     let reader = match CursorOwner::of(reader) {
         CursorOwner::Sink(name) => name,
         CursorOwner::Quarantine => return Some(CursorClaim::Waits),
-        CursorOwner::RemovedSink(_) | CursorOwner::Unknown => return None,
+        CursorOwner::RemovedSink(_) | CursorOwner::Acceptance { .. } | CursorOwner::Unknown => return None,
     };
     let Some(ConfiguredSinks { sinks, are_of_this_spool }) = sinks else { return Some(CursorClaim::Unknown) };
     Some(match sinks.iter().find(|sink| sink.name == reader) {

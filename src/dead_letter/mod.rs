@@ -15,7 +15,9 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ack::AwaitedSinks;
 use crate::dedup::DuplicateKey;
+use crate::dispatch::certainty::key_of;
 use crate::event::{Entry, Event, Quarantined, Timestamp, Verdict};
 use crate::spool::{AppendError, Appended, Spool, codec};
 use crate::state::{DeadFilter, DeadLetterInfo, Reassessment, State, StateError};
@@ -105,6 +107,7 @@ pub struct Redrive {
     /// Serialises requests: two at once would append a letter twice, or drop one that is being
     /// appended.
     turn: Arc<tokio::sync::Mutex<Unrecorded>>,
+    awaited: AwaitedSinks,
 }
 
 /// Results of letters that the state file does not have yet.
@@ -123,7 +126,13 @@ impl Redrive {
         sinks: impl IntoIterator<Item = String>,
         readmit: Readmit,
     ) -> Self {
-        Self { state, spool, sinks: sinks.into_iter().collect(), readmit, turn: Arc::default() }
+        let (sinks, awaited) = (sinks.into_iter().collect(), AwaitedSinks::default());
+        Self { state, spool, sinks, readmit, turn: Arc::default(), awaited }
+    }
+
+    /// The same, which tells these sinks of letters that are dropped.
+    pub fn telling(self, awaited: AwaitedSinks) -> Self {
+        Self { awaited, ..self }
     }
 
     /// Redrives the chosen letters, in ascending order.
@@ -158,8 +167,15 @@ impl Redrive {
         let mut unrecorded = self.turn.lock().await;
         // A letter whose event is in the spool again is no letter any more.
         self.record(&mut unrecorded).await?;
+        let awaited = self.awaited.clone();
         self.blocking(move |state| {
+            let letters = if awaited.is_empty() { Vec::new() } else { letters(state, &ids)? };
             let dropped = state.remove_dead_letters(&ids)?;
+            // From now on a repetition of the event is answered as the duplicate that it is.
+            for letter in letters.iter().filter(|letter| dropped.contains(&letter.id)) {
+                let sink = letter.sink.as_deref().and_then(|sink| awaited.get(sink));
+                sink.into_iter().for_each(|sink| sink.forget(key_of(letter), letter.position));
+            }
             let missing = ids.into_iter().filter(|id| !dropped.contains(id)).collect();
             Ok(Dropped { dropped: dropped.len() as u64, missing })
         })
@@ -228,7 +244,7 @@ impl Redrive {
         };
         Ok(match self.spool.append(event.into(), duplicate).await {
             Ok(Appended::Stored(_)) => Fate::Appended,
-            Ok(Appended::Duplicate) => Fate::Delivered,
+            Ok(Appended::Duplicate | Appended::AcceptedElsewhere) => Fate::Delivered,
             Err(error @ AppendError::TooLarge) => Fate::stays("too_large", error.to_string()),
             Err(error) => Fate::Stopped(error.to_string()),
         })
@@ -262,6 +278,16 @@ impl Redrive {
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
+}
+
+/// Those of these letters that exist.
+fn letters(state: &State, ids: &[u64]) -> Result<Vec<DeadLetterInfo>, StateError> {
+    let mut letters = Vec::with_capacity(ids.len());
+    for id in ids {
+        let found = state.dead_letters(&DeadFilter::default(), id.saturating_sub(1), 1)?;
+        letters.extend(found.into_iter().filter(|letter| letter.id == *id));
+    }
+    Ok(letters)
 }
 
 /// The result for one letter.

@@ -42,6 +42,8 @@ pub struct Checkpoint {
     name: String,
     /// The names under which the cursor is stored, each with its stored position at the start.
     rows: Vec<(String, Position)>,
+    /// A position that is stored under a name of its own with every commit, until one has passed it.
+    mark: Option<(String, Position)>,
     state: State,
     cursors: CursorHandle,
     /// Longest wait of a cursor for its commit, unless the reader is in a hurry or there is no space.
@@ -61,6 +63,7 @@ impl Checkpoint {
         Self {
             name: name.to_owned(),
             rows: vec![(name.to_owned(), cursors.cursor())],
+            mark: None,
             state,
             cursors,
             every,
@@ -87,6 +90,11 @@ impl Checkpoint {
     pub fn add_dead_letter(&mut self, letter: NewDeadLetter) {
         self.dead_bytes += weight(&letter);
         self.dead.push(letter);
+    }
+
+    /// Stores a position under another name, not later than the cursor that passes it.
+    pub fn mark(&mut self, name: String, position: Position) {
+        self.mark = Some((name, position));
     }
 
     /// Memory of the dead letters that are not committed, in bytes, roughly.
@@ -120,7 +128,9 @@ impl Checkpoint {
         let rows = self.rows.iter().filter(|(_, kept)| *kept < cursor);
         let row =
             |(name, _): &(String, Position)| Progress { sink: name.clone(), cursor, dead: take(&mut dead) };
-        let progress: Vec<_> = rows.map(row).collect();
+        let marked = self.mark.iter();
+        let marked = marked.map(|(name, at)| Progress { sink: name.clone(), cursor: *at, dead: Vec::new() });
+        let progress: Vec<_> = rows.map(row).chain(marked).collect();
         let state = self.state.clone();
         self.begun = Instant::now();
         self.underway = Some(tokio::task::spawn_blocking(move || state.commit(&progress).map(|()| cursor)));
@@ -140,6 +150,7 @@ impl Checkpoint {
                 self.no_room = None;
                 self.dead.retain(|letter| letter.position > cursor);
                 self.dead_bytes = self.dead.iter().map(weight).sum();
+                self.mark.take_if(|(_, marked)| *marked <= cursor);
                 self.cursors.commit(cursor);
                 Ok(Some(cursor))
             }

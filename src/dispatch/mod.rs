@@ -6,6 +6,8 @@
 //! dispatcher never gives up a record, and never publishes a later record of a topic before one that
 //! has to be tried again (the rules are in [`unsettled`]).
 
+mod answers;
+pub mod certainty;
 mod checkpoint;
 mod gauges;
 mod linger;
@@ -14,12 +16,13 @@ mod maybe_duplicates;
 pub mod quarantine;
 pub mod resume;
 mod routes;
+mod stopping;
 mod unreadable;
 pub mod unsettled;
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::mem::{replace, take};
+use std::mem::replace;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -28,6 +31,7 @@ use futures_util::future::OptionFuture;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::ack::Settlements;
 use crate::event::{Entry, Event, Position, Record, Timestamp};
 use crate::health::{Health, Heart};
 use crate::selection::Selection;
@@ -92,6 +96,8 @@ pub struct Dispatcher {
     /// Set when the log is closed and read to its end.
     exhausted: bool,
     maybe_duplicates: MaybeDuplicates,
+    /// Tells the deliveries that wait for the sink, if answers wait for it.
+    settlements: Option<Settlements>,
     /// Position up to which events for this sink only are dead letters already.
     buried: Position,
     started: Instant,
@@ -145,6 +151,7 @@ impl Dispatcher {
             quiet_since: Instant::now(),
             exhausted: false,
             maybe_duplicates: MaybeDuplicates::new(BOUNDS.records_max, spool.head()),
+            settlements: None,
             buried,
             started: Instant::now(),
             spool,
@@ -235,6 +242,9 @@ impl Dispatcher {
     fn take_in(&mut self, batch: EntryBatch) {
         self.gauges.unreadable.succeeded();
         self.gauges.passed(self.unsettled.read(), batch.damaged);
+        if batch.damaged > 0 {
+            self.note_missed(batch.through);
+        }
         let (entries, read_bytes) = (batch.entries.len(), batch.body_bytes());
         let mut records = Vec::new();
         let mut taken_bytes = 0;
@@ -264,6 +274,7 @@ impl Dispatcher {
         }
         self.unsettled.read_through(batch.through);
         self.publish(open);
+        self.tell();
     }
 
     /// The event, if it is for this sink: selected, or redriven for this sink only.
@@ -317,14 +328,22 @@ impl Dispatcher {
                 self.settle(record, &outcome, wall);
             }
         }
+        self.tell();
         self.note_trouble();
     }
 
     /// Settles a record that the sink accepted or rejected.
     fn settle(&mut self, record: &Record, outcome: &Outcome, wall: Timestamp) {
+        let settlements = self.settlements.as_mut();
         match outcome {
-            Outcome::Accepted => self.routes.delivered(record, wall),
-            Outcome::Rejected(reason) => self.add_dead_letter(record, reason, wall),
+            Outcome::Accepted => {
+                settlements.into_iter().for_each(|settlements| settlements.accepted(record));
+                self.routes.delivered(record, wall);
+            }
+            Outcome::Rejected(reason) => {
+                settlements.into_iter().for_each(|settlements| settlements.rejected(record));
+                self.add_dead_letter(record, reason, wall);
+            }
             Outcome::Retry(_) => return,
         }
         self.unsettled.settle(record.position);
@@ -376,38 +395,6 @@ impl Dispatcher {
             topic: Some(record.topic.to_string()),
             entry: record.event.detached().into(),
         });
-    }
-
-    /// Settles the records that unresolved publications have settled. A record without an outcome, or
-    /// with one to try again, stops the cursor before it, so those that have overtaken it go again too.
-    fn settle_known(&mut self) {
-        let wall = Timestamp::from(SystemTime::now());
-        for PublishingBatch { records, publication } in take(&mut self.publications) {
-            for (record, outcome) in records.iter().zip(publication.known()) {
-                if let Some(outcome) = outcome {
-                    self.settle(record, &outcome, wall);
-                }
-            }
-        }
-    }
-
-    /// The last commits before the dispatcher ends. Records still in flight might arrive, and are
-    /// published again after the next start.
-    async fn finish(mut self, cut: &CancellationToken) -> Result<(), DispatchError> {
-        self.settle_known();
-        let kept = self.checkpoint.finish(self.unsettled.cursor(), cut).await;
-        self.unsettled.commit(self.checkpoint.committed());
-        // Do not report health here: an idle sink is not a healthy one.
-        self.gauges.report(&self.unsettled, self.spool.head(), 0);
-        let (cursor, head) = (self.unsettled.committed().0, self.spool.head().0);
-        // The operator has to know about undelivered records before the volume is deleted.
-        tracing::info!(
-            sink = self.name,
-            cursor,
-            left_in_spool = head.saturating_sub(cursor),
-            "the sink's dispatcher stopped: `left_in_spool` records are delivered after the next start"
-        );
-        kept
     }
 }
 

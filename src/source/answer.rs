@@ -20,6 +20,7 @@ use super::http::body_budget::{BodyBudget, BodyPermit};
 use super::http::body_error::BodyError;
 use super::http::problem::{Unproven, closing, problem};
 use super::{Acceptance, DeliveryFate, Intake, SourceIntake, Unavailable};
+use crate::ack::Unaccepted;
 use crate::event::{Delivery, Timestamp};
 use crate::provider::{BodyLimits, DeliveryRefusal};
 
@@ -140,6 +141,8 @@ pub(super) enum Refused {
     TooLarge(&'static str),
     UnsupportedEncoding,
     Unavailable(&'static str),
+    /// The delivery is durable, and not accepted by the sinks that its source waits for.
+    Unaccepted(Unaccepted),
     Panicked,
 }
 
@@ -194,6 +197,7 @@ impl From<Unavailable> for Refused {
         match unavailable {
             Unavailable::Later(reason) => Self::Unavailable(reason),
             Unavailable::TooLarge => Self::TooLarge("spool"),
+            Unavailable::Unaccepted(unaccepted) => Self::Unaccepted(unaccepted),
         }
     }
 }
@@ -209,6 +213,7 @@ impl Refused {
             | Self::Forbidden(reason)
             | Self::TooLarge(reason)
             | Self::Unavailable(reason) => reason,
+            Self::Unaccepted(unaccepted) => unaccepted.reason(),
             Self::TooSlow => "body_timeout",
             Self::UnsupportedEncoding => "unsupported_encoding",
             Self::Panicked => "panic",
@@ -240,6 +245,8 @@ impl Refused {
             Self::Unavailable(_) => {
                 closing(problem(StatusCode::SERVICE_UNAVAILABLE, "the delivery cannot be stored now"))
             }
+            // The whole body was read, so the connection can stay.
+            Self::Unaccepted(unaccepted) => problem(StatusCode::SERVICE_UNAVAILABLE, unaccepted),
             Self::Panicked => closing(problem(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "fanbridge failed while it handled this request",

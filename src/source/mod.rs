@@ -1,10 +1,12 @@
 //! Sources: from a delivery to its acknowledgement.
 //!
 //! A source receives deliveries and verifies them; [`Intake::receive`] admits and appends them.
-//! Invariant: an [`Acceptance`] exists only for a delivery that is on stable storage or that the selection
-//! filtered, so a source that has one acknowledges the delivery. Sources know nothing of sinks.
+//! Invariant: an [`Acceptance`] exists only for a delivery that is on stable storage, and accepted by the
+//! sinks that the source's `ack.after` names, or that the selection filtered; so a source that has one
+//! acknowledges the delivery. Beyond those names, sources know nothing of sinks.
 
 mod answer;
+mod awaiting;
 pub mod front;
 pub mod http;
 mod metrics;
@@ -26,8 +28,10 @@ use self::metrics::SourceMetrics;
 use self::secrets::{Secrets, WatchedSecretFile};
 use self::turns::{Turns, Weight};
 use self::types_seen::TypesSeen;
+use crate::ack::{AckAfter, Unaccepted};
 use crate::admit::{AdmissionSource, admit};
 use crate::dedup::DuplicateKey;
+use crate::dedup::shared::Sufficient;
 use crate::event::{Entry, Event, Filtered, Quarantined, Timestamp, Verdict, Verified};
 use crate::provider::Definition;
 use crate::selection::Selection;
@@ -59,6 +63,8 @@ pub struct SourceIntake {
     metrics: Arc<SourceMetrics>,
     /// The largest body as sent, if it differs from the general limit.
     body_bytes_max: Option<usize>,
+    /// The sinks that must have accepted an event before it is acknowledged, if there are any.
+    ack: Option<AckAfter>,
 }
 
 /// What became of a delivery that can be acknowledged.
@@ -103,7 +109,8 @@ impl DeliveryFate {
     }
 }
 
-/// The delivery is not durable and must not be acknowledged.
+/// The delivery is not durable, or not accepted by the sinks that its source waits for: it must not be
+/// acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
     /// The delivery can be stored later, if it is sent again.
@@ -112,6 +119,9 @@ pub enum Unavailable {
     /// The event can never be stored.
     #[error("the event is too large for the spool")]
     TooLarge,
+    /// The delivery is durable, but not what else its source's acknowledgements wait for.
+    #[error(transparent)]
+    Unaccepted(#[from] Unaccepted),
 }
 
 impl From<AppendError> for Unavailable {
@@ -132,7 +142,12 @@ impl SourceIntake {
         let source_metrics = Arc::new(SourceMetrics::new(&config.name, metrics));
         let SourceOptions { name, definition, secrets, body_bytes_max, .. } = config;
         let secrets = Arc::new(Secrets::new(&name, secrets, metrics));
-        Self { name, definition, secrets, view, metrics: source_metrics, body_bytes_max }
+        Self { name, definition, secrets, view, metrics: source_metrics, body_bytes_max, ack: None }
+    }
+
+    /// The same source with acknowledgements that wait for sinks.
+    pub fn awaiting(self, ack: Option<AckAfter>) -> Self {
+        Self { ack, ..self }
     }
 
     /// The files of the source's secrets, which are watched while the source takes deliveries.
@@ -170,13 +185,14 @@ impl Intake {
         self.spool.accepting().is_ok() && room.left >= wanted
     }
 
-    /// Admits a delivery and, unless it is filtered, makes it durable.
+    /// Admits a delivery and, unless it is filtered, makes it durable, and waits for the sinks that its
+    /// source waits for.
     ///
     /// Dropping the future does not undo an append that was begun: the event can be stored, and
     /// the provider's next attempt is then a duplicate. The metrics count the event all the same.
     ///
     /// # Errors
-    /// When the delivery is not durable. It must not be acknowledged then.
+    /// When the delivery is not durable, or not accepted. It must not be acknowledged then.
     pub async fn receive(
         &self,
         source: &SourceIntake,
@@ -216,11 +232,19 @@ impl Intake {
         let unsigned = source.definition.delivery_id(&event.extensions).cloned();
         let body = source.definition.identifies_deliveries().then(|| event.body.clone());
         let key = DuplicateKey::of(&event.source, &id);
+        let awaiting = source.ack.as_ref().and_then(|ack| ack.begin(&event, key));
+        let awaited = awaiting.clone().map(|awaiting| (awaiting, event.clone()));
+        let sufficient = awaiting
+            .as_ref()
+            .map_or(Sufficient::Durable, |awaiting| Sufficient::Accepted(awaiting.fingerprint()));
 
         let (metrics, noted) = (Arc::clone(&source.metrics), id.clone());
         let (types, definition) = (Arc::clone(&self.types), Arc::clone(&source.definition));
         let note = move |appended: &Result<Appended, AppendError>| {
             let Ok(appended) = appended else { return };
+            if let (Some(awaiting), Appended::Stored(position)) = (awaiting, appended) {
+                awaiting.stored(*position);
+            }
             let fate = fate(*appended, DeliveryFate::Accepted);
             if fate == DeliveryFate::Accepted {
                 if keyless {
@@ -233,7 +257,10 @@ impl Intake {
             metrics.event(&family, fate);
             types.seen(&definition.provider, &event_type, fate, arrived);
         };
-        let appended = self.spool.append_noting(Entry::Event(event), Some(key), note).await?;
+        let appended = self.spool.append_noting(Entry::Event(event), Some(key), sufficient, note).await?;
+        if let Some((awaiting, event)) = awaited {
+            self.await_sinks(awaiting, event, appended).await?;
+        }
         Ok(Acceptance { fate: fate(appended, DeliveryFate::Accepted), id })
     }
 
@@ -257,7 +284,13 @@ impl Intake {
                 metrics.event(&ByteString::from_static("none"), fate(*appended, DeliveryFate::Quarantined));
             }
         };
-        let appended = self.spool.append_noting(Entry::Quarantined(delivery), Some(key), note).await?;
+        let appended = self
+            .spool
+            .append_noting(Entry::Quarantined(delivery), Some(key), Sufficient::Durable, note)
+            .await?;
+        if source.ack.is_some() {
+            return Err(Unaccepted::Quarantined.into());
+        }
         Ok(Acceptance { fate: fate(appended, DeliveryFate::Quarantined), id })
     }
 
@@ -279,6 +312,6 @@ impl Intake {
 fn fate(appended: Appended, stored: DeliveryFate) -> DeliveryFate {
     match appended {
         Appended::Stored(_) => stored,
-        Appended::Duplicate => DeliveryFate::Duplicate,
+        Appended::Duplicate | Appended::AcceptedElsewhere => DeliveryFate::Duplicate,
     }
 }

@@ -6,6 +6,7 @@ use bytestring::ByteString;
 
 use super::sns::SnsSourceOptions;
 use super::sqs::{self, SqsOptions};
+use crate::ack::AckOptions;
 use crate::provider::{Definition, SigningSecret, TOPIC_EXTENSIONS};
 use crate::reference::Reference;
 
@@ -26,6 +27,8 @@ pub struct SourceOptions {
     pub channel: Channel,
     /// Largest body as sent in bytes, if it differs from the general limit.
     pub body_bytes_max: Option<usize>,
+    /// Which sinks its acknowledgements wait for.
+    pub ack: AckOptions,
 }
 
 impl SourceOptions {

@@ -66,7 +66,7 @@ use self::writer::{QUEUE_MAX, WriterMessage, WriterThread};
 use crate::clock::{Clock, Moment};
 use crate::dedup::DuplicateKey;
 use crate::dedup::local::LocalWindow;
-use crate::dedup::shared::{KeyClaim, SharedWindow};
+use crate::dedup::shared::{KeyClaim, SharedWindow, Sufficient};
 use crate::event::{Entry, Position};
 use crate::telemetry::Metrics;
 
@@ -158,28 +158,34 @@ impl Spool {
         entry: Entry,
         duplicate: Option<DuplicateKey>,
     ) -> Result<Appended, AppendError> {
-        self.append_noting(entry, duplicate, |_| {}).await
+        self.append_noting(entry, duplicate, Sufficient::Durable, |_| {}).await
     }
 
-    /// As [`Spool::append`]. `note` is called with what became of the append, also if the future is dropped
-    /// after the append was queued. It is not called if the spool was closed or has failed before.
+    /// As [`Spool::append`]; of copies in other spools only a `sufficient` one counts. `note` is called with
+    /// what became of the append, also if the future is dropped after the append was queued. It is not called
+    /// if the spool was closed or has failed before.
+    ///
+    /// If that is a copy which sinks have accepted, the other replicas are told of the event by
+    /// [`Spool::accepted`] only, or the append's claim is given up by [`Spool::unaccepted`].
     pub async fn append_noting(
         &self,
         entry: Entry,
         duplicate: Option<DuplicateKey>,
+        sufficient: Sufficient,
         note: impl FnOnce(&Result<Appended, AppendError>) + Send + 'static,
     ) -> Result<Appended, AppendError> {
+        let confirm = sufficient == Sufficient::Durable;
         if self.shared.gate() >= AppendGate::Closing {
             return Err(stopped(&self.shared));
         }
         let (Some(window), Some(key)) = (&self.shared_window, duplicate) else {
-            return self.store(entry, duplicate, note).await;
+            return self.store(entry, duplicate, confirm, note).await;
         };
-        match window.claim(key).await {
-            KeyClaim::Durable => {
-                let durable = Ok(Appended::Duplicate);
-                note(&durable);
-                durable
+        match window.claim(key, sufficient).await {
+            KeyClaim::Known => {
+                let known = Ok(if confirm { Appended::Duplicate } else { Appended::AcceptedElsewhere });
+                note(&known);
+                known
             }
             KeyClaim::Ours => {
                 let window = Arc::clone(window);
@@ -189,9 +195,9 @@ impl Spool {
                     }
                     note(stored);
                 };
-                self.store(entry, duplicate, release).await
+                self.store(entry, duplicate, confirm, release).await
             }
-            KeyClaim::None => self.store(entry, duplicate, note).await,
+            KeyClaim::None => self.store(entry, duplicate, confirm, note).await,
         }
     }
 
@@ -199,10 +205,11 @@ impl Spool {
         &self,
         entry: Entry,
         duplicate: Option<DuplicateKey>,
+        confirm: bool,
         note: impl FnOnce(&Result<Appended, AppendError>) + Send + 'static,
     ) -> Result<Appended, AppendError> {
         let (answer, answered) = oneshot::channel();
-        let append = Append { entry, duplicate, answer };
+        let append = Append { entry, duplicate, confirm, answer };
         if self.queue.send(WriterMessage::Append(append)).await.is_err() {
             let stopped = Err(stopped(&self.shared));
             note(&stopped);
@@ -210,6 +217,16 @@ impl Spool {
         }
         let shared = Arc::clone(&self.shared);
         Noted::new(answered, move || Err(stopped(&shared)), note).await
+    }
+
+    /// Tells the other replicas that the sinks with this fingerprint have accepted an event.
+    pub fn accepted(&self, key: DuplicateKey, sinks: u32) {
+        self.shared_window.iter().for_each(|window| window.accept(key, sinks));
+    }
+
+    /// Lets the other replicas store an event that sinks have not accepted here.
+    pub fn unaccepted(&self, key: DuplicateKey) {
+        self.shared_window.iter().for_each(|window| window.release(key));
     }
 
     /// Whether an append has a chance, or why it has none. Cheap: ask before a body is read.
@@ -387,6 +404,9 @@ pub enum Appended {
     Stored(Position),
     /// An earlier copy of the event, within the duplicate window, is already stored.
     Duplicate,
+    /// Another replica has stored a copy of the event, and the sinks that the append asked for have accepted
+    /// it.
+    AcceptedElsewhere,
 }
 
 /// Entries that a reader asked for.

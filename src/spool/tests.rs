@@ -119,7 +119,7 @@ impl Log {
             let key = (!self.appended.is_multiple_of(9)).then_some(key);
             self.keys.extend(key.map(|key| (key, arrived)));
             let (answer, answered) = oneshot::channel();
-            appends.push(Append { entry: Entry::Event(entry), duplicate: key, answer });
+            appends.push(Append { entry: entry.into(), duplicate: key, confirm: true, answer });
             answers.push(answered);
         }
         self.committer.as_mut().unwrap().commit(&mut appends, now);

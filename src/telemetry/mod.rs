@@ -4,6 +4,7 @@
 //! families from the catalogue, reasons and verdicts from fixed lists. An id or an event type from a
 //! request is never a label.
 
+mod ack;
 mod episode;
 mod exposition;
 mod limit;
@@ -20,6 +21,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+pub use ack::AckMetrics;
 pub use episode::{Episode, EpisodeEnd, EpisodeNews, EpisodeStage};
 pub use exposition::Exposition;
 pub use limit::LogLimit;
@@ -93,6 +95,8 @@ pub struct Metrics {
     /// Requests to confirm an SNS subscription (`confirmed`, `failed`, `refused`), and notices that a
     /// subscription has `ended`.
     pub sns_subscriptions: Family<SourceOutcome, Counter>,
+    /// Metrics of answers that wait for sinks.
+    pub ack: AckMetrics,
     /// Records that a sink accepted.
     pub delivered: Family<SinkFamily, Counter>,
     /// Seconds from an event's arrival to the sink's acceptance.
@@ -172,6 +176,7 @@ impl Metrics {
             sqs: SqsMetrics::new(),
             sns_certificates: Family::default(),
             sns_subscriptions: Family::default(),
+            ack: AckMetrics::new(),
             delivered: Family::default(),
             delivery_duration: Family::new_with_constructor(slow),
             sink_lag: Family::default(),
@@ -208,6 +213,7 @@ impl Metrics {
     fn register(&self, r: &mut Registry) {
         self.register_front(r);
         self.sqs.register(r);
+        self.ack.register(r);
         self.register_sinks(r);
         let dropped = "Log lines dropped because stderr was not read fast enough";
         r.register("log_lines_dropped", dropped, self.log_lines_dropped.clone());

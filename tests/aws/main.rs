@@ -20,6 +20,7 @@ mod sns_faults;
 mod sns_out;
 mod sns_set_up;
 mod sqs;
+mod sqs_ack;
 mod sqs_crash;
 mod sqs_durable;
 mod sqs_faults;

@@ -3,6 +3,7 @@
 #[path = "../support/catalogue.rs"]
 mod documents;
 
+mod ack;
 mod all_at_once;
 mod attributes;
 mod cannot_work;

@@ -31,7 +31,7 @@ fn unknown_keys_are_marked_with_the_nearest_name() {
     expect(
         "sources: { a: { ‹kinesis›: { stream: x } } }\n",
         "unknown key `kinesis`",
-        "known keys: app, body_bytes_max, custom_types, provider, secrets, sns, sqs",
+        "known keys: ack, app, body_bytes_max, custom_types, provider, secrets, sns, sqs",
     );
 }
 

@@ -44,6 +44,7 @@ fn blocks(schema: &Value) -> impl Iterator<Item = &serde_json::Map<String, Value
         "HttpOptions",
         "TlsOptions",
         "AdminFile",
+        "AckOptions",
         "Limits",
         "SpoolOptions",
         "DuplicatesOptions",

@@ -9,6 +9,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod ack_after;
 mod alone;
 mod attributes;
 mod bad_inputs;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use fanbridge::ack::AckOptions;
 use fanbridge::dedup::DuplicatesOptions;
 use fanbridge::disk::{Disk, DiskFile, DiskLock, FileId, Free, Look, RealDisk};
 use fanbridge::event::Timestamp;
@@ -195,6 +196,7 @@ fn source(name: &'static str, provider: &str, secret: Option<&str>) -> SourceOpt
             .into_iter()
             .collect(),
         channel: Channel::Webhook,
+        ack: AckOptions::default(),
         body_bytes_max: (name == "large").then_some(LARGE_BYTES_MAX),
     }
 }

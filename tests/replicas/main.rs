@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod ack;
 mod crash;
 mod duplicates;
 mod login;

@@ -200,3 +200,25 @@ fn one_sample_of_every_family_lands_once_in_its_familys_topic() {
         "the double is warned of"
     );
 }
+
+#[test]
+fn with_ack_after_a_notification_is_503_until_its_sink_has_the_event_and_what_is_no_event_always() {
+    let _turn = turns::in_company();
+    let world = World::start();
+    let file = world.home.path("fanbridge.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text + "ack: { after: [local], within: 500ms }\n").unwrap();
+    // A file stands where the topic's directory has to be.
+    let obstacle = world.home.path("topics").join("stream.video.call-lifecycle");
+    fs::create_dir_all(world.home.path("topics")).unwrap();
+    fs::write(&obstacle, "").unwrap();
+    let world = world.restarted();
+    let message = Message::notification(BODY).signed();
+    world.assert_unavailable(0, &message, "ack_late");
+    world.assert_unavailable(0, &Message::notification("no event").signed(), "ack_quarantined");
+    fs::remove_file(&obstacle).unwrap();
+    await_until("the notification is taken", Duration::from_secs(60), || {
+        (world.deliver(&message).status == 200).then_some(())
+    });
+    assert_eq!(readers::files(&world.home.path("topics")).len(), 1, "once, and there when it was answered");
+}

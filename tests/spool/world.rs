@@ -201,7 +201,12 @@ impl World {
         let mut answers = Vec::new();
         for &number in numbers {
             let (answer, answered) = oneshot::channel();
-            group.push(Append { entry: entry(number, second), duplicate: Some(key(number)), answer });
+            group.push(Append {
+                entry: entry(number, second),
+                duplicate: Some(key(number)),
+                confirm: true,
+                answer,
+            });
             answers.push(answered);
         }
         self.opened().committer.commit(&mut group, now);

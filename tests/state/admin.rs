@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use fanbridge::ack::AwaitedSinks;
 use fanbridge::admin::router;
 use fanbridge::event::Timestamp;
 use fanbridge::health::SourceTrouble;
@@ -140,7 +141,13 @@ async fn a_listener_off_loopback_without_a_token_answers_the_probes_alone() {
 async fn who_may_not_see_the_rest_is_told_by_the_probes_that_something_is_wrong_and_not_what() {
     let bench = Bench::new();
     let admin = bench.admin("10.1.2.3:9090", Some("s3cret"));
-    admin.open(bench.state.clone(), bench.spool.clone(), never(), nothing_to_note());
+    admin.open(
+        bench.state.clone(),
+        bench.spool.clone(),
+        never(),
+        nothing_to_note(),
+        &AwaitedSinks::default(),
+    );
     admin.health.start();
     admin.health.add_sink("lake").degraded("unknown_topic: broker-7.internal".into());
     let source = admin.health.add_source("queue");
@@ -267,7 +274,13 @@ async fn a_bridge_that_recovers_is_alive_and_neither_started_nor_ready() {
     assert_eq!(parsed(&send(&router, get("/api/status")).await)["ready"], false);
     assert_eq!(send(&router, get("/metrics")).await.status(), StatusCode::OK);
 
-    admin.open(bench.state.clone(), bench.spool.clone(), never(), nothing_to_note());
+    admin.open(
+        bench.state.clone(),
+        bench.spool.clone(),
+        never(),
+        nothing_to_note(),
+        &AwaitedSinks::default(),
+    );
     health.start();
 
     for path in ["/startupz", "/readyz", "/api/dead", "/api/types"] {

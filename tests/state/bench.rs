@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
+use fanbridge::ack::AwaitedSinks;
 use fanbridge::admin::{Access, AdminState, Note, SinkSummary, SourceSummary, Summary, router};
 use fanbridge::dead_letter::{Readmit, Redrive};
 use fanbridge::dedup::DuplicatesOptions;
@@ -110,7 +111,13 @@ impl Bench {
 
     pub fn router_at(&self, listen: &str, token: Option<&str>) -> Router {
         let admin = self.admin(listen, token);
-        admin.open(self.state.clone(), self.spool.clone(), never(), nothing_to_note());
+        admin.open(
+            self.state.clone(),
+            self.spool.clone(),
+            never(),
+            nothing_to_note(),
+            &AwaitedSinks::default(),
+        );
         router(admin)
     }
 }
@@ -121,6 +128,7 @@ fn summary() -> Summary {
         kind: "file",
         topic: "{provider}.{family}".into(),
         selection: Selection::All,
+        awaited: false,
     };
     Summary {
         fingerprint: "0123456789ab".into(),

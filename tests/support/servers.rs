@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::types::RDKafkaErrorCode;
@@ -157,6 +157,13 @@ pub fn create_topic(brokers: &str, name: &str, properties: &[(&str, &str)]) {
         Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
         Err((_, error)) => panic!("topic {name}: {error}"),
     }
+}
+
+/// Changes a property of a topic.
+pub fn alter_topic(brokers: &str, name: &str, key: &str, value: &str) {
+    let change = AlterConfig::new(ResourceSpecifier::Topic(name)).set(key, value);
+    let outcome = block_on(admin(brokers).alter_configs([&change], &AdminOptions::new()));
+    outcome.expect("the broker answers").pop().expect("one outcome").expect("the topic is changed");
 }
 
 /// A cluster's topics, and how many replicas each of their partitions has. A question about all of

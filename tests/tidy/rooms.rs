@@ -15,7 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["dispatch", "source"],
     &["sink"],
     &["state"],
-    &["spool"],
+    &["spool", "ack"],
     &["dedup", "disk", "admit"],
     &["scalars"],
     &["provider", "selection", "routing", "aws", "health", "files", "reference", "clock"],

@@ -3,6 +3,7 @@
 //! [`Check`] has the report and what every check needs. Each other file adds the checks of its noun, so
 //! that this one knows none of them.
 
+mod ack;
 mod attributes;
 mod aws;
 mod kafka;

@@ -7,6 +7,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value as Json;
 
 use super::Check;
+use crate::ack::AckOptions;
 use crate::config::file::{ConfigFile, SecretEntryFile, SourceFile};
 use crate::config::suggest::did_you_mean;
 use crate::config::yaml::spans::Path;
@@ -88,7 +89,11 @@ impl Check<'_> {
         }
         let sources = file.sources.iter();
         let sources: Vec<_> = sources
-            .filter_map(|(name, source)| self.source(name, source, &at.key(name), definitions))
+            .filter_map(|(name, source)| {
+                let ack = source.ack.as_ref().unwrap_or(&file.ack).clone();
+                let options = self.source(name, source, &at.key(name), definitions)?;
+                Some(SourceOptions { ack, ..options })
+            })
             .collect();
         self.check_beside_each_other(&sources, &at);
         sources
@@ -136,6 +141,7 @@ impl Check<'_> {
             secrets,
             channel: channel?,
             body_bytes_max,
+            ack: AckOptions::default(),
         })
     }
 

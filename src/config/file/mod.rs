@@ -23,6 +23,7 @@ use serde_json::{Map, Value as Json};
 pub use self::select::*;
 pub use self::sink::*;
 pub use self::source::*;
+use crate::ack::AckOptions;
 use crate::admin;
 use crate::aws::AwsOptions;
 use crate::reference::Reference;
@@ -43,6 +44,8 @@ pub struct ConfigFile {
     pub limits: Limits,
     /// The log on disk between sources and sinks.
     pub spool: SpoolOptions,
+    /// Which sinks acknowledgements wait for, of every source without a block of its own.
+    pub ack: AckOptions,
     /// How long a shutdown can take before it is cut short, in seconds.
     #[schemars(range(min = 1, max = 3600))]
     pub shutdown_grace_seconds: Grace,

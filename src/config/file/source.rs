@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::ack::AckOptions;
 use crate::aws::arn::TopicArn;
 use crate::reference::Reference;
 use crate::scalars::{Address, Size};
@@ -30,6 +31,9 @@ pub struct SourceFile {
     /// limit after decompression is then at least as large.
     #[schemars(range(min = BODY_BYTES_LEAST, max = BODY_BYTES_MAX))]
     pub body_bytes_max: Option<Size>,
+    /// Which sinks the acknowledgements of this source wait for, instead of those at the top level.
+    /// `after: []` waits for none.
+    pub ack: Option<AckOptions>,
     /// Receive deliveries from an SQS queue instead of over HTTP.
     pub sqs: Option<SqsOptions>,
     /// Receive deliveries from SNS topics instead of from the provider.

@@ -23,6 +23,8 @@ pub(super) enum ClaimRequest {
     Claim { key: DuplicateKey, answer: oneshot::Sender<Result<Holder, Skip>> },
     /// Release a claim.
     Release { key: DuplicateKey },
+    /// Confirm that the sinks with this fingerprint have accepted the key's event.
+    Accept { key: DuplicateKey, sinks: u32 },
 }
 
 impl ClaimRequest {
@@ -68,6 +70,7 @@ impl ClaimWorker {
             match ask {
                 ClaimRequest::Claim { key, .. } => round.claim(*key),
                 ClaimRequest::Release { key } => round.release(*key),
+                ClaimRequest::Accept { key, sinks } => round.accepted(*key, *sinks),
             }
         }
         let begun = Instant::now();
@@ -95,7 +98,8 @@ impl ClaimWorker {
 fn hand_out(keys: &KeyNames, asks: &mut Vec<ClaimRequest>, answers: &[Value]) -> Result<(), ServerError> {
     let mut outcome = Ok(());
     for (ask, answer) in asks.drain(..).zip(answers) {
-        // A claim that could not be released expires soon.
+        // A claim that could not be released, or confirmed as accepted, expires soon; another replica can
+        // store the event again then.
         let ClaimRequest::Claim { answer: asker, .. } = ask else { continue };
         let holder = keys.holder(answer);
         // The append can have stopped waiting; its claim expires soon.

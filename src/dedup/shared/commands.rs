@@ -25,6 +25,10 @@ const GENERATION: &str = "2:";
 /// The value of a key whose event is on stable storage.
 const DURABLE: &[u8] = b"durable";
 
+/// What the value of a key begins with whose event sinks have accepted; their fingerprint follows. An older
+/// release takes it for the claim of another replica, and stores the event again.
+const ACCEPTED: &[u8] = b"accepted:";
+
 /// The holder of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holder {
@@ -36,6 +40,8 @@ pub(super) enum Holder {
     Another,
     /// The key's event is durable.
     Durable,
+    /// The key's event is accepted by the sinks with this fingerprint.
+    Accepted(u32),
 }
 
 /// Makes the names and values of keys.
@@ -78,10 +84,16 @@ impl KeyNames {
             Value::Nil => Ok(Holder::Nobody),
             Value::BulkString(value) if value == DURABLE => Ok(Holder::Durable),
             Value::BulkString(value) if value == self.claim.as_bytes() => Ok(Holder::Us),
-            Value::BulkString(_) => Ok(Holder::Another),
+            Value::BulkString(value) => Ok(accepted(value).map_or(Holder::Another, Holder::Accepted)),
             other => Err(ServerError::of_answer(other).unwrap_or(ServerError::Unexpected)),
         }
     }
+}
+
+/// The fingerprint in the value of a key whose event sinks have accepted.
+fn accepted(value: &[u8]) -> Option<u32> {
+    let digits = std::str::from_utf8(value.strip_prefix(ACCEPTED)?).ok()?;
+    u32::from_str_radix(digits, 16).ok()
 }
 
 /// The commands of one round to the server, which answers them in the same order.
@@ -112,6 +124,12 @@ impl<'k> CommandBatch<'k> {
     /// Confirms that a key's event is durable.
     pub(super) fn durable(&mut self, key: DuplicateKey) {
         self.commands.cmd("SET").arg(self.keys.name(key)).arg(DURABLE).arg("PX").arg(self.keys.durable_for);
+    }
+
+    /// Confirms that the sinks with this fingerprint have accepted a key's event.
+    pub(super) fn accepted(&mut self, key: DuplicateKey, sinks: u32) {
+        let value = [ACCEPTED, format!("{sinks:08x}").as_bytes()].concat();
+        self.commands.cmd("SET").arg(self.keys.name(key)).arg(value).arg("PX").arg(self.keys.durable_for);
     }
 
     /// Releases a claim, unless this run of this replica no longer holds it.
@@ -153,6 +171,14 @@ mod tests {
     }
 
     #[test]
+    fn an_accepted_key_says_by_which_sinks() {
+        let keys = keys();
+        let mut round = CommandBatch::new(&keys, 1);
+        round.accepted(DuplicateKey([0; 16]), 42);
+        assert!(wire(&round).ends_with("$17 accepted:0000002a $2 PX $8 86400000 "), "{}", wire(&round));
+    }
+
+    #[test]
     fn a_time_that_the_server_would_refuse_is_one_that_it_takes() {
         let keys = KeyNames::new("", 7, Duration::ZERO, Duration::MAX);
         assert_eq!((keys.claim_for, keys.durable_for), (1, 3_153_600_000_000));
@@ -167,6 +193,8 @@ mod tests {
         assert_eq!(keys.holder(&value("pending:0000000000000007")).unwrap(), Holder::Us);
         assert_eq!(keys.holder(&value("pending:0000000000000008")).unwrap(), Holder::Another);
         assert_eq!(keys.holder(&value("something newer")).unwrap(), Holder::Another);
+        assert_eq!(keys.holder(&value("accepted:0000002a")).unwrap(), Holder::Accepted(42));
+        assert_eq!(keys.holder(&value("accepted:")).unwrap(), Holder::Another);
         assert!(keys.holder(&Value::Okay).is_err(), "not an answer to a claim");
     }
 }

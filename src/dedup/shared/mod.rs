@@ -9,7 +9,9 @@
 //! ```
 //!
 //! The shared window can only prevent a duplicate, never lose an event: `durable` is written after the
-//! fdatasync and at no other time, so an event that is answered as a duplicate is on some replica's disk.
+//! fdatasync and at no other time, so an event that is answered as a duplicate is on some replica's disk. An
+//! append whose answer waits for sinks does not write it: once they have accepted the event its key says so,
+//! with a fingerprint of those sinks, and nothing less makes the event a duplicate for another such append.
 //! Whatever else the server answers, or fails to answer, the append goes on and the local window decides. One
 //! task, the [`SharedWindowWorker`], speaks to the server; an append waits for two of its rounds at most, and
 //! a bounded time longer while another replica is storing a copy of the event. While the server is away,
@@ -65,11 +67,20 @@ impl Deadlines {
     }
 }
 
+/// What makes an event a duplicate for the append that asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sufficient {
+    /// A copy is durable on some replica.
+    Durable,
+    /// A copy is accepted by the sinks with this fingerprint.
+    Accepted(u32),
+}
+
 /// What the shared window says of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyClaim {
-    /// A copy is durable in another replica's spool, or in this one's.
-    Durable,
+    /// There is a copy that is sufficient: durable in another replica's spool, or in this one's, or accepted.
+    Known,
     /// This replica has claimed the key: store the event.
     Ours,
     /// Nothing is certain: store the event, unless the local window knows it.
@@ -149,16 +160,23 @@ impl SharedWindow {
     }
 
     /// Claims the key of an event before it is appended.
-    pub(crate) async fn claim(&self, key: DuplicateKey) -> KeyClaim {
+    pub(crate) async fn claim(&self, key: DuplicateKey, sufficient: Sufficient) -> KeyClaim {
         let deadline = Instant::now() + self.patience;
         let mut asked = 0;
         loop {
             match self.ask(key).await {
                 Ok(Holder::Nobody) => return KeyClaim::Ours,
-                Ok(Holder::Durable) => {
-                    self.duplicates.inc();
-                    return KeyClaim::Durable;
-                }
+                Ok(held @ (Holder::Durable | Holder::Accepted(_))) => match (sufficient, held) {
+                    (Sufficient::Accepted(sinks), Holder::Accepted(by)) if by != sinks => {
+                        return KeyClaim::None;
+                    }
+                    // On the disk of another replica alone.
+                    (Sufficient::Accepted(_), Holder::Durable) => return KeyClaim::None,
+                    _ => {
+                        self.duplicates.inc();
+                        return KeyClaim::Known;
+                    }
+                },
                 // Another copy is being appended on this replica: the local window tells the two apart.
                 Ok(Holder::Us) => return KeyClaim::None,
                 Ok(Holder::Another) => {}
@@ -195,6 +213,15 @@ impl SharedWindow {
         if self.usable.load(Ordering::Relaxed) {
             // If the queue is full, the claim is left to expire.
             let _ = self.asks.try_send(ClaimRequest::Release { key });
+        }
+    }
+
+    /// Confirms that the sinks with this fingerprint have accepted an event. Never waits: if the server is
+    /// away or the queue is full, another replica can store a copy of the event.
+    pub(crate) fn accept(&self, key: DuplicateKey, sinks: u32) {
+        let accept = ClaimRequest::Accept { key, sinks };
+        if !self.usable.load(Ordering::Relaxed) || self.asks.try_send(accept).is_err() {
+            self.forgotten.inc();
         }
     }
 

@@ -17,6 +17,7 @@ use crate::state::DeadFilter;
 use crate::testing::bench::{Bench, LIMIT};
 use crate::testing::events::event;
 
+mod answers;
 mod overtaking;
 mod slow;
 mod unreadable;

@@ -2,6 +2,7 @@
 //! attempt, and so reports them as accepted.
 
 use std::collections::{BTreeSet, HashSet};
+use std::mem::take;
 use std::task::{Context, Poll, Waker};
 
 use bytestring::ByteString;

@@ -23,6 +23,7 @@ use super::deletions::Deletions;
 use super::message::{Question, QueueMessage, Useless};
 use super::queue::entry_word;
 use super::topic_questions::QuestionOutcome;
+use crate::ack::Unaccepted;
 use crate::event::{Timestamp, Verdict};
 use crate::source::Unavailable;
 
@@ -40,6 +41,8 @@ pub(super) struct ReceivedMessages {
     source: Arc<Source>,
     messages: Vec<QueueMessage>,
     arrived: Timestamp,
+    /// Whether a sink that the source waits for has not accepted an event in time.
+    late: AtomicBool,
 }
 
 /// A message with its verdict.
@@ -65,11 +68,12 @@ type AskedAt = (usize, Question);
 
 impl ReceivedMessages {
     pub(super) fn new(source: Arc<Source>, messages: Vec<QueueMessage>) -> Self {
-        Self { source, messages, arrived: SystemTime::now().into() }
+        Self { source, messages, arrived: SystemTime::now().into(), late: AtomicBool::new(false) }
     }
 
-    /// Stores the messages, and hands those that are durable or filtered to the deleter.
-    pub(super) async fn run(self, deletions: &Deletions) {
+    /// Stores the messages, and hands those that are durable, and accepted by the sinks that the source waits
+    /// for, or filtered to the deleter. Returns whether a sink has not accepted an event in time.
+    pub(super) async fn run(self, deletions: &Deletions) -> bool {
         let receipts: Vec<ByteString> = self.messages.iter().map(|message| message.receipt.clone()).collect();
         // Which messages no longer need to be kept hidden.
         let done: Vec<_> = self.messages.iter().map(|_| AtomicBool::new(false)).collect();
@@ -77,6 +81,7 @@ impl ReceivedMessages {
             () = self.store_all(&done, deletions) => {}
             never = keep_hidden(&self.source, &receipts, &done) => match never {},
         }
+        self.late.into_inner()
     }
 
     async fn store_all(&self, done: &[AtomicBool], deletions: &Deletions) {
@@ -220,6 +225,9 @@ impl ReceivedMessages {
                     }
                     Err(unavailable) => {
                         failed = true;
+                        if unavailable == Unavailable::Unaccepted(Unaccepted::Late) {
+                            self.late.store(true, Ordering::Relaxed);
+                        }
                         self.leave(at, word(unavailable), done);
                     }
                 }
@@ -237,7 +245,10 @@ impl Source {
         let Self { intake, intake_source, limits, .. } = self;
         let definition = &intake_source.definition;
         let view = &intake_source.view;
-        if message.receives >= RECEIVED_TOO_OFTEN && !self.stored.has(&message.id) {
+        // A message whose source waits for sinks comes back for as long as they are away, and is deleted
+        // for no other reason: the queue's own redrive policy ends what never can be accepted.
+        let ends_here = intake_source.ack.is_none();
+        if ends_here && message.receives >= RECEIVED_TOO_OFTEN && !self.stored.has(&message.id) {
             let detail = format!(
                 "the message was received {} times; an earlier receive may have stored it already",
                 message.receives
@@ -323,6 +334,7 @@ fn word(unavailable: Unavailable) -> &'static str {
     match unavailable {
         Unavailable::Later(reason) => reason,
         Unavailable::TooLarge => "too_large",
+        Unavailable::Unaccepted(unaccepted) => unaccepted.reason(),
     }
 }
 

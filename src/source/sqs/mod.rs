@@ -7,10 +7,11 @@
 //!                                                        deletions: batches of 10, tried again
 //! ```
 //!
-//! Invariants: a message is deleted only after [`Intake`] has made it durable or filtered it. A message
-//! that could not be stored is left in the queue, and comes back. No message is received while the spool
-//! is nearly full. Every failed call waits before it is tried again. The queue's policy stands in for a
-//! signature. Only this module and the ones below it know the SDK.
+//! Invariants: a message is deleted only after [`Intake`] has made it durable, and the sinks that the source
+//! waits for have accepted it, or has filtered it. A message that could not be stored is left in the queue,
+//! and comes back. No message is received while the spool is nearly full. Every failed call waits before it
+//! is tried again. The queue's policy stands in for a signature. Only this module and the ones below it know
+//! the SDK.
 
 mod action;
 mod batch;
@@ -174,15 +175,22 @@ async fn receive(source: Arc<Source>, deletions: Deletions, stop: CancellationTo
         let Some(received) = source.receive_once(&stop).await else { return };
         let next = match received {
             Ok(messages) => {
-                failures = 0;
                 source.health.succeeded(Action::Receive);
                 source.metrics.received(messages.len());
-                let next = source.scale.received(messages.len());
+                let mut next = source.scale.received(messages.len());
+                let mut late = false;
                 if messages.is_empty() {
                     pause(begun + EMPTY_EVERY, &stop).await;
                 } else {
                     let messages = messages.into_iter().filter_map(QueueMessage::new).collect();
-                    ReceivedMessages::new(Arc::clone(&source), messages).run(&deletions).await;
+                    late = ReceivedMessages::new(Arc::clone(&source), messages).run(&deletions).await;
+                }
+                // Messages that are received while a sink is away use up the receives that the queue's own
+                // redrive policy allows them.
+                failures = if late { failures + 1 } else { 0 };
+                if late && next == Next::Go {
+                    next = source.scale.idle();
+                    pause(Instant::now() + SOURCE_CALL.random_wait(failures), &stop).await;
                 }
                 next
             }

@@ -48,6 +48,8 @@ pub struct Append {
     pub entry: Entry,
     /// The key by which later copies are recognised; `None` if they need not be.
     pub duplicate: Option<DuplicateKey>,
+    /// Whether the other replicas are told that the key is durable.
+    pub confirm: bool,
     /// Where the answer goes. The receiver can be gone by then.
     pub answer: oneshot::Sender<AppendReply>,
 }
@@ -105,8 +107,16 @@ struct Staged {
     /// The newest position with a single-sink entry.
     single_sink: Option<Position>,
     /// The duplicate key and the arrival of each entry.
-    keys: Vec<(Option<DuplicateKey>, Timestamp)>,
+    keys: Vec<StagedKey>,
     answers: Vec<(oneshot::Sender<AppendReply>, Appended)>,
+}
+
+/// What the footer and the duplicate windows are told of an entry.
+struct StagedKey {
+    key: Option<DuplicateKey>,
+    arrived: Timestamp,
+    /// Whether the shared duplicate window is told as soon as the entry is durable.
+    confirm: bool,
 }
 
 impl Committer {
@@ -150,7 +160,7 @@ impl Committer {
         };
         let mut keys = Vec::new();
         for append in group.extract_if(.., known) {
-            keys.extend(append.duplicate);
+            keys.extend(append.duplicate.filter(|_| append.confirm));
             reply(append.answer, Ok(Appended::Duplicate));
         }
         // The shared window can have missed these keys when their events became durable.
@@ -203,7 +213,7 @@ impl Committer {
             answers: Vec::with_capacity(group.len()),
         };
         let mut left = self.capacity();
-        for Append { entry, duplicate, answer } in group.drain(..) {
+        for Append { entry, duplicate, confirm, answer } in group.drain(..) {
             if duplicate.is_some_and(|key| self.window.sighting(key) == KeySighting::Staged) {
                 staged.answers.push((answer, Appended::Duplicate));
                 continue;
@@ -231,7 +241,7 @@ impl Committer {
             }
             staged.answers.push((answer, Appended::Stored(position)));
             duplicate.into_iter().for_each(|key| self.window.stage(key));
-            staged.keys.push((duplicate, entry.arrived()));
+            staged.keys.push(StagedKey { key: duplicate, arrived: entry.arrived(), confirm });
         }
         staged
     }
@@ -288,7 +298,7 @@ impl Committer {
         let last = Position(first.0 + offsets.len() as u64 - 1);
         self.window.commit(now.steady);
         if let Some(active) = &mut self.active {
-            keys.iter().for_each(|&(key, arrived)| active.draft.note(key, arrived));
+            keys.iter().for_each(|staged| active.draft.note(staged.key, staged.arrived));
         }
         {
             let mut view = self.shared.view();
@@ -309,7 +319,9 @@ impl Committer {
         }
         self.shared.head.send_replace(last);
         if let Some(others) = self.shared.durable_keys.get() {
-            others.confirm(keys.into_iter().filter_map(|(key, _)| key).collect());
+            others.confirm(
+                keys.into_iter().filter(|staged| staged.confirm).filter_map(|staged| staged.key).collect(),
+            );
         }
         answers.into_iter().for_each(|(answer, appended)| reply(answer, Ok(appended)));
     }

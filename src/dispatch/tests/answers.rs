@@ -1,0 +1,134 @@
+//! What a dispatcher tells the deliveries that wait for its sink.
+
+use std::time::Duration;
+
+use super::*;
+use crate::ack::{AckOptions, AwaitedSinks, Awaiting, Sought, Unaccepted};
+use crate::dedup::DuplicateKey;
+use crate::dispatch::certainty;
+
+/// A sink `lake` that answers wait for, at the cursor of a bench.
+fn awaited(bench: &Bench, selection: &Selection) -> AwaitedSinks {
+    let awaited = AwaitedSinks::new([("lake", selection)], Duration::from_secs(60), &bench.metrics);
+    let cursor = bench.state.cursor("lake").expect("readable").unwrap_or_default();
+    certainty::begin(&[("lake", cursor)], &awaited, &bench.spool, &bench.state).expect("writable");
+    awaited
+}
+
+fn numbered(number: u64, family: &'static str) -> Event {
+    Event { id: format!("id-{number}").into(), ..of_family(family) }
+}
+
+/// What waits for an event of this number.
+fn waits(awaited: &AwaitedSinks, number: u64) -> Awaiting {
+    let event = numbered(number, "a");
+    let options = AckOptions { after: vec!["lake".into()], within: Duration::from_secs(5) };
+    let after = awaited.after(&options).expect("it waits for the sink");
+    after.begin(&event, DuplicateKey::of(&event.source, &event.id)).expect("the sink takes the event")
+}
+
+fn start(bench: &Bench, awaited: &AwaitedSinks, sink: Arc<Scripted>) -> Running {
+    let dispatcher = bench.dispatcher(sink, Selection::All).awaited(awaited.get("lake"));
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(dispatcher.run(stop.clone(), CancellationToken::new()));
+    Running { stop, task }
+}
+
+struct Running {
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<Result<(), DispatchError>>,
+}
+
+impl Running {
+    async fn end(self, bench: &Bench) {
+        self.stop.cancel();
+        bench.spool.close().await;
+        self.task.await.expect("no panic").expect("no error");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_topic_holds_up_the_answers_to_its_own_events_and_no_others() {
+    let bench = Bench::new();
+    let awaited = awaited(&bench, &Selection::All);
+    let sink = Scripted::new(|record, _| match &*record.topic {
+        "held" => Outcome::Retry(trouble()),
+        _ => Outcome::Accepted,
+    });
+    let running = start(&bench, &awaited, sink);
+    let held = Sought::At(bench.append(numbered(1, "held")).await);
+    let other = bench.append(numbered(2, "a")).await;
+    assert_eq!(waits(&awaited, 2).accepted(Sought::At(other)).await, Ok(true));
+    assert_eq!(waits(&awaited, 2).accepted(Sought::At(other)).await, Ok(true), "and again");
+    assert_eq!(waits(&awaited, 1).accepted(held).await, Err(Unaccepted::Late));
+    let unknown = Sought::Through(other);
+    assert_eq!(waits(&awaited, 2).accepted(unknown).await, Err(Unaccepted::Late), "it may be the held one");
+    running.end(&bench).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejected_event_is_refused_also_by_the_next_start_and_until_its_redriven_copy_is_accepted() {
+    let bench = Bench::new();
+    let first = awaited(&bench, &Selection::All);
+    let rejects = || Scripted::new(|_, _| Outcome::rejected(Cause::TOO_LARGE, "a byte more than it takes"));
+    let running = start(&bench, &first, rejects());
+    let position = bench.append(numbered(1, "a")).await;
+    assert_eq!(waits(&first, 1).accepted(Sought::At(position)).await, Err(Unaccepted::Rejected));
+    crate::testing::bench::awaited(|| bench.state.cursor("lake").ok() == Some(Some(position))).await;
+    running.stop.cancel();
+    running.task.abort();
+    let _ = running.task.await;
+
+    let second = awaited(&bench, &Selection::All);
+    let unknown = Sought::Through(bench.spool.head());
+    assert_eq!(waits(&second, 1).accepted(unknown).await, Err(Unaccepted::Rejected));
+    let sink = Scripted::new(|_, _| Outcome::Accepted);
+    let running = start(&bench, &second, sink);
+    bench.append(Event { only_sink: Some("lake".into()), ..numbered(1, "a") }).await;
+    let other = Sought::At(bench.append(numbered(2, "a")).await);
+    assert_eq!(waits(&second, 2).accepted(other).await, Ok(true));
+    let unknown = Sought::Through(bench.spool.head());
+    assert_eq!(waits(&second, 1).accepted(unknown).await, Ok(true), "redriven and accepted");
+    running.end(&bench).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_events_from_before_the_sink_was_waited_for_nobody_can_tell() {
+    let bench = Bench::new();
+    let position = bench.append(numbered(1, "a")).await;
+    bench.state.commit(&[progress(position)]).expect("writable");
+    let first = awaited(&bench, &Selection::All);
+    assert_eq!(waits(&first, 1).accepted(Sought::Through(position)).await, Ok(false));
+    let running = start(&bench, &first, Scripted::new(|_, _| Outcome::Accepted));
+    let new = Sought::At(bench.append(numbered(2, "a")).await);
+    assert_eq!(waits(&first, 2).accepted(new).await, Ok(true));
+    running.end(&bench).await;
+}
+
+#[tokio::test]
+async fn of_records_that_the_sink_had_to_skip_nobody_can_tell_and_the_state_remembers_it() {
+    let bench = Bench::new();
+    let large = |number| Event { body: vec![b'x'; 4 << 10].into(), ..numbered(number, "a") };
+    for number in 1..=200 {
+        bench.append(large(number)).await;
+    }
+    bench.spool.release(Position(100));
+    crate::testing::bench::awaited(|| bench.spool.first() > Position(1)).await;
+    let lost = Position(bench.spool.first().0 - 1);
+    let (gone, last) = (Sought::At(Position(1)), Sought::At(Position(200)));
+    let first = awaited(&bench, &Selection::All);
+    let running = start(&bench, &first, Scripted::new(|_, _| Outcome::Accepted));
+    assert_eq!(waits(&first, 200).accepted(last).await, Ok(true));
+    assert_eq!(waits(&first, 1).accepted(gone).await, Ok(false), "passed, and never given to the sink");
+    let unknown = Sought::Through(bench.spool.head());
+    assert_eq!(waits(&first, 1).accepted(unknown).await, Ok(false), "it may be one of them");
+    running.end(&bench).await;
+
+    let rows = bench.state.cursors().expect("readable");
+    let certain = rows.iter().find(|(name, _)| name.starts_with("(accepts ")).map(|(_, from)| *from);
+    assert!(certain >= Some(lost), "{rows:?}");
+}
+
+fn progress(cursor: Position) -> crate::state::Progress {
+    crate::state::Progress { sink: "lake".into(), cursor, dead: Vec::new() }
+}

@@ -1,0 +1,40 @@
+//! Metrics of answers that wait for sinks.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use super::{HistogramFamily, Sink};
+
+/// The metrics of answers that wait for sinks.
+#[derive(Debug)]
+pub struct AckMetrics {
+    /// Deliveries that wait for a sink now.
+    pub waiting: Family<Sink, Gauge>,
+    /// Deliveries for which a sink has not accepted the event in time.
+    pub late: Family<Sink, Counter>,
+    /// Seconds that deliveries waited until a sink had settled their event.
+    pub wait: HistogramFamily<Sink>,
+}
+
+impl AckMetrics {
+    pub(super) fn new() -> Self {
+        let waits = || Histogram::new(exponential_buckets(0.001, 2.0, 17));
+        Self {
+            waiting: Family::default(),
+            late: Family::default(),
+            wait: Family::new_with_constructor(waits),
+        }
+    }
+
+    pub(super) fn register(&self, r: &mut Registry) {
+        let waiting = "Deliveries whose answer waits for this sink now";
+        r.register("ack_waiting", waiting, self.waiting.clone());
+        let late = "Deliveries whose event this sink had not accepted within ack.within";
+        r.register("ack_late", late, self.late.clone());
+        let wait = "Time that a delivery waited until this sink had settled its event";
+        r.register_with_unit("ack_wait", wait, Unit::Seconds, self.wait.clone());
+    }
+}

@@ -1,0 +1,69 @@
+//! `ack.after` at a queue: a message is deleted only once its sink has the event.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::inlet::{DEADLINE, Inlet, TOPIC, assert_each_once, events, texts};
+use crate::support::await_until;
+use crate::support::aws::{Aws, messages};
+use crate::support::bridge::Bridge;
+
+/// A home whose answers wait for the sink `local`.
+fn inlet(aws: &Aws, queue_url: &str, within: &str) -> Inlet {
+    let inlet = Inlet::new(aws.endpoint(), queue_url, "visibility_timeout: 2s", "");
+    let file = inlet.home.path("fanbridge.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{text}ack: {{ after: [local], within: {within} }}\n")).unwrap();
+    inlet
+}
+
+fn left(bridge: &Bridge, reason: &str) -> f64 {
+    bridge.metric("fanbridge_sqs_messages_left_total", &[&format!("reason=\"{reason}\"")])
+}
+
+#[test]
+fn messages_whose_sink_is_away_stay_in_the_queue_and_are_deleted_and_published_once_it_is_back() {
+    let Some(aws) = Aws::connect("messages that wait for a sink") else { return };
+    let queue = aws.queue("ack", &[]);
+    let inlet = inlet(&aws, &queue.url, "500ms");
+    // A file stands where the topic's directory has to be.
+    let obstacle = inlet.home.path("topics").join(TOPIC);
+    fs::create_dir_all(inlet.home.path("topics")).unwrap();
+    fs::write(&obstacle, "").unwrap();
+    let load = events("ack", 30);
+    queue.send(&messages(texts(&load)));
+    let bridge = inlet.start();
+    await_until("messages are late, and come again", DEADLINE, || {
+        let duplicates = bridge.metric("fanbridge_events_total", &["verdict=\"duplicate\""]);
+        (left(&bridge, "ack_late") >= 15.0 && duplicates >= 1.0).then_some(())
+    });
+    assert_eq!(bridge.metric("fanbridge_sqs_messages_deleted_total", &[]), 0.0);
+    assert_eq!(queue.depth().total(), load.len(), "each is still there");
+
+    fs::remove_file(&obstacle).unwrap();
+    queue.await_empty(DEADLINE);
+    bridge.stop();
+    assert_each_once(&inlet.arrivals(), &load);
+}
+
+#[test]
+fn a_message_that_no_sink_can_accept_goes_to_the_queues_own_dead_letters() {
+    let Some(aws) = Aws::connect("messages that no sink can accept") else { return };
+    let failed = aws.queue("ack-failed", &[]);
+    let queue = aws.queue("ack-useless", &[("RedrivePolicy", &failed.redrive_after(3))]);
+    let inlet = inlet(&aws, &queue.url, "1s");
+    let load = events("ack-useless", 3);
+    let bridge = inlet.start();
+    queue.send(&messages(texts(&load)));
+    queue.send(&messages(["no event"]));
+    await_until("the queue has moved it", DEADLINE, || {
+        std::thread::sleep(Duration::from_millis(100));
+        (failed.depth().total() == 1).then_some(())
+    });
+    queue.await_empty(DEADLINE);
+    assert!(left(&bridge, "ack_quarantined") >= 1.0);
+    assert_eq!(bridge.metric("fanbridge_dead_letters_kept", &["sink=\"quarantine\""]), 1.0, "and here, once");
+    assert_eq!(bridge.metric("fanbridge_sqs_messages_deleted_total", &[]), load.len() as f64);
+    bridge.stop();
+    assert_each_once(&inlet.arrivals(), &load);
+}

@@ -154,6 +154,13 @@ enum Part {
     Aws,
 }
 
+impl Part {
+    /// As it is called on the command line and in the results.
+    fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
 /// How much is measured.
 #[derive(Clone, Debug, Serialize)]
 struct Plan {
@@ -220,32 +227,20 @@ struct Results {
     machine: Machine,
     command: String,
     plan: Plan,
+    /// What was found by part.
     #[serde(flatten)]
-    found: Found,
+    found: serde_json::Map<String, serde_json::Value>,
     pair: Option<pair::Pair>,
     targets: Vec<Target>,
     /// Parts that were to be measured and were not, and why.
     not_measured: Vec<String>,
 }
 
-/// What was found by part.
-#[derive(Default, Serialize)]
-struct Found {
-    intake: Option<intake::Intake>,
-    latency: Option<latency::Latency>,
-    tls: Option<tls::Tls>,
-    bodies: Option<bodies::Bodies>,
-    idle: Option<idle::Idle>,
-    pipelining: Option<pipelining::Pipelining>,
-    types: Option<types::Types>,
-    sinks: Option<sinks::Sinks>,
-    selection: Option<selection::Selection>,
-    redis: Option<redis::Redis>,
-    backlog: Option<backlog::Backlog>,
-    start: Option<start::Start>,
-    kafka: Option<kafka::Kafka>,
-    compression: Option<compression::Compression>,
-    aws: Option<aws::Aws>,
+impl Results {
+    fn save(&self, json: &Path) -> anyhow::Result<()> {
+        let text = serde_json::to_vec_pretty(self)?;
+        std::fs::write(json, text).with_context(|| format!("cannot write {}", json.display()))
+    }
 }
 
 fn main() -> anyhow::Result<()> {
@@ -255,26 +250,26 @@ fn main() -> anyhow::Result<()> {
         machine: Machine::look(stage.dir())?,
         command: std::env::args().collect::<Vec<_>>().join(" "),
         plan: Plan::new(&arguments),
-        found: Found::default(),
+        found: serde_json::Map::new(),
         pair: None,
         targets: Vec::new(),
         not_measured: Vec::new(),
     };
     println!("{}\ncommand  {}", results.machine, results.command);
+    let json = arguments.json.clone().unwrap_or_else(|| stage.build_dir().join("bench.json"));
     let failures = match &arguments.before {
         Some(before) => {
             compare(&arguments, before, &stage, &mut results)?;
             0
         }
-        None => measure(&arguments, &stage, &mut results),
+        None => measure(&arguments, &stage, &mut results, &json)?,
     };
     let value = serde_json::to_value(&results)?;
     if arguments.before.is_none() {
         println!("\n{}", verdict::table(&results.targets));
         println!("\n{}", goals::table(&goals::goals(&value)));
     }
-    let json = arguments.json.clone().unwrap_or_else(|| stage.build_dir().join("bench.json"));
-    std::fs::write(&json, serde_json::to_vec_pretty(&value)?)?;
+    results.save(&json)?;
     println!("\nresults as JSON: {}", json.display());
     if let Some(svg) = plot::svg(&value) {
         let path = arguments.plot.clone().unwrap_or_else(|| stage.build_dir().join("bench.svg"));
@@ -341,27 +336,28 @@ fn one_round(
 
 /// Measures every part that is wanted; how many failed for another reason than what this machine lacks. A
 /// part that fails leaves the others to be measured.
-fn measure(arguments: &Arguments, stage: &Stage, results: &mut Results) -> usize {
-    let (plan, mut run) = (results.plan.clone(), Run { arguments, results, failures: 0 });
-    let found = Found {
-        intake: run.part(Part::Intake, intake::Intake::targets, || intake::measure(stage, &plan)),
-        latency: run.part(Part::Latency, latency::Latency::targets, || latency::measure(stage, &plan)),
-        tls: run.part(Part::Tls, no_targets, || tls::measure(stage, &plan)),
-        bodies: run.part(Part::Bodies, no_targets, || bodies::measure(stage, &plan)),
-        idle: run.part(Part::Idle, no_targets, || idle::measure(stage, &plan)),
-        pipelining: run.part(Part::Pipelining, no_targets, || pipelining::measure(stage, &plan)),
-        types: run.part(Part::Types, no_targets, || types::measure(stage, &plan)),
-        sinks: run.part(Part::Sinks, sinks::Sinks::targets, || sinks::measure(stage, &plan)),
-        selection: run.part(Part::Selection, no_targets, || selection::measure(stage, &plan)),
-        redis: run.part(Part::Redis, no_targets, || redis::measure(stage, &plan)),
-        backlog: run.part(Part::Backlog, backlog::Backlog::targets, || backlog::measure(stage, &plan)),
-        start: run.part(Part::Start, no_targets, || start::measure(stage, &plan)),
-        ..run.with_broker(stage, &plan)
-    };
-    let aws = run.part(Part::Aws, aws::Aws::targets, || aws::measure(stage, &plan));
-    let failures = run.failures;
-    results.found = Found { aws, ..found };
-    failures
+fn measure(
+    arguments: &Arguments,
+    stage: &Stage,
+    results: &mut Results,
+    json: &Path,
+) -> anyhow::Result<usize> {
+    let (plan, mut run) = (results.plan.clone(), Run { arguments, results, json, failures: 0 });
+    run.part(Part::Intake, intake::Intake::targets, || intake::measure(stage, &plan))?;
+    run.part(Part::Latency, latency::Latency::targets, || latency::measure(stage, &plan))?;
+    run.part(Part::Tls, no_targets, || tls::measure(stage, &plan))?;
+    run.part(Part::Bodies, no_targets, || bodies::measure(stage, &plan))?;
+    run.part(Part::Idle, no_targets, || idle::measure(stage, &plan))?;
+    run.part(Part::Pipelining, no_targets, || pipelining::measure(stage, &plan))?;
+    run.part(Part::Types, no_targets, || types::measure(stage, &plan))?;
+    run.part(Part::Sinks, sinks::Sinks::targets, || sinks::measure(stage, &plan))?;
+    run.part(Part::Selection, no_targets, || selection::measure(stage, &plan))?;
+    run.part(Part::Redis, no_targets, || redis::measure(stage, &plan))?;
+    run.part(Part::Backlog, backlog::Backlog::targets, || backlog::measure(stage, &plan))?;
+    run.part(Part::Start, no_targets, || start::measure(stage, &plan))?;
+    run.with_broker(stage, &plan)?;
+    run.part(Part::Aws, aws::Aws::targets, || aws::measure(stage, &plan))?;
+    Ok(run.failures)
 }
 
 /// For a part that has none.
@@ -373,6 +369,7 @@ fn no_targets<T>(_: &T) -> Vec<Target> {
 struct Run<'r> {
     arguments: &'r Arguments,
     results: &'r mut Results,
+    json: &'r Path,
     failures: usize,
 }
 
@@ -381,43 +378,40 @@ impl Run<'_> {
         self.arguments.only.is_empty() || self.arguments.only.contains(&part)
     }
 
-    /// Measures a part if it is wanted, prints it, and collects its targets.
-    fn part<T: Display>(
+    /// Measures a part if it is wanted, prints it, and saves what the run has found so far.
+    fn part<T: Display + Serialize>(
         &mut self,
         part: Part,
         targets: impl FnOnce(&T) -> Vec<Target>,
         measure: impl FnOnce() -> anyhow::Result<T>,
-    ) -> Option<T> {
+    ) -> anyhow::Result<()> {
         if !self.wants(part) {
-            return None;
+            return Ok(());
         }
+        let name = part.name();
         match measure() {
             Ok(found) => {
                 println!("\n{found}");
                 self.results.targets.extend(targets(&found));
-                Some(found)
+                self.results.found.insert(name, serde_json::to_value(found)?);
             }
             Err(error) => {
-                let name =
-                    part.to_possible_value().map_or_else(String::new, |part| part.get_name().to_owned());
                 eprintln!("\nnot measured: {name}, because {error:#}");
                 self.failures += usize::from(!error.is::<Absent>());
                 self.results.not_measured.push(format!("{name}: {error:#}"));
-                None
             }
         }
+        self.results.save(self.json)
     }
 
     /// The parts that need a broker.
-    fn with_broker(&mut self, stage: &Stage, plan: &Plan) -> Found {
+    fn with_broker(&mut self, stage: &Stage, plan: &Plan) -> anyhow::Result<()> {
         if !self.wants(Part::Kafka) && !self.wants(Part::Compression) {
-            return Found::default();
+            return Ok(());
         }
         let broker = Broker::at_or_started(self.arguments.brokers.as_deref(), stage);
         let broker = || broker.as_ref().map_err(|error| anyhow::Error::new(Absent(format!("{error:#}"))));
-        let kafka = self.part(Part::Kafka, kafka::Kafka::targets, || kafka::measure(stage, plan, broker()?));
-        let compression =
-            self.part(Part::Compression, no_targets, || compression::measure(stage, plan, broker()?));
-        Found { kafka, compression, ..Found::default() }
+        self.part(Part::Kafka, kafka::Kafka::targets, || kafka::measure(stage, plan, broker()?))?;
+        self.part(Part::Compression, no_targets, || compression::measure(stage, plan, broker()?))
     }
 }

@@ -3,7 +3,6 @@
 //! Every round starts both afresh, in the other order than the round before, and takes them one after the
 //! other for each figure. A change is the median of the rounds' ratios.
 
-use clap::ValueEnum;
 use serde::Serialize;
 use std::fmt;
 
@@ -78,7 +77,7 @@ pub fn measure_parts(
         let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
         eprintln!("pair: round {} of {rounds}, {} first", round + 1, NAMES[order[0]]);
         for part in parts {
-            let name = part.to_possible_value().map_or_else(String::new, |part| part.get_name().to_owned());
+            let name = part.name();
             for which in order {
                 for Flat { name, rises, value } in figures(&name, &one_round(*part, stages[which])?) {
                     pair.note(which, name, rises, value);

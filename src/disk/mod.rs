@@ -79,6 +79,8 @@ pub trait DiskFile: Send + Sync {
     fn len(&self) -> io::Result<u64>;
     /// The file's identity, whatever its name is by now.
     fn id(&self) -> io::Result<FileId>;
+    /// Lets the system drop what it has of the file in memory, because it is not read again soon. A hint.
+    fn drop_cached(&self) {}
     /// Whether the file holds nothing.
     fn is_empty(&self) -> io::Result<bool> {
         self.len().map(|len| len == 0)
@@ -295,6 +297,11 @@ impl DiskFile for RealFile {
 
     fn id(&self) -> io::Result<FileId> {
         FileId::of(&self.0)
+    }
+
+    fn drop_cached(&self) {
+        // Whether the system takes the hint makes no difference to what is read.
+        let _ = rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed);
     }
 }
 

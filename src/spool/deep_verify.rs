@@ -121,7 +121,10 @@ impl DeepVerify {
         let mut pace = self.pace();
         let mut scan = SegmentScan::new(Moment::default(), before(known.base), &mut pace);
         scan.limit = Some(known.last.next());
-        let scanned = scan.scan(&*file, listed)?;
+        let scanned = scan.scan(&*file, listed);
+        // What is read for this alone must not push out of memory what others read.
+        file.drop_cached();
+        let scanned = scanned?;
         scan.account_to(known.last);
         Ok((scanned, scan.missing))
     }

@@ -125,7 +125,7 @@ fn the_configurations_that_the_documents_show_are_accepted() {
         .flat_map(|document| document.split("```yaml\n").skip(1))
         .map(|rest| rest.split("```").next().expect("a split has a first part"))
         .collect();
-    assert_eq!(shown.len(), 6, "{shown:#?}");
+    assert_eq!(shown.len(), 7, "{shown:#?}");
     for text in shown {
         // A part is shown without what every file needs.
         let source = "sources: { a: { provider: stream, secrets: [env:SECRET] } }\n";

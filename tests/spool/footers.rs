@@ -368,6 +368,68 @@ fn a_footer_takes_no_byte_beyond_the_bounds_of_the_spool() {
 }
 
 #[test]
+fn a_footer_takes_one_released_segment_at_most_and_not_the_history_that_is_kept_for_replay() {
+    // Whatever the file system has left, beyond what is to stay free, when the sinks get to the head and the
+    // spool stops.
+    let mut pruned = std::collections::BTreeSet::new();
+    for left in (0..=4_000).step_by(100) {
+        let mut options = SpoolOptions { bytes_max: 40_000, ..from_disk() };
+        options.free_bytes_min = 100_000;
+        let mut world = World::open_new(options);
+        while world.disk.segments().len() < 6 {
+            world.append(1);
+        }
+        world.disk.set_capacity(Some(world.disk.used() + 100_000 + left));
+        world.second += 1;
+        world.tick();
+        let head = world.reader().head().0;
+        world.settle(head);
+        let (before, newest) = (world.disk.segments().len(), world.disk.segments().pop().unwrap());
+        world.stop();
+        let after = world.disk.segments().len();
+        assert!(after + 1 >= before, "{left} bytes are left: {after} of {before} segments");
+        if after < before {
+            assert!(footer_of(&world.disk.contents(&newest)) > HEADER_BYTES, "and not for nothing");
+        }
+        pruned.insert(before - after);
+    }
+    assert_eq!(pruned, [0, 1].into(), "it must be tried with too little space and with enough");
+}
+
+#[test]
+fn a_footer_takes_no_space_that_the_next_group_needs() {
+    let mut bounds = 0;
+    for bytes_max in (14_880..17_000).step_by(4) {
+        let mut world = World::open_new(SpoolOptions { bytes_max, ..from_disk() });
+        // As much as there has to be for a group while appends are taken.
+        while bytes_max - world.reader().usage().bytes >= bytes_max / 8 {
+            let segments = world.disk.segments().len();
+            let answers = world.append(1);
+            assert!(matches!(answers[..], [Ok(Appended::Stored(_))]), "{bytes_max}: {answers:?}");
+            let is_last = bytes_max - world.reader().usage().bytes < bytes_max / 8;
+            bounds += usize::from(is_last && world.disk.segments().len() > segments);
+        }
+    }
+    assert!(bounds > 5, "the bound is met at the end of a segment: {bounds}");
+}
+
+#[test]
+fn a_segment_that_is_pruned_a_moment_later_gets_no_footer() {
+    let bytes_max = 12_000;
+    let mut world = World::open_new(SpoolOptions { bytes_max, segment_bytes: 1 << 20, ..from_disk() });
+    while bytes_max - world.reader().usage().bytes >= bytes_max / 8 {
+        world.append(1);
+    }
+    let head = world.reader().head().0;
+    world.settle(head);
+    // The second write fails: the next tick begins a segment, and writes nothing but its header.
+    world.disk.plan(Call::Write, &[0, EIO]);
+    world.tick();
+    assert_eq!((world.disk.segments().len(), world.reader().usage().bytes), (1, HEADER_BYTES as u64));
+    assert!(matches!(world.append(1)[..], [Err(_)]), "the failing write was not used up");
+}
+
+#[test]
 fn a_torn_footer_of_any_kind_is_found_after_a_power_cut_and_costs_nothing() {
     let mut torn = 0;
     for seed in 0..300 {

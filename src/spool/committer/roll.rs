@@ -90,7 +90,7 @@ impl Committer {
         let Some(Closing { file, segment, draft }) = self.closing() else { return Ok(()) };
         let Some(footer) = segment.seed.and_then(|seed| draft.finish(seed, &segment)) else { return Ok(()) };
         let bytes = footer.len() as u64;
-        let fits = self.free_released_capacity(bytes);
+        let fits = self.has_capacity_for_footer(bytes);
         if self.failed {
             return Err(CommitError::broken("the spool failed while a segment was closed"));
         }

@@ -78,6 +78,10 @@ impl ScanObserver for Remember {
     fn on_key(&mut self, key: DuplicateKey, arrived: Timestamp) {
         self.window.recall(key, self.now.steady_of(arrived));
     }
+
+    fn next_number(&self) -> Option<u32> {
+        Some(self.window.next_number())
+    }
 }
 
 /// Scans the directory, mends the newest segment, and returns what the spool starts with.

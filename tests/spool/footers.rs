@@ -8,7 +8,7 @@ use fanbridge::event::Position;
 use fanbridge::spool::verify::{FooterState, SpoolReport, verify};
 use fanbridge::spool::{Appended, DeepVerify, Recovery, SpoolError, SpoolOptions};
 
-use crate::sim::{Call, Dice, EIO, ENOSPC, Fate};
+use crate::sim::{Call, Dice, EACCES, EIO, ENOSPC, Fate};
 use crate::world::{DIR, World, entry, number_of, options};
 
 /// Bytes of a segment's header, of a duplicate key in a footer, and of a footer's trailer.
@@ -260,6 +260,99 @@ fn an_event_whose_entry_is_damaged_is_taken_again_once_that_is_known() {
         .collect();
     assert_eq!(again, [lost], "the one that is lost and no other");
     assert_eq!(world.append_numbers(&[lost]), [Ok(Appended::Duplicate)]);
+}
+
+/// Deeply verifies, and takes what was lost in again. Returns which of the events were stored anew.
+fn redeliver(world: &mut World, numbers: &[u64]) -> Vec<u64> {
+    verify_deeply(world);
+    assert_eq!(world.reader().usage().unverified_segments, 0);
+    world.tick();
+    let answers = world.append_numbers(numbers);
+    let stored = |answer: &Result<_, _>| matches!(answer, Ok(Appended::Stored(_)));
+    numbers.iter().zip(&answers).filter(|(_, answer)| stored(answer)).map(|(number, _)| *number).collect()
+}
+
+#[test]
+fn an_event_that_was_taken_again_is_known_in_every_later_life() {
+    let mut world = stopped_with_segments(4);
+    let path = world.disk.segments()[1].clone();
+    let first = path.file_stem().unwrap().to_str().unwrap().parse::<u64>().unwrap();
+    world.disk.tamper(&path, |bytes| bytes[HEADER_BYTES + 60] ^= 0x10);
+    let lost = world.promised.remove(&first).unwrap();
+    world.open().unwrap();
+    assert_eq!(redeliver(&mut world, &[lost, lost - 1]), [lost]);
+    for life in 0..3 {
+        world.stop();
+        assert_eq!(world.open().unwrap().scanned, 0);
+        assert_eq!(
+            redeliver(&mut world, &[lost]),
+            [0_u64; 0],
+            "life {life}: the damaged entry is found again"
+        );
+        world.append(1);
+        world.disk.kill();
+        world.open().unwrap();
+        assert_eq!(redeliver(&mut world, &[lost]), [0_u64; 0], "life {life}, after a kill");
+    }
+}
+
+#[test]
+fn an_event_that_is_twice_in_one_segment_is_known_while_the_later_entry_is_whole() {
+    let mut options = SpoolOptions { segment_bytes: 1 << 20, ..from_disk() };
+    options.duplicates.events_max = 3;
+    let mut world = World::open_new(options);
+    // The window has forgotten 0 when it comes again.
+    for number in [0, 1, 2, 3, 0] {
+        assert!(matches!(world.append_numbers(&[number])[..], [Ok(Appended::Stored(_))]));
+    }
+    world.stop();
+    world.options.duplicates.events_max = 1000;
+    let path = world.disk.segments()[0].clone();
+    let whole = world.disk.contents(&path);
+    world.disk.tamper(&path, |bytes| bytes[HEADER_BYTES + 60] ^= 0x10);
+    world.open().unwrap();
+    assert_eq!(redeliver(&mut world, &[0, 1, 2, 3]), [0_u64; 0]);
+    // The other way round it is stored again, because the later entry stands for the later delivery.
+    world.opened = None;
+    world.disk.tamper(&path, |bytes| {
+        bytes.clone_from(&whole);
+        bytes[footer_of(&whole) - 1] ^= 1;
+    });
+    world.open().unwrap();
+    assert_eq!(redeliver(&mut world, &[0, 1, 2, 3]), [0]);
+}
+
+#[test]
+fn a_lost_entry_that_is_older_than_the_window_takes_no_key_of_a_later_one_along() {
+    let mut world = with_segments(3);
+    world.second += 300;
+    // The event of the first position comes again once the window has forgotten it.
+    assert!(matches!(world.append_numbers(&[0])[..], [Ok(Appended::Stored(_))]));
+    while world.disk.segments().len() < 6 {
+        world.append(2);
+    }
+    world.stop();
+    let path = world.disk.segments()[0].clone();
+    world.disk.tamper(&path, |bytes| bytes[HEADER_BYTES + 60] ^= 0x10);
+    world.open().unwrap();
+    assert_eq!(redeliver(&mut world, &[0]), [0_u64; 0]);
+}
+
+#[test]
+fn the_newest_segment_is_verified_first() {
+    let mut world = stopped_with_segments(4);
+    for path in world.disk.segments() {
+        world.disk.tamper(&path, |bytes| bytes[HEADER_BYTES + 60] ^= 0x10);
+    }
+    let newest = world.disk.segments().pop().unwrap();
+    let first = newest.file_stem().unwrap().to_str().unwrap().parse::<u64>().unwrap();
+    world.open().unwrap();
+    let lost = world.promised[&first];
+    // It can read one segment only: header, end, frames, and twice the keys.
+    world.disk.plan(Call::Read, &[0, 0, 0, 0, 0, EACCES, EACCES, EACCES]);
+    verify_deeply(&world);
+    let answers = world.append_numbers(&[lost, world.promised[&1]]);
+    assert!(matches!(answers[..], [Ok(Appended::Stored(_)), Ok(Appended::Duplicate)]), "{answers:?}");
 }
 
 #[test]

@@ -29,8 +29,7 @@ impl Committer {
             return;
         }
         self.window.expire(now.steady);
-        let lost = std::mem::take(&mut *self.shared.lost_keys.lock());
-        lost.into_iter().for_each(|key| self.window.forget(key));
+        self.forget_lost();
         let looked = self.shared.verify_files(self.looked_at, LOOKS_AT_ONCE);
         match looked.map_err(|displaced| self.on_displaced(displaced, now)) {
             Ok(looked) => self.note_looked(looked, now),

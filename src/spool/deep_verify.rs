@@ -5,10 +5,11 @@
 //! nobody reads. What it finds is counted and logged as a start does that scans the segment. Before a segment
 //! counts as verified, the duplicate window forgets the keys of the entries that are lost in it, unless
 //! another entry has them as well, so that they can be delivered again. A segment that cannot be read stays
-//! unverified and is reported as that.
+//! unverified, is reported as that, and is tried again.
 
 use std::io;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,26 +20,48 @@ use super::scan::{ListedSegment, ScanObserver, ScannedSegment, SegmentScan};
 use super::segment;
 use super::segments::{SegmentInfo, before};
 use super::shared_log::{AppendGate, SharedLog};
+use crate::backoff::VERIFY_SEGMENT;
 use crate::clock::Moment;
 use crate::dedup::DuplicateKey;
 use crate::dedup::local::RecalledKey;
 use crate::disk::{DiskFile, FileId};
 use crate::event::{Position, Timestamp};
+use crate::telemetry::Episode;
 
-/// Bytes that are verified in a second at most: a fraction of what a disk reads, so that the log and its
-/// readers hardly notice. 20 GiB take five and a half minutes.
-const BYTES_PER_SECOND: u64 = 64 << 20;
+/// Bytes that are verified in a second at most: a fifth of what a small volume of a cloud reads (125 MB/s), so
+/// that the log and its readers hardly notice. 20 GiB take a quarter of an hour.
+const BYTES_PER_SECOND: u64 = 24 << 20;
 
 /// How long a pause lasts before it is looked whether the spool is being closed.
 const PAUSE_AT_ONCE: Duration = Duration::from_millis(20);
-
-/// The lowest priority of a thread.
-const NICE: i32 = 19;
 
 /// Verifies the segments that a start took by their footers.
 pub struct DeepVerify {
     shared: Arc<SharedLog>,
     bytes_per_second: Option<u64>,
+}
+
+/// The time in which segments cannot be read.
+#[derive(Default)]
+struct Trouble {
+    /// How many attempts failed in a row.
+    failures: u32,
+    errors: Episode<String>,
+}
+
+impl Trouble {
+    fn happens(&mut self, path: &Path, error: &io::Error) {
+        self.failures = self.failures.saturating_add(1);
+        if let Some(news) = self.errors.happens(error.to_string(), Instant::now()) {
+            tracing::warn!(
+                path = %path.display(),
+                seconds = news.seconds(),
+                %error,
+                "a segment cannot be verified yet: it is not known whether all of its entries can be read; it \
+                 is tried again"
+            );
+        }
+    }
 }
 
 /// What has been verified so far.
@@ -50,48 +73,64 @@ struct Account {
     damaged: u64,
     /// Positions whose entries are gone.
     lost: u64,
-    /// Segments that could not be read.
+    /// Segments that could not be read in the present round.
     unread: u64,
 }
 
 impl DeepVerify {
-    /// Verifies at a bounded rate; for a thread of its own.
+    /// Verifies at a bounded rate, and tries again what cannot be read; for a thread of its own. The thread has
+    /// the priority of any other, because it takes locks for which the writer and the readers wait.
     pub(super) fn paced(shared: Arc<SharedLog>) -> Self {
         Self { shared, bytes_per_second: Some(BYTES_PER_SECOND) }
     }
 
-    /// Verifies as fast as the disk reads.
+    /// Looks at each segment once, as fast as the disk reads.
     pub fn unpaced(shared: Arc<SharedLog>) -> Self {
         Self { shared, bytes_per_second: None }
     }
 
-    /// Runs until every segment was looked at, or the spool is closed or has failed.
+    /// Runs until every segment is verified, or the spool is closed or has failed.
     pub fn run(self) {
-        if self.bytes_per_second.is_some() {
-            // On Linux this is the priority of the calling thread. Without it the rate bounds it still.
-            let _ = rustix::process::setpriority_process(None, NICE);
-        }
         let begun = Instant::now();
         let mut account = Account::default();
+        let mut trouble = Trouble::default();
+        for round in 1_u64.. {
+            account.unread = 0;
+            self.go_round(&mut account, &mut trouble);
+            let is_over = account.unread == 0 || self.bytes_per_second.is_none();
+            if is_closing(&self.shared) {
+                return;
+            }
+            if is_over || round == 1 {
+                account.log(begun.elapsed());
+            }
+            if is_over {
+                return;
+            }
+        }
+    }
+
+    /// Verifies what is unverified, and leaves what cannot be read for the next round.
+    fn go_round(&self, account: &mut Account, trouble: &mut Trouble) {
         let mut before = Position(u64::MAX);
         while let Some(segment) = self.next_before(before) {
             before = segment.base;
             match self.verify(segment) {
                 _ if is_closing(&self.shared) => return,
                 _ if self.shared.view().segments.at(segment.base).is_none() => {}
-                Ok(verified) => self.note(verified, &mut account),
+                Ok(verified) => {
+                    trouble.failures = 0;
+                    self.note(verified, account);
+                }
                 Err(error) => {
                     account.unread += 1;
-                    let path = segment::path(&self.shared.dir, segment.base);
-                    tracing::warn!(
-                        path = %path.display(),
-                        %error,
-                        "a segment cannot be verified: it is not known whether all of its entries can be read"
-                    );
+                    trouble.happens(&segment::path(&self.shared.dir, segment.base), &error);
+                    if self.bytes_per_second.is_some() {
+                        wait(&self.shared, VERIFY_SEGMENT.step(trouble.failures));
+                    }
                 }
             }
         }
-        account.log(begun.elapsed());
     }
 
     /// The newest unverified segment before this position.
@@ -212,7 +251,7 @@ impl Account {
                 unread,
                 seconds,
                 "the segments that the start took by their footers are verified: {lost} entries in them are \
-                 lost, {damaged} stretches of bytes are damaged, and {unread} more segments cannot be read"
+                 lost, {damaged} stretches of bytes are damaged, and {unread} more segments cannot be read yet"
             ),
         }
     }

@@ -46,6 +46,12 @@ pub const STATE_SPACE: Backoff =
 pub const CLAIMED_KEY: Backoff =
     Backoff { first: Duration::from_millis(2), longest: Duration::from_millis(250), least: 1.0 };
 
+/// A segment that could not be read when it was to be verified: 1, 2, 4, … 60 s. Descriptors that were short
+/// for a moment are there again after the first waits; a segment that stays unreadable is read for nothing
+/// each time, and each time up to its fault.
+pub const VERIFY_SEGMENT: Backoff =
+    Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(60), least: 1.0 };
+
 impl Backoff {
     /// The longest wait after this many failures in a row; 0 counts as 1.
     pub const fn step(&self, failures: u32) -> Duration {
@@ -71,7 +77,8 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    const ALL: [Backoff; 5] = [SOURCE_CALL, SNS_REQUEST, HELD_TOPIC, STATE_SPACE, CLAIMED_KEY];
+    const ALL: [Backoff; 6] =
+        [SOURCE_CALL, SNS_REQUEST, HELD_TOPIC, STATE_SPACE, CLAIMED_KEY, VERIFY_SEGMENT];
 
     #[test]
     fn the_steps_of_each_schedule_are_the_ones_in_its_comment() {
@@ -81,6 +88,8 @@ mod tests {
         assert_eq!(steps(HELD_TOPIC), [50, 100, 200, 400, 800, 1000, 1000, 1000, 1000]);
         assert_eq!(steps(STATE_SPACE), [250, 500, 1000, 1000, 1000, 1000, 1000, 1000, 1000]);
         assert_eq!(steps(CLAIMED_KEY), [2, 4, 8, 16, 32, 64, 128, 250, 250]);
+        let seconds = [1, 2, 4, 8, 16, 32, 60, 60, 60];
+        assert_eq!(steps(VERIFY_SEGMENT), seconds.map(|seconds| seconds * 1000));
     }
 
     #[test]

@@ -41,6 +41,14 @@ pub(crate) enum KeySighting {
     Staged,
 }
 
+/// A key that a start recalled, by one entry of possibly several that have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RecalledKey {
+    pub(crate) key: DuplicateKey,
+    /// The number that the key of this entry got in the window.
+    pub(crate) number: u32,
+}
+
 pub(crate) struct LocalWindow {
     span: Duration,
     bucket_span: Duration,
@@ -143,13 +151,12 @@ impl LocalWindow {
         }
     }
 
-    /// Forgets a durable key, because its entry was found damaged: the next copy counts as new.
-    pub(crate) fn forget(&mut self, key: DuplicateKey) {
+    /// Forgets a recalled key, because its entry was found damaged: the next copy counts as new. A key that
+    /// is known by another entry, which a later number tells, stays.
+    pub(crate) fn forget(&mut self, RecalledKey { key, number }: RecalledKey) {
         let hash = self.hasher.hash_one(key);
-        let Self { ring, front, numbers, .. } = self;
-        let is_key = |&number: &u32| ring[number.wrapping_sub(*front) as usize] == key;
         // Its place in the ring is forgotten in its turn.
-        if let Ok(entry) = numbers[part(hash)].find_entry(hash, is_key) {
+        if let Ok(entry) = self.numbers[part(hash)].find_entry(hash, |&known| known == number) {
             entry.remove();
         }
     }
@@ -203,6 +210,12 @@ impl RecalledWindow {
     /// The window, which holds no key yet.
     pub(crate) fn new(window: LocalWindow) -> Self {
         Self(window)
+    }
+
+    /// The number that the next key gets; the keys after it get the numbers that follow.
+    pub(crate) fn next_number(&self) -> u32 {
+        let Self(window) = self;
+        window.front.wrapping_add(window.ring.len() as u32)
     }
 
     /// Adds the key of an entry that arrived at this moment. Keys that have left the window by then are
@@ -363,8 +376,8 @@ mod tests {
     #[test]
     fn a_key_whose_entry_is_lost_is_new_again_and_can_come_back() {
         let mut window = recalled(3, &[(1, 1), (2, 2), (3, 3)], 3);
-        window.forget(key(2));
-        window.forget(key(9));
+        window.forget(RecalledKey { key: key(2), number: 1 });
+        window.forget(RecalledKey { key: key(9), number: 9 });
         let known = |window: &LocalWindow, number| window.sighting(key(number)) == KeySighting::Durable;
         assert!(known(&window, 1) && !known(&window, 2) && known(&window, 3));
         window.stage(key(2));
@@ -376,6 +389,26 @@ mod tests {
         assert!(known(&window, 2) && known(&window, 4) && !known(&window, 3));
         window.expire(at(400));
         assert_eq!((window.len(), known(&window, 2)), (0, false));
+    }
+
+    #[test]
+    fn a_key_that_a_later_entry_has_as_well_is_not_forgotten_with_the_earlier() {
+        let known = |window: &LocalWindow, number| window.sighting(key(number)) == KeySighting::Durable;
+        // The first of these six has left the ring, and the numbers of the others are those they got.
+        let mut window = recalled(5, &[(9, 0), (1, 1), (2, 2), (1, 3), (3, 4), (4, 5)], 5);
+        window.stage(key(2));
+        window.commit(at(6));
+        let forget = |window: &mut LocalWindow, of, number| {
+            window.forget(RecalledKey { key: key(of), number });
+            known(window, of)
+        };
+        assert!(forget(&mut window, 1, 1), "a later entry that was recalled has it");
+        assert!(!forget(&mut window, 1, 3), "that one is lost as well");
+        assert!(!forget(&mut window, 3, 4));
+        assert!(known(&window, 2) && known(&window, 4));
+        window.stage(key(3));
+        window.commit(at(7));
+        assert!(forget(&mut window, 3, 4), "an entry of this life has it");
     }
 
     #[test]

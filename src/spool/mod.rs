@@ -85,6 +85,10 @@ pub const STATE_FILE: &str = "state.redb";
 /// The reason for refusing appends while the disk has not answered for longer than `answer_within`.
 const DISK_HANGS: &str = "disk_hangs";
 
+/// How long the end of the verifier is waited for: it looks each 20 ms, and before each read, whether it is
+/// to end.
+const VERIFIER_ENDS_WITHIN: Duration = Duration::from_secs(1);
+
 /// A handle on the log; all handles of one spool are alike.
 ///
 /// Appending and reading are async and never block a worker thread on the disk: one thread writes, and a read
@@ -94,8 +98,10 @@ const DISK_HANGS: &str = "disk_hangs";
 pub struct Spool {
     shared: Arc<SharedLog>,
     queue: mpsc::Sender<WriterMessage>,
-    /// Closed when the threads of the spool have ended.
-    working: watch::Receiver<()>,
+    /// Closed when the writer has ended.
+    writing: watch::Receiver<()>,
+    /// Closed when the verifier has ended, if there was one.
+    verifying: watch::Receiver<()>,
     shared_window: Option<Arc<SharedWindow>>,
 }
 
@@ -114,22 +120,22 @@ impl Spool {
         let (committer, shared, recovery) = Committer::open(locked, options, metrics, clock.now())?;
         let dir = shared.dir.clone();
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
-        let (ends_with_the_threads, working) = watch::channel(());
+        let (ends_with_the_writer, writing) = watch::channel(());
+        let (ends_with_the_verifier, verifying) = watch::channel(());
         let writer = WriterThread { committer, queue: receiver, shared: Arc::clone(&shared), clock };
         let deep_verify = DeepVerify::paced(Arc::clone(&shared));
-        let verifying = (recovery.by_footer > 0).then(|| ends_with_the_threads.clone());
         let run = move || {
             writer.run();
-            drop(ends_with_the_threads);
+            drop(ends_with_the_writer);
         };
         std::thread::Builder::new()
             .name("spool-writer".into())
             .spawn(run)
             .map_err(failed("start the writer for", &dir))?;
-        if let Some(ends_with_the_threads) = verifying {
+        if recovery.by_footer > 0 {
             let run = move || {
                 deep_verify.run();
-                drop(ends_with_the_threads);
+                drop(ends_with_the_verifier);
             };
             if let Err(error) = std::thread::Builder::new().name("spool-verifier".into()).spawn(run) {
                 tracing::warn!(
@@ -138,7 +144,7 @@ impl Spool {
                 );
             }
         }
-        Ok((Self { shared, queue, working, shared_window: None }, recovery))
+        Ok((Self { shared, queue, writing, verifying, shared_window: None }, recovery))
     }
 
     /// The same spool with a duplicate window that it shares with other replicas. Call it once, and before
@@ -350,14 +356,21 @@ impl Spool {
     }
 
     /// Takes no more appends, answers those that were queued, and stops the threads. Readers can still read
-    /// up to the head.
+    /// up to the head. The end of the verifier is not waited for longer than a second: it writes nothing, and
+    /// a disk that does not answer it must not hold up the end of a bridge that has stored everything. While
+    /// it lasts it keeps the directory locked.
     pub async fn close(&self) {
         self.shared.set_gate(AppendGate::Closing);
         // An error means that the writer has already stopped.
         let _ = self.queue.send(WriterMessage::Close).await;
-        let mut working = self.working.clone();
-        while working.changed().await.is_ok() {}
+        until_closed(self.writing.clone()).await;
+        // An error means that the time is over.
+        let _ = tokio::time::timeout(VERIFIER_ENDS_WITHIN, until_closed(self.verifying.clone())).await;
     }
+}
+
+async fn until_closed(mut end: watch::Receiver<()>) {
+    while end.changed().await.is_ok() {}
 }
 
 /// How an append is refused when the writer has ended.

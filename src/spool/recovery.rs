@@ -78,6 +78,10 @@ impl ScanObserver for Remember {
     fn on_key(&mut self, key: DuplicateKey, arrived: Timestamp) {
         self.window.recall(key, self.now.steady_of(arrived));
     }
+
+    fn next_number(&self) -> Option<u32> {
+        Some(self.window.next_number())
+    }
 }
 
 /// Scans the directory, mends the newest segment, and returns what the spool starts with.
@@ -185,7 +189,8 @@ fn mend_newest(
         tracing::warn!(
             segment = %path.display(),
             cut_bytes = file_bytes - tail.start,
-            "cut an unfinished write off the newest segment: no delivery in it was ever acknowledged"
+            "cut an unfinished write off the newest segment: it was a footer, or no delivery in it was ever \
+             acknowledged"
         );
         file.truncate(tail.start).map_err(failed("truncate segment", &path))?;
     }

@@ -77,9 +77,9 @@ pub(super) trait ScanObserver {
     /// Called with the duplicate key and the arrival of every whole entry, in order.
     fn on_key(&mut self, _key: DuplicateKey, _arrived: Timestamp) {}
 
-    /// Called when so many more bytes of frames have been read. An error ends the scan.
-    fn on_bytes(&mut self, _bytes: u64) -> io::Result<()> {
-        Ok(())
+    /// The number that the next key gets in the duplicate window; `None` if the keys do not go there.
+    fn next_number(&self) -> Option<u32> {
+        None
     }
 }
 
@@ -188,11 +188,14 @@ impl<'a> SegmentScan<'a> {
     ) -> io::Result<Option<ScannedSegment>> {
         let HeaderState::Whole(header) = listed.header else { return Ok(None) };
         let in_place = |footer: &Footer| {
-            footer.last >= listed.base && self.limit.is_none_or(|limit| footer.last < limit)
+            footer.has_index
+                && footer.last >= listed.base
+                && self.limit.is_none_or(|limit| footer.last < limit)
         };
         if !listed.footer.as_ref().is_some_and(in_place) {
             return Ok(None);
         }
+        let first_key = self.observer.next_number().filter(|_| self.wants_keys);
         if self.wants_keys
             && let Some(footer) = &listed.footer
         {
@@ -206,7 +209,7 @@ impl<'a> SegmentScan<'a> {
         self.last = footer.last;
         let mut segment =
             SegmentInfo::of_footer(listed.base, header.seed(), footer, listed.file_bytes, self.now);
-        segment.id = Some(listed.id);
+        (segment.id, segment.first_key) = (Some(listed.id), first_key);
         let mut scanned = ScannedSegment::new(segment, listed.file_bytes);
         scanned.footer = FooterState::Whole;
         Ok(Some(scanned))
@@ -232,27 +235,22 @@ impl<'a> SegmentScan<'a> {
         scanned.draft = can_be_closed.then(|| FooterDraft::new(base, header.created));
 
         let frames = HEADER_BYTES..footer.as_ref().map_or(file_bytes, |footer| footer.begin);
-        let mut read = frames.start;
         let mut scanner = Scanner::new(file, header.seed(), frames, CHUNK_BYTES);
         while let Some(found) = scanner.next()? {
-            let end = match found {
+            match found {
                 Found::Damage(range) => {
                     let start = scanned.tail.map_or(range.start, |tail| tail.start);
                     scanned.tail = Some(start..range.end);
-                    range.end
                 }
                 Found::Frame(frame) => {
                     scanned.damage.extend(scanned.tail.take());
                     self.take(&frame, &mut scanned);
-                    scanned.segment.len
                 }
-            };
-            self.observer.on_bytes(end - read)?;
-            read = end;
+            }
         }
         match footer {
             Some(footer) => {
-                let is_whole = footer.read_keys(file, header.seed())?.is_some();
+                let is_whole = footer.has_index && footer.read_keys(file, header.seed())?.is_some();
                 self.end_at_footer(&mut scanned, &footer, is_whole);
             }
             None => self.end_without_footer(&mut scanned, header.takes_footer()),
@@ -357,8 +355,8 @@ impl ScannedSegment {
                 segment,
                 from = bytes.start,
                 to = bytes.end,
-                "the footer of a segment cannot be used, as after a power failure while it was written: each \
-                 start reads this segment as a whole until it is pruned; no event is lost"
+                "the footer of a segment cannot be used, as after a power failure while it was written: a \
+                 start that needs it reads this segment as a whole until it is pruned; no event is lost"
             );
         }
     }

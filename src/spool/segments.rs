@@ -39,6 +39,9 @@ pub(super) struct SegmentInfo {
     pub(super) id: Option<FileId>,
     /// Whether this process has read every frame of it, or written it.
     pub(super) verified: bool,
+    /// The number in the duplicate window of the first key in its footer; `None` if the window did not take
+    /// the keys from there.
+    pub(super) first_key: Option<u32>,
     index: Vec<(Position, u64)>,
 }
 
@@ -55,6 +58,7 @@ impl SegmentInfo {
             newest: created,
             id: None,
             verified: true,
+            first_key: None,
             index: Vec::new(),
         }
     }
@@ -77,6 +81,7 @@ impl SegmentInfo {
             newest: now.steady_of(footer.newest),
             id: None,
             verified: false,
+            first_key: None,
             index: footer.index,
         }
     }
@@ -215,7 +220,7 @@ impl Segments {
     }
 
     /// The segments whose frames this process has not read yet, oldest first.
-    pub(super) fn unverified(&self) -> impl Iterator<Item = &SegmentInfo> {
+    pub(super) fn unverified(&self) -> impl DoubleEndedIterator<Item = &SegmentInfo> {
         self.segments.iter().filter(|segment| !segment.verified)
     }
 

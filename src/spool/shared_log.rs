@@ -17,7 +17,7 @@ use super::lost::Lost;
 use super::segments::Segments;
 use super::tail::Tail;
 use super::{Capacity, SpoolOptions, Usage};
-use crate::dedup::DuplicateKey;
+use crate::dedup::local::RecalledKey;
 use crate::dedup::shared::DurableKeys;
 use crate::disk::named_file::NamedFile;
 use crate::disk::outstanding::Outstanding;
@@ -133,7 +133,7 @@ pub struct SharedLog {
     pub(super) outstanding: Outstanding,
     pub(super) lost: Lost,
     /// Duplicate keys of entries that were found damaged: the committer takes them out of its window.
-    pub(super) lost_keys: Mutex<Vec<DuplicateKey>>,
+    pub(super) lost_keys: Mutex<Vec<RecalledKey>>,
 }
 
 impl SharedLog {

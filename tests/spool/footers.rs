@@ -8,7 +8,7 @@ use fanbridge::event::Position;
 use fanbridge::spool::verify::{FooterState, SpoolReport, verify};
 use fanbridge::spool::{Appended, DeepVerify, Recovery, SpoolError, SpoolOptions};
 
-use crate::sim::{Call, Dice, EIO, ENOSPC, Fate};
+use crate::sim::{Call, Dice, EACCES, EIO, ENOSPC, Fate};
 use crate::world::{DIR, World, entry, number_of, options};
 
 /// Bytes of a segment's header, of a duplicate key in a footer, and of a footer's trailer.
@@ -262,6 +262,99 @@ fn an_event_whose_entry_is_damaged_is_taken_again_once_that_is_known() {
     assert_eq!(world.append_numbers(&[lost]), [Ok(Appended::Duplicate)]);
 }
 
+/// Deeply verifies, and takes what was lost in again. Returns which of the events were stored anew.
+fn redeliver(world: &mut World, numbers: &[u64]) -> Vec<u64> {
+    verify_deeply(world);
+    assert_eq!(world.reader().usage().unverified_segments, 0);
+    world.tick();
+    let answers = world.append_numbers(numbers);
+    let stored = |answer: &Result<_, _>| matches!(answer, Ok(Appended::Stored(_)));
+    numbers.iter().zip(&answers).filter(|(_, answer)| stored(answer)).map(|(number, _)| *number).collect()
+}
+
+#[test]
+fn an_event_that_was_taken_again_is_known_in_every_later_life() {
+    let mut world = stopped_with_segments(4);
+    let path = world.disk.segments()[1].clone();
+    let first = path.file_stem().unwrap().to_str().unwrap().parse::<u64>().unwrap();
+    world.disk.tamper(&path, |bytes| bytes[HEADER_BYTES + 60] ^= 0x10);
+    let lost = world.promised.remove(&first).unwrap();
+    world.open().unwrap();
+    assert_eq!(redeliver(&mut world, &[lost, lost - 1]), [lost]);
+    for life in 0..3 {
+        world.stop();
+        assert_eq!(world.open().unwrap().scanned, 0);
+        assert_eq!(
+            redeliver(&mut world, &[lost]),
+            [0_u64; 0],
+            "life {life}: the damaged entry is found again"
+        );
+        world.append(1);
+        world.disk.kill();
+        world.open().unwrap();
+        assert_eq!(redeliver(&mut world, &[lost]), [0_u64; 0], "life {life}, after a kill");
+    }
+}
+
+#[test]
+fn an_event_that_is_twice_in_one_segment_is_known_while_the_later_entry_is_whole() {
+    let mut options = SpoolOptions { segment_bytes: 1 << 20, ..from_disk() };
+    options.duplicates.events_max = 3;
+    let mut world = World::open_new(options);
+    // The window has forgotten 0 when it comes again.
+    for number in [0, 1, 2, 3, 0] {
+        assert!(matches!(world.append_numbers(&[number])[..], [Ok(Appended::Stored(_))]));
+    }
+    world.stop();
+    world.options.duplicates.events_max = 1000;
+    let path = world.disk.segments()[0].clone();
+    let whole = world.disk.contents(&path);
+    world.disk.tamper(&path, |bytes| bytes[HEADER_BYTES + 60] ^= 0x10);
+    world.open().unwrap();
+    assert_eq!(redeliver(&mut world, &[0, 1, 2, 3]), [0_u64; 0]);
+    // The other way round it is stored again, because the later entry stands for the later delivery.
+    world.opened = None;
+    world.disk.tamper(&path, |bytes| {
+        bytes.clone_from(&whole);
+        bytes[footer_of(&whole) - 1] ^= 1;
+    });
+    world.open().unwrap();
+    assert_eq!(redeliver(&mut world, &[0, 1, 2, 3]), [0]);
+}
+
+#[test]
+fn a_lost_entry_that_is_older_than_the_window_takes_no_key_of_a_later_one_along() {
+    let mut world = with_segments(3);
+    world.second += 300;
+    // The event of the first position comes again once the window has forgotten it.
+    assert!(matches!(world.append_numbers(&[0])[..], [Ok(Appended::Stored(_))]));
+    while world.disk.segments().len() < 6 {
+        world.append(2);
+    }
+    world.stop();
+    let path = world.disk.segments()[0].clone();
+    world.disk.tamper(&path, |bytes| bytes[HEADER_BYTES + 60] ^= 0x10);
+    world.open().unwrap();
+    assert_eq!(redeliver(&mut world, &[0]), [0_u64; 0]);
+}
+
+#[test]
+fn the_newest_segment_is_verified_first() {
+    let mut world = stopped_with_segments(4);
+    for path in world.disk.segments() {
+        world.disk.tamper(&path, |bytes| bytes[HEADER_BYTES + 60] ^= 0x10);
+    }
+    let newest = world.disk.segments().pop().unwrap();
+    let first = newest.file_stem().unwrap().to_str().unwrap().parse::<u64>().unwrap();
+    world.open().unwrap();
+    let lost = world.promised[&first];
+    // It can read one segment only: header, end, frames, and twice the keys.
+    world.disk.plan(Call::Read, &[0, 0, 0, 0, 0, EACCES, EACCES, EACCES]);
+    verify_deeply(&world);
+    let answers = world.append_numbers(&[lost, world.promised[&1]]);
+    assert!(matches!(answers[..], [Ok(Appended::Stored(_)), Ok(Appended::Duplicate)]), "{answers:?}");
+}
+
 #[test]
 fn the_last_entry_of_a_closed_segment_is_missed_if_it_is_damaged_and_its_position_is_not_given_twice() {
     let mut world = stopped_with_segments(2);
@@ -272,14 +365,16 @@ fn the_last_entry_of_a_closed_segment_is_missed_if_it_is_damaged_and_its_positio
         bytes[frames - 1] ^= 1;
     });
     assert!(!report(&world).is_clean());
-    for footer_is_good in [true, false] {
-        if !footer_is_good {
-            // The keys do not verify, so the segment is scanned; the trailer says which position is the last.
-            world.disk.tamper(&newest, |bytes| {
-                let frames = footer_of(bytes);
-                bytes[frames] ^= 1;
-            });
-        }
+    let whole = world.disk.contents(&newest);
+    // If the keys or the index do not verify, the segment is scanned; the trailer says which position is the
+    // last.
+    for (at, footer_is_good) in
+        [(whole.len(), true), (footer_of(&whole), false), (whole.len() - TRAILER_BYTES - 1, false)]
+    {
+        world.disk.tamper(&newest, |bytes| {
+            bytes.clone_from(&whole);
+            bytes.get_mut(at).into_iter().for_each(|byte| *byte ^= 1);
+        });
         let recovery = world.open().unwrap();
         assert_eq!(recovery.scanned, usize::from(!footer_is_good));
         assert_eq!(world.reader().head(), Position(head));
@@ -365,6 +460,68 @@ fn a_footer_takes_no_byte_beyond_the_bounds_of_the_spool() {
     let used = world.disk.used();
     world.stop();
     assert_eq!(world.disk.used(), used);
+}
+
+#[test]
+fn a_footer_takes_no_more_of_the_history_for_replay_than_it_needs() {
+    // Whatever the file system has left, beyond what is to stay free, when the sinks get to the head and the
+    // spool stops.
+    let mut pruned = std::collections::BTreeSet::new();
+    for left in (0..=8_000).step_by(100) {
+        let mut options = SpoolOptions { bytes_max: 40_000, ..from_disk() };
+        options.free_bytes_min = 100_000;
+        let mut world = World::open_new(options);
+        while world.disk.segments().len() < 6 {
+            world.append(1);
+        }
+        world.disk.set_capacity(Some(world.disk.used() + 100_000 + left));
+        world.second += 1;
+        world.tick();
+        let head = world.reader().head().0;
+        world.settle(head);
+        let (before, newest) = (world.disk.segments().len(), world.disk.segments().pop().unwrap());
+        world.stop();
+        let after = world.disk.segments().len();
+        assert!(after + 2 >= before, "{left} bytes are left: {after} of {before} segments");
+        if after < before {
+            assert!(footer_of(&world.disk.contents(&newest)) > HEADER_BYTES, "and not for nothing");
+        }
+        pruned.insert(before - after);
+    }
+    assert_eq!(pruned, [0, 1, 2].into(), "it must be tried with enough space and with too little");
+}
+
+#[test]
+fn a_footer_takes_no_space_that_the_next_group_needs() {
+    let mut bounds = 0;
+    for bytes_max in (14_880..17_000).step_by(4) {
+        let mut world = World::open_new(SpoolOptions { bytes_max, ..from_disk() });
+        // As much as there has to be for a group while appends are taken.
+        while bytes_max - world.reader().usage().bytes >= bytes_max / 8 {
+            let segments = world.disk.segments().len();
+            let answers = world.append(1);
+            assert!(matches!(answers[..], [Ok(Appended::Stored(_))]), "{bytes_max}: {answers:?}");
+            let is_last = bytes_max - world.reader().usage().bytes < bytes_max / 8;
+            bounds += usize::from(is_last && world.disk.segments().len() > segments);
+        }
+    }
+    assert!(bounds > 5, "the bound is met at the end of a segment: {bounds}");
+}
+
+#[test]
+fn a_segment_that_is_pruned_a_moment_later_gets_no_footer() {
+    let bytes_max = 12_000;
+    let mut world = World::open_new(SpoolOptions { bytes_max, segment_bytes: 1 << 20, ..from_disk() });
+    while bytes_max - world.reader().usage().bytes >= bytes_max / 8 {
+        world.append(1);
+    }
+    let head = world.reader().head().0;
+    world.settle(head);
+    // The second write fails: the next tick begins a segment, and writes nothing but its header.
+    world.disk.plan(Call::Write, &[0, EIO]);
+    world.tick();
+    assert_eq!((world.disk.segments().len(), world.reader().usage().bytes), (1, HEADER_BYTES as u64));
+    assert!(matches!(world.append(1)[..], [Err(_)]), "the failing write was not used up");
 }
 
 #[test]

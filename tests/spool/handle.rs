@@ -22,7 +22,7 @@ use fanbridge::telemetry::Metrics;
 use tokio::task::JoinSet;
 
 use crate::footers::footer_of;
-use crate::sim::{Call, EACCES, EIO, EPERM, SimDisk};
+use crate::sim::{Call, EACCES, EIO, EMFILE, EPERM, SimDisk};
 use crate::world::{entry, key, number_of, options};
 
 fn open(dir: &Path, options: SpoolOptions) -> Result<Spool, SpoolError> {
@@ -222,6 +222,59 @@ async fn closing_answers_what_was_queued_and_refuses_the_rest() {
     assert!(matches!(spool.read(end, 1, 1).await, Err(ReadError::Stopped)));
     drop(spool);
     assert_eq!(open(dir.path(), roomy()).unwrap().head(), end);
+}
+
+/// A disk with a stopped spool of several closed segments.
+async fn stopped_on_a_simulated_disk() -> SimDisk {
+    let disk = SimDisk::default();
+    let spool = open_simulated(&disk);
+    for number in 0..40 {
+        spool.append(entry(number, 0), Some(key(number))).await.unwrap();
+    }
+    assert!(spool.usage().segments >= 3);
+    spool.close().await;
+    disk
+}
+
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let come = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), come).await.unwrap_or_else(|_| panic!("{what}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn segments_that_cannot_be_read_for_a_moment_are_verified_later() {
+    let disk = stopped_on_a_simulated_disk().await;
+    disk.fail_reads_of("spool-verifier", Some(EMFILE));
+    let spool = open_simulated(&disk);
+    let segments = spool.usage().segments;
+    until("the verifier tries", || disk.bad_reads() > 0).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(disk.bad_reads() <= segments, "it pauses after an error");
+    assert_eq!(spool.usage().unverified_segments, segments);
+    disk.mend_reads();
+    until("all of it is verified", || spool.usage().unverified_segments == 0).await;
+    spool.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verifier_whose_disk_does_not_answer_holds_no_close_up() {
+    let disk = stopped_on_a_simulated_disk().await;
+    disk.fail_reads_of("spool-verifier", None);
+    let spool = open_simulated(&disk);
+    until("the verifier waits for the disk", || disk.bad_reads() > 0).await;
+    spool.append(entry(100, 0), Some(key(100))).await.unwrap();
+    let closed = tokio::time::timeout(Duration::from_secs(20), spool.close()).await;
+    disk.mend_reads();
+    closed.expect("the writer has ended, and the verifier is not waited for");
+    drop(spool);
+    // The lock is held until the verifier has ended as well.
+    let again = || LockedDir::take(Path::new("/spool"), Arc::new(disk.clone())).is_ok();
+    until("the directory is free", again).await;
+    assert_eq!(open_simulated(&disk).head(), Position(41));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -105,7 +105,7 @@ fn live_at_random(seed: u64) -> (usize, usize) {
     let mut dice = Dice::new(seed);
     let mut world = World::open_new(SpoolOptions {
         segment_bytes: 1500 + dice.roll(6000),
-        bytes_max: 12_000 + dice.roll(40_000),
+        bytes_max: 12_000 + dice.roll(50_000),
         tail_bytes_max: dice.roll(6000) as usize,
         retain: Duration::from_secs(dice.roll(60)),
         ..options()

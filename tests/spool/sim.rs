@@ -171,6 +171,10 @@ struct State {
     capacity: Option<u64>,
     free_inodes: Option<u64>,
     short_writes: bool,
+    /// The name of a thread whose reads fail with this error or, without one, do not return.
+    bad_reader: Option<(&'static str, Option<i32>)>,
+    /// How many reads failed or waited for that reason.
+    bad_reads: usize,
 }
 
 impl State {
@@ -284,6 +288,22 @@ impl SimDisk {
         self.state().short_writes = true;
     }
 
+    /// Lets no read of the threads of this name succeed: each fails with the error or, without one, waits
+    /// until that is over.
+    pub fn fail_reads_of(&self, thread: &'static str, errno: Option<i32>) {
+        self.state().bad_reader = Some((thread, errno));
+    }
+
+    /// Ends that.
+    pub fn mend_reads(&self) {
+        self.state().bad_reader = None;
+    }
+
+    /// How many reads have failed or waited for that reason.
+    pub fn bad_reads(&self) -> usize {
+        self.state().bad_reads
+    }
+
     pub fn used(&self) -> u64 {
         self.state().used()
     }
@@ -337,6 +357,25 @@ impl State {
         self.boot += 1;
         self.locks.clear();
         self.faults.clear();
+    }
+}
+
+impl SimDisk {
+    fn pass_reader(&self) -> io::Result<()> {
+        let this = std::thread::current();
+        let is_bad = || {
+            let mut state = self.state();
+            let (_, errno) = state.bad_reader.filter(|(thread, _)| this.name() == Some(*thread))?;
+            state.bad_reads += 1;
+            Some(errno)
+        };
+        while let Some(errno) = is_bad() {
+            if let Some(errno) = errno {
+                return Err(io::Error::from_raw_os_error(errno));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        Ok(())
     }
 }
 
@@ -508,6 +547,7 @@ impl DiskFile for SimFile {
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.disk.pass_reader()?;
         let mut state = self.disk.state();
         state.alive(self.boot)?;
         state.fault(Call::Read)?;

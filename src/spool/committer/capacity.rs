@@ -14,7 +14,8 @@ use super::file_check::{LOOKS_AT_ONCE, Looked};
 use super::{CommitError, Committer};
 use crate::clock::{Moment, Steady};
 use crate::event::Position;
-use crate::spool::segment;
+use crate::spool::segment::{self, HEADER_BYTES};
+use crate::spool::segments::before;
 use crate::spool::shared_log::AppendGate;
 use crate::spool::writer::GROUP_BYTES_MAX;
 
@@ -29,8 +30,9 @@ impl Committer {
             return;
         }
         self.window.expire(now.steady);
-        let lost = std::mem::take(&mut *self.shared.lost_keys.lock());
-        lost.into_iter().for_each(|key| self.window.forget(key));
+        self.forget_lost();
+        let unverified = self.shared.usage().unverified_bytes;
+        self.shared.metrics.spool_unverified.set(i64::try_from(unverified).unwrap_or(i64::MAX));
         let looked = self.shared.verify_files(self.looked_at, LOOKS_AT_ONCE);
         match looked.map_err(|displaced| self.on_displaced(displaced, now)) {
             Ok(looked) => self.note_looked(looked, now),
@@ -154,15 +156,36 @@ impl Committer {
         }
     }
 
-    /// Prunes released segments until that many bytes can be written, if pruning can free them. Says whether
-    /// they can be written.
-    pub(super) fn free_released_capacity(&mut self, bytes: u64) -> bool {
-        while self.capacity() < bytes {
-            if self.shared.capacity().left < bytes || !self.prune_oldest(self.shared.released()) {
+    /// Whether a footer of that many bytes can be written and leaves enough for the header of the next
+    /// segment and a group in it. Prunes released segments for that, but only if they are enough, and never
+    /// more of them than should be: space can come back late, and history is worth more than a footer.
+    pub(super) fn has_capacity_for_footer(&mut self, footer_bytes: u64) -> bool {
+        let bytes = footer_bytes + HEADER_BYTES + self.group_reserve();
+        self.read_free();
+        let mut short = bytes.saturating_sub(self.capacity());
+        let through = {
+            let view = self.shared.view();
+            let closed = view.segments.newest().map_or(Position(0), |newest| before(newest.base));
+            let through = self.shared.released().min(closed);
+            if view.segments.prunable_bytes(through) < short {
                 return false;
             }
+            through
+        };
+        while short > 0 {
+            let oldest = self.shared.view().segments.prunable(through).map_or(0, |segment| segment.len);
+            if !self.prune_oldest(through) {
+                return false;
+            }
+            short = short.saturating_sub(oldest);
         }
-        true
+        self.read_free();
+        self.capacity() >= bytes
+    }
+
+    /// The bytes for which there has to be capacity while the gate is open.
+    fn group_reserve(&self) -> u64 {
+        (GROUP_BYTES_MAX as u64).min(self.shared.options.bytes_max / 8)
     }
 
     /// Opens the gate if there is capacity for another group, and shuts it otherwise.
@@ -184,13 +207,14 @@ impl Committer {
     }
 
     fn group_capacity(&mut self, now: Moment) -> Result<(), AppendGate> {
-        let bytes = (GROUP_BYTES_MAX as u64).min(self.shared.options.bytes_max / 8);
+        let bytes = self.group_reserve();
         let short = self.free_capacity(bytes, now);
         if short.is_ok() || !self.newest_is_prunable() {
             return short;
         }
         // All that is left could be pruned, but it is in the newest segment. That one stays until there is a
-        // newer one whose name tells how far the positions have got.
+        // newer one whose name tells how far the positions have got. It is pruned then, so it gets no footer.
+        (self.active, self.unclosed) = (None, None);
         match self.begin_segment(now) {
             Ok(_) => self.free_capacity(bytes, now),
             Err(CommitError::Full(gate)) => Err(gate),
@@ -223,6 +247,11 @@ impl Committer {
         if self.free_sampled.is_some_and(|at| now < at.plus(FREE_SAMPLE_EVERY)) {
             return;
         }
+        self.read_free();
+        self.free_sampled = Some(now);
+    }
+
+    fn read_free(&mut self) {
         match self.shared.disk.free(&self.shared.dir) {
             Ok(free) => {
                 self.shared.free_bytes.store(free.bytes, Ordering::Relaxed);
@@ -238,7 +267,6 @@ impl Committer {
                 }
             }
         }
-        self.free_sampled = Some(now);
     }
 
     /// Subtracts written bytes from the free space, until it is read again.

@@ -69,6 +69,8 @@ pub struct Committer {
     free_unknown: Episode<String>,
     /// The time in which a segment's file cannot be removed, by the system's error.
     unremovable: Episode<String>,
+    /// The time in which there is no space for footers.
+    no_footers: Episode<()>,
     /// Until when appends are refused, and why, after a write found the disk full.
     retry: Option<(Steady, AppendGate)>,
     failed: bool,
@@ -135,6 +137,7 @@ impl Committer {
             free_sampled: None,
             free_unknown: Episode::reminding(),
             unremovable: Episode::reminding(),
+            no_footers: Episode::default(),
             retry: None,
             failed: false,
             looked_at: Position(0),
@@ -145,11 +148,18 @@ impl Committer {
     /// Stores a group and answers every append in it. Empties `group`.
     pub fn commit(&mut self, group: &mut Vec<Append>, now: Moment) {
         self.window.expire(now.steady);
+        self.forget_lost();
         self.answer_known(group);
         if !group.is_empty() {
             self.store(group, now);
             self.refresh_gate(now);
         }
+    }
+
+    /// Takes the keys of entries that were found lost out of the window, before anything is answered by it.
+    fn forget_lost(&mut self) {
+        let lost = std::mem::take(&mut *self.shared.lost_keys.lock());
+        lost.into_iter().for_each(|key| self.window.forget(key));
     }
 
     /// Answers the appends whose keys the duplicate window knows to be durable; the others stay in the group.

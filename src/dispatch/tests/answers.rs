@@ -27,7 +27,7 @@ fn waits(awaited: &AwaitedSinks, number: u64) -> Awaiting {
     after.begin(&event, DuplicateKey::of(&event.source, &event.id)).expect("the sink takes the event")
 }
 
-fn start(bench: &Bench, awaited: &AwaitedSinks, sink: Arc<Scripted>) -> Running {
+fn start(bench: &Bench, awaited: &AwaitedSinks, sink: Arc<dyn Sink>) -> Running {
     let dispatcher = bench.dispatcher(sink, Selection::All).awaited(awaited.get("lake"));
     let stop = CancellationToken::new();
     let task = tokio::spawn(dispatcher.run(stop.clone(), CancellationToken::new()));
@@ -63,6 +63,21 @@ async fn a_held_topic_holds_up_the_answers_to_its_own_events_and_no_others() {
     assert_eq!(waits(&awaited, 1).accepted(held).await, Err(Unaccepted::Late));
     let unknown = Sought::Through(other);
     assert_eq!(waits(&awaited, 2).accepted(unknown).await, Err(Unaccepted::Late), "it may be the held one");
+    running.end(&bench).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_takes_nothing_holds_up_no_answer_to_what_others_have_taken() {
+    let bench = Bench::new();
+    let awaited = awaited(&bench, &Selection::All);
+    let sink = slow::Slow::up_to(9, |position| (position != 1).then_some(Outcome::Accepted));
+    let stuck = Sought::At(bench.append(numbered(1, "a")).await);
+    let beside = Sought::At(bench.append(numbered(2, "a")).await);
+    let running = start(&bench, &awaited, sink);
+    assert_eq!(waits(&awaited, 2).accepted(beside).await, Ok(true), "of one publication");
+    let behind = Sought::At(bench.append(numbered(3, "a")).await);
+    assert_eq!(waits(&awaited, 3).accepted(behind).await, Ok(true), "of a later one");
+    assert_eq!(waits(&awaited, 1).accepted(stuck).await, Err(Unaccepted::Late));
     running.end(&bench).await;
 }
 

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use super::*;
-use crate::ack::{AckOptions, AwaitedSinks, Awaiting, Sought, Unaccepted};
+use crate::ack::{AckOptions, AwaitedSinks, Awaiting, Sought, Unaccepted, WaitingBounds};
 use crate::dedup::DuplicateKey;
 use crate::dispatch::certainty;
 
 /// A sink `lake` that answers wait for, at the cursor of a bench.
 fn awaited(bench: &Bench, selection: &Selection) -> AwaitedSinks {
-    let awaited = AwaitedSinks::new([("lake", selection)], Duration::from_secs(60), &bench.metrics);
+    let (window, most) = (Duration::from_secs(60), WaitingBounds::of(4096, 256 << 20));
+    let awaited = AwaitedSinks::new([("lake", selection)], window, most, &bench.metrics);
     let cursor = bench.state.cursor("lake").expect("readable").unwrap_or_default();
     certainty::begin(&[("lake", cursor)], &awaited, &bench.spool, &bench.state).expect("writable");
     awaited

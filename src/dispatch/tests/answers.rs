@@ -108,6 +108,27 @@ async fn a_rejected_event_is_refused_also_by_the_next_start_and_until_its_redriv
     running.end(&bench).await;
 }
 
+#[tokio::test]
+async fn dead_letters_of_events_that_are_gone_from_the_log_are_not_remembered_by_the_next_start() {
+    let bench = Bench::new();
+    let first = awaited(&bench, &Selection::All);
+    let rejects = Scripted::new(|_, _| Outcome::rejected(Cause::TOO_LARGE, "a byte more than it takes"));
+    let running = start(&bench, &first, rejects);
+    let large = |number| Event { body: vec![b'x'; 4 << 10].into(), ..numbered(number, "a") };
+    for number in 1..=100 {
+        bench.append(large(number)).await;
+    }
+    crate::testing::bench::awaited(|| bench.state.cursor("lake").ok() == Some(Some(Position(100)))).await;
+    bench.spool.release(Position(50));
+    crate::testing::bench::awaited(|| bench.spool.first() > Position(1)).await;
+
+    let second = awaited(&bench, &Selection::All);
+    let head = Sought::Through(bench.spool.head());
+    assert_eq!(waits(&second, 100).accepted(head).await, Err(Unaccepted::Rejected));
+    assert_eq!(waits(&second, 1).accepted(head).await, Ok(true), "its first copy is long gone");
+    running.end(&bench).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn of_events_from_before_the_sink_was_waited_for_nobody_can_tell() {
     let bench = Bench::new();

@@ -175,7 +175,7 @@ impl Check<'_> {
         let around = SinkSurroundings { selection: &selection, sources: &sources, known: &known };
         let sinks = self.sinks(&file, &around);
         self.check_sizes(&file, &sinks);
-        self.check_acks(&file, &sources, &sinks);
+        self.check_acks(&file, &selection, &sources, &sinks);
         let largest_body_bytes = file.largest_body_bytes();
         let limits = Limits { largest_body_bytes, ..file.limits };
         self.check_limits(&limits);

@@ -4,11 +4,13 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::inlet::{DEADLINE, Inlet, TOPIC, assert_each_once, events, texts};
+use crate::inlet::{DEADLINE, Inlet, TOPIC, assert_each_once, await_readiness, events, texts};
+use crate::sqs::received;
 use crate::support::await_until;
 use crate::support::aws::{Aws, messages};
 use crate::support::bridge::Bridge;
 use crate::support::load::{Delivery, TOPICS};
+use crate::support::proxy::Proxy;
 
 /// A home whose answers wait for the sink `local`.
 fn inlet(aws: &Aws, queue_url: &str, within: &str) -> Inlet {
@@ -99,4 +101,20 @@ fn a_message_whose_topic_is_away_holds_up_the_deletion_of_no_other_of_its_receiv
     queue.await_empty(DEADLINE);
     bridge.stop();
     assert_each_once(&inlet.arrivals(), &load);
+}
+
+#[test]
+fn a_message_that_nobody_settles_degrades_its_source_at_the_fiftieth_receive() {
+    let Some(aws) = Aws::connect("a message that no sink can accept and no policy moves") else { return };
+    let queue = aws.queue("ack-stuck", &[]);
+    let proxy = Proxy::before(aws.endpoint());
+    proxy.always("ReceiveMessage", received(50));
+    let ack = "ack: { after: [local], within: 1s }\n";
+    let inlet = inlet_with(&proxy.endpoint(), &queue.url, "2s", ack);
+    queue.send(&messages(["no event"]));
+    let bridge = inlet.start();
+    await_readiness(&bridge, 200, &["source queue is degraded: a message comes again and again"]);
+    bridge.assert_logs("the source's queue is in trouble: a message comes again and again");
+    assert_eq!(queue.depth().total(), 1, "it is still there");
+    bridge.kill();
 }

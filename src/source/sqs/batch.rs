@@ -244,10 +244,12 @@ impl Source {
         let Self { intake, intake_source, limits, .. } = self;
         let definition = &intake_source.definition;
         let view = &intake_source.view;
-        // A message whose source waits for sinks comes back for as long as they are away, and is deleted
-        // for no other reason: the queue's own redrive policy ends what never can be accepted.
-        let ends_here = intake_source.ack.is_none();
-        if ends_here && message.receives >= RECEIVED_TOO_OFTEN && !self.stored.has(&message.id) {
+        let too_often = message.receives >= RECEIVED_TOO_OFTEN && !self.stored.has(&message.id);
+        if too_often && intake_source.ack.is_some() {
+            // A message whose source waits for sinks comes back for as long as they are away, and is deleted
+            // for no other reason: the queue's own redrive policy ends what never can be accepted.
+            self.health.unsettled(message.receives);
+        } else if too_often {
             let detail = format!(
                 "the message was received {} times; an earlier receive may have stored it already",
                 message.receives

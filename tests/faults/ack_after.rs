@@ -285,6 +285,8 @@ fn a_retry_of_an_event_from_before_a_sink_was_there_is_acknowledged_only_once_th
     for _ in 0..2 {
         let bridge = home.start();
         assert_taken(&insist(&bridge, &delivery), "duplicate");
+        let again = bridge.metric("fanbridge_ack_stored_again_total", &["source=\"stream-video\""]);
+        assert!(again >= 1.0, "nobody can tell whether the new sink has it");
         bridge.kill();
         let arrivals = readers::files(&home.path("local"));
         assert!(copies(&arrivals, &delivery) >= 1, "acknowledged, and not there");

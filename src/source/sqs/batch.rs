@@ -225,7 +225,7 @@ impl ReceivedMessages {
                 }
                 Err(unavailable) => {
                     failed = true;
-                    if unavailable == Unavailable::Unaccepted(Unaccepted::Late) {
+                    if matches!(unavailable, Unavailable::Unaccepted(Unaccepted::Late, _)) {
                         self.late.store(true, Ordering::Relaxed);
                     }
                     self.leave(at, word(unavailable), done);
@@ -335,7 +335,7 @@ fn word(unavailable: Unavailable) -> &'static str {
     match unavailable {
         Unavailable::Later(reason) => reason,
         Unavailable::TooLarge => "too_large",
-        Unavailable::Unaccepted(unaccepted) => unaccepted.reason(),
+        Unavailable::Unaccepted(unaccepted, _) => unaccepted.reason(),
     }
 }
 

@@ -99,7 +99,9 @@ impl Acceptances {
     pub(super) fn settle(&mut self, position: Position, outcome: Settled, until: Instant) {
         match outcome {
             Settled::Accepted(key) => {
-                self.ahead.insert(position);
+                if position > self.settled {
+                    self.ahead.insert(position);
+                }
                 // However often it was rejected before: the sink has it now.
                 key.map(|key| self.rejected.remove(&key));
             }

@@ -22,7 +22,7 @@ mod sink;
 
 pub use acceptances::Sought;
 pub use options::AckOptions;
-pub use sink::{AwaitedSink, Settlements};
+pub use sink::{AwaitedSink, Settlements, WaitingBounds};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -76,10 +76,11 @@ impl AwaitedSinks {
     pub fn new<'s>(
         sinks: impl IntoIterator<Item = (&'s str, &'s Selection)>,
         window: Duration,
+        most: WaitingBounds,
         metrics: &Metrics,
     ) -> Self {
         let sinks = sinks.into_iter().map(|(name, selection)| {
-            (name.to_owned(), Arc::new(AwaitedSink::new(name, selection.clone(), window, metrics)))
+            (name.to_owned(), Arc::new(AwaitedSink::new(name, selection.clone(), window, most, metrics)))
         });
         Self { sinks: Arc::new(sinks.collect()), known: Arc::default() }
     }
@@ -104,6 +105,7 @@ impl AwaitedSinks {
             sinks,
             fingerprint,
             within: options.within,
+            bounded: true,
             known: Arc::clone(&self.known),
         })
     }
@@ -115,17 +117,24 @@ pub struct AckAfter {
     sinks: Vec<Arc<AwaitedSink>>,
     fingerprint: u32,
     within: Duration,
+    bounded: bool,
     known: Arc<Mutex<KnownPositions>>,
 }
 
 impl AckAfter {
+    /// The same for a source that takes no more than it can keep waiting, as one does that polls a queue.
+    pub fn unbounded(self) -> Self {
+        Self { bounded: false, ..self }
+    }
+
     /// Begins the time within which the sinks must accept an event; `None` if none of them takes its type.
     pub fn begin(&self, event: &Event, key: DuplicateKey) -> Option<Awaiting> {
         let takers = self.sinks.iter().filter(|sink| sink.selection().takes(&event.event_type));
         let sinks: Vec<_> = takers.cloned().collect();
         let deadline = Instant::now() + self.within;
         let (fingerprint, known) = (self.fingerprint, Arc::clone(&self.known));
-        (!sinks.is_empty()).then(|| Awaiting { sinks, fingerprint, key, deadline, known })
+        let bytes = self.bounded.then_some(event.body.len());
+        (!sinks.is_empty()).then(|| Awaiting { sinks, fingerprint, key, bytes, deadline, known })
     }
 }
 
@@ -135,6 +144,8 @@ pub struct Awaiting {
     sinks: Vec<Arc<AwaitedSink>>,
     fingerprint: u32,
     key: DuplicateKey,
+    /// The bytes that wait with it, if they count.
+    bytes: Option<usize>,
     deadline: Instant,
     known: Arc<Mutex<KnownPositions>>,
 }
@@ -166,10 +177,10 @@ impl Awaiting {
     /// must be stored once more then.
     ///
     /// # Errors
-    /// When a sink has rejected it, or has not accepted it in time.
+    /// When a sink has rejected it, or has not accepted it in time, or too many wait for one already.
     pub async fn accepted(&self, sought: Sought) -> Result<bool, Unaccepted> {
         // All begin to wait at once, and a rejection by one of them is told at once.
-        let seeking: Vec<_> = self.sinks.iter().map(|sink| sink.seek(sought, self.key)).collect();
+        let seeking: Vec<_> = self.sinks.iter().map(|sink| sink.seek(sought, self.key, self.bytes)).collect();
         let standings =
             seeking.into_iter().map(async |seeking| match seeking.standing(self.deadline).await {
                 Standing::Rejected => Err(Unaccepted::Rejected),

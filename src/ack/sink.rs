@@ -31,6 +31,7 @@ pub struct AwaitedSink {
     selection: Selection,
     /// How long a duplicate of an event can come.
     window: Duration,
+    most: WaitingBounds,
     inner: Mutex<Inner>,
     /// How many rejected events are remembered, to be read without the lock.
     rejected: AtomicUsize,
@@ -39,9 +40,27 @@ pub struct AwaitedSink {
     wait: Histogram,
 }
 
+/// Most deliveries over HTTP that wait for one sink at a time, and most bytes of their bodies.
+#[derive(Clone, Copy, Debug)]
+pub struct WaitingBounds {
+    deliveries: usize,
+    bytes: usize,
+}
+
+impl WaitingBounds {
+    /// A quarter of the connections and of the memory for bodies, so that a sink that is away leaves the
+    /// rest to sources that do not wait for it.
+    pub fn of(connections_max: usize, in_flight_bytes_max: usize) -> Self {
+        Self { deliveries: connections_max.div_ceil(4), bytes: in_flight_bytes_max / 4 }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     acceptances: Acceptances,
+    /// The deliveries that count towards the bounds and wait now, and the bytes of their bodies.
+    waiting: usize,
+    waiting_bytes: usize,
     /// Number of the last delivery that began to wait, which tells those at one position apart.
     last: u64,
     /// Those that wait for the record at their position.
@@ -61,13 +80,20 @@ struct Waiter {
 impl AwaitedSink {
     /// A sink of this name that takes what this selection takes. A duplicate of an event can come for as long
     /// as `window`.
-    pub(super) fn new(name: &str, selection: Selection, window: Duration, metrics: &Metrics) -> Self {
+    pub(super) fn new(
+        name: &str,
+        selection: Selection,
+        window: Duration,
+        most: WaitingBounds,
+        metrics: &Metrics,
+    ) -> Self {
         let sink = Sink { sink: name.to_owned() };
         Self {
             name: name.to_owned(),
             selection,
             // The local window keeps a key up to one 128th longer.
             window: window.saturating_add(window / 64),
+            most,
             inner: Mutex::default(),
             rejected: AtomicUsize::new(0),
             waiting: metrics.ack.waiting.get_or_create_owned(&sink),
@@ -115,11 +141,18 @@ impl AwaitedSink {
         self.rejected.store(inner.acceptances.rejected(), Ordering::Relaxed);
     }
 
-    /// Begins to wait for an event.
-    pub(super) fn seek(self: &Arc<Self>, sought: Sought, key: DuplicateKey) -> Seeking {
+    /// Begins to wait for an event. Where `bytes` of a body wait with it, it does not wait while too many
+    /// do: that it is not settled yet is told at once.
+    pub(super) fn seek(self: &Arc<Self>, sought: Sought, key: DuplicateKey, bytes: Option<usize>) -> Seeking {
         let mut inner = self.inner.lock();
         match inner.acceptances.standing(sought, key, Instant::now()) {
+            Standing::Pending if bytes.is_some_and(|bytes| inner.is_full(self.most, bytes)) => {
+                self.late.inc();
+                Seeking::Known(Standing::Pending)
+            }
             Standing::Pending => {
+                inner.waiting += usize::from(bytes.is_some());
+                inner.waiting_bytes += bytes.unwrap_or(0);
                 inner.last += 1;
                 let number = inner.last;
                 let (answer, answered) = oneshot::channel();
@@ -129,7 +162,7 @@ impl AwaitedSink {
                     Sought::Through(position) => inner.through.insert((position, number), waiter),
                 };
                 self.waiting.inc();
-                Seeking::Waits(Ticket { sink: Arc::clone(self), sought, number, answered })
+                Seeking::Waits(Ticket { sink: Arc::clone(self), sought, number, bytes, answered })
             }
             standing => Seeking::Known(standing),
         }
@@ -177,6 +210,14 @@ impl AwaitedSink {
     }
 }
 
+impl Inner {
+    /// Whether no delivery with a body of this size may wait besides those that do. One always may.
+    fn is_full(&self, most: WaitingBounds, bytes: usize) -> bool {
+        let too_large = self.waiting_bytes.saturating_add(bytes) > most.bytes;
+        self.waiting > 0 && (self.waiting >= most.deliveries || too_large)
+    }
+}
+
 /// Takes out whoever waits for a position up to this one.
 fn passed(waiting: &mut BTreeMap<Place, Waiter>, settled: Position) -> BTreeMap<Place, Waiter> {
     let later = waiting.split_off(&(settled.next(), 0));
@@ -219,6 +260,7 @@ pub(super) struct Ticket {
     sink: Arc<AwaitedSink>,
     sought: Sought,
     number: u64,
+    bytes: Option<usize>,
     answered: oneshot::Receiver<Standing>,
 }
 
@@ -226,6 +268,8 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         self.sink.waiting.dec();
         let mut inner = self.sink.inner.lock();
+        inner.waiting -= usize::from(self.bytes.is_some());
+        inner.waiting_bytes -= self.bytes.unwrap_or(0);
         match self.sought {
             Sought::At(position) => inner.exact.remove(&(position, self.number)),
             Sought::Through(position) => inner.through.remove(&(position, self.number)),
@@ -298,7 +342,8 @@ mod tests {
 
     fn sink() -> (Arc<AwaitedSink>, Settlements) {
         let window = Duration::from_secs(60);
-        let sink = Arc::new(AwaitedSink::new("lake", Selection::All, window, &Metrics::new()));
+        let most = WaitingBounds { deliveries: 3, bytes: 1000 };
+        let sink = Arc::new(AwaitedSink::new("lake", Selection::All, window, most, &Metrics::new()));
         (Arc::clone(&sink), Settlements::new(sink))
     }
 
@@ -319,8 +364,9 @@ mod tests {
     async fn ten_thousand_that_wait_are_each_woken_when_their_record_is_settled() {
         const ALL: u64 = 10_000;
         let (sink, mut settlements) = sink();
-        let seeking: Vec<_> =
-            (1..=ALL).map(|position| sink.seek(Sought::At(Position(position)), key(position))).collect();
+        let seeking: Vec<_> = (1..=ALL)
+            .map(|position| sink.seek(Sought::At(Position(position)), key(position), None))
+            .collect();
         assert_eq!(sink.waiting.get(), ALL as i64);
         let waiting = tokio::spawn(join_all(seeking.into_iter().map(|seeking| seeking.standing(deadline()))));
         for batch in 0..ALL / 100 {
@@ -345,26 +391,47 @@ mod tests {
         let (sink, mut settlements) = sink();
         let begun = tokio::time::Instant::now();
         for sought in [Sought::At(Position(2)), Sought::Through(Position(2))] {
-            let waits = sink.seek(sought, key(2)).standing(deadline());
+            let waits = sink.seek(sought, key(2), None).standing(deadline());
             settlements.accepted(&record(1));
             settlements.tell(Position(1));
             assert_eq!(waits.await, Standing::Pending);
         }
         assert_eq!((begun.elapsed(), sink.late.get(), sink.waiting.get()), (WITHIN * 2, 2, 0));
-        drop(sink.seek(Sought::At(Position(2)), key(2)));
+        drop(sink.seek(Sought::At(Position(2)), key(2), None));
         assert_eq!(sink.waiting.get(), 0, "a sender that hung up");
         let inner = sink.inner.lock();
         assert!(inner.exact.is_empty() && inner.through.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
+    async fn beyond_the_bounds_nobody_waits_and_whoever_is_done_makes_room() {
+        let (sink, mut settlements) = sink();
+        let seek = |at, bytes| sink.seek(Sought::At(Position(at)), key(at), bytes);
+        let is_told = |seeking| matches!(seeking, Seeking::Known(Standing::Pending));
+        let first = seek(1, Some(5000));
+        assert!(!is_told(first), "one may always wait, and is gone again");
+        let mut waiting = vec![seek(1, Some(400)), seek(2, Some(400))];
+        assert!(is_told(seek(3, Some(400))), "too many bytes");
+        waiting.push(seek(3, Some(200)));
+        assert!(is_told(seek(4, Some(0))), "too many deliveries");
+        assert_eq!((sink.waiting.get(), sink.late.get()), (3, 2));
+        waiting.push(seek(4, None));
+        settlements.accepted(&record(1));
+        settlements.tell(Position(1));
+        assert!(matches!(seek(1, Some(400)), Seeking::Known(Standing::Accepted)), "no wait is needed");
+        drop(waiting);
+        let inner = sink.inner.lock();
+        assert_eq!((inner.waiting, inner.waiting_bytes, sink.waiting.get()), (0, 0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_rejection_is_told_at_once_and_a_duplicate_of_the_event_is_refused_until_it_is_accepted() {
         let (sink, mut settlements) = sink();
-        let waits = sink.seek(Sought::At(Position(2)), key(2));
+        let waits = sink.seek(Sought::At(Position(2)), key(2), None);
         settlements.rejected(&record(2));
         settlements.tell(Position(0));
         assert_eq!(waits.standing(deadline()).await, Standing::Rejected, "the first is still out");
-        let duplicate = |at| sink.seek(Sought::Through(Position(at)), key(2)).standing(deadline());
+        let duplicate = |at| sink.seek(Sought::Through(Position(at)), key(2), None).standing(deadline());
         assert_eq!(duplicate(2).await, Standing::Rejected);
         settlements.accepted(&record(1));
         settlements.tell(Position(2));
@@ -372,7 +439,7 @@ mod tests {
 
         // Redriven: the same event at another position.
         let again = Record { position: Position(3), ..record(2) };
-        let waits = sink.seek(Sought::Through(Position(3)), key(3)).standing(deadline());
+        let waits = sink.seek(Sought::Through(Position(3)), key(3), None).standing(deadline());
         settlements.accepted(&again);
         settlements.tell(Position(3));
         assert_eq!((waits.await, duplicate(3).await), (Standing::Accepted, Standing::Accepted));
@@ -381,7 +448,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_record_that_the_sink_was_never_given_is_not_taken_for_accepted() {
         let (sink, mut settlements) = sink();
-        let waits = [1, 2].map(|at| sink.seek(Sought::At(Position(at)), key(at)).standing(deadline()));
+        let waits = [1, 2].map(|at| sink.seek(Sought::At(Position(at)), key(at), None).standing(deadline()));
         settlements.missed(Position(2));
         settlements.accepted(&record(2));
         settlements.tell(Position(2));
@@ -392,7 +459,8 @@ mod tests {
     async fn a_sink_begins_with_what_it_rejected_before_and_with_what_nobody_can_tell() {
         let (sink, _) = sink();
         sink.begin(Position(9), None, [(key(4), Position(4))]);
-        let standing = |number| sink.seek(Sought::Through(Position(9)), key(number)).standing(deadline());
+        let standing =
+            |number| sink.seek(Sought::Through(Position(9)), key(number), None).standing(deadline());
         assert_eq!((standing(4).await, standing(5).await), (Standing::Rejected, Standing::Accepted));
         sink.forget(key(4), Position(4));
         assert_eq!(standing(4).await, Standing::Accepted, "a person dropped its letter");

@@ -54,6 +54,9 @@ impl Wiring<'_> {
         for source in configured {
             let channel = source.channel.clone();
             let ack = awaited.after(&source.ack);
+            // What polls a queue holds no connection, and its receives bound it.
+            let polls = matches!(channel, Channel::Sqs(_));
+            let ack = ack.map(|ack| if polls { ack.unbounded() } else { ack });
             let source = SourceIntake::new(source, metrics).awaiting(ack);
             files.extend(source.secret_files(metrics));
             match channel {

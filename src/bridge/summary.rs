@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::ack::AwaitedSinks;
+use crate::ack::{AwaitedSinks, WaitingBounds};
 use crate::admin::{SinkSummary, SourceSummary, Summary};
 use crate::config::Config;
 use crate::sink::Output;
@@ -40,7 +40,8 @@ pub(super) fn summary(config: &Config) -> Summary {
 pub(super) fn awaited(config: &Config, metrics: &Metrics) -> AwaitedSinks {
     let sinks = config.sinks.iter().filter(|sink| is_awaited(config, &sink.name));
     let sinks = sinks.map(|sink| (sink.name.as_str(), &sink.selection));
-    AwaitedSinks::new(sinks, config.spool.duplicates.window, metrics)
+    let most = WaitingBounds::of(config.limits.connections_max, config.limits.in_flight_bytes_max);
+    AwaitedSinks::new(sinks, config.spool.duplicates.window, most, metrics)
 }
 
 fn is_awaited(config: &Config, sink: &str) -> bool {

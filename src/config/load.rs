@@ -180,7 +180,7 @@ impl Check<'_> {
         };
         let sinks = self.sinks(&file, &around);
         self.check_sizes(&file, &sinks);
-        self.check_acks(&file, &sources, &sinks);
+        self.check_acks(&file, &selection, &sources, &sinks);
         let largest_body_bytes = file.largest_body_bytes();
         let limits = Limits { largest_body_bytes, ..file.limits };
         self.check_limits(&limits);

@@ -1,10 +1,11 @@
 //! What a dispatcher does for deliveries whose answer waits for its sink.
 
+use std::mem::replace;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::linger::Linger;
-use super::{Dispatcher, certainty};
+use super::{Dispatcher, PublishingBatch, certainty};
 use crate::ack::{AwaitedSink, Settlements};
 use crate::event::Position;
 
@@ -22,6 +23,19 @@ impl Dispatcher {
         if let Some(settlements) = &mut self.settlements {
             settlements.tell(self.unsettled.cursor());
         }
+    }
+
+    /// Tells which records of unresolved publications the sink has accepted. One record that waits for its
+    /// partition keeps its publication, and all behind it, from resolving.
+    pub(super) fn tell_unresolved(&mut self) {
+        let Some(settlements) = &mut self.settlements else { return };
+        for PublishingBatch { records, publication, told } in &mut self.publications {
+            let settled = publication.settled();
+            if replace(told, settled) < settled {
+                publication.accepted().into_iter().for_each(|index| settlements.accepted(&records[index]));
+            }
+        }
+        settlements.tell(self.unsettled.cursor());
     }
 
     /// Notes that records up to here are no longer in the log, before the cursor passes them.

@@ -44,7 +44,7 @@ pub fn begin(
             let from = if let Certain::Since(position) = from { position } else { *cursor };
             // The duplicate window knows only events that are in the log.
             let doubt = (spool.first() <= from).then_some(from);
-            sink.begin(*cursor, doubt, rejected(state, name)?);
+            sink.begin(*cursor, doubt, rejected(state, name, spool.first())?);
         }
     }
     if changed.is_empty() { Ok(()) } else { state.commit(&changed) }
@@ -90,15 +90,17 @@ fn certain_from<'s>(rows: &[(&str, Position)], selection: Option<&'s str>, curso
     }
 }
 
-/// The events among a sink's dead letters, each with its position.
-fn rejected(state: &State, sink: &str) -> Result<Vec<(DuplicateKey, Position)>, StateError> {
+/// The events among a sink's dead letters, each with its position, of those that are in the log: no duplicate
+/// comes of any other, and letters that nobody ever removes would crowd out the rest.
+fn rejected(state: &State, sink: &str, first: Position) -> Result<Vec<(DuplicateKey, Position)>, StateError> {
     let filter = DeadFilter { sink: Some(sink.to_owned()), ..DeadFilter::default() };
     let (mut keys, mut after) = (Vec::new(), 0);
     loop {
         let letters = state.dead_letters(&filter, after, LETTERS_MAX)?;
         let Some(last) = letters.last() else { return Ok(keys) };
         after = last.id;
-        keys.extend(letters.iter().map(|letter| (key_of(letter), letter.position)));
+        let in_log = letters.iter().filter(|letter| letter.position >= first);
+        keys.extend(in_log.map(|letter| (key_of(letter), letter.position)));
     }
 }
 

@@ -117,6 +117,8 @@ pub struct LogReader {
 struct PublishingBatch {
     records: Vec<Arc<Record>>,
     publication: Publication,
+    /// How many of its records were settled when those that wait were last told of it.
+    told: usize,
 }
 
 type Reading = Pin<Box<dyn Future<Output = Result<EntryBatch, ReadError>> + Send>>;
@@ -297,7 +299,7 @@ impl Dispatcher {
         }
         self.published += 1;
         let publication = self.sink.publish(records.clone());
-        self.publications.push_back(PublishingBatch { records, publication });
+        self.publications.push_back(PublishingBatch { records, publication, told: 0 });
     }
 
     /// Whether the sink has no record to settle.
@@ -369,6 +371,7 @@ impl Dispatcher {
         if !reads {
             self.gauges.given_up(self.spool.first(), self.unsettled.read());
         }
+        self.tell_unresolved();
         self.note_trouble();
         self.gauges.effort(&self.sink.effort());
         let in_flight = self.publications.iter().map(|out| out.records.len()).sum();

@@ -13,7 +13,7 @@ impl Dispatcher {
     /// with one to try again, stops the cursor before it, so those that have overtaken it go again too.
     fn settle_known(&mut self) {
         let wall = Timestamp::from(SystemTime::now());
-        for PublishingBatch { records, publication } in take(&mut self.publications) {
+        for PublishingBatch { records, publication, .. } in take(&mut self.publications) {
             for (record, outcome) in records.iter().zip(publication.known()) {
                 if let Some(outcome) = outcome {
                     self.settle(record, &outcome, wall);

@@ -18,7 +18,7 @@ use super::http::Limits;
 use super::http::body::{self, BodyBounds};
 use super::http::body_budget::{BodyBudget, BodyPermit};
 use super::http::body_error::BodyError;
-use super::http::problem::{Unproven, closing, problem};
+use super::http::problem::{Proven, Unproven, closing, problem};
 use super::{Acceptance, DeliveryFate, Intake, SourceIntake, Unavailable};
 use crate::ack::Unaccepted;
 use crate::event::{Delivery, Timestamp};
@@ -142,7 +142,7 @@ pub(super) enum Refused {
     UnsupportedEncoding,
     Unavailable(&'static str),
     /// The delivery is durable, and not accepted by the sinks that its source waits for.
-    Unaccepted(Unaccepted),
+    Unaccepted(Unaccepted, DeliveryFate),
     Panicked,
 }
 
@@ -197,7 +197,7 @@ impl From<Unavailable> for Refused {
         match unavailable {
             Unavailable::Later(reason) => Self::Unavailable(reason),
             Unavailable::TooLarge => Self::TooLarge("spool"),
-            Unavailable::Unaccepted(unaccepted) => Self::Unaccepted(unaccepted),
+            Unavailable::Unaccepted(unaccepted, fate) => Self::Unaccepted(unaccepted, fate),
         }
     }
 }
@@ -213,7 +213,7 @@ impl Refused {
             | Self::Forbidden(reason)
             | Self::TooLarge(reason)
             | Self::Unavailable(reason) => reason,
-            Self::Unaccepted(unaccepted) => unaccepted.reason(),
+            Self::Unaccepted(unaccepted, _) => unaccepted.reason(),
             Self::TooSlow => "body_timeout",
             Self::UnsupportedEncoding => "unsupported_encoding",
             Self::Panicked => "panic",
@@ -246,7 +246,13 @@ impl Refused {
                 closing(problem(StatusCode::SERVICE_UNAVAILABLE, "the delivery cannot be stored now"))
             }
             // The whole body was read, so the connection can stay.
-            Self::Unaccepted(unaccepted) => problem(StatusCode::SERVICE_UNAVAILABLE, unaccepted),
+            Self::Unaccepted(unaccepted, fate) => {
+                let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, unaccepted);
+                if proves(fate) {
+                    response.extensions_mut().insert(Proven);
+                }
+                response
+            }
             Self::Panicked => closing(problem(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "fanbridge failed while it handled this request",
@@ -257,6 +263,12 @@ impl Refused {
 
 fn unauthenticated<B: From<Bytes>>() -> Response<B> {
     problem(StatusCode::UNAUTHORIZED, "the delivery cannot be authenticated")
+}
+
+/// Whether a delivery of this fate proves that its sender is the provider. Anybody who captured a delivery or
+/// a message of SNS can send it again: only the first copy that is stored does.
+fn proves(fate: DeliveryFate) -> bool {
+    matches!(fate, DeliveryFate::Accepted | DeliveryFate::Quarantined)
 }
 
 /// `{"verdict":"accepted","id":"…"}`, or `{"verdict":"probe"}`.
@@ -278,16 +290,32 @@ fn acknowledgement<B: From<Bytes>>(received: &Received) -> Response<B> {
     };
     let mut response = Response::new(B::from(document));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    // Anybody can probe, and anybody who captured a delivery or a message of SNS can send it again. Only the
-    // first copy of an event that is stored proves that its sender is the provider.
-    let proves_nothing = match received {
-        Received::Other(_) => true,
-        Received::Answer(answer) => {
-            matches!(answer.fate, DeliveryFate::Duplicate | DeliveryFate::Filtered)
-        }
-    };
-    if proves_nothing {
+    // Anybody can probe.
+    if !matches!(received, Received::Answer(answer) if proves(answer.fate)) {
         response.extensions_mut().insert(Unproven);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::http::problem::is_granted;
+    use super::*;
+
+    #[test]
+    fn who_was_first_to_bring_a_delivery_is_known_also_while_no_sink_accepts_it() {
+        for (fate, granted) in [
+            (DeliveryFate::Accepted, true),
+            (DeliveryFate::Quarantined, true),
+            (DeliveryFate::Duplicate, false),
+            (DeliveryFate::Filtered, false),
+        ] {
+            let mut response: Response<Bytes> = Refused::Unaccepted(Unaccepted::Late, fate).response();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(is_granted(&response), granted, "{fate:?}");
+            response.extensions_mut().insert(Unproven);
+            assert!(!is_granted(&response), "nobody has verified it");
+        }
+        assert!(!is_granted::<Bytes>(&Refused::Unavailable("spool_full").response()));
+    }
 }

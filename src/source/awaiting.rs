@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Intake, Unavailable};
+use super::{DeliveryFate, Intake, SourceIntake, Unavailable, fate};
 use crate::ack::{Awaiting, Sought, Unaccepted};
 use crate::event::{Entry, Event};
 use crate::spool::Appended;
@@ -15,6 +15,7 @@ impl Intake {
     /// When a sink has rejected it or has not accepted it in time, or it cannot be stored once more.
     pub(super) async fn await_sinks(
         &self,
+        source: &SourceIntake,
         awaiting: Awaiting,
         event: Arc<Event>,
         appended: Appended,
@@ -24,7 +25,8 @@ impl Intake {
             Appended::Duplicate => awaiting.duplicate(|| self.spool.head()),
             Appended::AcceptedElsewhere => return Ok(()),
         };
-        let accepted = self.await_here(&awaiting, event, sought).await;
+        let fate = fate(appended, DeliveryFate::Accepted);
+        let accepted = self.await_here(source, &awaiting, event, sought, fate).await;
         match &accepted {
             Ok(()) => self.spool.accepted(awaiting.key(), awaiting.fingerprint()),
             Err(_) => self.spool.unaccepted(awaiting.key()),
@@ -36,21 +38,25 @@ impl Intake {
     /// it is stored once more: a repetition is better than a loss.
     async fn await_here(
         &self,
+        source: &SourceIntake,
         awaiting: &Awaiting,
         event: Arc<Event>,
         sought: Sought,
+        fate: DeliveryFate,
     ) -> Result<(), Unavailable> {
-        if awaiting.accepted(sought).await? {
+        let unaccepted = |why| Unavailable::Unaccepted(why, fate);
+        if awaiting.accepted(sought).await.map_err(unaccepted)? {
             return Ok(());
         }
         // Its first copy has the duplicate key.
         let Appended::Stored(position) = self.spool.append(Entry::Event(event), None).await? else {
             unreachable!("an entry without a key is no duplicate");
         };
+        source.metrics.stored_again();
         awaiting.stored(position);
-        match awaiting.accepted(Sought::At(position)).await? {
+        match awaiting.accepted(Sought::At(position)).await.map_err(unaccepted)? {
             true => Ok(()),
-            false => Err(Unaccepted::Late.into()),
+            false => Err(unaccepted(Unaccepted::Late)),
         }
     }
 }

@@ -50,6 +50,7 @@ pub(super) struct SourceMetrics {
     clock_skew: FloatGauge,
     keyless: Counter,
     id_reuse: Counter,
+    stored_again: Counter,
     log_limit: LogLimit,
     id_hash: RandomState,
     ids: Mutex<UnsignedIds>,
@@ -72,6 +73,7 @@ impl SourceMetrics {
             clock_skew: metrics.clock_skew.get_or_create_owned(&source()),
             keyless: metrics.keyless.get_or_create_owned(&source()),
             id_reuse: metrics.id_reuse.get_or_create_owned(&source()),
+            stored_again: metrics.ack.stored_again.get_or_create_owned(&source()),
             log_limit: LogLimit::default(),
             id_hash: RandomState::new(),
             ids: Mutex::new(UnsignedIds::new()),
@@ -133,6 +135,11 @@ impl SourceMetrics {
     /// Counts an accepted event without a partition key.
     pub(super) fn keyless(&self) {
         self.keyless.inc();
+    }
+
+    /// Counts a duplicate whose event was stored once more.
+    pub(super) fn stored_again(&self) {
+        self.stored_again.inc();
     }
 
     /// Notes an accepted event whose delivery carried this unsigned id, and counts a reuse: the id with

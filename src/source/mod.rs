@@ -120,8 +120,8 @@ pub enum Unavailable {
     #[error("the event is too large for the spool")]
     TooLarge,
     /// The delivery is durable, but not what else its source's acknowledgements wait for.
-    #[error(transparent)]
-    Unaccepted(#[from] Unaccepted),
+    #[error("{0}")]
+    Unaccepted(Unaccepted, DeliveryFate),
 }
 
 impl From<AppendError> for Unavailable {
@@ -258,10 +258,12 @@ impl Intake {
             types.seen(&definition.provider, &event_type, fate, arrived);
         };
         let appended = self.spool.append_noting(Entry::Event(event), Some(key), sufficient, note).await?;
+        let fate = fate(appended, DeliveryFate::Accepted);
         if let Some((awaiting, event)) = awaited {
-            self.await_sinks(awaiting, event, appended).await?;
+            // In a box of its own: a source that waits for no sink has no room for it in its requests.
+            Box::pin(self.await_sinks(source, awaiting, event, appended)).await?;
         }
-        Ok(Acceptance { fate: fate(appended, DeliveryFate::Accepted), id })
+        Ok(Acceptance { fate, id })
     }
 
     fn filter(&self, source: &SourceIntake, filtered: Filtered, arrived: Timestamp) -> Acceptance {
@@ -288,10 +290,11 @@ impl Intake {
             .spool
             .append_noting(Entry::Quarantined(delivery), Some(key), Sufficient::Durable, note)
             .await?;
+        let fate = fate(appended, DeliveryFate::Quarantined);
         if source.ack.is_some() {
-            return Err(Unaccepted::Quarantined.into());
+            return Err(Unavailable::Unaccepted(Unaccepted::Quarantined, fate));
         }
-        Ok(Acceptance { fate: fate(appended, DeliveryFate::Quarantined), id })
+        Ok(Acceptance { fate, id })
     }
 
     /// Works on an authentic body of this size, in its turn.

@@ -6,7 +6,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{HistogramFamily, Sink};
+use super::{HistogramFamily, Sink, Source};
 
 /// The metrics of answers that wait for sinks.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct AckMetrics {
     pub late: Family<Sink, Counter>,
     /// Seconds that deliveries waited until a sink had settled their event.
     pub wait: HistogramFamily<Sink>,
+    /// Duplicates whose event was stored once more, because nobody could tell whether a sink has it.
+    pub stored_again: Family<Source, Counter>,
 }
 
 impl AckMetrics {
@@ -26,6 +28,7 @@ impl AckMetrics {
             waiting: Family::default(),
             late: Family::default(),
             wait: Family::new_with_constructor(waits),
+            stored_again: Family::default(),
         }
     }
 
@@ -35,6 +38,8 @@ impl AckMetrics {
         let late = "Deliveries whose event this sink had not accepted within ack.within";
         r.register("ack_late", late, self.late.clone());
         let wait = "Time that a delivery waited until this sink had settled its event";
+        let again = "Duplicates whose event was stored once more, because nobody could tell if a sink has it";
+        r.register("ack_stored_again", again, self.stored_again.clone());
         r.register_with_unit("ack_wait", wait, Unit::Seconds, self.wait.clone());
     }
 }

@@ -112,7 +112,7 @@ fn a_message_of_no_use_becomes_a_dead_letter_and_is_deleted() {
 }
 
 /// Has every message come for the so-manieth time.
-fn received(times: u32) -> Fault {
+pub fn received(times: u32) -> Fault {
     Fault::rewrite(move |_, answer| {
         let mut document: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
         for message in document["Messages"].as_array_mut().into_iter().flatten() {

@@ -78,8 +78,11 @@ fn a_time_that_others_end_before_is_refused_or_warned_of() {
     expect(
         &with("", "ack: { after: [lake], within: ‹5s› }\n"),
         title,
-        "a delivery is answered 503 after `limits.ack_timeout`, 5s: expected less than that, found 5s",
+        "a delivery is answered 503 after `limits.ack_timeout`, 5s, whatever it waits for: expected at most \
+         nine tenths of that, 4500ms, found 5s",
     );
+    let nearly = with("", "ack: { after: [lake], within: 4900ms }\n");
+    assert!(problems(&nearly).has_errors(), "the disk needs a moment, too");
     expect(
         &with(
             "ack: { after: [lake], within: ‹8s› }",
@@ -106,4 +109,31 @@ fn a_time_that_others_end_before_is_refused_or_warned_of() {
     }
     let unused = with("", "ack: { after: [], within: 50s }\n");
     assert!(problems(&unused).problems().is_empty(), "nothing waits");
+}
+
+#[test]
+fn a_source_whose_types_the_sinks_do_not_take_is_warned_of() {
+    let sinks = |select: &str| {
+        format!(
+            "sources:\n  b: {{ provider: fastpix, secrets: [env:FASTPIX] }}\nsinks:\n  \
+             lake: {{ kafka: {{ brokers: env:BROKERS }}, select: [{select}] }}\n"
+        )
+    };
+    let stream = "  c: { provider: stream, secrets: [env:SECRET], ack: { after: [] } }\nsinks:";
+    let none = sinks("call.created").replace("sinks:", stream);
+    expect(
+        &format!("{none}ack: {{ after: [‹lake›] }}\n"),
+        "waiting for a sink that takes nothing",
+        "the sink's `select` takes no known type of source `b`: none of its answers would wait",
+    );
+    let some = format!("{}select: [video.media.ready, video.media.failed]\n", sinks("video.media.ready"));
+    expect(
+        &format!("{some}ack: {{ ‹after›: [lake] }}\n"),
+        "types that are acknowledged without a sink",
+        "of source `b` no sink here takes `video.media.failed`: a 2xx for these says that they are on this \
+         machine's disk, and no more",
+    );
+    let all =
+        some.replace("select: [video.media.ready] }", "select: [video.media.ready, video.media.failed] }");
+    assert!(problems(&format!("{all}ack: {{ after: [lake] }}\n")).problems().is_empty());
 }

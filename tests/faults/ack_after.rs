@@ -186,6 +186,30 @@ fn a_delivery_that_its_sink_has_not_accepted_in_time_is_503_and_its_retry_2xx_an
     }
 }
 
+/// While as many wait as may, each on its own connection.
+#[test]
+fn a_sink_that_is_away_leaves_connections_to_whoever_does_not_wait_for_it() {
+    let _turn = turns::in_company();
+    let home = home_with("local", PATIENT);
+    let config = home.path("fanbridge.yaml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("limits: { ", "limits: { connections_max: 8, ")).unwrap();
+    let _obstacle = Obstacle::before_the_start(&home);
+    let bridge = home.start();
+    let port = bridge.http_port();
+    for number in 1..=2 {
+        std::thread::spawn(move || {
+            let mut client = crate::support::client::Client::new(port).with_timeout(DEADLINE);
+            let _ = event(number).send(&mut client);
+        });
+    }
+    let waiting = || bridge.metric("fanbridge_ack_waiting", &["sink=\"local\""]);
+    await_until("two deliveries wait", DEADLINE, || (waiting() == 2.0).then_some(()));
+    assert_put_off(&send(&bridge, &event(3)), "has not accepted it in time");
+    assert_eq!(waiting(), 2.0, "a quarter of the connections waits, and the third was answered at once");
+    bridge.kill();
+}
+
 #[test]
 fn a_retry_after_a_restart_waits_for_the_sink_as_its_first_attempt_did() {
     let _turn = turns::in_company();
@@ -261,6 +285,8 @@ fn a_retry_of_an_event_from_before_a_sink_was_there_is_acknowledged_only_once_th
     for _ in 0..2 {
         let bridge = home.start();
         assert_taken(&insist(&bridge, &delivery), "duplicate");
+        let again = bridge.metric("fanbridge_ack_stored_again_total", &["source=\"stream-video\""]);
+        assert!(again >= 1.0, "nobody can tell whether the new sink has it");
         bridge.kill();
         let arrivals = readers::files(&home.path("local"));
         assert!(copies(&arrivals, &delivery) >= 1, "acknowledged, and not there");

@@ -9,6 +9,7 @@ use crate::config::file::ConfigFile;
 use crate::config::suggest::did_you_mean;
 use crate::config::yaml::spans::Path;
 use crate::scalars::Period;
+use crate::selection::Selection;
 use crate::sink::{Output, SinkOptions};
 use crate::source::{Channel, SourceOptions};
 
@@ -24,6 +25,7 @@ impl Check<'_> {
     pub(in crate::config) fn check_acks(
         &mut self,
         file: &ConfigFile,
+        bridge: &Selection,
         sources: &[SourceOptions],
         sinks: &[SinkOptions],
     ) {
@@ -38,6 +40,8 @@ impl Check<'_> {
             let is_own = file.sources.get(&*source.name).is_some_and(|source| source.ack.is_some());
             let at = if is_own { own(&source.name) } else { top.key("ack") };
             self.check_ack_of(source, &at.key("within"));
+            let custom = file.sources.get(&*source.name).map_or(&[][..], |source| &source.custom_types);
+            self.check_takers(source, &at.key("after"), custom, bridge, sinks);
         }
     }
 
@@ -48,11 +52,13 @@ impl Check<'_> {
         self.check_awaited(ack, &at.key("after"), file, sinks);
         let at_within = at.key("within");
         let within = Period(ack.within);
+        // The rest is for the disk, and for the answer's way.
         let limit = Period(file.limits.ack_timeout);
-        if within >= limit {
+        let most = Period(file.limits.ack_timeout / 10 * 9);
+        if within > most {
             let label = format!(
-                "a delivery is answered 503 after `limits.ack_timeout`, {limit}: expected less than that, \
-                 found {within}"
+                "a delivery is answered 503 after `limits.ack_timeout`, {limit}, whatever it waits for: \
+                 expected at most nine tenths of that, {most}, found {within}"
             );
             self.error(&at_within, "time too long", label);
         }
@@ -89,6 +95,44 @@ impl Check<'_> {
                              there, too, unless its directory is on another one";
                 self.warning(&at, "waiting for a file sink", label.into());
             }
+        }
+    }
+
+    /// Warns of types of a source for which an answer waits for no sink.
+    fn check_takers(
+        &mut self,
+        source: &SourceOptions,
+        at: &Path,
+        custom: &[String],
+        bridge: &Selection,
+        sinks: &[SinkOptions],
+    ) {
+        let named = |name: &String| sinks.iter().find(|sink| sink.name == *name);
+        let Some(takers) = source.ack.after.iter().map(named).collect::<Option<Vec<_>>>() else { return };
+        let listed = source.definition.catalogue.types().filter(|info| info.webhook);
+        let listed = listed.map(|info| &*info.name).chain(custom.iter().map(String::as_str));
+        let sent: BTreeSet<&str> = listed.filter(|name| bridge.takes(name)).collect();
+        for (index, sink) in takers.iter().enumerate() {
+            if !sent.is_empty() && !sent.iter().any(|name| sink.selection.takes(name)) {
+                let label = format!(
+                    "the sink's `select` takes no known type of source `{}`: none of its answers would wait",
+                    source.name
+                );
+                self.warning(&at.index(index), "waiting for a sink that takes nothing", label);
+                return;
+            }
+        }
+        let is_taken = |name: &&str| takers.iter().any(|sink| sink.selection.takes(name));
+        let untaken: Vec<&str> = sent.iter().copied().filter(|name| !is_taken(name)).collect();
+        if let [first, others @ ..] = &untaken[..] {
+            let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+            let label = format!(
+                "of source `{}` no sink here takes `{first}`{more}: a 2xx for these says that they are on \
+                 this machine's disk, and no more",
+                source.name
+            );
+            let title = "types that are acknowledged without a sink";
+            self.warning(at, title, label).notes.push(format!("these types: {}", untaken.join(", ")));
         }
     }
 

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use super::*;
-use crate::ack::{AckOptions, AwaitedSinks, Awaiting, Sought, Unaccepted};
+use crate::ack::{AckOptions, AwaitedSinks, Awaiting, Sought, Unaccepted, WaitingBounds};
 use crate::dedup::DuplicateKey;
 use crate::dispatch::certainty;
 
 /// A sink `lake` that answers wait for, at the cursor of a bench.
 fn awaited(bench: &Bench, selection: &Selection) -> AwaitedSinks {
-    let awaited = AwaitedSinks::new([("lake", selection)], Duration::from_secs(60), &bench.metrics);
+    let (window, most) = (Duration::from_secs(60), WaitingBounds::of(4096, 256 << 20));
+    let awaited = AwaitedSinks::new([("lake", selection)], window, most, &bench.metrics);
     let cursor = bench.state.cursor("lake").expect("readable").unwrap_or_default();
     certainty::begin(&[("lake", cursor)], &awaited, &bench.spool, &bench.state).expect("writable");
     awaited
@@ -27,7 +28,7 @@ fn waits(awaited: &AwaitedSinks, number: u64) -> Awaiting {
     after.begin(&event, DuplicateKey::of(&event.source, &event.id)).expect("the sink takes the event")
 }
 
-fn start(bench: &Bench, awaited: &AwaitedSinks, sink: Arc<Scripted>) -> Running {
+fn start(bench: &Bench, awaited: &AwaitedSinks, sink: Arc<dyn Sink>) -> Running {
     let dispatcher = bench.dispatcher(sink, Selection::All).awaited(awaited.get("lake"));
     let stop = CancellationToken::new();
     let task = tokio::spawn(dispatcher.run(stop.clone(), CancellationToken::new()));
@@ -67,6 +68,21 @@ async fn a_held_topic_holds_up_the_answers_to_its_own_events_and_no_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_partition_that_takes_nothing_holds_up_no_answer_to_what_others_have_taken() {
+    let bench = Bench::new();
+    let awaited = awaited(&bench, &Selection::All);
+    let sink = slow::Slow::up_to(9, |position| (position != 1).then_some(Outcome::Accepted));
+    let stuck = Sought::At(bench.append(numbered(1, "a")).await);
+    let beside = Sought::At(bench.append(numbered(2, "a")).await);
+    let running = start(&bench, &awaited, sink);
+    assert_eq!(waits(&awaited, 2).accepted(beside).await, Ok(true), "of one publication");
+    let behind = Sought::At(bench.append(numbered(3, "a")).await);
+    assert_eq!(waits(&awaited, 3).accepted(behind).await, Ok(true), "of a later one");
+    assert_eq!(waits(&awaited, 1).accepted(stuck).await, Err(Unaccepted::Late));
+    running.end(&bench).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rejected_event_is_refused_also_by_the_next_start_and_until_its_redriven_copy_is_accepted() {
     let bench = Bench::new();
     let first = awaited(&bench, &Selection::All);
@@ -89,6 +105,27 @@ async fn a_rejected_event_is_refused_also_by_the_next_start_and_until_its_redriv
     assert_eq!(waits(&second, 2).accepted(other).await, Ok(true));
     let unknown = Sought::Through(bench.spool.head());
     assert_eq!(waits(&second, 1).accepted(unknown).await, Ok(true), "redriven and accepted");
+    running.end(&bench).await;
+}
+
+#[tokio::test]
+async fn dead_letters_of_events_that_are_gone_from_the_log_are_not_remembered_by_the_next_start() {
+    let bench = Bench::new();
+    let first = awaited(&bench, &Selection::All);
+    let rejects = Scripted::new(|_, _| Outcome::rejected(Cause::TOO_LARGE, "a byte more than it takes"));
+    let running = start(&bench, &first, rejects);
+    let large = |number| Event { body: vec![b'x'; 4 << 10].into(), ..numbered(number, "a") };
+    for number in 1..=100 {
+        bench.append(large(number)).await;
+    }
+    crate::testing::bench::awaited(|| bench.state.cursor("lake").ok() == Some(Some(Position(100)))).await;
+    bench.spool.release(Position(50));
+    crate::testing::bench::awaited(|| bench.spool.first() > Position(1)).await;
+
+    let second = awaited(&bench, &Selection::All);
+    let head = Sought::Through(bench.spool.head());
+    assert_eq!(waits(&second, 100).accepted(head).await, Err(Unaccepted::Rejected));
+    assert_eq!(waits(&second, 1).accepted(head).await, Ok(true), "its first copy is long gone");
     running.end(&bench).await;
 }
 

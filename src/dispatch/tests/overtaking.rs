@@ -199,7 +199,7 @@ impl World {
             self.sent.push((number, index, outcome));
         }
         self.ledger.seal(number);
-        self.publications.push_back(PublishingBatch { records, publication });
+        self.publications.push_back(PublishingBatch { records, publication, told: 0 });
     }
 
     /// As [`Dispatcher::resolve`] does.

@@ -7,14 +7,14 @@ use super::*;
 const PACE: Duration = Duration::from_millis(100);
 
 /// Settles a record each [`PACE`], one after the other.
-struct Slow {
+pub struct Slow {
     ledger: Arc<Ledger>,
     work: tokio::sync::mpsc::UnboundedSender<(usize, usize, Position)>,
 }
 
 impl Slow {
     /// Settles what stands at or before this position, by its fate; one without stays unsettled.
-    fn up_to(last: u64, fate: impl Fn(u64) -> Option<Outcome> + Send + 'static) -> Arc<Self> {
+    pub fn up_to(last: u64, fate: impl Fn(u64) -> Option<Outcome> + Send + 'static) -> Arc<Self> {
         let ledger: Arc<Ledger> = Arc::default();
         let (work, mut waiting) = tokio::sync::mpsc::unbounded_channel::<(usize, usize, Position)>();
         let settling = Arc::clone(&ledger);

@@ -217,6 +217,15 @@ impl Publication {
         self.number.map_or(0, |number| self.table.batches().batch(number).for_good)
     }
 
+    /// The places in the batch of the records that were accepted so far.
+    pub fn accepted(&self) -> Vec<usize> {
+        let Some(number) = self.number else { return Vec::new() };
+        let mut open = self.table.batches();
+        let outcomes = open.batch(number).outcomes.iter().enumerate();
+        let accepted = outcomes.filter(|(_, outcome)| **outcome == Some(Outcome::Accepted));
+        accepted.map(|(index, _)| index).collect()
+    }
+
     /// Stops waiting and returns the outcomes known by now, in the order of the batch.
     pub fn known(self) -> Vec<Option<Outcome>> {
         let Some(number) = self.number else { return Vec::new() };

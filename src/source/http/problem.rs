@@ -42,12 +42,17 @@ pub fn closing<B>(mut response: Response<B>) -> Response<B> {
     response
 }
 
-/// Marks a successful answer that does not prove the peer authentic: its network stays as unknown as it
+/// Marks an answer that does not prove the peer authentic: its network stays as unknown as it
 /// was.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::source) struct Unproven;
 
-/// Whether an answer is a success that proves the peer authentic.
+/// Marks a refusal that proves the peer authentic all the same: what it sent is stored.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::source) struct Proven;
+
+/// Whether an answer proves the peer authentic.
 pub(in crate::source) fn is_granted<B>(response: &Response<B>) -> bool {
-    response.status().is_success() && response.extensions().get::<Unproven>().is_none()
+    let marks = response.extensions();
+    (response.status().is_success() || marks.get::<Proven>().is_some()) && marks.get::<Unproven>().is_none()
 }

@@ -25,7 +25,7 @@ use super::queue::entry_word;
 use super::topic_questions::QuestionOutcome;
 use crate::ack::Unaccepted;
 use crate::event::{Timestamp, Verdict};
-use crate::source::Unavailable;
+use crate::source::{DeliveryFate, Unavailable};
 
 /// Bytes of decoded bodies from which a wave is complete: they are stored before the next message is
 /// decoded, because one message can inflate to more than all others.
@@ -43,6 +43,8 @@ pub(super) struct ReceivedMessages {
     arrived: Timestamp,
     /// Whether a sink that the source waits for has not accepted an event in time.
     late: AtomicBool,
+    /// Whether an event is durable, and accepted by the sinks that the source waits for.
+    taken: AtomicBool,
 }
 
 /// A message with its verdict.
@@ -68,11 +70,13 @@ type AskedAt = (usize, Question);
 
 impl ReceivedMessages {
     pub(super) fn new(source: Arc<Source>, messages: Vec<QueueMessage>) -> Self {
-        Self { source, messages, arrived: SystemTime::now().into(), late: AtomicBool::new(false) }
+        let (late, taken) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { source, messages, arrived: SystemTime::now().into(), late, taken }
     }
 
     /// Stores the messages, and hands those that are durable, and accepted by the sinks that the source waits
-    /// for, or filtered to the deleter. Returns whether a sink has not accepted an event in time.
+    /// for, or filtered to the deleter, each as soon as it is. Returns whether sinks have accepted nothing of
+    /// it in time: a topic that is away holds up its own messages, and not the queue.
     pub(super) async fn run(self, deletions: &Deletions) -> bool {
         let receipts: Vec<ByteString> = self.messages.iter().map(|message| message.receipt.clone()).collect();
         // Which messages no longer need to be kept hidden.
@@ -81,7 +85,7 @@ impl ReceivedMessages {
             () = self.store_all(&done, deletions) => {}
             never = keep_hidden(&self.source, &receipts, &done) => match never {},
         }
-        self.late.into_inner()
+        self.late.into_inner() && !self.taken.into_inner()
     }
 
     async fn store_all(&self, done: &[AtomicBool], deletions: &Deletions) {
@@ -89,11 +93,12 @@ impl ReceivedMessages {
         let mut next = 0;
         while next < self.messages.len() {
             let wave = self.decide(&mut next, &blocked, &mut questions, done).await;
-            blocked.extend(self.store_wave(wave, Vec::new(), done, deletions).await);
+            blocked.extend(self.store_wave(wave, done, deletions).await);
         }
         if !questions.is_empty() {
             let (wave, answered) = self.answer(questions, done).await;
-            self.store_wave(wave, answered, done, deletions).await;
+            self.finish(&answered, done, deletions).await;
+            self.store_wave(wave, done, deletions).await;
         }
     }
 
@@ -181,59 +186,53 @@ impl ReceivedMessages {
         done[at].store(true, Ordering::Relaxed);
     }
 
-    /// Stores a wave, and hands to the deleter the messages that are durable then and those in `finished`.
-    /// Returns the FIFO groups of which a message could not be stored.
-    async fn store_wave(
-        &self,
-        wave: Wave,
-        mut finished: Vec<usize>,
-        done: &[AtomicBool],
-        deletions: &Deletions,
-    ) -> Vec<String> {
-        // The groups begin their appends in their order, as [`Intake::keep`](crate::source::Intake) promises.
-        // A task for each group would lose that order.
-        let kept = join_all(wave.into_iter().map(|fifo| self.store(fifo, done))).await;
-        let mut blocked = Vec::new();
-        for (durable, failed) in kept {
-            finished.extend(durable);
-            blocked.extend(failed);
-        }
+    /// Hands messages to the deleter.
+    async fn finish(&self, finished: &[usize], done: &[AtomicBool], deletions: &Deletions) {
         let receipts = finished.iter().map(|at| self.messages[*at].receipt.clone());
         deletions.delete(receipts.collect()).await;
-        finished.into_iter().for_each(|at| done[at].store(true, Ordering::Relaxed));
-        blocked
+        finished.iter().for_each(|at| done[*at].store(true, Ordering::Relaxed));
     }
 
-    /// Stores the messages of a group in order, and leaves the rest of them in the queue once one cannot be
-    /// stored. Returns the indices of the durable ones, and the group if one could not be stored.
-    async fn store(&self, fifo: FifoGroup, done: &[AtomicBool]) -> (Vec<usize>, Option<String>) {
+    /// Stores a wave. Returns the FIFO groups of which a message could not be stored.
+    async fn store_wave(&self, wave: Wave, done: &[AtomicBool], deletions: &Deletions) -> Vec<String> {
+        // The groups begin their appends in their order, as [`Intake::keep`](crate::source::Intake) promises.
+        // A task for each group would lose that order.
+        let failed = join_all(wave.into_iter().map(|fifo| self.store(fifo, done, deletions))).await;
+        failed.into_iter().flatten().collect()
+    }
+
+    /// Stores the messages of a group in order, and hands each to the deleter once it is durable. Leaves the
+    /// rest of them in the queue once one cannot be stored, and returns the group then.
+    async fn store(&self, fifo: FifoGroup, done: &[AtomicBool], deletions: &Deletions) -> Option<String> {
         let Source { intake, intake_source, metrics, stored, .. } = &*self.source;
-        let mut durable = Vec::with_capacity(fifo.decided.len());
         let mut failed = false;
         for Decided { at, verdict } in fifo.decided {
             if failed {
                 self.leave(at, "held_back", done);
-            } else {
-                match intake.keep(intake_source, verdict, self.arrived).await {
-                    Ok(_) => {
-                        let message = &self.messages[at];
-                        metrics.durable(message.sent);
-                        if message.receives >= RECEIVED_TOO_OFTEN / 2 {
-                            stored.add(&message.id);
-                        }
-                        durable.push(at);
+                continue;
+            }
+            match intake.keep(intake_source, verdict, self.arrived).await {
+                Ok(kept) => {
+                    let message = &self.messages[at];
+                    metrics.durable(message.sent);
+                    if message.receives >= RECEIVED_TOO_OFTEN / 2 {
+                        stored.add(&message.id);
                     }
-                    Err(unavailable) => {
-                        failed = true;
-                        if unavailable == Unavailable::Unaccepted(Unaccepted::Late) {
-                            self.late.store(true, Ordering::Relaxed);
-                        }
-                        self.leave(at, word(unavailable), done);
+                    if kept.fate != DeliveryFate::Filtered {
+                        self.taken.store(true, Ordering::Relaxed);
                     }
+                    self.finish(&[at], done, deletions).await;
+                }
+                Err(unavailable) => {
+                    failed = true;
+                    if matches!(unavailable, Unavailable::Unaccepted(Unaccepted::Late, _)) {
+                        self.late.store(true, Ordering::Relaxed);
+                    }
+                    self.leave(at, word(unavailable), done);
                 }
             }
         }
-        (durable, fifo.group.filter(|_| failed))
+        fifo.group.filter(|_| failed)
     }
 }
 
@@ -245,10 +244,12 @@ impl Source {
         let Self { intake, intake_source, limits, .. } = self;
         let definition = &intake_source.definition;
         let view = &intake_source.view;
-        // A message whose source waits for sinks comes back for as long as they are away, and is deleted
-        // for no other reason: the queue's own redrive policy ends what never can be accepted.
-        let ends_here = intake_source.ack.is_none();
-        if ends_here && message.receives >= RECEIVED_TOO_OFTEN && !self.stored.has(&message.id) {
+        let too_often = message.receives >= RECEIVED_TOO_OFTEN && !self.stored.has(&message.id);
+        if too_often && intake_source.ack.is_some() {
+            // A message whose source waits for sinks comes back for as long as they are away, and is deleted
+            // for no other reason: the queue's own redrive policy ends what never can be accepted.
+            self.health.unsettled(message.receives);
+        } else if too_often {
             let detail = format!(
                 "the message was received {} times; an earlier receive may have stored it already",
                 message.receives
@@ -334,7 +335,7 @@ fn word(unavailable: Unavailable) -> &'static str {
     match unavailable {
         Unavailable::Later(reason) => reason,
         Unavailable::TooLarge => "too_large",
-        Unavailable::Unaccepted(unaccepted) => unaccepted.reason(),
+        Unavailable::Unaccepted(unaccepted, _) => unaccepted.reason(),
     }
 }
 

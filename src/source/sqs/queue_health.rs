@@ -20,6 +20,9 @@ const LAPSES_AFTER_MIN: Duration = Duration::from_secs(300);
 /// queue that comes and goes writes a line or two a minute.
 const END_LOGGED_AFTER: Duration = Duration::from_secs(60);
 
+/// The place of messages that are not settled behind those of the actions.
+const UNSETTLED: usize = Action::ALL.len();
+
 /// The health of one queue.
 #[derive(Debug)]
 pub(super) struct QueueHealth {
@@ -27,7 +30,7 @@ pub(super) struct QueueHealth {
     status: Arc<SourceStatus>,
     degraded: Gauge,
     lapses_after: Duration,
-    actions: Mutex<[ActionHealth; Action::ALL.len()]>,
+    actions: Mutex<[ActionHealth; Action::ALL.len() + 1]>,
 }
 
 /// The health of one action.
@@ -85,10 +88,13 @@ impl QueueHealth {
 
     /// Forgets trouble whose last failure is long ago.
     fn lapse(&self, actions: &mut [ActionHealth], now: Instant) {
-        for ActionHealth { state, .. } in actions {
+        for ActionHealth { state, .. } in actions.iter_mut() {
             if matches!(state, State::Trouble(_, last) if now.duration_since(*last) >= self.lapses_after) {
                 *state = State::Unknown;
             }
+        }
+        if let Some(unsettled @ ActionHealth { state: State::Unknown, .. }) = actions.get_mut(UNSETTLED) {
+            *unsettled = ActionHealth::default();
         }
     }
 
@@ -137,6 +143,25 @@ impl QueueHealth {
                 "the source's queue is in trouble: {}",
                 error.advice
             );
+        }
+        self.show(&*actions);
+    }
+
+    /// Notes that a message was received so often and is left in the queue all the same. It comes again for
+    /// as long as it is, so the trouble lapses once no such message does.
+    pub(super) fn unsettled(&self, receives: u32) {
+        let advice = "a message comes again and again, because `ack.after` names a sink that has not \
+                      accepted its event, or can accept none from it; in a FIFO queue it holds its group \
+                      up: see `fanbridge dead list`, and give the queue a redrive policy";
+        let reason = "received_often";
+        let error =
+            QueueError { reason, advice: advice.to_owned(), passing: false, lacks_credentials: false };
+        let (mut actions, now) = (self.actions.lock(), Instant::now());
+        let ActionHealth { state, trouble } = &mut actions[UNSETTLED];
+        *state = State::Trouble(error, now);
+        if let Some(news) = trouble.happens(reason, now) {
+            let (source, unsaid) = (&self.source, news.unsaid);
+            tracing::error!(source, receives, unsaid, "the source's queue is in trouble: {advice}");
         }
         self.show(&*actions);
     }
@@ -224,6 +249,19 @@ mod tests {
         );
         health.lapse(&mut actions, start + Duration::from_secs(1201));
         assert!(matches!(actions[Action::Extend as usize].state, State::Unknown));
+    }
+
+    #[test]
+    fn a_message_that_nothing_settles_is_trouble_until_it_comes_no_more() {
+        let (health, status, degraded) = queue_health();
+        health.unsettled(50);
+        health.succeeded(Action::Receive);
+        assert!(shown(&status).is_some_and(|advice| advice.contains("redrive policy")));
+        assert_eq!(degraded.get(), 1);
+        let mut actions = health.actions.lock().clone();
+        health.lapse(&mut actions, Instant::now() + Duration::from_secs(1201));
+        let ActionHealth { state, trouble } = &actions[UNSETTLED];
+        assert!(matches!(state, State::Unknown) && !trouble.is_ongoing(), "the next one is told again");
     }
 
     #[test]

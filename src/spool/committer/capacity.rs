@@ -15,6 +15,7 @@ use super::{CommitError, Committer};
 use crate::clock::{Moment, Steady};
 use crate::event::Position;
 use crate::spool::segment::{self, HEADER_BYTES};
+use crate::spool::segments::before;
 use crate::spool::shared_log::AppendGate;
 use crate::spool::writer::GROUP_BYTES_MAX;
 
@@ -30,6 +31,8 @@ impl Committer {
         }
         self.window.expire(now.steady);
         self.forget_lost();
+        let unverified = self.shared.usage().unverified_bytes;
+        self.shared.metrics.spool_unverified.set(i64::try_from(unverified).unwrap_or(i64::MAX));
         let looked = self.shared.verify_files(self.looked_at, LOOKS_AT_ONCE);
         match looked.map_err(|displaced| self.on_displaced(displaced, now)) {
             Ok(looked) => self.note_looked(looked, now),
@@ -153,20 +156,28 @@ impl Committer {
         }
     }
 
-    /// Whether a footer of that many bytes can be written and leaves enough for the header of the next segment
-    /// and a group in it. Prunes at most one released segment for it, and only one that is large enough: a
-    /// footer is not worth the history that is kept for replay.
+    /// Whether a footer of that many bytes can be written and leaves enough for the header of the next
+    /// segment and a group in it. Prunes released segments for that, but only if they are enough, and never
+    /// more of them than should be: space can come back late, and history is worth more than a footer.
     pub(super) fn has_capacity_for_footer(&mut self, footer_bytes: u64) -> bool {
         let bytes = footer_bytes + HEADER_BYTES + self.group_reserve();
         self.read_free();
-        let capacity = self.capacity();
-        if capacity >= bytes {
-            return true;
-        }
-        let released = self.shared.released();
-        let oldest = self.shared.view().segments.prunable(released).map_or(0, |segment| segment.len);
-        if capacity + oldest < bytes || !self.prune_oldest(released) {
-            return false;
+        let mut short = bytes.saturating_sub(self.capacity());
+        let through = {
+            let view = self.shared.view();
+            let closed = view.segments.newest().map_or(Position(0), |newest| before(newest.base));
+            let through = self.shared.released().min(closed);
+            if view.segments.prunable_bytes(through) < short {
+                return false;
+            }
+            through
+        };
+        while short > 0 {
+            let oldest = self.shared.view().segments.prunable(through).map_or(0, |segment| segment.len);
+            if !self.prune_oldest(through) {
+                return false;
+            }
+            short = short.saturating_sub(oldest);
         }
         self.read_free();
         self.capacity() >= bytes

@@ -46,9 +46,9 @@ pub const STATE_SPACE: Backoff =
 pub const CLAIMED_KEY: Backoff =
     Backoff { first: Duration::from_millis(2), longest: Duration::from_millis(250), least: 1.0 };
 
-/// A segment that could not be read when it was to be verified: 1, 2, 4, … 60 s. Descriptors that were short for
-/// a moment are there again after the first waits; a segment that stays unreadable is read for nothing each
-/// time, and each time up to its fault.
+/// A segment that could not be read when it was to be verified: 1, 2, 4, … 60 s. Descriptors that were short
+/// for a moment are there again after the first waits; a segment that stays unreadable is read for nothing
+/// each time, and each time up to its fault.
 pub const VERIFY_SEGMENT: Backoff =
     Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(60), least: 1.0 };
 

@@ -151,8 +151,8 @@ impl LocalWindow {
         }
     }
 
-    /// Forgets a recalled key, because its entry was found damaged: the next copy counts as new. A key that is
-    /// known by another entry, which a later number tells, stays.
+    /// Forgets a recalled key, because its entry was found damaged: the next copy counts as new. A key that
+    /// is known by another entry, which a later number tells, stays.
     pub(crate) fn forget(&mut self, RecalledKey { key, number }: RecalledKey) {
         let hash = self.hasher.hash_one(key);
         // Its place in the ring is forgotten in its turn.

@@ -28,8 +28,8 @@ use crate::disk::{DiskFile, FileId};
 use crate::event::{Position, Timestamp};
 use crate::telemetry::Episode;
 
-/// Bytes that are verified in a second at most: a fifth of what a small volume of a cloud reads (125 MB/s), so
-/// that the log and its readers hardly notice. 20 GiB take a quarter of an hour.
+/// Bytes that are verified in a second at most: a fifth of what a small volume of a cloud reads (125 MB/s),
+/// so that the log and its readers hardly notice. 20 GiB take a quarter of an hour.
 const BYTES_PER_SECOND: u64 = 24 << 20;
 
 /// How long a pause lasts before it is looked whether the spool is being closed.
@@ -57,8 +57,8 @@ impl Trouble {
                 path = %path.display(),
                 seconds = news.seconds(),
                 %error,
-                "a segment cannot be verified yet: it is not known whether all of its entries can be read; it \
-                 is tried again"
+                "a segment cannot be verified yet: it is not known whether all of its entries can be read; \
+                 it is tried again"
             );
         }
     }
@@ -78,8 +78,8 @@ struct Account {
 }
 
 impl DeepVerify {
-    /// Verifies at a bounded rate, and tries again what cannot be read; for a thread of its own. The thread has
-    /// the priority of any other, because it takes locks for which the writer and the readers wait.
+    /// Verifies at a bounded rate, and tries again what cannot be read; for a thread of its own. The thread
+    /// has the priority of any other, because it takes locks for which the writer and the readers wait.
     pub(super) fn paced(shared: Arc<SharedLog>) -> Self {
         Self { shared, bytes_per_second: Some(BYTES_PER_SECOND) }
     }
@@ -251,7 +251,8 @@ impl Account {
                 unread,
                 seconds,
                 "the segments that the start took by their footers are verified: {lost} entries in them are \
-                 lost, {damaged} stretches of bytes are damaged, and {unread} more segments cannot be read yet"
+                 lost, {damaged} stretches of bytes are damaged, and {unread} more segments cannot be \
+                 read yet"
             ),
         }
     }

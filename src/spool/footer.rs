@@ -41,6 +41,8 @@ pub(super) struct Footer {
     pub(super) newest: Timestamp,
     /// The sparse index: positions, and the offsets of their frames.
     pub(super) index: Vec<(Position, u64)>,
+    /// Whether the index verifies; it is empty otherwise.
+    pub(super) has_index: bool,
     /// How many entries have a duplicate key.
     pub(super) keys: u64,
     keys_crc: u32,
@@ -60,7 +62,9 @@ impl Footer {
             Some(behind) => end.get(behind as usize..end.len() - TRAILER_BYTES).map(<[u8]>::to_vec),
             None => read_range(file, place)?,
         };
-        Ok(index.filter(|index| seed.checksum(index) == trailer.index_crc).map(|index| trailer.with(&index)))
+        // Without it the trailer still tells where the frames end, and which position is the last.
+        let index = index.filter(|index| seed.checksum(index) == trailer.index_crc);
+        Ok(Some(trailer.with(index.as_deref())))
     }
 
     /// Reads the duplicate keys; `None` if they do not verify.
@@ -196,8 +200,8 @@ impl Trailer {
         (end.checked_add(TRAILER_BYTES as u64)? == file_bytes).then_some(start..end)
     }
 
-    fn with(self, index: &[u8]) -> Footer {
-        let (points, _) = index.as_chunks::<POINT_BYTES>();
+    fn with(self, index: Option<&[u8]>) -> Footer {
+        let (points, _) = index.unwrap_or_default().as_chunks::<POINT_BYTES>();
         let point = |bytes: &[u8; POINT_BYTES]| {
             (Position(u64::from_le_bytes(field(bytes, 0))), u64::from_le_bytes(field(bytes, 8)))
         };
@@ -206,6 +210,7 @@ impl Trailer {
             last: self.last,
             newest: self.newest,
             index: points.iter().map(point).collect(),
+            has_index: index.is_some(),
             keys: self.keys,
             keys_crc: self.keys_crc,
         }

@@ -85,8 +85,8 @@ pub const STATE_FILE: &str = "state.redb";
 /// The reason for refusing appends while the disk has not answered for longer than `answer_within`.
 const DISK_HANGS: &str = "disk_hangs";
 
-/// How long the end of the verifier is waited for: it looks each 20 ms, and before each read, whether it is to
-/// end.
+/// How long the end of the verifier is waited for: it looks each 20 ms, and before each read, whether it is
+/// to end.
 const VERIFIER_ENDS_WITHIN: Duration = Duration::from_secs(1);
 
 /// A handle on the log; all handles of one spool are alike.

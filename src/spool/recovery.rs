@@ -189,7 +189,8 @@ fn mend_newest(
         tracing::warn!(
             segment = %path.display(),
             cut_bytes = file_bytes - tail.start,
-            "cut an unfinished write off the newest segment: no delivery in it was ever acknowledged"
+            "cut an unfinished write off the newest segment: it was a footer, or no delivery in it was ever \
+             acknowledged"
         );
         file.truncate(tail.start).map_err(failed("truncate segment", &path))?;
     }

@@ -188,7 +188,9 @@ impl<'a> SegmentScan<'a> {
     ) -> io::Result<Option<ScannedSegment>> {
         let HeaderState::Whole(header) = listed.header else { return Ok(None) };
         let in_place = |footer: &Footer| {
-            footer.last >= listed.base && self.limit.is_none_or(|limit| footer.last < limit)
+            footer.has_index
+                && footer.last >= listed.base
+                && self.limit.is_none_or(|limit| footer.last < limit)
         };
         if !listed.footer.as_ref().is_some_and(in_place) {
             return Ok(None);
@@ -248,7 +250,7 @@ impl<'a> SegmentScan<'a> {
         }
         match footer {
             Some(footer) => {
-                let is_whole = footer.read_keys(file, header.seed())?.is_some();
+                let is_whole = footer.has_index && footer.read_keys(file, header.seed())?.is_some();
                 self.end_at_footer(&mut scanned, &footer, is_whole);
             }
             None => self.end_without_footer(&mut scanned, header.takes_footer()),
@@ -353,8 +355,8 @@ impl ScannedSegment {
                 segment,
                 from = bytes.start,
                 to = bytes.end,
-                "the footer of a segment cannot be used, as after a power failure while it was written: each \
-                 start reads this segment as a whole until it is pruned; no event is lost"
+                "the footer of a segment cannot be used, as after a power failure while it was written: a \
+                 start that needs it reads this segment as a whole until it is pruned; no event is lost"
             );
         }
     }

@@ -124,6 +124,8 @@ pub struct Metrics {
     pub log_lines_dropped: Counter,
     /// Bytes that the spool uses on disk.
     pub spool_bytes: Gauge,
+    /// Bytes of the segments that a start took by their footers and that are not verified yet.
+    pub spool_unverified: Gauge,
     /// Bytes that the spool is allowed to use (`spool.bytes_max`).
     pub spool_limit: Gauge,
     /// Bytes of the state file, which has the cursors and dead letters.
@@ -187,6 +189,7 @@ impl Metrics {
             possible_duplicates: Family::default(),
             log_lines_dropped: Counter::default(),
             spool_bytes: Gauge::default(),
+            spool_unverified: Gauge::default(),
             spool_limit: Gauge::default(),
             state_bytes: Gauge::default(),
             state_no_room: Counter::default(),
@@ -277,6 +280,8 @@ impl Metrics {
 
     fn register_spool(&self, r: &mut Registry) {
         r.register_with_unit("spool", "Size of the spool on disk", Unit::Bytes, self.spool_bytes.clone());
+        let unverified = "Size of the segments that were taken by their footers and are not verified yet";
+        r.register_with_unit("spool_unverified", unverified, Unit::Bytes, self.spool_unverified.clone());
         let limit = "Size that the spool is allowed to reach, from spool.bytes_max";
         r.register_with_unit("spool_limit", limit, Unit::Bytes, self.spool_limit.clone());
         let state = "Size of the state file, which has the cursors and dead letters";
@@ -349,6 +354,7 @@ mod tests {
             r#"fanbridge_sink_lag_events{sink="lake"} 3"#,
             r#"fanbridge_dead_letters_total{sink="lake",reason="invalid"} 1"#,
             "fanbridge_spool_bytes 0",
+            "fanbridge_spool_unverified_bytes 0",
             "fanbridge_spool_limit_bytes 0",
             "fanbridge_dead_letters_kept_bytes 0",
             "fanbridge_spool_fsync_duration_seconds_count 0",

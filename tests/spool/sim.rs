@@ -288,8 +288,8 @@ impl SimDisk {
         self.state().short_writes = true;
     }
 
-    /// Lets no read of the threads of this name succeed: each fails with the error or, without one, waits until
-    /// that is over.
+    /// Lets no read of the threads of this name succeed: each fails with the error or, without one, waits
+    /// until that is over.
     pub fn fail_reads_of(&self, thread: &'static str, errno: Option<i32>) {
         self.state().bad_reader = Some((thread, errno));
     }

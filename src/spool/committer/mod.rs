@@ -67,6 +67,8 @@ pub struct Committer {
     free_unknown: Episode<String>,
     /// The time in which a segment's file cannot be removed, by the system's error.
     unremovable: Episode<String>,
+    /// The time in which there is no space for footers.
+    no_footers: Episode<()>,
     /// Until when appends are refused, and why, after a write found the disk full.
     retry: Option<(Steady, AppendGate)>,
     failed: bool,
@@ -125,6 +127,7 @@ impl Committer {
             free_sampled: None,
             free_unknown: Episode::reminding(),
             unremovable: Episode::reminding(),
+            no_footers: Episode::default(),
             retry: None,
             failed: false,
             looked_at: Position(0),

@@ -7,6 +7,7 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::commit_error::{CommitError, full_or_broken};
 use super::{Active, Committer};
@@ -95,11 +96,14 @@ impl Committer {
             return Err(CommitError::broken("the spool failed while a segment was closed"));
         }
         if !fits {
-            tracing::debug!(
-                segment = segment.base.0,
-                bytes,
-                "there is no space for the footer of a segment: a start reads the segment as a whole"
-            );
+            if self.no_footers.happens((), Instant::now()).is_some() {
+                tracing::info!(
+                    segment = segment.base.0,
+                    bytes,
+                    "there is no space for the footers of segments, from this one on: a start reads these \
+                     segments as a whole, and no event is lost"
+                );
+            }
             return Ok(());
         }
         match write_all_at(&*file, &footer, segment.len) {
@@ -109,6 +113,10 @@ impl Committer {
                     newest.footer_bytes = bytes;
                 });
                 self.spend_free(bytes);
+                if let Some(end) = self.no_footers.over(Instant::now()) {
+                    let (seconds, segments) = (end.seconds(), end.times);
+                    tracing::info!(seconds, segments, "there is space for the footers of segments again");
+                }
                 Ok(())
             }
             Err(error) => {

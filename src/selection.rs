@@ -3,7 +3,7 @@
 //! A list also keeps out types that are created later. Names are compared byte for byte. There are no
 //! patterns, because a pattern would let new types in.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 /// A selection of event types.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,8 +11,9 @@ pub enum Selection {
     /// Every event, also of types that do not exist yet.
     #[default]
     All,
-    /// Exactly these types, by the provider's names.
-    Only(HashSet<String>),
+    /// Exactly these types, by the provider's names. In order, because a fingerprint is made of them that
+    /// replicas and later starts compare.
+    Only(BTreeSet<String>),
 }
 
 impl Selection {

@@ -52,6 +52,17 @@ mod tests {
     }
 
     #[test]
+    fn a_list_has_the_same_fingerprint_in_every_process() {
+        let types: Vec<String> = (0..50).map(|number| format!("type.{number}")).collect();
+        let forwards = Selection::Only(types.iter().cloned().collect());
+        let backwards = Selection::Only(types.iter().rev().cloned().collect());
+        assert_eq!(of(&forwards), of(&backwards));
+        // SHA-256 over 1, the length in 8 bytes, little-endian, and the name, for `a` and then `b`.
+        let two = Selection::Only(["b".to_owned(), "a".to_owned()].into());
+        assert_eq!(hex::encode(of(&two)), "a14a77ef");
+    }
+
+    #[test]
     fn sinks_have_one_fingerprint_in_any_order_and_another_with_another_name_or_selection() {
         let (a, b) = (("a", [1; 4]), ("b", [1; 4]));
         assert_eq!(of_all([a, b]), of_all([b, a, b]));

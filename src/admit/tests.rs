@@ -233,7 +233,7 @@ proptest! {
     ) {
         let body = format!(r#"{{"type":"{event_type}","call_cid":"c"}}"#);
         let selected = list.contains(&event_type);
-        let selection = Selection::Only(list.into_iter().collect());
+        let selection = Selection::Only(list);
         let verdict = admit(&source("stream"), authentic(body.clone()), &selection);
         let all = admit(&source("stream"), authentic(body), &Selection::All);
         let Verdict::Accept(unfiltered) = all else {

@@ -61,7 +61,5 @@ fn listed<'s>(bridge: &'s Selection, sink: &'s Selection) -> Option<Vec<&'s str>
         (Selection::All, Selection::All) => return None,
     };
     let both = |name: &&str| bridge.takes(name) && sink.takes(name);
-    let mut types: Vec<_> = types.iter().map(String::as_str).filter(both).collect();
-    types.sort_unstable();
-    Some(types)
+    Some(types.iter().map(String::as_str).filter(both).collect())
 }

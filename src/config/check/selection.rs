@@ -3,7 +3,7 @@
 //! A misspelt name would silently keep a wanted type out, so a name that no source can send is an
 //! error.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Check;
 use super::sources::Definitions;
@@ -101,7 +101,7 @@ impl Check<'_> {
             let label = "an empty list selects no event; expected event types, or `select: all`".into();
             self.error_at_key(at, "empty selection", label);
         }
-        let mut types = HashSet::new();
+        let mut types = BTreeSet::new();
         for (index, name) in names.iter().enumerate() {
             let at = at.index(index);
             let wire = known.aliases.get(name).unwrap_or(name);

@@ -135,9 +135,9 @@ impl<'r> Case<'r> {
         Self(cases.find(|case| case["body_bytes"] == 1024 && case["connections"] == connections))
     }
 
-    /// A figure of the bridge as a part of a floor's, round by round.
+    /// A figure of the settled bridge as a part of a floor's, round by round.
     fn ratio(&self, field: &str, floor: &str) -> Option<f64> {
-        ratio(&self.0?["bridge"], field, &self.0?[floor], field)
+        ratio(&self.0?["settled"], field, &self.0?[floor], field)
     }
 }
 
@@ -194,7 +194,7 @@ mod tests {
             rates.map(|rate| json!({ "per_second": rate, "cpu_us_per_event": 1e6 / rate as f64 }))
         };
         let case = |body_bytes: u64, connections: u64, bridge: [u64; 3]| {
-            json!({ "body_bytes": body_bytes, "connections": connections, "bridge": samples(bridge),
+            json!({ "body_bytes": body_bytes, "connections": connections, "settled": samples(bridge),
                     "verify": samples([100, 100, 200]), "keep": samples([50, 50, 50]) })
         };
         let results = json!({ "intake": { "bridge_peak_mib": [60.0, 65.0], "cases": [

@@ -34,6 +34,7 @@ struct Case {
     keep: Vec<Sample>,
     recycle: Vec<Sample>,
     bridge: Vec<Sample>,
+    settled: Vec<Sample>,
 }
 
 /// The part that is read of what the `append` floor prints.
@@ -65,7 +66,7 @@ impl Intake {
         for subject in Subject::ALL {
             let setup = Setup { limits: CONNECTIONS_MAX, ..Setup::default() };
             let running = subject.start_with(stage, dir.path(), &setup)?;
-            warm_up(stage, &running)?;
+            subject.warm_up(stage, &running)?;
             subjects.push((subject, running));
         }
         for case in &mut self.cases {
@@ -80,7 +81,7 @@ impl Intake {
             }
         }
         for (subject, running) in subjects {
-            if subject == Subject::Bridge {
+            if subject == Subject::Settled {
                 self.bridge_peak_mib.push(running.child.resident_mib()?.peak);
             }
             running.child.stop()?;
@@ -99,7 +100,7 @@ impl Intake {
                 Limit::AtLeast(70.0),
                 "%",
             );
-            let cpu = median(case.bridge.iter().map(|sample| sample.cpu_us_per_event));
+            let cpu = median(case.settled.iter().map(|sample| sample.cpu_us_per_event));
             targets.push(share);
             targets.push(Target::new(format!("{name}: CPU"), cpu, Limit::AtMost(18.0), "us/event"));
         }
@@ -119,6 +120,7 @@ impl Case {
             keep: Vec::new(),
             recycle: Vec::new(),
             bridge: Vec::new(),
+            settled: Vec::new(),
         }
     }
 
@@ -128,6 +130,7 @@ impl Case {
             Subject::Keep => &self.keep,
             Subject::Recycle => &self.recycle,
             Subject::Bridge => &self.bridge,
+            Subject::Settled => &self.settled,
         }
     }
 
@@ -137,12 +140,13 @@ impl Case {
             Subject::Keep => &mut self.keep,
             Subject::Recycle => &mut self.recycle,
             Subject::Bridge => &mut self.bridge,
+            Subject::Settled => &mut self.settled,
         }
     }
 
-    /// The bridge's rate as a share of the verify-only floor's.
+    /// The settled bridge's rate as a share of the verify-only floor's.
     fn share_percent(&self) -> f64 {
-        let rounds = self.bridge.iter().zip(&self.verify);
+        let rounds = self.settled.iter().zip(&self.verify);
         median(rounds.map(|(bridge, verify)| 100.0 * bridge.per_second / verify.per_second))
     }
 }
@@ -168,7 +172,10 @@ fn append(stage: &Stage, plan: &Plan, case: &Case, file: &std::path::Path) -> an
 
 impl fmt::Display for Intake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "DURABLE INTAKE, events/s; medians, no sink in the way (its broker does not exist)")?;
+        writeln!(
+            f,
+            "DURABLE INTAKE, events/s; medians, no sink in the way; settled: the log has come round"
+        )?;
         let mut table = plain_table(&[
             "BODY",
             "CONNECTIONS",
@@ -177,6 +184,7 @@ impl fmt::Display for Intake {
             "+ PLAIN FILE",
             "RECYCLED",
             "FANBRIDGE",
+            "SETTLED",
             "OF VERIFY ONLY",
             "LOWEST-HIGHEST",
             "p50 ms",
@@ -184,7 +192,7 @@ impl fmt::Display for Intake {
         ]);
         for case in &self.cases {
             let rate = |samples: &[Sample]| median(samples.iter().map(|sample| sample.per_second));
-            let rates = case.bridge.iter().map(|sample| sample.per_second);
+            let rates = case.settled.iter().map(|sample| sample.per_second);
             table.add_row([
                 case.body_bytes.to_string(),
                 case.connections.to_string(),
@@ -193,15 +201,24 @@ impl fmt::Display for Intake {
                 format!("{:.0}", rate(&case.keep)),
                 format!("{:.0}", rate(&case.recycle)),
                 format!("{:.0}", rate(&case.bridge)),
+                format!("{:.0}", rate(&case.settled)),
                 format!("{:.0} %", case.share_percent()),
                 format!("{:.0}-{:.0}", rates.clone().fold(f64::MAX, f64::min), rates.fold(0.0, f64::max)),
-                format!("{:.2}", median(case.bridge.iter().map(|sample| sample.p50_ms))),
-                format!("{:.2}", median(case.bridge.iter().map(|sample| sample.p99_ms))),
+                format!("{:.2}", median(case.settled.iter().map(|sample| sample.p50_ms))),
+                format!("{:.2}", median(case.settled.iter().map(|sample| sample.p99_ms))),
             ]);
         }
         writeln!(f, "{table}\n\nCPU time per event, us; the sender's is not part of the others'")?;
-        let header =
-            ["BODY", "CONNECTIONS", "VERIFY ONLY", "+ PLAIN FILE", "RECYCLED", "FANBRIDGE", "SENDER"];
+        let header = [
+            "BODY",
+            "CONNECTIONS",
+            "VERIFY ONLY",
+            "+ PLAIN FILE",
+            "RECYCLED",
+            "FANBRIDGE",
+            "SETTLED",
+            "SENDER",
+        ];
         let mut table = plain_table(&header);
         for case in &self.cases {
             let cpu = |samples: &[Sample]| {
@@ -215,6 +232,7 @@ impl fmt::Display for Intake {
                 cpu(&case.keep),
                 cpu(&case.recycle),
                 cpu(&case.bridge),
+                cpu(&case.settled),
                 format!("{sender:.1}"),
             ]);
         }

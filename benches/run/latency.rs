@@ -6,7 +6,6 @@
 use serde::Serialize;
 use std::fmt;
 
-use crate::intake::warm_up;
 use crate::stage::{Load, Stage};
 use crate::subject::Subject;
 use crate::verdict::{Limit, Target};
@@ -42,10 +41,10 @@ pub fn measure(stage: &Stage, plan: &Plan) -> anyhow::Result<Latency> {
     for round in 1..=plan.rounds {
         eprintln!("latency: round {round} of {}", plan.rounds);
         let dir = stage.new_dir()?;
-        let bridge = Subject::Bridge.start(stage, dir.path())?;
+        let bridge = Subject::Settled.start(stage, dir.path())?;
         let verify = Subject::Verify.start(stage, dir.path())?;
-        warm_up(stage, &bridge)?;
-        warm_up(stage, &verify)?;
+        Subject::Settled.warm_up(stage, &bridge)?;
+        Subject::Verify.warm_up(stage, &verify)?;
         let flat_out = Load {
             to: &bridge.to,
             connections: CONNECTIONS,

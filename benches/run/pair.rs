@@ -8,7 +8,6 @@ use std::fmt;
 
 use crate::broker::Broker;
 use crate::flat::{Flat, figures};
-use crate::intake::warm_up;
 use crate::kafka::{CONNECTIONS as CONNECTIONS_INTO_KAFKA, Kafka, Sample, Topic};
 use crate::stage::{Load, Stage};
 use crate::subject::{Running, Subject};
@@ -117,8 +116,8 @@ impl Pair {
         let mut bridges = Vec::new();
         for which in order {
             let dir = stages[which].new_dir()?;
-            let running = Subject::Bridge.start(stages[which], dir.path())?;
-            warm_up(stages[which], &running)?;
+            let running = Subject::Settled.start(stages[which], dir.path())?;
+            Subject::Settled.warm_up(stages[which], &running)?;
             bridges.push((which, running, dir));
         }
         for connections in CONNECTIONS {

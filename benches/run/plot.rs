@@ -20,7 +20,7 @@ const SUBJECTS: [(&str, &str, &str); 4] = [
     ("verify", "verifies only", "#7a9a2e"),
     ("recycle", "+ plain file, recycled", "#d9822b"),
     ("keep", "+ plain file that grows", "#a06cd5"),
-    ("bridge", "fanbridge", "#2f81f7"),
+    ("settled", "fanbridge", "#2f81f7"),
 ];
 /// The least space between two names, in pixels.
 const NAME_HEIGHT: f64 = 17.0;
@@ -227,7 +227,7 @@ mod tests {
 
     fn case(connections: u64, rate: u64) -> Value {
         let samples = |rate: u64| json!([{ "per_second": rate, "p99_ms": 1.5 }]);
-        json!({ "body_bytes": 1024, "connections": connections, "verify": samples(2 * rate), "bridge": samples(rate) })
+        json!({ "body_bytes": 1024, "connections": connections, "verify": samples(2 * rate), "settled": samples(rate) })
     }
 
     #[test]
@@ -236,7 +236,7 @@ mod tests {
             json!({ "intake": { "cases": [case(1, 4_000), case(64, 50_000), case(1024, 60_000)] } });
         let svg = svg(&results).expect("enough to draw");
         for (key, name, _) in SUBJECTS {
-            let panels = if ["verify", "bridge"].contains(&key) { 2 } else { 0 };
+            let panels = if ["verify", "settled"].contains(&key) { 2 } else { 0 };
             assert_eq!(svg.matches(&format!(">{name}<")).count(), panels, "{name}");
         }
         assert_eq!(svg.matches("<circle").count(), 2 * 2 * 3);

@@ -10,10 +10,14 @@ use std::time::{Duration, Instant};
 
 use crate::child::Child;
 use crate::identity::Identity;
-use crate::stage::Stage;
+use crate::intake::warm_up;
+use crate::stage::{Load, Stage};
 
 /// Where the bridge sends what the load makes: a topic that nobody else uses.
 pub const TOPIC: &str = "fanbridge-bench.video.session";
+/// The spool of a settled bridge, and how many small events fill it.
+const SETTLED_SPOOL: &str = "bytes_max: 512MiB";
+const SETTLED_AFTER: u64 = 450_000;
 /// A broker that does not exist: nobody listens on port 1.
 pub const NOWHERE: &str = "127.0.0.1:1";
 const READY_MAX: Duration = Duration::from_secs(30);
@@ -30,8 +34,11 @@ pub enum Subject {
     Keep,
     /// The same with a file whose blocks are there already.
     Recycle,
-    /// The bridge, with a sink whose broker does not exist.
+    /// The bridge, with a sink whose broker does not exist: every segment of its log is a new file.
     Bridge,
+    /// The bridge as it is after a while: its sink has passed what came before, and its log is at its bound,
+    /// where segments are written over the files of former ones.
+    Settled,
 }
 
 /// A subject that is up.
@@ -60,7 +67,7 @@ pub struct Setup<'a> {
 
 impl Subject {
     /// All, in the order they are printed.
-    pub const ALL: [Self; 4] = [Self::Verify, Self::Keep, Self::Recycle, Self::Bridge];
+    pub const ALL: [Self; 5] = [Self::Verify, Self::Keep, Self::Recycle, Self::Bridge, Self::Settled];
 
     /// As it is called in tables.
     pub fn name(self) -> &'static str {
@@ -69,6 +76,7 @@ impl Subject {
             Self::Keep => "+ plain file",
             Self::Recycle => "+ plain file, recycled",
             Self::Bridge => "fanbridge",
+            Self::Settled => "fanbridge, settled",
         }
     }
 
@@ -87,6 +95,12 @@ impl Subject {
     pub fn start_with(self, stage: &Stage, dir: &Path, setup: &Setup<'_>) -> anyhow::Result<Running> {
         let mut command = match self {
             Self::Bridge => return start(stage, dir, setup),
+            Self::Settled => {
+                let dir = dir.join("settled");
+                std::fs::create_dir(&dir)?;
+                let ways = into_nothing(&dir);
+                return start(stage, &dir, &Setup { spool: SETTLED_SPOOL, ways: &ways, ..*setup });
+            }
             Self::Verify => stage.floor_command("verify"),
             Self::Keep | Self::Recycle => {
                 let mut command = stage.floor_command("keep");
@@ -105,10 +119,41 @@ impl Subject {
     }
 }
 
+impl Subject {
+    /// Lets a fresh subject fault in its memory and open its first segment, and a settled one fill its log.
+    ///
+    /// # Errors
+    /// When it does not accept everything.
+    pub fn warm_up(self, stage: &Stage, running: &Running) -> anyhow::Result<()> {
+        match self {
+            Self::Settled => {
+                let full = Load { count: Some(SETTLED_AFTER), ..Load::flat_out(&running.to, 64, 120.0) };
+                stage.load(&full).map(drop)
+            }
+            Self::Verify | Self::Keep | Self::Recycle | Self::Bridge => warm_up(stage, running),
+        }
+    }
+}
+
 impl Setup<'_> {
     fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }
     }
+}
+
+/// A file sink that takes nothing of what comes.
+fn into_nothing(dir: &Path) -> String {
+    format!(
+        r#"sources:
+  bench: {{ provider: stream, secrets: ["env:BENCH_SECRET"] }}
+sinks:
+  nothing:
+    file: {{ dir: "{}/out" }}
+    topic: "fanbridge-bench.{{family}}"
+    select: [call.deleted]
+"#,
+        dir.display()
+    )
 }
 
 /// Starts the bridge over the spool in `dir`, with one Kafka sink, and waits until it is ready.

@@ -70,6 +70,8 @@ struct SpoolState {
     bytes_max: u64,
     free_bytes: u64,
     segments: usize,
+    /// Whether files of pruned segments are written over; elsewhere every segment grows.
+    recycles_segments: bool,
     /// How many segments the start took by their footers and have not been verified frame by frame since.
     unverified_segments: usize,
     unverified_bytes: u64,
@@ -86,6 +88,7 @@ impl From<Usage> for SpoolState {
             bytes_max: usage.bytes_max,
             free_bytes: usage.free_bytes,
             segments: usage.segments,
+            recycles_segments: usage.recycles,
             unverified_segments: usage.unverified_segments,
             unverified_bytes: usage.unverified_bytes,
             first: usage.first.0,

@@ -15,7 +15,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::OFlags;
+use rustix::fs::{FsWord, OFlags};
 use rustix::io::Errno;
 
 pub use crate::files::FileId;
@@ -53,6 +53,11 @@ pub trait Disk: Send + Sync + 'static {
     fn link(&self, path: &Path, second: &Path) -> io::Result<()>;
     /// Gives a file another name, and replaces what has that name. Durable after [`Disk::sync_dir`].
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Whether the directory's file system writes over bytes of a file where they are. Where it does, a file
+    /// that is written over needs no new blocks, and syncing its data no other metadata.
+    fn rewrites_in_place(&self, _dir: &Path) -> io::Result<bool> {
+        Ok(false)
+    }
     /// Takes the exclusive lock on a file, which is made if it is missing. `None` if another
     /// process holds it. The lock lasts until the returned value is dropped or the process ends.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>>;
@@ -110,6 +115,11 @@ pub struct Free {
     /// Files that can still be made; `None` if the file system has no such bound.
     pub inodes: Option<u64>,
 }
+
+/// The file systems that write in place, by the magic number that statfs(2) tells: ext2 to ext4, and XFS.
+/// Others copy on write (btrfs, ZFS), keep no blocks of their own (overlay), have no disk (tmpfs) or have it
+/// elsewhere (NFS).
+const REWRITES_IN_PLACE: [FsWord; 2] = [0xef53, 0x5846_5342];
 
 /// The disk of this machine.
 #[derive(Debug, Default)]
@@ -216,6 +226,10 @@ impl Disk for RealDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    fn rewrites_in_place(&self, dir: &Path) -> io::Result<bool> {
+        Ok(REWRITES_IN_PLACE.contains(&rustix::fs::statfs(dir)?.f_type))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {

@@ -454,8 +454,10 @@ pub struct Capacity {
 /// The space that a spool uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// Bytes of all segments.
+    /// Bytes of all segments' files, and of the spare.
     pub bytes: u64,
+    /// Whether the files of pruned segments are written over: the file system writes in place.
+    pub recycles: bool,
     /// Bytes of the owner's other files.
     pub other_bytes: u64,
     /// The most bytes that both take together.

@@ -167,13 +167,11 @@ impl SharedLog {
         mut limits: Limits,
     ) -> Result<EntryBatch, ReadError> {
         limits.bytes = limits.bytes.min(CHUNK_BYTES);
-        let batch = match self.disk.open_read(&stretch.path) {
-            Ok(file) => stretch.is_in(&*file).and_then(|()| scan(&*file, stretch, after, limits)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.without(stretch, after).ok_or(error)
-            }
-            Err(error) => Err(error),
-        };
+        let read = self.disk.open_read(&stretch.path).and_then(|file| {
+            stretch.is_in(&*file)?;
+            scan(&*file, stretch, after, limits)
+        });
+        let batch = read.or_else(|error| self.without(stretch, after).ok_or(error));
         let gathered = batch.map_err(|source| ReadError::Io { path: stretch.path.clone(), source })?;
         // Positions before the segment were pruned, or were counted as missing at start. The segment itself
         // can have been pruned since the look-up.
@@ -186,9 +184,9 @@ impl SharedLog {
         Ok(gathered.batch(after))
     }
 
-    /// The batch for a segment whose file is gone. If it was pruned since the look-up, the reader passes over
-    /// what was pruned. If somebody removed it, there is no batch: the reader must not pass what it held, and
-    /// the writer finds the same and fails the spool.
+    /// The batch for a segment that cannot be read. If it was pruned since the look-up, its file is gone or
+    /// is written over, and the reader passes over what was pruned. If somebody removed it, there is no
+    /// batch: the reader must not pass what it held, and the writer finds the same and fails the spool.
     fn without(&self, stretch: &Stretch, after: Position) -> Option<Gathering> {
         let first = self.first();
         let through = Position(first.0.saturating_sub(1)).max(after.next());

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::SpoolError;
+use super::committer::SPARE_FILE;
 use super::error::failed;
 use super::footer::FooterDraft;
 use super::frame::FRAME_HEADER_BYTES;
@@ -92,6 +93,7 @@ pub(super) fn recover(
     now: Moment,
 ) -> Result<Recovered, SpoolError> {
     let listed = list_segments(disk, dir)?;
+    remove_spare(disk, dir)?;
     let keys_from = keys_needed_from(&listed, &window, now);
     let mut remember = Remember { window: RecalledWindow::new(window), now };
     let mut scan = scan_log(disk, listed, now, ScanDepth::Footers { keys_from }, &mut remember)?;
@@ -171,8 +173,21 @@ fn keep_closed(
     Ok(())
 }
 
-/// Cuts the torn tail off the newest segment, and makes the rest durable: an earlier process can have been
-/// killed between its write and its fdatasync, and readers take what is here for durable.
+/// Removes the file in which the next segment was to be begun. It can be the newest segment's under a second
+/// name.
+fn remove_spare(disk: &dyn Disk, dir: &Path) -> Result<(), SpoolError> {
+    let names = disk.list(dir).map_err(failed("list", dir))?;
+    if !names.iter().any(|name| name == SPARE_FILE) {
+        return Ok(());
+    }
+    let path = dir.join(SPARE_FILE);
+    disk.remove(&path).map_err(failed("remove", &path))?;
+    disk.sync_dir(dir).map_err(failed("sync directory", dir))
+}
+
+/// Cuts a torn tail or a recycled file's old bytes off the newest segment, and makes the rest durable: an
+/// earlier process can have been killed between its write and its fdatasync, and readers take what is here
+/// for durable.
 fn mend_newest(
     disk: &dyn Disk,
     dir: &Path,
@@ -192,7 +207,9 @@ fn mend_newest(
             "cut an unfinished write off the newest segment: it was a footer, or no delivery in it was ever \
              acknowledged"
         );
-        file.truncate(tail.start).map_err(failed("truncate segment", &path))?;
+    }
+    if segment.len < file_bytes {
+        file.truncate(segment.len).map_err(failed("truncate segment", &path))?;
     }
     if segment.entries == 0 && segment.footer_bytes == 0 && !segment.is_empty() {
         // Nothing in the segment can be read. It accounts for as many entries as would fit, so that no

@@ -43,7 +43,7 @@ pub(super) struct ScannedSegment {
     pub(super) file_bytes: u64,
     /// Damaged stretches with a whole entry behind them.
     pub(super) damage: Vec<Range<u64>>,
-    /// The bytes behind the last whole entry, if there are any and they are no footer.
+    /// The bytes behind the last whole entry, if there are any, they are no footer, and the end is not clean.
     pub(super) tail: Option<Range<u64>>,
     /// How many entries are at positions that other entries have.
     pub(super) repeated: u64,
@@ -253,7 +253,11 @@ impl<'a> SegmentScan<'a> {
                 let is_whole = footer.has_index && footer.read_keys(file, header.seed())?.is_some();
                 self.end_at_footer(&mut scanned, &footer, is_whole);
             }
-            None => self.end_without_footer(&mut scanned, header.takes_footer()),
+            None => {
+                let is_clean = scanned.tail.is_some()
+                    && segment::has_end_mark(file, header.seed(), scanned.segment.len)?;
+                self.end_without_footer(&mut scanned, header.takes_footer(), is_clean);
+            }
         }
         Ok(scanned)
     }
@@ -273,15 +277,19 @@ impl<'a> SegmentScan<'a> {
     }
 
     /// Ends the scan of a segment without a footer that can be read. What is behind the last frame of a
-    /// closed segment is damage, unless no entry is missing: then it is what is left of a footer.
-    fn end_without_footer(&mut self, scanned: &mut ScannedSegment, takes_footer: bool) {
-        let Some(limit) = self.limit else { return };
+    /// closed segment is damage, unless no entry is missing: then it is what is left of a footer. Behind a
+    /// clean end there are only old bytes of a recycled file.
+    fn end_without_footer(&mut self, scanned: &mut ScannedSegment, takes_footer: bool, is_clean: bool) {
+        let Some(limit) = self.limit else {
+            scanned.tail.take_if(|_| is_clean);
+            return;
+        };
         let Some(tail) = scanned.tail.take() else { return };
         if takes_footer && scanned.segment.entries > 0 && self.last.next() == limit {
             scanned.segment.len = tail.end;
             scanned.segment.footer_bytes = tail.end - tail.start;
             scanned.footer = FooterState::Damaged(tail);
-        } else {
+        } else if !is_clean {
             scanned.damage.push(tail);
         }
     }

@@ -1,5 +1,6 @@
 //! A segment file: a header in two sectors, frames one after the other and, once it is closed, a footer
-//! ([`super::footer`]).
+//! ([`super::footer`]). In a recycled file that is not closed, a mark is behind the last frame, and what a
+//! former segment left behind that.
 //!
 //! The header is written twice, each time in a sector of its own that is never written again, so one
 //! flipped bit or one lost sector hides nothing. [`Scanner`] is the only reader of frames on disk:
@@ -26,6 +27,9 @@ const FOOTER_VERSION: u32 = 2;
 
 /// Bytes in front of the first frame: two sectors, each with a copy of the header at its start.
 pub(super) const HEADER_BYTES: u64 = 1024;
+
+/// Bytes of a page: the system writes a file page by page, and of no file system here is a page larger.
+pub(super) const PAGE_BYTES: u64 = 4096;
 
 const SECTOR_BYTES: usize = 512;
 const COPY_BYTES: usize = 64;
@@ -77,7 +81,7 @@ impl Header {
         Seed::of(self.id)
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut copy = [0; COPY_BYTES];
         copy[0..8].copy_from_slice(&HEADER_MAGIC);
         copy[8..12].copy_from_slice(&self.version.to_le_bytes());
@@ -158,6 +162,33 @@ pub(super) fn create(
     let file = if leftover { reopen_leftover(disk, &path)? } else { disk.create_new(&path)? };
     write_all_at(&*file, &header.encode(), 0)?;
     Ok(file)
+}
+
+/// Bytes of the mark behind the records of a recycled file.
+const END_MARK_BYTES: usize = 8;
+const END_MARK_MAGIC: [u8; 4] = [0xfb, 0xf2, 0xa3, 0xed];
+
+/// Appends what is behind the records of a recycled file that end at `offset`: a mark by which a scan knows
+/// the end of a group that was wholly written, and zeros up to the end of a page or of the file.
+pub(super) fn end_page(pages: &mut Vec<u8>, seed: Seed, offset: u64, file_len: u64) {
+    pages.extend_from_slice(&end_mark(seed, offset));
+    let page_end = (offset + END_MARK_BYTES as u64).next_multiple_of(PAGE_BYTES);
+    let behind = page_end.min(file_len).saturating_sub(offset) as usize;
+    pages.resize(pages.len() - END_MARK_BYTES + behind, 0);
+}
+
+/// Whether the mark is in the file that says that the segment's records end at `offset`.
+pub(super) fn has_end_mark(file: &dyn DiskFile, seed: Seed, offset: u64) -> io::Result<bool> {
+    let mut found = [0; END_MARK_BYTES];
+    let read = read_full_at(file, &mut found, offset)?;
+    Ok(read == END_MARK_BYTES && found == end_mark(seed, offset))
+}
+
+fn end_mark(seed: Seed, offset: u64) -> [u8; END_MARK_BYTES] {
+    let mut mark = [0; END_MARK_BYTES];
+    mark[..4].copy_from_slice(&END_MARK_MAGIC);
+    mark[4..].copy_from_slice(&seed.checksum(&offset.to_le_bytes()).to_le_bytes());
+    mark
 }
 
 fn reopen_leftover(disk: &dyn Disk, path: &Path) -> io::Result<Box<dyn DiskFile>> {

@@ -29,7 +29,9 @@ pub(super) struct SegmentInfo {
     pub(super) seed: Option<Seed>,
     /// Bytes of the file that are accounted for: header and durable frames, and the footer if there is one.
     pub(super) len: u64,
-    /// How many of these bytes are behind the last frame: those of the footer, or of what is left of one.
+    /// Bytes of the file behind these: old ones, in a recycled file that is not closed.
+    pub(super) ahead: u64,
+    /// How many bytes of `len` are behind the last frame: those of the footer, or of what is left of one.
     pub(super) footer_bytes: u64,
     /// How many whole entries it holds.
     pub(super) entries: u64,
@@ -53,6 +55,7 @@ impl SegmentInfo {
             last: before(base),
             seed,
             len: HEADER_BYTES,
+            ahead: 0,
             footer_bytes: 0,
             entries: 0,
             newest: created,
@@ -76,6 +79,7 @@ impl SegmentInfo {
             last: footer.last,
             seed: Some(seed),
             len: file_bytes,
+            ahead: 0,
             footer_bytes: file_bytes - footer.begin,
             entries: footer.last.next().0 - base.0,
             newest: now.steady_of(footer.newest),
@@ -84,6 +88,11 @@ impl SegmentInfo {
             first_key: None,
             index: footer.index,
         }
+    }
+
+    /// The length of its file.
+    pub(super) fn file_len(&self) -> u64 {
+        self.len + self.ahead
     }
 
     /// The offset at which the frames end.
@@ -138,29 +147,29 @@ pub(super) struct Segments {
 impl Segments {
     /// Adds a segment behind all others.
     pub(super) fn push(&mut self, segment: SegmentInfo) {
-        self.bytes += segment.len;
+        self.bytes += segment.file_len();
         self.segments.push_back(segment);
     }
 
     /// Changes the newest segment, and keeps the sum of bytes right.
     pub(super) fn grow_newest(&mut self, grow: impl FnOnce(&mut SegmentInfo)) {
         if let Some(segment) = self.segments.back_mut() {
-            let before = segment.len;
+            let before = segment.file_len();
             grow(segment);
-            self.bytes = self.bytes - before + segment.len;
+            self.bytes = self.bytes - before + segment.file_len();
         }
     }
 
     /// Takes the oldest segment out of the list.
     pub(super) fn pop_oldest(&mut self) -> Option<SegmentInfo> {
         let segment = self.segments.pop_front()?;
-        self.bytes -= segment.len;
+        self.bytes -= segment.file_len();
         Some(segment)
     }
 
     /// Puts back the segment that [`Segments::pop_oldest`] took out.
     pub(super) fn restore_oldest(&mut self, segment: SegmentInfo) {
-        self.bytes += segment.len;
+        self.bytes += segment.file_len();
         self.segments.push_front(segment);
     }
 
@@ -179,12 +188,17 @@ impl Segments {
         }
         let nexts = self.segments.iter().skip(1);
         let prunable = self.segments.iter().zip(nexts).take_while(|(_, next)| before(next.base) <= through);
-        prunable.map(|(segment, _)| segment.len).sum()
+        prunable.map(|(segment, _)| segment.file_len()).sum()
     }
 
-    /// Bytes of all segments.
+    /// Bytes of all segments' files.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Bytes of the newest one's file that are not accounted for.
+    pub(super) fn ahead(&self) -> u64 {
+        self.newest().map_or(0, |newest| newest.ahead)
     }
 
     /// How many segments there are.
@@ -209,7 +223,7 @@ impl Segments {
     pub(super) fn take_out(&mut self, base: Position) -> Option<SegmentInfo> {
         let at = self.segments.binary_search_by_key(&base, |segment| segment.base).ok()?;
         let segment = self.segments.remove(at)?;
-        self.bytes -= segment.len;
+        self.bytes -= segment.file_len();
         Some(segment)
     }
 

@@ -119,6 +119,10 @@ pub struct SharedLog {
     pub(super) prunable_in_need: AtomicU64,
     pub(super) other_bytes: AtomicU64,
     pub(super) free_bytes: AtomicU64,
+    /// Bytes of the spare.
+    pub(super) spare_bytes: AtomicU64,
+    /// Whether files of pruned segments are written over.
+    pub(super) recycles: bool,
     pub(super) window_events: AtomicUsize,
     /// Takes the keys of durable events to the shared duplicate window, if there is one.
     pub(super) durable_keys: OnceLock<DurableKeys>,
@@ -146,6 +150,7 @@ impl SharedLog {
         lock: Box<dyn DiskLock>,
     ) -> Self {
         let head = Position(view.next.0 - 1);
+        let recycles = disk.rewrites_in_place(&dir).unwrap_or(false);
         Self {
             disk,
             dir,
@@ -160,6 +165,8 @@ impl SharedLog {
             prunable_in_need: AtomicU64::new(0),
             other_bytes: AtomicU64::new(0),
             free_bytes: AtomicU64::new(u64::MAX),
+            spare_bytes: AtomicU64::new(0),
+            recycles,
             window_events: AtomicUsize::new(0),
             durable_keys: OnceLock::new(),
             view: Mutex::new(view),
@@ -242,7 +249,7 @@ impl SharedLog {
             shut => tracing::error!(
                 reason = shut.reason(),
                 seconds,
-                bytes = self.view().segments.bytes(),
+                bytes = self.log_bytes(),
                 other_bytes = self.other_bytes.load(Ordering::Relaxed),
                 bytes_max = self.options.bytes_max,
                 free_bytes = self.free_bytes.load(Ordering::Relaxed),
@@ -345,22 +352,38 @@ impl SharedLog {
 
     /// What can still be written, counting everything that can be pruned for it.
     pub(super) fn capacity(&self) -> Capacity {
-        let (bytes, prunable) = {
+        let (bytes, prunable, ahead) = {
             let view = self.view();
-            (view.segments.bytes(), view.segments.prunable_bytes(self.prunable_in_need()))
+            let prunable = view.segments.prunable_bytes(self.prunable_in_need());
+            (view.segments.bytes(), prunable, view.segments.ahead())
         };
-        let kept = bytes - prunable + self.other_bytes.load(Ordering::Relaxed);
-        let free = self.free_bytes.load(Ordering::Relaxed).saturating_add(prunable);
+        // The newest segment's old bytes are with what can be pruned if all of it can be.
+        let ahead = if prunable == bytes { 0 } else { ahead };
+        let spare = self.spare_bytes.load(Ordering::Relaxed);
+        let kept = bytes - prunable - ahead + self.other_bytes.load(Ordering::Relaxed);
+        let free = self.free_bytes.load(Ordering::Relaxed).saturating_add(prunable + ahead + spare);
         let left = self.options.bytes_max.saturating_sub(kept);
         let left = left.min(free.saturating_sub(self.options.free_bytes_min));
         Capacity { left, whole: left + kept }
     }
 
+    /// Bytes of the segments' files and of the spare.
+    pub(super) fn log_bytes(&self) -> u64 {
+        self.view().segments.bytes() + self.spare_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes on disk that count towards `bytes_max`.
+    pub(super) fn used_bytes(&self) -> u64 {
+        self.log_bytes() + self.other_bytes.load(Ordering::Relaxed)
+    }
+
     /// The space that the spool uses.
     pub fn usage(&self) -> Usage {
+        let spare = self.spare_bytes.load(Ordering::Relaxed);
         let view = self.view();
         Usage {
-            bytes: view.segments.bytes(),
+            bytes: view.segments.bytes() + spare,
+            recycles: self.recycles,
             other_bytes: self.other_bytes.load(Ordering::Relaxed),
             bytes_max: self.options.bytes_max,
             segments: view.segments.len(),

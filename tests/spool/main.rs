@@ -12,5 +12,6 @@ mod handle;
 mod log_lines;
 mod model;
 mod power;
+mod recycled;
 mod sim;
 mod world;

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use crate::sim::{Dice, Fate};
-use crate::world::{World, number_of, options};
+use crate::world::{Files, World, number_of, options};
 
 /// Bytes in front of a segment's first frame.
 const HEADER_BYTES: usize = 1024;
@@ -209,6 +209,7 @@ proptest! {
         steps in proptest::collection::vec(step(), 1..60),
         segment_bytes in 1500_u64..8000,
         tail_bytes_max in 0_usize..8000,
+        files in proptest::sample::select(&Files::ALL[..]),
     ) {
         let options = SpoolOptions {
             segment_bytes,
@@ -217,7 +218,7 @@ proptest! {
             retain: Duration::from_secs(30),
             ..options()
         };
-        let mut model = Model { world: World::open_new(options), log: Vec::new() };
+        let mut model = Model { world: World::open_on(files, options), log: Vec::new() };
         for step in &steps {
             model.run(step);
         }

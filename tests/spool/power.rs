@@ -7,7 +7,7 @@ use fanbridge::spool::SpoolOptions;
 
 use crate::sim::{Call, Dice, EFBIG, Fate};
 use crate::tier::Tier;
-use crate::world::{World, options};
+use crate::world::{Files, World, options};
 
 /// A short life with everything in it: groups of several sizes, new segments, a full disk, pruning
 /// by retention and for want of room, an orderly restart and a kill.
@@ -57,17 +57,22 @@ fn small() -> SpoolOptions {
 
 #[test]
 fn a_power_cut_at_every_call_of_a_life_loses_nothing_promised() {
-    let mut whole = World::open_new(small());
+    Files::ALL.into_iter().for_each(cut_the_power_at_every_call);
+}
+
+fn cut_the_power_at_every_call(files: Files) {
+    let mut whole = World::open_on(files, small());
     live(&mut whole).expect("without a cut the life is lived to its end");
     whole.check();
     let calls = whole.disk.calls();
     assert!(calls > 60, "the script makes {calls} calls");
 
-    let fates = [Fate::Old, Fate::New, Fate::Zero, Fate::Garbage, Fate::Mixed, Fate::Mixed, Fate::Mixed];
+    let fates =
+        [Fate::Old, Fate::New, Fate::Zero, Fate::Garbage, Fate::Torn, Fate::Mixed, Fate::Mixed, Fate::Mixed];
     for call in 1..=calls {
         for (seed, fate) in fates.into_iter().enumerate() {
             let mut dice = Dice::new(call * 10 + seed as u64);
-            let mut world = World::open_new(small());
+            let mut world = World::open_on(files, small());
             world.disk.cut_power_at(call);
             assert_eq!(live(&mut world), None, "the power goes at call {call}");
             world.disk.set_capacity(None);
@@ -83,7 +88,7 @@ fn a_power_cut_at_every_call_of_a_life_loses_nothing_promised() {
 fn a_power_cut_while_recovering_from_a_power_cut_loses_nothing_promised() {
     for seed in 0..Tier::of_this_run().pick(300, 300, 3_000) {
         let mut dice = Dice::new(seed);
-        let mut world = World::open_new(small());
+        let mut world = World::open_on(Files::ALL[seed as usize % 2], small());
         world.disk.cut_power_at(1 + dice.roll(80));
         let _ = live(&mut world);
         world.disk.set_capacity(None);
@@ -103,13 +108,16 @@ fn a_power_cut_while_recovering_from_a_power_cut_loses_nothing_promised() {
 fn live_at_random(seed: u64) -> (usize, usize) {
     let mut taken = (0, 0);
     let mut dice = Dice::new(seed);
-    let mut world = World::open_new(SpoolOptions {
-        segment_bytes: 1500 + dice.roll(6000),
-        bytes_max: 12_000 + dice.roll(50_000),
-        tail_bytes_max: dice.roll(6000) as usize,
-        retain: Duration::from_secs(dice.roll(60)),
-        ..options()
-    });
+    let mut world = World::open_on(
+        Files::ALL[seed as usize / 2 % 2],
+        SpoolOptions {
+            segment_bytes: 1500 + dice.roll(6000),
+            bytes_max: 12_000 + dice.roll(50_000),
+            tail_bytes_max: dice.roll(6000) as usize,
+            retain: Duration::from_secs(dice.roll(60)),
+            ..options()
+        },
+    );
     if dice.roll(4) == 0 {
         world.disk.write_short();
     }
@@ -122,7 +130,7 @@ fn live_at_random(seed: u64) -> (usize, usize) {
             }
         }
         world.disk.set_capacity(None);
-        let fate = [Fate::Old, Fate::New, Fate::Zero, Fate::Garbage][dice.roll(4) as usize];
+        let fate = [Fate::Old, Fate::New, Fate::Zero, Fate::Garbage, Fate::Torn][dice.roll(5) as usize];
         let fate = if dice.roll(2) == 0 { Fate::Mixed } else { fate };
         let recovery = world.crash_and_recover(fate, &mut dice);
         taken = (taken.0 + recovery.by_footer, taken.1 + recovery.scanned);

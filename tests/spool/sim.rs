@@ -1,9 +1,11 @@
 //! A disk in memory that loses what was not synced, as real ones may.
 //!
-//! Until a file is synced, each 512-byte sector that was written may come out of a power cut as it was,
-//! as any of the versions written since, as zeros or as garbage, and the length as any it had. Names
-//! made or removed may or may not be there until the directory is synced. Every call that changes
-//! something is counted, and the power can be cut at any of them.
+//! Until a file is synced, each 512-byte sector that was written may come out of a power cut as it was, as
+//! any of the versions written since, as the beginning of one and the end of another, as zeros or as garbage,
+//! and the length as any it had. What a sector was is what the file held there at its last sync: in a file
+//! that is written over, bytes of its former life. Names made or removed may or may not be there until the
+//! directory is synced. Every call that changes something is counted, and the power can be cut at any of
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -51,6 +53,8 @@ pub enum Fate {
     New,
     Zero,
     Garbage,
+    /// The sector is new up to a byte, and old from there on.
+    Torn,
     Mixed,
 }
 
@@ -101,7 +105,7 @@ impl Inode {
             Fate::New => self.current.clone(),
             // The changes got to the disk in order, up to one of them.
             Fate::Mixed if dice.roll(3) == 0 => self.snapshot(dice).clone(),
-            Fate::Zero | Fate::Garbage | Fate::Mixed => self.scramble(fate, dice),
+            Fate::Zero | Fate::Garbage | Fate::Torn | Fate::Mixed => self.scramble(fate, dice),
         };
         self.sync();
     }
@@ -117,11 +121,13 @@ impl Inode {
         for &sector in &self.touched {
             let one = match fate {
                 Fate::Mixed => {
-                    [Fate::Old, Fate::New, Fate::New, Fate::Zero, Fate::Garbage][dice.roll(5) as usize]
+                    let all = [Fate::Old, Fate::New, Fate::New, Fate::Zero, Fate::Garbage, Fate::Torn];
+                    all[dice.roll(6) as usize]
                 }
                 fate => fate,
             };
             let picked = self.snapshot(dice);
+            let torn_at = sector * SECTOR + dice.roll(SECTOR as u64) as usize;
             for at in sector * SECTOR..((sector + 1) * SECTOR).min(after.len()) {
                 let kept = self.durable.get(at);
                 // A byte that nobody changed is on the disk, whatever becomes of its sector.
@@ -130,7 +136,8 @@ impl Inode {
                 }
                 after[at] = match one {
                     Fate::Old => continue,
-                    Fate::New => picked.get(at).copied().unwrap_or(0),
+                    Fate::Torn if at >= torn_at => continue,
+                    Fate::New | Fate::Torn => picked.get(at).copied().unwrap_or(0),
                     Fate::Zero => 0,
                     Fate::Garbage | Fate::Mixed => dice.roll(256) as u8,
                 };
@@ -171,6 +178,10 @@ struct State {
     capacity: Option<u64>,
     free_inodes: Option<u64>,
     short_writes: bool,
+    /// Whether bytes are written where they are.
+    in_place: bool,
+    /// What comes in between when a file is read the next time.
+    before_read: Option<Box<dyn FnOnce() + Send>>,
     /// The name of a thread whose reads fail with this error or, without one, do not return.
     bad_reader: Option<(&'static str, Option<i32>)>,
     /// How many reads failed or waited for that reason.
@@ -201,7 +212,8 @@ impl State {
     }
 
     fn used(&self) -> u64 {
-        self.names.values().map(|inode| self.inodes[inode].current.len() as u64).sum()
+        let inodes: BTreeSet<u64> = self.names.values().copied().collect();
+        inodes.iter().map(|inode| self.inodes[inode].current.len() as u64).sum()
     }
 
     fn room(&self) -> u64 {
@@ -246,7 +258,7 @@ impl SimDisk {
             let (old, new) = (state.durable_names.get(&name).copied(), state.names.get(&name).copied());
             let keep_new = match fate {
                 Fate::Old => false,
-                Fate::New | Fate::Zero | Fate::Garbage => true,
+                Fate::New | Fate::Zero | Fate::Garbage | Fate::Torn => true,
                 Fate::Mixed => dice.roll(2) == 0,
             };
             match if keep_new { new } else { old } {
@@ -304,14 +316,31 @@ impl SimDisk {
         self.state().bad_reads
     }
 
+    /// The disk writes over bytes where they are, so that files of former segments are used again.
+    pub fn write_in_place(&self) {
+        self.state().in_place = true;
+    }
+
+    /// What comes in between when a file is read the next time, after it was opened.
+    pub fn before_next_read(&self, before: impl FnOnce() + Send + 'static) {
+        self.state().before_read = Some(Box::new(before));
+    }
+
     pub fn used(&self) -> u64 {
         self.state().used()
     }
 
     /// The segment files, by name.
     pub fn segments(&self) -> Vec<PathBuf> {
+        let is_segment = |path: &PathBuf| path.extension().is_some_and(|is| is == "log");
+        self.logs().into_iter().filter(is_segment).collect()
+    }
+
+    /// The segment files and the spare, by name.
+    pub fn logs(&self) -> Vec<PathBuf> {
         let state = self.state();
-        state.names.keys().filter(|name| name.extension().is_some_and(|is| is == "log")).cloned().collect()
+        let is_log = |path: &&PathBuf| path.extension().is_some_and(|is| is == "log" || is == "spare");
+        state.names.keys().filter(is_log).cloned().collect()
     }
 
     pub fn contents(&self, path: &Path) -> Vec<u8> {
@@ -475,6 +504,10 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn rewrites_in_place(&self, _dir: &Path) -> io::Result<bool> {
+        Ok(self.state().in_place)
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
         let mut state = self.state();
         let boot = state.boot;
@@ -547,6 +580,8 @@ impl DiskFile for SimFile {
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        let before = self.disk.state().before_read.take();
+        before.into_iter().for_each(|before| before());
         self.disk.pass_reader()?;
         let mut state = self.disk.state();
         state.alive(self.boot)?;

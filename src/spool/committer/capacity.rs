@@ -1,8 +1,9 @@
 //! Capacity: how much can still be written, what is pruned first, and when the append gate is shut.
 //!
-//! Two bounds hold: `bytes_max` of the spool, and `free_bytes_min` of the file system. Released segments are
-//! kept for replay only while there is capacity; they are pruned, oldest first, before any append is
-//! refused. A segment that is not released is pruned only if every sink that still needs it has
+//! Two bounds hold: `bytes_max` of the spool, and `free_bytes_min` of the file system. Files count as long as
+//! they are, with the old bytes in them that are to be written over. The spare is given up first. Released
+//! segments are kept for replay only while there is capacity; they are pruned, oldest first, before any
+//! append is refused. A segment that is not released is pruned only if every sink that still needs it has
 //! `on_full: detach_sink`. The gate shuts one group before the bound, so that the appends already on their
 //! way still fit, and it opens by itself.
 
@@ -11,16 +12,25 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::file_check::{LOOKS_AT_ONCE, Looked};
+use super::spare::Spare;
 use super::{CommitError, Committer};
 use crate::clock::{Moment, Steady};
 use crate::event::Position;
 use crate::spool::segment::{self, HEADER_BYTES};
-use crate::spool::segments::before;
+use crate::spool::segments::{SegmentInfo, before};
 use crate::spool::shared_log::AppendGate;
 use crate::spool::writer::GROUP_BYTES_MAX;
 
 /// How often the free space of the file system is read.
 const FREE_SAMPLE_EVERY: Duration = Duration::from_millis(100);
+
+/// What is kept of a segment that is pruned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    Nothing,
+    /// Its file, as the spare, if it is good for that.
+    Spare,
+}
 
 impl Committer {
     /// Does the periodic work: checks files, prunes segments that are past retention, and looks whether the
@@ -42,7 +52,7 @@ impl Committer {
                 return self.refresh_gate(now);
             }
         }
-        while self.oldest_is_past_retention(now.steady) && self.prune_oldest(self.shared.released()) {}
+        while self.oldest_is_past_retention(now.steady) && self.prune_released() {}
         self.refresh_gate(now);
     }
 
@@ -57,25 +67,32 @@ impl Committer {
         }
     }
 
-    fn oldest_is_past_retention(&self, now: Steady) -> bool {
+    pub(super) fn oldest_is_past_retention(&self, now: Steady) -> bool {
         let options = &self.shared.options;
         let horizon = now.minus(options.retain.max(options.duplicates.window));
         let view = self.shared.view();
         view.segments.prunable(self.shared.released()).is_some_and(|segment| segment.newest < horizon)
     }
 
-    /// Prunes the oldest segment, if that is allowed. One that is not released is pruned only if pruning can
-    /// free that many bytes in all, because otherwise a backlog would be lost for nothing.
+    /// Prunes the oldest segment, if that is allowed, and keeps no spare of it. One that is not released is
+    /// pruned only if pruning can free that many bytes in all, because otherwise a backlog would be lost for
+    /// nothing.
     pub(super) fn prune_in_need(&mut self, bytes: u64) -> bool {
         let helps = self.shared.capacity().left >= bytes;
         let through = if helps { self.shared.prunable_in_need() } else { self.shared.released() };
-        self.prune_oldest(through)
+        self.prune(through, Keep::Nothing)
     }
 
-    /// Removes the oldest segment's file, if the segment holds nothing behind `through`. The cursors of all
-    /// sinks that do not detach are durably past it. The directory is synced after every file, so that
-    /// segments disappear in order and a power cut leaves no gap.
-    fn prune_oldest(&mut self, through: Position) -> bool {
+    /// Prunes the oldest segment, if every cursor has passed it, and keeps its file if there is no spare.
+    pub(super) fn prune_released(&mut self) -> bool {
+        let keep = if self.shared.recycles && self.spare.is_none() { Keep::Spare } else { Keep::Nothing };
+        self.prune(self.shared.released(), keep)
+    }
+
+    /// Removes the oldest segment's file, or makes it the spare, if the segment holds nothing behind
+    /// `through`. The cursors of all sinks that do not detach are durably past it. The directory is synced
+    /// after every file, so that segments disappear in order and a power cut leaves no gap.
+    fn prune(&mut self, through: Position, keep: Keep) -> bool {
         if self.failed {
             return false;
         }
@@ -87,7 +104,13 @@ impl Committer {
         let Some(segment) = pruned else { return false };
         let (from, last) = (segment.base.max(self.shared.released().next()), segment.last);
         let path = segment::path(&self.shared.dir, segment.base);
-        match self.shared.disk.remove(&path) {
+        let mut spare = match keep {
+            Keep::Spare => Spare::of(&segment, self.shared.options.segment_bytes),
+            Keep::Nothing => None,
+        };
+        spare.take_if(|_| self.shared.disk.rename(&path, &self.spare_path()).is_err());
+        let removed = if spare.is_some() { Ok(()) } else { self.shared.disk.remove(&path) };
+        match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 self.shared.view().segments.restore_oldest(segment);
                 if let Some(news) = self.unremovable.happens(error.to_string(), Instant::now()) {
@@ -109,6 +132,8 @@ impl Committer {
         if let Err(error) = self.shared.disk.sync_dir(&self.shared.dir) {
             let path = path.display();
             self.fail(format!("cannot make the removal of segment {path} durable: {error}"));
+        } else if spare.is_some() {
+            self.set_spare(spare);
         }
         self.free_sampled = None;
         if from <= last {
@@ -129,31 +154,63 @@ impl Committer {
         self.capacity_by_bytes_max().min(self.capacity_by_free_bytes())
     }
 
+    /// What is written over old bytes of the newest segment's file takes nothing that is not taken already.
     fn capacity_by_bytes_max(&self) -> u64 {
-        let used = self.shared.view().segments.bytes() + self.shared.other_bytes.load(Ordering::Relaxed);
-        self.shared.options.bytes_max.saturating_sub(used)
+        (self.shared.options.bytes_max + self.ahead()).saturating_sub(self.shared.used_bytes())
     }
 
     fn capacity_by_free_bytes(&self) -> u64 {
-        self.shared.free_bytes.load(Ordering::Relaxed).saturating_sub(self.shared.options.free_bytes_min)
+        let free = self.shared.free_bytes.load(Ordering::Relaxed).saturating_add(self.ahead());
+        free.saturating_sub(self.shared.options.free_bytes_min)
     }
 
-    /// Prunes until that many bytes can be written. If pruning cannot free them, returns the bound that is in
-    /// the way.
+    fn ahead(&self) -> u64 {
+        self.shared.view().segments.ahead()
+    }
+
+    /// Whether more is taken than may be, which other files and other programs can bring about.
+    fn is_over_a_bound(&self) -> bool {
+        let options = &self.shared.options;
+        self.shared.used_bytes() > options.bytes_max
+            || self.shared.free_bytes.load(Ordering::Relaxed) < options.free_bytes_min
+    }
+
+    /// The bound that keeps that many bytes from being written.
+    fn short_of(&self, bytes: u64) -> Option<AppendGate> {
+        if bytes > self.capacity_by_bytes_max() {
+            return Some(AppendGate::BytesMax);
+        }
+        (bytes > self.capacity_by_free_bytes()).then_some(AppendGate::FreeBytes)
+    }
+
+    /// Gives up old bytes that no bound allows for any more, and prunes, until that many bytes can be
+    /// written. If that cannot be, returns the bound that is in the way.
     pub(super) fn free_capacity(&mut self, bytes: u64, now: Moment) -> Result<(), AppendGate> {
         loop {
             self.sample_free(now.steady);
-            let gate = if bytes > self.capacity_by_bytes_max() {
-                AppendGate::BytesMax
-            } else if bytes > self.capacity_by_free_bytes() {
-                AppendGate::FreeBytes
-            } else {
-                return Ok(());
-            };
+            let short = self.short_of(bytes);
+            if (short.is_some() || self.is_over_a_bound()) && self.give_up_spare() {
+                continue;
+            }
+            if self.is_over_a_bound() && self.give_up_ahead() {
+                continue;
+            }
+            let Some(gate) = short else { return Ok(()) };
             if !self.prune_in_need(bytes) {
                 return Err(gate);
             }
         }
+    }
+
+    /// Cuts the newest segment's file behind its records, and says whether there was anything to cut.
+    fn give_up_ahead(&mut self) -> bool {
+        if self.failed || self.active.as_ref().is_none_or(|active| active.ahead() == 0) {
+            return false;
+        }
+        if let Err(CommitError::Broken(failure)) = self.cut() {
+            self.fail(failure);
+        }
+        !self.failed
     }
 
     /// Whether a footer of that many bytes can be written and leaves enough for the header of the next
@@ -162,6 +219,9 @@ impl Committer {
     pub(super) fn has_capacity_for_footer(&mut self, footer_bytes: u64) -> bool {
         let bytes = footer_bytes + HEADER_BYTES + self.group_reserve();
         self.read_free();
+        if bytes > self.capacity() && self.give_up_spare() {
+            self.read_free();
+        }
         let mut short = bytes.saturating_sub(self.capacity());
         let through = {
             let view = self.shared.view();
@@ -173,8 +233,8 @@ impl Committer {
             through
         };
         while short > 0 {
-            let oldest = self.shared.view().segments.prunable(through).map_or(0, |segment| segment.len);
-            if !self.prune_oldest(through) {
+            let oldest = self.shared.view().segments.prunable(through).map_or(0, SegmentInfo::file_len);
+            if !self.prune(through, Keep::Nothing) {
                 return false;
             }
             short = short.saturating_sub(oldest);
@@ -184,7 +244,7 @@ impl Committer {
     }
 
     /// The bytes for which there has to be capacity while the gate is open.
-    fn group_reserve(&self) -> u64 {
+    pub(super) fn group_reserve(&self) -> u64 {
         (GROUP_BYTES_MAX as u64).min(self.shared.options.bytes_max / 8)
     }
 
@@ -200,7 +260,7 @@ impl Committer {
                 self.group_capacity(now).err().unwrap_or(AppendGate::Open)
             }
         };
-        let bytes = self.shared.view().segments.bytes();
+        let bytes = self.shared.log_bytes();
         self.shared.metrics.spool_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         self.shared.window_events.store(self.window.len(), Ordering::Relaxed);
         self.shared.set_gate(gate);
@@ -269,7 +329,7 @@ impl Committer {
         }
     }
 
-    /// Subtracts written bytes from the free space, until it is read again.
+    /// Subtracts the bytes by which files have grown from the free space, until it is read again.
     pub(super) fn spend_free(&self, bytes: u64) {
         let free = self.shared.free_bytes.load(Ordering::Relaxed);
         self.shared.free_bytes.store(free.saturating_sub(bytes), Ordering::Relaxed);

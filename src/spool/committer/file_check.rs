@@ -66,12 +66,13 @@ struct Known {
     last: Position,
     id: Option<FileId>,
     seed: Option<Seed>,
+    /// The length of its file.
     len: u64,
 }
 
 impl Known {
     fn of((segment, last): (&SegmentInfo, Position)) -> Self {
-        Self { base: segment.base, last, id: segment.id, seed: segment.seed, len: segment.len }
+        Self { base: segment.base, last, id: segment.id, seed: segment.seed, len: segment.file_len() }
     }
 }
 
@@ -234,7 +235,7 @@ fn displaced(file: &NamedFile, len: u64) -> Result<(), Displaced> {
 }
 
 /// Checks that the file to which a group was just written still has its name and is `after` bytes long. If it
-/// has not, what it held before the group is put back: `before` bytes.
+/// has not, the `before` bytes that are durable in it are put back.
 pub(super) fn displaced_after(file: &NamedFile, before: u64, after: u64) -> Result<(), Displaced> {
     file.look(Some(after)).map_err(|fate| Displaced::new(fate, |fate| file.mend(fate, before).into()))
 }

@@ -24,19 +24,25 @@ use super::{AppendError, Appended, ENTRY_BYTES_MAX};
 use crate::clock::{Moment, Steady};
 use crate::dedup::DuplicateKey;
 use crate::dedup::local::{KeySighting, LocalWindow};
-use crate::disk::named_file::NamedFile;
-use crate::disk::{DiskFile, is_full, write_all_at};
+use crate::disk::is_full;
 use crate::event::{Entry, Position, Timestamp};
 use crate::scarce::Scarce;
 use crate::telemetry::Episode;
 
+mod active;
 mod capacity;
 mod commit_error;
 mod file_check;
+mod pages;
 mod roll;
+mod spare;
 
+use active::Active;
 use commit_error::CommitError;
 use file_check::Displaced;
+use spare::Spare;
+
+pub(super) use spare::SPARE_FILE;
 
 /// The answer to an append.
 pub type AppendReply = Result<Appended, AppendError>;
@@ -63,6 +69,8 @@ pub struct Committer {
     unclosed: Option<FooterDraft>,
     /// Whether there is a file without entries that has the next segment's name.
     leftover: bool,
+    /// The file in which the next segment is begun.
+    spare: Option<Spare>,
     /// When the free space was last read.
     free_sampled: Option<Steady>,
     /// The time in which the free space cannot be read, by the system's error.
@@ -78,26 +86,6 @@ pub struct Committer {
     looked_at: Position,
     /// When the system first did not say whether a file is there; `None` while it does.
     unseen_since: Option<Steady>,
-}
-
-/// The segment that is being written.
-struct Active {
-    file: Arc<dyn DiskFile>,
-    named: Arc<NamedFile>,
-    seed: Seed,
-    /// Bytes that are durable: the next group is written here, and a failed one is cut off here.
-    durable_len: u64,
-    /// What its footer will be made of.
-    draft: FooterDraft,
-}
-
-impl Active {
-    /// Cuts off what was written behind the durable length, and makes the cut durable: if a power failure
-    /// undid it, refused entries could come back at positions that the next segment has given to others.
-    fn cut(&self) -> Result<(), CommitError> {
-        let cut = self.file.truncate(self.durable_len).and_then(|()| self.file.sync_data());
-        cut.map_err(|error| CommitError::broken(format!("cannot cut off a failed write: {error}")))
-    }
 }
 
 /// A group that is encoded and not yet written.
@@ -134,6 +122,7 @@ impl Committer {
             active: None,
             unclosed,
             leftover,
+            spare: None,
             free_sampled: None,
             free_unknown: Episode::reminding(),
             unremovable: Episode::reminding(),
@@ -262,7 +251,7 @@ impl Committer {
             let Some(active) = self.active.as_mut().filter(|_| !self.failed) else {
                 return Err(CommitError::broken("the spool failed while the group was staged"));
             };
-            let Err(error) = write_all_at(&*active.file, bytes, active.durable_len) else {
+            let Err(error) = active.write(bytes) else {
                 let begun = Instant::now();
                 let synced = active.file.sync_data();
                 self.shared.metrics.spool_fsync.observe(begun.elapsed().as_secs_f64());
@@ -270,13 +259,14 @@ impl Committer {
                     .map_err(|error| CommitError::broken(format!("cannot make events durable: {error}")))?;
                 // Bytes in a file that has lost its name are not durable: the group is refused, and what is
                 // put back is without it.
-                let (before, after) = (active.durable_len, active.durable_len + bytes.len() as u64);
+                let (before, written) = (active.durable_len, bytes.len() as u64);
+                let after = active.file_len_after(written);
                 let Err(displaced) = file_check::displaced_after(&active.named, before, after) else {
-                    active.durable_len = after;
+                    active.extend(written);
                     return Ok(());
                 };
                 if matches!(displaced, Displaced::Unseen { .. }) {
-                    active.cut()?;
+                    self.cut()?;
                 }
                 return Err(self.on_displaced(displaced, now));
             };
@@ -284,21 +274,28 @@ impl Committer {
             if !is_full(&error) && scarce.is_none() {
                 return Err(CommitError::broken(format!("cannot write to a segment: {error}")));
             }
-            active.cut()?;
+            self.cut()?;
             if let Some(scarce) = scarce {
                 return Err(CommitError::Full(scarce.into()));
             }
             if error.kind() == io::ErrorKind::FileTooLarge {
                 // This file cannot grow any more, but another can, unless the group alone is too large.
-                if active.durable_len > HEADER_BYTES {
-                    self.active = None;
-                }
+                self.active.take_if(|active| active.durable_len > HEADER_BYTES);
                 return Err(CommitError::Full(AppendGate::DiskFull));
             }
-            if !self.prune_in_need(bytes.len() as u64) {
+            if !self.give_up_spare() && !self.prune_in_need(bytes.len() as u64) {
                 return Err(CommitError::Full(self.why_full(now)));
             }
         }
+    }
+
+    /// Cuts the newest segment behind its durable length.
+    fn cut(&mut self) -> Result<(), CommitError> {
+        let Some(active) = &mut self.active else { return Ok(()) };
+        active.cut()?;
+        self.shared.view().segments.grow_newest(|segment| segment.ahead = 0);
+        self.free_sampled = None;
+        Ok(())
     }
 
     /// Shows a durable group to the readers, remembers its keys, and answers its appends.
@@ -307,23 +304,28 @@ impl Committer {
         let written = bytes.len() as u64;
         let last = Position(first.0 + offsets.len() as u64 - 1);
         self.window.commit(now.steady);
+        let mut ahead = 0;
         if let Some(active) = &mut self.active {
+            ahead = active.ahead();
             keys.iter().for_each(|staged| active.draft.note(staged.key, staged.arrived));
         }
-        {
+        let grown = {
             let mut view = self.shared.view();
+            let bytes_before = view.segments.bytes();
             view.segments.grow_newest(|segment| {
                 for (position, &offset) in (first.0..).zip(&offsets) {
                     segment.note(Position(position), segment.len + offset as u64);
                 }
                 segment.len += written;
+                segment.ahead = ahead;
                 segment.newest = now.steady;
             });
             view.tail.push(Block::new(first, last, Bytes::from(bytes)));
             view.next = last.next();
             self.shared.assert_positions(&view);
-        }
-        self.spend_free(written);
+            view.segments.bytes() - bytes_before
+        };
+        self.spend_free(grown);
         if let Some(single_sink) = single_sink {
             self.shared.single_sink.send_replace(single_sink);
         }

@@ -2,15 +2,18 @@
 //!
 //! The footer is written behind frames that are durable, and is not made durable itself: no answer waits for
 //! it, and a start scans a segment whose footer was torn. It takes space like everything else, but nothing is
-//! refused for it: if there is no space, or the write fails, the segment goes without.
+//! refused for it: if there is no space, or the write fails, the segment goes without. What a recycled file
+//! still holds behind the records is cut off.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::Committer;
+use super::active::Active;
 use super::commit_error::{CommitError, full_or_broken};
-use super::{Active, Committer};
+use super::pages::WholePages;
 use crate::clock::Moment;
 use crate::disk::named_file::NamedFile;
 use crate::disk::{DiskFile, is_full, write_all_at};
@@ -29,38 +32,33 @@ struct Closing {
 }
 
 impl Committer {
-    /// Closes the newest segment in an orderly end, so that the next start need not scan it.
+    /// Closes the newest segment in an orderly end, so that the next start need not scan it, and removes the
+    /// spare.
     pub fn close(&mut self) {
-        if !self.failed
-            && let Err(CommitError::Broken(failure)) = self.close_segment()
-        {
-            self.fail(failure);
+        if self.failed {
+            return;
         }
+        if let Err(CommitError::Broken(failure)) = self.close_segment() {
+            return self.fail(failure);
+        }
+        self.give_up_spare();
     }
 
     /// Closes the newest segment and begins the next. The file of the new one and its directory entry are
     /// durable before a group is written to it.
     pub(super) fn begin_segment(&mut self, now: Moment) -> Result<Seed, CommitError> {
         self.close_segment()?;
+        self.seek_spare(now);
+        if self.failed {
+            return Err(CommitError::broken("the spool failed while a segment was begun"));
+        }
         let base = self.shared.view().next;
         let id = RandomState::new().build_hasher().finish();
-        let header = Header::new(id, base, now.wall);
+        let mut header = Header::new(id, base, now.wall);
         let (disk, dir) = (Arc::clone(&self.shared.disk), self.shared.dir.clone());
-        let file = loop {
-            match segment::create(&*disk, &dir, &header, self.leftover) {
-                Ok(file) => break file,
-                Err(error) if is_full(&error) => {
-                    self.leftover = true;
-                    if !self.prune_in_need(HEADER_BYTES) {
-                        return Err(CommitError::Full(self.why_full(now)));
-                    }
-                }
-                Err(error) => {
-                    // Whatever there is of the file by now is used again.
-                    self.leftover = true;
-                    return Err(full_or_broken("cannot create a segment", &error));
-                }
-            }
+        let (file, file_len) = match self.take_spare(&mut header) {
+            Some(recycled) => recycled,
+            None => (self.make_file(&header, now)?, HEADER_BYTES),
         };
         // Syncing the directory can need a descriptor, which can be waited for. After any other error of a
         // sync it is unknown what is durable.
@@ -70,28 +68,75 @@ impl Committer {
         };
         self.leftover = true;
         file.sync_all().and_then(|()| disk.sync_dir(&dir)).map_err(undurable)?;
-        let file: Arc<dyn DiskFile> = file.into();
         let path = segment::path(&dir, base);
         let named = NamedFile::of(disk, self.shared.dir_id, path, Arc::clone(&file))
             .map_err(|error| CommitError::broken(format!("cannot look up a new segment's file: {error}")))?;
         let (seed, named) = (header.seed(), Arc::new(named));
         let mut segment = SegmentInfo::new(base, Some(seed), now.steady);
         segment.id = Some(named.id());
+        segment.ahead = file_len - HEADER_BYTES;
+        let pages = (segment.ahead > 0).then(|| WholePages::behind(header.encode(), seed));
         self.shared.view().segments.push(segment);
         self.shared.set_open(Arc::clone(&named));
-        self.spend_free(HEADER_BYTES);
         let draft = FooterDraft::new(base, now.wall);
-        self.active = Some(Active { file, named, seed, durable_len: HEADER_BYTES, draft });
+        let durable_len = HEADER_BYTES;
+        self.active = Some(Active { file, named, seed, durable_len, file_len, pages, draft });
         self.leftover = false;
         Ok(seed)
+    }
+
+    /// Makes a file that grows, with this header.
+    fn make_file(&mut self, header: &Header, now: Moment) -> Result<Arc<dyn DiskFile>, CommitError> {
+        loop {
+            match segment::create(&*self.shared.disk, &self.shared.dir, header, self.leftover) {
+                Ok(file) => {
+                    self.spend_free(HEADER_BYTES);
+                    return Ok(file.into());
+                }
+                Err(error) if is_full(&error) => {
+                    self.leftover = true;
+                    if !self.give_up_spare() && !self.prune_in_need(HEADER_BYTES) {
+                        return Err(CommitError::Full(self.why_full(now)));
+                    }
+                }
+                Err(error) => {
+                    // Whatever there is of the file by now is used again.
+                    self.leftover = true;
+                    return Err(full_or_broken("cannot create a segment", &error));
+                }
+            }
+        }
     }
 
     /// Ends the newest segment with its footer, if it has none. Nothing is appended to it from then on.
     fn close_segment(&mut self) -> Result<(), CommitError> {
         let Some(Closing { file, segment, draft }) = self.closing() else { return Ok(()) };
-        let Some(footer) = segment.seed.and_then(|seed| draft.finish(seed, &segment)) else { return Ok(()) };
+        let footer = segment.seed.and_then(|seed| draft.finish(seed, &segment)).unwrap_or_default();
+        let bytes = self.write_footer(&*file, &segment, &footer)?;
+        let len = segment.len + bytes;
+        if !file.len().is_ok_and(|found| found == len) {
+            file.truncate(len).map_err(|error| {
+                CommitError::broken(format!("cannot cut a closed segment behind its end: {error}"))
+            })?;
+            self.free_sampled = None;
+        }
+        self.shared.view().segments.grow_newest(|newest| {
+            (newest.len, newest.footer_bytes, newest.ahead) = (len, bytes, 0);
+        });
+        self.spend_free(bytes);
+        Ok(())
+    }
+
+    /// Writes the footer behind the segment's frames, and returns how many bytes it has: none if there is no
+    /// space for it, or the write fails.
+    fn write_footer(
+        &mut self,
+        file: &dyn DiskFile,
+        segment: &SegmentInfo,
+        footer: &[u8],
+    ) -> Result<u64, CommitError> {
         let bytes = footer.len() as u64;
-        let fits = self.has_capacity_for_footer(bytes);
+        let fits = bytes == 0 || self.has_capacity_for_footer(bytes);
         if self.failed {
             return Err(CommitError::broken("the spool failed while a segment was closed"));
         }
@@ -104,32 +149,24 @@ impl Committer {
                      segments as a whole, and no event is lost"
                 );
             }
-            return Ok(());
+            return Ok(0);
         }
-        match write_all_at(&*file, &footer, segment.len) {
-            Ok(()) => {
-                self.shared.view().segments.grow_newest(|newest| {
-                    newest.len += bytes;
-                    newest.footer_bytes = bytes;
-                });
-                self.spend_free(bytes);
-                if let Some(end) = self.no_footers.over(Instant::now()) {
-                    let (seconds, segments) = (end.seconds(), end.times);
-                    tracing::info!(seconds, segments, "there is space for the footers of segments again");
-                }
-                Ok(())
-            }
-            Err(error) => {
-                tracing::warn!(
-                    segment = segment.base.0,
-                    %error,
-                    "the footer of a segment cannot be written: a start reads the segment as a whole; no \
-                     event is lost"
-                );
-                file.truncate(segment.len)
-                    .map_err(|error| CommitError::broken(format!("cannot cut off a failed write: {error}")))
-            }
+        if let Err(error) = write_all_at(file, footer, segment.len) {
+            tracing::warn!(
+                segment = segment.base.0,
+                %error,
+                "the footer of a segment cannot be written: a start reads the segment as a whole; no event \
+                 is lost"
+            );
+            return Ok(0);
         }
+        if bytes > 0
+            && let Some(end) = self.no_footers.over(Instant::now())
+        {
+            let (seconds, segments) = (end.seconds(), end.times);
+            tracing::info!(seconds, segments, "there is space for the footers of segments again");
+        }
+        Ok(bytes)
     }
 
     /// The newest segment with its file and its draft; `None` if it gets no footer.
@@ -146,7 +183,8 @@ impl Committer {
             }
         };
         // Somebody can have removed or replaced the file: then the newest segment is another.
-        let is_its_file = file.id().ok() == segment.id && file.len().is_ok_and(|len| len == segment.len);
+        let is_its_file =
+            file.id().ok() == segment.id && file.len().is_ok_and(|len| len == segment.file_len());
         is_its_file.then_some(Closing { file, segment, draft })
     }
 }

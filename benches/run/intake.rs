@@ -172,10 +172,8 @@ fn append(stage: &Stage, plan: &Plan, case: &Case, file: &std::path::Path) -> an
 
 impl fmt::Display for Intake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "DURABLE INTAKE, events/s; medians, no sink in the way; settled: the log has come round"
-        )?;
+        writeln!(f, "DURABLE INTAKE, events/s; medians, no sink in the way")?;
+        writeln!(f, "fanbridge: its log grows; settled: its log is at its bound; behind that, settled's")?;
         let mut table = plain_table(&[
             "BODY",
             "CONNECTIONS",
@@ -224,7 +222,7 @@ impl fmt::Display for Intake {
             let cpu = |samples: &[Sample]| {
                 format!("{:.1}", median(samples.iter().map(|sample| sample.cpu_us_per_event)))
             };
-            let sender = median(case.bridge.iter().map(|sample| sample.sender_cpu_us_per_event));
+            let sender = median(case.settled.iter().map(|sample| sample.sender_cpu_us_per_event));
             table.add_row([
                 case.body_bytes.to_string(),
                 case.connections.to_string(),
@@ -243,6 +241,6 @@ impl fmt::Display for Intake {
             format!("{} B, {} connections, {}", case.body_bytes, case.connections, subject.name())
         };
         let note = note_of_load(bounded.map(name));
-        write!(f, "{table}{note}\n\nfanbridge's resident memory at its highest: {peak:.0} MiB")
+        write!(f, "{table}{note}\n\nthe settled bridge's resident memory at its highest: {peak:.0} MiB")
     }
 }

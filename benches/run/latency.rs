@@ -1,6 +1,6 @@
 //! How long an acknowledgement takes at half load.
 //!
-//! Half of what 64 connections can drive through the bridge at most, found right before, and then sent
+//! Half of what 64 connections can drive through a settled bridge at most, found right before, and then sent
 //! at that rate whatever the bridge does: an answer's time counts from when its request was due.
 
 use serde::Serialize;

@@ -20,7 +20,7 @@ const SUBJECTS: [(&str, &str, &str); 4] = [
     ("verify", "verifies only", "#7a9a2e"),
     ("recycle", "+ plain file, recycled", "#d9822b"),
     ("keep", "+ plain file that grows", "#a06cd5"),
-    ("settled", "fanbridge", "#2f81f7"),
+    ("settled", "fanbridge, settled", "#2f81f7"),
 ];
 /// The least space between two names, in pixels.
 const NAME_HEIGHT: f64 = 17.0;

@@ -15,7 +15,7 @@ use crate::stage::{Load, Stage};
 
 /// Where the bridge sends what the load makes: a topic that nobody else uses.
 pub const TOPIC: &str = "fanbridge-bench.video.session";
-/// The spool of a settled bridge, and how many small events fill it.
+/// The spool of a settled bridge, and how many events of 1 KiB fill it: each takes about 1.3 KiB.
 const SETTLED_SPOOL: &str = "bytes_max: 512MiB";
 const SETTLED_AFTER: u64 = 450_000;
 /// A broker that does not exist: nobody listens on port 1.
@@ -88,7 +88,8 @@ impl Subject {
         self.start_with(stage, dir, &Setup::default())
     }
 
-    /// As above, set up otherwise; of this a floor has TLS alone.
+    /// As above, set up otherwise; of this a floor has TLS alone, and a settled bridge has a spool and ways
+    /// of its own.
     ///
     /// # Errors
     /// When it does not come up.
@@ -127,8 +128,13 @@ impl Subject {
     pub fn warm_up(self, stage: &Stage, running: &Running) -> anyhow::Result<()> {
         match self {
             Self::Settled => {
-                let full = Load { count: Some(SETTLED_AFTER), ..Load::flat_out(&running.to, 64, 120.0) };
-                stage.load(&full).map(drop)
+                let full = Load { count: Some(SETTLED_AFTER), ..Load::flat_out(&running.to, 64, 300.0) };
+                let accepted = stage.load(&full)?.accepted;
+                anyhow::ensure!(
+                    accepted >= SETTLED_AFTER,
+                    "only {accepted} of {SETTLED_AFTER} events in 300 s"
+                );
+                Ok(())
             }
             Self::Verify | Self::Keep | Self::Recycle | Self::Bridge => warm_up(stage, running),
         }

@@ -72,6 +72,10 @@ struct SpoolState {
     segments: usize,
     /// Whether files of pruned segments are written over; elsewhere every segment grows.
     recycles_segments: bool,
+    /// How many of `bytes` give way when space is short: those of the spare, and those behind the newest
+    /// entry in a recycled file.
+    spare_bytes: u64,
+    old_bytes: u64,
     /// How many segments the start took by their footers and have not been verified frame by frame since.
     unverified_segments: usize,
     unverified_bytes: u64,
@@ -89,6 +93,8 @@ impl From<Usage> for SpoolState {
             free_bytes: usage.free_bytes,
             segments: usage.segments,
             recycles_segments: usage.recycles,
+            spare_bytes: usage.spare_bytes,
+            old_bytes: usage.old_bytes,
             unverified_segments: usage.unverified_segments,
             unverified_bytes: usage.unverified_bytes,
             first: usage.first.0,

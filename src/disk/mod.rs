@@ -11,7 +11,7 @@ pub(crate) mod outstanding;
 use parking_lot::Mutex;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -105,6 +105,8 @@ pub struct Look {
     pub id: FileId,
     /// The file's length in bytes.
     pub len: u64,
+    /// How many names the file has.
+    pub names: u64,
 }
 
 /// The free space of a file system.
@@ -213,7 +215,7 @@ impl Disk for RealDisk {
 
     fn look(&self, path: &Path) -> io::Result<Look> {
         let metadata = fs::symlink_metadata(path)?;
-        Ok(Look { id: FileId::from(&metadata), len: metadata.len() })
+        Ok(Look { id: FileId::from(&metadata), len: metadata.len(), names: metadata.nlink() })
     }
 
     fn dir_id(&self, dir: &Path) -> io::Result<FileId> {

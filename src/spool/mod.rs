@@ -456,8 +456,13 @@ pub struct Capacity {
 pub struct Usage {
     /// Bytes of all segments' files, and of the spare.
     pub bytes: u64,
-    /// Whether the files of pruned segments are written over: the file system writes in place.
+    /// Whether the files of pruned segments are written over: the file system writes in place, and it is
+    /// configured.
     pub recycles: bool,
+    /// How many of the bytes are the spare's.
+    pub spare_bytes: u64,
+    /// How many of the bytes are behind the newest entry, in a recycled file.
+    pub old_bytes: u64,
     /// Bytes of the owner's other files.
     pub other_bytes: u64,
     /// The most bytes that both take together.

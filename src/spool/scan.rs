@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::failed;
 use super::footer::{Footer, FooterDraft};
+use super::frame::FRAME_HEADER_BYTES;
 use super::segment::{self, Found, Frame, HEADER_BYTES, Header, HeaderState, Scanner};
 use super::segments::{SegmentInfo, before};
 use super::{SpoolError, codec};
@@ -242,6 +243,10 @@ impl<'a> SegmentScan<'a> {
                     let start = scanned.tail.map_or(range.start, |tail| tail.start);
                     scanned.tail = Some(start..range.end);
                 }
+                Found::Frame(frame) if self.is_out_of_place(&frame, &scanned) => {
+                    let start = scanned.tail.map_or(frame.offset, |tail| tail.start);
+                    scanned.tail = Some(start..frame.offset + frame.header.frame_len() as u64);
+                }
                 Found::Frame(frame) => {
                     scanned.damage.extend(scanned.tail.take());
                     self.take(&frame, &mut scanned);
@@ -284,14 +289,21 @@ impl<'a> SegmentScan<'a> {
             scanned.tail.take_if(|_| is_clean);
             return;
         };
-        let Some(tail) = scanned.tail.take() else { return };
+        let Some(tail) = scanned.tail.take().filter(|_| !is_clean) else { return };
         if takes_footer && scanned.segment.entries > 0 && self.last.next() == limit {
             scanned.segment.len = tail.end;
             scanned.segment.footer_bytes = tail.end - tail.start;
             scanned.footer = FooterState::Damaged(tail);
-        } else if !is_clean {
+        } else {
             scanned.damage.push(tail);
         }
+    }
+
+    /// Whether more entries would be missing in front of a frame than its offset has room for. Then somebody
+    /// has guessed the segment's seed for bytes in a body, and a scan has come upon them behind an end.
+    fn is_out_of_place(&self, frame: &Frame, scanned: &ScannedSegment) -> bool {
+        let skipped = scanned.tail.as_ref().map_or(0, |tail| tail.end - tail.start);
+        frame.header.position.0 > self.last.0.saturating_add(skipped / FRAME_HEADER_BYTES as u64 + 1)
     }
 
     fn take(&mut self, frame: &Frame, scanned: &mut ScannedSegment) {

@@ -2,8 +2,8 @@
 //! ([`super::footer`]). In a recycled file that is not closed, a mark is behind the last frame, and what a
 //! former segment left behind that.
 //!
-//! The header is written twice, each time in a sector of its own that is never written again, so one
-//! flipped bit or one lost sector hides nothing. [`Scanner`] is the only reader of frames on disk:
+//! The header is written twice, each time in a sector of its own in which nothing else is, so one flipped
+//! bit or one lost sector hides nothing. [`Scanner`] is the only reader of frames on disk:
 //! behind damage it looks for the next frame that verifies, and it reports the bytes it passed over,
 //! so damage is contained, counted and never silent. It does not judge positions; its callers know which
 //! ones should be there.
@@ -28,7 +28,8 @@ const FOOTER_VERSION: u32 = 2;
 /// Bytes in front of the first frame: two sectors, each with a copy of the header at its start.
 pub(super) const HEADER_BYTES: u64 = 1024;
 
-/// Bytes of a page: the system writes a file page by page, and of no file system here is a page larger.
+/// Bytes of a page, as the system and the file systems mostly have them. Where theirs are larger, they may
+/// read one before they write a part of it, and nothing else changes.
 pub(super) const PAGE_BYTES: u64 = 4096;
 
 const SECTOR_BYTES: usize = 512;
@@ -164,11 +165,11 @@ pub(super) fn create(
     Ok(file)
 }
 
-/// Bytes of the mark behind the records of a recycled file.
+/// Bytes of the mark behind the frames of a recycled file.
 const END_MARK_BYTES: usize = 8;
-const END_MARK_MAGIC: [u8; 4] = [0xfb, 0xf2, 0xa3, 0xed];
+const END_MARK_MAGIC: [u8; 4] = [0xf5, 0xe1, 0xd3, 0xed];
 
-/// Appends what is behind the records of a recycled file that end at `offset`: a mark by which a scan knows
+/// Appends what is behind the frames of a recycled file that end at `offset`: a mark by which a scan knows
 /// the end of a group that was wholly written, and zeros up to the end of a page or of the file.
 pub(super) fn end_page(pages: &mut Vec<u8>, seed: Seed, offset: u64, file_len: u64) {
     pages.extend_from_slice(&end_mark(seed, offset));
@@ -177,11 +178,12 @@ pub(super) fn end_page(pages: &mut Vec<u8>, seed: Seed, offset: u64, file_len: u
     pages.resize(pages.len() - END_MARK_BYTES + behind, 0);
 }
 
-/// Whether the mark is in the file that says that the segment's records end at `offset`.
+/// Whether the mark is in the file that says that the segment's frames end at `offset`.
 pub(super) fn has_end_mark(file: &dyn DiskFile, seed: Seed, offset: u64) -> io::Result<bool> {
     let mut found = [0; END_MARK_BYTES];
+    // The file can end within the mark.
     let read = read_full_at(file, &mut found, offset)?;
-    Ok(read == END_MARK_BYTES && found == end_mark(seed, offset))
+    Ok(read > 0 && found[..read] == end_mark(seed, offset)[..read])
 }
 
 fn end_mark(seed: Seed, offset: u64) -> [u8; END_MARK_BYTES] {

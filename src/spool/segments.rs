@@ -30,7 +30,7 @@ pub(super) struct SegmentInfo {
     /// Bytes of the file that are accounted for: header and durable frames, and the footer if there is one.
     pub(super) len: u64,
     /// Bytes of the file behind these: old ones, in a recycled file that is not closed.
-    pub(super) ahead: u64,
+    pub(super) old_bytes: u64,
     /// How many bytes of `len` are behind the last frame: those of the footer, or of what is left of one.
     pub(super) footer_bytes: u64,
     /// How many whole entries it holds.
@@ -55,7 +55,7 @@ impl SegmentInfo {
             last: before(base),
             seed,
             len: HEADER_BYTES,
-            ahead: 0,
+            old_bytes: 0,
             footer_bytes: 0,
             entries: 0,
             newest: created,
@@ -79,7 +79,7 @@ impl SegmentInfo {
             last: footer.last,
             seed: Some(seed),
             len: file_bytes,
-            ahead: 0,
+            old_bytes: 0,
             footer_bytes: file_bytes - footer.begin,
             entries: footer.last.next().0 - base.0,
             newest: now.steady_of(footer.newest),
@@ -92,7 +92,7 @@ impl SegmentInfo {
 
     /// The length of its file.
     pub(super) fn file_len(&self) -> u64 {
-        self.len + self.ahead
+        self.len + self.old_bytes
     }
 
     /// The offset at which the frames end.
@@ -197,8 +197,8 @@ impl Segments {
     }
 
     /// Bytes of the newest one's file that are not accounted for.
-    pub(super) fn ahead(&self) -> u64 {
-        self.newest().map_or(0, |newest| newest.ahead)
+    pub(super) fn old_bytes(&self) -> u64 {
+        self.newest().map_or(0, |newest| newest.old_bytes)
     }
 
     /// How many segments there are.

@@ -150,7 +150,7 @@ impl SharedLog {
         lock: Box<dyn DiskLock>,
     ) -> Self {
         let head = Position(view.next.0 - 1);
-        let recycles = disk.rewrites_in_place(&dir).unwrap_or(false);
+        let recycles = options.recycle_segments && disk.rewrites_in_place(&dir).unwrap_or(false);
         Self {
             disk,
             dir,
@@ -352,16 +352,16 @@ impl SharedLog {
 
     /// What can still be written, counting everything that can be pruned for it.
     pub(super) fn capacity(&self) -> Capacity {
-        let (bytes, prunable, ahead) = {
+        let (bytes, prunable, old_bytes) = {
             let view = self.view();
             let prunable = view.segments.prunable_bytes(self.prunable_in_need());
-            (view.segments.bytes(), prunable, view.segments.ahead())
+            (view.segments.bytes(), prunable, view.segments.old_bytes())
         };
         // The newest segment's old bytes are with what can be pruned if all of it can be.
-        let ahead = if prunable == bytes { 0 } else { ahead };
+        let old_bytes = if prunable == bytes { 0 } else { old_bytes };
         let spare = self.spare_bytes.load(Ordering::Relaxed);
-        let kept = bytes - prunable - ahead + self.other_bytes.load(Ordering::Relaxed);
-        let free = self.free_bytes.load(Ordering::Relaxed).saturating_add(prunable + ahead + spare);
+        let kept = bytes - prunable - old_bytes + self.other_bytes.load(Ordering::Relaxed);
+        let free = self.free_bytes.load(Ordering::Relaxed).saturating_add(prunable + old_bytes + spare);
         let left = self.options.bytes_max.saturating_sub(kept);
         let left = left.min(free.saturating_sub(self.options.free_bytes_min));
         Capacity { left, whole: left + kept }
@@ -383,6 +383,8 @@ impl SharedLog {
         let view = self.view();
         Usage {
             bytes: view.segments.bytes() + spare,
+            spare_bytes: spare,
+            old_bytes: view.segments.old_bytes(),
             recycles: self.recycles,
             other_bytes: self.other_bytes.load(Ordering::Relaxed),
             bytes_max: self.options.bytes_max,

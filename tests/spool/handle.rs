@@ -571,3 +571,30 @@ async fn segments_that_are_gone_at_the_end_are_missed_by_the_cursors() {
     assert_eq!(spool.append(entry(0, 0), None).await, Ok(Appended::Stored(head.next())));
     spool.close().await;
 }
+
+/// Where the file system writes in place, the file of a segment that every sink has passed becomes a later
+/// one.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_real_disk_the_files_of_delivered_segments_come_back_as_later_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let kind = std::process::Command::new("stat").args(["-f", "-c", "%T"]).arg(dir.path()).output().unwrap();
+    let writes_in_place = matches!(String::from_utf8(kind.stdout).unwrap().trim(), "ext2/ext3" | "xfs");
+    let spool = open(dir.path(), SpoolOptions { bytes_max: 1 << 20, ..roomy() }).unwrap();
+    assert_eq!(spool.usage().recycles, writes_in_place);
+    let mut written_over = 0;
+    for number in 0..6_000 {
+        let appended = spool.append(entry(number, 0), Some(key(number))).await;
+        assert!(matches!(appended, Ok(Appended::Stored(_))), "{appended:?}");
+        spool.release(spool.head());
+        written_over += u64::from(spool.usage().old_bytes > 0);
+    }
+    assert_eq!(written_over > 1_000, writes_in_place, "{written_over} of 6,000 were written over old bytes");
+    spool.close().await;
+    drop(spool);
+    assert!(verify(dir.path(), &RealDisk::default()).unwrap().is_clean());
+    let again = open(dir.path(), SpoolOptions { bytes_max: 1 << 20, ..roomy() }).unwrap();
+    assert_eq!(again.usage().spare_bytes, 0);
+    let read = again.read(Position(again.first().0 - 1), 10, 100_000).await.unwrap();
+    assert_eq!((read.damaged, number_of(&read.entries[0].1)), (0, again.first().0 - 1));
+    again.close().await;
+}

@@ -64,6 +64,11 @@ fn cut_the_power_at_every_call(files: Files) {
     let mut whole = World::open_on(files, small());
     live(&mut whole).expect("without a cut the life is lived to its end");
     whole.check();
+    assert_eq!(
+        whole.disk.renames() > 0,
+        files == Files::AreWrittenOver,
+        "a file was kept for the next segment"
+    );
     let calls = whole.disk.calls();
     assert!(calls > 60, "the script makes {calls} calls");
 

@@ -3,18 +3,17 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use fanbridge::disk::Disk;
 use fanbridge::event::Position;
 use fanbridge::spool::verify::verify;
 use fanbridge::spool::{AppendError, Appended, SpoolOptions};
 
-use crate::sim::{Call, Dice, EIO, ENOSPC, Fate};
+use crate::sim::{Call, Dice, EFBIG, EIO, EMFILE, Fate};
 use crate::world::{DIR, Files, World, entry, number_of, options};
 
 const PAGE_BYTES: usize = 4096;
-const END_MARK_MAGIC: [u8; 4] = [0xfb, 0xf2, 0xa3, 0xed];
+const END_MARK_MAGIC: [u8; 4] = [0xf5, 0xe1, 0xd3, 0xed];
 
 fn spare() -> PathBuf {
     Path::new(DIR).join("next.spare")
@@ -147,7 +146,7 @@ fn a_group_that_was_not_written_to_its_end_shows_old_bytes_and_is_cut_off() {
     let expected = numbers(&world);
     let old = world.disk.contents(&newest);
     world.append(12);
-    let new = world.disk.contents(&newest);
+    let (new, all) = (world.disk.contents(&newest), numbers(&world));
     let from = (0..old.len()).find(|&at| old[at] != new[at]).unwrap();
     let mark = new.windows(4).rposition(|bytes| bytes == END_MARK_MAGIC).unwrap();
     assert!(mark - from > PAGE_BYTES, "the group takes several pages");
@@ -160,10 +159,7 @@ fn a_group_that_was_not_written_to_its_end_shows_old_bytes_and_is_cut_off() {
         let recovery = world.open().unwrap();
         assert_eq!((recovery.torn_tails, recovery.damaged.len()), (1, 0), "up to {kept}");
         let found = numbers(&world);
-        assert_eq!(found[..expected.len()], expected);
-        for (_, found) in world.read_all().0 {
-            assert_eq!(found, entry(number_of(&found), world.arrived[&number_of(&found)]));
-        }
+        assert!(all.starts_with(&found) && found.len() >= expected.len(), "{found:?}");
         world.opened = None;
     }
 }
@@ -174,6 +170,7 @@ fn any_flipped_bit_of_a_recycled_segment_takes_at_most_one_entry_along() {
     world.append(2);
     let expected = numbers(&world);
     let whole = world.disk.contents(&newest);
+    let frames_end = whole.windows(4).position(|bytes| bytes == END_MARK_MAGIC).unwrap();
     let earlier: Vec<_> = world.disk.segments().into_iter().filter(|path| *path != newest).collect();
     let earlier: Vec<_> = earlier.iter().map(|path| (path.clone(), world.disk.contents(path))).collect();
     // One bit of each byte, and all of them in turn.
@@ -187,7 +184,10 @@ fn any_flipped_bit_of_a_recycled_segment_takes_at_most_one_entry_along() {
         world.open().unwrap();
         let found = numbers(&world);
         let lost = expected.iter().filter(|number| !found.contains(number)).count();
-        assert!(lost <= 1 && found.iter().all(|number| expected.contains(number)), "bit {bit}: {found:?}");
+        assert!(
+            lost <= usize::from(bit / 8 < frames_end) && found.iter().all(|number| expected.contains(number)),
+            "bit {bit}: {found:?}"
+        );
         assert!(matches!(world.append(1)[0], Ok(Appended::Stored(_))));
         world.opened = None;
     }
@@ -195,11 +195,22 @@ fn any_flipped_bit_of_a_recycled_segment_takes_at_most_one_entry_along() {
 
 #[test]
 fn a_spare_gives_way_before_anything_is_pruned_or_refused() {
-    let mut world = with_spare(SpoolOptions { bytes_max: 100_000, ..several_pages() });
-    assert_eq!(world.reader().usage().bytes, world.segment_bytes(), "it counts");
-    world.append(1);
+    let mut world =
+        World::open_on(Files::AreWrittenOver, SpoolOptions { bytes_max: 80_000, ..several_pages() });
+    while world.disk.segments().len() < 2 {
+        world.append(2);
+    }
+    world.second += 200;
+    while world.disk.segments().len() < 4 {
+        world.append(2);
+    }
+    let head = world.reader().head().0;
+    world.settle(head);
+    world.tick();
+    assert!(world.disk.has(&spare()) && world.disk.segments().len() > 2, "the others are retained");
+    assert_eq!(world.reader().usage().bytes, world.segment_bytes(), "the spare counts");
     let first = world.reader().first();
-    world.reader().set_other_bytes(100_000 - world.reader().usage().bytes + 1000);
+    world.reader().set_other_bytes(80_000 - world.reader().usage().bytes + 1);
     world.second += 1;
     world.tick();
     assert!(!world.disk.has(&spare()));
@@ -289,38 +300,110 @@ fn a_file_that_somebody_put_in_the_place_of_the_spare_is_not_written_over() {
 }
 
 #[test]
+fn a_segment_with_a_second_name_is_not_written_over() {
+    let backup = Path::new("/backup.log");
+    let mut world = World::open_on(Files::AreWrittenOver, several_pages());
+    while world.disk.segments().len() < 2 {
+        world.append(2);
+    }
+    let oldest = world.disk.segments()[0].clone();
+    let contents = world.disk.contents(&oldest);
+    world.disk.link(&oldest, backup).unwrap();
+    prune_settled(&mut world);
+    assert!(!world.disk.has(&oldest) && !world.disk.has(&spare()));
+    assert_eq!(world.disk.contents(backup), contents);
+
+    // The spare itself can get one, too.
+    let mut world = with_spare(several_pages());
+    let contents = world.disk.contents(&spare());
+    world.disk.link(&spare(), backup).unwrap();
+    let before = world.disk.segments().len();
+    while world.disk.segments().len() == before {
+        assert!(matches!(world.append(1)[0], Ok(Appended::Stored(_))));
+    }
+    assert_eq!(world.disk.contents(backup), contents);
+}
+
+#[test]
 fn a_write_that_fails_in_a_recycled_file_leaves_nothing_of_its_group() {
-    for (errno, goes_on) in [(ENOSPC, true), (EIO, false)] {
+    for (errno, refusal) in [(EFBIG, AppendError::Full { reason: "disk_full" }), (EIO, AppendError::Failed)] {
         let (mut world, newest) = recycling(several_pages());
         let expected = numbers(&world);
-        world.disk.plan(Call::Write, &[errno]);
-        let answers = world.append(2);
-        assert_eq!(answers.iter().all(Result::is_err), !goes_on || answers[0].is_err(), "{answers:?}");
-        if !goes_on {
-            assert_eq!(answers, [Err(AppendError::Failed), Err(AppendError::Failed)]);
-        }
+        // A part of the group is in the file before the error.
+        world.disk.write_short();
+        world.disk.plan(Call::Write, &[0, errno]);
+        assert_eq!(world.append(3), [Err(refusal), Err(refusal), Err(refusal)]);
         let durable = world.disk.contents(&newest).len();
         assert!(durable < several_pages().segment_bytes as usize, "old bytes and the group are cut off");
-        world.disk.crash(Fate::Mixed, &mut Dice::new(7));
+        world.disk.kill();
         world.open().unwrap();
-        assert_eq!(numbers(&world)[..expected.len()], expected);
+        assert_eq!(numbers(&world), expected);
         world.check();
     }
 }
 
 #[test]
-fn a_new_life_begins_durably_before_its_file_has_its_name() {
-    // Every call of the change from one segment to the next is the last one before the power goes.
-    for call in 1..20 {
+fn no_power_cut_between_two_segments_in_one_file_loses_or_invents_an_entry() {
+    for call in 1..=10 {
         for seed in 0..40 {
-            let mut world = with_spare(SpoolOptions { retain: Duration::from_secs(10), ..several_pages() });
-            world.disk.cut_power_at(call);
-            let before = world.disk.segments().len();
-            while !world.disk.is_dead() && world.disk.segments().len() == before {
+            let mut world = with_spare(several_pages());
+            let newest = world.disk.segments().pop().unwrap();
+            while (world.disk.contents(&newest).len() as u64) < world.options.segment_bytes {
                 world.append(1);
             }
+            world.disk.cut_power_at(call);
+            // Footer; header, its sync, name, old name away, two syncs; group and its sync.
+            world.append(1);
+            assert_eq!(world.disk.is_dead(), call <= 9, "call {call}");
             let recovery = world.crash_and_recover(Fate::Mixed, &mut Dice::new(call * 100 + seed));
-            assert!(recovery.missing.is_empty(), "{recovery:?}");
+            assert!(recovery.missing.is_empty() && recovery.damaged.is_empty(), "call {call}: {recovery:?}");
         }
     }
+}
+
+#[test]
+fn no_power_cut_while_a_file_is_kept_loses_an_entry() {
+    for call in 1..=3 {
+        for seed in 0..40 {
+            let mut world = World::open_on(Files::AreWrittenOver, several_pages());
+            while world.disk.segments().len() < 2 {
+                world.append(2);
+            }
+            let head = world.reader().head().0;
+            world.settle(head);
+            world.second += 200;
+            world.disk.cut_power_at(call);
+            world.tick();
+            assert_eq!(world.disk.is_dead(), call <= 2, "call {call}");
+            let recovery = world.crash_and_recover(Fate::Mixed, &mut Dice::new(call * 100 + seed));
+            assert!(recovery.missing.is_empty() && recovery.damaged.is_empty(), "call {call}: {recovery:?}");
+        }
+    }
+}
+
+#[test]
+fn a_recycled_file_whose_directory_cannot_be_synced_takes_no_space_meanwhile() {
+    let mut world = with_spare(several_pages());
+    let newest = world.disk.segments().pop().unwrap();
+    while (world.disk.contents(&newest).len() as u64) < world.options.segment_bytes {
+        world.append(1);
+    }
+    world.disk.plan(Call::SyncDir, &[EMFILE]);
+    assert!(matches!(world.append(1)[0], Err(AppendError::Full { .. })));
+    world.check();
+    world.second += 1;
+    assert!(matches!(world.append(1)[0], Ok(Appended::Stored(_))));
+    world.check();
+}
+
+#[test]
+fn a_spool_that_is_told_not_to_writes_over_nothing() {
+    let options = SpoolOptions { recycle_segments: false, ..several_pages() };
+    let mut world = World::open_on(Files::AreWrittenOver, options);
+    while world.disk.segments().len() < 3 {
+        world.append(2);
+    }
+    prune_settled(&mut world);
+    assert_eq!((world.disk.logs().len(), world.disk.renames()), (1, 0));
+    assert!(!world.reader().usage().recycles);
 }

@@ -180,6 +180,7 @@ struct State {
     short_writes: bool,
     /// Whether bytes are written where they are.
     in_place: bool,
+    renames: u64,
     /// What comes in between when a file is read the next time.
     before_read: Option<Box<dyn FnOnce() + Send>>,
     /// The name of a thread whose reads fail with this error or, without one, do not return.
@@ -237,6 +238,11 @@ impl SimDisk {
     /// How many calls have changed something.
     pub fn calls(&self) -> u64 {
         self.state().calls
+    }
+
+    /// How many files got another name.
+    pub fn renames(&self) -> u64 {
+        self.state().renames
     }
 
     /// Cuts the power at that call, counted from now; it has no effect any more.
@@ -475,7 +481,8 @@ impl Disk for SimDisk {
         state.alive(state.boot)?;
         state.fault(Call::Look)?;
         let inode = state.inode(path)?;
-        Ok(Look { id: id(inode), len: state.inodes[&inode].current.len() as u64 })
+        let names = state.names.values().filter(|other| **other == inode).count() as u64;
+        Ok(Look { id: id(inode), len: state.inodes[&inode].current.len() as u64, names })
     }
 
     fn dir_id(&self, _dir: &Path) -> io::Result<FileId> {
@@ -499,8 +506,12 @@ impl Disk for SimDisk {
         let boot = state.boot;
         state.step(Call::Rename, boot)?;
         let inode = state.inode(from)?;
-        state.names.remove(from);
-        state.names.insert(to.to_owned(), inode);
+        // As rename(2): between two names of one file it does nothing.
+        if state.names.get(to) != Some(&inode) {
+            state.renames += 1;
+            state.names.remove(from);
+            state.names.insert(to.to_owned(), inode);
+        }
         Ok(())
     }
 

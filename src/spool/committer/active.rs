@@ -10,8 +10,8 @@ use crate::disk::{DiskFile, write_all_at};
 use crate::spool::footer::FooterDraft;
 use crate::spool::frame::Seed;
 
-/// The segment that is being written. Its file grows with its records, or it is a recycled one: then old
-/// bytes are behind the records, which are written over.
+/// The segment that is being written. Its file grows with its frames, or it is a recycled one: then old
+/// bytes are behind the frames, which are written over.
 pub(super) struct Active {
     pub(super) file: Arc<dyn DiskFile>,
     pub(super) named: Arc<NamedFile>,
@@ -28,7 +28,7 @@ pub(super) struct Active {
 
 impl Active {
     /// Bytes of the file that are behind the durable ones.
-    pub(super) fn ahead(&self) -> u64 {
+    pub(super) fn old_bytes(&self) -> u64 {
         self.file_len - self.durable_len
     }
 

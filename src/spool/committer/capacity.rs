@@ -8,6 +8,7 @@
 //! way still fit, and it opens by itself.
 
 use std::io;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -108,20 +109,16 @@ impl Committer {
             Keep::Spare => Spare::of(&segment, self.shared.options.segment_bytes),
             Keep::Nothing => None,
         };
-        spare.take_if(|_| self.shared.disk.rename(&path, &self.spare_path()).is_err());
+        // A second name can be that of a backup, which must stay what it is.
+        spare.take_if(|_| !self.shared.disk.look(&path).is_ok_and(|found| found.names == 1));
+        if spare.is_some() && self.shared.disk.rename(&path, &self.spare_path()).is_err() {
+            spare = None;
+        }
         let removed = if spare.is_some() { Ok(()) } else { self.shared.disk.remove(&path) };
         match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 self.shared.view().segments.restore_oldest(segment);
-                if let Some(news) = self.unremovable.happens(error.to_string(), Instant::now()) {
-                    let path = path.display();
-                    tracing::warn!(
-                        seconds = news.seconds(),
-                        %error,
-                        %path,
-                        "cannot remove a prunable segment's file: trying again later"
-                    );
-                }
+                self.note_unremovable(&path, &error);
                 return false;
             }
             _ => {}
@@ -149,6 +146,19 @@ impl Committer {
         !self.failed
     }
 
+    /// Says that the file of a pruned segment cannot be removed, when that begins.
+    pub(super) fn note_unremovable(&mut self, path: &Path, error: &io::Error) {
+        if let Some(news) = self.unremovable.happens(error.to_string(), Instant::now()) {
+            let (seconds, path) = (news.seconds(), path.display());
+            tracing::warn!(
+                seconds,
+                %error,
+                %path,
+                "cannot remove a prunable segment's file: trying again later"
+            );
+        }
+    }
+
     /// Bytes that can still be written without pruning.
     pub(super) fn capacity(&self) -> u64 {
         self.capacity_by_bytes_max().min(self.capacity_by_free_bytes())
@@ -156,16 +166,16 @@ impl Committer {
 
     /// What is written over old bytes of the newest segment's file takes nothing that is not taken already.
     fn capacity_by_bytes_max(&self) -> u64 {
-        (self.shared.options.bytes_max + self.ahead()).saturating_sub(self.shared.used_bytes())
+        (self.shared.options.bytes_max + self.old_bytes()).saturating_sub(self.shared.used_bytes())
     }
 
     fn capacity_by_free_bytes(&self) -> u64 {
-        let free = self.shared.free_bytes.load(Ordering::Relaxed).saturating_add(self.ahead());
+        let free = self.shared.free_bytes.load(Ordering::Relaxed).saturating_add(self.old_bytes());
         free.saturating_sub(self.shared.options.free_bytes_min)
     }
 
-    fn ahead(&self) -> u64 {
-        self.shared.view().segments.ahead()
+    fn old_bytes(&self) -> u64 {
+        self.shared.view().segments.old_bytes()
     }
 
     /// Whether more is taken than may be, which other files and other programs can bring about.
@@ -192,7 +202,7 @@ impl Committer {
             if (short.is_some() || self.is_over_a_bound()) && self.give_up_spare() {
                 continue;
             }
-            if self.is_over_a_bound() && self.give_up_ahead() {
+            if self.is_over_a_bound() && self.cut_old_bytes() {
                 continue;
             }
             let Some(gate) = short else { return Ok(()) };
@@ -202,9 +212,9 @@ impl Committer {
         }
     }
 
-    /// Cuts the newest segment's file behind its records, and says whether there was anything to cut.
-    fn give_up_ahead(&mut self) -> bool {
-        if self.failed || self.active.as_ref().is_none_or(|active| active.ahead() == 0) {
+    /// Cuts the newest segment's file behind its frames, and says whether there was anything to cut.
+    fn cut_old_bytes(&mut self) -> bool {
+        if self.failed || self.active.as_ref().is_none_or(|active| active.old_bytes() == 0) {
             return false;
         }
         if let Err(CommitError::Broken(failure)) = self.cut() {
@@ -274,6 +284,7 @@ impl Committer {
         }
         // All that is left could be pruned, but it is in the newest segment. That one stays until there is a
         // newer one whose name tells how far the positions have got. It is pruned then, so it gets no footer.
+        self.cut_old_bytes();
         (self.active, self.unclosed) = (None, None);
         match self.begin_segment(now) {
             Ok(_) => self.free_capacity(bytes, now),
@@ -311,7 +322,7 @@ impl Committer {
         self.free_sampled = Some(now);
     }
 
-    fn read_free(&mut self) {
+    pub(super) fn read_free(&mut self) {
         match self.shared.disk.free(&self.shared.dir) {
             Ok(free) => {
                 self.shared.free_bytes.store(free.bytes, Ordering::Relaxed);

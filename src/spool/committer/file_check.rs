@@ -66,13 +66,15 @@ struct Known {
     last: Position,
     id: Option<FileId>,
     seed: Option<Seed>,
-    /// The length of its file.
+    /// How much of its file is accounted for, and the length of the file.
+    durable: u64,
     len: u64,
 }
 
 impl Known {
     fn of((segment, last): (&SegmentInfo, Position)) -> Self {
-        Self { base: segment.base, last, id: segment.id, seed: segment.seed, len: segment.file_len() }
+        let (durable, len) = (segment.len, segment.file_len());
+        Self { base: segment.base, last, id: segment.id, seed: segment.seed, durable, len }
     }
 }
 
@@ -157,7 +159,7 @@ impl SharedLog {
     fn look_at_newest(&self, known: &Known) -> Result<Found, Displaced> {
         let open = self.open();
         match open.as_ref().filter(|file| known.id == Some(file.id())) {
-            Some(file) => displaced(file, known.len).map(|()| Found::Same),
+            Some(file) => displaced(file, known.durable, known.len).map(|()| Found::Same),
             None => self.look_at_closed(known),
         }
     }
@@ -229,13 +231,8 @@ impl SharedLog {
     }
 }
 
-/// Checks that the file still has its name and is `len` bytes long.
-fn displaced(file: &NamedFile, len: u64) -> Result<(), Displaced> {
-    displaced_after(file, len, len)
-}
-
-/// Checks that the file to which a group was just written still has its name and is `after` bytes long. If it
-/// has not, the `before` bytes that are durable in it are put back.
-pub(super) fn displaced_after(file: &NamedFile, before: u64, after: u64) -> Result<(), Displaced> {
-    file.look(Some(after)).map_err(|fate| Displaced::new(fate, |fate| file.mend(fate, before).into()))
+/// Checks that the newest segment's file still has its name and is `len` bytes long. If it has not, the
+/// `durable` bytes of it are put back, without a group that was just written.
+pub(super) fn displaced(file: &NamedFile, durable: u64, len: u64) -> Result<(), Displaced> {
+    file.look(Some(len)).map_err(|fate| Displaced::new(fate, |fate| file.mend(fate, durable).into()))
 }

@@ -261,7 +261,7 @@ impl Committer {
                 // put back is without it.
                 let (before, written) = (active.durable_len, bytes.len() as u64);
                 let after = active.file_len_after(written);
-                let Err(displaced) = file_check::displaced_after(&active.named, before, after) else {
+                let Err(displaced) = file_check::displaced(&active.named, before, after) else {
                     active.extend(written);
                     return Ok(());
                 };
@@ -293,7 +293,7 @@ impl Committer {
     fn cut(&mut self) -> Result<(), CommitError> {
         let Some(active) = &mut self.active else { return Ok(()) };
         active.cut()?;
-        self.shared.view().segments.grow_newest(|segment| segment.ahead = 0);
+        self.shared.view().segments.grow_newest(|segment| segment.old_bytes = 0);
         self.free_sampled = None;
         Ok(())
     }
@@ -304,9 +304,7 @@ impl Committer {
         let written = bytes.len() as u64;
         let last = Position(first.0 + offsets.len() as u64 - 1);
         self.window.commit(now.steady);
-        let mut ahead = 0;
         if let Some(active) = &mut self.active {
-            ahead = active.ahead();
             keys.iter().for_each(|staged| active.draft.note(staged.key, staged.arrived));
         }
         let grown = {
@@ -317,7 +315,7 @@ impl Committer {
                     segment.note(Position(position), segment.len + offset as u64);
                 }
                 segment.len += written;
-                segment.ahead = ahead;
+                segment.old_bytes = segment.old_bytes.saturating_sub(written);
                 segment.newest = now.steady;
             });
             view.tail.push(Block::new(first, last, Bytes::from(bytes)));

@@ -3,7 +3,7 @@
 //! The footer is written behind frames that are durable, and is not made durable itself: no answer waits for
 //! it, and a start scans a segment whose footer was torn. It takes space like everything else, but nothing is
 //! refused for it: if there is no space, or the write fails, the segment goes without. What a recycled file
-//! still holds behind the records is cut off.
+//! still holds behind the frames is cut off.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
@@ -48,7 +48,7 @@ impl Committer {
     /// durable before a group is written to it.
     pub(super) fn begin_segment(&mut self, now: Moment) -> Result<Seed, CommitError> {
         self.close_segment()?;
-        self.seek_spare(now);
+        self.prune_for_spare(now);
         if self.failed {
             return Err(CommitError::broken("the spool failed while a segment was begun"));
         }
@@ -67,15 +67,19 @@ impl Committer {
             _ => CommitError::broken(format!("cannot make a new segment durable: {error}")),
         };
         self.leftover = true;
-        file.sync_all().and_then(|()| disk.sync_dir(&dir)).map_err(undurable)?;
+        if let Err(error) = file.sync_all().and_then(|()| disk.sync_dir(&dir)) {
+            // It is no segment yet, and nobody accounts for its bytes.
+            let _ = file.truncate(HEADER_BYTES);
+            return Err(undurable(error));
+        }
         let path = segment::path(&dir, base);
         let named = NamedFile::of(disk, self.shared.dir_id, path, Arc::clone(&file))
             .map_err(|error| CommitError::broken(format!("cannot look up a new segment's file: {error}")))?;
         let (seed, named) = (header.seed(), Arc::new(named));
         let mut segment = SegmentInfo::new(base, Some(seed), now.steady);
         segment.id = Some(named.id());
-        segment.ahead = file_len - HEADER_BYTES;
-        let pages = (segment.ahead > 0).then(|| WholePages::behind(header.encode(), seed));
+        segment.old_bytes = file_len - HEADER_BYTES;
+        let pages = (segment.old_bytes > 0).then(|| WholePages::after(header.encode(), seed));
         self.shared.view().segments.push(segment);
         self.shared.set_open(Arc::clone(&named));
         let draft = FooterDraft::new(base, now.wall);
@@ -118,10 +122,10 @@ impl Committer {
             file.truncate(len).map_err(|error| {
                 CommitError::broken(format!("cannot cut a closed segment behind its end: {error}"))
             })?;
-            self.free_sampled = None;
+            self.read_free();
         }
         self.shared.view().segments.grow_newest(|newest| {
-            (newest.len, newest.footer_bytes, newest.ahead) = (len, bytes, 0);
+            (newest.len, newest.footer_bytes, newest.old_bytes) = (len, bytes, 0);
         });
         self.spend_free(bytes);
         Ok(())

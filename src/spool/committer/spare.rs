@@ -4,10 +4,10 @@
 //! A file that is written over has its blocks already. So the file of a released segment is not always
 //! removed: if there is no spare, it gets the spare's name, and the next segment is begun in it.
 //!
-//! What the former segment left in it is never read as an entry: the checksums of the next one start with
-//! another seed. Its name is durably gone before its first byte is written over, and the next one's header
-//! is durable before the file has the next one's name. A spare holds nothing that anybody was promised: it is
-//! the first that is given up when space is short, and a start removes it.
+//! The old bytes in it, what the former segment left, are never read as an entry: the checksums of the next
+//! one start with another seed. The former segment's name is durably gone before its first byte is written
+//! over, and the next one's header is durable before the file has the next one's name. A spare holds nothing
+//! that anybody was promised: it is the first that is given up when space is short, and a start removes it.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,7 +16,6 @@ use std::sync::atomic::Ordering;
 
 use super::Committer;
 use crate::clock::Moment;
-use crate::disk::named_file::{NameFate, look};
 use crate::disk::{DiskFile, FileId, write_all_at};
 use crate::spool::frame::Seed;
 use crate::spool::segment::{self, HEADER_BYTES, Header, PAGE_BYTES};
@@ -34,12 +33,12 @@ pub(super) struct Spare {
 }
 
 impl Spare {
-    /// The file of this segment, if the next segment can be written over it: it must be as long as a whole
-    /// one, so that nothing older than the segment is left in it.
+    /// The file of this segment, if the next segment can be written over it: it holds bytes of one segment
+    /// only, whose seed is known and whose entries are all there, and is so long that it will hardly grow.
     pub(super) fn of(segment: &SegmentInfo, segment_bytes: u64) -> Option<Self> {
-        let len = segment.file_len();
-        let (Some(id), Some(seed)) = (segment.id, segment.seed) else { return None };
-        (len >= segment_bytes.max(PAGE_BYTES)).then_some(Self { id, len, seed })
+        let (Some(id), Some(seed), len) = (segment.id, segment.seed, segment.len) else { return None };
+        let is_whole = segment.old_bytes == 0 && segment.base.0 + segment.entries == segment.last.next().0;
+        (is_whole && len >= segment_bytes.max(PAGE_BYTES)).then_some(Self { id, len, seed })
     }
 }
 
@@ -50,7 +49,7 @@ impl Committer {
 
     /// Prunes a segment for its file, if there is no spare: one that is past retention, or one that would be
     /// pruned for want of room before the next segment is full.
-    pub(super) fn seek_spare(&mut self, now: Moment) {
+    pub(super) fn prune_for_spare(&mut self, now: Moment) {
         if !self.shared.recycles || self.spare.is_some() || self.failed {
             return;
         }
@@ -67,20 +66,22 @@ impl Committer {
     }
 
     /// Makes the spare the segment with this header, under its name, and returns the file and its length.
-    /// `None` if there is no spare. Whatever fails here: the spare held nothing, and a file that grows can be
-    /// made. Chooses another id for the header if its seed were that of the spare's former segment.
+    /// `None` if there is no spare, or a leftover has that name already, which a link would not replace.
+    /// Whatever fails here: the spare held nothing, and a file that grows can be made. Chooses another id for
+    /// the header if its seed were that of the spare's former segment.
     pub(super) fn take_spare(&mut self, header: &mut Header) -> Option<(Arc<dyn DiskFile>, u64)> {
         let spare = self.spare.take_if(|_| !self.leftover)?;
         while header.seed() == spare.seed {
             header.id = header.id.wrapping_add(1);
         }
-        let begun = self.begin_in(&spare, header);
+        let begun = self.begin_in_spare(&spare, header);
         if let Err(error) = &begun {
             let path = self.spare_path();
             tracing::warn!(
                 %error,
                 path = %path.display(),
-                "the file of a former segment cannot become the next one, so another is made"
+                "the file of a former segment cannot become the next one, so what has its name is removed, \
+                 and another file is made"
             );
             // If it cannot be removed either, a start does that, or the next spare replaces it.
             let _ = self.shared.disk.remove(&path);
@@ -90,17 +91,18 @@ impl Committer {
         begun.ok().map(|file| (file, spare.len))
     }
 
-    /// The header is durable before the file has the name of a segment.
-    fn begin_in(&self, spare: &Spare, header: &Header) -> io::Result<Arc<dyn DiskFile>> {
+    /// Writes the header, durably, before the file gets the name of a segment.
+    fn begin_in_spare(&self, spare: &Spare, header: &Header) -> io::Result<Arc<dyn DiskFile>> {
         let (disk, path) = (&*self.shared.disk, self.spare_path());
-        match look(disk, &path, spare.id, Some(spare.len)) {
-            Ok(()) => {}
-            Err(NameFate::Unknown(error)) => return Err(error),
-            Err(fate) => return Err(io::Error::other(format!("it {fate}"))),
-        }
         let file = disk.open(&path)?;
-        if file.id()? != spare.id {
-            return Err(io::Error::other("it was replaced under the bridge by something else"));
+        let found = disk.look(&path)?;
+        if (file.id()?, found.id, found.len) != (spare.id, spare.id, spare.len) {
+            return Err(io::Error::other("it was replaced or changed under the bridge by something else"));
+        }
+        if found.names > 1 {
+            return Err(io::Error::other(
+                "it has a second name: a backup by hard links must stay what it is",
+            ));
         }
         let mut page = header.encode();
         segment::end_page(&mut page, header.seed(), HEADER_BYTES, spare.len);
@@ -108,7 +110,7 @@ impl Committer {
         file.sync_data()?;
         // A file that has this name already is not replaced.
         disk.link(&path, &segment::path(&self.shared.dir, header.base))?;
-        // If the other name stays, it is the next spare's, or a start takes it away.
+        // If the other name stays, the file has two, is not recycled again, and a start takes that name away.
         let _ = disk.remove(&path);
         Ok(file.into())
     }
@@ -118,11 +120,13 @@ impl Committer {
         if self.spare.is_none() {
             return false;
         }
-        let path = self.spare_path();
-        if let Err(error) = self.shared.disk.remove(&path) {
-            tracing::warn!(%error, path = %path.display(), "cannot remove the file of a former segment");
+        match self.shared.disk.remove(&self.spare_path()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                self.note_unremovable(&self.spare_path(), &error);
+                return false;
+            }
+            _ => self.set_spare(None),
         }
-        self.set_spare(None);
         // Its blocks are free once that is durable.
         if let Err(error) = self.shared.disk.sync_dir(&self.shared.dir) {
             self.fail(format!("cannot make the removal of a former segment's file durable: {error}"));

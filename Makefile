@@ -3,7 +3,7 @@
 .PHONY: demo test check bench soak lint setup
 
 demo: setup        ## every known event type, signed, through the real front, into one topic per family
-	cargo run --release --locked --quiet -- demo
+	cargo run --profile demo --locked --quiet -- demo
 
 test: setup        ## everything: unit, property, contract, real broker, crash and fault tests
 	tests/run.sh

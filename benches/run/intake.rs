@@ -81,7 +81,7 @@ impl Intake {
             }
         }
         for (subject, running) in subjects {
-            if subject == Subject::Settled {
+            if subject == Subject::Bridge {
                 self.bridge_peak_mib.push(running.child.resident_mib()?.peak);
             }
             running.child.stop()?;
@@ -241,6 +241,9 @@ impl fmt::Display for Intake {
             format!("{} B, {} connections, {}", case.body_bytes, case.connections, subject.name())
         };
         let note = note_of_load(bounded.map(name));
-        write!(f, "{table}{note}\n\nthe settled bridge's resident memory at its highest: {peak:.0} MiB")
+        write!(
+            f,
+            "{table}{note}\n\nfanbridge's resident memory at its highest, while its log grows: {peak:.0} MiB"
+        )
     }
 }

@@ -256,7 +256,7 @@ mod tests {
         let svg = svg(&results).expect("enough to draw");
         let heights: Vec<f64> = svg
             .lines()
-            .filter(|line| line.contains(">verifies only<") || line.contains(">fanbridge<"))
+            .filter(|line| line.contains(">verifies only<") || line.contains(">fanbridge, settled<"))
             .filter_map(|line| line.split("y=\"").nth(1)?.split('"').next()?.parse().ok())
             .collect();
         assert_eq!(heights.len(), 4);

@@ -22,7 +22,7 @@ fuzz_target!(|body: &[u8]| {
         match admit(&source, verified, &Selection::All) {
             Verdict::Accept(event) => {
                 assert!(event.event_type.bytes().all(|byte| byte.is_ascii_graphic()));
-                assert!(event.id.len() <= 255 && event.key.is_none_or(|key| key.len() <= 1024));
+                assert!(event.id.len() <= 255 && event.key.as_ref().is_none_or(|key| key.len() <= 1024));
                 let theirs = serde_json::from_slice::<Value>(&event.body);
                 // The other parser makes numbers of what it reads.
                 let numbers = |error: &serde_json::Error| error.to_string().contains("number out of range");

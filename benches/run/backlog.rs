@@ -3,9 +3,8 @@
 use serde::Serialize;
 use std::fmt;
 
-use crate::intake::warm_up;
 use crate::stage::{Load, Stage};
-use crate::subject::Subject;
+use crate::subject::{Subject, warm_up};
 use crate::verdict::{Limit, Target};
 use crate::{Plan, median, plain_table};
 

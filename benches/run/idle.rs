@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use crate::child::Child;
 use crate::identity::Identity;
-use crate::intake::warm_up_with;
 use crate::report::LoadReport;
 use crate::sample::{Rows, Sample};
 use crate::stage::{Load, Stage};
-use crate::subject::{Running, Setup, Subject};
+use crate::subject::{Running, Setup, Subject, warm_up_with};
 use crate::{Plan, median, plain_table};
 
 const SUBJECTS: [Subject; 2] = [Subject::Verify, Subject::Bridge];

@@ -8,7 +8,7 @@ use std::fmt;
 
 use crate::sample::{Sample, is_bounded_by_load, note_of_load};
 use crate::stage::{Load, Stage};
-use crate::subject::{Running, Setup, Subject};
+use crate::subject::{Setup, Subject};
 use crate::verdict::{Limit, Target};
 use crate::{Plan, median, plain_table};
 
@@ -149,16 +149,6 @@ impl Case {
         let rounds = self.settled.iter().zip(&self.verify);
         median(rounds.map(|(bridge, verify)| 100.0 * bridge.per_second / verify.per_second))
     }
-}
-
-/// Lets a fresh subject fault in its memory and open its first segment.
-pub fn warm_up(stage: &Stage, running: &Running) -> anyhow::Result<()> {
-    warm_up_with(stage, running, &[])
-}
-
-/// The same with more arguments of the load.
-pub fn warm_up_with(stage: &Stage, running: &Running, more: &[&str]) -> anyhow::Result<()> {
-    stage.load(&Load { more, ..Load::flat_out(&running.to, 64, 0.5) }).map(drop)
 }
 
 fn append(stage: &Stage, plan: &Plan, case: &Case, file: &std::path::Path) -> anyhow::Result<f64> {

@@ -4,10 +4,9 @@ use serde::Serialize;
 use std::fmt;
 
 use crate::Plan;
-use crate::intake::warm_up;
 use crate::sample::{Rows, Sample};
 use crate::stage::{Load, Stage};
-use crate::subject::Subject;
+use crate::subject::{Subject, warm_up};
 
 const SUBJECTS: [Subject; 3] = [Subject::Verify, Subject::Keep, Subject::Bridge];
 

@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::Plan;
 use crate::child::Child;
-use crate::intake::warm_up;
 use crate::sample::{Rows, Sample};
 use crate::stage::{Load, Stage};
-use crate::subject::{Setup, Subject, free_address};
+use crate::subject::{Setup, Subject, free_address, warm_up};
 use crate::verdict::Absent;
 
 /// What the server is called, and what else it is: in Debian and Ubuntu the check of its files is the same

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use crate::child::Child;
 use crate::identity::Identity;
-use crate::intake::warm_up;
 use crate::stage::{Load, Stage};
 
 /// Where the bridge sends what the load makes: a topic that nobody else uses.
@@ -139,6 +138,16 @@ impl Subject {
             Self::Verify | Self::Keep | Self::Recycle | Self::Bridge => warm_up(stage, running),
         }
     }
+}
+
+/// Lets a fresh subject fault in its memory and open its first segment.
+pub fn warm_up(stage: &Stage, running: &Running) -> anyhow::Result<()> {
+    warm_up_with(stage, running, &[])
+}
+
+/// The same with more arguments of the load.
+pub fn warm_up_with(stage: &Stage, running: &Running, more: &[&str]) -> anyhow::Result<()> {
+    stage.load(&Load { more, ..Load::flat_out(&running.to, 64, 0.5) }).map(drop)
 }
 
 impl Setup<'_> {

@@ -8,10 +8,9 @@ use serde::Serialize;
 use std::fmt;
 
 use crate::identity::Identity;
-use crate::intake::warm_up_with;
 use crate::sample::{Rows, Sample};
 use crate::stage::{Load, Stage};
-use crate::subject::{Setup, Subject};
+use crate::subject::{Setup, Subject, warm_up_with};
 use crate::{Plan, median};
 
 const SUBJECTS: [Subject; 2] = [Subject::Verify, Subject::Bridge];

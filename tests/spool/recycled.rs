@@ -125,6 +125,37 @@ fn a_killed_spool_is_opened_without_what_the_former_segment_left() {
     }
 }
 
+/// A frame that verifies, with the payload of the segment's first frame and another position: what somebody
+/// can have put into a body who guessed the seed of a segment to come.
+fn forged(segment: &[u8], position: u64) -> Vec<u8> {
+    let length = u32::from_le_bytes(segment[1024 + 4..1024 + 8].try_into().unwrap()) as usize;
+    let mut frame = segment[1024..1024 + 52 + length].to_vec();
+    frame[8..16].copy_from_slice(&position.to_le_bytes());
+    let seed = crc32c::crc32c(&segment[16..24]);
+    let crc = crc32c::crc32c_append(seed, &frame[..48]);
+    frame[48..52].copy_from_slice(&crc.to_le_bytes());
+    frame
+}
+
+#[test]
+fn a_frame_among_old_bytes_at_a_position_that_cannot_be_there_is_no_entry() {
+    for position in [10_000, u64::MAX] {
+        let (mut world, newest) = recycling(several_pages());
+        world.append(2);
+        let (expected, head) = (numbers(&world), world.reader().head());
+        world.disk.kill();
+        world.disk.tamper(&newest, |bytes| {
+            let frame = forged(bytes, position);
+            let at = bytes.len() - frame.len();
+            bytes[at..].copy_from_slice(&frame);
+        });
+        let recovery = world.open().unwrap();
+        assert_eq!((recovery.torn_tails, recovery.damaged.len(), recovery.missing.len()), (0, 0, 0));
+        assert_eq!((numbers(&world), world.reader().head()), (expected, head));
+        assert_eq!(world.append(1), [Ok(Appended::Stored(head.next()))]);
+    }
+}
+
 #[test]
 fn a_recycled_segment_is_closed_with_its_footer_and_holds_nothing_old_behind_it() {
     let (mut world, newest) = recycling(several_pages());
@@ -283,6 +314,22 @@ fn a_reader_of_a_segment_that_is_pruned_and_written_over_meanwhile_passes_it() {
     }
     assert!(batch.damaged > 0, "its first entries are written over");
     assert_eq!(metrics.spool_corrupt.get(), 0, "what was pruned is no damage");
+}
+
+#[test]
+fn a_recycled_segment_that_loses_its_name_is_put_back_without_old_bytes() {
+    let (mut world, newest) = recycling(several_pages());
+    world.append(2);
+    let (expected, usage) = (numbers(&world), world.reader().usage());
+    let length = world.disk.contents(&newest).len() as u64;
+    world.disk.lose(&newest);
+    world.tick();
+    assert_eq!(world.append(1), [Err(AppendError::Failed)]);
+    assert_eq!(world.disk.contents(&newest).len() as u64, length - usage.old_bytes);
+    world.opened = None;
+    world.disk.kill();
+    world.open().unwrap();
+    assert_eq!(numbers(&world), expected);
 }
 
 #[test]

@@ -105,24 +105,14 @@ impl Committer {
         let Some(segment) = pruned else { return false };
         let (from, last) = (segment.base.max(self.shared.released().next()), segment.last);
         let path = segment::path(&self.shared.dir, segment.base);
-        let mut spare = match keep {
-            Keep::Spare => Spare::of(&segment, self.shared.options.segment_bytes),
-            Keep::Nothing => None,
-        };
-        // A second name can be that of a backup, which must stay what it is.
-        spare.take_if(|_| !self.shared.disk.look(&path).is_ok_and(|found| found.names == 1));
-        if spare.is_some() && self.shared.disk.rename(&path, &self.spare_path()).is_err() {
-            spare = None;
-        }
-        let removed = if spare.is_some() { Ok(()) } else { self.shared.disk.remove(&path) };
-        match removed {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+        let spare = match self.take_away(&path, &segment, keep) {
+            Ok(spare) => spare,
+            Err(error) => {
                 self.shared.view().segments.restore_oldest(segment);
                 self.note_unremovable(&path, &error);
                 return false;
             }
-            _ => {}
-        }
+        };
         if let Some(seconds) = self.unremovable.over(Instant::now()).map(|end| end.seconds()) {
             tracing::info!(seconds, "the files of prunable segments can be removed again");
         }
@@ -144,6 +134,24 @@ impl Committer {
             );
         }
         !self.failed
+    }
+
+    /// Takes a segment's name from its file: makes the file the spare, if it is to be kept and good for that,
+    /// and removes it otherwise.
+    fn take_away(&self, path: &Path, segment: &SegmentInfo, keep: Keep) -> io::Result<Option<Spare>> {
+        let disk = &self.shared.disk;
+        // A second name can be that of a backup, which must stay what it is.
+        if keep == Keep::Spare
+            && let Some(spare) = Spare::of(segment, self.shared.options.segment_bytes)
+            && disk.look(path).is_ok_and(|found| found.names == 1)
+            && disk.rename(path, &self.spare_path()).is_ok()
+        {
+            return Ok(Some(spare));
+        }
+        match disk.remove(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(None),
+        }
     }
 
     /// Says that the file of a pruned segment cannot be removed, when that begins.

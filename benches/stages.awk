@@ -1,6 +1,6 @@
 # Sorts the stacks of `perf script -F ip,sym` by the stage of an event that they belong to, and prints each
-# stage's part of `each`, the microseconds that an event takes. A stack belongs to the first stage that any of
-# its frames names.
+# stage's part of `each`, which is what an event takes of all of them, in `unit`. A stack belongs to the first
+# stage that any of its frames names.
 function stage(s) {
     if (s ~ /fdatasync/) return "fdatasync"
     if (s ~ /pwrite/) return "write"
@@ -27,4 +27,4 @@ function stage(s) {
 }
 /^[ \t]*$/ { if (stack != "") { count[stage(stack)]++; all++ } stack = ""; next }
 { $1 = ""; stack = stack " |" $0 }
-END { for (name in count) printf "%6.2f us  %4.1f %%  %s\n", each * count[name] / all, 100 * count[name] / all, name }
+END { for (name in count) printf "%6.2f %s  %4.1f %%  %s\n", each * count[name] / all, unit, 100 * count[name] / all, name }

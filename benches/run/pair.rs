@@ -1,7 +1,8 @@
 //! Two builds of the bridge in turn: what a change has brought, or cost.
 //!
-//! Every round starts both afresh, in the other order than the round before, and takes them one after the
-//! other for each figure. A change is the median of the rounds' ratios.
+//! Every round starts both afresh, in the other order than the round before, and one only after the other
+//! has ended: the mere presence of a second bridge changes what the first one costs. A change is the median
+//! of the rounds' ratios.
 
 use serde::Serialize;
 use std::fmt;
@@ -113,29 +114,22 @@ impl Pair {
         plan: &Plan,
         half_rate: &mut Option<f64>,
     ) -> anyhow::Result<()> {
-        let mut bridges = Vec::new();
         for which in order {
-            let dir = stages[which].new_dir()?;
-            let running = Subject::Settled.start(stages[which], dir.path())?;
-            Subject::Settled.warm_up(stages[which], &running)?;
-            bridges.push((which, running, dir));
-        }
-        for connections in CONNECTIONS {
-            for (which, running, _) in &bridges {
-                let rate = self.flat_out(stages[*which], *which, running, connections, plan)?;
+            let stage = stages[which];
+            let dir = stage.new_dir()?;
+            let running = Subject::Settled.start(stage, dir.path())?;
+            Subject::Settled.warm_up(stage, &running)?;
+            for connections in CONNECTIONS {
+                let rate = self.flat_out(stage, which, &running, connections, plan)?;
                 if connections == LATENCY_CONNECTIONS {
                     half_rate.get_or_insert(rate / 2.0);
                 }
             }
-        }
-        for (which, running, _) in &bridges {
             let seconds = 2.5 * plan.seconds;
-            let load = Load { rate: *half_rate, seconds, ..load(running, LATENCY_CONNECTIONS, plan) };
-            let report = stages[*which].load(&load)?;
-            self.note(*which, "answers at half load, p50 ms", false, report.p50_ms);
-            self.note(*which, "answers at half load, p99 ms", false, report.p99_ms);
-        }
-        for (which, running, _) in bridges {
+            let load = Load { rate: *half_rate, seconds, ..load(&running, LATENCY_CONNECTIONS, plan) };
+            let report = stage.load(&load)?;
+            self.note(which, "answers at half load, p50 ms", false, report.p50_ms);
+            self.note(which, "answers at half load, p99 ms", false, report.p99_ms);
             self.note(which, "intake, resident MiB at most", false, running.child.resident_mib()?.peak);
             running.child.stop()?;
         }

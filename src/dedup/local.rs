@@ -1,15 +1,16 @@
 //! The local duplicate window: the duplicate keys of late, in memory.
 //!
 //! The keys are in one ring in arrival order; a table of 32-bit ring numbers finds them by a randomly
-//! keyed hash, so nobody can prepare colliding ids. Together they take about 24 bytes a key. The window is
-//! bounded in keys and in time; time is kept per bucket, not per key, so a key lives for the window
-//! and at most one 128th of it longer. Keys staged for a group that then fails are taken back.
-//! Nothing here is durable: a start builds the window anew from the log.
+//! keyed hash, and the keys are digests, so nobody can prepare colliding ids. Together they take about 24
+//! bytes a key. The window is bounded in keys and in time; time is kept per bucket, not per key, so a key
+//! lives for the window and at most one 128th of it longer. Keys staged for a group that then fails are taken
+//! back. Nothing here is durable: a start builds the window anew from the log.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
@@ -83,7 +84,7 @@ impl LocalWindow {
             ring: VecDeque::with_capacity(keys_max.min(PREALLOCATED_KEYS_MAX)),
             front: 0,
             numbers: vec![HashTable::new(); PARTS],
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             buckets: VecDeque::new(),
             staged: 0,
         }

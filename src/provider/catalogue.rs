@@ -7,9 +7,8 @@
 //! be in one family, and this is the type's family. Otherwise the type is [`UNCLASSIFIED`], because a
 //! guess could send events to a wrong topic.
 
-use std::collections::HashMap;
-
 use bytestring::ByteString;
+use foldhash::{HashMap, HashMapExt};
 
 use super::pointer::Slot;
 

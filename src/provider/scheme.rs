@@ -100,7 +100,11 @@ impl HmacScheme {
     pub fn decode(&self, text: &str) -> Option<Mark> {
         let mut mark = Mark { bytes: [0; 64], len: self.algorithm.len() };
         match self.encoding {
-            EncodingFile::Hex => hex::decode_to_slice(text, &mut mark.bytes[..mark.len]).ok()?,
+            // Of any other length it could be written with a `0x`, which the decoder takes, too.
+            EncodingFile::Hex if text.len() == 2 * mark.len => {
+                hex::decode_to_slice(text, &mut mark.bytes[..mark.len]).ok()?;
+            }
+            EncodingFile::Hex => return None,
             EncodingFile::Base64 => {
                 // Space for the bytes of 88 characters without padding; no MAC is that long.
                 let mut room = [0; 66];

@@ -117,7 +117,11 @@ impl SigningSecret {
             SecretEncodingFile::Base64 => {
                 BASE64_STANDARD.decode(text).map_err(|_| SecretProblem::Encoding("base64"))?
             }
-            SecretEncodingFile::Hex => hex::decode(text).map_err(|_| SecretProblem::Encoding("hex"))?,
+            SecretEncodingFile::Hex => {
+                // The decoder takes a `0x` in front, which would be a second spelling.
+                let digits = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()));
+                digits.and_then(|text| hex::decode(text).ok()).ok_or(SecretProblem::Encoding("hex"))?
+            }
         };
         if key.len() < BYTES_MIN {
             return Err(SecretProblem::Short(key.len()));
@@ -330,6 +334,19 @@ mod tests {
                 Some(SecretProblem::Encoding("base64")),
                 "{wrong}"
             );
+        }
+    }
+
+    #[test]
+    fn a_hex_secret_is_digits_only() {
+        let form = SecretForm { encoding: SecretEncodingFile::Hex, ..SecretForm::default() };
+        let digits = "00112233445566778899aabbccddeeff";
+        assert!(SigningSecret::parse(digits, &form, None, None).is_ok());
+        for wrong in
+            [format!("0x{digits}"), format!("0X{digits}"), format!("{digits}0"), format!("{digits}g0")]
+        {
+            let refused = SigningSecret::parse(&wrong, &form, None, None).err();
+            assert_eq!(refused, Some(SecretProblem::Encoding("hex")), "{wrong}");
         }
     }
 

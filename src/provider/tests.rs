@@ -126,6 +126,17 @@ fn a_hex_signature_may_be_in_upper_case() {
 }
 
 #[test]
+fn a_hex_signature_has_its_digits_and_nothing_in_front() {
+    let odd = &STREAM_SIGNATURE[1..];
+    let prefixed = ["0x", "0X"].map(|prefix| format!("{prefix}{STREAM_SIGNATURE}"));
+    let shortened = ["0x", "0X"].map(|prefix| format!("{prefix}{}", &STREAM_SIGNATURE[2..]));
+    for text in prefixed.into_iter().chain(shortened).chain([odd.to_owned()]) {
+        let refused = stream(&[("x-signature", &text)], STREAM_BODY);
+        assert_eq!(unauthenticated(refused), "malformed_signature", "{text}");
+    }
+}
+
+#[test]
 fn a_body_that_was_touched_in_any_way_is_refused() {
     for body in [
         &br#"{"type":"message.new","created_at":1778198400000000000} "#[..],

@@ -1,12 +1,12 @@
 //! The public paths: `/in/{source}` for every source that listens; every other path is 404.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::routing::any;
+use foldhash::HashMap;
 use http::header::ALLOW;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -46,7 +46,7 @@ impl Front {
     pub fn new(intake: Intake, limits: &Limits, metrics: &Metrics) -> Self {
         let strays = SourceCode { source: NO_SOURCE.into(), code: StatusCode::NOT_FOUND.as_str().into() };
         let strays = metrics.requests.get_or_create_owned(&strays);
-        Self { intake, bounds: Arc::new(DeliveryBounds::new(limits)), strays, by_path: HashMap::new() }
+        Self { intake, bounds: Arc::new(DeliveryBounds::new(limits)), strays, by_path: HashMap::default() }
     }
 
     /// Adds a source whose provider posts webhooks.
@@ -85,17 +85,17 @@ impl Front {
     + Clone
     + Send
     + use<> {
-        let others = self.others();
-        let by_path = Arc::new(self.by_path);
+        let paths = Arc::new((self.others(), self.by_path));
         service_fn(move |request: Request<Incoming>| {
-            let endpoint = by_path.get(request.uri().path()).filter(|_| request.method() == Method::POST);
-            let endpoint = endpoint.cloned().ok_or_else(|| others.clone());
+            let paths = Arc::clone(&paths);
             async move {
-                match endpoint {
-                    Ok(Endpoint::Webhook(webhook)) => Ok(webhook.answer(request).await),
+                let (others, by_path) = &*paths;
+                let endpoint = by_path.get(request.uri().path());
+                match endpoint.filter(|_| request.method() == Method::POST) {
+                    Some(Endpoint::Webhook(webhook)) => Ok(webhook.answer(request).await),
                     // Boxed, so that the rarer futures do not make every connection larger.
-                    Ok(Endpoint::Sns(sns)) => Ok(Box::pin(sns.answer(request)).await),
-                    Err(others) => Box::pin(others.oneshot(request)).await,
+                    Some(Endpoint::Sns(sns)) => Ok(Box::pin(sns.answer(request)).await),
+                    None => Box::pin(others.clone().oneshot(request)).await,
                 }
             }
         })

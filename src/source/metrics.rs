@@ -5,18 +5,20 @@
 //! family is first seen, and kept.
 
 use parking_lot::{Mutex, RwLock};
-use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::time::Duration;
 
 use bytestring::ByteString;
+use foldhash::HashMap;
+use foldhash::quality::RandomState;
 use http::StatusCode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::DeliveryFate;
+use crate::event::Event;
+use crate::provider::Definition;
 use crate::telemetry::{
     FloatGauge, LogLimit, Metrics, Source, SourceCode, SourceFamilyVerdict, SourceReason,
 };
@@ -75,7 +77,7 @@ impl SourceMetrics {
             id_reuse: metrics.id_reuse.get_or_create_owned(&source()),
             stored_again: metrics.ack.stored_again.get_or_create_owned(&source()),
             log_limit: LogLimit::default(),
-            id_hash: RandomState::new(),
+            id_hash: RandomState::default(),
             ids: Mutex::new(UnsignedIds::new()),
         }
     }
@@ -132,9 +134,16 @@ impl SourceMetrics {
         families.insert(ByteString::from(&**family), counters);
     }
 
-    /// Counts an accepted event without a partition key.
-    pub(super) fn keyless(&self) {
-        self.keyless.inc();
+    /// Notes what is remarkable about an event that was accepted: that it has no partition key, and that the
+    /// unsigned id of its delivery is used again.
+    pub(super) fn accepted(&self, definition: &Definition, event: &Event) {
+        if event.key.is_none() {
+            self.keyless.inc();
+        }
+        if let Some(unsigned) = definition.delivery_id(&event.extensions) {
+            let body = definition.identifies_deliveries().then_some(&*event.body);
+            self.unsigned_id(unsigned, &event.id, body);
+        }
     }
 
     /// Counts a duplicate whose event was stored once more.
@@ -145,7 +154,7 @@ impl SourceMetrics {
     /// Notes an accepted event whose delivery carried this unsigned id, and counts a reuse: the id with
     /// another event, or, where the id is the event's identity, the body with another id. `body` is given
     /// in that case only.
-    pub(super) fn unsigned_id(&self, unsigned: &str, event: &str, body: Option<&[u8]>) {
+    fn unsigned_id(&self, unsigned: &str, event: &str, body: Option<&[u8]>) {
         let (unsigned, event) = (self.id_hash.hash_one(unsigned), self.id_hash.hash_one(event));
         let body = body.map(|body| self.id_hash.hash_one(body));
         let mut ids = self.ids.lock();

@@ -226,20 +226,18 @@ impl Intake {
     }
 
     async fn accept(&self, source: &SourceIntake, event: Arc<Event>) -> Result<Acceptance, Unavailable> {
-        // These clones are cheap: they share the allocations of the event.
-        let (id, family, event_type) = (event.id.clone(), event.family.clone(), event.event_type.clone());
-        let (keyless, arrived) = (event.key.is_none(), event.arrived);
-        let unsigned = source.definition.delivery_id(&event.extensions).cloned();
-        let body = source.definition.identifies_deliveries().then(|| event.body.clone());
-        let key = DuplicateKey::of(&event.source, &id);
+        let key = DuplicateKey::of(&event.source, &event.id);
         let awaiting = source.ack.as_ref().and_then(|ack| ack.begin(&event, key));
-        let awaited = awaiting.clone().map(|awaiting| (awaiting, event.clone()));
+        let awaited = awaiting.clone();
         let sufficient = awaiting
             .as_ref()
             .map_or(Sufficient::Durable, |awaiting| Sufficient::Accepted(awaiting.fingerprint()));
 
-        let (metrics, noted) = (Arc::clone(&source.metrics), id.clone());
-        let (types, definition) = (Arc::clone(&self.types), Arc::clone(&source.definition));
+        // The event is held until it is noted, and answered: memory that the writer's thread would free in
+        // between makes the threads wait for each other.
+        let noted = Arc::clone(&event);
+        let (metrics, definition) = (Arc::clone(&source.metrics), Arc::clone(&source.definition));
+        let types = Arc::clone(&self.types);
         let note = move |appended: &Result<Appended, AppendError>| {
             let Ok(appended) = appended else { return };
             if let (Some(awaiting), Appended::Stored(position)) = (awaiting, appended) {
@@ -247,19 +245,16 @@ impl Intake {
             }
             let fate = fate(*appended, DeliveryFate::Accepted);
             if fate == DeliveryFate::Accepted {
-                if keyless {
-                    metrics.keyless();
-                }
-                if let Some(unsigned) = unsigned {
-                    metrics.unsigned_id(&unsigned, &noted, body.as_deref());
-                }
+                metrics.accepted(&definition, &noted);
             }
-            metrics.event(&family, fate);
-            types.seen(&definition.provider, &event_type, fate, arrived);
+            metrics.event(&noted.family, fate);
+            types.seen(&noted.provider, &noted.event_type, fate, noted.arrived);
         };
-        let appended = self.spool.append_noting(Entry::Event(event), Some(key), sufficient, note).await?;
+        let entry = Entry::Event(Arc::clone(&event));
+        let appended = self.spool.append_noting(entry, Some(key), sufficient, note).await?;
         let fate = fate(appended, DeliveryFate::Accepted);
-        if let Some((awaiting, event)) = awaited {
+        let id = event.id.clone();
+        if let Some(awaiting) = awaited {
             // In a box of its own: a source that waits for no sink has no room for it in its requests.
             Box::pin(self.await_sinks(source, awaiting, event, appended)).await?;
         }

@@ -6,10 +6,10 @@
 //! catalogue always has room. Noting a type takes a lock for a short time and does no I/O.
 
 use parking_lot::{Mutex, MutexGuard};
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use bytestring::ByteString;
+use foldhash::HashMap;
 
 use super::DeliveryFate;
 use crate::event::Timestamp;

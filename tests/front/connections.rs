@@ -9,9 +9,12 @@ use axum::routing::get;
 use fanbridge::source::http::connections::Connections;
 use fanbridge::source::http::serve;
 use fanbridge::telemetry::Metrics;
+use http::Request;
+use hyper::body::Incoming;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
 use crate::support::{BODY_BYTES_MAX, Front, Peer, Setting, delivery, delivery_with, event};
 
@@ -296,19 +299,25 @@ async fn a_panic_in_one_request_is_that_requests_error_and_nobody_elses() {
     let router = Router::new()
         .route("/panic", get(async || -> &'static str { panic!("on purpose") }))
         .route("/fine", get(async || "fine"));
+    let service = tower::service_fn(move |request: Request<Incoming>| {
+        assert_ne!(request.uri().path(), "/panic-of-the-call", "on purpose");
+        router.clone().oneshot(request)
+    });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let limits = Setting::default().limits;
     let connections = Connections::new("http", &Metrics::new());
     let served =
-        tokio::spawn(serve(listener, None, limits, SHORT, connections, router, CancellationToken::new()));
+        tokio::spawn(serve(listener, None, limits, SHORT, connections, service, CancellationToken::new()));
 
-    let mut unlucky = Peer::new(TcpStream::connect(address).await.unwrap());
     let mut other = Peer::new(TcpStream::connect(address).await.unwrap());
     assert_eq!(other.ask("GET /fine HTTP/1.1\r\nHost: x\r\n\r\n").await.status, 200);
-    let reply = unlucky.ask("GET /panic HTTP/1.1\r\nHost: x\r\n\r\n").await;
-    assert_eq!((reply.status, reply.closing()), (500, true));
-    assert!(!reply.body.contains("on purpose"));
+    for path in ["/panic", "/panic-of-the-call"] {
+        let mut unlucky = Peer::new(TcpStream::connect(address).await.unwrap());
+        let reply = unlucky.ask(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        assert_eq!((reply.status, reply.closing()), (500, true), "{path}");
+        assert!(!reply.body.contains("on purpose"));
+    }
     assert_eq!(other.ask("GET /fine HTTP/1.1\r\nHost: x\r\n\r\n").await.status, 200);
     served.abort();
 }

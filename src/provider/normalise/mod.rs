@@ -150,7 +150,14 @@ pub(super) fn is_type(text: &str) -> bool {
             | '\u{e0000}'..='\u{e007f}');
         format || is_forbidden(c)
     };
-    (1..=NAME_BYTES_MAX).contains(&text.len()) && !text.contains(unseen) && !text.trim().is_empty()
+    let seen = |text: &str| is_printable_ascii(text) || !text.contains(unseen);
+    (1..=NAME_BYTES_MAX).contains(&text.len()) && seen(text) && !text.trim().is_empty()
+}
+
+/// Whether a text is printable ASCII, as nearly all are. Such a text has no character that is unseen or
+/// forbidden, and this is quicker to find out than what each character is.
+fn is_printable_ascii(text: &str) -> bool {
+    text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
 /// Whether CloudEvents exclude a character from every attribute: a control character or a
@@ -241,8 +248,8 @@ impl Reading<'_> {
     /// A key: a text without control characters and noncharacters, or an integer as it is written.
     fn key(&self, slot: Slot) -> Option<ByteString> {
         let text = self.string(slot, KEY_BYTES_MAX).or_else(|| self.integer(slot))?;
-        let usable = (1..=KEY_BYTES_MAX).contains(&text.len()) && !text.contains(is_forbidden);
-        usable.then_some(text)
+        let allowed = |text: &str| is_printable_ascii(text) || !text.contains(is_forbidden);
+        ((1..=KEY_BYTES_MAX).contains(&text.len()) && allowed(&text)).then_some(text)
     }
 
     /// The string of a slot; `None` if its value is no string or longer than `bytes_max`.

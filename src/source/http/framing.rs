@@ -7,7 +7,7 @@
 //! there is no second reader of chunks that could understand them in another way. Any other fault of a
 //! head is left to the parser, which refuses it and closes.
 
-use std::io::BufRead;
+use memchr::memchr;
 
 /// What is known of a connection's incoming bytes so far.
 #[derive(Debug, Default)]
@@ -111,12 +111,9 @@ impl Framing {
     }
 }
 
-/// The bytes before the first `\n` and those after it. `skip_until` searches many bytes at once; a search
-/// of the slice with a closure would look at one byte at a time.
+/// The bytes before the first `\n` and those after it.
 fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut rest = bytes;
-    let passed = rest.skip_until(b'\n').ok()?;
-    Some((bytes[..passed].strip_suffix(b"\n")?, rest))
+    memchr(b'\n', bytes).map(|end| (&bytes[..end], &bytes[end + 1..]))
 }
 
 /// The stage with this much of a body to come.
@@ -134,20 +131,21 @@ impl Head {
         }
         if !self.begun {
             self.begun = true;
-        } else if matches!(line[0], b'C' | b'c' | b'T' | b't')
-            && let Some(colon) = line.iter().position(|byte| *byte == b':')
-        {
-            let (name, value) = (&line[..colon], &line[colon + 1..]);
-            if name.eq_ignore_ascii_case(b"content-length") {
-                // The parser refuses a second length unless it is the same, and one that is no number;
-                // the latter still counts as sent here.
-                self.length = Some(number(value).unwrap_or(0));
-            } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-                self.transfer_encoding = true;
-            }
+        } else if let Some(value) = value_of(b"content-length:", line) {
+            // The parser refuses a second length unless it is the same, and one that is no number; the latter
+            // still counts as sent here.
+            self.length = Some(number(value).unwrap_or(0));
+        } else if value_of(b"transfer-encoding:", line).is_some() {
+            self.transfer_encoding = true;
         }
         false
     }
+}
+
+/// The value of a header's line, if it begins with this name and colon, in any case.
+fn value_of<'a>(name: &[u8], line: &'a [u8]) -> Option<&'a [u8]> {
+    let (found, value) = line.split_at_checked(name.len())?;
+    found.eq_ignore_ascii_case(name).then_some(value)
 }
 
 fn number(value: &[u8]) -> Option<u64> {

@@ -63,6 +63,8 @@ fn knows_host(version: Version, target: &Uri, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
         (None, _) => version < Version::HTTP_11,
+        // Nearly every head has such a host, and no other one in its target: it needs no parsing.
+        (Some(host), None) if target.scheme().is_none() && is_plain(host.as_bytes()) => true,
         (Some(host), None) => authority(host).is_some_and(|host| {
             let same = |other: &Authority| other.host().eq_ignore_ascii_case(host.host());
             // A target with an authority and no scheme is the destination of a CONNECT.
@@ -70,6 +72,16 @@ fn knows_host(version: Version, target: &Uri, headers: &HeaderMap) -> bool {
         }),
         (Some(_), Some(_)) => false,
     }
+}
+
+/// Whether a host has only characters of names and IPv4 addresses, and perhaps a port: the parser takes each.
+fn is_plain(host: &[u8]) -> bool {
+    let colon = host.iter().position(|byte| *byte == b':').unwrap_or(host.len());
+    let (name, port) = host.split_at(colon);
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    let has_port =
+        port.is_empty() || (2..=6).contains(&port.len()) && port[1..].iter().all(u8::is_ascii_digit);
+    !name.is_empty() && name.iter().all(is_name) && has_port
 }
 
 fn authority(host: &HeaderValue) -> Option<Authority> {
@@ -118,7 +130,7 @@ mod tests {
             let hosts: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
             fault(Version::HTTP_11, target, &hosts)
         };
-        for fine in ["x", "x:80", "x.y.z.", "127.0.0.1:8080", "[::1]:80", "EXAMPLE.com", "a_b"] {
+        for fine in ["x", "x:80", "x.y.z.", "127.0.0.1:8080", "[::1]:80", "EXAMPLE.com", "a_b", "x-y:65535"] {
             assert_eq!(of("/", &[fine]), None, "{fine}");
         }
         for bad in ["", " ", "a b", "a/b", "user@x", "x:y:z", "x?", "x:y", "[::1", "é", "x\\y"] {
@@ -128,6 +140,19 @@ mod tests {
         assert_eq!(of("/", &["x", "x"]), Some(Fault::Host));
         assert_eq!(of("http://x/in/a", &["X:80"]), None);
         assert_eq!(of("http://y/in/a", &["x"]), Some(Fault::Host));
+    }
+
+    #[test]
+    fn what_is_plain_to_see_is_what_the_parser_would_say() {
+        let letters = ["", "a", "-", ".", "1", ":", "_", "@", "[", "]", "/", "é", " "];
+        for text in letters.iter().flat_map(|first| {
+            let second = letters.iter().map(move |second| format!("{first}{second}"));
+            second.flat_map(|start| letters.map(|third| format!("{start}{third}")))
+        }) {
+            let Ok(host) = HeaderValue::from_str(&text) else { continue };
+            assert!(!is_plain(text.as_bytes()) || authority(&host).is_some(), "{text:?}");
+        }
+        assert!(is_plain(b"hooks.example.com:443") && !is_plain(b"hooks.example.com:"));
     }
 
     #[test]

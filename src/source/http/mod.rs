@@ -42,7 +42,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 
 use super::http::connections::Connections;
 use super::http::head::Fault;
@@ -248,7 +247,7 @@ where
 
 /// Answers one request; a panic in the service is answered 500.
 async fn answer<S, B>(
-    service: S,
+    mut service: S,
     state: ConnectionState,
     guest: &Guest,
     metrics: &Connections,
@@ -266,8 +265,9 @@ where
         metrics.bad_head(fault.reason());
         closing(problem(fault.status(), fault.detail()))
     } else {
-        // Pinned here, because a future that is passed on by value takes its memory twice.
-        match AssertUnwindSafe(pin!(service.oneshot(request))).catch_unwind().await {
+        // Pinned here, because a future that is passed on by value takes its memory twice. The service is
+        // always ready, and is called in the future: a panic of the call itself is caught, too.
+        match AssertUnwindSafe(pin!(async { service.call(request).await })).catch_unwind().await {
             // `Framing` does not follow the connection beyond a chunked request.
             Ok(Ok(response)) if chunked => closing(response),
             // The service answered before the whole body had arrived. The parser closes the connection

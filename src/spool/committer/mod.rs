@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::failure::SpoolFailure;
 use super::footer::FooterDraft;
@@ -324,16 +324,22 @@ impl Committer {
             view.segments.bytes() - bytes_before
         };
         self.spend_free(grown);
+        // Whoever looks sees the group from here on.
         if let Some(single_sink) = single_sink {
-            self.shared.single_sink.send_replace(single_sink);
+            move_unannounced(&self.shared.single_sink, single_sink);
         }
-        self.shared.head.send_replace(last);
+        move_unannounced(&self.shared.head, last);
         if let Some(others) = self.shared.durable_keys.get() {
             others.confirm(
                 keys.into_iter().filter(|staged| staged.confirm).filter_map(|staged| staged.key).collect(),
             );
         }
         answers.into_iter().for_each(|(answer, appended)| reply(answer, Ok(appended)));
+        // Readers are woken after the answers, because they would take the cores from those.
+        if single_sink.is_some() {
+            announce(&self.shared.single_sink);
+        }
+        announce(&self.shared.head);
     }
 
     /// Checks every file of the spool, and fails the spool if one was changed.
@@ -368,6 +374,19 @@ pub(super) fn weight(entry: &Entry) -> usize {
         Entry::Quarantined(quarantined) => &quarantined.body,
     };
     body.len() + 512
+}
+
+/// Moves a position, and wakes nobody who waits for it.
+fn move_unannounced(moved: &watch::Sender<Position>, to: Position) {
+    moved.send_if_modified(|position| {
+        *position = to;
+        false
+    });
+}
+
+/// Wakes those who wait for a position that has moved.
+fn announce(moved: &watch::Sender<Position>) {
+    moved.send_modify(|_| {});
 }
 
 fn reply(to: oneshot::Sender<AppendReply>, answer: AppendReply) {

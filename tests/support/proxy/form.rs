@@ -115,9 +115,11 @@ fn unescape(text: &[u8]) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((&byte, tail)) = rest.split_first() {
-        let escaped = tail.get(..2).filter(|_| byte == b'%').and_then(|digits| hex::decode(digits).ok());
-        bytes.push(match (&escaped, byte) {
-            (Some(decoded), _) => decoded[0],
+        let digits =
+            tail.get(..2).filter(|_| byte == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        let escaped = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(match (escaped, byte) {
+            (Some(decoded), _) => decoded,
             (None, b'+') => b' ',
             (None, byte) => byte,
         });

@@ -214,8 +214,8 @@ impl Disk for RealDisk {
     }
 
     fn look(&self, path: &Path) -> io::Result<Look> {
-        // Without its times: since Linux 6.13 a file whose times were asked for gets new ones with its very next
-        // write, and on ext4 without a journal new times are a second write of each fdatasync.
+        // Without its times: since Linux 6.13 a file whose times were asked for gets new ones with its very
+        // next write, and on ext4 without a journal new times are a second write of each fdatasync.
         let wanted = StatxFlags::INO | StatxFlags::NLINK | StatxFlags::SIZE;
         match rustix::fs::statx(rustix::fs::CWD, path, AtFlags::SYMLINK_NOFOLLOW, wanted) {
             Ok(found) => Ok(Look {

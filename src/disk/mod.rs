@@ -425,3 +425,6 @@ pub fn survive_file_size_limit() -> io::Result<()> {
     const SIGXFSZ: i32 = 25;
     tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(SIGXFSZ)).map(drop)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,8 @@
 //! A plain file with group commit: one writer, one write and one fdatasync for all that wait.
 //!
 //! A file that grows makes every fdatasync write the file system's own records, too. A recycled one has
-//! all its blocks, and its writes begin at the front again when they come to the end.
+//! all its blocks, and its writes begin at the front again when they come to the end. With an overlap, a
+//! second thread syncs and answers one group while the next is collected and written.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -9,6 +10,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
@@ -55,38 +57,65 @@ impl Log {
         Ok(Self { file, at: 0, recycle })
     }
 
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.recycle && self.at + bytes.len() as u64 > RECYCLED_BYTES {
+    /// Writes the bodies of a group behind the former one.
+    fn write(&mut self, group: &[Waiting], buffer: &mut Vec<u8>) -> io::Result<()> {
+        buffer.clear();
+        for (bytes, _) in group {
+            buffer.extend_from_slice(bytes);
+        }
+        if self.recycle && self.at + buffer.len() as u64 > RECYCLED_BYTES {
             self.at = 0;
         }
-        self.file.write_all_at(bytes, self.at)?;
-        self.at += bytes.len() as u64;
-        self.file.sync_data()
+        self.file.write_all_at(buffer, self.at)?;
+        self.at += buffer.len() as u64;
+        Ok(())
     }
 }
 
-/// Opens the file and starts its writer.
+/// Makes a group that is written durable, and answers it. The one who waited may have gone; the bytes are
+/// kept all the same.
+fn settle(file: &File, group: &mut Vec<Waiting>) -> io::Result<()> {
+    file.sync_data()?;
+    for (_, durable) in group.drain(..) {
+        let _ = durable.send(());
+    }
+    Ok(())
+}
+
+/// Starts the thread that settles groups while others are written.
+fn settler(file: &File) -> io::Result<SyncSender<Vec<Waiting>>> {
+    let file = file.try_clone()?;
+    let (written, groups) = sync_channel::<Vec<Waiting>>(0);
+    std::thread::spawn(move || {
+        while let Ok(mut group) = groups.recv() {
+            if settle(&file, &mut group).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(written)
+}
+
+/// Opens the file and starts its writer, and with an overlap the thread that settles.
 ///
 /// # Errors
 /// When the file cannot be created.
-pub fn open(path: &Path, recycle: bool) -> io::Result<Append> {
+pub fn open(path: &Path, recycle: bool, overlap: bool) -> io::Result<Append> {
     let mut log = Log::create(path, recycle)?;
+    let settler = if overlap { Some(settler(&log.file)?) } else { None };
     let (sender, mut receiver) = mpsc::channel::<Waiting>(WAITING_MAX);
     std::thread::spawn(move || {
         let mut group = Vec::with_capacity(GROUP_MAX);
         let mut buffer = Vec::new();
         while receiver.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
-            buffer.clear();
-            for (bytes, _) in &group {
-                buffer.extend_from_slice(bytes);
-            }
+            let settled = log.write(&group, &mut buffer).is_ok()
+                && match &settler {
+                    Some(settler) => settler.send(std::mem::take(&mut group)).is_ok(),
+                    None => settle(&log.file, &mut group).is_ok(),
+                };
             // On failure the waiting are dropped unanswered, and so is everyone after them.
-            if log.append(&buffer).is_err() {
+            if !settled {
                 return;
-            }
-            for (_, durable) in group.drain(..) {
-                // The one who waited may have gone; the bytes are kept all the same.
-                let _ = durable.send(());
             }
         }
     });

@@ -90,11 +90,14 @@ struct AppendTo {
     /// Writes over what is in the file instead of making it longer.
     #[arg(long)]
     recycle: bool,
+    /// Syncs and answers a group while the next one is collected and written.
+    #[arg(long)]
+    overlap: bool,
 }
 
 impl AppendTo {
     fn open(&self) -> std::io::Result<append::Append> {
-        append::open(&self.file, self.recycle)
+        append::open(&self.file, self.recycle, self.overlap)
     }
 }
 

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
 use crate::append::Append;
@@ -28,6 +28,8 @@ const BODY: BodyLimits = BodyLimits { inflated_bytes_max: 16 << 20, inflate_rati
 
 /// More than any load opens.
 const CONNECTIONS_MAX: usize = 65_536;
+/// Connections that the system queues, as for the bridge.
+const BACKLOG: u32 = 4096;
 
 /// The bridge's own TLS, if it is asked for.
 #[derive(Args)]
@@ -67,7 +69,7 @@ pub async fn run(listen: SocketAddr, tls: &Tls, secret: &str, append: Option<App
         let front = front.clone();
         async move { Ok::<_, Infallible>(front.receive(request).await) }
     });
-    let listener = TcpListener::bind(listen).await?;
+    let listener = listening(listen)?;
     println!("{}", listener.local_addr()?);
     let connections = Connections::new("http", &Metrics::new());
     let limits = Limits {
@@ -77,6 +79,14 @@ pub async fn run(listen: SocketAddr, tls: &Tls, secret: &str, append: Option<App
     };
     serve(listener, tls.load()?, limits, DRAIN_TIMEOUT, connections, service, CancellationToken::new()).await;
     Ok(())
+}
+
+/// Listens as the bridge does: a thousand connections that come at once wait in the system's queue.
+fn listening(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 impl Front {

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Runs the whole test suite, or the parts named as arguments, and says how long each part took.
 #
-# Parts: lint, unit, tidy, config, front, sns, spool, state, replicas, sinks, aws, faults. A Kafka broker
-# and an emulator of SQS and SNS are started, unless KAFKA_BROKERS and AWS_ENDPOINT name ones that
+# Parts: lint, unit, tidy, config, front, sns, spool, state, replicas, sinks, aws, faults, operate. A Kafka
+# broker and an emulator of SQS and SNS are started, unless KAFKA_BROKERS and AWS_ENDPOINT name ones that
 # run. Here a test that finds no server fails; a plain `cargo test` skips it and says so.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-all_parts=(lint unit tidy config front sns spool state replicas sinks aws faults)
+all_parts=(lint unit tidy config front sns spool state replicas sinks aws faults operate)
 parts=("$@")
 [ ${#parts[@]} -gt 0 ] || parts=("${all_parts[@]}")
 
@@ -50,7 +50,7 @@ part() {
 wants() { [[ " ${parts[*]} " == *" $1 "* ]]; }
 
 part setup tests/servers/install.sh all || exit 1
-if wants sinks || wants aws || wants faults; then
+if wants operate || wants sinks || wants aws || wants faults; then
     if [ -z "${KAFKA_BROKERS:-}" ]; then
         # What earlier runs left makes a broker slow to come back, and tests measure that.
         tests/servers/kafka.sh address >/dev/null 2>&1 || tests/servers/kafka.sh clean
@@ -96,7 +96,7 @@ for name in tidy config front sns spool state; do
     wants "$name" && part "$name" suite "$name" -- --nocapture
 done
 wants sinks && beside sinks suite sinks -- --nocapture --skip alone::
-for name in aws faults; do
+for name in aws faults operate; do
     wants "$name" || continue
     part "$name" suite "$name" -- --nocapture --skip alone:: --test-threads $(($(nproc) + 3))
     [ ! -e "$log.sinks.pid" ] || { part sinks settled sinks; rm "$log.sinks.pid"; }

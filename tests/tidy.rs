@@ -36,7 +36,7 @@ const PURE: &[&str] = &[
     "dispatch/linger.rs",
     "dispatch/maybe_duplicates.rs",
     "dispatch/unsettled.rs",
-    "event.rs",
+    "event/",
     "provider/",
     "routing.rs",
     "selection.rs",

@@ -5,6 +5,9 @@
 //! no clock. Text that is a part of a body is a [`ByteString`] that shares the body's allocation, so
 //! an event holds its attributes without a copy.
 
+mod id_match;
+mod placement;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,6 +15,9 @@ use bytestring::ByteString;
 use http::HeaderMap;
 use http::header::AsHeaderName;
 use time::format_description::well_known::Rfc3339;
+
+pub use id_match::{IdMatch, IdMatchError};
+pub use placement::Placement;
 
 /// Bytes of the longest text of a [`Timestamp`]: a date, a time with nine fractional digits, and `Z`.
 pub const RFC3339_BYTES_MAX: usize = 30;

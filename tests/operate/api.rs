@@ -1,0 +1,1 @@
+//! The last steps, and what comes, over HTTP.

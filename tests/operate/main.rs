@@ -1,0 +1,11 @@
+//! What an operator sees and does: events as they come, what became of one, why a signature is wrong.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod api;
+mod explain;
+mod tail;
+mod timeline;
+mod verify;

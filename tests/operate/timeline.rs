@@ -1,0 +1,1 @@
+//! Each way in which a delivery or a record can end is a step.

@@ -28,7 +28,7 @@ const KEY_BYTES: usize = 24;
 const POINT_BYTES: usize = 16;
 
 /// Bytes read from a segment's end at once: the trailer and the index of a segment of up to 128 MiB.
-const END_BYTES: u64 = 32 * 1024;
+pub(super) const END_BYTES: u64 = 32 * 1024;
 
 /// What the footer of a segment says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,9 +67,19 @@ impl Footer {
         Ok(Some(trailer.with(index.as_deref())))
     }
 
+    /// How many entries of the segment with this base have no duplicate key.
+    pub(super) fn keyless(&self, base: Position) -> u64 {
+        self.last.next().0.saturating_sub(base.0).saturating_sub(self.keys)
+    }
+
+    /// Bytes of the duplicate keys.
+    pub(super) fn keys_bytes(&self) -> u64 {
+        self.keys * KEY_BYTES as u64
+    }
+
     /// Reads the duplicate keys; `None` if they do not verify.
     pub(super) fn read_keys(&self, file: &dyn DiskFile, seed: Seed) -> io::Result<Option<FooterKeys>> {
-        let keys = read_range(file, self.begin..self.begin + self.keys * KEY_BYTES as u64)?;
+        let keys = read_range(file, self.begin..self.begin + self.keys_bytes())?;
         Ok(keys.filter(|keys| seed.checksum(keys) == self.keys_crc).map(FooterKeys))
     }
 }
@@ -96,6 +106,12 @@ impl FooterKeys {
         let (keys, _) = self.0.as_chunks::<KEY_BYTES>();
         keys.iter()
             .map(|bytes| (DuplicateKey(field(bytes, 0)), Timestamp(i64::from_le_bytes(field(bytes, 16)))))
+    }
+
+    /// The earliest and the latest arrival; `None` without a key.
+    pub(super) fn span(&self) -> Option<(Timestamp, Timestamp)> {
+        let arrivals = || self.iter().map(|(_, arrived)| arrived);
+        Some((arrivals().min()?, arrivals().max()?))
     }
 }
 

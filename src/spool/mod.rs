@@ -46,9 +46,11 @@ mod noted;
 mod read;
 mod recovery;
 mod scan;
+mod search;
 mod segment;
 mod segments;
 mod shared_log;
+mod stretch;
 mod tail;
 mod writer;
 
@@ -77,6 +79,7 @@ pub use error::{AppendError, ReadError, SpoolError};
 pub use failure::{MissingSegment, SpoolFailure};
 pub use options::{ENTRY_BYTES_MAX, SpoolOptions};
 pub use recovery::{Damage, Recovery};
+pub use search::{DamagedEntry, LogSearch, SearchBudget, SearchFor, SearchPage, SearchedEntry};
 pub use shared_log::SharedLog;
 
 /// The file beside the segments in which the owner of the log keeps its state.
@@ -292,6 +295,11 @@ impl Spool {
         bytes_max: usize,
     ) -> Result<EntryBatch, ReadError> {
         self.shared.read_single_sink(after, entries_max, bytes_max).await
+    }
+
+    /// Finds entries of the log by duplicate key, id, time or type.
+    pub fn search(&self) -> LogSearch {
+        self.shared.search()
     }
 
     /// How far a reader of single-sink entries at `after` gets without reading: to the head if there is no

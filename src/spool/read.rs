@@ -6,19 +6,18 @@
 
 use std::io;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::frame::Seed;
-use super::segment::{self, Found, Scanner};
+use super::segment::{Found, Scanner};
 use super::segments::before;
 use super::shared_log::{Life, SharedLog};
+use super::stretch::Stretch;
 use super::tail::Block;
 use super::{EntryBatch, ReadError, codec};
-use crate::disk::{DiskFile, FileId};
+use crate::disk::DiskFile;
 use crate::event::{Entry, Position};
 
 /// Bytes read from disk at once.
@@ -30,18 +29,6 @@ enum Stored {
     Disk(Stretch),
     /// Nowhere: up to this position there is no entry to be read.
     Gone(Position),
-}
-
-/// A stretch of a segment file.
-struct Stretch {
-    base: Position,
-    path: PathBuf,
-    id: Option<FileId>,
-    seed: Seed,
-    offset: u64,
-    end: u64,
-    /// The position that a reader has reached when it has read the stretch to its end.
-    through: Position,
 }
 
 /// Which entries a reader wants.
@@ -146,18 +133,8 @@ impl SharedLog {
             return Stored::Gone(Position(view.next.0 - 1));
         };
         let through = next_base.map_or(segment.last, before);
-        match segment.seed {
-            None => Stored::Gone(through),
-            Some(seed) => Stored::Disk(Stretch {
-                base: segment.base,
-                path: segment::path(&self.dir, segment.base),
-                id: segment.id,
-                seed,
-                offset: segment.offset_before(after.next()),
-                end: segment.frames_end(),
-                through,
-            }),
-        }
+        let stretch = Stretch::behind(&self.dir, segment, after, through);
+        stretch.map_or(Stored::Gone(through), Stored::Disk)
     }
 
     fn read_disk(
@@ -173,15 +150,21 @@ impl SharedLog {
         });
         let batch = read.or_else(|error| self.without(stretch, after).ok_or(error));
         let gathered = batch.map_err(|source| ReadError::Io { path: stretch.path.clone(), source })?;
+        self.count_lost(stretch.base, &gathered.gaps);
+        Ok(gathered.batch(after))
+    }
+
+    /// Counts the positions of a segment that have turned out to hold no entry that can be read.
+    pub(super) fn count_lost(&self, base: Position, gaps: &[RangeInclusive<u64>]) {
         // Positions before the segment were pruned, or were counted as missing at start. The segment itself
         // can have been pruned since the look-up.
-        let kept = stretch.base.max(self.first()).0;
-        for gap in &gathered.gaps {
+        let first = self.first();
+        let kept = base.max(first).0;
+        for gap in gaps {
             // Another reader can have counted it before.
-            let new = self.lost.add(&(kept.max(*gap.start())..=*gap.end()), self.first().0);
+            let new = self.lost.add(&(kept.max(*gap.start())..=*gap.end()), first.0);
             self.metrics.spool_corrupt.inc_by(new);
         }
-        Ok(gathered.batch(after))
     }
 
     /// The batch for a segment that cannot be read. If it was pruned since the look-up, its file is gone or
@@ -255,20 +238,6 @@ fn scan(
         gathering.take(through, frame.payload);
     }
     Ok(gathering.through(stretch.through))
-}
-
-impl Stretch {
-    /// Checks that the file is the segment's, or a copy of it, and holds all of the stretch.
-    fn is_in(&self, file: &dyn DiskFile) -> io::Result<()> {
-        let is_another = self.id.is_some_and(|id| file.id().is_ok_and(|found| found != id));
-        if is_another && !segment::is_copy(file, self.base, Some(self.seed))? {
-            return Err(io::Error::other("the file was replaced under the bridge by something else"));
-        }
-        if file.len()? < self.end {
-            return Err(io::Error::other("the file was cut short under the bridge"));
-        }
-        Ok(())
-    }
 }
 
 impl Limits {

@@ -10,16 +10,16 @@ use std::io;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 
+use super::SpoolError;
 use super::error::failed;
 use super::footer::{Footer, FooterDraft};
 use super::frame::FRAME_HEADER_BYTES;
 use super::segment::{self, Found, Frame, HEADER_BYTES, Header, HeaderState, Scanner};
 use super::segments::{SegmentInfo, before};
-use super::{SpoolError, codec};
 use crate::clock::Moment;
 use crate::dedup::DuplicateKey;
 use crate::disk::{Disk, DiskFile, FileId};
-use crate::event::{Entry, Position, Timestamp};
+use crate::event::{Position, Timestamp};
 
 /// Bytes read at once (1 MiB): few system calls, little memory.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -319,7 +319,7 @@ impl<'a> SegmentScan<'a> {
         self.last = position;
         segment.note(position, frame.offset);
         let arrived = frame.header.arrived;
-        let key = frame.header.key.map(|key| letter_key(key, frame).unwrap_or(key));
+        let key = frame.key();
         if let Some(draft) = draft {
             draft.note(key, arrived);
         }
@@ -379,20 +379,6 @@ impl ScannedSegment {
                  start that needs it reads this segment as a whole until it is pruned; no event is lost"
             );
         }
-    }
-}
-
-/// The right key for a quarantined delivery that an earlier release wrote under the key of an event. Under
-/// that key, the event that the delivery becomes later would be taken for a duplicate of it.
-fn letter_key(written: DuplicateKey, frame: &Frame) -> Option<DuplicateKey> {
-    if !codec::is_quarantined(&frame.payload) {
-        return None;
-    }
-    match codec::decode(frame.payload.clone()) {
-        Ok(Entry::Quarantined(delivery)) if written == DuplicateKey::of(&delivery.source, &delivery.id) => {
-            Some(DuplicateKey::of_letter(&delivery.source, &delivery.id))
-        }
-        _ => None,
     }
 }
 

@@ -15,9 +15,11 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use crc32c::crc32c;
 
+use super::codec;
 use super::frame::{FRAME_HEADER_BYTES, FrameHeader, MAGIC, Seed};
+use crate::dedup::DuplicateKey;
 use crate::disk::{Disk, DiskFile, read_full_at, write_all_at};
-use crate::event::{Position, Timestamp};
+use crate::event::{Entry, Position, Timestamp};
 
 /// The format version that this release writes, and the newest that it reads. Version 1 had no footer.
 pub(super) const FORMAT_VERSION: u32 = 2;
@@ -209,6 +211,26 @@ pub(super) struct Frame {
     pub(super) offset: u64,
     /// The encoded entry, sharing the scanner's read buffer.
     pub(super) payload: Bytes,
+}
+
+impl Frame {
+    /// The entry's duplicate key, if it has one. A quarantined delivery that an earlier release wrote under
+    /// the key of an event has the right one: under the other, the event that the delivery becomes later
+    /// would be taken for a duplicate of it.
+    pub(super) fn key(&self) -> Option<DuplicateKey> {
+        let written = self.header.key?;
+        if !codec::is_quarantined(&self.payload) {
+            return Some(written);
+        }
+        match codec::decode(self.payload.clone()) {
+            Ok(Entry::Quarantined(delivery))
+                if written == DuplicateKey::of(&delivery.source, &delivery.id) =>
+            {
+                Some(DuplicateKey::of_letter(&delivery.source, &delivery.id))
+            }
+            _ => Some(written),
+        }
+    }
 }
 
 /// What a scanner finds.

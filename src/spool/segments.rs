@@ -130,6 +130,12 @@ impl SegmentInfo {
         let behind = self.index.partition_point(|&(indexed, _)| indexed <= position);
         behind.checked_sub(1).map_or(HEADER_BYTES, |at| self.index[at].1)
     }
+
+    /// An offset behind the entry at this position, where a frame begins or the frames end.
+    pub(super) fn offset_behind(&self, position: Position) -> u64 {
+        let behind = self.index.partition_point(|&(indexed, _)| indexed <= position);
+        self.index.get(behind).map_or(self.frames_end(), |&(_, offset)| offset)
+    }
 }
 
 /// The position before this one.
@@ -206,8 +212,8 @@ impl Segments {
         self.segments.len()
     }
 
-    /// At most `count` segments behind the one with this base, oldest first, each with the last position that
-    /// it accounts for.
+    /// At most `count` segments behind the one with this base, oldest first, each with the last position
+    /// that it accounts for.
     pub(super) fn following(
         &self,
         base: Position,
@@ -260,6 +266,14 @@ impl Segments {
     /// The newest segment.
     pub(super) fn newest(&self) -> Option<&SegmentInfo> {
         self.segments.back()
+    }
+
+    /// The newest segment that begins before this position, and the base of the segment after it; `None` if
+    /// it is the newest.
+    pub(super) fn begun_before(&self, position: Position) -> Option<(&SegmentInfo, Option<Position>)> {
+        let at = self.segments.partition_point(|segment| segment.base < position).checked_sub(1)?;
+        let segment = self.segments.get(at)?;
+        Some((segment, self.segments.get(at + 1).map(|next| next.base)))
     }
 
     /// The oldest segment that accounts for a position behind `after`, and the base of the segment after it;

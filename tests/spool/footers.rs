@@ -541,7 +541,7 @@ fn a_torn_footer_of_any_kind_is_found_after_a_power_cut_and_costs_nothing() {
 }
 
 /// Puts the files of a directory of fixtures on the disk of a new world.
-fn fixture(name: &str) -> (World, Vec<PathBuf>) {
+pub fn fixture(name: &str) -> (World, Vec<PathBuf>) {
     let world = World::new(from_disk());
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/spool/fixtures").join(name);
     let mut names: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect();

@@ -13,5 +13,6 @@ mod log_lines;
 mod model;
 mod power;
 mod recycled;
+mod search;
 mod sim;
 mod world;

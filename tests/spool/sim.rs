@@ -187,6 +187,8 @@ struct State {
     bad_reader: Option<(&'static str, Option<i32>)>,
     /// How many reads failed or waited for that reason.
     bad_reads: usize,
+    /// How many bytes were read.
+    bytes_read: u64,
 }
 
 impl State {
@@ -320,6 +322,11 @@ impl SimDisk {
     /// How many reads have failed or waited for that reason.
     pub fn bad_reads(&self) -> usize {
         self.state().bad_reads
+    }
+
+    /// How many bytes were read from all files.
+    pub fn bytes_read(&self) -> u64 {
+        self.state().bytes_read
     }
 
     /// The disk writes over bytes where they are, so that files of former segments are used again.
@@ -601,6 +608,7 @@ impl DiskFile for SimFile {
         let start = (offset as usize).min(contents.len());
         let count = bytes.len().min(contents.len() - start);
         bytes[..count].copy_from_slice(&contents[start..start + count]);
+        state.bytes_read += count as u64;
         Ok(count)
     }
 

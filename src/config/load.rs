@@ -19,6 +19,7 @@ use super::check::sinks::SinkSurroundings;
 use super::check::sources::expect_custom_types;
 use super::check::{Check, Environment};
 use super::file::{ConfigFile, known_keys, schema};
+use super::origins::Origins;
 use super::report::{Problem, Report, Severity};
 use super::yaml::spans::Path;
 use super::yaml::{schema_check, tree};
@@ -57,6 +58,8 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// First 12 hexadecimal digits of the SHA-256 of the configuration's text.
     pub fingerprint: String,
+    /// Where its values are written.
+    pub origins: Origins,
 }
 
 /// A usable configuration and its warnings.
@@ -90,7 +93,7 @@ pub fn load(origin: &str, text: &str, outside: &Environment<'_>) -> Result<Loade
     };
     let (json, places) = schema_check::check(&tree, &schema(), &mut report);
     let mut check = Check { report, places, outside };
-    let config = check.config(json, text);
+    let config = check.config(json, origin, text);
     match config {
         Some(config) if !check.report.has_errors() => Ok(Loaded { config, warnings: check.report }),
         _ => Err(check.report),
@@ -151,7 +154,7 @@ pub fn fingerprint(text: &str) -> String {
 }
 
 impl Check<'_> {
-    fn config(&mut self, mut json: Json, text: &str) -> Option<Config> {
+    fn config(&mut self, mut json: Json, origin: &str, text: &str) -> Option<Config> {
         self.warn_of_placeholders(&json, &Path::default());
         let providers = json.as_object_mut().and_then(|top| top.remove("providers"));
         let file: ConfigFile = match serde_json::from_value(json) {
@@ -181,6 +184,11 @@ impl Check<'_> {
         let sinks = self.sinks(&file, &around);
         self.check_sizes(&file, &sinks);
         self.check_acks(&file, &selection, &sources, &sinks);
+        let mut origins = Origins::new(origin, text, &self.places);
+        origins.list(&top.key("select"), known.wire_names(&file.select));
+        for (name, sink) in &file.sinks {
+            origins.list(&top.key("sinks").key(name).key("select"), known.wire_names(&sink.select));
+        }
         let largest_body_bytes = file.largest_body_bytes();
         let limits = Limits { largest_body_bytes, ..file.limits };
         self.check_limits(&limits);
@@ -196,6 +204,7 @@ impl Check<'_> {
             sinks,
             shutdown_grace: Duration::from_secs(file.shutdown_grace_seconds.0),
             fingerprint: fingerprint(text),
+            origins,
         })
     }
 }

@@ -12,15 +12,16 @@ mod check;
 pub mod embedded;
 pub mod file;
 mod load;
+mod origins;
 mod report;
-mod suggest;
 mod topics;
 mod yaml;
 
+pub use crate::provider::{did_you_mean, nearest};
 pub use check::Environment;
 pub use check::placeholders::PLACEHOLDER_ACCOUNT;
 pub use file::schema;
 pub use load::{Config, Loaded, fingerprint, load, load_bytes, read_configuration};
+pub use origins::Origins;
 pub use report::{Problem, Report, Severity};
-pub use suggest::{did_you_mean, nearest};
 pub use topics::Topic;

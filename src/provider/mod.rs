@@ -22,6 +22,7 @@ mod scheme;
 mod secret;
 mod sign;
 mod signature;
+mod suggest;
 
 pub use body::{BodyLimits, body_heaviness, body_heaviness_max};
 pub use builtin::{builtin, builtin_named};
@@ -43,6 +44,7 @@ pub(crate) use salvage::salvage;
 pub use sample::{event_headers, sample};
 pub use secret::{SecretForm, SecretProblem, SigningSecret, secret_oddity};
 pub use sign::sign;
+pub use suggest::{did_you_mean, nearest};
 
 use bytes::Bytes;
 use bytestring::ByteString;

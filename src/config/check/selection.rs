@@ -8,9 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Check;
 use super::sources::Definitions;
 use crate::config::file::{ConfigFile, SelectFile};
-use crate::config::suggest::nearest;
 use crate::config::yaml::spans::Path;
-use crate::provider::{Definition, event_type_problem};
+use crate::provider::{Definition, event_type_problem, nearest};
 use crate::selection::Selection;
 use crate::source::SourceOptions;
 
@@ -38,6 +37,14 @@ impl KnownTypes {
                 self.aliases.insert(alias.to_string(), info.name.to_string());
             }
         }
+    }
+}
+
+impl KnownTypes {
+    /// The names on the wire of the types on a list, in its order; none if it is no list.
+    pub(in crate::config) fn wire_names<'s>(&'s self, file: &'s SelectFile) -> Vec<&'s str> {
+        let SelectFile::Only(names) = file else { return Vec::new() };
+        names.iter().map(|name| self.aliases.get(name).unwrap_or(name).as_str()).collect()
     }
 }
 

@@ -9,10 +9,9 @@ use serde_json::Value as Json;
 use super::Check;
 use crate::ack::AckOptions;
 use crate::config::file::{ConfigFile, SecretEntryFile, SourceFile};
-use crate::config::suggest::did_you_mean;
 use crate::config::yaml::spans::Path;
 use crate::event::Timestamp;
-use crate::provider::{self, Definition, DefinitionFile, SigningSecret};
+use crate::provider::{self, Definition, DefinitionFile, SigningSecret, did_you_mean};
 use crate::reference::Reference;
 use crate::source::{Channel, SourceOptions, SourceSecret};
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value as Json};
 use super::spans::{KeySpan, Path, Spans};
 use super::tree::{Node, NodeEntry, NodeValue};
 use crate::config::report::{Problem, Report, Severity};
-use crate::config::suggest::nearest;
+use crate::provider::nearest;
 use crate::scalars::{bounds_problem, form_expected, form_problem};
 
 /// Checks `tree` against `schema` and adds problems to `report`. Returns the usable values, and where

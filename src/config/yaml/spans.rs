@@ -37,6 +37,19 @@ impl Path {
         last.is_some_and(|last| keys.contains(&last))
     }
 
+    /// All of it, as `sinks.lake.select[2]`.
+    pub fn whole(&self) -> String {
+        let mut text = String::new();
+        for step in &self.0 {
+            match step {
+                Step::Key(key) if text.is_empty() => text.push_str(key),
+                Step::Key(key) => text.extend([".", key]),
+                Step::Index(index) => text.extend(["[", &index.to_string(), "]"]),
+            }
+        }
+        text
+    }
+
     /// The path of the enclosing mapping or list.
     fn parent(&self) -> Option<Self> {
         Some(Self(self.0.split_last()?.1.to_vec()))
@@ -82,6 +95,11 @@ impl Spans {
     /// The bytes of the key at this path, or of the value if it is an element of a list.
     pub fn key(&self, path: &Path) -> Range<usize> {
         self.find(path).map_or(0..0, |place| place.key.clone().unwrap_or(place.value.clone()))
+    }
+
+    /// All places, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Path, &KeySpan)> {
+        self.0.iter()
     }
 
     /// Whether the file has this path.

@@ -1,7 +1,9 @@
 //! A start over a log that holds what a busy day has left, with nothing of it in memory.
 //!
 //! All events are delivered already: the bridge has to know what is there, and to publish nothing. Beside it
-//! stands what reading the files once takes, which is the least that a start costs that reads them all.
+//! stands what reading the files once takes, which is the least that a start costs that reads them all. The
+//! bridge is then asked what became of the oldest event, which it looks up in the footers of all segments:
+//! once with a cold cache, and once more.
 
 use anyhow::Context;
 use rustix::fs::{Advice, fadvise};
@@ -39,6 +41,8 @@ pub struct Start {
     ready_seconds: Vec<f64>,
     accepted_seconds: Vec<f64>,
     resident_mib: Vec<f64>,
+    explain_cold_seconds: Vec<f64>,
+    explain_warm_seconds: Vec<f64>,
 }
 
 /// What the `fill` floor prints.
@@ -70,6 +74,8 @@ pub fn measure(stage: &Stage, plan: &Plan) -> anyhow::Result<Start> {
         ready_seconds: Vec::new(),
         accepted_seconds: Vec::new(),
         resident_mib: Vec::new(),
+        explain_cold_seconds: Vec::new(),
+        explain_warm_seconds: Vec::new(),
     };
     for round in 1..=plan.rounds {
         eprintln!("start: round {round} of {}", plan.rounds);
@@ -105,6 +111,18 @@ impl Start {
         self.ready_seconds.push(ready);
         self.accepted_seconds.push(accepted);
         self.resident_mib.push(bridge.child.resident_mib()?.now);
+        let admin = bridge.admin.context("a floor explains nothing")?;
+        let oldest: serde_json::Value = serde_json::from_str(&get(admin, "/api/v1/events/position:1")?)?;
+        let id = oldest["event"]["id"].as_str().context("the oldest event is there")?;
+        let path = format!("/api/v1/events/{id}");
+        // To be told the id, the bridge has looked it up already.
+        empty_cache(&dir.join("spool"))?;
+        for seconds in [&mut self.explain_cold_seconds, &mut self.explain_warm_seconds] {
+            let asked = Instant::now();
+            let answer = get(admin, &path)?;
+            anyhow::ensure!(answer.contains(r#""found":"one""#), "{answer}");
+            seconds.push(asked.elapsed().as_secs_f64());
+        }
         bridge.child.stop()
     }
 }
@@ -201,6 +219,8 @@ impl fmt::Display for Start {
             ("fanbridge ready, s", &self.ready_seconds),
             ("its first event accepted, s", &self.accepted_seconds),
             ("resident memory then, MiB", &self.resident_mib),
+            ("its oldest event explained, cold, s", &self.explain_cold_seconds),
+            ("its oldest event explained, warm, s", &self.explain_warm_seconds),
         ] {
             table.add_row([
                 name.to_owned(),

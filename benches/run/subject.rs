@@ -23,6 +23,8 @@ const READY_MAX: Duration = Duration::from_secs(30);
 /// How often it is asked how far the sinks are.
 const LOOK: Duration = Duration::from_millis(20);
 const DELIVERED_MAX: Duration = Duration::from_secs(300);
+/// How long the admin listener can take for an answer: a search of a large log is one.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Who answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -305,7 +307,7 @@ pub fn free_address() -> std::io::Result<SocketAddr> {
 /// The body of a 200.
 pub fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.set_read_timeout(Some(ANSWERS_WITHIN))?;
     write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

@@ -17,11 +17,12 @@ mod problem;
 mod status;
 mod summary;
 mod types;
+mod v1;
 
 pub use options::AdminOptions;
 
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -29,9 +30,11 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use http::StatusCode;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use crate::ack::AwaitedSinks;
 use crate::dead_letter::{Readmit, Redrive};
+use crate::explain::Explainer;
 use crate::health::Health;
 use crate::spool::Spool;
 use crate::state::{State, StateError};
@@ -44,6 +47,9 @@ pub use summary::{SinkSummary, SourceSummary, Summary};
 
 /// Largest request body in bytes, many times the numbers of 1,000 dead letters.
 const BODY_BYTES_MAX: usize = 256 << 10;
+
+/// Most searches of the log at once.
+const SEARCHES_MAX: usize = 2;
 
 /// The parts of the bridge that the routes read. Clones share them.
 #[derive(Clone)]
@@ -61,12 +67,15 @@ pub struct AdminState {
     opened: Arc<OnceLock<Opened>>,
     /// Held while the metrics are exposed, so that no scrape sees what another one has half noted.
     scrape: Arc<Mutex<()>>,
+    /// The searches of the log that can still begin.
+    searches: Arc<Semaphore>,
 }
 
 struct Opened {
     state: State,
     spool: Spool,
     redrive: Redrive,
+    explainer: Arc<Explainer>,
     note: Note,
 }
 
@@ -84,6 +93,7 @@ impl AdminState {
             started: Instant::now(),
             opened: Arc::default(),
             scrape: Arc::default(),
+            searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
         }
     }
 
@@ -91,7 +101,10 @@ impl AdminState {
     pub fn open(&self, state: State, spool: Spool, readmit: Readmit, note: Note, awaited: &AwaitedSinks) {
         let sinks = self.summary.sinks.iter().map(|sink| sink.name.clone());
         let redrive = Redrive::new(state.clone(), spool.clone(), sinks, readmit).telling(awaited.clone());
-        let _ = self.opened.set(Opened { state, spool, redrive, note });
+        let (health, explained) = (Arc::clone(&self.health), Arc::clone(&self.summary.explained));
+        let now = SystemTime::now().into();
+        let explainer = Arc::new(Explainer::new(spool.search(), state.clone(), health, explained, now));
+        let _ = self.opened.set(Opened { state, spool, redrive, explainer, note });
     }
 
     fn opened(&self) -> Result<&Opened, ProblemAnswer> {
@@ -140,6 +153,7 @@ pub fn router(admin: AdminState) -> Router {
         .route("/api/dead/export", get(dead::export))
         .route("/api/dead/redrive", post(dead::redrive))
         .route("/api/dead/drop", post(dead::drop))
+        .nest("/api/v1", v1::router())
         .fallback(|| async { ProblemAnswer::new(StatusCode::NOT_FOUND, "there is nothing at this path") })
         .method_not_allowed_fallback(|| async {
             ProblemAnswer::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not support this method")

@@ -1,5 +1,8 @@
 //! The part of the configuration that the admin API shows: names and selections, never a secret.
 
+use std::sync::Arc;
+
+use crate::explain::ExplainedConfiguration;
 use crate::selection::Selection;
 pub use crate::source::types_seen::Catalogued;
 
@@ -15,6 +18,8 @@ pub struct Summary {
     pub selection: Selection,
     /// Whether a type is in a provider's catalogue.
     pub catalogued: Catalogued,
+    /// What explanations need of the configuration.
+    pub explained: Arc<ExplainedConfiguration>,
 }
 
 /// A source in the admin API.

@@ -88,6 +88,7 @@ mod tests {
             }],
             selection: Selection::All,
             catalogued: Box::new(|_, name| name == "a.known"),
+            explained: std::sync::Arc::default(),
         };
 
         let lines = overview(

@@ -33,6 +33,7 @@ pub(super) fn summary(config: &Config) -> Summary {
         sinks: sinks.collect(),
         selection: config.selection.clone(),
         catalogued: catalogued(config),
+        explained: Arc::new(config.explained()),
     }
 }
 

@@ -8,6 +8,8 @@ pub mod check;
 mod client;
 pub mod dead;
 pub mod demo;
+pub mod explain;
+mod headers;
 pub mod init;
 pub mod output;
 pub mod run;
@@ -60,6 +62,8 @@ pub enum Verb {
     Spool(spool::Args),
     /// List, show, export, redrive or drop dead letters: events that could not be delivered
     Dead(dead::Args),
+    /// Say what became of an event or of an event type, why, and what to do about it
+    Explain(explain::Args),
 }
 
 /// The configuration that a verb uses.
@@ -140,6 +144,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Types(args) => types::run(&args),
         Verb::Spool(args) => spool::run(&args),
         Verb::Dead(args) => dead::run(&args),
+        Verb::Explain(args) => explain::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,6 +10,7 @@
 
 mod check;
 pub mod embedded;
+mod explained;
 pub mod file;
 mod load;
 mod origins;

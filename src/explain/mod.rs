@@ -1,1 +1,95 @@
-//! What became of an event, and why: facts from the timeline, the log and the state, with a cause and a fix.
+//! What is known of an event or of an event type, with the cause and the fix.
+//!
+//! ```text
+//! log (by duplicate key, by the beginning of an id) ─┐
+//! state (cursors, dead letters, types seen) ─────────┼─▶ facts ─▶ a standing for each sink ─▶ cause and fix
+//! health (what keeps a sink from publishing) ────────┤
+//! configuration (rules, and where they are written) ─┘
+//! ```
+//!
+//! [`Explainer`] gathers the facts and blocks on the disk while it does; `sinks.rs`, [`event_type`] and
+//! [`cause`] judge them and are pure. The words of causes and fixes are in `cause.rs` alone, so that the
+//! command line, the API and the page say the same. An explanation has no body and no secret. What cannot be
+//! told is `unknown`, and never said to be good.
+
+mod asked;
+pub mod cause;
+mod configuration;
+mod document;
+mod event;
+mod event_type;
+mod facts;
+mod gather;
+mod preview;
+mod sinks;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crate::event::Timestamp;
+use crate::health::Health;
+use crate::spool::{LogSearch, ReadError};
+use crate::state::{State, StateError};
+
+pub use asked::{AskedEvent, AskedEventError};
+pub use cause::{CauseAndFix, Situation};
+pub use configuration::{
+    ConfiguredSelection, ConfiguredSink, ConfiguredSource, ExplainedConfiguration, SelectionRule, SinkPlace,
+};
+pub use document::{
+    EventCandidate, ExplainedEvent, ExplainedSink, ExplainedVerdict, Explanation, HowMany, KnownFrom,
+    LookedThrough, SinkStanding,
+};
+pub use event_type::{KnownType, SeenVerdict, TypeAtSink, TypeAtSource, TypeExplanation, explain_type};
+pub use preview::{Preview, preview};
+
+/// Explains events of a running bridge.
+pub struct Explainer {
+    search: LogSearch,
+    state: State,
+    health: Arc<Health>,
+    configuration: Arc<ExplainedConfiguration>,
+    /// When the bridge started: events from before can have been selected by another configuration.
+    started: Timestamp,
+}
+
+/// Which events an explanation is about, and how long it can take.
+#[derive(Clone, Debug, Default)]
+pub struct ExplainScope {
+    /// Only events of this source.
+    pub source: Option<String>,
+    /// Only what arrived at this moment or later.
+    pub since: Option<Timestamp>,
+    /// Ends the search early once it is set.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// Why there is no explanation.
+#[derive(Debug, thiserror::Error)]
+pub enum ExplainError {
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] ReadError),
+    /// The state cannot be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// No source has the name.
+    #[error("no source is named `{0}`")]
+    UnknownSource(String),
+}
+
+impl Explainer {
+    /// Explains from this log and this state, from now on.
+    pub fn new(
+        search: LogSearch,
+        state: State,
+        health: Arc<Health>,
+        configuration: Arc<ExplainedConfiguration>,
+        started: Timestamp,
+    ) -> Self {
+        Self { search, state, health, configuration, started }
+    }
+}
+
+#[cfg(test)]
+mod tests;

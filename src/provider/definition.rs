@@ -70,7 +70,7 @@ impl Definition {
 
     /// Whether a type is in the catalogue or expected beyond it. Without a catalogue every type is
     /// expected, because an event that is lost since another one has the same body would be worse.
-    pub(super) fn expects(&self, event_type: &str) -> bool {
+    pub fn expects(&self, event_type: &str) -> bool {
         self.catalogue.types().len() == 0
             || self.catalogue.find(event_type).is_some()
             || self.custom_types.contains(event_type)

@@ -6,6 +6,7 @@
 //! a valid signature becomes a [`Verified`] one here. This module does no I/O, reads no clock and
 //! keeps no state.
 
+mod as_if_signed;
 mod body;
 mod builtin;
 mod catalogue;
@@ -24,6 +25,7 @@ mod sign;
 mod signature;
 mod suggest;
 
+pub use as_if_signed::as_if_signed;
 pub use body::{BodyLimits, body_heaviness, body_heaviness_max};
 pub use builtin::{builtin, builtin_named};
 pub use catalogue::{Catalogue, TypeInfo, UNCLASSIFIED};

@@ -8,6 +8,7 @@ use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::row::{DeadCount, DeadFilter, DeadLetterInfo, NewDeadLetter, Reassessment};
 use super::{META, State, StateError, corrupted};
+use crate::event::IdMatch;
 use crate::spool::codec;
 
 /// Number → [`DeadLetterInfo`] as JSON.
@@ -42,6 +43,28 @@ impl State {
                 let (id, info) = row?;
                 let letter = parse(id.value(), info.value())?;
                 if filter.takes(&letter) {
+                    letters.push(letter);
+                }
+            }
+            Ok(letters)
+        })
+    }
+
+    /// The dead letters of events with this id, or whose ids begin so, newest first and at most `limit` of
+    /// them. Reads the info of each.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn dead_letters_of(&self, id: &IdMatch, limit: usize) -> Result<Vec<DeadLetterInfo>, StateError> {
+        self.file.read(|read| {
+            let mut letters = Vec::new();
+            for row in read.open_table(INFO)?.iter()?.rev() {
+                if letters.len() >= limit {
+                    break;
+                }
+                let (number, info) = row?;
+                let letter = parse(number.value(), info.value())?;
+                if id.matches(&letter.event_id) {
                     letters.push(letter);
                 }
             }

@@ -1,0 +1,101 @@
+//! `GET /api/v1/events/{id}`: what became of an event, and why.
+//!
+//! A search reads the log on a thread that can block, and ends early if the client leaves. Two run at once:
+//! they read from the disk to which events are written.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use http::StatusCode;
+use serde::Deserialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::super::{AdminState, ProblemAnswer};
+use crate::event::Timestamp;
+use crate::explain::{AskedEvent, AskedEventError, ExplainError, ExplainScope, Explanation};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct EventQuery {
+    /// Only events of this source.
+    source: Option<String>,
+    /// Only what arrived at this moment or later, in RFC 3339.
+    since: Option<String>,
+}
+
+pub(super) async fn event(
+    State(admin): State<AdminState>,
+    id: Result<Path<String>, PathRejection>,
+    query: Result<Query<EventQuery>, QueryRejection>,
+) -> Result<Json<Explanation>, ProblemAnswer> {
+    let Path(id) = id.map_err(|_| bad_request("expected the id of an event in the path"))?;
+    let asked: AskedEvent = id.parse().map_err(|error: AskedEventError| bad_request(error.to_string()))?;
+    let Query(query) = query.map_err(|error| bad_request(error.body_text()))?;
+    let since = query.since.as_deref().map(moment).transpose()?;
+    let scope = ExplainScope { source: query.source, since, ..ExplainScope::default() };
+    let permit = Arc::clone(&admin.searches).try_acquire_owned().map_err(|_| {
+        let detail = "two explanations are being searched for: ask again in a few seconds";
+        ProblemAnswer::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    })?;
+    let explainer = Arc::clone(&admin.opened()?.explainer);
+    let _ends_with_the_request = StopOnDrop(Arc::clone(&scope.stop));
+    let search = move || {
+        // Held until the search has ended, not only until nobody waits for it.
+        let _permit = permit;
+        explainer.event(&asked, &scope)
+    };
+    let explained = tokio::task::spawn_blocking(search).await;
+    match explained {
+        Ok(Ok(explanation)) => Ok(Json(explanation)),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => {
+            let detail = "the search broke off: see the log";
+            Err(ProblemAnswer::new(StatusCode::INTERNAL_SERVER_ERROR, detail))
+        }
+    }
+}
+
+/// Ends a search whose answer nobody waits for any more.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn moment(text: &str) -> Result<Timestamp, ProblemAnswer> {
+    let moment = OffsetDateTime::parse(text, &Rfc3339).ok();
+    let nanos = moment.and_then(|moment| i64::try_from(moment.unix_timestamp_nanos()).ok());
+    nanos
+        .map(Timestamp)
+        .ok_or_else(|| bad_request("expected a moment in `since`, in RFC 3339: 2026-11-21T06:40:00Z"))
+}
+
+fn bad_request(detail: impl Into<std::borrow::Cow<'static, str>>) -> ProblemAnswer {
+    ProblemAnswer::new(StatusCode::BAD_REQUEST, detail)
+}
+
+impl From<ExplainError> for ProblemAnswer {
+    /// Logs what the disk said instead of answering it, because the caller need not know its paths.
+    fn from(error: ExplainError) -> Self {
+        match error {
+            ExplainError::State(error) => error.into(),
+            ExplainError::UnknownSource(_) => bad_request(error.to_string()),
+            ExplainError::Log(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the admin API could not read the log to explain an event"
+                );
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "the log cannot be read: see the log of the bridge",
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! `fanbridge explain`: what became of an event or of an event type, why, and what to do about it.
+
+mod text;
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use serde::Serialize;
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::client::{Client, block_on};
+use super::headers::read_headers;
+use super::output::{Format, print};
+use super::{ConfigArgs, Exit, Failure, configuration};
+use crate::config::{Config, did_you_mean};
+use crate::event::Timestamp;
+use crate::explain::{
+    AskedEvent, Explanation, HowMany, Preview, SeenVerdict, TypeExplanation, explain_type, preview,
+};
+use crate::provider::{self, Definition, DeliveryRefusal};
+use crate::scalars::Period;
+use crate::telemetry::Shown;
+
+/// Arguments of `explain`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Id of the event, or its beginning of 4 characters at least; `position:42` is an entry of the log, and
+    /// `request:5f1c…` a refused delivery, by the number in its answer
+    #[arg(value_name = "ID", required_unless_present_any = ["event_type", "body"])]
+    #[arg(conflicts_with_all = ["event_type", "body"])]
+    id: Option<String>,
+    /// Explain an event type: who sends it, and where it goes; needs no running bridge
+    #[arg(long = "type", value_name = "TYPE", conflicts_with_all = ["body", "source", "since"])]
+    event_type: Option<String>,
+    /// Explain the event that this body becomes at --source
+    #[arg(long, value_name = "FILE", requires = "source")]
+    body: Option<PathBuf>,
+    /// Headers of the delivery with --body, for a provider that signs the id or states the type in one:
+    /// lines of `Name: value`, or JSON
+    #[arg(long, value_name = "FILE", requires = "body")]
+    headers: Option<PathBuf>,
+    /// Only events of this source
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Only what arrived since then: a moment in RFC 3339, or a period before now, such as `2h`
+    #[arg(long, value_name = "MOMENT")]
+    since: Option<String>,
+    /// How to print the explanation
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// Prints the explanation.
+///
+/// # Errors
+/// Exit code 1 if nothing is known of it, 2 if several events are meant or the command line is wrong, 74 or
+/// 75 if the bridge does not answer.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    if let Some(event_type) = &args.event_type {
+        return block_on(of_type(args, event_type));
+    }
+    let since = args.since.as_deref().map(|text| moment(text, SystemTime::now().into())).transpose()?;
+    let mut config = None;
+    let asked = match (&args.id, &args.body) {
+        (Some(id), _) => id.clone(),
+        (None, Some(body)) => {
+            let config = config.insert(configuration(&args.config)?);
+            id_of(args, body, config)?
+        }
+        (None, None) => return Err(Failure::new(Exit::Usage, "name an event, a --type or a --body")),
+    };
+    let asked: AskedEvent =
+        asked.parse().map_err(|error| Failure::new(Exit::Usage, format!("`{}`: {error}", Shown(&asked))))?;
+    let config = config.map_or_else(|| configuration(&args.config), Ok)?;
+    let explanation = block_on(ask(&config, &asked, args.source.as_deref(), since))?;
+    show(&explanation, args.format, text::of_event)?;
+    match explanation.found {
+        HowMany::One => Ok(()),
+        // What was printed says it.
+        HowMany::None => Err(Failure::new(Exit::Failed, "")),
+        HowMany::Several => Err(Failure::new(Exit::Usage, "")),
+    }
+}
+
+async fn ask(
+    config: &Config,
+    asked: &AskedEvent,
+    source: Option<&str>,
+    since: Option<Timestamp>,
+) -> Result<Explanation, Failure> {
+    let mut path = format!("/api/v1/events/{}", encoded(&asked.to_string()));
+    let since = since.map(Timestamp::to_rfc3339);
+    let query = [("source", source), ("since", since.as_deref())];
+    let mut separator = '?';
+    for (name, value) in query.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        path.push_str(&format!("{separator}{name}={}", encoded(value)));
+        separator = '&';
+    }
+    Client::admin(&config.admin).await?.json(&path).await
+}
+
+/// A text as a part of a URL.
+fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            true => encoded.push(char::from(byte)),
+            // Writing into a text does not fail.
+            false => drop(write!(encoded, "%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+/// The moment that a text says: RFC 3339, or a period before now.
+fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+    if let Ok(Period(ago)) = text.parse() {
+        let nanos = i64::try_from(ago.as_nanos()).unwrap_or(i64::MAX);
+        return Ok(Timestamp(now.0.saturating_sub(nanos)));
+    }
+    let moment = OffsetDateTime::parse(text, &Rfc3339).ok();
+    let nanos = moment.and_then(|moment| i64::try_from(moment.unix_timestamp_nanos()).ok());
+    nanos.map(Timestamp).ok_or_else(|| {
+        let expected = "expected a moment such as 2026-11-21T06:40:00Z, or a period such as 2h";
+        Failure::new(Exit::Usage, format!("`{}`: {expected}", Shown(text)))
+    })
+}
+
+/// The id of the event that a body becomes. Says what it is on stderr.
+fn id_of(args: &Args, path: &Path, config: &Config) -> Result<String, Failure> {
+    let explained = config.explained();
+    let name = args.source.as_deref().unwrap_or_default();
+    let source = explained.source(name).ok_or_else(|| {
+        let names: Vec<&str> = explained.sources.iter().map(|source| &*source.name).collect();
+        let meant = did_you_mean(name, names.iter().copied());
+        Failure::new(
+            Exit::Usage,
+            format!("unknown source `{name}`{meant} (configured: {})", names.join(", ")),
+        )
+    })?;
+    let body = std::fs::read(path)
+        .map(Bytes::from)
+        .map_err(|error| Failure::io(format_args!("cannot read {}", path.display()), &error))?;
+    let headers = args.headers.as_deref().map_or_else(|| Ok(HeaderMap::new()), read_headers)?;
+    let (now, limits) = (SystemTime::now().into(), config.limits.body_limits());
+    let previewed = preview(&explained, source, (&headers, body), now, &limits).map_err(|refusal| {
+        let advice = match refusal {
+            DeliveryRefusal::Unauthenticated("missing_id") => {
+                "; the provider signs the event's id in a header: give --headers FILE"
+            }
+            _ => "",
+        };
+        Failure::new(Exit::Failed, format!("this body would be refused: {refusal}{advice}"))
+    })?;
+    let Some(Preview { id, verdict, event_type, unusable }) = previewed else {
+        return Err(Failure::new(
+            Exit::Failed,
+            "this body is the provider's probe, of which nothing is kept",
+        ));
+    };
+    let what = match (&event_type, &unusable) {
+        (Some(event_type), _) => format!("a {}", Shown(event_type)),
+        (None, Some((word, _))) => format!("no event ({word})"),
+        (None, None) => "no event".into(),
+    };
+    eprintln!("this body is {what} with the id {}; today it would be {verdict}", Shown(&id));
+    Ok(id)
+}
+
+/// Explains a type by the configuration and, if the bridge runs, by what came.
+async fn of_type(args: &Args, event_type: &str) -> Result<(), Failure> {
+    let config = configuration(&args.config)?;
+    let explained = config.explained();
+    let mut definitions: Vec<Arc<Definition>> = provider::builtin().to_vec();
+    for source in &explained.sources {
+        // That of a source has the types of one's own.
+        definitions.retain(|known| known.provider != source.definition.provider);
+        definitions.push(Arc::clone(&source.definition));
+    }
+    let mut explanation = explain_type(&explained, &definitions, event_type);
+    explanation.seen = seen(&config, &explanation).await;
+    show(&explanation, args.format, text::of_type)?;
+    match explanation.known.is_empty() && explanation.sources.is_empty() {
+        true => Err(Failure::new(Exit::Failed, "")),
+        false => Ok(()),
+    }
+}
+
+/// What came of a type so far; `None` if no bridge answers.
+async fn seen(config: &Config, explanation: &TypeExplanation) -> Option<Vec<SeenVerdict>> {
+    let bridge = Client::admin(&config.admin).await.ok()?;
+    let rows: Vec<Value> = bridge.json("/api/types").await.ok()?;
+    let providers: BTreeSet<&str> = explanation.sources.iter().map(|source| &*source.provider).collect();
+    let mut seen = Vec::new();
+    for row in rows {
+        let provider = row["provider"].as_str().unwrap_or_default();
+        if row["type"] != *explanation.event_type || !providers.contains(provider) {
+            continue;
+        }
+        for verdict in ["accepted", "filtered", "duplicate", "quarantined"] {
+            if let Some(count) = row[verdict].as_u64().filter(|count| *count > 0) {
+                let (provider, verdict) = (provider.to_owned(), verdict.to_owned());
+                seen.push(SeenVerdict { provider, verdict, count });
+            }
+        }
+    }
+    Some(seen)
+}
+
+/// Prints an explanation: text for people, one JSON object for programs.
+fn show<T: Serialize>(explanation: &T, format: Format, text: fn(&T) -> String) -> Result<(), Failure> {
+    let json = match format {
+        Format::Table => return print(&text(explanation)),
+        // In the order of the fields, not of their names.
+        Format::Json => serde_json::to_string_pretty(explanation),
+        Format::Ndjson => serde_json::to_string(explanation),
+    };
+    let json = json.map_err(|error| Failure::io("cannot write the explanation", &error))?;
+    print(&format!("{json}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_given_as_such_or_as_a_period_before_now() {
+        let now = Timestamp(1_800_000_000_000_000_000);
+        assert_eq!(moment("2h", now).expect("a period"), Timestamp(1_799_992_800_000_000_000));
+        assert_eq!(moment("1970-01-01T00:00:01Z", now).expect("a moment"), Timestamp(1_000_000_000));
+        for text in ["", "yesterday", "2026-11-21", "9999-01-01T00:00:00Z"] {
+            assert_eq!(moment(text, now).expect_err("no moment").exit, Exit::Usage, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_written_so_that_a_url_keeps_it() {
+        assert_eq!(encoded("evt_1-a.b~C"), "evt_1-a.b~C");
+        assert_eq!(encoded("a/b?c#d%é:"), "a%2Fb%3Fc%23d%25%C3%A9%3A");
+    }
+}

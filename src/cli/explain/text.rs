@@ -1,0 +1,250 @@
+//! Explanations as text for people: at most 80 columns wide, apart from commands, which are to be copied
+//! whole.
+
+use crate::explain::cause::span;
+use crate::explain::{
+    ExplainedEvent, ExplainedSink, ExplainedVerdict, Explanation, HowMany, SinkStanding, TypeExplanation,
+};
+use crate::telemetry::{Shown, steers_terminal};
+
+/// Widest line.
+const COLUMNS_MAX: usize = 80;
+/// Characters of an id in a list.
+const ID_CHARS: usize = 12;
+
+/// The explanation of an event.
+pub(super) fn of_event(explanation: &Explanation) -> String {
+    let mut text = Text::default();
+    if let Some(event) = &explanation.event {
+        text.event(event);
+    }
+    if let Some(verdict) = &explanation.verdict {
+        text.verdict(verdict, explanation.event.as_ref());
+    }
+    for sink in &explanation.sinks {
+        text.line(&sink.sink, &at_sink(sink));
+    }
+    for letter in &explanation.dead_letters {
+        let tried = format!(
+            "{} after {} attempts, last {}",
+            letter.reason,
+            letter.attempts,
+            short(&letter.last.to_rfc3339())
+        );
+        text.line(
+            "dead letter",
+            &format!("{} of {}: {tried}", letter.id, letter.sink.as_deref().unwrap_or("the quarantine")),
+        );
+    }
+    if explanation.found == HowMany::Several {
+        for candidate in &explanation.candidates {
+            let event_type = candidate.event_type.as_deref().unwrap_or("no event");
+            let at = short(candidate.at.as_deref().unwrap_or_default());
+            text.whole(&format!("{}  {event_type}  {}  {at}", candidate.id, candidate.source));
+        }
+    }
+    text.end(&explanation.cause, explanation.fix.as_deref());
+    if let Some(command) = &explanation.command {
+        text.command(command);
+    }
+    text.0
+}
+
+/// The explanation of a type.
+pub(super) fn of_type(explanation: &TypeExplanation) -> String {
+    let mut text = Text::default();
+    text.whole(&explanation.event_type);
+    if explanation.asked != explanation.event_type {
+        text.line("documents", &format!("call it {}", explanation.asked));
+    }
+    for known in &explanation.known {
+        let key =
+            if known.key.is_empty() { "no key".into() } else { format!("key {}", known.key.join(", ")) };
+        text.line(&known.provider, &format!("{}, to {}, {key}", known.family, known.channels.join(" and ")));
+    }
+    for source in &explanation.sources {
+        let new = if source.catalogued { "" } else { " (in no catalogue)" };
+        text.line("source", &format!("{}, family {}{new}", source.source, source.family));
+    }
+    let place = |line: &Option<String>| line.as_ref().map_or_else(String::new, |line| format!("  {line}"));
+    let takes = if explanation.takes { "accepted" } else { "filtered" };
+    text.line("bridge", &format!("{takes}: {}{}", explanation.rule, place(&explanation.line)));
+    for sink in &explanation.sinks {
+        let to = match (sink.takes, explanation.takes) {
+            (true, _) => format!("→ {}", sink.topics.join(", ")),
+            (false, true) => "not selected".into(),
+            (false, false) => "gets nothing of it".into(),
+        };
+        text.line(&sink.sink, &format!("{}{}  {to}", sink.rule, place(&sink.line)));
+    }
+    if let Some(seen) = &explanation.seen {
+        let counts: Vec<String> =
+            seen.iter().map(|seen| format!("{} {}", seen.count, seen.verdict)).collect();
+        let counts = if counts.is_empty() { "nothing yet".into() } else { counts.join(", ") };
+        text.line("seen", &counts);
+    }
+    text.end(&explanation.cause, explanation.fix.as_deref());
+    text.0
+}
+
+/// What became of an event at a sink.
+fn at_sink(sink: &ExplainedSink) -> String {
+    let mut parts = vec![state(sink)];
+    parts.extend(sink.topic.as_ref().map(|topic| format!("→ {topic}")));
+    parts.extend(
+        sink.partition
+            .zip(sink.offset)
+            .map(|(partition, offset)| format!("partition {partition} offset {offset}")),
+    );
+    parts.extend(sink.message.as_ref().map(|message| format!("message {message}")));
+    parts.extend(sink.file.as_ref().zip(sink.offset).map(|(file, offset)| format!("{file} byte {offset}")));
+    parts.extend(sink.after_ms.map(|after| format!("+{after} ms")));
+    parts.extend(sink.reason.clone());
+    if let Some(attempts) = sink.attempts.filter(|attempts| *attempts > 1 || sink.reason.is_some()) {
+        parts.push(format!("attempt {attempts}"));
+    }
+    parts.extend(sink.next_in_ms.map(|next| format!("next in {}", span(next / 1000))));
+    parts.extend(sink.rule.as_ref().filter(|_| sink.state == SinkStanding::NotSelected).cloned());
+    parts.extend(sink.line.as_ref().filter(|_| sink.state == SinkStanding::NotSelected).cloned());
+    parts.join("  ")
+}
+
+fn state(sink: &ExplainedSink) -> String {
+    match sink.state {
+        SinkStanding::Missed => "missed".into(),
+        SinkStanding::SinkGone => "was removed".into(),
+        SinkStanding::DeadLetter => "rejected it".into(),
+        SinkStanding::Held => "holds the topic".into(),
+        SinkStanding::Pending => {
+            let waiting =
+                sink.waiting_s.map_or_else(String::new, |seconds| format!(" for {}", span(seconds)));
+            format!("pending{waiting}")
+        }
+        SinkStanding::Unknown => "not known".into(),
+        SinkStanding::Delivered => "delivered".into(),
+        SinkStanding::DeliveredBefore => "has passed it".into(),
+        SinkStanding::NotSelected => "not selected".into(),
+        SinkStanding::NotListedByBridge => "not listed by the bridge".into(),
+    }
+}
+
+/// A moment to the second, as people read it: `2026-11-21 06:40:11Z`.
+fn short(moment: &str) -> String {
+    let second = moment.split(['.', 'Z']).next().unwrap_or_default();
+    if second.is_empty() { String::new() } else { format!("{}Z", second.replace('T', " ")) }
+}
+
+/// Lines of text, in which nothing steers a terminal.
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn event(&mut self, event: &ExplainedEvent) {
+        let what = event.event_type.as_deref().unwrap_or("no event");
+        let from = event.intake.as_ref().unwrap_or(&event.source);
+        self.whole(&format!("{what}  from {from}"));
+        self.whole(&format!("  id  {}", event.id));
+        let position = event.position.map(|position| format!("position {position}"));
+        let bytes = event.bytes.map(|bytes| format!("{bytes} bytes"));
+        let key = event.key.as_ref().map(|key| format!("key {key}"));
+        let only = event.only_sink.as_ref().map(|sink| format!("a copy for {sink} alone"));
+        let parts: Vec<String> = [position, bytes, key, only].into_iter().flatten().collect();
+        self.line("entry", &parts.join("  "));
+    }
+
+    fn verdict(&mut self, verdict: &ExplainedVerdict, event: Option<&ExplainedEvent>) {
+        let at = verdict.at.as_deref().or(event.and_then(|event| event.arrived.as_deref())).unwrap_or("");
+        let rule = verdict.rule.as_ref().map_or_else(String::new, |rule| format!("  {rule}"));
+        let line = verdict.line.as_ref().map_or_else(String::new, |line| format!("  {line}"));
+        let reason = verdict.reason.as_ref().map_or_else(String::new, |reason| format!("  {reason}"));
+        self.line(&verdict.word, format!("{}{rule}{line}{reason}", short(at)).trim_start());
+    }
+
+    fn end(&mut self, cause: &str, fix: Option<&str>) {
+        self.line("why:", cause);
+        self.line("fix:", fix.unwrap_or("nothing to do"));
+    }
+
+    /// A command, on one line however long it is.
+    fn command(&mut self, command: &str) {
+        self.0.push_str("see:  ");
+        for c in command.chars() {
+            match steers_terminal(c) && c != '\\' {
+                true => self.0.extend(c.escape_default()),
+                false => self.0.push(c),
+            }
+        }
+        self.0.push('\n');
+    }
+
+    /// A line that is not indented, broken between words if it is too wide.
+    fn whole(&mut self, words: &str) {
+        self.wrapped("", words, 4);
+    }
+
+    /// A line with a name in front.
+    fn line(&mut self, name: &str, words: &str) {
+        let indent = ID_CHARS + 2;
+        let name = format!("  {name}");
+        self.wrapped(&format!("{name:<indent$}"), words, indent);
+    }
+
+    fn wrapped(&mut self, begin: &str, words: &str, indent: usize) {
+        let mut line = Shown(begin).to_string();
+        let mut is_begun = false;
+        for word in words.split(' ') {
+            let word = Shown(word).to_string();
+            let width = line.chars().count() + word.chars().count() + 1;
+            if is_begun && width > COLUMNS_MAX {
+                self.0.push_str(line.trim_end());
+                self.0.push('\n');
+                line = " ".repeat(indent);
+                is_begun = false;
+            }
+            if is_begun || (!line.is_empty() && !line.ends_with(' ')) {
+                line.push(' ');
+            }
+            line.push_str(&word);
+            is_begun = true;
+        }
+        self.0.push_str(line.trim_end());
+        self.0.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_breaks_between_words_and_goes_on_under_its_words() {
+        let mut text = Text::default();
+        let words =
+            "filtered: `select` is a list of 1 type and `call.created` is not on it (fanbridge.yaml:31:5)";
+        text.line("why:", words);
+        let lines: Vec<&str> = text.0.lines().collect();
+        assert_eq!(lines.len(), 2);
+        assert!(lines.iter().all(|line| line.chars().count() <= COLUMNS_MAX), "{}", text.0);
+        assert!(lines[0].starts_with("  why:        filtered:") && lines[1].starts_with("              "));
+        let read: Vec<&str> = text.0.split_whitespace().skip(1).collect();
+        assert_eq!(read.join(" "), words);
+    }
+
+    #[test]
+    fn nothing_from_outside_steers_the_terminal_and_a_command_stays_whole() {
+        let mut text = Text::default();
+        text.line("lake", "a\u{1b}[2Jb");
+        let command = format!("kcat -b {} -C -t t -f '%k\\n'\u{7}", "k:9092,".repeat(60));
+        text.command(&command);
+        assert!(!text.0.contains(['\u{1b}', '\u{7}']), "{}", text.0);
+        let whole = command.trim_end_matches('\u{7}');
+        assert!(text.0.lines().any(|line| line.contains(whole)), "{}", text.0);
+    }
+
+    #[test]
+    fn a_moment_is_shown_to_the_second() {
+        assert_eq!(short("2026-11-21T06:40:11.402Z"), "2026-11-21 06:40:11Z");
+        assert_eq!(short("2026-11-21T06:40:11Z"), "2026-11-21 06:40:11Z");
+        assert_eq!(short(""), "");
+    }
+}

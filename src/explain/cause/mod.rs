@@ -1,0 +1,168 @@
+//! Why something is as it is, and what to do about it: the one table of sentences (pure).
+//!
+//! The command line, the API and the page show these words. A sentence names what is written in the
+//! configuration with its line, and holds no part of a body.
+
+mod sinks;
+mod types;
+
+use serde::{Deserialize, Serialize};
+
+use super::configuration::ExplainedConfiguration;
+use super::document::{Explanation, LookedThrough, SinkStanding};
+
+pub(super) use self::types::of_type;
+
+/// Most sinks that one sentence names.
+const SINKS_NAMED_MAX: usize = 6;
+
+/// What something can be in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Situation {
+    /// Every sink that takes the event has it.
+    Delivered,
+    /// A sink's selection does not take it.
+    NotSelected,
+    /// No sink's selection takes it.
+    NoSink,
+    /// The bridge's selection filters it.
+    Filtered,
+    /// The delivery cannot become an event.
+    Quarantined,
+    /// A sink rejected it.
+    DeadLetter,
+    /// A sink holds its topic.
+    Held,
+    /// It waits for a sink.
+    Pending,
+    /// It was gone from the log before a sink had read it.
+    Missed,
+    /// Its sink was removed.
+    SinkGone,
+    /// Its entry in the log is damaged.
+    Damaged,
+    /// It can be several events.
+    Several,
+    /// It is older than what the log goes back to, or never came.
+    Forgotten,
+    /// Nothing is known of it.
+    Unknown,
+    /// A type that is sent to WebSocket clients only.
+    WebSocketOnly,
+    /// A type that no configured provider sends.
+    NobodySends,
+}
+
+/// Why something is as it is, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CauseAndFix {
+    /// The situation.
+    pub situation: Situation,
+    /// Why, in a sentence.
+    pub cause: String,
+    /// What to do, if there is anything to do.
+    pub fix: Option<String>,
+}
+
+impl CauseAndFix {
+    fn new(situation: Situation, cause: impl Into<String>, fix: Option<String>) -> Self {
+        Self { situation, cause: cause.into(), fix }
+    }
+}
+
+/// Of one event whose verdict and whose standing at each sink are known.
+pub(super) fn of_event(explanation: &Explanation, configuration: &ExplainedConfiguration) -> CauseAndFix {
+    if let Some(verdict) = explanation.verdict.as_ref().filter(|verdict| verdict.word == "quarantined") {
+        let reason = verdict.reason.as_deref().unwrap_or("unusable");
+        let detail = verdict.detail.as_ref().map_or_else(String::new, |detail| format!(": {detail}"));
+        let shown = explanation.dead_letters.first();
+        let shown = shown.map(|letter| format!("; `fanbridge dead show {}` shows it", letter.id));
+        let fix = format!("tell the provider{}", shown.unwrap_or_default());
+        let cause = format!("cannot become an event: {reason}{detail}");
+        return CauseAndFix::new(Situation::Quarantined, cause, Some(fix));
+    }
+    let event_type = explanation.event.as_ref().and_then(|event| event.event_type.as_deref());
+    let event_type = event_type.unwrap_or_default();
+    let sinks = &explanation.sinks;
+    if !sinks.is_empty() && sinks.iter().all(|sink| sink.state == SinkStanding::NotSelected) {
+        let cause = format!("accepted, and no sink selects `{event_type}`");
+        return CauseAndFix::new(Situation::NoSink, cause, Some("add it to a sink's `select`".into()));
+    }
+    let worst = sinks.iter().map(|sink| sink.state).min();
+    let told: Vec<CauseAndFix> = sinks
+        .iter()
+        .filter(|sink| worst.is_none_or(|worst| !worst.is_trouble() || sink.state == worst))
+        .map(|sink| sinks::of_sink(sink, event_type, configuration))
+        .collect();
+    match told.first() {
+        Some(first) => CauseAndFix {
+            situation: first.situation,
+            cause: joined(&told),
+            fix: told.iter().find_map(|told| told.fix.clone()),
+        },
+        None => CauseAndFix::new(Situation::Unknown, "what became of it is not known", None),
+    }
+}
+
+fn joined(told: &[CauseAndFix]) -> String {
+    let named: Vec<&str> = told.iter().take(SINKS_NAMED_MAX).map(|told| told.cause.as_str()).collect();
+    let more = told.len().saturating_sub(SINKS_NAMED_MAX);
+    let more = if more > 0 { format!("; and {more} more sinks") } else { String::new() };
+    named.join("; ") + &more
+}
+
+/// Of an event whose entry in the log cannot be read.
+pub(super) fn of_damage(segment: u64, sinks: &[String]) -> CauseAndFix {
+    let sinks = if sinks.is_empty() { "each sink".to_owned() } else { sinks.join(", ") };
+    let cause = format!(
+        "its entry in segment {segment:020}.log is damaged; {sinks} skipped it, unless it was read before"
+    );
+    let fix = "have the provider send it again; look at the disk";
+    CauseAndFix::new(Situation::Damaged, cause, Some(fix.into()))
+}
+
+/// Of something that can be several events.
+pub(super) fn of_several(count: usize) -> CauseAndFix {
+    let cause = format!("{count} events begin so, or have this id at several sources");
+    let fix = "ask for one of them by its whole id, with `--source` if several sources have it";
+    CauseAndFix::new(Situation::Several, cause, Some(fix.into()))
+}
+
+/// Of something that is nowhere.
+pub(super) fn of_nothing(looked: &LookedThrough) -> CauseAndFix {
+    let from = looked.log_from.as_deref().unwrap_or("its beginning");
+    let part = match looked.complete {
+        true => "",
+        false => ", of which only the newest part was looked through for the beginning of an id",
+    };
+    if looked.log_first > 1 {
+        let cause = format!("the log goes back to {from}{part}; it is older, or never came");
+        let fix = "look in the topic; raise `spool.retain` to keep events for longer";
+        return CauseAndFix::new(Situation::Forgotten, cause, Some(fix.into()));
+    }
+    let cause = format!("nothing with this id: searched the log from {from} to {}{part}", looked.log_through);
+    let fix = "`fanbridge explain --body FILE --source S` finds the id of a body";
+    CauseAndFix::new(Situation::Unknown, cause, Some(fix.into()))
+}
+
+/// Of a refused delivery that nothing is known of.
+pub(super) fn of_no_request() -> CauseAndFix {
+    let cause =
+        "nothing is known of this request: refusals are kept in memory, the last ones since the start";
+    CauseAndFix::new(Situation::Unknown, cause, None)
+}
+
+fn at_line(line: Option<&String>) -> String {
+    line.map_or_else(String::new, |line| format!(" ({line})"))
+}
+
+/// Seconds as people say them: `31 s`, `4m10s`, `2h5m`, `3d4h`.
+pub fn span(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{}m{}s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{}h{}m", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{}d{}h", seconds / 86_400, seconds / 3600 % 24),
+    }
+}

@@ -32,6 +32,7 @@ use crate::sink::SinkOptions;
 use crate::source::SourceOptions;
 use crate::source::http::{HttpOptions, Limits};
 use crate::spool::SpoolOptions;
+use crate::timeline::TimelineOptions;
 
 /// The whole configuration of a bridge.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub struct Config {
     pub admin: AdminOptions,
     /// The log on disk.
     pub spool: SpoolOptions,
+    /// The last steps of deliveries and events, in memory.
+    pub timeline: TimelineOptions,
     /// The duplicate window that replicas share, if it is configured.
     pub shared_window: Option<SharedWindowOptions>,
     /// How sources and sinks reach AWS.
@@ -195,6 +198,7 @@ impl Check<'_> {
         Some(Config {
             admin: self.admin(&file),
             spool: self.spool(&file, &limits),
+            timeline: self.timeline(&file),
             shared_window: self.shared_window(&file.spool.duplicates, &limits),
             http: self.http(file.http),
             aws: self.aws(file.aws),

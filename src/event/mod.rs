@@ -6,6 +6,7 @@
 //! an event holds its attributes without a copy.
 
 mod id_match;
+mod json;
 mod placement;
 
 use std::sync::Arc;

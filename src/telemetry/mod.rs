@@ -10,6 +10,7 @@ mod exposition;
 mod limit;
 mod log;
 mod sqs;
+mod timeline;
 
 use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
@@ -27,6 +28,7 @@ pub use exposition::Exposition;
 pub use limit::LogLimit;
 pub use log::{Log, LogError, SHOWN_CHARS_MAX, Shown, init_logging, lines_dropped, steers_terminal};
 pub use sqs::SqsMetrics;
+pub use timeline::TimelineMetrics;
 
 /// A gauge in seconds or another fractional unit.
 pub type FloatGauge = Gauge<f64, AtomicU64>;
@@ -97,6 +99,8 @@ pub struct Metrics {
     pub sns_subscriptions: Family<SourceOutcome, Counter>,
     /// Metrics of answers that wait for sinks.
     pub ack: AckMetrics,
+    /// Metrics of the last steps that are kept in memory.
+    pub timeline: TimelineMetrics,
     /// Records that a sink accepted.
     pub delivered: Family<SinkFamily, Counter>,
     /// Seconds from an event's arrival to the sink's acceptance.
@@ -179,6 +183,7 @@ impl Metrics {
             sns_certificates: Family::default(),
             sns_subscriptions: Family::default(),
             ack: AckMetrics::new(),
+            timeline: TimelineMetrics::new(),
             delivered: Family::default(),
             delivery_duration: Family::new_with_constructor(slow),
             sink_lag: Family::default(),
@@ -222,6 +227,7 @@ impl Metrics {
         r.register("log_lines_dropped", dropped, self.log_lines_dropped.clone());
         self.register_spool(r);
         self.register_shared_window(r);
+        self.timeline.register(r);
         let build = Family::<Build, Gauge>::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION").into() }).set(1);
         r.register("build_info", "Always 1; the label has the running version", build);

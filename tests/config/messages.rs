@@ -551,6 +551,13 @@ fn sizes_that_contradict_each_other_are_found() {
         "expected at most 63 MiB for `limits.inflated_bytes_max`, found 64 MiB",
     );
     expect(
+        &format!("{SOURCE}timeline: {{ bytes_max: ‹4 KiB› }}\n"),
+        "size too small",
+        "expected at least 1 MiB for `timeline.bytes_max`, or 0 to keep no steps, found 4 KiB",
+    );
+    let off = read(&format!("{SOURCE}timeline: {{ bytes_max: 0 }}\n")).expect("valid");
+    assert_eq!(off.config.timeline.bytes_max, 0);
+    expect(
         &format!("{SOURCE}limits: {{ ack_timeout: ‹0s› }}\n"),
         "time too short",
         "expected at least 1ms for `limits.ack_timeout`, found 0s",

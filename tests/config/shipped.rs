@@ -48,6 +48,7 @@ fn blocks(schema: &Value) -> impl Iterator<Item = &serde_json::Map<String, Value
         "Limits",
         "SpoolOptions",
         "DuplicatesOptions",
+        "TimelineOptions",
         "SourceFile",
         "DatedSecretFile",
         "SnsSourceFile",

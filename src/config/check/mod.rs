@@ -16,6 +16,7 @@ mod sizes;
 pub(super) mod sources;
 mod sources_together;
 mod spool;
+mod timeline;
 
 use std::io;
 use std::path::Path as FilePath;

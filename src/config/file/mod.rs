@@ -30,6 +30,7 @@ use crate::reference::Reference;
 use crate::scalars::Address;
 use crate::source::http::{HttpOptions, Limits};
 use crate::spool::SpoolOptions;
+use crate::timeline::TimelineOptions;
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -44,6 +45,8 @@ pub struct ConfigFile {
     pub limits: Limits,
     /// The log on disk between sources and sinks.
     pub spool: SpoolOptions,
+    /// The last steps of deliveries and events, in memory.
+    pub timeline: TimelineOptions,
     /// Which sinks acknowledgements wait for, of every source without a block of its own.
     pub ack: AckOptions,
     /// How long a shutdown can take before it is cut short, in seconds.

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Answers are JSON, failures are problem documents. Bodies of events are shown only by
-//! `/api/dead/{id}` and `/api/dead/export`. This module opens no socket and knows no sink.
+//! `/api/dead/{id}` and `/api/dead/export`. `v1` has the routes of the API that stays. This module opens no
+//! socket and knows no sink.
 
 mod dead;
 mod guard;
@@ -39,6 +40,7 @@ use crate::health::Health;
 use crate::spool::Spool;
 use crate::state::{State, StateError};
 use crate::telemetry::Metrics;
+use crate::timeline::Timeline;
 
 pub use dead::{Counted, DropRequest, RedriveRequest};
 pub use guard::{Access, REQUEST_HEADER};
@@ -69,6 +71,9 @@ pub struct AdminState {
     scrape: Arc<Mutex<()>>,
     /// The searches of the log that can still begin.
     searches: Arc<Semaphore>,
+    timeline: Timeline,
+    /// Held by each reader that waits for steps.
+    live: Arc<Semaphore>,
 }
 
 struct Opened {
@@ -94,7 +99,14 @@ impl AdminState {
             opened: Arc::default(),
             scrape: Arc::default(),
             searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
+            timeline: Timeline::default(),
+            live: Arc::new(Semaphore::new(v1::LIVE_READERS_MAX)),
         }
+    }
+
+    /// The same with the last steps of every event.
+    pub fn with_timeline(self, timeline: Timeline) -> Self {
+        Self { timeline, ..self }
     }
 
     /// Adds the spool and the state once they are open. Only the first call counts.

@@ -1,13 +1,22 @@
-//! The second generation of the JSON API, under `/api/v1`: one file a noun.
+//! Version 1 of the JSON API: what `fanbridge tail`, `fanbridge explain` and other programs build on. One file
+//! a noun.
 
+mod events;
 mod explain;
+mod live;
+mod query;
+
+pub(super) use live::LIVE_READERS_MAX;
 
 use axum::Router;
 use axum::routing::get;
 
 use super::AdminState;
 
-/// Its routes, below `/api/v1`.
+/// The routes below `/api/v1`.
 pub(super) fn router() -> Router<AdminState> {
-    Router::new().route("/events/{id}", get(explain::event))
+    Router::new()
+        .route("/events", get(events::events))
+        .route("/events/stream", get(live::stream))
+        .route("/events/{id}", get(explain::event))
 }

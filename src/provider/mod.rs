@@ -13,6 +13,7 @@ mod catalogue;
 mod compile;
 mod definition;
 mod definition_file;
+pub mod diagnose;
 mod json;
 mod message;
 mod normalise;

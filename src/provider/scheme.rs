@@ -48,7 +48,7 @@ pub(super) struct HmacScheme {
     pub timestamp: Option<TimestampRule>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Algorithm {
     Sha1,
     Sha256,
@@ -56,7 +56,7 @@ pub(super) enum Algorithm {
 }
 
 /// How signatures are written in their header.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// `prefix` and one signature.
     Single { prefix: String },
@@ -82,7 +82,7 @@ pub(super) struct TimestampRule {
     pub tolerance_seconds: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum TimestampPlace {
     Header(HeaderName),
     Field(String),
@@ -136,11 +136,7 @@ impl HmacScheme {
             Part::Timestamp => timestamp.unwrap_or_default().as_bytes(),
             Part::Body => body,
         });
-        match self.algorithm {
-            Algorithm::Sha1 => mac::<Hmac<Sha1>>(secret.key(), parts),
-            Algorithm::Sha256 => mac::<Hmac<Sha256>>(secret.key(), parts),
-            Algorithm::Sha512 => mac::<Hmac<Sha512>>(secret.key(), parts),
-        }
+        self.algorithm.mac(secret, parts)
     }
 
     /// Sender's clock minus `now` in seconds, if the scheme signs a timestamp.
@@ -186,7 +182,19 @@ impl HmacScheme {
 }
 
 impl Algorithm {
-    fn len(self) -> usize {
+    pub const ALL: [Self; 3] = [Self::Sha1, Self::Sha256, Self::Sha512];
+
+    /// The MAC of this secret over the concatenated parts.
+    pub fn mac<'a>(self, secret: &SigningSecret, parts: impl Iterator<Item = &'a [u8]>) -> Mark {
+        match self {
+            Self::Sha1 => mac::<Hmac<Sha1>>(secret.key(), parts),
+            Self::Sha256 => mac::<Hmac<Sha256>>(secret.key(), parts),
+            Self::Sha512 => mac::<Hmac<Sha512>>(secret.key(), parts),
+        }
+    }
+
+    /// Length of a MAC in bytes.
+    pub fn len(self) -> usize {
         match self {
             Self::Sha1 => 20,
             Self::Sha256 => 32,

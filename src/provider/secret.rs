@@ -162,6 +162,11 @@ impl SigningSecret {
         self.key().ct_eq(other.key()).into()
     }
 
+    /// First moment at which the secret is valid, if there is one.
+    pub fn start(&self) -> Option<Timestamp> {
+        self.not_before
+    }
+
     /// Last moment at which the secret is valid, if there is one.
     pub fn end(&self) -> Option<Timestamp> {
         self.not_after

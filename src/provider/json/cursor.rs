@@ -6,7 +6,7 @@
 use super::{Defect, Flaw};
 
 /// A position in a body.
-pub(super) struct Cursor<'a> {
+pub(in crate::provider) struct Cursor<'a> {
     pub bytes: &'a [u8],
     pub at: usize,
 }

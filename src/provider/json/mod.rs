@@ -12,8 +12,7 @@ mod keys;
 use std::borrow::Cow;
 use std::ops::Range;
 
-use self::cursor::Cursor;
-pub(super) use self::cursor::unescape;
+pub(super) use self::cursor::{Cursor, unescape};
 use self::keys::SeenKeys;
 use super::pointer::{NodeId, POINTERS_MAX, Pointers, ROOT, STEPS_MAX, Slot, Wanted};
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ADMIN_CONNECTIONS_MAX;
 use crate::provider::BodyLimits;
+use crate::provider::diagnose::DeliverySizes;
 use crate::scalars::{Address, Period, Size};
 use crate::spool::options::BODY_BYTES_MAX as STORED_BYTES_MAX;
 
@@ -128,6 +129,15 @@ impl Limits {
     /// The limits on decompression, for bodies from every kind of source.
     pub fn body_limits(&self) -> BodyLimits {
         BodyLimits { inflated_bytes_max: self.inflated_bytes_max, inflate_ratio_max: self.inflate_ratio_max }
+    }
+
+    /// The bounds of the bodies of a webhook source with this `body_bytes_max`. A body that is allowed plain
+    /// is allowed compressed as well.
+    pub fn sizes_of(&self, body_bytes_max: Option<usize>) -> DeliverySizes {
+        let sent_bytes_max = body_bytes_max.unwrap_or(self.body_bytes_max);
+        let limits = self.body_limits();
+        let inflated_bytes_max = limits.inflated_bytes_max.max(sent_bytes_max);
+        DeliverySizes { sent_bytes_max, inflate: BodyLimits { inflated_bytes_max, ..limits } }
     }
 
     /// The limits of the private listener. Strangers do not reach it, so one address can have all of its

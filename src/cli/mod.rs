@@ -17,6 +17,7 @@ pub mod send;
 pub mod spool;
 pub mod topics;
 pub mod types;
+pub mod verify;
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -54,6 +55,8 @@ pub enum Verb {
     Check(check::Args),
     /// Sign a sample event as its provider would, and send it to the running bridge
     Send(send::Args),
+    /// Say why a recorded delivery is refused: which secret, bytes or form its signature is of
+    Verify(verify::Args),
     /// Show the topics the configuration can produce, and create the missing ones
     Topics(topics::Args),
     /// List event types by provider and family
@@ -140,6 +143,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Init(args) => init::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Send(args) => send::run(&args),
+        Verb::Verify(args) => verify::run(&args),
         Verb::Topics(args) => topics::run(&args),
         Verb::Types(args) => types::run(&args),
         Verb::Spool(args) => spool::run(&args),

@@ -48,8 +48,13 @@ impl WallClock {
 
     /// Starts a bridge that goes by this clock.
     pub fn start(&self, home: &Home) -> Bridge {
+        home.start_under(&self.wrapper().each_ref().map(String::as_str))
+    }
+
+    /// The command under which a process goes by this clock.
+    pub fn wrapper(&self) -> [String; 3] {
         let preload = format!("LD_PRELOAD={}", self.library.display());
         let shift = format!("CLOCK_SHIFT={}", self.shift.display());
-        home.start_under(&["env", &preload, &shift])
+        ["env".into(), preload, shift]
     }
 }

@@ -214,7 +214,7 @@ mod tests {
     const WINDOW: u64 = BOUNDS.records_max as u64;
 
     fn accepts_all() -> std::sync::Arc<Scripted> {
-        Scripted::new(|_, _| Outcome::Accepted)
+        Scripted::new(|_, _| Outcome::ACCEPTED)
     }
 
     #[tokio::test]

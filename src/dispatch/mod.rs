@@ -338,7 +338,7 @@ impl Dispatcher {
     fn settle(&mut self, record: &Record, outcome: &Outcome, wall: Timestamp) {
         let settlements = self.settlements.as_mut();
         match outcome {
-            Outcome::Accepted => {
+            Outcome::Accepted(_) => {
                 settlements.into_iter().for_each(|settlements| settlements.accepted(record));
                 self.routes.delivered(record, wall);
             }

@@ -198,7 +198,7 @@ impl Unsettled {
         let Some(hold) = self.holds.get(&record.topic) else { return reported };
         let behind = record.event.key.as_ref().is_some_and(|key| hold.failed_keys.contains(key));
         match reported {
-            Outcome::Accepted if behind => Outcome::retry(
+            Outcome::Accepted(_) if behind => Outcome::retry(
                 Cause::OVERTOOK,
                 "published before an earlier record of its key that is tried again",
             ),
@@ -306,7 +306,7 @@ fn cost(record: &Record) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Event;
+    use crate::event::{Event, Placement};
     use crate::testing::events::event;
 
     const BOUNDS: UnsettledBounds = UnsettledBounds { records_max: 4, bytes_max: 1 << 20 };
@@ -414,12 +414,13 @@ mod tests {
         for record in &out {
             window.admit(record);
         }
-        assert_eq!(window.in_order(&out[0], Outcome::Accepted), Outcome::Accepted, "nothing has failed");
+        let placed = || Outcome::Accepted(Placement::offset(1, 42));
+        assert_eq!(window.in_order(&out[0], placed()), placed(), "nothing has failed");
         window.retry_later(&out[0], &TROUBLE, Duration::ZERO, 1);
         for well in [&out[1], &out[3]] {
-            assert_eq!(window.in_order(well, Outcome::Accepted), Outcome::Accepted, "another key, and none");
+            assert_eq!(window.in_order(well, placed()), placed(), "another key, and none");
         }
-        let overtook = window.in_order(&out[2], Outcome::Accepted);
+        let overtook = window.in_order(&out[2], placed());
         let Outcome::Retry(reason) = &overtook else { panic!("{overtook:?}") };
         assert_eq!(reason.cause, Cause::OVERTOOK);
         window.retry_later(&out[2], reason, Duration::ZERO, 1);
@@ -430,7 +431,7 @@ mod tests {
         let probe = window.due(rested, 1, 10);
         window.published_again(&probe, 2);
         for again in [&out[0], &out[2]] {
-            assert_eq!(window.in_order(again, Outcome::Accepted), Outcome::Accepted, "in order this time");
+            assert_eq!(window.in_order(again, placed()), placed(), "in order this time");
         }
     }
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use allocation_counter::measure;
 use fanbridge::event::{EventTime, Record};
 use fanbridge::sink::kafka::{KafkaOptions, KafkaSink};
-use fanbridge::sink::{CarriedAttributes, Outcome, Sink};
+use fanbridge::sink::{CarriedAttributes, Sink};
 use rdkafka::mocking::MockCluster;
 
-use crate::seen::record;
+use crate::seen::{assert_all_accepted, record};
 
 const RECORDS: u64 = 1000;
 /// What the batch itself costs: its outcomes, its buffers.
@@ -38,10 +38,10 @@ async fn allocations(structured: bool, carried: &CarriedAttributes) -> u64 {
         structured,
     };
     let sink = KafkaSink::new("lake", &config, carried).unwrap();
-    assert_eq!(sink.publish(batch(0)).await, vec![Outcome::Accepted; RECORDS as usize]);
+    assert_all_accepted(&sink.publish(batch(0)).await, RECORDS as usize);
     let (batch, mut publication) = (batch(RECORDS), None);
     let counted = measure(|| publication = Some(sink.publish(batch)));
-    assert_eq!(publication.unwrap().await, vec![Outcome::Accepted; RECORDS as usize]);
+    assert_all_accepted(&publication.unwrap().await, RECORDS as usize);
     counted.count_total
 }
 

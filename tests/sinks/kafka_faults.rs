@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 use fanbridge::event::Record;
 use fanbridge::sink::kafka::KafkaSink;
-use fanbridge::sink::{Outcome, Publication, Sink};
+use fanbridge::sink::{Publication, Sink};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use crate::kafka_real;
 use crate::kafka_setup::{Consuming, sink};
-use crate::seen::{Reader, copies_of_all_in_order, record};
+use crate::seen::{Reader, assert_all_accepted, copies_of_all_in_order, record};
 use crate::support::bridge::free_port;
 use crate::support::gate::Gate;
 use crate::support::servers::Broker;
@@ -63,7 +63,7 @@ async fn flow(sink: &KafkaSink, topic: &str, faults: impl Future<Output = ()>) -
 
 async fn assert_accepted(claim: Publication) {
     let outcomes = tokio::time::timeout(Duration::from_secs(20), claim).await.expect("outcomes in time");
-    assert_eq!(outcomes, vec![Outcome::Accepted; BATCH as usize]);
+    assert_all_accepted(&outcomes, BATCH as usize);
 }
 
 /// How many copies a topic holds beyond the first of each of so many records, all of them in order.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fanbridge::event::Record;
+use fanbridge::event::{Placement, Record};
 use fanbridge::sink::{CarriedAttributes, Cause, Outcome, Sink};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
@@ -12,7 +12,9 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use crate::contract;
 use crate::kafka_setup::{Consuming, sink};
-use crate::seen::{Reader, Seen, assert_put_off, large_record, publish_until_settled, record};
+use crate::seen::{
+    Reader, Seen, assert_all_accepted, assert_put_off, large_record, publish_until_settled, record,
+};
 
 type Cluster = MockCluster<'static, DefaultProducerContext>;
 
@@ -64,7 +66,7 @@ async fn a_structured_sink_writes_one_document_with_the_body_verbatim() {
         fanbridge::sink::kafka::KafkaSink::new("lake", &config, &CarriedAttributes::default()).unwrap();
     let sent = record("t", 1, Some("key"));
     let body = sent.event.body.clone();
-    assert_eq!(sink.publish(vec![sent]).await, [Outcome::Accepted]);
+    assert_all_accepted(&sink.publish(vec![sent]).await, 1);
     let seen = Consuming { brokers }.read("t", 1).remove(0);
     assert_eq!(seen.attributes["content-type"], "application/cloudevents+json; charset=UTF-8");
     assert_eq!(seen.attributes.len(), 1);
@@ -76,14 +78,14 @@ async fn a_structured_sink_writes_one_document_with_the_body_verbatim() {
 async fn an_outage_accepts_nothing_and_ends_within_two_seconds_of_the_broker() {
     let (cluster, brokers) = cluster(&["t"]);
     let sink = sink(&brokers, &[]);
-    assert_eq!(sink.publish(batch("t", 0..1)).await, [Outcome::Accepted]);
+    assert_all_accepted(&sink.publish(batch("t", 0..1)).await, 1);
     cluster.broker_down(1).unwrap();
     let mut claim = sink.publish(batch("t", 1..4));
     let early = tokio::time::timeout(Duration::from_secs(3), &mut claim).await;
     assert!(early.is_err(), "reported during the outage: {early:?}");
     cluster.broker_up(1).unwrap();
     let up = Instant::now();
-    assert_eq!(claim.await, vec![Outcome::Accepted; 3]);
+    assert_all_accepted(&claim.await, 3);
     assert!(up.elapsed() < Duration::from_secs(2), "{:?}", up.elapsed());
     let sequences: Vec<_> = Consuming { brokers }.read("t", 4).iter().map(Seen::sequence).collect();
     assert_eq!(sequences, [0, 1, 2, 3]);
@@ -93,25 +95,45 @@ async fn an_outage_accepts_nothing_and_ends_within_two_seconds_of_the_broker() {
 async fn a_fatal_producer_error_replaces_the_producer_within_two_seconds() {
     let (cluster, brokers) = cluster(&["t"]);
     let sink = sink(&brokers, &[]);
-    assert_eq!(sink.publish(batch("t", 0..1)).await, [Outcome::Accepted]);
+    assert_all_accepted(&sink.publish(batch("t", 0..1)).await, 1);
     // Not caused by a lost answer, so librdkafka cannot vouch for the sequence any more.
     let errors = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER];
     cluster.request_errors(RDKafkaApiKey::Produce, &errors);
     let failed = Instant::now();
     assert_put_off(&sink.publish(batch("t", 1..4)).await, "producer_fatal");
     let (outcomes, _) = publish_until_settled(&sink, batch("t", 1..4)).await;
-    assert_eq!(outcomes, vec![Outcome::Accepted; 3]);
+    assert_all_accepted(&outcomes, 3);
     assert!(failed.elapsed() < Duration::from_secs(2), "{:?}", failed.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_a_broker_had_already_is_accepted_without_an_offset() {
+    let (cluster, brokers) = cluster(&["t"]);
+    let sink = sink(&brokers, &[]);
+    let placements = |outcomes: Vec<Outcome>| -> Vec<Placement> {
+        let placement = |outcome| match outcome {
+            Outcome::Accepted(placement) => placement,
+            other => panic!("{other:?}"),
+        };
+        outcomes.into_iter().map(placement).collect()
+    };
+    let first = placements(sink.publish(batch("t", 0..1)).await);
+    assert!(matches!(first[..], [Placement::Offset { .. }]), "{first:?}");
+    let errors = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER];
+    cluster.request_errors(RDKafkaApiKey::Produce, &errors);
+    assert_eq!(placements(sink.publish(batch("t", 1..2)).await), [Placement::Unstated]);
+    let third = placements(sink.publish(batch("t", 2..3)).await);
+    assert!(matches!(third[..], [Placement::Offset { .. }]), "{third:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_is_refused_goes_again_one_by_one_and_nothing_is_rejected_for_another() {
     let (cluster, brokers) = cluster(&["t"]);
     let sink = sink(&brokers, &[]);
-    assert_eq!(sink.publish(batch("t", 0..1)).await, [Outcome::Accepted]);
+    assert_all_accepted(&sink.publish(batch("t", 0..1)).await, 1);
     cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
     let (outcomes, reasons) = publish_until_settled(&sink, batch("t", 1..11)).await;
-    assert_eq!(outcomes, vec![Outcome::Accepted; 10]);
+    assert_all_accepted(&outcomes, 10);
     assert!(reasons.iter().any(|reason| reason.cause == Cause::REFUSED_IN_COMPANY), "{reasons:?}");
 }
 
@@ -129,7 +151,7 @@ async fn behind_a_refused_batch_a_key_waits_until_what_was_sent_of_it_before_is_
     while quick.is_none() || slow.is_none() {
         let (position, key) = keys.next().expect("both partitions have a key");
         let began = Instant::now();
-        assert_eq!(sink.publish(vec![record("t", position, Some(key))]).await, [Outcome::Accepted]);
+        assert_all_accepted(&sink.publish(vec![record("t", position, Some(key))]).await, 1);
         *(if began.elapsed() < SLOW { &mut quick } else { &mut slow }) = Some(key);
     }
     let (first, refused, later) = (record("t", 10, slow), record("t", 11, quick), record("t", 12, slow));
@@ -141,11 +163,11 @@ async fn behind_a_refused_batch_a_key_waits_until_what_was_sent_of_it_before_is_
     assert_put_off(&sink.publish(vec![refused.clone()]).await, "refused_in_company");
     assert_put_off(&sink.publish(vec![later.clone()]).await, "held");
     let mut again = vec![refused, later];
-    if on_its_way.await != [Outcome::Accepted] {
+    if !on_its_way.await[0].is_accepted() {
         again.insert(0, first);
     }
     let count = again.len();
-    assert_eq!(publish_until_settled(&sink, again).await.0, vec![Outcome::Accepted; count]);
+    assert_all_accepted(&publish_until_settled(&sink, again).await.0, count);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,7 +175,7 @@ async fn batches_that_the_client_would_send_again_do_not_keep_a_dead_producer_fr
     const SLOW: Duration = Duration::from_millis(400);
     let (cluster, brokers) = cluster(&["t"]);
     let sink = sink(&brokers, &[]);
-    assert_eq!(sink.publish(batch("t", 0..1)).await, [Outcome::Accepted]);
+    assert_all_accepted(&sink.publish(batch("t", 0..1)).await, 1);
     for round in 0..3 {
         // The answers to the later batches come while the dead producer is emptied, and are passing errors.
         cluster.broker_round_trip_time(1, SLOW).unwrap();
@@ -175,7 +197,7 @@ async fn batches_that_the_client_would_send_again_do_not_keep_a_dead_producer_fr
         cluster.clear_request_errors(RDKafkaApiKey::Produce);
         cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();
         let (outcomes, _) = publish_until_settled(&sink, batch(&topic, 0..5)).await;
-        assert_eq!(outcomes, vec![Outcome::Accepted; 5]);
+        assert_all_accepted(&outcomes, 5);
     }
 }
 
@@ -186,11 +208,11 @@ async fn a_topic_that_may_not_be_written_is_kept_and_resumes_alone() {
     cluster.topic_error("t", RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED).unwrap();
     let outcomes = sink.publish([batch("t", 0..2), batch("other", 0..2)].concat()).await;
     assert_put_off(&outcomes[..2], "topic_forbidden");
-    assert_eq!(outcomes[2..], [Outcome::Accepted, Outcome::Accepted]);
+    assert_all_accepted(&outcomes[2..], 2);
     cluster.topic_error("t", RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
     let restored = Instant::now();
     let (outcomes, _) = publish_until_settled(&sink, batch("t", 0..2)).await;
-    assert_eq!(outcomes, vec![Outcome::Accepted; 2]);
+    assert_all_accepted(&outcomes, 2);
     assert!(restored.elapsed() < Duration::from_secs(2), "{:?}", restored.elapsed());
 }
 
@@ -198,7 +220,7 @@ async fn a_topic_that_may_not_be_written_is_kept_and_resumes_alone() {
 async fn a_topic_that_may_be_seen_but_not_written_resumes_alone_too() {
     let (cluster, brokers) = cluster(&["t"]);
     let sink = sink(&brokers, &[]);
-    assert_eq!(sink.publish(batch("t", 0..1)).await, [Outcome::Accepted]);
+    assert_all_accepted(&sink.publish(batch("t", 0..1)).await, 1);
     let forbidden = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
     for _ in 0..4 {
         cluster.request_errors(RDKafkaApiKey::Produce, &[forbidden]);
@@ -207,7 +229,7 @@ async fn a_topic_that_may_be_seen_but_not_written_resumes_alone_too() {
     cluster.clear_request_errors(RDKafkaApiKey::Produce);
     let restored = Instant::now();
     let (outcomes, _) = publish_until_settled(&sink, batch("t", 1..3)).await;
-    assert_eq!(outcomes, vec![Outcome::Accepted; 2]);
+    assert_all_accepted(&outcomes, 2);
     assert!(restored.elapsed() < Duration::from_secs(2), "{:?}", restored.elapsed());
 }
 
@@ -216,7 +238,7 @@ async fn a_full_queue_puts_off_the_rest_of_the_batch_and_keeps_its_order() {
     let (_cluster, brokers) = cluster(&["t"]);
     let sink = sink(&brokers, &[("queue.buffering.max.messages", "10")]);
     let outcomes = sink.publish(batch("t", 0..30)).await;
-    let accepted = outcomes.iter().take_while(|outcome| **outcome == Outcome::Accepted).count();
+    let accepted = outcomes.iter().take_while(|outcome| outcome.is_accepted()).count();
     assert_eq!(accepted, 10, "{outcomes:?}");
     for outcome in &outcomes[accepted..] {
         assert!(
@@ -225,7 +247,7 @@ async fn a_full_queue_puts_off_the_rest_of_the_batch_and_keeps_its_order() {
         );
     }
     let (outcomes, _) = publish_until_settled(&sink, batch("t", 10..30)).await;
-    assert_eq!(outcomes, vec![Outcome::Accepted; 20]);
+    assert_all_accepted(&outcomes, 20);
     let sequences: Vec<_> = Consuming { brokers }.read("t", 30).iter().map(Seen::sequence).collect();
     assert_eq!(sequences, (0..30).collect::<Vec<_>>());
 }

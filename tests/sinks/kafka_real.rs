@@ -18,7 +18,9 @@ use tokio::sync::RwLock;
 
 use crate::contract;
 use crate::kafka_setup::{Consuming, sink};
-use crate::seen::{Reader, Seen, copies_of_all_in_order, large_record, publish_until_settled, record};
+use crate::seen::{
+    Reader, Seen, assert_all_accepted, copies_of_all_in_order, large_record, publish_until_settled, record,
+};
 use crate::support::servers;
 
 /// Shared by tests that need the broker as it is, exclusive for those that disturb it.
@@ -141,7 +143,7 @@ async fn a_batch_too_large_for_its_topic_loses_no_record_and_no_order() {
     let topic = cluster.create("t", &[("max.message.bytes", "20000")]).await;
     let batch: Vec<_> = (0..30).map(|position| large_record(&topic, position, "key", 9_000)).collect();
     let (outcomes, reasons) = publish_until_settled(&sink, batch).await;
-    assert_eq!(outcomes, vec![Outcome::Accepted; 30]);
+    assert_all_accepted(&outcomes, 30);
     assert!(reasons.iter().any(|reason| reason.cause == Cause::REFUSED_IN_COMPANY), "{reasons:?}");
     assert_eq!(sequences(&reader, &topic, 30), (0..30).collect::<Vec<_>>());
 }
@@ -174,7 +176,7 @@ async fn refusals_in_a_full_pipeline_break_no_keys_order() {
         let (batch, publication) = in_flight.pop_front().unwrap();
         for (record, outcome) in batch.into_iter().zip(publication.await) {
             match outcome {
-                Outcome::Accepted => {}
+                Outcome::Accepted(_) => {}
                 Outcome::Rejected(reason) => drop(rejected.insert((record.position.0, reason.word()))),
                 Outcome::Retry(_) => drop(pending.insert(record.position.0, record)),
             }
@@ -235,9 +237,9 @@ async fn a_record_without_the_key_that_a_compacted_topic_needs_is_rejected_while
         assert!(Instant::now() < deadline, "not rejected beside {others} that were accepted");
         others += 1;
         let outcomes = sink.publish(vec![Arc::clone(&keyless), record(&topic, others, Some("key"))]).await;
-        if outcomes[1] != Outcome::Accepted {
+        if !outcomes[1].is_accepted() {
             let (again, _) = publish_until_settled(&sink, vec![record(&topic, others, Some("key"))]).await;
-            assert_eq!(again, [Outcome::Accepted]);
+            assert_all_accepted(&again, 1);
         }
         if let Outcome::Rejected(reason) = &outcomes[0] {
             break reason.clone();
@@ -264,7 +266,7 @@ async fn records_that_a_topic_takes_none_like_are_kept_until_it_does() {
         assert!(outcomes.iter().all(is_kept), "{outcomes:?}");
         let is_alone = |outcome: &Outcome| match outcome {
             Outcome::Retry(reason) => reason.cause == Cause::INVALID_RECORD,
-            Outcome::Accepted | Outcome::Rejected(_) => false,
+            Outcome::Accepted(_) | Outcome::Rejected(_) => false,
         };
         rounds_alone += u32::from(outcomes.iter().all(is_alone));
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -272,7 +274,7 @@ async fn records_that_a_topic_takes_none_like_are_kept_until_it_does() {
     let mended = AlterConfig::new(ResourceSpecifier::Topic(&topic)).set("cleanup.policy", "delete");
     cluster.admin.alter_configs([&mended], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
     let (outcomes, _) = publish_until_settled(&sink, batch).await;
-    assert_eq!(outcomes, vec![Outcome::Accepted; 4]);
+    assert_all_accepted(&outcomes, 4);
     assert_eq!(reader.read(&topic, 4).len(), 4);
 }
 
@@ -283,7 +285,7 @@ async fn another_client_reads_the_same_key_headers_and_body() {
     let cluster = Cluster::new(&brokers, "kcat");
     let sink = sink(&brokers, &[]);
     let topic = cluster.create("t", &[]).await;
-    assert_eq!(sink.publish(vec![record(&topic, 7, Some("call:1"))]).await, [Outcome::Accepted]);
+    assert_all_accepted(&sink.publish(vec![record(&topic, 7, Some("call:1"))]).await, 1);
     let arguments = ["-C", "-b", &brokers, "-t", &topic, "-o", "beginning", "-e", "-q", "-f", "%k|%h|%s"];
     let read = Command::new("kcat").args(arguments).output().unwrap();
     assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
@@ -294,6 +296,34 @@ async fn another_client_reads_the_same_key_headers_and_body() {
          ce_family=video,ce_provider=stream,ce_intake=stream-video,ce_recordedtime=2025-11-21T07:20:00Z,\
          ce_sequence=00000000000000000007,ce_webhookid=w-1|{\"type\":\"call.ring\", \"n\":7}"
     );
+}
+
+/// The records of several batches are in three partitions, and each batch is split among them.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_record_is_reported_with_the_partition_and_offset_at_which_kcat_finds_it() {
+    let Some(brokers) = servers::kafka("finding a record by its offset") else { return };
+    let _calm = BROKER.read().await;
+    let sink = sink(&brokers, &[]);
+    let topic = Cluster::new(&brokers, "placed").create("t", &[]).await;
+    let mut placed = BTreeMap::new();
+    for positions in [0..40, 40..41, 41..60] {
+        let make = |position| record(&topic, position, Some(&format!("key-{}", position % 11)));
+        let batch: Vec<_> = positions.map(make).collect();
+        for (record, outcome) in batch.iter().zip(sink.publish(batch.clone()).await) {
+            let Outcome::Accepted(placement) = outcome else { panic!("{outcome:?}") };
+            placed.insert(placement.to_string(), String::from_utf8(record.event.body.to_vec()).unwrap());
+        }
+    }
+    let arguments = ["-C", "-b", &brokers, "-t", &topic, "-o", "beginning", "-e", "-q", "-f", "p%p@%o %s\\n"];
+    let read = Command::new("kcat").args(arguments).output().unwrap();
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+    let lines = String::from_utf8(read.stdout).unwrap();
+    let found: BTreeMap<_, _> = lines
+        .lines()
+        .map(|line| line.split_once(' ').expect("a place and a body"))
+        .map(|(place, body)| (place.to_owned(), body.to_owned()))
+        .collect();
+    assert_eq!((placed.len(), placed), (60, found));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -312,7 +342,7 @@ async fn a_restarted_broker_gets_every_record_once_and_in_order() {
     control(&["start", &port]);
     let up = Instant::now();
     for publication in publications {
-        assert_eq!(publication.await, vec![Outcome::Accepted; 500]);
+        assert_all_accepted(&publication.await, 500);
     }
     println!("a restarted broker had everything after {:?}", up.elapsed());
     assert!(up.elapsed() < Duration::from_secs(2), "{:?}", up.elapsed());
@@ -326,13 +356,13 @@ async fn a_frozen_broker_accepts_nothing_and_gets_everything_once_it_thaws() {
     let cluster = Cluster::new(&brokers, "frozen");
     let (sink, reader) = (sink(&brokers, &[]), Consuming { brokers });
     let topic = cluster.create("t", &[]).await;
-    assert_eq!(sink.publish(batch(&topic, 0..1)).await, [Outcome::Accepted]);
+    assert_all_accepted(&sink.publish(batch(&topic, 0..1)).await, 1);
     control(&["freeze"]);
     let mut publication = sink.publish(batch(&topic, 1..500));
     assert_unreported(&mut publication, Duration::from_secs(2)).await;
     control(&["thaw"]);
     let thawed = Instant::now();
-    assert_eq!(publication.await, vec![Outcome::Accepted; 499]);
+    assert_all_accepted(&publication.await, 499);
     println!("a thawed broker had everything after {:?}", thawed.elapsed());
     assert!(thawed.elapsed() < Duration::from_secs(2), "{:?}", thawed.elapsed());
     assert_eq!(sequences(&reader, &topic, 500), (0..500).collect::<Vec<_>>());

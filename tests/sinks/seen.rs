@@ -106,6 +106,13 @@ pub fn copies_of_all_in_order(seen: &[Seen], records: impl Iterator<Item = u64>)
     (seen.len() - known.len()) as u64
 }
 
+/// Asserts that these are the outcomes of so many records, and that each was accepted, wherever it is.
+#[track_caller]
+pub fn assert_all_accepted(outcomes: &[Outcome], count: usize) {
+    assert_eq!(outcomes.len(), count, "{outcomes:?}");
+    assert!(outcomes.iter().all(Outcome::is_accepted), "{outcomes:?}");
+}
+
 /// Asserts that a batch of one key goes again, for the reason `word`.
 ///
 /// That is the first record's reason. Each one behind it has the same, or was held: the client may

@@ -1,16 +1,18 @@
 //! The SNS sink against the emulator of SQS and SNS: what a subscribed queue gets.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fanbridge::aws::Aws as SetUp;
 use fanbridge::aws::AwsOptions;
+use fanbridge::event::Record;
 use fanbridge::sink::sns::{SnsSink, SnsSinkOptions};
 use fanbridge::sink::{CarriedAttributes, Outcome, Sink};
+use serde_json::Value;
 
 use crate::contract;
-use crate::seen::{Reader, Seen, large_record, record};
+use crate::seen::{Reader, Seen, assert_all_accepted, large_record, record};
 use crate::support::aws::queue::Queue;
 use crate::support::aws::topic::Topic;
 use crate::support::aws::{Aws, REGION};
@@ -126,7 +128,7 @@ async fn a_fifo_topics_queue_gets_what_the_contract_promises() {
 async fn a_message_carries_the_attributes_that_subscribers_filter_by() {
     let Some(topics) = Subscribed::connect("the attributes of SNS messages") else { return };
     let topic = topics.topic("attributes");
-    assert_eq!(topics.sink().await.publish(vec![record(&topic, 1, Some("key"))]).await, [Outcome::Accepted]);
+    assert_all_accepted(&topics.sink().await.publish(vec![record(&topic, 1, Some("key"))]).await, 1);
     let queues = topics.queues.lock().unwrap();
     let message = queues[&topic].1.take(1, DEADLINE).remove(0);
     let attributes = message.message_attributes().unwrap();
@@ -142,4 +144,28 @@ async fn a_message_carries_the_attributes_that_subscribers_filter_by() {
         assert_eq!(attributes[name].data_type(), "String", "{name}");
     }
     assert_eq!(attributes.len(), expected.len(), "{attributes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_message_is_reported_with_the_id_that_the_service_gave_it() {
+    const RECORDS: usize = 12;
+    let Some(topics) = Subscribed::connect("the ids of SNS messages") else { return };
+    let (topic, queue) = (topics.aws.topic("placed", &[]), topics.aws.queue("placed", &[]));
+    // A message that is not delivered raw says its id.
+    topic.subscribe(&queue, &[]);
+    let records: Vec<_> = (0..RECORDS as u64).map(|position| record(&topic.arn, position, None)).collect();
+    let outcomes = topics.sink().await.publish(records.clone()).await;
+    let place = |(record, outcome): (&Arc<Record>, Outcome)| match outcome {
+        Outcome::Accepted(placement) => (placement.to_string(), record.position.0),
+        other => panic!("{other:?}"),
+    };
+    let placed: BTreeMap<_, _> = records.iter().zip(outcomes).map(place).collect();
+    let delivered = |body: &str| {
+        let message: BTreeMap<String, Value> = serde_json::from_str(body).unwrap();
+        let text = |name: &str| message[name].as_str().unwrap().to_owned();
+        (text("MessageId"), Seen::structured(&text("Message")).sequence())
+    };
+    let messages = queue.take(RECORDS, DEADLINE);
+    let found: BTreeMap<_, _> = messages.iter().map(|message| delivered(message.body().unwrap())).collect();
+    assert_eq!((placed.len(), placed), (RECORDS, found));
 }

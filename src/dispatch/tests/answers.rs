@@ -54,7 +54,7 @@ async fn a_held_topic_holds_up_the_answers_to_its_own_events_and_no_others() {
     let awaited = awaited(&bench, &Selection::All);
     let sink = Scripted::new(|record, _| match &*record.topic {
         "held" => Outcome::Retry(trouble()),
-        _ => Outcome::Accepted,
+        _ => Outcome::ACCEPTED,
     });
     let running = start(&bench, &awaited, sink);
     let held = Sought::At(bench.append(numbered(1, "held")).await);
@@ -71,7 +71,7 @@ async fn a_held_topic_holds_up_the_answers_to_its_own_events_and_no_others() {
 async fn a_partition_that_takes_nothing_holds_up_no_answer_to_what_others_have_taken() {
     let bench = Bench::new();
     let awaited = awaited(&bench, &Selection::All);
-    let sink = slow::Slow::up_to(9, |position| (position != 1).then_some(Outcome::Accepted));
+    let sink = slow::Slow::up_to(9, |position| (position != 1).then_some(Outcome::ACCEPTED));
     let stuck = Sought::At(bench.append(numbered(1, "a")).await);
     let beside = Sought::At(bench.append(numbered(2, "a")).await);
     let running = start(&bench, &awaited, sink);
@@ -98,7 +98,7 @@ async fn a_rejected_event_is_refused_also_by_the_next_start_and_until_its_redriv
     let second = awaited(&bench, &Selection::All);
     let unknown = Sought::Through(bench.spool.head());
     assert_eq!(waits(&second, 1).accepted(unknown).await, Err(Unaccepted::Rejected));
-    let sink = Scripted::new(|_, _| Outcome::Accepted);
+    let sink = Scripted::new(|_, _| Outcome::ACCEPTED);
     let running = start(&bench, &second, sink);
     bench.append(Event { only_sink: Some("lake".into()), ..numbered(1, "a") }).await;
     let other = Sought::At(bench.append(numbered(2, "a")).await);
@@ -136,7 +136,7 @@ async fn of_events_from_before_the_sink_was_waited_for_nobody_can_tell() {
     bench.state.commit(&[progress(position)]).expect("writable");
     let first = awaited(&bench, &Selection::All);
     assert_eq!(waits(&first, 1).accepted(Sought::Through(position)).await, Ok(false));
-    let running = start(&bench, &first, Scripted::new(|_, _| Outcome::Accepted));
+    let running = start(&bench, &first, Scripted::new(|_, _| Outcome::ACCEPTED));
     let new = Sought::At(bench.append(numbered(2, "a")).await);
     assert_eq!(waits(&first, 2).accepted(new).await, Ok(true));
     running.end(&bench).await;
@@ -154,7 +154,7 @@ async fn of_records_that_the_sink_had_to_skip_nobody_can_tell_and_the_state_reme
     let lost = Position(bench.spool.first().0 - 1);
     let (gone, last) = (Sought::At(Position(1)), Sought::At(Position(200)));
     let first = awaited(&bench, &Selection::All);
-    let running = start(&bench, &first, Scripted::new(|_, _| Outcome::Accepted));
+    let running = start(&bench, &first, Scripted::new(|_, _| Outcome::ACCEPTED));
     assert_eq!(waits(&first, 200).accepted(last).await, Ok(true));
     assert_eq!(waits(&first, 1).accepted(gone).await, Ok(false), "passed, and never given to the sink");
     let unknown = Sought::Through(bench.spool.head());

@@ -73,9 +73,9 @@ impl Sink for Scripted {
             match &outcome {
                 Outcome::Retry(_) if waits => {}
                 Outcome::Retry(_) => drop(held.insert(Arc::clone(&record.topic), record.position)),
-                Outcome::Accepted | Outcome::Rejected(_) => drop(held.remove(&record.topic)),
+                Outcome::Accepted(_) | Outcome::Rejected(_) => drop(held.remove(&record.topic)),
             }
-            if outcome == Outcome::Accepted {
+            if outcome.is_accepted() {
                 accepted.push((Arc::clone(&record.topic), record.position));
                 self.accepted_count.fetch_add(1, Ordering::Relaxed);
             }
@@ -135,7 +135,7 @@ impl Bench {
             self.append(of_family("a")).await;
         }
         Scripted::new(move |record, _| match record.position.0 <= last {
-            true => Outcome::Accepted,
+            true => Outcome::ACCEPTED,
             false => Outcome::Retry(trouble()),
         })
     }
@@ -173,13 +173,13 @@ async fn everything_arrives_once_and_in_order_and_the_cursor_is_kept() {
     for n in 0..3000 {
         bench.append(of_family(if n % 3 == 0 { "a" } else { "b" })).await;
     }
-    let sink = Scripted::new(|_, _| Outcome::Accepted);
+    let sink = Scripted::new(|_, _| Outcome::ACCEPTED);
     bench.drain(&sink, Selection::All).await;
     assert_eq!(sink.accepted("a"), (1..=3000).step_by(3).collect::<Vec<_>>());
     assert_eq!(sink.accepted_count.load(Ordering::Relaxed), 3000);
 
     bench.append(of_family("a")).await;
-    let again = Scripted::new(|_, _| Outcome::Accepted);
+    let again = Scripted::new(|_, _| Outcome::ACCEPTED);
     bench.drain(&again, Selection::All).await;
     assert_eq!(again.accepted("a"), [3001], "a restart goes on behind the cursor");
 }
@@ -192,7 +192,7 @@ async fn a_topic_in_trouble_keeps_its_order_and_lets_the_others_go_on() {
     }
     let sink = Scripted::new(|record, offered| match (&*record.topic, offered) {
         ("sick", 0..3) => Outcome::Retry(trouble()),
-        _ => Outcome::Accepted,
+        _ => Outcome::ACCEPTED,
     });
     bench.drain(&sink, Selection::All).await;
     assert_eq!(sink.accepted("sick"), (1..=500).step_by(2).collect::<Vec<_>>());
@@ -240,7 +240,7 @@ async fn a_sink_that_has_caught_up_is_healthy_again() {
     let bench = Bench::new();
     bench.append(of_family("sick")).await;
     let sink =
-        Scripted::new(|_, offered| if offered < 2 { Outcome::Retry(trouble()) } else { Outcome::Accepted });
+        Scripted::new(|_, offered| if offered < 2 { Outcome::Retry(trouble()) } else { Outcome::ACCEPTED });
     let (stop, never) = (CancellationToken::new(), CancellationToken::new());
     let running = tokio::spawn(bench.dispatcher(sink.clone(), Selection::All).run(stop.clone(), never));
     let status = &bench.health.sinks()[0];
@@ -265,7 +265,7 @@ async fn a_refused_record_is_a_dead_letter_once_and_its_neighbours_arrive() {
     let too_large = || Reason::new(Cause::TOO_LARGE, "9 bytes, at most 8");
     let sink = Scripted::new(move |record, _| match record.position.0 {
         4 => Outcome::Rejected(too_large()),
-        _ => Outcome::Accepted,
+        _ => Outcome::ACCEPTED,
     });
     bench.drain(&sink, Selection::All).await;
     assert_eq!(sink.accepted("a"), [1, 2, 3, 5, 6, 7, 8, 9, 10]);
@@ -287,7 +287,7 @@ async fn what_a_sink_does_not_select_never_reaches_it_and_the_cursor_passes_it()
         .await;
     let for_us = Event { only_sink: Some("lake".into()), ..of_family("a") };
     bench.append(for_us).await;
-    let sink = Scripted::new(|_, _| Outcome::Accepted);
+    let sink = Scripted::new(|_, _| Outcome::ACCEPTED);
     bench.drain(&sink, Selection::Only(["call.ended".to_owned()].into())).await;
     assert_eq!(sink.accepted("a"), [2, 4], "the selected one, and the one redriven to this very sink");
 }
@@ -331,7 +331,7 @@ fn a_restart_suspects_as_many_records_as_a_window_holds_however_far_apart_they_a
 async fn a_dispatcher_waits_for_more_to_come_only_if_it_has_read_all_there_is_and_longer_if_many_are_for_it()
 {
     let bench = Bench::new();
-    let sink = Scripted::new(|_, _| Outcome::Accepted);
+    let sink = Scripted::new(|_, _| Outcome::ACCEPTED);
     let dispatcher_for = |taken: bool| {
         let selection = if taken { Selection::All } else { Selection::Only([].into()) };
         let mut dispatcher = bench.dispatcher(sink.clone(), selection);
@@ -374,7 +374,7 @@ async fn a_life_in_which_trouble_comes_and_goes(seed: u64) {
         Scripted::new(move |record, offered| match hash(record.position.0, seed ^ u64::from(offered)) % 10 {
             0 => Outcome::Rejected(trouble()),
             1..4 if offered < 4 => Outcome::Retry(trouble()),
-            _ => Outcome::Accepted,
+            _ => Outcome::ACCEPTED,
         });
     bench.drain(&sink, Selection::All).await;
     let dead = bench.state.dead_letters(&DeadFilter::default(), 0, 1000).expect("readable").len();

@@ -58,7 +58,7 @@ impl Sink for Hasty {
                 sent.unreported.push((number, index));
             } else {
                 sent.arrived.push(Arc::clone(record));
-                self.ledger.settle(number, index, Outcome::Accepted);
+                self.ledger.settle(number, index, Outcome::ACCEPTED);
             }
         }
         self.ledger.seal(number);
@@ -139,11 +139,11 @@ const PROBE: usize = 3;
 /// Whether a record that is sent arrives, and what is reported of it.
 fn fate(record: &Record, dice: u64) -> (bool, Outcome) {
     match hash(record.position.0, dice) % 10 {
-        _ if dice == ALL_WELL => (true, Outcome::Accepted),
+        _ if dice == ALL_WELL => (true, Outcome::ACCEPTED),
         0 | 1 => (false, Outcome::Retry(trouble())),
         2 => (true, Outcome::retry(Cause::TIMED_OUT, "")),
         3 => (false, Outcome::rejected(Cause::TOO_LARGE, "")),
-        _ => (true, Outcome::Accepted),
+        _ => (true, Outcome::ACCEPTED),
     }
 }
 
@@ -258,7 +258,7 @@ proptest! {
         steps.into_iter().for_each(|step| world.step(&mut unsettled, step));
         world.heal(&mut unsettled);
         assert_eq!(world.settled.len() as u64, world.offered);
-        let accepted = world.settled.iter().filter(|(_, outcome)| **outcome == Outcome::Accepted);
+        let accepted = world.settled.iter().filter(|(_, outcome)| outcome.is_accepted());
         let accepted: BTreeSet<u64> = accepted.map(|(position, _)| position.0).collect();
         // A record can have arrived, been tried again for want of an answer, and then been rejected.
         world.arrived.retain(|record| accepted.contains(&record.position.0));

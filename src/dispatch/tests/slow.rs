@@ -45,7 +45,7 @@ impl Sink for Slow {
 }
 
 fn accepted(_: u64) -> Option<Outcome> {
-    Some(Outcome::Accepted)
+    Some(Outcome::ACCEPTED)
 }
 
 /// A log of so many events that is closed, and a dispatcher's end that was told to stop at once.
@@ -88,7 +88,7 @@ async fn a_dispatcher_that_is_cut_short_keeps_what_was_settled_of_a_publication_
     let sink = Slow::up_to(100, |position| match position {
         3 => Some(Outcome::Rejected(trouble())),
         10 => None,
-        _ => Some(Outcome::Accepted),
+        _ => Some(Outcome::ACCEPTED),
     });
     let took = stopped(&bench, 100, sink, Some(50 * PACE)).await;
     assert!(took < 60 * PACE, "it ended after {took:?}");
@@ -145,7 +145,7 @@ async fn one_request_that_fails_among_others_is_no_trouble() {
     let first = std::sync::atomic::AtomicBool::new(true);
     let sink = Slow::up_to(40, move |position| match position {
         20 if first.swap(false, Ordering::Relaxed) => failed(),
-        _ => Some(Outcome::Accepted),
+        _ => Some(Outcome::ACCEPTED),
     });
     assert_eq!(said(sink, 80 * PACE).await, [None]);
 }

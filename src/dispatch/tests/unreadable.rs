@@ -105,7 +105,7 @@ impl Disk for Unreadable {
 async fn a_log_that_cannot_be_read_is_tried_again_after_a_rest_and_all_of_it_arrives() {
     let (disk, bench) = Unreadable::bench();
     bench.append_many(10, &of_family("a")).await;
-    let sink = Scripted::new(|_, _| Outcome::Accepted);
+    let sink = Scripted::new(|_, _| Outcome::ACCEPTED);
     disk.refuse(3);
     let begun = Instant::now();
     bench.drain(&sink, Selection::All).await;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, getrlimit};
 
+use crate::event::Placement;
 use crate::files::has_lock;
 
 pub(super) struct TopicFile {
@@ -54,15 +55,25 @@ impl TopicFile {
     /// current one: lines that went into a removed file are written again. More lines than the system
     /// lets one file hold go into several files.
     ///
+    /// Returns where the first line is, if all of them are in one file, one behind the other.
+    ///
     /// # Errors
     /// The lines are not accepted. Their written part is cut off, if that is possible; if not,
     /// opening the file again does so: drop the file after an error, unless it is distrusted.
-    pub fn append(&mut self, lines: &[u8], rotate_bytes: u64) -> Result<()> {
-        let size_max = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
-        for part in parts(lines, size_max)? {
+    pub fn append(&mut self, lines: &[u8], rotate_bytes: u64) -> Result<Placement> {
+        self.append_within(lines, rotate_bytes, getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX))
+    }
+
+    /// The same in files of at most `size_max` bytes.
+    fn append_within(&mut self, lines: &[u8], rotate_bytes: u64, size_max: u64) -> Result<Placement> {
+        let parts = parts(lines, size_max)?;
+        for part in &parts {
             self.append_part(part, rotate_bytes.min(size_max))?;
         }
-        Ok(())
+        Ok(match parts.len() {
+            1 => Placement::Line { file: self.number, offset: self.len - lines.len() as u64 },
+            _ => Placement::Unstated,
+        })
     }
 
     fn append_part(&mut self, lines: &[u8], rotate_bytes: u64) -> Result<()> {
@@ -303,10 +314,10 @@ mod tests {
         file.append(b"one\n", 1000).unwrap();
         std::fs::remove_file(topic.join("00000001.jsonl")).unwrap();
         file.append(b"two\n", 1000).unwrap();
-        file.append(b"three\n", 1000).unwrap();
+        assert_eq!(file.append(b"three\n", 1000).unwrap(), Placement::Line { file: 2, offset: 4 });
         assert_eq!(content(&topic, 2), "two\nthree\n");
         std::fs::remove_dir_all(&topic).unwrap();
-        file.append(b"four\n", 1000).unwrap();
+        assert_eq!(file.append(b"four\n", 1000).unwrap(), Placement::Line { file: 3, offset: 0 });
         assert_eq!(content(&topic, 3), "four\n");
     }
 
@@ -328,6 +339,18 @@ mod tests {
             (content(dir.path(), 1), content(dir.path(), 2)),
             ("one\nanother's\n".into(), "two\n".into())
         );
+    }
+
+    #[test]
+    fn lines_that_went_into_several_files_say_no_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = TopicFile::open(dir.path().into()).unwrap();
+        let mut append = |lines: &str| file.append_within(lines.as_bytes(), 1000, 10).unwrap();
+        assert_eq!(append("one\n"), Placement::Line { file: 1, offset: 0 });
+        assert_eq!(append("two\n"), Placement::Line { file: 1, offset: 4 });
+        assert_eq!(append("three\nfour\n"), Placement::Unstated);
+        assert_eq!(append("five\n"), Placement::Line { file: 3, offset: 5 });
+        assert_eq!(content(dir.path(), 2) + &content(dir.path(), 3), "three\nfour\nfive\n");
     }
 
     #[test]

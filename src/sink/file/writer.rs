@@ -10,7 +10,7 @@ use std::sync::mpsc::Receiver;
 use super::FileSinkOptions;
 use super::Work;
 use super::topic_file::TopicFile;
-use crate::event::Record;
+use crate::event::{Placement, Record};
 use crate::routing::kafka_topic_problem;
 use crate::scarce::Scarce;
 use crate::sink::envelope;
@@ -42,7 +42,25 @@ struct OpenFile {
 #[derive(Default)]
 struct TopicLines {
     text: Vec<u8>,
-    waiting: Vec<(BatchNumber, usize)>,
+    waiting: Vec<RecordLine>,
+}
+
+/// The line of one record of a batch.
+struct RecordLine {
+    batch: BatchNumber,
+    index: usize,
+    /// Bytes of the text in front of the line.
+    start: usize,
+}
+
+impl RecordLine {
+    /// Where the line is, if the text begins there.
+    fn place(&self, text: Placement) -> Placement {
+        match text {
+            Placement::Line { file, offset } => Placement::Line { file, offset: offset + self.start as u64 },
+            other => other,
+        }
+    }
 }
 
 impl FileWriter {
@@ -79,15 +97,16 @@ impl FileWriter {
                     continue;
                 }
                 let lines = topics.entry(Arc::clone(&record.topic)).or_default();
+                lines.waiting.push(RecordLine { batch: work.number, index, start: lines.text.len() });
                 envelope::structured_line(record, &self.carried, &mut lines.text);
-                lines.waiting.push((work.number, index));
             }
         }
         for (topic, lines) in topics {
             let appended = self.append(&topic, &lines.text);
-            for (number, index) in lines.waiting {
-                let outcome = appended.as_ref().map_or_else(outcome_of, |()| Outcome::Accepted);
-                self.outcomes.settle(number, index, outcome);
+            for line in lines.waiting {
+                let accepted = |text: &Placement| Outcome::Accepted(line.place(*text));
+                let outcome = appended.as_ref().map_or_else(outcome_of, accepted);
+                self.outcomes.settle(line.batch, line.index, outcome);
             }
         }
         for work in group {
@@ -95,7 +114,8 @@ impl FileWriter {
         }
     }
 
-    fn append(&mut self, topic: &Arc<str>, text: &[u8]) -> std::io::Result<()> {
+    /// Returns where the first line of the text is.
+    fn append(&mut self, topic: &Arc<str>, text: &[u8]) -> std::io::Result<Placement> {
         if !self.files.contains_key(topic) {
             self.make_room();
             let file = TopicFile::open(self.dir.join(&**topic))?;

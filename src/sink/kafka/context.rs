@@ -20,6 +20,7 @@ use super::isolated_topics::IsolatedTopics;
 use super::oauth;
 use super::outcome::{self, Journey};
 use super::reach::Reach;
+use crate::event::Placement;
 use crate::sink::Outcome;
 use crate::sink::outcomes::{BatchNumber, OutcomeTable};
 use crate::telemetry::{LogLimit, Shown};
@@ -95,7 +96,7 @@ impl ProducerContext for CallbackContext {
                 if self.single {
                     self.common.isolated.note_taken(message.topic());
                 }
-                settle(Outcome::Accepted);
+                settle(Outcome::Accepted(Placement::offset(message.partition(), message.offset())));
             }
             Err((error, message)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);

@@ -130,7 +130,7 @@ mod tests {
 
     fn word(outcome: &Outcome) -> &'static str {
         match outcome {
-            Outcome::Accepted => "accepted",
+            Outcome::Accepted(_) => "accepted",
             Outcome::Retry(reason) | Outcome::Rejected(reason) => reason.word(),
         }
     }

@@ -222,7 +222,7 @@ impl Publication {
         let Some(number) = self.number else { return Vec::new() };
         let mut open = self.table.batches();
         let outcomes = open.batch(number).outcomes.iter().enumerate();
-        let accepted = outcomes.filter(|(_, outcome)| **outcome == Some(Outcome::Accepted));
+        let accepted = outcomes.filter(|(_, outcome)| outcome.as_ref().is_some_and(Outcome::is_accepted));
         accepted.map(|(index, _)| index).collect()
     }
 

@@ -53,7 +53,7 @@ fn held_of(outcomes: &Arc<OutcomeTable>, places: &[(u64, &str)]) -> Vec<u64> {
     let (number, publication) = outcomes.open(&records);
     let held = records.iter().filter(|record| outcomes.is_held(record));
     let held = held.map(|record| record.position.0).collect();
-    (0..places.len()).for_each(|index| outcomes.settle(number, index, Outcome::Accepted));
+    (0..places.len()).for_each(|index| outcomes.settle(number, index, Outcome::ACCEPTED));
     outcomes.seal(number);
     drop(publication);
     held
@@ -69,9 +69,9 @@ async fn outcomes_stand_in_the_batchs_order_whatever_the_order_of_reports() {
     let (number, publication) = outcomes.open(&records(&[(1, "a"), (2, "b"), (3, "c")]));
     outcomes.settle(number, 2, Outcome::rejected(Cause::TOO_LARGE, ""));
     outcomes.seal(number);
-    outcomes.settle(number, 0, Outcome::Accepted);
+    outcomes.settle(number, 0, Outcome::ACCEPTED);
     outcomes.settle(number, 1, again());
-    assert_eq!(publication.await, [Outcome::Accepted, again(), Outcome::rejected(Cause::TOO_LARGE, "")]);
+    assert_eq!(publication.await, [Outcome::ACCEPTED, again(), Outcome::rejected(Cause::TOO_LARGE, "")]);
 }
 
 #[tokio::test]
@@ -80,7 +80,7 @@ async fn a_batch_is_not_reported_before_its_last_record_and_its_seal() {
     let (number, publication) = outcomes.open(&records(&[(1, "a")]));
     let mut publication = std::pin::pin!(publication);
     assert!(poll_once(publication.as_mut()).is_pending());
-    outcomes.settle(number, 0, Outcome::Accepted);
+    outcomes.settle(number, 0, Outcome::ACCEPTED);
     assert!(poll_once(publication.as_mut()).is_pending());
     outcomes.seal(number);
     assert!(poll_once(publication.as_mut()).is_ready());
@@ -93,7 +93,7 @@ async fn what_is_known_of_a_batch_is_counted_and_taken_before_the_rest_is() {
     let (number, publication) = outcomes.open(&records(&places));
     outcomes.seal(number);
     assert_eq!(publication.settled(), 0);
-    let accepted = || Outcome::Accepted;
+    let accepted = || Outcome::ACCEPTED;
     let fates =
         [(0, accepted()), (3, again()), (4, accepted()), (5, Outcome::rejected(Cause::TOO_LARGE, ""))];
     fates.into_iter().for_each(|(index, fate)| outcomes.settle(number, index, fate));

@@ -6,13 +6,14 @@
 //! kept and tried again.
 
 use crate::aws::refusal::{self, AwsRefusal};
+use crate::event::Placement;
 use crate::sink::{Cause, Reason};
 
 /// The fate of one record of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum EntryFate {
-    /// The service has it.
-    Published,
+    /// The service has it, under the id that it gave the message.
+    Published(Placement),
     /// This record can never be published.
     Refused(Reason),
     /// The request was refused, perhaps because of another record in it.
@@ -141,7 +142,7 @@ mod tests {
 
     fn word(fate: &EntryFate) -> &'static str {
         match fate {
-            EntryFate::Published => "published",
+            EntryFate::Published(_) => "published",
             EntryFate::Suspect => "suspect",
             EntryFate::Failed(_) => "failed",
             EntryFate::Throttled(_) => "throttled",

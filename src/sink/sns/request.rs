@@ -13,7 +13,7 @@ use super::lanes::{OutgoingBatch, Waiting};
 use super::message::{self, STRING, SnsMessage};
 use super::outcome::{self, EntryFate};
 use crate::aws::{causes, credentials_problem};
-use crate::event::Event;
+use crate::event::{Event, Placement};
 use crate::sink::{CarriedAttributes, Cause, Reason};
 
 /// Sends the requests of one sink.
@@ -28,7 +28,9 @@ pub(super) struct Publisher {
 impl Publisher {
     /// Publishes a batch once, without repetitions. Returns the fate of each of its records.
     pub async fn publish(&self, departure: &OutgoingBatch) -> Vec<EntryFate> {
-        let mut fates = vec![EntryFate::Published; departure.records.len()];
+        // An entry that the answer does not name has failed.
+        let unnamed = EntryFate::Failed("the answer of SNS does not name this entry".into());
+        let mut fates = vec![unnamed; departure.records.len()];
         let mut sent = Vec::with_capacity(departure.records.len());
         let mut entries = Vec::with_capacity(departure.records.len());
         for (index, Waiting { record, .. }) in departure.records.iter().enumerate() {
@@ -81,15 +83,13 @@ impl Publisher {
     }
 }
 
-/// Enters the fate of each entry that the answer names; one that it does not name has failed.
+/// Enters the fate of each entry that the answer names.
 fn note_entries(answer: &PublishBatchOutput, sent: &[usize], fates: &mut [EntryFate]) {
-    for index in sent {
-        fates[*index] = EntryFate::Failed("the answer of SNS does not name this entry".into());
-    }
     let known = |id: &str| id.parse().ok().filter(|index| sent.contains(index));
     for done in answer.successful() {
         if let Some(index) = done.id().and_then(known) {
-            fates[index] = EntryFate::Published;
+            let placement = done.message_id().map(Placement::message).unwrap_or_default();
+            fates[index] = EntryFate::Published(placement);
         }
     }
     for failed in answer.failed() {

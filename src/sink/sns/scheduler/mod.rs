@@ -102,7 +102,7 @@ impl Scheduler {
         let (mut published, mut throttled, mut lost) = (false, false, None);
         for fate in fates {
             match fate {
-                EntryFate::Published => published = true,
+                EntryFate::Published(_) => published = true,
                 EntryFate::Refused(_) | EntryFate::Suspect => {}
                 EntryFate::Failed(said) => self.complaint = Some((now, said.clone())),
                 EntryFate::Throttled(said) => {
@@ -144,7 +144,7 @@ impl Scheduler {
     /// What happens to the record in its lane, and its outcome if it has one now.
     fn apply(&mut self, waiting: &mut Waiting, fate: EntryFate) -> (AfterResponse, Option<Outcome>) {
         match fate {
-            EntryFate::Published => (AfterResponse::Settled, Some(Outcome::Accepted)),
+            EntryFate::Published(placement) => (AfterResponse::Settled, Some(Outcome::Accepted(placement))),
             EntryFate::Refused(reason) => (AfterResponse::Settled, Some(Outcome::Rejected(reason))),
             EntryFate::Suspect => {
                 waiting.alone = true;

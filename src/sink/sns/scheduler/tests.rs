@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::dispatch::unsettled::{SendPermission, Unsettled, UnsettledBounds};
-use crate::event::Position;
+use crate::event::{Placement, Position};
 use crate::sink::Publication;
 use crate::sink::sns::lanes::ENTRIES_MAX;
 use crate::testing::events::event;
@@ -55,6 +55,11 @@ enum Answer {
     Unclear {
         carried_out: bool,
     },
+}
+
+/// The id that the service gives the record of this position.
+fn place(position: Position) -> Placement {
+    Placement::Message(u128::from(position.0).to_be_bytes())
 }
 
 fn reason(cause: Cause) -> Reason {
@@ -163,7 +168,7 @@ impl World {
                         Some(2) => EntryFate::Throttled("slower".into()),
                         Some(3) => EntryFate::Refused(reason(Cause::TOO_LARGE)),
                         Some(4) => EntryFate::Trouble(reason(Cause::UNKNOWN_TOPIC)),
-                        _ => EntryFate::Published,
+                        _ => EntryFate::Published(place(waiting.record.position)),
                     }
                 })
                 .collect(),
@@ -175,7 +180,7 @@ impl World {
         };
         for (waiting, fate) in departure.records.iter().zip(&fates) {
             match (fate, &answer) {
-                (EntryFate::Published, _)
+                (EntryFate::Published(_), _)
                 | (EntryFate::Unclear(_), Answer::Unclear { carried_out: true }) => {
                     self.log.push(Arc::clone(&waiting.record));
                 }
@@ -239,11 +244,9 @@ impl World {
         }
         let arrived: BTreeSet<_> = self.log.iter().map(|record| record.position).collect();
         for (position, outcome) in &self.settled {
-            let has_arrived = arrived.contains(position);
-            assert!(
-                *outcome != Outcome::Accepted || has_arrived,
-                "{position} was accepted and never arrived"
-            );
+            let Outcome::Accepted(placement) = outcome else { continue };
+            assert!(arrived.contains(position), "{position} was accepted and never arrived");
+            assert_eq!(*placement, place(*position), "{position} is where another one is");
         }
     }
 }

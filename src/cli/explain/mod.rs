@@ -16,8 +16,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::client::{Client, block_on};
-use super::headers::read_headers;
 use super::output::{Format, print};
+use super::recorded::{read, read_headers};
 use super::{ConfigArgs, Exit, Failure, configuration};
 use crate::config::{Config, did_you_mean};
 use crate::event::Timestamp;
@@ -147,9 +147,7 @@ fn id_of(args: &Args, path: &Path, config: &Config) -> Result<String, Failure> {
             format!("unknown source `{name}`{meant} (configured: {})", names.join(", ")),
         )
     })?;
-    let body = std::fs::read(path)
-        .map(Bytes::from)
-        .map_err(|error| Failure::io(format_args!("cannot read {}", path.display()), &error))?;
+    let body = Bytes::from(read(path)?);
     let headers = args.headers.as_deref().map_or_else(|| Ok(HeaderMap::new()), read_headers)?;
     let (now, limits) = (SystemTime::now().into(), config.limits.body_limits());
     let previewed = preview(&explained, source, (&headers, body), now, &limits).map_err(|refusal| {

@@ -1,10 +1,6 @@
 //! `fanbridge verify`: says why a recorded delivery is refused, and what would make it valid. It reads the
 //! configuration and the secrets as a start would, and asks nobody.
 
-mod headers;
-
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -15,6 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::output::{Format, Rows, print};
+use super::recorded::{STDIN, read, read_headers};
 use super::{ConfigArgs, Exit, Failure, configuration_to_send};
 use crate::config::{Config, did_you_mean};
 use crate::event::Timestamp;
@@ -23,10 +20,6 @@ use crate::provider::diagnose::{
 };
 use crate::source::{Channel, SourceOptions};
 
-/// Largest file that is read, in bytes. No larger body can be stored.
-const FILE_BYTES_MAX: u64 = 64 << 20;
-/// The name of stdin in place of a file's.
-const STDIN: &str = "-";
 /// Columns of a line, and those of them that the names on the left take.
 const COLUMNS: usize = 80;
 const NAME_COLUMNS: usize = 9;
@@ -144,27 +137,6 @@ fn candidates<'c>(config: &'c Config, asked: &SourceOptions) -> Vec<Candidate<'c
         own: source.name == asked.name,
     };
     secrets.map(candidate).collect()
-}
-
-fn read_headers(path: &Path) -> Result<HeaderMap, Failure> {
-    let wrong = |problem: &str| Failure::new(Exit::Usage, format!("--headers {}: {problem}", path.display()));
-    let text = String::from_utf8(read(path)?).map_err(|_| wrong("it is no UTF-8 text"))?;
-    headers::parse(&text).map_err(|problem| wrong(&problem))
-}
-
-/// The content of a file or of stdin.
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    let failed = |error: &io::Error| Failure::io(format_args!("cannot read {}", path.display()), error);
-    let mut content = Vec::new();
-    let mut input: Box<dyn Read> = match path == Path::new(STDIN) {
-        true => Box::new(io::stdin().lock()),
-        false => Box::new(File::open(path).map_err(|error| failed(&error))?),
-    };
-    input.by_ref().take(FILE_BYTES_MAX + 1).read_to_end(&mut content).map_err(|error| failed(&error))?;
-    match content.len() as u64 > FILE_BYTES_MAX {
-        true => Err(failed(&io::Error::other("it is larger than 64 MiB, which no delivery is"))),
-        false => Ok(content),
-    }
 }
 
 /// A moment in RFC 3339, or in whole seconds since the Unix epoch.

@@ -1,18 +1,52 @@
-//! Reads the headers of a recorded delivery: lines as HTTP and curl write them, or JSON as gateways log them.
+//! Reads a recorded delivery: its body, and its headers as HTTP and curl write them, or as JSON of a gateway's log.
 //!
 //! A problem names its place and repeats nothing: a header can hold a secret.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
+use super::{Exit, Failure};
+
+/// The name of stdin in place of a file's.
+pub const STDIN: &str = "-";
+/// Largest file that is read, in bytes. No larger body can be stored.
+const FILE_BYTES_MAX: u64 = 64 << 20;
 /// Most headers that are read.
 const HEADERS_MAX: usize = 1000;
 
-/// The headers in a text.
+/// The content of a file, or of stdin if the path is `-`.
 ///
 /// # Errors
-/// When a line is no header, or the JSON has another form.
-pub fn parse(text: &str) -> Result<HeaderMap, String> {
+/// When it cannot be read, or is larger than any delivery.
+pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let failed = |error: &io::Error| Failure::io(format_args!("cannot read {}", path.display()), error);
+    let mut content = Vec::new();
+    let mut input: Box<dyn Read> = match path == Path::new(STDIN) {
+        true => Box::new(io::stdin().lock()),
+        false => Box::new(File::open(path).map_err(|error| failed(&error))?),
+    };
+    input.by_ref().take(FILE_BYTES_MAX + 1).read_to_end(&mut content).map_err(|error| failed(&error))?;
+    match content.len() as u64 > FILE_BYTES_MAX {
+        true => Err(failed(&io::Error::other("it is larger than 64 MiB, which no delivery is"))),
+        false => Ok(content),
+    }
+}
+
+/// The headers in a file, or in stdin if the path is `-`.
+///
+/// # Errors
+/// When the file cannot be read or is no text, a line of it is no header, or its JSON has another form.
+pub fn read_headers(path: &Path) -> Result<HeaderMap, Failure> {
+    let wrong = |problem: &str| Failure::new(Exit::Usage, format!("--headers {}: {problem}", path.display()));
+    let text = String::from_utf8(read(path)?).map_err(|_| wrong("it is no UTF-8 text"))?;
+    parse(&text).map_err(|problem| wrong(&problem))
+}
+
+fn parse(text: &str) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     match text.trim_start().chars().next() {
         Some('{' | '[') => {

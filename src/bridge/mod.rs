@@ -10,6 +10,8 @@ pub mod descriptors;
 mod dispatchers;
 mod ending;
 mod open;
+mod readmission;
+mod sinks;
 mod sources;
 mod summary;
 mod task;
@@ -25,26 +27,20 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::dispatchers::{Dispatchers, reader_error};
 use self::ending::{given_up, graver, had_to_stop, look_over, named};
-use self::open::{blocking, open, take};
+use self::open::{open, take};
+use self::readmission::readmission;
+use self::sinks::make_sink;
 use self::sources::{Sources, Wiring};
 use self::summary::{awaited, catalogued, summary};
 use self::task::Task;
 use crate::admin::{self, Access, AdminState};
-use crate::admit::{AdmissionSource, readmit};
 use crate::aws::Aws;
 use crate::config::Config;
-use crate::dead_letter::Readmit;
 use crate::dedup::shared::{SharedWindow, SharedWindowOptions};
 use crate::dispatch::DispatchError;
-use crate::event::Verdict;
 use crate::health::Health;
-use crate::sink::Sink;
-use crate::sink::file::{FileSink, UnusableDirectory};
-use crate::sink::kafka::KafkaSink;
-use crate::sink::sns::SnsSink;
-use crate::sink::{Output, SinkOptions};
+use crate::sink::file::UnusableDirectory;
 use crate::source::Intake;
-use crate::source::SourceOptions;
 use crate::source::front::Front;
 use crate::source::http::connections::Connections;
 use crate::source::http::serve;
@@ -361,41 +357,4 @@ async fn share_window(
             )
         }
     }
-}
-
-/// Admits quarantined deliveries again, by the current definitions and the current selection.
-fn readmission(config: &Config) -> Readmit {
-    let view = |source: &SourceOptions| {
-        AdmissionSource::new(Arc::clone(&source.definition), source.name.clone(), source.event_source())
-    };
-    let views: Vec<_> = config.sources.iter().map(view).collect();
-    let selection = config.selection.clone();
-    Arc::new(move |quarantined| {
-        let Some(view) = views.iter().find(|view| *view.source_name() == quarantined.source_name) else {
-            return Verdict::Quarantine(quarantined.clone().into());
-        };
-        readmit(view, quarantined, &selection)
-    })
-}
-
-async fn make_sink(config: &SinkOptions, aws: &Aws) -> Result<Arc<dyn Sink>, BridgeError> {
-    let carried = &config.attributes;
-    let made: Result<Arc<dyn Sink>, Box<dyn std::error::Error + Send + Sync>> = match &config.output {
-        Output::Kafka(kafka) => match KafkaSink::new(&config.name, kafka, carried) {
-            Ok(sink) => Ok(Arc::new(sink)),
-            Err(error) => Err(error.into()),
-        },
-        Output::Sns(sns) => Ok(Arc::new(SnsSink::new(&config.name, sns, carried, aws).await)),
-        Output::File(file) => {
-            let (file, carried) = (file.clone(), carried.clone());
-            match blocking(move || Ok(FileSink::new(&file, &carried))).await? {
-                Ok(sink) => Ok(Arc::new(sink)),
-                Err(source @ UnusableDirectory::Taken(_)) => {
-                    return Err(BridgeError::SinkInUse { name: config.name.clone(), source });
-                }
-                Err(error) => Err(error.into()),
-            }
-        }
-    };
-    made.map_err(|source| BridgeError::Sink { name: config.name.clone(), source })
 }

@@ -1,0 +1,24 @@
+//! What admits the quarantined deliveries among the dead letters again.
+
+use std::sync::Arc;
+
+use crate::admit::{AdmissionSource, readmit};
+use crate::config::Config;
+use crate::dead_letter::Readmit;
+use crate::event::Verdict;
+use crate::source::SourceOptions;
+
+/// Admits quarantined deliveries again, by the current definitions and the current selection.
+pub(super) fn readmission(config: &Config) -> Readmit {
+    let view = |source: &SourceOptions| {
+        AdmissionSource::new(Arc::clone(&source.definition), source.name.clone(), source.event_source())
+    };
+    let views: Vec<_> = config.sources.iter().map(view).collect();
+    let selection = config.selection.clone();
+    Arc::new(move |quarantined| {
+        let Some(view) = views.iter().find(|view| *view.source_name() == quarantined.source_name) else {
+            return Verdict::Quarantine(quarantined.clone().into());
+        };
+        readmit(view, quarantined, &selection)
+    })
+}

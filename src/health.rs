@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::event::Position;
+use crate::event::{Position, Timestamp};
 
 /// The health of the whole bridge.
 #[derive(Debug, Default)]
@@ -117,6 +117,26 @@ pub struct SinkStatus {
     lag_records: AtomicU64,
     oldest_pending_millis: AtomicU64,
     trouble: Mutex<Option<String>>,
+    held: Mutex<Vec<HeldStatus>>,
+}
+
+/// A topic to which a sink publishes nothing new, because one of its records has to be tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldStatus {
+    /// The topic's name.
+    pub topic: String,
+    /// The cause's word, from a fixed list.
+    pub reason: &'static str,
+    /// What is wrong. Contains no secret and no body.
+    pub detail: String,
+    /// When the topic began to be held.
+    pub since: Timestamp,
+    /// How often its records were tried.
+    pub attempts: u32,
+    /// When they are tried next; `None` while they are.
+    pub next: Option<Timestamp>,
+    /// The first record that waits, if one does.
+    pub first: Option<Position>,
 }
 
 impl SinkStatus {
@@ -141,6 +161,16 @@ impl SinkStatus {
     /// Marks the sink as healthy.
     pub fn healthy(&self) {
         *self.trouble.lock() = None;
+    }
+
+    /// Sets the topics that are held.
+    pub fn hold(&self, held: Vec<HeldStatus>) {
+        *self.held.lock() = held;
+    }
+
+    /// The topics that are held, as they were reported last; not more than a few dozen of many.
+    pub fn held(&self) -> Vec<HeldStatus> {
+        self.held.lock().clone()
     }
 
     /// The end of the settled prefix.

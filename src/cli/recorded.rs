@@ -1,4 +1,4 @@
-//! Reads a recorded delivery: its body, and its headers as HTTP and curl write them, or as JSON of a gateway's log.
+//! Reads a recorded delivery: its body, and its headers as HTTP and curl write them, or as JSON of a log.
 //!
 //! A problem names its place and repeats nothing: a header can hold a secret.
 

@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use super::unreadable::Unreadable;
 use super::unsettled::{HeldTopic, Unsettled};
 use crate::event::{Position, Timestamp};
-use crate::health::SinkStatus;
+use crate::health::{HeldStatus, SinkStatus};
 use crate::sink::reason::CauseKind;
 use crate::sink::{self, Cause, Effort, Reason};
 use crate::telemetry::{
@@ -27,6 +27,8 @@ const ACCIDENT_MAX: Duration = Duration::from_secs(1);
 /// Number of failed probes of a topic after which its trouble counts as no accident, whatever other
 /// topics do.
 const PROBES_FAILED_MAX: u32 = 2;
+/// Most held topics that the sink's health names: nobody reads more, and a template can name thousands.
+const HELD_SHOWN_MAX: usize = 64;
 
 /// One sink's metrics and health.
 pub struct Gauges {
@@ -194,22 +196,41 @@ impl Gauges {
         }
     }
 
-    /// Reports how far the sink is behind the newest record, in records and seconds, and the number
-    /// of records in flight.
-    pub fn report(&self, unsettled: &Unsettled, head: Position, in_flight: usize) {
+    /// Reports how far the sink is behind the newest record, in records and seconds, the number of records
+    /// in flight, and the held topics. `now` is in the time of [`Unsettled::retry_later`].
+    pub fn report(&self, unsettled: &Unsettled, head: Position, in_flight: usize, now: Duration) {
+        let wall = Timestamp::from(SystemTime::now());
         let lag = head.0.saturating_sub(unsettled.cursor().0);
-        let age = unsettled
-            .oldest_pending()
-            .map_or(0.0, |arrived| Timestamp::from(SystemTime::now()).seconds_since(arrived));
+        let age = unsettled.oldest_pending().map_or(0.0, |arrived| wall.seconds_since(arrived));
         self.lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
         self.oldest_pending.set(age);
         self.in_flight.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
         self.status.progress(unsettled.cursor(), lag, age);
+        self.status.hold(held(unsettled, now, wall));
     }
 
     fn labels(&self, reason: &str) -> SinkReason {
         SinkReason { sink: self.name.clone(), reason: reason.to_owned() }
     }
+}
+
+/// The topics that are held, those that are held longest first.
+fn held(unsettled: &Unsettled, now: Duration, wall: Timestamp) -> Vec<HeldStatus> {
+    let nanos = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+    let on_the_wall = |time: Duration| Timestamp(wall.0.saturating_add(nanos(time) - nanos(now)));
+    let mut held: Vec<_> = unsettled.held().collect();
+    held.sort_unstable_by_key(|held| (held.since, held.topic));
+    held.truncate(HELD_SHOWN_MAX);
+    let status = |held: HeldTopic<'_>| HeldStatus {
+        topic: held.topic.to_owned(),
+        reason: held.reason.word(),
+        detail: held.reason.detail.clone(),
+        since: on_the_wall(held.since),
+        attempts: held.attempts,
+        next: (held.retry_at > now).then(|| on_the_wall(held.retry_at)),
+        first: held.first,
+    };
+    held.into_iter().map(status).collect()
 }
 
 /// Whether a topic is held for more than a passing reason or an accident.
@@ -255,6 +276,40 @@ mod tests {
         }
         gauges.trouble(&window, quiet, &Unused);
         status.trouble()
+    }
+
+    #[test]
+    fn a_held_topic_is_named_with_its_reason_its_first_record_and_its_next_attempt() {
+        let status = crate::health::Health::default().add_sink("lake");
+        let gauges = Gauges::new("lake", &Metrics::new(), Arc::clone(&status));
+        let mut window = Unsettled::new(Position(0), BOUNDS);
+        let record = |position| {
+            let topic = format!("t{position}").into();
+            Arc::new(Record { position: Position(position), topic, event: event("k").into() })
+        };
+        for position in 1..=100 {
+            let record = record(position);
+            window.admit(&record);
+            let since = Duration::from_millis(position);
+            window.retry_later(&record, &Reason::new(Cause::UNKNOWN_TOPIC, "d"), since, 1);
+        }
+        gauges.report(&window, Position(100), 0, Duration::from_millis(55));
+        let held = status.held();
+        assert_eq!(held.len(), HELD_SHOWN_MAX);
+        let HeldStatus { topic, reason, detail, since, attempts, next, first } = &held[0];
+        assert_eq!(
+            (&**topic, *reason, &**detail, *attempts, *first),
+            ("t1", "unknown_topic", "d", 1, Some(Position(1)))
+        );
+        assert_eq!(*next, None, "its backoff of 50 ms was over at 51 ms");
+        assert_eq!(held[9].next.expect("it rests until 60 ms").0 - since.0, 59_000_000);
+
+        for position in 1..=100 {
+            window.settle(Position(position));
+        }
+        window.due(Duration::from_secs(1), 1, 1000);
+        gauges.report(&window, Position(100), 0, Duration::from_secs(1));
+        assert_eq!(status.held(), [], "they are not held any more");
     }
 
     #[test]

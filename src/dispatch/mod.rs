@@ -16,28 +16,28 @@ mod maybe_duplicates;
 pub mod quarantine;
 pub mod resume;
 mod routes;
+mod settle;
 mod stopping;
 mod unreadable;
 pub mod unsettled;
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::mem::replace;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::future::OptionFuture;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::ack::Settlements;
-use crate::event::{Entry, Event, Position, Record, Timestamp};
+use crate::event::{Entry, Event, Position, Record};
 use crate::health::{Health, Heart};
 use crate::selection::Selection;
-use crate::sink::{Outcome, Publication, Reason, Sink, SinkOptions};
+use crate::sink::{Outcome, Publication, Sink, SinkOptions};
 use crate::spool::{EntryBatch, ReadError, Spool};
-use crate::state::{NewDeadLetter, State};
+use crate::state::State;
 use crate::telemetry::Metrics;
 use checkpoint::Checkpoint;
 pub use checkpoint::DispatchError;
@@ -314,56 +314,6 @@ impl Dispatcher {
         self.publish(records);
     }
 
-    /// Settles each record of the oldest publication, holds it to be tried again or makes it a dead letter.
-    fn resolve(&mut self, outcomes: Vec<Outcome>) {
-        let Some(PublishingBatch { records, .. }) = self.publications.pop_front() else { return };
-        assert_eq!(records.len(), outcomes.len(), "a sink reports one outcome per record");
-        self.resolved += 1;
-        let wall = Timestamp::from(SystemTime::now());
-        let now = self.started.elapsed();
-        for (record, reported) in records.iter().zip(outcomes) {
-            let outcome = self.unsettled.in_order(record, reported);
-            if let Outcome::Retry(reason) = &outcome {
-                self.unsettled.retry_later(record, reason, now, self.published);
-                self.gauges.retry_later(reason);
-            } else {
-                self.settle(record, &outcome, wall);
-            }
-        }
-        self.tell();
-        self.note_trouble();
-    }
-
-    /// Settles a record that the sink accepted or rejected.
-    fn settle(&mut self, record: &Record, outcome: &Outcome, wall: Timestamp) {
-        let settlements = self.settlements.as_mut();
-        match outcome {
-            Outcome::Accepted(_) => {
-                settlements.into_iter().for_each(|settlements| settlements.accepted(record));
-                self.routes.delivered(record, wall);
-            }
-            Outcome::Rejected(reason) => {
-                settlements.into_iter().for_each(|settlements| settlements.rejected(record));
-                self.add_dead_letter(record, reason, wall);
-            }
-            Outcome::Retry(_) => return,
-        }
-        self.unsettled.settle(record.position);
-        self.settled += 1;
-    }
-
-    /// Whether the sink has settled records since the last call. A slow sink can take long to resolve
-    /// a publication, so settled records of unresolved publications count too.
-    fn has_settled_more(&mut self) -> bool {
-        let unresolved: usize = self.publications.iter().map(|out| out.publication.settled()).sum();
-        let before = replace(&mut self.settled_in_all, self.settled + unresolved as u64);
-        let more = self.settled_in_all > before;
-        if more {
-            self.quiet_since = Instant::now();
-        }
-        more
-    }
-
     /// Updates metrics and health. A sink's health can change without an outcome: it degrades when it
     /// reports no outcome, and is healthy again when nothing is left to try again.
     fn report(&mut self, reads: bool) {
@@ -375,29 +325,13 @@ impl Dispatcher {
         self.note_trouble();
         self.gauges.effort(&self.sink.effort());
         let in_flight = self.publications.iter().map(|out| out.records.len()).sum();
-        self.gauges.report(&self.unsettled, self.spool.head(), in_flight);
+        self.gauges.report(&self.unsettled, self.spool.head(), in_flight, self.started.elapsed());
     }
 
     fn note_trouble(&mut self) {
         self.has_settled_more();
         let quiet = if self.is_idle() { Duration::ZERO } else { self.quiet_since.elapsed() };
         self.gauges.trouble(&self.unsettled, quiet, &*self.sink);
-    }
-
-    /// Makes a record that the sink rejected a dead letter, in the commit that passes it.
-    fn add_dead_letter(&mut self, record: &Record, reason: &Reason, now: Timestamp) {
-        self.gauges.dead_letter(&record.event.id, reason);
-        self.checkpoint.add_dead_letter(NewDeadLetter {
-            sink: Some(self.name.clone()),
-            reason: reason.word().to_owned(),
-            detail: reason.detail.clone(),
-            attempts: self.unsettled.attempts(record.position),
-            first: record.event.arrived,
-            last: now,
-            position: record.position,
-            topic: Some(record.topic.to_string()),
-            entry: record.event.detached().into(),
-        });
     }
 }
 

@@ -30,7 +30,7 @@ impl Dispatcher {
         let kept = self.checkpoint.finish(self.unsettled.cursor(), cut).await;
         self.unsettled.commit(self.checkpoint.committed());
         // Do not report health here: an idle sink is not a healthy one.
-        self.gauges.report(&self.unsettled, self.spool.head(), 0);
+        self.gauges.report(&self.unsettled, self.spool.head(), 0, self.started.elapsed());
         let (cursor, head) = (self.unsettled.committed().0, self.spool.head().0);
         // The operator has to know about undelivered records before the volume is deleted.
         tracing::info!(

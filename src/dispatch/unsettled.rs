@@ -71,11 +71,12 @@ struct TopicHold {
     probing: bool,
     probes_failed: u32,
     attempts: u32,
+    since: Duration,
     retry_at: Duration,
     reason: Reason,
 }
 
-/// A held topic, for metrics and log.
+/// A held topic, for metrics, log and health.
 #[derive(Clone, Copy, Debug)]
 pub struct HeldTopic<'u> {
     /// The topic's name.
@@ -84,6 +85,14 @@ pub struct HeldTopic<'u> {
     pub reason: &'u Reason,
     /// Number of failed probes since the topic is held.
     pub probes_failed: u32,
+    /// Number of times that a record of it had to be tried again, each after a longer backoff.
+    pub attempts: u32,
+    /// When the topic began to be held, in the time of [`Unsettled::retry_later`].
+    pub since: Duration,
+    /// When its records are published again at the earliest, in the same time.
+    pub retry_at: Duration,
+    /// The first record that waits, if one does.
+    pub first: Option<Position>,
 }
 
 /// Whether a record can be published at once.
@@ -171,6 +180,7 @@ impl Unsettled {
             probing: false,
             probes_failed: 0,
             attempts: 0,
+            since: now,
             retry_at: now,
             reason: reason.clone(),
         });
@@ -250,6 +260,10 @@ impl Unsettled {
             topic,
             reason: &hold.reason,
             probes_failed: hold.probes_failed,
+            attempts: hold.attempts,
+            since: hold.since,
+            retry_at: hold.retry_at,
+            first: hold.waiting.first().copied(),
         })
     }
 

@@ -12,7 +12,7 @@ use crate::routing::TopicTemplate;
 use crate::sink::LINGER;
 use crate::sink::file::FileSinkOptions;
 use crate::sink::outcomes::OutcomeTable as Ledger;
-use crate::sink::{CarriedAttributes, Cause, Output};
+use crate::sink::{CarriedAttributes, Cause, Output, Reason};
 use crate::state::DeadFilter;
 use crate::testing::bench::{Bench, LIMIT};
 use crate::testing::events::event;

@@ -115,7 +115,8 @@ impl AdminState {
         let redrive = Redrive::new(state.clone(), spool.clone(), sinks, readmit).telling(awaited.clone());
         let (health, explained) = (Arc::clone(&self.health), Arc::clone(&self.summary.explained));
         let now = SystemTime::now().into();
-        let explainer = Arc::new(Explainer::new(spool.search(), state.clone(), health, explained, now));
+        let explainer = Explainer::new(spool.search(), state.clone(), health, explained, now);
+        let explainer = Arc::new(explainer.with_timeline(self.timeline.clone()));
         let _ = self.opened.set(Opened { state, spool, redrive, explainer, note });
     }
 

@@ -13,9 +13,10 @@ use super::document::{
 };
 use super::facts::{best, candidate, of_delivery, of_event, of_letter, quarantined};
 use super::gather::OneEvent;
-use super::sinks::{EventFacts, HeldFact, PublishedFact, SinkFacts, WaitingCopy, at_former_sink, at_sink};
+use super::remembered::{FilteredDeliveries, Remembered, filtered, held};
+use super::sinks::{EventFacts, SinkFacts, WaitingCopy, at_former_sink, at_sink};
 use super::{ExplainError, ExplainScope, Explainer};
-use crate::event::{Entry, Event, Position, Timestamp};
+use crate::event::{Entry, Event, IdMatch, Position, Timestamp};
 use crate::health::SinkStatus;
 use crate::state::DeadLetterInfo;
 
@@ -62,10 +63,54 @@ impl Explainer {
         }
         match events.pop_first() {
             Some((name, event)) => self.of_one(asked, scope, name, event, looked),
-            None => {
-                let told = cause::of_nothing(&looked);
-                Ok(without_event(asked, HowMany::None, looked, told))
-            }
+            None => Ok(self.of_filtered(asked, name, looked)),
+        }
+    }
+
+    /// Explains a delivery of which the log has nothing: it was filtered, if the last steps know it at all.
+    fn of_filtered(&self, asked: &AskedEvent, source: Option<&str>, looked: LookedThrough) -> Explanation {
+        let mut known = match asked {
+            AskedEvent::Id(id) => filtered(self.timeline.about(id, &[]), source),
+            AskedEvent::Position(_) | AskedEvent::Request(_) => FilteredDeliveries::new(),
+        };
+        if let AskedEvent::Id(id) = asked
+            && known.keys().any(|(known_id, _)| id.is_whole(known_id))
+        {
+            known.retain(|(known_id, _), _| id.is_whole(known_id));
+        }
+        let count = known.len();
+        let Some(((id, source), (at, taken))) = known.pop_first() else {
+            let told = cause::of_nothing(&looked);
+            return without_event(asked, HowMany::None, looked, told);
+        };
+        if count > 1 {
+            return without_event(asked, HowMany::Several, looked, cause::of_several(count));
+        }
+        let rule = self.configuration.selection.rule(&taken.event_type);
+        let told = cause::of_filtered(&taken.event_type, &self.configuration);
+        let arrived = Some(at.to_rfc3339());
+        Explanation {
+            event: Some(ExplainedEvent {
+                id,
+                source,
+                event_type: Some(taken.event_type),
+                family: Some(taken.family),
+                intake: Some(taken.source),
+                key: taken.key,
+                arrived: arrived.clone(),
+                bytes: Some(taken.bytes.into()),
+                ..ExplainedEvent::default()
+            }),
+            verdict: Some(ExplainedVerdict {
+                word: "filtered".into(),
+                rule: Some(rule.rule),
+                line: rule.line,
+                reason: None,
+                detail: None,
+                at: arrived,
+                known_from: KnownFrom::Timeline,
+            }),
+            ..without_event(asked, HowMany::One, looked, told)
         }
     }
 
@@ -155,6 +200,7 @@ impl Explainer {
             now: SystemTime::now().into(),
             is_older: arrived.is_none_or(|arrived| arrived < self.started),
         };
+        let remembered = self.remembered(event);
         let running = self.health.sinks();
         let cursors = self.cursors(facts.position, &running)?;
         let configured = self.configuration.sinks.iter().filter_map(|sink| cursors.get(&sink.name));
@@ -174,10 +220,10 @@ impl Explainer {
             let facts_of_sink = SinkFacts {
                 sink,
                 letter: letters.iter().find(|letter| letter.sink.as_ref() == Some(&sink.name)),
-                published: published(sink),
+                published: remembered.published(&sink.name),
                 cursor,
                 copy: copy_for(sink, cursor),
-                held: held(trouble.as_ref()),
+                held: status.map(|status| held(status.held(), facts.now)).unwrap_or_default(),
                 trouble,
             };
             at_sink(&facts, facts_of_sink)
@@ -188,6 +234,13 @@ impl Explainer {
         };
         rows.extend(letters.iter().filter(is_former).map(at_former_sink));
         Ok(rows)
+    }
+
+    /// What the last steps tell of the event. An id that is too short to be asked for is in none.
+    fn remembered(&self, event: &ExplainedEvent) -> Remembered {
+        let id = event.id.parse::<IdMatch>();
+        let steps = id.map(|id| self.timeline.about(&id, &[])).unwrap_or_default();
+        Remembered::of(steps, &event.id, event.intake.as_deref())
     }
 
     /// The durable cursors. While a sink has settled the position and not committed its cursor yet, they are
@@ -210,27 +263,6 @@ impl Explainer {
         }
         unreachable!("the last look returns")
     }
-}
-
-/// That a sink has published the event, as far as it is remembered.
-fn published(_sink: &ConfiguredSink) -> Option<PublishedFact> {
-    None
-}
-
-/// The topics that a sink holds, as far as its trouble tells: `unknown_topic`, and `TOPIC: detail`.
-fn held(trouble: Option<&(String, String)>) -> Vec<HeldFact> {
-    let fact = |(reason, detail): &(String, String)| {
-        let (topic, detail) = detail.split_once(": ")?;
-        Some(HeldFact {
-            topic: topic.to_owned(),
-            reason: reason.clone(),
-            detail: detail.to_owned(),
-            attempts: None,
-            since: None,
-            next_in_ms: None,
-        })
-    };
-    trouble.and_then(fact).into_iter().collect()
 }
 
 /// Reason and detail of a sink's trouble.

@@ -4,6 +4,7 @@
 //! log (by duplicate key, by the beginning of an id) ─┐
 //! state (cursors, dead letters, types seen) ─────────┼─▶ facts ─▶ a standing for each sink ─▶ cause and fix
 //! health (what keeps a sink from publishing) ────────┤
+//! timeline (where a sink has put it, what was filtered) ┤
 //! configuration (rules, and where they are written) ─┘
 //! ```
 //!
@@ -21,6 +22,7 @@ mod event_type;
 mod facts;
 mod gather;
 mod preview;
+mod remembered;
 mod sinks;
 
 use std::sync::Arc;
@@ -30,6 +32,7 @@ use crate::event::Timestamp;
 use crate::health::Health;
 use crate::spool::{LogSearch, ReadError};
 use crate::state::{State, StateError};
+use crate::timeline::Timeline;
 
 pub use asked::{AskedEvent, AskedEventError};
 pub use cause::{CauseAndFix, Situation};
@@ -49,6 +52,7 @@ pub struct Explainer {
     state: State,
     health: Arc<Health>,
     configuration: Arc<ExplainedConfiguration>,
+    timeline: Timeline,
     /// When the bridge started: events from before can have been selected by another configuration.
     started: Timestamp,
 }
@@ -87,7 +91,12 @@ impl Explainer {
         configuration: Arc<ExplainedConfiguration>,
         started: Timestamp,
     ) -> Self {
-        Self { search, state, health, configuration, started }
+        Self { search, state, health, configuration, timeline: Timeline::default(), started }
+    }
+
+    /// The same with the last steps of every event.
+    pub fn with_timeline(self, timeline: Timeline) -> Self {
+        Self { timeline, ..self }
     }
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::configuration::ExplainedConfiguration;
 use super::document::{Explanation, LookedThrough, SinkStanding};
 
-pub(super) use self::types::of_type;
+pub(super) use self::types::{of_filtered, of_type};
 
 /// Most sinks that one sentence names.
 const SINKS_NAMED_MAX: usize = 6;

@@ -14,11 +14,7 @@ pub(in crate::explain) fn of_type(
         return of_unsent_type(found);
     }
     if !found.takes {
-        let (key, types) = (&configuration.selection.key, configuration.selection.types());
-        let types = types.unwrap_or_default();
-        let line = at_line(found.line.as_ref());
-        let cause = format!("filtered: `{key}` is a list of {types} and `{name}` is not on it{line}");
-        return CauseAndFix::new(Situation::Filtered, cause, Some(format!("add `{name}` to `{key}`")));
+        return of_filtered(name, configuration);
     }
     let takes: Vec<String> = found
         .sinks
@@ -38,6 +34,15 @@ pub(in crate::explain) fn of_type(
     let cause = format!("goes to {}{out}", takes.join(", "));
     let situation = if left_out.is_some() { Situation::NotSelected } else { Situation::Delivered };
     CauseAndFix::new(situation, cause, fix)
+}
+
+/// Of a type that the bridge's selection filters, or of a delivery of that type.
+pub(in crate::explain) fn of_filtered(name: &str, configuration: &ExplainedConfiguration) -> CauseAndFix {
+    let selection = &configuration.selection;
+    let (key, types) = (&selection.key, selection.types().unwrap_or_default());
+    let line = at_line(selection.rule(name).line.as_ref());
+    let cause = format!("filtered: `{key}` is a list of {types} and `{name}` is not on it{line}");
+    CauseAndFix::new(Situation::Filtered, cause, Some(format!("add `{name}` to `{key}`")))
 }
 
 /// Of a type that comes to no source.

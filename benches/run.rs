@@ -65,6 +65,8 @@ mod start;
 mod subject;
 #[path = "run/table.rs"]
 mod table;
+#[path = "run/timeline.rs"]
+mod timeline;
 #[path = "run/tls.rs"]
 mod tls;
 #[path = "run/types.rs"]
@@ -140,6 +142,8 @@ enum Part {
     Sinks,
     /// A list of selected types.
     Selection,
+    /// The timeline beside none.
+    Timeline,
     /// The duplicate window in Redis.
     Redis,
     /// Memory and speed while a backlog grows that no sink takes.
@@ -318,6 +322,7 @@ fn one_round(
         Part::Types => serde_json::to_value(types::measure(stage, plan)?)?,
         Part::Sinks => serde_json::to_value(sinks::measure(stage, plan)?)?,
         Part::Selection => serde_json::to_value(selection::measure(stage, plan)?)?,
+        Part::Timeline => serde_json::to_value(timeline::measure(stage, plan)?)?,
         Part::Redis => serde_json::to_value(redis::measure(stage, plan)?)?,
         Part::Compression => {
             let broker = broker.context("a broker was started for this part")?;
@@ -352,6 +357,7 @@ fn measure(
     run.part(Part::Types, no_targets, || types::measure(stage, &plan))?;
     run.part(Part::Sinks, sinks::Sinks::targets, || sinks::measure(stage, &plan))?;
     run.part(Part::Selection, no_targets, || selection::measure(stage, &plan))?;
+    run.part(Part::Timeline, timeline::Timeline::targets, || timeline::measure(stage, &plan))?;
     run.part(Part::Redis, no_targets, || redis::measure(stage, &plan))?;
     run.part(Part::Backlog, backlog::Backlog::targets, || backlog::measure(stage, &plan))?;
     run.part(Part::Start, no_targets, || start::measure(stage, &plan))?;

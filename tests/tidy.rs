@@ -55,6 +55,7 @@ const PURE: &[&str] = &[
     "sink/sns/message.rs",
     "sink/sns/outcome.rs",
     "sink/sns/pace.rs",
+    "source/shown_headers.rs",
     "source/sns/certificate.rs",
     "source/sns/claim.rs",
     "source/sns/envelope.rs",

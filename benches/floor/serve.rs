@@ -94,7 +94,7 @@ impl Front {
         let (head, body) = request.into_parts();
         let Ok(body) = body.collect().await else { return StatusCode::BAD_REQUEST.into_response() };
         let (body, arrived) = (body.to_bytes(), Timestamp::from(SystemTime::now()));
-        let delivery = Delivery { headers: head.headers, body, arrived };
+        let delivery = Delivery { headers: &head.headers, body, arrived };
         let Ok(Receipt::Verified(verified)) = verify(&self.definition, &self.secrets, delivery, &BODY) else {
             return StatusCode::UNAUTHORIZED.into_response();
         };

@@ -39,6 +39,11 @@ impl AdmissionSource {
         &self.source_name
     }
 
+    /// The CloudEvents `source` of its events.
+    pub fn event_source(&self) -> &ByteString {
+        &self.event_source
+    }
+
     /// Quarantines an authentic message of a queue or of SNS whose body cannot be decoded.
     pub fn undecodable(&self, verified: Verified, word: &'static str) -> Verdict {
         self.quarantine(verified, word, format!("the message cannot be decoded: {word}"))

@@ -20,6 +20,7 @@ use crate::sink::Sink;
 use crate::spool::Spool;
 use crate::state::{CursorOwner, State};
 use crate::telemetry::Metrics;
+use crate::timeline::TimelineWriter;
 
 /// The tasks that read the log: a dispatcher for each sink, and the one for quarantined deliveries.
 pub(super) struct Dispatchers {
@@ -32,6 +33,14 @@ pub(super) struct Dispatchers {
     cut: CancellationToken,
 }
 
+/// What the tasks report to.
+#[derive(Clone, Copy)]
+pub(super) struct Instruments<'a> {
+    pub(super) metrics: &'a Metrics,
+    pub(super) health: &'a Health,
+    pub(super) timeline: &'a TimelineWriter,
+}
+
 impl Dispatchers {
     /// Starts the tasks, each after its cursor.
     ///
@@ -42,10 +51,10 @@ impl Dispatchers {
         sinks: Vec<Arc<dyn Sink>>,
         spool: &Spool,
         state: &State,
-        metrics: &Metrics,
-        health: &Health,
         awaited: &AwaitedSinks,
+        instruments: Instruments<'_>,
     ) -> Result<Self, BridgeError> {
+        let Instruments { metrics, health, timeline } = instruments;
         let names: Vec<&str> = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
         let Resumption { sinks: starts, quarantine, gone } = resume::resume(&names, spool, state)?;
         let cursors: Vec<_> = names.iter().zip(&starts).map(|(name, start)| (*name, start.cursor)).collect();
@@ -72,7 +81,7 @@ impl Dispatchers {
         for (((sink_config, sink), reader), start) in config.sinks.iter().zip(sinks).zip(readers).zip(starts)
         {
             let dispatcher = Dispatcher::new(sink_config, sink, reader, start.buried, metrics, health);
-            let dispatcher = dispatcher.awaited(awaited.get(&sink_config.name));
+            let dispatcher = dispatcher.awaited(awaited.get(&sink_config.name)).noting(timeline.clone());
             tasks.spawn(dispatcher.run(stop.clone(), cut.clone()));
         }
         tasks.spawn(quarantine::keep(last, scope, stop.clone(), cut.clone()));

@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::dispatchers::{Dispatchers, reader_error};
+use self::dispatchers::{Dispatchers, Instruments, reader_error};
 use self::ending::{given_up, graver, had_to_stop, look_over, named};
 use self::open::{open, take};
 use self::readmission::readmission;
@@ -50,6 +50,7 @@ use crate::source::types_seen::TypesSeen;
 use crate::spool::{MissingSegment, Recovery, Spool, SpoolError};
 use crate::state::{State, StateError};
 use crate::telemetry::Metrics;
+use crate::timeline::Timeline;
 
 /// Why the bridge could not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -146,6 +147,9 @@ pub struct Bridge {
     secrets: Task,
     polling: DropGuard,
     dispatchers: Dispatchers,
+    timeline: Timeline,
+    /// Collects the steps of the timeline.
+    collector: Task,
     background: Task,
     admin_task: Task,
     grace: Duration,
@@ -167,9 +171,13 @@ impl Bridge {
         let addresses = (address(&http, config.http.listen), address(&admin, config.admin.listen));
         let tls = config.http.tls.as_ref().map(Tls::load).transpose()?;
 
+        let (timeline, steps, collector) = Timeline::new(&config.timeline, metrics.timeline.clone());
+        let collector = Task::spawn("the timeline", |stop| collector.run(stop));
+
         // The admin listener answers while the log is recovered, which can take long.
         let access = Access::new(config.admin.listen, config.admin.token.as_ref());
-        let admin_state = AdminState::new(metrics.clone(), health.clone(), summary(&config), access);
+        let admin_state = AdminState::new(metrics.clone(), health.clone(), summary(&config), access)
+            .with_timeline(timeline.clone());
         let connections = Connections::new("admin", &metrics);
         let admin_task = Task::spawn("the admin listener", |stop| {
             let (limits, router) = (limits.private(), admin::router(admin_state.clone()));
@@ -186,13 +194,14 @@ impl Bridge {
             sinks.push(make_sink(sink, &aws).await?);
         }
         let awaited = awaited(&config, &metrics);
-        let dispatchers = Dispatchers::start(&config, sinks, &spool, &state, &metrics, &health, &awaited)?;
+        let instruments = Instruments { metrics: &metrics, health: &health, timeline: &steps };
+        let dispatchers = Dispatchers::start(&config, sinks, &spool, &state, &awaited, instruments)?;
 
         let types = Arc::new(TypesSeen::new(catalogued(&config)));
         let noted = Arc::clone(&types);
         let note_types = Arc::new(move |state: &State| background::write_down(&noted, state));
         admin_state.open(state.clone(), spool.clone(), readmission(&config), note_types, &awaited);
-        let intake = Intake::new(spool.clone(), config.selection, types.clone());
+        let intake = Intake::new(spool.clone(), config.selection, types.clone()).noting(steps);
         let front = Front::new(intake.clone(), &limits, &metrics);
         let (intake, limits_of_bodies) = (&intake, limits.body_limits());
         let wiring =
@@ -220,6 +229,8 @@ impl Bridge {
                 background::keep(types, spool.clone(), state, stop)
             }),
             dispatchers,
+            timeline,
+            collector,
             health,
             spool,
             grace,
@@ -246,6 +257,11 @@ impl Bridge {
         &self.health
     }
 
+    /// The last steps of deliveries and events.
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
     /// Runs until `stop` is cancelled or a part fails that the bridge cannot do without, then stops in
     /// order within the grace.
     ///
@@ -261,6 +277,7 @@ impl Bridge {
             Some(_) = self.pollers.join_next() => Err(BridgeError::BrokeDown("a source that polls")),
             broken = self.front.broken() => Err(broken),
             broken = self.secrets.broken() => Err(broken),
+            broken = self.collector.broken() => Err(broken),
             // This part also ends when the state file is gone.
             broken = self.background.broken() => Err(self.state.look().map_or_else(Into::into, |()| broken)),
             broken = self.admin_task.broken() => Err(broken),
@@ -300,6 +317,8 @@ impl Bridge {
         }
         let dispatchers = self.dispatchers.names.clone();
         ended = ended.and(self.dispatchers.end(deadline).await);
+        // The last steps are those of the dispatchers; who follows them by the admin listener sees them, too.
+        ended = ended.and(self.collector.end().await);
         ended = ended.and(self.background.end().await);
         ended = graver(ended, look_over(self.spool.clone(), self.state, dispatchers).await);
         ended = ended.and(self.admin_task.end().await);

@@ -244,7 +244,7 @@ impl Redrive {
         };
         Ok(match self.spool.append(event.into(), duplicate).await {
             Ok(Appended::Stored(_)) => Fate::Appended,
-            Ok(Appended::Duplicate | Appended::AcceptedElsewhere) => Fate::Delivered,
+            Ok(Appended::Duplicate | Appended::StoredElsewhere) => Fate::Delivered,
             Err(error @ AppendError::TooLarge) => Fate::stays("too_large", error.to_string()),
             Err(error) => Fate::Stopped(error.to_string()),
         })

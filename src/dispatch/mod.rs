@@ -17,6 +17,7 @@ pub mod quarantine;
 pub mod resume;
 mod routes;
 mod settle;
+mod steps;
 mod stopping;
 mod unreadable;
 pub mod unsettled;
@@ -39,6 +40,7 @@ use crate::sink::{Outcome, Publication, Sink, SinkOptions};
 use crate::spool::{EntryBatch, ReadError, Spool};
 use crate::state::State;
 use crate::telemetry::Metrics;
+use crate::timeline::TimelineWriter;
 use checkpoint::Checkpoint;
 pub use checkpoint::DispatchError;
 use gauges::Gauges;
@@ -46,6 +48,7 @@ use linger::{Came, Linger};
 use low_watermark::CursorHandle;
 use maybe_duplicates::MaybeDuplicates;
 use routes::Routes;
+use steps::SinkSteps;
 use unsettled::{SendPermission, Unsettled, UnsettledBounds};
 
 /// Most records published beyond the committed cursor, which bounds the duplicates after a crash, and
@@ -79,6 +82,7 @@ pub struct Dispatcher {
     selection: Selection,
     routes: Routes,
     gauges: Gauges,
+    steps: Arc<SinkSteps>,
     heart: Arc<Heart>,
     checkpoint: Checkpoint,
     unsettled: Unsettled,
@@ -141,6 +145,7 @@ impl Dispatcher {
             selection: config.selection.clone(),
             routes: Routes::new(config, metrics),
             gauges: Gauges::new(&config.name, metrics, health.add_sink(&config.name)),
+            steps: Arc::new(SinkSteps::new(&config.name, TimelineWriter::default())),
             heart: health.add_heart(&format!("the dispatcher of {}", config.name), HUNG_AFTER),
             unsettled: Unsettled::new(share.cursor(), BOUNDS),
             checkpoint: Checkpoint::new(&config.name, state, share, COMMIT_EVERY),
@@ -158,6 +163,11 @@ impl Dispatcher {
             started: Instant::now(),
             spool,
         }
+    }
+
+    /// The same dispatcher, which notes in this timeline what becomes of each record.
+    pub fn noting(self, timeline: TimelineWriter) -> Self {
+        Self { steps: Arc::new(SinkSteps::new(&self.name, timeline)), ..self }
     }
 
     /// Runs until stopped. Then, once the log is closed, delivers the rest, until `cut` is cancelled

@@ -2,10 +2,12 @@
 //! dead letters.
 
 use std::mem::replace;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::time::Instant;
 
+use super::steps::PublicationSteps;
 use super::{Dispatcher, PublishingBatch};
 use crate::event::{Record, Timestamp};
 use crate::sink::{Outcome, Reason};
@@ -19,35 +21,50 @@ impl Dispatcher {
         self.resolved += 1;
         let wall = Timestamp::from(SystemTime::now());
         let now = self.started.elapsed();
+        let steps = Arc::clone(&self.steps);
+        let mut steps = steps.open(wall);
         for (record, reported) in records.iter().zip(outcomes) {
             let outcome = self.unsettled.in_order(record, reported);
             if let Outcome::Retry(reason) = &outcome {
-                self.unsettled.retry_later(record, reason, now, self.published);
+                let attempt = self.unsettled.retry_later(record, reason, now, self.published);
                 self.gauges.retry_later(reason);
+                steps.held(record, reason, attempt);
             } else {
-                self.settle(record, &outcome, wall);
+                self.settle(record, &outcome, wall, &mut steps);
             }
         }
+        steps.end();
         self.tell();
         self.note_trouble();
     }
 
     /// Settles a record that the sink accepted or rejected.
-    pub(super) fn settle(&mut self, record: &Record, outcome: &Outcome, wall: Timestamp) {
+    pub(super) fn settle(
+        &mut self,
+        record: &Record,
+        outcome: &Outcome,
+        wall: Timestamp,
+        steps: &mut PublicationSteps<'_>,
+    ) {
+        if matches!(outcome, Outcome::Retry(_)) {
+            return;
+        }
+        let attempts = self.unsettled.settle(record.position);
+        self.settled += 1;
         let settlements = self.settlements.as_mut();
         match outcome {
-            Outcome::Accepted(_) => {
+            Outcome::Accepted(placement) => {
                 settlements.into_iter().for_each(|settlements| settlements.accepted(record));
                 self.routes.delivered(record, wall);
+                steps.published(record, *placement, attempts);
             }
             Outcome::Rejected(reason) => {
                 settlements.into_iter().for_each(|settlements| settlements.rejected(record));
-                self.add_dead_letter(record, reason, wall);
+                self.add_dead_letter(record, reason, attempts, wall);
+                steps.rejected(record, reason, attempts);
             }
-            Outcome::Retry(_) => return,
+            Outcome::Retry(_) => {}
         }
-        self.unsettled.settle(record.position);
-        self.settled += 1;
     }
 
     /// Whether the sink has settled records since the last call. A slow sink can take long to resolve
@@ -63,13 +80,13 @@ impl Dispatcher {
     }
 
     /// Makes a record that the sink rejected a dead letter, in the commit that passes it.
-    fn add_dead_letter(&mut self, record: &Record, reason: &Reason, now: Timestamp) {
+    fn add_dead_letter(&mut self, record: &Record, reason: &Reason, attempts: u32, now: Timestamp) {
         self.gauges.dead_letter(&record.event.id, reason);
         self.checkpoint.add_dead_letter(NewDeadLetter {
             sink: Some(self.name.clone()),
             reason: reason.word().to_owned(),
             detail: reason.detail.clone(),
-            attempts: self.unsettled.attempts(record.position),
+            attempts,
             first: record.event.arrived,
             last: now,
             position: record.position,

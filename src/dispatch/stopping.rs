@@ -1,6 +1,7 @@
 //! The end of a dispatcher: what is known is settled and committed.
 
 use std::mem::take;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio_util::sync::CancellationToken;
@@ -13,10 +14,12 @@ impl Dispatcher {
     /// with one to try again, stops the cursor before it, so those that have overtaken it go again too.
     fn settle_known(&mut self) {
         let wall = Timestamp::from(SystemTime::now());
+        let steps = Arc::clone(&self.steps);
+        let mut steps = steps.open(wall);
         for PublishingBatch { records, publication, .. } in take(&mut self.publications) {
             for (record, outcome) in records.iter().zip(publication.known()) {
                 if let Some(outcome) = outcome {
-                    self.settle(record, &outcome, wall);
+                    self.settle(record, &outcome, wall, &mut steps);
                 }
             }
         }

@@ -156,9 +156,11 @@ impl Unsettled {
         self.read
     }
 
-    /// Settles a record: the sink accepted it, or it is a dead letter now.
-    pub fn settle(&mut self, position: Position) {
-        let Some(slot) = self.slot(position) else { return };
+    /// Settles a record: the sink accepted it, or it is a dead letter now. Returns how often it was handed to
+    /// the sink.
+    pub fn settle(&mut self, position: Position) -> u32 {
+        let Some(slot) = self.slot(position) else { return 1 };
+        let attempts = slot.retries + 1;
         if let Some(record) = slot.record.take() {
             self.bytes -= cost(&record);
             if let Some(hold) = self.holds.get_mut(&record.topic) {
@@ -168,11 +170,13 @@ impl Unsettled {
         while self.slots.get(self.settled).is_some_and(|slot| slot.record.is_none()) {
             self.settled += 1;
         }
+        attempts
     }
 
     /// Notes that a record has to be tried again: its topic is held for a backoff from `now` on, and until
-    /// every publication up to number `barrier` is resolved.
-    pub fn retry_later(&mut self, record: &Record, reason: &Reason, now: Duration, barrier: u64) {
+    /// every publication up to number `barrier` is resolved. Returns how often the record was handed to the
+    /// sink.
+    pub fn retry_later(&mut self, record: &Record, reason: &Reason, now: Duration, barrier: u64) -> u32 {
         let hold = self.holds.entry(Arc::clone(&record.topic)).or_insert_with(|| TopicHold {
             waiting: BTreeSet::new(),
             failed_keys: HashSet::new(),
@@ -196,9 +200,10 @@ impl Unsettled {
             hold.attempts += 1;
             hold.retry_at = now + HELD_TOPIC.step(hold.attempts);
         }
-        if let Some(slot) = self.slot(record.position) {
+        self.slot(record.position).map_or(1, |slot| {
             slot.retries += 1;
-        }
+            slot.retries
+        })
     }
 
     /// What follows from the outcome that a sink reported of a record, once those of all records that were
@@ -214,11 +219,6 @@ impl Unsettled {
             ),
             reported => reported,
         }
-    }
-
-    /// How often this record was handed to the sink.
-    pub fn attempts(&mut self, position: Position) -> u32 {
-        self.slot(position).map_or(1, |slot| slot.retries + 1)
     }
 
     /// When [`Unsettled::due`] has to be called next, if a topic is held whose publications are resolved

@@ -72,9 +72,10 @@ impl From<std::time::SystemTime> for Timestamp {
 
 /// A delivery as it arrived from a provider. No part of it is trusted yet.
 #[derive(Debug)]
-pub struct Delivery {
-    /// The request's headers.
-    pub headers: HeaderMap,
+pub struct Delivery<'h> {
+    /// The request's headers. They stay where they are until the delivery is answered, because a refusal
+    /// notes which there were.
+    pub headers: &'h HeaderMap,
     /// The body as received, perhaps compressed.
     pub body: Bytes,
     /// When the delivery arrived at the bridge.

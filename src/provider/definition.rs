@@ -82,6 +82,11 @@ impl Definition {
         self.probe
     }
 
+    /// The header with the signature, if deliveries have one that is verified.
+    pub fn signature_header(&self) -> Option<&str> {
+        self.signature.hmac.as_ref().map(|scheme| scheme.header.as_str())
+    }
+
     /// The header that states the event type, if the body does not.
     pub fn type_header(&self) -> Option<&str> {
         self.type_header.as_ref().map(HeaderName::as_str)

@@ -142,11 +142,11 @@ pub fn claim(
 pub fn verify(
     definition: &Definition,
     secrets: &[SigningSecret],
-    delivery: Delivery,
+    delivery: Delivery<'_>,
     limits: &BodyLimits,
 ) -> Result<Receipt, DeliveryRefusal> {
-    let encoding = body::encoding(&delivery.headers, definition.gzip)?;
-    let Some(offer) = offer(definition, &delivery.headers)? else {
+    let encoding = body::encoding(delivery.headers, definition.gzip)?;
+    let Some(offer) = offer(definition, delivery.headers)? else {
         let is_probe = definition.probe && is_unsigned_probe(&delivery.body);
         return is_probe
             .then_some(Receipt::Probe)
@@ -161,8 +161,8 @@ pub fn verify(
         body,
         stated: HeaderClaims {
             signed_id: proof.signed_id,
-            event_type: event_type(definition, &delivery.headers),
-            extensions: extensions(definition, &delivery.headers),
+            event_type: event_type(definition, delivery.headers),
+            extensions: extensions(definition, delivery.headers),
         },
         secret: proof.secret,
         skew_seconds: proof.skew_seconds,

@@ -16,26 +16,38 @@ const STREAM_SIGNATURE: &str = "408ab27d58b18a584d29f2801dde0d5ad20e5f5965039ac8
 const FASTPIX_BODY: &[u8] = br#"{"type":"video.media.ready","data":{"id":"abc-123"}}"#;
 const FASTPIX_SIGNATURE: &str = "SXTZYhjRshplUTerYmYX0D3d2LSTG3PWD2lY6XFLzd0=";
 
-fn deliver(headers: &[(&'static str, &str)], body: impl AsRef<[u8]>) -> Delivery {
+/// What a sender sends.
+struct Sent {
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Sent {
+    fn arrives(&self, arrived: Timestamp) -> Delivery<'_> {
+        Delivery { headers: &self.headers, body: self.body.clone(), arrived }
+    }
+}
+
+fn send(headers: &[(&'static str, &str)], body: impl AsRef<[u8]>) -> Sent {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         map.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
     }
-    Delivery { headers: map, body: Bytes::copy_from_slice(body.as_ref()), arrived: NOW }
+    Sent { headers: map, body: Bytes::copy_from_slice(body.as_ref()) }
 }
 
-fn check(provider: &str, keys: &[&[u8]], delivery: Delivery) -> Result<Receipt, DeliveryRefusal> {
+fn check(provider: &str, keys: &[&[u8]], sent: &Sent) -> Result<Receipt, DeliveryRefusal> {
     let definition = builtin_named(provider).unwrap();
     let secrets: Vec<_> = keys.iter().map(|key| SigningSecret::from_key(key.to_vec())).collect();
-    verify(&definition, &secrets, delivery, &LIMITS)
+    verify(&definition, &secrets, sent.arrives(NOW), &LIMITS)
 }
 
 fn stream(headers: &[(&'static str, &str)], body: impl AsRef<[u8]>) -> Result<Receipt, DeliveryRefusal> {
-    check("stream", &[STREAM_SECRET.as_bytes()], deliver(headers, body))
+    check("stream", &[STREAM_SECRET.as_bytes()], &send(headers, body))
 }
 
 fn fastpix(headers: &[(&'static str, &str)], body: impl AsRef<[u8]>) -> Result<Receipt, DeliveryRefusal> {
-    check("fastpix", &[b"demo-secret"], deliver(headers, body))
+    check("fastpix", &[b"demo-secret"], &send(headers, body))
 }
 
 /// The word of a refusal for want of authenticity.
@@ -75,7 +87,7 @@ fn the_known_signatures_of_stream_hold() {
     }
     let body = r#"{"type":"message.new","message":{"text":"the quick brown fox"}}"#;
     let signature = "a91edf26f024e0efad88b0e2561e4841fa6f8c85f98ecb85dcd12e58563c2218";
-    verified(check("stream", &[b"tsec2"], deliver(&[("x-signature", signature)], body)));
+    verified(check("stream", &[b"tsec2"], &send(&[("x-signature", signature)], body)));
 }
 
 #[test]
@@ -91,11 +103,11 @@ fn the_published_signature_of_github_holds() {
     let signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
     let headers = [("x-hub-signature-256", signature), ("x-github-event", "ping")];
     let secret: &[u8] = b"It's a Secret to Everybody";
-    let verified = verified(check("github", &[secret], deliver(&headers, "Hello, World!")));
+    let verified = verified(check("github", &[secret], &send(&headers, "Hello, World!")));
     assert_eq!(verified.stated.event_type.as_deref(), Some("ping"));
     let bare = [("x-hub-signature-256", &signature[7..])];
     assert_eq!(
-        unauthenticated(check("github", &[secret], deliver(&bare, "Hello, World!"))),
+        unauthenticated(check("github", &[secret], &send(&bare, "Hello, World!"))),
         "malformed_signature"
     );
 }
@@ -107,8 +119,8 @@ fn every_provider_believes_what_it_signs_and_no_other_does() {
     for signer in builtin() {
         for verifier in builtin() {
             let headers = sign(signer, &secret(), body, NOW, "msg_1");
-            let delivery = Delivery { headers, body: body.as_slice().into(), arrived: NOW };
-            let receipt = verify(verifier, &[secret()], delivery, &LIMITS);
+            let sent = Sent { headers, body: body.as_slice().into() };
+            let receipt = verify(verifier, &[secret()], sent.arrives(NOW), &LIMITS);
             assert_eq!(
                 receipt.is_ok(),
                 signer.provider == verifier.provider,
@@ -201,8 +213,9 @@ fn a_signature_over_the_inflated_bytes_holds_and_one_over_the_compressed_does_no
     let secret = SigningSecret::from_key(STREAM_SECRET.into());
     let compressed = gzip(STREAM_BODY);
     let headers = sign(&definition, &secret, &compressed, NOW, "");
-    let delivery = Delivery { headers, body: compressed.into(), arrived: NOW };
-    assert_eq!(unauthenticated(verify(&definition, &[secret], delivery, &LIMITS)), "wrong_signature");
+    let sent = Sent { headers, body: compressed.into() };
+    let refused = verify(&definition, &[secret], sent.arrives(NOW), &LIMITS);
+    assert_eq!(unauthenticated(refused), "wrong_signature");
 }
 
 #[test]
@@ -216,12 +229,12 @@ fn a_delivery_without_a_signature_is_refused_before_its_body_is_inflated() {
 #[test]
 fn any_live_secret_will_do_and_the_receipt_says_which() {
     let right = STREAM_SECRET.as_bytes();
-    let signed = || deliver(&[("x-signature", STREAM_SIGNATURE)], STREAM_BODY);
+    let signed = send(&[("x-signature", STREAM_SIGNATURE)], STREAM_BODY);
     for (keys, which) in [(&[right][..], 0), (&[b"another", right], 1), (&[right, right], 0)] {
-        assert_eq!(verified(check("stream", keys, signed())).secret, which);
+        assert_eq!(verified(check("stream", keys, &signed)).secret, which);
     }
-    assert_eq!(unauthenticated(check("stream", &[b"another"], signed())), "wrong_signature");
-    assert_eq!(unauthenticated(check("stream", &[], signed())), "no_live_secret");
+    assert_eq!(unauthenticated(check("stream", &[b"another"], &signed)), "wrong_signature");
+    assert_eq!(unauthenticated(check("stream", &[], &signed)), "no_live_secret");
 }
 
 #[test]
@@ -230,8 +243,8 @@ fn a_secret_counts_inside_its_window_only() {
     let at = |arrived: i64| {
         let end = Some(Timestamp(NOW.0 + 10));
         let secret = SigningSecret::parse(STREAM_SECRET, definition.secret_form(), Some(NOW), end).unwrap();
-        let delivery = deliver(&[("x-signature", STREAM_SIGNATURE)], STREAM_BODY);
-        verify(&definition, &[secret], Delivery { arrived: Timestamp(arrived), ..delivery }, &LIMITS)
+        let sent = send(&[("x-signature", STREAM_SIGNATURE)], STREAM_BODY);
+        verify(&definition, &[secret], sent.arrives(Timestamp(arrived)), &LIMITS)
     };
     verified(at(NOW.0));
     verified(at(NOW.0 + 10));
@@ -242,11 +255,11 @@ fn a_secret_counts_inside_its_window_only() {
 #[test]
 fn a_probe_is_answered_before_any_secret_is_known() {
     for body in ["", " ", "{}", " { \r\n} ", "\n"] {
-        let receipt = check("fastpix", &[], deliver(&[], body));
+        let receipt = check("fastpix", &[], &send(&[], body));
         assert!(matches!(receipt, Ok(Receipt::Probe)), "{body:?}: {receipt:?}");
     }
     for body in ["{", "}", "{{}}", "[]", "null", r#"{"type":"video.media.ready"}"#] {
-        assert_eq!(unauthenticated(check("fastpix", &[], deliver(&[], body))), "missing_signature");
+        assert_eq!(unauthenticated(check("fastpix", &[], &send(&[], body))), "missing_signature");
     }
     assert_eq!(unauthenticated(stream(&[], "")), "missing_signature", "Stream does not probe");
     assert_eq!(unauthenticated(stream(&[], "{}")), "missing_signature", "Stream does not probe");
@@ -258,7 +271,8 @@ fn a_signed_body_with_neither_id_nor_type_is_a_probe() {
     let secret = [SigningSecret::from_key(b"demo-secret".into())];
     let receipt = |body: &'static str| {
         let headers = sign(&definition, &secret[0], body.as_bytes(), NOW, "");
-        verify(&definition, &secret, Delivery { headers, body: body.into(), arrived: NOW }, &LIMITS).unwrap()
+        let sent = Sent { headers, body: body.into() };
+        verify(&definition, &secret, sent.arrives(NOW), &LIMITS).unwrap()
     };
     for probe in ["{}", "", " ", r#"{"workspace":{"id":"w"},"status":"ping"}"#] {
         assert!(matches!(receipt(probe), Receipt::Probe), "{probe:?}");

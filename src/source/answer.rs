@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Body;
 
 use super::http::Limits;
@@ -19,6 +19,7 @@ use super::http::body::{self, BodyBounds};
 use super::http::body_budget::{BodyBudget, BodyPermit};
 use super::http::body_error::BodyError;
 use super::http::problem::{Proven, Unproven, closing, problem};
+use super::refusals::Evidence;
 use super::{Acceptance, DeliveryFate, Intake, SourceIntake, Unavailable};
 use crate::ack::Unaccepted;
 use crate::event::{Delivery, Timestamp};
@@ -59,17 +60,17 @@ impl DeliveryBounds {
     ///
     /// # Errors
     /// Before the body is read, if the spool takes no appends; and as soon as the body passes a bound.
-    pub(super) async fn read<B: Body<Data = Bytes>>(
+    pub(super) async fn read<'h, B: Body<Data = Bytes>>(
         &self,
         intake: &Intake,
         source: &SourceIntake,
-        request: Request<B>,
-    ) -> Result<(Delivery, BodyPermit<'_>), Refused> {
+        headers: &'h HeaderMap,
+        body: B,
+    ) -> Result<(Delivery<'h>, BodyPermit<'_>), Refused> {
         let arrived = Timestamp::from(SystemTime::now());
         intake.accepting()?;
-        let (head, body) = request.into_parts();
         let (body, permit) = body::read(body, &self.body_of(source), &self.budget).await?;
-        Ok((Delivery { headers: head.headers, body, arrived }, permit))
+        Ok((Delivery { headers, body, arrived }, permit))
     }
 
     fn body_of(&self, source: &SourceIntake) -> BodyBounds {
@@ -88,16 +89,16 @@ impl DeliveryBounds {
     /// # Errors
     /// As soon as its body is larger than a probe's: then the request is refused with the reason
     /// `otherwise`.
-    pub(super) async fn read_probe<B: Body<Data = Bytes>>(
+    pub(super) async fn read_probe<'h, B: Body<Data = Bytes>>(
         &self,
-        request: Request<B>,
+        headers: &'h HeaderMap,
+        body: B,
         otherwise: &'static str,
-    ) -> Result<(Delivery, BodyPermit<'_>), Refused> {
+    ) -> Result<(Delivery<'h>, BodyPermit<'_>), Refused> {
         let arrived = Timestamp::from(SystemTime::now());
-        let (head, body) = request.into_parts();
         let bounds = BodyBounds { bytes_max: PROBE_BYTES_MAX, ..self.body };
         match body::read(body, &bounds, &self.budget).await {
-            Ok((body, permit)) => Ok((Delivery { headers: head.headers, body, arrived }, permit)),
+            Ok((body, permit)) => Ok((Delivery { headers, body, arrived }, permit)),
             Err(BodyError::TooLarge) => Err(Refused::Unread(otherwise)),
             Err(error) => Err(error.into()),
         }
@@ -146,9 +147,12 @@ pub(super) enum Refused {
     Panicked,
 }
 
-/// Takes a delivery, answers it and counts the answer; a panic on the way is answered 500.
+/// Takes a delivery, answers it and counts the answer; a panic on the way is answered 500. Of a refusal it
+/// notes the evidence.
 pub(super) async fn answer<B: From<Bytes>>(
     source: &SourceIntake,
+    intake: &Intake,
+    evidence: &Evidence<'_>,
     receive: Pin<&mut impl Future<Output = Result<Received, Refused>>>,
 ) -> Response<B> {
     let started = Instant::now();
@@ -160,7 +164,9 @@ pub(super) async fn answer<B: From<Bytes>>(
         }
         Err(refused) => {
             source.metrics.refused(refused.reason());
-            refused.response()
+            let response = refused.response();
+            intake.steps.refused(evidence, response.status(), refused.reason());
+            response
         }
     };
     source.metrics.answered(response.status());

@@ -23,7 +23,7 @@ impl Intake {
         let sought = match appended {
             Appended::Stored(position) => Sought::At(position),
             Appended::Duplicate => awaiting.duplicate(|| self.spool.head()),
-            Appended::AcceptedElsewhere => return Ok(()),
+            Appended::StoredElsewhere => return Ok(()),
         };
         let fate = fate(appended, DeliveryFate::Accepted);
         let accepted = self.await_here(source, &awaiting, event, sought, fate).await;
@@ -49,10 +49,12 @@ impl Intake {
             return Ok(());
         }
         // Its first copy has the duplicate key.
-        let Appended::Stored(position) = self.spool.append(Entry::Event(event), None).await? else {
+        let Appended::Stored(position) = self.spool.append(Entry::Event(Arc::clone(&event)), None).await?
+        else {
             unreachable!("an entry without a key is no duplicate");
         };
         source.metrics.stored_again();
+        self.steps.stored_again(&event, position);
         awaiting.stored(position);
         match awaiting.accepted(Sought::At(position)).await.map_err(unaccepted)? {
             true => Ok(()),

@@ -16,8 +16,10 @@ use tower::{Service, ServiceExt, service_fn};
 use super::answer::DeliveryBounds;
 use super::http::Limits;
 use super::http::problem::problem;
+use super::refusals::{Evidence, RefusalLimit};
 use super::sns::SnsSourceOptions;
 use super::sns::{SnsSource, TrustError};
+use super::steps::Steps;
 use super::webhook::Webhook;
 use super::{Intake, SourceIntake};
 use crate::aws::Aws;
@@ -25,6 +27,10 @@ use crate::telemetry::{Metrics, SourceCode};
 
 /// The label `source` of requests to a path that no source has.
 const NO_SOURCE: &str = "none";
+/// Why a request to a path that no source has is refused, in the timeline.
+const NO_SUCH_PATH: &str = "no_such_path";
+/// Why a request with another method than POST is refused, in the timeline.
+const NO_SUCH_METHOD: &str = "no_such_method";
 
 /// The endpoints of the public listener, while they are added.
 pub struct Front {
@@ -104,12 +110,16 @@ impl Front {
     /// Answers requests that are no delivery: 405 at a source's path, else 404.
     fn others(&self) -> Router {
         let add = |routes: Router, (path, endpoint): (&String, &Endpoint)| {
-            let endpoint = endpoint.clone();
-            routes.route(path, any(async move || endpoint.refuse_method()))
+            let (endpoint, steps) = (endpoint.clone(), Arc::clone(&self.intake.steps));
+            let refuse = async move |request: Request<Body>| endpoint.refuse_method(&steps, &request);
+            routes.route(path, any(refuse))
         };
-        let strays = self.strays.clone();
-        self.by_path.iter().fold(Router::new(), add).fallback(async move || {
+        let (strays, steps) = (self.strays.clone(), Arc::clone(&self.intake.steps));
+        let limit = Arc::new(RefusalLimit::new());
+        self.by_path.iter().fold(Router::new(), add).fallback(async move |request: Request<Body>| {
             strays.inc();
+            let evidence = Evidence::stray(&limit, request.headers(), request.body());
+            steps.refused(&evidence, StatusCode::NOT_FOUND, NO_SUCH_PATH);
             problem::<Body>(StatusCode::NOT_FOUND, "no source has this path")
         })
     }
@@ -123,8 +133,10 @@ impl Endpoint {
         }
     }
 
-    fn refuse_method(&self) -> Response<Body> {
+    fn refuse_method(&self, steps: &Steps, request: &Request<Body>) -> Response<Body> {
         self.source().metrics.answered(StatusCode::METHOD_NOT_ALLOWED);
+        let evidence = Evidence::new(self.source(), request.headers(), request.body());
+        steps.refused(&evidence, StatusCode::METHOD_NOT_ALLOWED, NO_SUCH_METHOD);
         let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "deliveries are sent with POST");
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
         response

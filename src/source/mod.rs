@@ -11,9 +11,12 @@ pub mod front;
 pub mod http;
 mod metrics;
 mod options;
+mod refusals;
 pub mod secrets;
+mod shown_headers;
 pub mod sns;
 pub mod sqs;
+mod steps;
 mod turns;
 pub mod types_seen;
 mod webhook;
@@ -25,7 +28,9 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use self::metrics::SourceMetrics;
-use self::secrets::{Secrets, WatchedSecretFile};
+use self::refusals::RefusalLimit;
+use self::secrets::{Secrets, UsedSecret, WatchedSecretFile};
+use self::steps::{Steps, passed_by};
 use self::turns::{Turns, Weight};
 use self::types_seen::TypesSeen;
 use crate::ack::{AckAfter, Unaccepted};
@@ -37,6 +42,7 @@ use crate::provider::Definition;
 use crate::selection::Selection;
 use crate::spool::{AppendError, Appended, Spool};
 use crate::telemetry::Metrics;
+use crate::timeline::TimelineWriter;
 
 /// Most bytes of the spool that are kept for webhooks: once an eighth of the spool, or this many bytes, is
 /// all that is left, sources that poll a queue wait. A message that waits in a queue is safe there; a
@@ -48,7 +54,7 @@ const ROOM_FOR_WEBHOOKS_BYTES: u64 = 256 << 20;
 pub struct Intake {
     spool: Spool,
     selection: Arc<Selection>,
-    types: Arc<TypesSeen>,
+    steps: Arc<Steps>,
     /// Bounds how many large bodies are worked on at once, and so the memory that they inflate to.
     turns: Arc<Turns>,
 }
@@ -61,10 +67,22 @@ pub struct SourceIntake {
     secrets: Arc<Secrets>,
     view: AdmissionSource,
     metrics: Arc<SourceMetrics>,
+    /// Bounds how many refusals are noted.
+    refusals: RefusalLimit,
     /// The largest body as sent, if it differs from the general limit.
     body_bytes_max: Option<usize>,
     /// The sinks that must have accepted an event before it is acknowledged, if there are any.
     ack: Option<AckAfter>,
+}
+
+/// What is known of an authentic delivery beside its verdict.
+#[derive(Debug)]
+struct Circumstances {
+    arrived: Timestamp,
+    /// Bytes of the signed body.
+    bytes: usize,
+    /// The secret that verified the delivery, if it has a signature.
+    secret: Option<UsedSecret>,
 }
 
 /// What became of a delivery that can be acknowledged.
@@ -142,7 +160,16 @@ impl SourceIntake {
         let source_metrics = Arc::new(SourceMetrics::new(&config.name, metrics));
         let SourceOptions { name, definition, secrets, body_bytes_max, .. } = config;
         let secrets = Arc::new(Secrets::new(&name, secrets, metrics));
-        Self { name, definition, secrets, view, metrics: source_metrics, body_bytes_max, ack: None }
+        Self {
+            name,
+            definition,
+            secrets,
+            view,
+            metrics: source_metrics,
+            refusals: RefusalLimit::new(),
+            body_bytes_max,
+            ack: None,
+        }
     }
 
     /// The same source with acknowledgements that wait for sinks.
@@ -165,7 +192,13 @@ impl Intake {
     /// An intake that appends to this spool the events that this selection takes.
     pub fn new(spool: Spool, selection: Selection, types: Arc<TypesSeen>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { spool, selection: Arc::new(selection), types, turns: Arc::new(Turns::new(cores)) }
+        let steps = Arc::new(Steps::new(types, TimelineWriter::default()));
+        Self { spool, selection: Arc::new(selection), steps, turns: Arc::new(Turns::new(cores)) }
+    }
+
+    /// The same intake, which notes in this timeline what becomes of each delivery.
+    pub fn noting(self, timeline: TimelineWriter) -> Self {
+        Self { steps: Arc::new(Steps::new(Arc::clone(self.steps.types()), timeline)), ..self }
     }
 
     /// Checks, before the body of a delivery is read, that the spool takes appends.
@@ -197,10 +230,11 @@ impl Intake {
         &self,
         source: &SourceIntake,
         verified: Verified,
+        secret: Option<UsedSecret>,
     ) -> Result<Acceptance, Unavailable> {
-        let (size, arrived) = (verified.body.len(), verified.arrived);
-        let verdict = self.work(size, || self.admit(source, verified)).await;
-        self.keep(source, verdict, arrived).await
+        let (bytes, arrived) = (verified.body.len(), verified.arrived);
+        let verdict = self.work(bytes, || self.admit(source, verified)).await;
+        self.keep(source, verdict, Circumstances { arrived, bytes, secret }).await
     }
 
     /// Decides the verdict on a delivery: the first half of [`Intake::receive`].
@@ -216,16 +250,21 @@ impl Intake {
         &self,
         source: &SourceIntake,
         verdict: Verdict,
-        arrived: Timestamp,
+        about: Circumstances,
     ) -> Result<Acceptance, Unavailable> {
         match verdict {
-            Verdict::Accept(event) => self.accept(source, event).await,
-            Verdict::Filter(filtered) => Ok(self.filter(source, filtered, arrived)),
-            Verdict::Quarantine(quarantined) => self.quarantine(source, quarantined).await,
+            Verdict::Accept(event) => self.accept(source, event, about.secret).await,
+            Verdict::Filter(filtered) => Ok(self.filter(source, filtered, &about)),
+            Verdict::Quarantine(quarantined) => self.quarantine(source, quarantined, about).await,
         }
     }
 
-    async fn accept(&self, source: &SourceIntake, event: Arc<Event>) -> Result<Acceptance, Unavailable> {
+    async fn accept(
+        &self,
+        source: &SourceIntake,
+        event: Arc<Event>,
+        secret: Option<UsedSecret>,
+    ) -> Result<Acceptance, Unavailable> {
         let key = DuplicateKey::of(&event.source, &event.id);
         let awaiting = source.ack.as_ref().and_then(|ack| ack.begin(&event, key));
         let awaited = awaiting.clone();
@@ -237,7 +276,7 @@ impl Intake {
         // between makes the threads wait for each other.
         let noted = Arc::clone(&event);
         let (metrics, definition) = (Arc::clone(&source.metrics), Arc::clone(&source.definition));
-        let types = Arc::clone(&self.types);
+        let (steps, by) = (Arc::clone(&self.steps), passed_by(&self.selection));
         let note = move |appended: &Result<Appended, AppendError>| {
             let Ok(appended) = appended else { return };
             if let (Some(awaiting), Appended::Stored(position)) = (awaiting, appended) {
@@ -248,10 +287,13 @@ impl Intake {
                 metrics.accepted(&definition, &noted);
             }
             metrics.event(&noted.family, fate);
-            types.seen(&noted.provider, &noted.event_type, fate, noted.arrived);
+            steps.event(&noted, *appended, by, secret.as_ref());
         };
         let entry = Entry::Event(Arc::clone(&event));
-        let appended = self.spool.append_noting(entry, Some(key), sufficient, note).await?;
+        let appending = self.steps.appending(&source.name, &event.id, &event.event_type, event.arrived);
+        let appended = self.spool.append_noting(entry, Some(key), sufficient, note).await;
+        appending.answered();
+        let appended = appended?;
         let fate = fate(appended, DeliveryFate::Accepted);
         let id = event.id.clone();
         if let Some(awaiting) = awaited {
@@ -261,10 +303,10 @@ impl Intake {
         Ok(Acceptance { fate, id })
     }
 
-    fn filter(&self, source: &SourceIntake, filtered: Filtered, arrived: Timestamp) -> Acceptance {
+    fn filter(&self, source: &SourceIntake, filtered: Filtered, about: &Circumstances) -> Acceptance {
         let fate = DeliveryFate::Filtered;
         source.metrics.event(&filtered.family, fate);
-        self.types.seen(&source.definition.provider, &filtered.event_type, fate, arrived);
+        self.steps.filtered(source, &filtered, about);
         Acceptance { fate, id: filtered.id }
     }
 
@@ -272,19 +314,23 @@ impl Intake {
         &self,
         source: &SourceIntake,
         delivery: Arc<Quarantined>,
+        about: Circumstances,
     ) -> Result<Acceptance, Unavailable> {
         let id = delivery.id.clone();
-        let key = DuplicateKey::of_letter(&delivery.source, &id);
-        let metrics = Arc::clone(&source.metrics);
+        let (key, arrived) = (DuplicateKey::of_letter(&delivery.source, &id), about.arrived);
+        let (metrics, steps, noted) =
+            (Arc::clone(&source.metrics), Arc::clone(&self.steps), Arc::clone(&delivery));
         let note = move |appended: &Result<Appended, AppendError>| {
             if let Ok(appended) = appended {
                 metrics.event(&ByteString::from_static("none"), fate(*appended, DeliveryFate::Quarantined));
+                steps.quarantined(&noted, *appended, &about);
             }
         };
-        let appended = self
-            .spool
-            .append_noting(Entry::Quarantined(delivery), Some(key), Sufficient::Durable, note)
-            .await?;
+        let appending = self.steps.appending(&source.name, &id, "", arrived);
+        let entry = Entry::Quarantined(delivery);
+        let appended = self.spool.append_noting(entry, Some(key), Sufficient::Durable, note).await;
+        appending.answered();
+        let appended = appended?;
         let fate = fate(appended, DeliveryFate::Quarantined);
         if source.ack.is_some() {
             return Err(Unavailable::Unaccepted(Unaccepted::Quarantined, fate));
@@ -310,6 +356,6 @@ impl Intake {
 fn fate(appended: Appended, stored: DeliveryFate) -> DeliveryFate {
     match appended {
         Appended::Stored(_) => stored,
-        Appended::Duplicate | Appended::AcceptedElsewhere => DeliveryFate::Duplicate,
+        Appended::Duplicate | Appended::StoredElsewhere => DeliveryFate::Duplicate,
     }
 }

@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body::Body;
 
 use super::answer::{DeliveryBounds, PROBE, Received, Refused, answer};
 use super::http::body_budget::BodyPermit;
 use super::http::problem::Unproven;
+use super::refusals::Evidence;
 use super::secrets::Live;
 use super::turns::Weight;
 use super::{Intake, SourceIntake};
@@ -46,28 +47,35 @@ impl Webhook {
         B: Body<Data = Bytes>,
         R: From<Bytes>,
     {
-        let mut response = answer(&self.source, pin!(self.receive(request))).await;
+        let (head, body) = request.into_parts();
+        let evidence = Evidence::new(&self.source, &head.headers, &body);
+        let receiving = pin!(self.receive(&evidence, body));
+        let mut response = answer(&self.source, &self.intake, &evidence, receiving).await;
         if !self.source.definition.is_verified() {
             response.extensions_mut().insert(Unproven);
         }
         response
     }
 
-    async fn receive<B: Body<Data = Bytes>>(&self, request: Request<B>) -> Result<Received, Refused> {
+    async fn receive<B: Body<Data = Bytes>>(
+        &self,
+        evidence: &Evidence<'_>,
+        body: B,
+    ) -> Result<Received, Refused> {
         // One set of secrets for the whole delivery: it was signed before its headers arrived.
-        let secrets = self.source.secrets.now();
-        let (delivery, permit) = match self.claim(&request, &secrets)? {
-            DeliveryClaim::Signed => self.bounds.read(&self.intake, &self.source, request).await?,
-            DeliveryClaim::Unsigned => self.bounds.read_probe(request, self.unsigned()).await?,
+        let (headers, secrets) = (evidence.headers, self.source.secrets.now());
+        let (delivery, permit) = match self.claim(headers, &body, &secrets)? {
+            DeliveryClaim::Signed => self.bounds.read(&self.intake, &self.source, headers, body).await?,
+            DeliveryClaim::Unsigned => self.bounds.read_probe(headers, body, self.unsigned()).await?,
         };
-        self.bounds.in_time(pin!(self.take(delivery, permit, &secrets))).await
+        self.bounds.in_time(pin!(self.take(delivery, permit, secrets, evidence))).await
     }
 
     /// Checks what the headers alone can show.
-    fn claim<B: Body>(&self, request: &Request<B>, secrets: &Live) -> Result<DeliveryClaim, Refused> {
+    fn claim(&self, headers: &HeaderMap, body: &impl Body, secrets: &Live) -> Result<DeliveryClaim, Refused> {
         let SourceIntake { definition, .. } = &self.source;
-        let claim = claim(definition, secrets.all(), request.headers(), SystemTime::now().into());
-        claim.map_err(|refusal| match (self.refused(refusal), request.body().is_end_stream()) {
+        let claim = claim(definition, secrets.all(), headers, SystemTime::now().into());
+        claim.map_err(|refusal| match (self.refused(refusal), body.is_end_stream()) {
             (Refused::Unauthenticated(word), false) => Refused::Unread(word),
             (refused, _) => refused,
         })
@@ -76,15 +84,24 @@ impl Webhook {
     /// Verifies a delivery and makes it durable.
     async fn take(
         &self,
-        delivery: Delivery,
+        delivery: Delivery<'_>,
         mut permit: BodyPermit<'_>,
-        secrets: &Live,
+        secrets: Arc<Live>,
+        evidence: &Evidence<'_>,
     ) -> Result<Received, Refused> {
         let SourceIntake { definition, metrics, .. } = &self.source;
         let inflate = self.bounds.inflate_of(&self.source);
         let (likely, at_most) =
             (body_heaviness(&delivery.body), body_heaviness_max(&delivery.body, &inflate));
-        let verifying = || verify(definition, secrets.all(), delivery, &inflate);
+        let verifying = || {
+            // The body's bytes are shared, not copied.
+            let sent = self.intake.steps.is_on().then(|| delivery.body.clone());
+            let verified = verify(definition, secrets.all(), delivery, &inflate);
+            if let (Err(_), Some(sent)) = (&verified, sent) {
+                evidence.digest(&sent);
+            }
+            verified
+        };
         let verified = match self.intake.work_unproven(Weight { likely, at_most }, verifying).await? {
             Ok(Receipt::Verified(verified)) => verified,
             Ok(Receipt::Probe) => return Ok(Received::Other(PROBE)),
@@ -99,13 +116,13 @@ impl Webhook {
         if definition.is_verified() {
             permit.prove();
         }
-        secrets.used(verified.secret);
+        let secret = secrets.used(verified.secret);
         if let Some(seconds) = verified.skew_seconds {
             metrics.skewed(seconds);
         }
         // The body can be larger now, because it was inflated.
         permit.grow_to(verified.body.len())?;
-        Ok(Received::Answer(self.intake.receive(&self.source, verified).await?))
+        Ok(Received::Answer(self.intake.receive(&self.source, verified, Some(secret)).await?))
     }
 
     /// The reason for refusing a request without a signature. A source without a secret has no other: its

@@ -192,7 +192,7 @@ impl Spool {
         };
         match window.claim(key, sufficient).await {
             KeyClaim::Known => {
-                let known = Ok(if confirm { Appended::Duplicate } else { Appended::AcceptedElsewhere });
+                let known = Ok(Appended::StoredElsewhere);
                 note(&known);
                 known
             }
@@ -425,9 +425,9 @@ pub enum Appended {
     Stored(Position),
     /// An earlier copy of the event, within the duplicate window, is already stored.
     Duplicate,
-    /// Another replica has stored a copy of the event, and the sinks that the append asked for have accepted
-    /// it.
-    AcceptedElsewhere,
+    /// The duplicate window that replicas share has a copy of the event, which one of them has stored; the
+    /// sinks that the append asked for, if it did, have accepted it.
+    StoredElsewhere,
 }
 
 /// Entries that a reader asked for.

@@ -67,7 +67,7 @@ impl Bench {
     pub async fn append_entry(&self, entry: Entry) -> Position {
         match self.spool.append(entry, None).await.expect("room") {
             Appended::Stored(position) => position,
-            Appended::Duplicate | Appended::AcceptedElsewhere => unreachable!("no key was given"),
+            Appended::Duplicate | Appended::StoredElsewhere => unreachable!("no key was given"),
         }
     }
 

@@ -135,9 +135,9 @@ pub struct RefusedStep<T = String> {
     pub status: u16,
     /// The reason in one word, as in the metric.
     pub reason: T,
-    /// Bytes of the body, if it was read.
+    /// Bytes of the body as it was read; of one that was not, as the request states them.
     pub bytes: Option<u64>,
-    /// SHA-256 of the body, if it was read.
+    /// SHA-256 of the body, if it was read and does not prove its sender.
     #[serde(with = "written::digits")]
     pub sha256: Option<[u8; 32]>,
     /// The headers, masked. At most 40 of them, with 2 KiB of names and values, are kept.

@@ -20,6 +20,7 @@ use crate::testing::events::event;
 mod answers;
 mod overtaking;
 mod slow;
+mod steps;
 mod unreadable;
 
 /// What a sink answers: by record and by how often it was offered before.

@@ -32,7 +32,8 @@ fn definition(signature: &str) -> Definition {
 
 fn check(definition: &Definition, headers: HeaderMap, body: &str) -> Result<Verified, &'static str> {
     let limits = BodyLimits { inflated_bytes_max: 1 << 20, inflate_ratio_max: 100 };
-    let delivery = Delivery { headers, body: Bytes::copy_from_slice(body.as_bytes()), arrived: NOW };
+    let delivery =
+        Delivery { headers: &headers, body: Bytes::copy_from_slice(body.as_bytes()), arrived: NOW };
     match verify(definition, &[SigningSecret::from_key(KEY.into())], delivery, &limits) {
         Ok(Receipt::Verified(verified)) => Ok(verified),
         Err(DeliveryRefusal::Unauthenticated(word) | DeliveryRefusal::OutOfTime { word, .. }) => Err(word),

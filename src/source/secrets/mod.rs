@@ -35,14 +35,29 @@ pub(super) struct Secrets {
     live: RwLock<Arc<Live>>,
     entries: Mutex<Vec<Entry>>,
     /// The reference of each secret, and its name in metrics and logs.
-    kept: Vec<(Reference, String)>,
+    kept: Vec<(Reference, Arc<str>)>,
 }
 
-/// The set of secrets at one moment, each with the counter of its deliveries.
+/// The set of secrets at one moment.
 #[derive(Debug, Default)]
 pub(super) struct Live {
     secrets: Vec<SigningSecret>,
-    used: Vec<Counter>,
+    used: Vec<SecretUse>,
+}
+
+/// How a secret is named in metrics, logs and steps, and the counter of its deliveries.
+#[derive(Clone, Debug)]
+struct SecretUse {
+    name: Arc<str>,
+    deliveries: Counter,
+}
+
+/// The secret that verified a delivery.
+#[derive(Debug)]
+pub struct UsedSecret {
+    /// The set that the delivery took, which costs no count of references as a name of its own would.
+    live: Arc<Live>,
+    number: usize,
 }
 
 /// One configured secret, and the former ones of its file.
@@ -51,9 +66,9 @@ struct Entry {
     current: SigningSecret,
     /// The former secrets, the newest last.
     former: Vec<SigningSecret>,
-    used: Counter,
-    /// The counter of deliveries that a former secret verified; `None` for a secret that has no file.
-    former_used: Option<Counter>,
+    used: SecretUse,
+    /// The same of the deliveries that a former secret verified; `None` for a secret that has no file.
+    former_used: Option<SecretUse>,
 }
 
 impl Live {
@@ -63,10 +78,11 @@ impl Live {
     }
 
     /// Counts a delivery that the secret with this number verified.
-    pub(super) fn used(&self, secret: usize) {
-        if let Some(counter) = self.used.get(secret) {
-            counter.inc();
+    pub(super) fn used(self: Arc<Self>, number: usize) -> UsedSecret {
+        if let Some(used) = self.used.get(number) {
+            used.deliveries.inc();
         }
+        UsedSecret { live: self, number }
     }
 
     /// Current secrets come first, so that a secret that is both current and former counts as current.
@@ -78,6 +94,13 @@ impl Live {
         let (secrets, used) =
             current.chain(former).map(|(secret, used)| (secret.clone(), used.clone())).unzip();
         Self { secrets, used }
+    }
+}
+
+impl UsedSecret {
+    /// The secret's name, as in the metrics; `None` if the source's provider signs nothing.
+    pub fn name(&self) -> Option<&str> {
+        self.live.used.get(self.number).map(|used| &*used.name)
     }
 }
 
@@ -106,16 +129,18 @@ impl Secrets {
     /// The secrets as they were configured and read at the start.
     pub(super) fn new(source: &str, secrets: Vec<SourceSecret>, metrics: &Metrics) -> Self {
         let names = names(secrets.iter().map(|secret| &secret.kept));
-        let counter = |secret: String| {
-            metrics.secret_used.get_or_create_owned(&Labels { source: source.into(), secret })
+        let used_as = |name: Arc<str>| {
+            let labels = Labels { source: source.into(), secret: name.to_string() };
+            SecretUse { name, deliveries: metrics.secret_used.get_or_create_owned(&labels) }
         };
         let (mut entries, mut kept) = (Vec::new(), Vec::new());
         for (secret, name) in secrets.into_iter().zip(names) {
             let former_used = match secret.kept {
                 Reference::Env(_) => None,
-                Reference::File(_) => Some(counter(format!("{name} (previous)"))),
+                Reference::File(_) => Some(used_as(format!("{name} (previous)").into())),
             };
-            let used = counter(name.clone());
+            let name = Arc::from(name);
+            let used = used_as(Arc::clone(&name));
             entries.push(Entry { current: secret.secret, former: Vec::new(), used, former_used });
             kept.push((secret.kept, name));
         }
@@ -144,8 +169,8 @@ impl Secrets {
             Reference::Env(_) => None,
             Reference::File(path) => Some((number, path.clone(), name)),
         });
-        let file = |(number, path, name): (usize, _, &String)| {
-            let labels = Labels { source: source.into(), secret: name.clone() };
+        let file = |(number, path, name): (usize, _, &Arc<str>)| {
+            let labels = Labels { source: source.into(), secret: name.to_string() };
             let failures = metrics.secret_reload_failures.get_or_create_owned(&labels);
             WatchedSecretFile {
                 secrets: Arc::clone(this),

@@ -111,10 +111,13 @@ fn each_secret_is_counted_under_its_reference() {
     let live = secrets.now();
     let second = secret("the-second-secret-2", None);
     assert!(live.all()[1].is_same_key(&second) && !live.all()[3].is_same_key(&second));
-    (0..4).for_each(|number| (0..=number).for_each(|_| live.used(number)));
-    live.used(7);
+    let used = |number| Arc::clone(&live).used(number);
+    (0..4).for_each(|number| (0..=number).for_each(|_| drop(used(number))));
+    let names: Vec<_> = (0..4).map(|number| used(number).name().map(str::to_owned)).collect();
     let text = metrics.render();
-    let series = [("env:NEW", 1), ("file:/a", 2), ("file:/a#2", 3), ("file:/a (previous)", 4)];
+    let series = [("env:NEW", 2), ("file:/a", 3), ("file:/a#2", 4), ("file:/a (previous)", 5)];
+    assert_eq!(names, series.map(|(name, _)| Some(name.to_owned())));
+    assert_eq!(used(7).name(), None);
     for (name, count) in series.into_iter().chain([("file:/a#2 (previous)", 0)]) {
         let name =
             format!(r#"fanbridge_signature_secret_used_total{{source="front",secret="{name}"}} {count}"#);

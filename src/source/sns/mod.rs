@@ -39,8 +39,9 @@ use self::fetch::{CertificateError, Fetcher};
 use super::answer::{DeliveryBounds, Received, Refused, answer};
 use super::http::body_budget::BodyPermit;
 use super::http::networks::stranger;
+use super::refusals::Evidence;
 use super::turns::Weight;
-use super::{Intake, SourceIntake};
+use super::{Circumstances, Intake, SourceIntake};
 use crate::aws::Aws;
 use crate::aws::arn::TopicArn;
 use crate::event::{Delivery, HeaderClaims, Timestamp, Verified, single_header};
@@ -93,13 +94,21 @@ impl SnsSource {
         B: Body<Data = Bytes>,
         R: From<Bytes>,
     {
-        answer(&self.source, pin!(self.receive(request))).await
+        let (head, body) = request.into_parts();
+        let evidence = Evidence::new(&self.source, &head.headers, &body);
+        let receiving = pin!(self.receive(&evidence, body));
+        answer(&self.source, &self.intake, &evidence, receiving).await
     }
 
-    async fn receive<B: Body<Data = Bytes>>(&self, request: Request<B>) -> Result<Received, Refused> {
-        self.judge_head(request.headers())?;
-        let (delivery, permit) = self.bounds.read(&self.intake, &self.source, request).await?;
-        self.bounds.in_time(pin!(self.take(delivery, permit))).await
+    async fn receive<B: Body<Data = Bytes>>(
+        &self,
+        evidence: &Evidence<'_>,
+        body: B,
+    ) -> Result<Received, Refused> {
+        let headers = evidence.headers;
+        self.judge_head(headers)?;
+        let (delivery, permit) = self.bounds.read(&self.intake, &self.source, headers, body).await?;
+        self.bounds.in_time(pin!(self.take(delivery, permit, evidence))).await
     }
 
     /// Refuses what the head alone shows to be unwanted, before the body is read. A head proves nothing: the
@@ -117,33 +126,42 @@ impl SnsSource {
         Ok(())
     }
 
-    async fn take(&self, delivery: Delivery, permit: BodyPermit<'_>) -> Result<Received, Refused> {
+    async fn take(
+        &self,
+        delivery: Delivery<'_>,
+        permit: BodyPermit<'_>,
+        evidence: &Evidence<'_>,
+    ) -> Result<Received, Refused> {
         let Delivery { headers, body, arrived } = delivery;
-        if raw::is_marked(&headers) {
-            return self.take_raw(&headers, body, arrived, permit).await;
+        if raw::is_marked(headers) {
+            return self.take_raw(headers, body, arrived, permit).await;
         }
         let reading = || Envelope::read(&body);
-        match self.intake.work_unproven(Weight::plain(body.len()), reading).await? {
-            Reading::Envelope(envelope) => self.take_envelope(*envelope, &headers, arrived, permit).await,
-            Reading::Forged(reason) => Err(Refused::Forbidden(reason)),
-            Reading::Other => self.take_raw(&headers, body, arrived, permit).await,
+        let refused = match self.intake.work_unproven(Weight::plain(body.len()), reading).await? {
+            Reading::Envelope(envelope) => match self.verify(&envelope, headers, arrived).await {
+                Ok(topic) => return self.take_envelope(*envelope, topic, arrived, permit).await,
+                Err(refused) => {
+                    self.report_refusal(refused, envelope.kind, &envelope.topic_arn);
+                    refused
+                }
+            },
+            Reading::Forged(reason) => Refused::Forbidden(reason),
+            Reading::Other => return self.take_raw(headers, body, arrived, permit).await,
+        };
+        if self.intake.steps.is_on() {
+            // Without a turn for it there is no digest, and the same answer.
+            let _ = self.intake.work_unproven(Weight::plain(body.len()), || evidence.digest(&body)).await;
         }
+        Err(refused)
     }
 
     async fn take_envelope(
         &self,
         envelope: Envelope,
-        headers: &HeaderMap,
+        topic: &TopicArn,
         arrived: Timestamp,
         mut permit: BodyPermit<'_>,
     ) -> Result<Received, Refused> {
-        let topic = match self.verify(&envelope, headers, arrived).await {
-            Ok(topic) => topic,
-            Err(refused) => {
-                self.report_refusal(refused, envelope.kind, &envelope.topic_arn);
-                return Err(refused);
-            }
-        };
         permit.prove();
         match envelope.kind {
             EnvelopeKind::Notification => {
@@ -230,7 +248,8 @@ impl SnsSource {
         let (arrived, bytes) = (verified.arrived, verified.body.len());
         let deciding = || self.source.view.undecodable(verified, word);
         let verdict = self.intake.work(bytes, deciding).await;
-        Ok(Received::Answer(self.intake.keep(&self.source, verdict, arrived).await?))
+        let about = Circumstances { arrived, bytes, secret: None };
+        Ok(Received::Answer(self.intake.keep(&self.source, verdict, about).await?))
     }
 
     async fn admit(
@@ -240,7 +259,7 @@ impl SnsSource {
         arrived: Timestamp,
     ) -> Result<Received, Refused> {
         let verified = verified(body, extensions, arrived);
-        Ok(Received::Answer(self.intake.receive(&self.source, verified).await?))
+        Ok(Received::Answer(self.intake.receive(&self.source, verified, None).await?))
     }
 
     async fn confirm(&self, topic: &TopicArn, token: Option<&str>) -> Result<Received, Refused> {

@@ -25,7 +25,7 @@ use super::queue::entry_word;
 use super::topic_questions::QuestionOutcome;
 use crate::ack::Unaccepted;
 use crate::event::{Timestamp, Verdict};
-use crate::source::{DeliveryFate, Unavailable};
+use crate::source::{Circumstances, DeliveryFate, Unavailable};
 
 /// Bytes of decoded bodies from which a wave is complete: they are stored before the next message is
 /// decoded, because one message can inflate to more than all others.
@@ -211,7 +211,9 @@ impl ReceivedMessages {
                 self.leave(at, "held_back", done);
                 continue;
             }
-            match intake.keep(intake_source, verdict, self.arrived).await {
+            let bytes = self.messages[at].bytes();
+            let about = Circumstances { arrived: self.arrived, bytes, secret: None };
+            match intake.keep(intake_source, verdict, about).await {
                 Ok(kept) => {
                     let message = &self.messages[at];
                     metrics.durable(message.sent);

@@ -86,6 +86,11 @@ impl QueueMessage {
         })
     }
 
+    /// Bytes of the message as it was received.
+    pub(super) fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
     /// How many bytes have to be processed to decode the message.
     pub(super) fn heaviness(&self) -> usize {
         message_heaviness(&self.text)

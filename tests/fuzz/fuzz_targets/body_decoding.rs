@@ -21,7 +21,8 @@ static OPEN: LazyLock<Definition> = LazyLock::new(|| {
 
 fuzz_target!(|body: Vec<u8>| {
     let gzip = body.starts_with(&[0x1F, 0x8B]);
-    let delivery = Delivery { headers: HeaderMap::new(), body: body.clone().into(), arrived: Timestamp(0) };
+    let headers = HeaderMap::new();
+    let delivery = Delivery { headers: &headers, body: body.clone().into(), arrived: Timestamp(0) };
     if let Ok(Receipt::Verified(verified)) = verify(&OPEN, &[], delivery, &LIMITS) {
         assert!(verified.body.len() <= LIMITS.inflated_bytes_max);
         assert!(gzip || verified.body == body);

@@ -34,7 +34,7 @@ fuzz_target!(|input: (Vec<(u8, Vec<u8>)>, i64)| {
         let secret =
             SigningSecret::parse("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", definition.secret_form(), None, None);
         let delivery = Delivery {
-            headers: headers.clone(),
+            headers: &headers,
             body: Bytes::from_static(br#"{"type":"call.ring"}"#),
             arrived: Timestamp(arrived),
         };

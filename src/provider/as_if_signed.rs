@@ -35,7 +35,7 @@ pub fn as_if_signed(
     for (name, value) in &sign(definition, &secret, &body, now, &id) {
         headers.insert(name, value.clone());
     }
-    verify(definition, &[secret], Delivery { headers, body, arrived: now }, limits)
+    verify(definition, &[secret], Delivery { headers: &headers, body, arrived: now }, limits)
 }
 
 #[cfg(test)]

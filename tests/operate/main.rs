@@ -6,6 +6,7 @@ mod support;
 
 mod api;
 mod explain;
+mod live;
 mod live_stream;
 mod tail;
 mod timeline;

@@ -149,8 +149,7 @@ fn check(
     if recorded.body.len() > sizes.sent_bytes_max {
         return Err(DeliveryRefusal::TooLarge);
     }
-    let delivery =
-        Delivery { headers: recorded.headers.clone(), body: recorded.body.clone(), arrived: recorded.at };
+    let delivery = Delivery { headers: recorded.headers, body: recorded.body.clone(), arrived: recorded.at };
     verify(definition, secrets, delivery, &sizes.inflate)
 }
 

@@ -33,6 +33,7 @@ const PURE: &[&str] = &[
     "aws/arn.rs",
     "aws/refusal.rs",
     "backoff.rs",
+    "cli/tail/line.rs",
     "dispatch/linger.rs",
     "dispatch/maybe_duplicates.rs",
     "dispatch/unsettled.rs",

@@ -287,6 +287,24 @@ fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Failure> {
     serde_json::from_slice(body).map_err(|error| Failure::io("cannot read the bridge's answer", &error))
 }
 
+/// A path with a query, without the pairs that have no value.
+pub fn path_with(path: &str, pairs: &[(&str, Option<&str>)]) -> String {
+    let mut text = path.to_owned();
+    let given = pairs.iter().filter_map(|(name, value)| value.map(|value| (name, value)));
+    for (at, (name, value)) in given.enumerate() {
+        text.push(if at == 0 { '?' } else { '&' });
+        text.push_str(name);
+        text.push('=');
+        for byte in value.bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(byte.into()),
+                _ => text.push_str(&format!("%{byte:02X}")),
+            }
+        }
+    }
+    text
+}
+
 /// Runs the network work of a verb to its end, on this thread alone. So the task that has read an answer
 /// puts the connection back before the work goes on, and the next request finds it there; on several threads
 /// the request can be first, and opens another connection.
@@ -312,5 +330,13 @@ mod tests {
         assert_eq!(failure.to_string(), r"the bridge answered 401 Unauthorized: token\u{1b}[2J");
         let failure = granted(answer(StatusCode::BAD_GATEWAY, "<html>")).expect_err("502");
         assert!(failure.to_string().ends_with("without a reason"), "{failure}");
+    }
+
+    #[test]
+    fn a_query_keeps_every_value_in_its_place() {
+        let path =
+            path_with("/api/dead", &[("sink", Some("a&b=c d/é")), ("reason", None), ("limit", Some("5"))]);
+        assert_eq!(path, "/api/dead?sink=a%26b%3Dc%20d%2F%C3%A9&limit=5");
+        assert_eq!(path_with("/api/dead", &[("sink", None)]), "/api/dead");
     }
 }

@@ -15,6 +15,7 @@ mod recorded;
 pub mod run;
 pub mod send;
 pub mod spool;
+pub mod tail;
 pub mod topics;
 pub mod types;
 pub mod verify;
@@ -57,6 +58,9 @@ pub enum Verb {
     Send(send::Args),
     /// Say why a recorded delivery is refused: which secret, bytes or form its signature is of
     Verify(verify::Args),
+    /// Show what the running bridge takes in, refuses and publishes, as it happens
+    #[command(visible_aliases = ["tap", "listen"])]
+    Tail(tail::Args),
     /// Show the topics the configuration can produce, and create the missing ones
     Topics(topics::Args),
     /// List event types by provider and family
@@ -144,6 +148,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Check(args) => check::run(&args),
         Verb::Send(args) => send::run(&args),
         Verb::Verify(args) => verify::run(&args),
+        Verb::Tail(args) => tail::run(&args),
         Verb::Topics(args) => topics::run(&args),
         Verb::Types(args) => types::run(&args),
         Verb::Spool(args) => spool::run(&args),

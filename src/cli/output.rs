@@ -3,13 +3,13 @@
 //! Text from events can contain anything. A table shows control characters escaped, so that no text
 //! from the network can drive a terminal.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use serde_json::{Map, Value};
 
 use super::{Exit, Failure};
-use crate::telemetry::Shown;
+use crate::telemetry::{Shown, steers_terminal};
 
 /// The form of data on stdout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -98,7 +98,7 @@ impl Rows {
 }
 
 /// The width of the terminal that stdout is; `None` if it is none, or has no width.
-fn terminal_width() -> Option<u16> {
+pub fn terminal_width() -> Option<u16> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
     (size.ws_col > 0).then_some(size.ws_col)
 }
@@ -152,17 +152,46 @@ pub fn plain(text: &str) -> String {
     Shown(text).to_string()
 }
 
+/// JSON with control characters escaped if stdout is a terminal, so that the terminal does not obey
+/// them. The value stays the same, because JSON has such characters only in strings. Output to a file
+/// or pipe is not changed.
+pub fn terminal_json(json: String) -> String {
+    if !io::stdout().is_terminal() {
+        return json;
+    }
+    escaped(&json)
+}
+
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if steers_terminal(c) && !matches!(c, '\\' | '\n' | '\r' | '\t') {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
 /// Prints data. A closed pipe (`| head`) is not an error.
 ///
 /// # Errors
 /// When stdout cannot be written.
 pub fn print(text: &str) -> Result<(), Failure> {
+    print_while_read(text).map(drop)
+}
+
+/// Prints a part of data that has no end; whether stdout is still read.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub fn print_while_read(text: &str) -> Result<bool, Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(Exit::Io, format!("cannot write to stdout: {error}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::new(Exit::Io, format!("cannot write to stdout: {error}"))),
     }
 }
 
@@ -227,5 +256,13 @@ mod tests {
         assert_eq!(rows.render(Format::Ndjson), "{\"a\":1,\"b\":2}\n");
         let json: Value = serde_json::from_str(&rows.render(Format::Json)).expect("JSON");
         assert_eq!(json, serde_json::json!([{ "a": 1, "b": 2 }]));
+    }
+
+    #[test]
+    fn json_on_a_terminal_says_the_same_and_steers_nothing() {
+        let value = serde_json::json!({ "a\u{202e}b": "\u{9b}2J\u{7f} \u{e0041} é \\ \" \u{2028}" });
+        let text = escaped(&value.to_string());
+        assert!(!text.chars().any(|c| steers_terminal(c) && c != '\\'), "{text}");
+        assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON"), value);
     }
 }

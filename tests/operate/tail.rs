@@ -1,1 +1,268 @@
 //! Events as they come, in a terminal and for scripts.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStderr};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::support::bridge::Home;
+use crate::support::load::{Delivery, STREAM_PATH};
+use crate::support::{await_until, signing, turns};
+
+/// How long anything may take on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(70);
+/// The same for the verb itself, which then says how much it saw.
+const WITHIN: &str = "60s";
+
+/// A home whose bridge takes only calls that are created, and writes files.
+fn home() -> Home {
+    let home = Home::new();
+    let topics = home.path("topics");
+    let sinks =
+        format!("select: [call.created]\nsinks:\n  local: {{ file: {{ dir: {} }} }}\n", topics.display());
+    home.configure("", &sinks);
+    home
+}
+
+/// A call that is created.
+fn call(number: u64) -> Delivery {
+    Delivery::new("call.created", "default:tail", number, 0)
+}
+
+/// A `tail` that shows what happens from now on.
+struct Tail {
+    child: Child,
+    said: BufReader<ChildStderr>,
+}
+
+impl Tail {
+    fn start(home: &Home, arguments: &[&str]) -> Self {
+        let mut child = home.spawn_verb_under(&[], &[&["tail", "--for", WITHIN], arguments].concat());
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        assert!(line.starts_with("showing what happens from "), "{line}");
+        Self { child, said }
+    }
+
+    /// What it has shown when it ends, how it ended, and what it said about that.
+    fn ended(mut self) -> (String, Option<i32>, String) {
+        let status =
+            await_until("it ends", DEADLINE, || self.child.try_wait().expect("the child can be asked"));
+        let (mut shown, mut said) = (String::new(), String::new());
+        self.child.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
+        self.said.read_to_string(&mut said).unwrap();
+        (shown, status.code(), said)
+    }
+
+    /// The lines of one that has shown all that was asked for, without their times.
+    #[track_caller]
+    fn lines(self) -> Vec<String> {
+        let (shown, code, said) = self.ended();
+        assert_eq!(code, Some(0), "{shown}{said}");
+        shown.lines().map(without_time).collect()
+    }
+
+    fn interrupt(&self) {
+        let process = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).unwrap();
+        kill_process(process, Signal::INT).expect("it can be interrupted");
+    }
+}
+
+/// A line without its time of day, if it has one.
+fn without_time(line: &str) -> String {
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b':');
+    match line.split_once(' ') {
+        Some((time, rest)) if time.len() == 8 && digits(time) => rest.to_owned(),
+        _ => line.to_owned(),
+    }
+}
+
+/// The twelve characters by which an event is found.
+fn short(delivery: &Delivery) -> &str {
+    &delivery.id["sha256-".len()..][..12]
+}
+
+#[test]
+fn what_is_sent_is_seen_where_it_went() {
+    let _turn = turns::in_company();
+    let home = home();
+    let bridge = home.start();
+    let tail = Tail::start(&home, &["--count", "1"]);
+    assert_eq!(call(1).send(&mut bridge.client()).unwrap().status, 200);
+    let lines = tail.lines();
+    let place = "call.created → stream.video.call-lifecycle 00000001.jsonl@0 +";
+    assert!(lines.len() == 1 && lines[0].starts_with(place) && lines[0].ends_with(" ms"), "{lines:?}");
+
+    // What people type elsewhere works here, also for what happened before.
+    for verb in ["tap", "listen"] {
+        let shown = home.run_verb(&[verb, "--since-start", "--count", "1", "--for", WITHIN]);
+        assert!(shown.contains(place), "{shown}");
+    }
+    let accepted = ["tail", "--since-start", "--verdict", "accepted", "--count", "1", "--for", WITHIN];
+    let shown = home.run_verb(&accepted);
+    assert!(shown.contains(&format!(" accepted for local  stream-video {}", short(&call(1)))), "{shown}");
+    bridge.stop();
+}
+
+#[test]
+fn a_filtered_a_refused_and_a_repeated_delivery_each_have_their_line() {
+    let _turn = turns::in_company();
+    let home = home();
+    let bridge = home.start();
+    let mut client = bridge.client();
+    let tail = Tail::start(&home, &["--count", "4"]);
+    let filtered = Delivery::new("call.ring", "default:tail", 2, 0);
+    for delivery in [&call(1), &call(1), &filtered] {
+        assert_eq!(delivery.send(&mut client).unwrap().status, 200);
+    }
+    let body = call(3).body;
+    let forged = signing::stream_with("another-secret-of-somebody-0001", &body);
+    assert_eq!(client.post(STREAM_PATH, &[("x-signature", &forged)], &body).unwrap().status, 401);
+    let lines = tail.lines();
+    let refused = format!("401 stream-video wrong_signature {} bytes {}", body.len(), short(&call(3)));
+    for expected in [
+        format!("call.created = duplicate {}", short(&call(1))),
+        format!("call.ring ✕ filtered: not on the list  stream-video {}", short(&filtered)),
+        refused.clone(),
+    ] {
+        assert!(lines.contains(&expected), "{expected} is not in {lines:#?}");
+    }
+
+    let failed = Tail::start(&home, &["--since-start", "--failed", "--count", "1"]);
+    assert_eq!(failed.lines(), [refused]);
+    let of_one =
+        ["--since-start", "--id", short(&filtered), "--type", "call.ring", "--source", "stream-video"];
+    let of_one = Tail::start(&home, &[&of_one[..], &["--count", "1"]].concat());
+    assert_eq!(of_one.lines().len(), 1);
+    bridge.stop();
+}
+
+#[test]
+fn escape_sequences_of_a_sender_are_text() {
+    let _turn = turns::in_company();
+    let home = home();
+    let bridge = home.start();
+    let mut client = bridge.client();
+    let tail = Tail::start(&home, &["--count", "3"]);
+    let steering = Delivery::new(r"call.\u001b[2J\u202e\u009b1m", "default:tail", 1, 0);
+    let looks_escaped = Delivery::new(r"call.\\u{1b}[2J", "default:tail", 2, 0);
+    for delivery in [&steering, &looks_escaped] {
+        assert_eq!(delivery.send(&mut client).unwrap().status, 200);
+    }
+    let forged = client.post(STREAM_PATH, &[("x-signature", "\u{9b}2J")], &steering.body).unwrap();
+    assert_eq!(forged.status, 401);
+    let lines = tail.lines();
+    let kept = format!("! quarantined: type stream-video {}", short(&steering));
+    assert!(lines.contains(&kept), "what steers a terminal is no type: {lines:?}");
+    let filtered = r"call.\\u{1b}[2J ✕ filtered";
+    assert!(lines.iter().any(|line| line.starts_with(filtered)), "{lines:?}");
+    assert!(!lines.iter().flat_map(|line| line.chars()).any(char::is_control), "{lines:?}");
+    bridge.stop();
+}
+
+#[test]
+fn lines_fit_eighty_columns() {
+    let _turn = turns::in_company();
+    let home = home();
+    let topics = home.path("topics");
+    let topic = "a-team-with-a-long-name.and-a-long-word-for-each.{provider}.{family}";
+    let sink = format!("sinks:\n  local: {{ topic: {topic:?}, file: {{ dir: {} }} }}\n", topics.display());
+    home.configure("", &sink);
+    let bridge = home.start();
+    let long = Delivery::new(&format!("call.{}", "created_".repeat(20)), "default:tail", 1, 0);
+    for delivery in [&call(1), &long] {
+        assert_eq!(delivery.send(&mut bridge.client()).unwrap().status, 200);
+    }
+    let terminal = ["sh", "-c", r#"script -qec "stty cols 80 && $0 $* 2>said" /dev/null"#];
+    let arguments = ["tail", "--since-start", "--count", "2", "--for", WITHIN];
+    let terminal = home.try_verb_under(&terminal, &arguments);
+    let shown = String::from_utf8(terminal.stdout).unwrap();
+    assert!(terminal.status.success(), "{shown}");
+    let lines: Vec<_> = shown.lines().collect();
+    assert_eq!(lines.len(), 2, "{shown}");
+    for line in lines {
+        assert!(line.chars().count() <= 80 && line.contains('…') && line.contains(" ms"), "{line}");
+    }
+    bridge.stop();
+}
+
+#[test]
+fn ndjson_has_every_field_in_full() {
+    let _turn = turns::in_company();
+    let home = home();
+    let bridge = home.start();
+    let mut client = bridge.client();
+    let tail = Tail::start(&home, &["--format", "ndjson", "--count", "3"]);
+    for delivery in [&call(1), &Delivery::new("call.ring", "default:tail", 2, 0)] {
+        assert_eq!(delivery.send(&mut client).unwrap().status, 200);
+    }
+    let shown: Vec<Value> =
+        tail.lines().iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let answer = bridge.admin().get("/api/v1/events?after=start").unwrap();
+    let page: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(Value::from(shown.clone()), page["items"]);
+    let accepted = shown.iter().find(|step| step["verdict"] == "accepted").expect("it was accepted");
+    assert_eq!((&accepted["id"], &accepted["selected_by"]), (&json!(call(1).id), &json!(["local"])));
+    bridge.stop();
+}
+
+#[test]
+fn tail_goes_on_over_a_restart_and_says_so_and_ends_with_the_bridge() {
+    let _turn = turns::in_company();
+    let home = home();
+    let bridge = home.start();
+    let tail = Tail::start(&home, &["--count", "2"]);
+    let endless = Tail::start(&home, &[]);
+    assert_eq!(call(1).send(&mut bridge.client()).unwrap().status, 200);
+    await_until("it is published", DEADLINE, || {
+        (bridge.metric("fanbridge_delivered_total", &[]) > 0.0).then_some(())
+    });
+    // What happened just before the end is read by then.
+    std::thread::sleep(Duration::from_millis(500));
+    bridge.stop();
+    let bridge = home.start();
+    assert_eq!(call(2).send(&mut bridge.client()).unwrap().status, 200);
+    let lines = tail.lines();
+    let is_place = |line: &str| line.starts_with("call.created → stream.video.call-lifecycle 0000000");
+    assert!(lines.len() == 3 && is_place(&lines[0]) && is_place(&lines[2]), "{lines:?}");
+    assert_eq!(lines[1], "-- the bridge has started again");
+
+    bridge.stop();
+    let (shown, code, said) = endless.ended();
+    assert_eq!(code, Some(75), "{shown}{said}");
+    assert!(
+        said.contains("waiting up to 15 s for the bridge") && said.contains("the bridge was away for 15 s"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_exit_code_says_whether_what_was_awaited_came() {
+    let _turn = turns::in_company();
+    let home = home();
+    let refused = home.try_verb(&["tail"]);
+    assert_eq!(refused.status.code(), Some(74), "no bridge answers");
+    let bridge = home.start();
+    for (arguments, code, words) in [
+        (&["--for", "300ms"][..], 0, ""),
+        (&["--for", "300ms", "--count", "1"], 1, "only 0 of 1 steps came in time"),
+        (&["--sink", "loca"], 2, "the configuration has no sink `loca`; did you mean `local`?"),
+        (&["--source", "nobody"], 2, "the configuration has no source `nobody`"),
+        (&["--verdict", "acepted"], 2, "expected accepted, filtered"),
+        (&["--id", "9f"], 2, "the beginning of an id has 4 characters"),
+        (&["--for", "soon"], 2, "--for"),
+        (&["--count", "0"], 2, "--count"),
+    ] {
+        let output = home.try_verb(&[&["tail"], arguments].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(words), "{arguments:?}: {said}");
+    }
+    let tail = Tail::start(&home, &[]);
+    tail.interrupt();
+    assert_eq!(tail.ended().1, Some(0));
+    bridge.stop();
+}

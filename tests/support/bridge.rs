@@ -108,6 +108,14 @@ impl Home {
         command.output().expect("the binary runs")
     }
 
+    /// Starts another verb against this home's configuration, and reads what it says meanwhile.
+    pub fn spawn_verb_under(&self, wrapper: &[&str], arguments: &[&str]) -> Child {
+        let line = [wrapper, &[env!("CARGO_BIN_EXE_fanbridge")], arguments].concat();
+        let mut command = self.command(line[0]);
+        command.args(&line[1..]).arg("--config").arg(self.path("fanbridge.yaml"));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs")
+    }
+
     /// The same of a verb that is to succeed; what it wrote to stdout.
     pub fn run_verb(&self, arguments: &[&str]) -> String {
         let output = self.try_verb(arguments);

@@ -1,10 +1,8 @@
 //! `fanbridge dead list`, `show` and `export`: reads the dead letters of a running bridge through its admin
 //! API, or, under the files' locks, those in the state file that a stopped one left.
 
-use std::io::{self, IsTerminal};
-
-use super::super::client::Client;
-use super::super::output::{Rows, print};
+use super::super::client::{Client, path_with};
+use super::super::output::{Rows, print, terminal_json};
 use super::super::{Exit, Failure, chain, configuration};
 use super::{ExportArgs, ListArgs, ShowArgs, none_such, unheard, unopened};
 use crate::config::Config;
@@ -12,7 +10,6 @@ use crate::dead_letter;
 use crate::disk::{DiskLock, RealDisk};
 use crate::spool::{SpoolError, lock_to_read};
 use crate::state::{DeadFilter, DeadLetterInfo, FILE_NAME, State, StateError};
-use crate::telemetry::steers_terminal;
 
 /// Letters per export request.
 const EXPORT_PAGE: usize = 100;
@@ -48,7 +45,7 @@ fn rows(page: &[DeadLetterInfo]) -> Rows {
 pub async fn show(args: &ShowArgs) -> Result<(), Failure> {
     let letters = Letters::reach(&configuration(&args.config)?).await?;
     match letters.show(args.id).await? {
-        Some(document) => print(&format!("{}\n", shown(document))),
+        Some(document) => print(&format!("{}\n", terminal_json(document))),
         None => Err(none_such(&[args.id])),
     }
 }
@@ -58,32 +55,10 @@ pub async fn export(args: &ExportArgs) -> Result<(), Failure> {
     let filter = args.filter.filter();
     let mut after = 0;
     while let Some((lines, last)) = letters.export(&filter, after, EXPORT_PAGE).await? {
-        print(&shown(lines))?;
+        print(&terminal_json(lines))?;
         after = last;
     }
     Ok(())
-}
-
-/// JSON with control characters escaped if stdout is a terminal, so that the terminal does not obey
-/// them. The value stays the same, because JSON has such characters only in strings. Output to a file
-/// or pipe is not changed.
-fn shown(json: String) -> String {
-    if !io::stdout().is_terminal() {
-        return json;
-    }
-    escaped(&json)
-}
-
-fn escaped(json: &str) -> String {
-    let mut text = String::with_capacity(json.len());
-    for c in json.chars() {
-        if steers_terminal(c) && !matches!(c, '\\' | '\n' | '\r' | '\t') {
-            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
-        } else {
-            text.push(c);
-        }
-    }
-    text
 }
 
 /// Access to the dead letters of a bridge.
@@ -195,24 +170,6 @@ fn query(path: &str, filter: &DeadFilter, after: u64, limit: u64) -> String {
     path_with(path, &pairs)
 }
 
-/// A path with a query, without the pairs that have no value.
-fn path_with(path: &str, pairs: &[(&str, Option<&str>)]) -> String {
-    let mut text = path.to_owned();
-    let given = pairs.iter().filter_map(|(name, value)| value.map(|value| (name, value)));
-    for (at, (name, value)) in given.enumerate() {
-        text.push(if at == 0 { '?' } else { '&' });
-        text.push_str(name);
-        text.push('=');
-        for byte in value.bytes() {
-            match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(byte.into()),
-                _ => text.push_str(&format!("%{byte:02X}")),
-            }
-        }
-    }
-    text
-}
-
 fn failed(error: &StateError) -> Failure {
     let exit = match error {
         StateError::Locked(_) => Exit::Temporary,
@@ -224,27 +181,4 @@ fn failed(error: &StateError) -> Failure {
         | StateError::Io { .. } => Exit::Io,
     };
     Failure::new(exit, chain(error))
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn json_on_a_terminal_says_the_same_and_steers_nothing() {
-        let value = json!({ "a\u{202e}b": "\u{9b}2J\u{7f} \u{e0041} é \\ \" \u{2028}" });
-        let text = escaped(&value.to_string());
-        assert!(!text.chars().any(|c| steers_terminal(c) && c != '\\'), "{text}");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).expect("JSON"), value);
-    }
-
-    #[test]
-    fn a_query_keeps_every_value_in_its_place() {
-        let path =
-            path_with("/api/dead", &[("sink", Some("a&b=c d/é")), ("reason", None), ("limit", Some("5"))]);
-        assert_eq!(path, "/api/dead?sink=a%26b%3Dc%20d%2F%C3%A9&limit=5");
-        assert_eq!(path_with("/api/dead", &[("sink", None)]), "/api/dead");
-    }
 }

@@ -266,3 +266,39 @@ fn the_exit_code_says_whether_what_was_awaited_came() {
     assert_eq!(tail.ended().1, Some(0));
     bridge.stop();
 }
+
+#[test]
+fn send_says_where_each_event_went() {
+    let _turn = turns::in_company();
+    let home = home();
+    let bridge = home.start();
+    let send = |arguments: &[&str]| {
+        home.run_verb(&[&["send", "stream-video", "call.created", "--format", "ndjson"], arguments].concat())
+    };
+    let sent: Vec<Value> =
+        send(&["--count", "2"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(sent[0]["to"], json!(["local stream.video.call-lifecycle 00000001.jsonl@0"]));
+    let second = sent[1]["to"][0].as_str().unwrap();
+    assert!(second.starts_with("local stream.video.call-lifecycle 00000001.jsonl@"), "{second}");
+    let table = home.run_verb(&["send", "stream-video", "call.created"]);
+    assert!(table.lines().next().unwrap().ends_with("TO"), "{table}");
+    assert!(!send(&["--no-wait"]).contains("\"to\""), "nobody waits for the sinks");
+    assert!(
+        !home.run_verb(&["send", "stream-video", "call.ring"]).contains("TO"),
+        "a filtered event goes nowhere"
+    );
+    bridge.stop();
+}
+
+#[test]
+fn send_says_which_sink_has_an_event_not_yet() {
+    let _turn = turns::in_company();
+    let home = home();
+    std::fs::create_dir(home.path("topics")).unwrap();
+    std::fs::write(home.path("topics/stream.video.call-lifecycle"), "a file in the way").unwrap();
+    let bridge = home.start();
+    let sent = home.run_verb(&["send", "stream-video", "call.created", "--format", "ndjson"]);
+    let sent: Value = serde_json::from_str(&sent).unwrap();
+    assert_eq!((&sent["verdict"], &sent["to"]), (&json!("accepted"), &json!(["local pending"])));
+    bridge.stop();
+}

@@ -2,6 +2,7 @@
 //! to the running bridge, so that the test takes the same way as a delivery in production.
 
 mod assignment;
+mod outcome;
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 
 use self::assignment::{Assignment, assignment};
+use self::outcome::add_outcomes;
 use super::client::{Client, ClientAnswer, Target, block_on};
 use super::output::{Format, Rows};
 use super::{ConfigArgs, Exit, Failure, configuration_to_send};
@@ -51,6 +53,9 @@ pub struct Args {
     /// PEM file with the certificates to trust for https
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// End with the answers, and do not wait for the sinks to say where the events went
+    #[arg(long)]
+    no_wait: bool,
     /// How to print the answers
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -70,7 +75,15 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Some(url) => Target::url(url, args.ca.as_deref())?,
         None => (Target::http(&config.http, args.ca.as_deref()), format!("/in/{}", args.source)),
     };
-    let tally = block_on(send_all(args, &letters, Client::new(target)?, &path))?;
+    let tally = block_on(async {
+        let mut tally = send_all(args, &letters, Client::new(target)?, &path).await?;
+        // What is at another address is not the bridge whose admin listener is asked.
+        if args.url.is_none() && !args.no_wait && tally.has_lines() {
+            let added = add_outcomes(&config.admin, &mut tally.lines).await;
+            added.unwrap_or_else(|failure| eprintln!("cannot say where the events went: {failure}"));
+        }
+        Ok(tally)
+    })?;
     tally.print(args)
 }
 
@@ -231,13 +244,19 @@ impl Tally {
         *self.verdicts.entry(verdict).or_default() += 1;
     }
 
+    /// Whether each event has a line.
+    fn has_lines(&self) -> bool {
+        self.sent <= LINES_MAX
+    }
+
     fn print(self, args: &Args) -> Result<(), Failure> {
-        let mut rows = if self.sent <= LINES_MAX {
-            Rows::new(&["type", "status", "verdict", "id"])
-        } else {
-            Rows::new(&["verdict", "events"])
-        };
-        if self.sent <= LINES_MAX {
+        let says_where = self.lines.iter().any(|line| line.get("to").is_some());
+        let mut rows = Rows::new(match (self.has_lines(), says_where) {
+            (true, true) => &["type", "status", "verdict", "id", "to"],
+            (true, false) => &["type", "status", "verdict", "id"],
+            (false, _) => &["verdict", "events"],
+        });
+        if self.has_lines() {
             self.lines.into_iter().for_each(|line| rows.add(line));
         } else {
             let counts =

@@ -21,8 +21,8 @@ use crate::event::{IdMatch, Timestamp};
 use crate::scalars::Period;
 use crate::timeline::{Step, StepWord};
 
-/// The admin API's steps.
-const PATH: &str = "/api/v1/events";
+/// The path of the admin API's steps.
+pub(super) const STEPS_PATH: &str = "/api/v1/events";
 /// How long a bridge can be away before it has ended.
 const AWAY_MAX: Duration = Duration::from_secs(15);
 /// The pause after a request that failed or brought no step. A bridge that stops answers at once.
@@ -120,9 +120,11 @@ fn check_names(args: &Args, config: &Config) -> Result<(), Failure> {
 
 /// A page of steps, as the admin API answers it.
 #[derive(Debug, Deserialize)]
-struct TailPage {
-    items: Vec<Value>,
-    next: String,
+pub(super) struct StepsPage {
+    /// The steps.
+    pub(super) items: Vec<Value>,
+    /// Where the next request goes on.
+    pub(super) next: String,
     missed: u64,
     restarted: bool,
 }
@@ -152,12 +154,12 @@ impl<'a> Tail<'a> {
     async fn follow(&mut self, client: &Client) -> Result<(), Failure> {
         let mut after = "start".to_owned();
         if !self.args.since_start {
-            after = client.json::<TailPage>(&format!("{PATH}?after=now&limit=1")).await?.next;
+            after = client.json::<StepsPage>(&format!("{STEPS_PATH}?after=now&limit=1")).await?.next;
         }
         eprintln!("showing what happens from {} on; times are UTC", self.beginning());
         let mut away: Option<Instant> = None;
         loop {
-            match client.json::<TailPage>(&self.next(&after)).await {
+            match client.json::<StepsPage>(&self.next(&after)).await {
                 Ok(page) => {
                     away = None;
                     let is_empty = page.items.is_empty();
@@ -199,7 +201,7 @@ impl<'a> Tail<'a> {
             ("id", args.id.as_ref().map(IdMatch::as_str)),
             ("failed", args.failed.then_some("true")),
         ];
-        path_with(PATH, &parameters)
+        path_with(STEPS_PATH, &parameters)
     }
 
     fn beginning(&self) -> &'static str {
@@ -207,7 +209,7 @@ impl<'a> Tail<'a> {
     }
 
     /// Prints a page; whether more is wanted.
-    fn show(&mut self, page: TailPage) -> Result<bool, Failure> {
+    fn show(&mut self, page: StepsPage) -> Result<bool, Failure> {
         let mut text = String::new();
         if page.restarted {
             self.remark("the bridge has started again", &mut text);

@@ -4,7 +4,7 @@
 //! log (by duplicate key, by the beginning of an id) ─┐
 //! state (cursors, dead letters, types seen) ─────────┼─▶ facts ─▶ a standing for each sink ─▶ cause and fix
 //! health (what keeps a sink from publishing) ────────┤
-//! timeline (where a sink has put it, what was filtered) ┤
+//! timeline (what was filtered, and where it was put) ┤
 //! configuration (rules, and where they are written) ─┘
 //! ```
 //!

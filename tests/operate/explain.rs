@@ -135,6 +135,27 @@ fn an_event_says_where_it_went_and_which_sink_does_not_select_it_by_which_line()
 }
 
 #[test]
+fn a_filtered_delivery_is_told_with_its_list_and_a_delivered_one_with_its_place() {
+    let _turn = turns::in_company();
+    let home = Home::new();
+    configure(&home, "[call.ended]", &files(&home, "lake", ""));
+    let bridge = home.start();
+    let filtered = send(&bridge, &body("call.created", 1));
+    let said = explained(&home, &filtered, |said| said.json["verdict"]["word"] == "filtered");
+    let words = "`select` is a list of 1 type and `call.created` is not on it (";
+    assert!(said.cause().contains(words), "{}", said.cause());
+    assert!(said.fix().contains("add `call.created` to `select`"), "{}", said.fix());
+
+    let delivered = send(&bridge, &body("call.ended", 2));
+    let said = explained(&home, &delivered, |said| said.state("lake") == "delivered");
+    let row = &said.json["sinks"][0];
+    assert_eq!((&row["file"], &row["offset"]), (&"00000001.jsonl".into(), &0.into()), "{}", said.text);
+    let command = row["command"].as_str().expect("a command that shows the record");
+    let shown = std::process::Command::new("sh").args(["-c", command]).output().expect("it runs");
+    assert!(String::from_utf8_lossy(&shown.stdout).contains(&delivered), "{command}");
+}
+
+#[test]
 fn the_beginning_of_several_ids_lists_them_and_what_never_came_says_where_it_was_looked_for() {
     let _turn = turns::in_company();
     let home = Home::new();

@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use super::*;
 use crate::dedup::DuplicateKey;
-use crate::event::{Entry, Event, Position, Quarantined};
+use crate::event::{Entry, Event, Position, Quarantined, Timestamp};
+use crate::health::HeldStatus;
 use crate::provider::builtin_named;
 use crate::routing::TopicTemplate;
 use crate::selection::Selection;
@@ -161,14 +162,23 @@ async fn what_waits_says_for_how_long_and_what_the_sink_says() {
     let fix = explanation.fix.expect("there is one");
     assert!(fix.contains("network, TLS, credentials of `brokers`"), "{fix}");
 
-    explained.lake.degraded(format!("unknown_topic: {TOPIC}: Broker: Unknown topic or partition"));
+    explained.lake.hold(vec![HeldStatus {
+        topic: TOPIC.into(),
+        reason: "unknown_topic",
+        detail: "Broker: Unknown topic or partition".into(),
+        since: Timestamp(1),
+        attempts: 3,
+        next: None,
+        first: Some(Position(1)),
+    }]);
     let explanation = explained.explain("evt_1");
     assert_eq!(explanation.sinks[0].state, SinkStanding::Held);
-    let words = format!("lake holds {TOPIC}: unknown_topic: Broker: Unknown topic or partition");
+    let words = format!("lake holds {TOPIC}: unknown_topic, attempt 3: Broker: Unknown topic or partition");
     assert_eq!((explanation.situation, &*explanation.cause), (Situation::Held, &*words));
     assert!(explanation.fix.expect("there is one").contains("`fanbridge topics apply --sink lake`"));
 
     // Another topic's trouble is told as the sink's.
+    explained.lake.hold(Vec::new());
     explained.lake.degraded("topic_forbidden: stream.user: Broker: Topic authorization failed".into());
     let (state, cause) = explained.at_lake("evt_1");
     assert_eq!(state, SinkStanding::Pending);

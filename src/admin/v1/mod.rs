@@ -1,5 +1,4 @@
-//! Version 1 of the JSON API: what `fanbridge tail`, `fanbridge explain` and other programs build on. One file
-//! a noun.
+//! Version 1 of the JSON API, for `fanbridge tail`, `fanbridge explain` and other programs. One file a noun.
 
 mod events;
 mod explain;

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 /// The scheme in front of ids that are made of a body: people leave it out when they type a beginning.
-const BODY_SCHEME: &str = "sha256-";
+pub const BODY_SCHEME: &str = "sha256-";
 /// Shortest beginning of an id: four hexadecimal digits tell thousands of events apart.
 const CHARS_MIN: usize = 4;
 /// Longest id that an event can have, in bytes.

@@ -17,7 +17,7 @@ use http::HeaderMap;
 use http::header::AsHeaderName;
 use time::format_description::well_known::Rfc3339;
 
-pub use id_match::{IdMatch, IdMatchError};
+pub use id_match::{BODY_SCHEME, IdMatch, IdMatchError};
 pub use placement::Placement;
 
 /// Bytes of the longest text of a [`Timestamp`]: a date, a time with nine fractional digits, and `Z`.

@@ -237,8 +237,8 @@ pub enum SinkStanding {
     DeliveredBefore,
     /// The sink's selection does not take its type.
     NotSelected,
-    /// The bridge's selection does not take its type, so no sink gets it.
-    NotListedByBridge,
+    /// The entry is a copy for another sink alone; what became of the event here is not told by it.
+    CopyForAnother,
 }
 
 impl SinkStanding {
@@ -277,6 +277,9 @@ pub struct LookedThrough {
     pub log_first: u64,
     /// Whether all of the log was looked through, or else only its newest part.
     pub complete: bool,
+    /// The moment before which it was not looked for, if one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
     /// How many entries of the log cannot be read.
     #[serde(default)]
     pub lost: u64,

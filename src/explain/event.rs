@@ -41,14 +41,12 @@ impl Explainer {
             log_through: Timestamp::from(SystemTime::now()).to_rfc3339(),
             log_first: self.search.first().0,
             complete: true,
+            since: scope.since.map(Timestamp::to_rfc3339),
             ..LookedThrough::default()
         };
         let mut events = match asked {
             AskedEvent::Id(id) => self.by_id(id, scope, &mut looked)?,
             AskedEvent::Position(position) => self.at_position(*position, scope, &mut looked)?,
-            AskedEvent::Request(_) => {
-                return Ok(without_event(asked, HowMany::None, looked, cause::of_no_request()));
-            }
         };
         if let AskedEvent::Id(id) = asked
             && events.keys().any(|(event_id, _)| id.is_whole(event_id))
@@ -71,7 +69,7 @@ impl Explainer {
     fn of_filtered(&self, asked: &AskedEvent, source: Option<&str>, looked: LookedThrough) -> Explanation {
         let mut known = match asked {
             AskedEvent::Id(id) => filtered(self.timeline.about(id, &[]), source),
-            AskedEvent::Position(_) | AskedEvent::Request(_) => FilteredDeliveries::new(),
+            AskedEvent::Position(_) => FilteredDeliveries::new(),
         };
         if let AskedEvent::Id(id) = asked
             && known.keys().any(|(known_id, _)| id.is_whole(known_id))

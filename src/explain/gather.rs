@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 use super::document::LookedThrough;
 use super::{ExplainError, ExplainScope, Explainer};
 use crate::dedup::DuplicateKey;
-use crate::event::{Entry, IdMatch, Position, Timestamp};
+use crate::event::{BODY_SCHEME, Entry, IdMatch, Position, Timestamp};
 use crate::spool::{SearchBudget, SearchFor, SearchPage, SearchedEntry};
 use crate::state::DeadLetterInfo;
 
-/// The scheme in front of ids that are made of a body: people leave it out.
-const BODY_SCHEME: &str = "sha256-";
 /// Most bytes of the log that are read to find duplicate keys: the footers of more than 150 GiB of events.
 const KEY_BYTES_MAX: u64 = 4 << 30;
 /// Most bytes of the log that are read to find the beginning of an id.

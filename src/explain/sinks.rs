@@ -102,7 +102,7 @@ pub(super) fn at_sink(event: &EventFacts<'_>, facts: SinkFacts<'_>) -> Explained
         if only != sink.name {
             let rule = Some(format!("a copy for `{only}` alone"));
             return ExplainedSink {
-                state: SinkStanding::NotSelected,
+                state: SinkStanding::CopyForAnother,
                 rule,
                 known_from: KnownFrom::Log,
                 ..row
@@ -184,8 +184,10 @@ fn by_cursor(
     let Some((position, cursor)) = event.position.zip(row.cursor.map(Position)) else { return row };
     let waits = match copy {
         WaitingCopy::At(_) => true,
+        // Of an entry that is gone nobody can tell whether the sink had read it, or passed over the gap.
         WaitingCopy::None if position <= cursor => {
-            return ExplainedSink { state: SinkStanding::DeliveredBefore, ..row };
+            let state = if event.is_in_log { SinkStanding::DeliveredBefore } else { SinkStanding::Unknown };
+            return ExplainedSink { state, ..row };
         }
         WaitingCopy::Unknown if position <= cursor => return row,
         WaitingCopy::None | WaitingCopy::Unknown => event.is_in_log,

@@ -124,7 +124,7 @@ fn state(sink: &ExplainedSink) -> String {
         SinkStanding::Delivered => "delivered".into(),
         SinkStanding::DeliveredBefore => "has passed it".into(),
         SinkStanding::NotSelected => "not selected".into(),
-        SinkStanding::NotListedByBridge => "not listed by the bridge".into(),
+        SinkStanding::CopyForAnother => "not for it".into(),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::fmt::Display;
 
-use crate::event::Timestamp;
+use crate::event::{BODY_SCHEME, Timestamp};
 use crate::telemetry::Shown;
 use crate::timeline::{
     DecidedBy, HeldStep, PublishedStep, RefusedStep, RejectedStep, Step, StepKind, TakenAs, TakenStep,
@@ -172,7 +172,7 @@ impl Line {
 
     /// Adds the beginning of an id, which is enough to find it by.
     fn id(mut self, id: &str) -> Self {
-        let bare = id.strip_prefix("sha256-").unwrap_or(id);
+        let bare = id.strip_prefix(BODY_SCHEME).unwrap_or(id);
         let beginning: String = bare.chars().take(ID_CHARS).collect();
         self.parts.push((Shown(&beginning).to_string(), Shortens::Yes));
         self

@@ -20,7 +20,7 @@ const SINKS_NAMED_MAX: usize = 6;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Situation {
-    /// Every sink that takes the event has it.
+    /// Every sink that takes the event has it or has passed it; of a type, that it goes to every sink.
     Delivered,
     /// A sink's selection does not take it.
     NotSelected,
@@ -86,12 +86,16 @@ pub(super) fn of_event(explanation: &Explanation, configuration: &ExplainedConfi
     let event_type = event_type.unwrap_or_default();
     let sinks = &explanation.sinks;
     if !sinks.is_empty() && sinks.iter().all(|sink| sink.state == SinkStanding::NotSelected) {
-        let cause = format!("accepted, and no sink selects `{event_type}`");
+        let now = if sinks.iter().any(|sink| sink.by_rule_of_now) { "by the selections of now " } else { "" };
+        let cause = format!("accepted, and {now}no sink selects `{event_type}`");
         return CauseAndFix::new(Situation::NoSink, cause, Some("add it to a sink's `select`".into()));
     }
     let worst = sinks.iter().map(|sink| sink.state).min();
     let told: Vec<CauseAndFix> = sinks
         .iter()
+        .filter(|sink| {
+            worst == Some(SinkStanding::CopyForAnother) || sink.state != SinkStanding::CopyForAnother
+        })
         .filter(|sink| worst.is_none_or(|worst| !worst.is_trouble() || sink.state == worst))
         .map(|sink| sinks::of_sink(sink, event_type, configuration))
         .collect();
@@ -134,8 +138,17 @@ pub(super) fn of_nothing(looked: &LookedThrough) -> CauseAndFix {
     let from = looked.log_from.as_deref().unwrap_or("its beginning");
     let part = match looked.complete {
         true => "",
-        false => ", of which only the newest part was looked through for the beginning of an id",
+        false => ", of which only the newest part was looked through",
     };
+    let part = match looked.lost {
+        0 => part.to_owned(),
+        lost => format!("{part}; {lost} of its entries cannot be read"),
+    };
+    if let Some(since) = &looked.since {
+        let cause = format!("nothing with this id arrived since {since}{part}");
+        let fix = "leave out `--since` to look further back";
+        return CauseAndFix::new(Situation::Unknown, cause, Some(fix.into()));
+    }
     if looked.log_first > 1 {
         let cause = format!("the log goes back to {from}{part}; it is older, or never came");
         let fix = "look in the topic; raise `spool.retain` to keep events for longer";
@@ -144,13 +157,6 @@ pub(super) fn of_nothing(looked: &LookedThrough) -> CauseAndFix {
     let cause = format!("nothing with this id: searched the log from {from} to {}{part}", looked.log_through);
     let fix = "`fanbridge explain --body FILE --source S` finds the id of a body";
     CauseAndFix::new(Situation::Unknown, cause, Some(fix.into()))
-}
-
-/// Of a refused delivery that nothing is known of.
-pub(super) fn of_no_request() -> CauseAndFix {
-    let cause =
-        "nothing is known of this request: refusals are kept in memory, the last ones since the start";
-    CauseAndFix::new(Situation::Unknown, cause, None)
 }
 
 fn at_line(line: Option<&String>) -> String {

@@ -17,8 +17,8 @@ pub(super) fn of_sink(
         SinkStanding::Delivered => (Situation::Delivered, delivered(row), None),
         SinkStanding::DeliveredBefore => {
             let cause = format!(
-                "{sink} has passed it, so it was delivered unless the sink was added later; where is no \
-                 longer known"
+                "{sink} has passed it, so it was delivered unless the sink was added later, or its `select` \
+                 took the type later; where is no longer known"
             );
             (Situation::Delivered, cause, None)
         }
@@ -39,18 +39,20 @@ pub(super) fn of_sink(
         SinkStanding::Held => (Situation::Held, held(row), Some(fix_of_hold(row, kind))),
         SinkStanding::Pending => (Situation::Pending, pending(row, kind), fix_of_pending(row, kind)),
         SinkStanding::Missed => {
-            let cause = format!("{sink} missed it: pruned because the spool was full");
-            (
-                Situation::Missed,
-                cause,
-                Some("`on_full: block` for the sink, or more `spool.bytes_max`".into()),
-            )
+            let cause =
+                format!("{sink} missed it: its entry was gone from the log before the sink had read it");
+            let fix = "if the spool was full: `on_full: block` for the sink, or more `spool.bytes_max`";
+            (Situation::Missed, cause, Some(fix.into()))
         }
         SinkStanding::Unknown => {
             let cause = format!("what became of it at {sink} is not known");
             (Situation::Unknown, cause, None)
         }
-        SinkStanding::NotSelected | SinkStanding::NotListedByBridge => {
+        SinkStanding::CopyForAnother => {
+            let cause = format!("{sink} does not get this copy, which is for another sink alone");
+            (Situation::Unknown, cause, None)
+        }
+        SinkStanding::NotSelected => {
             let now = if row.by_rule_of_now { "by the selection of now, " } else { "" };
             let cause = format!("{now}{sink} does not select `{event_type}`{}", at_line(row.line.as_ref()));
             let fix = format!("add it to `sinks.{sink}.select`");

@@ -15,7 +15,7 @@ use super::definition_file::TimeUnitFile;
 use super::json::{Captures, Span, scan, unescape};
 use super::pointer::{Pointers, Slot};
 use super::salvage::{REDACTED, salvage};
-use crate::event::{EventTime, Timestamp, Verified};
+use crate::event::{BODY_SCHEME, EventTime, Timestamp, Verified};
 
 /// Longest event type, id or header value that is used, in bytes.
 const NAME_BYTES_MAX: usize = 255;
@@ -123,7 +123,7 @@ fn digest_id_beside(beside: &str, body: &[u8]) -> ByteString {
 /// `sha256-` and the digest in hexadecimal, written in place, because every event without an id needs
 /// it.
 fn id_of(digest: &[u8]) -> ByteString {
-    let mut text = b"sha256-".to_vec();
+    let mut text = BODY_SCHEME.as_bytes().to_vec();
     let prefix_len = text.len();
     text.resize(prefix_len + 2 * digest.len(), 0);
     hex::encode_to_slice(digest, &mut text[prefix_len..]).expect("there is space for two digits per byte");

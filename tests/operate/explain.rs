@@ -82,14 +82,23 @@ fn explain(home: &Home, arguments: &[&str]) -> Said {
     said
 }
 
+/// What `explain` says of an id as JSON, once it says anything.
+fn as_json(home: &Home, id: &str) -> Said {
+    let output = home.try_verb(&["explain", id, "--format", "json"]);
+    let text = String::from_utf8(output.stdout.clone()).expect("UTF-8");
+    let json = serde_json::from_str(&text).unwrap_or_default();
+    Said { code: output.status.code(), text, json }
+}
+
 /// Explains again and again, until it is as it is to become.
 #[track_caller]
 fn explained(home: &Home, id: &str, is_so: impl Fn(&Said) -> bool) -> Said {
     let begun = Instant::now();
     loop {
-        let said = explain(home, &[id]);
+        // Asked once: between two questions it can become so.
+        let said = as_json(home, id);
         if is_so(&said) {
-            return said;
+            return explain(home, &[id]);
         }
         assert!(
             begun.elapsed() < WITHIN,
@@ -180,7 +189,7 @@ fn the_beginning_of_several_ids_lists_them_and_what_never_came_says_where_it_was
     assert!(none.cause().contains("nothing with this id"), "{}", none.cause());
     assert!(none.cause().contains("searched the log from"), "{}", none.cause());
     assert!(none.fix().contains("--body"), "{}", none.fix());
-    for wrong in [&["inv"][..], &["position:x"], &["request:12"], &["invoice-1", "--since", "yesterday"]] {
+    for wrong in [&["inv"][..], &["position:x"], &["invoice-1", "--since", "yesterday"]] {
         assert_eq!(home.try_verb(&[&["explain"], wrong].concat()).status.code(), Some(2), "{wrong:?}");
     }
     bridge.stop();

@@ -148,7 +148,8 @@ impl SnsSource {
             Reading::Forged(reason) => Refused::Forbidden(reason),
             Reading::Other => return self.take_raw(headers, body, arrived, permit).await,
         };
-        if self.intake.steps.is_on() {
+        // Strangers take no turn for what is not noted.
+        if self.intake.steps.is_on() && evidence.noted().is_some() {
             // Without a turn for it there is no digest, and the same answer.
             let _ = self.intake.work_unproven(Weight::plain(body.len()), || evidence.digest(&body)).await;
         }

@@ -19,6 +19,7 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use secrecy::{ExposeSecret, SecretString};
@@ -35,6 +36,8 @@ use crate::trust;
 
 /// How long the bridge can take to accept a connection and to answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// What is not left as it is in a part of a URL (RFC 3986, section 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Largest answer that is read, in bytes: a page of dead letters, the last of which has the largest
 /// possible body in base64.
@@ -295,14 +298,14 @@ pub fn path_with(path: &str, pairs: &[(&str, Option<&str>)]) -> String {
         text.push(if at == 0 { '?' } else { '&' });
         text.push_str(name);
         text.push('=');
-        for byte in value.bytes() {
-            match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(byte.into()),
-                _ => text.push_str(&format!("%{byte:02X}")),
-            }
-        }
+        text.extend(encoded(value));
     }
     text
+}
+
+/// A text as a part of a URL.
+pub fn encoded(text: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(text, RESERVED)
 }
 
 /// Runs the network work of a verb to its end, on this thread alone. So the task that has read an answer
@@ -338,5 +341,11 @@ mod tests {
             path_with("/api/dead", &[("sink", Some("a&b=c d/é")), ("reason", None), ("limit", Some("5"))]);
         assert_eq!(path, "/api/dead?sink=a%26b%3Dc%20d%2F%C3%A9&limit=5");
         assert_eq!(path_with("/api/dead", &[("sink", None)]), "/api/dead");
+    }
+
+    #[test]
+    fn an_id_is_written_so_that_a_url_keeps_it() {
+        assert_eq!(encoded("evt_1-a.b~C").to_string(), "evt_1-a.b~C");
+        assert_eq!(encoded("a/b?c#d%é:").to_string(), "a%2Fb%3Fc%23d%25%C3%A9%3A");
     }
 }

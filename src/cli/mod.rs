@@ -19,6 +19,7 @@ pub mod tail;
 pub mod topics;
 pub mod types;
 pub mod verify;
+mod wrapped;
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -28,8 +29,9 @@ use std::time::SystemTime;
 use clap::{Parser, Subcommand};
 
 use crate::config::embedded::{Embedded, EmbeddedError};
-use crate::config::{Config, Environment, Loaded, Report, load_bytes, read_configuration};
+use crate::config::{Config, Environment, Loaded, Report, did_you_mean, load_bytes, read_configuration};
 use crate::reference::read_file;
+use crate::telemetry::Shown;
 
 /// The configuration in the working directory that is used if none is named.
 const CONFIG_FILE: &str = "fanbridge.yaml";
@@ -230,6 +232,14 @@ fn read(path: &Path) -> Result<Result<Loaded, Report>, Failure> {
     let now = SystemTime::now().into();
     let outside = Environment { env: &|name| std::env::var(name).ok(), read: &read_file, now };
     Ok(load_bytes(&path.to_string_lossy(), &bytes, &outside))
+}
+
+/// The failure of a verb that was given a source that is not configured.
+fn unknown_source<'a>(name: &str, configured: impl Iterator<Item = &'a str>) -> Failure {
+    let names: Vec<&str> = configured.collect();
+    let meant = did_you_mean(name, names.iter().copied());
+    let message = format!("unknown source `{}`{meant} (configured: {})", Shown(name), names.join(", "));
+    Failure::new(Exit::Usage, message)
 }
 
 /// Prints the problems of a configuration that has errors.

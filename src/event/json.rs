@@ -1,13 +1,8 @@
 //! How the nouns that the admin API shows are written in JSON, and read again.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::{Placement, Position, Timestamp};
-
-/// How a file of a topic is named behind its number.
-const FILE_ENDING: &str = ".jsonl";
 
 impl Serialize for Timestamp {
     /// As RFC 3339 text, to the nanosecond.
@@ -19,8 +14,8 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let moment = OffsetDateTime::parse(&text, &Rfc3339).map_err(de::Error::custom)?;
-        i64::try_from(moment.unix_timestamp_nanos()).map(Self).map_err(de::Error::custom)
+        let expected = "expected a moment in RFC 3339, from 1677 to 2262";
+        Self::from_rfc3339(&text).ok_or_else(|| de::Error::custom(expected))
     }
 }
 
@@ -54,7 +49,7 @@ impl Serialize for Placement {
             Self::Offset { partition, offset } => Some(PlacementDocument::Offset { partition, offset }),
             Self::Message(_) => Some(PlacementDocument::Message { message: self.to_string() }),
             Self::Line { file, offset } => {
-                Some(PlacementDocument::Line { file: format!("{file:08}{FILE_ENDING}"), offset })
+                Some(PlacementDocument::Line { file: Self::file_name(file), offset })
             }
         };
         document.serialize(serializer)
@@ -68,7 +63,7 @@ impl<'de> Deserialize<'de> for Placement {
             Some(PlacementDocument::Offset { partition, offset }) => Self::offset(partition, offset),
             Some(PlacementDocument::Message { message }) => Self::message(&message),
             Some(PlacementDocument::Line { file, offset }) => {
-                let number = file.strip_suffix(FILE_ENDING).and_then(|number| number.parse().ok());
+                let number = Self::file_number(&file);
                 let file = number.ok_or_else(|| de::Error::custom("expected a file of a topic"))?;
                 Self::Line { file, offset }
             }

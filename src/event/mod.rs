@@ -39,6 +39,12 @@ impl Timestamp {
         self.0.saturating_sub(earlier.0).max(0) as f64 / 1e9
     }
 
+    /// The moment that a text in RFC 3339 states; `None` if it states none, or one out of range.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        let moment = time::OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        i64::try_from(moment.unix_timestamp_nanos()).ok().map(Self)
+    }
+
     /// The moment as RFC 3339 text in UTC, with as many fractional digits as needed.
     pub fn to_rfc3339(self) -> String {
         self.rfc3339_in(&mut [0; RFC3339_BYTES_MAX]).to_owned()

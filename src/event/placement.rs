@@ -6,6 +6,8 @@ use std::fmt;
 const MESSAGE_ID_BYTES: usize = 16;
 /// Where the hyphens of a UUID's text stand.
 const HYPHENS: [usize; 4] = [8, 13, 18, 23];
+/// How the name of a topic's file ends.
+const FILE_ENDING: &str = ".jsonl";
 
 /// Where a sink has put a record, as far as it says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +57,16 @@ impl Placement {
             false => Self::Unstated,
         }
     }
+
+    /// The name of a topic's file by its number: `00000001.jsonl`.
+    pub fn file_name(number: u64) -> String {
+        format!("{number:08}{FILE_ENDING}")
+    }
+
+    /// The number of a topic's file by its name; `None` if the name is not of this form.
+    pub fn file_number(name: &str) -> Option<u64> {
+        name.strip_suffix(FILE_ENDING)?.parse().ok()
+    }
 }
 
 impl fmt::Display for Placement {
@@ -69,7 +81,7 @@ impl fmt::Display for Placement {
                     (&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]);
                 write!(f, "{a}-{b}-{c}-{d}-{e}")
             }
-            Self::Line { file, offset } => write!(f, "{file:08}.jsonl@{offset}"),
+            Self::Line { file, offset } => write!(f, "{}@{offset}", Self::file_name(*file)),
         }
     }
 }

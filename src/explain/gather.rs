@@ -1,6 +1,7 @@
 //! Looks for the events that can be meant: in the log, and among the dead letters.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use super::document::LookedThrough;
 use super::{ExplainError, ExplainScope, Explainer};
@@ -15,6 +16,8 @@ const KEY_BYTES_MAX: u64 = 4 << 30;
 const PREFIX_BYTES_MAX: u64 = 1 << 30;
 /// Most entries whose ids begin as was asked, to tell one event from several.
 const PREFIX_ENTRIES_MAX: usize = 64;
+/// Most entries that are in memory at once while the copies of an event are looked for.
+const COPIES_PAGE: usize = 16;
 /// Most dead letters of one explanation.
 const LETTERS_MAX: usize = 100;
 
@@ -143,17 +146,27 @@ impl Explainer {
         }
         let Ok(wanted) = id.parse::<IdMatch>() else { return Ok(None) };
         let wanted = SearchFor { id: Some(wanted), ..SearchFor::default() };
-        let budget = budget(usize::MAX, PREFIX_BYTES_MAX, scope);
-        let page = self.search.oldest_first(&wanted, lowest, Position(u64::MAX), &budget)?;
-        for found in page.found {
-            if let Entry::Event(event) = &found.entry
-                && (&*event.id, &*event.source) == (id, source)
-                && let Some(sink) = &event.only_sink
-            {
-                copies.insert(sink.to_string(), found.position);
+        let (mut after, mut bytes_read) = (lowest, 0);
+        while bytes_read < PREFIX_BYTES_MAX {
+            let budget = budget(COPIES_PAGE, PREFIX_BYTES_MAX - bytes_read, scope);
+            let page = self.search.oldest_first(&wanted, after, Position(u64::MAX), &budget)?;
+            for SearchedEntry { position, entry, .. } in page.found {
+                if let Entry::Event(event) = entry
+                    && (&*event.id, &*event.source) == (id, source)
+                    && let Some(sink) = &event.only_sink
+                {
+                    copies.insert(sink.to_string(), position);
+                }
             }
+            if page.complete {
+                return Ok(Some(copies));
+            }
+            if scope.stop.load(Ordering::Relaxed) || page.through == after {
+                return Ok(None);
+            }
+            (after, bytes_read) = (page.through, bytes_read + page.bytes_read);
         }
-        Ok(page.complete.then_some(copies))
+        Ok(None)
     }
 }
 

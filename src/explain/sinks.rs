@@ -152,7 +152,7 @@ fn delivered(row: ExplainedSink, published: &PublishedFact, place: &SinkPlace) -
         }
         Placement::Message(_) => ExplainedSink { message: Some(published.placement.to_string()), ..row },
         Placement::Line { file, offset } => {
-            ExplainedSink { file: Some(file_name(file)), offset: Some(offset), ..row }
+            ExplainedSink { file: Some(Placement::file_name(file)), offset: Some(offset), ..row }
         }
     }
 }
@@ -224,7 +224,7 @@ fn command(place: &SinkPlace, topic: &str, placement: Placement) -> Option<Strin
             Some(format!("kcat {properties}-b {brokers} -C {from} -f '%k\\n%h\\n%s\\n'"))
         }
         (SinkPlace::Files(dir), Placement::Line { file, offset }) => {
-            let path = dir.join(topic).join(Path::new(&file_name(file)));
+            let path = dir.join(topic).join(Path::new(&Placement::file_name(file)));
             let path = quoted(&path.display().to_string());
             Some(format!("tail -c +{} {path} | head -n 1", offset + 1))
         }
@@ -239,9 +239,4 @@ fn quoted(text: &str) -> String {
         true => text.to_owned(),
         false => format!("'{}'", text.replace('\'', r"'\''")),
     }
-}
-
-/// The name of a topic's file.
-fn file_name(number: u64) -> String {
-    format!("{number:08}.jsonl")
 }

@@ -56,13 +56,10 @@ pub struct DeadLetterInfo {
     /// How often it was tried.
     pub attempts: u32,
     /// When it was first tried.
-    #[serde(with = "rfc3339")]
     pub first: Timestamp,
     /// When it was last tried.
-    #[serde(with = "rfc3339")]
     pub last: Timestamp,
     /// Its position in the log when it became a dead letter.
-    #[serde(with = "position")]
     pub position: Position,
     /// The topic it was meant for.
     pub topic: Option<String>,
@@ -172,43 +169,7 @@ pub struct TypeSeen {
     /// How many deliveries had this type and verdict.
     pub count: u64,
     /// When the first of them arrived.
-    #[serde(with = "rfc3339")]
     pub first: Timestamp,
     /// When the last of them arrived.
-    #[serde(with = "rfc3339")]
     pub last: Timestamp,
-}
-
-/// Moments as RFC 3339 text, to the nanosecond.
-mod rfc3339 {
-    use serde::{Deserialize, Deserializer, Serializer, de};
-    use time::OffsetDateTime;
-    use time::format_description::well_known::Rfc3339;
-
-    use crate::event::Timestamp;
-
-    pub fn serialize<S: Serializer>(moment: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&moment.to_rfc3339())
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let moment = OffsetDateTime::parse(&text, &Rfc3339).map_err(de::Error::custom)?;
-        i64::try_from(moment.unix_timestamp_nanos()).map(Timestamp).map_err(de::Error::custom)
-    }
-}
-
-/// Positions as numbers.
-mod position {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use crate::event::Position;
-
-    pub fn serialize<S: Serializer>(position: &Position, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u64(position.0)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Position, D::Error> {
-        u64::deserialize(deserializer).map(Position)
-    }
 }

@@ -11,8 +11,6 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use http::StatusCode;
 use serde::Deserialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::super::{AdminState, ProblemAnswer};
 use crate::event::Timestamp;
@@ -69,11 +67,8 @@ impl Drop for StopOnDrop {
 }
 
 fn moment(text: &str) -> Result<Timestamp, ProblemAnswer> {
-    let moment = OffsetDateTime::parse(text, &Rfc3339).ok();
-    let nanos = moment.and_then(|moment| i64::try_from(moment.unix_timestamp_nanos()).ok());
-    nanos
-        .map(Timestamp)
-        .ok_or_else(|| bad_request("expected a moment in `since`, in RFC 3339: 2026-11-21T06:40:00Z"))
+    let expected = "expected a moment in `since`, in RFC 3339: 2026-11-21T06:40:00Z";
+    Timestamp::from_rfc3339(text).ok_or_else(|| bad_request(expected))
 }
 
 fn bad_request(detail: impl Into<std::borrow::Cow<'static, str>>) -> ProblemAnswer {

@@ -1,14 +1,13 @@
 //! Explanations as text for people: at most 80 columns wide, apart from commands, which are to be copied
 //! whole.
 
+use super::super::wrapped::add_wrapped;
 use crate::explain::cause::span;
 use crate::explain::{
     ExplainedEvent, ExplainedSink, ExplainedVerdict, Explanation, HowMany, SinkStanding, TypeExplanation,
 };
-use crate::telemetry::{Shown, steers_terminal};
+use crate::telemetry::steers_terminal;
 
-/// Widest line.
-const COLUMNS_MAX: usize = 80;
 /// Characters of an id in a list.
 const ID_CHARS: usize = 12;
 
@@ -179,56 +178,20 @@ impl Text {
 
     /// A line that is not indented, broken between words if it is too wide.
     fn whole(&mut self, words: &str) {
-        self.wrapped("", words, 4);
+        add_wrapped(&mut self.0, "", words, 4);
     }
 
     /// A line with a name in front.
     fn line(&mut self, name: &str, words: &str) {
         let indent = ID_CHARS + 2;
         let name = format!("  {name}");
-        self.wrapped(&format!("{name:<indent$}"), words, indent);
-    }
-
-    fn wrapped(&mut self, begin: &str, words: &str, indent: usize) {
-        let mut line = Shown(begin).to_string();
-        let mut is_begun = false;
-        for word in words.split(' ') {
-            let word = Shown(word).to_string();
-            let width = line.chars().count() + word.chars().count() + 1;
-            if is_begun && width > COLUMNS_MAX {
-                self.0.push_str(line.trim_end());
-                self.0.push('\n');
-                line = " ".repeat(indent);
-                is_begun = false;
-            }
-            if is_begun || (!line.is_empty() && !line.ends_with(' ')) {
-                line.push(' ');
-            }
-            line.push_str(&word);
-            is_begun = true;
-        }
-        self.0.push_str(line.trim_end());
-        self.0.push('\n');
+        add_wrapped(&mut self.0, &format!("{name:<indent$}"), words, indent);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_line_breaks_between_words_and_goes_on_under_its_words() {
-        let mut text = Text::default();
-        let words =
-            "filtered: `select` is a list of 1 type and `call.created` is not on it (fanbridge.yaml:31:5)";
-        text.line("why:", words);
-        let lines: Vec<&str> = text.0.lines().collect();
-        assert_eq!(lines.len(), 2);
-        assert!(lines.iter().all(|line| line.chars().count() <= COLUMNS_MAX), "{}", text.0);
-        assert!(lines[0].starts_with("  why:        filtered:") && lines[1].starts_with("              "));
-        let read: Vec<&str> = text.0.split_whitespace().skip(1).collect();
-        assert_eq!(read.join(" "), words);
-    }
 
     #[test]
     fn nothing_from_outside_steers_the_terminal_and_a_command_stays_whole() {

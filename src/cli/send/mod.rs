@@ -16,7 +16,7 @@ use self::assignment::{Assignment, assignment};
 use self::outcome::add_outcomes;
 use super::client::{Client, ClientAnswer, Target, block_on};
 use super::output::{Format, Rows};
-use super::{ConfigArgs, Exit, Failure, configuration_to_send};
+use super::{ConfigArgs, Exit, Failure, configuration_to_send, unknown_source};
 use crate::config::{Config, did_you_mean};
 use crate::event::Timestamp;
 use crate::provider::{SigningSecret, event_headers, event_type_in, sample, sign};
@@ -133,13 +133,10 @@ struct Letters<'a> {
 
 impl<'a> Letters<'a> {
     fn new(args: &'a Args, config: &'a Config) -> Result<Self, Failure> {
-        let source = config.sources.iter().find(|source| source.name == *args.source).ok_or_else(|| {
-            let names: Vec<&str> = config.sources.iter().map(|source| &*source.name).collect();
-            let meant = did_you_mean(&args.source, names.iter().copied());
-            let message =
-                format!("unknown source `{}`{meant} (configured: {})", args.source, names.join(", "));
-            Failure::new(Exit::Usage, message)
-        })?;
+        let source =
+            config.sources.iter().find(|source| source.name == *args.source).ok_or_else(|| {
+                unknown_source(&args.source, config.sources.iter().map(|source| &*source.name))
+            })?;
         if let Some(instead) = elsewhere(&source.channel) {
             let message =
                 format!("source `{}` takes no signed webhooks: send to it with {instead}", source.name);

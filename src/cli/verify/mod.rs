@@ -7,21 +7,18 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::{Map, Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::output::{Format, Rows, print};
 use super::recorded::{STDIN, read, read_headers};
-use super::{ConfigArgs, Exit, Failure, configuration_to_send};
-use crate::config::{Config, did_you_mean};
+use super::wrapped::add_wrapped;
+use super::{ConfigArgs, Exit, Failure, configuration_to_send, unknown_source};
+use crate::config::Config;
 use crate::event::Timestamp;
 use crate::provider::diagnose::{
     Candidate, Diagnosis, RecordedDelivery, SignatureFault, Tried, diagnose, offered_form,
 };
 use crate::source::{Channel, SourceOptions};
 
-/// Columns of a line, and those of them that the names on the left take.
-const COLUMNS: usize = 80;
 const NAME_COLUMNS: usize = 9;
 
 /// Arguments of `verify`.
@@ -87,12 +84,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 /// The source of this name, if its deliveries are signed webhooks.
 fn webhook<'c>(config: &'c Config, name: &str) -> Result<&'c SourceOptions, Failure> {
-    let source = config.sources.iter().find(|source| source.name == *name).ok_or_else(|| {
-        let names: Vec<&str> = config.sources.iter().map(|source| &*source.name).collect();
-        let meant = did_you_mean(name, names.iter().copied());
-        let message = format!("unknown source `{name}`{meant} (configured: {})", names.join(", "));
-        Failure::new(Exit::Usage, message)
-    })?;
+    let source = config
+        .sources
+        .iter()
+        .find(|source| source.name == *name)
+        .ok_or_else(|| unknown_source(name, config.sources.iter().map(|source| &*source.name)))?;
     match unsigned(&source.channel) {
         None => Ok(source),
         Some(proof) => {
@@ -141,14 +137,12 @@ fn candidates<'c>(config: &'c Config, asked: &SourceOptions) -> Vec<Candidate<'c
 
 /// A moment in RFC 3339, or in whole seconds since the Unix epoch.
 fn moment(text: &str) -> Result<Timestamp, String> {
-    let nanos = match text.parse::<i64>() {
-        Ok(seconds) => seconds.checked_mul(1_000_000_000),
-        Err(_) => OffsetDateTime::parse(text, &Rfc3339)
-            .ok()
-            .and_then(|moment| i64::try_from(moment.unix_timestamp_nanos()).ok()),
+    let moment = match text.parse::<i64>() {
+        Ok(seconds) => seconds.checked_mul(1_000_000_000).map(Timestamp),
+        Err(_) => Timestamp::from_rfc3339(text),
     };
     let expected = "expected a date and time such as `2026-11-21T06:40:00Z`, or seconds since 1970";
-    nanos.map(Timestamp).ok_or_else(|| expected.into())
+    moment.ok_or_else(|| expected.into())
 }
 
 /// A diagnosis to be printed.
@@ -254,24 +248,11 @@ impl VerifyResult<'_> {
     }
 }
 
-/// A name and its text, of which lines break between words.
-fn entry(name: &str, text: &str) -> String {
-    let mut lines = format!("{name:NAME_COLUMNS$}");
-    let mut column = NAME_COLUMNS;
-    for (number, word) in text.split(' ').enumerate() {
-        let length = word.chars().count();
-        if number > 0 && column + 1 + length > COLUMNS {
-            lines.push('\n');
-            lines.push_str(&" ".repeat(NAME_COLUMNS));
-            column = NAME_COLUMNS;
-        } else if number > 0 {
-            lines.push(' ');
-            column += 1;
-        }
-        lines.push_str(word);
-        column += length;
-    }
-    lines + "\n"
+/// A name and its text.
+fn entry(name: &str, words: &str) -> String {
+    let mut text = String::new();
+    add_wrapped(&mut text, &format!("{name:NAME_COLUMNS$}"), words, NAME_COLUMNS);
+    text
 }
 
 #[cfg(test)]
@@ -286,14 +267,5 @@ mod tests {
         for text in ["", "yesterday", "2023-11-14", "99999999999999999999", "9999999999999"] {
             assert!(moment(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn lines_break_between_words_at_eighty_columns() {
-        let text = entry("why", &"word ".repeat(40));
-        assert!(text.lines().all(|line| line.chars().count() <= COLUMNS && line.contains("word")), "{text}");
-        assert!(text.starts_with("why      word word"), "{text}");
-        let long = "x".repeat(100);
-        assert_eq!(entry("fix", &long), format!("fix      {long}\n"));
     }
 }

@@ -272,13 +272,12 @@ impl Check<'_> {
 
     fn moment(&mut self, text: Option<&str>, at: &Path) -> Option<Timestamp> {
         let text = text?;
-        let moment = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339);
-        let nanos = moment.ok().and_then(|moment| i64::try_from(moment.unix_timestamp_nanos()).ok());
-        if nanos.is_none() {
+        let moment = Timestamp::from_rfc3339(text);
+        if moment.is_none() {
             let label = "expected a date and time such as `2026-11-21T06:40:00Z`".into();
             self.error(at, "not a date and time", label);
         }
-        nanos.map(Timestamp)
+        moment
     }
 }
 

@@ -32,7 +32,7 @@ impl TopicFile {
     }
 
     fn open_number(dir: PathBuf, number: u64) -> Result<Self> {
-        let path = dir.join(format!("{number:08}.jsonl"));
+        let path = dir.join(Placement::file_name(number));
         let mut file = open_own(&path)?;
         // Makes the file's name durable: without it the lines would be lost with the name.
         File::open(&dir)?.sync_all()?;
@@ -155,7 +155,7 @@ impl TopicFile {
     }
 
     fn path(&self) -> PathBuf {
-        self.dir.join(format!("{:08}.jsonl", self.number))
+        self.dir.join(Placement::file_name(self.number))
     }
 
     /// Whether the next lines must go to the next number. Only this value knows that, so it must be
@@ -240,9 +240,7 @@ pub(super) fn make_durable_dir(dir: &Path) -> Result<()> {
 fn newest_number(dir: &Path) -> Result<Option<u64>> {
     let mut newest = None;
     for entry in std::fs::read_dir(dir)? {
-        let name = entry?.file_name();
-        let number =
-            name.to_str().and_then(|name| name.strip_suffix(".jsonl")).and_then(|stem| stem.parse().ok());
+        let number = entry?.file_name().to_str().and_then(Placement::file_number);
         newest = newest.max(number);
     }
     Ok(newest)

@@ -4,8 +4,6 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::HeaderMap;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::SnsSourceOptions;
 use super::envelope::{Envelope, EnvelopeKind};
@@ -101,8 +99,8 @@ fn contradicts(headers: &HeaderMap, name: &str, expected: &str) -> bool {
 }
 
 fn in_time(timestamp: &str, arrived: Timestamp) -> Result<(), &'static str> {
-    let stated = OffsetDateTime::parse(timestamp, &Rfc3339).map_err(|_| "timestamp_form")?;
-    let age = arrived.unix_seconds().saturating_sub(stated.unix_timestamp());
+    let stated = Timestamp::from_rfc3339(timestamp).ok_or("timestamp_form")?;
+    let age = arrived.unix_seconds().saturating_sub(stated.unix_seconds());
     match age {
         _ if age > AGE_SECONDS_MAX => Err("timestamp_too_old"),
         _ if age < -AHEAD_SECONDS_MAX => Err("timestamp_too_new"),

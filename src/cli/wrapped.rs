@@ -1,0 +1,65 @@
+//! Text for people whose lines break between words.
+
+use crate::telemetry::Shown;
+
+/// Widest line, in characters. A word that is longer stays whole.
+pub const COLUMNS_MAX: usize = 80;
+
+/// Adds words behind what the line begins with. A line that gets too wide goes on below it, indented by so
+/// many characters. Control characters are shown as escapes.
+pub fn add_wrapped(text: &mut String, begin: &str, words: &str, indent: usize) {
+    let mut line = Shown(begin).to_string();
+    let mut is_begun = false;
+    for word in words.split(' ') {
+        let word = Shown(word).to_string();
+        let width = line.chars().count() + word.chars().count() + 1;
+        if is_begun && width > COLUMNS_MAX {
+            text.push_str(line.trim_end());
+            text.push('\n');
+            line = " ".repeat(indent);
+            is_begun = false;
+        }
+        if is_begun || (!line.is_empty() && !line.ends_with(' ')) {
+            line.push(' ');
+        }
+        line.push_str(&word);
+        is_begun = true;
+    }
+    text.push_str(line.trim_end());
+    text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrapped(begin: &str, words: &str, indent: usize) -> String {
+        let mut text = String::new();
+        add_wrapped(&mut text, begin, words, indent);
+        text
+    }
+
+    #[test]
+    fn a_line_breaks_between_words_and_goes_on_under_its_words() {
+        let words =
+            "filtered: `select` is a list of 1 type and `call.created` is not on it (fanbridge.yaml:31:5)";
+        let text = wrapped("  why:        ", words, 14);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2);
+        assert!(lines.iter().all(|line| line.chars().count() <= COLUMNS_MAX), "{text}");
+        assert!(lines[0].starts_with("  why:        filtered:") && lines[1].starts_with("              "));
+        let read: Vec<&str> = text.split_whitespace().skip(1).collect();
+        assert_eq!(read.join(" "), words);
+    }
+
+    #[test]
+    fn a_word_that_is_wider_than_a_line_stays_whole() {
+        let long = "x".repeat(100);
+        assert_eq!(wrapped("fix      ", &long, 9), format!("fix      {long}\n"));
+    }
+
+    #[test]
+    fn what_steers_a_terminal_is_an_escape() {
+        assert_eq!(wrapped("", "a\u{1b}[2J b", 4), "a\\u{1b}[2J b\n");
+    }
+}

@@ -125,16 +125,21 @@ impl Webhook {
         Ok(Received::Answer(self.intake.receive(&self.source, verified, Some(secret)).await?))
     }
 
-    /// The reason for refusing a request without a signature. A source without a secret has no other: its
-    /// provider probes before it shows the secret.
+    /// The reason for refusing a request without a signature.
     fn unsigned(&self) -> &'static str {
-        if self.source.secrets.is_empty() { "no_secret" } else { "missing_signature" }
+        if self.lacks_secret() { "no_secret" } else { "missing_signature" }
     }
 
+    /// A source that lacks its secret has no other reason to refuse: its provider probes before it shows the
+    /// secret.
     fn refused(&self, refusal: DeliveryRefusal) -> Refused {
-        match self.source.secrets.is_empty() {
+        match self.lacks_secret() {
             true => Refused::Unauthenticated(self.unsigned()),
             false => refusal.into(),
         }
+    }
+
+    fn lacks_secret(&self) -> bool {
+        self.source.definition.is_verified() && self.source.secrets.is_empty()
     }
 }

@@ -208,6 +208,11 @@ fn encodings() -> Vec<Case> {
         );
         [head.as_bytes(), body].concat()
     };
+    let open = |body: &[u8]| {
+        let signed = binary(body, body);
+        let place = signed.windows(10).position(|bytes| bytes == b"/in/stream").unwrap();
+        [&signed[..place], b"/in/open", &signed[place + 10..]].concat()
+    };
     // Compresses well, but not so well that it looks like a bomb.
     let numbers: Vec<u32> = (0..18_000).map(|n| n * n % 1009).collect();
     let plain = format!(r#"{{"type":"call.session_started","call_cid":"default:a","numbers":{numbers:?}}}"#);
@@ -224,6 +229,12 @@ fn encodings() -> Vec<Case> {
         case("gzip that was not announced", binary(&zipped, plain.as_bytes()), Open(200)),
         case("the magic of gzip and nothing more", binary(broken, broken), Open(400)),
         case("half of a gzip", binary(&zipped[..zipped.len() / 2], plain.as_bytes()), Open(400)),
+        case(
+            "half of a gzip from whom nobody asks a signature",
+            open(&zipped[..zipped.len() / 2]),
+            Open(400),
+        ),
+        case("an event from whom nobody asks a signature", open(event(207).as_bytes()), Open(200)),
         case("a gzip bomb", binary(&bomb, b"whatever"), Closed(413)),
     ]
 }

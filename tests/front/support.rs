@@ -11,7 +11,7 @@ use fanbridge::ack::AckOptions;
 use fanbridge::dedup::DuplicatesOptions;
 use fanbridge::disk::{Disk, DiskFile, DiskLock, FileId, Free, Look, RealDisk};
 use fanbridge::event::Timestamp;
-use fanbridge::provider::{SigningSecret, builtin_named, sign};
+use fanbridge::provider::{Definition, SigningSecret, builtin_named, sign};
 use fanbridge::reference::Reference;
 use fanbridge::selection::Selection;
 use fanbridge::source::front::Front as Routes;
@@ -81,9 +81,9 @@ impl Default for Setting {
 
 /// What the source `large` takes.
 pub const LARGE_BYTES_MAX: usize = 2 << 20;
-/// A running front with six sources: `stream`, `large`, `github` and `standard` with [`SECRET`], and
-/// `fastpix` and
-/// `mute` without any; `mute` is of Stream, `standard` of a sender of Standard Webhooks.
+/// A running front with seven sources: `stream`, `large`, `github` and `standard` with [`SECRET`], and
+/// `fastpix`, `mute` and `open` without any; `mute` is of Stream, `standard` of a sender of Standard
+/// Webhooks, and whoever sends to `open` need not sign.
 pub struct Front {
     pub address: SocketAddr,
     pub stop: CancellationToken,
@@ -113,6 +113,7 @@ impl Front {
             ("fastpix", "fastpix", None),
             ("mute", "stream", None),
             ("github", "github", Some(SECRET)),
+            ("open", "open", None),
         ];
         let mut routes = Routes::new(intake, &setting.limits, &metrics);
         for (name, provider, secret) in sources {
@@ -184,7 +185,7 @@ fn spool(dir: PathBuf, full: bool, fsync: Duration) -> Spool {
 }
 
 fn source(name: &'static str, provider: &str, secret: Option<&str>) -> SourceOptions {
-    let definition = builtin_named(provider).unwrap();
+    let definition = builtin_named(provider).unwrap_or_else(unsigned);
     let secret =
         secret.map(|secret| SigningSecret::parse(secret, definition.secret_form(), None, None).unwrap());
     SourceOptions {
@@ -199,6 +200,13 @@ fn source(name: &'static str, provider: &str, secret: Option<&str>) -> SourceOpt
         ack: AckOptions::default(),
         body_bytes_max: (name == "large").then_some(LARGE_BYTES_MAX),
     }
+}
+
+/// A provider that signs nothing.
+fn unsigned() -> Arc<Definition> {
+    let text = "signature: { scheme: none, insecure_no_verification: true }\n\
+                event: { type: { pointers: [/type] } }";
+    Arc::new(Definition::compile("open", serde_saphyr::from_str(text).unwrap()).unwrap())
 }
 
 /// A disk that takes its time to make data durable.

@@ -52,6 +52,11 @@ impl Health {
         self.sinks.lock().clone()
     }
 
+    /// The sink of this name.
+    pub fn sink(&self, name: &str) -> Option<Arc<SinkStatus>> {
+        self.sinks.lock().iter().find(|sink| sink.name == name).cloned()
+    }
+
     /// Adds a polling source, which has not reached its queue yet.
     pub fn add_source(&self, name: &str) -> Arc<SourceStatus> {
         let status = Arc::new(SourceStatus { name: name.to_owned(), ..SourceStatus::default() });
@@ -118,6 +123,16 @@ pub struct SinkStatus {
     oldest_pending_millis: AtomicU64,
     trouble: Mutex<Option<String>>,
     held: Mutex<Vec<HeldStatus>>,
+    paused: Mutex<Option<PausedStatus>>,
+}
+
+/// Since when a sink is paused, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PausedStatus {
+    /// When it was paused.
+    pub since: Timestamp,
+    /// The reason that was given. Contains no secret.
+    pub reason: String,
 }
 
 /// A topic to which a sink publishes nothing new, because one of its records has to be tried again.
@@ -171,6 +186,16 @@ impl SinkStatus {
     /// The topics that are held, as they were reported last; not more than a few dozen of many.
     pub fn held(&self) -> Vec<HeldStatus> {
         self.held.lock().clone()
+    }
+
+    /// Sets whether the sink is paused.
+    pub fn pause(&self, paused: Option<PausedStatus>) {
+        *self.paused.lock() = paused;
+    }
+
+    /// Since when the sink is paused, if it is.
+    pub fn paused(&self) -> Option<PausedStatus> {
+        self.paused.lock().clone()
     }
 
     /// The end of the settled prefix.

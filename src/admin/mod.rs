@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! request ─▶ guard: host, token, forgery ─▶ route ─▶ state, spool, health (read)
-//! └─▶ redrive, drop (the only changes)
+//! └─▶ redrive, drop, pause, resume (the only changes)
 //! ```
 //!
 //! Answers are JSON, failures are problem documents. Bodies of events are shown only by
@@ -35,6 +35,7 @@ use tokio::sync::Semaphore;
 
 use crate::ack::AwaitedSinks;
 use crate::dead_letter::{Readmit, Redrive};
+use crate::dispatch::pause::Pausing;
 use crate::explain::Explainer;
 use crate::health::Health;
 use crate::spool::Spool;
@@ -46,6 +47,7 @@ pub use dead::{Counted, DropRequest, RedriveRequest};
 pub use guard::{Access, REQUEST_HEADER};
 pub use problem::ProblemAnswer;
 pub use summary::{SinkSummary, SourceSummary, Summary};
+pub use v1::{PauseRequest, PausedAnswer, ResumeRequest};
 
 /// Largest request body in bytes, many times the numbers of 1,000 dead letters.
 const BODY_BYTES_MAX: usize = 256 << 10;
@@ -67,6 +69,8 @@ pub struct AdminState {
     /// When the process started.
     pub started: Instant,
     opened: Arc<OnceLock<Opened>>,
+    /// Pauses and resumes the sinks, once they run.
+    pausing: Arc<OnceLock<Arc<Pausing>>>,
     /// Held while the metrics are exposed, so that no scrape sees what another one has half noted.
     scrape: Arc<Mutex<()>>,
     /// The searches of the log that can still begin.
@@ -97,6 +101,7 @@ impl AdminState {
             access: Arc::new(access),
             started: Instant::now(),
             opened: Arc::default(),
+            pausing: Arc::default(),
             scrape: Arc::default(),
             searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
             timeline: Timeline::default(),
@@ -118,6 +123,11 @@ impl AdminState {
         let explainer = Explainer::new(spool.search(), state.clone(), health, explained, now);
         let explainer = Arc::new(explainer.with_timeline(self.timeline.clone()));
         let _ = self.opened.set(Opened { state, spool, redrive, explainer, note });
+    }
+
+    /// Adds what pauses the sinks, once they run. Only the first call counts.
+    pub fn control(&self, pausing: Arc<Pausing>) {
+        let _ = self.pausing.set(pausing);
     }
 
     fn opened(&self) -> Result<&Opened, ProblemAnswer> {

@@ -31,8 +31,8 @@ pub(super) async fn livez(State(admin): State<AdminState>) -> Result<&'static st
     }
 }
 
-/// Answers 200 if a delivery can be stored. A lack of space for cursors and degraded sources and
-/// sinks leave the bridge ready, and are listed in the answer.
+/// Answers 200 if a delivery can be stored. A lack of space for cursors, degraded sources and sinks, and
+/// paused sinks leave the bridge ready, and are listed in the answer.
 pub(super) async fn readyz(
     State(admin): State<AdminState>,
     stranger: Option<Extension<Stranger>>,
@@ -46,6 +46,19 @@ pub(super) async fn readyz(
         text += &match stranger {
             Some(_) => format!("{name} is degraded\n"),
             None => format!("{name} is degraded: {}\n", trouble.replace(steers_terminal, "?")),
+        };
+    }
+    for sink in admin.health.sinks() {
+        let Some(paused) = sink.paused() else { continue };
+        let (name, since) = (sink.name(), paused.since.to_rfc3339());
+        text += &match stranger {
+            Some(_) => format!("sink {name} is paused\n"),
+            None => {
+                format!(
+                    "sink {name} is paused since {since}: {}\n",
+                    paused.reason.replace(steers_terminal, "?")
+                )
+            }
         };
     }
     Ok(text)

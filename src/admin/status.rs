@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 
-use super::{AdminState, ProblemAnswer, SourceSummary, probes};
+use super::{AdminState, PausedAnswer, ProblemAnswer, SourceSummary, probes};
 use crate::spool::Usage;
 use crate::state::{DeadCount, Shortage, StateError};
 use crate::telemetry::{AckMetrics, Sink};
@@ -52,6 +52,9 @@ struct SinkState {
     answers: Option<AnswersState>,
     #[serde(skip_serializing_if = "Option::is_none")]
     degraded_because: Option<String>,
+    /// Of a sink that publishes nothing until it is resumed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused: Option<PausedAnswer>,
 }
 
 /// The answers that wait for a sink.
@@ -153,6 +156,7 @@ fn sinks(admin: &AdminState) -> Vec<SinkState> {
             oldest_pending_seconds: status.map_or(0.0, |status| status.oldest_pending_seconds()),
             answers: sink.awaited.then(|| answers(&admin.metrics.ack, &sink.name)),
             degraded_because: status.and_then(|status| status.trouble()),
+            paused: status.and_then(|status| status.paused()).map(PausedAnswer::from),
         }
     };
     admin.summary.sinks.iter().map(state).collect()

@@ -12,6 +12,7 @@ use crate::ack::AwaitedSinks;
 use crate::config::Config;
 use crate::dispatch::certainty;
 use crate::dispatch::low_watermark::{ReaderPosition, shares};
+use crate::dispatch::pause::Pausing;
 use crate::dispatch::quarantine::{self, QuarantineScope};
 use crate::dispatch::resume::{self, Resumption};
 use crate::dispatch::{DispatchError, Dispatcher, LogReader};
@@ -27,6 +28,8 @@ pub(super) struct Dispatchers {
     /// The names of their cursors in the state.
     pub(super) names: Vec<String>,
     pub(super) tasks: JoinSet<Result<(), DispatchError>>,
+    /// Pauses and resumes the sinks.
+    pub(super) pausing: Arc<Pausing>,
     /// Tells the tasks to deliver what is left, then end.
     stop: CancellationToken,
     /// Tells the tasks to end at once.
@@ -77,15 +80,18 @@ impl Dispatchers {
         let sinks_named = config.sinks.iter().map(|sink| sink.name.clone());
         let names = sinks_named.chain([CursorOwner::Quarantine.to_string()]).collect();
         let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
+        let (mut pausing, paused) = (Pausing::new(state.clone()), state.paused()?);
         let mut tasks = JoinSet::new();
         for (((sink_config, sink), reader), start) in config.sinks.iter().zip(sinks).zip(readers).zip(starts)
         {
+            let (name, waiting) = (sink_config.name.as_str(), awaited.get(&sink_config.name));
             let dispatcher = Dispatcher::new(sink_config, sink, reader, start.buried, metrics, health);
-            let dispatcher = dispatcher.awaited(awaited.get(&sink_config.name)).noting(timeline.clone());
+            let switch = pausing.add((name, waiting.is_some()), &paused, health, metrics);
+            let dispatcher = dispatcher.awaited(waiting).noting(timeline.clone()).pausing(switch);
             tasks.spawn(dispatcher.run(stop.clone(), cut.clone()));
         }
         tasks.spawn(quarantine::keep(last, scope, stop.clone(), cut.clone()));
-        Ok(Self { names, tasks, stop, cut })
+        Ok(Self { names, tasks, pausing: Arc::new(pausing), stop, cut })
     }
 
     /// Tells the tasks to deliver what is left and end, and cuts them short at the deadline.

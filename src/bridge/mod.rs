@@ -201,6 +201,7 @@ impl Bridge {
         let noted = Arc::clone(&types);
         let note_types = Arc::new(move |state: &State| background::write_down(&noted, state));
         admin_state.open(state.clone(), spool.clone(), readmission(&config), note_types, &awaited);
+        admin_state.control(Arc::clone(&dispatchers.pausing));
         let intake = Intake::new(spool.clone(), config.selection, types.clone()).noting(steps);
         let front = Front::new(intake.clone(), &limits, &metrics);
         let (intake, limits_of_bodies) = (&intake, limits.body_limits());

@@ -11,8 +11,10 @@ pub mod demo;
 pub mod explain;
 pub mod init;
 pub mod output;
+pub mod pause;
 mod recorded;
 pub mod run;
+mod running;
 pub mod send;
 pub mod spool;
 pub mod tail;
@@ -71,6 +73,10 @@ pub enum Verb {
     Spool(spool::Args),
     /// List, show, export, redrive or drop dead letters: events that could not be delivered
     Dead(dead::Args),
+    /// Let a sink rest: its events wait in the spool until `resume`, also over a restart
+    Pause(pause::Args),
+    /// Let a paused sink go on
+    Resume(pause::ResumeArgs),
     /// Say what became of an event or of an event type, why, and what to do about it
     Explain(explain::Args),
 }
@@ -155,6 +161,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Types(args) => types::run(&args),
         Verb::Spool(args) => spool::run(&args),
         Verb::Dead(args) => dead::run(&args),
+        Verb::Pause(args) => pause::run(&args),
+        Verb::Resume(args) => pause::resume(&args),
         Verb::Explain(args) => explain::run(&args),
     };
     match done {

@@ -13,6 +13,7 @@ mod gauges;
 mod linger;
 pub mod low_watermark;
 mod maybe_duplicates;
+pub mod pause;
 pub mod quarantine;
 pub mod resume;
 mod routes;
@@ -47,6 +48,7 @@ use gauges::Gauges;
 use linger::{Came, Linger};
 use low_watermark::CursorHandle;
 use maybe_duplicates::MaybeDuplicates;
+use pause::PauseSwitch;
 use routes::Routes;
 use steps::SinkSteps;
 use unsettled::{SendPermission, Unsettled, UnsettledBounds};
@@ -100,6 +102,8 @@ pub struct Dispatcher {
     /// Set when the log is closed and read to its end.
     exhausted: bool,
     maybe_duplicates: MaybeDuplicates,
+    /// Says whether the sink is paused.
+    pausing: PauseSwitch,
     /// Tells the deliveries that wait for the sink, if answers wait for it.
     settlements: Option<Settlements>,
     /// Position up to which events for this sink only are dead letters already.
@@ -158,6 +162,7 @@ impl Dispatcher {
             quiet_since: Instant::now(),
             exhausted: false,
             maybe_duplicates: MaybeDuplicates::new(BOUNDS.records_max, spool.head()),
+            pausing: PauseSwitch::default(),
             settlements: None,
             buried,
             started: Instant::now(),
@@ -168,6 +173,11 @@ impl Dispatcher {
     /// The same dispatcher, which notes in this timeline what becomes of each record.
     pub fn noting(self, timeline: TimelineWriter) -> Self {
         Self { steps: Arc::new(SinkSteps::new(&self.name, timeline)), ..self }
+    }
+
+    /// The same dispatcher, which publishes nothing while this says that its sink is paused.
+    pub fn pausing(self, pausing: PauseSwitch) -> Self {
+        Self { pausing, ..self }
     }
 
     /// Runs until stopped. Then, once the log is closed, delivers the rest, until `cut` is cancelled
@@ -181,18 +191,23 @@ impl Dispatcher {
         let mut report = tokio::time::interval(REPORT_EVERY);
         let mut stopped_at: Option<Instant> = None;
         loop {
-            if reading.is_none() {
+            let paused = self.pausing.is_paused();
+            if paused {
+                // What was not taken in is read again.
+                reading = None;
+            } else if reading.is_none() {
                 // A dispatcher that is to end waits for nothing more to come.
-                let pause = if stopped_at.is_none() { self.pause() } else { Duration::ZERO };
-                reading = self.read(pause);
+                let wait = if stopped_at.is_none() { self.lingering() } else { Duration::ZERO };
+                reading = self.read(wait);
             }
             let hurry = self.unsettled.left() < BOUNDS.records_max / 2;
             let commit_at = self.checkpoint.begin_if_due(self.unsettled.cursor(), hurry);
-            if stopped_at.is_some() && self.exhausted && self.unsettled.is_settled() {
+            if stopped_at.is_some() && self.has_nothing_to_do(paused) {
                 return self.finish(&cut).await;
             }
             let give_up_at = stopped_at.map(|at| at.max(self.quiet_since) + STALL_AT_STOP);
-            let retry_at = self.unsettled.next_retry(self.resolved).map(|at| self.started + at);
+            let retry_at = self.unsettled.next_retry(self.resolved).filter(|_| !paused);
+            let retry_at = retry_at.map(|at| self.started + at);
             tokio::select! {
                 outcomes = resolved(&mut self.publications), if !self.publications.is_empty() => {
                     self.resolve(outcomes);
@@ -214,6 +229,8 @@ impl Dispatcher {
                 Some(()) = OptionFuture::from(retry_at.map(sleep_until)) => self.publish_due(),
                 Some(()) = OptionFuture::from(commit_at.map(sleep_until)) => {}
                 _ = report.tick() => self.report(reading.is_some()),
+                // A sink that was paused has confirmed nothing, which says nothing about it.
+                Some(()) = self.pausing.changed() => self.quiet_since = Instant::now(),
                 () = stop.cancelled(), if stopped_at.is_none() => stopped_at = Some(Instant::now()),
                 Some(()) = OptionFuture::from(give_up_at.map(sleep_until)) => {
                     if !self.has_settled_more() {
@@ -225,14 +242,19 @@ impl Dispatcher {
         }
     }
 
-    /// The pause before the next read: none for a dispatcher that is behind the log.
-    fn pause(&self) -> Duration {
+    /// Whether a dispatcher that is to end can: everything is settled, or its sink is paused and has nothing.
+    fn has_nothing_to_do(&self, paused: bool) -> bool {
+        (self.exhausted && self.unsettled.is_settled()) || (paused && self.publications.is_empty())
+    }
+
+    /// The wait before the next read: none for a dispatcher that is behind the log.
+    fn lingering(&self) -> Duration {
         let caught_up = self.unsettled.read() >= self.spool.head();
         if caught_up { self.linger.pause(self.started.elapsed()) } else { Duration::ZERO }
     }
 
-    /// Starts to read the next records, after a pause, if more can be unsettled.
-    fn read(&self, pause: Duration) -> Option<Reading> {
+    /// Starts to read the next records, after a wait, if more can be unsettled.
+    fn read(&self, wait: Duration) -> Option<Reading> {
         let records_max = self.unsettled.left().min(BATCH_RECORDS_MAX);
         let busy = self.publications.len() >= PUBLICATIONS_MAX;
         // A dead letter leaves `unsettled` before it leaves the memory.
@@ -243,8 +265,8 @@ impl Dispatcher {
         let spool = self.spool.clone();
         let after = self.unsettled.read();
         Some(Box::pin(async move {
-            if !pause.is_zero() {
-                tokio::time::sleep(pause).await;
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
             }
             spool.read(after, records_max, BATCH_BYTES_MAX).await
         }))
@@ -312,9 +334,10 @@ impl Dispatcher {
         self.publications.push_back(PublishingBatch { records, publication, told: 0 });
     }
 
-    /// Whether the sink has no record to settle.
+    /// Whether the sink has no record to settle: what is held waits for nothing that a paused sink could do.
     fn is_idle(&self) -> bool {
-        self.publications.is_empty() && self.unsettled.held().next().is_none()
+        let waits = !self.pausing.is_paused() && self.unsettled.held().next().is_some();
+        self.publications.is_empty() && !waits
     }
 
     /// Publishes the records of held topics that are due.

@@ -226,6 +226,8 @@ pub enum SinkStanding {
     DeadLetter,
     /// Its topic is held, because a record of it must be published again.
     Held,
+    /// It waits until the sink is resumed.
+    Paused,
     /// It waits until the sink gets to it.
     Pending,
     /// Nobody can tell.

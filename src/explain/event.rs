@@ -223,6 +223,7 @@ impl Explainer {
                 copy: copy_for(sink, cursor),
                 held: status.map(|status| held(status.held(), facts.now)).unwrap_or_default(),
                 trouble,
+                paused: status.and_then(|status| status.paused()),
             };
             at_sink(&facts, facts_of_sink)
         };

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::configuration::{ConfiguredSink, SinkPlace};
 use super::document::{ExplainedSink, KnownFrom, SinkStanding};
 use crate::event::{Placement, Position, Timestamp};
+use crate::health::PausedStatus;
 use crate::state::DeadLetterInfo;
 
 /// Reason of a dead letter whose sink was removed.
@@ -47,6 +48,16 @@ pub(super) struct SinkFacts<'f> {
     pub(super) held: Vec<HeldFact>,
     /// Reason and detail of what keeps it from publishing.
     pub(super) trouble: Option<(String, String)>,
+    /// Since when it is paused, and why.
+    pub(super) paused: Option<PausedStatus>,
+}
+
+/// What an event can wait for at a sink.
+struct Waiting {
+    copy: WaitingCopy,
+    held: Vec<HeldFact>,
+    trouble: Option<(String, String)>,
+    paused: Option<PausedStatus>,
 }
 
 /// A copy of the event for one sink, behind the sink's cursor: a redriven one.
@@ -83,7 +94,8 @@ pub(super) struct HeldFact {
 
 /// What became of the event at a configured sink.
 pub(super) fn at_sink(event: &EventFacts<'_>, facts: SinkFacts<'_>) -> ExplainedSink {
-    let SinkFacts { sink, letter, published, cursor, copy, held, trouble } = facts;
+    let SinkFacts { sink, letter, published, cursor, copy, held, trouble, paused } = facts;
+    let waiting = Waiting { copy, held, trouble, paused };
     let topic = event.route.map(|(provider, family, source)| sink.topic.render(provider, family, source));
     let row = ExplainedSink {
         sink: sink.name.clone(),
@@ -108,13 +120,13 @@ pub(super) fn at_sink(event: &EventFacts<'_>, facts: SinkFacts<'_>) -> Explained
                 ..row
             };
         }
-        return by_cursor(event, row, (copy, held, trouble));
+        return by_cursor(event, row, waiting);
     }
-    let Some(event_type) = event.event_type else { return by_cursor(event, row, (copy, held, trouble)) };
+    let Some(event_type) = event.event_type else { return by_cursor(event, row, waiting) };
     let rule = sink.selection.rule(event_type);
     let row = ExplainedSink { rule: Some(rule.rule), line: rule.line, by_rule_of_now: event.is_older, ..row };
     match rule.takes {
-        true => by_cursor(event, row, (copy, held, trouble)),
+        true => by_cursor(event, row, waiting),
         false => ExplainedSink {
             state: SinkStanding::NotSelected,
             known_from: KnownFrom::Configuration,
@@ -176,11 +188,8 @@ fn rejected(row: ExplainedSink, letter: &DeadLetterInfo) -> ExplainedSink {
 }
 
 /// What the sink's cursor tells: it has passed the event, or the event waits for the sink.
-fn by_cursor(
-    event: &EventFacts<'_>,
-    row: ExplainedSink,
-    (copy, held, trouble): (WaitingCopy, Vec<HeldFact>, Option<(String, String)>),
-) -> ExplainedSink {
+fn by_cursor(event: &EventFacts<'_>, row: ExplainedSink, waiting: Waiting) -> ExplainedSink {
+    let Waiting { copy, held, trouble, paused } = waiting;
     let Some((position, cursor)) = event.position.zip(row.cursor.map(Position)) else { return row };
     let waits = match copy {
         WaitingCopy::At(_) => true,
@@ -198,6 +207,10 @@ fn by_cursor(
     }
     let waiting_s = event.arrived.map(|arrived| event.now.seconds_since(arrived) as u64);
     let row = ExplainedSink { waiting_s, since: event.arrived.map(Timestamp::to_rfc3339), ..row };
+    if let Some(PausedStatus { since, reason }) = paused {
+        let since = Some(since.to_rfc3339());
+        return ExplainedSink { state: SinkStanding::Paused, since, detail: Some(reason), ..row };
+    }
     if let Some(held) = held.into_iter().find(|held| Some(&held.topic) == row.topic.as_ref()) {
         return ExplainedSink {
             state: SinkStanding::Held,

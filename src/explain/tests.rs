@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::*;
 use crate::dedup::DuplicateKey;
 use crate::event::{Entry, Event, Position, Quarantined, Timestamp};
-use crate::health::HeldStatus;
+use crate::health::{HeldStatus, PausedStatus};
 use crate::provider::builtin_named;
 use crate::routing::TopicTemplate;
 use crate::selection::Selection;
@@ -184,6 +184,23 @@ async fn what_waits_says_for_how_long_and_what_the_sink_says() {
     let (state, cause) = explained.at_lake("evt_1");
     assert_eq!(state, SinkStanding::Pending);
     assert!(cause.contains("topic_forbidden: stream.user: Broker"), "{cause}");
+}
+
+#[tokio::test]
+async fn what_waits_for_a_paused_sink_says_since_when_why_and_how_it_goes_on() {
+    let explained = Explained::new();
+    let position = explained.take("sha256-9f2c81aa").await;
+    explained.commit(Position(position.0 - 1), None);
+    let reason = "its consumers move".to_owned();
+    explained.lake.pause(Some(PausedStatus { since: Timestamp(0), reason }));
+    let explanation = explained.explain("9f2c81aa");
+    assert_eq!(explanation.sinks[0].state, SinkStanding::Paused);
+    let words = "lake is paused since 1970-01-01T00:00:00Z (its consumers move), and it waits";
+    assert_eq!((explanation.situation, &*explanation.cause), (Situation::Paused, words));
+    assert_eq!(explanation.fix.as_deref(), Some("`fanbridge resume lake`"));
+
+    explained.commit(position, None);
+    assert_eq!(explained.at_lake("9f2c81aa").0, SinkStanding::DeliveredBefore, "it had passed before");
 }
 
 #[tokio::test]

@@ -120,6 +120,8 @@ pub struct Metrics {
     pub sink_requests_allowed: Family<Sink, Gauge>,
     /// 1 while a sink is degraded, else 0.
     pub sink_degraded: Family<Sink, Gauge>,
+    /// 1 while a sink is paused, else 0.
+    pub sink_paused: Family<Sink, Gauge>,
     /// Records that became dead letters, by sink and reason.
     pub dead_letters: Family<SinkReason, Counter>,
     /// Dead letters kept now, by sink (`quarantine` for those without one) and reason.
@@ -193,6 +195,7 @@ impl Metrics {
             sink_missed: Family::default(),
             sink_requests_allowed: Family::default(),
             sink_degraded: Family::default(),
+            sink_paused: Family::default(),
             dead_letters: Family::default(),
             dead_letters_kept: Family::default(),
             dead_letters_bytes: Gauge::default(),
@@ -280,6 +283,7 @@ impl Metrics {
         let allowed = "Requests that a sink can have on their way at once, fewer while its service throttles";
         r.register("sink_requests_allowed", allowed, self.sink_requests_allowed.clone());
         r.register("sink_degraded", "1 while a sink is degraded, else 0", self.sink_degraded.clone());
+        r.register("sink_paused", "1 while a sink is paused, else 0", self.sink_paused.clone());
         let dead = "Records that became dead letters, by sink and reason";
         r.register("dead_letters", dead, self.dead_letters.clone());
         let kept = "Dead letters kept now, by sink and reason";

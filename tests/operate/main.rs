@@ -8,6 +8,7 @@ mod api;
 mod explain;
 mod live;
 mod live_stream;
+mod pause;
 mod tail;
 mod timeline;
 mod verify;

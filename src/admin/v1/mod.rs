@@ -4,11 +4,13 @@ mod events;
 mod explain;
 mod live;
 mod query;
+mod sinks;
 
 pub(super) use live::LIVE_READERS_MAX;
+pub use sinks::{PauseRequest, PausedAnswer, ResumeRequest};
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use super::AdminState;
 
@@ -18,4 +20,6 @@ pub(super) fn router() -> Router<AdminState> {
         .route("/events", get(events::events))
         .route("/events/stream", get(live::stream))
         .route("/events/{id}", get(explain::event))
+        .route("/sinks/{name}/pause", post(sinks::pause))
+        .route("/sinks/{name}/resume", post(sinks::resume))
 }

@@ -8,18 +8,18 @@ mod read;
 
 use indicatif::ProgressBar;
 
-use super::client::{Client, block_on};
+use super::client::block_on;
 use super::output::{Format, Rows};
+use super::running::{running, unheard, unopened};
 use super::{ConfigArgs, Exit, Failure, configuration};
 use crate::admin::{Counted, DropRequest, RedriveRequest};
-use crate::config::Config;
 use crate::dead_letter::{Dropped, Redriven, Remaining};
-use crate::disk::RealDisk;
-use crate::spool::{SpoolError, lock_to_read};
 use crate::state::DeadFilter;
 
 /// Letters per redrive request: few enough to finish well within the client's time-out.
 const REDRIVE_PAGE: usize = 200;
+/// What only a running bridge can change.
+const WHAT: &str = "dead letters";
 
 /// Arguments of `dead`.
 #[derive(Debug, clap::Args)]
@@ -159,33 +159,6 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     })
 }
 
-/// The running bridge, which alone can change its dead letters.
-async fn bridge(config: &Config) -> Result<Client, Failure> {
-    let unanswered = |why: Failure| match lock_to_read(&RealDisk::default(), &config.spool.dir) {
-        Err(SpoolError::Locked(_)) => unheard(config, &why),
-        Err(error) => unopened(config, &error),
-        Ok(_) => {
-            let advice = "only a running bridge can change its dead letters: start it with `fanbridge run`";
-            Failure::new(Exit::Temporary, format!("no bridge is running, and {advice} ({})", why.message))
-        }
-    };
-    Client::admin(&config.admin).await.map_err(unanswered)
-}
-
-/// Whether a bridge runs cannot be told.
-fn unopened(config: &Config, error: &SpoolError) -> Failure {
-    Failure::io(format_args!("cannot open the spool in {}", config.spool.dir.display()), error)
-}
-
-/// A bridge has locked its files, and so runs, but did not answer.
-fn unheard(config: &Config, why: &Failure) -> Failure {
-    let dir = config.spool.dir.display();
-    let advice = "see its log, and whether it was started with another `admin.listen`";
-    let running =
-        format!("a bridge is running on the spool in {dir}, but its admin listener does not answer");
-    Failure::new(why.exit, format!("{running}: {} ({advice})", why.message))
-}
-
 /// Fails if some of the requested letters did not exist. Called after the others were processed.
 fn complete(missing: &[u64]) -> Result<(), Failure> {
     if missing.is_empty() { Ok(()) } else { Err(none_such(missing)) }
@@ -207,7 +180,7 @@ async fn redrive(args: &RedriveArgs) -> Result<(), Failure> {
         let which = "say which dead letters: numbers, --sink, --quarantined, --reason, --type or --all";
         return Err(Failure::new(Exit::Usage, which));
     }
-    let bridge = bridge(&configuration(&args.config)?).await?;
+    let bridge = running(&configuration(&args.config)?, WHAT).await?;
     let counted: Counted = bridge.change("/api/dead/redrive", &request).await?;
     if !confirmed("redriven", &counted, args.dry_run, args.yes)? {
         return complete(&counted.missing);
@@ -256,7 +229,7 @@ fn report(kept: &[Remaining], stopped: Option<String>, format: Format) -> Result
 }
 
 async fn drop(args: &DropArgs) -> Result<(), Failure> {
-    let bridge = bridge(&configuration(&args.config)?).await?;
+    let bridge = running(&configuration(&args.config)?, WHAT).await?;
     let mut ids = args.ids.clone();
     ids.sort_unstable();
     ids.dedup();

@@ -114,6 +114,9 @@ fn state(sink: &ExplainedSink) -> String {
         SinkStanding::SinkGone => "was removed".into(),
         SinkStanding::DeadLetter => "rejected it".into(),
         SinkStanding::Held => "holds the topic".into(),
+        SinkStanding::Paused => {
+            format!("is paused since {}", short(sink.since.as_deref().unwrap_or_default()))
+        }
         SinkStanding::Pending => {
             let waiting =
                 sink.waiting_s.map_or_else(String::new, |seconds| format!(" for {}", span(seconds)));

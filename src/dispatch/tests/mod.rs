@@ -19,6 +19,7 @@ use crate::testing::events::event;
 
 mod answers;
 mod overtaking;
+mod paused;
 mod slow;
 mod steps;
 mod unreadable;
@@ -348,12 +349,12 @@ async fn a_dispatcher_waits_for_more_to_come_only_if_it_has_read_all_there_is_an
         dispatcher.take_in(batch);
         // 500 came, and none of them for the other.
         let longest = if taken { LINGER } else { LINGER / 10 };
-        assert!(dispatcher.pause() > Duration::ZERO && dispatcher.pause() <= longest, "{taken}");
+        assert!(dispatcher.lingering() > Duration::ZERO && dispatcher.lingering() <= longest, "{taken}");
     }
     let mut dispatcher = dispatcher_for(true);
     tokio::time::advance(LINGER).await;
     dispatcher.take_in(bench.spool.read(Position(0), 400, usize::MAX).await.expect("readable"));
-    assert_eq!(dispatcher.pause(), Duration::ZERO, "it is behind the log");
+    assert_eq!(dispatcher.lingering(), Duration::ZERO, "it is behind the log");
 
     let (begun, pause) = (Instant::now(), LINGER / 2);
     let read = dispatcher.read(pause).expect("there is more").await.expect("readable");

@@ -34,6 +34,8 @@ pub enum Situation {
     DeadLetter,
     /// A sink holds its topic.
     Held,
+    /// It waits for a sink that is paused.
+    Paused,
     /// It waits for a sink.
     Pending,
     /// It was gone from the log before a sink had read it.

@@ -37,6 +37,12 @@ pub(super) fn of_sink(
             )
         }
         SinkStanding::Held => (Situation::Held, held(row), Some(fix_of_hold(row, kind))),
+        SinkStanding::Paused => {
+            let (since, reason) =
+                (row.since.as_deref().unwrap_or_default(), row.detail.as_deref().unwrap_or_default());
+            let cause = format!("{sink} is paused since {since} ({reason}), and it waits");
+            (Situation::Paused, cause, Some(format!("`fanbridge resume {sink}`")))
+        }
         SinkStanding::Pending => (Situation::Pending, pending(row, kind), fix_of_pending(row, kind)),
         SinkStanding::Missed => {
             let cause =

@@ -11,7 +11,7 @@ use super::BridgeError;
 use crate::ack::AwaitedSinks;
 use crate::config::Config;
 use crate::dispatch::certainty;
-use crate::dispatch::low_watermark::{ReaderPosition, shares};
+use crate::dispatch::low_watermark::{Cursors, ReaderKind, ReaderPosition};
 use crate::dispatch::pause::Pausing;
 use crate::dispatch::quarantine::{self, QuarantineScope};
 use crate::dispatch::resume::{self, Resumption};
@@ -69,12 +69,15 @@ impl Dispatchers {
             dead_letters: metrics.dead_letters.clone(),
         };
         let sink_readers = config.sinks.iter().zip(&starts);
-        let sink_readers = sink_readers
-            .map(|(sink, start)| ReaderPosition { cursor: start.cursor, detaches: sink.detaches });
-        let quarantine = ReaderPosition { cursor: scope.begin(), detaches: false };
+        let sink_readers = sink_readers.map(|(sink, start)| {
+            let kind = if sink.detaches { ReaderKind::Detaching } else { ReaderKind::Holding };
+            ReaderPosition { cursor: start.cursor, kind }
+        });
+        let quarantine = ReaderPosition { cursor: scope.begin(), kind: ReaderKind::Holding };
         let positions: Vec<_> = sink_readers.chain([quarantine]).collect();
         let reader = |share| LogReader { share, spool: spool.clone(), state: state.clone() };
-        let mut readers: Vec<_> = shares(spool, &positions).into_iter().map(reader).collect();
+        let (_, handles) = Cursors::new(spool, &positions);
+        let mut readers: Vec<_> = handles.into_iter().map(reader).collect();
         let last = readers.pop().unwrap_or_else(|| unreachable!("the quarantine has a cursor"));
 
         let sinks_named = config.sinks.iter().map(|sink| sink.name.clone());

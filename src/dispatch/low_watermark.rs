@@ -1,61 +1,194 @@
-//! The durable cursors of all readers of the log. Segments that all cursors have passed are released. If
-//! the spool is full, segments can be removed that all readers without `on_full: detach_sink` have passed.
+//! The durable cursors of all readers of the log, which come and go. Segments that all sinks have passed are
+//! released. If the spool is full, segments can be removed that all readers without `on_full: detach_sink`
+//! have passed. What a replay has yet to read outlives `retain`, as long as there is space.
 
 use parking_lot::{Mutex, MutexGuard};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::event::Position;
 use crate::spool::Spool;
 
-/// A reader's durable cursor, and whether a full spool waits for it.
+/// What the log keeps for a reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReaderKind {
+    /// All that it has not read, also if the spool is full.
+    Holding,
+    /// What it has not read, until the spool is full: `on_full: detach_sink`.
+    Detaching,
+    /// What every sink has passed and it has yet to read, until the spool is full: a replay.
+    Replaying,
+}
+
+/// A reader's durable cursor, and what is kept for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReaderPosition {
     /// The reader's committed cursor.
     pub cursor: Position,
-    /// Whether the reader skips records rather than hold a full spool back (`on_full: detach_sink`).
-    pub detaches: bool,
+    /// What the log keeps for it.
+    pub kind: ReaderKind,
 }
 
-/// One reader's handle on the durable cursors.
+/// The durable cursors of all readers. Clones share them.
 #[derive(Clone)]
-pub struct CursorHandle {
-    all: Arc<Mutex<Vec<ReaderPosition>>>,
-    index: usize,
+pub struct Cursors {
+    readers: Arc<Mutex<Readers>>,
     spool: Spool,
 }
 
-/// One handle for each reader. They are made together, so that no reader is forgotten while another
-/// one commits. Records that all readers have passed are released at once.
-pub fn shares(spool: &Spool, readers: &[ReaderPosition]) -> Vec<CursorHandle> {
-    settle(spool, readers);
-    let all = Arc::new(Mutex::new(readers.to_vec()));
-    (0..readers.len())
-        .map(|index| CursorHandle { all: Arc::clone(&all), index, spool: spool.clone() })
-        .collect()
+#[derive(Debug, Default)]
+struct Readers {
+    positions: BTreeMap<u64, ReaderPosition>,
+    /// The number of the reader that comes next.
+    next: u64,
+}
+
+/// One reader's handle on the durable cursors. What is kept for the reader stays when the handle is dropped:
+/// a reader that ends with the process goes on after the next start. One that goes for good has to
+/// [leave](CursorHandle::leave).
+#[derive(Clone)]
+pub struct CursorHandle {
+    cursors: Cursors,
+    number: u64,
+}
+
+impl Cursors {
+    /// The cursors of these readers, with a handle for each. They are made together, so that no reader is
+    /// forgotten while another one commits. Records that all of them have passed are released at once.
+    pub fn new(spool: &Spool, readers: &[ReaderPosition]) -> (Self, Vec<CursorHandle>) {
+        let positions: BTreeMap<_, _> = (0..).zip(readers.iter().copied()).collect();
+        let next = positions.len() as u64;
+        let cursors =
+            Self { readers: Arc::new(Mutex::new(Readers { positions, next })), spool: spool.clone() };
+        cursors.settle(&cursors.readers());
+        let handles = (0..next).map(|number| CursorHandle { cursors: cursors.clone(), number }).collect();
+        (cursors, handles)
+    }
+
+    /// Adds a reader. What was removed from the log before cannot be kept for it any more.
+    pub fn add(&self, position: ReaderPosition) -> CursorHandle {
+        let mut readers = self.readers();
+        let number = readers.next;
+        readers.next += 1;
+        readers.positions.insert(number, position);
+        self.settle(&readers);
+        CursorHandle { cursors: self.clone(), number }
+    }
+
+    fn readers(&self) -> MutexGuard<'_, Readers> {
+        self.readers.lock()
+    }
+
+    /// Tells the log what it has to keep.
+    fn settle(&self, readers: &Readers) {
+        let slowest = |is_one: fn(ReaderKind) -> bool| {
+            let readers = readers.positions.values().filter(|reader| is_one(reader.kind));
+            readers.map(|reader| reader.cursor).min()
+        };
+        // A replay first: what is released below must not go before the log knows of it.
+        self.spool.keep_behind(slowest(|kind| kind == ReaderKind::Replaying));
+        let released = slowest(|kind| kind != ReaderKind::Replaying);
+        released.into_iter().for_each(|cursor| self.spool.release(cursor));
+        let prunable = slowest(|kind| kind == ReaderKind::Holding);
+        prunable.into_iter().for_each(|cursor| self.spool.allow_pruning_in_need(cursor));
+    }
 }
 
 impl CursorHandle {
     /// The durable cursor of this reader.
     pub fn cursor(&self) -> Position {
-        self.all()[self.index].cursor
+        let readers = self.cursors.readers();
+        readers.positions.get(&self.number).map_or(Position(u64::MAX), |reader| reader.cursor)
     }
 
     /// Notes that this reader's cursor is durable up to here, and releases the records that all readers
     /// have passed.
     pub fn commit(&self, cursor: Position) {
-        let mut all = self.all();
-        all[self.index].cursor = cursor;
-        settle(&self.spool, &all);
+        let mut readers = self.cursors.readers();
+        if let Some(reader) = readers.positions.get_mut(&self.number) {
+            reader.cursor = cursor;
+        }
+        self.cursors.settle(&readers);
     }
 
-    fn all(&self) -> MutexGuard<'_, Vec<ReaderPosition>> {
-        self.all.lock()
+    /// Takes the reader out for good: nothing more is kept for it.
+    pub fn leave(self) {
+        let mut readers = self.cursors.readers();
+        readers.positions.remove(&self.number);
+        self.cursors.settle(&readers);
     }
 }
 
-fn settle(spool: &Spool, readers: &[ReaderPosition]) {
-    let slowest = readers.iter().map(|reader| reader.cursor).min();
-    slowest.into_iter().for_each(|cursor| spool.release(cursor));
-    let slowest = readers.iter().filter(|reader| !reader.detaches).map(|reader| reader.cursor).min();
-    slowest.into_iter().for_each(|cursor| spool.allow_pruning_in_need(cursor));
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::event::Event;
+    use crate::testing::bench::{Bench, awaited};
+    use crate::testing::events::event;
+
+    /// Longer than the spool takes to look for segments that are past their retention, which is none.
+    const TICKS: Duration = Duration::from_millis(1500);
+
+    /// A log of several segments.
+    async fn bench() -> Bench {
+        let bench = Bench::new();
+        let large = Event { body: vec![b'x'; 4 << 10].into(), ..event("k") };
+        for _ in 0..10 {
+            bench.append_many(20, &large).await;
+        }
+        assert!(bench.segments() > 4, "{} segments", bench.segments());
+        bench
+    }
+
+    fn at(cursor: u64, kind: ReaderKind) -> ReaderPosition {
+        ReaderPosition { cursor: Position(cursor), kind }
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_goes_holds_no_segment_any_more() {
+        let bench = bench().await;
+        let segments = bench.segments();
+        let readers = [at(200, ReaderKind::Holding), at(0, ReaderKind::Holding)];
+        let (_cursors, mut handles) = Cursors::new(&bench.spool, &readers);
+        tokio::time::sleep(TICKS).await;
+        assert_eq!(bench.segments(), segments, "one of them has read nothing");
+        // A handle that is dropped is that of a reader which goes on after the next start.
+        let slow = handles.remove(1);
+        drop(slow.clone());
+        slow.leave();
+        awaited(|| bench.segments() == 1).await;
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_comes_is_known_before_anything_is_pruned() {
+        let bench = bench().await;
+        let segments = bench.segments();
+        let (cursors, handles) = Cursors::new(&bench.spool, &[at(0, ReaderKind::Holding)]);
+        let replay = cursors.add(at(0, ReaderKind::Replaying));
+        handles[0].commit(Position(200));
+        tokio::time::sleep(TICKS).await;
+        assert_eq!(bench.segments(), segments, "the replay has read nothing");
+        replay.commit(Position(100));
+        awaited(|| bench.segments() < segments).await;
+        assert!(bench.spool.first() <= Position(101), "{:?}", bench.spool.first());
+        tokio::time::sleep(TICKS).await;
+        assert!(bench.segments() > 1, "it has half of it to read");
+        replay.leave();
+        awaited(|| bench.segments() == 1).await;
+    }
+
+    #[tokio::test]
+    async fn a_replay_that_comes_late_keeps_what_is_left_and_gives_way_when_the_spool_is_full() {
+        let bench = bench().await;
+        let (cursors, handles) = Cursors::new(&bench.spool, &[at(0, ReaderKind::Holding)]);
+        let free = bench.spool.capacity();
+        let replay = cursors.add(at(0, ReaderKind::Replaying));
+        assert_eq!(bench.spool.capacity(), free, "it takes no room from anybody");
+        handles[0].commit(Position(200));
+        let whole = bench.spool.capacity();
+        assert!(whole.left > free.left, "all of it can be pruned in need: {whole:?} {free:?}");
+        drop(replay);
+    }
 }

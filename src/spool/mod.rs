@@ -20,7 +20,8 @@
 //! ```
 //!
 //! - `next` is the position that the next entry gets; `head` is the newest durable position.
-//! - Segments up to `released` are removed when they are older than `retain` and the duplicate window.
+//! - Segments up to `released` are removed when they are older than `retain` and the duplicate window,
+//!   except those that a replay has yet to read.
 //! - Segments up to `prunable_in_need`, which is never less than `released`, are removed only while the log
 //!   is full. So `oldest` can pass the cursors of sinks with `on_full: detach_sink`, and no others.
 //!
@@ -318,6 +319,12 @@ impl Spool {
     /// not read them yet misses their entries.
     pub fn allow_pruning_in_need(&self, through: Position) {
         self.shared.allow_pruning_in_need(through);
+    }
+
+    /// Keeps what is behind this position also once it is released and older than `retain`, until it has to
+    /// give way for want of space. `None` keeps nothing more. What was removed before stays removed.
+    pub fn keep_behind(&self, position: Option<Position>) {
+        self.shared.keep_behind(position);
     }
 
     /// Gives new entries only positions behind this cursor. Call it with every cursor after opening and

@@ -117,6 +117,8 @@ pub struct SharedLog {
     pub(super) life: watch::Sender<Life>,
     pub(super) released: AtomicU64,
     pub(super) prunable_in_need: AtomicU64,
+    /// What is behind this position is not removed for its age.
+    kept_behind: AtomicU64,
     pub(super) other_bytes: AtomicU64,
     pub(super) free_bytes: AtomicU64,
     /// Bytes of the spare.
@@ -163,6 +165,7 @@ impl SharedLog {
             life: watch::Sender::new(Life::Running),
             released: AtomicU64::new(0),
             prunable_in_need: AtomicU64::new(0),
+            kept_behind: AtomicU64::new(u64::MAX),
             other_bytes: AtomicU64::new(0),
             free_bytes: AtomicU64::new(u64::MAX),
             spare_bytes: AtomicU64::new(0),
@@ -282,6 +285,16 @@ impl SharedLog {
     /// See [`super::Spool::allow_pruning_in_need`].
     pub fn allow_pruning_in_need(&self, through: Position) {
         self.prunable_in_need.fetch_max(through.0, Ordering::Relaxed);
+    }
+
+    /// See [`super::Spool::keep_behind`].
+    pub fn keep_behind(&self, position: Option<Position>) {
+        self.kept_behind.store(position.map_or(u64::MAX, |position| position.0), Ordering::Relaxed);
+    }
+
+    /// The position up to which segments can be removed for their age.
+    pub(super) fn removable_by_age(&self) -> Position {
+        self.released().min(Position(self.kept_behind.load(Ordering::Relaxed)))
     }
 
     /// See [`super::Spool::set_other_bytes`].

@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::low_watermark::{ReaderPosition, shares};
+use super::low_watermark::{Cursors, ReaderKind, ReaderPosition};
 use super::quarantine::QuarantineScope;
 use super::*;
 use crate::routing::TopicTemplate;
@@ -105,7 +105,8 @@ impl Bench {
 
     /// A reader of the log, the only one, that has got this far.
     pub fn reader(&self, cursor: Position) -> LogReader {
-        let share = shares(&self.spool, &[ReaderPosition { cursor, detaches: false }]).remove(0);
+        let position = ReaderPosition { cursor, kind: ReaderKind::Holding };
+        let share = Cursors::new(&self.spool, &[position]).1.remove(0);
         LogReader { share, spool: self.spool.clone(), state: self.state.clone() }
     }
 

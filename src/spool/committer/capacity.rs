@@ -72,7 +72,7 @@ impl Committer {
         let options = &self.shared.options;
         let horizon = now.minus(options.retain.max(options.duplicates.window));
         let view = self.shared.view();
-        view.segments.prunable(self.shared.released()).is_some_and(|segment| segment.newest < horizon)
+        view.segments.prunable(self.shared.removable_by_age()).is_some_and(|segment| segment.newest < horizon)
     }
 
     /// Prunes the oldest segment, if that is allowed, and keeps no spare of it. One that is not released is

@@ -29,6 +29,7 @@ const PURE: &[&str] = &[
     "ack/acceptances.rs",
     "ack/fingerprint.rs",
     "ack/known.rs",
+    "admin/v1/sentence.rs",
     "admit/",
     "aws/arn.rs",
     "aws/refusal.rs",

@@ -76,6 +76,8 @@ pub struct AdminState {
     /// The searches of the log that can still begin.
     searches: Arc<Semaphore>,
     timeline: Timeline,
+    /// The counts between which rates are taken.
+    recent: Arc<v1::RecentCounts>,
     /// Held by each reader that waits for steps.
     live: Arc<Semaphore>,
 }
@@ -94,17 +96,19 @@ pub type Note = Arc<dyn Fn(&State) -> Result<(), StateError> + Send + Sync>;
 impl AdminState {
     /// The parts that are available while the spool recovers.
     pub fn new(metrics: Arc<Metrics>, health: Arc<Health>, summary: Summary, access: Access) -> Self {
+        let started = Instant::now();
         Self {
             metrics,
             health,
             summary: Arc::new(summary),
             access: Arc::new(access),
-            started: Instant::now(),
+            started,
             opened: Arc::default(),
             pausing: Arc::default(),
             scrape: Arc::default(),
             searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
             timeline: Timeline::default(),
+            recent: Arc::new(v1::RecentCounts::since(started)),
             live: Arc::new(Semaphore::new(v1::LIVE_READERS_MAX)),
         }
     }

@@ -18,7 +18,7 @@ pub(super) struct Status {
     fingerprint: String,
     ready: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    unready_because: Option<String>,
+    pub(super) unready_because: Option<String>,
     sources: Vec<SourceState>,
     sinks: Vec<SinkState>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,7 +28,7 @@ pub(super) struct Status {
     no_room: Option<Shortage>,
     /// Left out while the state file cannot be read: for lack of space, or because the disk hangs.
     #[serde(skip_serializing_if = "Option::is_none")]
-    dead_letters: Option<Vec<DeadCount>>,
+    pub(super) dead_letters: Option<Vec<DeadCount>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,15 +59,16 @@ struct SinkState {
 
 /// The answers that wait for a sink.
 #[derive(Debug, Serialize)]
-struct AnswersState {
+pub(super) struct AnswersState {
     /// How many wait now.
     waiting: i64,
     /// How many have not waited any longer since the start.
     late: u64,
 }
 
+/// What the log has and may have.
 #[derive(Debug, Serialize)]
-struct SpoolState {
+pub(super) struct SpoolState {
     bytes: u64,
     other_bytes: u64,
     bytes_max: u64,
@@ -108,29 +109,39 @@ impl From<Usage> for SpoolState {
 }
 
 pub(super) async fn status(State(admin): State<AdminState>) -> Result<Json<Status>, ProblemAnswer> {
-    let unready_because = probes::unready(&admin);
+    gather(&admin).await.map(Json)
+}
+
+/// The state of the bridge now.
+pub(super) async fn gather(admin: &AdminState) -> Result<Status, ProblemAnswer> {
+    let unready_because = probes::unready(admin);
     let opened = admin.opened.get();
-    let counts = |state: &crate::state::State| match state.dead_letter_counts() {
-        Err(StateError::NoRoom { .. }) => Ok(None),
-        counts => counts.map(Some),
-    };
-    let dead_letters = match opened {
-        Some(opened) if probes::hangs(opened).is_some() => None,
-        Some(_) => admin.ask(counts).await?,
-        None => Some(Vec::new()),
-    };
-    Ok(Json(Status {
+    let dead_letters = dead_letter_counts(admin).await?;
+    Ok(Status {
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: admin.started.elapsed().as_secs(),
         fingerprint: admin.summary.fingerprint.clone(),
         ready: unready_because.is_none(),
         unready_because,
-        sources: sources(&admin),
-        sinks: sinks(&admin),
+        sources: sources(admin),
+        sinks: sinks(admin),
         spool: opened.map(|opened| opened.spool.usage().into()),
         no_room: opened.and_then(|opened| opened.state.shortage()),
         dead_letters,
-    }))
+    })
+}
+
+/// How many dead letters there are; `None` while the state file cannot be read.
+pub(super) async fn dead_letter_counts(admin: &AdminState) -> Result<Option<Vec<DeadCount>>, ProblemAnswer> {
+    let counts = |state: &crate::state::State| match state.dead_letter_counts() {
+        Err(StateError::NoRoom { .. }) => Ok(None),
+        counts => counts.map(Some),
+    };
+    match admin.opened.get() {
+        Some(opened) if probes::hangs(opened).is_some() => Ok(None),
+        Some(_) => admin.ask(counts).await,
+        None => Ok(Some(Vec::new())),
+    }
 }
 
 fn sources(admin: &AdminState) -> Vec<SourceState> {
@@ -162,7 +173,7 @@ fn sinks(admin: &AdminState) -> Vec<SinkState> {
     admin.summary.sinks.iter().map(state).collect()
 }
 
-fn answers(metrics: &AckMetrics, sink: &str) -> AnswersState {
+pub(super) fn answers(metrics: &AckMetrics, sink: &str) -> AnswersState {
     let sink = Sink { sink: sink.to_owned() };
     let (waiting, late) =
         (metrics.waiting.get_or_create(&sink).get(), metrics.late.get_or_create(&sink).get());

@@ -27,6 +27,8 @@ pub struct Summary {
 pub struct SourceSummary {
     /// Name from the configuration.
     pub name: String,
+    /// How deliveries come: `webhook`, `sns` or `sqs`.
+    pub kind: &'static str,
     /// Name of the source's provider.
     pub provider: String,
     /// CloudEvents `source` of its events: `/{provider}/{app}`.

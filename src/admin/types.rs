@@ -13,18 +13,18 @@ use crate::state::{OTHER_TYPE, TypeSeen};
 /// An event type that has arrived.
 #[derive(Debug, PartialEq, Serialize)]
 pub(super) struct SeenType {
-    provider: String,
+    pub(super) provider: String,
     #[serde(rename = "type")]
-    event_type: String,
+    pub(super) event_type: String,
     /// Number of deliveries by verdict, in one field each.
     #[serde(flatten)]
-    verdicts: BTreeMap<String, u64>,
-    first_seen: String,
-    last_seen: String,
+    pub(super) verdicts: BTreeMap<String, u64>,
+    pub(super) first_seen: String,
+    pub(super) last_seen: String,
     /// Whether the type is in no catalogue.
-    new: bool,
+    pub(super) new: bool,
     /// The sinks that select the type now.
-    selected_by: Vec<String>,
+    pub(super) selected_by: Vec<String>,
 }
 
 pub(super) async fn types(State(admin): State<AdminState>) -> Result<Json<Vec<SeenType>>, ProblemAnswer> {
@@ -35,7 +35,7 @@ pub(super) async fn types(State(admin): State<AdminState>) -> Result<Json<Vec<Se
 
 /// One row per type. Those that need a decision come first: new and not selected, then new, then not
 /// selected (pure).
-fn overview(seen: Vec<TypeSeen>, summary: &Summary) -> Vec<SeenType> {
+pub(super) fn overview(seen: Vec<TypeSeen>, summary: &Summary) -> Vec<SeenType> {
     let mut by_type: BTreeMap<(String, String), Vec<TypeSeen>> = BTreeMap::new();
     for row in seen {
         by_type.entry((row.provider.clone(), row.event_type.clone())).or_default().push(row);

@@ -6,6 +6,7 @@ use crate::ack::{AwaitedSinks, WaitingBounds};
 use crate::admin::{SinkSummary, SourceSummary, Summary};
 use crate::config::Config;
 use crate::sink::Output;
+use crate::source::Channel;
 use crate::source::types_seen::Catalogued;
 use crate::telemetry::Metrics;
 
@@ -13,6 +14,11 @@ use crate::telemetry::Metrics;
 pub(super) fn summary(config: &Config) -> Summary {
     let sources = config.sources.iter().map(|source| SourceSummary {
         name: source.name.to_string(),
+        kind: match source.channel {
+            Channel::Webhook => "webhook",
+            Channel::Sns(_) => "sns",
+            Channel::Sqs(_) => "sqs",
+        },
         provider: source.definition.provider.to_string(),
         event_source: source.event_source().to_string(),
     });

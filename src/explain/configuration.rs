@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::provider::Definition;
+use crate::provider::{Definition, builtin};
 use crate::routing::TopicTemplate;
 use crate::selection::Selection;
 
@@ -94,6 +94,17 @@ impl ExplainedConfiguration {
     /// The sink of this name.
     pub fn sink(&self, name: &str) -> Option<&ConfiguredSink> {
         self.sinks.iter().find(|sink| sink.name == name)
+    }
+
+    /// The definitions by which a type is explained: those of the sources, which have the types of one's own,
+    /// and the built-in ones of other providers.
+    pub fn definitions(&self) -> Vec<Arc<Definition>> {
+        let mut definitions: Vec<Arc<Definition>> = builtin().to_vec();
+        for source in &self.sources {
+            definitions.retain(|known| known.provider != source.definition.provider);
+            definitions.push(Arc::clone(&source.definition));
+        }
+        definitions
     }
 
     /// CloudEvents `source` of the events of this source, or of all sources without a name.

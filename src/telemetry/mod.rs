@@ -9,6 +9,7 @@ mod episode;
 mod exposition;
 mod limit;
 mod log;
+mod readings;
 mod sqs;
 mod timeline;
 
@@ -27,6 +28,7 @@ pub use episode::{Episode, EpisodeEnd, EpisodeNews, EpisodeStage};
 pub use exposition::Exposition;
 pub use limit::LogLimit;
 pub use log::{Log, LogError, SHOWN_CHARS_MAX, Shown, init_logging, lines_dropped, steers_terminal};
+pub use readings::{LabelsWanted, Readings};
 pub use sqs::SqsMetrics;
 pub use timeline::TimelineMetrics;
 
@@ -333,6 +335,11 @@ impl Metrics {
             Exposition::OpenMetrics => self.render(),
             Exposition::Prometheus => exposition::prometheus(&self.render()),
         }
+    }
+
+    /// The values of all metrics now.
+    pub fn readings(&self) -> Readings {
+        Readings::of(&self.render())
     }
 
     /// All metrics in the OpenMetrics text format.

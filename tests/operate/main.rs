@@ -6,6 +6,7 @@ mod support;
 
 mod api;
 mod explain;
+mod listings;
 mod live;
 mod live_stream;
 mod pause;

@@ -134,6 +134,7 @@ fn summary() -> Summary {
         fingerprint: "0123456789ab".into(),
         sources: vec![SourceSummary {
             name: "stream-video".into(),
+            kind: "webhook",
             provider: "stream".into(),
             event_source: "/stream/default".into(),
         }],

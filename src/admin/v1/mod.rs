@@ -1,25 +1,59 @@
 //! Version 1 of the JSON API, for `fanbridge tail`, `fanbridge explain` and other programs. One file a noun.
+//!
+//! Answers are compact JSON, moments are RFC 3339, positions are numbers. A list is a [`Listing`]. Each file
+//! says at its top what its answers have.
 
 mod events;
 mod explain;
 mod live;
+mod observed;
 mod query;
+mod rates;
+mod sentence;
 mod sinks;
+mod sinks_list;
+mod sources_list;
+mod spool;
+mod status;
+mod types;
 
 pub(super) use live::LIVE_READERS_MAX;
+pub(super) use rates::RecentCounts;
 pub use sinks::{PauseRequest, PausedAnswer, ResumeRequest};
 
 use axum::Router;
 use axum::routing::{get, post};
+use serde::Serialize;
 
 use super::AdminState;
 
 /// The routes below `/api/v1`.
 pub(super) fn router() -> Router<AdminState> {
     Router::new()
+        .route("/status", get(status::status))
         .route("/events", get(events::events))
         .route("/events/stream", get(live::stream))
         .route("/events/{id}", get(explain::event))
         .route("/sinks/{name}/pause", post(sinks::pause))
         .route("/sinks/{name}/resume", post(sinks::resume))
+        .route("/sinks", get(sinks_list::sinks))
+        .route("/sources", get(sources_list::sources))
+        .route("/spool", get(spool::spool))
+        .route("/types", get(types::types))
+        .route("/types/{provider}/{type}", get(types::event_type))
+}
+
+/// A list, or a page of one.
+#[derive(Debug, Serialize)]
+struct Listing<T> {
+    items: Vec<T>,
+    /// What to ask for to get the next page; `null` behind the last one.
+    next: Option<String>,
+}
+
+impl<T> Listing<T> {
+    /// A list that is whole.
+    fn whole(items: Vec<T>) -> Self {
+        Self { items, next: None }
+    }
 }

@@ -4,7 +4,6 @@ mod text;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -21,7 +20,7 @@ use crate::event::Timestamp;
 use crate::explain::{
     AskedEvent, Explanation, HowMany, Preview, SeenVerdict, TypeExplanation, explain_type, preview,
 };
-use crate::provider::{self, Definition, DeliveryRefusal};
+use crate::provider::DeliveryRefusal;
 use crate::scalars::Period;
 use crate::telemetry::Shown;
 
@@ -149,13 +148,7 @@ fn id_of(args: &Args, path: &Path, config: &Config) -> Result<String, Failure> {
 async fn of_type(args: &Args, event_type: &str) -> Result<(), Failure> {
     let config = configuration(&args.config)?;
     let explained = config.explained();
-    let mut definitions: Vec<Arc<Definition>> = provider::builtin().to_vec();
-    for source in &explained.sources {
-        // That of a source has the types of one's own.
-        definitions.retain(|known| known.provider != source.definition.provider);
-        definitions.push(Arc::clone(&source.definition));
-    }
-    let mut explanation = explain_type(&explained, &definitions, event_type);
+    let mut explanation = explain_type(&explained, &explained.definitions(), event_type);
     explanation.seen = seen(&config, &explanation).await;
     show(&explanation, args.format, text::of_type)?;
     match explanation.known.is_empty() && explanation.sources.is_empty() {

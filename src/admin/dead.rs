@@ -35,18 +35,19 @@ pub(super) struct ListQuery {
     reason: Option<String>,
     #[serde(rename = "type")]
     event_type: Option<String>,
-    after: u64,
+    group: Option<String>,
+    pub(super) after: u64,
     limit: Option<usize>,
 }
 
 impl ListQuery {
-    fn limit(&self) -> usize {
+    pub(super) fn limit(&self) -> usize {
         self.limit.unwrap_or(LETTERS_DEFAULT).clamp(1, LETTERS_MAX)
     }
 
-    fn into_filter(self) -> DeadFilter {
-        let Self { sink, quarantined, reason, event_type, .. } = self;
-        DeadFilter { sink, quarantined, reason, event_type }
+    pub(super) fn into_filter(self) -> DeadFilter {
+        let Self { sink, quarantined, reason, event_type, group, .. } = self;
+        DeadFilter { sink, quarantined, reason, event_type, group }
     }
 }
 
@@ -86,7 +87,7 @@ pub(super) async fn export(
     Ok(response)
 }
 
-/// The body of `POST /api/dead/redrive`: either `ids` or `filter`.
+/// The body of `POST /api/v1/dead/redrive`: either `ids`, or `filter` or `group`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RedriveRequest {
@@ -96,6 +97,9 @@ pub struct RedriveRequest {
     /// The letters that this filter matches; `{}` matches all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter: Option<DeadFilter>,
+    /// The letters of the group with this id; the same as in the filter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// With a filter: only letters with a higher number.
     pub after: u64,
     /// With a filter: only letters up to this number, so that going through the pages ends although
@@ -134,7 +138,10 @@ pub(super) async fn redrive(
     State(admin): State<AdminState>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<RedriveAnswer>, ProblemAnswer> {
-    let request: RedriveRequest = parse(body)?;
+    let mut request: RedriveRequest = parse(body)?;
+    if let Some(group) = request.group.take() {
+        request.filter.get_or_insert_default().group = Some(group);
+    }
     let dry_run = request.dry_run;
     let choice = chosen(request)?;
     if dry_run {
@@ -198,7 +205,7 @@ fn named(state: &state::State, ids: Vec<u64>) -> Result<(u64, u64, Vec<u64>), St
 fn chosen(request: RedriveRequest) -> Result<Choice, ProblemAnswer> {
     match request {
         RedriveRequest { ids: Some(ids), filter: None, .. } => Ok(Choice::Ids(distinct(ids)?)),
-        RedriveRequest { ids: None, filter: Some(filter), after, through, limit, dry_run } => {
+        RedriveRequest { ids: None, filter: Some(filter), after, through, limit, dry_run, group: _ } => {
             let limit = match limit {
                 // Counts all letters, to show how many pages a redrive has.
                 None if dry_run => usize::MAX,
@@ -206,16 +213,22 @@ fn chosen(request: RedriveRequest) -> Result<Choice, ProblemAnswer> {
             };
             Ok(Choice::Matching { filter, after, through: through.unwrap_or(u64::MAX), limit })
         }
-        _ => Err(bad_request("expected either ids or filter; an empty filter matches all dead letters")),
+        _ => Err(bad_request(
+            "expected either ids, or filter or group; an empty filter matches all dead letters",
+        )),
     }
 }
 
-/// The body of `POST /api/dead/drop`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// The body of `POST /api/v1/dead/drop`: either `ids` or `group`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DropRequest {
     /// The letters with these numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ids: Vec<u64>,
+    /// The letters of the group with this id, all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// The number of letters, once more: a dropped letter cannot be restored.
     pub confirm: usize,
 }
@@ -224,19 +237,45 @@ pub(super) async fn drop(
     State(admin): State<AdminState>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Dropped>, ProblemAnswer> {
-    let DropRequest { ids, confirm } = parse(body)?;
-    let ids = distinct(ids)?;
+    let DropRequest { ids, group, confirm } = parse(body)?;
+    let ids = match group {
+        None => distinct(ids)?,
+        Some(group) if ids.is_empty() => admin.ask(move |state| of_group(state, group)).await?,
+        Some(_) => return Err(bad_request("expected either ids or group")),
+    };
     if confirm != ids.len() {
         return Err(ProblemAnswer::new(
             StatusCode::CONFLICT,
-            format!("the request names {} dead letters but confirms {confirm}: none was dropped", ids.len()),
+            format!("the request is for {} dead letters but confirms {confirm}: none was dropped", ids.len()),
         ));
     }
     let redrive = admin.opened()?.redrive.clone();
-    let run = tokio::spawn(async move { redrive.drop(ids).await });
+    let run = tokio::spawn(async move {
+        let mut report = Dropped::default();
+        for ids in ids.chunks(LETTERS_MAX) {
+            let Dropped { dropped, missing } = redrive.drop(ids.to_vec()).await?;
+            report.dropped += dropped;
+            report.missing.extend(missing);
+        }
+        Ok(report)
+    });
     let report = finished(run, "the drop ended early: see the log, then repeat it").await?;
     tracing::info!(dropped = report.dropped, "dead letters were dropped at the request of the admin API");
     Ok(Json(report))
+}
+
+/// The numbers of the letters of a group, ascending.
+fn of_group(state: &state::State, group: String) -> Result<Vec<u64>, StateError> {
+    let filter = DeadFilter { group: Some(group), ..DeadFilter::default() };
+    let (mut ids, mut after) = (Vec::new(), 0);
+    loop {
+        let page = state.dead_letters(&filter, after, LETTERS_MAX)?;
+        ids.extend(page.iter().map(|letter| letter.id));
+        match page.last() {
+            Some(last) => after = last.id,
+            None => return Ok(ids),
+        }
+    }
 }
 
 fn distinct(ids: Vec<u64>) -> Result<Vec<u64>, ProblemAnswer> {
@@ -253,6 +292,6 @@ fn parse<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, 
     serde_json::from_slice(&body).map_err(|error| bad_request(error.to_string()))
 }
 
-fn bad_request(detail: impl Into<std::borrow::Cow<'static, str>>) -> ProblemAnswer {
+pub(super) fn bad_request(detail: impl Into<std::borrow::Cow<'static, str>>) -> ProblemAnswer {
     ProblemAnswer::new(StatusCode::BAD_REQUEST, detail)
 }

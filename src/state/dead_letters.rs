@@ -12,7 +12,7 @@ use crate::event::IdMatch;
 use crate::spool::codec;
 
 /// Number → [`DeadLetterInfo`] as JSON.
-const INFO: TableDefinition<u64, &[u8]> = TableDefinition::new("dead_letters");
+pub(super) const INFO: TableDefinition<u64, &[u8]> = TableDefinition::new("dead_letters");
 /// Number → the checksum of the encoded entry, and the entry: a damaged payload is never redriven.
 const PAYLOAD: TableDefinition<u64, (u32, &[u8])> = TableDefinition::new("dead_letter_payloads");
 /// Sink and position → number: by this a repeated commit finds the letters that it has stored before.
@@ -254,7 +254,7 @@ fn take_off(
     Ok(())
 }
 
-fn parse(id: u64, row: &[u8]) -> Result<DeadLetterInfo, redb::Error> {
+pub(super) fn parse(id: u64, row: &[u8]) -> Result<DeadLetterInfo, redb::Error> {
     let letter = serde_json::from_slice(row).map_err(|e| corrupted(format!("dead letter {id}: {e}")))?;
     Ok(DeadLetterInfo { id, ..letter })
 }

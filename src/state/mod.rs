@@ -9,6 +9,7 @@
 //! **Every call blocks** on the disk: call from a blocking thread.
 
 mod cursor_owner;
+mod dead_groups;
 mod dead_letters;
 mod file;
 mod no_space;
@@ -32,6 +33,7 @@ use crate::telemetry::Metrics;
 use file::{StateFile, corrupted};
 
 pub use cursor_owner::CursorOwner;
+pub use dead_groups::{DeadGroup, DeadGroups};
 pub use no_space::Shortage;
 pub use paused::PausedSince;
 pub use row::{DeadCount, DeadFilter, DeadLetterInfo, NewDeadLetter, Progress, Reassessment, TypeSeen};

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::dead_groups::group_of;
 use crate::event::{Entry, Position, Timestamp};
 
 /// A sink's cursor, and the dead letters that it passes.
@@ -128,6 +129,9 @@ pub struct DeadFilter {
     /// Only events of this type.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub event_type: Option<String>,
+    /// Only those of the group with this id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
 }
 
 impl DeadFilter {
@@ -140,6 +144,7 @@ impl DeadFilter {
             && (!self.quarantined || letter.sink.is_none())
             && is(self.reason.as_ref(), Some(&letter.reason))
             && is(self.event_type.as_ref(), letter.event_type.as_ref())
+            && self.group.as_ref().is_none_or(|wanted| *wanted == group_of(letter))
     }
 }
 

@@ -18,7 +18,7 @@ use crate::support::{inject, turns};
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// A configuration that names the bench's spool and this admin port.
-fn configured(bench: &Bench, port: u16) -> PathBuf {
+pub fn configured(bench: &Bench, port: u16) -> PathBuf {
     let dir = bench.dir.path();
     let text = format!(
         "admin: {{ listen: \"127.0.0.1:{port}\", token: env:ADMIN_TOKEN }}\n\
@@ -32,7 +32,7 @@ fn configured(bench: &Bench, port: u16) -> PathBuf {
     path
 }
 
-async fn dead(config: &Path, args: &[&str]) -> Output {
+pub async fn dead(config: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_fanbridge"))
         .arg("dead")
         .args(args)
@@ -45,17 +45,17 @@ async fn dead(config: &Path, args: &[&str]) -> Output {
         .unwrap()
 }
 
-fn lines(output: &Output) -> Vec<Value> {
+pub fn lines(output: &Output) -> Vec<Value> {
     let text = std::str::from_utf8(&output.stdout).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn said(output: &Output) -> String {
+pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// The bench's routes behind a real listener; its port.
-async fn served(bench: &Bench) -> u16 {
+pub async fn served(bench: &Bench) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = bench.router_at(&address.to_string(), Some(TOKEN));

@@ -9,5 +9,6 @@ mod bench;
 mod cli;
 mod commits;
 mod gone;
+mod groups;
 mod redrive;
 mod verify;

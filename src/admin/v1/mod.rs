@@ -3,6 +3,7 @@
 //! Answers are compact JSON, moments are RFC 3339, positions are numbers. A list is a [`Listing`]. Each file
 //! says at its top what its answers have.
 
+mod dead;
 mod events;
 mod explain;
 mod live;
@@ -25,11 +26,17 @@ use axum::Router;
 use axum::routing::{get, post};
 use serde::Serialize;
 
-use super::AdminState;
+use super::{AdminState, dead as letters};
 
 /// The routes below `/api/v1`.
 pub(super) fn router() -> Router<AdminState> {
     Router::new()
+        .route("/dead", get(dead::list))
+        .route("/dead/groups", get(dead::groups))
+        .route("/dead/export", get(letters::export))
+        .route("/dead/{id}", get(letters::show))
+        .route("/dead/redrive", post(letters::redrive))
+        .route("/dead/drop", post(letters::drop))
         .route("/status", get(status::status))
         .route("/events", get(events::events))
         .route("/events/stream", get(live::stream))

@@ -3,7 +3,7 @@
 //! It names the worst of what is wrong first, because an operator reads no further: that nothing is taken in,
 //! then the sink that is furthest behind, then a source that cannot receive.
 
-use crate::explain::cause::span;
+use crate::explain::cause::{plural, span};
 
 /// What the sentence is made of.
 #[derive(Debug, Default)]
@@ -91,19 +91,6 @@ fn events(count: u64) -> String {
     plural(count, "event")
 }
 
-/// A number of things, with its digits in groups of three: `1 event`, `4,812 events`.
-pub(super) fn plural(count: u64, what: &str) -> String {
-    let digits = count.to_string();
-    let mut grouped = String::new();
-    for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    format!("{grouped} {what}{}", if count == 1 { "" } else { "s" })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,13 +136,5 @@ mod tests {
         );
         let stopping = HowThingsAre { is_stopping: true, ..running(vec![]) };
         assert_eq!(sentence(&stopping), "Shutting down: no delivery is taken any more");
-    }
-
-    #[test]
-    fn digits_are_in_groups_of_three() {
-        for (count, text) in [(0, "0 events"), (1, "1 event"), (999, "999 events"), (1000, "1,000 events")] {
-            assert_eq!(events(count), text);
-        }
-        assert_eq!(events(1_234_567), "1,234,567 events");
     }
 }

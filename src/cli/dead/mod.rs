@@ -1,14 +1,15 @@
 //! `fanbridge dead`: redrives and drops the dead letters of a running bridge; in `read`, lists, shows and
-//! exports them.
+//! exports them, and in `groups`, lists their causes.
 //!
 //! Changes are requested from the admin API of the running bridge, because a redriven event goes through
 //! its spool. Without `--yes` a change only says what it would do.
 
+mod groups;
 mod read;
 
 use indicatif::ProgressBar;
 
-use super::client::block_on;
+use super::client::{Client, block_on};
 use super::output::{Format, Rows};
 use super::running::{running, unheard, unopened};
 use super::{ConfigArgs, Exit, Failure, configuration};
@@ -18,6 +19,7 @@ use crate::state::DeadFilter;
 
 /// Letters per redrive request: few enough to finish well within the client's time-out.
 const REDRIVE_PAGE: usize = 200;
+const REDRIVE: &str = "/api/v1/dead/redrive";
 /// What only a running bridge can change.
 const WHAT: &str = "dead letters";
 
@@ -32,6 +34,8 @@ pub struct Args {
 enum Verb {
     /// List dead letters, oldest first
     List(ListArgs),
+    /// List the causes of dead letters, the most frequent first
+    Groups(GroupsArgs),
     /// Print one dead letter with its body, as JSON
     Show(ShowArgs),
     /// Deliver dead letters again
@@ -61,6 +65,17 @@ struct ListArgs {
 }
 
 #[derive(Debug, clap::Args)]
+struct GroupsArgs {
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// How to print the groups
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[derive(Debug, clap::Args)]
 struct ShowArgs {
     /// Number of the dead letter
     id: u64,
@@ -71,12 +86,13 @@ struct ShowArgs {
 #[derive(Debug, clap::Args)]
 struct RedriveArgs {
     /// Numbers of the dead letters, instead of a filter
-    #[arg(value_name = "ID", conflicts_with_all = ["sink", "quarantined", "reason", "event_type", "all"])]
+    #[arg(value_name = "ID")]
+    #[arg(conflicts_with_all = ["sink", "quarantined", "reason", "event_type", "group", "all"])]
     ids: Vec<u64>,
     #[command(flatten)]
     filter: FilterArgs,
     /// Redrive all dead letters
-    #[arg(long, conflicts_with_all = ["sink", "quarantined", "reason", "event_type"])]
+    #[arg(long, conflicts_with_all = ["sink", "quarantined", "reason", "event_type", "group"])]
     all: bool,
     /// Only say how many dead letters would be redriven
     #[arg(long)]
@@ -102,8 +118,11 @@ struct ExportArgs {
 #[derive(Debug, clap::Args)]
 struct DropArgs {
     /// Numbers of the dead letters
-    #[arg(required = true, value_name = "ID")]
+    #[arg(value_name = "ID", required_unless_present = "group", conflicts_with = "group")]
     ids: Vec<u64>,
+    /// Drop all dead letters of this group, which `dead groups` lists
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
     /// Only say how many dead letters would be dropped
     #[arg(long)]
     dry_run: bool,
@@ -128,6 +147,9 @@ struct FilterArgs {
     /// Only dead letters with this event type
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<String>,
+    /// Only dead letters of this group, which `dead groups` lists
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
 }
 
 impl FilterArgs {
@@ -137,6 +159,7 @@ impl FilterArgs {
             quarantined: self.quarantined,
             reason: self.reason.clone(),
             event_type: self.event_type.clone(),
+            group: self.group.clone(),
         }
     }
 }
@@ -151,12 +174,18 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     block_on(async {
         match &args.verb {
             Verb::List(args) => read::list(args).await,
+            Verb::Groups(args) => groups::groups(args).await,
             Verb::Show(args) => read::show(args).await,
             Verb::Redrive(args) => redrive(args).await,
             Verb::Export(args) => read::export(args).await,
             Verb::Drop(args) => drop(args).await,
         }
     })
+}
+
+/// The whole id of a group of the bridge's dead letters.
+async fn whole(bridge: &Client, group: &str) -> Result<String, Failure> {
+    groups::named(&groups::of_bridge(bridge, &DeadFilter::default()).await?, group)
 }
 
 /// Fails if some of the requested letters did not exist. Called after the others were processed.
@@ -177,11 +206,15 @@ async fn redrive(args: &RedriveArgs) -> Result<(), Failure> {
     } else if args.all || filter != DeadFilter::default() {
         request.filter = Some(filter);
     } else {
-        let which = "say which dead letters: numbers, --sink, --quarantined, --reason, --type or --all";
+        let which =
+            "say which dead letters: numbers, --sink, --quarantined, --reason, --type, --group or --all";
         return Err(Failure::new(Exit::Usage, which));
     }
     let bridge = running(&configuration(&args.config)?, WHAT).await?;
-    let counted: Counted = bridge.change("/api/dead/redrive", &request).await?;
+    if let Some(group) = request.filter.as_mut().and_then(|filter| filter.group.as_mut()) {
+        *group = whole(&bridge, group).await?;
+    }
+    let counted: Counted = bridge.change(REDRIVE, &request).await?;
     if !confirmed("redriven", &counted, args.dry_run, args.yes)? {
         return complete(&counted.missing);
     }
@@ -193,7 +226,7 @@ async fn redrive(args: &RedriveArgs) -> Result<(), Failure> {
     let bar = ProgressBar::new(counted.count);
     let (mut redriven, mut delivered, mut kept, mut missing) = (0, 0, Vec::new(), Vec::new());
     let stopped = loop {
-        let page: Redriven = bridge.change("/api/dead/redrive", &request).await?;
+        let page: Redriven = bridge.change(REDRIVE, &request).await?;
         redriven += page.redriven;
         delivered += page.already_delivered;
         kept.extend(page.kept);
@@ -233,13 +266,20 @@ async fn drop(args: &DropArgs) -> Result<(), Failure> {
     let mut ids = args.ids.clone();
     ids.sort_unstable();
     ids.dedup();
-    let count = RedriveRequest { ids: Some(ids.clone()), dry_run: true, ..RedriveRequest::default() };
-    let counted: Counted = bridge.change("/api/dead/redrive", &count).await?;
+    let group = match &args.group {
+        Some(group) => Some(whole(&bridge, group).await?),
+        None => None,
+    };
+    let named = group.is_none().then(|| ids.clone());
+    let count =
+        RedriveRequest { ids: named, group: group.clone(), dry_run: true, ..RedriveRequest::default() };
+    let counted: Counted = bridge.change(REDRIVE, &count).await?;
     if !confirmed("dropped", &counted, args.dry_run, args.yes)? {
         return complete(&counted.missing);
     }
-    let confirm = ids.len();
-    let done: Dropped = bridge.change("/api/dead/drop", &DropRequest { ids, confirm }).await?;
+    let confirm =
+        if group.is_some() { usize::try_from(counted.count).unwrap_or(usize::MAX) } else { ids.len() };
+    let done: Dropped = bridge.change("/api/v1/dead/drop", &DropRequest { ids, group, confirm }).await?;
     eprintln!("dropped {}", done.dropped);
     complete(&done.missing)
 }

@@ -2,21 +2,28 @@
 //! API, or, under the files' locks, those in the state file that a stopped one left.
 
 use super::super::client::{Client, path_with};
-use super::super::output::{Rows, print, terminal_json};
+use super::super::output::{Format, Rows, print, terminal_json};
 use super::super::{Exit, Failure, chain, configuration};
+use super::groups::{causes, named, of_bridge};
 use super::{ExportArgs, ListArgs, ShowArgs, none_such, unheard, unopened};
 use crate::config::Config;
 use crate::dead_letter;
 use crate::disk::{DiskLock, RealDisk};
 use crate::spool::{SpoolError, lock_to_read};
-use crate::state::{DeadFilter, DeadLetterInfo, FILE_NAME, State, StateError};
+use crate::state::{DeadFilter, DeadGroups, DeadLetterInfo, FILE_NAME, State, StateError};
 
 /// Letters per export request.
 const EXPORT_PAGE: usize = 100;
 
 pub async fn list(args: &ListArgs) -> Result<(), Failure> {
     let letters = Letters::reach(&configuration(&args.config)?).await?;
-    let page = letters.list(&args.filter.filter(), args.after, args.limit).await?;
+    let filter = letters.resolved(args.filter.filter()).await?;
+    let page = letters.list(&filter, args.after, args.limit).await?;
+    if args.format == Format::Table
+        && let Some(causes) = causes(&letters.groups(&filter).await?)
+    {
+        print(&format!("{causes}\n"))?;
+    }
     rows(&page).print(args.format)?;
     if let Some(last) = page.last().filter(|_| page.len() as u64 == args.limit) {
         eprintln!("there might be more dead letters: continue with --after {}", last.id);
@@ -52,7 +59,7 @@ pub async fn show(args: &ShowArgs) -> Result<(), Failure> {
 
 pub async fn export(args: &ExportArgs) -> Result<(), Failure> {
     let letters = Letters::reach(&configuration(&args.config)?).await?;
-    let filter = args.filter.filter();
+    let filter = letters.resolved(args.filter.filter()).await?;
     let mut after = 0;
     while let Some((lines, last)) = letters.export(&filter, after, EXPORT_PAGE).await? {
         print(&terminal_json(lines))?;
@@ -62,7 +69,7 @@ pub async fn export(args: &ExportArgs) -> Result<(), Failure> {
 }
 
 /// Access to the dead letters of a bridge.
-enum Letters {
+pub(super) enum Letters {
     /// The running bridge, through its admin API.
     Running(Box<Client>),
     /// The state file of a stopped bridge, opened for reading. The lock keeps a bridge from starting
@@ -72,7 +79,7 @@ enum Letters {
 
 impl Letters {
     /// Asks the running bridge, or opens the state file if no bridge answers.
-    async fn reach(config: &Config) -> Result<Self, Failure> {
+    pub(super) async fn reach(config: &Config) -> Result<Self, Failure> {
         let silent = match Client::admin(&config.admin).await {
             Ok(bridge) => return Ok(Self::Running(Box::new(bridge))),
             Err(failure) => failure,
@@ -92,6 +99,23 @@ impl Letters {
         }
     }
 
+    /// The filter with the whole id of its group, of which it can have the beginning.
+    pub(super) async fn resolved(&self, mut filter: DeadFilter) -> Result<DeadFilter, Failure> {
+        if let Some(asked) = &filter.group {
+            let all = self.groups(&DeadFilter::default()).await?;
+            filter.group = Some(named(&all, asked)?);
+        }
+        Ok(filter)
+    }
+
+    /// The letters by their cause.
+    pub(super) async fn groups(&self, filter: &DeadFilter) -> Result<DeadGroups, Failure> {
+        match self {
+            Self::Running(bridge) => of_bridge(bridge, filter).await,
+            Self::Stopped { state, .. } => state.dead_letter_groups(filter).map_err(|error| failed(&error)),
+        }
+    }
+
     /// A page of the list, from the first number after `after`.
     async fn list(
         &self,
@@ -100,7 +124,14 @@ impl Letters {
         limit: u64,
     ) -> Result<Vec<DeadLetterInfo>, Failure> {
         match self {
-            Self::Running(bridge) => bridge.json(&query("/api/dead", filter, after, limit)).await,
+            Self::Running(bridge) => {
+                #[derive(serde::Deserialize)]
+                struct Page {
+                    items: Vec<DeadLetterInfo>,
+                }
+                let page: Page = bridge.json(&query("/api/v1/dead", filter, Some((after, limit)))).await?;
+                Ok(page.items)
+            }
             Self::Stopped { state, .. } => {
                 let limit = usize::try_from(limit).unwrap_or(usize::MAX);
                 state.dead_letters(filter, after, limit).map_err(|error| failed(&error))
@@ -112,7 +143,7 @@ impl Letters {
     async fn show(&self, id: u64) -> Result<Option<String>, Failure> {
         match self {
             Self::Running(bridge) => {
-                let document = bridge.document(&format!("/api/dead/{id}")).await?;
+                let document = bridge.document(&format!("/api/v1/dead/{id}")).await?;
                 Ok(document.map(|document| String::from_utf8_lossy(&document).into_owned()))
             }
             Self::Stopped { state, .. } => {
@@ -135,7 +166,8 @@ impl Letters {
     ) -> Result<Option<(String, u64)>, Failure> {
         let lines = match self {
             Self::Running(bridge) => {
-                let lines = bridge.document(&query("/api/dead/export", filter, after, limit as u64)).await?;
+                let path = query("/api/v1/dead/export", filter, Some((after, limit as u64)));
+                let lines = bridge.document(&path).await?;
                 String::from_utf8_lossy(&lines.unwrap_or_default()).into_owned()
             }
             Self::Stopped { state, .. } => {
@@ -157,15 +189,17 @@ impl Letters {
     }
 }
 
-fn query(path: &str, filter: &DeadFilter, after: u64, limit: u64) -> String {
-    let (after, limit) = (after.to_string(), limit.to_string());
+/// The path of a request for these letters, or for the first `limit` of them with numbers after `after`.
+pub(super) fn query(path: &str, filter: &DeadFilter, page: Option<(u64, u64)>) -> String {
+    let (after, limit) = page.map(|(after, limit)| (after.to_string(), limit.to_string())).unzip();
     let pairs = [
         ("sink", filter.sink.as_deref()),
         ("quarantined", filter.quarantined.then_some("true")),
         ("reason", filter.reason.as_deref()),
         ("type", filter.event_type.as_deref()),
-        ("after", Some(after.as_str())),
-        ("limit", Some(limit.as_str())),
+        ("group", filter.group.as_deref()),
+        ("after", after.as_deref()),
+        ("limit", limit.as_deref()),
     ];
     path_with(path, &pairs)
 }

@@ -174,3 +174,29 @@ pub fn span(seconds: u64) -> String {
         _ => format!("{}d{}h", seconds / 86_400, seconds / 3600 % 24),
     }
 }
+
+/// A number of things, with its digits in groups of three: `1 event`, `4,812 events`.
+pub fn plural(count: u64, what: &str) -> String {
+    let digits = count.to_string();
+    let mut grouped = String::new();
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    format!("{grouped} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_in_groups_of_three() {
+        for (count, text) in [(0, "0 events"), (1, "1 event"), (999, "999 events"), (1000, "1,000 events")] {
+            assert_eq!(plural(count, "event"), text);
+        }
+        assert_eq!(plural(1_234_567, "event"), "1,234,567 events");
+    }
+}

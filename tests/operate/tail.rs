@@ -1,7 +1,7 @@
 //! Events as they come, in a terminal and for scripts.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStderr};
+use std::process::{Child, ChildStderr, ChildStdout};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -34,25 +34,35 @@ fn call(number: u64) -> Delivery {
 /// A `tail` that shows what happens from now on.
 struct Tail {
     child: Child,
+    shows: BufReader<ChildStdout>,
     said: BufReader<ChildStderr>,
 }
 
 impl Tail {
     fn start(home: &Home, arguments: &[&str]) -> Self {
         let mut child = home.spawn_verb_under(&[], &[&["tail", "--for", WITHIN], arguments].concat());
-        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let shows = BufReader::new(child.stdout.take().unwrap());
+        let said = BufReader::new(child.stderr.take().unwrap());
+        let mut tail = Self { child, shows, said };
         let mut line = String::new();
-        said.read_line(&mut line).unwrap();
+        tail.said.read_line(&mut line).unwrap();
         assert!(line.starts_with("showing what happens from "), "{line}");
-        Self { child, said }
+        tail
     }
 
-    /// What it has shown when it ends, how it ended, and what it said about that.
+    /// The next line that it shows, without its time; empty if it has ended.
+    fn next_line(&mut self) -> String {
+        let mut line = String::new();
+        self.shows.read_line(&mut line).unwrap();
+        without_time(line.trim_end())
+    }
+
+    /// What it has shown since when it ends, how it ended, and what it said about that.
     fn ended(mut self) -> (String, Option<i32>, String) {
         let status =
             await_until("it ends", DEADLINE, || self.child.try_wait().expect("the child can be asked"));
         let (mut shown, mut said) = (String::new(), String::new());
-        self.child.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
+        self.shows.read_to_string(&mut shown).unwrap();
         self.said.read_to_string(&mut said).unwrap();
         (shown, status.code(), said)
     }
@@ -68,6 +78,14 @@ impl Tail {
     fn interrupt(&self) {
         let process = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).unwrap();
         kill_process(process, Signal::INT).expect("it can be interrupted");
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        // Fails only when the process has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -214,21 +232,19 @@ fn tail_goes_on_over_a_restart_and_says_so_and_ends_with_the_bridge() {
     let _turn = turns::in_company();
     let home = home();
     let bridge = home.start();
-    let tail = Tail::start(&home, &["--count", "2"]);
+    let mut tail = Tail::start(&home, &["--count", "2"]);
     let endless = Tail::start(&home, &[]);
+    let is_place = |line: &str| line.starts_with("call.created → stream.video.call-lifecycle 0000000");
     assert_eq!(call(1).send(&mut bridge.client()).unwrap().status, 200);
-    await_until("it is published", DEADLINE, || {
-        (bridge.metric("fanbridge_delivered_total", &[]) > 0.0).then_some(())
-    });
-    // What happened just before the end is read by then.
-    std::thread::sleep(Duration::from_millis(500));
+    // It is shown before the bridge ends: what nobody has read by then is gone with the bridge.
+    let line = tail.next_line();
+    assert!(is_place(&line), "{line}");
     bridge.stop();
     let bridge = home.start();
     assert_eq!(call(2).send(&mut bridge.client()).unwrap().status, 200);
     let lines = tail.lines();
-    let is_place = |line: &str| line.starts_with("call.created → stream.video.call-lifecycle 0000000");
-    assert!(lines.len() == 3 && is_place(&lines[0]) && is_place(&lines[2]), "{lines:?}");
-    assert_eq!(lines[1], "-- the bridge has started again");
+    assert!(lines.len() == 2 && is_place(&lines[1]), "{lines:?}");
+    assert_eq!(lines[0], "-- the bridge has started again");
 
     bridge.stop();
     let (shown, code, said) = endless.ended();
@@ -237,6 +253,38 @@ fn tail_goes_on_over_a_restart_and_says_so_and_ends_with_the_bridge() {
         said.contains("waiting up to 15 s for the bridge") && said.contains("the bridge was away for 15 s"),
         "{said}"
     );
+}
+
+#[test]
+fn what_came_too_fast_to_be_kept_is_counted() {
+    const DELIVERIES: u64 = 3000;
+    let _turn = turns::in_company();
+    let home = home();
+    let sinks = format!(
+        "select: [call.created]\ntimeline: {{ steps_max: 1000 }}\n\
+         sinks:\n  local: {{ file: {{ dir: {} }} }}\n",
+        home.path("topics").display()
+    );
+    home.configure("", &sinks);
+    let bridge = home.start();
+    let mut client = bridge.client();
+    for number in 0..DELIVERIES {
+        let filtered = Delivery::new("call.ring", "default:tail", number, 0);
+        assert_eq!(filtered.send(&mut client).unwrap().status, 200);
+    }
+    let mut tail = Tail::start(&home, &["--since-start"]);
+    let first = tail.next_line();
+    let number = |words: &str| words.replace(',', "").parse::<u64>().ok();
+    let missed = first.strip_prefix("-- ").and_then(|line| line.strip_suffix(" steps were not shown"));
+    let missed = missed.and_then(number).expect(&first);
+    assert!(missed >= DELIVERIES - 1000, "{missed}");
+    for _ in missed..DELIVERIES {
+        let line = tail.next_line();
+        assert!(line.starts_with("call.ring ✕ filtered"), "{line}");
+    }
+    tail.interrupt();
+    assert_eq!(tail.ended(), (String::new(), Some(0), String::new()));
+    bridge.stop();
 }
 
 #[test]
@@ -275,12 +323,14 @@ fn send_says_where_each_event_went() {
     let send = |arguments: &[&str]| {
         home.run_verb(&[&["send", "stream-video", "call.created", "--format", "ndjson"], arguments].concat())
     };
-    let sent: Vec<Value> =
-        send(&["--count", "2"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let sent: Vec<Value> = send(&["--count", "2", "--wait", WITHIN])
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert_eq!(sent[0]["to"], json!(["local stream.video.call-lifecycle 00000001.jsonl@0"]));
     let second = sent[1]["to"][0].as_str().unwrap();
     assert!(second.starts_with("local stream.video.call-lifecycle 00000001.jsonl@"), "{second}");
-    let table = home.run_verb(&["send", "stream-video", "call.created"]);
+    let table = home.run_verb(&["send", "stream-video", "call.created", "--wait", WITHIN]);
     assert!(table.lines().next().unwrap().ends_with("TO"), "{table}");
     assert!(!send(&["--no-wait"]).contains("\"to\""), "nobody waits for the sinks");
     assert!(

@@ -20,6 +20,7 @@ use super::{ConfigArgs, Exit, Failure, configuration_to_send, unknown_source};
 use crate::config::{Config, did_you_mean};
 use crate::event::Timestamp;
 use crate::provider::{SigningSecret, event_headers, event_type_in, sample, sign};
+use crate::scalars::Period;
 use crate::source::{Channel, SourceOptions};
 
 /// Up to this many events one line each is printed, above it a summary.
@@ -53,8 +54,11 @@ pub struct Args {
     /// PEM file with the certificates to trust for https
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// How long to wait for the sinks to say where the events went
+    #[arg(long, value_name = "TIME", default_value = "2s")]
+    wait: Period,
     /// End with the answers, and do not wait for the sinks to say where the events went
-    #[arg(long)]
+    #[arg(long, conflicts_with = "wait")]
     no_wait: bool,
     /// How to print the answers
     #[arg(long, value_enum, default_value_t)]
@@ -79,7 +83,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         let mut tally = send_all(args, &letters, Client::new(target)?, &path).await?;
         // What is at another address is not the bridge whose admin listener is asked.
         if args.url.is_none() && !args.no_wait && tally.has_lines() {
-            let added = add_outcomes(&config.admin, &mut tally.lines).await;
+            let added = add_outcomes(&config.admin, &mut tally.lines, args.wait.0).await;
             added.unwrap_or_else(|failure| eprintln!("cannot say where the events went: {failure}"));
         }
         Ok(tally)

@@ -13,21 +13,26 @@ use super::super::tail::{STEPS_PATH, StepsPage};
 use crate::admin::AdminOptions;
 use crate::timeline::{Step, StepKind};
 
-/// How long the sinks have for all events together.
-const WITHIN: Duration = Duration::from_secs(2);
+/// How long one request waits: less than the bridge lets it.
+const POLL_MAX: Duration = Duration::from_secs(20);
 
 /// Adds to the line of each accepted event where it went: for each sink that selects it the topic and the
-/// place in it, `rejected`, or `pending` if the sink has said nothing in time.
+/// place in it, `rejected`, or `pending` if the sink has said nothing in time. All events together have
+/// `within`.
 ///
 /// # Errors
 /// When the admin listener does not answer, or keeps no steps.
-pub(super) async fn add_outcomes(admin: &AdminOptions, lines: &mut [Value]) -> Result<(), Failure> {
+pub(super) async fn add_outcomes(
+    admin: &AdminOptions,
+    lines: &mut [Value],
+    within: Duration,
+) -> Result<(), Failure> {
     let mut accepted = lines.iter_mut().filter(|line| line["verdict"] == "accepted").peekable();
     if accepted.peek().is_none() {
         return Ok(());
     }
     let client = Client::admin(admin).await?;
-    let until = Instant::now() + WITHIN;
+    let until = Instant::now() + within;
     for line in accepted {
         if let Some(id) = line["id"].as_str() {
             let outcome = Outcome::awaited(&client, id, until).await?;
@@ -53,7 +58,7 @@ impl Outcome {
         let mut after: Option<String> = None;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            let wait = after.as_ref().map(|_| format!("{}ms", left.as_millis()));
+            let wait = after.as_ref().map(|_| format!("{}ms", left.min(POLL_MAX).as_millis()));
             let parameters = [("id", Some(id)), ("after", after.as_deref()), ("wait", wait.as_deref())];
             let page: StepsPage = client.json(&path_with(STEPS_PATH, &parameters)).await?;
             page.items.into_iter().for_each(|item| outcome.note(id, item));

@@ -1,6 +1,6 @@
 //! The log: its destination, its format, and how text from outside is made safe for it.
 //!
-//! Log events are key-value fields on stderr: one readable line on a terminal, else one JSON object
+//! Log events are key-value fields on stderr: one short line on a terminal, else one JSON object
 //! per line. A thread of its own writes them, so that no delivery waits for a reader of the log that
 //! has stopped. Bodies, secrets and signature headers are never fields. All other text that came over
 //! the wire is wrapped in [`Shown`] first, because a terminal obeys control characters.
@@ -16,6 +16,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
+
+use super::short_line::ShortLine;
 
 /// The environment variable with the log filter, as in `info,fanbridge::dispatch=debug`.
 const FILTER_VARIABLE: &str = "FANBRIDGE_LOG";
@@ -52,7 +54,7 @@ pub enum LogError {
     Twice,
 }
 
-/// Sends this process's log to stderr for as long as the returned value lives: readable lines on a
+/// Sends this process's log to stderr for as long as the returned value lives: short lines on a
 /// terminal (without colours if `NO_COLOR` is set), else JSON. `FANBRIDGE_LOG` selects the lines; the
 /// default is `info`.
 ///
@@ -66,7 +68,7 @@ pub fn init_logging() -> Result<Log, LogError> {
     let log = tracing_subscriber::fmt::layer().with_writer(writer);
     let log = if std::io::stderr().is_terminal() {
         let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        log.compact().with_ansi(colours).boxed()
+        log.event_format(ShortLine).with_ansi(colours).boxed()
     } else {
         log.json().flatten_event(true).with_current_span(false).boxed()
     };

@@ -10,6 +10,7 @@ mod exposition;
 mod limit;
 mod log;
 mod readings;
+mod short_line;
 mod sqs;
 mod timeline;
 

@@ -34,6 +34,8 @@ const PURE: &[&str] = &[
     "aws/arn.rs",
     "aws/refusal.rs",
     "backoff.rs",
+    "cli/tail/choice.rs",
+    "cli/tail/keys.rs",
     "cli/tail/line.rs",
     "dispatch/linger.rs",
     "dispatch/maybe_duplicates.rs",

@@ -16,6 +16,7 @@ mod recorded;
 pub mod run;
 mod running;
 pub mod send;
+mod signals;
 pub mod spool;
 pub mod tail;
 pub mod topics;
@@ -24,6 +25,7 @@ pub mod verify;
 mod wrapped;
 
 use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -57,8 +59,10 @@ pub enum Verb {
     /// Print a commented configuration to begin with
     Init(init::Args),
     /// Check a configuration without starting anything; shows every problem at once
+    #[command(visible_alias = "validate")]
     Check(check::Args),
     /// Sign a sample event as its provider would, and send it to the running bridge
+    #[command(visible_alias = "trigger")]
     Send(send::Args),
     /// Say why a recorded delivery is refused: which secret, bytes or form its signature is of
     Verify(verify::Args),
@@ -194,18 +198,42 @@ pub fn configuration_to_send(args: &ConfigArgs) -> Result<Config, Failure> {
     choose_quietly(args, Config::embedded_as_left)
 }
 
-/// The configuration for the verb that starts the bridge. If it is the embedded one, prints where its
-/// secrets are and what to do next.
-///
-/// # Errors
-/// As for [`configuration`].
-pub fn configuration_to_run(args: &ConfigArgs) -> Result<Config, Failure> {
-    let (config, notice) = choose(args, Config::embedded_default)?;
-    notice.iter().for_each(|notice| eprintln!("{notice}"));
-    Ok(config)
+/// The configuration of a bridge that is to start.
+#[derive(Debug)]
+struct RunConfig {
+    config: Config,
+    /// Whether it is the embedded one.
+    is_embedded: bool,
 }
 
-fn choose_quietly(args: &ConfigArgs, embedded: MakeEmbedded) -> Result<Config, Failure> {
+/// The configuration for the verb that starts the bridge. If it is the embedded one, prints where its
+/// secrets are and what to do next, and has it listen at the address, if one is given.
+///
+/// # Errors
+/// As for [`configuration`], and when a configuration file says where to listen, and the address does, too.
+fn configuration_to_run(args: &ConfigArgs, listen: Option<SocketAddr>) -> Result<RunConfig, Failure> {
+    if let (Some(path), Some(_)) = (find(args), listen) {
+        let path = path.display();
+        let message =
+            format!("--listen is for a bridge without a configuration: set `http.listen` in {path}");
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    let embedded = || {
+        let embedded = Config::embedded_default()?;
+        Ok(match listen {
+            Some(address) => embedded.listening_at(address),
+            None => embedded,
+        })
+    };
+    let (config, notice) = choose(args, embedded)?;
+    notice.iter().for_each(|notice| eprintln!("{notice}"));
+    Ok(RunConfig { config, is_embedded: notice.is_some() })
+}
+
+fn choose_quietly(
+    args: &ConfigArgs,
+    embedded: fn() -> Result<Embedded, EmbeddedError>,
+) -> Result<Config, Failure> {
     let (config, notice) = choose(args, embedded)?;
     if notice.is_some() {
         eprintln!("there is no {CONFIG_FILE} in this directory: using the embedded configuration");
@@ -213,10 +241,11 @@ fn choose_quietly(args: &ConfigArgs, embedded: MakeEmbedded) -> Result<Config, F
     Ok(config)
 }
 
-type MakeEmbedded = fn() -> Result<Embedded, EmbeddedError>;
-
 /// The configuration, with a notice if it is the embedded one.
-fn choose(args: &ConfigArgs, embedded: MakeEmbedded) -> Result<(Config, Option<String>), Failure> {
+fn choose(
+    args: &ConfigArgs,
+    embedded: impl FnOnce() -> Result<Embedded, EmbeddedError>,
+) -> Result<(Config, Option<String>), Failure> {
     let Some(path) = find(args) else {
         let embedded = embedded()?;
         return Ok((embedded.config, Some(embedded.notice)));

@@ -1,33 +1,27 @@
 //! `fanbridge run`: runs the bridge until it is told to stop.
-//!
-//! The first SIGTERM or SIGINT stops it in order. The second one ends it at once, which loses no
-//! acknowledged delivery, because all of those are on disk. A terminal that closes sends SIGHUP: this
-//! stops a bridge that was started from a terminal, in order. It changes nothing for any other
-//! bridge, because the configuration is not read again.
 
 use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
-use super::{ConfigArgs, Exit, Failure, chain, configuration_to_run};
+use super::signals::Signals;
+use super::tail::LiveTail;
+use super::{ConfigArgs, Exit, Failure, RunConfig, chain, configuration_to_run};
 use crate::bridge::{Bridge, BridgeError, descriptors};
 use crate::config::Config;
-use crate::disk::survive_file_size_limit;
+use crate::config::embedded::remember_addresses;
 use crate::scarce::Scarce;
 use crate::sink::kafka;
 use crate::source::http::Limits;
 use crate::spool::SpoolError;
 use crate::state::StateError;
 use crate::telemetry::{Log, init_logging};
-
-/// Exit code that a shell reports for a process ended by SIGTERM.
-const EXIT_TERMINATED: i32 = 128 + 15;
 
 /// Most open files that the process asks for: the largest configuration needs no more.
 const FILES_MAX: u64 = 1 << 20;
@@ -39,9 +33,6 @@ const THREADS_STARTED: usize = 6;
 /// How long an idle thread is kept: longer than a process lives.
 const THREADS_LAST_FOR: Duration = Duration::from_secs(366 * 86_400);
 
-/// How long the last log line can take to be written before the process ends at once.
-const LAST_LINE_WITHIN: Duration = Duration::from_millis(100);
-
 /// How long the waiting log lines can take to be written at the end, if stderr is not read.
 const LOG_ENDS_WITHIN: Duration = Duration::from_millis(1500);
 
@@ -51,8 +42,36 @@ const GIVEN_UP_AFTER: Duration = Duration::from_secs(1);
 /// Arguments of `fanbridge run`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Show what happens as it happens, the same lines as `fanbridge tail`; without a configuration this is
+    /// the default on a terminal
+    #[arg(long, overrides_with = "no_tail")]
+    tail: bool,
+    /// Show only the log
+    #[arg(long, overrides_with = "tail")]
+    no_tail: bool,
+    /// Without a configuration: listen on this address, and for the admin API on the next port of this
+    /// machine; port 0 takes free ones
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
     #[command(flatten)]
     config: ConfigArgs,
+}
+
+impl Args {
+    /// Whether to show what happens.
+    ///
+    /// # Errors
+    /// Exit code 2 if this was asked for, and no steps are kept.
+    fn shows_steps(&self, run: &RunConfig) -> Result<bool, Failure> {
+        let keeps_steps = run.config.timeline.bytes_max > 0;
+        if self.tail && !keeps_steps {
+            let message = "no steps are kept, so --tail has nothing to show: set `timeline.bytes_max` to 1 \
+                           MiB or more";
+            return Err(Failure::new(Exit::Usage, message));
+        }
+        let is_usual = run.is_embedded && io::stdout().is_terminal();
+        Ok(keeps_steps && !self.no_tail && (self.tail || is_usual))
+    }
 }
 
 /// Runs the bridge until it is told to stop.
@@ -62,16 +81,17 @@ pub struct Args {
 /// back; 75 if another process has the spool or a file sink's directory, or if memory or file descriptors
 /// are short; 74 if the disk or a listener failed.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let mut config = configuration_to_run(&args.config)?;
+    let mut run = configuration_to_run(&args.config, args.listen)?;
+    let shows_steps = args.shows_steps(&run)?;
     let log = init_logging().map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
-    share_descriptors(&mut config).map_err(logged)?;
+    share_descriptors(&mut run.config).map_err(logged)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_keep_alive(THREADS_LAST_FOR)
         .build()
         .map_err(|error| Failure::io("cannot start the runtime", &error))?;
-    start_threads(&runtime, THREADS_STARTED + 2 * config.sinks.len());
-    let ended = runtime.block_on(until_stopped(config));
+    start_threads(&runtime, THREADS_STARTED + 2 * run.config.sinks.len());
+    let ended = runtime.block_on(until_stopped(run, shows_steps));
     // An abandoned recovery could read for minutes, and is not waited for; other disk operations get
     // the time they need.
     runtime.shutdown_timeout(GIVEN_UP_AFTER);
@@ -159,19 +179,32 @@ fn logged(failure: Failure) -> Failure {
     Failure::new(failure.exit, "")
 }
 
-async fn until_stopped(config: Config) -> Result<(), Failure> {
+async fn until_stopped(run: RunConfig, shows_steps: bool) -> Result<(), Failure> {
+    let RunConfig { config, is_embedded } = run;
     let signals = Signals::new().map_err(|error| Failure::io("cannot install signal handlers", &error))?;
     let stop = CancellationToken::new();
-    let fingerprint = config.fingerprint.clone();
+    let (fingerprint, dir) = (config.fingerprint.clone(), config.spool.dir.clone());
+    let advice = AddressAdvice::new(&config, is_embedded);
+    let tail = shows_steps.then(|| LiveTail::new(&config));
     tokio::spawn(signals.watch(stop.clone()));
     // A signal during a long recovery ends the process: no delivery has been taken yet.
     let bridge = tokio::select! {
-        bridge = Bridge::start(config) => bridge.map_err(failure)?,
+        bridge = Bridge::start(config) => bridge.map_err(|error| advice.failure(error))?,
         () = stop.cancelled() => {
             tracing::info!("the bridge was stopped before it had recovered the spool: no delivery was taken");
             return Ok(());
         }
     };
+    if is_embedded {
+        let remembered = remember_addresses(&dir, bridge.http_address(), bridge.admin_address());
+        remembered.unwrap_or_else(|error| {
+            tracing::warn!(
+                %error,
+                "the addresses of the bridge cannot be written down, so verbs without a configuration look \
+                 for it at the usual ones"
+            );
+        });
+    }
     let recovery = bridge.recovery();
     tracing::info!(
         http = %bridge.http_address(),
@@ -183,58 +216,42 @@ async fn until_stopped(config: Config) -> Result<(), Failure> {
         recovery_seconds = recovery.seconds,
         "the bridge is ready: deliveries are taken"
     );
+    let tail = tail.map(|tail| tail.begin(bridge.timeline().clone()));
     let ended = bridge.run(stop).await.map_err(failure);
+    tail.into_iter().for_each(|tail| tail.end());
     kafka::threads::ended().await;
     ended
 }
 
-/// The signals that the bridge handles.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-    /// Whether stdin was a terminal at the start: a terminal that has closed is none any more.
-    on_terminal: bool,
+/// What to do about an address that another process has.
+struct AddressAdvice {
+    admin: SocketAddr,
+    is_embedded: bool,
 }
 
-impl Signals {
-    fn new() -> io::Result<Self> {
-        // At the file size limit a write then fails, instead of the process being killed.
-        survive_file_size_limit()?;
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-            on_terminal: io::stdin().is_terminal(),
-        })
+impl AddressAdvice {
+    fn new(config: &Config, is_embedded: bool) -> Self {
+        Self { admin: config.admin.listen, is_embedded }
     }
 
-    /// Cancels `stop` at the first signal and ends the process at the second.
-    async fn watch(mut self, stop: CancellationToken) {
-        self.next(self.on_terminal).await;
-        stop.cancel();
-        // A closing terminal can send SIGHUP twice.
-        self.next(false).await;
-        tracing::warn!("second signal to stop: the bridge ends at once");
-        // Another thread writes the line.
-        tokio::time::sleep(LAST_LINE_WITHIN).await;
-        std::process::exit(EXIT_TERMINATED);
-    }
-
-    /// Waits for the next signal to stop; SIGHUP counts if `hangup_ends`.
-    async fn next(&mut self, hangup_ends: bool) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => match hangup_ends {
-                    true => return,
-                    false => tracing::warn!(
-                        "SIGHUP was ignored: to read the configuration again, restart the bridge"
-                    ),
-                },
-            }
-        }
+    /// The failure of a start.
+    fn failure(&self, error: BridgeError) -> Failure {
+        let taken = match &error {
+            BridgeError::Listen { address, source } if source.kind() == io::ErrorKind::AddrInUse => *address,
+            _ => return failure(error),
+        };
+        let other = match (self.is_embedded, taken == self.admin) {
+            (true, _) => "`fanbridge run --listen 127.0.0.1:0` takes free ports",
+            (false, true) => "or set another `admin.listen`",
+            (false, false) => "or set another `http.listen`",
+        };
+        let mut failure = failure(error);
+        failure.message.push_str(&format!(
+            " (another process has it, perhaps another fanbridge: `ss -ltnp 'sport = :{}'` says which one; \
+             {other})",
+            taken.port()
+        ));
+        failure
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -27,6 +28,12 @@ const SECRETS: [(&str, &str, Writing); 2] = [
     ("FANBRIDGE_STREAM_SECRET", "stream", |bytes| hex::encode(bytes)),
     ("FANBRIDGE_FASTPIX_SECRET", "fastpix", |bytes| BASE64_STANDARD.encode(bytes)),
 ];
+
+/// Who can reach the bridge, as the notice says it.
+const ONLY_HERE: &str = "which only this machine can reach";
+
+/// The file in the spool's directory with the addresses at which the bridge listens.
+const ADDRESSES: &str = "addresses";
 
 type Writing = fn(&[u8]) -> String;
 
@@ -67,6 +74,45 @@ pub enum EmbeddedError {
     Config(#[from] Report),
 }
 
+impl Embedded {
+    /// The configuration with its public listener at this address. The admin listener goes to the next port
+    /// of the loopback address, or also to a free one if the port is 0.
+    #[must_use]
+    pub fn listening_at(mut self, address: SocketAddr) -> Self {
+        let port = if address.port() == 0 { 0 } else { address.port().checked_add(1).unwrap_or(0) };
+        self.config.http.listen = address;
+        self.config.admin.listen.set_port(port);
+        if !address.ip().is_loopback() {
+            self.notice = self.notice.replacen(ONLY_HERE, "which other machines can reach, without TLS", 1);
+        }
+        self
+    }
+}
+
+/// Writes down where the bridge with the embedded configuration listens, so that the other verbs find it.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn remember_addresses(dir: &Path, http: SocketAddr, admin: SocketAddr) -> io::Result<()> {
+    let (path, draft) = (dir.join(ADDRESSES), dir.join(format!("{ADDRESSES}.{}", std::process::id())));
+    fs::write(&draft, format!("http {http}\nadmin {admin}\n"))?;
+    fs::rename(draft, path)
+}
+
+/// Has the configuration name the addresses of the bridge that was started last. Without it, the usual ones
+/// count.
+fn recall_addresses(dir: &Path, config: &mut Config) {
+    let Ok(text) = fs::read_to_string(dir.join(ADDRESSES)) else { return };
+    let address = |name: &str| -> Option<SocketAddr> {
+        let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+        lines.find(|(key, _)| *key == name)?.1.parse().ok()
+    };
+    if let (Some(http), Some(admin)) = (address("http"), address("admin")) {
+        config.http.listen = http;
+        config.admin.listen = admin;
+    }
+}
+
 impl Config {
     /// The embedded configuration, with its data in `fanbridge-data` of the working directory.
     ///
@@ -81,7 +127,7 @@ impl Config {
     /// # Errors
     /// When a secret does not exist or cannot be read.
     pub fn embedded_as_left() -> Result<Embedded, EmbeddedError> {
-        embedded_as_left(Path::new(DATA_DIR), &|name| std::env::var(name).ok())
+        recalled(embedded_as_left(Path::new(DATA_DIR), &|name| std::env::var(name).ok()))
     }
 
     /// The embedded configuration for a verb that only looks up paths and addresses. Reads and makes
@@ -90,8 +136,15 @@ impl Config {
     /// # Errors
     /// When the system gives no random bytes.
     pub fn embedded_to_look() -> Result<Embedded, EmbeddedError> {
-        embedded_to_look(Path::new(DATA_DIR))
+        recalled(embedded_to_look(Path::new(DATA_DIR)))
     }
+}
+
+/// The configuration with the addresses at which the bridge was last.
+fn recalled(embedded: Result<Embedded, EmbeddedError>) -> Result<Embedded, EmbeddedError> {
+    let mut embedded = embedded?;
+    recall_addresses(&embedded.config.spool.dir.clone(), &mut embedded.config);
+    Ok(embedded)
 }
 
 /// The embedded configuration with its data in `dir`.
@@ -135,8 +188,7 @@ fn with_secrets(
     secret_of: impl Fn(&'static str, &Path, Writing) -> Result<(String, String), EmbeddedError>,
 ) -> Result<Embedded, EmbeddedError> {
     let mut secrets = Vec::new();
-    let mut notice =
-        String::from("no configuration file: using the embedded one, which only this machine can reach\n");
+    let mut notice = format!("no configuration file: using the embedded one, {ONLY_HERE}\n");
     for (variable, name, write) in SECRETS {
         let (secret, kept) = secret_of(variable, &dir.join("secrets").join(name), write)?;
         notice.push_str(&format!("  POST /in/{name}: signed with the secret {kept}\n"));
@@ -231,6 +283,37 @@ mod tests {
         let kept = fingerprint(embedded(dir.path(), &|_| None).expect("usable"));
         assert_eq!(fingerprint(embedded_as_left(dir.path(), &|_| None).expect("usable")), kept);
         assert_ne!(fingerprint(embedded_to_look(dir.path()).expect("usable")), kept);
+    }
+
+    #[test]
+    fn a_bridge_at_another_address_is_found_there_and_keeps_its_admin_listener_to_itself() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let at = |address: &str| {
+            let embedded = embedded(dir.path(), &|_| None).expect("usable");
+            embedded.listening_at(address.parse().expect("an address"))
+        };
+        for (address, admin) in [
+            ("127.0.0.1:0", "127.0.0.1:0"),
+            ("127.0.0.1:8100", "127.0.0.1:8101"),
+            ("[::1]:65535", "127.0.0.1:0"),
+            ("0.0.0.0:80", "127.0.0.1:81"),
+        ] {
+            let Embedded { config, notice } = at(address);
+            assert_eq!(
+                (config.http.listen.to_string(), config.admin.listen.to_string()),
+                (address.into(), admin.into())
+            );
+            assert_eq!(notice.contains(ONLY_HERE), !address.starts_with("0.0.0.0"), "{notice}");
+        }
+
+        let looked = || recalled(embedded_to_look(dir.path())).expect("usable").config;
+        let usual = looked().http.listen.port();
+        assert_eq!(usual, 8080, "nothing is written down");
+        let (http, admin) = (([127, 0, 0, 1], 4001).into(), ([127, 0, 0, 1], 4002).into());
+        remember_addresses(dir.path(), http, admin).expect("written");
+        assert_eq!((looked().http.listen, looked().admin.listen), (http, admin));
+        fs::write(dir.path().join(ADDRESSES), "http 127.0.0.1:4001\nadmin nonsense").expect("written");
+        assert_eq!(looked().http.listen.port(), usual, "half of it counts for nothing");
     }
 
     #[test]

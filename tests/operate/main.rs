@@ -6,10 +6,12 @@ mod support;
 
 mod api;
 mod explain;
+mod keys;
 mod listings;
 mod live;
 mod live_stream;
 mod pause;
+mod run;
 mod tail;
 mod timeline;
 mod verify;

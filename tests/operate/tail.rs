@@ -341,6 +341,26 @@ fn send_says_where_each_event_went() {
 }
 
 #[test]
+fn on_a_terminal_what_was_sent_is_a_table_of_eighty_columns() {
+    let _turn = turns::in_company();
+    let home = home();
+    let bridge = home.start();
+    let terminal = ["sh", "-c", r#"script -qec "stty cols 80 && $0 $* 2>said" /dev/null"#];
+    let sent = ["send", "stream-video", "call.created", "--wait", WITHIN];
+    let sent = home.try_verb_under(&terminal, &sent);
+    let shown = String::from_utf8(sent.stdout).unwrap();
+    assert!(sent.status.success(), "{shown}");
+    let widest = shown.lines().map(|line| line.chars().count()).max();
+    assert!(widest <= Some(80) && shown.starts_with("TYPE "), "{shown}");
+    let id = shown.lines().nth(1).and_then(|line| line.split_whitespace().nth(3)).expect(&shown);
+    assert!(id.len() == 12 && !id.starts_with("sha256-"), "{shown}");
+    assert!(shown.contains("00000001.jsonl@0"), "{shown}");
+    let piped = home.run_verb(&["send", "stream-video", "call.created", "--no-wait"]);
+    assert!(piped.contains("sha256-"), "{piped}");
+    bridge.stop();
+}
+
+#[test]
 fn send_says_which_sink_has_an_event_not_yet() {
     let _turn = turns::in_company();
     let home = home();

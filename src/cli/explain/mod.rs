@@ -98,6 +98,12 @@ async fn ask(
     Client::admin(&config.admin).await?.json(&path).await
 }
 
+/// The explanation of an event of a running bridge, as text for people.
+pub(super) async fn told(client: &Client, asked: &str) -> Result<String, Failure> {
+    let explanation: Explanation = client.json(&format!("/api/v1/events/{}", encoded(asked))).await?;
+    Ok(text::of_event(&explanation))
+}
+
 /// The moment that a text says: RFC 3339, or a period before now.
 fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     if let Ok(Period(ago)) = text.parse() {

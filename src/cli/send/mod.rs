@@ -4,6 +4,7 @@
 mod assignment;
 mod outcome;
 
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -16,6 +17,7 @@ use self::assignment::{Assignment, assignment};
 use self::outcome::add_outcomes;
 use super::client::{Client, ClientAnswer, Target, block_on};
 use super::output::{Format, Rows};
+use super::tail::short_id;
 use super::{ConfigArgs, Exit, Failure, configuration_to_send, unknown_source};
 use crate::config::{Config, did_you_mean};
 use crate::event::Timestamp;
@@ -258,7 +260,9 @@ impl Tally {
             (false, _) => &["verdict", "events"],
         });
         if self.has_lines() {
-            self.lines.into_iter().for_each(|line| rows.add(line));
+            let is_terminal = args.format == Format::Table && io::stdout().is_terminal();
+            let shown = |line| if is_terminal { with_short_id(line) } else { line };
+            self.lines.into_iter().map(shown).for_each(|line| rows.add(line));
         } else {
             let counts =
                 self.verdicts.iter().map(|(verdict, events)| json!({ "verdict": verdict, "events": events }));
@@ -272,4 +276,15 @@ impl Tally {
             }
         }
     }
+}
+
+/// A line with the beginning of its event's id, by which `explain` finds it.
+fn with_short_id(mut line: Value) -> Value {
+    // What was refused has a reason in the place of an id.
+    if line["status"].as_u64().is_some_and(|status| status < 300)
+        && let Some(id) = line["id"].as_str()
+    {
+        line["id"] = short_id(id).into();
+    }
+    line
 }

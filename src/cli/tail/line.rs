@@ -58,6 +58,11 @@ pub(super) fn grouped(number: u64) -> String {
     digits.chars().enumerate().flat_map(comma).collect()
 }
 
+/// The beginning of an id, which is enough to find it by.
+pub(in crate::cli) fn short_id(id: &str) -> String {
+    id.strip_prefix(BODY_SCHEME).unwrap_or(id).chars().take(ID_CHARS).collect()
+}
+
 fn taken(line: Line, step: &TakenStep, selected_by: Option<&[String]>, options: LineOptions) -> Option<Line> {
     Some(match step.verdict {
         TakenAs::Accepted if selected_by.is_some_and(<[String]>::is_empty) => {
@@ -172,9 +177,7 @@ impl Line {
 
     /// Adds the beginning of an id, which is enough to find it by.
     fn id(mut self, id: &str) -> Self {
-        let bare = id.strip_prefix(BODY_SCHEME).unwrap_or(id);
-        let beginning: String = bare.chars().take(ID_CHARS).collect();
-        self.parts.push((Shown(&beginning).to_string(), Shortens::Yes));
+        self.parts.push((Shown(&short_id(id)).to_string(), Shortens::Yes));
         self
     }
 

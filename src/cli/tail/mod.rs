@@ -1,23 +1,33 @@
 //! `fanbridge tail`: shows the steps of the running bridge as they come, a line each.
 //!
 //! It asks the admin listener again and again for what came behind the last page, so that nothing is shown
-//! twice, and what was not shown is counted. It outlives a restart of the bridge.
+//! twice, and what was not shown is counted. It outlives a restart of the bridge. On a terminal it has keys.
 
+mod choice;
+mod interactive;
+mod keys;
 mod line;
+mod lines;
+mod live;
+mod terminal;
 
 use std::num::NonZeroU64;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use self::line::{LineOptions, day, grouped, line};
+use self::choice::{ChoiceLine, LineChoice};
+use self::interactive::{Keyboard, asked, next_event};
+pub(super) use self::line::short_id;
+use self::lines::{StepLines, missed, remark};
+pub(super) use self::live::LiveTail;
 use super::client::{Client, block_on, path_with};
-use super::output::{print_while_read, terminal_json, terminal_width};
+use super::output::{print_while_read, terminal_json};
 use super::{ConfigArgs, Exit, Failure, configuration};
 use crate::config::{Config, did_you_mean};
-use crate::event::{IdMatch, Timestamp};
+use crate::event::IdMatch;
 use crate::scalars::Period;
 use crate::timeline::{Step, StepWord};
 
@@ -27,6 +37,9 @@ pub(super) const STEPS_PATH: &str = "/api/v1/events";
 const AWAY_MAX: Duration = Duration::from_secs(15);
 /// The pause after a request that failed or brought no step. A bridge that stops answers at once.
 const PAUSE: Duration = Duration::from_millis(250);
+
+/// What the keys do, as it is said on a terminal.
+const KEYS: &str = "\nkeys: q quit, space pause, f failed only, ↑↓ choose, enter explain";
 
 /// Arguments of `tail`.
 #[derive(Debug, clap::Args)]
@@ -84,8 +97,9 @@ enum TailFormat {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let config = configuration(&args.config)?;
     check_names(args, &config)?;
-    block_on(async {
+    let code = block_on(async {
         let client = Client::admin(&config.admin).await?;
+        let keyboard = (args.format == TailFormat::Table).then(Keyboard::open).flatten();
         let mut tail = Tail::new(args, &config);
         let over = async {
             match args.lasts {
@@ -96,12 +110,17 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         tokio::select! {
             biased;
             interrupted = tokio::signal::ctrl_c() => {
-                interrupted.map_err(|error| Failure::io("cannot wait for an interrupt", &error))
+                interrupted.map_err(|error| Failure::io("cannot wait for an interrupt", &error)).map(|()| 0)
             }
-            ended = tail.follow(&client) => ended,
-            () = over => tail.time_is_over(),
+            ended = tail.follow(&client, keyboard) => ended,
+            () = over => tail.time_is_over().map(|()| 0),
         }
-    })
+    })?;
+    match code {
+        0 => Ok(()),
+        // A signal ended it, and the terminal is restored.
+        code => std::process::exit(code),
+    }
 }
 
 /// Refuses a source or a sink that the configuration does not have: no step would ever be shown.
@@ -133,39 +152,54 @@ pub(super) struct StepsPage {
 #[derive(Debug)]
 struct Tail<'a> {
     args: &'a Args,
-    line: LineOptions,
+    lines: StepLines,
     shown: u64,
-    /// The day of the last line in UTC.
-    day: String,
+    /// Whether only what somebody has to look at is shown.
+    failed: bool,
+    /// Whether somebody at the terminal wants to see no more for now.
+    is_paused: bool,
+    choice: LineChoice,
 }
 
 impl<'a> Tail<'a> {
     fn new(args: &'a Args, config: &Config) -> Self {
-        let line = LineOptions {
-            names_sinks: config.sinks.len() > 1,
-            shows_accepted: args.verdict == Some(StepWord::Accepted),
-            width: terminal_width().map(usize::from),
-        };
-        let today = Timestamp::from(SystemTime::now());
-        Self { args, line, shown: 0, day: day(today) }
+        let shows_accepted = args.verdict == Some(StepWord::Accepted);
+        Self {
+            args,
+            lines: StepLines::new(config.sinks.len(), shows_accepted),
+            shown: 0,
+            failed: args.failed,
+            is_paused: false,
+            choice: LineChoice::default(),
+        }
     }
 
-    /// Shows what comes until it is enough or nobody reads it.
-    async fn follow(&mut self, client: &Client) -> Result<(), Failure> {
+    /// Shows what comes until it is enough, nobody reads it, or a key or a signal ends it; the exit code.
+    async fn follow(&mut self, client: &Client, mut keyboard: Option<Keyboard>) -> Result<i32, Failure> {
         let mut after = "start".to_owned();
         if !self.args.since_start {
             after = client.json::<StepsPage>(&format!("{STEPS_PATH}?after=now&limit=1")).await?.next;
         }
-        eprintln!("showing what happens from {} on; times are UTC", self.beginning());
+        let keys = if keyboard.is_some() { KEYS } else { "" };
+        eprintln!("showing what happens from {} on; times are UTC{keys}", self.beginning());
         let mut away: Option<Instant> = None;
         loop {
-            match client.json::<StepsPage>(&self.next(&after)).await {
+            let path = self.next(&after);
+            let page = tokio::select! {
+                biased;
+                event = next_event(&mut keyboard) => match self.obey(event, client).await? {
+                    Some(code) => return Ok(code),
+                    None => continue,
+                },
+                page = client.json::<StepsPage>(&path), if !self.is_paused => page,
+            };
+            match page {
                 Ok(page) => {
                     away = None;
                     let is_empty = page.items.is_empty();
                     after.clone_from(&page.next);
                     if !self.show(page)? {
-                        return Ok(());
+                        return Ok(0);
                     }
                     if !is_empty {
                         continue;
@@ -199,7 +233,7 @@ impl<'a> Tail<'a> {
             ("verdict", args.verdict.map(StepWord::as_str)),
             ("sink", args.sink.as_deref()),
             ("id", args.id.as_ref().map(IdMatch::as_str)),
-            ("failed", args.failed.then_some("true")),
+            ("failed", self.failed.then_some("true")),
         ];
         path_with(STEPS_PATH, &parameters)
     }
@@ -215,7 +249,7 @@ impl<'a> Tail<'a> {
             self.remark("the bridge has started again", &mut text);
         }
         if page.missed > 0 {
-            self.remark(&format!("{} steps were not shown", grouped(page.missed)), &mut text);
+            self.remark(&missed(page.missed), &mut text);
         }
         for item in page.items {
             if self.is_over() {
@@ -239,12 +273,12 @@ impl<'a> Tail<'a> {
     /// Says what is no step. Programs get only steps on stdout.
     fn remark(&self, words: &str, text: &mut String) {
         match self.args.format {
-            TailFormat::Table => text.push_str(&format!("-- {words}\n")),
+            TailFormat::Table => text.push_str(&remark(words)),
             TailFormat::Ndjson => eprintln!("{words}"),
         }
     }
 
-    /// The line of a step, if it has one. A new day is said before.
+    /// The line of a step, if it has one.
     fn shown_item(&mut self, item: Value, text: &mut String) -> Option<String> {
         if self.args.format == TailFormat::Ndjson {
             return Some(terminal_json(item.to_string()));
@@ -253,12 +287,8 @@ impl<'a> Tail<'a> {
         let Ok(step) = serde_json::from_value::<Step>(item) else {
             return Some("-- a step of a kind that this release does not know".into());
         };
-        let line = line(&step, selected_by.as_deref(), self.line)?;
-        let day = day(step.at);
-        if self.day != day {
-            self.remark(&day, text);
-            self.day = day;
-        }
+        let line = self.lines.line(&step, selected_by.as_deref(), text)?;
+        self.choice.note(ChoiceLine { text: line.clone(), asked: asked(&step) });
         Some(line)
     }
 

@@ -8,6 +8,7 @@ pub mod check;
 mod client;
 pub mod dead;
 pub mod demo;
+pub mod doctor;
 pub mod explain;
 pub mod init;
 pub mod output;
@@ -61,6 +62,8 @@ pub enum Verb {
     /// Check a configuration without starting anything; shows every problem at once
     #[command(visible_alias = "validate")]
     Check(check::Args),
+    /// Look at everything the configuration needs, and say what is wrong and how to mend it
+    Doctor(doctor::Args),
     /// Sign a sample event as its provider would, and send it to the running bridge
     #[command(visible_alias = "trigger")]
     Send(send::Args),
@@ -158,6 +161,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Demo(args) => demo::run(&args),
         Verb::Init(args) => init::run(&args),
         Verb::Check(args) => check::run(&args),
+        Verb::Doctor(args) => doctor::run(&args),
         Verb::Send(args) => send::run(&args),
         Verb::Verify(args) => verify::run(&args),
         Verb::Tail(args) => tail::run(&args),

@@ -24,7 +24,7 @@ use crate::state::StateError;
 use crate::telemetry::{Log, init_logging};
 
 /// Most open files that the process asks for: the largest configuration needs no more.
-const FILES_MAX: u64 = 1 << 20;
+pub(super) const FILES_MAX: u64 = 1 << 20;
 
 /// Threads started beforehand for work that blocks on the disk, besides two per sink: one that reads
 /// for it and one that commits its cursor.

@@ -33,7 +33,7 @@ pub(super) struct ListedSegment {
     /// The footer, if there is one that verifies.
     pub(super) footer: Option<Footer>,
     id: FileId,
-    header: HeaderState,
+    pub(super) header: HeaderState,
 }
 
 /// One segment file as it was found.

@@ -162,6 +162,25 @@ pub fn verify(dir: &Path, disk: &dyn Disk) -> Result<SpoolReport, SpoolError> {
     Ok(SpoolReport { segments, missing: scan.missing, begin, end, ..SpoolReport::default() })
 }
 
+/// What the headers of the segments in a directory say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SeenHeaders {
+    /// How many segments there are, none of a later release.
+    pub segments: usize,
+    /// How many of them have no header that verifies: none of their entries can be read.
+    pub lost: usize,
+}
+
+/// Reads the headers of the segments in a directory, which a bridge can have open.
+///
+/// # Errors
+/// When the directory cannot be read, a segment was removed meanwhile, or a later release wrote one.
+pub fn look_at_headers(dir: &Path, disk: &dyn Disk) -> Result<SeenHeaders, SpoolError> {
+    let listed = list_segments(disk, dir)?;
+    let lost = listed.iter().filter(|listed| listed.header == segment::HeaderState::Lost).count();
+    Ok(SeenHeaders { segments: listed.len(), lost })
+}
+
 /// The keys of a spool that is verified are not needed.
 struct Nobody;
 

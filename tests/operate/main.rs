@@ -5,6 +5,7 @@
 mod support;
 
 mod api;
+mod doctor;
 mod explain;
 mod keys;
 mod listings;

@@ -108,6 +108,15 @@ impl Home {
         command.output().expect("the binary runs")
     }
 
+    /// The same, what it says going into files; how it ended.
+    pub fn verb_into(&self, wrapper: &[&str], arguments: &[&str], out: &Path, err: &Path) -> ExitStatus {
+        let line = [wrapper, &[env!("CARGO_BIN_EXE_fanbridge")], arguments].concat();
+        let mut command = self.command(line[0]);
+        command.args(&line[1..]).arg("--config").arg(self.path("fanbridge.yaml"));
+        let [out, err] = [out, err].map(|path| File::create(path).expect("the home takes a file"));
+        command.stdout(out).stderr(err).status().expect("the binary runs")
+    }
+
     /// Starts another verb against this home's configuration, and reads what it says meanwhile.
     pub fn spawn_verb_under(&self, wrapper: &[&str], arguments: &[&str]) -> Child {
         let line = [wrapper, &[env!("CARGO_BIN_EXE_fanbridge")], arguments].concat();

@@ -285,8 +285,14 @@ mod tests {
 
     #[test]
     fn a_list_with_a_missing_or_refused_topic_fails_and_a_complete_one_does_not() {
-        let exists =
-            || line(State::Exists(Some(TopicShape { partitions: 3, replication: 1, min_insync: None })));
+        let exists = || {
+            line(State::Exists(Some(TopicShape {
+                partitions: 3,
+                replication: 1,
+                in_sync: 1,
+                min_insync: None,
+            })))
+        };
         assert!(verdict(&[exists(), line(State::Created), line(State::Directory)]).is_ok());
         let missing = verdict(&[exists(), line(State::Missing)]).expect_err("one is missing");
         assert_eq!(missing.to_string(), "missing topics: 1; create them with `fanbridge topics apply`");
@@ -298,7 +304,12 @@ mod tests {
     #[test]
     fn a_row_shows_a_topics_state_and_shape() {
         let rows = rows(&[
-            line(State::Exists(Some(TopicShape { partitions: 3, replication: 2, min_insync: Some(2) }))),
+            line(State::Exists(Some(TopicShape {
+                partitions: 3,
+                replication: 2,
+                in_sync: 2,
+                min_insync: Some(2),
+            }))),
             line(State::Missing),
         ]);
         let table = rows.render(Format::Table);

@@ -13,6 +13,7 @@ use rdkafka::client::{ClientContext, DefaultClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext};
+use serde::Deserialize;
 
 use super::settings::Settings;
 use super::{BearerToken, KafkaOptions};
@@ -39,8 +40,10 @@ pub struct KafkaAdmin {
 pub struct TopicShape {
     /// Number of partitions.
     pub partitions: usize,
-    /// Number of replicas of its first partition.
+    /// Number of replicas of the partition that has the fewest.
     pub replication: usize,
+    /// Number of in-sync replicas of the partition that has the fewest now.
+    pub in_sync: usize,
     /// Its `min.insync.replicas`, if these credentials are allowed to read it.
     pub min_insync: Option<u32>,
 }
@@ -66,6 +69,17 @@ impl TopicShape {
             ),
         }
     }
+}
+
+/// What keeps credentials from seeing a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HiddenBy {
+    /// There is no such topic, or these credentials cannot describe it.
+    Absence,
+    /// These credentials are not allowed to describe it.
+    Permission,
+    /// Something else that the broker says.
+    Other(String),
 }
 
 /// A request to a Kafka cluster that failed.
@@ -95,7 +109,10 @@ impl KafkaAdmin {
     pub fn new(config: &KafkaOptions, timeout: Duration) -> Result<Self, KafkaAdminError> {
         let settings = Settings::new(config).map_err(KafkaSinkError::from)?;
         let listener = Listener { token: settings.token.clone(), ..Listener::default() };
-        let producer = settings.admin().create_with_context(listener).map_err(cannot_start)?;
+        let mut client = settings.admin();
+        // The statistics say whether the cluster has taken the producer.
+        client.set("statistics.interval.ms", "200");
+        let producer = client.create_with_context(listener).map_err(cannot_start)?;
         Ok(Self { producer, settings, brokers: config.brokers.clone(), timeout })
     }
 
@@ -114,7 +131,8 @@ impl KafkaAdmin {
             self.producer.client().fetch_metadata(None, self.timeout).map_err(|error| self.failed(&error))?;
         let shape = |topic: &rdkafka::metadata::MetadataTopic| TopicShape {
             partitions: topic.partitions().len(),
-            replication: topic.partitions().first().map_or(0, |partition| partition.replicas().len()),
+            replication: fewest(topic, |partition| partition.replicas().len()),
+            in_sync: fewest(topic, |partition| partition.isr().len()),
             min_insync: None,
         };
         let exists = |topic: &&rdkafka::metadata::MetadataTopic| topic.error().is_none();
@@ -124,6 +142,38 @@ impl KafkaAdmin {
             .filter(exists)
             .map(|topic| (topic.name().to_owned(), shape(topic)))
             .collect())
+    }
+
+    /// Why these credentials do not see this topic, which asks for the topic by its name and creates none;
+    /// `None` if they see it. Blocks for up to `timeout`.
+    ///
+    /// # Errors
+    /// When no broker answers in time.
+    pub fn hidden_by(&self, topic: &str) -> Result<Option<HiddenBy>, KafkaAdminError> {
+        let metadata = self.producer.client().fetch_metadata(Some(topic), self.timeout);
+        let metadata = metadata.map_err(|error| self.failed(&error))?;
+        let error = metadata.topics().iter().find_map(rdkafka::metadata::MetadataTopic::error);
+        Ok(error.map(|error| match RDKafkaErrorCode::from(error) {
+            RDKafkaErrorCode::TopicAuthorizationFailed => HiddenBy::Permission,
+            RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => HiddenBy::Absence,
+            code => HiddenBy::Other(code.to_string()),
+        }))
+    }
+
+    /// Waits until the cluster has given the idempotent producer its id, which writes nothing; `None` if that
+    /// takes longer than `timeout`, else why the cluster refuses it. Blocks.
+    pub fn producer_id(&self, timeout: Duration) -> Option<Result<(), String>> {
+        let deadline = Instant::now() + timeout;
+        while Instant::now() < deadline {
+            if let Some((_, refusal)) = self.producer.client().fatal_error() {
+                return Some(Err(refusal));
+            }
+            if self.producer.context().heard().has_producer_id {
+                return Some(Ok(()));
+            }
+            self.producer.poll(Duration::from_millis(50));
+        }
+        None
     }
 
     /// Reads `min.insync.replicas` of these topics; leaves out topics that these credentials cannot
@@ -222,6 +272,14 @@ impl KafkaAdmin {
     }
 }
 
+/// The least of a number that each partition of a topic has.
+fn fewest(
+    topic: &rdkafka::metadata::MetadataTopic,
+    count: impl Fn(&rdkafka::metadata::MetadataPartition) -> usize,
+) -> usize {
+    topic.partitions().iter().map(count).min().unwrap_or_default()
+}
+
 /// How long to wait for a client's first complaint or its request for a token.
 const LISTEN: Duration = Duration::from_secs(2);
 const NO_TOKEN_TO_CREATE: &str = "topics cannot be created with an OAuth token; \
@@ -238,6 +296,18 @@ struct Listener {
 struct Heard {
     complaint: Option<String>,
     token_shown: bool,
+    has_producer_id: bool,
+}
+
+/// What of librdkafka's statistics says whether the idempotent producer has its id.
+#[derive(Deserialize)]
+struct ProducerStatistics {
+    eos: Option<IdempotenceStatistics>,
+}
+
+#[derive(Deserialize)]
+struct IdempotenceStatistics {
+    idemp_state: String,
 }
 
 impl Listener {
@@ -263,6 +333,13 @@ impl ClientContext for Listener {
         self.note(reason);
     }
 
+    fn stats_raw(&self, json: &[u8]) {
+        let read = serde_json::from_slice::<ProducerStatistics>(json).ok().and_then(|read| read.eos);
+        if read.is_some_and(|eos| eos.idemp_state == "Assigned") {
+            self.heard().has_producer_id = true;
+        }
+    }
+
     fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
         self.heard().token_shown = true;
         Ok(oauth::token(self.token.as_ref().ok_or(oauth::NO_TOKEN)?)?)
@@ -282,7 +359,9 @@ mod tests {
     #[test]
     fn a_topic_that_confirms_what_one_disk_has_is_weak_and_says_so() {
         let weakness = |replication, min_insync| {
-            TopicShape { partitions: 3, replication, min_insync }.weakness().unwrap_or_default()
+            TopicShape { partitions: 3, replication, in_sync: replication, min_insync }
+                .weakness()
+                .unwrap_or_default()
         };
         assert!(weakness(1, Some(1)).contains("one replica") && weakness(1, Some(2)).contains("one replica"));
         assert!(weakness(3, Some(1)).contains("below 2"));

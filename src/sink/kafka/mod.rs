@@ -33,7 +33,7 @@ use std::time::Instant;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-pub use self::admin::{KafkaAdmin, KafkaAdminError, TopicShape};
+pub use self::admin::{HiddenBy, KafkaAdmin, KafkaAdminError, TopicShape};
 use self::context::{SinkContext, place};
 use self::encoder::{Encoder, RecordForm};
 use self::outcome::Journey;

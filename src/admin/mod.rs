@@ -10,6 +10,7 @@
 //! socket and knows no sink.
 
 mod dead;
+pub mod effective;
 mod guard;
 mod metrics;
 pub mod options;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::effective::EffectiveConfiguration;
 use crate::explain::ExplainedConfiguration;
 use crate::selection::Selection;
 pub use crate::source::types_seen::Catalogued;
@@ -18,6 +19,8 @@ pub struct Summary {
     pub selection: Selection,
     /// Whether a type is in a provider's catalogue.
     pub catalogued: Catalogued,
+    /// Every value that counts, without secrets.
+    pub effective: Arc<EffectiveConfiguration>,
     /// What explanations need of the configuration.
     pub explained: Arc<ExplainedConfiguration>,
 }

@@ -88,6 +88,7 @@ mod tests {
             }],
             selection: Selection::All,
             catalogued: Box::new(|_, name| name == "a.known"),
+            effective: std::sync::Arc::default(),
             explained: std::sync::Arc::default(),
         };
 

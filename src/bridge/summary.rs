@@ -39,6 +39,7 @@ pub(super) fn summary(config: &Config) -> Summary {
         sinks: sinks.collect(),
         selection: config.selection.clone(),
         catalogued: catalogued(config),
+        effective: Arc::new(config.effective.clone()),
         explained: Arc::new(config.explained()),
     }
 }

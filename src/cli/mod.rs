@@ -6,6 +6,7 @@
 
 pub mod check;
 mod client;
+pub mod config;
 pub mod dead;
 pub mod demo;
 pub mod doctor;
@@ -64,6 +65,8 @@ pub enum Verb {
     Check(check::Args),
     /// Look at everything the configuration needs, and say what is wrong and how to mend it
     Doctor(doctor::Args),
+    /// Show the configuration: what is written, what counts, and where each value comes from
+    Config(config::Args),
     /// Sign a sample event as its provider would, and send it to the running bridge
     #[command(visible_alias = "trigger")]
     Send(send::Args),
@@ -162,6 +165,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Init(args) => init::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
+        Verb::Config(args) => config::run(&args),
         Verb::Send(args) => send::run(&args),
         Verb::Verify(args) => verify::run(&args),
         Verb::Tail(args) => tail::run(&args),

@@ -141,6 +141,9 @@ fn share_descriptors(config: &mut Config) -> Result<(), Failure> {
         );
         *connections_per_address_max = per_address;
         *connections_max = left;
+        for (key, value) in [("connections_max", left), ("connections_per_address_max", per_address)] {
+            config.effective.replace(&["limits", key], value, "the limit of open files");
+        }
     }
     Ok(())
 }

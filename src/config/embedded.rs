@@ -82,6 +82,7 @@ impl Embedded {
         let port = if address.port() == 0 { 0 } else { address.port().checked_add(1).unwrap_or(0) };
         self.config.http.listen = address;
         self.config.admin.listen.set_port(port);
+        note_addresses(&mut self.config, "--listen");
         if !address.ip().is_loopback() {
             self.notice = self.notice.replacen(ONLY_HERE, "which other machines can reach, without TLS", 1);
         }
@@ -110,7 +111,15 @@ fn recall_addresses(dir: &Path, config: &mut Config) {
     if let (Some(http), Some(admin)) = (address("http"), address("admin")) {
         config.http.listen = http;
         config.admin.listen = admin;
+        note_addresses(config, &dir.join(ADDRESSES).display().to_string());
     }
+}
+
+/// Notes among the values that count where the listeners are, and why.
+fn note_addresses(config: &mut Config, because: &str) {
+    let Config { http, admin, effective, .. } = config;
+    effective.replace(&["http", "listen"], http.listen.to_string(), because);
+    effective.replace(&["admin", "listen"], admin.listen.to_string(), because);
 }
 
 impl Config {

@@ -18,12 +18,14 @@ use sha2::{Digest, Sha256};
 use super::check::sinks::SinkSurroundings;
 use super::check::sources::expect_custom_types;
 use super::check::{Check, Environment};
+use super::effective::effective;
 use super::file::{ConfigFile, known_keys, schema};
 use super::origins::Origins;
 use super::report::{Problem, Report, Severity};
 use super::yaml::spans::Path;
 use super::yaml::{schema_check, tree};
 use crate::admin::AdminOptions;
+use crate::admin::effective::EffectiveConfiguration;
 use crate::aws::AwsOptions;
 use crate::dedup::shared::SharedWindowOptions;
 use crate::reference::FILE_BYTES_MAX;
@@ -63,6 +65,8 @@ pub struct Config {
     pub fingerprint: String,
     /// Where its values are written.
     pub origins: Origins,
+    /// Every value that counts, without secrets.
+    pub effective: EffectiveConfiguration,
 }
 
 /// A usable configuration and its warnings.
@@ -159,6 +163,7 @@ pub fn fingerprint(text: &str) -> String {
 impl Check<'_> {
     fn config(&mut self, mut json: Json, origin: &str, text: &str) -> Option<Config> {
         self.warn_of_placeholders(&json, &Path::default());
+        let written = json.clone();
         let providers = json.as_object_mut().and_then(|top| top.remove("providers"));
         let file: ConfigFile = match serde_json::from_value(json) {
             Ok(file) => file,
@@ -208,6 +213,7 @@ impl Check<'_> {
             sinks,
             shutdown_grace: Duration::from_secs(file.shutdown_grace_seconds.0),
             fingerprint: fingerprint(text),
+            effective: effective(self.with_sinks(written), &schema(), &origins),
             origins,
         })
     }

@@ -9,6 +9,7 @@
 //! [`embedded`]. It stands on top of the rooms that it configures: only `cli` and `bridge` use it.
 
 mod check;
+mod effective;
 pub mod embedded;
 mod explained;
 pub mod file;

@@ -158,6 +158,7 @@ fn summary() -> Summary {
         sinks: vec![sink("lake", Selection::All), sink("billing", only)],
         selection: Selection::All,
         catalogued: Box::new(|_, _| true),
+        effective: Arc::default(),
         explained: Arc::default(),
     }
 }

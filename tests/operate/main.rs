@@ -6,6 +6,7 @@ mod support;
 
 mod api;
 mod doctor;
+mod configuration;
 mod explain;
 mod keys;
 mod listings;

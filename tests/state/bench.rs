@@ -141,6 +141,7 @@ fn summary() -> Summary {
         sinks: vec![sink("lake"), sink("billing")],
         selection: Selection::All,
         catalogued: Box::new(|_, event_type| event_type == "call.ring"),
+        effective: Arc::default(),
         explained: Arc::default(),
     }
 }

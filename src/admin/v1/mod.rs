@@ -4,6 +4,7 @@
 //! says at its top what its answers have.
 
 mod dead;
+mod configuration;
 mod events;
 mod explain;
 mod live;
@@ -38,6 +39,7 @@ pub(super) fn router() -> Router<AdminState> {
         .route("/dead/redrive", post(letters::redrive))
         .route("/dead/drop", post(letters::drop))
         .route("/status", get(status::status))
+        .route("/configuration", get(configuration::configuration))
         .route("/events", get(events::events))
         .route("/events/stream", get(live::stream))
         .route("/events/{id}", get(explain::event))

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path as FilePath, PathBuf};
 
+use serde_json::{Value as Json, json};
+
 use super::Check;
 use super::selection::KnownTypes;
 use crate::config::file::{ConfigFile, OnFull, SinkFile};
@@ -51,6 +53,14 @@ impl Check<'_> {
             self.check_within(&sink.select, &at.key("select"), around.selection, around.known);
         }
         sinks
+    }
+
+    /// What is written, with the sink that is used if there is none.
+    pub(in crate::config) fn with_sinks(&self, mut written: Json) -> Json {
+        if !self.places.has_inside(&Path::default().key("sinks")) {
+            written["sinks"] = json!({ DEFAULT_SINK: { "file": {} } });
+        }
+        written
     }
 
     /// Reports a directory to which another sink or the spool writes, by whatever path. Warns about a

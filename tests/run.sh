@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Runs the whole test suite, or the parts named as arguments, and says how long each part took.
 #
-# Parts: lint, unit, tidy, config, front, sns, spool, state, replicas, sinks, aws, faults, operate. A Kafka
-# broker and an emulator of SQS and SNS are started, unless KAFKA_BROKERS and AWS_ENDPOINT name ones that
-# run. Here a test that finds no server fails; a plain `cargo test` skips it and says so.
+# Parts: lint, unit, tidy, config, front, sns, spool, state, replicas, sinks, aws, faults, operate,
+# page. A Kafka broker and an emulator of SQS and SNS are started, unless KAFKA_BROKERS and AWS_ENDPOINT name
+# ones that run. Here a test that finds no server fails; a plain `cargo test` skips it and says so.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-all_parts=(lint unit tidy config front sns spool state replicas sinks aws faults operate)
+all_parts=(lint unit tidy config front sns spool state replicas sinks aws faults operate page)
 parts=("$@")
 [ ${#parts[@]} -gt 0 ] || parts=("${all_parts[@]}")
 
@@ -50,6 +50,7 @@ part() {
 wants() { [[ " ${parts[*]} " == *" $1 "* ]]; }
 
 part setup tests/servers/install.sh all || exit 1
+if wants page; then part "page setup" tests/servers/install.sh page || exit 1; fi
 if wants operate || wants sinks || wants aws || wants faults; then
     if [ -z "${KAFKA_BROKERS:-}" ]; then
         # What earlier runs left makes a broker slow to come back, and tests measure that.
@@ -103,6 +104,7 @@ for name in aws faults operate; do
     part "$name alone" suite "$name" alone:: -- --nocapture --test-threads 1
 done
 [ ! -e "$log.sinks.pid" ] || part sinks settled sinks
+wants page && part page node tests/page/run.mjs
 wants sinks && part "sinks alone" suite sinks alone:: -- --nocapture --test-threads 1
 
 printf '\n%s\n' "what ran, and how long it took ($(nproc) cores):"

@@ -4,7 +4,7 @@
 //! change that no form can send (request forgery), no CORS, and answer headers that forbid framing,
 //! sniffing and caching. Against everybody else: the bearer token, without which a listener beyond
 //! loopback answers nothing. Only the probes are exempt: a [`Stranger`] gets yes or no, and the names
-//! of what is degraded.
+//! of what is degraded; and the page, which has no data of its own.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::ProblemAnswer;
+use super::{ProblemAnswer, page};
 
 /// Must be `1` on every change, because a page of another origin cannot send this header without
 /// permission.
@@ -66,6 +66,9 @@ impl Access {
                 StatusCode::MISDIRECTED_REQUEST,
                 "unknown host: use localhost or the address in admin.listen",
             );
+        }
+        if page::is_asked_for(&request.method, request.uri.path()) {
+            return None;
         }
         if self.token.is_none() && !self.listen.is_loopback() {
             return refuse(
@@ -131,6 +134,7 @@ impl Access {
 /// The middleware: refuses a request or passes it on, and adds headers to the answer.
 pub(super) async fn guard(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
+    let is_page = page::is_asked_for(&parts.method, parts.uri.path());
     let mut response = match access.refusal(&parts) {
         Some(problem) if !PROBES.contains(&parts.uri.path()) => problem.into_response(),
         refused => {
@@ -141,6 +145,10 @@ pub(super) async fn guard(State(access): State<Arc<Access>>, request: Request, n
         }
     };
     for (name, value) in ANSWER_HEADERS {
+        // The page brings its own policy, and may be kept as long as it is asked for again.
+        if is_page && response.headers().contains_key(name) {
+            continue;
+        }
         response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     response

@@ -6,14 +6,15 @@
 //! ```
 //!
 //! Answers are JSON, failures are problem documents. Bodies of events are shown only by
-//! `/api/dead/{id}` and `/api/dead/export`. `v1` has the routes of the API that stays. This module opens no
-//! socket and knows no sink.
+//! `/api/dead/{id}` and `/api/dead/export`. `v1` has the routes of the API that stays, and `page` what
+//! shows it in a browser. This module opens no socket and knows no sink.
 
 mod dead;
 pub mod effective;
 mod guard;
 mod metrics;
 pub mod options;
+mod page;
 mod probes;
 mod problem;
 mod status;
@@ -182,6 +183,7 @@ pub fn router(admin: AdminState) -> Router {
         .route("/api/dead/redrive", post(dead::redrive))
         .route("/api/dead/drop", post(dead::drop))
         .nest("/api/v1", v1::router())
+        .merge(page::router())
         .fallback(|| async { ProblemAnswer::new(StatusCode::NOT_FOUND, "there is nothing at this path") })
         .method_not_allowed_fallback(|| async {
             ProblemAnswer::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not support this method")

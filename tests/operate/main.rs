@@ -5,8 +5,8 @@
 mod support;
 
 mod api;
-mod doctor;
 mod configuration;
+mod doctor;
 mod explain;
 mod keys;
 mod listings;

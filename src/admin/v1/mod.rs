@@ -3,8 +3,8 @@
 //! Answers are compact JSON, moments are RFC 3339, positions are numbers. A list is a [`Listing`]. Each file
 //! says at its top what its answers have.
 
-mod dead;
 mod configuration;
+mod dead;
 mod events;
 mod explain;
 mod live;

@@ -12,6 +12,7 @@ pub mod demo;
 pub mod doctor;
 pub mod explain;
 pub mod init;
+pub mod metrics;
 pub mod output;
 pub mod pause;
 mod recorded;
@@ -77,6 +78,8 @@ pub enum Verb {
     Tail(tail::Args),
     /// Show the topics the configuration can produce, and create the missing ones
     Topics(topics::Args),
+    /// List the metrics, and print alert rules and a dashboard that watch them
+    Metrics(metrics::Args),
     /// List event types by provider and family
     Types(types::Args),
     /// Verify the log of a stopped bridge
@@ -170,6 +173,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Verify(args) => verify::run(&args),
         Verb::Tail(args) => tail::run(&args),
         Verb::Topics(args) => topics::run(&args),
+        Verb::Metrics(args) => metrics::run(&args),
         Verb::Types(args) => types::run(&args),
         Verb::Spool(args) => spool::run(&args),
         Verb::Dead(args) => dead::run(&args),

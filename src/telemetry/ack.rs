@@ -4,8 +4,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::{Registry, Unit};
 
+use super::registering::TableRegistry;
 use super::{HistogramFamily, Sink, Source};
 
 /// The metrics of answers that wait for sinks.
@@ -32,14 +32,10 @@ impl AckMetrics {
         }
     }
 
-    pub(super) fn register(&self, r: &mut Registry) {
-        let waiting = "Deliveries whose answer waits for this sink now";
-        r.register("ack_waiting", waiting, self.waiting.clone());
-        let late = "Deliveries whose event this sink had not accepted within ack.within";
-        r.register("ack_late", late, self.late.clone());
-        let wait = "Time that a delivery waited until this sink had settled its event";
-        let again = "Duplicates whose event was stored once more, because nobody could tell if a sink has it";
-        r.register("ack_stored_again", again, self.stored_again.clone());
-        r.register_with_unit("ack_wait", wait, Unit::Seconds, self.wait.clone());
+    pub(super) fn register(&self, table: &mut TableRegistry) {
+        table.add("ack_waiting", self.waiting.clone());
+        table.add("ack_late_total", self.late.clone());
+        table.add("ack_stored_again_total", self.stored_again.clone());
+        table.add("ack_wait_seconds", self.wait.clone());
     }
 }

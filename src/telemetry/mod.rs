@@ -5,13 +5,18 @@
 //! request is never a label.
 
 mod ack;
+mod alerts;
+mod dashboard;
 mod episode;
 mod exposition;
 mod limit;
 mod log;
 mod readings;
+mod registering;
+mod rules;
 mod short_line;
 mod sqs;
+mod table;
 mod timeline;
 
 use std::sync::atomic::AtomicU64;
@@ -22,16 +27,22 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 
 pub use ack::AckMetrics;
+pub use dashboard::dashboard;
 pub use episode::{Episode, EpisodeEnd, EpisodeNews, EpisodeStage};
 pub use exposition::Exposition;
 pub use limit::LogLimit;
 pub use log::{Log, LogError, SHOWN_CHARS_MAX, Shown, init_logging, lines_dropped, steers_terminal};
 pub use readings::{LabelsWanted, Readings};
+pub use registering::metrics_as_markdown;
+pub use rules::{alert_rule_tests, alert_rules, alerts_as_markdown};
 pub use sqs::SqsMetrics;
+pub use table::{GROUPS, MetricGroup, MetricKind, MetricRow, metric};
 pub use timeline::TimelineMetrics;
+
+use registering::TableRegistry;
 
 /// A gauge in seconds or another fractional unit.
 pub type FloatGauge = Gauge<f64, AtomicU64>;
@@ -169,7 +180,7 @@ pub struct Metrics {
 impl Metrics {
     /// All metrics at zero.
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("fanbridge");
+        let mut table = TableRegistry::new();
         let fast = || Histogram::new(exponential_buckets(0.000_05, 2.0, 18));
         let slow = || Histogram::new(exponential_buckets(0.001, 2.0, 20));
         let metrics = Self {
@@ -220,114 +231,78 @@ impl Metrics {
             shared_round: fast(),
             registry: Registry::default(),
         };
-        metrics.register(&mut registry);
-        Self { registry, ..metrics }
+        metrics.register(&mut table);
+        Self { registry: table.into_registry(), ..metrics }
     }
 
-    fn register(&self, r: &mut Registry) {
-        self.register_front(r);
-        self.sqs.register(r);
-        self.ack.register(r);
-        self.register_sinks(r);
-        let dropped = "Log lines dropped because stderr was not read fast enough";
-        r.register("log_lines_dropped", dropped, self.log_lines_dropped.clone());
-        self.register_spool(r);
-        self.register_shared_window(r);
-        self.timeline.register(r);
+    fn register(&self, table: &mut TableRegistry) {
+        self.register_front(table);
+        self.sqs.register(table);
+        self.ack.register(table);
+        self.register_sinks(table);
+        table.add("log_lines_dropped_total", self.log_lines_dropped.clone());
+        self.register_spool(table);
+        self.register_shared_window(table);
+        self.timeline.register(table);
         let build = Family::<Build, Gauge>::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION").into() }).set(1);
-        r.register("build_info", "Always 1; the label has the running version", build);
+        table.add("build_info", build);
         let start = FloatGauge::default();
         start.set(SystemTime::UNIX_EPOCH.elapsed().map_or(0.0, |since| since.as_secs_f64()));
-        let since = "Start of the process in Unix time";
-        r.register_with_unit("start_time", since, Unit::Seconds, start);
+        table.add("start_time_seconds", start);
     }
 
-    fn register_front(&self, r: &mut Registry) {
-        r.register("connections", "Open connections, by listener", self.connections.clone());
-        let refused = "Connections that the listener refused or closed before a request, by reason";
-        r.register("connections_refused", refused, self.connections_refused.clone());
-        r.register("requests", "HTTP answers, by source and status code", self.requests.clone());
-        r.register("events", "Deliveries decided about, by source, family and verdict", self.events.clone());
-        let refused = "Deliveries refused with a 4xx or 5xx answer, by source and reason";
-        r.register("refused", refused, self.refused.clone());
-        let ack = "Time from the end of a request's headers to its successful answer";
-        r.register_with_unit("ack_duration", ack, Unit::Seconds, self.ack_duration.clone());
-        let secrets = "Deliveries by the configured secret that verified them";
-        r.register("signature_secret_used", secrets, self.secret_used.clone());
-        let unread = "Reloads of a secret's file that found no usable secret; the secret before stays in use";
-        r.register("secret_reload_failures", unread, self.secret_reload_failures.clone());
-        let skew = "Sender's clock minus this machine's clock, from the newest signed timestamp";
-        r.register_with_unit("clock_skew", skew, Unit::Seconds, self.clock_skew.clone());
-        let reuse = "Events whose unsigned delivery id was seen with another signed body, or their body \
-                     under another id";
-        r.register("id_reuse", reuse, self.id_reuse.clone());
-        r.register("events_without_key", "Accepted events without a partition key", self.keyless.clone());
-        let fetches = "Fetches of SNS signing certificates, by outcome";
-        r.register("sns_certificate_fetches", fetches, self.sns_certificates.clone());
-        let changes = "SNS subscriptions that were confirmed, failed, refused or ended";
-        r.register("sns_subscriptions", changes, self.sns_subscriptions.clone());
+    fn register_front(&self, table: &mut TableRegistry) {
+        table.add("connections", self.connections.clone());
+        table.add("connections_refused_total", self.connections_refused.clone());
+        table.add("requests_total", self.requests.clone());
+        table.add("events_total", self.events.clone());
+        table.add("refused_total", self.refused.clone());
+        table.add("ack_duration_seconds", self.ack_duration.clone());
+        table.add("signature_secret_used_total", self.secret_used.clone());
+        table.add("secret_reload_failures_total", self.secret_reload_failures.clone());
+        table.add("clock_skew_seconds", self.clock_skew.clone());
+        table.add("id_reuse_total", self.id_reuse.clone());
+        table.add("events_without_key_total", self.keyless.clone());
+        table.add("sns_certificate_fetches_total", self.sns_certificates.clone());
+        table.add("sns_subscriptions_total", self.sns_subscriptions.clone());
     }
 
-    fn register_sinks(&self, r: &mut Registry) {
-        r.register("delivered", "Records that a sink accepted, by family", self.delivered.clone());
-        let delivery = "Time from an event's arrival to the sink's acceptance";
-        r.register_with_unit("delivery_duration", delivery, Unit::Seconds, self.delivery_duration.clone());
-        let lag = "Records in the spool after the sink's cursor, selected or not";
-        r.register("sink_lag_events", lag, self.sink_lag.clone());
-        let pending = "Time since the arrival of the oldest record that the sink has not settled";
-        r.register_with_unit("sink_oldest_pending", pending, Unit::Seconds, self.sink_oldest_pending.clone());
-        let in_flight = "Records handed to a sink that have no outcome yet";
-        r.register("sink_in_flight", in_flight, self.sink_in_flight.clone());
-        r.register("sink_retries", "Records that a sink tried again, by reason", self.sink_retries.clone());
-        let missed = "Records that a sink skipped because they are no longer in the log: damaged, expired or \
-                      pruned by a full spool";
-        r.register("sink_missed_records", missed, self.sink_missed.clone());
-        let allowed = "Requests that a sink can have on their way at once, fewer while its service throttles";
-        r.register("sink_requests_allowed", allowed, self.sink_requests_allowed.clone());
-        r.register("sink_degraded", "1 while a sink is degraded, else 0", self.sink_degraded.clone());
-        r.register("sink_paused", "1 while a sink is paused, else 0", self.sink_paused.clone());
-        let dead = "Records that became dead letters, by sink and reason";
-        r.register("dead_letters", dead, self.dead_letters.clone());
-        let kept = "Dead letters kept now, by sink and reason";
-        r.register("dead_letters_kept", kept, self.dead_letters_kept.clone());
-        let dead = "Size of the payloads of the dead letters kept now";
-        r.register_with_unit("dead_letters_kept", dead, Unit::Bytes, self.dead_letters_bytes.clone());
-        let again = "Records published again after a fault, which consumers might get twice";
-        r.register("possible_duplicates", again, self.possible_duplicates.clone());
+    fn register_sinks(&self, table: &mut TableRegistry) {
+        table.add("delivered_total", self.delivered.clone());
+        table.add("delivery_duration_seconds", self.delivery_duration.clone());
+        table.add("sink_lag_events", self.sink_lag.clone());
+        table.add("sink_oldest_pending_seconds", self.sink_oldest_pending.clone());
+        table.add("sink_in_flight", self.sink_in_flight.clone());
+        table.add("sink_retries_total", self.sink_retries.clone());
+        table.add("sink_missed_records_total", self.sink_missed.clone());
+        table.add("sink_requests_allowed", self.sink_requests_allowed.clone());
+        table.add("sink_degraded", self.sink_degraded.clone());
+        table.add("sink_paused", self.sink_paused.clone());
+        table.add("dead_letters_total", self.dead_letters.clone());
+        table.add("dead_letters_kept", self.dead_letters_kept.clone());
+        table.add("dead_letters_kept_bytes", self.dead_letters_bytes.clone());
+        table.add("possible_duplicates_total", self.possible_duplicates.clone());
     }
 
-    fn register_spool(&self, r: &mut Registry) {
-        r.register_with_unit("spool", "Size of the spool on disk", Unit::Bytes, self.spool_bytes.clone());
-        let unverified = "Size of the segments that were taken by their footers and are not verified yet";
-        r.register_with_unit("spool_unverified", unverified, Unit::Bytes, self.spool_unverified.clone());
-        let limit = "Size that the spool is allowed to reach, from spool.bytes_max";
-        r.register_with_unit("spool_limit", limit, Unit::Bytes, self.spool_limit.clone());
-        let state = "Size of the state file, which has the cursors and dead letters";
-        r.register_with_unit("state", state, Unit::Bytes, self.state_bytes.clone());
-        let no_room = "Writes to the state file that found no space on the disk";
-        r.register("state_no_room", no_room, self.state_no_room.clone());
-        let fsync = "Time of one fdatasync of the log";
-        r.register_with_unit("spool_fsync_duration", fsync, Unit::Seconds, self.spool_fsync.clone());
-        let out = "How long the operation underway on the disk has taken so far, 0 if there is none";
-        r.register_with_unit("spool_disk_outstanding", out, Unit::Seconds, self.disk_outstanding.clone());
-        let corrupt = "Records in the log that were found damaged";
-        r.register("spool_corrupt_records", corrupt, self.spool_corrupt.clone());
-        let torn = "Unfinished records cut off the end of the log at a start, as after a crash";
-        r.register("spool_torn_tails", torn, self.spool_torn.clone());
+    fn register_spool(&self, table: &mut TableRegistry) {
+        table.add("spool_bytes", self.spool_bytes.clone());
+        table.add("spool_unverified_bytes", self.spool_unverified.clone());
+        table.add("spool_limit_bytes", self.spool_limit.clone());
+        table.add("state_bytes", self.state_bytes.clone());
+        table.add("state_no_room_total", self.state_no_room.clone());
+        table.add("spool_fsync_duration_seconds", self.spool_fsync.clone());
+        table.add("spool_disk_outstanding_seconds", self.disk_outstanding.clone());
+        table.add("spool_corrupt_records_total", self.spool_corrupt.clone());
+        table.add("spool_torn_tails_total", self.spool_torn.clone());
     }
 
-    fn register_shared_window(&self, r: &mut Registry) {
-        let skipped = "Deliveries admitted without asking the shared duplicate window, by reason";
-        r.register("shared_window_skipped", skipped, self.shared_skipped.clone());
-        let duplicates = "Deliveries that the shared duplicate window recognised as duplicates";
-        r.register("shared_window_duplicates", duplicates, self.shared_duplicates.clone());
-        let untold = "Durable events that could not be entered into the shared duplicate window";
-        r.register("shared_window_untold", untold, self.shared_untold.clone());
-        let degraded = "1 while the shared duplicate window cannot be used, else 0";
-        r.register("shared_window_degraded", degraded, self.shared_degraded.clone());
-        let round = "Time of one round trip to the shared duplicate window";
-        r.register_with_unit("shared_window_round_duration", round, Unit::Seconds, self.shared_round.clone());
+    fn register_shared_window(&self, table: &mut TableRegistry) {
+        table.add("shared_window_skipped_total", self.shared_skipped.clone());
+        table.add("shared_window_duplicates_total", self.shared_duplicates.clone());
+        table.add("shared_window_untold_total", self.shared_untold.clone());
+        table.add("shared_window_degraded", self.shared_degraded.clone());
+        table.add("shared_window_round_duration_seconds", self.shared_round.clone());
     }
 
     /// All metrics in this text format.

@@ -4,8 +4,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
 
+use super::registering::TableRegistry;
 use super::{HistogramFamily, Source, SourceAction, SourceReason};
 
 /// Buckets for the receive count of a message, up to where an operator must look.
@@ -68,27 +68,20 @@ impl SqsMetrics {
         }
     }
 
-    pub(super) fn register(&self, r: &mut Registry) {
-        r.register("sqs_calls", "Calls to SQS by action, also failed ones", self.calls.clone());
-        r.register("sqs_errors", "Calls to SQS that failed, by reason", self.errors.clone());
-        r.register("sqs_empty_receives", "Receive calls that returned no message", self.empty.clone());
-        r.register("sqs_messages_received", "Messages received from the queue", self.received.clone());
-        let deleted = "Messages deleted from the queue, each durable before";
-        r.register("sqs_messages_deleted", deleted, self.deleted.clone());
-        let failed = "Messages that a delete call did not delete, by reason";
-        r.register("sqs_delete_failures", failed, self.delete_failures.clone());
-        let extended = "Messages whose visibility timeout was extended";
-        r.register("sqs_heartbeats", extended, self.extended.clone());
-        let failed = "Messages whose visibility timeout could not be extended, by reason";
-        r.register("sqs_heartbeat_failures", failed, self.extend_failures.clone());
-        r.register("sqs_messages_left", "Messages left in the queue, by reason", self.left.clone());
-        let count = "How often each received message had been received";
-        r.register("sqs_receive_count", count, self.receive_count.clone());
-        let age = "Seconds from the sending of a message until its event was durable";
-        r.register("sqs_message_age_seconds", age, self.age.clone());
-        r.register("sqs_receivers", "Running receive loops of the source", self.receivers.clone());
-        r.register("source_degraded", "1 while the source is degraded, else 0", self.degraded.clone());
-        let paused = "1 while no message is received because the spool is nearly full, else 0";
-        r.register("sqs_paused", paused, self.paused.clone());
+    pub(super) fn register(&self, table: &mut TableRegistry) {
+        table.add("sqs_calls_total", self.calls.clone());
+        table.add("sqs_errors_total", self.errors.clone());
+        table.add("sqs_empty_receives_total", self.empty.clone());
+        table.add("sqs_messages_received_total", self.received.clone());
+        table.add("sqs_messages_deleted_total", self.deleted.clone());
+        table.add("sqs_delete_failures_total", self.delete_failures.clone());
+        table.add("sqs_heartbeats_total", self.extended.clone());
+        table.add("sqs_heartbeat_failures_total", self.extend_failures.clone());
+        table.add("sqs_messages_left_total", self.left.clone());
+        table.add("sqs_receive_count", self.receive_count.clone());
+        table.add("sqs_message_age_seconds", self.age.clone());
+        table.add("sqs_receivers", self.receivers.clone());
+        table.add("source_degraded", self.degraded.clone());
+        table.add("sqs_paused", self.paused.clone());
     }
 }

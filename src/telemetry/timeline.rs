@@ -2,9 +2,9 @@
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::{Registry, Unit};
 
 use super::FloatGauge;
+use super::registering::TableRegistry;
 
 /// The metrics of the timeline. Clones share them.
 #[derive(Clone, Debug)]
@@ -23,13 +23,10 @@ impl TimelineMetrics {
         Self { bytes: Gauge::default(), dropped: Counter::default(), oldest: FloatGauge::default() }
     }
 
-    pub(super) fn register(&self, r: &mut Registry) {
-        let bytes = "Memory of the last steps of deliveries and events";
-        r.register_with_unit("timeline", bytes, Unit::Bytes, self.bytes.clone());
-        let dropped = "Steps that were not kept, because they came faster than they are collected";
-        r.register("timeline_steps_dropped", dropped, self.dropped.clone());
-        let oldest = "Age of the oldest step that is kept, 0 if there is none";
-        r.register_with_unit("timeline_oldest", oldest, Unit::Seconds, self.oldest.clone());
+    pub(super) fn register(&self, table: &mut TableRegistry) {
+        table.add("timeline_bytes", self.bytes.clone());
+        table.add("timeline_steps_dropped_total", self.dropped.clone());
+        table.add("timeline_oldest_seconds", self.oldest.clone());
     }
 }
 

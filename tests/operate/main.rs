@@ -17,3 +17,4 @@ mod run;
 mod tail;
 mod timeline;
 mod verify;
+mod watched;

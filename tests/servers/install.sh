@@ -7,7 +7,8 @@
 #
 # The build: a C tool chain with zlib and OpenSSL headers, for librdkafka.
 # The tests: Maven and a JRE for the real Kafka broker, kcat to read it back, strace for fault
-# injection, ip for networks of their own, a Python with its venv module and in it the emulator of SQS and SNS, and Redis.
+# injection, ip for networks of their own, a Python with its venv module and in it the emulator of SQS and SNS,
+# Redis, and promtool for the alert rules.
 # The admin page: Chromium, Node.js 18 or newer, and in tests/page what drives the browser.
 set -euo pipefail
 
@@ -61,4 +62,5 @@ if [ "$scope" = page ]; then
     npm ci --prefix "$here/../page" --ignore-scripts --no-audit --no-fund
 elif [ "$scope" != build ]; then
     "$here/aws.sh" install
+    "$here/promtool.sh" install
 fi

@@ -37,6 +37,7 @@ pub mod event;
 pub mod source;
 
 pub mod admit;
+pub mod problem;
 pub mod provider;
 pub mod selection;
 

@@ -10,7 +10,6 @@ use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -18,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::{AdminState, ProblemAnswer};
 use crate::dead_letter::{self, Choice, Document, Dropped, Redriven};
+use crate::problem::ProblemCode;
 use crate::state::{self, DeadFilter, DeadLetterInfo, StateError};
 
 /// Most letters on a page and in a change.
@@ -69,7 +69,7 @@ pub(super) async fn show(
     let document = admin.ask(move |state| dead_letter::show(state, id)).await?;
     document
         .map(Json)
-        .ok_or_else(|| ProblemAnswer::new(StatusCode::NOT_FOUND, format!("there is no dead letter {id}")))
+        .ok_or_else(|| ProblemAnswer::of(ProblemCode::NotFound, format!("there is no dead letter {id}")))
 }
 
 pub(super) async fn export(
@@ -168,7 +168,7 @@ async fn finished<T>(
 ) -> Result<T, ProblemAnswer> {
     match change.await {
         Ok(report) => Ok(report?),
-        Err(_) => Err(ProblemAnswer::new(StatusCode::INTERNAL_SERVER_ERROR, broken)),
+        Err(_) => Err(ProblemAnswer::of(ProblemCode::Failed, broken)),
     }
 }
 
@@ -213,9 +213,9 @@ fn chosen(request: RedriveRequest) -> Result<Choice, ProblemAnswer> {
             };
             Ok(Choice::Matching { filter, after, through: through.unwrap_or(u64::MAX), limit })
         }
-        _ => Err(bad_request(
-            "expected either ids, or filter or group; an empty filter matches all dead letters",
-        )),
+        _ => {
+            Err(bad_body("expected either ids, or filter or group; an empty filter matches all dead letters"))
+        }
     }
 }
 
@@ -241,11 +241,11 @@ pub(super) async fn drop(
     let ids = match group {
         None => distinct(ids)?,
         Some(group) if ids.is_empty() => admin.ask(move |state| of_group(state, group)).await?,
-        Some(_) => return Err(bad_request("expected either ids or group")),
+        Some(_) => return Err(bad_body("expected either ids or group")),
     };
     if confirm != ids.len() {
-        return Err(ProblemAnswer::new(
-            StatusCode::CONFLICT,
+        return Err(ProblemAnswer::of(
+            ProblemCode::Conflict,
             format!("the request is for {} dead letters but confirms {confirm}: none was dropped", ids.len()),
         ));
     }
@@ -281,17 +281,25 @@ fn of_group(state: &state::State, group: String) -> Result<Vec<u64>, StateError>
 fn distinct(ids: Vec<u64>) -> Result<Vec<u64>, ProblemAnswer> {
     let ids: BTreeSet<u64> = ids.into_iter().collect();
     match ids.len() {
-        0 => Err(bad_request("expected at least one number of a dead letter in ids")),
+        0 => Err(bad_body("expected at least one number of a dead letter in ids")),
         1..=LETTERS_MAX => Ok(ids.into_iter().collect()),
-        more => Err(bad_request(format!("ids has {more} dead letters, expected at most {LETTERS_MAX}"))),
+        more => Err(bad_body(format!("ids has {more} dead letters, expected at most {LETTERS_MAX}"))),
     }
 }
 
-fn parse<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, ProblemAnswer> {
-    let body = body.map_err(|rejection| ProblemAnswer::new(rejection.status(), rejection.body_text()))?;
-    serde_json::from_slice(&body).map_err(|error| bad_request(error.to_string()))
+pub(super) fn parse<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, ProblemAnswer> {
+    let unread = |rejection: BytesRejection| {
+        let is_large = rejection.status() == ProblemCode::BodyTooLarge.status();
+        let code = if is_large { ProblemCode::BodyTooLarge } else { ProblemCode::BadBody };
+        ProblemAnswer::of(code, rejection.body_text())
+    };
+    serde_json::from_slice(&body.map_err(unread)?).map_err(|error| bad_body(error.to_string()))
 }
 
 pub(super) fn bad_request(detail: impl Into<std::borrow::Cow<'static, str>>) -> ProblemAnswer {
-    ProblemAnswer::new(StatusCode::BAD_REQUEST, detail)
+    ProblemAnswer::of(ProblemCode::BadQuery, detail)
+}
+
+fn bad_body(detail: impl Into<std::borrow::Cow<'static, str>>) -> ProblemAnswer {
+    ProblemAnswer::of(ProblemCode::BadBody, detail)
 }

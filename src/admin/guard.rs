@@ -15,12 +15,13 @@ use axum::response::{IntoResponse, Response};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{ProblemAnswer, page};
+use crate::problem::ProblemCode;
 
 /// Must be `1` on every change, because a page of another origin cannot send this header without
 /// permission.
@@ -60,10 +61,10 @@ impl Access {
 
     /// Why a request is refused, `None` if it is allowed (pure).
     fn refusal(&self, request: &Parts) -> Option<ProblemAnswer> {
-        let refuse = |status, detail: &'static str| Some(ProblemAnswer::new(status, detail));
+        let refuse = |code, detail: &'static str| Some(ProblemAnswer::of(code, detail));
         if !self.knows_host(request) {
             return refuse(
-                StatusCode::MISDIRECTED_REQUEST,
+                ProblemCode::UnknownHost,
                 "unknown host: use localhost or the address in admin.listen",
             );
         }
@@ -72,27 +73,25 @@ impl Access {
         }
         if self.token.is_none() && !self.listen.is_loopback() {
             return refuse(
-                StatusCode::FORBIDDEN,
+                ProblemCode::NotLoopback,
                 "admin.listen is not a loopback address, and admin.token is not set: set it",
             );
         }
         if !self.knows_token(&request.headers) {
-            return refuse(
-                StatusCode::UNAUTHORIZED,
-                "a bearer token is required: send the one configured as admin.token",
-            );
+            let code = match request.headers.contains_key(AUTHORIZATION) {
+                true => ProblemCode::TokenWrong,
+                false => ProblemCode::TokenRequired,
+            };
+            return refuse(code, "a bearer token is required: send the one configured as admin.token");
         }
         if matches!(request.method, Method::GET | Method::HEAD) {
             return None;
         }
         if only(&request.headers, &REQUEST_HEADER).is_none_or(|value| value != "1") {
-            return refuse(StatusCode::FORBIDDEN, "changes need the header X-Fanbridge-Request: 1");
+            return refuse(ProblemCode::NoRequestHeader, "changes need the header X-Fanbridge-Request: 1");
         }
         if !is_json(&request.headers) {
-            return refuse(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "changes need the content type application/json",
-            );
+            return refuse(ProblemCode::NotJson, "changes need the content type application/json");
         }
         None
     }

@@ -31,7 +31,6 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
-use http::StatusCode;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
@@ -40,6 +39,7 @@ use crate::dead_letter::{Readmit, Redrive};
 use crate::dispatch::pause::Pausing;
 use crate::explain::Explainer;
 use crate::health::Health;
+use crate::problem::ProblemCode;
 use crate::spool::Spool;
 use crate::state::{State, StateError};
 use crate::telemetry::Metrics;
@@ -137,7 +137,7 @@ impl AdminState {
     }
 
     fn opened(&self) -> Result<&Opened, ProblemAnswer> {
-        let recovering = ProblemAnswer::new(StatusCode::SERVICE_UNAVAILABLE, "the spool is being recovered");
+        let recovering = ProblemAnswer::of(ProblemCode::Recovering, "the spool is being recovered");
         self.opened.get().ok_or(recovering)
     }
 
@@ -162,7 +162,7 @@ impl AdminState {
             Ok(answer) => answer.map_err(ProblemAnswer::from),
             Err(_) => {
                 let detail = "a query of the state file broke off: see the log";
-                Err(ProblemAnswer::new(StatusCode::INTERNAL_SERVER_ERROR, detail))
+                Err(ProblemAnswer::of(ProblemCode::Failed, detail))
             }
         }
     }
@@ -184,9 +184,9 @@ pub fn router(admin: AdminState) -> Router {
         .route("/api/dead/drop", post(dead::drop))
         .nest("/api/v1", v1::router())
         .merge(page::router())
-        .fallback(|| async { ProblemAnswer::new(StatusCode::NOT_FOUND, "there is nothing at this path") })
+        .fallback(|| async { ProblemAnswer::of(ProblemCode::NoSuchPath, "there is nothing at this path") })
         .method_not_allowed_fallback(|| async {
-            ProblemAnswer::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not support this method")
+            ProblemAnswer::of(ProblemCode::NoSuchMethod, "this path does not support this method")
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(Arc::clone(&admin.access), guard::guard))

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use axum::Extension;
 use axum::extract::State;
-use http::StatusCode;
 
 use super::guard::Stranger;
 use super::{AdminState, Opened, ProblemAnswer};
+use crate::problem::ProblemCode;
 use crate::telemetry::steers_terminal;
 
 const OK: &str = "ok\n";
@@ -113,5 +113,5 @@ fn troubles(admin: &AdminState) -> Vec<(String, String)> {
 }
 
 fn unavailable(detail: String) -> ProblemAnswer {
-    ProblemAnswer::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    ProblemAnswer::of(ProblemCode::NotReady, detail)
 }

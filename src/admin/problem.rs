@@ -6,21 +6,39 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 
+use crate::problem::{ProblemCode, RequestNumber, document};
 use crate::state::StateError;
 
 /// A request that failed, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProblemAnswer {
+    /// What is wrong, for programs.
+    pub code: ProblemCode,
     /// The HTTP status.
     pub status: StatusCode,
     /// What is wrong, for people. Contains no secret.
     pub detail: Cow<'static, str>,
+    /// The number of the request.
+    pub request: RequestNumber,
 }
 
 impl ProblemAnswer {
-    /// A problem with this status and detail.
+    /// A problem with this code, under the status that goes with it.
+    pub fn of(code: ProblemCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, status: code.status(), detail: detail.into(), request: RequestNumber::next() }
+    }
+
+    /// A problem with this status, and the most general code that goes with it.
     pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, detail: detail.into() }
+        let code = match status {
+            StatusCode::BAD_REQUEST => ProblemCode::BadQuery,
+            StatusCode::UNAUTHORIZED => ProblemCode::TokenRequired,
+            StatusCode::NOT_FOUND => ProblemCode::NotFound,
+            StatusCode::CONFLICT => ProblemCode::Conflict,
+            StatusCode::SERVICE_UNAVAILABLE => ProblemCode::Busy,
+            _ => ProblemCode::Failed,
+        };
+        Self { status, ..Self::of(code, detail) }
     }
 }
 
@@ -31,26 +49,24 @@ impl From<StateError> for ProblemAnswer {
             // The state logs this itself.
             let detail =
                 "there is no space on the disk for the state file: free some, then repeat the request";
-            return Self::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+            return Self::of(ProblemCode::NoRoom, detail);
         }
+        let detail = "the state file cannot be read or written: see the log";
+        let problem = Self::of(ProblemCode::StateUnreadable, detail);
         tracing::error!(
+            request = %problem.request,
             error = &error as &dyn std::error::Error,
             "the admin API could not read or write the state file"
         );
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the state file cannot be read or written: see the log")
+        problem
     }
 }
 
 impl IntoResponse for ProblemAnswer {
     fn into_response(self) -> Response {
-        let document = serde_json::json!({
-            "type": "about:blank",
-            "title": self.status.canonical_reason().unwrap_or("Error"),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-        });
+        let document = document(self.code, self.status, &self.detail, self.request);
         let kind = [(CONTENT_TYPE, "application/problem+json")];
-        let response = (self.status, kind, document.to_string());
+        let response = (self.status, kind, document);
         match self.status {
             StatusCode::UNAUTHORIZED => ([(WWW_AUTHENTICATE, "Bearer")], response).into_response(),
             StatusCode::SERVICE_UNAVAILABLE => ([(RETRY_AFTER, "5")], response).into_response(),

@@ -8,6 +8,7 @@ use crate::explain::{
 };
 use crate::selection::Selection;
 use crate::sink::Output;
+use crate::source::Channel;
 
 /// The property that says how brokers are reached; without it, without TLS and without credentials.
 const SECURITY_PROTOCOL: &str = "security.protocol";
@@ -19,6 +20,8 @@ impl Config {
             name: source.name.to_string(),
             event_source: source.event_source().to_string(),
             definition: Arc::clone(&source.definition),
+            body_bytes_max: source.body_bytes_max.unwrap_or(self.limits.body_bytes_max) as u64,
+            is_posted_to: !matches!(source.channel, Channel::Sqs(_)),
         });
         let sinks = self.sinks.iter().map(|sink| ConfiguredSink {
             name: sink.name.clone(),

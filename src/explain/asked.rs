@@ -4,8 +4,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::event::{IdMatch, IdMatchError, Position};
+use crate::problem::RequestNumber;
 
 const POSITION: &str = "position:";
+const REQUEST: &str = "request:";
+/// What stands in front of it in the `instance` of a problem document.
+const URN: &str = "urn:fanbridge:";
 
 /// The event that is asked about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +18,8 @@ pub enum AskedEvent {
     Id(IdMatch),
     /// By its position in the log: `position:42`.
     Position(Position),
+    /// By the number of a request that was refused: `request:5f1c0a9b8e7d6c5a`.
+    Request(RequestNumber),
 }
 
 /// A text that names no event.
@@ -25,6 +31,9 @@ pub enum AskedEventError {
     /// There is no number behind `position:`.
     #[error("expected the number of an entry of the log behind `{POSITION}`, counted from 1")]
     Position,
+    /// There is no number of a request behind `request:`.
+    #[error("expected the 16 hexadecimal digits of a request behind `{REQUEST}`")]
+    Request,
 }
 
 impl FromStr for AskedEvent {
@@ -35,6 +44,9 @@ impl FromStr for AskedEvent {
             let position = number.parse().ok().filter(|number| *number > 0 && *number < u64::MAX);
             return position.map(|number| Self::Position(Position(number))).ok_or(AskedEventError::Position);
         }
+        if let Some(number) = text.strip_prefix(URN).unwrap_or(text).strip_prefix(REQUEST) {
+            return number.parse::<RequestNumber>().map(Self::Request).map_err(|_| AskedEventError::Request);
+        }
         Ok(Self::Id(text.parse()?))
     }
 }
@@ -44,6 +56,7 @@ impl fmt::Display for AskedEvent {
         match self {
             Self::Id(id) => f.write_str(id.as_str()),
             Self::Position(position) => write!(f, "{POSITION}{position}"),
+            Self::Request(request) => write!(f, "{REQUEST}{request}"),
         }
     }
 }
@@ -54,13 +67,18 @@ mod tests {
 
     #[test]
     fn an_event_is_named_by_its_id_or_its_position() {
-        for text in ["sha256-9f2c81aa", "evt_1", "position:42"] {
+        for text in ["sha256-9f2c81aa", "evt_1", "position:42", "request:00ff0a9b8e7d6c5a"] {
             let asked: AskedEvent = text.parse().expect("it names an event");
             assert_eq!(asked.to_string(), text);
         }
         assert!(matches!("position:42".parse(), Ok(AskedEvent::Position(Position(42)))));
         for text in ["position:", "position:0", "position:x", "position:18446744073709551615"] {
             assert_eq!(text.parse::<AskedEvent>(), Err(AskedEventError::Position), "{text}");
+        }
+        let instance: AskedEvent = "urn:fanbridge:request:00ff0a9b8e7d6c5a".parse().expect("a request");
+        assert_eq!(instance.to_string(), "request:00ff0a9b8e7d6c5a");
+        for text in ["request:", "request:12", "request:00ff0a9b8e7d6c5x", "request:+0ff0a9b8e7d6c5a"] {
+            assert_eq!(text.parse::<AskedEvent>(), Err(AskedEventError::Request), "{text}");
         }
         assert!(matches!("9f2".parse::<AskedEvent>(), Err(AskedEventError::Id(_))));
     }

@@ -30,6 +30,10 @@ pub struct ConfiguredSource {
     pub event_source: String,
     /// The definition of its provider.
     pub definition: Arc<Definition>,
+    /// The largest body that it takes, in bytes as they are sent.
+    pub body_bytes_max: u64,
+    /// Whether providers post to it, to `/in/{name}`.
+    pub is_posted_to: bool,
 }
 
 /// A selection, and where it is written.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Situation;
 use crate::state::DeadLetterInfo;
+use crate::timeline::Step;
 
 /// What is known of the event that was asked about.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -32,6 +33,9 @@ pub struct Explanation {
     /// Its dead letters, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dead_letters: Vec<DeadLetterInfo>,
+    /// What the last steps have of it, by their moments: at most the newest 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
     /// The situation, in one word.
     pub situation: Situation,
     /// Why it is so, in a sentence.
@@ -122,7 +126,7 @@ pub struct ExplainedEvent {
 /// What was decided about a delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExplainedVerdict {
-    /// `accepted`, `filtered`, `duplicate` or `quarantined`.
+    /// `accepted`, `filtered`, `duplicate`, `quarantined` or `refused`.
     pub word: String,
     /// The rule of the selection, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -130,7 +134,7 @@ pub struct ExplainedVerdict {
     /// Where the rule is written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<String>,
-    /// Why a quarantined delivery cannot become an event, in one word.
+    /// Why a delivery was refused, or a quarantined one cannot become an event, in one word.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The same in a sentence.

@@ -37,6 +37,9 @@ impl Explainer {
         if let Some(name) = name.filter(|name| self.configuration.source(name).is_none()) {
             return Err(ExplainError::UnknownSource(name.to_owned()));
         }
+        if let AskedEvent::Request(number) = asked {
+            return Ok(self.request(asked, *number));
+        }
         let mut looked = LookedThrough {
             log_through: Timestamp::from(SystemTime::now()).to_rfc3339(),
             log_first: self.search.first().0,
@@ -47,6 +50,7 @@ impl Explainer {
         let mut events = match asked {
             AskedEvent::Id(id) => self.by_id(id, scope, &mut looked)?,
             AskedEvent::Position(position) => self.at_position(*position, scope, &mut looked)?,
+            AskedEvent::Request(_) => unreachable!("a request was explained above"),
         };
         if let AskedEvent::Id(id) = asked
             && events.keys().any(|(event_id, _)| id.is_whole(event_id))
@@ -69,7 +73,7 @@ impl Explainer {
     fn of_filtered(&self, asked: &AskedEvent, source: Option<&str>, looked: LookedThrough) -> Explanation {
         let mut known = match asked {
             AskedEvent::Id(id) => filtered(self.timeline.about(id, &[]), source),
-            AskedEvent::Position(_) => FilteredDeliveries::new(),
+            AskedEvent::Position(_) | AskedEvent::Request(_) => FilteredDeliveries::new(),
         };
         if let AskedEvent::Id(id) = asked
             && known.keys().any(|(known_id, _)| id.is_whole(known_id))
@@ -270,7 +274,7 @@ fn split(trouble: &str) -> (String, String) {
     (reason.to_owned(), detail.to_owned())
 }
 
-fn without_event(
+pub(super) fn without_event(
     asked: &AskedEvent,
     found: HowMany,
     looked: LookedThrough,
@@ -284,6 +288,7 @@ fn without_event(
         verdict: None,
         sinks: Vec::new(),
         dead_letters: Vec::new(),
+        steps: Vec::new(),
         situation: told.situation,
         cause: told.cause,
         fix: told.fix,

@@ -22,6 +22,7 @@ mod event_type;
 mod facts;
 mod gather;
 mod preview;
+mod refused;
 mod remembered;
 mod sinks;
 

@@ -46,6 +46,8 @@ fn configuration(lake: Option<&[&str]>) -> ExplainedConfiguration {
             name: "stream-video".into(),
             event_source: "/stream/default".into(),
             definition: builtin_named("stream").expect("built in").clone(),
+            body_bytes_max: 2 << 20,
+            is_posted_to: true,
         }],
         selection: selection("select", None),
         sinks: vec![

@@ -4,6 +4,7 @@
 //! acknowledged delivery is answered with. The reason for a refusal goes to the metrics and not to the
 //! caller.
 
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response};
 use http_body::Body;
 
 use super::http::Limits;
@@ -23,6 +24,7 @@ use super::refusals::Evidence;
 use super::{Acceptance, DeliveryFate, Intake, SourceIntake, Unavailable};
 use crate::ack::Unaccepted;
 use crate::event::{Delivery, Timestamp};
+use crate::problem::{ProblemCode, RequestNumber};
 use crate::provider::{BodyLimits, DeliveryRefusal};
 
 /// Most bytes of the body of a probe: `{}` and some white space.
@@ -164,8 +166,9 @@ pub(super) async fn answer<B: From<Bytes>>(
         }
         Err(refused) => {
             source.metrics.refused(refused.reason());
-            let response = refused.response();
-            intake.steps.refused(evidence, response.status(), refused.reason());
+            let request = RequestNumber::next();
+            let response = refused.response(request);
+            intake.steps.refused(evidence, response.status(), refused.reason(), request);
             response
         }
     };
@@ -226,49 +229,58 @@ impl Refused {
         }
     }
 
-    /// The answer to the refusal. No other code decides its status.
+    /// The answer to the refusal with the number of its request. No other code decides its status.
     ///
     /// A refusal that is possible before the whole body was read closes the connection: the rest of the
     /// body is not worth reading for the sake of a next request.
-    fn response<B: From<Bytes>>(self) -> Response<B> {
+    fn response<B: From<Bytes>>(self, request: RequestNumber) -> Response<B> {
+        let (code, detail) = self.problem();
+        let mut response = problem(code, &detail, request);
         match self {
-            Self::Undecodable(reason) => {
-                problem(StatusCode::BAD_REQUEST, format_args!("the body cannot be decoded: {reason}"))
-            }
-            Self::Unauthenticated(_) => unauthenticated(),
-            Self::Unread(_) => closing(unauthenticated()),
+            Self::Undecodable(_) | Self::Unauthenticated(_) => response,
             Self::Challenged(_) => {
-                let mut response = closing(unauthenticated());
                 response.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
-                response
-            }
-            Self::Forbidden(_) => closing(problem(StatusCode::FORBIDDEN, "the delivery is not accepted")),
-            Self::TooSlow => closing(problem(StatusCode::REQUEST_TIMEOUT, "the body arrives too slowly")),
-            Self::TooLarge(_) => closing(problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large")),
-            Self::UnsupportedEncoding => {
-                closing(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a body must be plain or gzip"))
-            }
-            Self::Unavailable(_) => {
-                closing(problem(StatusCode::SERVICE_UNAVAILABLE, "the delivery cannot be stored now"))
+                closing(response)
             }
             // The whole body was read, so the connection can stay.
-            Self::Unaccepted(unaccepted, fate) => {
-                let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, unaccepted);
+            Self::Unaccepted(_, fate) => {
                 if proves(fate) {
                     response.extensions_mut().insert(Proven);
                 }
                 response
             }
-            Self::Panicked => closing(problem(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "fanbridge failed while it handled this request",
-            )),
+            Self::Unread(_)
+            | Self::Forbidden(_)
+            | Self::TooSlow
+            | Self::TooLarge(_)
+            | Self::UnsupportedEncoding
+            | Self::Unavailable(_)
+            | Self::Panicked => closing(response),
         }
     }
-}
 
-fn unauthenticated<B: From<Bytes>>() -> Response<B> {
-    problem(StatusCode::UNAUTHORIZED, "the delivery cannot be authenticated")
+    /// The code of the refusal, and the words for people: fixed ones, of which a 401 has the same for every
+    /// reason.
+    fn problem(self) -> (ProblemCode, Cow<'static, str>) {
+        let (code, detail) = match self {
+            Self::Undecodable(reason) => {
+                return (ProblemCode::Undecodable, format!("the body cannot be decoded: {reason}").into());
+            }
+            Self::Unaccepted(unaccepted, _) => {
+                return (ProblemCode::Unaccepted, unaccepted.to_string().into());
+            }
+            Self::Unauthenticated(_) | Self::Unread(_) | Self::Challenged(_) => {
+                (ProblemCode::Unauthenticated, "the delivery cannot be authenticated")
+            }
+            Self::Forbidden(_) => (ProblemCode::NotAccepted, "the delivery is not accepted"),
+            Self::TooSlow => (ProblemCode::BodyTimeout, "the body arrives too slowly"),
+            Self::TooLarge(_) => (ProblemCode::BodyTooLarge, "the body is too large"),
+            Self::UnsupportedEncoding => (ProblemCode::UnsupportedEncoding, "a body must be plain or gzip"),
+            Self::Unavailable(_) => (ProblemCode::Unavailable, "the delivery cannot be stored now"),
+            Self::Panicked => (ProblemCode::Failed, "fanbridge failed while it handled this request"),
+        };
+        (code, detail.into())
+    }
 }
 
 /// Whether a delivery of this fate proves that its sender is the provider. Anybody who captured a delivery or
@@ -306,6 +318,8 @@ fn acknowledgement<B: From<Bytes>>(received: &Received) -> Response<B> {
 #[cfg(test)]
 mod tests {
     use super::super::http::problem::is_granted;
+    use http::StatusCode;
+
     use super::*;
 
     #[test]
@@ -316,12 +330,13 @@ mod tests {
             (DeliveryFate::Duplicate, false),
             (DeliveryFate::Filtered, false),
         ] {
-            let mut response: Response<Bytes> = Refused::Unaccepted(Unaccepted::Late, fate).response();
+            let mut response: Response<Bytes> =
+                Refused::Unaccepted(Unaccepted::Late, fate).response(RequestNumber(1));
             assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
             assert_eq!(is_granted(&response), granted, "{fate:?}");
             response.extensions_mut().insert(Unproven);
             assert!(!is_granted(&response), "nobody has verified it");
         }
-        assert!(!is_granted::<Bytes>(&Refused::Unavailable("spool_full").response()));
+        assert!(!is_granted::<Bytes>(&Refused::Unavailable("spool_full").response(RequestNumber(1))));
     }
 }

@@ -23,6 +23,7 @@ use super::steps::Steps;
 use super::webhook::Webhook;
 use super::{Intake, SourceIntake};
 use crate::aws::Aws;
+use crate::problem::{ProblemCode, RequestNumber};
 use crate::telemetry::{Metrics, SourceCode};
 
 /// The label `source` of requests to a path that no source has.
@@ -119,8 +120,9 @@ impl Front {
         self.by_path.iter().fold(Router::new(), add).fallback(async move |request: Request<Body>| {
             strays.inc();
             let evidence = Evidence::stray(&limit, request.headers(), request.body());
-            steps.refused(&evidence, StatusCode::NOT_FOUND, NO_SUCH_PATH);
-            problem::<Body>(StatusCode::NOT_FOUND, "no source has this path")
+            let request = RequestNumber::next();
+            steps.refused(&evidence, StatusCode::NOT_FOUND, NO_SUCH_PATH, request);
+            problem::<Body>(ProblemCode::NoSuchPath, "no source has this path", request)
         })
     }
 }
@@ -136,8 +138,9 @@ impl Endpoint {
     fn refuse_method(&self, steps: &Steps, request: &Request<Body>) -> Response<Body> {
         self.source().metrics.answered(StatusCode::METHOD_NOT_ALLOWED);
         let evidence = Evidence::new(self.source(), request.headers(), request.body());
-        steps.refused(&evidence, StatusCode::METHOD_NOT_ALLOWED, NO_SUCH_METHOD);
-        let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "deliveries are sent with POST");
+        let request = RequestNumber::next();
+        steps.refused(&evidence, StatusCode::METHOD_NOT_ALLOWED, NO_SUCH_METHOD, request);
+        let mut response = problem(ProblemCode::NoSuchMethod, "deliveries are sent with POST", request);
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
         response
     }

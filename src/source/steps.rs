@@ -3,9 +3,7 @@
 //! A step is noted where the delivery's fate is known: of what is appended, where the append is answered,
 //! also if its sender has gone by then.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use http::StatusCode;
@@ -16,6 +14,7 @@ use super::shown_headers::shown_headers;
 use super::types_seen::TypesSeen;
 use super::{Circumstances, DeliveryFate, SourceIntake, fate};
 use crate::event::{Event, Filtered, Position, Quarantined, Timestamp};
+use crate::problem::RequestNumber;
 use crate::selection::Selection;
 use crate::spool::Appended;
 use crate::timeline::{DecidedBy, RefusedStep, TakenAs, TakenStep, TimelineWriter, UnansweredStep};
@@ -24,12 +23,11 @@ use crate::timeline::{DecidedBy, RefusedStep, TakenAs, TakenStep, TimelineWriter
 pub(super) struct Steps {
     types: Arc<TypesSeen>,
     timeline: TimelineWriter,
-    requests: RequestNumbers,
 }
 
 impl Steps {
     pub(super) fn new(types: Arc<TypesSeen>, timeline: TimelineWriter) -> Self {
-        Self { types, timeline, requests: RequestNumbers::default() }
+        Self { types, timeline }
     }
 
     /// The types that were seen.
@@ -148,7 +146,13 @@ impl Steps {
     }
 
     /// Notes a request that is refused, unless there were too many.
-    pub(super) fn refused(&self, evidence: &Evidence<'_>, status: StatusCode, reason: &str) {
+    pub(super) fn refused(
+        &self,
+        evidence: &Evidence<'_>,
+        status: StatusCode,
+        reason: &str,
+        request: RequestNumber,
+    ) {
         if !self.is_on() {
             return;
         }
@@ -157,7 +161,7 @@ impl Steps {
         let headers = shown_headers(evidence.headers, evidence.definition);
         let step = RefusedStep {
             source: evidence.source,
-            request: self.requests.next(),
+            request: request.0,
             status: status.as_u16(),
             reason,
             bytes,
@@ -209,19 +213,6 @@ impl Drop for Appending<'_> {
             waited_ms: micros(arrived, at) / 1000,
         };
         self.steps.timeline.open().unanswered(at, &step);
-    }
-}
-
-/// Numbers requests so that nobody can tell from one number how many requests there were, or guess another.
-#[derive(Default)]
-struct RequestNumbers {
-    key: RandomState,
-    count: AtomicU64,
-}
-
-impl RequestNumbers {
-    fn next(&self) -> u64 {
-        self.key.hash_one(self.count.fetch_add(1, Ordering::Relaxed))
     }
 }
 

@@ -235,6 +235,17 @@ impl Timeline {
         steps
     }
 
+    /// The step of the refused request with this number.
+    pub fn refused(&self, request: u64) -> Option<Step> {
+        let (snapshot, _) = self.look(None);
+        let steps = notes_after(&snapshot.refusals, 0).map(RawNote::decode);
+        let is_it = |step: &Step| {
+            let StepKind::Refused(refused) = &step.kind else { return false };
+            refused.request == request
+        };
+        steps.filter(is_it).last()
+    }
+
     /// Waits until there is a step behind this cursor: for ever, once the collector has ended. Does not wait
     /// if the cursor is of another start, because a page has something to say then.
     pub async fn changed(&self, after: TimelineCursor) {

@@ -13,6 +13,7 @@ mod listings;
 mod live;
 mod live_stream;
 mod pause;
+mod problems;
 mod run;
 mod tail;
 mod timeline;

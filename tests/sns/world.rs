@@ -15,9 +15,8 @@ use crate::support::await_until;
 use crate::support::bridge::{Bridge, Home};
 use crate::support::client::{Answer, request};
 
-/// The one body of every refusal of what is not verified.
-pub const REFUSAL: &str =
-    r#"{"type":"about:blank","title":"Forbidden","status":403,"detail":"the delivery is not accepted"}"#;
+/// The one body of every refusal of what is not verified, but for the number of the request.
+pub const REFUSAL: &str = r#"{"code":"not_accepted","detail":"the delivery is not accepted","instance":"urn:fanbridge:request:…","status":403,"title":"Forbidden","type":"urn:fanbridge:problem:not_accepted"}"#;
 /// The name and password of raw deliveries.
 pub const RAW_USERNAME: &str = "sns";
 pub const RAW_PASSWORD: &str = "a-password-of-the-tests";
@@ -139,7 +138,7 @@ impl World {
         let before = self.refused(reason);
         let answer = self.post(source, &[], body);
         let text = String::from_utf8_lossy(body);
-        assert_eq!((answer.status, &*answer.text()), (403, REFUSAL), "{reason}: {text}");
+        assert_eq!((answer.status, &*answer.text_without_request()), (403, REFUSAL), "{reason}: {text}");
         assert_eq!(self.refused(reason), before + 1.0, "refused for another reason than {reason}: {text}");
     }
 

@@ -26,6 +26,9 @@ fn assert_problem(response: &Response<Bytes>, status: StatusCode) {
     assert_eq!(header(response, "content-type"), Some("application/problem+json"));
     let document = parsed(response);
     assert_eq!(document["status"], status.as_u16());
+    let code = document["code"].as_str().unwrap();
+    assert_eq!(document["type"], format!("urn:fanbridge:problem:{code}"));
+    assert!(document["instance"].as_str().unwrap().starts_with("urn:fanbridge:request:"), "{document}");
     assert!(document["detail"].as_str().is_some_and(|detail| !detail.is_empty()));
 }
 

@@ -42,9 +42,22 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
+    /// The body as text, with `…` for the number of the request that a problem document has.
+    pub fn text_without_request(&self) -> String {
+        without_request(&self.text())
+    }
+
     /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// A problem document with `…` for the number of its request.
+pub fn without_request(document: &str) -> String {
+    match document.split_once("urn:fanbridge:request:") {
+        Some((before, rest)) => format!("{before}urn:fanbridge:request:…{}", rest.get(16..).unwrap_or("?")),
+        None => document.to_owned(),
     }
 }
 

@@ -19,7 +19,7 @@ const FLOORS: &[&[&str]] = &[
     &["dedup", "disk", "admit", "timeline"],
     &["scalars"],
     &["provider", "selection", "routing", "aws", "health", "files", "reference", "clock"],
-    &["event", "telemetry", "scarce", "trust", "backoff"],
+    &["event", "telemetry", "scarce", "trust", "backoff", "problem"],
 ];
 
 /// Names that several public types may have, because their module says whose they are.

@@ -21,6 +21,7 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use sha2::{Digest, Sha256};
 
 use super::{AdminState, ProblemAnswer};
+use crate::problem::ProblemCode;
 
 /// What the page is allowed to do in a browser.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -109,8 +110,8 @@ async fn file(uri: Uri, headers: HeaderMap) -> Result<Response, ProblemAnswer> {
         path => path.strip_prefix(BELOW).unwrap_or_default(),
     };
     let found = EMBEDDED.iter().find(|file| file.name == name);
-    let file = found
-        .ok_or_else(|| ProblemAnswer::new(StatusCode::NOT_FOUND, "the page has no file of this name"))?;
+    let file =
+        found.ok_or_else(|| ProblemAnswer::of(ProblemCode::NotFound, "the page has no file of this name"))?;
     let always = [
         (CONTENT_SECURITY_POLICY, POLICY),
         (CACHE_CONTROL, "no-cache"),

@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use http::StatusCode;
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, Instant, sleep_until, timeout};
@@ -11,6 +10,7 @@ use tokio::time::{Duration, Instant, sleep_until, timeout};
 use super::live::LIVE_READERS_MAX;
 use super::query::{After, StepsQuery, WantedSteps};
 use crate::admin::{AdminState, ProblemAnswer, Summary};
+use crate::problem::ProblemCode;
 use crate::timeline::{Step, StepKind, StepPage, TakenAs, Timeline, TimelineCursor};
 
 /// How soon a reader that waits learns that the bridge stops: the listener is drained for a second only.
@@ -84,14 +84,13 @@ async fn first_page(
     });
     looking.await.map_err(|_| {
         let detail = "the search among the last steps broke off: see the log";
-        ProblemAnswer::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+        ProblemAnswer::of(ProblemCode::Failed, detail)
     })
 }
 
 /// The parameters of a request.
 pub(super) fn asked(query: Result<Query<StepsQuery>, QueryRejection>) -> Result<StepsQuery, ProblemAnswer> {
-    let Query(query) =
-        query.map_err(|error| ProblemAnswer::new(StatusCode::BAD_REQUEST, error.body_text()))?;
+    let Query(query) = query.map_err(|error| ProblemAnswer::of(ProblemCode::BadQuery, error.body_text()))?;
     Ok(query)
 }
 
@@ -99,14 +98,14 @@ pub(super) fn asked(query: Result<Query<StepsQuery>, QueryRejection>) -> Result<
 pub(super) fn timeline(admin: &AdminState) -> Result<&Timeline, ProblemAnswer> {
     let off = "no steps are kept: set `timeline.bytes_max` to 1 MiB or more, and restart";
     let is_on = admin.timeline.usage().is_on;
-    is_on.then_some(&admin.timeline).ok_or_else(|| ProblemAnswer::new(StatusCode::CONFLICT, off))
+    is_on.then_some(&admin.timeline).ok_or_else(|| ProblemAnswer::of(ProblemCode::TimelineOff, off))
 }
 
 /// A place among those who wait for steps.
 pub(super) fn take_place(admin: &AdminState) -> Result<OwnedSemaphorePermit, ProblemAnswer> {
     admin.live.clone().try_acquire_owned().map_err(|_| {
         let detail = format!("{LIVE_READERS_MAX} readers wait for steps already: close one of them");
-        ProblemAnswer::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        ProblemAnswer::of(ProblemCode::Busy, detail)
     })
 }
 

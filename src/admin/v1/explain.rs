@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use http::StatusCode;
 use serde::Deserialize;
 
 use super::super::{AdminState, ProblemAnswer};
 use crate::event::Timestamp;
 use crate::explain::{AskedEvent, AskedEventError, ExplainError, ExplainScope, Explanation};
+use crate::problem::ProblemCode;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -37,7 +37,7 @@ pub(super) async fn event(
     let scope = ExplainScope { source: query.source, since, ..ExplainScope::default() };
     let permit = Arc::clone(&admin.searches).try_acquire_owned().map_err(|_| {
         let detail = "two explanations are being searched for: ask again in a few seconds";
-        ProblemAnswer::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        ProblemAnswer::of(ProblemCode::Busy, detail)
     })?;
     let explainer = Arc::clone(&admin.opened()?.explainer);
     let _ends_with_the_request = StopOnDrop(Arc::clone(&scope.stop));
@@ -52,7 +52,7 @@ pub(super) async fn event(
         Ok(Err(error)) => Err(error.into()),
         Err(_) => {
             let detail = "the search broke off: see the log";
-            Err(ProblemAnswer::new(StatusCode::INTERNAL_SERVER_ERROR, detail))
+            Err(ProblemAnswer::of(ProblemCode::Failed, detail))
         }
     }
 }
@@ -72,7 +72,7 @@ fn moment(text: &str) -> Result<Timestamp, ProblemAnswer> {
 }
 
 fn bad_request(detail: impl Into<std::borrow::Cow<'static, str>>) -> ProblemAnswer {
-    ProblemAnswer::new(StatusCode::BAD_REQUEST, detail)
+    ProblemAnswer::of(ProblemCode::BadQuery, detail)
 }
 
 impl From<ExplainError> for ProblemAnswer {
@@ -82,14 +82,14 @@ impl From<ExplainError> for ProblemAnswer {
             ExplainError::State(error) => error.into(),
             ExplainError::UnknownSource(_) => bad_request(error.to_string()),
             ExplainError::Log(error) => {
+                let detail = "the log cannot be read: see the log of the bridge";
+                let problem = Self::of(ProblemCode::LogUnreadable, detail);
                 tracing::error!(
+                    request = %problem.request,
                     error = &error as &dyn std::error::Error,
                     "the admin API could not read the log to explain an event"
                 );
-                Self::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "the log cannot be read: see the log of the bridge",
-                )
+                problem
             }
         }
     }

@@ -4,10 +4,10 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
-use http::StatusCode;
 use serde::Deserialize;
 
 use crate::admin::ProblemAnswer;
+use crate::problem::ProblemCode;
 use crate::scalars::Period;
 use crate::timeline::{StepFilter, TimelineCursor};
 
@@ -118,5 +118,5 @@ fn parsed<T, E: Display>(
 
 /// The answer to a parameter that cannot be used.
 pub(super) fn bad_query(name: &str, error: impl Display) -> ProblemAnswer {
-    ProblemAnswer::new(StatusCode::BAD_REQUEST, format!("the parameter `{name}` cannot be used: {error}"))
+    ProblemAnswer::of(ProblemCode::BadQuery, format!("the parameter `{name}` cannot be used: {error}"))
 }

@@ -6,13 +6,13 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
-use http::StatusCode;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::super::dead::parse;
 use super::super::{AdminState, ProblemAnswer};
 use crate::dispatch::pause::{PauseError, Pausing};
 use crate::health::PausedStatus;
+use crate::problem::ProblemCode;
 use crate::state::PausedSince;
 
 /// The body of `POST /api/v1/sinks/{name}/pause`.
@@ -80,14 +80,15 @@ async fn change<T: Send + 'static>(
     name: Result<Path<String>, PathRejection>,
     change: impl FnOnce(&Pausing, &str) -> Result<T, PauseError> + Send + 'static,
 ) -> Result<T, ProblemAnswer> {
-    let Path(name) = name.map_err(|_| bad_request("expected the name of a sink in the path"))?;
-    let recovering = || ProblemAnswer::new(StatusCode::SERVICE_UNAVAILABLE, "the spool is being recovered");
+    let Path(name) = name
+        .map_err(|_| ProblemAnswer::of(ProblemCode::BadQuery, "expected the name of a sink in the path"))?;
+    let recovering = || ProblemAnswer::of(ProblemCode::Recovering, "the spool is being recovered");
     let pausing = admin.pausing.get().map(Arc::clone).ok_or_else(recovering)?;
     match tokio::task::spawn_blocking(move || change(&pausing, &name)).await {
         Ok(changed) => Ok(changed?),
         Err(_) => {
             let detail = "the change broke off: see the log, then repeat it";
-            Err(ProblemAnswer::new(StatusCode::INTERNAL_SERVER_ERROR, detail))
+            Err(ProblemAnswer::of(ProblemCode::Failed, detail))
         }
     }
 }
@@ -96,18 +97,9 @@ impl From<PauseError> for ProblemAnswer {
     fn from(error: PauseError) -> Self {
         match error {
             PauseError::State(error) => error.into(),
-            PauseError::UnknownSink(..) => Self::new(StatusCode::NOT_FOUND, error.to_string()),
-            PauseError::Awaited(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
-            PauseError::Reason => bad_request(error.to_string()),
+            PauseError::UnknownSink(..) => Self::of(ProblemCode::NotFound, error.to_string()),
+            PauseError::Awaited(_) => Self::of(ProblemCode::SinkAwaited, error.to_string()),
+            PauseError::Reason => Self::of(ProblemCode::BadBody, error.to_string()),
         }
     }
-}
-
-pub(super) fn parse<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, ProblemAnswer> {
-    let body = body.map_err(|rejection| ProblemAnswer::new(rejection.status(), rejection.body_text()))?;
-    serde_json::from_slice(&body).map_err(|error| bad_request(error.to_string()))
-}
-
-pub(super) fn bad_request(detail: impl Into<std::borrow::Cow<'static, str>>) -> ProblemAnswer {
-    ProblemAnswer::new(StatusCode::BAD_REQUEST, detail)
 }

@@ -21,13 +21,13 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use http::StatusCode;
 use serde::Serialize;
 
 use super::Listing;
 use crate::admin::types::{SeenType, overview};
 use crate::admin::{AdminState, ProblemAnswer, Summary};
 use crate::explain::{TypeExplanation, explain_type};
+use crate::problem::ProblemCode;
 
 /// A type of the listing.
 #[derive(Debug, Serialize)]
@@ -65,8 +65,7 @@ pub(super) async fn event_type(
     names: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Json<TypeDetail>, ProblemAnswer> {
     let unreadable = "expected a provider and a type in the path";
-    let Path((provider, name)) =
-        names.map_err(|_| ProblemAnswer::new(StatusCode::BAD_REQUEST, unreadable))?;
+    let Path((provider, name)) = names.map_err(|_| ProblemAnswer::of(ProblemCode::BadQuery, unreadable))?;
     let seen = arrived(&admin).await?.into_iter();
     let seen = seen.filter(|seen| seen.provider == provider && seen.event_type == name);
     let arrived = seen.map(|seen| item(seen, &admin.summary)).next();
@@ -76,7 +75,7 @@ pub(super) async fn event_type(
     let explanation = explain_type(explained, &definitions, &name);
     if arrived.is_none() && explanation.known.is_empty() {
         let detail = "no such type has come from this provider, and its catalogue has none";
-        return Err(ProblemAnswer::new(StatusCode::NOT_FOUND, detail));
+        return Err(ProblemAnswer::of(ProblemCode::NotFound, detail));
     }
     Ok(Json(TypeDetail { provider, explanation, arrived }))
 }

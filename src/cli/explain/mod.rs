@@ -27,7 +27,8 @@ use crate::telemetry::Shown;
 /// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Id of the event, or its beginning of 4 characters at least; `position:42` is an entry of the log
+    /// Id of the event, or its beginning of 4 characters at least; `position:42` is an entry of the log, and
+    /// `request:…` a refused request by the number in its answer
     #[arg(value_name = "ID", required_unless_present_any = ["event_type", "body"])]
     #[arg(conflicts_with_all = ["event_type", "body"])]
     id: Option<String>,

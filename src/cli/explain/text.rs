@@ -7,6 +7,7 @@ use crate::explain::{
     ExplainedEvent, ExplainedSink, ExplainedVerdict, Explanation, HowMany, SinkStanding, TypeExplanation,
 };
 use crate::telemetry::steers_terminal;
+use crate::timeline::{RefusedStep, Step, StepKind};
 
 /// Characters of an id in a list.
 const ID_CHARS: usize = 12;
@@ -17,8 +18,15 @@ pub(super) fn of_event(explanation: &Explanation) -> String {
     if let Some(event) = &explanation.event {
         text.event(event);
     }
+    let refused = explanation.steps.iter().find_map(refused);
+    if let Some(refused) = refused {
+        text.whole(&format!("request {:016x}  to {}", refused.request, of_source(refused)));
+    }
     if let Some(verdict) = &explanation.verdict {
         text.verdict(verdict, explanation.event.as_ref());
+    }
+    for (name, value) in refused.iter().flat_map(|refused| &refused.headers) {
+        text.line("header", &format!("{name}: {value}"));
     }
     for sink in &explanation.sinks {
         text.line(&sink.sink, &at_sink(sink));
@@ -47,6 +55,17 @@ pub(super) fn of_event(explanation: &Explanation) -> String {
         text.command(command);
     }
     text.0
+}
+
+fn refused(step: &Step) -> Option<&RefusedStep> {
+    match &step.kind {
+        StepKind::Refused(refused) => Some(refused),
+        _ => None,
+    }
+}
+
+fn of_source(refused: &RefusedStep) -> &str {
+    if refused.source.is_empty() { "a path that no source has" } else { &refused.source }
 }
 
 /// The explanation of a type.
@@ -159,7 +178,9 @@ impl Text {
         let rule = verdict.rule.as_ref().map_or_else(String::new, |rule| format!("  {rule}"));
         let line = verdict.line.as_ref().map_or_else(String::new, |line| format!("  {line}"));
         let reason = verdict.reason.as_ref().map_or_else(String::new, |reason| format!("  {reason}"));
-        self.line(&verdict.word, format!("{}{rule}{line}{reason}", short(at)).trim_start());
+        let answer = verdict.detail.as_ref().filter(|_| verdict.word == "refused");
+        let answer = answer.map_or_else(String::new, |answer| format!("  {answer}"));
+        self.line(&verdict.word, format!("{}{rule}{line}{reason}{answer}", short(at)).trim_start());
     }
 
     fn end(&mut self, cause: &str, fix: Option<&str>) {

@@ -3,6 +3,7 @@
 //! The command line, the API and the page show these words. A sentence names what is written in the
 //! configuration with its line, and holds no part of a body.
 
+mod refused;
 mod sinks;
 mod types;
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::configuration::ExplainedConfiguration;
 use super::document::{Explanation, LookedThrough, SinkStanding};
 
+pub(super) use self::refused::of_refused;
 pub(super) use self::types::{of_filtered, of_type};
 
 /// Most sinks that one sentence names.
@@ -30,6 +32,8 @@ pub enum Situation {
     Filtered,
     /// The delivery cannot become an event.
     Quarantined,
+    /// The request was refused.
+    Refused,
     /// A sink rejected it.
     DeadLetter,
     /// A sink holds its topic.
@@ -159,6 +163,19 @@ pub(super) fn of_nothing(looked: &LookedThrough) -> CauseAndFix {
     let cause = format!("nothing with this id: searched the log from {from} to {}{part}", looked.log_through);
     let fix = "`fanbridge explain --body FILE --source S` finds the id of a body";
     CauseAndFix::new(Situation::Unknown, cause, Some(fix.into()))
+}
+
+/// Of a request that is not among the last steps.
+pub(super) fn of_unknown_request(is_on: bool) -> CauseAndFix {
+    let (cause, fix) = match is_on {
+        true => (
+            "no refused request has this number among the last steps: it is older than they go back, the \
+             bridge has started again, or more than 50 a second were refused",
+            "ask for it soon after it was refused; `timeline.bytes_max` says how far the steps go back",
+        ),
+        false => ("no steps are kept", "set `timeline.bytes_max` to 1 MiB or more, and restart"),
+    };
+    CauseAndFix::new(Situation::Forgotten, cause, Some(fix.into()))
 }
 
 fn at_line(line: Option<&String>) -> String {

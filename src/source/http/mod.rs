@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::TRANSFER_ENCODING;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -46,9 +46,10 @@ use tokio_util::task::TaskTracker;
 use super::http::connections::Connections;
 use super::http::head::Fault;
 use super::http::networks::{ConnectionPermit, GUEST, Guest, Networks};
-use super::http::problem::{closing, is_granted, problem};
+use super::http::problem::{closing, is_granted, problem, problem_as};
 use super::http::timeout_stream::{ConnectionState, TimeoutStream, Timeouts};
 use super::http::tls::Tls;
+use crate::problem::{ProblemCode, RequestNumber};
 use crate::telemetry::Episode;
 use handshake::encrypt;
 
@@ -260,10 +261,12 @@ where
     let chunked = request.headers().contains_key(TRANSFER_ENCODING);
     let response = if state.begin(chunked).is_err() {
         metrics.ambiguous_length();
-        closing(problem(StatusCode::BAD_REQUEST, "the length of the body is stated in two ways"))
+        let detail = "the length of the body is stated in two ways";
+        closing(problem(ProblemCode::BadHead, detail, RequestNumber::next()))
     } else if let Some(fault) = Fault::of(&request) {
         metrics.bad_head(fault.reason());
-        closing(problem(fault.status(), fault.detail()))
+        let request = RequestNumber::next();
+        closing(problem_as(fault.status(), ProblemCode::BadHead, fault.detail(), request))
     } else {
         // Pinned here, because a future that is passed on by value takes its memory twice. The service is
         // always ready, and is called in the future: a panic of the call itself is caught, too.
@@ -276,8 +279,9 @@ where
             Ok(Ok(response)) => response,
             // The panic hook has logged the panic, and what the request owned is dropped with its future.
             Err(_panic) => closing(problem(
-                StatusCode::INTERNAL_SERVER_ERROR,
+                ProblemCode::Failed,
                 "fanbridge failed while it handled this request",
+                RequestNumber::next(),
             )),
         }
     };

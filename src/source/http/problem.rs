@@ -1,27 +1,32 @@
 //! Error answers: RFC 9457 problem documents, the same from every listener.
 //!
-//! A document is fixed text: it repeats nothing of the request, and the reason why an authentication
-//! failed is only in the metrics.
-
-use std::fmt::Display;
+//! A document is fixed text and the number of its request: it repeats nothing of the request, and the reason
+//! why an authentication failed is only in the metrics and among the last steps.
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
+use crate::problem::{ProblemCode, RequestNumber, document};
+
 /// Seconds after which a provider is asked to send a delivery again that was answered 503.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
-/// An answer with a problem document. `detail` is made of fixed words and needs no escaping in JSON.
+/// An answer with a problem document, under the status that goes with its code.
 ///
 /// A 503 carries `Retry-After`, a 415 the encoding that is accepted.
-pub fn problem<B: From<Bytes>>(status: StatusCode, detail: impl Display) -> Response<B> {
-    let title = status.canonical_reason().unwrap_or("Error");
-    let document = format!(
-        r#"{{"type":"about:blank","title":"{title}","status":{},"detail":"{detail}"}}"#,
-        status.as_u16()
-    );
-    debug_assert!(serde_json::from_str::<serde::de::IgnoredAny>(&document).is_ok(), "{document} is no JSON");
+pub fn problem<B: From<Bytes>>(code: ProblemCode, detail: &str, request: RequestNumber) -> Response<B> {
+    problem_as(code.status(), code, detail, request)
+}
+
+/// The same under another status.
+pub fn problem_as<B: From<Bytes>>(
+    status: StatusCode,
+    code: ProblemCode,
+    detail: &str,
+    request: RequestNumber,
+) -> Response<B> {
+    let document = document(code, status, detail, request);
     let mut response = Response::new(B::from(Bytes::from(document)));
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -50,13 +50,20 @@ pub struct Access {
     listen: IpAddr,
     /// SHA-256 of the token, so that all tokens have one length and a comparison reveals nothing.
     token: Option<[u8; 32]>,
+    /// Names of this machine beside `localhost`, in lower case.
+    hosts: Vec<String>,
 }
 
 impl Access {
     /// The rules for a listener at `listen`, with a token if one is configured.
     pub fn new(listen: SocketAddr, token: Option<&SecretString>) -> Self {
         let token = token.map(|token| Sha256::digest(token.expose_secret()).into());
-        Self { listen: listen.ip(), token }
+        Self { listen: listen.ip(), token, hosts: Vec::new() }
+    }
+
+    /// The same for a listener that is also asked by these names, in lower case.
+    pub fn with_hosts(self, hosts: Vec<String>) -> Self {
+        Self { hosts, ..self }
     }
 
     /// Why a request is refused, `None` if it is allowed (pure).
@@ -65,7 +72,7 @@ impl Access {
         if !self.knows_host(request) {
             return refuse(
                 ProblemCode::UnknownHost,
-                "unknown host: use localhost or the address in admin.listen",
+                "unknown host: use localhost, the address in admin.listen or a name in admin.hosts",
             );
         }
         if page::is_asked_for(&request.method, request.uri.path()) {
@@ -111,7 +118,10 @@ impl Access {
                 Ok(address) => {
                     address.is_loopback() || address == self.listen || self.listen.is_unspecified()
                 }
-                Err(_) => host.eq_ignore_ascii_case("localhost"),
+                Err(_) => {
+                    let is = |known: &str| host.eq_ignore_ascii_case(known);
+                    is("localhost") || self.hosts.iter().any(|known| is(known))
+                }
             }
         };
         let named = only(&request.headers, &HOST).and_then(|host| host.to_str().ok()).is_some_and(known);

@@ -5,9 +5,10 @@
 //! └─▶ redrive, drop, pause, resume (the only changes)
 //! ```
 //!
-//! Answers are JSON, failures are problem documents. Bodies of events are shown only by
-//! `/api/dead/{id}` and `/api/dead/export`. `v1` has the routes of the API that stays, and `page` what
-//! shows it in a browser. This module opens no socket and knows no sink.
+//! Answers are JSON, failures are problem documents. Bodies of dead letters are shown by
+//! `/api/v1/dead/{id}` and `/api/v1/dead/export`, bodies of other events only if the configuration allows
+//! it. `v1` has the routes of the API that stays, and `page` what shows it in a browser. This module opens no
+//! socket and knows no sink.
 
 mod dead;
 pub mod effective;
@@ -78,6 +79,8 @@ pub struct AdminState {
     /// The searches of the log that can still begin.
     searches: Arc<Semaphore>,
     timeline: Timeline,
+    /// Whether bodies of events are shown.
+    shows_payloads: bool,
     /// The counts between which rates are taken.
     recent: Arc<v1::RecentCounts>,
     /// Held by each reader that waits for steps.
@@ -110,6 +113,7 @@ impl AdminState {
             scrape: Arc::default(),
             searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
             timeline: Timeline::default(),
+            shows_payloads: false,
             recent: Arc::new(v1::RecentCounts::since(started)),
             live: Arc::new(Semaphore::new(v1::LIVE_READERS_MAX)),
         }
@@ -118,6 +122,11 @@ impl AdminState {
     /// The same with the last steps of every event.
     pub fn with_timeline(self, timeline: Timeline) -> Self {
         Self { timeline, ..self }
+    }
+
+    /// The same, which shows bodies of events or does not.
+    pub fn showing_payloads(self, shows_payloads: bool) -> Self {
+        Self { shows_payloads, ..self }
     }
 
     /// Adds the spool and the state once they are open. Only the first call counts.

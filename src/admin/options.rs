@@ -17,4 +17,9 @@ pub struct AdminOptions {
     pub listen: SocketAddr,
     /// The bearer token that requests must have. Required if `listen` is not loopback.
     pub token: Option<SecretString>,
+    /// Names of this machine, beside its addresses and `localhost`, by which the listener is asked; in lower
+    /// case.
+    pub hosts: Vec<String>,
+    /// Whether bodies of events are shown to whoever has the token.
+    pub show_payloads: bool,
 }

@@ -175,9 +175,11 @@ impl Bridge {
         let collector = Task::spawn("the timeline", |stop| collector.run(stop));
 
         // The admin listener answers while the log is recovered, which can take long.
-        let access = Access::new(config.admin.listen, config.admin.token.as_ref());
+        let access = Access::new(config.admin.listen, config.admin.token.as_ref())
+            .with_hosts(config.admin.hosts.clone());
         let admin_state = AdminState::new(metrics.clone(), health.clone(), summary(&config), access)
-            .with_timeline(timeline.clone());
+            .with_timeline(timeline.clone())
+            .showing_payloads(config.admin.show_payloads);
         let connections = Connections::new("admin", &metrics);
         let admin_task = Task::spawn("the admin listener", |stop| {
             let (limits, router) = (limits.private(), admin::router(admin_state.clone()));

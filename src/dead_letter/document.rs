@@ -1,6 +1,7 @@
 //! A dead letter as a JSON document with its attributes and its body.
 //!
-//! Besides the sinks, this is the only way in which a payload leaves the bridge.
+//! Besides the sinks, and the explanation of an event where the configuration allows it, this is the only way
+//! in which a payload leaves the bridge.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -111,7 +112,7 @@ pub fn export(state: &State, filter: &DeadFilter, after: u64, limit: usize) -> R
 
 impl Document {
     fn of_event(info: DeadLetterInfo, event: Event) -> Self {
-        let (data, data_base64) = body(&event.body);
+        let (data, data_base64) = body_of(&event.body);
         let extensions = event.extensions.iter().map(|(name, value)| (name.to_string(), value.to_string()));
         Self {
             info,
@@ -133,7 +134,7 @@ impl Document {
     }
 
     fn of_quarantined(info: DeadLetterInfo, delivery: Quarantined) -> Self {
-        let (data, data_base64) = body(&delivery.body);
+        let (data, data_base64) = body_of(&delivery.body);
         Self {
             provider: delivery.provider.to_string(),
             intake: delivery.source_name.to_string(),
@@ -168,7 +169,7 @@ impl Document {
 
 /// The body verbatim if it is JSON on one line, so that each document stays on one line; else in
 /// base64.
-fn body(body: &Bytes) -> (Option<Box<RawValue>>, Option<String>) {
+pub fn body_of(body: &Bytes) -> (Option<Box<RawValue>>, Option<String>) {
     let text = std::str::from_utf8(body).ok().filter(|text| !text.contains(['\n', '\r']));
     // Parsing drops white space around the value; without it the signature would not match.
     let exact = text.filter(|text| text.trim_ascii().len() == text.len());

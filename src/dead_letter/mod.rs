@@ -22,7 +22,7 @@ use crate::event::{Entry, Event, Quarantined, Timestamp, Verdict};
 use crate::spool::{AppendError, Appended, Spool, codec};
 use crate::state::{DeadFilter, DeadLetterInfo, Reassessment, State, StateError};
 
-pub use document::{Document, Export, PAGE_BYTES_MAX, export, show};
+pub use document::{Document, Export, PAGE_BYTES_MAX, body_of, export, show};
 
 /// Decides about a quarantined delivery again, by today's definitions and selection.
 pub type Readmit = Arc<dyn Fn(&Quarantined) -> Verdict + Send + Sync>;

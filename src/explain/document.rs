@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::Situation;
 use crate::state::DeadLetterInfo;
@@ -47,6 +48,12 @@ pub struct Explanation {
     pub command: Option<String>,
     /// Where it was looked for.
     pub looked: LookedThrough,
+    /// The body, byte for byte, if it was asked for, is allowed to be shown and is JSON on one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Box<RawValue>>,
+    /// The body in base64, if it is not JSON on one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_base64: Option<String>,
 }
 
 /// How many events were found.

@@ -294,5 +294,7 @@ pub(super) fn without_event(
         fix: told.fix,
         command: None,
         looked,
+        data: None,
+        data_base64: None,
     }
 }

@@ -10,8 +10,8 @@
 //!
 //! [`Explainer`] gathers the facts and blocks on the disk while it does; `sinks.rs`, [`event_type`] and
 //! [`cause`] judge them and are pure. The words of causes and fixes are in `cause.rs` alone, so that the
-//! command line, the API and the page say the same. An explanation has no body and no secret. What cannot be
-//! told is `unknown`, and never said to be good.
+//! command line, the API and the page say the same. An explanation has no secret, and a body only for
+//! whoever adds it. What cannot be told is `unknown`, and never said to be good.
 
 mod asked;
 pub mod cause;
@@ -21,6 +21,7 @@ mod event;
 mod event_type;
 mod facts;
 mod gather;
+mod payload;
 mod preview;
 mod refused;
 mod remembered;

@@ -13,6 +13,7 @@ mod listings;
 mod live;
 mod live_stream;
 mod pause;
+mod payloads;
 mod problems;
 mod run;
 mod tail;

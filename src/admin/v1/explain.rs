@@ -1,4 +1,5 @@
-//! `GET /api/v1/events/{id}`: what became of an event, and why.
+//! `GET /api/v1/events/{id}`: what became of an event, and why; with `payload=1` also its body, if that is
+//! allowed to be shown.
 //!
 //! A search reads the log on a thread that can block, and ends early if the client leaves. Two run at once:
 //! they read from the disk to which events are written.
@@ -12,6 +13,7 @@ use axum::extract::{Path, Query, State};
 use serde::Deserialize;
 
 use super::super::{AdminState, ProblemAnswer};
+use crate::dead_letter::body_of;
 use crate::event::Timestamp;
 use crate::explain::{AskedEvent, AskedEventError, ExplainError, ExplainScope, Explanation};
 use crate::problem::ProblemCode;
@@ -23,6 +25,8 @@ pub(super) struct EventQuery {
     source: Option<String>,
     /// Only what arrived at this moment or later, in RFC 3339.
     since: Option<String>,
+    /// `1` for the body as well.
+    payload: Option<String>,
 }
 
 pub(super) async fn event(
@@ -34,6 +38,15 @@ pub(super) async fn event(
     let asked: AskedEvent = id.parse().map_err(|error: AskedEventError| bad_request(error.to_string()))?;
     let Query(query) = query.map_err(|error| bad_request(error.body_text()))?;
     let since = query.since.as_deref().map(moment).transpose()?;
+    let with_payload = match query.payload.as_deref() {
+        None | Some("0" | "false") => false,
+        Some("1" | "true") => true,
+        Some(_) => return Err(bad_request("expected 1 or 0 in `payload`")),
+    };
+    if with_payload && !admin.shows_payloads {
+        let detail = "bodies of events are not shown: set `admin.show_payloads: true`, and restart";
+        return Err(ProblemAnswer::of(ProblemCode::PayloadsHidden, detail));
+    }
     let scope = ExplainScope { source: query.source, since, ..ExplainScope::default() };
     let permit = Arc::clone(&admin.searches).try_acquire_owned().map_err(|_| {
         let detail = "two explanations are being searched for: ask again in a few seconds";
@@ -44,7 +57,11 @@ pub(super) async fn event(
     let search = move || {
         // Held until the search has ended, not only until nobody waits for it.
         let _permit = permit;
-        explainer.event(&asked, &scope)
+        let mut explanation = explainer.event(&asked, &scope)?;
+        if with_payload && let Some(body) = explainer.body(&explanation, &scope)? {
+            (explanation.data, explanation.data_base64) = body_of(&body);
+        }
+        Ok::<_, ExplainError>(explanation)
     };
     let explained = tokio::task::spawn_blocking(search).await;
     match explained {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::client::{Client, block_on, encoded, path_with};
-use super::output::{Format, print};
+use super::output::{Format, print, terminal_json};
 use super::recorded::{read, read_headers};
 use super::{ConfigArgs, Exit, Failure, configuration, unknown_source};
 use crate::config::Config;
@@ -48,6 +48,9 @@ pub struct Args {
     /// Only what arrived since then: a moment in RFC 3339, or a period before now, such as `2h`
     #[arg(long, value_name = "MOMENT")]
     since: Option<String>,
+    /// Also print the body; needs `admin.show_payloads: true`
+    #[arg(long, conflicts_with = "event_type")]
+    payload: bool,
     /// How to print the explanation
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -77,7 +80,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let asked: AskedEvent =
         asked.parse().map_err(|error| Failure::new(Exit::Usage, format!("`{}`: {error}", Shown(&asked))))?;
     let config = config.map_or_else(|| configuration(&args.config), Ok)?;
-    let explanation = block_on(ask(&config, &asked, args.source.as_deref(), since))?;
+    let explanation = block_on(ask(&config, &asked, args, since))?;
     show(&explanation, args.format, text::of_event)?;
     match explanation.found {
         HowMany::One => Ok(()),
@@ -90,11 +93,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 async fn ask(
     config: &Config,
     asked: &AskedEvent,
-    source: Option<&str>,
+    args: &Args,
     since: Option<Timestamp>,
 ) -> Result<Explanation, Failure> {
     let since = since.map(Timestamp::to_rfc3339);
-    let query = [("source", source), ("since", since.as_deref())];
+    let payload = args.payload.then_some("1");
+    let query = [("source", args.source.as_deref()), ("since", since.as_deref()), ("payload", payload)];
     let path = path_with(&format!("/api/v1/events/{}", encoded(&asked.to_string())), &query);
     Client::admin(&config.admin).await?.json(&path).await
 }
@@ -194,7 +198,7 @@ fn show<T: Serialize>(explanation: &T, format: Format, text: fn(&T) -> String) -
         Format::Ndjson => serde_json::to_string(explanation),
     };
     let json = json.map_err(|error| Failure::io("cannot write the explanation", &error))?;
-    print(&format!("{json}\n"))
+    print(&format!("{}\n", terminal_json(json)))
 }
 
 #[cfg(test)]

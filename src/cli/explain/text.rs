@@ -1,6 +1,7 @@
 //! Explanations as text for people: at most 80 columns wide, apart from commands, which are to be copied
 //! whole.
 
+use super::super::output::terminal_json;
 use super::super::wrapped::add_wrapped;
 use crate::explain::cause::span;
 use crate::explain::{
@@ -53,6 +54,11 @@ pub(super) fn of_event(explanation: &Explanation) -> String {
     text.end(&explanation.cause, explanation.fix.as_deref());
     if let Some(command) = &explanation.command {
         text.command(command);
+    }
+    if let Some(data) = &explanation.data {
+        text.body(data.get());
+    } else if let Some(data) = &explanation.data_base64 {
+        text.body(data);
     }
     text.0
 }
@@ -197,6 +203,13 @@ impl Text {
                 false => self.0.push(c),
             }
         }
+        self.0.push('\n');
+    }
+
+    /// A body on one line: JSON, in which what would steer the terminal is escaped, or base64.
+    fn body(&mut self, body: &str) {
+        self.0.push_str("body: ");
+        self.0.push_str(&terminal_json(body.to_owned()));
         self.0.push('\n');
     }
 

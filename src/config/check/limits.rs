@@ -1,6 +1,6 @@
 //! The checks of the limits for senders, and of both listeners.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use secrecy::ExposeSecret;
 
@@ -64,8 +64,24 @@ impl Check<'_> {
                 self.error(&at.key("token"), "token that can be guessed", label);
             }
         }
-        AdminOptions { listen, token }
+        for (index, host) in file.admin.hosts.iter().enumerate().filter(|(_, host)| !is_host_name(host)) {
+            let label =
+                format!("`{host}` is no host name, expected one without port, such as `ops.example.com`");
+            let note = "each name stands for itself alone: a pattern would let web pages in";
+            self.error(&at.key("hosts").index(index), "no host name", label).notes.push(note.into());
+        }
+        let hosts = file.admin.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        AdminOptions { listen, token, hosts, show_payloads: file.admin.show_payloads }
     }
+}
+
+/// Whether it is a name of a host, as clients write it in `Host`.
+fn is_host_name(host: &str) -> bool {
+    let is_label = |label: &str| {
+        let is_plain = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        (1..=63).contains(&label.len()) && is_plain
+    };
+    host.len() <= 253 && host.parse::<IpAddr>().is_err() && host.split('.').all(is_label)
 }
 
 /// Whether two listeners cannot both be bound. The unspecified address takes the port on all

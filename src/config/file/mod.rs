@@ -81,11 +81,16 @@ pub struct AdminFile {
     pub listen: SocketAddr,
     /// The bearer token that requests must have; at least 16 bytes.
     pub token: Option<Reference>,
+    /// Names by which the listener is asked, beside its addresses and `localhost`: of a proxy in front of it,
+    /// or of a service. Each stands for itself alone.
+    pub hosts: Vec<String>,
+    /// Show bodies of events to whoever has the token: `fanbridge explain --payload`.
+    pub show_payloads: bool,
 }
 
 impl Default for AdminFile {
     fn default() -> Self {
-        Self { listen: admin::options::LISTEN, token: None }
+        Self { listen: admin::options::LISTEN, token: None, hosts: Vec::new(), show_payloads: false }
     }
 }
 

@@ -28,6 +28,9 @@ pub struct Explanation {
     /// What was decided about its delivery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<ExplainedVerdict>,
+    /// How many more deliveries of it came, which were duplicates, as far as the last steps go back.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub duplicates: u64,
     /// What became of it at each sink.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sinks: Vec<ExplainedSink>,
@@ -54,6 +57,10 @@ pub struct Explanation {
     /// The body in base64, if it is not JSON on one line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_base64: Option<String>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// How many events were found.
@@ -206,6 +213,12 @@ pub struct ExplainedSink {
     /// Number of the dead letter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<u64>,
+    /// Position of the redriven copy by which the sink got the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redriven: Option<u64>,
+    /// Why the event was a dead letter of the sink before that, in one word, if that is remembered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<String>,
     /// The sink's cursor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<u64>,

@@ -13,7 +13,7 @@ use super::document::{
 };
 use super::facts::{best, candidate, of_delivery, of_event, of_letter, quarantined};
 use super::gather::OneEvent;
-use super::remembered::{FilteredDeliveries, Remembered, filtered, held};
+use super::remembered::{Remembered, held};
 use super::sinks::{EventFacts, SinkFacts, WaitingCopy, at_former_sink, at_sink};
 use super::{ExplainError, ExplainScope, Explainer};
 use crate::event::{Entry, Event, IdMatch, Position, Timestamp};
@@ -22,6 +22,8 @@ use crate::state::DeadLetterInfo;
 
 /// Most events that are named if several can be meant.
 const CANDIDATES_MAX: usize = 20;
+/// Most steps of an explanation.
+pub(super) const STEPS_MAX: usize = 100;
 /// How often and after which pause the cursors are read again while a commit is underway: a dispatcher
 /// commits every 50 ms.
 const CURSOR_LOOKS: u32 = 10;
@@ -65,54 +67,7 @@ impl Explainer {
         }
         match events.pop_first() {
             Some((name, event)) => self.of_one(asked, scope, name, event, looked),
-            None => Ok(self.of_filtered(asked, name, looked)),
-        }
-    }
-
-    /// Explains a delivery of which the log has nothing: it was filtered, if the last steps know it at all.
-    fn of_filtered(&self, asked: &AskedEvent, source: Option<&str>, looked: LookedThrough) -> Explanation {
-        let mut known = match asked {
-            AskedEvent::Id(id) => filtered(self.timeline.about(id, &[]), source),
-            AskedEvent::Position(_) | AskedEvent::Request(_) => FilteredDeliveries::new(),
-        };
-        if let AskedEvent::Id(id) = asked
-            && known.keys().any(|(known_id, _)| id.is_whole(known_id))
-        {
-            known.retain(|(known_id, _), _| id.is_whole(known_id));
-        }
-        let count = known.len();
-        let Some(((id, source), (at, taken))) = known.pop_first() else {
-            let told = cause::of_nothing(&looked);
-            return without_event(asked, HowMany::None, looked, told);
-        };
-        if count > 1 {
-            return without_event(asked, HowMany::Several, looked, cause::of_several(count));
-        }
-        let rule = self.configuration.selection.rule(&taken.event_type);
-        let told = cause::of_filtered(&taken.event_type, &self.configuration);
-        let arrived = Some(at.to_rfc3339());
-        Explanation {
-            event: Some(ExplainedEvent {
-                id,
-                source,
-                event_type: Some(taken.event_type),
-                family: Some(taken.family),
-                intake: Some(taken.source),
-                key: taken.key,
-                arrived: arrived.clone(),
-                bytes: Some(taken.bytes.into()),
-                ..ExplainedEvent::default()
-            }),
-            verdict: Some(ExplainedVerdict {
-                word: "filtered".into(),
-                rule: Some(rule.rule),
-                line: rule.line,
-                reason: None,
-                detail: None,
-                at: arrived,
-                known_from: KnownFrom::Timeline,
-            }),
-            ..without_event(asked, HowMany::One, looked, told)
+            None => Ok(self.of_taken(asked, name, looked)),
         }
     }
 
@@ -144,10 +99,11 @@ impl Explainer {
                 return Ok(explanation);
             }
         };
+        let remembered = self.remembered(&event);
         let sinks = match main.map(|found| &found.entry) {
             Some(Entry::Quarantined(_)) => Vec::new(),
             None if letters.iter().all(|letter| letter.sink.is_none()) => Vec::new(),
-            entry => self.sinks(&event, entry.map(Entry::arrived), &letters, scope)?,
+            entry => self.sinks(&event, entry.map(Entry::arrived), (&letters, &remembered), scope)?,
         };
         let mut explanation = Explanation {
             command: sinks.iter().find_map(|sink| sink.command.clone()),
@@ -159,6 +115,11 @@ impl Explainer {
         };
         let told = cause::of_event(&explanation, &self.configuration);
         (explanation.situation, explanation.cause, explanation.fix) = (told.situation, told.cause, told.fix);
+        explanation.duplicates = remembered.duplicates();
+        let position = explanation.event.as_ref().and_then(|event| event.position);
+        let once = remembered.was_published_once();
+        explanation.cause += &cause::of_duplicates(explanation.duplicates, position, once);
+        explanation.steps = remembered.into_newest(STEPS_MAX, &explanation.sinks);
         Ok(explanation)
     }
 
@@ -186,7 +147,7 @@ impl Explainer {
         &self,
         event: &ExplainedEvent,
         arrived: Option<Timestamp>,
-        letters: &[DeadLetterInfo],
+        (letters, remembered): (&[DeadLetterInfo], &Remembered),
         scope: &ExplainScope,
     ) -> Result<Vec<ExplainedSink>, ExplainError> {
         let route = event.provider.as_deref().zip(event.family.as_deref()).zip(event.intake.as_deref());
@@ -202,7 +163,6 @@ impl Explainer {
             now: SystemTime::now().into(),
             is_older: arrived.is_none_or(|arrived| arrived < self.started),
         };
-        let remembered = self.remembered(event);
         let running = self.health.sinks();
         let cursors = self.cursors(facts.position, &running)?;
         let configured = self.configuration.sinks.iter().filter_map(|sink| cursors.get(&sink.name));
@@ -222,7 +182,7 @@ impl Explainer {
             let facts_of_sink = SinkFacts {
                 sink,
                 letter: letters.iter().find(|letter| letter.sink.as_ref() == Some(&sink.name)),
-                published: remembered.published(&sink.name),
+                published: remembered.published(&sink.name, facts.position),
                 cursor,
                 copy: copy_for(sink, cursor),
                 held: status.map(|status| held(status.held(), facts.now)).unwrap_or_default(),
@@ -240,10 +200,11 @@ impl Explainer {
     }
 
     /// What the last steps tell of the event. An id that is too short to be asked for is in none.
-    fn remembered(&self, event: &ExplainedEvent) -> Remembered {
+    pub(super) fn remembered(&self, event: &ExplainedEvent) -> Remembered {
         let id = event.id.parse::<IdMatch>();
-        let steps = id.map(|id| self.timeline.about(&id, &[])).unwrap_or_default();
-        Remembered::of(steps, &event.id, event.intake.as_deref())
+        let positions: Vec<Position> = event.position.map(Position).into_iter().collect();
+        let steps = id.map(|id| self.timeline.about(&id, &positions)).unwrap_or_default();
+        Remembered::of(steps, (&event.id, &event.source), event.intake.as_deref())
     }
 
     /// The durable cursors. While a sink has settled the position and not committed its cursor yet, they are
@@ -286,6 +247,7 @@ pub(super) fn without_event(
         candidates: Vec::new(),
         event: None,
         verdict: None,
+        duplicates: 0,
         sinks: Vec::new(),
         dead_letters: Vec::new(),
         steps: Vec::new(),

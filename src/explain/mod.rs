@@ -26,6 +26,7 @@ mod preview;
 mod refused;
 mod remembered;
 mod sinks;
+mod taken;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

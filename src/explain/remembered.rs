@@ -2,50 +2,138 @@
 
 use std::collections::BTreeMap;
 
+use super::document::ExplainedSink;
 use super::sinks::{HeldFact, PublishedFact};
-use crate::event::Timestamp;
+use crate::event::{Position, Timestamp};
 use crate::health::HeldStatus;
-use crate::timeline::{PublishedStep, Step, StepKind, TakenAs, TakenStep};
+use crate::timeline::{HeldStep, PublishedStep, Step, StepKind, TakenAs, TakenStep, UnansweredStep};
 
-/// Filtered deliveries by CloudEvents `id` and `source`, each with the moment of its newest copy.
-pub(super) type FilteredDeliveries = BTreeMap<(String, String), (Timestamp, TakenStep)>;
+/// Deliveries by CloudEvents `id` and `source`, each with the moment of its newest copy. The `source` of one
+/// that nobody waited for is empty: its step does not say it.
+pub(super) type TakenDeliveries = BTreeMap<(String, String), (Timestamp, TakenDelivery)>;
+
+/// A delivery that the log has no entry of.
+#[derive(Clone, Debug)]
+pub(super) enum TakenDelivery {
+    Decided(TakenStep),
+    Unanswered(UnansweredStep),
+}
 
 /// The last steps of one event, by their moments.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Remembered(Vec<Step>);
 
 impl Remembered {
-    /// Of these steps, those that are about the event with this id that a source of this name took in.
-    pub(super) fn of(mut steps: Vec<Step>, id: &str, intake: Option<&str>) -> Self {
+    /// Of these steps, those that are about the event with this CloudEvents `id` and `source` that a source
+    /// of this name took in.
+    pub(super) fn of(mut steps: Vec<Step>, (id, source): (&str, &str), intake: Option<&str>) -> Self {
+        let is_its = |from: &str| intake.is_none_or(|intake| from == intake);
         steps.retain(|step| match &step.kind {
-            StepKind::Published(published) => {
-                published.id == id && intake.is_none_or(|intake| published.source == intake)
-            }
-            _ => false,
+            StepKind::Taken(taken) => taken.id == id && taken.event_source == source,
+            StepKind::Unanswered(unanswered) => unanswered.id == id && is_its(&unanswered.source),
+            StepKind::Published(published) => published.id == id && is_its(&published.source),
+            StepKind::Rejected(rejected) => rejected.id == id && is_its(&rejected.source),
+            // It is of the topic and of positions around the event's.
+            StepKind::Held(_) => true,
+            StepKind::Refused(_) => false,
         });
         Self(steps)
     }
 
-    /// That a sink has the event: the last time that it was published there.
-    pub(super) fn published(&self, sink: &str) -> Option<PublishedFact> {
-        self.0.iter().rev().find_map(|step| match &step.kind {
+    /// That a sink has the event whose entry is at this position: the last time that it was published there.
+    pub(super) fn published(&self, sink: &str, entry: Option<Position>) -> Option<PublishedFact> {
+        let published = |step: &Step| match &step.kind {
             StepKind::Published(published) if published.sink == sink => Some(fact(step.at, published)),
+            _ => None,
+        };
+        let last = self.0.iter().rev().find_map(published)?;
+        // A copy of the event can also be one that a repeated delivery has brought.
+        let is_redriven = entry.is_some_and(|entry| last.position > entry) && !self.was_taken(last.position);
+        let redriven = is_redriven.then_some(last.position);
+        Some(PublishedFact { redriven, rejected: redriven.and_then(|_| self.rejected(sink)), ..last })
+    }
+
+    /// Whether a delivery of the event was stored at this position.
+    fn was_taken(&self, position: Position) -> bool {
+        let is_there = |step: &Step| match &step.kind {
+            StepKind::Taken(taken) => taken.position == Some(position),
+            _ => false,
+        };
+        self.0.iter().any(is_there)
+    }
+
+    /// Why a sink rejected the event when it did so last, in one word.
+    fn rejected(&self, sink: &str) -> Option<String> {
+        self.0.iter().rev().find_map(|step| match &step.kind {
+            StepKind::Rejected(rejected) if rejected.sink == sink => Some(rejected.reason.clone()),
             _ => None,
         })
     }
+
+    /// How many more deliveries of the event came.
+    pub(super) fn duplicates(&self) -> u64 {
+        let is_duplicate = |step: &&Step| match &step.kind {
+            StepKind::Taken(taken) => taken.verdict == TakenAs::Duplicate,
+            _ => false,
+        };
+        self.0.iter().filter(is_duplicate).count() as u64
+    }
+
+    /// Whether each sink that has the event got it once, as far as is remembered.
+    pub(super) fn was_published_once(&self) -> bool {
+        let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+        for step in &self.0 {
+            if let StepKind::Published(published) = &step.kind {
+                *counts.entry(&published.sink).or_default() += published.attempts;
+            }
+        }
+        !counts.is_empty() && counts.values().all(|count| *count == 1)
+    }
+
+    /// The newest of the steps, by their moments. Of those that say that a topic is held, those of the topics
+    /// to which the event goes.
+    pub(super) fn into_newest(self, most: usize, rows: &[ExplainedSink]) -> Vec<Step> {
+        let mut steps = self.0;
+        let goes_there = |held: &HeldStep| {
+            rows.iter().any(|row| row.sink == held.sink && row.topic.as_ref() == Some(&held.topic))
+        };
+        steps.retain(|step| match &step.kind {
+            StepKind::Held(held) => goes_there(held),
+            _ => true,
+        });
+        let first = steps.len().saturating_sub(most);
+        steps.drain(..first);
+        steps
+    }
 }
 
-/// The deliveries among these steps that the selection filtered, of one source or of all.
-pub(super) fn filtered(steps: Vec<Step>, source: Option<&str>) -> FilteredDeliveries {
-    let filtered = steps.into_iter().filter_map(|step| match step.kind {
-        StepKind::Taken(taken)
-            if taken.verdict == TakenAs::Filtered && source.is_none_or(|source| taken.source == source) =>
-        {
-            Some(((taken.id.clone(), taken.event_source.clone()), (step.at, taken)))
+/// Of these steps, those of deliveries of which the log has nothing, of one source or of all: filtered ones,
+/// copies of what is gone, and those whose sender was gone before they were durable.
+pub(super) fn without_entry(steps: Vec<Step>, source: Option<&str>) -> TakenDeliveries {
+    let mut taken = TakenDeliveries::new();
+    for step in steps {
+        let (name, of_source, known) = match step.kind {
+            StepKind::Taken(delivery)
+                if matches!(delivery.verdict, TakenAs::Filtered | TakenAs::Duplicate) =>
+            {
+                let name = (delivery.id.clone(), delivery.event_source.clone());
+                (name, delivery.source.clone(), TakenDelivery::Decided(delivery))
+            }
+            StepKind::Unanswered(delivery) => {
+                let name = (delivery.id.clone(), String::new());
+                (name, delivery.source.clone(), TakenDelivery::Unanswered(delivery))
+            }
+            _ => continue,
+        };
+        if source.is_none_or(|source| of_source == source) {
+            taken.insert(name, (step.at, known));
         }
-        _ => None,
-    });
-    filtered.collect()
+    }
+    // What was decided in the end tells more than that it took long.
+    let decided: Vec<String> =
+        taken.keys().filter(|(_, source)| !source.is_empty()).map(|(id, _)| id.clone()).collect();
+    taken.retain(|(id, source), _| !source.is_empty() || !decided.contains(id));
+    taken
 }
 
 /// The topics that a sink holds.
@@ -68,5 +156,8 @@ fn fact(at: Timestamp, published: &PublishedStep) -> PublishedFact {
         at,
         after_ms: u64::from(published.after_ms),
         attempts: published.attempts,
+        position: published.position,
+        redriven: None,
+        rejected: None,
     }
 }

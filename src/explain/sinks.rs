@@ -77,6 +77,11 @@ pub(super) struct PublishedFact {
     pub(super) at: Timestamp,
     pub(super) after_ms: u64,
     pub(super) attempts: u32,
+    /// The position of what was published.
+    pub(super) position: Position,
+    /// The same if it is a redriven copy of the event, and why the sink had rejected the event before.
+    pub(super) redriven: Option<Position>,
+    pub(super) rejected: Option<String>,
 }
 
 /// A topic to which a sink publishes nothing new.
@@ -153,6 +158,8 @@ fn delivered(row: ExplainedSink, published: &PublishedFact, place: &SinkPlace) -
         at: Some(published.at.to_rfc3339()),
         after_ms: Some(published.after_ms),
         attempts: Some(published.attempts),
+        redriven: published.redriven.map(|position| position.0),
+        rejected: published.rejected.clone(),
         known_from: KnownFrom::Timeline,
         ..row
     };

@@ -9,6 +9,7 @@ mod configuration;
 mod doctor;
 mod explain;
 mod keys;
+mod explain_more;
 mod listings;
 mod live;
 mod live_stream;

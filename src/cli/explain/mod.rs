@@ -1,5 +1,6 @@
 //! `fanbridge explain`: what became of an event or of an event type, why, and what to do about it.
 
+mod steps;
 mod text;
 
 use std::collections::BTreeSet;

@@ -3,6 +3,7 @@
 
 use super::super::output::terminal_json;
 use super::super::wrapped::add_wrapped;
+use super::steps::last;
 use crate::explain::cause::span;
 use crate::explain::{
     ExplainedEvent, ExplainedSink, ExplainedVerdict, Explanation, HowMany, SinkStanding, TypeExplanation,
@@ -43,6 +44,11 @@ pub(super) fn of_event(explanation: &Explanation) -> String {
             "dead letter",
             &format!("{} of {}: {tried}", letter.id, letter.sink.as_deref().unwrap_or("the quarantine")),
         );
+    }
+    if refused.is_none() {
+        for (time, words) in last(&explanation.steps) {
+            text.line(&time, &words);
+        }
     }
     if explanation.found == HowMany::Several {
         for candidate in &explanation.candidates {

@@ -34,6 +34,10 @@ pub enum Situation {
     Quarantined,
     /// The request was refused.
     Refused,
+    /// It is a copy of an event that came before, of which nothing else is known.
+    Duplicate,
+    /// Its sender was gone before it was durable.
+    Unanswered,
     /// A sink rejected it.
     DeadLetter,
     /// A sink holds its topic.
@@ -163,6 +167,37 @@ pub(super) fn of_nothing(looked: &LookedThrough) -> CauseAndFix {
     let cause = format!("nothing with this id: searched the log from {from} to {}{part}", looked.log_through);
     let fix = "`fanbridge explain --body FILE --source S` finds the id of a body";
     CauseAndFix::new(Situation::Unknown, cause, Some(fix.into()))
+}
+
+/// What is added of an event of which more deliveries came, which were duplicates.
+pub(super) fn of_duplicates(count: u64, position: Option<u64>, published_once: bool) -> String {
+    let entry = position.map_or_else(String::new, |position| format!(" at position {position}"));
+    let once = if published_once { "; published once" } else { "" };
+    match count {
+        0 => String::new(),
+        1 => format!("; it came once more, a copy of the event{entry}{once}"),
+        count => format!("; it came {count} times more, each time a copy of the event{entry}{once}"),
+    }
+}
+
+/// Of a duplicate of an event that the log has no entry of.
+pub(super) fn of_lost_copy(elsewhere: bool) -> CauseAndFix {
+    let cause = match elsewhere {
+        true => "a copy of an event that another replica has",
+        false => "a copy of an event that came before, whose entry the log does not have any more",
+    };
+    CauseAndFix::new(Situation::Duplicate, cause, None)
+}
+
+/// Of a delivery whose sender was gone before it was durable, and that the log does not have.
+pub(super) fn of_unanswered(waited_ms: u32) -> CauseAndFix {
+    let waited = span(u64::from(waited_ms) / 1000);
+    let cause = format!(
+        "not yet durable: the disk has not answered for {waited}, and the sender did not wait longer or was \
+         answered 503; the provider sends it again"
+    );
+    let fix = "look at the disk of `spool.dir`; `limits.ack_timeout` says how long a sender waits";
+    CauseAndFix::new(Situation::Unanswered, cause, Some(fix.into()))
 }
 
 /// Of a request that is not among the last steps.

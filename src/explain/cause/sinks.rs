@@ -76,7 +76,11 @@ fn delivered(row: &ExplainedSink) -> String {
         (_, Some(offset), _, Some(file)) => format!("{file} byte {offset}"),
         _ => "at a place that the sink does not say".into(),
     };
-    format!("delivered to {}: {topic} {place}", row.sink)
+    let before = row.redriven.map(|position| {
+        let why = row.rejected.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+        format!("a dead letter of {}{why}, redriven as entry {position}, ", row.sink)
+    });
+    format!("{}delivered to {}: {topic} {place}", before.unwrap_or_default(), row.sink)
 }
 
 /// Reason and detail, as far as they are known.

@@ -5,6 +5,7 @@
 
 mod configuration;
 mod dead;
+mod doctor;
 mod events;
 mod explain;
 mod live;
@@ -40,6 +41,7 @@ pub(super) fn router() -> Router<AdminState> {
         .route("/dead/drop", post(letters::drop))
         .route("/status", get(status::status))
         .route("/configuration", get(configuration::configuration))
+        .route("/doctor/facts", get(doctor::facts))
         .route("/events", get(events::events))
         .route("/events/stream", get(live::stream))
         .route("/events/{id}", get(explain::event))

@@ -1,20 +1,25 @@
 //! Checks of Kafka sinks: whether a broker answers, whether the topics are there and safe, and whether the
 //! credentials can publish. Nothing is written and no topic is created.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::context::Context;
 use super::finding::{counted, named};
 use super::probe::FoundSoFar;
-use super::{Finding, Probe};
+use super::running::{RunningBridge, RunningPart};
+use super::{Finding, Probe, replicas};
 use crate::sink::Output;
 use crate::sink::kafka::{HiddenBy, KafkaAdmin, KafkaAdminError, KafkaOptions, TopicShape};
 
 const REACH: &str = "kafka.reach";
 const TOPICS: &str = "kafka.topics";
-const REPLICAS: &str = "kafka.replicas";
+pub(super) const REPLICAS: &str = "kafka.replicas";
 const WRITE: &str = "kafka.write";
+
+/// The reason of a topic that the running bridge is forbidden to write to.
+const FORBIDDEN: &str = "topic_forbidden";
 
 /// How long one question can take. With the client's own explanation behind it, less than a check.
 const TIMEOUT: Duration = Duration::from_secs(6);
@@ -30,19 +35,21 @@ pub(super) fn probes(context: &Context) -> Vec<Probe> {
     let probe = |(sink, kafka): (&crate::sink::SinkOptions, &KafkaOptions)| {
         let topics = context.config.topics(sink).into_iter().map(|topic| topic.name).collect();
         let (sink, kafka, named) = (sink.name.clone(), kafka.clone(), context.named.clone());
-        let asked = AskedSink { sink: sink.clone(), named, kafka, topics };
+        let running = context.running.clone();
+        let asked = AskedSink { sink: sink.clone(), named, kafka, topics, running };
         Probe::blocking(&[REACH, TOPICS, REPLICAS, WRITE], sink, move |found| asked.ask(found))
     };
     kafka.map(probe).collect()
 }
 
 /// A sink whose cluster is asked.
-struct AskedSink {
-    sink: String,
+pub(super) struct AskedSink {
+    pub(super) sink: String,
     /// The option that names the configuration.
     named: String,
     kafka: KafkaOptions,
     topics: Vec<String>,
+    running: Arc<RunningBridge>,
 }
 
 /// The sink's topics as the cluster shows them.
@@ -72,7 +79,7 @@ impl AskedSink {
         let seen = self.seen(&shapes, &admin);
         self.existence(&seen).into_iter().for_each(|finding| found.add(finding));
         self.writing(&admin, &seen).into_iter().for_each(|finding| found.add(finding));
-        self.safety(&admin, &seen).into_iter().for_each(|finding| found.add(finding));
+        replicas::safety(self, &admin, &seen.there).into_iter().for_each(|finding| found.add(finding));
     }
 
     fn unreached(&self, error: &KafkaAdminError) -> Finding {
@@ -81,7 +88,7 @@ impl AskedSink {
             error => error.to_string(),
         };
         let tls = self.kafka.properties.iter().any(|(name, _)| name == "security.protocol");
-        let first = self.kafka.brokers.split(',').next().unwrap_or_default().trim();
+        let first = self.first_broker();
         let command = if tls {
             format!("openssl s_client -connect {first} </dev/null")
         } else {
@@ -172,15 +179,11 @@ impl AskedSink {
                     .command(self.grant()),
             );
         }
+        if let Some(part) = self.running.sink(sink) {
+            findings.extend(self.forbidden_in_use(part));
+        }
         match admin.producer_id(PRODUCER_TIMEOUT) {
-            Some(Ok(())) if findings.is_empty() => {
-                let found = "the cluster gives the idempotent producer its id; whether each topic takes a \
-                             record shows only when one is published";
-                findings
-                    .push(Finding::unknown(WRITE, sink, found).fix(
-                        "start the bridge and let an event through: it then says which topics took one",
-                    ));
-            }
+            Some(Ok(())) if findings.is_empty() => findings.extend(self.shown_by_use(seen)),
             Some(Ok(())) => {}
             Some(Err(refusal)) => findings.push(
                 Finding::failure(
@@ -203,90 +206,65 @@ impl AskedSink {
         findings
     }
 
-    /// Whether what a topic acknowledges outlives a disk, and whether it can acknowledge anything now.
-    fn safety(&self, admin: &KafkaAdmin, seen: &SeenTopics<'_>) -> Vec<Finding> {
+    /// What the running bridge was forbidden to publish.
+    fn forbidden_in_use(&self, part: &RunningPart) -> Option<Finding> {
+        let held: Vec<_> = part.held.iter().filter(|held| held.reason == FORBIDDEN).collect();
+        let first = held.first()?;
+        let found = format!(
+            "the running bridge is forbidden to write to {}: {}; {}",
+            counted(held.len(), "topic"),
+            named(held.iter().map(|held| &*held.topic)),
+            first.detail
+        );
+        let finding = Finding::failure(WRITE, &*self.sink, found);
+        Some(
+            finding.fix("grant the sink's user Write on its topics (a prefix will do)").command(self.grant()),
+        )
+    }
+
+    /// To which topics the running bridge has published. Of the others a write alone would show it.
+    fn shown_by_use(&self, seen: &SeenTopics<'_>) -> Vec<Finding> {
         let sink = &*self.sink;
-        if seen.there.is_empty() {
-            return vec![Finding::skipped(REPLICAS, sink, "there is no topic to look at")];
+        let published = self.running.sink(sink).map(|part| &*part.published).unwrap_or_default();
+        let (took, others): (Vec<&str>, Vec<&str>) =
+            seen.there.keys().partition(|topic| published.iter().any(|name| name == **topic));
+        let mut findings = Vec::new();
+        if !took.is_empty() {
+            let found = format!("{} took records of the running bridge", counted(took.len(), "topic"));
+            findings.push(Finding::ok(WRITE, sink, found));
         }
-        let names: Vec<&str> = seen.there.keys().copied().collect();
-        let runtime = tokio::runtime::Handle::current();
-        // Credentials that cannot read the property still see the topics.
-        let known = runtime.block_on(admin.min_insync(&names)).unwrap_or_default();
-        let mut weak: BTreeMap<Weakness, BTreeSet<&str>> = BTreeMap::new();
-        for (topic, shape) in &seen.there {
-            let weakness = Weakness::of(shape, known.get(*topic).copied());
-            weak.entry(weakness).or_default().insert(topic);
-        }
-        let safe = weak.remove(&Weakness::None).unwrap_or_default();
-        let mut findings: Vec<Finding> =
-            weak.into_iter().map(|(weakness, topics)| self.weak(weakness, &topics)).collect();
-        if findings.is_empty() {
+        if !others.is_empty() {
             let found = format!(
-                "{}, each with two copies before a record is acknowledged",
-                counted(safe.len(), "topic")
+                "the cluster gives the idempotent producer its id; whether {} may be written to shows only \
+                 when a record is published",
+                counted(others.len(), "topic")
             );
-            findings.push(Finding::ok(REPLICAS, sink, found));
+            findings.push(
+                Finding::unknown(WRITE, sink, found)
+                    .fix("start the bridge and let events through: it then says which topics took one"),
+            );
+        }
+        if findings.is_empty() {
+            findings.push(Finding::unknown(WRITE, sink, "there is no topic to write to"));
         }
         findings
     }
 
-    fn weak(&self, weakness: Weakness, topics: &BTreeSet<&str>) -> Finding {
-        let which = format!("{}: {}", counted(topics.len(), "topic"), named(topics.iter().copied()));
-        let sink = &*self.sink;
-        let first = self.kafka.brokers.split(',').next().unwrap_or_default().trim();
-        let one = topics.first().copied().unwrap_or_default();
-        let alter = format!(
-            "kafka-configs.sh --bootstrap-server {first} --alter --topic {one} \
-             --add-config min.insync.replicas=2"
-        );
-        match weakness {
-            Weakness::CannotAcknowledge => {
-                let found = format!(
-                    "fewer in-sync replicas than `min.insync.replicas`: nothing is acknowledged; {which}"
-                );
-                Finding::failure(REPLICAS, sink, found)
-                    .fix("bring the brokers back, or give the topics more replicas")
-                    .command(format!(
-                        "kafka-topics.sh --bootstrap-server {first} --describe --under-min-isr-partitions"
-                    ))
-            }
-            Weakness::OneReplica => {
-                let found = format!(
-                    "one replica: an acknowledged record is lost with that disk, `acks=all` or not; {which}"
-                );
-                Finding::warning(REPLICAS, sink, found)
-                    .fix(
-                        "give them three (kafka-reassign-partitions.sh), or make them anew with \
-                         `--replication 3 --property min.insync.replicas=2`",
-                    )
-                    .command(self.apply())
-            }
-            Weakness::OneAcknowledges => {
-                let found = format!(
-                    "`min.insync.replicas` is below 2: one copy confirms `acks=all`, and is lost with its \
-                     disk; {which}"
-                );
-                Finding::warning(REPLICAS, sink, found).fix("set it to 2").command(alter)
-            }
-            Weakness::Unknown | Weakness::None => {
-                let found = format!("`min.insync.replicas` cannot be read; {which}");
-                Finding::unknown(REPLICAS, sink, found)
-                    .fix("DescribeConfigs on the topics (an OAuth token cannot); it should be 2 or more")
-                    .command(format!("kafka-configs.sh --bootstrap-server {first} --describe --topic {one}"))
-            }
-        }
-    }
-
-    fn apply(&self) -> String {
+    /// The command that creates what is missing.
+    pub(super) fn apply(&self) -> String {
         format!(
             "fanbridge topics apply --sink {}{} --replication 3 --property min.insync.replicas=2",
             self.sink, self.named
         )
     }
 
+    /// The first of its brokers, for commands.
+    pub(super) fn first_broker(&self) -> &str {
+        self.kafka.brokers.split(',').next().unwrap_or_default().trim()
+    }
+
     fn grant(&self) -> String {
-        let first = self.kafka.brokers.split(',').next().unwrap_or_default().trim();
+        let first = self.first_broker();
         let prefix = common_prefix(&self.topics);
         let topics = if prefix.is_empty() {
             "--topic '*'".into()
@@ -296,29 +274,6 @@ impl AskedSink {
         format!(
             "kafka-acls.sh --bootstrap-server {first} --add --allow-principal User:NAME --producer {topics}"
         )
-    }
-}
-
-/// What is wrong with how a topic keeps its records; the worst first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Weakness {
-    CannotAcknowledge,
-    OneReplica,
-    OneAcknowledges,
-    Unknown,
-    None,
-}
-
-impl Weakness {
-    fn of(shape: &TopicShape, min_insync: Option<u32>) -> Self {
-        let asked = min_insync.map_or(1, |least| least as usize);
-        match min_insync {
-            _ if shape.in_sync < asked => Self::CannotAcknowledge,
-            _ if shape.replication < 2 => Self::OneReplica,
-            None => Self::Unknown,
-            Some(0 | 1) => Self::OneAcknowledges,
-            Some(_) => Self::None,
-        }
     }
 }
 
@@ -340,20 +295,6 @@ fn common_prefix(topics: &[String]) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_worst_of_a_topic_is_what_is_said() {
-        let of = |replication, in_sync, least| {
-            Weakness::of(&TopicShape { partitions: 3, replication, in_sync, min_insync: None }, least)
-        };
-        assert_eq!(of(1, 1, Some(1)), Weakness::OneReplica);
-        assert_eq!(of(1, 1, Some(2)), Weakness::CannotAcknowledge);
-        assert_eq!(of(3, 1, Some(2)), Weakness::CannotAcknowledge);
-        assert_eq!(of(3, 0, None), Weakness::CannotAcknowledge, "without a leader nothing is acknowledged");
-        assert_eq!(of(3, 3, Some(1)), Weakness::OneAcknowledges);
-        assert_eq!(of(3, 3, None), Weakness::Unknown, "what cannot be told is not called good");
-        assert_eq!(of(3, 2, Some(2)), Weakness::None);
-    }
 
     #[test]
     fn topics_are_granted_by_what_they_have_in_common() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Finding;
 use super::finding::counted;
-use crate::cli::client::{Client, block_on};
+use super::running::RunningBridge;
 use crate::cli::{ConfigArgs, Failure, colour_on, find, read};
 use crate::config::embedded::{Embedded, EmbeddedError};
 use crate::config::{Config, Loaded, Report};
@@ -17,8 +17,8 @@ pub(super) struct Context {
     pub config: Arc<Config>,
     /// Whether the configuration has its real secrets: the embedded one has none before its first start.
     pub has_secrets: bool,
-    /// Whether a bridge answers at the admin listener's address.
-    pub is_running: bool,
+    /// The bridge at the admin listener's address.
+    pub running: Arc<RunningBridge>,
     /// The option that names the configuration, for commands; empty or with a space in front.
     pub named: String,
 }
@@ -28,7 +28,7 @@ impl Context {
     /// is no context if the configuration cannot be used.
     pub(super) fn read(
         args: &ConfigArgs,
-        is_running: Option<bool>,
+        running: Option<RunningBridge>,
     ) -> Result<(Finding, Option<Self>), Failure> {
         let named =
             args.config.as_ref().map_or_else(String::new, |path| format!(" --config {}", path.display()));
@@ -44,7 +44,7 @@ impl Context {
             }
         };
         let context = config.map(|config| Self {
-            is_running: is_running.unwrap_or_else(|| asked_whether_running(&config)),
+            running: Arc::new(running.unwrap_or_else(|| RunningBridge::ask(&config))),
             config: Arc::new(config),
             has_secrets,
             named,
@@ -84,12 +84,4 @@ fn refused(path: &Path, report: &Report) -> Finding {
     Finding::failure(CHECK, path.display().to_string(), found)
         .fix("correct the lines that are shown")
         .command(format!("fanbridge check {}", path.display()))
-}
-
-fn asked_whether_running(config: &Config) -> bool {
-    let asked = async {
-        let asked = tokio::time::timeout(super::probe::RUNNING_WITHIN, Client::admin(&config.admin)).await;
-        Ok(matches!(asked, Ok(Ok(_))))
-    };
-    block_on(asked).unwrap_or(false)
 }

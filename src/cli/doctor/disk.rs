@@ -9,6 +9,7 @@ use rustix::fs::{FsWord, statfs};
 
 use super::context::Context;
 use super::finding::{FindingVerdict, bytes, counted};
+use super::running::RunningFacts;
 use super::{Finding, Probe};
 use crate::disk::{Disk, RealDisk};
 use crate::sink::Output;
@@ -26,6 +27,8 @@ const WRITE_BYTES: usize = 4096;
 const FILE_BYTES_MAX: u64 = 16 << 20;
 /// From here on an fdatasync makes itself felt: each delivery waits for one.
 const SLOW: Duration = Duration::from_millis(50);
+/// Fewest fdatasyncs of a running bridge that say how its disk is.
+const TOLD_MIN: u64 = 100;
 /// Fewest free files of a file system that are enough for long.
 const INODES_FEW: u64 = 1000;
 /// Free space below which the topics of a file sink, which nothing bounds, are soon without any.
@@ -151,13 +154,37 @@ fn speed(spool: &SpoolOptions) -> Finding {
     taken.sort_unstable();
     let at = |part: usize| taken.get(taken.len() * part / 100).copied().unwrap_or_default();
     let (half, most) = (at(50), at(99));
-    let found = format!("p50 {}, p99 {} of {} writes", millis(half), millis(most), taken.len());
     if statfs(&there).is_ok_and(|system| system.f_type == TMPFS) {
         let found =
             "the directory is in memory (tmpfs): a restart of the machine loses what was acknowledged";
         return Finding::failure(FDATASYNC, dir, found).fix("put spool.dir on a disk");
     }
-    if most >= spool.answer_within {
+    judged(&dir, half, most, &format!("{} writes", taken.len()), spool.answer_within)
+}
+
+/// What the running bridge says of its disk; `None` if it has synced too little to say.
+pub(super) fn told(dir: &str, facts: &RunningFacts, answer_within: Duration) -> Option<Finding> {
+    let outstanding = Duration::from_millis(facts.disk_outstanding_ms);
+    if outstanding > answer_within {
+        let found = format!("the disk has not answered the bridge for {} s", outstanding.as_secs());
+        return Some(
+            Finding::failure(FDATASYNC, dir, format!("{found}: deliveries are answered 503"))
+                .fix("look at the disk or the volume; the bridge goes on by itself")
+                .command("dmesg"),
+        );
+    }
+    let (half, most) = (facts.fdatasync_ms.p50?, facts.fdatasync_ms.p99?);
+    if facts.fdatasyncs < TOLD_MIN {
+        return None;
+    }
+    let (half, most) = (Duration::from_secs_f64(half / 1e3), Duration::from_secs_f64(most / 1e3));
+    let of = format!("{} of the running bridge", facts.fdatasyncs);
+    Some(judged(dir, half, most, &of, answer_within))
+}
+
+fn judged(dir: &str, half: Duration, most: Duration, of: &str, answer_within: Duration) -> Finding {
+    let found = format!("p50 {}, p99 {} of {of}", millis(half), millis(most));
+    if most >= answer_within {
         let found = format!("{found}: longer than ack_timeout, so deliveries are answered 503");
         return Finding::failure(FDATASYNC, dir, found).fix("a faster disk").command("iostat -x 1 5");
     }

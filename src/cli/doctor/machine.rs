@@ -7,6 +7,7 @@ use rustix::process::{Resource, getrlimit};
 
 use super::context::Context;
 use super::probe::LIMIT;
+use super::running::RunningFacts;
 use super::{Finding, Probe};
 use crate::bridge::descriptors;
 use crate::cli::run::FILES_MAX;
@@ -17,17 +18,32 @@ const LISTENER: &str = "listener.reachable";
 
 /// The checks of this machine.
 pub(super) fn probes(context: &Context) -> Vec<Probe> {
-    let config = context.config.clone();
-    let mut probes =
-        vec![Probe::blocking(&[DESCRIPTORS], "", move |found| found.add(descriptors_of(&config)))];
+    let (config, running) = (context.config.clone(), context.running.clone());
+    let mut probes = vec![Probe::blocking(&[DESCRIPTORS], "", move |found| {
+        found.add(running.facts().and_then(descriptors_in_use).unwrap_or_else(|| descriptors_of(&config)));
+    })];
     let config = &context.config;
     for (name, listen) in [("http", config.http.listen), ("admin", config.admin.listen)] {
-        let is_running = context.is_running;
+        let is_running = context.running.is_there();
         probes.push(Probe::blocking(&[LISTENER], name, move |found| {
             found.add(if is_running { answers(name, listen) } else { is_free(name, listen) });
         }));
     }
     probes
+}
+
+/// How many files the running bridge has open; `None` if it cannot tell.
+fn descriptors_in_use(facts: &RunningFacts) -> Option<Finding> {
+    let (open, most) = (facts.files_open?, facts.files_max?);
+    let found = format!("the running bridge has {open} files open, of at most {most}");
+    if open.saturating_mul(5) < most.saturating_mul(4) {
+        return Some(Finding::ok(DESCRIPTORS, "", found));
+    }
+    Some(
+        Finding::warning(DESCRIPTORS, "", found)
+            .fix("raise the limit of whoever starts the bridge (systemd: LimitNOFILE)")
+            .command(format!("ulimit -n {}", most.saturating_mul(2))),
+    )
 }
 
 /// Whether a process of this shell can have enough files open.

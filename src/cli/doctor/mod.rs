@@ -10,7 +10,9 @@ mod disk;
 mod finding;
 mod machine;
 mod probe;
+mod replicas;
 mod report;
+mod running;
 mod secrets;
 mod spool;
 
@@ -35,10 +37,12 @@ const CHECKS: &[&str] = &[
     "secret.expiry",
     "secret.reuse",
     "listener.reachable",
+    "bridge.degraded",
     "kafka.reach",
     "kafka.topics",
     "kafka.replicas",
     "kafka.write",
+    "kafka.clock",
 ];
 
 /// Arguments of `doctor`.
@@ -68,7 +72,7 @@ pub struct Args {
 /// configuration cannot be read.
 pub fn run(args: &Args) -> Result<(), Failure> {
     if let Some(is_running) = args.disk_checks {
-        return child::serve(&args.config, is_running);
+        return child::serve(&args.config, is_running, &args.only);
     }
     let (usable, context) = Context::read(&args.config, None)?;
     let wanted = |check: &str| args.only.is_empty() || args.only.iter().any(|only| only == check);
@@ -97,6 +101,7 @@ fn probes(context: &Context, args: &ConfigArgs) -> Vec<Probe> {
     let mut probes = machine::probes(context);
     probes.push(child::probe(context, args));
     probes.extend(secrets::probes(context));
+    probes.extend(running::probes(context));
     probes.extend(brokers::probes(context));
     probes
 }

@@ -51,6 +51,11 @@ impl FoundSoFar {
         self.findings.lock().push(finding);
     }
 
+    /// Whether the check has a finding already.
+    pub(super) fn has(&self, check: &str) -> bool {
+        self.findings.lock().iter().any(|finding| finding.check == check)
+    }
+
     /// Adds a finding if there is one.
     pub(super) fn extend(&self, finding: Option<Finding>) {
         finding.into_iter().for_each(|finding| self.add(finding));
@@ -91,10 +96,7 @@ impl Probe {
         let working = tokio::spawn(work(found.clone()));
         let is_over = tokio::time::timeout(LIMIT, working).await.is_ok();
         if !is_over {
-            silence
-                .into_iter()
-                .filter(|silence| !has(&found, silence.check))
-                .for_each(|said| found.add(said));
+            silence.into_iter().filter(|silence| !found.has(silence.check)).for_each(|said| found.add(said));
         }
         let why = if is_over {
             "the check broke off".to_owned()
@@ -102,16 +104,12 @@ impl Probe {
             format!("nothing was found out within {} s", LIMIT.as_secs())
         };
         for check in checks {
-            if !has(&found, check) {
+            if !found.has(check) {
                 found.add(Finding::unknown(check, subject.as_str(), why.as_str()));
             }
         }
         std::mem::take(&mut *found.findings.lock())
     }
-}
-
-fn has(found: &FoundSoFar, check: &str) -> bool {
-    found.findings.lock().iter().any(|finding| finding.check == check)
 }
 
 /// Runs the probes side by side, and calls `tell` with each finding at once. A thread that hangs in a call is

@@ -20,7 +20,7 @@ const ATTEMPTS: usize = 3;
 
 /// The checks of the spool's directory.
 pub(super) fn probes(context: &Context) -> Vec<Probe> {
-    let (dir, is_running) = (context.config.spool.dir.clone(), context.is_running);
+    let (dir, is_running) = (context.config.spool.dir.clone(), context.running.is_there());
     let subject = dir.display().to_string();
     // One after the other: the lock is held while the state is looked at, so that no start finds it in use.
     vec![Probe::blocking(&[LOCK, FORMAT], subject, move |found| {

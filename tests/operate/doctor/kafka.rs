@@ -43,7 +43,7 @@ fn a_topic_that_is_missing_or_has_one_copy_is_told_and_none_is_created() {
         &[&single, "one replica", "--replication 3 --property min.insync.replicas=2"],
     );
     said.fails("kafka.replicas", &[&stuck, "nothing is acknowledged"]);
-    said.says("kafka.write", "unknown", &["single", "shows only when one is published"]);
+    said.says("kafka.write", "unknown", &["single", "shows only when a record is published"]);
     assert!(!servers::topics(&brokers).contains_key(&missing), "the doctor creates nothing");
 }
 

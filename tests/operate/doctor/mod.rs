@@ -2,6 +2,7 @@
 
 mod kafka;
 mod machine;
+mod running;
 mod secrets;
 
 use std::fs;

@@ -61,7 +61,7 @@ if wants operate || wants sinks || wants aws || wants faults; then
     fi
     export KAFKA_BROKERS
 fi
-if wants sinks || wants aws || wants sns; then
+if wants operate || wants sinks || wants aws || wants sns; then
     if [ -z "${AWS_ENDPOINT:-}" ]; then
         part emulator tests/servers/aws.sh start || exit 1
         AWS_ENDPOINT=$(tests/servers/aws.sh address)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Finding;
 use super::finding::counted;
+use super::provider::ProviderKey;
 use super::running::RunningBridge;
 use crate::cli::{ConfigArgs, Failure, colour_on, find, read};
 use crate::config::embedded::{Embedded, EmbeddedError};
@@ -19,6 +20,10 @@ pub(super) struct Context {
     pub has_secrets: bool,
     /// The bridge at the admin listener's address.
     pub running: Arc<RunningBridge>,
+    /// The API keys of providers, whose settings are looked at.
+    pub provider_keys: Vec<ProviderKey>,
+    /// The address of the provider's API.
+    pub provider_url: String,
     /// The option that names the configuration, for commands; empty or with a space in front.
     pub named: String,
 }
@@ -47,6 +52,8 @@ impl Context {
             running: Arc::new(running.unwrap_or_else(|| RunningBridge::ask(&config))),
             config: Arc::new(config),
             has_secrets,
+            provider_keys: Vec::new(),
+            provider_url: String::new(),
             named,
         });
         Ok((finding, context))

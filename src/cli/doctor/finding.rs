@@ -89,6 +89,11 @@ impl Finding {
         Self { fix: Some(fix.into()), ..self }
     }
 
+    /// The same with a command that shows more, unless all is well.
+    pub(super) fn command_if_bad(self, command: impl Into<String>) -> Self {
+        if self.verdict == FindingVerdict::Ok { self } else { self.command(command) }
+    }
+
     /// The same with a command that does it.
     pub(super) fn command(self, command: impl Into<String>) -> Self {
         Self { command: Some(command.into()), ..self }

@@ -3,24 +3,30 @@
 //!
 //! Checks run side by side, each for 10 s at most. What a check cannot find out is `unknown`, never `ok`.
 
+mod aws;
 mod brokers;
 mod child;
 mod context;
 mod disk;
 mod finding;
 mod machine;
+mod network;
+mod policy;
 mod probe;
+mod provider;
 mod replicas;
 mod report;
 mod running;
 mod secrets;
 mod spool;
+mod tls;
 
 use clap::builder::PossibleValuesParser;
 
 use self::context::Context;
 use self::finding::Finding;
 use self::probe::{Probe, examine};
+use self::provider::provider_keys;
 use self::report::DoctorReport;
 use super::output::{Format, print};
 use super::{ConfigArgs, Exit, Failure};
@@ -37,12 +43,22 @@ const CHECKS: &[&str] = &[
     "secret.expiry",
     "secret.reuse",
     "listener.reachable",
+    "dns",
+    "tls.chain",
+    "tls.expiry",
+    "redis",
     "bridge.degraded",
     "kafka.reach",
     "kafka.topics",
     "kafka.replicas",
     "kafka.write",
     "kafka.clock",
+    "sqs.queue",
+    "sqs.policy",
+    "sns.topic",
+    "sns.kms",
+    "provider.hook",
+    "provider.answer",
 ];
 
 /// Arguments of `doctor`.
@@ -55,6 +71,13 @@ pub struct Args {
     /// Fail for warnings, and for what cannot be told, as well
     #[arg(long)]
     strict: bool,
+    /// API key of the app, to look at its hooks: `[SOURCE=]env:NAME` or `[SOURCE=]file:PATH`; can be
+    /// repeated. Known of Stream
+    #[arg(long, value_name = "KEY")]
+    provider_key: Vec<String>,
+    /// Address of the provider's API
+    #[arg(long, value_name = "URL", default_value = "https://chat.stream-io-api.com")]
+    provider_url: String,
     /// How to print the findings
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -81,7 +104,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if wanted(usable.check) || context.is_none() {
         findings.push(usable);
     }
-    if let Some(context) = context {
+    if let Some(mut context) = context {
+        context.provider_keys = provider_keys(&args.provider_key, &context.config)?;
+        context.provider_url.clone_from(&args.provider_url);
         let mut probes = probes(&context, &args.config);
         probes.retain(|probe| probe.checks.iter().any(|&check| wanted(check)));
         findings.extend(examine(probes, |_| ())?.into_iter().filter(|finding| wanted(finding.check)));
@@ -103,6 +128,10 @@ fn probes(context: &Context, args: &ConfigArgs) -> Vec<Probe> {
     probes.extend(secrets::probes(context));
     probes.extend(running::probes(context));
     probes.extend(brokers::probes(context));
+    probes.extend(network::probes(context));
+    probes.extend(tls::probes(context));
+    probes.extend(aws::probes(context));
+    probes.extend(provider::probes(context));
     probes
 }
 

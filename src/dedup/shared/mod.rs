@@ -37,8 +37,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use self::claims::{ClaimRequest, ClaimWorker, REQUESTS_MAX};
-use self::commands::Holder;
+use self::commands::{Holder, KeyNames};
 use self::confirms::{ConfirmWorker, GROUPS_MAX};
+use self::connection::Dialler;
 use super::DuplicateKey;
 use crate::backoff::CLAIMED_KEY;
 use crate::telemetry::{Metrics, Reason};
@@ -46,6 +47,17 @@ use crate::telemetry::{Metrics, Reason};
 pub(crate) use self::confirms::DurableKeys;
 pub use self::server::Server;
 pub use self::worker::SharedWindowWorker;
+
+/// Connects to the server, logs in and tries the command that makes a claim, as the bridge does at its start:
+/// with a key that no event has and that ends by itself.
+///
+/// # Errors
+/// Why the server cannot be used, in words without the login.
+pub async fn try_out(options: &SharedWindowOptions) -> Result<(), String> {
+    let keys = KeyNames::new(&options.prefix, 0, options.ack_timeout, options.window);
+    let connected = Dialler::new(options.server.clone()).dial(&keys).await;
+    connected.map(drop).map_err(|error| error.to_string())
+}
 
 /// How long an append can wait for the shared window, as parts of the time in which a delivery must be
 /// answered.

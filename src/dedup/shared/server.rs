@@ -47,6 +47,16 @@ impl Server {
         Ok(Self { host, port: if port == 0 { PORT } else { port }, tls, login })
     }
 
+    /// Its host and port.
+    pub fn address(&self) -> (&str, u16) {
+        (&self.host, self.port)
+    }
+
+    /// Whether it is reached by TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
     /// Whether a password would leave this machine in the clear.
     pub fn shows_its_password(&self) -> bool {
         let local = self.host == "localhost"

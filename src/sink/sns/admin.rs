@@ -1,6 +1,7 @@
 //! Asks SNS about topics and creates the missing ones. Used by commands only: the running bridge
 //! never creates a topic.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_sns::Client;
@@ -53,9 +54,21 @@ impl SnsAdmin {
     /// # Errors
     /// When the service cannot be reached, or does not let these credentials ask.
     pub async fn exists(&self, topic: &TopicArn) -> Result<bool, SnsAdminError> {
+        Ok(self.attributes(topic).await?.is_some())
+    }
+
+    /// The attributes of this topic by their names, `None` if it does not exist. Needs
+    /// `sns:GetTopicAttributes`.
+    ///
+    /// # Errors
+    /// When the service cannot be reached, or does not let these credentials ask.
+    pub async fn attributes(
+        &self,
+        topic: &TopicArn,
+    ) -> Result<Option<HashMap<String, String>>, SnsAdminError> {
         match self.client.get_topic_attributes().topic_arn(topic.as_str()).send().await {
-            Ok(_) => Ok(true),
-            Err(SdkError::ServiceError(answer)) if answer.err().is_not_found_exception() => Ok(false),
+            Ok(answer) => Ok(Some(answer.attributes.unwrap_or_default())),
+            Err(SdkError::ServiceError(answer)) if answer.err().is_not_found_exception() => Ok(None),
             Err(error) => Err(SnsAdminError(format!("cannot read the topic `{topic}`: {}", said(&error)))),
         }
     }

@@ -14,6 +14,7 @@
 //! the SDK.
 
 mod action;
+mod admin;
 mod batch;
 mod deletions;
 mod message;
@@ -26,6 +27,7 @@ mod scale;
 mod stored_ids;
 mod topic_questions;
 
+pub use admin::{QueueAdminError, queue_attributes};
 pub(super) use message::{EXTENSIONS, is_attribute_name};
 pub use options::{OnMalformed, SqsOptions};
 

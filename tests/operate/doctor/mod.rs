@@ -1,7 +1,10 @@
 //! What `fanbridge doctor` finds: each check is made to fail for real.
 
+mod aws;
 mod kafka;
 mod machine;
+mod network;
+mod provider;
 mod running;
 mod secrets;
 

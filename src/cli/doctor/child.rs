@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use super::context::Context;
-use super::disk::{self, FDATASYNC, SPACE};
+use super::disk::{self, FDATASYNC, KIND, SPACE};
 use super::probe::{FoundSoFar, LIMIT, examine};
 use super::running::RunningBridge;
 use super::spool::{self, FORMAT, LOCK};
@@ -19,7 +19,7 @@ use crate::cli::{ConfigArgs, Failure};
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// The checks that the child makes.
-const CHECKS: &[&str] = &[SPACE, FDATASYNC, LOCK, FORMAT];
+const CHECKS: &[&str] = &[KIND, SPACE, FDATASYNC, LOCK, FORMAT];
 
 /// The checks of the disk, by a child.
 pub(super) fn probe(context: &Context, args: &ConfigArgs) -> Probe {

@@ -16,6 +16,7 @@ use crate::sink::Output;
 use crate::spool::SpoolOptions;
 use crate::spool::options::segment_bytes;
 
+pub(super) const KIND: &str = "disk.kind";
 pub(super) const SPACE: &str = "disk.space";
 pub(super) const FDATASYNC: &str = "disk.fdatasync";
 
@@ -33,15 +34,24 @@ const TOLD_MIN: u64 = 100;
 const INODES_FEW: u64 = 1000;
 /// Free space below which the topics of a file sink, which nothing bounds, are soon without any.
 const TOPICS_BYTES_FEW: u64 = 1 << 30;
-/// What statfs(2) tells of a file system in memory.
+/// What statfs(2) tells of kinds of file systems.
 const TMPFS: FsWord = 0x0102_1994;
+const OVERLAY: FsWord = 0x794c_7630;
+const NAMED: [(FsWord, &str); 5] = [
+    (0xef53, "ext4 or one before it"),
+    (0x5846_5342, "XFS"),
+    (0x9123_683e, "btrfs"),
+    (0x2fc1_2fc1, "ZFS"),
+    (0x6969, "NFS"),
+];
 
 /// The checks of the spool's disk, and of those of file sinks.
 pub(super) fn probes(context: &Context) -> Vec<Probe> {
     let config = &context.config;
     let dir = config.spool.dir.display().to_string();
-    let spool = config.spool.clone();
-    let mut probes = vec![Probe::blocking(&[SPACE], &*dir, move |found| found.add(space(&spool)))];
+    let (spool, kept_in) = (config.spool.clone(), config.spool.dir.clone());
+    let mut probes = vec![Probe::blocking(&[KIND], &*dir, move |found| found.add(kind(&kept_in)))];
+    probes.push(Probe::blocking(&[SPACE], &*dir, move |found| found.add(space(&spool))));
     let spool = config.spool.clone();
     probes.push(Probe::blocking(&[FDATASYNC], &*dir, move |found| found.add(speed(&spool))));
     for sink in &config.sinks {
@@ -53,6 +63,32 @@ pub(super) fn probes(context: &Context) -> Vec<Probe> {
         }
     }
     probes
+}
+
+/// Whether what is written outlives a restart of the machine, and of a container.
+fn kind(dir: &Path) -> Finding {
+    let there = existing(dir);
+    let subject = dir.display().to_string();
+    let show = format!("df -T {}", there.display());
+    match statfs(&there).map(|system| system.f_type) {
+        Ok(TMPFS) => {
+            let found = "it is in memory (tmpfs): a restart of the machine loses what was acknowledged";
+            Finding::failure(KIND, subject, found).fix("put spool.dir on a disk").command(show)
+        }
+        Ok(OVERLAY) => {
+            let found = "it is in a container's own layer (overlayfs), which goes with the container";
+            Finding::warning(KIND, subject, found).fix("mount a volume at spool.dir").command(show)
+        }
+        Ok(kind) => match NAMED.iter().find(|(known, _)| *known == kind) {
+            Some((_, name)) => Finding::ok(KIND, subject, *name),
+            None => {
+                Finding::unknown(KIND, subject, format!("a file system that is not known here ({kind:x})"))
+                    .fix("make sure that an fdatasync there outlives a restart of the machine")
+                    .command(show)
+            }
+        },
+        Err(error) => Finding::unknown(KIND, subject, format!("it cannot be told: {error}")),
+    }
 }
 
 /// Whether the spool can grow to its bound.
@@ -154,11 +190,6 @@ fn speed(spool: &SpoolOptions) -> Finding {
     taken.sort_unstable();
     let at = |part: usize| taken.get(taken.len() * part / 100).copied().unwrap_or_default();
     let (half, most) = (at(50), at(99));
-    if statfs(&there).is_ok_and(|system| system.f_type == TMPFS) {
-        let found =
-            "the directory is in memory (tmpfs): a restart of the machine loses what was acknowledged";
-        return Finding::failure(FDATASYNC, dir, found).fix("put spool.dir on a disk");
-    }
     judged(&dir, half, most, &format!("{} writes", taken.len()), spool.answer_within)
 }
 

@@ -35,6 +35,7 @@ use super::{ConfigArgs, Exit, Failure};
 const CHECKS: &[&str] = &[
     "config.check",
     "process.descriptors",
+    "disk.kind",
     "disk.space",
     "disk.fdatasync",
     "disk.lock",

@@ -45,6 +45,14 @@ pub(super) fn probes(context: &Context) -> Vec<Probe> {
         let subject = format!("http ({})", files.certificate.display());
         probes.push(Probe::blocking(CHECKS, subject.clone(), move |found| own(&subject, &files, found)));
     }
+    for sink in &config.sinks {
+        let Output::Kafka(kafka) = &sink.output else { continue };
+        let Some(file) = kafka.certificate() else { continue };
+        let subject = format!("{} ({})", sink.name, file.display());
+        probes.push(Probe::blocking(&[EXPIRY], subject.clone(), move |found| {
+            found.add(expiry(&subject, &chain_in(&file)).command_if_bad(shown(&file)));
+        }));
+    }
     for server in servers(context) {
         probes.push(Probe::new(CHECKS, server.subject(), |found| async move { server.look(&found).await }));
     }
@@ -272,12 +280,20 @@ fn expiry(subject: &str, chain: &[CertificateDer<'_>]) -> Finding {
     }
 }
 
+/// The certificates in a PEM file; none if they cannot be read.
+fn chain_in(file: &Path) -> Vec<CertificateDer<'static>> {
+    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    read.unwrap_or_default()
+}
+
+/// The command that shows the certificate in a file.
+fn shown(file: &Path) -> String {
+    format!("openssl x509 -noout -dates -subject -ext subjectAltName -in {}", file.display())
+}
+
 /// The certificate of the bridge's own listener.
 fn own(subject: &str, files: &TlsOptions, found: &FoundSoFar) {
-    let show = format!(
-        "openssl x509 -noout -dates -subject -ext subjectAltName -in {}",
-        files.certificate.display()
-    );
+    let show = shown(&files.certificate);
     if let Err(error) = Tls::load(files) {
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
         found.add(
@@ -285,14 +301,9 @@ fn own(subject: &str, files: &TlsOptions, found: &FoundSoFar) {
                 .fix("a PEM chain, the server's certificate first, and its key"),
         );
     }
-    let read =
-        CertificateDer::pem_file_iter(&files.certificate).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let chain = match read {
-        Ok(chain) if !chain.is_empty() => chain,
-        _ => return found.add(Finding::unknown(EXPIRY, subject, "there is no certificate to read")),
-    };
+    let chain = chain_in(&files.certificate);
     found.add(expiry(subject, &chain).command_if_bad(&*show));
-    if Tls::load(files).is_ok() {
+    if !chain.is_empty() && Tls::load(files).is_ok() {
         found.add(own_chain(subject, &chain).command_if_bad(show));
     }
 }

@@ -45,6 +45,11 @@ impl KafkaOptions {
         self.property("ssl.ca.location").map(PathBuf::from)
     }
 
+    /// The file with the certificate that it shows to the brokers, if it shows one.
+    pub fn certificate(&self) -> Option<PathBuf> {
+        self.property("ssl.certificate.location").map(PathBuf::from)
+    }
+
     /// The last value of a librdkafka property.
     fn property(&self, name: &str) -> Option<&str> {
         let mut found = self.properties.iter().rev().filter(|(property, _)| property == name);

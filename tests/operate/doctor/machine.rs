@@ -6,10 +6,10 @@ use std::net::TcpListener;
 use super::Diagnosis;
 use crate::support::bridge::Home;
 use crate::support::inject;
-use crate::support::{servers, turns};
+use crate::support::turns;
 
 /// A wrapper as words.
-fn words(wrapper: &[String]) -> Vec<&str> {
+pub(super) fn words(wrapper: &[String]) -> Vec<&str> {
     wrapper.iter().map(String::as_str).collect()
 }
 
@@ -22,10 +22,10 @@ fn a_machine_that_is_as_it_has_to_be_is_ok_and_is_left_as_it_was() {
     let checks = "config.check,process.descriptors,disk.space,disk.fdatasync,disk.lock,spool.format,\
                   secret.strength,secret.expiry,secret.reuse,listener.reachable";
     let said = Diagnosis::of(&home, &["--only", checks]);
-    for check in ["config.check", "process.descriptors", "disk.space", "disk.lock", "secret.strength"] {
+    for check in ["config.check", "disk.space", "disk.lock", "secret.strength"] {
         said.says(check, "ok", &[]);
     }
-    said.says("disk.fdatasync", "ok", &["p50", "p99"]);
+    said.mentions("disk.fdatasync", &["p50", "p99"]);
     said.says("listener.reachable", "ok", &["http", "is free"]);
     said.says("spool.format", "skipped", &["no bridge has written"]);
     assert_eq!((said.code, &said.report["failures"]), (Some(0), &0.into()), "{:#}", said.report);
@@ -92,12 +92,12 @@ fn a_disk_without_room_is_a_failure_and_one_that_is_full_before_the_spool_a_warn
     }
     let home = Home::new();
     let wrapper = inject::tiny_disk(&home.path("spool"), 16 * 1024);
-    let only = ["--only", "disk.space,disk.fdatasync"];
+    let only = ["--only", "disk.space,disk.kind"];
     let limits = "limits: { body_bytes_max: 64 KiB, inflated_bytes_max: 64 KiB }\n";
     home.configure("bytes_max: 1 GiB, segment_bytes: 2 MiB", &format!("{limits}{}", files(&home)));
     let said = Diagnosis::under(&words(&wrapper), &home, &only);
     said.warns("disk.space", &["16.0 MiB free", "the disk is full first", "spool.bytes_max to 16.0 MiB"]);
-    said.fails("disk.fdatasync", &["in memory (tmpfs)"]);
+    said.fails("disk.kind", &["in memory (tmpfs)", "put spool.dir on a disk"]);
     let text = fs::read_to_string(home.path("fanbridge.yaml")).unwrap();
     fs::write(home.path("fanbridge.yaml"), text.replace("free_bytes_min: 0", "free_bytes_min: 15 MiB"))
         .unwrap();
@@ -170,37 +170,6 @@ fn an_address_that_another_process_has_is_a_failure() {
     said.fails("listener.reachable", &["http", "in use", "ss -ltnp"]);
     said.says("listener.reachable", "ok", &["admin", "is free"]);
     drop(taken);
-}
-
-#[test]
-fn doctor_ends_within_its_time_when_everything_hangs() {
-    let _turn = turns::in_company();
-    // Whoever connects to these is taken into the system's queue and never answered.
-    let [admin, broker] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    let home = Home::new();
-    let text = format!(
-        "sinks:\n  lake: {{ kafka: {{ brokers: \"{}\" }} }}\n  tls: {{ kafka: {{ brokers: \"{}\", tls: {{}} }} }}\n",
-        broker.local_addr().unwrap(),
-        broker.local_addr().unwrap()
-    );
-    home.configure("", &text);
-    let text = fs::read_to_string(home.path("fanbridge.yaml")).unwrap();
-    let (configured, hung) = (format!("127.0.0.1:{}", home.admin), admin.local_addr().unwrap().to_string());
-    fs::write(home.path("fanbridge.yaml"), text.replace(&configured, &hung)).unwrap();
-    let wrapper = if inject::can_trace("a disk that hangs") {
-        inject::trace(&home.path("trace"), &["-e", "inject=fdatasync:delay_enter=60000000"])
-    } else {
-        Vec::new()
-    };
-    let said = Diagnosis::under(&words(&wrapper), &home, &[]);
-    assert!(said.seconds < 15.0, "it took {} s", said.seconds);
-    said.fails("kafka.reach", &["lake"]);
-    said.says("kafka.topics", "unknown", &["no broker answers"]);
-    if !wrapper.is_empty() {
-        said.fails("disk.fdatasync", &["has not answered for 10 s"]);
-    } else {
-        servers::tell_skipped("a disk that hangs", "strace is missing");
-    }
 }
 
 /// A file sink of the home's.

@@ -1,5 +1,6 @@
 //! What `fanbridge doctor` finds: each check is made to fail for real.
 
+mod alone;
 mod aws;
 mod kafka;
 mod machine;
@@ -57,6 +58,15 @@ impl Diagnosis {
             finding["verdict"] == verdict && words.iter().all(|word| text.contains(word))
         });
         said.unwrap_or_else(|| panic!("no {verdict} of {check} with {words:?}: {:#}", self.report))
+    }
+
+    /// A finding of this check in which all of these words are, whatever its verdict: how fast a disk is
+    /// depends on the machine.
+    #[track_caller]
+    fn mentions(&self, check: &str, words: &[&str]) {
+        let found = self.findings(check);
+        let all = |finding: &&Json| words.iter().all(|word| finding.to_string().contains(word));
+        assert!(found.iter().any(all), "{check} says nothing of {words:?}: {:#}", self.report);
     }
 
     /// The same of a failure, which is to have a fix.

@@ -83,8 +83,16 @@ fn certificates_that_are_over_soon_over_for_another_host_or_of_a_stranger_are_to
         text +=
             &format!("  {name}: {{ kafka: {{ brokers: \"localhost:{port}\", tls: {{ ca: \"{ca}\" }} }} }}\n");
     }
+    let (shown, key) = authority.sign("bridge", in_days(-3));
+    fs::write(home.path("client.pem"), shown.pem()).unwrap();
+    fs::write(home.path("client-key.pem"), key.serialize_pem()).unwrap();
+    let [certificate, key] =
+        ["client.pem", "client-key.pem"].map(|name| home.path(name).display().to_string());
+    let tls = format!("tls: {{ ca: \"{ca}\", certificate: \"{certificate}\", key: \"{key}\" }}");
+    text += &format!("  client: {{ kafka: {{ brokers: \"localhost:{}\", {tls} }} }}\n", servers[0].1);
     home.configure("", &text);
     let said = Diagnosis::of(&home, &TLS);
+    said.fails("tls.expiry", &["client.pem", "expired"]);
     said.says("tls.chain", "ok", &["good"]);
     said.says("tls.expiry", "ok", &["good", "days"]);
     said.says("tls.chain", "ok", &["soon"]);

@@ -38,13 +38,13 @@ fn a_running_bridge_tells_what_no_other_process_knows_and_its_disk_is_not_measur
     let bridge = home.start();
     let only = ["--only", "bridge.degraded,process.descriptors,disk.fdatasync"];
     let said = Diagnosis::of(&home, &only);
-    said.says("disk.fdatasync", "ok", &["writes"]);
+    said.mentions("disk.fdatasync", &["writes"]);
 
     deliver(&bridge, 150);
     let said = Diagnosis::of(&home, &only);
     said.says("bridge.degraded", "ok", &["takes deliveries", "no part of it is degraded"]);
     said.says("process.descriptors", "ok", &["the running bridge has", "files open"]);
-    said.says("disk.fdatasync", "ok", &["p99", "of the running bridge"]);
+    said.mentions("disk.fdatasync", &["p99", "of the running bridge"]);
     assert_eq!(said.code, Some(0), "{:#}", said.report);
     let told = facts(&bridge);
     assert!(

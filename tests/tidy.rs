@@ -40,6 +40,8 @@ const PURE: &[&str] = &[
     "cli/doctor/policy.rs",
     "cli/doctor/report.rs",
     "cli/tail/line.rs",
+    "cli/top/block.rs",
+    "cli/top/scrape.rs",
     "dispatch/linger.rs",
     "dispatch/maybe_duplicates.rs",
     "dispatch/unsettled.rs",

@@ -22,6 +22,7 @@ pub mod send;
 mod signals;
 pub mod spool;
 pub mod tail;
+pub mod top;
 pub mod topics;
 pub mod types;
 pub mod verify;
@@ -76,6 +77,8 @@ pub enum Verb {
     /// Show what the running bridge takes in, refuses and publishes, as it happens
     #[command(visible_aliases = ["tap", "listen"])]
     Tail(tail::Args),
+    /// Show what comes and goes in the running bridge by the second, by source and sink
+    Top(top::Args),
     /// Show the topics the configuration can produce, and create the missing ones
     Topics(topics::Args),
     /// List the metrics, and print alert rules and a dashboard that watch them
@@ -172,6 +175,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Send(args) => send::run(&args),
         Verb::Verify(args) => verify::run(&args),
         Verb::Tail(args) => tail::run(&args),
+        Verb::Top(args) => top::run(&args),
         Verb::Topics(args) => topics::run(&args),
         Verb::Metrics(args) => metrics::run(&args),
         Verb::Types(args) => types::run(&args),

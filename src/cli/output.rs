@@ -103,6 +103,12 @@ pub fn terminal_width() -> Option<u16> {
     (size.ws_col > 0).then_some(size.ws_col)
 }
 
+/// Columns and rows of the terminal that stdout is; `None` if it is none, or does not say.
+pub fn terminal_size() -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col.into(), size.ws_row.into()))
+}
+
 /// Width of the padding around a cell's text.
 const PADDING: usize = 2;
 

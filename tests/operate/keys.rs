@@ -16,7 +16,7 @@ use crate::support::{await_until, signing, turns};
 /// How long anything may take on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(70);
 
-/// What runs in the terminal: `tail`, and what the terminal was before and afterwards.
+/// What runs in the terminal: the verb, and what the terminal was before and afterwards.
 const SCRIPT: &str = r#"stty cols 80 rows 24
 tty >tty
 stty -g >before
@@ -25,8 +25,8 @@ echo "ended with $?"
 stty -g >after
 "#;
 
-/// A `tail` at a terminal.
-struct Terminal<'h> {
+/// A verb at a terminal.
+pub struct Terminal<'h> {
     home: &'h Home,
     child: Child,
     keys: File,
@@ -34,13 +34,14 @@ struct Terminal<'h> {
 }
 
 impl<'h> Terminal<'h> {
-    fn start(home: &'h Home) -> Self {
+    /// Starts a verb there, and waits until it has shown these words.
+    pub fn start(home: &'h Home, arguments: &[&str], words: &str) -> Self {
         fs::write(home.path("terminal.sh"), SCRIPT).expect("the home takes a file");
         let _ = fs::remove_file(home.path("keys"));
         let made = Command::new("mkfifo").arg(home.path("keys")).status().expect("mkfifo runs");
         assert!(made.success());
         let wrapper = ["sh", "-c", r#"exec script -qec "sh terminal.sh $0 $*" /dev/null <keys"#];
-        let mut child = home.spawn_verb_under(&wrapper, &["tail"]);
+        let mut child = home.spawn_verb_under(&wrapper, arguments);
         let keys = File::options().write(true).open(home.path("keys")).expect("the shell reads it");
         let shown = Arc::new(Mutex::new(String::new()));
         let (screen, mut stdout) = (Arc::clone(&shown), child.stdout.take().expect("a pipe"));
@@ -51,11 +52,12 @@ impl<'h> Terminal<'h> {
             }
         });
         let terminal = Self { home, child, keys, shown };
-        terminal.await_shown("keys: q quit");
+        terminal.await_shown(words);
         terminal
     }
 
-    fn press(&mut self, keys: &str) {
+    /// Presses keys.
+    pub fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).expect("the terminal takes keys");
     }
 
@@ -63,7 +65,8 @@ impl<'h> Terminal<'h> {
         self.shown.lock().unwrap().clone()
     }
 
-    fn await_shown(&self, words: &str) {
+    /// Waits until these words are shown.
+    pub fn await_shown(&self, words: &str) {
         let deadline = std::time::Instant::now() + DEADLINE;
         while !self.shown().contains(words) {
             assert!(std::time::Instant::now() < deadline, "{words} is not in {}", self.shown());
@@ -88,7 +91,7 @@ impl<'h> Terminal<'h> {
     }
 
     /// Checks how it ended, and that the terminal is as it was.
-    fn assert_ended(mut self, code: i32) {
+    pub fn assert_ended(mut self, code: i32) {
         self.await_shown(&format!("ended with {code}"));
         await_until("the terminal closes", DEADLINE, || self.child.try_wait().expect("it can be asked"));
         let (before, after) = (self.read("before"), self.read("after"));
@@ -127,7 +130,7 @@ fn keys_choose_and_explain_what_came_pause_filter_and_end() {
     let mut send = |delivery: &Delivery| {
         assert_eq!(delivery.send(&mut client).expect("an answer").status, 200);
     };
-    let mut terminal = Terminal::start(&home);
+    let mut terminal = Terminal::start(&home, &["tail"], "keys: q quit");
     send(&delivery("call.created", 1));
     terminal.await_shown("call.created → stream.video.call-lifecycle");
     let filtered = delivery("call.ring", 2);
@@ -178,13 +181,13 @@ fn whatever_ends_or_stops_tail_the_terminal_is_as_it_was() {
     let home = home();
     let bridge = home.start();
     for (signal, code) in [(Signal::INT, 0), (Signal::TERM, 143), (Signal::QUIT, 131), (Signal::HUP, 129)] {
-        let terminal = Terminal::start(&home);
+        let terminal = Terminal::start(&home, &["tail"], "keys: q quit");
         assert_ne!(terminal.mode(), terminal.read("before"));
         terminal.signal(signal);
         terminal.assert_ended(code);
     }
 
-    let mut terminal = Terminal::start(&home);
+    let mut terminal = Terminal::start(&home, &["tail"], "keys: q quit");
     let keys = terminal.mode();
     terminal.signal(Signal::TSTP);
     let stat = format!("/proc/{}/stat", terminal.read("process"));

@@ -19,5 +19,6 @@ mod problems;
 mod run;
 mod tail;
 mod timeline;
+mod top;
 mod verify;
 mod watched;

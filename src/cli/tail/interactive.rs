@@ -19,7 +19,7 @@ const ID_CHARS_MIN: usize = 4;
 
 /// The keys of the terminal, and the signals whose effect on it has to be undone.
 #[derive(Debug)]
-pub(super) struct Keyboard {
+pub(in crate::cli) struct Keyboard {
     terminal: KeyTerminal<io::Stdin>,
     keys: Receiver<Key>,
     signals: TerminalSignals,
@@ -27,7 +27,7 @@ pub(super) struct Keyboard {
 
 /// What comes from the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum KeyboardEvent {
+pub(in crate::cli) enum KeyboardEvent {
     /// A key.
     Key(Key),
     /// A signal that ends the process, by the exit code that a shell reports for it.
@@ -36,7 +36,7 @@ pub(super) enum KeyboardEvent {
 
 impl Keyboard {
     /// The keyboard of the terminal in which this process is, if it is in one.
-    pub(super) fn open() -> Option<Self> {
+    pub(in crate::cli) fn open() -> Option<Self> {
         // Before the mode of the terminal changes, because none of them may end the process from then on.
         let signals = TerminalSignals::new().ok()?;
         let terminal = KeyTerminal::of_process()?;
@@ -58,7 +58,7 @@ impl Keyboard {
 }
 
 /// Waits for the next event of a keyboard, for ever if there is none.
-pub(super) async fn next_event(keyboard: &mut Option<Keyboard>) -> KeyboardEvent {
+pub(in crate::cli) async fn next_event(keyboard: &mut Option<Keyboard>) -> KeyboardEvent {
     match keyboard {
         Some(keyboard) => keyboard.next().await,
         None => std::future::pending().await,

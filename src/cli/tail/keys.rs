@@ -2,7 +2,7 @@
 
 /// A key that means something to `tail`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Key {
+pub(in crate::cli) enum Key {
     /// `q`: end.
     Quit,
     /// Space: show no more, or go on.

@@ -208,6 +208,11 @@ fn chars(text: &str) -> usize {
     text.chars().count()
 }
 
+/// A name in at most so many characters, but no fewer than the least.
+pub(in crate::cli) fn short_name(name: &str, length: usize) -> String {
+    if chars(name) <= length { name.to_owned() } else { shortened(name, length) }
+}
+
 /// A name with `…` in the place of its middle, in so many characters but no fewer than the least.
 fn shortened(name: &str, length: usize) -> String {
     let kept = length.max(NAME_CHARS_MIN) - 1;

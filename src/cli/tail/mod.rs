@@ -19,8 +19,10 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use self::choice::{ChoiceLine, LineChoice};
-use self::interactive::{Keyboard, asked, next_event};
-pub(super) use self::line::short_id;
+use self::interactive::asked;
+pub(super) use self::interactive::{Keyboard, KeyboardEvent, next_event};
+pub(super) use self::keys::Key;
+pub(super) use self::line::{short_id, short_name};
 use self::lines::{StepLines, missed, remark};
 pub(super) use self::live::LiveTail;
 use super::client::{Client, block_on, path_with};

@@ -8,11 +8,12 @@ use std::os::fd::AsFd;
 
 use rustix::process::{Signal, getpgrp, getpid, kill_process};
 use rustix::termios::{
-    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr,
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcsetattr,
 };
 use tokio::signal::unix::{self, SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
+use super::super::output::terminal_size;
 use super::keys::{Key, keys};
 
 /// Most keys that wait until they are obeyed.
@@ -107,10 +108,7 @@ fn send_keys(sender: &Sender<Key>) {
 
 /// Columns and rows of the terminal that stdout is.
 pub(super) fn size() -> (usize, usize) {
-    match tcgetwinsize(io::stdout()) {
-        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
-        _ => USUAL_SIZE,
-    }
+    terminal_size().unwrap_or(USUAL_SIZE)
 }
 
 /// The signals that end or stop a process, whose terminal has to be restored before.

@@ -1,0 +1,286 @@
+//! What came and went between two looks at the bridge, and how it is shown (pure).
+
+use serde::Serialize;
+
+use super::super::tail::short_name;
+use super::scrape::{Scrape, growth, quantile};
+use crate::telemetry::Shown;
+
+/// Columns of a name.
+const NAME: usize = 20;
+/// Lines besides one for each source and sink: the first one, and the titles of both tables.
+const OTHER_LINES: usize = 3;
+/// The share of answers that are quicker than the time that is shown.
+const QUICKER: f64 = 0.99;
+
+/// The names of what is shown.
+#[derive(Debug)]
+pub(super) struct TopNames {
+    /// The sources, and whether each answers its sender.
+    pub(super) sources: Vec<(String, bool)>,
+    /// The sinks.
+    pub(super) sinks: Vec<String>,
+}
+
+/// The bridge in a moment.
+#[derive(Debug, PartialEq, Serialize)]
+pub(super) struct TopBlock {
+    /// The time of day in UTC.
+    pub(super) at: String,
+    spool_bytes: f64,
+    spool_bytes_max: f64,
+    sources: Vec<TopSource>,
+    sinks: Vec<TopSink>,
+}
+
+/// A source in a moment. Counts are by the second.
+#[derive(Debug, PartialEq, Serialize)]
+struct TopSource {
+    source: String,
+    accepted: f64,
+    filtered: f64,
+    duplicate: f64,
+    quarantined: f64,
+    /// `None` of a source that answers nobody.
+    refused: Option<f64>,
+    ack_p99_seconds: Option<f64>,
+}
+
+/// A sink in a moment.
+#[derive(Debug, PartialEq, Serialize)]
+struct TopSink {
+    sink: String,
+    /// Records by the second.
+    out: f64,
+    in_flight: f64,
+    /// Seconds since the arrival of the oldest record that it has not.
+    lag_seconds: f64,
+    /// Records by the second.
+    retries: f64,
+    /// Dead letters that are kept now.
+    dead: f64,
+    degraded: bool,
+}
+
+impl TopBlock {
+    /// What happened between two looks, so many seconds apart.
+    pub(super) fn between(before: &Scrape, now: &Scrape, seconds: f64, names: &TopNames, at: String) -> Self {
+        let rate = |name: &str, labels: &[(&str, &str)]| {
+            growth(before.sum(name, labels), now.sum(name, labels)) / seconds.max(f64::MIN_POSITIVE)
+        };
+        let source = |(name, answers): &(String, bool)| {
+            let of_source = ("source", name.as_str());
+            let verdict = |word: &str| rate("fanbridge_events_total", &[of_source, ("verdict", word)]);
+            let [then, later] =
+                [before, now].map(|scrape| scrape.buckets("fanbridge_ack_duration_seconds", &[of_source]));
+            TopSource {
+                source: name.clone(),
+                accepted: verdict("accepted"),
+                filtered: verdict("filtered"),
+                duplicate: verdict("duplicate"),
+                quarantined: verdict("quarantined"),
+                refused: answers.then(|| rate("fanbridge_refused_total", &[of_source])),
+                ack_p99_seconds: quantile(QUICKER, &then, &later).filter(|_| *answers),
+            }
+        };
+        let sink = |name: &String| {
+            let of_sink = [("sink", name.as_str())];
+            TopSink {
+                sink: name.clone(),
+                out: rate("fanbridge_delivered_total", &of_sink),
+                in_flight: now.sum("fanbridge_sink_in_flight", &of_sink),
+                lag_seconds: now.sum("fanbridge_sink_oldest_pending_seconds", &of_sink),
+                retries: rate("fanbridge_sink_retries_total", &of_sink),
+                dead: now.sum("fanbridge_dead_letters_kept", &of_sink),
+                degraded: now.sum("fanbridge_sink_degraded", &of_sink) > 0.0,
+            }
+        };
+        Self {
+            at,
+            spool_bytes: now.sum("fanbridge_spool_bytes", &[]),
+            spool_bytes_max: now.sum("fanbridge_spool_limit_bytes", &[]),
+            sources: names.sources.iter().map(source).collect(),
+            sinks: names.sinks.iter().map(sink).collect(),
+        }
+    }
+
+    /// Both tables, in at most so many lines if that is given.
+    pub(super) fn text(&self, lines_max: Option<usize>) -> String {
+        let GibiBytes(used) = GibiBytes::of(self.spool_bytes);
+        let GibiBytes(limit) = GibiBytes::of(self.spool_bytes_max);
+        let mut text = format!("{} UTC  spool {used} of {limit} GiB\n", self.at);
+        let room = lines_max.map_or(usize::MAX, |lines| lines.saturating_sub(OTHER_LINES));
+        // The sinks have at least half of the lines, because their trouble lasts.
+        let for_sources = room.saturating_sub(self.sinks.len().min(room / 2)).max(1);
+        let sources: Vec<String> = self.sources.iter().map(source_line).collect();
+        text.push_str(&fitting(SOURCES_TITLE, &sources, for_sources));
+        let for_sinks = room.saturating_sub(sources.len().min(for_sources)).max(1);
+        let sinks: Vec<String> = self.sinks.iter().map(sink_line).collect();
+        text.push_str(&fitting(SINKS_TITLE, &sinks, for_sinks));
+        text
+    }
+}
+
+const SOURCES_TITLE: &str =
+    "SOURCE                  ACC/s    FILT/s     DUP/s   QUAR/s  REFUSED/s    ACK p99\n";
+const SINKS_TITLE: &str = "SINK                    OUT/s IN FLIGHT        LAG   RETRY/s       DEAD\n";
+
+fn source_line(source: &TopSource) -> String {
+    let refused = source.refused.map_or_else(|| "-".into(), rate);
+    let quickest = source.ack_p99_seconds.map_or_else(|| "-".into(), milliseconds);
+    format!(
+        "{:<NAME$} {:>8} {:>9} {:>9} {:>8} {refused:>10} {quickest:>10}\n",
+        short_name(&Shown(&source.source).to_string(), NAME),
+        rate(source.accepted),
+        rate(source.filtered),
+        rate(source.duplicate),
+        rate(source.quarantined),
+    )
+}
+
+fn sink_line(sink: &TopSink) -> String {
+    format!(
+        "{:<NAME$} {:>8} {:>9} {:>10} {:>9} {:>10}{}\n",
+        short_name(&Shown(&sink.sink).to_string(), NAME),
+        rate(sink.out),
+        format!("{:.0}", sink.in_flight),
+        period(sink.lag_seconds),
+        rate(sink.retries),
+        format!("{:.0}", sink.dead),
+        if sink.degraded { " !" } else { "" },
+    )
+}
+
+/// A title and as many rows as there is room for; the last line says how many are left out.
+fn fitting(title: &str, rows: &[String], lines: usize) -> String {
+    if rows.len() <= lines {
+        return format!("{title}{}", rows.concat());
+    }
+    let shown = lines.saturating_sub(1);
+    format!("{title}{}… {} more\n", rows[..shown].concat(), rows.len() - shown)
+}
+
+/// Bytes as GiB with one digit behind the point.
+struct GibiBytes(String);
+
+impl GibiBytes {
+    fn of(bytes: f64) -> Self {
+        Self(format!("{:.1}", bytes / f64::from(1 << 30)))
+    }
+}
+
+/// How many come in a second.
+fn rate(by_second: f64) -> String {
+    match by_second {
+        none if none <= 0.0 => "0".into(),
+        few if few < 10.0 => format!("{few:.1}"),
+        many => format!("{many:.0}"),
+    }
+}
+
+/// A short time.
+fn milliseconds(seconds: f64) -> String {
+    match seconds * 1000.0 {
+        few if few < 100.0 => format!("{few:.1} ms"),
+        some if some < 10_000.0 => format!("{some:.0} ms"),
+        many => format!("{:.0} s", many / 1000.0),
+    }
+}
+
+/// A long time in its two largest units: `4 m 10 s`.
+fn period(seconds: f64) -> String {
+    let seconds = seconds.max(0.0) as u64;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} m {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {} m", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> TopNames {
+        let sources = vec![("stream-video".into(), true), ("stream-queue".into(), false)];
+        TopNames { sources, sinks: vec!["lake".into(), "billing".into()] }
+    }
+
+    const BEFORE: &str = "\
+fanbridge_events_total{source=\"stream-video\",family=\"f\",verdict=\"accepted\"} 100
+fanbridge_ack_duration_seconds_bucket{source=\"stream-video\",le=\"0.004\"} 0
+";
+    const NOW: &str = "\
+fanbridge_events_total{source=\"stream-video\",family=\"f\",verdict=\"accepted\"} 924
+fanbridge_events_total{source=\"stream-queue\",family=\"f\",verdict=\"filtered\"} 7
+fanbridge_refused_total{source=\"stream-video\",reason=\"wrong_signature\"} 1
+fanbridge_ack_duration_seconds_bucket{source=\"stream-video\",le=\"0.004\"} 824
+fanbridge_ack_duration_seconds_bucket{source=\"stream-video\",le=\"+Inf\"} 824
+fanbridge_delivered_total{sink=\"lake\",family=\"f\"} 748
+fanbridge_sink_in_flight{sink=\"lake\"} 64
+fanbridge_sink_oldest_pending_seconds{sink=\"billing\"} 250.5
+fanbridge_sink_retries_total{sink=\"billing\",reason=\"network\"} 22
+fanbridge_sink_degraded{sink=\"billing\"} 1
+fanbridge_dead_letters_kept{sink=\"billing\",reason=\"too_large\"} 3
+fanbridge_spool_bytes 1288490189
+fanbridge_spool_limit_bytes 21474836480
+";
+
+    fn block() -> TopBlock {
+        let (before, now) = (Scrape::read(BEFORE), Scrape::read(NOW));
+        TopBlock::between(&before, &now, 2.0, &names(), "14:09:39".into())
+    }
+
+    #[test]
+    fn a_block_says_what_came_and_went_by_the_second() {
+        let expected = "\
+14:09:39 UTC  spool 1.2 of 20.0 GiB
+SOURCE                  ACC/s    FILT/s     DUP/s   QUAR/s  REFUSED/s    ACK p99
+stream-video              412         0         0        0        0.5     4.0 ms
+stream-queue                0       3.5         0        0          -          -
+SINK                    OUT/s IN FLIGHT        LAG   RETRY/s       DEAD
+lake                      374        64        0 s         0          0
+billing                     0         0   4 m 10 s        11          3 !
+";
+        assert_eq!(block().text(None), expected);
+    }
+
+    #[test]
+    fn a_block_fits_the_lines_there_are_and_eighty_columns() {
+        let mut block = block();
+        for number in 0..30 {
+            let source = format!("a-source-with-a-rather-long-name-{number}");
+            block.sources.push(TopSource { source, accepted: 123_456.0, refused: Some(99_999.0), ..none() });
+        }
+        for lines in [5, 10, 24, 40] {
+            let text = block.text(Some(lines));
+            assert!(text.lines().count() <= lines, "{lines}: {text}");
+            assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+            assert!(text.contains("billing") || text.contains("more"), "{text}");
+        }
+        assert!(block.text(Some(10)).contains(" more\n"));
+        assert!(!block.text(None).contains(" more\n"));
+    }
+
+    fn none() -> TopSource {
+        TopSource {
+            source: String::new(),
+            accepted: 0.0,
+            filtered: 0.0,
+            duplicate: 0.0,
+            quarantined: 0.0,
+            refused: None,
+            ack_p99_seconds: None,
+        }
+    }
+
+    #[test]
+    fn times_are_written_as_people_say_them() {
+        let periods = [0.4, 59.0, 250.0, 7500.0, 273_600.0].map(period);
+        assert_eq!(periods, ["0 s", "59 s", "4 m 10 s", "2 h 5 m", "3 d 4 h"]);
+        let times = [0.000_91, 0.0029, 0.25, 30.0].map(milliseconds);
+        assert_eq!(times, ["0.9 ms", "2.9 ms", "250 ms", "30 s"]);
+    }
+}

@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    fanbridge::cli::run(fanbridge::cli::Cli::parse())
+    fanbridge::cli::run(fanbridge::cli::parse())
 }

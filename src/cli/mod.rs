@@ -6,11 +6,13 @@
 
 pub mod check;
 mod client;
+pub mod completions;
 pub mod config;
 pub mod dead;
 pub mod demo;
 pub mod doctor;
 pub mod explain;
+mod help;
 pub mod init;
 pub mod metrics;
 pub mod output;
@@ -35,6 +37,8 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::{Parser, Subcommand};
+
+pub use self::help::parse;
 
 use crate::config::embedded::{Embedded, EmbeddedError};
 use crate::config::{Config, Environment, Loaded, Report, did_you_mean, load_bytes, read_configuration};
@@ -95,6 +99,10 @@ pub enum Verb {
     Resume(pause::ResumeArgs),
     /// Say what became of an event or of an event type, why, and what to do about it
     Explain(explain::Args),
+    /// Print a script with which a shell completes verbs and options
+    Completions(completions::Args),
+    /// Write a man page for each verb
+    Man(completions::ManArgs),
 }
 
 /// The configuration that a verb uses.
@@ -184,6 +192,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Pause(args) => pause::run(&args),
         Verb::Resume(args) => pause::resume(&args),
         Verb::Explain(args) => explain::run(&args),
+        Verb::Completions(args) => completions::run(&args),
+        Verb::Man(args) => completions::run_man(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

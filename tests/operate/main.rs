@@ -8,6 +8,7 @@ mod api;
 mod configuration;
 mod doctor;
 mod explain;
+mod help;
 mod keys;
 mod explain_more;
 mod listings;

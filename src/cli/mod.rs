@@ -24,6 +24,7 @@ pub mod send;
 mod signals;
 pub mod spool;
 pub mod tail;
+pub mod test;
 pub mod top;
 pub mod topics;
 pub mod types;
@@ -71,6 +72,8 @@ pub enum Verb {
     Check(check::Args),
     /// Look at everything the configuration needs, and say what is wrong and how to mend it
     Doctor(doctor::Args),
+    /// Run the tests of a configuration: what becomes of a delivery, and which sinks get it
+    Test(test::Args),
     /// Show the configuration: what is written, what counts, and where each value comes from
     Config(config::Args),
     /// Sign a sample event as its provider would, and send it to the running bridge
@@ -179,6 +182,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Init(args) => init::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
+        Verb::Test(args) => test::run(&args),
         Verb::Config(args) => config::run(&args),
         Verb::Send(args) => send::run(&args),
         Verb::Verify(args) => verify::run(&args),

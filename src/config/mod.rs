@@ -16,6 +16,7 @@ pub mod file;
 mod load;
 mod origins;
 mod report;
+mod tests_file;
 mod topics;
 mod yaml;
 
@@ -26,4 +27,5 @@ pub use file::schema;
 pub use load::{Config, Loaded, fingerprint, load, load_bytes, read_configuration};
 pub use origins::Origins;
 pub use report::{Problem, Report, Severity};
+pub use tests_file::{ConfigTest, ConfigTests, ExpectedOutcome, ExpectedRecord, ExpectedVerdict, load_tests};
 pub use topics::Topic;

@@ -47,7 +47,7 @@ pub use document::{
     LookedThrough, SinkStanding,
 };
 pub use event_type::{KnownType, SeenVerdict, TypeAtSink, TypeAtSource, TypeExplanation, explain_type};
-pub use preview::{Preview, preview};
+pub use preview::{Preview, preview, verdict_on};
 
 /// Explains events of a running bridge.
 pub struct Explainer {

@@ -33,13 +33,8 @@ pub fn preview(
     now: Timestamp,
     limits: &BodyLimits,
 ) -> Result<Option<Preview>, DeliveryRefusal> {
-    let definition = &source.definition;
-    let Receipt::Verified(verified) = as_if_signed(definition, headers, body, now, limits)? else {
-        return Ok(None);
-    };
-    let (name, event_source) = (source.name.as_str().into(), source.event_source.as_str().into());
-    let admission = AdmissionSource::new(definition.clone(), name, event_source);
-    Ok(Some(match admit(&admission, verified, &configuration.selection.selection) {
+    let verdict = verdict_on(configuration, source, (headers, body), now, limits)?;
+    Ok(verdict.map(|verdict| match verdict {
         Verdict::Accept(event) => Preview {
             id: event.id.to_string(),
             verdict: "accepted",
@@ -59,4 +54,25 @@ pub fn preview(
             unusable: Some((quarantined.reason.to_string(), quarantined.detail.to_string())),
         },
     }))
+}
+
+/// The verdict on a body that comes to a source with these headers and a valid signature. `None` if it is the
+/// provider's probe.
+///
+/// # Errors
+/// Why it would be refused even so.
+pub fn verdict_on(
+    configuration: &ExplainedConfiguration,
+    source: &ConfiguredSource,
+    (headers, body): (&HeaderMap, Bytes),
+    now: Timestamp,
+    limits: &BodyLimits,
+) -> Result<Option<Verdict>, DeliveryRefusal> {
+    let definition = &source.definition;
+    let Receipt::Verified(verified) = as_if_signed(definition, headers, body, now, limits)? else {
+        return Ok(None);
+    };
+    let (name, event_source) = (source.name.as_str().into(), source.event_source.as_str().into());
+    let admission = AdmissionSource::new(definition.clone(), name, event_source);
+    Ok(Some(admit(&admission, verified, &configuration.selection.selection)))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::SystemTime;
 
-use fanbridge::config::{Environment, load, schema};
+use fanbridge::config::{Environment, load, load_tests, schema};
 use fanbridge::event::Timestamp;
 use serde_json::Value;
 
@@ -126,12 +126,20 @@ fn the_configurations_that_the_documents_show_are_accepted() {
         .flat_map(|document| document.split("```yaml\n").skip(1))
         .map(|rest| rest.split("```").next().expect("a split has a first part"))
         .collect();
-    assert_eq!(shown.len(), 7, "{shown:#?}");
+    let (tests, shown): (Vec<&str>, Vec<&str>) = shown.iter().partition(|text| text.starts_with("tests:"));
+    assert_eq!((shown.len(), tests.len()), (7, 1), "{shown:#?}");
+    let mut with_tests = 0;
     for text in shown {
         // A part is shown without what every file needs.
         let source = "sources: { a: { provider: stream, secrets: [env:SECRET] } }\n";
         let text = if text.contains("sources:") { text.to_owned() } else { format!("{source}{text}") };
         let loaded = load("shown.yaml", &text, &outside);
-        loaded.unwrap_or_else(|report| panic!("{report}"));
+        let config = loaded.unwrap_or_else(|report| panic!("{report}")).config;
+        // The tests are those of the whole file.
+        for tests in tests.iter().filter(|_| text.contains("  lake:") && text.contains("  stream-video:")) {
+            load_tests("shown.tests.yaml", tests, &config).unwrap_or_else(|report| panic!("{report}"));
+            with_tests += 1;
+        }
     }
+    assert_eq!(with_tests, 1);
 }

@@ -8,8 +8,19 @@ use crate::support::bridge::Home;
 use crate::support::{signing, turns};
 
 /// The verbs whose examples need no server and end by themselves. The demonstration has a test of its own.
-const RUNS_ALONE: &[&str] =
-    &["init", "check", "config", "config show", "verify", "types", "spool", "explain", "completions", "man"];
+const RUNS_ALONE: &[&str] = &[
+    "init",
+    "check",
+    "test",
+    "config",
+    "config show",
+    "verify",
+    "types",
+    "spool",
+    "explain",
+    "completions",
+    "man",
+];
 /// What needs a running bridge all the same.
 const NEEDS_BRIDGE: &[&str] =
     &["fanbridge types --seen", "fanbridge explain 9f2c", "fanbridge explain --body"];
@@ -19,6 +30,8 @@ fn home() -> Home {
     configure(&home);
     let body = br#"{"type":"call.created","call_cid":"default:help"}"#;
     fs::write(home.path("body.json"), body).expect("the home takes a file");
+    let tests = "tests:\n  - { name: a call, source: stream, sample: call.created, expect: {} }\n";
+    fs::write(home.path("fanbridge.tests.yaml"), tests).expect("the home takes a file");
     fs::write(home.path("headers.txt"), format!("X-Signature: {}\n", signing::stream(body)))
         .expect("the home takes a file");
     home

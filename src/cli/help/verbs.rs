@@ -68,6 +68,14 @@ pub(super) const VERBS: &[VerbHelp] = &[
         exits: &[(0, "the configuration can be used"), UNREAD, (78, "it has errors, or there is none")],
     },
     VerbHelp {
+        verb: "test",
+        examples: &[
+            ("the tests beside the configuration", "fanbridge test"),
+            ("for CI", "fanbridge test --format junit > junit.xml"),
+        ],
+        exits: &[(0, "every test passes"), (1, "a test fails"), UNREAD, CONFIG],
+    },
+    VerbHelp {
         verb: "config",
         examples: &[("what counts, and where it is written", "fanbridge config show --effective --origin")],
         exits: &[DONE, UNREAD, CONFIG],

@@ -4,13 +4,13 @@ use serde_json::Value;
 
 /// A path in the body and the value to set there.
 #[derive(Clone, Debug)]
-pub(super) struct Assignment {
+pub(in crate::cli) struct Assignment {
     path: Vec<String>,
     value: Value,
 }
 
 /// Parses one `--set` argument.
-pub(super) fn assignment(text: &str) -> Result<Assignment, String> {
+pub(in crate::cli) fn assignment(text: &str) -> Result<Assignment, String> {
     let (path, value) = text.split_once('=').ok_or("expected PATH=VALUE, such as `call.id=abc`")?;
     if path.split('.').any(str::is_empty) {
         return Err(format!("`{path}` is not a path, expected names with dots between them"));
@@ -22,7 +22,7 @@ pub(super) fn assignment(text: &str) -> Result<Assignment, String> {
 impl Assignment {
     /// Sets the value in a document. With `follow`, a new id also replaces the former one everywhere
     /// else.
-    pub(super) fn apply(&self, mut document: Value, follow: bool) -> Result<Value, String> {
+    pub(in crate::cli) fn apply(&self, mut document: Value, follow: bool) -> Result<Value, String> {
         let place = place(&mut document, &self.path)?;
         let former = std::mem::replace(place, self.value.clone());
         if follow

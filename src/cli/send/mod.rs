@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, header};
 use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 
-use self::assignment::{Assignment, assignment};
+pub(super) use self::assignment::{Assignment, assignment};
 use self::outcome::add_outcomes;
 use super::client::{Client, ClientAnswer, Target, block_on};
 use super::output::{Format, Rows};

@@ -82,6 +82,14 @@ fn a_paused_sink_gets_nothing_until_it_is_resumed_also_over_a_restart_and_then_e
     assert_eq!(bridge.metric("fanbridge_sink_paused", &["sink=\"lake\""]), 1.0);
     assert_eq!(bridge.metric("fanbridge_sink_paused", &["sink=\"other\""]), 0.0);
     assert_eq!(status(&bridge)["paused"]["reason"], "its consumers move");
+    let said = |path: &str| -> Value {
+        let answer = bridge.admin().get(path).expect("an answer");
+        serde_json::from_str(&answer.text()).expect("JSON")
+    };
+    let sink = &said("/api/v1/sinks")["items"][0];
+    assert_eq!((&sink["state"], &sink["paused"]["reason"]), (&"paused".into(), &"its consumers move".into()));
+    let sentence = said("/api/v1/status")["sentence"].to_string();
+    assert!(sentence.contains("lake is") && sentence.contains("paused: its consumers move"), "{sentence}");
     let ready = bridge.admin().get("/readyz").expect("an answer");
     assert_eq!(ready.status, 200);
     assert!(ready.text().contains("sink lake is paused since"), "{}", ready.text());

@@ -29,6 +29,8 @@ pub(super) struct SinkInShort<'a> {
     pub(super) oldest_pending_seconds: u64,
     /// What keeps it from publishing: `topic_forbidden on stream.video.session`.
     pub(super) held_back_by: Option<String>,
+    /// Whether that is a person, who has paused it.
+    pub(super) is_paused: bool,
 }
 
 /// The sentence, without a full stop.
@@ -74,6 +76,7 @@ pub(super) fn sentence(things: &HowThingsAre<'_>) -> String {
 fn of_troubled(sink: &SinkInShort<'_>) -> String {
     let why = sink.held_back_by.as_deref().unwrap_or_default();
     match (sink.lag_events, sink.oldest_pending_seconds) {
+        (0, _) if sink.is_paused => format!("{} is {why}", sink.name),
         (0, _) => format!("{} cannot publish: {why}", sink.name),
         (lag, 0) => format!("{} is {} behind: {why}", sink.name, events(lag)),
         (_, seconds) => format!("{} is {} behind: {why}", sink.name, span(seconds)),
@@ -101,7 +104,7 @@ mod tests {
 
     fn sink<'a>(name: &'a str, lag: u64, seconds: u64, held_back_by: Option<&str>) -> SinkInShort<'a> {
         let held_back_by = held_back_by.map(str::to_owned);
-        SinkInShort { name, lag_events: lag, oldest_pending_seconds: seconds, held_back_by }
+        SinkInShort { name, lag_events: lag, oldest_pending_seconds: seconds, held_back_by, is_paused: false }
     }
 
     #[test]
@@ -121,6 +124,8 @@ mod tests {
         let both = vec![sink("billing", 9, 400, Some("unreachable")), sink("lake", 12, 250, why)];
         let expected = "billing is 6m40s behind: unreachable (and 1 more sink)";
         assert_eq!(sentence(&running(both)), expected);
+        let resting = SinkInShort { is_paused: true, ..sink("lake", 0, 0, Some("paused: they move")) };
+        assert_eq!(sentence(&running(vec![resting])), "lake is paused: they move");
         let idle = vec![sink("lake", 0, 0, Some("unreachable"))];
         assert_eq!(sentence(&running(idle)), "lake cannot publish: unreachable");
 

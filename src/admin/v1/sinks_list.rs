@@ -5,7 +5,8 @@
 //! | Member | Meaning |
 //! |---|---|
 //! | `name`, `kind`, `topic` | from the configuration; `kind` is `kafka`, `sns` or `file` |
-//! | `state` | `starting`, `degraded`, `held` (a topic is), `delivering`, or `idle`: it has all |
+//! | `state` | `starting`, `paused`, `degraded`, `held` (a topic is), `delivering`, or `idle`: it has all |
+//! | `paused` | `{"since", "reason"}` of a sink that is paused, else left out |
 //! | `degraded_because` | reason and detail of a degraded sink, else left out |
 //! | `cursor`, `lag_events` | the position up to which all is settled, and how many records lie behind it |
 //! | `oldest_pending_seconds` | age of the oldest record that is not settled, 0 if there is none |
@@ -33,7 +34,7 @@ use serde::Serialize;
 use super::Listing;
 use super::observed::{Observed, TakesMillis, delivered, observe, rounded};
 use crate::admin::status::{AnswersState, answers, dead_letter_counts};
-use crate::admin::{AdminState, ProblemAnswer, SinkSummary};
+use crate::admin::{AdminState, PausedAnswer, ProblemAnswer, SinkSummary};
 use crate::event::Timestamp;
 use crate::health::{HeldStatus, SinkStatus};
 use crate::state::DeadCount;
@@ -47,6 +48,9 @@ pub(super) struct SinkItem {
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     degraded_because: Option<String>,
+    /// Since when it is paused, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused: Option<PausedAnswer>,
     cursor: u64,
     lag_events: u64,
     oldest_pending_seconds: f64,
@@ -122,6 +126,7 @@ fn counted(sink: &SinkSummary, observed: &Observed, letters: Option<&[DeadCount]
         topic: sink.topic.clone(),
         state: "starting",
         degraded_because: None,
+        paused: None,
         cursor: 0,
         lag_events: 0,
         oldest_pending_seconds: 0.0,
@@ -151,7 +156,9 @@ impl SinkItem {
         self.cursor = status.cursor().0;
         self.lag_events = status.lag_records();
         self.oldest_pending_seconds = status.oldest_pending_seconds();
+        self.paused = status.paused().map(PausedAnswer::from);
         self.state = match () {
+            () if self.paused.is_some() => "paused",
             () if self.degraded_because.is_some() => "degraded",
             () if !self.held.is_empty() => "held",
             () if self.lag_events > 0 => "delivering",

@@ -91,21 +91,27 @@ fn in_words(admin: &AdminState, status: &Status, last_event: Option<Timestamp>) 
 }
 
 fn in_short(sink: &SinkStatus) -> SinkInShort<'_> {
+    let paused = sink.paused().map(|paused| in_short_words(&format!("paused: {}", paused.reason)));
     SinkInShort {
         name: sink.name(),
         lag_events: sink.lag_records(),
         oldest_pending_seconds: sink.oldest_pending_seconds() as u64,
-        held_back_by: sink.trouble().map(|trouble| held_back_by(sink, trouble)),
+        is_paused: paused.is_some(),
+        held_back_by: paused.or_else(|| sink.trouble().map(|trouble| held_back_by(sink, &trouble))),
     }
 }
 
+fn in_short_words(reason: &str) -> String {
+    reason.chars().take(REASON_CHARS_MAX).collect()
+}
+
 /// What keeps a sink from publishing: of a held topic the reason and its name, else all that is known.
-fn held_back_by(sink: &SinkStatus, trouble: String) -> String {
+fn held_back_by(sink: &SinkStatus, trouble: &str) -> String {
     let word = trouble.split(':').next().unwrap_or_default();
     let held = sink.held();
     let topics = held.iter().filter(|held| held.reason == word).map(|held| &held.topic);
     match topics.min() {
         Some(topic) => format!("{word} on {topic}"),
-        None => trouble.chars().take(REASON_CHARS_MAX).collect(),
+        None => in_short_words(trouble),
     }
 }

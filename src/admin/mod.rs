@@ -13,6 +13,7 @@
 mod dead;
 pub mod effective;
 mod guard;
+mod history;
 mod metrics;
 pub mod options;
 mod page;
@@ -35,6 +36,7 @@ use axum::routing::{get, post};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
+use self::history::History;
 use crate::ack::AwaitedSinks;
 use crate::dead_letter::{Readmit, Redrive};
 use crate::dispatch::pause::Pausing;
@@ -48,6 +50,7 @@ use crate::timeline::Timeline;
 
 pub use dead::{Counted, DropRequest, RedriveRequest};
 pub use guard::{Access, REQUEST_HEADER};
+pub use history::keep as keep_history;
 pub use problem::ProblemAnswer;
 pub use summary::{SinkSummary, SourceSummary, Summary};
 pub use v1::{PauseRequest, PausedAnswer, ResumeRequest};
@@ -81,6 +84,8 @@ pub struct AdminState {
     timeline: Timeline,
     /// Whether bodies of events are shown.
     shows_payloads: bool,
+    /// The numbers of the last hour.
+    history: Arc<History>,
     /// The counts between which rates are taken.
     recent: Arc<v1::RecentCounts>,
     /// Held by each reader that waits for steps.
@@ -114,6 +119,7 @@ impl AdminState {
             searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
             timeline: Timeline::default(),
             shows_payloads: false,
+            history: Arc::default(),
             recent: Arc::new(v1::RecentCounts::since(started)),
             live: Arc::new(Semaphore::new(v1::LIVE_READERS_MAX)),
         }

@@ -183,8 +183,12 @@ impl Bridge {
         let connections = Connections::new("admin", &metrics);
         let admin_task = Task::spawn("the admin listener", |stop| {
             let (limits, router) = (limits.private(), admin::router(admin_state.clone()));
+            let history = admin::keep_history(admin_state.clone(), stop.clone());
             // It stops last, when the grace may be used up.
-            serve(admin, None, limits, grace.min(ADMIN_DRAIN_MAX), connections, router, stop)
+            let served = serve(admin, None, limits, grace.min(ADMIN_DRAIN_MAX), connections, router, stop);
+            async move {
+                tokio::join!(served, history);
+            }
         });
 
         tracing::info!(dir = %config.spool.dir.display(), "the bridge recovers the spool");

@@ -29,6 +29,19 @@ impl Readings {
         Self(text.lines().filter(|line| !line.starts_with('#')).filter_map(sample).collect())
     }
 
+    /// What was counted since an earlier reading: each value less the one that it had then. Of a metric that
+    /// can fall, that says nothing.
+    pub fn since(&self, before: &Self) -> Self {
+        let then: BTreeMap<_, f64> =
+            before.0.iter().map(|sample| ((&sample.name, &sample.labels), sample.value)).collect();
+        let counted = |sample: &Sample| Sample {
+            name: sample.name.clone(),
+            labels: sample.labels.clone(),
+            value: sample.value - then.get(&(&sample.name, &sample.labels)).copied().unwrap_or_default(),
+        };
+        Self(self.0.iter().map(counted).collect())
+    }
+
     /// The sum of a metric over the series that have these labels.
     pub fn sum(&self, name: &str, labels: LabelsWanted<'_>) -> f64 {
         self.series(name, labels).map(|sample| sample.value).sum()

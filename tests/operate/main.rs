@@ -10,6 +10,7 @@ mod configuration;
 mod doctor;
 mod explain;
 mod help;
+mod history;
 mod keys;
 mod explain_more;
 mod listings;

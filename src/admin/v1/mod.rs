@@ -8,6 +8,7 @@ mod dead;
 mod doctor;
 mod events;
 mod explain;
+mod history;
 mod live;
 mod observed;
 mod query;
@@ -47,6 +48,7 @@ pub(super) fn router() -> Router<AdminState> {
         .route("/events/{id}", get(explain::event))
         .route("/sinks/{name}/pause", post(sinks::pause))
         .route("/sinks/{name}/resume", post(sinks::resume))
+        .route("/history", get(history::history))
         .route("/sinks", get(sinks_list::sinks))
         .route("/sources", get(sources_list::sources))
         .route("/spool", get(spool::spool))

@@ -26,11 +26,11 @@
 //! The modules, grouped in the order in which an event passes them. `event` is what they all speak of. Then
 //! come the sources; the decisions about a delivery (`provider`, `admit`, `selection`); what is kept
 //! (`dedup`, `spool`, `state`), and which answers wait for sinks (`ack`); the sinks and what leads to them
-//! (`dispatch`, `routing`, `dead_letter`). The last group serves all others: `bridge` wires and starts the
-//! parts, `config` and `cli` stand above it, `admin`, `health` and `telemetry` report, `timeline` has the
-//! last steps of every event and `explain` says what became of one, `disk`, `files` and `clock` are the seams
-//! to the system, `reference` and `scalars` are how a configuration writes secrets, files, sizes and times;
-//! `backoff`, `scarce` and `trust` are what sinks and sources share.
+//! (`dispatch`, `routing`, `dead_letter`, `replay`). The last group serves all others: `bridge` wires and
+//! starts the parts, `config` and `cli` stand above it, `admin`, `health` and `telemetry` report, `timeline`
+//! has the last steps of every event and `explain` says what became of one, `disk`, `files` and `clock` are
+//! the seams to the system, `reference` and `scalars` are how a configuration writes secrets, files, sizes
+//! and times; `backoff`, `scarce` and `trust` are what sinks and sources share.
 
 pub mod event;
 
@@ -49,6 +49,7 @@ pub mod state;
 pub mod dead_letter;
 pub mod dispatch;
 pub mod explain;
+pub mod replay;
 pub mod routing;
 pub mod sink;
 

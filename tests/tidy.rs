@@ -53,6 +53,7 @@ const PURE: &[&str] = &[
     "explain/facts.rs",
     "explain/sinks.rs",
     "provider/",
+    "replay/pace.rs",
     "routing.rs",
     "selection.rs",
     "sink/attributes.rs",

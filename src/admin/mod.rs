@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! request ─▶ guard: host, token, forgery ─▶ route ─▶ state, spool, health (read)
-//! └─▶ redrive, drop, pause, resume (the only changes)
+//! └─▶ redrive, drop, pause, resume, replay (the only changes)
 //! ```
 //!
 //! Answers are JSON, failures are problem documents. Bodies of dead letters are shown by
@@ -43,6 +43,7 @@ use crate::dispatch::pause::Pausing;
 use crate::explain::Explainer;
 use crate::health::Health;
 use crate::problem::ProblemCode;
+use crate::replay::Replays;
 use crate::spool::Spool;
 use crate::state::{State, StateError};
 use crate::telemetry::Metrics;
@@ -53,7 +54,9 @@ pub use guard::{Access, REQUEST_HEADER};
 pub use history::keep as keep_history;
 pub use problem::ProblemAnswer;
 pub use summary::{SinkSummary, SourceSummary, Summary};
-pub use v1::{PauseRequest, PausedAnswer, ResumeRequest};
+pub use v1::{
+    CancelRequest, PauseRequest, PausedAnswer, ReplayAnswer, ReplayList, ReplayRequest, ResumeRequest,
+};
 
 /// Largest request body in bytes, many times the numbers of 1,000 dead letters.
 const BODY_BYTES_MAX: usize = 256 << 10;
@@ -75,8 +78,8 @@ pub struct AdminState {
     /// When the process started.
     pub started: Instant,
     opened: Arc<OnceLock<Opened>>,
-    /// Pauses and resumes the sinks, once they run.
-    pausing: Arc<OnceLock<Arc<Pausing>>>,
+    /// What changes the sinks, once they run.
+    controls: Arc<OnceLock<Controls>>,
     /// Held while the metrics are exposed, so that no scrape sees what another one has half noted.
     scrape: Arc<Mutex<()>>,
     /// The searches of the log that can still begin.
@@ -90,6 +93,14 @@ pub struct AdminState {
     recent: Arc<v1::RecentCounts>,
     /// Held by each reader that waits for steps.
     live: Arc<Semaphore>,
+}
+
+/// What changes the sinks of a running bridge.
+pub struct Controls {
+    /// Pauses and resumes them.
+    pub pausing: Arc<Pausing>,
+    /// Sends events to them again.
+    pub replays: Replays,
 }
 
 struct Opened {
@@ -114,7 +125,7 @@ impl AdminState {
             access: Arc::new(access),
             started,
             opened: Arc::default(),
-            pausing: Arc::default(),
+            controls: Arc::default(),
             scrape: Arc::default(),
             searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
             timeline: Timeline::default(),
@@ -146,9 +157,15 @@ impl AdminState {
         let _ = self.opened.set(Opened { state, spool, redrive, explainer, note });
     }
 
-    /// Adds what pauses the sinks, once they run. Only the first call counts.
-    pub fn control(&self, pausing: Arc<Pausing>) {
-        let _ = self.pausing.set(pausing);
+    /// Adds what changes the sinks, once they run. Only the first call counts.
+    pub fn control(&self, controls: Controls) {
+        let _ = self.controls.set(controls);
+    }
+
+    /// What changes the sinks.
+    fn controls(&self) -> Result<&Controls, ProblemAnswer> {
+        let recovering = ProblemAnswer::of(ProblemCode::Recovering, "the spool is being recovered");
+        self.controls.get().ok_or(recovering)
     }
 
     fn opened(&self) -> Result<&Opened, ProblemAnswer> {

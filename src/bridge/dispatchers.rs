@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::BridgeError;
+use super::replays::ResumedReplays;
 use crate::ack::AwaitedSinks;
 use crate::config::Config;
 use crate::dispatch::certainty;
@@ -17,6 +18,7 @@ use crate::dispatch::quarantine::{self, QuarantineScope};
 use crate::dispatch::resume::{self, Resumption};
 use crate::dispatch::{DispatchError, Dispatcher, LogReader};
 use crate::health::Health;
+use crate::replay::Replays;
 use crate::sink::Sink;
 use crate::spool::Spool;
 use crate::state::{CursorOwner, State};
@@ -30,6 +32,8 @@ pub(super) struct Dispatchers {
     pub(super) tasks: JoinSet<Result<(), DispatchError>>,
     /// Pauses and resumes the sinks.
     pub(super) pausing: Arc<Pausing>,
+    /// The replays to the sinks, which the bridge runs.
+    pub(super) replays: Replays,
     /// Tells the tasks to deliver what is left, then end.
     stop: CancellationToken,
     /// Tells the tasks to end at once.
@@ -74,9 +78,12 @@ impl Dispatchers {
             ReaderPosition { cursor: start.cursor, kind }
         });
         let quarantine = ReaderPosition { cursor: scope.begin(), kind: ReaderKind::Holding };
-        let positions: Vec<_> = sink_readers.chain([quarantine]).collect();
+        let replays = ResumedReplays::read(config, state)?;
+        let positions: Vec<_> = sink_readers.chain([quarantine]).chain(replays.positions()).collect();
         let reader = |share| LogReader { share, spool: spool.clone(), state: state.clone() };
-        let (_, handles) = Cursors::new(spool, &positions);
+        let (cursors, mut handles) = Cursors::new(spool, &positions);
+        let kept = handles.split_off(config.sinks.len() + 1);
+        let replays = replays.open(config, (state, spool), cursors, (&handles, kept), metrics);
         let mut readers: Vec<_> = handles.into_iter().map(reader).collect();
         let last = readers.pop().unwrap_or_else(|| unreachable!("the quarantine has a cursor"));
 
@@ -94,7 +101,7 @@ impl Dispatchers {
             tasks.spawn(dispatcher.run(stop.clone(), cut.clone()));
         }
         tasks.spawn(quarantine::keep(last, scope, stop.clone(), cut.clone()));
-        Ok(Self { names, tasks, pausing: Arc::new(pausing), stop, cut })
+        Ok(Self { names, tasks, pausing: Arc::new(pausing), replays, stop, cut })
     }
 
     /// Tells the tasks to deliver what is left and end, and cuts them short at the deadline.

@@ -11,6 +11,7 @@ mod dispatchers;
 mod ending;
 mod open;
 mod readmission;
+mod replays;
 mod sinks;
 mod sources;
 mod summary;
@@ -33,7 +34,7 @@ use self::sinks::make_sink;
 use self::sources::{Sources, Wiring};
 use self::summary::{awaited, catalogued, summary};
 use self::task::Task;
-use crate::admin::{self, Access, AdminState};
+use crate::admin::{self, Access, AdminState, Controls};
 use crate::aws::Aws;
 use crate::config::Config;
 use crate::dedup::shared::{SharedWindow, SharedWindowOptions};
@@ -147,6 +148,8 @@ pub struct Bridge {
     secrets: Task,
     polling: DropGuard,
     dispatchers: Dispatchers,
+    /// Sends the events of replays.
+    replays: Task,
     timeline: Timeline,
     /// Collects the steps of the timeline.
     collector: Task,
@@ -207,7 +210,9 @@ impl Bridge {
         let noted = Arc::clone(&types);
         let note_types = Arc::new(move |state: &State| background::write_down(&noted, state));
         admin_state.open(state.clone(), spool.clone(), readmission(&config), note_types, &awaited);
-        admin_state.control(Arc::clone(&dispatchers.pausing));
+        let replays = dispatchers.replays.clone();
+        admin_state.control(Controls { pausing: dispatchers.pausing.clone(), replays: replays.clone() });
+        let replays = Task::spawn("the replays", |stop| replays.run(stop));
         let intake = Intake::new(spool.clone(), config.selection, types.clone()).noting(steps);
         let front = Front::new(intake.clone(), &limits, &metrics);
         let (intake, limits_of_bodies) = (&intake, limits.body_limits());
@@ -236,6 +241,7 @@ impl Bridge {
                 background::keep(types, spool.clone(), state, stop)
             }),
             dispatchers,
+            replays,
             timeline,
             collector,
             health,
@@ -285,6 +291,7 @@ impl Bridge {
             broken = self.front.broken() => Err(broken),
             broken = self.secrets.broken() => Err(broken),
             broken = self.collector.broken() => Err(broken),
+            broken = self.replays.broken() => Err(broken),
             // This part also ends when the state file is gone.
             broken = self.background.broken() => Err(self.state.look().map_or_else(Into::into, |()| broken)),
             broken = self.admin_task.broken() => Err(broken),
@@ -317,6 +324,8 @@ impl Bridge {
             ended = ended.and(poller.map_err(|_| BridgeError::BrokeDown("a source that polls")));
         }
         self.pollers.abort_all();
+        // What a replay has appended is to be noted before the log is closed.
+        ended = ended.and(self.replays.end().await);
         self.spool.close().await;
         // The worker ends after the last group is durable, so that it confirms every event to the replicas.
         if let Some(window_worker) = self.window_worker {

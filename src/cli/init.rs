@@ -113,7 +113,7 @@ admin: { listen: 127.0.0.1:9090 } # health, metrics and the admin API: for opera
 spool:
   dir: fanbridge-data             # one process owns it; choose a disk that lasts
   bytes_max: 20 GiB               # when full, deliveries are answered 503 and none is lost
-  retain: 24h                     # how long delivered records are kept, in case state.redb is restored
+  retain: 24h                     # how long delivered events can be sent again: `fanbridge replay`
 ";
 
 const SELECT: &str = "\

@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod output;
 pub mod pause;
 mod recorded;
+pub mod replay;
 pub mod run;
 mod running;
 pub mod send;
@@ -96,6 +97,8 @@ pub enum Verb {
     Spool(spool::Args),
     /// List, show, export, redrive or drop dead letters: events that could not be delivered
     Dead(dead::Args),
+    /// Send delivered events to one sink again: an hour, a type, or single events
+    Replay(replay::Args),
     /// Let a sink rest: its events wait in the spool until `resume`, also over a restart
     Pause(pause::Args),
     /// Let a paused sink go on
@@ -193,6 +196,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Types(args) => types::run(&args),
         Verb::Spool(args) => spool::run(&args),
         Verb::Dead(args) => dead::run(&args),
+        Verb::Replay(args) => replay::run(&args),
         Verb::Pause(args) => pause::run(&args),
         Verb::Resume(args) => pause::resume(&args),
         Verb::Explain(args) => explain::run(&args),

@@ -22,13 +22,11 @@ use crate::event::{Entry, Event, Quarantined, Timestamp, Verdict};
 use crate::spool::{AppendError, Appended, Spool, codec};
 use crate::state::{DeadFilter, DeadLetterInfo, Reassessment, State, StateError};
 
+pub use crate::event::REDRIVEN_EXTENSION;
 pub use document::{Document, Export, PAGE_BYTES_MAX, body_of, export, show};
 
 /// Decides about a quarantined delivery again, by today's definitions and selection.
 pub type Readmit = Arc<dyn Fn(&Quarantined) -> Verdict + Send + Sync>;
-
-/// CloudEvents extension that is `1` on a redriven event.
-pub const REDRIVEN_EXTENSION: &str = "redriven";
 
 /// Number of letters that are appended to the spool before their removal is made durable. A crash
 /// redrives at most this many twice.

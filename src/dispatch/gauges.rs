@@ -43,6 +43,8 @@ pub struct Gauges {
     missed: Counter,
     /// Position up to which records that were removed from the log unread are counted.
     missed_through: Position,
+    /// Counts replayed events that the sink accepted.
+    pub replayed: Counter,
     /// Counts published records that might have been published before.
     pub possible_duplicates: Counter,
     status: Arc<SinkStatus>,
@@ -68,6 +70,7 @@ impl Gauges {
             dead_letters: metrics.dead_letters.clone(),
             missed: metrics.sink_missed.get_or_create(&sink).clone(),
             missed_through: Position(0),
+            replayed: metrics.replay.replayed.get_or_create(&sink).clone(),
             possible_duplicates: metrics.possible_duplicates.get_or_create(&sink).clone(),
             status,
             unreadable: Unreadable::new(name),

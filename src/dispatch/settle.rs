@@ -55,7 +55,10 @@ impl Dispatcher {
         match outcome {
             Outcome::Accepted(placement) => {
                 settlements.into_iter().for_each(|settlements| settlements.accepted(record));
-                self.routes.delivered(record, wall);
+                match record.event.replay_id() {
+                    None => self.routes.delivered(record, wall),
+                    Some(_) => drop(self.gauges.replayed.inc()),
+                }
                 steps.published(record, *placement, attempts);
             }
             Outcome::Rejected(reason) => {

@@ -63,7 +63,7 @@ impl PublicationSteps<'_> {
             placement,
             attempts,
             after_ms: u32::try_from(after_ms).unwrap_or(u32::MAX),
-            replay: false,
+            replay: event.replay_id().is_some(),
         };
         notes.published(self.at, &step);
     }

@@ -51,7 +51,8 @@ pub struct Unsettled {
 #[derive(Debug)]
 struct Slot {
     position: Position,
-    arrived: Timestamp,
+    /// When it arrived; `None` of a replayed event, whose age says nothing about the sink.
+    arrived: Option<Timestamp>,
     /// How often the record has to be tried again so far.
     retries: u32,
     /// `None` once settled.
@@ -133,7 +134,7 @@ impl Unsettled {
         self.bytes += cost(record);
         self.slots.push_back(Slot {
             position: record.position,
-            arrived: record.event.arrived,
+            arrived: record.event.replay_id().is_none().then_some(record.event.arrived),
             retries: 0,
             record: Some(Arc::clone(record)),
         });
@@ -300,9 +301,9 @@ impl Unsettled {
         self.slots.iter().skip(self.settled).filter(|slot| slot.record.is_some()).count()
     }
 
-    /// When the oldest unsettled record arrived at the bridge.
+    /// When the oldest unsettled record arrived at the bridge that is not a replayed event.
     pub fn oldest_pending(&self) -> Option<Timestamp> {
-        self.slots.get(self.settled).map(|slot| slot.arrived)
+        self.slots.iter().skip(self.settled).find_map(|slot| slot.arrived)
     }
 
     fn slot(&mut self, position: Position) -> Option<&mut Slot> {

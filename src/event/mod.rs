@@ -195,13 +195,25 @@ pub struct Event {
     pub arrived: Timestamp,
     /// More attributes by extension name (`webhookid`, `traceparent`, `redriven`, …).
     pub extensions: Vec<(ByteString, ByteString)>,
-    /// Name of the one sink that a redriven event is for; `None` for all sinks.
+    /// Name of the one sink that a redriven or replayed event is for; `None` for all sinks.
     pub only_sink: Option<ByteString>,
     /// The signed body, byte for byte, except for fields that the definition redacts.
     pub body: Bytes,
 }
 
+/// CloudEvents extension that is `1` on a redriven event.
+pub const REDRIVEN_EXTENSION: &str = "redriven";
+/// CloudEvents extension that names the replay by which a copy came: 12 hexadecimal digits.
+pub const REPLAY_EXTENSION: &str = "replayid";
+
 impl Event {
+    /// The replay by which this copy came; `None` of any other event.
+    pub fn replay_id(&self) -> Option<&ByteString> {
+        // A sender can state no such extension.
+        self.only_sink.as_ref()?;
+        self.extensions.iter().find(|(name, _)| *name == REPLAY_EXTENSION).map(|(_, value)| value)
+    }
+
     /// A copy of the event in memory of its own: one buffer for all the texts, one for the body. The
     /// attributes and the body are parts of larger buffers and keep those alive, so an event that is kept for
     /// long has to be detached.
@@ -299,8 +311,8 @@ impl From<Quarantined> for Entry {
 }
 
 impl Entry {
-    /// Whether this entry is not for all sinks: a quarantined delivery is for none, a redriven event
-    /// for one.
+    /// Whether this entry is not for all sinks: a quarantined delivery is for none, a redriven or replayed
+    /// event for one.
     pub fn is_single_sink(&self) -> bool {
         match self {
             Self::Event(event) => event.only_sink.is_some(),

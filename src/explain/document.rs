@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Situation;
-use crate::state::DeadLetterInfo;
+use crate::state::{DeadLetterInfo, ReplayState};
 use crate::timeline::Step;
 
 /// What is known of the event that was asked about.
@@ -40,6 +40,9 @@ pub struct Explanation {
     /// What the last steps have of it, by their moments: at most the newest 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
+    /// The replays that have sent it to a sink again, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replays: Vec<ExplainedReplay>,
     /// The situation, in one word.
     pub situation: Situation,
     /// Why it is so, in a sentence.
@@ -236,6 +239,19 @@ pub struct ExplainedSink {
     /// A command that shows the record where the sink has put it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
+}
+
+/// A replay that has sent an event again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainedReplay {
+    /// Its number.
+    pub replay: u64,
+    /// CloudEvents extension `replayid` of the copy.
+    pub replay_id: String,
+    /// How the replay is.
+    pub state: ReplayState,
+    /// What became of the copy at the sink.
+    pub copy: ExplainedSink,
 }
 
 /// What became of an event at a sink.

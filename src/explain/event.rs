@@ -16,7 +16,7 @@ use super::gather::OneEvent;
 use super::remembered::{Remembered, held};
 use super::sinks::{EventFacts, SinkFacts, WaitingCopy, at_former_sink, at_sink};
 use super::{ExplainError, ExplainScope, Explainer};
-use crate::event::{Entry, Event, IdMatch, Position, Timestamp};
+use crate::event::{Entry, Event, IdMatch, Position, REPLAY_EXTENSION, Timestamp};
 use crate::health::SinkStatus;
 use crate::state::DeadLetterInfo;
 
@@ -105,7 +105,12 @@ impl Explainer {
             None if letters.iter().all(|letter| letter.sink.is_none()) => Vec::new(),
             entry => self.sinks(&event, entry.map(Entry::arrived), (&letters, &remembered), scope)?,
         };
+        let replays = match main {
+            Some(found) => self.replays(found, &remembered)?,
+            None => Vec::new(),
+        };
         let mut explanation = Explanation {
+            replays,
             command: sinks.iter().find_map(|sink| sink.command.clone()),
             event: Some(event),
             verdict: Some(verdict),
@@ -163,6 +168,7 @@ impl Explainer {
             now: SystemTime::now().into(),
             is_older: arrived.is_none_or(|arrived| arrived < self.started),
         };
+        let is_replay = event.extensions.contains_key(REPLAY_EXTENSION) && event.only_sink.is_some();
         let running = self.health.sinks();
         let cursors = self.cursors(facts.position, &running)?;
         let configured = self.configuration.sinks.iter().filter_map(|sink| cursors.get(&sink.name));
@@ -182,7 +188,7 @@ impl Explainer {
             let facts_of_sink = SinkFacts {
                 sink,
                 letter: letters.iter().find(|letter| letter.sink.as_ref() == Some(&sink.name)),
-                published: remembered.published(&sink.name, facts.position),
+                published: remembered.published(&sink.name, facts.position, is_replay),
                 cursor,
                 copy: copy_for(sink, cursor),
                 held: status.map(|status| held(status.held(), facts.now)).unwrap_or_default(),
@@ -251,6 +257,7 @@ pub(super) fn without_event(
         sinks: Vec::new(),
         dead_letters: Vec::new(),
         steps: Vec::new(),
+        replays: Vec::new(),
         situation: told.situation,
         cause: told.cause,
         fix: told.fix,

@@ -154,6 +154,8 @@ impl Explainer {
                 if let Entry::Event(event) = entry
                     && (&*event.id, &*event.source) == (id, source)
                     && let Some(sink) = &event.only_sink
+                    // Replays tell of their copies themselves.
+                    && event.replay_id().is_none()
                 {
                     copies.insert(sink.to_string(), position);
                 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! log (by duplicate key, by the beginning of an id) ─┐
-//! state (cursors, dead letters, types seen) ─────────┼─▶ facts ─▶ a standing for each sink ─▶ cause and fix
+//! state (cursors, dead letters, types, replays) ──────┼─▶ facts ─▶ a standing for each sink ─▶ cause and fix
 //! health (what keeps a sink from publishing) ────────┤
 //! timeline (what was filtered, and where it was put) ┤
 //! configuration (rules, and where they are written) ─┘
@@ -25,6 +25,7 @@ mod payload;
 mod preview;
 mod refused;
 mod remembered;
+mod replays;
 mod sinks;
 mod taken;
 
@@ -43,8 +44,8 @@ pub use configuration::{
     ConfiguredSelection, ConfiguredSink, ConfiguredSource, ExplainedConfiguration, SelectionRule, SinkPlace,
 };
 pub use document::{
-    EventCandidate, ExplainedEvent, ExplainedSink, ExplainedVerdict, Explanation, HowMany, KnownFrom,
-    LookedThrough, SinkStanding,
+    EventCandidate, ExplainedEvent, ExplainedReplay, ExplainedSink, ExplainedVerdict, Explanation, HowMany,
+    KnownFrom, LookedThrough, SinkStanding,
 };
 pub use event_type::{KnownType, SeenVerdict, TypeAtSink, TypeAtSource, TypeExplanation, explain_type};
 pub use preview::{Preview, preview, verdict_on};

@@ -40,17 +40,40 @@ impl Remembered {
         Self(steps)
     }
 
-    /// That a sink has the event whose entry is at this position: the last time that it was published there.
-    pub(super) fn published(&self, sink: &str, entry: Option<Position>) -> Option<PublishedFact> {
-        let published = |step: &Step| match &step.kind {
-            StepKind::Published(published) if published.sink == sink => Some(fact(step.at, published)),
-            _ => None,
-        };
-        let last = self.0.iter().rev().find_map(published)?;
+    /// That a sink has the event whose entry is at this position: the last time that it was published there, by
+    /// a replay or else.
+    pub(super) fn published(
+        &self,
+        sink: &str,
+        entry: Option<Position>,
+        by_replay: bool,
+    ) -> Option<PublishedFact> {
+        let last = self.last(|published| published.sink == sink && published.replay == by_replay)?;
         // A copy of the event can also be one that a repeated delivery has brought.
-        let is_redriven = entry.is_some_and(|entry| last.position > entry) && !self.was_taken(last.position);
+        let is_redriven = !by_replay
+            && entry.is_some_and(|entry| last.position > entry)
+            && !self.was_taken(last.position);
         let redriven = is_redriven.then_some(last.position);
         Some(PublishedFact { redriven, rejected: redriven.and_then(|_| self.rejected(sink)), ..last })
+    }
+
+    /// That a sink has a replay's copy, which is behind the one position and not behind the other.
+    pub(super) fn replayed(
+        &self,
+        sink: &str,
+        (after, through): (Position, Position),
+    ) -> Option<PublishedFact> {
+        self.last(|published| {
+            let is_of_it = after < published.position && published.position <= through;
+            published.replay && published.sink == sink && is_of_it
+        })
+    }
+
+    fn last(&self, is_it: impl Fn(&PublishedStep) -> bool) -> Option<PublishedFact> {
+        self.0.iter().rev().find_map(|step| match &step.kind {
+            StepKind::Published(published) if is_it(published) => Some(fact(step.at, published)),
+            _ => None,
+        })
     }
 
     /// Whether a delivery of the event was stored at this position.
@@ -83,7 +106,9 @@ impl Remembered {
     pub(super) fn was_published_once(&self) -> bool {
         let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
         for step in &self.0 {
-            if let StepKind::Published(published) = &step.kind {
+            if let StepKind::Published(published) = &step.kind
+                && !published.replay
+            {
                 *counts.entry(&published.sink).or_default() += published.attempts;
             }
         }

@@ -149,7 +149,7 @@ pub(super) fn at_former_sink(letter: &DeadLetterInfo) -> ExplainedSink {
     ExplainedSink { state: SinkStanding::SinkGone, ..row }
 }
 
-fn delivered(row: ExplainedSink, published: &PublishedFact, place: &SinkPlace) -> ExplainedSink {
+pub(super) fn delivered(row: ExplainedSink, published: &PublishedFact, place: &SinkPlace) -> ExplainedSink {
     let topic = published.topic.clone();
     let row = ExplainedSink {
         state: SinkStanding::Delivered,

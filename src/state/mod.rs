@@ -1,4 +1,4 @@
-//! The state of the bridge: cursors, dead letters, the event types seen and the paused sinks.
+//! The state of the bridge: cursors, dead letters, the event types seen, the paused sinks and the replays.
 //!
 //! The state is one redb file beside the log's segments; nothing else uses redb. Its one promise: a dead
 //! letter and the cursor that passes it are committed together, durably, or not at all; so a segment can be
@@ -14,6 +14,7 @@ mod dead_letters;
 mod file;
 mod no_space;
 mod paused;
+mod replays;
 mod row;
 mod storage;
 mod types_seen;
@@ -36,6 +37,7 @@ pub use cursor_owner::CursorOwner;
 pub use dead_groups::{DeadGroup, DeadGroups};
 pub use no_space::Shortage;
 pub use paused::PausedSince;
+pub use replays::{ReplayRow, ReplaySelection, ReplayState};
 pub use row::{DeadCount, DeadFilter, DeadLetterInfo, NewDeadLetter, Progress, Reassessment, TypeSeen};
 pub use types_seen::{OTHER_TYPE, TYPE_NAME_BYTES_MAX, TYPE_NAMES_MAX};
 

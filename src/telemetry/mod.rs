@@ -15,6 +15,7 @@ mod readings;
 mod registering;
 mod rules;
 mod short_line;
+mod replay;
 mod sqs;
 mod table;
 mod timeline;
@@ -38,6 +39,7 @@ pub use log::{Log, LogError, SHOWN_CHARS_MAX, Shown, init_logging, lines_dropped
 pub use readings::{LabelsWanted, Readings};
 pub use registering::metrics_as_markdown;
 pub use rules::{alert_rule_tests, alert_rules, alerts_as_markdown};
+pub use replay::ReplayMetrics;
 pub use sqs::SqsMetrics;
 pub use table::{GROUPS, MetricGroup, MetricKind, MetricRow, metric};
 pub use timeline::TimelineMetrics;
@@ -115,6 +117,8 @@ pub struct Metrics {
     pub ack: AckMetrics,
     /// Metrics of the last steps that are kept in memory.
     pub timeline: TimelineMetrics,
+    /// Metrics of replays.
+    pub replay: ReplayMetrics,
     /// Records that a sink accepted.
     pub delivered: Family<SinkFamily, Counter>,
     /// Seconds from an event's arrival to the sink's acceptance.
@@ -200,6 +204,7 @@ impl Metrics {
             sns_subscriptions: Family::default(),
             ack: AckMetrics::new(),
             timeline: TimelineMetrics::new(),
+            replay: ReplayMetrics::default(),
             delivered: Family::default(),
             delivery_duration: Family::new_with_constructor(slow),
             sink_lag: Family::default(),
@@ -244,6 +249,7 @@ impl Metrics {
         self.register_spool(table);
         self.register_shared_window(table);
         self.timeline.register(table);
+        self.replay.register(table);
         let build = Family::<Build, Gauge>::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION").into() }).set(1);
         table.add("build_info", build);

@@ -183,6 +183,16 @@ const SINKS: &[MetricRow] = &[
         &["sink"],
         "Time from an event's arrival to the sink's acceptance",
     ),
+    counter(
+        "replayed_total",
+        &["sink"],
+        "Replayed events that a sink accepted, which count as delivered no second time",
+    ),
+    gauge(
+        "replay_pending",
+        &["sink"],
+        "Entries of the log that the replays to a sink have yet to look through",
+    ),
     gauge("sink_lag_events", &["sink"], "Records in the spool after the sink's cursor, selected or not"),
     gauge("sink_in_flight", &["sink"], "Records handed to a sink that have no outcome yet"),
     gauge("sink_paused", &["sink"], "1 while a sink is paused, else 0")

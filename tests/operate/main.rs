@@ -20,6 +20,7 @@ mod pause;
 mod payloads;
 mod problems;
 mod run;
+mod replay;
 mod tail;
 mod timeline;
 mod top;

@@ -11,7 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["bridge"],
     &["config"],
     &["admin"],
-    &["dead_letter", "explain"],
+    &["dead_letter", "explain", "replay"],
     &["dispatch", "source"],
     &["sink"],
     &["state"],

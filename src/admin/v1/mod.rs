@@ -14,6 +14,7 @@ mod observed;
 mod query;
 mod rates;
 mod sentence;
+mod replays;
 mod sinks;
 mod sinks_list;
 mod sources_list;
@@ -23,6 +24,7 @@ mod types;
 
 pub(super) use live::LIVE_READERS_MAX;
 pub(super) use rates::RecentCounts;
+pub use replays::{CancelRequest, ReplayAnswer, ReplayList, ReplayRequest};
 pub use sinks::{PauseRequest, PausedAnswer, ResumeRequest};
 
 use axum::Router;
@@ -46,6 +48,9 @@ pub(super) fn router() -> Router<AdminState> {
         .route("/events", get(events::events))
         .route("/events/stream", get(live::stream))
         .route("/events/{id}", get(explain::event))
+        .route("/replays", get(replays::list).post(replays::begin))
+        .route("/replays/{id}", get(replays::show))
+        .route("/replays/{id}/cancel", post(replays::cancel))
         .route("/sinks/{name}/pause", post(sinks::pause))
         .route("/sinks/{name}/resume", post(sinks::resume))
         .route("/history", get(history::history))

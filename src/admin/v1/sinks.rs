@@ -82,8 +82,7 @@ async fn change<T: Send + 'static>(
 ) -> Result<T, ProblemAnswer> {
     let Path(name) = name
         .map_err(|_| ProblemAnswer::of(ProblemCode::BadQuery, "expected the name of a sink in the path"))?;
-    let recovering = || ProblemAnswer::of(ProblemCode::Recovering, "the spool is being recovered");
-    let pausing = admin.pausing.get().map(Arc::clone).ok_or_else(recovering)?;
+    let pausing = Arc::clone(&admin.controls()?.pausing);
     match tokio::task::spawn_blocking(move || change(&pausing, &name)).await {
         Ok(changed) => Ok(changed?),
         Err(_) => {

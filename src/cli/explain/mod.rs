@@ -111,7 +111,7 @@ pub(super) async fn told(client: &Client, asked: &str) -> Result<String, Failure
 }
 
 /// The moment that a text says: RFC 3339, or a period before now.
-fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+pub(super) fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     if let Ok(Period(ago)) = text.parse() {
         let nanos = i64::try_from(ago.as_nanos()).unwrap_or(i64::MAX);
         return Ok(Timestamp(now.0.saturating_sub(nanos)));

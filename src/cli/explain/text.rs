@@ -50,6 +50,10 @@ pub(super) fn of_event(explanation: &Explanation) -> String {
             text.line(&time, &words);
         }
     }
+    for replay in &explanation.replays {
+        let copy = format!("to {}: {}", replay.copy.sink, at_sink(&replay.copy));
+        text.line(&format!("replay {}", replay.replay), &copy);
+    }
     if explanation.found == HowMany::Several {
         for candidate in &explanation.candidates {
             let event_type = candidate.event_type.as_deref().unwrap_or("no event");

@@ -126,7 +126,10 @@ fn published(line: Line, step: &PublishedStep, names_sink: bool) -> Line {
     if !placement.is_empty() {
         line = line.words(" ").name(&placement);
     }
-    line = line.words(" +").words(grouped(step.after_ms.into())).words(" ms");
+    // How long ago a replayed event arrived says nothing about the sink.
+    if !step.replay {
+        line = line.words(" +").words(grouped(step.after_ms.into())).words(" ms");
+    }
     if step.attempts > 1 {
         line = line.words(", attempt ").words(grouped(step.attempts.into()));
     }

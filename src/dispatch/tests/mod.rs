@@ -20,6 +20,7 @@ use crate::testing::events::event;
 mod answers;
 mod overtaking;
 mod paused;
+mod replayed;
 mod slow;
 mod steps;
 mod unreadable;

@@ -17,6 +17,8 @@ pub(super) use self::types::{of_filtered, of_type};
 
 /// Most sinks that one sentence names.
 const SINKS_NAMED_MAX: usize = 6;
+/// Most replays that one sentence names.
+const REPLAYS_NAMED_MAX: usize = 3;
 
 /// What something can be in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +94,15 @@ pub(super) fn of_event(explanation: &Explanation, configuration: &ExplainedConfi
         let cause = format!("cannot become an event: {reason}{detail}");
         return CauseAndFix::new(Situation::Quarantined, cause, Some(fix));
     }
+    let mut told = of_sinks(explanation, configuration);
+    for replay in explanation.replays.iter().take(REPLAYS_NAMED_MAX) {
+        told.cause.push_str(&sinks::of_replay(replay));
+    }
+    told
+}
+
+/// Of one event, by its standing at each sink.
+fn of_sinks(explanation: &Explanation, configuration: &ExplainedConfiguration) -> CauseAndFix {
     let event_type = explanation.event.as_ref().and_then(|event| event.event_type.as_deref());
     let event_type = event_type.unwrap_or_default();
     let sinks = &explanation.sinks;

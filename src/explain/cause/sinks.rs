@@ -1,7 +1,7 @@
 //! Why an event is where it is at one sink, and what to do about it.
 
 use super::super::configuration::{ExplainedConfiguration, SinkPlace};
-use super::super::document::{ExplainedSink, SinkStanding};
+use super::super::document::{ExplainedReplay, ExplainedSink, SinkStanding};
 use super::{CauseAndFix, Situation, at_line, span};
 
 /// Of an event at one sink.
@@ -68,7 +68,27 @@ pub(super) fn of_sink(
     CauseAndFix { situation, cause, fix }
 }
 
+/// Of a replay that has sent an event again; it goes on a sentence.
+pub(super) fn of_replay(replay: &ExplainedReplay) -> String {
+    let ExplainedReplay { replay, replay_id, copy, .. } = replay;
+    let copy = match copy.state {
+        SinkStanding::Delivered => format!("delivered again to {}", placed(copy)),
+        SinkStanding::DeliveredBefore => format!("{} has passed the copy", copy.sink),
+        _ => format!("the copy waits for {}", copy.sink),
+    };
+    format!("; replayed by replay {replay} (replayid {replay_id}): {copy}")
+}
+
 fn delivered(row: &ExplainedSink) -> String {
+    let before = row.redriven.map(|position| {
+        let why = row.rejected.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+        format!("a dead letter of {}{why}, redriven as entry {position}, ", row.sink)
+    });
+    format!("{}delivered to {}", before.unwrap_or_default(), placed(row))
+}
+
+/// The sink, and where it has put a record.
+fn placed(row: &ExplainedSink) -> String {
     let topic = row.topic.as_deref().unwrap_or_default();
     let place = match (row.partition, row.offset, &row.message, &row.file) {
         (Some(partition), Some(offset), ..) => format!("partition {partition} offset {offset}"),
@@ -76,11 +96,7 @@ fn delivered(row: &ExplainedSink) -> String {
         (_, Some(offset), _, Some(file)) => format!("{file} byte {offset}"),
         _ => "at a place that the sink does not say".into(),
     };
-    let before = row.redriven.map(|position| {
-        let why = row.rejected.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
-        format!("a dead letter of {}{why}, redriven as entry {position}, ", row.sink)
-    });
-    format!("{}delivered to {}: {topic} {place}", before.unwrap_or_default(), row.sink)
+    format!("{}: {topic} {place}", row.sink)
 }
 
 /// Reason and detail, as far as they are known.

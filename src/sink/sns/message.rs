@@ -120,9 +120,12 @@ fn xml_illegal(text: &str) -> Option<char> {
 ///
 /// The deduplication id is made of the event's source and id, because the same id of two sources is
 /// two events, and of the sink's name, because two sinks that publish to one topic are meant to. It
-/// is the same for every repetition, also after a restart and from another replica.
+/// is the same for every repetition, also after a restart and from another replica. A replayed event is meant
+/// to come once more, so the name of the replay is a part of it.
 fn fifo(event: &Event, sink: &str) -> Fifo {
-    let deduplication = hex_of(&[&event.source, &event.id, sink])[..32].to_owned();
+    let replay = event.replay_id().map(|replay| &**replay);
+    let parts: Vec<&str> = [&*event.source, &*event.id, sink].into_iter().chain(replay).collect();
+    let deduplication = hex_of(&parts)[..32].to_owned();
     let group = match event.key.as_deref() {
         None => deduplication.clone(),
         Some(key) if is_group(key) => key.to_owned(),
@@ -144,7 +147,7 @@ fn hex_of(texts: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Position;
+    use crate::event::{Position, REPLAY_EXTENSION};
     use crate::testing::events::event;
     use bytes::Bytes;
     use std::sync::Arc;
@@ -276,5 +279,20 @@ mod tests {
         assert_ne!(id("/stream/other", "1", "lake", 1), first);
         assert_ne!(id("/stream/default", "2", "lake", 1), first);
         assert_ne!(id("/stream/default", "1", "billing", 1), first);
+    }
+
+    #[test]
+    fn a_replayed_event_is_no_repetition_for_a_fifo_topic_and_each_copy_of_one_replay_is() {
+        let id = |replay: Option<&'static str>| {
+            let mut record = record("arn:aws:sns:eu-west-1:111111111111:t.fifo", "{}");
+            let event = Arc::make_mut(&mut record.event);
+            event.only_sink = replay.map(|_| "lake".into());
+            event.extensions.extend(replay.map(|replay| (REPLAY_EXTENSION.into(), replay.into())));
+            let sent = message(&record, &all(), "lake", 1 << 18).expect("it can be sent");
+            sent.fifo.expect("a FIFO topic").deduplication
+        };
+        assert_ne!(id(Some("0a1b2c3d4e5f")), id(None));
+        assert_ne!(id(Some("0a1b2c3d4e5f")), id(Some("0a1b2c3d4e60")));
+        assert_eq!(id(Some("0a1b2c3d4e5f")), id(Some("0a1b2c3d4e5f")));
     }
 }

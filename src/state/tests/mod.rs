@@ -10,6 +10,7 @@ use crate::spool::codec;
 use crate::testing::events;
 
 mod no_room;
+mod replays;
 
 impl State {
     /// Opens the state file that is there; all its bytes go through what `front` makes of them.

@@ -1,0 +1,164 @@
+//! `/api/v1/replays`: delivered events are sent to a sink again.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::{Path, State};
+use serde::{Deserialize, Serialize};
+
+use super::super::{AdminState, ProblemAnswer};
+use super::super::dead::{bad_request, parse};
+use crate::event::Position;
+use crate::problem::ProblemCode;
+use crate::replay::{NewReplay, RATE_DEFAULT, ReplayCount, ReplayError, Replays};
+use crate::state::{ReplayRow, ReplaySelection};
+
+/// The body of `POST /api/v1/replays`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReplayRequest {
+    /// The sink that is to get the events.
+    pub sink: String,
+    /// Which events.
+    pub events: ReplaySelection,
+    /// Whether events go to the sink that its own selection does not take.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub select_all: bool,
+    /// Most events in a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u32>,
+    /// Only count the events.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// With `dry_run`: only what is behind this position of the log, the `through` of another answer.
+    pub after: u64,
+}
+
+/// The body of `POST /api/v1/replays/{id}/cancel`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CancelRequest {}
+
+/// A replay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayAnswer {
+    /// How it is.
+    #[serde(flatten)]
+    pub row: ReplayRow,
+    /// What it waits for, if it waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
+}
+
+/// The answer of `GET /api/v1/replays`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ReplayList {
+    /// The replays, newest first.
+    pub items: Vec<ReplayAnswer>,
+    /// Always `null`: all of them are here.
+    pub next: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum BeginAnswer {
+    Counted(Box<ReplayCount>),
+    Begun(Box<ReplayAnswer>),
+}
+
+pub(super) async fn list(State(admin): State<AdminState>) -> Result<Json<ReplayList>, ProblemAnswer> {
+    let rows = ask(&admin, Replays::list).await?;
+    Ok(Json(ReplayList { items: rows.into_iter().rev().map(answer).collect(), next: None }))
+}
+
+pub(super) async fn show(
+    State(admin): State<AdminState>,
+    id: Result<Path<u64>, PathRejection>,
+) -> Result<Json<ReplayAnswer>, ProblemAnswer> {
+    let id = number(id)?;
+    ask(&admin, move |replays| replays.show(id)).await.map(answer).map(Json)
+}
+
+pub(super) async fn begin(
+    State(admin): State<AdminState>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<BeginAnswer>, ProblemAnswer> {
+    let ReplayRequest { sink, events, select_all, rate, dry_run, after } = parse(body)?;
+    let new = NewReplay { sink, events, select_all, rate: rate.unwrap_or(RATE_DEFAULT) };
+    if !dry_run {
+        let row = ask(&admin, move |replays| replays.begin(&new)).await?;
+        return Ok(Json(BeginAnswer::Begun(Box::new(answer((row, None))))));
+    }
+    let permit = Arc::clone(&admin.searches).try_acquire_owned().map_err(|_| {
+        let detail = "two searches of the log are under way: ask again in a few seconds";
+        ProblemAnswer::of(ProblemCode::Busy, detail)
+    })?;
+    let count = move |replays: &Replays| {
+        // Held until the count has ended, not only until nobody waits for it.
+        let _permit = permit;
+        replays.count(&new, Position(after))
+    };
+    Ok(Json(BeginAnswer::Counted(Box::new(ask(&admin, count).await?))))
+}
+
+pub(super) async fn cancel(
+    State(admin): State<AdminState>,
+    id: Result<Path<u64>, PathRejection>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<ReplayAnswer>, ProblemAnswer> {
+    let (id, CancelRequest {}) = (number(id)?, parse(body)?);
+    let row = ask(&admin, move |replays| replays.cancel(id)).await?;
+    Ok(Json(answer((row, None))))
+}
+
+fn number(id: Result<Path<u64>, PathRejection>) -> Result<u64, ProblemAnswer> {
+    id.map(|Path(id)| id).map_err(|_| bad_request("expected the number of a replay in the path"))
+}
+
+fn answer((row, waits_for): (ReplayRow, Option<String>)) -> ReplayAnswer {
+    ReplayAnswer { row, waits_for }
+}
+
+/// Asks for something, or changes it, on a thread that can block; also if the client leaves meanwhile.
+async fn ask<T: Send + 'static>(
+    admin: &AdminState,
+    work: impl FnOnce(&Replays) -> Result<T, ReplayError> + Send + 'static,
+) -> Result<T, ProblemAnswer> {
+    let replays = admin.controls()?.replays.clone();
+    match tokio::task::spawn_blocking(move || work(&replays)).await {
+        Ok(done) => Ok(done?),
+        Err(_) => {
+            let detail = "the request broke off: see the log, then look what became of it";
+            Err(ProblemAnswer::of(ProblemCode::Failed, detail))
+        }
+    }
+}
+
+impl From<ReplayError> for ProblemAnswer {
+    /// Logs what the disk said instead of answering it, because the caller need not know its paths.
+    fn from(error: ReplayError) -> Self {
+        let code = match &error {
+            ReplayError::State(_) | ReplayError::Log(_) => ProblemCode::LogUnreadable,
+            ReplayError::UnknownSink(..) | ReplayError::UnknownId(_) | ReplayError::Unknown(_) => {
+                ProblemCode::NotFound
+            }
+            ReplayError::TooMany | ReplayError::Ended(_) => ProblemCode::Conflict,
+            ReplayError::Everything | ReplayError::NoTime | ReplayError::Rate(_) | ReplayError::Ids(_) => {
+                ProblemCode::BadBody
+            }
+        };
+        match error {
+            ReplayError::State(error) => error.into(),
+            ReplayError::Log(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the admin API could not read the log for a replay"
+                );
+                Self::of(code, "the log cannot be read: see the log of the bridge")
+            }
+            error => Self::of(code, error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! A replayed event on its way: delivered like any other, and counted apart.
+
+use super::*;
+use crate::event::{REPLAY_EXTENSION, Timestamp};
+
+/// A copy for `lake` of an event that arrived long ago.
+fn copy() -> Event {
+    let mut copy = of_family("a");
+    copy.only_sink = Some("lake".into());
+    copy.extensions.push((REPLAY_EXTENSION.into(), "0a1b2c3d4e5f".into()));
+    copy
+}
+
+#[tokio::test]
+async fn a_replayed_event_is_delivered_like_any_other_and_counted_apart() {
+    let bench = Bench::new();
+    for _ in 0..3 {
+        bench.append(of_family("a")).await;
+        bench.append(copy()).await;
+    }
+    let sink = Scripted::new(|_, _| Outcome::ACCEPTED);
+    bench.drain(&sink, Selection::Only(Default::default())).await;
+    assert_eq!(sink.accepted("a"), [2, 4, 6], "whatever the sink selects");
+    let text = bench.metrics.render();
+    assert!(text.contains(r#"replayed_total{sink="lake"} 3"#), "{text}");
+    assert!(!text.contains("delivered_total{"), "{text}");
+    assert!(text.contains(r#"delivery_duration_seconds_count{sink="lake"} 0"#), "{text}");
+}
+
+#[tokio::test]
+async fn the_age_of_a_replayed_event_is_not_taken_for_that_of_a_sink_that_is_behind() {
+    let bench = Bench::new();
+    bench.append(copy()).await;
+    let now = Timestamp::from(std::time::SystemTime::now());
+    bench.append(Event { arrived: now, ..of_family("a") }).await;
+    let mut dispatcher = bench.dispatcher(Arc::new(Mute::default()), Selection::All);
+    let batch = bench.spool.read(Position(0), 10, BATCH_BYTES_MAX).await.expect("readable");
+    dispatcher.take_in(batch);
+    assert_eq!(dispatcher.unsettled.oldest_pending(), Some(now));
+}

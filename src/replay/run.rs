@@ -1,0 +1,313 @@
+//! The runners: one for each sink, which sends one replay after the other.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::copies::{AppendedCopies, append, copy_of};
+use super::pace::{BATCH_MAX, ReplayPace};
+use super::{ReplayError, Replays, Shared, now};
+use crate::event::{Entry, Event, Position};
+use crate::spool::{SearchBudget, SearchPage};
+use crate::state::{ReplayRow, ReplayState, StateError};
+use crate::telemetry::Episode;
+
+/// Bytes of the log that are looked through at once, which bounds the memory that a batch takes.
+const PAGE_BYTES: u64 = 16 << 20;
+/// How often a replay looks whether it can go on.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// The pause after log or state could not be read or written.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How long a replay that finds nothing to send looks before it notes how far it is.
+const NOTE_EVERY: Duration = Duration::from_secs(1);
+/// Fewest and most entries between a sink's cursor and the last copy up to which a replay sends more: what a
+/// live event waits for at most.
+const AHEAD_MIN: u64 = 512;
+const AHEAD_MAX: u64 = 4096;
+
+/// Whether a replay goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Going {
+    On,
+    /// It has ended, or the bridge stops.
+    No,
+}
+
+/// A page of the log, with what of it is to be sent.
+struct ReplayPage {
+    copies: Vec<Event>,
+    /// Where each copy's original is.
+    originals: Vec<Position>,
+    /// How far the page has looked, how many entries of it are lost, and how many the sink does not select.
+    through: Position,
+    lost: u64,
+    not_selected: u64,
+}
+
+impl Replays {
+    /// Sends what is to be sent, until stopped. What is under way then goes on after the next start.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut runners = JoinSet::new();
+        for index in 0..self.0.sinks.len() {
+            let name = self.0.sinks[index].name.clone();
+            let runner = Runner { shared: Arc::clone(&self.0), name, index, stop: stop.clone() };
+            runners.spawn(runner.run());
+        }
+        while let Some(ended) = runners.join_next().await {
+            // A panic of a runner is one of this task.
+            if let Err(broken) = ended {
+                std::panic::resume_unwind(broken.into_panic());
+            }
+        }
+        // Without sinks there is no runner.
+        stop.cancelled().await;
+    }
+}
+
+/// Sends the replays to one sink.
+struct Runner {
+    shared: Arc<Shared>,
+    name: String,
+    index: usize,
+    stop: CancellationToken,
+}
+
+impl Runner {
+    async fn run(self) {
+        let mut unreadable = Episode::default();
+        while !self.stop.is_cancelled() {
+            // Listens before it looks, so that it misses no change in between.
+            let changed = self.shared.changed.notified();
+            match self.next().await {
+                Ok(Some(row)) => match self.send(row).await {
+                    Ok(()) => drop(unreadable.over(Instant::now())),
+                    Err(error) => self.rest(&error, &mut unreadable).await,
+                },
+                Ok(None) => tokio::select! {
+                    () = changed => {}
+                    () = self.stop.cancelled() => {}
+                },
+                Err(error) => self.rest(&error, &mut unreadable).await,
+            }
+        }
+    }
+
+    /// Rests after log or state could not be used.
+    async fn rest(&self, error: &ReplayError, unreadable: &mut Episode<String>) {
+        if unreadable.happens(error.to_string(), Instant::now()).is_some() {
+            tracing::warn!(sink = self.name, %error, "a replay cannot go on for now: it is tried again");
+        }
+        self.pause(AGAIN_AFTER).await;
+    }
+
+    async fn pause(&self, time: Duration) {
+        tokio::select! {
+            () = sleep(time) => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+
+    /// The oldest replay to the sink that runs.
+    async fn next(&self) -> Result<Option<ReplayRow>, ReplayError> {
+        let name = self.name.clone();
+        self.blocking(move |shared| {
+            let mut rows = shared.state.replays()?.into_iter();
+            Ok(rows.find(|row| row.sink == name && row.state == ReplayState::Running))
+        })
+        .await
+    }
+
+    /// Sends a replay to its end, or until the bridge stops.
+    async fn send(&self, mut row: ReplayRow) -> Result<(), ReplayError> {
+        let started = Instant::now();
+        let mut pace = ReplayPace::new(row.rate, started.elapsed());
+        let mut noted = Instant::now();
+        while row.read < row.end {
+            let Some(most) = self.turn(&row, &mut pace, started).await else { return Ok(()) };
+            let looked = Instant::now();
+            let page = self.page(&row, most).await?;
+            let ReplayPage { copies, originals, through, lost, not_selected } = page;
+            let sent = append(&self.shared.spool, copies).await;
+            pace.sent(sent.done);
+            row.note(&sent, &originals, through);
+            if sent.failed.is_none() {
+                (row.lost, row.not_selected) = (row.lost + lost, row.not_selected + not_selected);
+            }
+            if sent.done > 0 || row.read == row.end || noted.elapsed() >= NOTE_EVERY {
+                noted = Instant::now();
+                if self.record(&row).await? == Going::No {
+                    return Ok(());
+                }
+            }
+            match sent.failed {
+                Some(_) => self.pause(AGAIN_AFTER).await,
+                // Looking through the log takes half of a core at most.
+                None if sent.done == 0 => self.pause(looked.elapsed()).await,
+                None => {}
+            }
+        }
+        self.await_last(row).await
+    }
+
+    /// Waits until a batch can be sent; returns how many events it can have. `None` if the replay has ended
+    /// or the bridge stops.
+    async fn turn(&self, row: &ReplayRow, pace: &mut ReplayPace, started: Instant) -> Option<usize> {
+        loop {
+            if self.stop.is_cancelled() {
+                return None;
+            }
+            let waits_for = self.shared.waits_for(row, self.index);
+            let waits = waits_for.is_some();
+            self.shared.note_waiting(row.id, waits_for);
+            if !waits {
+                match pace.allowed(started.elapsed()) {
+                    Ok(events) => return Some(events.min(BATCH_MAX)),
+                    Err(wait) => self.pause(wait).await,
+                }
+                continue;
+            }
+            self.pause(LOOK_EVERY).await;
+            if !self.shared.is_running(row.id) {
+                // It was cancelled meanwhile.
+                return None;
+            }
+        }
+    }
+
+    /// The next page of the log, with at most so many events to send.
+    async fn page(&self, row: &ReplayRow, most: usize) -> Result<ReplayPage, ReplayError> {
+        let (row, index) = (row.clone(), self.index);
+        self.blocking(move |shared| {
+            let search = shared.spool.search();
+            let budget = SearchBudget::new(most, PAGE_BYTES);
+            // What a full spool has given up since the last look.
+            let kept_behind = Position(search.first().0.saturating_sub(1)).clamp(row.read, row.end);
+            let mut page = search.oldest_first(&shared.wanted(&row.events), kept_behind, row.end, &budget)?;
+            page.lost += kept_behind.0 - row.read.0;
+            Ok(chosen(page, &row, |event_type| shared.sinks[index].selection.takes(event_type)))
+        })
+        .await
+    }
+
+    /// Makes durable how far a replay has got.
+    async fn record(&self, row: &ReplayRow) -> Result<Going, ReplayError> {
+        let row = row.clone();
+        self.blocking(move |shared| Ok(shared.record(row)?)).await
+    }
+
+    /// Waits until the sink has passed the last copy, and ends the replay.
+    async fn await_last(&self, mut row: ReplayRow) -> Result<(), ReplayError> {
+        // All of it is looked through: nothing more is kept for it.
+        loop {
+            let behind = row.last.0.saturating_sub(self.shared.sinks[self.index].cursor.cursor().0);
+            if behind == 0 {
+                break;
+            }
+            let waits_for = format!("{} is {behind} entries of the log behind the last copy", self.name);
+            self.shared.note_waiting(row.id, Some(waits_for));
+            self.pause(LOOK_EVERY).await;
+            if self.stop.is_cancelled() || !self.shared.is_running(row.id) {
+                return Ok(());
+            }
+        }
+        row.state = ReplayState::Done;
+        if self.record(&row).await? == Going::On {
+            self.shared.forget(&row);
+            let (id, sent, lost) = (row.id, row.sent, row.lost);
+            tracing::info!(replay = id, sink = self.name, sent, lost, "a replay is done");
+        }
+        Ok(())
+    }
+
+    /// Runs work that waits for the disk on a thread of its own.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T, ReplayError> + Send + 'static,
+    ) -> Result<T, ReplayError> {
+        let shared = Arc::clone(&self.shared);
+        let working = tokio::task::spawn_blocking(move || work(&shared));
+        working.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+}
+
+impl Shared {
+    /// What a replay waits for before it can send more; `None` if it can.
+    fn waits_for(&self, row: &ReplayRow, index: usize) -> Option<String> {
+        if let Err(reason) = self.spool.accepting() {
+            return Some(format!("the spool takes no events: {reason}"));
+        }
+        let capacity = self.spool.capacity();
+        if capacity.left < capacity.whole / 4 {
+            return Some("less than a quarter of the spool's space is left".into());
+        }
+        let most = (u64::from(row.rate) / 2).clamp(AHEAD_MIN, AHEAD_MAX);
+        let sink = &self.sinks[index];
+        let behind = row.last.0.saturating_sub(sink.cursor.cursor().0);
+        (behind > most).then(|| format!("{} is {behind} entries of the log behind the last copy", sink.name))
+    }
+
+    fn note_waiting(&self, id: u64, waits_for: Option<String>) {
+        let mut waiting = self.waiting.lock();
+        match waits_for {
+            Some(waits_for) => drop(waiting.insert(id, waits_for)),
+            None => drop(waiting.remove(&id)),
+        }
+    }
+
+    /// Writes how far a replay is, unless it was ended meanwhile.
+    fn record(&self, mut row: ReplayRow) -> Result<Going, StateError> {
+        let _turn = self.turn.lock();
+        let known = self.state.replay(row.id)?;
+        if known.is_none_or(|known| known.state != ReplayState::Running) {
+            return Ok(Going::No);
+        }
+        row.changed = now();
+        self.state.record_replay(&row)?;
+        if let Some(running) = self.running.lock().get(&row.id) {
+            running.read.commit(row.read);
+        }
+        self.note_pending(&row.sink);
+        Ok(Going::On)
+    }
+}
+
+impl ReplayRow {
+    /// Notes what became of a batch.
+    fn note(&mut self, sent: &AppendedCopies, originals: &[Position], through: Position) {
+        self.sent += sent.done as u64 - sent.refused;
+        self.lost += sent.refused;
+        self.last = sent.last.unwrap_or(self.last);
+        self.read = match (sent.failed, sent.done.checked_sub(1)) {
+            (None, _) => through,
+            // It goes on with the first that failed.
+            (Some(_), Some(last)) => originals[last],
+            (Some(_), None) => self.read,
+        };
+    }
+}
+
+/// What of a page goes to the sink.
+fn chosen(page: SearchPage, row: &ReplayRow, takes: impl Fn(&str) -> bool) -> ReplayPage {
+    let mut chosen = ReplayPage {
+        copies: Vec::new(),
+        originals: Vec::new(),
+        // A search that is complete has nothing more to look through up to the end.
+        through: if page.complete { row.end } else { page.through },
+        lost: page.lost,
+        not_selected: 0,
+    };
+    for found in page.found {
+        match found.entry {
+            Entry::Event(event) if row.select_all || takes(&event.event_type) => {
+                chosen.copies.push(copy_of(&event, &row.sink, &row.replay_id));
+                chosen.originals.push(found.position);
+            }
+            Entry::Event(_) => chosen.not_selected += 1,
+            Entry::Quarantined(_) => {}
+        }
+    }
+    chosen
+}

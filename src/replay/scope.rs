@@ -1,0 +1,86 @@
+//! Which part of the log a replay looks through, and for what.
+
+use std::collections::BTreeSet;
+
+use super::{ReplayError, Shared};
+use crate::dedup::DuplicateKey;
+use crate::event::{BODY_SCHEME, Entry, Position};
+use crate::spool::{SearchBudget, SearchFor};
+use crate::state::ReplaySelection;
+use crate::telemetry::Shown;
+
+/// Most bytes of the log that are read to find ids: the footers of more than 150 GiB of events.
+const KEY_BYTES_MAX: u64 = 4 << 30;
+
+/// The part of the log in which the events of a replay are.
+pub(super) struct ReplayScope {
+    /// What is behind this position …
+    pub(super) after: Position,
+    /// … and up to this one.
+    pub(super) through: Position,
+    /// Which events, by their whole ids.
+    pub(super) events: ReplaySelection,
+}
+
+impl Shared {
+    /// Finds the part of the log in which these events are, as it is now.
+    pub(super) fn scope(&self, events: &ReplaySelection) -> Result<ReplayScope, ReplayError> {
+        let search = self.spool.search();
+        let mut scope = ReplayScope {
+            through: self.spool.head(),
+            after: Position(self.spool.first().0.saturating_sub(1)),
+            events: events.clone(),
+        };
+        if let Some(since) = events.since {
+            scope.after = scope.after.max(search.position_at(since)?);
+        }
+        if events.ids.is_empty() {
+            return Ok(scope);
+        }
+        let budget = SearchBudget::new(usize::MAX, KEY_BYTES_MAX);
+        let keys: Vec<DuplicateKey> = self.keys(events).into_iter().map(DuplicateKey).collect();
+        let found = search.by_key(&keys, None, &budget)?.found;
+        let found: Vec<(String, Position)> =
+            found.iter().filter_map(|found| Some((id_of(&found.entry)?, found.position))).collect();
+        let is_of = |id: &str, asked: &str| id == asked || id.strip_prefix(BODY_SCHEME) == Some(asked);
+        let missing = events.ids.iter().find(|asked| !found.iter().any(|(id, _)| is_of(id, asked)));
+        if let Some(missing) = missing {
+            return Err(ReplayError::UnknownId(Shown(missing).to_string()));
+        }
+        let positions = || found.iter().map(|(_, position)| *position);
+        let first = positions().min().map_or(scope.after, |first| Position(first.0.saturating_sub(1)));
+        scope.after = scope.after.max(first);
+        scope.through = positions().max().unwrap_or(scope.through);
+        scope.events.ids = found.into_iter().map(|(id, _)| id).collect();
+        Ok(scope)
+    }
+
+    /// What to search the log for.
+    pub(super) fn wanted(&self, events: &ReplaySelection) -> SearchFor {
+        SearchFor {
+            keys: self.keys(events).into_iter().map(DuplicateKey).collect(),
+            id: None,
+            types: events.types.clone(),
+            families: events.families.clone(),
+            sources: events.sources.clone(),
+            arrived: (events.since, events.until),
+            first_copies_only: true,
+        }
+    }
+
+    /// The duplicate keys that events with the wanted ids can have.
+    fn keys(&self, events: &ReplaySelection) -> BTreeSet<[u8; 16]> {
+        let names = events.ids.iter().flat_map(|id| [id.clone(), format!("{BODY_SCHEME}{id}")]);
+        let keys =
+            names.flat_map(|id| self.event_sources.iter().map(move |source| DuplicateKey::of(source, &id).0));
+        keys.collect()
+    }
+}
+
+/// The id of an event; a quarantined delivery is none.
+fn id_of(entry: &Entry) -> Option<String> {
+    match entry {
+        Entry::Event(event) => Some(event.id.to_string()),
+        Entry::Quarantined(_) => None,
+    }
+}

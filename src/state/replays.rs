@@ -1,0 +1,177 @@
+//! The replays: which delivered events are sent to a sink again, and how far that has got. The table is made
+//! by the first replay: a release that does not know it leaves it alone.
+
+use std::collections::BTreeSet;
+
+use redb::{ReadableTable, ReadableTableMetadata, TableDefinition, TableError};
+use serde::{Deserialize, Serialize};
+
+use super::{State, StateError, corrupted};
+use crate::event::{Position, Timestamp};
+
+/// Number → [`ReplayRow`] as JSON.
+const REPLAYS: TableDefinition<u64, &[u8]> = TableDefinition::new("replays");
+/// Most replays that are remembered: the oldest that has ended gives way.
+const ROWS_MAX: u64 = 1_000;
+/// Who waits for space, as far as replays do.
+const WRITER: &[&str] = &["(replays)"];
+
+/// Which delivered events are meant: those that pass all of it. An empty list lets every event pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReplaySelection {
+    /// Events that arrived at this moment or later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Events that arrived before this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Event types.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub types: BTreeSet<String>,
+    /// Families.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub families: BTreeSet<String>,
+    /// Names of sources.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub sources: BTreeSet<String>,
+    /// Whole ids of events.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub ids: BTreeSet<String>,
+}
+
+/// How a replay is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplayState {
+    /// It sends, or waits until it can.
+    #[default]
+    Running,
+    /// The sink has passed the last copy.
+    Done,
+    /// A person ended it.
+    Cancelled,
+    /// It cannot go on.
+    Stopped,
+}
+
+/// A replay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayRow {
+    /// Its number: numbers ascend and are never used again.
+    #[serde(default)]
+    pub id: u64,
+    /// CloudEvents extension `replayid` of its events: 12 hexadecimal digits.
+    pub replay_id: String,
+    /// The sink that gets the events.
+    pub sink: String,
+    /// Which events.
+    pub events: ReplaySelection,
+    /// Whether events go to the sink that its own selection does not take.
+    #[serde(default)]
+    pub select_all: bool,
+    /// Most events in a second.
+    pub rate: u32,
+    /// How it is.
+    pub state: ReplayState,
+    /// Why it was stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+    /// It looks through what is behind this position of the log …
+    pub begun_at: Position,
+    /// … up to this one.
+    pub end: Position,
+    /// How far it has looked.
+    pub read: Position,
+    /// The position of its last copy; 0 without any.
+    pub last: Position,
+    /// How many events it has sent.
+    pub sent: u64,
+    /// How many the sink's selection does not take.
+    pub not_selected: u64,
+    /// How many entries were gone or damaged before it had looked at them.
+    pub lost: u64,
+    /// When it was begun.
+    pub created: Timestamp,
+    /// When this was written.
+    pub changed: Timestamp,
+}
+
+impl State {
+    /// All replays that are remembered, oldest first.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn replays(&self) -> Result<Vec<ReplayRow>, StateError> {
+        self.file.read(|read| {
+            let table = match read.open_table(REPLAYS) {
+                Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                table => table?,
+            };
+            let mut rows = Vec::new();
+            for row in table.iter()? {
+                let (id, row) = row?;
+                rows.push(parse(id.value(), row.value())?);
+            }
+            Ok(rows)
+        })
+    }
+
+    /// The replay of this number.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn replay(&self, id: u64) -> Result<Option<ReplayRow>, StateError> {
+        self.file.read(|read| {
+            let table = match read.open_table(REPLAYS) {
+                Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+                table => table?,
+            };
+            table.get(id)?.map(|row| parse(id, row.value())).transpose()
+        })
+    }
+
+    /// Adds a replay, and returns its number.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn add_replay(&self, replay: &ReplayRow) -> Result<u64, StateError> {
+        self.file.write(&[], |write| {
+            let mut table = write.open_table(REPLAYS)?;
+            let id = table.last()?.map_or(0, |(id, _)| id.value()) + 1;
+            if table.len()? >= ROWS_MAX {
+                let mut ended = None;
+                for row in table.iter()? {
+                    let (id, row) = row?;
+                    if parse(id.value(), row.value())?.state != ReplayState::Running {
+                        ended = Some(id.value());
+                        break;
+                    }
+                }
+                ended.map(|id| table.remove(id).map(drop)).transpose()?;
+            }
+            table.insert(id, render(replay)?.as_slice())?;
+            Ok(id)
+        })
+    }
+
+    /// Writes how a replay is now.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn record_replay(&self, replay: &ReplayRow) -> Result<(), StateError> {
+        self.file.write(WRITER, |write| {
+            write.open_table(REPLAYS)?.insert(replay.id, render(replay)?.as_slice())?;
+            Ok(())
+        })
+    }
+}
+
+fn parse(id: u64, row: &[u8]) -> Result<ReplayRow, redb::Error> {
+    let replay = serde_json::from_slice(row).map_err(|error| corrupted(format!("replay {id}: {error}")))?;
+    Ok(ReplayRow { id, ..replay })
+}
+
+fn render(replay: &ReplayRow) -> Result<Vec<u8>, redb::Error> {
+    serde_json::to_vec(replay).map_err(|error| corrupted(format!("replay {}: {error}", replay.id)))
+}

@@ -63,7 +63,8 @@ impl Dispatchers {
     ) -> Result<Self, BridgeError> {
         let Instruments { metrics, health, timeline } = instruments;
         let names: Vec<&str> = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
-        let Resumption { sinks: starts, quarantine, gone } = resume::resume(&names, spool, state)?;
+        let begins: Vec<_> = config.sinks.iter().map(|sink| (sink.name.as_str(), sink.from)).collect();
+        let Resumption { sinks: starts, quarantine, gone } = resume::resume(&begins, spool, state)?;
         let cursors: Vec<_> = names.iter().zip(&starts).map(|(name, start)| (*name, start.cursor)).collect();
         certainty::begin(&cursors, awaited, spool, state)?;
         let scope = QuarantineScope {

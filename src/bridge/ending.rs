@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::BridgeError;
 use super::open::blocking;
+use crate::dispatch::resume::ResumeError;
 use crate::event::Position;
 use crate::spool::{Spool, SpoolFailure};
 use crate::state::{State, StateError};
@@ -81,6 +82,15 @@ pub(super) fn named(readers: &[String]) -> String {
 /// Leads to the error that made the bridge stop, if there is one.
 pub(super) fn had_to_stop(first: &Option<Box<BridgeError>>) -> &'static str {
     if first.is_some() { "; it had to stop because of this" } else { "" }
+}
+
+impl From<ResumeError> for BridgeError {
+    fn from(error: ResumeError) -> Self {
+        match error {
+            ResumeError::State(error) => error.into(),
+            ResumeError::Log(error) => Self::From(error),
+        }
+    }
 }
 
 impl From<SpoolFailure> for BridgeError {

@@ -48,7 +48,7 @@ use crate::source::http::serve;
 use crate::source::http::tls::{Tls, TlsError};
 use crate::source::sns::TrustError;
 use crate::source::types_seen::TypesSeen;
-use crate::spool::{MissingSegment, Recovery, Spool, SpoolError};
+use crate::spool::{MissingSegment, ReadError, Recovery, Spool, SpoolError};
 use crate::state::{State, StateError};
 use crate::telemetry::Metrics;
 use crate::timeline::Timeline;
@@ -62,6 +62,9 @@ pub enum BridgeError {
     /// The state cannot be opened, read or written.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The log cannot be searched for the moment with which a new sink begins.
+    #[error("a new sink has a moment in `from`, and the log cannot be searched for it")]
+    From(#[source] ReadError),
     /// A listener cannot be bound.
     #[error("cannot listen on {address}")]
     Listen {

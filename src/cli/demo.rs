@@ -31,7 +31,7 @@ use crate::routing::TopicTemplate;
 use crate::selection::Selection;
 use crate::sink::LINGER;
 use crate::sink::file::FileSinkOptions;
-use crate::sink::{CarriedAttributes, Output, SinkOptions};
+use crate::sink::{CarriedAttributes, Output, SinkOptions, StartFrom};
 use crate::source::{DeliveryFate, SourceOptions};
 
 /// An event type that is in no catalogue.
@@ -112,6 +112,7 @@ fn explicit_sink(data: &Path) -> SinkOptions {
         topic: TopicTemplate::parse(TopicTemplate::DEFAULT)
             .unwrap_or_else(|_| unreachable!("the default parses")),
         selection: Selection::Only(types.map(|info| info.name.to_string()).collect()),
+        from: StartFrom::Next,
         detaches: false,
         linger: LINGER,
         attributes: CarriedAttributes::default(),

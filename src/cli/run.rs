@@ -279,6 +279,7 @@ fn exit_code(error: &BridgeError) -> Exit {
         | BridgeError::SegmentMissing { .. } => Exit::Config,
         BridgeError::Spool(SpoolError::Io { .. })
         | BridgeError::State(_)
+        | BridgeError::From(_)
         | BridgeError::Listen { .. }
         | BridgeError::Dispatch(_)
         | BridgeError::SpoolFailed(_)

@@ -188,6 +188,7 @@ impl Check<'_> {
             sources: &sources,
             all_sources: !sources.is_empty() && sources.len() == file.sources.len(),
             known: &known,
+            retain: file.spool.retain.max(file.spool.duplicates.window),
         };
         let sinks = self.sinks(&file, &around);
         self.check_sizes(&file, &sinks);

@@ -1,6 +1,6 @@
 //! Where each reader of the spool continues after a start, and the warnings about skipped records.
 //!
-//! A reader continues at its committed cursor; a new sink begins with the next event. If there is no
+//! A reader continues at its committed cursor; a new sink begins where its `from` says. If there is no
 //! cursor at all but the spool has records, the state file was lost. Then every sink begins with the
 //! oldest record, because nobody knows what was delivered, and a duplicate is better than a loss.
 //! Every change of configuration that can make a sink miss events is logged as one warning. Events
@@ -10,7 +10,8 @@
 use std::collections::BTreeMap;
 
 use crate::event::Position;
-use crate::spool::Spool;
+use crate::sink::StartFrom;
+use crate::spool::{ReadError, Spool};
 use crate::state::{CursorOwner, Progress, State, StateError};
 
 /// Where all readers continue.
@@ -43,12 +44,23 @@ pub struct RemovedSink {
     pub through: Position,
 }
 
-/// Where the quarantine and the sinks with these names continue. The cursors of new readers are
+/// Why it is not known where readers continue.
+#[derive(Debug, thiserror::Error)]
+pub enum ResumeError {
+    /// The state file cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The log cannot be searched for the moment with which a new sink begins.
+    #[error(transparent)]
+    Log(#[from] ReadError),
+}
+
+/// Where the quarantine and these sinks continue, or begin if they are new. The cursors of new readers are
 /// committed together, so that after a crash in between a lost state does not look like a new sink.
 ///
 /// # Errors
-/// When the state file cannot be used.
-pub fn resume(sinks: &[&str], spool: &Spool, state: &State) -> Result<Resumption, StateError> {
+/// See [`ResumeError`].
+pub fn resume(sinks: &[(&str, StartFrom)], spool: &Spool, state: &State) -> Result<Resumption, ResumeError> {
     let known: BTreeMap<String, Position> = state.cursors()?.into_iter().collect();
     // The last position that was removed from the log, and the newest one.
     let (lost, newest) = (Position(spool.first().0.saturating_sub(1)), spool.head());
@@ -59,31 +71,41 @@ pub fn resume(sinks: &[&str], spool: &Spool, state: &State) -> Result<Resumption
              delivered to every sink, some of them perhaps again"
         );
     }
-    let left: Vec<_> = known.iter().filter(|(name, _)| is_left_behind(name, sinks)).collect();
+    let names: Vec<&str> = sinks.iter().map(|(name, _)| *name).collect();
+    let left: Vec<_> = known.iter().filter(|(name, _)| is_left_behind(name, &names)).collect();
     left.iter().for_each(|(name, cursor)| warn_of_left_behind(name, **cursor, lost, newest));
 
     let mut new = Vec::new();
-    let mut cursor_of = |name: &str| match known.get(name) {
+    let mut cursor_of = |name: &str, from: StartFrom| match known.get(name) {
         Some(cursor) => {
             warn_of_gap(name, *cursor, lost);
             // No cursor is beyond the newest record, because positions are never reused; `min` makes
             // sure of it.
-            (*cursor).min(newest)
+            Ok((*cursor).min(newest))
         }
         None => {
-            // The quarantine begins with the oldest record in any case: no other reader keeps those
-            // deliveries.
-            let from_oldest = known.is_empty() || CursorOwner::of(name) == CursorOwner::Quarantine;
-            let cursor = if from_oldest { lost } else { newest };
+            let cursor = match from {
+                _ if known.is_empty() => lost,
+                StartFrom::Earliest => lost,
+                StartFrom::Next => newest,
+                StartFrom::Moment(moment) => spool.search().position_at(moment)?.clamp(lost, newest),
+            };
+            if from != StartFrom::Next && CursorOwner::of(name) != CursorOwner::Quarantine {
+                let records = newest.0 - cursor.0;
+                tracing::info!(sink = name, after = cursor.0, records, "a new sink begins where `from` says");
+            }
             new.push(Progress { sink: name.to_owned(), cursor, dead: Vec::new() });
-            cursor
+            Ok::<_, ResumeError>(cursor)
         }
     };
     let buried =
         |sink: &str| known.get(&CursorOwner::RemovedSink(sink).to_string()).copied().unwrap_or_default();
-    let start = |name: &&str| Start { cursor: cursor_of(name), buried: buried(name) };
-    let starts = sinks.iter().map(start).collect();
-    let quarantine = cursor_of(&CursorOwner::Quarantine.to_string());
+    let mut starts = Vec::with_capacity(sinks.len());
+    for (name, from) in sinks {
+        starts.push(Start { cursor: cursor_of(name, *from)?, buried: buried(name) });
+    }
+    // The quarantine begins with the oldest record in any case: no other reader keeps those deliveries.
+    let quarantine = cursor_of(&CursorOwner::Quarantine.to_string(), StartFrom::Earliest)?;
     if !new.is_empty() {
         state.commit(&new)?;
     }
@@ -127,6 +149,8 @@ fn warn_of_gap(name: &str, cursor: Position, lost: Position) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dedup::DuplicateKey;
+    use crate::event::{Event, Timestamp};
     use crate::testing::bench::Bench;
     use crate::testing::events::event;
 
@@ -148,7 +172,8 @@ mod tests {
         let bench = Bench::new();
         bench.append_many(3, &event("k")).await;
         known(&bench, rows);
-        let resumption = resume(sinks, &bench.spool, &bench.state).expect("readable");
+        let sinks: Vec<_> = sinks.iter().map(|name| (*name, StartFrom::Next)).collect();
+        let resumption = resume(&sinks, &bench.spool, &bench.state).expect("readable");
         (bench, resumption)
     }
 
@@ -168,13 +193,41 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_new_sink_begins_where_it_is_told_to_and_a_known_one_where_it_was() {
+        let bench = Bench::new();
+        for hour in 0..6_i64 {
+            let arrived = Timestamp(hour * 3_600_000_000_000);
+            let taken = Event { id: format!("evt-{hour}").into(), arrived, ..event("k") };
+            let key = DuplicateKey::of(&taken.source, &taken.id);
+            bench.spool.append(taken.into(), Some(key)).await.expect("room");
+        }
+        known(&bench, &[("lake", 2)]);
+        let at = |hours: i64| StartFrom::Moment(Timestamp(hours * 3_600_000_000_000));
+        let sinks = [
+            ("next", StartFrom::Next),
+            ("earliest", StartFrom::Earliest),
+            ("third", at(3)),
+            ("before", at(-1)),
+            ("later", at(9)),
+            ("lake", at(5)),
+        ];
+        let begun = resume(&sinks, &bench.spool, &bench.state).expect("readable");
+        let cursors =
+            |resumption: &Resumption| resumption.sinks.iter().map(|start| start.cursor.0).collect::<Vec<_>>();
+        assert_eq!(cursors(&begun), [6, 0, 3, 0, 6, 2]);
+        let otherwise = sinks.map(|(name, _)| (name, StartFrom::Next));
+        let again = resume(&otherwise, &bench.spool, &bench.state).expect("readable");
+        assert_eq!(cursors(&again), cursors(&begun), "none of them is new any more");
+    }
+
+    #[tokio::test]
     async fn a_sink_that_is_gone_is_remembered_by_how_far_it_was_looked_after() {
         let rows = [("lake", 1), ("billing", 1), ("(gone) billing", 2), ("(quarantine)", 3)];
         let (bench, resumption) = resumed(&rows, &[]).await;
         let gone = |sink: &str, through| RemovedSink { sink: sink.into(), through: Position(through) };
         assert_eq!(resumption.gone, [gone("billing", 2), gone("lake", 1)]);
 
-        let back = resume(&["billing"], &bench.spool, &bench.state).expect("readable");
+        let back = resume(&[("billing", StartFrom::Earliest)], &bench.spool, &bench.state).expect("readable");
         assert_eq!(back.sinks, [Start { cursor: Position(1), buried: Position(2) }]);
         assert_eq!(back.gone, [gone("lake", 1)]);
     }

@@ -10,7 +10,7 @@ pub mod reason;
 pub mod sns;
 
 pub use attributes::CarriedAttributes;
-pub use options::{LINGER, Output, SinkOptions};
+pub use options::{LINGER, Output, SinkOptions, StartFrom, StartFromError};
 
 use std::sync::Arc;
 

@@ -8,6 +8,7 @@ mod all_at_once;
 mod attributes;
 mod cannot_work;
 mod catalogue;
+mod from;
 mod messages;
 mod secrets;
 mod selection;

@@ -14,6 +14,7 @@ mod help;
 mod history;
 mod keys;
 mod listings;
+mod from;
 mod live;
 mod live_stream;
 mod pause;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path as FilePath, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
@@ -12,9 +13,10 @@ use crate::config::file::{ConfigFile, OnFull, SinkFile};
 use crate::config::topics::topics;
 use crate::config::yaml::spans::Path;
 use crate::routing::{TopicTemplate, kafka_topic_problem};
+use crate::scalars::Period;
 use crate::selection::Selection;
 use crate::sink::file::FileSinkOptions;
-use crate::sink::{Output, SinkOptions};
+use crate::sink::{Output, SinkOptions, StartFrom, StartFromError};
 use crate::source::SourceOptions;
 
 /// Name of the sink that is used if none is configured.
@@ -114,8 +116,37 @@ impl Check<'_> {
         let output = self.output(file, region, at);
         let detaches = file.on_full == OnFull::DetachSink;
         let attributes = self.attributes(&file.attributes, &at.key("attributes"), around);
+        let from = self.start_from(&file.from, &at.key("from"), around.retain);
         let (linger, name) = (file.linger, name.into());
-        Some(SinkOptions { name, topic: topic?, selection, detaches, linger, attributes, output: output? })
+        let (topic, from, output) = (topic?, from?, output?);
+        Some(SinkOptions { name, topic, selection, from, detaches, linger, attributes, output })
+    }
+
+    /// Checks with which event a new sink begins. Warns of a moment at which nothing is found.
+    fn start_from(&mut self, text: &str, at: &Path, retain: Duration) -> Option<StartFrom> {
+        let from = match text.parse() {
+            Ok(from) => from,
+            Err(error @ StartFromError) => {
+                self.error(at, "unusable beginning of a sink", error.to_string());
+                return None;
+            }
+        };
+        if let StartFrom::Moment(moment) = from {
+            let now = self.outside.now;
+            if moment > now {
+                let label = "this moment is to come: a new sink begins with what arrives then; `next` begins \
+                             now";
+                self.warning(at, "beginning of a sink in the future", label.into());
+            } else if now.seconds_since(moment) > retain.as_secs_f64() {
+                let label = format!(
+                    "this is longer ago than `spool.retain`, which is {}: a new sink begins with what the \
+                     log still holds",
+                    Period(retain)
+                );
+                self.warning(at, "beginning of a sink that is forgotten", label);
+            }
+        }
+        Some(from)
     }
 
     /// Checks the one kind of the sink. `region` is the region that its topics name, if they do.
@@ -196,6 +227,8 @@ pub(in crate::config) struct SinkSurroundings<'a> {
     pub all_sources: bool,
     /// The event types that these sources can send.
     pub known: &'a KnownTypes,
+    /// How long the log holds delivered events.
+    pub retain: Duration,
 }
 
 /// Two topics that a broker refuses to keep side by side.

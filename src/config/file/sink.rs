@@ -14,6 +14,9 @@ use crate::sink::LINGER;
 use crate::sink::file::FileSinkOptions;
 use crate::sink::sns::SnsSinkOptions;
 
+/// The default of [`SinkFile::from`].
+const FROM: &str = "next";
+
 /// A sink: exactly one of `kafka`, `sns` and `file`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -29,6 +32,9 @@ pub struct SinkFile {
     pub topic: String,
     /// Narrows the bridge's selection for this sink.
     pub select: SelectFile,
+    /// With which event a sink begins that has no cursor yet: `next`, `earliest` (the oldest that the log
+    /// still holds), or a moment in RFC 3339.
+    pub from: String,
     /// What to do when the spool is full of events that wait for this sink.
     pub on_full: OnFull,
     /// Longest time for which events wait for each other before they are published, while so many come that
@@ -61,6 +67,7 @@ impl Default for SinkFile {
             file: None,
             topic: TopicTemplate::DEFAULT.into(),
             select: SelectFile::default(),
+            from: FROM.into(),
             on_full: OnFull::default(),
             linger: LINGER,
             attributes: AttributesFile::default(),

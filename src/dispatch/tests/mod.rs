@@ -12,7 +12,7 @@ use crate::routing::TopicTemplate;
 use crate::sink::LINGER;
 use crate::sink::file::FileSinkOptions;
 use crate::sink::outcomes::OutcomeTable as Ledger;
-use crate::sink::{CarriedAttributes, Cause, Output, Reason};
+use crate::sink::{CarriedAttributes, Cause, Output, Reason, StartFrom};
 use crate::state::DeadFilter;
 use crate::testing::bench::{Bench, LIMIT};
 use crate::testing::events::event;
@@ -125,6 +125,7 @@ impl Bench {
             name: "lake".into(),
             topic: TopicTemplate::parse("{family}").expect("a template"),
             selection,
+            from: StartFrom::Next,
             detaches: false,
             linger: LINGER,
             attributes: CarriedAttributes::default(),

@@ -134,8 +134,7 @@ impl Check<'_> {
         if let StartFrom::Moment(moment) = from {
             let now = self.outside.now;
             if moment > now {
-                let label = "this moment is to come: a new sink begins with what arrives then; `next` begins \
-                             now";
+                let label = "this moment is to come: a new sink begins with the next event, as with `next`";
                 self.warning(at, "beginning of a sink in the future", label.into());
             } else if now.seconds_since(moment) > retain.as_secs_f64() {
                 let label = format!(

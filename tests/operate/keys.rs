@@ -197,6 +197,9 @@ fn whatever_ends_or_stops_tail_the_terminal_is_as_it_was() {
     assert_eq!(terminal.mode(), terminal.read("before"));
     terminal.signal(Signal::CONT);
     await_until("keys count again", DEADLINE, || (terminal.mode() == keys).then_some(()));
+    // One that was stopped in another way goes on as well.
+    terminal.signal(Signal::STOP);
+    terminal.signal(Signal::CONT);
     terminal.press("q");
     terminal.assert_ended(0);
     bridge.stop();

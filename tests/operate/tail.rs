@@ -75,9 +75,9 @@ impl Tail {
         shown.lines().map(without_time).collect()
     }
 
-    fn interrupt(&self) {
+    fn signal(&self, signal: Signal) {
         let process = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).unwrap();
-        kill_process(process, Signal::INT).expect("it can be interrupted");
+        kill_process(process, signal).expect("it can be signalled");
     }
 }
 
@@ -282,7 +282,7 @@ fn what_came_too_fast_to_be_kept_is_counted() {
         let line = tail.next_line();
         assert!(line.starts_with("call.ring ✕ filtered"), "{line}");
     }
-    tail.interrupt();
+    tail.signal(Signal::INT);
     assert_eq!(tail.ended(), (String::new(), Some(0), String::new()));
     bridge.stop();
 }
@@ -309,9 +309,12 @@ fn the_exit_code_says_whether_what_was_awaited_came() {
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
         assert!(said.contains(words), "{arguments:?}: {said}");
     }
-    let tail = Tail::start(&home, &[]);
-    tail.interrupt();
-    assert_eq!(tail.ended().1, Some(0));
+    // At no terminal there is nothing to restore, and every other signal ends it as it ends any program.
+    for (signal, code) in [(Signal::INT, Some(0)), (Signal::TERM, None), (Signal::HUP, None)] {
+        let tail = Tail::start(&home, &[]);
+        tail.signal(signal);
+        assert_eq!(tail.ended().1, code);
+    }
     bridge.stop();
 }
 

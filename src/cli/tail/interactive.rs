@@ -10,7 +10,7 @@ use super::super::{Failure, explain};
 use super::Tail;
 use super::keys::Key;
 use super::lines::remark;
-use super::terminal::{KeyTerminal, SignalWish, TerminalSignals, read_keys, size};
+use super::terminal::{KeyTerminal, SignalWish, TerminalSignals, has_terminal, read_keys, size};
 use crate::telemetry::Shown;
 use crate::timeline::{Step, StepKind};
 
@@ -20,8 +20,9 @@ const ID_CHARS_MIN: usize = 4;
 /// The keys of the terminal, and the signals whose effect on it has to be undone.
 #[derive(Debug)]
 pub(in crate::cli) struct Keyboard {
-    terminal: KeyTerminal<io::Stdin>,
-    keys: Receiver<Key>,
+    /// `None` if its mode cannot be changed, and so there are no keys.
+    terminal: Option<KeyTerminal<io::Stdin>>,
+    keys: Option<Receiver<Key>>,
     signals: TerminalSignals,
 }
 
@@ -35,25 +36,38 @@ pub(in crate::cli) enum KeyboardEvent {
 }
 
 impl Keyboard {
-    /// The keyboard of the terminal in which this process is, if it is in one.
+    /// The keyboard of the terminal in which this process is, if it is in one. Whoever has it obeys its
+    /// signals; without one the system does.
     pub(in crate::cli) fn open() -> Option<Self> {
+        if !has_terminal() {
+            return None;
+        }
         // Before the mode of the terminal changes, because none of them may end the process from then on.
         let signals = TerminalSignals::new().ok()?;
-        let terminal = KeyTerminal::of_process()?;
-        Some(Self { keys: read_keys().ok()?, terminal, signals })
+        let terminal = KeyTerminal::of_process().ok();
+        Some(Self { keys: terminal.as_ref().and_then(|_| read_keys().ok()), terminal, signals })
     }
 
     /// Waits for the next event. A process that is stopped goes on waiting when it is continued.
     async fn next(&mut self) -> KeyboardEvent {
         loop {
             tokio::select! {
-                Some(key) = self.keys.recv() => return KeyboardEvent::Key(key),
-                wish = self.signals.next() => match wish {
-                    SignalWish::End(code) => return KeyboardEvent::End(code),
-                    SignalWish::Stop => self.terminal.stop_process(),
+                Some(key) = next_key(&mut self.keys) => return KeyboardEvent::Key(key),
+                wish = self.signals.next() => match (wish, &self.terminal) {
+                    (SignalWish::End(code), _) => return KeyboardEvent::End(code),
+                    (SignalWish::Stop, Some(terminal)) => terminal.stop_process(),
+                    (SignalWish::GoOn, Some(terminal)) => terminal.go_on(),
+                    (SignalWish::Stop | SignalWish::GoOn, None) => {}
                 },
             }
         }
+    }
+}
+
+async fn next_key(keys: &mut Option<Receiver<Key>>) -> Option<Key> {
+    match keys {
+        Some(keys) => keys.recv().await,
+        None => None,
     }
 }
 

@@ -20,8 +20,6 @@ use super::keys::{Key, keys};
 const KEYS_MAX: usize = 64;
 /// The size of a terminal that does not say it: columns and rows.
 const USUAL_SIZE: (usize, usize) = (80, 24);
-/// SIGTSTP, which Ctrl-Z sends.
-const SIGTSTP: i32 = 20;
 
 /// A terminal that hands each key over at once. Dropping it restores the former mode.
 #[derive(Debug)]
@@ -30,19 +28,26 @@ pub(super) struct KeyTerminal<T: AsFd> {
     former: Termios,
 }
 
+/// Whether this process can take keys: stdin and stdout are a terminal, and it is in its foreground. Another
+/// process would be stopped for touching it.
+pub(super) fn has_terminal() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal() && is_in_foreground()
+}
+
 impl KeyTerminal<io::Stdin> {
-    /// The terminal that stdin and stdout are, if they are one and this process is in its foreground: another
-    /// one would be stopped for touching it.
-    pub(super) fn of_process() -> Option<Self> {
-        let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
-        if is_terminal && is_in_foreground() { Self::open(io::stdin()).ok() } else { None }
+    /// The terminal that stdin is.
+    pub(super) fn of_process() -> io::Result<Self> {
+        Self::open(io::stdin())
     }
 
     /// Stops the process, as Ctrl-Z asks, with the former mode in the meantime.
     pub(super) fn stop_process(&self) {
         self.restore();
-        // The process goes on behind this line when it is continued.
         let _ = kill_process(getpid(), Signal::STOP);
+    }
+
+    /// Takes keys again after the process was continued, if that is in the foreground.
+    pub(super) fn go_on(&self) {
         if is_in_foreground() {
             let _ = self.enter();
         }
@@ -111,13 +116,15 @@ pub(super) fn size() -> (usize, usize) {
     terminal_size().unwrap_or(USUAL_SIZE)
 }
 
-/// The signals that end or stop a process, whose terminal has to be restored before.
+/// The signals that end or stop a process, whose terminal has to be restored before. Once there is one, the
+/// system ends the process for none of them, so whoever makes it has to obey them.
 #[derive(Debug)]
 pub(super) struct TerminalSignals {
     terminate: unix::Signal,
     hangup: unix::Signal,
     quit: unix::Signal,
     stop: unix::Signal,
+    go_on: unix::Signal,
 }
 
 /// What a signal asks for.
@@ -127,6 +134,8 @@ pub(super) enum SignalWish {
     End(i32),
     /// A stop until the process is continued.
     Stop,
+    /// The process was continued.
+    GoOn,
 }
 
 impl TerminalSignals {
@@ -136,7 +145,8 @@ impl TerminalSignals {
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
             quit: signal(SignalKind::quit())?,
-            stop: signal(SignalKind::from_raw(SIGTSTP))?,
+            stop: signal(SignalKind::from_raw(Signal::TSTP.as_raw()))?,
+            go_on: signal(SignalKind::from_raw(Signal::CONT.as_raw()))?,
         })
     }
 
@@ -148,6 +158,7 @@ impl TerminalSignals {
             _ = self.hangup.recv() => end(SignalKind::hangup()),
             _ = self.quit.recv() => end(SignalKind::quit()),
             _ = self.stop.recv() => SignalWish::Stop,
+            _ = self.go_on.recv() => SignalWish::GoOn,
         }
     }
 }

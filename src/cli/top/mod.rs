@@ -143,7 +143,7 @@ impl Top<'_> {
                 let line = serde_json::to_string(block);
                 line.map_err(|error| Failure::io("cannot write the block", &error))? + "\n"
             }
-            (TopFormat::Table, Some((_, rows))) => {
+            (TopFormat::Table, Some((columns, rows))) => {
                 let erase = match self.drawn {
                     0 => String::new(),
                     drawn => format!("\u{1b}[{drawn}A\r\u{1b}[J"),
@@ -151,7 +151,9 @@ impl Top<'_> {
                 // The last line of the terminal is the cursor's.
                 let text = block.text(Some(rows.saturating_sub(1)));
                 self.drawn = text.lines().count();
-                erase + &text
+                // A line that a narrow terminal breaks would be two.
+                let cut = |line: &str| line.chars().take(columns).chain(['\n']).collect::<String>();
+                erase + &text.lines().map(cut).collect::<String>()
             }
             (TopFormat::Table, None) if self.shown > 0 => format!("\n{}", block.text(None)),
             (TopFormat::Table, None) => block.text(None),

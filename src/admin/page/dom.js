@@ -92,7 +92,7 @@ export function table(caption, columns, rows, rowClass) {
       column.cell(row),
     );
   return h(
-    "div.table-scroll",
+    `div.table-scroll${columns.length > 2 ? ".stack" : ""}`,
     { tabindex: "0", role: "region", "aria-label": caption },
     h(
       "table",

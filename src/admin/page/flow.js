@@ -3,6 +3,7 @@
 import { badge, fill, h, nothing, say, svg, table } from "./dom.js";
 import { count, period, rate } from "./format.js";
 import { laidOut } from "./flow_layout.js";
+import { plots } from "./history.js";
 import { Rates, metrics } from "./metrics.js";
 
 const EVERY_SECONDS = 2;
@@ -16,6 +17,7 @@ export function mount(root, context) {
   const rows = h("div.panel", {});
   const details = h("details", {}, h("summary", {}, "The same as a table"), rows);
   root.append(drawing, details);
+  plots(root, context, ["verdicts", "ack", "end_to_end"]);
   let newest = null;
   const draw = () => newest && show(newest, drawing, rows, context);
   const resized = new ResizeObserver(draw);

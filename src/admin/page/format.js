@@ -84,3 +84,6 @@ export const placedShort = (placement) =>
 
 /** A word of the API as people write it: `not_on_list` becomes `not on list`. */
 export const words = (word) => String(word ?? "").replaceAll("_", " ");
+
+/** The word as it begins a line. */
+export const capital = (word) => word.charAt(0).toUpperCase() + word.slice(1);

@@ -6,6 +6,8 @@ import { count, counted, period } from "./format.js";
 
 const EVERY_SECONDS = 2;
 
+let isFormer = false;
+
 /** Looks at the status again and again; views listen to what is found. */
 export function watchStatus(every) {
   const status = Object.assign(new EventTarget(), { newest: null });
@@ -27,11 +29,12 @@ export function watchStatus(every) {
 /** The status; of a bridge without this version of the API the former one. */
 async function read() {
   try {
-    return await get("/status");
+    if (!isFormer) return await get("/status");
   } catch (error) {
     if (!(error instanceof Absent)) throw error;
-    return (await ask("/api/status")).json();
+    isFormer = true;
   }
+  return (await ask("/api/status")).json();
 }
 
 /** How things are, in one word of three. */

@@ -50,9 +50,8 @@ impl Remembered {
     ) -> Option<PublishedFact> {
         let last = self.last(|published| published.sink == sink && published.replay == by_replay)?;
         // A copy of the event can also be one that a repeated delivery has brought.
-        let is_redriven = !by_replay
-            && entry.is_some_and(|entry| last.position > entry)
-            && !self.was_taken(last.position);
+        let is_redriven =
+            !by_replay && entry.is_some_and(|entry| last.position > entry) && !self.was_taken(last.position);
         let redriven = is_redriven.then_some(last.position);
         Some(PublishedFact { redriven, rejected: redriven.and_then(|_| self.rejected(sink)), ..last })
     }

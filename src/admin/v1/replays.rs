@@ -8,8 +8,8 @@ use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 
-use super::super::{AdminState, ProblemAnswer};
 use super::super::dead::{bad_request, parse};
+use super::super::{AdminState, ProblemAnswer};
 use crate::event::Position;
 use crate::problem::ProblemCode;
 use crate::replay::{NewReplay, RATE_DEFAULT, ReplayCount, ReplayError, Replays};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Finding;
 use super::finding::counted;
-use super::provider::ProviderKey;
+use super::provider_key::ProviderKey;
 use super::running::RunningBridge;
 use crate::cli::{ConfigArgs, Failure, colour_on, find, read};
 use crate::config::embedded::{Embedded, EmbeddedError};

@@ -9,25 +9,24 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, StatusCode};
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::context::Context;
 use super::finding::named;
 use super::probe::FoundSoFar;
+use super::provider_key::ProviderKey;
 use super::{Finding, Probe};
 use crate::cli::client::encoded;
-use crate::cli::{Exit, Failure};
 use crate::config::Config;
 use crate::provider::sign;
-use crate::reference::{Reference, secret_in_file};
 use crate::selection::Selection;
 use crate::source::{Channel, SourceOptions, SourceSecret};
 use crate::trust;
@@ -41,46 +40,6 @@ const STREAM: &str = "stream";
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 /// After this long Stream gives an attempt up.
 const STREAM_WAITS: Duration = Duration::from_secs(6);
-
-/// The API key of a provider's app.
-#[derive(Clone)]
-pub(super) struct ProviderKey {
-    /// The source whose app it is; without it, that of every source.
-    source: Option<String>,
-    key: SecretString,
-}
-
-/// Reads `[SOURCE=]env:NAME` and `[SOURCE=]file:PATH`.
-pub(super) fn provider_keys(texts: &[String], config: &Config) -> Result<Vec<ProviderKey>, Failure> {
-    texts.iter().map(|text| provider_key(text, config)).collect()
-}
-
-/// No message repeats the text, which can be a key that was pasted.
-fn provider_key(text: &str, config: &Config) -> Result<ProviderKey, Failure> {
-    let wrong = |why: String| Failure::new(Exit::Usage, format!("--provider-key: {why}"));
-    let is_source = |name: &str| config.sources.iter().any(|source| *source.name == *name);
-    let (source, reference) = match text.split_once('=') {
-        Some((source, reference)) if is_source(source) => (Some(source.to_owned()), reference),
-        Some((source, _)) if !source.contains(':') => {
-            return Err(wrong("there is no such source before the `=`".into()));
-        }
-        _ => (None, text),
-    };
-    let key = match reference.parse::<Reference>().map_err(wrong)? {
-        Reference::Env(name) => match std::env::var(&name) {
-            Ok(key) if !key.trim().is_empty() => key.into(),
-            _ => return Err(wrong(format!("the environment variable `{name}` is not set"))),
-        },
-        Reference::File(path) => secret_in_file(&path).map_err(wrong)?,
-    };
-    Ok(ProviderKey { source, key })
-}
-
-impl ProviderKey {
-    fn is_for(&self, source: &str) -> bool {
-        self.source.as_deref().is_none_or(|name| name == source)
-    }
-}
 
 /// The checks of the hooks of each source of Stream.
 pub(super) fn probes(context: &Context) -> Vec<Probe> {
@@ -236,7 +195,7 @@ impl AskedApp<'_> {
         match &self.source.channel {
             Channel::Webhook => {
                 let path = format!("/in/{}", self.source.name);
-                let uri = hook.webhook_url.as_deref().and_then(|url| url.parse::<http::Uri>().ok());
+                let uri = hook.webhook_url.as_deref().and_then(|url| url.parse::<Uri>().ok());
                 hook.hook_type == "webhook" && uri.is_some_and(|uri| uri.path().ends_with(&path))
             }
             Channel::Sqs(queue) => {
@@ -309,9 +268,11 @@ impl AskedApp<'_> {
         let source = &*self.source.name;
         let mut request = Request::new(Full::new(Bytes::from_static(b"{}")));
         *request.method_mut() = Method::POST;
-        let Ok(uri) = url.parse() else {
-            return Finding::failure(ANSWER, source, "the hook's address is none");
+        let Ok(uri) = url.parse::<Uri>() else {
+            return Finding::failure(ANSWER, source, "the hook's address is none")
+                .fix("correct it in the app's settings");
         };
+        let url = shown_address(&uri);
         *request.uri_mut() = uri;
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         request.headers_mut().insert("x-signature", HeaderValue::from_static("0"));
@@ -351,9 +312,16 @@ impl AskedApp<'_> {
     }
 }
 
+/// An address without a login and a query, which can be secrets.
+fn shown_address(uri: &Uri) -> String {
+    let (scheme, host) = (uri.scheme_str().unwrap_or("http"), uri.host().unwrap_or_default());
+    let port = uri.port_u16().map_or_else(String::new, |port| format!(":{port}"));
+    format!("{scheme}://{host}{port}{}", uri.path())
+}
+
 /// Whether what is sent to this address is read by nobody in between: by TLS, or within this machine.
 fn is_private(url: &str) -> bool {
-    let Ok(uri) = url.parse::<http::Uri>() else { return false };
+    let Ok(uri) = url.parse::<Uri>() else { return false };
     let is_here = |host: &str| {
         let host = host.trim_matches(['[', ']']);
         host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
@@ -374,6 +342,12 @@ async fn client() -> Result<HttpClient, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_what_can_be_a_secret() {
+        let uri = "https://me:hunter2@your.host:8443/in/stream?key=hunter2".parse().expect("an address");
+        assert_eq!(shown_address(&uri), "https://your.host:8443/in/stream");
+    }
 
     #[test]
     fn a_key_leaves_this_machine_by_tls_only() {

@@ -20,6 +20,7 @@ const RUNS_ALONE: &[&str] = &[
     "explain",
     "completions",
     "man",
+    "metrics",
 ];
 /// What needs a running bridge all the same.
 const NEEDS_BRIDGE: &[&str] =

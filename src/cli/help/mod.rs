@@ -2,13 +2,14 @@
 //!
 //! Shell completions and man pages are made of the same command, so they say the same.
 
+mod exits;
+mod running_verbs;
 mod verbs;
 
 use std::fmt::Write as _;
 
 use clap::{Command, CommandFactory, FromArgMatches};
 
-use self::verbs::VERBS;
 use super::Cli;
 
 /// The end of one verb's help.
@@ -39,10 +40,15 @@ fn with_end(command: Command, verb: &str) -> Command {
         let inner = if verb.is_empty() { name.clone() } else { format!("{verb} {name}") };
         command.mut_subcommand(name, |command| with_end(command, &inner))
     });
-    match VERBS.iter().find(|help| help.verb == verb) {
+    match help_of(verb) {
         Some(help) => command.after_help(end(help)),
         None => command,
     }
+}
+
+/// The end of this verb's help, if it has one.
+fn help_of(verb: &str) -> Option<&'static VerbHelp> {
+    verbs::VERBS.iter().chain(running_verbs::VERBS).find(|help| help.verb == verb)
 }
 
 /// The text of the end of a verb's help. Its lines fit 80 columns, so that no terminal breaks them.
@@ -80,8 +86,8 @@ mod tests {
     #[test]
     fn every_verb_has_examples_and_exit_codes_within_eighty_columns() {
         for (verb, command) in all() {
-            let help = VERBS.iter().find(|help| help.verb == verb);
-            let help = help.unwrap_or_else(|| panic!("`{verb}` has no end of its help in cli/help/verbs.rs"));
+            let help = help_of(&verb);
+            let help = help.unwrap_or_else(|| panic!("add examples of `{verb}` to src/cli/help/"));
             assert!(!help.examples.is_empty() && help.exits.iter().any(|(code, _)| *code == 0), "{verb}");
             let end = end(help);
             assert!(end.lines().all(|line| line.chars().count() <= 80), "{verb}: {end}");
@@ -92,7 +98,7 @@ mod tests {
     #[test]
     fn every_example_is_a_command_line_of_its_verb() {
         for (verb, _) in all() {
-            let help = VERBS.iter().find(|help| help.verb == verb).expect("it has one");
+            let help = help_of(&verb).expect("it has one");
             for (_, line) in help.examples {
                 assert!(line.starts_with(&format!("fanbridge {verb}").trim().to_owned()), "{verb}: {line}");
                 let words = line.split(" > ").next().unwrap_or_default().split_whitespace();

@@ -1,0 +1,136 @@
+//! The examples and exit codes of the verbs that talk to a running bridge.
+
+use super::VerbHelp;
+use super::exits::{CONFIG, DONE, NO_ANSWER, NO_BRIDGE, USAGE};
+
+pub(super) const VERBS: &[VerbHelp] = &[
+    VerbHelp {
+        verb: "send",
+        examples: &[
+            ("sign a sample and send it in by the front door", "fanbridge send stream call.created"),
+            ("change its body", "fanbridge send stream call.created --set call.id=abc"),
+            ("a thousand of them, fifty a second", "fanbridge send stream call.ended --count 1000 --rate 50"),
+            ("a body of your own", "fanbridge send stream call.created --body body.json"),
+        ],
+        exits: &[
+            (0, "every event was taken"),
+            (1, "an event was refused"),
+            (2, "the source or the type is unknown"),
+            (74, "the bridge cannot be reached"),
+            CONFIG,
+        ],
+    },
+    VerbHelp {
+        verb: "tail",
+        examples: &[
+            ("what comes and where it goes, until Ctrl-C", "fanbridge tail"),
+            ("only what somebody has to look at, from the start on", "fanbridge tail --since-start --failed"),
+            ("wait for one event", "fanbridge tail --id 9f2c81aa03be --count 1 --for 30s"),
+            ("every field, for programs", "fanbridge tail --sink local --format ndjson"),
+        ],
+        exits: &[
+            DONE,
+            (1, "fewer lines than --count came within --for"),
+            (2, "the configuration has no such source or sink"),
+            NO_BRIDGE,
+            (75, "the bridge was away for 15 s"),
+        ],
+    },
+    VerbHelp {
+        verb: "top",
+        examples: &[
+            ("rates, lag and dead letters, until q", "fanbridge top"),
+            ("once a minute into a file", "fanbridge top --every 1m --format ndjson > top.ndjson"),
+        ],
+        exits: &[DONE, USAGE, NO_BRIDGE, (75, "the bridge was away for 15 s")],
+    },
+    VerbHelp {
+        verb: "dead",
+        examples: &[("what could not be delivered", "fanbridge dead list")],
+        exits: &[DONE, (1, "a dead letter is not there, or stays"), USAGE, NO_BRIDGE, NO_ANSWER],
+    },
+    VerbHelp {
+        verb: "dead list",
+        examples: &[
+            ("the oldest hundred", "fanbridge dead list"),
+            ("of one sink and one reason", "fanbridge dead list --sink lake --reason too_large"),
+        ],
+        exits: &[DONE, USAGE, NO_BRIDGE, NO_ANSWER],
+    },
+    VerbHelp {
+        verb: "dead groups",
+        examples: &[("their causes, the largest first", "fanbridge dead groups")],
+        exits: &[DONE, USAGE, NO_BRIDGE, NO_ANSWER],
+    },
+    VerbHelp {
+        verb: "dead show",
+        examples: &[("one of them with its body", "fanbridge dead show 17")],
+        exits: &[DONE, (1, "there is no such dead letter"), USAGE, NO_BRIDGE, NO_ANSWER],
+    },
+    VerbHelp {
+        verb: "dead export",
+        examples: &[("all of a sink, one a line", "fanbridge dead export --sink lake > dead.jsonl")],
+        exits: &[DONE, USAGE, NO_BRIDGE, NO_ANSWER],
+    },
+    VerbHelp {
+        verb: "dead redrive",
+        examples: &[
+            ("how many would go again", "fanbridge dead redrive --sink lake --dry-run"),
+            ("these two, once the cause is mended", "fanbridge dead redrive 17 18 --yes"),
+        ],
+        exits: &[DONE, (1, "some stay, or --yes is missing"), USAGE, NO_BRIDGE, NO_ANSWER],
+    },
+    VerbHelp {
+        verb: "dead drop",
+        examples: &[("for good", "fanbridge dead drop 17 --yes")],
+        exits: &[DONE, (1, "it is not there, or --yes is missing"), USAGE, NO_BRIDGE, NO_ANSWER],
+    },
+    VerbHelp {
+        verb: "explain",
+        examples: &[
+            ("where an event went, and why", "fanbridge explain 9f2c81aa03be"),
+            ("where a type goes; needs no bridge", "fanbridge explain --type call.created"),
+            ("what became of this body", "fanbridge explain --body body.json --source stream"),
+        ],
+        exits: &[
+            DONE,
+            (1, "nothing is known of it"),
+            (2, "several events are meant, or the command line is wrong"),
+            NO_BRIDGE,
+            NO_ANSWER,
+        ],
+    },
+    VerbHelp {
+        verb: "pause",
+        examples: &[("let a sink rest", "fanbridge pause lake --reason maintenance")],
+        exits: &[DONE, (1, "answers wait for the sink, or there is none"), USAGE, NO_BRIDGE, NO_ANSWER],
+    },
+    VerbHelp {
+        verb: "resume",
+        examples: &[("let it go on", "fanbridge resume lake")],
+        exits: &[DONE, (1, "there is no such sink"), USAGE, NO_BRIDGE, NO_ANSWER],
+    },
+    VerbHelp {
+        verb: "replay",
+        examples: &[
+            ("how many would go again", "fanbridge replay --sink lake --since 2h --dry-run"),
+            ("one type of an hour", "fanbridge replay --sink lake --since 1h --type call.ended --yes"),
+        ],
+        exits: &[DONE, (1, "there is no such sink or event"), (2, "--yes is missing"), NO_BRIDGE, NO_ANSWER],
+    },
+    VerbHelp {
+        verb: "replay list",
+        examples: &[("the newest first", "fanbridge replay list")],
+        exits: &[DONE, USAGE, NO_BRIDGE, NO_ANSWER],
+    },
+    VerbHelp {
+        verb: "replay show",
+        examples: &[("how far it is", "fanbridge replay show 1")],
+        exits: &[DONE, (1, "there is no such replay"), USAGE, NO_BRIDGE, NO_ANSWER],
+    },
+    VerbHelp {
+        verb: "replay cancel",
+        examples: &[("send nothing more of it", "fanbridge replay cancel 1")],
+        exits: &[DONE, (1, "there is no such replay"), USAGE, NO_BRIDGE, NO_ANSWER],
+    },
+];

@@ -1,8 +1,8 @@
 //! The numbers of the last hour, for plots: a point each 5 s, of columns that are named once.
 //!
-//! The points hold numbers only, so that their memory is bounded by the number of sinks. Rates and quantiles are
-//! those of what the metrics have counted between two points; what nothing was counted of is not a number, and
-//! `null` in the answer.
+//! The points hold numbers only, so that their memory is bounded by the number of sinks. Rates and quantiles
+//! are those of what the metrics have counted between two points; what nothing was counted of is not a
+//! number, and `null` in the answer.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};

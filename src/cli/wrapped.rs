@@ -1,6 +1,6 @@
 //! Text for people whose lines break between words.
 
-use crate::telemetry::Shown;
+use crate::telemetry::steers_terminal;
 
 /// Widest line, in characters. A word that is longer stays whole.
 pub const COLUMNS_MAX: usize = 80;
@@ -8,10 +8,10 @@ pub const COLUMNS_MAX: usize = 80;
 /// Adds words behind what the line begins with. A line that gets too wide goes on below it, indented by so
 /// many characters. Control characters are shown as escapes.
 pub fn add_wrapped(text: &mut String, begin: &str, words: &str, indent: usize) {
-    let mut line = Shown(begin).to_string();
+    let mut line = harmless(begin);
     let mut is_begun = false;
     for word in words.split(' ') {
-        let word = Shown(word).to_string();
+        let word = harmless(word);
         let width = line.chars().count() + word.chars().count() + 1;
         if is_begun && width > COLUMNS_MAX {
             text.push_str(line.trim_end());
@@ -27,6 +27,19 @@ pub fn add_wrapped(text: &mut String, begin: &str, words: &str, indent: usize) {
     }
     text.push_str(line.trim_end());
     text.push('\n');
+}
+
+/// A text in which what steers a terminal is written as an escape. A backslash stays one: these are words to
+/// be read, and commands to be copied.
+pub fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match steers_terminal(c) && c != '\\' {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -60,6 +73,6 @@ mod tests {
 
     #[test]
     fn what_steers_a_terminal_is_an_escape() {
-        assert_eq!(wrapped("", "a\u{1b}[2J b", 4), "a\\u{1b}[2J b\n");
+        assert_eq!(wrapped("", "a\u{1b}[2J \\/", 4), "a\\u{1b}[2J \\/\n");
     }
 }

@@ -40,8 +40,8 @@ impl Remembered {
         Self(steps)
     }
 
-    /// That a sink has the event whose entry is at this position: the last time that it was published there, by
-    /// a replay or else.
+    /// That a sink has the event whose entry is at this position: the last time that it was published there,
+    /// by a replay or else.
     pub(super) fn published(
         &self,
         sink: &str,

@@ -97,34 +97,38 @@ const WATCHED: &[MetricRow] = &[
     counter("requests_total", &["source", "code"], "HTTP answers, by source and status code")
         .advice("503: see `/readyz`; a rise of 401: `refused_total` has the reason"),
     counter("refused_total", &["source", "reason"], "Deliveries refused with a 4xx or 5xx answer, by reason")
-        .advice("the reason that a 401 or 413 does not tell the caller: `missing_signature`, \
-                 `wrong_signature`, `no_live_secret`, `body_bytes`, …"),
-    counter("events_total", &["source", "family", "verdict"], "Deliveries decided about, by family and verdict")
+        .advice(
+            "the reason that a 401 or 413 does not tell the caller: `missing_signature`, \
+                 `wrong_signature`, `no_live_secret`, `body_bytes`, …",
+        ),
+    counter("events_total", &["source", "family", "verdict"], "Deliveries by family and verdict")
         .advice("zero for long: a provider stopped; `quarantined`: bodies that cannot be used"),
-    histogram("ack_duration_seconds", &["source"], "Time from the end of a request's headers to its successful answer")
+    histogram("ack_duration_seconds", &["source"], "Time from a request's head to its successful answer")
         .advice("its p99 follows the disk; providers give up after seconds"),
-    gauge("sink_oldest_pending_seconds", &["sink"], "Time since the arrival of the oldest record that the sink has not settled")
+    gauge("sink_oldest_pending_seconds", &["sink"], "Age of the oldest record that the sink has not settled")
         .advice("**the** lag alert: how long the oldest undelivered event has waited"),
     gauge("sink_degraded", &["sink"], "1 while a sink is degraded, else 0")
-        .advice("`/readyz` says what the cluster or the topic answers (`unknown_topic`, `topic_forbidden`, …)"),
+        .advice("`/readyz` says what the cluster or the topic answers, such as `unknown_topic`"),
     counter("sink_retries_total", &["sink", "reason"], "Records that a sink tried again, by reason")
         .advice("also what a sink repeats by itself (`throttled`, `entry_failed`)"),
     gauge("source_degraded", &["source"], "1 while the source is degraded, else 0")
         .advice("of a source that reads a queue: `/readyz` says why"),
     gauge("dead_letters_kept", &["sink", "reason"], "Dead letters kept now, by sink and reason")
-        .advice("above zero: `fanbridge dead groups`; `sink=\"quarantine\"` are deliveries that never became an event"),
-    gauge("spool_bytes", &[], "Size of the spool on disk")
-        .advice("with `state_bytes` against `spool_limit_bytes`: retained events fill it by design; \
-                 alert when the lag grows with it"),
+        .advice("above zero: `fanbridge dead groups`; those of `quarantine` never became an event"),
+    gauge("spool_bytes", &[], "Size of the spool on disk").advice(
+        "with `state_bytes` against `spool_limit_bytes`: retained events fill it by design; \
+                 alert when the lag grows with it",
+    ),
     gauge("spool_limit_bytes", &[], "Size that the spool is allowed to reach, from spool.bytes_max"),
     histogram("spool_fsync_duration_seconds", &[], "Time of one fdatasync of the log")
         .advice("slow: a slow or shared disk"),
-    gauge("spool_unverified_bytes", &[], "Size of the segments that the last start took by their footers and has not verified yet")
+    gauge("spool_unverified_bytes", &[], "Size of the segments that are not verified since the start")
         .advice("alert if it does not fall to 0"),
-    counter("spool_corrupt_records_total", &[], "Records in the log that were found damaged")
-        .advice("above zero: entries of the log are damaged or gone; stop, `fanbridge spool verify`, look at \
+    counter("spool_corrupt_records_total", &[], "Records in the log that were found damaged").advice(
+        "above zero: entries of the log are damaged or gone; stop, `fanbridge spool verify`, look at \
                  the disk. After a power cut these can be entries of the last group, of which a part reached \
-                 the disk and none was acknowledged"),
+                 the disk and none was acknowledged",
+    ),
 ];
 
 const DELIVERIES: &[MetricRow] = &[
@@ -164,7 +168,7 @@ const DELIVERIES: &[MetricRow] = &[
     counter(
         "ack_stored_again_total",
         &["source"],
-        "Duplicates whose event was stored, and so published, once more, because nobody could tell if a sink of `ack.after` has it",
+        "Duplicates whose event was stored and published once more, as nobody could tell if a sink has it",
     ),
     gauge("timeline_bytes", &[], "Memory of the last steps of deliveries and events")
         .advice("see [CONFIGURATION.md](CONFIGURATION.md#the-timeline)"),
@@ -200,7 +204,7 @@ const SINKS: &[MetricRow] = &[
     counter(
         "sink_missed_records_total",
         &["sink"],
-        "Records that a sink skipped because they are no longer in the log: damaged, expired, or pruned for `detach_sink`",
+        "Records that a sink skipped because the log has them no longer: damaged, expired or pruned",
     ),
     gauge(
         "sink_requests_allowed",

@@ -1,13 +1,14 @@
 //! `GET /api/v1/history`: the numbers of the last minutes in columns, for plots.
 //!
-//! | Member | Meaning |
-//! |---|---|
-//! | `every_seconds`, `at` | time between two points; the seconds since the Unix epoch of each, oldest first |
-//! | `columns` | by name a list with a number for each point: `accepted`, `filtered`, `duplicate`, `quarantined`, `refused`, `retries`, `dead_letters` a second; `ack_p50`, `ack_p99`, `fdatasync_p50`, `fdatasync_p99` in seconds; `spool_bytes` |
-//! | `sinks` | `[{"name", "columns": {"end_to_end_p50", "end_to_end_p99", "oldest_pending_seconds"}}]`, in seconds |
+//! - `every_seconds`: time between two points; `at`: seconds since the Unix epoch of each, oldest first.
+//! - `columns`: by name a list with a number for each point. A second: `accepted`, `filtered`, `duplicate`,
+//!   `quarantined`, `refused`, `retries`, `dead_letters`. In seconds: `ack_p50`, `ack_p99`, `fdatasync_p50`,
+//!   `fdatasync_p99`. And `spool_bytes`.
+//! - `sinks`: of each its `name` and its `columns` in seconds: `end_to_end_p50`, `end_to_end_p99`,
+//!   `oldest_pending_seconds`.
 //!
-//! What is not known of a point, or did not happen, is `null`. `minutes` (1 to 60) says how far back; what was
-//! before the start of the bridge is forgotten.
+//! What is not known of a point, or did not happen, is `null`. `minutes` (1 to 60) says how far back; what
+//! was before the start of the bridge is forgotten.
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;

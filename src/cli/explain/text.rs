@@ -2,13 +2,12 @@
 //! whole.
 
 use super::super::output::terminal_json;
-use super::super::wrapped::add_wrapped;
+use super::super::wrapped::{add_wrapped, harmless};
 use super::steps::last;
 use crate::explain::cause::span;
 use crate::explain::{
     ExplainedEvent, ExplainedSink, ExplainedVerdict, Explanation, HowMany, SinkStanding, TypeExplanation,
 };
-use crate::telemetry::steers_terminal;
 use crate::timeline::{RefusedStep, Step, StepKind};
 
 /// Characters of an id in a list.
@@ -207,12 +206,7 @@ impl Text {
     /// A command, on one line however long it is.
     fn command(&mut self, command: &str) {
         self.0.push_str("see:  ");
-        for c in command.chars() {
-            match steers_terminal(c) && c != '\\' {
-                true => self.0.extend(c.escape_default()),
-                false => self.0.push(c),
-            }
-        }
+        self.0.push_str(&harmless(command));
         self.0.push('\n');
     }
 

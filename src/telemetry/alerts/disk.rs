@@ -1,25 +1,27 @@
 //! Alerts about the process, its disk and its space.
 
-use super::{AlertCase, AlertRow, Severity};
+use super::{AlertCase, AlertRow, AlertSeverity};
 
 pub(super) const DISK: &[AlertRow] = &[
     AlertRow {
         name: "FanbridgeAbsent",
         expr: "absent(fanbridge_build_info)",
         hold: "5m",
-        severity: Severity::Critical,
+        severity: AlertSeverity::Critical,
         summary: "no bridge is scraped",
-        advice: "see whether the process runs (its exit code and last log line say why it ended), and whether \
+        advice: "see whether the process runs (its exit code and last log line say why it ended), and \
+             whether \
                  Prometheus can reach its admin listener",
         fires: AlertCase { series: &[(r#"up{job="fanbridge"}"#, "0x20")], at: "10m", labels: &[] },
         silent: &[(r#"fanbridge_build_info{version="1"}"#, "1x20")],
     },
     AlertRow {
         name: "FanbridgeSpoolFillsUp",
-        expr: "(fanbridge_spool_bytes + fanbridge_state_bytes) / fanbridge_spool_limit_bytes > 0.8 and on (instance) \
+        expr: "(fanbridge_spool_bytes + fanbridge_state_bytes) / fanbridge_spool_limit_bytes > 0.8 and on \
+             (instance) \
                max by (instance) (fanbridge_sink_oldest_pending_seconds) > 60",
         hold: "5m",
-        severity: Severity::Critical,
+        severity: AlertSeverity::Critical,
         summary: "the spool is nearly full of events that a sink has not got",
         advice: "mend the sink that is behind, before deliveries are refused; raise `spool.bytes_max` if the \
                  disk has room. `/api/v1/spool` says how long it lasts",
@@ -45,9 +47,10 @@ pub(super) const DISK: &[AlertRow] = &[
         name: "FanbridgeDiskHangs",
         expr: "fanbridge_spool_disk_outstanding_seconds > 5",
         hold: "1m",
-        severity: Severity::Critical,
+        severity: AlertSeverity::Critical,
         summary: "the disk under the spool has not answered for more than 5 s",
-        advice: "look at the disk; the bridge goes on by itself once it answers, and acknowledges nothing meanwhile",
+        advice: "look at the disk; the bridge goes on by itself once it answers, and acknowledges nothing \
+             meanwhile",
         fires: AlertCase {
             series: &[("fanbridge_spool_disk_outstanding_seconds", "0+60x20")],
             at: "10m",
@@ -60,7 +63,7 @@ pub(super) const DISK: &[AlertRow] = &[
         expr: "histogram_quantile(0.99, sum by (instance, le) \
                (rate(fanbridge_spool_fsync_duration_seconds_bucket[10m]))) > 0.5",
         hold: "10m",
-        severity: Severity::Warning,
+        severity: AlertSeverity::Warning,
         summary: "one fdatasync in a hundred takes more than half a second",
         advice: "the disk is slow or shared; every answer waits for one. `fanbridge doctor` measures it",
         fires: AlertCase {
@@ -81,7 +84,7 @@ pub(super) const DISK: &[AlertRow] = &[
         name: "FanbridgeLogDamaged",
         expr: "fanbridge_spool_corrupt_records_total > 0",
         hold: "0m",
-        severity: Severity::Critical,
+        severity: AlertSeverity::Critical,
         summary: "entries of the log are damaged",
         advice: "stop the bridge, run `fanbridge spool verify`, and look at the disk",
         fires: AlertCase {
@@ -95,7 +98,7 @@ pub(super) const DISK: &[AlertRow] = &[
         name: "FanbridgeStateNoRoom",
         expr: "increase(fanbridge_state_no_room_total[10m]) > 0",
         hold: "0m",
-        severity: Severity::Critical,
+        severity: AlertSeverity::Critical,
         summary: "the state file cannot be written, because its disk is full",
         advice: "make room: it goes on by itself. A stop before that repeats what was delivered meanwhile",
         fires: AlertCase { series: &[("fanbridge_state_no_room_total", "0x5 2x20")], at: "10m", labels: &[] },

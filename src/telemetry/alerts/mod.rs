@@ -7,14 +7,14 @@ mod sinks;
 
 /// How soon somebody has to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Severity {
+pub enum AlertSeverity {
     /// Now: events are refused, or lost for a sink.
     Critical,
     /// Today: nothing is lost yet.
     Warning,
 }
 
-impl Severity {
+impl AlertSeverity {
     /// The value of the label `severity`.
     pub fn word(self) -> &'static str {
         match self {
@@ -34,7 +34,7 @@ pub struct AlertRow {
     /// How long it has to be true, as Prometheus writes a duration.
     pub hold: &'static str,
     /// How soon somebody has to look.
-    pub severity: Severity,
+    pub severity: AlertSeverity,
     /// What is wrong, with the labels of the series.
     pub summary: &'static str,
     /// What to do.

@@ -1,13 +1,13 @@
 //! Alerts about what goes out.
 
-use super::{AlertCase, AlertRow, Severity};
+use super::{AlertCase, AlertRow, AlertSeverity};
 
 pub(super) const SINKS: &[AlertRow] = &[
     AlertRow {
         name: "FanbridgeSinkDegraded",
         expr: "fanbridge_sink_degraded == 1",
         hold: "5m",
-        severity: Severity::Warning,
+        severity: AlertSeverity::Warning,
         summary: "sink {{ $labels.sink }} is degraded",
         advice: "`/readyz` says what the cluster or the topic answers; the [runbook](#runbook) has a row for \
                  each reason, and `fanbridge doctor` a command",
@@ -20,11 +20,14 @@ pub(super) const SINKS: &[AlertRow] = &[
     },
     AlertRow {
         name: "FanbridgeSinkBehind",
-        expr: "fanbridge_sink_oldest_pending_seconds > 300 unless on (instance, sink) fanbridge_sink_paused == 1",
+        expr: "fanbridge_sink_oldest_pending_seconds > 300 unless on (instance, sink) \
+             fanbridge_sink_paused == 1",
         hold: "5m",
-        severity: Severity::Warning,
-        summary: "the oldest event that sink {{ $labels.sink }} has not got has waited for more than five minutes",
-        advice: "`fanbridge top` shows whether it catches up; if not, `fanbridge doctor`. Nothing is lost while \
+        severity: AlertSeverity::Warning,
+        summary: "the oldest event that sink {{ $labels.sink }} has not got has waited for more than five \
+             minutes",
+        advice: "`fanbridge top` shows whether it catches up; if not, `fanbridge doctor`. Nothing is lost \
+             while \
                  the spool has room",
         fires: AlertCase {
             series: &[(r#"fanbridge_sink_oldest_pending_seconds{sink="lake",instance="i"}"#, "0+60x30")],
@@ -40,7 +43,7 @@ pub(super) const SINKS: &[AlertRow] = &[
         name: "FanbridgeSinkPaused",
         expr: "fanbridge_sink_paused == 1",
         hold: "12h",
-        severity: Severity::Warning,
+        severity: AlertSeverity::Warning,
         summary: "sink {{ $labels.sink }} has been paused for half a day",
         advice: "`/readyz` says by what reason; `fanbridge resume SINK` if it was forgotten",
         fires: AlertCase {
@@ -54,7 +57,7 @@ pub(super) const SINKS: &[AlertRow] = &[
         name: "FanbridgeDeadLetters",
         expr: "sum by (instance, sink, reason) (fanbridge_dead_letters_kept) > 0",
         hold: "1m",
-        severity: Severity::Warning,
+        severity: AlertSeverity::Warning,
         summary: "dead letters of {{ $labels.sink }} are kept: {{ $labels.reason }}",
         advice: "`fanbridge dead groups` shows the causes; mend one, then `fanbridge dead redrive --group`",
         fires: AlertCase {
@@ -71,7 +74,7 @@ pub(super) const SINKS: &[AlertRow] = &[
         name: "FanbridgeSinkMissedEvents",
         expr: "increase(fanbridge_sink_missed_records_total[15m]) > 0",
         hold: "0m",
-        severity: Severity::Critical,
+        severity: AlertSeverity::Critical,
         summary: "sink {{ $labels.sink }} has missed events that were no longer in the log",
         advice: "they were damaged, expired, or pruned for `on_full: detach_sink`; `fanbridge explain` says \
                  which of an event. Have the provider send them again",
@@ -86,8 +89,9 @@ pub(super) const SINKS: &[AlertRow] = &[
         name: "FanbridgeAnswersLate",
         expr: "increase(fanbridge_ack_late_total[10m]) > 0",
         hold: "0m",
-        severity: Severity::Warning,
-        summary: "deliveries were answered 503, because sink {{ $labels.sink }} had not accepted them in time",
+        severity: AlertSeverity::Warning,
+        summary: "deliveries were answered 503, because sink {{ $labels.sink }} had not accepted them in \
+             time",
         advice: "mend the sink, or take events in without it: `ack: { after: [] }`. They are stored, and \
                  delivered later",
         fires: AlertCase {

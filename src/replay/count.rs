@@ -94,7 +94,7 @@ impl Replays {
                     Entry::Quarantined(_) => {}
                 }
             }
-            count.lost += page.lost;
+            count.lost += page.lost + page.gone;
             (read, count.complete) = (page.through, page.complete);
         }
         count.through = read.0;

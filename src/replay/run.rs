@@ -41,7 +41,8 @@ struct ReplayPage {
     copies: Vec<Event>,
     /// Where each copy's original is.
     originals: Vec<Position>,
-    /// How far the page has looked, how many entries of it are lost, and how many the sink does not select.
+    /// How far the page has looked, how many entries of it are lost or gone, and how many the sink does not
+    /// select.
     through: Position,
     lost: u64,
     not_selected: u64,
@@ -133,12 +134,13 @@ impl Runner {
             let sent = append(&self.shared.spool, copies).await;
             pace.sent(sent.done);
             row.note(&sent, &originals, through);
+            // Of a page that goes on with what failed, the rest is looked through again.
             if sent.failed.is_none() {
                 (row.lost, row.not_selected) = (row.lost + lost, row.not_selected + not_selected);
             }
             if sent.done > 0 || row.read == row.end || noted.elapsed() >= NOTE_EVERY {
                 noted = Instant::now();
-                if self.record(&row).await? == Going::No {
+                if self.record(&row).await == Going::No {
                     return Ok(());
                 }
             }
@@ -183,19 +185,24 @@ impl Runner {
         self.blocking(move |shared| {
             let search = shared.spool.search();
             let budget = SearchBudget::new(most, PAGE_BYTES);
-            // What a full spool has given up since the last look.
-            let kept_behind = Position(search.first().0.saturating_sub(1)).clamp(row.read, row.end);
-            let mut page = search.oldest_first(&shared.wanted(&row.events), kept_behind, row.end, &budget)?;
-            page.lost += kept_behind.0 - row.read.0;
+            let page = search.oldest_first(&shared.wanted(&row.events), row.read, row.end, &budget)?;
             Ok(chosen(page, &row, |event_type| shared.sinks[index].selection.takes(event_type)))
         })
         .await
     }
 
-    /// Makes durable how far a replay has got.
-    async fn record(&self, row: &ReplayRow) -> Result<Going, ReplayError> {
-        let row = row.clone();
-        self.blocking(move |shared| Ok(shared.record(row)?)).await
+    /// Makes durable how far a replay has got. That is tried again until it is done or the bridge stops: what
+    /// was appended would be appended once more if the replay went on from where it was before.
+    async fn record(&self, row: &ReplayRow) -> Going {
+        let mut unwritten = Episode::default();
+        loop {
+            let known = row.clone();
+            match self.blocking(move |shared| Ok(shared.record(known)?)).await {
+                Ok(going) => return going,
+                Err(_) if self.stop.is_cancelled() => return Going::No,
+                Err(error) => self.rest(&error, &mut unwritten).await,
+            }
+        }
     }
 
     /// Waits until the sink has passed the last copy, and ends the replay.
@@ -214,7 +221,7 @@ impl Runner {
             }
         }
         row.state = ReplayState::Done;
-        if self.record(&row).await? == Going::On {
+        if self.record(&row).await == Going::On {
             self.shared.forget(&row);
             let (id, sent, lost) = (row.id, row.sent, row.lost);
             tracing::info!(replay = id, sink = self.name, sent, lost, "a replay is done");
@@ -296,7 +303,7 @@ fn chosen(page: SearchPage, row: &ReplayRow, takes: impl Fn(&str) -> bool) -> Re
         originals: Vec::new(),
         // A search that is complete has nothing more to look through up to the end.
         through: if page.complete { row.end } else { page.through },
-        lost: page.lost,
+        lost: page.lost + page.gone,
         not_selected: 0,
     };
     for found in page.found {

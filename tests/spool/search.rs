@@ -490,6 +490,11 @@ fn a_segment_that_is_pruned_while_it_is_searched_is_passed_over() {
             assert!(page.complete, "{files:?}, {way}");
             assert!(page.found.iter().all(|entry| entry.position >= log.first()), "{files:?}, {way}");
             assert_eq!((page.lost, page.damaged.len()), (0, 0), "{files:?}, {way}: nothing is lost");
+            if way == 0 {
+                let found = page.found.len() as u64;
+                assert_eq!(page.gone + found, log.head().0, "{files:?}: each position is found or gone");
+                assert!(page.gone > 0, "{files:?}");
+            }
             assert_eq!(metrics.spool_corrupt.get(), 0, "{files:?}, {way}");
         }
     }

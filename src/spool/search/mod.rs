@@ -87,6 +87,9 @@ pub struct SearchPage {
     pub bytes_read: u64,
     /// How many of the positions that were looked through hold no entry that can be read.
     pub lost: u64,
+    /// How many positions were passed over because they are not in the log any more, if the oldest entries
+    /// come first: removed before the search, or while it went on.
+    pub gone: u64,
     /// Duplicate keys of entries that are in the log and cannot be read.
     pub damaged: Vec<DamagedEntry>,
     /// Whether nothing is left to be looked through.
@@ -231,9 +234,18 @@ impl SearchPage {
             through: at,
             bytes_read: 0,
             lost: 0,
+            gone: 0,
             damaged: Vec::new(),
             complete: false,
             earliest: None,
+        }
+    }
+
+    /// Passes over positions that are not in the log any more.
+    fn pass_gone(&mut self, through: Position) {
+        if through > self.through {
+            self.gone += through.0 - self.through.0;
+            self.through = through;
         }
     }
 

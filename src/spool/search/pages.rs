@@ -62,8 +62,13 @@ impl LogSearch {
         let mut page = SearchPage::new(after);
         while page.through < through
             && let Some(segment) = self.behind(page.through)
-            && segment.0.base <= through
         {
+            let base = segment.0.base;
+            // Nothing is in front of a segment but what was removed, or what is looked through already.
+            page.pass_gone(previous(base).min(through));
+            if base > through {
+                break;
+            }
             if budget.is_spent(&page) {
                 return Ok(page);
             }
@@ -72,6 +77,9 @@ impl LogSearch {
                 && self.forwards(&segment, wanted, through, budget, &mut page)?.is_break()
             {
                 return Ok(page);
+            }
+            if self.0.view().segments.at(base).is_none() {
+                page.pass_gone(last);
             }
             page.through = page.through.max(last);
         }

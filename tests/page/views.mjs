@@ -76,6 +76,37 @@ export const tests = {
     await until("it is published", () => written(home).some((line) => line.includes("made.up")));
   },
 
+  async a_replay_is_counted_started_and_watched_to_its_end({ home, open }) {
+    home.configure();
+    await home.start();
+    await home.deliverMany("call.created", 30);
+    await home.deliverMany("call.ended", 5, 100);
+    await until("all are published", () => written(home).length === 35);
+    const page = await open({ path: "/#/replays" });
+    await page.getByText("No replay yet.").waitFor();
+    await page.getByLabel("Types, comma between").fill("call.created");
+    await page.getByLabel("At most a second").fill("20");
+    await page.keyboard.press("Enter");
+    await page.getByRole("heading", { name: "Send 30 events to lake again?" }).waitFor();
+    await page.getByRole("button", { name: "Send 30" }).click();
+    await page.locator("td").getByText("running").waitFor();
+    await page.locator("td").getByText("done").waitFor({ timeout: 30_000 });
+    assert.equal(written(home).length, 65);
+    assert.equal(written(home).filter((line) => line.includes('"replayid"')).length, 30);
+    assert.deepEqual(await violations(page), []);
+  },
+
+  async an_event_is_sent_again_from_its_timeline({ home, open }) {
+    home.configure();
+    await home.start();
+    await home.deliver(event("call.created", 1));
+    const page = await open({ path: "/#/events" });
+    await page.click(".grid-canvas .grid-row");
+    await page.getByRole("button", { name: "to lake" }).click();
+    await page.getByRole("button", { name: "Send again" }).click();
+    await until("it is there twice", () => written(home).length === 2);
+  },
+
   async types_sources_spool_and_configuration_say_what_is({ home, open }) {
     home.configure();
     await home.start();
@@ -125,10 +156,10 @@ export const tests = {
       status: 404,
       detail: "there is nothing at this path",
     };
-    await page.route(/\/api\/v1\/(sinks|types|dead|spool|sources|configuration|history)/, (route) =>
+    await page.route(/\/api\/v1\/(sinks|types|dead|replays|spool|sources|configuration|history)/, (route) =>
       route.fulfill({ status: 404, contentType: "application/problem+json", body: JSON.stringify(absent) }),
     );
-    for (const view of ["sinks", "types", "dead", "spool", "sources", "configuration"]) {
+    for (const view of ["sinks", "types", "dead", "replays", "spool", "sources", "configuration"]) {
       await page.goto(`${home.origin}/#/${view}`);
       await page
         .getByText(/This bridge does not offer/)

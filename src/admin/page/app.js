@@ -6,13 +6,14 @@ import * as configuration from "./configuration.js";
 import * as dead from "./dead.js";
 import * as events from "./events.js";
 import * as flow from "./flow.js";
+import * as replays from "./replays.js";
 import * as sinks from "./sinks.js";
 import * as sources from "./sources.js";
 import * as spool from "./spool.js";
 import * as types from "./types.js";
 import { watchStatus } from "./status.js";
 
-const VIEWS = { flow, events, sinks, types, dead, spool, sources, configuration };
+const VIEWS = { flow, events, sinks, types, dead, replays, spool, sources, configuration };
 const NARROW = matchMedia("(max-width: 719px)");
 
 const main = document.getElementById("main");

@@ -66,6 +66,7 @@ files! {
     "live.js" CODE,
     "metrics.js" CODE,
     "plot.js" CODE,
+    "replays.js" CODE,
     "sinks.js" CODE,
     "sources.js" CODE,
     "spool.js" CODE,

@@ -112,14 +112,8 @@ function footer(status) {
 
 function counts(status) {
   const dead = (status.dead_letters ?? []).reduce((sum, row) => sum + (row.count ?? row.letters ?? 0), 0);
-  const running = status.replays_running ?? 0;
-  for (const [view, number] of [
-    ["dead", dead],
-    ["replays", running],
-  ]) {
-    const badge = document.querySelector(`#tabs a[data-view="${view}"] .count`);
-    if (!badge) continue;
-    badge.hidden = number === 0;
-    say(badge, ` ${count(number)}`);
-  }
+  const badge = document.querySelector('#tabs a[data-view="dead"] .count');
+  if (!badge) return;
+  badge.hidden = dead === 0;
+  say(badge, ` ${count(dead)}`);
 }

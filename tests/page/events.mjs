@@ -118,6 +118,29 @@ export const tests = {
     assert.deepEqual(await page.violations(), []);
   },
 
+  async a_body_is_shown_as_text_where_that_is_allowed_and_else_what_to_set({ home, open }) {
+    for (const [number, admin] of ["", "show_payloads: true"].entries()) {
+      home.configure({ admin });
+      await home.start();
+      await home.deliver({
+        ...event("call.created", number),
+        text: "<img src=x onerror=alert(1)>\u001b[31m",
+      });
+      const page = await openEvents(open);
+      await until("the event", async () => (await rowCount(page)) === 1);
+      await page.click(".grid-canvas .grid-row");
+      await page.getByRole("button", { name: "Show it" }).click();
+      if (admin) await page.locator(".payload").getByText("<img src=x onerror=alert(1)>").waitFor();
+      else await page.getByText("set `admin.show_payloads: true`").waitFor();
+      const text = await page.textContent(".detail");
+      assert.equal(text.includes("onerror"), admin !== "");
+      assert.ok(!text.includes("\u001b"));
+      assert.equal(await page.$$eval("main img", (found) => found.length), 0);
+      assert.deepEqual(await violations(page), []);
+      await home.stop();
+    }
+  },
+
   async a_restart_of_the_bridge_is_followed_and_said({ home, open }) {
     home.configure();
     await home.start();

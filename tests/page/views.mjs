@@ -65,6 +65,14 @@ export const tests = {
     await page.getByRole("heading", { name: /quarantine: type/ }).waitFor();
     await page.getByText("Its letters").click();
     await page.getByRole("button", { name: "Show" }).click();
+    await page.getByText("fanbridge dead show 1").waitFor();
+    assert.ok(!(await page.textContent("main")).includes("<script>"), "the body is hidden");
+    await home.stop();
+    home.configure({ source: more, more: acme("/event"), admin: "show_payloads: true" });
+    await home.start();
+    await page.reload();
+    await page.getByText("Its letters").click();
+    await page.getByRole("button", { name: "Show" }).click();
     await until("the body", async () => /<script>alert/.test(await page.textContent(".payload")));
     assert.ok(!(await page.textContent(".payload")).includes("\u001b"));
     assert.deepEqual(await violations(page), []);

@@ -197,18 +197,43 @@ class Group {
     ];
   }
 
+  /** Shows a letter; its body only where bodies may be shown, because a screen is looked at by others. */
   async showLetter(letter) {
+    const { signal } = this.view.context;
     try {
-      const document = await get(`/dead/${letter.id}`, { signal: this.view.context.signal });
-      const shown = h(
-        "pre.payload",
-        { tabindex: "0", "aria-label": `Dead letter ${letter.id}` },
-        JSON.stringify(document, null, 2),
+      const { data, data_base64: encoded, ...rest } = await get(`/dead/${letter.id}`, { signal });
+      const isShown = await showsPayloads(signal);
+      const document = isShown ? { ...rest, data, data_base64: encoded } : rest;
+      this.payload ??= h("div");
+      fill(
+        this.payload,
+        h(
+          "pre.payload",
+          { tabindex: "0", role: "region", "aria-label": `Dead letter ${letter.id}` },
+          JSON.stringify(document, null, 2),
+        ),
+        isShown
+          ? ""
+          : h(
+              "p.quiet",
+              {},
+              `Its body: fanbridge dead show ${letter.id}; here it is shown where `,
+              h("code", {}, "admin.show_payloads: true"),
+              " is set.",
+            ),
       );
-      fill(this.payload ?? (this.payload = this.letters.appendChild(h("div"))), shown);
-      if (!this.payload.isConnected) this.letters.append(this.payload);
+      this.letters.append(this.payload);
     } catch (error) {
       fill(this.view.said, error.message);
     }
+  }
+}
+
+/** Whether bodies may be shown on a screen; not, if the bridge does not say so. */
+async function showsPayloads(signal) {
+  try {
+    return (await get("/configuration", { signal })).values.admin?.show_payloads === true;
+  } catch {
+    return false;
   }
 }

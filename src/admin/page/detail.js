@@ -76,6 +76,7 @@ export class Detail {
       attributes(row, explanation),
       refusal(row.step),
       command(explanation),
+      this.payload(row, explanation),
       this.again(row, explanation),
     );
   }
@@ -94,6 +95,30 @@ export class Detail {
     } catch {
       return [row.step];
     }
+  }
+
+  /** Shows the body, where the bridge is allowed to. */
+  payload(row, explanation) {
+    if (!explanation?.event) return "";
+    const place = h("div", { role: "status" });
+    const show = async () => {
+      try {
+        const path = `/events/${encodeURIComponent(row.id)}${query({ source: row.source, payload: 1 })}`;
+        const { data, data_base64: encoded } = await get(path, { signal: this.context.signal });
+        const text = data === undefined ? encoded : JSON.stringify(data, null, 2);
+        const body = h("pre.payload", { tabindex: "0", role: "region", "aria-label": "Body" }, text ?? "");
+        fill(place, text === undefined ? "The log no longer has its body." : body);
+      } catch (error) {
+        fill(place, error.message);
+      }
+    };
+    return h(
+      "section",
+      {},
+      h("h3", {}, "Body"),
+      h("div.actions", {}, button("Show it", show, ".plain")),
+      place,
+    );
   }
 
   /** Sends the event to a sink once more: a replay of one event. */
@@ -212,7 +237,7 @@ function sinks(explanation) {
         badge(STANDING[sink.state] ?? "idle", words(sink.state)),
       ),
       sink.topic ? h("div", {}, h("code", {}, `${sink.topic} ${place(sink)}`)) : "",
-      [sink.rule, sink.reason && words(sink.reason), sink.detail]
+      [sink.rule && `selection: ${sink.rule}`, sink.reason && words(sink.reason), sink.detail]
         .filter(Boolean)
         .map((text) => h("div.quiet", {}, text)),
       sink.dead_letter

@@ -11,6 +11,7 @@ use crate::dedup::DuplicateKey;
 use crate::event::{Entry, Event, REDRIVEN_EXTENSION, REPLAY_EXTENSION};
 use crate::testing::bench::{Bench, awaited};
 use crate::testing::events::event;
+use crate::testing::failing::Fault;
 
 /// An hour, in nanoseconds.
 const HOUR: i64 = 3_600_000_000_000;
@@ -247,6 +248,25 @@ async fn a_replay_that_is_interrupted_goes_on_without_a_gap() {
     assert!(lives > 5, "{lives}");
     let ids: Vec<String> = copies(&bench).await.iter().map(|(_, copy)| copy.id.to_string()).collect();
     assert_eq!(ids, (0..4000).map(|number| format!("evt-{number:05}")).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_replay_that_finds_no_room_to_note_how_far_it_is_appends_nothing_twice() {
+    let (bench, faults) = Bench::failing();
+    taken(&bench, 1000).await;
+    let replaying = Replaying::new(bench, Position(1000));
+    let begun = replaying.begin(NewReplay { rate: 1000, ..to("lake", since(0)) });
+    awaited(|| replaying.row(begun.id).sent > 100).await;
+    faults.set(Fault::All);
+    let head = replaying.bench.spool.head();
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let more = replaying.bench.spool.head().0 - head.0;
+    assert!(more <= pace::BATCH_MAX as u64, "{more} copies without a note of them");
+    faults.set(Fault::None);
+    let row = replaying.done(begun.id).await;
+    assert_eq!((row.state, row.sent), (ReplayState::Done, 1000));
+    assert_eq!(replaying.copies().await.len(), 1000, "each once");
+    replaying.end().await;
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
@@ -88,7 +89,7 @@ pub(super) async fn export(
 }
 
 /// The body of `POST /api/v1/dead/redrive`: either `ids`, or `filter` or `group`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RedriveRequest {
     /// The letters with these numbers.
@@ -113,7 +114,7 @@ pub struct RedriveRequest {
     pub dry_run: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub(super) enum RedriveAnswer {
     Counted(Counted),
@@ -121,7 +122,7 @@ pub(super) enum RedriveAnswer {
 }
 
 /// The result of a dry run.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Counted {
     /// Always true, so that nobody takes this for the result of a change.
     pub dry_run: bool,
@@ -220,7 +221,7 @@ fn chosen(request: RedriveRequest) -> Result<Choice, ProblemAnswer> {
 }
 
 /// The body of `POST /api/v1/dead/drop`: either `ids` or `group`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DropRequest {
     /// The letters with these numbers.

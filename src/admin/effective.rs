@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
@@ -9,7 +10,7 @@ use serde_json::{Map, Value as Json};
 pub const DEFAULT: &str = "default";
 
 /// Every value that counts, and where it is written.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct EffectiveConfiguration {
     /// The values in the form of the configuration file. Of a secret there is the reference.
     pub values: Json,

@@ -4,7 +4,7 @@
 //! change that no form can send (request forgery), no CORS, and answer headers that forbid framing,
 //! sniffing and caching. Against everybody else: the bearer token, without which a listener beyond
 //! loopback answers nothing. Only the probes are exempt: a [`Stranger`] gets yes or no, and the names
-//! of what is degraded; and the page, which has no data of its own.
+//! of what is degraded; and the page and the description of the API, which have no data of their own.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::v1::OPENAPI_PATH;
 use super::{ProblemAnswer, page};
 use crate::problem::ProblemCode;
 
@@ -75,7 +76,9 @@ impl Access {
                 "unknown host: use localhost, the address in admin.listen or a name in admin.hosts",
             );
         }
-        if page::is_asked_for(&request.method, request.uri.path()) {
+        // Neither has data of the bridge.
+        let path = request.uri.path();
+        if page::is_asked_for(&request.method, path) || path == OPENAPI_PATH {
             return None;
         }
         if self.token.is_none() && !self.listen.is_loopback() {

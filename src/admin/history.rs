@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -58,7 +59,7 @@ struct HistoryPoint {
 pub(super) struct History(Mutex<VecDeque<HistoryPoint>>);
 
 /// The points as columns, in the form that a plot takes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct HistoryAnswer {
     every_seconds: u64,
     /// Seconds since the Unix epoch of each point, oldest first.
@@ -67,7 +68,7 @@ pub(super) struct HistoryAnswer {
     sinks: Vec<SinkHistory>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct SinkHistory {
     name: String,
     columns: serde_json::Map<String, serde_json::Value>,

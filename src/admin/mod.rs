@@ -56,6 +56,7 @@ pub use problem::ProblemAnswer;
 pub use summary::{SinkSummary, SourceSummary, Summary};
 pub use v1::{
     CancelRequest, PauseRequest, PausedAnswer, ReplayAnswer, ReplayList, ReplayRequest, ResumeRequest,
+    openapi_document,
 };
 
 /// Largest request body in bytes, many times the numbers of 1,000 dead letters.

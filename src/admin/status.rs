@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{AdminState, PausedAnswer, ProblemAnswer, SourceSummary, probes};
@@ -10,7 +11,7 @@ use crate::state::{DeadCount, Shortage, StateError};
 use crate::telemetry::{AckMetrics, Sink};
 
 /// The state of the bridge.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Status {
     version: &'static str,
     uptime_seconds: u64,
@@ -31,7 +32,7 @@ pub(super) struct Status {
     pub(super) dead_letters: Option<Vec<DeadCount>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct SourceState {
     #[serde(flatten)]
     summary: SourceSummary,
@@ -39,7 +40,7 @@ struct SourceState {
     degraded_because: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct SinkState {
     name: String,
     kind: &'static str,
@@ -58,7 +59,7 @@ struct SinkState {
 }
 
 /// The answers that wait for a sink.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct AnswersState {
     /// How many wait now.
     waiting: i64,
@@ -67,7 +68,7 @@ pub(super) struct AnswersState {
 }
 
 /// What the log has and may have.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct SpoolState {
     bytes: u64,
     other_bytes: u64,

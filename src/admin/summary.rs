@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+
 use super::effective::EffectiveConfiguration;
 use crate::explain::ExplainedConfiguration;
 use crate::selection::Selection;
@@ -26,7 +28,7 @@ pub struct Summary {
 }
 
 /// A source in the admin API.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, JsonSchema)]
 pub struct SourceSummary {
     /// Name from the configuration.
     pub name: String,

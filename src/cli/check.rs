@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::output::{Format, print};
 use super::{ConfigArgs, Exit, Failure, colour_on, find, read};
+use crate::admin::openapi_document;
 use crate::config::{Config, Problem, Report, schema};
 use crate::selection::Selection;
 use crate::sink::Output;
@@ -24,6 +25,9 @@ pub struct Args {
     /// Print the JSON Schema of the configuration instead
     #[arg(long)]
     schema: bool,
+    /// Print the OpenAPI document of the admin API instead
+    #[arg(long, conflicts_with = "schema")]
+    openapi: bool,
 }
 
 /// Checks a configuration, and prints its problems or a summary.
@@ -33,6 +37,9 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     if args.schema {
         return print(&format!("{:#}\n", schema()));
+    }
+    if args.openapi {
+        return print(openapi_document());
     }
     let named = ConfigArgs { config: args.file.clone().or_else(|| args.config.config.clone()) };
     let path = find(&named).ok_or_else(|| {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -20,7 +21,7 @@ use crate::state::{DeadFilter, DeadLetterInfo, State, StateError};
 pub const PAGE_BYTES_MAX: usize = 8 << 20;
 
 /// A dead letter with its attributes and its body.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Document {
     /// The fields that a listing shows.
     #[serde(flatten)]

@@ -13,6 +13,7 @@ mod document;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ack::AwaitedSinks;
@@ -53,7 +54,7 @@ pub enum Choice {
 }
 
 /// The result of a redrive.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Redriven {
     /// Number of letters whose event is in the spool again.
     pub redriven: u64,
@@ -74,7 +75,7 @@ pub struct Redriven {
 }
 
 /// The result of dropping letters.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Dropped {
     /// Number of letters deleted for good.
     pub dropped: u64,
@@ -84,7 +85,7 @@ pub struct Dropped {
 }
 
 /// A dead letter that stays one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Remaining {
     /// The letter's number.
     pub id: u64,

@@ -1,5 +1,8 @@
 //! How the nouns that the admin API shows are written in JSON, and read again.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{Placement, Position, Timestamp};
@@ -32,8 +35,39 @@ impl<'de> Deserialize<'de> for Position {
     }
 }
 
+impl JsonSchema for Timestamp {
+    fn schema_name() -> Cow<'static, str> {
+        "Moment".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time" })
+    }
+}
+
+impl JsonSchema for Position {
+    fn schema_name() -> Cow<'static, str> {
+        "Position".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": 0 })
+    }
+}
+
+impl JsonSchema for Placement {
+    fn schema_name() -> Cow<'static, str> {
+        "Placement".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Option::<PlacementDocument>::json_schema(generator)
+    }
+}
+
 /// A placement as JSON has it. Where nothing is stated, there is `null` instead.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
 #[serde(untagged)]
 enum PlacementDocument {
     Offset { partition: i32, offset: i64 },

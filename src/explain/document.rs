@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -13,7 +14,7 @@ use crate::state::{DeadLetterInfo, ReplayState};
 use crate::timeline::Step;
 
 /// What is known of the event that was asked about.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Explanation {
     /// What was asked.
     pub asked: String,
@@ -67,7 +68,7 @@ fn is_zero(count: &u64) -> bool {
 }
 
 /// How many events were found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HowMany {
     /// The one that was asked about.
@@ -79,7 +80,7 @@ pub enum HowMany {
 }
 
 /// One of several events that can be meant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventCandidate {
     /// CloudEvents `id`.
     pub id: String,
@@ -93,7 +94,7 @@ pub struct EventCandidate {
 }
 
 /// The attributes of an event.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExplainedEvent {
     /// CloudEvents `id`.
     pub id: String,
@@ -141,7 +142,7 @@ pub struct ExplainedEvent {
 }
 
 /// What was decided about a delivery.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExplainedVerdict {
     /// `accepted`, `filtered`, `duplicate`, `quarantined` or `refused`.
     pub word: String,
@@ -165,7 +166,7 @@ pub struct ExplainedVerdict {
 }
 
 /// What became of an event at a sink.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExplainedSink {
     /// The sink's name.
     pub sink: String,
@@ -242,7 +243,7 @@ pub struct ExplainedSink {
 }
 
 /// A replay that has sent an event again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExplainedReplay {
     /// Its number.
     pub replay: u64,
@@ -255,7 +256,7 @@ pub struct ExplainedReplay {
 }
 
 /// What became of an event at a sink.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SinkStanding {
     /// The sink never gets it: it was gone from the log, or damaged, before the sink had read it.
@@ -291,7 +292,7 @@ impl SinkStanding {
 }
 
 /// What tells of a fact.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KnownFrom {
     /// The last steps, in memory.
@@ -308,7 +309,7 @@ pub enum KnownFrom {
 }
 
 /// Where an event was looked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LookedThrough {
     /// The earliest arrival among the entries of the log that were looked at.
     #[serde(skip_serializing_if = "Option::is_none")]

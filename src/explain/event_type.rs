@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::cause::{self, Situation};
@@ -9,7 +10,7 @@ use super::configuration::ExplainedConfiguration;
 use crate::provider::{Definition, TypeInfo, nearest};
 
 /// What is known of an event type.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TypeExplanation {
     /// The name that was asked about.
     pub asked: String,
@@ -44,7 +45,7 @@ pub struct TypeExplanation {
 }
 
 /// A type in a catalogue.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KnownType {
     /// The provider's name.
     pub provider: String,
@@ -60,7 +61,7 @@ pub struct KnownType {
 }
 
 /// A source to which a type can come.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TypeAtSource {
     /// The source's name.
     pub source: String,
@@ -73,7 +74,7 @@ pub struct TypeAtSource {
 }
 
 /// What a sink makes of a type.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TypeAtSink {
     /// The sink's name.
     pub sink: String,
@@ -89,7 +90,7 @@ pub struct TypeAtSink {
 }
 
 /// How many deliveries had a type and a verdict.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SeenVerdict {
     /// The provider's name.
     pub provider: String,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{NewReplay, ReplayError, Replays};
@@ -19,7 +20,7 @@ const PAGE_BYTES: u64 = 16 << 20;
 const COUNT_FOR: Duration = Duration::from_secs(10);
 
 /// What a replay would send.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReplayCount {
     /// Always true, so that nobody takes this for a replay.
     pub dry_run: bool,

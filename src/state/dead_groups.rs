@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use redb::ReadableTable;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -22,7 +23,7 @@ const ID_DIGITS_MIN: usize = 8;
 const GROUP_DIGITS: usize = 12;
 
 /// The dead letters of one cause.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadGroup {
     /// Names the group in commands: 12 hexadecimal digits, which sink, reason and detail determine.
     pub id: String,
@@ -48,7 +49,7 @@ pub struct DeadGroup {
 }
 
 /// Dead letters by their cause, the largest group first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadGroups {
     /// The groups, 1,000 at most.
     pub groups: Vec<DeadGroup>,

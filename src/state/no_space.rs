@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::backoff::STATE_SPACE;
@@ -19,7 +20,7 @@ use crate::telemetry::Episode;
 const REST_FACTOR: u32 = 10;
 
 /// The writes of the state that wait for space.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Shortage {
     /// For how many seconds.
     pub seconds: u64,

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use redb::{ReadableTable, ReadableTableMetadata, TableDefinition, TableError};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{State, StateError, corrupted};
@@ -17,7 +18,7 @@ const ROWS_MAX: u64 = 1_000;
 const WRITER: &[&str] = &["(replays)"];
 
 /// Which delivered events are meant: those that pass all of it. An empty list lets every event pass.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReplaySelection {
     /// Events that arrived at this moment or later.
@@ -41,7 +42,7 @@ pub struct ReplaySelection {
 }
 
 /// How a replay is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReplayState {
     /// It sends, or waits until it can.
@@ -56,7 +57,7 @@ pub enum ReplayState {
 }
 
 /// A replay.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReplayRow {
     /// Its number: numbers ascend and are never used again.
     #[serde(default)]

@@ -3,6 +3,7 @@
 //! Rows are JSON inside the file: an older release skips fields that it does not know, and a person with
 //! the file and no fanbridge can still read them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::dead_groups::group_of;
@@ -43,7 +44,7 @@ pub struct NewDeadLetter {
 }
 
 /// A dead letter without its payload.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadLetterInfo {
     /// Its number: numbers ascend and are never used again.
     #[serde(default)]
@@ -114,7 +115,7 @@ pub struct Reassessment {
 }
 
 /// A filter of dead letters; the default takes all of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeadFilter {
     /// Only this sink's.
@@ -149,7 +150,7 @@ impl DeadFilter {
 }
 
 /// How many dead letters there are of one sink and reason.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadCount {
     /// The sink; `None` for quarantined deliveries.
     pub sink: Option<String>,
@@ -162,7 +163,7 @@ pub struct DeadCount {
 }
 
 /// An event type that arrived, with one verdict on its deliveries.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TypeSeen {
     /// The name of the provider.
     pub provider: String,

@@ -6,13 +6,14 @@
 
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::written;
 use crate::event::{Placement, Position, Timestamp};
 
 /// A step as it is read.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Step {
     /// The step's number since the start, counted from 1. Steps of several threads are numbered by their
     /// moments, as far as they came within one round of the collector.
@@ -25,7 +26,7 @@ pub struct Step {
 }
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum StepKind<T = String> {
     /// An authentic delivery was decided about and is durable, if it had to be.
@@ -43,7 +44,7 @@ pub enum StepKind<T = String> {
 }
 
 /// What was decided about an authentic delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TakenAs {
     /// It is an event for the sinks.
@@ -57,7 +58,7 @@ pub enum TakenAs {
 }
 
 /// What decided it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DecidedBy {
     /// The bridge takes all types.
@@ -89,7 +90,7 @@ impl DecidedBy {
 }
 
 /// An authentic delivery was decided about.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TakenStep<T = String> {
     /// Name of the source.
     pub source: T,
@@ -118,18 +119,20 @@ pub struct TakenStep<T = String> {
     pub secret: Option<T>,
     /// The fingerprint of the configuration by which it was decided, if that is recorded.
     #[serde(with = "written::digits")]
+    #[schemars(with = "Option<String>")]
     pub configuration: Option<[u8; 6]>,
     /// Microseconds from the arrival until the delivery was durable or, if nothing is stored, decided about.
     pub taken_us: u32,
 }
 
 /// A delivery was refused.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RefusedStep<T = String> {
     /// Name of the source; empty if no source has the path.
     pub source: T,
     /// The request's number, 16 hexadecimal digits in JSON.
     #[serde(with = "written::request")]
+    #[schemars(with = "String")]
     pub request: u64,
     /// The HTTP status of the answer.
     pub status: u16,
@@ -139,6 +142,7 @@ pub struct RefusedStep<T = String> {
     pub bytes: Option<u64>,
     /// SHA-256 of the body, if it was read and does not prove its sender.
     #[serde(with = "written::digits")]
+    #[schemars(with = "Option<String>")]
     pub sha256: Option<[u8; 32]>,
     /// The headers, masked. At most 40 of them, with 2 KiB of names and values, are kept.
     pub headers: Vec<(T, T)>,
@@ -147,7 +151,7 @@ pub struct RefusedStep<T = String> {
 }
 
 /// The caller of an authentic delivery was gone before there was an answer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct UnansweredStep<T = String> {
     /// Name of the source.
     pub source: T,
@@ -161,7 +165,7 @@ pub struct UnansweredStep<T = String> {
 }
 
 /// A sink has an event.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PublishedStep<T = String> {
     /// Name of the source from which the event came.
     pub source: T,
@@ -188,7 +192,7 @@ pub struct PublishedStep<T = String> {
 
 /// Records of one topic wait, because they must be published again. One step stands for all records that one
 /// publication gave back for one cause.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HeldStep<T = String> {
     /// Name of the sink.
     pub sink: T,
@@ -209,7 +213,7 @@ pub struct HeldStep<T = String> {
 }
 
 /// A sink rejected an event, which became a dead letter.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RejectedStep<T = String> {
     /// Name of the source from which the event came.
     pub source: T,

@@ -17,6 +17,7 @@ mod keys;
 mod listings;
 mod live;
 mod live_stream;
+mod openapi;
 mod pause;
 mod payloads;
 mod problems;

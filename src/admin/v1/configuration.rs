@@ -2,13 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::admin::AdminState;
 use crate::admin::effective::EffectiveConfiguration;
 
 /// The configuration that counts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ConfigurationAnswer {
     /// First 12 hexadecimal digits of the SHA-256 of the configuration's text.
     fingerprint: String,

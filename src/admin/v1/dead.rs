@@ -18,6 +18,7 @@
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Listing;
@@ -26,7 +27,7 @@ use crate::admin::{AdminState, ProblemAnswer};
 use crate::state::{DeadGroup, DeadLetterInfo};
 
 /// The groups of dead letters.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct GroupsAnswer {
     #[serde(flatten)]
     groups: Listing<DeadGroup>,

@@ -19,6 +19,7 @@ use std::fs;
 use axum::Json;
 use axum::extract::State;
 use rustix::process::{Resource, getrlimit};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::observed::{TakesMillis, millis, observe};
@@ -30,7 +31,7 @@ use crate::timeline::{StepFilter, StepKind, StepWord, Timeline};
 const STEPS_MAX: usize = 1000;
 
 /// The facts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct DoctorFacts {
     version: &'static str,
     fingerprint: String,
@@ -46,14 +47,14 @@ pub(super) struct DoctorFacts {
     sinks: Vec<SinkFacts>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct SourceFacts {
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     degraded_because: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct SinkFacts {
     name: String,
     lag_events: u64,
@@ -63,7 +64,7 @@ struct SinkFacts {
     held: Vec<HeldFacts>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct HeldFacts {
     topic: String,
     reason: &'static str,

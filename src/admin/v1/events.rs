@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, Instant, sleep_until, timeout};
@@ -19,7 +20,7 @@ const LOOK_AT_STOP: Duration = Duration::from_millis(250);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A step, and of an accepted event the sinks that select it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct StepItem {
     #[serde(flatten)]
     step: Step,
@@ -28,7 +29,7 @@ pub(super) struct StepItem {
 }
 
 /// A page of steps.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct StepsAnswer {
     items: Vec<StepItem>,
     /// The `after` of the next request.

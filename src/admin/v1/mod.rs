@@ -11,9 +11,11 @@ mod explain;
 mod history;
 mod live;
 mod observed;
+mod openapi;
 mod query;
 mod rates;
 mod replays;
+mod routes;
 mod sentence;
 mod sinks;
 mod sinks_list;
@@ -23,46 +25,21 @@ mod status;
 mod types;
 
 pub(super) use live::LIVE_READERS_MAX;
+pub use openapi::openapi_document;
 pub(super) use rates::RecentCounts;
 pub use replays::{CancelRequest, ReplayAnswer, ReplayList, ReplayRequest};
+pub(super) use routes::router;
 pub use sinks::{PauseRequest, PausedAnswer, ResumeRequest};
 
-use axum::Router;
-use axum::routing::{get, post};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{AdminState, dead as letters};
-
-/// The routes below `/api/v1`.
-pub(super) fn router() -> Router<AdminState> {
-    Router::new()
-        .route("/dead", get(dead::list))
-        .route("/dead/groups", get(dead::groups))
-        .route("/dead/export", get(letters::export))
-        .route("/dead/{id}", get(letters::show))
-        .route("/dead/redrive", post(letters::redrive))
-        .route("/dead/drop", post(letters::drop))
-        .route("/status", get(status::status))
-        .route("/configuration", get(configuration::configuration))
-        .route("/doctor/facts", get(doctor::facts))
-        .route("/events", get(events::events))
-        .route("/events/stream", get(live::stream))
-        .route("/events/{id}", get(explain::event))
-        .route("/replays", get(replays::list).post(replays::begin))
-        .route("/replays/{id}", get(replays::show))
-        .route("/replays/{id}/cancel", post(replays::cancel))
-        .route("/sinks/{name}/pause", post(sinks::pause))
-        .route("/sinks/{name}/resume", post(sinks::resume))
-        .route("/history", get(history::history))
-        .route("/sinks", get(sinks_list::sinks))
-        .route("/sources", get(sources_list::sources))
-        .route("/spool", get(spool::spool))
-        .route("/types", get(types::types))
-        .route("/types/{provider}/{type}", get(types::event_type))
-}
+/// Where the description of the API is.
+pub(super) const OPENAPI_PATH: &str = "/api/v1/openapi.json";
 
 /// A list, or a page of one.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ListOf{T}")]
 struct Listing<T> {
     items: Vec<T>,
     /// What to ask for to get the next page; `null` behind the last one.

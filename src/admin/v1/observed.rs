@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::rates::{CountsRead, RateWindow};
@@ -58,7 +59,7 @@ pub(super) fn observe(admin: &AdminState) -> Observed {
 
 /// How long something takes: half of them at most `p50`, 99 of 100 at most `p99`, since the start. Both are
 /// `null` if there was none.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct TakesMillis {
     p50: Option<f64>,
     p99: Option<f64>,

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::dead::{bad_request, parse};
@@ -16,7 +17,7 @@ use crate::replay::{NewReplay, RATE_DEFAULT, ReplayCount, ReplayError, Replays};
 use crate::state::{ReplayRow, ReplaySelection};
 
 /// The body of `POST /api/v1/replays`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReplayRequest {
     /// The sink that is to get the events.
@@ -37,12 +38,12 @@ pub struct ReplayRequest {
 }
 
 /// The body of `POST /api/v1/replays/{id}/cancel`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CancelRequest {}
 
 /// A replay.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReplayAnswer {
     /// How it is.
     #[serde(flatten)]
@@ -53,7 +54,7 @@ pub struct ReplayAnswer {
 }
 
 /// The answer of `GET /api/v1/replays`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ReplayList {
     /// The replays, newest first.
     pub items: Vec<ReplayAnswer>,
@@ -61,7 +62,7 @@ pub struct ReplayList {
     pub next: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub(super) enum BeginAnswer {
     Counted(Box<ReplayCount>),

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::dead::parse;
@@ -16,7 +17,7 @@ use crate::problem::ProblemCode;
 use crate::state::PausedSince;
 
 /// The body of `POST /api/v1/sinks/{name}/pause`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PauseRequest {
     /// Why, for whoever finds the sink paused.
@@ -27,12 +28,12 @@ pub struct PauseRequest {
 }
 
 /// The body of `POST /api/v1/sinks/{name}/resume`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResumeRequest {}
 
 /// A sink that is paused, or was until it was resumed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PausedAnswer {
     /// When it was paused, in RFC 3339.
     pub since: String,

@@ -29,6 +29,7 @@ use std::time::SystemTime;
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Listing;
@@ -40,7 +41,7 @@ use crate::health::{HeldStatus, SinkStatus};
 use crate::state::DeadCount;
 
 /// A sink of the listing.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct SinkItem {
     name: String,
     kind: &'static str,
@@ -70,14 +71,14 @@ pub(super) struct SinkItem {
 }
 
 /// How fast a sink delivers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct SinkRate {
     delivered_per_second: f64,
     over_seconds: f64,
 }
 
 /// A held topic of the listing.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct HeldItem {
     topic: String,
     reason: &'static str,

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Listing;
@@ -27,7 +28,7 @@ use crate::admin::{AdminState, SourceSummary};
 use crate::source::DeliveryFate;
 
 /// A source of the listing.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct SourceItem {
     #[serde(flatten)]
     summary: SourceSummary,
@@ -44,7 +45,7 @@ pub(super) struct SourceItem {
 }
 
 /// A secret by its name.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct SecretItem {
     name: String,
     deliveries: u64,

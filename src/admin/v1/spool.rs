@@ -17,6 +17,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::observed::{CAPACITY_LEFT, LOG_HEAD, TakesMillis, millis, observe, rounded};
@@ -25,7 +26,7 @@ use crate::admin::{AdminState, ProblemAnswer, probes};
 use crate::state::Shortage;
 
 /// The space and the disk of the log.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct SpoolDetail {
     accepting: bool,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -17,6 +17,7 @@ use std::time::SystemTime;
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::sentence::{HowThingsAre, SinkInShort, sentence};
@@ -32,7 +33,7 @@ const LOOKED_THROUGH: u64 = 2000;
 const REASON_CHARS_MAX: usize = 160;
 
 /// The state of the bridge, with a sentence.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct StatusInWords {
     sentence: String,
     last_event: Option<Timestamp>,
@@ -42,7 +43,7 @@ pub(super) struct StatusInWords {
 }
 
 /// What is kept of the last steps.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct TimelineInShort {
     is_on: bool,
     bytes: usize,

@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Listing;
@@ -30,7 +31,7 @@ use crate::explain::{TypeExplanation, explain_type};
 use crate::problem::ProblemCode;
 
 /// A type of the listing.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct TypeItem {
     provider: String,
     #[serde(rename = "type")]
@@ -45,7 +46,7 @@ pub(super) struct TypeItem {
 }
 
 /// One type.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct TypeDetail {
     provider: String,
     #[serde(flatten)]

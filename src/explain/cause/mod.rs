@@ -7,6 +7,7 @@ mod refused;
 mod sinks;
 mod types;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::configuration::ExplainedConfiguration;
@@ -21,7 +22,7 @@ const SINKS_NAMED_MAX: usize = 6;
 const REPLAYS_NAMED_MAX: usize = 3;
 
 /// What something can be in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Situation {
     /// Every sink that takes the event has it or has passed it; of a type, that it goes to every sink.

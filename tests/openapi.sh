@@ -33,8 +33,10 @@ finish() {
     rm -rf "$dir"
 }
 trap finish EXIT
-http=$((20000 + RANDOM % 10000))
-admin=$((http + 1))
+free_ports='import socket
+both = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+print(*(one.getsockname()[1] for one in both))'
+read -r http admin < <("$venv/bin/python" -c "$free_ports")
 cat >"$dir/fanbridge.yaml" <<YAML
 http: { listen: 127.0.0.1:$http }
 admin: { listen: 127.0.0.1:$admin, show_payloads: true }

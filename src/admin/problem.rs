@@ -27,19 +27,6 @@ impl ProblemAnswer {
     pub fn of(code: ProblemCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { code, status: code.status(), detail: detail.into(), request: RequestNumber::next() }
     }
-
-    /// A problem with this status, and the most general code that goes with it.
-    pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        let code = match status {
-            StatusCode::BAD_REQUEST => ProblemCode::BadQuery,
-            StatusCode::UNAUTHORIZED => ProblemCode::TokenRequired,
-            StatusCode::NOT_FOUND => ProblemCode::NotFound,
-            StatusCode::CONFLICT => ProblemCode::Conflict,
-            StatusCode::SERVICE_UNAVAILABLE => ProblemCode::Busy,
-            _ => ProblemCode::Failed,
-        };
-        Self { status, ..Self::of(code, detail) }
-    }
 }
 
 impl From<StateError> for ProblemAnswer {

@@ -25,6 +25,7 @@ use serde::Serialize;
 use super::observed::{TakesMillis, millis, observe};
 use crate::admin::{AdminState, ProblemAnswer, probes};
 use crate::health::{HeldStatus, SinkStatus};
+use crate::problem::ProblemCode;
 use crate::timeline::{StepFilter, StepKind, StepWord, Timeline};
 
 /// Most steps of a sink that are looked through for topics.
@@ -98,12 +99,10 @@ pub(super) async fn facts(State(admin): State<AdminState>) -> Result<Json<Doctor
             sinks: admin.health.sinks().iter().map(|sink| sink_facts(sink, &admin.timeline)).collect(),
         }
     });
-    looking.await.map(Json).map_err(|_| {
-        ProblemAnswer::new(
-            http::StatusCode::INTERNAL_SERVER_ERROR,
-            "the facts cannot be gathered: see the log",
-        )
-    })
+    looking
+        .await
+        .map(Json)
+        .map_err(|_| ProblemAnswer::of(ProblemCode::Failed, "the facts cannot be gathered: see the log"))
 }
 
 fn sink_facts(sink: &SinkStatus, timeline: &Timeline) -> SinkFacts {

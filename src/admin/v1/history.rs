@@ -13,12 +13,12 @@
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use http::StatusCode;
 use serde::Deserialize;
 
 use super::query::bad_query;
 use crate::admin::history::HistoryAnswer;
 use crate::admin::{AdminState, ProblemAnswer};
+use crate::problem::ProblemCode;
 
 const MINUTES_MAX: u64 = 60;
 
@@ -32,8 +32,7 @@ pub(super) async fn history(
     State(admin): State<AdminState>,
     query: Result<Query<HistoryQuery>, QueryRejection>,
 ) -> Result<Json<HistoryAnswer>, ProblemAnswer> {
-    let Query(query) =
-        query.map_err(|error| ProblemAnswer::new(StatusCode::BAD_REQUEST, error.body_text()))?;
+    let Query(query) = query.map_err(|error| ProblemAnswer::of(ProblemCode::BadQuery, error.body_text()))?;
     let minutes = match query.minutes.as_deref() {
         None => MINUTES_MAX,
         Some(text) => text

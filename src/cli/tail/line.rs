@@ -6,6 +6,7 @@
 use std::fmt::Display;
 
 use crate::event::{BODY_SCHEME, Timestamp};
+use crate::explain::cause::grouped;
 use crate::telemetry::Shown;
 use crate::timeline::{
     DecidedBy, HeldStep, PublishedStep, RefusedStep, RejectedStep, Step, StepKind, TakenAs, TakenStep,
@@ -46,16 +47,6 @@ pub(super) fn line(step: &Step, selected_by: Option<&[String]>, options: LineOpt
 /// The day of a moment in UTC: `2026-11-29`.
 pub(super) fn day(moment: Timestamp) -> String {
     moment.to_rfc3339().chars().take_while(|c| *c != 'T').collect()
-}
-
-/// A number with its thousands apart: `1,204`.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let comma = |(index, digit): (usize, char)| {
-        let is_first_of_three = index > 0 && (digits.len() - index).is_multiple_of(3);
-        is_first_of_three.then_some(',').into_iter().chain([digit])
-    };
-    digits.chars().enumerate().flat_map(comma).collect()
 }
 
 /// The beginning of an id, which is enough to find it by.

@@ -3,8 +3,9 @@
 use std::time::SystemTime;
 
 use super::super::output::terminal_width;
-use super::line::{LineOptions, day, grouped, line};
+use super::line::{LineOptions, day, line};
 use crate::event::Timestamp;
+use crate::explain::cause::grouped;
 use crate::timeline::Step;
 
 /// What the lines of steps that follow each other have in common.

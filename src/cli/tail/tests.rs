@@ -150,12 +150,6 @@ fn a_long_topic_is_shortened_in_its_middle() {
     assert!(line.ends_with("lifecycle.fifo p11@99120 +3 ms"), "{line}");
 }
 
-#[test]
-fn thousands_stand_apart() {
-    let numbers = [0, 999, 1000, 1_204_000].map(grouped);
-    assert_eq!(numbers, ["0", "999", "1,000", "1,204,000"]);
-}
-
 proptest! {
     #[test]
     fn lines_fit_the_terminal_and_steer_it_nowhere(

@@ -241,7 +241,12 @@ pub fn span(seconds: u64) -> String {
 
 /// A number of things, with its digits in groups of three: `1 event`, `4,812 events`.
 pub fn plural(count: u64, what: &str) -> String {
-    let digits = count.to_string();
+    format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
+}
+
+/// A number with its digits in groups of three: `4,812`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
     let mut grouped = String::new();
     for (at, digit) in digits.char_indices() {
         if at > 0 && (digits.len() - at).is_multiple_of(3) {
@@ -249,7 +254,7 @@ pub fn plural(count: u64, what: &str) -> String {
         }
         grouped.push(digit);
     }
-    format!("{grouped} {what}{}", if count == 1 { "" } else { "s" })
+    grouped
 }
 
 #[cfg(test)]

@@ -110,9 +110,10 @@ export function awaited(row) {
   return (row.selected ?? []).filter((sink) => !known.has(sink));
 }
 
-/** Milliseconds until the last sink had it; of what has no sink, until it was decided about. */
+/** Milliseconds until the last sink had it, replays apart; of what has no sink, until it was decided on. */
 export function lasted(row) {
-  const published = row.sinks.map(({ after }) => after).filter((after) => after !== undefined);
+  const own = row.sinks.filter(({ replay }) => !replay);
+  const published = own.map(({ after }) => after).filter((after) => after !== undefined);
   if (published.length > 0) return Math.max(...published);
   if (row.step.taken_us !== undefined) return row.step.taken_us / 1000;
   return row.step.waited_ms;

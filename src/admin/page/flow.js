@@ -143,7 +143,7 @@ function draw(flowing, drawing, context) {
         badge("good", "well"),
         badge("warn", "late, paused or refusing"),
         badge("bad", "in trouble"),
-        h("span", {}, "dotted: nothing in the last 10 s"),
+        h("span", {}, "pale: nothing in the last 10 s"),
       ),
     ),
     svg(

@@ -83,6 +83,23 @@ export const tests = {
     await page.waitForSelector(".detail", { state: "hidden" });
   },
 
+  async a_refusal_says_why_and_shows_no_value_of_its_signature({ home, open }) {
+    home.configure();
+    await home.start();
+    await home.deliver(event("call.created", 1), { "x-signature": "5ec2e7".repeat(10) + "0000" });
+    const page = await openEvents(open);
+    await until("the refusal", async () => (await rowCount(page)) === 1);
+    await page.click(".grid-canvas .grid-row");
+    await page
+      .locator(".detail .cause")
+      .getByText(/refused with 401/)
+      .waitFor();
+    const text = await page.textContent(".detail");
+    assert.match(text, /x-signature/);
+    assert.ok(!text.includes("5ec2e7"));
+    assert.deepEqual(await violations(page), []);
+  },
+
   async the_list_stands_still_while_it_is_paused_and_goes_on_without_a_gap({ home, open }) {
     home.configure();
     await home.start();

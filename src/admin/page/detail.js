@@ -63,15 +63,15 @@ export class Detail {
 
   async load(row) {
     const { signal } = this.context;
-    const parts = row.id
-      ? await Promise.all([this.explained(row, signal), this.steps(row, signal)])
-      : [null, [row.step]];
+    const asked = row.id || (row.step.request ? `request:${row.step.request}` : "");
+    const steps = row.id ? this.steps(row, signal) : [row.step];
+    const parts = await Promise.all([asked ? this.explained(asked, row, signal) : null, steps]);
     if (this.row !== row) return;
-    const [explanation, steps] = parts;
+    const [explanation, known] = parts;
     fill(
       this.body,
       why(explanation),
-      timeline(steps),
+      timeline(known),
       sinks(explanation),
       attributes(row, explanation),
       refusal(row.step),
@@ -81,9 +81,9 @@ export class Detail {
     );
   }
 
-  async explained(row, signal) {
+  async explained(asked, row, signal) {
     try {
-      return await get(`/events/${encodeURIComponent(row.id)}${query({ source: row.source })}`, { signal });
+      return await get(`/events/${encodeURIComponent(asked)}${query({ source: row.source })}`, { signal });
     } catch (error) {
       return { failed: error instanceof Absent ? "This bridge does not offer explanations." : error.message };
     }

@@ -72,6 +72,8 @@ codes! {
     TokenRequired = "token_required", UNAUTHORIZED;
     /// The request has another token.
     TokenWrong = "token_wrong", UNAUTHORIZED;
+    /// A browser asks for a page of another site.
+    CrossSite = "cross_site", FORBIDDEN;
     /// A change lacks its header.
     NoRequestHeader = "no_request_header", FORBIDDEN;
     /// A change is not of the content type JSON.

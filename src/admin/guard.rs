@@ -76,10 +76,18 @@ impl Access {
                 "unknown host: use localhost, the address in admin.listen or a name in admin.hosts",
             );
         }
-        // Neither has data of the bridge.
+        // Neither has data of the bridge, and a link from another site may lead to the page.
         let path = request.uri.path();
         if page::is_asked_for(&request.method, path) || path == OPENAPI_PATH {
             return None;
+        }
+        // A browser says so of what a page of another site asks for. Where there is no token, it could not read
+        // the answer, but cause the work.
+        if request.headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none") {
+            return refuse(
+                ProblemCode::CrossSite,
+                "a page of another site asks: open the page of this bridge",
+            );
         }
         if self.token.is_none() && !self.listen.is_loopback() {
             return refuse(

@@ -64,6 +64,8 @@ const BODY_BYTES_MAX: usize = 256 << 10;
 
 /// Most searches of the log at once.
 const SEARCHES_MAX: usize = 2;
+/// Most queries of the state file at once. The threads that block are also those that read for the sinks.
+const QUERIES_MAX: usize = 4;
 
 /// The parts of the bridge that the routes read. Clones share them.
 #[derive(Clone)]
@@ -85,6 +87,8 @@ pub struct AdminState {
     scrape: Arc<Mutex<()>>,
     /// The searches of the log that can still begin.
     searches: Arc<Semaphore>,
+    /// The queries of the state file that can still begin.
+    queries: Arc<Semaphore>,
     timeline: Timeline,
     /// Whether bodies of events are shown.
     shows_payloads: bool,
@@ -129,6 +133,7 @@ impl AdminState {
             controls: Arc::default(),
             scrape: Arc::default(),
             searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
+            queries: Arc::new(Semaphore::new(QUERIES_MAX)),
             timeline: Timeline::default(),
             shows_payloads: false,
             history: Arc::default(),
@@ -185,13 +190,19 @@ impl AdminState {
         self.ask(noted).await
     }
 
-    /// Runs a query of the state on a thread that can block.
+    /// Runs a query of the state on a thread that can block. It keeps its place until it has ended, also if the
+    /// client leaves meanwhile.
     async fn ask<T: Send + 'static>(
         &self,
         f: impl FnOnce(&State) -> Result<T, StateError> + Send + 'static,
     ) -> Result<T, ProblemAnswer> {
         let state = self.opened()?.state.clone();
-        match tokio::task::spawn_blocking(move || f(&state)).await {
+        let place = Arc::clone(&self.queries).acquire_owned().await;
+        let query = move || {
+            let _place = place;
+            f(&state)
+        };
+        match tokio::task::spawn_blocking(query).await {
             Ok(answer) => answer.map_err(ProblemAnswer::from),
             Err(_) => {
                 let detail = "a query of the state file broke off: see the log";

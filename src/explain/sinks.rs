@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::cause::quoted;
 use super::configuration::{ConfiguredSink, SinkPlace};
 use super::document::{ExplainedSink, KnownFrom, SinkStanding};
 use crate::event::{Placement, Position, Timestamp};
@@ -249,14 +250,5 @@ fn command(place: &SinkPlace, topic: &str, placement: Placement) -> Option<Strin
             Some(format!("tail -c +{} {path} | head -n 1", offset + 1))
         }
         _ => None,
-    }
-}
-
-/// A word of a shell's command line.
-fn quoted(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:,@".contains(c);
-    match text.chars().all(is_plain) {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', r"'\''")),
     }
 }

@@ -42,6 +42,11 @@ pub const RATE_DEFAULT: u32 = 1_000;
 pub const RATE_MAX: u32 = 100_000;
 /// Most ids that one replay names.
 pub const IDS_MAX: usize = 100;
+/// Most types, families and sources that one replay names, and most bytes of all names: each row is read again
+/// and again while it is remembered.
+pub const NAMES_MAX: usize = 1_000;
+/// See [`NAMES_MAX`].
+pub const NAME_BYTES_MAX: usize = 16 << 10;
 /// Most replays that run or wait at once.
 const RUNNING_MAX: usize = 100;
 
@@ -76,6 +81,17 @@ pub enum ReplayError {
     /// There are too many ids.
     #[error("{0} ids are named, expected at most {IDS_MAX}: give a time, a type or a family instead")]
     Ids(usize),
+    /// There are too many names.
+    #[error(
+        "{names} types, families and sources are named, in {bytes} bytes with the ids; expected at most \
+         {NAMES_MAX} in {NAME_BYTES_MAX} bytes: leave names out, which takes more events, or begin several replays"
+    )]
+    Names {
+        /// How many are named.
+        names: usize,
+        /// How many bytes they and the ids have.
+        bytes: usize,
+    },
     /// The log has no event with an id.
     #[error("the log has no event with the id `{0}`: an id has to be whole; it may have been removed")]
     UnknownId(String),
@@ -171,6 +187,10 @@ impl Replays {
     pub fn begin(&self, new: &NewReplay) -> Result<ReplayRow, ReplayError> {
         let shared = &*self.0;
         shared.check(new)?;
+        // Asked again once the row is written: to look for ids costs much more.
+        if shared.running.lock().len() >= RUNNING_MAX {
+            return Err(ReplayError::TooMany);
+        }
         // From here on nothing is removed for its age.
         let begin = ReaderPosition { cursor: Position(0), kind: ReaderKind::Replaying };
         let kept = shared.cursors.add(begin);
@@ -267,6 +287,12 @@ impl Shared {
         }
         if events.ids.len() > IDS_MAX {
             return Err(ReplayError::Ids(events.ids.len()));
+        }
+        let sets = [&events.types, &events.families, &events.sources];
+        let names = sets.iter().map(|set| set.len()).sum();
+        let bytes = sets.into_iter().chain([&events.ids]).flatten().map(String::len).sum();
+        if names > NAMES_MAX || bytes > NAME_BYTES_MAX {
+            return Err(ReplayError::Names { names, bytes });
         }
         Ok(())
     }

@@ -11,6 +11,8 @@ use crate::support::{signing, turns};
 
 const BODY: &str = r#"{"type":"call.created","call_cid":"default:1","n":1.10}"#;
 
+const TOKEN: &str = "a token that only the tests of this file know";
+
 /// A bridge with files, whose admin listener has these keys too.
 fn started(admin: &str) -> (Home, Bridge) {
     let home = Home::new();
@@ -62,9 +64,13 @@ fn a_payload_is_shown_only_where_it_was_allowed() {
 #[test]
 fn a_host_is_known_by_its_whole_name_only() {
     let _turn = turns::in_company();
-    let (home, bridge) = started("hosts: [Ops.example.com],");
+    let token = tempfile::NamedTempFile::new().unwrap();
+    fs::write(token.path(), TOKEN).unwrap();
+    let with_token = format!("token: \"file:{}\", hosts: [Ops.example.com],", token.path().display());
+    let (home, bridge) = started(&with_token);
     let asked_as = |host: &str| -> Answer {
-        let request = format!("GET /api/v1/status HTTP/1.1\r\nhost: {host}\r\n\r\n");
+        let request =
+            format!("GET /api/v1/status HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {TOKEN}\r\n\r\n");
         Client::new(home.admin).exchange(request.as_bytes()).expect("an answer")
     };
     for host in ["ops.example.com", "OPS.example.com:9090", "localhost", "127.0.0.1"] {
@@ -89,4 +95,28 @@ fn a_host_is_known_by_its_whole_name_only() {
         assert_eq!(checked.status.code(), Some(78), "{host}");
         assert!(String::from_utf8_lossy(&checked.stdout).contains("is no host name"), "{host}: {checked:?}");
     }
+}
+
+#[test]
+fn a_name_for_a_proxy_needs_a_token_and_no_page_of_another_site_is_answered() {
+    let _turn = turns::in_company();
+    let (home, bridge) = started("");
+    let asked_from = |site: &str| {
+        let headers = format!("host: localhost\r\nsec-fetch-site: {site}\r\n");
+        let request = format!("GET /api/v1/status HTTP/1.1\r\n{headers}\r\n");
+        Client::new(home.admin).exchange(request.as_bytes()).expect("an answer")
+    };
+    assert_eq!(asked_from("same-origin").status, 200);
+    assert_eq!(asked_from("none").status, 200);
+    for site in ["cross-site", "same-site"] {
+        let answer = asked_from(site);
+        assert!(answer.status == 403 && answer.text().contains("cross_site"), "{site}: {}", answer.text());
+    }
+    drop(bridge);
+    let path = home.path("fanbridge.yaml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("admin: {", "admin: { hosts: [ops.example.com],")).unwrap();
+    let checked = home.try_verb(&["check"]);
+    assert_eq!(checked.status.code(), Some(78));
+    assert!(String::from_utf8_lossy(&checked.stdout).contains("names without a token"), "{checked:?}");
 }

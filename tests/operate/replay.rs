@@ -254,6 +254,14 @@ fn a_replay_waits_while_the_spool_is_short_of_space_and_refuses_nobody() {
     let bridge = home.start();
     send(&bridge, 0, 100, BODY_BYTES);
     await_delivered(&bridge, 100);
+    // What it has got is noted by now, and so can go.
+    await_until("the cursor of `other` is behind what was sent", WITHIN, || {
+        let sinks: Value =
+            serde_json::from_slice(&bridge.admin().get("/api/v1/sinks").expect("an answer").body)
+                .expect("JSON");
+        let other = sinks["items"].as_array()?.iter().find(|sink| sink["name"] == "other")?;
+        (other["cursor"] == 100).then_some(())
+    });
     let paused = home.try_verb(&["pause", "other", "--reason", "it is to hold the spool"]);
     assert!(paused.status.success(), "{}", String::from_utf8_lossy(&paused.stderr));
     send(&bridge, 100, 424, BODY_BYTES);
@@ -329,6 +337,10 @@ fn a_replay_that_cannot_be_says_what_is_wrong_and_one_that_runs_can_be_cancelled
     let bridge = home.start();
     send(&bridge, 0, 40, 0);
     await_delivered(&bridge, 40);
+    let of_types =
+        |types: Vec<String>| serde_json::json!({ "sink": "lake", "events": { "types": types } }).to_string();
+    let many = of_types((0..1001).map(|number| number.to_string()).collect());
+    let long = of_types(vec!["a".repeat(17_000)]);
     for (body, status, words) in [
         (r#"{"sink":"like","events":{"types":["a"]}}"#, 404, "no sink is named `like`"),
         (r#"{"sink":"lake"}"#, 400, "say which events"),
@@ -336,6 +348,8 @@ fn a_replay_that_cannot_be_says_what_is_wrong_and_one_that_runs_can_be_cancelled
         (r#"{"sink":"lake","events":{"since":"yesterday"}}"#, 400, "expected a moment in RFC 3339"),
         (r#"{"sink":"lake","events":{"type":"a"}}"#, 400, "unknown field `type`"),
         (r#"{"sink":"lake","events":{"types":["a"]},"rate":0}"#, 400, "expected 1 to 100000"),
+        (&many, 400, "1001 types, families and sources are named"),
+        (&long, 400, "expected at most 1000 in 16384 bytes"),
     ] {
         let answer = bridge.admin().post("/api/v1/replays", CHANGE, body.as_bytes()).expect("an answer");
         assert_eq!(answer.status, status, "{body}: {}", answer.text());

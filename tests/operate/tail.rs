@@ -40,7 +40,9 @@ struct Tail {
 
 impl Tail {
     fn start(home: &Home, arguments: &[&str]) -> Self {
-        let mut child = home.spawn_verb_under(&[], &[&["tail", "--for", WITHIN], arguments].concat());
+        // Whoever started the tests may have had SIGHUP ignored, as nohup does.
+        let wrapper = ["env", "--default-signal=HUP"];
+        let mut child = home.spawn_verb_under(&wrapper, &[&["tail", "--for", WITHIN], arguments].concat());
         let shows = BufReader::new(child.stdout.take().unwrap());
         let said = BufReader::new(child.stderr.take().unwrap());
         let mut tail = Self { child, shows, said };

@@ -61,7 +61,7 @@ async function every(seconds, look, signal) {
 
 function route() {
   const [path, search] = location.hash.replace(/^#\/?/, "").split("?");
-  const name = path in VIEWS ? path : "flow";
+  const name = Object.hasOwn(VIEWS, path) ? path : "flow";
   ended();
   keys = {};
   const controller = new AbortController();

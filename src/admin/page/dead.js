@@ -81,7 +81,8 @@ class DeadLetters {
       sum.redriven += report.redriven ?? 0;
       sum.already_delivered += report.already_delivered ?? 0;
       sum.kept.push(...(report.kept ?? []));
-      if (!(report.last > after)) break;
+      sum.stopped = report.stopped;
+      if (report.stopped || !(report.last > after)) break;
       after = report.last;
       fill(this.said, `${count(sum.redriven)} of ${count(whole)} are on their way.`);
     }
@@ -104,10 +105,11 @@ class DeadLetters {
   }
 }
 
-function told({ redriven, already_delivered: before, kept }) {
+function told({ redriven, already_delivered: before, kept, stopped }) {
   const parts = [`${counted(redriven ?? 0, "dead letter")} redriven`];
   if (before > 0) parts.push(`${count(before)} had been delivered meanwhile`);
   if (kept?.length > 0) parts.push(`${count(kept.length)} kept: ${[...new Set(kept.map(why))].join(", ")}`);
+  if (stopped) parts.push(`stopped early: ${stopped}; the others are unchanged`);
   return `${parts.join("; ")}.`;
 }
 

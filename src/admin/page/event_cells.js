@@ -1,6 +1,6 @@
 // What each cell of the events shows of a row.
 
-import { fill, h, say } from "./dom.js";
+import { fill, h, say, shown } from "./dom.js";
 import { awaited, lasted } from "./event_rows.js";
 import { bytes, clock, count, period, placedShort, shortId, words } from "./format.js";
 
@@ -11,7 +11,7 @@ export const COLUMNS = [
     name: "time",
     title: "Time (UTC)",
     fill: (cell, row) => {
-      cell.title = row.at;
+      cell.title = shown(row.at);
       say(cell, clock(row.at));
     },
   },
@@ -25,7 +25,7 @@ export const COLUMNS = [
     name: "type",
     title: "Type",
     fill: (cell, row) => {
-      cell.title = what(row);
+      cell.title = shown(what(row));
       say(cell, what(row));
     },
   },
@@ -33,7 +33,7 @@ export const COLUMNS = [
     name: "id",
     title: "Id",
     fill: (cell, row) => {
-      cell.title = row.id;
+      cell.title = shown(row.id);
       say(cell, shortId(row.id));
     },
   },
@@ -70,7 +70,7 @@ function fillSinks(cell, row) {
     row.word === "accepted" ? awaited(row).map((sink) => h("span.chip.wait", {}, `${sink} …`)) : [];
   const none = row.word === "accepted" && row.selected?.length === 0;
   fill(cell, told, others, none ? h("span.quiet", {}, "no sink selects it") : "", why(row));
-  cell.title = cell.textContent;
+  cell.title = shown(cell.textContent);
 }
 
 function why(row) {

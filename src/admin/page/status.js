@@ -1,7 +1,7 @@
 // The sentence on top, and what every view knows of the bridge.
 
 import { Absent, Silent, ask, get } from "./api.js";
-import { fill, h, say } from "./dom.js";
+import { fill, h, say, shown } from "./dom.js";
 import { count, counted, period } from "./format.js";
 
 const EVERY_SECONDS = 2;
@@ -87,7 +87,7 @@ class Sentence {
   }
 
   write(state, text) {
-    this.element.title = text;
+    this.element.title = shown(text);
     const glyph = { good: "●", warn: "▲", bad: "✕" }[state];
     if (this.state !== state) {
       this.element.setAttribute("class", `sentence ${state}`);

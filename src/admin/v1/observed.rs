@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::rates::{CountsRead, RateWindow};
-use crate::admin::AdminState;
+use crate::admin::{AdminState, ProblemAnswer};
+use crate::problem::ProblemCode;
 use crate::source::DeliveryFate;
 use crate::telemetry::{LabelsWanted, Readings};
 
@@ -33,7 +34,16 @@ pub(super) fn verdict(source: &str, word: &str) -> String {
 /// The word for refused deliveries beside those for verdicts.
 pub(super) const REFUSED: &str = "refused";
 
-/// Reads all metrics, and remembers what rates are made of.
+/// Reads all metrics, and remembers what rates are made of; on a thread that no delivery needs, because it
+/// writes and reads the text of all metrics.
+pub(super) async fn observed(admin: &AdminState) -> Result<Observed, ProblemAnswer> {
+    let admin = admin.clone();
+    tokio::task::spawn_blocking(move || observe(&admin))
+        .await
+        .map_err(|_| ProblemAnswer::of(ProblemCode::Failed, "the metrics cannot be read: see the log"))
+}
+
+/// The same on this thread.
 pub(super) fn observe(admin: &AdminState) -> Observed {
     let readings = admin.metrics.readings();
     let mut counted = CountsRead::new();

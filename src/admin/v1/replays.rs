@@ -88,20 +88,19 @@ pub(super) async fn begin(
 ) -> Result<Json<BeginAnswer>, ProblemAnswer> {
     let ReplayRequest { sink, events, select_all, rate, dry_run, after } = parse(body)?;
     let new = NewReplay { sink, events, select_all, rate: rate.unwrap_or(RATE_DEFAULT) };
-    if !dry_run {
-        let row = ask(&admin, move |replays| replays.begin(&new)).await?;
-        return Ok(Json(BeginAnswer::Begun(Box::new(answer((row, None))))));
-    }
     let permit = Arc::clone(&admin.searches).try_acquire_owned().map_err(|_| {
         let detail = "two searches of the log are under way: ask again in a few seconds";
         ProblemAnswer::of(ProblemCode::Busy, detail)
     })?;
-    let count = move |replays: &Replays| {
-        // Held until the count has ended, not only until nobody waits for it.
+    // Held until the search has ended, not only until nobody waits for it.
+    let done = move |replays: &Replays| {
         let _permit = permit;
-        replays.count(&new, Position(after))
+        Ok(match dry_run {
+            true => BeginAnswer::Counted(Box::new(replays.count(&new, Position(after))?)),
+            false => BeginAnswer::Begun(Box::new(answer((replays.begin(&new)?, None)))),
+        })
     };
-    Ok(Json(BeginAnswer::Counted(Box::new(ask(&admin, count).await?))))
+    ask(&admin, done).await.map(Json)
 }
 
 pub(super) async fn cancel(
@@ -128,7 +127,12 @@ async fn ask<T: Send + 'static>(
     work: impl FnOnce(&Replays) -> Result<T, ReplayError> + Send + 'static,
 ) -> Result<T, ProblemAnswer> {
     let replays = admin.controls()?.replays.clone();
-    match tokio::task::spawn_blocking(move || work(&replays)).await {
+    let place = Arc::clone(&admin.queries).acquire_owned().await;
+    let asked = move || {
+        let _place = place;
+        work(&replays)
+    };
+    match tokio::task::spawn_blocking(asked).await {
         Ok(done) => Ok(done?),
         Err(_) => {
             let detail = "the request broke off: see the log, then look what became of it";
@@ -146,9 +150,11 @@ impl From<ReplayError> for ProblemAnswer {
                 ProblemCode::NotFound
             }
             ReplayError::TooMany | ReplayError::Ended(_) => ProblemCode::Conflict,
-            ReplayError::Everything | ReplayError::NoTime | ReplayError::Rate(_) | ReplayError::Ids(_) => {
-                ProblemCode::BadBody
-            }
+            ReplayError::Everything
+            | ReplayError::NoTime
+            | ReplayError::Rate(_)
+            | ReplayError::Ids(_)
+            | ReplayError::Names { .. } => ProblemCode::BadBody,
         };
         match error {
             ReplayError::State(error) => error.into(),

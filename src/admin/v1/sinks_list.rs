@@ -33,7 +33,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Listing;
-use super::observed::{Observed, TakesMillis, delivered, observe, rounded};
+use super::observed::{Observed, TakesMillis, delivered, observed, rounded};
 use crate::admin::status::{AnswersState, answers, dead_letter_counts};
 use crate::admin::{AdminState, PausedAnswer, ProblemAnswer, SinkSummary};
 use crate::event::Timestamp;
@@ -101,7 +101,7 @@ impl HeldItem {
 
 pub(super) async fn sinks(State(admin): State<AdminState>) -> Result<Json<Listing<SinkItem>>, ProblemAnswer> {
     let letters = dead_letter_counts(&admin).await?;
-    let observed = observe(&admin);
+    let observed = observed(&admin).await?;
     let running = admin.health.sinks();
     let item = |sink: &SinkSummary| {
         let status = running.iter().find(|status| status.name() == sink.name);

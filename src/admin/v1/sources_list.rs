@@ -23,8 +23,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Listing;
-use super::observed::{Observed, REFUSED, TakesMillis, observe, rounded, verdict};
-use crate::admin::{AdminState, SourceSummary};
+use super::observed::{Observed, REFUSED, TakesMillis, observed, rounded, verdict};
+use crate::admin::{AdminState, ProblemAnswer, SourceSummary};
 use crate::source::DeliveryFate;
 
 /// A source of the listing.
@@ -51,8 +51,10 @@ struct SecretItem {
     deliveries: u64,
 }
 
-pub(super) async fn sources(State(admin): State<AdminState>) -> Json<Listing<SourceItem>> {
-    let observed = observe(&admin);
+pub(super) async fn sources(
+    State(admin): State<AdminState>,
+) -> Result<Json<Listing<SourceItem>>, ProblemAnswer> {
+    let observed = observed(&admin).await?;
     let polling = admin.health.sources();
     let item = |source: &SourceSummary| {
         let status = polling.iter().find(|status| status.name() == source.name);
@@ -60,7 +62,7 @@ pub(super) async fn sources(State(admin): State<AdminState>) -> Json<Listing<Sou
         let degraded_because = trouble.map(|trouble| trouble.advice);
         SourceItem { degraded_because, ..counted(source, &observed) }
     };
-    Json(Listing::whole(admin.summary.sources.iter().map(item).collect()))
+    Ok(Json(Listing::whole(admin.summary.sources.iter().map(item).collect())))
 }
 
 fn counted(source: &SourceSummary, observed: &Observed) -> SourceItem {

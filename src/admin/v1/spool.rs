@@ -20,7 +20,7 @@ use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::observed::{CAPACITY_LEFT, LOG_HEAD, TakesMillis, millis, observe, rounded};
+use super::observed::{CAPACITY_LEFT, LOG_HEAD, TakesMillis, millis, observed, rounded};
 use crate::admin::status::SpoolState;
 use crate::admin::{AdminState, ProblemAnswer, probes};
 use crate::state::Shortage;
@@ -49,7 +49,7 @@ pub(super) struct SpoolDetail {
 
 pub(super) async fn spool(State(admin): State<AdminState>) -> Result<Json<SpoolDetail>, ProblemAnswer> {
     let opened = admin.opened()?;
-    let observed = observe(&admin);
+    let observed = observed(&admin).await?;
     let (capacity, refuses) = (opened.spool.capacity(), opened.spool.accepting().err());
     let fills = observed.rates.falls_per_second(CAPACITY_LEFT);
     let (readings, rates) = (&observed.readings, &observed.rates);

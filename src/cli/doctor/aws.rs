@@ -11,6 +11,7 @@ use super::probe::FoundSoFar;
 use super::{Finding, Probe};
 use crate::aws::Aws;
 use crate::aws::arn::TopicArn;
+use crate::explain::cause::quoted;
 use crate::sink::Output;
 use crate::sink::sns::{SnsAdmin, SnsSinkOptions};
 use crate::source::Channel;
@@ -171,12 +172,13 @@ impl AskedQueue {
         let attributes = format!("{}.json", attribute.to_ascii_lowercase());
         format!(
             "aws sqs set-queue-attributes --queue-url {} --attributes file://{attributes}",
-            self.queue.queue_url
+            quoted(&self.queue.queue_url)
         )
     }
 
     fn show(&self) -> String {
-        format!("aws sqs get-queue-attributes --queue-url {} --attribute-names Policy", self.queue.queue_url)
+        let url = quoted(&self.queue.queue_url);
+        format!("aws sqs get-queue-attributes --queue-url {url} --attribute-names Policy")
     }
 }
 

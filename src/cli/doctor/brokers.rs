@@ -10,6 +10,7 @@ use super::finding::{counted, named};
 use super::probe::FoundSoFar;
 use super::running::{RunningBridge, RunningPart};
 use super::{Finding, Probe, replicas};
+use crate::explain::cause::quoted;
 use crate::sink::Output;
 use crate::sink::kafka::{HiddenBy, KafkaAdmin, KafkaAdminError, KafkaOptions, TopicShape};
 
@@ -90,9 +91,9 @@ impl AskedSink {
         let tls = self.kafka.properties.iter().any(|(name, _)| name == "security.protocol");
         let first = self.first_broker();
         let command = if tls {
-            format!("openssl s_client -connect {first} </dev/null")
+            format!("openssl s_client -connect {} </dev/null", quoted(first))
         } else {
-            format!("kcat -b {first} -L")
+            format!("kcat -b {} -L", quoted(first))
         };
         Finding::failure(REACH, &*self.sink, found)
             .fix("`brokers`, `tls` and `sasl` of the sink, the network between, and the brokers themselves")
@@ -269,10 +270,11 @@ impl AskedSink {
         let topics = if prefix.is_empty() {
             "--topic '*'".into()
         } else {
-            format!("--topic {prefix} --resource-pattern-type prefixed")
+            format!("--topic {} --resource-pattern-type prefixed", quoted(prefix))
         };
         format!(
-            "kafka-acls.sh --bootstrap-server {first} --add --allow-principal User:NAME --producer {topics}"
+            "kafka-acls.sh --bootstrap-server {} --add --allow-principal User:NAME --producer {topics}",
+            quoted(first)
         )
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Finding;
-use super::finding::counted;
+use super::finding::{counted, shown_path};
 use super::provider_key::ProviderKey;
 use super::running::RunningBridge;
 use crate::cli::{ConfigArgs, Failure, colour_on, find, read};
@@ -36,7 +36,7 @@ impl Context {
         running: Option<RunningBridge>,
     ) -> Result<(Finding, Option<Self>), Failure> {
         let named =
-            args.config.as_ref().map_or_else(String::new, |path| format!(" --config {}", path.display()));
+            args.config.as_ref().map_or_else(String::new, |path| format!(" --config {}", shown_path(path)));
         let (finding, config, has_secrets) = match find(args) {
             Some(path) => match read(&path)? {
                 Ok(Loaded { config, warnings }) => (warned(&path, &warnings), Some(config), true),
@@ -80,7 +80,7 @@ fn warned(path: &Path, warnings: &Report) -> Finding {
     let found = format!("{}: {} (line {line})", counted(problems.len(), "warning"), first.title);
     Finding::warning(CHECK, path.display().to_string(), found)
         .fix("`fanbridge check` shows each with its line and what was probably meant")
-        .command(format!("fanbridge check {}", path.display()))
+        .command(format!("fanbridge check {}", shown_path(path)))
 }
 
 /// The finding of a configuration that cannot be used, whose problems are printed on stderr.
@@ -90,5 +90,5 @@ fn refused(path: &Path, report: &Report) -> Finding {
     let found = format!("{}, so nothing else can be looked at", counted(errors, "error"));
     Finding::failure(CHECK, path.display().to_string(), found)
         .fix("correct the lines that are shown")
-        .command(format!("fanbridge check {}", path.display()))
+        .command(format!("fanbridge check {}", shown_path(path)))
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FsWord, statfs};
 
 use super::context::Context;
-use super::finding::{FindingVerdict, bytes, counted};
+use super::finding::{FindingVerdict, bytes, counted, shown_path};
 use super::running::RunningFacts;
 use super::{Finding, Probe};
 use crate::disk::{Disk, RealDisk};
@@ -69,7 +69,7 @@ pub(super) fn probes(context: &Context) -> Vec<Probe> {
 fn kind(dir: &Path) -> Finding {
     let there = existing(dir);
     let subject = dir.display().to_string();
-    let show = format!("df -T {}", there.display());
+    let show = format!("df -T {}", shown_path(&there));
     match statfs(&there).map(|system| system.f_type) {
         Ok(TMPFS) => {
             let found = "it is in memory (tmpfs): a restart of the machine loses what was acknowledged";
@@ -102,13 +102,13 @@ fn space(spool: &SpoolOptions) -> Finding {
     let segment = segment_bytes(spool.segment_bytes, spool.bytes_max);
     let (usable, left) =
         (free.bytes.saturating_sub(spool.free_bytes_min), spool.bytes_max.saturating_sub(used));
-    let show = format!("df -h {}", there.display());
+    let show = format!("df -h {}", shown_path(&there));
     if let Some(inodes) = free.inodes.filter(|inodes| *inodes < INODES_FEW) {
         let found = format!("the file system has room for {} only", counted(inodes as usize, "file"));
         let verdict = if inodes < 8 { FindingVerdict::Failure } else { FindingVerdict::Warning };
         return Finding::new(verdict, SPACE, dir, found)
             .fix("remove files nobody needs")
-            .command(format!("df -i {}", there.display()));
+            .command(format!("df -i {}", shown_path(&there)));
     }
     if left > 0 && usable < segment.min(left) {
         let found = format!(
@@ -149,7 +149,7 @@ fn topics_space(sink: &str, dir: &Path) -> Finding {
             let found = format!("{} free, and nothing bounds the topics of a file sink", bytes(free.bytes));
             Finding::warning(SPACE, subject, found)
                 .fix("make room, and move topic files away that are read")
-                .command(format!("df -h {}", existing(dir).display()))
+                .command(format!("df -h {}", shown_path(&existing(dir))))
         }
         Ok(free) => Finding::ok(SPACE, subject, format!("{} free for topic files", bytes(free.bytes))),
         Err(error) => Finding::unknown(SPACE, subject, format!("it cannot be read: {error}")),
@@ -184,7 +184,7 @@ fn speed(spool: &SpoolOptions) -> Finding {
             let found = format!("no file can be written and synced in it: {error}");
             return Finding::failure(FDATASYNC, &*dir, found)
                 .fix("give the bridge's user the directory, on a disk that takes writes")
-                .command(format!("ls -ld {dir}"));
+                .command(format!("ls -ld {}", shown_path(&there)));
         }
     };
     taken.sort_unstable();

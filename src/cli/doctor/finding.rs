@@ -1,6 +1,10 @@
 //! What a check has found, with what to do about it (pure).
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
+
+use crate::explain::cause::quoted;
 
 /// What one check has found of one subject.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -128,6 +132,11 @@ pub(super) fn bytes(bytes: u64) -> String {
         Some((name, unit)) => format!("{:.1} {name}", bytes as f64 / *unit as f64),
         None => counted(usize::try_from(bytes).unwrap_or(usize::MAX), "byte"),
     }
+}
+
+/// A path as a word of a command.
+pub(super) fn shown_path(path: &Path) -> String {
+    quoted(&path.to_string_lossy())
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ use self::finding::Finding;
 use self::probe::{Probe, examine};
 use self::provider_key::provider_keys;
 use self::report::DoctorReport;
-use super::output::{Format, print};
+use super::output::{Format, print, terminal_json};
 use super::{ConfigArgs, Exit, Failure};
 
 /// The checks, in the order in which their findings are printed. `docs/OPERATING.md` explains each.
@@ -116,8 +116,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let report = DoctorReport::new(findings, CHECKS);
     match args.format {
         Format::Table => print(&report.text())?,
-        Format::Json => print(&format!("{:#}\n", report.json()))?,
-        Format::Ndjson => print(&report.ndjson())?,
+        Format::Json => print(&format!("{}\n", terminal_json(format!("{:#}", report.json()))))?,
+        Format::Ndjson => print(&terminal_json(report.ndjson()))?,
     }
     eprintln!("{}", report.summary());
     if report.has_failed(args.strict) { Err(Failure::new(Exit::Failed, "")) } else { Ok(()) }

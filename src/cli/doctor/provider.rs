@@ -26,6 +26,7 @@ use super::provider_key::ProviderKey;
 use super::{Finding, Probe};
 use crate::cli::client::encoded;
 use crate::config::Config;
+use crate::explain::cause::quoted;
 use crate::provider::sign;
 use crate::selection::Selection;
 use crate::source::{Channel, SourceOptions, SourceSecret};
@@ -38,6 +39,8 @@ const ANSWER: &str = "provider.answer";
 const STREAM: &str = "stream";
 /// Longest answer of the API that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
+/// How long a token for the API is valid, in seconds: clocks may differ by some of it.
+const TOKEN_SECONDS: u64 = 300;
 /// After this long Stream gives an attempt up.
 const STREAM_WAITS: Duration = Duration::from_secs(6);
 
@@ -126,6 +129,10 @@ impl AskedApp<'_> {
         self.settings(&hooks, &ours).into_iter().for_each(|finding| found.add(finding));
         match ours.iter().find_map(|hook| hook.webhook_url.as_deref().filter(|_| hook.hook_type == "webhook"))
         {
+            Some(url) if !is_private(url) => {
+                let text = "the hook's address does not begin with https://, so nothing is sent there";
+                found.add(Finding::failure(ANSWER, source, text).fix("an address that begins with https://"));
+            }
             Some(url) => found.add(self.answer(&client, url).await),
             None => found.add(Finding::skipped(ANSWER, source, "no webhook leads to this source")),
         }
@@ -183,7 +190,10 @@ impl AskedApp<'_> {
         let live = |secret: &&SourceSecret| secret.secret.is_live(now.into());
         let secret = &self.source.secrets.iter().find(live)?.secret;
         let since = now.duration_since(UNIX_EPOCH).ok()?.as_secs();
-        let parts = [json!({ "alg": "HS256", "typ": "JWT" }), json!({ "server": true, "iat": since })];
+        let parts = [
+            json!({ "alg": "HS256", "typ": "JWT" }),
+            json!({ "server": true, "iat": since, "exp": since + TOKEN_SECONDS }),
+        ];
         let text = parts.map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
         let headers = sign(&self.source.definition, secret, text.as_bytes(), now.into(), "");
         let mac = hex::decode(headers.values().next()?.as_bytes()).ok()?;
@@ -279,7 +289,7 @@ impl AskedApp<'_> {
         let begun = Instant::now();
         let answered = tokio::time::timeout(STREAM_WAITS, client.request(request)).await;
         let took = begun.elapsed().as_millis();
-        let show = format!("fanbridge send {source} call.created --url {url} --ca CHAIN.pem");
+        let show = format!("fanbridge send {source} call.created --url {} --ca CHAIN.pem", quoted(&url));
         match answered {
             Err(_) => {
                 let text = format!(

@@ -74,7 +74,7 @@ pub(super) fn line(finding: &Finding) -> String {
     format!("{}\n", json!(finding))
 }
 
-/// The finding that [`line`] wrote; `None` if it is none of the checks of this release.
+/// The finding that [`line()`] wrote; `None` if it is none of the checks of this release.
 pub(super) fn read(line: &str) -> Option<Finding> {
     let read: WrittenFinding = serde_json::from_str(line).ok()?;
     let WrittenFinding { check, subject, verdict, found, fix, command } = read;

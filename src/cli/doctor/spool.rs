@@ -8,6 +8,7 @@ use super::finding::counted;
 use super::{Finding, Probe};
 use crate::cli::chain;
 use crate::disk::{Disk, RealDisk};
+use crate::explain::cause::quoted;
 use crate::spool::verify::{SeenHeaders, look_at_headers};
 use crate::spool::{SpoolError, lock_to_read};
 use crate::state::{FILE_NAME, State, StateError};
@@ -55,7 +56,7 @@ fn locked(dir: &Path, lock: Result<(), &SpoolError>, is_running: bool) -> Findin
             let found = "another process has it, and it is no bridge at the admin listener's address";
             Finding::failure(LOCK, &*subject, found)
                 .fix("one process for each directory: end the other one")
-                .command(format!("fuser -v {subject}/lock"))
+                .command(format!("fuser -v {}", quoted(&format!("{subject}/lock"))))
         }
         Err(error) => unlockable(&subject, &chain(error)),
     }
@@ -64,7 +65,7 @@ fn locked(dir: &Path, lock: Result<(), &SpoolError>, is_running: bool) -> Findin
 fn unlockable(subject: &str, problem: &str) -> Finding {
     Finding::failure(LOCK, subject, format!("it cannot be locked: {problem}"))
         .fix("a directory of the bridge's user, on a file system with flock")
-        .command(format!("ls -ld {subject}"))
+        .command(format!("ls -ld {}", quoted(subject)))
 }
 
 /// Whether this release can read what is there.
@@ -78,7 +79,7 @@ fn format(disk: &dyn Disk, dir: &Path) -> Finding {
             seen = look_at_headers(dir, disk);
         }
     }
-    let verify = format!("fanbridge spool verify {subject}");
+    let verify = format!("fanbridge spool verify {}", quoted(&subject));
     let newer = "run the release that wrote it: this one refuses to start, and changes nothing";
     let SeenHeaders { segments, lost } = match seen {
         Ok(seen) => seen,

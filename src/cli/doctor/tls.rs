@@ -20,9 +20,11 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
 use super::context::Context;
+use super::finding::shown_path;
 use super::probe::FoundSoFar;
 use super::{Finding, Probe};
 use crate::event::Timestamp;
+use crate::explain::cause::quoted;
 use crate::sink::Output;
 use crate::source::http::TlsOptions;
 use crate::source::http::tls::Tls;
@@ -118,8 +120,9 @@ impl TlsServer {
             Err(_) => return unknown(format!("no handshake within {} s", HANDSHAKE_WITHIN.as_secs())),
         };
         let command = format!(
-            "openssl s_client -connect {}:{} -servername {} </dev/null",
-            self.host, self.port, self.host
+            "openssl s_client -connect {} -servername {} </dev/null",
+            quoted(&format!("{}:{}", self.host, self.port)),
+            quoted(&self.host)
         );
         let chain = match &shown.verdict {
             Ok(()) => {
@@ -288,7 +291,7 @@ fn chain_in(file: &Path) -> Vec<CertificateDer<'static>> {
 
 /// The command that shows the certificate in a file.
 fn shown(file: &Path) -> String {
-    format!("openssl x509 -noout -dates -subject -ext subjectAltName -in {}", file.display())
+    format!("openssl x509 -noout -dates -subject -ext subjectAltName -in {}", shown_path(file))
 }
 
 /// The certificate of the bridge's own listener.

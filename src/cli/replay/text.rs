@@ -50,7 +50,11 @@ pub(super) fn of_replay(replay: &ReplayAnswer) -> String {
     line("sent", format!("{} at {} a second at most", row.sent, row.rate));
     line(
         "log",
-        format!("{} of {} entries looked through", row.read.0 - row.begun_at.0, row.end.0 - row.begun_at.0),
+        format!(
+            "{} of {} entries looked through",
+            row.read.0.saturating_sub(row.begun_at.0),
+            row.end.0.saturating_sub(row.begun_at.0)
+        ),
     );
     if row.not_selected > 0 {
         line("left out", format!("{} that the sink does not select", row.not_selected));

@@ -5,18 +5,25 @@ use super::{AlertCase, AlertRow, AlertSeverity};
 pub(super) const SINKS: &[AlertRow] = &[
     AlertRow {
         name: "FanbridgeSinkDegraded",
-        expr: "fanbridge_sink_degraded == 1",
+        // A paused sink tries nothing, and so does not learn that its trouble is over.
+        expr: "fanbridge_sink_degraded == 1 unless on (instance, sink) fanbridge_sink_paused == 1",
         hold: "5m",
         severity: AlertSeverity::Warning,
         summary: "sink {{ $labels.sink }} is degraded",
         advice: "`/readyz` says what the cluster or the topic answers; the [runbook](#runbook) has a row for \
                  each reason, and `fanbridge doctor` a command",
         fires: AlertCase {
-            series: &[(r#"fanbridge_sink_degraded{sink="lake"}"#, "1x20")],
+            series: &[
+                (r#"fanbridge_sink_degraded{sink="lake",instance="i"}"#, "1x20"),
+                (r#"fanbridge_sink_paused{sink="lake",instance="i"}"#, "0x20"),
+            ],
             at: "10m",
-            labels: &[("sink", "lake")],
+            labels: &[("sink", "lake"), ("instance", "i")],
         },
-        silent: &[(r#"fanbridge_sink_degraded{sink="lake"}"#, "0x20")],
+        silent: &[
+            (r#"fanbridge_sink_degraded{sink="lake",instance="i"}"#, "1x20"),
+            (r#"fanbridge_sink_paused{sink="lake",instance="i"}"#, "1x20"),
+        ],
     },
     AlertRow {
         name: "FanbridgeSinkBehind",

@@ -50,6 +50,26 @@ fn rules_dashboard_and_tables_are_those_of_this_release() {
 }
 
 #[test]
+fn no_table_of_metrics_stands_beside_the_one_that_is_printed() {
+    let operating = std::fs::read_to_string(root().join("docs/OPERATING.md")).unwrap();
+    let (before, printed_on) = operating.split_once("<!-- `fanbridge metrics document`").unwrap();
+    let (_, after) = printed_on.split_once("<!-- the end of what").unwrap();
+    let table: serde_json::Value = serde_json::from_str(&printed(&["list", "--format", "json"])).unwrap();
+    let is_metric = |name: &str| {
+        let mut rows = table.as_array().unwrap().iter();
+        rows.any(|row| row["name"].as_str().unwrap().strip_prefix("fanbridge_") == Some(name))
+    };
+    assert!(is_metric("spool_bytes"), "{table}");
+    for line in before.lines().chain(after.lines()) {
+        let Some((cell, _)) = line.strip_prefix("| ").and_then(|row| row.split_once(" |")) else { continue };
+        // A symptom of the runbook says something of its metric.
+        let says = cell.split('`').step_by(2).any(|words| words.contains(char::is_alphabetic));
+        let named = cell.split('`').nth(1).and_then(|code| code.split('{').next()).unwrap_or_default();
+        assert!(says || !is_metric(named), "{line}: `fanbridge metrics document` has this row");
+    }
+}
+
+#[test]
 fn every_alert_fires_and_stays_silent_as_its_tests_say() {
     let rules = root().join("deploy/prometheus");
     assert_passes(

@@ -81,8 +81,8 @@ impl Access {
         if page::is_asked_for(&request.method, path) || path == OPENAPI_PATH {
             return None;
         }
-        // A browser says so of what a page of another site asks for. Where there is no token, it could not read
-        // the answer, but cause the work.
+        // A browser says so of what a page of another site asks for. Where there is no token, it could not
+        // read the answer, but cause the work.
         if request.headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none") {
             return refuse(
                 ProblemCode::CrossSite,

@@ -190,8 +190,8 @@ impl AdminState {
         self.ask(noted).await
     }
 
-    /// Runs a query of the state on a thread that can block. It keeps its place until it has ended, also if the
-    /// client leaves meanwhile.
+    /// Runs a query of the state on a thread that can block. It keeps its place until it has ended, also if
+    /// the client leaves meanwhile.
     async fn ask<T: Send + 'static>(
         &self,
         f: impl FnOnce(&State) -> Result<T, StateError> + Send + 'static,

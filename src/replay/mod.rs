@@ -42,8 +42,8 @@ pub const RATE_DEFAULT: u32 = 1_000;
 pub const RATE_MAX: u32 = 100_000;
 /// Most ids that one replay names.
 pub const IDS_MAX: usize = 100;
-/// Most types, families and sources that one replay names, and most bytes of all names: each row is read again
-/// and again while it is remembered.
+/// Most types, families and sources that one replay names, and most bytes of all names: each row is read
+/// again and again while it is remembered.
 pub const NAMES_MAX: usize = 1_000;
 /// See [`NAMES_MAX`].
 pub const NAME_BYTES_MAX: usize = 16 << 10;
@@ -84,7 +84,7 @@ pub enum ReplayError {
     /// There are too many names.
     #[error(
         "{names} types, families and sources are named, in {bytes} bytes with the ids; expected at most \
-         {NAMES_MAX} in {NAME_BYTES_MAX} bytes: leave names out, which takes more events, or begin several replays"
+         {NAMES_MAX} in {NAME_BYTES_MAX} bytes: leave names out, which takes more events, or begin several"
     )]
     Names {
         /// How many are named.

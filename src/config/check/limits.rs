@@ -58,8 +58,8 @@ impl Check<'_> {
             self.error(&at.key("listen"), "one address for two listeners", label);
         }
         if !file.admin.hosts.is_empty() && file.admin.token.is_none() && !self.places.has(&at.key("token")) {
-            let label = "a name is for a proxy, behind which everybody comes from this machine: without a token \
-                         whoever reaches the proxy could read and redrive events";
+            let label = "a name is for a proxy, behind which everybody comes from this machine: without a \
+                         token whoever reaches the proxy could read and redrive events";
             self.error(&at.key("hosts"), "names without a token", label.into())
                 .notes
                 .push("add `token: env:NAME` under `admin`".into());

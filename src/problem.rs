@@ -92,6 +92,8 @@ codes! {
     TimelineOff = "timeline_off", CONFLICT;
     /// Bodies are not shown.
     PayloadsHidden = "payloads_hidden", FORBIDDEN;
+    /// Bodies are not imported.
+    ImportOff = "import_off", FORBIDDEN;
     /// The bridge is not ready, or a loop of it hangs.
     NotReady = "not_ready", SERVICE_UNAVAILABLE;
     /// The spool is being recovered.

@@ -301,6 +301,6 @@ pub(super) fn bad_request(detail: impl Into<std::borrow::Cow<'static, str>>) -> 
     ProblemAnswer::of(ProblemCode::BadQuery, detail)
 }
 
-fn bad_body(detail: impl Into<std::borrow::Cow<'static, str>>) -> ProblemAnswer {
+pub(super) fn bad_body(detail: impl Into<std::borrow::Cow<'static, str>>) -> ProblemAnswer {
     ProblemAnswer::of(ProblemCode::BadBody, detail)
 }

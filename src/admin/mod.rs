@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! request ─▶ guard: host, token, forgery ─▶ route ─▶ state, spool, health (read)
-//! └─▶ redrive, drop, pause, resume, replay (the only changes)
+//! └─▶ redrive, drop, pause, resume, replay, import (the only changes)
 //! ```
 //!
 //! Answers are JSON, failures are problem documents. Bodies of dead letters are shown by
@@ -44,6 +44,7 @@ use crate::explain::Explainer;
 use crate::health::Health;
 use crate::problem::ProblemCode;
 use crate::replay::Replays;
+use crate::source::import::Imports;
 use crate::spool::Spool;
 use crate::state::{State, StateError};
 use crate::telemetry::Metrics;
@@ -55,12 +56,16 @@ pub use history::keep as keep_history;
 pub use problem::ProblemAnswer;
 pub use summary::{SinkSummary, SourceSummary, Summary};
 pub use v1::{
-    CancelRequest, PauseRequest, PausedAnswer, ReplayAnswer, ReplayList, ReplayRequest, ResumeRequest,
-    openapi_document,
+    CancelRequest, IMPORT_BODIES_MAX, IMPORT_BYTES_MAX, ImportAnswer, ImportItem, ImportRequest,
+    ImportVerdict, PauseRequest, PausedAnswer, ReplayAnswer, ReplayList, ReplayRequest, ResumeRequest,
+    SavedRequest, openapi_document,
 };
 
 /// Largest request body in bytes, many times the numbers of 1,000 dead letters.
 const BODY_BYTES_MAX: usize = 256 << 10;
+
+/// Most imports at once.
+const IMPORTS_MAX: usize = 2;
 
 /// Most searches of the log at once.
 const SEARCHES_MAX: usize = 2;
@@ -81,7 +86,7 @@ pub struct AdminState {
     /// When the process started.
     pub started: Instant,
     opened: Arc<OnceLock<Opened>>,
-    /// What changes the sinks, once they run.
+    /// What changes the bridge, once it runs.
     controls: Arc<OnceLock<Controls>>,
     /// Held while the metrics are exposed, so that no scrape sees what another one has half noted.
     scrape: Arc<Mutex<()>>,
@@ -92,6 +97,8 @@ pub struct AdminState {
     timeline: Timeline,
     /// Whether bodies of events are shown.
     shows_payloads: bool,
+    /// The imports that can still begin; `None` if bodies are not imported.
+    importing: Option<Arc<Semaphore>>,
     /// The numbers of the last hour.
     history: Arc<History>,
     /// The counts between which rates are taken.
@@ -100,12 +107,14 @@ pub struct AdminState {
     live: Arc<Semaphore>,
 }
 
-/// What changes the sinks of a running bridge.
+/// What changes a running bridge.
 pub struct Controls {
-    /// Pauses and resumes them.
+    /// Pauses and resumes sinks.
     pub pausing: Arc<Pausing>,
-    /// Sends events to them again.
+    /// Sends events to sinks again.
     pub replays: Replays,
+    /// Takes saved bodies in.
+    pub imports: Arc<Imports>,
 }
 
 struct Opened {
@@ -136,6 +145,7 @@ impl AdminState {
             queries: Arc::new(Semaphore::new(QUERIES_MAX)),
             timeline: Timeline::default(),
             shows_payloads: false,
+            importing: None,
             history: Arc::default(),
             recent: Arc::new(v1::RecentCounts::since(started)),
             live: Arc::new(Semaphore::new(v1::LIVE_READERS_MAX)),
@@ -152,6 +162,11 @@ impl AdminState {
         Self { shows_payloads, ..self }
     }
 
+    /// The same, which imports bodies or does not.
+    pub fn importing(self, imports: bool) -> Self {
+        Self { importing: imports.then(|| Arc::new(Semaphore::new(IMPORTS_MAX))), ..self }
+    }
+
     /// Adds the spool and the state once they are open. Only the first call counts.
     pub fn open(&self, state: State, spool: Spool, readmit: Readmit, note: Note, awaited: &AwaitedSinks) {
         let sinks = self.summary.sinks.iter().map(|sink| sink.name.clone());
@@ -163,12 +178,12 @@ impl AdminState {
         let _ = self.opened.set(Opened { state, spool, redrive, explainer, note });
     }
 
-    /// Adds what changes the sinks, once they run. Only the first call counts.
+    /// Adds what changes the bridge, once it runs. Only the first call counts.
     pub fn control(&self, controls: Controls) {
         let _ = self.controls.set(controls);
     }
 
-    /// What changes the sinks.
+    /// What changes the bridge.
     fn controls(&self) -> Result<&Controls, ProblemAnswer> {
         let recovering = ProblemAnswer::of(ProblemCode::Recovering, "the spool is being recovered");
         self.controls.get().ok_or(recovering)

@@ -22,4 +22,7 @@ pub struct AdminOptions {
     pub hosts: Vec<String>,
     /// Whether bodies of events are shown to whoever has the token.
     pub show_payloads: bool,
+    /// Whether bodies without a signature are taken in from whoever has the token. `None` takes them in if
+    /// the listener is on loopback.
+    pub import: Option<bool>,
 }

@@ -185,7 +185,8 @@ impl Bridge {
             .with_hosts(config.admin.hosts.clone());
         let admin_state = AdminState::new(metrics.clone(), health.clone(), summary(&config), access)
             .with_timeline(timeline.clone())
-            .showing_payloads(config.admin.show_payloads);
+            .showing_payloads(config.admin.show_payloads)
+            .importing(config.admin.import.unwrap_or(addresses.1.ip().is_loopback()));
         let connections = Connections::new("admin", &metrics);
         let admin_task = Task::spawn("the admin listener", |stop| {
             let (limits, router) = (limits.private(), admin::router(admin_state.clone()));
@@ -214,15 +215,16 @@ impl Bridge {
         let note_types = Arc::new(move |state: &State| background::write_down(&noted, state));
         admin_state.open(state.clone(), spool.clone(), readmission(&config), note_types, &awaited);
         let replays = dispatchers.replays.clone();
-        admin_state.control(Controls { pausing: dispatchers.pausing.clone(), replays: replays.clone() });
-        let replays = Task::spawn("the replays", |stop| replays.run(stop));
         let intake = Intake::new(spool.clone(), config.selection, types.clone()).noting(steps);
         let front = Front::new(intake.clone(), &limits, &metrics);
         let (intake, limits_of_bodies) = (&intake, limits.body_limits());
         let wiring =
             Wiring { intake, limits: limits_of_bodies, aws: &aws, metrics: &metrics, awaited: &awaited };
-        let Sources { front, pollers, secrets, polling } =
+        let Sources { front, imports, pollers, secrets, polling } =
             wiring.start(config.sources, front, &health).await?;
+        let (pausing, imports) = (dispatchers.pausing.clone(), Arc::new(imports));
+        admin_state.control(Controls { pausing, replays: replays.clone(), imports });
+        let replays = Task::spawn("the replays", |stop| replays.run(stop));
         let service = front.service();
         let connections = Connections::new("http", &metrics);
         let front = Task::spawn("the public listener", |stop| {

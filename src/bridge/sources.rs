@@ -10,6 +10,7 @@ use crate::aws::Aws;
 use crate::health::Health;
 use crate::provider::BodyLimits;
 use crate::source::front::Front;
+use crate::source::import::Imports;
 use crate::source::secrets::follow_all;
 use crate::source::sqs::SqsSource;
 use crate::source::{Channel, SourceOptions};
@@ -20,6 +21,8 @@ use crate::telemetry::Metrics;
 pub(super) struct Sources {
     /// The endpoints of the sources that are posted to; they do not listen yet.
     pub(super) front: Front,
+    /// What takes in saved bodies.
+    pub(super) imports: Imports,
     /// The running sources that poll a queue.
     pub(super) pollers: JoinSet<()>,
     /// Reads the files of signing secrets again and again.
@@ -50,7 +53,7 @@ impl Wiring<'_> {
     ) -> Result<Sources, BridgeError> {
         let Self { intake, limits, aws, metrics, awaited } = self;
         let (mut pollers, polling) = (JoinSet::new(), CancellationToken::new());
-        let mut files = Vec::new();
+        let (mut files, mut imports) = (Vec::new(), Imports::new(intake.clone(), limits));
         for source in configured {
             let channel = source.channel.clone();
             let ack = awaited.after(&source.ack);
@@ -59,6 +62,7 @@ impl Wiring<'_> {
             let ack = ack.map(|ack| if polls { ack.unbounded() } else { ack });
             let source = SourceIntake::new(source, metrics).awaiting(ack);
             files.extend(source.secret_files(metrics));
+            imports.add(&source, metrics);
             match channel {
                 Channel::Webhook => front.add_webhook(source),
                 Channel::Sns(topics) => front.add_sns(topics, source, aws, metrics).await?,
@@ -71,6 +75,6 @@ impl Wiring<'_> {
             }
         }
         let secrets = Task::spawn("the reader of secrets", |stop| follow_all(files, stop));
-        Ok(Sources { front, pollers, secrets, polling: polling.drop_guard() })
+        Ok(Sources { front, imports, pollers, secrets, polling: polling.drop_guard() })
     }
 }

@@ -13,6 +13,7 @@ pub mod demo;
 pub mod doctor;
 pub mod explain;
 mod help;
+pub mod import;
 pub mod init;
 pub mod metrics;
 pub mod output;
@@ -99,6 +100,8 @@ pub enum Verb {
     Dead(dead::Args),
     /// Send delivered events to one sink again: an hour, a type, or single events
     Replay(replay::Args),
+    /// Take bodies in that were saved, such as those of an outage, by a source and with a reason
+    Import(import::Args),
     /// Let a sink rest: its events wait in the spool until `resume`, also over a restart
     Pause(pause::Args),
     /// Let a paused sink go on
@@ -197,6 +200,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Spool(args) => spool::run(&args),
         Verb::Dead(args) => dead::run(&args),
         Verb::Replay(args) => replay::run(&args),
+        Verb::Import(args) => import::run(&args),
         Verb::Pause(args) => pause::run(&args),
         Verb::Resume(args) => pause::resume(&args),
         Verb::Explain(args) => explain::run(&args),

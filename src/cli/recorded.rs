@@ -43,10 +43,14 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 pub fn read_headers(path: &Path) -> Result<HeaderMap, Failure> {
     let wrong = |problem: &str| Failure::new(Exit::Usage, format!("--headers {}: {problem}", path.display()));
     let text = String::from_utf8(read(path)?).map_err(|_| wrong("it is no UTF-8 text"))?;
-    parse(&text).map_err(|problem| wrong(&problem))
+    parse_headers(&text).map_err(|problem| wrong(&problem))
 }
 
-fn parse(text: &str) -> Result<HeaderMap, String> {
+/// The headers in a text, in any of the forms.
+///
+/// # Errors
+/// Where no header is, without repeating what is there.
+pub fn parse_headers(text: &str) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     match text.trim_start().chars().next() {
         Some('{' | '[') => {
@@ -137,7 +141,7 @@ mod tests {
 
     /// The headers as lines, in the order of their names.
     fn read(text: &str) -> Vec<String> {
-        let headers = parse(text).expect("headers");
+        let headers = parse_headers(text).expect("headers");
         let line =
             |(name, value): (&HeaderName, &HeaderValue)| format!("{name}: {}", value.to_str().expect("text"));
         let mut lines: Vec<String> = headers.iter().map(line).collect();
@@ -181,10 +185,10 @@ mod tests {
             ("{\"canary\": true}", "header 1"),
             ("{\"a\": \"1\", \"canary canary\": \"2\"}", "header 2"),
         ] {
-            let problem = parse(text).expect_err(text);
+            let problem = parse_headers(text).expect_err(text);
             assert!(problem.contains(place) && !problem.contains("canary"), "{text}: {problem}");
         }
-        assert!(parse(&"a: 1\n".repeat(HEADERS_MAX)).is_ok());
-        assert!(parse(&"a: 1\n".repeat(HEADERS_MAX + 1)).is_err());
+        assert!(parse_headers(&"a: 1\n".repeat(HEADERS_MAX)).is_ok());
+        assert!(parse_headers(&"a: 1\n".repeat(HEADERS_MAX + 1)).is_err());
     }
 }

@@ -203,6 +203,9 @@ pub struct Event {
 
 /// CloudEvents extension that is `1` on a redriven event.
 pub const REDRIVEN_EXTENSION: &str = "redriven";
+/// CloudEvents extension with the reason that an operator gave for importing the body: 1 to 255 printable
+/// ASCII characters.
+pub const IMPORT_EXTENSION: &str = "importreason";
 /// CloudEvents extension that names the replay by which a copy came: 12 hexadecimal digits.
 pub const REPLAY_EXTENSION: &str = "replayid";
 

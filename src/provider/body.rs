@@ -64,6 +64,14 @@ pub(super) fn decode(body: Bytes, encoding: Encoding, limits: &BodyLimits) -> Re
     if body.len() > limits.inflated_bytes_max { Err(DeliveryRefusal::TooLarge) } else { Ok(body) }
 }
 
+/// A body that somebody has saved, plain or gzip, as the plain bytes; also of a provider that sends no gzip.
+///
+/// # Errors
+/// [`DeliveryRefusal::TooLarge`] above the limits, [`DeliveryRefusal::Undecodable`] for invalid gzip.
+pub fn plain_body(body: Bytes, limits: &BodyLimits) -> Result<Bytes, DeliveryRefusal> {
+    decode(body, Encoding::Detect, limits)
+}
+
 /// Bytes to process when a body is decoded, roughly. JSON compresses to about a tenth. A hostile body
 /// can be more, up to the ratio limit, and still takes less than a millisecond when it is estimated
 /// too low.

@@ -27,7 +27,7 @@ mod signature;
 mod suggest;
 
 pub use as_if_signed::as_if_signed;
-pub use body::{BodyLimits, body_heaviness, body_heaviness_max};
+pub use body::{BodyLimits, body_heaviness, body_heaviness_max, plain_body};
 pub use builtin::{builtin, builtin_named};
 pub use catalogue::{Catalogue, TypeInfo, UNCLASSIFIED};
 pub use compile::DefinitionProblem;

@@ -213,7 +213,7 @@ impl From<Unavailable> for Refused {
 
 impl Refused {
     /// The reason of the refusal, for the metrics.
-    fn reason(self) -> &'static str {
+    pub(super) fn reason(self) -> &'static str {
         match self {
             Self::Undecodable(reason)
             | Self::Unauthenticated(reason)

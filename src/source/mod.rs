@@ -9,6 +9,7 @@ mod answer;
 mod awaiting;
 pub mod front;
 pub mod http;
+pub mod import;
 mod metrics;
 mod options;
 mod refusals;

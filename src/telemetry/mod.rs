@@ -104,6 +104,8 @@ pub struct Metrics {
     /// Events whose unsigned id header was seen with a different signed body, or whose body was seen
     /// under another id.
     pub id_reuse: Family<Source, Counter>,
+    /// Bodies that an operator's imports brought into the log.
+    pub imported: Family<Source, Counter>,
     /// Accepted events without a partition key.
     pub keyless: Family<Source, Counter>,
     /// Metrics of the sources that read an SQS queue.
@@ -198,6 +200,7 @@ impl Metrics {
             secret_reload_failures: Family::default(),
             clock_skew: Family::default(),
             id_reuse: Family::default(),
+            imported: Family::default(),
             keyless: Family::default(),
             sqs: SqsMetrics::new(),
             sns_certificates: Family::default(),
@@ -269,6 +272,7 @@ impl Metrics {
         table.add("secret_reload_failures_total", self.secret_reload_failures.clone());
         table.add("clock_skew_seconds", self.clock_skew.clone());
         table.add("id_reuse_total", self.id_reuse.clone());
+        table.add("imported_total", self.imported.clone());
         table.add("events_without_key_total", self.keyless.clone());
         table.add("sns_certificate_fetches_total", self.sns_certificates.clone());
         table.add("sns_subscriptions_total", self.sns_subscriptions.clone());

@@ -164,6 +164,12 @@ const DELIVERIES: &[MetricRow] = &[
         &["source"],
         "Events whose unsigned delivery id was seen with another signed body, or their body under another id",
     ),
+    counter(
+        "imported_total",
+        &["source"],
+        "Bodies that an import of an operator brought into the log, which count in `events_total` as well",
+    )
+    .advice("unsigned: the log has a line for each import, see [bodies of an outage](#bodies-of-an-outage)"),
     counter("events_without_key_total", &["source"], "Accepted events without a partition key"),
     counter(
         "ack_stored_again_total",

@@ -13,6 +13,7 @@ mod explain_more;
 mod from;
 mod help;
 mod history;
+mod import;
 mod keys;
 mod listings;
 mod live;

@@ -9,6 +9,7 @@ mod doctor;
 mod events;
 mod explain;
 mod history;
+mod import;
 mod live;
 mod observed;
 mod openapi;
@@ -24,6 +25,9 @@ mod spool;
 mod status;
 mod types;
 
+pub use import::{
+    IMPORT_BODIES_MAX, IMPORT_BYTES_MAX, ImportAnswer, ImportItem, ImportRequest, ImportVerdict, SavedRequest,
+};
 pub(super) use live::LIVE_READERS_MAX;
 pub use openapi::openapi_document;
 pub(super) use rates::RecentCounts;

@@ -1,12 +1,13 @@
 //! The one table of the routes of version 1: the router and the OpenAPI document are made of it.
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, get, post};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::{Listing, spool, status, types};
 use super::{
-    configuration, dead, doctor, events, explain, history, live, openapi, replays, sinks, sinks_list,
+    configuration, dead, doctor, events, explain, history, import, live, openapi, replays, sinks, sinks_list,
     sources_list,
 };
 use crate::admin::dead as letters;
@@ -183,6 +184,16 @@ pub(in crate::admin) const ROUTES: &[ApiRoute] = &[
         || get(sources_list::sources),
         json::<Listing<sources_list::SourceItem>>,
     ),
+    ApiRoute {
+        parameters: &[parameter("name", Text, "the name of a source")],
+        ..changes(
+            "/sources/{name}/import",
+            "Take saved bodies in by a source, without their signatures",
+            || post(import::import).layer(DefaultBodyLimit::max(import::IMPORT_BYTES_MAX)),
+            json::<import::ImportRequest>,
+            json::<import::ImportAnswer>,
+        )
+    },
     reads(
         "/spool",
         "The space of the log, and how fast its disk answers",

@@ -111,6 +111,24 @@ pub(super) const VERBS: &[VerbHelp] = &[
         exits: &[DONE, (1, "there is no such sink"), USAGE, NO_BRIDGE, NO_ANSWER],
     },
     VerbHelp {
+        verb: "import",
+        examples: &[
+            (
+                "what would become of them",
+                "fanbridge import saved/ --source stream --reason outage --dry-run",
+            ),
+            ("a body on each line, in gzip", "fanbridge import a.ndjson.gz --source stream --reason a --yes"),
+        ],
+        exits: &[
+            DONE,
+            (1, "a body was refused; the others are in"),
+            (2, "--yes is missing, or the source is unknown"),
+            (74, "the files cannot be read, or no bridge answers"),
+            NO_ANSWER,
+            (78, "the bridge takes no imports, or the configuration has errors"),
+        ],
+    },
+    VerbHelp {
         verb: "replay",
         examples: &[
             ("how many would go again", "fanbridge replay --sink lake --since 2h --dry-run"),

@@ -9,7 +9,7 @@ use super::Check;
 use super::sinks::SinkSurroundings;
 use crate::config::file::AttributesFile;
 use crate::config::yaml::spans::Path;
-use crate::event::{REDRIVEN_EXTENSION, REPLAY_EXTENSION};
+use crate::event::{IMPORT_EXTENSION, REDRIVEN_EXTENSION, REPLAY_EXTENSION};
 use crate::provider::did_you_mean;
 use crate::sink::CarriedAttributes;
 use crate::sink::attributes::{Attribute, CONTENT_TYPE_ATTRIBUTE, attribute_name_problem};
@@ -61,7 +61,7 @@ impl Check<'_> {
 
 /// The attributes that the bridge itself can give an event.
 fn own() -> impl Iterator<Item = &'static str> {
-    let own = [CONTENT_TYPE_ATTRIBUTE, REDRIVEN_EXTENSION, REPLAY_EXTENSION];
+    let own = [CONTENT_TYPE_ATTRIBUTE, IMPORT_EXTENSION, REDRIVEN_EXTENSION, REPLAY_EXTENSION];
     Attribute::ALL.into_iter().map(Attribute::name).chain(own)
 }
 

@@ -78,7 +78,8 @@ impl Check<'_> {
             self.error(&at.key("hosts").index(index), "no host name", label).notes.push(note.into());
         }
         let hosts = file.admin.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
-        AdminOptions { listen, token, hosts, show_payloads: file.admin.show_payloads }
+        let (show_payloads, import) = (file.admin.show_payloads, file.admin.import);
+        AdminOptions { listen, token, hosts, show_payloads, import }
     }
 }
 

@@ -86,11 +86,15 @@ pub struct AdminFile {
     pub hosts: Vec<String>,
     /// Show bodies of events to whoever has the token: `fanbridge explain --payload`.
     pub show_payloads: bool,
+    /// Take in bodies without a signature from whoever has the token: `fanbridge import`. By default only if
+    /// the listener is on loopback.
+    pub import: Option<bool>,
 }
 
 impl Default for AdminFile {
     fn default() -> Self {
-        Self { listen: admin::options::LISTEN, token: None, hosts: Vec::new(), show_payloads: false }
+        let listen = admin::options::LISTEN;
+        Self { listen, token: None, hosts: Vec::new(), show_payloads: false, import: None }
     }
 }
 

@@ -23,13 +23,14 @@ use super::pointer::{Pointers, Slot, covers, steps};
 use super::scheme::Scheme;
 
 /// Names of CloudEvents attributes that the bridge sets itself.
-const RESERVED: [&str; 18] = [
+const RESERVED: [&str; 19] = [
     "data",
     "database64",
     "datacontenttype",
     "dataschema",
     "family",
     "id",
+    "importreason",
     "intake",
     "partitionkey",
     "provider",

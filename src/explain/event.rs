@@ -67,7 +67,7 @@ impl Explainer {
         }
         match events.pop_first() {
             Some((name, event)) => self.of_one(asked, scope, name, event, looked),
-            None => Ok(self.of_taken(asked, name, looked)),
+            None => self.of_taken(asked, scope, looked),
         }
     }
 
@@ -109,7 +109,7 @@ impl Explainer {
             Some(found) => self.replays(found, &remembered)?,
             None => Vec::new(),
         };
-        let mut explanation = Explanation {
+        let explanation = Explanation {
             replays,
             command: sinks.iter().find_map(|sink| sink.command.clone()),
             event: Some(event),
@@ -118,6 +118,11 @@ impl Explainer {
             dead_letters: letters,
             ..without_event(asked, HowMany::One, looked, cause::of_several(1))
         };
+        Ok(self.concluded(explanation, remembered))
+    }
+
+    /// An explanation with its cause and its fix, and with the last steps of its event.
+    pub(super) fn concluded(&self, mut explanation: Explanation, remembered: Remembered) -> Explanation {
         let told = cause::of_event(&explanation, &self.configuration);
         (explanation.situation, explanation.cause, explanation.fix) = (told.situation, told.cause, told.fix);
         explanation.duplicates = remembered.duplicates();
@@ -125,7 +130,7 @@ impl Explainer {
         let once = remembered.was_published_once();
         explanation.cause += &cause::of_duplicates(explanation.duplicates, position, once);
         explanation.steps = remembered.into_newest(STEPS_MAX, &explanation.sinks);
-        Ok(explanation)
+        explanation
     }
 
     fn sink_names(&self) -> Vec<String> {
@@ -148,7 +153,7 @@ impl Explainer {
 
     /// What became of an event at each sink, and at sinks that were removed. `arrived` is when it did, if
     /// its entry is in the log.
-    fn sinks(
+    pub(super) fn sinks(
         &self,
         event: &ExplainedEvent,
         arrived: Option<Timestamp>,

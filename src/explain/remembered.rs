@@ -132,14 +132,13 @@ impl Remembered {
 }
 
 /// Of these steps, those of deliveries of which the log has nothing, of one source or of all: filtered ones,
-/// copies of what is gone, and those whose sender was gone before they were durable.
-pub(super) fn without_entry(steps: Vec<Step>, source: Option<&str>) -> TakenDeliveries {
+/// events whose entries were before `first` and are gone, copies of what is gone, and those whose sender was
+/// gone before they were durable.
+pub(super) fn without_entry(steps: Vec<Step>, source: Option<&str>, first: Position) -> TakenDeliveries {
     let mut taken = TakenDeliveries::new();
     for step in steps {
         let (name, of_source, known) = match step.kind {
-            StepKind::Taken(delivery)
-                if matches!(delivery.verdict, TakenAs::Filtered | TakenAs::Duplicate) =>
-            {
+            StepKind::Taken(delivery) if has_no_entry(&delivery, first) => {
                 let name = (delivery.id.clone(), delivery.event_source.clone());
                 (name, delivery.source.clone(), TakenDelivery::Decided(delivery))
             }
@@ -149,7 +148,13 @@ pub(super) fn without_entry(steps: Vec<Step>, source: Option<&str>) -> TakenDeli
             }
             _ => continue,
         };
-        if source.is_none_or(|source| of_source == source) {
+        // What became of an event tells more than that a copy of it came.
+        let is_copy = |known: &TakenDelivery| match known {
+            TakenDelivery::Decided(delivery) => delivery.verdict == TakenAs::Duplicate,
+            TakenDelivery::Unanswered(_) => false,
+        };
+        let tells_less = is_copy(&known) && taken.get(&name).is_some_and(|(_, before)| !is_copy(before));
+        if !tells_less && source.is_none_or(|source| of_source == source) {
             taken.insert(name, (step.at, known));
         }
     }
@@ -158,6 +163,15 @@ pub(super) fn without_entry(steps: Vec<Step>, source: Option<&str>) -> TakenDeli
         taken.keys().filter(|(_, source)| !source.is_empty()).map(|(id, _)| id.clone()).collect();
     taken.retain(|(id, source), _| !source.is_empty() || !decided.contains(id));
     taken
+}
+
+/// Whether the log has nothing of a delivery, or has nothing any more.
+fn has_no_entry(delivery: &TakenStep, first: Position) -> bool {
+    match delivery.verdict {
+        TakenAs::Filtered | TakenAs::Duplicate => true,
+        TakenAs::Accepted => delivery.position.is_some_and(|position| position < first),
+        TakenAs::Quarantined => false,
+    }
 }
 
 /// The topics that a sink holds.

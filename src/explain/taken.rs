@@ -1,12 +1,12 @@
-//! Explains a delivery that the log has no entry of, from the last steps alone: a filtered one, a copy of
-//! what is gone, and one that is not durable yet.
+//! Explains a delivery that the log has no entry of, from the last steps: a filtered one, an event whose
+//! entry is gone, a copy of what is gone, and one that is not durable yet.
 
-use super::Explainer;
 use super::asked::AskedEvent;
 use super::cause;
 use super::document::{ExplainedEvent, ExplainedVerdict, Explanation, HowMany, KnownFrom, LookedThrough};
 use super::event::{STEPS_MAX, without_event};
 use super::remembered::{TakenDeliveries, TakenDelivery, without_entry};
+use super::{ExplainError, ExplainScope, Explainer};
 use crate::event::Timestamp;
 use crate::timeline::{DecidedBy, TakenAs, TakenStep};
 
@@ -15,11 +15,12 @@ impl Explainer {
     pub(super) fn of_taken(
         &self,
         asked: &AskedEvent,
-        source: Option<&str>,
+        scope: &ExplainScope,
         looked: LookedThrough,
-    ) -> Explanation {
+    ) -> Result<Explanation, ExplainError> {
+        let source = scope.source.as_deref();
         let mut known = match asked {
-            AskedEvent::Id(id) => without_entry(self.timeline.about(id, &[]), source),
+            AskedEvent::Id(id) => without_entry(self.timeline.about(id, &[]), source, self.search.first()),
             AskedEvent::Position(_) | AskedEvent::Request(_) => TakenDeliveries::new(),
         };
         if let AskedEvent::Id(id) = asked
@@ -30,12 +31,15 @@ impl Explainer {
         let count = known.len();
         let Some(((id, source), (at, delivery))) = known.pop_first() else {
             let told = cause::of_nothing(&looked);
-            return without_event(asked, HowMany::None, looked, told);
+            return Ok(without_event(asked, HowMany::None, looked, told));
         };
         if count > 1 {
-            return without_event(asked, HowMany::Several, looked, cause::of_several(count));
+            return Ok(without_event(asked, HowMany::Several, looked, cause::of_several(count)));
         }
         let explanation = match delivery {
+            TakenDelivery::Decided(taken) if taken.verdict == TakenAs::Accepted => {
+                return self.of_gone(asked, (id, source), (at, taken), scope, looked);
+            }
             TakenDelivery::Decided(taken) => self.of_decided(asked, (id, source), (at, taken), looked),
             TakenDelivery::Unanswered(unanswered) => {
                 let configured = self.configuration.source(&unanswered.source);
@@ -51,7 +55,44 @@ impl Explainer {
                 }
             }
         };
-        self.with_steps(explanation)
+        Ok(self.with_steps(explanation))
+    }
+
+    /// Explains an event that was accepted, and whose entry the log does not have any more.
+    fn of_gone(
+        &self,
+        asked: &AskedEvent,
+        (id, source): (String, String),
+        (at, taken): (Timestamp, TakenStep),
+        scope: &ExplainScope,
+        looked: LookedThrough,
+    ) -> Result<Explanation, ExplainError> {
+        let provider = self.configuration.source(&taken.source).map(|known| &known.definition.provider);
+        let provider = provider.map(ToString::to_string);
+        let event = ExplainedEvent {
+            position: taken.position.map(|position| position.0),
+            provider,
+            ..of_step(id, source, at, taken)
+        };
+        let remembered = self.remembered(&event);
+        let sinks = self.sinks(&event, None, (&[], &remembered), scope)?;
+        let verdict = ExplainedVerdict {
+            word: "accepted".into(),
+            rule: None,
+            line: None,
+            reason: None,
+            detail: None,
+            at: event.arrived.clone(),
+            known_from: KnownFrom::Timeline,
+        };
+        let explanation = Explanation {
+            command: sinks.iter().find_map(|sink| sink.command.clone()),
+            event: Some(event),
+            verdict: Some(verdict),
+            sinks,
+            ..without_event(asked, HowMany::One, looked, cause::of_several(1))
+        };
+        Ok(self.concluded(explanation, remembered))
     }
 
     /// Explains a delivery that was filtered, or is a copy of what the log does not have.
@@ -70,17 +111,7 @@ impl Explainer {
         };
         let arrived = Some(at.to_rfc3339());
         Explanation {
-            event: Some(ExplainedEvent {
-                id,
-                source,
-                event_type: Some(taken.event_type),
-                family: Some(taken.family),
-                intake: Some(taken.source),
-                key: taken.key,
-                arrived: arrived.clone(),
-                bytes: Some(taken.bytes.into()),
-                ..ExplainedEvent::default()
-            }),
+            event: Some(of_step(id, source, at, taken)),
             verdict: Some(ExplainedVerdict {
                 word: if is_filtered { "filtered" } else { "duplicate" }.into(),
                 line: rule.as_ref().and_then(|rule| rule.line.clone()),
@@ -100,5 +131,20 @@ impl Explainer {
             explanation.steps = self.remembered(event).into_newest(STEPS_MAX, &explanation.sinks);
         }
         explanation
+    }
+}
+
+/// What the step of a delivery tells of its event.
+fn of_step(id: String, source: String, at: Timestamp, taken: TakenStep) -> ExplainedEvent {
+    ExplainedEvent {
+        id,
+        source,
+        event_type: Some(taken.event_type),
+        family: Some(taken.family),
+        intake: Some(taken.source),
+        key: taken.key,
+        arrived: Some(at.to_rfc3339()),
+        bytes: Some(taken.bytes.into()),
+        ..ExplainedEvent::default()
     }
 }

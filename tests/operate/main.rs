@@ -24,6 +24,7 @@ mod payloads;
 mod problems;
 mod replay;
 mod run;
+mod situations;
 mod tail;
 mod timeline;
 mod top;

@@ -11,6 +11,41 @@ const ONLY: [&str; 2] = ["--only", "kafka.reach,kafka.topics,kafka.replicas,kafk
 const PASSWORD: &str = "the-password-of-the-doctor";
 const WRONG_PASSWORD: &str = "not-the-password-of-the-doctor";
 
+/// A broker that lets the bridge in by a password, and lets it write nothing.
+pub(crate) struct Guarded {
+    /// The broker.
+    pub(crate) broker: Broker,
+    port: u16,
+}
+
+impl Guarded {
+    /// Starts one, whose properties are in the home beside the right password and a wrong one.
+    pub(crate) fn start(home: &Home, what: &str) -> Option<Self> {
+        let port = free_port();
+        let modules = "org.apache.kafka.common.security.plain.PlainLoginModule";
+        let properties = format!(
+            "listener.name.passwords.sasl.enabled.mechanisms=PLAIN\n\
+             listener.name.passwords.plain.sasl.jaas.config={modules} required user_bridge=\"{PASSWORD}\";\n\
+             authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+             super.users=User:ANONYMOUS\n"
+        );
+        fs::write(home.path("doors.properties"), properties).unwrap();
+        fs::write(home.path("password"), PASSWORD).unwrap();
+        fs::write(home.path("wrong"), WRONG_PASSWORD).unwrap();
+        let settings = vec![
+            ("KAFKA_EXTRA_LISTENERS", format!("PASSWORDS:SASL_PLAINTEXT:{port}")),
+            ("KAFKA_EXTRA_PROPERTIES", home.path("doors.properties").to_str().unwrap().to_owned()),
+        ];
+        Some(Self { broker: Broker::start_with(what, settings)?, port })
+    }
+
+    /// The `kafka` block of a sink with the password in this file.
+    pub(crate) fn at(&self, password: &str) -> String {
+        let sasl = format!("{{ mechanism: PLAIN, username: bridge, password: \"file:{password}\" }}");
+        format!("{{ brokers: \"localhost:{}\", sasl: {sasl} }}", self.port)
+    }
+}
+
 /// A sink of each of these names, with its `kafka` block and its topic.
 fn configure(home: &Home, sinks: &[(&str, &str, &str)]) {
     let mut text = String::from("select: [call.created]\nsinks:\n");
@@ -65,28 +100,10 @@ fn a_broker_that_is_stopped_is_a_failure_and_what_depends_on_it_is_not_known() {
 fn a_wrong_password_and_a_missing_permission_are_told_apart() {
     let _turn = turns::in_company();
     let home = Home::new();
-    let port = free_port();
-    let modules = "org.apache.kafka.common.security.plain.PlainLoginModule";
-    let properties = format!(
-        "listener.name.passwords.sasl.enabled.mechanisms=PLAIN\n\
-         listener.name.passwords.plain.sasl.jaas.config={modules} required user_bridge=\"{PASSWORD}\";\n\
-         authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
-         super.users=User:ANONYMOUS\n"
-    );
-    fs::write(home.path("doors.properties"), properties).unwrap();
-    fs::write(home.path("password"), PASSWORD).unwrap();
-    fs::write(home.path("wrong"), WRONG_PASSWORD).unwrap();
-    let settings = vec![
-        ("KAFKA_EXTRA_LISTENERS", format!("PASSWORDS:SASL_PLAINTEXT:{port}")),
-        ("KAFKA_EXTRA_PROPERTIES", home.path("doors.properties").to_str().unwrap().to_owned()),
-    ];
-    let Some(broker) = Broker::start_with("a broker with permissions", settings) else { return };
-    broker.create_topic("doctor", &[]);
-    let at = |password: &str| {
-        let sasl = format!("{{ mechanism: PLAIN, username: bridge, password: \"file:{password}\" }}");
-        format!("{{ brokers: \"localhost:{port}\", sasl: {sasl} }}")
-    };
-    configure(&home, &[("wrong", &*at("wrong"), "doctor"), ("forbidden", &*at("password"), "doctor")]);
+    let Some(guarded) = Guarded::start(&home, "a broker with permissions") else { return };
+    guarded.broker.create_topic("doctor", &[]);
+    let [wrong, password] = ["wrong", "password"].map(|secret| guarded.at(secret));
+    configure(&home, &[("wrong", &*wrong, "doctor"), ("forbidden", &*password, "doctor")]);
     let said = Diagnosis::of(&home, &ONLY);
     said.fails("kafka.reach", &["wrong", "`sasl`"]);
     said.says("kafka.reach", "ok", &["forbidden"]);

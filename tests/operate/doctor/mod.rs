@@ -2,7 +2,7 @@
 
 mod alone;
 mod aws;
-mod kafka;
+pub(crate) mod kafka;
 mod machine;
 mod network;
 mod provider;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::bridge::{Bridge, Home};
 use crate::support::client::{Answer, Client, without_request};
 use crate::support::load::STREAM_PATH;
-use crate::support::{await_until, signing, turns};
+use crate::support::{await_until, turns};
 
 const WITHIN: Duration = Duration::from_secs(20);
 
@@ -76,55 +76,6 @@ fn a_401_is_the_same_for_every_reason_but_for_its_instance() {
         assert!(!text.contains(&zeros) && !text.contains("canary-in-a-body"), "{text}");
     }
     assert_eq!(bodies.len(), 1, "{bodies:?}");
-}
-
-#[test]
-fn the_number_of_a_refusal_leads_to_its_cause_and_its_fix() {
-    let _turn = turns::in_company();
-    let home = Home::new();
-    home.configure_files();
-    let bridge = home.start();
-    let body = br#"{"type":"call.created"}"#;
-    let signature = signing::stream(body);
-    let huge = vec![b' '; 3 << 20];
-    for (path, headers, body, cause, fix) in [
-        (
-            STREAM_PATH,
-            &[("x-signature", signature.as_str())],
-            &huge[..],
-            "refused with 413: 3,145,728 bytes, at most 2",
-            "`body_bytes_max` of the source",
-        ),
-        (
-            "/in/nobody",
-            &[("x-signature", &signature)],
-            body,
-            "refused with 404: no source has this path",
-            "/in/stream-video",
-        ),
-        (
-            "/in/fastpix",
-            &[("x-signature", &signature)],
-            body,
-            "`missing_signature`",
-            "post it to /in/stream-video",
-        ),
-    ] {
-        let answer = bridge.client().post(path, headers, body).expect("an answer");
-        let asked = request(&answer);
-        explained(&bridge, &asked);
-        let told = home.try_verb(&["explain", &asked]);
-        let text = String::from_utf8(told.stdout).unwrap();
-        assert_eq!(told.status.code(), Some(0), "{text}");
-        let words: Vec<&str> = text.split_whitespace().collect();
-        let words = words.join(" ");
-        assert!(words.contains(&cause.replace('`', "")) && words.contains(fix), "{text}");
-        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-    }
-    let unknown = home.try_verb(&["explain", "request:0123456789abcdef"]);
-    assert_eq!(unknown.status.code(), Some(1));
-    let text = String::from_utf8(unknown.stdout).unwrap();
-    assert!(text.contains("no refused request has this number among the last steps"), "{text}");
 }
 
 #[test]

@@ -77,7 +77,8 @@ fn warned(path: &Path, warnings: &Report) -> Finding {
         return Finding::ok(CHECK, path.display().to_string(), "it can be used");
     };
     let (line, _) = warnings.position(first);
-    let found = format!("{}: {} (line {line})", counted(problems.len(), "warning"), first.title);
+    let count = counted(problems.len(), "warning");
+    let found = format!("{count}: {}: {} (line {line})", first.title, first.label);
     Finding::warning(CHECK, path.display().to_string(), found)
         .fix("`fanbridge check` shows each with its line and what was probably meant")
         .command(format!("fanbridge check {}", shown_path(path)))

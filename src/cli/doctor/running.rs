@@ -148,7 +148,7 @@ fn condition(facts: &RunningFacts, config: &Config) -> Vec<Finding> {
     if let Some(reason) = &facts.unready_because {
         findings.push(
             Finding::failure(DEGRADED, "", format!("it takes no delivery: {reason}"))
-                .fix("the runbook in docs/OPERATING.md has the reason's row"),
+                .fix(fix_of_unready(reason)),
         );
     }
     let sources = facts.sources.iter().map(|part| ("source", part));
@@ -180,6 +180,22 @@ fn condition(facts: &RunningFacts, config: &Config) -> Vec<Finding> {
         findings.push(Finding::ok(DEGRADED, "", found));
     }
     findings
+}
+
+/// What to do about a reason for which no delivery is taken.
+fn fix_of_unready(reason: &str) -> &'static str {
+    let ends_with = |words: &[&str]| words.iter().any(|word| reason.ends_with(word));
+    if ends_with(&["spool_full"]) {
+        "mend the sink that is furthest behind, which `fanbridge top` shows; or raise `spool.bytes_max`"
+    } else if ends_with(&["disk_low", "disk_full", "no_inodes"]) {
+        "free space on the disk of `spool.dir`"
+    } else if reason.starts_with("the disk ") {
+        "look at the disk of `spool.dir`"
+    } else if ends_with(&["no_descriptors", "no_memory"]) {
+        "raise the limits of the bridge's process"
+    } else {
+        "the runbook in docs/OPERATING.md has the reason's row"
+    }
 }
 
 /// Whether the brokers take this machine's time. A broker does not tell its own.

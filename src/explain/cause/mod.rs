@@ -5,6 +5,7 @@
 
 mod refused;
 mod sinks;
+mod sns;
 mod types;
 
 use schemars::JsonSchema;

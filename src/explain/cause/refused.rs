@@ -1,6 +1,7 @@
 //! Why a request was refused, and what to do about it.
 
 use super::super::configuration::{ConfiguredSource, ExplainedConfiguration};
+use super::sns::of_sns;
 use super::{CauseAndFix, Situation, plural};
 use crate::scalars::Size;
 use crate::timeline::RefusedStep;
@@ -11,8 +12,19 @@ pub(in crate::explain) fn of_refused(
     configuration: &ExplainedConfiguration,
     behind: Option<(String, u64)>,
 ) -> CauseAndFix {
+    let (why, fix) = of_sns(refused.status, &refused.reason)
+        .unwrap_or_else(|| why_and_fix(refused, configuration, behind));
+    CauseAndFix::new(Situation::Refused, format!("refused with {}: {why}", refused.status), Some(fix))
+}
+
+/// Of a request that was refused for another reason than those of SNS.
+fn why_and_fix(
+    refused: &RefusedStep,
+    configuration: &ExplainedConfiguration,
+    behind: Option<(String, u64)>,
+) -> (String, String) {
     let source = configuration.source(&refused.source);
-    let (why, fix) = match (refused.status, refused.reason.as_str()) {
+    match (refused.status, refused.reason.as_str()) {
         (404, "no_such_path") => ("no source has this path".to_owned(), paths(configuration)),
         (405, _) => ("deliveries are sent with POST".to_owned(), paths(configuration)),
         (401, "missing_signature") => missing_signature(refused, configuration, source),
@@ -20,11 +32,32 @@ pub(in crate::explain) fn of_refused(
             let fix = format!("list a secret under `sources.{}.secrets`", refused.source);
             ("no_secret: the source has no signing secret".to_owned(), fix)
         }
+        (401, "no_live_secret") => {
+            let source = &refused.source;
+            let fix = format!(
+                "list a secret under `sources.{source}.secrets` whose `not_before` and `not_after` allow it"
+            );
+            ("no_live_secret: no secret of the source is valid at this moment".to_owned(), fix)
+        }
         (401, word) => (word.to_owned(), verify(&refused.source)),
         (413, word) => too_large(refused, word, source),
         (408, _) => (
             "the body came too slowly".to_owned(),
             "look at the network in between; `limits.body_timeout` bounds it".to_owned(),
+        ),
+        (400, "bad_encoding") => (
+            "bad_encoding: the body is not the gzip that it is said to be, or that its first bytes say"
+                .to_owned(),
+            "have the sender, or the proxy in between, send it plain or as whole gzip".to_owned(),
+        ),
+        (400, "broken_body") => (
+            "broken_body: the connection ended, or broke the rules of HTTP, before the body was whole"
+                .to_owned(),
+            "look at the network and the proxy in between; the provider sends it again".to_owned(),
+        ),
+        (415, word) => (
+            format!("{word}: a body is taken plain or as gzip"),
+            "have the sender, or the proxy in between, send it so".to_owned(),
         ),
         (503, word) => unavailable(word, behind),
         (500, _) => (
@@ -32,8 +65,7 @@ pub(in crate::explain) fn of_refused(
             "the log of the bridge has the panic: please report it".to_owned(),
         ),
         (_, word) => (word.to_owned(), "mend what the reason says at the sender".to_owned()),
-    };
-    CauseAndFix::new(Situation::Refused, format!("refused with {}: {why}", refused.status), Some(fix))
+    }
 }
 
 /// Where deliveries can be posted to.
@@ -98,8 +130,15 @@ fn unavailable(word: &str, behind: Option<(String, u64)>) -> (String, String) {
             };
             return (why, format!("mend {sink}; or raise `spool.bytes_max`"));
         }
+        "ack_quarantined" => {
+            return (
+                format!("{word}: it cannot become an event, so that no sink accepts it"),
+                "tell the provider; `fanbridge dead list` has it".to_owned(),
+            );
+        }
         "disk_low" | "disk_full" | "no_inodes" => "free space on the disk of `spool.dir`",
         "disk_hangs" | "ack_timeout" => "look at the disk of `spool.dir`",
+        "no_descriptors" | "no_memory" => "raise the limits of this process",
         "in_flight_bytes" | "strangers_in_flight_bytes" => "raise `limits.in_flight_bytes_max`",
         word if word.starts_with("ack_") => "mend the sink that `ack.after` of the source names",
         "shutting_down" => "nothing: the bridge was stopping, and the provider sends it again",
@@ -170,7 +209,26 @@ mod tests {
                 "mend lake; or raise `spool.bytes_max`",
             ),
             (refused("fastpix", 503, "ack_timeout"), "refused with 503: ack_timeout", "look at the disk"),
-            (refused("fastpix", 415, "unsupported_encoding"), "refused with 415: ", "at the sender"),
+            (
+                refused("fastpix", 415, "unsupported_encoding"),
+                "refused with 415: unsupported_encoding: a body is taken plain or as gzip",
+                "have the sender",
+            ),
+            (
+                refused("aws", 403, "other_topic"),
+                "refused with 403: other_topic: its topic is not on the source's list",
+                "`sns.topics`",
+            ),
+            (
+                refused("aws", 401, "password"),
+                "refused with 401: password: it lacks the user name",
+                "the URL of the subscription's endpoint",
+            ),
+            (
+                refused("aws", 503, "certificate_connection"),
+                "refused with 503: certificate_connection: the certificate that SNS signs with",
+                "reach SNS over HTTPS",
+            ),
         ] {
             let told = of_refused(&step, &configuration(), behind());
             assert!(told.cause.starts_with(cause), "{}", told.cause);

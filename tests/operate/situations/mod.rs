@@ -2,10 +2,13 @@
 //!
 //! A row is one situation. What another test of this room makes, with more around it, has none.
 
+mod doctor;
 mod kafka;
 mod log;
+mod refused;
 pub(crate) mod stage;
 mod taken;
+mod unavailable;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,7 +29,7 @@ const AT_ONCE: usize = 4;
 /// A situation, what `explain` is to say of it, and what to do about it.
 struct Row {
     name: &'static str,
-    /// The situation's word.
+    /// The situation's word, or that of a check of `doctor`.
     situation: &'static str,
     /// The word of a refusal; empty if it is about something else.
     reason: &'static str,
@@ -54,6 +57,12 @@ impl Made {
         Some(Self { home, asked, words: Vec::new(), _alive: vec![Box::new(alive)] })
     }
 
+    /// A check of the doctor alone is asked for.
+    fn doctor(home: Home, check: &str, alive: impl Any) -> Option<Self> {
+        let asked = ["doctor", "--only", check].map(str::to_owned).into();
+        Some(Self { home, asked, words: Vec::new(), _alive: vec![Box::new(alive)] })
+    }
+
     /// The same with more words of its cause.
     fn with(self, words: &[&str]) -> Option<Self> {
         Some(Self { words: words.iter().map(|word| (*word).to_owned()).collect(), ..self })
@@ -67,8 +76,16 @@ impl Made {
 }
 
 impl Row {
-    /// Whether what `explain` says is the truth.
+    /// Whether what `explain` or `doctor` says is the truth.
     fn is_said(&self, said: &Value, more: &[String]) -> bool {
+        if let Some(findings) = said["findings"].as_array() {
+            return findings.iter().any(|finding| {
+                let text = |name: &str| finding[name].as_str().unwrap_or_default();
+                let is_trouble = ["warning", "failure"].contains(&text("verdict"));
+                let is_it = finding["check"] == self.situation && is_trouble;
+                is_it && text("found").contains(self.cause) && text("fix").contains(self.fix)
+            });
+        }
         let text = |name: &str| said[name].as_str().unwrap_or_default();
         let more = more.iter().all(|word| text("cause").contains(word));
         let reason = self.reason.is_empty() || said["verdict"]["reason"] == self.reason;
@@ -115,7 +132,9 @@ impl Row {
 
 /// All rows.
 fn rows() -> impl Iterator<Item = &'static Row> {
-    [taken::ROWS, log::ROWS, kafka::ROWS].into_iter().flatten()
+    [taken::ROWS, refused::ROWS, unavailable::ROWS, log::ROWS, kafka::ROWS, doctor::ROWS]
+        .into_iter()
+        .flatten()
 }
 
 #[test]

@@ -62,6 +62,14 @@ pub fn send(bridge: &Bridge, body: &str) -> String {
     said["id"].as_str().expect("an id").to_owned()
 }
 
+/// The number of a refused request, as `explain` takes it.
+#[track_caller]
+pub fn request(answer: &Answer) -> String {
+    let document: Value =
+        serde_json::from_slice(&answer.body).unwrap_or_else(|_| panic!("{}", answer.text()));
+    document["instance"].as_str().expect("an instance").to_owned()
+}
+
 /// An event about a call of so many bytes, which no compression makes smaller.
 pub fn call(number: u64, bytes: usize) -> Delivery {
     Delivery::new("call.created", "default:situations", number, bytes)

@@ -303,7 +303,8 @@ impl Unsettled {
 
     /// When the oldest unsettled record arrived at the bridge that is not a replayed event.
     pub fn oldest_pending(&self) -> Option<Timestamp> {
-        self.slots.iter().skip(self.settled).find_map(|slot| slot.arrived)
+        let slots = self.slots.iter().skip(self.settled);
+        slots.filter(|slot| slot.record.is_some()).find_map(|slot| slot.arrived)
     }
 
     fn slot(&mut self, position: Position) -> Option<&mut Slot> {

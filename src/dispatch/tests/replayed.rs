@@ -38,3 +38,19 @@ async fn the_age_of_a_replayed_event_is_not_taken_for_that_of_a_sink_that_is_beh
     dispatcher.take_in(batch);
     assert_eq!(dispatcher.unsettled.oldest_pending(), Some(now));
 }
+
+#[tokio::test]
+async fn a_copy_that_waits_does_not_pass_off_a_settled_event_behind_it_as_one_that_waits() {
+    let bench = Bench::new();
+    bench.append(copy()).await;
+    let (first, second) = (Timestamp(1_700_000_000_000_000_000), Timestamp(1_700_000_100_000_000_000));
+    bench.append(Event { arrived: first, ..of_family("b") }).await;
+    bench.append(Event { arrived: second, ..of_family("b") }).await;
+    let mut dispatcher = bench.dispatcher(Arc::new(Mute::default()), Selection::All);
+    let batch = bench.spool.read(Position(0), 10, BATCH_BYTES_MAX).await.expect("readable");
+    dispatcher.take_in(batch);
+    dispatcher.unsettled.settle(Position(2));
+    assert_eq!(dispatcher.unsettled.oldest_pending(), Some(second), "the first is settled");
+    dispatcher.unsettled.settle(Position(3));
+    assert_eq!(dispatcher.unsettled.oldest_pending(), None, "only the copy waits");
+}

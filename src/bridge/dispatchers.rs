@@ -79,7 +79,10 @@ impl Dispatchers {
             ReaderPosition { cursor: start.cursor, kind }
         });
         let quarantine = ReaderPosition { cursor: scope.begin(), kind: ReaderKind::Holding };
-        let replays = ResumedReplays::read(config, state)?;
+        // Read before anything is written: without room, the state cannot always be read after a write.
+        let paused = state.paused()?;
+        let is_configured = |name: &str| config.sinks.iter().any(|sink| sink.name == name);
+        let replays = ResumedReplays::read(is_configured, state)?;
         let positions: Vec<_> = sink_readers.chain([quarantine]).chain(replays.positions()).collect();
         let reader = |share| LogReader { share, spool: spool.clone(), state: state.clone() };
         let (cursors, mut handles) = Cursors::new(spool, &positions);
@@ -91,7 +94,7 @@ impl Dispatchers {
         let sinks_named = config.sinks.iter().map(|sink| sink.name.clone());
         let names = sinks_named.chain([CursorOwner::Quarantine.to_string()]).collect();
         let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
-        let (mut pausing, paused) = (Pausing::new(state.clone()), state.paused()?);
+        let mut pausing = Pausing::new(state.clone());
         let mut tasks = JoinSet::new();
         for (((sink_config, sink), reader), start) in config.sinks.iter().zip(sinks).zip(readers).zip(starts)
         {

@@ -13,14 +13,15 @@ use crate::telemetry::Metrics;
 pub(super) struct ResumedReplays(Vec<ReplayRow>);
 
 impl ResumedReplays {
-    /// Reads which replays go on, and stops those of sinks that are no longer configured.
-    pub(super) fn read(config: &Config, state: &State) -> Result<Self, StateError> {
+    /// Reads which replays go on, and stops those of sinks that are no longer configured. One for which the
+    /// state has no room is stopped by a later start.
+    pub(super) fn read(is_configured: impl Fn(&str) -> bool, state: &State) -> Result<Self, StateError> {
         let mut resumed = Vec::new();
         for mut row in state.replays()? {
             if row.state != ReplayState::Running {
                 continue;
             }
-            if config.sinks.iter().any(|sink| sink.name == row.sink) {
+            if is_configured(&row.sink) {
                 resumed.push(row);
                 continue;
             }
@@ -28,7 +29,14 @@ impl ResumedReplays {
             tracing::warn!(replay = id, sink, "a replay is stopped: its sink is no longer configured");
             (row.state, row.changed) = (ReplayState::Stopped, SystemTime::now().into());
             row.because = Some(format!("sink `{sink}` is no longer configured"));
-            state.record_replay(&row)?;
+            match state.record_replay(&row) {
+                Ok(()) => {}
+                // Nobody sends it, and the bridge is needed more than a note of that.
+                Err(error @ StateError::NoRoom { .. }) => {
+                    tracing::warn!(replay = id, sink, %error, "a later start notes that");
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(Self(resumed))
     }
@@ -61,5 +69,46 @@ impl ResumedReplays {
         let sources = config.sources.iter().map(|source| source.event_source().to_string()).collect();
         let log = (state.clone(), spool.clone());
         Replays::new(log, cursors, sinks, sources, running, metrics.replay.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::bench::Bench;
+    use crate::testing::failing::Fault;
+
+    fn running(sink: &str) -> ReplayRow {
+        let at = "2026-11-21T06:00:00Z";
+        let row = json!({
+            "replay_id": "0a1b2c3d4e5f", "sink": sink, "events": { "types": ["call.ended"] }, "rate": 1000,
+            "state": "running", "begun_at": 0, "end": 9, "read": 3, "last": 12, "sent": 3,
+            "not_selected": 0, "lost": 0, "created": at, "changed": at,
+        });
+        serde_json::from_value(row).expect("a row")
+    }
+
+    #[tokio::test]
+    async fn without_room_to_stop_a_removed_sinks_replay_the_bridge_starts_and_a_later_start_stops_it() {
+        let (bench, faults) = Bench::failing();
+        for sink in ["retired", "lake"] {
+            bench.state.add_replay(&running(sink)).expect("room");
+        }
+        let states = || {
+            let rows = bench.state.replays().expect("readable");
+            rows.iter().map(|row| row.state).collect::<Vec<_>>()
+        };
+        faults.set(Fault::All);
+        let resumed = ResumedReplays::read(|sink| sink == "lake", &bench.state).expect("the bridge starts");
+        assert_eq!(resumed.0.iter().map(|row| row.id).collect::<Vec<_>>(), [2]);
+
+        faults.set(Fault::None);
+        // The state rests after it has found no room.
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        assert_eq!(states(), [ReplayState::Running, ReplayState::Running]);
+        ResumedReplays::read(|sink| sink == "lake", &bench.state).expect("room");
+        assert_eq!(states(), [ReplayState::Stopped, ReplayState::Running]);
     }
 }

@@ -29,7 +29,7 @@ impl ResumedReplays {
             tracing::warn!(replay = id, sink, "a replay is stopped: its sink is no longer configured");
             (row.state, row.changed) = (ReplayState::Stopped, SystemTime::now().into());
             row.because = Some(format!("sink `{sink}` is no longer configured"));
-            match state.record_replay(&row) {
+            match state.end_replay(&row) {
                 Ok(()) => {}
                 // Nobody sends it, and the bridge is needed more than a note of that.
                 Err(error @ StateError::NoRoom { .. }) => {

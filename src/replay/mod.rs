@@ -253,7 +253,7 @@ impl Replays {
                 return Err(ReplayError::Ended(id));
             }
             (row.state, row.changed) = (ReplayState::Cancelled, now());
-            shared.state.record_replay(&row)?;
+            shared.state.end_replay(&row)?;
             row
         };
         shared.forget(&row);

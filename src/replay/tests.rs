@@ -270,6 +270,21 @@ async fn a_replay_that_finds_no_room_to_note_how_far_it_is_appends_nothing_twice
 }
 
 #[tokio::test]
+async fn a_cancellation_that_finds_no_room_is_refused_and_nobody_is_said_to_wait_for_it() {
+    let (bench, faults) = Bench::failing();
+    taken(&bench, 100).await;
+    let replaying = Replaying::new(bench, Position(100));
+    // Its first event comes after a second, and until then it writes nothing by itself.
+    let begun = replaying.begin(NewReplay { rate: 1, ..to("lake", since(0)) });
+    faults.set(Fault::All);
+    let refused = replaying.replays.cancel(begun.id).expect_err("there is no room");
+    assert!(matches!(refused, ReplayError::State(StateError::NoRoom { .. })), "{refused}");
+    assert_eq!(replaying.bench.state.shortage().map(|shortage| shortage.waiting), None);
+    faults.set(Fault::None);
+    replaying.end().await;
+}
+
+#[tokio::test]
 async fn what_a_replay_has_yet_to_read_outlives_its_retention_until_the_replay_ends() {
     let bench = Bench::new();
     taken(&bench, 2000).await;

@@ -156,12 +156,24 @@ impl State {
         })
     }
 
-    /// Writes how a replay is now.
+    /// Writes how a replay is now. The caller tries again for as long as there is no room.
     ///
     /// # Errors
     /// See [`StateError`].
     pub fn record_replay(&self, replay: &ReplayRow) -> Result<(), StateError> {
-        self.file.write(WRITER, |write| {
+        self.write_replay(WRITER, replay)
+    }
+
+    /// Writes that a replay has ended, for a caller that does not try again.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn end_replay(&self, replay: &ReplayRow) -> Result<(), StateError> {
+        self.write_replay(&[], replay)
+    }
+
+    fn write_replay(&self, who: &[&str], replay: &ReplayRow) -> Result<(), StateError> {
+        self.file.write(who, |write| {
             write.open_table(REPLAYS)?.insert(replay.id, render(replay)?.as_slice())?;
             Ok(())
         })

@@ -79,7 +79,7 @@ impl Replays {
         let shared = &*self.0;
         shared.check(new)?;
         let selection = &shared.sink(&new.sink)?.selection;
-        let scope = shared.scope(&new.events)?;
+        let scope = shared.scope(new)?;
         let (wanted, search) = (shared.wanted(&scope.events), shared.spool.search());
         let mut count = ReplayCount { dry_run: true, ..ReplayCount::default() };
         let mut read = scope.after.max(after);

@@ -92,8 +92,8 @@ pub enum ReplayError {
         /// How many bytes they and the ids have.
         bytes: usize,
     },
-    /// The log has no event with an id.
-    #[error("the log has no event with the id `{0}`: an id has to be whole; it may have been removed")]
+    /// The log has no event with an id, or the sink has not passed it yet.
+    #[error("{0}")]
     UnknownId(String),
     /// Too many replays run.
     #[error("{RUNNING_MAX} replays run or wait: cancel one, or wait until one is done")]
@@ -180,7 +180,7 @@ impl Replays {
         Self(Arc::new(shared))
     }
 
-    /// Begins a replay of what is in the log by now.
+    /// Begins a replay of what is in the log by now and the sink has passed: the rest comes there anyway.
     ///
     /// # Errors
     /// See [`ReplayError`]; then nothing has changed.
@@ -194,7 +194,7 @@ impl Replays {
         // From here on nothing is removed for its age.
         let begin = ReaderPosition { cursor: Position(0), kind: ReaderKind::Replaying };
         let kept = shared.cursors.add(begin);
-        match shared.scope(&new.events).and_then(|scope| shared.add(new, scope, &kept)) {
+        match shared.scope(new).and_then(|scope| shared.add(new, scope, &kept)) {
             Ok(row) => {
                 shared.note_pending(&row.sink);
                 shared.changed.notify_waiters();

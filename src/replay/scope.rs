@@ -1,8 +1,10 @@
 //! Which part of the log a replay looks through, and for what.
 
 use std::collections::BTreeSet;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use super::{ReplayError, Shared};
+use super::{NewReplay, ReplayError, ReplaySink, Shared};
 use crate::dedup::DuplicateKey;
 use crate::event::{BODY_SCHEME, Entry, Position};
 use crate::spool::{SearchBudget, SearchFor};
@@ -11,12 +13,15 @@ use crate::telemetry::Shown;
 
 /// Most bytes of the log that are read to find ids: the footers of more than 150 GiB of events.
 const KEY_BYTES_MAX: u64 = 4 << 30;
+/// How long a sink can take to commit what it was just given: a dispatcher does so every 50 ms.
+const COMMITTED_WITHIN: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// The part of the log in which the events of a replay are.
 pub(super) struct ReplayScope {
     /// What is behind this position …
     pub(super) after: Position,
-    /// … and up to this one.
+    /// … and up to this one, which the sink has passed: what is behind it comes without a replay.
     pub(super) through: Position,
     /// Which events, by their whole ids.
     pub(super) events: ReplaySelection,
@@ -24,16 +29,17 @@ pub(super) struct ReplayScope {
 
 impl Shared {
     /// Finds the part of the log in which these events are, as it is now.
-    pub(super) fn scope(&self, events: &ReplaySelection) -> Result<ReplayScope, ReplayError> {
-        let search = self.spool.search();
+    pub(super) fn scope(&self, new: &NewReplay) -> Result<ReplayScope, ReplayError> {
+        let (events, sink, search) = (&new.events, self.sink(&new.sink)?, self.spool.search());
         let mut scope = ReplayScope {
-            through: self.spool.head(),
+            through: sink.passed(self.spool.head()),
             after: Position(self.spool.first().0.saturating_sub(1)),
             events: events.clone(),
         };
         if let Some(since) = events.since {
             scope.after = scope.after.max(search.position_at(since)?);
         }
+        scope.after = scope.after.min(scope.through);
         if events.ids.is_empty() {
             return Ok(scope);
         }
@@ -45,12 +51,22 @@ impl Shared {
         let is_of = |id: &str, asked: &str| id == asked || id.strip_prefix(BODY_SCHEME) == Some(asked);
         let missing = events.ids.iter().find(|asked| !found.iter().any(|(id, _)| is_of(id, asked)));
         if let Some(missing) = missing {
-            return Err(ReplayError::UnknownId(Shown(missing).to_string()));
+            return Err(ReplayError::UnknownId(format!(
+                "the log has no event with the id `{}`: an id has to be whole; it may have been removed",
+                Shown(missing)
+            )));
+        }
+        if let Some((id, _)) = found.iter().find(|(_, position)| *position > scope.through) {
+            return Err(ReplayError::UnknownId(format!(
+                "{} has not passed the event with the id `{}` yet: it comes there without a replay",
+                sink.name,
+                Shown(id)
+            )));
         }
         let positions = || found.iter().map(|(_, position)| *position);
         let first = positions().min().map_or(scope.after, |first| Position(first.0.saturating_sub(1)));
-        scope.after = scope.after.max(first);
         scope.through = positions().max().unwrap_or(scope.through);
+        scope.after = scope.after.max(first).min(scope.through);
         scope.events.ids = found.into_iter().map(|(id, _)| id).collect();
         Ok(scope)
     }
@@ -74,6 +90,18 @@ impl Shared {
         let keys =
             names.flat_map(|id| self.event_sources.iter().map(move |source| DuplicateKey::of(source, &id).0));
         keys.collect()
+    }
+}
+
+impl ReplaySink {
+    /// The position up to which the sink has passed the log, at most this one. What it has just been given
+    /// counts, so a sink that is not there yet has a moment to commit.
+    fn passed(&self, head: Position) -> Position {
+        let begun = Instant::now();
+        while self.cursor.cursor() < head && begun.elapsed() < COMMITTED_WITHIN {
+            sleep(LOOK_EVERY);
+        }
+        self.cursor.cursor().min(head)
     }
 }
 

@@ -131,7 +131,7 @@ fn since(hours: i64) -> ReplaySelection {
 async fn exactly_the_events_that_were_asked_for_are_copied_for_one_sink_and_in_their_order() {
     let bench = Bench::new();
     taken(&bench, 300).await;
-    let replaying = Replaying::new(bench, Position(0));
+    let replaying = Replaying::new(bench, Position(300));
     let events = ReplaySelection {
         until: Some(Timestamp(3 * HOUR)),
         types: ["call.ended".to_owned()].into(),
@@ -162,7 +162,7 @@ async fn exactly_the_events_that_were_asked_for_are_copied_for_one_sink_and_in_t
 async fn what_the_sink_does_not_select_is_counted_and_sent_only_if_that_is_asked_for() {
     let bench = Bench::new();
     taken(&bench, 40).await;
-    let replaying = Replaying::new(bench, Position(0));
+    let replaying = Replaying::new(bench, Position(40));
     let counted = replaying.replays.count(&to("billing", since(0)), Position(0)).expect("readable");
     assert_eq!((counted.events, counted.not_selected), (20, 20));
     let all = NewReplay { select_all: true, ..to("billing", since(0)) };
@@ -183,7 +183,7 @@ async fn copies_are_not_replayed_again_and_neither_is_what_was_redriven() {
     let redriven = (REDRIVEN_EXTENSION.into(), "1".into());
     let only_sink = Some("lake".into());
     bench.append(Event { extensions: vec![redriven], only_sink, ..event("k") }).await;
-    let replaying = Replaying::new(bench, Position(0));
+    let replaying = Replaying::new(bench, Position(11));
     for replay in 1..=3 {
         let begun = replaying.begin(to("lake", since(0)));
         assert_eq!(begun.id, replay);
@@ -290,9 +290,8 @@ async fn what_a_replay_has_yet_to_read_outlives_its_retention_until_the_replay_e
     taken(&bench, 2000).await;
     let segments = bench.segments();
     assert!(segments > 3, "{segments}");
-    let replaying = Replaying::new(bench, Position(0));
+    let replaying = Replaying::new(bench, Position(2000));
     let begun = replaying.begin(NewReplay { rate: 1, ..to("lake", since(0)) });
-    replaying.lake.commit(Position(2000));
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert!(replaying.bench.segments() >= segments, "retention is over, and the replay has not read them");
     let cancelled = replaying.replays.cancel(begun.id).expect("it runs");
@@ -309,7 +308,7 @@ async fn what_a_replay_has_yet_to_read_outlives_its_retention_until_the_replay_e
 async fn single_events_are_replayed_by_their_ids_and_an_id_that_is_not_there_is_named() {
     let bench = Bench::new();
     taken(&bench, 100).await;
-    let replaying = Replaying::new(bench, Position(0));
+    let replaying = Replaying::new(bench, Position(100));
     let ids = |ids: &[&str]| ReplaySelection {
         ids: ids.iter().map(|id| (*id).to_owned()).collect(),
         ..ReplaySelection::default()
@@ -323,6 +322,28 @@ async fn single_events_are_replayed_by_their_ids_and_an_id_that_is_not_there_is_
     let missing =
         replaying.replays.begin(&to("lake", ids(&["evt-00001", "evt-0"]))).expect_err("one is not there");
     assert!(missing.to_string().starts_with("the log has no event with the id `evt-0`"), "{missing}");
+    replaying.end().await;
+}
+
+#[tokio::test]
+async fn what_a_sink_has_yet_to_get_for_the_first_time_is_not_sent_to_it_by_a_replay_too() {
+    let bench = Bench::new();
+    taken(&bench, 300).await;
+    let replaying = Replaying::new(bench, Position(200));
+    let counted = replaying.replays.count(&to("lake", since(0)), Position(0)).expect("readable");
+    assert_eq!((counted.events, counted.through, counted.complete), (200, 200, true));
+    let later = replaying.replays.count(&to("lake", since(5)), Position(0)).expect("readable");
+    assert_eq!((later.events, later.complete), (0, true), "all of it is behind the sink's cursor");
+    let ids = ["evt-00250".to_owned()].into();
+    let one = ReplaySelection { ids, ..ReplaySelection::default() };
+    let refused = replaying.replays.begin(&to("lake", one)).expect_err("lake gets it anyway").to_string();
+    assert!(refused.starts_with("lake has not passed the event with the id `evt-00250` yet"), "{refused}");
+
+    let begun = replaying.begin(to("lake", since(0)));
+    assert_eq!((begun.begun_at, begun.end), (Position(0), Position(200)));
+    assert_eq!(replaying.done(begun.id).await.sent, 200);
+    let copies = replaying.copies().await;
+    assert_eq!(copies.last().map(|(_, copy)| copy.id.to_string()), Some("evt-00199".into()));
     replaying.end().await;
 }
 

@@ -80,7 +80,7 @@ pub struct ReplayRow {
     pub because: Option<String>,
     /// It looks through what is behind this position of the log …
     pub begun_at: Position,
-    /// … up to this one.
+    /// … up to this one, which the sink had passed: what is behind it comes there without a replay.
     pub end: Position,
     /// How far it has looked.
     pub read: Position,

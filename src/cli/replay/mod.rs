@@ -44,7 +44,7 @@ enum Verb {
 
 #[derive(Debug, clap::Args)]
 struct BeginArgs {
-    /// Sink that is to get the events again
+    /// Sink that is to get the events again, of those that it has passed
     #[arg(long, value_name = "NAME")]
     sink: Option<String>,
     /// Events that arrived since then: a moment in RFC 3339, or a period before now, such as `2h`

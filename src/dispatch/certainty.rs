@@ -91,7 +91,8 @@ fn certain_from<'s>(rows: &[(&str, Position)], selection: Option<&'s str>, curso
 }
 
 /// The events among a sink's dead letters, each with its position, of those that are in the log: no duplicate
-/// comes of any other, and letters that nobody ever removes would crowd out the rest.
+/// comes of any other, and letters that nobody ever removes would crowd out the rest. A replayed copy says
+/// nothing about its event, which the sink had settled before.
 fn rejected(state: &State, sink: &str, first: Position) -> Result<Vec<(DuplicateKey, Position)>, StateError> {
     let filter = DeadFilter { sink: Some(sink.to_owned()), ..DeadFilter::default() };
     let (mut keys, mut after) = (Vec::new(), 0);
@@ -99,8 +100,8 @@ fn rejected(state: &State, sink: &str, first: Position) -> Result<Vec<(Duplicate
         let letters = state.dead_letters(&filter, after, LETTERS_MAX)?;
         let Some(last) = letters.last() else { return Ok(keys) };
         after = last.id;
-        let in_log = letters.iter().filter(|letter| letter.position >= first);
-        keys.extend(in_log.map(|letter| (key_of(letter), letter.position)));
+        let is_of_event = |letter: &&DeadLetterInfo| letter.position >= first && letter.replay_id.is_none();
+        keys.extend(letters.iter().filter(is_of_event).map(|letter| (key_of(letter), letter.position)));
     }
 }
 

@@ -62,7 +62,10 @@ impl Dispatcher {
                 steps.published(record, *placement, attempts);
             }
             Outcome::Rejected(reason) => {
-                settlements.into_iter().for_each(|settlements| settlements.rejected(record));
+                // Of a copy that says nothing about the event, which the sink has settled before.
+                if record.event.replay_id().is_none() {
+                    settlements.into_iter().for_each(|settlements| settlements.rejected(record));
+                }
                 self.add_dead_letter(record, reason, attempts, wall);
                 steps.rejected(record, reason, attempts);
             }

@@ -192,6 +192,7 @@ mod tests {
             event_type: Some(event_type.into()),
             source: String::new(),
             body_bytes: 100,
+            replay_id: None,
         }
     }
 

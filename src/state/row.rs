@@ -73,6 +73,9 @@ pub struct DeadLetterInfo {
     pub source: String,
     /// The body's size in bytes.
     pub body_bytes: u64,
+    /// CloudEvents extension `replayid`, if it is a replayed copy of an event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay_id: Option<String>,
 }
 
 impl NewDeadLetter {
@@ -82,6 +85,10 @@ impl NewDeadLetter {
                 (&event.id, Some(event.event_type.to_string()), &event.source, &event.body)
             }
             Entry::Quarantined(delivery) => (&delivery.id, None, &delivery.source, &delivery.body),
+        };
+        let replay_id = match &self.entry {
+            Entry::Event(event) => event.replay_id().map(ToString::to_string),
+            Entry::Quarantined(_) => None,
         };
         DeadLetterInfo {
             id,
@@ -97,6 +104,7 @@ impl NewDeadLetter {
             event_type,
             source: source.to_string(),
             body_bytes: body.len() as u64,
+            replay_id,
         }
     }
 }

@@ -6,6 +6,7 @@ use super::*;
 use crate::ack::{AckOptions, AwaitedSinks, Awaiting, Sought, Unaccepted, WaitingBounds};
 use crate::dedup::DuplicateKey;
 use crate::dispatch::certainty;
+use crate::event::REPLAY_EXTENSION;
 
 /// A sink `lake` that answers wait for, at the cursor of a bench.
 fn awaited(bench: &Bench, selection: &Selection) -> AwaitedSinks {
@@ -106,6 +107,34 @@ async fn a_rejected_event_is_refused_also_by_the_next_start_and_until_its_redriv
     let unknown = Sought::Through(bench.spool.head());
     assert_eq!(waits(&second, 1).accepted(unknown).await, Ok(true), "redriven and accepted");
     running.end(&bench).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_accepted_event_stays_accepted_when_its_replayed_copy_is_rejected_also_for_the_next_start() {
+    let bench = Bench::new();
+    let first = awaited(&bench, &Selection::All);
+    let sink = Scripted::new(|record, _| match record.event.replay_id() {
+        Some(_) => Outcome::rejected(Cause::TOO_LARGE, "a byte more than it takes"),
+        None => Outcome::ACCEPTED,
+    });
+    let running = start(&bench, &first, sink);
+    let position = bench.append(numbered(1, "a")).await;
+    assert_eq!(waits(&first, 1).accepted(Sought::At(position)).await, Ok(true));
+    let mut copy = Event { only_sink: Some("lake".into()), ..numbered(1, "a") };
+    copy.extensions.push((REPLAY_EXTENSION.into(), "0a1b2c3d4e5f".into()));
+    let position = bench.append(copy).await;
+    crate::testing::bench::awaited(|| bench.state.cursor("lake").ok() == Some(Some(position))).await;
+    let dead = bench.state.dead_letters(&DeadFilter::default(), 0, 10).expect("readable");
+    assert_eq!(
+        dead.iter().map(|letter| letter.replay_id.as_deref()).collect::<Vec<_>>(),
+        [Some("0a1b2c3d4e5f")]
+    );
+    let retried = Sought::Through(bench.spool.head());
+    assert_eq!(waits(&first, 1).accepted(retried).await, Ok(true), "a provider that sends it again");
+    running.end(&bench).await;
+
+    let second = awaited(&bench, &Selection::All);
+    assert_eq!(waits(&second, 1).accepted(retried).await, Ok(true));
 }
 
 #[tokio::test]

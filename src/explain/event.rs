@@ -106,7 +106,7 @@ impl Explainer {
             entry => self.sinks(&event, entry.map(Entry::arrived), (&letters, &remembered), scope)?,
         };
         let replays = match main {
-            Some(found) => self.replays(found, &remembered)?,
+            Some(found) => self.replays(found, (&letters, &remembered))?,
             None => Vec::new(),
         };
         let explanation = Explanation {
@@ -173,7 +173,9 @@ impl Explainer {
             now: SystemTime::now().into(),
             is_older: arrived.is_none_or(|arrived| arrived < self.started),
         };
-        let is_replay = event.extensions.contains_key(REPLAY_EXTENSION) && event.only_sink.is_some();
+        let replay_id = event.extensions.get(REPLAY_EXTENSION).filter(|_| event.only_sink.is_some());
+        // Of what is not in the log no replay tells, either.
+        let is_its = |letter: &DeadLetterInfo| arrived.is_none() || letter.replay_id.as_ref() == replay_id;
         let running = self.health.sinks();
         let cursors = self.cursors(facts.position, &running)?;
         let configured = self.configuration.sinks.iter().filter_map(|sink| cursors.get(&sink.name));
@@ -192,8 +194,10 @@ impl Explainer {
             let cursor = cursors.get(&sink.name).copied();
             let facts_of_sink = SinkFacts {
                 sink,
-                letter: letters.iter().find(|letter| letter.sink.as_ref() == Some(&sink.name)),
-                published: remembered.published(&sink.name, facts.position, is_replay),
+                letter: letters
+                    .iter()
+                    .find(|letter| letter.sink.as_ref() == Some(&sink.name) && is_its(letter)),
+                published: remembered.published(&sink.name, facts.position, replay_id.is_some()),
                 cursor,
                 copy: copy_for(sink, cursor),
                 held: status.map(|status| held(status.held(), facts.now)).unwrap_or_default(),

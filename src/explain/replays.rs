@@ -6,21 +6,22 @@
 use super::configuration::ConfiguredSink;
 use super::document::{ExplainedReplay, ExplainedSink, KnownFrom, SinkStanding};
 use super::remembered::Remembered;
-use super::sinks::delivered;
+use super::sinks::{delivered, rejected};
 use super::{ExplainError, Explainer};
 use crate::event::{Entry, Event, Position};
 use crate::spool::SearchedEntry;
-use crate::state::ReplayRow;
+use crate::state::{DeadLetterInfo, ReplayRow};
 
 /// Most replays of one explanation: the newest.
 const REPLAYS_MAX: usize = 10;
 
 impl Explainer {
-    /// The replays that have sent the event of this entry again, newest first.
+    /// The replays that have sent the event of this entry again, newest first. `letters` are the event's and
+    /// those of its copies.
     pub(super) fn replays(
         &self,
         found: &SearchedEntry,
-        remembered: &Remembered,
+        (letters, remembered): (&[DeadLetterInfo], &Remembered),
     ) -> Result<Vec<ExplainedReplay>, ExplainError> {
         let Entry::Event(event) = &found.entry else { return Ok(Vec::new()) };
         // A copy is not replayed.
@@ -32,7 +33,7 @@ impl Explainer {
             let Some(sink) = self.configuration.sink(&row.sink) else { continue };
             if replays.len() < REPLAYS_MAX && has_sent(&row, found.position, event, sink) {
                 let passed = self.state.cursor(&row.sink)?.is_some_and(|cursor| cursor >= row.last);
-                replays.push(explained(&row, sink, remembered, passed));
+                replays.push(explained(&row, sink, (letters, remembered), passed));
             }
         }
         Ok(replays)
@@ -58,13 +59,18 @@ fn has_sent(row: &ReplayRow, position: Position, event: &Event, sink: &Configure
 fn explained(
     row: &ReplayRow,
     sink: &ConfiguredSink,
-    remembered: &Remembered,
+    (letters, remembered): (&[DeadLetterInfo], &Remembered),
     passed: bool,
 ) -> ExplainedReplay {
     let copy = ExplainedSink { sink: row.sink.clone(), ..ExplainedSink::default() };
-    let copy = match remembered.replayed(&row.sink, (row.end, row.last)) {
-        Some(published) => delivered(copy, &published, &sink.place),
-        None => {
+    let is_its = |letter: &&DeadLetterInfo| {
+        letter.sink.as_ref() == Some(&row.sink) && letter.replay_id.as_ref() == Some(&row.replay_id)
+    };
+    let published = remembered.replayed(&row.sink, (row.end, row.last));
+    let copy = match (letters.iter().find(is_its), published) {
+        (Some(letter), _) => rejected(copy, letter),
+        (None, Some(published)) => delivered(copy, &published, &sink.place),
+        (None, None) => {
             let state = if passed { SinkStanding::DeliveredBefore } else { SinkStanding::Pending };
             ExplainedSink { state, known_from: KnownFrom::State, ..copy }
         }

@@ -37,7 +37,7 @@ pub(super) struct EventFacts<'f> {
 #[derive(Debug)]
 pub(super) struct SinkFacts<'f> {
     pub(super) sink: &'f ConfiguredSink,
-    /// Its dead letter of the event, if there is one.
+    /// Its dead letter of the event, if there is one; not that of a replayed copy, which its replay tells.
     pub(super) letter: Option<&'f DeadLetterInfo>,
     /// That it has published the event, if that is remembered.
     pub(super) published: Option<PublishedFact>,
@@ -177,7 +177,7 @@ pub(super) fn delivered(row: ExplainedSink, published: &PublishedFact, place: &S
     }
 }
 
-fn rejected(row: ExplainedSink, letter: &DeadLetterInfo) -> ExplainedSink {
+pub(super) fn rejected(row: ExplainedSink, letter: &DeadLetterInfo) -> ExplainedSink {
     let state = match letter.reason == SINK_GONE {
         true => SinkStanding::SinkGone,
         false => SinkStanding::DeadLetter,

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::*;
 use crate::dedup::DuplicateKey;
-use crate::event::{Entry, Event, Position, Quarantined, Timestamp};
+use crate::event::{Entry, Event, Position, Quarantined, REPLAY_EXTENSION, Timestamp};
 use crate::health::{HeldStatus, PausedStatus};
 use crate::provider::builtin_named;
 use crate::routing::TopicTemplate;
@@ -126,6 +126,37 @@ fn letter(id: &str, position: Position, reason: &str) -> NewDeadLetter {
         topic: Some(TOPIC.into()),
         entry: Event { id: id.into(), ..event("k") }.into(),
     }
+}
+
+#[tokio::test]
+async fn the_dead_letter_of_a_replayed_copy_is_told_of_its_replay_and_the_event_stays_delivered() {
+    let explained = Explained::new();
+    let position = explained.take("sha256-9f2c81aa").await;
+    explained.commit(position, None);
+    let at = "2026-11-21T06:00:00Z";
+    let replay = serde_json::json!({
+        "replay_id": "0a1b2c3d4e5f", "sink": "lake", "events": { "families": ["video.call-lifecycle"] },
+        "select_all": true, "rate": 1000, "state": "done", "begun_at": 0, "end": 1, "read": 1, "last": 2,
+        "sent": 1, "not_selected": 0, "lost": 0, "created": at, "changed": at,
+    });
+    let replay = serde_json::from_value(replay).expect("a row");
+    explained.bench.state.add_replay(&replay).expect("room");
+    let mut copy = Event { id: "sha256-9f2c81aa".into(), only_sink: Some("lake".into()), ..event("k") };
+    copy.extensions.push((REPLAY_EXTENSION.into(), "0a1b2c3d4e5f".into()));
+    let again = explained.append(copy.clone().into(), None).await;
+    let dead = NewDeadLetter { entry: copy.into(), ..letter("sha256-9f2c81aa", again, "too_large") };
+    explained.commit(again, Some(dead));
+
+    let explanation = explained.explain("sha256-9f2c81aa");
+    assert_eq!(explanation.sinks[0].state, SinkStanding::DeliveredBefore);
+    let copy = &explanation.replays[0].copy;
+    assert_eq!((copy.state, copy.dead_letter), (SinkStanding::DeadLetter, Some(1)));
+    assert!(
+        explanation.cause.contains("lake rejected the copy (too_large), dead letter 1"),
+        "{explanation:?}"
+    );
+    let explanation = explained.explain("position:2");
+    assert_eq!(explanation.sinks[0].state, SinkStanding::DeadLetter, "of the copy itself");
 }
 
 #[tokio::test]

@@ -71,9 +71,13 @@ pub(super) fn of_sink(
 /// Of a replay that has sent an event again; it goes on a sentence.
 pub(super) fn of_replay(replay: &ExplainedReplay) -> String {
     let ExplainedReplay { replay, replay_id, copy, .. } = replay;
-    let copy = match copy.state {
-        SinkStanding::Delivered => format!("delivered again to {}", placed(copy)),
-        SinkStanding::DeliveredBefore => format!("{} has passed the copy", copy.sink),
+    let copy = match (copy.state, copy.dead_letter) {
+        (_, Some(letter)) => {
+            let reason = copy.reason.as_deref().unwrap_or_default();
+            format!("{} rejected the copy ({reason}), dead letter {letter}", copy.sink)
+        }
+        (SinkStanding::Delivered, _) => format!("delivered again to {}", placed(copy)),
+        (SinkStanding::DeliveredBefore, _) => format!("{} has passed the copy", copy.sink),
         _ => format!("the copy waits for {}", copy.sink),
     };
     format!("; replayed by replay {replay} (replayid {replay_id}): {copy}")

@@ -66,7 +66,9 @@ fn explained(
     let is_its = |letter: &&DeadLetterInfo| {
         letter.sink.as_ref() == Some(&row.sink) && letter.replay_id.as_ref() == Some(&row.replay_id)
     };
-    let published = remembered.replayed(&row.sink, (row.end, row.last));
+    // A replay to a sink begins when the one before it has ended, so what is in between is its own.
+    let first = Position(row.first.0.saturating_sub(1));
+    let published = remembered.replayed(&row.sink, (first.max(row.end), row.last));
     let copy = match (letters.iter().find(is_its), published) {
         (Some(letter), _) => rejected(copy, letter),
         (None, Some(published)) => delivered(copy, &published, &sink.place),

@@ -29,7 +29,8 @@ pub(super) struct AppendedCopies {
     pub(super) done: usize,
     /// How many of those will never be: they are too large with the extension.
     pub(super) refused: u64,
-    /// The position of the last one.
+    /// The positions of the first and of the last one.
+    pub(super) first: Option<Position>,
     pub(super) last: Option<Position>,
     /// Why the one behind them is not durable.
     pub(super) failed: Option<AppendError>,
@@ -45,7 +46,10 @@ pub(super) async fn append(spool: &Spool, copies: Vec<Event>) -> AppendedCopies 
     let mut appended = AppendedCopies::default();
     for outcome in in_order(copies.into_iter().map(append).collect()).await {
         match outcome {
-            Ok(Appended::Stored(position)) => appended.last = Some(position),
+            Ok(Appended::Stored(position)) => {
+                appended.first = appended.first.or(Some(position));
+                appended.last = Some(position);
+            }
             // A copy has no duplicate key.
             Ok(Appended::Duplicate | Appended::StoredElsewhere) => {}
             Err(AppendError::TooLarge) => appended.refused += 1,

@@ -322,6 +322,7 @@ impl Shared {
             begun_at: scope.after,
             end: scope.through,
             read: scope.after,
+            first: Position(0),
             last: Position(0),
             sent: 0,
             not_selected: 0,

@@ -286,6 +286,7 @@ impl ReplayRow {
     fn note(&mut self, sent: &AppendedCopies, originals: &[Position], through: Position) {
         self.sent += sent.done as u64 - sent.refused;
         self.lost += sent.refused;
+        self.first = sent.first.filter(|_| self.last == Position(0)).unwrap_or(self.first);
         self.last = sent.last.unwrap_or(self.last);
         self.read = match (sent.failed, sent.done.checked_sub(1)) {
             (None, _) => through,

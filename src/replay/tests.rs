@@ -202,6 +202,25 @@ async fn copies_are_not_replayed_again_and_neither_is_what_was_redriven() {
 }
 
 #[tokio::test]
+async fn of_replays_that_are_begun_together_each_knows_which_copies_are_its_own() {
+    let bench = Bench::new();
+    taken(&bench, 100).await;
+    let replaying = Replaying::new(bench, Position(100));
+    let begun = [(); 2].map(|()| replaying.begin(to("lake", since(0))));
+    assert_eq!(begun[0].end, begun[1].end);
+    for replay in begun {
+        let row = replaying.done(replay.id).await;
+        let copies = replaying.copies().await;
+        let own = copies.iter().filter(|(_, copy)| copy.replay_id().is_some_and(|id| **id == *row.replay_id));
+        let own: Vec<Position> = own.map(|(position, _)| *position).collect();
+        assert_eq!((row.first, row.last), (own[0], own[99]));
+        let between = copies.iter().filter(|(position, _)| (row.first..=row.last).contains(position));
+        assert_eq!(between.count(), 100, "and none of another");
+    }
+    replaying.end().await;
+}
+
+#[tokio::test]
 async fn a_replay_waits_while_its_sink_is_behind_with_the_copies_so_that_live_events_come_first() {
     let bench = Bench::new();
     taken(&bench, 3000).await;

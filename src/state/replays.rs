@@ -84,6 +84,9 @@ pub struct ReplayRow {
     pub end: Position,
     /// How far it has looked.
     pub read: Position,
+    /// The position of its first copy; 0 without any.
+    #[serde(default)]
+    pub first: Position,
     /// The position of its last copy; 0 without any.
     pub last: Position,
     /// How many events it has sent.

@@ -19,6 +19,7 @@ fn replay(sink: &str, state: ReplayState) -> ReplayRow {
         begun_at: Position(7),
         end: Position(99),
         read: Position(12),
+        first: Position(100),
         last: Position(100),
         sent: 3,
         not_selected: 2,

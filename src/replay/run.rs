@@ -30,7 +30,7 @@ const AHEAD_MAX: u64 = 4096;
 
 /// Whether a replay goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Going {
+pub(super) enum Going {
     On,
     /// It has ended, or the bridge stops.
     No,
@@ -116,7 +116,8 @@ impl Runner {
         let name = self.name.clone();
         self.blocking(move |shared| {
             let mut rows = shared.state.replays()?.into_iter();
-            Ok(rows.find(|row| row.sink == name && row.state == ReplayState::Running))
+            let runs = |row: &ReplayRow| row.state == ReplayState::Running && shared.is_running(row.id);
+            Ok(rows.find(|row| row.sink == name && runs(row)))
         })
         .await
     }
@@ -130,6 +131,10 @@ impl Runner {
             let Some(most) = self.turn(&row, &mut pace, started).await else { return Ok(()) };
             let looked = Instant::now();
             let page = self.page(&row, most).await?;
+            if !self.shared.is_running(row.id) {
+                // It was cancelled meanwhile.
+                return Ok(());
+            }
             let ReplayPage { copies, originals, through, lost, not_selected } = page;
             let sent = append(&self.shared.spool, copies).await;
             pace.sent(sent.done);
@@ -158,23 +163,19 @@ impl Runner {
     /// or the bridge stops.
     async fn turn(&self, row: &ReplayRow, pace: &mut ReplayPace, started: Instant) -> Option<usize> {
         loop {
-            if self.stop.is_cancelled() {
+            if self.stop.is_cancelled() || !self.shared.is_running(row.id) {
                 return None;
             }
             let waits_for = self.shared.waits_for(row, self.index);
             let waits = waits_for.is_some();
             self.shared.note_waiting(row.id, waits_for);
-            if !waits {
-                match pace.allowed(started.elapsed()) {
-                    Ok(events) => return Some(events.min(BATCH_MAX)),
-                    Err(wait) => self.pause(wait).await,
-                }
+            if waits {
+                self.pause(LOOK_EVERY).await;
                 continue;
             }
-            self.pause(LOOK_EVERY).await;
-            if !self.shared.is_running(row.id) {
-                // It was cancelled meanwhile.
-                return None;
+            match pace.allowed(started.elapsed()) {
+                Ok(events) => return Some(events.min(BATCH_MAX)),
+                Err(wait) => self.pause(wait).await,
             }
         }
     }
@@ -264,11 +265,14 @@ impl Shared {
         }
     }
 
-    /// Writes how far a replay is, unless it was ended meanwhile.
-    fn record(&self, mut row: ReplayRow) -> Result<Going, StateError> {
+    /// Writes how far a replay is. Of one that was ended meanwhile it notes what had been sent by then.
+    pub(super) fn record(&self, mut row: ReplayRow) -> Result<Going, StateError> {
         let _turn = self.turn.lock();
-        let known = self.state.replay(row.id)?;
-        if known.is_none_or(|known| known.state != ReplayState::Running) {
+        let Some(ReplayRow { state, because, changed, .. }) = self.state.replay(row.id)? else {
+            return Ok(Going::No);
+        };
+        if state != ReplayState::Running {
+            self.state.record_replay(&ReplayRow { state, because, changed, ..row })?;
             return Ok(Going::No);
         }
         row.changed = now();

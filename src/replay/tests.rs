@@ -289,6 +289,30 @@ async fn a_replay_that_finds_no_room_to_note_how_far_it_is_appends_nothing_twice
 }
 
 #[tokio::test]
+async fn a_replay_that_is_cancelled_while_it_keeps_its_pace_sends_nothing_more() {
+    let bench = Bench::new();
+    taken(&bench, 100).await;
+    let replaying = Replaying::new(bench, Position(100));
+    let begun = replaying.begin(NewReplay { rate: 1, ..to("lake", since(0)) });
+    // The runner waits a second for its first event.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    replaying.replays.cancel(begun.id).expect("it runs");
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(replaying.copies().await.len(), 0, "not the batch that was next, either");
+    assert_eq!(replaying.row(begun.id).sent, 0);
+
+    let sent = ReplayRow { sent: 7, last: Position(107), ..begun };
+    assert_eq!(replaying.replays.0.record(sent).expect("room"), run::Going::No);
+    let row = replaying.row(1);
+    assert_eq!(
+        (row.state, row.sent, row.last),
+        (ReplayState::Cancelled, 7, Position(107)),
+        "what was under way"
+    );
+    replaying.end().await;
+}
+
+#[tokio::test]
 async fn a_cancellation_that_finds_no_room_is_refused_and_nobody_is_said_to_wait_for_it() {
     let (bench, faults) = Bench::failing();
     taken(&bench, 100).await;

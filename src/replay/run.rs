@@ -37,15 +37,22 @@ pub(super) enum Going {
 }
 
 /// A page of the log, with what of it is to be sent.
-struct ReplayPage {
+pub(super) struct ReplayPage {
     copies: Vec<Event>,
     /// Where each copy's original is.
-    originals: Vec<Position>,
-    /// How far the page has looked, how many entries of it are lost or gone, and how many the sink does not
-    /// select.
-    through: Position,
-    lost: u64,
-    not_selected: u64,
+    pub(super) originals: Vec<Position>,
+    pub(super) passed: PassedPart,
+}
+
+/// A part of the log that a replay has looked through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PassedPart {
+    /// Its last position.
+    pub(super) through: Position,
+    /// How many entries of it are lost or gone.
+    pub(super) lost: u64,
+    /// How many the sink does not select.
+    pub(super) not_selected: u64,
 }
 
 impl Replays {
@@ -69,11 +76,11 @@ impl Replays {
 }
 
 /// Sends the replays to one sink.
-struct Runner {
-    shared: Arc<Shared>,
-    name: String,
-    index: usize,
-    stop: CancellationToken,
+pub(super) struct Runner {
+    pub(super) shared: Arc<Shared>,
+    pub(super) name: String,
+    pub(super) index: usize,
+    pub(super) stop: CancellationToken,
 }
 
 impl Runner {
@@ -135,14 +142,16 @@ impl Runner {
                 // It was cancelled meanwhile.
                 return Ok(());
             }
-            let ReplayPage { copies, originals, through, lost, not_selected } = page;
+            let ReplayPage { copies, originals, passed } = page;
             let sent = append(&self.shared.spool, copies).await;
             pace.sent(sent.done);
-            row.note(&sent, &originals, through);
-            // Of a page that goes on with what failed, the rest is looked through again.
-            if sent.failed.is_none() {
-                (row.lost, row.not_selected) = (row.lost + lost, row.not_selected + not_selected);
-            }
+            let passed = match (&sent.failed, sent.done.checked_sub(1)) {
+                (None, _) => Some(passed),
+                // It goes on with the first that failed: what is behind the last one is looked through again.
+                (Some(_), Some(last)) => Some(self.part(&row, originals[last], passed).await),
+                (Some(_), None) => None,
+            };
+            row.note(&sent, passed);
             if sent.done > 0 || row.read == row.end || noted.elapsed() >= NOTE_EVERY {
                 noted = Instant::now();
                 if self.record(&row).await == Going::No {
@@ -180,8 +189,20 @@ impl Runner {
         }
     }
 
+    /// Of a part that was passed, the beginning up to this position.
+    pub(super) async fn part(&self, row: &ReplayRow, through: Position, whole: PassedPart) -> PassedPart {
+        let row = ReplayRow { end: through, ..row.clone() };
+        let (lost, not_selected) = match self.page(&row, usize::MAX).await {
+            Ok(page) => (page.passed.lost, page.passed.not_selected),
+            // The counts are not worth sending the events again.
+            Err(_) => (0, 0),
+        };
+        // What was removed from the log meanwhile was not lost: it has been sent.
+        PassedPart { through, lost: lost.min(whole.lost), not_selected: not_selected.min(whole.not_selected) }
+    }
+
     /// The next page of the log, with at most so many events to send.
-    async fn page(&self, row: &ReplayRow, most: usize) -> Result<ReplayPage, ReplayError> {
+    pub(super) async fn page(&self, row: &ReplayRow, most: usize) -> Result<ReplayPage, ReplayError> {
         let (row, index) = (row.clone(), self.index);
         self.blocking(move |shared| {
             let search = shared.spool.search();
@@ -286,18 +307,17 @@ impl Shared {
 }
 
 impl ReplayRow {
-    /// Notes what became of a batch.
-    fn note(&mut self, sent: &AppendedCopies, originals: &[Position], through: Position) {
+    /// Notes what became of a batch, and what part of the log was passed with it.
+    fn note(&mut self, sent: &AppendedCopies, passed: Option<PassedPart>) {
         self.sent += sent.done as u64 - sent.refused;
         self.lost += sent.refused;
         self.first = sent.first.filter(|_| self.last == Position(0)).unwrap_or(self.first);
         self.last = sent.last.unwrap_or(self.last);
-        self.read = match (sent.failed, sent.done.checked_sub(1)) {
-            (None, _) => through,
-            // It goes on with the first that failed.
-            (Some(_), Some(last)) => originals[last],
-            (Some(_), None) => self.read,
-        };
+        if let Some(PassedPart { through, lost, not_selected }) = passed {
+            self.read = through;
+            self.lost += lost;
+            self.not_selected += not_selected;
+        }
     }
 }
 
@@ -306,10 +326,12 @@ fn chosen(page: SearchPage, row: &ReplayRow, takes: impl Fn(&str) -> bool) -> Re
     let mut chosen = ReplayPage {
         copies: Vec::new(),
         originals: Vec::new(),
-        // A search that is complete has nothing more to look through up to the end.
-        through: if page.complete { row.end } else { page.through },
-        lost: page.lost + page.gone,
-        not_selected: 0,
+        passed: PassedPart {
+            // A search that is complete has nothing more to look through up to the end.
+            through: if page.complete { row.end } else { page.through },
+            lost: page.lost + page.gone,
+            not_selected: 0,
+        },
     };
     for found in page.found {
         match found.entry {
@@ -317,7 +339,7 @@ fn chosen(page: SearchPage, row: &ReplayRow, takes: impl Fn(&str) -> bool) -> Re
                 chosen.copies.push(copy_of(&event, &row.sink, &row.replay_id));
                 chosen.originals.push(found.position);
             }
-            Entry::Event(_) => chosen.not_selected += 1,
+            Entry::Event(_) => chosen.passed.not_selected += 1,
             Entry::Quarantined(_) => {}
         }
     }

@@ -289,6 +289,23 @@ async fn a_replay_that_finds_no_room_to_note_how_far_it_is_appends_nothing_twice
 }
 
 #[tokio::test]
+async fn of_a_batch_that_is_appended_in_part_exactly_what_is_in_front_of_the_rest_is_counted() {
+    let bench = Bench::new();
+    taken(&bench, 40).await;
+    let replaying = Replaying::new(bench, Position(40));
+    let row = replaying.begin(NewReplay { rate: 1, ..to("billing", since(0)) });
+    let (shared, stop) = (Arc::clone(&replaying.replays.0), CancellationToken::new());
+    let runner = run::Runner { shared, name: "billing".into(), index: 1, stop };
+    let page = runner.page(&row, 20).await.expect("readable");
+    assert_eq!((page.originals[9], page.passed.not_selected), (Position(20), 10));
+    let part = runner.part(&row, page.originals[3], page.passed).await;
+    assert_eq!(part, run::PassedPart { through: Position(8), lost: 0, not_selected: 4 });
+    let rest = ReplayRow { read: part.through, ..row };
+    assert_eq!(runner.page(&rest, 12).await.expect("readable").passed.not_selected, 6);
+    replaying.end().await;
+}
+
+#[tokio::test]
 async fn a_replay_that_is_cancelled_while_it_keeps_its_pace_sends_nothing_more() {
     let bench = Bench::new();
     taken(&bench, 100).await;

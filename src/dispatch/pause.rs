@@ -98,7 +98,8 @@ impl Pausing {
     /// answers wait for has to be paused by force.
     ///
     /// # Errors
-    /// See [`PauseError`]; then nothing has changed.
+    /// See [`PauseError`]; then the sink goes on. After an error of the state it can be paused by the next
+    /// start, unless it is resumed.
     pub fn pause(&self, name: &str, reason: &str, force: bool) -> Result<PausedSince, PauseError> {
         let sink = self.sink(name)?;
         let reason = reason.trim();
@@ -122,15 +123,20 @@ impl Pausing {
         Ok(paused)
     }
 
-    /// Resumes a sink. Returns since when it was paused, if it was.
+    /// Resumes a sink. Returns since when it was paused, if it was. A pause that is in the state alone, because
+    /// writing it ended in an error, is taken out there, too.
     ///
     /// # Errors
-    /// See [`PauseError`]; then nothing has changed.
+    /// See [`PauseError`]; then the sink stays as it was. After an error of the state the next start can have
+    /// it resumed.
     pub fn resume(&self, name: &str) -> Result<Option<PausedStatus>, PauseError> {
         let sink = self.sink(name)?;
         let _turn = self.turn.lock();
-        let Some(paused) = sink.status.paused() else { return Ok(None) };
-        self.state.resume(name)?;
+        let paused = sink.status.paused();
+        if paused.is_some() || self.state.paused()?.iter().any(|(paused, _)| paused == name) {
+            self.state.resume(name)?;
+        }
+        let Some(paused) = paused else { return Ok(None) };
         sink.set(None);
         tracing::info!(sink = name, "the sink is resumed");
         Ok(Some(paused))

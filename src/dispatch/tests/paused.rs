@@ -3,6 +3,7 @@
 
 use super::super::pause::{PauseError, Pausing};
 use super::*;
+use crate::state::PausedSince;
 use crate::testing::bench::awaited;
 
 /// The pausing of the sink `lake`, and what its dispatcher looks at.
@@ -107,4 +108,15 @@ async fn a_pause_needs_a_reason_a_sink_and_force_if_answers_wait() {
     let again = pausing.pause("lake", " longer ", true).expect("room");
     assert_eq!((again.since, &*again.reason), (first.since, "longer"), "it is paused since it was first");
     assert_eq!(bench.state.paused().expect("readable"), [("lake".to_owned(), again)]);
+}
+
+#[tokio::test]
+async fn a_pause_that_took_effect_in_the_state_alone_is_gone_once_the_sink_is_resumed() {
+    let bench = Bench::new();
+    let (pausing, _switch) = pausing(&bench, false);
+    // As after a write that ended in an error although it was durable.
+    let since = PausedSince { since: std::time::SystemTime::now().into(), reason: "a while".into() };
+    bench.state.pause("lake", &since).expect("room");
+    assert_eq!(pausing.resume("lake").expect("room"), None, "it was never paused in this process");
+    assert_eq!(bench.state.paused().expect("readable"), [], "and is not by the next start");
 }

@@ -330,11 +330,21 @@ impl Shared {
             created: at,
             changed: at,
         };
-        row.id = self.state.add_replay(&row)?;
+        row.id = match self.state.add_replay(&row) {
+            Ok(id) => id,
+            // The row can be durable all the same: then the replay is there, and runs.
+            Err(error) => self.number_of(&row.replay_id).ok_or(error)?,
+        };
         read.commit(row.read);
         let running = RunningReplay { sink: row.sink.clone(), end: row.end, read: read.clone() };
         self.running.lock().insert(row.id, running);
         Ok(row)
+    }
+
+    /// The number of the replay with this name, if the state has it.
+    fn number_of(&self, replay_id: &str) -> Option<u64> {
+        let rows = self.state.replays().ok()?;
+        rows.iter().find(|row| row.replay_id == replay_id).map(|row| row.id)
     }
 
     /// Forgets a replay that has ended: nothing more is kept for it.

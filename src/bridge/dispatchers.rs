@@ -87,7 +87,7 @@ impl Dispatchers {
         let reader = |share| LogReader { share, spool: spool.clone(), state: state.clone() };
         let (cursors, mut handles) = Cursors::new(spool, &positions);
         let kept = handles.split_off(config.sinks.len() + 1);
-        let replays = replays.open(config, (state, spool), cursors, (&handles, kept), metrics);
+        let of_sinks = handles.clone();
         let mut readers: Vec<_> = handles.into_iter().map(reader).collect();
         let last = readers.pop().unwrap_or_else(|| unreachable!("the quarantine has a cursor"));
 
@@ -104,6 +104,8 @@ impl Dispatchers {
             let dispatcher = dispatcher.awaited(waiting).noting(timeline.clone()).pausing(switch);
             tasks.spawn(dispatcher.run(stop.clone(), cut.clone()));
         }
+        let (log, handles) = ((state, spool), (&*of_sinks, kept));
+        let replays = replays.open(config, log, cursors, handles, (metrics, health));
         tasks.spawn(quarantine::keep(last, scope, stop.clone(), cut.clone()));
         Ok(Self { names, tasks, pausing: Arc::new(pausing), replays, stop, cut })
     }

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use crate::config::Config;
 use crate::dispatch::low_watermark::{CursorHandle, Cursors, ReaderKind, ReaderPosition};
+use crate::health::Health;
 use crate::replay::{ReplaySink, Replays, RunningReplay};
 use crate::spool::Spool;
 use crate::state::{ReplayRow, ReplayState, State, StateError};
@@ -54,12 +55,13 @@ impl ResumedReplays {
         (state, spool): (&State, &Spool),
         cursors: Cursors,
         (sinks, kept): (&[CursorHandle], Vec<CursorHandle>),
-        metrics: &Metrics,
+        (metrics, health): (&Metrics, &Health),
     ) -> Replays {
         let sink = |(sink, cursor): (&crate::sink::SinkOptions, &CursorHandle)| ReplaySink {
             name: sink.name.clone(),
             selection: sink.selection.clone(),
             cursor: cursor.clone(),
+            status: health.sink(&sink.name).unwrap_or_else(|| health.add_sink(&sink.name)),
         };
         let sinks = config.sinks.iter().zip(sinks).map(sink).collect();
         let running = |(row, read): (ReplayRow, CursorHandle)| {

@@ -29,6 +29,7 @@ use tokio::sync::Notify;
 use self::scope::ReplayScope;
 use crate::dispatch::low_watermark::{CursorHandle, Cursors, ReaderKind, ReaderPosition};
 use crate::event::{Position, Timestamp};
+use crate::health::SinkStatus;
 use crate::selection::Selection;
 use crate::spool::{ReadError, Spool};
 use crate::state::{ReplayRow, ReplaySelection, ReplayState, State, StateError};
@@ -120,6 +121,8 @@ pub struct ReplaySink {
     pub selection: Selection,
     /// Its durable cursor.
     pub cursor: CursorHandle,
+    /// Says whether it is paused.
+    pub status: Arc<SinkStatus>,
 }
 
 /// A replay that runs.
@@ -349,9 +352,9 @@ impl Shared {
 
     /// Forgets a replay that has ended: nothing more is kept for it.
     fn forget(&self, row: &ReplayRow) {
-        self.waiting.lock().remove(&row.id);
         let running = self.running.lock().remove(&row.id);
         running.into_iter().for_each(|running| running.read.leave());
+        self.waiting.lock().remove(&row.id);
         self.note_pending(&row.sink);
     }
 

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::copies::{AppendedCopies, append, copy_of};
 use super::pace::{BATCH_MAX, ReplayPace};
-use super::{ReplayError, Replays, Shared, now};
+use super::{ReplayError, ReplaySink, Replays, Shared, now};
 use crate::event::{Entry, Event, Position};
 use crate::spool::{SearchBudget, SearchPage};
 use crate::state::{ReplayRow, ReplayState, StateError};
@@ -90,21 +90,32 @@ impl Runner {
             // Listens before it looks, so that it misses no change in between.
             let changed = self.shared.changed.notified();
             match self.next().await {
-                Ok(Some(row)) => match self.send(row).await {
-                    Ok(()) => drop(unreadable.over(Instant::now())),
-                    Err(error) => self.rest(&error, &mut unreadable).await,
-                },
+                Ok(Some(row)) => {
+                    let id = row.id;
+                    match self.send(row).await {
+                        Ok(()) => drop(unreadable.over(Instant::now())),
+                        Err(error) => self.rest(Some(id), &error, &mut unreadable).await,
+                    }
+                }
                 Ok(None) => tokio::select! {
                     () = changed => {}
                     () = self.stop.cancelled() => {}
                 },
-                Err(error) => self.rest(&error, &mut unreadable).await,
+                Err(error) => self.rest(None, &error, &mut unreadable).await,
             }
         }
     }
 
-    /// Rests after log or state could not be used.
-    async fn rest(&self, error: &ReplayError, unreadable: &mut Episode<String>) {
+    /// Rests after log or state could not be used, which a replay under way says it waits for. The error
+    /// itself is in the bridge's log only: it can name paths.
+    async fn rest(&self, id: Option<u64>, error: &ReplayError, unreadable: &mut Episode<String>) {
+        if let Some(id) = id {
+            let what = match error {
+                ReplayError::State(_) => "the state, in which its progress is noted, cannot be used",
+                _ => "the log of events cannot be read",
+            };
+            self.shared.note_waiting(id, Some(format!("{what} for now: the log of the bridge says why")));
+        }
         if unreadable.happens(error.to_string(), Instant::now()).is_some() {
             tracing::warn!(sink = self.name, %error, "a replay cannot go on for now: it is tried again");
         }
@@ -222,7 +233,7 @@ impl Runner {
             match self.blocking(move |shared| Ok(shared.record(known)?)).await {
                 Ok(going) => return going,
                 Err(_) if self.stop.is_cancelled() => return Going::No,
-                Err(error) => self.rest(&error, &mut unwritten).await,
+                Err(error) => self.rest(Some(row.id), &error, &mut unwritten).await,
             }
         }
     }
@@ -231,12 +242,12 @@ impl Runner {
     async fn await_last(&self, mut row: ReplayRow) -> Result<(), ReplayError> {
         // All of it is looked through: nothing more is kept for it.
         loop {
-            let behind = row.last.0.saturating_sub(self.shared.sinks[self.index].cursor.cursor().0);
+            let sink = &self.shared.sinks[self.index];
+            let behind = sink.behind(row.last);
             if behind == 0 {
                 break;
             }
-            let waits_for = format!("{} is {behind} entries of the log behind the last copy", self.name);
-            self.shared.note_waiting(row.id, Some(waits_for));
+            self.shared.note_waiting(row.id, Some(sink.behind_in_words(behind)));
             self.pause(LOOK_EVERY).await;
             if self.stop.is_cancelled() || !self.shared.is_running(row.id) {
                 return Ok(());
@@ -274,13 +285,15 @@ impl Shared {
         }
         let most = (u64::from(row.rate) / 2).clamp(AHEAD_MIN, AHEAD_MAX);
         let sink = &self.sinks[index];
-        let behind = row.last.0.saturating_sub(sink.cursor.cursor().0);
-        (behind > most).then(|| format!("{} is {behind} entries of the log behind the last copy", sink.name))
+        let behind = sink.behind(row.last);
+        (behind > most).then(|| sink.behind_in_words(behind))
     }
 
+    /// Notes what a replay waits for. One that has ended waits for nothing.
     fn note_waiting(&self, id: u64, waits_for: Option<String>) {
+        let running = self.running.lock();
         let mut waiting = self.waiting.lock();
-        match waits_for {
+        match waits_for.filter(|_| running.contains_key(&id)) {
             Some(waits_for) => drop(waiting.insert(id, waits_for)),
             None => drop(waiting.remove(&id)),
         }
@@ -303,6 +316,18 @@ impl Shared {
         }
         self.note_pending(&row.sink);
         Ok(Going::On)
+    }
+}
+
+impl ReplaySink {
+    /// How many entries the sink has yet to pass up to a replay's last copy.
+    fn behind(&self, last: Position) -> u64 {
+        last.0.saturating_sub(self.cursor.cursor().0)
+    }
+
+    fn behind_in_words(&self, entries: u64) -> String {
+        let is = if self.status.paused().is_some() { "is paused, and" } else { "is" };
+        format!("{} {is} {entries} entries of the log behind the last copy", self.name)
     }
 }
 

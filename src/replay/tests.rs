@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::dedup::DuplicateKey;
 use crate::event::{Entry, Event, REDRIVEN_EXTENSION, REPLAY_EXTENSION};
+use crate::health::PausedStatus;
 use crate::testing::bench::{Bench, awaited};
 use crate::testing::events::event;
 use crate::testing::failing::Fault;
@@ -43,11 +44,17 @@ impl Replaying {
         };
         let kept = resumed.into_iter().zip(handles.split_off(1)).map(running).collect();
         let sinks = vec![
-            ReplaySink { name: "lake".into(), selection: Selection::All, cursor: handles[0].clone() },
+            ReplaySink {
+                name: "lake".into(),
+                selection: Selection::All,
+                cursor: handles[0].clone(),
+                status: bench.health.add_sink("lake"),
+            },
             ReplaySink {
                 name: "billing".into(),
                 selection: Selection::Only(["call.ended".to_owned()].into()),
                 cursor: handles[0].clone(),
+                status: bench.health.add_sink("billing"),
             },
         ];
         let log = (bench.state.clone(), bench.spool.clone());
@@ -234,6 +241,13 @@ async fn a_replay_waits_while_its_sink_is_behind_with_the_copies_so_that_live_ev
     assert_eq!(waits_for, Some(words));
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(replaying.row(begun.id).sent, row.sent, "and no more come");
+    let (since, reason) = (Timestamp(0), "a while".to_owned());
+    replaying.bench.health.sinks()[0].pause(Some(PausedStatus { since, reason }));
+    awaited(|| {
+        let (row, waits_for) = replaying.replays.show(begun.id).expect("there is one");
+        waits_for == Some(format!("lake is paused, and {} entries of the log behind the last copy", row.sent))
+    })
+    .await;
     let row = replaying.done(begun.id).await;
     assert_eq!((row.state, row.sent), (ReplayState::Done, 3000));
     replaying.end().await;
@@ -279,6 +293,11 @@ async fn a_replay_that_finds_no_room_to_note_how_far_it_is_appends_nothing_twice
     faults.set(Fault::All);
     let head = replaying.bench.spool.head();
     tokio::time::sleep(Duration::from_millis(2500)).await;
+    let waits_for = replaying.replays.0.waiting.lock().get(&begun.id).cloned().expect("it waits");
+    assert!(
+        waits_for.starts_with("the state, in which its progress is noted, cannot be used"),
+        "{waits_for}"
+    );
     let more = replaying.bench.spool.head().0 - head.0;
     assert!(more <= pace::BATCH_MAX as u64, "{more} copies without a note of them");
     faults.set(Fault::None);

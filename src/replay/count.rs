@@ -80,7 +80,7 @@ impl Replays {
         shared.check(new)?;
         let selection = &shared.sink(&new.sink)?.selection;
         let scope = shared.scope(new)?;
-        let (wanted, search) = (shared.wanted(&scope.events), shared.spool.search());
+        let (wanted, search) = (shared.wanted(&scope.events, &scope.ids_of), shared.spool.search());
         let mut count = ReplayCount { dry_run: true, ..ReplayCount::default() };
         let mut read = scope.after.max(after);
         while !count.complete && begun.elapsed() < COUNT_FOR {

@@ -318,6 +318,7 @@ impl Shared {
             replay_id: copies::new_replay_id(),
             sink: new.sink.clone(),
             events: scope.events,
+            ids_of: scope.ids_of,
             select_all: new.select_all,
             rate: new.rate,
             state: ReplayState::Running,

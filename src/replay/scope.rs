@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{NewReplay, ReplayError, ReplaySink, Shared};
 use crate::dedup::DuplicateKey;
-use crate::event::{BODY_SCHEME, Entry, Position};
+use crate::event::{BODY_SCHEME, Entry, Event, Position};
 use crate::spool::{SearchBudget, SearchFor};
 use crate::state::ReplaySelection;
 use crate::telemetry::Shown;
@@ -25,6 +25,8 @@ pub(super) struct ReplayScope {
     pub(super) through: Position,
     /// Which events, by their whole ids.
     pub(super) events: ReplaySelection,
+    /// CloudEvents `source` of the events with these ids.
+    pub(super) ids_of: BTreeSet<String>,
 }
 
 impl Shared {
@@ -35,6 +37,7 @@ impl Shared {
             through: sink.passed(self.spool.head()),
             after: Position(self.spool.first().0.saturating_sub(1)),
             events: events.clone(),
+            ids_of: BTreeSet::new(),
         };
         if let Some(since) = events.since {
             scope.after = scope.after.max(search.position_at(since)?);
@@ -44,10 +47,15 @@ impl Shared {
             return Ok(scope);
         }
         let budget = SearchBudget::new(usize::MAX, KEY_BYTES_MAX);
-        let keys: Vec<DuplicateKey> = self.keys(events).into_iter().map(DuplicateKey).collect();
+        let keys: Vec<DuplicateKey> =
+            self.keys(events, &scope.ids_of).into_iter().map(DuplicateKey).collect();
         let found = search.by_key(&keys, None, &budget)?.found;
-        let found: Vec<(String, Position)> =
-            found.iter().filter_map(|found| Some((id_of(&found.entry)?, found.position))).collect();
+        scope.ids_of =
+            found.iter().filter_map(|found| Some(event(&found.entry)?.source.to_string())).collect();
+        let found: Vec<(String, Position)> = found
+            .iter()
+            .filter_map(|found| Some((event(&found.entry)?.id.to_string(), found.position)))
+            .collect();
         let is_of = |id: &str, asked: &str| id == asked || id.strip_prefix(BODY_SCHEME) == Some(asked);
         let missing = events.ids.iter().find(|asked| !found.iter().any(|(id, _)| is_of(id, asked)));
         if let Some(missing) = missing {
@@ -71,10 +79,10 @@ impl Shared {
         Ok(scope)
     }
 
-    /// What to search the log for.
-    pub(super) fn wanted(&self, events: &ReplaySelection) -> SearchFor {
+    /// What to search the log for; `ids_of` as in [`ReplayScope`].
+    pub(super) fn wanted(&self, events: &ReplaySelection, ids_of: &BTreeSet<String>) -> SearchFor {
         SearchFor {
-            keys: self.keys(events).into_iter().map(DuplicateKey).collect(),
+            keys: self.keys(events, ids_of).into_iter().map(DuplicateKey).collect(),
             id: None,
             types: events.types.clone(),
             families: events.families.clone(),
@@ -84,12 +92,15 @@ impl Shared {
         }
     }
 
-    /// The duplicate keys that events with the wanted ids can have.
-    fn keys(&self, events: &ReplaySelection) -> BTreeSet<[u8; 16]> {
+    /// The duplicate keys that events with the wanted ids can have: those of these sources, or of any that is
+    /// configured if it is not known yet of which they are.
+    fn keys(&self, events: &ReplaySelection, ids_of: &BTreeSet<String>) -> BTreeSet<[u8; 16]> {
         let names = events.ids.iter().flat_map(|id| [id.clone(), format!("{BODY_SCHEME}{id}")]);
-        let keys =
-            names.flat_map(|id| self.event_sources.iter().map(move |source| DuplicateKey::of(source, &id).0));
-        keys.collect()
+        let sources: Vec<&String> = match ids_of.is_empty() {
+            true => self.event_sources.iter().collect(),
+            false => ids_of.iter().collect(),
+        };
+        names.flat_map(|id| sources.iter().map(move |source| DuplicateKey::of(source, &id).0)).collect()
     }
 }
 
@@ -105,10 +116,10 @@ impl ReplaySink {
     }
 }
 
-/// The id of an event; a quarantined delivery is none.
-fn id_of(entry: &Entry) -> Option<String> {
+/// The event of an entry; a quarantined delivery is none.
+fn event(entry: &Entry) -> Option<&Event> {
     match entry {
-        Entry::Event(event) => Some(event.id.to_string()),
+        Entry::Event(event) => Some(event),
         Entry::Quarantined(_) => None,
     }
 }

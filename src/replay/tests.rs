@@ -31,6 +31,10 @@ struct Replaying {
 impl Replaying {
     /// On this log, with `lake` behind this position.
     fn new(bench: Bench, cursor: Position) -> Self {
+        Self::with_sources(bench, cursor, &["/stream/default"])
+    }
+
+    fn with_sources(bench: Bench, cursor: Position, sources: &[&str]) -> Self {
         let resumed: Vec<ReplayRow> = bench.state.replays().expect("readable");
         let resumed = resumed.into_iter().filter(|row| row.state == ReplayState::Running);
         let resumed: Vec<ReplayRow> = resumed.collect();
@@ -58,7 +62,7 @@ impl Replaying {
             },
         ];
         let log = (bench.state.clone(), bench.spool.clone());
-        let sources = vec!["/stream/default".to_owned()];
+        let sources = sources.iter().map(|source| (*source).to_owned()).collect();
         let replays = Replays::new(log, cursors, sinks, sources, kept, bench.metrics.replay.clone());
         let stop = CancellationToken::new();
         let running = tokio::spawn(replays.clone().run(stop.clone()));
@@ -401,6 +405,21 @@ async fn single_events_are_replayed_by_their_ids_and_an_id_that_is_not_there_is_
     let missing =
         replaying.replays.begin(&to("lake", ids(&["evt-00001", "evt-0"]))).expect_err("one is not there");
     assert!(missing.to_string().starts_with("the log has no event with the id `evt-0`"), "{missing}");
+    replaying.end().await;
+}
+
+#[tokio::test]
+async fn events_that_are_named_by_their_ids_are_sent_although_their_source_was_removed_meanwhile() {
+    let bench = Bench::new();
+    taken(&bench, 100).await;
+    let replaying = Replaying::new(bench, Position(100));
+    let ids = ["evt-00007".to_owned(), "evt-00042".to_owned()].into();
+    let ids = ReplaySelection { ids, ..ReplaySelection::default() };
+    let begun = replaying.begin(NewReplay { rate: 1, ..to("lake", ids) });
+    let bench = replaying.end().await;
+    assert_eq!(copies(&bench).await.len(), 0);
+    let replaying = Replaying::with_sources(bench, Position(100), &[]);
+    assert_eq!(replaying.done(begun.id).await.sent, 2);
     replaying.end().await;
 }
 

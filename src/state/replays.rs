@@ -68,6 +68,9 @@ pub struct ReplayRow {
     pub sink: String,
     /// Which events.
     pub events: ReplaySelection,
+    /// CloudEvents `source` of the events that are named by their ids, also if it is not configured any more.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub ids_of: BTreeSet<String>,
     /// Whether events go to the sink that its own selection does not take.
     #[serde(default)]
     pub select_all: bool,

@@ -12,6 +12,7 @@ fn replay(sink: &str, state: ReplayState) -> ReplayRow {
             types: ["call.ended".to_owned()].into(),
             ..ReplaySelection::default()
         },
+        ids_of: ["/stream/default".to_owned()].into(),
         select_all: true,
         rate: 1000,
         state,

@@ -311,7 +311,7 @@ impl Dispatcher {
         self.tell();
     }
 
-    /// The event, if it is for this sink: selected, or redriven for this sink only.
+    /// The event, if it is for this sink: selected, or redriven or replayed for this sink only.
     fn takes(&self, position: Position, entry: Entry) -> Option<Arc<Event>> {
         match entry {
             Entry::Quarantined(_) => None,

@@ -193,8 +193,8 @@ fn log_gone(sink: &str, log_limit: &LogLimit) {
         tracing::warn!(
             sink,
             unsaid,
-            "an event was redriven for this sink, which is no longer configured: the event is a dead letter \
-             again; configure the sink again to redrive it"
+            "an event was redriven or replayed for this sink, which is no longer configured: the copy is a \
+             dead letter; configure the sink again to redrive it"
         );
     }
 }

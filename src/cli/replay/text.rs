@@ -31,7 +31,7 @@ pub(super) fn of_count(count: &ReplayCount) -> String {
         line("not selected by the sink (--select-all sends them too)", count.not_selected);
     }
     if count.lost > 0 {
-        line("entries of the log that are damaged", count.lost);
+        line("entries of the log that are gone or damaged", count.lost);
     }
     text
 }

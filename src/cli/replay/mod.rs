@@ -68,7 +68,8 @@ struct BeginArgs {
     /// Most events in a second
     #[arg(long, value_name = "N", default_value_t = RATE_DEFAULT)]
     rate: u32,
-    /// Send also what the sink's own `select` does not take
+    /// Send also what the sink's own `select` does not take; create the topics first: copies for one that is
+    /// not there hold up the sink in the end
     #[arg(long)]
     select_all: bool,
     /// Only count the events, by type and by hour

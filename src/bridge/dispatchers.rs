@@ -102,6 +102,7 @@ impl Dispatchers {
             let dispatcher = Dispatcher::new(sink_config, sink, reader, start.buried, metrics, health);
             let switch = pausing.add((name, waiting.is_some()), &paused, health, metrics);
             let dispatcher = dispatcher.awaited(waiting).noting(timeline.clone()).pausing(switch);
+            let dispatcher = dispatcher.passing_over(replays.cancelled.clone());
             tasks.spawn(dispatcher.run(stop.clone(), cut.clone()));
         }
         let (log, handles) = ((state, spool), (&*of_sinks, kept));

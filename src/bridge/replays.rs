@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use crate::config::Config;
+use crate::dispatch::cancelled::CancelledReplays;
 use crate::dispatch::low_watermark::{CursorHandle, Cursors, ReaderKind, ReaderPosition};
 use crate::health::Health;
 use crate::replay::{ReplaySink, Replays, RunningReplay};
@@ -10,21 +11,29 @@ use crate::spool::Spool;
 use crate::state::{ReplayRow, ReplayState, State, StateError};
 use crate::telemetry::Metrics;
 
-/// The replays that go on.
-pub(super) struct ResumedReplays(Vec<ReplayRow>);
+/// The replays that go on, and those that were cancelled.
+pub(super) struct ResumedReplays {
+    running: Vec<ReplayRow>,
+    pub(super) cancelled: CancelledReplays,
+}
 
 impl ResumedReplays {
     /// Reads which replays go on, and stops those of sinks that are no longer configured. One for which the
     /// state has no room is stopped by a later start.
     pub(super) fn read(is_configured: impl Fn(&str) -> bool, state: &State) -> Result<Self, StateError> {
-        let mut resumed = Vec::new();
+        let (mut running, cancelled) = (Vec::new(), CancelledReplays::default());
         for mut row in state.replays()? {
-            if row.state != ReplayState::Running {
-                continue;
-            }
-            if is_configured(&row.sink) {
-                resumed.push(row);
-                continue;
+            match row.state {
+                ReplayState::Running if is_configured(&row.sink) => {
+                    running.push(row);
+                    continue;
+                }
+                ReplayState::Running => {}
+                ReplayState::Cancelled => {
+                    cancelled.add(&row.replay_id);
+                    continue;
+                }
+                ReplayState::Done | ReplayState::Stopped => continue,
             }
             let (id, sink) = (row.id, row.sink.clone());
             tracing::warn!(replay = id, sink, "a replay is stopped: its sink is no longer configured");
@@ -39,12 +48,12 @@ impl ResumedReplays {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Self(resumed))
+        Ok(Self { running, cancelled })
     }
 
     /// What the log keeps for them, in their order.
     pub(super) fn positions(&self) -> impl Iterator<Item = ReaderPosition> {
-        self.0.iter().map(|row| ReaderPosition { cursor: row.read, kind: ReaderKind::Replaying })
+        self.running.iter().map(|row| ReaderPosition { cursor: row.read, kind: ReaderKind::Replaying })
     }
 
     /// Opens them. `kept` are the handles on their positions, in their order, and `sinks` those of the
@@ -67,10 +76,10 @@ impl ResumedReplays {
         let running = |(row, read): (ReplayRow, CursorHandle)| {
             (row.id, RunningReplay { sink: row.sink, end: row.end, read })
         };
-        let running = self.0.into_iter().zip(kept).map(running).collect();
+        let running = self.running.into_iter().zip(kept).map(running).collect();
         let sources = config.sources.iter().map(|source| source.event_source().to_string()).collect();
         let log = (state.clone(), spool.clone());
-        Replays::new(log, cursors, sinks, sources, running, metrics.replay.clone())
+        Replays::new(log, cursors, sinks, sources, (running, self.cancelled), metrics.replay.clone())
     }
 }
 
@@ -104,7 +113,7 @@ mod tests {
         };
         faults.set(Fault::All);
         let resumed = ResumedReplays::read(|sink| sink == "lake", &bench.state).expect("the bridge starts");
-        assert_eq!(resumed.0.iter().map(|row| row.id).collect::<Vec<_>>(), [2]);
+        assert_eq!(resumed.running.iter().map(|row| row.id).collect::<Vec<_>>(), [2]);
 
         faults.set(Fault::None);
         // The state rests after it has found no room.

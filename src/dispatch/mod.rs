@@ -7,6 +7,7 @@
 //! has to be tried again (the rules are in [`unsettled`]).
 
 mod answers;
+pub mod cancelled;
 pub mod certainty;
 mod checkpoint;
 mod gauges;
@@ -42,6 +43,7 @@ use crate::spool::{EntryBatch, ReadError, Spool};
 use crate::state::State;
 use crate::telemetry::Metrics;
 use crate::timeline::TimelineWriter;
+use cancelled::CancelledReplays;
 use checkpoint::Checkpoint;
 pub use checkpoint::DispatchError;
 use gauges::Gauges;
@@ -104,6 +106,8 @@ pub struct Dispatcher {
     maybe_duplicates: MaybeDuplicates,
     /// Says whether the sink is paused.
     pausing: PauseSwitch,
+    /// The replays whose copies it passes over.
+    cancelled: CancelledReplays,
     /// Tells the deliveries that wait for the sink, if answers wait for it.
     settlements: Option<Settlements>,
     /// Position up to which events for this sink only are dead letters already.
@@ -163,6 +167,7 @@ impl Dispatcher {
             exhausted: false,
             maybe_duplicates: MaybeDuplicates::new(BOUNDS.records_max, spool.head()),
             pausing: PauseSwitch::default(),
+            cancelled: CancelledReplays::default(),
             settlements: None,
             buried,
             started: Instant::now(),
@@ -311,12 +316,16 @@ impl Dispatcher {
         self.tell();
     }
 
-    /// The event, if it is for this sink: selected, or redriven or replayed for this sink only.
+    /// The event, if it is for this sink: selected, or redriven or replayed for this sink only, unless the
+    /// replay was cancelled.
     fn takes(&self, position: Position, entry: Entry) -> Option<Arc<Event>> {
         match entry {
             Entry::Quarantined(_) => None,
             Entry::Event(event) => match &event.only_sink {
-                Some(sink) => (**sink == *self.name && position > self.buried).then_some(event),
+                Some(sink) => {
+                    let is_for_it = **sink == *self.name && position > self.buried;
+                    (is_for_it && !self.cancelled.has_sent(&event)).then_some(event)
+                }
                 None => self.selection.takes(&event.event_type).then_some(event),
             },
         }
@@ -342,6 +351,7 @@ impl Dispatcher {
 
     /// Publishes the records of held topics that are due.
     fn publish_due(&mut self) {
+        self.pass_over_cancelled();
         let records = self.unsettled.due(self.started.elapsed(), self.resolved, BATCH_RECORDS_MAX);
         self.unsettled.published_again(&records, self.published + 1);
         self.publish(records);

@@ -244,6 +244,13 @@ impl Unsettled {
         positions.iter().filter_map(|position| self.slot(*position)?.record.clone()).collect()
     }
 
+    /// The records of held topics that are in no publication which is not resolved yet (`resolved` as for
+    /// [`Unsettled::next_retry`]).
+    pub fn waiting(&self, resolved: u64) -> impl Iterator<Item = &Arc<Record>> {
+        let holds = self.holds.values().filter(move |hold| hold.barrier <= resolved);
+        holds.flat_map(|hold| &hold.waiting).filter_map(move |position| self.record(*position))
+    }
+
     /// Notes that [due](Unsettled::due) records are published again, in the publication of this number.
     pub fn published_again(&mut self, records: &[Arc<Record>], publication: u64) {
         for record in records {
@@ -305,6 +312,11 @@ impl Unsettled {
     pub fn oldest_pending(&self) -> Option<Timestamp> {
         let slots = self.slots.iter().skip(self.settled);
         slots.filter(|slot| slot.record.is_some()).find_map(|slot| slot.arrived)
+    }
+
+    fn record(&self, position: Position) -> Option<&Arc<Record>> {
+        let index = self.slots.binary_search_by_key(&position, |slot| slot.position).ok()?;
+        self.slots.get(index)?.record.as_ref()
     }
 
     fn slot(&mut self, position: Position) -> Option<&mut Slot> {

@@ -10,7 +10,7 @@ use super::sinks::{delivered, rejected};
 use super::{ExplainError, Explainer};
 use crate::event::{Entry, Event, Position};
 use crate::spool::SearchedEntry;
-use crate::state::{DeadLetterInfo, ReplayRow};
+use crate::state::{DeadLetterInfo, ReplayRow, ReplayState};
 
 /// Most replays of one explanation: the newest.
 const REPLAYS_MAX: usize = 10;
@@ -73,7 +73,12 @@ fn explained(
         (Some(letter), _) => rejected(copy, letter),
         (None, Some(published)) => delivered(copy, &published, &sink.place),
         (None, None) => {
-            let state = if passed { SinkStanding::DeliveredBefore } else { SinkStanding::Pending };
+            let state = match (passed, row.state) {
+                // It was delivered before the replay was cancelled, or passed over.
+                (_, ReplayState::Cancelled) => SinkStanding::Unknown,
+                (true, _) => SinkStanding::DeliveredBefore,
+                (false, _) => SinkStanding::Pending,
+            };
             ExplainedSink { state, known_from: KnownFrom::State, ..copy }
         }
     };

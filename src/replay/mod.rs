@@ -27,6 +27,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use self::scope::ReplayScope;
+use crate::dispatch::cancelled::CancelledReplays;
 use crate::dispatch::low_watermark::{CursorHandle, Cursors, ReaderKind, ReaderPosition};
 use crate::event::{Position, Timestamp};
 use crate::health::SinkStatus;
@@ -153,18 +154,20 @@ struct Shared {
     waiting: Mutex<BTreeMap<u64, String>>,
     /// Held while a row is read and written again.
     turn: Mutex<()>,
+    /// Those whose copies the dispatchers pass over.
+    cancelled: CancelledReplays,
     /// Wakes the runners when a replay was begun or cancelled.
     changed: Notify,
 }
 
 impl Replays {
-    /// The replays of a bridge, of which some run already.
+    /// The replays of a bridge, of which some run already, and some were cancelled.
     pub fn new(
         (state, spool): (State, Spool),
         cursors: Cursors,
         sinks: Vec<ReplaySink>,
         event_sources: Vec<String>,
-        running: BTreeMap<u64, RunningReplay>,
+        (running, cancelled): (BTreeMap<u64, RunningReplay>, CancelledReplays),
         metrics: ReplayMetrics,
     ) -> Self {
         let shared = Shared {
@@ -177,6 +180,7 @@ impl Replays {
             running: Mutex::new(running),
             waiting: Mutex::default(),
             turn: Mutex::default(),
+            cancelled,
             changed: Notify::new(),
         };
         shared.sinks.iter().for_each(|sink| shared.note_pending(&sink.name));
@@ -243,7 +247,7 @@ impl Replays {
         Ok((row, waits_for))
     }
 
-    /// Ends a replay. What it has sent already is delivered all the same.
+    /// Ends a replay. What its sink has not been handed of it yet is not delivered.
     ///
     /// # Errors
     /// When there is none of this number or it has ended, or the state cannot be written.
@@ -257,6 +261,7 @@ impl Replays {
             }
             (row.state, row.changed) = (ReplayState::Cancelled, now());
             shared.state.end_replay(&row)?;
+            shared.cancelled.add(&row.replay_id);
             row
         };
         shared.forget(&row);

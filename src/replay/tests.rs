@@ -63,6 +63,7 @@ impl Replaying {
         ];
         let log = (bench.state.clone(), bench.spool.clone());
         let sources = sources.iter().map(|source| (*source).to_owned()).collect();
+        let kept = (kept, CancelledReplays::default());
         let replays = Replays::new(log, cursors, sinks, sources, kept, bench.metrics.replay.clone());
         let stop = CancellationToken::new();
         let running = tokio::spawn(replays.clone().run(stop.clone()));

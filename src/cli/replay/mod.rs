@@ -38,7 +38,7 @@ enum Verb {
     List(ListArgs),
     /// Show how far a replay is
     Show(OneArgs),
-    /// End a replay; what it has sent already is delivered
+    /// End a replay; what the sink has not been handed of it yet is not delivered
     Cancel(OneArgs),
 }
 
@@ -69,7 +69,7 @@ struct BeginArgs {
     #[arg(long, value_name = "N", default_value_t = RATE_DEFAULT)]
     rate: u32,
     /// Send also what the sink's own `select` does not take; create the topics first: copies for one that is
-    /// not there hold up the sink in the end
+    /// not there hold up the sink in the end, until it is there or the replay is cancelled
     #[arg(long)]
     select_all: bool,
     /// Only count the events, by type and by hour

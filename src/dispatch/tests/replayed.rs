@@ -1,7 +1,9 @@
 //! A replayed event on its way: delivered like any other, and counted apart.
 
+use super::super::cancelled::CancelledReplays;
 use super::*;
 use crate::event::{REPLAY_EXTENSION, Timestamp};
+use crate::testing::bench::awaited;
 
 /// A copy for `lake` of an event that arrived long ago.
 fn copy() -> Event {
@@ -53,4 +55,41 @@ async fn a_copy_that_waits_does_not_pass_off_a_settled_event_behind_it_as_one_th
     assert_eq!(dispatcher.unsettled.oldest_pending(), Some(second), "the first is settled");
     dispatcher.unsettled.settle(Position(3));
     assert_eq!(dispatcher.unsettled.oldest_pending(), None, "only the copy waits");
+}
+
+#[tokio::test]
+async fn copies_of_a_cancelled_replay_that_wait_are_passed_over_and_hold_up_nobody() {
+    let bench = Bench::new();
+    let held = || Event { family: "missing".into(), ..copy() };
+    for _ in 0..3 {
+        bench.append(held()).await;
+        bench.append(of_family("a")).await;
+    }
+    let sink = Scripted::new(|record, _| match &*record.topic {
+        "missing" => Outcome::Retry(trouble()),
+        _ => Outcome::ACCEPTED,
+    });
+    let cancelled = CancelledReplays::default();
+    let dispatcher = bench.dispatcher(sink.clone(), Selection::All).passing_over(cancelled.clone());
+    let (stop, never) = (CancellationToken::new(), CancellationToken::new());
+    let running = tokio::spawn(dispatcher.run(stop.clone(), never));
+    awaited(|| sink.accepted("a").len() == 3 && sink.offers(1) > 1).await;
+    assert_eq!(bench.cursor(), Position(0), "the first copy holds it up");
+    cancelled.add("ffffffffffff");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(bench.cursor(), Position(0), "another replay was cancelled");
+
+    cancelled.add("0a1b2c3d4e5f");
+    awaited(|| bench.cursor() == Position(6)).await;
+    let offered = sink.offers(1);
+    bench.append(held()).await;
+    bench.append(of_family("a")).await;
+    awaited(|| bench.cursor() == Position(8)).await;
+    assert_eq!((sink.accepted("a"), sink.accepted("missing")), (vec![2, 4, 6, 8], vec![]));
+    assert_eq!((sink.offers(1), sink.offers(7)), (offered, 0), "no copy is offered any more");
+    let dead = bench.state.dead_letters(&DeadFilter::default(), 0, 10).expect("readable");
+    assert_eq!(dead, [], "nothing is wrong with them");
+    stop.cancel();
+    bench.spool.close().await;
+    running.await.expect("no panic").expect("no error");
 }

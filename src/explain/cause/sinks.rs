@@ -78,6 +78,7 @@ pub(super) fn of_replay(replay: &ExplainedReplay) -> String {
         }
         (SinkStanding::Delivered, _) => format!("delivered again to {}", placed(copy)),
         (SinkStanding::DeliveredBefore, _) => format!("{} has passed the copy", copy.sink),
+        (SinkStanding::Unknown, _) => format!("it was cancelled, perhaps before {} had the copy", copy.sink),
         _ => format!("the copy waits for {}", copy.sink),
     };
     format!("; replayed by replay {replay} (replayid {replay_id}): {copy}")

@@ -121,6 +121,7 @@ pub struct SinkStatus {
     cursor: AtomicU64,
     lag_records: AtomicU64,
     oldest_pending_millis: AtomicU64,
+    unread: Mutex<Option<(Position, Timestamp)>>,
     trouble: Mutex<Option<String>>,
     held: Mutex<Vec<HeldStatus>>,
     paused: Mutex<Option<PausedStatus>>,
@@ -166,6 +167,17 @@ impl SinkStatus {
         self.cursor.store(cursor.0, Ordering::Relaxed);
         self.lag_records.store(lag_records, Ordering::Relaxed);
         self.oldest_pending_millis.store((oldest_pending_seconds * 1e3) as u64, Ordering::Relaxed);
+    }
+
+    /// Sets when the entry behind this cursor arrived, which the sink has not read.
+    pub fn leave_unread(&self, cursor: Position, arrived: Timestamp) {
+        *self.unread.lock() = Some((cursor, arrived));
+    }
+
+    /// When the unread entry behind this cursor arrived, if somebody has looked.
+    pub fn unread_since(&self, cursor: Position) -> Option<Timestamp> {
+        let (behind, arrived) = (*self.unread.lock())?;
+        (behind == cursor).then_some(arrived)
     }
 
     /// Marks the sink as degraded, with the reason and its detail.

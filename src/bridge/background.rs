@@ -1,10 +1,13 @@
-//! Writes the event types seen to the state every two seconds, and tells the spool the state file's size.
+//! Writes the event types seen to the state every two seconds, tells the spool the state file's size, and
+//! paused sinks how long their events wait.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::unread::look_behind_cursors;
+use crate::health::Health;
 use crate::source::types_seen::TypesSeen;
 use crate::spool::Spool;
 use crate::state::{State, StateError};
@@ -13,19 +16,29 @@ use crate::telemetry::Episode;
 /// How long the types seen stay in memory only.
 const NOTE_EVERY: Duration = Duration::from_secs(2);
 
-/// Writes the types seen to the state every two seconds, and once more at the stop.
+/// Writes the types seen to the state every two seconds, and once more at the stop. Looks each time how long
+/// the events of paused sinks wait.
 ///
 /// Types that cannot be written stay in memory. A panic in the work is a panic of this task. Ends before
 /// the stop if the state file is gone, which the bridge then treats as a failure: no cursor and no dead
 /// letter could be kept any more.
-pub(super) async fn keep(types: Arc<TypesSeen>, spool: Spool, state: State, stop: CancellationToken) {
+pub(super) async fn keep(
+    types: Arc<TypesSeen>,
+    (spool, state): (Spool, State),
+    health: Arc<Health>,
+    stop: CancellationToken,
+) {
     let mut unwritten = Episode::reminding();
     loop {
         let stopped = tokio::time::timeout(NOTE_EVERY, stop.cancelled()).await.is_ok();
         let (types, spool, state) = (Arc::clone(&types), spool.clone(), state.clone());
+        let health = Arc::clone(&health);
         let noting = tokio::task::spawn_blocking(move || {
             let noted = write_down(&types, &state);
             spool.set_other_bytes(state.file_bytes()?);
+            if !stopped {
+                look_behind_cursors(&health, &spool);
+            }
             noted
         });
         match noting.await {

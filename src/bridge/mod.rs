@@ -16,6 +16,7 @@ mod sinks;
 mod sources;
 mod summary;
 mod task;
+mod unread;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -243,7 +244,7 @@ impl Bridge {
             admin_task,
             state: state.clone(),
             background: Task::spawn("the writer of the types seen", |stop| {
-                background::keep(types, spool.clone(), state, stop)
+                background::keep(types, (spool.clone(), state), health.clone(), stop)
             }),
             dispatchers,
             replays,

@@ -203,12 +203,16 @@ impl Gauges {
     /// in flight, and the held topics. `now` is in the time of [`Unsettled::retry_later`].
     pub fn report(&self, unsettled: &Unsettled, head: Position, in_flight: usize, now: Duration) {
         let wall = Timestamp::from(SystemTime::now());
-        let lag = head.0.saturating_sub(unsettled.cursor().0);
-        let age = unsettled.oldest_pending().map_or(0.0, |arrived| wall.seconds_since(arrived));
+        let cursor = unsettled.cursor();
+        let lag = head.0.saturating_sub(cursor.0);
+        // A sink that is paused reads nothing.
+        let unread = || (lag > 0).then(|| self.status.unread_since(cursor)).flatten();
+        let oldest = unsettled.oldest_pending().or_else(unread);
+        let age = oldest.map_or(0.0, |arrived| wall.seconds_since(arrived));
         self.lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
         self.oldest_pending.set(age);
         self.in_flight.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
-        self.status.progress(unsettled.cursor(), lag, age);
+        self.status.progress(cursor, lag, age);
         self.status.hold(held(unsettled, now, wall));
     }
 
@@ -313,6 +317,23 @@ mod tests {
         window.due(Duration::from_secs(1), 1, 1000);
         gauges.report(&window, Position(100), 0, Duration::from_secs(1));
         assert_eq!(status.held(), [], "they are not held any more");
+    }
+
+    #[test]
+    fn what_a_sink_has_not_read_ages_until_its_cursor_moves() {
+        let status = crate::health::Health::default().add_sink("lake");
+        let gauges = Gauges::new("lake", &Metrics::new(), Arc::clone(&status));
+        let mut window = Unsettled::new(Position(4), BOUNDS);
+        let age = |window: &Unsettled, head| {
+            gauges.report(window, Position(head), 0, Duration::ZERO);
+            status.oldest_pending_seconds()
+        };
+        let now = Timestamp::from(SystemTime::now());
+        status.leave_unread(Position(4), Timestamp(now.0 - 90_000_000_000));
+        assert_eq!(age(&window, 4), 0.0, "nothing is behind the cursor");
+        assert!(age(&window, 5) >= 90.0);
+        window.read_through(Position(5));
+        assert_eq!(age(&window, 6), 0.0, "what is behind this cursor is another entry");
     }
 
     #[test]

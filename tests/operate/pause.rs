@@ -112,6 +112,10 @@ fn a_paused_sink_gets_nothing_until_it_is_resumed_also_over_a_restart_and_then_e
     await_lines(&home, "other", 25);
     assert_eq!(lines(&home, "lake").len(), 3, "it is paused still");
     assert_eq!(status(&bridge)["paused"]["reason"], "its consumers move");
+    let age = || bridge.metric("fanbridge_sink_oldest_pending_seconds", &["sink=\"lake\""]);
+    await_until("what waits has an age", WITHIN, || (age() > 0.0).then_some(()));
+    let top = home.run_verb(&["top", "--every", "100ms", "--count", "1"]);
+    assert!(top.lines().any(|line| line.starts_with("lake ") && line.ends_with(" paused")), "{top}");
 
     let resumed = home.try_verb(&["resume", "lake"]);
     assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));

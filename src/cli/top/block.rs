@@ -60,6 +60,8 @@ struct TopSink {
     /// Dead letters that are kept now.
     dead: f64,
     degraded: bool,
+    /// Whether somebody has paused it.
+    paused: bool,
 }
 
 impl TopBlock {
@@ -93,6 +95,7 @@ impl TopBlock {
                 retries: rate("fanbridge_sink_retries_total", &of_sink),
                 dead: now.sum("fanbridge_dead_letters_kept", &of_sink),
                 degraded: now.sum("fanbridge_sink_degraded", &of_sink) > 0.0,
+                paused: now.sum("fanbridge_sink_paused", &of_sink) > 0.0,
             }
         };
         Self {
@@ -147,7 +150,11 @@ fn sink_line(sink: &TopSink) -> String {
         period(sink.lag_seconds),
         rate(sink.retries),
         format!("{:.0}", sink.dead),
-        if sink.degraded { " !" } else { "" },
+        match (sink.paused, sink.degraded) {
+            (true, _) => " paused",
+            (false, true) => " !",
+            (false, false) => "",
+        },
     )
 }
 

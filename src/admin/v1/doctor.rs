@@ -8,10 +8,10 @@
 //! | `fdatasyncs`, `fdatasync_ms` | how many there were; `{"p50", "p99"}`, `null` without any |
 //! | `disk_outstanding_ms` | how long what the disk does now has taken; 0 if it does nothing |
 //! | `sources` | `name`, and `degraded_because` of a degraded one |
-//! | `sinks` | the same, `lag_events`, `published`, `held` |
+//! | `sinks` | the same, `lag_events`, `paused` of a paused one, `published`, `held` |
 //!
-//! `published` has the topics that took a record, as far as the last steps go; `held` has `topic`, `reason`
-//! and `detail` of each held topic.
+//! `paused` has `since` and `reason`; `published` has the topics that took a record, as far as the last steps
+//! go; `held` has `topic`, `reason` and `detail` of each held topic.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,7 +23,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::observed::{TakesMillis, millis, observe};
-use crate::admin::{AdminState, ProblemAnswer, probes};
+use crate::admin::{AdminState, PausedAnswer, ProblemAnswer, probes};
 use crate::health::{HeldStatus, SinkStatus};
 use crate::problem::ProblemCode;
 use crate::timeline::{StepFilter, StepKind, StepWord, Timeline};
@@ -61,6 +61,8 @@ struct SinkFacts {
     lag_events: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     degraded_because: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused: Option<PausedAnswer>,
     published: BTreeSet<String>,
     held: Vec<HeldFacts>,
 }
@@ -121,6 +123,7 @@ fn sink_facts(sink: &SinkStatus, timeline: &Timeline) -> SinkFacts {
         name: sink.name().to_owned(),
         lag_events: sink.lag_records(),
         degraded_because: sink.trouble(),
+        paused: sink.paused().map(PausedAnswer::from),
         published: published.collect(),
         held: sink.held().into_iter().map(held).collect(),
     }

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::context::Context;
 use super::finding::{counted, named};
 use super::{Finding, Probe};
+use crate::admin::PausedAnswer;
 use crate::cli::Failure;
 use crate::cli::client::{Client, block_on};
 use crate::config::Config;
@@ -53,6 +54,8 @@ pub(super) struct SyncTimes {
 pub(super) struct RunningPart {
     pub name: String,
     pub degraded_because: Option<String>,
+    #[serde(default)]
+    pub paused: Option<PausedAnswer>,
     #[serde(default)]
     pub published: Vec<String>,
     #[serde(default)]
@@ -155,6 +158,14 @@ fn condition(facts: &RunningFacts, config: &Config) -> Vec<Finding> {
     let sinks = facts.sinks.iter().map(|part| ("sink", part));
     for (kind, part) in sources.chain(sinks) {
         let subject = format!("{kind} {}", part.name);
+        if let Some(PausedAnswer { since, reason }) = &part.paused {
+            let found = format!("it is paused since {since}: {reason}; its events wait in the spool");
+            findings.push(
+                Finding::warning(DEGRADED, &*subject, found)
+                    .fix("let it go on once the reason is gone")
+                    .command(format!("fanbridge resume {}", part.name)),
+            );
+        }
         if let Some(reason) = &part.degraded_because {
             findings.push(
                 Finding::failure(DEGRADED, &*subject, reason.as_str())

@@ -53,6 +53,10 @@ fn a_running_bridge_tells_what_no_other_process_knows_and_its_disk_is_not_measur
     );
     assert!(told["sinks"][0]["published"][0].as_str().unwrap().starts_with("stream.video"), "{told:#}");
 
+    home.run_verb(&["pause", "local", "--reason", "its consumers move"]);
+    Diagnosis::of(&home, &only).warns("bridge.degraded", &["paused since", "move", "fanbridge resume local"]);
+    home.run_verb(&["resume", "local"]);
+
     let text = fs::read_to_string(home.path("fanbridge.yaml")).unwrap();
     fs::write(home.path("fanbridge.yaml"), format!("{text}# changed since\n")).unwrap();
     Diagnosis::of(&home, &only).warns("bridge.degraded", &["runs with configuration", "restart"]);

@@ -50,6 +50,17 @@ pub use document::{
 pub use event_type::{KnownType, SeenVerdict, TypeAtSink, TypeAtSource, TypeExplanation, explain_type};
 pub use preview::{Preview, preview, verdict_on};
 
+impl Explanation {
+    /// The same for whoever has the body that would be the event, of this source.
+    #[must_use]
+    pub fn of_body(mut self, source: &str) -> Self {
+        if self.found == HowMany::None {
+            cause::of_unseen_body(&mut self, source);
+        }
+        self
+    }
+}
+
 /// Explains events of a running bridge.
 pub struct Explainer {
     search: LogSearch,

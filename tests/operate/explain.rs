@@ -226,7 +226,12 @@ fn a_body_finds_its_event_by_the_id_that_it_has_or_would_have() {
     fs::write(&file, &body).expect("written");
     let file = file.to_str().expect("UTF-8");
     let asked = ["--body", file, "--source", "stream-video"];
-    assert_eq!(explain(&home, &asked).code, Some(1), "it has not come yet");
+    let unseen = explain(&home, &asked);
+    assert_eq!(unseen.code, Some(1), "it has not come yet");
+    assert!(unseen.cause().contains("never came to stream-video, or was refused"), "{}", unseen.cause());
+    let fix = unseen.fix();
+    assert!(fix.contains("tail --since-start --failed --source stream-video"), "{fix}");
+    assert!(fix.contains("verify stream-video") && !fix.contains("explain"), "{fix}");
     let id = send(&bridge, &body);
     let said = explain(&home, &asked);
     assert_eq!((said.code, said.json["event"]["id"].as_str()), (Some(0), Some(&*id)));

@@ -81,7 +81,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let asked: AskedEvent =
         asked.parse().map_err(|error| Failure::new(Exit::Usage, format!("`{}`: {error}", Shown(&asked))))?;
     let config = config.map_or_else(|| configuration(&args.config), Ok)?;
-    let explanation = block_on(ask(&config, &asked, args, since))?;
+    let mut explanation = block_on(ask(&config, &asked, args, since))?;
+    if let (Some(_), Some(source)) = (&args.body, &args.source) {
+        explanation = explanation.of_body(source);
+    }
     show(&explanation, args.format, text::of_event)?;
     match explanation.found {
         HowMany::One => Ok(()),

@@ -182,6 +182,17 @@ pub(super) fn of_nothing(looked: &LookedThrough) -> CauseAndFix {
     CauseAndFix::new(Situation::Unknown, cause, Some(fix.into()))
 }
 
+/// Of a body whose id is nowhere, at a source. It changes what was said of the id alone.
+pub(super) fn of_unseen_body(told: &mut Explanation, source: &str) {
+    if told.situation == Situation::Unknown && told.looked.since.is_none() {
+        told.cause = format!("{}; this body never came to {source}, or was refused", told.cause);
+        told.fix = Some(format!(
+            "`fanbridge tail --since-start --failed --source {source}` shows what was refused; `fanbridge \
+             verify {source} --body FILE --headers FILE` says why it would be"
+        ));
+    }
+}
+
 /// What is added of an event of which more deliveries came, which were duplicates.
 pub(super) fn of_duplicates(count: u64, position: Option<u64>, published_once: bool) -> String {
     let entry = position.map_or_else(String::new, |position| format!(" at position {position}"));

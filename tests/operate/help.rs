@@ -1,5 +1,6 @@
 //! The help of every verb, through the binary: its examples work as they stand there.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -125,6 +126,90 @@ fn every_verb_has_an_example_and_those_that_need_no_server_work_as_they_stand_in
         }
     }
     assert!(ran >= 15, "only {ran} examples ran");
+}
+
+/// How a verb is run, its exit code where no bridge runs, unless that depends on the machine, and its exit
+/// code with a configuration that has errors.
+type Ends = (&'static str, &'static str, Option<i32>, i32);
+
+/// Every verb that reads a configuration.
+const ENDS: &[Ends] = &[
+    ("run", "", None, 78),
+    ("check", "", Some(0), 78),
+    ("doctor", "", None, 1),
+    ("test", "", Some(0), 78),
+    ("config show", "", Some(0), 78),
+    ("send", "stream call.created", Some(74), 78),
+    ("verify", "stream --body body.json --headers headers.txt", Some(0), 78),
+    ("tail", "", Some(74), 78),
+    ("top", "", Some(74), 78),
+    ("topics plan", "", Some(75), 78),
+    ("topics apply", "", Some(75), 78),
+    ("types", "--seen", Some(74), 78),
+    ("spool verify", "", Some(74), 78),
+    ("dead list", "", Some(74), 78),
+    ("dead groups", "", Some(74), 78),
+    ("dead show", "17", Some(74), 78),
+    ("dead export", "", Some(74), 78),
+    ("dead redrive", "--all --yes", Some(75), 78),
+    ("dead drop", "17 --yes", Some(75), 78),
+    ("replay", "--sink local --since 1h --yes", Some(75), 78),
+    ("replay list", "", Some(75), 78),
+    ("replay show", "1", Some(75), 78),
+    ("replay cancel", "1", Some(75), 78),
+    ("pause", "local --reason rest", Some(75), 78),
+    ("resume", "local", Some(75), 78),
+    ("explain", "9f2c81aa03be", Some(74), 78),
+];
+
+/// The exit codes that a help lists.
+fn exits(help: &str) -> BTreeMap<i32, &str> {
+    let listed = help.split("\nExit codes:\n").nth(1).unwrap_or_default().lines();
+    listed
+        .filter_map(|line| line.trim().split_once("  "))
+        .map(|(code, said)| (code.parse().unwrap(), said))
+        .collect()
+}
+
+#[test]
+fn without_a_bridge_and_with_a_broken_configuration_each_verb_ends_as_its_help_says() {
+    let _turn = turns::in_company();
+    let (alone, broken) = (home(), home());
+    let far = "  far: { kafka: { brokers: \"127.0.0.1:1\" } }\n";
+    let text = fs::read_to_string(alone.path("fanbridge.yaml")).expect("it was written") + far;
+    fs::write(alone.path("fanbridge.yaml"), text).expect("the home takes a file");
+    fs::write(broken.path("fanbridge.yaml"), "sinks: { local: nowhere }\n").expect("the home takes a file");
+    let of_table: Vec<&str> = ENDS.iter().map(|(verb, ..)| *verb).collect();
+    for verb in verbs(&alone, "") {
+        let reads = help(&alone, &verb).contains("--config <FILE>");
+        assert_eq!(reads, of_table.contains(&&*verb), "{verb}: the table has who reads a configuration");
+    }
+    let ends = |home: &Home, (verb, arguments): (&str, &str), expected: i32| {
+        let said = help(home, verb);
+        let meaning = exits(&said).get(&expected).copied();
+        let meaning = meaning.unwrap_or_else(|| panic!("{verb} --help does not know {expected}: {said}"));
+        let output = shell(home, &format!("fanbridge {verb} {arguments}"));
+        assert_eq!(output.status.code(), Some(expected), "{verb}: {output:?}");
+        meaning.to_owned()
+    };
+    // A cluster that does not answer takes its time.
+    std::thread::scope(|scope| {
+        for &(verb, arguments, without_bridge, with_errors) in ENDS {
+            let (alone, broken, ends) = (&alone, &broken, &ends);
+            scope.spawn(move || {
+                if let Some(code) = without_bridge {
+                    let meaning = ends(alone, (verb, arguments), code);
+                    let expected = ["bridge", "cluster", "cannot be read", "file"];
+                    assert!(
+                        code == 0 || expected.iter().any(|word| meaning.contains(word)),
+                        "{verb}: {meaning}"
+                    );
+                }
+                let meaning = ends(broken, (verb, arguments), with_errors);
+                assert!(meaning.contains("errors") || meaning.contains("configuration"), "{verb}: {meaning}");
+            });
+        }
+    });
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The examples and exit codes of the verbs that talk to a running bridge.
 
 use super::VerbHelp;
-use super::exits::{CONFIG, DONE, NO_ANSWER, NO_BRIDGE, USAGE};
+use super::exits::{CONFIG, DONE, NO_ANSWER, NO_BRIDGE, NOT_LEFT, NOT_RUNNING, UNCONFIRMED, UNHEARD, USAGE};
 
 pub(super) const VERBS: &[VerbHelp] = &[
     VerbHelp {
@@ -16,7 +16,8 @@ pub(super) const VERBS: &[VerbHelp] = &[
             (0, "every event was taken"),
             (1, "an event was refused"),
             (2, "the source or the type is unknown"),
-            (74, "the bridge cannot be reached"),
+            (74, "the bridge cannot be reached, or a file cannot be read"),
+            NO_ANSWER,
             CONFIG,
         ],
     },
@@ -34,6 +35,7 @@ pub(super) const VERBS: &[VerbHelp] = &[
             (2, "the configuration has no such source or sink"),
             NO_BRIDGE,
             (75, "the bridge was away for 15 s"),
+            CONFIG,
         ],
     },
     VerbHelp {
@@ -42,12 +44,19 @@ pub(super) const VERBS: &[VerbHelp] = &[
             ("rates, lag and dead letters, until q", "fanbridge top"),
             ("once a minute into a file", "fanbridge top --every 1m --format ndjson > top.ndjson"),
         ],
-        exits: &[DONE, USAGE, NO_BRIDGE, (75, "the bridge was away for 15 s")],
+        exits: &[DONE, USAGE, NO_BRIDGE, (75, "the bridge was away for 15 s"), CONFIG],
     },
     VerbHelp {
         verb: "dead",
         examples: &[("what could not be delivered", "fanbridge dead list")],
-        exits: &[DONE, (1, "a dead letter is not there, or stays"), USAGE, NO_BRIDGE, NO_ANSWER],
+        exits: &[
+            DONE,
+            (1, "a dead letter is not there, or stays"),
+            UNCONFIRMED,
+            NOT_LEFT,
+            NOT_RUNNING,
+            CONFIG,
+        ],
     },
     VerbHelp {
         verb: "dead list",
@@ -55,22 +64,22 @@ pub(super) const VERBS: &[VerbHelp] = &[
             ("the oldest hundred", "fanbridge dead list"),
             ("of one sink and one reason", "fanbridge dead list --sink lake --reason too_large"),
         ],
-        exits: &[DONE, USAGE, NO_BRIDGE, NO_ANSWER],
+        exits: &[DONE, (1, "there is no such group"), USAGE, NOT_LEFT, NO_ANSWER, CONFIG],
     },
     VerbHelp {
         verb: "dead groups",
         examples: &[("their causes, the largest first", "fanbridge dead groups")],
-        exits: &[DONE, USAGE, NO_BRIDGE, NO_ANSWER],
+        exits: &[DONE, (1, "there is no such group"), USAGE, NOT_LEFT, NO_ANSWER, CONFIG],
     },
     VerbHelp {
         verb: "dead show",
         examples: &[("one of them with its body", "fanbridge dead show 17")],
-        exits: &[DONE, (1, "there is no such dead letter"), USAGE, NO_BRIDGE, NO_ANSWER],
+        exits: &[DONE, (1, "there is no such dead letter"), USAGE, NOT_LEFT, NO_ANSWER, CONFIG],
     },
     VerbHelp {
         verb: "dead export",
         examples: &[("all of a sink, one a line", "fanbridge dead export --sink lake > dead.jsonl")],
-        exits: &[DONE, USAGE, NO_BRIDGE, NO_ANSWER],
+        exits: &[DONE, (1, "there is no such group"), USAGE, NOT_LEFT, NO_ANSWER, CONFIG],
     },
     VerbHelp {
         verb: "dead redrive",
@@ -78,12 +87,12 @@ pub(super) const VERBS: &[VerbHelp] = &[
             ("how many would go again", "fanbridge dead redrive --sink lake --dry-run"),
             ("these two, once the cause is mended", "fanbridge dead redrive 17 18 --yes"),
         ],
-        exits: &[DONE, (1, "some stay, or --yes is missing"), USAGE, NO_BRIDGE, NO_ANSWER],
+        exits: &[DONE, (1, "some stay, or are not there"), UNCONFIRMED, UNHEARD, NOT_RUNNING, CONFIG],
     },
     VerbHelp {
         verb: "dead drop",
         examples: &[("for good", "fanbridge dead drop 17 --yes")],
-        exits: &[DONE, (1, "it is not there, or --yes is missing"), USAGE, NO_BRIDGE, NO_ANSWER],
+        exits: &[DONE, (1, "it is not there"), UNCONFIRMED, UNHEARD, NOT_RUNNING, CONFIG],
     },
     VerbHelp {
         verb: "explain",
@@ -98,17 +107,25 @@ pub(super) const VERBS: &[VerbHelp] = &[
             (2, "several events are meant, or the command line is wrong"),
             NO_BRIDGE,
             NO_ANSWER,
+            CONFIG,
         ],
     },
     VerbHelp {
         verb: "pause",
         examples: &[("let a sink rest", "fanbridge pause lake --reason maintenance")],
-        exits: &[DONE, (1, "answers wait for the sink, or there is none"), USAGE, NO_BRIDGE, NO_ANSWER],
+        exits: &[
+            DONE,
+            (1, "answers wait for the sink, or there is none"),
+            USAGE,
+            UNHEARD,
+            NOT_RUNNING,
+            CONFIG,
+        ],
     },
     VerbHelp {
         verb: "resume",
         examples: &[("let it go on", "fanbridge resume lake")],
-        exits: &[DONE, (1, "there is no such sink"), USAGE, NO_BRIDGE, NO_ANSWER],
+        exits: &[DONE, (1, "there is no such sink"), USAGE, UNHEARD, NOT_RUNNING, CONFIG],
     },
     VerbHelp {
         verb: "import",
@@ -134,21 +151,21 @@ pub(super) const VERBS: &[VerbHelp] = &[
             ("how many would go again", "fanbridge replay --sink lake --since 2h --dry-run"),
             ("one type of an hour", "fanbridge replay --sink lake --since 1h --type call.ended --yes"),
         ],
-        exits: &[DONE, (1, "there is no such sink or event"), (2, "--yes is missing"), NO_BRIDGE, NO_ANSWER],
+        exits: &[DONE, (1, "there is no such sink or event"), UNCONFIRMED, UNHEARD, NOT_RUNNING, CONFIG],
     },
     VerbHelp {
         verb: "replay list",
         examples: &[("the newest first", "fanbridge replay list")],
-        exits: &[DONE, USAGE, NO_BRIDGE, NO_ANSWER],
+        exits: &[DONE, USAGE, UNHEARD, NOT_RUNNING, CONFIG],
     },
     VerbHelp {
         verb: "replay show",
         examples: &[("how far it is", "fanbridge replay show 1")],
-        exits: &[DONE, (1, "there is no such replay"), USAGE, NO_BRIDGE, NO_ANSWER],
+        exits: &[DONE, (1, "there is no such replay"), USAGE, UNHEARD, NOT_RUNNING, CONFIG],
     },
     VerbHelp {
         verb: "replay cancel",
         examples: &[("send nothing more of it", "fanbridge replay cancel 1")],
-        exits: &[DONE, (1, "there is no such replay"), USAGE, NO_BRIDGE, NO_ANSWER],
+        exits: &[DONE, (1, "there is no such replay"), USAGE, UNHEARD, NOT_RUNNING, CONFIG],
     },
 ];

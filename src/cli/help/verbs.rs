@@ -2,7 +2,7 @@
 //! another one runs it if that needs no server.
 
 use super::VerbHelp;
-use super::exits::{CONFIG, DONE, NO_BRIDGE, UNREAD, USAGE};
+use super::exits::{CONFIG, DONE, NO_ANSWER, NO_BRIDGE, NO_CLUSTER, UNREAD, USAGE};
 
 pub(super) const VERBS: &[VerbHelp] = &[
     VerbHelp {
@@ -39,7 +39,7 @@ pub(super) const VERBS: &[VerbHelp] = &[
     VerbHelp {
         verb: "demo",
         examples: &[("every known event type, signed, through a bridge of its own", "fanbridge demo")],
-        exits: &[(0, "every count is as expected"), (1, "a count is not"), UNREAD],
+        exits: &[(0, "every count is as expected"), (1, "a count is not"), USAGE, UNREAD],
     },
     VerbHelp {
         verb: "init",
@@ -50,7 +50,7 @@ pub(super) const VERBS: &[VerbHelp] = &[
                 "fanbridge init --provider stream --from webhook,sqs --sink kafka",
             ),
         ],
-        exits: &[DONE, (2, "a provider is not built in")],
+        exits: &[DONE, (2, "a provider is not built in, or the command line is wrong")],
     },
     VerbHelp {
         verb: "check",
@@ -59,7 +59,12 @@ pub(super) const VERBS: &[VerbHelp] = &[
             ("the problems for an editor or CI", "fanbridge check --format ndjson"),
             ("the JSON Schema, for an editor", "fanbridge check --schema > fanbridge.schema.json"),
         ],
-        exits: &[(0, "the configuration can be used"), UNREAD, (78, "it has errors, or there is none")],
+        exits: &[
+            (0, "the configuration can be used"),
+            USAGE,
+            UNREAD,
+            (78, "it has errors, or there is none"),
+        ],
     },
     VerbHelp {
         verb: "test",
@@ -67,12 +72,18 @@ pub(super) const VERBS: &[VerbHelp] = &[
             ("the tests beside the configuration", "fanbridge test"),
             ("for CI", "fanbridge test --format junit > junit.xml"),
         ],
-        exits: &[(0, "every test passes"), (1, "a test fails"), UNREAD, CONFIG],
+        exits: &[
+            (0, "every test passes"),
+            (1, "a test fails"),
+            USAGE,
+            UNREAD,
+            (78, "the tests or the configuration have errors"),
+        ],
     },
     VerbHelp {
         verb: "config",
         examples: &[("what counts, and where it is written", "fanbridge config show --effective --origin")],
-        exits: &[DONE, UNREAD, CONFIG],
+        exits: &[DONE, USAGE, UNREAD, CONFIG],
     },
     VerbHelp {
         verb: "config show",
@@ -81,7 +92,7 @@ pub(super) const VERBS: &[VerbHelp] = &[
             ("every value that counts, with its place", "fanbridge config show --effective --origin"),
             ("the same for programs", "fanbridge config show --effective --format json"),
         ],
-        exits: &[DONE, UNREAD, CONFIG],
+        exits: &[DONE, USAGE, UNREAD, CONFIG],
     },
     VerbHelp {
         verb: "verify",
@@ -100,7 +111,7 @@ pub(super) const VERBS: &[VerbHelp] = &[
     VerbHelp {
         verb: "topics",
         examples: &[("which topics exist, and which are missing", "fanbridge topics plan")],
-        exits: &[DONE, (1, "topics are missing, or were refused"), UNREAD, CONFIG],
+        exits: &[DONE, (1, "topics are missing, or were refused"), USAGE, UNREAD, NO_CLUSTER, CONFIG],
     },
     VerbHelp {
         verb: "topics plan",
@@ -108,7 +119,7 @@ pub(super) const VERBS: &[VerbHelp] = &[
             ("every topic, and whether it exists", "fanbridge topics plan"),
             ("of one sink, for programs", "fanbridge topics plan --sink lake --format json"),
         ],
-        exits: &[(0, "every topic exists"), (1, "a topic is missing"), USAGE, (74, "no answer"), CONFIG],
+        exits: &[(0, "every topic exists"), (1, "a topic is missing"), USAGE, UNREAD, NO_CLUSTER, CONFIG],
     },
     VerbHelp {
         verb: "topics apply",
@@ -119,7 +130,7 @@ pub(super) const VERBS: &[VerbHelp] = &[
                 "fanbridge topics apply --replication 3 --property min.insync.replicas=2",
             ),
         ],
-        exits: &[(0, "every topic exists now"), (1, "one was refused"), USAGE, (74, "no answer"), CONFIG],
+        exits: &[(0, "every topic exists now"), (1, "one was refused"), USAGE, UNREAD, NO_CLUSTER, CONFIG],
     },
     VerbHelp {
         verb: "types",
@@ -128,12 +139,26 @@ pub(super) const VERBS: &[VerbHelp] = &[
             ("names to paste into `select`", "fanbridge types --family video.recording --yaml"),
             ("what came so far, new types included", "fanbridge types --seen"),
         ],
-        exits: &[DONE, (2, "there is no such provider or family"), NO_BRIDGE, CONFIG],
+        exits: &[
+            DONE,
+            (1, "no such type was seen"),
+            (2, "there is no such provider or family, or the command line is wrong"),
+            NO_BRIDGE,
+            NO_ANSWER,
+            CONFIG,
+        ],
     },
     VerbHelp {
         verb: "spool",
         examples: &[("read the log of a stopped bridge", "fanbridge spool verify")],
-        exits: &[DONE, (1, "damaged, or not known to be clean"), UNREAD, (75, "a bridge uses it")],
+        exits: &[
+            DONE,
+            (1, "damaged, or not known to be clean"),
+            USAGE,
+            UNREAD,
+            (75, "a bridge uses it"),
+            CONFIG,
+        ],
     },
     VerbHelp {
         verb: "spool verify",
@@ -144,6 +169,7 @@ pub(super) const VERBS: &[VerbHelp] = &[
         exits: &[
             (0, "clean"),
             (1, "damaged, or not known to be clean"),
+            USAGE,
             UNREAD,
             (75, "a bridge uses it"),
             CONFIG,
@@ -155,7 +181,7 @@ pub(super) const VERBS: &[VerbHelp] = &[
             ("check what the bridge needs from elsewhere", "fanbridge doctor"),
             ("for CI: warnings fail, too", "fanbridge doctor --strict --format json"),
         ],
-        exits: &[(0, "no check fails"), (1, "a check fails"), USAGE, UNREAD],
+        exits: &[(0, "no check fails"), (1, "a check fails, or the configuration has errors"), USAGE, UNREAD],
     },
     VerbHelp {
         verb: "completions",

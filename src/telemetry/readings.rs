@@ -44,7 +44,8 @@ impl Readings {
 
     /// The sum of a metric over the series that have these labels.
     pub fn sum(&self, name: &str, labels: LabelsWanted<'_>) -> f64 {
-        self.series(name, labels).map(|sample| sample.value).sum()
+        // The sum of nothing would be a zero below zero, which JSON shows.
+        self.series(name, labels).fold(0.0, |sum, sample| sum + sample.value)
     }
 
     /// The same of a metric that counts.
@@ -150,6 +151,7 @@ mod tests {
         assert_eq!(readings.count("refused_total", &[]), 9);
         assert_eq!(readings.count("refused_total", &[("source", "front")]), 4);
         assert_eq!(readings.count("refused_total", &[("source", "nobody")]), 0);
+        assert!(readings.sum("refused_total", &[("source", "nobody")]).is_sign_positive());
         let by = readings.by("reason", "refused_total", &[("source", "front")]);
         assert_eq!(by, [("too_large".into(), 1), ("wrong_signature".into(), 3)].into());
     }

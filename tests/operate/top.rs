@@ -47,17 +47,20 @@ fn what_comes_and_goes_is_shown_by_source_and_sink() {
         let words: Vec<_> = block.lines().map(|line| line.split(' ').next().unwrap_or_default()).collect();
         assert_eq!(words[1..], ["SOURCE", "fastpix", "stream-video", "SINK", "local"], "{table}");
         assert!(block.lines().all(|line| line.chars().count() <= 80), "{table}");
-        assert!(block.contains(" ms\n") && block.contains("of 20.0 GiB"), "{table}");
+        assert!(block.contains("of 20.0 GiB"), "{table}");
     }
+    assert!(table.contains(" ms\n"), "{table}");
     let blocks = shown(&home, &bridge, "default:json", &["--count", "4", "--format", "ndjson"]);
     let blocks: Vec<Value> = blocks.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(blocks.len(), 4);
     for block in &blocks {
         let source = &block["sources"][1];
         assert_eq!(source["source"], "stream-video");
-        assert!(source["accepted"].as_f64() > Some(0.0) && source["filtered"] == 0.0, "{block}");
-        assert!(source["ack_p99_seconds"].as_f64() > Some(0.0), "{block}");
+        assert!(source["accepted"].is_number() && source["filtered"] == 0.0, "{block}");
     }
+    // On a busy machine nothing may come in a single block.
+    let any_has = |of: &str| blocks.iter().any(|block| block["sources"][1][of].as_f64() > Some(0.0));
+    assert!(any_has("accepted") && any_has("ack_p99_seconds"), "{blocks:?}");
     assert!(blocks.iter().any(|block| block["sinks"][0]["out"].as_f64() > Some(0.0)), "{blocks:?}");
     let refused = home.try_verb(&["top", "--every", "1ms"]);
     assert_eq!(refused.status.code(), Some(2));

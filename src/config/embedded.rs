@@ -2,7 +2,8 @@
 //!
 //! The text in `embedded.yaml` is loaded by [`load`] like any other. Its secrets come from the
 //! variables it names. Where these are not set, secrets are made once and stored in the spool's
-//! directory, readable for their owner only, so that signatures made before a restart stay valid.
+//! directory, readable for their owner only, so that signatures made before a restart stay valid; the
+//! text then names these files instead.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -17,6 +18,7 @@ use base64::prelude::BASE64_STANDARD;
 use super::check::Environment;
 use super::load::{Loaded, load};
 use super::{Config, Report};
+use crate::reference::Reference;
 use crate::sink::Output;
 use crate::spool::options::DIR as DATA_DIR;
 
@@ -145,7 +147,7 @@ impl Config {
     /// # Errors
     /// When the system gives no random bytes.
     pub fn embedded_to_look() -> Result<Embedded, EmbeddedError> {
-        recalled(embedded_to_look(Path::new(DATA_DIR)))
+        recalled(embedded_to_look(Path::new(DATA_DIR), &|name| std::env::var(name).ok()))
     }
 }
 
@@ -162,53 +164,73 @@ fn recalled(embedded: Result<Embedded, EmbeddedError>) -> Result<Embedded, Embed
 /// When a secret can neither be read nor stored.
 pub fn embedded(dir: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Embedded, EmbeddedError> {
     with_secrets(dir, |variable, path, write| match env(variable) {
-        Some(secret) => Ok((secret, format!("in ${variable}"))),
+        Some(secret) => Ok(EmbeddedSecret { secret, is_in_variable: true }),
         None => {
             let secret = kept_secret(path, write)
                 .map_err(|source| EmbeddedError::Secrets { path: path.to_owned(), source })?;
-            Ok((secret, format!("kept in {}", path.display())))
+            Ok(EmbeddedSecret { secret, is_in_variable: false })
         }
     })
 }
 
 fn embedded_as_left(dir: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Embedded, EmbeddedError> {
     with_secrets(dir, |variable, path, _| match env(variable) {
-        Some(secret) => Ok((secret, format!("in ${variable}"))),
+        Some(secret) => Ok(EmbeddedSecret { secret, is_in_variable: true }),
         None if !path.exists() => Err(EmbeddedError::Missing { path: path.to_owned(), variable }),
         None => {
             let secret = read_secret(path)
                 .map_err(|source| EmbeddedError::Secrets { path: path.to_owned(), source })?;
-            Ok((secret, format!("kept in {}", path.display())))
+            Ok(EmbeddedSecret { secret, is_in_variable: false })
         }
     })
 }
 
-fn embedded_to_look(dir: &Path) -> Result<Embedded, EmbeddedError> {
-    with_secrets(dir, |_, path, write| {
+fn embedded_to_look(dir: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Embedded, EmbeddedError> {
+    with_secrets(dir, |variable, path, write| {
         let bytes =
             random_bytes().map_err(|source| EmbeddedError::Secrets { path: path.to_owned(), source })?;
-        Ok((write(&bytes), "nowhere".to_owned()))
+        Ok(EmbeddedSecret { secret: write(&bytes), is_in_variable: env(variable).is_some() })
     })
 }
 
-/// The configuration with these secrets, each of which comes with a phrase for where it is.
+/// A secret, and whether it is in its variable, or else in its file.
+struct EmbeddedSecret {
+    secret: String,
+    is_in_variable: bool,
+}
+
+/// The configuration with these secrets.
 fn with_secrets(
     dir: &Path,
-    secret_of: impl Fn(&'static str, &Path, Writing) -> Result<(String, String), EmbeddedError>,
+    secret_of: impl Fn(&'static str, &Path, Writing) -> Result<EmbeddedSecret, EmbeddedError>,
 ) -> Result<Embedded, EmbeddedError> {
-    let mut secrets = Vec::new();
+    let (mut secrets, mut files) = (Vec::new(), Vec::new());
+    let mut text = TEXT.to_owned();
     let mut notice = format!("no configuration file: using the embedded one, {ONLY_HERE}\n");
     for (variable, name, write) in SECRETS {
-        let (secret, kept) = secret_of(variable, &dir.join("secrets").join(name), write)?;
+        let path = dir.join("secrets").join(name);
+        let EmbeddedSecret { secret, is_in_variable } = secret_of(variable, &path, write)?;
+        let kept =
+            if is_in_variable { format!("in ${variable}") } else { format!("kept in {}", path.display()) };
         notice.push_str(&format!("  POST /in/{name}: signed with the secret {kept}\n"));
-        secrets.push((variable, secret));
+        if is_in_variable {
+            secrets.push((variable, secret));
+        } else {
+            let of_variable = Reference::Env(variable.into()).to_string();
+            text = text.replace(&of_variable, &Reference::File(path.clone()).to_string());
+            files.push((path, secret));
+        }
     }
     notice.push_str("next: fanbridge send stream call.created · fanbridge init > fanbridge.yaml");
     let known =
         |name: &str| secrets.iter().find(|(variable, _)| *variable == name).map(|(_, secret)| secret.clone());
     let now = SystemTime::now().into();
-    let outside = Environment { env: &known, read: &|_| Err(io::ErrorKind::NotFound.into()), now };
-    let Loaded { mut config, .. } = load("the embedded configuration", TEXT, &outside)?;
+    let kept = |path: &Path| {
+        let file = files.iter().find(|(file, _)| file == path);
+        file.map(|(_, secret)| secret.clone().into_bytes()).ok_or_else(|| io::ErrorKind::NotFound.into())
+    };
+    let outside = Environment { env: &known, read: &kept, now };
+    let Loaded { mut config, .. } = load("the embedded configuration", &text, &outside)?;
     config.spool.dir = dir.into();
     for sink in &mut config.sinks {
         if let Output::File(file) = &mut sink.output {
@@ -291,7 +313,32 @@ mod tests {
             |embedded: Embedded| embedded.config.sources[0].secrets[0].secret.fingerprint().to_owned();
         let kept = fingerprint(embedded(dir.path(), &|_| None).expect("usable"));
         assert_eq!(fingerprint(embedded_as_left(dir.path(), &|_| None).expect("usable")), kept);
-        assert_ne!(fingerprint(embedded_to_look(dir.path()).expect("usable")), kept);
+        assert_ne!(fingerprint(embedded_to_look(dir.path(), &|_| None).expect("usable")), kept);
+    }
+
+    #[test]
+    fn a_secret_is_referred_to_where_it_is() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let in_file = |_: &str| None;
+        let in_variable = |name: &str| {
+            let secret = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_owned();
+            (name == "FANBRIDGE_STREAM_SECRET").then_some(secret)
+        };
+        let file = format!("file:{}", dir.path().join("secrets/stream").display());
+        let environments: [(&dyn Fn(&str) -> Option<String>, &str); 2] =
+            [(&in_file, &file), (&in_variable, "env:FANBRIDGE_STREAM_SECRET")];
+        for (env, expected) in environments {
+            for made in [
+                embedded(dir.path(), env),
+                embedded_as_left(dir.path(), env),
+                embedded_to_look(dir.path(), env),
+            ] {
+                let config = made.expect("usable").config;
+                let stream = config.sources.iter().find(|source| source.name == *"stream").expect("a source");
+                assert_eq!(stream.secrets[0].kept.to_string(), expected);
+                assert_eq!(config.effective.values["sources"]["stream"]["secrets"][0], expected);
+            }
+        }
     }
 
     #[test]
@@ -315,7 +362,7 @@ mod tests {
             assert_eq!(notice.contains(ONLY_HERE), !address.starts_with("0.0.0.0"), "{notice}");
         }
 
-        let looked = || recalled(embedded_to_look(dir.path())).expect("usable").config;
+        let looked = || recalled(embedded_to_look(dir.path(), &|_| None)).expect("usable").config;
         let usual = looked().http.listen.port();
         assert_eq!(usual, 8080, "nothing is written down");
         let (http, admin) = (([127, 0, 0, 1], 4001).into(), ([127, 0, 0, 1], 4002).into());

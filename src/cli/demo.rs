@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::client::{Client, Target, block_on};
 use super::output::{Format, Rows};
 use super::run::failure;
-use super::{Exit, Failure};
+use super::{Exit, Failure, notice};
 use crate::bridge::{Bridge, BridgeError};
 use crate::config::Config;
 use crate::event::Timestamp;
@@ -80,13 +80,13 @@ async fn demonstrate() -> anyhow::Result<()> {
     let bridge = Bridge::start(config).await?;
     let (endpoint, _) = Target::url(&format!("http://{}/", bridge.http_address()), None)?;
     let front = Client::new(endpoint)?;
-    eprintln!(
+    notice(format_args!(
         "fanbridge {}   spool {}   sinks {all}, explicit → {}",
         env!("CARGO_PKG_VERSION"),
         data.display(),
         data.join("topics").display()
-    );
-    eprintln!("admin: http://{}/readyz and /metrics while this runs", bridge.admin_address());
+    ));
+    notice(format_args!("admin: http://{}/readyz and /metrics while this runs", bridge.admin_address()));
     let stop = CancellationToken::new();
     let running = tokio::spawn(bridge.run(stop.clone()));
 
@@ -182,7 +182,7 @@ struct Played {
 async fn play(front: &Client, players: &[Player]) -> anyhow::Result<Played> {
     let mut played = Played::default();
     let total: usize = players.iter().map(|player| player.types().0.len()).sum();
-    eprintln!("sending {total} signed events: every known type that a webhook carries");
+    notice(format_args!("sending {total} signed events: every known type that a webhook carries"));
     let progress = progress_bar(total);
     let mut number = number_before(Timestamp::from(SystemTime::now()));
     let mut retry = None;

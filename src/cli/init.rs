@@ -1,7 +1,7 @@
 //! `fanbridge init`: prints a commented configuration to begin with.
 
 use super::output::print;
-use super::{Exit, Failure};
+use super::{Exit, Failure, notice};
 use crate::config::{PLACEHOLDER_ACCOUNT, did_you_mean};
 use crate::provider;
 
@@ -61,7 +61,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Usage, message));
     }
     print(&text(&names, &from, args.sink))?;
-    eprintln!("next: {}; then run: fanbridge check && fanbridge run", to_do(&names, &from, args.sink));
+    notice(format_args!(
+        "next: {}; then run: fanbridge check && fanbridge run",
+        to_do(&names, &from, args.sink)
+    ));
     Ok(())
 }
 

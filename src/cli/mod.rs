@@ -42,6 +42,7 @@ use std::time::SystemTime;
 use clap::{Parser, Subcommand};
 
 pub use self::help::parse;
+use self::wrapped::notice;
 
 use crate::config::embedded::{Embedded, EmbeddedError};
 use crate::config::{Config, Environment, Loaded, Report, did_you_mean, load_bytes, read_configuration};
@@ -211,7 +212,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.message.is_empty() {
-                eprintln!("error: {failure}");
+                notice(format_args!("error: {failure}"));
             }
             ExitCode::from(failure.exit as u8)
         }
@@ -263,18 +264,18 @@ fn configuration_to_run(args: &ConfigArgs, listen: Option<SocketAddr>) -> Result
             None => embedded,
         })
     };
-    let (config, notice) = choose(args, embedded)?;
-    notice.iter().for_each(|notice| eprintln!("{notice}"));
-    Ok(RunConfig { config, is_embedded: notice.is_some() })
+    let (config, embedded_notice) = choose(args, embedded)?;
+    embedded_notice.iter().for_each(notice);
+    Ok(RunConfig { config, is_embedded: embedded_notice.is_some() })
 }
 
 fn choose_quietly(
     args: &ConfigArgs,
     embedded: fn() -> Result<Embedded, EmbeddedError>,
 ) -> Result<Config, Failure> {
-    let (config, notice) = choose(args, embedded)?;
-    if notice.is_some() {
-        eprintln!("there is no {CONFIG_FILE} in this directory: using the embedded configuration");
+    let (config, embedded_notice) = choose(args, embedded)?;
+    if embedded_notice.is_some() {
+        notice(format_args!("there is no {CONFIG_FILE} in this directory: using the embedded configuration"));
     }
     Ok(config)
 }

@@ -2,7 +2,7 @@
 
 use super::client::{block_on, encoded};
 use super::running::running;
-use super::{ConfigArgs, Failure, configuration};
+use super::{ConfigArgs, Failure, configuration, notice};
 use crate::admin::{PauseRequest, PausedAnswer, ResumeRequest};
 use crate::telemetry::Shown;
 
@@ -46,10 +46,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let paused: PausedAnswer =
         block_on(async { running(&config, WHAT).await?.change(&path, &request).await })?;
     let sink = Shown(&args.sink);
-    eprintln!(
+    notice(format_args!(
         "{sink} is paused since {}: its events wait in the spool; `fanbridge resume {sink}` lets it go on",
         paused.since
-    );
+    ));
     Ok(())
 }
 
@@ -64,8 +64,8 @@ pub fn resume(args: &ResumeArgs) -> Result<(), Failure> {
         block_on(async { running(&config, WHAT).await?.change(&path, &ResumeRequest {}).await })?;
     let sink = Shown(&args.sink);
     match was {
-        Some(paused) => eprintln!("{sink} goes on; it was paused since {}", paused.since),
-        None => eprintln!("{sink} was not paused"),
+        Some(paused) => notice(format_args!("{sink} goes on; it was paused since {}", paused.since)),
+        None => notice(format_args!("{sink} was not paused")),
     }
     Ok(())
 }

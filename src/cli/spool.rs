@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Subcommand;
 
 use super::run::failure;
-use super::{ConfigArgs, Exit, Failure, chain, configuration};
+use super::{ConfigArgs, Exit, Failure, chain, configuration, notice};
 use crate::disk::RealDisk;
 use crate::event::Position;
 use crate::sink::SinkOptions;
@@ -87,19 +87,19 @@ fn sinks_beside(config: &ConfigArgs, dir: &Path) -> Option<ConfiguredSinks> {
     let config = match configuration(config) {
         Ok(config) => config,
         Err(failure) => {
-            eprintln!("{failure}: which sinks exist is not known");
+            notice(format_args!("{failure}: which sinks exist is not known"));
             return None;
         }
     };
     let are_of_this_spool = is_same_dir(&config.spool.dir, dir);
     if !are_of_this_spool {
-        eprintln!(
+        notice(format_args!(
             "{} configures the spool {}, and {} is verified: a sink that the configuration does not name, or \
              that it lets detach, can be another in the bridge of this spool",
             file.display(),
             config.spool.dir.display(),
             dir.display()
-        );
+        ));
     }
     Some(ConfiguredSinks { sinks: config.sinks, are_of_this_spool })
 }

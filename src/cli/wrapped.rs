@@ -1,5 +1,8 @@
 //! Text for people whose lines break between words.
 
+use std::fmt::Display;
+use std::io::{self, IsTerminal};
+
 use crate::telemetry::steers_terminal;
 
 /// Widest line, in characters. A word that is longer stays whole.
@@ -27,6 +30,26 @@ pub fn add_wrapped(text: &mut String, begin: &str, words: &str, indent: usize) {
     }
     text.push_str(line.trim_end());
     text.push('\n');
+}
+
+/// Says something to whoever runs the program: on stderr, and on a terminal in lines that it does not break.
+pub fn notice(words: impl Display) {
+    let words = words.to_string();
+    match io::stderr().is_terminal() {
+        true => eprint!("{}", narrow(&words)),
+        false => eprintln!("{words}"),
+    }
+}
+
+/// The lines of a text, each broken between words if it is too wide, and then indented a little more.
+fn narrow(words: &str) -> String {
+    let mut text = String::new();
+    for line in words.lines() {
+        let rest = line.trim_start_matches(' ');
+        let begin = &line[..line.len() - rest.len()];
+        add_wrapped(&mut text, begin, rest, begin.len() + 2);
+    }
+    text
 }
 
 /// A text in which what steers a terminal is written as an escape. A backslash stays one: these are words to
@@ -69,6 +92,17 @@ mod tests {
     fn a_word_that_is_wider_than_a_line_stays_whole() {
         let long = "x".repeat(100);
         assert_eq!(wrapped("fix      ", &long, 9), format!("fix      {long}\n"));
+    }
+
+    #[test]
+    fn each_line_of_a_notice_is_broken_by_itself() {
+        let long =
+            "a notice that goes on and on so that no terminal of eighty columns has room for all of it";
+        let text = narrow(&format!("short\n  {long}"));
+        assert!(text.starts_with("short\n  a notice"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= COLUMNS_MAX), "{text}");
+        assert!(text.ends_with("of it\n"), "{text}");
+        assert!(text.lines().nth(2).is_some_and(|line| line.starts_with("    ")), "{text}");
     }
 
     #[test]

@@ -90,6 +90,12 @@ impl<'h> Terminal<'h> {
         kill_process(process, signal).expect("it can be signalled");
     }
 
+    /// Checks that no line was wider than the terminal.
+    pub fn assert_fits(&self) {
+        let shown = self.shown();
+        assert!(shown.lines().all(|line| line.trim_end().chars().count() <= 80), "{shown}");
+    }
+
     /// Checks how it ended, and that the terminal is as it was.
     pub fn assert_ended(mut self, code: i32) {
         self.await_shown(&format!("ended with {code}"));
@@ -203,4 +209,15 @@ fn whatever_ends_or_stops_tail_the_terminal_is_as_it_was() {
     terminal.press("q");
     terminal.assert_ended(0);
     bridge.stop();
+}
+
+#[test]
+fn what_a_verb_says_of_its_failure_is_no_wider_than_the_terminal() {
+    let _turn = turns::in_company();
+    let home = home();
+    let terminal =
+        Terminal::start(&home, &["pause", "local", "--reason", "rest"], "error: no bridge is running");
+    terminal.await_shown("ended with 75");
+    terminal.assert_fits();
+    terminal.assert_ended(75);
 }

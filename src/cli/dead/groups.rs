@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::super::client::Client;
 use super::super::output::Rows;
-use super::super::{Exit, Failure, configuration};
+use super::super::{Exit, Failure, configuration, notice};
 use super::GroupsArgs;
 use super::read::{Letters, query};
 use crate::explain::cause::plural;
@@ -24,7 +24,7 @@ pub(super) async fn groups(args: &GroupsArgs) -> Result<(), Failure> {
     }
     rows.print(args.format)?;
     if found.ungrouped > 0 {
-        eprintln!("{} of more causes are in no group", plural(found.ungrouped, "dead letter"));
+        notice(format_args!("{} of more causes are in no group", plural(found.ungrouped, "dead letter")));
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use indicatif::ProgressBar;
 use super::client::{Client, block_on};
 use super::output::{Format, Rows};
 use super::running::{running, unheard, unopened};
-use super::{ConfigArgs, Exit, Failure, configuration};
+use super::{ConfigArgs, Exit, Failure, configuration, notice};
 use crate::admin::{Counted, DropRequest, RedriveRequest};
 use crate::dead_letter::{Dropped, Redriven, Remaining};
 use crate::state::DeadFilter;
@@ -239,7 +239,7 @@ async fn redrive(args: &RedriveArgs) -> Result<(), Failure> {
     };
     bar.finish_and_clear();
     let delivered = if delivered > 0 { format!(", already delivered {delivered}") } else { String::new() };
-    eprintln!("redriven {redriven}{delivered}, kept {}", kept.len());
+    notice(format_args!("redriven {redriven}{delivered}, kept {}", kept.len()));
     report(&kept, stopped, args.format)?;
     complete(&missing)
 }
@@ -280,7 +280,7 @@ async fn drop(args: &DropArgs) -> Result<(), Failure> {
     let confirm =
         if group.is_some() { usize::try_from(counted.count).unwrap_or(usize::MAX) } else { ids.len() };
     let done: Dropped = bridge.change("/api/v1/dead/drop", &DropRequest { ids, group, confirm }).await?;
-    eprintln!("dropped {}", done.dropped);
+    notice(format_args!("dropped {}", done.dropped));
     complete(&done.missing)
 }
 
@@ -290,9 +290,9 @@ fn confirmed(done: &str, counted: &Counted, dry_run: bool, yes: bool) -> Result<
     let letters = if count == 1 { "dead letter" } else { "dead letters" };
     if count == 0 {
         complete(&counted.missing)?;
-        eprintln!("no dead letter matches");
+        notice("no dead letter matches");
     } else if dry_run {
-        eprintln!("{count} {letters} would be {done}");
+        notice(format_args!("{count} {letters} would be {done}"));
     } else if !yes {
         return Err(Failure::new(
             Exit::Usage,

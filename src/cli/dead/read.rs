@@ -1,9 +1,12 @@
 //! `fanbridge dead list`, `show` and `export`: reads the dead letters of a running bridge through its admin
 //! API, or, under the files' locks, those in the state file that a stopped one left.
 
+use std::io::{self, IsTerminal};
+
 use super::super::client::{Client, path_with};
 use super::super::output::{Format, Rows, print, terminal_json};
-use super::super::{Exit, Failure, chain, configuration};
+use super::super::tail::short_id;
+use super::super::{Exit, Failure, chain, configuration, notice};
 use super::groups::{causes, named, of_bridge};
 use super::{ExportArgs, ListArgs, ShowArgs, none_such, unheard, unopened};
 use crate::config::Config;
@@ -24,14 +27,16 @@ pub async fn list(args: &ListArgs) -> Result<(), Failure> {
     {
         print(&format!("{causes}\n"))?;
     }
-    rows(&page).print(args.format)?;
+    let is_terminal = args.format == Format::Table && io::stdout().is_terminal();
+    rows(&page, is_terminal).print(args.format)?;
     if let Some(last) = page.last().filter(|_| page.len() as u64 == args.limit) {
-        eprintln!("there might be more dead letters: continue with --after {}", last.id);
+        notice(format_args!("there might be more dead letters: continue with --after {}", last.id));
     }
     Ok(())
 }
 
-fn rows(page: &[DeadLetterInfo]) -> Rows {
+/// The rows of a list; on a terminal an id is shown by its beginning, by which `explain` finds it.
+fn rows(page: &[DeadLetterInfo], is_terminal: bool) -> Rows {
     let mut rows = Rows::new(&[
         "id",
         "sink",
@@ -44,7 +49,11 @@ fn rows(page: &[DeadLetterInfo]) -> Rows {
         "detail",
     ]);
     for letter in page {
-        rows.add(serde_json::to_value(letter).unwrap_or_default());
+        let mut row = serde_json::to_value(letter).unwrap_or_default();
+        if is_terminal {
+            row["event_id"] = short_id(&letter.event_id).into();
+        }
+        rows.add(row);
     }
     rows
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::client::{Client, block_on, encoded, path_with};
 use super::output::{Format, print, terminal_json};
 use super::recorded::{read, read_headers};
-use super::{ConfigArgs, Exit, Failure, configuration, unknown_source};
+use super::{ConfigArgs, Exit, Failure, configuration, notice, unknown_source};
 use crate::config::Config;
 use crate::event::Timestamp;
 use crate::explain::{
@@ -155,7 +155,7 @@ fn id_of(args: &Args, path: &Path, config: &Config) -> Result<String, Failure> {
         (None, Some((word, _))) => format!("no event ({word})"),
         (None, None) => "no event".into(),
     };
-    eprintln!("this body is {what} with the id {}; today it would be {verdict}", Shown(&id));
+    notice(format_args!("this body is {what} with the id {}; today it would be {verdict}", Shown(&id)));
     Ok(id)
 }
 

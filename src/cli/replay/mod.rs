@@ -11,7 +11,7 @@ use super::client::{Client, block_on};
 use super::explain::moment;
 use super::output::{Format, Rows, print, terminal_json};
 use super::running::running;
-use super::{ConfigArgs, Exit, Failure, configuration};
+use super::{ConfigArgs, Exit, Failure, configuration, notice};
 use crate::admin::{CancelRequest, ReplayAnswer, ReplayList, ReplayRequest};
 use crate::event::Timestamp;
 use crate::replay::{RATE_DEFAULT, ReplayCount};
@@ -137,7 +137,7 @@ async fn begin(args: &BeginArgs) -> Result<(), Failure> {
     if args.yes {
         let begun: ReplayAnswer = bridge.change(PATH, &request).await?;
         let (id, sink) = (begun.row.id, Shown(&begun.row.sink));
-        eprintln!("replay {id} to {sink} begins: `fanbridge replay show {id}` says how far it is");
+        notice(format_args!("replay {id} to {sink} begins: `fanbridge replay show {id}` says how far it is"));
         return if args.format == Format::Table { Ok(()) } else { show(&begun, args.format) };
     }
     let count = count(&bridge, request).await?;
@@ -149,7 +149,7 @@ async fn begin(args: &BeginArgs) -> Result<(), Failure> {
     let what = if events == 1 { "1 event".to_owned() } else { format!("{events} events") };
     let sentence = format!("{what} would be sent to {} again", Shown(sink));
     if args.dry_run || events == 0 {
-        eprintln!("{sentence}");
+        notice(&sentence);
         return Ok(());
     }
     Err(Failure::new(Exit::Usage, format!("{sentence}: repeat the command with --yes to do it")))

@@ -18,7 +18,7 @@ use self::outcome::add_outcomes;
 use super::client::{Client, ClientAnswer, Target, block_on};
 use super::output::{Format, Rows};
 use super::tail::short_id;
-use super::{ConfigArgs, Exit, Failure, configuration_to_send, unknown_source};
+use super::{ConfigArgs, Exit, Failure, configuration_to_send, notice, unknown_source};
 use crate::config::{Config, did_you_mean};
 use crate::event::Timestamp;
 use crate::provider::{SigningSecret, event_headers, event_type_in, sample, sign};
@@ -86,7 +86,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         // What is at another address is not the bridge whose admin listener is asked.
         if args.url.is_none() && !args.no_wait && tally.has_lines() {
             let added = add_outcomes(&config.admin, &mut tally.lines, args.wait.0).await;
-            added.unwrap_or_else(|failure| eprintln!("cannot say where the events went: {failure}"));
+            added.unwrap_or_else(|failure| {
+                notice(format_args!("cannot say where the events went: {failure}"))
+            });
         }
         Ok(tally)
     })?;

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::client::block_on;
 use super::output::{Format, Rows};
-use super::{ConfigArgs, Exit, Failure, configuration};
+use super::{ConfigArgs, Exit, Failure, configuration, notice};
 use crate::config::Config;
 use crate::sink::kafka::KafkaOptions;
 use crate::sink::kafka::{KafkaAdmin, KafkaAdminError, TopicShape};
@@ -139,7 +139,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     rows(&lines).print(plan.format)?;
     for Line { topic, state, .. } in &lines {
         if let Some(weakness) = state.weakness() {
-            eprintln!("warning: topic `{topic}`: {weakness}");
+            notice(format_args!("warning: topic `{topic}`: {weakness}"));
         }
     }
     verdict(&lines)

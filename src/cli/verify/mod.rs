@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::output::{Format, Rows, print};
 use super::recorded::{STDIN, read, read_headers};
 use super::wrapped::add_wrapped;
-use super::{ConfigArgs, Exit, Failure, configuration_to_send, unknown_source};
+use super::{ConfigArgs, Exit, Failure, configuration_to_send, notice, unknown_source};
 use crate::config::Config;
 use crate::event::Timestamp;
 use crate::provider::diagnose::{
@@ -73,9 +73,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         }
     }
     if matches!(diagnosis, Diagnosis::Valid { .. } | Diagnosis::Probe) {
-        eprintln!(
+        notice(
             "valid with the secrets that this command reads; a bridge that refuses this delivery was \
-             started with others"
+             started with others",
         );
         return Ok(());
     }

@@ -163,6 +163,10 @@ fn the_exit_code_says_whether_one_event_several_or_none_was_found() {
     assert_eq!((several.code, several.json["found"].as_str()), (Some(2), Some("several")));
     assert!(several.text.contains("invoice-1") && several.text.contains("invoice-2"), "{}", several.text);
     assert_eq!(explain(&home, &["invoice-2"]).code, Some(0));
+    let replay = home.try_verb(&["replay", "--sink", "lake", "--id", "invoice-", "--dry-run"]);
+    let said = String::from_utf8_lossy(&replay.stderr).into_owned();
+    assert_eq!(replay.status.code(), Some(2), "{said}");
+    assert!(said.contains("invoice-1, invoice-2"), "{said}");
 
     let none = explain(&home, &["invoice-3"]);
     assert_eq!(none.code, Some(1), "{}", none.text);

@@ -319,6 +319,10 @@ fn one_event_goes_again_by_its_id_and_is_explained_and_a_restart_forgets_none_of
     let other: Value =
         serde_json::from_str(&home.run_verb(&["explain", not_replayed, "--format", "json"])).expect("JSON");
     assert_eq!(other["replays"], Value::Null);
+    let beginning = id.strip_prefix("sha256-").and_then(|rest| rest.get(..12)).expect("a long id");
+    let by_beginning = ["replay", "--sink", "lake", "--id", beginning, "--dry-run", "--format", "json"];
+    let counted: Value = serde_json::from_str(&home.run_verb(&by_beginning)).expect("JSON");
+    assert_eq!(counted["events"], 1, "{counted}");
     let steps = bridge.admin().get(&format!("/api/v1/events?id={id}&sink=lake")).expect("an answer").text();
     assert!(steps.contains(r#""replay":true"#) && steps.contains(r#""replay":false"#), "{steps}");
 

@@ -5,15 +5,17 @@
 
 mod text;
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use super::client::{Client, block_on};
+use super::client::{Client, block_on, encoded, path_with};
 use super::explain::moment;
 use super::output::{Format, Rows, print, terminal_json};
 use super::running::running;
 use super::{ConfigArgs, Exit, Failure, configuration, notice};
 use crate::admin::{CancelRequest, ReplayAnswer, ReplayList, ReplayRequest};
 use crate::event::Timestamp;
+use crate::explain::{AskedEvent, Explanation};
 use crate::replay::{RATE_DEFAULT, ReplayCount};
 use crate::state::ReplaySelection;
 use crate::telemetry::Shown;
@@ -62,7 +64,7 @@ struct BeginArgs {
     /// Events of this family
     #[arg(long = "family", value_name = "NAME")]
     families: Vec<String>,
-    /// The event with this whole id
+    /// The event with this id, or with the one that begins so: 4 characters at least
     #[arg(long = "id", value_name = "ID")]
     ids: Vec<String>,
     /// Most events in a second
@@ -132,8 +134,13 @@ async fn bridge(config: &ConfigArgs) -> Result<Client, Failure> {
 }
 
 async fn begin(args: &BeginArgs) -> Result<(), Failure> {
-    let request = request(args, SystemTime::now().into())?;
+    let mut request = request(args, SystemTime::now().into())?;
     let bridge = bridge(&args.config).await?;
+    let mut ids = BTreeSet::new();
+    for id in &request.events.ids {
+        ids.insert(whole(&bridge, id, &request.events.sources).await?);
+    }
+    request.events.ids = ids;
     if args.yes {
         let begun: ReplayAnswer = bridge.change(PATH, &request).await?;
         let (id, sink) = (begun.row.id, Shown(&begun.row.sink));
@@ -176,6 +183,30 @@ fn request(args: &BeginArgs, now: Timestamp) -> Result<ReplayRequest, Failure> {
     }
     let (select_all, rate) = (args.select_all, Some(args.rate));
     Ok(ReplayRequest { sink, events, select_all, rate, dry_run: false, after: 0 })
+}
+
+/// The whole id of the event whose id begins so. What no event is known by stays as it is.
+async fn whole(bridge: &Client, asked: &str, sources: &BTreeSet<String>) -> Result<String, Failure> {
+    // What is no beginning of an id can still be a whole one.
+    let Ok(AskedEvent::Id(id)) = asked.parse() else { return Ok(asked.to_owned()) };
+    let source = sources.first().filter(|_| sources.len() == 1).map(String::as_str);
+    let path = path_with(&format!("/api/v1/events/{}", encoded(id.as_str())), &[("source", source)]);
+    let told: Explanation = bridge.json(&path).await?;
+    let candidates = told.candidates.into_iter().map(|candidate| candidate.id);
+    let known: BTreeSet<String> = told.event.map(|event| event.id).into_iter().chain(candidates).collect();
+    match known.len() {
+        0 => Ok(asked.to_owned()),
+        1 => Ok(known.into_iter().collect()),
+        _ => {
+            let known: Vec<String> = known.iter().map(|id| Shown(id).to_string()).collect();
+            let message = format!(
+                "several events have an id that begins with `{}`: {}",
+                Shown(asked),
+                known.join(", ")
+            );
+            Err(Failure::new(Exit::Usage, message))
+        }
+    }
 }
 
 /// Counts what would be sent. A long log is counted in several requests.

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::super::tail::short_name;
 use super::scrape::{Scrape, growth, quantile};
+use crate::event::Timestamp;
 use crate::telemetry::Shown;
 
 /// Columns of a name.
@@ -25,10 +26,10 @@ pub(super) struct TopNames {
 /// The bridge in a moment.
 #[derive(Debug, PartialEq, Serialize)]
 pub(super) struct TopBlock {
-    /// The time of day in UTC.
-    pub(super) at: String,
-    spool_bytes: f64,
-    spool_bytes_max: f64,
+    /// The moment in RFC 3339.
+    at: String,
+    spool_bytes: u64,
+    spool_bytes_max: u64,
     sources: Vec<TopSource>,
     sinks: Vec<TopSink>,
 }
@@ -52,13 +53,13 @@ struct TopSink {
     sink: String,
     /// Records by the second.
     out: f64,
-    in_flight: f64,
+    in_flight: u64,
     /// Seconds since the arrival of the oldest record that it has not.
     lag_seconds: f64,
     /// Records by the second.
     retries: f64,
     /// Dead letters that are kept now.
-    dead: f64,
+    dead: u64,
     degraded: bool,
     /// Whether somebody has paused it.
     paused: bool,
@@ -66,7 +67,14 @@ struct TopSink {
 
 impl TopBlock {
     /// What happened between two looks, so many seconds apart.
-    pub(super) fn between(before: &Scrape, now: &Scrape, seconds: f64, names: &TopNames, at: String) -> Self {
+    pub(super) fn between(
+        before: &Scrape,
+        now: &Scrape,
+        seconds: f64,
+        names: &TopNames,
+        at: Timestamp,
+    ) -> Self {
+        let count = |name: &str, labels: &[(&str, &str)]| now.sum(name, labels) as u64;
         let rate = |name: &str, labels: &[(&str, &str)]| {
             growth(before.sum(name, labels), now.sum(name, labels)) / seconds.max(f64::MIN_POSITIVE)
         };
@@ -90,18 +98,18 @@ impl TopBlock {
             TopSink {
                 sink: name.clone(),
                 out: rate("fanbridge_delivered_total", &of_sink),
-                in_flight: now.sum("fanbridge_sink_in_flight", &of_sink),
+                in_flight: count("fanbridge_sink_in_flight", &of_sink),
                 lag_seconds: now.sum("fanbridge_sink_oldest_pending_seconds", &of_sink),
                 retries: rate("fanbridge_sink_retries_total", &of_sink),
-                dead: now.sum("fanbridge_dead_letters_kept", &of_sink),
+                dead: count("fanbridge_dead_letters_kept", &of_sink),
                 degraded: now.sum("fanbridge_sink_degraded", &of_sink) > 0.0,
                 paused: now.sum("fanbridge_sink_paused", &of_sink) > 0.0,
             }
         };
         Self {
-            at,
-            spool_bytes: now.sum("fanbridge_spool_bytes", &[]),
-            spool_bytes_max: now.sum("fanbridge_spool_limit_bytes", &[]),
+            at: at.to_rfc3339(),
+            spool_bytes: count("fanbridge_spool_bytes", &[]),
+            spool_bytes_max: count("fanbridge_spool_limit_bytes", &[]),
             sources: names.sources.iter().map(source).collect(),
             sinks: names.sinks.iter().map(sink).collect(),
         }
@@ -111,7 +119,8 @@ impl TopBlock {
     pub(super) fn text(&self, lines_max: Option<usize>) -> String {
         let GibiBytes(used) = GibiBytes::of(self.spool_bytes);
         let GibiBytes(limit) = GibiBytes::of(self.spool_bytes_max);
-        let mut text = format!("{} UTC  spool {used} of {limit} GiB\n", self.at);
+        let time: String = self.at.chars().skip_while(|c| *c != 'T').skip(1).take(8).collect();
+        let mut text = format!("{time} UTC  spool {used} of {limit} GiB\n");
         let room = lines_max.map_or(usize::MAX, |lines| lines.saturating_sub(OTHER_LINES));
         // The sinks have at least half of the lines, because their trouble lasts.
         let for_sources = room.saturating_sub(self.sinks.len().min(room / 2)).max(1);
@@ -146,10 +155,10 @@ fn sink_line(sink: &TopSink) -> String {
         "{:<NAME$} {:>8} {:>9} {:>10} {:>9} {:>10}{}\n",
         short_name(&Shown(&sink.sink).to_string(), NAME),
         rate(sink.out),
-        format!("{:.0}", sink.in_flight),
+        sink.in_flight,
         period(sink.lag_seconds),
         rate(sink.retries),
-        format!("{:.0}", sink.dead),
+        sink.dead,
         match (sink.paused, sink.degraded) {
             (true, _) => " paused",
             (false, true) => " !",
@@ -171,8 +180,8 @@ fn fitting(title: &str, rows: &[String], lines: usize) -> String {
 struct GibiBytes(String);
 
 impl GibiBytes {
-    fn of(bytes: f64) -> Self {
-        Self(format!("{:.1}", bytes / f64::from(1 << 30)))
+    fn of(bytes: u64) -> Self {
+        Self(format!("{:.1}", bytes as f64 / f64::from(1 << 30)))
     }
 }
 
@@ -237,7 +246,8 @@ fanbridge_spool_limit_bytes 21474836480
 
     fn block() -> TopBlock {
         let (before, now) = (Scrape::read(BEFORE), Scrape::read(NOW));
-        TopBlock::between(&before, &now, 2.0, &names(), "14:09:39".into())
+        let at = Timestamp::from_rfc3339("2026-11-21T14:09:39.5Z").expect("a moment");
+        TopBlock::between(&before, &now, 2.0, &names(), at)
     }
 
     #[test]
@@ -252,6 +262,20 @@ lake                      374        64        0 s         0          0
 billing                     0         0   4 m 10 s        11          3 !
 ";
         assert_eq!(block().text(None), expected);
+    }
+
+    #[test]
+    fn programs_get_the_moment_and_whole_counts() {
+        let block = serde_json::to_value(block()).expect("JSON");
+        assert!(block["at"].as_str().is_some_and(|at| at.starts_with("2026-11-21T14:09:39.5")), "{block}");
+        assert_eq!(
+            (&block["spool_bytes"], &block["sinks"][0]["in_flight"]),
+            (&1_288_490_189_u64.into(), &64.into())
+        );
+        assert_eq!(
+            (&block["sinks"][1]["dead"], &block["sources"][0]["accepted"]),
+            (&3.into(), &412.0.into())
+        );
     }
 
     #[test]

@@ -17,7 +17,6 @@ use super::output::{print_while_read, terminal_size};
 use super::tail::{Key, Keyboard, KeyboardEvent, next_event};
 use super::{ConfigArgs, Exit, Failure, configuration};
 use crate::config::Config;
-use crate::event::Timestamp;
 use crate::scalars::Period;
 use crate::source::Channel;
 
@@ -127,7 +126,7 @@ impl Top<'_> {
                 Err(failure) => return Err(Failure::new(Exit::Temporary, failure.to_string())),
             };
             let seconds = (now.1 - before.1).as_secs_f64();
-            let block = TopBlock::between(&before.0, &now.0, seconds, &self.names, time_of_day());
+            let block = TopBlock::between(&before.0, &now.0, seconds, &self.names, SystemTime::now().into());
             before = now;
             if !self.show(&block)? {
                 return Ok(0);
@@ -168,10 +167,4 @@ impl Top<'_> {
 async fn look(client: &Client) -> Result<(Scrape, Instant), Failure> {
     let text = client.document("/metrics").await?.unwrap_or_default();
     Ok((Scrape::read(&String::from_utf8_lossy(&text)), Instant::now()))
-}
-
-/// The time of day in UTC: `14:09:39`.
-fn time_of_day() -> String {
-    let now = Timestamp::from(SystemTime::now()).to_rfc3339();
-    now.chars().skip_while(|c| *c != 'T').skip(1).take(8).collect()
 }

@@ -17,7 +17,7 @@ pub enum Format {
     /// Columns, for people
     #[default]
     Table,
-    /// One JSON array
+    /// One JSON document
     Json,
     /// One JSON object per line
     Ndjson,

@@ -11,6 +11,7 @@ use super::run::failure;
 use super::{ConfigArgs, Exit, Failure, chain, configuration, notice};
 use crate::disk::RealDisk;
 use crate::event::Position;
+use crate::explain::cause::plural;
 use crate::sink::SinkOptions;
 use crate::spool::verify::{
     CursorClaim, CursorReport, FooterState, SegmentReport, SpoolReport, SpoolVerdict, verify,
@@ -172,8 +173,10 @@ fn print(report: &SpoolReport, out: &mut impl Write) -> io::Result<()> {
         SpoolVerdict::Unknown => "not known to be clean",
         SpoolVerdict::Damaged => "damaged",
     };
-    let (segments, entries, bytes) = (report.segments.len(), report.entries(), report.bytes());
-    writeln!(out, "{verdict}: {segments} segments, {entries} entries, {bytes} bytes")
+    let (entries, bytes) = (report.entries(), report.bytes());
+    let segments = plural(report.segments.len() as u64, "segment");
+    let entries = if entries == 1 { "1 entry".into() } else { format!("{entries} entries") };
+    writeln!(out, "{verdict}: {segments}, {entries}, {bytes} bytes")
 }
 
 fn print_cursor(cursor: &CursorReport, out: &mut impl Write) -> io::Result<()> {

@@ -145,5 +145,12 @@ fn tests_that_make_no_sense_are_refused_with_every_place_at_once() {
     assert!(said.contains("unknown key `sorce`") && said.contains("did you mean `source`?"), "{said}");
     assert_eq!(run(&home, "", &[]).status.code(), Some(78));
     fs::remove_file(home.path("fanbridge.tests.yaml")).expect("it is there");
-    assert_eq!(home.try_verb(&["test"]).status.code(), Some(74));
+    let without = home.try_verb(&["test"]);
+    let said = text(&without.stderr);
+    assert_eq!(without.status.code(), Some(74), "{said}");
+    assert!(said.contains("fanbridge.tests.yaml") && said.contains("\ntests:\n  - { name: "), "{said}");
+    // What is shown is a file of tests but for the name of the source.
+    let (_, shown) = said.split_once("another file:\n").expect("it shows one");
+    let passed = run(&home, &shown.replace("source: stream,", "source: stream-video,"), &[]);
+    assert!(passed.status.success(), "{}", text(&passed.stdout));
 }

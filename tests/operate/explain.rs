@@ -175,6 +175,8 @@ fn the_exit_code_says_whether_one_event_several_or_none_was_found() {
     }
     bridge.stop();
     assert_eq!(home.try_verb(&["explain", "invoice-1"]).status.code(), Some(74), "no bridge answers");
+    let log = home.run_verb(&["spool", "verify"]);
+    assert!(log.contains("clean: 1 segment, 2 entries, "), "{log}");
 }
 
 #[test]
@@ -190,6 +192,7 @@ fn a_type_is_explained_without_a_bridge_and_one_that_runs_adds_what_came() {
 
     let misspelt = explain(&home, &["--type", "call.sesion_ended"]);
     assert_eq!(misspelt.code, Some(1));
+    assert!(misspelt.text.lines().all(|line| !line.ends_with('→')), "{}", misspelt.text);
     assert_eq!(misspelt.json.get("seen"), None, "no bridge was asked");
 
     // A running bridge adds what came.

@@ -104,6 +104,7 @@ pub(super) fn of_type(explanation: &TypeExplanation) -> String {
     text.line("bridge", &format!("{takes}: {}{}", explanation.rule, place(&explanation.line)));
     for sink in &explanation.sinks {
         let to = match (sink.takes, explanation.takes) {
+            (true, _) if sink.topics.is_empty() => "nobody sends it".into(),
             (true, _) => format!("→ {}", sink.topics.join(", ")),
             (false, true) => "not selected".into(),
             (false, false) => "gets nothing of it".into(),

@@ -18,6 +18,12 @@ use crate::config::load_tests;
 /// Name of the file with the tests, in the directory of the configuration.
 const TESTS_FILE: &str = "fanbridge.tests.yaml";
 
+/// What to do if there is none.
+const EXAMPLE: &str = "write one, such as this, or name another file:
+tests:
+  - { name: a call is taken, source: stream, sample: call.created,
+      expect: { verdict: accepted } }";
+
 /// Arguments of `test`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -51,6 +57,9 @@ enum TestFormat {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let config = configuration(&args.config)?;
     let path = args.file.clone().unwrap_or_else(|| beside(find(&args.config).as_deref()));
+    if args.file.is_none() && !path.exists() {
+        return Err(Failure::new(Exit::Io, format!("there is no {}; {EXAMPLE}", path.display())));
+    }
     let text = String::from_utf8(read(&path)?).map_err(|_| {
         Failure::new(Exit::Config, format!("{} is not UTF-8 text: save it as UTF-8", path.display()))
     })?;

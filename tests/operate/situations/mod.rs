@@ -1,6 +1,7 @@
 //! Every situation that an operator can ask about, made for real: is its true cause named, and its fix?
 //!
-//! A row is one situation. What another test of this room makes, with more around it, has none.
+//! A row is one situation. What another test makes, with more around it, is named in `words.rs`, which sees
+//! to it that no cause and no refusal of the bridge is without a row or a reason.
 
 mod doctor;
 mod kafka;
@@ -9,6 +10,7 @@ mod refused;
 pub(crate) mod stage;
 mod taken;
 mod unavailable;
+mod words;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -69,7 +69,7 @@ fn help(home: &Home, verb: &str) -> String {
 }
 
 /// The verbs that a help lists, with those inside them.
-fn verbs(home: &Home, path: &str) -> Vec<String> {
+pub fn verbs(home: &Home, path: &str) -> Vec<String> {
     let help = help(home, path);
     let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     let listed = listed.take_while(|line| !line.is_empty());

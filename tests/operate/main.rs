@@ -5,6 +5,7 @@
 mod support;
 
 mod api;
+mod canaries;
 mod config_tests;
 mod configuration;
 mod doctor;

@@ -66,6 +66,7 @@ pub mod health;
 pub mod reference;
 pub mod scalars;
 pub mod scarce;
+pub mod shape;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;

@@ -56,6 +56,7 @@ const PURE: &[&str] = &[
     "replay/pace.rs",
     "routing.rs",
     "selection.rs",
+    "shape/",
     "sink/attributes.rs",
     "sink/envelope.rs",
     "sink/kafka/encoder.rs",

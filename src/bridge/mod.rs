@@ -12,6 +12,7 @@ mod ending;
 mod open;
 mod readmission;
 mod replays;
+mod shapes;
 mod sinks;
 mod sources;
 mod summary;
@@ -31,6 +32,7 @@ use self::dispatchers::{Dispatchers, Instruments, reader_error};
 use self::ending::{given_up, graver, had_to_stop, look_over, named};
 use self::open::{open, take};
 use self::readmission::readmission;
+use self::shapes::ShapeKeeper;
 use self::sinks::make_sink;
 use self::sources::{Sources, Wiring};
 use self::summary::{awaited, catalogued, summary};
@@ -47,6 +49,7 @@ use crate::source::front::Front;
 use crate::source::http::connections::Connections;
 use crate::source::http::serve;
 use crate::source::http::tls::{Tls, TlsError};
+use crate::source::sampling::Sampler;
 use crate::source::sns::TrustError;
 use crate::source::types_seen::TypesSeen;
 use crate::spool::{MissingSegment, ReadError, Recovery, Spool, SpoolError};
@@ -158,6 +161,8 @@ pub struct Bridge {
     /// Collects the steps of the timeline.
     collector: Task,
     background: Task,
+    /// Learns the shapes of event types.
+    shapes: Task,
     admin_task: Task,
     grace: Duration,
 }
@@ -216,7 +221,11 @@ impl Bridge {
         let note_types = Arc::new(move |state: &State| background::write_down(&noted, state));
         admin_state.open(state.clone(), spool.clone(), readmission(&config), note_types, &awaited);
         let replays = dispatchers.replays.clone();
-        let intake = Intake::new(spool.clone(), config.selection, types.clone()).noting(steps);
+        let (sampler, samples) = Sampler::new(metrics.shapes.dropped.clone());
+        let shapes = ShapeKeeper::open(state.clone(), metrics.shapes.clone()).await?;
+        let shapes = Task::spawn("the learner of shapes", |stop| shapes.keep(samples, stop));
+        let intake = Intake::new(spool.clone(), config.selection, types.clone());
+        let intake = intake.noting(steps).sampled_by(sampler);
         let front = Front::new(intake.clone(), &limits, &metrics);
         let (intake, limits_of_bodies) = (&intake, limits.body_limits());
         let wiring =
@@ -246,6 +255,7 @@ impl Bridge {
             background: Task::spawn("the writer of the types seen", |stop| {
                 background::keep(types, (spool.clone(), state), health.clone(), stop)
             }),
+            shapes,
             dispatchers,
             replays,
             timeline,
@@ -298,6 +308,7 @@ impl Bridge {
             broken = self.secrets.broken() => Err(broken),
             broken = self.collector.broken() => Err(broken),
             broken = self.replays.broken() => Err(broken),
+            broken = self.shapes.broken() => Err(broken),
             // This part also ends when the state file is gone.
             broken = self.background.broken() => Err(self.state.look().map_or_else(Into::into, |()| broken)),
             broken = self.admin_task.broken() => Err(broken),
@@ -341,6 +352,7 @@ impl Bridge {
         ended = ended.and(self.dispatchers.end(deadline).await);
         // The last steps are those of the dispatchers; who follows them by the admin listener sees them, too.
         ended = ended.and(self.collector.end().await);
+        ended = ended.and(self.shapes.end().await);
         ended = ended.and(self.background.end().await);
         ended = graver(ended, look_over(self.spool.clone(), self.state, dispatchers).await);
         ended = ended.and(self.admin_task.end().await);

@@ -16,11 +16,11 @@ use crate::state::OTHER_TYPE;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only types of this family and of families within it: `video` also shows `video.recording`;
-    /// may be repeated
-    #[arg(long)]
+    /// may be repeated, or several with commas
+    #[arg(long, value_delimiter = ',')]
     family: Vec<String>,
-    /// Only types of this provider; may be repeated
-    #[arg(long)]
+    /// Only types of this provider; may be repeated, or several with commas
+    #[arg(long, value_delimiter = ',')]
     provider: Vec<String>,
     /// Print the names as YAML, to paste them into `select`
     #[arg(long)]
@@ -28,6 +28,12 @@ pub struct Args {
     /// List the types that the running bridge has seen, new and unselected ones included
     #[arg(long)]
     seen: bool,
+    /// Of the types that were seen, only those that no catalogue has
+    #[arg(long)]
+    new: bool,
+    /// Of the types that were seen, only those that no sink selects
+    #[arg(long)]
+    unselected: bool,
     /// How to print the list
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -41,6 +47,12 @@ impl Args {
         let of_provider = self.provider.is_empty() || self.provider.iter().any(|name| name == provider);
         of_provider && (self.family.is_empty() || self.family.iter().any(|outer| within(family, outer)))
     }
+
+    /// Whether the options select a type that was seen.
+    fn take_seen(&self, row: &Value) -> bool {
+        let is_wanted = (!self.new || is_new(row)) && (!self.unselected || is_unselected(row));
+        is_wanted && self.take(word(row, "provider"), word(row, "family"))
+    }
 }
 
 /// Prints the catalogue, or the types that were seen.
@@ -50,7 +62,7 @@ impl Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let definitions = definitions(args)?;
     check_names(args, &definitions)?;
-    if args.seen {
+    if args.seen || args.new || args.unselected {
         return seen(args, &definitions);
     }
     let listed: Vec<(&Definition, &TypeInfo)> = definitions
@@ -165,7 +177,7 @@ fn seen(args: &Args, definitions: &[Arc<Definition>]) -> Result<(), Failure> {
     let types: Vec<Value> = types
         .into_iter()
         .map(|row| noted(with_family(row, definitions)))
-        .filter(|row| args.take(word(row, "provider"), word(row, "family")))
+        .filter(|row| args.take_seen(row))
         .collect();
     if args.yaml {
         return print(&seen_yaml(&types)?);
@@ -190,7 +202,7 @@ fn seen(args: &Args, definitions: &[Arc<Definition>]) -> Result<(), Failure> {
 fn seen_yaml(types: &[Value]) -> Result<String, Failure> {
     let mut named: Vec<_> = types
         .iter()
-        .map(|row| (word(row, "provider"), word(row, "family"), word(row, "type"), row["new"] == true))
+        .map(|row| (word(row, "provider"), word(row, "family"), word(row, "type"), is_new(row)))
         .filter(|(_, _, name, _)| *name != OTHER_TYPE)
         .collect();
     named.sort_unstable();
@@ -213,11 +225,19 @@ fn word<'r>(row: &'r Value, name: &str) -> &'r str {
     row[name].as_str().unwrap_or_default()
 }
 
+/// Whether no catalogue has the type of a row.
+fn is_new(row: &Value) -> bool {
+    row["new"] == true
+}
+
+/// Whether no sink selects the type of a row.
+fn is_unselected(row: &Value) -> bool {
+    row["selected_by"].as_array().is_some_and(Vec::is_empty)
+}
+
 /// Adds a note to a row, if its type is new or no sink selects it.
 fn noted(mut row: Value) -> Value {
-    let is_new = row["new"] == true;
-    let is_kept_out = row["selected_by"].as_array().is_some_and(Vec::is_empty);
-    let notes = [(is_new, "new"), (is_kept_out, "not selected")];
+    let notes = [(is_new(&row), "new"), (is_unselected(&row), "not selected")];
     row["note"] = notes.into_iter().filter_map(|(holds, note)| holds.then_some(note)).collect();
     row
 }

@@ -13,6 +13,7 @@ pub mod import;
 mod metrics;
 mod options;
 mod refusals;
+pub mod sampling;
 pub mod secrets;
 mod shown_headers;
 pub mod sns;
@@ -30,6 +31,7 @@ use bytestring::ByteString;
 
 use self::metrics::SourceMetrics;
 use self::refusals::RefusalLimit;
+use self::sampling::Sampler;
 use self::secrets::{Secrets, UsedSecret, WatchedSecretFile};
 use self::steps::{Steps, passed_by};
 use self::turns::{Turns, Weight};
@@ -193,13 +195,18 @@ impl Intake {
     /// An intake that appends to this spool the events that this selection takes.
     pub fn new(spool: Spool, selection: Selection, types: Arc<TypesSeen>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let steps = Arc::new(Steps::new(types, TimelineWriter::default()));
+        let steps = Arc::new(Steps::new(types));
         Self { spool, selection: Arc::new(selection), steps, turns: Arc::new(Turns::new(cores)) }
     }
 
     /// The same intake, which notes in this timeline what becomes of each delivery.
     pub fn noting(self, timeline: TimelineWriter) -> Self {
-        Self { steps: Arc::new(Steps::new(Arc::clone(self.steps.types()), timeline)), ..self }
+        Self { steps: Arc::new(self.steps.noting(timeline)), ..self }
+    }
+
+    /// The same intake, which shows this sampler each accepted event.
+    pub fn sampled_by(self, sampler: Sampler) -> Self {
+        Self { steps: Arc::new(self.steps.sampled_by(sampler)), ..self }
     }
 
     /// Checks, before the body of a delivery is read, that the spool takes appends.

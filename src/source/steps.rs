@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use http::StatusCode;
 
 use super::refusals::{Evidence, SentBody};
+use super::sampling::Sampler;
 use super::secrets::UsedSecret;
 use super::shown_headers::shown_headers;
 use super::types_seen::TypesSeen;
@@ -23,16 +24,23 @@ use crate::timeline::{DecidedBy, RefusedStep, TakenAs, TakenStep, TimelineWriter
 pub(super) struct Steps {
     types: Arc<TypesSeen>,
     timeline: TimelineWriter,
+    sampler: Sampler,
 }
 
 impl Steps {
-    pub(super) fn new(types: Arc<TypesSeen>, timeline: TimelineWriter) -> Self {
-        Self { types, timeline }
+    /// Counts the types, and notes nothing else.
+    pub(super) fn new(types: Arc<TypesSeen>) -> Self {
+        Self { types, timeline: TimelineWriter::default(), sampler: Sampler::default() }
     }
 
-    /// The types that were seen.
-    pub(super) fn types(&self) -> &Arc<TypesSeen> {
-        &self.types
+    /// The same with this timeline.
+    pub(super) fn noting(&self, timeline: TimelineWriter) -> Self {
+        Self { types: Arc::clone(&self.types), timeline, sampler: self.sampler.clone() }
+    }
+
+    /// The same with this sampler.
+    pub(super) fn sampled_by(&self, sampler: Sampler) -> Self {
+        Self { types: Arc::clone(&self.types), timeline: self.timeline.clone(), sampler }
     }
 
     /// Whether anything is noted in the timeline.
@@ -43,12 +51,15 @@ impl Steps {
     /// Notes an event whose append was answered.
     pub(super) fn event(
         &self,
-        event: &Event,
+        event: &Arc<Event>,
         appended: Appended,
         by: DecidedBy,
         secret: Option<&UsedSecret>,
     ) {
         let seen_as = fate(appended, DeliveryFate::Accepted);
+        if seen_as == DeliveryFate::Accepted {
+            self.sampler.show(event);
+        }
         self.types.seen(&event.provider, &event.event_type, seen_as, event.arrived);
         if self.is_on() {
             let (position, by) = place(appended, by);
@@ -339,8 +350,8 @@ mod tests {
         let types = Arc::new(TypesSeen::default());
         let (_timeline, writer, _collector) =
             Timeline::new(&TimelineOptions::default(), TimelineMetrics::new());
-        let steps = Steps::new(types, writer);
-        let event = crate::testing::events::event("k");
+        let steps = Steps::new(types).noting(writer);
+        let event = Arc::new(crate::testing::events::event("k"));
         let noting = || steps.event(&event, Appended::Stored(Position(1)), DecidedBy::All, None);
         // The first event of a type is remembered by its name.
         noting();
@@ -362,7 +373,7 @@ mod tests {
         let mut noted = Noted::new(&off, Selection::Only(["call.ring".to_owned()].into()));
         let answer = noted.intake.receive(&noted.source, delivery(1), None).await.expect("it is filtered");
         assert_eq!((answer.fate, noted.words()), (DeliveryFate::Filtered, Vec::new()));
-        let seen = noted.intake.steps.types().drain().to_rows();
+        let seen = noted.intake.steps.types.drain().to_rows();
         assert_eq!((seen.len(), &*seen[0].verdict), (1, "filtered"));
     }
 

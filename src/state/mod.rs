@@ -1,4 +1,5 @@
-//! The state of the bridge: cursors, dead letters, the event types seen, the paused sinks and the replays.
+//! The state of the bridge: cursors, dead letters, the event types seen and their shapes, the paused sinks
+//! and the replays.
 //!
 //! The state is one redb file beside the log's segments; nothing else uses redb. Its one promise: a dead
 //! letter and the cursor that passes it are committed together, durably, or not at all; so a segment can be
@@ -16,6 +17,7 @@ mod no_space;
 mod paused;
 mod replays;
 mod row;
+mod shapes;
 mod storage;
 mod types_seen;
 
@@ -39,6 +41,7 @@ pub use no_space::Shortage;
 pub use paused::PausedSince;
 pub use replays::{ReplayRow, ReplaySelection, ReplayState};
 pub use row::{DeadCount, DeadFilter, DeadLetterInfo, NewDeadLetter, Progress, Reassessment, TypeSeen};
+pub use shapes::{ChangeShown, KnownShape, SHAPES_MAX, ShapeRow};
 pub use types_seen::{OTHER_TYPE, TYPE_NAME_BYTES_MAX, TYPE_NAMES_MAX};
 
 /// The file's name in the spool directory.

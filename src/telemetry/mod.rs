@@ -15,6 +15,7 @@ mod readings;
 mod registering;
 mod replay;
 mod rules;
+mod shapes;
 mod short_line;
 mod sqs;
 mod table;
@@ -40,6 +41,7 @@ pub use readings::{LabelsWanted, Readings};
 pub use registering::metrics_as_markdown;
 pub use replay::ReplayMetrics;
 pub use rules::{alert_rule_tests, alert_rules, alerts_as_markdown};
+pub use shapes::ShapeMetrics;
 pub use sqs::SqsMetrics;
 pub use table::{GROUPS, MetricGroup, MetricKind, MetricRow, metric};
 pub use timeline::TimelineMetrics;
@@ -119,6 +121,8 @@ pub struct Metrics {
     pub ack: AckMetrics,
     /// Metrics of the last steps that are kept in memory.
     pub timeline: TimelineMetrics,
+    /// Metrics of the shapes of event types.
+    pub shapes: ShapeMetrics,
     /// Metrics of replays.
     pub replay: ReplayMetrics,
     /// Records that a sink accepted.
@@ -207,6 +211,7 @@ impl Metrics {
             sns_subscriptions: Family::default(),
             ack: AckMetrics::new(),
             timeline: TimelineMetrics::new(),
+            shapes: ShapeMetrics::default(),
             replay: ReplayMetrics::default(),
             delivered: Family::default(),
             delivery_duration: Family::new_with_constructor(slow),
@@ -252,6 +257,7 @@ impl Metrics {
         self.register_spool(table);
         self.register_shared_window(table);
         self.timeline.register(table);
+        self.shapes.register(table);
         self.replay.register(table);
         let build = Family::<Build, Gauge>::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION").into() }).set(1);

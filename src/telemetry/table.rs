@@ -184,6 +184,14 @@ const DELIVERIES: &[MetricRow] = &[
         &[],
         "Steps that were not kept, because they came faster than they are collected",
     ),
+    gauge("shape_types", &[], "Event types whose shape is known"),
+    counter("shape_changes_total", &[], "Changes of the shapes of event types")
+        .advice("the log has each; see [types and their shapes](#types-and-their-shapes)"),
+    counter(
+        "shape_samples_dropped_total",
+        &[],
+        "Sampled events that taught no shape: they came too fast, or their type is beyond the bounds",
+    ),
 ];
 
 const SINKS: &[MetricRow] = &[

@@ -24,8 +24,12 @@ const RUNS_ALONE: &[&str] = &[
     "metrics",
 ];
 /// What needs a running bridge all the same.
-const NEEDS_BRIDGE: &[&str] =
-    &["fanbridge types --seen", "fanbridge explain 9f2c", "fanbridge explain --body"];
+const NEEDS_BRIDGE: &[&str] = &[
+    "fanbridge types --seen",
+    "fanbridge types --new",
+    "fanbridge explain 9f2c",
+    "fanbridge explain --body",
+];
 
 fn home() -> Home {
     let home = Home::new();

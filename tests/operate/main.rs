@@ -26,6 +26,7 @@ mod problems;
 mod replay;
 mod run;
 mod situations;
+mod shapes;
 mod tail;
 mod timeline;
 mod top;

@@ -18,7 +18,7 @@ const FLOORS: &[&[&str]] = &[
     &["spool", "ack"],
     &["dedup", "disk", "admit", "timeline"],
     &["scalars"],
-    &["provider", "selection", "routing", "aws", "health", "files", "reference", "clock"],
+    &["provider", "selection", "routing", "aws", "health", "files", "reference", "clock", "shape"],
     &["event", "telemetry", "scarce", "trust", "backoff", "problem"],
 ];
 

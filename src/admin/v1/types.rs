@@ -14,7 +14,10 @@
 //!
 //! One type is what `fanbridge explain --type` says of it (`asked`, `type`, `known`, `near`, `sources`,
 //! `takes`, `rule`, `line`, `sinks`, `situation`, `cause`, `fix`), with `provider` and, once it has come,
-//! under `arrived` the members of the list. It is found if it has come or the provider's catalogue has it.
+//! under `arrived` the members of the list. Once its shape is known, `shape` is a JSON Schema of its bodies,
+//! `learnt_from` says of how many events, and `changes` has what has changed: `path` (a JSON pointer with `*`
+//! for any item or name), `what` (`new`, `vanished`, `kind`), and `id` and `at` of the event that showed it.
+//! No value of an event is in any of this. A type is found if it has come or the provider's catalogue has it.
 
 use std::collections::BTreeMap;
 
@@ -29,6 +32,7 @@ use crate::admin::types::{SeenType, overview};
 use crate::admin::{AdminState, ProblemAnswer, Summary};
 use crate::explain::{TypeExplanation, explain_type};
 use crate::problem::ProblemCode;
+use crate::state::ChangeShown;
 
 /// A type of the listing.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -53,6 +57,13 @@ pub(super) struct TypeDetail {
     explanation: TypeExplanation,
     #[serde(skip_serializing_if = "Option::is_none")]
     arrived: Option<TypeItem>,
+    /// A JSON Schema.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shape: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    learnt_from: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    changes: Vec<ChangeShown>,
 }
 
 pub(super) async fn types(State(admin): State<AdminState>) -> Result<Json<Listing<TypeItem>>, ProblemAnswer> {
@@ -78,7 +89,12 @@ pub(super) async fn event_type(
         let detail = "no such type has come from this provider, and its catalogue has none";
         return Err(ProblemAnswer::of(ProblemCode::NotFound, detail));
     }
-    Ok(Json(TypeDetail { provider, explanation, arrived }))
+    let of_type = provider.clone();
+    let known = admin.ask(move |state| state.shape(&of_type, &name)).await?;
+    let learnt_from = known.as_ref().map(|known| known.shape.events());
+    let shape = known.as_ref().map(|known| known.shape.json_schema());
+    let changes = known.map(|known| known.changes).unwrap_or_default();
+    Ok(Json(TypeDetail { provider, explanation, arrived, shape, learnt_from, changes }))
 }
 
 /// The types that have arrived up to now.

@@ -138,6 +138,7 @@ pub(super) const VERBS: &[VerbHelp] = &[
             ("every known type of a provider", "fanbridge types --provider stream"),
             ("names to paste into `select`", "fanbridge types --family video.recording --yaml"),
             ("what came so far, new types included", "fanbridge types --seen"),
+            ("new types that no sink gets, to paste", "fanbridge types --new --unselected --yaml"),
         ],
         exits: &[
             DONE,

@@ -11,6 +11,7 @@ use crate::testing::events;
 
 mod no_room;
 mod replays;
+mod shapes;
 
 impl State {
     /// Opens the state file that is there; all its bytes go through what `front` makes of them.

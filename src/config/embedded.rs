@@ -325,7 +325,8 @@ mod tests {
             (name == "FANBRIDGE_STREAM_SECRET").then_some(secret)
         };
         let file = format!("file:{}", dir.path().join("secrets/stream").display());
-        let environments: [(&dyn Fn(&str) -> Option<String>, &str); 2] =
+        type Variables<'v> = &'v dyn Fn(&str) -> Option<String>;
+        let environments: [(Variables<'_>, &str); 2] =
             [(&in_file, &file), (&in_variable, "env:FANBRIDGE_STREAM_SECRET")];
         for (env, expected) in environments {
             for made in [

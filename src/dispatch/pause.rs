@@ -123,8 +123,8 @@ impl Pausing {
         Ok(paused)
     }
 
-    /// Resumes a sink. Returns since when it was paused, if it was. A pause that is in the state alone, because
-    /// writing it ended in an error, is taken out there, too.
+    /// Resumes a sink. Returns since when it was paused, if it was. A pause that is in the state alone,
+    /// because writing it ended in an error, is taken out there, too.
     ///
     /// # Errors
     /// See [`PauseError`]; then the sink stays as it was. After an error of the state the next start can have

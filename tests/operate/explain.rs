@@ -52,6 +52,10 @@ impl Said {
         self.json["cause"].as_str().unwrap_or_default()
     }
 
+    fn fix(&self) -> &str {
+        self.json["fix"].as_str().unwrap_or_default()
+    }
+
     /// What became of the event at a sink.
     fn state(&self, sink: &str) -> &str {
         let sinks = self.json["sinks"].as_array().map(Vec::as_slice).unwrap_or_default();

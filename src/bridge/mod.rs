@@ -9,6 +9,7 @@ mod background;
 pub mod descriptors;
 mod dispatchers;
 mod ending;
+pub mod listeners;
 mod open;
 mod readmission;
 mod replays;
@@ -23,13 +24,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::dispatchers::{Dispatchers, Instruments, reader_error};
 use self::ending::{given_up, graver, had_to_stop, look_over, named};
+use self::listeners::InheritedSockets;
 use self::open::{open, take};
 use self::readmission::readmission;
 use self::shapes::ShapeKeeper;
@@ -173,22 +174,29 @@ impl Bridge {
     /// # Errors
     /// When a part cannot start; then no part is left running.
     pub async fn start(config: Config) -> Result<Self, BridgeError> {
+        Self::start_on(config, InheritedSockets::default()).await
+    }
+
+    /// The same on sockets that were handed over to the process.
+    ///
+    /// # Errors
+    /// When a part cannot start; then no part is left running.
+    pub async fn start_on(config: Config, inherited: InheritedSockets) -> Result<Self, BridgeError> {
         let metrics = Arc::new(Metrics::new());
         let health = Arc::new(Health::default());
         let (limits, grace) = (config.limits, config.shutdown_grace);
         let locked = take(config.spool.clone()).await?;
         // Bound before the recovery, so that an address in use is found before a long recovery.
-        let http = bind(config.http.listen)?;
-        let admin = bind(config.admin.listen)?;
-        let addresses = (address(&http, config.http.listen), address(&admin, config.admin.listen));
+        let [(http, public), (admin, private)] = inherited.listen(config.http.listen, config.admin.listen)?;
+        let addresses = (public, private);
         let tls = config.http.tls.as_ref().map(Tls::load).transpose()?;
 
         let (timeline, steps, collector) = Timeline::new(&config.timeline, metrics.timeline.clone());
         let collector = Task::spawn("the timeline", |stop| collector.run(stop));
 
         // The admin listener answers while the log is recovered, which can take long.
-        let access = Access::new(config.admin.listen, config.admin.token.as_ref())
-            .with_hosts(config.admin.hosts.clone());
+        let access =
+            Access::new(addresses.1, config.admin.token.as_ref()).with_hosts(config.admin.hosts.clone());
         let admin_state = AdminState::new(metrics.clone(), health.clone(), summary(&config), access)
             .with_timeline(timeline.clone())
             .showing_payloads(config.admin.show_payloads)
@@ -368,29 +376,8 @@ async fn broken(window_worker: &mut Option<Task>) -> BridgeError {
     }
 }
 
-/// Most connections that the system queues for a listener. The system can have a smaller bound of its own.
-/// A peer beyond it tries again after a second. The usual default is 128, which a burst of strangers fills
-/// before the listener accepts the next connection.
-const BACKLOG: u32 = 4096;
-
 /// How long a stop waits for requests in flight on the private listener.
 const ADMIN_DRAIN_MAX: Duration = Duration::from_secs(1);
-
-fn bind(address: SocketAddr) -> Result<TcpListener, BridgeError> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-    let listening = socket.and_then(|socket| {
-        // Connections of the previous process can still be closing.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    });
-    listening.map_err(|source| BridgeError::Listen { address, source })
-}
-
-/// The address that a listener really has: for port 0 the system chooses the port.
-fn address(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
-    listener.local_addr().unwrap_or(asked)
-}
 
 /// Connects the spool to the shared duplicate window, if one is configured.
 async fn share_window(

@@ -13,6 +13,7 @@ use tracing::Level;
 use super::signals::Signals;
 use super::tail::LiveTail;
 use super::{ConfigArgs, Exit, Failure, RunConfig, chain, configuration_to_run};
+use crate::bridge::listeners::{InheritedError, InheritedSockets};
 use crate::bridge::{Bridge, BridgeError, descriptors};
 use crate::config::Config;
 use crate::config::embedded::remember_addresses;
@@ -81,6 +82,8 @@ impl Args {
 /// back; 75 if another process has the spool or a file sink's directory, or if memory or file descriptors
 /// are short; 74 if the disk or a listener failed.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    // Before there is another thread.
+    let inherited = InheritedSockets::take().map_err(unusable)?;
     let mut run = configuration_to_run(&args.config, args.listen)?;
     let shows_steps = args.shows_steps(&run)?;
     let log = init_logging().map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
@@ -91,13 +94,18 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::io("cannot start the runtime", &error))?;
     start_threads(&runtime, THREADS_STARTED + 2 * run.config.sinks.len());
-    let ended = runtime.block_on(until_stopped(run, shows_steps));
+    let ended = runtime.block_on(until_stopped(run, inherited, shows_steps));
     // An abandoned recovery could read for minutes, and is not waited for; other disk operations get
     // the time they need.
     runtime.shutdown_timeout(GIVEN_UP_AFTER);
     let ended = ended.map_err(logged);
     end_log(log);
     ended
+}
+
+/// The failure of a start with sockets that cannot be used.
+fn unusable(error: InheritedError) -> Failure {
+    Failure::new(Exit::Config, chain(&error))
 }
 
 /// Writes the waiting log lines, but gives up if stderr is not read: the library could wait for ever.
@@ -182,7 +190,11 @@ fn logged(failure: Failure) -> Failure {
     Failure::new(failure.exit, "")
 }
 
-async fn until_stopped(run: RunConfig, shows_steps: bool) -> Result<(), Failure> {
+async fn until_stopped(
+    run: RunConfig,
+    inherited: InheritedSockets,
+    shows_steps: bool,
+) -> Result<(), Failure> {
     let RunConfig { config, is_embedded } = run;
     let signals = Signals::new().map_err(|error| Failure::io("cannot install signal handlers", &error))?;
     let stop = CancellationToken::new();
@@ -192,7 +204,7 @@ async fn until_stopped(run: RunConfig, shows_steps: bool) -> Result<(), Failure>
     tokio::spawn(signals.watch(stop.clone()));
     // A signal during a long recovery ends the process: no delivery has been taken yet.
     let bridge = tokio::select! {
-        bridge = Bridge::start(config) => bridge.map_err(|error| advice.failure(error))?,
+        bridge = Bridge::start_on(config, inherited) => bridge.map_err(|error| advice.failure(error))?,
         () = stop.cancelled() => {
             tracing::info!("the bridge was stopped before it had recovered the spool: no delivery was taken");
             return Ok(());

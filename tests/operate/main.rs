@@ -27,6 +27,7 @@ mod replay;
 mod run;
 mod shapes;
 mod situations;
+mod sockets;
 mod tail;
 mod timeline;
 mod top;

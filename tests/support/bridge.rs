@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -84,13 +85,34 @@ impl Home {
 
     /// Starts the bridge without waiting.
     pub fn spawn_under(&self, wrapper: &[&str]) -> Bridge {
+        self.spawn_with(wrapper, Stdio::null())
+    }
+
+    /// Starts the bridge on a public socket that the test holds, and waits until it is ready.
+    pub fn start_on(&self, socket: &TcpListener) -> Bridge {
+        let mut bridge = self.spawn_on(socket.try_clone().expect("a descriptor").into(), "http");
+        bridge.await_ready();
+        bridge
+    }
+
+    /// Hands a socket over to the bridge as a service manager does, under each of these names.
+    pub fn spawn_on(&self, socket: OwnedFd, names: &str) -> Bridge {
+        let count = names.split(':').count();
+        let script = format!(
+            "exec 3<&0 4<&0 0</dev/null; export LISTEN_FDS={count} LISTEN_FDNAMES={names} LISTEN_PID=$$; \
+             exec \"$@\""
+        );
+        self.spawn_with(&["sh", "-c", &script, "sh"], socket.into())
+    }
+
+    fn spawn_with(&self, wrapper: &[&str], stdin: Stdio) -> Bridge {
         let config = self.path("fanbridge.yaml");
         let config = config.to_str().expect("the home's path is UTF-8");
         let line = [wrapper, &[env!("CARGO_BIN_EXE_fanbridge"), "run", "--config", config]].concat();
         let mut command = self.command(line[0]);
         let log =
             File::options().create(true).append(true).open(self.path("log")).expect("the home takes a log");
-        command.args(&line[1..]).stdout(log.try_clone().expect("a file handle")).stderr(log);
+        command.args(&line[1..]).stdin(stdin).stdout(log.try_clone().expect("a file handle")).stderr(log);
         let child = command.spawn().unwrap_or_else(|error| panic!("{} does not start: {error}", line[0]));
         Bridge { child, log: self.path("log"), http: self.http, admin: self.admin }
     }

@@ -62,6 +62,8 @@ cat >"$dir/schemathesis.toml" <<TOML
 "query.wait" = "0s"
 "path.name" = "local"
 TOML
+# It keeps files of its own where it runs.
+cd "$dir"
 "$venv/bin/schemathesis" --config-file "$dir/schemathesis.toml" run "http://127.0.0.1:$admin/api/v1/openapi.json" \
     --exclude-path /api/v1/events/stream \
     --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance \

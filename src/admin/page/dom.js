@@ -55,8 +55,11 @@ export function say(element, text) {
 }
 
 // Control characters and those that turn the direction of writing would hide a part of a text.
-const HIDDEN =
-  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\u{e0000}-\u{e007f}]/gu;
+const HIDDEN = new RegExp(
+  "[\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f\\u061c\\u200b-\\u200f\\u2028-\\u202e" +
+    "\\u2066-\\u2069\\ufeff\\u{e0000}-\\u{e007f}]",
+  "gu",
+);
 
 /** The text with every character visible that a terminal or a browser would obey. */
 export function shown(text) {

@@ -42,6 +42,7 @@ const VERBS: &[&[&str]] = &[
     &["explain", "REQUEST"],
     &["explain", "--type", "call.created"],
     &["explain", "--body", "body", "--source", "stream-video"],
+    &["import", "body", "--source", "stream-video", "--reason", "a while", "--yes"],
     &["pause", "lake", "--reason", "a while"],
     &["replay", "list"],
     &["replay", "show", "1"],

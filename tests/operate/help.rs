@@ -164,6 +164,7 @@ const ENDS: &[Ends] = &[
     ("pause", "local --reason rest", Some(75), 78),
     ("resume", "local", Some(75), 78),
     ("explain", "9f2c81aa03be", Some(74), 78),
+    ("import", "body.json --source stream --reason outage --yes", Some(75), 78),
 ];
 
 /// The exit codes that a help lists.

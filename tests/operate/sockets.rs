@@ -75,9 +75,11 @@ fn a_socket_that_is_handed_over_refuses_no_connection_while_the_bridge_restarts(
         for life in 0..6 {
             let bridge = home.start_on(&socket);
             bridge.assert_logs("the listener has a socket that was handed over");
-            let before = count();
-            await_until(&format!("life {life} takes events"), WITHIN, || {
-                (count() > before + 20).then_some(())
+            let seen = || (count(), connected.load(Ordering::Relaxed));
+            let before = seen();
+            await_until(&format!("life {life} takes events and connections"), WITHIN, || {
+                let now = seen();
+                (now.0 > before.0 + 20 && now.1 >= before.1 + 10).then_some(())
             });
             bridge.stop();
         }

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 /// What each metric's name begins with.
 const PREFIX: &str = "fanbridge_";
+/// When the process was started.
+const START: &str = "start_time_seconds";
 
 /// The values of all metrics at one moment. Names are those of `/metrics` without `fanbridge_`.
 #[derive(Debug, Default)]
@@ -24,16 +26,22 @@ struct Sample {
 pub type LabelsWanted<'a> = &'a [(&'a str, &'a str)];
 
 impl Readings {
-    /// Reads the OpenMetrics text format.
-    pub(super) fn of(text: &str) -> Self {
+    /// Reads a text of `/metrics`, in either format. A line that is none of it is passed over.
+    pub fn of(text: &str) -> Self {
         Self(text.lines().filter(|line| !line.starts_with('#')).filter_map(sample).collect())
     }
 
-    /// What was counted since an earlier reading: each value less the one that it had then. Of a metric that
-    /// can fall, that says nothing.
+    /// What was counted since an earlier reading: each value less the one that it had then, or all of it if
+    /// the process was started in between. Of a metric that can fall, that says nothing.
     pub fn since(&self, before: &Self) -> Self {
-        let then: BTreeMap<_, f64> =
-            before.0.iter().map(|sample| ((&sample.name, &sample.labels), sample.value)).collect();
+        let begun = |readings: &Self| readings.sum(START, &[]);
+        let is_same = begun(self) == begun(before);
+        let then: BTreeMap<_, f64> = before
+            .0
+            .iter()
+            .filter(|_| is_same)
+            .map(|sample| ((&sample.name, &sample.labels), sample.value))
+            .collect();
         let counted = |sample: &Sample| Sample {
             name: sample.name.clone(),
             labels: sample.labels.clone(),
@@ -135,7 +143,10 @@ fn unquoted(text: &str) -> Option<(String, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::{Metrics, Source, SourceReason, SourceSecret};
+    use super::Readings;
 
     #[test]
     fn what_was_counted_is_read_by_its_labels() {
@@ -154,6 +165,31 @@ mod tests {
         assert!(readings.sum("refused_total", &[("source", "nobody")]).is_sign_positive());
         let by = readings.by("reason", "refused_total", &[("source", "front")]);
         assert_eq!(by, [("too_large".into(), 1), ("wrong_signature".into(), 3)].into());
+    }
+
+    #[test]
+    fn what_came_in_between_is_all_of_it_if_the_process_began_anew() {
+        let text = |start: u32, low: u32, all: u32| {
+            Readings::of(&format!(
+                "fanbridge_start_time_seconds {start}\nfanbridge_events_total{{source=\"a\"}} {all} 1700000000\n\
+                 fanbridge_ack_bucket{{le=\"1.0\"}} {low}\nfanbridge_ack_bucket{{le=\"2.0\"}} {all}\n\
+                 fanbridge_ack_bucket{{le=\"+Inf\"}} {all}\n"
+            ))
+        };
+        let between = |before, now: Readings| {
+            let grown = now.since(&before);
+            (grown.count("events_total", &[("source", "a")]), grown.quantile(0.5, "ack", &[]))
+        };
+        assert_eq!(between(text(7, 100, 100), text(7, 100, 200)), (100, Some(1.5)), "in the second bucket");
+        assert_eq!(between(text(7, 100, 200), text(7, 100, 200)), (0, None));
+        assert_eq!(between(text(7, 100, 200), text(8, 100, 300)), (300, Some(1.25)), "it began anew");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_it(text in "(fanbridge_|a|b|\\{|\\}|\"|=|,| |\\\\|1|\n|é){0,60}") {
+            Readings::of(&text);
+        }
     }
 
     #[test]

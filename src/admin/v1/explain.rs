@@ -12,6 +12,7 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use serde::Deserialize;
 
+use super::super::dead::bad_request;
 use super::super::{AdminState, ProblemAnswer};
 use crate::dead_letter::body_of;
 use crate::event::Timestamp;
@@ -86,10 +87,6 @@ impl Drop for StopOnDrop {
 fn moment(text: &str) -> Result<Timestamp, ProblemAnswer> {
     let expected = "expected a moment in `since`, in RFC 3339: 2026-11-21T06:40:00Z";
     Timestamp::from_rfc3339(text).ok_or_else(|| bad_request(expected))
-}
-
-fn bad_request(detail: impl Into<std::borrow::Cow<'static, str>>) -> ProblemAnswer {
-    ProblemAnswer::of(ProblemCode::BadQuery, detail)
 }
 
 impl From<ExplainError> for ProblemAnswer {

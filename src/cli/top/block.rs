@@ -3,9 +3,8 @@
 use serde::Serialize;
 
 use super::super::tail::short_name;
-use super::scrape::{Scrape, growth, quantile};
 use crate::event::Timestamp;
-use crate::telemetry::Shown;
+use crate::telemetry::{LabelsWanted, Readings, Shown};
 
 /// Columns of a name.
 const NAME: usize = 20;
@@ -68,48 +67,46 @@ struct TopSink {
 impl TopBlock {
     /// What happened between two looks, so many seconds apart.
     pub(super) fn between(
-        before: &Scrape,
-        now: &Scrape,
+        before: &Readings,
+        now: &Readings,
         seconds: f64,
         names: &TopNames,
         at: Timestamp,
     ) -> Self {
-        let count = |name: &str, labels: &[(&str, &str)]| now.sum(name, labels) as u64;
-        let rate = |name: &str, labels: &[(&str, &str)]| {
-            growth(before.sum(name, labels), now.sum(name, labels)) / seconds.max(f64::MIN_POSITIVE)
-        };
+        let grown = now.since(before);
+        let rate =
+            |name: &str, labels: LabelsWanted<'_>| grown.sum(name, labels) / seconds.max(f64::MIN_POSITIVE);
         let source = |(name, answers): &(String, bool)| {
             let of_source = ("source", name.as_str());
-            let verdict = |word: &str| rate("fanbridge_events_total", &[of_source, ("verdict", word)]);
-            let [then, later] =
-                [before, now].map(|scrape| scrape.buckets("fanbridge_ack_duration_seconds", &[of_source]));
+            let verdict = |word: &str| rate("events_total", &[of_source, ("verdict", word)]);
+            let quicker = grown.quantile(QUICKER, "ack_duration_seconds", &[of_source]);
             TopSource {
                 source: name.clone(),
                 accepted: verdict("accepted"),
                 filtered: verdict("filtered"),
                 duplicate: verdict("duplicate"),
                 quarantined: verdict("quarantined"),
-                refused: answers.then(|| rate("fanbridge_refused_total", &[of_source])),
-                ack_p99_seconds: quantile(QUICKER, &then, &later).filter(|_| *answers),
+                refused: answers.then(|| rate("refused_total", &[of_source])),
+                ack_p99_seconds: quicker.filter(|_| *answers),
             }
         };
         let sink = |name: &String| {
             let of_sink = [("sink", name.as_str())];
             TopSink {
                 sink: name.clone(),
-                out: rate("fanbridge_delivered_total", &of_sink),
-                in_flight: count("fanbridge_sink_in_flight", &of_sink),
-                lag_seconds: now.sum("fanbridge_sink_oldest_pending_seconds", &of_sink),
-                retries: rate("fanbridge_sink_retries_total", &of_sink),
-                dead: count("fanbridge_dead_letters_kept", &of_sink),
-                degraded: now.sum("fanbridge_sink_degraded", &of_sink) > 0.0,
-                paused: now.sum("fanbridge_sink_paused", &of_sink) > 0.0,
+                out: rate("delivered_total", &of_sink),
+                in_flight: now.count("sink_in_flight", &of_sink),
+                lag_seconds: now.sum("sink_oldest_pending_seconds", &of_sink),
+                retries: rate("sink_retries_total", &of_sink),
+                dead: now.count("dead_letters_kept", &of_sink),
+                degraded: now.sum("sink_degraded", &of_sink) > 0.0,
+                paused: now.sum("sink_paused", &of_sink) > 0.0,
             }
         };
         Self {
             at: at.to_rfc3339(),
-            spool_bytes: count("fanbridge_spool_bytes", &[]),
-            spool_bytes_max: count("fanbridge_spool_limit_bytes", &[]),
+            spool_bytes: now.count("spool_bytes", &[]),
+            spool_bytes_max: now.count("spool_limit_bytes", &[]),
             sources: names.sources.iter().map(source).collect(),
             sinks: names.sinks.iter().map(sink).collect(),
         }
@@ -245,7 +242,7 @@ fanbridge_spool_limit_bytes 21474836480
 ";
 
     fn block() -> TopBlock {
-        let (before, now) = (Scrape::read(BEFORE), Scrape::read(NOW));
+        let (before, now) = (Readings::of(BEFORE), Readings::of(NOW));
         let at = Timestamp::from_rfc3339("2026-11-21T14:09:39.5Z").expect("a moment");
         TopBlock::between(&before, &now, 2.0, &names(), at)
     }

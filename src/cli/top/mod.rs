@@ -3,7 +3,6 @@
 //! It reads the metrics of the admin listener again and again, and shows the difference.
 
 mod block;
-mod scrape;
 
 use std::num::NonZeroU64;
 use std::time::{Duration, SystemTime};
@@ -11,7 +10,6 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use self::block::{TopBlock, TopNames};
-use self::scrape::Scrape;
 use super::client::{Client, block_on};
 use super::output::{print_while_read, terminal_size};
 use super::tail::{Key, Keyboard, KeyboardEvent, next_event};
@@ -19,6 +17,7 @@ use super::{ConfigArgs, Exit, Failure, configuration};
 use crate::config::Config;
 use crate::scalars::Period;
 use crate::source::Channel;
+use crate::telemetry::Readings;
 
 /// Shortest time between two looks.
 const EVERY_MIN: Duration = Duration::from_millis(100);
@@ -164,7 +163,7 @@ impl Top<'_> {
 }
 
 /// The metrics, and when they came.
-async fn look(client: &Client) -> Result<(Scrape, Instant), Failure> {
+async fn look(client: &Client) -> Result<(Readings, Instant), Failure> {
     let text = client.document("/metrics").await?.unwrap_or_default();
-    Ok((Scrape::read(&String::from_utf8_lossy(&text)), Instant::now()))
+    Ok((Readings::of(&String::from_utf8_lossy(&text)), Instant::now()))
 }

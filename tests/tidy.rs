@@ -41,7 +41,7 @@ const PURE: &[&str] = &[
     "cli/doctor/report.rs",
     "cli/tail/line.rs",
     "cli/top/block.rs",
-    "cli/top/scrape.rs",
+    "telemetry/readings.rs",
     "dispatch/linger.rs",
     "dispatch/maybe_duplicates.rs",
     "dispatch/unsettled.rs",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use super::Dispatcher;
-use crate::event::{Event, Position};
+use crate::event::{Event, Position, REDRIVEN_EXTENSION};
 
 /// The cancelled replays, by the name that is in `replayid`. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -19,9 +19,11 @@ impl CancelledReplays {
         self.0.write().insert(replay_id.to_owned());
     }
 
-    /// Whether an event is a copy of one of them.
+    /// Whether an event is a copy of one of them, as they sent it. What somebody has redriven is wanted, also
+    /// if it was such a copy.
     pub(super) fn has_sent(&self, event: &Event) -> bool {
-        event.replay_id().is_some_and(|id| self.0.read().contains(&**id))
+        let is_redriven = || event.extensions.iter().any(|(name, _)| *name == REDRIVEN_EXTENSION);
+        event.replay_id().is_some_and(|id| self.0.read().contains(&**id)) && !is_redriven()
     }
 }
 
@@ -33,6 +35,9 @@ impl Dispatcher {
 
     /// Settles the copies of cancelled replays that wait in held topics. None of them is with the sink.
     pub(super) fn pass_over_cancelled(&mut self) {
+        if self.cancelled.0.read().is_empty() {
+            return;
+        }
         let waiting = self.unsettled.waiting(self.resolved);
         let cancelled = waiting.filter(|record| self.cancelled.has_sent(&record.event));
         let positions: Vec<Position> = cancelled.map(|record| record.position).collect();

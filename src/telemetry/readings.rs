@@ -171,7 +171,8 @@ mod tests {
     fn what_came_in_between_is_all_of_it_if_the_process_began_anew() {
         let text = |start: u32, low: u32, all: u32| {
             Readings::of(&format!(
-                "fanbridge_start_time_seconds {start}\nfanbridge_events_total{{source=\"a\"}} {all} 1700000000\n\
+                "fanbridge_start_time_seconds {start}\n\
+                 fanbridge_events_total{{source=\"a\"}} {all} 1700000000\n\
                  fanbridge_ack_bucket{{le=\"1.0\"}} {low}\nfanbridge_ack_bucket{{le=\"2.0\"}} {all}\n\
                  fanbridge_ack_bucket{{le=\"+Inf\"}} {all}\n"
             ))

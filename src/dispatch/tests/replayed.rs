@@ -2,7 +2,7 @@
 
 use super::super::cancelled::CancelledReplays;
 use super::*;
-use crate::event::{REPLAY_EXTENSION, Timestamp};
+use crate::event::{REDRIVEN_EXTENSION, REPLAY_EXTENSION, Timestamp};
 use crate::testing::bench::awaited;
 
 /// A copy for `lake` of an event that arrived long ago.
@@ -55,6 +55,27 @@ async fn a_copy_that_waits_does_not_pass_off_a_settled_event_behind_it_as_one_th
     assert_eq!(dispatcher.unsettled.oldest_pending(), Some(second), "the first is settled");
     dispatcher.unsettled.settle(Position(3));
     assert_eq!(dispatcher.unsettled.oldest_pending(), None, "only the copy waits");
+}
+
+#[tokio::test]
+async fn a_redriven_copy_is_delivered_also_if_its_replay_was_cancelled() {
+    let bench = Bench::new();
+    let mut redriven = copy();
+    redriven.extensions.push((REDRIVEN_EXTENSION.into(), "1".into()));
+    bench.append(copy()).await;
+    bench.append(redriven).await;
+    bench.append(of_family("a")).await;
+    let cancelled = CancelledReplays::default();
+    cancelled.add("0a1b2c3d4e5f");
+    let sink = Scripted::new(|_, _| Outcome::ACCEPTED);
+    let dispatcher = bench.dispatcher(sink.clone(), Selection::All).passing_over(cancelled);
+    let (stop, never) = (CancellationToken::new(), CancellationToken::new());
+    let running = tokio::spawn(dispatcher.run(stop.clone(), never));
+    awaited(|| bench.cursor() == Position(3)).await;
+    assert_eq!(sink.accepted("a"), [2, 3], "its letter is gone, so this was the last of it");
+    stop.cancel();
+    bench.spool.close().await;
+    running.await.expect("no panic").expect("no error");
 }
 
 #[tokio::test]

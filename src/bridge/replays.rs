@@ -22,6 +22,10 @@ impl ResumedReplays {
     /// state has no room is stopped by a later start.
     pub(super) fn read(is_configured: impl Fn(&str) -> bool, state: &State) -> Result<Self, StateError> {
         let (mut running, cancelled) = (Vec::new(), CancelledReplays::default());
+        for id in state.unreadable_replays()? {
+            let what = "a replay is left alone: its row in the state file cannot be read by this release";
+            tracing::warn!(replay = id, "{what}");
+        }
         for mut row in state.replays()? {
             match row.state {
                 ReplayState::Running if is_configured(&row.sink) => {

@@ -19,6 +19,13 @@ pub struct PausedSince {
     pub reason: String,
 }
 
+impl PausedSince {
+    /// Of a row that cannot be read, such as one of a later release.
+    fn unknown() -> Self {
+        Self { since: Timestamp(0), reason: "unknown: the row in the state file cannot be read".into() }
+    }
+}
+
 impl State {
     /// The sinks that are paused, including those that are no longer configured.
     ///
@@ -33,8 +40,8 @@ impl State {
             let mut paused = Vec::new();
             for row in table.iter()? {
                 let (sink, since) = row?;
-                let since = serde_json::from_slice(since.value())
-                    .map_err(|error| corrupted(format!("paused sink `{}`: {error}", sink.value())))?;
+                // That it is paused is known; nothing else of the row decides anything.
+                let since = serde_json::from_slice(since.value()).unwrap_or_else(|_| PausedSince::unknown());
                 paused.push((sink.value().to_owned(), since));
             }
             Ok(paused)

@@ -105,11 +105,25 @@ pub struct ReplayRow {
 }
 
 impl State {
-    /// All replays that are remembered, oldest first.
+    /// All replays that are remembered, oldest first. One whose row cannot be read, such as that of a later
+    /// release, is passed over: deliveries must not wait for it.
     ///
     /// # Errors
     /// See [`StateError`].
     pub fn replays(&self) -> Result<Vec<ReplayRow>, StateError> {
+        Ok(self.replay_rows()?.into_iter().filter_map(|(_, row)| row).collect())
+    }
+
+    /// The numbers of the replays whose rows cannot be read.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn unreadable_replays(&self) -> Result<Vec<u64>, StateError> {
+        let unreadable = |(id, row): (u64, Option<ReplayRow>)| row.is_none().then_some(id);
+        Ok(self.replay_rows()?.into_iter().filter_map(unreadable).collect())
+    }
+
+    fn replay_rows(&self) -> Result<Vec<(u64, Option<ReplayRow>)>, StateError> {
         self.file.read(|read| {
             let table = match read.open_table(REPLAYS) {
                 Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
@@ -118,7 +132,7 @@ impl State {
             let mut rows = Vec::new();
             for row in table.iter()? {
                 let (id, row) = row?;
-                rows.push(parse(id.value(), row.value())?);
+                rows.push((id.value(), parse(id.value(), row.value()).ok()));
             }
             Ok(rows)
         })
@@ -150,7 +164,9 @@ impl State {
                 let mut ended = None;
                 for row in table.iter()? {
                     let (id, row) = row?;
-                    if parse(id.value(), row.value())?.state != ReplayState::Running {
+                    // One that cannot be read runs nowhere.
+                    let is_running = |row: ReplayRow| row.state == ReplayState::Running;
+                    if !parse(id.value(), row.value()).is_ok_and(is_running) {
                         ended = Some(id.value());
                         break;
                     }

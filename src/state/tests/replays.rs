@@ -68,3 +68,26 @@ fn of_a_thousand_replays_the_oldest_that_has_ended_gives_way_and_no_number_is_us
     let ids: Vec<u64> = state.replays().unwrap().iter().map(|row| row.id).collect();
     assert_eq!((ids.len(), ids[0], ids[1], ids[999]), (1000, 1, 3, 1001), "the first one runs");
 }
+
+#[test]
+fn a_row_that_cannot_be_read_hides_no_other_and_a_pause_stays_a_pause() {
+    let (_dir, state) = opened();
+    let replays = redb::TableDefinition::<u64, &[u8]>::new("replays");
+    let paused = redb::TableDefinition::<&str, &[u8]>::new("paused");
+    let kept = state.add_replay(&replay("lake", ReplayState::Running)).unwrap();
+    let unknown = &b"{\"state\":\"of a later release\"}"[..];
+    state
+        .file
+        .write(&[], |write| Ok(write.open_table(replays)?.insert(kept + 1, unknown).map(drop)?))
+        .unwrap();
+    state.file.write(&[], |write| Ok(write.open_table(paused)?.insert("lake", unknown).map(drop)?)).unwrap();
+    assert_eq!(state.replays().unwrap().iter().map(|row| row.id).collect::<Vec<_>>(), [kept]);
+    assert_eq!(state.unreadable_replays().unwrap(), [kept + 1]);
+    assert!(matches!(state.replay(kept + 1), Err(StateError::Damaged { .. })), "who asks for it hears of it");
+    let rows = state.paused().unwrap();
+    assert_eq!((rows.len(), rows[0].0.as_str()), (1, "lake"), "it publishes nothing until it is resumed");
+    assert!(rows[0].1.reason.contains("cannot be read"), "{rows:?}");
+    state.resume("lake").unwrap();
+    assert_eq!(state.paused().unwrap(), []);
+    assert_eq!(state.add_replay(&replay("lake", ReplayState::Running)).unwrap(), kept + 2);
+}

@@ -7,6 +7,7 @@ use super::output::{Format, print};
 use super::{ConfigArgs, Exit, Failure, colour_on, find, read};
 use crate::admin::openapi_document;
 use crate::config::{Config, Problem, Report, schema};
+use crate::explain::cause::plural;
 use crate::selection::Selection;
 use crate::sink::Output;
 use crate::source::Channel;
@@ -75,7 +76,7 @@ fn show(report: &Report, format: Format) -> Result<(), Failure> {
             let errors = report.problems().iter().filter(|problem| Problem::is_error(problem)).count();
             let warnings = report.problems().len() - errors;
             print(&format!("{}\n\n", report.render(colour_on(&io::stdout()))))?;
-            eprintln!("{}, {}", counted(errors, "error"), counted(warnings, "warning"));
+            eprintln!("{}, {}", plural(errors as u64, "error"), plural(warnings as u64, "warning"));
             Ok(())
         }
     }
@@ -88,9 +89,9 @@ fn summary(origin: &str, config: &Config) -> String {
     for source in &config.sources {
         let path = format!("POST {scheme}://{}/in/{}", config.http.listen, source.name);
         let how = match &source.channel {
-            Channel::Webhook => format!("{}, {path}", counted(source.secrets.len(), "secret")),
+            Channel::Webhook => format!("{}, {path}", plural(source.secrets.len() as u64, "secret")),
             Channel::Sqs(queue) => format!("queue {}", queue.queue_url),
-            Channel::Sns(sns) => format!("{}, {path}", counted(sns.topics.len(), "SNS topic")),
+            Channel::Sns(sns) => format!("{}, {path}", plural(sns.topics.len() as u64, "SNS topic")),
         };
         let (provider, app) = (&source.definition.provider, &source.app);
         text.push_str(&format!("source {}: {provider}, app {app}, {how}\n", source.name));
@@ -104,11 +105,11 @@ fn summary(origin: &str, config: &Config) -> String {
             Output::Kafka(kafka) => format!("kafka {}", kafka.brokers),
             Output::Sns(sns) => {
                 let region = sns.region.as_deref().expect("it was set from the topics' ARNs");
-                format!("sns {region}, up to {} at once", counted(sns.requests_max, "request"))
+                format!("sns {region}, up to {} at once", plural(sns.requests_max as u64, "request"))
             }
             Output::File(file) => format!("files in {}", file.dir.display()),
         };
-        let topics = counted(config.topics(sink).len(), "topic");
+        let topics = plural(config.topics(sink).len() as u64, "topic");
         let selection = selected(&sink.selection);
         let misses = if sink.detaches { ", skips records that a full spool prunes" } else { "" };
         text.push_str(&format!(
@@ -122,11 +123,6 @@ fn summary(origin: &str, config: &Config) -> String {
 fn selected(selection: &Selection) -> String {
     match selection {
         Selection::All => "all".into(),
-        Selection::Only(types) => counted(types.len(), "listed type"),
+        Selection::Only(types) => plural(types.len() as u64, "listed type"),
     }
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
 }

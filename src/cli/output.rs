@@ -6,6 +6,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{Exit, Failure};
@@ -178,6 +179,19 @@ fn escaped(json: &str) -> String {
         }
     }
     text
+}
+
+/// Prints one document as JSON, with its members in the order of its fields: on one line for `ndjson`.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub fn print_json(document: &impl Serialize, format: Format) -> Result<(), Failure> {
+    let json = match format {
+        Format::Ndjson => serde_json::to_string(document),
+        Format::Table | Format::Json => serde_json::to_string_pretty(document),
+    };
+    let json = json.map_err(|error| Failure::io("cannot write the answer", &error))?;
+    print(&(terminal_json(json) + "\n"))
 }
 
 /// Prints data. A closed pipe (`| head`) is not an error.

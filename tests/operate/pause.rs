@@ -120,7 +120,11 @@ fn a_paused_sink_gets_nothing_until_it_is_resumed_also_over_a_restart_and_then_e
     let resumed = home.try_verb(&["resume", "lake"]);
     assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
     await_lines(&home, "lake", 25);
+    await_until("its cursor is behind all of them", WITHIN, || {
+        (status(&bridge)["cursor"] == 25).then_some(())
+    });
     let mut distinct = lines(&home, "lake");
+    assert_eq!(distinct.len(), 25);
     distinct.sort_unstable();
     distinct.dedup();
     assert_eq!(distinct.len(), 25, "each event once");

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::client::{Client, block_on, encoded, path_with};
-use super::output::{Format, print, terminal_json};
+use super::output::{Format, print, print_json};
 use super::recorded::{read, read_headers};
 use super::{ConfigArgs, Exit, Failure, configuration, notice, unknown_source};
 use crate::config::Config;
@@ -195,14 +195,10 @@ async fn seen(config: &Config, explanation: &TypeExplanation) -> Option<Vec<Seen
 
 /// Prints an explanation: text for people, one JSON object for programs.
 fn show<T: Serialize>(explanation: &T, format: Format, text: fn(&T) -> String) -> Result<(), Failure> {
-    let json = match format {
-        Format::Table => return print(&text(explanation)),
-        // In the order of the fields, not of their names.
-        Format::Json => serde_json::to_string_pretty(explanation),
-        Format::Ndjson => serde_json::to_string(explanation),
-    };
-    let json = json.map_err(|error| Failure::io("cannot write the explanation", &error))?;
-    print(&format!("{}\n", terminal_json(json)))
+    match format {
+        Format::Table => print(&text(explanation)),
+        Format::Json | Format::Ndjson => print_json(explanation, format),
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use super::client::{Client, block_on, encoded, path_with};
 use super::explain::moment;
-use super::output::{Format, Rows, print, terminal_json};
+use super::output::{Format, Rows, print, print_json};
 use super::running::running;
 use super::{ConfigArgs, Exit, Failure, configuration, notice};
 use crate::admin::{CancelRequest, ReplayAnswer, ReplayList, ReplayRequest};
@@ -234,13 +234,4 @@ fn show(replay: &ReplayAnswer, format: Format) -> Result<(), Failure> {
         Format::Table => print(&text::of_replay(replay)),
         Format::Json | Format::Ndjson => print_json(replay, format),
     }
-}
-
-fn print_json(document: &impl serde::Serialize, format: Format) -> Result<(), Failure> {
-    let json = match format {
-        Format::Json => serde_json::to_string_pretty(document),
-        _ => serde_json::to_string(document),
-    };
-    let json = json.map_err(|error| Failure::io("cannot write the answer", &error))?;
-    print(&(terminal_json(json) + "\n"))
 }

@@ -15,6 +15,7 @@ mod attributes;
 mod bad_inputs;
 mod broker;
 mod clock;
+mod counted;
 mod crash;
 mod disk;
 mod duplicates;

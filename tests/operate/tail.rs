@@ -274,6 +274,12 @@ fn what_came_too_fast_to_be_kept_is_counted() {
         let filtered = Delivery::new("call.ring", "default:tail", number, 0);
         assert_eq!(filtered.send(&mut client).unwrap().status, 200);
     }
+    // Steps that are collected while it reads would push out others.
+    await_until("the last step is collected", Duration::from_secs(30), || {
+        let last = Delivery::new("call.ring", "default:tail", DELIVERIES - 1, 0).id;
+        let steps = bridge.admin().get(&format!("/api/v1/events/{last}")).ok()?.text();
+        steps.contains("filtered").then_some(())
+    });
     let mut tail = Tail::start(&home, &["--since-start"]);
     let first = tail.next_line();
     let number = |words: &str| words.replace(',', "").parse::<u64>().ok();

@@ -204,8 +204,10 @@ fn seconds_between(from: &Value, to: &Value) -> f64 {
 
 #[test]
 fn a_replay_that_is_killed_again_and_again_goes_on_without_a_gap() {
-    const EVENTS: u64 = 4000;
-    const KILLS: u64 = 6;
+    const EVENTS: u64 = 8000;
+    const KILLS: u64 = 20;
+    /// What is sent at once at 1,000 events a second.
+    const BATCH: u64 = 100;
     let _turn = turns::in_company();
     let home = home("");
     let mut bridge = home.start();
@@ -229,9 +231,9 @@ fn a_replay_that_is_killed_again_and_again_goes_on_without_a_gap() {
     let ids: BTreeSet<&String> = copies.iter().map(|line| &line.id).collect();
     let all: BTreeSet<&String> = sent.values().flatten().collect();
     assert_eq!(ids, all, "there is no gap");
-    // A sink can get a copy twice after a kill, as any event; the replay makes few twice.
+    // A sink can get a copy twice after a kill, as any event; the replay makes a batch twice at most.
     let made: BTreeMap<u64, &Line> = copies.iter().map(|line| (line.sequence, line)).collect();
-    assert!(made.len() as u64 <= EVENTS + KILLS * 256, "{} copies of {EVENTS}", made.len());
+    assert!(made.len() as u64 <= EVENTS + KILLS * BATCH, "{} copies of {EVENTS}", made.len());
     let mut last: BTreeMap<(&str, u64), u64> = BTreeMap::new();
     for (sequence, line) in &made {
         last.insert((&line.key, line.number), *sequence);
@@ -379,4 +381,26 @@ fn a_replay_that_cannot_be_says_what_is_wrong_and_one_that_runs_can_be_cancelled
     bridge.stop();
     let alone = home.try_verb(&["replay", "list"]);
     assert_eq!(alone.status.code(), Some(75), "{}", String::from_utf8_lossy(&alone.stderr));
+}
+
+mod alone {
+    use super::*;
+
+    #[test]
+    fn a_replay_sends_as_many_events_in_a_second_as_it_was_told() {
+        const EVENTS: u64 = 12_000;
+        let _turn = turns::alone();
+        let home = home("");
+        let bridge = home.start();
+        send(&bridge, 0, EVENTS, 0);
+        await_delivered(&bridge, EVENTS);
+        let begun = home.try_verb(&["replay", "--sink", "lake", "--since", "1h", "--rate", "1200", "--yes"]);
+        assert!(begun.status.success(), "{}", String::from_utf8_lossy(&begun.stderr));
+        let replay = await_done(&home, 1);
+        assert_eq!(replay["sent"], EVENTS, "{replay}");
+        let pace = EVENTS as f64 / seconds_between(&replay["created"], &replay["changed"]);
+        println!("{pace:.0} a second, of 1200");
+        assert!((1140.0..=1260.0).contains(&pace), "{pace} a second, expected 1200 within 5 %");
+        bridge.stop();
+    }
 }

@@ -40,6 +40,8 @@ mod kafka;
 mod latency;
 #[path = "run/machine.rs"]
 mod machine;
+#[path = "run/pages.rs"]
+mod pages;
 #[path = "run/pair.rs"]
 mod pair;
 #[path = "run/pipelining.rs"]
@@ -144,6 +146,8 @@ enum Part {
     Selection,
     /// The timeline beside none.
     Timeline,
+    /// Ten open pages at full load.
+    Pages,
     /// The duplicate window in Redis.
     Redis,
     /// Memory and speed while a backlog grows that no sink takes.
@@ -323,6 +327,7 @@ fn one_round(
         Part::Sinks => serde_json::to_value(sinks::measure(stage, plan)?)?,
         Part::Selection => serde_json::to_value(selection::measure(stage, plan)?)?,
         Part::Timeline => serde_json::to_value(timeline::measure(stage, plan)?)?,
+        Part::Pages => serde_json::to_value(pages::measure(stage, plan)?)?,
         Part::Redis => serde_json::to_value(redis::measure(stage, plan)?)?,
         Part::Compression => {
             let broker = broker.context("a broker was started for this part")?;
@@ -358,6 +363,7 @@ fn measure(
     run.part(Part::Sinks, sinks::Sinks::targets, || sinks::measure(stage, &plan))?;
     run.part(Part::Selection, no_targets, || selection::measure(stage, &plan))?;
     run.part(Part::Timeline, timeline::Timeline::targets, || timeline::measure(stage, &plan))?;
+    run.part(Part::Pages, pages::Pages::targets, || pages::measure(stage, &plan))?;
     run.part(Part::Redis, no_targets, || redis::measure(stage, &plan))?;
     run.part(Part::Backlog, backlog::Backlog::targets, || backlog::measure(stage, &plan))?;
     run.part(Part::Start, no_targets, || start::measure(stage, &plan))?;

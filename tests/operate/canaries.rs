@@ -132,7 +132,7 @@ fn deliver(bridge: &Bridge, outputs: &mut Outputs) -> (String, String) {
         let headers = [&[("x-signature", signature), ("x-other", HEADER)], more].concat();
         let answer = bridge.client().post(path, &headers, body).expect("an answer");
         outputs.add(format!("the answer from {path}"), &answer.body);
-        serde_json::from_slice::<Value>(&answer.body).unwrap_or_default()
+        (answer.status, serde_json::from_slice::<Value>(&answer.body).expect("an answer is JSON"))
     };
     let mut id = String::new();
     let noise = String::from_utf8(call(1, 4000).body).unwrap();
@@ -140,29 +140,46 @@ fn deliver(bridge: &Bridge, outputs: &mut Outputs) -> (String, String) {
     let twice = format!(r#"{{"type":"call.created","note":"{BODY}","type":"call.ended"}}"#);
     let broken = format!(r#"{{"type":"call.created","note":"{BODY}"#);
     for body in [body("call.created"), body("call.created"), body("call.ring"), large, twice, broken] {
-        let said = answer(STREAM_PATH, &signing::stream(body.as_bytes()), &[], body.as_bytes());
+        let (status, said) = answer(STREAM_PATH, &signing::stream(body.as_bytes()), &[], body.as_bytes());
+        assert_eq!(status, 200, "{said}");
         if id.is_empty() {
             id = said["id"].as_str().expect("an id").to_owned();
         }
     }
     let body = body("call.created");
     let gzip = [("content-encoding", "gzip")];
-    answer("/in/canary-in-a-header", SIGNATURE, &[], body.as_bytes());
-    answer("/in/fastpix", SIGNATURE, &[], body.as_bytes());
-    answer(STREAM_PATH, &signing::stream(body.as_bytes()), &gzip, body.as_bytes());
-    answer(STREAM_PATH, &signing::stream(body.as_bytes())[1..], &[], body.as_bytes());
-    let refused = answer(STREAM_PATH, SIGNATURE, &[], body.as_bytes());
+    let signature = signing::stream(body.as_bytes());
+    for (path, signature, more, expected) in [
+        ("/in/canary-in-a-header", SIGNATURE, &[][..], 404),
+        ("/in/fastpix", SIGNATURE, &[], 401),
+        // It says that it is compressed and is not: a proxy has inflated it.
+        (STREAM_PATH, &signature, &gzip, 200),
+        (STREAM_PATH, &signature[1..], &[], 401),
+    ] {
+        let (status, said) = answer(path, signature, more, body.as_bytes());
+        assert_eq!(status, expected, "{path}: {said}");
+    }
+    let (status, refused) = answer(STREAM_PATH, SIGNATURE, &[], body.as_bytes());
+    assert_eq!(status, 401, "{refused}");
     (id, refused["instance"].as_str().expect("an instance").to_owned())
 }
 
-/// Asks the admin listener, with its token.
+/// Asks the admin listener, with its token, for what it has.
 fn ask(bridge: &Bridge, method: &str, path: &str, body: &str) -> Vec<u8> {
+    let (status, answer) = exchange(bridge, method, path, body);
+    assert!((200..300).contains(&status), "{method} {path}: {status} {}", String::from_utf8_lossy(&answer));
+    answer
+}
+
+/// The same, whatever the answer.
+fn exchange(bridge: &Bridge, method: &str, path: &str, body: &str) -> (u16, Vec<u8>) {
     let head = format!(
         "{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\n\
          x-fanbridge-request: 1\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
-    bridge.admin().exchange(head.as_bytes()).expect("an answer").body
+    let answer = bridge.admin().exchange(head.as_bytes()).expect("an answer");
+    (answer.status, answer.body)
 }
 
 /// Asks every route of the API and of the page, and every other path of the admin listener.
@@ -180,17 +197,23 @@ fn ask_all(bridge: &Bridge, id: &str, outputs: &mut Outputs) -> usize {
         let named = named.replace("{type}", "call.created");
         for method in operations.as_object().expect("operations").keys() {
             let body = if method == "post" { r#"{"unknown":1}"#.to_owned() } else { String::new() };
-            outputs.add(format!("{method} {named}"), &ask(bridge, &method.to_uppercase(), &named, &body));
+            let (status, answer) = exchange(bridge, &method.to_uppercase(), &named, &body);
+            // The token is known, and each path is there: a question is answered or found wrong.
+            assert!(!matches!(status, 401 | 403 | 405 | 421 | 500..), "{method} {named}: {status}");
+            outputs.add(format!("{method} {named}"), &answer);
             asked += 1;
         }
     }
     let beside =
         ["/metrics", "/livez", "/readyz", "/startupz", "/api/status", "/api/types", "/api/dead", "/"];
-    for path in beside.into_iter().chain(["/api/v1/nothing", "/api/v1/events?limit=100", "/page/app.js"]) {
+    for path in beside.into_iter().chain(["/api/v1/events?limit=100", "/page/app.js"]) {
         outputs.add(path, &ask(bridge, "GET", path, ""));
     }
-    outputs
-        .add("a payload that is hidden", &ask(bridge, "GET", &format!("/api/v1/events/{id}?payload=1"), ""));
+    for (path, expected) in [("/api/v1/nothing", 404), (&*format!("/api/v1/events/{id}?payload=1"), 403)] {
+        let (status, answer) = exchange(bridge, "GET", path, "");
+        assert_eq!(status, expected, "{path}");
+        outputs.add(path, &answer);
+    }
     asked
 }
 

@@ -93,7 +93,7 @@ fn printed(output: &Output) -> String {
 }
 
 #[test]
-fn a_bridge_on_free_ports_shows_what_is_sent_to_it_and_every_verb_finds_it() {
+fn a_bridge_on_free_ports_shows_what_is_sent_to_it_and_send_and_tail_find_it() {
     let _turn = turns::in_company();
     let dir = directory();
     let script = r#"echo $$ >process; exec "$0" run --listen 127.0.0.1:0 --tail"#;

@@ -5,7 +5,7 @@ use std::fs;
 use super::Diagnosis;
 use crate::support::bridge::{Home, free_port};
 use crate::support::servers::{self, Broker, own_name};
-use crate::support::turns;
+use crate::support::{readers, turns};
 
 const ONLY: [&str; 2] = ["--only", "kafka.reach,kafka.topics,kafka.replicas,kafka.write"];
 const PASSWORD: &str = "the-password-of-the-doctor";
@@ -80,6 +80,7 @@ fn a_topic_that_is_missing_or_has_one_copy_is_told_and_none_is_created() {
     said.fails("kafka.replicas", &[&stuck, "nothing is acknowledged"]);
     said.says("kafka.write", "unknown", &["single", "shows only when a record is published"]);
     assert!(!servers::topics(&brokers).contains_key(&missing), "the doctor creates nothing");
+    assert!(readers::kafka(&brokers, &[&single, &stuck]).is_empty(), "the doctor writes no record");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -57,10 +58,13 @@ enum Unwritten {
 }
 
 impl ShapeKeeper {
-    /// Reads the shapes of earlier runs.
+    /// Reads the shapes of earlier runs. Where they cannot be read, they are learnt anew.
     pub(super) async fn open(state: State, metrics: ShapeMetrics) -> Result<Self, BridgeError> {
         blocking(move || {
-            let rows = state.shapes()?;
+            let rows = state.shapes().unwrap_or_else(|error| {
+                tracing::warn!(%error, "the shapes of event types cannot be read: they are learnt anew");
+                Vec::new()
+            });
             let bytes = rows.iter().map(|row| row.known.bytes()).sum();
             let kept = rows.into_iter().map(|row| {
                 let kept = Kept { known: row.known, unwritten: Unwritten::Nothing };
@@ -96,7 +100,7 @@ impl ShapeKeeper {
                 }
             }
             let working = tokio::task::spawn_blocking(move || {
-                batch.iter().for_each(|event| self.learn(event));
+                batch.iter().for_each(|event| self.learn_or_forget(event));
                 if write {
                     self.write(stopped);
                 }
@@ -110,6 +114,23 @@ impl ShapeKeeper {
                 return;
             }
         }
+    }
+
+    /// Learns from one event. One that makes the learner panic, which is a fault of the bridge, costs the shape
+    /// of its type and no more: no event waits for what is learnt here.
+    fn learn_or_forget(&mut self, event: &Event) {
+        if catch_unwind(AssertUnwindSafe(|| self.learn(event))).is_ok() {
+            return;
+        }
+        self.kept.remove(&(event.provider.to_string(), event.event_type.to_string()));
+        self.bytes = self.kept.values().map(|kept| kept.known.bytes()).sum();
+        self.metrics.dropped.inc();
+        tracing::error!(
+            provider = %Shown(&event.provider),
+            event_type = %Shown(&event.event_type),
+            id = %Shown(&event.id),
+            "the learner of shapes broke down over this event, and learns the shape of its type anew"
+        );
     }
 
     /// Learns from one event, and says what it shows for the first time.

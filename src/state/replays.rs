@@ -7,7 +7,7 @@ use redb::{ReadableTable, ReadableTableMetadata, TableDefinition, TableError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{State, StateError, corrupted};
+use super::{CURSORS, State, StateError, corrupted};
 use crate::event::{Position, Timestamp};
 
 /// Number → [`ReplayRow`] as JSON.
@@ -152,7 +152,9 @@ impl State {
         })
     }
 
-    /// Adds a replay, and returns its number.
+    /// Adds a replay, and returns its number. Where too many are remembered, one gives way that has ended: the
+    /// oldest whose sink has passed its copies, for a dispatcher passes over those of a cancelled one by its
+    /// row.
     ///
     /// # Errors
     /// See [`StateError`].
@@ -161,17 +163,26 @@ impl State {
             let mut table = write.open_table(REPLAYS)?;
             let id = table.last()?.map_or(0, |(id, _)| id.value()) + 1;
             if table.len()? >= ROWS_MAX {
-                let mut ended = None;
+                let cursors = write.open_table(CURSORS)?;
+                let mut ended = [None, None];
                 for row in table.iter()? {
                     let (id, row) = row?;
                     // One that cannot be read runs nowhere.
-                    let is_running = |row: ReplayRow| row.state == ReplayState::Running;
-                    if !parse(id.value(), row.value()).is_ok_and(is_running) {
-                        ended = Some(id.value());
+                    let replay = parse(id.value(), row.value()).ok();
+                    if replay.as_ref().is_some_and(|replay| replay.state == ReplayState::Running) {
+                        continue;
+                    }
+                    let is_unread = match replay.filter(|replay| replay.state != ReplayState::Done) {
+                        Some(row) => cursors.get(&*row.sink)?.is_some_and(|at| at.value().0 < row.last.0),
+                        None => false,
+                    };
+                    ended[usize::from(is_unread)].get_or_insert(id.value());
+                    if !is_unread {
                         break;
                     }
                 }
-                ended.map(|id| table.remove(id).map(drop)).transpose()?;
+                let [passed, unread] = ended;
+                passed.or(unread).map(|id| table.remove(id).map(drop)).transpose()?;
             }
             table.insert(id, render(replay)?.as_slice())?;
             Ok(id)

@@ -70,6 +70,23 @@ fn of_a_thousand_replays_the_oldest_that_has_ended_gives_way_and_no_number_is_us
 }
 
 #[test]
+fn a_cancelled_replay_is_remembered_until_its_sink_has_passed_its_copies() {
+    let (_dir, state) = opened();
+    let cancelled = ReplayRow { last: Position(90), ..replay("lake", ReplayState::Cancelled) };
+    state.add_replay(&cancelled).unwrap();
+    for _ in 1..1000 {
+        state.add_replay(&replay("lake", ReplayState::Done)).unwrap();
+    }
+    let oldest = || state.replays().unwrap().first().map(|row| row.id);
+    state.commit(&[progress("lake", 89, Vec::new())]).unwrap();
+    state.add_replay(&replay("lake", ReplayState::Running)).unwrap();
+    assert_eq!(oldest(), Some(1));
+    state.commit(&[progress("lake", 90, Vec::new())]).unwrap();
+    state.add_replay(&replay("lake", ReplayState::Running)).unwrap();
+    assert_eq!(oldest(), Some(3));
+}
+
+#[test]
 fn a_row_that_cannot_be_read_hides_no_other_and_a_pause_stays_a_pause() {
     let (_dir, state) = opened();
     let replays = redb::TableDefinition::<u64, &[u8]>::new("replays");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::output::{Format, print};
 use super::{ConfigArgs, Exit, Failure, colour_on, find, read};
 use crate::admin::openapi_document;
-use crate::config::{Config, Problem, Report, schema};
+use crate::config::{Config, Loaded, Problem, Report, schema};
 use crate::explain::cause::plural;
 use crate::selection::Selection;
 use crate::sink::Output;
@@ -34,7 +34,7 @@ pub struct Args {
 /// Checks a configuration, and prints its problems or a summary.
 ///
 /// # Errors
-/// Exit code 78 if the configuration has errors or there is none, 74 if it cannot be read.
+/// Exit code 78 if the configuration or a test in it has errors, or there is none, 74 if it cannot be read.
 pub fn run(args: &Args) -> Result<(), Failure> {
     if args.schema {
         return print(&format!("{:#}\n", schema()));
@@ -48,18 +48,24 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Failure::new(Exit::Config, format!("there is no fanbridge.yaml in this directory: {advice}"))
     })?;
     match read(&path)? {
-        Ok(loaded) => {
-            show(&loaded.warnings, args.format)?;
+        Ok(Loaded { config, mut warnings }) => {
+            if let Err(wrong_with_tests) = &config.tests {
+                warnings.join(wrong_with_tests.clone());
+                return refused(&warnings, args.format);
+            }
+            show(&warnings, args.format)?;
             match args.format {
-                Format::Table => print(&summary(&path.to_string_lossy(), &loaded.config)),
+                Format::Table => print(&summary(&path.to_string_lossy(), &config)),
                 Format::Json | Format::Ndjson => Ok(()),
             }
         }
-        Err(report) => {
-            show(&report, args.format)?;
-            Err(Failure::new(Exit::Config, ""))
-        }
+        Err(report) => refused(&report, args.format),
     }
+}
+
+fn refused(report: &Report, format: Format) -> Result<(), Failure> {
+    show(report, format)?;
+    Err(Failure::new(Exit::Config, ""))
 }
 
 /// Prints problems to stdout, because they are this verb's data.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 
 use super::origins::Origins;
+use super::tests_file::TESTS;
 use crate::admin::effective::{DEFAULT, EffectiveConfiguration, inside, is_leaf};
 use crate::reference::Reference;
 
@@ -16,6 +17,8 @@ const SECRET_WORDS: [&str; 6] = ["password", "secret", "token", "credential", "j
 /// The configuration that counts, if these values are written where `origins` says.
 pub(super) fn effective(mut values: Json, schema: &Json, origins: &Origins) -> EffectiveConfiguration {
     Defaults(schema).fill(&mut values, schema);
+    // Nothing of the bridge depends on the tests.
+    values.as_object_mut().and_then(|top| top.remove(TESTS));
     hide(&mut values, false);
     let mut places = BTreeMap::new();
     note_places(&values, "", origins, &mut places);

@@ -22,6 +22,7 @@ use super::effective::effective;
 use super::file::{ConfigFile, known_keys, schema};
 use super::origins::Origins;
 use super::report::{Problem, Report, Severity};
+use super::tests_file::{ConfigTests, TESTS, tests_within};
 use super::yaml::spans::Path;
 use super::yaml::{schema_check, tree};
 use crate::admin::AdminOptions;
@@ -67,6 +68,8 @@ pub struct Config {
     pub origins: Origins,
     /// Every value that counts, without secrets.
     pub effective: EffectiveConfiguration,
+    /// The tests in the configuration, or what is wrong with them. A bridge does not look at them.
+    pub tests: Result<ConfigTests, Report>,
 }
 
 /// A usable configuration and its warnings.
@@ -98,12 +101,19 @@ pub fn load(origin: &str, text: &str, outside: &Environment<'_>) -> Result<Loade
             return Err(report);
         }
     };
-    let (json, places) = schema_check::check(&tree, &schema(), &mut report);
+    let (mut json, places) = schema_check::check(&tree, &schema(), &mut report);
+    let tests = json.as_object_mut().and_then(|top| top.remove(TESTS)).unwrap_or_default();
+    let wrong_with_tests = report.split_off(TESTS);
     let mut check = Check { report, places, outside };
-    let config = check.config(json, origin, text);
-    match config {
-        Some(config) if !check.report.has_errors() => Ok(Loaded { config, warnings: check.report }),
-        _ => Err(check.report),
+    match check.config(json, origin, text) {
+        Some(mut config) if !check.report.has_errors() => {
+            config.tests = tests_within(tests, wrong_with_tests, &check.places, &config);
+            Ok(Loaded { config, warnings: check.report })
+        }
+        _ => {
+            check.report.join(wrong_with_tests);
+            Err(check.report)
+        }
     }
 }
 
@@ -216,6 +226,7 @@ impl Check<'_> {
             fingerprint: fingerprint(text),
             effective: effective(self.with_sinks(written), &schema(), &origins),
             origins,
+            tests: Ok(ConfigTests::default()),
         })
     }
 }

@@ -69,6 +69,21 @@ impl Report {
         &mut self.problems[at]
     }
 
+    /// Takes the problems of a key at the top, and of what is in it, out into a report of their own.
+    pub(super) fn split_off(&mut self, key: &str) -> Self {
+        let is_of_key = |problem: &Problem| problem.path.split('.').next() == Some(key);
+        let (taken, left) = self.problems.drain(..).partition(is_of_key);
+        self.problems = left;
+        Self { origin: self.origin.clone(), text: self.text.clone(), problems: taken }
+    }
+
+    /// Adds the problems of another report on the same text.
+    pub fn join(&mut self, other: Self) {
+        for problem in other.problems {
+            self.add(problem);
+        }
+    }
+
     /// The problems in the order of their places.
     pub fn problems(&self) -> &[Problem] {
         &self.problems

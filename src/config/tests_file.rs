@@ -1,6 +1,7 @@
-//! The file `fanbridge.tests.yaml`: what has to become of deliveries under a configuration.
+//! What has to become of deliveries under a configuration: `tests` in it, or the file `fanbridge.tests.yaml`.
 //!
-//! It is read as the configuration is: every problem is reported at once, with its place.
+//! Both are read as the rest of the configuration is: every problem is reported at once, with its place. No
+//! problem of a test keeps a bridge from starting.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,8 +18,11 @@ use super::yaml::spans::{Path, Spans};
 use super::yaml::{schema_check, tree};
 use crate::provider::did_you_mean;
 
+/// The key of the tests, in the configuration and in the file beside it.
+pub(super) const TESTS: &str = "tests";
+
 /// The tests of a configuration, and where each value of theirs is written.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ConfigTests {
     /// The tests in their order.
     pub tests: Vec<ConfigTest>,
@@ -29,7 +33,7 @@ impl ConfigTests {
     /// Where the key at a path in a test is written, such as `expect.verdict`; of one that is not there,
     /// where the test begins.
     pub fn line(&self, test: usize, path: &str) -> String {
-        let begin = format!("tests[{test}]");
+        let begin = format!("{TESTS}[{test}]");
         let line = self.origins.line(&format!("{begin}.{path}")).or_else(|| self.origins.line(&begin));
         line.unwrap_or_default()
     }
@@ -57,7 +61,7 @@ pub struct ConfigTest {
     /// The body, as YAML.
     #[serde(default)]
     pub body: Option<BTreeMap<String, Json>>,
-    /// A file with the body; a relative path begins at the file of the tests.
+    /// A file with the body; a relative path begins at the file in which the test is written.
     #[serde(default)]
     pub body_file: Option<PathBuf>,
     /// Headers of the delivery, beside those that a sample has.
@@ -158,20 +162,51 @@ pub fn load_tests(origin: &str, text: &str, config: &Config) -> Result<ConfigTes
             return Err(report);
         }
     };
-    let mut meaning = Meaning { report, places, config };
     if file.tests.is_empty() {
-        meaning.error(&Path::default(), "there is no test", "expected `tests:` with a list of tests".into());
+        let label = "expected `tests:` with a list of tests".into();
+        report.add(problem("there is no test", label, 0..0, ""));
+        return Err(report);
     }
-    for (index, test) in file.tests.iter().enumerate() {
-        meaning.check(test, &Path::default().key("tests").index(index));
+    let origins = Origins::new(origin, text, &places);
+    meaningful(file.tests, (report, &places), config, origins)
+}
+
+/// The tests that are written in a configuration. `report` has what is wrong with their form; `places` are
+/// those of the whole configuration.
+pub(super) fn tests_within(
+    tests: Json,
+    mut report: Report,
+    places: &Spans,
+    config: &Config,
+) -> Result<ConfigTests, Report> {
+    if report.has_errors() {
+        return Err(report);
     }
-    match meaning.report.has_errors() {
-        true => Err(meaning.report),
-        false => {
-            let origins = Origins::new(origin, text, &meaning.places);
-            Ok(ConfigTests { tests: file.tests, origins })
+    match serde_json::from_value::<Option<Vec<ConfigTest>>>(tests) {
+        Ok(tests) => meaningful(tests.unwrap_or_default(), (report, places), config, config.origins.clone()),
+        Err(error) => {
+            report.add(problem("unusable tests", error.to_string(), places.key(&tests_path()), TESTS));
+            Err(report)
         }
     }
+}
+
+/// The tests, if they make sense under the configuration.
+fn meaningful(
+    tests: Vec<ConfigTest>,
+    (report, places): (Report, &Spans),
+    config: &Config,
+    origins: Origins,
+) -> Result<ConfigTests, Report> {
+    let mut meaning = Meaning { report, places, config };
+    for (index, test) in tests.iter().enumerate() {
+        meaning.check(test, &tests_path().index(index));
+    }
+    if meaning.report.has_errors() { Err(meaning.report) } else { Ok(ConfigTests { tests, origins }) }
+}
+
+fn tests_path() -> Path {
+    Path::default().key(TESTS)
 }
 
 fn problem(title: &str, label: String, span: std::ops::Range<usize>, path: &str) -> Problem {
@@ -182,7 +217,7 @@ fn problem(title: &str, label: String, span: std::ops::Range<usize>, path: &str)
 /// Checks tests against the configuration.
 struct Meaning<'c> {
     report: Report,
-    places: Spans,
+    places: &'c Spans,
     config: &'c Config,
 }
 

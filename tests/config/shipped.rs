@@ -36,6 +36,7 @@ fn the_example_is_accepted_without_a_warning() {
     let loaded = loaded.unwrap_or_else(|report| panic!("{report}"));
     assert!(loaded.warnings.problems().is_empty(), "{}", loaded.warnings);
     assert_eq!(loaded.config.sources.len(), 5);
+    assert_eq!(loaded.config.tests.map(|tests| tests.tests.len()), Ok(1));
 }
 
 /// The blocks of the file whose keys a user writes, and the file itself.
@@ -62,6 +63,9 @@ fn blocks(schema: &Value) -> impl Iterator<Item = &serde_json::Map<String, Value
         "SaslFile",
         "FileSinkOptions",
         "SnsSinkOptions",
+        "ConfigTest",
+        "ExpectedOutcome",
+        "ExpectedRecord",
     ];
     let definitions = blocks.into_iter().map(|name| &schema["$defs"][name]).chain([schema]);
     definitions.map(|definition| definition["properties"].as_object().expect("keys"))

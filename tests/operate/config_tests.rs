@@ -8,12 +8,18 @@ use serde_json::Value;
 use crate::support::bridge::Home;
 
 fn home() -> Home {
+    home_with("")
+}
+
+/// The same with more in its configuration.
+fn home_with(more: &str) -> Home {
     let home = Home::new();
     let rest = format!(
         "select: [call.created, call.ended]\n\
          sinks:\n\
          \x20 lake: {{ file: {{ dir: {} }}, attributes: [subject] }}\n\
-         \x20 billing: {{ file: {{ dir: {} }}, select: [call.ended], topic: \"bills.{{family}}\" }}\n",
+         \x20 billing: {{ file: {{ dir: {} }}, select: [call.ended], topic: \"bills.{{family}}\" }}\n\
+         {more}",
         home.path("lake").display(),
         home.path("billing").display()
     );
@@ -153,4 +159,57 @@ fn tests_that_make_no_sense_are_refused_with_every_place_at_once() {
     let (_, shown) = said.split_once("another file:\n").expect("it shows one");
     let passed = run(&home, &shown.replace("source: stream,", "source: stream-video,"), &[]);
     assert!(passed.status.success(), "{}", text(&passed.stdout));
+}
+
+/// Line and column of the first place where a configuration has this text.
+fn place_of(home: &Home, text: &str) -> String {
+    let path = home.path("fanbridge.yaml");
+    let written = fs::read_to_string(&path).expect("it is there");
+    let (number, line) =
+        (1..).zip(written.lines()).find(|(_, line)| line.contains(text)).expect("it is written");
+    let column = line.find(text).expect("it is in the line") + 1;
+    format!("{}:{number}:{column}", path.display())
+}
+
+#[test]
+fn tests_in_the_configuration_run_with_those_of_the_file() {
+    let home = home_with(BAD);
+    let alone = home.try_verb(&["test"]);
+    let shown = text(&alone.stdout);
+    assert_eq!(alone.status.code(), Some(1), "{shown}{}", text(&alone.stderr));
+    let family = place_of(&home, "family: video.session");
+    for expected in [format!("{family}: expected `video.session`"), "0 of 2 tests pass\n".into()] {
+        assert!(shown.contains(&expected), "{expected} is not in\n{shown}");
+    }
+
+    let both = run(&home, GOOD, &[]);
+    let shown = text(&both.stdout);
+    assert_eq!(both.status.code(), Some(1), "{shown}");
+    assert!(shown.ends_with("4 of 6 tests pass\n"), "{shown}");
+    assert_eq!(home.try_verb(&["check"]).status.code(), Some(0), "a test that fails is no error");
+    let counts = text(&home.try_verb(&["config", "show", "--effective"]).stdout);
+    assert!(!counts.contains("tests"), "nothing of the bridge depends on them: {counts}");
+}
+
+#[test]
+fn what_is_wrong_with_tests_in_the_configuration_is_shown_and_keeps_no_bridge_from_starting() {
+    let written = "tests:\n\
+                   \x20 - { name: one, source: stream-vido, sample: call.ring, expect: { sinks: { lak: {} } } }\n";
+    for (written, expected) in [
+        (written.to_owned(), ["did you mean `stream-video`?", "did you mean `lake`?"]),
+        (written.replace("source:", "sorce:"), ["unknown key `sorce`", "missing key `source`"]),
+        ("tests: { a: b }\n".to_owned(), ["invalid value for `tests`", "expected a list"]),
+    ] {
+        let home = home_with(&written);
+        for (verb, code) in [("check", 78), ("test", 78)] {
+            let refused = home.try_verb(&[verb]);
+            let said = text(&refused.stdout) + &text(&refused.stderr);
+            assert_eq!(refused.status.code(), Some(code), "{verb}: {said}");
+            assert!(expected.iter().all(|words| said.contains(words)), "{verb}: {said}");
+            assert!(said.contains("fanbridge.yaml:"), "{verb}: {said}");
+        }
+        let bridge = home.start();
+        assert!(!bridge.log().contains("tests"), "{}", bridge.log());
+        bridge.stop();
+    }
 }

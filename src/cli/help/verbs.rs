@@ -69,7 +69,7 @@ pub(super) const VERBS: &[VerbHelp] = &[
     VerbHelp {
         verb: "test",
         examples: &[
-            ("the tests beside the configuration", "fanbridge test"),
+            ("the tests in the configuration and beside it", "fanbridge test"),
             ("for CI", "fanbridge test --format junit > junit.xml"),
         ],
         exits: &[

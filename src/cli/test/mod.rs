@@ -1,4 +1,5 @@
-//! `fanbridge test`: runs the tests of a configuration, without a bridge, a network or a secret of anybody.
+//! `fanbridge test`: runs the tests of a configuration, without a bridge, a network or a secret of anybody:
+//! those that are written in it, and those of a file.
 //!
 //! Each test is a delivery as if it came signed, judged by the same code as in the bridge, and compared with
 //! what the test expects.
@@ -13,13 +14,13 @@ use self::judge::{TestResult, judge};
 use super::output::print;
 use super::recorded::read;
 use super::{ConfigArgs, Exit, Failure, colour_on, configuration, find};
-use crate::config::load_tests;
+use crate::config::{Config, ConfigTests, Report, load_tests};
 
 /// Name of the file with the tests, in the directory of the configuration.
 const TESTS_FILE: &str = "fanbridge.tests.yaml";
 
-/// What to do if there is none.
-const EXAMPLE: &str = "write one, such as this, or name another file:
+/// What to do if there is no test.
+const EXAMPLE: &str = "write one in either, such as this, or name another file:
 tests:
   - { name: a call is taken, source: stream, sample: call.created,
       expect: { verdict: accepted } }";
@@ -27,7 +28,7 @@ tests:
 /// Arguments of `test`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The file with the tests; by default `fanbridge.tests.yaml` beside the configuration
+    /// A file with tests beside those in the configuration; by default `fanbridge.tests.yaml` next to it
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// How to print the results
@@ -56,22 +57,18 @@ enum TestFormat {
 /// errors.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let config = configuration(&args.config)?;
-    let path = args.file.clone().unwrap_or_else(|| beside(find(&args.config).as_deref()));
-    if args.file.is_none() && !path.exists() {
-        return Err(Failure::new(Exit::Io, format!("there is no {}; {EXAMPLE}", path.display())));
+    let found = find(&args.config);
+    let dir = found.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+    let path = args.file.clone().unwrap_or_else(|| dir.join(TESTS_FILE));
+    let is_there = args.file.is_some() || path.exists();
+    let within = config.tests.as_ref().map_err(refused)?;
+    if within.tests.is_empty() && !is_there {
+        let nowhere = format!("there is no `tests` in the configuration, and no {}", path.display());
+        return Err(Failure::new(Exit::Io, format!("{nowhere}; {EXAMPLE}")));
     }
-    let text = String::from_utf8(read(&path)?).map_err(|_| {
-        Failure::new(Exit::Config, format!("{} is not UTF-8 text: save it as UTF-8", path.display()))
-    })?;
-    let tests = load_tests(&path.to_string_lossy(), &text, &config).map_err(|report| {
-        eprintln!("{}\n", report.render(colour_on(&std::io::stderr())));
-        Failure::new(Exit::Config, "the tests have errors and cannot be run")
-    })?;
-    let dir = path.parent().unwrap_or(Path::new(""));
-    let explained = config.explained();
-    let now = SystemTime::now().into();
-    let results = (0..tests.tests.len()).map(|index| judge(&tests, index, &config, &explained, dir, now));
-    let results: Vec<TestResult> = results.collect::<Result<_, _>>()?;
+    let of_file = if is_there { read_tests(&path, &config)? } else { ConfigTests::default() };
+    let mut results = run_all(within, &config, dir)?;
+    results.extend(run_all(&of_file, &config, path.parent().unwrap_or(Path::new("")))?);
     print(&match args.format {
         TestFormat::Table => report::table(&results),
         TestFormat::Ndjson => report::ndjson(&results)?,
@@ -81,7 +78,23 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if results.iter().all(TestResult::passed) { Ok(()) } else { Err(Failure::new(Exit::Failed, "")) }
 }
 
-/// The file of the tests of this configuration.
-fn beside(configuration: Option<&Path>) -> PathBuf {
-    configuration.and_then(Path::parent).unwrap_or(Path::new("")).join(TESTS_FILE)
+/// The tests of a file.
+fn read_tests(path: &Path, config: &Config) -> Result<ConfigTests, Failure> {
+    let text = String::from_utf8(read(path)?).map_err(|_| {
+        Failure::new(Exit::Config, format!("{} is not UTF-8 text: save it as UTF-8", path.display()))
+    })?;
+    load_tests(&path.to_string_lossy(), &text, config).map_err(|report| refused(&report))
+}
+
+/// Prints what is wrong with tests.
+fn refused(report: &Report) -> Failure {
+    eprintln!("{}\n", report.render(colour_on(&std::io::stderr())));
+    Failure::new(Exit::Config, "the tests have errors and cannot be run")
+}
+
+/// Runs tests that are written in this directory.
+fn run_all(tests: &ConfigTests, config: &Config, dir: &Path) -> Result<Vec<TestResult>, Failure> {
+    let explained = config.explained();
+    let now = SystemTime::now().into();
+    (0..tests.tests.len()).map(|index| judge(tests, index, config, &explained, dir, now)).collect()
 }

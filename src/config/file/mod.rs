@@ -23,6 +23,7 @@ use serde_json::{Map, Value as Json};
 pub use self::select::*;
 pub use self::sink::*;
 pub use self::source::*;
+use super::tests_file::ConfigTest;
 use crate::ack::AckOptions;
 use crate::admin;
 use crate::aws::AwsOptions;
@@ -62,6 +63,8 @@ pub struct ConfigFile {
     pub select: SelectFile,
     /// The sinks, by name. If there is none, a file sink named `local` is used.
     pub sinks: BTreeMap<String, SinkFile>,
+    /// What has to become of deliveries, for `fanbridge test`. The bridge does not look at it.
+    pub tests: Vec<ConfigTest>,
 }
 
 impl ConfigFile {

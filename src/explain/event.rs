@@ -39,9 +39,18 @@ impl Explainer {
         if let Some(name) = name.filter(|name| self.configuration.source(name).is_none()) {
             return Err(ExplainError::UnknownSource(name.to_owned()));
         }
-        if let AskedEvent::Request(number) = asked {
-            return Ok(self.request(asked, *number));
+        let mut explanation = match asked {
+            AskedEvent::Request(number) => self.request(asked, *number),
+            AskedEvent::Id(_) | AskedEvent::Position(_) => self.of_entries(asked, scope)?,
+        };
+        if self.is_stopped {
+            cause::of_stopped(&mut explanation, matches!(asked, AskedEvent::Request(_)));
         }
+        Ok(explanation)
+    }
+
+    /// Explains what became of an event, by what log and state have of it.
+    fn of_entries(&self, asked: &AskedEvent, scope: &ExplainScope) -> Result<Explanation, ExplainError> {
         let mut looked = LookedThrough {
             log_through: Timestamp::from(SystemTime::now()).to_rfc3339(),
             log_first: self.search.first().0,

@@ -31,11 +31,12 @@ mod taken;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::SystemTime;
 
 use crate::event::Timestamp;
-use crate::health::Health;
+use crate::health::{Health, PausedStatus};
 use crate::spool::{LogSearch, ReadError};
-use crate::state::{State, StateError};
+use crate::state::{PausedSince, State, StateError};
 use crate::timeline::Timeline;
 
 pub use asked::{AskedEvent, AskedEventError};
@@ -61,7 +62,7 @@ impl Explanation {
     }
 }
 
-/// Explains events of a running bridge.
+/// Explains events of a bridge.
 pub struct Explainer {
     search: LogSearch,
     state: State,
@@ -70,6 +71,8 @@ pub struct Explainer {
     timeline: Timeline,
     /// When the bridge started: events from before can have been selected by another configuration.
     started: Timestamp,
+    /// Whether the bridge is stopped, so that log and state are all there is.
+    is_stopped: bool,
 }
 
 /// Which events an explanation is about, and how long it can take.
@@ -106,7 +109,25 @@ impl Explainer {
         configuration: Arc<ExplainedConfiguration>,
         started: Timestamp,
     ) -> Self {
-        Self { search, state, health, configuration, timeline: Timeline::default(), started }
+        let timeline = Timeline::default();
+        Self { search, state, health, configuration, timeline, started, is_stopped: false }
+    }
+
+    /// Explains from the log and the state that a stopped bridge has left, by the configuration of now.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn of_stopped(
+        search: LogSearch,
+        state: State,
+        configuration: Arc<ExplainedConfiguration>,
+    ) -> Result<Self, StateError> {
+        let health = Health::default();
+        for (sink, PausedSince { since, reason }) in state.paused()? {
+            health.add_sink(&sink).pause(Some(PausedStatus { since, reason }));
+        }
+        let now = SystemTime::now().into();
+        Ok(Self { is_stopped: true, ..Self::new(search, state, Arc::new(health), configuration, now) })
     }
 
     /// The same with the last steps of every event.

@@ -79,8 +79,18 @@ impl StateFile {
     /// Opens a copy of the file, so that a file that was not closed in order can be repaired without being
     /// changed.
     pub(super) fn open_copy(path: &Path) -> Result<Self, StateError> {
-        let copied = storage::copy(path).map_err(|source| match source.kind() {
+        Self::open_copied(path, storage::copy)
+    }
+
+    /// The same of a copy that is made without a lock.
+    pub(super) fn open_snapshot(path: &Path) -> Result<Self, StateError> {
+        Self::open_copied(path, storage::snapshot)
+    }
+
+    fn open_copied(path: &Path, copy: fn(&Path) -> io::Result<Opener>) -> Result<Self, StateError> {
+        let copied = copy(path).map_err(|source| match source.kind() {
             io::ErrorKind::WouldBlock => StateError::Locked(path.to_owned()),
+            io::ErrorKind::NotFound => StateError::Missing(path.to_owned()),
             _ => StateError::Io { path: path.to_owned(), source },
         });
         Self::open(path, copied?, None)

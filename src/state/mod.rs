@@ -236,6 +236,15 @@ impl State {
         Self::opened(path, StateFile::open_copy(path)?)
     }
 
+    /// The same without a lock on the file, so that a bridge can open it meanwhile. Whoever reads a snapshot
+    /// makes sure afterwards that none has.
+    ///
+    /// # Errors
+    /// See [`StateError`]; [`StateError::Locked`] if the file was written meanwhile.
+    pub fn open_snapshot(path: &Path) -> Result<Self, StateError> {
+        Self::opened(path, StateFile::open_snapshot(path)?)
+    }
+
     /// Commits cursors, together with the dead letters that they pass, in one durable transaction: all of it
     /// is on stable storage when this returns, or none of it is.
     ///

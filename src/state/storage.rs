@@ -8,6 +8,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Bound;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -37,8 +38,27 @@ pub(super) fn file(path: &Path) -> io::Result<(Opener, File)> {
 /// files, only this user can read it, and it has no name, so that it is gone when this process ends. Fails
 /// with `WouldBlock` if another process has the file open: it could be writing to it.
 pub(super) fn copy(path: &Path) -> io::Result<Opener> {
-    let mut file = open_itself(OpenOptions::new().read(true), path)?;
+    let file = open_itself(OpenOptions::new().read(true), path)?;
     file.try_lock_shared()?;
+    copied(&file)
+}
+
+/// The same without a lock, which keeps nobody from opening the file. Fails with `WouldBlock` if the file has
+/// changed meanwhile.
+pub(super) fn snapshot(path: &Path) -> io::Result<Opener> {
+    let file = open_itself(OpenOptions::new().read(true), path)?;
+    let before = version(&file)?;
+    let copied = copied(&file)?;
+    if version(&file)? == before { Ok(copied) } else { Err(io::ErrorKind::WouldBlock.into()) }
+}
+
+/// What of a file changes when it is written.
+fn version(file: &File) -> io::Result<(u64, i64, i64)> {
+    let metadata = file.metadata()?;
+    Ok((metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
+}
+
+fn copied(mut file: &File) -> io::Result<Opener> {
     let copied = tempfile::tempfile().and_then(|mut copy| io::copy(&mut file, &mut copy).map(|_| copy));
     let copied = copied.map_err(|error| {
         let (dir, bytes) = (std::env::temp_dir(), file.metadata().map_or(0, |metadata| metadata.len()));

@@ -11,6 +11,7 @@ mod configuration;
 mod doctor;
 mod explain;
 mod explain_more;
+mod explain_stopped;
 mod from;
 mod help;
 mod history;

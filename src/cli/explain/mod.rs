@@ -1,6 +1,9 @@
 //! `fanbridge explain`: what became of an event or of an event type, why, and what to do about it.
+//!
+//! The running bridge is asked. If none runs, the log and the state that it has left are read.
 
 mod steps;
+mod stopped;
 mod text;
 
 use std::collections::BTreeSet;
@@ -19,7 +22,8 @@ use super::{ConfigArgs, Exit, Failure, configuration, notice, unknown_source};
 use crate::config::Config;
 use crate::event::Timestamp;
 use crate::explain::{
-    AskedEvent, Explanation, HowMany, Preview, SeenVerdict, TypeExplanation, explain_type, preview,
+    AskedEvent, ExplainScope, Explanation, HowMany, Preview, SeenVerdict, TypeExplanation, explain_type,
+    preview,
 };
 use crate::provider::DeliveryRefusal;
 use crate::scalars::Period;
@@ -63,7 +67,7 @@ pub struct Args {
 ///
 /// # Errors
 /// Exit code 1 if nothing is known of it, 2 if several events are meant or the command line is wrong, 74 or
-/// 75 if the bridge does not answer.
+/// 75 if the bridge does not answer and what it has left cannot be read.
 pub fn run(args: &Args) -> Result<(), Failure> {
     if let Some(event_type) = &args.event_type {
         return block_on(of_type(args, event_type));
@@ -100,11 +104,17 @@ async fn ask(
     args: &Args,
     since: Option<Timestamp>,
 ) -> Result<Explanation, Failure> {
-    let since = since.map(Timestamp::to_rfc3339);
+    let from = since.map(Timestamp::to_rfc3339);
     let payload = args.payload.then_some("1");
-    let query = [("source", args.source.as_deref()), ("since", since.as_deref()), ("payload", payload)];
+    let query = [("source", args.source.as_deref()), ("since", from.as_deref()), ("payload", payload)];
     let path = path_with(&format!("/api/v1/events/{}", encoded(&asked.to_string())), &query);
-    Client::admin(&config.admin).await?.json(&path).await
+    match Client::admin(&config.admin).await {
+        Ok(bridge) => bridge.json(&path).await,
+        Err(silent) => {
+            let scope = ExplainScope { source: args.source.clone(), since, ..ExplainScope::default() };
+            stopped::explain(config, asked, &scope, args.payload, silent)
+        }
+    }
 }
 
 /// The explanation of an event of a running bridge, as text for people.

@@ -105,7 +105,7 @@ pub(super) const VERBS: &[VerbHelp] = &[
             DONE,
             (1, "nothing is known of it"),
             (2, "several events are meant, or the command line is wrong"),
-            NO_BRIDGE,
+            NOT_LEFT,
             NO_ANSWER,
             CONFIG,
         ],

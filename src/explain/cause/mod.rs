@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::configuration::ExplainedConfiguration;
-use super::document::{Explanation, LookedThrough, SinkStanding};
+use super::document::{Explanation, HowMany, LookedThrough, SinkStanding};
 
 pub(super) use self::refused::of_refused;
 pub(super) use self::types::{of_filtered, of_type};
@@ -190,6 +190,24 @@ pub(super) fn of_unseen_body(told: &mut Explanation, source: &str) {
             "`fanbridge tail --since-start --failed --source {source}` shows what was refused; `fanbridge \
              verify {source} --body FILE --headers FILE` says why it would be"
         ));
+    }
+}
+
+/// Of what was asked while the bridge is stopped. It changes what was said of log and state alone.
+pub(super) fn of_stopped(told: &mut Explanation, is_request: bool) {
+    if is_request {
+        told.cause = "the bridge is stopped, and only its memory had what it refused".into();
+        told.fix = Some("the sender is refused again: ask while the bridge runs".into());
+        return;
+    }
+    let more = match told.found {
+        HowMany::None => "; what was filtered or refused only a running bridge knows",
+        HowMany::One | HowMany::Several => "",
+    };
+    let proved = "the bridge is stopped; this is what its log and cursors prove";
+    told.cause = format!("{proved}: {}{more}", told.cause);
+    if told.situation == Situation::Pending {
+        told.fix = Some("`fanbridge run` starts the bridge, which goes on with it".into());
     }
 }
 

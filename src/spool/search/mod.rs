@@ -11,6 +11,7 @@
 mod blocks;
 mod keys;
 mod pages;
+mod stopped;
 
 use std::collections::BTreeSet;
 use std::io;

@@ -1,0 +1,148 @@
+//! What became of an event, asked while no bridge runs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::process::Output;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::bridge::{Bridge, Home, free_port};
+use crate::support::load::Delivery;
+use crate::support::{await_until, turns};
+
+const WITHIN: Duration = Duration::from_secs(30);
+/// What the cause begins with.
+const STOPPED: &str = "the bridge is stopped; this is what its log and cursors prove: ";
+
+/// Three sinks: one of files, one whose broker is nobody, and one that does not take the type.
+fn home() -> Home {
+    let home = Home::new();
+    let (lake, billing) = (home.path("lake"), home.path("billing"));
+    let (lake, billing, nobody) = (lake.display(), billing.display(), free_port());
+    let sinks = format!(
+        "sinks:\n\
+         \x20 lake: {{ file: {{ dir: {lake} }} }}\n\
+         \x20 away: {{ kafka: {{ brokers: \"127.0.0.1:{nobody}\" }} }}\n\
+         \x20 billing: {{ file: {{ dir: {billing} }}, select: [call.ended] }}\n"
+    );
+    home.configure("", &sinks);
+    home
+}
+
+/// Sends an event; its id.
+fn send(bridge: &Bridge, number: u64) -> String {
+    let delivery = Delivery::new("call.created", "default:stopped", number, 0);
+    assert!(delivery.send(&mut bridge.client()).expect("an answer").is_success());
+    delivery.id
+}
+
+fn explain(home: &Home, asked: &str) -> (Option<i32>, Value, String) {
+    let Output { status, stdout, stderr } = home.try_verb(&["explain", asked, "--format", "json"]);
+    let json = serde_json::from_slice(&stdout).unwrap_or_default();
+    (status.code(), json, String::from_utf8_lossy(&stderr).into_owned())
+}
+
+/// What became of the event at a sink.
+fn state<'j>(json: &'j Value, sink: &str) -> &'j str {
+    let rows = json["sinks"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let row = rows.iter().find(|row| row["sink"] == sink);
+    row.and_then(|row| row["state"].as_str()).unwrap_or_default()
+}
+
+/// The files of the spool, with their lengths and the times of their last changes.
+fn files(home: &Home) -> BTreeMap<String, (u64, i64, i64)> {
+    let entries = fs::read_dir(home.path("spool")).unwrap().map(Result::unwrap);
+    let file = |entry: fs::DirEntry| {
+        let metadata = entry.metadata().unwrap();
+        let changed = (metadata.len(), metadata.mtime(), metadata.mtime_nsec());
+        (entry.file_name().into_string().unwrap(), changed)
+    };
+    entries.map(file).collect()
+}
+
+#[test]
+fn log_and_cursors_of_a_stopped_bridge_tell_what_became_of_an_event_and_stay_as_they_are() {
+    let _turn = turns::in_company();
+    let home = home();
+    let bridge = home.start();
+    let ids = [1, 2].map(|number| send(&bridge, number));
+    await_until("the file has both", WITHIN, || {
+        (state(&explain(&home, &ids[1]).1, "lake") == "delivered").then_some(())
+    });
+    home.run_verb(&["pause", "lake", "--reason", "maintenance"]);
+    let waiting = send(&bridge, 3);
+    // Neither log nor state is closed in order.
+    bridge.kill();
+
+    let before = files(&home);
+    for asked in [&*ids[0], &ids[0]["sha256-".len()..][..12], "position:1"] {
+        let (code, json, errors) = explain(&home, asked);
+        assert_eq!((code, json["event"]["id"].as_str()), (Some(0), Some(&*ids[0])), "{errors}");
+        assert!(json["cause"].as_str().unwrap_or_default().starts_with(STOPPED), "{json}");
+        let states = ["lake", "away", "billing"].map(|sink| state(&json, sink));
+        assert_eq!(states, ["delivered_before", "pending", "not_selected"], "{json}");
+        assert_eq!(json["fix"], "`fanbridge run` starts the bridge, which goes on with it");
+    }
+    let (_, json, _) = explain(&home, &waiting);
+    assert_eq!(state(&json, "lake"), "paused", "{json}");
+    assert!(json.to_string().contains("maintenance"), "{json}");
+
+    let (code, json, _) = explain(&home, "0123456789ab");
+    let cause = json["cause"].as_str().unwrap_or_default();
+    assert_eq!(code, Some(1), "{json}");
+    assert!(
+        cause.contains("nothing with this id") && cause.contains("only a running bridge knows"),
+        "{cause}"
+    );
+    let (code, json, _) = explain(&home, "request:5f1c0a9b8e7d6c5a");
+    assert_eq!(code, Some(1), "{json}");
+    assert!(json["cause"].as_str().unwrap_or_default().contains("only its memory had"), "{json}");
+    let hidden = home.try_verb(&["explain", &ids[0], "--payload"]);
+    let said = String::from_utf8_lossy(&hidden.stderr).into_owned();
+    assert_eq!(hidden.status.code(), Some(1), "{said}");
+    assert!(said.contains("`admin.show_payloads: true`"), "{said}");
+    assert_eq!(files(&home), before, "nothing is written, and nothing is mended");
+
+    // The bridge goes on with what it has left, and is asked again.
+    let bridge = home.start();
+    let (_, json, _) = explain(&home, &waiting);
+    assert!(!json["cause"].as_str().unwrap_or_default().contains("is stopped"), "{json}");
+    drop(bridge);
+}
+
+#[test]
+fn a_bridge_that_starts_while_its_log_is_read_is_not_kept_from_it() {
+    let _turn = turns::in_company();
+    let home = home();
+    let bridge = home.start();
+    let id = send(&bridge, 1);
+    drop(bridge);
+    let starting = std::sync::atomic::AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        let ask = || {
+            let mut known = 0;
+            while starting.load(std::sync::atomic::Ordering::Relaxed) {
+                let (code, json, errors) = explain(&home, &id);
+                match code {
+                    Some(0) => {
+                        assert_eq!(json["event"]["id"], *id);
+                        known += 1;
+                    }
+                    // A bridge has the spool, and does not answer yet; or one has started meanwhile.
+                    Some(74 | 75) => assert!(errors.contains("bridge"), "{errors}"),
+                    _ => panic!("{code:?}: {json} {errors}"),
+                }
+            }
+            known
+        };
+        let asking = [scope.spawn(ask), scope.spawn(ask)];
+        for _ in 0..5 {
+            // A start that finds the spool in use ends at once.
+            drop(home.start());
+        }
+        starting.store(false, std::sync::atomic::Ordering::Relaxed);
+        assert!(asking.map(|asking| asking.join().unwrap()).iter().all(|known| *known > 0));
+    });
+}

@@ -261,7 +261,7 @@ pub enum StepWord {
 
 /// A word that stands for no step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected {}", StepWord::ALL.map(StepWord::as_str).join(", "))]
+#[error("expected {}", StepWord::WORDS.join(", "))]
 pub struct StepWordError;
 
 impl StepWord {
@@ -278,8 +278,18 @@ impl StepWord {
         Self::Rejected,
     ];
 
+    /// The words in their order.
+    pub const WORDS: [&'static str; Self::ALL.len()] = {
+        let (mut words, mut at) = ([""; Self::ALL.len()], 0);
+        while at < words.len() {
+            words[at] = Self::ALL[at].as_str();
+            at += 1;
+        }
+        words
+    };
+
     /// The word.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
             Self::Filtered => "filtered",

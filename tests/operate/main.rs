@@ -20,6 +20,7 @@ mod keys;
 mod listings;
 mod live;
 mod live_stream;
+mod log_listing;
 mod openapi;
 mod pause;
 mod payloads;

@@ -11,6 +11,7 @@ mod explain;
 mod history;
 mod import;
 mod live;
+mod log;
 mod observed;
 mod openapi;
 mod query;

@@ -108,7 +108,7 @@ impl StepsQuery {
 }
 
 /// The value of a parameter, if it is there.
-fn parsed<T, E: Display>(
+pub(super) fn parsed<T, E: Display>(
     name: &str,
     text: Option<&str>,
     parse: impl FnOnce(&str) -> Result<T, E>,

@@ -142,7 +142,6 @@ async fn ask<T: Send + 'static>(
 }
 
 impl From<ReplayError> for ProblemAnswer {
-    /// Logs what the disk said instead of answering it, because the caller need not know its paths.
     fn from(error: ReplayError) -> Self {
         let code = match &error {
             ReplayError::State(_) | ReplayError::Log(_) => ProblemCode::LogUnreadable,
@@ -158,13 +157,7 @@ impl From<ReplayError> for ProblemAnswer {
         };
         match error {
             ReplayError::State(error) => error.into(),
-            ReplayError::Log(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "the admin API could not read the log for a replay"
-                );
-                Self::of(code, "the log cannot be read: see the log of the bridge")
-            }
+            ReplayError::Log(error) => error.into(),
             error => Self::of(code, error.to_string()),
         }
     }

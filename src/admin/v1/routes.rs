@@ -7,13 +7,14 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::{Listing, spool, status, types};
 use super::{
-    configuration, dead, doctor, events, explain, history, import, live, openapi, replays, sinks, sinks_list,
-    sources_list,
+    configuration, dead, doctor, events, explain, history, import, live, log, openapi, replays, sinks,
+    sinks_list, sources_list,
 };
 use crate::admin::dead as letters;
 use crate::admin::{AdminState, DropRequest, RedriveRequest};
 use crate::dead_letter::{Document, Dropped};
 use crate::state::DeadLetterInfo;
+use crate::timeline::StepWord;
 
 /// A route below `/api/v1`.
 pub(in crate::admin) struct ApiRoute {
@@ -69,22 +70,11 @@ const fn parameter(name: &'static str, form: ParameterForm, about: &'static str)
     Parameter { name, form, about }
 }
 
-const VERDICTS: &[&str] = &[
-    "accepted",
-    "filtered",
-    "duplicate",
-    "quarantined",
-    "refused",
-    "unanswered",
-    "published",
-    "held",
-    "rejected",
-];
 const AFTER_STEP: Parameter =
     parameter("after", Pattern("^(start|now|[0-9a-f]{8}\\.[0-9]{1,19})$"), "`start`, `now` or a `next`");
 const SOURCE: Parameter = parameter("source", Text, "only of this source");
 const TYPE: Parameter = parameter("type", Text, "only of this event type");
-const VERDICT: Parameter = parameter("verdict", Word(VERDICTS), "only with this word");
+const VERDICT: Parameter = parameter("verdict", Word(&StepWord::WORDS), "only with this word");
 const SINK: Parameter = parameter("sink", Text, "only of this sink");
 const ID: Parameter =
     parameter("id", Pattern("^[!-~]{4,254}$"), "only of events with these ids: whole or begun");
@@ -150,6 +140,23 @@ pub(in crate::admin) const ROUTES: &[ApiRoute] = &[
             "What became of an event, and why",
             || get(explain::event),
             json::<crate::explain::Explanation>,
+        )
+    },
+    ApiRoute {
+        parameters: &[
+            parameter("since", Moment, "only what arrived then or later"),
+            parameter("until", Moment, "only what arrived before then"),
+            TYPE,
+            parameter("family", Text, "only of this family"),
+            SOURCE,
+            parameter("before", Number(0, u64::MAX), "only before this position: the `next` of a page"),
+            parameter("limit", Number(1, 1000), "at most this many"),
+        ],
+        ..reads(
+            "/log",
+            "The entries of the log, newest first, without their bodies",
+            || get(log::entries),
+            json::<log::LogAnswer>,
         )
     },
     reads(

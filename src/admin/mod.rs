@@ -7,11 +7,12 @@
 //!
 //! Answers are JSON, failures are problem documents. Bodies of dead letters are shown by
 //! `/api/v1/dead/{id}` and `/api/v1/dead/export`, bodies of other events only if the configuration allows
-//! it. `v1` has the routes of the API that stays, and `page` what shows it in a browser. This module opens no
-//! socket and knows no sink.
+//! it. `v1` has the routes of the API that stays, `former` those before it, and `page` what shows it in a
+//! browser. This module opens no socket and knows no sink.
 
 mod dead;
 pub mod effective;
+mod former;
 mod guard;
 mod history;
 mod metrics;
@@ -32,7 +33,7 @@ use std::time::{Instant, SystemTime};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::get;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
@@ -234,13 +235,7 @@ pub fn router(admin: AdminState) -> Router {
         .route("/readyz", get(probes::readyz))
         .route("/startupz", get(probes::startupz))
         .route("/metrics", get(metrics::metrics))
-        .route("/api/status", get(status::status))
-        .route("/api/types", get(types::types))
-        .route("/api/dead", get(dead::list))
-        .route("/api/dead/{id}", get(dead::show))
-        .route("/api/dead/export", get(dead::export))
-        .route("/api/dead/redrive", post(dead::redrive))
-        .route("/api/dead/drop", post(dead::drop))
+        .merge(former::router())
         .nest("/api/v1", v1::router())
         .merge(page::router())
         .fallback(|| async { ProblemAnswer::of(ProblemCode::NoSuchPath, "there is nothing at this path") })

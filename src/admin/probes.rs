@@ -21,7 +21,7 @@ use crate::telemetry::steers_terminal;
 const OK: &str = "ok\n";
 const NOT_READY: &str = "not ready";
 const OK_WITHOUT_ROOM: &str =
-    "ok, but there is no space on the disk to store cursors: see no_room in /api/status\n";
+    "ok, but there is no space on the disk to store cursors: see no_room in /api/v1/status\n";
 
 /// Answers 200 if every watched loop is alive.
 pub(super) async fn livez(State(admin): State<AdminState>) -> Result<&'static str, ProblemAnswer> {

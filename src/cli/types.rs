@@ -173,10 +173,10 @@ fn scalar(name: &str) -> String {
 /// Prints the types that the running bridge has seen, from its admin API.
 fn seen(args: &Args, definitions: &[Arc<Definition>]) -> Result<(), Failure> {
     let config = configuration(&args.config)?;
-    let types: Vec<Value> = block_on(async { Client::admin(&config.admin).await?.json("/api/types").await })?;
+    let types = block_on(async { types_seen(&Client::admin(&config.admin).await?).await })?;
     let types: Vec<Value> = types
         .into_iter()
-        .map(|row| noted(with_family(row, definitions)))
+        .map(|row| noted(with_family(with_counts(row), definitions)))
         .filter(|row| args.take_seen(row))
         .collect();
     if args.yaml {
@@ -196,6 +196,28 @@ fn seen(args: &Args, definitions: &[Arc<Definition>]) -> Result<(), Failure> {
     ]);
     types.into_iter().for_each(|row| rows.add(row));
     rows.print(args.format)
+}
+
+/// The types that a running bridge has seen.
+pub(super) async fn types_seen(bridge: &Client) -> Result<Vec<Value>, Failure> {
+    #[derive(serde::Deserialize)]
+    struct Page {
+        items: Vec<Value>,
+    }
+    let page: Page = bridge.json("/api/v1/types").await?;
+    Ok(page.items)
+}
+
+/// A row with its counts by verdict in fields of their own.
+fn with_counts(mut row: Value) -> Value {
+    let counts = row.as_object_mut().and_then(|row| {
+        row.remove("count");
+        row.remove("verdicts")
+    });
+    for (verdict, count) in counts.as_ref().and_then(Value::as_object).into_iter().flatten() {
+        row[verdict] = count.clone();
+    }
+    row
 }
 
 /// The seen types as a YAML selection.

@@ -12,6 +12,7 @@ mod doctor;
 mod explain;
 mod explain_more;
 mod explain_stopped;
+mod former;
 mod from;
 mod help;
 mod history;

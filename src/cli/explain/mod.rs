@@ -13,11 +13,11 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::HeaderMap;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::client::{Client, block_on, encoded, path_with};
 use super::output::{Format, print, print_json};
 use super::recorded::{read, read_headers};
+use super::types::types_seen;
 use super::{ConfigArgs, Exit, Failure, configuration, notice, unknown_source};
 use crate::config::Config;
 use crate::event::Timestamp;
@@ -185,7 +185,7 @@ async fn of_type(args: &Args, event_type: &str) -> Result<(), Failure> {
 /// What came of a type so far; `None` if no bridge answers.
 async fn seen(config: &Config, explanation: &TypeExplanation) -> Option<Vec<SeenVerdict>> {
     let bridge = Client::admin(&config.admin).await.ok()?;
-    let rows: Vec<Value> = bridge.json("/api/types").await.ok()?;
+    let rows = types_seen(&bridge).await.ok()?;
     let providers: BTreeSet<&str> = explanation.sources.iter().map(|source| &*source.provider).collect();
     let mut seen = Vec::new();
     for row in rows {
@@ -194,7 +194,7 @@ async fn seen(config: &Config, explanation: &TypeExplanation) -> Option<Vec<Seen
             continue;
         }
         for verdict in ["accepted", "filtered", "duplicate", "quarantined"] {
-            if let Some(count) = row[verdict].as_u64().filter(|count| *count > 0) {
+            if let Some(count) = row["verdicts"][verdict].as_u64().filter(|count| *count > 0) {
                 let (provider, verdict) = (provider.to_owned(), verdict.to_owned());
                 seen.push(SeenVerdict { provider, verdict, count });
             }

@@ -2,12 +2,12 @@
 # Runs the whole test suite, or the parts named as arguments, and says how long each part took.
 #
 # Parts: lint, unit, tidy, config, front, sns, spool, state, replicas, sinks, aws, faults, operate,
-# page, api. A Kafka broker and an emulator of SQS and SNS are started, unless KAFKA_BROKERS and AWS_ENDPOINT name
-# ones that run. Here a test that finds no server fails; a plain `cargo test` skips it and says so.
+# page, api, readme. A Kafka broker and an emulator of SQS and SNS are started, unless KAFKA_BROKERS and
+# AWS_ENDPOINT name ones that run. Here a test that finds no server fails; a plain `cargo test` skips it and says so.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-all_parts=(lint unit tidy config front sns spool state replicas sinks aws faults operate page api)
+all_parts=(lint unit tidy config front sns spool state replicas sinks aws faults operate page api readme)
 parts=("$@")
 [ ${#parts[@]} -gt 0 ] || parts=("${all_parts[@]}")
 
@@ -106,6 +106,7 @@ done
 [ ! -e "$log.sinks.pid" ] || part sinks settled sinks
 wants page && part page node tests/page/run.mjs
 wants api && part api tests/openapi.sh
+wants readme && part readme tests/first_five_minutes.sh
 wants sinks && part "sinks alone" suite sinks alone:: -- --nocapture --test-threads 1
 
 printf '\n%s\n' "what ran, and how long it took ($(nproc) cores):"

@@ -50,7 +50,13 @@ impl Timestamp {
         self.rfc3339_in(&mut [0; RFC3339_BYTES_MAX]).to_owned()
     }
 
-    /// The same text, written into `room` instead of a new allocation.
+    /// The time of day in UTC, to the second: `14:09:39`.
+    pub fn time_of_day(self) -> String {
+        let text = self.to_rfc3339();
+        text.split_once('T').and_then(|(_, time)| time.get(..8)).unwrap_or_default().to_owned()
+    }
+
+    /// The moment as RFC 3339 text, written into `room` instead of a new allocation.
     pub fn rfc3339_in(self, room: &mut [u8; RFC3339_BYTES_MAX]) -> &str {
         let nanos = u32::try_from(self.0.rem_euclid(1_000_000_000)).ok();
         let mut rest = &mut room[..];
@@ -419,6 +425,7 @@ mod tests {
         assert_eq!(Timestamp(0).to_rfc3339(), "1970-01-01T00:00:00Z");
         assert_eq!(Timestamp(1_778_198_400_000_000_001).to_rfc3339(), "2026-05-08T00:00:00.000000001Z");
         assert_eq!(Timestamp(-1).to_rfc3339(), "1969-12-31T23:59:59.999999999Z");
+        assert_eq!([0, -1].map(|nanos| Timestamp(nanos).time_of_day()), ["00:00:00", "23:59:59"]);
         assert_eq!(Timestamp(i64::MAX).to_rfc3339(), "2262-04-11T23:47:16.854775807Z");
     }
 

@@ -112,17 +112,17 @@ mod tests {
         let calm = running(vec![sink("lake", 0, 0, None)]);
         assert_eq!(sentence(&calm), "Accepting; nothing waits; last event 2 s ago");
         let busy = running(vec![sink("lake", 1, 3, None), sink("billing", 4812, 61, None)]);
-        let expected = "Accepting; 4,812 events wait for billing, the oldest for 1m1s; last event 2 s ago";
+        let expected = "Accepting; 4,812 events wait for billing, the oldest for 1 m 1 s; last event 2 s ago";
         assert_eq!(sentence(&busy), expected);
         let letters = HowThingsAre { dead_letters: 1, last_event_seconds: None, ..running(vec![]) };
         assert_eq!(sentence(&letters), "Accepting; nothing waits; 1 dead letter");
 
         let why = Some("topic_forbidden on stream.video.session");
         let held = vec![sink("billing", 9000, 3, None), sink("lake", 12, 250, why)];
-        let expected = "lake is 4m10s behind: topic_forbidden on stream.video.session";
+        let expected = "lake is 4 m 10 s behind: topic_forbidden on stream.video.session";
         assert_eq!(sentence(&running(held)), expected);
         let both = vec![sink("billing", 9, 400, Some("unreachable")), sink("lake", 12, 250, why)];
-        let expected = "billing is 6m40s behind: unreachable (and 1 more sink)";
+        let expected = "billing is 6 m 40 s behind: unreachable (and 1 more sink)";
         assert_eq!(sentence(&running(both)), expected);
         let resting = SinkInShort { is_paused: true, ..sink("lake", 0, 0, Some("paused: they move")) };
         assert_eq!(sentence(&running(vec![resting])), "lake is paused: they move");

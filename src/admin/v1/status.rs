@@ -2,7 +2,7 @@
 //!
 //! | Member | Meaning |
 //! |---|---|
-//! | `sentence` | one sentence without a full stop: `lake is 4m10s behind: topic_forbidden on …` |
+//! | `sentence` | one sentence without a full stop: `lake is 4 m 10 s behind: topic_forbidden on …` |
 //! | `last_event` | when the last event was accepted; `null` if that is not among the last steps |
 //! | `timeline` | `{"is_on", "bytes", "bytes_max", "steps", "oldest", "dropped"}`: the last steps |
 //! | `version`, `uptime_seconds` | of the running process |

@@ -1,6 +1,5 @@
 //! The last steps of an explained event as lines of text (pure).
 
-use crate::event::Timestamp;
 use crate::explain::cause::plural;
 use crate::timeline::{Step, StepKind};
 
@@ -11,14 +10,8 @@ const SHOWN_MAX: usize = 6;
 pub(super) fn last(steps: &[Step]) -> Vec<(String, String)> {
     let before = steps.len().saturating_sub(SHOWN_MAX);
     let more = (before > 0).then(|| ("…".to_owned(), format!("{} before", plural(before as u64, "step"))));
-    let shown = steps[before..].iter().map(|step| (time_of_day(step.at), words(step)));
+    let shown = steps[before..].iter().map(|step| (step.at.time_of_day(), words(step)));
     more.into_iter().chain(shown).collect()
-}
-
-/// `14:09:39`, UTC.
-fn time_of_day(moment: Timestamp) -> String {
-    let text = moment.to_rfc3339();
-    text.split('T').nth(1).unwrap_or_default().chars().take("14:09:39".len()).collect()
 }
 
 fn words(step: &Step) -> String {
@@ -52,6 +45,7 @@ fn words(step: &Step) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Timestamp;
     use crate::timeline::UnansweredStep;
 
     #[test]

@@ -32,7 +32,7 @@ pub(super) struct LineOptions {
 /// The line of a step, without its end. An accepted event has one if no sink selects it or the options say
 /// so; `selected_by` are the sinks that do.
 pub(super) fn line(step: &Step, selected_by: Option<&[String]>, options: LineOptions) -> Option<String> {
-    let line = Line::default().words(time(step)).words(" ");
+    let line = Line::default().words(step.at.time_of_day()).words(" ");
     let line = match &step.kind {
         StepKind::Taken(taken) => self::taken(line, taken, selected_by, options)?,
         StepKind::Refused(refused) => self::refused(line, refused),
@@ -136,11 +136,6 @@ fn held(line: Line, step: &HeldStep) -> Line {
 fn rejected(line: Line, step: &RejectedStep) -> Line {
     let line = line.words("✕ ").name(&step.sink).words(" rejected ").name(&step.event_type).words(": ");
     line.name(&step.reason).words(" → dead letter")
-}
-
-/// The time of day of a step in UTC: `14:09:39`.
-fn time(step: &Step) -> String {
-    step.at.to_rfc3339().chars().skip_while(|c| *c != 'T').skip(1).take(8).collect()
 }
 
 /// A line before it is known how much of its names there is room for.

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::super::tail::short_name;
 use crate::event::Timestamp;
+use crate::explain::cause::span;
 use crate::telemetry::{LabelsWanted, Readings, Shown};
 
 /// Columns of a name.
@@ -25,8 +26,7 @@ pub(super) struct TopNames {
 /// The bridge in a moment.
 #[derive(Debug, PartialEq, Serialize)]
 pub(super) struct TopBlock {
-    /// The moment in RFC 3339.
-    at: String,
+    at: Timestamp,
     spool_bytes: u64,
     spool_bytes_max: u64,
     sources: Vec<TopSource>,
@@ -104,7 +104,7 @@ impl TopBlock {
             }
         };
         Self {
-            at: at.to_rfc3339(),
+            at,
             spool_bytes: now.count("spool_bytes", &[]),
             spool_bytes_max: now.count("spool_limit_bytes", &[]),
             sources: names.sources.iter().map(source).collect(),
@@ -116,7 +116,7 @@ impl TopBlock {
     pub(super) fn text(&self, lines_max: Option<usize>) -> String {
         let GibiBytes(used) = GibiBytes::of(self.spool_bytes);
         let GibiBytes(limit) = GibiBytes::of(self.spool_bytes_max);
-        let time: String = self.at.chars().skip_while(|c| *c != 'T').skip(1).take(8).collect();
+        let time = self.at.time_of_day();
         let mut text = format!("{time} UTC  spool {used} of {limit} GiB\n");
         let room = lines_max.map_or(usize::MAX, |lines| lines.saturating_sub(OTHER_LINES));
         // The sinks have at least half of the lines, because their trouble lasts.
@@ -153,7 +153,7 @@ fn sink_line(sink: &TopSink) -> String {
         short_name(&Shown(&sink.sink).to_string(), NAME),
         rate(sink.out),
         sink.in_flight,
-        period(sink.lag_seconds),
+        span(sink.lag_seconds.max(0.0) as u64),
         rate(sink.retries),
         sink.dead,
         match (sink.paused, sink.degraded) {
@@ -197,18 +197,6 @@ fn milliseconds(seconds: f64) -> String {
         few if few < 100.0 => format!("{few:.1} ms"),
         some if some < 10_000.0 => format!("{some:.0} ms"),
         many => format!("{:.0} s", many / 1000.0),
-    }
-}
-
-/// A long time in its two largest units: `4 m 10 s`.
-fn period(seconds: f64) -> String {
-    let seconds = seconds.max(0.0) as u64;
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, _) => format!("{minutes} m {} s", seconds % 60),
-        (0, _, _) => format!("{hours} h {} m", minutes % 60),
-        _ => format!("{days} d {} h", hours % 24),
     }
 }
 
@@ -306,8 +294,6 @@ billing                     0         0   4 m 10 s        11          3 !
 
     #[test]
     fn times_are_written_as_people_say_them() {
-        let periods = [0.4, 59.0, 250.0, 7500.0, 273_600.0].map(period);
-        assert_eq!(periods, ["0 s", "59 s", "4 m 10 s", "2 h 5 m", "3 d 4 h"]);
         let times = [0.000_91, 0.0029, 0.25, 30.0].map(milliseconds);
         assert_eq!(times, ["0.9 ms", "2.9 ms", "250 ms", "30 s"]);
     }

@@ -259,13 +259,13 @@ fn at_line(line: Option<&String>) -> String {
     line.map_or_else(String::new, |line| format!(" ({line})"))
 }
 
-/// Seconds as people say them: `31 s`, `4m10s`, `2h5m`, `3d4h`.
+/// Seconds as people say them, in their two largest units: `31 s`, `4 m 10 s`, `2 h 5 m`, `3 d 4 h`.
 pub fn span(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
-        60..3600 => format!("{}m{}s", seconds / 60, seconds % 60),
-        3600..86_400 => format!("{}h{}m", seconds / 3600, seconds / 60 % 60),
-        _ => format!("{}d{}h", seconds / 86_400, seconds / 3600 % 24),
+        60..3600 => format!("{} m {} s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{} h {} m", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
     }
 }
 
@@ -299,6 +299,12 @@ pub fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_written_as_people_say_them() {
+        let spans = [0, 59, 250, 7500, 273_600].map(span);
+        assert_eq!(spans, ["0 s", "59 s", "4 m 10 s", "2 h 5 m", "3 d 4 h"]);
+    }
 
     #[test]
     fn digits_are_in_groups_of_three() {

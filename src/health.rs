@@ -110,7 +110,8 @@ impl Heart {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+/// Milliseconds of a duration.
+pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -198,6 +199,17 @@ impl SinkStatus {
     /// The topics that are held, as they were reported last; not more than a few dozen of many.
     pub fn held(&self) -> Vec<HeldStatus> {
         self.held.lock().clone()
+    }
+
+    /// What the sink is doing, in one word: of several things the one that an operator has to know first.
+    pub fn state(&self) -> &'static str {
+        match () {
+            () if self.paused.lock().is_some() => "paused",
+            () if self.trouble.lock().is_some() => "degraded",
+            () if !self.held.lock().is_empty() => "held",
+            () if self.lag_records() > 0 => "delivering",
+            () => "idle",
+        }
     }
 
     /// Sets whether the sink is paused.
@@ -308,9 +320,11 @@ mod tests {
     fn a_sink_in_trouble_says_so_until_it_is_over() {
         let health = Health::default();
         let status = health.add_sink("lake");
+        assert_eq!(status.state(), "idle");
         status.progress(Position(7), 3, 1.5);
+        assert_eq!(status.state(), "delivering");
         status.degraded("unknown topic".into());
-        assert_eq!(health.sinks()[0].trouble(), Some("unknown topic".into()));
+        assert_eq!((health.sinks()[0].trouble(), status.state()), (Some("unknown topic".into()), "degraded"));
         status.healthy();
         let seen = &health.sinks()[0];
         assert_eq!((seen.trouble(), seen.cursor(), seen.lag_records()), (None, Position(7), 3));

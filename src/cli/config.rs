@@ -3,6 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::output::{print, terminal_json};
+use super::yaml::scalar;
 use super::{ConfigArgs, Failure, configuration};
 use crate::admin::effective::{EffectiveConfiguration, inside, is_leaf};
 
@@ -114,30 +115,9 @@ fn flow(value: &Json) -> String {
     value.as_str().map_or_else(|| value.to_string(), scalar)
 }
 
-/// A text, quoted unless it is certain to be read as this text.
-fn scalar(text: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_./:-@".contains(&byte);
-    let words = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
-    let is_certain = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '/')
-        && text.bytes().all(is_plain)
-        && !text.ends_with(':')
-        && !words.contains(&text.to_lowercase().as_str());
-    if is_certain { text.to_owned() } else { Json::from(text).to_string() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_text_is_quoted_unless_it_is_certain_what_it_is() {
-        for text in ["env:S", "call.created", "/var/lib/fanbridge", "localhost:9092", "SCRAM-SHA-512"] {
-            assert_eq!(scalar(text), text);
-        }
-        for text in ["", "no", "True", "20 GiB", "0123", "{family}", "a: b", "a:", "- a", "a #b", "é", "~"] {
-            assert_eq!(scalar(text), Json::from(text).to_string());
-        }
-    }
 
     #[test]
     fn a_configuration_is_written_as_a_file_with_its_origins() {

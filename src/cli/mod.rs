@@ -32,6 +32,7 @@ pub mod topics;
 pub mod types;
 pub mod verify;
 mod wrapped;
+mod yaml;
 
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;

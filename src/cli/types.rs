@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, block_on};
 use super::output::{Format, Rows, print};
+use super::yaml::scalar;
 use super::{ConfigArgs, Exit, Failure, configuration, find, read};
 use crate::config::did_you_mean;
 use crate::provider::{self, Definition, TypeInfo, UNCLASSIFIED};
@@ -159,17 +160,6 @@ fn yaml<'t>(types: impl Iterator<Item = (&'t str, &'t str, &'t str, bool)>) -> S
     text
 }
 
-/// A name as a YAML scalar, in quotes where YAML would read it as another type.
-fn scalar(name: &str) -> String {
-    let plain = |c: u8| c.is_ascii_alphanumeric() || b"_-./".contains(&c);
-    let words = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
-    let is_word = words.iter().any(|word| name.eq_ignore_ascii_case(word));
-    match name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.bytes().all(plain) && !is_word {
-        true => name.into(),
-        false => Value::from(name).to_string(),
-    }
-}
-
 /// Prints the types that the running bridge has seen, from its admin API.
 fn seen(args: &Args, definitions: &[Arc<Definition>]) -> Result<(), Failure> {
     let config = configuration(&args.config)?;
@@ -272,20 +262,6 @@ mod tests {
     fn a_family_holds_the_families_within_it_and_no_look_alikes() {
         assert!(within("video.recording", "video") && within("video", "video"));
         assert!(!within("videos", "video") && !within("video", "video.recording"));
-    }
-
-    #[test]
-    fn a_name_that_yaml_would_read_otherwise_is_quoted() {
-        for name in ["call.created", "orders/create", "video.mediaAI.named-entities.ready", "a_b"] {
-            assert_eq!(scalar(name), name);
-        }
-        for name in
-            ["*", "yes", "Null", "1e3", "-", "a: b", "a #b", "deploy to prod", "é", "it's", "", "\"a\\"]
-        {
-            let read: Vec<String> = serde_saphyr::from_str(&format!("- {}", scalar(name))).expect("YAML");
-            assert_eq!(read, [name]);
-            assert!(scalar(name).starts_with('"'), "{name}");
-        }
     }
 
     #[test]

@@ -88,3 +88,15 @@ export function query(values) {
   );
   return kept.length > 0 ? `?${new URLSearchParams(kept)}` : "";
 }
+
+/** Waits so long, or until the signal ends it. */
+export function pause(milliseconds, signal) {
+  return new Promise((done) => {
+    const timer = setTimeout(done, milliseconds);
+    const end = () => {
+      clearTimeout(timer);
+      done();
+    };
+    signal.addEventListener("abort", end, { once: true });
+  });
+}

@@ -1,6 +1,6 @@
 // The frame of the page: the sentence on top, the views, keys, the token and questions.
 
-import { access, token } from "./api.js";
+import { access, pause, token } from "./api.js";
 import { append, fill, h, say } from "./dom.js";
 import * as configuration from "./configuration.js";
 import * as dead from "./dead.js";
@@ -45,17 +45,7 @@ function context(name, parameters, controller) {
 async function every(seconds, look, signal) {
   while (!signal.aborted) {
     if (!document.hidden) await look();
-    await new Promise((done) => {
-      const timer = setTimeout(done, seconds * 1000);
-      signal.addEventListener(
-        "abort",
-        () => {
-          clearTimeout(timer);
-          done();
-        },
-        { once: true },
-      );
-    });
+    await pause(seconds * 1000, signal);
   }
 }
 

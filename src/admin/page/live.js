@@ -1,6 +1,6 @@
 // Reads server-sent events by `fetch`: an `EventSource` can send no header, and so no token.
 
-import { Problem, ask, query } from "./api.js";
+import { Problem, ask, pause, query } from "./api.js";
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 10_000;
@@ -76,18 +76,4 @@ function take(event, line) {
   if (field === "event") event.name = value;
   else if (field === "data") event.data += event.data ? `\n${value}` : value;
   else if (field === "id") event.id = value;
-}
-
-function pause(milliseconds, signal) {
-  return new Promise((done) => {
-    const timer = setTimeout(done, milliseconds);
-    signal.addEventListener(
-      "abort",
-      () => {
-        clearTimeout(timer);
-        done();
-      },
-      { once: true },
-    );
-  });
 }

@@ -22,9 +22,9 @@ use rustix::process::{Resource, getrlimit};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::observed::{TakesMillis, millis, observe};
+use super::observed::{TakesMillis, observe};
 use crate::admin::{AdminState, PausedAnswer, ProblemAnswer, probes};
-use crate::health::{HeldStatus, SinkStatus};
+use crate::health::{HeldStatus, SinkStatus, millis};
 use crate::problem::ProblemCode;
 use crate::timeline::{StepFilter, StepKind, StepWord, Timeline};
 

@@ -1,6 +1,6 @@
 //! What the metrics say now and how fast it grows, for the listings of sources, sinks and the spool.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -86,9 +86,4 @@ impl TakesMillis {
 /// A number with three digits behind the point.
 pub(super) fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
-}
-
-/// Milliseconds of a duration.
-pub(super) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

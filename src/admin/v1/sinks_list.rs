@@ -158,12 +158,6 @@ impl SinkItem {
         self.lag_events = status.lag_records();
         self.oldest_pending_seconds = status.oldest_pending_seconds();
         self.paused = status.paused().map(PausedAnswer::from);
-        self.state = match () {
-            () if self.paused.is_some() => "paused",
-            () if self.degraded_because.is_some() => "degraded",
-            () if !self.held.is_empty() => "held",
-            () if self.lag_events > 0 => "delivering",
-            () => "idle",
-        };
+        self.state = status.state();
     }
 }

@@ -20,9 +20,10 @@ use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::observed::{CAPACITY_LEFT, LOG_HEAD, TakesMillis, millis, observed, rounded};
+use super::observed::{CAPACITY_LEFT, LOG_HEAD, TakesMillis, observed, rounded};
 use crate::admin::status::SpoolState;
 use crate::admin::{AdminState, ProblemAnswer, probes};
+use crate::health::millis;
 use crate::state::Shortage;
 
 /// The space and the disk of the log.

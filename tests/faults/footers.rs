@@ -33,13 +33,6 @@ fn delivery(number: u64) -> Delivery {
     Delivery::new("call.created", "default:footers", number, 20_000)
 }
 
-fn segments(home: &Home) -> Vec<PathBuf> {
-    let paths = fs::read_dir(home.path("spool")).unwrap().map(|entry| entry.unwrap().path());
-    let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|kind| kind == "log")).collect();
-    paths.sort();
-    paths
-}
-
 /// How many segments the last start took by their footers, and how many it scanned.
 fn taken(bridge: &Bridge, starts: usize) -> (u64, u64) {
     let ready = await_until("the last start is in the log", PATIENCE, || {
@@ -77,7 +70,7 @@ fn a_bridge_with_many_segments_starts_by_their_footers_and_after_a_kill_as_well(
     let bridge = home.start();
     let mut client = bridge.client();
     (0..400).for_each(|number| delivery(number).hand_over(&mut client, &ledger));
-    let count = segments(&home).len() as u64;
+    let count = home.segments().len() as u64;
     assert!(count >= 7, "{count} segments");
     bridge.stop();
 
@@ -119,7 +112,7 @@ fn damage_behind_a_good_footer_is_found_in_the_background_and_a_damaged_footer_i
     readers::drained(&ledger, PATIENCE, || readers::files(&topics));
     bridge.stop();
 
-    let paths = segments(&home);
+    let paths = home.segments();
     let flip = |path: &PathBuf, at: fn(usize) -> usize| {
         let mut bytes = fs::read(path).unwrap();
         let at = at(bytes.len());

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::support::bridge::{Bridge, Home};
 use crate::support::servers::Broker;
 use crate::support::{await_until, turns};
@@ -19,12 +17,12 @@ fn a_broker_that_cannot_be_reached_degrades_its_sink_before_the_first_event_and_
     home.configure("", &format!("sinks:\n  lake: {{ kafka: {{ brokers: \"{}\" }} }}\n", broker.address));
     // Not there at the start, and gone later on.
     let bridge = home.start();
-    let trouble = await_until("the sink is degraded", PATIENCE, || degraded_because(&bridge));
+    let trouble = await_until("the sink is degraded", PATIENCE, || bridge.degraded_because());
     assert!(trouble.starts_with("no_answer: ") && trouble.contains("Connection refused"), "{trouble}");
     broker.start_again();
     await_healthy(&bridge);
     broker.stop();
-    await_until("the sink is degraded again", PATIENCE, || degraded_because(&bridge));
+    await_until("the sink is degraded again", PATIENCE, || bridge.degraded_because());
     broker.start_again();
     await_healthy(&bridge);
     assert_eq!(bridge.metric("fanbridge_events_total", &[]), 0.0, "no event was needed for that");
@@ -42,11 +40,5 @@ fn a_broker_that_cannot_be_reached_degrades_its_sink_before_the_first_event_and_
 }
 
 fn await_healthy(bridge: &Bridge) {
-    await_until("the sink is well", PATIENCE, || degraded_because(bridge).is_none().then_some(()));
-}
-
-fn degraded_because(bridge: &Bridge) -> Option<String> {
-    let status = bridge.admin().get("/api/status").expect("the status").text();
-    let status: Value = serde_json::from_str(&status).expect("JSON");
-    status["sinks"][0]["degraded_because"].as_str().map(ToOwned::to_owned)
+    await_until("the sink is well", PATIENCE, || bridge.degraded_because().is_none().then_some(()));
 }

@@ -2,7 +2,7 @@
 //! nothing is acknowledged into a file that nobody will find again, and what was is put back.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::support::bridge::{Bridge, Home, free_port};
@@ -49,13 +49,6 @@ fn send_until_refused(bridge: &Bridge, ledger: &Ledger, events: &mut impl Iterat
     panic!("nothing was refused");
 }
 
-fn segments(home: &Home) -> Vec<PathBuf> {
-    let paths = fs::read_dir(home.path("spool")).unwrap().map(|entry| entry.unwrap().path());
-    let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|kind| kind == "log")).collect();
-    paths.sort();
-    paths
-}
-
 /// Puts a copy in a file's place, as `cp -p FILE t; mv t FILE` does.
 fn replace(path: &Path) {
     let copy = path.with_extension("t");
@@ -81,7 +74,7 @@ fn a_segment_that_is_replaced_under_a_stalled_sink_costs_no_acknowledged_event()
     let (ledger, mut events) = (Ledger::default(), deliveries());
     let mut client = bridge.client();
     events.by_ref().take(50).for_each(|event| event.hand_over(&mut client, &ledger));
-    replace(segments(&home).last().unwrap());
+    replace(home.segments().last().unwrap());
     send_until_refused(&bridge, &ledger, &mut events);
     bridge.assert_logs("was replaced under the bridge");
     // Killed on its way out: what was acknowledged needs no orderly end.
@@ -98,7 +91,7 @@ fn an_orderly_stop_puts_a_replaced_segment_back_and_does_not_pass_for_success() 
     let mut client = bridge.client();
     let path = {
         events.by_ref().take(1).for_each(|event| event.hand_over(&mut client, &ledger));
-        segments(&home).pop().unwrap()
+        home.segments().pop().unwrap()
     };
     // What was taken in behind the copy and before the move is nowhere but in the file that is replaced.
     let copy = path.with_extension("t");
@@ -115,7 +108,7 @@ fn an_orderly_stop_puts_a_replaced_segment_back_and_does_not_pass_for_success() 
 /// Hands events over until the log has three segments.
 fn fill(home: &Home, bridge: &Bridge, ledger: &Ledger, events: &mut impl Iterator<Item = Delivery>) {
     let mut client = bridge.client();
-    while segments(home).len() < 3 {
+    while home.segments().len() < 3 {
         events.by_ref().take(50).for_each(|event| event.hand_over(&mut client, ledger));
     }
 }
@@ -127,8 +120,8 @@ fn a_closed_segment_with_events_that_wait_is_missed_before_any_cursor_passes_it(
     let mut bridge = home.start();
     let (ledger, mut events) = (Ledger::default(), deliveries());
     fill(&home, &bridge, &ledger, &mut events);
-    let (gone, kept) = (segments(&home).remove(0), home.path("kept"));
-    let next = segments(&home)[1].file_stem().unwrap().to_str().unwrap().parse::<u64>().unwrap();
+    let (gone, kept) = (home.segments().remove(0), home.path("kept"));
+    let next = home.segments()[1].file_stem().unwrap().to_str().unwrap().parse::<u64>().unwrap();
     fs::rename(&gone, &kept).unwrap();
     let status = bridge.await_exit(PATIENCE);
     // No supervisor starts it again, which would pass what is gone.
@@ -159,7 +152,7 @@ fn a_segment_that_every_sink_has_got_past_may_be_removed_under_the_bridge() {
     // Behind a restart all cursors are kept.
     bridge.stop();
     let bridge = home.start();
-    fs::remove_file(segments(&home).remove(0)).unwrap();
+    fs::remove_file(home.segments().remove(0)).unwrap();
     await_until("the bridge notices", PATIENCE, || {
         bridge.log().contains("somebody removed a segment that every sink has passed").then_some(())
     });
@@ -177,7 +170,7 @@ fn a_copy_in_the_place_of_a_closed_segment_ends_nothing_and_is_delivered() {
     let bridge = home.start();
     let (ledger, mut events) = (Ledger::default(), deliveries());
     fill(&home, &bridge, &ledger, &mut events);
-    replace(&segments(&home)[0]);
+    replace(&home.segments()[0]);
     await_until("the bridge notices", PATIENCE, || {
         bridge.log().contains("somebody replaced a closed segment by a copy of it").then_some(())
     });

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::bridge::{Bridge, Home};
+use crate::support::bridge::Home;
 use crate::support::load::Delivery;
 use crate::support::oracle::Ledger;
 use crate::support::readers::{self, KafkaRecord};
@@ -28,7 +28,7 @@ fn a_broker_that_would_create_a_missing_topic_is_not_asked_to() {
     (0..20).for_each(|number| {
         Delivery::new("call.created", "default:waits", number, 0).hand_over(&mut client, &ledger);
     });
-    let trouble = await_until("the sink is degraded", PATIENCE, || degraded_because(&bridge));
+    let trouble = await_until("the sink is degraded", PATIENCE, || bridge.degraded_because());
     assert!(trouble.starts_with("unknown_topic") && trouble.contains("missing"), "{trouble}");
     assert!(servers::topics(&broker.address).is_empty(), "{:?}", servers::topics(&broker.address));
 
@@ -128,12 +128,6 @@ fn a_key_lands_in_the_partition_that_a_java_client_would_choose() {
 fn configure(home: &Home, brokers: &str, topic: &str) {
     let lake = format!("{{ kafka: {{ brokers: \"{brokers}\" }}, topic: {topic} }}");
     home.configure("", &format!("select: [call.created]\nsinks: {{ lake: {lake} }}\n"));
-}
-
-fn degraded_because(bridge: &Bridge) -> Option<String> {
-    let status = bridge.admin().get("/api/status").expect("the status").text();
-    let status: Value = serde_json::from_str(&status).expect("JSON");
-    status["sinks"][0]["degraded_because"].as_str().map(ToOwned::to_owned)
 }
 
 /// The hash by which Kafka's Java client chooses a partition.

@@ -2,20 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::process::Output;
 use std::time::Duration;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::{Value, json};
 
 use crate::support::bridge::{Bridge, Home};
 use crate::support::client::{Answer, Client};
 use crate::support::load::STREAM_PATH;
-use crate::support::{await_until, signing, turns};
+use crate::support::{await_until, gzip, signing, turns};
 
 /// How long the bridge may take to deliver.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -39,12 +36,6 @@ fn home(admin: &str) -> Home {
 
 fn body(event_type: &str, number: u64) -> String {
     format!(r#"{{"type":"{event_type}","call_cid":"default:{number}"}}"#)
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
 }
 
 /// Delivers a body by the front; what it was answered.

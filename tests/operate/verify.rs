@@ -12,7 +12,7 @@ use sha2::{Sha256, Sha512};
 use crate::support::bridge::Home;
 use crate::support::clock::WallClock;
 use crate::support::dice::Dice;
-use crate::support::turns;
+use crate::support::{gzip, turns};
 
 /// Base64 of 32 bytes, which is also a usable secret as it is written.
 const SECRET: &str = "dmVyaWZ5LXNpZ25pbmctc2VjcmV0LTAwMDAwMDAwMDE=";
@@ -220,12 +220,6 @@ fn home() -> Home {
     );
     fs::write(home.path("fanbridge.yaml"), text).unwrap();
     home
-}
-
-fn gzip(plain: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(plain).unwrap();
-    encoder.finish().unwrap()
 }
 
 /// A way to spoil a delivery, and what is said of it. `None` if this signer's cannot be spoilt so.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::time::Duration;
 
 use base64::Engine;
@@ -10,16 +9,10 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use crate::message::{Message, OTHER_LISTED_TOPIC, TOPIC};
-use crate::support::{await_until, readers, signing, turns};
+use crate::support::{await_until, gzip, readers, signing, turns};
 use crate::world::World;
 
 const BODY: &str = "{\n  \"type\": \"call.created\", \"call_cid\": \"default:é \u{1F39E}\", \"n\": 0.10\n}";
-
-fn gzip(plain: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(plain).unwrap();
-    encoder.finish().unwrap()
-}
 
 /// Waits until so many events are in the topics' files.
 fn await_delivered(world: &World, count: usize) {

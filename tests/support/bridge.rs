@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 use super::client::Client;
 use super::{await_until, aws, signing};
@@ -69,6 +70,16 @@ impl Home {
             "",
             &format!("sinks:\n  local: {{ file: {{ dir: {} }} }}\n", self.path("topics").display()),
         );
+    }
+
+    /// The files of the log, oldest first.
+    pub fn segments(&self) -> Vec<PathBuf> {
+        let paths = fs::read_dir(self.path("spool")).expect("there is a spool");
+        let paths = paths.map(|entry| entry.expect("the spool can be listed").path());
+        let mut paths: Vec<_> =
+            paths.filter(|path| path.extension().is_some_and(|kind| kind == "log")).collect();
+        paths.sort();
+        paths
     }
 
     /// Starts the bridge and waits until it is ready.
@@ -216,6 +227,13 @@ impl Bridge {
     pub fn metric(&self, name: &str, labels: &[&str]) -> f64 {
         let answer = self.admin().get("/metrics").expect("a running bridge shows its metrics");
         sum_of_series(&answer.text(), name, labels)
+    }
+
+    /// Why the first sink is degraded, if it is.
+    pub fn degraded_because(&self) -> Option<String> {
+        let status = self.admin().get("/api/v1/status").expect("a running bridge shows its status");
+        let status: Value = serde_json::from_slice(&status.body).expect("JSON");
+        status["sinks"][0]["degraded_because"].as_str().map(ToOwned::to_owned)
     }
 
     /// The process id.

@@ -27,11 +27,22 @@ pub mod signing;
 pub mod tier;
 pub mod turns;
 
+use std::io::Write;
 use std::time::{Duration, Instant};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 // Not every part is longer in some runs.
 #[allow(unused_imports)]
 pub use tier::Tier;
+
+/// Bytes as a sender compresses them.
+pub fn gzip(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(plain).expect("memory takes it");
+    encoder.finish().expect("memory takes it")
+}
 
 /// Asks again and again, a few milliseconds apart, until the answer is there.
 ///

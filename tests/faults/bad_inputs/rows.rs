@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Fate;
 use crate::support::client::request;
-use crate::support::signing;
+use crate::support::{gzip, signing};
 
 /// The secret of an application that is not the others'.
 pub const OTHER_SECRET: &str = "secret-of-another-application-0002";
@@ -101,12 +101,6 @@ fn call(what: &str) -> String {
     format!(
         r#"{{"type":"call.created","call_cid":"default:{what}","for":"{what}","canary":"{BODY_CANARY}"}}"#
     )
-}
-
-fn gzip(plain: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(plain).expect("memory takes it");
-    encoder.finish().expect("memory takes it")
 }
 
 fn transport() -> Vec<Row> {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::stage::{LARGE, SMALL_BODIES, SMALL_SPOOL, call, configure, files, nobody, segments};
+use super::stage::{LARGE, SMALL_BODIES, SMALL_SPOOL, call, configure, files, nobody};
 use super::{Made, Row};
 use crate::support::bridge::Home;
 use crate::support::inject::{self, FileFault};
@@ -36,7 +36,7 @@ pub const ROWS: &[Row] = &[
             configure(&home, "", "limits: { ack_timeout: 1s }\n", &[("lake", files("lake"))]);
             let bridge = home.start();
             assert!(call(1, 0).send(&mut bridge.client()).expect("an answer").is_success());
-            let segment = segments(&home).pop().unwrap();
+            let segment = home.segments().pop().unwrap();
             let fault = FileFault::begin(bridge.pid(), &segment, "fdatasync:delay_enter=30000000");
             assert_eq!(call(2, 0).send(&mut bridge.client()).expect("an answer").status, 503);
             Made::doctor(home, "bridge.degraded", (fault, bridge))

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::stage::{
-    SMALL_BODIES, SMALL_SPOOL, await_pruned, await_settled, call, configure, files, fill, nobody, segments,
+    SMALL_BODIES, SMALL_SPOOL, await_pruned, await_settled, call, configure, files, fill, nobody,
 };
 use super::{Made, Row};
 use crate::support::await_until;
@@ -80,7 +80,7 @@ pub const ROWS: &[Row] = &[
             let first = fill(&bridge, 40);
             await_settled(&bridge, "lake");
             bridge.stop();
-            let segment = segments(&home).remove(0);
+            let segment = home.segments().remove(0);
             let mut bytes = fs::read(&segment).unwrap();
             bytes[20_000] ^= 4;
             fs::write(segment, bytes).unwrap();

@@ -1,6 +1,5 @@
 //! Requests that are refused for what they are: 400 to 415.
 
-use std::io::Write;
 use std::time::UNIX_EPOCH;
 
 use super::stage::{SMALL_BODIES, body, request};
@@ -8,7 +7,7 @@ use super::{Made, Row};
 use crate::support::bridge::{Bridge, Home};
 use crate::support::client::Answer;
 use crate::support::load::STREAM_PATH;
-use crate::support::signing;
+use crate::support::{gzip, signing};
 
 /// A bridge with these sources beside the usual ones, and with these limits.
 fn started(sources: &str) -> (Home, Bridge) {
@@ -56,12 +55,6 @@ fn hook(stamp: &str, headers: &[&str]) -> Option<Made> {
     let mut sent: Vec<_> = all.into_iter().filter(|(name, _)| headers.contains(name)).collect();
     sent.push(("webhook-signature", &signature));
     posted_to(source, "/in/hooks", &sent, body.as_bytes())
-}
-
-fn gzip(plain: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(plain).unwrap();
-    encoder.finish().unwrap()
 }
 
 const VERIFY: &str = " --body FILE --headers FILE` says what is wrong with the signature";

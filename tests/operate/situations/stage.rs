@@ -1,7 +1,6 @@
 //! What situations are made of.
 
 use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -92,14 +91,6 @@ pub fn fill(bridge: &Bridge, count: u64) -> String {
         });
     }
     call(0, LARGE).id
-}
-
-/// The files of a home's log, oldest first.
-pub fn segments(home: &Home) -> Vec<PathBuf> {
-    let paths = fs::read_dir(home.path("spool")).unwrap().map(|entry| entry.unwrap().path());
-    let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|kind| kind == "log")).collect();
-    paths.sort();
-    paths
 }
 
 /// Waits until the first segment of the log is gone.

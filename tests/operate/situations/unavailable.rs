@@ -3,9 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use super::stage::{
-    LARGE, SMALL_BODIES, SMALL_SPOOL, call, configure, files, nobody, post, request, segments,
-};
+use super::stage::{LARGE, SMALL_BODIES, SMALL_SPOOL, call, configure, files, nobody, post, request};
 use super::{Made, Row};
 use crate::support::await_until;
 use crate::support::bridge::{Bridge, Home};
@@ -103,7 +101,7 @@ pub const ROWS: &[Row] = &[
             configure(&home, "", "limits: { ack_timeout: 1s }\n", &[("lake", files("lake"))]);
             let bridge = home.start();
             assert!(call(1, 0).send(&mut bridge.client()).expect("an answer").is_success());
-            let segment = segments(&home).pop().unwrap();
+            let segment = home.segments().pop().unwrap();
             let fault = FileFault::begin(bridge.pid(), &segment, "fdatasync:delay_enter=8000000");
             let answer = call(2, 0).send(&mut bridge.client()).expect("an answer");
             of(home, &answer, (fault, bridge))

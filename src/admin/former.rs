@@ -15,7 +15,7 @@ use http::header::LINK;
 use super::{AdminState, dead, status, types};
 
 /// Since when the routes are deprecated: 2026-11-30, in seconds since the Unix epoch behind an `@`.
-const DEPRECATED: HeaderValue = HeaderValue::from_static("@1795996800");
+const DEPRECATED: &str = "@1795996800";
 
 pub(super) fn router() -> Router<AdminState> {
     Router::new()
@@ -32,7 +32,7 @@ pub(super) fn router() -> Router<AdminState> {
 async fn deprecated(request: Request, next: Next) -> Response {
     let successor = successor(request.uri().path());
     let mut response = next.run(request).await;
-    response.headers_mut().insert("deprecation", DEPRECATED);
+    response.headers_mut().insert("deprecation", HeaderValue::from_static(DEPRECATED));
     if let Some(successor) = successor {
         response.headers_mut().insert(LINK, successor);
     }

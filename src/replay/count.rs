@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::scope::{ReplayScope, ReplayedLog};
 use super::{NewReplay, ReplayError, Replays};
 use crate::event::{Entry, Event, Position};
-use crate::spool::SearchBudget;
+use crate::selection::Selection;
+use crate::spool::{LogSearch, SearchBudget};
 
 /// Most types and hours that are counted by name.
 const NAMES_MAX: usize = 1_000;
@@ -75,30 +77,58 @@ impl Replays {
     /// # Errors
     /// See [`ReplayError`].
     pub fn count(&self, new: &NewReplay, after: Position) -> Result<ReplayCount, ReplayError> {
-        let begun = Instant::now();
         let shared = &*self.0;
         shared.check(new)?;
         let selection = &shared.sink(&new.sink)?.selection;
         let scope = shared.scope(new)?;
-        let (wanted, search) = (shared.wanted(&scope.events, &scope.ids_of), shared.spool.search());
-        let mut count = ReplayCount { dry_run: true, ..ReplayCount::default() };
-        let mut read = scope.after.max(after);
-        while !count.complete && begun.elapsed() < COUNT_FOR {
-            let budget = SearchBudget::new(usize::MAX, PAGE_BYTES);
-            let page = search.oldest_first(&wanted, read, scope.through, &budget)?;
-            for found in &page.found {
-                match &found.entry {
-                    Entry::Event(event) if new.select_all || selection.takes(&event.event_type) => {
-                        count.note(event);
-                    }
-                    Entry::Event(_) => count.not_selected += 1,
-                    Entry::Quarantined(_) => {}
-                }
-            }
-            count.lost += page.lost + page.gone;
-            (read, count.complete) = (page.through, page.complete);
-        }
-        count.through = read.0;
-        Ok(count)
+        count(&shared.log(), new, selection, (&scope, after))
     }
+}
+
+/// The same of the log that a stopped bridge has left, to a sink with this selection and this cursor. The
+/// sink has to be one of the bridge.
+///
+/// # Errors
+/// See [`ReplayError`].
+pub fn count_of_stopped(
+    search: LogSearch,
+    event_sources: &[String],
+    (selection, cursor): (&Selection, Position),
+    new: &NewReplay,
+    after: Position,
+) -> Result<ReplayCount, ReplayError> {
+    new.check()?;
+    let log = ReplayedLog { search, event_sources };
+    let scope = log.scope(new, cursor)?;
+    count(&log, new, selection, (&scope, after))
+}
+
+/// Counts what is in a part of the log, behind a position.
+fn count(
+    log: &ReplayedLog<'_>,
+    new: &NewReplay,
+    selection: &Selection,
+    (scope, after): (&ReplayScope, Position),
+) -> Result<ReplayCount, ReplayError> {
+    let begun = Instant::now();
+    let wanted = log.wanted(&scope.events, &scope.ids_of);
+    let mut count = ReplayCount { dry_run: true, ..ReplayCount::default() };
+    let mut read = scope.after.max(after);
+    while !count.complete && begun.elapsed() < COUNT_FOR {
+        let budget = SearchBudget::new(usize::MAX, PAGE_BYTES);
+        let page = log.search.oldest_first(&wanted, read, scope.through, &budget)?;
+        for found in &page.found {
+            match &found.entry {
+                Entry::Event(event) if new.select_all || selection.takes(&event.event_type) => {
+                    count.note(event);
+                }
+                Entry::Event(_) => count.not_selected += 1,
+                Entry::Quarantined(_) => {}
+            }
+        }
+        count.lost += page.lost + page.gone;
+        (read, count.complete) = (page.through, page.complete);
+    }
+    count.through = read.0;
+    Ok(count)
 }

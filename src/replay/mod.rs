@@ -36,7 +36,7 @@ use crate::spool::{ReadError, Spool};
 use crate::state::{ReplayRow, ReplaySelection, ReplayState, State, StateError};
 use crate::telemetry::{ReplayMetrics, Shown, Sink};
 
-pub use count::ReplayCount;
+pub use count::{ReplayCount, count_of_stopped};
 
 /// Events in a second, if nothing else is asked for.
 pub const RATE_DEFAULT: u32 = 1_000;
@@ -63,6 +63,32 @@ pub struct NewReplay {
     pub select_all: bool,
     /// Most events in a second.
     pub rate: u32,
+}
+
+impl NewReplay {
+    /// Whether what is asked for is within its bounds.
+    fn check(&self) -> Result<(), ReplayError> {
+        let events = &self.events;
+        if *events == ReplaySelection::default() {
+            return Err(ReplayError::Everything);
+        }
+        if events.since.zip(events.until).is_some_and(|(since, until)| until <= since) {
+            return Err(ReplayError::NoTime);
+        }
+        if !(1..=RATE_MAX).contains(&self.rate) {
+            return Err(ReplayError::Rate(self.rate));
+        }
+        if events.ids.len() > IDS_MAX {
+            return Err(ReplayError::Ids(events.ids.len()));
+        }
+        let sets = [&events.types, &events.families, &events.sources];
+        let names = sets.iter().map(|set| set.len()).sum();
+        let bytes = sets.into_iter().chain([&events.ids]).flatten().map(String::len).sum();
+        if names > NAMES_MAX || bytes > NAME_BYTES_MAX {
+            return Err(ReplayError::Names { names, bytes });
+        }
+        Ok(())
+    }
 }
 
 /// Why a replay is not begun, shown or cancelled.
@@ -283,26 +309,7 @@ impl Shared {
     /// Whether a replay can be asked for so.
     fn check(&self, new: &NewReplay) -> Result<(), ReplayError> {
         self.sink(&new.sink)?;
-        let events = &new.events;
-        if *events == ReplaySelection::default() {
-            return Err(ReplayError::Everything);
-        }
-        if events.since.zip(events.until).is_some_and(|(since, until)| until <= since) {
-            return Err(ReplayError::NoTime);
-        }
-        if !(1..=RATE_MAX).contains(&new.rate) {
-            return Err(ReplayError::Rate(new.rate));
-        }
-        if events.ids.len() > IDS_MAX {
-            return Err(ReplayError::Ids(events.ids.len()));
-        }
-        let sets = [&events.types, &events.families, &events.sources];
-        let names = sets.iter().map(|set| set.len()).sum();
-        let bytes = sets.into_iter().chain([&events.ids]).flatten().map(String::len).sum();
-        if names > NAMES_MAX || bytes > NAME_BYTES_MAX {
-            return Err(ReplayError::Names { names, bytes });
-        }
-        Ok(())
+        new.check()
     }
 
     /// Adds the row of a replay, which runs from then on.

@@ -218,7 +218,7 @@ impl Runner {
         self.blocking(move |shared| {
             let search = shared.spool.search();
             let budget = SearchBudget::new(most, PAGE_BYTES);
-            let wanted = shared.wanted(&row.events, &row.ids_of);
+            let wanted = shared.log().wanted(&row.events, &row.ids_of);
             let page = search.oldest_first(&wanted, row.read, row.end, &budget)?;
             Ok(chosen(page, &row, |event_type| shared.sinks[index].selection.takes(event_type)))
         })

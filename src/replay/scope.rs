@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{NewReplay, ReplayError, ReplaySink, Shared};
 use crate::dedup::DuplicateKey;
 use crate::event::{BODY_SCHEME, Entry, Event, Position};
-use crate::spool::{SearchBudget, SearchFor};
+use crate::spool::{LogSearch, SearchBudget, SearchFor};
 use crate::state::ReplaySelection;
 use crate::telemetry::Shown;
 
@@ -29,13 +29,32 @@ pub(super) struct ReplayScope {
     pub(super) ids_of: BTreeSet<String>,
 }
 
+/// The log in which a replay looks for its events.
+pub(super) struct ReplayedLog<'s> {
+    pub(super) search: LogSearch,
+    /// CloudEvents `source` of the events of each configured source.
+    pub(super) event_sources: &'s [String],
+}
+
 impl Shared {
+    pub(super) fn log(&self) -> ReplayedLog<'_> {
+        ReplayedLog { search: self.spool.search(), event_sources: &self.event_sources }
+    }
+
     /// Finds the part of the log in which these events are, as it is now.
     pub(super) fn scope(&self, new: &NewReplay) -> Result<ReplayScope, ReplayError> {
-        let (events, sink, search) = (&new.events, self.sink(&new.sink)?, self.spool.search());
+        let passed = self.sink(&new.sink)?.passed(self.spool.head());
+        self.log().scope(new, passed)
+    }
+}
+
+impl ReplayedLog<'_> {
+    /// Finds the part in which these events are, up to the position that the sink has passed.
+    pub(super) fn scope(&self, new: &NewReplay, passed: Position) -> Result<ReplayScope, ReplayError> {
+        let (events, search) = (&new.events, &self.search);
         let mut scope = ReplayScope {
-            through: sink.passed(self.spool.head()),
-            after: Position(self.spool.first().0.saturating_sub(1)),
+            through: passed,
+            after: Position(search.first().0.saturating_sub(1)),
             events: events.clone(),
             ids_of: BTreeSet::new(),
         };
@@ -67,7 +86,7 @@ impl Shared {
         if let Some((id, _)) = found.iter().find(|(_, position)| *position > scope.through) {
             return Err(ReplayError::UnknownId(format!(
                 "{} has not passed the event with the id `{}` yet: it comes there without a replay",
-                sink.name,
+                new.sink,
                 Shown(id)
             )));
         }

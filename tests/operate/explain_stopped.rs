@@ -1,4 +1,4 @@
-//! What became of an event, asked while no bridge runs.
+//! What became of an event, and what a replay would send, asked while no bridge runs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -110,6 +110,46 @@ fn log_and_cursors_of_a_stopped_bridge_tell_what_became_of_an_event_and_stay_as_
     let (_, json, _) = explain(&home, &waiting);
     assert!(!json["cause"].as_str().unwrap_or_default().contains("is stopped"), "{json}");
     drop(bridge);
+}
+
+#[test]
+fn what_a_replay_would_send_is_counted_from_what_a_stopped_bridge_has_left() {
+    let _turn = turns::in_company();
+    let home = home();
+    let bridge = home.start();
+    let ids = [1, 2, 3].map(|number| send(&bridge, number));
+    await_until("the file has all", WITHIN, || {
+        (state(&explain(&home, &ids[2]).1, "lake") == "delivered").then_some(())
+    });
+    let replay = |arguments: &[&str]| {
+        let words = [&["replay", "--format", "json"], arguments].concat();
+        let Output { status, stdout, stderr } = home.try_verb(&words);
+        let json: Value = serde_json::from_slice(&stdout).unwrap_or_default();
+        (status.code(), json, String::from_utf8_lossy(&stderr).into_owned())
+    };
+    let hour = ["--sink", "lake", "--since", "1h", "--dry-run"];
+    let running = replay(&hour);
+    assert_eq!(running.1["events"], 3, "{running:?}");
+    bridge.stop();
+
+    let before = files(&home);
+    let stopped = replay(&hour);
+    assert_eq!((stopped.0, &stopped.1), (Some(0), &running.1), "{stopped:?}");
+    assert!(stopped.2.contains("the bridge is stopped") && stopped.2.contains("3 events would be sent"));
+    let one = replay(&["--sink", "lake", "--id", &ids[0]["sha256-".len()..][..12], "--dry-run"]);
+    assert_eq!((one.0, &one.1["events"]), (Some(0), &1.into()), "{one:?}");
+    for (arguments, code, words) in [
+        (&["--sink", "lak", "--since", "1h", "--dry-run"][..], 1, "did you mean `lake`?"),
+        (&["--sink", "lake", "--id", "0123456789ab", "--dry-run"], 1, "has no event with the id"),
+        (&["--sink", "away", "--id", &ids[0], "--dry-run"], 1, "has not passed the event"),
+        (&["--sink", "lake", "--since", "1h", "--yes"], 75, "no bridge is running"),
+        (&["--sink", "lake", "--since", "1h"], 75, "no bridge is running"),
+    ] {
+        let (found, _, said) = replay(arguments);
+        assert_eq!(found, Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(words), "{arguments:?}: {said}");
+    }
+    assert_eq!(files(&home), before, "nothing is written");
 }
 
 #[test]

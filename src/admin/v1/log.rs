@@ -135,7 +135,9 @@ impl LogQuery {
             return Err(bad_query("until", "it is not behind `since`: no entry can have arrived in between"));
         }
         let before = parsed("before", self.before.as_deref(), |text: &str| {
-            text.parse().map(Position).map_err(|_| "expected a position of the log, the `next` of a page")
+            text.parse::<u64>()
+                .map(Position)
+                .map_err(|_| "expected a position of the log, the `next` of a page")
         })?;
         let limit = parsed("limit", self.limit.as_deref(), |text: &str| {
             let limit = text.parse().ok().filter(|limit| (1..=ENTRIES_MAX).contains(limit));

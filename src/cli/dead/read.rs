@@ -5,8 +5,9 @@ use std::io::{self, IsTerminal};
 
 use super::super::client::{Client, path_with};
 use super::super::output::{Format, Rows, print, terminal_json};
+use super::super::running::unread_state;
 use super::super::tail::short_id;
-use super::super::{Exit, Failure, chain, configuration, notice};
+use super::super::{Failure, configuration, notice};
 use super::groups::{causes, named, of_bridge};
 use super::{ExportArgs, ListArgs, ShowArgs, none_such, unheard, unopened};
 use crate::config::Config;
@@ -104,7 +105,7 @@ impl Letters {
             Ok(state) => Ok(Self::Stopped { state, _lock: locked }),
             // A bridge is running, but its admin listener does not answer.
             Err(StateError::Locked(_)) => Err(unheard(config, &silent)),
-            Err(error) => Err(failed(&error)),
+            Err(error) => Err(unread_state(&error)),
         }
     }
 
@@ -121,7 +122,9 @@ impl Letters {
     pub(super) async fn groups(&self, filter: &DeadFilter) -> Result<DeadGroups, Failure> {
         match self {
             Self::Running(bridge) => of_bridge(bridge, filter).await,
-            Self::Stopped { state, .. } => state.dead_letter_groups(filter).map_err(|error| failed(&error)),
+            Self::Stopped { state, .. } => {
+                state.dead_letter_groups(filter).map_err(|error| unread_state(&error))
+            }
         }
     }
 
@@ -143,7 +146,7 @@ impl Letters {
             }
             Self::Stopped { state, .. } => {
                 let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-                state.dead_letters(filter, after, limit).map_err(|error| failed(&error))
+                state.dead_letters(filter, after, limit).map_err(|error| unread_state(&error))
             }
         }
     }
@@ -156,7 +159,7 @@ impl Letters {
                 Ok(document.map(|document| String::from_utf8_lossy(&document).into_owned()))
             }
             Self::Stopped { state, .. } => {
-                let document = dead_letter::show(state, id).map_err(|error| failed(&error))?;
+                let document = dead_letter::show(state, id).map_err(|error| unread_state(&error))?;
                 document
                     .map(|document| serde_json::to_string(&document))
                     .transpose()
@@ -181,7 +184,7 @@ impl Letters {
             }
             Self::Stopped { state, .. } => {
                 let page =
-                    dead_letter::export(state, filter, after, limit).map_err(|error| failed(&error))?;
+                    dead_letter::export(state, filter, after, limit).map_err(|error| unread_state(&error))?;
                 String::from_utf8_lossy(&page.lines).into_owned()
             }
         };
@@ -211,17 +214,4 @@ pub(super) fn query(path: &str, filter: &DeadFilter, page: Option<(u64, u64)>) -
         ("limit", limit.as_deref()),
     ];
     path_with(path, &pairs)
-}
-
-fn failed(error: &StateError) -> Failure {
-    let exit = match error {
-        StateError::Locked(_) => Exit::Temporary,
-        StateError::Newer { .. } => Exit::Config,
-        StateError::Missing(_)
-        | StateError::Damaged { .. }
-        | StateError::NoRoom { .. }
-        | StateError::Gone { .. }
-        | StateError::Io { .. } => Exit::Io,
-    };
-    Failure::new(exit, chain(error))
 }

@@ -3,7 +3,7 @@
 //! The running bridge is asked. If none runs, the log and the state that it has left are read.
 
 mod steps;
-mod stopped;
+pub(super) mod stopped;
 mod text;
 
 use std::collections::BTreeSet;

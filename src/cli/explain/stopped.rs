@@ -2,20 +2,16 @@
 
 use std::sync::Arc;
 
-use super::super::running::{unheard, unopened};
+use super::super::running::{LeftOnDisk, of_stopped, unread_state};
 use super::super::{Exit, Failure, chain};
 use crate::config::Config;
 use crate::dead_letter::body_of;
-use crate::disk::RealDisk;
 use crate::explain::{AskedEvent, ExplainError, ExplainScope, Explainer, Explanation};
-use crate::spool::{LogSearch, SpoolError, lock_to_read};
-use crate::state::{FILE_NAME, State, StateError};
 
-/// Explains an event of a bridge that did not answer, which `silent` tells. A bridge can start meanwhile: it
-/// is kept from nothing, and what was read is then not said.
+/// Explains an event of a bridge that did not answer, which `silent` tells.
 ///
 /// # Errors
-/// Exit code 74 if nothing can be read, or a bridge runs that does not answer; 75 if one has started.
+/// See [`of_stopped`].
 pub(super) fn explain(
     config: &Config,
     asked: &AskedEvent,
@@ -23,55 +19,34 @@ pub(super) fn explain(
     with_payload: bool,
     silent: Failure,
 ) -> Result<Explanation, Failure> {
-    let dir = &config.spool.dir;
     if with_payload && !config.admin.show_payloads {
         let message = "bodies of events are not shown: set `admin.show_payloads: true`";
         return Err(Failure::new(Exit::Failed, message));
     }
-    match lock_to_read(&RealDisk::default(), dir).map(|lock| lock.is_some()) {
-        Ok(true) => {}
-        // No bridge has ever run here.
-        Ok(false) => return Err(silent),
-        Err(SpoolError::Locked(_)) => return Err(unheard(config, &silent)),
-        Err(error) => return Err(unopened(config, &error)),
-    }
-    let explained = read(config, asked, scope, with_payload);
-    match lock_to_read(&RealDisk::default(), dir) {
-        Err(SpoolError::Locked(_)) => {
-            let message = format!("a bridge has started on the spool in {} meanwhile", dir.display());
-            Err(Failure::new(Exit::Temporary, format!("{message}: ask again")))
+    of_stopped(config, silent, || {
+        let explainer = explainer(config, LeftOnDisk::open(config)?)?;
+        let mut explanation = explainer.event(asked, scope).map_err(|error| unread(&error))?;
+        if with_payload
+            && let Some(body) = explainer.body(&explanation, scope).map_err(|error| unread(&error))?
+        {
+            (explanation.data, explanation.data_base64) = body_of(&body);
         }
-        _ => explained,
-    }
+        Ok(explanation)
+    })
 }
 
-/// Reads log and state, and explains by them.
-fn read(
-    config: &Config,
-    asked: &AskedEvent,
-    scope: &ExplainScope,
-    with_payload: bool,
-) -> Result<Explanation, Failure> {
-    let dir = &config.spool.dir;
-    let search = LogSearch::of_stopped(Arc::new(RealDisk::default()), dir)
-        .map_err(|error| unopened(config, &error))?;
-    let state = State::open_snapshot(&dir.join(FILE_NAME)).map_err(|error| unread(&error.into()))?;
-    let configuration = Arc::new(config.explained());
-    let explainer =
-        Explainer::of_stopped(search, state, configuration).map_err(|error| unread(&error.into()))?;
-    let mut explanation = explainer.event(asked, scope).map_err(|error| unread(&error))?;
-    if with_payload && let Some(body) = explainer.body(&explanation, scope).map_err(|error| unread(&error))? {
-        (explanation.data, explanation.data_base64) = body_of(&body);
-    }
-    Ok(explanation)
+/// What explains events by what a stopped bridge has left.
+pub(in crate::cli) fn explainer(config: &Config, left: LeftOnDisk) -> Result<Explainer, Failure> {
+    let LeftOnDisk { log, state } = left;
+    let explainer = Explainer::of_stopped(log, state, Arc::new(config.explained()));
+    explainer.map_err(|error| unread_state(&error))
 }
 
-fn unread(error: &ExplainError) -> Failure {
-    let exit = match error {
-        ExplainError::UnknownSource(_) => Exit::Failed,
-        ExplainError::State(StateError::Locked(_)) => Exit::Temporary,
-        ExplainError::State(StateError::Newer { .. }) => Exit::Config,
-        ExplainError::Log(_) | ExplainError::State(_) => Exit::Io,
-    };
-    Failure::new(exit, chain(error))
+/// The failure of a verb that has no explanation.
+pub(in crate::cli) fn unread(error: &ExplainError) -> Failure {
+    match error {
+        ExplainError::UnknownSource(_) => Failure::new(Exit::Failed, error.to_string()),
+        ExplainError::State(error) => unread_state(error),
+        ExplainError::Log(error) => Failure::new(Exit::Io, chain(error)),
+    }
 }

@@ -1,8 +1,9 @@
 //! `fanbridge replay`: send delivered events to one sink of the running bridge again.
 //!
-//! Without `--yes` it only counts what it would send. The bridge sends by itself, so the command does not
-//! wait; `replay show` says how far it is.
+//! Without `--yes` it only counts what it would send; with `--dry-run` also of a stopped bridge. The bridge
+//! sends by itself, so the command does not wait; `replay show` says how far it is.
 
+mod stopped;
 mod text;
 
 use std::collections::BTreeSet;
@@ -74,7 +75,7 @@ struct BeginArgs {
     /// not there hold up the sink in the end, until it is there or the replay is cancelled
     #[arg(long)]
     select_all: bool,
-    /// Only count the events, by type and by hour
+    /// Only count the events, by type and by hour; also of a stopped bridge
     #[arg(long)]
     dry_run: bool,
     /// Send them; without --yes or --dry-run the command only says how many, and fails
@@ -135,19 +136,22 @@ async fn bridge(config: &ConfigArgs) -> Result<Client, Failure> {
 
 async fn begin(args: &BeginArgs) -> Result<(), Failure> {
     let mut request = request(args, SystemTime::now().into())?;
-    let bridge = bridge(&args.config).await?;
-    let mut ids = BTreeSet::new();
-    for id in &request.events.ids {
-        ids.insert(whole(&bridge, id, &request.events.sources).await?);
-    }
-    request.events.ids = ids;
-    if args.yes {
-        let begun: ReplayAnswer = bridge.change(PATH, &request).await?;
-        let (id, sink) = (begun.row.id, Shown(&begun.row.sink));
-        notice(format_args!("replay {id} to {sink} begins: `fanbridge replay show {id}` says how far it is"));
-        return if args.format == Format::Table { Ok(()) } else { show(&begun, args.format) };
-    }
-    let count = count(&bridge, request).await?;
+    let config = configuration(&args.config)?;
+    let count = match running(&config, WHAT).await {
+        Ok(bridge) => {
+            let mut ids = BTreeSet::new();
+            for id in &request.events.ids {
+                ids.insert(whole(&bridge, id, &request.events.sources).await?);
+            }
+            request.events.ids = ids;
+            if args.yes {
+                return send(&bridge, &request, args.format).await;
+            }
+            count(&bridge, request).await?
+        }
+        Err(silent) if args.dry_run => stopped::count(&config, request, silent)?,
+        Err(silent) => return Err(silent),
+    };
     match args.format {
         Format::Table => print(&text::of_count(&count))?,
         Format::Json | Format::Ndjson => print_json(&count, args.format)?,
@@ -160,6 +164,14 @@ async fn begin(args: &BeginArgs) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::new(Exit::Usage, format!("{sentence}: repeat the command with --yes to do it")))
+}
+
+/// Has the bridge send the events.
+async fn send(bridge: &Client, request: &ReplayRequest, format: Format) -> Result<(), Failure> {
+    let begun: ReplayAnswer = bridge.change(PATH, request).await?;
+    let (id, sink) = (begun.row.id, Shown(&begun.row.sink));
+    notice(format_args!("replay {id} to {sink} begins: `fanbridge replay show {id}` says how far it is"));
+    if format == Format::Table { Ok(()) } else { show(&begun, format) }
 }
 
 /// What the command line asks for.
@@ -191,7 +203,11 @@ async fn whole(bridge: &Client, asked: &str, sources: &BTreeSet<String>) -> Resu
     let Ok(AskedEvent::Id(id)) = asked.parse() else { return Ok(asked.to_owned()) };
     let source = sources.first().filter(|_| sources.len() == 1).map(String::as_str);
     let path = path_with(&format!("/api/v1/events/{}", encoded(id.as_str())), &[("source", source)]);
-    let told: Explanation = bridge.json(&path).await?;
+    known_by(bridge.json(&path).await?, asked)
+}
+
+/// The whole id of the event that was found for the beginning of an id.
+fn known_by(told: Explanation, asked: &str) -> Result<String, Failure> {
     let candidates = told.candidates.into_iter().map(|candidate| candidate.id);
     let known: BTreeSet<String> = told.event.map(|event| event.id).into_iter().chain(candidates).collect();
     match known.len() {

@@ -259,6 +259,9 @@ fn no_output_of_a_run_has_a_secret_or_a_body_where_payloads_are_hidden() {
     assert!(String::from_utf8_lossy(&log).contains("DEBUG"), "the log is one of a bridge at `debug`");
     outputs.add("the log", &log);
     outputs.add("`spool verify`", &home.try_verb(&["spool", "verify"]).stdout);
+    let stopped = home.try_verb(&["explain", &id, "--format", "json"]);
+    assert!(stopped.status.success(), "{}", String::from_utf8_lossy(&stopped.stderr));
+    outputs.add("`explain` of a stopped bridge", &stopped.stdout);
 
     let secrets = [TOKEN, PASSWORD, signing::STREAM_SECRET, signing::FASTPIX_SECRET, SIGNATURE];
     outputs.assert_none_has(&secrets);

@@ -116,10 +116,7 @@ impl Drop for Terminal<'_> {
 
 fn home() -> Home {
     let home = Home::new();
-    let topics = home.path("topics");
-    let sinks =
-        format!("select: [call.created]\nsinks:\n  local: {{ file: {{ dir: {} }} }}\n", topics.display());
-    home.configure("", &sinks);
+    home.configure_files_for("[call.created]");
     home
 }
 

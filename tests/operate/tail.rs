@@ -19,10 +19,7 @@ const WITHIN: &str = "60s";
 /// A home whose bridge takes only calls that are created, and writes files.
 fn home() -> Home {
     let home = Home::new();
-    let topics = home.path("topics");
-    let sinks =
-        format!("select: [call.created]\nsinks:\n  local: {{ file: {{ dir: {} }} }}\n", topics.display());
-    home.configure("", &sinks);
+    home.configure_files_for("[call.created]");
     home
 }
 

@@ -66,10 +66,16 @@ impl Home {
 
     /// Configures the sink that needs nothing: files under `topics/`.
     pub fn configure_files(&self) {
-        self.configure(
-            "",
-            &format!("sinks:\n  local: {{ file: {{ dir: {} }} }}\n", self.path("topics").display()),
-        );
+        self.configure("", &self.files());
+    }
+
+    /// The same for a bridge that takes only these event types.
+    pub fn configure_files_for(&self, select: &str) {
+        self.configure("", &format!("select: {select}\n{}", self.files()));
+    }
+
+    fn files(&self) -> String {
+        format!("sinks:\n  local: {{ file: {{ dir: {} }} }}\n", self.path("topics").display())
     }
 
     /// The files of the log, oldest first.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use clap::Args;
 use fanbridge::dedup::DuplicateKey;
 use fanbridge::disk::RealDisk;
-use fanbridge::event::{Entry, Event, EventTime, Timestamp};
+use fanbridge::event::{Entry, Event, EventTime, Fingerprint, Timestamp};
 use fanbridge::spool::{Appended, LockedDir, Spool, SpoolOptions};
 use fanbridge::state::{FILE_NAME, Progress, State};
 use fanbridge::telemetry::Metrics;
@@ -118,6 +118,7 @@ fn event(body: &[u8], webhook_id: &str, number: u64) -> Event {
         subject: Some(entity.into()),
         time: EventTime::Stated(arrived.to_rfc3339().into()),
         arrived,
+        configuration: Some(Fingerprint([7; 6])),
         extensions: vec![("webhookid".into(), webhook_id.into())],
         only_sink: None,
         body: Bytes::copy_from_slice(body),

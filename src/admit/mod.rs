@@ -67,6 +67,7 @@ impl AdmissionSource {
             detail: detail.into(),
             stated: verified.stated,
             arrived: verified.arrived,
+            configuration: None,
             body,
         }))
     }
@@ -107,6 +108,7 @@ fn decide(
         key: facts.key,
         time: facts.time,
         arrived: verified.arrived,
+        configuration: None,
         extensions: verified.stated.extensions,
         only_sink: None,
         body: facts.body,

@@ -55,6 +55,7 @@ fn a_selected_event_is_accepted_with_all_its_attributes() {
         time: EventTime::Stated("2026-05-08T00:00:00Z".into()),
         arrived: NOW,
         extensions: vec![("webhookid".into(), "w1".into())],
+        configuration: None,
         only_sink: None,
         body: body.into(),
     };

@@ -34,7 +34,7 @@ pub(super) fn summary(config: &Config) -> Summary {
         awaited: is_awaited(config, &sink.name),
     });
     Summary {
-        fingerprint: config.fingerprint.clone(),
+        fingerprint: config.fingerprint.to_string(),
         sources: sources.collect(),
         sinks: sinks.collect(),
         selection: config.selection.clone(),

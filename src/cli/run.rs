@@ -198,7 +198,7 @@ async fn until_stopped(
     let RunConfig { config, is_embedded } = run;
     let signals = Signals::new().map_err(|error| Failure::io("cannot install signal handlers", &error))?;
     let stop = CancellationToken::new();
-    let (fingerprint, dir) = (config.fingerprint.clone(), config.spool.dir.clone());
+    let (fingerprint, dir) = (config.fingerprint, config.spool.dir.clone());
     let advice = AddressAdvice::new(&config, is_embedded);
     let tail = shows_steps.then(|| LiveTail::new(&config));
     tokio::spawn(signals.watch(stop.clone()));
@@ -224,7 +224,7 @@ async fn until_stopped(
     tracing::info!(
         http = %bridge.http_address(),
         admin = %bridge.admin_address(),
-        configuration = fingerprint,
+        configuration = %fingerprint,
         entries = recovery.entries,
         segments_by_footer = recovery.by_footer,
         segments_scanned = recovery.scanned,

@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use rustix::fs::OFlags;
 use serde_json::Value as Json;
-use sha2::{Digest, Sha256};
 
 use super::check::sinks::SinkSurroundings;
 use super::check::sources::expect_custom_types;
 use super::check::{Check, Environment};
 use super::effective::effective;
 use super::file::{ConfigFile, known_keys, schema};
+use super::fingerprint::fingerprint;
 use super::origins::Origins;
 use super::report::{Problem, Report, Severity};
 use super::tests_file::{ConfigTests, TESTS, tests_within};
@@ -29,6 +29,7 @@ use crate::admin::AdminOptions;
 use crate::admin::effective::EffectiveConfiguration;
 use crate::aws::AwsOptions;
 use crate::dedup::shared::SharedWindowOptions;
+use crate::event::Fingerprint;
 use crate::reference::FILE_BYTES_MAX;
 use crate::selection::Selection;
 use crate::sink::SinkOptions;
@@ -62,8 +63,8 @@ pub struct Config {
     pub sinks: Vec<SinkOptions>,
     /// How long a shutdown can take before it is cut short.
     pub shutdown_grace: Duration,
-    /// First 12 hexadecimal digits of the SHA-256 of the configuration's text.
-    pub fingerprint: String,
+    /// Tells the configuration from others, and its rules from those of others.
+    pub fingerprint: Fingerprint,
     /// Where its values are written.
     pub origins: Origins,
     /// Every value that counts, without secrets.
@@ -165,11 +166,6 @@ pub fn read_configuration(path: &FilePath) -> io::Result<Vec<u8>> {
     }
 }
 
-/// First 12 hexadecimal digits of the text's SHA-256, which identify the configuration in the log.
-pub fn fingerprint(text: &str) -> String {
-    hex::encode(&Sha256::digest(text)[..6])
-}
-
 impl Check<'_> {
     fn config(&mut self, mut json: Json, origin: &str, text: &str) -> Option<Config> {
         self.warn_of_placeholders(&json, &Path::default());
@@ -211,6 +207,7 @@ impl Check<'_> {
         let largest_body_bytes = file.largest_body_bytes();
         let limits = Limits { largest_body_bytes, ..file.limits };
         self.check_limits(&limits);
+        let fingerprint = fingerprint(text, &selection, &sinks);
         Some(Config {
             admin: self.admin(&file),
             spool: self.spool(&file, &limits),
@@ -223,7 +220,7 @@ impl Check<'_> {
             selection,
             sinks,
             shutdown_grace: Duration::from_secs(file.shutdown_grace_seconds.0),
-            fingerprint: fingerprint(text),
+            fingerprint,
             effective: effective(self.with_sinks(written), &schema(), &origins),
             origins,
             tests: Ok(ConfigTests::default()),

@@ -5,6 +5,7 @@
 //! no clock. Text that is a part of a body is a [`ByteString`] that shares the body's allocation, so
 //! an event holds its attributes without a copy.
 
+mod fingerprint;
 mod id_match;
 mod json;
 mod placement;
@@ -17,6 +18,7 @@ use http::HeaderMap;
 use http::header::AsHeaderName;
 use time::format_description::well_known::Rfc3339;
 
+pub use fingerprint::{FINGERPRINT_BYTES, Fingerprint, FingerprintError};
 pub use id_match::{BODY_SCHEME, IdMatch, IdMatchError};
 pub use placement::Placement;
 
@@ -156,6 +158,20 @@ pub enum Verdict {
     Quarantine(Arc<Quarantined>),
 }
 
+impl Verdict {
+    /// The same verdict, decided under this configuration.
+    #[must_use]
+    pub fn under(mut self, configuration: Option<Fingerprint>) -> Self {
+        // Nobody else has the event or delivery yet, so nothing is copied.
+        match &mut self {
+            Self::Accept(event) => Arc::make_mut(event).configuration = configuration,
+            Self::Quarantine(delivery) => Arc::make_mut(delivery).configuration = configuration,
+            Self::Filter(_) => {}
+        }
+        self
+    }
+}
+
 /// The part of an event that is kept when the selection filters it.
 #[derive(Clone, Debug)]
 pub struct Filtered {
@@ -199,6 +215,9 @@ pub struct Event {
     pub time: EventTime,
     /// CloudEvents `recordedtime`: when the delivery arrived at the bridge.
     pub arrived: Timestamp,
+    /// The configuration under which the event was admitted; `None` of an event of a release that did not
+    /// record it. A copy for one sink has that of its event.
+    pub configuration: Option<Fingerprint>,
     /// More attributes by extension name (`webhookid`, `traceparent`, `redriven`, …).
     pub extensions: Vec<(ByteString, ByteString)>,
     /// Name of the one sink that a redriven or replayed event is for; `None` for all sinks.
@@ -254,6 +273,7 @@ impl Event {
             },
             extensions: self.extensions.iter().map(|(name, value)| (own(name), own(value))).collect(),
             arrived: self.arrived,
+            configuration: self.configuration,
             body: Bytes::copy_from_slice(&self.body),
         }
     }
@@ -293,6 +313,8 @@ pub struct Quarantined {
     pub stated: HeaderClaims,
     /// When the delivery arrived at the bridge.
     pub arrived: Timestamp,
+    /// The configuration under which the delivery was judged; `None` as of an event.
+    pub configuration: Option<Fingerprint>,
     /// The signed body, except for values that the definition might redact.
     pub body: Bytes,
 }

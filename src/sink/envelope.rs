@@ -189,6 +189,7 @@ mod tests {
                 subject: Some("call/default:abc".into()),
                 time: EventTime::Inferred(Timestamp(1_763_709_600_000_000_000)),
                 arrived: Timestamp(1_763_709_600_000_000_000),
+                configuration: None,
                 extensions: vec![("webhookid".into(), "w-1".into())],
                 only_sink: None,
                 body: Bytes::from_static(body),

@@ -40,7 +40,7 @@ use crate::ack::{AckAfter, Unaccepted};
 use crate::admit::{AdmissionSource, admit};
 use crate::dedup::DuplicateKey;
 use crate::dedup::shared::Sufficient;
-use crate::event::{Entry, Event, Filtered, Quarantined, Timestamp, Verdict, Verified};
+use crate::event::{Entry, Event, Filtered, Fingerprint, Quarantined, Timestamp, Verdict, Verified};
 use crate::provider::Definition;
 use crate::selection::Selection;
 use crate::spool::{AppendError, Appended, Spool};
@@ -57,6 +57,8 @@ const ROOM_FOR_WEBHOOKS_BYTES: u64 = 256 << 20;
 pub struct Intake {
     spool: Spool,
     selection: Arc<Selection>,
+    /// The configuration by which it decides, if that is recorded.
+    configuration: Option<Fingerprint>,
     steps: Arc<Steps>,
     /// Bounds how many large bodies are worked on at once, and so the memory that they inflate to.
     turns: Arc<Turns>,
@@ -196,7 +198,16 @@ impl Intake {
     pub fn new(spool: Spool, selection: Selection, types: Arc<TypesSeen>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let steps = Arc::new(Steps::new(types));
-        Self { spool, selection: Arc::new(selection), steps, turns: Arc::new(Turns::new(cores)) }
+        let (selection, turns) = (Arc::new(selection), Arc::new(Turns::new(cores)));
+        Self { spool, selection, configuration: None, steps, turns }
+    }
+
+    /// The same intake under a configuration: it takes what its selection takes, and each entry tells by the
+    /// fingerprint under which configuration it was admitted. A delivery has to be admitted and kept by one
+    /// intake, so that no entry is judged by one configuration and tells of another.
+    #[must_use]
+    pub fn under(self, selection: Selection, fingerprint: Fingerprint) -> Self {
+        Self { selection: Arc::new(selection), configuration: Some(fingerprint), ..self }
     }
 
     /// The same intake, which notes in this timeline what becomes of each delivery.
@@ -260,7 +271,7 @@ impl Intake {
         verdict: Verdict,
         about: Circumstances,
     ) -> Result<Acceptance, Unavailable> {
-        match verdict {
+        match verdict.under(self.configuration) {
             Verdict::Accept(event) => self.accept(source, event, about.secret).await,
             Verdict::Filter(filtered) => Ok(self.filter(source, filtered, &about)),
             Verdict::Quarantine(quarantined) => self.quarantine(source, quarantined, about).await,
@@ -314,7 +325,7 @@ impl Intake {
     fn filter(&self, source: &SourceIntake, filtered: Filtered, about: &Circumstances) -> Acceptance {
         let fate = DeliveryFate::Filtered;
         source.metrics.event(&filtered.family, fate);
-        self.steps.filtered(source, &filtered, about);
+        self.steps.filtered(source, &filtered, about, self.configuration);
         Acceptance { fate, id: filtered.id }
     }
 

@@ -14,7 +14,7 @@ use super::secrets::UsedSecret;
 use super::shown_headers::shown_headers;
 use super::types_seen::TypesSeen;
 use super::{Circumstances, DeliveryFate, SourceIntake, fate};
-use crate::event::{Event, Filtered, Position, Quarantined, Timestamp};
+use crate::event::{Event, Filtered, Fingerprint, Position, Quarantined, Timestamp};
 use crate::problem::RequestNumber;
 use crate::selection::Selection;
 use crate::spool::Appended;
@@ -97,14 +97,20 @@ impl Steps {
             bytes: bytes(event.body.len()),
             position,
             secret: secret.and_then(UsedSecret::name),
-            configuration: None,
+            configuration: event.configuration.map(|fingerprint| fingerprint.0),
             taken_us: micros(event.arrived, at),
         };
         self.timeline.open().taken(at, &step);
     }
 
-    /// Notes an event that the selection has filtered.
-    pub(super) fn filtered(&self, source: &SourceIntake, filtered: &Filtered, delivery: &Circumstances) {
+    /// Notes an event that the selection of a configuration has filtered.
+    pub(super) fn filtered(
+        &self,
+        source: &SourceIntake,
+        filtered: &Filtered,
+        delivery: &Circumstances,
+        configuration: Option<Fingerprint>,
+    ) {
         let (seen_as, arrived) = (DeliveryFate::Filtered, delivery.arrived);
         self.types.seen(&source.definition.provider, &filtered.event_type, seen_as, arrived);
         if !self.is_on() {
@@ -124,7 +130,7 @@ impl Steps {
             bytes: bytes(delivery.bytes),
             position: None,
             secret: delivery.secret.as_ref().and_then(UsedSecret::name),
-            configuration: None,
+            configuration: configuration.map(|fingerprint| fingerprint.0),
             taken_us: micros(arrived, at),
         };
         self.timeline.open().taken(at, &step);
@@ -150,7 +156,7 @@ impl Steps {
             bytes: bytes(about.bytes),
             position,
             secret: about.secret.as_ref().and_then(UsedSecret::name),
-            configuration: None,
+            configuration: delivery.configuration.map(|fingerprint| fingerprint.0),
             taken_us: micros(delivery.arrived, at),
         };
         self.timeline.open().taken(at, &step);

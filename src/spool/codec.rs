@@ -1,19 +1,26 @@
 //! The payload of an entry in bytes.
 //!
-//! The only place that knows this layout, for the log and for the dead letters alike. Decoding is
+//! The only place that knows these layouts, for the log and for the dead letters alike. Decoding is
 //! zero-copy: every text and the body are slices that share the input's allocation. The first
 //! byte is the layout's version; a version is never changed, only followed by a new one, together with
-//! a new segment format, so that an older release refuses the log instead of skipping entries. Whoever
+//! a new segment format, so that an older release refuses the log instead of skipping entries. Layout 2 is
+//! layout 1 with the fingerprint of the configuration behind the arrival: an entry without one is written in
+//! layout 1, so what an earlier release wrote stays, as a dead letter, what that release can read. Whoever
 //! stores the bytes checks their integrity; bytes that come here can still be damaged, so every length is
 //! checked before it is used.
 
 use bytes::{Buf, BufMut, Bytes};
 use bytestring::ByteString;
 
-use crate::event::{Entry, Event, EventTime, HeaderClaims, Quarantined, Timestamp};
+use crate::event::{
+    Entry, Event, EventTime, FINGERPRINT_BYTES, Fingerprint, HeaderClaims, Quarantined, Timestamp,
+};
 
-const VERSION: u8 = 1;
-/// Bytes of the arrival, which is in front of every field of variable length.
+/// The layout of an entry without a configuration.
+const PLAIN: u8 = 1;
+/// The layout of an entry with the fingerprint of its configuration, and the newest.
+const WITH_CONFIGURATION: u8 = 2;
+/// Bytes of the arrival, which is behind the layout's version and the kind.
 const ARRIVED_BYTES: usize = size_of::<i64>();
 
 const EVENT: u8 = 0;
@@ -29,7 +36,7 @@ const INFERRED: u8 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
     /// A later release wrote the bytes: keep them, because they are not damaged.
-    #[error("entry has layout version {0}, expected at most {VERSION}")]
+    #[error("entry has layout version {0}, expected at most {WITH_CONFIGURATION}")]
     Newer(u8),
     /// No release writes such bytes.
     #[error("entry is malformed: {0}")]
@@ -38,26 +45,43 @@ pub enum CodecError {
 
 /// Appends the entry's bytes to `out`.
 pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
-    out.put_u8(VERSION);
     match entry {
         Entry::Event(event) => {
-            out.put_u8(EVENT);
+            put_head(EVENT, event.arrived, event.configuration, out);
             encode_event(event, out);
         }
         Entry::Quarantined(quarantined) => {
-            out.put_u8(QUARANTINED);
+            put_head(QUARANTINED, quarantined.arrived, quarantined.configuration, out);
             encode_quarantined(quarantined, out);
         }
     }
 }
 
+/// What is in front of every field of variable length.
+fn put_head(kind: u8, arrived: Timestamp, configuration: Option<Fingerprint>, out: &mut Vec<u8>) {
+    out.put_u8(if configuration.is_some() { WITH_CONFIGURATION } else { PLAIN });
+    out.put_u8(kind);
+    out.put_i64_le(arrived.0);
+    if let Some(Fingerprint(bytes)) = configuration {
+        out.put_slice(&bytes);
+    }
+}
+
+/// What is behind the arrival and the configuration, if these are the bytes of an event.
+fn event_fields(input: &[u8]) -> Option<&[u8]> {
+    let (version, rest) = input.split_first()?;
+    let configuration = match *version {
+        PLAIN => 0,
+        WITH_CONFIGURATION => FINGERPRINT_BYTES,
+        _ => return None,
+    };
+    rest.strip_prefix(&[EVENT])?.get(ARRIVED_BYTES + configuration..)
+}
+
 /// Whether these are the bytes of a [single-sink entry](Entry::is_single_sink). Reads no further than
 /// necessary: bytes that are no event count as a single-sink entry, a damaged event as one for every sink.
 pub(super) fn is_single_sink(input: &[u8]) -> bool {
-    let Some(mut rest) = input.strip_prefix(&[VERSION, EVENT]).and_then(|rest| rest.get(ARRIVED_BYTES..))
-    else {
-        return true;
-    };
+    let Some(mut rest) = event_fields(input) else { return true };
     // The order of encoding: six texts, then key, subject and the only sink.
     let for_one = |rest: &mut &[u8]| {
         for _ in 0..6 {
@@ -75,7 +99,7 @@ pub(super) fn is_single_sink(input: &[u8]) -> bool {
 
 /// Whether these are the bytes of a quarantined delivery.
 pub(super) fn is_quarantined(input: &[u8]) -> bool {
-    input.starts_with(&[VERSION, QUARANTINED])
+    matches!(input, [PLAIN | WITH_CONFIGURATION, QUARANTINED, ..])
 }
 
 fn skip_bytes(rest: &mut &[u8]) -> Option<()> {
@@ -93,14 +117,18 @@ fn skip_bytes(rest: &mut &[u8]) -> Option<()> {
 /// Reads the entry that `input` holds from its first byte to its last.
 pub fn decode(input: Bytes) -> Result<Entry, CodecError> {
     let mut reader = Reader(input);
-    match reader.byte()? {
-        VERSION => {}
-        newer if newer > VERSION => return Err(CodecError::Newer(newer)),
+    let version = reader.byte()?;
+    match version {
+        PLAIN | WITH_CONFIGURATION => {}
+        newer if newer > WITH_CONFIGURATION => return Err(CodecError::Newer(newer)),
         _ => return Err(CodecError::Malformed("unknown version")),
     }
-    let entry = match reader.byte()? {
-        EVENT => decode_event(&mut reader)?.into(),
-        QUARANTINED => decode_quarantined(&mut reader)?.into(),
+    let kind = reader.byte()?;
+    let arrived = Timestamp(reader.i64()?);
+    let configuration = (version == WITH_CONFIGURATION).then(|| reader.fingerprint()).transpose()?;
+    let entry = match kind {
+        EVENT => decode_event(arrived, configuration, &mut reader)?.into(),
+        QUARANTINED => decode_quarantined(arrived, configuration, &mut reader)?.into(),
         _ => return Err(CodecError::Malformed("unknown kind")),
     };
     if reader.0.is_empty() { Ok(entry) } else { Err(CodecError::Malformed("bytes behind the end")) }
@@ -117,12 +145,13 @@ fn encode_event(event: &Event, out: &mut Vec<u8>) {
         key,
         subject,
         time,
-        arrived,
+        // These are in front.
+        arrived: _,
+        configuration: _,
         extensions,
         only_sink,
         body,
     } = event;
-    out.put_i64_le(arrived.0);
     for text in [id, source, event_type, provider, family, source_name] {
         put_bytes(text.as_bytes(), out);
     }
@@ -143,8 +172,11 @@ fn encode_event(event: &Event, out: &mut Vec<u8>) {
     put_bytes(body, out);
 }
 
-fn decode_event(reader: &mut Reader) -> Result<Event, CodecError> {
-    let arrived = Timestamp(reader.i64()?);
+fn decode_event(
+    arrived: Timestamp,
+    configuration: Option<Fingerprint>,
+    reader: &mut Reader,
+) -> Result<Event, CodecError> {
     let [id, source, event_type, provider, family, source_name] = reader.texts()?;
     let key = reader.optional_text()?;
     let subject = reader.optional_text()?;
@@ -167,6 +199,7 @@ fn decode_event(reader: &mut Reader) -> Result<Event, CodecError> {
         subject,
         time,
         arrived,
+        configuration,
         extensions,
         only_sink,
         body,
@@ -174,10 +207,9 @@ fn decode_event(reader: &mut Reader) -> Result<Event, CodecError> {
 }
 
 fn encode_quarantined(quarantined: &Quarantined, out: &mut Vec<u8>) {
-    let Quarantined { id, source, provider, source_name, reason, detail, stated, arrived, body } =
-        quarantined;
+    // Arrival and configuration are in front.
+    let Quarantined { id, source, provider, source_name, reason, detail, stated, body, .. } = quarantined;
     let HeaderClaims { signed_id, event_type, extensions } = stated;
-    out.put_i64_le(arrived.0);
     for text in [id, source, provider, source_name, reason, detail] {
         put_bytes(text.as_bytes(), out);
     }
@@ -188,8 +220,11 @@ fn encode_quarantined(quarantined: &Quarantined, out: &mut Vec<u8>) {
     put_bytes(body, out);
 }
 
-fn decode_quarantined(reader: &mut Reader) -> Result<Quarantined, CodecError> {
-    let arrived = Timestamp(reader.i64()?);
+fn decode_quarantined(
+    arrived: Timestamp,
+    configuration: Option<Fingerprint>,
+    reader: &mut Reader,
+) -> Result<Quarantined, CodecError> {
     let [id, source, provider, source_name, reason, detail] = reader.texts()?;
     let stated = HeaderClaims {
         signed_id: reader.optional_text()?,
@@ -197,7 +232,18 @@ fn decode_quarantined(reader: &mut Reader) -> Result<Quarantined, CodecError> {
         extensions: reader.extensions()?,
     };
     let body = reader.bytes()?;
-    Ok(Quarantined { id, source, provider, source_name, reason, detail, stated, arrived, body })
+    Ok(Quarantined {
+        id,
+        source,
+        provider,
+        source_name,
+        reason,
+        detail,
+        stated,
+        arrived,
+        configuration,
+        body,
+    })
 }
 
 /// A length in base 128, least significant digit first, the high bit set on all but the last.
@@ -243,6 +289,12 @@ impl Reader {
 
     fn i64(&mut self) -> Result<i64, CodecError> {
         self.0.try_get_i64_le().map_err(|_| CodecError::Malformed("ends early"))
+    }
+
+    fn fingerprint(&mut self) -> Result<Fingerprint, CodecError> {
+        let mut bytes = [0; FINGERPRINT_BYTES];
+        self.0.try_copy_to_slice(&mut bytes).map_err(|_| CodecError::Malformed("ends early"))?;
+        Ok(Fingerprint(bytes))
     }
 
     fn length(&mut self) -> Result<usize, CodecError> {
@@ -298,6 +350,8 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
     use proptest::prelude::*;
     use proptest::sample::Index;
 
@@ -318,12 +372,16 @@ mod tests {
         ]
     }
 
+    fn configuration() -> impl Strategy<Value = Option<Fingerprint>> {
+        proptest::option::of(any::<[u8; FINGERPRINT_BYTES]>().prop_map(Fingerprint))
+    }
+
     prop_compose! {
         fn event()(
             texts in proptest::array::uniform6(text()),
             optional in proptest::array::uniform3(proptest::option::of(text())),
             time in time(),
-            arrived in any::<i64>(),
+            (arrived, configuration) in (any::<i64>(), configuration()),
             extensions in proptest::collection::vec((text(), text()), 0..5),
             body in body(),
         ) -> Entry {
@@ -332,7 +390,7 @@ mod tests {
             let arrived = Timestamp(arrived);
             Entry::from(Event {
                 id, source, event_type, provider, family, source_name, key, subject, time, arrived,
-                extensions, only_sink, body,
+                configuration, extensions, only_sink, body,
             })
         }
     }
@@ -342,7 +400,7 @@ mod tests {
             texts in proptest::array::uniform6(text()),
             optional in proptest::array::uniform2(proptest::option::of(text())),
             extensions in proptest::collection::vec((text(), text()), 0..5),
-            arrived in any::<i64>(),
+            (arrived, configuration) in (any::<i64>(), configuration()),
             body in body(),
         ) -> Entry {
             let [id, source, provider, source_name, reason, detail] = texts;
@@ -350,7 +408,7 @@ mod tests {
             let stated = HeaderClaims { signed_id, event_type, extensions };
             let arrived = Timestamp(arrived);
             Entry::from(Quarantined {
-                id, source, provider, source_name, reason, detail, stated, arrived, body,
+                id, source, provider, source_name, reason, detail, stated, arrived, configuration, body,
             })
         }
     }
@@ -387,9 +445,32 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_bytes_never_panic(bytes in body()) {
-            let mut input = vec![VERSION];
+        fn an_entry_with_a_configuration_has_six_bytes_more_and_else_is_the_same(
+            entry in entry(),
+            fingerprint in any::<[u8; FINGERPRINT_BYTES]>(),
+        ) {
+            let under = |configuration| {
+                let mut entry = entry.clone();
+                match &mut entry {
+                    Entry::Event(event) => Arc::make_mut(event).configuration = configuration,
+                    Entry::Quarantined(delivery) => Arc::make_mut(delivery).configuration = configuration,
+                }
+                encoded(&entry)
+            };
+            let (plain, stamped) = (under(None), under(Some(Fingerprint(fingerprint))));
+            prop_assert_eq!((plain[0], stamped[0]), (PLAIN, WITH_CONFIGURATION));
+            prop_assert_eq!(&stamped[10..16], &fingerprint);
+            prop_assert_eq!(&plain[1..10], &stamped[1..10]);
+            prop_assert_eq!(&plain[10..], &stamped[16..]);
+            prop_assert_eq!(is_single_sink(&plain), is_single_sink(&stamped));
+            prop_assert_eq!(is_quarantined(&plain), is_quarantined(&stamped));
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(version in PLAIN..=WITH_CONFIGURATION, bytes in body()) {
+            let mut input = vec![version];
             input.extend_from_slice(&bytes);
+            let _ = (is_single_sink(&input), is_quarantined(&input));
             let _ = decode(Bytes::from(input));
         }
     }
@@ -405,6 +486,7 @@ mod tests {
             detail: "expected a value at byte 1".into(),
             stated: HeaderClaims::default(),
             arrived: Timestamp(1),
+            configuration: None,
             body: Bytes::from_static(b"{"),
         };
         let input = encoded(&quarantined.into());
@@ -417,7 +499,8 @@ mod tests {
 
     #[test]
     fn an_entry_of_a_later_release_is_told_apart_from_damage() {
-        assert_eq!(decode(Bytes::from_static(&[VERSION + 1, 0])), Err(CodecError::Newer(VERSION + 1)));
+        let later = WITH_CONFIGURATION + 1;
+        assert_eq!(decode(vec![later, 0].into()), Err(CodecError::Newer(later)));
         assert_eq!(decode(Bytes::from_static(&[0, 0])), Err(CodecError::Malformed("unknown version")));
     }
 }

@@ -21,8 +21,9 @@ use crate::dedup::DuplicateKey;
 use crate::disk::{Disk, DiskFile, read_full_at, write_all_at};
 use crate::event::{Entry, Position, Timestamp};
 
-/// The format version that this release writes, and the newest that it reads. Version 1 had no footer.
-pub(super) const FORMAT_VERSION: u32 = 2;
+/// The format version that this release writes, and the newest that it reads. Version 1 had no footer, and up
+/// to version 2 no entry tells under which configuration it was admitted.
+pub(super) const FORMAT_VERSION: u32 = 3;
 
 /// The first version in which a footer can stand behind the frames.
 const FOOTER_VERSION: u32 = 2;

@@ -17,6 +17,7 @@ pub(crate) fn event(key: &'static str) -> Event {
         subject: Some(key.into()),
         time: EventTime::Stated("2026-05-08T09:12:28.8Z".into()),
         arrived: Timestamp(1_778_198_400_000_000_000),
+        configuration: None,
         extensions: vec![("webhookid".into(), "w".into())],
         only_sink: None,
         body: Bytes::from_static(b"{}"),
@@ -34,6 +35,7 @@ pub(crate) fn quarantined() -> Quarantined {
         detail: "expected a value at byte 1".into(),
         stated: HeaderClaims::default(),
         arrived: Timestamp(1_778_198_400_000_000_000),
+        configuration: None,
         body: Bytes::from_static(b"{"),
     }
 }

@@ -69,6 +69,7 @@ pub fn record(topic: &str, position: u64, key: Option<&str>) -> Arc<Record> {
             subject: key.map(Into::into),
             time: EventTime::Stated("2025-11-21T07:20:00.123456789Z".into()),
             arrived: Timestamp(1_763_709_600_000_000_000),
+            configuration: None,
             extensions: vec![("webhookid".into(), "w-1".into())],
             only_sink: None,
             body: format!(r#"{{"type":"call.ring", "n":{position}}}"#).into(),

@@ -9,7 +9,7 @@ use fanbridge::spool::{AppendError, Appended, ReadError, Recovery, SpoolError, S
 
 use crate::footers::footer_of;
 use crate::sim::{Call, Dice, EINTR, EIO, EMFILE, EMLINK, ENFILE, ENOMEM, EOPNOTSUPP, EPERM, ESTALE, Fate};
-use crate::world::{DIR, World, entry, number_of, options};
+use crate::world::{DIR, World, entry, former_entry, number_of, options};
 
 /// Options under which all records of a test stay in one segment, and are read from disk.
 fn one_segment() -> SpoolOptions {
@@ -428,7 +428,7 @@ fn a_spool_of_a_later_release_is_refused_and_left_alone() {
     let newer = PathBuf::from(DIR).join("00000000000000000009.log");
     let mut contents = world.disk.contents(&path);
     for copy in [0, 512] {
-        contents[copy + 8..copy + 12].copy_from_slice(&3_u32.to_le_bytes());
+        contents[copy + 8..copy + 12].copy_from_slice(&4_u32.to_le_bytes());
         let crc = crc32c::crc32c(&contents[copy..copy + 60]);
         contents[copy + 60..copy + 64].copy_from_slice(&crc.to_le_bytes());
     }
@@ -436,7 +436,7 @@ fn a_spool_of_a_later_release_is_refused_and_left_alone() {
 
     let calls = world.disk.calls();
     let refused = world.open().expect_err("a newer format is refused");
-    assert!(matches!(&refused, SpoolError::NewerFormat { path, found: 3 } if *path == newer), "{refused}");
+    assert!(matches!(&refused, SpoolError::NewerFormat { path, found: 4 } if *path == newer), "{refused}");
     assert_eq!(world.disk.calls(), calls, "nothing was changed, not even the torn tail");
 }
 
@@ -450,7 +450,7 @@ fn a_segment_in_the_first_format_is_still_read() {
     assert_eq!((recovery.entries, recovery.torn_tails, recovery.damaged.len()), (6, 0, 0));
     let (entries, _) = world.read_all();
     for (number, (position, found)) in (0..).zip(entries) {
-        assert_eq!((position, found), (number + 1, entry(number, 0)));
+        assert_eq!((position, found), (number + 1, former_entry(number)));
     }
     assert_eq!(world.append_numbers(&[3]), [Ok(Appended::Duplicate)]);
 }
@@ -473,7 +473,7 @@ fn the_segment_that_the_architecture_draws_is_read_as_it_is_explained_there() {
     assert_eq!((recovery.entries, recovery.torn_tails, recovery.damaged.len()), (1, 0, 0));
     assert_eq!((recovery.by_footer, recovery.scanned), (1, 0));
     // Without its footer, it gets the same one again.
-    world.disk.tamper(&path, |bytes| bytes.truncate(0x4bb));
+    world.disk.tamper(&path, |bytes| bytes.truncate(0x4c1));
     assert_eq!(world.open().expect("the footer is not needed").scanned, 1);
     world.stop();
     assert_eq!(world.disk.contents(&path), segment);
@@ -485,6 +485,7 @@ fn the_segment_that_the_architecture_draws_is_read_as_it_is_explained_there() {
     assert_eq!(texts, ["evt_1", "/acme/default", "invoice.paid", "acme", "invoices", "acme"]);
     assert_eq!((event.key.as_deref(), event.subject.as_deref()), (Some("c7"), Some("c7")));
     assert_eq!((&event.only_sink, event.extensions.len()), (&None, 0));
+    assert_eq!(event.configuration, Some("81bc0f5a27e4".parse().unwrap()));
     assert_eq!(event.time, EventTime::Inferred(event.arrived));
     assert_eq!(event.arrived.to_rfc3339(), "2026-11-28T19:40:13.742157469Z");
     assert_eq!(event.body, r#"{"id":"evt_1","event":"invoice.paid","customer":"c7"}"#);

@@ -9,7 +9,7 @@ use fanbridge::spool::verify::{FooterState, SpoolReport, verify};
 use fanbridge::spool::{Appended, DeepVerify, Recovery, SpoolError, SpoolOptions};
 
 use crate::sim::{Call, Dice, EACCES, EIO, ENOSPC, Fate};
-use crate::world::{DIR, World, entry, number_of, options};
+use crate::world::{DIR, World, entry, former_entry, number_of, options};
 
 /// Bytes of a segment's header, of a duplicate key in a footer, and of a footer's trailer.
 const HEADER_BYTES: usize = 1024;
@@ -559,46 +559,72 @@ fn version_of(bytes: &[u8]) -> u32 {
     u32::from_le_bytes(bytes[8..12].try_into().unwrap())
 }
 
-#[test]
-fn a_spool_of_the_former_format_is_read_to_its_end_and_continued() {
-    let (mut world, paths) = fixture("format-1-segments");
-    assert!(paths.len() >= 3 && paths.iter().all(|path| version_of(&world.disk.contents(path)) == 1));
-    let former: Vec<Vec<u8>> = paths.iter().map(|path| world.disk.contents(path)).collect();
-    assert_eq!(report(&world).entries(), 17);
+/// How many entries are in the fixture of format 2.
+pub const FORMAT_2_ENTRIES: usize = 25;
 
-    let recovery = world.open().expect("a spool of the former format opens");
-    assert_eq!((taken(&recovery), recovery.entries), ((0, paths.len()), 17));
+#[test]
+fn a_spool_of_format_1_is_read_to_its_end_and_continued() {
+    let (mut world, paths) = former_spool("format-1-segments", 1, 17);
+    // Its segments have no footers, so each start scans them until they are pruned.
+    let recovery = world.open().unwrap();
+    assert_eq!(taken(&recovery), (3, paths.len()));
+    assert_eq!(report_after_stop(&mut world).segments.len(), paths.len() + 3);
+}
+
+#[test]
+fn a_spool_of_format_2_is_read_to_its_end_and_continued() {
+    let (mut world, paths) = former_spool("format-2-segments", 2, FORMAT_2_ENTRIES as u64);
+    let recovery = world.open().unwrap();
+    assert_eq!(taken(&recovery), (paths.len() + 3, 0), "the newest one has got its footer");
+    verify_deeply(&world);
+    assert_eq!(report_after_stop(&mut world).segments.len(), paths.len() + 3);
+}
+
+/// Opens a spool of a former format that ends with an unfinished write, reads it, and appends until three
+/// more segments are full. The spool is stopped then.
+fn former_spool(name: &str, format: u32, count: u64) -> (World, Vec<PathBuf>) {
+    let (mut world, paths) = fixture(name);
+    assert!(paths.len() >= 3 && paths.iter().all(|path| version_of(&world.disk.contents(path)) == format));
+    let former: Vec<Vec<u8>> = paths.iter().map(|path| world.disk.contents(path)).collect();
+    assert_eq!(report(&world).entries(), count);
+
+    let recovery = world.open().expect("a spool of a former format opens");
+    let footers = if format == 1 { 0 } else { paths.len() - 1 };
+    assert_eq!((taken(&recovery), recovery.entries), ((footers, paths.len() - footers), count));
     assert_eq!((recovery.torn_tails, recovery.damaged.len()), (1, 0), "it ends with an unfinished write");
     let is_as_written = |world: &World| {
         let (entries, damaged) = world.read_all();
         assert_eq!(damaged, 0);
         for (number, (position, found)) in (0..).zip(&entries) {
-            assert_eq!((*position, found), (number + 1, &entry(number, 0)));
+            let written = if number < count { former_entry(number) } else { entry(number, 0) };
+            assert_eq!((*position, found), (number + 1, &written));
         }
-        entries.len()
+        entries.len() as u64
     };
-    assert_eq!(is_as_written(&world), 17);
-    let known: Vec<u64> = (0..17).collect();
-    assert_eq!(world.append_numbers(&known), [Ok(Appended::Duplicate); 17]);
+    assert_eq!(is_as_written(&world), count);
+    let known: Vec<u64> = (0..count).collect();
+    assert!(world.append_numbers(&known).iter().all(|answer| *answer == Ok(Appended::Duplicate)));
 
     // It goes on in segments of this format, and what was there before stays what it was.
     while world.disk.segments().len() < paths.len() + 3 {
         let next = world.reader().head().0;
         assert_eq!(world.append_numbers(&[next]), [Ok(Appended::Stored(Position(next + 1)))]);
     }
-    let count = is_as_written(&world);
+    let appended = is_as_written(&world);
     world.stop();
     for (path, former) in paths.iter().zip(&former) {
-        assert!(former.starts_with(&world.disk.contents(path)), "nothing was added to a former segment");
+        let bytes = world.disk.contents(path);
+        let frames = if format == 1 { bytes.len() } else { footer_of(&bytes) };
+        assert!(former.starts_with(&bytes[..frames]), "no frame was added to a former segment");
     }
     for path in &world.disk.segments()[paths.len()..] {
         let bytes = world.disk.contents(path);
-        assert!(version_of(&bytes) == 2 && footer_of(&bytes) > HEADER_BYTES);
+        assert!(version_of(&bytes) == 3 && footer_of(&bytes) > HEADER_BYTES);
     }
-    let recovery = world.open().unwrap();
-    assert_eq!(taken(&recovery), (3, paths.len()), "former segments are scanned until they are pruned");
-    assert_eq!(is_as_written(&world), count);
-    assert_eq!(report_after_stop(&mut world).segments.len(), paths.len() + 3);
+    world.open().expect("what was continued opens again");
+    assert_eq!(is_as_written(&world), appended);
+    world.stop();
+    (world, paths)
 }
 
 fn report_after_stop(world: &mut World) -> SpoolReport {
@@ -618,7 +644,7 @@ fn a_former_release_sees_a_whole_header_of_a_later_format_and_refuses_it() {
             let (checked, crc) = bytes[copy..copy + 64].split_at(60);
             assert!(checked.starts_with(b"fanspool"));
             assert_eq!(crc, crc32c::crc32c(checked).to_le_bytes());
-            assert_eq!(version_of(&bytes[copy..]), 2, "more than 1 is a later format, exit code 78");
+            assert_eq!(version_of(&bytes[copy..]), 3, "more than 2 is a later format, exit code 78");
         }
     }
 }
@@ -630,13 +656,13 @@ fn a_segment_of_a_later_format_is_refused_before_anything_is_changed() {
     let path = world.disk.segments()[1].clone();
     world.disk.tamper(&path, |bytes| {
         for copy in [0, 512] {
-            bytes[copy + 8..copy + 12].copy_from_slice(&3_u32.to_le_bytes());
+            bytes[copy + 8..copy + 12].copy_from_slice(&4_u32.to_le_bytes());
             let crc = crc32c::crc32c(&bytes[copy..copy + 60]);
             bytes[copy + 60..copy + 64].copy_from_slice(&crc.to_le_bytes());
         }
     });
     let calls = world.disk.calls();
-    assert!(matches!(world.open(), Err(SpoolError::NewerFormat { found: 3, .. })));
+    assert!(matches!(world.open(), Err(SpoolError::NewerFormat { found: 4, .. })));
     assert_eq!(world.disk.calls(), calls);
 }
 

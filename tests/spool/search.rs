@@ -13,7 +13,7 @@ use fanbridge::spool::{
 };
 use tokio::sync::oneshot;
 
-use crate::footers::{fixture, footer_of};
+use crate::footers::{FORMAT_2_ENTRIES, fixture, footer_of};
 use crate::sim::Dice;
 use crate::world::{Files, World, options};
 
@@ -203,10 +203,12 @@ fn an_entry_is_found_by_its_key_wherever_it_is() {
         assert_keys_are_found(&world, &format!("seed {seed}, damaged footer"));
     }
 
-    let (mut world, _) = fixture("format-1-segments");
-    world.open().unwrap();
-    assert_eq!(newest_by_key(&world).len(), 17);
-    assert_keys_are_found(&world, "the former format");
+    for (format, entries) in [("format-1-segments", 17), ("format-2-segments", FORMAT_2_ENTRIES)] {
+        let (mut world, _) = fixture(format);
+        world.open().unwrap();
+        assert_eq!(newest_by_key(&world).len(), entries, "{format}");
+        assert_keys_are_found(&world, format);
+    }
 }
 
 /// A stopped and opened spool of 40 segments, each of more than 150 KB.

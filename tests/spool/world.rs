@@ -12,7 +12,9 @@ use bytes::Bytes;
 use fanbridge::clock::{Moment, Steady};
 use fanbridge::dedup::DuplicateKey;
 use fanbridge::dedup::DuplicatesOptions;
-use fanbridge::event::{Entry, Event, EventTime, HeaderClaims, Position, Quarantined, Timestamp};
+use fanbridge::event::{
+    Entry, Event, EventTime, Fingerprint, HeaderClaims, Position, Quarantined, Timestamp,
+};
 use fanbridge::spool::{
     Append, AppendError, Appended, Committer, LockedDir, Recovery, SharedLog, SpoolError, SpoolOptions,
 };
@@ -43,8 +45,19 @@ pub fn options() -> SpoolOptions {
     }
 }
 
-/// The event with this number, which arrived at that second.
+/// The event with this number, which arrived at that second. Some tell under which configuration they were
+/// admitted, and some do not.
 pub fn entry(number: u64, second: i64) -> Entry {
+    let configuration = (!number.is_multiple_of(3)).then_some(Fingerprint([number as u8; 6]));
+    entry_under(configuration, number, second)
+}
+
+/// The event with this number as it is in a log of a former format.
+pub fn former_entry(number: u64) -> Entry {
+    entry_under(None, number, 0)
+}
+
+fn entry_under(configuration: Option<Fingerprint>, number: u64, second: i64) -> Entry {
     let length = number.wrapping_mul(7919) % 700;
     let body: Vec<u8> = (0..length).map(|at| (number.wrapping_mul(31) + at * at) as u8).collect();
     let arrived = Timestamp((EPOCH_SECONDS + second) * 1_000_000_000);
@@ -58,6 +71,7 @@ pub fn entry(number: u64, second: i64) -> Entry {
             detail: "expected a value".into(),
             stated: HeaderClaims { signed_id: Some("msg".into()), ..HeaderClaims::default() },
             arrived,
+            configuration,
             body: Bytes::from(body),
         });
     }
@@ -72,6 +86,7 @@ pub fn entry(number: u64, second: i64) -> Entry {
         subject: None,
         time: EventTime::Inferred(arrived),
         arrived,
+        configuration,
         extensions: vec![("webhookid".into(), "w".into())],
         only_sink: None,
         body: Bytes::from(body),

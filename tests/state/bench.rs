@@ -170,6 +170,7 @@ pub fn event(id: &str, event_type: &str) -> Event {
         subject: Some("default:abc".into()),
         time: EventTime::Stated("2026-01-02T03:04:05Z".into()),
         arrived: Timestamp(7),
+        configuration: None,
         extensions: vec![("webhookid".into(), "w-1".into())],
         only_sink: None,
         body: Bytes::from_static(BODY.as_bytes()),
@@ -186,6 +187,7 @@ pub fn quarantined(body: &'static [u8]) -> Quarantined {
         detail: "expected a value at byte 1".into(),
         stated: HeaderClaims::default(),
         arrived: Timestamp(7),
+        configuration: None,
         body: Bytes::from_static(body),
     }
 }

@@ -11,7 +11,7 @@ use crate::admin::effective::EffectiveConfiguration;
 /// The configuration that counts.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ConfigurationAnswer {
-    /// First 12 hexadecimal digits of the SHA-256 of the configuration's text.
+    /// Tells the configuration and its rules from others: 12 hexadecimal digits.
     fingerprint: String,
     #[serde(flatten)]
     effective: EffectiveConfiguration,

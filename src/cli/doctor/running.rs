@@ -140,7 +140,7 @@ pub(super) fn probes(context: &Context) -> Vec<Probe> {
 
 fn condition(facts: &RunningFacts, config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if facts.fingerprint != config.fingerprint {
+    if facts.fingerprint != config.fingerprint.to_string() {
         let found =
             format!("it runs with configuration {}, and this is {}", facts.fingerprint, config.fingerprint);
         findings.push(

@@ -17,6 +17,7 @@ pub(in crate::sink) fn record(topic: &str, key: Option<&str>) -> Arc<Record> {
             subject: None,
             time: EventTime::Inferred(Timestamp(0)),
             arrived: Timestamp(0),
+            configuration: None,
             extensions: Vec::new(),
             only_sink: None,
             body: bytes::Bytes::from_static(b"{}"),

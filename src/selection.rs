@@ -5,8 +5,11 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 /// A selection of event types.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Selection {
     /// Every event, also of types that do not exist yet.
     #[default]
@@ -17,6 +20,11 @@ pub enum Selection {
 }
 
 impl Selection {
+    /// No event.
+    pub fn none() -> Self {
+        Self::Only(BTreeSet::new())
+    }
+
     /// Whether an event of this type passes.
     pub fn takes(&self, event_type: &str) -> bool {
         match self {

@@ -1,11 +1,12 @@
-//! Writes the event types seen to the state every two seconds, tells the spool the state file's size, and
-//! paused sinks how long their events wait.
+//! Writes the event types seen, and a configuration that found no space, to the state every two seconds,
+//! tells the spool the state file's size, and paused sinks how long their events wait.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::rules::UnnotedConfiguration;
 use super::unread::look_behind_cursors;
 use crate::health::Health;
 use crate::source::types_seen::TypesSeen;
@@ -23,7 +24,7 @@ const NOTE_EVERY: Duration = Duration::from_secs(2);
 /// the stop if the state file is gone, which the bridge then treats as a failure: no cursor and no dead
 /// letter could be kept any more.
 pub(super) async fn keep(
-    types: Arc<TypesSeen>,
+    (types, unnoted): (Arc<TypesSeen>, UnnotedConfiguration),
     (spool, state): (Spool, State),
     health: Arc<Health>,
     stop: CancellationToken,
@@ -32,9 +33,9 @@ pub(super) async fn keep(
     loop {
         let stopped = tokio::time::timeout(NOTE_EVERY, stop.cancelled()).await.is_ok();
         let (types, spool, state) = (Arc::clone(&types), spool.clone(), state.clone());
-        let health = Arc::clone(&health);
+        let (health, unnoted) = (Arc::clone(&health), unnoted.clone());
         let noting = tokio::task::spawn_blocking(move || {
-            let noted = write_down(&types, &state);
+            let noted = write_down(&types, &state).and_then(|()| unnoted.note(&spool, &state));
             spool.set_other_bytes(state.file_bytes()?);
             if !stopped {
                 look_behind_cursors(&health, &spool);

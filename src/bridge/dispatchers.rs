@@ -16,6 +16,7 @@ use crate::dispatch::low_watermark::{Cursors, ReaderKind, ReaderPosition};
 use crate::dispatch::pause::Pausing;
 use crate::dispatch::quarantine::{self, QuarantineScope};
 use crate::dispatch::resume::{self, Resumption};
+use crate::dispatch::rules::RuleBook;
 use crate::dispatch::{DispatchError, Dispatcher, LogReader};
 use crate::health::Health;
 use crate::replay::Replays;
@@ -55,9 +56,9 @@ impl Dispatchers {
     /// When the cursors cannot be read.
     pub(super) fn start(
         config: &Config,
+        rules: &Arc<RuleBook>,
         sinks: Vec<Arc<dyn Sink>>,
-        spool: &Spool,
-        state: &State,
+        (spool, state): (&Spool, &State),
         awaited: &AwaitedSinks,
         instruments: Instruments<'_>,
     ) -> Result<Self, BridgeError> {
@@ -99,7 +100,8 @@ impl Dispatchers {
         for (((sink_config, sink), reader), start) in config.sinks.iter().zip(sinks).zip(readers).zip(starts)
         {
             let (name, waiting) = (sink_config.name.as_str(), awaited.get(&sink_config.name));
-            let dispatcher = Dispatcher::new(sink_config, sink, reader, start.buried, metrics, health);
+            let (rules, buried) = (Arc::clone(rules), start.buried);
+            let dispatcher = Dispatcher::new(sink_config, rules, sink, reader, buried, metrics, health);
             let switch = pausing.add((name, waiting.is_some()), &paused, health, metrics);
             let dispatcher = dispatcher.awaited(waiting).noting(timeline.clone()).pausing(switch);
             let dispatcher = dispatcher.passing_over(replays.cancelled.clone());

@@ -13,6 +13,7 @@ pub mod listeners;
 mod open;
 mod readmission;
 mod replays;
+mod rules;
 mod shapes;
 mod sinks;
 mod sources;
@@ -44,6 +45,7 @@ use crate::config::Config;
 use crate::dedup::shared::{SharedWindow, SharedWindowOptions};
 use crate::dispatch::DispatchError;
 use crate::health::Health;
+use crate::selection::Selection;
 use crate::sink::file::UnusableDirectory;
 use crate::source::Intake;
 use crate::source::front::Front;
@@ -222,7 +224,9 @@ impl Bridge {
         }
         let awaited = awaited(&config, &metrics);
         let instruments = Instruments { metrics: &metrics, health: &health, timeline: &steps };
-        let dispatchers = Dispatchers::start(&config, sinks, &spool, &state, &awaited, instruments)?;
+        let (rules, unnoted) = rules::read(&config, &spool, &state)?;
+        let log = (&spool, &state);
+        let dispatchers = Dispatchers::start(&config, &rules, sinks, log, &awaited, instruments)?;
 
         let types = Arc::new(TypesSeen::new(catalogued(&config)));
         let noted = Arc::clone(&types);
@@ -232,8 +236,10 @@ impl Bridge {
         let (sampler, samples) = Sampler::new(metrics.shapes.dropped.clone());
         let shapes = ShapeKeeper::open(state.clone(), metrics.shapes.clone()).await?;
         let shapes = Task::spawn("the learner of shapes", |stop| shapes.keep(samples, stop));
-        let intake = Intake::new(spool.clone(), config.selection, types.clone());
-        let intake = intake.noting(steps).sampled_by(sampler);
+        let intake = Intake::new(spool.clone(), Selection::default(), types.clone());
+        let intake = intake.under(config.selection, config.fingerprint).noting(steps).sampled_by(sampler);
+        // Behind all that is read of the state: without room, it cannot always be read after a write.
+        unnoted.begin(&spool, &state)?;
         let front = Front::new(intake.clone(), &limits, &metrics);
         let (intake, limits_of_bodies) = (&intake, limits.body_limits());
         let wiring =
@@ -261,7 +267,7 @@ impl Bridge {
             admin_task,
             state: state.clone(),
             background: Task::spawn("the writer of the types seen", |stop| {
-                background::keep(types, (spool.clone(), state), health.clone(), stop)
+                background::keep((types, unnoted), (spool.clone(), state), health.clone(), stop)
             }),
             shapes,
             dispatchers,

@@ -3,15 +3,15 @@
 //! A duplicate is acknowledged because its first copy is known to be accepted. Of a copy that was stored
 //! before the sink was there, or while the sink selected other types, that is not known. So the state keeps
 //! for each such sink the position behind which it was given all that its present selection takes. The
-//! position moves when the selection changes, when the sink skips records that are no longer in the log, and
-//! when a bridge has run in which no answer waited for the sink. A sink for which answers never waited has no
-//! such row.
+//! position moves to the head when the selection changes, because what is in the log then is judged by the
+//! former one. It moves as well when the sink skips records that are no longer in the log, and when a bridge
+//! has run in which no answer waited for the sink. A sink for which answers never waited has no such row.
 
 use crate::ack::{AwaitedSink, AwaitedSinks};
 use crate::dedup::DuplicateKey;
 use crate::event::Position;
 use crate::spool::Spool;
-use crate::state::{CursorOwner, DeadFilter, DeadLetterInfo, Progress, State, StateError};
+use crate::state::{ConfigurationRow, CursorOwner, DeadFilter, DeadLetterInfo, Progress, State, StateError};
 
 /// The fingerprint in the row of a sink for which no answer waits.
 const NONE: &str = "-";
@@ -30,18 +30,25 @@ pub fn begin(
     state: &State,
 ) -> Result<(), StateError> {
     let known = state.cursors()?;
+    let configurations = state.configurations()?;
+    let head = spool.head();
     let mut changed = Vec::new();
     for (name, cursor) in sinks {
         let sink = awaited.get(name);
         let rows: Vec<_> = known.iter().filter_map(|(row, position)| of(row, name, *position)).collect();
         let selection = sink.map(|sink| hex::encode(sink.fingerprint()));
-        let from = certain_from(&rows, selection.as_deref(), *cursor);
+        let from = certain_from(&rows, selection.as_deref(), head);
+        let selected_otherwise = |row: &ConfigurationRow| {
+            row.sinks.get(*name).zip(sink).is_some_and(|(former, sink)| former != sink.selection())
+        };
+        let has_changed = !rows.is_empty() || configurations.iter().any(selected_otherwise);
+        let now = if has_changed { head } else { *cursor };
         if let Certain::Now(selection) = from {
             let sink = CursorOwner::Acceptance { selection, sink: name }.to_string();
-            changed.push(Progress { sink, cursor: *cursor, dead: Vec::new() });
+            changed.push(Progress { sink, cursor: now, dead: Vec::new() });
         }
         if let Some(sink) = sink {
-            let from = if let Certain::Since(position) = from { position } else { *cursor };
+            let from = if let Certain::Since(position) = from { position } else { now };
             // The duplicate window knows only events that are in the log.
             let doubt = (spool.first() <= from).then_some(from);
             sink.begin(*cursor, doubt, rejected(state, name, spool.first())?);
@@ -69,20 +76,21 @@ fn of<'r>(row: &'r str, name: &str, position: Position) -> Option<(&'r str, Posi
 enum Certain<'s> {
     /// Behind this position.
     Since(Position),
-    /// Behind the sink's cursor, which has to be stored under this selection.
+    /// Behind where the sink is now, which has to be stored under this selection.
     Now(&'s str),
     /// Nobody asks.
     Unasked,
 }
 
 /// What the rows of a sink say for its present selection; `None` while no answer waits for it. Of several
-/// rows the furthest is the one written last. Where two are equally far, nobody can tell which.
-fn certain_from<'s>(rows: &[(&str, Position)], selection: Option<&'s str>, cursor: Position) -> Certain<'s> {
+/// rows the furthest is the one written last. Where two are equally far, nobody can tell which. None is
+/// behind the head of the log.
+fn certain_from<'s>(rows: &[(&str, Position)], selection: Option<&'s str>, head: Position) -> Certain<'s> {
     let asked = selection.unwrap_or(NONE);
     let of_it = rows.iter().find(|(other, _)| *other == asked).map(|(_, position)| *position);
     let others = rows.iter().filter(|(other, _)| *other != asked).map(|(_, position)| *position).max();
     match of_it {
-        Some(position) if others.is_none_or(|other| other < position) && position <= cursor => {
+        Some(position) if others.is_none_or(|other| other < position) && position <= head => {
             Certain::Since(position)
         }
         None if selection.is_none() && rows.is_empty() => Certain::Unasked,
@@ -130,11 +138,7 @@ mod tests {
         assert_eq!(certain_from(&both, A, at(12)), Certain::Now("a"), "meanwhile it selected otherwise");
         let tie = [("a", at(9)), ("b", at(9))];
         assert_eq!(certain_from(&tie, A, at(12)), Certain::Now("a"), "either may have been the last");
-        assert_eq!(
-            certain_from(&[("a", at(12))], A, at(9)),
-            Certain::Now("a"),
-            "an older state was put back"
-        );
+        assert_eq!(certain_from(&[("a", at(12))], A, at(9)), Certain::Now("a"), "an older log was put back");
     }
 
     #[test]

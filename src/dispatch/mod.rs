@@ -18,6 +18,7 @@ pub mod pause;
 pub mod quarantine;
 pub mod resume;
 mod routes;
+pub mod rules;
 mod settle;
 mod steps;
 mod stopping;
@@ -37,7 +38,6 @@ use tokio_util::sync::CancellationToken;
 use crate::ack::Settlements;
 use crate::event::{Entry, Event, Position, Record};
 use crate::health::{Health, Heart};
-use crate::selection::Selection;
 use crate::sink::{Outcome, Publication, Sink, SinkOptions};
 use crate::spool::{EntryBatch, ReadError, Spool};
 use crate::state::State;
@@ -52,6 +52,7 @@ use low_watermark::CursorHandle;
 use maybe_duplicates::MaybeDuplicates;
 use pause::PauseSwitch;
 use routes::Routes;
+use rules::{Judge, RuleBook};
 use steps::SinkSteps;
 use unsettled::{SendPermission, Unsettled, UnsettledBounds};
 
@@ -83,7 +84,7 @@ pub struct Dispatcher {
     name: String,
     spool: Spool,
     sink: Arc<dyn Sink>,
-    selection: Selection,
+    judge: Judge,
     routes: Routes,
     gauges: Gauges,
     steps: Arc<SinkSteps>,
@@ -136,10 +137,11 @@ struct PublishingBatch {
 type Reading = Pin<Box<dyn Future<Output = Result<EntryBatch, ReadError>> + Send>>;
 
 impl Dispatcher {
-    /// A dispatcher that continues at the reader's cursor. Events for its sink only are dead letters
-    /// up to `buried`.
+    /// A dispatcher that continues at the reader's cursor, and judges events by these rules. Events for its
+    /// sink only are dead letters up to `buried`.
     pub fn new(
         config: &SinkOptions,
+        rules: Arc<RuleBook>,
         sink: Arc<dyn Sink>,
         reader: LogReader,
         buried: Position,
@@ -147,11 +149,12 @@ impl Dispatcher {
         health: &Health,
     ) -> Self {
         let LogReader { share, spool, state } = reader;
+        let mut judge = Judge::new(rules, &config.name);
         Self {
             name: config.name.clone(),
             sink,
-            selection: config.selection.clone(),
-            routes: Routes::new(config, metrics),
+            routes: Routes::new(&config.name, judge.topic().clone(), metrics),
+            judge,
             gauges: Gauges::new(&config.name, metrics, health.add_sink(&config.name)),
             steps: Arc::new(SinkSteps::new(&config.name, TimelineWriter::default())),
             heart: health.add_heart(&format!("the dispatcher of {}", config.name), HUNG_AFTER),
@@ -285,6 +288,7 @@ impl Dispatcher {
             self.note_missed(batch.through);
         }
         let (entries, read_bytes) = (batch.entries.len(), batch.body_bytes());
+        self.routes.fill_in(self.judge.topic());
         let mut records = Vec::new();
         let mut taken_bytes = 0;
         for (position, entry) in batch.entries {
@@ -318,7 +322,7 @@ impl Dispatcher {
 
     /// The event, if it is for this sink: selected, or redriven or replayed for this sink only, unless the
     /// replay was cancelled.
-    fn takes(&self, position: Position, entry: Entry) -> Option<Arc<Event>> {
+    fn takes(&mut self, position: Position, entry: Entry) -> Option<Arc<Event>> {
         match entry {
             Entry::Quarantined(_) => None,
             Entry::Event(event) => match &event.only_sink {
@@ -326,7 +330,7 @@ impl Dispatcher {
                     let is_for_it = **sink == *self.name && position > self.buried;
                     (is_for_it && !self.cancelled.has_sent(&event)).then_some(event)
                 }
-                None => self.selection.takes(&event.event_type).then_some(event),
+                None => self.judge.takes(&event).then_some(event),
             },
         }
     }

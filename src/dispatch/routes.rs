@@ -9,7 +9,6 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use crate::event::{Event, Record, Timestamp};
 use crate::routing::TopicTemplate;
-use crate::sink::SinkOptions;
 use crate::telemetry::{Metrics, Sink, SinkFamily};
 
 /// Maps an event to its topic, and counts deliveries by family.
@@ -27,15 +26,23 @@ pub struct Routes {
 impl Routes {
     /// The routes of one sink. Both maps stay as small as the catalogue, because families and names
     /// come from definitions and configuration, never from a request.
-    pub fn new(config: &SinkOptions, metrics: &Metrics) -> Self {
+    pub fn new(sink: &str, template: TopicTemplate, metrics: &Metrics) -> Self {
         Self {
-            template: config.topic.clone(),
-            sink: config.name.clone(),
+            template,
+            sink: sink.to_owned(),
             topics: HashMap::new(),
             place: String::new(),
             delivered: HashMap::new(),
             families: metrics.delivered.clone(),
-            duration: metrics.delivery_duration.get_or_create(&Sink { sink: config.name.clone() }).clone(),
+            duration: metrics.delivery_duration.get_or_create(&Sink { sink: sink.to_owned() }).clone(),
+        }
+    }
+
+    /// Takes this template for the topics of the events that follow.
+    pub fn fill_in(&mut self, template: &TopicTemplate) {
+        if self.template != *template {
+            self.template = template.clone();
+            self.topics.clear();
         }
     }
 

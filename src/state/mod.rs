@@ -1,5 +1,5 @@
-//! The state of the bridge: cursors, dead letters, the event types seen and their shapes, the paused sinks
-//! and the replays.
+//! The state of the bridge: cursors, dead letters, the event types seen and their shapes, the paused sinks,
+//! the replays and the configurations.
 //!
 //! The state is one redb file beside the log's segments; nothing else uses redb. Its one promise: a dead
 //! letter and the cursor that passes it are committed together, durably, or not at all; so a segment can be
@@ -9,6 +9,7 @@
 //!
 //! **Every call blocks** on the disk: call from a blocking thread.
 
+mod configurations;
 mod cursor_owner;
 mod dead_groups;
 mod dead_letters;
@@ -35,6 +36,7 @@ use crate::event::Position;
 use crate::telemetry::Metrics;
 use file::{StateFile, corrupted};
 
+pub use configurations::{BegunConfiguration, CONFIGURATIONS_MAX, ConfigurationRow, WhenFull};
 pub use cursor_owner::CursorOwner;
 pub use dead_groups::{DeadGroup, DeadGroups};
 pub use no_space::Shortage;

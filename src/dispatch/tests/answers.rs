@@ -198,3 +198,37 @@ async fn of_records_that_the_sink_had_to_skip_nobody_can_tell_and_the_state_reme
 fn progress(cursor: Position) -> crate::state::Progress {
     crate::state::Progress { sink: "lake".into(), cursor, dead: Vec::new() }
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_what_was_in_the_log_when_the_selection_changed_nobody_can_tell() {
+    let bench = Bench::new();
+    let position = bench.append(Event { configuration: Some(EARLIER), ..numbered(1, "a") }).await;
+    let former = crate::state::ConfigurationRow {
+        fingerprint: EARLIER,
+        began: crate::event::Timestamp(7),
+        head: Position(0),
+        select: Selection::All,
+        sinks: [("lake".to_owned(), Selection::none())].into(),
+    };
+    bench.state.begin_configuration(&former, Position(1), crate::state::WhenFull::Refuse).expect("writable");
+    bench.state.commit(&[progress(Position(0))]).expect("writable");
+
+    // The sink never gets the event, which its former selection has left out.
+    let awaited = awaited(&bench, &Selection::All);
+    let rules = Rules {
+        fingerprint: Fingerprint([1; 6]),
+        sinks: [("lake".to_owned(), SinkRules { selection: Selection::All, topic: template("{family}") })]
+            .into(),
+    };
+    let book = RuleBook::new(rules, [(EARLIER, former.sinks)]);
+    let sink = Scripted::new(|_, _| Outcome::ACCEPTED);
+    let dispatcher = bench.judging(Arc::new(book), Position(0), sink.clone()).awaited(awaited.get("lake"));
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(dispatcher.run(stop.clone(), CancellationToken::new()));
+    assert_eq!(waits(&awaited, 1).accepted(Sought::Through(position)).await, Ok(false));
+    Running { stop, task }.end(&bench).await;
+    assert!(sink.accepted("a").is_empty());
+}
+
+/// The configuration under which an event was admitted before this start.
+const EARLIER: Fingerprint = Fingerprint([0xe; 6]);

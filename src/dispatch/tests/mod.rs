@@ -7,8 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::low_watermark::{Cursors, ReaderKind, ReaderPosition};
 use super::quarantine::QuarantineScope;
+use super::rules::{Rules, SinkRules};
 use super::*;
+use crate::event::Fingerprint;
 use crate::routing::TopicTemplate;
+use crate::selection::Selection;
 use crate::sink::LINGER;
 use crate::sink::file::FileSinkOptions;
 use crate::sink::outcomes::OutcomeTable as Ledger;
@@ -18,6 +21,7 @@ use crate::testing::bench::{Bench, LIMIT};
 use crate::testing::events::event;
 
 mod answers;
+mod judged;
 mod overtaking;
 mod paused;
 mod replayed;
@@ -121,17 +125,26 @@ impl Bench {
         sink: Arc<dyn Sink>,
         selection: Selection,
     ) -> Dispatcher {
+        let sinks = [("lake".to_owned(), SinkRules { selection, topic: template("{family}") })].into();
+        let rules = Rules { fingerprint: Fingerprint([1; 6]), sinks };
+        self.judging(Arc::new(RuleBook::new(rules, [])), cursor, sink)
+    }
+
+    /// A dispatcher that judges by these rules.
+    pub fn judging(&self, rules: Arc<RuleBook>, cursor: Position, sink: Arc<dyn Sink>) -> Dispatcher {
         let config = SinkOptions {
             name: "lake".into(),
-            topic: TopicTemplate::parse("{family}").expect("a template"),
-            selection,
+            // What the rules say counts.
+            topic: template("unused"),
+            selection: Selection::none(),
             from: StartFrom::Next,
             detaches: false,
             linger: LINGER,
             attributes: CarriedAttributes::default(),
             output: Output::File(FileSinkOptions { dir: "unused".into(), rotate_bytes: 1 }),
         };
-        Dispatcher::new(&config, sink, self.reader(cursor), Position(0), &self.metrics, &self.health)
+        let reader = self.reader(cursor);
+        Dispatcher::new(&config, rules, sink, reader, Position(0), &self.metrics, &self.health)
     }
 
     /// Ten events, and a sink that takes those up to this position and puts the others off.
@@ -166,6 +179,10 @@ impl Bench {
     fn cursor(&self) -> Position {
         self.state.cursor("lake").expect("readable").unwrap_or_default()
     }
+}
+
+pub fn template(text: &str) -> TopicTemplate {
+    TopicTemplate::parse(text).expect("a template")
 }
 
 pub fn of_family(family: &'static str) -> Event {

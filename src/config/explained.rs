@@ -30,6 +30,7 @@ impl Config {
             place: place(&sink.output),
         });
         ExplainedConfiguration {
+            fingerprint: Some(self.fingerprint),
             sources: sources.collect(),
             selection: self.explained_selection("select".into(), &self.selection),
             sinks: sinks.collect(),

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::event::Fingerprint;
 use crate::provider::{Definition, builtin};
 use crate::routing::TopicTemplate;
 use crate::selection::Selection;
@@ -13,6 +14,8 @@ use crate::selection::Selection;
 /// The rules by which events are taken in and delivered.
 #[derive(Clone, Debug, Default)]
 pub struct ExplainedConfiguration {
+    /// The fingerprint, which events have that are admitted under it.
+    pub fingerprint: Option<Fingerprint>,
     /// The sources.
     pub sources: Vec<ConfiguredSource>,
     /// The bridge's own selection.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Situation;
+use crate::event::Fingerprint;
 use crate::state::{DeadLetterInfo, ReplayState};
 use crate::timeline::Step;
 
@@ -127,6 +128,10 @@ pub struct ExplainedEvent {
     /// Its position in the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub position: Option<u64>,
+    /// The fingerprint of the configuration under which it was admitted, if that is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub configuration: Option<Fingerprint>,
     /// Bytes of the body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
@@ -232,7 +237,12 @@ pub struct ExplainedSink {
     /// Where the rule is written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<String>,
-    /// Whether the rule is that of the configuration of now, while the event came under an earlier one.
+    /// The earlier configuration whose rule it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub rule_of: Option<Fingerprint>,
+    /// Whether the rule is that of the configuration of now, while the event came under an earlier one that
+    /// is not known or did not have the sink.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_rule_of_now: bool,
     /// What tells of it.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use super::admitted::AdmittedUnder;
 use super::asked::AskedEvent;
 use super::cause::{self, CauseAndFix};
 use super::configuration::ConfiguredSink;
@@ -16,7 +17,7 @@ use super::gather::OneEvent;
 use super::remembered::{Remembered, held};
 use super::sinks::{EventFacts, SinkFacts, WaitingCopy, at_former_sink, at_sink};
 use super::{ExplainError, ExplainScope, Explainer};
-use crate::event::{Entry, Event, IdMatch, Position, REPLAY_EXTENSION, Timestamp};
+use crate::event::{Entry, Event, Fingerprint, IdMatch, Position, REPLAY_EXTENSION, Timestamp};
 use crate::health::SinkStatus;
 use crate::state::DeadLetterInfo;
 
@@ -95,7 +96,7 @@ impl Explainer {
             _ => best(&entries),
         };
         let (event, verdict) = match (main.map(|found| (found, &found.entry)), letters.first()) {
-            (Some((found, Entry::Event(event))), _) => (of_event(found, event), self.accepted(event)),
+            (Some((found, Entry::Event(event))), _) => (of_event(found, event), self.accepted(event)?),
             (Some((found, Entry::Quarantined(delivery))), _) => {
                 (of_delivery(found, delivery), quarantined(delivery))
             }
@@ -127,29 +128,51 @@ impl Explainer {
             dead_letters: letters,
             ..without_event(asked, HowMany::One, looked, cause::of_several(1))
         };
-        Ok(self.concluded(explanation, remembered))
+        self.concluded(explanation, remembered)
     }
 
     /// An explanation with its cause and its fix, and with the last steps of its event.
-    pub(super) fn concluded(&self, mut explanation: Explanation, remembered: Remembered) -> Explanation {
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub(super) fn concluded(
+        &self,
+        mut explanation: Explanation,
+        remembered: Remembered,
+    ) -> Result<Explanation, ExplainError> {
         let told = cause::of_event(&explanation, &self.configuration);
         (explanation.situation, explanation.cause, explanation.fix) = (told.situation, told.cause, told.fix);
+        if let Some(event) = explanation.event.as_ref().filter(|event| event.only_sink.is_none()) {
+            let event_type = event.event_type.as_deref().unwrap_or_default();
+            let changed = self.admitted_under(event.configuration)?.changes(&self.configuration, event_type);
+            explanation.cause += &changed.map_or_else(String::new, |it| cause::of_changed(&it, event_type));
+        }
         explanation.duplicates = remembered.duplicates();
         let position = explanation.event.as_ref().and_then(|event| event.position);
         let once = remembered.was_published_once();
         explanation.cause += &cause::of_duplicates(explanation.duplicates, position, once);
         explanation.steps = remembered.into_newest(STEPS_MAX, &explanation.sinks);
-        explanation
+        Ok(explanation)
     }
 
     fn sink_names(&self) -> Vec<String> {
         self.configuration.sinks.iter().map(|sink| sink.name.clone()).collect()
     }
 
-    /// The verdict on an event that is in the log, by the rule of now.
-    fn accepted(&self, event: &Event) -> ExplainedVerdict {
-        let rule = self.configuration.selection.rule(&event.event_type);
-        ExplainedVerdict {
+    /// The configuration under which something was admitted.
+    fn admitted_under(&self, fingerprint: Option<Fingerprint>) -> Result<AdmittedUnder, ExplainError> {
+        let now = self.configuration.fingerprint;
+        let kept =
+            fingerprint.filter(|_| fingerprint != now).map(|earlier| self.state.configuration(earlier));
+        Ok(AdmittedUnder::new(fingerprint, now, kept.transpose()?.flatten()))
+    }
+
+    /// The verdict on an event that is in the log, by the rule of its configuration or, if that is not known,
+    /// by that of now.
+    fn accepted(&self, event: &Event) -> Result<ExplainedVerdict, ExplainError> {
+        let admitted = self.admitted_under(event.configuration)?;
+        let rule = admitted.bridge_rule(&self.configuration.selection, &event.event_type);
+        Ok(ExplainedVerdict {
             word: "accepted".into(),
             line: rule.line.filter(|_| rule.takes),
             rule: rule.takes.then_some(rule.rule),
@@ -157,7 +180,7 @@ impl Explainer {
             detail: None,
             at: Some(event.arrived.to_rfc3339()),
             known_from: KnownFrom::Log,
-        }
+        })
     }
 
     /// What became of an event at each sink, and at sinks that were removed. `arrived` is when it did, if
@@ -181,6 +204,7 @@ impl Explainer {
             arrived,
             now: SystemTime::now().into(),
             is_older: arrived.is_none_or(|arrived| arrived < self.started),
+            admitted: self.admitted_under(event.configuration)?,
         };
         let replay_id = event.extensions.get(REPLAY_EXTENSION).filter(|_| event.only_sink.is_some());
         // Of what is not in the log no replay tells, either.

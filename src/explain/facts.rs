@@ -37,6 +37,7 @@ pub(super) fn of_event(found: &SearchedEntry, event: &Event) -> ExplainedEvent {
         time: Some(time),
         arrived: Some(event.arrived.to_rfc3339()),
         position: Some(found.position.0),
+        configuration: event.configuration,
         bytes: Some(event.body.len() as u64),
         sha256: Some(hex::encode(Sha256::digest(&event.body))),
         only_sink: event.only_sink.as_ref().map(ToString::to_string),
@@ -52,6 +53,7 @@ pub(super) fn of_delivery(found: &SearchedEntry, delivery: &Quarantined) -> Expl
         intake: Some(delivery.source_name.to_string()),
         arrived: Some(delivery.arrived.to_rfc3339()),
         position: Some(found.position.0),
+        configuration: delivery.configuration,
         bytes: Some(delivery.body.len() as u64),
         ..ExplainedEvent::default()
     }

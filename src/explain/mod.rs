@@ -5,7 +5,8 @@
 //! state (cursors, dead letters, types, replays) ──────┼─▶ facts ─▶ a standing for each sink ─▶ cause and fix
 //! health (what keeps a sink from publishing) ────────┤
 //! timeline (what was filtered, and where it was put) ┤
-//! configuration (rules, and where they are written) ─┘
+//! configuration (rules, and where they are written,
+//!   and those under which events were admitted) ──────┘
 //! ```
 //!
 //! [`Explainer`] gathers the facts and blocks on the disk while it does; `sinks.rs`, [`event_type`] and
@@ -13,6 +14,7 @@
 //! command line, the API and the page say the same. An explanation has no secret, and a body only for
 //! whoever adds it. What cannot be told is `unknown`, and never said to be good.
 
+mod admitted;
 mod asked;
 pub mod cause;
 mod configuration;

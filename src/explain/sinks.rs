@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::admitted::AdmittedUnder;
 use super::cause::quoted;
 use super::configuration::{ConfiguredSink, SinkPlace};
 use super::document::{ExplainedSink, KnownFrom, SinkStanding};
@@ -31,6 +32,8 @@ pub(super) struct EventFacts<'f> {
     pub(super) now: Timestamp,
     /// Whether it arrived before this start, perhaps under another configuration.
     pub(super) is_older: bool,
+    /// The configuration under which it was admitted.
+    pub(super) admitted: AdmittedUnder,
 }
 
 /// What is known of the event at one sink, and of the sink.
@@ -129,8 +132,14 @@ pub(super) fn at_sink(event: &EventFacts<'_>, facts: SinkFacts<'_>) -> Explained
         return by_cursor(event, row, waiting);
     }
     let Some(event_type) = event.event_type else { return by_cursor(event, row, waiting) };
-    let rule = sink.selection.rule(event_type);
-    let row = ExplainedSink { rule: Some(rule.rule), line: rule.line, by_rule_of_now: event.is_older, ..row };
+    let rule = event.admitted.rule_at(sink, event_type);
+    let row = ExplainedSink {
+        rule: Some(rule.rule),
+        line: rule.line,
+        rule_of: event.admitted.judged_by(&sink.name),
+        by_rule_of_now: event.admitted.is_judged_anew(&sink.name, event.is_older),
+        ..row
+    };
     match rule.takes {
         true => by_cursor(event, row, waiting),
         false => ExplainedSink {

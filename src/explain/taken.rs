@@ -7,7 +7,7 @@ use super::document::{ExplainedEvent, ExplainedVerdict, Explanation, HowMany, Kn
 use super::event::{STEPS_MAX, without_event};
 use super::remembered::{TakenDeliveries, TakenDelivery, without_entry};
 use super::{ExplainError, ExplainScope, Explainer};
-use crate::event::Timestamp;
+use crate::event::{Fingerprint, Timestamp};
 use crate::timeline::{DecidedBy, TakenAs, TakenStep};
 
 impl Explainer {
@@ -92,7 +92,7 @@ impl Explainer {
             sinks,
             ..without_event(asked, HowMany::One, looked, cause::of_several(1))
         };
-        Ok(self.concluded(explanation, remembered))
+        self.concluded(explanation, remembered)
     }
 
     /// Explains a delivery that was filtered, or is a copy of what the log does not have.
@@ -144,6 +144,7 @@ fn of_step(id: String, source: String, at: Timestamp, taken: TakenStep) -> Expla
         intake: Some(taken.source),
         key: taken.key,
         arrived: Some(at.to_rfc3339()),
+        configuration: taken.configuration.map(Fingerprint),
         bytes: Some(taken.bytes.into()),
         ..ExplainedEvent::default()
     }

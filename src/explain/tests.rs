@@ -5,16 +5,17 @@ use std::time::SystemTime;
 
 use super::*;
 use crate::dedup::DuplicateKey;
-use crate::event::{Entry, Event, Position, Quarantined, REPLAY_EXTENSION, Timestamp};
+use crate::event::{Entry, Event, Fingerprint, Position, Quarantined, REPLAY_EXTENSION, Timestamp};
 use crate::health::{HeldStatus, PausedStatus};
 use crate::provider::builtin_named;
 use crate::routing::TopicTemplate;
 use crate::selection::Selection;
-use crate::state::{NewDeadLetter, Progress};
+use crate::state::{ConfigurationRow, NewDeadLetter, Progress, WhenFull};
 use crate::testing::bench::Bench;
 use crate::testing::events::{event, quarantined};
 
 const TOPIC: &str = "stream.video.call-lifecycle";
+const NOW: Fingerprint = Fingerprint([1; 6]);
 
 fn selection(key: &str, types: Option<&[&str]>) -> ConfiguredSelection {
     let selection = match types {
@@ -42,6 +43,7 @@ fn sink(name: &str, types: Option<&[&str]>, place: SinkPlace) -> ConfiguredSink 
 fn configuration(lake: Option<&[&str]>) -> ExplainedConfiguration {
     let kafka = SinkPlace::Kafka { brokers: "k1:9092".into(), is_secured: false };
     ExplainedConfiguration {
+        fingerprint: Some(NOW),
         sources: vec![ConfiguredSource {
             name: "stream-video".into(),
             event_source: "/stream/default".into(),
@@ -378,4 +380,63 @@ fn a_type_is_explained_by_the_catalogues_and_the_rules() {
     assert_eq!((found.situation, &*found.cause), (Situation::Filtered, words));
     assert_eq!(found.fix.as_deref(), Some("add `call.created` to `select`"));
     assert!(found.sinks.iter().all(|sink| !sink.takes && sink.topics.is_empty()));
+}
+
+/// The configuration before that of now.
+const EARLIER: Fingerprint = Fingerprint([0xe; 6]);
+
+#[tokio::test]
+async fn an_event_is_explained_by_the_configuration_under_which_it_was_admitted() {
+    let explained = Explained::with(configuration(Some(&["call.ended"])));
+    let only = |name: &str| Selection::Only([name.to_owned()].into());
+    let earlier = ConfigurationRow {
+        fingerprint: EARLIER,
+        began: Timestamp(7),
+        head: Position(0),
+        select: Selection::All,
+        sinks: [("lake".to_owned(), only("call.created")), ("billing".to_owned(), only("call.updated"))]
+            .into(),
+    };
+    explained.bench.state.begin_configuration(&earlier, Position(1), WhenFull::Refuse).expect("room");
+    explained.commit(Position(0), None);
+    for (id, event_type, configuration) in [
+        ("sha256-9f2c81aa", "call.created", EARLIER),
+        ("sha256-0a1b2c3d", "call.ended", EARLIER),
+        ("sha256-55667788", "call.created", NOW),
+    ] {
+        let (arrived, configuration) = (SystemTime::now().into(), Some(configuration));
+        let event =
+            Event { id: id.into(), event_type: event_type.into(), arrived, configuration, ..event("k") };
+        let key = DuplicateKey::of(&event.source, &event.id);
+        explained.append(event.into(), Some(key)).await;
+    }
+
+    let explanation = explained.explain("9f2c81aa");
+    let lake = &explanation.sinks[0];
+    assert_eq!(
+        (lake.state, lake.rule_of, lake.by_rule_of_now),
+        (SinkStanding::Pending, Some(EARLIER), false)
+    );
+    assert_eq!(lake.rule.as_deref(), Some("list of 1 type, in it, by configuration 0e0e0e0e0e0e"));
+    let words = "it was admitted under configuration 0e0e0e0e0e0e, whose rules count for it: lake takes \
+                 `call.created` by it, and does not take it by that of now (010101010101)";
+    assert!(explanation.cause.contains(words), "{}", explanation.cause);
+    assert_eq!(explanation.event.expect("it was found").configuration, Some(EARLIER));
+
+    let explanation = explained.explain("0a1b2c3d");
+    assert_eq!((explanation.situation, explanation.sinks[0].rule_of), (Situation::NoSink, Some(EARLIER)));
+    let words = "lake does not take `call.ended` by it, and takes it by that of now";
+    assert!(explanation.cause.contains(words), "{}", explanation.cause);
+    let fix = explanation.fix.expect("lake takes it now");
+    assert_eq!(fix, "`fanbridge replay --sink lake --id ID --yes` sends it there now");
+
+    explained.commit(Position(3), None);
+    let explanation = explained.explain("9f2c81aa");
+    assert_eq!(explanation.sinks[0].state, SinkStanding::DeliveredBefore);
+    let words = "by configuration 0e0e0e0e0e0e, under which it was admitted, billing does not select";
+    assert!(explanation.cause.contains(words), "{}", explanation.cause);
+
+    let explanation = explained.explain("55667788");
+    assert_eq!((explanation.sinks[0].state, explanation.sinks[0].rule_of), (SinkStanding::NotSelected, None));
+    assert!(!explanation.cause.contains("it was admitted under"), "{}", explanation.cause);
 }

@@ -169,10 +169,11 @@ mod tests {
 
     #[test]
     fn a_configuration_is_read_as_it_was_written_and_one_that_begins_again_is_the_newest() {
-        let Bench { state, .. } = Bench::new();
+        let bench = Bench::new();
+        let state = &bench.state;
         assert_eq!(state.configurations().expect("readable"), []);
         for number in [1, 2, 1] {
-            begin(&state, &row(number, number), 1, WhenFull::Refuse);
+            begin(state, &row(number, number), 1, WhenFull::Refuse);
         }
         assert_eq!(state.configurations().expect("readable"), [row(2, 2), row(1, 1)]);
         assert_eq!(state.configuration(row(2, 0).fingerprint).expect("readable"), Some(row(2, 2)));
@@ -181,21 +182,23 @@ mod tests {
 
     #[test]
     fn the_newest_are_kept_and_older_ones_while_the_log_has_events_of_theirs() {
-        let Bench { state, .. } = Bench::new();
+        let bench = Bench::new();
+        let state = &bench.state;
         for number in 0..100 {
-            begin(&state, &row(number, number * 10), 1, WhenFull::Refuse);
+            begin(state, &row(number, number * 10), 1, WhenFull::Refuse);
         }
-        assert_eq!(numbers(&state), (0..100).collect::<Vec<_>>(), "the log has all its events");
+        assert_eq!(numbers(state), (0..100).collect::<Vec<_>>(), "the log has all its events");
         // Up to position 700 the log has nothing any more: configuration 71 began behind that.
-        begin(&state, &row(100, 1000), 701, WhenFull::Refuse);
-        assert_eq!(numbers(&state), (7..=100).collect::<Vec<_>>(), "64 are between 6 and 70");
-        begin(&state, &row(101, 1010), 10_000, WhenFull::Refuse);
-        assert_eq!(numbers(&state), (38..=101).collect::<Vec<_>>(), "the 64 newest");
+        begin(state, &row(100, 1000), 701, WhenFull::Refuse);
+        assert_eq!(numbers(state), (7..=100).collect::<Vec<_>>(), "64 are between 6 and 70");
+        begin(state, &row(101, 1010), 10_000, WhenFull::Refuse);
+        assert_eq!(numbers(state), (38..=101).collect::<Vec<_>>(), "the 64 newest");
     }
 
     #[test]
     fn without_room_a_configuration_is_refused_or_the_oldest_is_forgotten() {
-        let Bench { state, .. } = Bench::new();
+        let bench = Bench::new();
+        let state = &bench.state;
         let max = CONFIGURATIONS_MAX as u64;
         state
             .file
@@ -208,12 +211,12 @@ mod tests {
                 Ok(())
             })
             .expect("there is room");
-        assert_eq!(begin(&state, &row(max, max), 1, WhenFull::Refuse), BegunConfiguration::Full);
-        assert_eq!(numbers(&state).len(), CONFIGURATIONS_MAX);
-        let known = begin(&state, &row(5, max), 1, WhenFull::Refuse);
+        assert_eq!(begin(state, &row(max, max), 1, WhenFull::Refuse), BegunConfiguration::Full);
+        assert_eq!(numbers(state).len(), CONFIGURATIONS_MAX);
+        let known = begin(state, &row(5, max), 1, WhenFull::Refuse);
         assert_eq!(known, BegunConfiguration::Noted(None), "one that is known takes no room");
-        let begun = begin(&state, &row(max, max), 1, WhenFull::ForgetOldest);
+        let begun = begin(state, &row(max, max), 1, WhenFull::ForgetOldest);
         assert_eq!(begun, BegunConfiguration::Noted(Some(row(0, 0).fingerprint)));
-        assert_eq!((numbers(&state).len(), numbers(&state)[0]), (CONFIGURATIONS_MAX, 1));
+        assert_eq!((numbers(state).len(), numbers(state)[0]), (CONFIGURATIONS_MAX, 1));
     }
 }

@@ -8,6 +8,7 @@ mod api;
 mod canaries;
 mod config_tests;
 mod configuration;
+mod configurations;
 mod doctor;
 mod explain;
 mod explain_more;

@@ -47,6 +47,7 @@ fn thing(number: u64, event_type: &str, arrived: Timestamp, body_bytes: usize) -
         subject: None,
         time: EventTime::Inferred(arrived),
         arrived,
+        configuration: None,
         extensions: Vec::new(),
         only_sink: None,
         body: Bytes::from(vec![number as u8; body_bytes]),
@@ -63,6 +64,7 @@ fn quarantined(number: u64, arrived: Timestamp) -> Entry {
         detail: "expected a value".into(),
         stated: HeaderClaims::default(),
         arrived,
+        configuration: None,
         body: Bytes::from_static(b"{"),
     })
 }

@@ -187,6 +187,9 @@ impl Text {
         let only = event.only_sink.as_ref().map(|sink| format!("a copy for {sink} alone"));
         let parts: Vec<String> = [position, bytes, key, only].into_iter().flatten().collect();
         self.line("entry", &parts.join("  "));
+        if let Some(configuration) = event.configuration {
+            self.line("under", &format!("configuration {configuration}"));
+        }
     }
 
     fn verdict(&mut self, verdict: &ExplainedVerdict, event: Option<&ExplainedEvent>) {

@@ -3,6 +3,7 @@
 //! The command line, the API and the page show these words. A sentence names what is written in the
 //! configuration with its line, and holds no part of a body.
 
+mod changed;
 mod refused;
 mod sinks;
 mod sns;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::configuration::ExplainedConfiguration;
 use super::document::{Explanation, HowMany, LookedThrough, SinkStanding};
 
+pub(super) use self::changed::of_changed;
 pub(super) use self::refused::of_refused;
 pub(super) use self::types::{of_filtered, of_type};
 
@@ -111,7 +113,10 @@ fn of_sinks(explanation: &Explanation, configuration: &ExplainedConfiguration) -
     if !sinks.is_empty() && sinks.iter().all(|sink| sink.state == SinkStanding::NotSelected) {
         let now = if sinks.iter().any(|sink| sink.by_rule_of_now) { "by the selections of now " } else { "" };
         let cause = format!("accepted, and {now}no sink selects `{event_type}`");
-        return CauseAndFix::new(Situation::NoSink, cause, Some("add it to a sink's `select`".into()));
+        let mut replays =
+            sinks.iter().filter_map(|row| sinks::replay_of_taken_now(row, event_type, configuration));
+        let fix = replays.next().unwrap_or_else(|| "add it to a sink's `select`".into());
+        return CauseAndFix::new(Situation::NoSink, cause, Some(fix));
     }
     let worst = sinks.iter().map(|sink| sink.state).min();
     let told: Vec<CauseAndFix> = sinks

@@ -59,13 +59,30 @@ pub(super) fn of_sink(
             (Situation::Unknown, cause, None)
         }
         SinkStanding::NotSelected => {
-            let now = if row.by_rule_of_now { "by the selection of now, " } else { "" };
-            let cause = format!("{now}{sink} does not select `{event_type}`{}", at_line(row.line.as_ref()));
-            let fix = format!("add it to `sinks.{sink}.select`");
+            let by = match row.rule_of {
+                Some(earlier) => format!("by configuration {earlier}, under which it was admitted, "),
+                None if row.by_rule_of_now => "by the selection of now, ".into(),
+                None => String::new(),
+            };
+            let cause = format!("{by}{sink} does not select `{event_type}`{}", at_line(row.line.as_ref()));
+            let fix = replay_of_taken_now(row, event_type, configuration);
+            let fix = fix.unwrap_or_else(|| format!("add it to `sinks.{sink}.select`"));
             (Situation::NotSelected, cause, Some(fix))
         }
     };
     CauseAndFix { situation, cause, fix }
+}
+
+/// How a sink gets an event that it did not select by the configuration under which the event was admitted,
+/// if it selects the type by that of now.
+pub(super) fn replay_of_taken_now(
+    row: &ExplainedSink,
+    event_type: &str,
+    configuration: &ExplainedConfiguration,
+) -> Option<String> {
+    let sink = row.rule_of.and(configuration.sink(&row.sink))?;
+    let replay = format!("`fanbridge replay --sink {} --id ID --yes` sends it there now", row.sink);
+    sink.selection.selection.takes(event_type).then_some(replay)
 }
 
 /// Of a replay that has sent an event again; it goes on a sentence.

@@ -31,7 +31,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     };
     input.by_ref().take(FILE_BYTES_MAX + 1).read_to_end(&mut content).map_err(|error| failed(&error))?;
     match content.len() as u64 > FILE_BYTES_MAX {
-        true => Err(failed(&io::Error::other("it is larger than 64 MiB, which no delivery is"))),
+        true => Err(failed(&io::Error::other("it is larger than 64 MiB, and no more is read"))),
         false => Ok(content),
     }
 }

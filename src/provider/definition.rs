@@ -92,6 +92,21 @@ impl Definition {
         self.type_header.as_ref().map(HeaderName::as_str)
     }
 
+    /// Pointers to the event type in the body or, if a header states the type, to its detail.
+    pub fn type_pointers(&self) -> impl Iterator<Item = &str> {
+        self.type_slots.iter().map(|slot| self.pointers.text(*slot))
+    }
+
+    /// Pointers to the event's id in the body.
+    pub fn id_pointers(&self) -> impl Iterator<Item = &str> {
+        self.id_slots.iter().map(|slot| self.pointers.text(*slot))
+    }
+
+    /// Pointers to the event's time in the body.
+    pub fn time_pointers(&self) -> impl Iterator<Item = &str> {
+        self.time_slots.iter().map(|slot| self.pointers.text(*slot))
+    }
+
     /// The names of the extensions that headers of a webhook become.
     pub fn extension_names(&self) -> impl Iterator<Item = &str> {
         self.extensions.iter().map(|(name, _)| &**name)

@@ -58,6 +58,10 @@ const VERBS: &[&[&str]] = &[
     &["topics", "plan"],
     &["types"],
     &["types", "--seen"],
+    &["types", "diff", "spec"],
+    &["types", "export", "--format", "asyncapi"],
+    &["types", "export", "--format", "json-schema"],
+    &["types", "export", "--format", "eventcatalog", "--output", "catalogue"],
     &["verify", "stream-video", "--body", "body", "--headers", "headers"],
 ];
 
@@ -121,6 +125,7 @@ fn home() -> Home {
     let tests = "tests:\n  - { name: a call, source: stream-video, sample: call.created, expect: {} }\n";
     fs::write(home.path("fanbridge.tests.yaml"), tests).unwrap();
     fs::write(home.path("body"), body("call.created")).unwrap();
+    fs::write(home.path("spec"), r#"{"webhooks":{"call.created":{}}}"#).unwrap();
     fs::write(home.path("headers"), format!("x-signature: {SIGNATURE}\nx-other: {HEADER}\n")).unwrap();
     home
 }
@@ -254,6 +259,9 @@ fn no_output_of_a_run_has_a_secret_or_a_body_where_payloads_are_hidden() {
         outputs.add(format!("{verb:?}"), &output.stdout);
         outputs.add(format!("{verb:?} on stderr"), &output.stderr);
     }
+    let service = home.path("catalogue/domains/stream/services/stream.video.call-lifecycle");
+    let schema = service.join("events/stream.call.created/schema.json");
+    outputs.add("an exported schema", &fs::read(schema).unwrap());
     bridge.stop();
     let log = fs::read(home.path("log")).unwrap();
     assert!(String::from_utf8_lossy(&log).contains("DEBUG"), "the log is one of a bridge at `debug`");

@@ -23,10 +23,11 @@ const RUNS_ALONE: &[&str] = &[
     "man",
     "metrics",
 ];
-/// What needs a running bridge all the same.
-const NEEDS_BRIDGE: &[&str] = &[
+/// What needs a running bridge all the same, or somebody else's file.
+const NEEDS_MORE: &[&str] = &[
     "fanbridge types --seen",
     "fanbridge types --new",
+    "fanbridge types diff",
     "fanbridge explain 9f2c",
     "fanbridge explain --body",
 ];
@@ -120,7 +121,7 @@ fn every_verb_has_an_example_and_those_that_need_no_server_work_as_they_stand_in
                 let rest = line["fanbridge ".len()..].strip_prefix(alone);
                 rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
             });
-            if !is_alone || NEEDS_BRIDGE.iter().any(|start| line.starts_with(start)) {
+            if !is_alone || NEEDS_MORE.iter().any(|start| line.starts_with(start)) {
                 continue;
             }
             configure(&home);
@@ -150,6 +151,8 @@ const ENDS: &[Ends] = &[
     ("topics plan", "", Some(75), 78),
     ("topics apply", "", Some(75), 78),
     ("types", "--seen", Some(74), 78),
+    ("types export", "--format asyncapi", Some(0), 78),
+    ("types diff", "webhook-spec.json", Some(74), 78),
     ("spool verify", "", Some(74), 78),
     ("dead list", "", Some(74), 78),
     ("dead groups", "", Some(74), 78),

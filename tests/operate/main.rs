@@ -35,5 +35,6 @@ mod sockets;
 mod tail;
 mod timeline;
 mod top;
+mod types;
 mod verify;
 mod watched;

@@ -1,6 +1,6 @@
 // The real binary as a child process, and deliveries that its sources take.
 
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { createHmac } from "node:crypto";
 import {
   appendFileSync,
@@ -93,6 +93,12 @@ export class Home {
       },
       START_DEADLINE_MS,
     );
+  }
+
+  /** What another verb prints with this configuration. */
+  verb(...words) {
+    const options = { cwd: this.dir, encoding: "utf8", env: { ...process.env, STREAM_SECRET: SECRET } };
+    return execFileSync(BINARY, [...words, "--config", this.path("fanbridge.yaml")], options);
   }
 
   log() {

@@ -1,5 +1,6 @@
-// Tries the admin page in a real browser: `node tests/page/run.mjs [a part of a test's name]`. The browser is
-// the system's Chromium, or the one at CHROMIUM. Prints what `cargo test` prints.
+// Tries the admin page in a real browser, and exports of types in the tools that read them:
+// `node tests/page/run.mjs [a part of a test's name]`. The browser is the system's Chromium, or the one at
+// CHROMIUM. Prints what `cargo test` prints.
 
 import { existsSync } from "node:fs";
 import { chromium } from "playwright-core";

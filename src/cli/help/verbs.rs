@@ -150,6 +150,35 @@ pub(super) const VERBS: &[VerbHelp] = &[
         ],
     },
     VerbHelp {
+        verb: "types export",
+        examples: &[
+            ("every topic, for AsyncAPI's tools", "fanbridge types export --format asyncapi > asyncapi.json"),
+            ("a JSON Schema of each type", "fanbridge types export --format json-schema > types.json"),
+            ("for EventCatalog", "fanbridge types export --format eventcatalog --output catalogue"),
+        ],
+        exits: &[
+            DONE,
+            (2, "the directory is somebody else's, or the command line is wrong"),
+            (74, "the bridge breaks off, or a file cannot be read or written"),
+            NO_ANSWER,
+            CONFIG,
+        ],
+    },
+    VerbHelp {
+        verb: "types diff",
+        examples: &[
+            ("what Mux has published since", "fanbridge types diff webhook-spec.json --provider mux"),
+            ("for programs", "fanbridge types diff webhook-spec.json --format json"),
+        ],
+        exits: &[
+            (0, "nothing is different"),
+            (1, "something is"),
+            (2, "there is no such provider, or the command line is wrong"),
+            (74, "the specification cannot be read, or has no event types"),
+            CONFIG,
+        ],
+    },
+    VerbHelp {
         verb: "spool",
         examples: &[("read the log of a stopped bridge", "fanbridge spool verify")],
         exits: &[

@@ -1,5 +1,15 @@
 //! `fanbridge types`: lists event types by provider and family, or those that a running bridge has
-//! seen.
+//! seen; exports them, and compares a catalogue with a specification.
+
+mod asyncapi;
+mod comparison;
+mod delivered;
+mod diff;
+mod directory;
+mod eventcatalog;
+mod export;
+mod names;
+mod specification;
 
 use std::sync::Arc;
 
@@ -12,10 +22,15 @@ use super::{ConfigArgs, Exit, Failure, configuration, find, read};
 use crate::config::did_you_mean;
 use crate::provider::{self, Definition, TypeInfo, UNCLASSIFIED};
 use crate::state::OTHER_TYPE;
+use diff::DiffArgs;
+use export::ExportArgs;
 
 /// Arguments of `types`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[command(subcommand)]
+    verb: Option<TypesVerb>,
     /// Only types of this family and of families within it: `video` also shows `video.recording`;
     /// may be repeated, or several with commas
     #[arg(long, value_delimiter = ',')]
@@ -42,6 +57,20 @@ pub struct Args {
     config: ConfigArgs,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum TypesVerb {
+    /// Print what consumers receive: JSON Schemas, an AsyncAPI document, or files of an EventCatalog
+    ///
+    /// It is made of the configuration. Where a bridge runs, it also has the shapes that the bridge has
+    /// learnt, and the types that came beyond the catalogues.
+    Export(ExportArgs),
+    /// Compare a provider's catalogue with its specification: which types are new, gone or different
+    ///
+    /// A specification is an OpenAPI document with webhooks, such as those of Mux and GitHub. Nothing is
+    /// fetched, and nothing is changed.
+    Diff(DiffArgs),
+}
+
 impl Args {
     /// Whether the options select a type of this provider and family.
     fn take(&self, provider: &str, family: &str) -> bool {
@@ -61,6 +90,11 @@ impl Args {
 /// # Errors
 /// Exit code 2 for an unknown provider or family, 74 if the bridge does not answer.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    match &args.verb {
+        Some(TypesVerb::Export(args)) => return export::run(args),
+        Some(TypesVerb::Diff(args)) => return diff::run(args),
+        None => {}
+    }
     let definitions = definitions(args)?;
     check_names(args, &definitions)?;
     if args.seen || args.new || args.unselected {

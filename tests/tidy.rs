@@ -22,6 +22,9 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("aws_config", &["aws/", "source/sqs/", "source/sns/", "sink/sns/"]),
     ("aws_sdk_sqs", &["source/sqs/"]),
     ("aws_sdk_sns", &["source/sns/", "sink/sns/"]),
+    ("opentelemetry", &["telemetry/traces.rs"]),
+    ("opentelemetry_proto", &["telemetry/traces.rs"]),
+    ("prost", &["telemetry/traces.rs"]),
 ];
 
 /// Modules that only decide: they have no I/O, no clock, no runtime and no log.
@@ -81,6 +84,7 @@ const PURE: &[&str] = &[
     "source/sns/origin.rs",
     "source/sqs/message.rs",
     "telemetry/episode.rs",
+    "telemetry/trace_context.rs",
     "timeline/cursor.rs",
     "timeline/filter.rs",
     "timeline/notes.rs",

@@ -23,7 +23,7 @@ use crate::replay::Replays;
 use crate::sink::Sink;
 use crate::spool::Spool;
 use crate::state::{CursorOwner, State};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Tracer};
 use crate::timeline::TimelineWriter;
 
 /// The tasks that read the log: a dispatcher for each sink, and the one for quarantined deliveries.
@@ -47,6 +47,8 @@ pub(super) struct Instruments<'a> {
     pub(super) metrics: &'a Metrics,
     pub(super) health: &'a Health,
     pub(super) timeline: &'a TimelineWriter,
+    /// Traces publications, if traces are on.
+    pub(super) tracer: Option<&'a Tracer>,
 }
 
 impl Dispatchers {
@@ -62,7 +64,7 @@ impl Dispatchers {
         awaited: &AwaitedSinks,
         instruments: Instruments<'_>,
     ) -> Result<Self, BridgeError> {
-        let Instruments { metrics, health, timeline } = instruments;
+        let Instruments { metrics, health, timeline, tracer } = instruments;
         let names: Vec<&str> = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
         let begins: Vec<_> = config.sinks.iter().map(|sink| (sink.name.as_str(), sink.from)).collect();
         let Resumption { sinks: starts, quarantine, gone } = resume::resume(&begins, spool, state)?;
@@ -104,7 +106,7 @@ impl Dispatchers {
             let dispatcher = Dispatcher::new(sink_config, rules, sink, reader, buried, metrics, health);
             let switch = pausing.add((name, waiting.is_some()), &paused, health, metrics);
             let dispatcher = dispatcher.awaited(waiting).noting(timeline.clone()).pausing(switch);
-            let dispatcher = dispatcher.passing_over(replays.cancelled.clone());
+            let dispatcher = dispatcher.passing_over(replays.cancelled.clone()).traced_by(tracer.cloned());
             tasks.spawn(dispatcher.run(stop.clone(), cut.clone()));
         }
         let (log, handles) = ((state, spool), (&*of_sinks, kept));

@@ -19,6 +19,7 @@ mod sinks;
 mod sources;
 mod summary;
 mod task;
+mod traces;
 mod unread;
 
 use std::net::SocketAddr;
@@ -102,6 +103,9 @@ pub enum BridgeError {
         /// The directory, and what uses it.
         source: UnusableDirectory,
     },
+    /// The cryptography refuses its own defaults.
+    #[error("no connection with TLS can be made")]
+    Cryptography(#[source] rustls::Error),
     /// A dispatcher ended.
     #[error(transparent)]
     Dispatch(#[from] DispatchError),
@@ -163,6 +167,8 @@ pub struct Bridge {
     timeline: Timeline,
     /// Collects the steps of the timeline.
     collector: Task,
+    /// Exports the spans of sampled events, if traces are on.
+    exporter: Option<Task>,
     background: Task,
     /// Learns the shapes of event types.
     shapes: Task,
@@ -184,7 +190,7 @@ impl Bridge {
     /// # Errors
     /// When a part cannot start; then no part is left running.
     pub async fn start_on(config: Config, inherited: InheritedSockets) -> Result<Self, BridgeError> {
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::new(traces::metrics(config.traces.as_ref()));
         let health = Arc::new(Health::default());
         let (limits, grace) = (config.limits, config.shutdown_grace);
         let locked = take(config.spool.clone()).await?;
@@ -223,7 +229,9 @@ impl Bridge {
             sinks.push(make_sink(sink, &aws).await?);
         }
         let awaited = awaited(&config, &metrics);
-        let instruments = Instruments { metrics: &metrics, health: &health, timeline: &steps };
+        let (tracer, exporter) = traces::start(config.traces.as_ref(), &metrics).await?;
+        let instruments =
+            Instruments { metrics: &metrics, health: &health, timeline: &steps, tracer: tracer.as_ref() };
         let (rules, unnoted) = rules::read(&config, &spool, &state)?;
         let log = (&spool, &state);
         let dispatchers = Dispatchers::start(&config, &rules, sinks, log, &awaited, instruments)?;
@@ -238,6 +246,7 @@ impl Bridge {
         let shapes = Task::spawn("the learner of shapes", |stop| shapes.keep(samples, stop));
         let intake = Intake::new(spool.clone(), Selection::default(), types.clone());
         let intake = intake.under(config.selection, config.fingerprint).noting(steps).sampled_by(sampler);
+        let intake = intake.traced_by(tracer);
         // Behind all that is read of the state: without room, it cannot always be read after a write.
         unnoted.begin(&spool, &state)?;
         let front = Front::new(intake.clone(), &limits, &metrics);
@@ -274,6 +283,7 @@ impl Bridge {
             replays,
             timeline,
             collector,
+            exporter,
             health,
             spool,
             grace,
@@ -327,6 +337,7 @@ impl Bridge {
             broken = self.background.broken() => Err(self.state.look().map_or_else(Into::into, |()| broken)),
             broken = self.admin_task.broken() => Err(broken),
             broken = broken(&mut self.window_worker) => Err(broken),
+            broken = broken(&mut self.exporter) => Err(broken),
         };
         let (spool, state) = (self.spool.clone(), self.state.clone());
         let given_up = given_up(spool, state, Instant::now() + self.grace);
@@ -366,6 +377,9 @@ impl Bridge {
         ended = ended.and(self.dispatchers.end(deadline).await);
         // The last steps are those of the dispatchers; who follows them by the admin listener sees them, too.
         ended = ended.and(self.collector.end().await);
+        if let Some(exporter) = self.exporter {
+            ended = ended.and(exporter.end().await);
+        }
         ended = ended.and(self.shapes.end().await);
         ended = ended.and(self.background.end().await);
         ended = graver(ended, look_over(self.spool.clone(), self.state, dispatchers).await);
@@ -375,9 +389,9 @@ impl Bridge {
     }
 }
 
-async fn broken(window_worker: &mut Option<Task>) -> BridgeError {
-    match window_worker {
-        Some(window_worker) => window_worker.broken().await,
+async fn broken(part: &mut Option<Task>) -> BridgeError {
+    match part {
+        Some(part) => part.broken().await,
         None => std::future::pending().await,
     }
 }

@@ -285,6 +285,7 @@ fn exit_code(error: &BridgeError) -> Exit {
         | BridgeError::State(StateError::Newer { .. })
         | BridgeError::Tls(_)
         | BridgeError::Trust(_)
+        | BridgeError::Cryptography(_)
         | BridgeError::Sink { .. }
         | BridgeError::State(StateError::Gone { needs_person: true, .. })
         | BridgeError::Misplaced(_)

@@ -36,6 +36,7 @@ use crate::sink::SinkOptions;
 use crate::source::SourceOptions;
 use crate::source::http::{HttpOptions, Limits};
 use crate::spool::SpoolOptions;
+use crate::telemetry::TraceOptions;
 use crate::timeline::TimelineOptions;
 
 /// The whole configuration of a bridge.
@@ -51,6 +52,8 @@ pub struct Config {
     pub spool: SpoolOptions,
     /// The last steps of deliveries and events, in memory.
     pub timeline: TimelineOptions,
+    /// Where the spans of sampled events go, if they go anywhere.
+    pub traces: Option<TraceOptions>,
     /// The duplicate window that replicas share, if it is configured.
     pub shared_window: Option<SharedWindowOptions>,
     /// How sources and sinks reach AWS.
@@ -195,6 +198,7 @@ impl Check<'_> {
             all_sources: !sources.is_empty() && sources.len() == file.sources.len(),
             known: &known,
             retain: file.spool.retain.max(file.spool.duplicates.window),
+            traced: file.traces.is_some(),
         };
         let sinks = self.sinks(&file, &around);
         self.check_sizes(&file, &sinks);
@@ -212,6 +216,7 @@ impl Check<'_> {
             admin: self.admin(&file),
             spool: self.spool(&file, &limits),
             timeline: self.timeline(&file),
+            traces: self.traces(&file),
             shared_window: self.shared_window(&file.spool.duplicates, &limits),
             http: self.http(file.http),
             aws: self.aws(file.aws),

@@ -156,7 +156,7 @@ impl fmt::Display for Report {
 impl std::error::Error for Report {}
 
 /// Words in a key whose value is expected to be a secret.
-const SENSITIVE: [&str; 6] = ["secret", "password", "passwd", "token", "credential", ".pem"];
+const SENSITIVE: [&str; 7] = ["secret", "password", "passwd", "token", "credential", ".pem", "headers"];
 
 /// Beginnings of words after such a key that belong to the form and are not masked.
 const HARMLESS: [&str; 6] = ["env:", "file:", "secret:", "secrets:", "not_before:", "not_after:"];
@@ -279,6 +279,8 @@ mod tests {
             "secrets:\n  - CANARY\n  - \"CANARY\"\n",
             "secrets:\n- CANARY\nselect: all\n",
             "secrets: [\n  CANARY,\n  ]\n",
+            "traces:\n  headers:\n    authorization: CANARY CANARY\n",
+            "traces: { endpoint: x, headers: { authorization: CANARY } }",
             "a: { secret: CANARY, b: c }",
             "sasl.password: CANARY # CANARY",
             "TOKEN : CANARY",

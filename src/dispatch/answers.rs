@@ -29,7 +29,7 @@ impl Dispatcher {
     /// partition keeps its publication, and all behind it, from resolving.
     pub(super) fn tell_unresolved(&mut self) {
         let Some(settlements) = &mut self.settlements else { return };
-        for PublishingBatch { records, publication, told } in &mut self.publications {
+        for PublishingBatch { records, publication, told, .. } in &mut self.publications {
             let settled = publication.settled();
             if replace(told, settled) < settled {
                 publication.accepted().into_iter().for_each(|index| settlements.accepted(&records[index]));

@@ -22,6 +22,7 @@ pub mod rules;
 mod settle;
 mod steps;
 mod stopping;
+mod traced;
 mod unreadable;
 pub mod unsettled;
 
@@ -54,6 +55,7 @@ use pause::PauseSwitch;
 use routes::Routes;
 use rules::{Judge, RuleBook};
 use steps::SinkSteps;
+use traced::{PublicationTrace, PublicationTraces};
 use unsettled::{SendPermission, Unsettled, UnsettledBounds};
 
 /// Most records published beyond the committed cursor, which bounds the duplicates after a crash, and
@@ -88,6 +90,7 @@ pub struct Dispatcher {
     routes: Routes,
     gauges: Gauges,
     steps: Arc<SinkSteps>,
+    traces: PublicationTraces,
     heart: Arc<Heart>,
     checkpoint: Checkpoint,
     unsettled: Unsettled,
@@ -132,6 +135,8 @@ struct PublishingBatch {
     publication: Publication,
     /// How many of its records were settled when those that wait were last told of it.
     told: usize,
+    /// Its span, if it has an event that is sampled.
+    trace: Option<Box<PublicationTrace>>,
 }
 
 type Reading = Pin<Box<dyn Future<Output = Result<EntryBatch, ReadError>> + Send>>;
@@ -157,6 +162,7 @@ impl Dispatcher {
             judge,
             gauges: Gauges::new(&config.name, metrics, health.add_sink(&config.name)),
             steps: Arc::new(SinkSteps::new(&config.name, TimelineWriter::default())),
+            traces: PublicationTraces::new(config),
             heart: health.add_heart(&format!("the dispatcher of {}", config.name), HUNG_AFTER),
             unsettled: Unsettled::new(share.cursor(), BOUNDS),
             checkpoint: Checkpoint::new(&config.name, state, share, COMMIT_EVERY),
@@ -343,8 +349,9 @@ impl Dispatcher {
             self.quiet_since = Instant::now();
         }
         self.published += 1;
+        let trace = self.traces.begin(&records);
         let publication = self.sink.publish(records.clone());
-        self.publications.push_back(PublishingBatch { records, publication, told: 0 });
+        self.publications.push_back(PublishingBatch { records, publication, told: 0, trace });
     }
 
     /// Whether the sink has no record to settle: what is held waits for nothing that a paused sink could do.

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::histogram::Histogram;
 
+use super::traced::sampled;
 use crate::event::{Event, Record, Timestamp};
 use crate::routing::TopicTemplate;
-use crate::telemetry::{Metrics, Sink, SinkFamily};
+use crate::telemetry::{DurationHistogram, Metrics, Sink, SinkFamily};
 
 /// Maps an event to its topic, and counts deliveries by family.
 pub struct Routes {
@@ -20,7 +20,7 @@ pub struct Routes {
     place: String,
     delivered: HashMap<String, Counter>,
     families: prometheus_client::metrics::family::Family<SinkFamily, Counter>,
-    duration: Histogram,
+    duration: DurationHistogram,
 }
 
 impl Routes {
@@ -71,6 +71,7 @@ impl Routes {
         if let Some(counter) = self.delivered.get(family) {
             counter.inc();
         }
-        self.duration.observe(now.seconds_since(record.event.arrived));
+        let trace = || sampled(&record.event).map(|context| context.trace);
+        self.duration.observe_traced(now.seconds_since(record.event.arrived), trace);
     }
 }

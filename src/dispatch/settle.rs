@@ -16,7 +16,7 @@ use crate::state::NewDeadLetter;
 impl Dispatcher {
     /// Settles each record of the oldest publication, holds it to be tried again or makes it a dead letter.
     pub(super) fn resolve(&mut self, outcomes: Vec<Outcome>) {
-        let Some(PublishingBatch { records, .. }) = self.publications.pop_front() else { return };
+        let Some(PublishingBatch { records, mut trace, .. }) = self.publications.pop_front() else { return };
         assert_eq!(records.len(), outcomes.len(), "a sink reports one outcome per record");
         self.resolved += 1;
         let wall = Timestamp::from(SystemTime::now());
@@ -25,6 +25,11 @@ impl Dispatcher {
         let mut steps = steps.open(wall);
         for (record, reported) in records.iter().zip(outcomes) {
             let outcome = self.unsettled.in_order(record, reported);
+            match (&mut trace, &outcome) {
+                (Some(trace), Outcome::Retry(reason)) => trace.retried(reason),
+                (Some(trace), Outcome::Rejected(reason)) => trace.rejected(reason),
+                _ => {}
+            }
             if let Outcome::Retry(reason) = &outcome {
                 let attempt = self.unsettled.retry_later(record, reason, now, self.published);
                 self.gauges.retry_later(reason);
@@ -34,6 +39,9 @@ impl Dispatcher {
             }
         }
         steps.end();
+        if let Some(trace) = trace {
+            trace.end(wall);
+        }
         self.tell();
         self.note_trouble();
     }

@@ -26,6 +26,7 @@ use crate::ack::Unaccepted;
 use crate::event::{Delivery, Timestamp};
 use crate::problem::{ProblemCode, RequestNumber};
 use crate::provider::{BodyLimits, DeliveryRefusal};
+use crate::telemetry::TraceId;
 
 /// Most bytes of the body of a probe: `{}` and some white space.
 const PROBE_BYTES_MAX: usize = 16;
@@ -127,6 +128,16 @@ pub(super) enum Received {
     Other(&'static str),
 }
 
+impl Received {
+    /// The trace of the delivery, if it is sampled.
+    fn trace(&self) -> Option<TraceId> {
+        match self {
+            Self::Answer(answer) => answer.trace,
+            Self::Other(_) => None,
+        }
+    }
+}
+
 /// The word for a request by which a provider checks that the endpoint answers.
 pub(super) const PROBE: &str = "probe";
 
@@ -161,7 +172,7 @@ pub(super) async fn answer<B: From<Bytes>>(
     let received = AssertUnwindSafe(receive).catch_unwind().await;
     let response = match received.unwrap_or(Err(Refused::Panicked)) {
         Ok(received) => {
-            source.metrics.acknowledged(started.elapsed());
+            source.metrics.acknowledged(started.elapsed(), received.trace());
             acknowledgement(&received)
         }
         Err(refused) => {

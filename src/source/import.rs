@@ -215,7 +215,7 @@ impl Imports {
         let receipt = as_if_signed(&source.definition, &headers, body, arrived, limits).map_err(word)?;
         let Receipt::Verified(mut verified) = receipt else { return Err(PROBE) };
         verified.stated.extensions.push((IMPORT_EXTENSION.into(), reason.0.clone()));
-        let about = Circumstances { arrived, bytes: verified.body.len(), secret: None };
+        let about = Circumstances { arrived, bytes: verified.body.len(), secret: None, trace: None };
         Ok(DecidedBody { verdict: self.intake.admit(source, verified), about })
     }
 

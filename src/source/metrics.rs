@@ -14,13 +14,13 @@ use foldhash::quality::RandomState;
 use http::StatusCode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::histogram::Histogram;
 
 use super::DeliveryFate;
 use crate::event::Event;
 use crate::provider::Definition;
 use crate::telemetry::{
-    FloatGauge, LogLimit, Metrics, Source, SourceCode, SourceFamilyVerdict, SourceReason,
+    DurationHistogram, FloatGauge, LogLimit, Metrics, Source, SourceCode, SourceFamilyVerdict, SourceReason,
+    TraceId,
 };
 
 /// The status codes that a source answers with.
@@ -45,7 +45,7 @@ const IDS_REMEMBERED: usize = 1024;
 pub(super) struct SourceMetrics {
     name: String,
     answers: [Counter; CODES.len()],
-    ack_duration: Histogram,
+    ack_duration: DurationHistogram,
     refused: Family<SourceReason, Counter>,
     events: Family<SourceFamilyVerdict, Counter>,
     families: RwLock<HashMap<ByteString, [Counter; DeliveryFate::ALL.len()]>>,
@@ -90,9 +90,9 @@ impl SourceMetrics {
         }
     }
 
-    /// Observes how long a delivery took to be acknowledged.
-    pub(super) fn acknowledged(&self, after: Duration) {
-        self.ack_duration.observe(after.as_secs_f64());
+    /// Observes how long a delivery took to be acknowledged, and which trace it has.
+    pub(super) fn acknowledged(&self, after: Duration, trace: Option<TraceId>) {
+        self.ack_duration.observe_traced(after.as_secs_f64(), || trace);
     }
 
     /// Counts a delivery that was refused before admission; `reason` is from a fixed list. Any sender can

@@ -1,6 +1,6 @@
 //! Sources: from a delivery to its acknowledgement.
 //!
-//! A source receives deliveries and verifies them; [`Intake::receive`] admits and appends them.
+//! A source receives deliveries and verifies them; `Intake::receive` admits and appends them.
 //! Invariant: an [`Acceptance`] exists only for a delivery that is on stable storage, and accepted by the
 //! sinks that the source's `ack.after` names, or that the selection filtered; so a source that has one
 //! acknowledges the delivery. Beyond those names, sources know nothing of sinks.
@@ -19,6 +19,7 @@ mod shown_headers;
 pub mod sns;
 pub mod sqs;
 mod steps;
+mod traced;
 mod turns;
 pub mod types_seen;
 mod webhook;
@@ -34,6 +35,7 @@ use self::refusals::RefusalLimit;
 use self::sampling::Sampler;
 use self::secrets::{Secrets, UsedSecret, WatchedSecretFile};
 use self::steps::{Steps, passed_by};
+use self::traced::{DeliveryTrace, SentContext};
 use self::turns::{Turns, Weight};
 use self::types_seen::TypesSeen;
 use crate::ack::{AckAfter, Unaccepted};
@@ -44,7 +46,7 @@ use crate::event::{Entry, Event, Filtered, Fingerprint, Quarantined, Timestamp, 
 use crate::provider::Definition;
 use crate::selection::Selection;
 use crate::spool::{AppendError, Appended, Spool};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, TraceId, Tracer};
 use crate::timeline::TimelineWriter;
 
 /// Most bytes of the spool that are kept for webhooks: once an eighth of the spool, or this many bytes, is
@@ -62,6 +64,8 @@ pub struct Intake {
     steps: Arc<Steps>,
     /// Bounds how many large bodies are worked on at once, and so the memory that they inflate to.
     turns: Arc<Turns>,
+    /// Begins the traces of deliveries, if traces are on.
+    tracer: Option<Tracer>,
 }
 
 /// What a source needs to take a delivery: its definition, its secrets and its metrics.
@@ -88,6 +92,8 @@ struct Circumstances {
     bytes: usize,
     /// The secret that verified the delivery, if it has a signature.
     secret: Option<UsedSecret>,
+    /// Its trace, if it is sampled.
+    trace: Option<Box<DeliveryTrace>>,
 }
 
 /// What became of a delivery that can be acknowledged.
@@ -97,6 +103,8 @@ pub struct Acceptance {
     pub fate: DeliveryFate,
     /// The id of the event or of the quarantined delivery.
     pub id: ByteString,
+    /// The trace of the delivery, if it is sampled.
+    pub trace: Option<TraceId>,
 }
 
 /// What became of an authentic delivery: the `verdict` of answers and metrics.
@@ -199,7 +207,7 @@ impl Intake {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let steps = Arc::new(Steps::new(types));
         let (selection, turns) = (Arc::new(selection), Arc::new(Turns::new(cores)));
-        Self { spool, selection, configuration: None, steps, turns }
+        Self { spool, selection, configuration: None, steps, turns, tracer: None }
     }
 
     /// The same intake under a configuration: it takes what its selection takes, and each entry tells by the
@@ -218,6 +226,11 @@ impl Intake {
     /// The same intake, which shows this sampler each accepted event.
     pub fn sampled_by(self, sampler: Sampler) -> Self {
         Self { steps: Arc::new(self.steps.sampled_by(sampler)), ..self }
+    }
+
+    /// The same intake, which traces deliveries by this tracer.
+    pub fn traced_by(self, tracer: Option<Tracer>) -> Self {
+        Self { tracer, ..self }
     }
 
     /// Checks, before the body of a delivery is read, that the spool takes appends.
@@ -240,20 +253,36 @@ impl Intake {
     /// Admits a delivery and, unless it is filtered, makes it durable, and waits for the sinks that its
     /// source waits for.
     ///
+    /// `sent` reads the trace context that the delivery came with, and is not called while traces are off.
+    ///
     /// Dropping the future does not undo an append that was begun: the event can be stored, and
     /// the provider's next attempt is then a duplicate. The metrics count the event all the same.
     ///
     /// # Errors
     /// When the delivery is not durable, or not accepted. It must not be acknowledged then.
-    pub async fn receive(
+    async fn receive(
         &self,
         source: &SourceIntake,
-        verified: Verified,
+        mut verified: Verified,
         secret: Option<UsedSecret>,
+        sent: impl FnOnce() -> SentContext,
     ) -> Result<Acceptance, Unavailable> {
         let (bytes, arrived) = (verified.body.len(), verified.arrived);
+        let trace = self.begin_trace(source, |_| sent(), &mut verified);
         let verdict = self.work(bytes, || self.admit(source, verified)).await;
-        self.keep(source, verdict, Circumstances { arrived, bytes, secret }).await
+        self.keep(source, verdict, Circumstances { arrived, bytes, secret, trace }).await
+    }
+
+    /// Begins the trace of an authentic delivery; `None` if it is not sampled, or traces are off.
+    fn begin_trace(
+        &self,
+        source: &SourceIntake,
+        sent: impl FnOnce(&Verified) -> SentContext,
+        verified: &mut Verified,
+    ) -> Option<Box<DeliveryTrace>> {
+        let tracer = self.tracer.as_ref()?;
+        let sent = sent(verified);
+        DeliveryTrace::begin(tracer, &source.name, sent, verified)
     }
 
     /// Decides the verdict on a delivery: the first half of [`Intake::receive`].
@@ -269,13 +298,40 @@ impl Intake {
         &self,
         source: &SourceIntake,
         verdict: Verdict,
-        about: Circumstances,
+        mut about: Circumstances,
     ) -> Result<Acceptance, Unavailable> {
-        match verdict.under(self.configuration) {
-            Verdict::Accept(event) => self.accept(source, event, about.secret).await,
-            Verdict::Filter(filtered) => Ok(self.filter(source, filtered, &about)),
-            Verdict::Quarantine(quarantined) => self.quarantine(source, quarantined, about).await,
+        let verdict = verdict.under(self.configuration);
+        let mut trace = about.trace.take();
+        if let Some(trace) = &mut trace {
+            trace.decided(&verdict);
         }
+        let traced = trace.as_deref();
+        let answer = match verdict {
+            Verdict::Accept(event) => self.accept(source, event, about.secret, traced).await,
+            Verdict::Filter(filtered) => Ok(self.filter(source, filtered, &about)),
+            Verdict::Quarantine(quarantined) => self.quarantine(source, quarantined, about, traced).await,
+        };
+        match trace {
+            Some(trace) => trace.answered(answer),
+            None => answer,
+        }
+    }
+
+    /// Appends an entry, and records that if its delivery is traced.
+    async fn append(
+        &self,
+        entry: Entry,
+        key: DuplicateKey,
+        sufficient: Sufficient,
+        note: impl FnOnce(&Result<Appended, AppendError>) + Send + 'static,
+        trace: Option<&DeliveryTrace>,
+    ) -> Result<Appended, AppendError> {
+        let appending = self.spool.append_noting(entry, Some(key), sufficient, note);
+        let Some(trace) = trace else { return appending.await };
+        let began = traced::now();
+        let appended = appending.await;
+        trace.appended(began, &appended);
+        appended
     }
 
     async fn accept(
@@ -283,6 +339,7 @@ impl Intake {
         source: &SourceIntake,
         event: Arc<Event>,
         secret: Option<UsedSecret>,
+        trace: Option<&DeliveryTrace>,
     ) -> Result<Acceptance, Unavailable> {
         let key = DuplicateKey::of(&event.source, &event.id);
         let awaiting = source.ack.as_ref().and_then(|ack| ack.begin(&event, key));
@@ -310,7 +367,7 @@ impl Intake {
         };
         let entry = Entry::Event(Arc::clone(&event));
         let appending = self.steps.appending(&source.name, &event.id, &event.event_type, event.arrived);
-        let appended = self.spool.append_noting(entry, Some(key), sufficient, note).await;
+        let appended = self.append(entry, key, sufficient, note, trace).await;
         appending.answered();
         let appended = appended?;
         let fate = fate(appended, DeliveryFate::Accepted);
@@ -319,14 +376,14 @@ impl Intake {
             // In a box of its own: a source that waits for no sink has no room for it in its requests.
             Box::pin(self.await_sinks(source, awaiting, event, appended)).await?;
         }
-        Ok(Acceptance { fate, id })
+        Ok(Acceptance { fate, id, trace: None })
     }
 
     fn filter(&self, source: &SourceIntake, filtered: Filtered, about: &Circumstances) -> Acceptance {
         let fate = DeliveryFate::Filtered;
         source.metrics.event(&filtered.family, fate);
         self.steps.filtered(source, &filtered, about, self.configuration);
-        Acceptance { fate, id: filtered.id }
+        Acceptance { fate, id: filtered.id, trace: None }
     }
 
     async fn quarantine(
@@ -334,6 +391,7 @@ impl Intake {
         source: &SourceIntake,
         delivery: Arc<Quarantined>,
         about: Circumstances,
+        trace: Option<&DeliveryTrace>,
     ) -> Result<Acceptance, Unavailable> {
         let id = delivery.id.clone();
         let (key, arrived) = (DuplicateKey::of_letter(&delivery.source, &id), about.arrived);
@@ -347,14 +405,14 @@ impl Intake {
         };
         let appending = self.steps.appending(&source.name, &id, "", arrived);
         let entry = Entry::Quarantined(delivery);
-        let appended = self.spool.append_noting(entry, Some(key), Sufficient::Durable, note).await;
+        let appended = self.append(entry, key, Sufficient::Durable, note, trace).await;
         appending.answered();
         let appended = appended?;
         let fate = fate(appended, DeliveryFate::Quarantined);
         if source.ack.is_some() {
             return Err(Unavailable::Unaccepted(Unaccepted::Quarantined, fate));
         }
-        Ok(Acceptance { fate, id })
+        Ok(Acceptance { fate, id, trace: None })
     }
 
     /// Works on an authentic body of this size, in its turn.

@@ -282,6 +282,7 @@ mod tests {
     use super::*;
     use crate::event::{HeaderClaims, Verified};
     use crate::provider::builtin_named;
+    use crate::source::traced::SentContext;
     use crate::source::{Channel, Intake, SourceOptions};
     use crate::telemetry::TimelineMetrics;
     use crate::testing::bench::{Bench, awaited};
@@ -332,12 +333,16 @@ mod tests {
         }
     }
 
+    fn untraced() -> SentContext {
+        SentContext::of_message(&[])
+    }
+
     #[tokio::test]
     async fn a_caller_that_hangs_up_is_noted_and_so_is_the_event_that_it_left_behind() {
         let mut noted = Noted::new(&TimelineOptions::default(), Selection::All);
         let mut number = 0;
         loop {
-            let mut receiving = pin!(noted.intake.receive(&noted.source, delivery(number), None));
+            let mut receiving = pin!(noted.intake.receive(&noted.source, delivery(number), None, untraced));
             let polled = receiving.as_mut().poll(&mut Context::from_waker(Waker::noop()));
             // A disk can be so quick that the answer is there at once.
             if polled.is_pending() {
@@ -368,7 +373,7 @@ mod tests {
     async fn a_refused_append_is_no_step_of_an_event() {
         let mut noted = Noted::new(&TimelineOptions::default(), Selection::All);
         noted.bench.spool.close().await;
-        let refused = noted.intake.receive(&noted.source, delivery(1), None).await;
+        let refused = noted.intake.receive(&noted.source, delivery(1), None, untraced).await;
         assert!(refused.is_err(), "{refused:?}");
         assert_eq!(noted.words(), [], "its answer says so, and its refusal is noted there");
     }
@@ -377,7 +382,8 @@ mod tests {
     async fn a_timeline_that_is_off_notes_nothing_and_counts_types_all_the_same() {
         let off = TimelineOptions { bytes_max: 0, ..TimelineOptions::default() };
         let mut noted = Noted::new(&off, Selection::Only(["call.ring".to_owned()].into()));
-        let answer = noted.intake.receive(&noted.source, delivery(1), None).await.expect("it is filtered");
+        let answer =
+            noted.intake.receive(&noted.source, delivery(1), None, untraced).await.expect("it is filtered");
         assert_eq!((answer.fate, noted.words()), (DeliveryFate::Filtered, Vec::new()));
         let seen = noted.intake.steps.types.drain().to_rows();
         assert_eq!((seen.len(), &*seen[0].verdict), (1, "filtered"));

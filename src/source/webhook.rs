@@ -19,6 +19,7 @@ use super::http::body_budget::BodyPermit;
 use super::http::problem::Unproven;
 use super::refusals::Evidence;
 use super::secrets::Live;
+use super::traced::SentContext;
 use super::turns::Weight;
 use super::{Intake, SourceIntake};
 use crate::event::Delivery;
@@ -122,7 +123,9 @@ impl Webhook {
         }
         // The body can be larger now, because it was inflated.
         permit.grow_to(verified.body.len())?;
-        Ok(Received::Answer(self.intake.receive(&self.source, verified, Some(secret)).await?))
+        let sent = || SentContext::of_request(evidence.headers);
+        let receiving = self.intake.receive(&self.source, verified, Some(secret), sent);
+        Ok(Received::Answer(receiving.await?))
     }
 
     /// The reason for refusing a request without a signature.

@@ -2,7 +2,7 @@
 //! (pure).
 //!
 //! The library writes OpenMetrics, and the older Prometheus format is derived from that: it names
-//! counters as their samples are named, and has neither units nor an end mark.
+//! counters as their samples are named, and has neither units nor exemplars nor an end mark.
 
 use std::fmt::Write;
 
@@ -69,11 +69,17 @@ pub(super) fn prometheus(openmetrics: &str) -> String {
             writeln!(text, "# HELP {name}{suffix} {help}\n# TYPE {name}{suffix} {kind}")
                 .expect("text can be written to memory");
         } else if !line.starts_with('#') {
-            text.push_str(line);
+            text.push_str(without_exemplar(line));
             text.push('\n');
         }
     }
     text
+}
+
+/// A sample without the trace that it names. No label of a histogram can have such a text.
+fn without_exemplar(line: &str) -> &str {
+    let sample = line.split_once(" # {trace_id=").filter(|_| line.contains("_bucket{"));
+    sample.map_or(line, |(sample, _)| sample)
 }
 
 #[cfg(test)]
@@ -123,6 +129,15 @@ mod tests {
             a_events_total{x=\"# \\\"1\"} 3\n# HELP a_bytes Room.\n# TYPE a_bytes gauge\na_bytes 4\n\
             # HELP t Time.\n# TYPE t histogram\nt_sum 1.0\nt_count 1\nt_bucket{le=\"+Inf\"} 1\n\
             # HELP u Any.\n# TYPE u untyped\nu 1\n";
+        assert_eq!(prometheus(openmetrics), expected);
+    }
+
+    #[test]
+    fn only_openmetrics_has_exemplars() {
+        let openmetrics = "# HELP t Time.\n# TYPE t histogram\nt_sum 0.3\nt_count 2\n\
+            t_bucket{le=\"0.5\"} 2 # {trace_id=\"4bf9\"} 0.2\nt_bucket{le=\"+Inf\"} 2\n# EOF\n";
+        let expected = "# HELP t Time.\n# TYPE t histogram\nt_sum 0.3\nt_count 2\n\
+            t_bucket{le=\"0.5\"} 2\nt_bucket{le=\"+Inf\"} 2\n";
         assert_eq!(prometheus(openmetrics), expected);
     }
 }

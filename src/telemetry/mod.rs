@@ -8,18 +8,25 @@ mod ack;
 mod alerts;
 mod dashboard;
 mod episode;
+mod exemplars;
 mod exposition;
 mod limit;
 mod log;
+mod otlp;
 mod readings;
 mod registering;
 mod replay;
 mod rules;
 mod shapes;
 mod short_line;
+mod spans;
 mod sqs;
 mod table;
 mod timeline;
+mod trace_context;
+mod trace_metrics;
+mod trace_options;
+mod traces;
 
 use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
@@ -28,12 +35,13 @@ use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 pub use ack::AckMetrics;
 pub use dashboard::dashboard;
 pub use episode::{Episode, EpisodeEnd, EpisodeNews, EpisodeStage};
+pub use exemplars::DurationHistogram;
 pub use exposition::Exposition;
 pub use limit::LogLimit;
 pub use log::{Log, LogError, SHOWN_CHARS_MAX, Shown, init_logging, lines_dropped, steers_terminal};
@@ -42,15 +50,21 @@ pub use registering::metrics_as_markdown;
 pub use replay::ReplayMetrics;
 pub use rules::{alert_rule_tests, alert_rules, alerts_as_markdown};
 pub use shapes::ShapeMetrics;
+pub use spans::{FinishedSpan, LINKS_MAX, SpanKind, SpanParent, SpanValue, Tracer};
 pub use sqs::SqsMetrics;
 pub use table::{GROUPS, MetricGroup, MetricKind, MetricRow, metric};
 pub use timeline::TimelineMetrics;
+pub use trace_context::{SpanId, TRACEPARENT, TRACESTATE, TraceContext, TraceId};
+pub use trace_metrics::TraceMetrics;
+pub use trace_options::{SAMPLE_RATIO, TraceOptions, TraceProtocol};
+pub use traces::TraceExporter;
 
 use registering::TableRegistry;
 
 /// A gauge in seconds or another fractional unit.
 pub type FloatGauge = Gauge<f64, AtomicU64>;
 type HistogramFamily<L> = Family<L, Histogram, fn() -> Histogram>;
+type DurationFamily<L> = Family<L, DurationHistogram, fn() -> DurationHistogram>;
 
 macro_rules! labels {
     ($($name:ident { $($field:ident),+ })+) => {$(
@@ -95,7 +109,7 @@ pub struct Metrics {
     /// Deliveries refused with a 4xx or 5xx answer, by reason.
     pub refused: Family<SourceReason, Counter>,
     /// Seconds from the end of a request's headers to its successful answer.
-    pub ack_duration: HistogramFamily<Source>,
+    pub ack_duration: DurationFamily<Source>,
     /// Deliveries by the secret that verified them; the label is the reference that says where it is
     /// kept.
     pub secret_used: Family<SourceSecret, Counter>,
@@ -125,10 +139,12 @@ pub struct Metrics {
     pub shapes: ShapeMetrics,
     /// Metrics of replays.
     pub replay: ReplayMetrics,
+    /// Metrics of the spans on their way to a collector.
+    pub traces: TraceMetrics,
     /// Records that a sink accepted.
     pub delivered: Family<SinkFamily, Counter>,
     /// Seconds from an event's arrival to the sink's acceptance.
-    pub delivery_duration: HistogramFamily<Sink>,
+    pub delivery_duration: DurationFamily<Sink>,
     /// Records in the spool after the sink's cursor, whether or not the sink selects them.
     pub sink_lag: Family<Sink, Gauge>,
     /// Seconds since the arrival of the oldest record that a sink has not settled.
@@ -190,16 +206,24 @@ pub struct Metrics {
 impl Metrics {
     /// All metrics at zero.
     pub fn new() -> Self {
+        Self::with(exemplars::FAST, exemplars::SLOW)
+    }
+
+    /// The same with durations that name traces.
+    pub fn with_exemplars() -> Self {
+        Self::with(exemplars::FAST_TRACED, exemplars::SLOW_TRACED)
+    }
+
+    fn with(acks: fn() -> DurationHistogram, deliveries: fn() -> DurationHistogram) -> Self {
         let mut table = TableRegistry::new();
-        let fast = || Histogram::new(exponential_buckets(0.000_05, 2.0, 18));
-        let slow = || Histogram::new(exponential_buckets(0.001, 2.0, 20));
+        let fast = || Histogram::new(exemplars::fast());
         let metrics = Self {
             connections: Family::default(),
             connections_refused: Family::default(),
             requests: Family::default(),
             events: Family::default(),
             refused: Family::default(),
-            ack_duration: Family::new_with_constructor(fast),
+            ack_duration: Family::new_with_constructor(acks),
             secret_used: Family::default(),
             secret_reload_failures: Family::default(),
             clock_skew: Family::default(),
@@ -213,8 +237,9 @@ impl Metrics {
             timeline: TimelineMetrics::new(),
             shapes: ShapeMetrics::default(),
             replay: ReplayMetrics::default(),
+            traces: TraceMetrics::default(),
             delivered: Family::default(),
-            delivery_duration: Family::new_with_constructor(slow),
+            delivery_duration: Family::new_with_constructor(deliveries),
             sink_lag: Family::default(),
             sink_oldest_pending: Family::default(),
             sink_in_flight: Family::default(),
@@ -259,6 +284,7 @@ impl Metrics {
         self.timeline.register(table);
         self.shapes.register(table);
         self.replay.register(table);
+        self.traces.register(table);
         let build = Family::<Build, Gauge>::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION").into() }).set(1);
         table.add("build_info", build);

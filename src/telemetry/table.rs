@@ -269,6 +269,9 @@ const PROCESS: &[MetricRow] = &[
         "Unfinished records cut off the end of the log at a start, as after a power cut",
     ),
     counter("log_lines_dropped_total", &[], "Log lines dropped because stderr was not read fast enough"),
+    counter("trace_spans_exported_total", &[], "Spans that the collector has taken"),
+    counter("trace_spans_dropped_total", &["reason"], "Spans that no collector gets, by reason")
+        .advice("`queue_full`: the collector is away or slow; `refused`: it does not want them"),
     gauge("build_info", &["version"], "Always 1; the label has the running version"),
     gauge("start_time_seconds", &[], "Start of the process in Unix time"),
 ];

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::inlet::{AS_TESTER, DEADLINE, Inlet, a_type_of_each_family, encodings, events, sample_of, texts};
 use crate::support::await_until;
 use crate::support::aws::{Aws, Message, messages};
+use crate::support::bridge::free_port;
 use crate::support::load::Delivery;
 use crate::support::proxy::call::{Answer, Refusal};
 use crate::support::proxy::{Fault, Proxy};
@@ -49,6 +50,29 @@ fn each_form_of_a_message_lands_once_in_its_familys_topic_with_the_bytes_of_its_
     }
     assert_attributes(&file_events(&inlet.home.path("topics")), &wrapped.arn);
     println!("{} messages in {} families", expected.len(), expected.len() / 9);
+}
+
+#[test]
+fn a_trace_context_among_the_attributes_of_a_message_is_the_event_s_while_traces_are_on() {
+    const SENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let Some(aws) = Aws::connect("a trace context in a message") else { return };
+    let (queue, topic) = (aws.queue("traced", &[]), aws.topic("traced", &[]));
+    topic.subscribe(&queue, &[]);
+    let inlet = Inlet::new(aws.endpoint(), &queue.url, "", "");
+    let config = inlet.home.path("fanbridge.yaml");
+    // Nobody listens there, which delays nothing.
+    let traces = format!("traces: {{ endpoint: \"http://127.0.0.1:{}\", sample_ratio: 0 }}\n", free_port());
+    std::fs::write(&config, std::fs::read_to_string(&config).unwrap() + &traces).unwrap();
+    let body = |number| Message::new(sample_of("call.created", number));
+    queue.send(&[body(1).with("traceparent", SENT), body(2)]);
+    topic.publish(&[body(3).with("traceparent", SENT)]);
+    let bridge = inlet.start();
+    inlet.await_arrivals(3, DEADLINE);
+    bridge.stop();
+    let events = file_events(&inlet.home.path("topics"));
+    let traced = events.iter().filter(|event| event["traceparent"] == SENT).count();
+    let bare = events.iter().filter(|event| event.get("traceparent").is_none()).count();
+    assert_eq!((traced, bare), (2, 1), "{events:?}");
 }
 
 /// What stands beside a body travels along, by the way it came.

@@ -101,6 +101,8 @@ fn what_a_source_can_state_depends_on_how_deliveries_reach_it() {
             assert!(!report.has_errors(), "{report}");
         }
     }
+    let traced = format!("traces: {{ endpoint: \"http://127.0.0.1:4318\" }}\n{}", text(TOPIC, "traceparent"));
+    assert!(problems(&traced).problems().is_empty(), "with traces any event can have a context");
 }
 
 #[test]

@@ -50,6 +50,7 @@ fn blocks(schema: &Value) -> impl Iterator<Item = &serde_json::Map<String, Value
         "SpoolOptions",
         "DuplicatesOptions",
         "TimelineOptions",
+        "TracesFile",
         "SourceFile",
         "DatedSecretFile",
         "SnsSourceFile",

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::help;
 use crate::situations::stage::{body, call, configure, files, nobody};
-use crate::support::bridge::{Bridge, Home};
+use crate::support::bridge::{Bridge, Home, free_port};
 use crate::support::load::STREAM_PATH;
 use crate::support::{await_until, signing, turns};
 
@@ -16,9 +16,10 @@ use crate::support::{await_until, signing, turns};
 const BODY: &str = crate::situations::stage::CANARY;
 /// A text of a header that no provider sends, and of a path.
 const HEADER: &str = "canary-in-a-header";
-/// The token of the admin listener, and the password at the brokers.
+/// The token of the admin listener, the password at the brokers, and the header for a collector.
 const TOKEN: &str = "canary-of-an-admin-token";
 const PASSWORD: &str = "canary-of-a-password";
+const COLLECTOR: &str = "canary-for-a-collector";
 /// A whole signature, which nothing repeats.
 const SIGNATURE: &str = "5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e";
 const WITHIN: Duration = Duration::from_secs(30);
@@ -111,6 +112,7 @@ fn home() -> Home {
     let home = Home::new();
     fs::write(home.path("token"), TOKEN).unwrap();
     fs::write(home.path("password"), PASSWORD).unwrap();
+    fs::write(home.path("collector"), COLLECTOR).unwrap();
     let sasl = "sasl: { mechanism: PLAIN, username: bridge, password: \"file:password\" }";
     let billing = nobody().replace(" }", &format!(", {sasl}, properties: {{ message.max.bytes: 1000 }} }}"));
     configure(
@@ -121,7 +123,12 @@ fn home() -> Home {
     );
     let path = home.path("fanbridge.yaml");
     let text = fs::read_to_string(&path).unwrap();
-    fs::write(&path, text.replace("admin: {", "admin: { token: \"file:token\",")).unwrap();
+    let text = text.replace("admin: {", "admin: { token: \"file:token\",");
+    let traces = format!(
+        "traces: {{ endpoint: \"http://127.0.0.1:{}\", sample_ratio: 1, headers: {{ x-key: \"file:collector\" }} }}\n",
+        free_port()
+    );
+    fs::write(&path, traces + &text).unwrap();
     let tests = "tests:\n  - { name: a call, source: stream-video, sample: call.created, expect: {} }\n";
     fs::write(home.path("fanbridge.tests.yaml"), tests).unwrap();
     fs::write(home.path("body"), body("call.created")).unwrap();
@@ -271,7 +278,7 @@ fn no_output_of_a_run_has_a_secret_or_a_body_where_payloads_are_hidden() {
     assert!(stopped.status.success(), "{}", String::from_utf8_lossy(&stopped.stderr));
     outputs.add("`explain` of a stopped bridge", &stopped.stdout);
 
-    let secrets = [TOKEN, PASSWORD, signing::STREAM_SECRET, signing::FASTPIX_SECRET, SIGNATURE];
+    let secrets = [TOKEN, PASSWORD, COLLECTOR, signing::STREAM_SECRET, signing::FASTPIX_SECRET, SIGNATURE];
     outputs.assert_none_has(&secrets);
     with_bodies.assert_none_has(&secrets);
     outputs.assert_none_has(&[BODY, HEADER]);

@@ -6,6 +6,7 @@ mod support;
 
 mod api;
 mod canaries;
+mod collector;
 mod config_tests;
 mod configuration;
 mod configurations;
@@ -36,5 +37,6 @@ mod tail;
 mod timeline;
 mod top;
 mod types;
+mod traces;
 mod verify;
 mod watched;

@@ -53,6 +53,9 @@ fn hosts(context: &Context) -> BTreeMap<String, Vec<String>> {
         }
     };
     let host_of = |url: &str| url.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
+    if let Some(host) = config.traces.as_ref().and_then(|traces| traces.endpoint.host()) {
+        add(host, "traces");
+    }
     for sink in &config.sinks {
         if let Output::Kafka(kafka) = &sink.output {
             kafka.broker_addresses().iter().for_each(|(host, _)| add(host, &sink.name));

@@ -14,6 +14,7 @@ use crate::provider::did_you_mean;
 use crate::sink::CarriedAttributes;
 use crate::sink::attributes::{Attribute, CONTENT_TYPE_ATTRIBUTE, attribute_name_problem};
 use crate::source::SourceOptions;
+use crate::telemetry::TRACEPARENT;
 
 impl Check<'_> {
     /// The attributes that a sink's records carry.
@@ -37,7 +38,7 @@ impl Check<'_> {
                 self.error(&at, "impossible attribute", label);
             } else if !listed.insert(name.as_str()) {
                 self.warning(&at, "duplicate attribute", format!("`{name}` is on the list already"));
-            } else if around.all_sources && !can_come(name, around.sources) {
+            } else if around.all_sources && !can_come(name, around) {
                 self.warn_of_unknown(name, &at, around.sources);
             }
         }
@@ -65,9 +66,10 @@ fn own() -> impl Iterator<Item = &'static str> {
     Attribute::ALL.into_iter().map(Attribute::name).chain(own)
 }
 
-/// Whether an event of these sources can have this attribute.
-fn can_come(name: &str, sources: &[SourceOptions]) -> bool {
-    own().any(|own| own == name) || sources.iter().any(|source| source.can_state(name))
+/// Whether an event of the sources can have this attribute.
+fn can_come(name: &str, around: &SinkSurroundings<'_>) -> bool {
+    let is_given = own().any(|own| own == name) || (around.traced && name == TRACEPARENT);
+    is_given || around.sources.iter().any(|source| source.can_state(name))
 }
 
 /// The nearest name, also of one that is written as in Kafka's headers.

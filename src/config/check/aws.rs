@@ -211,7 +211,7 @@ fn web_url(text: &str) -> Option<http::Uri> {
     (matches!(scheme, "http" | "https") && !plain.contains('@') && !host.is_empty() && is_port).then_some(url)
 }
 
-fn is_loopback(url: &http::Uri) -> bool {
+pub(super) fn is_loopback(url: &http::Uri) -> bool {
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

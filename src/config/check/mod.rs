@@ -17,6 +17,7 @@ pub(super) mod sources;
 mod sources_together;
 mod spool;
 mod timeline;
+mod traces;
 
 use std::io;
 use std::path::Path as FilePath;

@@ -228,6 +228,8 @@ pub(in crate::config) struct SinkSurroundings<'a> {
     pub known: &'a KnownTypes,
     /// How long the log holds delivered events.
     pub retain: Duration,
+    /// Whether traces are on, so that an event of any source can have a trace context.
+    pub traced: bool,
 }
 
 /// Two topics that a broker refuses to keep side by side.

@@ -11,6 +11,7 @@
 mod select;
 mod sink;
 mod source;
+mod traces;
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ pub use self::select::*;
 pub use self::sink::*;
 pub use self::source::*;
 use super::tests_file::ConfigTest;
+pub use self::traces::*;
 use crate::ack::AckOptions;
 use crate::admin;
 use crate::aws::AwsOptions;
@@ -48,6 +50,8 @@ pub struct ConfigFile {
     pub spool: SpoolOptions,
     /// The last steps of deliveries and events, in memory.
     pub timeline: TimelineOptions,
+    /// Spans of sampled events for an OpenTelemetry collector. None are made without this block.
+    pub traces: Option<TracesFile>,
     /// Which sinks acknowledgements wait for, of every source without a block of its own.
     pub ack: AckOptions,
     /// How long a shutdown can take before it is cut short, in seconds.

@@ -199,7 +199,7 @@ impl World {
             self.sent.push((number, index, outcome));
         }
         self.ledger.seal(number);
-        self.publications.push_back(PublishingBatch { records, publication, told: 0 });
+        self.publications.push_back(PublishingBatch { records, publication, told: 0, trace: None });
     }
 
     /// As [`Dispatcher::resolve`] does.

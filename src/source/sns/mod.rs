@@ -40,6 +40,7 @@ use super::answer::{DeliveryBounds, Received, Refused, answer};
 use super::http::body_budget::BodyPermit;
 use super::http::networks::stranger;
 use super::refusals::Evidence;
+use super::traced::SentContext;
 use super::turns::Weight;
 use super::{Circumstances, Intake, SourceIntake};
 use crate::aws::Aws;
@@ -139,7 +140,7 @@ impl SnsSource {
         let reading = || Envelope::read(&body);
         let refused = match self.intake.work_unproven(Weight::plain(body.len()), reading).await? {
             Reading::Envelope(envelope) => match self.verify(&envelope, headers, arrived).await {
-                Ok(topic) => return self.take_envelope(*envelope, topic, arrived, permit).await,
+                Ok(topic) => return self.take_envelope(*envelope, topic, (arrived, &body), permit).await,
                 Err(refused) => {
                     self.report_refusal(refused, envelope.kind, &envelope.topic_arn);
                     refused
@@ -160,14 +161,14 @@ impl SnsSource {
         &self,
         envelope: Envelope,
         topic: &TopicArn,
-        arrived: Timestamp,
+        (arrived, posted): (Timestamp, &[u8]),
         mut permit: BodyPermit<'_>,
     ) -> Result<Received, Refused> {
         permit.prove();
         match envelope.kind {
             EnvelopeKind::Notification => {
                 let extensions = topic_extensions(topic.as_str(), Some(&envelope.message_id));
-                self.keep(envelope.message, extensions, arrived, permit).await
+                self.keep(envelope.message, extensions, (arrived, posted), permit).await
             }
             EnvelopeKind::SubscriptionConfirmation => self.confirm(topic, envelope.token.as_deref()).await,
             EnvelopeKind::UnsubscribeConfirmation => Ok(self.note_end(topic)),
@@ -202,9 +203,9 @@ impl SnsSource {
         permit.prove();
         let extensions = topic_extensions(topic.as_str(), single_header(headers, MESSAGE_ID_HEADER));
         match ByteString::try_from(body.clone()) {
-            Ok(message) => self.keep(message, extensions, arrived, permit).await,
+            Ok(message) => self.keep(message, extensions, (arrived, &[]), permit).await,
             // A body that is not UTF-8 cannot be an event: admission quarantines it.
-            Err(_) => self.admit(body, extensions, arrived).await,
+            Err(_) => self.admit(body, extensions, (arrived, &[])).await,
         }
     }
 
@@ -222,12 +223,12 @@ impl SnsSource {
         topic.inspect_err(|refused| self.report_refusal(*refused, EnvelopeKind::Notification, stated))
     }
 
-    /// Makes a published message durable.
+    /// Makes a published message durable. `posted` is the envelope that it came in, if it came in one.
     async fn keep(
         &self,
         message: ByteString,
         extensions: Vec<(ByteString, ByteString)>,
-        arrived: Timestamp,
+        (arrived, posted): (Timestamp, &[u8]),
         mut permit: BodyPermit<'_>,
     ) -> Result<Received, Refused> {
         let decoding = || decode_message(message.clone(), &self.bounds.inflate_of(&self.source));
@@ -235,7 +236,7 @@ impl SnsSource {
             Ok(body) => {
                 drop(message);
                 permit.grow_to(body.len())?;
-                self.admit(body, extensions, arrived).await
+                self.admit(body, extensions, (arrived, posted)).await
             }
             Err(refusal) => {
                 let verified = verified(message.into_bytes(), extensions, arrived);
@@ -249,7 +250,7 @@ impl SnsSource {
         let (arrived, bytes) = (verified.arrived, verified.body.len());
         let deciding = || self.source.view.undecodable(verified, word);
         let verdict = self.intake.work(bytes, deciding).await;
-        let about = Circumstances { arrived, bytes, secret: None };
+        let about = Circumstances { arrived, bytes, secret: None, trace: None };
         Ok(Received::Answer(self.intake.keep(&self.source, verdict, about).await?))
     }
 
@@ -257,10 +258,11 @@ impl SnsSource {
         &self,
         body: Bytes,
         extensions: Vec<(ByteString, ByteString)>,
-        arrived: Timestamp,
+        (arrived, posted): (Timestamp, &[u8]),
     ) -> Result<Received, Refused> {
         let verified = verified(body, extensions, arrived);
-        Ok(Received::Answer(self.intake.receive(&self.source, verified, None).await?))
+        let sent = || SentContext::of_envelope(posted);
+        Ok(Received::Answer(self.intake.receive(&self.source, verified, None, sent).await?))
     }
 
     async fn confirm(&self, topic: &TopicArn, token: Option<&str>) -> Result<Received, Refused> {

@@ -24,7 +24,8 @@ use super::message::{Question, QueueMessage, Useless};
 use super::queue::entry_word;
 use super::topic_questions::QuestionOutcome;
 use crate::ack::Unaccepted;
-use crate::event::{Timestamp, Verdict};
+use crate::event::{Timestamp, Verdict, Verified};
+use crate::source::traced::{DeliveryTrace, SentContext};
 use crate::source::{Circumstances, DeliveryFate, Unavailable};
 
 /// Bytes of decoded bodies from which a wave is complete: they are stored before the next message is
@@ -52,6 +53,8 @@ struct Decided {
     /// The message's index in the batch.
     at: usize,
     verdict: Verdict,
+    /// The message's trace, if it is sampled.
+    trace: Option<Box<DeliveryTrace>>,
 }
 
 /// Messages of a wave that are stored one after the other: those of one group of a FIFO queue, or a
@@ -126,8 +129,8 @@ impl ReceivedMessages {
             {
                 questions.push((at, question));
             } else {
-                let verdict = self.source.verdict(message, self.arrived).await;
-                bytes += self.sort(Decided { at, verdict }, group, &mut wave, done);
+                let (verdict, trace) = self.source.verdict(message, self.arrived).await;
+                bytes += self.sort(Decided { at, verdict, trace }, group, &mut wave, done);
             }
         }
         wave
@@ -142,7 +145,7 @@ impl ReceivedMessages {
         let (mut wave, mut answered) = (Wave::new(), Vec::new());
         for ((at, _), answer) in questions.into_iter().zip(answers) {
             let message = &self.messages[at];
-            let verdict = match answer {
+            let (verdict, trace) = match answer {
                 QuestionOutcome::Confirmed => {
                     answered.push(at);
                     continue;
@@ -155,10 +158,10 @@ impl ReceivedMessages {
                 QuestionOutcome::Refused(code) => {
                     let Useless { word, detail } = Useless::unanswerable(code);
                     let view = &self.source.intake_source.view;
-                    view.quarantine(message.as_it_is(self.arrived), word, detail.into_owned())
+                    (view.quarantine(message.as_it_is(self.arrived), word, detail.into_owned()), None)
                 }
             };
-            self.sort(Decided { at, verdict }, None, &mut wave, done);
+            self.sort(Decided { at, verdict, trace }, None, &mut wave, done);
         }
         (wave, answered)
     }
@@ -206,13 +209,13 @@ impl ReceivedMessages {
     async fn store(&self, fifo: FifoGroup, done: &[AtomicBool], deletions: &Deletions) -> Option<String> {
         let Source { intake, intake_source, metrics, stored, .. } = &*self.source;
         let mut failed = false;
-        for Decided { at, verdict } in fifo.decided {
+        for Decided { at, verdict, trace } in fifo.decided {
             if failed {
                 self.leave(at, "held_back", done);
                 continue;
             }
             let bytes = self.messages[at].bytes();
-            let about = Circumstances { arrived: self.arrived, bytes, secret: None };
+            let about = Circumstances { arrived: self.arrived, bytes, secret: None, trace };
             match intake.keep(intake_source, verdict, about).await {
                 Ok(kept) => {
                     let message = &self.messages[at];
@@ -242,7 +245,11 @@ impl Source {
     /// The verdict on a message. A message whose decoding panics is quarantined as it is. So is a message
     /// that was received too often, without being decoded, because decoding it can be what fails every
     /// time; unless this process has stored it before, so that only its deletion fails.
-    async fn verdict(&self, message: &QueueMessage, arrived: Timestamp) -> Verdict {
+    async fn verdict(
+        &self,
+        message: &QueueMessage,
+        arrived: Timestamp,
+    ) -> (Verdict, Option<Box<DeliveryTrace>>) {
         let Self { intake, intake_source, limits, .. } = self;
         let definition = &intake_source.definition;
         let view = &intake_source.view;
@@ -256,23 +263,25 @@ impl Source {
                 "the message was received {} times; an earlier receive may have stored it already",
                 message.receives
             );
-            return view.quarantine(message.as_it_is(arrived), "received_often", detail);
+            return (view.quarantine(message.as_it_is(arrived), "received_often", detail), None);
         }
         let verified = intake.work(message.heaviness(), || {
-            let deciding = || match message.verify(definition, limits, arrived) {
-                (verified, None) => intake.admit(intake_source, verified),
-                (verified, Some(Useless { word, detail })) => {
-                    view.quarantine(verified, word, detail.into_owned())
-                }
+            let deciding = || {
+                let (mut verified, useless) = message.verify(definition, limits, arrived);
+                let sent = |verified: &Verified| SentContext::of_message(&verified.stated.extensions);
+                let trace = intake.begin_trace(intake_source, sent, &mut verified);
+                let verdict = match useless {
+                    None => intake.admit(intake_source, verified),
+                    Some(Useless { word, detail }) => view.quarantine(verified, word, detail.into_owned()),
+                };
+                (verdict, trace)
             };
             catch_unwind(AssertUnwindSafe(deciding))
         });
         verified.await.unwrap_or_else(|_| {
-            view.quarantine(
-                message.as_it_is(arrived),
-                "panic",
-                "decoding this message panicked, which is a fault of fanbridge: the log has the panic".into(),
-            )
+            let detail =
+                "decoding this message panicked, which is a fault of fanbridge: the log has the panic";
+            (view.quarantine(message.as_it_is(arrived), "panic", detail.into()), None)
         })
     }
 }

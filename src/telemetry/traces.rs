@@ -1,8 +1,8 @@
 //! Sends finished spans to an OpenTelemetry collector, in the encoding of OTLP.
 //!
 //! The exporter is a task off the way of the events. It takes spans from the bounded queue of the [`Tracer`]
-//! and holds one request at most: while the collector is away the request is tried again, the queue fills, and
-//! what it does not take is dropped and counted. The log has one warning for that.
+//! and holds one request at most: while the collector is away the request is tried again, the queue fills,
+//! and what it does not take is dropped and counted. The log has one warning for that.
 
 use std::time::Duration;
 

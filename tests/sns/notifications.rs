@@ -9,6 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use crate::message::{Message, OTHER_LISTED_TOPIC, TOPIC};
+use crate::support::bridge::free_port;
 use crate::support::{await_until, gzip, readers, signing, turns};
 use crate::world::World;
 
@@ -41,6 +42,29 @@ fn a_signed_notification_becomes_one_event_with_the_bytes_that_were_published() 
     assert_eq!(event["intake"], "sns-0");
     assert_eq!(world.double.connections(), 1, "the certificate was fetched once");
     assert!(world.service.calls().is_empty());
+}
+
+#[test]
+fn a_trace_context_among_the_attributes_of_a_notification_is_carried_on_while_traces_are_on() {
+    const SENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let _turn = turns::in_company();
+    let world = World::start();
+    let attributes = json!({ "traceparent": { "Type": "String", "Value": SENT } });
+    let message =
+        |body: &str| Message::notification(body).with_json("MessageAttributes", attributes.clone()).signed();
+    world.assert_taken(0, &message(BODY), "accepted");
+    await_delivered(&world, 1);
+    let config = world.home.path("fanbridge.yaml");
+    // Nobody listens there, which delays nothing.
+    let traces = format!("traces: {{ endpoint: \"http://127.0.0.1:{}\" }}\n", free_port());
+    fs::write(&config, traces + &fs::read_to_string(&config).unwrap()).unwrap();
+    let world = world.restarted();
+    world.assert_taken(0, &message(&BODY.replacen('{', "{ ", 1)), "accepted");
+    await_delivered(&world, 1);
+    let events = readers::file_events(&world.home.path("topics"));
+    assert_eq!(events.len(), 2);
+    assert_eq!(events[0].get("traceparent"), None, "traces were off");
+    assert_eq!(events[1]["traceparent"], SENT);
 }
 
 #[test]

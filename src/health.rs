@@ -14,6 +14,7 @@ use crate::event::{Position, Timestamp};
 pub struct Health {
     started: AtomicBool,
     stopping: AtomicBool,
+    handing_over: AtomicBool,
     sinks: Mutex<Vec<Arc<SinkStatus>>>,
     sources: Mutex<Vec<Arc<SourceStatus>>>,
     hearts: Mutex<Vec<Weak<Heart>>>,
@@ -33,6 +34,16 @@ impl Health {
     /// Marks the bridge as stopping: it takes no more deliveries.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Marks the bridge as handing over: a new process has its listening sockets.
+    pub fn hand_over(&self) {
+        self.handing_over.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a new process has the bridge's listening sockets.
+    pub fn is_handing_over(&self) -> bool {
+        self.handing_over.load(Ordering::Relaxed)
     }
 
     /// Whether the bridge is shutting down.

@@ -72,6 +72,9 @@ pub(super) async fn startupz(State(admin): State<AdminState>) -> Result<&'static
 /// Why no delivery can be stored now, `None` if one can.
 pub(super) fn unready(admin: &AdminState) -> Option<String> {
     match admin.opened.get() {
+        _ if admin.health.is_handing_over() => {
+            Some("the bridge hands over to a new process: it takes no more deliveries".into())
+        }
         _ if admin.health.is_stopping() => Some("the bridge is shutting down".into()),
         Some(opened) if admin.health.is_started() => {
             let full = opened.spool.accepting().err();

@@ -11,8 +11,9 @@ use crate::source::Channel;
 use crate::source::http::ADMIN_CONNECTIONS_MAX;
 
 /// Descriptors for the standard streams, the runtime, name look-ups, files of certificates and tokens that
-/// are read again, and connections that are closed as soon as they are accepted.
-const OWN: usize = 48;
+/// are read again, connections that are closed as soon as they are accepted, and what a new process takes the
+/// listening sockets over with.
+const OWN: usize = 56;
 /// Descriptors for the spool's directory and its lock, the segment that is written, a segment that is
 /// checked, and the state file.
 const SPOOL: usize = 12;

@@ -13,7 +13,7 @@ use crate::spool::{Spool, SpoolFailure};
 use crate::state::{State, StateError};
 
 /// How much longer than its grace a stop can take for the last commits, if the disk answers.
-const LATE_MAX: Duration = Duration::from_secs(5);
+pub(super) const LATE_MAX: Duration = Duration::from_secs(5);
 /// How often it is checked during that time whether the disk answers.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 

@@ -1,5 +1,5 @@
 //! The sockets of both listeners: bound here, or handed over by whoever starts the bridge, as systemd does
-//! (`LISTEN_FDS`).
+//! (`LISTEN_FDS`), or by the bridge that runs until now (`handover/`).
 //!
 //! A socket that is handed over outlives the process: while the bridge restarts, the system goes on taking
 //! connections, and they wait until the next process accepts them. A socket is for the listener after which
@@ -8,19 +8,27 @@
 
 use std::io;
 use std::net::{self, SocketAddr};
+use std::time::Duration;
 
 use listenfd::ListenFd;
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::BridgeError;
+use super::handover::Predecessor;
+use super::open::LOCK_WAIT;
+use crate::config::Config;
 
 /// Most connections that the system queues for a listener. The system can have a smaller bound of its own.
 /// A peer beyond it tries again after a second. The usual default is 128, which a burst of strangers fills
 /// before the listener accepts the next connection.
 const BACKLOG: i32 = 4096;
 
+/// The name of the public listener's socket.
+pub(super) const HTTP: &str = "http";
+/// The name of the admin listener's socket.
+pub(super) const ADMIN: &str = "admin";
 /// The listeners by the names of their sockets, in their order.
-const NAMES: [&str; 2] = ["http", "admin"];
+pub(super) const NAMES: [&str; 2] = [HTTP, ADMIN];
 /// The number of the first descriptor that is handed over.
 const FIRST: usize = 3;
 
@@ -28,9 +36,11 @@ const FIRST: usize = 3;
 #[derive(Debug, Default)]
 pub struct InheritedSockets {
     /// For the public listener.
-    http: Option<net::TcpListener>,
+    pub(super) http: Option<net::TcpListener>,
     /// For the admin listener.
-    admin: Option<net::TcpListener>,
+    pub(super) admin: Option<net::TcpListener>,
+    /// The bridge that has handed them over, if it was a bridge.
+    pub(super) predecessor: Option<Predecessor>,
 }
 
 /// Sockets that were handed over and cannot be used.
@@ -57,6 +67,38 @@ pub enum InheritedError {
     },
 }
 
+/// A configured address, and whether other processes may listen there as well.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BoundAddress {
+    pub(super) address: SocketAddr,
+    reuse_port: bool,
+}
+
+impl BoundAddress {
+    /// Those of the public and of the admin listener.
+    pub(super) fn of(config: &Config) -> [Self; 2] {
+        let admin = Self { address: config.admin.listen, reuse_port: false };
+        [Self { address: config.http.listen, reuse_port: config.http.reuse_port }, admin]
+    }
+
+    /// One for this process alone.
+    #[cfg(test)]
+    pub(super) fn at(address: SocketAddr) -> Self {
+        Self { address, reuse_port: false }
+    }
+
+    /// Binds the address, and listens there.
+    pub(super) fn bind(self) -> io::Result<TcpListener> {
+        let Self { address, reuse_port } = self;
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // Connections of the previous process can still be closing.
+        socket.set_reuseaddr(true)?;
+        socket.set_reuseport(reuse_port)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG.cast_unsigned())
+    }
+}
+
 impl InheritedSockets {
     /// Takes what was handed over to this process. Call it before there is another thread, and once: what was
     /// taken is forgotten, so that no child of the process takes it again.
@@ -78,7 +120,17 @@ impl InheritedSockets {
             });
             listener.map_err(|source| InheritedError::Socket { number: index + FIRST, source })
         };
-        Ok(Self { http: take(http)?, admin: take(admin)? })
+        Ok(Self { http: take(http)?, admin: take(admin)?, predecessor: None })
+    }
+
+    /// Whether nothing was handed over.
+    pub fn is_empty(&self) -> bool {
+        self.http.is_none() && self.admin.is_none()
+    }
+
+    /// How long to wait until another process has released the spool.
+    pub(super) fn lock_wait(&self) -> Duration {
+        self.predecessor.as_ref().map_or(LOCK_WAIT, |predecessor| predecessor.ends_within)
     }
 
     /// The public and the admin listener; what was not handed over is bound to its address.
@@ -87,10 +139,9 @@ impl InheritedSockets {
     /// When an address cannot be bound.
     pub(super) fn listen(
         self,
-        http: SocketAddr,
-        admin: SocketAddr,
+        [http, admin]: [BoundAddress; 2],
     ) -> Result<[(TcpListener, SocketAddr); 2], BridgeError> {
-        Ok([listen(NAMES[0], self.http, http)?, listen(NAMES[1], self.admin, admin)?])
+        Ok([listen(HTTP, self.http, http)?, listen(ADMIN, self.admin, admin)?])
     }
 }
 
@@ -116,12 +167,13 @@ fn places(count: usize, names: &str) -> Option<[Option<usize>; 2]> {
 fn listen(
     name: &str,
     inherited: Option<net::TcpListener>,
-    configured: SocketAddr,
+    bound: BoundAddress,
 ) -> Result<(TcpListener, SocketAddr), BridgeError> {
+    let configured = bound.address;
     let is_inherited = inherited.is_some();
     let listening = match inherited {
         Some(socket) => TcpListener::from_std(socket),
-        None => bind(configured),
+        None => bound.bind(),
     };
     let listener = listening.map_err(|source| BridgeError::Listen { address: configured, source })?;
     let address = listener.local_addr().unwrap_or(configured);
@@ -134,14 +186,6 @@ fn listen(
         );
     }
     Ok((listener, address))
-}
-
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // Connections of the previous process can still be closing.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG.cast_unsigned())
 }
 
 #[cfg(test)]

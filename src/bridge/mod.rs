@@ -9,6 +9,7 @@ mod background;
 pub mod descriptors;
 mod dispatchers;
 mod ending;
+mod handover;
 pub mod listeners;
 mod open;
 mod readmission;
@@ -32,7 +33,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::dispatchers::{Dispatchers, Instruments, reader_error};
 use self::ending::{given_up, graver, had_to_stop, look_over, named};
-use self::listeners::InheritedSockets;
+use self::handover::{Giver, Predecessor, SocketCopies};
+use self::listeners::{BoundAddress, InheritedSockets};
 use self::open::{open, take};
 use self::readmission::readmission;
 use self::shapes::ShapeKeeper;
@@ -140,6 +142,15 @@ pub enum BridgeError {
         #[source]
         first: Option<Box<Self>>,
     },
+    /// The running bridge has not given its listening sockets, and goes on.
+    #[error("the running bridge has not handed over its listening sockets, and goes on: {0}")]
+    NotHandedOver(String),
+    /// The process that has taken the listening sockets ended before this one.
+    #[error(
+        "the process that has taken the listening sockets over has ended, so that no bridge runs: start the \
+         bridge again"
+    )]
+    TakerGone,
     /// A part panicked, which is a fault of the bridge. The log has the panic.
     #[error("{0} broke down, so the bridge stops; no acknowledged event is lost: start the bridge again")]
     BrokeDown(&'static str),
@@ -154,6 +165,8 @@ pub struct Bridge {
     spool: Spool,
     state: State,
     front: Task,
+    /// Offers the listening sockets to a new process.
+    giver: Giver,
     /// The worker of the shared duplicate window, if there is one.
     window_worker: Option<Task>,
     /// The sources that poll a queue.
@@ -189,14 +202,15 @@ impl Bridge {
     ///
     /// # Errors
     /// When a part cannot start; then no part is left running.
-    pub async fn start_on(config: Config, inherited: InheritedSockets) -> Result<Self, BridgeError> {
+    pub async fn start_on(config: Config, mut inherited: InheritedSockets) -> Result<Self, BridgeError> {
         let metrics = Arc::new(traces::metrics(config.traces.as_ref()));
         let health = Arc::new(Health::default());
         let (limits, grace) = (config.limits, config.shutdown_grace);
-        let locked = take(config.spool.clone()).await?;
+        let locked = take(config.spool.clone(), inherited.lock_wait()).await?;
+        inherited.predecessor.take().into_iter().for_each(Predecessor::has_ended);
         // Bound before the recovery, so that an address in use is found before a long recovery.
-        let [(http, public), (admin, private)] = inherited.listen(config.http.listen, config.admin.listen)?;
-        let addresses = (public, private);
+        let [(http, public), (admin, private)] = inherited.listen(BoundAddress::of(&config))?;
+        let (addresses, copies) = ((public, private), SocketCopies::of(&http, &admin));
         let tls = config.http.tls.as_ref().map(Tls::load).transpose()?;
 
         let (timeline, steps, collector) = Timeline::new(&config.timeline, metrics.timeline.clone());
@@ -263,12 +277,14 @@ impl Bridge {
         let front = Task::spawn("the public listener", |stop| {
             serve(http, tls, limits, grace, connections, service, stop)
         });
+        let giver = Giver::open(&config.spool.dir, copies, grace, &health);
         health.start();
         Ok(Self {
             http: addresses.0,
             admin: addresses.1,
             recovery,
             front,
+            giver,
             window_worker,
             pollers,
             secrets,
@@ -323,6 +339,7 @@ impl Bridge {
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), BridgeError> {
         let ended = tokio::select! {
             () = stop.cancelled() => Ok(()),
+            () = self.giver.taken() => Ok(()),
             failure = self.spool.failed() => Err(failure.into()),
             Some(ended) = self.dispatchers.tasks.join_next() => Err(reader_error(ended)),
             // These parts end by themselves only by a panic. A bridge that stops is better than one that
@@ -359,7 +376,8 @@ impl Bridge {
         let deadline = Instant::now() + self.grace;
         self.health.stop();
         drop(self.polling);
-        let mut ended = self.front.end().await;
+        let mut ended = self.giver.close_unless_taken().await;
+        ended = ended.and(self.front.end().await);
         ended = ended.and(self.secrets.end().await);
         // Messages that a polling source has not finished by the deadline come back from its queue.
         while let Ok(Some(poller)) = timeout_at(deadline, self.pollers.join_next()).await {
@@ -384,6 +402,7 @@ impl Bridge {
         ended = ended.and(self.background.end().await);
         ended = graver(ended, look_over(self.spool.clone(), self.state, dispatchers).await);
         ended = ended.and(self.admin_task.end().await);
+        ended = ended.and(self.giver.end().await);
         tracing::info!(head = self.spool.head().0, "the bridge has stopped");
         ended
     }

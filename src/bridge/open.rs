@@ -14,15 +14,15 @@ use crate::telemetry::Metrics;
 
 /// How long to wait for another process to release the spool: in a rolling update the old process is
 /// still stopping.
-const LOCK_WAIT: Duration = Duration::from_secs(2);
+pub(super) const LOCK_WAIT: Duration = Duration::from_secs(2);
 
 /// Locks the spool's directory. This comes first, so that a second process for the same spool is told
 /// about the spool and not about an address in use. The lock guards the state file as well. The state
 /// file's version is checked before recovery changes the log, so that data of a later release stays
-/// untouched, if that release had time to close the file.
-pub(super) async fn take(options: SpoolOptions) -> Result<LockedDir, BridgeError> {
+/// untouched, if that release had time to close the file. Another process is waited for as long as this.
+pub(super) async fn take(options: SpoolOptions, lock_wait: Duration) -> Result<LockedDir, BridgeError> {
     blocking(move || {
-        let dir = LockedDir::take(&options.dir, Arc::new(RealDisk::waiting(LOCK_WAIT)))?;
+        let dir = LockedDir::take(&options.dir, Arc::new(RealDisk::waiting(lock_wait)))?;
         warn_of_others(&options.dir);
         State::refuse_newer(&options.dir.join(state::FILE_NAME))?;
         Ok(dir)

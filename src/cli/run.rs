@@ -54,11 +54,39 @@ pub struct Args {
     /// machine; port 0 takes free ones
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    /// Take the listening sockets of the bridge that runs on the same spool, which then ends in order, so
+    /// that no connection is refused; if none runs, start as usual
+    #[arg(long)]
+    take_over: bool,
     #[command(flatten)]
     config: ConfigArgs,
 }
 
+/// Where the bridge has its listening sockets from.
+enum SocketsFrom {
+    /// Whoever has started it, if they were handed over.
+    Starter(InheritedSockets),
+    /// The bridge that runs on the same spool.
+    RunningBridge,
+}
+
 impl Args {
+    /// Where the listening sockets come from.
+    ///
+    /// # Errors
+    /// Exit code 2 if there are some already and others are to be taken.
+    fn sockets(&self, inherited: InheritedSockets) -> Result<SocketsFrom, Failure> {
+        match self.take_over {
+            false => Ok(SocketsFrom::Starter(inherited)),
+            true if inherited.is_empty() => Ok(SocketsFrom::RunningBridge),
+            true => {
+                let message = "sockets were handed over by LISTEN_FDS, so none are to be taken from a \
+                               running bridge: leave out --take-over";
+                Err(Failure::new(Exit::Usage, message))
+            }
+        }
+    }
+
     /// Whether to show what happens.
     ///
     /// # Errors
@@ -80,10 +108,10 @@ impl Args {
 /// # Errors
 /// Exit code 78 if the configuration cannot be used, or if segments were taken away that a person can put
 /// back; 75 if another process has the spool or a file sink's directory, or if memory or file descriptors
-/// are short; 74 if the disk or a listener failed.
+/// are short, or if a running bridge does not hand over; 74 if the disk or a listener failed.
 pub fn run(args: &Args) -> Result<(), Failure> {
     // Before there is another thread.
-    let inherited = InheritedSockets::take().map_err(unusable)?;
+    let sockets = args.sockets(InheritedSockets::take().map_err(unusable)?)?;
     let mut run = configuration_to_run(&args.config, args.listen)?;
     let shows_steps = args.shows_steps(&run)?;
     let log = init_logging().map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
@@ -94,7 +122,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::io("cannot start the runtime", &error))?;
     start_threads(&runtime, THREADS_STARTED + 2 * run.config.sinks.len());
-    let ended = runtime.block_on(until_stopped(run, inherited, shows_steps));
+    let ended = runtime.block_on(until_stopped(run, sockets, shows_steps));
     // An abandoned recovery could read for minutes, and is not waited for; other disk operations get
     // the time they need.
     runtime.shutdown_timeout(GIVEN_UP_AFTER);
@@ -190,11 +218,7 @@ fn logged(failure: Failure) -> Failure {
     Failure::new(failure.exit, "")
 }
 
-async fn until_stopped(
-    run: RunConfig,
-    inherited: InheritedSockets,
-    shows_steps: bool,
-) -> Result<(), Failure> {
+async fn until_stopped(run: RunConfig, sockets: SocketsFrom, shows_steps: bool) -> Result<(), Failure> {
     let RunConfig { config, is_embedded } = run;
     let signals = Signals::new().map_err(|error| Failure::io("cannot install signal handlers", &error))?;
     let stop = CancellationToken::new();
@@ -202,9 +226,15 @@ async fn until_stopped(
     let advice = AddressAdvice::new(&config, is_embedded);
     let tail = shows_steps.then(|| LiveTail::new(&config));
     tokio::spawn(signals.watch(stop.clone()));
+    let starting = async {
+        match sockets {
+            SocketsFrom::Starter(inherited) => Bridge::start_on(config, inherited).await,
+            SocketsFrom::RunningBridge => Bridge::take_over(config).await,
+        }
+    };
     // A signal during a long recovery ends the process: no delivery has been taken yet.
     let bridge = tokio::select! {
-        bridge = Bridge::start_on(config, inherited) => bridge.map_err(|error| advice.failure(error))?,
+        bridge = starting => bridge.map_err(|error| advice.failure(error))?,
         () = stop.cancelled() => {
             tracing::info!("the bridge was stopped before it had recovered the spool: no delivery was taken");
             return Ok(());
@@ -280,7 +310,9 @@ fn exit_code(error: &BridgeError) -> Exit {
         error if is_for_want(error) => Exit::Temporary,
         BridgeError::Spool(SpoolError::Locked(_))
         | BridgeError::State(StateError::Locked(_))
-        | BridgeError::SinkInUse { .. } => Exit::Temporary,
+        | BridgeError::SinkInUse { .. }
+        | BridgeError::NotHandedOver(_)
+        | BridgeError::TakerGone => Exit::Temporary,
         BridgeError::Spool(SpoolError::NewerFormat { .. })
         | BridgeError::State(StateError::Newer { .. })
         | BridgeError::Tls(_)

@@ -83,6 +83,9 @@ pub use recovery::{Damage, Recovery};
 pub use search::{DamagedEntry, LogSearch, SearchBudget, SearchFor, SearchPage, SearchedEntry};
 pub use shared_log::SharedLog;
 
+/// The newest format of a segment that this release reads, and the one that it writes.
+pub const NEWEST_FORMAT: u32 = segment::FORMAT_VERSION;
+
 /// The file beside the segments in which the owner of the log keeps its state.
 pub const STATE_FILE: &str = "state.redb";
 

@@ -52,6 +52,9 @@ pub const FILE_NAME: &str = crate::spool::STATE_FILE;
 /// The version of the tables' layout: it rises with every change that an older release would misread.
 const FORMAT: u64 = 1;
 
+/// The newest format of the state file that this release reads, and the one that it writes.
+pub const NEWEST_FORMAT: u64 = FORMAT;
+
 /// A file is not compacted up to this size (64 MiB) beyond what its dead letters need.
 const SLACK_BYTES: u64 = 64 << 20;
 /// A file is not compacted while it is no larger than this many times what its dead letters need: the library

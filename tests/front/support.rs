@@ -53,7 +53,7 @@ pub struct Setting {
 
 impl Default for Setting {
     fn default() -> Self {
-        let http = HttpOptions { listen: SocketAddr::from(([127, 0, 0, 1], 0)), tls: None };
+        let http = HttpOptions { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..HttpOptions::default() };
         let limits = Limits {
             body_bytes_max: BODY_BYTES_MAX,
             inflated_bytes_max: 1 << 20,

@@ -16,6 +16,7 @@ mod explain_more;
 mod explain_stopped;
 mod former;
 mod from;
+mod handover;
 mod help;
 mod history;
 mod import;

@@ -102,7 +102,12 @@ impl Home {
 
     /// Starts the bridge without waiting.
     pub fn spawn_under(&self, wrapper: &[&str]) -> Bridge {
-        self.spawn_with(wrapper, Stdio::null())
+        self.spawn_with(wrapper, &[], Stdio::null())
+    }
+
+    /// Starts a process that takes the sockets of the bridge that runs here, without waiting.
+    pub fn spawn_taking_over(&self) -> Bridge {
+        self.spawn_with(&[], &["--take-over"], Stdio::null())
     }
 
     /// Starts the bridge on a public socket that the test holds, and waits until it is ready.
@@ -114,18 +119,23 @@ impl Home {
 
     /// Hands a socket over to the bridge as a service manager does, under each of these names.
     pub fn spawn_on(&self, socket: OwnedFd, names: &str) -> Bridge {
+        self.spawn_on_with(socket, names, &[])
+    }
+
+    /// The same with more arguments.
+    pub fn spawn_on_with(&self, socket: OwnedFd, names: &str, more: &[&str]) -> Bridge {
         let count = names.split(':').count();
         let script = format!(
             "exec 3<&0 4<&0 0</dev/null; export LISTEN_FDS={count} LISTEN_FDNAMES={names} LISTEN_PID=$$; \
              exec \"$@\""
         );
-        self.spawn_with(&["sh", "-c", &script, "sh"], socket.into())
+        self.spawn_with(&["sh", "-c", &script, "sh"], more, socket.into())
     }
 
-    fn spawn_with(&self, wrapper: &[&str], stdin: Stdio) -> Bridge {
+    fn spawn_with(&self, wrapper: &[&str], more: &[&str], stdin: Stdio) -> Bridge {
         let config = self.path("fanbridge.yaml");
         let config = config.to_str().expect("the home's path is UTF-8");
-        let line = [wrapper, &[env!("CARGO_BIN_EXE_fanbridge"), "run", "--config", config]].concat();
+        let line = [wrapper, &[env!("CARGO_BIN_EXE_fanbridge"), "run", "--config", config], more].concat();
         let mut command = self.command(line[0]);
         let log =
             File::options().create(true).append(true).open(self.path("log")).expect("the home takes a log");
@@ -277,6 +287,11 @@ impl Bridge {
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process id");
         kill_process(pid, signal).expect("the bridge can be signalled");
+    }
+
+    /// How the process has ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the child can be asked")
     }
 
     /// Waits for the end of the process.

@@ -69,7 +69,7 @@ impl FileSink {
     /// When the directory cannot be made or used, or another file sink has it.
     pub fn new(config: &FileSinkOptions, carried: &CarriedAttributes) -> Result<Self, UnusableDirectory> {
         let unusable = |error| UnusableDirectory::Io { dir: config.dir.clone(), error };
-        topic_file::make_durable_dir(&config.dir).map_err(unusable)?;
+        Self::make_dir(config)?;
         let lock = DirLock::take(&config.dir).map_err(unusable)?;
         let lock = lock.ok_or_else(|| UnusableDirectory::Taken(config.dir.clone()))?;
         let outcomes = Arc::new(OutcomeTable::default());
@@ -84,6 +84,15 @@ impl FileSink {
             })
             .map_err(unusable)?;
         Ok(Self { to_writer: Mutex::new(to_writer), outcomes })
+    }
+
+    /// Makes the directory if it is missing, and takes no lock: another file sink can have it.
+    ///
+    /// # Errors
+    /// When the directory cannot be made.
+    pub fn make_dir(config: &FileSinkOptions) -> Result<(), UnusableDirectory> {
+        let unusable = |error| UnusableDirectory::Io { dir: config.dir.clone(), error };
+        topic_file::make_durable_dir(&config.dir).map_err(unusable)
     }
 }
 

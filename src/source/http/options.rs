@@ -23,13 +23,16 @@ pub struct HttpOptions {
     /// IP address and port to listen on.
     #[serde(with = "Address")]
     pub listen: SocketAddr,
+    /// Whether other processes of the same user may listen on the same address: the system deals connections
+    /// out among them.
+    pub reuse_port: bool,
     /// Certificate and key for TLS without a proxy in front.
     pub tls: Option<TlsOptions>,
 }
 
 impl Default for HttpOptions {
     fn default() -> Self {
-        Self { listen: (Ipv4Addr::LOCALHOST, 8080).into(), tls: None }
+        Self { listen: (Ipv4Addr::LOCALHOST, 8080).into(), reuse_port: false, tls: None }
     }
 }
 

@@ -281,7 +281,7 @@ fn a_specification_says_which_types_are_new_gone_and_described_differently() {
     let same = home.try_verb(&["types", "diff", file]);
     assert_eq!((same.status.code(), same.stdout.len()), (Some(0), 0), "{same:?}");
     let said = String::from_utf8_lossy(&same.stderr).into_owned();
-    assert!(said.contains(&format!("mux: {} types are the same, 0 new", types.len())), "{said}");
+    assert!(said.contains(&format!("mux: {} the same, 0 new", types.len())), "{said}");
     assert_eq!(home.run_verb(&["types", "diff", file, "--provider", "mux", "--format", "json"]), "[]\n");
 
     let changed = types.iter().filter(|name| *name != "video.asset.ready").cloned();
@@ -311,7 +311,20 @@ fn a_specification_says_which_types_are_new_gone_and_described_differently() {
     let table = String::from_utf8_lossy(&table.stdout).into_owned();
     assert!(table.starts_with("TYPE") && table.contains("video.asset.readied"), "{table}");
 
-    // The same as YAML.
+    // A document without webhooks, whose events only Stream's definition reads.
+    let mapping = json!({ "call.created": "#/components/schemas/Created", "call.teleported": "Created" });
+    let event = json!({ "discriminator": { "propertyName": "type", "mapping": mapping } });
+    let created = json!({ "properties": { "type": {}, "call_cid": {}, "created_at": {} } });
+    write(&json!({ "components": { "schemas": { "AnyEvent": event, "Created": created } } }));
+    let differs = home.try_verb(&["types", "diff", file, "--schema", "AnyEvent", "--format", "ndjson"]);
+    let lines = String::from_utf8_lossy(&differs.stdout).into_owned();
+    let first = read(lines.lines().next().unwrap());
+    assert_eq!((&first["type"], &first["what"]), (&json!("call.teleported"), &json!("new")), "{differs:?}");
+    let gone = catalogued(&home, &["stream"]).len() - 1;
+    let said = String::from_utf8_lossy(&differs.stderr).into_owned();
+    assert!(said.contains(&format!("stream: 1 the same, 1 new, {gone} gone, 0 described")), "{said}");
+
+    // One in YAML.
     let yaml = "openapi: 3.1.0\nwebhooks:\n  video.asset.ready: { post: { responses: { 200: {} } } }\n";
     fs::write(&path, yaml).unwrap();
     let differs = home.try_verb(&["types", "diff", file, "--format", "ndjson"]);

@@ -113,18 +113,29 @@ fn compared<'d, 's>(
         return Ok((&**definition, describe(definition)?));
     }
     let mut best: Option<(usize, &Definition, DescribedTypes<'s>)> = None;
+    let mut none_described = None;
     for definition in definitions.iter().filter(|definition| definition.catalogue.types().len() > 0) {
-        let described = describe(definition)?;
+        // Where a type is read differs, so a specification can have types for one provider only.
+        let described = match describe(definition) {
+            Ok(described) => described,
+            Err(failure) => {
+                none_described = Some(failure);
+                continue;
+            }
+        };
         let shared = described.keys().filter(|name| definition.catalogue.find(name).is_some()).count();
-        if shared > best.as_ref().map_or(0, |(most, ..)| *most) {
+        if shared >= best.as_ref().map_or(0, |(most, ..)| *most + 1) {
             best = Some((shared, &**definition, described));
         }
     }
-    let best = best.map(|(_, definition, described)| (definition, described));
-    best.ok_or_else(|| {
-        let message = "no catalogue has a type of this specification: say whose it is with --provider";
-        Failure::new(Exit::Usage, message)
-    })
+    match (best, none_described) {
+        (Some((1.., definition, described)), _) => Ok((definition, described)),
+        (None, Some(failure)) => Err(failure),
+        _ => {
+            let message = "no catalogue has a type of this specification: say whose it is with --provider";
+            Err(Failure::new(Exit::Usage, message))
+        }
+    }
 }
 
 fn summary(definition: &Definition, described: usize, found: &[TypeDifference]) -> String {
@@ -133,7 +144,5 @@ fn summary(definition: &Definition, described: usize, found: &[TypeDifference]) 
     let [new, gone, different] =
         [DifferenceKind::New, DifferenceKind::Gone, DifferenceKind::Different].map(count);
     let same = described - new - different;
-    format!(
-        "{provider}: {same} types are the same, {new} new, {gone} gone, {different} described differently"
-    )
+    format!("{provider}: {same} the same, {new} new, {gone} gone, {different} described differently")
 }

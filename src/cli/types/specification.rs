@@ -20,7 +20,7 @@ use crate::telemetry::Shown;
 /// Deepest nesting of references and unions that is followed.
 const DEPTH_MAX: usize = 32;
 /// Most schemas that are looked at for one list of types.
-const STEPS_MAX: usize = 2_000_000;
+const STEPS_MAX: usize = 500_000;
 /// Most types of a specification; the largest known one has some 300.
 const TYPES_MAX: usize = 10_000;
 /// The members that hold webhooks: that of OpenAPI 3.1, and what 3.0 has instead of it.
@@ -31,7 +31,7 @@ const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "
 const SCHEMAS: [&str; 3] = ["/components/schemas", "/$defs", "/definitions"];
 /// The end of the name of a schema of an event, in a document without webhooks.
 const EVENT_END: &str = "Event";
-/// How a mapping names what has any type.
+/// How a specification names the type of what has any type.
 const ANY_TYPE: &str = "*";
 /// What says nothing.
 static UNSAID: Value = Value::Bool(true);
@@ -95,7 +95,8 @@ impl Specification {
         let mut types = DescribedTypes::new();
         for body in self.bodies(definition, schema)? {
             for (mapped, variant) in self.variants(body.schema, definition) {
-                for name in self.names(&body, mapped, variant, definition) {
+                let names = self.names(&body, mapped, variant, definition).into_iter();
+                for name in names.filter(|name| name != ANY_TYPE) {
                     let described = types.entry(name);
                     let described =
                         described.or_insert(DescribedType { bodies: Vec::new(), is_deprecated: true });
@@ -223,8 +224,8 @@ impl Specification {
             definition.type_pointers().any(|pointer| pointer.strip_prefix('/') == Some(property))
         };
         if let (Some(mapping), Some(_)) = (mapping, property.filter(|property| is_type(property))) {
-            let named = mapping.iter().filter(|(name, _)| *name != ANY_TYPE);
-            return named
+            return mapping
+                .iter()
                 .map(|(name, target)| (Some(name.as_str()), self.target(target).unwrap_or(&UNSAID)))
                 .collect();
         }
@@ -270,7 +271,7 @@ impl Specification {
         }
     }
 
-    /// The texts that these schemas allow, if they allow only some; else what they have as a default, by which
+    /// The texts that these schemas allow, if they allow only some; else what they have as a default: by it
     /// Stream's name their type.
     fn constants(&self, schemas: &[&Value]) -> BTreeSet<String> {
         let (mut texts, mut defaults) = (BTreeSet::new(), BTreeSet::new());
@@ -464,6 +465,8 @@ mod tests {
         let mut more = document.clone();
         more["components"]["schemas"]["RingEvent"] =
             json!({ "properties": { "type": { "default": "call.ring" } } });
+        more["components"]["schemas"]["CustomEvent"] =
+            json!({ "properties": { "type": { "default": "*" } } });
         more["components"]["schemas"]["Image"] = json!({ "properties": { "type": { "const": "image" } } });
         assert_eq!(names(more, "stream", None).unwrap(), ["call.created", "call.gone", "call.ring"]);
         let missing = names(document, "stream", Some("Nothing")).unwrap_err();

@@ -150,6 +150,7 @@ impl DeliveryTrace {
         let context = self.tracer.within(receive.context.trace);
         let mut append = FinishedSpan::begun(context, SpanKind::Internal, "append".to_owned(), began.0);
         append.parent = Some(SpanParent { span: receive.context.span, is_remote: false });
+        append.state.clone_from(&receive.state);
         append.ended = now().0;
         match appended {
             Ok(Appended::Stored(position)) => append.number("fanbridge.position", position.0),

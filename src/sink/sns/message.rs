@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::event::{Event, Record};
 use crate::sink::attributes::{Attribute, CarriedAttributes};
 use crate::sink::{Cause, Reason, envelope};
+use crate::telemetry::TRACEPARENT;
 
 /// Data type of every message attribute. Its name counts towards the size of a message.
 pub(super) const STRING: &str = "String";
@@ -28,7 +29,8 @@ pub(super) struct Fifo {
 }
 
 /// The message attributes of an event, by which subscribers filter: those of these five that the record
-/// carries. Empty ones are left out, because SNS refuses them.
+/// carries, and its trace context, if it has one, which subscribers' tracing looks for there. Empty ones are
+/// left out, because SNS refuses them.
 pub(super) fn attributes<'e>(
     event: &'e Event,
     carried: &CarriedAttributes,
@@ -41,7 +43,10 @@ pub(super) fn attributes<'e>(
         (Attribute::Id, &*event.id),
     ];
     let of_message = all.into_iter().filter(|(name, value)| carried.has(*name) && !value.is_empty());
-    of_message.map(|(name, value)| (name.name(), value))
+    let is_trace = |name: &str| name == TRACEPARENT && carried.has_extension(name);
+    let trace = event.extensions.iter().find(|(name, _)| is_trace(name));
+    let trace = trace.map(|(_, value)| (TRACEPARENT, &**value));
+    of_message.map(|(name, value)| (name.name(), value)).chain(trace)
 }
 
 /// The message for this record, with these attributes, when the sink of this name publishes it.
@@ -186,6 +191,18 @@ mod tests {
         Arc::make_mut(&mut named.event).id = "a\u{1b}b".into();
         let reason = message(&named, &all(), "lake", 1 << 18).expect_err("an attribute is not escaped");
         assert!(reason.cause == Cause::XML_ILLEGAL && reason.detail.contains("U+001B"), "{reason:?}");
+    }
+
+    #[test]
+    fn a_trace_context_is_a_message_attribute_of_an_event_that_has_one() {
+        let mut traced = record(TOPIC, "{}");
+        let names = |record: &Record, carried| {
+            attributes(&record.event, &carried).map(|(name, _)| name).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names(&traced, all()), "type source family provider id");
+        Arc::make_mut(&mut traced.event).extensions = vec![(TRACEPARENT.into(), "00-1-1-01".into())];
+        assert_eq!(names(&traced, all()), "type source family provider id traceparent");
+        assert_eq!(names(&traced, CarriedAttributes::listed(["time"])), "type source id");
     }
 
     #[test]

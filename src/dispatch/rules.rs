@@ -59,7 +59,8 @@ pub struct RuleBook {
 #[derive(Debug)]
 struct Pages {
     current: Rules,
-    /// The selections of earlier configurations, in the order in which they ended, as many as the state keeps.
+    /// The selections of earlier configurations, in the order in which they ended; as many as the state
+    /// keeps.
     earlier: VecDeque<(Fingerprint, Selections)>,
     /// The last rules of sinks that the current configuration does not have: their dispatchers can still run.
     removed: BTreeMap<String, SinkRules>,

@@ -70,7 +70,7 @@ fn an_event_that_waits_over_a_restart_is_judged_by_the_configuration_under_which
     configure(&home, "[call.created]", "first");
     let bridge = home.start();
     let first = fingerprint(&bridge);
-    home.run_verb(&["pause", "lake"]);
+    home.run_verb(&["pause", "lake", "--reason", "a test"]);
     let taken = send(&bridge, "call.created", 1);
     let left_out = send(&bridge, "call.ended", 2);
     bridge.stop();
@@ -133,7 +133,7 @@ fn a_configuration_that_is_used_again_judges_what_came_under_it_as_before() {
         configure(&home, select, "events");
         let bridge = home.start();
         if number == 0 {
-            home.run_verb(&["pause", "lake"]);
+            home.run_verb(&["pause", "lake", "--reason", "a test"]);
         }
         for event_type in ["call.created", "call.ended"] {
             let id = send(&bridge, event_type, number);

@@ -70,9 +70,14 @@ impl Health {
 
     /// Adds a polling source, which has not reached its queue yet.
     pub fn add_source(&self, name: &str) -> Arc<SourceStatus> {
-        let status = Arc::new(SourceStatus { name: name.to_owned(), ..SourceStatus::default() });
+        let status = Arc::new(SourceStatus::new(name));
         self.sources.lock().push(Arc::clone(&status));
         status
+    }
+
+    /// Replaces all polling sources by these.
+    pub fn replace_sources(&self, sources: Vec<Arc<SourceStatus>>) {
+        *self.sources.lock() = sources;
     }
 
     /// The polling sources, in the configuration's order.
@@ -274,6 +279,11 @@ pub struct SourceTrouble {
 }
 
 impl SourceStatus {
+    /// A source that has not reached its queue yet.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+
     /// Name from the configuration.
     pub fn name(&self) -> &str {
         &self.name

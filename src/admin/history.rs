@@ -5,6 +5,7 @@
 //! number, and `null` in the answer.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
@@ -50,8 +51,18 @@ struct HistoryPoint {
     /// Seconds since the Unix epoch.
     at: u64,
     columns: [f32; COLUMNS.len()],
-    /// In the order of the configuration.
+    /// In the order of their names.
     sinks: Box<[[f32; SINK_COLUMNS.len()]]>,
+    /// The names of the sinks, in the order of the configuration at that moment.
+    names: Arc<[String]>,
+}
+
+impl HistoryPoint {
+    /// A number of a sink; none if there was no such sink.
+    fn of_sink(&self, name: &str, column: usize) -> f32 {
+        let place = self.names.iter().position(|named| named == name);
+        place.and_then(|place| self.sinks.get(place)).map_or(f32::NAN, |sink| sink[column])
+    }
 }
 
 /// The points of the last hour.
@@ -75,8 +86,12 @@ struct SinkHistory {
 }
 
 impl History {
-    fn add(&self, point: HistoryPoint) {
+    fn add(&self, mut point: HistoryPoint) {
         let mut points = self.0.lock();
+        // The names are in memory once, as long as the configuration does not change.
+        if let Some(last) = points.back().filter(|last| last.names == point.names) {
+            point.names = Arc::clone(&last.names);
+        }
         if points.len() == POINTS_MAX {
             points.pop_front();
         }
@@ -95,21 +110,19 @@ impl History {
         let columns = COLUMNS.iter().enumerate();
         let columns =
             columns.map(|(place, name)| ((*name).to_owned(), column(&|point| point.columns[place])));
-        let sink = |(index, name): (usize, String)| SinkHistory {
-            name,
+        let sink = |name: String| SinkHistory {
             columns: (SINK_COLUMNS.iter().enumerate())
-                .map(|(place, name)| {
-                    let value =
-                        |point: &HistoryPoint| point.sinks.get(index).map_or(f32::NAN, |sink| sink[place]);
-                    ((*name).to_owned(), column(&value))
+                .map(|(place, column_name)| {
+                    ((*column_name).to_owned(), column(&|point| point.of_sink(&name, place)))
                 })
                 .collect(),
+            name,
         };
         HistoryAnswer {
             every_seconds: POINT_EVERY.as_secs(),
             at: points.iter().map(|point| point.at).collect(),
             columns: columns.collect(),
-            sinks: sinks.take(SINKS_MAX).enumerate().map(sink).collect(),
+            sinks: sinks.take(SINKS_MAX).map(sink).collect(),
         }
     }
 }
@@ -147,7 +160,8 @@ pub async fn keep(admin: AdminState, stop: CancellationToken) {
 fn point(admin: &AdminState, counted: &Readings, seconds: f64) -> HistoryPoint {
     let at = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
     let spool_bytes = admin.opened.get().map(|opened| opened.spool.usage().bytes as f32);
-    let running = admin.health.sinks();
+    let (running, summary) = (admin.health.sinks(), admin.summary());
+    let configured = || summary.sinks.iter().take(SINKS_MAX);
     let sink = |sink: &super::SinkSummary| {
         let of = [("sink", sink.name.as_str())];
         let takes = |part| quantile(counted, part, "delivery_duration_seconds", &of);
@@ -158,7 +172,8 @@ fn point(admin: &AdminState, counted: &Readings, seconds: f64) -> HistoryPoint {
     HistoryPoint {
         at,
         columns: columns(counted, seconds, spool_bytes.unwrap_or(f32::NAN)),
-        sinks: admin.summary.sinks.iter().take(SINKS_MAX).map(sink).collect(),
+        sinks: configured().map(sink).collect(),
+        names: configured().map(|sink| sink.name.clone()).collect(),
     }
 }
 
@@ -225,6 +240,7 @@ mod tests {
                 at: at * 5,
                 columns: [at as f32; COLUMNS.len()],
                 sinks: [[f32::NAN, 2.0, at as f32]].into(),
+                names: [if at == 729 { "pond" } else { "lake" }.to_owned()].into(),
             });
         }
         assert_eq!(history.0.lock().len(), POINTS_MAX);
@@ -234,6 +250,9 @@ mod tests {
         assert_eq!(answer["sinks"][0]["name"], "lake");
         assert!(answer["sinks"][0]["columns"]["end_to_end_p50"][0].is_null());
         assert_eq!(answer["sinks"][0]["columns"]["end_to_end_p99"][0], 2.0);
+        assert!(answer["sinks"][0]["columns"]["end_to_end_p99"][11].is_null(), "there was another sink then");
+        let names = |place: usize| Arc::as_ptr(&history.0.lock()[place].names);
+        assert_eq!(names(0), names(POINTS_MAX - 2), "the names are kept once");
         assert_eq!(history.last(3600, std::iter::empty()).at.len(), POINTS_MAX);
     }
 }

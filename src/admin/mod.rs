@@ -30,6 +30,7 @@ pub use options::AdminOptions;
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime};
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
@@ -41,6 +42,7 @@ use self::history::History;
 use crate::ack::AwaitedSinks;
 use crate::dead_letter::{Readmit, Redrive};
 use crate::dispatch::pause::Pausing;
+use crate::event::Timestamp;
 use crate::explain::Explainer;
 use crate::health::Health;
 use crate::problem::ProblemCode;
@@ -81,7 +83,7 @@ pub struct AdminState {
     /// The health of the process.
     pub health: Arc<Health>,
     /// The configuration without secrets.
-    pub summary: Arc<Summary>,
+    summary: Arc<ArcSwap<Summary>>,
     /// The rules of access.
     pub access: Arc<Access>,
     /// When the process started.
@@ -115,14 +117,14 @@ pub struct Controls {
     /// Sends events to sinks again.
     pub replays: Replays,
     /// Takes saved bodies in.
-    pub imports: Arc<Imports>,
+    pub imports: ArcSwap<Imports>,
 }
 
 struct Opened {
     state: State,
     spool: Spool,
     redrive: Redrive,
-    explainer: Arc<Explainer>,
+    explainer: ArcSwap<Explainer>,
     note: Note,
 }
 
@@ -136,7 +138,7 @@ impl AdminState {
         Self {
             metrics,
             health,
-            summary: Arc::new(summary),
+            summary: Arc::new(ArcSwap::from_pointee(summary)),
             access: Arc::new(access),
             started,
             opened: Arc::default(),
@@ -170,18 +172,40 @@ impl AdminState {
 
     /// Adds the spool and the state once they are open. Only the first call counts.
     pub fn open(&self, state: State, spool: Spool, readmit: Readmit, note: Note, awaited: &AwaitedSinks) {
-        let sinks = self.summary.sinks.iter().map(|sink| sink.name.clone());
+        let summary = self.summary();
+        let sinks = summary.sinks.iter().map(|sink| sink.name.clone());
         let redrive = Redrive::new(state.clone(), spool.clone(), sinks, readmit).telling(awaited.clone());
-        let (health, explained) = (Arc::clone(&self.health), Arc::clone(&self.summary.explained));
+        let (health, explained) = (Arc::clone(&self.health), Arc::clone(&summary.explained));
         let now = SystemTime::now().into();
         let explainer = Explainer::new(spool.search(), state.clone(), health, explained, now);
-        let explainer = Arc::new(explainer.with_timeline(self.timeline.clone()));
+        let explainer = ArcSwap::from_pointee(explainer.with_timeline(self.timeline.clone()));
         let _ = self.opened.set(Opened { state, spool, redrive, explainer, note });
     }
 
     /// Adds what changes the bridge, once it runs. Only the first call counts.
     pub fn control(&self, controls: Controls) {
         let _ = self.controls.set(controls);
+    }
+
+    /// The configuration as it is now, without secrets. Whoever needs several parts of it asks once.
+    pub fn summary(&self) -> Arc<Summary> {
+        self.summary.load_full()
+    }
+
+    /// Replaces what the configuration says, and what takes saved bodies in. An answer that is being made can
+    /// still be of the former one.
+    pub fn reconfigure(&self, summary: Summary, imports: Arc<Imports>, now: Timestamp) {
+        if let Some(opened) = self.opened.get() {
+            opened.redrive.replace_sinks(summary.sinks.iter().map(|sink| sink.name.clone()));
+            let explainer = opened.explainer.load().reconfigured(Arc::clone(&summary.explained), now);
+            opened.explainer.store(Arc::new(explainer));
+        }
+        if let Some(controls) = self.controls.get() {
+            controls.imports.store(imports);
+            let event_sources = summary.sources.iter().map(|source| source.event_source.clone());
+            controls.replays.replace_event_sources(event_sources.collect());
+        }
+        self.summary.store(Arc::new(summary));
     }
 
     /// What changes the bridge.

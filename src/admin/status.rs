@@ -121,7 +121,7 @@ pub(super) async fn gather(admin: &AdminState) -> Result<Status, ProblemAnswer> 
     Ok(Status {
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: admin.started.elapsed().as_secs(),
-        fingerprint: admin.summary.fingerprint.clone(),
+        fingerprint: admin.summary().fingerprint.clone(),
         ready: unready_because.is_none(),
         unready_because,
         sources: sources(admin),
@@ -152,7 +152,7 @@ fn sources(admin: &AdminState) -> Vec<SourceState> {
         let trouble = status.and_then(|status| status.trouble());
         SourceState { summary: summary.clone(), degraded_because: trouble.map(|trouble| trouble.advice) }
     };
-    admin.summary.sources.iter().map(state).collect()
+    admin.summary().sources.iter().map(state).collect()
 }
 
 fn sinks(admin: &AdminState) -> Vec<SinkState> {
@@ -171,7 +171,7 @@ fn sinks(admin: &AdminState) -> Vec<SinkState> {
             paused: status.and_then(|status| status.paused()).map(PausedAnswer::from),
         }
     };
-    admin.summary.sinks.iter().map(state).collect()
+    admin.summary().sinks.iter().map(state).collect()
 }
 
 pub(super) fn answers(metrics: &AckMetrics, sink: &str) -> AnswersState {

@@ -30,7 +30,7 @@ pub(super) struct SeenType {
 pub(super) async fn types(State(admin): State<AdminState>) -> Result<Json<Vec<SeenType>>, ProblemAnswer> {
     admin.note().await?;
     let seen = admin.ask(|state| state.types_seen()).await?;
-    Ok(Json(overview(seen, &admin.summary)))
+    Ok(Json(overview(seen, &admin.summary())))
 }
 
 /// One row per type. Those that need a decision come first: new and not selected, then new, then not

@@ -18,6 +18,8 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, ConfigLoader, Region, SdkConfig};
+#[cfg(test)]
+use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
 use tokio::sync::OnceCell;
 
@@ -50,6 +52,14 @@ impl Aws {
     /// The set-up for this configuration.
     pub fn new(config: AwsOptions) -> Self {
         Self { config, shared: Arc::default() }
+    }
+
+    /// The same set-up for a test, which has credentials of its own.
+    #[cfg(test)]
+    pub async fn with_credentials(config: AwsOptions, credentials: Credentials) -> Self {
+        let aws = Self::new(config);
+        let shared = Box::pin(aws.loader().credentials_provider(credentials).load()).await;
+        Self { shared: Arc::new(OnceCell::new_with(Some(shared))), ..aws }
     }
 
     /// The settings for a client in this region; `None` means `aws.region`, or else the region of

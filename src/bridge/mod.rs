@@ -12,6 +12,7 @@ mod ending;
 mod handover;
 pub mod listeners;
 mod open;
+mod parts;
 mod readmission;
 mod replays;
 mod rules;
@@ -27,20 +28,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use self::dispatchers::{Dispatchers, Instruments, reader_error};
 use self::ending::{given_up, graver, had_to_stop, look_over, named};
 use self::handover::{Giver, Predecessor, SocketCopies};
 use self::listeners::{BoundAddress, InheritedSockets};
 use self::open::{open, take};
-use self::readmission::readmission;
+use self::readmission::{AdmissionRules, CurrentRules};
 use self::shapes::ShapeKeeper;
 use self::sinks::make_sink;
-use self::sources::{Sources, Wiring};
-use self::summary::{awaited, catalogued, summary};
+use self::sources::{Sources, Surroundings};
+use self::summary::{ConfigurationView, awaited, summary};
 use self::task::Task;
 use crate::admin::{self, Access, AdminState, Controls};
 use crate::aws::Aws;
@@ -169,11 +169,7 @@ pub struct Bridge {
     giver: Giver,
     /// The worker of the shared duplicate window, if there is one.
     window_worker: Option<Task>,
-    /// The sources that poll a queue.
-    pollers: JoinSet<()>,
-    /// Reads the files of signing secrets again and again.
-    secrets: Task,
-    polling: DropGuard,
+    sources: Sources,
     dispatchers: Dispatchers,
     /// Sends the events of replays.
     replays: Task,
@@ -250,29 +246,39 @@ impl Bridge {
         let log = (&spool, &state);
         let dispatchers = Dispatchers::start(&config, &rules, sinks, log, &awaited, instruments)?;
 
-        let types = Arc::new(TypesSeen::new(catalogued(&config)));
+        let current = CurrentRules::new(AdmissionRules::of(&config));
+        let types = Arc::new(TypesSeen::new(current.catalogued()));
         let noted = Arc::clone(&types);
         let note_types = Arc::new(move |state: &State| background::write_down(&noted, state));
-        admin_state.open(state.clone(), spool.clone(), readmission(&config), note_types, &awaited);
+        admin_state.open(state.clone(), spool.clone(), current.readmission(), note_types, &awaited);
         let replays = dispatchers.replays.clone();
         let (sampler, samples) = Sampler::new(metrics.shapes.dropped.clone());
         let shapes = ShapeKeeper::open(state.clone(), metrics.shapes.clone()).await?;
         let shapes = Task::spawn("the learner of shapes", |stop| shapes.keep(samples, stop));
         let intake = Intake::new(spool.clone(), Selection::default(), types.clone());
-        let intake = intake.under(config.selection, config.fingerprint).noting(steps).sampled_by(sampler);
-        let intake = intake.traced_by(tracer);
+        let intake = intake.noting(steps).sampled_by(sampler).traced_by(tracer);
         // Behind all that is read of the state: without room, it cannot always be read after a write.
         unnoted.begin(&spool, &state)?;
-        let front = Front::new(intake.clone(), &limits, &metrics);
-        let (intake, limits_of_bodies) = (&intake, limits.body_limits());
-        let wiring =
-            Wiring { intake, limits: limits_of_bodies, aws: &aws, metrics: &metrics, awaited: &awaited };
-        let Sources { front, imports, pollers, secrets, polling } =
-            wiring.start(config.sources, front, &health).await?;
-        let (pausing, imports) = (dispatchers.pausing.clone(), Arc::new(imports));
+        let front = Front::new(intake.clone(), &limits, &metrics).open();
+        let service = front.service();
+        let surroundings = Surroundings {
+            limits: limits.body_limits(),
+            aws,
+            metrics: Arc::clone(&metrics),
+            health: Arc::clone(&health),
+            awaited,
+            tls: tls.clone(),
+            admin: admin_state.clone(),
+            rules: current,
+        };
+        let view = ConfigurationView::of(&config);
+        let mut sources = Sources::new(front, intake, surroundings);
+        let intake = sources.intake().clone().under(config.selection, config.fingerprint);
+        let prepared = sources.prepare(config.sources, &|_| false, &intake, view).await?;
+        sources.swap(prepared);
+        let (pausing, imports) = (dispatchers.pausing.clone(), sources.imports().into());
         admin_state.control(Controls { pausing, replays: replays.clone(), imports });
         let replays = Task::spawn("the replays", |stop| replays.run(stop));
-        let service = front.service();
         let connections = Connections::new("http", &metrics);
         let front = Task::spawn("the public listener", |stop| {
             serve(http, tls, limits, grace, connections, service, stop)
@@ -286,9 +292,7 @@ impl Bridge {
             front,
             giver,
             window_worker,
-            pollers,
-            secrets,
-            polling,
+            sources,
             admin_task,
             state: state.clone(),
             background: Task::spawn("the writer of the types seen", |stop| {
@@ -344,9 +348,8 @@ impl Bridge {
             Some(ended) = self.dispatchers.tasks.join_next() => Err(reader_error(ended)),
             // These parts end by themselves only by a panic. A bridge that stops is better than one that
             // receives nothing, or that has a dead part and looks healthy.
-            Some(_) = self.pollers.join_next() => Err(BridgeError::BrokeDown("a source that polls")),
+            broken = self.sources.broken() => Err(broken),
             broken = self.front.broken() => Err(broken),
-            broken = self.secrets.broken() => Err(broken),
             broken = self.collector.broken() => Err(broken),
             broken = self.replays.broken() => Err(broken),
             broken = self.shapes.broken() => Err(broken),
@@ -375,15 +378,10 @@ impl Bridge {
         tracing::info!("the bridge stops: it takes no new deliveries");
         let deadline = Instant::now() + self.grace;
         self.health.stop();
-        drop(self.polling);
+        self.sources.end_polling();
         let mut ended = self.giver.close_unless_taken().await;
         ended = ended.and(self.front.end().await);
-        ended = ended.and(self.secrets.end().await);
-        // Messages that a polling source has not finished by the deadline come back from its queue.
-        while let Ok(Some(poller)) = timeout_at(deadline, self.pollers.join_next()).await {
-            ended = ended.and(poller.map_err(|_| BridgeError::BrokeDown("a source that polls")));
-        }
-        self.pollers.abort_all();
+        ended = ended.and(self.sources.end(deadline).await);
         // What a replay has appended is to be noted before the log is closed.
         ended = ended.and(self.replays.end().await);
         self.spool.close().await;

@@ -2,13 +2,26 @@
 
 use std::sync::Arc;
 
+use super::readmission::AdmissionRules;
 use crate::ack::{AwaitedSinks, WaitingBounds};
 use crate::admin::{SinkSummary, SourceSummary, Summary};
 use crate::config::Config;
+use crate::provider::Definition;
 use crate::sink::Output;
 use crate::source::Channel;
-use crate::source::types_seen::Catalogued;
 use crate::telemetry::Metrics;
+
+/// What is asked of a configuration beside the way of a delivery.
+pub(super) struct ConfigurationView {
+    pub(super) summary: Summary,
+    pub(super) rules: AdmissionRules,
+}
+
+impl ConfigurationView {
+    pub(super) fn of(config: &Config) -> Self {
+        Self { summary: summary(config), rules: AdmissionRules::of(config) }
+    }
+}
 
 /// The names and selections of a configuration.
 pub(super) fn summary(config: &Config) -> Summary {
@@ -33,12 +46,13 @@ pub(super) fn summary(config: &Config) -> Summary {
         selection: sink.selection.clone(),
         awaited: is_awaited(config, &sink.name),
     });
+    let definitions = definitions(config);
     Summary {
         fingerprint: config.fingerprint.to_string(),
         sources: sources.collect(),
         sinks: sinks.collect(),
         selection: config.selection.clone(),
-        catalogued: catalogued(config),
+        catalogued: Box::new(move |provider, event_type| catalogued_by(&definitions, provider, event_type)),
         effective: Arc::new(config.effective.clone()),
         explained: Arc::new(config.explained()),
     }
@@ -56,11 +70,13 @@ fn is_awaited(config: &Config, sink: &str) -> bool {
     config.sources.iter().any(|source| source.ack.after.iter().any(|name| name == sink))
 }
 
-/// Whether the catalogue of a configured provider has a type.
-pub(super) fn catalogued(config: &Config) -> Catalogued {
-    let definitions: Vec<_> = config.sources.iter().map(|source| Arc::clone(&source.definition)).collect();
-    Box::new(move |provider, event_type| {
-        let mut theirs = definitions.iter().filter(|definition| *definition.provider == *provider);
-        theirs.any(|definition| definition.catalogue.find(event_type).is_some())
-    })
+/// The definitions of the configured providers.
+pub(super) fn definitions(config: &Config) -> Vec<Arc<Definition>> {
+    config.sources.iter().map(|source| Arc::clone(&source.definition)).collect()
+}
+
+/// Whether the catalogue of one of these providers has a type.
+pub(super) fn catalogued_by(definitions: &[Arc<Definition>], provider: &str, event_type: &str) -> bool {
+    let mut theirs = definitions.iter().filter(|definition| *definition.provider == *provider);
+    theirs.any(|definition| definition.catalogue.find(event_type).is_some())
 }

@@ -13,6 +13,7 @@ mod document;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use arc_swap::ArcSwap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -101,7 +102,7 @@ pub struct Remaining {
 pub struct Redrive {
     state: State,
     spool: Spool,
-    sinks: Arc<[String]>,
+    sinks: Arc<ArcSwap<Vec<String>>>,
     readmit: Readmit,
     /// Serialises requests: two at once would append a letter twice, or drop one that is being
     /// appended.
@@ -125,13 +126,19 @@ impl Redrive {
         sinks: impl IntoIterator<Item = String>,
         readmit: Readmit,
     ) -> Self {
-        let (sinks, awaited) = (sinks.into_iter().collect(), AwaitedSinks::default());
+        let sinks = Arc::new(ArcSwap::from_pointee(sinks.into_iter().collect()));
+        let awaited = AwaitedSinks::default();
         Self { state, spool, sinks, readmit, turn: Arc::default(), awaited }
     }
 
     /// The same, which tells these sinks of letters that are dropped.
     pub fn telling(self, awaited: AwaitedSinks) -> Self {
         Self { awaited, ..self }
+    }
+
+    /// Redrives for these sinks from now on, because the configuration has changed.
+    pub fn replace_sinks(&self, sinks: impl IntoIterator<Item = String>) {
+        self.sinks.store(Arc::new(sinks.into_iter().collect()));
     }
 
     /// Redrives the chosen letters, in ascending order.
@@ -235,7 +242,7 @@ impl Redrive {
             Err(error) => return Err(error),
         };
         let (event, duplicate) = match codec::decode(payload) {
-            Ok(entry) => match decide(&letter, entry, &self.sinks, &*self.readmit) {
+            Ok(entry) => match decide(&letter, entry, &self.sinks.load(), &*self.readmit) {
                 Ok(decided) => decided,
                 Err(stays) => return Ok(stays),
             },

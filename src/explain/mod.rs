@@ -71,7 +71,7 @@ pub struct Explainer {
     health: Arc<Health>,
     configuration: Arc<ExplainedConfiguration>,
     timeline: Timeline,
-    /// When the bridge started: events from before can have been selected by another configuration.
+    /// Since when the configuration counts: events from before can have been selected by another configuration.
     started: Timestamp,
     /// Whether the bridge is stopped, so that log and state are all there is.
     is_stopped: bool,
@@ -130,6 +130,19 @@ impl Explainer {
         }
         let now = SystemTime::now().into();
         Ok(Self { is_stopped: true, ..Self::new(search, state, Arc::new(health), configuration, now) })
+    }
+
+    /// The same for another configuration, which counts from this moment on.
+    pub fn reconfigured(&self, configuration: Arc<ExplainedConfiguration>, since: Timestamp) -> Self {
+        Self {
+            search: self.search.clone(),
+            state: self.state.clone(),
+            health: Arc::clone(&self.health),
+            configuration,
+            timeline: self.timeline.clone(),
+            started: since,
+            is_stopped: self.is_stopped,
+        }
     }
 
     /// The same with the last steps of every event.

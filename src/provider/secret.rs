@@ -157,6 +157,12 @@ impl SigningSecret {
         Self { not_after: Some(end), ..self }
     }
 
+    /// This secret, valid until this moment at the latest.
+    pub fn until(self, end: Timestamp) -> Self {
+        let end = self.not_after.map_or(end, |own| own.min(end));
+        Self { not_after: Some(end), ..self }
+    }
+
     /// Whether two secrets are the same key, whatever their periods.
     pub fn is_same_key(&self, other: &Self) -> bool {
         self.key().ct_eq(other.key()).into()

@@ -1,6 +1,7 @@
 //! What a replay would send: counts by type and by hour, without sending anything.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use schemars::JsonSchema;
@@ -98,14 +99,14 @@ pub fn count_of_stopped(
     after: Position,
 ) -> Result<ReplayCount, ReplayError> {
     new.check()?;
-    let log = ReplayedLog { search, event_sources };
+    let log = ReplayedLog { search, event_sources: Arc::new(event_sources.to_vec()) };
     let scope = log.scope(new, cursor)?;
     count(&log, new, selection, (&scope, after))
 }
 
 /// Counts what is in a part of the log, behind a position.
 fn count(
-    log: &ReplayedLog<'_>,
+    log: &ReplayedLog,
     new: &NewReplay,
     selection: &Selection,
     (scope, after): (&ReplayScope, Position),

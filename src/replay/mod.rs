@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -172,7 +173,7 @@ struct Shared {
     cursors: Cursors,
     sinks: Vec<ReplaySink>,
     /// CloudEvents `source` of the events of each configured source.
-    event_sources: Vec<String>,
+    event_sources: ArcSwap<Vec<String>>,
     metrics: ReplayMetrics,
     /// The replays that run, by their numbers.
     running: Mutex<BTreeMap<u64, RunningReplay>>,
@@ -201,7 +202,7 @@ impl Replays {
             spool,
             cursors,
             sinks,
-            event_sources,
+            event_sources: ArcSwap::from_pointee(event_sources),
             metrics,
             running: Mutex::new(running),
             waiting: Mutex::default(),
@@ -211,6 +212,11 @@ impl Replays {
         };
         shared.sinks.iter().for_each(|sink| shared.note_pending(&sink.name));
         Self(Arc::new(shared))
+    }
+
+    /// Looks for ids among the events of these sources from now on, because the configuration has changed.
+    pub fn replace_event_sources(&self, event_sources: Vec<String>) {
+        self.0.event_sources.store(Arc::new(event_sources));
     }
 
     /// Begins a replay of what is in the log by now and the sink has passed: the rest comes there anyway.

@@ -1,6 +1,7 @@
 //! Which part of the log a replay looks through, and for what.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -30,15 +31,15 @@ pub(super) struct ReplayScope {
 }
 
 /// The log in which a replay looks for its events.
-pub(super) struct ReplayedLog<'s> {
+pub(super) struct ReplayedLog {
     pub(super) search: LogSearch,
     /// CloudEvents `source` of the events of each configured source.
-    pub(super) event_sources: &'s [String],
+    pub(super) event_sources: Arc<Vec<String>>,
 }
 
 impl Shared {
-    pub(super) fn log(&self) -> ReplayedLog<'_> {
-        ReplayedLog { search: self.spool.search(), event_sources: &self.event_sources }
+    pub(super) fn log(&self) -> ReplayedLog {
+        ReplayedLog { search: self.spool.search(), event_sources: self.event_sources.load_full() }
     }
 
     /// Finds the part of the log in which these events are, as it is now.
@@ -48,7 +49,7 @@ impl Shared {
     }
 }
 
-impl ReplayedLog<'_> {
+impl ReplayedLog {
     /// Finds the part in which these events are, up to the position that the sink has passed.
     pub(super) fn scope(&self, new: &NewReplay, passed: Position) -> Result<ReplayScope, ReplayError> {
         let (events, search) = (&new.events, &self.search);

@@ -1,8 +1,13 @@
 //! The public paths: `/in/{source}` for every source that listens; every other path is 404.
+//!
+//! A change of the configuration swaps all paths at once. A request is answered by those that there were when
+//! its head had been read, whatever happens to them meanwhile.
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use axum::routing::any;
@@ -17,12 +22,10 @@ use super::answer::DeliveryBounds;
 use super::http::Limits;
 use super::http::problem::problem;
 use super::refusals::{Evidence, RefusalLimit};
-use super::sns::SnsSourceOptions;
-use super::sns::{SnsSource, TrustError};
+use super::sns::{SnsClients, SnsSource, SnsSourceOptions};
 use super::steps::Steps;
 use super::webhook::Webhook;
 use super::{Intake, SourceIntake};
-use crate::aws::Aws;
 use crate::problem::{ProblemCode, RequestNumber};
 use crate::telemetry::{Metrics, SourceCode};
 
@@ -37,8 +40,31 @@ const NO_SUCH_METHOD: &str = "no_such_method";
 pub struct Front {
     intake: Intake,
     bounds: Arc<DeliveryBounds>,
-    strays: Counter,
+    strays: Arc<Strays>,
     by_path: HashMap<String, Endpoint>,
+    /// The endpoints that these are to replace.
+    former: Option<Arc<Paths>>,
+}
+
+/// The endpoints that the public listener serves. All of them can be swapped at once: a request belongs to
+/// those that there are when its head has been read.
+pub struct OpenFront {
+    paths: Arc<ArcSwap<Paths>>,
+    bounds: Arc<DeliveryBounds>,
+    strays: Arc<Strays>,
+}
+
+/// The endpoints of one configuration.
+struct Paths {
+    by_path: HashMap<String, Endpoint>,
+    /// Answers requests that are no delivery.
+    others: Router,
+}
+
+/// What counts and notes requests to a path that no source has.
+struct Strays {
+    answers: Counter,
+    limit: RefusalLimit,
 }
 
 /// The endpoint of one source.
@@ -48,64 +74,84 @@ enum Endpoint {
     Sns(Arc<SnsSource>),
 }
 
+/// What answers a request.
+enum Answering {
+    Endpoint(Endpoint),
+    Others(Router),
+}
+
 impl Front {
     /// A front without sources.
     pub fn new(intake: Intake, limits: &Limits, metrics: &Metrics) -> Self {
         let strays = SourceCode { source: NO_SOURCE.into(), code: StatusCode::NOT_FOUND.as_str().into() };
-        let strays = metrics.requests.get_or_create_owned(&strays);
-        Self { intake, bounds: Arc::new(DeliveryBounds::new(limits)), strays, by_path: HashMap::default() }
+        let answers = metrics.requests.get_or_create_owned(&strays);
+        let strays = Arc::new(Strays { answers, limit: RefusalLimit::new() });
+        let bounds = Arc::new(DeliveryBounds::new(limits));
+        Self { intake, bounds, strays, by_path: HashMap::default(), former: None }
     }
 
     /// Adds a source whose provider posts webhooks.
-    pub fn add_webhook(&mut self, source: SourceIntake) {
-        let webhook = Webhook::new(source, self.intake.clone(), self.bounds.clone());
+    pub fn add_webhook(&mut self, source: impl Into<Arc<SourceIntake>>) {
+        let webhook = Webhook::new(source.into(), self.intake.clone(), self.bounds.clone());
         self.add(Endpoint::Webhook(Arc::new(webhook)));
     }
 
-    /// Adds a source that SNS topics deliver to.
-    ///
-    /// # Errors
-    /// When no certificate authority is trusted.
-    pub async fn add_sns(
+    /// Adds a source that SNS topics deliver to. It keeps what a former one of its name has fetched.
+    pub fn add_sns(
         &mut self,
-        config: SnsSourceOptions,
-        source: SourceIntake,
-        aws: &Aws,
+        options: SnsSourceOptions,
+        clients: SnsClients,
+        source: Arc<SourceIntake>,
         metrics: &Metrics,
-    ) -> Result<(), TrustError> {
+    ) {
         let (intake, bounds) = (self.intake.clone(), self.bounds.clone());
-        let sns = SnsSource::new(config, source, intake, bounds, aws, metrics).await?;
+        let path = path(source.name());
+        let mut sns = SnsSource::new(options, clients, source, intake, bounds, metrics);
+        if let Some(Endpoint::Sns(former)) = self.former(&path) {
+            sns = sns.in_place_of(former, SystemTime::now().into());
+        }
         self.add(Endpoint::Sns(Arc::new(sns)));
-        Ok(())
+    }
+
+    /// Takes the endpoint of a source over from those that are to be replaced: only who takes its deliveries
+    /// is another. Does nothing if there is none.
+    pub fn keep(&mut self, source: &str) {
+        let kept = match self.former(&path(source)) {
+            Some(Endpoint::Webhook(webhook)) => {
+                Endpoint::Webhook(Arc::new(webhook.taken_by(self.intake.clone())))
+            }
+            Some(Endpoint::Sns(sns)) => Endpoint::Sns(Arc::new(sns.taken_by(self.intake.clone()))),
+            None => return,
+        };
+        self.add(kept);
+    }
+
+    fn former(&self, path: &str) -> Option<&Endpoint> {
+        self.former.as_ref()?.by_path.get(path)
     }
 
     fn add(&mut self, endpoint: Endpoint) {
-        self.by_path.insert(format!("/in/{}", endpoint.source().name()), endpoint);
+        self.by_path.insert(path(endpoint.source().name()), endpoint);
     }
 
-    /// The service of the public listener: a POST to a source's path goes straight to its source, and every
-    /// other request to [`Front::others`]. A router would allocate and copy for each request about as much
-    /// as the delivery's JSON takes to read.
+    /// Opens the front.
+    pub fn open(self) -> OpenFront {
+        let (bounds, strays) = (Arc::clone(&self.bounds), Arc::clone(&self.strays));
+        OpenFront { paths: Arc::new(ArcSwap::from_pointee(self.into_paths())), bounds, strays }
+    }
+
+    /// The service of the public listener, for a front whose endpoints stay.
     pub fn service(
         self,
     ) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
     + Clone
     + Send
     + use<> {
-        let paths = Arc::new((self.others(), self.by_path));
-        service_fn(move |request: Request<Incoming>| {
-            let paths = Arc::clone(&paths);
-            async move {
-                let (others, by_path) = &*paths;
-                let endpoint = by_path.get(request.uri().path());
-                match endpoint.filter(|_| request.method() == Method::POST) {
-                    Some(Endpoint::Webhook(webhook)) => Ok(webhook.answer(request).await),
-                    // Boxed, so that the rarer futures do not make every connection larger.
-                    Some(Endpoint::Sns(sns)) => Ok(Box::pin(sns.answer(request)).await),
-                    None => Box::pin(others.clone().oneshot(request)).await,
-                }
-            }
-        })
+        self.open().service()
+    }
+
+    fn into_paths(self) -> Paths {
+        Paths { others: self.others(), by_path: self.by_path }
     }
 
     /// Answers requests that are no delivery: 405 at a source's path, else 404.
@@ -115,15 +161,71 @@ impl Front {
             let refuse = async move |request: Request<Body>| endpoint.refuse_method(&steps, &request);
             routes.route(path, any(refuse))
         };
-        let (strays, steps) = (self.strays.clone(), Arc::clone(&self.intake.steps));
-        let limit = Arc::new(RefusalLimit::new());
+        let (strays, steps) = (Arc::clone(&self.strays), Arc::clone(&self.intake.steps));
         self.by_path.iter().fold(Router::new(), add).fallback(async move |request: Request<Body>| {
-            strays.inc();
-            let evidence = Evidence::stray(&limit, request.headers(), request.body());
+            strays.answers.inc();
+            let evidence = Evidence::stray(&strays.limit, request.headers(), request.body());
             let request = RequestNumber::next();
             steps.refused(&evidence, StatusCode::NOT_FOUND, NO_SUCH_PATH, request);
             problem::<Body>(ProblemCode::NoSuchPath, "no source has this path", request)
         })
+    }
+}
+
+/// The path of a source.
+fn path(source: &str) -> String {
+    format!("/in/{source}")
+}
+
+impl OpenFront {
+    /// Endpoints that can replace these, of which there is none yet. This intake takes their deliveries.
+    pub fn begin(&self, intake: Intake) -> Front {
+        Front {
+            intake,
+            bounds: Arc::clone(&self.bounds),
+            strays: Arc::clone(&self.strays),
+            by_path: HashMap::default(),
+            former: Some(self.paths.load_full()),
+        }
+    }
+
+    /// Replaces all endpoints at once. Requests whose head has been read are answered by the former ones.
+    pub fn swap(&self, front: Front) {
+        self.paths.store(Arc::new(front.into_paths()));
+    }
+
+    /// The service of the public listener: a POST to a source's path goes straight to its source, and every
+    /// other request to [`Front::others`]. A router would allocate and copy for each request about as much
+    /// as the delivery's JSON takes to read.
+    pub fn service(
+        &self,
+    ) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + use<> {
+        let paths = Arc::clone(&self.paths);
+        service_fn(move |request: Request<Incoming>| {
+            // Looked up once, so that a delivery has one source, one selection and one set of secrets.
+            let answering = paths.load().find(&request);
+            async move {
+                match answering {
+                    Answering::Endpoint(Endpoint::Webhook(webhook)) => Ok(webhook.answer(request).await),
+                    // Boxed, so that the rarer futures do not make every connection larger.
+                    Answering::Endpoint(Endpoint::Sns(sns)) => Ok(Box::pin(sns.answer(request)).await),
+                    Answering::Others(others) => Box::pin(others.oneshot(request)).await,
+                }
+            }
+        })
+    }
+}
+
+impl Paths {
+    fn find(&self, request: &Request<Incoming>) -> Answering {
+        let endpoint = self.by_path.get(request.uri().path());
+        match endpoint.filter(|_| request.method() == Method::POST) {
+            Some(endpoint) => Answering::Endpoint(endpoint.clone()),
+            None => Answering::Others(self.others.clone()),
+        }
     }
 }
 

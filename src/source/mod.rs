@@ -33,7 +33,7 @@ use bytestring::ByteString;
 use self::metrics::SourceMetrics;
 use self::refusals::RefusalLimit;
 use self::sampling::Sampler;
-use self::secrets::{Secrets, UsedSecret, WatchedSecretFile};
+use self::secrets::{SecretWatch, Secrets, UsedSecret};
 use self::steps::{Steps, passed_by};
 use self::traced::{DeliveryTrace, SentContext};
 use self::turns::{Turns, Weight};
@@ -168,9 +168,23 @@ impl From<AppendError> for Unavailable {
 impl SourceIntake {
     /// Prepares a configured source.
     pub fn new(config: SourceOptions, metrics: &Metrics) -> Self {
+        let counted = Arc::new(SourceMetrics::new(&config.name, metrics));
+        Self::counted_by(counted, config, metrics)
+    }
+
+    /// Prepares a source that takes the place of this one, whose name it has. It counts on; and what is
+    /// signed with a secret that this one has, and that one has not, is taken for ten more minutes.
+    pub fn replaced_by(&self, config: SourceOptions, metrics: &Metrics, now: Timestamp) -> Self {
+        let next = Self::counted_by(Arc::clone(&self.metrics), config, metrics);
+        if next.definition.provider == self.definition.provider {
+            next.secrets.succeed(&self.secrets, &next.name, metrics, now);
+        }
+        next
+    }
+
+    fn counted_by(source_metrics: Arc<SourceMetrics>, config: SourceOptions, metrics: &Metrics) -> Self {
         let view =
             AdmissionSource::new(config.definition.clone(), config.name.clone(), config.event_source());
-        let source_metrics = Arc::new(SourceMetrics::new(&config.name, metrics));
         let SourceOptions { name, definition, secrets, body_bytes_max, .. } = config;
         let secrets = Arc::new(Secrets::new(&name, secrets, metrics));
         Self {
@@ -190,9 +204,11 @@ impl SourceIntake {
         Self { ack, ..self }
     }
 
-    /// The files of the source's secrets, which are watched while the source takes deliveries.
-    pub fn secret_files(&self, metrics: &Metrics) -> Vec<WatchedSecretFile> {
-        Secrets::files(&self.secrets, &self.name, &self.definition, metrics)
+    /// What follows the source's secrets while the source takes deliveries; `None` if none of them can
+    /// change.
+    pub fn secret_watch(&self, metrics: &Metrics) -> Option<SecretWatch> {
+        let files = Secrets::files(&self.secrets, &self.name, &self.definition, metrics);
+        SecretWatch::new(files, &self.secrets)
     }
 
     /// The source's name.

@@ -29,14 +29,19 @@ use crate::provider::{
 
 /// One webhook source: the endpoint to which its provider posts.
 pub(super) struct Webhook {
-    source: SourceIntake,
+    source: Arc<SourceIntake>,
     intake: Intake,
     bounds: Arc<DeliveryBounds>,
 }
 
 impl Webhook {
-    pub(super) fn new(source: SourceIntake, intake: Intake, bounds: Arc<DeliveryBounds>) -> Self {
+    pub(super) fn new(source: Arc<SourceIntake>, intake: Intake, bounds: Arc<DeliveryBounds>) -> Self {
         Self { source, intake, bounds }
+    }
+
+    /// The same endpoint, whose deliveries another intake takes.
+    pub(super) fn taken_by(&self, intake: Intake) -> Self {
+        Self::new(Arc::clone(&self.source), intake, Arc::clone(&self.bounds))
     }
 
     pub(super) fn source(&self) -> &SourceIntake {
@@ -74,7 +79,7 @@ impl Webhook {
 
     /// Checks what the headers alone can show.
     fn claim(&self, headers: &HeaderMap, body: &impl Body, secrets: &Live) -> Result<DeliveryClaim, Refused> {
-        let SourceIntake { definition, .. } = &self.source;
+        let SourceIntake { definition, .. } = &*self.source;
         let claim = claim(definition, secrets.all(), headers, SystemTime::now().into());
         claim.map_err(|refusal| match (self.refused(refusal), body.is_end_stream()) {
             (Refused::Unauthenticated(word), false) => Refused::Unread(word),
@@ -90,7 +95,7 @@ impl Webhook {
         secrets: Arc<Live>,
         evidence: &Evidence<'_>,
     ) -> Result<Received, Refused> {
-        let SourceIntake { definition, metrics, .. } = &self.source;
+        let SourceIntake { definition, metrics, .. } = &*self.source;
         let inflate = self.bounds.inflate_of(&self.source);
         let (likely, at_most) =
             (body_heaviness(&delivery.body), body_heaviness_max(&delivery.body, &inflate));

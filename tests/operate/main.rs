@@ -37,7 +37,7 @@ mod sockets;
 mod tail;
 mod timeline;
 mod top;
-mod types;
 mod traces;
+mod types;
 mod verify;
 mod watched;

@@ -18,7 +18,7 @@ pub(super) struct ConfigurationAnswer {
 }
 
 pub(super) async fn configuration(State(admin): State<AdminState>) -> Json<ConfigurationAnswer> {
-    let summary = &admin.summary;
+    let summary = admin.summary();
     Json(ConfigurationAnswer {
         fingerprint: summary.fingerprint.clone(),
         effective: EffectiveConfiguration::clone(&summary.effective),

@@ -79,7 +79,7 @@ pub(super) async fn facts(State(admin): State<AdminState>) -> Result<Json<Doctor
     let looking = tokio::task::spawn_blocking(move || {
         let readings = observe(&admin).readings;
         let outstanding = admin.opened.get().and_then(probes::outstanding);
-        let sources = admin.health.sources();
+        let (sources, summary) = (admin.health.sources(), admin.summary());
         let source_facts = |source: &crate::admin::SourceSummary| SourceFacts {
             name: source.name.clone(),
             degraded_because: sources
@@ -89,7 +89,7 @@ pub(super) async fn facts(State(admin): State<AdminState>) -> Result<Json<Doctor
         };
         DoctorFacts {
             version: env!("CARGO_PKG_VERSION"),
-            fingerprint: admin.summary.fingerprint.clone(),
+            fingerprint: summary.fingerprint.clone(),
             uptime_seconds: admin.started.elapsed().as_secs(),
             unready_because: probes::unready(&admin),
             files_open: files_open(),
@@ -97,7 +97,7 @@ pub(super) async fn facts(State(admin): State<AdminState>) -> Result<Json<Doctor
             fdatasyncs: readings.count("spool_fsync_duration_seconds_count", &[]),
             fdatasync_ms: TakesMillis::of(&readings, "spool_fsync_duration_seconds", &[]),
             disk_outstanding_ms: millis(outstanding.unwrap_or_default()),
-            sources: admin.summary.sources.iter().map(source_facts).collect(),
+            sources: summary.sources.iter().map(source_facts).collect(),
             sinks: admin.health.sinks().iter().map(|sink| sink_facts(sink, &admin.timeline)).collect(),
         }
     });

@@ -60,7 +60,7 @@ pub(super) async fn events(
         }
     }
     Ok(Json(StepsAnswer {
-        items: items(page.steps, &admin.summary),
+        items: items(page.steps, &admin.summary()),
         next: page.next.to_string(),
         missed: page.missed,
         restarted: page.restarted,

@@ -53,7 +53,7 @@ pub(super) async fn event(
         let detail = "two explanations are being searched for: ask again in a few seconds";
         ProblemAnswer::of(ProblemCode::Busy, detail)
     })?;
-    let explainer = Arc::clone(&admin.opened()?.explainer);
+    let explainer = admin.opened()?.explainer.load_full();
     let _ends_with_the_request = StopOnDrop(Arc::clone(&scope.stop));
     let search = move || {
         // Held until the search has ended, not only until nobody waits for it.

@@ -41,6 +41,7 @@ pub(super) async fn history(
             .filter(|minutes| (1..=MINUTES_MAX).contains(minutes))
             .ok_or_else(|| bad_query("minutes", format!("expected a number from 1 to {MINUTES_MAX}")))?,
     };
-    let sinks = admin.summary.sinks.iter().map(|sink| sink.name.clone());
+    let summary = admin.summary();
+    let sinks = summary.sinks.iter().map(|sink| sink.name.clone());
     Ok(Json(admin.history.last(minutes * 60, sinks)))
 }

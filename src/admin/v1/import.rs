@@ -165,7 +165,7 @@ pub(super) async fn import(
         ProblemAnswer::of(ProblemCode::Busy, detail)
     })?;
     let import = Import::new(source, parse(body)?)?;
-    let imports = Arc::clone(&admin.controls()?.imports);
+    let imports = admin.controls()?.imports.load_full();
     let importing = tokio::spawn(async move {
         let _permit = permit;
         import.run(&imports).await

@@ -115,7 +115,7 @@ impl LiveReader {
             self.waiting.push_back(event("skipped", &json!({ "count": count })));
         }
         if !steps.is_empty() {
-            let steps = event("steps", &items(steps, &self.admin.summary));
+            let steps = event("steps", &items(steps, &self.admin.summary()));
             // Only what comes last says where to go on: a reader that lost the rest must get it again.
             self.waiting.push_back(steps.id(next.to_string()));
         }

@@ -45,13 +45,13 @@ pub(super) async fn observed(admin: &AdminState) -> Result<Observed, ProblemAnsw
 
 /// The same on this thread.
 pub(super) fn observe(admin: &AdminState) -> Observed {
-    let readings = admin.metrics.readings();
+    let (readings, summary) = (admin.metrics.readings(), admin.summary());
     let mut counted = CountsRead::new();
-    for sink in &admin.summary.sinks {
+    for sink in &summary.sinks {
         let all = readings.sum("delivered_total", &[("sink", &sink.name)]);
         counted.insert(delivered(&sink.name), all);
     }
-    for source in &admin.summary.sources {
+    for source in &summary.sources {
         for fate in DeliveryFate::ALL {
             let labels = [("source", source.name.as_str()), ("verdict", fate.as_str())];
             counted.insert(verdict(&source.name, fate.as_str()), readings.sum("events_total", &labels));

@@ -110,7 +110,7 @@ pub(super) async fn sinks(State(admin): State<AdminState>) -> Result<Json<Listin
         status.into_iter().for_each(|status| item.add(status));
         item
     };
-    Ok(Json(Listing::whole(admin.summary.sinks.iter().map(item).collect())))
+    Ok(Json(Listing::whole(admin.summary().sinks.iter().map(item).collect())))
 }
 
 /// A sink by its configuration and its metrics.

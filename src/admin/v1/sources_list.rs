@@ -62,7 +62,7 @@ pub(super) async fn sources(
         let degraded_because = trouble.map(|trouble| trouble.advice);
         SourceItem { degraded_because, ..counted(source, &observed) }
     };
-    Ok(Json(Listing::whole(admin.summary.sources.iter().map(item).collect())))
+    Ok(Json(Listing::whole(admin.summary().sources.iter().map(item).collect())))
 }
 
 fn counted(source: &SourceSummary, observed: &Observed) -> SourceItem {

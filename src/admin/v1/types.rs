@@ -67,8 +67,8 @@ pub(super) struct TypeDetail {
 }
 
 pub(super) async fn types(State(admin): State<AdminState>) -> Result<Json<Listing<TypeItem>>, ProblemAnswer> {
-    let seen = arrived(&admin).await?;
-    let items = seen.into_iter().map(|seen| item(seen, &admin.summary)).collect();
+    let (seen, summary) = (arrived(&admin).await?, admin.summary());
+    let items = seen.into_iter().map(|seen| item(seen, &summary)).collect();
     Ok(Json(Listing::whole(items)))
 }
 
@@ -78,10 +78,10 @@ pub(super) async fn event_type(
 ) -> Result<Json<TypeDetail>, ProblemAnswer> {
     let unreadable = "expected a provider and a type in the path";
     let Path((provider, name)) = names.map_err(|_| ProblemAnswer::of(ProblemCode::BadQuery, unreadable))?;
-    let seen = arrived(&admin).await?.into_iter();
+    let (seen, summary) = (arrived(&admin).await?.into_iter(), admin.summary());
     let seen = seen.filter(|seen| seen.provider == provider && seen.event_type == name);
-    let arrived = seen.map(|seen| item(seen, &admin.summary)).next();
-    let explained = &admin.summary.explained;
+    let arrived = seen.map(|seen| item(seen, &summary)).next();
+    let explained = &summary.explained;
     let mut definitions = explained.definitions();
     definitions.retain(|definition| *definition.provider == *provider);
     let explanation = explain_type(explained, &definitions, &name);
@@ -101,7 +101,7 @@ pub(super) async fn event_type(
 async fn arrived(admin: &AdminState) -> Result<Vec<SeenType>, ProblemAnswer> {
     admin.note().await?;
     let seen = admin.ask(|state| state.types_seen()).await?;
-    Ok(overview(seen, &admin.summary))
+    Ok(overview(seen, &admin.summary()))
 }
 
 fn item(seen: SeenType, summary: &Summary) -> TypeItem {

@@ -21,11 +21,18 @@ use crate::telemetry::Episode;
 /// The shortest time between two checks whether the files have changed.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// The certificate and key of a listener, which are read again when their files change.
+/// The certificate and key of a listener, which are read again when their files change. Clones share them.
+#[derive(Clone)]
 pub struct Tls {
     files: TlsOptions,
     look_every: Duration,
-    current: Mutex<Current>,
+    current: Arc<Mutex<Current>>,
+}
+
+/// A certificate and key that were read and can be used.
+pub struct ReadCertificate {
+    acceptor: TlsAcceptor,
+    changed: Changed,
 }
 
 struct Current {
@@ -78,10 +85,27 @@ impl Tls {
     }
 
     fn load_and_look_every(files: &TlsOptions, look_every: Duration) -> Result<Self, TlsError> {
-        let changed = changed(files)?;
+        let ReadCertificate { acceptor, changed } = ReadCertificate::of(files)?;
         let trouble = Episode::reminding();
-        let current = Current { acceptor: read(files)?, changed, looked: Instant::now(), trouble };
-        Ok(Self { files: files.clone(), look_every, current: Mutex::new(current) })
+        let current = Current { acceptor, changed, looked: Instant::now(), trouble };
+        Ok(Self { files: files.clone(), look_every, current: Arc::new(Mutex::new(current)) })
+    }
+
+    /// Reads the files again, and changes nothing yet. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When they cannot be read or used.
+    pub fn read_again(&self) -> Result<ReadCertificate, TlsError> {
+        ReadCertificate::of(&self.files)
+    }
+
+    /// Puts a certificate that was read again into service, for handshakes that begin from now on.
+    pub fn take(&self, read: ReadCertificate) {
+        let mut current = self.current.lock();
+        let now = Instant::now();
+        current.looked = now;
+        current.take(read, &self.files);
+        current.recover(now);
     }
 
     /// The acceptor for the next handshake, made of the files as they were at most ten seconds ago.
@@ -100,15 +124,7 @@ impl Current {
     /// Looks whether the files have changed, and logs when they cannot be used and when they can again.
     fn look(&mut self, files: &TlsOptions, now: Instant) {
         self.looked = now;
-        let Err(error) = self.follow(files) else {
-            if let Some(seconds) = self.trouble.over(now).map(|end| end.seconds()) {
-                tracing::info!(
-                    seconds,
-                    "the files of the listener's TLS certificate and key can be used again"
-                );
-            }
-            return;
-        };
+        let Err(error) = self.follow(files) else { return self.recover(now) };
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         if let Some(news) = self.trouble.happens((error.to_string(), cause.clone()), now) {
             tracing::error!(
@@ -122,15 +138,34 @@ impl Current {
     }
 
     fn follow(&mut self, files: &TlsOptions) -> Result<(), TlsError> {
-        let changed = changed(files)?;
-        if changed != self.changed {
-            self.acceptor = read(files)?;
+        if changed(files)? != self.changed {
             // Noted only after they were read well: half-written files are read again at the next check.
-            self.changed = changed;
+            self.take(ReadCertificate::of(files)?, files);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, ReadCertificate { acceptor, changed }: ReadCertificate, files: &TlsOptions) {
+        if changed != self.changed {
             let certificate = files.certificate.display();
             tracing::info!(%certificate, "the listener's TLS certificate has changed and is in service");
         }
-        Ok(())
+        (self.acceptor, self.changed) = (acceptor, changed);
+    }
+
+    /// Notes that the files can be used.
+    fn recover(&mut self, now: Instant) {
+        if let Some(seconds) = self.trouble.over(now).map(|end| end.seconds()) {
+            tracing::info!(seconds, "the files of the listener's TLS certificate and key can be used again");
+        }
+    }
+}
+
+impl ReadCertificate {
+    fn of(files: &TlsOptions) -> Result<Self, TlsError> {
+        // Looked at first: files that change while they are read are read again.
+        let changed = changed(files)?;
+        Ok(Self { acceptor: read(files)?, changed })
     }
 }
 
@@ -210,6 +245,26 @@ mod tests {
         assert_ne!(second, first, "the new one is taken");
         assert!(!is_told());
         assert_eq!(in_service(&tls), second);
+    }
+
+    #[test]
+    fn a_certificate_that_is_read_again_on_demand_is_in_service_at_once_and_a_bad_one_changes_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let files = TlsOptions { certificate: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
+        write_identity(&files, Duration::from_secs(60));
+        let tls = Tls::load(&files).expect("a good identity");
+        let (served, first) = (tls.clone(), in_service(&tls));
+        // As old as the one before: only what the files hold differs.
+        write_identity(&files, Duration::from_secs(60));
+        let read = tls.read_again().expect("a good identity");
+        assert_eq!(in_service(&served), first, "it is only read");
+        tls.take(read);
+        let second = in_service(&served);
+        assert_ne!(second, first);
+        std::fs::write(&files.certificate, "half a certif").expect("written");
+        let Err(error) = tls.read_again() else { panic!("a bad certificate") };
+        assert!(error.to_string().contains("cert.pem"), "{error}");
+        assert_eq!(in_service(&served), second);
     }
 
     #[test]

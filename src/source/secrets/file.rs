@@ -1,4 +1,5 @@
-//! Reads the file of a secret every five seconds: a rotation replaces the file.
+//! Follows the secrets of a source: reads the file of each every five seconds, because a rotation replaces the
+//! file, and drops those of a former configuration that are over.
 //!
 //! The file is opened by its path each time, because a replaced file, or a symbolic link that was swapped,
 //! has only its name in common with the one before.
@@ -38,16 +39,46 @@ pub struct WatchedSecretFile {
     pub(super) trouble: Episode<String>,
 }
 
-/// Watches files until `stop` is cancelled.
-///
-/// # Panics
-/// When the task that watches a file panics.
-pub async fn follow_all(files: Vec<WatchedSecretFile>, stop: CancellationToken) {
-    // One task for each file, so that a file whose read hangs does not delay the others.
-    let mut following: JoinSet<()> = files.into_iter().map(|file| file.follow(stop.clone())).collect();
-    tokio::select! {
-        () = stop.cancelled() => {}
-        Some(Err(broken)) = following.join_next() => resume_unwind(broken.into_panic()),
+/// What follows the secrets of one source.
+pub struct SecretWatch {
+    files: Vec<WatchedSecretFile>,
+    /// The secrets, if some of them are of a former configuration.
+    retiring: Option<Arc<Secrets>>,
+}
+
+impl SecretWatch {
+    pub(in crate::source) fn new(files: Vec<WatchedSecretFile>, secrets: &Arc<Secrets>) -> Option<Self> {
+        let retiring = secrets.has_retired().then(|| Arc::clone(secrets));
+        (!files.is_empty() || retiring.is_some()).then_some(Self { files, retiring })
+    }
+
+    /// Follows the secrets until `stop` is cancelled.
+    ///
+    /// # Panics
+    /// When the task that watches a file panics.
+    pub async fn run(self, stop: CancellationToken) {
+        // One task for each file, so that a file whose read hangs does not delay the others.
+        let mut following: JoinSet<()> =
+            self.files.into_iter().map(|file| file.follow(stop.clone())).collect();
+        if let Some(secrets) = self.retiring {
+            following.spawn(forget_in_time(secrets));
+        }
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(ended) = following.join_next() => if let Err(broken) = ended {
+                    resume_unwind(broken.into_panic());
+                },
+            }
+        }
+    }
+}
+
+/// Drops secrets of a former configuration once they are over, until none is left.
+async fn forget_in_time(secrets: Arc<Secrets>) {
+    while secrets.has_retired() {
+        sleep(READ_EVERY).await;
+        secrets.forget_retired(SystemTime::now().into());
     }
 }
 

@@ -1,10 +1,11 @@
 //! The signing secrets of a source: the current ones, and for a while also those that a replaced file held
-//! before.
+//! before, and those that the configuration named before.
 //!
 //! A delivery takes the set of secrets once, at its beginning. When a file is replaced, a new set replaces
 //! the old one.
 
 mod file;
+mod retired;
 
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashSet;
@@ -13,7 +14,9 @@ use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 
-pub use self::file::{WatchedSecretFile, follow_all};
+pub use self::file::{SecretWatch, WatchedSecretFile};
+
+use self::retired::RetiredSecret;
 
 use super::SourceSecret;
 use crate::event::Timestamp;
@@ -27,13 +30,19 @@ use crate::telemetry::{Episode, Metrics, SourceSecret as Labels};
 const OVERLAP: Duration = Duration::from_secs(600);
 /// Most former secrets of one file that are valid at once; the oldest is dropped first. Each of them costs
 /// a signature for every delivery, and a file that changes all the time is not a rotation.
-const FORMER_MAX: usize = 3;
+pub(super) const FORMER_MAX: usize = 3;
+
+/// The last moment at which what is replaced now is taken.
+pub(super) fn overlap_from(now: Timestamp) -> Timestamp {
+    let overlap = i64::try_from(OVERLAP.as_nanos()).unwrap_or(i64::MAX);
+    Timestamp(now.0.saturating_add(overlap))
+}
 
 /// The secrets of one source, which change with their files.
 #[derive(Debug)]
 pub(super) struct Secrets {
     live: RwLock<Arc<Live>>,
-    entries: Mutex<Vec<Entry>>,
+    held: Mutex<Held>,
     /// The reference of each secret, and its name in metrics and logs.
     kept: Vec<(Reference, Arc<str>)>,
 }
@@ -58,6 +67,14 @@ pub struct UsedSecret {
     /// The set that the delivery took, which costs no count of references as a name of its own would.
     live: Arc<Live>,
     number: usize,
+}
+
+/// What the set of secrets is made of.
+#[derive(Debug, Default)]
+struct Held {
+    entries: Vec<Entry>,
+    /// The secrets of former configurations, the newest last.
+    retired: Vec<RetiredSecret>,
 }
 
 /// One configured secret, and the former ones of its file.
@@ -86,13 +103,14 @@ impl Live {
     }
 
     /// Current secrets come first, so that a secret that is both current and former counts as current.
-    fn of(entries: &[Entry]) -> Self {
+    fn of(Held { entries, retired }: &Held) -> Self {
         let current = entries.iter().map(|entry| (&entry.current, &entry.used));
         let former = entries.iter().flat_map(|entry| {
             entry.former.iter().filter_map(|secret| Some((secret, entry.former_used.as_ref()?)))
         });
+        let retired = retired.iter().map(|retired| (&retired.secret, &retired.used));
         let (secrets, used) =
-            current.chain(former).map(|(secret, used)| (secret.clone(), used.clone())).unzip();
+            current.chain(former).chain(retired).map(|(secret, used)| (secret.clone(), used.clone())).unzip();
         Self { secrets, used }
     }
 }
@@ -129,22 +147,20 @@ impl Secrets {
     /// The secrets as they were configured and read at the start.
     pub(super) fn new(source: &str, secrets: Vec<SourceSecret>, metrics: &Metrics) -> Self {
         let names = names(secrets.iter().map(|secret| &secret.kept));
-        let used_as = |name: Arc<str>| {
-            let labels = Labels { source: source.into(), secret: name.to_string() };
-            SecretUse { name, deliveries: metrics.secret_used.get_or_create_owned(&labels) }
-        };
+        let used_as = |name: Arc<str>| SecretUse::new(source, name, metrics);
         let (mut entries, mut kept) = (Vec::new(), Vec::new());
         for (secret, name) in secrets.into_iter().zip(names) {
             let former_used = match secret.kept {
                 Reference::Env(_) => None,
-                Reference::File(_) => Some(used_as(format!("{name} (previous)").into())),
+                Reference::File(_) => Some(used_as(previous(&name))),
             };
             let name = Arc::from(name);
             let used = used_as(Arc::clone(&name));
             entries.push(Entry { current: secret.secret, former: Vec::new(), used, former_used });
             kept.push((secret.kept, name));
         }
-        Self { live: RwLock::new(Arc::new(Live::of(&entries))), entries: Mutex::new(entries), kept }
+        let held = Held { entries, retired: Vec::new() };
+        Self { live: RwLock::new(Arc::new(Live::of(&held))), held: Mutex::new(held), kept }
     }
 
     /// Whether the source has no secret.
@@ -187,8 +203,8 @@ impl Secrets {
 
     /// The current secret with this number.
     fn current(&self, number: usize) -> Option<SigningSecret> {
-        let entries = self.entries.lock();
-        entries.get(number).map(|entry| entry.current.clone())
+        let held = self.held.lock();
+        held.entries.get(number).map(|entry| entry.current.clone())
     }
 
     /// Makes a secret that its file holds now the current one. If it is another than before, returns until
@@ -208,14 +224,31 @@ impl Secrets {
 
     /// Changes an entry; if `change` returns true, makes a new set of secrets.
     fn change<T>(&self, number: usize, change: impl FnOnce(&mut Entry) -> (bool, T)) -> Option<T> {
-        let mut entries = self.entries.lock();
-        let (changed, told) = change(entries.get_mut(number)?);
+        let mut held = self.held.lock();
+        let (changed, told) = change(held.entries.get_mut(number)?);
         if changed {
-            let live = Arc::new(Live::of(&entries));
-            *self.live.write() = live;
+            self.renew(&held);
         }
         Some(told)
     }
+
+    /// Makes a new set of secrets.
+    fn renew(&self, held: &Held) {
+        let live = Arc::new(Live::of(held));
+        *self.live.write() = live;
+    }
+}
+
+impl SecretUse {
+    fn new(source: &str, name: Arc<str>, metrics: &Metrics) -> Self {
+        let labels = Labels { source: source.into(), secret: name.to_string() };
+        Self { name, deliveries: metrics.secret_used.get_or_create_owned(&labels) }
+    }
+}
+
+/// The name of the former secrets of this one.
+fn previous(name: &str) -> Arc<str> {
+    format!("{name} (previous)").into()
 }
 
 /// The names of secrets in metrics and logs: their references, with a number added when a reference occurs

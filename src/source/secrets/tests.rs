@@ -125,3 +125,68 @@ fn each_secret_is_counted_under_its_reference() {
     }
     assert!(!text.contains("env:NEW (previous)"), "{text}");
 }
+
+fn of_env(name: &str, text: &str, not_after: Option<Timestamp>) -> SourceSecret {
+    SourceSecret { kept: Reference::Env(name.into()), secret: secret(text, not_after) }
+}
+
+/// The secrets that are configured in the place of others at a moment.
+fn succeeding(
+    before: &Secrets,
+    configured: Vec<SourceSecret>,
+    metrics: &Metrics,
+    now: Timestamp,
+) -> Arc<Secrets> {
+    let secrets = secrets(configured, metrics);
+    secrets.succeed(before, "front", metrics, now);
+    secrets
+}
+
+#[test]
+fn what_another_configuration_named_is_taken_for_ten_minutes_and_counted_as_previous() {
+    let metrics = Metrics::new();
+    let texts = ["the-first-secret-1", "the-second-secret-2", "the-third-secret-3"];
+    let first = secrets(vec![of_env("A", texts[0], None), of_env("B", texts[1], Some(after(60)))], &metrics);
+    let second = succeeding(&first, vec![of_env("C", texts[2], None)], &metrics, NOW);
+    assert_eq!(taken(&second, &texts, after(60)), [true, true, true]);
+    assert_eq!(taken(&second, &texts, after(600)), [true, false, true], "an end of its own stays");
+    assert_eq!(taken(&second, &texts, after(601)), [false, false, true]);
+    assert_eq!(second.now().used(1).name(), Some("env:A (previous)"));
+
+    let again = succeeding(&second, vec![of_env("C", texts[2], None)], &metrics, after(300));
+    assert_eq!(taken(&again, &texts, after(600)), [true, false, true], "a later change neither ends it");
+    assert_eq!(taken(&again, &texts, after(601)), [false, false, true], "nor makes it longer");
+    let back = succeeding(&again, vec![of_env("A", texts[0], None)], &metrics, after(400));
+    assert_eq!(taken(&back, &texts, after(1000)), [true, false, true]);
+    assert_eq!(back.now().all().len(), 2, "what is current again is not former");
+    back.forget_retired(after(1001));
+    assert_eq!((back.now().all().len(), back.has_retired()), (1, false));
+}
+
+#[test]
+fn a_secret_that_is_still_configured_keeps_what_its_file_held_before_and_can_be_ended_at_once() {
+    let metrics = Metrics::new();
+    let texts = ["the-first-secret-1", "the-second-secret-2"];
+    let before = secrets(vec![in_file("/a", Some(after(7200)))], &metrics);
+    file(&before, &metrics).note(Ok(texts[1].into()), NOW);
+    let current = |end| SourceSecret { secret: secret(texts[1], end), ..in_file("/a", None) };
+    let kept = succeeding(&before, vec![current(Some(after(7200)))], &metrics, after(10));
+    assert_eq!(taken(&kept, &texts, after(7200)), [true, true], "as the rules of a file have it");
+    let ended = succeeding(&before, vec![current(Some(after(5)))], &metrics, after(10));
+    assert_eq!(taken(&ended, &texts, after(10)), [false, false], "its end is stated");
+    let gone = succeeding(&before, vec![of_env("A", "another-secret-of-it", None)], &metrics, after(10));
+    assert_eq!(taken(&gone, &texts, after(610)), [true, true]);
+    assert_eq!(taken(&gone, &texts, after(611)), [false, false], "nobody names it any more");
+}
+
+#[test]
+fn a_configuration_that_changes_all_the_time_leaves_a_few_secrets_behind() {
+    let metrics = Metrics::new();
+    let texts: Vec<String> = (0..20).map(|number| format!("one-of-many-secrets-{number}")).collect();
+    let mut now = secrets(vec![of_env("A", &texts[0], None)], &metrics);
+    for text in &texts[1..] {
+        now = succeeding(&now, vec![of_env("A", text, None)], &metrics, NOW);
+    }
+    assert_eq!(now.now().all().len(), 1 + FORMER_MAX);
+    assert!(now.now().all()[FORMER_MAX].is_same_key(&secret(&texts[18], None)), "the newest of them");
+}

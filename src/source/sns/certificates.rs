@@ -44,7 +44,8 @@ const TRUSTED_MAX: usize = 128;
 /// What became of a fetch.
 type Fetched = Result<Arc<SigningCertificate>, CertificateError>;
 
-/// The certificates of one source.
+/// The certificates of one source. Clones share them.
+#[derive(Clone)]
 pub(super) struct Certificates {
     source: String,
     fetcher: Arc<Fetcher>,

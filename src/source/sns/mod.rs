@@ -14,6 +14,7 @@ mod envelope;
 mod fetch;
 pub mod options;
 mod origin;
+mod passwords;
 mod raw;
 mod subscription;
 
@@ -21,6 +22,7 @@ pub use options::{CertificateDouble, RawDelivery, SnsSourceOptions};
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -36,6 +38,7 @@ use self::certificates::Certificates;
 use self::claim::{SignatureClaim, TOPIC_HEADER, other_topic, stated_kind, stated_topic};
 use self::envelope::{Envelope, EnvelopeKind, Reading};
 use self::fetch::{CertificateError, Fetcher};
+use self::passwords::Passwords;
 use super::answer::{DeliveryBounds, Received, Refused, answer};
 use super::http::body_budget::BodyPermit;
 use super::http::networks::stranger;
@@ -53,37 +56,71 @@ use crate::telemetry::{LogLimit, Metrics, Shown, SourceOutcome};
 const MESSAGE_ID_HEADER: &str = "x-amz-sns-message-id";
 
 /// One SNS source: the endpoint to which its topics deliver.
+#[derive(Clone)]
 pub(super) struct SnsSource {
-    source: SourceIntake,
+    source: Arc<SourceIntake>,
     intake: Intake,
     bounds: Arc<DeliveryBounds>,
     config: SnsSourceOptions,
+    passwords: Passwords,
     certificates: Certificates,
     subscriptions: Subscriptions,
     changes: Family<SourceOutcome, Counter>,
-    log_limit: LogLimit,
+    log_limit: Arc<LogLimit>,
+}
+
+/// What an SNS source asks other hosts with.
+pub struct SnsClients {
+    fetcher: Fetcher,
+    subscriptions: Subscriptions,
+}
+
+impl SnsClients {
+    /// Clients for a source with these options. They make no call yet.
+    ///
+    /// # Errors
+    /// When no certificate authority is trusted.
+    pub async fn new(options: &SnsSourceOptions, aws: &Aws) -> Result<Self, TrustError> {
+        let fetcher = Fetcher::new(options.certificate_double.as_ref())?;
+        Ok(Self { fetcher, subscriptions: Subscriptions::new(&options.topics, aws).await })
+    }
 }
 
 impl SnsSource {
-    pub(super) async fn new(
+    pub(super) fn new(
         config: SnsSourceOptions,
-        source: SourceIntake,
+        clients: SnsClients,
+        source: Arc<SourceIntake>,
         intake: Intake,
         bounds: Arc<DeliveryBounds>,
-        aws: &Aws,
         metrics: &Metrics,
-    ) -> Result<Self, TrustError> {
-        let fetcher = Fetcher::new(config.certificate_double.as_ref())?;
-        Ok(Self {
+    ) -> Self {
+        let SnsClients { fetcher, subscriptions } = clients;
+        Self {
             certificates: Certificates::new(source.name(), fetcher, metrics.sns_certificates.clone()),
-            subscriptions: Subscriptions::new(&config.topics, aws).await,
+            passwords: Passwords::new(config.raw.clone()),
+            subscriptions,
             changes: metrics.sns_subscriptions.clone(),
-            log_limit: LogLimit::default(),
+            log_limit: Arc::default(),
             source,
             intake,
             bounds,
             config,
-        })
+        }
+    }
+
+    /// The same endpoint, whose deliveries another intake takes.
+    pub(super) fn taken_by(&self, intake: Intake) -> Self {
+        Self { intake, ..self.clone() }
+    }
+
+    /// The same source in the place of a former one of its name: it keeps the certificates that were fetched,
+    /// and takes a former password for ten more minutes.
+    pub(super) fn in_place_of(self, former: &Self, now: Timestamp) -> Self {
+        let passwords = self.passwords.in_place_of(&former.passwords, now);
+        let is_fetched_alike = self.config.certificate_double == former.config.certificate_double;
+        let certificates = if is_fetched_alike { former.certificates.clone() } else { self.certificates };
+        Self { passwords, certificates, ..self }
     }
 
     pub(super) fn source(&self) -> &SourceIntake {
@@ -211,10 +248,10 @@ impl SnsSource {
 
     /// The listed topic that a raw delivery comes from, if the delivery carries the password.
     fn raw_topic(&self, headers: &HeaderMap) -> Result<&TopicArn, Refused> {
-        let Some(expected) = &self.config.raw else {
+        if self.config.raw.is_none() {
             return Err(Refused::Unread("not_an_envelope"));
-        };
-        if !raw::is_known(headers, expected) {
+        }
+        if !self.passwords.know(headers, SystemTime::now().into()) {
             return Err(Refused::Challenged("password"));
         }
         let topic = stated_topic(headers, &self.config.topics);

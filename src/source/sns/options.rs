@@ -33,7 +33,7 @@ pub struct RawDelivery {
 }
 
 /// A test server that stands in for the hosts of signing certificates, on this machine.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateDouble {
     /// The server's address, which is a loopback address.
     pub address: SocketAddr,

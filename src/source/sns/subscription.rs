@@ -14,6 +14,7 @@ use crate::aws::{Aws, CallTimeouts, refusal};
 const CONFIRM: CallTimeouts = CallTimeouts { attempt: Duration::from_secs(4), attempts: 1 };
 
 /// Clients of the SNS service, one for each region that a configured topic is in.
+#[derive(Clone)]
 pub(in crate::source) struct Subscriptions {
     regions: HashMap<String, Client>,
 }

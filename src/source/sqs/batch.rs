@@ -26,7 +26,7 @@ use super::topic_questions::QuestionOutcome;
 use crate::ack::Unaccepted;
 use crate::event::{Timestamp, Verdict, Verified};
 use crate::source::traced::{DeliveryTrace, SentContext};
-use crate::source::{Circumstances, DeliveryFate, Unavailable};
+use crate::source::{Circumstances, DeliveryFate, Intake, Unavailable};
 
 /// Bytes of decoded bodies from which a wave is complete: they are stored before the next message is
 /// decoded, because one message can inflate to more than all others.
@@ -40,6 +40,8 @@ const RECEIVED_TOO_OFTEN: u32 = 50;
 /// The messages of one receive.
 pub(super) struct ReceivedMessages {
     source: Arc<Source>,
+    /// The intake at the moment of the receive.
+    intake: Arc<Intake>,
     messages: Vec<QueueMessage>,
     arrived: Timestamp,
     /// Whether a sink that the source waits for has not accepted an event in time.
@@ -74,7 +76,8 @@ type AskedAt = (usize, Question);
 impl ReceivedMessages {
     pub(super) fn new(source: Arc<Source>, messages: Vec<QueueMessage>) -> Self {
         let (late, taken) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { source, messages, arrived: SystemTime::now().into(), late, taken }
+        let intake = source.intake.load_full();
+        Self { source, intake, messages, arrived: SystemTime::now().into(), late, taken }
     }
 
     /// Stores the messages, and hands those that are durable, and accepted by the sinks that the source waits
@@ -129,7 +132,7 @@ impl ReceivedMessages {
             {
                 questions.push((at, question));
             } else {
-                let (verdict, trace) = self.source.verdict(message, self.arrived).await;
+                let (verdict, trace) = self.source.verdict(&self.intake, message, self.arrived).await;
                 bytes += self.sort(Decided { at, verdict, trace }, group, &mut wave, done);
             }
         }
@@ -154,7 +157,7 @@ impl ReceivedMessages {
                     self.leave(at, "confirmation", done);
                     continue;
                 }
-                QuestionOutcome::NotListed => self.source.verdict(message, self.arrived).await,
+                QuestionOutcome::NotListed => self.source.verdict(&self.intake, message, self.arrived).await,
                 QuestionOutcome::Refused(code) => {
                     let Useless { word, detail } = Useless::unanswerable(code);
                     let view = &self.source.intake_source.view;
@@ -207,7 +210,7 @@ impl ReceivedMessages {
     /// Stores the messages of a group in order, and hands each to the deleter once it is durable. Leaves the
     /// rest of them in the queue once one cannot be stored, and returns the group then.
     async fn store(&self, fifo: FifoGroup, done: &[AtomicBool], deletions: &Deletions) -> Option<String> {
-        let Source { intake, intake_source, metrics, stored, .. } = &*self.source;
+        let Source { intake_source, metrics, stored, .. } = &*self.source;
         let mut failed = false;
         for Decided { at, verdict, trace } in fifo.decided {
             if failed {
@@ -216,7 +219,7 @@ impl ReceivedMessages {
             }
             let bytes = self.messages[at].bytes();
             let about = Circumstances { arrived: self.arrived, bytes, secret: None, trace };
-            match intake.keep(intake_source, verdict, about).await {
+            match self.intake.keep(intake_source, verdict, about).await {
                 Ok(kept) => {
                     let message = &self.messages[at];
                     metrics.durable(message.sent);
@@ -247,10 +250,11 @@ impl Source {
     /// time; unless this process has stored it before, so that only its deletion fails.
     async fn verdict(
         &self,
+        intake: &Intake,
         message: &QueueMessage,
         arrived: Timestamp,
     ) -> (Verdict, Option<Box<DeliveryTrace>>) {
-        let Self { intake, intake_source, limits, .. } = self;
+        let Self { intake_source, limits, .. } = self;
         let definition = &intake_source.definition;
         let view = &intake_source.view;
         let too_often = message.receives >= RECEIVED_TOO_OFTEN && !self.stored.has(&message.id);

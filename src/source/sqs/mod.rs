@@ -34,6 +34,7 @@ pub use options::{OnMalformed, SqsOptions};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use aws_sdk_sqs::types::Message as SdkMessage;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
@@ -51,6 +52,7 @@ use self::queue_health::QueueHealth;
 use self::scale::{Next, Scale};
 use self::stored_ids::StoredIds;
 use self::topic_questions::TopicQuestions;
+use super::sns::Subscriptions;
 use super::{Intake, SourceIntake};
 use crate::aws::Aws;
 use crate::backoff::SOURCE_CALL;
@@ -76,8 +78,8 @@ pub struct SqsSource {
 /// What all loops and tasks of one SQS source share.
 struct Source {
     queue: Queue,
-    intake: Intake,
-    intake_source: SourceIntake,
+    intake: Arc<ArcSwap<Intake>>,
+    intake_source: Arc<SourceIntake>,
     limits: BodyLimits,
     visibility: Duration,
     on_malformed: OnMalformed,
@@ -90,25 +92,52 @@ struct Source {
     paused: Mutex<Episode<()>>,
 }
 
+/// What an SQS source calls AWS with.
+pub struct QueueClients {
+    queue: Queue,
+    subscriptions: Subscriptions,
+}
+
+impl QueueClients {
+    /// Clients for a source with these options. They make no call yet, so the queue need not be reachable.
+    pub async fn new(options: &SqsOptions, aws: &Aws) -> Self {
+        let queue = Queue::new(options, aws).await;
+        Self { queue, subscriptions: Subscriptions::new(&options.confirm_topics, aws).await }
+    }
+}
+
+/// What takes the messages of a running source. Each receive takes it once, so that a message is judged by one
+/// selection.
+#[derive(Clone)]
+pub struct QueueIntake(Arc<ArcSwap<Intake>>);
+
+impl QueueIntake {
+    /// Has another intake take the messages of later receives.
+    pub fn replace(&self, intake: Intake) {
+        self.0.store(Arc::new(intake));
+    }
+}
+
 impl SqsSource {
-    /// Prepares the source. It makes no call yet, so the queue need not be reachable.
-    pub async fn new(
+    /// Prepares the source.
+    pub fn new(
         config: SqsOptions,
-        source: SourceIntake,
+        clients: QueueClients,
+        source: Arc<SourceIntake>,
         intake: Intake,
         limits: BodyLimits,
-        aws: &Aws,
         status: Arc<SourceStatus>,
         metrics: &Metrics,
     ) -> Self {
+        let QueueClients { queue, subscriptions } = clients;
         let labels = crate::telemetry::Source { source: (**source.name()).into() };
         let degraded = metrics.sqs.degraded.get_or_create_owned(&labels);
         let source = Source {
-            queue: Queue::new(&config, aws).await,
-            questions: TopicQuestions::new(source.name(), config.confirm_topics, aws, metrics).await,
+            queue,
+            questions: TopicQuestions::new(source.name(), config.confirm_topics, subscriptions, metrics),
             health: QueueHealth::new(source.name(), status, degraded, config.visibility_timeout),
             metrics: QueueMetrics::new(source.name(), metrics),
-            intake,
+            intake: Arc::new(ArcSwap::from_pointee(intake)),
             intake_source: source,
             limits,
             visibility: config.visibility_timeout,
@@ -120,11 +149,25 @@ impl SqsSource {
         Self { source: Arc::new(source), receivers_max: config.receivers_max }
     }
 
+    /// What takes its messages.
+    pub fn intake(&self) -> QueueIntake {
+        QueueIntake(Arc::clone(&self.source.intake))
+    }
+
+    /// Removes the numbers that say how a source stands now. What it has counted stays.
+    pub fn remove_gauges(source: &str, metrics: &Metrics) {
+        let labels = crate::telemetry::Source { source: source.into() };
+        for gauges in [&metrics.sqs.receivers, &metrics.sqs.degraded, &metrics.sqs.paused] {
+            gauges.remove(&labels);
+        }
+    }
+
     /// Receives until `stop` is cancelled; then finishes the messages that were received.
     pub async fn run(self, stop: CancellationToken) {
         let Self { source, receivers_max } = self;
         let (name, queue) = (source.intake_source.name(), source.queue.url());
         tracing::info!(source = &**name, queue, receivers_max, "the source begins to receive from its queue");
+        source.health.begin();
         let (deletions, mut deleter) = Deletions::start(Arc::clone(&source), receivers_max, stop.clone());
         let mut loops = JoinSet::new();
         while !stop.is_cancelled() {
@@ -236,7 +279,7 @@ impl Source {
     fn has_room(&self) -> bool {
         let (source, now) = (&**self.intake_source.name(), Instant::now().into_std());
         let mut paused = self.paused.lock();
-        let room = self.intake.has_room_to_spare(paused.is_ongoing());
+        let room = self.intake.load().has_room_to_spare(paused.is_ongoing());
         self.metrics.paused.set(i64::from(!room));
         if !room && paused.happens((), now).is_some() {
             tracing::warn!(

@@ -74,6 +74,11 @@ impl QueueHealth {
         Self { source: source.into(), status, degraded, lapses_after, actions: Mutex::default() }
     }
 
+    /// Notes that calls begin: what an earlier source of this name has left in the metrics is not this one's.
+    pub(super) fn begin(&self) {
+        self.show(&*self.actions.lock());
+    }
+
     /// Notes that a call succeeded.
     pub(super) fn succeeded(&self, action: Action) {
         let (mut actions, now) = (self.actions.lock(), Instant::now());

@@ -6,7 +6,6 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
 use super::message::Question;
-use crate::aws::Aws;
 use crate::aws::arn::TopicArn;
 use crate::source::sns::Subscriptions;
 use crate::telemetry::{LogLimit, Metrics, Shown, SourceOutcome};
@@ -34,10 +33,15 @@ pub(super) struct TopicQuestions {
 }
 
 impl TopicQuestions {
-    pub(super) async fn new(source: &str, topics: Vec<TopicArn>, aws: &Aws, metrics: &Metrics) -> Self {
+    pub(super) fn new(
+        source: &str,
+        topics: Vec<TopicArn>,
+        subscriptions: Subscriptions,
+        metrics: &Metrics,
+    ) -> Self {
         Self {
             source: source.to_owned(),
-            subscriptions: Subscriptions::new(&topics, aws).await,
+            subscriptions,
             topics,
             changes: metrics.sns_subscriptions.clone(),
             log_limit: LogLimit::default(),

@@ -78,13 +78,13 @@ enum PreparedSource {
     /// The source of this name stays as it is.
     Kept(ByteString),
     /// The source is new, or takes the place of one of its name.
-    Made(SourceOptions, PreparedChannel),
+    Made(Box<(SourceOptions, PreparedChannel)>),
 }
 
 enum PreparedChannel {
     Webhook,
     Sns(SnsSourceOptions, SnsClients),
-    Sqs(SqsOptions, QueueClients),
+    Sqs(SqsOptions, Box<QueueClients>),
 }
 
 impl Sources {
@@ -132,7 +132,7 @@ impl Sources {
                 PreparedSource::Kept(options.name)
             } else {
                 let channel = self.prepare_channel(&options.channel).await?;
-                PreparedSource::Made(options, channel)
+                PreparedSource::Made(Box::new((options, channel)))
             });
         }
         Ok(PreparedSources { intake: intake.clone(), sources, certificate, view })
@@ -151,7 +151,9 @@ impl Sources {
         Ok(match channel {
             Channel::Webhook => PreparedChannel::Webhook,
             Channel::Sns(topics) => PreparedChannel::Sns(topics.clone(), SnsClients::new(topics, aws).await?),
-            Channel::Sqs(queue) => PreparedChannel::Sqs(queue.clone(), QueueClients::new(queue, aws).await),
+            Channel::Sqs(queue) => {
+                PreparedChannel::Sqs(queue.clone(), Box::new(QueueClients::new(queue, aws).await))
+            }
         })
     }
 
@@ -170,7 +172,7 @@ impl Sources {
         for source in sources {
             match source {
                 PreparedSource::Kept(name) => self.keep(&mut next, name, &intake),
-                PreparedSource::Made(options, channel) => self.make(&mut next, options, channel, &intake),
+                PreparedSource::Made(made) => self.make(&mut next, *made, &intake),
             }
         }
         let NextSources { front, imports, running, statuses, begun } = next;
@@ -208,8 +210,7 @@ impl Sources {
     fn make(
         &self,
         next: &mut NextSources,
-        options: SourceOptions,
-        channel: PreparedChannel,
+        (options, channel): (SourceOptions, PreparedChannel),
         intake: &Intake,
     ) {
         let Surroundings { limits, metrics, awaited, .. } = &self.surroundings;
@@ -234,7 +235,7 @@ impl Sources {
                 next.statuses.push(Arc::clone(&status));
                 let (source, status_of) = (Arc::clone(&source), Arc::clone(&status));
                 let made =
-                    SqsSource::new(options, clients, source, intake.clone(), *limits, status_of, metrics);
+                    SqsSource::new(options, *clients, source, intake.clone(), *limits, status_of, metrics);
                 queue = Some(RunningQueue { status, intake: made.intake() });
                 poller = Some(made);
             }

@@ -262,8 +262,7 @@ mod tests {
         let second = in_service(&served);
         assert_ne!(second, first);
         std::fs::write(&files.certificate, "half a certif").expect("written");
-        let Err(error) = tls.read_again() else { panic!("a bad certificate") };
-        assert!(error.to_string().contains("cert.pem"), "{error}");
+        assert!(tls.read_again().is_err());
         assert_eq!(in_service(&served), second);
     }
 

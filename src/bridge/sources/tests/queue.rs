@@ -106,12 +106,12 @@ fn queues_of(endpoint: &str, select: &str, queues: &[(&str, &str)]) -> String {
         )
     };
     let sources: String = queues.iter().map(source).collect();
-    format!("select: {select}\nsources:\n{sources}")
+    format!("aws: {{ endpoint: '{endpoint}' }}\nselect: {select}\nsources:\n{sources}")
 }
 
 /// A bridge that calls the queues here.
 async fn calling(endpoint: &str) -> Swapped {
-    let mut bridge = Swapped::start("sources: { none: { provider: stream, secrets: [env:OLD] } }").await;
+    let mut bridge = Swapped::start("sources: { first: { provider: stream, secrets: [env:OLD] } }").await;
     let options = AwsOptions { endpoint: Some(endpoint.to_owned()), ..AwsOptions::default() };
     let credentials = Credentials::new("test", "test", None, None, "this test");
     bridge.bridge.sources.surroundings.aws = Aws::with_credentials(options, credentials).await;

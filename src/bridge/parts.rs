@@ -67,8 +67,8 @@ impl Parts {
         self.parts.retain(|_, part| !part.ended.is_cancelled());
     }
 
-    /// Resolves if a part ends without being told to: it panicked. Waits on where it was left, so it has to be
-    /// asked again and again.
+    /// Resolves if a part ends without being told to: it panicked. A part that begins meanwhile is watched
+    /// from the next call on.
     pub(super) async fn broken(&mut self) -> BridgeError {
         loop {
             match self.running.join_next().await {
@@ -79,7 +79,7 @@ impl Parts {
         }
     }
 
-    /// Waits until all parts have ended, which are told to; those that have not by the deadline are cut short.
+    /// Tells all parts to end, and waits until they have; those that have not by the deadline are cut short.
     ///
     /// # Errors
     /// When a part panics before it has ended.

@@ -71,7 +71,7 @@ pub struct Explainer {
     health: Arc<Health>,
     configuration: Arc<ExplainedConfiguration>,
     timeline: Timeline,
-    /// Since when the configuration counts: events from before can have been selected by another configuration.
+    /// Since when the configuration counts: events from before can have been selected by another one.
     started: Timestamp,
     /// Whether the bridge is stopped, so that log and state are all there is.
     is_stopped: bool,

@@ -157,9 +157,9 @@ impl Sources {
         })
     }
 
-    /// Swaps the prepared sources in, and ends those that are gone. Whoever asks for the configuration gets the
-    /// new one from now on. A delivery that was begun before goes on
-    /// as it began; a queue that is gone or changed is left once the messages in hand are finished.
+    /// Swaps the prepared sources in, and ends those that are gone. Whoever asks for the configuration gets
+    /// the new one from now on. A delivery that was begun before goes on as it began; a queue that is gone or
+    /// changed is left once the messages in hand are finished.
     pub(super) fn swap(&mut self, prepared: PreparedSources) {
         let PreparedSources { intake, sources, certificate, view } = prepared;
         let mut next = NextSources {
@@ -244,8 +244,8 @@ impl Sources {
         next.running.insert(name, RunningSource { source, queue });
     }
 
-    /// Ends what former sources run and no source of their name goes on with, and removes what the metrics say
-    /// of how they stand. What they have counted stays.
+    /// Ends what former sources run and no source of their name goes on with, and removes what the metrics
+    /// say of how they stand. What they have counted stays.
     fn leave(&mut self, before: &BTreeMap<ByteString, RunningSource>) {
         let metrics = &self.surroundings.metrics;
         for (name, former) in before {

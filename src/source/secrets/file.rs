@@ -1,5 +1,5 @@
-//! Follows the secrets of a source: reads the file of each every five seconds, because a rotation replaces the
-//! file, and drops those of a former configuration that are over.
+//! Follows the secrets of a source: reads the file of each every five seconds, because a rotation replaces
+//! the file, and drops those of a former configuration that are over.
 //!
 //! The file is opened by its path each time, because a replaced file, or a symbolic link that was swapped,
 //! has only its name in common with the one before.

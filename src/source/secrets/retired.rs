@@ -1,5 +1,6 @@
-//! Secrets that another configuration of the source has replaced: they are taken for ten more minutes, so that
-//! a secret that is changed in the configuration loses no delivery, just as one that is changed in its file.
+//! Secrets that another configuration of the source has replaced: they are taken for ten more minutes, so
+//! that a secret that is changed in the configuration loses no delivery, just as one that is changed in its
+//! file.
 //!
 //! A secret whose reference is still configured goes by the rules of a replaced file: an end that the
 //! configuration states replaces the ten minutes. To have a secret refused at once, an operator leaves it in

@@ -106,8 +106,8 @@ impl QueueClients {
     }
 }
 
-/// What takes the messages of a running source. Each receive takes it once, so that a message is judged by one
-/// selection.
+/// What takes the messages of a running source. Each receive takes it once, so that a message is judged by
+/// one selection.
 #[derive(Clone)]
 pub struct QueueIntake(Arc<ArcSwap<Intake>>);
 

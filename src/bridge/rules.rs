@@ -90,3 +90,32 @@ impl UnnotedConfiguration {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Fingerprint, Timestamp};
+    use crate::selection::Selection;
+    use crate::testing::bench::{Bench, awaited};
+    use crate::testing::failing::Fault;
+
+    #[tokio::test]
+    async fn a_start_without_space_goes_on_and_notes_its_configuration_once_there_is_some() {
+        let (bench, faults) = Bench::failing();
+        let row = ConfigurationRow {
+            fingerprint: Fingerprint([1; 6]),
+            began: Timestamp(7),
+            head: Position(0),
+            select: Selection::All,
+            sinks: [("lake".to_owned(), Selection::none())].into(),
+        };
+        let unnoted = UnnotedConfiguration(Arc::new(Mutex::new(Some(row.clone()))));
+        faults.set(Fault::All);
+        unnoted.begin(&bench.spool, &bench.state).expect("a start does not fail for want of space");
+        let kept = || bench.state.configurations().unwrap_or_default();
+        assert_eq!(kept(), []);
+        faults.set(Fault::None);
+        awaited(|| unnoted.note(&bench.spool, &bench.state).is_ok()).await;
+        assert_eq!(kept(), [row]);
+    }
+}

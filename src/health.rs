@@ -51,14 +51,23 @@ impl Health {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Adds a sink, healthy and with its cursor at 0.
+    /// Adds a sink, healthy and with its cursor at 0. One that is there already stays as it is.
     pub fn add_sink(&self, name: &str) -> Arc<SinkStatus> {
+        let mut sinks = self.sinks.lock();
+        if let Some(known) = sinks.iter().find(|sink| sink.name == name) {
+            return Arc::clone(known);
+        }
         let status = Arc::new(SinkStatus { name: name.to_owned(), ..SinkStatus::default() });
-        self.sinks.lock().push(Arc::clone(&status));
+        sinks.push(Arc::clone(&status));
         status
     }
 
-    /// All sinks, in the configuration's order.
+    /// Forgets a sink that was removed.
+    pub fn remove_sink(&self, name: &str) {
+        self.sinks.lock().retain(|sink| sink.name != name);
+    }
+
+    /// All sinks, in the configuration's order; those that were added to a running bridge are last.
     pub fn sinks(&self) -> Vec<Arc<SinkStatus>> {
         self.sinks.lock().clone()
     }
@@ -90,7 +99,10 @@ impl Health {
     pub fn add_heart(&self, name: &str, patience: Duration) -> Arc<Heart> {
         let (origin, last_millis) = (Instant::now(), AtomicU64::new(0));
         let heart = Arc::new(Heart { name: name.to_owned(), patience, origin, last_millis });
-        self.hearts.lock().push(Arc::downgrade(&heart));
+        let mut hearts = self.hearts.lock();
+        hearts.retain(|heart| heart.strong_count() > 0);
+        hearts.push(Arc::downgrade(&heart));
+        drop(hearts);
         heart
     }
 

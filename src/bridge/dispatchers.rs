@@ -1,54 +1,65 @@
 //! Starts and ends the tasks that read the log: a dispatcher for each sink, and the task that turns
 //! quarantined deliveries into dead letters.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::BridgeError;
 use super::replays::ResumedReplays;
+use super::sink_life::{
+    PreparedOutput, PreparedSink, ReaderEnd, SinkLife, SinkOrder, SinkSurroundings, reader_kind,
+};
 use crate::ack::AwaitedSinks;
+use crate::aws::Aws;
 use crate::config::Config;
 use crate::dispatch::certainty;
-use crate::dispatch::low_watermark::{Cursors, ReaderKind, ReaderPosition};
+use crate::dispatch::low_watermark::{CursorHandle, Cursors, ReaderKind, ReaderPosition};
 use crate::dispatch::pause::Pausing;
-use crate::dispatch::quarantine::{self, QuarantineScope};
+use crate::dispatch::quarantine::{self, QuarantineScope, ScopeChanges};
 use crate::dispatch::resume::{self, Resumption};
 use crate::dispatch::rules::RuleBook;
-use crate::dispatch::{DispatchError, Dispatcher, LogReader};
+use crate::dispatch::{DispatchError, LogReader};
+use crate::event::Position;
 use crate::health::Health;
-use crate::replay::Replays;
-use crate::sink::Sink;
+use crate::sink::{Sink, SinkOptions};
 use crate::spool::Spool;
 use crate::state::{CursorOwner, State};
 use crate::telemetry::{Metrics, Tracer};
 use crate::timeline::TimelineWriter;
 
+/// Orders that a sink can have before it. A second one waits while the first is carried out.
+const ORDERS_MAX: usize = 1;
+
 /// The tasks that read the log: a dispatcher for each sink, and the one for quarantined deliveries.
 pub(super) struct Dispatchers {
-    /// The names of their cursors in the state.
-    pub(super) names: Vec<String>,
-    pub(super) tasks: JoinSet<Result<(), DispatchError>>,
-    /// Pauses and resumes the sinks.
-    pub(super) pausing: Arc<Pausing>,
-    /// The replays to the sinks, which the bridge runs.
-    pub(super) replays: Replays,
-    /// Tells the tasks to deliver what is left, then end.
-    stop: CancellationToken,
-    /// Tells the tasks to end at once.
-    cut: CancellationToken,
+    /// The sinks, by name.
+    pub(super) sinks: BTreeMap<String, RunningSink>,
+    pub(super) around: SinkSurroundings,
+    tasks: JoinSet<Result<ReaderEnd, DispatchError>>,
 }
 
-/// What the tasks report to.
-#[derive(Clone, Copy)]
-pub(super) struct Instruments<'a> {
-    pub(super) metrics: &'a Metrics,
-    pub(super) health: &'a Health,
-    pub(super) timeline: &'a TimelineWriter,
+/// A sink whose task runs.
+pub(super) struct RunningSink {
+    /// How it is configured, once it has carried out its orders.
+    pub(super) options: SinkOptions,
+    /// Whether it was told to end.
+    pub(super) is_removed: bool,
+    pub(super) orders: mpsc::Sender<SinkOrder>,
+}
+
+/// What the tasks report to, and what sinks are made with.
+pub(super) struct Instruments {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) health: Arc<Health>,
+    pub(super) timeline: TimelineWriter,
     /// Traces publications, if traces are on.
-    pub(super) tracer: Option<&'a Tracer>,
+    pub(super) tracer: Option<Tracer>,
+    pub(super) aws: Aws,
 }
 
 impl Dispatchers {
@@ -62,9 +73,9 @@ impl Dispatchers {
         sinks: Vec<Arc<dyn Sink>>,
         (spool, state): (&Spool, &State),
         awaited: &AwaitedSinks,
-        instruments: Instruments<'_>,
+        instruments: Instruments,
     ) -> Result<Self, BridgeError> {
-        let Instruments { metrics, health, timeline, tracer } = instruments;
+        let Instruments { metrics, health, timeline, tracer, aws } = instruments;
         let names: Vec<&str> = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
         let begins: Vec<_> = config.sinks.iter().map(|sink| (sink.name.as_str(), sink.from)).collect();
         let Resumption { sinks: starts, quarantine, gone } = resume::resume(&begins, spool, state)?;
@@ -77,66 +88,129 @@ impl Dispatchers {
             dead_letters: metrics.dead_letters.clone(),
         };
         let sink_readers = config.sinks.iter().zip(&starts);
-        let sink_readers = sink_readers.map(|(sink, start)| {
-            let kind = if sink.detaches { ReaderKind::Detaching } else { ReaderKind::Holding };
-            ReaderPosition { cursor: start.cursor, kind }
-        });
+        let sink_readers = sink_readers
+            .map(|(sink, start)| ReaderPosition { cursor: start.cursor, kind: reader_kind(sink) });
         let quarantine = ReaderPosition { cursor: scope.begin(), kind: ReaderKind::Holding };
         // Read before anything is written: without room, the state cannot always be read after a write.
         let paused = state.paused()?;
         let is_configured = |name: &str| config.sinks.iter().any(|sink| sink.name == name);
         let replays = ResumedReplays::read(is_configured, state)?;
         let positions: Vec<_> = sink_readers.chain([quarantine]).chain(replays.positions()).collect();
-        let reader = |share| LogReader { share, spool: spool.clone(), state: state.clone() };
-        let (cursors, mut handles) = Cursors::new(spool, &positions);
-        let kept = handles.split_off(config.sinks.len() + 1);
-        let of_sinks = handles.clone();
-        let mut readers: Vec<_> = handles.into_iter().map(reader).collect();
-        let last = readers.pop().unwrap_or_else(|| unreachable!("the quarantine has a cursor"));
+        let (cursors, mut shares) = Cursors::new(spool, &positions);
+        let kept = shares.split_off(config.sinks.len() + 1);
+        let last = shares.pop().unwrap_or_else(|| unreachable!("the quarantine has a cursor"));
 
-        let sinks_named = config.sinks.iter().map(|sink| sink.name.clone());
-        let names = sinks_named.chain([CursorOwner::Quarantine.to_string()]).collect();
-        let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
-        let mut pausing = Pausing::new(state.clone());
-        let mut tasks = JoinSet::new();
-        for (((sink_config, sink), reader), start) in config.sinks.iter().zip(sinks).zip(readers).zip(starts)
-        {
-            let (name, waiting) = (sink_config.name.as_str(), awaited.get(&sink_config.name));
-            let (rules, buried) = (Arc::clone(rules), start.buried);
-            let dispatcher = Dispatcher::new(sink_config, rules, sink, reader, buried, metrics, health);
-            let switch = pausing.add((name, waiting.is_some()), &paused, health, metrics);
-            let dispatcher = dispatcher.awaited(waiting).noting(timeline.clone()).pausing(switch);
-            let dispatcher = dispatcher.passing_over(replays.cancelled.clone()).traced_by(tracer.cloned());
-            tasks.spawn(dispatcher.run(stop.clone(), cut.clone()));
+        let pausing = Arc::new(Pausing::new(state.clone()));
+        for sink in &config.sinks {
+            let is_awaited = awaited.get(&sink.name).is_some();
+            // A dispatcher asks for it when it begins.
+            drop(pausing.add((sink.name.as_str(), is_awaited), &paused, &health, &metrics));
         }
-        let (log, handles) = ((state, spool), (&*of_sinks, kept));
-        let replays = replays.open(config, log, cursors, handles, (metrics, health));
-        tasks.spawn(quarantine::keep(last, scope, stop.clone(), cut.clone()));
-        Ok(Self { names, tasks, pausing: Arc::new(pausing), replays, stop, cut })
+        let log = (state, spool);
+        let replays = replays.open(config, log, cursors.clone(), (&*shares, kept), (&*metrics, &*health));
+        let (quarantine, changes) = ScopeChanges::new();
+        let around = SinkSurroundings {
+            spool: spool.clone(),
+            state: state.clone(),
+            metrics,
+            health,
+            timeline,
+            tracer,
+            rules: Arc::clone(rules),
+            aws,
+            awaited: awaited.clone(),
+            cursors,
+            pausing,
+            replays,
+            quarantine,
+            stop: CancellationToken::new(),
+            cut: CancellationToken::new(),
+        };
+        let (stop, cut) = (around.stop.clone(), around.cut.clone());
+        let mut dispatchers = Self { sinks: BTreeMap::new(), around, tasks: JoinSet::new() };
+        let configured = config.sinks.iter().cloned().zip(sinks);
+        for ((options, sink), (share, start)) in configured.zip(shares.into_iter().zip(starts)) {
+            let output = PreparedOutput::Made(sink);
+            dispatchers.begin(PreparedSink { options, output }, share, start.buried);
+        }
+        let reader = LogReader { share: last, spool: spool.clone(), state: state.clone() };
+        dispatchers.tasks.spawn(async move {
+            let kept = quarantine::keep(reader, scope, changes, stop, cut).await;
+            kept.map(|()| ReaderEnd::Stopped)
+        });
+        Ok(dispatchers)
+    }
+
+    /// Starts the task of a sink, which goes on behind its cursor. Events for it alone are dead letters up to
+    /// `buried`.
+    pub(super) fn begin(&mut self, sink: PreparedSink, share: CursorHandle, buried: Position) {
+        let PreparedSink { options, output } = sink;
+        let (orders, told) = mpsc::channel(ORDERS_MAX);
+        let running = RunningSink { options: options.clone(), is_removed: false, orders };
+        self.sinks.insert(options.name.clone(), running);
+        let life = SinkLife { options, share, buried, around: self.around.clone(), orders: told };
+        self.around.replays.put_sink(life.replay_sink());
+        self.tasks.spawn(life.run(output));
+    }
+
+    /// The names of their cursors in the state.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.sinks.keys().cloned().chain([CursorOwner::Quarantine.to_string()]).collect()
+    }
+
+    /// Resolves when a task ends that was not told to. The future can be dropped and called again.
+    pub(super) async fn broken(&mut self) -> BridgeError {
+        loop {
+            match self.tasks.join_next().await {
+                Some(Ok(Ok(ReaderEnd::Removed(sink)))) => self.forget(&sink),
+                Some(ended) => return reader_error(ended),
+                // The end was reported by an earlier call.
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Forgets a sink whose task has ended, unless it has come back since.
+    fn forget(&mut self, sink: &str) {
+        if self.sinks.get(sink).is_some_and(RunningSink::has_ended) {
+            self.sinks.remove(sink);
+        }
     }
 
     /// Tells the tasks to deliver what is left and end, and cuts them short at the deadline.
     pub(super) async fn end(mut self, deadline: Instant) -> Result<(), BridgeError> {
-        self.stop.cancel();
+        self.around.stop.cancel();
         let mut first = Ok(());
         loop {
             tokio::select! {
                 ended = self.tasks.join_next() => match ended {
                     None => return first,
-                    Some(Ok(Ok(()))) => {}
+                    Some(Ok(Ok(_))) => {}
                     Some(ended) => first = first.and(Err(reader_error(ended))),
                 },
-                () = sleep_until(deadline), if !self.cut.is_cancelled() => self.cut.cancel(),
+                () = sleep_until(deadline), if !self.around.cut.is_cancelled() => self.around.cut.cancel(),
             }
         }
     }
 }
 
+impl RunningSink {
+    /// Whether it was removed and its task is over.
+    pub(super) fn has_ended(&self) -> bool {
+        self.orders.is_closed()
+    }
+
+    /// Whether it takes an order now.
+    pub(super) fn takes_orders(&self) -> bool {
+        !self.is_removed && self.orders.capacity() > 0
+    }
+}
+
 /// Why a task that reads the log ended before it was told to.
-pub(super) fn reader_error(ended: Result<Result<(), DispatchError>, tokio::task::JoinError>) -> BridgeError {
+fn reader_error(ended: Result<Result<ReaderEnd, DispatchError>, JoinError>) -> BridgeError {
     match ended {
         Ok(Err(error)) => error.into(),
-        Ok(Ok(())) => BridgeError::BrokeDown("a dispatcher that ended by itself"),
+        Ok(Ok(_)) => BridgeError::BrokeDown("a dispatcher that ended by itself"),
         Err(_) => BridgeError::BrokeDown("a dispatcher"),
     }
 }

@@ -17,6 +17,8 @@ mod readmission;
 mod replays;
 mod rules;
 mod shapes;
+mod sink_changes;
+mod sink_life;
 mod sinks;
 mod sources;
 mod summary;
@@ -31,13 +33,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::dispatchers::{Dispatchers, Instruments, reader_error};
+use self::dispatchers::{Dispatchers, Instruments};
 use self::ending::{given_up, graver, had_to_stop, look_over, named};
 use self::handover::{Giver, Predecessor, SocketCopies};
 use self::listeners::{BoundAddress, InheritedSockets};
 use self::open::{open, take};
 use self::readmission::{AdmissionRules, CurrentRules};
 use self::shapes::ShapeKeeper;
+pub use self::sink_changes::SinkChanges;
 use self::sinks::make_sink;
 use self::sources::{Sources, Surroundings};
 use self::summary::{ConfigurationView, awaited, summary};
@@ -108,6 +111,15 @@ pub enum BridgeError {
     /// The cryptography refuses its own defaults.
     #[error("no connection with TLS can be made")]
     Cryptography(#[source] rustls::Error),
+    /// A sink has yet to carry out the change before.
+    #[error(
+        "sink `{name}` has not ended yet as the configuration before has it: it delivers what is left for it; \
+         try again in a moment"
+    )]
+    SinkStillChanging {
+        /// The sink's name.
+        name: String,
+    },
     /// A dispatcher ended.
     #[error(transparent)]
     Dispatch(#[from] DispatchError),
@@ -240,8 +252,13 @@ impl Bridge {
         }
         let awaited = awaited(&config, &metrics);
         let (tracer, exporter) = traces::start(config.traces.as_ref(), &metrics).await?;
-        let instruments =
-            Instruments { metrics: &metrics, health: &health, timeline: &steps, tracer: tracer.as_ref() };
+        let instruments = Instruments {
+            metrics: Arc::clone(&metrics),
+            health: Arc::clone(&health),
+            timeline: steps.clone(),
+            tracer: tracer.clone(),
+            aws: aws.clone(),
+        };
         let (rules, unnoted) = rules::read(&config, &spool, &state)?;
         let log = (&spool, &state);
         let dispatchers = Dispatchers::start(&config, &rules, sinks, log, &awaited, instruments)?;
@@ -251,7 +268,7 @@ impl Bridge {
         let noted = Arc::clone(&types);
         let note_types = Arc::new(move |state: &State| background::write_down(&noted, state));
         admin_state.open(state.clone(), spool.clone(), current.readmission(), note_types, &awaited);
-        let replays = dispatchers.replays.clone();
+        let replays = dispatchers.around.replays.clone();
         let (sampler, samples) = Sampler::new(metrics.shapes.dropped.clone());
         let shapes = ShapeKeeper::open(state.clone(), metrics.shapes.clone()).await?;
         let shapes = Task::spawn("the learner of shapes", |stop| shapes.keep(samples, stop));
@@ -276,7 +293,7 @@ impl Bridge {
         let intake = sources.intake().clone().under(config.selection, config.fingerprint);
         let prepared = sources.prepare(config.sources, &|_| false, &intake, view).await?;
         sources.swap(prepared);
-        let (pausing, imports) = (dispatchers.pausing.clone(), sources.imports().into());
+        let (pausing, imports) = (dispatchers.around.pausing.clone(), sources.imports().into());
         admin_state.control(Controls { pausing, replays: replays.clone(), imports });
         let replays = Task::spawn("the replays", |stop| replays.run(stop));
         let connections = Connections::new("http", &metrics);
@@ -345,7 +362,7 @@ impl Bridge {
             () = stop.cancelled() => Ok(()),
             () = self.giver.taken() => Ok(()),
             failure = self.spool.failed() => Err(failure.into()),
-            Some(ended) = self.dispatchers.tasks.join_next() => Err(reader_error(ended)),
+            broken = self.dispatchers.broken() => Err(broken),
             // These parts end by themselves only by a panic. A bridge that stops is better than one that
             // receives nothing, or that has a dead part and looks healthy.
             broken = self.sources.broken() => Err(broken),
@@ -389,7 +406,7 @@ impl Bridge {
         if let Some(window_worker) = self.window_worker {
             ended = ended.and(window_worker.end().await);
         }
-        let dispatchers = self.dispatchers.names.clone();
+        let dispatchers = self.dispatchers.names();
         ended = ended.and(self.dispatchers.end(deadline).await);
         // The last steps are those of the dispatchers; who follows them by the admin listener sees them, too.
         ended = ended.and(self.collector.end().await);

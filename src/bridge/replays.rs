@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::dispatch::cancelled::CancelledReplays;
 use crate::dispatch::low_watermark::{CursorHandle, Cursors, ReaderKind, ReaderPosition};
 use crate::health::Health;
-use crate::replay::{ReplaySink, Replays, RunningReplay};
+use crate::replay::{ReplaySink, Replays, RunningReplay, sink_is_gone};
 use crate::spool::Spool;
 use crate::state::{ReplayRow, ReplayState, State, StateError};
 use crate::telemetry::Metrics;
@@ -42,7 +42,7 @@ impl ResumedReplays {
             let (id, sink) = (row.id, row.sink.clone());
             tracing::warn!(replay = id, sink, "a replay is stopped: its sink is no longer configured");
             (row.state, row.changed) = (ReplayState::Stopped, SystemTime::now().into());
-            row.because = Some(format!("sink `{sink}` is no longer configured"));
+            row.because = Some(sink_is_gone(&sink));
             match state.end_replay(&row) {
                 Ok(()) => {}
                 // Nobody sends it, and the bridge is needed more than a note of that.
@@ -74,7 +74,7 @@ impl ResumedReplays {
             name: sink.name.clone(),
             selection: sink.selection.clone(),
             cursor: cursor.clone(),
-            status: health.sink(&sink.name).unwrap_or_else(|| health.add_sink(&sink.name)),
+            status: health.add_sink(&sink.name),
         };
         let sinks = config.sinks.iter().zip(sinks).map(sink).collect();
         let running = |(row, read): (ReplayRow, CursorHandle)| {

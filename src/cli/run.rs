@@ -312,7 +312,8 @@ fn exit_code(error: &BridgeError) -> Exit {
         | BridgeError::State(StateError::Locked(_))
         | BridgeError::SinkInUse { .. }
         | BridgeError::NotHandedOver(_)
-        | BridgeError::TakerGone => Exit::Temporary,
+        | BridgeError::TakerGone
+        | BridgeError::SinkStillChanging { .. } => Exit::Temporary,
         BridgeError::Spool(SpoolError::NewerFormat { .. })
         | BridgeError::State(StateError::Newer { .. })
         | BridgeError::Tls(_)

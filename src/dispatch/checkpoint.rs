@@ -275,7 +275,13 @@ mod tests {
         faults.set(Fault::All);
         let reader = bench.reader(Position(0));
         let (stop, never) = (CancellationToken::new(), CancellationToken::new());
-        let running = tokio::spawn(quarantine::keep(reader, bench.scope(), stop.clone(), never));
+        let running = tokio::spawn(quarantine::keep(
+            reader,
+            bench.scope(),
+            quarantine::ScopeChanges::new().1,
+            stop.clone(),
+            never,
+        ));
         for _ in 0..3 {
             bench.append_entry(quarantined().into()).await;
         }

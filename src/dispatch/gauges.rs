@@ -56,9 +56,15 @@ pub struct Gauges {
 }
 
 impl Gauges {
-    /// The metrics of the sink of this name, starting at their present values.
+    /// The metrics of the sink of this name, starting at their present values. The sink itself begins
+    /// healthy: what was said of the one before says nothing about it.
     pub fn new(name: &str, metrics: &Metrics, status: Arc<SinkStatus>) -> Self {
         let sink = Sink { sink: name.to_owned() };
+        status.healthy();
+        status.hold(Vec::new());
+        metrics.sink_degraded.get_or_create(&sink).set(0);
+        // A sink of another kind might have none.
+        metrics.sink_requests_allowed.remove(&sink);
         Self {
             name: name.to_owned(),
             lag: metrics.sink_lag.get_or_create(&sink).clone(),

@@ -1,6 +1,7 @@
 //! The durable cursors of all readers of the log, which come and go. Segments that all sinks have passed are
 //! released. If the spool is full, segments can be removed that all readers without `on_full: detach_sink`
-//! have passed. What a replay has yet to read outlives `retain`, as long as there is space.
+//! have passed. What a replay has yet to read outlives `retain`, as long as there is space; so does what a sink
+//! that is added later has yet to read of what was released before.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
@@ -41,6 +42,8 @@ struct Readers {
     positions: BTreeMap<u64, ReaderPosition>,
     /// The number of the reader that comes next.
     next: u64,
+    /// What the log was told that all readers have passed.
+    released: Position,
 }
 
 /// One reader's handle on the durable cursors. What is kept for the reader stays when the handle is dropped:
@@ -58,20 +61,21 @@ impl Cursors {
     pub fn new(spool: &Spool, readers: &[ReaderPosition]) -> (Self, Vec<CursorHandle>) {
         let positions: BTreeMap<_, _> = (0..).zip(readers.iter().copied()).collect();
         let next = positions.len() as u64;
-        let cursors =
-            Self { readers: Arc::new(Mutex::new(Readers { positions, next })), spool: spool.clone() };
-        cursors.settle(&cursors.readers());
+        let readers = Readers { positions, next, released: Position(0) };
+        let cursors = Self { readers: Arc::new(Mutex::new(readers)), spool: spool.clone() };
+        cursors.settle(&mut cursors.readers());
         let handles = (0..next).map(|number| CursorHandle { cursors: cursors.clone(), number }).collect();
         (cursors, handles)
     }
 
-    /// Adds a reader. What was removed from the log before cannot be kept for it any more.
+    /// Adds a reader. What was removed from the log before cannot be kept for it any more; what was released
+    /// and is still there is, until the spool is full.
     pub fn add(&self, position: ReaderPosition) -> CursorHandle {
         let mut readers = self.readers();
         let number = readers.next;
         readers.next += 1;
         readers.positions.insert(number, position);
-        self.settle(&readers);
+        self.settle(&mut readers);
         CursorHandle { cursors: self.clone(), number }
     }
 
@@ -80,17 +84,21 @@ impl Cursors {
     }
 
     /// Tells the log what it has to keep.
-    fn settle(&self, readers: &Readers) {
-        let slowest = |is_one: fn(ReaderKind) -> bool| {
-            let readers = readers.positions.values().filter(|reader| is_one(reader.kind));
+    fn settle(&self, readers: &mut Readers) {
+        let slowest = |is_one: &dyn Fn(&ReaderPosition) -> bool| {
+            let readers = readers.positions.values().filter(|reader| is_one(reader));
             readers.map(|reader| reader.cursor).min()
         };
-        // A replay first: what is released below must not go before the log knows of it.
-        self.spool.keep_behind(slowest(|kind| kind == ReaderKind::Replaying));
-        let released = slowest(|kind| kind != ReaderKind::Replaying);
+        // What is kept first: what is released below must not go before the log knows of it.
+        let is_kept = |reader: &ReaderPosition| {
+            reader.kind == ReaderKind::Replaying || reader.cursor < readers.released
+        };
+        self.spool.keep_behind(slowest(&is_kept));
+        let released = slowest(&|reader| reader.kind != ReaderKind::Replaying);
         released.into_iter().for_each(|cursor| self.spool.release(cursor));
-        let prunable = slowest(|kind| kind == ReaderKind::Holding);
+        let prunable = slowest(&|reader| reader.kind == ReaderKind::Holding);
         prunable.into_iter().for_each(|cursor| self.spool.allow_pruning_in_need(cursor));
+        readers.released = readers.released.max(released.unwrap_or_default());
     }
 }
 
@@ -108,14 +116,23 @@ impl CursorHandle {
         if let Some(reader) = readers.positions.get_mut(&self.number) {
             reader.cursor = cursor;
         }
-        self.cursors.settle(&readers);
+        self.cursors.settle(&mut readers);
+    }
+
+    /// Changes what is kept for this reader from now on.
+    pub fn keep_as(&self, kind: ReaderKind) {
+        let mut readers = self.cursors.readers();
+        if let Some(reader) = readers.positions.get_mut(&self.number) {
+            reader.kind = kind;
+        }
+        self.cursors.settle(&mut readers);
     }
 
     /// Takes the reader out for good: nothing more is kept for it.
     pub fn leave(self) {
         let mut readers = self.cursors.readers();
         readers.positions.remove(&self.number);
-        self.cursors.settle(&readers);
+        self.cursors.settle(&mut readers);
     }
 }
 
@@ -133,7 +150,10 @@ mod tests {
 
     /// A log of several segments.
     async fn bench() -> Bench {
-        let bench = Bench::new();
+        filled(Bench::new()).await
+    }
+
+    async fn filled(bench: Bench) -> Bench {
         let large = Event { body: vec![b'x'; 4 << 10].into(), ..event("k") };
         for _ in 0..10 {
             bench.append_many(20, &large).await;
@@ -176,6 +196,19 @@ mod tests {
         tokio::time::sleep(TICKS).await;
         assert!(bench.segments() > 1, "it has half of it to read");
         replay.leave();
+        awaited(|| bench.segments() == 1).await;
+    }
+
+    #[tokio::test]
+    async fn a_sink_that_comes_late_has_what_was_released_and_is_still_there_kept_from_its_age() {
+        let bench = filled(Bench::retaining(Duration::from_secs(3))).await;
+        let segments = bench.segments();
+        let (cursors, handles) = Cursors::new(&bench.spool, &[at(0, ReaderKind::Holding)]);
+        handles[0].commit(Position(200));
+        let late = cursors.add(at(0, ReaderKind::Holding));
+        tokio::time::sleep(Duration::from_secs(3) + TICKS).await;
+        assert_eq!(bench.segments(), segments, "it has read nothing");
+        late.commit(Position(200));
         awaited(|| bench.segments() == 1).await;
     }
 

@@ -11,6 +11,7 @@ pub mod cancelled;
 pub mod certainty;
 mod checkpoint;
 mod gauges;
+pub mod leave;
 mod linger;
 pub mod low_watermark;
 mod maybe_duplicates;
@@ -48,6 +49,7 @@ use cancelled::CancelledReplays;
 use checkpoint::Checkpoint;
 pub use checkpoint::DispatchError;
 use gauges::Gauges;
+use leave::LeaveNotice;
 use linger::{Came, Linger};
 use low_watermark::CursorHandle;
 use maybe_duplicates::MaybeDuplicates;
@@ -110,6 +112,8 @@ pub struct Dispatcher {
     maybe_duplicates: MaybeDuplicates,
     /// Says whether the sink is paused.
     pausing: PauseSwitch,
+    /// Says how it leaves, if the bridge goes on.
+    leave: LeaveNotice,
     /// The replays whose copies it passes over.
     cancelled: CancelledReplays,
     /// Tells the deliveries that wait for the sink, if answers wait for it.
@@ -176,6 +180,7 @@ impl Dispatcher {
             exhausted: false,
             maybe_duplicates: MaybeDuplicates::new(BOUNDS.records_max, spool.head()),
             pausing: PauseSwitch::default(),
+            leave: LeaveNotice::default(),
             cancelled: CancelledReplays::default(),
             settlements: None,
             buried,
@@ -194,8 +199,8 @@ impl Dispatcher {
         Self { pausing, ..self }
     }
 
-    /// Runs until stopped. Then, once the log is closed, delivers the rest, until `cut` is cancelled
-    /// or the sink stalls, and commits.
+    /// Runs until stopped. Then delivers the rest, once the log is closed or as it is told to leave, until
+    /// `cut` is cancelled or the sink stalls, and commits.
     ///
     /// # Errors
     /// When the cursor cannot be committed. A failing sink never ends a dispatcher, and neither does
@@ -245,7 +250,10 @@ impl Dispatcher {
                 _ = report.tick() => self.report(reading.is_some()),
                 // A sink that was paused has confirmed nothing, which says nothing about it.
                 Some(()) = self.pausing.changed() => self.quiet_since = Instant::now(),
-                () = stop.cancelled(), if stopped_at.is_none() => stopped_at = Some(Instant::now()),
+                () = stop.cancelled(), if stopped_at.is_none() => {
+                    stopped_at = Some(Instant::now());
+                    self.end_reading(&mut reading);
+                }
                 Some(()) = OptionFuture::from(give_up_at.map(sleep_until)) => {
                     if !self.has_settled_more() {
                         return self.finish(&cut).await;
@@ -258,7 +266,8 @@ impl Dispatcher {
 
     /// Whether a dispatcher that is to end can: everything is settled, or its sink is paused and has nothing.
     fn has_nothing_to_do(&self, paused: bool) -> bool {
-        (self.exhausted && self.unsettled.is_settled()) || (paused && self.publications.is_empty())
+        ((self.exhausted || self.has_read_its_last()) && self.unsettled.is_settled())
+            || (paused && self.publications.is_empty())
     }
 
     /// The wait before the next read: none for a dispatcher that is behind the log.
@@ -273,7 +282,7 @@ impl Dispatcher {
         let busy = self.publications.len() >= PUBLICATIONS_MAX;
         // A dead letter leaves `unsettled` before it leaves the memory.
         let heavy = self.checkpoint.dead_bytes() >= BOUNDS.bytes_max;
-        if self.exhausted || records_max == 0 || busy || heavy {
+        if self.exhausted || self.has_read_its_last() || records_max == 0 || busy || heavy {
             return None;
         }
         let spool = self.spool.clone();
@@ -288,6 +297,7 @@ impl Dispatcher {
 
     /// Routes a batch from the log and publishes the records for this sink.
     fn take_in(&mut self, batch: EntryBatch) {
+        let Some(batch) = self.up_to_its_last(batch) else { return };
         self.gauges.unreadable.succeeded();
         self.gauges.passed(self.unsettled.read(), batch.damaged);
         if batch.damaged > 0 {

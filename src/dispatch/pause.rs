@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::watch;
 
@@ -21,7 +21,7 @@ pub const REASON_CHARS_MAX: usize = 300;
 /// Pauses and resumes the sinks of a bridge. Changes block on the disk.
 pub struct Pausing {
     state: State,
-    sinks: Vec<PausableSink>,
+    sinks: RwLock<Vec<Arc<PausableSink>>>,
     /// Held during a change, so that the state and the switch say the same.
     turn: Mutex<()>,
 }
@@ -64,19 +64,19 @@ pub enum PauseError {
 impl Pausing {
     /// Pauses no sink of its own accord.
     pub fn new(state: State) -> Self {
-        Self { state, sinks: Vec::new(), turn: Mutex::default() }
+        Self { state, sinks: RwLock::default(), turn: Mutex::default() }
     }
 
-    /// Adds a sink, which is paused if it was when the bridge ran last: `paused` are those that were. Returns
-    /// what its dispatcher is to look at.
+    /// Adds a sink, which is paused if it was when it was configured last: `paused` are those that were.
+    /// Returns what its dispatcher is to look at.
     pub fn add(
-        &mut self,
+        &self,
         (name, awaited): (&str, bool),
         paused: &[(String, PausedSince)],
         health: &Health,
         metrics: &Metrics,
     ) -> PauseSwitch {
-        let status = health.sink(name).unwrap_or_else(|| health.add_sink(name));
+        let status = health.add_sink(name);
         let gauge = metrics.sink_paused.get_or_create(&Sink { sink: name.to_owned() }).clone();
         let (switch, seen) = watch::channel(false);
         let sink = PausableSink { name: name.to_owned(), awaited, status, gauge, switch };
@@ -86,12 +86,24 @@ impl Pausing {
                 sink = name,
                 since = %paused.since.to_rfc3339(),
                 reason = %Shown(&paused.reason),
-                "the sink is paused, as before the restart: `fanbridge resume` lets it go on"
+                "the sink is paused, as it was before: `fanbridge resume` lets it go on"
             );
             sink.set(Some(paused));
         }
-        self.sinks.push(sink);
+        let mut sinks = self.sinks.write();
+        sinks.retain(|other| other.name != name);
+        sinks.push(Arc::new(sink));
         PauseSwitch(seen)
+    }
+
+    /// What the next dispatcher of a sink that is known is to look at.
+    pub fn switch(&self, name: &str) -> PauseSwitch {
+        self.sink(name).map(|sink| PauseSwitch(sink.switch.subscribe())).unwrap_or_default()
+    }
+
+    /// Forgets a sink that was removed. If it is paused, it is when it comes back.
+    pub fn remove(&self, name: &str) {
+        self.sinks.write().retain(|sink| sink.name != name);
     }
 
     /// Pauses a sink. One that is paused already stays so since when it was, for the new reason. A sink that
@@ -142,10 +154,11 @@ impl Pausing {
         Ok(Some(paused))
     }
 
-    fn sink(&self, name: &str) -> Result<&PausableSink, PauseError> {
-        let found = self.sinks.iter().find(|sink| sink.name == name);
-        found.ok_or_else(|| {
-            let names: Vec<&str> = self.sinks.iter().map(|sink| sink.name.as_str()).collect();
+    fn sink(&self, name: &str) -> Result<Arc<PausableSink>, PauseError> {
+        let sinks = self.sinks.read();
+        let found = sinks.iter().find(|sink| sink.name == name);
+        found.cloned().ok_or_else(|| {
+            let names: Vec<&str> = sinks.iter().map(|sink| sink.name.as_str()).collect();
             PauseError::UnknownSink(Shown(name).to_string(), names.join(", "))
         })
     }

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::future::OptionFuture;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
@@ -45,10 +46,67 @@ pub struct QuarantineScope {
     pub dead_letters: Family<SinkReason, Counter>,
 }
 
+/// A change of what is configured while the quarantine runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScopeChange {
+    /// This sink delivers its own events from now on.
+    Added(String),
+    /// This sink delivers nothing more.
+    Removed(RemovedSink),
+}
+
+/// Tells the quarantine what changes. Clones tell the same one.
+#[derive(Clone, Debug)]
+pub struct ScopeChanges(mpsc::Sender<ToldChange>);
+
+/// The changes that a quarantine is told.
+#[derive(Debug)]
+pub struct ToldChanges(mpsc::Receiver<ToldChange>);
+
+/// A change, and who waits for the position up to which the sink's own events are dead letters.
+type ToldChange = (ScopeChange, oneshot::Sender<Position>);
+
+impl ScopeChanges {
+    /// For one quarantine.
+    pub fn new() -> (Self, ToldChanges) {
+        let (tell, told) = mpsc::channel(1);
+        (Self(tell), ToldChanges(told))
+    }
+
+    /// Tells a change, and waits until it has taken effect. Returns the position up to which events for the
+    /// sink alone are dead letters; `None` if the quarantine has ended.
+    pub async fn tell(&self, change: ScopeChange) -> Option<Position> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send((change, answer)).await.ok()?;
+        answered.await.ok()
+    }
+}
+
 impl QuarantineScope {
     /// The lowest of all positions: the reader begins there.
     pub fn begin(&self) -> Position {
         self.gone.iter().map(|gone| gone.through).fold(self.cursor, Position::min)
+    }
+
+    /// Takes a change. What this scope has is a dead letter up to `copied`.
+    fn change(&mut self, change: ScopeChange, copied: Position) -> Position {
+        self.cursor = self.cursor.max(copied);
+        self.gone.iter_mut().for_each(|gone| gone.through = gone.through.max(copied));
+        match change {
+            ScopeChange::Added(sink) => {
+                let gone = self.gone.iter().find(|gone| gone.sink == sink);
+                let through = gone.map_or(self.cursor, |gone| gone.through);
+                self.gone.retain(|gone| gone.sink != sink);
+                self.configured.push(sink);
+                through
+            }
+            ScopeChange::Removed(removed) => {
+                let through = removed.through;
+                self.configured.retain(|name| *name != removed.sink);
+                self.gone.push(removed);
+                through
+            }
+        }
     }
 
     fn rows(&self) -> Vec<(String, Position)> {
@@ -74,7 +132,8 @@ impl QuarantineScope {
 /// When the dead letters cannot be committed.
 pub async fn keep(
     reader: LogReader,
-    scope: QuarantineScope,
+    mut scope: QuarantineScope,
+    mut changes: ToldChanges,
     stop: CancellationToken,
     cut: CancellationToken,
 ) -> Result<(), DispatchError> {
@@ -82,7 +141,10 @@ pub async fn keep(
     let mut cursor = share.cursor();
     let name = CursorOwner::Quarantine.to_string();
     let mut unreadable = Unreadable::new(&name);
-    let mut checkpoint = Checkpoint::new(&name, state, share, PASS_EVERY).under(scope.rows());
+    let begun = |scope: &QuarantineScope| {
+        Checkpoint::new(&name, state.clone(), share.clone(), PASS_EVERY).under(scope.rows())
+    };
+    let mut checkpoint = begun(&scope);
     let mut pass = tokio::time::interval(PASS_EVERY);
     let mut reading: Option<Reading> = None;
     // Set when the log is closed and read to its end.
@@ -95,7 +157,16 @@ pub async fn keep(
         }
         let commit_at = checkpoint.begin_if_due(cursor, checkpoint.dead_bytes() > 0);
         tokio::select! {
-            () = stop.cancelled() => return finish(checkpoint, spool.pass_shared_entries(cursor), &cut).await,
+            () = stop.cancelled() => return finish(&mut checkpoint, spool.pass_shared_entries(cursor), &cut).await,
+            // As at a restart: what was copied is committed, and the scope that is now begins behind that.
+            Some((change, answer)) = changes.0.recv() => {
+                finish(&mut checkpoint, cursor, &cut).await?;
+                let through = scope.change(change, share.cursor());
+                cursor = scope.begin();
+                share.commit(cursor);
+                (checkpoint, reading, exhausted) = (begun(&scope), None, false);
+                let _ = answer.send(through);
+            }
             _ = pass.tick() => {
                 let passed = spool.pass_shared_entries(cursor);
                 if passed > cursor {
@@ -128,7 +199,7 @@ pub async fn keep(
 /// The last commit. Without space for it the next start copies the same records again, and keeps each
 /// once.
 async fn finish(
-    mut checkpoint: Checkpoint,
+    checkpoint: &mut Checkpoint,
     cursor: Position,
     cut: &CancellationToken,
 ) -> Result<(), DispatchError> {
@@ -255,7 +326,7 @@ mod tests {
         let scope = QuarantineScope { cursor: Position(cursor), gone, ..bench.scope() };
         let reader = bench.reader(scope.begin());
         let (stop, never) = (CancellationToken::new(), CancellationToken::new());
-        let running = tokio::spawn(keep(reader, scope, stop.clone(), never));
+        let running = tokio::spawn(keep(reader, scope, ScopeChanges::new().1, stop.clone(), never));
         awaited(|| bench.state.cursor("(gone) retired").expect("readable") == Some(Position(7))).await;
         stop.cancel();
         running.await.expect("no panic").expect("no error");

@@ -55,16 +55,25 @@ pub enum ResumeError {
     Log(#[from] ReadError),
 }
 
+/// The stored cursors, the ends of the log, and what is to be stored of readers that are new.
+struct StoredCursors<'s> {
+    spool: &'s Spool,
+    rows: BTreeMap<String, Position>,
+    /// The last position that was removed from the log, and the newest one.
+    lost: Position,
+    newest: Position,
+    new: Vec<Progress>,
+}
+
 /// Where the quarantine and these sinks continue, or begin if they are new. The cursors of new readers are
 /// committed together, so that after a crash in between a lost state does not look like a new sink.
 ///
 /// # Errors
 /// See [`ResumeError`].
 pub fn resume(sinks: &[(&str, StartFrom)], spool: &Spool, state: &State) -> Result<Resumption, ResumeError> {
-    let known: BTreeMap<String, Position> = state.cursors()?.into_iter().collect();
-    // The last position that was removed from the log, and the newest one.
-    let (lost, newest) = (Position(spool.first().0.saturating_sub(1)), spool.head());
-    if known.is_empty() && newest > lost {
+    let mut known = StoredCursors::read(spool, state)?;
+    let (lost, newest) = (known.lost, known.newest);
+    if known.rows.is_empty() && newest > lost {
         tracing::warn!(
             records = newest.0 - lost.0,
             "the state file has no cursor, as after a loss of `state.redb`: all records in the spool are \
@@ -72,48 +81,80 @@ pub fn resume(sinks: &[(&str, StartFrom)], spool: &Spool, state: &State) -> Resu
         );
     }
     let names: Vec<&str> = sinks.iter().map(|(name, _)| *name).collect();
-    let left: Vec<_> = known.iter().filter(|(name, _)| is_left_behind(name, &names)).collect();
-    left.iter().for_each(|(name, cursor)| warn_of_left_behind(name, **cursor, lost, newest));
+    let left = known.rows.iter().filter(|(name, _)| is_left_behind(name, &names));
+    let left: Vec<_> = left.map(|(name, cursor)| (name.clone(), *cursor)).collect();
+    left.iter().for_each(|(name, cursor)| warn_of_left_behind(name, *cursor, lost, newest));
 
-    let mut new = Vec::new();
-    let mut cursor_of = |name: &str, from: StartFrom| match known.get(name) {
-        Some(cursor) => {
+    let starts = sinks.iter().map(|(name, from)| known.start(name, *from)).collect::<Result<_, _>>()?;
+    // The quarantine begins with the oldest record in any case: no other reader keeps those deliveries.
+    let quarantine = known.begin(&CursorOwner::Quarantine.to_string(), StartFrom::Earliest)?;
+    let gone = |(sink, cursor): (String, Position)| RemovedSink {
+        through: known.buried(&sink).max(cursor).min(newest),
+        sink,
+    };
+    let gone = left.into_iter().map(gone).collect();
+    known.store(state)?;
+    Ok(Resumption { sinks: starts, quarantine, gone })
+}
+
+/// Where sinks continue, or begin if they are new, that are added to a running bridge.
+///
+/// # Errors
+/// See [`ResumeError`]; then nothing is stored.
+pub fn resume_added(
+    sinks: &[(&str, StartFrom)],
+    spool: &Spool,
+    state: &State,
+) -> Result<Vec<Start>, ResumeError> {
+    let mut known = StoredCursors::read(spool, state)?;
+    let starts = sinks.iter().map(|(name, from)| known.start(name, *from)).collect::<Result<_, _>>()?;
+    known.store(state)?;
+    Ok(starts)
+}
+
+impl<'s> StoredCursors<'s> {
+    fn read(spool: &'s Spool, state: &State) -> Result<Self, StateError> {
+        let rows = state.cursors()?.into_iter().collect();
+        let (lost, newest) = (Position(spool.first().0.saturating_sub(1)), spool.head());
+        Ok(Self { spool, rows, lost, newest, new: Vec::new() })
+    }
+
+    /// Where a sink continues, or begins if it is new.
+    fn start(&mut self, sink: &str, from: StartFrom) -> Result<Start, ResumeError> {
+        Ok(Start { cursor: self.begin(sink, from)?, buried: self.buried(sink) })
+    }
+
+    /// The cursor of a reader, which is to be stored if the reader is new.
+    fn begin(&mut self, name: &str, from: StartFrom) -> Result<Position, ResumeError> {
+        let (lost, newest) = (self.lost, self.newest);
+        if let Some(cursor) = self.rows.get(name) {
             warn_of_gap(name, *cursor, lost);
             // No cursor is beyond the newest record, because positions are never reused; `min` makes
             // sure of it.
-            Ok((*cursor).min(newest))
+            return Ok((*cursor).min(newest));
         }
-        None => {
-            let cursor = match from {
-                _ if known.is_empty() => lost,
-                StartFrom::Earliest => lost,
-                StartFrom::Next => newest,
-                StartFrom::Moment(moment) => spool.search().position_at(moment)?.clamp(lost, newest),
-            };
-            if from != StartFrom::Next && CursorOwner::of(name) != CursorOwner::Quarantine {
-                let records = newest.0 - cursor.0;
-                tracing::info!(sink = name, after = cursor.0, records, "a new sink begins where `from` says");
-            }
-            new.push(Progress { sink: name.to_owned(), cursor, dead: Vec::new() });
-            Ok::<_, ResumeError>(cursor)
+        let cursor = match from {
+            _ if self.rows.is_empty() => lost,
+            StartFrom::Earliest => lost,
+            StartFrom::Next => newest,
+            StartFrom::Moment(moment) => self.spool.search().position_at(moment)?.clamp(lost, newest),
+        };
+        if from != StartFrom::Next && CursorOwner::of(name) != CursorOwner::Quarantine {
+            let records = newest.0 - cursor.0;
+            tracing::info!(sink = name, after = cursor.0, records, "a new sink begins where `from` says");
         }
-    };
-    let buried =
-        |sink: &str| known.get(&CursorOwner::RemovedSink(sink).to_string()).copied().unwrap_or_default();
-    let mut starts = Vec::with_capacity(sinks.len());
-    for (name, from) in sinks {
-        starts.push(Start { cursor: cursor_of(name, *from)?, buried: buried(name) });
+        self.new.push(Progress { sink: name.to_owned(), cursor, dead: Vec::new() });
+        Ok(cursor)
     }
-    // The quarantine begins with the oldest record in any case: no other reader keeps those deliveries.
-    let quarantine = cursor_of(&CursorOwner::Quarantine.to_string(), StartFrom::Earliest)?;
-    if !new.is_empty() {
-        state.commit(&new)?;
+
+    /// Position up to which events for this sink only became dead letters while it was not configured.
+    fn buried(&self, sink: &str) -> Position {
+        self.rows.get(&CursorOwner::RemovedSink(sink).to_string()).copied().unwrap_or_default()
     }
-    let gone = |(name, cursor): (&String, &Position)| RemovedSink {
-        sink: name.clone(),
-        through: buried(name).max(*cursor).min(newest),
-    };
-    Ok(Resumption { sinks: starts, quarantine, gone: left.into_iter().map(gone).collect() })
+
+    fn store(self, state: &State) -> Result<(), StateError> {
+        if self.new.is_empty() { Ok(()) } else { state.commit(&self.new) }
+    }
 }
 
 /// Whether a stored cursor belongs to a sink that is no longer configured.

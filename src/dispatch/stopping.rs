@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use tokio_util::sync::CancellationToken;
 
+use super::leave::LeaveOrder;
 use super::{DispatchError, Dispatcher, PublishingBatch};
 use crate::event::Timestamp;
 
@@ -34,14 +35,29 @@ impl Dispatcher {
         self.unsettled.commit(self.checkpoint.committed());
         // Do not report health here: an idle sink is not a healthy one.
         self.gauges.report(&self.unsettled, self.spool.head(), 0, self.started.elapsed());
-        let (cursor, head) = (self.unsettled.committed().0, self.spool.head().0);
-        // The operator has to know about undelivered records before the volume is deleted.
-        tracing::info!(
-            sink = self.name,
-            cursor,
-            left_in_spool = head.saturating_sub(cursor),
-            "the sink's dispatcher stopped: `left_in_spool` records are delivered after the next start"
-        );
+        self.say_what_is_left();
         kept
+    }
+
+    /// The operator has to know about undelivered records before the volume is deleted. What a removed sink
+    /// leaves is said by who removes it.
+    fn say_what_is_left(&self) {
+        let (sink, cursor) = (&*self.name, self.unsettled.committed().0);
+        let left_in_spool = self.spool.head().0.saturating_sub(cursor);
+        match self.leave.order() {
+            None => tracing::info!(
+                sink,
+                cursor,
+                left_in_spool,
+                "the sink's dispatcher stopped: `left_in_spool` records are delivered after the next start"
+            ),
+            Some(LeaveOrder::Replaced) => tracing::info!(
+                sink,
+                cursor,
+                left_in_spool,
+                "the sink's dispatcher stopped: the sink goes on behind its cursor as it is configured now"
+            ),
+            Some(LeaveOrder::Removed(_)) => {}
+        }
     }
 }

@@ -80,9 +80,9 @@ impl Replays {
     pub fn count(&self, new: &NewReplay, after: Position) -> Result<ReplayCount, ReplayError> {
         let shared = &*self.0;
         shared.check(new)?;
-        let selection = &shared.sink(&new.sink)?.selection;
+        let sink = shared.sink(&new.sink)?;
         let scope = shared.scope(new)?;
-        count(&shared.log(), new, selection, (&scope, after))
+        count(&shared.log(), new, &sink.selection, (&scope, after))
     }
 }
 

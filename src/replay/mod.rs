@@ -18,13 +18,14 @@ mod count;
 mod pace;
 mod run;
 mod scope;
+mod sinks;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 use self::scope::ReplayScope;
@@ -35,9 +36,10 @@ use crate::health::SinkStatus;
 use crate::selection::Selection;
 use crate::spool::{ReadError, Spool};
 use crate::state::{ReplayRow, ReplaySelection, ReplayState, State, StateError};
-use crate::telemetry::{ReplayMetrics, Shown, Sink};
+use crate::telemetry::{ReplayMetrics, Sink};
 
 pub use count::{ReplayCount, count_of_stopped};
+pub use sinks::sink_is_gone;
 
 /// Events in a second, if nothing else is asked for.
 pub const RATE_DEFAULT: u32 = 1_000;
@@ -171,7 +173,7 @@ struct Shared {
     state: State,
     spool: Spool,
     cursors: Cursors,
-    sinks: Vec<ReplaySink>,
+    sinks: RwLock<Vec<Arc<ReplaySink>>>,
     /// CloudEvents `source` of the events of each configured source.
     event_sources: ArcSwap<Vec<String>>,
     metrics: ReplayMetrics,
@@ -183,7 +185,7 @@ struct Shared {
     turn: Mutex<()>,
     /// Those whose copies the dispatchers pass over.
     cancelled: CancelledReplays,
-    /// Wakes the runners when a replay was begun or cancelled.
+    /// Wakes the runners when a replay was begun or cancelled, or a sink came or went.
     changed: Notify,
 }
 
@@ -201,7 +203,7 @@ impl Replays {
             state,
             spool,
             cursors,
-            sinks,
+            sinks: RwLock::new(sinks.into_iter().map(Arc::new).collect()),
             event_sources: ArcSwap::from_pointee(event_sources),
             metrics,
             running: Mutex::new(running),
@@ -210,7 +212,7 @@ impl Replays {
             cancelled,
             changed: Notify::new(),
         };
-        shared.sinks.iter().for_each(|sink| shared.note_pending(&sink.name));
+        shared.sink_names().iter().for_each(|sink| shared.note_pending(sink));
         Self(Arc::new(shared))
     }
 
@@ -304,14 +306,6 @@ impl Replays {
 }
 
 impl Shared {
-    fn sink(&self, name: &str) -> Result<&ReplaySink, ReplayError> {
-        let found = self.sinks.iter().find(|sink| sink.name == name);
-        found.ok_or_else(|| {
-            let names: Vec<&str> = self.sinks.iter().map(|sink| sink.name.as_str()).collect();
-            ReplayError::UnknownSink(Shown(name).to_string(), names.join(", "))
-        })
-    }
-
     /// Whether a replay can be asked for so.
     fn check(&self, new: &NewReplay) -> Result<(), ReplayError> {
         self.sink(&new.sink)?;
@@ -330,6 +324,8 @@ impl Shared {
         if self.running.lock().len() >= RUNNING_MAX {
             return Err(ReplayError::TooMany);
         }
+        // It can have been removed meanwhile.
+        self.sink(&new.sink)?;
         let at = now();
         let mut row = ReplayRow {
             id: 0,
@@ -382,8 +378,13 @@ impl Shared {
         self.running.lock().contains_key(&id)
     }
 
-    /// Counts the entries that the replays to a sink have yet to look through.
+    /// Counts the entries that the replays to a sink have yet to look through. One that was removed has no
+    /// such count.
     fn note_pending(&self, sink: &str) {
+        let sinks = self.sinks.read();
+        if !sinks.iter().any(|known| known.name == *sink) {
+            return;
+        }
         let running = self.running.lock();
         let of_sink = running.values().filter(|replay| replay.sink == sink);
         let pending: u64 = of_sink.map(|replay| replay.end.0.saturating_sub(replay.read.cursor().0)).sum();

@@ -1,9 +1,10 @@
 //! The runners: one for each sink, which sends one replay after the other.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -58,35 +59,45 @@ pub(super) struct PassedPart {
 impl Replays {
     /// Sends what is to be sent, until stopped. What is under way then goes on after the next start.
     pub async fn run(self, stop: CancellationToken) {
-        let mut runners = JoinSet::new();
-        for index in 0..self.0.sinks.len() {
-            let name = self.0.sinks[index].name.clone();
-            let runner = Runner { shared: Arc::clone(&self.0), name, index, stop: stop.clone() };
-            runners.spawn(runner.run());
-        }
-        while let Some(ended) = runners.join_next().await {
-            // A panic of a runner is one of this task.
-            if let Err(broken) = ended {
-                std::panic::resume_unwind(broken.into_panic());
+        let (mut runners, mut served) = (JoinSet::new(), BTreeSet::new());
+        while !stop.is_cancelled() {
+            // Listens before it looks, so that it misses no sink in between.
+            let changed = self.0.changed.notified();
+            for name in self.0.sink_names() {
+                if served.insert(name.clone()) {
+                    let runner = Runner { shared: Arc::clone(&self.0), name, stop: stop.clone() };
+                    runners.spawn(runner.run());
+                }
+            }
+            tokio::select! {
+                () = changed => {}
+                () = stop.cancelled() => {}
+                Some(ended) = runners.join_next() => drop(served.remove(&name_of(ended))),
             }
         }
-        // Without sinks there is no runner.
-        stop.cancelled().await;
+        while let Some(ended) = runners.join_next().await {
+            name_of(ended);
+        }
     }
+}
+
+/// The sink of a runner that has ended. A panic of a runner is one of the task that runs them.
+fn name_of(ended: Result<String, JoinError>) -> String {
+    ended.unwrap_or_else(|broken| std::panic::resume_unwind(broken.into_panic()))
 }
 
 /// Sends the replays to one sink.
 pub(super) struct Runner {
     pub(super) shared: Arc<Shared>,
     pub(super) name: String,
-    pub(super) index: usize,
     pub(super) stop: CancellationToken,
 }
 
 impl Runner {
-    async fn run(self) {
+    /// Returns the sink's name, once it is gone or the bridge stops.
+    async fn run(self) -> String {
         let mut unreadable = Episode::default();
-        while !self.stop.is_cancelled() {
+        while !self.is_over() {
             // Listens before it looks, so that it misses no change in between.
             let changed = self.shared.changed.notified();
             match self.next().await {
@@ -104,11 +115,20 @@ impl Runner {
                 Err(error) => self.rest(None, &error, &mut unreadable).await,
             }
         }
+        self.name
+    }
+
+    /// Whether nothing more is to be sent: the sink is gone, or the bridge stops.
+    fn is_over(&self) -> bool {
+        self.stop.is_cancelled() || self.shared.sink(&self.name).is_err()
     }
 
     /// Rests after log or state could not be used, which a replay under way says it waits for. The error
     /// itself is in the bridge's log only: it can name paths.
     async fn rest(&self, id: Option<u64>, error: &ReplayError, unreadable: &mut Episode<String>) {
+        if self.is_over() {
+            return;
+        }
         if let Some(id) = id {
             let what = match error {
                 ReplayError::State(_) => "the state, in which its progress is noted, cannot be used",
@@ -149,8 +169,8 @@ impl Runner {
             let Some(most) = self.turn(&row, &mut pace, started).await else { return Ok(()) };
             let looked = Instant::now();
             let page = self.page(&row, most).await?;
-            if !self.shared.is_running(row.id) {
-                // It was cancelled meanwhile.
+            if self.is_over() || !self.shared.is_running(row.id) {
+                // It was cancelled meanwhile, or its sink is gone.
                 return Ok(());
             }
             let ReplayPage { copies, originals, passed } = page;
@@ -183,10 +203,10 @@ impl Runner {
     /// or the bridge stops.
     async fn turn(&self, row: &ReplayRow, pace: &mut ReplayPace, started: Instant) -> Option<usize> {
         loop {
-            if self.stop.is_cancelled() || !self.shared.is_running(row.id) {
+            if self.is_over() || !self.shared.is_running(row.id) {
                 return None;
             }
-            let waits_for = self.shared.waits_for(row, self.index);
+            let waits_for = self.shared.waits_for(row);
             let waits = waits_for.is_some();
             self.shared.note_waiting(row.id, waits_for);
             if waits {
@@ -214,13 +234,14 @@ impl Runner {
 
     /// The next page of the log, with at most so many events to send.
     pub(super) async fn page(&self, row: &ReplayRow, most: usize) -> Result<ReplayPage, ReplayError> {
-        let (row, index) = (row.clone(), self.index);
+        let row = row.clone();
         self.blocking(move |shared| {
+            let sink = shared.sink(&row.sink)?;
             let search = shared.spool.search();
             let budget = SearchBudget::new(most, PAGE_BYTES);
             let wanted = shared.log().wanted(&row.events, &row.ids_of);
             let page = search.oldest_first(&wanted, row.read, row.end, &budget)?;
-            Ok(chosen(page, &row, |event_type| shared.sinks[index].selection.takes(event_type)))
+            Ok(chosen(page, &row, |event_type| sink.selection.takes(event_type)))
         })
         .await
     }
@@ -233,7 +254,7 @@ impl Runner {
             let known = row.clone();
             match self.blocking(move |shared| Ok(shared.record(known)?)).await {
                 Ok(going) => return going,
-                Err(_) if self.stop.is_cancelled() => return Going::No,
+                Err(_) if self.is_over() => return Going::No,
                 Err(error) => self.rest(Some(row.id), &error, &mut unwritten).await,
             }
         }
@@ -243,14 +264,14 @@ impl Runner {
     async fn await_last(&self, mut row: ReplayRow) -> Result<(), ReplayError> {
         // All of it is looked through: nothing more is kept for it.
         loop {
-            let sink = &self.shared.sinks[self.index];
+            let Ok(sink) = self.shared.sink(&self.name) else { return Ok(()) };
             let behind = sink.behind(row.last);
             if behind == 0 {
                 break;
             }
             self.shared.note_waiting(row.id, Some(sink.behind_in_words(behind)));
             self.pause(LOOK_EVERY).await;
-            if self.stop.is_cancelled() || !self.shared.is_running(row.id) {
+            if self.is_over() || !self.shared.is_running(row.id) {
                 return Ok(());
             }
         }
@@ -276,7 +297,7 @@ impl Runner {
 
 impl Shared {
     /// What a replay waits for before it can send more; `None` if it can.
-    fn waits_for(&self, row: &ReplayRow, index: usize) -> Option<String> {
+    fn waits_for(&self, row: &ReplayRow) -> Option<String> {
         if let Err(reason) = self.spool.accepting() {
             return Some(format!("the spool takes no events: {reason}"));
         }
@@ -285,7 +306,7 @@ impl Shared {
             return Some("less than a quarter of the spool's space is left".into());
         }
         let most = (u64::from(row.rate) / 2).clamp(AHEAD_MIN, AHEAD_MAX);
-        let sink = &self.sinks[index];
+        let sink = self.sink(&row.sink).ok()?;
         let behind = sink.behind(row.last);
         (behind > most).then(|| sink.behind_in_words(behind))
     }

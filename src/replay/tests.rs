@@ -319,7 +319,7 @@ async fn of_a_batch_that_is_appended_in_part_exactly_what_is_in_front_of_the_res
     let replaying = Replaying::new(bench, Position(40));
     let row = replaying.begin(NewReplay { rate: 1, ..to("billing", since(0)) });
     let (shared, stop) = (Arc::clone(&replaying.replays.0), CancellationToken::new());
-    let runner = run::Runner { shared, name: "billing".into(), index: 1, stop };
+    let runner = run::Runner { shared, name: "billing".into(), stop };
     let page = runner.page(&row, 20).await.expect("readable");
     assert_eq!((page.originals[9], page.passed.not_selected), (Position(20), 10));
     let part = runner.part(&row, page.originals[3], page.passed).await;

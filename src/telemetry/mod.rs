@@ -15,6 +15,7 @@ mod log;
 mod otlp;
 mod readings;
 mod registering;
+mod removed;
 mod replay;
 mod rules;
 mod shapes;

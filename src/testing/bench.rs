@@ -32,15 +32,24 @@ impl Bench {
         Self::on(Arc::new(RealDisk::default()), 64 << 10)
     }
 
+    /// With a log that keeps released segments for so long.
+    pub fn retaining(retain: Duration) -> Self {
+        Self::with(Arc::new(RealDisk::default()), 64 << 10, retain)
+    }
+
     /// With its log on a disk of the test's own; so many bytes of it are read from memory.
     pub fn on(disk: Arc<dyn Disk>, tail_bytes_max: usize) -> Self {
+        Self::with(disk, tail_bytes_max, Duration::ZERO)
+    }
+
+    fn with(disk: Arc<dyn Disk>, tail_bytes_max: usize, retain: Duration) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let held = LockedDir::take(dir.path(), disk).expect("the directory");
         let options = SpoolOptions {
             bytes_max: 1 << 30,
             free_bytes_min: 0,
             segment_bytes: 64 << 10,
-            retain: Duration::ZERO,
+            retain,
             duplicates: DuplicatesOptions { window: Duration::ZERO, events_max: 1000, ..Default::default() },
             tail_bytes_max,
             answer_within: Duration::from_secs(60),

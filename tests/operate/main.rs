@@ -32,6 +32,7 @@ mod problems;
 mod replay;
 mod run;
 mod shapes;
+mod sink_changes;
 mod situations;
 mod sockets;
 mod tail;

@@ -107,7 +107,7 @@ fn a_paused_sink_gets_nothing_until_it_is_resumed_also_over_a_restart_and_then_e
 
     assert!(bridge.stop() < Duration::from_secs(3), "a paused sink holds no stop up");
     let bridge = home.start();
-    bridge.assert_logs("the sink is paused, as before the restart");
+    bridge.assert_logs("the sink is paused, as it was before");
     send(&bridge, 23, 2);
     await_lines(&home, "other", 25);
     assert_eq!(lines(&home, "lake").len(), 3, "it is paused still");

@@ -22,6 +22,7 @@ use crate::testing::events::event;
 
 mod answers;
 mod judged;
+mod leaving;
 mod overtaking;
 mod paused;
 mod replayed;

@@ -8,7 +8,7 @@ use crate::testing::bench::awaited;
 
 /// The pausing of the sink `lake`, and what its dispatcher looks at.
 fn pausing(bench: &Bench, awaited: bool) -> (Pausing, PauseSwitch) {
-    let mut pausing = Pausing::new(bench.state.clone());
+    let pausing = Pausing::new(bench.state.clone());
     let paused = bench.state.paused().expect("readable");
     let switch = pausing.add(("lake", awaited), &paused, &bench.health, &bench.metrics);
     (pausing, switch)

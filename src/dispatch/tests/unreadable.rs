@@ -121,8 +121,13 @@ async fn quarantined_deliveries_that_cannot_be_read_are_tried_again_after_a_rest
     disk.refuse(3);
     let (stop, never) = (CancellationToken::new(), CancellationToken::new());
     let begun = Instant::now();
-    let running =
-        tokio::spawn(quarantine::keep(bench.reader(Position(0)), bench.scope(), stop.clone(), never));
+    let running = tokio::spawn(quarantine::keep(
+        bench.reader(Position(0)),
+        bench.scope(),
+        quarantine::ScopeChanges::new().1,
+        stop.clone(),
+        never,
+    ));
     let letters = || bench.state.dead_letters(&DeadFilter::default(), 0, 10).expect("readable").len();
     awaited(|| letters() == 1).await;
     assert_eq!(disk.tries(), 4);
@@ -137,8 +142,13 @@ async fn a_rest_before_the_log_is_read_again_does_not_hold_the_end_up() {
     bench.append_entry(quarantined().into()).await;
     disk.refuse(u32::MAX);
     let (stop, never) = (CancellationToken::new(), CancellationToken::new());
-    let running =
-        tokio::spawn(quarantine::keep(bench.reader(Position(0)), bench.scope(), stop.clone(), never));
+    let running = tokio::spawn(quarantine::keep(
+        bench.reader(Position(0)),
+        bench.scope(),
+        quarantine::ScopeChanges::new().1,
+        stop.clone(),
+        never,
+    ));
     awaited(|| disk.tries() > 0).await;
     let stopped = Instant::now();
     stop.cancel();

@@ -11,7 +11,7 @@ use crate::files::{FileId, attempt_for, has_lock};
 
 /// The file whose lock makes a sink the directory's owner. No topic can have this name, and a reader
 /// that looks for topics skips names that begin with a full stop.
-const LOCK_FILE: &str = ".lock~";
+pub(super) const LOCK_FILE: &str = ".lock~";
 /// How long to wait for another process to release the directory, as in a rolling update, in which
 /// the old process is still stopping.
 const LOCK_WAIT: Duration = Duration::from_secs(2);

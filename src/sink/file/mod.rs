@@ -8,6 +8,7 @@
 //! locked, so that no line of another writer is cut off.
 
 mod dir_lock;
+mod new_directories;
 pub mod options;
 mod topic_file;
 mod writer;
@@ -125,4 +126,5 @@ fn no_follow() -> i32 {
 #[allow(clippy::unwrap_used)]
 mod tests;
 
+pub use new_directories::NewDirectories;
 pub use options::FileSinkOptions;

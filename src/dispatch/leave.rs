@@ -1,0 +1,70 @@
+//! How a dispatcher ends while the bridge goes on: another one takes its place, or its sink is removed.
+
+use std::sync::{Arc, OnceLock};
+
+use super::{Dispatcher, Reading};
+use crate::event::Position;
+use crate::spool::EntryBatch;
+
+/// How a dispatcher ends that is stopped before the bridge is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaveOrder {
+    /// Another one goes on behind its cursor: it reads nothing more.
+    Replaced,
+    /// Its sink is removed: it delivers what the log holds up to this position.
+    Removed(Position),
+}
+
+/// Tells a dispatcher how to leave. The order is given before the dispatcher is stopped, once. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct LeaveNotice(Arc<OnceLock<LeaveOrder>>);
+
+impl LeaveNotice {
+    /// Gives the order. A second one is ignored.
+    pub fn give(&self, order: LeaveOrder) {
+        let _ = self.0.set(order);
+    }
+
+    pub(super) fn order(&self) -> Option<LeaveOrder> {
+        self.0.get().copied()
+    }
+}
+
+impl Dispatcher {
+    /// The same dispatcher, which leaves as it is told here.
+    pub fn leaving(self, leave: LeaveNotice) -> Self {
+        Self { leave, ..self }
+    }
+
+    /// Whether it has read all that it is to deliver before it leaves.
+    pub(super) fn has_read_its_last(&self) -> bool {
+        self.last().is_some_and(|last| self.unsettled.read() >= last)
+    }
+
+    /// Gives up a read for which nothing is left to read.
+    pub(super) fn end_reading(&self, reading: &mut Option<Reading>) {
+        if self.has_read_its_last() {
+            *reading = None;
+        }
+    }
+
+    /// Of a batch, what it is to deliver; `None` if that is nothing.
+    pub(super) fn up_to_its_last(&self, mut batch: EntryBatch) -> Option<EntryBatch> {
+        if let Some(last) = self.last() {
+            if self.has_read_its_last() {
+                return None;
+            }
+            batch.entries.retain(|(position, _)| *position <= last);
+            batch.through = batch.through.min(last);
+        }
+        Some(batch)
+    }
+
+    /// The last position that it is to deliver, if it is to leave.
+    fn last(&self) -> Option<Position> {
+        Some(match self.leave.order()? {
+            LeaveOrder::Replaced => Position(0),
+            LeaveOrder::Removed(through) => through,
+        })
+    }
+}

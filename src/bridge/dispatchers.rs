@@ -12,12 +12,13 @@ use tokio_util::sync::CancellationToken;
 use super::BridgeError;
 use super::replays::ResumedReplays;
 use super::sink_life::{
-    PreparedOutput, PreparedSink, ReaderEnd, SinkLife, SinkOrder, SinkSurroundings, reader_kind,
+    PreparedOutput, PreparedSink, ReaderEnd, SinkLife, SinkNeeds, SinkOrder, reader_kind,
 };
 use crate::ack::AwaitedSinks;
 use crate::aws::Aws;
 use crate::config::Config;
 use crate::dispatch::certainty;
+use crate::dispatch::leave::LeaveNotice;
 use crate::dispatch::low_watermark::{CursorHandle, Cursors, ReaderKind, ReaderPosition};
 use crate::dispatch::pause::Pausing;
 use crate::dispatch::quarantine::{self, QuarantineScope, ScopeChanges};
@@ -39,7 +40,7 @@ const ORDERS_MAX: usize = 1;
 pub(super) struct Dispatchers {
     /// The sinks, by name.
     pub(super) sinks: BTreeMap<String, RunningSink>,
-    pub(super) around: SinkSurroundings,
+    pub(super) around: SinkNeeds,
     tasks: JoinSet<Result<ReaderEnd, DispatchError>>,
 }
 
@@ -49,6 +50,8 @@ pub(super) struct RunningSink {
     pub(super) options: SinkOptions,
     /// Whether it was told to end.
     pub(super) is_removed: bool,
+    /// Gives it notice that it is removed.
+    pub(super) leave: LeaveNotice,
     pub(super) orders: mpsc::Sender<SinkOrder>,
 }
 
@@ -109,7 +112,7 @@ impl Dispatchers {
         let log = (state, spool);
         let replays = replays.open(config, log, cursors.clone(), (&*shares, kept), (&*metrics, &*health));
         let (quarantine, changes) = ScopeChanges::new();
-        let around = SinkSurroundings {
+        let around = SinkNeeds {
             spool: spool.clone(),
             state: state.clone(),
             metrics,
@@ -146,9 +149,12 @@ impl Dispatchers {
     pub(super) fn begin(&mut self, sink: PreparedSink, share: CursorHandle, buried: Position) {
         let PreparedSink { options, output } = sink;
         let (orders, told) = mpsc::channel(ORDERS_MAX);
-        let running = RunningSink { options: options.clone(), is_removed: false, orders };
+        let leave = LeaveNotice::default();
+        let running =
+            RunningSink { options: options.clone(), is_removed: false, leave: leave.clone(), orders };
         self.sinks.insert(options.name.clone(), running);
-        let life = SinkLife { options, share, buried, around: self.around.clone(), orders: told };
+        let around = self.around.clone();
+        let life = SinkLife { options, share, buried, around, leave, orders: told };
         self.around.replays.put_sink(life.replay_sink());
         self.tasks.spawn(life.run(output));
     }

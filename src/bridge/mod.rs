@@ -113,8 +113,8 @@ pub enum BridgeError {
     Cryptography(#[source] rustls::Error),
     /// A sink has yet to carry out the change before.
     #[error(
-        "sink `{name}` has not ended yet as the configuration before has it: it delivers what is left for it; \
-         try again in a moment"
+        "sink `{name}` has not ended yet as the configuration before has it: it delivers what is left for \
+         it; try again in a moment"
     )]
     SinkStillChanging {
         /// The sink's name.

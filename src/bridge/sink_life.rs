@@ -18,7 +18,7 @@ use super::BridgeError;
 use super::sinks::make_sink;
 use crate::ack::AwaitedSinks;
 use crate::aws::Aws;
-use crate::dispatch::leave::{LeaveNotice, LeaveOrder};
+use crate::dispatch::leave::LeaveNotice;
 use crate::dispatch::low_watermark::{CursorHandle, Cursors, ReaderKind};
 use crate::dispatch::pause::Pausing;
 use crate::dispatch::quarantine::{ScopeChange, ScopeChanges};
@@ -39,7 +39,7 @@ const MADE_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// What all sinks of a bridge work with.
 #[derive(Clone)]
-pub(super) struct SinkSurroundings {
+pub(super) struct SinkNeeds {
     pub(super) spool: Spool,
     pub(super) state: State,
     pub(super) metrics: Arc<Metrics>,
@@ -85,7 +85,7 @@ pub(super) struct SinkOrder {
 pub(super) enum SinkChange {
     /// It goes on like this.
     Replace(Box<PreparedSink>),
-    /// It ends.
+    /// It ends, as it was given notice.
     Remove {
         /// It delivers what is in the log up to here, as far as it gets.
         through: Position,
@@ -109,7 +109,9 @@ pub(super) struct SinkLife {
     pub(super) share: CursorHandle,
     /// Position up to which events for this sink only are dead letters.
     pub(super) buried: Position,
-    pub(super) around: SinkSurroundings,
+    pub(super) around: SinkNeeds,
+    /// Tells its dispatchers how to leave.
+    pub(super) leave: LeaveNotice,
     pub(super) orders: mpsc::Receiver<SinkOrder>,
 }
 
@@ -146,18 +148,17 @@ impl SinkLife {
 
     /// Runs a dispatcher until it is ordered to end. `None` if it has ended with the bridge.
     async fn dispatch(&mut self, sink: Arc<dyn Sink>) -> Result<Option<SinkOrder>, DispatchError> {
-        let leave = LeaveNotice::default();
+        self.leave = self.leave.of_the_next();
         let (stop, cut) = (self.around.stop.child_token(), self.around.cut.child_token());
-        let dispatcher = self.dispatcher(sink, leave.clone());
+        let dispatcher = self.dispatcher(sink);
         let mut running = Box::pin(dispatcher.run(stop.clone(), cut.clone()));
         let order = tokio::select! {
             ended = &mut running => return ended.map(|()| None),
             Some(order) = self.orders.recv() => order,
         };
-        leave.give(match &order.change {
-            SinkChange::Replace(_) => LeaveOrder::Replaced,
-            SinkChange::Remove { through, .. } => LeaveOrder::Removed(*through),
-        });
+        if let SinkChange::Replace(_) = &order.change {
+            self.leave.replace();
+        }
         stop.cancel();
         let ended = tokio::select! {
             ended = &mut running => ended,
@@ -168,21 +169,22 @@ impl SinkLife {
         };
         match ended {
             Err(error @ DispatchError::Commit { source: StateError::NoRoom { .. }, .. }) => {
-                tracing::warn!(sink = self.options.name, %error, "the state has no room as a sink is changed");
+                let sink = &*self.options.name;
+                tracing::warn!(sink, %error, "the cursor of a sink that ends is not stored");
             }
             ended => ended?,
         }
         Ok(Some(order))
     }
 
-    fn dispatcher(&self, sink: Arc<dyn Sink>, leave: LeaveNotice) -> Dispatcher {
-        let SinkSurroundings { spool, state, metrics, health, timeline, .. } = &self.around;
+    fn dispatcher(&self, sink: Arc<dyn Sink>) -> Dispatcher {
+        let SinkNeeds { spool, state, metrics, health, timeline, .. } = &self.around;
         let (name, rules) = (&self.options.name, Arc::clone(&self.around.rules));
         let reader = LogReader { share: self.share.clone(), spool: spool.clone(), state: state.clone() };
         let dispatcher = Dispatcher::new(&self.options, rules, sink, reader, self.buried, metrics, health);
         let dispatcher = dispatcher.traced_by(self.around.tracer.clone());
         let dispatcher = dispatcher.awaited(self.around.awaited.get(name)).noting(timeline.clone());
-        let dispatcher = dispatcher.pausing(self.around.pausing.switch(name)).leaving(leave);
+        let dispatcher = dispatcher.pausing(self.around.pausing.switch(name)).leaving(self.leave.clone());
         dispatcher.passing_over(self.around.replays.cancelled())
     }
 

@@ -1,5 +1,6 @@
 //! How a dispatcher ends while the bridge goes on: another one takes its place, or its sink is removed.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::{Dispatcher, Reading};
@@ -8,25 +9,39 @@ use crate::spool::EntryBatch;
 
 /// How a dispatcher ends that is stopped before the bridge is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeaveOrder {
+pub(super) enum LeaveOrder {
     /// Another one goes on behind its cursor: it reads nothing more.
     Replaced,
     /// Its sink is removed: it delivers what the log holds up to this position.
     Removed(Position),
 }
 
-/// Tells a dispatcher how to leave. The order is given before the dispatcher is stopped, once. Clones share it.
+/// Tells the dispatcher of a sink how to leave, before it is stopped. Clones share the notice.
 #[derive(Clone, Debug, Default)]
-pub struct LeaveNotice(Arc<OnceLock<LeaveOrder>>);
+pub struct LeaveNotice {
+    is_replaced: Arc<AtomicBool>,
+    removed: Arc<OnceLock<Position>>,
+}
 
 impl LeaveNotice {
-    /// Gives the order. A second one is ignored.
-    pub fn give(&self, order: LeaveOrder) {
-        let _ = self.0.set(order);
+    /// For the dispatcher that comes next: it is not replaced yet, and its sink is removed if it was before.
+    pub fn of_the_next(&self) -> Self {
+        Self { is_replaced: Arc::default(), removed: Arc::clone(&self.removed) }
+    }
+
+    /// Another dispatcher is to go on.
+    pub fn replace(&self) {
+        self.is_replaced.store(true, Ordering::Release);
+    }
+
+    /// The sink is removed: what the log holds up to this position is delivered. The first position counts.
+    pub fn remove(&self, through: Position) {
+        let _ = self.removed.set(through);
     }
 
     pub(super) fn order(&self) -> Option<LeaveOrder> {
-        self.0.get().copied()
+        let is_replaced = || self.is_replaced.load(Ordering::Acquire).then_some(LeaveOrder::Replaced);
+        self.removed.get().map(|through| LeaveOrder::Removed(*through)).or_else(is_replaced)
     }
 }
 

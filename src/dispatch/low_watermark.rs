@@ -1,7 +1,7 @@
 //! The durable cursors of all readers of the log, which come and go. Segments that all sinks have passed are
 //! released. If the spool is full, segments can be removed that all readers without `on_full: detach_sink`
-//! have passed. What a replay has yet to read outlives `retain`, as long as there is space; so does what a sink
-//! that is added later has yet to read of what was released before.
+//! have passed. What a replay has yet to read outlives `retain`, as long as there is space; so does what a
+//! sink that is added later has yet to read of what was released before.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;

@@ -157,7 +157,9 @@ pub async fn keep(
         }
         let commit_at = checkpoint.begin_if_due(cursor, checkpoint.dead_bytes() > 0);
         tokio::select! {
-            () = stop.cancelled() => return finish(&mut checkpoint, spool.pass_shared_entries(cursor), &cut).await,
+            () = stop.cancelled() => {
+                return finish(&mut checkpoint, spool.pass_shared_entries(cursor), &cut).await;
+            }
             // As at a restart: what was copied is committed, and the scope that is now begins behind that.
             Some((change, answer)) = changes.0.recv() => {
                 finish(&mut checkpoint, cursor, &cut).await?;

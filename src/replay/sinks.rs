@@ -54,7 +54,7 @@ impl Replays {
         drop(running);
         for id in ids {
             if let Err(error) = shared.stop(id, name) {
-                tracing::warn!(replay = id, sink = name, %error, "a later start notes that a replay is stopped");
+                tracing::warn!(replay = id, sink = name, %error, "a later start notes that it is stopped");
             }
         }
         drop(turn);

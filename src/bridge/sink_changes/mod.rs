@@ -4,8 +4,8 @@
 //! 2. `add` registers the cursors of added sinks, durably and before anything else of the log can be removed,
 //!    begins the new rules and starts these sinks; it is the last step that can fail, and then nothing has
 //!    changed.
-//! 3. `replace_and_remove` gives the orders to the tasks of changed and removed sinks, which carry them out by
-//!    themselves: nobody waits for a sink that is slow.
+//! 3. `replace_and_remove` gives the orders to the tasks of changed and removed sinks, which carry them out
+//!    by themselves: nobody waits for a sink that is slow.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::dispatchers::Dispatchers;
 use super::open::blocking;
-use super::sink_life::{PreparedOutput, PreparedSink, SinkChange, SinkOrder, SinkSurroundings, reader_kind};
+use super::sink_life::{PreparedOutput, PreparedSink, SinkChange, SinkNeeds, SinkOrder, reader_kind};
 use super::sinks::make_sink;
 use super::{Bridge, BridgeError, rules};
 use crate::config::Config;
@@ -144,7 +144,7 @@ impl Dispatchers {
             let buried = self.around.quarantine.tell(ScopeChange::Added(name.clone())).await;
             let buried = buried.ok_or(BridgeError::BrokeDown("the quarantine"))?.max(start.buried);
             tracing::info!(sink = name, cursor, "the sink was added: it begins behind `cursor`");
-            let SinkSurroundings { awaited, pausing, health, metrics, .. } = &self.around;
+            let SinkNeeds { awaited, pausing, health, metrics, .. } = &self.around;
             // The dispatcher asks for its switch when it begins.
             let is_awaited = awaited.get(&name).is_some();
             drop(pausing.add((name.as_str(), is_awaited), &prepared.paused, health, metrics));
@@ -196,6 +196,7 @@ impl Dispatchers {
         for name in std::mem::take(&mut prepared.removed) {
             let Some(sink) = self.sinks.get_mut(&name) else { continue };
             sink.is_removed = true;
+            sink.leave.remove(through);
             self.around.replays.remove_sink(&name);
             let replays = self.around.replays.clone();
             let replays = spawn_blocking(move || replays.stop_those_to(&name));

@@ -22,7 +22,10 @@ impl Leaving {
     }
 
     async fn leave(self, order: LeaveOrder) {
-        self.leave.give(order);
+        match order {
+            LeaveOrder::Replaced => self.leave.replace(),
+            LeaveOrder::Removed(through) => self.leave.remove(through),
+        }
         self.stop.cancel();
         tokio::time::timeout(LIMIT, self.running)
             .await

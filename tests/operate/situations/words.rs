@@ -105,7 +105,8 @@ const WITHOUT: &[(&str, &str)] = &[
 const OF_SNS: &[&str] = &["certificate_", "envelope_", "signature_", "header_contradicts", "timestamp_form"];
 
 /// What can look like a word of a refusal and is none.
-const NO_REASON: &[&str] = &["accepted", "duplicate", "filtered", "probe", "quarantined"];
+const NO_REASON: &[&str] =
+    &["accepted", "aws_sqs", "duplicate", "filtered", "probe", "quarantined", "webhook"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Map, Value as Json, json};
 
 macro_rules! codes {
     ($($(#[$doc:meta])+ $name:ident = $word:literal, $status:ident;)+) => {
@@ -88,6 +88,14 @@ codes! {
     Conflict = "conflict", CONFLICT;
     /// Answers wait for the sink, so it is not paused by accident.
     SinkAwaited = "sink_awaited", CONFLICT;
+    /// The configuration cannot be read again, or what it asks for cannot be prepared; nothing changed.
+    ReloadFailed = "reload_failed", CONFLICT;
+    /// Another reload of the configuration is under way.
+    ReloadUnderWay = "reload_under_way", CONFLICT;
+    /// The configuration changes what a running bridge cannot take over; nothing changed.
+    RestartNeeded = "restart_needed", CONFLICT;
+    /// The configuration has errors; nothing changed.
+    ConfigurationErrors = "configuration_errors", UNPROCESSABLE_ENTITY;
     /// No steps are kept.
     TimelineOff = "timeline_off", CONFLICT;
     /// Bodies are not shown.
@@ -147,7 +155,18 @@ impl FromStr for RequestNumber {
 
 /// The document of a problem, as JSON.
 pub fn document(code: ProblemCode, status: StatusCode, detail: &str, request: RequestNumber) -> String {
-    let document = json!({
+    document_with(code, status, detail, request, Map::new())
+}
+
+/// The same with more members.
+pub fn document_with(
+    code: ProblemCode,
+    status: StatusCode,
+    detail: &str,
+    request: RequestNumber,
+    members: Map<String, Json>,
+) -> String {
+    let mut document = json!({
         "type": format!("urn:fanbridge:problem:{}", code.as_str()),
         "title": status.canonical_reason().unwrap_or("Error"),
         "status": status.as_u16(),
@@ -155,6 +174,9 @@ pub fn document(code: ProblemCode, status: StatusCode, detail: &str, request: Re
         "code": code.as_str(),
         "instance": format!("urn:fanbridge:request:{request}"),
     });
+    if let Json::Object(document) = &mut document {
+        document.extend(members);
+    }
     document.to_string()
 }
 

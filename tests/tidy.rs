@@ -43,6 +43,7 @@ const PURE: &[&str] = &[
     "cli/doctor/policy.rs",
     "cli/doctor/report.rs",
     "cli/tail/line.rs",
+    "config/diff/",
     "cli/top/block.rs",
     "cli/types/asyncapi.rs",
     "cli/types/comparison.rs",

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! request ─▶ guard: host, token, forgery ─▶ route ─▶ state, spool, health (read)
-//! └─▶ redrive, drop, pause, resume, replay, import (the only changes)
+//! └─▶ redrive, drop, pause, resume, replay, import, reload (the only changes)
 //! ```
 //!
 //! Answers are JSON, failures are problem documents. Bodies of dead letters are shown by
@@ -20,6 +20,7 @@ pub mod options;
 mod page;
 mod probes;
 mod problem;
+pub mod reload;
 mod status;
 mod summary;
 mod types;
@@ -57,11 +58,12 @@ pub use dead::{Counted, DropRequest, RedriveRequest};
 pub use guard::{Access, REQUEST_HEADER};
 pub use history::keep as keep_history;
 pub use problem::ProblemAnswer;
+pub use reload::{ReloadAnswer, ReloadRefusal, ReloadTrigger, Reloader};
 pub use summary::{SinkSummary, SourceSummary, Summary};
 pub use v1::{
     CancelRequest, IMPORT_BODIES_MAX, IMPORT_BYTES_MAX, ImportAnswer, ImportItem, ImportRequest,
-    ImportVerdict, PauseRequest, PausedAnswer, ReplayAnswer, ReplayList, ReplayRequest, ResumeRequest,
-    SavedRequest, openapi_document,
+    ImportVerdict, PauseRequest, PausedAnswer, ReloadRequest, ReplayAnswer, ReplayList, ReplayRequest,
+    ResumeRequest, SavedRequest, openapi_document,
 };
 
 /// Largest request body in bytes, many times the numbers of 1,000 dead letters.
@@ -82,7 +84,7 @@ pub struct AdminState {
     pub metrics: Arc<Metrics>,
     /// The health of the process.
     pub health: Arc<Health>,
-    /// The configuration without secrets.
+    /// The configuration without secrets, which a reload replaces.
     summary: Arc<ArcSwap<Summary>>,
     /// The rules of access.
     pub access: Arc<Access>,
@@ -118,6 +120,8 @@ pub struct Controls {
     pub replays: Replays,
     /// Takes saved bodies in.
     pub imports: ArcSwap<Imports>,
+    /// Reads the configuration again.
+    pub reloader: Reloader,
 }
 
 struct Opened {

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use serde_json::{Map, Value as Json};
 
-use crate::problem::{ProblemCode, RequestNumber, document};
+use crate::problem::{ProblemCode, RequestNumber, document_with};
 use crate::state::StateError;
 
 /// A request that failed, with the reason.
@@ -20,12 +21,21 @@ pub struct ProblemAnswer {
     pub detail: Cow<'static, str>,
     /// The number of the request.
     pub request: RequestNumber,
+    /// Further members of the document. They contain no secret.
+    pub members: Map<String, Json>,
 }
 
 impl ProblemAnswer {
     /// A problem with this code, under the status that goes with it.
     pub fn of(code: ProblemCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, status: code.status(), detail: detail.into(), request: RequestNumber::next() }
+        let (status, request) = (code.status(), RequestNumber::next());
+        Self { code, status, detail: detail.into(), request, members: Map::new() }
+    }
+
+    /// The same with one more member in the document.
+    pub fn with(mut self, name: &str, member: Json) -> Self {
+        self.members.insert(name.to_owned(), member);
+        self
     }
 }
 
@@ -51,7 +61,7 @@ impl From<StateError> for ProblemAnswer {
 
 impl IntoResponse for ProblemAnswer {
     fn into_response(self) -> Response {
-        let document = document(self.code, self.status, &self.detail, self.request);
+        let document = document_with(self.code, self.status, &self.detail, self.request, self.members);
         let kind = [(CONTENT_TYPE, "application/problem+json")];
         let response = (self.status, kind, document);
         match self.status {

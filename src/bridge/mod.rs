@@ -9,11 +9,13 @@ mod background;
 pub mod descriptors;
 mod dispatchers;
 mod ending;
+mod error;
 mod handover;
 pub mod listeners;
 mod open;
 mod parts;
 mod readmission;
+mod reload;
 mod replays;
 mod rules;
 mod shapes;
@@ -34,139 +36,35 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::dispatchers::{Dispatchers, Instruments};
-use self::ending::{given_up, graver, had_to_stop, look_over, named};
+use self::ending::{given_up, graver, look_over};
+pub use self::error::BridgeError;
 use self::handover::{Giver, Predecessor, SocketCopies};
 use self::listeners::{BoundAddress, InheritedSockets};
 use self::open::{open, take};
 use self::readmission::{AdmissionRules, CurrentRules};
+use self::reload::{Reloadable, ReloadedParts, Reloads};
 use self::shapes::ShapeKeeper;
-pub use self::sink_changes::SinkChanges;
 use self::sinks::make_sink;
 use self::sources::{Sources, Surroundings};
-use self::summary::{ConfigurationView, awaited, summary};
+use self::summary::{awaited, summary};
 use self::task::Task;
 use crate::admin::{self, Access, AdminState, Controls};
 use crate::aws::Aws;
-use crate::config::Config;
+use crate::config::{Config, ConfigurationFile};
 use crate::dedup::shared::{SharedWindow, SharedWindowOptions};
-use crate::dispatch::DispatchError;
 use crate::health::Health;
 use crate::selection::Selection;
-use crate::sink::file::UnusableDirectory;
 use crate::source::Intake;
 use crate::source::front::Front;
 use crate::source::http::connections::Connections;
 use crate::source::http::serve;
-use crate::source::http::tls::{Tls, TlsError};
+use crate::source::http::tls::Tls;
 use crate::source::sampling::Sampler;
-use crate::source::sns::TrustError;
 use crate::source::types_seen::TypesSeen;
-use crate::spool::{MissingSegment, ReadError, Recovery, Spool, SpoolError};
-use crate::state::{State, StateError};
+use crate::spool::{Recovery, Spool};
+use crate::state::State;
 use crate::telemetry::Metrics;
 use crate::timeline::Timeline;
-
-/// Why the bridge could not start, or stopped by itself.
-#[derive(Debug, thiserror::Error)]
-pub enum BridgeError {
-    /// The log cannot be opened.
-    #[error(transparent)]
-    Spool(#[from] SpoolError),
-    /// The state cannot be opened, read or written.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// The log cannot be searched for the moment with which a new sink begins.
-    #[error("a new sink has a moment in `from`, and the log cannot be searched for it")]
-    From(#[source] ReadError),
-    /// A listener cannot be bound.
-    #[error("cannot listen on {address}")]
-    Listen {
-        /// The configured address.
-        address: SocketAddr,
-        /// The system's error.
-        source: std::io::Error,
-    },
-    /// The certificate or key cannot be used.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// An SNS source is configured and no certificate authority is trusted.
-    #[error(transparent)]
-    Trust(#[from] TrustError),
-    /// A sink cannot be made from its configuration.
-    #[error("sink `{name}` cannot be made")]
-    Sink {
-        /// The sink's name.
-        name: String,
-        /// What is wrong.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The directory of a file sink is in use by another sink, mostly of another process.
-    #[error("sink `{name}` cannot be made")]
-    SinkInUse {
-        /// The sink's name.
-        name: String,
-        /// The directory, and what uses it.
-        source: UnusableDirectory,
-    },
-    /// The cryptography refuses its own defaults.
-    #[error("no connection with TLS can be made")]
-    Cryptography(#[source] rustls::Error),
-    /// A sink has yet to carry out the change before.
-    #[error(
-        "sink `{name}` has not ended yet as the configuration before has it: it delivers what is left for \
-         it; try again in a moment"
-    )]
-    SinkStillChanging {
-        /// The sink's name.
-        name: String,
-    },
-    /// A dispatcher ended.
-    #[error(transparent)]
-    Dispatch(#[from] DispatchError),
-    /// The disk failed, and the log is not trusted until it was recovered.
-    #[error(
-        "the spool failed: {0}; no delivery is acknowledged any more, restart to recover what is durable"
-    )]
-    SpoolFailed(String),
-    /// What the spool held is somewhere else. The next start would begin without it, so a person has to move
-    /// it first.
-    #[error("the spool failed: {0}")]
-    Misplaced(String),
-    /// A file of the log was taken away with events that a sink waits for. The next start would skip them, so
-    /// a person has to decide.
-    #[error(
-        "{segment}, and {} has not got past them: put the file back as it was and start again, or start \
-         without it, which gives those events up",
-        named(.waiting)
-    )]
-    SegmentMissing {
-        /// The segment, with the positions that are gone with it.
-        segment: MissingSegment,
-        /// The sinks that wait for them, as far as they are known.
-        waiting: Vec<String>,
-    },
-    /// A part did not stop in time, so the bridge ended without waiting for it.
-    #[error("{what}{}", had_to_stop(.first))]
-    Hangs {
-        /// The part, and what its delay means.
-        what: String,
-        /// The error that made the bridge stop, unless it was told to.
-        #[source]
-        first: Option<Box<Self>>,
-    },
-    /// The running bridge has not given its listening sockets, and goes on.
-    #[error("the running bridge has not handed over its listening sockets, and goes on: {0}")]
-    NotHandedOver(String),
-    /// The process that has taken the listening sockets ended before this one.
-    #[error(
-        "the process that has taken the listening sockets over has ended, so that no bridge runs: start the \
-         bridge again"
-    )]
-    TakerGone,
-    /// A part panicked, which is a fault of the bridge. The log has the panic.
-    #[error("{0} broke down, so the bridge stops; no acknowledged event is lost: start the bridge again")]
-    BrokeDown(&'static str),
-}
 
 /// A running bridge.
 pub struct Bridge {
@@ -194,6 +92,8 @@ pub struct Bridge {
     /// Learns the shapes of event types.
     shapes: Task,
     admin_task: Task,
+    /// Reads the configuration again.
+    reloads: Reloads,
     grace: Duration,
 }
 
@@ -203,14 +103,19 @@ impl Bridge {
     /// # Errors
     /// When a part cannot start; then no part is left running.
     pub async fn start(config: Config) -> Result<Self, BridgeError> {
-        Self::start_on(config, InheritedSockets::default()).await
+        Self::start_on(config, None, InheritedSockets::default()).await
     }
 
-    /// The same on sockets that were handed over to the process.
+    /// The same on sockets that were handed over to the process, and with the file from which the
+    /// configuration is read again.
     ///
     /// # Errors
     /// When a part cannot start; then no part is left running.
-    pub async fn start_on(config: Config, mut inherited: InheritedSockets) -> Result<Self, BridgeError> {
+    pub async fn start_on(
+        config: Config,
+        file: Option<ConfigurationFile>,
+        mut inherited: InheritedSockets,
+    ) -> Result<Self, BridgeError> {
         let metrics = Arc::new(traces::metrics(config.traces.as_ref()));
         let health = Arc::new(Health::default());
         let (limits, grace) = (config.limits, config.shutdown_grace);
@@ -288,19 +193,19 @@ impl Bridge {
             admin: admin_state.clone(),
             rules: current,
         };
-        let view = ConfigurationView::of(&config);
         let mut sources = Sources::new(front, intake, surroundings);
-        let intake = sources.intake().clone().under(config.selection, config.fingerprint);
-        let prepared = sources.prepare(config.sources, &|_| false, &intake, view).await?;
-        sources.swap(prepared);
+        sources.swap(sources.prepare(&config, &|_| false).await?);
         let (pausing, imports) = (dispatchers.around.pausing.clone(), sources.imports().into());
-        admin_state.control(Controls { pausing, replays: replays.clone(), imports });
+        let giver = Giver::open(&config.spool.dir, copies, grace, &health);
+        let reloadable = Reloadable { config, admin: admin_state.clone(), unnoted: unnoted.clone() };
+        let reloads = Reloads::start(reloadable, file, &metrics);
+        let reloader = reloads.reloader.clone();
+        admin_state.control(Controls { pausing, replays: replays.clone(), imports, reloader });
         let replays = Task::spawn("the replays", |stop| replays.run(stop));
         let connections = Connections::new("http", &metrics);
         let front = Task::spawn("the public listener", |stop| {
             serve(http, tls, limits, grace, connections, service, stop)
         });
-        let giver = Giver::open(&config.spool.dir, copies, grace, &health);
         health.start();
         Ok(Self {
             http: addresses.0,
@@ -323,6 +228,7 @@ impl Bridge {
             exporter,
             health,
             spool,
+            reloads,
             grace,
         })
     }
@@ -358,23 +264,37 @@ impl Bridge {
     /// # Errors
     /// The failure.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), BridgeError> {
-        let ended = tokio::select! {
-            () = stop.cancelled() => Ok(()),
-            () = self.giver.taken() => Ok(()),
-            failure = self.spool.failed() => Err(failure.into()),
-            broken = self.dispatchers.broken() => Err(broken),
-            // These parts end by themselves only by a panic. A bridge that stops is better than one that
-            // receives nothing, or that has a dead part and looks healthy.
-            broken = self.sources.broken() => Err(broken),
-            broken = self.front.broken() => Err(broken),
-            broken = self.collector.broken() => Err(broken),
-            broken = self.replays.broken() => Err(broken),
-            broken = self.shapes.broken() => Err(broken),
-            // This part also ends when the state file is gone.
-            broken = self.background.broken() => Err(self.state.look().map_or_else(Into::into, |()| broken)),
-            broken = self.admin_task.broken() => Err(broken),
-            broken = broken(&mut self.window_worker) => Err(broken),
-            broken = broken(&mut self.exporter) => Err(broken),
+        let ended = loop {
+            let read = tokio::select! {
+                () = stop.cancelled() => break Ok(()),
+                () = self.giver.taken() => break Ok(()),
+                failure = self.spool.failed() => break Err(failure.into()),
+                broken = self.dispatchers.broken() => break Err(broken),
+                // These parts end by themselves only by a panic. A bridge that stops is better than one that
+                // receives nothing, or that has a dead part and looks healthy.
+                broken = self.sources.broken() => break Err(broken),
+                broken = self.front.broken() => break Err(broken),
+                broken = self.collector.broken() => break Err(broken),
+                broken = self.replays.broken() => break Err(broken),
+                broken = self.shapes.broken() => break Err(broken),
+                // This part also ends when the state file is gone.
+                broken = self.background.broken() => {
+                    break Err(self.state.look().map_or_else(Into::into, |()| broken));
+                }
+                broken = self.admin_task.broken() => break Err(broken),
+                broken = broken(&mut self.window_worker) => break Err(broken),
+                broken = broken(&mut self.exporter) => break Err(broken),
+                broken = self.reloads.watcher.broken() => break Err(broken),
+                read = self.reloads.requests.next() => read,
+            };
+            let parts = ReloadedParts { sources: &mut self.sources, sinks: &mut self.dispatchers };
+            // What sinks and clients do while they are made is not waited for at a stop.
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break Ok(()),
+                failure = self.spool.failed() => break Err(failure.into()),
+                () = self.reloads.carry_out(read, parts) => {}
+            }
         };
         let (spool, state) = (self.spool.clone(), self.state.clone());
         let given_up = given_up(spool, state, Instant::now() + self.grace);
@@ -397,6 +317,7 @@ impl Bridge {
         self.health.stop();
         self.sources.end_polling();
         let mut ended = self.giver.close_unless_taken().await;
+        ended = ended.and(self.reloads.end().await);
         ended = ended.and(self.front.end().await);
         ended = ended.and(self.sources.end(deadline).await);
         // What a replay has appended is to be noted before the log is closed.

@@ -186,13 +186,25 @@ impl Client {
         path: &str,
         change: &(impl Serialize + Sync),
     ) -> Result<T, Failure> {
+        read(&granted(self.ask_for(path, change).await?)?)
+    }
+
+    /// Requests a change through the admin API, and returns what that is answered, also if it is refused.
+    ///
+    /// # Errors
+    /// When the bridge does not answer.
+    pub async fn ask_for(
+        &self,
+        path: &str,
+        change: &(impl Serialize + Sync),
+    ) -> Result<ClientAnswer, Failure> {
         let headers = HeaderMap::from_iter([
             (REQUEST_HEADER, HeaderValue::from_static("1")),
             (CONTENT_TYPE, HeaderValue::from_static("application/json")),
         ]);
         let body =
             serde_json::to_vec(change).map_err(|error| Failure::io("cannot write the request", &error))?;
-        read(&granted(self.post(path, headers, body.into()).await?)?)
+        self.post(path, headers, body.into()).await
     }
 
     async fn get(&self, path: &str) -> Result<ClientAnswer, Failure> {
@@ -272,7 +284,11 @@ fn trusting(file: Option<&Path>) -> Result<rustls::ClientConfig, Failure> {
     trust::client(roots).map_err(|error| unusable(&error))
 }
 
-fn granted(answer: ClientAnswer) -> Result<Bytes, Failure> {
+/// The body of an answer, unless the request was refused.
+///
+/// # Errors
+/// What the refusal says.
+pub fn granted(answer: ClientAnswer) -> Result<Bytes, Failure> {
     if answer.status.is_success() {
         return Ok(answer.body);
     }
@@ -286,7 +302,11 @@ fn granted(answer: ClientAnswer) -> Result<Bytes, Failure> {
     Err(Failure::new(exit, format!("the bridge answered {}: {}", answer.status, Shown(detail))))
 }
 
-fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Failure> {
+/// The JSON of an answer.
+///
+/// # Errors
+/// When it is not the expected one.
+pub fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Failure> {
     serde_json::from_slice(body).map_err(|error| Failure::io("cannot read the bridge's answer", &error))
 }
 

@@ -127,7 +127,7 @@ mod tests {
         });
         let origins = [("http.listen", "f:1:1"), ("select", "f:2:1"), ("spool.bytes_max", "default")];
         let origins = origins.map(|(path, origin)| (path.to_owned(), origin.to_owned()));
-        let effective = EffectiveConfiguration { values: values.clone(), origins: origins.into() };
+        let effective = EffectiveConfiguration::new(values.clone(), origins.into());
         let expected = "\
 http:
   listen: \"127.0.0.1:8080\"  # f:1:1

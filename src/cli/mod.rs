@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod output;
 pub mod pause;
 mod recorded;
+pub mod reload;
 pub mod replay;
 pub mod run;
 mod running;
@@ -38,7 +39,6 @@ use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::SystemTime;
 
 use clap::{Parser, Subcommand};
 
@@ -46,8 +46,7 @@ pub use self::help::parse;
 use self::wrapped::notice;
 
 use crate::config::embedded::{Embedded, EmbeddedError};
-use crate::config::{Config, Environment, Loaded, Report, did_you_mean, load_bytes, read_configuration};
-use crate::reference::read_file;
+use crate::config::{Config, ConfigurationFile, LoadError, Loaded, Report, did_you_mean};
 use crate::telemetry::Shown;
 
 /// The configuration in the working directory that is used if none is named.
@@ -78,6 +77,8 @@ pub enum Verb {
     Doctor(doctor::Args),
     /// Run the tests of a configuration: what becomes of a delivery, and which sinks get it
     Test(test::Args),
+    /// Have the running bridge read its configuration again, and say what changes
+    Reload(reload::Args),
     /// Show the configuration: what is written, what counts, and where each value comes from
     Config(config::Args),
     /// Sign a sample event as its provider would, and send it to the running bridge
@@ -191,6 +192,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Check(args) => check::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Test(args) => test::run(&args),
+        Verb::Reload(args) => reload::run(&args),
         Verb::Config(args) => config::run(&args),
         Verb::Send(args) => send::run(&args),
         Verb::Verify(args) => verify::run(&args),
@@ -242,8 +244,8 @@ pub fn configuration_to_send(args: &ConfigArgs) -> Result<Config, Failure> {
 #[derive(Debug)]
 struct RunConfig {
     config: Config,
-    /// Whether it is the embedded one.
-    is_embedded: bool,
+    /// The file that it was read from; `None` of the embedded one.
+    file: Option<ConfigurationFile>,
 }
 
 /// The configuration for the verb that starts the bridge. If it is the embedded one, prints where its
@@ -252,49 +254,44 @@ struct RunConfig {
 /// # Errors
 /// As for [`configuration`], and when a configuration file says where to listen, and the address does, too.
 fn configuration_to_run(args: &ConfigArgs, listen: Option<SocketAddr>) -> Result<RunConfig, Failure> {
-    if let (Some(path), Some(_)) = (find(args), listen) {
+    let Some(path) = find(args) else {
+        let embedded = Config::embedded_default()?;
+        let embedded = match listen {
+            Some(address) => embedded.listening_at(address),
+            None => embedded,
+        };
+        notice(&embedded.notice);
+        return Ok(RunConfig { config: embedded.config, file: None });
+    };
+    if listen.is_some() {
         let path = path.display();
         let message =
             format!("--listen is for a bridge without a configuration: set `http.listen` in {path}");
         return Err(Failure::new(Exit::Usage, message));
     }
-    let embedded = || {
-        let embedded = Config::embedded_default()?;
-        Ok(match listen {
-            Some(address) => embedded.listening_at(address),
-            None => embedded,
-        })
-    };
-    let (config, embedded_notice) = choose(args, embedded)?;
-    embedded_notice.iter().for_each(notice);
-    Ok(RunConfig { config, is_embedded: embedded_notice.is_some() })
+    let file = ConfigurationFile::new(&path);
+    Ok(RunConfig { config: usable(read_from(&file)?)?, file: Some(file) })
 }
 
 fn choose_quietly(
     args: &ConfigArgs,
     embedded: fn() -> Result<Embedded, EmbeddedError>,
 ) -> Result<Config, Failure> {
-    let (config, embedded_notice) = choose(args, embedded)?;
-    if embedded_notice.is_some() {
-        notice(format_args!("there is no {CONFIG_FILE} in this directory: using the embedded configuration"));
+    if let Some(path) = find(args) {
+        return usable(read(&path)?);
     }
+    let config = embedded()?.config;
+    notice(format_args!("there is no {CONFIG_FILE} in this directory: using the embedded configuration"));
     Ok(config)
 }
 
-/// The configuration, with a notice if it is the embedded one.
-fn choose(
-    args: &ConfigArgs,
-    embedded: impl FnOnce() -> Result<Embedded, EmbeddedError>,
-) -> Result<(Config, Option<String>), Failure> {
-    let Some(path) = find(args) else {
-        let embedded = embedded()?;
-        return Ok((embedded.config, Some(embedded.notice)));
-    };
-    let Loaded { config, warnings } = read(&path)?.map_err(|report| refused(&report))?;
+/// The configuration that was read, unless it has errors. Prints what is wrong with it.
+fn usable(read: Result<Loaded, Report>) -> Result<Config, Failure> {
+    let Loaded { config, warnings } = read.map_err(|report| refused(&report))?;
     if !warnings.problems().is_empty() {
         eprintln!("{}\n", warnings.render(colour_on(&io::stderr())));
     }
-    Ok((config, None))
+    Ok(config)
 }
 
 /// The configuration file to use, if there is one.
@@ -304,11 +301,15 @@ fn find(args: &ConfigArgs) -> Option<PathBuf> {
 
 /// Reads a file and checks it against the process's environment.
 fn read(path: &Path) -> Result<Result<Loaded, Report>, Failure> {
-    let bytes = read_configuration(path)
-        .map_err(|error| Failure::io(format_args!("cannot read {}", path.display()), &error))?;
-    let now = SystemTime::now().into();
-    let outside = Environment { env: &|name| std::env::var(name).ok(), read: &read_file, now };
-    Ok(load_bytes(&path.to_string_lossy(), &bytes, &outside))
+    read_from(&ConfigurationFile::new(path))
+}
+
+fn read_from(file: &ConfigurationFile) -> Result<Result<Loaded, Report>, Failure> {
+    match file.load() {
+        Ok(loaded) => Ok(Ok(loaded)),
+        Err(LoadError::Refused(report)) => Ok(Err(report)),
+        Err(error @ LoadError::Unreadable { .. }) => Err(Failure::new(Exit::Io, chain(&error))),
+    }
 }
 
 /// The failure of a verb that was given a source that is not configured.

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc::channel;
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
 use super::signals::Signals;
 use super::tail::LiveTail;
 use super::{ConfigArgs, Exit, Failure, RunConfig, chain, configuration_to_run};
+use crate::admin::ReloadTrigger;
 use crate::bridge::listeners::{InheritedError, InheritedSockets};
 use crate::bridge::{Bridge, BridgeError, descriptors};
 use crate::config::Config;
@@ -36,6 +38,9 @@ const THREADS_LAST_FOR: Duration = Duration::from_secs(366 * 86_400);
 
 /// How long the waiting log lines can take to be written at the end, if stderr is not read.
 const LOG_ENDS_WITHIN: Duration = Duration::from_millis(1500);
+
+/// How soon a SIGHUP is tried again that came while another reload is under way.
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// How long to wait at the end for disk operations that are still underway.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(1);
@@ -98,7 +103,7 @@ impl Args {
                            MiB or more";
             return Err(Failure::new(Exit::Usage, message));
         }
-        let is_usual = run.is_embedded && io::stdout().is_terminal();
+        let is_usual = run.file.is_none() && io::stdout().is_terminal();
         Ok(keeps_steps && !self.no_tail && (self.tail || is_usual))
     }
 }
@@ -219,17 +224,20 @@ fn logged(failure: Failure) -> Failure {
 }
 
 async fn until_stopped(run: RunConfig, sockets: SocketsFrom, shows_steps: bool) -> Result<(), Failure> {
-    let RunConfig { config, is_embedded } = run;
+    let RunConfig { config, file } = run;
+    let is_embedded = file.is_none();
     let signals = Signals::new().map_err(|error| Failure::io("cannot install signal handlers", &error))?;
     let stop = CancellationToken::new();
     let (fingerprint, dir) = (config.fingerprint, config.spool.dir.clone());
     let advice = AddressAdvice::new(&config, is_embedded);
     let tail = shows_steps.then(|| LiveTail::new(&config));
-    tokio::spawn(signals.watch(stop.clone()));
+    // A SIGHUP that comes during the recovery waits here.
+    let (hangups, mut reloads) = channel(1);
+    tokio::spawn(signals.watch(stop.clone(), hangups));
     let starting = async {
         match sockets {
-            SocketsFrom::Starter(inherited) => Bridge::start_on(config, inherited).await,
-            SocketsFrom::RunningBridge => Bridge::take_over(config).await,
+            SocketsFrom::Starter(inherited) => Bridge::start_on(config, file, inherited).await,
+            SocketsFrom::RunningBridge => Bridge::take_over(config, file).await,
         }
     };
     // A signal during a long recovery ends the process: no delivery has been taken yet.
@@ -261,7 +269,16 @@ async fn until_stopped(run: RunConfig, sockets: SocketsFrom, shows_steps: bool) 
         recovery_seconds = recovery.seconds,
         "the bridge is ready: deliveries are taken"
     );
-    let tail = tail.map(|tail| tail.begin(bridge.timeline().clone()));
+    let tail = tail.map(|tail| tail.begin(bridge.timeline().clone(), bridge.selected_by()));
+    let reloader = bridge.reloader();
+    tokio::spawn(async move {
+        while reloads.recv().await.is_some() {
+            // What became of it is in the log. While another reload is under way, this one waits its turn.
+            while reloader.reload(ReloadTrigger::Signal, false).await.is_err() {
+                tokio::time::sleep(TRY_AGAIN_AFTER).await;
+            }
+        }
+    });
     let ended = bridge.run(stop).await.map_err(failure);
     tail.into_iter().for_each(|tail| tail.end());
     kafka::threads::ended().await;

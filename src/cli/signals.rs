@@ -1,14 +1,14 @@
 //! The signals that a running bridge handles.
 //!
 //! The first SIGTERM or SIGINT stops it in order. The second one ends it at once, which loses no
-//! acknowledged delivery, because all of those are on disk. A terminal that closes sends SIGHUP: this
-//! stops a bridge that was started from a terminal, in order. It changes nothing for any other
-//! bridge, because the configuration is not read again.
+//! acknowledged delivery, because all of those are on disk. SIGHUP has the configuration read again. A
+//! terminal that closes sends SIGHUP, too: this stops a bridge that was started from it, in order.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
 use crate::disk::survive_file_size_limit;
@@ -18,6 +18,9 @@ const EXIT_TERMINATED: i32 = 128 + 15;
 
 /// How long the last log line can take to be written before the process ends at once.
 const LAST_LINE_WITHIN: Duration = Duration::from_millis(100);
+
+/// How long a terminal can take to close after the shell in it has sent SIGHUP.
+const TERMINAL_CLOSES_WITHIN: Duration = Duration::from_millis(500);
 
 /// The signals that the bridge handles.
 pub(super) struct Signals {
@@ -41,31 +44,43 @@ impl Signals {
         })
     }
 
-    /// Cancels `stop` at the first signal and ends the process at the second.
-    pub(super) async fn watch(mut self, stop: CancellationToken) {
-        self.next(self.on_terminal).await;
+    /// Cancels `stop` at the first signal to stop and ends the process at the second. Each SIGHUP that is no
+    /// end of a terminal is handed on; while one waits there, others are the same request.
+    pub(super) async fn watch(mut self, stop: CancellationToken, hangups: Sender<()>) {
+        self.next(&hangups).await;
         stop.cancel();
         // A closing terminal can send SIGHUP twice.
-        self.next(false).await;
+        self.on_terminal = false;
+        self.next(&hangups).await;
         tracing::warn!("second signal to stop: the bridge ends at once");
         // Another thread writes the line.
         tokio::time::sleep(LAST_LINE_WITHIN).await;
         std::process::exit(EXIT_TERMINATED);
     }
 
-    /// Waits for the next signal to stop; SIGHUP counts if `hangup_ends`.
-    async fn next(&mut self, hangup_ends: bool) {
+    /// Waits for the next signal to stop, which can be the end of the terminal.
+    async fn next(&mut self, hangups: &Sender<()>) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => match hangup_ends {
-                    true => return,
-                    false => tracing::warn!(
-                        "SIGHUP was ignored: to read the configuration again, restart the bridge"
-                    ),
-                },
+                _ = self.hangup.recv() => {
+                    if self.on_terminal && is_gone_soon().await {
+                        return;
+                    }
+                    // The receiver is gone once the bridge stops.
+                    let _ = hangups.try_send(());
+                }
             }
         }
     }
+}
+
+/// Whether stdin is no terminal any more, or not much longer: a shell that ends can send SIGHUP before its
+/// terminal closes.
+async fn is_gone_soon() -> bool {
+    if io::stdin().is_terminal() {
+        tokio::time::sleep(TERMINAL_CLOSES_WITHIN).await;
+    }
+    !io::stdin().is_terminal()
 }

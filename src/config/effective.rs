@@ -22,7 +22,7 @@ pub(super) fn effective(mut values: Json, schema: &Json, origins: &Origins) -> E
     hide(&mut values, false);
     let mut places = BTreeMap::new();
     note_places(&values, "", origins, &mut places);
-    EffectiveConfiguration { values, origins: places }
+    EffectiveConfiguration::new(values, places)
 }
 
 /// The defaults of a schema.

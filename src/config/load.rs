@@ -66,6 +66,8 @@ pub struct Config {
     pub sinks: Vec<SinkOptions>,
     /// How long a shutdown can take before it is cut short.
     pub shutdown_grace: Duration,
+    /// Whether it is read again by itself when its file changes.
+    pub reload_on_change: bool,
     /// Tells the configuration from others, and its rules from those of others.
     pub fingerprint: Fingerprint,
     /// Where its values are written.
@@ -225,6 +227,7 @@ impl Check<'_> {
             selection,
             sinks,
             shutdown_grace: Duration::from_secs(file.shutdown_grace_seconds.0),
+            reload_on_change: file.reload_on_change,
             fingerprint,
             effective: effective(self.with_sinks(written), &schema(), &origins),
             origins,

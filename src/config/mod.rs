@@ -9,12 +9,14 @@
 //! [`embedded`]. It stands on top of the rooms that it configures: only `cli` and `bridge` use it.
 
 mod check;
+mod diff;
 mod effective;
 pub mod embedded;
 mod explained;
 pub mod file;
 mod fingerprint;
 mod load;
+mod on_disk;
 mod origins;
 mod report;
 mod tests_file;
@@ -24,8 +26,10 @@ mod yaml;
 pub use crate::provider::{did_you_mean, nearest};
 pub use check::Environment;
 pub use check::placeholders::PLACEHOLDER_ACCOUNT;
+pub use diff::{ChangeKind, ChangedValue, Changes, NamedChanges, NeedsRestart, diff};
 pub use file::schema;
 pub use load::{Config, Loaded, load, load_bytes, read_configuration};
+pub use on_disk::{ConfigurationFile, LoadError};
 pub use origins::Origins;
 pub use report::{Problem, Report, Severity};
 pub use tests_file::{ConfigTest, ConfigTests, ExpectedOutcome, ExpectedRecord, ExpectedVerdict, load_tests};

@@ -68,6 +68,11 @@ impl Definition {
         self.custom_types.extend(types);
     }
 
+    /// The expected types that are not in the catalogue.
+    pub fn custom_types(&self) -> &BTreeSet<String> {
+        &self.custom_types
+    }
+
     /// Whether a type is in the catalogue or expected beyond it. Without a catalogue every type is
     /// expected, because an event that is lost since another one has the same body would be worse.
     pub fn expects(&self, event_type: &str) -> bool {

@@ -11,7 +11,7 @@ use crate::provider::{Definition, SigningSecret, TOPIC_EXTENSIONS};
 use crate::reference::Reference;
 
 /// A source of deliveries.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SourceOptions {
     /// The source's name. The path is `/in/{name}`, and the CloudEvents extension `intake` has it.
     pub name: ByteString,

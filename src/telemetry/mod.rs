@@ -15,6 +15,7 @@ mod log;
 mod otlp;
 mod readings;
 mod registering;
+mod reload;
 mod removed;
 mod replay;
 mod rules;
@@ -48,6 +49,7 @@ pub use limit::LogLimit;
 pub use log::{Log, LogError, SHOWN_CHARS_MAX, Shown, init_logging, lines_dropped, steers_terminal};
 pub use readings::{LabelsWanted, Readings};
 pub use registering::metrics_as_markdown;
+pub use reload::ReloadMetrics;
 pub use replay::ReplayMetrics;
 pub use rules::{alert_rule_tests, alert_rules, alerts_as_markdown};
 pub use shapes::ShapeMetrics;
@@ -142,6 +144,8 @@ pub struct Metrics {
     pub replay: ReplayMetrics,
     /// Metrics of the spans on their way to a collector.
     pub traces: TraceMetrics,
+    /// The configuration that counts, and its reloads.
+    pub reload: ReloadMetrics,
     /// Records that a sink accepted.
     pub delivered: Family<SinkFamily, Counter>,
     /// Seconds from an event's arrival to the sink's acceptance.
@@ -239,6 +243,7 @@ impl Metrics {
             shapes: ShapeMetrics::default(),
             replay: ReplayMetrics::default(),
             traces: TraceMetrics::default(),
+            reload: ReloadMetrics::default(),
             delivered: Family::default(),
             delivery_duration: Family::new_with_constructor(deliveries),
             sink_lag: Family::default(),
@@ -286,6 +291,7 @@ impl Metrics {
         self.shapes.register(table);
         self.replay.register(table);
         self.traces.register(table);
+        self.reload.register(table);
         let build = Family::<Build, Gauge>::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION").into() }).set(1);
         table.add("build_info", build);

@@ -1,6 +1,8 @@
 //! Every metric, once: its name, its labels, what it is, and what to do about it. From here come the help of
 //! `/metrics`, the tables in `docs/OPERATING.md`, and which names the alerts and the dashboard may use.
 
+use super::reload::CONFIGURATION;
+
 /// How a metric counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricKind {
@@ -51,11 +53,11 @@ type Name = &'static str;
 type Labels = &'static [&'static str];
 type Help = &'static str;
 
-const fn counter(name: Name, labels: Labels, help: Help) -> MetricRow {
+pub(super) const fn counter(name: Name, labels: Labels, help: Help) -> MetricRow {
     MetricRow { name, kind: MetricKind::Counter, labels, help, advice: "" }
 }
 
-const fn gauge(name: Name, labels: Labels, help: Help) -> MetricRow {
+pub(super) const fn gauge(name: Name, labels: Labels, help: Help) -> MetricRow {
     MetricRow { name, kind: MetricKind::Gauge, labels, help, advice: "" }
 }
 
@@ -64,7 +66,7 @@ const fn histogram(name: Name, labels: Labels, help: Help) -> MetricRow {
 }
 
 impl MetricRow {
-    const fn advice(self, advice: &'static str) -> Self {
+    pub(super) const fn advice(self, advice: &'static str) -> Self {
         Self { advice, ..self }
     }
 
@@ -88,6 +90,7 @@ pub const GROUPS: &[MetricGroup] = &[
     MetricGroup { title: "Deliveries", rows: DELIVERIES },
     MetricGroup { title: "Sinks", rows: SINKS },
     MetricGroup { title: "Disk and process", rows: PROCESS },
+    MetricGroup { title: "The configuration", rows: CONFIGURATION },
     MetricGroup { title: "SNS as a way in", rows: SNS },
     MetricGroup { title: "Each source that reads a queue", rows: SQS },
     MetricGroup { title: "The duplicate window that replicas share", rows: SHARED_WINDOW },

@@ -52,7 +52,7 @@ fn a_log_that_nobody_reads_holds_no_delivery_up_and_no_end() {
 }
 
 #[test]
-fn a_hangup_changes_nothing_where_there_is_no_terminal() {
+fn a_hangup_ends_nothing_where_there_is_no_terminal() {
     let _turn = turns::in_company();
     let home = Home::new();
     home.configure_files();
@@ -61,7 +61,7 @@ fn a_hangup_changes_nothing_where_there_is_no_terminal() {
     let delivery = Delivery::new("call.created", "default:hangup", 1, 100);
     assert!(delivery.send(&mut bridge.client()).expect("an answer").is_success());
     bridge.stop();
-    assert!(home_log(&home).contains("SIGHUP was ignored"));
+    assert!(home_log(&home).contains("the configuration was read again and is the same as before"));
 }
 
 #[test]

@@ -45,6 +45,8 @@ const VERBS: &[&[&str]] = &[
     &["explain", "--body", "body", "--source", "stream-video"],
     &["import", "body", "--source", "stream-video", "--reason", "a while", "--yes"],
     &["pause", "lake", "--reason", "a while"],
+    &["reload", "--dry-run"],
+    &["reload", "--format", "json"],
     &["replay", "list"],
     &["replay", "show", "1"],
     &["replay", "cancel", "1"],

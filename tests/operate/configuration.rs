@@ -78,6 +78,8 @@ fn the_running_bridge_says_what_counts() {
     let mut said: Value = serde_json::from_slice(&answer.body).unwrap();
     let fingerprint = said.as_object_mut().unwrap().remove("fingerprint").unwrap();
     assert_eq!(fingerprint.as_str().unwrap().len(), 12);
+    assert!(said.as_object_mut().unwrap().remove("since").unwrap().is_string());
+    assert_eq!(said.as_object_mut().unwrap().remove("last_reload"), Some(Value::Null));
     let printed = shown(&home, &["--effective", "--origin", "--format", "json"]);
     assert_eq!(said, serde_json::from_str::<Value>(&printed).unwrap());
     for secret in [signing::STREAM_SECRET, signing::FASTPIX_SECRET] {

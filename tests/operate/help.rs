@@ -164,6 +164,7 @@ const ENDS: &[Ends] = &[
     ("replay list", "", Some(75), 78),
     ("replay show", "1", Some(75), 78),
     ("replay cancel", "1", Some(75), 78),
+    ("reload", "", Some(75), 78),
     ("pause", "local --reason rest", Some(75), 78),
     ("resume", "local", Some(75), 78),
     ("explain", "9f2c81aa03be", Some(74), 78),

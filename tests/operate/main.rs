@@ -29,6 +29,7 @@ mod openapi;
 mod pause;
 mod payloads;
 mod problems;
+mod reload;
 mod replay;
 mod run;
 mod shapes;

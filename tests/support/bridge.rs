@@ -117,6 +117,13 @@ impl Home {
         bridge
     }
 
+    /// Starts the bridge under a command with this terminal as its stdin, and waits until it is ready.
+    pub fn start_at(&self, wrapper: &[&str], terminal: OwnedFd) -> Bridge {
+        let mut bridge = self.spawn_with(wrapper, &[], terminal.into());
+        bridge.await_ready();
+        bridge
+    }
+
     /// Hands a socket over to the bridge as a service manager does, under each of these names.
     pub fn spawn_on(&self, socket: OwnedFd, names: &str) -> Bridge {
         self.spawn_on_with(socket, names, &[])

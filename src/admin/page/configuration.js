@@ -44,7 +44,8 @@ export function mount(root, context) {
   });
 }
 
-function show(list, { values, origins = {}, fingerprint }, wanted, writtenOnly) {
+function show(list, answer, wanted, writtenOnly) {
+  const { values, origins = {}, fingerprint } = answer;
   const rows = leaves(values, "").map(([path, value]) => ({ path, value, origin: origins[path] ?? "" }));
   const passes = ({ path, value, origin }) =>
     (!writtenOnly || origin !== DEFAULT) && `${path} ${value}`.toLowerCase().includes(wanted);
@@ -55,16 +56,25 @@ function show(list, { values, origins = {}, fingerprint }, wanted, writtenOnly) 
     {},
     `${counted(found.length, "value")} of ${count(rows.length)}, configuration `,
     h("code", {}, fingerprint),
+    answer.since ? ` since ${answer.since}` : "",
     ". Secrets are shown as the references that lead to them.",
   );
   fill(
     list,
     head,
+    answer.last_reload ? lastReload(answer.last_reload) : "",
     found.length === 0 ? h("div.panel", {}, nothing("No key or value has this in it.")) : "",
     [...blocks].map(([block, inside]) =>
       h("section.panel.config", {}, h("h2", {}, block), table(block, columnsOf(block), inside)),
     ),
   );
+}
+
+/** What became of it when the file was last read again. */
+function lastReload({ at, by, result, detail }) {
+  const asked = { api: "by the API", signal: "by SIGHUP", file: "because the file changed" }[by] ?? by;
+  const words = `The file was last read again at ${at}, ${asked}: ${result.replaceAll("_", " ")}. ${detail}`;
+  return h("p.quiet", {}, words);
 }
 
 const columnsOf = (block) => [

@@ -16,6 +16,7 @@ mod observed;
 mod openapi;
 mod query;
 mod rates;
+mod reload;
 mod replays;
 mod routes;
 mod sentence;
@@ -32,6 +33,7 @@ pub use import::{
 pub(super) use live::LIVE_READERS_MAX;
 pub use openapi::openapi_document;
 pub(super) use rates::RecentCounts;
+pub use reload::ReloadRequest;
 pub use replays::{CancelRequest, ReplayAnswer, ReplayList, ReplayRequest};
 pub(super) use routes::router;
 pub use sinks::{PauseRequest, PausedAnswer, ResumeRequest};

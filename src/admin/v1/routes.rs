@@ -7,8 +7,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::{Listing, spool, status, types};
 use super::{
-    configuration, dead, doctor, events, explain, history, import, live, log, openapi, replays, sinks,
-    sinks_list, sources_list,
+    configuration, dead, doctor, events, explain, history, import, live, log, openapi, reload, replays,
+    sinks, sinks_list, sources_list,
 };
 use crate::admin::dead as letters;
 use crate::admin::{AdminState, DropRequest, RedriveRequest};
@@ -308,6 +308,13 @@ pub(in crate::admin) const ROUTES: &[ApiRoute] = &[
         "The values that count, and where each is written",
         || get(configuration::configuration),
         json::<configuration::ConfigurationAnswer>,
+    ),
+    changes(
+        "/reload",
+        "Read the configuration again, and use it if that needs no restart",
+        || post(reload::reload),
+        json::<reload::ReloadRequest>,
+        json::<crate::admin::ReloadAnswer>,
     ),
     ApiRoute {
         answer: AnswerForm::Any,

@@ -17,7 +17,7 @@ use std::time::Duration;
 pub(super) use self::giver::{Giver, SocketCopies};
 pub(super) use self::taker::Predecessor;
 use super::{Bridge, BridgeError};
-use crate::config::Config;
+use crate::config::{Config, ConfigurationFile};
 
 /// How long either process waits for a message of the other.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
@@ -31,9 +31,9 @@ impl Bridge {
     /// # Errors
     /// When the running bridge does not give its sockets, or something cannot be used that is checked
     /// before: then it goes on. Else as for [`Bridge::start`].
-    pub async fn take_over(config: Config) -> Result<Self, BridgeError> {
+    pub async fn take_over(config: Config, file: Option<ConfigurationFile>) -> Result<Self, BridgeError> {
         taker::rehearse(&config).await?;
         let sockets = taker::ask(&config).await?;
-        Self::start_on(config, sockets).await
+        Self::start_on(config, file, sockets).await
     }
 }

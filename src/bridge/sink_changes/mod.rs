@@ -18,7 +18,7 @@ use super::dispatchers::Dispatchers;
 use super::open::blocking;
 use super::sink_life::{PreparedOutput, PreparedSink, SinkChange, SinkNeeds, SinkOrder, reader_kind};
 use super::sinks::make_sink;
-use super::{Bridge, BridgeError, rules};
+use super::{BridgeError, rules};
 use crate::config::Config;
 use crate::dispatch::certainty;
 use crate::dispatch::low_watermark::{CursorHandle, ReaderPosition};
@@ -219,25 +219,6 @@ fn order(orders: &mpsc::Sender<SinkOrder>, change: SinkChange, deadline: Instant
 fn directory(options: &SinkOptions) -> Option<PathBuf> {
     let Output::File(file) = &options.output else { return None };
     Some(std::fs::canonicalize(&file.dir).unwrap_or_else(|_| file.dir.clone()))
-}
-
-impl Bridge {
-    /// Changes the sinks of a running bridge to those of this configuration. A sink that ends can take until
-    /// the deadline to deliver what is left for it.
-    ///
-    /// # Errors
-    /// When one cannot be made or added; then nothing has changed.
-    pub async fn change_sinks(
-        &mut self,
-        config: &Config,
-        changes: &SinkChanges,
-        deadline: Instant,
-    ) -> Result<(), BridgeError> {
-        let mut prepared = self.dispatchers.prepare(config, changes).await?;
-        self.dispatchers.add(&mut prepared).await?;
-        self.dispatchers.replace_and_remove(prepared, deadline);
-        Ok(())
-    }
 }
 
 #[cfg(test)]

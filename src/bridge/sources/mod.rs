@@ -19,6 +19,7 @@ use super::summary::ConfigurationView;
 use crate::ack::AwaitedSinks;
 use crate::admin::AdminState;
 use crate::aws::Aws;
+use crate::config::Config;
 use crate::health::{Health, SourceStatus};
 use crate::provider::BodyLimits;
 use crate::source::front::{Front, OpenFront};
@@ -101,33 +102,25 @@ impl Sources {
         }
     }
 
-    /// The intake of the sources as they are now.
-    pub(super) fn intake(&self) -> &Intake {
-        &self.intake
-    }
-
     /// What takes saved bodies in.
     pub(super) fn imports(&self) -> Arc<Imports> {
         Arc::clone(&self.imports)
     }
 
-    /// Prepares sources that are to be swapped in, with this intake. Those of which `unchanged` says so, by
-    /// their names, stay as they are; a source is unchanged only if its provider's definition is, too. `view`
-    /// is what else is asked of the new configuration.
+    /// Prepares the sources of a configuration, which are to be swapped in. Those of which `unchanged` says so,
+    /// by their names, stay as they are; a source is unchanged only if its provider's definition is, too.
     ///
     /// # Errors
     /// When an SNS source is wanted and no certificate authority is trusted, or when the certificate of the
     /// public listener cannot be used.
     pub(super) async fn prepare(
         &self,
-        wanted: Vec<SourceOptions>,
+        config: &Config,
         unchanged: &(dyn Fn(&str) -> bool + Sync),
-        intake: &Intake,
-        view: ConfigurationView,
     ) -> Result<PreparedSources, BridgeError> {
         let certificate = self.read_certificate().await?;
-        let mut sources = Vec::with_capacity(wanted.len());
-        for options in wanted {
+        let mut sources = Vec::with_capacity(config.sources.len());
+        for options in config.sources.iter().cloned() {
             sources.push(if self.running.contains_key(&options.name) && unchanged(&options.name) {
                 PreparedSource::Kept(options.name)
             } else {
@@ -135,7 +128,8 @@ impl Sources {
                 PreparedSource::Made(Box::new((options, channel)))
             });
         }
-        Ok(PreparedSources { intake: intake.clone(), sources, certificate, view })
+        let intake = self.intake.clone().under(config.selection.clone(), config.fingerprint);
+        Ok(PreparedSources { intake, sources, certificate, view: ConfigurationView::of(config) })
     }
 
     async fn read_certificate(&self) -> Result<Option<ReadCertificate>, BridgeError> {

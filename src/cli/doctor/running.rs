@@ -143,10 +143,9 @@ fn condition(facts: &RunningFacts, config: &Config) -> Vec<Finding> {
     if facts.fingerprint != config.fingerprint.to_string() {
         let found =
             format!("it runs with configuration {}, and this is {}", facts.fingerprint, config.fingerprint);
-        findings.push(
-            Finding::warning(DEGRADED, "", found)
-                .fix("restart the bridge to use it, or name the other with --config"),
-        );
+        findings.push(Finding::warning(DEGRADED, "", found).fix(
+            "`fanbridge reload` uses it, or says what needs a restart; or name the other with --config",
+        ));
     }
     if let Some(reason) = &facts.unready_because {
         findings.push(

@@ -111,6 +111,21 @@ pub(super) const VERBS: &[VerbHelp] = &[
         ],
     },
     VerbHelp {
+        verb: "reload",
+        examples: &[
+            ("what would change, and whether that needs a restart", "fanbridge reload --dry-run"),
+            ("use what the file says now", "fanbridge reload"),
+        ],
+        exits: &[
+            DONE,
+            (1, "nothing changed: it needs a restart, or cannot be prepared"),
+            USAGE,
+            UNHEARD,
+            NOT_RUNNING,
+            CONFIG,
+        ],
+    },
+    VerbHelp {
         verb: "pause",
         examples: &[("let a sink rest", "fanbridge pause lake --reason maintenance")],
         exits: &[

@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 use super::super::output::print_while_read;
 use super::lines::{StepLines, missed, remark};
 use crate::config::Config;
-use crate::selection::Selection;
 use crate::timeline::{StepFilter, StepKind, Timeline};
 
 /// Most steps that are printed at once.
@@ -24,8 +23,6 @@ const ENDS_WITHIN: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(in crate::cli) struct LiveTail {
     lines: StepLines,
-    selection: Selection,
-    sinks: Vec<(String, Selection)>,
 }
 
 /// Lines that are being printed.
@@ -38,21 +35,21 @@ pub(in crate::cli) struct RunningTail {
 impl LiveTail {
     /// The lines of a bridge with this configuration.
     pub(in crate::cli) fn new(config: &Config) -> Self {
-        let sinks = config.sinks.iter().map(|sink| (sink.name.clone(), sink.selection.clone()));
-        Self {
-            lines: StepLines::new(config.sinks.len(), false),
-            selection: config.selection.clone(),
-            sinks: sinks.collect(),
-        }
+        Self { lines: StepLines::new(config.sinks.len(), false) }
     }
 
-    /// Begins to print what is in the timeline and what comes. Has to be called in a runtime.
-    pub(in crate::cli) fn begin(mut self, timeline: Timeline) -> RunningTail {
+    /// Begins to print what is in the timeline and what comes. `selected_by` tells to which sinks an event of
+    /// a type goes. Has to be called in a runtime.
+    pub(in crate::cli) fn begin(
+        mut self,
+        timeline: Timeline,
+        selected_by: impl Fn(&str) -> Vec<String> + Send + 'static,
+    ) -> RunningTail {
         let (runtime, stop) = (Handle::current(), CancellationToken::new());
         let (ending, ended) = channel::<()>();
         let stopped = stop.clone();
         let printing = std::thread::Builder::new().name("tail".into()).spawn(move || {
-            self.follow(&timeline, &stopped, &runtime);
+            self.follow(&timeline, &selected_by, &stopped, &runtime);
             drop(ending);
         });
         if let Err(error) = printing {
@@ -62,7 +59,13 @@ impl LiveTail {
     }
 
     /// Prints until nobody reads, or until it is stopped and nothing is left.
-    fn follow(&mut self, timeline: &Timeline, stop: &CancellationToken, runtime: &Handle) {
+    fn follow(
+        &mut self,
+        timeline: &Timeline,
+        selected_by: &dyn Fn(&str) -> Vec<String>,
+        stop: &CancellationToken,
+        runtime: &Handle,
+    ) {
         let mut after = timeline.start();
         loop {
             // Asked first: what was noted before the stop is on the page then.
@@ -75,7 +78,7 @@ impl LiveTail {
             }
             for step in &page.steps {
                 let selected_by = match &step.kind {
-                    StepKind::Taken(taken) => Some(self.selected_by(&taken.event_type)),
+                    StepKind::Taken(taken) => Some(selected_by(&taken.event_type)),
                     _ => None,
                 };
                 if let Some(line) = self.lines.line(step, selected_by.as_deref(), &mut text) {
@@ -98,14 +101,6 @@ impl LiveTail {
                 });
             }
         }
-    }
-
-    /// The sinks that an event of this type goes to.
-    fn selected_by(&self, event_type: &str) -> Vec<String> {
-        let takes = |(_, selection): &&(String, Selection)| {
-            self.selection.takes(event_type) && selection.takes(event_type)
-        };
-        self.sinks.iter().filter(takes).map(|(name, _)| name.clone()).collect()
     }
 }
 

@@ -57,6 +57,8 @@ pub struct ConfigFile {
     /// How long a shutdown can take before it is cut short, in seconds.
     #[schemars(range(min = 1, max = 3600))]
     pub shutdown_grace_seconds: Grace,
+    /// Read the configuration again by itself when its file changes; looked at every 5 s.
+    pub reload_on_change: bool,
     /// How sources and sinks reach AWS.
     pub aws: AwsOptions,
     /// Definitions of further providers, in the form of the built-in ones.

@@ -1,4 +1,4 @@
-//! Alerts about the process, its disk and its space.
+//! Alerts about the process, its configuration, its disk and its space.
 
 use super::{AlertCase, AlertRow, AlertSeverity};
 
@@ -103,5 +103,20 @@ pub(super) const DISK: &[AlertRow] = &[
         advice: "make room: it goes on by itself. A stop before that repeats what was delivered meanwhile",
         fires: AlertCase { series: &[("fanbridge_state_no_room_total", "0x5 2x20")], at: "10m", labels: &[] },
         silent: &[("fanbridge_state_no_room_total", "2x20")],
+    },
+    AlertRow {
+        name: "FanbridgeReloadRefused",
+        expr: "fanbridge_config_reload_refused == 1",
+        hold: "5m",
+        severity: AlertSeverity::Warning,
+        summary: "the configuration file was changed and is not what the bridge runs with",
+        advice: "the log has the line; `fanbridge reload --dry-run` says the same again. Mend the file and \
+                 reload it, or restart if a value needs that",
+        fires: AlertCase {
+            series: &[("fanbridge_config_reload_refused", "0x2 1x20")],
+            at: "10m",
+            labels: &[],
+        },
+        silent: &[("fanbridge_config_reload_refused", "0x20")],
     },
 ];

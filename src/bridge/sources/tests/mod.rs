@@ -43,10 +43,7 @@ impl Swapped {
 
     async fn prepare(&self, rest: &str, unchanged: &[&str]) -> Result<PreparedSources, BridgeError> {
         let config = config(self.dir.path(), rest);
-        let sources = &self.bridge.sources;
-        let intake = sources.intake().clone().under(config.selection.clone(), config.fingerprint);
-        let view = ConfigurationView::of(&config);
-        sources.prepare(config.sources, &|name| unchanged.contains(&name), &intake, view).await
+        self.bridge.sources.prepare(&config, &|name| unchanged.contains(&name)).await
     }
 
     fn address(&self) -> SocketAddr {

@@ -116,8 +116,8 @@ impl ShapeKeeper {
         }
     }
 
-    /// Learns from one event. One that makes the learner panic, which is a fault of the bridge, costs the shape
-    /// of its type and no more: no event waits for what is learnt here.
+    /// Learns from one event. One that makes the learner panic, which is a fault of the bridge, costs the
+    /// shape of its type and no more: no event waits for what is learnt here.
     fn learn_or_forget(&mut self, event: &Event) {
         if catch_unwind(AssertUnwindSafe(|| self.learn(event))).is_ok() {
             return;

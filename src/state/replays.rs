@@ -152,9 +152,9 @@ impl State {
         })
     }
 
-    /// Adds a replay, and returns its number. Where too many are remembered, one gives way that has ended: the
-    /// oldest whose sink has passed its copies, for a dispatcher passes over those of a cancelled one by its
-    /// row.
+    /// Adds a replay, and returns its number. Where too many are remembered, one gives way that has ended:
+    /// the oldest whose sink has passed its copies, for a dispatcher passes over those of a cancelled one by
+    /// its row.
     ///
     /// # Errors
     /// See [`StateError`].

@@ -102,7 +102,7 @@ fn lines(dir: &Path, sink: &str) -> Counts {
     counts
 }
 
-/// A bridge of two sinks of which one is paused, killed again and again under load. Returns what was promised.
+/// A bridge of two sinks of which one is paused, killed again and again under load; what was promised.
 fn crash_test(home: &Home, ledger: Arc<Ledger>) -> Arc<Ledger> {
     let mut dice = Dice::thrown_for("moments of the kills before the count");
     let shape = Shape {

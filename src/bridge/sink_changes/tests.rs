@@ -262,7 +262,8 @@ async fn a_broken_sink_can_be_removed_within_the_grace_and_loses_nothing_when_it
     let with_both = config(changing.dir.path(), &[("lake", ""), ("broken", "")]);
     let options = with_both.sinks.iter().find(|sink| sink.name == "broken").expect("it is there").clone();
     let output = PreparedOutput::Made(Arc::new(Mute::default()));
-    let mut prepared = PreparedSinks::default();
+    let rules = Some(rules::rules(&with_both));
+    let mut prepared = PreparedSinks { rules, ..PreparedSinks::default() };
     prepared.added.push(PreparedSink { options, output });
     changing.dispatchers.add(&mut prepared).await.expect("room");
     changing.append(1..=10).await;

@@ -107,8 +107,8 @@ impl Sources {
         Arc::clone(&self.imports)
     }
 
-    /// Prepares the sources of a configuration, which are to be swapped in. Those of which `unchanged` says so,
-    /// by their names, stay as they are; a source is unchanged only if its provider's definition is, too.
+    /// Prepares the sources of a configuration, which are to be swapped in. Those of which `unchanged` says
+    /// so, by their names, stay as they are; a source is unchanged only if its provider's definition is, too.
     ///
     /// # Errors
     /// When an SNS source is wanted and no certificate authority is trusted, or when the certificate of the

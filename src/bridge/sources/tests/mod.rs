@@ -8,6 +8,7 @@ mod under_load;
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -68,8 +69,8 @@ impl Swapped {
         taken.collect()
     }
 
-    async fn stop(self) {
-        self.bridge.stop().await.unwrap();
+    fn stop(self) -> Pin<Box<impl Future<Output = ()>>> {
+        Box::pin(async move { self.bridge.stop().await.unwrap() })
     }
 }
 

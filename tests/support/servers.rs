@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -142,8 +143,11 @@ impl Drop for Broker {
 
 /// A name that no topic of another test or run has: what a shared broker keeps outlives a run.
 pub fn own_name(test: &str) -> String {
+    // Tests of one name run side by side, also within one millisecond.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let moment = std::time::UNIX_EPOCH.elapsed().expect("the clock is past 1970").as_millis();
-    format!("{test}-{}-{moment}", std::process::id())
+    format!("{test}-{}-{moment}-{number}", std::process::id())
 }
 
 /// Makes a topic of three partitions, unless it exists.

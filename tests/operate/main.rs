@@ -39,6 +39,7 @@ mod sockets;
 mod tail;
 mod timeline;
 mod top;
+mod traced_sinks;
 mod traces;
 mod types;
 mod verify;

@@ -13,12 +13,16 @@ use crate::support::client::Answer;
 use crate::support::readers::file_events;
 use crate::support::{await_until, signing, turns};
 
-const SENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-const UNSAMPLED: &str = "00-5bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+/// The context of a sender that has sampled its delivery.
+pub const SENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+/// The same of one that has not.
+pub const UNSAMPLED: &str = "00-5bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
 /// A secret of the collector's, and texts of a body and a header, that nobody may see.
-const TOKEN: &str = "Bearer canary-of-the-collector";
+pub const TOKEN: &str = "Bearer canary-of-the-collector";
 const BODY_CANARY: &str = "canary-of-the-body";
 const HEADER_CANARY: &str = "canary-of-a-header";
+/// The topic of the events of these tests in a sink of files.
+const FILE_TOPIC: &str = "stream.video.call-lifecycle";
 
 /// A home whose bridge sends spans there, with file sinks of these names.
 fn home(traces: &str, sinks: &[&str]) -> Home {
@@ -38,14 +42,15 @@ fn configure(home: &Home, traces: &str, sinks: &[&str]) {
 }
 
 /// Traces for this collector, which samples all.
-fn to(collector: &Collector) -> String {
+pub fn to(collector: &Collector) -> String {
     format!(
         "endpoint: \"http://{}\", sample_ratio: 1.0, headers: {{ authorization: \"file:otlp-token\" }}",
         collector.address
     )
 }
 
-fn deliver(bridge: &Bridge, number: u32, trace: Option<&str>) -> Answer {
+/// One delivery that is taken, with this context of its sender's.
+pub fn deliver(bridge: &Bridge, number: u32, trace: Option<&str>) -> Answer {
     let body =
         format!(r#"{{"type":"call.created","call_cid":"default:a","n":{number},"x":"{BODY_CANARY}"}}"#);
     let signature = signing::stream(body.as_bytes());
@@ -57,7 +62,8 @@ fn deliver(bridge: &Bridge, number: u32, trace: Option<&str>) -> Answer {
     answer
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as their hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -66,8 +72,8 @@ fn context(span: &Span) -> String {
     format!("00-{}-{}-01", hex(&span.trace_id), hex(&span.span_id))
 }
 
-/// The spans of one delivery that came with a context, from the sender to the sink.
-fn assert_spans_of_sent(collector: &Collector, sink: &str) {
+/// The spans of one delivery that came with a context, from the sender to this topic of a sink.
+pub fn assert_spans_of_sent(collector: &Collector, sink: &str, system: &str, topic: &str) {
     let receive = &collector.await_spans("receive stream-video", 1)[0];
     assert_eq!(hex(&receive.trace_id), SENT[3..35], "it is a part of the sender's trace");
     assert_eq!((hex(&receive.parent_span_id).as_str(), &*receive.trace_state), (&SENT[36..52], "vendor=1"));
@@ -86,13 +92,16 @@ fn assert_spans_of_sent(collector: &Collector, sink: &str) {
     assert_eq!(append.kind(), SpanKind::Internal);
     assert_eq!(attribute(&append.attributes, "fanbridge.position").as_deref(), Some("1"));
 
-    let publish = &collector.await_spans("publish stream.video.call-lifecycle", 1)[0];
+    let publish = &collector.await_spans(&format!("publish {topic}"), 1)[0];
     assert_eq!(publish.kind(), SpanKind::Producer);
     assert_ne!(publish.trace_id, receive.trace_id, "it is linked, and no part of the trace");
     let links: Vec<String> =
         publish.links.iter().map(|link| format!("{}-{}", hex(&link.trace_id), hex(&link.span_id))).collect();
     assert_eq!(links, [&SENT[3..52]], "what the event carries on");
-    assert_eq!(attribute(&publish.attributes, "messaging.system").as_deref(), Some("file"));
+    assert_eq!(attribute(&publish.attributes, "messaging.system").as_deref(), Some(system));
+    assert_eq!(attribute(&publish.attributes, "messaging.destination.name").as_deref(), Some(topic));
+    assert_eq!(attribute(&publish.attributes, "messaging.batch.message_count").as_deref(), Some("1"));
+    assert!(publish.status.is_none(), "{publish:?}");
     assert_eq!(attribute(&publish.attributes, "fanbridge.sink").as_deref(), Some(sink));
 }
 
@@ -103,7 +112,7 @@ fn an_event_has_its_spans_in_the_sender_s_trace_and_carries_its_context_on() {
     let home = home(&to(&collector), &["lake"]);
     let bridge = home.start();
     deliver(&bridge, 1, Some(SENT));
-    assert_spans_of_sent(&collector, "lake");
+    assert_spans_of_sent(&collector, "lake", "file", FILE_TOPIC);
     let event = &file_events(&home.path("lake"))[0];
     assert_eq!(event["traceparent"], SENT);
     bridge.stop();
@@ -135,7 +144,7 @@ fn a_collector_takes_the_same_spans_by_grpc() {
     let home = home(&format!("protocol: grpc, {}", to(&collector)), &["lake"]);
     let bridge = home.start();
     deliver(&bridge, 1, Some(SENT));
-    assert_spans_of_sent(&collector, "lake");
+    assert_spans_of_sent(&collector, "lake", "file", FILE_TOPIC);
     bridge.stop();
     let taken = &collector.requests()[0];
     assert_eq!(taken.path, "/opentelemetry.proto.collector.trace.v1.TraceService/Export");
@@ -280,7 +289,8 @@ fn a_slow_bucket_leads_to_a_trace_only_in_openmetrics_and_only_with_traces_on() 
     bridge.stop();
 }
 
-fn scrape(bridge: &Bridge, accept: &str) -> String {
+/// The metrics in the format that is asked for.
+pub fn scrape(bridge: &Bridge, accept: &str) -> String {
     let request = format!("GET /metrics HTTP/1.1\r\nhost: localhost\r\naccept: {accept}\r\n\r\n");
     bridge.admin().exchange(request.as_bytes()).expect("the metrics").text()
 }

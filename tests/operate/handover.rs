@@ -1,12 +1,13 @@
 //! A new process takes the listening sockets of the running bridge: nobody is refused, nothing is lost, and
 //! whatever becomes of the new process before it has them, the running bridge goes on.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,9 +15,9 @@ use serde_json::Value;
 
 use crate::support::bridge::{Bridge, Home, free_port};
 use crate::support::client::{Client, Failure};
-use crate::support::load::{Delivery, Load, Shape};
-use crate::support::oracle::Ledger;
-use crate::support::{await_until, readers, turns};
+use crate::support::load::{Delivery, Load, Shape, TOPICS};
+use crate::support::oracle::{Arrival, Ledger};
+use crate::support::{await_until, readers, servers, turns};
 
 /// How long a bridge may take to end, to start or to deliver.
 const WITHIN: Duration = Duration::from_secs(40);
@@ -27,6 +28,8 @@ const TAKE: &str = r#"{"say":"take","release":"9.9.9","spool_format":99,"state_f
 const HAVE: &str = r#"{"say":"have"}"#;
 /// The most records that are on their way to a sink and can come again after a kill.
 const IN_FLIGHT_RECORDS_MAX: usize = 1024;
+/// The most records of a sink between its committed cursor and what it has read.
+const UNSETTLED_RECORDS_MAX: usize = 8192;
 
 /// A process that takes the sockets over, as far as the test lets it.
 struct Taker(BufReader<UnixStream>);
@@ -255,6 +258,85 @@ fn bridges_with_spools_of_their_own_share_a_port_if_both_are_told_to() {
     for bridge in bridges {
         bridge.stop();
     }
+}
+
+/// The load of a test that is not alone.
+const STEADY: Shape = Shape {
+    name: "handover-kafka",
+    senders: 4,
+    keys_per_sender: 4,
+    body_bytes: 400,
+    pause: Duration::from_millis(5),
+};
+
+/// Five hand-overs under load of a bridge that publishes to Kafka, where one topic is made in this round. What
+/// was promised, and what has arrived.
+fn hand_over_to_kafka(what: &str, made_in: usize) -> Option<(Arc<Ledger>, Vec<Arrival>)> {
+    const HAND_OVERS: usize = 5;
+    let brokers = servers::kafka(what)?;
+    let prefix = servers::own_name("handover");
+    let topics = TOPICS.map(|topic| format!("{prefix}.{topic}"));
+    topics[1..].iter().for_each(|topic| servers::create_topic(&brokers, topic, &[]));
+    let home = Home::new();
+    let template = format!("{prefix}.{{provider}}.{{family}}");
+    let lake = format!("{{ kafka: {{ brokers: \"{brokers}\" }}, topic: \"{template}\" }}");
+    home.configure("", &format!("sinks: {{ lake: {lake} }}\n"));
+    let mut bridge = home.start();
+    let load = Load::start(home.http, STEADY);
+    for round in 1..=HAND_OVERS {
+        if round == made_in {
+            servers::create_topic(&brokers, &topics[0], &[]);
+        }
+        let before = (load.acknowledged(), delivered(&bridge));
+        await_until("load flows in and out", WITHIN, || {
+            let (taken, delivered) = (load.acknowledged() - before.0, delivered(&bridge) - before.1);
+            (taken > 200 && delivered > 100.0).then_some(())
+        });
+        let mut taker = home.spawn_taking_over();
+        let status = bridge.await_exit(WITHIN);
+        assert!(status.success(), "{round}: {status}\n{}", bridge.log_tail());
+        taker.await_ready();
+        bridge = taker;
+    }
+    let (ledger, tally) = load.finish();
+    assert_eq!(count(&bridge, "the former bridge has released the spool"), HAND_OVERS);
+    assert_eq!(tally.put_off.load(Ordering::Relaxed), 0, "nobody was sent away");
+    let read = || -> Vec<Arrival> {
+        let topics: Vec<_> = topics.iter().map(String::as_str).collect();
+        readers::kafka(&brokers, &topics).iter().map(readers::KafkaRecord::arrival).collect()
+    };
+    let arrivals = readers::drained(&ledger, WITHIN, read);
+    bridge.stop();
+    let has_some = |topic: &String| arrivals.iter().any(|arrival| arrival.lane.starts_with(topic.as_str()));
+    assert!(topics.iter().all(has_some), "each topic is a part of it");
+    Some((ledger, arrivals))
+}
+
+#[test]
+fn hand_overs_of_a_bridge_that_publishes_to_kafka_lose_nothing_keep_the_order_of_keys_and_repeat_nothing() {
+    let _turn = turns::in_company();
+    let Some((ledger, arrivals)) = hand_over_to_kafka("hand-overs with Kafka", 1) else { return };
+    ledger.judge(&arrivals).assert_kept(0, 0);
+}
+
+/// Each stop is cut short by the topic that takes nothing, and repeats at most what was confirmed behind the
+/// oldest event of that topic.
+#[test]
+fn hand_overs_while_a_kafka_topic_is_missing_lose_nothing_and_repeat_what_one_sink_has_unsettled_at_most() {
+    const MISSING_AT: usize = 2;
+    let _turn = turns::in_company();
+    let what = "hand-overs while a topic of Kafka is missing";
+    let Some((ledger, arrivals)) = hand_over_to_kafka(what, MISSING_AT + 1) else { return };
+    ledger.judge(&arrivals).assert_kept(MISSING_AT, UNSETTLED_RECORDS_MAX);
+    let is_late = |arrival: &&Arrival| arrival.lane.contains(TOPICS[0]);
+    let late: Vec<Arrival> = arrivals.iter().filter(is_late).cloned().collect();
+    let ids: HashSet<&str> = late.iter().map(|arrival| arrival.id.as_str()).collect();
+    assert_eq!(ids.len(), late.len(), "what waited for its topic is there once");
+}
+
+/// How many events the only sink of this process has accepted.
+fn delivered(bridge: &Bridge) -> f64 {
+    bridge.metric("fanbridge_delivered_total", &[])
 }
 
 /// Tests that measure, or that load the whole machine: `tests/run.sh` runs them one at a time.

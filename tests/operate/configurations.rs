@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::bridge::{Bridge, Home};
-use crate::support::{await_until, signing, turns};
+use crate::support::{await_until, readers, servers, signing, turns};
 
 /// How long the bridge may take to deliver.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -57,7 +57,8 @@ fn explain(home: &Home, id: &str) -> Value {
     serde_json::from_str(&explained).expect("JSON")
 }
 
-fn fingerprint(bridge: &Bridge) -> String {
+/// The fingerprint of the configuration that a bridge has.
+pub fn fingerprint(bridge: &Bridge) -> String {
     let answer = bridge.admin().get("/api/v1/configuration").expect("an answer");
     let said: Value = serde_json::from_str(&answer.text()).expect("JSON");
     said["fingerprint"].as_str().expect("a fingerprint").to_owned()
@@ -149,4 +150,66 @@ fn a_configuration_that_is_used_again_judges_what_came_under_it_as_before() {
     await_settled(&bridge, 8);
     assert_eq!(ids(&home, "events"), expected);
     bridge.stop();
+}
+
+/// What keeps the events here is Kafka itself: their topic is missing.
+#[test]
+fn events_that_wait_for_kafka_over_a_restart_are_judged_by_the_configuration_under_which_they_came() {
+    let _turn = turns::in_company();
+    let Some(brokers) = servers::kafka("events of an earlier configuration") else { return };
+    let topic = servers::own_name("earlier");
+    let home = Home::new();
+    let configure = |select: &str, selected: &str| {
+        let kafka = format!("kafka: {{ brokers: \"{brokers}\" }}");
+        let lake = format!("{{ topic: \"{topic}\", select: {selected}, {kafka} }}");
+        home.configure("", &format!("select: {select}\nsinks:\n  lake: {lake}\n"));
+    };
+    configure("[call.created, call.ended]", "[call.created]");
+    let bridge = home.start();
+    let first = fingerprint(&bridge);
+    let taken = send(&bridge, "call.created", 1);
+    let left_out = send(&bridge, "call.ended", 2);
+    let degraded = await_until("the sink waits for its topic", WITHIN, || bridge.degraded_because());
+    assert!(degraded.starts_with("unknown_topic"), "{degraded}");
+    bridge.kill();
+    for segment in home.segments() {
+        let bytes = fs::read(segment).expect("a segment");
+        assert_eq!((&bytes[..8], &bytes[8..12]), (&b"fanspool"[..], &[3, 0, 0, 0][..]), "format 3");
+    }
+
+    // Now neither the bridge nor the sink takes what waits, and both take what the sink left out.
+    configure("[call.ended, call.updated]", "[call.ended, call.updated]");
+    let bridge = home.start();
+    let second = fingerprint(&bridge);
+    assert_ne!(second, first);
+    let cause = await_until("the event is held", WITHIN, || {
+        let said = explain(&home, &taken);
+        (said["situation"] == "held").then(|| said["cause"].as_str().expect("a cause").to_owned())
+    });
+    let changed = format!(
+        "it was admitted under configuration {first}, whose rules count for it: `select` takes \
+         `call.created` by it, and does not take it by that of now ({second}); lake takes `call.created` by \
+         it, and does not take it by that of now ({second})"
+    );
+    assert!(
+        cause.contains(&format!("lake holds {topic}: unknown_topic")) && cause.contains(&changed),
+        "{cause}"
+    );
+    let now = send(&bridge, "call.ended", 3);
+    send(&bridge, "call.created", 4);
+    servers::create_topic(&brokers, &topic, &[]);
+    await_settled(&bridge, 3);
+    assert!(explain(&home, &taken)["cause"].as_str().is_some_and(|cause| cause.contains(&changed)));
+    bridge.stop();
+    let mut found: Vec<_> = readers::kafka(&brokers, &[&topic])
+        .iter()
+        .map(|record| {
+            (
+                record.header("ce_sequence").parse::<u64>().expect("a number"),
+                record.header("ce_id").to_owned(),
+            )
+        })
+        .collect();
+    found.sort();
+    assert_eq!(found, [(1, taken), (3, now)], "{left_out} was for no sink");
 }

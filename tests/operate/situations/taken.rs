@@ -1,7 +1,8 @@
 //! What the bridge decided about a delivery, and what is known of a type.
 
-use super::stage::{body, files, home, place, send};
+use super::stage::{await_settled, body, configure, files, home, place, send};
 use super::{Made, Row};
+use crate::configurations::fingerprint;
 use crate::support::bridge::{Bridge, Home};
 use crate::support::signing;
 
@@ -39,6 +40,24 @@ fn invoices(ids: &[&str]) -> (Home, Bridge) {
         assert!(answer.expect("an answer").is_success());
     }
     (home, bridge)
+}
+
+/// A body that was sent under the first selection and sinks, and of which is asked under the second; the
+/// fingerprints of both.
+fn sent_before(
+    earlier: (&str, &[(&str, String)]),
+    now: (&str, &[(&str, String)]),
+) -> Option<(Made, [String; 2])> {
+    let home = home(earlier.0, earlier.1);
+    let bridge = home.start();
+    let id = send(&bridge, &body("call.created"));
+    await_settled(&bridge, "lake");
+    let then = fingerprint(&bridge);
+    bridge.stop();
+    configure(&home, "", &format!("select: {}\n", now.0), now.1);
+    let bridge = home.start();
+    let fingerprints = [then, fingerprint(&bridge)];
+    Some((Made::explain(home, &[&id], bridge)?, fingerprints))
 }
 
 pub const ROWS: &[Row] = &[
@@ -85,6 +104,32 @@ pub const ROWS: &[Row] = &[
         },
         cause: "accepted, and no sink selects `call.created`",
         fix: "add it to a sink's `select`",
+    },
+    Row {
+        name: "an event that was admitted under an earlier configuration, whose list had its type",
+        situation: "delivered",
+        reason: "",
+        make: |_| {
+            let sinks = [lake()];
+            let (made, [then, now]) = sent_before(("[call.created]", &sinks), ("[call.ended]", &sinks))?;
+            let then = format!("it was admitted under configuration {then}, whose rules count for it");
+            made.with(&[&then, &format!("and does not take it by that of now ({now})")])
+        },
+        cause: "`select` takes `call.created` by it",
+        fix: "",
+    },
+    Row {
+        name: "an event that was admitted under an earlier configuration, by which its sink left it out",
+        situation: "no_sink",
+        reason: "",
+        make: |_| {
+            let narrow = [("lake", files("lake") + ", select: [call.ended]")];
+            let (made, [then, now]) = sent_before(("all", &narrow), ("all", &[lake()]))?;
+            let then = format!("it was admitted under configuration {then}, whose rules count for it");
+            made.with(&[&then, &format!("and takes it by that of now ({now})")])
+        },
+        cause: "lake does not take `call.created` by it",
+        fix: "fanbridge replay --sink lake",
     },
     Row {
         name: "a delivery that names its type twice",

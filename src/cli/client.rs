@@ -36,6 +36,8 @@ use crate::trust;
 
 /// How long the bridge can take to accept a connection and to answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// What a verb says besides if a connection ends before the answer does.
+const BROKEN_OFF: &str = " (has the bridge ended meanwhile? its log says why; ask again once it runs)";
 /// What is not left as it is in a part of a URL (RFC 3986, section 2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -227,7 +229,10 @@ impl Client {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<ClientAnswer, Failure> {
-        let failed = |error: &dyn Error| Failure::io(format_args!("the request to {path} failed"), error);
+        let failed = |error: &(dyn Error + 'static)| Failure {
+            advice: if is_broken_off(error) { BROKEN_OFF } else { "" },
+            ..Failure::io(format_args!("the request to {path} failed"), error)
+        };
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         let url = format!("{}{path}", self.target.origin());
@@ -267,6 +272,11 @@ impl Client {
             }
         }
     }
+}
+
+/// Whether a connection ended in the middle of a request; what is wrong with the answer itself is another thing.
+fn is_broken_off(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<hyper::Error>().is_some_and(|error| !error.is_parse() && !error.is_user())
 }
 
 /// A TLS client that trusts only the certificates in this PEM file, or nobody.

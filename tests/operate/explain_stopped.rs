@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::process::Output;
 use std::time::Duration;
@@ -153,6 +155,30 @@ fn what_a_replay_would_send_is_counted_from_what_a_stopped_bridge_has_left() {
 }
 
 #[test]
+fn a_bridge_that_ends_in_the_middle_of_its_answer_is_named_as_the_reason() {
+    let _turn = turns::in_company();
+    let home = home();
+    let listener = TcpListener::bind(("127.0.0.1", home.admin)).expect("the port is free");
+    let ending = std::thread::spawn(move || {
+        let (mut connection, _) = listener.accept().expect("the verb connects");
+        let mut requests = BufReader::new(connection.try_clone().expect("a descriptor"));
+        let mut read_head = || {
+            let mut lines = requests.by_ref().lines().map(|line| line.expect("a line of a request"));
+            lines.find(String::is_empty).expect("a whole head");
+        };
+        read_head();
+        connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").expect("the verb reads");
+        read_head();
+    });
+    let (code, _, errors) = explain(&home, "evt_12345");
+    assert_eq!(code, Some(74), "{errors}");
+    let said = errors.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("the request to /api/v1/events/evt_12345 failed: "), "{errors}");
+    assert!(said.contains("(has the bridge ended meanwhile? its log says why; ask again"), "{errors}");
+    ending.join().expect("it was asked twice");
+}
+
+#[test]
 fn a_bridge_that_starts_while_its_log_is_read_is_not_kept_from_it() {
     let _turn = turns::in_company();
     let home = home();
@@ -170,7 +196,8 @@ fn a_bridge_that_starts_while_its_log_is_read_is_not_kept_from_it() {
                         assert_eq!(json["event"]["id"], *id);
                         known += 1;
                     }
-                    // A bridge has the spool, and does not answer yet; or one has started meanwhile.
+                    // A bridge has the spool, and does not answer yet, or ends while it does; or one has
+                    // started meanwhile.
                     Some(74 | 75) => assert!(errors.contains("bridge"), "{errors}"),
                     _ => panic!("{code:?}: {json} {errors}"),
                 }

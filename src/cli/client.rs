@@ -274,7 +274,7 @@ impl Client {
     }
 }
 
-/// Whether a connection ended in the middle of a request; what is wrong with the answer itself is another thing.
+/// Whether a connection ended in the middle of a request; an answer that is wrong in itself is another thing.
 fn is_broken_off(error: &(dyn Error + 'static)) -> bool {
     error.downcast_ref::<hyper::Error>().is_some_and(|error| !error.is_parse() && !error.is_user())
 }

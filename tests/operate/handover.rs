@@ -269,8 +269,8 @@ const STEADY: Shape = Shape {
     pause: Duration::from_millis(5),
 };
 
-/// Five hand-overs under load of a bridge that publishes to Kafka, where one topic is made in this round. What
-/// was promised, and what has arrived.
+/// Five hand-overs under load of a bridge that publishes to Kafka, where one topic is made in this round.
+/// What was promised, and what has arrived.
 fn hand_over_to_kafka(what: &str, made_in: usize) -> Option<(Arc<Ledger>, Vec<Arrival>)> {
     const HAND_OVERS: usize = 5;
     let brokers = servers::kafka(what)?;

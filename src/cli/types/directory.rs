@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, ErrorKind, Read};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +29,8 @@ struct Exported {
 /// Writes the files, and removes those of the export before that are not among them.
 ///
 /// # Errors
-/// Exit code 2 if the directory has files that no export has written, 74 if it cannot be written.
+/// Exit code 2 if the directory has files that no export has written, or links that lead elsewhere; 74 if it
+/// cannot be written.
 pub(super) fn write(dir: &Path, files: &Files) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::io(format_args!("cannot write into {}", dir.display()), &error);
     fs::create_dir_all(dir).map_err(failed)?;
@@ -44,6 +45,7 @@ pub(super) fn write(dir: &Path, files: &Files) -> Result<(), Failure> {
         }
     }
     let now = Exported { files: files.keys().cloned().collect() };
+    now.files.union(&before.files).try_for_each(|path| refuse_links(dir, path))?;
     let both = Exported { files: before.files.union(&now.files).cloned().collect() };
     note(dir, &both).map_err(failed)?;
     for (path, text) in files {
@@ -61,6 +63,7 @@ pub(super) fn write(dir: &Path, files: &Files) -> Result<(), Failure> {
 fn exported(dir: &Path) -> Result<Exported, Failure> {
     let failed =
         |error: &io::Error| Failure::io(format_args!("cannot read {}", dir.join(LIST).display()), error);
+    refuse_links(dir, LIST)?;
     let mut text = String::new();
     match fs::File::open(dir.join(LIST)) {
         Ok(list) => {
@@ -91,6 +94,23 @@ fn exported(dir: &Path) -> Result<Exported, Failure> {
                 "{} names `{}`, which is not below the directory: name another directory",
                 dir.join(LIST).display(),
                 Shown(path)
+            );
+            Err(Failure::new(Exit::Usage, message))
+        }
+    }
+}
+
+/// Refuses a path that a symbolic link leads out of the directory: no export makes one.
+fn refuse_links(dir: &Path, path: &str) -> Result<(), Failure> {
+    let parts = Path::new(path).ancestors().filter(|part| *part != Path::new(""));
+    let mut parts = parts.map(|part| dir.join(part));
+    let is_link = |part: &PathBuf| fs::symlink_metadata(part).is_ok_and(|found| found.is_symlink());
+    match parts.find(is_link) {
+        None => Ok(()),
+        Some(link) => {
+            let message = format!(
+                "{} is a symbolic link, and no export follows one: remove it, or name another directory",
+                link.display()
             );
             Err(Failure::new(Exit::Usage, message))
         }
@@ -171,5 +191,31 @@ mod tests {
             assert_eq!(refused.exit, Exit::Usage, "{path}");
             assert!(target.exists(), "{path}");
         }
+    }
+
+    #[test]
+    fn a_link_in_the_directory_leads_an_export_nowhere_else() {
+        let home = tempfile::tempdir().expect("a directory");
+        let (dir, elsewhere) = (home.path().join("catalogue"), home.path().join("elsewhere"));
+        fs::create_dir(&elsewhere).expect("it is made");
+        let target = elsewhere.join("one.mdx");
+        fs::write(&target, "theirs").expect("it is written");
+        let to_new = || write(&dir, &files(&["a/new.mdx"]));
+        let to_same = || write(&dir, &files(&["a/one.mdx"]));
+        for (link, leads_to) in [("a", &elsewhere), ("a/one.mdx", &target), (LIST, &target)] {
+            for written in [&to_new as &dyn Fn() -> Result<(), Failure>, &to_same] {
+                fs::create_dir_all(dir.join("a")).expect("it is made");
+                let list = serde_json::json!({ "files": ["a/one.mdx"] }).to_string();
+                fs::write(dir.join(LIST), list).expect("it is written");
+                let link = dir.join(link);
+                let _ = (fs::remove_file(&link), fs::remove_dir(&link));
+                std::os::unix::fs::symlink(leads_to, &link).expect("it is made");
+                let refused = written().expect_err("a link leads out of the directory");
+                assert_eq!(refused.exit, Exit::Usage, "{refused}");
+                assert_eq!(fs::read_to_string(&target).expect("it stays"), "theirs", "{link:?}");
+                fs::remove_dir_all(&dir).expect("it goes");
+            }
+        }
+        assert_eq!(fs::read_dir(&elsewhere).expect("it is read").count(), 1);
     }
 }

@@ -14,11 +14,13 @@ const LINTER = fileURLToPath(
 const RULES = 'module.exports = { rules: { "best-practices/owner-required": "off" } };\n';
 /** A type that tries to get out of wherever it stands. */
 const WILD = '../../{evil()} <b>`x`</b> "y": [z](http://example.com) --- # é\u{1f600}';
+/** A type with which a line would begin that is JavaScript. */
+const MODULE = "export default evil";
 const SOURCE = "  own: { provider: acme, secrets: [env:STREAM_SECRET] }\n";
 const MORE =
   "providers:\n  acme:\n    signature: { scheme: hmac-sha256, header: x-signature }\n" +
   '    event: { type: { pointers: [/kind] }, key: ["/a {b}/id"] }\n' +
-  `    families: { odd: { types: { ${JSON.stringify(WILD)}: {}, plain: {} } } }\n`;
+  `    families: { odd: { types: { ${JSON.stringify(WILD)}: {}, ${MODULE}: {}, plain: {} } } }\n`;
 
 export const tests = {
   async an_exported_event_catalogue_passes_its_own_linter_and_every_page_is_mdx({ home }) {

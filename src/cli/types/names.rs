@@ -62,7 +62,8 @@ pub(super) fn yaml(text: &str) -> String {
 }
 
 /// A text in MDX: as code if it is plain, else with a character reference for each character that could mean
-/// something to Markdown, JSX or JavaScript. What steers a terminal is shown as an escape.
+/// something to Markdown, JSX or JavaScript, and for the first one: a line that begins with the word `import`
+/// or `export` is JavaScript. What steers a terminal is shown as an escape.
 pub(super) fn mdx(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
     let shown = Shown(text).to_string();
@@ -71,8 +72,10 @@ pub(super) fn mdx(text: &str) -> String {
     }
     let mut escaped = String::new();
     for c in shown.chars() {
+        let is_first = escaped.trim().is_empty();
         match c {
-            plain if plain.is_alphanumeric() || plain == ' ' => escaped.push(plain),
+            ' ' => escaped.push(' '),
+            plain if plain.is_alphanumeric() && !is_first => escaped.push(plain),
             other => escaped.push_str(&format!("&#{};", u32::from(other))),
         }
     }
@@ -172,6 +175,7 @@ mod tests {
             assert!(!inside.contains(['<', '>', '{', '}', '`', '[', '*', '\n', '"', '\\', '|']), "{text}");
         }
         assert_eq!(mdx("call.recording_ready"), "`call.recording_ready`");
-        assert_eq!(mdx("a {b}"), "a &#123;b&#125;");
+        assert_eq!(mdx("a {b}"), "&#97; &#123;b&#125;");
+        assert_eq!(mdx("export const a"), "&#101;xport const a");
     }
 }

@@ -23,6 +23,8 @@ const DEPTH_MAX: usize = 32;
 const STEPS_MAX: usize = 500_000;
 /// Most types of a specification; the largest known one has some 300.
 const TYPES_MAX: usize = 10_000;
+/// Longest type, in bytes: no event has a longer one.
+const TYPE_BYTES_MAX: usize = 255;
 /// The members that hold webhooks: that of OpenAPI 3.1, and what 3.0 has instead of it.
 const WEBHOOKS: [&str; 2] = ["webhooks", "x-webhooks"];
 /// The members of a webhook that are requests.
@@ -92,20 +94,24 @@ impl Specification {
         schema: Option<&str>,
     ) -> Result<DescribedTypes<'_>, String> {
         self.steps_left.set(STEPS_MAX);
-        let mut types = DescribedTypes::new();
+        let (mut types, mut descriptions) = (DescribedTypes::new(), 0);
         for body in self.bodies(definition, schema)? {
             for (mapped, variant) in self.variants(body.schema, definition) {
                 let names = self.names(&body, mapped, variant, definition).into_iter();
-                for name in names.filter(|name| name != ANY_TYPE) {
+                for name in names.filter(|name| name != ANY_TYPE && name.len() <= TYPE_BYTES_MAX) {
+                    descriptions += 1;
+                    if descriptions > STEPS_MAX {
+                        return Err(format!("it describes types more than {STEPS_MAX} times"));
+                    }
                     let described = types.entry(name);
                     let described =
                         described.or_insert(DescribedType { bodies: Vec::new(), is_deprecated: true });
                     described.bodies.push(variant);
                     described.is_deprecated &= body.is_deprecated || is_deprecated(variant);
                 }
-            }
-            if types.len() > TYPES_MAX {
-                return Err(format!("it has more than {TYPES_MAX} types"));
+                if types.len() > TYPES_MAX {
+                    return Err(format!("it has more than {TYPES_MAX} types"));
+                }
             }
         }
         match types.is_empty() {
@@ -114,6 +120,13 @@ impl Specification {
                 .into()),
             false => Ok(types),
         }
+    }
+
+    /// Takes so many steps, if as many are left; else there are none any more.
+    fn spend(&self, steps: usize) -> bool {
+        let left = self.steps_left.get();
+        self.steps_left.set(left.saturating_sub(steps));
+        steps <= left
     }
 
     /// Whether it is so entangled that not all of it was looked at.
@@ -256,8 +269,10 @@ impl Specification {
             let headers = body.headers.iter();
             return match stated.is_empty() {
                 true => headers.cloned().collect(),
+                // One more than is allowed is refused by the caller.
                 false => headers
                     .flat_map(|event| stated.iter().map(move |detail| format!("{event}.{detail}")))
+                    .take(TYPES_MAX + 1)
                     .collect(),
             };
         }
@@ -277,10 +292,13 @@ impl Specification {
         let (mut texts, mut defaults) = (BTreeSet::new(), BTreeSet::new());
         for schema in schemas {
             for part in self.parts(schema) {
-                let one = part.get("const").into_iter();
-                let some = part.get("enum").and_then(Value::as_array).into_iter().flatten();
-                texts.extend(one.chain(some).filter_map(Value::as_str).map(ToOwned::to_owned));
-                defaults.extend(part.get("default").and_then(Value::as_str).map(ToOwned::to_owned));
+                let some = part.get("enum").and_then(Value::as_array);
+                if !self.spend(some.map_or(0, Vec::len)) {
+                    return texts;
+                }
+                let said = part.get("const").into_iter().chain(some.into_iter().flatten());
+                texts.extend(said.filter_map(type_text));
+                defaults.extend(part.get("default").and_then(type_text));
             }
         }
         if texts.is_empty() { defaults } else { texts }
@@ -315,12 +333,10 @@ impl Specification {
     }
 
     fn collect<'s>(&'s self, schema: &'s Value, depth: usize, found: &mut Vec<&'s Value>) {
-        let steps_left = self.steps_left.get();
-        if depth > DEPTH_MAX || steps_left == 0 {
+        if depth > DEPTH_MAX || !self.spend(1) {
             found.push(&UNSAID);
             return;
         }
-        self.steps_left.set(steps_left - 1);
         found.push(schema);
         if let Some(reference) = schema.get("$ref") {
             self.collect(self.target(reference).unwrap_or(&UNSAID), depth + 1, found);
@@ -374,6 +390,11 @@ fn is_open_to_more(schema: &Value) -> bool {
         Some(_) => true,
     };
     is_object && (is_silent || names_more || schema.contains_key("patternProperties"))
+}
+
+/// A text that can be a type, or a part of one.
+fn type_text(value: &Value) -> Option<String> {
+    value.as_str().filter(|text| text.len() <= TYPE_BYTES_MAX).map(ToOwned::to_owned)
 }
 
 #[cfg(test)]
@@ -478,6 +499,33 @@ mod tests {
         for document in [json!({}), json!({ "webhooks": {} }), json!({ "webhooks": [], "components": 1 })] {
             assert!(names(document, "mux", None).unwrap_err().contains("no event type"));
         }
+    }
+
+    #[test]
+    fn types_that_are_multiplied_end_at_the_bound_and_none_is_longer_than_one_can_be() {
+        let many = |name: &str| (0..3_000).map(|at| format!("{name}{at}")).collect::<Vec<_>>();
+        let long = "l".repeat(10 << 20);
+        let action = |said: Value| json!({ "properties": { "action": { "enum": said } } });
+        let document = |events: Value, body: Value| {
+            let mut item = webhook(&body);
+            item["post"]["parameters"] = json!([{ "name": "X-GitHub-Event", "schema": { "enum": events } }]);
+            json!({ "webhooks": { "all": item } })
+        };
+        let multiplied = names(document(json!(many("e")), action(json!(many("a")))), "github", None);
+        assert_eq!(multiplied.unwrap_err(), "it has more than 10000 types");
+        let long = document(json!(["push", long]), action(json!([long, "created"])));
+        assert_eq!(names(long, "github", None).unwrap(), ["push.created"]);
+
+        // Each branch has the same types, and each reference the same long list.
+        let branches = json!({ "oneOf": vec![action(json!(["created"])); 3_000] });
+        let list = json!({ "oneOf": vec![json!({ "$ref": "#/$defs/List" }); 3_000] });
+        let mut referred = document(json!(["push"]), json!({ "properties": { "action": list } }));
+        referred["$defs"]["List"] = json!({ "enum": many("a") });
+        let described = names(document(json!(many("e")), branches), "github", None);
+        assert_eq!(described.unwrap_err(), "it describes types more than 500000 times");
+        let referred = Specification::new(referred);
+        let types = referred.types(&builtin_named("github").unwrap(), None).unwrap();
+        assert!(referred.is_entangled() && types.len() == 3_000);
     }
 
     #[test]

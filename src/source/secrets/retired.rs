@@ -9,6 +9,7 @@
 use super::{FORMER_MAX, OVERLAP, SecretUse, Secrets, overlap_from, previous};
 use crate::event::Timestamp;
 use crate::provider::SigningSecret;
+use crate::reference::Reference;
 use crate::telemetry::Metrics;
 
 /// A secret of a former configuration. It has an end.
@@ -16,6 +17,8 @@ use crate::telemetry::Metrics;
 pub(super) struct RetiredSecret {
     pub(super) secret: SigningSecret,
     pub(super) used: SecretUse,
+    /// Where it was kept.
+    kept: Reference,
 }
 
 impl Secrets {
@@ -48,17 +51,25 @@ impl Secrets {
         let configured = || held.entries.iter().zip(&self.kept);
         let former = configured().flat_map(|(entry, kept)| entry.former.iter().map(move |one| (one, kept)));
         let current = configured().map(|(entry, kept)| (&entry.current, kept));
-        let retiring = former.chain(current).map(|(secret, (reference, name))| {
-            let secret = secret.clone().superseded(now, OVERLAP);
+        let until_its_end = |secret: SigningSecret, reference: &Reference| {
             let mut still = next.kept.iter().zip(entries).filter(|((kept, _), _)| kept == reference);
-            let secret = match still.next().map(|(_, entry)| entry.current.end()) {
+            match still.next().map(|(_, entry)| entry.current.end()) {
                 None => secret.until(overlap_from(now)),
                 Some(None) => secret,
                 Some(Some(end)) => secret.until(end),
-            };
-            RetiredSecret { secret, used: SecretUse::new(source, previous(name), metrics) }
+            }
+        };
+        let retiring = former.chain(current).map(|(secret, (kept, name))| {
+            let secret = until_its_end(secret.clone().superseded(now, OVERLAP), kept);
+            let used = SecretUse::new(source, previous(name), metrics);
+            RetiredSecret { secret, used, kept: kept.clone() }
         });
-        held.retired.iter().cloned().chain(retiring).collect()
+        // One that is named again with an end can have another text by now, and is meant all the same.
+        let retired = held.retired.iter().cloned().map(|retired| {
+            let secret = until_its_end(retired.secret, &retired.kept);
+            RetiredSecret { secret, ..retired }
+        });
+        retired.chain(retiring).collect()
     }
 
     /// Whether secrets of a former configuration are taken.

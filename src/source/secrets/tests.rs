@@ -180,6 +180,22 @@ fn a_secret_that_is_still_configured_keeps_what_its_file_held_before_and_can_be_
 }
 
 #[test]
+fn a_secret_that_was_retired_is_ended_at_once_also_if_its_file_has_another_text_by_now() {
+    let metrics = Metrics::new();
+    let texts = ["the-first-secret-1", "the-second-secret-2", "the-third-secret-3"];
+    let first = secrets(vec![in_file("/a", None)], &metrics);
+    let second = succeeding(&first, vec![of_env("B", texts[1], None)], &metrics, NOW);
+    assert_eq!(taken(&second, &texts, after(10)), [true, true, false]);
+    let over = SourceSecret { secret: secret(texts[2], Some(after(5))), ..in_file("/a", None) };
+    let third = succeeding(&second, vec![of_env("B", texts[1], None), over], &metrics, after(10));
+    assert_eq!(taken(&third, &texts, after(10)), [false, true, false]);
+    let open = SourceSecret { secret: secret(texts[2], None), ..in_file("/a", None) };
+    let named_again = succeeding(&second, vec![open], &metrics, after(10));
+    assert_eq!(taken(&named_again, &texts, after(600)), [true, true, true]);
+    assert_eq!(taken(&named_again, &texts, after(601)), [false, true, true], "its end stays");
+}
+
+#[test]
 fn a_configuration_that_changes_all_the_time_leaves_a_few_secrets_behind() {
     let metrics = Metrics::new();
     let texts: Vec<String> = (0..20).map(|number| format!("one-of-many-secrets-{number}")).collect();

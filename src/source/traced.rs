@@ -30,6 +30,8 @@ const UNANSWERED: (&str, &str) = ("unanswered", "the sender was gone, or was ans
 pub(super) struct SentContext {
     /// What the delivery came by: `messaging.system`.
     system: &'static str,
+    /// Whether anybody can have sent it, so that nobody known decides what is traced.
+    is_of_stranger: bool,
     context: Option<TraceContext>,
     state: Option<Box<str>>,
 }
@@ -69,7 +71,12 @@ impl SentContext {
         let context = parent.and_then(TraceContext::read);
         // A state is nothing without its parent, and is only recorded.
         let state = state.filter(|_| context.is_some_and(|context| context.is_sampled));
-        Self { system, context, state: state.and_then(TraceContext::state) }
+        Self { system, is_of_stranger: false, context, state: state.and_then(TraceContext::state) }
+    }
+
+    /// That of a request whose provider signs nothing: no context is taken from it.
+    pub(super) fn of_stranger() -> Self {
+        Self { is_of_stranger: true, ..Self::new("webhook", None, None) }
     }
 
     /// The context of a request: one of two would be the wrong one.
@@ -103,9 +110,13 @@ impl DeliveryTrace {
         sent: SentContext,
         verified: &mut Verified,
     ) -> Option<Box<Self>> {
-        let SentContext { system, context, state } = sent;
-        let own = tracer.begin(context)?;
+        let SentContext { system, is_of_stranger, context, state } = sent;
         let extensions = &mut verified.stated.extensions;
+        if is_of_stranger {
+            // Its flag would have publications traced.
+            extensions.retain(|(name, _)| *name != TRACEPARENT);
+        }
+        let own = tracer.begin(context)?;
         // What is no context is ignored, and does not hide the one that there is.
         extensions.retain(|(name, text)| *name != TRACEPARENT || TraceContext::read(text).is_some());
         if extensions.iter().all(|(name, _)| *name != TRACEPARENT) {
@@ -259,6 +270,20 @@ mod tests {
         assert!(DeliveryTrace::begin(&tracer, "front", sent, &mut delivery).is_none());
         assert_eq!(carried(&delivery), Some("no context"));
         assert!(spans.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_stranger_does_not_decide_what_is_traced() {
+        for ratio in [0.0, 1.0] {
+            let (tracer, mut spans) = tracer(ratio);
+            let mut delivery = verified(&[(TRACEPARENT, SENT)]);
+            let begun = DeliveryTrace::begin(&tracer, "open", SentContext::of_stranger(), &mut delivery);
+            assert_eq!(begun.is_some(), ratio > 0.0);
+            drop(begun);
+            let span = spans.try_recv().ok();
+            assert_eq!(span.as_ref().and_then(|span| span.parent), None);
+            assert_eq!(carried(&delivery), span.map(|span| span.context.to_string()).as_deref());
+        }
     }
 
     #[test]

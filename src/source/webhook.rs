@@ -128,7 +128,10 @@ impl Webhook {
         }
         // The body can be larger now, because it was inflated.
         permit.grow_to(verified.body.len())?;
-        let sent = || SentContext::of_request(evidence.headers);
+        let sent = || match definition.is_verified() {
+            true => SentContext::of_request(evidence.headers),
+            false => SentContext::of_stranger(),
+        };
         let receiving = self.intake.receive(&self.source, verified, Some(secret), sent);
         Ok(Received::Answer(receiving.await?))
     }

@@ -188,6 +188,32 @@ fn a_delivery_without_a_context_begins_a_trace_and_what_is_not_sampled_leaves_no
 }
 
 #[test]
+fn a_stranger_s_flag_has_nothing_traced() {
+    let _turn = turns::in_company();
+    let collector = Collector::http();
+    let home = Home::new();
+    let source = "  open: { provider: open }\n";
+    let provider = "providers:\n  open:\n    \
+                    signature: { scheme: none, insecure_no_verification: true }\n    \
+                    event: { type: { pointers: [/type] } }\n    extensions: { traceparent: traceparent }\n";
+    let (endpoint, lake) = (collector.address, home.path("lake"));
+    let traces = format!("traces: {{ endpoint: \"http://{endpoint}\", sample_ratio: 0.0 }}\n");
+    let sinks = format!("sinks:\n  lake: {{ from: earliest, file: {{ dir: {} }} }}\n", lake.display());
+    home.configure("", &format!("{source}{provider}{traces}{sinks}"));
+    let bridge = home.start();
+    let answer = bridge.client().post("/in/open", &[("traceparent", SENT)], br#"{"type":"a"}"#);
+    assert!(answer.expect("an answer").is_success());
+    // A known sender's flag still counts, and its spans come behind all others.
+    deliver(&bridge, 1, Some(SENT));
+    collector.await_spans("receive stream-video", 1);
+    bridge.stop();
+    assert!(collector.spans().iter().all(|span| !span.name.contains("open")), "{:?}", collector.spans());
+    let events = file_events(&lake);
+    let carried: Vec<_> = events.iter().filter_map(|event| event["traceparent"].as_str()).collect();
+    assert_eq!((events.len(), carried), (2, vec![SENT]));
+}
+
+#[test]
 fn a_sink_that_comes_after_a_restart_links_to_the_trace_of_before() {
     let _turn = turns::in_company();
     let collector = Collector::http();

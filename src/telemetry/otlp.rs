@@ -147,24 +147,42 @@ async fn grpc_answer(response: Response<Incoming>) -> Result<Bytes, ExportError>
         return Err(ExportError { word: "status", detail, can_pass: true });
     }
     // A refusal can have its status in the head.
-    let of_head = grpc_status(response.headers());
+    let of_head = GrpcStatus::of(response.headers());
     let (body, trailers) = collected(response).await?;
-    let code = of_head.or_else(|| trailers.as_ref().and_then(grpc_status));
-    match code {
-        Some(0) => Ok(body.slice(GRPC_PREFIX_BYTES.min(body.len())..)),
-        Some(code) => {
-            // Cancelled, deadline, exhausted, aborted, out of range, unavailable, data loss: by the protocol
-            // these can be tried again.
-            let can_pass = matches!(code, 1 | 4 | 8 | 10 | 11 | 14 | 15);
-            let detail = format!("the collector answers with the status {code} of gRPC");
-            Err(ExportError { word: "status", detail, can_pass })
+    let status = of_head.or_else(|| trailers.as_ref().and_then(GrpcStatus::of));
+    match status {
+        Some(GrpcStatus { code: 0, .. }) => Ok(body.slice(GRPC_PREFIX_BYTES.min(body.len())..)),
+        Some(status) => {
+            let detail = format!("the collector answers with the status {} of gRPC", status.code);
+            Err(ExportError { word: "status", detail, can_pass: status.can_pass() })
         }
         None => Err(ExportError::passing("status", "the collector's answer has no status of gRPC")),
     }
 }
 
-fn grpc_status(headers: &HeaderMap) -> Option<u32> {
-    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+/// How a call of gRPC has ended.
+struct GrpcStatus {
+    code: u32,
+    /// Whether details came with it, such as when to try again.
+    is_detailed: bool,
+}
+
+impl GrpcStatus {
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        let code = headers.get("grpc-status")?.to_str().ok()?.parse().ok()?;
+        Some(Self { code, is_detailed: headers.contains_key("grpc-status-details-bin") })
+    }
+
+    /// Whether the same request can be tried again, by the protocol.
+    fn can_pass(&self) -> bool {
+        match self.code {
+            // Cancelled, deadline, aborted, out of range, unavailable, data loss.
+            1 | 4 | 10 | 11 | 14 | 15 => true,
+            // Exhausted: without saying when to try again it is said of a request that is too large.
+            8 => self.is_detailed,
+            _ => false,
+        }
+    }
 }
 
 async fn collected(response: Response<Incoming>) -> Result<(Bytes, Option<HeaderMap>), ExportError> {
@@ -189,6 +207,19 @@ fn causes(error: &dyn Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_that_is_too_large_for_a_collector_is_not_tried_for_ever() {
+        let can_pass = |code: &'static str, details: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-status", HeaderValue::from_static(code));
+            let details = details.map(HeaderValue::from_static);
+            details.map(|details| headers.insert("grpc-status-details-bin", details));
+            GrpcStatus::of(&headers).map(|status| status.can_pass())
+        };
+        assert_eq!((can_pass("8", None), can_pass("8", Some("CAgS"))), (Some(false), Some(true)));
+        assert_eq!((can_pass("14", None), can_pass("3", None)), (Some(true), Some(false)));
+    }
 
     #[test]
     fn a_call_of_grpc_goes_to_the_method_with_the_length_in_front() {

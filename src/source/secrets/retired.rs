@@ -4,7 +4,7 @@
 //!
 //! A secret whose reference is still configured goes by the rules of a replaced file: an end that the
 //! configuration states replaces the ten minutes. To have a secret refused at once, an operator leaves it in
-//! the configuration with a `not_after` that is over.
+//! the configuration with a `not_after` that is over, or leaves the source without any.
 
 use super::{FORMER_MAX, OVERLAP, SecretUse, Secrets, overlap_from, previous};
 use crate::event::Timestamp;
@@ -23,8 +23,12 @@ pub(super) struct RetiredSecret {
 
 impl Secrets {
     /// Takes over, for a while, the secrets that the source had before. Those that are configured again, or
-    /// are not valid now, are left out; of many, the newest are kept.
+    /// are not valid now, are left out; of many, the newest are kept. A source that has no secret any more
+    /// takes none at once.
     pub(in crate::source) fn succeed(&self, before: &Self, source: &str, metrics: &Metrics, now: Timestamp) {
+        if self.is_empty() {
+            return;
+        }
         let mut held = self.held.lock();
         let mut retired = before.retire(self, &held.entries, (source, metrics), now);
         let is_current =

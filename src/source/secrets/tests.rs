@@ -196,6 +196,17 @@ fn a_secret_that_was_retired_is_ended_at_once_also_if_its_file_has_another_text_
 }
 
 #[test]
+fn a_source_that_has_no_secret_any_more_takes_none_at_once() {
+    let metrics = Metrics::new();
+    let texts = ["the-first-secret-1", "the-second-secret-2"];
+    let first = secrets(vec![of_env("A", texts[0], None)], &metrics);
+    let none = succeeding(&first, Vec::new(), &metrics, NOW);
+    assert!(none.now().all().is_empty() && !none.has_retired());
+    let second = succeeding(&none, vec![of_env("B", texts[1], None)], &metrics, after(1));
+    assert_eq!(taken(&second, &texts, after(1)), [false, true]);
+}
+
+#[test]
 fn a_configuration_that_changes_all_the_time_leaves_a_few_secrets_behind() {
     let metrics = Metrics::new();
     let texts: Vec<String> = (0..20).map(|number| format!("one-of-many-secrets-{number}")).collect();

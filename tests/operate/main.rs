@@ -21,6 +21,7 @@ mod help;
 mod history;
 mod import;
 mod keys;
+mod leaked_secret;
 mod listings;
 mod live;
 mod live_stream;

@@ -292,6 +292,7 @@ impl Bridge {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break Ok(()),
+                () = self.giver.taken() => break Ok(()),
                 failure = self.spool.failed() => break Err(failure.into()),
                 () = self.reloads.carry_out(read, parts) => {}
             }

@@ -17,10 +17,14 @@ use crate::sink::{Output, Sink, SinkOptions};
 pub(super) async fn make_sink(config: &SinkOptions, aws: &Aws) -> Result<Arc<dyn Sink>, BridgeError> {
     let carried = &config.attributes;
     let made: Result<Arc<dyn Sink>, Box<dyn std::error::Error + Send + Sync>> = match &config.output {
-        Output::Kafka(kafka) => match KafkaSink::new(&config.name, kafka, carried) {
-            Ok(sink) => Ok(Arc::new(sink)),
-            Err(error) => Err(error.into()),
-        },
+        Output::Kafka(kafka) => {
+            let (name, kafka, carried) = (config.name.clone(), kafka.clone(), carried.clone());
+            // The client reads the files of its certificates.
+            match blocking(move || Ok(KafkaSink::new(&name, &kafka, &carried))).await? {
+                Ok(sink) => Ok(Arc::new(sink)),
+                Err(error) => Err(error.into()),
+            }
+        }
         Output::Sns(sns) => Ok(Arc::new(SnsSink::new(&config.name, sns, carried, aws).await)),
         Output::File(file) => {
             let (file, carried) = (file.clone(), carried.clone());

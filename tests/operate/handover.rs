@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::Value;
 
 use crate::support::bridge::{Bridge, Home, free_port};
@@ -160,6 +161,36 @@ fn a_bridge_whose_successor_dies_with_the_sockets_says_that_it_hands_over_and_en
     deliver(&bridge, &ledger, 2);
     bridge.stop();
     ledger.judge(&readers::files(&home.path("topics"))).assert_kept(0, 0);
+}
+
+#[test]
+fn a_bridge_that_waits_for_a_reload_hands_over_all_the_same() {
+    let _turn = turns::in_company();
+    let home = Home::new();
+    home.configure_files();
+    let mut bridge = home.start();
+
+    // A pipe that nobody writes into: the client of the new sink reads it for ever.
+    let pipe = home.path("revoked.pem");
+    mkfifoat(CWD, &pipe, Mode::RWXU).unwrap();
+    let text = fs::read_to_string(home.path("fanbridge.yaml")).unwrap();
+    let properties = format!("properties: {{ ssl.crl.location: \"{}\" }}", pipe.display());
+    let sink = format!("  later: {{ kafka: {{ brokers: \"127.0.0.1:1\", tls: {{}}, {properties} }} }}\n");
+    fs::write(home.path("fanbridge.yaml"), text + &sink).unwrap();
+    let reload = |mut client: Client| client.post("/api/v1/reload", &[("x-fanbridge-request", "1")], b"{}");
+    let waiting = bridge.admin();
+    thread::scope(|scope| {
+        scope.spawn(move || reload(waiting));
+        await_until("a reload is under way", WITHIN, || {
+            let answer = reload(bridge.admin()).ok()?;
+            (answer.status == 409).then_some(())
+        });
+        thread::sleep(Duration::from_millis(500));
+        let mut taker = Taker::connect(&home);
+        assert_eq!(taker.ask(TAKE)["say"], "sockets");
+        assert_eq!(taker.ask(HAVE)["say"], "ends");
+        assert_eq!(bridge.await_exit(WITHIN).code(), Some(0));
+    });
 }
 
 #[test]

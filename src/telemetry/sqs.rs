@@ -6,7 +6,51 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::registering::TableRegistry;
+use super::table::{MetricRow, counter, gauge, histogram};
 use super::{HistogramFamily, Source, SourceAction, SourceReason};
+
+/// Their rows of the table.
+pub(super) const ROWS: &[MetricRow] = &[
+    counter("sqs_calls_total", &["source", "action"], "Calls to SQS by action, also failed ones")
+        .advice("what is billed"),
+    counter("sqs_errors_total", &["source", "reason"], "Calls to SQS that failed, by reason"),
+    counter("sqs_empty_receives_total", &["source"], "Receive calls that returned no message"),
+    counter("sqs_messages_received_total", &["source"], "Messages received from the queue"),
+    counter(
+        "sqs_messages_deleted_total",
+        &["source"],
+        "Messages deleted from the queue, each durable before",
+    ),
+    counter("sqs_messages_left_total", &["source", "reason"], "Messages left in the queue, by reason"),
+    counter(
+        "sqs_delete_failures_total",
+        &["source", "reason"],
+        "Messages that a delete call did not delete, by reason",
+    ),
+    counter("sqs_heartbeats_total", &["source"], "Messages whose visibility timeout was extended"),
+    counter(
+        "sqs_heartbeat_failures_total",
+        &["source", "reason"],
+        "Messages whose visibility timeout could not be extended, by reason",
+    ),
+    histogram("sqs_receive_count", &["source"], "How often each received message had been received")
+        .advice("above ten something keeps a message from being settled"),
+    histogram(
+        "sqs_message_age_seconds",
+        &["source"],
+        "Time from the sending of a message until its event was durable",
+    )
+    .advice(
+        "how much still waits, and how old that is, CloudWatch knows: \
+                 `ApproximateNumberOfMessagesVisible`, `ApproximateAgeOfOldestMessage`",
+    ),
+    gauge("sqs_receivers", &["source"], "Running receive loops of the source"),
+    gauge(
+        "sqs_paused",
+        &["source"],
+        "1 while no message is received because the spool is nearly full, else 0",
+    ),
+];
 
 /// Buckets for the receive count of a message, up to where an operator must look.
 const RECEIVE_COUNTS: [f64; 8] = [1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0];

@@ -61,7 +61,7 @@ pub(super) const fn gauge(name: Name, labels: Labels, help: Help) -> MetricRow {
     MetricRow { name, kind: MetricKind::Gauge, labels, help, advice: "" }
 }
 
-const fn histogram(name: Name, labels: Labels, help: Help) -> MetricRow {
+pub(super) const fn histogram(name: Name, labels: Labels, help: Help) -> MetricRow {
     MetricRow { name, kind: MetricKind::Histogram, labels, help, advice: "" }
 }
 
@@ -92,7 +92,7 @@ pub const GROUPS: &[MetricGroup] = &[
     MetricGroup { title: "Disk and process", rows: PROCESS },
     MetricGroup { title: "The configuration", rows: CONFIGURATION },
     MetricGroup { title: "SNS as a way in", rows: SNS },
-    MetricGroup { title: "Each source that reads a queue", rows: SQS },
+    MetricGroup { title: "Each source that reads a queue", rows: super::sqs::ROWS },
     MetricGroup { title: "The duplicate window that replicas share", rows: SHARED_WINDOW },
 ];
 
@@ -291,48 +291,6 @@ const SNS: &[MetricRow] = &[
         "SNS subscriptions that were confirmed, failed, refused or ended",
     )
     .advice("alert on `failed`, `refused` and `ended`"),
-];
-
-const SQS: &[MetricRow] = &[
-    counter("sqs_calls_total", &["source", "action"], "Calls to SQS by action, also failed ones")
-        .advice("what is billed"),
-    counter("sqs_errors_total", &["source", "reason"], "Calls to SQS that failed, by reason"),
-    counter("sqs_empty_receives_total", &["source"], "Receive calls that returned no message"),
-    counter("sqs_messages_received_total", &["source"], "Messages received from the queue"),
-    counter(
-        "sqs_messages_deleted_total",
-        &["source"],
-        "Messages deleted from the queue, each durable before",
-    ),
-    counter("sqs_messages_left_total", &["source", "reason"], "Messages left in the queue, by reason"),
-    counter(
-        "sqs_delete_failures_total",
-        &["source", "reason"],
-        "Messages that a delete call did not delete, by reason",
-    ),
-    counter("sqs_heartbeats_total", &["source"], "Messages whose visibility timeout was extended"),
-    counter(
-        "sqs_heartbeat_failures_total",
-        &["source", "reason"],
-        "Messages whose visibility timeout could not be extended, by reason",
-    ),
-    histogram("sqs_receive_count", &["source"], "How often each received message had been received")
-        .advice("above ten something keeps a message from being settled"),
-    histogram(
-        "sqs_message_age_seconds",
-        &["source"],
-        "Time from the sending of a message until its event was durable",
-    )
-    .advice(
-        "how much still waits, and how old that is, CloudWatch knows: \
-                 `ApproximateNumberOfMessagesVisible`, `ApproximateAgeOfOldestMessage`",
-    ),
-    gauge("sqs_receivers", &["source"], "Running receive loops of the source"),
-    gauge(
-        "sqs_paused",
-        &["source"],
-        "1 while no message is received because the spool is nearly full, else 0",
-    ),
 ];
 
 const SHARED_WINDOW: &[MetricRow] = &[

@@ -32,13 +32,22 @@ pub(super) const NAMES: [&str; 2] = [HTTP, ADMIN];
 /// The number of the first descriptor that is handed over.
 const FIRST: usize = 3;
 
-/// The sockets that were handed over.
+/// A socket that listens before the start.
+#[derive(Debug)]
+pub(super) enum ReadySocket {
+    /// Somebody else has bound it, and handed it over.
+    HandedOver(net::TcpListener),
+    /// This process has bound it, because the address has changed.
+    BoundHere(net::TcpListener),
+}
+
+/// The sockets that were handed over, and those that were bound in the place of one.
 #[derive(Debug, Default)]
 pub struct InheritedSockets {
     /// For the public listener.
-    pub(super) http: Option<net::TcpListener>,
+    pub(super) http: Option<ReadySocket>,
     /// For the admin listener.
-    pub(super) admin: Option<net::TcpListener>,
+    pub(super) admin: Option<ReadySocket>,
     /// The bridge that has handed them over, if it was a bridge.
     pub(super) predecessor: Option<Predecessor>,
 }
@@ -118,6 +127,7 @@ impl InheritedSockets {
                 listener.iter().try_for_each(listening)?;
                 Ok(listener)
             });
+            let listener = listener.map(|listener| listener.map(ReadySocket::HandedOver));
             listener.map_err(|source| InheritedError::Socket { number: index + FIRST, source })
         };
         Ok(Self { http: take(http)?, admin: take(admin)?, predecessor: None })
@@ -166,18 +176,20 @@ fn places(count: usize, names: &str) -> Option<[Option<usize>; 2]> {
 /// over has the address to which somebody else has bound it.
 fn listen(
     name: &str,
-    inherited: Option<net::TcpListener>,
+    ready: Option<ReadySocket>,
     bound: BoundAddress,
 ) -> Result<(TcpListener, SocketAddr), BridgeError> {
     let configured = bound.address;
-    let is_inherited = inherited.is_some();
-    let listening = match inherited {
-        Some(socket) => TcpListener::from_std(socket),
+    let is_handed_over = matches!(ready, Some(ReadySocket::HandedOver(_)));
+    let listening = match ready {
+        Some(ReadySocket::HandedOver(socket) | ReadySocket::BoundHere(socket)) => {
+            TcpListener::from_std(socket)
+        }
         None => bound.bind(),
     };
     let listener = listening.map_err(|source| BridgeError::Listen { address: configured, source })?;
     let address = listener.local_addr().unwrap_or(configured);
-    if is_inherited {
+    if is_handed_over {
         tracing::info!(
             listener = name,
             %address,

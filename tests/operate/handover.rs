@@ -262,7 +262,9 @@ fn a_listener_that_is_configured_to_another_address_is_bound_there_by_the_new_pr
     let mut taker = home.spawn_taking_over();
     assert_eq!(bridge.await_exit(WITHIN).code(), Some(0), "{}", bridge.log_tail());
     taker.await_ready();
-    taker.assert_logs("whose socket is not taken for it");
+    taker.assert_logs("another address than that of the running bridge, and is bound there");
+    let handed = "the listener has a socket that was handed over";
+    assert_eq!(count(&taker, handed), 1, "that of the admin listener alone: {}", taker.log_tail());
     deliver(&taker, &ledger, 2);
     assert!(TcpStream::connect(("127.0.0.1", bridge.http_port())).is_err(), "nobody listens there any more");
     taker.stop();

@@ -13,7 +13,7 @@ use super::ANSWERS_WITHIN;
 use super::wire::{Door, GiverSays, TakerSays, hear, same_user, say};
 use crate::aws::Aws;
 use crate::bridge::BridgeError;
-use crate::bridge::listeners::{ADMIN, BoundAddress, HTTP, InheritedSockets};
+use crate::bridge::listeners::{ADMIN, BoundAddress, HTTP, InheritedSockets, ReadySocket};
 use crate::bridge::open::{LOCK_WAIT, blocking};
 use crate::bridge::sinks::make_sink;
 use crate::config::Config;
@@ -150,24 +150,25 @@ impl Offered {
 }
 
 /// A socket that was taken, or one that is bound here if that has another address than the configured one.
-fn arrange(name: &'static str, socket: OwnedFd, place: BoundAddress) -> Result<TcpListener, BridgeError> {
+fn arrange(name: &'static str, socket: OwnedFd, place: BoundAddress) -> Result<ReadySocket, BridgeError> {
     let configured = place.address;
     let listener = listening(socket);
     let unusable = |error: io::Error| not_given(format!("its socket `{name}` cannot be used: {error}"));
     let (listener, address) = listener.map_err(unusable)?;
     // The port 0 stands for any port, and a port has been found.
     if address == configured || (address.ip() == configured.ip() && configured.port() == 0) {
-        return Ok(listener);
+        return Ok(ReadySocket::HandedOver(listener));
     }
+    let bound = place.bind().and_then(tokio::net::TcpListener::into_std);
+    let bound = bound.map_err(|source| BridgeError::Listen { address: configured, source })?;
     tracing::info!(
         listener = name,
         %address,
         %configured,
-        "the listener is configured to another address than that of the running bridge, whose socket is not \
-         taken for it: connections to the former address are refused once that bridge has ended"
+        "the listener is configured to another address than that of the running bridge, and is bound there: \
+         connections to the former address are refused once that bridge has ended"
     );
-    let bound = place.bind().and_then(tokio::net::TcpListener::into_std);
-    bound.map_err(|source| BridgeError::Listen { address: configured, source })
+    Ok(ReadySocket::BoundHere(bound))
 }
 
 /// The socket, if it listens for TCP, and its address.
@@ -209,11 +210,13 @@ mod tests {
         let running = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = running.local_addr().expect("an address");
         let taken = |address| arrange(HTTP, descriptor(&running), BoundAddress::at(address));
-        let addressed = |taken: Result<TcpListener, BridgeError>| taken.expect("taken").local_addr().ok();
-        assert_eq!(addressed(taken(address)), Some(address));
-        assert_eq!(addressed(taken((address.ip(), 0).into())), Some(address));
-        let other = addressed(taken("127.0.0.2:0".parse().expect("an address")));
-        assert!(other.is_some_and(|other| other != address), "{other:?}");
+        for own in [address, (address.ip(), 0).into()] {
+            let Ok(ReadySocket::HandedOver(socket)) = taken(own) else { panic!("{own} is not taken") };
+            assert_eq!(socket.local_addr().ok(), Some(address));
+        }
+        let other = taken("127.0.0.2:0".parse().expect("an address"));
+        let Ok(ReadySocket::BoundHere(other)) = other else { panic!("{other:?} is not bound here") };
+        assert_ne!(other.local_addr().ok(), Some(address));
         // Somebody else has it: nothing is taken.
         let elsewhere = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let refused = taken(elsewhere.local_addr().expect("an address"));

@@ -4,6 +4,7 @@ use super::client::{block_on, encoded};
 use super::running::running;
 use super::{ConfigArgs, Failure, configuration, notice};
 use crate::admin::{PauseRequest, PausedAnswer, ResumeRequest};
+use crate::explain::cause::moment;
 use crate::telemetry::Shown;
 
 /// What only a running bridge can change.
@@ -48,7 +49,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let sink = Shown(&args.sink);
     notice(format_args!(
         "{sink} is paused since {}: its events wait in the spool; `fanbridge resume {sink}` lets it go on",
-        paused.since
+        moment(&paused.since)
     ));
     Ok(())
 }
@@ -64,7 +65,7 @@ pub fn resume(args: &ResumeArgs) -> Result<(), Failure> {
         block_on(async { running(&config, WHAT).await?.change(&path, &ResumeRequest {}).await })?;
     let sink = Shown(&args.sink);
     match was {
-        Some(paused) => notice(format_args!("{sink} goes on; it was paused since {}", paused.since)),
+        Some(paused) => notice(format_args!("{sink} goes on; it was paused since {}", moment(&paused.since))),
         None => notice(format_args!("{sink} was not paused")),
     }
     Ok(())

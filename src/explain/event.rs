@@ -145,7 +145,7 @@ impl Explainer {
         if let Some(event) = explanation.event.as_ref().filter(|event| event.only_sink.is_none()) {
             let event_type = event.event_type.as_deref().unwrap_or_default();
             let changed = self.admitted_under(event.configuration)?.changes(&self.configuration, event_type);
-            explanation.cause += &changed.map_or_else(String::new, |it| cause::of_changed(&it, event_type));
+            explanation.cause += &changed.map_or_else(String::new, |it| cause::of_changed(&it));
         }
         explanation.duplicates = remembered.duplicates();
         let position = explanation.event.as_ref().and_then(|event| event.position);

@@ -88,8 +88,8 @@ fn an_event_that_waits_over_a_restart_is_judged_by_the_configuration_under_which
         );
         let cause = said["cause"].as_str().expect("a cause");
         let words = format!(
-            "it was admitted under configuration {first}, whose rules count for it: lake takes \
-             `call.created` by it, and does not take it by that of now ({})",
+            "it was admitted under configuration {first}, which counts for it; by that of now ({}) lake \
+             would not take it",
             fingerprint(&bridge)
         );
         assert!(cause.contains(&words), "{cause}");

@@ -9,6 +9,7 @@ use crate::admin::PausedAnswer;
 use crate::cli::Failure;
 use crate::cli::client::{Client, block_on};
 use crate::config::Config;
+use crate::explain::cause::moment;
 
 const DEGRADED: &str = "bridge.degraded";
 const CLOCK: &str = "kafka.clock";
@@ -158,6 +159,7 @@ fn condition(facts: &RunningFacts, config: &Config) -> Vec<Finding> {
     for (kind, part) in sources.chain(sinks) {
         let subject = format!("{kind} {}", part.name);
         if let Some(PausedAnswer { since, reason }) = &part.paused {
+            let since = moment(since);
             let found = format!("it is paused since {since}: {reason}; its events wait in the spool");
             findings.push(
                 Finding::warning(DEGRADED, &*subject, found)

@@ -4,7 +4,7 @@
 use super::super::output::terminal_json;
 use super::super::wrapped::{add_wrapped, harmless};
 use super::steps::last;
-use crate::explain::cause::span;
+use crate::explain::cause::{moment, span};
 use crate::explain::{
     ExplainedEvent, ExplainedSink, ExplainedVerdict, Explanation, HowMany, SinkStanding, TypeExplanation,
 };
@@ -37,7 +37,7 @@ pub(super) fn of_event(explanation: &Explanation) -> String {
             "{} after {} attempts, last {}",
             letter.reason,
             letter.attempts,
-            short(&letter.last.to_rfc3339())
+            moment(&letter.last.to_rfc3339())
         );
         text.line(
             "dead letter",
@@ -56,7 +56,7 @@ pub(super) fn of_event(explanation: &Explanation) -> String {
     if explanation.found == HowMany::Several {
         for candidate in &explanation.candidates {
             let event_type = candidate.event_type.as_deref().unwrap_or("no event");
-            let at = short(candidate.at.as_deref().unwrap_or_default());
+            let at = moment(candidate.at.as_deref().unwrap_or_default());
             text.whole(&format!("{}  {event_type}  {}  {at}", candidate.id, candidate.source));
         }
     }
@@ -150,7 +150,7 @@ fn state(sink: &ExplainedSink) -> String {
         SinkStanding::DeadLetter => "rejected it".into(),
         SinkStanding::Held => "holds the topic".into(),
         SinkStanding::Paused => {
-            format!("is paused since {}", short(sink.since.as_deref().unwrap_or_default()))
+            format!("is paused since {}", moment(sink.since.as_deref().unwrap_or_default()))
         }
         SinkStanding::Pending => {
             let waiting =
@@ -163,12 +163,6 @@ fn state(sink: &ExplainedSink) -> String {
         SinkStanding::NotSelected => "not selected".into(),
         SinkStanding::CopyForAnother => "not for it".into(),
     }
-}
-
-/// A moment to the second, as people read it: `2026-11-21 06:40:11Z`.
-fn short(moment: &str) -> String {
-    let second = moment.split(['.', 'Z']).next().unwrap_or_default();
-    if second.is_empty() { String::new() } else { format!("{}Z", second.replace('T', " ")) }
 }
 
 /// Lines of text, in which nothing steers a terminal.
@@ -199,7 +193,7 @@ impl Text {
         let reason = verdict.reason.as_ref().map_or_else(String::new, |reason| format!("  {reason}"));
         let answer = verdict.detail.as_ref().filter(|_| verdict.word == "refused");
         let answer = answer.map_or_else(String::new, |answer| format!("  {answer}"));
-        self.line(&verdict.word, format!("{}{rule}{line}{reason}{answer}", short(at)).trim_start());
+        self.line(&verdict.word, format!("{}{rule}{line}{reason}{answer}", moment(at)).trim_start());
     }
 
     fn end(&mut self, cause: &str, fix: Option<&str>) {
@@ -247,12 +241,5 @@ mod tests {
         assert!(!text.0.contains(['\u{1b}', '\u{7}']), "{}", text.0);
         let whole = command.trim_end_matches('\u{7}');
         assert!(text.0.lines().any(|line| line.contains(whole)), "{}", text.0);
-    }
-
-    #[test]
-    fn a_moment_is_shown_to_the_second() {
-        assert_eq!(short("2026-11-21T06:40:11.402Z"), "2026-11-21 06:40:11Z");
-        assert_eq!(short("2026-11-21T06:40:11Z"), "2026-11-21 06:40:11Z");
-        assert_eq!(short(""), "");
     }
 }

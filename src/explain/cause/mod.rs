@@ -107,14 +107,15 @@ pub(super) fn of_event(explanation: &Explanation, configuration: &ExplainedConfi
 
 /// Of one event, by its standing at each sink.
 fn of_sinks(explanation: &Explanation, configuration: &ExplainedConfiguration) -> CauseAndFix {
-    let event_type = explanation.event.as_ref().and_then(|event| event.event_type.as_deref());
-    let event_type = event_type.unwrap_or_default();
+    let event = explanation.event.as_ref();
+    let event_type = event.and_then(|event| event.event_type.as_deref()).unwrap_or_default();
+    let event = (event.map_or("", |event| &event.id), event_type);
     let sinks = &explanation.sinks;
     if !sinks.is_empty() && sinks.iter().all(|sink| sink.state == SinkStanding::NotSelected) {
         let now = if sinks.iter().any(|sink| sink.by_rule_of_now) { "by the selections of now " } else { "" };
         let cause = format!("accepted, and {now}no sink selects `{event_type}`");
         let mut replays =
-            sinks.iter().filter_map(|row| sinks::replay_of_taken_now(row, event_type, configuration));
+            sinks.iter().filter_map(|row| sinks::replay_of_taken_now(row, event, configuration));
         let fix = replays.next().unwrap_or_else(|| "add it to a sink's `select`".into());
         return CauseAndFix::new(Situation::NoSink, cause, Some(fix));
     }
@@ -125,7 +126,7 @@ fn of_sinks(explanation: &Explanation, configuration: &ExplainedConfiguration) -
             worst == Some(SinkStanding::CopyForAnother) || sink.state != SinkStanding::CopyForAnother
         })
         .filter(|sink| worst.is_none_or(|worst| !worst.is_trouble() || sink.state == worst))
-        .map(|sink| sinks::of_sink(sink, event_type, configuration))
+        .map(|sink| sinks::of_sink(sink, event, configuration))
         .collect();
     match told.first() {
         Some(first) => CauseAndFix {
@@ -163,7 +164,7 @@ pub(super) fn of_several(count: usize) -> CauseAndFix {
 
 /// Of something that is nowhere.
 pub(super) fn of_nothing(looked: &LookedThrough) -> CauseAndFix {
-    let from = looked.log_from.as_deref().unwrap_or("its beginning");
+    let from = looked.log_from.as_deref().map_or_else(|| "its beginning".to_owned(), moment);
     let part = match looked.complete {
         true => "",
         false => ", of which only the newest part was looked through",
@@ -173,7 +174,7 @@ pub(super) fn of_nothing(looked: &LookedThrough) -> CauseAndFix {
         lost => format!("{part}; {lost} of its entries cannot be read"),
     };
     if let Some(since) = &looked.since {
-        let cause = format!("nothing with this id arrived since {since}{part}");
+        let cause = format!("nothing with this id arrived since {}{part}", moment(since));
         let fix = "leave out `--since` to look further back";
         return CauseAndFix::new(Situation::Unknown, cause, Some(fix.into()));
     }
@@ -182,7 +183,8 @@ pub(super) fn of_nothing(looked: &LookedThrough) -> CauseAndFix {
         let fix = "look in the topic; raise `spool.retain` to keep events for longer";
         return CauseAndFix::new(Situation::Forgotten, cause, Some(fix.into()));
     }
-    let cause = format!("nothing with this id: searched the log from {from} to {}{part}", looked.log_through);
+    let through = moment(&looked.log_through);
+    let cause = format!("nothing with this id: searched the log from {from} to {through}{part}");
     let fix = "`fanbridge explain --body FILE --source S` finds the id of a body";
     CauseAndFix::new(Situation::Unknown, cause, Some(fix.into()))
 }
@@ -264,6 +266,12 @@ fn at_line(line: Option<&String>) -> String {
     line.map_or_else(String::new, |line| format!(" ({line})"))
 }
 
+/// A moment in RFC 3339 as people read it, to the second: `2026-11-30 01:23:08Z`.
+pub fn moment(text: &str) -> String {
+    let second = text.split(['.', 'Z']).next().unwrap_or_default();
+    if second.is_empty() { String::new() } else { format!("{}Z", second.replace('T', " ")) }
+}
+
 /// Seconds as people say them, in their two largest units: `31 s`, `4 m 10 s`, `2 h 5 m`, `3 d 4 h`.
 pub fn span(seconds: u64) -> String {
     match seconds {
@@ -309,6 +317,12 @@ mod tests {
     fn times_are_written_as_people_say_them() {
         let spans = [0, 59, 250, 7500, 273_600].map(span);
         assert_eq!(spans, ["0 s", "59 s", "4 m 10 s", "2 h 5 m", "3 d 4 h"]);
+    }
+
+    #[test]
+    fn a_moment_is_read_to_the_second() {
+        let moments = ["2026-11-21T06:40:11.402Z", "2026-11-21T06:40:11Z", ""].map(moment);
+        assert_eq!(moments, ["2026-11-21 06:40:11Z", "2026-11-21 06:40:11Z", ""]);
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use super::super::configuration::{ExplainedConfiguration, SinkPlace};
 use super::super::document::{ExplainedReplay, ExplainedSink, SinkStanding};
-use super::{CauseAndFix, Situation, at_line, span};
+use super::{CauseAndFix, Situation, at_line, moment, quoted, span};
 
 /// Of an event at one sink.
 pub(super) fn of_sink(
     row: &ExplainedSink,
-    event_type: &str,
+    (id, event_type): (&str, &str),
     configuration: &ExplainedConfiguration,
 ) -> CauseAndFix {
     let sink = &row.sink;
@@ -39,7 +39,7 @@ pub(super) fn of_sink(
         SinkStanding::Held => (Situation::Held, held(row), Some(fix_of_hold(row, kind))),
         SinkStanding::Paused => {
             let (since, reason) =
-                (row.since.as_deref().unwrap_or_default(), row.detail.as_deref().unwrap_or_default());
+                (moment(row.since.as_deref().unwrap_or_default()), row.detail.as_deref().unwrap_or_default());
             let cause = format!("{sink} is paused since {since} ({reason}), and it waits");
             (Situation::Paused, cause, Some(format!("`fanbridge resume {sink}`")))
         }
@@ -60,12 +60,12 @@ pub(super) fn of_sink(
         }
         SinkStanding::NotSelected => {
             let by = match row.rule_of {
-                Some(earlier) => format!("by configuration {earlier}, under which it was admitted, "),
-                None if row.by_rule_of_now => "by the selection of now, ".into(),
+                Some(earlier) => format!("by configuration {earlier} "),
+                None if row.by_rule_of_now => "by the selection of now ".into(),
                 None => String::new(),
             };
             let cause = format!("{by}{sink} does not select `{event_type}`{}", at_line(row.line.as_ref()));
-            let fix = replay_of_taken_now(row, event_type, configuration);
+            let fix = replay_of_taken_now(row, (id, event_type), configuration);
             let fix = fix.unwrap_or_else(|| format!("add it to `sinks.{sink}.select`"));
             (Situation::NotSelected, cause, Some(fix))
         }
@@ -77,11 +77,12 @@ pub(super) fn of_sink(
 /// if it selects the type by that of now.
 pub(super) fn replay_of_taken_now(
     row: &ExplainedSink,
-    event_type: &str,
+    (id, event_type): (&str, &str),
     configuration: &ExplainedConfiguration,
 ) -> Option<String> {
     let sink = row.rule_of.and(configuration.sink(&row.sink))?;
-    let replay = format!("`fanbridge replay --sink {} --id ID --yes` sends it there now", row.sink);
+    let replay =
+        format!("`fanbridge replay --sink {} --id {} --yes` sends it there now", row.sink, quoted(id));
     sink.selection.selection.takes(event_type).then_some(replay)
 }
 

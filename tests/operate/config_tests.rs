@@ -95,7 +95,7 @@ fn what_holds_passes_and_what_does_not_is_said_with_its_place() {
     let file = home.path("fanbridge.tests.yaml");
     let file = file.display();
     for expected in [
-        format!("{file}:6:7: expected `video.session`, found `video.call-lifecycle`"),
+        format!("{file}:6:7: family: expected `video.session`, found `video.call-lifecycle`"),
         format!("{file}:8:9: expected that billing gets it; it does not"),
         format!("{file}:7:7: lake gets it, into stream.video.call-lifecycle; expected that it does not"),
         format!("{file}:9:5: expected accepted, but it is filtered: `select` does not have it"),
@@ -178,7 +178,7 @@ fn tests_in_the_configuration_run_with_those_of_the_file() {
     let shown = text(&alone.stdout);
     assert_eq!(alone.status.code(), Some(1), "{shown}{}", text(&alone.stderr));
     let family = place_of(&home, "family: video.session");
-    for expected in [format!("{family}: expected `video.session`"), "0 of 2 tests pass\n".into()] {
+    for expected in [format!("{family}: family: expected `video.session`"), "0 of 2 tests pass\n".into()] {
         assert!(shown.contains(&expected), "{expected} is not in\n{shown}");
     }
 

@@ -180,7 +180,7 @@ impl Compared<'_> {
     /// Compares a text, if one is expected.
     fn text(&mut self, path: &str, expected: Option<&str>, found: &str) {
         if let Some(expected) = expected.filter(|expected| *expected != found) {
-            self.mismatch(path, format!("expected {}, found {}", named(expected), named(found)));
+            self.mismatch(path, format!("{path}: expected {}, found {}", named(expected), named(found)));
         }
     }
 

@@ -23,8 +23,8 @@ pub struct SourceFile {
     #[serde(default = "default_app")]
     pub app: String,
     /// The valid signing secrets; list the old and the new one while a secret is replaced. A file is
-    /// read again while the bridge runs. A secret that is replaced in its file, or taken from a running
-    /// bridge by another configuration, is accepted for 10 more minutes, or until its `not_after`.
+    /// read again while the bridge runs. A secret that is replaced in its file, or taken from its
+    /// source by a reload, is accepted for 10 more minutes, or until its `not_after`.
     #[serde(default)]
     pub secrets: Vec<SecretEntryFile>,
     /// Largest body of this source as sent, if its provider sends larger ones than `limits` allows. The

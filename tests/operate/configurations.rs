@@ -187,9 +187,8 @@ fn events_that_wait_for_kafka_over_a_restart_are_judged_by_the_configuration_und
         (said["situation"] == "held").then(|| said["cause"].as_str().expect("a cause").to_owned())
     });
     let changed = format!(
-        "it was admitted under configuration {first}, whose rules count for it: `select` takes \
-         `call.created` by it, and does not take it by that of now ({second}); lake takes `call.created` by \
-         it, and does not take it by that of now ({second})"
+        "it was admitted under configuration {first}, which counts for it; by that of now ({second}) `select` \
+         would not take it, lake would not take it"
     );
     assert!(
         cause.contains(&format!("lake holds {topic}: unknown_topic")) && cause.contains(&changed),

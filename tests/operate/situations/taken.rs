@@ -112,10 +112,10 @@ pub const ROWS: &[Row] = &[
         make: |_| {
             let sinks = [lake()];
             let (made, [then, now]) = sent_before(("[call.created]", &sinks), ("[call.ended]", &sinks))?;
-            let then = format!("it was admitted under configuration {then}, whose rules count for it");
-            made.with(&[&then, &format!("and does not take it by that of now ({now})")])
+            let then = format!("it was admitted under configuration {then}, which counts for it");
+            made.with(&[&then, &format!("by that of now ({now}) `select` would not take it")])
         },
-        cause: "`select` takes `call.created` by it",
+        cause: "`select` would not take it",
         fix: "",
     },
     Row {
@@ -125,10 +125,10 @@ pub const ROWS: &[Row] = &[
         make: |_| {
             let narrow = [("lake", files("lake") + ", select: [call.ended]")];
             let (made, [then, now]) = sent_before(("all", &narrow), ("all", &[lake()]))?;
-            let then = format!("it was admitted under configuration {then}, whose rules count for it");
-            made.with(&[&then, &format!("and takes it by that of now ({now})")])
+            let then = format!("it was admitted under configuration {then}, which counts for it");
+            made.with(&[&then, &format!("by that of now ({now}) lake would take it")])
         },
-        cause: "lake does not take `call.created` by it",
+        cause: "lake would take it",
         fix: "fanbridge replay --sink lake",
     },
     Row {

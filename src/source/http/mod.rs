@@ -40,6 +40,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -56,6 +57,11 @@ use handshake::encrypt;
 /// Most bytes of a request's head. A longer head, or one with more than the parser's 100 headers, is
 /// answered 431.
 const HEAD_BYTES_MAX: usize = 64 << 10;
+/// How long a connection without any request stays open at a stop: it can have been taken a moment before,
+/// and its peer has not been refused.
+const FIRST_REQUEST_WITHIN: Duration = Duration::from_millis(500);
+/// How often it is looked whether its request has come.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Most open connections of the private listener, which serves people, a scraper and probes.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// How long the listener pauses after the system had no descriptor or memory for a connection.
@@ -198,13 +204,11 @@ where
         // peer has left already, the first read fails.
         let _ = stream.set_nodelay(true);
         let Some(tls) = tls else { return self.converse(stream).await };
-        let acceptor = tls.acceptor();
-        let handshake = encrypt(&acceptor, stream, &self.guest);
-        let handshake = tokio::time::timeout(self.limits.header_timeout, handshake);
-        match self.guest.closing.run_until_cancelled(handshake).await {
-            Some(Ok(Ok(stream))) => self.converse(stream).await,
-            Some(Ok(Err(error))) => self.metrics.handshake_failed(&error),
-            Some(Err(_)) | None => {}
+        let met = encrypted(stream, tls, self.limits.header_timeout, &self.guest).await;
+        match met {
+            Some(Ok(stream)) => self.converse(stream).await,
+            Some(Err(error)) => self.metrics.handshake_failed(&error),
+            None => {}
         }
     }
 
@@ -215,8 +219,9 @@ where
         let timeouts = Timeouts { head: limits.header_timeout, idle: limits.idle_timeout };
         let (stream, state) = TimeoutStream::new(io, timeouts);
         guest.set_state(state.clone());
+        let answering = state.clone();
         let service =
-            service_fn(move |request| answer(service.clone(), state.clone(), guest, metrics, request));
+            service_fn(move |request| answer(service.clone(), answering.clone(), guest, metrics, request));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(None) // `TimeoutStream` does it: this timer would also cut idle connections.
@@ -233,9 +238,20 @@ where
                 if guest.is_displaced() {
                     return;
                 }
-                connection.as_mut().graceful_shutdown();
+                let last = async {
+                    // A peer whose connection was taken a moment ago is about to send its first request.
+                    // Who has sent one sees an answer that closes, or an end while nothing is under way.
+                    let over = Instant::now() + FIRST_REQUEST_WITHIN;
+                    while !state.has_begun() && Instant::now() < over {
+                        if let Ok(ended) = tokio::time::timeout(LOOK_EVERY, connection.as_mut()).await {
+                            return ended;
+                        }
+                    }
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                };
                 tokio::select! {
-                    ended = connection => ended,
+                    ended = last => ended,
                     () = cut.cancelled() => Ok(()),
                 }
             }
@@ -243,6 +259,25 @@ where
         if let Err(error) = ended {
             metrics.broke(&error);
         }
+    }
+}
+
+/// The connection once its handshake is complete, or why that failed; `None` if it takes too long.
+async fn encrypted(
+    stream: TcpStream,
+    tls: &Tls,
+    within: Duration,
+    guest: &Guest,
+) -> Option<io::Result<TlsStream<TcpStream>>> {
+    let acceptor = tls.acceptor();
+    let mut handshake = pin!(tokio::time::timeout(within, encrypt(&acceptor, stream, guest)));
+    tokio::select! {
+        biased;
+        met = handshake.as_mut() => met.ok(),
+        () = guest.closing.cancelled() => match guest.is_displaced() {
+            true => None,
+            false => tokio::time::timeout(FIRST_REQUEST_WITHIN, handshake).await.ok()?.ok(),
+        },
     }
 }
 

@@ -101,6 +101,11 @@ impl ConnectionState {
         if plain { Ok(()) } else { Err(Ambiguous) }
     }
 
+    /// Whether the peer has sent the head of a request.
+    pub(in crate::source) fn has_begun(&self) -> bool {
+        self.seen().requests > 0
+    }
+
     /// Whether a part of the last request's body has not arrived yet. The parser itself discards what
     /// has arrived and was not read.
     pub(in crate::source) fn owes_body(&self) -> bool {

@@ -283,6 +283,25 @@ async fn a_graceful_end_finishes_what_was_begun_and_takes_nothing_new() {
 }
 
 #[tokio::test]
+async fn a_graceful_end_answers_who_was_let_in_a_moment_before_and_waits_briefly_for_who_says_nothing() {
+    let mut front = Front::start().await;
+    let (mut fresh, mut silent) = (front.connect().await, front.connect().await);
+    let accepted = async {
+        while !front.has_metric(r#"fanbridge_connections{listener="http"}"#, "2") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(10 * SHORT, accepted).await.expect("both are accepted");
+
+    front.stop.cancel();
+    let reply = fresh.ask(delivery(&event(200))).await;
+    assert_eq!((reply.status, reply.closing()), (200, true));
+    fresh.assert_closed().await;
+    silent.assert_closed().await;
+    tokio::time::timeout(10 * SHORT, &mut front.served).await.expect("it ends").unwrap();
+}
+
+#[tokio::test]
 async fn a_graceful_end_waits_for_nobody_for_ever() {
     let mut front = Front::start_with(|setting| setting.drain_timeout = SHORT).await;
     let mut stuck = front.connect().await;

@@ -240,7 +240,7 @@ where
                 }
                 let last = async {
                     // A peer whose connection was taken a moment ago is about to send its first request.
-                    // Who has sent one sees an answer that closes, or an end while nothing is under way.
+                    state.end_soon();
                     let over = Instant::now() + FIRST_REQUEST_WITHIN;
                     while !state.has_begun() && Instant::now() < over {
                         if let Ok(ended) = tokio::time::timeout(LOOK_EVERY, connection.as_mut()).await {
@@ -324,6 +324,6 @@ where
         guest.prove();
     }
     // A proven peer gets the long idle timeout after a success.
-    state.end(response.status().is_success() && guest.is_proven());
-    Ok(response)
+    let ends = state.end(response.status().is_success() && guest.is_proven());
+    Ok(if ends { closing(response) } else { response })
 }

@@ -51,6 +51,8 @@ struct Seen {
     answering: bool,
     /// The last request was granted.
     granted: bool,
+    /// Whether the connection ends with its next answer.
+    ends: bool,
 }
 
 impl Seen {
@@ -81,7 +83,14 @@ impl ConnectionState {
     fn new() -> Self {
         let since = Instant::now();
         let framing = Framing::default();
-        Self(Arc::new(Mutex::new(Seen { framing, since, requests: 0, answering: false, granted: false })))
+        Self(Arc::new(Mutex::new(Seen {
+            framing,
+            since,
+            requests: 0,
+            answering: false,
+            granted: false,
+            ends: false,
+        })))
     }
 
     /// Notes that a request's head was parsed. `chunked`: it carries a `Transfer-Encoding`.
@@ -106,18 +115,25 @@ impl ConnectionState {
         self.seen().requests > 0
     }
 
+    /// Notes that the connection ends with its next answer.
+    pub(in crate::source) fn end_soon(&self) {
+        self.seen().ends = true;
+    }
+
     /// Whether a part of the last request's body has not arrived yet. The parser itself discards what
     /// has arrived and was not read.
     pub(in crate::source) fn owes_body(&self) -> bool {
         self.seen().owes_body()
     }
 
-    /// Notes that the request is answered, and whether the answer grants what was asked.
-    pub(in crate::source) fn end(&self, granted: bool) {
+    /// Notes that the request is answered, and whether the answer grants what was asked; returns whether the
+    /// connection ends with it.
+    pub(in crate::source) fn end(&self, granted: bool) -> bool {
         let mut seen = self.seen();
         seen.answering = false;
         seen.granted = granted;
         seen.since = Instant::now();
+        seen.ends
     }
 
     /// What the connection is doing now.

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::{Dispatcher, Reading};
+use super::maybe_duplicates::MaybeDuplicates;
+use super::{BOUNDS, Dispatcher, Reading};
 use crate::event::Position;
 use crate::spool::EntryBatch;
 
@@ -21,12 +22,21 @@ pub(super) enum LeaveOrder {
 pub struct LeaveNotice {
     is_replaced: Arc<AtomicBool>,
     removed: Arc<OnceLock<Position>>,
+    /// What the dispatcher before it left for a second publication, if there was one.
+    before: Option<MaybeDuplicates>,
+    /// The same of this one, once it has ended.
+    left: Arc<OnceLock<MaybeDuplicates>>,
 }
 
 impl LeaveNotice {
     /// For the dispatcher that comes next: it is not replaced yet, and its sink is removed if it was before.
     pub fn of_the_next(&self) -> Self {
-        Self { is_replaced: Arc::default(), removed: Arc::clone(&self.removed) }
+        Self {
+            is_replaced: Arc::default(),
+            removed: Arc::clone(&self.removed),
+            before: self.left.get().copied().or(self.before),
+            left: Arc::default(),
+        }
     }
 
     /// Another dispatcher is to go on.
@@ -48,7 +58,13 @@ impl LeaveNotice {
 impl Dispatcher {
     /// The same dispatcher, which leaves as it is told here.
     pub fn leaving(self, leave: LeaveNotice) -> Self {
-        Self { leave, ..self }
+        let maybe_duplicates = leave.before.unwrap_or(self.maybe_duplicates);
+        Self { leave, maybe_duplicates, ..self }
+    }
+
+    /// Notes what the dispatcher that comes next might publish a second time.
+    pub(super) fn note_what_is_left(&self) {
+        let _ = self.leave.left.set(self.maybe_duplicates.of_the_next(BOUNDS.records_max));
     }
 
     /// Whether it has read all that it is to deliver before it leaves.

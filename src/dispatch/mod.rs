@@ -359,6 +359,7 @@ impl Dispatcher {
             self.quiet_since = Instant::now();
         }
         self.published += 1;
+        records.iter().for_each(|record| self.maybe_duplicates.publish(record.position));
         let trace = self.traces.begin(&records);
         let publication = self.sink.publish(records.clone());
         self.publications.push_back(PublishingBatch { records, publication, told: 0, trace });

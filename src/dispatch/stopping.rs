@@ -35,6 +35,7 @@ impl Dispatcher {
         self.unsettled.commit(self.checkpoint.committed());
         // Do not report health here: an idle sink is not a healthy one.
         self.gauges.report(&self.unsettled, self.spool.head(), 0, self.started.elapsed());
+        self.note_what_is_left();
         self.say_what_is_left();
         kept
     }

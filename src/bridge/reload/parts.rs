@@ -6,8 +6,9 @@
 //! judged and stamped by the configuration under which it began.
 
 use std::error::Error;
+use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::super::BridgeError;
 use super::super::dispatchers::Dispatchers;
@@ -18,6 +19,10 @@ use super::super::sources::{PreparedSources, Sources};
 use crate::admin::reload::ReloadRefusal;
 use crate::config::{Changes, Config};
 use crate::state::{BegunConfiguration, WhenFull};
+
+/// How long it can take to make what a configuration changes. Until then the bridge looks at none of its
+/// parts.
+const PREPARED_WITHIN: Duration = Duration::from_secs(20);
 
 /// The parts that a reload changes.
 pub(in crate::bridge) struct ReloadedParts<'b> {
@@ -32,12 +37,23 @@ pub(super) struct PreparedParts {
 }
 
 impl ReloadedParts<'_> {
-    /// Makes what the configuration changes.
+    /// Makes what the configuration changes, or gives up if a disk does not answer.
     pub(super) async fn prepare(
         &self,
         config: &Config,
         changes: &Changes,
     ) -> Result<PreparedParts, ReloadRefusal> {
+        let made = timeout(PREPARED_WITHIN, self.make(config, changes)).await;
+        made.unwrap_or_else(|_| {
+            Err(ReloadRefusal::Failed(format!(
+                "what the configuration changes could not be made within {} s: does the disk under a new \
+                 file sink's directory answer?",
+                PREPARED_WITHIN.as_secs()
+            )))
+        })
+    }
+
+    async fn make(&self, config: &Config, changes: &Changes) -> Result<PreparedParts, ReloadRefusal> {
         let sinks = &changes.sinks;
         let sinks = SinkChanges {
             added: sinks.added.clone(),

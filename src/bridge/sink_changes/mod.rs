@@ -121,14 +121,18 @@ impl Dispatchers {
         freed: &[PathBuf],
         made: &mut UnusedDirectories,
     ) -> Result<PreparedOutput, BridgeError> {
-        if let Output::File(file) = &options.output {
-            if directory(options).is_some_and(|dir| freed.contains(&dir)) {
-                return Ok(PreparedOutput::Later);
-            }
-            let dir = file.dir.clone();
-            made.0.push(blocking(move || Ok(NewDirectories::missing_of(&dir))).await?);
+        let Output::File(file) = &options.output else {
+            return Ok(PreparedOutput::Made(make_sink(options, &self.around.aws).await?));
+        };
+        if directory(options).is_some_and(|dir| freed.contains(&dir)) {
+            return Ok(PreparedOutput::Later);
         }
-        Ok(PreparedOutput::Made(make_sink(options, &self.around.aws).await?))
+        let dir = file.dir.clone();
+        let missing = blocking(move || Ok(NewDirectories::missing_of(&dir))).await?;
+        let sink = make_sink(options, &self.around.aws).await;
+        // Not before: to remove directories of a disk that does not answer would wait for that disk.
+        made.0.push(missing);
+        Ok(PreparedOutput::Made(sink?))
     }
 
     /// Starts the added sinks: they get every event from now on, or from where `from` says.

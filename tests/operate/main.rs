@@ -31,6 +31,8 @@ mod pause;
 mod payloads;
 mod problems;
 mod reload;
+mod reload_faults;
+mod reload_turns;
 mod replay;
 mod run;
 mod shapes;

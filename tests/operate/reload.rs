@@ -20,8 +20,8 @@ use crate::support::load::Delivery;
 use crate::support::{await_until, readers, signing, turns};
 
 /// How long anything may take on a busy machine.
-const WITHIN: Duration = Duration::from_secs(60);
-const CHANGE: &[(&str, &str)] = &[("x-fanbridge-request", "1")];
+pub const WITHIN: Duration = Duration::from_secs(60);
+pub const CHANGE: &[(&str, &str)] = &[("x-fanbridge-request", "1")];
 /// The type that is always selected, and those that are selected by turns.
 const ALWAYS: &str = "call.created";
 const BY_TURNS: [&str; 2] = ["call.ended", "call.ring"];
@@ -47,7 +47,7 @@ fn reconfigure(home: &Home, select: &str, more: &str) {
     write(home, &text);
 }
 
-fn write(home: &Home, text: &str) {
+pub fn write(home: &Home, text: &str) {
     fs::write(home.path("new.yaml"), text).unwrap();
     fs::rename(home.path("new.yaml"), home.path("fanbridge.yaml")).unwrap();
 }
@@ -58,16 +58,16 @@ fn home(select: &str) -> Home {
     home
 }
 
-fn asked(bridge: &Bridge, body: &Value) -> Answer {
+pub fn asked(bridge: &Bridge, body: &Value) -> Answer {
     bridge.admin().post("/api/v1/reload", CHANGE, body.to_string().as_bytes()).expect("an answer")
 }
 
-fn document(answer: &Answer) -> Value {
+pub fn document(answer: &Answer) -> Value {
     serde_json::from_slice(&answer.body).unwrap_or_else(|_| panic!("{}", answer.text()))
 }
 
 /// What the bridge says of its configuration.
-fn counts(bridge: &Bridge) -> Value {
+pub fn counts(bridge: &Bridge) -> Value {
     document(&bridge.admin().get("/api/v1/configuration").expect("an answer"))
 }
 
@@ -331,12 +331,12 @@ fn reload_by_turns(home: &Home, bridge: &Bridge, count: usize) -> Vec<(Instant, 
 }
 
 /// How many threads and open files the bridge has.
-fn kept(bridge: &Bridge) -> [usize; 2] {
+pub fn kept(bridge: &Bridge) -> [usize; 2] {
     ["task", "fd"].map(|what| fs::read_dir(format!("/proc/{}/{what}", bridge.pid())).unwrap().count())
 }
 
 /// How many series there are, without those that a reload counts.
-fn series(bridge: &Bridge) -> usize {
+pub fn series(bridge: &Bridge) -> usize {
     let text = bridge.admin().get("/metrics").unwrap().text();
     text.lines().filter(|line| !line.starts_with('#') && !line.contains("config_reloads_total")).count()
 }
@@ -395,7 +395,7 @@ fn a_hundred_reloads_under_load_lose_nothing_judge_nothing_by_a_mixture_and_refu
 }
 
 /// Has the senders end also if a check fails.
-struct StopAtEnd<'a>(&'a AtomicBool);
+pub struct StopAtEnd<'a>(pub &'a AtomicBool);
 
 impl Drop for StopAtEnd<'_> {
     fn drop(&mut self) {

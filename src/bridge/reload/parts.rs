@@ -76,6 +76,7 @@ impl ReloadedParts<'_> {
         let PreparedParts { sources, mut sinks } = prepared;
         self.note(config, unnoted).await?;
         self.sinks.add(&mut sinks).await?;
+        self.sinks.give_notice(&mut sinks);
         self.sources.swap(sources);
         self.sinks.replace_and_remove(sinks, Instant::now() + config.shutdown_grace);
         Ok(())

@@ -4,7 +4,8 @@
 //! 2. `add` registers the cursors of added sinks, durably and before anything else of the log can be removed,
 //!    begins the new rules and starts these sinks; it is the last step that can fail, and then nothing has
 //!    changed.
-//! 3. `replace_and_remove` gives the orders to the tasks of changed and removed sinks, which carry them out
+//! 3. `give_notice` says to removed sinks where they end, before anything comes under the new configuration.
+//! 4. `replace_and_remove` gives the orders to the tasks of changed and removed sinks, which carry them out
 //!    by themselves: nobody waits for a sink that is slow.
 
 use std::collections::BTreeSet;
@@ -50,6 +51,8 @@ pub(super) struct PreparedSinks {
     changed: Vec<PreparedSink>,
     directories: UnusedDirectories,
     removed: BTreeSet<String>,
+    /// Up to where the removed sinks deliver, once they have notice.
+    through: Option<Position>,
     /// The pauses that the state knows.
     paused: Vec<(String, PausedSince)>,
     /// What each configured sink takes.
@@ -193,14 +196,23 @@ impl Dispatchers {
         }
     }
 
-    /// Orders removed sinks to deliver what the log holds by now and end, and changed ones to go on at their
-    /// cursors as they are configured now. Those that take longer than the deadline are cut short.
+    /// Gives notice to removed sinks: they deliver what the log holds by now. Before an event can come under
+    /// the new configuration: a sink that passed over one would not get it once it is configured again, though
+    /// it gets all that come later.
+    pub(super) fn give_notice(&self, prepared: &mut PreparedSinks) -> Position {
+        let through = *prepared.through.get_or_insert_with(|| self.around.spool.head());
+        let removed = prepared.removed.iter().filter_map(|name| self.sinks.get(name));
+        removed.for_each(|sink| sink.leave.remove(through));
+        through
+    }
+
+    /// Orders removed sinks to end once they have delivered what they are to, and changed ones to go on at
+    /// their cursors as they are configured now. Those that take longer than the deadline are cut short.
     pub(super) fn replace_and_remove(&mut self, mut prepared: PreparedSinks, deadline: Instant) {
-        let through = self.around.spool.head();
+        let through = self.give_notice(&mut prepared);
         for name in std::mem::take(&mut prepared.removed) {
             let Some(sink) = self.sinks.get_mut(&name) else { continue };
             sink.is_removed = true;
-            sink.leave.remove(through);
             self.around.replays.remove_sink(&name);
             let replays = self.around.replays.clone();
             let replays = spawn_blocking(move || replays.stop_those_to(&name));

@@ -285,6 +285,32 @@ async fn a_broken_sink_can_be_removed_within_the_grace_and_loses_nothing_when_it
 }
 
 #[tokio::test]
+async fn a_sink_that_is_removed_and_comes_back_has_no_gap_where_the_configuration_changed() {
+    let mut changing = Changing::new(&[("lake", ""), ("guest", "")]).await;
+    changing.append(1..=5).await;
+    let both = [("lake", ""), ("guest", "")];
+    let mut prepared =
+        changing.prepare(&[("lake", "")], &changes(&[], &[], &["guest"])).await.expect("it goes");
+    changing.dispatchers.add(&mut prepared).await.expect("room");
+    changing.dispatchers.give_notice(&mut prepared);
+    // What comes now is admitted under the new configuration, while the sink still runs.
+    let configuration = Some(changing.dispatchers.around.rules.current());
+    for number in 6..=10 {
+        let key = DuplicateKey::of("a", &format!("evt-{number}"));
+        let taken = Event { configuration, ..numbered(number) };
+        changing.bench.spool.append(taken.into(), Some(key)).await.expect("room");
+    }
+    changing.until_delivered("lake", 10).await;
+    changing.dispatchers.replace_and_remove(prepared, Instant::now() + Duration::from_secs(5));
+    changing.until_gone("guest").await;
+    assert_eq!(delivered(changing.dir.path(), "guest"), (1..=5).collect::<Vec<_>>());
+
+    changing.change(&both, changes(&["guest"], &[], &[])).await;
+    assert_eq!(changing.until_delivered("guest", 10).await, (1..=10).collect::<Vec<_>>());
+    changing.end().await;
+}
+
+#[tokio::test]
 async fn a_paused_sink_stays_paused_over_a_change_and_over_a_removal() {
     let mut changing = Changing::new(&[("lake", "")]).await;
     changing.dispatchers.around.pausing.pause("lake", "the consumers are moved", false).expect("room");

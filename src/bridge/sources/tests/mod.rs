@@ -70,7 +70,11 @@ impl Swapped {
     }
 
     fn stop(self) -> Pin<Box<impl Future<Output = ()>>> {
-        Box::pin(async move { self.bridge.stop().await.unwrap() })
+        let Self { bridge, dir } = self;
+        Box::pin(async move {
+            bridge.stop().await.unwrap();
+            drop(dir);
+        })
     }
 }
 

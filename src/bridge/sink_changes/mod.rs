@@ -196,9 +196,9 @@ impl Dispatchers {
         }
     }
 
-    /// Gives notice to removed sinks: they deliver what the log holds by now. To be called before an event can
-    /// come under the new configuration: a sink that passed over one would not get it once it is configured
-    /// again, though it gets all that come later.
+    /// Gives notice to removed sinks: they deliver what the log holds by now. To be called before an event
+    /// can come under the new configuration: a sink that passed over one would not get it once it is
+    /// configured again, though it gets all that come later.
     pub(super) fn give_notice(&self, prepared: &mut PreparedSinks) -> Position {
         let through = *prepared.through.get_or_insert_with(|| self.around.spool.head());
         let removed = prepared.removed.iter().filter_map(|name| self.sinks.get(name));

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process::Output;
 use std::time::Duration;
 
+use fanbridge::state::State;
 use serde_json::Value;
 
 use crate::support::bridge::{Bridge, Home, free_port};
@@ -72,6 +73,10 @@ fn log_and_cursors_of_a_stopped_bridge_tell_what_became_of_an_event_and_stay_as_
     let ids = [1, 2].map(|number| send(&bridge, number));
     await_until("the file has both", WITHIN, || {
         (state(&explain(&home, &ids[1]).1, "lake") == "delivered").then_some(())
+    });
+    await_until("its cursor is kept", WITHIN, || {
+        let cursors = State::cursors_left(&home.path("spool/state.redb")).ok()?;
+        cursors.iter().any(|(sink, cursor)| sink == "lake" && cursor.0 >= 2).then_some(())
     });
     home.run_verb(&["pause", "lake", "--reason", "maintenance"]);
     let waiting = send(&bridge, 3);

@@ -127,10 +127,20 @@ impl FileFault {
         let (inject, process_text) = (format!("inject={what}"), process.to_string());
         let mut strace = Command::new("strace");
         strace.args(["-f", "-q", "-o", "/dev/null"]).args(which).args(["-e", &inject, "-p", &process_text]);
-        let tracer = strace.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("strace runs");
-        let fault = Self { tracer, traced: process };
-        await_until("all threads are traced", Duration::from_secs(10), || fault.holds().then_some(()));
-        fault
+        strace.stdout(Stdio::null()).stderr(Stdio::null());
+        await_until("all threads are traced", Duration::from_secs(30), || {
+            let tracer = strace.spawn().expect("strace runs");
+            let fault = Self { tracer, traced: process };
+            let begun = Instant::now();
+            while !fault.holds() {
+                // It looks once which threads there are: one that began meanwhile is never traced.
+                if begun.elapsed() > Duration::from_secs(3) {
+                    return None;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Some(fault)
+        })
     }
 
     /// Whether it traces every thread.

@@ -75,7 +75,9 @@ fn log_and_cursors_of_a_stopped_bridge_tell_what_became_of_an_event_and_stay_as_
         (state(&explain(&home, &ids[1]).1, "lake") == "delivered").then_some(())
     });
     await_until("its cursor is kept", WITHIN, || {
-        let cursors = State::cursors_left(&home.path("spool/state.redb")).ok()?;
+        // The file itself is the bridge's.
+        fs::copy(home.path("spool/state.redb"), home.path("copy.redb")).ok()?;
+        let cursors = State::cursors_left(&home.path("copy.redb")).ok()?;
         cursors.iter().any(|(sink, cursor)| sink == "lake" && cursor.0 >= 2).then_some(())
     });
     home.run_verb(&["pause", "lake", "--reason", "maintenance"]);

@@ -340,6 +340,10 @@ async fn a_replay_to_a_sink_that_is_removed_stops_and_says_so() {
     let running = tokio::spawn(replays.clone().run(stop.clone()));
     changing.append(1..=100).await;
     changing.until_delivered("billing", 100).await;
+    // A replay looks through what the sink has passed.
+    let state = changing.bench.state.clone();
+    let passed = ("billing".to_owned(), Position(100));
+    changing.until(|| state.cursors().is_ok_and(|cursors| cursors.contains(&passed))).await;
     let events = ReplaySelection { since: Some(crate::event::Timestamp(0)), ..ReplaySelection::default() };
     let slow =
         |sink: &str| NewReplay { sink: sink.into(), events: events.clone(), select_all: false, rate: 1 };

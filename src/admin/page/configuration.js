@@ -1,7 +1,7 @@
 // The configuration that counts: every value, and where it is written.
 
 import { fill, h, nothing, table } from "./dom.js";
-import { count, counted } from "./format.js";
+import { count, counted, date } from "./format.js";
 import { watch } from "./watched.js";
 
 export const title = "Configuration";
@@ -56,7 +56,7 @@ function show(list, answer, wanted, writtenOnly) {
     {},
     `${counted(found.length, "value")} of ${count(rows.length)}, configuration `,
     h("code", {}, fingerprint),
-    answer.since ? ` since ${answer.since}` : "",
+    answer.since ? ` since ${date(answer.since)}` : "",
     ". Secrets are shown as the references that lead to them.",
   );
   fill(
@@ -73,7 +73,8 @@ function show(list, answer, wanted, writtenOnly) {
 /** What became of it when the file was last read again. */
 function lastReload({ at, by, result, detail }) {
   const asked = { api: "by the API", signal: "by SIGHUP", file: "because the file changed" }[by] ?? by;
-  const words = `The file was last read again at ${at}, ${asked}: ${result.replaceAll("_", " ")}. ${detail}`;
+  const ended = result.replaceAll("_", " ");
+  const words = `The file was last read again at ${date(at)}, ${asked} (${ended}): ${detail}.`;
   return h("p.quiet", {}, words);
 }
 

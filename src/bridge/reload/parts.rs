@@ -14,7 +14,7 @@ use super::super::BridgeError;
 use super::super::dispatchers::Dispatchers;
 use super::super::open::blocking;
 use super::super::rules::{self, UnnotedConfiguration};
-use super::super::sink_changes::{PreparedSinks, SinkChanges};
+use super::super::sink_changes::PreparedSinks;
 use super::super::sources::{PreparedSources, Sources};
 use crate::admin::reload::ReloadRefusal;
 use crate::config::{Changes, Config};
@@ -54,13 +54,7 @@ impl ReloadedParts<'_> {
     }
 
     async fn make(&self, config: &Config, changes: &Changes) -> Result<PreparedParts, ReloadRefusal> {
-        let sinks = &changes.sinks;
-        let sinks = SinkChanges {
-            added: sinks.added.clone(),
-            changed: sinks.changed.clone(),
-            removed: sinks.removed.clone(),
-        };
-        let sinks = self.sinks.prepare(config, &sinks).await?;
+        let sinks = self.sinks.prepare(config, &changes.sinks).await?;
         let unchanged = |name: &str| changes.sources.unchanged.contains(name);
         let sources = self.sources.prepare(config, &unchanged).await?;
         Ok(PreparedParts { sources, sinks })

@@ -20,7 +20,7 @@ use super::open::blocking;
 use super::sink_life::{PreparedOutput, PreparedSink, SinkChange, SinkNeeds, SinkOrder, reader_kind};
 use super::sinks::make_sink;
 use super::{BridgeError, rules};
-use crate::config::Config;
+use crate::config::{Config, NamedChanges};
 use crate::dispatch::certainty;
 use crate::dispatch::low_watermark::{CursorHandle, ReaderPosition};
 use crate::dispatch::quarantine::ScopeChange;
@@ -31,17 +31,6 @@ use crate::selection::Selection;
 use crate::sink::file::NewDirectories;
 use crate::sink::{Output, SinkOptions};
 use crate::state::PausedSince;
-
-/// Which sinks a new configuration changes, by their names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SinkChanges {
-    /// Those that are new.
-    pub added: BTreeSet<String>,
-    /// Those that have to be made anew.
-    pub changed: BTreeSet<String>,
-    /// Those that are gone.
-    pub removed: BTreeSet<String>,
-}
 
 /// What a change of sinks needs, made and not in use yet. Dropping it leaves no trace.
 #[derive(Default)]
@@ -79,7 +68,7 @@ impl Dispatchers {
     pub(super) async fn prepare(
         &self,
         config: &Config,
-        changes: &SinkChanges,
+        changes: &NamedChanges,
     ) -> Result<PreparedSinks, BridgeError> {
         self.refuse_if_still_changing(changes)?;
         let state = self.around.state.clone();
@@ -106,7 +95,7 @@ impl Dispatchers {
     }
 
     /// A sink takes one change after the other, and one that was removed can be added once it has ended.
-    fn refuse_if_still_changing(&self, changes: &SinkChanges) -> Result<(), BridgeError> {
+    fn refuse_if_still_changing(&self, changes: &NamedChanges) -> Result<(), BridgeError> {
         let is_there = |name: &&String| self.sinks.get(*name).is_some_and(|sink| !sink.has_ended());
         let is_busy = |name: &&String| self.sinks.get(*name).is_some_and(|sink| !sink.takes_orders());
         let ending = changes.added.iter().find(is_there);

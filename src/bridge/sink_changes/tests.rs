@@ -44,9 +44,10 @@ impl Sink for Mute {
     }
 }
 
-fn changes(added: &[&str], changed: &[&str], removed: &[&str]) -> SinkChanges {
+fn changes(added: &[&str], changed: &[&str], removed: &[&str]) -> NamedChanges {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    SinkChanges { added: names(added), changed: names(changed), removed: names(removed) }
+    let [added, changed, removed] = [added, changed, removed].map(names);
+    NamedChanges { added, changed, removed, ..NamedChanges::default() }
 }
 
 /// A configuration with these sinks, each with more of its block.
@@ -126,13 +127,13 @@ impl Changing {
     async fn prepare(
         &self,
         sinks: &[(&str, &str)],
-        changes: &SinkChanges,
+        changes: &NamedChanges,
     ) -> Result<PreparedSinks, BridgeError> {
         self.dispatchers.prepare(&config(self.dir.path(), sinks), changes).await
     }
 
     /// Changes the sinks, once the change before is carried out as far as that needs.
-    async fn change(&mut self, sinks: &[(&str, &str)], changes: SinkChanges) {
+    async fn change(&mut self, sinks: &[(&str, &str)], changes: NamedChanges) {
         let mut prepared = loop {
             match self.prepare(sinks, &changes).await {
                 Err(BridgeError::SinkStillChanging { .. }) => {

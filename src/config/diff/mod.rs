@@ -36,8 +36,6 @@ pub struct Changes {
     pub sinks: NamedChanges,
     /// The sinks of which only the selection or the topics change. They are not among the changed ones.
     pub only_rules: BTreeSet<String>,
-    /// Whether the bridge's selection changes.
-    pub selection: bool,
     /// What needs a restart. If there is any, nothing is taken over.
     pub restart: Vec<NeedsRestart>,
     /// Every value that changes, for people.
@@ -121,11 +119,6 @@ impl NamedChanges {
         }
     }
 
-    /// Whether nothing comes, goes or changes.
-    pub fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
-    }
-
     /// The names of what comes, goes or changes.
     pub fn touched(&self) -> impl Iterator<Item = &String> {
         self.added.iter().chain(&self.removed).chain(&self.changed)
@@ -141,7 +134,6 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
     compared.sources();
     compared.sinks();
     compared.acknowledgements();
-    compared.changes.selection = old.selection != new.selection;
     compared.changes
 }
 

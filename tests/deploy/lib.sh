@@ -1,0 +1,71 @@
+# For the scripts of this folder: sentences that are checked one by one, and the line that counts them.
+#
+#   . "$(dirname "$0")/lib.sh"
+#   check "a sentence about a situation" COMMAND…          COMMAND has to succeed
+#   refuses "a sentence" "words of its message" COMMAND…   COMMAND has to fail and to say these words
+#   finish                                                 the closing line, and the exit code
+#
+# Each prints its sentence with ok or FAILED; after a failure, what the command wrote. `$scratch` is a directory
+# of this run alone. What a script starts it names to `ends_with_us PID`, and it is ended with the script.
+set -uo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+tools=$root/tests/servers/tools.sh
+scratch=$(mktemp -d)
+passed=0
+failed=()
+started=()
+
+ends_with_us() { started+=("$1"); }
+
+clean_up() {
+    local pid
+    for pid in ${started[@]+"${started[@]}"}; do
+        kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
+    done
+    # A script that mounts or stores elsewhere defines it.
+    ! declare -F clean_up_more >/dev/null || clean_up_more
+    rm -rf "$scratch"
+}
+trap clean_up EXIT
+
+verdict() { # STATUS SENTENCE
+    if [ "$1" -eq 0 ]; then
+        echo "test $2 ... ok"
+        passed=$((passed + 1))
+    else
+        echo "test $2 ... FAILED"
+        sed 's/^/    /' "$scratch/said"
+        failed+=("$2")
+    fi
+}
+
+check() {
+    local sentence=$1 status=0
+    shift
+    "$@" >"$scratch/said" 2>&1 || status=$?
+    verdict "$status" "$sentence"
+}
+
+refuses() {
+    local sentence=$1 words=$2 status=0
+    shift 2
+    if "$@" >"$scratch/said" 2>&1; then
+        echo "(it succeeded)" >>"$scratch/said"
+        status=1
+    elif ! grep -qF -- "$words" "$scratch/said"; then
+        echo "(it does not say: $words)" >>"$scratch/said"
+        status=1
+    fi
+    verdict "$status" "$sentence"
+}
+
+finish() {
+    if [ ${#failed[@]} -gt 0 ]; then
+        printf '\nfailures:\n'
+        printf '    %s\n' "${failed[@]// /_}"
+        printf '\ntest result: FAILED. %d passed; %d failed\n' "$passed" "${#failed[@]}"
+        exit 1
+    fi
+    printf '\ntest result: ok. %d passed; 0 failed\n' "$passed"
+}

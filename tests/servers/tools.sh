@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# The tools that check what is deployed: linters, validators, a Prometheus. None is installed into the system.
+#
+#   tools.sh go NAME            builds a Go program of the list below, unless it is there; prints its path
+#   tools.sh python NAME        makes the Python environment of tools/NAME.txt; prints the directory of its programs
+#   tools.sh npm NAME           installs what tools/NAME.json and its lock file name; prints the directory
+#   tools.sh debian PACKAGE     unpacks a Debian package without installing it; prints the directory
+#
+# All of them are kept in the user's cache directory, once for all clones, under names that change with their
+# versions. Two runs at once wait for each other.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/fanbridge-tests
+go_min=24
+
+fail() { echo "tools.sh: $*" >&2; exit 69; }
+
+# Program, package and version. One line each, so that a new version is one line of a diff.
+go_list() {
+    cat <<'LIST'
+actionlint      github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+LIST
+}
+
+# once DIRECTORY COMMAND…: runs the command with DIRECTORY, empty, as last argument, unless a run before it has
+# done so; the mark stands last, so an installation that was cut short is begun anew.
+once() {
+    local target=$1 mark=$1/.installed
+    shift
+    if [ ! -e "$mark" ]; then
+        mkdir -p "$cache"
+        (
+            flock 9
+            [ ! -e "$mark" ] || exit 0
+            rm -rf "$target"
+            mkdir "$target"
+            "$@" "$target" >&2 || fail "could not make $target"
+            touch "$mark"
+        ) 9>"$target.lock"
+    fi
+    echo "$target"
+}
+
+go_minor() { go env GOVERSION 2>/dev/null | sed -n 's/^go1\.\([0-9]*\).*/\1/p'; }
+
+go_build() {
+    command -v go >/dev/null && [ "$(go_minor)" -ge "$go_min" ] ||
+        fail "Go 1.$go_min or newer is missing: install it, then run this again"
+    (cd "$2" && GOBIN="$2" GOFLAGS= go install "$1")
+}
+
+go_tool() {
+    local package
+    package=$(go_list | awk -v name="$1" '$1 == name { print $2 }')
+    [ -n "$package" ] || fail "no Go program $1 is listed in $here/tools.sh"
+    echo "$(once "$cache/go-$1-${package##*@}" go_build "$package")/$1"
+}
+
+python_environment() {
+    local python
+    python=$("$here/aws.sh" python)
+    # The real interpreter, and not the environment of another tool.
+    python=$("$python" -c 'import sys; print(sys._base_executable)')
+    "$python" -m venv --copies "$2"
+    "$2/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$1"
+}
+
+npm_install() {
+    cp "$1.json" "$2/package.json"
+    cp "$1-lock.json" "$2/package-lock.json"
+    npm ci --prefix "$2" --ignore-scripts --no-audit --no-fund
+}
+
+debian_unpack() {
+    local dir
+    dir=$(mktemp -d)
+    # apt fetches as a user of its own, who has to reach the directory.
+    chmod 777 "$dir"
+    (cd "$dir" && apt-get -q download "$1")
+    dpkg-deb -x "$dir"/*.deb "$2"
+    rm -rf "$dir"
+}
+
+sum() { cat "$@" | sha256sum | head -c 12; }
+
+[ $# -eq 2 ] || { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "$0" >&2; exit 64; }
+tools=$here/tools
+case $1 in
+go) go_tool "$2" ;;
+python) echo "$(once "$cache/python-$2-$(sum "$tools/$2.txt")" python_environment "$tools/$2.txt")/bin" ;;
+npm) once "$cache/npm-$2-$(sum "$tools/$2.json" "$tools/$2-lock.json")" npm_install "$tools/$2" ;;
+debian) once "$cache/debian-$2" debian_unpack "$2" ;;
+*) fail "unknown kind $1: use go, python, npm or debian" ;;
+esac

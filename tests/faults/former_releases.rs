@@ -1,5 +1,5 @@
-//! What former releases left on disk, as they left it when they were killed: this release goes on with it. And
-//! what a later release writes is refused.
+//! What former releases left on disk, as they left it when they were killed: this release goes on with it.
+//! And what a later release writes is refused.
 //!
 //! `tests/fixtures/releases/make.sh` says what is in the archives and made them, with the last binary of each
 //! format of the log.

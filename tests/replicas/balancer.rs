@@ -50,7 +50,8 @@ impl Balancer {
             Front::Requests => handed_out(port),
         };
         let socket = dir.path().join("admin");
-        let global = format!("global\n    stats socket {} level admin\n", socket.display());
+        let global =
+            format!("global\n    log stderr local0\n    stats socket {} level admin\n", socket.display());
         let files = [("global.cfg", global), ("fanbridge.cfg", config)].map(|(name, text)| {
             fs::write(dir.path().join(name), text).expect("the build directory takes a file");
             dir.path().join(name).display().to_string()

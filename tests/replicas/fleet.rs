@@ -1,5 +1,5 @@
-//! Replicas as an orchestrator runs them: pods that are replaced, scaled in, killed and put on another node, by
-//! the rules of Kubernetes. The endpoints behind the balancer follow with the delay that they have there.
+//! Replicas as an orchestrator runs them: pods that are replaced, scaled in, killed and put on another node,
+//! by the rules of Kubernetes. The endpoints behind the balancer follow with the delay that they have there.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,6 +47,9 @@ pub struct Fleet {
     pods: Vec<Pod>,
     more: String,
     generation: usize,
+    /// Events of the lives that have ended of which the shared window was not asked, or not told, because it
+    /// did not answer in time.
+    unasked: f64,
 }
 
 impl Fleet {
@@ -72,10 +75,10 @@ impl Fleet {
     fn start_on(sink: Sink, replicas: usize, front: Front, more: &str, what: &str) -> Option<Self> {
         let (redis, balancer) = (Redis::start(what)?, Balancer::start(front, what)?);
         let (pods, more) = (Vec::new(), more.to_owned());
-        let mut fleet = Self { balancer, redis, sink, pods, more, generation: 0 };
-        for ordinal in 0..replicas {
+        let mut fleet = Self { balancer, redis, sink, pods, more, generation: 0, unasked: 0.0 };
+        for (ordinal, slot) in SLOTS.into_iter().enumerate().take(replicas) {
             let home = fleet.new_home(ordinal);
-            fleet.pods.push(Pod { home, bridge: None, slot: SLOTS[ordinal] });
+            fleet.pods.push(Pod { home, bridge: None, slot });
             fleet.start_pod(ordinal);
         }
         Some(fleet)
@@ -112,23 +115,22 @@ impl Fleet {
         bridge.await_exit(TERMINATION).code()
     }
 
-    /// Deletes a pod in order: its endpoint goes while the hook sleeps, then comes SIGTERM, and SIGKILL at the
-    /// end of the termination's grace. How long the process took behind SIGTERM.
+    /// Deletes a pod in order: its endpoint goes while the hook sleeps, then comes SIGTERM, and SIGKILL at
+    /// the end of the termination's grace. How long the process took behind SIGTERM.
     ///
-    /// # Panics
-    /// When the process has to be killed, or does not end well.
+    /// # Panics When the process has to be killed, or does not end well.
     pub fn delete_pod(&mut self, ordinal: usize) -> Duration {
         let pod = &mut self.pods[ordinal];
         let deleted = Instant::now();
         thread::sleep(PROPAGATION);
         self.balancer.withdraw(pod.slot);
         thread::sleep(PRE_STOP.saturating_sub(deleted.elapsed()));
-        terminate(pod, TERMINATION - PRE_STOP)
+        terminate(pod, &mut self.unasked, TERMINATION - PRE_STOP)
     }
 
     /// Ends the process with SIGTERM and no word to the balancer, as on a machine without an orchestrator.
     pub fn restart_unannounced(&mut self, ordinal: usize) {
-        terminate(&mut self.pods[ordinal], TERMINATION);
+        terminate(&mut self.pods[ordinal], &mut self.unasked, TERMINATION);
         let pod = &mut self.pods[ordinal];
         pod.bridge = Some(pod.home.start());
         self.balancer.await_up(pod.slot);
@@ -137,7 +139,9 @@ impl Fleet {
     /// The node of a pod fails. Its endpoint is gone once that has been noticed.
     pub fn lose_node(&mut self, ordinal: usize) {
         let pod = &mut self.pods[ordinal];
-        pod.bridge.take().expect("the pod runs").kill();
+        let bridge = pod.bridge.take().expect("the pod runs");
+        self.unasked += unasked(&bridge).expect("it runs");
+        bridge.kill();
         thread::sleep(PROPAGATION);
         self.balancer.withdraw(pod.slot);
     }
@@ -179,13 +183,13 @@ impl Fleet {
         report.contains(&format!("cursor of `lake`: at {head}\n"))
     }
 
-    /// Ends all pods in order, which publishes what waits, and reads what came out. A lane of files begins with
-    /// the replica's number.
-    pub fn end(mut self) -> Vec<Arrival> {
+    /// Ends all pods in order, which publishes what waits, and reads what came out. A lane of files begins
+    /// with the replica's number. Also of how many events the shared window was not asked, or not told.
+    pub fn end(mut self) -> (Vec<Arrival>, usize) {
         for pod in self.pods.iter_mut().filter(|pod| pod.bridge.is_some()) {
-            terminate(pod, TERMINATION);
+            terminate(pod, &mut self.unasked, TERMINATION);
         }
-        self.arrivals()
+        (self.arrivals(), self.unasked as usize)
     }
 
     /// What has come out by now.
@@ -224,13 +228,24 @@ impl Fleet {
     }
 }
 
-fn terminate(pod: &mut Pod, killed_after: Duration) -> Duration {
+fn terminate(pod: &mut Pod, sum: &mut f64, killed_after: Duration) -> Duration {
     let mut bridge = pod.bridge.take().expect("the pod runs");
     let told = Instant::now();
+    let mut seen = unasked(&bridge).expect("it runs");
     bridge.terminate();
-    let status = await_until("the pod ends before SIGKILL", killed_after, || bridge.ended());
+    let status = await_until("the pod ends before SIGKILL", killed_after, || {
+        // The admin listener ends last.
+        seen = unasked(&bridge).unwrap_or(seen);
+        bridge.ended()
+    });
+    *sum += seen;
     assert!(status.success(), "the pod ended with {status}; its log ends:\n{}", bridge.log_tail());
     told.elapsed()
+}
+
+fn unasked(bridge: &Bridge) -> Option<f64> {
+    let of = |name: &str| bridge.metric_while_it_runs(&format!("fanbridge_shared_window_{name}_total"), &[]);
+    Some(of("skipped")? + of("untold")?)
 }
 
 fn numbered(dir: &Path) -> Vec<PathBuf> {

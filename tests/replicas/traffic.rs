@@ -1,5 +1,5 @@
-//! Providers in front of a balancer: each tries an event again until it is answered 2xx, whoever answers, sends
-//! some once more later, and counts what went wrong meanwhile.
+//! Providers in front of a balancer: each tries an event again until it is answered 2xx, whoever answers,
+//! sends some once more later, and counts what went wrong meanwhile.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

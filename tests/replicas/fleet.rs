@@ -146,6 +146,17 @@ impl Fleet {
         self.balancer.withdraw(pod.slot);
     }
 
+    /// Deletes a pod whose grace is too short: SIGKILL comes so long after SIGTERM, wherever the stop is then.
+    pub fn kill_while_it_stops(&mut self, ordinal: usize, after: Duration) {
+        let pod = &mut self.pods[ordinal];
+        let bridge = pod.bridge.take().expect("the pod runs");
+        self.balancer.withdraw(pod.slot);
+        self.unasked += unasked(&bridge).expect("it runs");
+        bridge.terminate();
+        thread::sleep(after);
+        bridge.kill();
+    }
+
     /// Puts a pod that does not run on another node: another address, and the volume comes along.
     pub fn move_to_another_node(&mut self, ordinal: usize) {
         let home = self.new_home(ordinal);

@@ -165,7 +165,11 @@ fn nodes_that_fail_under_load_lose_nothing_and_their_volumes_go_on_elsewhere() {
     for loss in 0..losses {
         traffic.await_more(60);
         let ordinal = loss % fleet.len();
-        fleet.lose_node(ordinal);
+        match loss % 2 {
+            0 => fleet.lose_node(ordinal),
+            // From its first moments to where it waits for its sink.
+            _ => fleet.kill_while_it_stops(ordinal, Duration::from_millis(13 * loss as u64)),
+        }
         traffic.await_more(30);
         fleet.move_to_another_node(ordinal);
         fleet.start_pod(ordinal);

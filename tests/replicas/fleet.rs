@@ -146,7 +146,7 @@ impl Fleet {
         self.balancer.withdraw(pod.slot);
     }
 
-    /// Deletes a pod whose grace is too short: SIGKILL comes so long after SIGTERM, wherever the stop is then.
+    /// Deletes a pod whose grace is too short: SIGKILL comes so long after SIGTERM, wherever the stop is.
     pub fn kill_while_it_stops(&mut self, ordinal: usize, after: Duration) {
         let pod = &mut self.pods[ordinal];
         let bridge = pod.bridge.take().expect("the pod runs");

@@ -23,6 +23,7 @@ mod every_type;
 mod files;
 mod first_steps;
 mod footers;
+mod former_releases;
 mod fsync;
 mod hang;
 mod log;

@@ -1,5 +1,5 @@
-//! Replicas that share a duplicate window: two real bridges, each with its own spool and sink, and
-//! one real Redis, which is asked, frozen and killed. What counts is the union of what came out.
+//! Replicas that share a duplicate window: real bridges, each with its own spool and sink, and one real
+//! Redis, which is asked, frozen and killed. What counts is the union of what came out.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,10 +7,14 @@
 mod support;
 
 mod ack;
+mod balancer;
 mod crash;
 mod duplicates;
+mod fleet;
 mod login;
+mod orchestrated;
 mod outage;
+mod traffic;
 
 use std::collections::HashMap;
 use std::fs;

@@ -8,7 +8,7 @@
 # The build: a C tool chain with zlib and OpenSSL headers, for librdkafka.
 # The tests: Maven and a JRE for the real Kafka broker, kcat to read it back, strace for fault
 # injection, ip for networks of their own, a Python with its venv module and in it the emulator of SQS and SNS,
-# Redis, and promtool for the alert rules.
+# Redis, promtool for the alert rules, and HAProxy.
 # The admin page: Chromium, Node.js 18 or newer, and in tests/page what drives the browser.
 set -euo pipefail
 
@@ -63,4 +63,5 @@ if [ "$scope" = page ]; then
 elif [ "$scope" != build ]; then
     "$here/aws.sh" install
     "$here/promtool.sh" install
+    "$here/haproxy.sh" install
 fi

@@ -248,8 +248,13 @@ impl Bridge {
     ///
     /// `name` is the name as exposed, such as `fanbridge_events_total`; a label is `verdict="x"`.
     pub fn metric(&self, name: &str, labels: &[&str]) -> f64 {
-        let answer = self.admin().get("/metrics").expect("a running bridge shows its metrics");
-        sum_of_series(&answer.text(), name, labels)
+        self.metric_while_it_runs(name, labels).expect("a running bridge shows its metrics")
+    }
+
+    /// The same of a bridge that may have ended meanwhile.
+    pub fn metric_while_it_runs(&self, name: &str, labels: &[&str]) -> Option<f64> {
+        let answer = self.admin().get("/metrics").ok()?;
+        Some(sum_of_series(&answer.text(), name, labels))
     }
 
     /// Why the first sink is degraded, if it is.

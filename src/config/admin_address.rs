@@ -17,20 +17,13 @@ use crate::scalars::Address;
 /// text but that value.
 pub fn admin_address(text: &str) -> Result<SocketAddr, String> {
     let tree = tree::parse(text).map_err(|error| format!("it is not YAML: {}", error.message))?;
-    match value(&tree, "admin").and_then(|admin| value(admin, "listen")) {
+    match tree.get("admin").and_then(|admin| admin.get("listen")) {
         None => Ok(LISTEN),
         Some(Node { value: NodeValue::Scalar { text, .. }, .. }) => {
             text.parse().map(|Address(address)| address).map_err(|problem| format!("admin.listen: {problem}"))
         }
         Some(_) => Err("admin.listen: expected an IP address with a port such as 127.0.0.1:9090".into()),
     }
-}
-
-/// The value of a key of a mapping, unless it is empty.
-fn value<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
-    let NodeValue::Map(entries) = &node.value else { return None };
-    let entry = entries.iter().find(|entry| entry.key == key)?;
-    Some(&entry.node).filter(|node| !node.is_null())
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ const RUNS_ALONE: &[&str] = &[
     "types",
     "spool",
     "explain",
+    "iam-policy",
     "completions",
     "man",
     "metrics",
@@ -30,6 +31,7 @@ const NEEDS_MORE: &[&str] = &[
     "fanbridge types diff",
     "fanbridge explain 9f2c",
     "fanbridge explain --body",
+    "fanbridge iam-policy --msk-cluster",
 ];
 
 fn home() -> Home {
@@ -156,6 +158,7 @@ const ENDS: &[Ends] = &[
     ("types export", "--format asyncapi", Some(0), 78),
     ("types diff", "webhook-spec.json", Some(74), 78),
     ("spool verify", "", Some(74), 78),
+    ("iam-policy", "", Some(0), 78),
     ("dead list", "", Some(74), 78),
     ("dead groups", "", Some(74), 78),
     ("dead show", "17", Some(74), 78),

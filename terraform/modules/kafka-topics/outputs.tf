@@ -1,0 +1,14 @@
+output "topic_template" {
+  description = "The sink's `topic` in the bridge's configuration."
+  value       = var.topic_template
+}
+
+output "topics" {
+  description = "Name of each topic by `PROVIDER.FAMILY`; its values are `msk[].topics` of the module iam."
+  value       = { for key, name in local.topics : key => kafka_topic.this[name].name }
+}
+
+output "acls" {
+  description = "The ACLs by what they allow: `PRINCIPAL OPERATION TYPE NAME`."
+  value       = keys(kafka_acl.this)
+}

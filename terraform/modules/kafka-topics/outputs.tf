@@ -5,10 +5,10 @@ output "topic_template" {
 
 output "topics" {
   description = "Name of each topic by `PROVIDER.FAMILY`; its values are `msk[].topics` of the module iam."
-  value       = { for key, name in local.topics : key => kafka_topic.this[name].name }
+  value       = tomap({ for key, name in local.topics : key => kafka_topic.this[name].name })
 }
 
 output "acls" {
-  description = "The ACLs by what they allow: `PRINCIPAL OPERATION TYPE NAME`."
+  description = "The ACLs by what they allow: `PRINCIPAL OPERATION TYPE PATTERN NAME`."
   value       = keys(kafka_acl.this)
 }

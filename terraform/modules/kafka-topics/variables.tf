@@ -203,6 +203,13 @@ variable "overrides" {
   }
 
   validation {
+    condition = (
+      length(distinct([for key, _ in var.overrides : try(local.topics[key], key)])) == length(var.overrides)
+    )
+    error_message = "Two overrides are of one topic, because topic_template makes one topic of their families."
+  }
+
+  validation {
     condition = alltrue([
       for override in values(var.overrides) : try(override.partitions >= 1, override.partitions == null)
     ])

@@ -7,12 +7,12 @@ output "topic_arns" {
   description = <<-EOT
     ARN of each topic by `PROVIDER.FAMILY`; its values are `publish_topic_arns` of the module iam.
   EOT
-  value       = { for key, name in local.topics : key => aws_sns_topic.this[name].arn }
+  value       = tomap({ for key, name in local.topics : key => aws_sns_topic.this[name].arn })
 }
 
 output "topic_names" {
   description = "Name of each topic by `PROVIDER.FAMILY`, as the bridge spells it."
-  value       = local.topics
+  value       = tomap(local.topics)
 }
 
 output "subscription_arns" {

@@ -109,7 +109,7 @@ variable "max_receive_count" {
 variable "message_bytes_max" {
   description = "Largest message. Stream drops what is larger than 256 KiB; less than that would lose events."
   type        = number
-  default     = 1048576
+  default     = 262144
   nullable    = false
 
   validation {

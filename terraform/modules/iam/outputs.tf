@@ -17,9 +17,9 @@ output "policy_json" {
   value       = local.policy_json
 }
 
-output "policy_arn" {
-  description = "ARN of the policy with that document, or `null`."
-  value       = one(aws_iam_policy.this[*].arn)
+output "policy_arns" {
+  description = "ARNs of the policies with that document; more than one if it is long."
+  value       = aws_iam_policy.this[*].arn
 }
 
 output "trust_policy_json" {

@@ -87,7 +87,7 @@ variable "trust" {
 
 variable "queue_arns" {
   description = "Queues that the bridge reads: every source with `sqs`."
-  type        = set(string)
+  type        = list(string)
   default     = []
   nullable    = false
 
@@ -102,7 +102,7 @@ variable "queue_arns" {
 
 variable "confirm_topic_arns" {
   description = "Topics whose subscription the bridge confirms: `sns.topics` and `sqs.confirm_topics`."
-  type        = set(string)
+  type        = list(string)
   default     = []
   nullable    = false
 
@@ -116,8 +116,8 @@ variable "confirm_topic_arns" {
 }
 
 variable "publish_topic_arns" {
-  description = "Topics that SNS sinks publish to: `topic_arns` of the module sns-fanout, as a list."
-  type        = set(string)
+  description = "Topics that SNS sinks publish to: `publish_topic_arns` of the module sns-fanout."
+  type        = list(string)
   default     = []
   nullable    = false
 
@@ -136,7 +136,7 @@ variable "msk" {
   EOT
   type = list(object({
     cluster_arn = string
-    topics      = set(string)
+    topics      = list(string)
   }))
   default  = []
   nullable = false
@@ -163,7 +163,7 @@ variable "msk" {
 
 variable "secret_arns" {
   description = "Secrets of Secrets Manager that the bridge reads itself (`aws-sm:`), by their full ARNs."
-  type        = set(string)
+  type        = list(string)
   default     = []
   nullable    = false
 
@@ -178,7 +178,7 @@ variable "secret_arns" {
 
 variable "parameter_arns" {
   description = "Parameters of Systems Manager that the bridge reads itself (`aws-ssm:`), by ARN."
-  type        = set(string)
+  type        = list(string)
   default     = []
   nullable    = false
 
@@ -193,7 +193,7 @@ variable "parameter_arns" {
 
 variable "queue_kms_key_arns" {
   description = "Keys of yours that encrypt the queues in `queue_arns`."
-  type        = set(string)
+  type        = list(string)
   default     = []
   nullable    = false
 
@@ -208,7 +208,7 @@ variable "queue_kms_key_arns" {
 
 variable "topic_kms_key_arns" {
   description = "Keys of yours that encrypt the topics in `publish_topic_arns`."
-  type        = set(string)
+  type        = list(string)
   default     = []
   nullable    = false
 
@@ -223,7 +223,7 @@ variable "topic_kms_key_arns" {
 
 variable "secret_kms_key_arns" {
   description = "Keys of yours that encrypt the secrets and parameters."
-  type        = set(string)
+  type        = list(string)
   default     = []
   nullable    = false
 

@@ -1,8 +1,10 @@
-# Who may do what. `Write` and `Read` include `Describe`; it is stated for clusters that audit what is granted.
+# Who may do what. `Write` and `Read` include `Describe`; it is stated for clusters that audit what is
+# granted.
 
 locals {
   producer_operations = concat(
-    # `DescribeConfigs` is for `fanbridge doctor` and `topics plan`, which warn of topics that can lose records.
+    # `DescribeConfigs` is for `fanbridge doctor` and `topics plan`, which warn of topics that can lose
+    # records.
     ["Write", "Describe", "DescribeConfigs"],
     var.producer_can_create ? ["Create"] : [],
   )

@@ -4,8 +4,13 @@ output "topic_template" {
 }
 
 output "topics" {
-  description = "Name of each topic by `PROVIDER.FAMILY`; its values are `msk[].topics` of the module iam."
+  description = "Name of each topic by `PROVIDER.FAMILY`."
   value       = tomap({ for key, name in local.topics : key => kafka_topic.this[name].name })
+}
+
+output "topic_names" {
+  description = "Name of each topic, once: `msk[].topics` of the module iam."
+  value       = sort(local.names)
 }
 
 output "acls" {

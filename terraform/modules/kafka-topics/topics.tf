@@ -1,4 +1,5 @@
-# Which topics there are, by PROVIDER.FAMILY, and how the bridge spells them. The catalogue is the bridge's own.
+# Which topics there are, by PROVIDER.FAMILY, and how the bridge spells them. The catalogue is the bridge's
+# own.
 
 locals {
   catalogue = tomap({
@@ -27,7 +28,8 @@ locals {
 
   overrides = {
     for name, found in {
-      for key, override in var.overrides : local.topics[key] => override... if contains(keys(local.topics), key)
+      for key, override in var.overrides :
+      local.topics[key] => override... if contains(keys(local.topics), key)
     } : name => found[0]
   }
 }

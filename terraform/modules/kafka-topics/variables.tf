@@ -206,7 +206,9 @@ variable "overrides" {
     condition = (
       length(distinct([for key, _ in var.overrides : try(local.topics[key], key)])) == length(var.overrides)
     )
-    error_message = "Two overrides are of one topic, because topic_template makes one topic of their families."
+    error_message = <<-EOT
+      Two overrides are of one topic, because topic_template makes one topic of their families.
+    EOT
   }
 
   validation {

@@ -121,8 +121,6 @@ data "aws_iam_policy_document" "topic" {
 # What the key's own policy has to say beside what it says already: a key belongs to whoever made it, so the
 # module cannot write it.
 data "aws_iam_policy_document" "key" {
-  count = local.own_key == null ? 0 : 1
-
   statement {
     sid       = "PublishersEncrypt"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey"]

@@ -4,10 +4,13 @@ output "topic_template" {
 }
 
 output "topic_arns" {
-  description = <<-EOT
-    ARN of each topic by `PROVIDER.FAMILY`; its values are `publish_topic_arns` of the module iam.
-  EOT
+  description = "ARN of each topic by `PROVIDER.FAMILY`."
   value       = tomap({ for key, name in local.topics : key => aws_sns_topic.this[name].arn })
+}
+
+output "publish_topic_arns" {
+  description = "ARN of each topic, once: `publish_topic_arns` of the module iam."
+  value       = [for name in sort(local.names) : aws_sns_topic.this[name].arn]
 }
 
 output "topic_names" {
@@ -42,7 +45,7 @@ output "kms_key_arn" {
 
 output "kms_key_policy_json" {
   description = "Statements that the policy of your key needs, as a policy document, or `null`."
-  value       = one(data.aws_iam_policy_document.key[*].json)
+  value       = local.own_key == null ? null : data.aws_iam_policy_document.key.json
 }
 
 output "alarm_arns" {

@@ -1,4 +1,5 @@
-# Who is told: each subscription by name, for one topic, for some, or for all, with a dead-letter queue of its own.
+# Who is told: each subscription by name, for one topic, for some, or for all, with a dead-letter queue of its
+# own.
 
 locals {
   subscribed_topics = {

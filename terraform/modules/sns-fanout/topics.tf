@@ -1,4 +1,5 @@
-# Which topics there are, by PROVIDER.FAMILY, and how the bridge spells them. The catalogue is the bridge's own.
+# Which topics there are, by PROVIDER.FAMILY, and how the bridge spells them. The catalogue is the bridge's
+# own.
 
 locals {
   catalogue = tomap({

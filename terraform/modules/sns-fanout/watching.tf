@@ -69,8 +69,8 @@ resource "aws_cloudwatch_metric_alarm" "failed" {
 
   alarm_name = "${var.name}-${replace(each.value, ".", "-")}-failed"
   alarm_description = join(" ", [
-    "SNS gave deliveries of the topic ${each.value} up. They are in the dead-letter queue of the subscription,",
-    "unless a filter or that queue's policy is wrong: see the topic's delivery status in the log.",
+    "SNS gave deliveries of the topic ${each.value} up. They are in the dead-letter queue of the",
+    "subscription, unless that queue's policy is wrong: see the topic's delivery status in the log.",
   ])
   namespace           = "AWS/SNS"
   metric_name         = "NumberOfNotificationsFailed"

@@ -13,6 +13,11 @@ output "subscription_arn" {
   value       = one(aws_sns_topic_subscription.endpoint[*].arn)
 }
 
+output "queue_subscription_arns" {
+  description = "ARN of the subscription of each queue, by its name in `queue_arns`."
+  value       = { for name, subscription in aws_sns_topic_subscription.queue : name => subscription.arn }
+}
+
 output "dead_letter_queue_arn" {
   description = "ARN of the queue that keeps what could not be delivered."
   value       = aws_sqs_queue.dead_letter.arn
@@ -30,7 +35,7 @@ output "publisher_role_arn" {
 
 output "kms_key_policy_json" {
   description = "Statements that the key's policy needs for the publishers, as a policy document, or `null`."
-  value       = one(data.aws_iam_policy_document.key[*].json)
+  value       = var.kms_key_arn == null ? null : data.aws_iam_policy_document.key.json
 }
 
 output "alarm_arns" {

@@ -88,28 +88,30 @@ variable "confirmation_minutes" {
 variable "retries" {
   description = <<-EOT
     How SNS repeats a delivery to `endpoint` that was not answered 2xx, before it goes to the dead-letter
-    queue: 50 repetitions, of which most come at `max_delay_seconds`, outlast about four hours.
+    queue: thrice after `min_delay_seconds`, then after ever longer delays up to `max_delay_seconds`. SNS
+    gives up after an hour in any case.
   EOT
   type = object({
-    count             = optional(number, 50)
+    count             = optional(number, 60)
     min_delay_seconds = optional(number, 1)
-    max_delay_seconds = optional(number, 300)
+    max_delay_seconds = optional(number, 60)
   })
   default  = {}
   nullable = false
 
   validation {
-    condition     = var.retries.count >= 3 && var.retries.count <= 100
-    error_message = "retries.count is between 3 and 100."
+    condition     = var.retries.count >= 13 && var.retries.count <= 100
+    error_message = "retries.count is between 13 and 100."
   }
 
   validation {
     condition = (
       var.retries.min_delay_seconds >= 1 && var.retries.min_delay_seconds <= var.retries.max_delay_seconds
-      && var.retries.max_delay_seconds <= 3600
+      && var.retries.count * var.retries.max_delay_seconds <= 3600
     )
     error_message = <<-EOT
-      retries.min_delay_seconds is at least 1, and at most max_delay_seconds, which is at most 3600.
+      retries.min_delay_seconds is at least 1 and at most max_delay_seconds, and count times max_delay_seconds
+      at most 3600: SNS keeps a message for no longer than an hour.
     EOT
   }
 }

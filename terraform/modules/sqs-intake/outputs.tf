@@ -35,7 +35,7 @@ output "kms_key_arn" {
 
 output "kms_key_policy_json" {
   description = "Statements that the key's policy needs for the senders, as a policy document, or `null`."
-  value       = one(data.aws_iam_policy_document.key[*].json)
+  value       = var.kms_key_arn == null ? null : data.aws_iam_policy_document.key.json
 }
 
 output "alarm_arns" {

@@ -153,8 +153,6 @@ resource "aws_iam_role_policy" "sender" {
 # What the key's own policy has to say beside what it says already: a key belongs to whoever made it, so the
 # module cannot write it.
 data "aws_iam_policy_document" "key" {
-  count = var.kms_key_arn == null ? 0 : 1
-
   dynamic "statement" {
     for_each = length(local.sender_arns) > 0 ? [1] : []
 

@@ -8,7 +8,7 @@ output "alarm_arns" {
   value       = { for name, alarm in aws_cloudwatch_metric_alarm.this : name => alarm.arn }
 }
 
-output "not_mirrored" {
-  description = "Rules of deploy/prometheus that CloudWatch cannot have as an alarm, with the reason."
-  value       = local.not_mirrored
+output "differences" {
+  description = "Alarms that cannot say quite what their rule says, with what is different."
+  value       = local.differences
 }

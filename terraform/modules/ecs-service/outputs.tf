@@ -37,10 +37,3 @@ output "execution_role_arn" {
   description = "ARN of the role with which ECS pulls the image, reads the secrets and writes the log."
   value       = aws_iam_role.execution.arn
 }
-
-output "metrics_policy_arn" {
-  description = <<-EOT
-    Policy that the task role needs for the sidecar (`additional_policy_arns` of the module iam), or `null`.
-  EOT
-  value       = one(aws_iam_policy.metrics[*].arn)
-}

@@ -42,7 +42,7 @@ variable "configuration" {
   description = <<-EOT
     The bridge's configuration (YAML). It has to listen on 0.0.0.0:8080 and 0.0.0.0:9090, keep its spool in
     /var/lib/fanbridge/spool, and name its secrets as `env:NAME`, `aws-sm:…` or `aws-ssm:…`. Unless
-    `storage.kind` is `efs`, every source has to wait for a sink (`ack.after`).
+    `storage.kind` is `efs`, every source has to wait for every sink (`ack.after`).
   EOT
   type        = string
   nullable    = false
@@ -79,24 +79,6 @@ variable "configuration" {
     condition     = try(yamldecode(var.configuration).spool.dir, "") == "/var/lib/fanbridge/spool"
     error_message = <<-EOT
       configuration needs `spool: { dir: /var/lib/fanbridge/spool }`: nothing else can be written to.
-    EOT
-  }
-
-  validation {
-    condition     = length(local.unsafe_sources) == 0
-    error_message = <<-EOT
-      These sources would acknowledge events that only a disk has which ends with the task:
-      ${join(", ", local.unsafe_sources)}. Let them wait for a sink that is not a file:
-      `ack: { after: [SINK] }` at the top of the configuration, which no source undoes. Or choose
-      `storage = { kind = "efs", … }`.
-    EOT
-  }
-
-  validation {
-    condition     = length(local.missing_variables) == 0
-    error_message = <<-EOT
-      configuration names variables that the task does not have: ${join(", ", local.missing_variables)}. Give
-      each in `secrets` (or, if it is no secret, in `environment`).
     EOT
   }
 }
@@ -154,6 +136,12 @@ variable "task_role_arn" {
 
 variable "permissions_boundary_arn" {
   description = "Policy that bounds the roles that the module makes, by ARN."
+  type        = string
+  default     = null
+}
+
+variable "registry_secret_arn" {
+  description = "Secret with the credentials of the image's registry, if it wants any and is not ECR."
   type        = string
   default     = null
 }

@@ -66,10 +66,15 @@ variable "subnet_ids" {
 }
 
 variable "assign_public_ip" {
-  description = "Give tasks public addresses; only for public subnets without a NAT gateway."
+  description = "Give tasks public addresses; only on Fargate, for public subnets without a NAT gateway."
   type        = bool
   default     = false
   nullable    = false
+
+  validation {
+    condition     = !var.assign_public_ip || var.launch_type == "FARGATE"
+    error_message = "Tasks on EC2 cannot have public addresses: set assign_public_ip = false."
+  }
 }
 
 variable "egress" {
@@ -108,10 +113,12 @@ variable "storage" {
   description = <<-EOT
     The disk under the spool. `task`: the task's own, `size_gib` in all (Fargate: 21 to 200). `ebs`: a
     volume that ECS makes for each task and removes with it. `efs`: a file system that outlasts the task, for
-    exactly one task. Only `efs` lasts; with the others every source has to have `ack.after`.
+    exactly one task. Only `efs` lasts; with the others every source has to wait for every sink (`ack.after`),
+    but for those in `may_lose_sinks`, whose events may be lost with a task.
   EOT
   type = object({
     kind              = optional(string, "task")
+    may_lose_sinks    = optional(set(string), [])
     size_gib          = optional(number, 30)
     iops              = optional(number, 3000)
     throughput        = optional(number, 125)
@@ -149,16 +156,6 @@ variable "storage" {
     error_message = <<-EOT
       A spool belongs to one process: with storage.kind = efs, desired_count is 1 and autoscaling is null. Use
       the module several times, with an access point each, for several replicas.
-    EOT
-  }
-
-  validation {
-    condition = (
-      var.storage.kind == "efs" || local.spool_bytes_max <= var.storage.size_gib * 0.9 * pow(1024, 3)
-    )
-    error_message = <<-EOT
-      The spool may grow (spool.bytes_max, 20 GiB if it is not stated) beyond nine tenths of
-      storage.size_gib: make the disk larger or the bound smaller.
     EOT
   }
 }

@@ -57,7 +57,7 @@ variable "load_balancer" {
     internal             = optional(bool, false)
     ingress_cidr_ipv4    = optional(set(string), ["0.0.0.0/0"])
     ssl_policy           = optional(string, "ELBSecurityPolicy-TLS13-1-2-2021-06")
-    web_acl_arn          = optional(string)
+    web_acl              = optional(object({ arn = string }))
     access_log_bucket    = optional(string)
     deletion_protection  = optional(bool, true)
     deregistration_delay = optional(number, 30)
@@ -87,9 +87,9 @@ variable "load_balancer" {
 
   validation {
     condition = (
-      try(var.load_balancer.web_acl_arn, null) == null || try(var.load_balancer.kind == "alb", false)
+      try(var.load_balancer.web_acl, null) == null || try(var.load_balancer.kind == "alb", false)
     )
-    error_message = "Only an alb can have a web_acl_arn."
+    error_message = "Only an alb can have a web_acl."
   }
 
   validation {
@@ -107,11 +107,8 @@ variable "stop_timeout" {
   nullable    = false
 
   validation {
-    condition     = var.stop_timeout >= local.shutdown_grace + 15 && var.stop_timeout <= 120
-    error_message = <<-EOT
-      stop_timeout is at least the configuration's shutdown_grace_seconds (30 if it is not stated) and 15
-      more, and at most 120: else a stop kills the bridge while it drains.
-    EOT
+    condition     = var.stop_timeout >= 45 && var.stop_timeout <= 120
+    error_message = "stop_timeout is between 45 and 120 seconds."
   }
 }
 

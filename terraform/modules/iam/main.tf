@@ -25,7 +25,7 @@ resource "aws_iam_policy" "this" {
   lifecycle {
     precondition {
       condition     = length(local.attached_json[count.index]) <= 6144
-      error_message = "IAM takes at most 6144 characters in a policy: the names of these resources are too long."
+      error_message = "A policy has at most 6144 characters, and this one has more: the names are too long."
     }
   }
 }

@@ -10,7 +10,7 @@ locals {
     ["code", "Answers by status", "requests_total", "Sum", "in a period"],
     ["source", "Deliveries by source", "events_total", "Sum", "in a period"],
     ["source", "Time to the answer", "ack_duration_seconds", "Average", "s"],
-    ["sink", "Age of the oldest event that a sink has not got", "sink_oldest_pending_seconds", "Maximum", "s"],
+    ["sink", "Age of the oldest event that a sink waits for", "sink_oldest_pending_seconds", "Maximum", "s"],
     ["sink", "Events behind", "sink_lag_events", "Maximum", "events"],
     ["sink", "Delivered", "delivered_total", "Sum", "in a period"],
     ["sink", "Time from arrival to the sink", "delivery_duration_seconds", "Average", "s"],

@@ -1,0 +1,114 @@
+# The applied examples, for tests/terraform.sh, which reads this file: an emulator of AWS and a Kafka broker are
+# started, or AWS_ENDPOINT and KAFKA_BROKERS name ones that run. The emulator's queue URLs have to be of the form
+# that the provider accepts (SQS_ENDPOINT_STRATEGY=off), so by default this is another one than other tests use.
+#
+# Examples are applied as they are. Where AWS is, the environment says: AWS_ENDPOINT_URL, for Terraform and for
+# the bridge alike.
+
+bridge_program=$(realpath "${FANBRIDGE:-$root/target/debug/fanbridge}")
+servers=$scratch/servers
+python=$("$root/tests/servers/aws.sh" python)
+applied=()
+
+clean_up_more() {
+    local example
+    # A run that is broken off leaves nothing at the broker, which may be somebody else's.
+    for example in ${applied[@]+"${applied[@]}"}; do
+        [ ! -s "$tree/terraform/examples/$example/terraform.tfstate" ] ||
+            in_example "$example" destroy -auto-approve -input=false -no-color >/dev/null 2>&1
+    done
+    [ -z "${own_emulator:-}" ] || TEST_SERVERS_DIR=$servers "$root/tests/servers/aws.sh" stop
+    [ -z "${own_broker:-}" ] || "$root/tests/servers/kafka.sh" stop
+}
+
+start_servers() {
+    if [ -z "${TERRAFORM_AWS_ENDPOINT:-}" ]; then
+        own_emulator=yes
+        TERRAFORM_AWS_ENDPOINT=$(TEST_SERVERS_DIR=$servers SQS_ENDPOINT_STRATEGY=off \
+            AWS_SERVICES=iam,sts,cloudwatch,logs "$root/tests/servers/aws.sh" start) || return
+    fi
+    if [ -z "${KAFKA_BROKERS:-}" ]; then
+        own_broker=yes
+        "$root/tests/servers/kafka.sh" clean
+        "$root/tests/servers/kafka.sh" start >/dev/null || return
+        KAFKA_BROKERS=$("$root/tests/servers/kafka.sh" address)
+    fi
+    export KAFKA_BROKERS AWS_ENDPOINT_URL=$TERRAFORM_AWS_ENDPOINT AWS_REGION=eu-west-1
+    export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_EC2_METADATA_DISABLED=true
+    unset AWS_PROFILE AWS_SESSION_TOKEN AWS_DEFAULT_REGION FANBRIDGE_CONFIG
+}
+
+in_example() { # EXAMPLE ARGUMENTS…
+    local example=$1
+    shift
+    "$terraform" "-chdir=$tree/terraform/examples/$example" "$@"
+}
+
+apply() { # EXAMPLE
+    applied+=("$1")
+    in_example "$1" init -input=false -no-color && in_example "$1" apply -auto-approve -input=false -no-color
+}
+
+output() { in_example "$1" output -raw "$2"; }
+
+# Exit code 0: nothing to change; 2: something.
+nothing_to_change() { in_example "$1" plan -detailed-exitcode -input=false -no-color; }
+
+destroy() {
+    in_example "$1" destroy -auto-approve -input=false -no-color &&
+        [ -z "$(in_example "$1" state list)" ] && rm -f "$tree/terraform/examples/$1/terraform.tfstate"
+}
+
+# The configuration that the example gives, on ports and in a directory of this test.
+configure() { # EXAMPLE
+    mkdir -p "$scratch/$1"
+    output "$1" configuration >"$scratch/$1/given.yaml" &&
+        "$python" "$here/local_configuration.py" "$scratch/$1" "$AWS_ENDPOINT_URL" \
+            <"$scratch/$1/given.yaml" >"$scratch/$1/fanbridge.yaml"
+}
+
+bridge() { # EXAMPLE VERB ARGUMENTS…
+    local example=$1 verb=$2
+    shift 2
+    (cd "$scratch/$example" && "$bridge_program" "$verb" --config fanbridge.yaml "$@")
+}
+
+# What the role may do is what the binary says that this configuration needs, byte for byte but for white space.
+policies_agree() { # EXAMPLE
+    (cd "$scratch/$1" && "$bridge_program" iam-policy --config given.yaml) >"$scratch/$1/needed.json" &&
+        output "$1" policy_json >"$scratch/$1/granted.json" &&
+        "$python" -c 'import json, sys
+needed, granted = (json.load(open(file)) for file in sys.argv[1:])
+sys.exit(0 if needed == granted else f"needed: {needed}\ngranted: {granted}")' \
+            "$scratch/$1/needed.json" "$scratch/$1/granted.json"
+}
+
+start_bridge() { # EXAMPLE
+    local waited
+    # A process of its own, not of a subshell, so that it can be ended by its number.
+    "$bridge_program" run --no-tail --config "$scratch/$1/fanbridge.yaml" >"$scratch/$1/log" 2>&1 </dev/null &
+    bridge_pid=$!
+    ends_with_us "$bridge_pid"
+    for ((waited = 0; waited < 600; waited++)); do
+        curl -sf "http://$(cat "$scratch/$1/admin")/readyz" >/dev/null && return
+        kill -0 "$bridge_pid" 2>/dev/null || break
+        sleep 0.1
+    done
+    cat "$scratch/$1/log"
+    return 1
+}
+
+stop_bridge() {
+    kill "$bridge_pid" && wait "$bridge_pid"
+}
+
+check "an emulator of AWS and a Kafka broker are there" start_servers
+if [ ! -x "$bridge_program" ]; then
+    check "there is a bridge to run: \`cargo build\`, or FANBRIDGE" test -x "$bridge_program"
+elif [ -n "${TERRAFORM_AWS_ENDPOINT:-}" ] && [ -n "${KAFKA_BROKERS:-}" ]; then
+    rm -rf "$tree"
+    mkdir "$tree"
+    cp -r "$root/terraform" "$root/deploy" "$tree"
+    . "$here/applied/stream_sqs_to_kafka.sh"
+    . "$here/applied/stream_webhook_to_sns.sh"
+fi

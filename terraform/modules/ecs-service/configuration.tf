@@ -1,0 +1,44 @@
+# What the module reads in the bridge's configuration, to refuse what would lose events or could not run here.
+
+locals {
+  config = yamldecode(var.configuration)
+
+  # Without a sink the bridge writes files.
+  sinks = length(try(local.config.sinks, {})) > 0 ? local.config.sinks : { local = { file = {} } }
+
+  kept_sinks = [for name, sink in local.sinks : name if !contains(var.storage.may_lose_sinks, name)]
+
+  # Files are on the same disk, so waiting for them waits for nothing.
+  lasting_sinks = [for name, sink in local.sinks : name if !can(sink.file)]
+
+  # A source's own block replaces the one at the top.
+  awaited = {
+    for name, source in local.config.sources :
+    name => setintersection(
+      toset(try(source.ack.after, try(local.config.ack.after, []))), toset(local.lasting_sinks)
+    )
+  }
+  unsafe = var.storage.kind == "efs" ? [] : flatten([
+    for name, sinks in local.awaited : [
+      for sink in sort(setsubtract(local.kept_sinks, sinks)) : "${name} → ${sink}"
+    ]
+  ])
+
+  # The values alone, without comments.
+  values            = jsonencode(local.config)
+  variables         = toset(flatten(regexall("\"env:([A-Za-z_][A-Za-z0-9_]*)\"", local.values)))
+  missing_variables = sort(setsubtract(local.variables, concat(keys(var.secrets), keys(var.environment))))
+  files             = sort(distinct(flatten(regexall("\"file:([^\"]*)\"", local.values))))
+
+  shutdown_grace = try(tonumber(local.config.shutdown_grace_seconds), 30)
+
+  units = {
+    "" = 1, KiB = pow(1024, 1), MiB = pow(1024, 2), GiB = pow(1024, 3), TiB = pow(1024, 4)
+    kB = pow(1000, 1), KB = pow(1000, 1), MB = pow(1000, 2), GB = pow(1000, 3), TB = pow(1000, 4)
+  }
+  spool_size = try(regex("^([0-9.]+) *([kKMGT]i?B)?$", tostring(local.config.spool.bytes_max)), null)
+  spool_bytes_max = try(
+    tonumber(local.spool_size[0]) * local.units[coalesce(local.spool_size[1], "")],
+    20 * local.units.GiB
+  )
+}

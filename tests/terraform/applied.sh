@@ -3,7 +3,7 @@
 # that the provider accepts (SQS_ENDPOINT_STRATEGY=off), so by default this is another one than other tests use.
 #
 # Examples are applied as they are. Where AWS is, the environment says: AWS_ENDPOINT_URL, for Terraform and for
-# the bridge alike.
+# the bridge alike. Only tags are left out: the emulator (LocalStack 4.13.1) cannot describe an alarm with tags.
 
 bridge_program=$(realpath "${FANBRIDGE:-$root/target/debug/fanbridge}")
 servers=$scratch/servers

@@ -88,7 +88,6 @@ module "identity" {
     var.secret_arns.fastpix_signing_secret,
     var.secret_arns.github_webhook_secret,
   ]
-  additional_policy_arns = { metrics = module.bridge.metrics_policy_arn }
 }
 
 module "bridge" {

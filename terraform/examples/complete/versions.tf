@@ -17,7 +17,7 @@ provider "aws" {
   region = var.region
 
   default_tags {
-    tags = { application = "fanbridge" }
+    tags = var.tags
   }
 }
 

@@ -13,6 +13,6 @@ provider "aws" {
   region = var.region
 
   default_tags {
-    tags = { application = "fanbridge" }
+    tags = var.tags
   }
 }

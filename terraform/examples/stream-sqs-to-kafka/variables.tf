@@ -90,3 +90,10 @@ variable "alarm_actions" {
   default     = []
   nullable    = false
 }
+
+variable "tags" {
+  description = "Tags of everything that this example makes."
+  type        = map(string)
+  default     = { application = "fanbridge" }
+  nullable    = false
+}

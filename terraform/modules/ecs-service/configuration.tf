@@ -3,13 +3,14 @@
 locals {
   config = yamldecode(var.configuration)
 
-  # Without a sink the bridge writes files.
-  sinks = length(try(local.config.sinks, {})) > 0 ? local.config.sinks : { local = { file = {} } }
+  # Each sink, and whether it writes files. Without a sink the bridge writes files.
+  stated_sinks = try({ for name, sink in local.config.sinks : name => can(sink.file) }, {})
+  sinks        = length(local.stated_sinks) > 0 ? tomap(local.stated_sinks) : tomap({ local = true })
 
-  kept_sinks = [for name, sink in local.sinks : name if !contains(var.storage.may_lose_sinks, name)]
+  kept_sinks = [for name, _ in local.sinks : name if !contains(var.storage.may_lose_sinks, name)]
 
   # Files are on the same disk, so waiting for them waits for nothing.
-  lasting_sinks = [for name, sink in local.sinks : name if !can(sink.file)]
+  lasting_sinks = [for name, is_file in local.sinks : name if !is_file]
 
   # A source's own block replaces the one at the top.
   awaited = {

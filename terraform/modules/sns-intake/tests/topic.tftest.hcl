@@ -240,12 +240,15 @@ run "a_key_of_ones_own_and_a_role_for_the_provider" {
   }
 
   assert {
-    condition = jsonencode(jsondecode(one(aws_iam_role.publisher).assume_role_policy).Statement) == jsonencode([{
-      Sid       = "PublishersAssume"
-      Effect    = "Allow"
-      Principal = { AWS = "arn:aws:iam::111122223333:root" }
-      Action    = "sts:AssumeRole"
-    }])
+    condition = jsonencode(jsondecode(aws_iam_role.publisher[0].assume_role_policy)) == jsonencode({
+      Version = "2012-10-17"
+      Statement = [{
+        Sid       = "PublishersAssume"
+        Effect    = "Allow"
+        Principal = { AWS = "arn:aws:iam::111122223333:root" }
+        Action    = "sts:AssumeRole"
+      }]
+    })
     error_message = "Somebody else may assume the role: ${aws_iam_role.publisher[0].assume_role_policy}"
   }
 

@@ -7,6 +7,7 @@
 
 pub mod arn;
 mod options;
+pub mod policy;
 pub mod refusal;
 
 pub use options::AwsOptions;

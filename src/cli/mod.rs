@@ -12,7 +12,9 @@ pub mod dead;
 pub mod demo;
 pub mod doctor;
 pub mod explain;
+pub mod health;
 mod help;
+pub mod iam_policy;
 pub mod import;
 pub mod init;
 pub mod metrics;
@@ -46,7 +48,9 @@ pub use self::help::parse;
 use self::wrapped::notice;
 
 use crate::config::embedded::{Embedded, EmbeddedError};
-use crate::config::{Config, ConfigurationFile, LoadError, Loaded, Report, did_you_mean};
+use crate::config::{Config, ConfigurationFile, Environment, LoadError, Loaded, LookedAt, Report};
+use crate::config::{did_you_mean, load_to_look, read_configuration};
+use crate::reference::read_file;
 use crate::telemetry::Shown;
 
 /// The configuration in the working directory that is used if none is named.
@@ -75,6 +79,8 @@ pub enum Verb {
     Check(check::Args),
     /// Look at everything the configuration needs, and say what is wrong and how to mend it
     Doctor(doctor::Args),
+    /// Ask the running bridge whether it is ready, live or started: the health check of an image
+    Health(health::Args),
     /// Run the tests of a configuration: what becomes of a delivery, and which sinks get it
     Test(test::Args),
     /// Have the running bridge read its configuration again, and say what changes
@@ -93,6 +99,8 @@ pub enum Verb {
     Top(top::Args),
     /// Show the topics the configuration can produce, and create the missing ones
     Topics(topics::Args),
+    /// Print the least IAM policy with which a bridge of this configuration works
+    IamPolicy(iam_policy::Args),
     /// List the metrics, and print alert rules and a dashboard that watch them
     Metrics(metrics::Args),
     /// List event types by provider and family
@@ -191,6 +199,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Init(args) => init::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
+        Verb::Health(args) => health::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Reload(args) => reload::run(&args),
         Verb::Config(args) => config::run(&args),
@@ -199,6 +208,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Tail(args) => tail::run(&args),
         Verb::Top(args) => top::run(&args),
         Verb::Topics(args) => topics::run(&args),
+        Verb::IamPolicy(args) => iam_policy::run(&args),
         Verb::Metrics(args) => metrics::run(&args),
         Verb::Types(args) => types::run(&args),
         Verb::Spool(args) => spool::run(&args),
@@ -310,6 +320,15 @@ fn read_from(file: &ConfigurationFile) -> Result<Result<Loaded, Report>, Failure
         Err(LoadError::Refused(report)) => Ok(Err(report)),
         Err(error @ LoadError::Unreadable { .. }) => Err(Failure::new(Exit::Io, chain(&error))),
     }
+}
+
+/// Reads a file for a verb that only looks at it, and needs no secrets.
+fn looked_at(path: &Path) -> Result<LookedAt, Failure> {
+    let bytes = read_configuration(path)
+        .map_err(|error| Failure::io(format_args!("cannot read {}", path.display()), &error))?;
+    let now = std::time::SystemTime::now().into();
+    let outside = Environment { env: &|name| std::env::var(name).ok(), read: &read_file, now };
+    load_to_look(&path.to_string_lossy(), &bytes, &outside).map_err(|report| refused(&report))
 }
 
 /// The failure of a verb that was given a source that is not configured.

@@ -8,6 +8,7 @@
 //! one [`Report`]. This module opens no socket and writes no file, except for the secrets of
 //! [`embedded`]. It stands on top of the rooms that it configures: only `cli` and `bridge` use it.
 
+mod admin_address;
 mod check;
 mod diff;
 mod effective;
@@ -16,6 +17,7 @@ mod explained;
 pub mod file;
 mod fingerprint;
 mod load;
+mod looked_at;
 mod on_disk;
 mod origins;
 mod report;
@@ -24,11 +26,13 @@ mod topics;
 mod yaml;
 
 pub use crate::provider::{did_you_mean, nearest};
+pub use admin_address::admin_address;
 pub use check::Environment;
 pub use check::placeholders::PLACEHOLDER_ACCOUNT;
 pub use diff::{ChangeKind, ChangedValue, Changes, NamedChanges, NeedsRestart, diff};
 pub use file::schema;
 pub use load::{Config, Loaded, load, load_bytes, read_configuration};
+pub use looked_at::{LookedAt, load_to_look};
 pub use on_disk::{ConfigurationFile, LoadError};
 pub use origins::Origins;
 pub use report::{Problem, Report, Severity};

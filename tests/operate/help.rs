@@ -19,6 +19,7 @@ const RUNS_ALONE: &[&str] = &[
     "types",
     "spool",
     "explain",
+    "iam-policy",
     "completions",
     "man",
     "metrics",
@@ -30,6 +31,7 @@ const NEEDS_MORE: &[&str] = &[
     "fanbridge types diff",
     "fanbridge explain 9f2c",
     "fanbridge explain --body",
+    "fanbridge iam-policy --msk-cluster",
 ];
 
 fn home() -> Home {
@@ -142,6 +144,8 @@ const ENDS: &[Ends] = &[
     ("run", "", None, 78),
     ("check", "", Some(0), 78),
     ("doctor", "", None, 1),
+    // What of the file is broken elsewhere does not make a bridge look ill.
+    ("health", "", Some(1), 1),
     ("test", "", Some(0), 78),
     ("config show", "", Some(0), 78),
     ("send", "stream call.created", Some(74), 78),
@@ -154,6 +158,7 @@ const ENDS: &[Ends] = &[
     ("types export", "--format asyncapi", Some(0), 78),
     ("types diff", "webhook-spec.json", Some(74), 78),
     ("spool verify", "", Some(74), 78),
+    ("iam-policy", "", Some(0), 78),
     ("dead list", "", Some(74), 78),
     ("dead groups", "", Some(74), 78),
     ("dead show", "17", Some(74), 78),

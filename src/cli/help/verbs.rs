@@ -140,6 +140,7 @@ pub(super) const VERBS: &[VerbHelp] = &[
             ("names to paste into `select`", "fanbridge types --family video.recording --yaml"),
             ("what came so far, new types included", "fanbridge types --seen"),
             ("new types that no sink gets, to paste", "fanbridge types --new --unselected --yaml"),
+            ("families and their topics, for Terraform", "fanbridge types --families --format json"),
         ],
         exits: &[
             DONE,
@@ -213,6 +214,23 @@ pub(super) const VERBS: &[VerbHelp] = &[
             ("for CI: warnings fail, too", "fanbridge doctor --strict --format json"),
         ],
         exits: &[(0, "no check fails"), (1, "a check fails, or the configuration has errors"), USAGE, UNREAD],
+    },
+    VerbHelp {
+        verb: "iam-policy",
+        examples: &[
+            ("what the bridge calls, and nothing else", "fanbridge iam-policy > policy.json"),
+            ("the same for who also looks and creates", "fanbridge iam-policy --with doctor,topics-apply"),
+            (
+                "of a sink whose cluster is one of MSK",
+                "fanbridge iam-policy --msk-cluster lake=arn:aws:kafka:eu-west-1:123456789012:cluster/a/b",
+            ),
+        ],
+        exits: &[
+            DONE,
+            (2, "the configuration does not say all, or the command line is wrong"),
+            UNREAD,
+            (78, "the configuration has errors, or there is none"),
+        ],
     },
     VerbHelp {
         verb: "completions",

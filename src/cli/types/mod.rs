@@ -1,5 +1,5 @@
-//! `fanbridge types`: lists event types by provider and family, or those that a running bridge has
-//! seen; exports them, and compares a catalogue with a specification.
+//! `fanbridge types`: lists event types by provider and family, the families alone, or the types that a
+//! running bridge has seen; exports them, and compares a catalogue with a specification.
 
 mod asyncapi;
 mod comparison;
@@ -8,6 +8,7 @@ mod diff;
 mod directory;
 mod eventcatalog;
 mod export;
+mod families;
 mod names;
 mod specification;
 
@@ -18,7 +19,7 @@ use serde_json::{Value, json};
 use super::client::{Client, block_on};
 use super::output::{Format, Rows, print};
 use super::yaml::scalar;
-use super::{ConfigArgs, Exit, Failure, configuration, find, read};
+use super::{ConfigArgs, Exit, Failure, configuration, find, looked_at, read};
 use crate::config::did_you_mean;
 use crate::provider::{self, Definition, TypeInfo, UNCLASSIFIED};
 use crate::state::OTHER_TYPE;
@@ -41,6 +42,10 @@ pub struct Args {
     /// Print the names as YAML, to paste them into `select`
     #[arg(long)]
     yaml: bool,
+    /// List the families in place of their types, with the topic of each as Kafka and SNS spell it; without
+    /// a configuration those of every built-in provider
+    #[arg(long, conflicts_with_all = ["yaml", "seen", "new", "unselected"])]
+    families: bool,
     /// List the types that the running bridge has seen, new and unselected ones included
     #[arg(long)]
     seen: bool,
@@ -95,6 +100,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Some(TypesVerb::Diff(args)) => return diff::run(args),
         None => {}
     }
+    if args.families {
+        let definitions = configured(args)?;
+        check_names(args, &definitions)?;
+        return families::run(&definitions, |provider, family| args.take(provider, family), args.format);
+    }
     let definitions = definitions(args)?;
     check_names(args, &definitions)?;
     if args.seen || args.new || args.unselected {
@@ -127,6 +137,19 @@ fn definitions(args: &Args) -> Result<Vec<Arc<Definition>>, Failure> {
             if definitions.iter().all(|known| known.provider != source.definition.provider) {
                 definitions.push(source.definition);
             }
+        }
+    }
+    Ok(definitions)
+}
+
+/// The definitions of the configuration's sources, or the built-in ones if there is no configuration. No
+/// secret is needed.
+fn configured(args: &Args) -> Result<Vec<Arc<Definition>>, Failure> {
+    let Some(path) = find(&args.config) else { return Ok(provider::builtin().to_vec()) };
+    let mut definitions: Vec<Arc<Definition>> = Vec::new();
+    for source in looked_at(&path)?.config.sources {
+        if definitions.iter().all(|known| known.provider != source.definition.provider) {
+            definitions.push(source.definition);
         }
     }
     Ok(definitions)

@@ -63,6 +63,13 @@ pub struct SyntaxError {
 }
 
 impl Node {
+    /// The value of a key, if this is a mapping that has it and the value is not empty.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        let NodeValue::Map(entries) = &self.value else { return None };
+        let entry = entries.iter().find(|entry| entry.key == key)?;
+        Some(&entry.node).filter(|node| !node.is_null())
+    }
+
     /// Whether the value is empty, `~` or `null`.
     pub fn is_null(&self) -> bool {
         let is_null = |text: &str| matches!(text, "" | "~" | "null" | "Null" | "NULL");

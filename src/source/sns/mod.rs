@@ -100,7 +100,7 @@ impl SnsSource {
             certificates: Certificates::new(source.name(), fetcher, metrics.sns_certificates.clone()),
             passwords: Passwords::new(config.raw.clone()),
             subscriptions,
-            changes: metrics.sns_subscriptions.clone(),
+            changes: metrics.subscriptions_of(source.name(), &["confirmed", "failed", "refused", "ended"]),
             log_limit: Arc::default(),
             source,
             intake,

@@ -43,7 +43,7 @@ impl TopicQuestions {
             source: source.to_owned(),
             subscriptions,
             topics,
-            changes: metrics.sns_subscriptions.clone(),
+            changes: metrics.subscriptions_of(source, &["confirmed", "failed", "refused"]),
             log_limit: LogLimit::default(),
         }
     }

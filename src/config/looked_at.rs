@@ -1,0 +1,145 @@
+//! A configuration for who only looks at it: where a policy or a list of topics is made, the secrets of the
+//! bridge are not, and are not needed.
+//!
+//! What a reference leads to is used if it is there. Something of the expected form stands for it if it is
+//! not, so everything else of the file is checked as ever. Such a configuration must not run.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path as FilePath;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use sha2::{Digest, Sha256};
+
+use super::load::{Loaded, load_bytes};
+use super::yaml::tree::{self, Node, NodeValue};
+use super::{Config, Environment, Report};
+
+/// The SASL mechanism of a Kafka sink that proves itself by the credentials of AWS.
+const MSK_IAM: &str = "AWS_MSK_IAM";
+/// How a reference begins.
+const KINDS: [&str; 4] = ["env:", "file:", "aws-sm:", "aws-ssm:"];
+
+/// A configuration to look at.
+#[derive(Debug)]
+pub struct LookedAt {
+    /// The configuration, in which something stands for what could not be read.
+    pub config: Config,
+    /// The references that are written in it, such as `env:NAME`.
+    pub references: BTreeSet<String>,
+    /// The names of the Kafka sinks that prove themselves by the credentials of AWS.
+    pub iam_sinks: BTreeSet<String>,
+}
+
+/// A reference, and the key in whose value it stands.
+struct Written {
+    key: String,
+    reference: String,
+}
+
+impl Written {
+    /// Something of the form that the key's value has.
+    fn stand_in(&self) -> String {
+        match &*self.key {
+            "brokers" => "stand-in.invalid:9092".into(),
+            "redis" => "rediss://stand-in.invalid:6379".into(),
+            // A secret in every form that a provider has; two references are two secrets.
+            _ => BASE64_STANDARD.encode(Sha256::digest(&self.reference)),
+        }
+    }
+}
+
+/// Loads a configuration to look at it. `origin` names it in messages.
+///
+/// # Errors
+/// With what is wrong with it, apart from references that lead nowhere.
+pub fn load_to_look(origin: &str, bytes: &[u8], outside: &Environment<'_>) -> Result<LookedAt, Report> {
+    let (mut written, mut iam_sinks) = (Vec::new(), BTreeSet::new());
+    // What cannot be parsed is reported by what loads it.
+    if let Ok(tree) =
+        std::str::from_utf8(bytes).map_err(drop).and_then(|text| tree::parse(text).map_err(drop))
+    {
+        collect(&tree, "", &mut written);
+        iam_sinks.extend(sinks_with_iam(&tree));
+    }
+    let stand_in =
+        |reference: &str| written.iter().find(|one| one.reference == reference).map(Written::stand_in);
+    let env = |name: &str| (outside.env)(name).or_else(|| stand_in(&format!("env:{name}")));
+    let read = |path: &FilePath| -> io::Result<Vec<u8>> {
+        let kept = || stand_in(&format!("file:{}", path.display())).unwrap_or_else(|| "stand-in".into());
+        (outside.read)(path).or_else(|_| Ok(kept().into_bytes()))
+    };
+    let surroundings = Environment { env: &env, read: &read, now: outside.now };
+    let Loaded { config, .. } = load_bytes(origin, bytes, &surroundings)?;
+    let references = written.into_iter().map(|one| one.reference).collect();
+    Ok(LookedAt { config, references, iam_sinks })
+}
+
+/// Notes the references in a value of this key. The tests have none: what stands there is sent as it is.
+fn collect(node: &Node, key: &str, written: &mut Vec<Written>) {
+    match &node.value {
+        NodeValue::Scalar { text, .. } if KINDS.iter().any(|kind| text.starts_with(kind)) => {
+            written.push(Written { key: key.into(), reference: text.clone() });
+        }
+        NodeValue::Scalar { .. } => {}
+        NodeValue::List(items) => items.iter().for_each(|item| collect(item, key, written)),
+        NodeValue::Map(entries) => {
+            let entries = entries.iter().filter(|entry| !(key.is_empty() && entry.key == "tests"));
+            entries.for_each(|entry| collect(&entry.node, &entry.key, written));
+        }
+    }
+}
+
+fn sinks_with_iam(tree: &Node) -> impl Iterator<Item = String> {
+    let sinks = match tree.get("sinks").map(|sinks| &sinks.value) {
+        Some(NodeValue::Map(sinks)) => &**sinks,
+        _ => &[],
+    };
+    let uses_iam = |node: &Node| {
+        let mechanism = node.get("kafka")?.get("sasl")?.get("mechanism")?;
+        Some(matches!(&mechanism.value, NodeValue::Scalar { text, .. } if text == MSK_IAM))
+    };
+    sinks.iter().filter(move |sink| uses_iam(&sink.node) == Some(true)).map(|sink| sink.key.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Timestamp;
+
+    const TEXT: &str = "admin: { listen: \"0.0.0.0:9090\", token: \"file:/run/secrets/token\" }\n\
+        http: { tls: { certificate: /a.pem, key: /b.pem } }\n\
+        spool: { duplicates: { redis: env:REDIS_URL } }\n\
+        sources:\n  a: { provider: stream, secrets: [env:OLD, { secret: env:NEW }] }\n\
+        \x20 b: { provider: standard-webhooks, secrets: [env:B] }\n\
+        sinks:\n  lake: { kafka: { brokers: env:BROKERS, sasl: { mechanism: PLAIN, username: u, \
+        password: env:P }, tls: {} } }\n\
+        tests:\n  - { name: a, source: a, body: { note: \"env:NOTE\" }, expect: {} }\n";
+
+    fn look(text: &str) -> Result<LookedAt, Report> {
+        let (env, read) = (|_: &str| None, |_: &FilePath| Err(io::ErrorKind::NotFound.into()));
+        load_to_look("f", text.as_bytes(), &Environment { env: &env, read: &read, now: Timestamp(0) })
+    }
+
+    #[test]
+    fn without_any_secret_the_rest_of_a_configuration_is_there_and_is_checked() {
+        let looked = look(TEXT).unwrap_or_else(|report| panic!("{report}"));
+        assert_eq!(looked.config.sources.len(), 2);
+        assert_eq!(looked.config.sinks.len(), 1);
+        assert!(looked.references.contains("env:BROKERS") && !looked.references.contains("env:NOTE"));
+        assert!(looked.iam_sinks.is_empty());
+        let report = look(&TEXT.replace("provider: stream,", "provider: strem,"));
+        let report = report.err().map(|report| report.to_string()).unwrap_or_default();
+        assert!(report.contains("strem"), "{report}");
+        assert!(look("sinks: {").is_err());
+    }
+
+    #[test]
+    fn sinks_that_prove_themselves_by_iam_are_named() {
+        let text =
+            "sinks:\n  a: { kafka: { sasl: { mechanism: AWS_MSK_IAM } } }\n  b: { kafka: {} }\n  c: []\n";
+        let tree = tree::parse(text).expect("it is YAML");
+        assert_eq!(sinks_with_iam(&tree).collect::<Vec<_>>(), ["a"]);
+    }
+}

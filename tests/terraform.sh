@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The Terraform modules and examples. Each is formatted, valid, and passes its own tests, which need no account:
-# the providers are real, what they would create is made up. Then the examples that an emulator of AWS can take
-# are applied, a bridge runs on what they made, and they are destroyed again.
+# The Terraform modules and examples. Each is formatted, valid, and passes its own tests, which need no
+# account: the providers are real, what they would create is made up. Then the examples that an emulator of
+# AWS can take are applied, a bridge runs on what they made, and they are destroyed again.
 #
 #   tests/terraform.sh             all of it
 #   tests/terraform.sh own         without the applied examples; needs no server and no built bridge
@@ -32,8 +32,8 @@ report_runs() { # DIRECTORY FILE
         if [[ $line == *"... pass" ]]; then
             verdict 0 "$1: $name"
         elif [[ $line != *"... skip" ]]; then
-            sed -n "$number,\$p" "$file" | awk 'NR > 1 && /^ *run ".*"\.\.\. |\.tftest\.hcl\.\.\. / { exit } { print }' \
-                >"$scratch/said"
+            sed -n "$number,\$p" "$file" |
+                awk 'NR > 1 && /^ *run ".*"\.\.\. |\.tftest\.hcl\.\.\. / { exit } { print }' >"$scratch/said"
             verdict 1 "$1: $name"
         fi
     done < <(grep -nE '^ *run ".*"\.\.\. ' "$file")
@@ -57,7 +57,8 @@ formatted() { "$terraform" fmt -check -diff -recursive "$root/terraform"; }
 own_tests() {
     local directory
     cp -r "$root/terraform" "$root/deploy" "$tree"
-    find "$tree" \( -name .terraform -o -name .terraform.lock.hcl -o -name '*.tfstate*' \) -prune -exec rm -rf {} +
+    find "$tree" \( -name .terraform -o -name .terraform.lock.hcl -o -name '*.tfstate*' \) -prune \
+        -exec rm -rf {} +
     printf '%s\n' "$@" |
         xargs -P "$at_once" -I '{}' nice -n 5 "$here/examine.sh" "$tree/terraform" '{}' "$said"
     for directory in "$@"; do report "$directory"; done

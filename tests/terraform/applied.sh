@@ -1,9 +1,11 @@
-# The applied examples, for tests/terraform.sh, which reads this file: an emulator of AWS and a Kafka broker are
-# started, or AWS_ENDPOINT and KAFKA_BROKERS name ones that run. The emulator's queue URLs have to be of the form
-# that the provider accepts (SQS_ENDPOINT_STRATEGY=off), so by default this is another one than other tests use.
+# The applied examples, for tests/terraform.sh, which reads this file: an emulator of AWS and a Kafka broker
+# are started, or AWS_ENDPOINT and KAFKA_BROKERS name ones that run. The emulator's queue URLs have to be of
+# the form that the provider accepts (SQS_ENDPOINT_STRATEGY=off), so by default this is another one than other
+# tests use.
 #
-# Examples are applied as they are. Where AWS is, the environment says: AWS_ENDPOINT_URL, for Terraform and for
-# the bridge alike. Only tags are left out: the emulator (LocalStack 4.13.1) cannot describe an alarm with tags.
+# Examples are applied as they are. Where AWS is, the environment says: AWS_ENDPOINT_URL, for Terraform and
+# for the bridge alike. Only tags are left out: the emulator (LocalStack 4.13.1) cannot describe an alarm with
+# tags.
 
 bridge_program=$(realpath "${FANBRIDGE:-$root/target/debug/fanbridge}")
 servers=$scratch/servers
@@ -73,14 +75,33 @@ bridge() { # EXAMPLE VERB ARGUMENTS…
     (cd "$scratch/$example" && "$bridge_program" "$verb" --config fanbridge.yaml "$@")
 }
 
-# What the role may do is what the binary says that this configuration needs, byte for byte but for white space.
-policies_agree() { # EXAMPLE
-    (cd "$scratch/$1" && "$bridge_program" iam-policy --config given.yaml) >"$scratch/$1/needed.json" &&
-        output "$1" policy_json >"$scratch/$1/granted.json" &&
-        "$python" -c 'import json, sys
+same_json() {
+    "$python" -c 'import json, sys
 needed, granted = (json.load(open(file)) for file in sys.argv[1:])
-sys.exit(0 if needed == granted else f"needed: {needed}\ngranted: {granted}")' \
-            "$scratch/$1/needed.json" "$scratch/$1/granted.json"
+sys.exit(0 if needed == granted else f"needed: {needed}\ngranted: {granted}")' "$@"
+}
+
+# What the role may do is what the binary says that this configuration needs.
+policies_agree() { # EXAMPLE
+    # With the queue where AWS would have it: an ARN is made of its URL.
+    sed "s|$AWS_ENDPOINT_URL/|https://sqs.$AWS_REGION.amazonaws.com/|" "$scratch/$1/given.yaml" \
+        >"$scratch/$1/in_aws.yaml" &&
+        "$bridge_program" iam-policy --config "$scratch/$1/in_aws.yaml" >"$scratch/$1/needed.json" &&
+        output "$1" policy_json >"$scratch/$1/granted.json" &&
+        same_json "$scratch/$1/needed.json" "$scratch/$1/granted.json"
+}
+
+# The example that cannot be applied here: its own test holds what it gives to these two files.
+complete_is_checked() {
+    FANBRIDGE_ADMIN_TOKEN=token-of-a-test-run-0001 REDIS_URL=redis://127.0.0.1:6379/0 \
+        "$bridge_program" check --config "$root/terraform/examples/complete/tests/fanbridge.yaml"
+}
+
+complete_has_its_rights() {
+    local tests=$root/terraform/examples/complete/tests cluster=arn:aws:kafka:eu-west-1:123456789012:cluster
+    "$bridge_program" iam-policy --config "$tests/fanbridge.yaml" \
+        --msk-cluster "lake=$cluster/events/00000000-1111-2222-3333-444444444444-5" >"$scratch/needed.json" &&
+        same_json "$scratch/needed.json" "$tests/policy.json"
 }
 
 start_bridge() { # EXAMPLE
@@ -102,10 +123,15 @@ stop_bridge() {
     kill "$bridge_pid" && wait "$bridge_pid"
 }
 
-check "an emulator of AWS and a Kafka broker are there" start_servers
 if [ ! -x "$bridge_program" ]; then
     check "there is a bridge to run: \`cargo build\`, or FANBRIDGE" test -x "$bridge_program"
-elif [ -n "${TERRAFORM_AWS_ENDPOINT:-}" ] && [ -n "${KAFKA_BROKERS:-}" ]; then
+    return
+fi
+check "the bridge takes the configuration of the example complete" complete_is_checked
+check "the role of the example complete may do what its configuration needs, and no more" \
+    complete_has_its_rights
+check "an emulator of AWS and a Kafka broker are there" start_servers
+if [ -n "${TERRAFORM_AWS_ENDPOINT:-}" ] && [ -n "${KAFKA_BROKERS:-}" ]; then
     rm -rf "$tree"
     mkdir "$tree"
     cp -r "$root/terraform" "$root/deploy" "$tree"

@@ -1,4 +1,4 @@
-"""Terraform's command line: hands its arguments to Terraform as a shared library, and ends with its exit code.
+"""Terraform's command line: hands its arguments to Terraform as a library, and ends with its exit code.
 
 Run it with the Python of `tests/servers/tools.sh python terraform`. Terraform itself is not in any package
 index; the library is the whole of it.

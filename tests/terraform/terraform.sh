@@ -2,8 +2,8 @@
 # Terraform as the tests run it: `tests/terraform/terraform.sh ARGUMENTS…` instead of `terraform ARGUMENTS…`.
 #
 # Terraform and both providers come through tests/servers/tools.sh, and `init` takes the providers from a
-# directory that mirrors them, so nothing is asked of a registry. The AWS provider is built from its source once,
-# which takes half an hour of processor time and 4 GB of memory; after that all of it is there.
+# directory that mirrors them, so nothing is asked of a registry. The AWS provider is built from its source
+# once, which takes half an hour of processor time and 4 GB of memory; after that all of it is there.
 #
 #   tests/terraform/terraform.sh --prepare   does only that
 #
@@ -34,7 +34,13 @@ mirror=${TERRAFORM_MIRROR:-$cache/terraform-mirror-$(versions | sha256sum | head
 
 # The host that a source without one stands for; Terraform says it.
 default_host() {
-    printf 'terraform {\n  required_providers {\n    aws = { source = "hashicorp/aws" }\n  }\n}\n' >"$1/main.tf"
+    cat >"$1/main.tf" <<'HCL'
+terraform {
+  required_providers {
+    aws = { source = "hashicorp/aws" }
+  }
+}
+HCL
     TF_CLI_CONFIG_FILE=/dev/null "$python" "$here/terraform.py" "-chdir=$1" providers |
         sed -n 's|.*provider\[\(.*\)/hashicorp/aws\].*|\1|p' | head -n 1
 }

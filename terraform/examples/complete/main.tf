@@ -2,9 +2,16 @@
 # Fargate, two tasks or more → every event to Kafka (MSK with IAM), and to SNS what billing and people want.
 
 locals {
-  # Families by sink. The selections in fanbridge.yaml.tftpl take types of these families and no others.
-  billing_families = { stream = ["video.session"], fastpix = ["media"] }
-  alert_families   = { stream = ["video.recording"], fastpix = ["media"] }
+  # Families by sink, for the selections in fanbridge.yaml.tftpl. Each listed type could come from any
+  # provider, and is `unclassified` there if the provider's catalogue lacks it; `fanbridge topics plan` lists
+  # the topics.
+  billing_families = {
+    stream  = ["video.session", "unclassified"]
+    fastpix = ["media", "unclassified"]
+    github  = ["unclassified"]
+  }
+  # All of them share one topic.
+  alert_families = { stream = ["video.recording"], fastpix = ["media"] }
 
   configuration = templatefile("${path.module}/fanbridge.yaml.tftpl", {
     region           = var.region
@@ -114,6 +121,8 @@ module "bridge" {
     certificate_arn = var.certificate_arn
     subnet_ids      = var.network.public_subnet_ids
   }
+  # The disk of a task ends with it. Nobody waits for alerts: what that sink misses may be lost.
+  storage     = { may_lose_sinks = ["alerts"] }
   autoscaling = { min = 2, max = 8, oldest_pending_seconds = 120 }
   metrics     = { image = var.collector_image }
 }

@@ -103,7 +103,7 @@ variable "collector_image" {
 }
 
 variable "subscribe_topic" {
-  description = "Subscribe the bridge to its intake topic: set it once the host name leads to the load balancer."
+  description = "Subscribe the bridge to its intake topic: once the host name leads to the load balancer."
   type        = bool
   default     = false
   nullable    = false

@@ -47,7 +47,7 @@ variable "signing_secret_arn" {
 }
 
 variable "admin_token_arn" {
-  description = "Secret of Secrets Manager with a random token of 32 characters or more, for the admin listener."
+  description = "Secret of Secrets Manager with a random token of 32 characters or more: the admin token."
   type        = string
   nullable    = false
 }

@@ -1,8 +1,14 @@
 # Stream's queue → the bridge → one Kafka topic for each family of events.
 
 locals {
-  has_iam             = var.kafka.msk_cluster_arn != null
-  terraform_mechanism = local.has_iam ? "aws-iam" : lower(replace(coalesce(var.kafka.sasl, "PLAIN"), "-SHA-", "-sha"))
+  has_iam = var.kafka.msk_cluster_arn != null
+  # As the Kafka provider spells them; without a name and a password it uses none.
+  mechanisms = {
+    "PLAIN"         = "plain"
+    "SCRAM-SHA-256" = "scram-sha256"
+    "SCRAM-SHA-512" = "scram-sha512"
+  }
+  terraform_mechanism = local.has_iam ? "aws-iam" : local.mechanisms[coalesce(var.kafka.sasl, "PLAIN")]
 }
 
 module "intake" {

@@ -44,16 +44,16 @@ variable "kafka" {
   }
 
   validation {
-    condition = var.kafka.sasl == null || try(
-      contains(["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"], var.kafka.sasl) && var.kafka.msk_cluster_arn == null,
-      false
+    condition = var.kafka.sasl == null || (
+      var.kafka.msk_cluster_arn == null
+      && try(contains(["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"], var.kafka.sasl), false)
     )
-    error_message = "kafka.sasl is SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN; with msk_cluster_arn it is left out."
+    error_message = "kafka.sasl is SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN, and left out with msk_cluster_arn."
   }
 
   validation {
     condition     = var.kafka.tls || (var.kafka.sasl == null && var.kafka.msk_cluster_arn == null)
-    error_message = "Without TLS a password would cross the network in plain text: set kafka.tls, or leave sasl out."
+    error_message = "Without TLS a password crosses the network in plain text: leave kafka.tls or sasl out."
   }
 }
 

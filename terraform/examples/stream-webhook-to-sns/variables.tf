@@ -32,12 +32,12 @@ variable "consumer_families" {
 
   validation {
     condition     = length(var.consumer_families) > 0
-    error_message = "consumer_families names one family or more: `fanbridge types --provider stream` lists them."
+    error_message = "consumer_families names at least one: `fanbridge types --provider stream` lists them."
   }
 }
 
 variable "consumer_types" {
-  description = "Event types that the consumer wants of those families, as a filter; an empty set is all of them."
+  description = "Event types that the consumer wants of those families; an empty set is all of them."
   type        = set(string)
   default     = ["call.recording_ready", "call.transcription_ready"]
   nullable    = false

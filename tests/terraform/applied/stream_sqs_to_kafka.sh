@@ -1,5 +1,5 @@
-# Stream's queue to Kafka, for applied.sh: messages that are sent to the queue that Terraform made are records of
-# the topics that Terraform made.
+# Stream's queue to Kafka, for applied.sh: messages that are sent to the queue that Terraform made are records
+# of the topics that Terraform made.
 example=stream-sqs-to-kafka
 broker=${KAFKA_BROKERS%%,*}
 cat >"$tree/terraform/examples/$example/terraform.tfvars.json" <<JSON
@@ -28,16 +28,16 @@ sys.exit(f"without two partitions: {missing}" if missing or len(expected) < 20 e
 messages_become_records() {
     local url
     url=$(output "$example" queue_url)
-    "$python" "$here/applied/queue.py" send "$url" call.created 7 | sort >"$scratch/sent"
+    "$python" "$here/applied/messages.py" send "$url" call.created 7 | sort >"$scratch/sent"
     timeout 60 kcat -b "$broker" -t stream.video.call-lifecycle -C -o beginning -c 7 -q -f '%k\n' |
         sort >"$scratch/came"
-    diff "$scratch/sent" "$scratch/came"
+    [ "$(wc -l <"$scratch/sent")" -eq 7 ] && diff "$scratch/sent" "$scratch/came"
 }
 
 queue_is_empty() {
     local waited
     for ((waited = 0; waited < 60; waited++)); do
-        [ "$("$python" "$here/applied/queue.py" count "$1")" != 0 ] || return 0
+        [ "$("$python" "$here/applied/messages.py" count "$1")" != 0 ] || return 0
         sleep 0.5
     done
     return 1

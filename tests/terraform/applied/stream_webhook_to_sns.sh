@@ -1,5 +1,5 @@
-# Stream's webhook to SNS, for applied.sh: what is posted to the bridge comes out of the consumer's queue, if the
-# filter policy lets it through.
+# Stream's webhook to SNS, for applied.sh: what is posted to the bridge comes out of the consumer's queue, if
+# the filter policy lets it through.
 example=stream-webhook-to-sns
 cat >"$tree/terraform/examples/$example/terraform.tfvars.json" <<JSON
 { "name": "applied-$$", "tags": {}, "consumer_types": ["call.recording_ready"] }
@@ -11,13 +11,13 @@ posted_events_come_out() {
     # The second is of a family that the consumer has subscribed, and of a type that its filter keeps out.
     bridge "$example" send stream-video call.recording_started --count 2 --wait 20s &&
         bridge "$example" send stream-video call.recording_ready --count 3 --wait 20s &&
-        "$python" "$here/applied/queue.py" receive "$url" 3 >"$scratch/consumed" &&
+        "$python" "$here/applied/messages.py" receive "$url" 3 >"$scratch/consumed" &&
         "$python" -c 'import json, sys
 types = [json.loads(line)["type"] for line in open(sys.argv[1])]
 sys.exit(0 if types == ["call.recording_ready"] * 3 else f"the queue had {types}")' "$scratch/consumed"
 }
 
-nothing_more_waits() { [ "$("$python" "$here/applied/queue.py" count "$1")" = 0 ]; }
+nothing_more_waits() { [ "$("$python" "$here/applied/messages.py" count "$1")" = 0 ]; }
 
 check "$example is applied to an emulator of AWS" apply "$example"
 check "$example has nothing to change when it is applied again" nothing_to_change "$example"
@@ -26,7 +26,8 @@ export FANBRIDGE_ADMIN_TOKEN=token-of-a-test-run-0001 STREAM_SECRET=stream-signi
 check "the bridge takes the configuration of $example" bridge "$example" check
 check "the role of $example may do what its configuration needs, and no more" policies_agree "$example"
 check "the bridge runs on what $example made" start_bridge "$example"
-check "events that are posted come out of the consumer's queue, if its filter takes them" posted_events_come_out
+check "events that are posted come out of the consumer's queue, if its filter takes them" \
+    posted_events_come_out
 check "what the filter keeps out is not in the consumer's queue" \
     nothing_more_waits "$(output "$example" consumer_queue_url)"
 check "the bridge of $example stops in order" stop_bridge

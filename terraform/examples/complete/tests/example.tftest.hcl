@@ -1,5 +1,5 @@
-# What the example gives the bridge, held against tests/fanbridge.yaml beside this file with the account and the
-# region of AWS's documentation. The provider is the real one and asks AWS nothing.
+# What the example gives the bridge, held against tests/fanbridge.yaml beside this file with the account and
+# the region of AWS's documentation. The provider is the real one and asks AWS nothing.
 
 provider "aws" {
   region                      = "eu-west-1"
@@ -40,6 +40,54 @@ override_data {
 override_data {
   target = module.bridge.data.aws_caller_identity.current
   values = { account_id = "123456789012" }
+}
+
+override_resource {
+  target          = module.billing_topics.aws_sns_topic.this["billing-fastpix-media.fifo"]
+  override_during = plan
+  values = {
+    arn = "arn:aws:sns:eu-west-1:123456789012:billing-fastpix-media.fifo"
+  }
+}
+
+override_resource {
+  target          = module.billing_topics.aws_sns_topic.this["billing-fastpix-unclassified.fifo"]
+  override_during = plan
+  values = {
+    arn = "arn:aws:sns:eu-west-1:123456789012:billing-fastpix-unclassified.fifo"
+  }
+}
+
+override_resource {
+  target          = module.billing_topics.aws_sns_topic.this["billing-github-unclassified.fifo"]
+  override_during = plan
+  values = {
+    arn = "arn:aws:sns:eu-west-1:123456789012:billing-github-unclassified.fifo"
+  }
+}
+
+override_resource {
+  target          = module.billing_topics.aws_sns_topic.this["billing-stream-unclassified.fifo"]
+  override_during = plan
+  values = {
+    arn = "arn:aws:sns:eu-west-1:123456789012:billing-stream-unclassified.fifo"
+  }
+}
+
+override_resource {
+  target          = module.billing_topics.aws_sns_topic.this["billing-stream-video-session.fifo"]
+  override_during = plan
+  values = {
+    arn = "arn:aws:sns:eu-west-1:123456789012:billing-stream-video-session.fifo"
+  }
+}
+
+override_resource {
+  target          = module.alert_topic.aws_sns_topic.this["fanbridge-alerts"]
+  override_during = plan
+  values = {
+    arn = "arn:aws:sns:eu-west-1:123456789012:fanbridge-alerts"
+  }
 }
 
 override_resource {
@@ -99,6 +147,15 @@ run "the_configuration_is_the_one_that_the_bridge_has_checked" {
   assert {
     condition     = output.configuration == file("./tests/fanbridge.yaml")
     error_message = "The template gives something else than tests/fanbridge.yaml: ${output.configuration}"
+  }
+}
+
+run "the_role_is_what_that_configuration_needs" {
+  command = plan
+
+  assert {
+    condition     = jsondecode(output.policy_json) == jsondecode(file("./tests/policy.json"))
+    error_message = "The role has other rights than tests/policy.json: ${output.policy_json}"
   }
 }
 

@@ -1,5 +1,5 @@
-# What the example gives the bridge, held against deploy/examples/fastpix.yaml with the account and the
-# region of AWS's documentation. The provider is the real one and asks AWS nothing.
+# What the example gives the bridge, held against deploy/examples/fastpix.yaml with the account and the region
+# of AWS's documentation. The provider is the real one and asks AWS nothing.
 
 provider "aws" {
   region                      = "eu-west-1"
@@ -75,7 +75,7 @@ run "every_family_with_a_selected_type_has_a_topic" {
   }
 
   assert {
-    condition     = keys(output.topic_arns) == ["fastpix.media-ai"]
+    condition     = join(" ", keys(output.topic_arns)) == "fastpix.media-ai"
     error_message = "The topics are not those of the selected families."
   }
 

@@ -1,5 +1,5 @@
-# What the example gives the bridge, held against deploy/examples/stream-sqs-to-kafka.yaml with the account and the
-# region of AWS's documentation. The provider is the real one and asks AWS nothing.
+# What the example gives the bridge, held against deploy/examples/stream-sqs-to-kafka.yaml with the account
+# and the region of AWS's documentation. The provider is the real one and asks AWS nothing.
 
 provider "aws" {
   region                      = "eu-west-1"
@@ -69,7 +69,7 @@ run "msk_is_entered_with_the_role_and_without_a_password" {
   variables {
     kafka = {
       brokers         = ["b-1.example.com:9098"]
-      msk_cluster_arn = "arn:aws:kafka:eu-west-1:123456789012:cluster/events/00000000-1111-2222-3333-444444444444-5"
+      msk_cluster_arn = "arn:aws:kafka:eu-west-1:123456789012:cluster/events/00000000-1111-2222-3333-4-5"
     }
   }
 

@@ -1,5 +1,5 @@
-# What the example gives the bridge, held against deploy/examples/stream-webhook-to-sns.yaml with the account and the
-# region of AWS's documentation. The provider is the real one and asks AWS nothing.
+# What the example gives the bridge, held against deploy/examples/stream-webhook-to-sns.yaml with the account
+# and the region of AWS's documentation. The provider is the real one and asks AWS nothing.
 
 provider "aws" {
   region                      = "eu-west-1"

@@ -1,8 +1,8 @@
 """What a sender and a consumer do with a queue of the emulator, which AWS_ENDPOINT_URL names.
 
-    queue.py send URL TYPE COUNT    sends COUNT events of TYPE as Stream does; prints their ids of calls
-    queue.py count URL              prints how many messages wait or are being handled
-    queue.py receive URL COUNT      takes messages, for 20 s at most; prints each body as a line
+    messages.py send URL TYPE COUNT    sends COUNT events of TYPE as Stream does; prints their ids of calls
+    messages.py count URL              prints how many messages wait or are being handled
+    messages.py receive URL COUNT      takes messages, for 20 s at most; prints each body as a line
 """
 
 import json

@@ -11,10 +11,13 @@ bridge_program=$(realpath "${FANBRIDGE:-$root/target/debug/fanbridge}")
 servers=$scratch/servers
 python=$("$root/tests/servers/aws.sh" python)
 applied=()
+beside=()
 
 clean_up_more() {
     local example
-    # A run that is broken off leaves nothing at the broker, which may be somebody else's.
+    # A run that is broken off leaves nothing at the broker, which may be somebody else's. What is under way is
+    # let end, because it holds the lock of the state.
+    [ ${#beside[@]} -eq 0 ] || wait "${beside[@]}"
     for example in ${applied[@]+"${applied[@]}"}; do
         [ ! -s "$tree/terraform/examples/$example/terraform.tfstate" ] ||
             in_example "$example" destroy -auto-approve -input=false -no-color >/dev/null 2>&1
@@ -47,8 +50,27 @@ in_example() { # EXAMPLE ARGUMENTS…
 }
 
 apply() { # EXAMPLE
-    applied+=("$1")
     in_example "$1" init -input=false -no-color && in_example "$1" apply -auto-approve -input=false -no-color
+}
+
+# The provider waits for 25 s on each property of a queue, so applies and destroys go on beside other checks.
+start() { # NAME COMMAND…
+    local name=$1
+    shift
+    { "$@" >"$scratch/$name.said" 2>&1; echo $? >"$scratch/$name.status"; } &
+    beside+=($!)
+}
+
+ended() { # NAME
+    while [ ! -e "$scratch/$1.status" ]; do sleep 0.2; done
+    cat "$scratch/$1.said"
+    return "$(cat "$scratch/$1.status")"
+}
+
+start_apply() { # EXAMPLE, with its variables as JSON on stdin
+    cat >"$tree/terraform/examples/$1/terraform.tfvars.json"
+    applied+=("$1")
+    start "apply-$1" apply "$1"
 }
 
 output() { in_example "$1" output -raw "$2"; }
@@ -137,4 +159,12 @@ if [ -n "${TERRAFORM_AWS_ENDPOINT:-}" ] && [ -n "${KAFKA_BROKERS:-}" ]; then
     cp -r "$root/terraform" "$root/deploy" "$tree"
     . "$here/applied/stream_sqs_to_kafka.sh"
     . "$here/applied/stream_webhook_to_sns.sh"
+    apply_stream_sqs_to_kafka
+    apply_stream_webhook_to_sns
+    check_stream_sqs_to_kafka
+    check_stream_webhook_to_sns
+    for example in "${applied[@]}"; do
+        check "$example is destroyed, and nothing of it is left in the state" ended "destroy-$example"
+    done
+    check "no topic is left at the broker" no_topic_left
 fi

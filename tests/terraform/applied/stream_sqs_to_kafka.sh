@@ -1,8 +1,9 @@
 # Stream's queue to Kafka, for applied.sh: messages that are sent to the queue that Terraform made are records
 # of the topics that Terraform made.
-example=stream-sqs-to-kafka
 broker=${KAFKA_BROKERS%%,*}
-cat >"$tree/terraform/examples/$example/terraform.tfvars.json" <<JSON
+
+apply_stream_sqs_to_kafka() {
+    start_apply stream-sqs-to-kafka <<JSON
 {
   "name": "applied-$$",
   "trust": { "ecs": {}, "ec2": {} },
@@ -13,10 +14,11 @@ cat >"$tree/terraform/examples/$example/terraform.tfvars.json" <<JSON
   }
 }
 JSON
+}
 
 topics_are_there() {
     kcat -b "$broker" -L -J >"$scratch/topics.json" &&
-        in_example "$example" output -json topics >"$scratch/expected.json" &&
+        in_example stream-sqs-to-kafka output -json topics >"$scratch/expected.json" &&
         "$python" -c 'import json, sys
 there, expected = (json.load(open(file)) for file in sys.argv[1:])
 there = {topic["topic"]: len(topic["partitions"]) for topic in there["topics"]}
@@ -27,7 +29,7 @@ sys.exit(f"without two partitions: {missing}" if missing or len(expected) < 20 e
 
 messages_become_records() {
     local url
-    url=$(output "$example" queue_url)
+    url=$(output stream-sqs-to-kafka queue_url)
     "$python" "$here/applied/messages.py" send "$url" call.created 7 | sort >"$scratch/sent"
     timeout 60 kcat -b "$broker" -t stream.video.call-lifecycle -C -o beginning -c 7 -q -f '%k\n' |
         sort >"$scratch/came"
@@ -43,18 +45,22 @@ queue_is_empty() {
     return 1
 }
 
-no_topic_left() { ! kcat -b "$broker" -L -J | grep -o '"topic":"stream\.[^"]*"'; }
+no_topic_left() {
+    kcat -b "$broker" -L -J >"$scratch/topics.json" && ! grep -o '"topic":"stream\.[^"]*"' "$scratch/topics.json"
+}
 
-check "$example is applied to an emulator of AWS and a real broker" apply "$example"
-check "$example has nothing to change when it is applied again" nothing_to_change "$example"
-check "the broker has a topic for each family of Stream, with its partitions" topics_are_there
-check "the configuration that $example gives can be put onto this machine" configure "$example"
-export FANBRIDGE_ADMIN_TOKEN=token-of-a-test-run-0001
-check "the bridge takes the configuration of $example" bridge "$example" check
-check "the role of $example may do what its configuration needs, and no more" policies_agree "$example"
-check "the bridge runs on what $example made" start_bridge "$example"
-check "messages that are sent to the queue of $example are records of their topic" messages_become_records
-check "the queue of $example is empty then" queue_is_empty "$(output "$example" queue_url)"
-check "the bridge of $example stops in order" stop_bridge
-check "$example is destroyed, and nothing of it is left in the state" destroy "$example"
-check "no topic of $example is left at the broker" no_topic_left
+check_stream_sqs_to_kafka() {
+    local example=stream-sqs-to-kafka
+    check "$example is applied to an emulator of AWS and a real broker" ended "apply-$example"
+    check "$example has nothing to change when it is applied again" nothing_to_change "$example"
+    check "the broker has a topic for each family of Stream, with its partitions" topics_are_there
+    check "the configuration that $example gives can be put onto this machine" configure "$example"
+    export FANBRIDGE_ADMIN_TOKEN=token-of-a-test-run-0001
+    check "the bridge takes the configuration of $example" bridge "$example" check
+    check "the role of $example may do what its configuration needs, and no more" policies_agree "$example"
+    check "the bridge runs on what $example made" start_bridge "$example"
+    check "messages that are sent to the queue of $example are records of their topic" messages_become_records
+    check "the queue of $example is empty then" queue_is_empty "$(output "$example" queue_url)"
+    check "the bridge of $example stops in order" stop_bridge
+    start "destroy-$example" destroy "$example"
+}

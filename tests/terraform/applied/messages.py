@@ -6,12 +6,13 @@
 """
 
 import json
+import os
 import sys
 import time
 
 import boto3
 
-sqs = boto3.client("sqs")
+sqs = boto3.client("sqs", region_name=os.environ["AWS_REGION"])
 
 
 def send(url, kind, count):

@@ -5,7 +5,7 @@ broker=${KAFKA_BROKERS%%,*}
 apply_stream_sqs_to_kafka() {
     start_apply stream-sqs-to-kafka <<JSON
 {
-  "name": "applied-$$",
+  "name": "applied-queue-$$",
   "trust": { "ecs": {}, "ec2": {} },
   "tags": {},
   "kafka": {
@@ -30,10 +30,10 @@ sys.exit(f"without two partitions: {missing}" if missing or len(expected) < 20 e
 messages_become_records() {
     local url
     url=$(output stream-sqs-to-kafka queue_url)
-    "$python" "$here/applied/messages.py" send "$url" call.created 7 | sort >"$scratch/sent"
+    "$python" "$here/applied/messages.py" send "$url" call.created 7 >"$scratch/sent" || return
     timeout 60 kcat -b "$broker" -t stream.video.call-lifecycle -C -o beginning -c 7 -q -f '%k\n' |
         sort >"$scratch/came"
-    [ "$(wc -l <"$scratch/sent")" -eq 7 ] && diff "$scratch/sent" "$scratch/came"
+    [ "$(wc -l <"$scratch/sent")" -eq 7 ] && diff <(sort "$scratch/sent") "$scratch/came"
 }
 
 queue_is_empty() {

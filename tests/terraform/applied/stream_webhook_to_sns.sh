@@ -2,7 +2,7 @@
 # the filter policy lets it through.
 apply_stream_webhook_to_sns() {
     start_apply stream-webhook-to-sns <<JSON
-{ "name": "applied-$$", "tags": {}, "consumer_types": ["call.recording_ready"] }
+{ "name": "applied-hook-$$", "tags": {}, "consumer_types": ["call.recording_ready"] }
 JSON
 }
 

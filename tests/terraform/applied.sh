@@ -15,8 +15,8 @@ beside=()
 
 clean_up_more() {
     local example
-    # A run that is broken off leaves nothing at the broker, which may be somebody else's. What is under way is
-    # let end, because it holds the lock of the state.
+    # A run that is broken off leaves nothing at the broker, which may be somebody else's. What is under way
+    # is let end, because it holds the lock of the state.
     [ ${#beside[@]} -eq 0 ] || wait "${beside[@]}"
     for example in ${applied[@]+"${applied[@]}"}; do
         [ ! -s "$tree/terraform/examples/$example/terraform.tfstate" ] ||
@@ -78,8 +78,8 @@ output() { in_example "$1" output -raw "$2"; }
 # Exit code 0: nothing to change; 2: something.
 nothing_to_change() { in_example "$1" plan -detailed-exitcode -input=false -no-color; }
 
-# The emulator answers an empty policy of redrives where AWS has none any more, and the provider would wait for
-# that: so it is forgotten, and goes with its queue.
+# The emulator answers an empty policy of redrives where AWS has none any more, and the provider would wait
+# for that: so it is forgotten, and goes with its queue.
 destroy() {
     local -a kept
     mapfile -t kept < <(in_example "$1" state list | grep aws_sqs_queue_redrive_allow_policy)

@@ -18,10 +18,12 @@ locals {
     }
     FanbridgeSpoolFillsUp = {
       metrics = {
-        log   = ["spool_bytes", "Maximum", {}], state = ["state_bytes", "Maximum", {}]
-        limit = ["spool_limit_bytes", "Minimum", {}], age = ["sink_oldest_pending_seconds", "Maximum", {}]
+        log_bytes  = ["spool_bytes", "Maximum", {}], state_bytes = ["state_bytes", "Maximum", {}]
+        most_bytes = ["spool_limit_bytes", "Minimum", {}]
+        waited     = ["sink_oldest_pending_seconds", "Maximum", {}]
       }
-      expression = "IF(age > 60, (log + state) / limit, 0)", threshold = 0.8, lasting = 300
+      expression = "IF(waited > 60, (log_bytes + state_bytes) / most_bytes, 0)"
+      threshold  = 0.8, lasting = 300
     }
     FanbridgeDiskHangs = {
       metrics    = { hangs = ["spool_disk_outstanding_seconds", "Maximum", {}] }
@@ -57,15 +59,15 @@ locals {
     }
     FanbridgeSignaturesFail = {
       metrics = {
-        wrong = ["refused_total", "Sum", { reason = "wrong_signature" }]
-        none  = ["refused_total", "Sum", { reason = "missing_signature" }]
-        ended = ["refused_total", "Sum", { reason = "no_live_secret" }]
-        empty = ["refused_total", "Sum", { reason = "no_secret" }]
-        all   = ["requests_total", "Sum", {}]
+        wrong    = ["refused_total", "Sum", { reason = "wrong_signature" }]
+        unsigned = ["refused_total", "Sum", { reason = "missing_signature" }]
+        over     = ["refused_total", "Sum", { reason = "no_live_secret" }]
+        unset    = ["refused_total", "Sum", { reason = "no_secret" }]
+        requests = ["requests_total", "Sum", {}]
       }
       expression = join(" ", [
-        "IF(FILL(all, 0) > 0,",
-        "(FILL(wrong, 0) + FILL(none, 0) + FILL(ended, 0) + FILL(empty, 0)) / FILL(all, 1), 0)",
+        "IF(FILL(requests, 0) > 0,",
+        "(FILL(wrong, 0) + FILL(unsigned, 0) + FILL(over, 0) + FILL(unset, 0)) / FILL(requests, 1), 0)",
       ])
       threshold = 0.1, lasting = 600
       differs   = "of all sources together"
@@ -93,9 +95,9 @@ locals {
       metrics = {
         failed  = ["sns_subscriptions_total", "Sum", { outcome = "failed" }]
         refused = ["sns_subscriptions_total", "Sum", { outcome = "refused" }]
-        ended   = ["sns_subscriptions_total", "Sum", { outcome = "ended" }]
+        over    = ["sns_subscriptions_total", "Sum", { outcome = "ended" }]
       }
-      expression = "FILL(failed, 0) + FILL(refused, 0) + FILL(ended, 0)", threshold = 0, lasting = 0
+      expression = "FILL(failed, 0) + FILL(refused, 0) + FILL(over, 0)", threshold = 0, lasting = 0
     }
     FanbridgeSharedWindowDegraded = {
       metrics    = { degraded = ["shared_window_degraded", "Maximum", {}] }
@@ -107,8 +109,8 @@ locals {
       differs    = "also of a sink that is paused"
     }
     FanbridgeSinkBehind = {
-      metrics    = { age = ["sink_oldest_pending_seconds", "Maximum", {}] }
-      expression = "FILL(age, 0)", threshold = 300, lasting = 300
+      metrics    = { waited = ["sink_oldest_pending_seconds", "Maximum", {}] }
+      expression = "FILL(waited, 0)", threshold = 300, lasting = 300
       differs    = "also of a sink that is paused"
     }
     FanbridgeSinkPaused = {

@@ -183,6 +183,15 @@ variable "subscriptions" {
   }
 
   validation {
+    condition = var.fifo || alltrue([
+      for subscription in values(var.subscriptions) : !endswith(subscription.endpoint, ".fifo")
+    ])
+    error_message = <<-EOT
+      Only FIFO topics deliver to a FIFO queue: set `fifo = true`, or subscribe a standard queue.
+    EOT
+  }
+
+  validation {
     condition = alltrue([
       for subscription in values(var.subscriptions) :
       (subscription.protocol == "firehose") == (subscription.role_arn != null)

@@ -71,6 +71,13 @@ variable "queue_arns" {
     ])
     error_message = "queue_arns are ARNs of queues, such as arn:aws:sqs:eu-west-1:123456789012:events."
   }
+
+  validation {
+    condition     = var.fifo || alltrue([for arn in values(var.queue_arns) : !endswith(arn, ".fifo")])
+    error_message = <<-EOT
+      Only a FIFO topic delivers to a FIFO queue: set `fifo = true`, or subscribe a standard queue.
+    EOT
+  }
 }
 
 variable "confirmation_minutes" {

@@ -193,6 +193,13 @@ variable "source_topic_arns" {
       source_topic_arns are ARNs of SNS topics, such as arn:aws:sns:eu-west-1:123456789012:events.
     EOT
   }
+
+  validation {
+    condition     = !var.fifo || alltrue([for arn in var.source_topic_arns : endswith(arn, ".fifo")])
+    error_message = <<-EOT
+      Only FIFO topics deliver to a FIFO queue: every one of source_topic_arns ends with `.fifo`.
+    EOT
+  }
 }
 
 variable "sender_role" {

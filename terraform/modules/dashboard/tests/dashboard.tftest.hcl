@@ -63,6 +63,18 @@ run "every_rule_of_prometheus_has_its_alarm_and_no_other_is_there" {
     error_message = "An alarm watches a metric that nobody writes."
   }
 
+  # What the result is made of are the metrics that the alarm has, all of them.
+  assert {
+    condition = alltrue([
+      for alarm in values(aws_cloudwatch_metric_alarm.this) : toset([
+        for query in alarm.metric_query : query.id if query.id != "result"
+        ]) == toset(regexall("[a-z_]{2,}", one([
+          for query in alarm.metric_query : query.expression if query.id == "result"
+      ])))
+    ])
+    error_message = "An expression names what is not there, or leaves a metric out."
+  }
+
   assert {
     condition = alltrue([
       for alarm in values(aws_cloudwatch_metric_alarm.this) :

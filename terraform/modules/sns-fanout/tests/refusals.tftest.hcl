@@ -280,3 +280,17 @@ run "a_topic_whose_name_is_too_long" {
   }
   expect_failures = [aws_sns_topic.this]
 }
+
+run "a_fifo_queue_behind_standard_topics" {
+  command = plan
+  # Says: Only FIFO topics deliver to a FIFO queue
+  variables {
+    subscriptions = {
+      one = {
+        protocol = "sqs"
+        endpoint = "arn:aws:sqs:eu-west-1:123456789012:one.fifo"
+      }
+    }
+  }
+  expect_failures = [var.subscriptions]
+}

@@ -153,3 +153,12 @@ run "less_than_no_success" {
   }
   expect_failures = [var.delivery_status]
 }
+
+run "a_fifo_queue_behind_a_standard_topic" {
+  command = plan
+  # Says: Only a FIFO topic delivers to a FIFO queue
+  variables {
+    queue_arns = { bridge = "arn:aws:sqs:eu-west-1:123456789012:events.fifo" }
+  }
+  expect_failures = [var.queue_arns]
+}

@@ -144,3 +144,13 @@ run "alarms_that_never_end" {
   }
   expect_failures = [var.alarms]
 }
+
+run "a_standard_topic_before_a_fifo_queue" {
+  command = plan
+  # Says: Only FIFO topics deliver to a FIFO queue
+  variables {
+    fifo              = true
+    source_topic_arns = ["arn:aws:sns:eu-west-1:111122223333:a"]
+  }
+  expect_failures = [var.source_topic_arns]
+}

@@ -191,7 +191,10 @@ pub fn queue_arn(url: &str, region: Option<&str>) -> Result<String, String> {
     let uri: http::Uri = url.parse().map_err(|_| "it is no URL".to_owned())?;
     let mut parts = uri.path().trim_start_matches('/').rsplitn(3, '/');
     let (name, account) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    if name.is_empty() || !is_account(account) {
+    let plain = name.strip_suffix(".fifo").unwrap_or(name);
+    // A `*` in it would be every queue.
+    let is_name = !plain.is_empty() && plain.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+    if !is_name || !is_account(account) {
         return Err("it does not end with an account of 12 digits and the name of a queue".into());
     }
     let region = queue_region(&uri).or(region).ok_or_else(|| {
@@ -268,7 +271,6 @@ mod tests {
 
     #[test]
     fn a_queues_url_is_its_arn() {
-        let queue = |url, region| queue_arn(url, region);
         for (url, arn) in [
             (
                 "https://sqs.eu-west-1.amazonaws.com/111111111111/q.fifo",
@@ -278,14 +280,15 @@ mod tests {
                 "https://sqs.cn-north-1.amazonaws.com.cn/111111111111/q",
                 "arn:aws-cn:sqs:cn-north-1:111111111111:q",
             ),
-            ("http://127.0.0.1:4566/queue/x/111111111111/q", "arn:aws:sqs:us-gov-1:111111111111:q"),
+            ("http://127.0.0.1:4566/queue/x/111111111111/q", "arn:aws-us-gov:sqs:us-gov-1:111111111111:q"),
         ] {
-            let arn = if arn.contains("us-gov") { arn.replace("aws:", "aws-us-gov:") } else { arn.into() };
-            assert_eq!(queue(url, Some("us-gov-1")), Ok(arn), "{url}");
+            assert_eq!(queue_arn(url, Some("us-gov-1")), Ok(arn.to_owned()), "{url}");
         }
-        assert!(queue("http://127.0.0.1:4566/111111111111/q", None).unwrap_err().contains("aws.region"));
-        for url in ["http://127.0.0.1:4566/q", "http://127.0.0.1:4566/111111111111/", "a b"] {
-            assert!(queue(url, Some("eu-west-1")).is_err(), "{url}");
+        assert!(queue_arn("http://127.0.0.1:4566/111111111111/q", None).unwrap_err().contains("aws.region"));
+        let host = "http://127.0.0.1:4566";
+        for path in ["/q", "/111111111111/", "/111111111111/*", "/111111111111/.fifo", " "] {
+            let url = format!("{host}{path}");
+            assert!(queue_arn(&url, Some("eu-west-1")).is_err(), "{url}");
         }
     }
 

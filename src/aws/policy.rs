@@ -167,7 +167,8 @@ mod tests {
         let expected = "{\"Version\":\"2012-10-17\",\"Statement\":[\
              {\"Sid\":\"EncryptTopics\",\"Effect\":\"Allow\",\
              \"Action\":[\"kms:Decrypt\",\"kms:GenerateDataKey\"],\"Resource\":[\"a\"]},\
-             {\"Sid\":\"DecryptSecrets\",\"Effect\":\"Allow\",\"Action\":[\"kms:Decrypt\"],\"Resource\":[\"a\"]}]}";
+             {\"Sid\":\"DecryptSecrets\",\"Effect\":\"Allow\",\"Action\":[\"kms:Decrypt\"],\
+             \"Resource\":[\"a\"]}]}";
         assert_eq!(text, expected);
     }
 }

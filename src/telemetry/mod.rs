@@ -354,8 +354,8 @@ impl Metrics {
         table.add("shared_window_round_duration_seconds", self.shared_round.clone());
     }
 
-    /// The counters of a source's subscriptions, at 0 for each of these outcomes: of a series that begins with
-    /// its first count, no alert could see the growth.
+    /// The counters of a source's subscriptions, at 0 for each of these outcomes: of a series that begins
+    /// with its first count, no alert could see the growth.
     pub fn subscriptions_of(&self, source: &str, outcomes: &[&str]) -> Family<SourceOutcome, Counter> {
         for outcome in outcomes {
             let labels = SourceOutcome { source: source.to_owned(), outcome: (*outcome).to_owned() };

@@ -1,5 +1,5 @@
-//! The configurations in `deploy/examples/`, and what Terraform's modules are held to: the policy of each, and
-//! the families of the built-in providers.
+//! The configurations in `deploy/examples/`, and what Terraform's modules are held to: the policy of each,
+//! and the families of the built-in providers.
 
 use std::collections::BTreeSet;
 use std::fs;

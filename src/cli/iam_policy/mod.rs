@@ -77,10 +77,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 fn size_note(characters: usize) -> Option<String> {
     let bounds =
         format!("a managed one at most {MANAGED_CHARACTERS_MAX}, all in a role {INLINE_CHARACTERS_MAX}");
-    let advice = match characters {
-        ..=MANAGED_CHARACTERS_MAX => return None,
-        ..=INLINE_CHARACTERS_MAX => "write it into the role itself, or select fewer types",
-        _ => "make several policies of its statements, or give what `--with` adds to another role",
+    if characters <= MANAGED_CHARACTERS_MAX {
+        return None;
+    }
+    let advice = match characters <= INLINE_CHARACTERS_MAX {
+        true => "write it into the role itself, or select fewer types",
+        false => "make several policies of its statements, or give what `--with` adds to another role",
     };
     Some(format!("the policy has {characters} characters, {bounds}: {advice}"))
 }
@@ -149,8 +151,8 @@ fn add_sinks(grants: &mut Grants, args: &Args, looked: &LookedAt) -> Result<(), 
             (Output::Kafka(_), None) if looked.iam_sinks.contains(&sink.name) => {
                 let name = &sink.name;
                 let message = format!(
-                    "sink {name} uses IAM, and the configuration does not name its cluster: add --msk-cluster \
-                     {name}=ARN (`aws kafka list-clusters-v2` has it)"
+                    "sink {name} uses IAM, and the configuration does not name its cluster: add \
+                     --msk-cluster {name}=ARN (`aws kafka list-clusters-v2` has it)"
                 );
                 return Err(Failure::new(Exit::Usage, message));
             }

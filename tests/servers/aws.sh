@@ -10,7 +10,10 @@
 # Needs Python 3.11 or newer with its venv module; LOCALSTACK_PYTHON names one that is not on the
 # path. The packages come from the Python package index, once for all clones: their environment is
 # kept in the user's cache directory, or where LOCALSTACK_VENV_DIR says. All else lives under
-# TEST_SERVERS_DIR (default: .test-servers of this repository).
+# TEST_SERVERS_DIR (default: .test-servers of this repository). What a start may be told besides:
+#
+#   AWS_SERVICES            its services, separated by commas; sqs and sns are always among them
+#   SQS_ENDPOINT_STRATEGY   the form of queue URLs: path, with the region in it, or off, which Terraform wants
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -90,8 +93,9 @@ start() {
     rm -rf "$home/files"
     # A process group of its own, so that its children end with it. The last argument is read by
     # nobody but `running`. Nothing is asked of or told to a host outside this machine.
-    env LOCALSTACK_HOST="127.0.0.1:$port" GATEWAY_LISTEN="127.0.0.1:$port" SERVICES=sqs,sns \
-        EAGER_SERVICE_LOADING=1 SQS_ENDPOINT_STRATEGY=path SQS_DISABLE_CLOUDWATCH_METRICS=1 \
+    env LOCALSTACK_HOST="127.0.0.1:$port" GATEWAY_LISTEN="127.0.0.1:$port" \
+        SERVICES="sqs,sns${AWS_SERVICES:+,$AWS_SERVICES}" EAGER_SERVICE_LOADING=1 \
+        SQS_ENDPOINT_STRATEGY="${SQS_ENDPOINT_STRATEGY:-path}" SQS_DISABLE_CLOUDWATCH_METRICS=1 \
         DISABLE_EVENTS=1 SKIP_SSL_CERT_DOWNLOAD=1 DNS_ADDRESS=0 LS_LOG=warning \
         FILESYSTEM_ROOT="$home/files" XDG_CACHE_HOME="$home/files/cache" PYTHONUNBUFFERED=1 \
         setsid "$venv/bin/python" -m localstack.runtime.main "$home" >"$log" 2>&1 </dev/null &

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The chart and the manifests: what they render is valid for several versions of Kubernetes, whoever sets a value
-# wrongly is told, and the bridge runs with the configuration, the files and the rights that its pods have.
+# The chart and the manifests: what they render is valid for several versions of Kubernetes, whoever sets a
+# value wrongly is told, and the bridge runs with the configuration, the files and the rights that its pods
+# have.
 . "$(dirname "$0")/lib.sh"
 . "$root/tests/deploy/kubernetes/clients.sh"
 
@@ -31,7 +32,12 @@ cargo_version() { sed -n 's/^version = "\(.*\)"$/\1/p' "$root/Cargo.toml" | head
 check "the chart installs the version that this repository builds" \
     grep -qxF "appVersion: \"$(cargo_version)\"" "$chart/Chart.yaml"
 
-lint() { helm lint --strict --values "$1" "$chart" && helm lint --values "$1" "$chart" 2>&1 | { ! grep -E 'WARN|ERROR'; }; }
+lint() { # VALUES: what helm only warns of counts, too
+    helm lint --strict --values "$1" "$chart" >"$scratch/lint" 2>&1
+    local status=$?
+    cat "$scratch/lint"
+    [ $status -eq 0 ] && ! grep -qE 'WARN|ERROR' "$scratch/lint"
+}
 for set in "${sets[@]}"; do
     check "helm lint has no complaint about $(name_of "$set")" lint "$set"
 done
@@ -52,11 +58,11 @@ crds() {
 mapfile -t crds < <(crds)
 "$python" "$root/tests/deploy/chart/schemas.py" "$scratch/schemas" "${versions[@]}" -- "${crds[@]}" || exit 69
 conforms() { # VERSION FILE…
-    local version=$1
+    local version=$1 own='{{.NormalizedKubernetesVersion}}/{{.ResourceKind}}{{.KindSuffix}}.json'
+    local custom='{{.Group}}_{{.ResourceKind}}_{{.ResourceAPIVersion}}.json'
     shift
     "$kubeconform" -strict -kubernetes-version "$version.0" \
-        -schema-location "$scratch/schemas/{{.NormalizedKubernetesVersion}}/{{.ResourceKind}}{{.KindSuffix}}.json" \
-        -schema-location "$scratch/schemas/{{.Group}}_{{.ResourceKind}}_{{.ResourceAPIVersion}}.json" "$@"
+        -schema-location "$scratch/schemas/$own" -schema-location "$scratch/schemas/$custom" "$@"
 }
 for version in "${versions[@]}"; do
     check "everything that is rendered is valid for Kubernetes $version" \
@@ -73,7 +79,8 @@ refuses "a misspelt key of a ServiceMonitor is found" "'scrapeTimeOut' not allow
 properties() { "$python" "$root/tests/deploy/chart/properties.py" "$@"; }
 check "every pod has few rights, time to stop, and its own services" properties "$scratch"/rendered/*.yaml
 misspelt "terminationGracePeriodSeconds: 45" "terminationGracePeriodSeconds: 30"
-refuses "a pod that is killed before it has stopped is found" "killed after 30 s" properties "$scratch/misspelt.yaml"
+refuses "a pod that is killed before it has stopped is found" "killed after 30 s" \
+    properties "$scratch/misspelt.yaml"
 
 rules() {
     "$python" -c 'import sys, yaml

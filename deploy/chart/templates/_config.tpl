@@ -69,13 +69,14 @@
 {{- if not (hasKey $spool "bytes_max") -}}
 {{- $_ := set $spool "bytes_max" (include "fanbridge.bytesMax" .) -}}
 {{- end -}}
-{{- if and .Values.ingress.enabled (not (hasKey (default dict $config.limits) "connections_per_address_max")) -}}
-{{- /* Behind a proxy all connections come from a few addresses. */ -}}
 {{- $limits := default dict $config.limits -}}
+{{- if and .Values.ingress.enabled (not (hasKey $limits "connections_per_address_max")) -}}
+{{- /* Behind a proxy all connections come from a few addresses. */ -}}
 {{- $_ := set $limits "connections_per_address_max" (default 4096 $limits.connections_max) -}}
 {{- $_ := set $config "limits" $limits -}}
 {{- end -}}
-{{- $own := dict "admin" $admin "http" $http "spool" $spool "shutdown_grace_seconds" .Values.stop.graceSeconds -}}
+{{- $own := dict "admin" $admin "http" $http "spool" $spool -}}
+{{- $_ := set $own "shutdown_grace_seconds" .Values.stop.graceSeconds -}}
 {{- if eq .Values.configChange "reload" -}}
 {{- $_ := set $own "reload_on_change" true -}}
 {{- end -}}
@@ -92,7 +93,7 @@
 {{- dict "names" ($names | uniq | sortAlpha) | toYaml -}}
 {{- end -}}
 
-{{/* The sources whose events are on this pod's disk only once they are acknowledged, as {"names": […]}. */}}
+{{/* The sources whose acknowledged events can be on the pod's disk alone, as {"names": […]}. */}}
 {{- define "fanbridge.unawaited" -}}
 {{- $everybodys := default dict .Values.config.ack -}}
 {{- $names := list -}}
@@ -104,7 +105,7 @@
 {{- dict "names" ($names | sortAlpha) | toYaml -}}
 {{- end -}}
 
-{{/* What of the configuration replaces the pods when it changes: all of it, or what no running bridge takes over. */}}
+{{/* What replaces the pods when it changes: the configuration, or what no running bridge takes over. */}}
 {{- define "fanbridge.configChecksum" -}}
 {{- $config := fromYaml (include "fanbridge.config" .) -}}
 {{- if eq .Values.configChange "reload" -}}
@@ -113,7 +114,8 @@
 {{- range $awaited -}}
 {{- $_ := set $sinks . (get (default dict $config.sinks) .) -}}
 {{- end -}}
-{{- $fixed := pick $config "http" "admin" "limits" "spool" "timeline" "traces" "aws" "shutdown_grace_seconds" -}}
+{{- $fixed := pick $config "http" "admin" "limits" "spool" "timeline" "traces" "aws"
+      "shutdown_grace_seconds" -}}
 {{- dict "fixed" $fixed "awaited" $sinks | toJson | sha256sum -}}
 {{- else -}}
 {{- $config | toJson | sha256sum -}}

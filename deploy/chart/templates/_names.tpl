@@ -4,7 +4,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* A StatefulSet's pods carry its name, a dash and a number, and hooks a suffix: 52 bytes leave room for both. */}}
+{{/* Pods carry the name with a number, and hooks with a suffix: 52 bytes leave room for both. */}}
 {{- define "fanbridge.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- if .Values.fullnameOverride -}}
@@ -22,7 +22,7 @@ app.kubernetes.io/name: {{ include "fanbridge.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
-{{/* The pods of the bridge, and not those of hooks. A selector cannot be changed: nothing here has a version. */}}
+{{/* The pods of the bridge, and not those of hooks. A selector cannot be changed: it names no version. */}}
 {{- define "fanbridge.selectorLabels" -}}
 {{ include "fanbridge.releaseLabels" . }}
 app.kubernetes.io/component: bridge
@@ -61,14 +61,14 @@ app.kubernetes.io/component: bridge
 {{- end -}}
 {{- end -}}
 
-{{/* The Secret that is mounted: the one that exists, or the one that the External Secrets Operator makes. */}}
+{{/* The Secret that is mounted: one that exists, or that the External Secrets Operator makes. */}}
 {{- define "fanbridge.secretName" -}}
 {{- if .Values.secrets.existingSecret -}}
 {{- .Values.secrets.existingSecret -}}
 {{- else if .Values.secrets.externalSecret.enabled -}}
 {{- include "fanbridge.fullname" . -}}
 {{- else -}}
-{{- printf "%s %s" "secrets.existingSecret is required: make a Secret with the signing secrets and an admin token"
-      "(docs/DEPLOYING.md), or enable secrets.externalSecret" | fail -}}
+{{- printf "%s %s" "secrets.existingSecret is required: make a Secret with the signing secrets and an admin"
+      "token (docs/DEPLOYING.md), or enable secrets.externalSecret" | fail -}}
 {{- end -}}
 {{- end -}}

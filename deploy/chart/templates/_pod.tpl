@@ -4,11 +4,12 @@
 {{- define "fanbridge.validate" -}}
 {{- $unawaited := (fromYaml (include "fanbridge.unawaited" .)).names -}}
 {{- if and (eq .Values.kind "Deployment") $unawaited -}}
-{{- printf "%s %s. %s" "kind Deployment keeps events on an emptyDir, which is lost with its pod, and nothing says"
-      (printf "that a sink has them before they are acknowledged: %s" (join ", " $unawaited))
+{{- printf "%s %s. %s" "kind Deployment keeps events on an emptyDir, which is lost with its pod, and nothing"
+      (printf "says that a sink has them before they are acknowledged: %s" (join ", " $unawaited))
       "Name sinks in config.ack.after (and in each source's own ack), or use kind StatefulSet" | fail -}}
 {{- end -}}
-{{- if and .Values.serviceMonitor.enabled .Values.networkPolicy.enabled (not .Values.networkPolicy.adminFrom) -}}
+{{- $closed := and .Values.networkPolicy.enabled (not .Values.networkPolicy.adminFrom) -}}
+{{- if and .Values.serviceMonitor.enabled $closed -}}
 {{- printf "%s %s" "serviceMonitor.enabled: the network policy would keep Prometheus out; name it in"
       "networkPolicy.adminFrom, or set networkPolicy.enabled=false" | fail -}}
 {{- end -}}
@@ -128,7 +129,8 @@ metadata:
   labels:
     {{- $labels := fromYaml (include "fanbridge.labels" (dict "root" . "component" "bridge")) }}
     {{- $fixed := fromYaml (include "fanbridge.selectorLabels" .) }}
-    {{- mergeOverwrite (deepCopy .Values.podLabels) (omit $labels "helm.sh/chart") $fixed | toYaml | nindent 4 }}
+    {{- $own := mergeOverwrite (omit $labels "helm.sh/chart") $fixed }}
+    {{- mergeOverwrite (deepCopy .Values.podLabels) $own | toYaml | nindent 4 }}
   annotations:
     {{- $checksum := dict "fanbridge/config" (include "fanbridge.configChecksum" .) }}
     {{- mergeOverwrite (deepCopy .Values.podAnnotations) $checksum | toYaml | nindent 4 }}

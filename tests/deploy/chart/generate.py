@@ -4,9 +4,9 @@
     generate.py              writes it
     generate.py --check      fails, and names what differs, if it would change something
 
-In deploy/chart, files/ are the rules and the dashboard, because a chart cannot reach beyond its directory. In values.schema.json
-`config` and `$defs` are the schema of the configuration; the rest of it is written by hand. deploy/kubernetes/base
-is what the chart renders, without what only Helm needs.
+In deploy/chart, files/ are the rules and the dashboard, because a chart cannot reach beyond its directory.
+`config` and `$defs` in values.schema.json are the schema of the configuration; the rest is written by hand.
+deploy/kubernetes/base is what the chart renders, without what only Helm needs.
 """
 
 import json
@@ -40,7 +40,7 @@ def render():
     command = [f"{tools}/helm", "template", "fanbridge", CHART, "--namespace", "fanbridge", "--no-hooks"]
     command += ["--skip-tests", "--values", ROOT / "deploy/kubernetes/values.yaml"]
     text = subprocess.check_output(command, text=True)
-    # What Helm's own book-keeping is. The digest of the configuration is in the name of its ConfigMap instead.
+    # Helm's own book-keeping. The digest of the configuration is in the name of its ConfigMap instead.
     text = re.sub(r"^ +annotations:\n +fanbridge/config: .*\n", "", text, flags=re.M)
     text = re.sub(r"^ +(helm\.sh/chart|app\.kubernetes\.io/managed-by): .*\n", "", text, flags=re.M)
     text = re.sub(r"^# Source: .*\n", "", text, flags=re.M)

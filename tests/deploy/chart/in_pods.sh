@@ -3,7 +3,8 @@
 secrets=$scratch/secrets
 make_secrets "$secrets"
 make_certificate "$scratch/tls"
-# As a volume of Kubernetes: the file is a link into a directory that is itself a link, and swapped as a whole.
+# As a volume of Kubernetes: the file is a link into a directory that is itself a link, and swapped as a
+# whole.
 config=$scratch/config
 new_config() { # FILE
     local kept
@@ -77,7 +78,8 @@ check "its probes need no token" eval 'answers 200 /startupz && answers 200 /liv
 check "its metrics are closed to whoever has no token" answers 401 /metrics
 check "its metrics are open to who has the token of the Secret, by the name of the service" \
     answers 200 /metrics -H "$bearer" -H "Host: hooks-pods.events.svc:9090"
-check "another name than the service's is refused" answers 421 /metrics -H "$bearer" -H "Host: elsewhere.svc:9090"
+check "another name than the service's is refused" \
+    answers 421 /metrics -H "$bearer" -H "Host: elsewhere.svc:9090"
 asked_by_test() {
     NETWORK_OF=$bridge NAMES=hooks-pods.events.svc "$pod" "$scratch/mounts" \
         health --ready --url http://hooks-pods.events.svc:9090

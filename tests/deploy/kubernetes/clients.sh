@@ -1,4 +1,5 @@
-# For the scripts that look at the chart, after lib.sh: helm, kubectl and the bridge, and pods without containers.
+# For the scripts that look at the chart, after lib.sh: helm, kubectl and the bridge, and pods without
+# containers.
 chart=$root/deploy/chart
 pod=$root/tests/deploy/kubernetes/pod.sh
 PATH=$("$root/tests/servers/kubernetes.sh" tools):$PATH || exit 69
@@ -17,7 +18,8 @@ if [ ${#missing[@]} -gt 0 ]; then
         "${missing[@]}" || exit 69
 fi
 
-# The Secrets that the value sets and the overlay refer to, one file for each key. They are random and of this run.
+# The Secrets that the value sets and the overlay refer to, one file for each key. They are random and of this
+# run.
 make_secrets() { # DIRECTORY
     local name
     mkdir -p "$1"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Runs the bridge as its container in a pod does, without a container: a root file system that holds nothing but
-# /usr/bin/fanbridge and its libraries and is read-only, the user 10001, no other process, a network of its own.
+# Runs the bridge as its container in a pod does, without a container: a root file system that holds nothing
+# but /usr/bin/fanbridge and its libraries and is read-only, the user 10001, and a network of its own.
 #
 #   pod.sh MOUNTS ARGUMENTS…    MOUNTS is a file; each line: DIRECTORY MOUNT-PATH ro|rw
 #
-# FANBRIDGE names the binary. NETWORK_OF, if it is set, is a process whose network is shared, and NAMES are the
-# host names that stand for its loopback address. The process that is started becomes the bridge, so a signal to it
-# reaches the bridge.
+# FANBRIDGE names the binary. NETWORK_OF, if it is set, is a process whose network is shared, and NAMES are
+# the host names that stand for its loopback address. The process that is started becomes the bridge, so a
+# signal to it reaches the bridge.
 set -euo pipefail
 
 if [ "${1:-}" != inside ]; then

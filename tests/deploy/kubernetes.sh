@@ -28,7 +28,8 @@ awaited() {
 
 restricted() { # NAMESPACE: only pods without rights are let in, and who makes others is warned
     kubectl create namespace "$1" &&
-        kubectl label namespace "$1" pod-security.kubernetes.io/{enforce,warn,audit}=restricted
+        kubectl label namespace "$1" pod-security.kubernetes.io/{enforce,warn,audit}=restricted &&
+        awaited 60 kubectl -n "$1" get serviceaccount default
 }
 definitions() {
     local dir

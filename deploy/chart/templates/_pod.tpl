@@ -13,6 +13,7 @@
 {{- printf "%s %s" "serviceMonitor.enabled: the network policy would keep Prometheus out; name it in"
       "networkPolicy.adminFrom, or set networkPolicy.enabled=false" | fail -}}
 {{- end -}}
+{{- include "fanbridge.refuseOtherSize" . -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
 {{- fail "ingress.hosts is required with ingress.enabled: name the hosts to which providers deliver" -}}
 {{- end -}}
@@ -25,6 +26,18 @@
 {{- end -}}
 {{- if and $external.enabled (not $external.data) (not $external.dataFrom) -}}
 {{- fail "secrets.externalSecret needs data or dataFrom: say which secrets are fetched" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Kubernetes would refuse another size only after the configuration that goes with it is there. */}}
+{{- define "fanbridge.refuseOtherSize" -}}
+{{- $installed := lookup "apps/v1" "StatefulSet" .Release.Namespace (include "fanbridge.fullname" .) -}}
+{{- if and $installed (eq .Values.kind "StatefulSet") -}}
+{{- $size := (first $installed.spec.volumeClaimTemplates).spec.resources.requests.storage -}}
+{{- if ne (include "fanbridge.mebibytes" $size) (include "fanbridge.mebibytes" .Values.persistence.size) -}}
+{{- printf "persistence.size: the installed StatefulSet asks for %s and cannot be changed to %s. %s" $size
+      .Values.persistence.size "docs/DEPLOYING.md says how to get there: A larger volume" | fail -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 

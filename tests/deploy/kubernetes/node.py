@@ -137,6 +137,7 @@ class Container:
                 command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
         self.code = None
+        (self.pod.volumes.own / f"pid-{self.spec['name']}").write_text(f"{self.process.pid}\n")
         self.node.note("started", self.pod)
 
     def poll(self):
@@ -247,8 +248,8 @@ class Pod:
         if not running:
             for container in self.containers:
                 container.poll()
-            body = {"preconditions": {"uid": self.uid}}
-            self.node.api.ask("DELETE", self.path("?gracePeriodSeconds=0"), body)
+            body = {"gracePeriodSeconds": 0, "preconditions": {"uid": self.uid}}
+            self.node.api.ask("DELETE", self.path(), body)
 
     def forget(self):
         for container in self.containers:
@@ -279,8 +280,11 @@ class Node:
         for uid in [uid for uid in self.pods if uid not in seen]:
             self.pods.pop(uid).forget()
         for uid, pod in seen.items():
-            if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed"):
-                self.pods.setdefault(uid, Pod(self, pod)).turn(pod)
+            if uid not in self.pods:
+                self.pods[uid] = Pod(self, pod)
+            is_over = pod["status"].get("phase") in ("Succeeded", "Failed")
+            if not is_over or pod["metadata"].get("deletionTimestamp"):
+                self.pods[uid].turn(pod)
 
     def run(self):
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -123,9 +123,7 @@ class Container:
         self.process, self.code, self.restarts, self.ended = None, None, 0, 0.0
 
     def start(self):
-        environment = dict(os.environ)
-        for variable in self.spec.get("env", []):
-            environment[variable["name"]] = variable["value"]
+        environment = dict(os.environ) | self.variables()
         if self.spec["args"][0] == "health":
             host = self.spec["args"][-1].split("/")[2].split(":")[0]
             environment["NAMES"] = host
@@ -139,6 +137,14 @@ class Container:
         self.code = None
         (self.pod.volumes.own / f"pid-{self.spec['name']}").write_text(f"{self.process.pid}\n")
         self.node.note("started", self.pod)
+
+    def variables(self):
+        found = {}
+        for source in self.spec.get("envFrom", []):
+            name = source["secretRef"]["name"]
+            secret = self.node.api.ask("GET", f"/api/v1/namespaces/{self.pod.namespace}/secrets/{name}") or {}
+            found |= {key: base64.b64decode(value).decode() for key, value in secret.get("data", {}).items()}
+        return found | {variable["name"]: variable["value"] for variable in self.spec.get("env", [])}
 
     def poll(self):
         if self.process is None or self.code is not None:

@@ -82,6 +82,13 @@ ended_well() { since_mark; [ "$(since_mark | grep -c '^exited fb-fanbridge-[01] 
 check "each that was replaced had ended in order" ended_well
 check "the event that waits was kept over the upgrade" awaited 30 keeps_event
 
+before=$(uids)
+refuses "an upgrade that can roll back fails if a pod does not get ready" "UPGRADE FAILED" \
+    upgrade --set config.spool.duplicates.redis=nonsense,configCheck.enabled=false \
+    --wait --rollback-on-failure --timeout 15s
+check "and every replica is ready again" awaited 60 has_ready 3
+check "with the configuration that it had" eval '! configured | grep -q nonsense'
+
 evict() { # POD
     printf '{"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"%s"}}' "$1" |
         kubectl create --raw "/api/v1/namespaces/$namespace/pods/$1/eviction" -f -

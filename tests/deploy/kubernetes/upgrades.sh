@@ -124,7 +124,8 @@ check "which all replicas take over" awaited 60 reloaded
 check "and for which no pod is replaced" [ "$(uids)" = "$before" ]
 
 check "a rollback brings the former release back" helm -n $namespace rollback fb --wait --timeout 120s
-check "an uninstallation ends every pod" helm -n $namespace uninstall fb --wait --timeout 120s
+check "an uninstallation succeeds" helm -n $namespace uninstall fb --wait --timeout 120s
+check "and ends every pod" awaited 60 no_pods
 check "and leaves the volumes, which may hold events" [ "$(k get pvc -o name | wc -l)" -eq 3 ]
 
 values=(--values "$chart/ci/ephemeral-values.yaml" --set stop.delaySeconds=1,minReadySeconds=1)

@@ -6,11 +6,7 @@
 . "$root/tests/deploy/kubernetes/clients.sh"
 
 versions=(1.31 1.34 1.37)
-operator=github.com/prometheus-operator/prometheus-operator@v0.85.0
-external=github.com/external-secrets/external-secrets@v1.3.2
-python=$("$tools" python kubernetes-schemas)/python || exit 69
 kubeconform=$("$tools" go kubeconform) || exit 69
-module() { go mod download -json "$1" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p'; }
 sets=("$chart"/ci/*-values.yaml)
 name_of() { basename "$1" -values.yaml; }
 render() { helm template fb "$chart" --namespace events "$@"; }
@@ -49,14 +45,9 @@ package() {
 }
 check "the packed chart renders the same" package "$minimal"
 
-crds() {
-    local definitions
-    definitions=$(module "$operator")/example/prometheus-operator-crd
-    printf '%s\n' "$definitions"/monitoring.coreos.com_{servicemonitors,prometheusrules}.yaml \
-        "$(module "$external")/config/crds/bases/external-secrets.io_externalsecrets.yaml"
-}
-mapfile -t crds < <(crds)
-"$python" "$root/tests/deploy/chart/schemas.py" "$scratch/schemas" "${versions[@]}" -- "${crds[@]}" || exit 69
+mapfile -t definitions < <(definitions)
+"$python" "$root/tests/deploy/chart/schemas.py" "$scratch/schemas" "${versions[@]}" -- "${definitions[@]}" ||
+    exit 69
 conforms() { # VERSION FILE…
     local version=$1 own='{{.NormalizedKubernetesVersion}}/{{.ResourceKind}}{{.KindSuffix}}.json'
     local custom='{{.Group}}_{{.ResourceKind}}_{{.ResourceAPIVersion}}.json'

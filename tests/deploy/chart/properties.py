@@ -43,6 +43,8 @@ def rights(where, spec):
         yield f"{where}: a token of Kubernetes is mounted"
     for container in spec["containers"]:
         own = container["securityContext"]
+        if "resources" not in container:
+            yield f"{where}: container {container['name']} does not say what it takes"
         if not own.get("readOnlyRootFilesystem") or own.get("allowPrivilegeEscalation") is not False:
             yield f"{where}: container {container['name']} can write its image or gain rights"
         if own.get("capabilities") != {"drop": ["ALL"]}:

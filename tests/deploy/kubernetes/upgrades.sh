@@ -12,7 +12,7 @@ ends_with_us "$node"
 k() { kubectl -n $namespace "$@"; }
 quick=stop.delaySeconds=1,minReadySeconds=1
 values=(--values "$chart/ci/minimal-values.yaml" --set "replicas=3,$quick")
-upgrade() { helm -n $namespace upgrade --install fb "$chart" "${values[@]}" --timeout 120s "$@"; }
+upgrade() { helm -n $namespace upgrade --install fb "$chart" "${values[@]}" --timeout 300s "$@"; }
 uids() { k get pods -l app.kubernetes.io/component=bridge --sort-by .metadata.name \
     -o 'jsonpath={range .items[*]}{.metadata.name}={.metadata.uid} {end}'; }
 uid_of() { k get pod "$1" -o 'jsonpath={.metadata.uid}'; }
@@ -25,7 +25,7 @@ show_node() { "$@" && return; tail -n 5 "$scratch/node.log" "$scratch/node/event
 
 check "an installation gets three replicas ready, each a bridge that runs" show_node upgrade --wait
 check "each has a claim of its own" [ "$(k get pvc -o name | wc -l)" -eq 3 ]
-check "helm test finds them healthy" show_node helm -n $namespace test fb --timeout 60s
+check "helm test finds them healthy" show_node helm -n $namespace test fb --timeout 180s
 
 # One event is kept in the first replica: no broker is there to take it.
 process_of() { cat "$scratch/node/$(uid_of "$1")/pid-fanbridge"; }
@@ -58,8 +58,8 @@ check "so is the configuration" eval '! configured | grep -q nonsense'
 check "without that check the wrong configuration reaches the cluster" \
     upgrade --set config.spool.duplicates.redis=nonsense,configCheck.enabled=false
 stuck() { [ "$(k get pod fb-fanbridge-2 -o 'jsonpath={.status.containerStatuses[0].restartCount}')" -ge 1 ]; }
-check "the pod that gets it first cannot start" awaited 60 stuck
-check "its status says what is wrong" awaited 20 names_key bridge
+check "the pod that gets it first cannot start" awaited 180 stuck
+check "its status says what is wrong" awaited 60 names_key bridge
 others() { uids | tr ' ' '\n' | grep -v fanbridge-2; }
 check "the others are not touched, and are ready" eval \
     '[ "$(others)" = "$(tr " " "\n" <<<"$before" | grep -v fanbridge-2)" ] && has_ready 2'
@@ -81,13 +81,13 @@ in_order() {
 check "the last replica was replaced first" in_order
 ended_well() { since_mark; [ "$(since_mark | grep -c '^exited fb-fanbridge-[01] 0$')" -eq 2 ]; }
 check "each that was replaced had ended in order" ended_well
-check "the event that waits was kept over the upgrade" awaited 30 keeps_event
+check "the event that waits was kept over the upgrade" awaited 90 keeps_event
 
 before=$(uids)
 refuses "an upgrade that can roll back fails if a pod does not get ready" "UPGRADE FAILED" \
     upgrade --set config.spool.duplicates.redis=nonsense,configCheck.enabled=false \
     --wait --rollback-on-failure --timeout 15s
-check "and every replica is ready again" awaited 60 has_ready 3
+check "and every replica is ready again" awaited 180 has_ready 3
 check "with the configuration that it had" eval '! configured | grep -q nonsense'
 
 evict() { # POD
@@ -96,8 +96,8 @@ evict() { # POD
 }
 check "a node's drain may evict one replica" evict fb-fanbridge-0
 refuses "and not another one before it is back" "disruption budget" evict fb-fanbridge-1
-check "it comes back" awaited 60 has_ready 3
-check "with its volume, and the event on it" awaited 30 keeps_event
+check "it comes back" awaited 180 has_ready 3
+check "with its volume, and the event on it" awaited 90 keeps_event
 
 before=$(uids)
 refuses "a larger volume cannot be had by an upgrade alone" "A larger volume" \
@@ -121,12 +121,12 @@ reloaded() {
         admin fb-fanbridge-$replica /metrics | grep -qxF "$counted" || return 1
     done
 }
-check "which all replicas take over" awaited 60 reloaded
+check "which all replicas take over" awaited 180 reloaded
 check "and for which no pod is replaced" [ "$(uids)" = "$before" ]
 
-check "a rollback brings the former release back" helm -n $namespace rollback fb --wait --timeout 120s
-check "an uninstallation succeeds" helm -n $namespace uninstall fb --wait --timeout 120s
-check "and ends every pod" awaited 60 no_pods
+check "a rollback brings the former release back" helm -n $namespace rollback fb --wait --timeout 300s
+check "an uninstallation succeeds" helm -n $namespace uninstall fb --wait --timeout 300s
+check "and ends every pod" awaited 180 no_pods
 check "and leaves the volumes, which may hold events" [ "$(k get pvc -o name | wc -l)" -eq 3 ]
 
 values=(--values "$chart/ci/ephemeral-values.yaml" --set "$quick")

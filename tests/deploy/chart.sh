@@ -84,6 +84,21 @@ for document in yaml.safe_load_all(sys.stdin):
 "$root/tests/servers/promtool.sh" install || exit 69
 check "promtool takes the alerts of the PrometheusRule, which link to the runbook" rules
 
+# The values in the document, each block on top of the first one.
+mkdir "$scratch/document"
+sed -n '/^## On Kubernetes/,/^## [^O]/p' "$root/docs/DEPLOYING.md" |
+    awk -v to="$scratch/document" '/^```yaml/ { file = to "/" ++n ".yaml"; next } /^```/ { file = "" }
+        file { print > file }'
+documented() {
+    local block
+    [ -e "$scratch/document/4.yaml" ] || return 1
+    for block in "$scratch"/document/*.yaml; do
+        render --values "$scratch/document/1.yaml" --values "$block" >"$scratch/rendered/documented.yaml" &&
+            conforms 1.37 "$scratch/rendered/documented.yaml" || return 1
+    done
+}
+check "the values in docs/DEPLOYING.md are rendered" documented
+
 . "$root/tests/deploy/chart/refusals.sh"
 . "$root/tests/deploy/chart/in_pods.sh"
 finish

@@ -20,6 +20,7 @@ fail() { echo "tools.sh: $*" >&2; exit 69; }
 go_list() {
     cat <<'LIST'
 actionlint                github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+kubeconform               github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
 terraform-provider-aws    github.com/hashicorp/terraform-provider-aws@v1.60.1-0.20260602190131-5f2286d6d836
 terraform-provider-kafka  github.com/Mongey/terraform-provider-kafka@v0.13.1
 LIST
@@ -79,7 +80,8 @@ python_environment() {
 npm_install() {
     cp "$1.json" "$2/package.json"
     cp "$1-lock.json" "$2/package-lock.json"
-    npm ci --prefix "$2" --ignore-scripts --no-audit --no-fund
+    # A peer that is only named, such as the library that a package is made for, is not needed here.
+    npm ci --prefix "$2" --ignore-scripts --no-audit --no-fund --omit=peer
 }
 
 debian_unpack() {

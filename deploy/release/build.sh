@@ -12,8 +12,8 @@
 #
 # MAINTAINER, as `NAME <ADDRESS>`, is who publishes the Debian package and answers for it.
 #
-# The tools come by tests/servers/tools.sh in pinned versions. Equal binaries give equal archives: their times are
-# that of the commit, or SOURCE_DATE_EPOCH.
+# The tools come by tests/servers/tools.sh in pinned versions. Equal binaries give equal archives: their times
+# are that of the commit, or SOURCE_DATE_EPOCH.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -29,7 +29,8 @@ target=$(rustc -vV | sed -n 's/^host: //p')
 name=fanbridge-$version-$target
 level=${LEVEL:-9}
 [[ ${MAINTAINER:-} == *" <"*@*">" ]] || {
-    echo "build.sh: MAINTAINER is '${MAINTAINER:-}': expected who publishes the package, as 'NAME <ADDRESS>'" >&2
+    echo "build.sh: MAINTAINER is '${MAINTAINER:-}':" \
+        "expected who publishes the package, as 'NAME <ADDRESS>'" >&2
     exit 64
 }
 
@@ -47,7 +48,8 @@ build_binary() {
     local rust="--remap-path-prefix=$root=/fanbridge --remap-path-prefix=$home=/cargo"
     local c="-ffile-prefix-map=$root=/fanbridge -ffile-prefix-map=$home=/cargo"
     RUSTFLAGS="${RUSTFLAGS:-} $rust" CFLAGS="${CFLAGS:-} $c" CXXFLAGS="${CXXFLAGS:-} $c" \
-        cargo_with cargo-auditable auditable build --locked --profile dist --features static --bin fanbridge >&2
+        cargo_with cargo-auditable auditable build --locked --profile dist --features static \
+        --bin fanbridge >&2
     echo "$dir/dist/fanbridge"
 }
 
@@ -85,11 +87,11 @@ LOG
 # What Cargo.lock names for this target, with what builds it. The tool also lists optional parts that are not
 # switched on: so it is held against Cargo's own tree. It writes one file for each member of the workspace.
 make_sbom() {
-    cargo_with cargo-cyclonedx cyclonedx --format json --spec-version 1.5 --target "$target" --features static \
-        --override-filename sbom.cdx --quiet >&2
+    cargo_with cargo-cyclonedx cyclonedx --format json --spec-version 1.5 --target "$target" \
+        --features static --override-filename sbom.cdx --quiet >&2
     rm tests/fuzz/sbom.cdx.json
-    cargo tree --locked --features static --target "$target" --edges normal,build --prefix none --format '{p}' |
-        awk '{ print $1 "@" substr($2, 2) }' | sort -u >"$stage/parts"
+    cargo tree --locked --features static --target "$target" --edges normal,build --prefix none \
+        --format '{p}' | awk '{ print $1 "@" substr($2, 2) }' | sort -u >"$stage/parts"
     jq --rawfile parts "$stage/parts" --arg root "path+file://$root" '
         ($parts | split("\n")) as $parts
         | .components |= map(select("\(.name)@\(.version)" as $part | any($parts[]; . == $part)))
@@ -105,9 +107,10 @@ make_sbom() {
 make_tarball() {
     local dir=$stage/tar/$name
     mkdir -p "$dir/deploy"
-    cp -r "$stage/fanbridge" "$stage/man" "$stage/completions" LICENSE README.md CHANGELOG.md SECURITY.md docs "$dir"
-    cp -r deploy/systemd deploy/grafana deploy/prometheus deploy/fanbridge.example.yaml deploy/fanbridge.schema.json \
-        "$dir/deploy"
+    cp -r "$stage/fanbridge" "$stage/man" "$stage/completions" "$dir"
+    cp -r LICENSE README.md CHANGELOG.md SECURITY.md docs "$dir"
+    cp -r deploy/systemd deploy/grafana deploy/prometheus "$dir/deploy"
+    cp deploy/fanbridge.example.yaml deploy/fanbridge.schema.json "$dir/deploy"
     tar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner --mode='u+w,go-w,a+rX' \
         -C "$stage/tar" -cf - "$name" | gzip -"$level" -n >"$out/$name.tar.gz"
 }
@@ -115,8 +118,8 @@ make_tarball() {
 make_deb() {
     local quick=()
     [ "$level" -gt 1 ] || quick=(--fast)
-    CARGO_TARGET_DIR=$root/target cargo_with cargo-deb deb --quiet --no-build --no-strip --no-dbgsym "${quick[@]}" \
-        --maintainer "$MAINTAINER" --output "$out/" >&2
+    CARGO_TARGET_DIR=$root/target cargo_with cargo-deb deb --quiet --no-build --no-strip --no-dbgsym \
+        "${quick[@]}" --maintainer "$MAINTAINER" --output "$out/" >&2
 }
 
 binary=${FANBRIDGE_BINARY:-}

@@ -18,8 +18,8 @@ notes=$(awk -v head="## [$version]" '
     found && /^## / { exit }
     found { print }' CHANGELOG.md)
 [ -n "${notes//[[:space:]]/}" ] ||
-    fail "CHANGELOG.md has no section \`## [$version]\` with text: write what changed since the last release"
+    fail "CHANGELOG.md has no section \`## [$version]\` with text: write what changed since the last one"
 locked=$(awk '/^name = "fanbridge"$/ { getline; print }' Cargo.lock)
 [ "$locked" = "version = \"$version\"" ] ||
-    fail "Cargo.lock has $locked for fanbridge, and Cargo.toml $version: run cargo check and commit Cargo.lock"
+    fail "Cargo.lock has $locked for fanbridge, and Cargo.toml $version: run cargo check, commit Cargo.lock"
 printf '%s\n' "$notes"

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # For the scripts of this folder, behind lib.sh: a Debian of its own, with systemd as its first process and a
 # network that is a loopback device alone.
 #
@@ -20,8 +21,8 @@ machine_needs() {
     [ ${#missing[@]} -gt 0 ] || return 0
     echo "installing: ${missing[*]}"
     apt-get -o DPkg::Lock::Timeout=600 update -q
-    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -q -y --no-install-recommends \
-        "${missing[@]}"
+    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -q -y \
+        --no-install-recommends "${missing[@]}"
 }
 
 # Prints the archive of the root directory; its name changes with the list of packages.
@@ -32,7 +33,8 @@ machine_archive() {
     (
         flock 9
         [ -e "$archive" ] || {
-            mmdebstrap --quiet --variant=minbase --include="$machine_packages" bookworm "$archive.new.tar" >&2 &&
+            mmdebstrap --quiet --variant=minbase --include="$machine_packages" bookworm \
+                "$archive.new.tar" >&2 &&
                 mv "$archive.new.tar" "$archive"
         }
     ) 9>"$archive.lock" || return 1
@@ -49,15 +51,17 @@ machine_starts() {
     nspawn=$!
     ends_with_us "$nspawn"
     await 60 machine_leader "$nspawn" || { cat "$scratch/console" >&2; return 1; }
-    await 60 inside systemctl is-system-running --quiet || { inside systemctl --failed --no-pager >&2; return 1; }
+    await 60 inside systemctl is-system-running --quiet ||
+        { inside systemctl --failed --no-pager >&2; return 1; }
 }
 
 machine_leader() { leader=$(pgrep -P "$1" | head -1) && [ -n "$leader" ]; }
 
 # As nobody who is logged in: without this machine's environment.
 inside() {
-    nsenter --target "$leader" --all --root --wd=/ env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin \
-        HOME=/root FANBRIDGE_CONFIG=/etc/fanbridge/fanbridge.yaml DEBIAN_FRONTEND=noninteractive "$@"
+    nsenter --target "$leader" --all --root --wd=/ \
+        env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin HOME=/root \
+         FANBRIDGE_CONFIG=/etc/fanbridge/fanbridge.yaml DEBIAN_FRONTEND=noninteractive "$@"
 }
 
 inside_sh() { inside bash -euo pipefail -c "$1"; }
@@ -76,15 +80,15 @@ is_ready() { [ "$(inside curl -s --max-time 2 http://127.0.0.1:9090/readyz)" = o
 main_pid() { inside systemctl show -p MainPID --value fanbridge.service; }
 events_in_topics() { cat "$machine"/var/lib/fanbridge/topics/*/*.jsonl | wc -l; }
 
-# Knocks while a command of the machine runs, and until SECONDS later: none of the connections may be refused or
-# broken (000). Any answer is good, also the 401 of a delivery without a signature.
+# Knocks while a command of the machine runs, and until SECONDS later: none of the connections may be refused
+# or broken (000). Any answer is good, also the 401 of a delivery without a signature.
 knocks_during() { # SECONDS COMMAND…
     local later=$1 knocker status=0
     shift
     inside rm -f /root/enough
     # shellcheck disable=SC2016 # the machine's shell expands it
     inside_sh 'while [ ! -e /root/enough ]; do
-            curl -s -o /dev/null --max-time 30 -w "%{http_code}\n" -d {} http://127.0.0.1:8080/in/github || true
+            curl -s -o /dev/null --max-time 30 -w "%{http_code}\n" -d {} localhost:8080/in/github || true
         done >/root/knocks' &
     knocker=$!
     sleep 1

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What deploy/release/build.sh makes: archive, Debian package and list of parts; the package is installed, upgraded
-# and removed in a Debian with a real systemd.
+# What deploy/release/build.sh makes: archive, Debian package and list of parts; the package is installed,
+# upgraded and removed in a Debian with a real systemd.
 #
 #   FANBRIDGE_BINARY=PATH tests/deploy/package.sh     with this binary; the default is target/debug/fanbridge
 . "$(dirname "$0")/lib.sh"
@@ -40,7 +40,8 @@ symbols_belong_to_the_binary() {
 }
 starts_with_an_old_c_library() {
     local newest
-    newest=$(objdump -T "$scratch/unpacked/fanbridge" | grep -o 'GLIBC_[0-9.]*' | sed s/GLIBC_// | sort -uV | tail -1)
+    newest=$(objdump -T "$scratch/unpacked/fanbridge" | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -1)
+    newest=${newest#GLIBC_}
     echo "needs glibc $newest"
     [ "$(printf '%s\n' "$newest" 2.35 | sort -V | tail -1)" = 2.35 ]
 }
@@ -68,7 +69,9 @@ waits_for_its_configuration() {
 # shellcheck disable=SC2016 # the machine's shell expands it
 help_is_there() {
     inside_sh 'man -w fanbridge fanbridge-run
-        . /usr/share/bash-completion/bash_completion; _completion_loader fanbridge || true; complete -p fanbridge'
+        . /usr/share/bash-completion/bash_completion
+        _completion_loader fanbridge || true
+        complete -p fanbridge'
 }
 starts_as_shipped() {
     inside_sh '(umask 077 && head -c 32 /dev/urandom | base64 >/etc/fanbridge/credentials/stream)

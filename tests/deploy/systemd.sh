@@ -16,7 +16,7 @@ verify_says_nothing() { # DIRECTORY OF UNITS
     mkdir -p "$scratch/verify"
     cp "$1"/* "$scratch/verify/"
     sed -i "s#/usr/local/bin/fanbridge#/bin/true#" "$scratch/verify/fanbridge.service"
-    said=$(systemd-analyze verify --man=no "$scratch/verify/fanbridge.service" "$scratch/verify/fanbridge.socket" 2>&1)
+    said=$(systemd-analyze verify --man=no "$scratch"/verify/fanbridge.{service,socket} 2>&1)
     echo "$said"
     [ -z "$said" ]
 }
@@ -65,7 +65,7 @@ takes_an_event() {
 has_more_than() { [ "$(events_in_topics)" -gt "$1" ]; }
 runs_without_rights() {
     local status=$machine/root/status
-    inside_sh "cat /proc/$(main_pid)/status >/root/status; awk '\$5 == \"/\"' /proc/$(main_pid)/mountinfo >/root/root"
+    inside_sh "cd /proc/$(main_pid); cat status >/root/status; awk '\$5 == \"/\"' mountinfo >/root/root"
     grep -E '^(Uid|CapEff|CapBnd|NoNewPrivs|Seccomp):' "$status"
     cat "$machine/root/root"
     grep -q '^CapEff:[[:space:]]*0*$' "$status" && grep -q '^CapBnd:[[:space:]]*0*$' "$status" &&
@@ -110,7 +110,8 @@ check "a Debian with systemd boots" machine_starts
 check "the units are installed by hand" install_by_hand
 check "the bridge starts in its sandbox, with a credential that systemd hands over" starts
 check "an event that is signed with the credential arrives in its topic" takes_an_event
-check "the process has no capability, a filter of system calls and a root that it cannot write" runs_without_rights
+check "the process has no capability, a filter of system calls and a root that it cannot write" \
+    runs_without_rights
 refuses "another user cannot read the credential" "Permission denied" \
     as_nobody cat /run/credentials/fanbridge.service/secret_github
 refuses "another user cannot look into the spool" "Permission denied" as_nobody ls /var/lib/fanbridge/spool

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The workflows of .github, what a release asks for, every script and YAML file, and what the dependencies may be.
+# The workflows of .github, what a release asks for, every script and YAML file, and what the dependencies may
+# be.
 . "$(dirname "$0")/lib.sh"
 cd "$root" || exit 1
 actionlint=$("$tools" go actionlint) || exit 1
@@ -9,10 +10,11 @@ deny=$("$tools" cargo cargo-deny) || exit 1
 
 workflows_are_right() { "$actionlint" -shellcheck "$shellcheck" -pyflakes= "$@"; }
 workflows_are_safe() { "$python/zizmor" --offline --no-progress --persona=regular "$1"; }
-# Of what is not ours, and moves under a tag, the digest counts; the version beside it is for people and dependabot.
+# Of what is not ours, and moves under a tag, the digest counts; the version beside it is for people.
 actions_are_pinned() {
     local loose
-    loose=$(grep -rn 'uses:' "$1" | grep -v 'uses: \./' | grep -vE 'uses: [^@ ]+@[0-9a-f]{40} # v[0-9]+\.[0-9]+\.[0-9]+$')
+    loose=$(grep -rn 'uses:' "$1" | grep -v 'uses: \./' |
+        grep -vE 'uses: [^@ ]+@[0-9a-f]{40} # v[0-9]+\.[0-9]+\.[0-9]+$')
     echo "$loose"
     [ -z "$loose" ]
 }
@@ -22,10 +24,11 @@ yaml_is_right() {
     git ls-files --cached --others --exclude-standard '*.yaml' '*.yml' '.*.yaml' |
         xargs "$python/yamllint" --strict --format parsable
 }
-dependencies_are_allowed() { PATH=$(dirname "$deny"):$PATH cargo deny --all-features check licenses bans sources; }
+cargo_deny() { PATH=$(dirname "$deny"):$PATH cargo deny --all-features check "$@"; }
+dependencies_are_allowed() { cargo_deny licenses bans sources; }
 without_mit() {
     sed 's/^    "MIT",$//' deny.toml >"$scratch/deny.toml"
-    PATH=$(dirname "$deny"):$PATH cargo deny --all-features check --config "$scratch/deny.toml" licenses
+    cargo_deny --config "$scratch/deny.toml" licenses
 }
 
 version=$(sed -n '/^\[package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
@@ -39,19 +42,22 @@ released() { # CHANGELOG TAG
     "$scratch/tree/deploy/release/check.sh" "$2"
 }
 notes_are_the_section() {
-    released "# Changelog\n\n## [Unreleased]\nlater\n\n## [$version] - 2026-12-01\n\nthis one\n\n## [0.0.1]\nearlier\n" \
+    released "## [Unreleased]\nlater\n\n## [$version] - 2026-12-01\n\nthis one\n\n## [0.0.1]\nformer\n" \
         "v$version" | tee "$scratch/notes"
     [ "$(grep -v '^$' "$scratch/notes")" = "this one" ]
 }
 
 check "actionlint finds nothing in the workflows" workflows_are_right
-printf 'on: push\njobs: { a: { runs-on: ubuntu-24.04, steps: [{ run: "echo ${{ github.nothing }}" }] } }\n' \
+nothing='${{ github.nothing }}'
+printf 'on: push\njobs: { a: { runs-on: ubuntu-24.04, steps: [{ run: "echo %s" }] } }\n' "$nothing" \
     >"$scratch/wrong.yaml"
 refuses "a workflow that names what does not exist is found" nothing workflows_are_right "$scratch/wrong.yaml"
 check "zizmor finds nothing that an attacker could use" workflows_are_safe .github
-printf 'on: pull_request_target\njobs: { a: { runs-on: x, steps: [{ run: "echo ${{ github.event.issue.title }}" }] } }\n' \
+title='${{ github.event.issue.title }}'
+printf 'on: pull_request_target\njobs: { a: { runs-on: x, steps: [{ run: "echo %s" }] } }\n' "$title" \
     >"$scratch/unsafe.yaml"
-refuses "a title that is run as a command is found" template-injection workflows_are_safe "$scratch/unsafe.yaml"
+refuses "a title that is run as a command is found" template-injection \
+    workflows_are_safe "$scratch/unsafe.yaml"
 check "every action is pinned by its digest" actions_are_pinned .github
 mkdir "$scratch/loose"
 echo '      - uses: actions/checkout@v7' >"$scratch/loose/a.yaml"

@@ -2,7 +2,7 @@
 # The tools that check what is deployed: linters, validators, a Prometheus. None is installed into the system.
 #
 #   tools.sh go NAME            builds a Go program of the list below, unless it is there; prints its path
-#   tools.sh cargo NAME         builds a Rust program of the list below, unless it is there; prints its path
+#   tools.sh cargo NAME         the same of a Rust program
 #   tools.sh python NAME        makes the Python environment of tools/NAME.txt; prints the directory of its programs
 #   tools.sh npm NAME           installs what tools/NAME.json and its lock file name; prints the directory
 #   tools.sh debian PACKAGE     unpacks a Debian package without installing it; prints the directory

@@ -15,6 +15,8 @@
 # The tools come by tests/servers/tools.sh in pinned versions. Equal binaries give equal archives: their times
 # are that of the commit, or SOURCE_DATE_EPOCH.
 set -euo pipefail
+# A build that fails in a substitution ends the script, too.
+shopt -s inherit_errexit
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$root"
@@ -28,6 +30,7 @@ version=$(sed -n '/^\[package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 target=$(rustc -vV | sed -n 's/^host: //p')
 name=fanbridge-$version-$target
 level=${LEVEL:-9}
+glibc_max=2.35
 [[ ${MAINTAINER:-} == *" <"*@*">" ]] || {
     echo "build.sh: MAINTAINER is '${MAINTAINER:-}':" \
         "expected who publishes the package, as 'NAME <ADDRESS>'" >&2
@@ -36,13 +39,14 @@ level=${LEVEL:-9}
 
 tool() { "$root/tests/servers/tools.sh" cargo "$1"; }
 
-# A subcommand is found through PATH. Paths of the building machine stay out of the binary.
+# A subcommand is found through PATH.
 cargo_with() { # TOOL ARGUMENTS…
     local dir
     dir=$(dirname "$(tool "$1")")
     PATH=$dir:$PATH cargo "${@:2}"
 }
 
+# Paths of the building machine stay out of the binary.
 build_binary() {
     local home=${CARGO_HOME:-$HOME/.cargo} dir=${CARGO_TARGET_DIR:-$root/target}
     local rust="--remap-path-prefix=$root=/fanbridge --remap-path-prefix=$home=/cargo"
@@ -53,7 +57,7 @@ build_binary() {
     echo "$dir/dist/fanbridge"
 }
 
-# The oldest C library that the binary can be started with, as in `2.34`.
+# The oldest C library that the binary can be started with, such as 2.34.
 glibc_of() { objdump -T "$1" | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -1 | sed 's/GLIBC_//'; }
 
 lay_out_binary() { # BINARY
@@ -98,7 +102,8 @@ make_sbom() {
         | ([.components[]."bom-ref"] + [.metadata.component."bom-ref"]) as $refs
         | .dependencies |= map(select(.ref as $ref | any($refs[]; . == $ref))
             | if .dependsOn then .dependsOn |= map(select(. as $ref | any($refs[]; . == $ref))) else . end)
-        | walk(if type == "string" then sub("^\($root)(?=#)"; "path+file:///fanbridge") else . end)
+        | walk(if type == "string" and startswith("\($root)#")
+            then "path+file:///fanbridge" + ltrimstr($root) else . end)
     ' sbom.cdx.json >"$stage/sbom.cdx.json"
     rm sbom.cdx.json
     cp "$stage/sbom.cdx.json" "$out/$name.cdx.json"
@@ -123,7 +128,14 @@ make_deb() {
 }
 
 binary=${FANBRIDGE_BINARY:-}
-[ -n "$binary" ] || binary=$(build_binary)
+if [ -z "$binary" ]; then
+    binary=$(build_binary)
+    [ "$(printf '%s\n' "$(glibc_of "$binary")" "$glibc_max" | sort -V | tail -1)" = "$glibc_max" ] || {
+        echo "build.sh: the binary needs glibc $(glibc_of "$binary"), and docs/RELEASING.md promises that" \
+            "$glibc_max is enough: build it on an older system" >&2
+        exit 1
+    }
+fi
 rm -rf "$stage"
 mkdir -p "$stage"
 lay_out_binary "$binary"

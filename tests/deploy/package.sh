@@ -58,7 +58,7 @@ no_tool_of_tests_is_listed() { ! parts | grep -x -e proptest -e rcgen -e hdrhist
 deb() { echo "$out"/fanbridge_*.deb; }
 installs() {
     cp "$(deb)" "$machine/root/fanbridge.deb"
-    inside dpkg -i /root/fanbridge.deb
+    inside apt-get install --quiet --yes /root/fanbridge.deb
     inside fanbridge --version
     inside_sh 'getent passwd fanbridge; test "$(stat -c %a:%U /etc/fanbridge/credentials)" = 700:root'
 }
@@ -82,10 +82,15 @@ starts_as_shipped() {
 has_an_event() { [ "$(events_in_topics)" -ge 1 ]; }
 
 is_another_process() { [ "$(main_pid)" != "$1" ] && is_ready; }
+# As if the release before had another unit: that of the new one has to count.
 upgrades_without_a_refusal() {
     local former
     former=$(main_pid)
-    knocks_during 2 dpkg -i /root/fanbridge.deb && await 20 is_another_process "$former"
+    inside_sh 'unit=/usr/lib/systemd/system/fanbridge.service
+        sed -i "s/^Description=.*/Description=of the release before/" $unit
+        systemctl daemon-reload'
+    knocks_during 2 dpkg -i /root/fanbridge.deb && await 20 is_another_process "$former" &&
+        ! inside systemctl show -p Description fanbridge.service | grep 'of the release before'
 }
 keeps_the_former_process() {
     local former

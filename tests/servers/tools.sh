@@ -2,6 +2,7 @@
 # The tools that check what is deployed: linters, validators, a Prometheus. None is installed into the system.
 #
 #   tools.sh go NAME            builds a Go program of the list below, unless it is there; prints its path
+#   tools.sh cargo NAME         the same of a Rust program
 #   tools.sh python NAME        makes the Python environment of tools/NAME.txt; prints the directory of its programs
 #   tools.sh npm NAME           installs what tools/NAME.json and its lock file name; prints the directory
 #   tools.sh debian PACKAGE     unpacks a Debian package without installing it; prints the directory
@@ -26,6 +27,16 @@ terraform-provider-kafka  github.com/Mongey/terraform-provider-kafka@v0.13.1
 LIST
 }
 
+# Crate and version; the program has the crate's name.
+cargo_list() {
+    cat <<'LIST'
+cargo-auditable   0.7.7
+cargo-cyclonedx   0.5.9
+cargo-deb         3.8.0
+cargo-deny        0.20.2
+LIST
+}
+
 # once DIRECTORY COMMAND…: runs the command with DIRECTORY, empty, as last argument, unless a run before it has
 # done so; the mark stands last, so an installation that was cut short is begun anew.
 once() {
@@ -40,7 +51,7 @@ once() {
             mkdir "$target"
             "$@" "$target" >&2 || fail "could not make $target"
             touch "$mark"
-        ) 9>"$target.lock"
+        ) 9>"$target.lock" || exit 69
     fi
     echo "$target"
 }
@@ -54,7 +65,7 @@ go_build() {
     # proxy need not have. Without symbols the largest program is two thirds of its size.
     (
         cd "$2"
-        export GOBIN=$2 GOFLAGS=
+        export GOBIN=$2 GOFLAGS=""
         go mod init tools
         go get -tool "$1"
         go install -ldflags='-s -w' tool
@@ -62,10 +73,26 @@ go_build() {
 }
 
 go_tool() {
-    local package
+    local package dir
     package=$(go_list | awk -v name="$1" '$1 == name { print $2 }')
     [ -n "$package" ] || fail "no Go program $1 is listed in $here/tools.sh"
-    echo "$(once "$cache/go-$1-${package##*@}" go_build "$package")/$1"
+    dir=$(once "$cache/go-$1-${package##*@}" go_build "$package")
+    echo "$dir/$1"
+}
+
+# In a directory that has no part in the project's own build: its settings and its lock file stay out of it.
+cargo_build() {
+    (cd "$3" && CARGO_TARGET_DIR="$3/target" nice -n 5 cargo install --locked --quiet --root "$3" \
+        --version "$2" "$1")
+    rm -rf "$3/target"
+}
+
+cargo_tool() {
+    local version dir
+    version=$(cargo_list | awk -v name="$1" '$1 == name { print $2 }')
+    [ -n "$version" ] || fail "no Rust program $1 is listed in $here/tools.sh"
+    dir=$(once "$cache/cargo-$1-$version" cargo_build "$1" "$version")
+    echo "$dir/bin/$1"
 }
 
 python_environment() {
@@ -100,8 +127,12 @@ sum() { cat "$@" | sha256sum | head -c 12; }
 tools=$here/tools
 case $1 in
 go) go_tool "$2" ;;
-python) echo "$(once "$cache/python-$2-$(sum "$tools/$2.txt")" python_environment "$tools/$2.txt")/bin" ;;
+cargo) cargo_tool "$2" ;;
+python)
+    dir=$(once "$cache/python-$2-$(sum "$tools/$2.txt")" python_environment "$tools/$2.txt")
+    echo "$dir/bin"
+    ;;
 npm) once "$cache/npm-$2-$(sum "$tools/$2.json" "$tools/$2-lock.json")" npm_install "$tools/$2" ;;
 debian) once "$cache/debian-$2" debian_unpack "$2" ;;
-*) fail "unknown kind $1: use go, python, npm or debian" ;;
+*) fail "unknown kind $1: use go, cargo, python, npm or debian" ;;
 esac

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Says whether this commit can be released under a tag, and prints the notes of the release.
+#
+#   check.sh vVERSION     VERSION has to be that of Cargo.toml, and CHANGELOG.md has to have a section of it
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+[ $# -eq 1 ] || { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "$0" >&2; exit 64; }
+tag=$1
+version=$(sed -n '/^\[package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+
+fail() { echo "check.sh: $*" >&2; exit 1; }
+
+[ "$tag" = "v$version" ] ||
+    fail "the tag is $tag, and Cargo.toml has version $version: expected the tag v$version"
+notes=$(awk -v head="## [$version]" '
+    index($0, head) == 1 { found = 1; next }
+    found && /^## / { exit }
+    found { print }' CHANGELOG.md)
+[ -n "${notes//[[:space:]]/}" ] ||
+    fail "CHANGELOG.md has no section \`## [$version]\` with text: write what changed since the last one"
+locked=$(awk '/^name = "fanbridge"$/ { getline; print }' Cargo.lock)
+[ "$locked" = "version = \"$version\"" ] ||
+    fail "Cargo.lock has $locked for fanbridge, and Cargo.toml $version: run cargo check, commit Cargo.lock"
+printf '%s\n' "$notes"

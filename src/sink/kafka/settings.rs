@@ -159,6 +159,7 @@ impl Settings {
             }
             set_in_place_of_aliases(&mut client, property, value);
         }
+        trust_system_authorities(&mut client);
         client.set("bootstrap.servers", &config.brokers);
         for (property, value) in FIXED {
             client.set(*property, *value);
@@ -204,6 +205,16 @@ fn set_in_place_of_aliases(client: &mut ClientConfig, property: &str, value: &Se
         }
     }
     client.set(property, value.expose_secret());
+}
+
+/// Without authorities of the user's, those of this system are trusted. The OpenSSL that the feature `static`
+/// builds looks for them where its own build would have put them, which is nowhere: there librdkafka searches
+/// the places that distributions use, unless the environment names a place.
+fn trust_system_authorities(client: &mut ClientConfig) {
+    let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| std::env::var_os(name).is_some());
+    if cfg!(feature = "static") && !named && client.get("ssl.ca.location").is_none() {
+        client.set("ssl.ca.location", "probe");
+    }
 }
 
 /// Removes the value from librdkafka's message, which repeats it.

@@ -62,6 +62,11 @@ impl Target {
         Self { trust, ..Self::here(config.listen) }
     }
 
+    /// The admin listener at this address, on this machine, for who has no token.
+    pub fn of_admin(listen: SocketAddr) -> Self {
+        Self::here(listen)
+    }
+
     /// A listener on this machine, under the address that reaches it: loopback for one that listens
     /// everywhere.
     fn here(listen: SocketAddr) -> Self {
@@ -209,7 +214,11 @@ impl Client {
         self.post(path, headers, body.into()).await
     }
 
-    async fn get(&self, path: &str) -> Result<ClientAnswer, Failure> {
+    /// Sends a GET request, and returns what that is answered, also if it is refused.
+    ///
+    /// # Errors
+    /// As for [`post`](Self::post).
+    pub async fn get(&self, path: &str) -> Result<ClientAnswer, Failure> {
         self.request(Method::GET, path, HeaderMap::new(), Bytes::new()).await
     }
 

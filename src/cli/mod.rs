@@ -12,6 +12,7 @@ pub mod dead;
 pub mod demo;
 pub mod doctor;
 pub mod explain;
+pub mod health;
 mod help;
 pub mod import;
 pub mod init;
@@ -75,6 +76,8 @@ pub enum Verb {
     Check(check::Args),
     /// Look at everything the configuration needs, and say what is wrong and how to mend it
     Doctor(doctor::Args),
+    /// Ask the running bridge whether it is ready, live or started: the health check of an image
+    Health(health::Args),
     /// Run the tests of a configuration: what becomes of a delivery, and which sinks get it
     Test(test::Args),
     /// Have the running bridge read its configuration again, and say what changes
@@ -191,6 +194,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Init(args) => init::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
+        Verb::Health(args) => health::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Reload(args) => reload::run(&args),
         Verb::Config(args) => config::run(&args),

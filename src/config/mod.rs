@@ -8,6 +8,7 @@
 //! one [`Report`]. This module opens no socket and writes no file, except for the secrets of
 //! [`embedded`]. It stands on top of the rooms that it configures: only `cli` and `bridge` use it.
 
+mod admin_address;
 mod check;
 mod diff;
 mod effective;
@@ -24,6 +25,7 @@ mod topics;
 mod yaml;
 
 pub use crate::provider::{did_you_mean, nearest};
+pub use admin_address::admin_address;
 pub use check::Environment;
 pub use check::placeholders::PLACEHOLDER_ACCOUNT;
 pub use diff::{ChangeKind, ChangedValue, Changes, NamedChanges, NeedsRestart, diff};

@@ -43,6 +43,8 @@ const VERBS: &[&[&str]] = &[
     &["explain", "REQUEST"],
     &["explain", "--type", "call.created"],
     &["explain", "--body", "body", "--source", "stream-video"],
+    &["health"],
+    &["health", "--startup"],
     &["import", "body", "--source", "stream-video", "--reason", "a while", "--yes"],
     &["pause", "lake", "--reason", "a while"],
     &["reload", "--dry-run"],

@@ -17,6 +17,7 @@ mod explain_stopped;
 mod former;
 mod from;
 mod handover;
+mod health;
 mod help;
 mod history;
 mod import;

@@ -22,6 +22,21 @@ pub(super) const VERBS: &[VerbHelp] = &[
         ],
     },
     VerbHelp {
+        verb: "health",
+        examples: &[
+            ("whether an event can be stored", "fanbridge health"),
+            ("whether the process makes progress, within a second", "fanbridge health --live --within 1s"),
+            ("of a bridge whose configuration is elsewhere", "fanbridge health --url http://127.0.0.1:9090"),
+        ],
+        exits: &[
+            (0, "it is"),
+            (1, "it is not, or no bridge answers where the configuration says"),
+            USAGE,
+            (74, "the configuration cannot be read"),
+            (78, "the configuration does not say where the bridge is"),
+        ],
+    },
+    VerbHelp {
         verb: "tail",
         examples: &[
             ("what comes and where it goes, until Ctrl-C", "fanbridge tail"),

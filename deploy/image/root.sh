@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes the root of the image in /out/root: the binary of /out/fanbridge, the libraries that it is linked
 # with and the trusted authorities, out of Debian's packages. It has no shell and no package manager, but
-# names its packages where scanners look for them (/var/lib/dpkg/status.d). What is in /out/data goes to /var/lib.
+# names its packages where scanners look for them (/var/lib/dpkg/status.d). /out/data has what goes to
+# /var/lib beside it, and belongs to the bridge.
 #
 #   root.sh ARCHITECTURE
 set -eu

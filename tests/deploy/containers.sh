@@ -7,8 +7,8 @@
 #   build_image TAG ARGUMENT…     builds deploy/Dockerfile on that base
 #   run_container ARGUMENT…       `podman run` of it, as root of a machine without an engine can
 #
-# The store and the base are kept in the user's cache directory: a base is made once. A build takes the Rust tool
-# chain of this machine, and the crates that it has.
+# The store and the base are kept in the user's cache directory: a base is made once. A build takes the Rust
+# tool chain of this machine, and the crates that it has.
 
 containers=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/fanbridge-tests/containers
 tool_chain=$(rustc --print sysroot)
@@ -26,6 +26,9 @@ containers_ready() {
             --no-install-recommends "${missing[@]}"
     fi
     mkdir -p "$containers/tmp" "$containers/run" "$crates/registry"
+    exec 8>"$containers/lock"
+    # Another clone may be at it.
+    flock 8
     cat >"$containers/storage.conf" <<STORAGE
 [storage]
 driver = "overlay"
@@ -59,8 +62,8 @@ build_image() {
     local tag=$1
     shift
     buildah bud --quiet --pull-never --network host --format docker --layers \
-        --volume "$tool_chain:/usr/local/rust:ro" --volume "$crates/registry:$crates/registry" --build-arg "RUST=$base" --tag "$tag" \
-        --file deploy/Dockerfile "$@" .
+        --volume "$tool_chain:/usr/local/rust:ro" --volume "$crates/registry:$crates/registry" \
+        --build-arg "RUST=$base" --tag "$tag" --file deploy/Dockerfile "$@" .
 }
 
 # Not every machine has control groups that crun can write, nor limits as high as podman's own. The kernel's

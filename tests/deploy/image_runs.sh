@@ -21,6 +21,7 @@ refuses "a configuration that is not there is named" '/etc/fanbridge/fanbridge.y
 port=$(free_port)
 admin=$(free_port)
 # The directory of this run is for root; the container's user has to read one file below it.
+rm -rf "$containers/given"
 mkdir -m 755 "$containers/given"
 cat >"$containers/given/fanbridge.yaml" <<YAML
 http: { listen: 127.0.0.1:$port }

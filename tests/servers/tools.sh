@@ -112,13 +112,13 @@ npm_install() {
 }
 
 debian_unpack() {
-    local dir
+    local dir status=0
     dir=$(mktemp -d)
     # apt fetches as a user of its own, who has to reach the directory.
     chmod 777 "$dir"
-    (cd "$dir" && apt-get -q download "$1")
-    dpkg-deb -x "$dir"/*.deb "$2"
+    (cd "$dir" && apt-get -q download "$1") && dpkg-deb -x "$dir"/*.deb "$2" || status=$?
     rm -rf "$dir"
+    return "$status"
 }
 
 sum() { cat "$@" | sha256sum | head -c 12; }

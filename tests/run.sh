@@ -2,12 +2,17 @@
 # Runs the whole test suite, or the parts named as arguments, and says how long each part took.
 #
 # Parts: lint, unit, tidy, config, front, sns, spool, state, replicas, sinks, aws, faults, operate,
-# page, api, readme. A Kafka broker and an emulator of SQS and SNS are started, unless KAFKA_BROKERS and
-# AWS_ENDPOINT name ones that run. Here a test that finds no server fails; a plain `cargo test` skips it and says so.
+# page, api, readme; and of what deploys it, each a script of tests/deploy: workflows, dashboards, compose,
+# image, package, systemd, chart, kubernetes. Terraform has a command of its own, tests/terraform.sh.
+#
+# A Kafka broker and an emulator of SQS and SNS are started, unless KAFKA_BROKERS and AWS_ENDPOINT name ones
+# that run. Here a test that finds no server fails; a plain `cargo test` skips it and says so.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-all_parts=(lint unit tidy config front sns spool state replicas sinks aws faults operate page api readme)
+deploy_parts=(workflows dashboards compose image package systemd chart kubernetes)
+all_parts=(lint unit tidy config front sns spool state replicas sinks aws faults operate page api readme
+    "${deploy_parts[@]}")
 parts=("$@")
 [ ${#parts[@]} -gt 0 ] || parts=("${all_parts[@]}")
 
@@ -51,7 +56,7 @@ wants() { [[ " ${parts[*]} " == *" $1 "* ]]; }
 
 part setup tests/servers/install.sh all || exit 1
 if wants page; then part "page setup" tests/servers/install.sh page || exit 1; fi
-if wants operate || wants sinks || wants aws || wants faults; then
+if wants operate || wants sinks || wants aws || wants faults || wants replicas; then
     if [ -z "${KAFKA_BROKERS:-}" ]; then
         # What earlier runs left makes a broker slow to come back, and tests measure that.
         tests/servers/kafka.sh address >/dev/null 2>&1 || tests/servers/kafka.sh clean
@@ -61,7 +66,7 @@ if wants operate || wants sinks || wants aws || wants faults; then
     fi
     export KAFKA_BROKERS
 fi
-if wants operate || wants sinks || wants aws || wants sns; then
+if wants operate || wants sinks || wants aws || wants sns || wants dashboards; then
     if [ -z "${AWS_ENDPOINT:-}" ]; then
         part emulator tests/servers/aws.sh start || exit 1
         AWS_ENDPOINT=$(tests/servers/aws.sh address)
@@ -107,11 +112,15 @@ done
 wants page && part page node tests/page/run.mjs
 wants api && part api tests/openapi.sh
 wants readme && part readme tests/first_five_minutes.sh
+for name in "${deploy_parts[@]}"; do
+    wants "$name" && part "$name" "tests/deploy/$name.sh"
+done
 wants sinks && part "sinks alone" suite sinks alone:: -- --nocapture --test-threads 1
 
 printf '\n%s\n' "what ran, and how long it took ($(nproc) cores):"
 printf '  %s\n' "${summary[@]}"
 printf '  %-12s %5s s\n\n' total "$SECONDS"
+echo "Not run here: Terraform's modules and examples, which \`make test-terraform\` tests with the real providers."
 [ ${#failures[@]} -eq 0 ] || printf '%s\n' "${failures[@]}"
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]

@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# deploy/compose.yaml, without an engine: whether Compose takes it, its bridge has a configuration, and
+# Grafana and Prometheus find what they are told to show; then the whole of it, running (picture.sh).
+#
+# Usage: tests/deploy/compose.sh [BINARY]; by default the debug build. Needs Go 1.24 or newer, and root.
+#
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/lib.sh"
+cd "$root" || exit 1
+binary=$(realpath "${1:-target/debug/fanbridge}")
+[ -x "$binary" ] || { echo "there is no $binary: run \`cargo build\` first" >&2; exit 69; }
+
+missing=()
+for pair in jq:jq curl:curl unshare:util-linux ip:iproute2 kcat:kcat; do
+    command -v "${pair%:*}" >/dev/null || missing+=("${pair#*:}")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+    echo "installing: ${missing[*]}"
+    apt-get -o DPkg::Lock::Timeout=600 update -q
+    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -q -y \
+        --no-install-recommends "${missing[@]}"
+fi
+tests/servers/aws.sh install
+promtool=$("$tools" debian prometheus)/usr/bin/promtool
+export KAFKA_LIBS_DIR=${KAFKA_LIBS_DIR:-$root/.test-servers/kafka/libs}
+if ! compgen -G "$KAFKA_LIBS_DIR/kafka_2.13-*.jar" >/dev/null; then
+    # Its first start fetches the broker's jars.
+    tests/servers/kafka.sh start >/dev/null && tests/servers/kafka.sh stop
+fi
+
+# As the service of a name, but for one line.
+changed() { # SED-EXPRESSION
+    sed "$1" deploy/compose.yaml >deploy/compose.changed.yaml
+    ! cmp -s deploy/compose.yaml deploy/compose.changed.yaml || { echo "nothing to change"; return 0; }
+    "$scratch/compose" deploy/compose.changed.yaml
+}
+clean_up_more() { rm -f "$root/deploy/compose.changed.yaml"; }
+
+loads_with_nothing_set() {
+    env -i PATH="$PATH" HOME="$HOME" "$scratch/compose" deploy/compose.yaml >"$scratch/project.json"
+}
+check "the loader of Compose is built" go build -C tests/deploy/compose -o "$scratch/compose" .
+check "Compose loads the file though no variable is set" loads_with_nothing_set
+refuses "a variable without a default is missed" 'FANBRIDGE_PORT' \
+    changed 's/FANBRIDGE_PORT:-8080/FANBRIDGE_PORT/'
+refuses "an unknown key of a service is refused" 'read_onyl' changed 's/read_only: true/read_onyl: true/'
+refuses "a volume that is not declared is refused" 'undefined volume' changed '/^  metrics:$/d'
+refuses "a service that is not there is refused" 'brokers' \
+    changed 's/kafka: { condition/brokers: { condition/'
+refuses "a port beyond loopback is refused" 'publishes port' changed '/GRAFANA_PORT/s/127.0.0.1://'
+refuses "a file that is not there is refused" 'mounts a path' changed 's/queues.py:/queue.py:/'
+
+fact() { jq -e "$1" "$scratch/project.json"; }
+check "the services of the bridge have no capability and a root that is read-only" fact \
+    '[.services[] | select(.image == "fanbridge:laptop")]
+     | length == 5 and all(.read_only and .cap_drop == ["ALL"]
+         and .security_opt == ["no-new-privileges:true"])'
+check "every service that goes on is watched" fact \
+    '[.services | to_entries[] | select(.value.restart == "unless-stopped" and .key != "bridge")]
+     | length == 4 and all(.value.healthcheck.test != null)'
+check "the bridge has longer to stop than it takes to drain" \
+    fact '.services.bridge.stop_grace_period == "45s"'
+check "the image of the bridge is built, and never taken from a registry" fact \
+    '[.services[] | select(.image == "fanbridge:laptop")] | all(.pull_policy == "build" and .build != null)'
+check "every image is of one version" fact '[.services[].image] | all(test(":[0-9v]|:laptop$"))'
+
+mkdir "$scratch/secrets"
+sh deploy/compose/make-secrets.sh "$scratch/secrets"
+cp "$scratch/secrets/admin-token" "$scratch/first"
+long_enough() { grep -Eqx '[0-9a-f]{48}' "$scratch/secrets/$1"; }
+for name in admin-token signing-secret grafana-password; do
+    check "a secret $name of 24 random bytes is made" long_enough "$name"
+done
+sh deploy/compose/make-secrets.sh "$scratch/secrets"
+check "the secrets of the first start are kept" cmp "$scratch/first" "$scratch/secrets/admin-token"
+
+sed "s#/run/laptop-secrets#$scratch/secrets#" deploy/compose/fanbridge.yaml >"$scratch/fanbridge.yaml"
+export AWS_ACCESS_KEY_ID=made-up AWS_SECRET_ACCESS_KEY=made-up
+check "the bridge accepts its configuration" "$binary" check --config "$scratch/fanbridge.yaml"
+check "the tests in it pass" "$binary" test --config "$scratch/fanbridge.yaml"
+
+mkdir -p "$scratch/etc"
+cp deploy/prometheus/fanbridge.rules.yaml "$scratch/etc/"
+sed "s#/run/laptop-secrets#$scratch/secrets#; s#/etc/prometheus#$scratch/etc#" \
+    deploy/compose/prometheus.yaml >"$scratch/etc/prometheus.yaml"
+check "Prometheus accepts its configuration and finds its rules" \
+    "$promtool" check config "$scratch/etc/prometheus.yaml"
+
+# Grafana itself cannot be had from a registry of packages; what it is told is held against what is there.
+grafana() {
+    "$(tests/servers/aws.sh python)" - "$scratch/project.json" <<'PYTHON'
+import json, pathlib, sys, yaml
+
+grafana = json.load(open(sys.argv[1]))["services"]["grafana"]
+mounts = {v["target"]: pathlib.Path(v["source"]) for v in grafana["volumes"] if v["type"] == "bind"}
+provisioning = mounts["/etc/grafana/provisioning"]
+[source] = yaml.safe_load((provisioning / "datasources/prometheus.yaml").read_text())["datasources"]
+assert source["type"] == "prometheus" and source["isDefault"], source
+assert source["url"] == "http://prometheus:9090", "the address is the one of the service, not of the laptop"
+[provider] = yaml.safe_load((provisioning / "dashboards/fanbridge.yaml").read_text())["providers"]
+dashboards = mounts[provider["options"]["path"]]
+home = pathlib.PurePosixPath(grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+board = json.loads((dashboards / home.relative_to(provider["options"]["path"])).read_text())
+variables = {v["name"]: v for v in board["templating"]["list"]}
+assert variables["datasource"]["query"] == source["type"], "the dashboard chooses among sources of this type"
+PYTHON
+}
+check "Grafana is told of a dashboard and a source of its type that are there" grafana
+
+picture() { unshare --mount --net tests/deploy/picture.sh "$scratch/project.json" "$binary"; }
+# Its sentences are counted here; its own count is left out.
+picture | tee "$scratch/picture" | sed '/^failures:$/,/^test result:/d; /^test result:/d'
+passed=$((passed + $(grep -c '^test .* \.\.\. ok$' "$scratch/picture")))
+mapfile -t -O ${#failed[@]} failed < <(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$scratch/picture")
+grep -q '^test result:' "$scratch/picture" || failed+=("the picture runs to its end")
+finish

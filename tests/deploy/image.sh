@@ -43,7 +43,7 @@ context_is_small() {
     buildah bud --quiet --ignorefile .dockerignore --file "$scratch/Context" --tag "$image-context" \
         . || return
     rm canary.env
-    podman create --name context "$image-context" none >/dev/null
+    podman create --no-healthcheck --name context "$image-context" none >/dev/null
     podman export context | tar -tf - | cut -d / -f 1,2 |
         grep -vE '^(dev|etc|proc|run|sys)(/|$)' | sort -u >"$scratch/is"
     podman rm context >/dev/null
@@ -77,7 +77,7 @@ check "its labels say what it is and what of" fact '.[0].Labels
     and .["org.opencontainers.image.source"] == "here"
     and .["org.opencontainers.image.licenses"] == "Apache-2.0"'
 
-podman create --name content "$image" >/dev/null
+podman create --no-healthcheck --name content "$image" >/dev/null
 podman export content >"$scratch/content.tar"
 podman rm --volumes content >/dev/null
 mkdir "$scratch/content" && tar -xf "$scratch/content.tar" -C "$scratch/content"
@@ -103,7 +103,7 @@ check "the authorities are in it" has_authorities
 refuses "there is no shell" 'No such file' run_container --rm --entrypoint /bin/sh "$image" -c true
 
 symbols_are_apart() {
-    podman create --name symbols "$image-symbols" none >/dev/null
+    podman create --no-healthcheck --name symbols "$image-symbols" none >/dev/null
     podman export symbols | tar -xf - -C "$scratch" fanbridge.debug
     podman rm symbols >/dev/null
     readelf -SW "$scratch/fanbridge.debug" | grep -q '\.symtab' &&

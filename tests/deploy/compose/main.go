@@ -3,8 +3,8 @@
 //
 //	compose FILE
 //
-// It fails on a key that Compose does not know, on a service, volume, file or variable that is missing, and on
-// a port that is published beyond loopback.
+// It fails on a key that Compose does not know, on a service, volume, file or variable that is missing, and
+// on a port that is published beyond loopback.
 package main
 
 import (

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What `terraform test` cannot see of the modules: that a README has the variables and outputs that there are,
-# that what it shows can be used, that a refusal says what to do, and that metrics.json is what the bridge has.
+# that what it shows can be used, that a refusal says what to do, and that metrics.json has the right metrics.
 #
 #   tests/deploy/terraform-modules.sh            all of it
 #   tests/deploy/terraform-modules.sh --write    writes the tables of the READMEs, and checks nothing
@@ -14,7 +14,9 @@ modules=$root/terraform/modules
 # A copy, because Terraform writes beside what it reads. Tests of modules read what is in deploy/, too.
 tree=$scratch/tree
 
-readme() { "$("$tools" python hcl | tail -n 1)/python" "$root/tests/deploy/terraform_readme.py" "$@"; }
+python() { "$("$tools" python hcl | tail -n 1)/python" "$@"; }
+
+readme() { python "$root/tests/deploy/terraform_readme.py" "$@"; }
 
 if [ "${1:-}" = --write ]; then
     readme --write "$modules"/*/ && exit
@@ -42,7 +44,7 @@ examples_are_valid() {
 }
 
 exported_metrics() {
-    python3 - "$root/terraform/metrics.json" <<'PYTHON'
+    python - "$root/terraform/metrics.json" <<'PYTHON'
 import json, sys
 dimensions = json.load(open(sys.argv[1]))["dimensions"]
 print(*sorted({name for names in dimensions.values() for name in names}), sep="\n")

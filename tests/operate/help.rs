@@ -31,7 +31,6 @@ const NEEDS_MORE: &[&str] = &[
     "fanbridge types diff",
     "fanbridge explain 9f2c",
     "fanbridge explain --body",
-    "fanbridge iam-policy --msk-cluster",
 ];
 
 fn home() -> Home {

@@ -1,7 +1,6 @@
-# The applied examples, for tests/terraform.sh, which reads this file: an emulator of AWS and a Kafka broker
-# are started, or AWS_ENDPOINT and KAFKA_BROKERS name ones that run. The emulator's queue URLs have to be of
-# the form that the provider accepts (SQS_ENDPOINT_STRATEGY=off), so by default this is another one than other
-# tests use.
+# The applied examples, for tests/terraform.sh, which reads this file. It starts an emulator of AWS and a
+# Kafka broker; TERRAFORM_AWS_ENDPOINT and KAFKA_BROKERS name ones that run. The emulator is another one than
+# that of other tests: it has more services, and queue URLs of the form that the provider takes.
 #
 # Examples are applied as they are. Where AWS is, the environment says: AWS_ENDPOINT_URL, for Terraform and
 # for the bridge alike. Only tags are left out: the emulator (LocalStack 4.13.1) cannot describe an alarm with

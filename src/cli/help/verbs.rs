@@ -220,10 +220,6 @@ pub(super) const VERBS: &[VerbHelp] = &[
         examples: &[
             ("what the bridge calls, and nothing else", "fanbridge iam-policy > policy.json"),
             ("the same for who also looks and creates", "fanbridge iam-policy --with doctor,topics-apply"),
-            (
-                "of a sink whose cluster is one of MSK",
-                "fanbridge iam-policy --msk-cluster lake=arn:aws:kafka:eu-west-1:123456789012:cluster/a/b",
-            ),
         ],
         exits: &[
             DONE,

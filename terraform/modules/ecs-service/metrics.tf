@@ -62,7 +62,7 @@ locals {
     image                  = var.metrics.image
     essential              = false
     restartPolicy          = { enabled = true }
-    memory                 = 256
+    memory                 = 512
     readonlyRootFilesystem = true
     dependsOn              = [{ containerName = "bridge", condition = "START" }]
     environment            = [{ name = "AOT_CONFIG_CONTENT", value = yamlencode(local.collector) }]

@@ -46,7 +46,8 @@ queue_is_empty() {
 }
 
 no_topic_left() {
-    kcat -b "$broker" -L -J >"$scratch/topics.json" && ! grep -o '"topic":"stream\.[^"]*"' "$scratch/topics.json"
+    kcat -b "$broker" -L -J >"$scratch/topics.json" &&
+        ! grep -o '"topic":"stream\.[^"]*"' "$scratch/topics.json"
 }
 
 check_stream_sqs_to_kafka() {

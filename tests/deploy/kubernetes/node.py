@@ -215,7 +215,8 @@ class Pod:
         path = self.spec["containers"][0]["readinessProbe"]["httpGet"]["path"]
         command = ["nsenter", "--target", str(self.containers[0].process.pid), "--net"]
         command += ["curl", "-sf", "-m", "2", "-o", "/dev/null", f"http://127.0.0.1:9090{path}"]
-        return subprocess.run(command, check=False).returncode == 0
+        # A process that has just ended has no network to be asked in, which nsenter would complain of.
+        return subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 0
 
     def show(self):
         codes = [container.code for container in self.containers]

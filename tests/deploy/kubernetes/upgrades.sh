@@ -61,8 +61,9 @@ stuck() { [ "$(k get pod fb-fanbridge-2 -o 'jsonpath={.status.containerStatuses[
 check "the pod that gets it first cannot start" awaited 180 stuck
 check "its status says what is wrong" awaited 60 names_key bridge
 others() { uids | tr ' ' '\n' | grep -v fanbridge-2; }
-check "the others are not touched, and are ready" eval \
-    '[ "$(others)" = "$(tr " " "\n" <<<"$before" | grep -v fanbridge-2)" ] && has_ready 2'
+untouched() { uids; [ "$(others)" = "$(tr ' ' '\n' <<<"$before" | grep -v fanbridge-2)" ]; }
+check "the others are not touched" untouched
+check "and are ready" has_ready 2
 
 mark
 check "a mended configuration takes the place of the wrong one by itself" show_node upgrade --wait \
@@ -87,23 +88,27 @@ before=$(uids)
 refuses "an upgrade that can roll back fails if a pod does not get ready" "UPGRADE FAILED" \
     upgrade --set config.spool.duplicates.redis=nonsense,configCheck.enabled=false \
     --wait --rollback-on-failure --timeout 15s
-check "and every replica is ready again" awaited 180 has_ready 3
+settled() { k rollout status statefulset fb-fanbridge --timeout 180s; }
+check "and every replica is ready again" settled
+check "the others were not touched" untouched
 check "with the configuration that it had" eval '! configured | grep -q nonsense'
 
 evict() { # POD
     printf '{"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"%s"}}' "$1" |
         kubectl create --raw "/api/v1/namespaces/$namespace/pods/$1/eviction" -f -
 }
+evicted=$(uid_of fb-fanbridge-0)
 check "a node's drain may evict one replica" evict fb-fanbridge-0
 refuses "and not another one before it is back" "disruption budget" evict fb-fanbridge-1
-check "it comes back" awaited 180 has_ready 3
+is_back() { [ "$(uid_of fb-fanbridge-0)" != "$evicted" ] && has_ready 3; }
+check "it comes back" awaited 180 is_back
 check "with its volume, and the event on it" awaited 90 keeps_event
 
 before=$(uids)
 refuses "a larger volume cannot be had by an upgrade alone" "A larger volume" \
     upgrade --set 'config.select={call.created}' --set persistence.size=30Gi
 check "the StatefulSet can be deleted without its pods" k delete statefulset fb-fanbridge --cascade=orphan
-run_on() { [ "$(uids)" = "$before" ] && kill -0 "$(process_of fb-fanbridge-0)"; }
+run_on() { uids; [ "$(uids)" = "$before" ] && kill -0 "$(process_of fb-fanbridge-0)"; }
 check "which run on" run_on
 mark
 check "then the upgrade succeeds" \
@@ -139,4 +144,5 @@ mark
 check "its upgrade succeeds" show_node upgrade --wait --set config.timeline.steps_max=5000
 new_first() { since_mark; since_mark | grep -E '^(ready|exited)' | head -1 | grep -q ^ready; }
 check "its upgrade has a new replica ready before an old one ends" new_first
-check "the node had no trouble of its own" [ ! -s "$scratch/node.log" ]
+undisturbed() { cat "$scratch/node.log"; [ ! -s "$scratch/node.log" ]; }
+check "the node had no trouble of its own" undisturbed

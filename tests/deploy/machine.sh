@@ -60,9 +60,9 @@ machine_leader() { leader=$(pgrep -P "$1" | head -1) && [ -n "$leader" ]; }
 
 # As nobody who is logged in: without this machine's environment.
 inside() {
-    nsenter --target "$leader" --all --root --wd=/ \
+    nsenter --target "$leader" --all --root --wd \
         env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin HOME=/root \
-         FANBRIDGE_CONFIG=/etc/fanbridge/fanbridge.yaml DEBIAN_FRONTEND=noninteractive "$@"
+        FANBRIDGE_CONFIG=/etc/fanbridge/fanbridge.yaml DEBIAN_FRONTEND=noninteractive "$@"
 }
 
 inside_sh() { inside bash -euo pipefail -c "$1"; }

@@ -2,7 +2,7 @@
 # For the scripts of this folder, behind lib.sh: a Debian of its own, with systemd as its first process and a
 # network that is a loopback device alone.
 #
-#   machine_needs COMMAND=PACKAGE…   installs what is missing on this machine
+#   machine_needs COMMAND=PACKAGE…   installs what is missing on this machine; also PATH=PACKAGE
 #   machine_starts                   makes the root directory `$machine`, and boots it
 #   inside COMMAND…                  runs a command in it
 #   inside_sh SCRIPT                 runs a script in it
@@ -15,8 +15,9 @@ machine=$scratch/machine
 
 machine_needs() {
     local pair missing=()
-    for pair in "$@"; do
-        command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+    # The keys of Debian, on a machine that is an Ubuntu.
+    for pair in "$@" /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring; do
+        [ -e "${pair%%=*}" ] || command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     echo "installing: ${missing[*]}"
@@ -59,9 +60,9 @@ machine_leader() { leader=$(pgrep -P "$1" | head -1) && [ -n "$leader" ]; }
 
 # As nobody who is logged in: without this machine's environment.
 inside() {
-    nsenter --target "$leader" --all --root --wd=/ \
+    nsenter --target "$leader" --all --root --wd \
         env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin HOME=/root \
-         FANBRIDGE_CONFIG=/etc/fanbridge/fanbridge.yaml DEBIAN_FRONTEND=noninteractive "$@"
+        FANBRIDGE_CONFIG=/etc/fanbridge/fanbridge.yaml DEBIAN_FRONTEND=noninteractive "$@"
 }
 
 inside_sh() { inside bash -euo pipefail -c "$1"; }

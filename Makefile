@@ -11,6 +11,7 @@ test: setup        ## everything: unit, property, contract, real broker, crash a
 test-terraform: setup ## Terraform's modules and examples; the first time builds a provider for half an hour
 	cargo build --locked
 	tests/terraform.sh
+	tests/terraform/modules.sh
 
 soak: setup        ## the crash, power and fault tests, ten times as long
 	FANBRIDGE_SOAK=1 tests/run.sh spool replicas aws faults

@@ -1,4 +1,4 @@
-# What a plan refuses. `Says:` is a part of the message; tests/deploy/terraform-modules.sh holds it to that.
+# What a plan refuses. `Says:` is a part of the message; tests/terraform/modules.sh holds it to that.
 
 mock_provider "kafka" {}
 

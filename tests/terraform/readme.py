@@ -15,7 +15,7 @@ import sys
 
 import hcl2
 
-BEGIN = "<!-- Made by tests/deploy/terraform-modules.sh --write from the module's variables and outputs. -->"
+BEGIN = "<!-- Made by tests/terraform/modules.sh --write from the module's variables and outputs. -->"
 END = "<!-- The end of what is made. -->"
 
 
@@ -110,7 +110,7 @@ def main():
         elif text != wanted:
             differences.append(difference(module, text, wanted))
     if differences:
-        sys.exit("\n".join(differences) + "\nRun `tests/deploy/terraform-modules.sh --write`.")
+        sys.exit("\n".join(differences) + "\nRun `tests/terraform/modules.sh --write`.")
 
 
 main()

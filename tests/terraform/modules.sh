@@ -2,11 +2,11 @@
 # What `terraform test` cannot see of the modules: that a README has the variables and outputs that there are,
 # that what it shows can be used, that a refusal says what to do, and that metrics.json has the right metrics.
 #
-#   tests/deploy/terraform-modules.sh            all of it
-#   tests/deploy/terraform-modules.sh --write    writes the tables of the READMEs, and checks nothing
+#   tests/terraform/modules.sh            all of it
+#   tests/terraform/modules.sh --write    writes the tables of the READMEs, and checks nothing
 #
 # FANBRIDGE names the binary, by default the debug build; TERRAFORM the command, by default that of the tests.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/../deploy/lib.sh"
 
 terraform=${TERRAFORM:-$root/tests/terraform/terraform.sh}
 fanbridge=${FANBRIDGE:-$root/target/debug/fanbridge}
@@ -16,7 +16,7 @@ tree=$scratch/tree
 
 python() { "$("$tools" python hcl | tail -n 1)/python" "$@"; }
 
-readme() { python "$root/tests/deploy/terraform_readme.py" "$@"; }
+readme() { python "$root/tests/terraform/readme.py" "$@"; }
 
 if [ "${1:-}" = --write ]; then
     readme --write "$modules"/*/ && exit

@@ -105,6 +105,21 @@
 {{- dict "names" ($names | sortAlpha) | toYaml -}}
 {{- end -}}
 
+{{/* The sinks that the acknowledgement of some source does not wait for, as {"names": […]}. */}}
+{{- define "fanbridge.unawaitedSinks" -}}
+{{- $everybodys := default dict .Values.config.ack -}}
+{{- $names := list -}}
+{{- range $source := .Values.config.sources -}}
+{{- $after := default list (default $everybodys $source.ack).after -}}
+{{- range $sink, $_ := $.Values.config.sinks -}}
+{{- if not (has $sink $after) -}}
+{{- $names = append $names $sink -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- dict "names" ($names | uniq | sortAlpha) | toYaml -}}
+{{- end -}}
+
 {{/* What replaces the pods when it changes: the configuration, or what no running bridge takes over. */}}
 {{- define "fanbridge.configChecksum" -}}
 {{- $config := fromYaml (include "fanbridge.config" .) -}}

@@ -14,6 +14,7 @@
       "networkPolicy.adminFrom, or set networkPolicy.enabled=false" | fail -}}
 {{- end -}}
 {{- include "fanbridge.refuseOtherSize" . -}}
+{{- include "fanbridge.refuseToLeaveVolumes" . -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
 {{- fail "ingress.hosts is required with ingress.enabled: name the hosts to which providers deliver" -}}
 {{- end -}}
@@ -37,6 +38,19 @@
 {{- if ne (include "fanbridge.mebibytes" $size) (include "fanbridge.mebibytes" .Values.persistence.size) -}}
 {{- printf "persistence.size: the installed StatefulSet asks for %s and cannot be changed to %s. %s" $size
       .Values.persistence.size "docs/DEPLOYING.md says how to get there: A larger volume" | fail -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A Deployment would not mount the volumes of the StatefulSet, on which events may wait. */}}
+{{- define "fanbridge.refuseToLeaveVolumes" -}}
+{{- $name := include "fanbridge.fullname" . -}}
+{{- $installed := lookup "apps/v1" "StatefulSet" .Release.Namespace $name -}}
+{{- if and $installed (eq .Values.kind "Deployment") -}}
+{{- if gt (int $installed.spec.replicas) 0 -}}
+{{- printf "kind Deployment: nothing would read the volumes of the StatefulSet %s, where events may wait. %s"
+      $name (printf "%s `kubectl -n %s scale statefulset %s --replicas 0`, then upgrade again"
+      "When no sink has a lag, run" .Release.Namespace $name) | fail -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

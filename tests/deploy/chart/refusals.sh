@@ -101,3 +101,23 @@ check "behind an ingress one address may have all connections" has "connections_
     --set 'ingress.enabled=true,ingress.hosts={a.example.com}'
 check "one replica has no disruption budget, which would have no meaning" lacks PodDisruptionBudget
 check "two replicas have a disruption budget" has "kind: PodDisruptionBudget" --set replicas=2
+
+notes() { # HELM-ARGUMENTS…: what whoever installs reads, which needs no cluster
+    KUBECONFIG=/dev/null helm install fb "$chart" --namespace events --dry-run=client "$@" |
+        sed -n '/^NOTES:/,$p'
+}
+warns() { # WORDS HELM-ARGUMENTS…
+    local words=$1
+    shift
+    notes "$@" | tee "$scratch/notes"
+    grep -qF -- "$words" "$scratch/notes"
+}
+ephemeral=$chart/ci/ephemeral-values.yaml
+check "whoever installs a Deployment is told which sinks lose what they do not have" \
+    warns "not every acknowledgement waits for lake" --values "$ephemeral" \
+    --set config.sinks.lake.kafka.brokers=a:1
+is_silent() { ! warns "not every acknowledgement" "$@" && grep -q 'is installed as' "$scratch/notes"; }
+check "and not told so if every sink is awaited" is_silent --values "$ephemeral"
+check "nor with a StatefulSet" is_silent --values "$minimal"
+check "the overlay for kustomize, which has two replicas, has a disruption budget" \
+    grep -qx 'kind: PodDisruptionBudget' "$scratch/rendered/kustomize-example.yaml"

@@ -130,9 +130,27 @@ check "which all replicas take over" awaited 180 reloaded
 check "and for which no pod is replaced" [ "$(uids)" = "$before" ]
 
 check "a rollback brings the former release back" helm -n $namespace rollback fb --wait --timeout 300s
+tried() { upgrade "${reloading[@]}" --dry-run=server "$@"; }
+warns_of_volumes() {
+    tried --set replicas=1 | tee "$scratch/notes"
+    grep -q 'volumes, data-fb-fanbridge-1' "$scratch/notes"
+}
+check "a smaller number of replicas says on which volumes events may wait" warns_of_volumes
+refuses "a Deployment in the StatefulSet's place, which would leave its volumes, is refused" \
+    "where events may wait" tried --set 'kind=Deployment,config.ack.after={lake}'
 check "an uninstallation succeeds" helm -n $namespace uninstall fb --wait --timeout 300s
 check "and ends every pod" awaited 180 no_pods
 check "and leaves the volumes, which may hold events" [ "$(k get pvc -o name | wc -l)" -eq 3 ]
+
+verified() { [ "$(k get pod fanbridge-spool-verify -o 'jsonpath={.status.phase}')" = Succeeded ]; }
+verifies() {
+    k apply --server-side --validate=strict -f "$root/deploy/kubernetes/spool-verify.yaml" 2>&1 |
+        tee "$scratch/applied"
+    ! grep -iE 'warning|error' "$scratch/applied" && awaited 120 verified &&
+        grep -h '^clean: .* 1 entry' "$scratch"/node/*/log-verify
+}
+check "the log on such a volume can be verified, and the event is there" show_node verifies
+k delete pod fanbridge-spool-verify >/dev/null
 
 values=(--values "$chart/ci/ephemeral-values.yaml" --set "$quick")
 # Without any credentials a bridge that reads a queue is not ready; these are good for nothing.

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Says whether this commit can be released under a tag, and prints the notes of the release.
 #
-#   check.sh vVERSION     VERSION has to be that of Cargo.toml, and CHANGELOG.md has to have a section of it
+#   check.sh vVERSION     VERSION has to be that of Cargo.toml and of the chart, and CHANGELOG.md has to have
+#                         a section of it
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -22,4 +23,11 @@ notes=$(awk -v head="## [$version]" '
 locked=$(awk '/^name = "fanbridge"$/ { getline; print }' Cargo.lock)
 [ "$locked" = "version = \"$version\"" ] ||
     fail "Cargo.lock has $locked for fanbridge, and Cargo.toml $version: run cargo check, commit Cargo.lock"
+chart() { sed -n "s/^$1: *\"\{0,1\}\([^\"]*\)\"\{0,1\}$/\1/p" deploy/chart/Chart.yaml; }
+for key in version appVersion; do
+    [ "$(chart $key)" = "$version" ] ||
+        fail "deploy/chart/Chart.yaml has $key $(chart $key): expected $version, that of Cargo.toml"
+done
+grep -q "app.kubernetes.io/version: $version\$" deploy/kubernetes/base/resources.yaml ||
+    fail "deploy/kubernetes/base is of another version: run tests/deploy/chart/generate.py, commit its files"
 printf '%s\n' "$notes"

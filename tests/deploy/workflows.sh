@@ -32,11 +32,12 @@ without_mit() {
 
 version=$(sed -n '/^\[package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 # Of a copy, because what is asked for depends on what the repository holds.
-released() { # CHANGELOG TAG
+released() { # CHANGELOG TAG [CHANGE FILE-BELOW-DEPLOY]
     rm -rf "$scratch/tree"
     mkdir -p "$scratch/tree/deploy"
     cp -r Cargo.toml Cargo.lock "$scratch/tree"
-    cp -r deploy/release "$scratch/tree/deploy"
+    cp -r deploy/{release,chart,kubernetes} "$scratch/tree/deploy"
+    [ -z "${3:-}" ] || sed -i "$3" "$scratch/tree/deploy/$4"
     printf '%b' "$1" >"$scratch/tree/CHANGELOG.md"
     "$scratch/tree/deploy/release/check.sh" "$2"
 }
@@ -70,4 +71,11 @@ refuses "a tag that is not the version of Cargo.toml releases nothing" "expected
     released "## [9.9.9]\ntext\n" v9.9.9
 refuses "a release without a section of the changelog is none" "write what changed" \
     released "## [Unreleased]\ntext\n" "v$version"
+written="## [$version]\ntext\n"
+refuses "a chart of another version is not released" "expected $version, that of Cargo.toml" \
+    released "$written" "v$version" 's/^version: .*/version: 9.9.9/' chart/Chart.yaml
+refuses "a chart that installs another version is not released" "has appVersion 9.9.9" \
+    released "$written" "v$version" 's/^appVersion: .*/appVersion: "9.9.9"/' chart/Chart.yaml
+refuses "manifests of another version are not released" "run tests/deploy/chart/generate.py" \
+    released "$written" "v$version" 's/version: [0-9].*/version: 9.9.9/' kubernetes/base/resources.yaml
 finish

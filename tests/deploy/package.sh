@@ -101,6 +101,40 @@ keeps_the_former_process() {
     sed -i /nonsense/d "$machine/etc/fanbridge/fanbridge.yaml"
     grep -q 'the former one is still running' "$scratch/upgrade" && [ "$(main_pid)" = "$former" ] && is_ready
 }
+# The function of docs/DEPLOYING.md that gives a verb what the service has.
+as_the_service() {
+    local function
+    function=$(sed -n '/^bridge() {$/,/^}$/p' docs/DEPLOYING.md)
+    [ -n "$function" ] && inside_sh "$function
+        bridge $*"
+}
+takes_a_secret_as_a_variable() {
+    local secret
+    secret=$(head -c 24 /dev/urandom | base64)
+    (umask 077 && echo "GITHUB_SECRET=$secret" >"$machine/etc/fanbridge/secrets.env")
+    sed -i 's/^sources:$/&\n  github: { provider: github, secrets: [env:GITHUB_SECRET] }/' \
+        "$machine/etc/fanbridge/fanbridge.yaml"
+    inside systemctl restart fanbridge.service && await 30 is_ready
+}
+# The same files under an older number.
+goes_back() {
+    dpkg-deb -R "$(deb)" "$scratch/former"
+    sed -i 's/^Version: .*/Version: 0.0.9-1/' "$scratch/former/DEBIAN/control"
+    dpkg-deb -Zgzip -z1 -b "$scratch/former" "$machine/root/former.deb"
+    local before
+    before=$(main_pid)
+    inside apt-get install --quiet --yes --allow-downgrades /root/former.deb &&
+        await 20 is_another_process "$before" && inside dpkg -s fanbridge | grep 'Version: 0.0.9-1' &&
+        inside apt-get install --quiet --yes /root/fanbridge.deb && await 20 is_ready
+}
+stays_down() {
+    inside systemctl stop fanbridge.socket fanbridge.service
+    inside dpkg -i /root/fanbridge.deb 2>&1 | tee "$scratch/upgrade"
+    ! inside systemctl is-active fanbridge.service &&
+        grep -q 'is enabled and does not run' "$scratch/upgrade" || return 1
+    # The commands that it prints.
+    inside_sh "$(sed -n 's/^fanbridge: \(systemctl .*\)/\1/p' "$scratch/upgrade")" && await 30 is_ready
+}
 removal_stops_it() {
     inside dpkg -r fanbridge && ! inside systemctl is-active fanbridge.service fanbridge.socket &&
         [ -e "$machine/etc/fanbridge/fanbridge.yaml" ] && has_an_event
@@ -129,6 +163,12 @@ check "the shipped configuration needs one secret to take an event in" starts_as
 check "an upgrade restarts the bridge and refuses no connection" upgrades_without_a_refusal
 check "an upgrade that does not take the configuration leaves the running bridge alone and says so" \
     keeps_the_former_process
+check "a secret may be a variable of the service" takes_a_secret_as_a_variable
+refuses "which a verb in a shell does not have" "GITHUB_SECRET\` is not set" inside fanbridge check
+check "a verb that is run as the document says has it, and the credentials" as_the_service check
+check "and finds the running bridge" as_the_service send github push
+check "the former package can be installed again, and the newer one after it" goes_back
+check "an upgrade of a bridge that is stopped says how to start it" stays_down
 check "a removal stops the bridge and keeps its configuration and events" removal_stops_it
 check "a purge takes the configuration and keeps the events" purge_keeps_events
 finish

@@ -73,6 +73,7 @@ const PURE: &[&str] = &[
     "sink/envelope.rs",
     "sink/kafka/encoder.rs",
     "sink/kafka/outcome.rs",
+    "sink/kafka/wire/codec.rs",
     "sink/reason.rs",
     "sink/sns/lanes/",
     "sink/sns/message.rs",

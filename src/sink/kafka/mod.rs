@@ -23,6 +23,7 @@ mod producer;
 mod reach;
 mod settings;
 pub mod threads;
+mod wire;
 
 pub use options::{BearerToken, KafkaOptions};
 

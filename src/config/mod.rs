@@ -8,6 +8,7 @@
 //! one [`Report`]. This module opens no socket and writes no file, except for the secrets of
 //! [`embedded`]. It stands on top of the rooms that it configures: only `cli` and `bridge` use it.
 
+mod aws_secrets;
 mod check;
 mod diff;
 mod effective;

@@ -65,8 +65,8 @@ impl TopicShape {
             )),
             Some(_) => None,
             None => Some(
-                "its `min.insync.replicas` cannot be read (that takes DescribeConfigs on the topic): make sure \
-                 that it is 2 or more"
+                "its `min.insync.replicas` cannot be read (that takes DescribeConfigs on the topic): make \
+                 sure that it is 2 or more"
                     .into(),
             ),
         }

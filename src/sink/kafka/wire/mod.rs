@@ -1,8 +1,8 @@
-//! The few questions of an administrator that librdkafka's admin client cannot ask with an OAuth token, because
-//! that client never asks for one: which topics have which property, and the creation of topics.
+//! The few questions of an administrator that librdkafka's admin client cannot ask with an OAuth token,
+//! because that client never asks for one: which topics have which property, and the creation of topics.
 //!
-//! A connection speaks the Kafka protocol itself, in versions that brokers from 2.4 to 4 have. It is for commands
-//! only; whatever takes too long is cut off by whoever asks.
+//! A connection speaks the Kafka protocol itself, in versions that brokers from 2.4 to 4 have. It is for
+//! commands only; whatever takes too long is cut off by whoever asks.
 
 mod codec;
 

@@ -112,6 +112,16 @@ variable "stop_timeout" {
   }
 }
 
+variable "rollback_alarms" {
+  description = <<-EOT
+    CloudWatch alarms, by name, that end a deployment and bring the former version back when they go off in
+    it: `NAME-FanbridgeRefuses` of the module dashboard. They have to be there, so name them once they are.
+  EOT
+  type        = set(string)
+  default     = []
+  nullable    = false
+}
+
 variable "metrics" {
   description = <<-EOT
     A sidecar (AWS Distro for OpenTelemetry) that scrapes the bridge and writes its metrics to CloudWatch, for

@@ -1,5 +1,5 @@
 variable "desired_count" {
-  description = "Tasks; with `autoscaling` only the number at the beginning."
+  description = "How many tasks there are; with `autoscaling` its `min` and `max` say that."
   type        = number
   default     = 2
   nullable    = false

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What `terraform test` cannot see of the modules: that a README has the variables and outputs that there are,
-# that what it shows can be used, that a refusal says what to do, and that metrics.json has the right metrics.
+# that what it shows can be used, that a refusal says what to do, that metrics.json has the right metrics, and
+# what is made before what.
 #
 #   tests/terraform/modules.sh            all of it
 #   tests/terraform/modules.sh --write    writes the tables of the READMEs, and checks nothing
@@ -112,6 +113,22 @@ says() { # MODULE RUN WORDS
     grep -qF -- "$3" <<<"$said" || { echo "(it does not say: $3)"; return 1; }
 }
 
+# Terraform makes at once what does not wait for each other: a task that began before its role had its rights
+# would end, and the deployment fail.
+waits_for() { # RESOURCE…: of the example `complete`, before the task definition
+    local example=$tree/terraform/examples/complete graph=$scratch/graph resource status=0
+    if [ ! -s "$graph" ]; then
+        "$terraform" "-chdir=$example" init -backend=false -input=false -no-color >"$scratch/init" 2>&1 ||
+            { cat "$scratch/init"; return 1; }
+        "$terraform" "-chdir=$example" graph >"$graph" || return
+    fi
+    for resource in "$@"; do
+        grep -qF "\"module.bridge.aws_ecs_task_definition.this\" -> \"$resource\"" "$graph" ||
+            { echo "the task definition does not wait for $resource"; status=1; }
+    done
+    return "$status"
+}
+
 every_refusal_has_words() { # MODULE
     diff <(grep -hoP '^run "\K[^"]+' "$modules/$1"/tests/refusals*.tftest.hcl | sort) \
         <(wanted "$1" | cut -f 1 | sort)
@@ -126,6 +143,11 @@ check "the tables of every README are those of the module's variables and output
 check "the configuration that is shown is one that the bridge takes" configuration_is_good
 check "what the READMEs show is valid, all of it together" examples_are_valid
 check "the metrics that go to CloudWatch are metrics of the bridge" metrics_exist
+check "a task begins when its role has its rights" waits_for \
+    module.identity.aws_iam_role_policy_attachment.this \
+    module.identity.aws_iam_role_policy_attachment.additional
+check "a task begins when its topics are there" waits_for module.lake_topics.kafka_acl.this \
+    module.billing_topics.aws_sns_topic_policy.this module.alert_topic.aws_sns_topic_policy.this
 for module in "$modules"/*/; do
     module=$(basename "$module")
     check "$module: every refusal has the words that are expected" every_refusal_has_words "$module"

@@ -27,8 +27,8 @@ locals {
       metrics = [[{
         id = "found"
         expression = format(
-          "SEARCH('{%s} MetricName=\"fanbridge_%s\" bridge=\"%s\"', '%s', %d)",
-          join(",", compact([var.namespace, "bridge", graph[0]])), graph[2], var.bridge, graph[3],
+          "SEARCH('{\"%s\",%s} MetricName=\"fanbridge_%s\" bridge=\"%s\"', '%s', %d)",
+          var.namespace, join(",", compact(["bridge", graph[0]])), graph[2], var.bridge, graph[3],
           var.period_seconds,
         )
         label = graph[0] == "" ? var.bridge : "$${PROP('Dim.${graph[0]}')}"

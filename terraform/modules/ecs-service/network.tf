@@ -3,6 +3,8 @@
 locals {
   balancer = var.load_balancer == null ? [] : [var.load_balancer]
   is_alb   = try(var.load_balancer.kind == "alb", false)
+  # Without `try`, which knows nothing of an object as long as an ARN in it is not known.
+  web_acl = var.load_balancer == null ? null : var.load_balancer.web_acl
 }
 
 resource "aws_security_group" "task" {
@@ -138,10 +140,13 @@ resource "aws_lb_target_group" "this" {
   preserve_client_ip            = local.is_alb ? null : "true"
   connection_termination        = local.is_alb ? null : true
 
+  # ECS ends a task that fails this. A task whose disk ends with it is replaced by an empty one when it cannot
+  # store any more. A spool that lasts is opened by the next task as full as it was: there, what counts is
+  # that it has been opened, and the bridge itself answers 503 until its sinks take events again.
   health_check {
     protocol            = "HTTP"
     port                = "9090"
-    path                = "/readyz"
+    path                = local.alone ? "/startupz" : "/readyz"
     matcher             = "200"
     interval            = 10
     timeout             = 5
@@ -211,8 +216,8 @@ resource "aws_lb_listener_rule" "in" {
 }
 
 resource "aws_wafv2_web_acl_association" "this" {
-  count = try(var.load_balancer.web_acl, null) == null ? 0 : 1
+  count = local.web_acl == null ? 0 : 1
 
   resource_arn = aws_lb.this[0].arn
-  web_acl_arn  = var.load_balancer.web_acl.arn
+  web_acl_arn  = local.web_acl.arn
 }

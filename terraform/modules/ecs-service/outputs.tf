@@ -18,6 +18,21 @@ output "load_balancer_zone_id" {
   value       = one(aws_lb.this[*].zone_id)
 }
 
+output "load_balancer_arn" {
+  description = "ARN of the load balancer, or `null`: for alarms on what never reaches the bridge."
+  value       = one(aws_lb.this[*].arn)
+}
+
+output "target_group_arn" {
+  description = "ARN of the target group, or `null`."
+  value       = one(aws_lb_target_group.this[*].arn)
+}
+
+output "load_balancer_security_group_id" {
+  description = "Security group of the load balancer, or `null`."
+  value       = one(aws_security_group.balancer[*].id)
+}
+
 output "security_group_id" {
   description = "Security group of the tasks: let Kafka, Redis and the file system take connections from it."
   value       = aws_security_group.task.id

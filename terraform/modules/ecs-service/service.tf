@@ -39,6 +39,16 @@ resource "aws_ecs_service" "this" {
     rollback = true
   }
 
+  dynamic "alarms" {
+    for_each = length(var.rollback_alarms) > 0 ? [var.rollback_alarms] : []
+
+    content {
+      alarm_names = alarms.value
+      enable      = true
+      rollback    = true
+    }
+  }
+
   network_configuration {
     subnets          = var.subnet_ids
     security_groups  = [aws_security_group.task.id]
@@ -97,7 +107,7 @@ resource "aws_ecs_service" "this" {
 
   depends_on = [
     aws_lb_listener.this, aws_lb_listener_rule.in, aws_iam_role_policy.execution, aws_iam_role_policy.task,
-    aws_iam_role_policy_attachment.volumes,
+    aws_iam_role_policy_attachment.volumes, aws_iam_role_policy.volumes,
   ]
 }
 

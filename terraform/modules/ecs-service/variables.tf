@@ -7,6 +7,13 @@ variable "name" {
     condition     = can(regex("^[a-z][a-z0-9-]{0,23}[a-z0-9]$", var.name))
     error_message = "The name has 2 to 25 of a-z, 0-9 and `-`, and begins with a letter."
   }
+
+  validation {
+    condition     = !can(regex("^(internal|sg)-", var.name))
+    error_message = <<-EOT
+      The name begins with internal- or sg-, which AWS keeps to itself for load balancers and security groups.
+    EOT
+  }
 }
 
 variable "cluster_arn" {
@@ -67,11 +74,12 @@ variable "configuration" {
   validation {
     condition = (
       try(yamldecode(var.configuration).admin.listen, "") == "0.0.0.0:9090"
-      && try(yamldecode(var.configuration).admin.token, "") != ""
+      && can(regex("^(env|file|aws-sm|aws-ssm):.", yamldecode(var.configuration).admin.token))
     )
     error_message = <<-EOT
       configuration needs `admin: { listen: 0.0.0.0:9090, token: env:NAME }`: the load balancer asks /readyz
-      there, and without a token everybody in the network could read and change the bridge.
+      there, and without a token everybody in the network could read and change the bridge. Write where the
+      token is, never the token: it would stand in the task definition and in Terraform's state.
     EOT
   }
 

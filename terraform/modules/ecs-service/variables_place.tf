@@ -43,8 +43,17 @@ variable "memory" {
   nullable    = false
 
   validation {
-    condition     = var.memory >= 1024 && (var.launch_type == "EC2" || var.memory >= min(var.cpu * 2, 32768))
-    error_message = "memory is at least 1024 MiB, and on Fargate at least twice `cpu`."
+    condition = var.memory >= 1024 && (var.launch_type == "EC2" || (
+      var.memory >= var.cpu * 2
+      && var.memory <= lookup(
+        { "512" = 4096, "4096" = 30720, "8192" = 61440, "16384" = 122880 }, tostring(var.cpu), var.cpu * 8
+      )
+      && var.memory % (var.cpu > 8192 ? 8192 : var.cpu > 4096 ? 4096 : 1024) == 0
+    ))
+    error_message = <<-EOT
+      memory is at least 1024 MiB, and on Fargate a size that it has beside `cpu`: from twice `cpu` to four or
+      eight times it, in steps of 1024 (of 4096 with 8 cores, of 8192 with 16).
+    EOT
   }
 }
 
@@ -141,6 +150,18 @@ variable "storage" {
       || (var.storage.size_gib >= 21 && var.storage.size_gib <= 200)
     )
     error_message = "The disk of a task on Fargate (storage.size_gib) has 21 to 200 GiB."
+  }
+
+  validation {
+    condition = var.storage.kind != "ebs" || (
+      var.storage.size_gib >= 1 && var.storage.iops >= 3000 && var.storage.throughput >= 125
+      && var.storage.iops <= max(3000, var.storage.size_gib * 500)
+      && var.storage.throughput <= var.storage.iops / 4
+    )
+    error_message = <<-EOT
+      A volume (gp3) has 3000 or more storage.iops, at most 500 for each GiB of storage.size_gib, and a
+      storage.throughput of 125 MiB/s or more, at most a quarter of its iops. 3000 and 125 cost nothing.
+    EOT
   }
 
   validation {

@@ -1,5 +1,5 @@
 variable "desired_count" {
-  description = "Tasks; with `autoscaling` only the number at the beginning."
+  description = "How many tasks there are; with `autoscaling` its `min` and `max` say that."
   type        = number
   default     = 2
   nullable    = false
@@ -110,6 +110,16 @@ variable "stop_timeout" {
     condition     = var.stop_timeout >= 45 && var.stop_timeout <= 120
     error_message = "stop_timeout is between 45 and 120 seconds."
   }
+}
+
+variable "rollback_alarms" {
+  description = <<-EOT
+    CloudWatch alarms, by name, that end a deployment and bring the former version back when they go off in
+    it: `NAME-FanbridgeRefuses` of the module dashboard. They have to be there, so name them once they are.
+  EOT
+  type        = set(string)
+  default     = []
+  nullable    = false
 }
 
 variable "metrics" {

@@ -3,6 +3,9 @@ output "role_arn" {
     ARN of the role: `task_role_arn` of the module ecs-service, or the service account's annotation.
   EOT
   value       = aws_iam_role.this.arn
+
+  # Whoever takes the role may do what it may from the start: a task without its rights ends at once.
+  depends_on = [aws_iam_role_policy_attachment.this, aws_iam_role_policy_attachment.additional]
 }
 
 output "role_name" {

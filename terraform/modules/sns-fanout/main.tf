@@ -23,9 +23,11 @@ resource "aws_sns_topic" "this" {
   # The bridge states a deduplication id of its own, which tells an event from another with an equal body.
   content_based_deduplication = false
   fifo_throughput_scope       = var.fifo ? "MessageGroup" : null
-  archive_policy = var.fifo_archive_days == null ? null : jsonencode({
-    MessageRetentionPeriod = tostring(var.fifo_archive_days)
-  })
+  # An empty policy ends an archive. To leave the policy out ends none, and SNS deletes no topic that has one.
+  archive_policy = var.fifo_archive_days == null ? null : (
+    var.fifo_archive_days == 0 ? "{}"
+    : jsonencode({ MessageRetentionPeriod = tostring(var.fifo_archive_days) })
+  )
 
   sqs_success_feedback_role_arn         = local.status_arn
   sqs_failure_feedback_role_arn         = local.status_arn

@@ -1,6 +1,9 @@
 output "topic_template" {
   description = "The sink's `topic` in the bridge's configuration, with `{provider}` and `{family}`."
   value       = local.arn_template
+
+  # A bridge that begins with this configuration finds its topics.
+  depends_on = [aws_sns_topic.this, aws_sns_topic_policy.this]
 }
 
 output "topic_arns" {

@@ -31,7 +31,11 @@ resource "aws_sns_topic_subscription" "this" {
   raw_message_delivery  = each.value.raw_message_delivery
   subscription_role_arn = each.value.role_arn
   filter_policy         = each.value.filter_policy
-  filter_policy_scope   = each.value.filter_policy == null ? null : each.value.filter_policy_scope
+  # The default scope is left out: the provider refuses a scope beside a policy that is not known yet.
+  filter_policy_scope = (
+    each.value.filter_policy == null || each.value.filter_policy_scope == "MessageAttributes"
+    ? null : each.value.filter_policy_scope
+  )
 
   redrive_policy = jsonencode({
     deadLetterTargetArn = aws_sqs_queue.dead_letter[each.value.name].arn

@@ -79,15 +79,20 @@ variable "fifo" {
 }
 
 variable "fifo_archive_days" {
-  description = "FIFO only: how long the topics keep messages for replays by subscribers; `null` keeps none."
+  description = <<-EOT
+    FIFO only: how long the topics keep messages for replays by subscribers; `null` keeps none. SNS deletes no
+    topic that has an archive: apply 0 first, which ends the archives and deletes what is in them.
+  EOT
   type        = number
   default     = null
 
   validation {
     condition = var.fifo_archive_days == null || try(
-      var.fifo && var.fifo_archive_days >= 1 && var.fifo_archive_days <= 365, false
+      var.fifo && var.fifo_archive_days >= 0 && var.fifo_archive_days <= 365, false
     )
-    error_message = "fifo_archive_days is between 1 and 365, and needs `fifo = true`."
+    error_message = <<-EOT
+      fifo_archive_days is between 1 and 365, or 0 to end an archive, and needs `fifo = true`.
+    EOT
   }
 }
 
@@ -123,6 +128,14 @@ variable "publisher_role_arns" {
       for arn in var.publisher_role_arns : can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:role/[^*]+$", arn))
     ])
     error_message = "publisher_role_arns are ARNs of roles, such as arn:aws:iam::123456789012:role/fanbridge."
+  }
+
+  validation {
+    condition     = length(var.publisher_role_arns) == 0 || var.kms_key_id != "alias/aws/sns"
+    error_message = <<-EOT
+      publisher_role_arns are of other accounts, and alias/aws/sns cannot be used from there: every message
+      would be refused. Give a key of yours in kms_key_id, with what the output kms_key_policy_json says.
+    EOT
   }
 }
 

@@ -167,6 +167,14 @@ variable "publisher_role" {
     ]), var.publisher_role == null)
     error_message = "publisher_role.trusted_accounts are one or more account numbers of twelve digits."
   }
+
+  validation {
+    condition     = var.publisher_role == null || length(var.name) <= 54
+    error_message = <<-EOT
+      The role is named NAME-publisher, and a role's name has 64 characters at most: with publisher_role the
+      name has up to 54.
+    EOT
+  }
 }
 
 variable "kms_key_arn" {
@@ -205,6 +213,14 @@ variable "delivery_status" {
       var.delivery_status.success_percent >= 0 && var.delivery_status.success_percent <= 100, false
     )
     error_message = "delivery_status.success_percent is between 0 and 100."
+  }
+
+  validation {
+    condition     = var.delivery_status == null || length(var.name) <= 48
+    error_message = <<-EOT
+      The role is named NAME-delivery-status, and a role's name has 64 characters at most: with
+      delivery_status the name has up to 48.
+    EOT
   }
 }
 

@@ -220,6 +220,14 @@ variable "sender_role" {
     ]), var.sender_role == null)
     error_message = "sender_role.trusted_accounts are one or more account numbers of twelve digits."
   }
+
+  validation {
+    condition     = var.sender_role == null || length(var.name) <= 57
+    error_message = <<-EOT
+      The role is named NAME-sender, and a role's name has 64 characters at most: with sender_role the name
+      has up to 57.
+    EOT
+  }
 }
 
 variable "alarms" {

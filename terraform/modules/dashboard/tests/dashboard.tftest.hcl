@@ -163,7 +163,7 @@ run "graphs_find_what_the_sidecar_writes" {
       for widget in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : [
         for line in try(widget.properties.metrics, []) : [
           for found in regexall(
-            "SEARCH\\('\\{fanbridge,([a-z,]+)\\} MetricName=\"fanbridge_([a-z_]+)\" ",
+            "SEARCH\\('\\{\"fanbridge\",([a-z,]+)\\} MetricName=\"fanbridge_([a-z_]+)\" ",
             try(line[0].expression, "")
           ) :
           contains(jsondecode(file("../../metrics.json")).dimensions[found[0]], found[1])

@@ -249,4 +249,39 @@ run "an_nlb_that_keeps_addresses" {
     condition     = keys(aws_vpc_security_group_ingress_rule.balancer) == ["198.51.100.0/24"]
     error_message = "Others than the stated networks reach the balancer."
   }
+
+  assert {
+    condition = (
+      output.load_balancer_arn == aws_lb.this[0].arn
+      && output.target_group_arn == aws_lb_target_group.this[0].arn
+      && output.load_balancer_security_group_id == "sg-0balancer"
+    )
+    error_message = "Nobody could make alarms of the balancer."
+  }
+}
+
+run "a_spool_that_lasts_is_not_ended_for_being_full" {
+  command = apply
+
+  variables {
+    desired_count = 1
+    storage = {
+      kind              = "efs"
+      file_system_id    = "fs-0"
+      access_point_id   = "fsap-0"
+      file_system_sg_id = "sg-0files"
+    }
+    load_balancer = {
+      certificate_arn = "arn:aws:acm:eu-west-1:123456789012:certificate/1"
+      subnet_ids      = ["subnet-1a", "subnet-1b"]
+    }
+  }
+
+  assert {
+    condition = (
+      aws_lb_target_group.this[0].health_check[0].path == "/startupz"
+      && aws_ecs_service.this.health_check_grace_period_seconds == 900
+    )
+    error_message = "ECS would end a bridge whose disk is full, again and again."
+  }
 }

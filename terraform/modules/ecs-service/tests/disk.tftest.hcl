@@ -59,6 +59,10 @@ override_resource {
 }
 
 override_resource {
+  target = aws_iam_role_policy.volumes
+}
+
+override_resource {
   target = aws_ecs_service.this
 }
 
@@ -193,6 +197,37 @@ run "a_volume_for_each_task" {
     condition     = length(aws_ecs_task_definition.this.ephemeral_storage) == 0
     error_message = "The task has a second large disk."
   }
+
+  assert {
+    condition = {
+      for one in jsondecode(aws_iam_role_policy.volumes[0].policy).Statement :
+      one.Sid => one.Resource == "arn:aws:kms:eu-west-1:123456789012:key/*" && (
+        one.Condition.StringEquals["kms:ViaService"] == "ec2.eu-west-1.amazonaws.com"
+      )
+    } == { EncryptVolumes = true, LetVolumesBeAttached = true }
+    error_message = "A volume could not have the account's key: ${aws_iam_role_policy.volumes[0].policy}"
+  }
+}
+
+run "volumes_with_a_key_of_ones_own" {
+  command = apply
+
+  variables {
+    storage = {
+      kind        = "ebs"
+      kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/1111aaaa-22bb-33cc-44dd-5555eeee6666"
+    }
+  }
+
+  assert {
+    condition = alltrue([
+      for one in jsondecode(aws_iam_role_policy.volumes[0].policy).Statement :
+      one.Resource == var.storage.kms_key_arn && (
+        one.Action != "kms:CreateGrant" || one.Condition.Bool["kms:GrantIsForAWSResource"] == "true"
+      )
+    ])
+    error_message = "ECS may use other keys: ${aws_iam_role_policy.volumes[0].policy}"
+  }
 }
 
 run "a_file_system_that_outlasts_the_task" {
@@ -277,36 +312,5 @@ run "a_sink_whose_events_may_be_lost" {
   assert {
     condition     = length(aws_ecs_task_definition.this.container_definitions) > 0
     error_message = "It is refused."
-  }
-}
-
-run "instances_of_the_clusters_own_and_commands" {
-  command = apply
-
-  variables {
-    launch_type     = "EC2"
-    architecture    = "ARM64"
-    cpu             = 512
-    execute_command = true
-  }
-
-  assert {
-    condition = (
-      aws_ecs_service.this.launch_type == "EC2"
-      && length(aws_ecs_service.this.ordered_placement_strategy) == 2
-      && aws_ecs_task_definition.this.runtime_platform[0].cpu_architecture == "ARM64"
-    )
-    error_message = "The service is not spread over instances."
-  }
-
-  assert {
-    condition = (
-      !jsondecode(aws_ecs_task_definition.this.container_definitions)[1].readonlyRootFilesystem
-      && length([
-        for statement in jsondecode(aws_iam_role_policy.task[0].policy).Statement :
-        statement if statement.Sid == "ExecuteCommands"
-      ]) == 1
-    )
-    error_message = "Commands could not be run."
   }
 }

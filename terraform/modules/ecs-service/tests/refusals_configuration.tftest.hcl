@@ -278,3 +278,21 @@ run "a_drain_longer_than_the_stop" {
   }
   expect_failures = [aws_ecs_task_definition.this]
 }
+
+run "an_admin_token_written_out" {
+  command = plan
+  # Says: it would stand in the task definition
+  variables {
+    configuration = <<-EOT
+      http: { listen: 0.0.0.0:8080 }
+      admin: { listen: 0.0.0.0:9090, token: swordfish-swordfish-swordfish-sword }
+      spool: { dir: /var/lib/fanbridge/spool }
+      ack: { after: [lake] }
+      sources:
+        stream: { provider: stream, secrets: [env:STREAM_SECRET] }
+      sinks:
+        lake: { kafka: { brokers: env:KAFKA_BROKERS } }
+    EOT
+  }
+  expect_failures = [var.configuration]
+}

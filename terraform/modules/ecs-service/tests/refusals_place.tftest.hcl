@@ -206,3 +206,39 @@ run "two_tasks_with_one_spool" {
   }
   expect_failures = [var.storage]
 }
+
+run "a_name_that_aws_keeps_to_itself" {
+  command = plan
+  # Says: which AWS keeps to itself
+  variables {
+    name = "internal-events"
+  }
+  expect_failures = [var.name]
+}
+
+run "memory_that_fargate_lacks" {
+  command = plan
+  # Says: a size that it has beside `cpu`
+  variables {
+    memory = 3000
+  }
+  expect_failures = [var.memory]
+}
+
+run "more_memory_than_fargate_has_beside_a_core" {
+  command = plan
+  # Says: a size that it has beside `cpu`
+  variables {
+    memory = 16384
+  }
+  expect_failures = [var.memory]
+}
+
+run "a_volume_that_is_faster_than_its_size_allows" {
+  command = plan
+  # Says: at most 500 for each GiB
+  variables {
+    storage = { kind = "ebs", size_gib = 10, iops = 6000 }
+  }
+  expect_failures = [var.storage]
+}

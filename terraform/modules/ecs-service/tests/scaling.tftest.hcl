@@ -226,3 +226,34 @@ run "tasks_that_scale_and_a_sidecar_for_metrics" {
     error_message = "The policy is another role's."
   }
 }
+
+run "instances_of_the_clusters_own_and_commands" {
+  command = apply
+
+  variables {
+    launch_type     = "EC2"
+    architecture    = "ARM64"
+    cpu             = 512
+    execute_command = true
+  }
+
+  assert {
+    condition = (
+      aws_ecs_service.this.launch_type == "EC2"
+      && length(aws_ecs_service.this.ordered_placement_strategy) == 2
+      && aws_ecs_task_definition.this.runtime_platform[0].cpu_architecture == "ARM64"
+    )
+    error_message = "The service is not spread over instances."
+  }
+
+  assert {
+    condition = (
+      !jsondecode(aws_ecs_task_definition.this.container_definitions)[1].readonlyRootFilesystem
+      && length([
+        for statement in jsondecode(aws_iam_role_policy.task[0].policy).Statement :
+        statement if statement.Sid == "ExecuteCommands"
+      ]) == 1
+    )
+    error_message = "Commands could not be run."
+  }
+}

@@ -213,8 +213,14 @@ run "tasks_on_fargate_for_queues_only" {
       && aws_ecs_service.this.deployment_minimum_healthy_percent == 100
       && aws_ecs_service.this.deployment_maximum_percent == 200
       && length(aws_ecs_service.this.load_balancer) == 0
+      && length(aws_ecs_service.this.alarms) == 0
     )
     error_message = "A bad version would replace a good one."
+  }
+
+  assert {
+    condition     = aws_ecs_task_definition.this.skip_destroy
+    error_message = "A rollback would not find the former revision: it is deregistered when it is replaced."
   }
 
   assert {
@@ -273,5 +279,21 @@ run "tasks_on_fargate_for_queues_only" {
       && length(aws_iam_role_policy.task) == 0
     )
     error_message = "Tasks reach more, or are reached by somebody, or may do more than their own role says."
+  }
+}
+
+run "alarms_that_bring_the_former_version_back" {
+  command = apply
+
+  variables {
+    rollback_alarms = ["fanbridge-FanbridgeRefuses"]
+  }
+
+  assert {
+    condition = alltrue([
+      for alarms in aws_ecs_service.this.alarms :
+      alarms.enable && alarms.rollback && alarms.alarm_names == toset(["fanbridge-FanbridgeRefuses"])
+    ]) && length(aws_ecs_service.this.alarms) == 1
+    error_message = "A deployment goes on whatever the alarm says."
   }
 }

@@ -30,6 +30,11 @@ run "families_get_the_topics_that_the_bridge_writes_to" {
   }
 
   assert {
+    condition     = output.partition_replicas == 72
+    error_message = "Two topics of twelve partitions on three brokers are 72 replicas of partitions."
+  }
+
+  assert {
     condition = kafka_topic.this["stream.chat.message"].config == tomap({
       "cleanup.policy"                 = "delete"
       "max.message.bytes"              = "1048588"

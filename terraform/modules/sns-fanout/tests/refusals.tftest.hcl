@@ -294,3 +294,12 @@ run "a_fifo_queue_behind_standard_topics" {
   }
   expect_failures = [var.subscriptions]
 }
+
+run "another_accounts_bridge_with_a_key_of_aws" {
+  command = plan
+  # Says: alias/aws/sns cannot be used from there
+  variables {
+    publisher_role_arns = ["arn:aws:iam::111122223333:role/fanbridge"]
+  }
+  expect_failures = [var.publisher_role_arns]
+}

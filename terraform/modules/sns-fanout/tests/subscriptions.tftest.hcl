@@ -94,7 +94,12 @@ run "subscriptions_have_their_topics_filters_and_dead_letter_queues" {
         raw_message_delivery = true
         filter_policy        = "{\"type\":[\"call.session_ended\"]}"
       }
-      search = { protocol = "lambda", endpoint = "arn:aws:lambda:eu-west-1:123456789012:function:search" }
+      search = {
+        protocol            = "lambda"
+        endpoint            = "arn:aws:lambda:eu-west-1:123456789012:function:search"
+        filter_policy       = "{\"data\":{\"hidden\":[false]}}"
+        filter_policy_scope = "MessageBody"
+      }
     }
   }
 
@@ -107,11 +112,10 @@ run "subscriptions_have_their_topics_filters_and_dead_letter_queues" {
 
   assert {
     condition = (
-      aws_sns_topic_subscription.this["billing/stream-video-session"].filter_policy_scope
-      == "MessageAttributes"
-      && aws_sns_topic_subscription.this["billing/stream-video-session"].raw_message_delivery
+      aws_sns_topic_subscription.this["billing/stream-video-session"].raw_message_delivery
       && jsondecode(aws_sns_topic_subscription.this["billing/stream-video-session"].filter_policy).type[0]
       == "call.session_ended"
+      && aws_sns_topic_subscription.this["search/stream-chat-message"].filter_policy_scope == "MessageBody"
     )
     error_message = "The subscription does not filter."
   }

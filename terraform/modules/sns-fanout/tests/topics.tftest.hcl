@@ -230,9 +230,30 @@ run "fifo_topics_with_an_archive_and_a_log_of_deliveries" {
   }
 
   assert {
-    condition = jsondecode(aws_iam_role.delivery_status[0].assume_role_policy).Statement[0].Condition == {
-      StringEquals = { "aws:SourceAccount" = "123456789012" }
-    }
-    error_message = "SNS could take the role for another account."
+    condition = jsonencode(jsondecode(aws_iam_role.delivery_status[0].assume_role_policy)) == jsonencode({
+      Version = "2012-10-17"
+      Statement = [{
+        Sid       = "SnsAssumes"
+        Effect    = "Allow"
+        Principal = { Service = "sns.amazonaws.com" }
+        Action    = "sts:AssumeRole"
+      }]
+    })
+    error_message = "Another service than SNS takes the role, or SNS cannot."
+  }
+}
+
+run "an_archive_that_ends_so_that_its_topics_can_be_deleted" {
+  command = apply
+
+  variables {
+    families          = { stream = ["chat.message"] }
+    fifo              = true
+    fifo_archive_days = 0
+  }
+
+  assert {
+    condition     = values(aws_sns_topic.this)[*].archive_policy == ["{}"]
+    error_message = "SNS would keep the archive, and refuse to delete the topic."
   }
 }

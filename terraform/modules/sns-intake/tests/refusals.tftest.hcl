@@ -162,3 +162,23 @@ run "a_fifo_queue_behind_a_standard_topic" {
   }
   expect_failures = [var.queue_arns]
 }
+
+run "a_publishers_role_whose_name_is_too_long" {
+  command = plan
+  # Says: The role is named NAME-publisher
+  variables {
+    name           = "a-topic-with-a-name-that-is-longer-than-fifty-four-characters"
+    publisher_role = { trusted_accounts = ["111122223333"] }
+  }
+  expect_failures = [var.publisher_role]
+}
+
+run "a_log_role_whose_name_is_too_long" {
+  command = plan
+  # Says: The role is named NAME-delivery-status
+  variables {
+    name            = "a-topic-with-a-name-that-is-longer-than-forty-eight"
+    delivery_status = {}
+  }
+  expect_failures = [var.delivery_status]
+}

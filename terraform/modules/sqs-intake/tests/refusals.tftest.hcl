@@ -154,3 +154,13 @@ run "a_standard_topic_before_a_fifo_queue" {
   }
   expect_failures = [var.source_topic_arns]
 }
+
+run "a_role_whose_name_is_too_long" {
+  command = plan
+  # Says: a role's name has 64 characters at most
+  variables {
+    name        = "a-queue-with-a-name-that-is-longer-than-fifty-seven-characters"
+    sender_role = { trusted_accounts = ["111122223333"] }
+  }
+  expect_failures = [var.sender_role]
+}

@@ -1,0 +1,19 @@
+# The first plan of all, in which whatever AWS names (ARNs, ids, URLs) is not known yet: how many of each
+# there are must not depend on it, because Terraform could not plan that. The provider asks AWS nothing.
+
+provider "aws" {
+  region                      = "eu-west-1"
+  access_key                  = "test"
+  secret_key                  = "test"
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_requesting_account_id  = true
+}
+
+run "alarms_of_which_a_topic_is_told_that_comes_with_them" {
+  command = plan
+
+  module {
+    source = "./tests/first_plan"
+  }
+}

@@ -36,6 +36,7 @@ cargo-auditable   0.7.7
 cargo-cyclonedx   0.5.9
 cargo-deb         3.8.0
 cargo-deny        0.20.2
+cargo-fuzz        0.13.2
 LIST
 }
 

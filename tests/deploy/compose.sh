@@ -10,10 +10,7 @@ cd "$root" || exit 1
 needs_bridge
 promtool=$("$tools" debian prometheus)/usr/bin/promtool || exit 69
 export KAFKA_LIBS_DIR=${KAFKA_LIBS_DIR:-$root/.test-servers/kafka/libs}
-if ! compgen -G "$KAFKA_LIBS_DIR/kafka_2.13-*.jar" >/dev/null; then
-    # Its first start fetches the broker's jars.
-    tests/servers/kafka.sh start >/dev/null && tests/servers/kafka.sh stop
-fi
+tests/servers/kafka.sh install || exit 69
 
 # As the service of a name, but for one line.
 changed() { # SED-EXPRESSION
@@ -94,9 +91,12 @@ PYTHON
 }
 check "Grafana is told of a dashboard and a source of its type that are there" grafana
 
-picture() { unshare --mount --net tests/deploy/picture.sh "$scratch/project.json"; }
-# Its sentences are counted here; its own count is left out.
-picture | tee "$scratch/picture" | sed '/^failures:$/,/^test result:/d; /^test result:/d'
+# A process that ends with this script. Its sentences are counted here; its own count is left out.
+unshare --mount --net tests/deploy/picture.sh "$scratch/project.json" >"$scratch/picture" 2>&1 &
+picture=$!
+ends_with_us "$picture"
+tail --pid="$picture" -s 0.2 -n +1 -f "$scratch/picture" |
+    sed -u '/^failures:$/,/^test result:/d; /^test result:/d'
 passed=$((passed + $(grep -c '^test .* \.\.\. ok$' "$scratch/picture")))
 mapfile -t -O ${#failed[@]} failed < <(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$scratch/picture")
 grep -q '^test result:' "$scratch/picture" || failed+=("the picture runs to its end")

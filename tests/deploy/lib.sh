@@ -35,11 +35,19 @@ needs_bridge() {
 
 ends_with_us() { started+=("$1"); }
 
+# In order, and then by force: a bridge takes up to 30 s to stop, other servers as long as they like.
+end_process() {
+    local until=$((SECONDS + 45))
+    kill "$1" 2>/dev/null || return
+    while kill -0 "$1" 2>/dev/null; do
+        [ "$SECONDS" -lt "$until" ] || kill -KILL "$1"
+        sleep 0.1
+    done
+}
+
 clean_up() {
     local pid
-    for pid in ${started[@]+"${started[@]}"}; do
-        kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
-    done
+    for pid in ${started[@]+"${started[@]}"}; do end_process "$pid"; done
     # A script that mounts or stores elsewhere defines it.
     ! declare -F clean_up_more >/dev/null || clean_up_more
     rm -rf "$scratch"

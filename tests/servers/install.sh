@@ -24,14 +24,25 @@ need_package() { dpkg -s "$1" >/dev/null 2>&1 || missing+=("$1"); }
 
 java_major() { java -version 2>&1 | sed -n '1s/.*version "\([0-9]*\).*/\1/p'; }
 
+lock_seconds=600
 # Another installation may hold the lock, as the one of automatic upgrades does on a new machine. The variable
 # stands behind sudo, which lets none of its caller through.
 apt() {
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600 "$@"
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive LC_ALL=C \
+        apt-get -q -o DPkg::Lock::Timeout="$lock_seconds" "$@"
+}
+
+# For the lock of the lists apt does not wait by itself.
+update_lists() {
+    local until=$((SECONDS + lock_seconds)) said
+    until said=$(apt update 2>&1); do
+        [[ $said == *"Could not get lock"* && $SECONDS -lt $until ]] || { echo "$said" >&2; return 1; }
+        sleep 1
+    done
 }
 
 if [ "$scope" = lists ]; then
-    apt update
+    update_lists
 elif [ "$scope" = needs ]; then
     for pair in "${@:2}"; do
         [[ $pair == /* && -e ${pair%%=*} ]] || need_command "${pair%%=*}" "${pair#*=}"
@@ -72,7 +83,7 @@ fi
 
 if [ ${#missing[@]} -gt 0 ]; then
     echo "installing: ${missing[*]}"
-    apt update
+    update_lists
     apt install -y --no-install-recommends "${missing[@]}"
 fi
 if [ "$scope" = page ]; then

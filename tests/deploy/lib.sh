@@ -13,7 +13,8 @@
 # Reading it installs what the tests need on a new machine (tests/servers/install.sh all), if it is missing.
 #
 # Each prints its sentence with ok or FAILED; after a failure, what the command wrote. `$scratch` is a
-# directory of this run alone. What a script starts it names to `ends_with_us PID`, and it is ended with the script.
+# directory of this run alone. What a script starts it names to `ends_with_us PID`, and it is ended with the
+# script.
 set -uo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)

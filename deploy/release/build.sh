@@ -12,8 +12,8 @@
 #
 # MAINTAINER, as `NAME <ADDRESS>`, is who publishes the Debian package and answers for it.
 #
-# The tools come by tests/servers/tools.sh in pinned versions. Equal binaries give equal archives: their times
-# are that of the commit, or SOURCE_DATE_EPOCH.
+# What the build needs is installed, if it is missing. Tools come by tests/servers/tools.sh, in pinned
+# versions. Equal binaries give equal archives: their times are that of the commit, or SOURCE_DATE_EPOCH.
 set -euo pipefail
 # A build that fails in a substitution ends the script, too.
 shopt -s inherit_errexit
@@ -36,6 +36,9 @@ glibc_max=2.35
         "expected who publishes the package, as 'NAME <ADDRESS>'" >&2
     exit 64
 }
+
+"$root/tests/servers/install.sh" build >&2
+"$root/tests/servers/install.sh" needs jq objcopy=binutils >&2
 
 tool() { "$root/tests/servers/tools.sh" cargo "$1"; }
 

@@ -2,31 +2,15 @@
 # deploy/compose.yaml, without an engine: whether Compose takes it, its bridge has a configuration, and
 # Grafana and Prometheus find what they are told to show; then the whole of it, running (picture.sh).
 #
-# Usage: tests/deploy/compose.sh [BINARY]; by default the debug build. Needs Go 1.24 or newer, and root.
+# FANBRIDGE names the binary; by default the debug build. Needs Go 1.24 or newer, and root.
 #
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
 cd "$root" || exit 1
-binary=$(realpath "${1:-target/debug/fanbridge}")
-[ -x "$binary" ] || { echo "there is no $binary: run \`cargo build\` first" >&2; exit 69; }
-
-missing=()
-for pair in jq:jq curl:curl unshare:util-linux ip:iproute2 kcat:kcat; do
-    command -v "${pair%:*}" >/dev/null || missing+=("${pair#*:}")
-done
-if [ ${#missing[@]} -gt 0 ]; then
-    echo "installing: ${missing[*]}"
-    apt-get -o DPkg::Lock::Timeout=600 update -q
-    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -q -y \
-        --no-install-recommends "${missing[@]}"
-fi
-tests/servers/aws.sh install
-promtool=$("$tools" debian prometheus)/usr/bin/promtool
+needs_bridge
+promtool=$("$tools" debian prometheus)/usr/bin/promtool || exit 69
 export KAFKA_LIBS_DIR=${KAFKA_LIBS_DIR:-$root/.test-servers/kafka/libs}
-if ! compgen -G "$KAFKA_LIBS_DIR/kafka_2.13-*.jar" >/dev/null; then
-    # Its first start fetches the broker's jars.
-    tests/servers/kafka.sh start >/dev/null && tests/servers/kafka.sh stop
-fi
+tests/servers/kafka.sh install || exit 69
 
 # As the service of a name, but for one line.
 changed() { # SED-EXPRESSION
@@ -76,8 +60,8 @@ check "the secrets of the first start are kept" cmp "$scratch/first" "$scratch/s
 
 sed "s#/run/laptop-secrets#$scratch/secrets#" deploy/compose/fanbridge.yaml >"$scratch/fanbridge.yaml"
 export AWS_ACCESS_KEY_ID=made-up AWS_SECRET_ACCESS_KEY=made-up
-check "the bridge accepts its configuration" "$binary" check --config "$scratch/fanbridge.yaml"
-check "the tests in it pass" "$binary" test --config "$scratch/fanbridge.yaml"
+check "the bridge accepts its configuration" "$FANBRIDGE" check --config "$scratch/fanbridge.yaml"
+check "the tests in it pass" "$FANBRIDGE" test --config "$scratch/fanbridge.yaml"
 
 mkdir -p "$scratch/etc"
 cp deploy/prometheus/fanbridge.rules.yaml "$scratch/etc/"
@@ -107,9 +91,12 @@ PYTHON
 }
 check "Grafana is told of a dashboard and a source of its type that are there" grafana
 
-picture() { unshare --mount --net tests/deploy/picture.sh "$scratch/project.json" "$binary"; }
-# Its sentences are counted here; its own count is left out.
-picture | tee "$scratch/picture" | sed '/^failures:$/,/^test result:/d; /^test result:/d'
+# A process that ends with this script. Its sentences are counted here; its own count is left out.
+unshare --mount --net tests/deploy/picture.sh "$scratch/project.json" >"$scratch/picture" 2>&1 &
+picture=$!
+ends_with_us "$picture"
+tail --pid="$picture" -s 0.2 -n +1 -f "$scratch/picture" |
+    sed -u '/^failures:$/,/^test result:/d; /^test result:/d'
 passed=$((passed + $(grep -c '^test .* \.\.\. ok$' "$scratch/picture")))
 mapfile -t -O ${#failed[@]} failed < <(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$scratch/picture")
 grep -q '^test result:' "$scratch/picture" || failed+=("the picture runs to its end")

@@ -15,16 +15,9 @@ tool_chain=$(rustc --print sysroot)
 crates=${CARGO_HOME:-$HOME/.cargo}
 
 containers_ready() {
-    local missing=() package
-    for package in buildah podman crun skopeo mmdebstrap netavark; do
-        dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
-    done
-    if [ ${#missing[@]} -gt 0 ]; then
-        echo "installing: ${missing[*]}"
-        apt-get -o DPkg::Lock::Timeout=600 update -q
-        DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -q -y \
-            --no-install-recommends "${missing[@]}"
-    fi
+    # The keys of Debian are not there on a machine that is an Ubuntu.
+    needs buildah podman crun skopeo mmdebstrap /usr/lib/podman/netavark=netavark readelf=binutils \
+        /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
     mkdir -p "$containers/tmp" "$containers/run" "$crates/registry"
     exec 8>"$containers/lock"
     # Another clone may be at it.

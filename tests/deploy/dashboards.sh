@@ -3,20 +3,18 @@
 # scrapes a bridge that has a bit of every trouble: a name that no bridge exposes, or labels that do not
 # match, show here.
 #
-# Needs curl, jq, openssl and Python 3, and the binary: target/debug/fanbridge, or what FANBRIDGE names.
-# Prometheus is unpacked from Debian's package. AWS_ENDPOINT names an emulator of SQS and SNS that runs; else
-# one is started.
+# FANBRIDGE names the binary; by default the debug build. Prometheus is unpacked from Debian's package.
+# AWS_ENDPOINT names an emulator of SQS and SNS that runs; else one is started.
 . "$(dirname "$0")/lib.sh"
 
 here=$root/tests/deploy/dashboards
-fanbridge=${FANBRIDGE:-$root/target/debug/fanbridge}
 dashboard=$root/deploy/grafana/fanbridge.json
 rules=$root/deploy/prometheus/fanbridge.rules.yaml
 account=000000000000
 
 fail() { echo "dashboards.sh: $*" >&2; exit 69; }
 
-[ -x "$fanbridge" ] || fail "$fanbridge is missing: run cargo build, or set FANBRIDGE"
+needs_bridge
 prometheus=$("$tools" debian prometheus)/usr/bin/prometheus
 [ -x "$prometheus" ] || fail "there is no Prometheus in $prometheus"
 
@@ -27,14 +25,6 @@ fi
 export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test REDIS_URL=redis://127.0.0.1:1
 export STREAM_SECRET=0123456789abcdef0123456789abcdef
 unset AWS_PROFILE AWS_SESSION_TOKEN FANBRIDGE_CONFIG
-
-free_port() {
-    local candidate
-    while :; do
-        candidate=$((20000 + RANDOM % 12000))
-        (exec 3<>"/dev/tcp/127.0.0.1/$candidate") 2>/dev/null || { echo "$candidate"; return; }
-    done
-}
 
 # sqs ACTION PARAMETER…: one call to the emulator, which takes any signature.
 sqs() {
@@ -59,17 +49,17 @@ prepare() {
         -e "s,@QUEUE@,$queue,; s,@TOPIC@,$topic," "$here/fanbridge.yaml" >fanbridge.yaml
     echo "a-secret-that-is-lost-soon" >lost-secret
     sqs CreateQueue "QueueName=$queue_name" >/dev/null
-    "$fanbridge" topics apply --sink fanout
+    "$FANBRIDGE" topics apply --sink fanout
 }
 
 begin() {
-    "$fanbridge" run >bridge.log 2>&1 &
+    "$FANBRIDGE" run >bridge.log 2>&1 &
     ends_with_us $!
     for _ in $(seq 100); do
-        "$fanbridge" health --within 1s >/dev/null && break
+        "$FANBRIDGE" health --within 1s >/dev/null && break
         sleep 0.2
     done
-    "$fanbridge" health || { tail -5 bridge.log; return 1; }
+    "$FANBRIDGE" health || { tail -5 bridge.log; return 1; }
     cat >prometheus.yaml <<YAML
 global: { scrape_interval: 1s, evaluation_interval: 1s }
 rule_files: [ $rules ]
@@ -93,14 +83,14 @@ YAML
 # What makes each trouble, once.
 trouble() {
     local question note descriptors=()
-    "$fanbridge" pause rests --reason "a rest" || return 1
+    "$FANBRIDGE" pause rests --reason "a rest" || return 1
     question=$(jq -n --arg topic "$topic-intake" '{Type: "SubscriptionConfirmation", MessageId: "1",
         Token: "none", TopicArn: $topic, Message: "subscribe?", Timestamp: "2026-11-21T06:40:00.000Z",
         SubscribeURL: "https://sns.eu-west-1.amazonaws.com/", SignatureVersion: "1", Signature: "",
         SigningCertURL: ""}')
     sqs SendMessage "QueueUrl=$queue" "MessageBody=$question" >/dev/null || return 1
     note=$(printf 'x%.0s' $(seq 3000))
-    "$fanbridge" send stream call.ended --no-wait --set "note=$note" || return 1
+    "$FANBRIDGE" send stream call.ended --no-wait --set "note=$note" || return 1
     # More connections from one address than are allowed.
     for _ in $(seq 20); do
         exec {descriptor}<>"/dev/tcp/127.0.0.1/$http" && descriptors+=("$descriptor")
@@ -108,7 +98,7 @@ trouble() {
     sleep 1
     for descriptor in "${descriptors[@]}"; do exec {descriptor}>&-; done
     sleep 0.5
-    "$fanbridge" replay --sink local --since 1h --yes || return 1
+    "$FANBRIDGE" replay --sink local --since 1h --yes || return 1
     # From here on the configuration cannot be read again: the bridge goes on as it was.
     rm lost-secret
     echo "shutdown_grace_seconds: soon" >>fanbridge.yaml

@@ -13,15 +13,8 @@ profile=${1:-demo}
 base=localhost/fanbridge-base
 image=localhost/fanbridge-tested
 containers_ready || exit 69
-for pair in jq:jq openssl:openssl shellcheck:shellcheck curl:curl; do
-    command -v "${pair%:*}" >/dev/null || {
-        apt-get -o DPkg::Lock::Timeout=600 update -q
-        DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -q -y \
-            --no-install-recommends "${pair#*:}"
-    }
-done
-hadolint=$("$tools" python hadolint)/hadolint
-syft=$("$tools" python syft)/syft
+hadolint=$("$tools" python hadolint)/hadolint && syft=$("$tools" python syft)/syft &&
+    shellcheck=$("$tools" debian shellcheck)/usr/bin/shellcheck || exit 69
 
 clean_up_more() {
     podman rm --all --force --volumes --time 0 >/dev/null 2>&1
@@ -31,7 +24,7 @@ clean_up_more() {
 }
 
 check "hadolint has nothing to say about the Dockerfile" "$hadolint" deploy/Dockerfile
-check "shellcheck has nothing to say about its scripts" shellcheck deploy/image/*.sh
+check "shellcheck has nothing to say about its scripts" "$shellcheck" deploy/image/*.sh
 refuses "an architecture that nothing is built for is refused" 'expected amd64 or arm64' \
     deploy/image/compile.sh riscv64 dist
 refuses "a profile that makes no image is refused" 'expected dist, release or demo' \

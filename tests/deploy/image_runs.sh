@@ -2,13 +2,6 @@
 # The second half of image.sh, which has set what is used here: the image runs.
 
 safely=(--rm --read-only --cap-drop ALL --security-opt no-new-privileges)
-free_port() {
-    local port
-    while port=$((20000 + RANDOM % 12000)); do
-        (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo "$port"; return; }
-    done
-}
-
 says_its_version() { run_container "${safely[@]}" "$image" --version | grep '^fanbridge '; }
 check "it says its version" says_its_version
 demo() { run_container "${safely[@]}" "$image" demo; }

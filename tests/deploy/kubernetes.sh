@@ -15,20 +15,10 @@ clean_up_more() { "$server" stop; }
 KUBECONFIG=$("$server" start) || exit 69
 export KUBECONFIG
 
-# awaited SECONDS COMMAND…: until it succeeds.
-awaited() {
-    local deadline=$((SECONDS + $1))
-    shift
-    until "$@" >/dev/null 2>&1; do
-        [ $SECONDS -lt $deadline ] || { "$@"; return 1; }
-        sleep 0.3
-    done
-}
-
 restricted() { # NAMESPACE: only pods without rights are let in, and who makes others is warned
     kubectl create namespace "$1" &&
         kubectl label namespace "$1" pod-security.kubernetes.io/{enforce,warn,audit}=restricted &&
-        awaited 180 kubectl -n "$1" get serviceaccount default
+        await 180 kubectl -n "$1" get serviceaccount default
 }
 defined() {
     definitions | xargs -n 1 kubectl create -f &&
@@ -54,18 +44,18 @@ for set in "$chart"/ci/*-values.yaml; do
     name=$(basename "$set" -values.yaml)
     check "the API server takes the values $name without a warning" \
         applied "$name" helm template fb "$chart" --namespace "$name" --values "$set"
-    check "its pods are let into a namespace that is restricted ($name)" awaited 180 has_pods "$name"
+    check "its pods are let into a namespace that is restricted ($name)" await 180 has_pods "$name"
 done
 check "the API server takes the overlay for kustomize" \
     kubectl apply --server-side --validate=strict -k "$root/deploy/kubernetes/example"
-check "its pods are let in, too" awaited 180 has_pods events
+check "its pods are let in, too" await 180 has_pods events
 refuses "a pod with more rights would be kept out" "violates PodSecurity" \
     kubectl -n minimal run other --image registry.example/other
 names=("$chart"/ci/*-values.yaml)
 names=("${names[@]##*/}")
 kubectl delete namespace --wait=false events "${names[@]%-values.yaml}" >/dev/null
 no_pods() { [ -z "$(kubectl get pods --all-namespaces -o name)" ]; }
-check "and go with their namespaces" awaited 120 no_pods
+check "and go with their namespaces" await 120 no_pods
 
 . "$root/tests/deploy/kubernetes/upgrades.sh"
 finish

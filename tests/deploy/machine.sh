@@ -2,10 +2,9 @@
 # For the scripts of this folder, behind lib.sh: a Debian of its own, with systemd as its first process and a
 # network that is a loopback device alone.
 #
-#   machine_needs COMMAND=PACKAGE…   installs what is missing on this machine; also PATH=PACKAGE
-#   machine_starts                   makes the root directory `$machine`, and boots it
-#   inside COMMAND…                  runs a command in it
-#   inside_sh SCRIPT                 runs a script in it
+#   machine_starts       makes the root directory `$machine`, and boots it
+#   inside COMMAND…      runs a command in it
+#   inside_sh SCRIPT     runs a script in it
 #
 # The root directory is made once by mmdebstrap, and kept in the user's cache directory.
 machine_packages=systemd,systemd-sysv,dbus,ca-certificates,libssl3,zlib1g,adduser,libstdc++6,man-db
@@ -13,18 +12,9 @@ machine_packages+=,bash-completion,curl,procps,iproute2
 machine_cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/fanbridge-tests
 machine=$scratch/machine
 
-machine_needs() {
-    local pair missing=()
-    # The keys of Debian, on a machine that is an Ubuntu.
-    for pair in "$@" /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring; do
-        [ -e "${pair%%=*}" ] || command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
-    done
-    [ ${#missing[@]} -gt 0 ] || return 0
-    echo "installing: ${missing[*]}"
-    apt-get -o DPkg::Lock::Timeout=600 update -q
-    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -q -y \
-        --no-install-recommends "${missing[@]}"
-}
+# The keys of Debian are not there on a machine that is an Ubuntu.
+needs systemd-nspawn=systemd-container mmdebstrap pgrep=procps nsenter=util-linux objcopy=binutils \
+    /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
 
 # Prints the archive of the root directory; its name changes with the list of packages.
 machine_archive() {
@@ -66,16 +56,6 @@ inside() {
 }
 
 inside_sh() { inside bash -euo pipefail -c "$1"; }
-
-# await SECONDS COMMAND…: until the command succeeds.
-await() {
-    local until=$((SECONDS + $1))
-    shift
-    until "$@" >/dev/null 2>&1; do
-        [ "$SECONDS" -lt "$until" ] || { echo "it did not come to that: $*" >&2; return 1; }
-        sleep 0.2
-    done
-}
 
 is_ready() { [ "$(inside curl -s --max-time 2 http://127.0.0.1:9090/readyz)" = ok ]; }
 main_pid() { inside systemctl show -p MainPID --value fanbridge.service; }

@@ -2,23 +2,20 @@
 # What deploy/release/build.sh makes: archive, Debian package and list of parts; the package is installed,
 # upgraded and removed in a Debian with a real systemd.
 #
-#   FANBRIDGE_BINARY=PATH tests/deploy/package.sh     with this binary; the default is target/debug/fanbridge
+# FANBRIDGE names the binary; by default the debug build. Needs root.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/machine.sh"
 cd "$root" || exit 1
-machine_needs systemd-nspawn=systemd-container mmdebstrap=mmdebstrap pgrep=procps nsenter=util-linux \
-    objcopy=binutils lintian=lintian dpkg-deb=dpkg jq=jq || exit 1
-binary=${FANBRIDGE_BINARY:-target/debug/fanbridge}
-[ -x "$binary" ] || cargo build --locked --bin fanbridge || exit 1
-binary=$(realpath "$binary")
+needs lintian
+needs_bridge
 out=$scratch/out
 
 # Quicker than a release, which packs as tightly as it can.
 packs() {
     MAINTAINER="Tests of fanbridge <tests@fanbridge.example>" LEVEL=1 SOURCE_DATE_EPOCH=1790000000 \
-        FANBRIDGE_BINARY=$binary deploy/release/build.sh "$1"
+        FANBRIDGE_BINARY=$FANBRIDGE deploy/release/build.sh "$1"
 }
-packs_for_nobody() { MAINTAINER=nobody FANBRIDGE_BINARY=$binary deploy/release/build.sh "$1"; }
+packs_for_nobody() { MAINTAINER=nobody FANBRIDGE_BINARY=$FANBRIDGE deploy/release/build.sh "$1"; }
 packs_the_same_again() {
     packs "$scratch/again" && (cd "$scratch/again" && sha256sum -- *.deb *.tar.gz) >"$scratch/sums" &&
         (cd "$out" && sha256sum --check "$scratch/sums")

@@ -3,12 +3,11 @@
 # network and a file system of this run alone. Kafka, the emulator of SQS and SNS, Prometheus and the bridge
 # are real; only Grafana is left out. compose.sh calls it, and counts what it prints.
 #
-#   unshare --mount --net picture.sh PROJECT BINARY     PROJECT as tests/deploy/compose prints it
+#   unshare --mount --net picture.sh PROJECT     PROJECT as tests/deploy/compose prints it
 #
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
 project=$1
-binary=$2
 python=$("$root/tests/servers/aws.sh" python)
 libs=${KAFKA_LIBS_DIR:-$root/.test-servers/kafka/libs}
 laptop_secrets=$scratch/secrets
@@ -68,16 +67,7 @@ once() {
     mapfile -t arguments < <(service "$name" '.command[]' |
         sed '/^--count$/{n;s/.*/10/};/^--rate$/{n;s/.*/20/}')
     env "${variables[@]}" "FANBRIDGE_CONFIG=/etc/fanbridge/fanbridge.yaml" \
-        timeout 120 "$binary" "${arguments[@]}"
-}
-
-within() { # SECONDS COMMAND…
-    local until=$((SECONDS + $1))
-    shift
-    until "$@"; do
-        [ $SECONDS -lt $until ] || return 1
-        sleep 0.3
-    done
+        timeout 120 "$FANBRIDGE" "${arguments[@]}"
 }
 
 # As the image's own start: variables become properties, and the directory is formatted.
@@ -127,7 +117,7 @@ no_alert() { # NAME
     [ "$(prometheus alerts | jq --arg name "$1" \
         '.data.alerts | map(select(.labels.alertname == $name)) | length')" = 0 ]
 }
-verb() { FANBRIDGE_CONFIG=/etc/fanbridge/fanbridge.yaml timeout 60 "$binary" "$@"; }
+verb() { FANBRIDGE_CONFIG=/etc/fanbridge/fanbridge.yaml timeout 60 "$FANBRIDGE" "$@"; }
 
 ip link set lo up
 layers=()
@@ -144,12 +134,12 @@ check "the secrets are made where everybody finds them" \
 check "Kafka starts with the variables of its service" start_kafka
 FILESYSTEM_ROOT=/ XDG_CACHE_HOME=$scratch/cache GATEWAY_LISTEN=0.0.0.0:4566 \
     SKIP_SSL_CERT_DOWNLOAD=1 DNS_ADDRESS=0 start aws "$python" -m localstack.runtime.main
-check "the emulator is healthy once its queues are there" within 90 healthy aws
-check "the topics of the bridge are created" within 90 once topics
+check "the emulator is healthy once its queues are there" await 90 healthy aws
+check "the topics of the bridge are created" await 90 once topics
 check "topics that are there are left as they are" once topics
 
-start bridge env FANBRIDGE_CONFIG=/etc/fanbridge/fanbridge.yaml "$binary" run
-check "the bridge is ready" within 60 verb health --ready
+start bridge env FANBRIDGE_CONFIG=/etc/fanbridge/fanbridge.yaml "$FANBRIDGE" run
+check "the bridge is ready" await 60 verb health --ready
 start prometheus "$("$root/tests/servers/tools.sh" debian prometheus)/usr/bin/prometheus" \
     --config.file=/etc/prometheus/prometheus.yaml --storage.tsdb.path="$scratch/metrics" \
     --web.listen-address=127.0.0.1:9091
@@ -158,15 +148,15 @@ for name in $(jq -r '.services | keys[] | select(startswith("traffic-"))' "$proj
 done
 check "a verb in the bridge's container finds the bridge" verb send stream-video call.created
 check "and what it sent is shown there" verb tail --since-start --type call.created --count 1 --for 30s
-check "events by webhook are in Kafka" within 30 kafka_has kafka:9092 stream.chat.message 10
-check "the laptop reads them at its own port" within 30 kafka_has localhost:9094 stream.video.session 20
-check "billed events come to the queue that reads the topic" within 30 inbox_has_a_message
+check "events by webhook are in Kafka" await 30 kafka_has kafka:9092 stream.chat.message 10
+check "the laptop reads them at its own port" await 30 kafka_has localhost:9094 stream.video.session 20
+check "billed events come to the queue that reads the topic" await 30 inbox_has_a_message
 message=$(jq -cn '{type: "call.created", call_cid: "default:by-queue", created_at: "2026-11-21T06:00:00Z"} |
     {QueueUrl: "http://aws:4566/000000000000/stream-events", MessageBody: tojson}')
 check "a message is sent to the queue" aws sqs send_message "$message"
-check "and the bridge reads it" within 30 kafka_has kafka:9092 stream.video.call-lifecycle 1
-check "Prometheus scrapes the bridge with its token" within 30 shows 'up{job="fanbridge"}' 1
-check "Prometheus has the events of each way in" within 30 \
+check "and the bridge reads it" await 30 kafka_has kafka:9092 stream.video.call-lifecycle 1
+check "Prometheus scrapes the bridge with its token" await 30 shows 'up{job="fanbridge"}' 1
+check "Prometheus has the events of each way in" await 30 \
     shows 'count(sum by (source) (fanbridge_events_total{verdict="accepted"}) > 0)' 2
 check "Prometheus has every alert of the rules" all_rules_are_there
 check "no alert says that the bridge is absent" no_alert FanbridgeAbsent

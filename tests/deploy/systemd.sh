@@ -1,14 +1,12 @@
 #!/usr/bin/env bash
 # The units of deploy/systemd, as docs/DEPLOYING.md says to install them, in a Debian with a real systemd.
 #
-#   FANBRIDGE_BINARY=PATH tests/deploy/systemd.sh     with this binary; the default is target/debug/fanbridge
+# FANBRIDGE names the binary; by default the debug build. Needs root.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/machine.sh"
 cd "$root" || exit 1
-machine_needs systemd-analyze=systemd systemd-nspawn=systemd-container mmdebstrap=mmdebstrap pgrep=procps \
-    nsenter=util-linux objcopy=binutils || exit 1
-binary=${FANBRIDGE_BINARY:-target/debug/fanbridge}
-[ -x "$binary" ] || cargo build --locked --bin fanbridge || exit 1
+needs systemd-analyze=systemd
+needs_bridge
 
 # systemd-analyze says what it does not like, and succeeds all the same. It wants the programs to exist.
 verify_says_nothing() { # DIRECTORY OF UNITS
@@ -33,7 +31,7 @@ refuses "a unit without the filter of system calls is above the bound" "exposure
     exposure_is_low "$scratch/open.service"
 
 install_by_hand() {
-    objcopy --strip-debug "$binary" "$machine/usr/local/bin/fanbridge"
+    objcopy --strip-debug "$FANBRIDGE" "$machine/usr/local/bin/fanbridge"
     cp deploy/systemd/fanbridge.* "$machine/etc/systemd/system/"
     inside_sh '
         useradd --system --home-dir /var/lib/fanbridge --no-create-home --shell /usr/sbin/nologin fanbridge

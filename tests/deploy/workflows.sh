@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The workflows of .github, what a release asks for, every script and YAML file, and what the dependencies may
-# be.
+# The workflows of .github, what a release asks for, every script and YAML file, what the dependencies may be,
+# and how tools are kept.
 . "$(dirname "$0")/lib.sh"
 cd "$root" || exit 1
 actionlint=$("$tools" go actionlint) || exit 1
@@ -47,6 +47,18 @@ notes_are_the_section() {
     [ "$(grep -v '^$' "$scratch/notes")" = "this one" ]
 }
 
+# With a cargo that is cut off; what is left of the first attempt must not pass for the tool.
+builds_a_tool_twice() {
+    mkdir -p "$scratch/broken"
+    printf '#!/bin/sh\nexit 1\n' >"$scratch/broken/cargo"
+    chmod +x "$scratch/broken/cargo"
+    local attempt=(env "XDG_CACHE_HOME=$scratch/cache" "PATH=$scratch/broken:$PATH" "$tools" cargo cargo-deny)
+    "${attempt[@]}" >/dev/null 2>&1
+    "${attempt[@]}"
+}
+
+refuses "a tool of which the build failed is not taken for one that is there" "could not make" \
+    builds_a_tool_twice
 check "actionlint finds nothing in the workflows" workflows_are_right
 nothing='${{ github.nothing }}'
 printf 'on: push\njobs: { a: { runs-on: ubuntu-24.04, steps: [{ run: "echo %s" }] } }\n' "$nothing" \

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # One real Apache Kafka broker (KRaft, a single node) for the tests, without containers.
 #
+#   kafka.sh install        fetches the broker's jars, if they are not there; `start` does it, too
 #   kafka.sh start [PORT]   starts it, on PORT or a free one; prints the bootstrap address
 #   kafka.sh stop           shuts it down in order; its data stays
 #   kafka.sh kill           ends it at once (SIGKILL)
@@ -146,6 +147,7 @@ signal() {
 }
 
 case "${1:-}" in
+install) fetch_libs ;;
 start) start "${2:-}" ;;
 stop) end TERM ;;
 kill) end KILL ;;

@@ -12,6 +12,8 @@
 # built is kept in the user's cache directory. All that a run writes is under TEST_SERVERS_DIR (default:
 # .test-servers of this repository).
 set -euo pipefail
+# A step that fails in a substitution ends the script, too.
+shopt -s inherit_errexit
 
 version=1.37.2
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

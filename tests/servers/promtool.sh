@@ -8,22 +8,16 @@
 # unpacked and not installed. It is kept in the user's cache directory.
 set -euo pipefail
 
-cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/fanbridge-tests
-kept=$cache/promtool
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+kept=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/fanbridge-tests/debian-prometheus
 
-find_promtool() { command -v promtool || { [ -x "$kept" ] && echo "$kept"; }; }
+find_promtool() {
+    command -v promtool || { [ -e "$kept/.installed" ] && echo "$kept/usr/bin/promtool"; }
+}
 
 case ${1:-} in
     install)
-        find_promtool > /dev/null && exit 0
-        mkdir -p "$cache"
-        dir=$(mktemp -d)
-        trap 'rm -rf "$dir"' EXIT
-        # apt fetches as a user of its own, who has to reach the directory.
-        chmod 777 "$dir"
-        (cd "$dir" && apt-get -q download prometheus)
-        dpkg-deb -x "$dir"/prometheus_*.deb "$dir/package"
-        mv "$dir/package/usr/bin/promtool" "$kept"
+        find_promtool >/dev/null || "$here/tools.sh" debian prometheus >/dev/null
         ;;
     path)
         find_promtool || { echo "promtool is missing: run tests/servers/install.sh all" >&2; exit 69; }

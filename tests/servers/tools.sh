@@ -10,6 +10,8 @@
 # All of them are kept in the user's cache directory, once for all clones, under names that change with their
 # versions. Two runs at once wait for each other.
 set -euo pipefail
+# A step that fails in a substitution ends the script, too.
+shopt -s inherit_errexit
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/fanbridge-tests
@@ -34,6 +36,7 @@ cargo-auditable   0.7.7
 cargo-cyclonedx   0.5.9
 cargo-deb         3.8.0
 cargo-deny        0.20.2
+cargo-fuzz        0.13.2
 LIST
 }
 
@@ -49,9 +52,11 @@ once() {
             [ ! -e "$mark" ] || exit 0
             rm -rf "$target"
             mkdir "$target"
-            "$@" "$target" >&2 || fail "could not make $target"
+            trap '[ -e "$mark" ] || fail "could not make $target"' EXIT
+            # Not as a condition, in which a step that fails would not end the others.
+            "$@" "$target" >&2
             touch "$mark"
-        ) 9>"$target.lock" || exit 69
+        ) 9>"$target.lock"
     fi
     echo "$target"
 }
@@ -111,12 +116,16 @@ npm_install() {
     npm ci --prefix "$2" --ignore-scripts --no-audit --no-fund --omit=peer
 }
 
+download() { (cd "$2" && apt-get -q download "$1"); }
+
 debian_unpack() {
     local dir status=0
     dir=$(mktemp -d)
     # apt fetches as a user of its own, who has to reach the directory.
     chmod 777 "$dir"
-    (cd "$dir" && apt-get -q download "$1") && dpkg-deb -x "$dir"/*.deb "$2" || status=$?
+    # The lists of a new machine are empty, and those of an old one name packages that are gone.
+    { download "$1" "$dir" || { "$here/install.sh" lists && download "$1" "$dir"; }; } &&
+        dpkg-deb -x "$dir"/*.deb "$2" || status=$?
     rm -rf "$dir"
     return "$status"
 }

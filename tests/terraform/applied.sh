@@ -6,7 +6,6 @@
 # for the bridge alike. Only tags are left out: the emulator (LocalStack 4.13.1) cannot describe an alarm with
 # tags.
 
-bridge_program=$(realpath "${FANBRIDGE:-$root/target/debug/fanbridge}")
 servers=$scratch/servers
 python=$("$root/tests/servers/aws.sh" python)
 applied=()
@@ -22,7 +21,13 @@ clean_up_more() {
             destroy "$example" >/dev/null 2>&1
     done
     [ -z "${own_emulator:-}" ] || TEST_SERVERS_DIR=$servers "$root/tests/servers/aws.sh" stop
-    [ -z "${own_broker:-}" ] || "$root/tests/servers/kafka.sh" stop
+    [ -z "${own_broker:-}" ] || kafka stop
+}
+
+# A broker of this run alone, with the jars that all runs of this clone share.
+kafka() {
+    KAFKA_LIBS_DIR=${KAFKA_LIBS_DIR:-$root/.test-servers/kafka/libs} TEST_SERVERS_DIR=$servers \
+        "$root/tests/servers/kafka.sh" "$@"
 }
 
 start_servers() {
@@ -33,9 +38,7 @@ start_servers() {
     fi
     if [ -z "${KAFKA_BROKERS:-}" ]; then
         own_broker=yes
-        "$root/tests/servers/kafka.sh" clean
-        "$root/tests/servers/kafka.sh" start >/dev/null || return
-        KAFKA_BROKERS=$("$root/tests/servers/kafka.sh" address)
+        KAFKA_BROKERS=$(kafka start) || return
     fi
     export KAFKA_BROKERS AWS_ENDPOINT_URL=$TERRAFORM_AWS_ENDPOINT AWS_REGION=eu-west-1
     export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_EC2_METADATA_DISABLED=true
@@ -98,7 +101,7 @@ configure() { # EXAMPLE
 bridge() { # EXAMPLE VERB ARGUMENTS…
     local example=$1 verb=$2
     shift 2
-    (cd "$scratch/$example" && "$bridge_program" "$verb" --config fanbridge.yaml "$@")
+    (cd "$scratch/$example" && "$FANBRIDGE" "$verb" --config fanbridge.yaml "$@")
 }
 
 same_json() {
@@ -112,7 +115,7 @@ policies_agree() { # EXAMPLE
     # With the queue where AWS would have it: an ARN is made of its URL.
     sed "s|$AWS_ENDPOINT_URL/|https://sqs.$AWS_REGION.amazonaws.com/|" "$scratch/$1/given.yaml" \
         >"$scratch/$1/in_aws.yaml" &&
-        "$bridge_program" iam-policy --config "$scratch/$1/in_aws.yaml" >"$scratch/$1/needed.json" &&
+        "$FANBRIDGE" iam-policy --config "$scratch/$1/in_aws.yaml" >"$scratch/$1/needed.json" &&
         output "$1" policy_json >"$scratch/$1/granted.json" &&
         same_json "$scratch/$1/needed.json" "$scratch/$1/granted.json"
 }
@@ -120,12 +123,12 @@ policies_agree() { # EXAMPLE
 # The example that cannot be applied here: its own test holds what it gives to these two files.
 complete_is_checked() {
     FANBRIDGE_ADMIN_TOKEN=token-of-a-test-run-0001 REDIS_URL=redis://127.0.0.1:6379/0 \
-        "$bridge_program" check --config "$root/terraform/examples/complete/tests/fanbridge.yaml"
+        "$FANBRIDGE" check --config "$root/terraform/examples/complete/tests/fanbridge.yaml"
 }
 
 complete_has_its_rights() {
     local tests=$root/terraform/examples/complete/tests cluster=arn:aws:kafka:eu-west-1:123456789012:cluster
-    "$bridge_program" iam-policy --config "$tests/fanbridge.yaml" \
+    "$FANBRIDGE" iam-policy --config "$tests/fanbridge.yaml" \
         --msk-cluster "lake=$cluster/events/00000000-1111-2222-3333-444444444444-5" >"$scratch/needed.json" &&
         same_json "$scratch/needed.json" "$tests/policy.json"
 }
@@ -133,7 +136,7 @@ complete_has_its_rights() {
 start_bridge() { # EXAMPLE
     local waited
     # A process of its own, not of a subshell, so that it can be ended by its number.
-    "$bridge_program" run --no-tail --config "$scratch/$1/fanbridge.yaml" >"$scratch/$1/log" 2>&1 </dev/null &
+    "$FANBRIDGE" run --no-tail --config "$scratch/$1/fanbridge.yaml" >"$scratch/$1/log" 2>&1 </dev/null &
     bridge_pid=$!
     ends_with_us "$bridge_pid"
     for ((waited = 0; waited < 600; waited++)); do
@@ -149,10 +152,7 @@ stop_bridge() {
     kill "$bridge_pid" && wait "$bridge_pid"
 }
 
-if [ ! -x "$bridge_program" ]; then
-    check "there is a bridge to run: \`cargo build\`, or FANBRIDGE" test -x "$bridge_program"
-    return
-fi
+needs_bridge
 check "the bridge takes the configuration of the example complete" complete_is_checked
 check "the role of the example complete may do what its configuration needs, and no more" \
     complete_has_its_rights

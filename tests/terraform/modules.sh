@@ -10,7 +10,6 @@
 . "$(dirname "$0")/../deploy/lib.sh"
 
 terraform=${TERRAFORM:-$root/tests/terraform/terraform.sh}
-fanbridge=${FANBRIDGE:-$root/target/debug/fanbridge}
 modules=$root/terraform/modules
 # A copy, because Terraform writes beside what it reads. Tests of modules read what is in deploy/, too.
 tree=$scratch/tree
@@ -34,7 +33,7 @@ every_module_has_a_readme() {
 configuration_is_good() {
     readme --yaml "$modules/ecs-service" >"$tree/fanbridge.yaml" &&
         FANBRIDGE_ADMIN_TOKEN=made-up-0123456789abcdef STREAM_SECRET=made-up-0123456789abcdef \
-            "$fanbridge" check --config "$tree/fanbridge.yaml"
+            "$FANBRIDGE" check --config "$tree/fanbridge.yaml"
 }
 
 examples_are_valid() {
@@ -54,7 +53,7 @@ PYTHON
 
 metrics_exist() {
     local known name status=0
-    known=$("$fanbridge" metrics list) || return
+    known=$("$FANBRIDGE" metrics list) || return
     while read -r name; do
         grep -qE "^(fanbridge_)?$name\b" <<<"$known" || { echo "the bridge has no metric $name"; status=1; }
     done < <(exported_metrics)
@@ -134,6 +133,7 @@ every_refusal_has_words() { # MODULE
         <(wanted "$1" | cut -f 1 | sort)
 }
 
+needs_bridge
 mkdir "$tree"
 cp -r "$root/terraform" "$root/deploy" "$tree"
 find "$tree" \( -name '.terraform*' -o -name '*.tfstate*' \) -prune -exec rm -rf {} +

@@ -65,12 +65,7 @@ ask() {
 }
 answers() { [ "$(ask "${@:2}")" = "$1" ]; }
 within() { # SECONDS COMMAND…
-    local deadline=$((SECONDS + $1))
-    shift
-    until "$@"; do
-        [ $SECONDS -lt $deadline ] || { tail -5 "$scratch/bridge.log"; return 1; }
-        sleep 0.2
-    done
+    await "$@" || { tail -5 "$scratch/bridge.log"; return 1; }
 }
 bearer="Authorization: Bearer $(cat "$secrets/admin-token")"
 check "a pod that can write nothing but its volume gets ready" within 180 answers 200 /readyz

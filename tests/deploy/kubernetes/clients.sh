@@ -1,22 +1,13 @@
 # For the scripts that look at the chart, after lib.sh: helm, kubectl and the bridge, and pods without
 # containers.
-missing=()
-for program in unshare:util-linux ip:iproute2 curl:curl openssl:openssl npm:npm python3:python3; do
-    command -v "${program%%:*}" >/dev/null || missing+=("${program#*:}")
-done
-if [ ${#missing[@]} -gt 0 ]; then
-    apt-get -o DPkg::Lock::Timeout=600 update -q
-    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -q -y --no-install-recommends \
-        "${missing[@]}" || exit 69
-fi
+needs npm
 
 chart=$root/deploy/chart
 pod=$root/tests/deploy/kubernetes/pod.sh
 PATH=$("$root/tests/servers/kubernetes.sh" tools):$PATH || exit 69
 # Nothing of the user's own settings of Helm counts, and nothing is written there.
 export HELM_CONFIG_HOME=$scratch/helm HELM_CACHE_HOME=$scratch/helm HELM_DATA_HOME=$scratch/helm
-export FANBRIDGE=${FANBRIDGE:-$root/target/debug/fanbridge}
-[ -x "$FANBRIDGE" ] || cargo build --locked --quiet --manifest-path "$root/Cargo.toml" || exit 69
+needs_bridge
 # A Python that reads YAML.
 python=$("$tools" python kubernetes-schemas)/python || exit 69
 

@@ -58,8 +58,8 @@ check "so is the configuration" eval '! configured | grep -q nonsense'
 check "without that check the wrong configuration reaches the cluster" \
     upgrade --set config.spool.duplicates.redis=nonsense,configCheck.enabled=false
 stuck() { [ "$(k get pod fb-fanbridge-2 -o 'jsonpath={.status.containerStatuses[0].restartCount}')" -ge 1 ]; }
-check "the pod that gets it first cannot start" awaited 180 stuck
-check "its status says what is wrong" awaited 60 names_key bridge
+check "the pod that gets it first cannot start" await 180 stuck
+check "its status says what is wrong" await 60 names_key bridge
 others() { uids | tr ' ' '\n' | grep -v fanbridge-2; }
 untouched() { uids; [ "$(others)" = "$(tr ' ' '\n' <<<"$before" | grep -v fanbridge-2)" ]; }
 check "the others are not touched" untouched
@@ -82,7 +82,7 @@ in_order() {
 check "the last replica was replaced first" in_order
 ended_well() { since_mark; [ "$(since_mark | grep -c '^exited fb-fanbridge-[01] 0$')" -eq 2 ]; }
 check "each that was replaced had ended in order" ended_well
-check "the event that waits was kept over the upgrade" awaited 90 keeps_event
+check "the event that waits was kept over the upgrade" await 90 keeps_event
 
 before=$(uids)
 refuses "an upgrade that can roll back fails if a pod does not get ready" "UPGRADE FAILED" \
@@ -101,8 +101,8 @@ evicted=$(uid_of fb-fanbridge-0)
 check "a node's drain may evict one replica" evict fb-fanbridge-0
 refuses "and not another one before it is back" "disruption budget" evict fb-fanbridge-1
 is_back() { [ "$(uid_of fb-fanbridge-0)" != "$evicted" ] && has_ready 3; }
-check "it comes back" awaited 180 is_back
-check "with its volume, and the event on it" awaited 90 keeps_event
+check "it comes back" await 180 is_back
+check "with its volume, and the event on it" await 90 keeps_event
 
 before=$(uids)
 refuses "a larger volume cannot be had by an upgrade alone" "A larger volume" \
@@ -126,7 +126,7 @@ reloaded() {
         admin fb-fanbridge-$replica /metrics | grep -qxF "$counted" || return 1
     done
 }
-check "which all replicas take over" awaited 180 reloaded
+check "which all replicas take over" await 180 reloaded
 check "and for which no pod is replaced" [ "$(uids)" = "$before" ]
 
 check "a rollback brings the former release back" helm -n $namespace rollback fb --wait --timeout 300s
@@ -139,7 +139,7 @@ check "a smaller number of replicas says on which volumes events may wait" warns
 refuses "a Deployment in the StatefulSet's place, which would leave its volumes, is refused" \
     "where events may wait" tried --set 'kind=Deployment,config.ack.after={lake}'
 check "an uninstallation succeeds" helm -n $namespace uninstall fb --wait --timeout 300s
-check "and ends every pod" awaited 180 no_pods
+check "and ends every pod" await 180 no_pods
 check "and leaves the volumes, which may hold events" [ "$(k get pvc -o name | wc -l)" -eq 3 ]
 
 verified() { [ "$(k get pod fanbridge-spool-verify -o 'jsonpath={.status.phase}')" = Succeeded ]; }

@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # Says whether this commit can be released under a tag, and prints the notes of the release.
 #
-#   check.sh vVERSION     VERSION has to be that of Cargo.toml, and CHANGELOG.md has to have a section of it
+#   check.sh vVERSION       VERSION has to be that of Cargo.toml, and CHANGELOG.md has to have a section of it
+#   check.sh vVERSION OUT   and the directory OUT has to have the files of a release, and no others
 set -euo pipefail
 
+out=${2:-}
+[ -z "$out" ] || out=$(realpath "$out")
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-[ $# -eq 1 ] || { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "$0" >&2; exit 64; }
+[ $# -eq 1 ] || [ $# -eq 2 ] || { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "$0" >&2; exit 64; }
 tag=$1
 version=$(sed -n '/^\[package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
@@ -22,4 +25,21 @@ notes=$(awk -v head="## [$version]" '
 locked=$(awk '/^name = "fanbridge"$/ { getline; print }' Cargo.lock)
 [ "$locked" = "version = \"$version\"" ] ||
     fail "Cargo.lock has $locked for fanbridge, and Cargo.toml $version: run cargo check, commit Cargo.lock"
+
+# What build.sh makes on both architectures, and the chart.
+files() {
+    # Debian sorts 1.0.0~rc.1 before 1.0.0, which cargo-deb knows.
+    local target debian=${version/-/\~}
+    for target in x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu; do
+        printf "fanbridge-$version-$target.%s\n" cdx.json debug.gz tar.gz
+    done
+    printf "fanbridge_$debian-1_%s.deb\n" amd64 arm64
+    echo "fanbridge-$version.tgz"
+}
+if [ $# -eq 2 ]; then
+    # A file that somebody else has left there would be signed with the others.
+    difference=$(diff <(files | sort) <(ls -A "$out" | sort)) ||
+        fail "$out has not the files of a release; missing are those with <, unknown those with >:
+$difference"
+fi
 printf '%s\n' "$notes"

@@ -30,15 +30,48 @@ without_mit() {
     cargo_deny "$scratch/deny.toml" licenses
 }
 
+# Every job of a release that may write, or may sign, comes after the one for which somebody has to agree.
+release_waits() {
+    "$python/python" - "$1" <<'PYTHON'
+import sys, yaml
+
+jobs = yaml.safe_load(open(sys.argv[1]))["jobs"]
+agreed = {name for name, job in jobs.items() if job.get("environment") == "release"}
+assert agreed, "no job has the environment `release`"
+
+
+def before(name):
+    needs = jobs[name].get("needs", [])
+    needs = [needs] if isinstance(needs, str) else needs
+    return set(needs).union(*(before(other) for other in needs))
+
+
+for name, job in jobs.items():
+    writes = [right for right, kind in job["permissions"].items() if kind == "write"]
+    assert not writes or before(name) & agreed, f"the job {name} may {writes} before somebody has agreed"
+PYTHON
+}
+
 version=$(sed -n '/^\[package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 # Of a copy, because what is asked for depends on what the repository holds.
-released() { # CHANGELOG TAG
+released() { # CHANGELOG TAG [OUT]
     rm -rf "$scratch/tree"
     mkdir -p "$scratch/tree/deploy"
     cp -r Cargo.toml Cargo.lock "$scratch/tree"
     cp -r deploy/release "$scratch/tree/deploy"
     printf '%b' "$1" >"$scratch/tree/CHANGELOG.md"
-    "$scratch/tree/deploy/release/check.sh" "$2"
+    "$scratch/tree/deploy/release/check.sh" "${@:2}"
+}
+made() { # [FURTHER-FILE…]
+    local target
+    rm -rf "$scratch/out"
+    mkdir "$scratch/out"
+    for target in x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu; do
+        touch "$scratch/out/fanbridge-$version-$target."{cdx.json,debug.gz,tar.gz}
+    done
+    touch "$scratch/out/fanbridge_$version-1_"{amd64,arm64}.deb "$scratch/out/fanbridge-$version.tgz"
+    (cd "$scratch/out" && touch "$@")
+    released "## [$version]\ntext\n" "v$version" "$scratch/out"
 }
 notes_are_the_section() {
     released "## [Unreleased]\nlater\n\n## [$version] - 2026-12-01\n\nthis one\n\n## [0.0.1]\nformer\n" \
@@ -61,6 +94,10 @@ check "every action is pinned by its digest" actions_are_pinned .github
 mkdir "$scratch/loose"
 echo '      - uses: actions/checkout@v7' >"$scratch/loose/a.yaml"
 refuses "an action that is pinned by a tag is found" checkout@v7 actions_are_pinned "$scratch/loose"
+check "nothing of a release is pushed or signed before somebody has agreed" \
+    release_waits .github/workflows/release.yaml
+sed 's/needs: \[check, agree\]/needs: [check]/' .github/workflows/release.yaml >"$scratch/release.yaml"
+refuses "a job that could push before that is found" "the job image may" release_waits "$scratch/release.yaml"
 check "shellcheck warns of no script" scripts_are_right
 check "yamllint finds nothing in any YAML file" yaml_is_right
 check "every dependency has a licence, a version and a registry that are allowed" dependencies_are_allowed
@@ -70,4 +107,6 @@ refuses "a tag that is not the version of Cargo.toml releases nothing" "expected
     released "## [9.9.9]\ntext\n" v9.9.9
 refuses "a release without a section of the changelog is none" "write what changed" \
     released "## [Unreleased]\ntext\n" "v$version"
+check "a release has its binaries, packages, lists of parts and its chart" made .
+refuses "a file that no release has is not published with the others" "> install.sh" made install.sh
 finish

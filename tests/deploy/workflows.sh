@@ -52,6 +52,15 @@ for name, job in jobs.items():
 PYTHON
 }
 
+# A list of one small package with another sum than its own, in a place of its own.
+forged_package() {
+    mkdir -p "$scratch/servers/tools"
+    cp tests/servers/{tools,aws}.sh "$scratch/servers"
+    cp -r tests/servers/localstack "$scratch/servers"
+    echo "pathspec==1.0.4 --hash=sha256:$(printf '0%.0s' {1..64})" >"$scratch/servers/tools/forged.txt"
+    XDG_CACHE_HOME=$scratch/cache "$scratch/servers/tools.sh" python forged
+}
+
 version=$(sed -n '/^\[package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 # Of a copy, because what is asked for depends on what the repository holds.
 released() { # CHANGELOG TAG [OUT]
@@ -102,6 +111,8 @@ check "shellcheck warns of no script" scripts_are_right
 check "yamllint finds nothing in any YAML file" yaml_is_right
 check "every dependency has a licence, a version and a registry that are allowed" dependencies_are_allowed
 refuses "a licence that is not on the list is found" "license is not explicitly allowed" without_mit
+refuses "a Python package that is another than the listed one is not installed" "DO NOT MATCH THE HASHES" \
+    forged_package
 check "the notes of a release are its section of the changelog" notes_are_the_section
 refuses "a tag that is not the version of Cargo.toml releases nothing" "expected the tag v$version" \
     released "## [9.9.9]\ntext\n" v9.9.9

@@ -19,9 +19,8 @@ case ${1:-} in
         mkdir -p "$cache"
         dir=$(mktemp -d)
         trap 'rm -rf "$dir"' EXIT
-        # apt fetches as a user of its own, who has to reach the directory.
-        chmod 777 "$dir"
-        (cd "$dir" && apt-get -q download prometheus)
+        # As the user who asks: nobody else may reach the directory, and exchange the package.
+        (cd "$dir" && apt-get -q -o APT::Sandbox::User= download prometheus)
         dpkg-deb -x "$dir"/prometheus_*.deb "$dir/package"
         mv "$dir/package/usr/bin/promtool" "$kept"
         ;;

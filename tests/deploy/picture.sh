@@ -46,7 +46,8 @@ mount_files() {
         mkdir -p "$(dirname "$target")"
         case $type:$source in
         bind:*) cp "$source" "$target" ;;
-        volume:secrets) ln -sfn "$laptop_secrets" "$target" ;;
+        # The bridge and Prometheus are on one file system here: the bridge's are at the place of both.
+        volume:secrets) ln -sfn "$laptop_secrets/bridge" "$target" ;;
         esac
     done < <(service "$1" '.volumes[]? | [.type, .source, .target] | @tsv')
 }
@@ -134,7 +135,7 @@ layers=()
 own /etc
 own /var/lib
 mount -t tmpfs tmpfs /run
-mkdir "$laptop_secrets"
+mkdir -p "$laptop_secrets"/{bridge,prometheus,grafana}
 printf '127.0.0.1 localhost bridge kafka aws prometheus grafana %s\n' "$(hostname)" >/etc/hosts
 printf 'hosts: files\n' >/etc/nsswitch.conf
 for name in bridge aws prometheus; do mount_files "$name"; done

@@ -26,7 +26,8 @@ refused "a misspelt value is refused" "additional properties 'replica' not allow
 refused "a misspelt key of the configuration is refused" "additional properties 'brokrs' not allowed" \
     --set config.sinks.lake.kafka.brokrs=a:1
 refused "a kind of workload that is none is refused" "/kind" --set kind=DaemonSet
-refused "a signing secret in plain text gets into no ConfigMap" "config.sources.stream.secrets[0] is a secret" \
+refused "a signing secret in plain text gets into no ConfigMap" \
+    "config.sources.stream.secrets[0] is a secret" \
     --set 'config.sources.stream.secrets={hunter2}'
 refused "nor does one with a period" "config.sources.stream.secrets[0].secret is a secret" \
     --set 'config.sources.stream.secrets[0].secret=hunter2'

@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serializer};
 use serde_json::Value as Json;
 
 use crate::aws::arn::TopicArn;
-use crate::reference::Reference;
+use crate::reference::{Reference, is_reference};
 
 /// A number of bytes: `20 GiB`, `512 KiB`, `1048576`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -217,7 +217,7 @@ impl FromStr for Setting {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "" => Err("the value is empty".into()),
-            kept if kept.starts_with("env:") || kept.starts_with("file:") => kept.parse().map(Self::Kept),
+            kept if is_reference(kept) => kept.parse().map(Self::Kept),
             text => Ok(Self::Text(text.into())),
         }
     }
@@ -293,8 +293,9 @@ forms! {
     Size "size" ["string", "integer"] "a size such as `20 GiB`"
     Period "period" "string" "a time such as `24h` or `500ms`"
     Address "address" "string" "an IP address and port such as `127.0.0.1:8080`"
-    Reference "reference" "string" "a secret as `env:NAME` or `file:PATH`"
-    Setting "setting" ["string", "number", "boolean"] "text, `env:NAME` or `file:PATH`"
+    Reference "reference" "string" "a secret as `env:NAME`, `file:PATH`, `aws-sm:NAME` or `aws-ssm:NAME`"
+    Setting "setting" ["string", "number", "boolean"]
+        "text, `env:NAME`, `file:PATH`, `aws-sm:NAME` or `aws-ssm:NAME`"
     TopicArn "topic-arn" "string" "the ARN of an SNS topic"
 }
 

@@ -8,7 +8,7 @@
 # A Kafka broker and an emulator of SQS and SNS are started, unless KAFKA_BROKERS and AWS_ENDPOINT name ones
 # that run. Here a test that finds no server fails; a plain `cargo test` skips it and says so.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 
 deploy_parts=(workflows dashboards compose image package systemd chart kubernetes)
 all_parts=(lint unit tidy config front sns spool state replicas sinks aws faults operate page api readme

@@ -60,6 +60,22 @@ build_binary() {
 # The oldest C library that the binary can be started with, such as 2.34.
 glibc_of() { objdump -T "$1" | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -1 | sed 's/GLIBC_//'; }
 
+# What docs/RELEASING.md promises: the C library, in a version that is not too new, and nothing else.
+runs_anywhere() { # BINARY
+    local foreign newest
+    foreign=$(objdump -p "$1" |
+        awk '$1 == "NEEDED" && $2 !~ /^(libc|libm|libgcc_s|ld-linux-.*)\.so/ { print $2 }')
+    [ -z "$foreign" ] || {
+        echo "build.sh: the binary needs ${foreign//$'\n'/, }, expected the C library alone" >&2
+        exit 1
+    }
+    newest=$(printf '%s\n' "$(glibc_of "$1")" "$glibc_max" | sort -V | tail -1)
+    [ "$newest" = "$glibc_max" ] || {
+        echo "build.sh: the binary needs glibc $newest, expected $glibc_max: build it on an older system" >&2
+        exit 1
+    }
+}
+
 lay_out_binary() { # BINARY
     objcopy --only-keep-debug "$1" "$stage/fanbridge.debug"
     objcopy --strip-unneeded "$1" "$stage/fanbridge"
@@ -130,11 +146,7 @@ make_deb() {
 binary=${FANBRIDGE_BINARY:-}
 if [ -z "$binary" ]; then
     binary=$(build_binary)
-    [ "$(printf '%s\n' "$(glibc_of "$binary")" "$glibc_max" | sort -V | tail -1)" = "$glibc_max" ] || {
-        echo "build.sh: the binary needs glibc $(glibc_of "$binary"), and docs/RELEASING.md promises that" \
-            "$glibc_max is enough: build it on an older system" >&2
-        exit 1
-    }
+    runs_anywhere "$binary"
 fi
 rm -rf "$stage"
 mkdir -p "$stage"

@@ -6,27 +6,34 @@
 //! so a bridge starts without them and reports what is missing.
 
 pub mod arn;
+pub mod msk;
 mod options;
 pub mod policy;
 pub mod refusal;
+pub mod secrets;
 
 pub use options::AwsOptions;
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, ConfigLoader, Region, SdkConfig};
-#[cfg(test)]
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
+use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
 /// Longest wait for credentials before they count as missing: roles are fetched over the network, and
 /// an instance's metadata service answers within a second or not at all.
 const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long credentials are used without asking their provider again.
+const CREDENTIALS_KEPT_FOR: Duration = Duration::from_secs(300);
+/// How long such credentials must still be valid.
+const CREDENTIALS_VALID_MIN: Duration = Duration::from_secs(60);
 
 /// Longest time for making a connection; a region answers within a few hundred milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -47,12 +54,14 @@ pub struct CallTimeouts {
 pub struct Aws {
     config: AwsOptions,
     shared: Arc<OnceCell<SdkConfig>>,
+    /// The last credentials, and when they came, for calls that no client of the SDK makes.
+    credentials: Arc<Mutex<Option<(Credentials, Instant)>>>,
 }
 
 impl Aws {
     /// The set-up for this configuration.
     pub fn new(config: AwsOptions) -> Self {
-        Self { config, shared: Arc::default() }
+        Self { config, shared: Arc::default(), credentials: Arc::default() }
     }
 
     /// The same set-up for a test, which has credentials of its own.
@@ -61,6 +70,26 @@ impl Aws {
         let aws = Self::new(config);
         let shared = Box::pin(aws.loader().credentials_provider(credentials).load()).await;
         Self { shared: Arc::new(OnceCell::new_with(Some(shared))), ..aws }
+    }
+
+    /// The time between two reads of a secret.
+    pub fn read_secrets_every(&self) -> Duration {
+        Duration::from_secs(self.config.read_secrets_every_seconds.max(1))
+    }
+
+    /// Credentials for a call that no client of the SDK makes. Those of a role are kept for a while:
+    /// otherwise each call would ask for that role once more.
+    async fn credentials(&self, settings: &SdkConfig) -> Result<Credentials, String> {
+        let is_good = |(credentials, since): &(Credentials, Instant)| {
+            let valid = |end: SystemTime| end > SystemTime::now() + CREDENTIALS_VALID_MIN;
+            since.elapsed() < CREDENTIALS_KEPT_FOR && credentials.expiry().is_some_and(valid)
+        };
+        if let Some((kept, _)) = self.credentials.lock().as_ref().filter(|kept| is_good(kept)) {
+            return Ok(kept.clone());
+        }
+        let new = credentials(settings).await?;
+        *self.credentials.lock() = Some((new.clone(), Instant::now()));
+        Ok(new)
     }
 
     /// The settings for a client in this region; `None` means `aws.region`, or else the region of
@@ -120,19 +149,27 @@ fn app_name() -> AppName {
 
 /// Why no request can be signed now, and what to do; `None` if there are credentials.
 pub async fn credentials_problem(settings: &SdkConfig) -> Option<String> {
+    credentials(settings).await.err()
+}
+
+/// The credentials as their provider gives them now.
+async fn credentials(settings: &SdkConfig) -> Result<Credentials, String> {
     let advice = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile in `aws.profile`, \
                   or give the machine a role";
     let Some(provider) = settings.credentials_provider() else {
-        return Some(format!("no AWS credentials: {advice}"));
+        return Err(format!("no AWS credentials: {advice}"));
     };
     match tokio::time::timeout(CREDENTIALS_TIMEOUT, provider.provide_credentials()).await {
         Ok(Ok(credentials)) => {
-            let now = std::time::SystemTime::now();
+            let now = SystemTime::now();
             let expired = credentials.expiry().is_some_and(|expiry| expiry <= now);
-            expired.then(|| "the AWS credentials have expired: renew them at their origin".to_owned())
+            match expired {
+                true => Err("the AWS credentials have expired: renew them at their origin".to_owned()),
+                false => Ok(credentials),
+            }
         }
-        Ok(Err(error)) => Some(format!("no AWS credentials ({error}): {advice}")),
-        Err(_) => Some(format!("the provider of the AWS credentials did not answer within 5 s: {advice}")),
+        Ok(Err(error)) => Err(format!("no AWS credentials ({error}): {advice}")),
+        Err(_) => Err(format!("the provider of the AWS credentials did not answer within 5 s: {advice}")),
     }
 }
 
@@ -149,7 +186,7 @@ mod tests {
 
     fn configured(fips: bool, dual_stack: bool) -> Aws {
         let region = Some("eu-west-3".to_owned());
-        Aws::new(AwsOptions { region, profile: None, endpoint: None, fips, dual_stack })
+        Aws::new(AwsOptions { region, fips, dual_stack, ..AwsOptions::default() })
     }
 
     #[tokio::test]

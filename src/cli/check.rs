@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::output::{Format, print};
-use super::{ConfigArgs, Exit, Failure, colour_on, find, read};
+use super::{ConfigArgs, Exit, Failure, colour_on, find, read_without_aws};
 use crate::admin::openapi_document;
 use crate::config::{Config, Loaded, Problem, Report, schema};
 use crate::explain::cause::plural;
@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         let advice = "name a file, or begin with `fanbridge init > fanbridge.yaml`";
         Failure::new(Exit::Config, format!("there is no fanbridge.yaml in this directory: {advice}"))
     })?;
-    match read(&path)? {
+    match read_without_aws(&path)? {
         Ok(Loaded { config, mut warnings }) => {
             if let Err(wrong_with_tests) = &config.tests {
                 warnings.join(wrong_with_tests.clone());
@@ -104,6 +104,10 @@ fn summary(origin: &str, config: &Config) -> String {
     }
     if let Some(shared) = &config.shared_window {
         text.push_str(&format!("duplicates shared in {}, keys {}*\n", shared.server, shared.prefix));
+    }
+    if !config.aws_secrets.is_empty() {
+        let unread = plural(config.aws_secrets.len() as u64, "secret");
+        text.push_str(&format!("not read here: {unread} in AWS; `fanbridge doctor` reads them\n"));
     }
     text.push_str(&format!("select {}\n", selected(&config.selection)));
     for sink in &config.sinks {

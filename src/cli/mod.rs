@@ -241,6 +241,17 @@ pub fn configuration(args: &ConfigArgs) -> Result<Config, Failure> {
     choose_quietly(args, Config::embedded_to_look)
 }
 
+/// The configuration for a verb that uses no secret: AWS is not asked for those that it keeps.
+///
+/// # Errors
+/// As for [`configuration`].
+pub fn configuration_without_aws(args: &ConfigArgs) -> Result<Config, Failure> {
+    match find(args) {
+        Some(path) => usable(read_without_aws(&path)?),
+        None => choose_quietly(args, Config::embedded_to_look),
+    }
+}
+
 /// The configuration for the verb that plays a provider. The embedded one has the secrets that a
 /// bridge has made.
 ///
@@ -314,8 +325,17 @@ fn read(path: &Path) -> Result<Result<Loaded, Report>, Failure> {
     read_from(&ConfigurationFile::new(path))
 }
 
+/// The same, without asking AWS.
+fn read_without_aws(path: &Path) -> Result<Result<Loaded, Report>, Failure> {
+    read_by(ConfigurationFile::new(path).load_without_aws())
+}
+
 fn read_from(file: &ConfigurationFile) -> Result<Result<Loaded, Report>, Failure> {
-    match file.load() {
+    read_by(file.load())
+}
+
+fn read_by(read: Result<Loaded, LoadError>) -> Result<Result<Loaded, Report>, Failure> {
+    match read {
         Ok(loaded) => Ok(Ok(loaded)),
         Err(LoadError::Refused(report)) => Ok(Err(report)),
         Err(error @ LoadError::Unreadable { .. }) => Err(Failure::new(Exit::Io, chain(&error))),
@@ -342,6 +362,12 @@ fn unknown_source<'a>(name: &str, configured: impl Iterator<Item = &'a str>) -> 
 /// Prints the problems of a configuration that has errors.
 fn refused(report: &Report) -> Failure {
     eprintln!("{}\n", report.render(colour_on(&io::stderr())));
+    if report.passes() {
+        return Failure::new(
+            Exit::Temporary,
+            "AWS does not show secrets of the configuration now: try again",
+        );
+    }
     Failure::new(Exit::Config, "the configuration has errors and cannot be used")
 }
 

@@ -270,7 +270,7 @@ fn read_secret(path: &Path) -> io::Result<String> {
 }
 
 /// 32 random bytes, as many as the signature's digest has.
-fn random_bytes() -> io::Result<[u8; 32]> {
+pub(super) fn random_bytes() -> io::Result<[u8; 32]> {
     let mut bytes = [0; 32];
     fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes)

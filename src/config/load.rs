@@ -5,6 +5,7 @@
 //! shows all problems. Nothing is bound, written or connected. Environment and files are read through
 //! [`Environment`]; the only global that counts is the working directory, at which relative paths begin.
 
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
@@ -14,6 +15,7 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 use serde_json::Value as Json;
 
+use super::aws_secrets::FetchedSecrets;
 use super::check::sinks::SinkSurroundings;
 use super::check::sources::expect_custom_types;
 use super::check::{Check, Environment};
@@ -30,7 +32,7 @@ use crate::admin::effective::EffectiveConfiguration;
 use crate::aws::AwsOptions;
 use crate::dedup::shared::SharedWindowOptions;
 use crate::event::Fingerprint;
-use crate::reference::FILE_BYTES_MAX;
+use crate::reference::{AwsSecret, FILE_BYTES_MAX};
 use crate::selection::Selection;
 use crate::sink::SinkOptions;
 use crate::source::SourceOptions;
@@ -58,6 +60,8 @@ pub struct Config {
     pub shared_window: Option<SharedWindowOptions>,
     /// How sources and sinks reach AWS.
     pub aws: AwsOptions,
+    /// The secrets that AWS keeps, wherever the configuration names them.
+    pub aws_secrets: BTreeSet<AwsSecret>,
     /// The sources.
     pub sources: Vec<SourceOptions>,
     /// The event types that the bridge accepts.
@@ -87,11 +91,21 @@ pub struct Loaded {
     pub warnings: Report,
 }
 
-/// Loads a configuration. `origin` names the text in messages, usually by its file.
+/// Loads a configuration. `origin` names the text in messages, usually by its file. AWS is not asked:
+/// random text stands for the secrets that it keeps.
 ///
 /// # Errors
 /// With all problems, warnings included, in the order of their places.
 pub fn load(origin: &str, text: &str, outside: &Environment<'_>) -> Result<Loaded, Report> {
+    load_with(origin, text, outside, None)
+}
+
+fn load_with(
+    origin: &str,
+    text: &str,
+    outside: &Environment<'_>,
+    fetched: Option<&FetchedSecrets>,
+) -> Result<Loaded, Report> {
     let mut report = Report::new(origin, text, known_keys());
     let tree = match tree::parse(text) {
         Ok(tree) => tree,
@@ -103,6 +117,7 @@ pub fn load(origin: &str, text: &str, outside: &Environment<'_>) -> Result<Loade
                 notes: Vec::new(),
                 span: error.span,
                 path: String::new(),
+                passes: false,
             });
             return Err(report);
         }
@@ -110,7 +125,8 @@ pub fn load(origin: &str, text: &str, outside: &Environment<'_>) -> Result<Loade
     let (mut json, places) = schema_check::check(&tree, &schema(), &mut report);
     let tests = json.as_object_mut().and_then(|top| top.remove(TESTS)).unwrap_or_default();
     let wrong_with_tests = report.split_off(TESTS);
-    let mut check = Check { report, places, outside };
+    let (aws, aws_secrets) = (AwsOptions::default(), BTreeSet::new());
+    let mut check = Check { report, places, outside, aws, fetched, aws_secrets };
     match check.config(json, origin, text) {
         Some(mut config) if !check.report.has_errors() => {
             config.tests = tests_within(tests, wrong_with_tests, &check.places, &config);
@@ -123,13 +139,23 @@ pub fn load(origin: &str, text: &str, outside: &Environment<'_>) -> Result<Loade
     }
 }
 
-/// Loads a configuration from bytes.
+/// Loads a configuration from bytes, without asking AWS.
 ///
 /// # Errors
 /// As for [`load`], and when the bytes are not UTF-8 text.
 pub fn load_bytes(origin: &str, bytes: &[u8], outside: &Environment<'_>) -> Result<Loaded, Report> {
+    load_bytes_with(origin, bytes, outside, None)
+}
+
+/// The same, with what AWS keeps if it was asked.
+pub(super) fn load_bytes_with(
+    origin: &str,
+    bytes: &[u8],
+    outside: &Environment<'_>,
+    fetched: Option<&FetchedSecrets>,
+) -> Result<Loaded, Report> {
     let start = match std::str::from_utf8(bytes) {
-        Ok(text) => return load(origin, text, outside),
+        Ok(text) => return load_with(origin, text, outside, fetched),
         Err(error) => error.valid_up_to(),
     };
     // The text before the invalid byte stays as it is, and so does the byte's offset.
@@ -141,6 +167,7 @@ pub fn load_bytes(origin: &str, bytes: &[u8], outside: &Environment<'_>) -> Resu
         notes: Vec::new(),
         span: start..start + char::REPLACEMENT_CHARACTER.len_utf8(),
         path: String::new(),
+        passes: false,
     });
     Err(report)
 }
@@ -187,6 +214,7 @@ impl Check<'_> {
                 return None;
             }
         };
+        self.aws = file.aws.clone();
         let top = Path::default();
         let mut definitions = self.definitions(providers.unwrap_or_default());
         expect_custom_types(&mut definitions, &file);
@@ -214,7 +242,7 @@ impl Check<'_> {
         let limits = Limits { largest_body_bytes, ..file.limits };
         self.check_limits(&limits);
         let fingerprint = fingerprint(text, &selection, &sinks);
-        Some(Config {
+        let mut config = Config {
             admin: self.admin(&file),
             spool: self.spool(&file, &limits),
             timeline: self.timeline(&file),
@@ -222,6 +250,7 @@ impl Check<'_> {
             shared_window: self.shared_window(&file.spool.duplicates, &limits),
             http: self.http(file.http),
             aws: self.aws(file.aws),
+            aws_secrets: BTreeSet::new(),
             limits,
             sources,
             selection,
@@ -232,6 +261,8 @@ impl Check<'_> {
             effective: effective(self.with_sinks(written), &schema(), &origins),
             origins,
             tests: Ok(ConfigTests::default()),
-        })
+        };
+        config.aws_secrets = std::mem::take(&mut self.aws_secrets);
+        Some(config)
     }
 }

@@ -9,6 +9,7 @@
 //! [`embedded`]. It stands on top of the rooms that it configures: only `cli` and `bridge` use it.
 
 mod admin_address;
+mod aws_secrets;
 mod check;
 mod diff;
 mod effective;

@@ -7,8 +7,9 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
-use super::load::{Loaded, load_bytes, read_configuration};
-use super::{Environment, Report};
+use super::aws_secrets::FetchedSecrets;
+use super::load::{Loaded, load_bytes_with, read_configuration};
+use super::{Config, Environment, Report};
 use crate::reference::read_file;
 
 /// A configuration file, and how it looked when it was last read.
@@ -54,18 +55,40 @@ impl ConfigurationFile {
         &self.path
     }
 
-    /// Reads and checks it against the process's environment. Blocks on the disk.
+    /// Reads and checks it against the process's environment, and asks AWS for the secrets that it keeps.
+    /// Blocks on the disk, and on the network if there are such secrets.
+    ///
+    /// # Errors
+    /// When it cannot be read, or has errors; if AWS cannot answer now, the errors say that they pass.
+    pub fn load(&self) -> Result<Loaded, LoadError> {
+        self.load_with(true)
+    }
+
+    /// The same for what needs no secret: AWS is not asked, as in [`load`](super::load()).
     ///
     /// # Errors
     /// When it cannot be read, or has errors.
-    pub fn load(&self) -> Result<Loaded, LoadError> {
+    pub fn load_without_aws(&self) -> Result<Loaded, LoadError> {
+        self.load_with(false)
+    }
+
+    fn load_with(&self, asks_aws: bool) -> Result<Loaded, LoadError> {
         // Looked at first: what is written while it is read is a change.
         *self.read.lock() = FileStamp::of(&self.path);
         let bytes = read_configuration(&self.path)
             .map_err(|source| LoadError::Unreadable { path: self.path.clone(), source })?;
         let now = SystemTime::now().into();
         let outside = Environment { env: &|name| std::env::var(name).ok(), read: &read_file, now };
-        load_bytes(&self.path.to_string_lossy(), &bytes, &outside).map_err(LoadError::Refused)
+        let path = self.path.to_string_lossy();
+        let load = |fetched: Option<&FetchedSecrets>| {
+            load_bytes_with(&path, &bytes, &outside, fetched).map_err(LoadError::Refused)
+        };
+        let loaded = load(None)?;
+        if !asks_aws || loaded.config.aws_secrets.is_empty() {
+            return Ok(loaded);
+        }
+        let Config { aws, aws_secrets, .. } = &loaded.config;
+        load(Some(&FetchedSecrets::fetch(aws, aws_secrets)))
     }
 
     /// Whether the file is another one than was last read. One that is away is not: whoever replaces it may

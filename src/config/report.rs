@@ -34,6 +34,8 @@ pub struct Problem {
     pub span: Range<usize>,
     /// Path of the key, such as `sources.stream.provider`.
     pub path: String,
+    /// Whether it can be over without a change of the configuration, as an outage of AWS is.
+    pub passes: bool,
 }
 
 impl Problem {
@@ -56,6 +58,11 @@ impl Report {
     /// a configuration, at which a secret in a one-line mapping ends.
     pub fn new(origin: &str, text: &str, known_keys: &HashSet<String>) -> Self {
         Self { origin: origin.into(), text: mask(text, known_keys), problems: Vec::new() }
+    }
+
+    /// Whether nothing is wrong but what can be over by itself.
+    pub fn passes(&self) -> bool {
+        self.has_errors() && self.problems.iter().all(|problem| problem.passes || !problem.is_error())
     }
 
     /// Adds a problem. A span over several lines is cut to the first line.
@@ -159,7 +166,8 @@ impl std::error::Error for Report {}
 const SENSITIVE: [&str; 7] = ["secret", "password", "passwd", "token", "credential", ".pem", "headers"];
 
 /// Beginnings of words after such a key that belong to the form and are not masked.
-const HARMLESS: [&str; 6] = ["env:", "file:", "secret:", "secrets:", "not_before:", "not_after:"];
+const HARMLESS: [&str; 8] =
+    ["env:", "file:", "aws-sm:", "aws-ssm:", "secret:", "secrets:", "not_before:", "not_after:"];
 
 /// Replacements for characters of 1, 2, 3 and 4 bytes, so that no byte offset changes.
 const FILLERS: [char; 4] = ['*', '·', '•', '🞄'];
@@ -262,6 +270,7 @@ mod tests {
             notes: vec!["see `fanbridge types`".into()],
             span: 12..22,
             path: "select[0]".into(),
+            passes: false,
         });
         let rendered = report.to_string();
         assert!(rendered.contains("--> fanbridge.yaml:2:5"), "{rendered}");

@@ -211,7 +211,7 @@ fn tests_path() -> Path {
 
 fn problem(title: &str, label: String, span: std::ops::Range<usize>, path: &str) -> Problem {
     let (title, path) = (title.into(), path.into());
-    Problem { severity: Severity::Error, title, label, notes: Vec::new(), span, path }
+    Problem { severity: Severity::Error, title, label, notes: Vec::new(), span, path, passes: false }
 }
 
 /// Checks tests against the configuration.

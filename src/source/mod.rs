@@ -40,6 +40,7 @@ use self::turns::{Turns, Weight};
 use self::types_seen::TypesSeen;
 use crate::ack::{AckAfter, Unaccepted};
 use crate::admit::{AdmissionSource, admit};
+use crate::aws::Aws;
 use crate::dedup::DuplicateKey;
 use crate::dedup::shared::Sufficient;
 use crate::event::{Entry, Event, Filtered, Fingerprint, Quarantined, Timestamp, Verdict, Verified};
@@ -206,9 +207,9 @@ impl SourceIntake {
 
     /// What follows the source's secrets while the source takes deliveries; `None` if none of them can
     /// change.
-    pub fn secret_watch(&self, metrics: &Metrics) -> Option<SecretWatch> {
-        let files = Secrets::files(&self.secrets, &self.name, &self.definition, metrics);
-        SecretWatch::new(files, &self.secrets)
+    pub fn secret_watch(&self, aws: &Aws, metrics: &Metrics) -> Option<SecretWatch> {
+        let watched = Secrets::watched(&self.secrets, &self.name, &self.definition, aws, metrics);
+        SecretWatch::new(watched, &self.secrets)
     }
 
     /// The source's name.

@@ -153,7 +153,7 @@ const DELIVERIES: &[MetricRow] = &[
     counter(
         "secret_reload_failures_total",
         &["source", "secret"],
-        "Reloads of a secret's file that found no usable secret; the secret before stays in use",
+        "Reads of a secret's file or AWS entry that found no usable secret; the secret before stays in use",
     )
     .advice("mend the file; the log says what is wrong with it"),
     gauge(

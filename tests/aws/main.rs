@@ -16,6 +16,8 @@ mod proxy;
 mod questions;
 mod requests;
 mod roles;
+mod rotation;
+mod secrets;
 mod sns_faults;
 mod sns_out;
 mod sns_set_up;

@@ -845,7 +845,7 @@ fn a_key_with_nothing_behind_it_is_a_default_or_an_error_but_never_silence() {
     expect(
         &format!("{SOURCE}sinks: {{ b: {{ {kafka} }} }}\n"),
         "invalid value for `sinks.b.kafka.properties.linger.ms`",
-        "expected text, `env:NAME` or `file:PATH`, found nothing",
+        "expected text, `env:NAME`, `file:PATH`, `aws-sm:NAME` or `aws-ssm:NAME`, found nothing",
     );
     expect(
         "sources: { a: { ‹provider›: } }\n",

@@ -15,7 +15,8 @@ fn source(secrets: &str) -> String {
 
 #[test]
 fn a_secret_is_a_reference_and_never_itself() {
-    let label = "write a secret as `env:NAME` or `file:PATH`, never the secret itself";
+    let label = "write a secret as `env:NAME`, `file:PATH`, `aws-sm:NAME` or `aws-ssm:NAME`, never the \
+                 secret itself";
     expect(&source("[‹hunter2-canary›]"), "invalid value for `sources.a.secrets`", label);
     expect(
         &format!(
@@ -39,6 +40,75 @@ fn a_reference_must_lead_to_a_value() {
     let marked = "/marked begins with a byte order mark, which would count as part of the secret: save the \
                   file without it";
     expect(&source("[‹file:/marked›]"), title, marked);
+}
+
+#[test]
+fn what_aws_keeps_is_named_and_not_asked_for_by_a_check() {
+    let text = "admin: { listen: 0.0.0.0:9090, token: aws-sm:admin }\n\
+                sources: { a: { provider: stream, secrets: [aws-sm:stream#key, { secret: aws-ssm:/old }] }, \
+                f: { provider: fastpix, secrets: [aws-sm:pix] } }\n\
+                spool: { duplicates: { redis: aws-sm:redis } }\n\
+                sinks: { b: { kafka: { brokers: aws-ssm:/brokers, tls: {}, sasl: { username: aws-sm:user, \
+                password: aws-sm:password }, properties: { ssl.key.password: aws-sm:pem } }, topic: t } }\n";
+    let loaded = read(text).unwrap_or_else(|report| panic!("{report}"));
+    assert!(loaded.warnings.problems().is_empty(), "{}", loaded.warnings);
+    let named: Vec<String> = loaded.config.aws_secrets.iter().map(ToString::to_string).collect();
+    let expected = [
+        "aws-sm:admin",
+        "aws-sm:password",
+        "aws-sm:pem",
+        "aws-sm:pix",
+        "aws-sm:redis",
+        "aws-sm:stream#key",
+        "aws-sm:user",
+        "aws-ssm:/brokers",
+        "aws-ssm:/old",
+    ];
+    assert_eq!(named, expected);
+    let secrets = |name: &str| {
+        let source = loaded.config.sources.iter().find(|source| *source.name == *name).expect("configured");
+        source.secrets.iter().map(|secret| secret.secret.fingerprint().to_owned()).collect::<Vec<_>>()
+    };
+    let [one, other] = <[String; 2]>::try_from(secrets("a")).expect("two secrets");
+    assert!(one != other && secrets("f").len() == 1, "each is something that nobody can guess");
+}
+
+#[test]
+fn a_name_that_aws_does_not_have_is_refused_without_a_call() {
+    let label = "expected the name or the ARN of a secret after `aws-sm:`, and behind `#` the key of a JSON \
+                 object if the secret is one, such as `aws-sm:fanbridge/stream#secret`";
+    expect(&source("[‹\"aws-sm:a b\"›]"), "invalid value for `sources.a.secrets`", label);
+    let arn = "arn:aws:ssm:eu-west-1:123456789012:secret:a";
+    let label = "expected the name or the ARN of a parameter after `aws-ssm:`, such as \
+                 `aws-ssm:/fanbridge/stream`";
+    expect(&source(&format!("[‹\"aws-ssm:{arn}\"›]")), "invalid value for `sources.a.secrets`", label);
+}
+
+fn on_msk(sasl: &str) -> String {
+    let brokers = "b-1.lake.ab12cd.c2.kafka.eu-west-1.amazonaws.com:9098";
+    format!(
+        "{SOURCE}sinks: {{ b: {{ kafka: {{ brokers: \"{brokers}\", tls: {{}}, sasl: {sasl} }}, topic: t }} }}\n"
+    )
+}
+
+#[test]
+fn msk_with_iam_needs_no_more_than_its_name() {
+    let loaded = read(&on_msk("{ mechanism: AWS_MSK_IAM }")).unwrap_or_else(|report| panic!("{report}"));
+    let Output::Kafka(kafka) = &loaded.config.sinks[0].output else { panic!("another sink") };
+    let Some(BearerToken::MskIam(msk)) = &kafka.token else { panic!("another token") };
+    assert!(format!("{msk:?}").contains("eu-west-1"), "the region is that of the brokers' names: {msk:?}");
+    assert!(loaded.warnings.problems().is_empty(), "{}", loaded.warnings);
+
+    let label = "AWS_MSK_IAM does not use this key: it uses the AWS credentials";
+    let with = |key: &str| on_msk(&format!("{{ mechanism: AWS_MSK_IAM, {key} }}"));
+    expect(&with("‹token›: env:TOKEN"), "unused key `token`", label);
+    expect(&with("‹password›: env:SECRET"), "unused key `password`", label);
+    let label = "the brokers' names have the region `eu-west-1`";
+    expect(&with("region: ‹us-east-1›"), "two regions for one cluster", label);
+    expect(&with("region: ‹Ireland›"), "not a region", "expected a region such as `eu-west-1`");
+    let label = "OAUTHBEARER does not use this key: it needs `token`";
+    let with_token = on_msk("{ mechanism: OAUTHBEARER, token: env:TOKEN, ‹region›: eu-west-1 }");
+    expect(&with_token, "unused key `region`", label);
 }
 
 #[test]
@@ -163,7 +233,7 @@ fn a_token_in_a_file_stays_there_and_one_in_a_variable_is_read_once() {
             Some(BearerToken::Fixed(token)) => {
                 assert!(!is_file && token.expose_secret() == "token-canary-token-canary");
             }
-            None => panic!("no token"),
+            other => panic!("another token: {other:?}"),
         }
         let names: Vec<&str> = kafka.properties.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["sasl.mechanisms", "security.protocol"]);

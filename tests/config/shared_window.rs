@@ -30,7 +30,7 @@ fn a_url_is_kept_elsewhere_because_it_may_hold_a_password() {
     expect(
         &duplicates("redis: ‹\"redis://:hunter2@cache\"›"),
         "invalid value for `spool.duplicates.redis`",
-        "write a secret as `env:NAME` or `file:PATH`, never the secret itself",
+        "write a secret as `env:NAME`, `file:PATH`, `aws-sm:NAME` or `aws-ssm:NAME`, never the secret itself",
     );
     expect(
         &duplicates("redis: ‹env:UNSET›"),

@@ -132,7 +132,7 @@ fn the_configurations_that_the_documents_show_are_accepted() {
         .map(|rest| rest.split("```").next().expect("a split has a first part"))
         .collect();
     let (tests, shown): (Vec<&str>, Vec<&str>) = shown.iter().partition(|text| text.starts_with("tests:"));
-    assert_eq!((shown.len(), tests.len()), (7, 1), "{shown:#?}");
+    assert_eq!((shown.len(), tests.len()), (8, 1), "{shown:#?}");
     let mut with_tests = 0;
     for text in shown {
         // A part is shown without what every file needs.

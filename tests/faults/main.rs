@@ -28,6 +28,7 @@ mod fsync;
 mod hang;
 mod log;
 mod metrics;
+mod msk;
 mod no_room;
 mod outlet;
 mod reach;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One emulator of SQS and SNS (LocalStack) for the tests, without containers and without an account.
+# One emulator of SQS, SNS, Secrets Manager and Parameter Store (LocalStack) for the tests, without containers and without an account.
 #
 #   aws.sh python         prints the Python that it runs on, or would
 #   aws.sh install        makes its Python environment, unless it is there
@@ -94,7 +94,7 @@ start() {
     # A process group of its own, so that its children end with it. The last argument is read by
     # nobody but `running`. Nothing is asked of or told to a host outside this machine.
     env LOCALSTACK_HOST="127.0.0.1:$port" GATEWAY_LISTEN="127.0.0.1:$port" \
-        SERVICES="sqs,sns${AWS_SERVICES:+,$AWS_SERVICES}" EAGER_SERVICE_LOADING=1 \
+        SERVICES="sqs,sns,secretsmanager,ssm${AWS_SERVICES:+,$AWS_SERVICES}" EAGER_SERVICE_LOADING=1 \
         SQS_ENDPOINT_STRATEGY="${SQS_ENDPOINT_STRATEGY:-path}" SQS_DISABLE_CLOUDWATCH_METRICS=1 \
         DISABLE_EVENTS=1 SKIP_SSL_CERT_DOWNLOAD=1 DNS_ADDRESS=0 LS_LOG=warning \
         FILESYSTEM_ROOT="$home/files" XDG_CACHE_HOME="$home/files/cache" PYTHONUNBUFFERED=1 \

@@ -18,8 +18,8 @@ const FLOORS: &[&[&str]] = &[
     &["spool", "ack"],
     &["dedup", "disk", "admit", "timeline"],
     &["scalars"],
-    &["provider", "selection", "routing", "aws", "health", "files", "reference", "clock", "shape"],
-    &["event", "telemetry", "scarce", "trust", "backoff", "problem"],
+    &["provider", "selection", "routing", "aws", "health", "files", "clock", "shape"],
+    &["event", "telemetry", "scarce", "trust", "backoff", "problem", "reference"],
 ];
 
 /// Names that several public types may have, because their module says whose they are.

@@ -261,7 +261,8 @@ impl Sources {
             self.pollers.begin(name, |stop| queue.run(stop));
         }
         let source = self.running.get(name).map(|running| &running.source);
-        if let Some(watch) = source.and_then(|source| source.secret_watch(&self.surroundings.metrics)) {
+        let Surroundings { aws, metrics, .. } = &self.surroundings;
+        if let Some(watch) = source.and_then(|source| source.secret_watch(aws, metrics)) {
             self.secrets.begin(name, |stop| watch.run(stop));
         }
     }

@@ -73,7 +73,7 @@ pub struct Args {
     /// Fail for warnings, and for what cannot be told, as well
     #[arg(long)]
     strict: bool,
-    /// API key of the app, to look at its hooks: `[SOURCE=]env:NAME` or `[SOURCE=]file:PATH`; can be
+    /// API key of the app, to look at its hooks: `[SOURCE=]env:NAME` or another reference; can be
     /// repeated. Known of Stream
     #[arg(long, value_name = "KEY")]
     provider_key: Vec<String>,

@@ -14,7 +14,7 @@ pub(super) struct ProviderKey {
     pub(super) key: SecretString,
 }
 
-/// Reads `[SOURCE=]env:NAME` and `[SOURCE=]file:PATH`.
+/// Reads `[SOURCE=]REFERENCE`.
 pub(super) fn provider_keys(texts: &[String], config: &Config) -> Result<Vec<ProviderKey>, Failure> {
     texts.iter().map(|text| provider_key(text, config)).collect()
 }
@@ -36,6 +36,9 @@ fn provider_key(text: &str, config: &Config) -> Result<ProviderKey, Failure> {
             _ => return Err(wrong(format!("the environment variable `{name}` is not set"))),
         },
         Reference::File(path) => secret_in_file(&path).map_err(wrong)?,
+        Reference::Aws(secret) => {
+            config.aws_secret(&secret).map_err(|unread| wrong(format!("{secret}: {unread}")))?
+        }
     };
     Ok(ProviderKey { source, key })
 }

@@ -218,7 +218,6 @@ impl From<KafkaAdminError> for Failure {
     fn from(error: KafkaAdminError) -> Self {
         let exit = match error {
             KafkaAdminError::Sink(_) => Exit::Config,
-            KafkaAdminError::Unable(_) => Exit::Failed,
             KafkaAdminError::Cluster { .. } => Exit::Temporary,
         };
         Self::new(exit, error.to_string())

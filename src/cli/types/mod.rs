@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::client::{Client, block_on};
 use super::output::{Format, Rows, print};
 use super::yaml::scalar;
-use super::{ConfigArgs, Exit, Failure, configuration, find, looked_at, read};
+use super::{ConfigArgs, Exit, Failure, configuration, find, looked_at, read_without_aws};
 use crate::config::did_you_mean;
 use crate::provider::{self, Definition, TypeInfo, UNCLASSIFIED};
 use crate::state::OTHER_TYPE;
@@ -131,7 +131,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 fn definitions(args: &Args) -> Result<Vec<Arc<Definition>>, Failure> {
     let mut definitions: Vec<Arc<Definition>> = provider::builtin().to_vec();
     if let Some(path) = find(&args.config)
-        && let Ok(loaded) = read(&path)?
+        && let Ok(loaded) = read_without_aws(&path)?
     {
         for source in loaded.config.sources {
             if definitions.iter().all(|known| known.provider != source.definition.provider) {

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use secrecy::SecretString;
 
 use super::Check;
+use crate::aws::msk::region_of_broker;
 use crate::config::file::{KafkaFile, KafkaTlsFile, Mechanism, SaslFile};
 use crate::config::yaml::spans::Path;
-use crate::reference::Reference;
+use crate::reference::{FORMS, Reference};
 use crate::scalars::Setting;
 use crate::sink::kafka;
-use crate::sink::kafka::{BearerToken, KafkaOptions};
+use crate::sink::kafka::{BearerToken, KafkaOptions, MskIam};
 
 /// Properties whose values are secrets and must be references.
 const SECRET_PROPERTIES: [&str; 4] =
@@ -21,10 +23,14 @@ impl Check<'_> {
     pub(in crate::config) fn kafka(&mut self, file: &KafkaFile, at: &Path) -> Option<KafkaOptions> {
         let mut properties = BTreeMap::new();
         let token = self.security(file, &mut properties, at);
+        let uses_iam = file.sasl.as_ref().is_some_and(|sasl| sasl.mechanism == Mechanism::AwsMskIam);
         self.properties(&file.properties, &mut properties, &at.key("properties"));
         let brokers = self.brokers(file.brokers.as_ref()?, &at.key("brokers"))?;
         let properties = properties.into_iter().collect();
-        let config = KafkaOptions { brokers, properties, token, structured: file.structured };
+        let mut config = KafkaOptions { brokers, properties, token, structured: file.structured };
+        if uses_iam {
+            config.token = Some(BearerToken::MskIam(self.msk_iam(file, &config, at)));
+        }
         if let Err(unusable) = kafka::check(&config) {
             self.error_at_key(at, "unusable Kafka sink", unusable.to_string());
         }
@@ -33,6 +39,9 @@ impl Check<'_> {
 
     fn brokers(&mut self, setting: &Setting, at: &Path) -> Option<String> {
         let text = self.setting(setting, at)?;
+        if matches!(setting, Setting::Kept(kept) if self.is_unread(kept)) {
+            return Some(UNREAD_BROKER.into());
+        }
         let mut brokers: Vec<&str> = Vec::new();
         for broker in secrecy::ExposeSecret::expose_secret(&text).split(',').map(str::trim) {
             if let Err(instead) = check_broker(broker) {
@@ -73,9 +82,15 @@ impl Check<'_> {
                          `tls: {}`";
             self.warning(&at, "SASL without TLS", label.into());
         }
-        properties.insert("sasl.mechanisms".into(), sasl.mechanism.name().into());
+        let token = Mechanism::OauthBearer;
+        let mechanism = if sasl.mechanism == Mechanism::AwsMskIam { token } else { sasl.mechanism };
+        properties.insert("sasl.mechanisms".into(), mechanism.name().into());
         match sasl.mechanism {
             Mechanism::OauthBearer => self.bearer_token(sasl, &at),
+            Mechanism::AwsMskIam => {
+                self.proof(sasl, &[], &["username", "password", "token"], &at);
+                None
+            }
             Mechanism::Plain | Mechanism::ScramSha256 | Mechanism::ScramSha512 => {
                 self.name_and_password(sasl, properties, &at);
                 None
@@ -112,7 +127,7 @@ impl Check<'_> {
         properties: &mut BTreeMap<String, SecretString>,
         at: &Path,
     ) {
-        self.proof(sasl, &["username", "password"], &["token"], at);
+        self.proof(sasl, &["username", "password"], &["token", "region"], at);
         let username = sasl.username.as_ref().and_then(|name| self.setting(name, &at.key("username")));
         let password = sasl.password.as_ref().and_then(|kept| self.secret(kept, &at.key("password")));
         properties.extend(username.map(|username| ("sasl.username".into(), username)));
@@ -120,14 +135,34 @@ impl Check<'_> {
     }
 
     fn bearer_token(&mut self, sasl: &SaslFile, at: &Path) -> Option<BearerToken> {
-        self.proof(sasl, &["token"], &["username", "password"], at);
+        self.proof(sasl, &["token"], &["username", "password", "region"], at);
         let (kept, at) = (sasl.token.as_ref()?, at.key("token"));
         let text = self.secret(kept, &at)?;
         let token = match kept {
             Reference::File(path) => BearerToken::File(path.clone()),
-            Reference::Env(_) => BearerToken::Fixed(text),
+            Reference::Env(_) | Reference::Aws(_) => BearerToken::Fixed(text),
         };
         Some(token)
+    }
+
+    /// What makes the tokens for a cluster in the region that is written, or else that of its brokers' names.
+    fn msk_iam(&mut self, file: &KafkaFile, config: &KafkaOptions, at: &Path) -> Arc<MskIam> {
+        let written = file.sasl.as_ref().and_then(|sasl| sasl.region.clone());
+        let brokers = config.broker_addresses();
+        let named = brokers.iter().find_map(|(host, _)| region_of_broker(host)).map(str::to_owned);
+        let at = at.key("sasl").key("region");
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        match (&written, &named) {
+            (Some(region), _) if !region.contains('-') || !region.chars().all(fits) => {
+                self.error(&at, "not a region", "expected a region such as `eu-west-1`".into());
+            }
+            (Some(region), Some(named)) if region != named => {
+                let label = format!("the brokers' names have the region `{named}`");
+                self.error(&at, "two regions for one cluster", label);
+            }
+            _ => {}
+        }
+        MskIam::new(self.aws.clone(), written.or(named))
     }
 
     /// Reports keys that the mechanism needs and that are missing, and keys that it does not use.
@@ -136,6 +171,7 @@ impl Check<'_> {
         let given = |key: &str| match key {
             "username" => sasl.username.is_some(),
             "password" => sasl.password.is_some(),
+            "region" => sasl.region.is_some(),
             _ => sasl.token.is_some(),
         };
         for key in needed.iter().filter(|key| !given(key)) {
@@ -144,7 +180,12 @@ impl Check<'_> {
             }
         }
         for key in idle.iter().filter(|key| given(key)) {
-            let label = format!("{mechanism} does not use this key: it needs `{}`", needed.join("` and `"));
+            let label = match needed {
+                [] => format!("{mechanism} does not use this key: it uses the AWS credentials"),
+                needed => {
+                    format!("{mechanism} does not use this key: it needs `{}`", needed.join("` and `"))
+                }
+            };
             self.error_at_key(&at.key(key), &format!("unused key `{key}`"), label);
         }
     }
@@ -169,8 +210,12 @@ impl Check<'_> {
                 let label = "`tls` and `sasl` already set this property".into();
                 self.error_at_key(&at, &format!("`{name}` is set twice"), label);
             } else if SECRET_PROPERTIES.contains(&name.as_str()) && matches!(setting, Setting::Text(_)) {
-                let label = "write a secret as `env:NAME` or `file:PATH`, never the secret itself".into();
+                let label = format!("write a secret as {FORMS}, never the secret itself");
                 self.error(&at, &format!("`{name}` in plain text"), label);
+            } else if let Setting::Kept(kept) = setting
+                && self.is_unread(kept)
+            {
+                self.secret(kept, &at);
             } else if let Some(value) = self.setting(setting, &at) {
                 if let Err(unusable) = kafka::check_property(name, &value) {
                     self.error_at_key(&at, &format!("`{name}` cannot be used"), unusable.problem);
@@ -185,6 +230,9 @@ impl Check<'_> {
         }
     }
 }
+
+/// Stands for brokers whose names AWS keeps and was not asked for.
+const UNREAD_BROKER: &str = "not-read.invalid:9092";
 
 const EXPECTED: &str = "expected `host:port,host:port,…`";
 

@@ -19,12 +19,16 @@ mod spool;
 mod timeline;
 mod traces;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path as FilePath;
 
+use super::aws_secrets::FetchedSecrets;
 use super::report::{Problem, Report, Severity};
 use super::yaml::spans::{Path, Spans};
+use crate::aws::AwsOptions;
 use crate::event::Timestamp;
+use crate::reference::AwsSecret;
 use crate::scalars::{SIZE_TITLES, Size, out_of_bounds};
 
 /// Access to the environment, for a configuration.
@@ -42,6 +46,12 @@ pub(super) struct Check<'c> {
     pub(super) report: Report,
     pub(super) places: Spans,
     pub(super) outside: &'c Environment<'c>,
+    /// How AWS is reached.
+    pub(super) aws: AwsOptions,
+    /// What AWS keeps, if it was asked.
+    pub(super) fetched: Option<&'c FetchedSecrets>,
+    /// What AWS is to be asked for.
+    pub(super) aws_secrets: BTreeSet<AwsSecret>,
 }
 
 impl Check<'_> {
@@ -96,7 +106,8 @@ impl Check<'_> {
         label: String,
     ) -> &mut Problem {
         let path = at.to_string();
-        self.report.add(Problem { severity, title: title.into(), label, notes: Vec::new(), span, path })
+        let (title, notes) = (title.into(), Vec::new());
+        self.report.add(Problem { severity, title, label, notes, span, path, passes: false })
     }
 
     /// Reports a name that is not `[a-z0-9-]{1,63}`, because names become part of paths, files and

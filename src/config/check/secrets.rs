@@ -1,12 +1,14 @@
-//! Reads secrets, settings and files that a configuration names.
+//! Reads secrets, settings and files that a configuration names. What AWS keeps is noted first; a second
+//! check finds it fetched.
 
 use std::path::Path as FilePath;
 
 use secrecy::SecretString;
 
 use super::Check;
+use crate::config::embedded::random_bytes;
 use crate::config::yaml::spans::Path;
-use crate::reference::{Reference, path_problem, text_in_file, without_line_end};
+use crate::reference::{AwsSecret, Reference, path_problem, text_in_file, without_line_end};
 use crate::scalars::Setting;
 
 impl Check<'_> {
@@ -47,12 +49,45 @@ impl Check<'_> {
         self.check_path(&dir.to_string_lossy(), at);
     }
 
-    /// Reads the secret behind a reference.
+    /// Reads the secret behind a reference. One that [is not read](Self::is_unread) has a value that stands
+    /// for it.
     pub(in crate::config) fn secret(&mut self, reference: &Reference, at: &Path) -> Option<SecretString> {
+        if let Reference::Aws(secret) = reference {
+            return self.aws_secret(secret, at);
+        }
         match self.fetch(reference) {
             Ok(text) => Some(text.into()),
             Err(label) => {
                 self.error(at, "unreadable reference", label);
+                None
+            }
+        }
+    }
+
+    /// Whether its value is not known here, because AWS keeps it and is not asked.
+    pub(in crate::config) fn is_unread(&self, reference: &Reference) -> bool {
+        matches!(reference, Reference::Aws(_)) && self.fetched.is_none()
+    }
+
+    fn aws_secret(&mut self, secret: &AwsSecret, at: &Path) -> Option<SecretString> {
+        self.aws_secrets.insert(secret.clone());
+        let Some(fetched) = self.fetched else { return self.stand_in(at) };
+        match fetched.get(secret) {
+            Ok(text) => Some(text),
+            Err(unread) => {
+                self.error(at, "unreadable reference", unread.problem).passes = unread.passes;
+                None
+            }
+        }
+    }
+
+    /// Stands for a secret that AWS was not asked for. Nobody can guess it, in case a bridge should ever
+    /// verify with it; and hexadecimal digits are a secret in every encoding.
+    fn stand_in(&mut self, at: &Path) -> Option<SecretString> {
+        match random_bytes() {
+            Ok(bytes) => Some(hex::encode(bytes).into()),
+            Err(error) => {
+                self.error(at, "no random bytes", format!("cannot read /dev/urandom: {error}"));
                 None
             }
         }
@@ -71,6 +106,7 @@ impl Check<'_> {
             Reference::Env(name) => (self.outside.env)(name)
                 .ok_or_else(|| format!("the environment variable `{name}` is not set"))?,
             Reference::File(path) => text_in_file(path, self.outside.read)?,
+            Reference::Aws(secret) => return Err(format!("{secret} is asked of AWS")),
         };
         without_line_end(&text).ok_or_else(|| format!("{reference} is empty"))
     }

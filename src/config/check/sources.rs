@@ -298,5 +298,6 @@ fn kept_in(reference: &Reference) -> String {
     match reference {
         Reference::Env(name) => format!("environment variable `{name}`"),
         Reference::File(path) => path.display().to_string(),
+        Reference::Aws(secret) => secret.to_string(),
     }
 }

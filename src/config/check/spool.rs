@@ -57,7 +57,11 @@ impl Check<'_> {
             self.error(&at.key("redis_prefix"), "unusable prefix", label);
         }
         let at = at.key("redis");
-        let url = self.secret(file.redis.as_ref()?, &at)?;
+        let kept = file.redis.as_ref()?;
+        let url = self.secret(kept, &at)?;
+        if self.is_unread(kept) {
+            return None;
+        }
         let server = match Server::parse(url.expose_secret()) {
             Ok(server) => server,
             Err(problem) => {

@@ -2,8 +2,8 @@
 //! restart (pure).
 //!
 //! Values are compared as they are asked for, with their defaults, so that neither their order in the file
-//! nor the limit of open files is a change. What the files hold that a source's `secrets` name is none
-//! either: those files are read again and again by themselves.
+//! nor the limit of open files is a change. What the files and AWS hold that a source's `secrets` name
+//! is none either: that is read again and again by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +25,7 @@ const RULES: [&str; 2] = ["select", "topic"];
 const BEGIN: &str = "from";
 
 /// Why a restart is needed where nothing of the file says so.
-const OTHER_CONTENT: &str = "the file that it names holds another value";
+const OTHER_CONTENT: &str = "what it names holds another value";
 
 /// What a configuration changes of the one before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -358,7 +358,7 @@ fn property_with_other_content(old: &SinkOptions, new: &SinkOptions) -> Option<S
     }
     let fixed = |token: &Option<BearerToken>| match token {
         Some(BearerToken::Fixed(token)) => Some(token.expose_secret().to_owned()),
-        Some(BearerToken::File(_)) | None => None,
+        Some(BearerToken::File(_) | BearerToken::MskIam(_)) | None => None,
     };
     (fixed(&old.token) != fixed(&new.token)).then(|| "sasl.token".to_owned())
 }

@@ -114,12 +114,15 @@ pub struct KafkaTlsFile {
 pub struct SaslFile {
     /// The SASL mechanism.
     pub mechanism: Mechanism,
-    /// User name; not for OAUTHBEARER.
+    /// User name, for PLAIN and SCRAM.
     pub username: Option<Setting>,
-    /// Password; not for OAUTHBEARER.
+    /// Password, for PLAIN and SCRAM.
     pub password: Option<Reference>,
     /// Bearer token, for OAUTHBEARER only. A file is read again every minute.
     pub token: Option<Reference>,
+    /// The cluster's region, for AWS_MSK_IAM only; by default that in the brokers' names, or else
+    /// `aws.region`.
+    pub region: Option<String>,
 }
 
 /// A SASL mechanism.
@@ -139,16 +142,20 @@ pub enum Mechanism {
     /// Sends an OAuth token (RFC 7628) itself, so use it only with TLS.
     #[serde(rename = "OAUTHBEARER")]
     OauthBearer,
+    /// Sends tokens that are made of the AWS credentials, for Amazon MSK with IAM access control.
+    #[serde(rename = "AWS_MSK_IAM")]
+    AwsMskIam,
 }
 
 impl Mechanism {
-    /// The mechanism's registered name.
+    /// The name by which a configuration calls it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Plain => "PLAIN",
             Self::ScramSha256 => "SCRAM-SHA-256",
             Self::ScramSha512 => "SCRAM-SHA-512",
             Self::OauthBearer => "OAUTHBEARER",
+            Self::AwsMskIam => "AWS_MSK_IAM",
         }
     }
 }

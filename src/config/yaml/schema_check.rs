@@ -14,6 +14,7 @@ use super::spans::{KeySpan, Path, Spans};
 use super::tree::{Node, NodeEntry, NodeValue};
 use crate::config::report::{Problem, Report, Severity};
 use crate::provider::nearest;
+use crate::reference::FORMS;
 use crate::scalars::{bounds_problem, form_expected, form_problem};
 
 /// Checks `tree` against `schema` and adds problems to `report`. Returns the usable values, and where
@@ -176,9 +177,7 @@ impl<'w> Walk<'w> {
         if text.contains("${") {
             self.error(span, path, "text is not substituted", "`${…}` would be taken literally".into())
                 .notes
-                .push(
-                    "write the whole value as `env:NAME` or `file:PATH` where a reference is allowed".into(),
-                );
+                .push(format!("write the whole value as {FORMS} where a reference is allowed"));
             return None;
         }
         let words_here = || branches.iter().flat_map(|branch| words(branch));
@@ -224,6 +223,7 @@ impl<'w> Walk<'w> {
             notes: Vec::new(),
             span,
             path: path.to_string(),
+            passes: false,
         })
     }
 

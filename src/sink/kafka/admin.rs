@@ -16,8 +16,10 @@ use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext}
 use serde::Deserialize;
 
 use super::settings::Settings;
+use super::wire::{BrokerConnection, NewTopics, TopicResult};
 use super::{BearerToken, KafkaOptions};
 use super::{KafkaSinkError, cannot_start, complaint, oauth};
+use crate::telemetry::Shown;
 
 /// The topic property that says how many in-sync replicas must have a record before it is
 /// acknowledged.
@@ -28,10 +30,10 @@ const BROKERS_DEFAULT: i32 = -1;
 /// An administrator's client of one cluster.
 pub struct KafkaAdmin {
     /// Asks for metadata. An admin client neither reports why it reaches no broker nor takes an OAuth
-    /// token; a producer does both.
+    /// token; a producer does both. What that cannot ask, a [`BrokerConnection`] asks with the token.
     producer: BaseProducer<Listener>,
     settings: Settings,
-    brokers: String,
+    options: KafkaOptions,
     timeout: Duration,
 }
 
@@ -63,8 +65,8 @@ impl TopicShape {
             )),
             Some(_) => None,
             None => Some(
-                "its `min.insync.replicas` cannot be read (that takes DescribeConfigs on the topic, and no \
-                 OAuth token): make sure that it is 2 or more"
+                "its `min.insync.replicas` cannot be read (that takes DescribeConfigs on the topic): make \
+                 sure that it is 2 or more"
                     .into(),
             ),
         }
@@ -88,9 +90,6 @@ pub enum KafkaAdminError {
     /// The client cannot be created until the configuration is changed.
     #[error(transparent)]
     Sink(#[from] KafkaSinkError),
-    /// fanbridge cannot do this; the message names the other way.
-    #[error("{0}")]
-    Unable(&'static str),
     /// The cluster did not answer, or answered with an error; a later attempt can succeed.
     #[error("kafka at {brokers}: {problem}")]
     Cluster {
@@ -113,7 +112,7 @@ impl KafkaAdmin {
         // The statistics say whether the cluster has taken the producer.
         client.set("statistics.interval.ms", "200");
         let producer = client.create_with_context(listener).map_err(cannot_start)?;
-        Ok(Self { producer, settings, brokers: config.brokers.clone(), timeout })
+        Ok(Self { producer, settings, options: config.clone(), timeout })
     }
 
     /// All topics of the cluster that these credentials are allowed to see. Blocks for up to
@@ -182,8 +181,17 @@ impl KafkaAdmin {
     /// # Errors
     /// When the request as a whole fails.
     pub async fn min_insync(&self, names: &[&str]) -> Result<BTreeMap<String, u32>, KafkaAdminError> {
-        if self.settings.token.is_some() || names.is_empty() {
+        if names.is_empty() {
             return Ok(BTreeMap::new());
+        }
+        if let Some(token) = &self.settings.token {
+            let asked = async {
+                let token = shown(token).await?;
+                BrokerConnection::to_any(&self.options, &token).await?.property(names, MIN_INSYNC).await
+            };
+            let values = self.in_time(asked).await?;
+            let known = values.into_iter().filter_map(|(name, value)| Some((name, value.parse().ok()?)));
+            return Ok(known.collect());
         }
         let client = self.client()?;
         let topics: Vec<_> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
@@ -208,7 +216,7 @@ impl KafkaAdmin {
     /// with its error, if it was not created; a topic that exists already counts as created.
     ///
     /// # Errors
-    /// When the request as a whole fails, or the sink uses an OAuth token.
+    /// When the request as a whole fails.
     pub async fn create(
         &self,
         names: &[&str],
@@ -216,8 +224,8 @@ impl KafkaAdmin {
         replication: Option<u16>,
         properties: &[(String, String)],
     ) -> Result<Vec<(String, Option<String>)>, KafkaAdminError> {
-        if self.settings.token.is_some() {
-            return Err(KafkaAdminError::Unable(NO_TOKEN_TO_CREATE));
+        if let Some(token) = &self.settings.token {
+            return self.create_with(token, names, partitions, replication, properties).await;
         }
         let client = self.client()?;
         let number = |given: Option<u16>| given.map_or(BROKERS_DEFAULT, i32::from);
@@ -237,11 +245,55 @@ impl KafkaAdmin {
                 Err((name, code @ (RDKafkaErrorCode::InvalidConfig | RDKafkaErrorCode::InvalidRequest)))
                     if !properties.is_empty() =>
                 {
-                    (name, Some(format!("the broker does not accept one of the `--property` values: {code}")))
+                    (name, Some(format!("{UNUSABLE_PROPERTY}: {code}")))
                 }
                 Err((name, code)) => (name, Some(code.to_string())),
             })
             .collect())
+    }
+
+    /// The same with an OAuth token.
+    async fn create_with(
+        &self,
+        token: &BearerToken,
+        names: &[&str],
+        partitions: Option<u16>,
+        replication: Option<u16>,
+        properties: &[(String, String)],
+    ) -> Result<Vec<(String, Option<String>)>, KafkaAdminError> {
+        let number = |given: Option<u16>| given.map_or(BROKERS_DEFAULT, i32::from);
+        let topics = NewTopics {
+            names,
+            partitions: number(partitions),
+            replication: i16::try_from(number(replication)).unwrap_or(i16::MAX),
+            properties,
+            timeout_ms: i32::try_from(self.timeout.as_millis()).unwrap_or(i32::MAX),
+        };
+        let asked = async {
+            let token = shown(token).await?;
+            BrokerConnection::to_controller(&self.options, &token).await?.create(&topics).await
+        };
+        let results = self.in_time(asked).await?;
+        let problem = |TopicResult { code, message, .. }: &TopicResult| {
+            let said = message.as_deref().filter(|said| !said.is_empty());
+            let said = said.map_or_else(|| format!("error {code}"), |said| Shown(said).to_string());
+            match *code {
+                0 | TOPIC_ALREADY_EXISTS => None,
+                INVALID_CONFIG | INVALID_REQUEST if !properties.is_empty() => {
+                    Some(format!("{UNUSABLE_PROPERTY}: {said}"))
+                }
+                _ => Some(said),
+            }
+        };
+        Ok(results.into_iter().map(|result| (result.name.clone(), problem(&result))).collect())
+    }
+
+    /// What is asked, unless it takes too long. An unreachable broker takes two attempts at most.
+    async fn in_time<T>(&self, asked: impl Future<Output = Result<T, String>>) -> Result<T, KafkaAdminError> {
+        let failed = |problem| KafkaAdminError::Cluster { brokers: self.options.brokers.clone(), problem };
+        let late = |_| format!("no answer within {} s", self.timeout.as_secs());
+        let done = tokio::time::timeout(self.timeout, asked).await;
+        done.map_err(late).and_then(|done| done).map_err(failed)
     }
 
     fn failed(&self, error: &KafkaError) -> KafkaAdminError {
@@ -253,7 +305,7 @@ impl KafkaAdmin {
             }
             _ => problem,
         };
-        KafkaAdminError::Cluster { brokers: self.brokers.clone(), problem }
+        KafkaAdminError::Cluster { brokers: self.options.brokers.clone(), problem }
     }
 
     /// The client's explanation why it reaches no broker, such as a refused connection or a wrong
@@ -282,8 +334,18 @@ fn fewest(
 
 /// How long to wait for a client's first complaint or its request for a token.
 const LISTEN: Duration = Duration::from_secs(2);
-const NO_TOKEN_TO_CREATE: &str = "topics cannot be created with an OAuth token; \
-    create them with the cluster's own tools: `fanbridge topics plan` lists what is missing";
+const UNUSABLE_PROPERTY: &str = "the broker does not accept one of the `--property` values";
+/// Numbers of errors in the Kafka protocol.
+const TOPIC_ALREADY_EXISTS: i16 = 36;
+const INVALID_CONFIG: i16 = 40;
+const INVALID_REQUEST: i16 = 42;
+
+/// The token as it is now, made where blocking harms nobody.
+async fn shown(token: &BearerToken) -> Result<OAuthToken, String> {
+    let token = token.clone();
+    let made = tokio::task::spawn_blocking(move || oauth::token(&token)).await;
+    made.map_err(|broken| format!("the token could not be made: {broken}"))?
+}
 
 /// Remembers a client's first complaint, and hands out the token when the client asks for it.
 #[derive(Default)]
@@ -367,18 +429,5 @@ mod tests {
         assert!(weakness(3, Some(1)).contains("below 2"));
         assert!(weakness(3, None).contains("cannot be read"), "what cannot be told is not called good");
         assert_eq!(weakness(3, Some(2)), "");
-    }
-
-    #[tokio::test]
-    async fn creating_topics_with_a_token_is_refused_with_what_to_do_instead() {
-        let config = KafkaOptions {
-            brokers: "127.0.0.1:1".into(),
-            properties: vec![("sasl.mechanisms".into(), "OAUTHBEARER".into())],
-            token: Some(BearerToken::Fixed("opaque".into())),
-            structured: false,
-        };
-        let admin = KafkaAdmin::new(&config, Duration::from_millis(100)).expect("a client");
-        let refused = admin.create(&["t"], None, None, &[]).await.expect_err("no way to show the token");
-        assert!(refused.to_string().contains("`fanbridge topics plan`"), "{refused}");
     }
 }

@@ -16,6 +16,7 @@ mod complaint;
 mod context;
 mod encoder;
 mod isolated_topics;
+mod msk;
 mod oauth;
 mod options;
 mod outcome;
@@ -23,7 +24,9 @@ mod producer;
 mod reach;
 mod settings;
 pub mod threads;
+mod wire;
 
+pub use msk::MskIam;
 pub use options::{BearerToken, KafkaOptions};
 
 use parking_lot::Mutex;

@@ -1,5 +1,5 @@
 //! OAuth bearer tokens for Kafka brokers, mostly from a file that another program keeps fresh (a
-//! projected service account token, a sidecar).
+//! projected service account token, a sidecar), or made of AWS credentials.
 //!
 //! The brokers check the token. It is decoded here only to read its subject and its expiry.
 
@@ -43,6 +43,7 @@ pub(super) fn token(kept: &BearerToken) -> Result<OAuthToken, String> {
         BearerToken::Fixed(text) => {
             opened(text.expose_secret()).map_err(|problem| format!("oauth token: {problem}"))
         }
+        BearerToken::MskIam(msk) => msk.token().map_err(|problem| format!("token for MSK: {problem}")),
     }
 }
 

@@ -1,8 +1,11 @@
 //! Which cluster is published to, and how it is reached.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
+
+use super::MskIam;
 
 /// A Kafka cluster, and how to connect to it.
 #[derive(Clone, Debug)]
@@ -11,7 +14,7 @@ pub struct KafkaOptions {
     pub brokers: String,
     /// librdkafka properties, which librdkafka checks at the start. Values can be secrets.
     pub properties: Vec<(String, SecretString)>,
-    /// The OAuth token; set if and only if the SASL mechanism is OAUTHBEARER.
+    /// The OAuth token; set if and only if the SASL mechanism is OAUTHBEARER or AWS_MSK_IAM.
     pub token: Option<BearerToken>,
     /// Whether records are published in structured mode (one JSON document) instead of binary mode
     /// (attributes as headers).
@@ -57,13 +60,15 @@ impl KafkaOptions {
     }
 }
 
-/// An OAuth bearer token, from a file or fixed.
+/// An OAuth bearer token: from a file, fixed, or made of AWS credentials.
 #[derive(Clone, Debug)]
 pub enum BearerToken {
     /// A file that another program keeps fresh, and that is read again and again.
     File(PathBuf),
     /// The token that was read at the start.
     Fixed(SecretString),
+    /// Tokens for Amazon MSK with IAM access control.
+    MskIam(Arc<MskIam>),
 }
 
 #[cfg(test)]

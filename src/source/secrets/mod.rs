@@ -1,11 +1,11 @@
-//! The signing secrets of a source: the current ones, and for a while also those that a replaced file held
-//! before, and those that the configuration named before.
+//! The signing secrets of a source: the current ones, and for a while also those that a replaced file, or
+//! AWS, held before, and those that the configuration named before.
 //!
-//! A delivery takes the set of secrets once, at its beginning. When a file is replaced, a new set replaces
+//! A delivery takes the set of secrets once, at its beginning. When a secret is replaced, a new set replaces
 //! the old one.
 
-mod file;
 mod retired;
+mod watched;
 
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashSet;
@@ -14,21 +14,24 @@ use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 
-pub use self::file::{SecretWatch, WatchedSecretFile};
+pub use self::watched::{SecretWatch, WatchedSecret};
+
+use self::watched::Place;
 
 use self::retired::RetiredSecret;
 
 use super::SourceSecret;
+use crate::aws::Aws;
 use crate::event::Timestamp;
 use crate::provider::{Definition, SigningSecret};
 use crate::reference::Reference;
 use crate::telemetry::{Episode, Metrics, SourceSecret as Labels};
 
-/// How long a former secret stays valid after its file was replaced: deliveries that were signed with it
-/// are still on their way, and the provider may get the new secret later than the bridge. A `not_after` in
-/// the configuration replaces this, for the current and the former secrets of the file.
+/// How long a former secret stays valid after it was replaced in its file or in AWS: deliveries that were
+/// signed with it are still on their way, and the provider may get the new secret later than the bridge. A
+/// `not_after` in the configuration replaces this, for the current and the former secrets of that place.
 const OVERLAP: Duration = Duration::from_secs(600);
-/// Most former secrets of one file that are valid at once; the oldest is dropped first. Each of them costs
+/// Most former secrets of one place that are valid at once; the oldest is dropped first. Each of them costs
 /// a signature for every delivery, and a file that changes all the time is not a rotation.
 pub(super) const FORMER_MAX: usize = 3;
 
@@ -38,7 +41,7 @@ pub(super) fn overlap_from(now: Timestamp) -> Timestamp {
     Timestamp(now.0.saturating_add(overlap))
 }
 
-/// The secrets of one source, which change with their files.
+/// The secrets of one source, which change with their files and with what AWS keeps.
 #[derive(Debug)]
 pub(super) struct Secrets {
     live: RwLock<Arc<Live>>,
@@ -77,14 +80,15 @@ struct Held {
     retired: Vec<RetiredSecret>,
 }
 
-/// One configured secret, and the former ones of its file.
+/// One configured secret, and the former ones of its place.
 #[derive(Debug)]
 struct Entry {
     current: SigningSecret,
     /// The former secrets, the newest last.
     former: Vec<SigningSecret>,
     used: SecretUse,
-    /// The same of the deliveries that a former secret verified; `None` for a secret that has no file.
+    /// The same of the deliveries that a former secret verified; `None` for a secret that cannot
+    /// change.
     former_used: Option<SecretUse>,
 }
 
@@ -123,7 +127,7 @@ impl UsedSecret {
 }
 
 impl Entry {
-    /// Makes the secret that the file holds now the current one; returns whether it is another.
+    /// Makes the secret that is kept now the current one; returns whether it is another.
     fn replace(&mut self, new: SigningSecret, now: Timestamp) -> bool {
         if new.is_same_key(&self.current) {
             return false;
@@ -152,7 +156,7 @@ impl Secrets {
         for (secret, name) in secrets.into_iter().zip(names) {
             let former_used = match secret.kept {
                 Reference::Env(_) => None,
-                Reference::File(_) => Some(used_as(previous(&name))),
+                Reference::File(_) | Reference::Aws(_) => Some(used_as(previous(&name))),
             };
             let name = Arc::from(name);
             let used = used_as(Arc::clone(&name));
@@ -173,32 +177,34 @@ impl Secrets {
         Arc::clone(&self.live.read())
     }
 
-    /// The files of these secrets, to be watched.
-    pub(super) fn files(
+    /// Those of these secrets that can change, to be watched.
+    pub(super) fn watched(
         this: &Arc<Self>,
         source: &str,
         definition: &Arc<Definition>,
+        aws: &Aws,
         metrics: &Metrics,
-    ) -> Vec<WatchedSecretFile> {
+    ) -> Vec<WatchedSecret> {
         let kept = this.kept.iter().enumerate();
-        let files = kept.filter_map(|(number, (kept, name))| match kept {
+        let changing = kept.filter_map(|(number, (kept, name))| match kept {
             Reference::Env(_) => None,
-            Reference::File(path) => Some((number, path.clone(), name)),
+            Reference::File(path) => Some((number, Place::File(path.clone()), name)),
+            Reference::Aws(secret) => Some((number, Place::Aws(secret.clone(), aws.clone()), name)),
         });
-        let file = |(number, path, name): (usize, _, &Arc<str>)| {
+        let watched = |(number, place, name): (usize, _, &Arc<str>)| {
             let labels = Labels { source: source.into(), secret: name.to_string() };
             let failures = metrics.secret_reload_failures.get_or_create_owned(&labels);
-            WatchedSecretFile {
+            WatchedSecret {
                 secrets: Arc::clone(this),
                 number,
-                path,
+                place,
                 labels,
                 definition: Arc::clone(definition),
                 failures,
                 trouble: Episode::default(),
             }
         };
-        files.map(file).collect()
+        changing.map(watched).collect()
     }
 
     /// The current secret with this number.
@@ -207,7 +213,7 @@ impl Secrets {
         held.entries.get(number).map(|entry| entry.current.clone())
     }
 
-    /// Makes a secret that its file holds now the current one. If it is another than before, returns until
+    /// Makes a secret that is kept now the current one. If it is another than before, returns until
     /// when the one before stays valid.
     fn replace(&self, number: usize, new: SigningSecret, now: Timestamp) -> Option<Timestamp> {
         self.change(number, |entry| {

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::aws::AwsOptions;
 use crate::provider::builtin_named;
 
 const NOW: Timestamp = Timestamp(1_763_700_000_000_000_000);
@@ -22,8 +23,12 @@ fn secrets(configured: Vec<SourceSecret>, metrics: &Metrics) -> Arc<Secrets> {
     Arc::new(Secrets::new("front", configured, metrics))
 }
 
-fn file(secrets: &Arc<Secrets>, metrics: &Metrics) -> WatchedSecretFile {
-    Secrets::files(secrets, "front", &builtin_named("stream").unwrap(), metrics).remove(0)
+fn aws() -> Aws {
+    Aws::new(AwsOptions::default())
+}
+
+fn file(secrets: &Arc<Secrets>, metrics: &Metrics) -> WatchedSecret {
+    Secrets::watched(secrets, "front", &builtin_named("stream").unwrap(), &aws(), metrics).remove(0)
 }
 
 /// Which of these is taken at a moment.
@@ -105,7 +110,7 @@ fn each_secret_is_counted_under_its_reference() {
         in_file("/a", None),
     ];
     let secrets = secrets(configured, &metrics);
-    let mut files = Secrets::files(&secrets, "front", &builtin_named("stream").unwrap(), &metrics);
+    let mut files = Secrets::watched(&secrets, "front", &builtin_named("stream").unwrap(), &aws(), &metrics);
     assert_eq!(files.len(), 2, "a variable cannot change");
     files[0].note(Ok("the-second-secret-2".into()), NOW);
     let live = secrets.now();

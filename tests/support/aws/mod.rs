@@ -5,6 +5,7 @@
 //! repeated when they fail: a test counts calls, and the service is next door.
 
 pub mod queue;
+pub mod secret;
 pub mod topic;
 
 use std::collections::BTreeMap;

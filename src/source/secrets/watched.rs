@@ -1,7 +1,8 @@
 //! Follows the secrets of a source: reads the file of each every five seconds, because a rotation replaces
-//! the file, and drops those of a former configuration that are over.
+//! the file, and asks AWS for each that it keeps, by default every minute; and drops those of a former
+//! configuration that are over.
 //!
-//! The file is opened by its path each time, because a replaced file, or a symbolic link that was swapped,
+//! A file is opened by its path each time, because a replaced file, or a symbolic link that was swapped,
 //! has only its name in common with the one before.
 
 use std::panic::resume_unwind;
@@ -16,50 +17,59 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Labels, Secrets};
+use crate::aws::{Aws, secrets};
 use crate::event::Timestamp;
 use crate::provider::{Definition, secret_oddity};
-use crate::reference::secret_in_file;
+use crate::reference::{AwsSecret, secret_in_file};
 use crate::telemetry::Episode;
 
 /// The time between two reads of a file.
 const READ_EVERY: Duration = Duration::from_secs(5);
-/// How long a read can take before that is logged and counted as a failure.
+/// How long the read of a file can take before that is logged and counted as a failure.
 const READ_WITHIN: Duration = Duration::from_secs(10);
+/// The same of what is asked of AWS, which is given up before then.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(45);
 
-/// A file with a secret of a source, which is watched.
-pub struct WatchedSecretFile {
+/// Where a secret is kept that can change.
+pub(super) enum Place {
+    File(PathBuf),
+    Aws(AwsSecret, Aws),
+}
+
+/// A secret of a source that can change, which is watched.
+pub struct WatchedSecret {
     pub(super) secrets: Arc<Secrets>,
     /// The secret's number among those of its source.
     pub(super) number: usize,
-    pub(super) path: PathBuf,
+    pub(super) place: Place,
     pub(super) labels: Labels,
     pub(super) definition: Arc<Definition>,
     pub(super) failures: Counter,
-    /// The time in which the file cannot be used, by the problem.
+    /// The time in which what is kept there cannot be used, by the problem.
     pub(super) trouble: Episode<String>,
 }
 
 /// What follows the secrets of one source.
 pub struct SecretWatch {
-    files: Vec<WatchedSecretFile>,
+    watched: Vec<WatchedSecret>,
     /// The secrets, if some of them are of a former configuration.
     retiring: Option<Arc<Secrets>>,
 }
 
 impl SecretWatch {
-    pub(in crate::source) fn new(files: Vec<WatchedSecretFile>, secrets: &Arc<Secrets>) -> Option<Self> {
+    pub(in crate::source) fn new(watched: Vec<WatchedSecret>, secrets: &Arc<Secrets>) -> Option<Self> {
         let retiring = secrets.has_retired().then(|| Arc::clone(secrets));
-        (!files.is_empty() || retiring.is_some()).then_some(Self { files, retiring })
+        (!watched.is_empty() || retiring.is_some()).then_some(Self { watched, retiring })
     }
 
     /// Follows the secrets until `stop` is cancelled.
     ///
     /// # Panics
-    /// When the task that watches a file panics.
+    /// When the task that watches a secret panics.
     pub async fn run(self, stop: CancellationToken) {
-        // One task for each file, so that a file whose read hangs does not delay the others.
+        // One task for each, so that one whose read hangs does not delay the others.
         let mut following: JoinSet<()> =
-            self.files.into_iter().map(|file| file.follow(stop.clone())).collect();
+            self.watched.into_iter().map(|secret| secret.follow(stop.clone())).collect();
         if let Some(secrets) = self.retiring {
             following.spawn(forget_in_time(secrets));
         }
@@ -82,12 +92,46 @@ async fn forget_in_time(secrets: Arc<Secrets>) {
     }
 }
 
-impl WatchedSecretFile {
+impl Place {
+    /// The time between two reads.
+    fn every(&self) -> Duration {
+        match self {
+            Self::File(_) => READ_EVERY,
+            Self::Aws(_, aws) => aws.read_secrets_every(),
+        }
+    }
+
+    /// How long a read can take.
+    fn within(&self) -> Duration {
+        match self {
+            Self::File(_) => READ_WITHIN,
+            Self::Aws(..) => ANSWERED_WITHIN,
+        }
+    }
+
+    /// What holds the secret, for the log.
+    fn noun(&self) -> &'static str {
+        match self {
+            Self::File(_) => "the file of this secret",
+            Self::Aws(..) => "the AWS entry of this secret",
+        }
+    }
+
+    /// Which one that is.
+    fn shown(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Aws(secret, _) => secret.to_string(),
+        }
+    }
+}
+
+impl WatchedSecret {
     async fn follow(mut self, stop: CancellationToken) {
         let following = async {
             loop {
                 self.read_once().await;
-                sleep(READ_EVERY).await;
+                sleep(self.place.every()).await;
             }
         };
         tokio::select! {
@@ -97,13 +141,25 @@ impl WatchedSecretFile {
     }
 
     async fn read_once(&mut self) {
-        let path = self.path.clone();
-        let mut reading = spawn_blocking(move || secret_in_file(&path));
-        let read = match timeout(READ_WITHIN, &mut reading).await {
+        let mut reading = match &self.place {
+            Place::File(path) => {
+                let path = path.clone();
+                spawn_blocking(move || secret_in_file(&path))
+            }
+            Place::Aws(secret, aws) => {
+                let (secret, aws) = (secret.clone(), aws.clone());
+                tokio::spawn(async move {
+                    let read = Box::pin(secrets::read(&aws, &secret)).await;
+                    read.map_err(|unread| format!("{secret} cannot be read: {unread}"))
+                })
+            }
+        };
+        let within = self.place.within();
+        let read = match timeout(within, &mut reading).await {
             Ok(read) => read,
             Err(_) => {
-                let seconds = READ_WITHIN.as_secs();
-                let hangs = format!("{} was not read within {seconds} s", self.path.display());
+                let seconds = within.as_secs();
+                let hangs = format!("{} was not read within {seconds} s", self.place.shown());
                 self.note(Err(hangs), SystemTime::now().into());
                 reading.await
             }
@@ -120,7 +176,8 @@ impl WatchedSecretFile {
                 if let Some(end) = self.trouble.over(Instant::now()) {
                     let Labels { source, secret } = &self.labels;
                     let seconds = end.seconds();
-                    tracing::info!(source, secret, seconds, "the file of this secret can be used again");
+                    let noun = self.place.noun();
+                    tracing::info!(source, secret, seconds, "{noun} can be used again");
                 }
             }
             Err(problem) => self.fail(problem, now),
@@ -132,7 +189,7 @@ impl WatchedSecretFile {
         let text = text.expose_secret();
         let new = current
             .replaced_by(text, self.definition.secret_form())
-            .map_err(|problem| format!("in {}: {problem}", self.path.display()))?;
+            .map_err(|problem| format!("in {}: {problem}", self.place.shown()))?;
         let fingerprint = new.fingerprint().to_owned();
         let Some(end) = self.secrets.replace(self.number, new, now) else { return Ok(()) };
         let (Labels { source, secret }, end) = (&self.labels, end.to_rfc3339());
@@ -140,20 +197,22 @@ impl WatchedSecretFile {
             source,
             secret,
             fingerprint,
-            "the file of this secret was replaced: the new secret is valid, and the one before it until {end}"
+            "{} was replaced: the new secret is valid, and the one before it until {end}",
+            self.place.noun()
         );
         if let Some(oddity) = secret_oddity(text) {
             tracing::warn!(
                 source,
                 secret,
-                "the file of this secret holds {oddity}, and all of it counts as the secret"
+                "{} holds {oddity}, and all of it counts as the secret",
+                self.place.noun()
             );
         }
         Ok(())
     }
 
     fn fail(&mut self, problem: String, now: Timestamp) {
-        // A file whose secret is no longer valid need not exist.
+        // What holds a secret that is no longer valid need not exist.
         if self.secrets.current(self.number).is_some_and(|current| current.is_over(now)) {
             return;
         }
@@ -163,10 +222,10 @@ impl WatchedSecretFile {
             tracing::warn!(
                 source,
                 secret,
-                "the file of this secret cannot be used, and the secret that it held before stays valid: \
-                 {problem}; put the provider's signing secret into the file, which is read again every {} \
-                 s",
-                READ_EVERY.as_secs()
+                "{} cannot be used, and the secret that it held before stays valid: {problem}; put the \
+                 provider's signing secret there, which is read again every {} s",
+                self.place.noun(),
+                self.place.every().as_secs()
             );
         }
     }

@@ -1,7 +1,12 @@
-//! References to what a configuration does not contain itself: `env:NAME` and `file:PATH`.
+//! References to what a configuration does not contain itself: `env:NAME`, `file:PATH`, and what AWS keeps,
+//! `aws-sm:NAME` and `aws-ssm:NAME`.
 //!
 //! A reference says where a value is kept and never contains the value. A file that a reference names is
 //! read up to a bound: a path that is named by mistake can have no end, as `/dev/zero` has none.
+
+mod aws;
+
+pub use self::aws::{AwsSecret, AwsSecretStore};
 
 use std::fmt;
 use std::fs::File;
@@ -17,13 +22,23 @@ pub const FILE_BYTES_MAX: u64 = 1 << 20;
 /// The mark that some editors put invisibly in front of UTF-8 text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// A reference to a secret: `env:NAME` or `file:PATH`.
+/// How a reference is written, for messages.
+pub const FORMS: &str = "`env:NAME`, `file:PATH`, `aws-sm:NAME` or `aws-ssm:NAME`";
+
+/// Whether a text is meant as a reference, by how it begins.
+pub fn is_reference(text: &str) -> bool {
+    ["env:", "file:", "aws-sm:", "aws-ssm:"].iter().any(|kind| text.starts_with(kind))
+}
+
+/// A reference to a secret: an environment variable, a file, or what AWS keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reference {
     /// An environment variable.
     Env(String),
     /// A file; a line break at its end is ignored.
     File(PathBuf),
+    /// A secret of AWS Secrets Manager or a parameter of Systems Manager.
+    Aws(AwsSecret),
 }
 
 impl FromStr for Reference {
@@ -38,12 +53,15 @@ impl FromStr for Reference {
                 false => Err("the name of an environment variable has letters, digits and `_` only".into()),
             };
         }
+        if let Some(secret) = AwsSecret::parse(text) {
+            return secret.map(Self::Aws).map_err(str::to_owned);
+        }
         match text.strip_prefix("file:") {
             Some("") => Err("expected the path of a file after `file:`".into()),
             Some(path) => {
                 path_problem(path).map_or_else(|| Ok(Self::File(path.into())), |problem| Err(problem.into()))
             }
-            None => Err("write a secret as `env:NAME` or `file:PATH`, never the secret itself".into()),
+            None => Err(format!("write a secret as {FORMS}, never the secret itself")),
         }
     }
 }
@@ -53,6 +71,7 @@ impl fmt::Display for Reference {
         match self {
             Self::Env(name) => write!(f, "env:{name}"),
             Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Aws(secret) => secret.fmt(f),
         }
     }
 }
@@ -139,7 +158,16 @@ mod tests {
 
     #[test]
     fn a_secret_pasted_as_itself_is_refused_without_being_repeated() {
-        for text in ["hunter2-canary", "env:hunter2-canary", "file:", "env:", "ENV:hunter2"] {
+        for text in [
+            "hunter2-canary",
+            "env:hunter2-canary",
+            "file:",
+            "env:",
+            "ENV:hunter2",
+            "aws-sm:hunter2 canary",
+            "aws-ssm:hunter2 canary",
+            "aws:hunter2",
+        ] {
             let problem = text.parse::<Reference>().unwrap_err();
             assert!(!problem.contains("hunter2"), "{problem}");
         }

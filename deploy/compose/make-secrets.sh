@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes the secrets of the laptop's picture in a directory, each of 24 random bytes, unless they are there.
+# Makes the secrets of the laptop's picture, each of 24 random bytes, unless they are there. DIRECTORY has a
+# directory, perhaps a volume, for each who reads them: bridge, prometheus and grafana.
 #
 #   make-secrets.sh DIRECTORY
 #
@@ -8,9 +9,11 @@ set -eu
 
 cd "$1"
 umask 022
-for name in admin-token signing-secret grafana-password; do
+for name in bridge/admin-token bridge/signing-secret grafana/grafana-password; do
     if [ ! -s "$name" ]; then
         head -c 24 /dev/urandom | od -An -v -tx1 | tr -d ' \n' >"$name.new"
         mv "$name.new" "$name"
     fi
 done
+# Prometheus shows it to the bridge, and reads no other.
+cp bridge/admin-token prometheus/admin-token

@@ -106,6 +106,9 @@ fn msk_with_iam_needs_no_more_than_its_name() {
     let label = "the brokers' names have the region `eu-west-1`";
     expect(&with("region: ‹us-east-1›"), "two regions for one cluster", label);
     expect(&with("region: ‹Ireland›"), "not a region", "expected a region such as `eu-west-1`");
+    let label = "whoever sees a token on its way can use it for 15 minutes; add `tls: {}`";
+    let open = on_msk("{ mechanism: AWS_MSK_IAM }").replace("tls: {}, sasl", "‹sasl›");
+    expect(&open, "AWS_MSK_IAM without TLS", label);
     let label = "OAUTHBEARER does not use this key: it needs `token`";
     let with_token = on_msk("{ mechanism: OAUTHBEARER, token: env:TOKEN, ‹region›: eu-west-1 }");
     expect(&with_token, "unused key `region`", label);

@@ -48,24 +48,30 @@ check "the image of the bridge is built, and never taken from a registry" fact \
     '[.services[] | select(.image == "fanbridge:laptop")] | all(.pull_policy == "build" and .build != null)'
 check "every image is of one version" fact '[.services[].image] | all(test(":[0-9v]|:laptop$"))'
 
-mkdir "$scratch/secrets"
+check "no container but the bridge's own reads what is stored" fact \
+    '[.services | to_entries[] | select(any(.value.volumes[]?; .source == "events")) | .key] == ["bridge"]'
+check "Prometheus and Grafana read no secret but the one that each needs" fact \
+    '.services | [.prometheus, .grafana | [.volumes[] | select(.source | test("secret"))]]
+     | map(map(.source)) == [["prometheus-secret"], ["grafana-secret"]]'
+
+mkdir -p "$scratch/secrets"/{bridge,prometheus,grafana}
 sh deploy/compose/make-secrets.sh "$scratch/secrets"
-cp "$scratch/secrets/admin-token" "$scratch/first"
+cp "$scratch/secrets/bridge/admin-token" "$scratch/first"
 long_enough() { grep -Eqx '[0-9a-f]{48}' "$scratch/secrets/$1"; }
-for name in admin-token signing-secret grafana-password; do
+for name in bridge/admin-token bridge/signing-secret prometheus/admin-token grafana/grafana-password; do
     check "a secret $name of 24 random bytes is made" long_enough "$name"
 done
 sh deploy/compose/make-secrets.sh "$scratch/secrets"
-check "the secrets of the first start are kept" cmp "$scratch/first" "$scratch/secrets/admin-token"
+check "the secrets of the first start are kept" cmp "$scratch/first" "$scratch/secrets/bridge/admin-token"
 
-sed "s#/run/laptop-secrets#$scratch/secrets#" deploy/compose/fanbridge.yaml >"$scratch/fanbridge.yaml"
+sed "s#/run/laptop-secrets#$scratch/secrets/bridge#" deploy/compose/fanbridge.yaml >"$scratch/fanbridge.yaml"
 export AWS_ACCESS_KEY_ID=made-up AWS_SECRET_ACCESS_KEY=made-up
 check "the bridge accepts its configuration" "$FANBRIDGE" check --config "$scratch/fanbridge.yaml"
 check "the tests in it pass" "$FANBRIDGE" test --config "$scratch/fanbridge.yaml"
 
 mkdir -p "$scratch/etc"
 cp deploy/prometheus/fanbridge.rules.yaml "$scratch/etc/"
-sed "s#/run/laptop-secrets#$scratch/secrets#; s#/etc/prometheus#$scratch/etc#" \
+sed "s#/run/laptop-secrets#$scratch/secrets/prometheus#; s#/etc/prometheus#$scratch/etc#" \
     deploy/compose/prometheus.yaml >"$scratch/etc/prometheus.yaml"
 check "Prometheus accepts its configuration and finds its rules" \
     "$promtool" check config "$scratch/etc/prometheus.yaml"

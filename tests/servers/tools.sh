@@ -14,7 +14,7 @@ set -euo pipefail
 shopt -s inherit_errexit
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/fanbridge-tests
+cache=${XDG_CACHE_HOME:-${HOME:?}/.cache}/fanbridge-tests
 go_min=24
 
 fail() { echo "tools.sh: $*" >&2; exit 69; }
@@ -106,7 +106,9 @@ python_environment() {
     # The real interpreter, and not the environment of another tool.
     python=$("$python" -c 'import sys; print(sys._base_executable)')
     "$python" -m venv --copies "$2"
-    "$2/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$1"
+    # What is fetched has to be what the list has sums of; none of it is built, so none of its code runs yet.
+    "$2/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
+        --only-binary :all: --requirement "$1"
 }
 
 npm_install() {
@@ -116,13 +118,13 @@ npm_install() {
     npm ci --prefix "$2" --ignore-scripts --no-audit --no-fund --omit=peer
 }
 
-download() { (cd "$2" && apt-get -q download "$1"); }
+download() { (cd "$2" && apt-get -q -o APT::Sandbox::User= download "$1"); }
 
 debian_unpack() {
     local dir status=0
+    # Nobody else may reach the directory: whoever could would exchange the package before it is unpacked. So
+    # apt fetches as the user who asks, and not as one of its own.
     dir=$(mktemp -d)
-    # apt fetches as a user of its own, who has to reach the directory.
-    chmod 777 "$dir"
     # The lists of a new machine are empty, and those of an old one name packages that are gone.
     { download "$1" "$dir" || { "$here/install.sh" lists && download "$1" "$dir"; }; } &&
         dpkg-deb -x "$dir"/*.deb "$2" || status=$?

@@ -59,6 +59,29 @@ fn every_test_that_is_to_stop_a_threat_exists() {
     assert!(named.len() >= 30, "found only {named:?}");
     let missing: Vec<_> = named.iter().filter(|name| !all.contains(&format!("fn {name}("))).collect();
     assert!(missing.is_empty(), "named in SECURITY.md and not there: {missing:#?}");
+    // Sentences of scripts stand in quotes behind the script's name; `…` is for what is left out.
+    let scripts: String = scripts_in(Path::new("tests/deploy")).concat();
+    let rows = security.lines().filter(|line| line.contains("`tests/deploy/"));
+    let sentences: Vec<&str> = rows.flat_map(|row| row.split('"').skip(1).step_by(2)).collect();
+    assert!(sentences.len() >= 8, "found only {sentences:?}");
+    let missing: Vec<_> = sentences
+        .iter()
+        .map(|sentence| sentence.trim_end_matches([' ', '…']))
+        .filter(|sentence| !scripts.contains(&format!("\"{sentence}")))
+        .collect();
+    assert!(missing.is_empty(), "no script of tests/deploy checks: {missing:#?}");
+}
+
+fn scripts_in(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(root().join(dir)).expect("a directory of scripts");
+    let paths = entries.map(|entry| dir.join(entry.expect("an entry").file_name()));
+    paths
+        .flat_map(|path| match path.extension() {
+            Some(ending) if ending == "sh" => vec![read(&path)],
+            None if root().join(&path).is_dir() => scripts_in(&path),
+            _ => Vec::new(),
+        })
+        .collect()
 }
 
 #[test]

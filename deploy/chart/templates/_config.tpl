@@ -44,6 +44,28 @@
 {{- end -}}
 {{- end -}}
 
+{{/* A secret that was pasted would lie in a ConfigMap and in Helm's release, also where the bridge refuses it
+     later: (dict "at" PATH "key" KEY "value" VALUE). The message does not repeat it. */}}
+{{- define "fanbridge.refusePlainSecrets" -}}
+{{- $here := . -}}
+{{- if kindIs "map" .value -}}
+{{- range $key, $value := .value -}}
+{{- $at := printf "%s.%s" $here.at $key -}}
+{{- $meant := ternary $here.key $key (eq $here.at "config.traces.headers") -}}
+{{- include "fanbridge.refusePlainSecrets" (dict "at" $at "key" $meant "value" $value) -}}
+{{- end -}}
+{{- else if kindIs "slice" .value -}}
+{{- range $number, $value := .value -}}
+{{- $at := printf "%s[%d]" $here.at $number -}}
+{{- include "fanbridge.refusePlainSecrets" (dict "at" $at "key" $here.key "value" $value) -}}
+{{- end -}}
+{{- else if and .value (regexMatch "(^|[._])(secrets?|password|token|redis|headers|pem)$" .key)
+      (not (regexMatch "^(env|file|aws-sm|aws-ssm):" (toString .value))) -}}
+{{- printf "%s is a secret in plain text: write where it is, such as file:/run/secrets/fanbridge/NAME" .at
+      | fail -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The names by which the admin listener is asked within the cluster. */}}
 {{- define "fanbridge.adminHosts" -}}
 {{- $service := printf "%s-pods" (include "fanbridge.fullname" .) -}}
@@ -54,6 +76,9 @@
 
 {{- define "fanbridge.config" -}}
 {{- include "fanbridge.refuseOwnKeys" . -}}
+{{- range $part, $value := pick .Values.config "sources" "sinks" "spool" "traces" -}}
+{{- include "fanbridge.refusePlainSecrets" (dict "at" (printf "config.%s" $part) "key" "" "value" $value) -}}
+{{- end -}}
 {{- $config := deepCopy .Values.config -}}
 {{- $admin := default dict $config.admin -}}
 {{- $hosts := concat (fromYamlArray (include "fanbridge.adminHosts" .)) (default list $admin.hosts) | uniq -}}

@@ -19,7 +19,7 @@
 {{/* What a pod of this release has, whatever it is for. */}}
 {{- define "fanbridge.releaseLabels" -}}
 app.kubernetes.io/name: {{ include "fanbridge.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{/* The pods of the bridge, and not those of hooks. A selector cannot be changed: it names no version. */}}

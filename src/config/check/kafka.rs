@@ -1,7 +1,7 @@
 //! The checks of a Kafka sink: its brokers, TLS, credentials and properties.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use secrecy::SecretString;
@@ -29,6 +29,7 @@ impl Check<'_> {
         let properties = properties.into_iter().collect();
         let mut config = KafkaOptions { brokers, properties, token, structured: file.structured };
         if uses_iam {
+            self.iam_needs_tls(file, &config, &at.key("sasl"));
             config.token = Some(BearerToken::MskIam(self.msk_iam(file, &config, at)));
         }
         if let Err(unusable) = kafka::check(&config) {
@@ -77,7 +78,7 @@ impl Check<'_> {
             self.tls_properties(tls, properties, &at.key("tls"));
         }
         let (sasl, at) = (file.sasl.as_ref()?, at.key("sasl"));
-        if file.tls.is_none() {
+        if file.tls.is_none() && sasl.mechanism != Mechanism::AwsMskIam {
             let label = "anybody on the network can read the events, and the password or token; add \
                          `tls: {}`";
             self.warning(&at, "SASL without TLS", label.into());
@@ -163,6 +164,18 @@ impl Check<'_> {
             _ => {}
         }
         MskIam::new(self.aws.clone(), written.or(named))
+    }
+
+    /// Reports tokens of IAM that would cross the network in the clear. MSK takes none of those, and whoever
+    /// sees one is the bridge's role at every cluster of its region until the token ends.
+    fn iam_needs_tls(&mut self, file: &KafkaFile, config: &KafkaOptions, at: &Path) {
+        let is_here = |(host, _): &(String, u16)| {
+            host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        };
+        if file.tls.is_none() && !config.broker_addresses().iter().all(is_here) {
+            let label = "whoever sees a token on its way can use it for 15 minutes; add `tls: {}`";
+            self.error(at, "AWS_MSK_IAM without TLS", label.into());
+        }
     }
 
     /// Reports keys that the mechanism needs and that are missing, and keys that it does not use.

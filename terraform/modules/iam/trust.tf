@@ -44,6 +44,14 @@ locals {
     }
   }]
 
+  # A cluster that is named for its association is the one that is meant.
+  eks_cluster_arn = var.trust.pod_identity == null ? null : try(coalesce(
+    var.trust.pod_identity.cluster_arn,
+    var.trust.pod_identity.cluster == null ? null : join(":", [
+      "arn", data.aws_partition.current.partition, "eks", data.aws_region.current.region, local.account,
+      "cluster/${var.trust.pod_identity.cluster}",
+    ]),
+  ), null)
   pod_trust = var.trust.pod_identity == null ? [] : [{
     Sid       = "PodsAssume"
     Effect    = "Allow"
@@ -56,8 +64,8 @@ locals {
           "aws:RequestTag/kubernetes-namespace"       = var.trust.pod_identity.namespace
           "aws:RequestTag/kubernetes-service-account" = var.trust.pod_identity.service_account
         },
-        var.trust.pod_identity.cluster_arn == null ? {} : {
-          "aws:RequestTag/eks-cluster-arn" = var.trust.pod_identity.cluster_arn
+        local.eks_cluster_arn == null ? {} : {
+          "aws:RequestTag/eks-cluster-arn" = local.eks_cluster_arn
         },
       )
     }

@@ -26,6 +26,19 @@ refused "a misspelt value is refused" "additional properties 'replica' not allow
 refused "a misspelt key of the configuration is refused" "additional properties 'brokrs' not allowed" \
     --set config.sinks.lake.kafka.brokrs=a:1
 refused "a kind of workload that is none is refused" "/kind" --set kind=DaemonSet
+refused "a signing secret in plain text gets into no ConfigMap" \
+    "config.sources.stream.secrets[0] is a secret" \
+    --set 'config.sources.stream.secrets={hunter2}'
+refused "nor does one with a period" "config.sources.stream.secrets[0].secret is a secret" \
+    --set 'config.sources.stream.secrets[0].secret=hunter2'
+refused "nor does the URL of a Redis with its password" "config.spool.duplicates.redis is a secret" \
+    --set config.spool.duplicates.redis=rediss://user:hunter2@redis:6379
+refused "nor does a password of Kafka" "config.sinks.lake.kafka.sasl.password is a secret" \
+    --set config.sinks.lake.kafka.sasl.mechanism=PLAIN,config.sinks.lake.kafka.sasl.password=hunter2
+refused "nor does one among the properties of its client" "properties.sasl.password is a secret" \
+    --set 'config.sinks.lake.kafka.properties.sasl\.password=hunter2'
+refused "nor does the key of a collector" "config.traces.headers.api-key is a secret" \
+    --set config.traces.endpoint=https://otel.example,config.traces.headers.api-key=hunter2
 refused "a public address in the configuration is refused" "config.http.listen is set by the chart" \
     --set config.http.listen=0.0.0.0:80
 refused "an admin address in the configuration is refused" "config.admin.listen is set by the chart" \
@@ -50,6 +63,8 @@ refused "a size in another unit is refused" "/persistence/size" --set persistenc
 refused "a ServiceMonitor that the network policy keeps out is refused" "networkPolicy.adminFrom" \
     --set serviceMonitor.enabled=true
 refused "an ingress without a host is refused" "ingress.hosts is required" --set ingress.enabled=true
+refused "a value with a line break cannot add a field to a pod" "/priorityClassName" \
+    --set-string "priorityClassName=a"$'\n'"hostNetwork: true"
 refused "a Kubernetes that cannot wait before it stops a pod is refused" \
     "incompatible with Kubernetes v1.29.0" --kube-version 1.29.0
 
@@ -88,11 +103,18 @@ has() { # WORDS HELM-ARGUMENTS…
     shift
     render --values "$minimal" "$@" | grep -qF -- "$words"
 }
+has_numbered_release() {
+    helm template 123 "$chart" --values "$minimal" | tee "$scratch/numbered" | grep -q 'instance: "123"'
+    ! grep -q 'instance: 123$' "$scratch/numbered"
+}
 lacks() { ! has "$@"; }
 sha=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
 check "a digest names the image" has "image: \"registry.example/fanbridge@$sha\"" --set "image.digest=$sha"
 check "a tag beside a digest stays for readers" has "image: \"registry.example/fanbridge:1.2@$sha\"" \
     --set-string "image.digest=$sha,image.tag=1.2"
+check "a release whose name is a number has labels that are texts" has_numbered_release
+check "a reference to a secret of AWS is none in plain text" has "aws-sm:fanbridge#stream" \
+    --set 'config.sources.stream.secrets={aws-sm:fanbridge#stream}'
 check "the log's bound follows the volume" has "bytes_max: 96256 MiB" --set persistence.size=100Gi
 check "a bound of the log that is given counts" has "bytes_max: 7 GiB" --set 'config.spool.bytes_max=7 GiB'
 check "a large number stays a number" has "events_max: 20000000" \

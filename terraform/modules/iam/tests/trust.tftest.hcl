@@ -117,7 +117,6 @@ run "one_service_account_by_pod_identity" {
         namespace       = "events"
         service_account = "fanbridge"
         cluster         = "main"
-        cluster_arn     = "arn:aws:eks:eu-west-1:123456789012:cluster/main"
       }
     }
   }
@@ -147,6 +146,29 @@ run "one_service_account_by_pod_identity" {
       && aws_eks_pod_identity_association.this[0].service_account == "fanbridge"
     )
     error_message = "The service account is not associated with the role."
+  }
+}
+
+run "a_cluster_of_another_region_by_pod_identity" {
+  command = apply
+
+  variables {
+    trust = {
+      pod_identity = {
+        namespace       = "events"
+        service_account = "fanbridge"
+        cluster_arn     = "arn:aws:eks:us-east-1:123456789012:cluster/other"
+      }
+    }
+  }
+
+  assert {
+    condition = (
+      jsondecode(aws_iam_role.this.assume_role_policy).Statement[0].Condition.StringEquals[
+        "aws:RequestTag/eks-cluster-arn"
+      ] == "arn:aws:eks:us-east-1:123456789012:cluster/other"
+    )
+    error_message = "Another cluster can take the role: ${aws_iam_role.this.assume_role_policy}"
   }
 }
 

@@ -155,7 +155,7 @@ const DELIVERIES: &[MetricRow] = &[
         &["source", "secret"],
         "Reads of a secret's file or AWS entry that found no usable secret; the secret before stays in use",
     )
-    .advice("mend the file; the log says what is wrong with it"),
+    .advice("mend the file, or what AWS keeps; the log says what is wrong with it"),
     gauge(
         "clock_skew_seconds",
         &["source"],

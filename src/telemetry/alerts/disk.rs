@@ -16,6 +16,42 @@ pub(super) const DISK: &[AlertRow] = &[
         silent: &[(r#"fanbridge_build_info{version="1"}"#, "1x20")],
     },
     AlertRow {
+        name: "FanbridgeReplicaAbsent",
+        // The median of a day, so neither an update nor a short outage counts as how many there should be. A
+        // job of which nothing is left is absent, too, while another job's bridges are there.
+        expr: "quantile_over_time(0.5, count by (namespace, job) (fanbridge_build_info)[1d:10m]) unless \
+               count by (namespace, job) (fanbridge_build_info) >= \
+               quantile_over_time(0.5, count by (namespace, job) (fanbridge_build_info)[1d:10m])",
+        hold: "15m",
+        severity: AlertSeverity::Warning,
+        summary: "fewer bridges of job {{ $labels.job }} are scraped than in most of the last day",
+        advice: "find the one that is away and bring it back: events that wait on its disk are delivered by \
+                 it alone. After an intended scale-in the alert ends by itself within half a day: silence it \
+                 until then",
+        fires: AlertCase {
+            series: &[
+                (r#"fanbridge_build_info{version="1",job="j",instance="a"}"#, "1x1500"),
+                (r#"fanbridge_build_info{version="1",job="j",instance="b"}"#, "1x1500"),
+                (r#"fanbridge_build_info{version="1",job="j",instance="c"}"#, "1x1480 stale"),
+            ],
+            at: "25h",
+            labels: &[("job", "j")],
+        },
+        silent: &[
+            // An update goes from one to the next.
+            (r#"fanbridge_build_info{version="1",job="updated",instance="a"}"#, "1x1485 stale"),
+            (r#"fanbridge_build_info{version="2",job="updated",instance="a"}"#, "_x1488 1x20"),
+            (r#"fanbridge_build_info{version="1",job="updated",instance="b"}"#, "1x1490 stale"),
+            (r#"fanbridge_build_info{version="2",job="updated",instance="b"}"#, "_x1493 1x20"),
+            (r#"fanbridge_build_info{version="1",job="updated",instance="c"}"#, "1x1495 stale"),
+            // One was taken away half a day ago, and one was added.
+            (r#"fanbridge_build_info{version="1",job="shrunk",instance="a"}"#, "1x1500"),
+            (r#"fanbridge_build_info{version="1",job="shrunk",instance="b"}"#, "1x750 stale"),
+            (r#"fanbridge_build_info{version="1",job="grown",instance="a"}"#, "1x1500"),
+            (r#"fanbridge_build_info{version="1",job="grown",instance="b"}"#, "_x1400 1x100"),
+        ],
+    },
+    AlertRow {
         name: "FanbridgeSpoolFillsUp",
         expr: "(fanbridge_spool_bytes + fanbridge_state_bytes) / fanbridge_spool_limit_bytes > 0.8 and on \
              (instance) \

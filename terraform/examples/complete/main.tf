@@ -130,9 +130,10 @@ module "bridge" {
 module "dashboard" {
   source = "../../modules/dashboard"
 
-  name      = var.name
-  bridge    = module.bridge.service_name
-  namespace = module.bridge.metrics_namespace
-  queues    = [module.queue.queue_name]
-  actions   = { critical = var.alarm_actions, warning = var.alarm_actions }
+  name        = var.name
+  bridge      = module.bridge.service_name
+  ecs_cluster = module.bridge.cluster_name
+  namespace   = module.bridge.metrics_namespace
+  queues      = [module.queue.queue_name]
+  actions     = { critical = var.alarm_actions, warning = var.alarm_actions }
 }

@@ -10,11 +10,18 @@ locals {
 
   # `metrics`: by name in the expression, [metric, statistic, further dimensions]. `lasting` is how long it
   # has to be so, in seconds. What is missing counts as good, unless `missing` says otherwise. `differs` is
-  # what the rule says and CloudWatch cannot.
+  # what the rule says and CloudWatch cannot. `of_ecs`: ECS has the metrics, not the bridge.
   alarms = {
     FanbridgeAbsent = {
       metrics  = { seen = ["build_info", "SampleCount", {}] }, expression = "FILL(seen, 0)"
       operator = "LessThanThreshold", threshold = 1, lasting = 300, missing = "breaching"
+    }
+    FanbridgeReplicaAbsent = {
+      metrics = {
+        running = ["RunningTaskCount", "Minimum", {}], wanted = ["DesiredTaskCount", "Minimum", {}]
+      }
+      expression = "IF(running < wanted, 1, 0)", threshold = 0, lasting = 900, of_ecs = true
+      differs    = "compares the tasks of the ECS service with how many it should have; needs `ecs_cluster`"
     }
     FanbridgeSpoolFillsUp = {
       metrics = {
@@ -141,6 +148,7 @@ locals {
       period      = try(alarm.period, local.minute)
       periods     = max(1, ceil(alarm.lasting / try(alarm.period, local.minute)))
       missing     = try(alarm.missing, "notBreaching")
+      of_ecs      = try(alarm.of_ecs, false)
       severity    = try(local.rules[name].labels.severity, "warning")
       description = try(local.descriptions[name], "")
     }
@@ -160,12 +168,18 @@ locals {
     ]), 0, 1024)
   }
 
+  # Whose metrics they are, by `of_ecs`.
+  subject = {
+    (true) = { ClusterName = var.ecs_cluster, ServiceName = var.bridge }, (false) = { bridge = var.bridge }
+  }
+
   differences = { for name, alarm in local.alarms : name => alarm.differs if can(alarm.differs) }
 }
 
 resource "aws_cloudwatch_metric_alarm" "this" {
   for_each = {
-    for name, alarm in local.specifications : name => alarm if !contains(var.disabled_alarms, name)
+    for name, alarm in local.specifications : name => alarm
+    if !contains(var.disabled_alarms, name) && (!alarm.of_ecs || var.ecs_cluster != null)
   }
 
   alarm_name          = "${var.name}-${each.key}"
@@ -192,10 +206,10 @@ resource "aws_cloudwatch_metric_alarm" "this" {
       id = metric_query.key
 
       metric {
-        namespace   = var.namespace
-        metric_name = "fanbridge_${metric_query.value[0]}"
+        namespace   = each.value.of_ecs ? "ECS/ContainerInsights" : var.namespace
+        metric_name = each.value.of_ecs ? metric_query.value[0] : "fanbridge_${metric_query.value[0]}"
         stat        = metric_query.value[1]
-        dimensions  = merge({ bridge = var.bridge }, metric_query.value[2])
+        dimensions  = merge(local.subject[each.value.of_ecs], metric_query.value[2])
         period      = each.value.period
       }
     }

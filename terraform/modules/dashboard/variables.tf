@@ -33,6 +33,20 @@ variable "namespace" {
   }
 }
 
+variable "ecs_cluster" {
+  description = <<-EOT
+    Name of the ECS cluster of the service `bridge`, with Container Insights on: `cluster_name` of the module
+    ecs-service. `null` leaves the alarm FanbridgeReplicaAbsent out.
+  EOT
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.ecs_cluster == null || can(regex("^[A-Za-z0-9_-]{1,255}$", var.ecs_cluster))
+    error_message = "ecs_cluster is the name of a cluster, not its ARN: letters, digits, `-` and `_`."
+  }
+}
+
 variable "period_seconds" {
   description = "Period of alarms and graphs; no shorter than the sidecar's interval."
   type        = number

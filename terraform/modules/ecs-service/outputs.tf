@@ -3,6 +3,11 @@ output "service_name" {
   value       = aws_ecs_service.this.name
 }
 
+output "cluster_name" {
+  description = "Name of the cluster, for `ecs_cluster` of the module dashboard."
+  value       = local.cluster
+}
+
 output "task_definition_arn" {
   description = "ARN of the task definition with its revision."
   value       = aws_ecs_task_definition.this.arn

@@ -20,8 +20,9 @@ override_resource {
 }
 
 variables {
-  name   = "events"
-  bridge = "fanbridge"
+  name        = "events"
+  bridge      = "fanbridge"
+  ecs_cluster = "events"
 }
 
 run "every_rule_of_prometheus_has_its_alarm_and_no_other_is_there" {
@@ -49,7 +50,7 @@ run "every_rule_of_prometheus_has_its_alarm_and_no_other_is_there" {
   # What the sidecar of the module ecs-service writes.
   assert {
     condition = alltrue(flatten([
-      for alarm in values(aws_cloudwatch_metric_alarm.this) : [
+      for name, alarm in aws_cloudwatch_metric_alarm.this : [
         for query in alarm.metric_query : [
           for metric in query.metric : contains(
             jsondecode(file("../../metrics.json")).dimensions[join(",", concat(
@@ -58,9 +59,25 @@ run "every_rule_of_prometheus_has_its_alarm_and_no_other_is_there" {
             trimprefix(metric.metric_name, "fanbridge_")
           ) && metric.dimensions.bridge == "fanbridge" && metric.namespace == "fanbridge"
         ]
-      ]
+      ] if name != "FanbridgeReplicaAbsent"
     ]))
     error_message = "An alarm watches a metric that nobody writes."
+  }
+
+  # What ECS writes by itself.
+  assert {
+    condition = toset(flatten([
+      for query in aws_cloudwatch_metric_alarm.this["FanbridgeReplicaAbsent"].metric_query : [
+        for metric in query.metric : join(" ", concat(
+          [query.id, metric.namespace, metric.metric_name],
+          [for name, value in metric.dimensions : "${name}=${value}"],
+        ))
+      ]
+      ])) == toset([
+      "running ECS/ContainerInsights RunningTaskCount ClusterName=events ServiceName=fanbridge",
+      "wanted ECS/ContainerInsights DesiredTaskCount ClusterName=events ServiceName=fanbridge",
+    ])
+    error_message = "The alarm of an absent replica watches something else."
   }
 
   # What the result is made of are the metrics that the alarm has, all of them.
@@ -131,6 +148,21 @@ run "alarms_last_as_long_as_their_rules_and_tell_whom_they_should" {
       "Runbook: https://wiki.example.com/fanbridge#fanbridgedeadletters"
     )
     error_message = "An alarm names another runbook."
+  }
+}
+
+run "without_a_cluster_no_alarm_asks_ecs" {
+  command = apply
+
+  variables {
+    ecs_cluster = null
+  }
+
+  assert {
+    condition = setsubtract(
+      keys(output.differences), keys(output.alarm_arns)
+    ) == toset(["FanbridgeReplicaAbsent"])
+    error_message = "Other alarms are missing: there are ${join(", ", keys(output.alarm_arns))}."
   }
 }
 

@@ -49,3 +49,12 @@ run "an_alarm_that_there_is_not" {
   }
   expect_failures = [var.disabled_alarms]
 }
+
+run "the_arn_of_a_cluster" {
+  command = plan
+  # Says: ecs_cluster is the name of a cluster, not its ARN
+  variables {
+    ecs_cluster = "arn:aws:ecs:eu-west-1:123456789012:cluster/events"
+  }
+  expect_failures = [var.ecs_cluster]
+}

@@ -9,7 +9,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-kept=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/fanbridge-tests/debian-prometheus
+kept=${XDG_CACHE_HOME:-${HOME:?}/.cache}/fanbridge-tests/debian-prometheus
 
 find_promtool() {
     command -v promtool || { [ -e "$kept/.installed" ] && echo "$kept/usr/bin/promtool"; }

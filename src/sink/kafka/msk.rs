@@ -4,6 +4,7 @@
 //! made last. Credentials can come over the network, so a token is made on a thread of its own: whoever has
 //! one that still is valid does not wait for it, because delivery reports are read by the same thread.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -90,7 +91,9 @@ impl MskIam {
     fn begin(self: &Arc<Self>) -> std::io::Result<()> {
         let this = Arc::clone(self);
         let work = move || {
-            let made = this.make();
+            // Whoever waits must not wait for ever.
+            let made = catch_unwind(AssertUnwindSafe(|| this.make()))
+                .unwrap_or_else(|_| Err("the thread that makes a token has panicked".into()));
             let mut state = this.state.lock();
             state.is_being_made = false;
             match made {

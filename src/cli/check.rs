@@ -69,8 +69,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-/// Refuses a spool that a later release has written, as a start would: after a step back the running bridge is
-/// then left alone.
+/// Refuses a spool that a later release has written, as a start would: after a step back the running bridge
+/// is then left alone.
 fn refuse_newer(dir: &Path) -> Result<(), Failure> {
     let disk = RealDisk::default();
     let found = match look_at_headers(dir, &disk) {

@@ -1,16 +1,20 @@
 //! `fanbridge check`: reports every problem of a configuration at once, without starting anything.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::output::{Format, print};
-use super::{ConfigArgs, Exit, Failure, colour_on, find, read_without_aws};
+use super::{ConfigArgs, Exit, Failure, chain, colour_on, find, notice, read_without_aws};
 use crate::admin::openapi_document;
 use crate::config::{Config, Loaded, Problem, Report, schema};
+use crate::disk::RealDisk;
 use crate::explain::cause::plural;
 use crate::selection::Selection;
 use crate::sink::Output;
 use crate::source::Channel;
+use crate::spool::verify::look_at_headers;
+use crate::spool::{SpoolError, lock_to_read};
+use crate::state::{FILE_NAME, State, StateError};
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
@@ -34,7 +38,8 @@ pub struct Args {
 /// Checks a configuration, and prints its problems or a summary.
 ///
 /// # Errors
-/// Exit code 78 if the configuration or a test in it has errors, or there is none, 74 if it cannot be read.
+/// Exit code 78 if the configuration or a test in it has errors, there is none, or a later release wrote its
+/// spool; 74 if it cannot be read.
 pub fn run(args: &Args) -> Result<(), Failure> {
     if args.schema {
         return print(&format!("{:#}\n", schema()));
@@ -54,6 +59,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
                 return refused(&warnings, args.format);
             }
             show(&warnings, args.format)?;
+            refuse_newer(&config.spool.dir)?;
             match args.format {
                 Format::Table => print(&summary(&path.to_string_lossy(), &config)),
                 Format::Json | Format::Ndjson => Ok(()),
@@ -61,6 +67,31 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         }
         Err(report) => refused(&report, args.format),
     }
+}
+
+/// Refuses a spool that a later release has written, as a start would: after a step back the running bridge
+/// is then left alone.
+fn refuse_newer(dir: &Path) -> Result<(), Failure> {
+    let disk = RealDisk::default();
+    let found = match look_at_headers(dir, &disk) {
+        Err(error @ SpoolError::NewerFormat { .. }) => Some(error.to_string()),
+        Err(error) if dir.exists() => {
+            let problem = chain(&error);
+            notice(format_args!("not looked at: the spool in {}: {problem}", dir.display()));
+            None
+        }
+        // Held meanwhile, so that no start finds the state in use. A running bridge has read it.
+        _ => match lock_to_read(&disk, dir) {
+            Ok(Some(_lock)) => match State::refuse_newer(&dir.join(FILE_NAME)) {
+                Err(error @ StateError::Newer { .. }) => Some(error.to_string()),
+                _ => None,
+            },
+            _ => None,
+        },
+    };
+    let Some(found) = found else { return Ok(()) };
+    let advice = "run the release that wrote it; this one refuses to start, and changes nothing";
+    Err(Failure::new(Exit::Config, format!("{found}: {advice}")))
 }
 
 fn refused(report: &Report, format: Format) -> Result<(), Failure> {

@@ -48,8 +48,8 @@ pub use self::help::parse;
 use self::wrapped::notice;
 
 use crate::config::embedded::{Embedded, EmbeddedError};
-use crate::config::{Config, ConfigurationFile, Environment, LoadError, Loaded, LookedAt, Report};
-use crate::config::{did_you_mean, load_to_look, read_configuration};
+use crate::config::{AskError, Config, ConfigurationFile, Environment, LoadError, Loaded, LookedAt, Report};
+use crate::config::{did_you_mean, load_to_ask, load_to_look, read_configuration};
 use crate::reference::read_file;
 use crate::telemetry::Shown;
 
@@ -241,6 +241,30 @@ pub fn configuration(args: &ConfigArgs) -> Result<Config, Failure> {
     choose_quietly(args, Config::embedded_to_look)
 }
 
+/// The configuration for a verb that asks the running bridge, or reads what a stopped one has left. Of all
+/// that it refers to only `admin.token` is needed: on many a machine the service alone has the secrets.
+///
+/// # Errors
+/// As for [`configuration`], apart from secrets of sources and sinks.
+pub fn configuration_to_ask(args: &ConfigArgs) -> Result<Config, Failure> {
+    match find(args) {
+        Some(path) => Ok(warned(looked_at_by(&path, load_to_ask)?)),
+        None => choose_quietly(args, Config::embedded_to_look),
+    }
+}
+
+/// The configuration for a verb that reads what a stopped bridge has left, and needs nothing that it refers
+/// to.
+///
+/// # Errors
+/// As for [`configuration_to_ask`].
+pub fn configuration_to_look(args: &ConfigArgs) -> Result<Config, Failure> {
+    match find(args) {
+        Some(path) => Ok(warned(looked_at(&path)?)),
+        None => choose_quietly(args, Config::embedded_to_look),
+    }
+}
+
 /// The configuration for a verb that uses no secret: AWS is not asked for those that it keeps.
 ///
 /// # Errors
@@ -309,10 +333,19 @@ fn choose_quietly(
 /// The configuration that was read, unless it has errors. Prints what is wrong with it.
 fn usable(read: Result<Loaded, Report>) -> Result<Config, Failure> {
     let Loaded { config, warnings } = read.map_err(|report| refused(&report))?;
+    warn(&warnings);
+    Ok(config)
+}
+
+fn warned(looked: LookedAt) -> Config {
+    warn(&looked.warnings);
+    looked.config
+}
+
+fn warn(warnings: &Report) {
     if !warnings.problems().is_empty() {
         eprintln!("{}\n", warnings.render(colour_on(&io::stderr())));
     }
-    Ok(config)
 }
 
 /// The configuration file to use, if there is one.
@@ -344,11 +377,24 @@ fn read_by(read: Result<Loaded, LoadError>) -> Result<Result<Loaded, Report>, Fa
 
 /// Reads a file for a verb that only looks at it, and needs no secrets.
 fn looked_at(path: &Path) -> Result<LookedAt, Failure> {
+    looked_at_by(path, |origin, bytes, outside| Ok(load_to_look(origin, bytes, outside)?))
+}
+
+fn looked_at_by(
+    path: &Path,
+    load: fn(&str, &[u8], &Environment<'_>) -> Result<LookedAt, AskError>,
+) -> Result<LookedAt, Failure> {
     let bytes = read_configuration(path)
         .map_err(|error| Failure::io(format_args!("cannot read {}", path.display()), &error))?;
     let now = std::time::SystemTime::now().into();
     let outside = Environment { env: &|name| std::env::var(name).ok(), read: &read_file, now };
-    load_to_look(&path.to_string_lossy(), &bytes, &outside).map_err(|report| refused(&report))
+    load(&path.to_string_lossy(), &bytes, &outside).map_err(|error| match error {
+        AskError::Refused(report) => refused(&report),
+        AskError::Token { ref source, .. } if source.passes => {
+            Failure::new(Exit::Temporary, error.to_string())
+        }
+        AskError::Token { .. } => Failure::new(Exit::Config, error.to_string()),
+    })
 }
 
 /// The failure of a verb that was given a source that is not configured.

@@ -2,7 +2,7 @@
 
 use super::client::{block_on, encoded};
 use super::running::running;
-use super::{ConfigArgs, Failure, configuration, notice};
+use super::{ConfigArgs, Failure, configuration_to_ask, notice};
 use crate::admin::{PauseRequest, PausedAnswer, ResumeRequest};
 use crate::explain::cause::moment;
 use crate::telemetry::Shown;
@@ -41,7 +41,7 @@ pub struct ResumeArgs {
 /// # Errors
 /// Exit code 1 if there is no such sink or it must not be paused, 74 or 75 if no bridge answers.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let config = configuration(&args.config)?;
+    let config = configuration_to_ask(&args.config)?;
     let path = format!("/api/v1/sinks/{}/pause", encoded(&args.sink));
     let request = PauseRequest { reason: args.reason.clone(), force: args.force };
     let paused: PausedAnswer =
@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 /// # Errors
 /// Exit code 1 if there is no such sink, 74 or 75 if no bridge answers.
 pub fn resume(args: &ResumeArgs) -> Result<(), Failure> {
-    let config = configuration(&args.config)?;
+    let config = configuration_to_ask(&args.config)?;
     let path = format!("/api/v1/sinks/{}/resume", encoded(&args.sink));
     let was: Option<PausedAnswer> =
         block_on(async { running(&config, WHAT).await?.change(&path, &ResumeRequest {}).await })?;

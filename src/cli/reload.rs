@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use super::client::{Client, ClientAnswer, block_on, granted, read};
 use super::output::{print, terminal_json};
 use super::running::running;
-use super::{ConfigArgs, Exit, Failure, configuration, notice};
+use super::{ConfigArgs, Exit, Failure, configuration_to_ask, notice};
 use crate::admin::ReloadRequest;
 use crate::admin::reload::{ReloadAnswer, ReloadResult, RestartValue, problem_line};
 use crate::problem::ProblemCode;
@@ -44,7 +44,7 @@ enum ReloadFormat {
 /// Exit code 1 if it is not taken over, such as for a change that needs a restart; 78 if it has errors; 74 or
 /// 75 if no bridge answers.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let config = configuration(&args.config)?;
+    let config = configuration_to_ask(&args.config)?;
     let answer = block_on(async {
         let bridge: Client = running(&config, WHAT).await?;
         bridge.ask_for("/api/v1/reload", &ReloadRequest { dry_run: args.dry_run }).await

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Subcommand;
 
 use super::run::failure;
-use super::{ConfigArgs, Exit, Failure, chain, configuration_without_aws, notice};
+use super::{ConfigArgs, Exit, Failure, chain, configuration_to_look, notice};
 use crate::disk::RealDisk;
 use crate::event::Position;
 use crate::explain::cause::plural;
@@ -54,7 +54,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let (dir, sinks) = match dir {
         Some(dir) => (dir.clone(), sinks_beside(config, dir)),
         None => {
-            let config = configuration_without_aws(config)?;
+            let config = configuration_to_look(config)?;
             (config.spool.dir, Some(ConfiguredSinks { sinks: config.sinks, are_of_this_spool: true }))
         }
     };
@@ -85,7 +85,7 @@ struct ConfiguredSinks {
 /// The sinks of the configuration named beside a directory; a log can be verified without one.
 fn sinks_beside(config: &ConfigArgs, dir: &Path) -> Option<ConfiguredSinks> {
     let file = config.config.as_ref()?;
-    let config = match configuration_without_aws(config) {
+    let config = match configuration_to_look(config) {
         Ok(config) => config,
         Err(failure) => {
             notice(format_args!("{failure}: which sinks exist is not known"));

@@ -3,6 +3,8 @@
 //!
 //! What a reference leads to is used if it is there. Something of the expected form stands for it if it is
 //! not, so everything else of the file is checked as ever. Such a configuration must not run.
+//!
+//! Who asks the running bridge needs one of them: the token of its admin listener.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -15,6 +17,8 @@ use sha2::{Digest, Sha256};
 use super::load::{Loaded, load_bytes};
 use super::yaml::tree::{self, Node, NodeValue};
 use super::{Config, Environment, Report};
+use crate::aws::secrets::UnreadSecret;
+use crate::reference::{AwsSecret, Reference};
 
 /// The SASL mechanism of a Kafka sink that proves itself by the credentials of AWS.
 const MSK_IAM: &str = "AWS_MSK_IAM";
@@ -26,10 +30,28 @@ const KINDS: [&str; 4] = ["env:", "file:", "aws-sm:", "aws-ssm:"];
 pub struct LookedAt {
     /// The configuration, in which something stands for what could not be read.
     pub config: Config,
+    /// The warnings about what was probably not meant.
+    pub warnings: Report,
     /// The references that are written in it, such as `env:NAME`.
     pub references: BTreeSet<String>,
     /// The names of the Kafka sinks that prove themselves by the credentials of AWS.
     pub iam_sinks: BTreeSet<String>,
+}
+
+/// Why nobody can ask the running bridge by a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// It has errors.
+    #[error("the configuration has errors and cannot be used")]
+    Refused(#[from] Report),
+    /// AWS keeps the token of the admin listener and does not show it.
+    #[error("cannot read `admin.token`, {secret}: {}", .source.problem)]
+    Token {
+        /// Where it is kept.
+        secret: AwsSecret,
+        /// What AWS says.
+        source: UnreadSecret,
+    },
 }
 
 /// A reference, and the key in whose value it stands.
@@ -55,6 +77,39 @@ impl Written {
 /// # Errors
 /// With what is wrong with it, apart from references that lead nowhere.
 pub fn load_to_look(origin: &str, bytes: &[u8], outside: &Environment<'_>) -> Result<LookedAt, Report> {
+    load_but(None, origin, bytes, outside)
+}
+
+/// The same for who asks the running bridge: `admin.token` has to lead somewhere. Blocks on the network if
+/// AWS keeps the token.
+///
+/// # Errors
+/// As for [`load_to_look`], and when the token cannot be read.
+pub fn load_to_ask(origin: &str, bytes: &[u8], outside: &Environment<'_>) -> Result<LookedAt, AskError> {
+    let token = std::str::from_utf8(bytes).ok().and_then(written_token);
+    let mut looked = load_but(token.as_deref(), origin, bytes, outside)?;
+    if let Some(Ok(Reference::Aws(secret))) = token.as_deref().map(str::parse) {
+        let read = looked.config.aws_secret(&secret).map_err(|source| AskError::Token { secret, source })?;
+        looked.config.admin.token = Some(read);
+    }
+    Ok(looked)
+}
+
+/// The reference to the admin token in a text.
+fn written_token(text: &str) -> Option<String> {
+    match &tree::parse(text).ok()?.get("admin")?.get("token")?.value {
+        NodeValue::Scalar { text, .. } => Some(text.clone()),
+        NodeValue::List(_) | NodeValue::Map(_) => None,
+    }
+}
+
+/// Loads a configuration in which something stands for whatever is not there, but for one reference.
+fn load_but(
+    needed: Option<&str>,
+    origin: &str,
+    bytes: &[u8],
+    outside: &Environment<'_>,
+) -> Result<LookedAt, Report> {
     let (mut written, mut iam_sinks) = (Vec::new(), BTreeSet::new());
     // What cannot be parsed is reported by what loads it.
     if let Ok(tree) =
@@ -63,17 +118,24 @@ pub fn load_to_look(origin: &str, bytes: &[u8], outside: &Environment<'_>) -> Re
         collect(&tree, "", &mut written);
         iam_sinks.extend(sinks_with_iam(&tree));
     }
-    let stand_in =
-        |reference: &str| written.iter().find(|one| one.reference == reference).map(Written::stand_in);
+    let is_needed = |reference: &str| needed == Some(reference);
+    let stand_in = |reference: &str| {
+        let found = written.iter().find(|one| one.reference == reference && !is_needed(reference));
+        found.map(Written::stand_in)
+    };
     let env = |name: &str| (outside.env)(name).or_else(|| stand_in(&format!("env:{name}")));
     let read = |path: &FilePath| -> io::Result<Vec<u8>> {
-        let kept = || stand_in(&format!("file:{}", path.display())).unwrap_or_else(|| "stand-in".into());
-        (outside.read)(path).or_else(|_| Ok(kept().into_bytes()))
+        let reference = format!("file:{}", path.display());
+        let kept = || stand_in(&reference).unwrap_or_else(|| "stand-in".into());
+        (outside.read)(path).or_else(|error| match is_needed(&reference) {
+            true => Err(error),
+            false => Ok(kept().into_bytes()),
+        })
     };
     let surroundings = Environment { env: &env, read: &read, now: outside.now };
-    let Loaded { config, .. } = load_bytes(origin, bytes, &surroundings)?;
+    let Loaded { config, warnings } = load_bytes(origin, bytes, &surroundings)?;
     let references = written.into_iter().map(|one| one.reference).collect();
-    Ok(LookedAt { config, references, iam_sinks })
+    Ok(LookedAt { config, warnings, references, iam_sinks })
 }
 
 /// Notes the references in a value of this key. The tests have none: what stands there is sent as it is.
@@ -105,6 +167,8 @@ fn sinks_with_iam(tree: &Node) -> impl Iterator<Item = String> {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret;
+
     use super::*;
     use crate::event::Timestamp;
 
@@ -133,6 +197,30 @@ mod tests {
         let report = report.err().map(|report| report.to_string()).unwrap_or_default();
         assert!(report.contains("strem"), "{report}");
         assert!(look("sinks: {").is_err());
+    }
+
+    #[test]
+    fn who_asks_the_bridge_needs_the_token_and_no_other_secret() {
+        let token = |name: &str| (name == "T").then(|| "a-token-of-an-admin-listener".to_owned());
+        let missing = |_: &FilePath| Err(io::ErrorKind::NotFound.into());
+        let ask = |text: &str, env: &dyn Fn(&str) -> Option<String>| {
+            let asked =
+                load_to_ask("f", text.as_bytes(), &Environment { env, read: &missing, now: Timestamp(0) });
+            match asked {
+                Ok(looked) => Ok(looked.config.admin.token.map(|token| token.expose_secret().to_owned())),
+                Err(AskError::Refused(report)) => Err(report.to_string()),
+                Err(error) => Err(error.to_string()),
+            }
+        };
+        let text = TEXT.replace("file:/run/secrets/token", "env:T");
+        assert_eq!(ask(&text, &token), Ok(Some("a-token-of-an-admin-listener".into())));
+        let unset = ask(&text, &|_| None).expect_err("nobody has the token");
+        assert!(unset.contains("the environment variable `T` is not set"), "{unset}");
+        assert!(!unset.contains("`OLD`"), "{unset}");
+        let away = ask(TEXT, &token).expect_err("the file is not there");
+        assert!(away.contains("/run/secrets/token"), "{away}");
+        let without = TEXT.replace("listen: \"0.0.0.0:9090\", token: \"file:/run/secrets/token\"", "");
+        assert_eq!(ask(&without, &|_| None), Ok(None));
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub use check::placeholders::PLACEHOLDER_ACCOUNT;
 pub use diff::{ChangeKind, ChangedValue, Changes, NamedChanges, NeedsRestart, diff};
 pub use file::schema;
 pub use load::{Config, Loaded, load, load_bytes, read_configuration};
-pub use looked_at::{LookedAt, load_to_look};
+pub use looked_at::{AskError, LookedAt, load_to_ask, load_to_look};
 pub use on_disk::{ConfigurationFile, LoadError};
 pub use origins::Origins;
 pub use report::{Problem, Report, Severity};

@@ -36,6 +36,7 @@ mod reload_faults;
 mod reload_turns;
 mod replay;
 mod run;
+mod secrets_of_the_service;
 mod shapes;
 mod sink_changes;
 mod situations;

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::super::client::Client;
 use super::super::output::Rows;
-use super::super::{Exit, Failure, configuration, notice};
+use super::super::{Exit, Failure, configuration_to_ask, notice};
 use super::GroupsArgs;
 use super::read::{Letters, query};
 use crate::explain::cause::plural;
@@ -13,7 +13,7 @@ use crate::state::{DeadFilter, DeadGroup, DeadGroups};
 
 /// Prints the groups.
 pub(super) async fn groups(args: &GroupsArgs) -> Result<(), Failure> {
-    let letters = Letters::reach(&configuration(&args.config)?).await?;
+    let letters = Letters::reach(&configuration_to_ask(&args.config)?).await?;
     let filter = letters.resolved(args.filter.filter()).await?;
     let found = letters.groups(&filter).await?;
     let mut rows = Rows::new(&["group", "count", "sink", "reason", "type", "last", "detail"]);

@@ -12,7 +12,7 @@ use indicatif::ProgressBar;
 use super::client::{Client, block_on};
 use super::output::{Format, Rows};
 use super::running::{running, unheard, unopened};
-use super::{ConfigArgs, Exit, Failure, configuration, notice};
+use super::{ConfigArgs, Exit, Failure, configuration_to_ask, notice};
 use crate::admin::{Counted, DropRequest, RedriveRequest};
 use crate::dead_letter::{Dropped, Redriven, Remaining};
 use crate::state::DeadFilter;
@@ -210,7 +210,7 @@ async fn redrive(args: &RedriveArgs) -> Result<(), Failure> {
             "say which dead letters: numbers, --sink, --quarantined, --reason, --type, --group or --all";
         return Err(Failure::new(Exit::Usage, which));
     }
-    let bridge = running(&configuration(&args.config)?, WHAT).await?;
+    let bridge = running(&configuration_to_ask(&args.config)?, WHAT).await?;
     if let Some(group) = request.filter.as_mut().and_then(|filter| filter.group.as_mut()) {
         *group = whole(&bridge, group).await?;
     }
@@ -262,7 +262,7 @@ fn report(kept: &[Remaining], stopped: Option<String>, format: Format) -> Result
 }
 
 async fn drop(args: &DropArgs) -> Result<(), Failure> {
-    let bridge = running(&configuration(&args.config)?, WHAT).await?;
+    let bridge = running(&configuration_to_ask(&args.config)?, WHAT).await?;
     let mut ids = args.ids.clone();
     ids.sort_unstable();
     ids.dedup();

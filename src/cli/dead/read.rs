@@ -7,7 +7,7 @@ use super::super::client::{Client, path_with};
 use super::super::output::{Format, Rows, print, terminal_json};
 use super::super::running::unread_state;
 use super::super::tail::short_id;
-use super::super::{Failure, configuration, notice};
+use super::super::{Failure, configuration_to_ask, notice};
 use super::groups::{causes, named, of_bridge};
 use super::{ExportArgs, ListArgs, ShowArgs, none_such, unheard, unopened};
 use crate::config::Config;
@@ -20,7 +20,7 @@ use crate::state::{DeadFilter, DeadGroups, DeadLetterInfo, FILE_NAME, State, Sta
 const EXPORT_PAGE: usize = 100;
 
 pub async fn list(args: &ListArgs) -> Result<(), Failure> {
-    let letters = Letters::reach(&configuration(&args.config)?).await?;
+    let letters = Letters::reach(&configuration_to_ask(&args.config)?).await?;
     let filter = letters.resolved(args.filter.filter()).await?;
     let page = letters.list(&filter, args.after, args.limit).await?;
     if args.format == Format::Table
@@ -60,7 +60,7 @@ fn rows(page: &[DeadLetterInfo], is_terminal: bool) -> Rows {
 }
 
 pub async fn show(args: &ShowArgs) -> Result<(), Failure> {
-    let letters = Letters::reach(&configuration(&args.config)?).await?;
+    let letters = Letters::reach(&configuration_to_ask(&args.config)?).await?;
     match letters.show(args.id).await? {
         Some(document) => print(&format!("{}\n", terminal_json(document))),
         None => Err(none_such(&[args.id])),
@@ -68,7 +68,7 @@ pub async fn show(args: &ShowArgs) -> Result<(), Failure> {
 }
 
 pub async fn export(args: &ExportArgs) -> Result<(), Failure> {
-    let letters = Letters::reach(&configuration(&args.config)?).await?;
+    let letters = Letters::reach(&configuration_to_ask(&args.config)?).await?;
     let filter = letters.resolved(args.filter.filter()).await?;
     let mut after = 0;
     while let Some((lines, last)) = letters.export(&filter, after, EXPORT_PAGE).await? {

@@ -18,7 +18,7 @@ use super::client::{Client, block_on, encoded, path_with};
 use super::output::{Format, print, print_json};
 use super::recorded::{read, read_headers};
 use super::types::types_seen;
-use super::{ConfigArgs, Exit, Failure, configuration, notice, unknown_source};
+use super::{ConfigArgs, Exit, Failure, configuration_to_ask, notice, unknown_source};
 use crate::config::Config;
 use crate::event::Timestamp;
 use crate::explain::{
@@ -77,14 +77,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let asked = match (&args.id, &args.body) {
         (Some(id), _) => id.clone(),
         (None, Some(body)) => {
-            let config = config.insert(configuration(&args.config)?);
+            let config = config.insert(configuration_to_ask(&args.config)?);
             id_of(args, body, config)?
         }
         (None, None) => return Err(Failure::new(Exit::Usage, "name an event, a --type or a --body")),
     };
     let asked: AskedEvent =
         asked.parse().map_err(|error| Failure::new(Exit::Usage, format!("`{}`: {error}", Shown(&asked))))?;
-    let config = config.map_or_else(|| configuration(&args.config), Ok)?;
+    let config = config.map_or_else(|| configuration_to_ask(&args.config), Ok)?;
     let mut explanation = block_on(ask(&config, &asked, args, since))?;
     if let (Some(_), Some(source)) = (&args.body, &args.source) {
         explanation = explanation.of_body(source);
@@ -171,7 +171,7 @@ fn id_of(args: &Args, path: &Path, config: &Config) -> Result<String, Failure> {
 
 /// Explains a type by the configuration and, if the bridge runs, by what came.
 async fn of_type(args: &Args, event_type: &str) -> Result<(), Failure> {
-    let config = configuration(&args.config)?;
+    let config = configuration_to_ask(&args.config)?;
     let explained = config.explained();
     let mut explanation = explain_type(&explained, &explained.definitions(), event_type);
     explanation.seen = seen(&config, &explanation).await;

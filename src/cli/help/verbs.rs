@@ -33,7 +33,7 @@ pub(super) const VERBS: &[VerbHelp] = &[
             (0, "it was stopped in order"),
             USAGE,
             (74, "disk, network or listener failed: restart"),
-            (75, "another process has spool or sockets; AWS or a resource is away: restart"),
+            (75, "another process has spool or sockets; a resource or AWS is away: restart"),
             (78, "the configuration or the data needs a person: do not restart"),
         ],
     },

@@ -15,7 +15,7 @@ use self::saved::{FoundBody, SavedBodies, Unread};
 use super::client::{Client, block_on, encoded};
 use super::output::{Format, Rows, plain, print, terminal_json};
 use super::running::running;
-use super::{ConfigArgs, Exit, Failure, configuration, unknown_source};
+use super::{ConfigArgs, Exit, Failure, configuration_to_ask, unknown_source};
 use crate::admin::{IMPORT_BODIES_MAX, ImportAnswer, ImportItem, ImportRequest, ImportVerdict, SavedRequest};
 use crate::telemetry::Shown;
 
@@ -56,7 +56,7 @@ pub struct Args {
 /// Exit code 1 if a body was refused, 2 without `--yes` or for an unknown source, 74 or 75 if no bridge
 /// answers, 78 if it takes no imports.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let config = configuration(&args.config)?;
+    let config = configuration_to_ask(&args.config)?;
     if !config.sources.iter().any(|source| source.name == *args.source) {
         return Err(unknown_source(&args.source, config.sources.iter().map(|source| &*source.name)));
     }

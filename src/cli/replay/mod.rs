@@ -13,7 +13,7 @@ use super::client::{Client, block_on, encoded, path_with};
 use super::explain::moment;
 use super::output::{Format, Rows, print, print_json};
 use super::running::running;
-use super::{ConfigArgs, Exit, Failure, configuration, notice};
+use super::{ConfigArgs, Exit, Failure, configuration_to_ask, notice};
 use crate::admin::{CancelRequest, ReplayAnswer, ReplayList, ReplayRequest};
 use crate::event::Timestamp;
 use crate::explain::{AskedEvent, Explanation};
@@ -131,12 +131,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 async fn bridge(config: &ConfigArgs) -> Result<Client, Failure> {
-    running(&configuration(config)?, WHAT).await
+    running(&configuration_to_ask(config)?, WHAT).await
 }
 
 async fn begin(args: &BeginArgs) -> Result<(), Failure> {
     let mut request = request(args, SystemTime::now().into())?;
-    let config = configuration(&args.config)?;
+    let config = configuration_to_ask(&args.config)?;
     let count = match running(&config, WHAT).await {
         Ok(bridge) => {
             let mut ids = BTreeSet::new();

@@ -27,7 +27,7 @@ use self::lines::{StepLines, missed, remark};
 pub(super) use self::live::LiveTail;
 use super::client::{Client, block_on, path_with};
 use super::output::{print_while_read, terminal_json};
-use super::{ConfigArgs, Exit, Failure, configuration};
+use super::{ConfigArgs, Exit, Failure, configuration_to_ask};
 use crate::config::{Config, did_you_mean};
 use crate::event::IdMatch;
 use crate::scalars::Period;
@@ -97,7 +97,7 @@ enum TailFormat {
 /// Exit code 2 for an unknown source or sink, 74 if no bridge answers at the start, 75 if it ends meanwhile,
 /// 1 if fewer steps than wanted came in time.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let config = configuration(&args.config)?;
+    let config = configuration_to_ask(&args.config)?;
     check_names(args, &config)?;
     let code = block_on(async {
         let client = Client::admin(&config.admin).await?;

@@ -13,7 +13,7 @@ use self::block::{TopBlock, TopNames};
 use super::client::{Client, block_on};
 use super::output::{print_while_read, terminal_size};
 use super::tail::{Key, Keyboard, KeyboardEvent, next_event};
-use super::{ConfigArgs, Exit, Failure, configuration};
+use super::{ConfigArgs, Exit, Failure, configuration_to_ask};
 use crate::config::Config;
 use crate::scalars::Period;
 use crate::source::Channel;
@@ -61,7 +61,7 @@ enum TopFormat {
 /// # Errors
 /// Exit code 74 if no bridge answers at the start, 75 if it ends meanwhile.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let config = configuration(&args.config)?;
+    let config = configuration_to_ask(&args.config)?;
     let code = block_on(async {
         let client = Client::admin(&config.admin).await?;
         let keyboard = (args.format == TopFormat::Table).then(Keyboard::open).flatten();

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::client::{Client, block_on};
 use super::output::{Format, Rows, print};
 use super::yaml::scalar;
-use super::{ConfigArgs, Exit, Failure, configuration, find, looked_at, read_without_aws};
+use super::{ConfigArgs, Exit, Failure, configuration_to_ask, find, looked_at, read_without_aws};
 use crate::config::did_you_mean;
 use crate::provider::{self, Definition, TypeInfo, UNCLASSIFIED};
 use crate::state::OTHER_TYPE;
@@ -219,7 +219,7 @@ fn yaml<'t>(types: impl Iterator<Item = (&'t str, &'t str, &'t str, bool)>) -> S
 
 /// Prints the types that the running bridge has seen, from its admin API.
 fn seen(args: &Args, definitions: &[Arc<Definition>]) -> Result<(), Failure> {
-    let config = configuration(&args.config)?;
+    let config = configuration_to_ask(&args.config)?;
     let types = block_on(async { types_seen(&Client::admin(&config.admin).await?).await })?;
     let types: Vec<Value> = types
         .into_iter()

@@ -162,6 +162,30 @@ fn a_spool_of_a_later_release_or_of_another_process_is_a_failure() {
 }
 
 #[test]
+fn a_check_refuses_a_spool_of_a_later_release_and_takes_its_own() {
+    let _turn = turns::in_company();
+    let home = Home::new();
+    home.configure_files();
+    let checked = || {
+        let output = home.try_verb(&["check"]);
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(checked(), (Some(0), String::new()), "no bridge has run");
+    let bridge = home.start();
+    assert_eq!(checked(), (Some(0), String::new()), "beside the running bridge");
+    bridge.stop();
+    assert_eq!(checked(), (Some(0), String::new()), "after its end");
+    let before = listing(&home);
+    let newer = home.path("spool").join("00000000000000000099.log");
+    fs::write(&newer, header_of_format(99)).unwrap();
+    let (code, said) = checked();
+    assert_eq!(code, Some(78), "{said}");
+    assert!(said.contains("has format 99") && said.contains("run the release that wrote it"), "{said}");
+    fs::remove_file(newer).unwrap();
+    assert_eq!(listing(&home), before, "it changes nothing");
+}
+
+#[test]
 fn an_address_that_another_process_has_is_a_failure() {
     let home = Home::new();
     home.configure_files();

@@ -46,8 +46,9 @@ for manifests in "$scratch"/rendered/*.yaml; do
     check "the bridge can use the configuration of $(basename "$manifests" .yaml)" usable check "$manifests"
 done
 check "the tests in a configuration pass" usable test "$scratch/rendered/reload.yaml"
-render --values "$minimal" --set 'config.spool.duplicates.redis=nonsense' >"$scratch/bad.yaml"
-refuses "what no schema sees is refused by the check before an upgrade" "duplicates.redis" \
+render --values "$minimal" --set config.spool.duplicates.redis=file:/run/secrets/fanbridge/nonsense \
+    >"$scratch/bad.yaml"
+refuses "what no schema sees is refused by the check before an upgrade" "fanbridge/nonsense" \
     usable check "$scratch/bad.yaml"
 
 # A bridge as configChange: reload runs it.

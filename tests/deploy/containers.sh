@@ -10,7 +10,7 @@
 # The store and the base are kept in the user's cache directory: a base is made once. A build takes the Rust
 # tool chain of this machine, and the crates that it has.
 
-containers=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/fanbridge-tests/containers
+containers=${XDG_CACHE_HOME:-${HOME:?}/.cache}/fanbridge-tests/containers
 tool_chain=$(rustc --print sysroot)
 crates=${CARGO_HOME:-$HOME/.cargo}
 

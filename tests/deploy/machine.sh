@@ -9,7 +9,7 @@
 # The root directory is made once by mmdebstrap, and kept in the user's cache directory.
 machine_packages=systemd,systemd-sysv,dbus,ca-certificates,libssl3,zlib1g,adduser,libstdc++6,man-db
 machine_packages+=,bash-completion,curl,procps,iproute2
-machine_cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/fanbridge-tests
+machine_cache=${XDG_CACHE_HOME:-${HOME:?}/.cache}/fanbridge-tests
 machine=$scratch/machine
 
 # The keys of Debian are not there on a machine that is an Ubuntu.

@@ -9,7 +9,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/fanbridge-tests
+cache=${XDG_CACHE_HOME:-${HOME:?}/.cache}/fanbridge-tests
 
 libraries_of() { apt-cache depends "$1" | sed -n 's/^ *Depends: \(lib[^ <]*\)$/\1/p'; }
 

@@ -21,7 +21,7 @@ tools=$here/tools.sh
 servers=${TEST_SERVERS_DIR:-$here/../../.test-servers}
 mkdir -p "$servers/kubernetes"
 home=$(cd "$servers/kubernetes" && pwd)
-built=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/fanbridge-tests/kubernetes-v$version
+built=${XDG_CACHE_HOME:-${HOME:?}/.cache}/fanbridge-tests/kubernetes-v$version
 parts=(etcd kube-apiserver kube-controller-manager)
 ready_seconds=120
 

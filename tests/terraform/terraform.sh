@@ -12,7 +12,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tools=$here/../servers/tools.sh
-cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/fanbridge-tests
+cache=${XDG_CACHE_HOME:-${HOME:?}/.cache}/fanbridge-tests
 
 # Name in a configuration, version of which its source is, and program. The AWS provider's module has no tags
 # of its major versions: what tools.sh names is 6.48.0 before its release.

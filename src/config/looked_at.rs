@@ -18,12 +18,7 @@ use super::load::{Loaded, load_bytes};
 use super::yaml::tree::{self, Node, NodeValue};
 use super::{Config, Environment, Report};
 use crate::aws::secrets::UnreadSecret;
-use crate::reference::{AwsSecret, Reference};
-
-/// The SASL mechanism of a Kafka sink that proves itself by the credentials of AWS.
-const MSK_IAM: &str = "AWS_MSK_IAM";
-/// How a reference begins.
-const KINDS: [&str; 4] = ["env:", "file:", "aws-sm:", "aws-ssm:"];
+use crate::reference::{AwsSecret, Reference, is_reference};
 
 /// A configuration to look at.
 #[derive(Debug)]
@@ -34,8 +29,6 @@ pub struct LookedAt {
     pub warnings: Report,
     /// The references that are written in it, such as `env:NAME`.
     pub references: BTreeSet<String>,
-    /// The names of the Kafka sinks that prove themselves by the credentials of AWS.
-    pub iam_sinks: BTreeSet<String>,
 }
 
 /// Why nobody can ask the running bridge by a configuration.
@@ -110,13 +103,12 @@ fn load_but(
     bytes: &[u8],
     outside: &Environment<'_>,
 ) -> Result<LookedAt, Report> {
-    let (mut written, mut iam_sinks) = (Vec::new(), BTreeSet::new());
+    let mut written = Vec::new();
     // What cannot be parsed is reported by what loads it.
     if let Ok(tree) =
         std::str::from_utf8(bytes).map_err(drop).and_then(|text| tree::parse(text).map_err(drop))
     {
         collect(&tree, "", &mut written);
-        iam_sinks.extend(sinks_with_iam(&tree));
     }
     let is_needed = |reference: &str| needed == Some(reference);
     let stand_in = |reference: &str| {
@@ -135,13 +127,13 @@ fn load_but(
     let surroundings = Environment { env: &env, read: &read, now: outside.now };
     let Loaded { config, warnings } = load_bytes(origin, bytes, &surroundings)?;
     let references = written.into_iter().map(|one| one.reference).collect();
-    Ok(LookedAt { config, warnings, references, iam_sinks })
+    Ok(LookedAt { config, warnings, references })
 }
 
 /// Notes the references in a value of this key. The tests have none: what stands there is sent as it is.
 fn collect(node: &Node, key: &str, written: &mut Vec<Written>) {
     match &node.value {
-        NodeValue::Scalar { text, .. } if KINDS.iter().any(|kind| text.starts_with(kind)) => {
+        NodeValue::Scalar { text, .. } if is_reference(text) => {
             written.push(Written { key: key.into(), reference: text.clone() });
         }
         NodeValue::Scalar { .. } => {}
@@ -151,18 +143,6 @@ fn collect(node: &Node, key: &str, written: &mut Vec<Written>) {
             entries.for_each(|entry| collect(&entry.node, &entry.key, written));
         }
     }
-}
-
-fn sinks_with_iam(tree: &Node) -> impl Iterator<Item = String> {
-    let sinks = match tree.get("sinks").map(|sinks| &sinks.value) {
-        Some(NodeValue::Map(sinks)) => &**sinks,
-        _ => &[],
-    };
-    let uses_iam = |node: &Node| {
-        let mechanism = node.get("kafka")?.get("sasl")?.get("mechanism")?;
-        Some(matches!(&mechanism.value, NodeValue::Scalar { text, .. } if text == MSK_IAM))
-    };
-    sinks.iter().filter(move |sink| uses_iam(&sink.node) == Some(true)).map(|sink| sink.key.clone())
 }
 
 #[cfg(test)]
@@ -192,7 +172,6 @@ mod tests {
         assert_eq!(looked.config.sources.len(), 2);
         assert_eq!(looked.config.sinks.len(), 1);
         assert!(looked.references.contains("env:BROKERS") && !looked.references.contains("env:NOTE"));
-        assert!(looked.iam_sinks.is_empty());
         let report = look(&TEXT.replace("provider: stream,", "provider: strem,"));
         let report = report.err().map(|report| report.to_string()).unwrap_or_default();
         assert!(report.contains("strem"), "{report}");
@@ -221,13 +200,5 @@ mod tests {
         assert!(away.contains("/run/secrets/token"), "{away}");
         let without = TEXT.replace("listen: \"0.0.0.0:9090\", token: \"file:/run/secrets/token\"", "");
         assert_eq!(ask(&without, &|_| None), Ok(None));
-    }
-
-    #[test]
-    fn sinks_that_prove_themselves_by_iam_are_named() {
-        let text =
-            "sinks:\n  a: { kafka: { sasl: { mechanism: AWS_MSK_IAM } } }\n  b: { kafka: {} }\n  c: []\n";
-        let tree = tree::parse(text).expect("it is YAML");
-        assert_eq!(sinks_with_iam(&tree).collect::<Vec<_>>(), ["a"]);
     }
 }

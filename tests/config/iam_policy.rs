@@ -85,6 +85,16 @@ fn the_topics_of_a_cluster_are_granted_if_the_cluster_is_named() {
 }
 
 #[test]
+fn a_sink_that_uses_iam_has_to_have_its_cluster_named() {
+    let sink = "sinks:\n  lake: { kafka: { brokers: env:B, tls: {}, sasl: { mechanism: AWS_MSK_IAM } } }\n";
+    let text = format!("aws: {{ region: eu-west-1 }}\nselect: [call.created]\n{WEBHOOK}{sink}");
+    let ran = policy(&text, &[]);
+    assert!(ran.code == Some(2) && ran.stderr.contains("--msk-cluster lake=ARN"), "{}", ran.stderr);
+    let ran = policy(&text, &["--msk-cluster", &format!("lake={CLUSTER}")]);
+    assert_eq!(resources(&ran, "ConnectCluster"), [CLUSTER]);
+}
+
+#[test]
 fn what_is_no_key_and_no_account_is_refused_with_what_was_expected() {
     for (options, said) in [
         (["--queue-key", "alias/events"], "arn:aws:kms:{region}:{account}:key/{id}"),

@@ -15,6 +15,7 @@ use crate::aws::arn::{KeyArn, MskCluster, is_account, queue_arn};
 use crate::aws::policy::{Grants, INLINE_CHARACTERS_MAX, MANAGED_CHARACTERS_MAX};
 use crate::config::{LookedAt, did_you_mean};
 use crate::sink::Output;
+use crate::sink::kafka::BearerToken;
 use crate::source::Channel;
 
 /// Arguments of `iam-policy`.
@@ -148,7 +149,7 @@ fn add_sinks(grants: &mut Grants, args: &Args, looked: &LookedAt) -> Result<(), 
             (Output::Kafka(_), Some(&cluster)) => {
                 grants.clusters.entry(cluster.clone()).or_default().extend(topics());
             }
-            (Output::Kafka(_), None) if looked.iam_sinks.contains(&sink.name) => {
+            (Output::Kafka(kafka), None) if matches!(kafka.token, Some(BearerToken::MskIam(_))) => {
                 let name = &sink.name;
                 let message = format!(
                     "sink {name} uses IAM, and the configuration does not name its cluster: add \

@@ -61,7 +61,7 @@ verdict() { # STATUS SENTENCE
         passed=$((passed + 1))
     else
         echo "test $2 ... FAILED"
-        sed 's/^/    /' "$scratch/said"
+        awk '{ print "    " $0 }' "$scratch/said"
         failed+=("$2")
     fi
 }

@@ -86,6 +86,9 @@ ended_well() { since_mark; [ "$(since_mark | grep -c '^exited fb-fanbridge-[01] 
 check "each that was replaced had ended in order" ended_well
 check "the event that waits was kept over the upgrade" await 90 keeps_event
 
+# Helm does not wait for minReadySeconds, and a rollout begins with a replica that is not available yet.
+available() { [ "$(k get statefulset fb-fanbridge -o 'jsonpath={.status.availableReplicas}')" = 3 ]; }
+check "every replica is available" await 60 available
 before=$(uids)
 refuses "an upgrade that can roll back fails if a pod does not get ready" "UPGRADE FAILED" \
     upgrade --set "config.spool.duplicates.redis=$absent,configCheck.enabled=false" \

@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::output::{print, terminal_json};
 use super::yaml::scalar;
-use super::{ConfigArgs, Failure, configuration_without_aws};
+use super::{ConfigArgs, Failure, configuration_to_look};
 use crate::admin::effective::{EffectiveConfiguration, inside, is_leaf};
 
 /// Arguments of `config`.
@@ -52,7 +52,7 @@ enum ConfigFormat {
 /// Exit code 78 if the configuration has errors, 74 if it cannot be read.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let Verb::Show(args) = &args.verb;
-    let effective = configuration_without_aws(&args.config)?.effective;
+    let effective = configuration_to_look(&args.config)?.effective;
     let values = if args.effective { effective.values.clone() } else { effective.written() };
     let text = match (args.format, args.origin) {
         (ConfigFormat::Yaml, origin) => yaml(&values, origin.then_some(&effective)),

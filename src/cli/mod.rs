@@ -253,25 +253,14 @@ pub fn configuration_to_ask(args: &ConfigArgs) -> Result<Config, Failure> {
     }
 }
 
-/// The configuration for a verb that reads what a stopped bridge has left, and needs nothing that it refers
-/// to.
+/// The configuration for a verb that shows it, judges by it, or reads what a stopped bridge has left: nothing
+/// that it refers to is needed.
 ///
 /// # Errors
 /// As for [`configuration_to_ask`].
 pub fn configuration_to_look(args: &ConfigArgs) -> Result<Config, Failure> {
     match find(args) {
         Some(path) => Ok(warned(looked_at(&path)?)),
-        None => choose_quietly(args, Config::embedded_to_look),
-    }
-}
-
-/// The configuration for a verb that uses no secret: AWS is not asked for those that it keeps.
-///
-/// # Errors
-/// As for [`configuration`].
-pub fn configuration_without_aws(args: &ConfigArgs) -> Result<Config, Failure> {
-    match find(args) {
-        Some(path) => usable(read_without_aws(&path)?),
         None => choose_quietly(args, Config::embedded_to_look),
     }
 }
@@ -363,6 +352,12 @@ fn read_without_aws(path: &Path) -> Result<Result<Loaded, Report>, Failure> {
     read_by(ConfigurationFile::new(path).load_without_aws())
 }
 
+/// The same, without the secrets: something stands for each that is not there.
+fn read_without_secrets(path: &Path) -> Result<Result<Loaded, Report>, Failure> {
+    let looked = look_by(path, load_to_look)?;
+    Ok(looked.map(|LookedAt { config, warnings, .. }| Loaded { config, warnings }))
+}
+
 fn read_from(file: &ConfigurationFile) -> Result<Result<Loaded, Report>, Failure> {
     read_by(file.load())
 }
@@ -380,21 +375,25 @@ fn looked_at(path: &Path) -> Result<LookedAt, Failure> {
     looked_at_by(path, |origin, bytes, outside| Ok(load_to_look(origin, bytes, outside)?))
 }
 
-fn looked_at_by(
-    path: &Path,
-    load: fn(&str, &[u8], &Environment<'_>) -> Result<LookedAt, AskError>,
-) -> Result<LookedAt, Failure> {
-    let bytes = read_configuration(path)
-        .map_err(|error| Failure::io(format_args!("cannot read {}", path.display()), &error))?;
-    let now = std::time::SystemTime::now().into();
-    let outside = Environment { env: &|name| std::env::var(name).ok(), read: &read_file, now };
-    load(&path.to_string_lossy(), &bytes, &outside).map_err(|error| match error {
+fn looked_at_by(path: &Path, load: Look<AskError>) -> Result<LookedAt, Failure> {
+    look_by(path, load)?.map_err(|error| match error {
         AskError::Refused(report) => refused(&report),
         AskError::Token { ref source, .. } if source.passes => {
             Failure::new(Exit::Temporary, error.to_string())
         }
         AskError::Token { .. } => Failure::new(Exit::Config, error.to_string()),
     })
+}
+
+/// What loads the text of a configuration of this name.
+type Look<E> = fn(&str, &[u8], &Environment<'_>) -> Result<LookedAt, E>;
+
+fn look_by<E>(path: &Path, load: Look<E>) -> Result<Result<LookedAt, E>, Failure> {
+    let bytes = read_configuration(path)
+        .map_err(|error| Failure::io(format_args!("cannot read {}", path.display()), &error))?;
+    let now = std::time::SystemTime::now().into();
+    let outside = Environment { env: &|name| std::env::var(name).ok(), read: &read_file, now };
+    Ok(load(&path.to_string_lossy(), &bytes, &outside))
 }
 
 /// The failure of a verb that was given a source that is not configured.

@@ -97,6 +97,35 @@ fn what_a_stopped_bridge_has_left_is_read_without_a_secret() {
 }
 
 #[test]
+fn a_configuration_is_tested_and_shown_where_no_secret_is() {
+    let home = home();
+    let path = home.path("fanbridge.yaml");
+    let own = "providers:\n  shop:\n    event: { type: { pointers: [/type] } }\n    signature: { scheme: \
+               hmac-sha256, header: x-sign }\n    families: { all: { types: { made: {} } } }\n";
+    let tests = "tests:\n  - { name: a call, source: stream-video, sample: call.created, expect: { verdict: \
+                 accepted } }\n";
+    let source = "sources:\n  goods: { provider: shop, secrets: [env:SHOP_SECRET] }\n";
+    let text = fs::read_to_string(&path).unwrap().replace("sources:\n", source);
+    fs::write(&path, [own, tests, &text].concat()).unwrap();
+    fs::remove_file(home.path("credential")).unwrap();
+    let runs = |verb: &[&str]| {
+        let output = in_a_shell(&home, &["-u", "ADMIN_TOKEN"], verb);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{verb:?} ended with {}: {errors}", output.status);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let checked = runs(&["check", "--without-secrets"]);
+    assert!(checked.contains("source goods") && checked.contains("not looked at"), "{checked}");
+    assert!(runs(&["test"]).contains("a call"));
+    let shown = runs(&["config", "show", "--effective"]);
+    assert!(shown.contains("env:SHOP_SECRET") && shown.contains("token: env:ADMIN_TOKEN"), "{shown}");
+    assert!(!shown.contains("stand-in"), "{shown}");
+    assert!(runs(&["types", "--provider", "shop"]).contains("made"));
+    assert!(runs(&["types", "--families"]).contains("shop"));
+    assert!(succeeds(&home, &["types", "export", "--format", "asyncapi"]).contains("made"));
+}
+
+#[test]
 fn verbs_that_use_a_secret_say_that_it_is_not_there() {
     let home = home();
     for verb in [&["check"][..], &["run"], &["send", "stream-video", "call.created"], &["topics", "plan"]] {

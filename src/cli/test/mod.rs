@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use self::judge::{TestResult, judge};
 use super::output::print;
 use super::recorded::read;
-use super::{ConfigArgs, Exit, Failure, colour_on, configuration_without_aws, find};
+use super::{ConfigArgs, Exit, Failure, colour_on, configuration_to_look, find};
 use crate::config::{Config, ConfigTests, Report, load_tests};
 
 /// Name of the file with the tests, in the directory of the configuration.
@@ -56,7 +56,7 @@ enum TestFormat {
 /// Exit code 1 if a test fails, 74 if a file cannot be read, 78 if the tests or the configuration have
 /// errors.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let config = configuration_without_aws(&args.config)?;
+    let config = configuration_to_look(&args.config)?;
     let found = find(&args.config);
     let dir = found.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
     let path = args.file.clone().unwrap_or_else(|| dir.join(TESTS_FILE));

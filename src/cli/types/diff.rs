@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::super::output::{Format, Rows};
 use super::super::recorded;
 use super::super::wrapped::notice;
-use super::super::{ConfigArgs, Exit, Failure, configuration_without_aws, find};
+use super::super::{ConfigArgs, Exit, Failure, configuration_to_look, find};
+use super::add_those_of;
 use super::comparison::{DifferenceKind, TypeDifference, differences};
 use super::specification::{DescribedTypes, Specification};
 use crate::config::did_you_mean;
@@ -67,11 +68,7 @@ pub(super) fn run(args: &DiffArgs) -> Result<(), Failure> {
 fn definitions(args: &DiffArgs) -> Result<Vec<Arc<Definition>>, Failure> {
     let mut definitions: Vec<Arc<Definition>> = provider::builtin().to_vec();
     if find(&args.config).is_some() {
-        for source in configuration_without_aws(&args.config)?.sources {
-            if definitions.iter().all(|known| known.provider != source.definition.provider) {
-                definitions.push(source.definition);
-            }
-        }
+        add_those_of(configuration_to_look(&args.config)?, &mut definitions);
     }
     Ok(definitions)
 }

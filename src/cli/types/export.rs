@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::super::client::{Client, block_on, encoded};
 use super::super::output::{print, terminal_json};
 use super::super::wrapped::notice;
-use super::super::{ConfigArgs, Exit, Failure, configuration_without_aws};
+use super::super::{ConfigArgs, Exit, Failure, configuration_to_ask};
 use super::delivered::{SeenTypes, delivered};
 use super::{asyncapi, directory, eventcatalog};
 use crate::config::Config;
@@ -47,7 +47,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), Failure> {
         let message = "--output is for --format eventcatalog; the other formats are printed on stdout";
         return Err(Failure::new(Exit::Usage, message));
     }
-    let config = configuration_without_aws(&args.config)?;
+    let config = configuration_to_ask(&args.config)?;
     let seen = block_on(async {
         match Client::admin(&config.admin).await {
             Ok(bridge) => seen_by(&bridge).await,

@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 use super::client::{Client, block_on};
 use super::output::{Format, Rows, print};
 use super::yaml::scalar;
-use super::{ConfigArgs, Exit, Failure, configuration_to_ask, find, looked_at, read_without_aws};
-use crate::config::did_you_mean;
+use super::{ConfigArgs, Exit, Failure, configuration_to_ask, find, looked_at, notice};
+use crate::config::{Config, did_you_mean};
 use crate::provider::{self, Definition, TypeInfo, UNCLASSIFIED};
 use crate::state::OTHER_TYPE;
 use diff::DiffArgs;
@@ -127,17 +127,15 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     print(&yaml(names))
 }
 
-/// The built-in definitions, and those of the configuration if there is one without errors.
+/// The built-in definitions, and those of the configuration if there is one. No secret is needed, and errors in
+/// it, which are printed, do not keep the built-in types from being listed.
 fn definitions(args: &Args) -> Result<Vec<Arc<Definition>>, Failure> {
     let mut definitions: Vec<Arc<Definition>> = provider::builtin().to_vec();
-    if let Some(path) = find(&args.config)
-        && let Ok(loaded) = read_without_aws(&path)?
-    {
-        for source in loaded.config.sources {
-            if definitions.iter().all(|known| known.provider != source.definition.provider) {
-                definitions.push(source.definition);
-            }
-        }
+    match find(&args.config).as_deref().map(looked_at) {
+        Some(Ok(looked)) => add_those_of(looked.config, &mut definitions),
+        Some(Err(failure)) if failure.exit == Exit::Io => return Err(failure),
+        Some(Err(_)) => notice("the configuration has errors, so only built-in types are listed"),
+        None => {}
     }
     Ok(definitions)
 }
@@ -146,13 +144,18 @@ fn definitions(args: &Args) -> Result<Vec<Arc<Definition>>, Failure> {
 /// secret is needed.
 fn configured(args: &Args) -> Result<Vec<Arc<Definition>>, Failure> {
     let Some(path) = find(&args.config) else { return Ok(provider::builtin().to_vec()) };
-    let mut definitions: Vec<Arc<Definition>> = Vec::new();
-    for source in looked_at(&path)?.config.sources {
+    let mut definitions = Vec::new();
+    add_those_of(looked_at(&path)?.config, &mut definitions);
+    Ok(definitions)
+}
+
+/// Adds the definitions of a configuration's sources, each once.
+fn add_those_of(config: Config, definitions: &mut Vec<Arc<Definition>>) {
+    for source in config.sources {
         if definitions.iter().all(|known| known.provider != source.definition.provider) {
             definitions.push(source.definition);
         }
     }
-    Ok(definitions)
 }
 
 /// Whether a family is `outer` or a family within it.
